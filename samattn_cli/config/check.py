@@ -1,0 +1,244 @@
+"""Everything that can be wrong with a config, found at once and said with its place.
+
+First each key by itself (type, range, spelling: pydantic's verdict in our words), then the rules between keys, each
+only where the keys it needs are sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import Problem, did_you_mean
+from .model import EncoderConfig, RunConfig, StageConfig
+from .yaml12 import Node, Where
+
+Loc = tuple[int | str, ...]
+
+
+def check_tree(tree: Node) -> list[Problem]:
+    """The problems of a canonical tree (see `load`), in the order of the file."""
+    found: list[tuple[Where, str]] = []
+    broken: set[Loc] = set()
+    try:
+        EncoderConfig.model_validate(tree.plain())
+    except ValidationError as errors:
+        locs = [tuple(error["loc"]) for error in errors.errors(include_url=False)]
+        for loc, error in zip(locs, errors.errors(include_url=False), strict=True):
+            if any(loc != other and loc == other[: len(loc)] for other in locs):
+                continue  # it only says that something inside it is wrong
+            broken |= {loc[:length] for length in range(1, len(loc) + 1)}
+            found.append((_place(tree, loc, error["type"]), _say(loc, error, _is_flat(tree))))
+    found += _Rules(tree, broken).problems()
+    unique = dict.fromkeys(found)
+    ordered = sorted(unique, key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0))
+    return [Problem(str(where), message) for where, message in ordered]
+
+
+def _say(loc: Loc, error: Any, flat: bool) -> str:
+    """What is wrong at `loc`, and what would be right."""
+    key = _dotted(loc, flat)
+    kind, given = error["type"], error["input"]
+    if kind == "missing":
+        return f"{key} is missing{_example(loc)}"
+    if kind == "extra_forbidden":
+        return f"unknown key '{key}'{did_you_mean(str(loc[-1]), _known_keys(loc))}"
+    expected = _EXPECTED[kind](error.get("ctx", {}))
+    hint = ""
+    if kind == "literal_error" and isinstance(given, str):
+        hint = did_you_mean(given, get_args(_annotation(loc)))
+    return f"{key} {expected}{'' if hint else _example(loc)}, not {_short(given)}{hint}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}"
+
+
+_EXPECTED: dict[str, Any] = {
+    "int_type": lambda ctx: "must be a whole number",
+    "int_from_float": lambda ctx: "must be a whole number",
+    "float_type": lambda ctx: "must be a number",
+    "finite_number": lambda ctx: "must be a finite number",
+    "bool_type": lambda ctx: "must be true or false",
+    "string_type": lambda ctx: "must be text",
+    "literal_error": lambda ctx: f"must be {ctx['expected']}",
+    "greater_than_equal": lambda ctx: f"must be at least {_number(ctx['ge'])}",
+    "greater_than": lambda ctx: f"must be above {_number(ctx['gt'])}",
+    "less_than_equal": lambda ctx: f"must be at most {_number(ctx['le'])}",
+    "too_short": lambda ctx: f"must hold at least {ctx['min_length']}",
+    "too_long": lambda ctx: f"must hold at most {ctx['max_length']}",
+    "tuple_type": lambda ctx: "must be a list",
+    "model_type": lambda ctx: "must be a mapping of keys",
+}
+
+
+def _example(loc: Loc) -> str:
+    examples = getattr(_field(loc), "examples", None)
+    return f" (such as {_short(examples[0])})" if examples else ""
+
+
+def _short(value: Any) -> str:
+    """How a value would stand in YAML, cut if long."""
+    if value is None or isinstance(value, bool):
+        text = {None: "null", True: "true", False: "false"}[value]
+    elif isinstance(value, (tuple, list)):
+        text = f"[{', '.join(_short(item) for item in value[:5])}{', ...' if len(value) > 5 else ''}]"
+    elif isinstance(value, dict):
+        text = "a mapping"
+    elif isinstance(value, float):
+        text = {float("inf"): ".inf", float("-inf"): "-.inf"}.get(value, ".nan" if value != value else repr(value))
+    else:
+        text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _owner(loc: Loc) -> type[BaseModel]:
+    """The model that the last key of `loc` belongs to."""
+    owners: dict[Any, type[BaseModel]] = {"stages": StageConfig, "run": RunConfig}
+    return owners.get(loc[0], EncoderConfig) if len(loc) > (2 if loc[0] == "stages" else 1) else EncoderConfig
+
+
+def _field(loc: Loc) -> Any:
+    keys = [part for part in loc if isinstance(part, str)]
+    return _owner(loc).model_fields.get(keys[-1]) if keys else None
+
+
+def _annotation(loc: Loc) -> Any:
+    return getattr(_field(loc), "annotation", None)
+
+
+def _known_keys(loc: Loc) -> list[str]:
+    flat = [*EncoderConfig.model_fields, *StageConfig.model_fields, "extends"]
+    return flat if _owner(loc) is EncoderConfig else list(_owner(loc).model_fields)
+
+
+def _dotted(loc: Loc, flat: bool) -> str:
+    """"stages.1.depth", or "depth" where the file has its stage at the top level. A list's items have its name."""
+    shown = loc[2:] if flat and loc[:1] == ("stages",) and len(loc) > 2 else loc
+    while len(shown) > 1 and isinstance(shown[-1], int) and shown[-2] != "stages":
+        shown = shown[:-1]
+    return ".".join(map(str, shown))
+
+
+def _is_flat(tree: Node) -> bool:
+    stages = _step(tree, "stages")
+    return stages is not None and stages.key_where is None
+
+
+def _step(node: Node | None, key: int | str) -> Node | None:
+    value = node.value if node is not None else None
+    if isinstance(value, dict) and isinstance(key, str):
+        return value.get(key)
+    if isinstance(value, list) and isinstance(key, int) and key < len(value):
+        return value[key]
+    return None
+
+
+def _find(tree: Node, loc: Loc) -> Node:
+    """The node at `loc`, or the nearest one around it."""
+    node = tree
+    for key in loc:
+        child = _step(node, key)
+        if child is None:
+            break
+        node = child
+    return node
+
+
+def _place(tree: Node, loc: Loc, kind: str) -> Where:
+    node = _find(tree, loc)
+    return node.key_where or node.where if kind == "extra_forbidden" else node.where
+
+
+class _Rules:
+    """The rules between keys, on the raw tree; a value that is missing or `broken` reads as None."""
+
+    def __init__(self, tree: Node, broken: set[Loc]) -> None:
+        self.tree = tree
+        self.broken = broken
+        self.flat = _is_flat(tree)
+
+    def get(self, *loc: int | str) -> Any:
+        if loc in self.broken:
+            return None
+        node = _step(_find(self.tree, loc[:-1]), loc[-1])
+        if node is not None:
+            return node.plain()
+        field = _field(loc)
+        return None if field is None or field.is_required() else field.default
+
+    def problems(self) -> Iterator[tuple[Where, str]]:
+        yield from self.image()
+        stages = _step(self.tree, "stages")
+        first_block: int | None = 0
+        for number in range(len(stages.value) if stages and isinstance(stages.value, list) else 0):
+            yield from self.stage(number, first_block)
+            depth = self.get("stages", number, "depth")
+            first_block = None if first_block is None or depth is None else first_block + depth
+
+    def image(self) -> Iterator[tuple[Where, str]]:
+        size, patch = self.get("image_size"), self.get("patch_size")
+        if size is None or patch is None:
+            return
+        sides = size if isinstance(size, tuple) else (size,)
+        if min(sides) < patch:
+            where = _find(self.tree, ("image_size",)).where
+            yield where, f"image_size {_short(size)} is smaller than a patch of {patch}: use at least {patch}"
+
+    def stage(self, number: int, first_block: int | None) -> Iterator[tuple[Where, str]]:
+        yield from self.heads(number)
+        yield from self.mlp(number)
+        yield from self.window(number)
+        yield from self.width(number)
+        depth = self.get("stages", number, "depth")
+        if first_block is not None and depth is not None:
+            yield from self.indexes(number, range(first_block, first_block + depth))
+
+    def heads(self, number: int) -> Iterator[tuple[Where, str]]:
+        width, heads = self.get("stages", number, "embed_dim"), self.get("stages", number, "num_heads")
+        if width is None or heads is None or width % heads == 0:
+            return
+        near = [count for count in range(1, width + 1) if width % count == 0] if width <= 1 << 16 else [1]
+        best = sorted(sorted(near, key=lambda count: abs(count - heads))[:2])
+        choices = " or ".join(map(str, best))
+        yield self.at(number, "num_heads"), f"num_heads {heads} does not divide embed_dim {width}: use {choices}"
+
+    def mlp(self, number: int) -> Iterator[tuple[Where, str]]:
+        width, ratio = self.get("stages", number, "embed_dim"), self.get("stages", number, "mlp_ratio")
+        if width is not None and ratio is not None and int(width * ratio) < 1:
+            yield self.at(number, "mlp_ratio"), f"mlp_ratio {ratio} leaves the MLP of width {width} no hidden channel"
+
+    def window(self, number: int) -> Iterator[tuple[Where, str]]:
+        window = self.get("stages", number, "window_size")
+        if isinstance(window, tuple) and window.count(0) == 1:
+            yield (
+                self.at(number, "window_size"),
+                f"window_size {_short(window)} has one side 0: use two sides above 0, or 0 for global attention",
+            )
+
+    def width(self, number: int) -> Iterator[tuple[Where, str]]:
+        first, width = self.get("stages", 0, "embed_dim"), self.get("stages", number, "embed_dim")
+        if first is not None and width is not None and first != width:
+            yield (
+                self.at(number, "embed_dim"),
+                f"stages.{number}.embed_dim is {width} but stages.0.embed_dim is {first}: plain blocks keep one width",
+            )
+
+    def indexes(self, number: int, blocks: range) -> Iterator[tuple[Where, str]]:
+        loc = ("stages", number, "global_attn_indexes")
+        indexes = self.get(*loc)
+        seen: set[int] = set()
+        for position, index in enumerate(indexes or ()):
+            where = _find(self.tree, (*loc, position)).where
+            if index not in blocks:
+                held = f"{blocks[0]} to {blocks[-1]}" if len(blocks) > 1 else f"only {blocks[0]}"
+                holder = "depth {} gives blocks".format(len(blocks)) if self.flat else f"stage {number} holds blocks"
+                yield where, f"global_attn_indexes names block {index}, but {holder} {held}"
+            elif index in seen:
+                yield where, f"global_attn_indexes names block {index} twice: keep one"
+            seen.add(index)
+
+    def at(self, number: int, key: str) -> Where:
+        return _find(self.tree, ("stages", number, key)).where

@@ -1,0 +1,203 @@
+"""YAML files, presets and overrides to one `EncoderConfig`, or to every problem there is, each at its place.
+
+The steps: read the document and those it extends; bring each to the canonical form, in which the blocks stand in
+``stages``; lay them over each other, then the overrides; check; build the frozen model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, Problem, did_you_mean
+from .check import check_tree
+from .model import EncoderConfig, StageConfig
+from .sources import STDIN, Source, read_source
+from .yaml12 import Node, Where, parse_yaml
+
+MAX_EXTENDS = 16
+NOT_INHERITED = ("name", "description", "extends")
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value laid over the file: `key` is dotted ("stages.0.window_size"), `where` names the option it came from."""
+
+    key: str
+    value: Any
+    where: str
+
+
+def parse_override(text: str, option: str = "--set") -> Override:
+    """``KEY=VALUE`` to an `Override`; the value is read as YAML.
+
+    Raises:
+        ConfigError: if there is no "=", or the value is not YAML.
+    """
+    where = f"{option} {text}"
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError([Problem(where, f"must be KEY=VALUE, such as '{option} window_size=8'")])
+    return Override(key.strip(), parse_yaml(value, where, located=False), where)
+
+
+def load_config(
+    source: str | Path | Mapping[str, Any], overrides: Iterable[str | Override] = ()
+) -> EncoderConfig:
+    """Load an encoder config.
+
+    Args:
+        source: a path to a YAML file, the name of a preset, "-" for standard input, or a mapping with the keys of
+            a config file.
+        overrides: laid over the file, each "key=value" ("window_size=8", "stages.0.depth=4", "run.dtype=float16").
+
+    Raises:
+        ConfigError: with every problem found, each with file:line:column.
+    """
+    if isinstance(source, Mapping):
+        document = _Document(_from_python(source), Path(), "encoder")
+    else:
+        document = _read_document(str(source), Path(), "samattn")
+    tree = _resolve(document, ())
+    for override in overrides:
+        _apply(tree, override if isinstance(override, Override) else parse_override(override, "override"))
+    problems = check_tree(tree)
+    if problems:
+        raise ConfigError(problems)
+    return EncoderConfig.model_validate({"name": document.name, **tree.plain()})
+
+
+@dataclass(frozen=True)
+class _Document:
+    root: Node
+    folder: Path
+    name: str
+
+
+def _read_document(reference: str, folder: Path, where: str) -> _Document:
+    source: Source = read_source(reference, folder, where)
+    root = parse_yaml(source.text, source.label)
+    if not isinstance(root.value, dict):
+        raise _problem(root.where, "an encoder config is a mapping of keys, such as 'embed_dim: 768'")
+    return _Document(root, source.folder, source.name)
+
+
+def _resolve(document: _Document, seen: tuple[str, ...]) -> Node:
+    """The canonical tree of a document laid over what it extends."""
+    entries = _entries(document.root)
+    extends = entries.get("extends")
+    if extends is None:
+        return _canonical(document.root)
+    if not isinstance(extends.value, str) or extends.value == STDIN:
+        raise _problem(extends.where, "extends must be the name of a preset or a path, such as 'sam_vit_b'")
+    base = _read_document(extends.value, document.folder, str(extends.where))
+    chain = (*seen, document.root.where.source)
+    if base.root.where.source in chain:
+        loop = " -> ".join((*chain, base.root.where.source))
+        raise _problem(extends.where, f"extends itself: {loop}")
+    if len(chain) >= MAX_EXTENDS:
+        raise _problem(extends.where, f"extends more than {MAX_EXTENDS} configs, one another")
+    return _lay_over(_resolve(base, chain), document.root)
+
+
+def _canonical(root: Node) -> Node:
+    """A document that extends nothing, with the flat keys of a single stage moved into ``stages``."""
+    entries = dict(_entries(root))
+    if "stages" in entries:
+        return _reject_flat(root)
+    flat = {key: entries.pop(key) for key in list(entries) if key in StageConfig.model_fields}
+    stage = replace(root, value=flat)
+    return replace(root, value={**entries, "stages": Node([stage], root.where)})
+
+
+def _lay_over(base: Node, root: Node) -> Node:
+    """The canonical `base` with the keys of `root` in place of its own."""
+    merged = {key: node for key, node in _entries(base).items() if key not in NOT_INHERITED}
+    over = _entries(root)
+    tree = replace(root, value=merged)
+    if "stages" in over:
+        _reject_flat(root)
+    for key, node in over.items():
+        if key in StageConfig.model_fields:
+            _put_in_stage(tree, key, node)
+        elif key == "run" and isinstance(node.value, dict) and "run" in merged:
+            merged[key] = replace(node, value={**_entries(merged[key]), **node.value})
+        elif key != "extends":
+            merged[key] = node
+    return tree
+
+
+def _reject_flat(root: Node) -> Node:
+    flat = [node for key, node in _entries(root).items() if key in StageConfig.model_fields]
+    if flat:
+        where = (node.key_where or node.where for node in flat)
+        raise ConfigError(Problem(str(place), "belongs in an entry of 'stages:', which stands here too") for place in where)
+    return root
+
+
+def _put_in_stage(tree: Node, key: str, node: Node) -> None:
+    """Set a flat key in the single stage of `tree`, without touching the base it came from."""
+    stages = _entries(tree).get("stages")
+    if stages is None or not isinstance(stages.value, list):
+        return
+    if len(stages.value) != 1:
+        count = len(stages.value)
+        raise _problem(
+            node.key_where or node.where,
+            f"{key}: this encoder has {count} stages: say which, such as 'stages.0.{key}' with --set, or write 'stages:'",
+        )
+    stage = stages.value[0]
+    changed = replace(stage, value={**_entries(stage), key: node})
+    _entries(tree)["stages"] = replace(stages, value=[changed])
+
+
+def _apply(tree: Node, override: Override) -> None:
+    """Set one dotted key in `tree`."""
+    value = override.value
+    where = Where(override.where)
+    node = replace(value, key_where=where) if isinstance(value, Node) else _from_python(value, where)
+    first, *rest = override.key.split(".")
+    if not rest and first in StageConfig.model_fields:
+        _put_in_stage(tree, first, node)
+        return
+    _entries(tree).update(_set(tree, [first, *rest], node, where).value)  # type: ignore[arg-type]
+
+
+def _set(parent: Node, keys: list[str], node: Node, where: Where) -> Node:
+    """A copy of `parent` with the value at the path `keys` replaced."""
+    if not keys:
+        return node
+    key, *rest = keys
+    if isinstance(parent.value, dict):
+        child = parent.value.get(key, Node({}, where, where) if rest else node)
+        return replace(parent, value={**parent.value, key: _set(child, rest, node, where)})
+    if isinstance(parent.value, list):
+        count = len(parent.value)
+        if not key.isdecimal() or int(key) >= count:
+            known = "0" if count == 1 else f"0 to {count - 1}"
+            raise _problem(where, f"'{key}' is not an index of this list: it holds {known}")
+        index = int(key)
+        items = list(parent.value)
+        items[index] = _set(items[index], rest, node, where)
+        return replace(parent, value=items)
+    hint = did_you_mean(key, EncoderConfig.model_fields)
+    raise _problem(where, f"'{key}' cannot be set inside a plain value{hint}")
+
+
+def _from_python(value: Any, where: Where = Where("config")) -> Node:
+    """Python data to nodes, so that a mapping given to `load_config` goes through the same checks as a file."""
+    if isinstance(value, Mapping):
+        return Node({str(key): _from_python(item, where) for key, item in value.items()}, where, where)
+    if isinstance(value, (list, tuple)):
+        return Node([_from_python(item, where) for item in value], where, where)
+    return Node(value, where, where)
+
+
+def _entries(node: Node) -> dict[str, Node]:
+    return node.value if isinstance(node.value, dict) else {}
+
+
+def _problem(where: Where, message: str) -> ConfigError:
+    return ConfigError([Problem(str(where), message)])

@@ -1,0 +1,72 @@
+"""Where a config's text comes from: a file, a preset or standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigError, Problem, did_you_mean
+from .presets import presets
+from .yaml12 import MAX_BYTES
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of a config, what to call it in messages, its short name, and the folder its paths start from."""
+
+    text: str
+    label: str
+    name: str
+    folder: Path
+
+
+def read_source(reference: str, folder: Path, where: str) -> Source:
+    """Read what `reference` names: a path (relative to `folder`), a preset, or "-" for standard input.
+
+    Raises:
+        ConfigError: at `where`, or at the file, if there is no such thing or it cannot be read as text.
+    """
+    if reference == STDIN:
+        return Source(_decode(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>", "stdin", Path())
+    path = Path(os.path.normpath(folder / reference))
+    if not path.exists() and reference in presets():
+        path = presets()[reference]
+    return Source(_decode(_read(path, reference, where), str(path)), str(path), path.stem, path.parent)
+
+
+def _read(path: Path, reference: str, where: str) -> bytes:
+    if path.is_dir():
+        raise _problem(where, f"'{reference}' is a directory: name a YAML file in it, or a preset")
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _problem(where, _not_found(path, reference)) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _problem(where, f"'{reference}' cannot be read: {reason}") from None
+
+
+def _not_found(path: Path, reference: str) -> str:
+    siblings = [entry.name for entry in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    names = [str(Path(reference).parent / name) for name in siblings] + list(presets())
+    hint = did_you_mean(reference, names) or "; `samattn configs` lists the presets"
+    return f"there is no file and no preset called '{reference}'{hint}"
+
+
+def _decode(data: bytes, label: str) -> str:
+    if b"\0" in data:
+        raise _problem(label, "is a binary file, not YAML text")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _problem(f"{label}:{line}", f"is not UTF-8 text (byte 0x{data[error.start]:02x})") from None
+
+
+def _problem(where: str, message: str) -> ConfigError:
+    return ConfigError([Problem(where, message)])

@@ -1,0 +1,209 @@
+"""Untrusted YAML text to a tree of values that know where they stand.
+
+Scalars mean what YAML 1.2's core schema says (https://yaml.org/spec/1.2.2/#103-core-schema), which is what a
+person thinks: ``no`` is the word, ``017`` is 17, ``22:22`` is text, ``1e9`` is a number. PyYAML's parser gives the
+events; its constructors, which are YAML 1.1 and can build Python objects, are never used.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Union
+
+import yaml
+
+from ..errors import ConfigError, Problem
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+MAX_NODES = 10_000  # after aliases are expanded
+MAX_DIGITS = 300  # of one number
+
+Scalar = Union[None, bool, int, float, str]
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_INT = re.compile(r"[-+]?[0-9]+")
+_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, Scalar] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+    **{sign + word: math.inf for sign in ("", "+") for word in (".inf", ".Inf", ".INF")},
+    **{"-" + word: -math.inf for word in (".inf", ".Inf", ".INF")},
+}
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place in a config: a file (or an option of the command line), and a line and column counted from 1."""
+
+    source: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A YAML value with its place, and with the place of its key if it is the value of one."""
+
+    value: Scalar | list[Node] | dict[str, Node]
+    where: Where
+    key_where: Where | None = None
+    size: int = field(default=1, repr=False)
+
+    def plain(self) -> Any:
+        """The value without its places; lists become tuples."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return tuple(node.plain() for node in self.value)
+        return self.value
+
+
+def parse_yaml(text: str, source: str, *, located: bool = True) -> Node:
+    """Parse one YAML document.
+
+    Args:
+        text: the document.
+        source: what to call it in messages.
+        located: False for the value of an option, in which lines and columns mean nothing.
+
+    Raises:
+        ConfigError: for text that is not one YAML document or goes beyond the caps of this module, with every
+            duplicate key, tag and merge key of it.
+    """
+    builder = _Builder(source, located)
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise builder.error(None, f"is larger than {MAX_BYTES:,} bytes: not an encoder config")
+    try:
+        root = builder.document(yaml.parse(text, Loader=_Loader))
+    except yaml.MarkedYAMLError as error:
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        raise builder.error(error.problem_mark, f"not valid YAML: {what}") from None
+    except (yaml.YAMLError, UnicodeEncodeError):
+        raise builder.error(None, "holds control characters: a binary file, not YAML text") from None
+    if builder.problems:
+        raise ConfigError(builder.problems)
+    return root
+
+
+def resolve_scalar(text: str) -> Scalar:
+    """The value of a plain (unquoted) scalar by YAML 1.2's core schema.
+
+    A number in exponent form that is a whole number is an int ("1e3" is 1000). A number too large for a float is
+    an infinity, which no key accepts.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text) if len(text) <= MAX_DIGITS else math.inf
+    if _BASED.fullmatch(text):
+        return int(text, 0) if len(text) <= MAX_DIGITS else math.inf
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        return int(number) if "." not in text and number.is_integer() else number
+    return text
+
+
+class _Builder:
+    """Builds nodes from parser events, with the caps checked at every step."""
+
+    def __init__(self, source: str, located: bool) -> None:
+        self.source = source
+        self.located = located
+        self.problems: list[Problem] = []
+        self.anchors: dict[str, Node | None] = {}  # None while the anchored node is still open
+        self.nodes = 0
+
+    def where(self, mark: Any) -> Where:
+        if mark is None or not self.located:
+            return Where(self.source)
+        return Where(self.source, mark.line + 1, mark.column + 1)
+
+    def error(self, mark: Any, message: str) -> ConfigError:
+        return ConfigError([*self.problems, Problem(str(self.where(mark)), message)])
+
+    def note(self, where: Where, message: str) -> None:
+        self.problems.append(Problem(str(where), message))
+
+    def document(self, events: Iterator[Any]) -> Node:
+        root: Node | None = None
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if root is not None:
+                    raise self.error(event.start_mark, "a second YAML document starts here: one config a file")
+                root = self.node(next(events), events, depth=1)
+        if root is None:
+            raise self.error(None, "is empty: an encoder config is a mapping, such as 'embed_dim: 768'")
+        return root
+
+    def node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
+        if isinstance(event, yaml.AliasEvent):
+            return self.alias(event)
+        if depth > MAX_DEPTH:
+            raise self.error(event.start_mark, f"nested deeper than {MAX_DEPTH} levels")
+        self.grow(1, event)
+        if event.tag is not None and event.tag != "!":
+            self.note(self.where(event.start_mark), f"the tag '{event.tag}' is not allowed: write a plain value")
+        if event.anchor is not None:
+            self.anchors[event.anchor] = None
+        node = self.content(event, events, depth)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = node
+        return node
+
+    def content(self, event: Any, events: Iterator[Any], depth: int) -> Node:
+        where = self.where(event.start_mark)
+        if isinstance(event, yaml.ScalarEvent):
+            plain = event.implicit[0]
+            return Node(resolve_scalar(event.value) if plain else event.value, where)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items = list(self.items(events, depth))
+            return Node(items, where, size=1 + sum(item.size for item in items))
+        return self.mapping(where, events, depth)
+
+    def items(self, events: Iterator[Any], depth: int) -> Iterator[Node]:
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            yield self.node(event, events, depth + 1)
+
+    def mapping(self, where: Where, events: Iterator[Any], depth: int) -> Node:
+        entries: dict[str, Node] = {}
+        size = 1
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
+            key_where = self.where(event.start_mark)
+            key = event.value if isinstance(event, yaml.ScalarEvent) else None
+            self.node(event, events, depth + 1)
+            value = self.node(next(events), events, depth + 1)
+            size += value.size + 1
+            if key is None:
+                self.note(key_where, "a key must be a word, such as 'embed_dim'")
+            elif key == "<<":
+                self.note(key_where, "merge keys (<<) are not YAML 1.2: use 'extends:'")
+            elif key in entries:
+                first = entries[key].key_where
+                self.note(key_where, f"the key '{key}' stands twice (first at {first}): keep one")
+            else:
+                entries[key] = replace(value, key_where=key_where)
+        return Node(entries, where, size=size)
+
+    def alias(self, event: Any) -> Node:
+        node = self.anchors.get(event.anchor)
+        if node is None:
+            known = event.anchor in self.anchors
+            what = "contains itself" if known else "is not defined before it is used"
+            raise self.error(event.start_mark, f"the alias '*{event.anchor}' {what}")
+        self.grow(node.size, event)
+        return node
+
+    def grow(self, size: int, event: Any) -> None:
+        self.nodes += size
+        if self.nodes > MAX_NODES:
+            raise self.error(event.start_mark, f"more than {MAX_NODES:,} values once aliases are expanded")

@@ -1,0 +1,58 @@
+"""The errors that samattn raises for its users; each knows the exit code of the command line.
+
+Exit codes: 0 clean, 1 something that was checked differs, 2 could not check or bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+EXIT_DIFFERS = 1
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class SamattnError(Exception):
+    """An error whose message is meant for the user, without a traceback."""
+
+    exit_code = EXIT_ERROR
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with the input: where it stands ("file.yaml:3:7"), what is wrong, what would be right."""
+
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class ConfigError(SamattnError):
+    """All the problems of one config, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class OutputError(SamattnError):
+    """A report could not be written."""
+
+
+class UsageError(SamattnError):
+    """An option's value makes no sense for this config."""
+
+
+class MissingExtraError(SamattnError):
+    """A package of an extra is needed and not installed."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest of `known`, or an empty string."""
+    import difflib  # not at start-up: needed only when something is misspelt
+
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""

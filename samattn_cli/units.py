@@ -1,0 +1,51 @@
+"""Types of numbers and the units that figures are shown in. 1 GiB is 2**30 bytes; 1 GB is 10**9."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+DType = Literal["float32", "bfloat16", "float16"]
+
+ITEM_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Bytes of one number."""
+
+INT64_BYTES = 8
+
+ALLOCATION_BYTES = 512
+"""Every allocation is rounded up to a multiple of this, as PyTorch's CUDA caching allocator does (kMinBlockSize)."""
+
+FLOPS_PER_MAC = 2
+"""A multiply and an add, as torch's FlopCounterMode counts."""
+
+_DECIMAL = ("", "K", "M", "G", "T", "P", "E")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def format_count(value: int, unit: str = "") -> str:
+    """Four digits with a decimal prefix: 179_760_000_000 -> "179.8 G" (+ unit)."""
+    return _scaled(value, 1000, [f"{prefix}{unit}" for prefix in _DECIMAL])
+
+
+def format_bytes(value: int) -> str:
+    """Four digits with a binary prefix: 67_108_864 -> "64.00 MiB"."""
+    return _scaled(value, 1024, _BINARY)
+
+
+def format_percent(share: float) -> str:
+    """A share of 1 as a percentage: 0.9428 -> "94.28 %"."""
+    return f"{100 * share:.2f} %"
+
+
+def format_ratio(ratio: float) -> str:
+    """A ratio with two decimals: 17.468 -> "17.47x"."""
+    return f"{ratio:,.2f}x"
+
+
+def _scaled(value: int, step: int, suffixes: list[str] | tuple[str, ...]) -> str:
+    size, power = float(value), 0
+    while abs(size) >= step and power < len(suffixes) - 1:
+        size, power = size / step, power + 1
+    if power == 0:
+        return f"{value:,} {suffixes[0]}".strip()
+    decimals = 2 if abs(size) < 100 else 1
+    return f"{size:,.{decimals}f} {suffixes[power]}"
