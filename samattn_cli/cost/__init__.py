@@ -1,0 +1,1 @@
+"""The forward pass on a Tape: analytic cost, without torch."""

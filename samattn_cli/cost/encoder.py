@@ -1,0 +1,131 @@
+"""Patch embedding, position embedding, blocks and neck on the Tape; in torch: `samattn_cli/nn/encoder.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..config.model import EncoderConfig, LayerConfig, Pair, StageConfig
+from ..units import ITEM_BYTES
+from . import vit
+from .tape import Op, Tape, parameter_elements
+from .tensor import Dim, Tensor
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of the encoder or a block: its operations, and the module of the real stack whose names they have."""
+
+    name: str
+    module: str
+    ops: tuple[Op, ...]
+    layer: LayerConfig | None = None
+
+    @cached_property
+    def macs(self) -> Dim:
+        """MACs of matrix products and convolutions."""
+        return sum(op.macs for op in self.ops)
+
+    @cached_property
+    def elementwise_flops(self) -> Dim:
+        """FLOPs of everything else."""
+        return sum(op.elementwise_flops for op in self.ops)
+
+    @cached_property
+    def params(self) -> Dim:
+        """Weights."""
+        return sum(parameter_elements(parameter) for op in self.ops for parameter in op.parameters)
+
+    def qualified(self, name: str) -> str:
+        """The name of a module or weight in the whole encoder."""
+        return ".".join(part for part in (self.module, name) if part)
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """One forward pass of an encoder: its segments in order, and the image that goes in."""
+
+    config: EncoderConfig
+    image: Tensor
+    segments: tuple[Segment, ...]
+
+
+def forward(config: EncoderConfig) -> ForwardPass:
+    """Run the encoder of `config` on the Tape.
+
+    Blocks of one kind are run once: their operations are the same objects in each segment.
+    """
+    tape = Tape(ITEM_BYTES[config.run.dtype])
+    image = tape.tensor(config.run.batch_size, config.in_chans, *config.image_size)
+    return ForwardPass(config, image, tuple(_segments(config, image)))
+
+
+def _segments(config: EncoderConfig, image: Tensor) -> Iterator[Segment]:
+    tape = Tape(image.item_bytes)
+    x = patch_embed(tape, image, config)
+    yield Segment("patch_embed", "patch_embed", tuple(tape.ops))
+    if config.pos_embed == "learned":
+        tape = Tape(image.item_bytes)
+        x = pos_embed(tape, x, config)
+        yield Segment("pos_embed", "", tuple(tape.ops))
+    passed: dict[tuple[StageConfig, Pair], tuple[Op, ...]] = {}
+    for layer in config.layers:
+        kind = (layer.stage, layer.window_size)
+        if kind not in passed:
+            tape = Tape(image.item_bytes)
+            x = vit.block(tape, x, layer)
+            passed[kind] = tuple(tape.ops)
+        yield Segment(layer.name, layer.name, passed[kind], layer)
+    if config.neck == "sam":
+        tape = Tape(image.item_bytes)
+        sam_neck(tape, x, config)
+        yield Segment("neck", "neck", tuple(tape.ops))
+
+
+def patch_embed(tape: Tape, image: Tensor, config: EncoderConfig) -> Tensor:
+    """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
+    width = config.stages[0].embed_dim
+    return tape.conv2d("proj", image, width, config.patch_size, config.grid, bias=True).permute(0, 2, 3, 1)
+
+
+def pos_embed(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
+    """Add one learned vector per patch: (B, H, W, C) -> the same."""
+    weight = tape.parameter("pos_embed", 1, *config.grid, x.shape[-1])
+    out = tape.pointwise("pos_embed", "add", x, weight=weight)
+    tape.free(x)
+    return out
+
+
+def sam_neck(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
+    """1x1 convolution, norm, 3x3 convolution, norm: (B, H, W, C) -> (B, out_chans, H, W)."""
+    y = tape.conv2d("0", x.permute(0, 3, 1, 2), config.out_chans, 1, config.grid, bias=False)
+    normed = layer_norm_2d(tape, "1", y)
+    tape.free(y)
+    y = tape.conv2d("2", normed, config.out_chans, 3, config.grid, bias=False)
+    tape.free(normed)
+    out = layer_norm_2d(tape, "3", y)
+    tape.free(y, x)
+    return out
+
+
+def layer_norm_2d(tape: Tape, name: str, x: Tensor) -> Tensor:
+    """Layer norm over the channels of (B, C, H, W), written out as in SAM's code."""
+    with tape.module(name):
+        mean = tape.mean("mean", x, dim=1)
+        centred = tape.pointwise("centre", "sub", x, mean)
+        squared = tape.pointwise("square", "square", centred, keep=True)
+        tape.free(centred)
+        variance = tape.mean("variance", squared, dim=1)
+        tape.free(squared)
+        centred = tape.pointwise("centre_again", "sub", x, mean)
+        with_eps = tape.pointwise("eps", "add", variance)
+        std = tape.pointwise("sqrt", "sqrt", with_eps)
+        tape.free(with_eps)
+        normed = tape.pointwise("divide", "div", centred, std, keep=True)
+        tape.free(centred, std)
+        channels = x.shape[1]
+        scaled = tape.pointwise("weight", "mul", normed, weight=tape.parameter("weight", channels), keep=True)
+        out = tape.pointwise("bias", "add", scaled, weight=tape.parameter("bias", channels))
+        tape.free(scaled, normed, mean, variance)
+    return out

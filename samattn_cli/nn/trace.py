@@ -1,0 +1,144 @@
+"""Memory of the real stack, traced on meta tensors: no arithmetic, no memory, every allocation seen.
+
+A dispatch mode sees each tensor that an operation makes; a finalizer on its storage tells when the last reference
+goes. Autograd's saved-tensor hooks tell what it keeps for backward.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils import _pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..units import ALLOCATION_BYTES
+
+
+class LiveBytes(TorchDispatchMode):
+    """Follows the bytes of live storages on `device`, rounded as the CUDA allocator rounds them.
+
+    Args:
+        device: type of device to follow ("meta").
+        live: bytes live before the pass: weights and input.
+    """
+
+    def __init__(self, device: str, live: int) -> None:
+        super().__init__()
+        self.device = device
+        self.live = live
+        self.part = ""
+        self.peaks: dict[str, int] = {}
+        self._known: set[int] = set()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: that would import torch._dynamo, which takes a second."""
+        return False
+
+    def enter(self, part: str) -> None:
+        """From here on the peak is that of `part`."""
+        self.part = part
+        self.peaks[part] = max(self.live, self.peaks.get(part, 0))
+
+    def ignore(self, tensors: Iterator[Tensor]) -> None:
+        """These are in `live` already."""
+        self._known |= {storage_key(tensor) for tensor in tensors}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and count what it made."""
+        result = func(*args, **(kwargs or {}))
+        for tensor in _pytree.tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.device.type == self.device:
+                self._seen(tensor)
+        self.peaks[self.part] = max(self.live, self.peaks.get(self.part, 0))
+        return result
+
+    def _seen(self, tensor: Tensor) -> None:
+        key = storage_key(tensor)
+        if key in self._known:
+            return
+        storage = tensor.untyped_storage()
+        nbytes = rounded(storage.nbytes())
+        self._known.add(key)
+        self.live += nbytes
+        weakref.finalize(storage, self._gone, key, nbytes)
+
+    def _gone(self, key: int, nbytes: int) -> None:
+        self._known.discard(key)
+        self.live -= nbytes
+
+
+def trace_peaks(model: nn.Module, image: Tensor) -> dict[str, int]:
+    """Peak bytes of an inference forward of `model`, for each of its parts and blocks, weights and input included."""
+    weights = list(model.parameters())
+    resident = sum(rounded(tensor.nbytes) for tensor in (*weights, image))
+    mode = LiveBytes(image.device.type, resident)
+    mode.ignore(iter((*weights, image)))
+    with torch.no_grad(), mode, _on_entering_parts(model, mode.enter):
+        model(image)
+    return mode.peaks
+
+
+def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
+    """Bytes that autograd keeps for backward, for each part and block of `model`, weights left out."""
+    weights = {storage_key(weight) for weight in model.parameters()}
+    kept: dict[str, dict[int, Any]] = {}
+    part = ""
+
+    def enter(name: str) -> None:
+        nonlocal part
+        part = name
+        kept[part] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.device == image.device and storage_key(tensor) not in weights:
+            kept[part][storage_key(tensor)] = tensor.untyped_storage()
+        return tensor
+
+    with torch.enable_grad(), saved_tensors_hooks(pack, lambda tensor: tensor), _on_entering_parts(model, enter):
+        output = model(image)
+    del output
+    return {
+        name: sum(rounded(storage.nbytes()) for storage in storages.values()) for name, storages in kept.items()
+    }
+
+
+def storage_key(tensor: Tensor) -> int:
+    """What tells the storage of a tensor from every other live one."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def rounded(nbytes: int) -> int:
+    """Bytes that the CUDA allocator takes for `nbytes`."""
+    return (nbytes + ALLOCATION_BYTES - 1) // ALLOCATION_BYTES * ALLOCATION_BYTES
+
+
+@contextmanager
+def _on_entering_parts(model: nn.Module, enter: Callable[[str], None]) -> Iterator[None]:
+    """Call `enter` with the name of each part ("patch_embed", "pos_embed", "blocks.7", "neck") as it begins."""
+    handles = []
+    for name, module in _parts(model):
+        handles.append(module.register_forward_pre_hook(lambda *_, name=name: enter(name)))
+    if model.pos_embed is not None:
+        handles.append(model.patch_embed.register_forward_hook(lambda *_: enter("pos_embed")))  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model.named_children():
+        if name == "blocks":
+            yield from ((f"blocks.{index}", block) for index, block in module.named_children())
+        else:
+            yield name, module
