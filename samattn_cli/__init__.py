@@ -1,2 +1,38 @@
-"""samattn."""
+"""What each layer of a windowed/global vision encoder costs, and what windowing it really saves.
+
+>>> from samattn_cli import analyze, load_config
+>>> report = analyze(load_config("sam_vit_h"), verify=False)
+>>> report.totals.flops
+5961082830848
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = ["Analysis", "EncoderConfig", "SamattnError", "__version__", "analyze", "load_config"]
+
+if TYPE_CHECKING:
+    from .config.load import load_config
+    from .config.model import EncoderConfig
+    from .errors import SamattnError
+    from .report import Analysis
+    from .studies.analyze import analyze
+
+_HOMES = {
+    "Analysis": "report",
+    "EncoderConfig": "config.model",
+    "SamattnError": "errors",
+    "analyze": "studies.analyze",
+    "load_config": "config.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the API's parts when they are first used."""
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -22,12 +22,13 @@ MAX_DEPTH = 1000
 
 def _pair(value: Any) -> Any:
     """A number stands for (height, width) with both the same."""
-    return value if isinstance(value, tuple) else (value, value)
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
 
 
 def _sorted(value: Any) -> Any:
-    whole = isinstance(value, tuple) and all(type(item) is int for item in value)
-    return tuple(sorted(value)) if whole else value
+    if not isinstance(value, (tuple, list)):
+        return value
+    return tuple(sorted(value) if all(type(item) is int for item in value) else value)
 
 
 _SizePair = BeforeValidator(_pair, json_schema_input_type=Union[int, Pair])

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 from ..config.model import EncoderConfig, LayerConfig, Pair, StageConfig
 from ..units import ITEM_BYTES
 from . import vit
-from .tape import Op, Tape, parameter_elements
-from .tensor import Dim, Tensor
+from .tape import Recording, Tape
+from .tensor import Tensor
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of the encoder or a block: its operations, and the module of the real stack whose names they have."""
+    """A part of the encoder or a block: what it does, and the module of the real stack whose names it has."""
 
     name: str
     module: str
-    ops: tuple[Op, ...]
+    recording: Recording
     layer: LayerConfig | None = None
-
-    @cached_property
-    def macs(self) -> Dim:
-        """MACs of matrix products and convolutions."""
-        return sum(op.macs for op in self.ops)
-
-    @cached_property
-    def elementwise_flops(self) -> Dim:
-        """FLOPs of everything else."""
-        return sum(op.elementwise_flops for op in self.ops)
-
-    @cached_property
-    def params(self) -> Dim:
-        """Weights."""
-        return sum(parameter_elements(parameter) for op in self.ops for parameter in op.parameters)
 
     def qualified(self, name: str) -> str:
         """The name of a module or weight in the whole encoder."""
@@ -54,7 +38,7 @@ class ForwardPass:
 def forward(config: EncoderConfig) -> ForwardPass:
     """Run the encoder of `config` on the Tape.
 
-    Blocks of one kind are run once: their operations are the same objects in each segment.
+    Blocks of one kind are run once: their segments share one recording.
     """
     tape = Tape(ITEM_BYTES[config.run.dtype])
     image = tape.tensor(config.run.batch_size, config.in_chans, *config.image_size)
@@ -64,23 +48,23 @@ def forward(config: EncoderConfig) -> ForwardPass:
 def _segments(config: EncoderConfig, image: Tensor) -> Iterator[Segment]:
     tape = Tape(image.item_bytes)
     x = patch_embed(tape, image, config)
-    yield Segment("patch_embed", "patch_embed", tuple(tape.ops))
+    yield Segment("patch_embed", "patch_embed", tape.recording())
     if config.pos_embed == "learned":
         tape = Tape(image.item_bytes)
         x = pos_embed(tape, x, config)
-        yield Segment("pos_embed", "", tuple(tape.ops))
-    passed: dict[tuple[StageConfig, Pair], tuple[Op, ...]] = {}
+        yield Segment("pos_embed", "", tape.recording())
+    passed: dict[tuple[StageConfig, Pair], Recording] = {}
     for layer in config.layers:
         kind = (layer.stage, layer.window_size)
         if kind not in passed:
             tape = Tape(image.item_bytes)
             x = vit.block(tape, x, layer)
-            passed[kind] = tuple(tape.ops)
+            passed[kind] = tape.recording()
         yield Segment(layer.name, layer.name, passed[kind], layer)
     if config.neck == "sam":
         tape = Tape(image.item_bytes)
         sam_neck(tape, x, config)
-        yield Segment("neck", "neck", tuple(tape.ops))
+        yield Segment("neck", "neck", tape.recording())
 
 
 def patch_embed(tape: Tape, image: Tensor, config: EncoderConfig) -> Tensor:

@@ -7,20 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..units import ALLOCATION_BYTES
-from .encoder import ForwardPass, Segment
-from .tape import parameter_elements
-from .tensor import Dim, ceil_div
+from .encoder import ForwardPass
+from .tape import Recording, parameter_elements
+from .tensor import Dim, ceil_div, decide
 
 
 @dataclass(frozen=True)
 class SegmentMemory:
-    """Of one segment: the most bytes live at once (weights and input included) and the op then, bytes kept for backward."""
+    """Of one segment: the most bytes live at once (weights and input included), the op then, bytes kept for backward."""
 
     peak_bytes: int
     peak_op: str
     saved_bytes: int
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """Of one recording, over what is live before it: the highest rise, the op then, the change once it is done."""
+
+    rise: Dim
+    peak_op: str
+    change: Dim
 
 
 def rounded(nbytes: Dim) -> Dim:
@@ -30,26 +40,38 @@ def rounded(nbytes: Dim) -> Dim:
 
 def weights_bytes(forward: ForwardPass) -> int:
     """Memory of the weights, each its own allocation."""
-    item = forward.image.item_bytes
-    weights = (p for segment in forward.segments for op in segment.ops for p in op.parameters)
-    return int(sum(rounded(parameter_elements(parameter) * item) for parameter in weights))
+    return sum(_weights_bytes(segment.recording, forward.image.item_bytes) for segment in forward.segments)
 
 
 def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
     """The memory of each segment in order."""
-    resident = live = weights_bytes(forward) + rounded(forward.image.nbytes)
+    live = weights_bytes(forward) + rounded(forward.image.nbytes)
     for segment in forward.segments:
-        peak, at = live, ""
-        for op in segment.ops:
-            live += sum(rounded(storage.nbytes) for storage in op.allocates)
-            if live > peak:
-                peak, at = live, op.name
-            live -= sum(rounded(storage.nbytes) for storage in op.frees)
-        yield SegmentMemory(int(peak), at, saved_bytes(segment))
-    assert live >= resident
+        liveness = live_over(segment.recording)
+        yield SegmentMemory(int(live + liveness.rise), liveness.peak_op, saved_bytes(segment.recording))
+        live += liveness.change
 
 
-def saved_bytes(segment: Segment) -> int:
-    """Bytes that autograd keeps for the backward of `segment`, its input included where it is kept."""
-    storages = {id(storage): storage for op in segment.ops for storage in op.saves}
+@lru_cache(maxsize=64)
+def live_over(recording: Recording) -> Liveness:
+    """Run through the allocations and frees of `recording`."""
+    live: Dim = 0
+    rise, at = live, ""
+    for op in recording.ops:
+        live += sum(rounded(storage.nbytes) for storage in op.allocates)
+        if decide(live > rise):
+            rise, at = live, op.name
+        live -= sum(rounded(storage.nbytes) for storage in op.frees)
+    return Liveness(rise, at, live)
+
+
+@lru_cache(maxsize=64)
+def saved_bytes(recording: Recording) -> int:
+    """Bytes that autograd keeps for the backward of `recording`, its input included where it is kept."""
+    storages = {id(storage): storage for op in recording.ops for storage in op.saves}
     return int(sum(rounded(storage.nbytes) for storage in storages.values()))
+
+
+@lru_cache(maxsize=64)
+def _weights_bytes(recording: Recording, item_bytes: int) -> int:
+    return int(sum(rounded(parameter_elements(weight) * item_bytes) for weight in recording.parameters))

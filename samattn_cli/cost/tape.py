@@ -19,6 +19,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..units import FLOPS_PER_MAC, INT64_BYTES
@@ -52,7 +53,7 @@ class Parameter:
     shape: tuple[Dim, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Op:
     """One operation. `module` is the module whose forward runs it ("" for the part itself)."""
 
@@ -74,6 +75,38 @@ class Op:
         return FLOPS_PER_MAC * self.macs
 
 
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The finished operations of a part of an encoder, and their sums."""
+
+    ops: tuple[Op, ...]
+
+    @cached_property
+    def macs(self) -> Dim:
+        """MACs of matrix products and convolutions."""
+        return sum(op.macs for op in self.ops)
+
+    @cached_property
+    def flops(self) -> Dim:
+        """FLOPs of matrix products and convolutions."""
+        return FLOPS_PER_MAC * self.macs
+
+    @cached_property
+    def elementwise_flops(self) -> Dim:
+        """FLOPs of everything else."""
+        return sum(op.elementwise_flops for op in self.ops)
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The weights, in the order of use."""
+        return tuple(parameter for op in self.ops for parameter in op.parameters)
+
+    @cached_property
+    def params(self) -> Dim:
+        """Numbers in the weights."""
+        return sum(map(parameter_elements, self.parameters))
+
+
 class Tape:
     """Records the operations of one part of an encoder.
 
@@ -85,6 +118,10 @@ class Tape:
         self.item_bytes = item_bytes
         self.ops: list[Op] = []
         self._scope: tuple[str, ...] = ()
+
+    def recording(self) -> Recording:
+        """What has been recorded."""
+        return Recording(tuple(self.ops))
 
     @contextmanager
     def module(self, name: str) -> Iterator[None]:

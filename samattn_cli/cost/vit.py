@@ -12,6 +12,19 @@ from .tensor import Shape, Tensor, ceil_div, decide
 SCORES = "attn.scores"
 """The op whose output is the score matrix."""
 
+PART_OF = {
+    "attn.qkv": "qkv",
+    SCORES: "scores",
+    "attn.values": "scores",
+    "attn.rel_h": "rel_pos",
+    "attn.rel_w": "rel_pos",
+    "attn.rel_hw": "rel_pos",
+    "attn.proj": "proj",
+    "mlp.lin1": "mlp",
+    "mlp.lin2": "mlp",
+}
+"""The part of a block's cost that each of its products belongs to."""
+
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     """Pre-norm block: (B, H, W, C) -> (B, H, W, C). The caller's `x` lives until the block returns."""
@@ -79,10 +92,15 @@ def mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     return out
 
 
+def windows_over(grid: Shape, window: Pair) -> Shape:
+    """Windows that cover a grid: (rows, columns); the last of each may reach beyond it, over padding."""
+    return ceil_div(grid[0], window[0]), ceil_div(grid[1], window[1])
+
+
 def window_partition(tape: Tape, x: Tensor, window: Pair) -> Tensor:
     """Cut (B, H, W, C) into (B * windows, h, w, C), padding below and to the right with zeros."""
     (B, H, W, C), (h, w) = x.shape, window
-    rows, columns = ceil_div(H, h), ceil_div(W, w)
+    rows, columns = windows_over((H, W), window)
     padded = x
     if decide(rows * h != H) or decide(columns * w != W):
         padded = tape.pad("pad", x, B, rows * h, columns * w, C)
@@ -97,7 +115,7 @@ def window_partition(tape: Tape, x: Tensor, window: Pair) -> Tensor:
 def window_unpartition(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -> Tensor:
     """Join (B * windows, h, w, C) to (B, H, W, C), dropping the padding."""
     (h, w), (H, W), C = window, grid, windows.shape[-1]
-    rows, columns = ceil_div(H, h), ceil_div(W, w)
+    rows, columns = windows_over(grid, window)
     B = windows.shape[0] // (rows * columns)
     # (B, rows, columns, h, w, C) -> (B, rows, h, columns, w, C)
     cut = windows.view(B, rows, columns, h, w, C).permute(0, 1, 3, 2, 4, 5)

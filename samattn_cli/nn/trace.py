@@ -76,12 +76,16 @@ class LiveBytes(TorchDispatchMode):
         self.live -= nbytes
 
 
-def trace_peaks(model: nn.Module, image: Tensor) -> dict[str, int]:
-    """Peak bytes of an inference forward of `model`, for each of its parts and blocks, weights and input included."""
-    weights = list(model.parameters())
-    resident = sum(rounded(tensor.nbytes) for tensor in (*weights, image))
-    mode = LiveBytes(image.device.type, resident)
-    mode.ignore(iter((*weights, image)))
+def trace_peaks(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[str, int]:
+    """Peak bytes of an inference forward of `model`, for each of its parts and blocks, weights and input included.
+
+    Args:
+        model: the encoder on the meta device; repeated blocks may be identities.
+        image: its input.
+        weights_bytes: memory of the weights of the whole encoder.
+    """
+    mode = LiveBytes(image.device.type, weights_bytes + rounded(image.nbytes))
+    mode.ignore(iter((*model.parameters(), image)))
     with torch.no_grad(), mode, _on_entering_parts(model, mode.enter):
         model(image)
     return mode.peaks

@@ -1,0 +1,48 @@
+"""The counting conventions of other tools, said on the Tape's side: what each would count for an operation.
+
+- fvcore (`FlopCountAnalysis`): one per MAC; LayerNorm adds 5 per element; softmax, GELU, adds and copies count 0.
+  Source: fvcore/nn/jit_handles.py.
+- torch's FlopCounterMode: two per MAC of matrix products and convolutions, nothing else.
+  Source: torch/utils/flop_counter.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .encoder import ForwardPass
+from .tape import Op
+
+PRODUCTS = frozenset({"linear", "matmul", "conv2d"})
+
+Convention = Callable[[Op], int]
+
+
+def fvcore(op: Op) -> int:
+    """What fvcore counts for `op`."""
+    return int(op.elementwise_flops if op.kind == "layer_norm" else op.macs)
+
+
+def flop_counter(op: Op) -> int:
+    """What FlopCounterMode counts for `op`."""
+    return int(op.flops)
+
+
+def counts(forward: ForwardPass, convention: Convention) -> dict[str, dict[str, int]]:
+    """Counts by module and kind of operation; a module's include those of its children, "" is the encoder."""
+    result: dict[str, dict[str, int]] = {}
+    for segment in forward.segments:
+        for op in segment.recording.ops:
+            if count := convention(op):
+                for module in _ancestors(segment.qualified(op.module)):
+                    kinds = result.setdefault(module, {})
+                    kinds[op.kind] = kinds.get(op.kind, 0) + count
+    return result
+
+
+def _ancestors(module: str) -> Iterator[str]:
+    """The module, those around it, and "" for the encoder."""
+    while module:
+        yield module
+        module = module.rpartition(".")[0]
+    yield ""

@@ -1,0 +1,133 @@
+"""FLOP counts of the real stack by fvcore and by torch's FlopCounterMode, on meta tensors: no arithmetic is run.
+
+fvcore traces with torch.jit, and tracing fails inside meta kernels, where sizes have become tensors. So each
+operation on meta tensors runs on another thread, which has no tracing state, and the tracer gets a fresh meta tensor
+of the same shape and strides. conv2d takes `torch._convolution`, the operation that the tracer records.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils import _pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+Counts = dict[str, dict[str, int]]
+"""Module -> kind of operation -> count; a module's counts include its children's, "" is the encoder."""
+
+FVCORE_KINDS = {
+    "linear": "linear",
+    "addmm": "linear",
+    "matmul": "matmul",
+    "bmm": "matmul",
+    "conv": "conv2d",
+    "layer_norm": "layer_norm",
+}
+FLOP_COUNTER_KINDS = {"addmm": "linear", "mm": "linear", "bmm": "matmul", "convolution": "conv2d"}
+
+
+def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
+    """What fvcore's FlopCountAnalysis counts: MACs, and 5 per element of a LayerNorm."""
+    from fvcore.nn import FlopCountAnalysis
+
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
+    with torch.no_grad(), _untraced_on_meta(image):
+        analysis = FlopCountAnalysis(model, (image,)).unsupported_ops_warnings(False)
+        by_module = analysis.uncalled_modules_warnings(False).by_module_and_operator()
+    return {module: _by_kind(counts, FVCORE_KINDS) for module, counts in by_module.items()}
+
+
+def count_with_flop_counter(model: nn.Module, image: Tensor) -> Counts:
+    """What torch's FlopCounterMode counts: two FLOPs a MAC of matrix products and convolutions."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image)
+    root = type(model).__name__
+    return {
+        _relative(module, root): _by_kind({op.__name__: n for op, n in counts.items()}, FLOP_COUNTER_KINDS)
+        for module, counts in counter.get_flop_counts().items()
+    }
+
+
+def _relative(module: str, root: str) -> str:
+    return "" if module in {"Global", root} else module.removeprefix(f"{root}.")
+
+
+def _by_kind(counts: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, int]:
+    """Counts by our names of the kinds; one that we do not know keeps its own name, and so shows as a difference."""
+    result: dict[str, int] = {}
+    for name, count in counts.items():
+        kind = kinds.get(name, name)
+        result[kind] = result.get(kind, 0) + int(count)
+    return {kind: count for kind, count in result.items() if count}
+
+
+@contextmanager
+def _untraced_on_meta(image: Tensor) -> Iterator[None]:
+    if not image.is_meta:
+        yield
+        return
+    conv2d = F.conv2d
+    F.conv2d = _recorded_conv2d
+    try:
+        with _OnUntracedThread():
+            yield
+    finally:
+        F.conv2d = conv2d
+
+
+def _recorded_conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
+    return torch._convolution(
+        x, weight, bias, stride, padding, dilation, False, (0, 0), groups, False, False, True, True
+    )
+
+
+class _OnUntracedThread(TorchDispatchMode):
+    """Runs each operation on meta tensors on a thread without tracing state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = ThreadPoolExecutor(max_workers=1)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: that would import torch._dynamo, which takes a second."""
+        return False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the mode and end the thread."""
+        super().__exit__(kind, error, trace)
+        self._thread.shutdown()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run `func` elsewhere if it touches a meta tensor; the tracer's own 0-d size tensors stay here."""
+        kwargs = kwargs or {}
+        leaves = _pytree.arg_tree_leaves(*args, **kwargs)
+        if not any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves):
+            return func(*args, **kwargs)
+        result = self._thread.submit(_run_detached, func, args, kwargs).result()
+        return _pytree.tree_map_only(Tensor, _fresh, result)
+
+
+def _run_detached(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    with torch.no_grad():
+        args, kwargs = _pytree.tree_map_only(Tensor, torch.Tensor.detach, (args, kwargs))
+        return func(*args, **kwargs)
+
+
+def _fresh(tensor: Tensor) -> Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)

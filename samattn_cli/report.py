@@ -1,0 +1,243 @@
+"""What samattn found, frozen: studies make it, renderers show it, JSON carries it and brings it back.
+
+Keys are stable from one `SCHEMA_VERSION` to the next; more may be added beside them. Counts are integers, exact.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from . import __version__
+from .config.model import EncoderConfig, Pair
+
+SCHEMA_VERSION = 1
+
+Status = Literal["exact", "differs", "skipped", "failed"]
+"""exact: every integer equal. skipped: was not asked for, or cannot be here. failed: should have run and could not."""
+
+Counts = Mapping[str, Mapping[str, int]]
+"""Module -> kind of operation -> count; a module's counts include its children's, "" is the encoder."""
+
+
+@dataclass(frozen=True)
+class OpReport:
+    """One operation of a layer or part."""
+
+    name: str
+    kind: str
+    macs: int
+    flops: int
+    elementwise_flops: int
+    params: int
+    bytes_read: int
+    bytes_written: int
+    allocated_bytes: int
+    saved_bytes: int
+
+
+@dataclass(frozen=True)
+class VsGlobal:
+    """A layer against the same layer made global at the same resolution; a ratio above 1 is a gain."""
+
+    scores_flops_ratio: float
+    attention_flops_ratio: float
+    layer_flops_ratio: float
+    attention_bytes_saving: float
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """What stands beside the blocks: patch embedding, position embedding, neck."""
+
+    name: str
+    params: int
+    macs: int
+    flops: int
+    elementwise_flops: int
+    saved_bytes: int
+    peak_bytes: int
+    peak_op: str
+    ops: tuple[OpReport, ...]
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One transformer block. Sizes are (height, width) in tokens; `windows` counts those of one image."""
+
+    index: int
+    name: str
+    stage: int
+    attention: Literal["window", "global"]
+    window_size: Pair
+    grid: Pair
+    padded_grid: Pair
+    windows: int
+    num_heads: int
+    params: int
+    macs: int
+    flops: int
+    elementwise_flops: int
+    attention_bytes: int
+    attention_bytes_per_head: int
+    saved_bytes: int
+    peak_bytes: int
+    peak_op: str
+    ops: tuple[OpReport, ...]
+    vs_global: VsGlobal
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The whole encoder."""
+
+    params: int
+    macs: int
+    flops: int
+    elementwise_flops: int
+    attention_bytes: int
+    weights_bytes: int
+    peak_bytes: int
+    peak_at: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The encoder against another placement of its global layers; a ratio above 1 and a saving above 0 are gains."""
+
+    params: int
+    flops: int
+    attention_bytes: int
+    peak_bytes: int
+    flops_ratio: float
+    attention_bytes_saving: float
+    peak_bytes_saving: float
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Against every layer global, and against every layer windowed (None where there is no window)."""
+
+    vs_all_global: Comparison
+    vs_all_window: Comparison | None
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of the cost: qkv, scores, rel_pos, proj, mlp, patch_embed, neck."""
+
+    part: str
+    flops: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a reader would want pointed out, in plain words."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a check found another number than the Tape's."""
+
+    where: str
+    what: str
+    derived: int | str | None
+    found: int | str | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """The verdict of one independent count: `compared` numbers, `total` of which the encoder's.
+
+    `route` is "meta" where shapes were run without arithmetic, "real" where real tensors had to be.
+    """
+
+    status: Status
+    compared: int = 0
+    total: int | None = None
+    route: Literal["meta", "real"] | None = None
+    reason: str = ""
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """The Tape against the real stack; `layers_run` blocks of it were run, one of each kind or all."""
+
+    parameters: Check
+    fvcore: Check
+    flop_counter: Check
+    memory_trace: Check
+    layers_run: int = 0
+
+    @property
+    def checks(self) -> dict[str, Check]:
+        """The verdicts by name."""
+        names = ("parameters", "fvcore", "flop_counter", "memory_trace")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def status(self) -> Status:
+        """The worst of the verdicts."""
+        found = {check.status for check in self.checks.values()}
+        order: tuple[Status, ...] = ("differs", "failed", "skipped", "exact")
+        return next(status for status in order if status in found)
+
+    @classmethod
+    def not_run(cls, status: Status, reason: str) -> CrossCheck:
+        """No verdict, for one reason."""
+        check = Check(status, reason=reason)
+        return cls(check, check, check, check)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the Tape says of the real stack, in the words of each of the tools that check it."""
+
+    parameters: Mapping[str, tuple[int, ...]]
+    fvcore: Counts
+    flop_counter: Counts
+    peak_bytes: Mapping[str, int]
+    saved_bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The answer of `samattn analyze`."""
+
+    config: EncoderConfig
+    totals: Totals
+    layers: tuple[LayerReport, ...]
+    parts: tuple[PartReport, ...]
+    shares: tuple[Share, ...]
+    comparison: Comparisons
+    findings: tuple[Finding, ...]
+    crosscheck: CrossCheck
+    kind: Literal["analysis"] = "analysis"
+    schema_version: int = SCHEMA_VERSION
+    samattn_version: str = __version__
+
+
+def to_json(report: Analysis) -> str:
+    """The report as JSON text, `schema_version` and `kind` first."""
+    data = asdict(report) | {"config": report.config.model_dump(mode="json")}
+    head = ("schema_version", "kind", "samattn_version")
+    ordered = {key: data[key] for key in (*head, *(key for key in data if key not in head))}
+    return json.dumps(ordered, indent=2, allow_nan=False) + "\n"
+
+
+def from_json(text: str) -> Analysis:
+    """The report that `to_json` wrote.
+
+    Raises:
+        pydantic.ValidationError: for text that is no such report.
+    """
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Analysis).validate_json(text)

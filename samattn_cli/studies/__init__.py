@@ -1,0 +1,1 @@
+"""Questions about encoders, answered with reports. Nothing here prints."""
