@@ -6,9 +6,9 @@ Keys are stable from one `SCHEMA_VERSION` to the next; more may be added beside 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, Union
 
 from . import __version__
 from .config.model import EncoderConfig, Pair
@@ -185,9 +185,7 @@ class CrossCheck:
     @property
     def status(self) -> Status:
         """The worst of the verdicts."""
-        found = {check.status for check in self.checks.values()}
-        order: tuple[Status, ...] = ("differs", "failed", "skipped", "exact")
-        return next(status for status in order if status in found)
+        return worst(check.status for check in self.checks.values())
 
     @classmethod
     def not_run(cls, status: Status, reason: str) -> CrossCheck:
@@ -224,15 +222,53 @@ class Analysis:
     samattn_version: str = __version__
 
 
-def to_json(report: Analysis) -> str:
+@dataclass(frozen=True)
+class Verified:
+    """One config's verdicts, or the reason why it could not be loaded."""
+
+    config: str
+    crosscheck: CrossCheck | None = None
+    error: str = ""
+
+    @property
+    def status(self) -> Status:
+        """The worst of the verdicts."""
+        return "failed" if self.crosscheck is None else self.crosscheck.status
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The answer of `samattn verify`."""
+
+    results: tuple[Verified, ...]
+    kind: Literal["verification"] = "verification"
+    schema_version: int = SCHEMA_VERSION
+    samattn_version: str = __version__
+
+    @property
+    def status(self) -> Status:
+        """The worst of the verdicts."""
+        return worst(result.status for result in self.results)
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """The worst of some verdicts: a difference, then a check that could not run, then one that was not."""
+    found = set(statuses)
+    order: tuple[Status, ...] = ("differs", "failed", "skipped", "exact")
+    return next(status for status in order if status in found)
+
+
+def to_json(report: Analysis | Verification) -> str:
     """The report as JSON text, `schema_version` and `kind` first."""
-    data = asdict(report) | {"config": report.config.model_dump(mode="json")}
+    data = asdict(report)
+    if isinstance(report, Analysis):
+        data["config"] = report.config.model_dump(mode="json")
     head = ("schema_version", "kind", "samattn_version")
     ordered = {key: data[key] for key in (*head, *(key for key in data if key not in head))}
     return json.dumps(ordered, indent=2, allow_nan=False) + "\n"
 
 
-def from_json(text: str) -> Analysis:
+def from_json(text: str) -> Analysis | Verification:
     """The report that `to_json` wrote.
 
     Raises:
@@ -240,4 +276,5 @@ def from_json(text: str) -> Analysis:
     """
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Analysis).validate_json(text)
+    adapter: TypeAdapter[Analysis | Verification] = TypeAdapter(Union[Analysis, Verification])
+    return adapter.validate_json(text)

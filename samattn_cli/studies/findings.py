@@ -62,7 +62,7 @@ def _without_padding(layer: LayerReport) -> str:
     nearest = [str(size) for size in below + above]
     if not nearest:
         return ""
-    return f" Window {' or '.join(nearest)} {'needs' if len(nearest) == 1 else 'need'} none."
+    return f" A window of {' or '.join(nearest)} needs none."
 
 
 def _windows_that_cost(layer: LayerReport, count: int) -> Iterator[Finding]:

@@ -1,0 +1,15 @@
+"""The command line: a command parses, calls a study and renders."""
+
+from __future__ import annotations
+
+import sys
+
+
+def run() -> None:
+    """The entry point of ``samattn``."""
+    try:
+        from .app import app
+
+        app(prog_name="samattn")
+    except KeyboardInterrupt:  # before Typer could take it
+        sys.exit(130)

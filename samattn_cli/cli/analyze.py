@@ -1,0 +1,117 @@
+"""`samattn analyze`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..config.load import load_config
+from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError, did_you_mean
+from ..render import FORMATS, render
+from ..render.options import Options
+from ..report import Analysis, CrossCheck
+from ..studies.analyze import analyze as analyze_config
+from ..studies.verify import verify as crosscheck
+from .output import emit, file_format, guarded, say, terminal_options, working, write_file
+from .parameters import BatchSize, Config, DTypeOption, ImageSize, Outputs, Set, overrides
+
+Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
+
+
+@guarded
+def analyze(
+    config: Config,
+    set_: Set = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    dtype: DTypeOption = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Cross-check against the real stack (needs torch).")
+    ] = True,
+    all_layers: Annotated[bool, typer.Option("--all", help="A row for each layer, identical ones too.")] = False,
+    ops: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="LAYER", help="Open a layer's operations: 7, blocks.7, patch_embed, neck; may repeat."),
+    ] = None,
+    format_: Annotated[
+        Optional[Format], typer.Option("--format", "-f", help="Format on standard output; terminal by default.")
+    ] = None,
+    output: Outputs = None,
+) -> None:
+    """Report what each layer of an encoder costs and what its windows save.
+
+    Counts are derived from shapes, then compared with fvcore, FlopCounterMode and traced memory on the real stack.
+    With -o and no --format nothing is printed. Exits 1 if a check finds a difference.
+
+    Examples:
+
+      samattn analyze sam_vit_h
+
+      samattn analyze my_encoder.yaml --set window_size=8 --ops 0
+
+      samattn analyze sam_vit_b --image-size 2048 --dtype bfloat16 -o report.json -o report.md
+    """
+    formats = {path: file_format(path, list(FORMATS)) for path in output or ()}
+    encoder = load_config(config, overrides(set_, image_size, batch_size, dtype))
+    report = analyze_config(encoder, verify=False)
+    options = terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ()))
+    shown = format_.value if format_ else None if formats else "terminal"
+    if shown == "terminal":
+        _figures(report, options)
+    if verify:
+        with working("cross-checking against the real stack"):
+            report = replace(report, crosscheck=crosscheck(encoder, every_layer=False))
+    if shown == "terminal":
+        _verdict(report, options)
+    elif shown:
+        emit(render(report, shown, options))
+    for path, name in formats.items():
+        write_file(path, render(report, name, replace(options, width=Options.width, color=False)))
+    finish(report.crosscheck, told=shown == "terminal")
+
+
+def _figures(report: Analysis, options: Options) -> None:
+    from ..render.terminal import render_figures
+
+    emit(render_figures(report, options))
+
+
+def _verdict(report: Analysis, options: Options) -> None:
+    from ..render.terminal import render_crosscheck
+
+    emit(render_crosscheck(report.crosscheck, report.config, options))
+
+
+def finish(crosscheck: CrossCheck, *, told: bool) -> None:
+    """Exit by the verdict; say it on standard error where the report on standard output did not."""
+    if crosscheck.status in {"exact", "skipped"}:
+        return
+    if not told:
+        from ..render.document import verdicts
+
+        for line in verdicts(crosscheck):
+            if line.status not in {"exact", "skipped"}:
+                say(f"cross-check {line.status}: {line.name}: {'; '.join(line.differences) or line.text}", style="red")
+    raise typer.Exit(EXIT_DIFFERS if crosscheck.status == "differs" else EXIT_ERROR)
+
+
+def layer_names(report: Analysis, asked: Sequence[str]) -> list[str]:
+    """The names of the layers and parts that were asked for by index or by name.
+
+    Raises:
+        UsageError: for one that the encoder does not have.
+    """
+    places = [*(layer.name for layer in report.layers), *(part.name for part in report.parts)]
+    names = [f"blocks.{name}" if name.isdecimal() else name for name in asked]
+    for name in names:
+        if name not in places:
+            last = report.layers[-1].name
+            parts = ", ".join(part.name for part in report.parts)
+            hint = did_you_mean(name, places) if not name.startswith("blocks.") else ""
+            raise UsageError(f"--ops {name}: there is blocks.0 to {last}, and {parts}{hint}")
+    return names

@@ -1,0 +1,51 @@
+"""`samattn configs`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from ..config.load import load_config
+from ..config.presets import presets
+from ..errors import UsageError, did_you_mean
+from ..render.document import Table, by
+from ..render.terminal import render_tables
+from ..studies.analyze import analyze
+from ..units import format_count
+from .output import emit, guarded, terminal_options
+
+
+@guarded
+def configs(
+    show: Annotated[Optional[str], typer.Option(metavar="PRESET", help="Print the YAML of a preset.")] = None,
+) -> None:
+    """List the presets, or print one as the start of a config of your own.
+
+    Examples:
+
+      samattn configs
+
+      samattn configs --show custom_encoder > my_encoder.yaml
+    """
+    if show is None:
+        headers = ("preset", "image", "blocks", "params", "FLOPs", "what it is")
+        table = Table("", headers, tuple(map(_row, presets())), text_columns=(0, 5))
+        emit(render_tables([table], terminal_options()))
+    elif show in presets():
+        emit(presets()[show].read_text(encoding="utf-8"))
+    else:
+        raise UsageError(f"--show {show}: there is no such preset{did_you_mean(show, presets())}")
+
+
+def _row(name: str) -> tuple[str, ...]:
+    config = load_config(name)
+    totals = analyze(config, verify=False).totals
+    return (
+        name,
+        by(config.image_size),
+        str(len(config.layers)),
+        format_count(totals.params),
+        format_count(totals.flops),
+        config.description,
+    )

@@ -1,0 +1,130 @@
+"""Text to the user: reports to standard output or whole to files, messages to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from ..errors import EXIT_ERROR, OutputError, SamattnError, did_you_mean
+from ..render import FORMATS
+from ..render.options import Options
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PLAIN = str.maketrans({"×": "x", "→": ">", "─": "-", "█": "#"})
+PIPE_WIDTH = 160  # of a table that no terminal limits
+DEBUG_VARIABLE = "SAMATTN_DEBUG"
+
+
+def guarded(command: Command) -> Command:
+    """Turn what goes wrong in a command into one message on standard error and its exit code."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except SamattnError as error:
+            say(str(error), style="red")
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into it
+            say("samattn: standard output was closed before the report was complete", style="red")
+            raise typer.Exit(EXIT_ERROR) from None
+        except Exception as error:
+            if os.environ.get(DEBUG_VARIABLE) or isinstance(error, typer.Exit):
+                raise
+            say(f"samattn: internal error: {type(error).__name__}: {error}", style="red")
+            say(f"This is a bug in samattn; {DEBUG_VARIABLE}=1 shows where.")
+            raise typer.Exit(EXIT_ERROR) from None
+
+    return run  # type: ignore[return-value]
+
+
+def say(message: str, style: str = "") -> None:
+    """A message on standard error."""
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(message, style=style, markup=False)
+
+
+def emit(text: str) -> None:
+    """Report text on standard output, at once; in plain characters where its encoding has no others."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+@contextmanager
+def working(message: str) -> Iterator[None]:
+    """A spinner on standard error while something takes a moment, if that is a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(message):
+        yield
+
+
+def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Options:
+    """How to show a report on standard output: its width, and colour as NO_COLOR, FORCE_COLOR and TERM have it."""
+    console = Console()
+    width = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
+    color = console.is_terminal and not console.no_color and console.color_system is not None
+    return Options(all_layers=all_layers, ops=tuple(ops), width=width, color=color)
+
+
+def file_format(path: Path, formats: Sequence[str]) -> str:
+    """The format that a file's extension asks for.
+
+    Raises:
+        OutputError: if none does, or if the file could not be written anyway.
+    """
+    extensions = {FORMATS[name]: name for name in formats}
+    if path.suffix.lower() not in extensions:
+        known = ", ".join(extensions)
+        hint = did_you_mean(path.suffix.lower(), extensions)
+        raise OutputError(f"-o {path}: the extension says the format and must be one of {known}{hint}")
+    if path.is_dir():
+        raise OutputError(f"-o {path}: is a directory")
+    if not path.parent.is_dir():
+        raise OutputError(f"-o {path}: there is no directory {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"-o {path}: the directory {path.parent} cannot be written to")
+    return extensions[path.suffix.lower()]
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise OutputError(f"-o {path}: {error.strerror or error}") from None
+    say(f"wrote {path}")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

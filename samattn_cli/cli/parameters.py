@@ -1,0 +1,47 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..config.load import Override, parse_override
+from ..config.yaml12 import parse_yaml
+
+Config = Annotated[
+    str, typer.Argument(help="A YAML file, a preset (see `samattn configs`), or - for standard input.")
+]
+Configs = Annotated[
+    list[str], typer.Argument(help="YAML files, presets (see `samattn configs`), or - for standard input.")
+]
+Set = Annotated[
+    Optional[list[str]],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as window_size=8 or run.dtype=float16."),
+]
+ImageSize = Annotated[
+    Optional[str], typer.Option(metavar="N|[H,W]", help="Input in pixels; overrides image_size.")
+]
+BatchSize = Annotated[Optional[str], typer.Option(metavar="N", help="Images a pass; overrides run.batch_size.")]
+DTypeOption = Annotated[
+    Optional[str], typer.Option("--dtype", metavar="TYPE", help="float32, bfloat16 or float16; overrides run.dtype.")
+]
+Outputs = Annotated[
+    Optional[list[Path]],
+    typer.Option("--output", "-o", metavar="FILE", help="Write FILE, in the format of its extension; may repeat."),
+]
+
+
+def overrides(
+    set_: Sequence[str] | None, image_size: str | None, batch_size: str | None, dtype: str | None
+) -> list[Override]:
+    """What the options lay over a config, the flags last."""
+    flags = {"image_size": image_size, "run.batch_size": batch_size, "run.dtype": dtype}
+    found = [parse_override(text) for text in set_ or ()]
+    for key, value in flags.items():
+        if value is not None:
+            where = f"--{key.rpartition('.')[2].replace('_', '-')} {value}"
+            found.append(Override(key, parse_yaml(value, where, located=False), where))
+    return found

@@ -1,0 +1,68 @@
+"""`samattn verify`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..config.load import Override, load_config
+from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError
+from ..report import Verification, Verified, to_json
+from ..studies.verify import verify as crosscheck
+from .output import emit, file_format, guarded, terminal_options, working, write_file
+from .parameters import BatchSize, Configs, DTypeOption, ImageSize, Outputs, Set, overrides
+
+FORMATS = ("terminal", "json")
+Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
+
+
+@guarded
+def verify(
+    configs: Configs,
+    set_: Set = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    dtype: DTypeOption = None,
+    every_layer: Annotated[
+        bool, typer.Option("--every-layer/--one-of-each", help="Run each block of the real stack, or one of each kind.")
+    ] = True,
+    format_: Annotated[
+        Optional[Format], typer.Option("--format", "-f", help="Format on standard output; terminal by default.")
+    ] = None,
+    output: Outputs = None,
+) -> None:
+    """Prove the derived figures of encoders against the real stack, and nothing else.
+
+    Parameters by name and shape, fvcore's and FlopCounterMode's counts by module and operation, traced memory byte
+    for byte. Exits 0 if all are equal, 1 if any differs, 2 if any could not be checked.
+
+    Examples:
+
+      samattn verify sam_vit_b sam_vit_l sam_vit_h
+
+      samattn verify encoders/*.yaml --dtype bfloat16 -o verdicts.json
+    """
+    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    laid_over = overrides(set_, image_size, batch_size, dtype)
+    report = Verification(tuple(_verify(config, laid_over, every_layer) for config in configs))
+    from ..render.verification import render
+
+    texts = {"terminal": render(report, terminal_options()), "json": to_json(report)}
+    if format_ or not formats:
+        emit(texts[format_.value if format_ else "terminal"])
+    for path, name in formats.items():
+        write_file(path, texts[name])
+    if report.status != "exact":
+        raise typer.Exit(EXIT_DIFFERS if report.status == "differs" else EXIT_ERROR)
+
+
+def _verify(reference: str, laid_over: list[Override], every_layer: bool) -> Verified:
+    try:
+        config = load_config(reference, laid_over)
+    except SamattnError as error:
+        return Verified(reference, error=str(error))
+    with working(f"cross-checking {reference}"):
+        return Verified(reference, crosscheck(config, every_layer=every_layer))

@@ -1,0 +1,51 @@
+"""A report as Markdown, for a pull request or a wiki."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..report import Analysis
+from .document import Bars, Section, Table, heading, layers_note, op_tables, sections, verdicts
+from .options import Options
+
+
+def render(report: Analysis, options: Options) -> str:
+    """Headings, tables and lists of GitHub's Markdown."""
+    title, shape = heading(report)
+    lines = [f"# {_escape(title)}", "", _escape(shape), ""]
+    for section in sections(report, all_layers=options.all_layers, wide=True):
+        lines += _section(section)
+    for table in op_tables(report, options.ops, wide=True):
+        lines += _section(table)
+    return "\n".join([*lines, *_crosscheck(report)]) + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield from (f"## {section.title}", "")
+    if isinstance(section, Table):
+        yield from _table(section.headers, [row for row in section.rows if row is not None])
+        yield from (("", section.note) if section.note else ())
+    elif isinstance(section, Bars):
+        yield from _table(("part", "share", "FLOPs"), [(name, *figures) for name, _, figures in section.rows])
+    else:
+        yield from (f"- {_escape(row)}" for row in section.rows)
+    yield ""
+
+
+def _crosscheck(report: Analysis) -> Iterator[str]:
+    yield from ("## Cross-check against the real stack", "")
+    if note := layers_note(report.crosscheck, report.config):
+        yield from (note, "")
+    for verdict in verdicts(report.crosscheck):
+        yield f"- **{verdict.status}** {verdict.name}: {_escape(verdict.text)}"
+        yield from (f"  - {_escape(difference)}" for difference in verdict.differences)
+
+
+def _table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(headers)} |"
+    yield f"|{'|'.join([' :-- ', *(' --: ' for _ in headers[1:])])}|"
+    yield from (f"| {' | '.join(map(_escape, row))} |" for row in rows)
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;").replace("_", "\\_").strip()

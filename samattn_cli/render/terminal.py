@@ -1,0 +1,137 @@
+"""A report for a terminal, by Rich."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ..config.model import EncoderConfig
+from ..report import Analysis, CrossCheck
+from .document import (
+    Bars,
+    Lines,
+    Section,
+    Table,
+    Verdict,
+    heading,
+    layers_note,
+    op_tables,
+    sections,
+    verdicts,
+)
+from .options import Options
+
+WIDE = 140
+NARROWEST = 78  # of a table; a narrower terminal wraps its lines rather than lose a digit
+BAR = 24
+STATUS_STYLES = {"exact": "green", "differs": "bold red", "skipped": "yellow", "failed": "bold red"}
+
+
+def render(report: Analysis, options: Options) -> str:
+    """The whole report, cross-check included."""
+    return render_figures(report, options) + render_crosscheck(report.crosscheck, report.config, options)
+
+
+def render_figures(report: Analysis, options: Options) -> str:
+    """The report without its cross-check, which takes a moment longer."""
+    title, shape = heading(report)
+    wide = options.width >= WIDE
+    body = [Text(title, style="bold"), Text(shape, style="dim"), Text()]
+    for section in sections(report, all_layers=options.all_layers, wide=wide):
+        body += _section(section)
+    for table in op_tables(report, options.ops, wide=wide):
+        body += _section(table)
+    return to_text(body, options)
+
+
+def render_crosscheck(crosscheck: CrossCheck, config: EncoderConfig, options: Options) -> str:
+    """The verdicts, a line each, with the places that differ."""
+    title = Text("Cross-check against the real stack", style="bold")
+    if note := layers_note(crosscheck, config):
+        title.append(f"  ({note})", style="not bold dim")
+    return to_text([title, verdict_grid(verdicts(crosscheck))], options)
+
+
+def render_tables(tables: Iterable[Table], options: Options) -> str:
+    """Tables alone."""
+    return to_text(map(_table, tables), options)
+
+
+def verdict_grid(lines: Iterable[Verdict]) -> RichTable:
+    """Status, name and text of each verdict, differences below."""
+    grid = RichTable.grid(padding=(0, 2, 0, 0))
+    for _ in range(3):
+        grid.add_column(overflow="fold")
+    for line in lines:
+        grid.add_row(Text(f"  {line.status}", STATUS_STYLES[line.status]), line.name, Text(line.text))
+        for difference in line.differences:
+            grid.add_row("", "", Text(difference, "red"))
+    return grid
+
+
+def to_text(parts: Iterable[RenderableType], options: Options) -> str:
+    """Rich's text at the width and with the colour of `options`."""
+    console = Console(
+        file=io.StringIO(),
+        width=max(options.width, NARROWEST),
+        force_terminal=options.color,
+        color_system="standard" if options.color else None,
+        no_color=not options.color,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part)
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _section(section: Section) -> list[RenderableType]:
+    title = Text(section.title, style="bold")
+    if isinstance(section, Lines):
+        grid = RichTable.grid(padding=(0, 1, 0, 0))
+        for row in section.rows:
+            grid.add_row(Text("  -", "yellow"), Text(row))
+        return [title, grid, Text()]
+    return [title, _bars(section) if isinstance(section, Bars) else _table(section), Text()]
+
+
+def plain_table(caption: str = "") -> RichTable:
+    """A table with a rule under its headers and two spaces between its columns."""
+    return RichTable(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 0, 0, 1),
+        header_style="cyan",
+        caption=caption or None,
+        caption_justify="left",
+        caption_style="dim",
+        show_edge=False,
+    )
+
+
+def _table(table: Table) -> RichTable:
+    grid = plain_table(table.note)
+    for number, header in enumerate(table.headers):
+        text = number in table.text_columns
+        grid.add_column(header, justify="left" if text else "right", no_wrap=not text or number == 0)
+    for row in table.rows:
+        if row is None:
+            grid.add_section()
+        else:
+            grid.add_row(*row, style="bold" if row[0] == "total" else None)
+    return grid
+
+
+def _bars(bars: Bars) -> RichTable:
+    grid = RichTable.grid(padding=(0, 2, 0, 0))
+    for name, share, figures in bars.rows:
+        bar = Text("█" * round(share * BAR), "cyan")
+        grid.add_row(Text(f"  {name}"), bar, *(Text(figure, justify="right") for figure in figures))
+    return grid
