@@ -261,8 +261,6 @@ def worst(statuses: Iterable[Status]) -> Status:
 def to_json(report: Analysis | Verification) -> str:
     """The report as JSON text, `schema_version` and `kind` first."""
     data = asdict(report)
-    if isinstance(report, Analysis):
-        data["config"] = report.config.model_dump(mode="json")
     head = ("schema_version", "kind", "samattn_version")
     ordered = {key: data[key] for key in (*head, *(key for key in data if key not in head))}
     return json.dumps(ordered, indent=2, allow_nan=False) + "\n"

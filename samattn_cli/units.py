@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-DType = Literal["float32", "bfloat16", "float16"]
-
-ITEM_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
-"""Bytes of one number."""
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Bytes of one number of each dtype."""
 
 INT64_BYTES = 8
 

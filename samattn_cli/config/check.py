@@ -7,34 +7,49 @@ only where the keys it needs are sound.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from dataclasses import MISSING, Field, fields
+from functools import cache
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic_core import SchemaValidator, ValidationError
 
-from ..errors import Problem, did_you_mean
+from ..errors import ConfigError, Problem, did_you_mean
+from .keys import choices_of, class_schema, example_of
 from .model import EncoderConfig, RunConfig, StageConfig
 from .yaml12 import Node, Where
 
 Loc = tuple[int | str, ...]
 
+UNKNOWN_KEY = "unexpected_keyword_argument"
 
-def check_tree(tree: Node) -> list[Problem]:
-    """The problems of a canonical tree (see `load`), in the order of the file."""
-    found: list[tuple[Where, str]] = []
-    broken: set[Loc] = set()
+
+def build(tree: Node, name: str) -> EncoderConfig:
+    """The config of a canonical tree (see `load`); its name is `name` where the tree has none.
+
+    Raises:
+        ConfigError: with every problem of the tree, in the order of the file.
+    """
+    config, found, broken = None, [], set()
     try:
-        EncoderConfig.model_validate(tree.plain())
+        config = _validator().validate_python({"name": name, **tree.plain()})
     except ValidationError as errors:
-        locs = [tuple(error["loc"]) for error in errors.errors(include_url=False)]
-        for loc, error in zip(locs, errors.errors(include_url=False), strict=True):
-            if any(loc != other and loc == other[: len(loc)] for other in locs):
-                continue  # it only says that something inside it is wrong
-            broken |= {loc[:length] for length in range(1, len(loc) + 1)}
-            found.append((_place(tree, loc, error["type"]), _say(loc, error, _is_flat(tree))))
+        details = errors.errors(include_url=False)
+        broken = {error["loc"][:length] for error in details for length in range(1, len(error["loc"]) + 1)}
+        found = [
+            (_place(tree, error["loc"], error["type"]), _say(error["loc"], error, _is_flat(tree)))
+            for error in details
+            if not any(error["loc"] == other["loc"][: len(error["loc"])] for other in details if other is not error)
+        ]  # one around another only says that something inside it is wrong
     found += _Rules(tree, broken).problems()
-    unique = dict.fromkeys(found)
-    ordered = sorted(unique, key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0))
-    return [Problem(str(where), message) for where, message in ordered]
+    if config is None or found:
+        ordered = sorted(dict.fromkeys(found), key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0))
+        raise ConfigError(Problem(str(where), message) for where, message in ordered)
+    return config
+
+
+@cache
+def _validator() -> SchemaValidator:
+    return SchemaValidator(class_schema(EncoderConfig))
 
 
 def _say(loc: Loc, error: Any, flat: bool) -> str:
@@ -43,12 +58,12 @@ def _say(loc: Loc, error: Any, flat: bool) -> str:
     kind, given = error["type"], error["input"]
     if kind == "missing":
         return f"{key} is missing{_example(loc)}"
-    if kind == "extra_forbidden":
+    if kind == UNKNOWN_KEY:
         return f"unknown key '{key}'{did_you_mean(str(loc[-1]), _known_keys(loc))}"
     expected = _EXPECTED[kind](error.get("ctx", {}))
     hint = ""
     if kind == "literal_error" and isinstance(given, str):
-        hint = did_you_mean(given, get_args(_annotation(loc)))
+        hint = did_you_mean(given, choices_of(_field(loc)))
     return f"{key} {expected}{'' if hint else _example(loc)}, not {_short(given)}{hint}"
 
 
@@ -70,13 +85,13 @@ _EXPECTED: dict[str, Any] = {
     "too_short": lambda ctx: f"must hold at least {ctx['min_length']}",
     "too_long": lambda ctx: f"must hold at most {ctx['max_length']}",
     "tuple_type": lambda ctx: "must be a list",
-    "model_type": lambda ctx: "must be a mapping of keys",
+    "dataclass_type": lambda ctx: "must be a mapping of keys",
 }
 
 
 def _example(loc: Loc) -> str:
-    examples = getattr(_field(loc), "examples", None)
-    return f" (such as {_short(examples[0])})" if examples else ""
+    field = _field(loc)
+    return f" (such as {_short(example_of(field))})" if field is not None else ""
 
 
 def _short(value: Any) -> str:
@@ -94,24 +109,24 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _owner(loc: Loc) -> type[BaseModel]:
-    """The model that the last key of `loc` belongs to."""
-    owners: dict[Any, type[BaseModel]] = {"stages": StageConfig, "run": RunConfig}
+def _owner(loc: Loc) -> type:
+    """The config class that the last key of `loc` belongs to."""
+    owners: dict[Any, type] = {"stages": StageConfig, "run": RunConfig}
     return owners.get(loc[0], EncoderConfig) if len(loc) > (2 if loc[0] == "stages" else 1) else EncoderConfig
 
 
 def _field(loc: Loc) -> Any:
     keys = [part for part in loc if isinstance(part, str)]
-    return _owner(loc).model_fields.get(keys[-1]) if keys else None
+    return _fields(_owner(loc)).get(keys[-1]) if keys else None
 
 
-def _annotation(loc: Loc) -> Any:
-    return getattr(_field(loc), "annotation", None)
+def _fields(config: type) -> dict[str, Field[Any]]:
+    return {field.name: field for field in fields(config)}
 
 
 def _known_keys(loc: Loc) -> list[str]:
-    flat = [*EncoderConfig.model_fields, *StageConfig.model_fields, "extends"]
-    return flat if _owner(loc) is EncoderConfig else list(_owner(loc).model_fields)
+    owner = _owner(loc)
+    return [*_fields(owner), *(_fields(StageConfig) if owner is EncoderConfig else ()), "extends"]
 
 
 def _dotted(loc: Loc, flat: bool) -> str:
@@ -149,7 +164,7 @@ def _find(tree: Node, loc: Loc) -> Node:
 
 def _place(tree: Node, loc: Loc, kind: str) -> Where:
     node = _find(tree, loc)
-    return node.key_where or node.where if kind == "extra_forbidden" else node.where
+    return node.key_where or node.where if kind == UNKNOWN_KEY else node.where
 
 
 class _Rules:
@@ -167,7 +182,7 @@ class _Rules:
         if node is not None:
             return node.plain()
         field = _field(loc)
-        return None if field is None or field.is_required() else field.default
+        return None if field is None or field.default is MISSING else field.default
 
     def problems(self) -> Iterator[tuple[Where, str]]:
         yield from self.image()

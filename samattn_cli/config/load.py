@@ -7,17 +7,18 @@ The steps: read the document and those it extends; bring each to the canonical f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, Problem, did_you_mean
-from .check import check_tree
+from .check import build
 from .model import EncoderConfig, StageConfig
 from .sources import STDIN, Source, read_source
 from .yaml12 import Node, Where, parse_yaml
 
 MAX_EXTENDS = 16
+STAGE_KEYS = frozenset(field.name for field in fields(StageConfig))
 NOT_INHERITED = ("name", "description", "extends")
 
 
@@ -63,10 +64,7 @@ def load_config(
     tree = _resolve(document, ())
     for override in overrides:
         _apply(tree, override if isinstance(override, Override) else parse_override(override, "override"))
-    problems = check_tree(tree)
-    if problems:
-        raise ConfigError(problems)
-    return EncoderConfig.model_validate({"name": document.name, **tree.plain()})
+    return build(tree, document.name)
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def _canonical(root: Node) -> Node:
     entries = dict(_entries(root))
     if "stages" in entries:
         return _reject_flat(root)
-    flat = {key: entries.pop(key) for key in list(entries) if key in StageConfig.model_fields}
+    flat = {key: entries.pop(key) for key in list(entries) if key in STAGE_KEYS}
     stage = replace(root, value=flat)
     return replace(root, value={**entries, "stages": Node([stage], root.where)})
 
@@ -120,7 +118,7 @@ def _lay_over(base: Node, root: Node) -> Node:
     if "stages" in over:
         _reject_flat(root)
     for key, node in over.items():
-        if key in StageConfig.model_fields:
+        if key in STAGE_KEYS:
             _put_in_stage(tree, key, node)
         elif key == "run" and isinstance(node.value, dict) and "run" in merged:
             merged[key] = replace(node, value={**_entries(merged[key]), **node.value})
@@ -130,7 +128,7 @@ def _lay_over(base: Node, root: Node) -> Node:
 
 
 def _reject_flat(root: Node) -> Node:
-    flat = [node for key, node in _entries(root).items() if key in StageConfig.model_fields]
+    flat = [node for key, node in _entries(root).items() if key in STAGE_KEYS]
     if flat:
         where = (node.key_where or node.where for node in flat)
         raise ConfigError(Problem(str(place), "belongs in an entry of 'stages:', which stands here too") for place in where)
@@ -159,7 +157,7 @@ def _apply(tree: Node, override: Override) -> None:
     where = Where(override.where)
     node = replace(value, key_where=where) if isinstance(value, Node) else _from_python(value, where)
     first, *rest = override.key.split(".")
-    if not rest and first in StageConfig.model_fields:
+    if not rest and first in STAGE_KEYS:
         _put_in_stage(tree, first, node)
         return
     _entries(tree).update(_set(tree, [first, *rest], node, where).value)  # type: ignore[arg-type]
@@ -182,7 +180,7 @@ def _set(parent: Node, keys: list[str], node: Node, where: Where) -> Node:
         items = list(parent.value)
         items[index] = _set(items[index], rest, node, where)
         return replace(parent, value=items)
-    hint = did_you_mean(key, EncoderConfig.model_fields)
+    hint = did_you_mean(key, (field.name for field in fields(EncoderConfig)))
     raise _problem(where, f"'{key}' cannot be set inside a plain value{hint}")
 
 

@@ -6,69 +6,47 @@ Source of the words: segment-anything, modeling/image_encoder.py, ``ImageEncoder
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union
+from dataclasses import dataclass, replace
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-from ..units import DType
-
-Pair = tuple[int, int]  # (height, width)
+from ..units import ITEM_BYTES
+from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, pair, whole
 
 MAX_SIDE = 1 << 20
 MAX_WIDTH = 1 << 20
 MAX_DEPTH = 1000
+MAX_STAGES = 64
+
+WIDTH = whole(1, MAX_WIDTH)
 
 
-def _pair(value: Any) -> Any:
-    """A number stands for (height, width) with both the same."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-
-
-def _sorted(value: Any) -> Any:
-    if not isinstance(value, (tuple, list)):
-        return value
-    return tuple(sorted(value) if all(type(item) is int for item in value) else value)
-
-
-_SizePair = BeforeValidator(_pair, json_schema_input_type=Union[int, Pair])
-
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-WindowSide = Annotated[int, Field(ge=0, le=MAX_SIDE)]
-Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
-BlockIndex = Annotated[int, Field(ge=0)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class StageConfig(_Frozen):
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
     """Consecutive transformer blocks of one shape."""
 
-    embed_dim: Width = Field(description="Width of the token stream, in channels.", examples=[768])
-    depth: int = Field(ge=1, le=MAX_DEPTH, description="Number of transformer blocks.", examples=[12])
-    num_heads: Width = Field(description="Attention heads; they must divide embed_dim.", examples=[12])
-    mlp_ratio: float = Field(
-        4.0, gt=0, le=1024, description="Hidden width of the MLP over embed_dim.", examples=[4.0]
+    embed_dim: int = key(WIDTH, "Width of the token stream, in channels.", example=768)
+    depth: int = key(whole(1, MAX_DEPTH), "Number of transformer blocks.", example=12)
+    num_heads: int = key(WIDTH, "Attention heads; they must divide embed_dim.", example=12)
+    mlp_ratio: float = key(number(0, 1024), "Hidden width of the MLP over embed_dim.", example=4.0, default=4.0)
+    qkv_bias: bool = key(FLAG, "Whether the qkv projection has a bias.", example=True, default=True)
+    rel_pos: str = key(
+        choice("none", "decomposed", "joint"),
+        "Relative positions: decomposed adds a table per axis, (2h-1)+(2w-1) entries per head channel, as SAM and "
+        "ViTDet do; joint is the full table of (2h-1)(2w-1) entries.",
+        example="decomposed",
+        default="none",
     )
-    qkv_bias: bool = Field(True, description="Whether the qkv projection has a bias.", examples=[True])
-    rel_pos: Literal["none", "decomposed", "joint"] = Field(
-        "none",
-        description="Relative positions: decomposed adds a table per axis, (2h-1)+(2w-1) entries per head channel, "
-        "as SAM and ViTDet do; joint is the full table of (2h-1)(2w-1) entries.",
-        examples=["decomposed"],
+    window_size: Pair = key(
+        pair(whole(0, MAX_SIDE)),
+        "Attention window in tokens: a number, or [height, width]. 0: every block is global.",
+        example=14,
+        default=(0, 0),
     )
-    window_size: Annotated[tuple[WindowSide, WindowSide], _SizePair] = Field(
-        (0, 0),
-        description="Attention window in tokens: a number, or [height, width]. 0: every block is global.",
-        examples=[14],
-    )
-    global_attn_indexes: Annotated[tuple[BlockIndex, ...], BeforeValidator(_sorted)] = Field(
-        (),
-        description="Blocks that attend over the whole grid in place of windows, counted from 0 over the whole "
-        "encoder, as in 'blocks.7'.",
-        examples=[[2, 5, 8, 11]],
+    global_attn_indexes: tuple[int, ...] = key(
+        indexes(),
+        "Blocks that attend over the whole grid in place of windows, counted from 0 over the whole encoder, as in "
+        "'blocks.7'.",
+        example=[2, 5, 8, 11],
+        default=(),
     )
 
     @property
@@ -77,41 +55,48 @@ class StageConfig(_Frozen):
         return int(self.embed_dim * self.mlp_ratio)
 
 
-class RunConfig(_Frozen):
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
     """How the encoder is run."""
 
-    batch_size: int = Field(1, ge=1, le=1 << 20, description="Images a forward pass.", examples=[1])
-    dtype: DType = Field(
-        "float32", description="Type of the weights and of every activation.", examples=["bfloat16"]
+    batch_size: int = key(whole(1, 1 << 20), "Images a forward pass.", example=1, default=1)
+    dtype: str = key(
+        choice(*ITEM_BYTES), "Type of the weights and of every activation.", example="bfloat16", default="float32"
     )
 
 
-class EncoderConfig(_Frozen):
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
     """A vision encoder: patch embedding, position embedding, stages of blocks, neck."""
 
-    name: str = Field("encoder", description="What to call it; the file's name if left out.", examples=["my_vit"])
-    description: str = Field("", description="One line for `samattn configs`.", examples=["SAM ViT-H"])
-    image_size: Annotated[tuple[Side, Side], _SizePair] = Field(
-        description="Input in pixels: a number, or [height, width].", examples=[1024]
+    name: str = key(TEXT, "What to call it; the file's name if left out.", example="my_vit", default="encoder")
+    description: str = key(TEXT, "One line for `samattn configs`.", example="SAM ViT-H", default="")
+    image_size: Pair = key(
+        pair(whole(1, MAX_SIDE)), "Input in pixels: a number, or [height, width].", example=1024
     )
-    in_chans: Width = Field(3, description="Channels of the input.", examples=[3])
-    patch_size: Side = Field(description="Side of the square patch; also the stride.", examples=[16])
-    pos_embed: Literal["none", "learned"] = Field(
-        "learned", description="Absolute positions: one learned vector per patch, or none.", examples=["learned"]
+    in_chans: int = key(WIDTH, "Channels of the input.", example=3, default=3)
+    patch_size: int = key(whole(1, MAX_SIDE), "Side of the square patch; also the stride.", example=16)
+    pos_embed: str = key(
+        choice("none", "learned"),
+        "Absolute positions: one learned vector per patch, or none.",
+        example="learned",
+        default="learned",
     )
-    neck: Literal["none", "sam"] = Field(
-        "none",
-        description="sam: 1x1 and 3x3 convolutions to out_chans, a LayerNorm after each.",
-        examples=["sam"],
+    neck: str = key(
+        choice("none", "sam"),
+        "sam: 1x1 and 3x3 convolutions to out_chans, a LayerNorm after each.",
+        example="sam",
+        default="none",
     )
-    out_chans: Width = Field(256, description="Output channels of the neck.", examples=[256])
-    stages: tuple[StageConfig, ...] = Field(
-        min_length=1,
-        max_length=64,
-        description="Stages of blocks. The keys of a single stage may stand at the top level instead.",
-        examples=[[{"embed_dim": 768, "depth": 12, "num_heads": 12}]],
+    out_chans: int = key(WIDTH, "Output channels of the neck.", example=256, default=256)
+    stages: tuple[StageConfig, ...] = key(
+        many(StageConfig, 1, MAX_STAGES),
+        "Stages of blocks. The keys of a single stage may stand at the top level instead.",
+        example=[{"embed_dim": 768, "depth": 12, "num_heads": 12}],
     )
-    run: RunConfig = Field(RunConfig(), description="How the encoder is run.", examples=[{"dtype": "bfloat16"}])
+    run: RunConfig = key(
+        RunConfig, "How the encoder is run.", example={"dtype": "bfloat16"}, default=RunConfig()
+    )
 
     @property
     def grid(self) -> Pair:
@@ -134,14 +119,14 @@ class EncoderConfig(_Frozen):
 
     def all_global(self) -> EncoderConfig:
         """The same encoder with every block global."""
-        return self._with_stages(stage.model_copy(update={"window_size": (0, 0)}) for stage in self.stages)
+        return self._with_stages(replace(stage, window_size=(0, 0)) for stage in self.stages)
 
     def all_windowed(self) -> EncoderConfig:
         """The same encoder with every block windowed; stages without a window stay global."""
-        return self._with_stages(stage.model_copy(update={"global_attn_indexes": ()}) for stage in self.stages)
+        return self._with_stages(replace(stage, global_attn_indexes=()) for stage in self.stages)
 
     def _with_stages(self, stages: Iterator[StageConfig]) -> EncoderConfig:
-        return self.model_copy(update={"stages": tuple(stages)})
+        return replace(self, stages=tuple(stages))
 
 
 @dataclass(frozen=True)

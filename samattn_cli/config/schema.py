@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
+from .keys import class_schema
 from .model import EncoderConfig, StageConfig
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -11,14 +13,15 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def config_schema() -> dict[str, Any]:
     """The schema of a file: the model's keys, those of a single stage at the top level, and ``extends``."""
-    schema = EncoderConfig.model_json_schema()
-    stage = schema["$defs"]["StageConfig"]
-    required, stage_required = schema.pop("required"), stage["required"]
+    from pydantic.json_schema import GenerateJsonSchema  # slow to import; see `keys`
+
+    schema = GenerateJsonSchema().generate(class_schema(EncoderConfig))
+    stage = schema["properties"]["stages"]["items"]
     extends = {"type": "string", "description": "A preset, or a path relative to this file, to start from."}
     schema["properties"] = {"extends": extends, **schema["properties"], **stage["properties"]}
-    schema["dependentSchemas"] = {
-        "stages": {"properties": dict.fromkeys(StageConfig.model_fields, False)},
-    }
-    flat = [key for key in required if key != "stages"] + stage_required
-    schema["anyOf"] = [{"required": ["extends"]}, {"required": required}, {"required": flat}]
+    flat = [entry.name for entry in fields(StageConfig)]
+    schema["dependentSchemas"] = {"stages": {"properties": dict.fromkeys(flat, False)}}
+    required = schema.pop("required")
+    in_one = [name for name in required if name != "stages"] + stage["required"]
+    schema["anyOf"] = [{"required": ["extends"]}, {"required": required}, {"required": in_one}]
     return {"$schema": DIALECT, **schema, "title": "samattn encoder config"}
