@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, Union
+from typing import Literal
 
-from . import __version__
-from .config.model import EncoderConfig, Pair
+from .config.keys import Pair
+from .config.model import EncoderConfig
+from .version import __version__
 
 SCHEMA_VERSION = 1
 
@@ -274,5 +275,5 @@ def from_json(text: str) -> Analysis | Verification:
     """
     from pydantic import TypeAdapter
 
-    adapter: TypeAdapter[Analysis | Verification] = TypeAdapter(Union[Analysis, Verification])
+    adapter: TypeAdapter[Analysis | Verification] = TypeAdapter(Analysis | Verification)
     return adapter.validate_json(text)

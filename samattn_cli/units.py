@@ -43,5 +43,5 @@ def _scaled(value: int, step: int, suffixes: list[str] | tuple[str, ...]) -> str
         size, power = size / step, power + 1
     if power == 0:
         return f"{value:,} {suffixes[0]}".strip()
-    decimals = 2 if abs(size) < 100 else 1
+    decimals = 2 if abs(size) < 10**2 else 1  # four digits
     return f"{size:,.{decimals}f} {suffixes[power]}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
-from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -33,13 +32,18 @@ def analyze(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Cross-check against the real stack (needs torch).")
     ] = True,
-    all_layers: Annotated[bool, typer.Option("--all", help="A row for each layer, identical ones too.")] = False,
+    all_layers: Annotated[
+        bool, typer.Option("--all", help="A row for each layer, identical ones too.")
+    ] = False,
     ops: Annotated[
-        Optional[list[str]],
-        typer.Option(metavar="LAYER", help="Open a layer's operations: 7, blocks.7, patch_embed, neck; may repeat."),
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER", help="Open a layer's operations: 7, blocks.7, patch_embed, neck; may repeat."
+        ),
     ] = None,
     format_: Annotated[
-        Optional[Format], typer.Option("--format", "-f", help="Format on standard output; terminal by default.")
+        Format | None,
+        typer.Option("--format", "-f", help="Format on standard output; terminal by default."),
     ] = None,
     output: Outputs = None,
 ) -> None:
@@ -96,7 +100,10 @@ def finish(crosscheck: CrossCheck, *, told: bool) -> None:
 
         for line in verdicts(crosscheck):
             if line.status not in {"exact", "skipped"}:
-                say(f"cross-check {line.status}: {line.name}: {'; '.join(line.differences) or line.text}", style="red")
+                say(
+                    f"cross-check {line.status}: {line.name}: {'; '.join(line.differences) or line.text}",
+                    style="red",
+                )
     raise typer.Exit(EXIT_DIFFERS if crosscheck.status == "differs" else EXIT_ERROR)
 
 

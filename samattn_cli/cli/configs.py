@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -18,7 +18,7 @@ from .output import emit, guarded, terminal_options
 
 @guarded
 def configs(
-    show: Annotated[Optional[str], typer.Option(metavar="PRESET", help="Print the YAML of a preset.")] = None,
+    show: Annotated[str | None, typer.Option(metavar="PRESET", help="Print the YAML of a preset.")] = None,
 ) -> None:
     """List the presets, or print one as the start of a config of your own.
 

@@ -35,7 +35,9 @@ def guarded(command: Command) -> Command:
             say(str(error), style="red")
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not flush into it
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # so that the exit does not flush into it
             say("samattn: standard output was closed before the report was complete", style="red")
             raise typer.Exit(EXIT_ERROR) from None
         except Exception as error:
@@ -50,7 +52,9 @@ def guarded(command: Command) -> Command:
 
 def say(message: str, style: str = "") -> None:
     """A message on standard error."""
-    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(message, style=style, markup=False)
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
+        message, style=style, markup=False
+    )
 
 
 def emit(text: str) -> None:
@@ -111,13 +115,14 @@ def write_file(path: Path, text: str) -> None:
     """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
         except BaseException:
-            os.unlink(name)
+            temporary.unlink()
             raise
     except OSError as error:
         raise OutputError(f"-o {path}: {error.strerror or error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -18,19 +18,24 @@ Configs = Annotated[
     list[str], typer.Argument(help="YAML files, presets (see `samattn configs`), or - for standard input.")
 ]
 Set = Annotated[
-    Optional[list[str]],
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as window_size=8 or run.dtype=float16."),
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a key, such as window_size=8 or run.dtype=float16."
+    ),
 ]
 ImageSize = Annotated[
-    Optional[str], typer.Option(metavar="N|[H,W]", help="Input in pixels; overrides image_size.")
+    str | None, typer.Option(metavar="N|[H,W]", help="Input in pixels; overrides image_size.")
 ]
-BatchSize = Annotated[Optional[str], typer.Option(metavar="N", help="Images a pass; overrides run.batch_size.")]
+BatchSize = Annotated[str | None, typer.Option(metavar="N", help="Images a pass; overrides run.batch_size.")]
 DTypeOption = Annotated[
-    Optional[str], typer.Option("--dtype", metavar="TYPE", help="float32, bfloat16 or float16; overrides run.dtype.")
+    str | None,
+    typer.Option("--dtype", metavar="TYPE", help="float32, bfloat16 or float16; overrides run.dtype."),
 ]
 Outputs = Annotated[
-    Optional[list[Path]],
-    typer.Option("--output", "-o", metavar="FILE", help="Write FILE, in the format of its extension; may repeat."),
+    list[Path] | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write FILE, in the format of its extension; may repeat."
+    ),
 ]
 
 

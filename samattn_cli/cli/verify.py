@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -27,10 +26,14 @@ def verify(
     batch_size: BatchSize = None,
     dtype: DTypeOption = None,
     every_layer: Annotated[
-        bool, typer.Option("--every-layer/--one-of-each", help="Run each block of the real stack, or one of each kind.")
+        bool,
+        typer.Option(
+            "--every-layer/--one-of-each", help="Run each block of the real stack, or one of each kind."
+        ),
     ] = True,
     format_: Annotated[
-        Optional[Format], typer.Option("--format", "-f", help="Format on standard output; terminal by default.")
+        Format | None,
+        typer.Option("--format", "-f", help="Format on standard output; terminal by default."),
     ] = None,
     output: Outputs = None,
 ) -> None:

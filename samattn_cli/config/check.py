@@ -6,6 +6,7 @@ only where the keys it needs are sound.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from functools import cache
@@ -21,6 +22,8 @@ from .yaml12 import Node, Where
 Loc = tuple[int | str, ...]
 
 UNKNOWN_KEY = "unexpected_keyword_argument"
+MOST_ITEMS = 5
+MOST_CHARACTERS = 60
 
 
 def build(tree: Node, name: str) -> EncoderConfig:
@@ -29,7 +32,9 @@ def build(tree: Node, name: str) -> EncoderConfig:
     Raises:
         ConfigError: with every problem of the tree, in the order of the file.
     """
-    config, found, broken = None, [], set()
+    config: EncoderConfig | None = None
+    found: list[tuple[Where, str]] = []
+    broken: set[Loc] = set()
     try:
         config = _validator().validate_python({"name": name, **tree.plain()})
     except ValidationError as errors:
@@ -38,11 +43,15 @@ def build(tree: Node, name: str) -> EncoderConfig:
         found = [
             (_place(tree, error["loc"], error["type"]), _say(error["loc"], error, _is_flat(tree)))
             for error in details
-            if not any(error["loc"] == other["loc"][: len(error["loc"])] for other in details if other is not error)
+            if not any(
+                error["loc"] == other["loc"][: len(error["loc"])] for other in details if other is not error
+            )
         ]  # one around another only says that something inside it is wrong
     found += _Rules(tree, broken).problems()
     if config is None or found:
-        ordered = sorted(dict.fromkeys(found), key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0))
+        ordered = sorted(
+            dict.fromkeys(found), key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0)
+        )
         raise ConfigError(Problem(str(where), message) for where, message in ordered)
     return config
 
@@ -60,33 +69,30 @@ def _say(loc: Loc, error: Any, flat: bool) -> str:
         return f"{key} is missing{_example(loc)}"
     if kind == UNKNOWN_KEY:
         return f"unknown key '{key}'{did_you_mean(str(loc[-1]), _known_keys(loc))}"
-    expected = _EXPECTED[kind](error.get("ctx", {}))
+    expected = _EXPECTED[kind].format(**error.get("ctx", {}))
     hint = ""
     if kind == "literal_error" and isinstance(given, str):
         hint = did_you_mean(given, choices_of(_field(loc)))
     return f"{key} {expected}{'' if hint else _example(loc)}, not {_short(given)}{hint}"
 
 
-def _number(value: Any) -> str:
-    return f"{value:,}"
-
-
-_EXPECTED: dict[str, Any] = {
-    "int_type": lambda ctx: "must be a whole number",
-    "int_from_float": lambda ctx: "must be a whole number",
-    "float_type": lambda ctx: "must be a number",
-    "finite_number": lambda ctx: "must be a finite number",
-    "bool_type": lambda ctx: "must be true or false",
-    "string_type": lambda ctx: "must be text",
-    "literal_error": lambda ctx: f"must be {ctx['expected']}",
-    "greater_than_equal": lambda ctx: f"must be at least {_number(ctx['ge'])}",
-    "greater_than": lambda ctx: f"must be above {_number(ctx['gt'])}",
-    "less_than_equal": lambda ctx: f"must be at most {_number(ctx['le'])}",
-    "too_short": lambda ctx: f"must hold at least {ctx['min_length']}",
-    "too_long": lambda ctx: f"must hold at most {ctx['max_length']}",
-    "tuple_type": lambda ctx: "must be a list",
-    "dataclass_type": lambda ctx: "must be a mapping of keys",
+_EXPECTED = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be at least {ge:,}",
+    "greater_than": "must be above {gt:,}",
+    "less_than_equal": "must be at most {le:,}",
+    "too_short": "must hold at least {min_length}",
+    "too_long": "must hold at most {max_length}",
+    "tuple_type": "must be a list",
+    "dataclass_type": "must be a mapping of keys",
 }
+"""What pydantic-core's types of error say that a value must be."""
 
 
 def _example(loc: Loc) -> str:
@@ -99,14 +105,15 @@ def _short(value: Any) -> str:
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     elif isinstance(value, (tuple, list)):
-        text = f"[{', '.join(_short(item) for item in value[:5])}{', ...' if len(value) > 5 else ''}]"
+        more = ", ..." if len(value) > MOST_ITEMS else ""
+        text = f"[{', '.join(map(_short, value[:MOST_ITEMS]))}{more}]"
     elif isinstance(value, dict):
         text = "a mapping"
-    elif isinstance(value, float):
-        text = {float("inf"): ".inf", float("-inf"): "-.inf"}.get(value, ".nan" if value != value else repr(value))
+    elif isinstance(value, float) and not math.isfinite(value):
+        text = f"{value:+}".replace("+", "").replace("inf", ".inf").replace("nan", ".nan")
     else:
         text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
 
 
 def _owner(loc: Loc) -> type:
@@ -130,8 +137,8 @@ def _known_keys(loc: Loc) -> list[str]:
 
 
 def _dotted(loc: Loc, flat: bool) -> str:
-    """"stages.1.depth", or "depth" where the file has its stage at the top level. A list's items have its name."""
-    shown = loc[2:] if flat and loc[:1] == ("stages",) and len(loc) > 2 else loc
+    """Such as "stages.1.depth", or "depth" where the file has its stage at the top level. A list's items have its name."""
+    shown = loc[2:] if flat and loc[:1] == ("stages",) and len(loc) > len(("stages", 0)) else loc
     while len(shown) > 1 and isinstance(shown[-1], int) and shown[-2] != "stages":
         shown = shown[:-1]
     return ".".join(map(str, shown))
@@ -218,12 +225,18 @@ class _Rules:
         near = [count for count in range(1, width + 1) if width % count == 0] if width <= 1 << 16 else [1]
         best = sorted(sorted(near, key=lambda count: abs(count - heads))[:2])
         choices = " or ".join(map(str, best))
-        yield self.at(number, "num_heads"), f"num_heads {heads} does not divide embed_dim {width}: use {choices}"
+        yield (
+            self.at(number, "num_heads"),
+            f"num_heads {heads} does not divide embed_dim {width}: use {choices}",
+        )
 
     def mlp(self, number: int) -> Iterator[tuple[Where, str]]:
         width, ratio = self.get("stages", number, "embed_dim"), self.get("stages", number, "mlp_ratio")
         if width is not None and ratio is not None and int(width * ratio) < 1:
-            yield self.at(number, "mlp_ratio"), f"mlp_ratio {ratio} leaves the MLP of width {width} no hidden channel"
+            yield (
+                self.at(number, "mlp_ratio"),
+                f"mlp_ratio {ratio} leaves the MLP of width {width} no hidden channel",
+            )
 
     def window(self, number: int) -> Iterator[tuple[Where, str]]:
         window = self.get("stages", number, "window_size")
@@ -249,8 +262,8 @@ class _Rules:
             where = _find(self.tree, (*loc, position)).where
             if index not in blocks:
                 held = f"{blocks[0]} to {blocks[-1]}" if len(blocks) > 1 else f"only {blocks[0]}"
-                holder = "depth {} gives blocks".format(len(blocks)) if self.flat else f"stage {number} holds blocks"
-                yield where, f"global_attn_indexes names block {index}, but {holder} {held}"
+                holder = f"depth {len(blocks)} gives" if self.flat else f"stage {number} holds"
+                yield where, f"global_attn_indexes names block {index}, but {holder} blocks {held}"
             elif index in seen:
                 yield where, f"global_attn_indexes names block {index} twice: keep one"
             seen.add(index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import MISSING, Field, field, fields
-from typing import Any, Union
+from typing import Any
 
 from pydantic_core import CoreSchema, core_schema
 
@@ -21,7 +21,7 @@ FLAG = core_schema.bool_schema(strict=True)
 TEXT = core_schema.str_schema(strict=True)
 
 
-def key(accepts: Union[CoreSchema, type], description: str, *, example: Any, default: Any = MISSING) -> Any:
+def key(accepts: CoreSchema | type, description: str, *, example: Any, default: Any = MISSING) -> Any:
     """A field of a config class; without a default it is required.
 
     Args:
@@ -30,9 +30,11 @@ def key(accepts: Union[CoreSchema, type], description: str, *, example: Any, def
         example: a value that would be right, as YAML has it.
         default: its value where a file does not name it.
     """
-    schema = accepts if isinstance(accepts, dict) else class_schema(accepts)
+    schema = class_schema(accepts) if isinstance(accepts, type) else accepts
     updates = {"description": description, "examples": [example]}
-    return field(default=default, metadata={_SPEC: {"schema": schema, "updates": updates, "example": example}})
+    return field(
+        default=default, metadata={_SPEC: {"schema": schema, "updates": updates, "example": example}}
+    )
 
 
 def whole(low: int, high: int) -> CoreSchema:
@@ -64,17 +66,23 @@ def indexes() -> CoreSchema:
 
 def many(config: type, least: int, most: int) -> CoreSchema:
     """From `least` to `most` of a config class."""
-    return core_schema.tuple_variable_schema(class_schema(config), min_length=least, max_length=most, strict=True)
+    return core_schema.tuple_variable_schema(
+        class_schema(config), min_length=least, max_length=most, strict=True
+    )
 
 
 def class_schema(config: type) -> CoreSchema:
     """The schema of a config class, from its keys."""
     entries = [
-        core_schema.dataclass_field(entry.name, _with_default(entry), kw_only=True, metadata=_js_updates(entry))
+        core_schema.dataclass_field(
+            entry.name, _with_default(entry), kw_only=True, metadata=_js_updates(entry)
+        )
         for entry in fields(config)
     ]
     arguments = core_schema.dataclass_args_schema(config.__name__, entries, extra_behavior="forbid")
-    return core_schema.dataclass_schema(config, arguments, [entry.name for entry in fields(config)], frozen=True)
+    return core_schema.dataclass_schema(
+        config, arguments, [entry.name for entry in fields(config)], frozen=True
+    )
 
 
 def example_of(entry: Field[Any]) -> Any:
@@ -89,7 +97,9 @@ def choices_of(entry: Field[Any]) -> list[str]:
 
 def _with_default(entry: Field[Any]) -> CoreSchema:
     schema: CoreSchema = entry.metadata[_SPEC]["schema"]
-    return schema if entry.default is MISSING else core_schema.with_default_schema(schema, default=entry.default)
+    return (
+        schema if entry.default is MISSING else core_schema.with_default_schema(schema, default=entry.default)
+    )
 
 
 def _js_updates(entry: Field[Any]) -> dict[str, Any]:

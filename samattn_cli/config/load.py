@@ -19,6 +19,7 @@ from .yaml12 import Node, Where, parse_yaml
 
 MAX_EXTENDS = 16
 STAGE_KEYS = frozenset(field.name for field in fields(StageConfig))
+PYTHON = Where("config")
 NOT_INHERITED = ("name", "description", "extends")
 
 
@@ -131,7 +132,9 @@ def _reject_flat(root: Node) -> Node:
     flat = [node for key, node in _entries(root).items() if key in STAGE_KEYS]
     if flat:
         where = (node.key_where or node.where for node in flat)
-        raise ConfigError(Problem(str(place), "belongs in an entry of 'stages:', which stands here too") for place in where)
+        raise ConfigError(
+            Problem(str(place), "belongs in an entry of 'stages:', which stands here too") for place in where
+        )
     return root
 
 
@@ -184,7 +187,7 @@ def _set(parent: Node, keys: list[str], node: Node, where: Where) -> Node:
     raise _problem(where, f"'{key}' cannot be set inside a plain value{hint}")
 
 
-def _from_python(value: Any, where: Where = Where("config")) -> Node:
+def _from_python(value: Any, where: Where = PYTHON) -> Node:
     """Python data to nodes, so that a mapping given to `load_config` goes through the same checks as a file."""
     if isinstance(value, Mapping):
         return Node({str(key): _from_python(item, where) for key, item in value.items()}, where, where)

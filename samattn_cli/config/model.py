@@ -26,7 +26,9 @@ class StageConfig:
     embed_dim: int = key(WIDTH, "Width of the token stream, in channels.", example=768)
     depth: int = key(whole(1, MAX_DEPTH), "Number of transformer blocks.", example=12)
     num_heads: int = key(WIDTH, "Attention heads; they must divide embed_dim.", example=12)
-    mlp_ratio: float = key(number(0, 1024), "Hidden width of the MLP over embed_dim.", example=4.0, default=4.0)
+    mlp_ratio: float = key(
+        number(0, 1024), "Hidden width of the MLP over embed_dim.", example=4.0, default=4.0
+    )
     qkv_bias: bool = key(FLAG, "Whether the qkv projection has a bias.", example=True, default=True)
     rel_pos: str = key(
         choice("none", "decomposed", "joint"),
@@ -61,7 +63,10 @@ class RunConfig:
 
     batch_size: int = key(whole(1, 1 << 20), "Images a forward pass.", example=1, default=1)
     dtype: str = key(
-        choice(*ITEM_BYTES), "Type of the weights and of every activation.", example="bfloat16", default="float32"
+        choice(*ITEM_BYTES),
+        "Type of the weights and of every activation.",
+        example="bfloat16",
+        default="float32",
     )
 
 
@@ -69,7 +74,9 @@ class RunConfig:
 class EncoderConfig:
     """A vision encoder: patch embedding, position embedding, stages of blocks, neck."""
 
-    name: str = key(TEXT, "What to call it; the file's name if left out.", example="my_vit", default="encoder")
+    name: str = key(
+        TEXT, "What to call it; the file's name if left out.", example="my_vit", default="encoder"
+    )
     description: str = key(TEXT, "One line for `samattn configs`.", example="SAM ViT-H", default="")
     image_size: Pair = key(
         pair(whole(1, MAX_SIDE)), "Input in pixels: a number, or [height, width].", example=1024
@@ -110,12 +117,12 @@ class EncoderConfig:
         return tuple(self._layers())
 
     def _layers(self) -> Iterator[LayerConfig]:
-        index = 0
-        for number, stage in enumerate(self.stages):
-            for index in range(index, index + stage.depth):
+        first = 0
+        for stage_index, stage in enumerate(self.stages):
+            for index in range(first, first + stage.depth):
                 windowed = stage.window_size != (0, 0) and index not in stage.global_attn_indexes
-                yield LayerConfig(index, number, stage, stage.window_size if windowed else (0, 0))
-            index += 1
+                yield LayerConfig(index, stage_index, stage, stage.window_size if windowed else (0, 0))
+            first += stage.depth
 
     def all_global(self) -> EncoderConfig:
         """The same encoder with every block global."""

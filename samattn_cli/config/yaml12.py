@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Union
+from typing import Any
 
 import yaml
 
@@ -22,7 +22,7 @@ MAX_DEPTH = 32
 MAX_NODES = 10_000  # after aliases are expanded
 MAX_DIGITS = 300  # of one number
 
-Scalar = Union[None, bool, int, float, str]
+Scalar = bool | int | float | str | None
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _INT = re.compile(r"[-+]?[0-9]+")
@@ -139,7 +139,9 @@ class _Builder:
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
-                    raise self.error(event.start_mark, "a second YAML document starts here: one config a file")
+                    raise self.error(
+                        event.start_mark, "a second YAML document starts here: one config a file"
+                    )
                 root = self.node(next(events), events, depth=1)
         if root is None:
             raise self.error(None, "is empty: an encoder config is a mapping, such as 'embed_dim: 768'")
@@ -152,7 +154,9 @@ class _Builder:
             raise self.error(event.start_mark, f"nested deeper than {MAX_DEPTH} levels")
         self.grow(1, event)
         if event.tag is not None and event.tag != "!":
-            self.note(self.where(event.start_mark), f"the tag '{event.tag}' is not allowed: write a plain value")
+            self.note(
+                self.where(event.start_mark), f"the tag '{event.tag}' is not allowed: write a plain value"
+            )
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         node = self.content(event, events, depth)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..config.model import EncoderConfig, LayerConfig, Pair, StageConfig
+from ..config.keys import Pair
+from ..config.model import EncoderConfig, LayerConfig, StageConfig
 from ..units import ITEM_BYTES
 from . import vit
 from .tape import Recording, Tape

@@ -151,7 +151,9 @@ class Tape:
             self._weighted("linear", x, out, weights, macs=out.elements * in_features, bias=bias)
         return out
 
-    def conv2d(self, name: str, x: Tensor, out_channels: Dim, kernel: Dim, out_size: Shape, *, bias: bool) -> Tensor:
+    def conv2d(
+        self, name: str, x: Tensor, out_channels: Dim, kernel: Dim, out_size: Shape, *, bias: bool
+    ) -> Tensor:
         """``nn.Conv2d``, as the submodule `name`: (B, in, height, width) -> (B, out, *out_size)."""
         with self.module(name):
             batch, in_channels = x.shape[:2]
@@ -167,14 +169,25 @@ class Tape:
         batch, rows, inner = a.shape
         out = self.tensor(batch, rows, b.shape[-1])
         self._record(
-            name, "matmul", reads=(a, b), writes=(out,), macs=out.elements * inner, saves=(a.storage, b.storage)
+            name,
+            "matmul",
+            reads=(a, b),
+            writes=(out,),
+            macs=out.elements * inner,
+            saves=(a.storage, b.storage),
         )
         return out
 
     # -- elementwise -------------------------------------------------------------------------------------------------
 
     def pointwise(
-        self, name: str, kind: str, x: Tensor, *others: Tensor, weight: Parameter | None = None, keep: bool = False
+        self,
+        name: str,
+        kind: str,
+        x: Tensor,
+        *others: Tensor,
+        weight: Parameter | None = None,
+        keep: bool = False,
     ) -> Tensor:
         """An elementwise operation on `x` and what broadcasts to it.
 

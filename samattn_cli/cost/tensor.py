@@ -39,7 +39,7 @@ def decide(condition: Any) -> bool:
 
 
 def ceil_div(a: Dim, b: Dim) -> Dim:
-    """a / b rounded up."""
+    """Divide and round up."""
     return -(-a // b)
 
 

@@ -5,7 +5,8 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, N = windows (or B) * h
 
 from __future__ import annotations
 
-from ..config.model import LayerConfig, Pair, StageConfig
+from ..config.keys import Pair
+from ..config.model import LayerConfig, StageConfig
 from .tape import Tape
 from .tensor import Shape, Tensor, ceil_div, decide
 
@@ -173,7 +174,7 @@ def relative_positions(tape: Tape, name: str, size: int, d: int) -> Tensor:
 
 
 def relative_index(tape: Tape, name: str, size: int) -> Tensor:
-    """q - k + size - 1, for each pair: (size, size)."""
+    """Indexes q - k + size - 1, for each pair: (size, size)."""
     at = tape.integers(f"{name}.arange", size)
     offset = tape.integers(f"{name}.offset", size, size, reads=(at, at))
     index = tape.integers(name, size, size, reads=(offset,))

@@ -76,7 +76,7 @@ def _untraced_on_meta(image: Tensor) -> Iterator[None]:
         yield
         return
     conv2d = F.conv2d
-    F.conv2d = _recorded_conv2d
+    F.conv2d = _recorded_conv2d  # type: ignore[assignment]
     try:
         with _OnUntracedThread():
             yield
@@ -87,7 +87,7 @@ def _untraced_on_meta(image: Tensor) -> Iterator[None]:
 def _recorded_conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
-    return torch._convolution(
+    return torch._convolution(  # noqa: SLF001 - the operation that the tracer records
         x, weight, bias, stride, padding, dilation, False, (0, 0), groups, False, False, True, True
     )
 

@@ -99,14 +99,20 @@ def _signature(block: nn.Module) -> Any:
         (
             name,
             type(module),
-            tuple((key, value) for key, value in vars(module).items() if isinstance(value, PLAIN) and key != "training"),
+            tuple(
+                (key, value)
+                for key, value in vars(module).items()
+                if isinstance(value, PLAIN) and key != "training"
+            ),
             tuple((key, tuple(weight.shape)) for key, weight in module.named_parameters(recurse=False)),
         )
         for name, module in block.named_modules()
     )
 
 
-def _compare_parameters(claimed: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> Check:
+def _compare_parameters(
+    claimed: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+) -> Check:
     differences = tuple(
         Difference(name, "shape", _text(claimed.get(name)), _text(found.get(name)))
         for name in _union(claimed, found)
@@ -180,4 +186,3 @@ def _physical_memory() -> int:
     if not hasattr(os, "sysconf"):  # Windows
         return 1 << 33
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-

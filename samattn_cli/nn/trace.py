@@ -107,17 +107,22 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
             kept[part][storage_key(tensor)] = tensor.untyped_storage()
         return tensor
 
-    with torch.enable_grad(), saved_tensors_hooks(pack, lambda tensor: tensor), _on_entering_parts(model, enter):
+    with (
+        torch.enable_grad(),
+        saved_tensors_hooks(pack, lambda tensor: tensor),
+        _on_entering_parts(model, enter),
+    ):
         output = model(image)
     del output
     return {
-        name: sum(rounded(storage.nbytes()) for storage in storages.values()) for name, storages in kept.items()
+        name: sum(rounded(storage.nbytes()) for storage in storages.values())
+        for name, storages in kept.items()
     }
 
 
 def storage_key(tensor: Tensor) -> int:
     """What tells the storage of a tensor from every other live one."""
-    return int(tensor.untyped_storage()._cdata)
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - its address: data_ptr is 0 on meta
 
 
 def rounded(nbytes: int) -> int:

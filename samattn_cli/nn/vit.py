@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config.model import LayerConfig, Pair
+from ..config.keys import Pair
+from ..config.model import LayerConfig
 
 NORM_EPS = 1e-6
 
@@ -80,7 +81,7 @@ class Attention(nn.Module):
         B, H, W, _ = x.shape
         # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
         qkv = self.qkv(x).reshape(B, H * W, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        # each (B*h, HW, d)
+        # to three of (B*h, HW, d)
         q, k, v = qkv.reshape(3, B * self.num_heads, H * W, -1).unbind(0)
         attn = (q * self.scale) @ k.transpose(-2, -1)  # (B*h, HW, HW)
         if self.rel_pos == "decomposed":

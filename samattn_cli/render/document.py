@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Union
 
-from ..config.model import EncoderConfig, Pair
+from ..config.keys import Pair
+from ..config.model import EncoderConfig
 from ..report import Analysis, Check, CrossCheck, LayerReport, OpReport, PartReport
 from ..units import format_bytes, format_count, format_percent, format_ratio
+
 
 @dataclass(frozen=True)
 class Table:
@@ -38,14 +39,16 @@ class Lines:
     rows: tuple[str, ...]
 
 
-Section = Union[Table, Bars, Lines]
+Section = Table | Bars | Lines
 
 
 def heading(report: Analysis) -> tuple[str, str]:
     """Name and description; the shape of the encoder and how it is run."""
     config = report.config
     title = " - ".join(filter(None, (config.name, config.description)))
-    blocks = ", then ".join(f"{s.depth} blocks of {s.embed_dim} with {s.num_heads} heads" for s in config.stages)
+    blocks = ", then ".join(
+        f"{s.depth} blocks of {s.embed_dim} with {s.num_heads} heads" for s in config.stages
+    )
     return title, (
         f"image {by(config.image_size)}, {config.in_chans} channels, patch {config.patch_size}, grid {by(config.grid)}; "
         f"{blocks}; batch {config.run.batch_size}, {config.run.dtype}"
@@ -59,7 +62,9 @@ def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Sect
         yield _layer_table("Layers", runs, COST + SCORES + VS_GLOBAL, report)
     else:
         yield _layer_table("Layers", runs, COST, report)
-        yield _layer_table("Score matrices, and against the same layer made global", runs, SCORES + VS_GLOBAL, None)
+        yield _layer_table(
+            "Score matrices, and against the same layer made global", runs, SCORES + VS_GLOBAL, None
+        )
     yield _totals(report)
     yield _shares(report)
     if report.findings:
@@ -81,8 +86,16 @@ def by(size: Pair) -> str:
 Column = tuple[str, Callable[[LayerReport], str]]
 
 COST: tuple[Column, ...] = (
-    ("attention", lambda layer: "global" if layer.attention == "global" else f"window {by(layer.window_size)}"),
-    ("grid", lambda layer: by(layer.grid) + ("" if layer.grid == layer.padded_grid else f" → {by(layer.padded_grid)}")),
+    (
+        "attention",
+        lambda layer: "global" if layer.attention == "global" else f"window {by(layer.window_size)}",
+    ),
+    (
+        "grid",
+        lambda layer: (
+            by(layer.grid) + ("" if layer.grid == layer.padded_grid else f" → {by(layer.padded_grid)}")
+        ),
+    ),
     ("windows", lambda layer: f"{layer.windows:,}"),
     ("params", lambda layer: format_count(layer.params)),
     ("MACs", lambda layer: format_count(layer.macs)),
@@ -96,7 +109,10 @@ VS_GLOBAL: tuple[Column, ...] = (
     ("QK+AV", lambda layer: _versus(layer, format_ratio(layer.vs_global.scores_flops_ratio))),
     ("attention", lambda layer: _versus(layer, format_ratio(layer.vs_global.attention_flops_ratio))),
     ("layer", lambda layer: _versus(layer, format_ratio(layer.vs_global.layer_flops_ratio))),
-    ("score memory", lambda layer: _versus(layer, f"-{format_percent(layer.vs_global.attention_bytes_saving)}")),
+    (
+        "score memory",
+        lambda layer: _versus(layer, f"-{format_percent(layer.vs_global.attention_bytes_saving)}"),
+    ),
 )
 VS_NOTE = "Against the same layer made global: FLOPs of its score products, its attention, the whole layer; score memory."
 
@@ -114,7 +130,9 @@ def _layer_table(
     if report is not None:
         totals = report.totals
         rows += [None, *(_part_row(part, columns) for part in report.parts), None]
-        rows.append(_sum_row("total", totals.params, totals.macs, totals.flops, columns, totals.attention_bytes))
+        rows.append(
+            _sum_row("total", totals.params, totals.macs, totals.flops, columns, totals.attention_bytes)
+        )
     note = VS_NOTE if columns[-len(VS_GLOBAL) :] == VS_GLOBAL else ""
     return Table(title, ("layer", *(header for header, _ in columns)), tuple(rows), note)
 
@@ -160,7 +178,11 @@ def _totals(report: Analysis) -> Table:
             format_bytes(totals.attention_bytes),
             *(format_bytes(other.attention_bytes) for other in others),
         ),
-        ("peak memory", format_bytes(totals.peak_bytes), *(format_bytes(other.peak_bytes) for other in others)),
+        (
+            "peak memory",
+            format_bytes(totals.peak_bytes),
+            *(format_bytes(other.peak_bytes) for other in others),
+        ),
     )
     note = f"Peak of an inference forward, weights and input included, set at {totals.peak_at}."
     return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)
@@ -169,7 +191,9 @@ def _totals(report: Analysis) -> Table:
 def _shares(report: Analysis) -> Bars:
     return Bars(
         "Share of FLOPs",
-        tuple((s.part, s.share, (format_percent(s.share), format_count(s.flops, "FLOP"))) for s in report.shares),
+        tuple(
+            (s.part, s.share, (format_percent(s.share), format_count(s.flops, "FLOP"))) for s in report.shares
+        ),
     )
 
 
@@ -195,7 +219,8 @@ OPS_WIDE: tuple[OpColumn, ...] = (
 def op_tables(report: Analysis, names: Sequence[str], *, wide: bool) -> Iterator[Table]:
     """The operations of the layers and parts called `names`."""
     columns = (OP_NAME, OP_KIND, *OPS, *OPS_WIDE) if wide else (OP_NAME, *OPS)
-    for place in (*report.parts, *report.layers):
+    places: list[PartReport | LayerReport] = [*report.parts, *report.layers]
+    for place in places:
         if place.name in names:
             rows = tuple(tuple(cell(op) for _, cell in columns) for op in place.ops)
             yield Table(f"Operations of {place.name}", tuple(header for header, _ in columns), rows)

@@ -41,7 +41,7 @@ def render_figures(report: Analysis, options: Options) -> str:
     """The report without its cross-check, which takes a moment longer."""
     title, shape = heading(report)
     wide = options.width >= WIDE
-    body = [Text(title, style="bold"), Text(shape, style="dim"), Text()]
+    body: list[RenderableType] = [Text(title, style="bold"), Text(shape, style="dim"), Text()]
     for section in sections(report, all_layers=options.all_layers, wide=wide):
         body += _section(section)
     for table in op_tables(report, options.ops, wide=wide):

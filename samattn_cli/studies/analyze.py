@@ -54,7 +54,9 @@ def analyze(config: EncoderConfig, *, verify: bool = True) -> Analysis:
     totals = _totals(passed, memory)
     comparison = Comparisons(
         vs_all_global=_compare(totals, _totals_of(all_global)),
-        vs_all_window=_compare(totals, _totals_of(forward(config.all_windowed()))) if _has_windows(config) else None,
+        vs_all_window=_compare(totals, _totals_of(forward(config.all_windowed())))
+        if _has_windows(config)
+        else None,
     )
     return Analysis(
         config=config,
@@ -197,7 +199,9 @@ def _compare(this: Totals, other: Totals) -> Comparison:
 def _shares(passed: ForwardPass) -> tuple[Share, ...]:
     """FLOPs by part, the largest first; they sum to the total."""
     flops: dict[str, int] = {}
-    for segment, op in chain.from_iterable(((segment, op) for op in segment.recording.ops) for segment in passed.segments):
+    for segment, op in chain.from_iterable(
+        ((segment, op) for op in segment.recording.ops) for segment in passed.segments
+    ):
         if op.macs:
             part = segment.name if segment.layer is None else PART_OF[op.name]
             flops[part] = flops.get(part, 0) + op.flops

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import gcd
 
-from ..config.model import EncoderConfig, Pair
+from ..config.keys import Pair
+from ..config.model import EncoderConfig
 from ..report import Comparisons, Finding, LayerReport, Totals
 from ..units import format_bytes, format_percent, format_ratio
 
@@ -19,7 +20,9 @@ def findings(
     kinds = {(layer.stage, layer.window_size): layer for layer in layers if layer.attention == "window"}
     found = [*_dropped_pixels(config)]
     for layer in kinds.values():
-        twins = [twin for twin in layers if (twin.stage, twin.window_size) == (layer.stage, layer.window_size)]
+        twins = [
+            twin for twin in layers if (twin.stage, twin.window_size) == (layer.stage, layer.window_size)
+        ]
         found += [*_padding(layer, len(twins)), *_windows_that_cost(layer, len(twins))]
     if kinds:
         found += [*_whole_against_part(next(iter(kinds.values())), comparison), *_peak(totals, comparison)]
@@ -48,7 +51,9 @@ def _padding(layer: LayerReport, count: int) -> Iterator[Finding]:
         what += "one window that sees everything, padding included."
     else:
         what = f"Padding {_by(layer.grid)} to {_by(layer.padded_grid)}"
-        what += f" makes {_layers(count)} run qkv and proj on {format_percent(padded / tokens - 1)} more tokens"
+        what += (
+            f" makes {_layers(count)} run qkv and proj on {format_percent(padded / tokens - 1)} more tokens"
+        )
         what += f" ({padded:,} for {tokens:,})."
     yield Finding("padding", f"{what}{_without_padding(layer)}")
 

@@ -35,7 +35,12 @@ def verify(config: EncoderConfig, *, every_layer: bool = True) -> CrossCheck:
         verb = "is" if len(missing) == 1 else "are"
         return CrossCheck.not_run("skipped", f"{' and '.join(missing)} {verb} not installed")
     forward_pass = forward(config)
-    largest = max(storage.nbytes for segment in forward_pass.segments for op in segment.recording.ops for storage in op.allocates)
+    largest = max(
+        storage.nbytes
+        for segment in forward_pass.segments
+        for op in segment.recording.ops
+        for storage in op.allocates
+    )
     if largest > MOST_BYTES:
         return CrossCheck.not_run("skipped", f"a tensor of {largest:,} bytes is more than torch can address")
     from ..nn.crosscheck import crosscheck
