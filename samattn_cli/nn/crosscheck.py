@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..config.model import EncoderConfig
 from ..report import Check, Claims, Counts, CrossCheck, Difference
 from .count import count_with_flop_counter, count_with_fvcore
+from .dynamo import without_dynamo
 from .encoder import build, image_for
 from .trace import rounded, trace_peaks, trace_saved
 
@@ -38,6 +39,11 @@ def crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool = Fal
         claims: what the Tape says of it.
         every_layer: run each block, not one of each kind.
     """
+    with without_dynamo():
+        return _crosscheck(config, claims, every_layer=every_layer)
+
+
+def _crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool) -> CrossCheck:
     stack = _Stack(config, "meta", every_layer)
     real = lambda: _Stack(config, "cpu", every_layer)  # noqa: E731 - built only if it is needed
     need = max(claims.peak_bytes.values())
