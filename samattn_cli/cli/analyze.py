@@ -43,7 +43,9 @@ def analyze(
     ] = None,
     format_: Annotated[
         Format | None,
-        typer.Option("--format", "-f", help="Format on standard output; terminal by default."),
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+        ),
     ] = None,
     output: Outputs = None,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +13,16 @@ from ..config.load import Override, parse_override
 from ..config.yaml12 import parse_yaml
 
 Config = Annotated[
-    str, typer.Argument(help="A YAML file, a preset (see `samattn configs`), or - for standard input.")
+    str,
+    typer.Argument(
+        metavar="CONFIG", help="A YAML file, a preset (see `samattn configs`), or - for standard input."
+    ),
 ]
 Configs = Annotated[
-    list[str], typer.Argument(help="YAML files, presets (see `samattn configs`), or - for standard input.")
+    list[str],
+    typer.Argument(
+        metavar="CONFIG...", help="YAML files, presets (see `samattn configs`), or - for standard input."
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -24,7 +31,7 @@ Set = Annotated[
     ),
 ]
 ImageSize = Annotated[
-    str | None, typer.Option(metavar="N|[H,W]", help="Input in pixels; overrides image_size.")
+    str | None, typer.Option(metavar="SIZE", help="Input in pixels: N or HEIGHTxWIDTH; overrides image_size.")
 ]
 BatchSize = Annotated[str | None, typer.Option(metavar="N", help="Images a pass; overrides run.batch_size.")]
 DTypeOption = Annotated[
@@ -43,10 +50,17 @@ def overrides(
     set_: Sequence[str] | None, image_size: str | None, batch_size: str | None, dtype: str | None
 ) -> list[Override]:
     """What the options lay over a config, the flags last."""
-    flags = {"image_size": image_size, "run.batch_size": batch_size, "run.dtype": dtype}
     found = [parse_override(text) for text in set_ or ()]
-    for key, value in flags.items():
-        if value is not None:
-            where = f"--{key.rpartition('.')[2].replace('_', '-')} {value}"
-            found.append(Override(key, parse_yaml(value, where, located=False), where))
+    if image_size is not None:
+        sides = re.sub(r"^(\d+)x(\d+)$", r"[\1, \2]", image_size)
+        found.append(_flag("--image-size", image_size, "image_size", sides))
+    if batch_size is not None:
+        found.append(_flag("--batch-size", batch_size, "run.batch_size", batch_size))
+    if dtype is not None:
+        found.append(_flag("--dtype", dtype, "run.dtype", dtype))
     return found
+
+
+def _flag(option: str, given: str, key: str, value: str) -> Override:
+    where = f"{option} {given}"
+    return Override(key, parse_yaml(value, where, located=False), where)

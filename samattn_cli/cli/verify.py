@@ -33,7 +33,7 @@ def verify(
     ] = True,
     format_: Annotated[
         Format | None,
-        typer.Option("--format", "-f", help="Format on standard output; terminal by default."),
+        typer.Option("--format", "-f", metavar="FORMAT", help="terminal or json; terminal by default."),
     ] = None,
     output: Outputs = None,
 ) -> None:

@@ -87,7 +87,7 @@ def _untraced_on_meta(image: Tensor) -> Iterator[None]:
 def _recorded_conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
-    return torch._convolution(  # noqa: SLF001 - the operation that the tracer records
+    return torch._convolution(
         x, weight, bias, stride, padding, dilation, False, (0, 0), groups, False, False, True, True
     )
 

@@ -40,7 +40,7 @@ class _Stub(ModuleType):
     def install(self) -> None:
         """Stand in."""
         sys.modules[NAME] = self
-        torch._dynamo = self  # type: ignore[attr-defined]
+        torch._dynamo = self
 
     def remove(self) -> None:
         """Leave no trace: what was not shielded will be, the next time."""

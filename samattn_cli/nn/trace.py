@@ -122,7 +122,7 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
 
 def storage_key(tensor: Tensor) -> int:
     """What tells the storage of a tensor from every other live one."""
-    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - its address: data_ptr is 0 on meta
+    return int(tensor.untyped_storage()._cdata)  # its address: data_ptr is 0 on meta
 
 
 def rounded(nbytes: int) -> int:

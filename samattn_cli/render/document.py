@@ -107,14 +107,14 @@ SCORES: tuple[Column, ...] = (
 )
 VS_GLOBAL: tuple[Column, ...] = (
     ("QK+AV", lambda layer: _versus(layer, format_ratio(layer.vs_global.scores_flops_ratio))),
-    ("attention", lambda layer: _versus(layer, format_ratio(layer.vs_global.attention_flops_ratio))),
+    ("attn", lambda layer: _versus(layer, format_ratio(layer.vs_global.attention_flops_ratio))),
     ("layer", lambda layer: _versus(layer, format_ratio(layer.vs_global.layer_flops_ratio))),
     (
         "score memory",
         lambda layer: _versus(layer, f"-{format_percent(layer.vs_global.attention_bytes_saving)}"),
     ),
 )
-VS_NOTE = "Against the same layer made global: FLOPs of its score products, its attention, the whole layer; score memory."
+VS_NOTE = "Against the same layer made global: FLOPs of QK and AV, of its attention, of the layer; score memory."
 
 
 def _versus(layer: LayerReport, text: str) -> str:
