@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from fractions import Fraction
+import math
 
 import numpy as np
 import pytest
@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from samattn_cli import load_config
 from samattn_cli.config.model import LayerConfig
 from samattn_cli.cost import vit
-from samattn_cli.cost.memory import live_over, saved_bytes
-from samattn_cli.cost.tape import Recording, Tape
+from samattn_cli.cost.tape import Op, Recording, Tape
 from samattn_cli.cost.tensor import MixedStructureError, Tensor, dense_stride_like, view_stride
 
 PROPERTY = settings(max_examples=500, deadline=None, derandomize=True)
@@ -44,7 +43,7 @@ def shapes_to_view(draw, shape: tuple[int, ...]) -> tuple[int, ...]:
         primes = draw(st.permutations(primes))
     cuts = sorted(draw(st.lists(st.integers(0, len(primes)), max_size=4)))
     groups = [primes[a:b] for a, b in zip([0, *cuts], [*cuts, len(primes)], strict=True)]
-    return tuple(int(np.prod(group, dtype=int)) for group in groups)
+    return tuple(math.prod(group) for group in groups)
 
 
 @PROPERTY
@@ -95,3 +94,117 @@ def test_an_elementwise_result_has_the_strides_that_torch_gives_it(operation, pa
 def where_they_matter(shape: tuple[int, ...], stride: tuple[int, ...]) -> list[tuple[int, int]]:
     """Nothing ever steps along a dimension of size 1, and torch itself gives it now one stride, now another."""
     return [(dim, step) for dim, (size, step) in enumerate(zip(shape, stride, strict=True)) if size != 1]
+
+
+C, HEADS = 12, 3
+
+
+def layer_of(window, rel_pos: str = "decomposed") -> LayerConfig:
+    encoder = {"image_size": 8, "patch_size": 1, "embed_dim": C, "depth": 1, "num_heads": HEADS}
+    (layer,) = load_config(encoder | {"window_size": window, "rel_pos": rel_pos}).layers
+    return layer
+
+
+def record(layer: LayerConfig, *shape) -> Recording:
+    tape = Tape(4)
+    vit.block(tape, tape.tensor(*shape), layer)
+    return tape.recording()
+
+
+def costs(op: Op) -> dict[str, object]:
+    return {
+        "macs": op.macs,
+        "elementwise_flops": op.elementwise_flops,
+        "params": sum(math.prod(parameter.shape) for parameter in op.parameters),
+        "bytes_read": op.bytes_read,
+        "bytes_written": op.bytes_written,
+        "allocated_bytes": sum(storage.nbytes for storage in op.allocates),
+        "freed_bytes": sum(storage.nbytes for storage in op.frees),
+        "saved_bytes": sum(storage.nbytes for storage in op.saves),
+    }
+
+
+def at_point(values: dict[str, object], point: int) -> dict[str, int]:
+    return {what: int(value if np.isscalar(value) else value[point]) for what, value in values.items()}
+
+
+ALIKE = {
+    "global": (0, [2, 3, 4], [4, 5, 9], [6, 2, 3]),
+    "global, one image": (0, 1, [4, 5, 9], [6, 2, 3]),
+    "windows that divide the grid": (3, [2, 3, 4], [6, 9, 12], [9, 6, 30]),
+    "windows that do not": (3, [2, 3, 4], [4, 5, 7], [7, 8, 10]),
+    "windows of two sides": ([2, 5], [2, 3, 4], [5, 7, 9], [6, 8, 9]),
+    "window larger than the grid": (16, [2, 3, 4], [5, 7, 9], [6, 8, 9]),
+}
+
+
+@pytest.mark.parametrize("rel_pos", ["none", "decomposed", "joint"])
+@pytest.mark.parametrize(("window", "batch", "height", "width"), ALIKE.values(), ids=ALIKE.keys())
+def test_arrays_of_grids_give_at_each_point_what_numbers_give(window, batch, height, width, rel_pos):
+    layer = layer_of(window, rel_pos)
+    together = record(layer, np.array(batch), np.array(height), np.array(width), C)
+    batches = np.broadcast_to(batch, len(height))
+    for point in range(len(height)):
+        alone = record(layer, int(batches[point]), height[point], width[point], C)
+        assert [op.name for op in together.ops] == [op.name for op in alone.ops]
+        assert [at_point(costs(op), point) for op in together.ops] == [costs(op) for op in alone.ops]
+        assert together.macs[point] == alone.macs
+        assert together.flops[point] == alone.flops
+        assert together.elementwise_flops[point] == alone.elementwise_flops
+
+
+UNLIKE = {
+    "padded and not": (3, [2, 2], [6, 7], [6, 6]),
+    "padded across and not": (3, [2, 2], [6, 6], [6, 7]),
+    "one window and several": (3, [2, 2], [3, 6], [3, 6]),
+    "one image and several": (0, [1, 2], [6, 6], [6, 6]),  # for one the heads are split by a view
+}
+
+
+@pytest.mark.parametrize(("window", "batch", "height", "width"), UNLIKE.values(), ids=UNLIKE.keys())
+def test_points_of_another_structure_cannot_be_passed_together(window, batch, height, width):
+    with pytest.raises(MixedStructureError):
+        record(layer_of(window), np.array(batch), np.array(height), np.array(width), C)
+
+
+B, rows, columns, w = sympy.symbols("B rows columns w", positive=True, integer=True)
+
+
+def formula(windows, window, tokens, *, rel_pos: str):
+    """Block FLOPs as ENCODERS.md has them: `windows` of (qh, qw) tokens each, an MLP on `tokens`."""
+    qh, qw = window
+    n, N, T = windows, qh * qw, windows * qh * qw
+    terms = 2 * T * 3 * C**2 + 2 * T * C**2 + 4 * n * N**2 * C + 4 * tokens * C * (4 * C)
+    return terms + {"none": 0, "decomposed": 2 * T * C * (qh + qw), "joint": 2 * T * C * N}[rel_pos]
+
+
+def assert_same(one, other) -> None:
+    assert sympy.expand(one - other) == 0
+
+
+@pytest.mark.parametrize("rel_pos", ["none", "decomposed", "joint"])
+@pytest.mark.parametrize("window", [(3, 3), (2, 5), (w, w)], ids=str)
+def test_symbols_give_the_formula_of_a_windowed_block(window, rel_pos):
+    height, width = rows * window[0], columns * window[1]
+    layer = LayerConfig(0, 0, layer_of(3, rel_pos).stage, window)
+    found = record(layer, B, height, width, C)
+    expected = formula(B * rows * columns, window, B * height * width, rel_pos=rel_pos)
+    assert_same(found.flops, expected)
+    assert_same(2 * found.macs, expected)
+
+
+def test_symbols_give_the_formula_of_a_windowed_block_with_padding():
+    found = record(layer_of(14), B, 14 * rows - 6, 14 * columns - 6, C)
+    tokens = B * (14 * rows - 6) * (14 * columns - 6)
+    assert_same(found.flops, formula(B * rows * columns, (14, 14), tokens, rel_pos="decomposed"))
+
+
+@pytest.mark.parametrize("rel_pos", ["none", "decomposed", "joint"])
+def test_symbols_give_the_formula_of_a_global_block(rel_pos):
+    found = record(layer_of(0, rel_pos), B, rows, columns, C)
+    assert_same(found.flops, formula(B, (rows, columns), B * rows * columns, rel_pos=rel_pos))
+
+
+def test_symbols_give_the_formula_of_the_parameters():
+    found = record(layer_of(0), B, rows, columns, C)
+    assert_same(found.params, 12 * C**2 + 13 * C + C // HEADS * (2 * rows - 1 + 2 * columns - 1))

@@ -1,0 +1,335 @@
+import csv
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from running import ROOT, SAMATTN, environment, samattn
+
+from samattn_cli import analyze, load_config
+from samattn_cli.config.presets import presets
+from samattn_cli.report import from_json
+
+# -- what a user runs ------------------------------------------------------------------------------------------------
+
+
+def test_analyze_prints_the_figures_before_the_verdict() -> None:
+    command = [*SAMATTN, "analyze", "sam_vit_h"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True) as process:
+        start = time.perf_counter()
+        assert process.stdout
+        first = process.stdout.readline()
+        waited_for_figures = time.perf_counter() - start
+        rest = process.stdout.read()
+        waited_for_verdict = time.perf_counter() - start
+    assert first.startswith("sam_vit_h - SAM ViT-H")
+    assert "exact  memory trace" in rest
+    assert waited_for_figures < waited_for_verdict / 2
+
+
+def test_no_verify_imports_neither_torch_nor_numpy_nor_the_rest_of_pydantic() -> None:
+    code = (
+        "import sys; sys.argv = ['samattn', 'analyze', 'sam_vit_h', '--no-verify']\n"
+        "import atexit\n"
+        "heavy = ['torch', 'numpy', 'fvcore', 'sympy', 'pydantic.main']\n"
+        "atexit.register(lambda: print('HEAVY', [name for name in heavy if name in sys.modules]))\n"
+        "from samattn_cli.cli import run; run()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("HEAVY []\n")
+
+
+def test_without_torch_the_figures_stand_and_the_crosscheck_says_skipped() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['samattn', *sys.argv[1:]]\n"
+        "from samattn_cli.cli import run; run()"
+    )
+    analyzed = subprocess.run(
+        [sys.executable, "-c", code, "analyze", "sam_vit_b"], capture_output=True, text=True, check=False
+    )
+    assert analyzed.returncode == 0
+    assert "skipped  cross-check  torch is not installed" in analyzed.stdout
+    assert "972,077,334,528" in analyzed.stdout
+    verified = subprocess.run(
+        [sys.executable, "-c", code, "verify", "sam_vit_b"], capture_output=True, text=True, check=False
+    )
+    assert verified.returncode == 2
+    assert "torch is not installed" in verified.stdout
+
+
+def test_json_round_trips_into_the_report_and_its_config_is_a_config(tmp_path: Path) -> None:
+    result = samattn("analyze", "custom_encoder", "--no-verify", "--format", "json")
+    report = analyze(load_config("custom_encoder"), verify=False)
+    assert from_json(result.stdout) == report
+    config = tmp_path / "custom_encoder.yaml"
+    config.write_text(json.dumps(json.loads(result.stdout)["config"]), "utf-8")
+    assert load_config(config) == report.config
+
+
+def test_json_has_the_stable_keys() -> None:
+    data = json.loads(samattn("analyze", "sam_vit_b", "--no-verify", "--format", "json").stdout)
+    assert (data["schema_version"], data["kind"]) == (1, "analysis")
+    assert data["totals"].keys() >= {
+        "params", "macs", "flops", "elementwise_flops", "attention_bytes", "weights_bytes", "peak_bytes"
+    }  # fmt: skip
+    assert data["layers"][2].keys() >= {
+        "index", "name", "stage", "attention", "window_size", "grid", "padded_grid", "windows", "params", "macs",
+        "flops", "elementwise_flops", "attention_bytes", "attention_bytes_per_head", "saved_bytes", "peak_bytes",
+        "ops", "vs_global",
+    }  # fmt: skip
+    assert data["layers"][0]["vs_global"].keys() >= {
+        "scores_flops_ratio", "attention_flops_ratio", "layer_flops_ratio", "attention_bytes_saving"
+    }  # fmt: skip
+    assert data["layers"][0]["ops"][0].keys() >= {"name", "macs", "flops", "params"}
+    assert data["comparison"].keys() >= {"vs_all_global", "vs_all_window"}
+    assert data["comparison"]["vs_all_global"].keys() >= {"flops_ratio", "peak_bytes_saving"}
+    assert data["crosscheck"].keys() >= {"fvcore", "flop_counter", "memory_trace"}
+    for name in ("params", "macs", "flops", "elementwise_flops"):
+        places = data["layers"] + data["parts"]
+        assert sum(place[name] for place in places) == data["totals"][name]
+
+
+def test_csv_has_a_row_for_each_part_and_layer_and_sums_to_the_total() -> None:
+    text = samattn("analyze", "sam_vit_b", "--no-verify", "--format", "csv").stdout
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["row"] for row in rows] == ["part"] * 3 + ["layer"] * 12 + ["total"]
+    assert sum(int(row["flops"]) for row in rows[:-1]) == int(rows[-1]["flops"]) == 972_077_334_528
+
+
+def test_standard_input_and_set() -> None:
+    text = (ROOT / "configs" / "sam_vit_b.yaml").read_text("utf-8")
+    result = samattn("analyze", "-", "--no-verify", "--format", "json", "--set", "window_size=64", stdin=text)
+    assert (
+        json.loads(result.stdout)["totals"]["flops"] == 1_335_197_958_144
+    )  # one 64x64 window is the whole grid
+
+
+def test_version_and_module() -> None:
+    assert samattn("--version").stdout == "samattn 0.1.0\n"
+
+
+@pytest.mark.parametrize("name", presets())
+def test_a_preset_names_its_schema_and_is_found_from_any_folder(name: str, tmp_path: Path) -> None:
+    result = samattn("configs", "--show", name, cwd=tmp_path)
+    assert result.stdout.startswith("# yaml-language-server: $schema=./schema.json\n")
+    assert samattn("analyze", name, "--no-verify", cwd=tmp_path).returncode == 0
+
+
+def test_the_schema_takes_the_presets_and_refuses_mistakes() -> None:
+    schema = json.loads(samattn("schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for path in presets().values():
+        assert not list(validator.iter_errors(yaml.safe_load(path.read_text("utf-8")))), path
+    good = yaml.safe_load(presets()["sam_vit_b"].read_text("utf-8"))
+    for bad in ({"depth": 0}, {"windw_size": 3}, {"rel_pos": "both"}, {"image_size": "big"}, {"stages": []}):
+        assert list(validator.iter_errors(good | bad)), bad
+    assert list(validator.iter_errors({key: value for key, value in good.items() if key != "embed_dim"}))
+
+
+# -- colour, width, encoding -----------------------------------------------------------------------------------------
+
+
+def test_colour_follows_force_color_and_no_color() -> None:
+    assert "\x1b[" not in samattn("analyze", "sam_vit_b", "--no-verify").stdout
+    assert "\x1b[" in samattn("analyze", "sam_vit_b", "--no-verify", FORCE_COLOR="1", TERM="xterm").stdout
+    both = samattn("analyze", "sam_vit_b", "--no-verify", FORCE_COLOR="1", NO_COLOR="1", TERM="xterm").stdout
+    assert "\x1b[3" not in both
+
+
+@pytest.mark.parametrize("columns", [80, 100, 160, 200])
+def test_no_line_is_wider_than_the_terminal_and_no_figure_is_cut(columns: int) -> None:
+    text = samattn("analyze", "sam_vit_h", "--ops", "0", columns=columns).stdout
+    assert max(map(len, text.splitlines())) <= columns
+    assert "…" not in text
+
+
+def test_an_encoding_without_our_characters_gets_plain_ones() -> None:
+    text = samattn("analyze", "sam_vit_b", "--no-verify", PYTHONIOENCODING="ascii").stdout
+    assert "0-1 x2" in text
+    assert text.isascii()
+
+
+def test_markup_in_a_name_is_shown_as_it_is() -> None:
+    result = samattn("analyze", "sam_vit_b", "--no-verify", "--set", "description='[red]not[/] markup'")
+    assert "[red]not[/] markup" in result.stdout
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_output_writes_each_format_whole_and_prints_nothing(tmp_path: Path) -> None:
+    names = ["report.json", "layers.csv", "report.md", "report.txt"]
+    options = [part for name in names for part in ("-o", name)]
+    result = samattn("analyze", "sam_vit_b", "--no-verify", *options, cwd=tmp_path)
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [f"wrote {name}" for name in names]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert from_json((tmp_path / "report.json").read_text("utf-8")).totals.flops == 972_077_334_528
+    assert (tmp_path / "report.txt").read_text("utf-8").startswith("sam_vit_b - SAM ViT-B")
+    mode = stat.S_IMODE((tmp_path / "report.json").stat().st_mode)
+    assert mode == 0o666 & ~current_umask()
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_output_with_a_format_also_prints(tmp_path: Path) -> None:
+    result = samattn("analyze", "sam_vit_b", "--no-verify", "-o", "a.json", "--format", "csv", cwd=tmp_path)
+    assert result.stdout.startswith("row,index,name")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (
+            "report.jsn",
+            "-o report.jsn: the extension says the format and must be one of .txt, .json, .csv, .md",
+        ),
+        ("none/report.json", "-o none/report.json: there is no directory none"),
+        ("folder.json", "-o folder.json: is a directory"),
+        ("file.txt/report.json", "-o file.txt/report.json: there is no directory file.txt"),
+    ],
+)
+def test_a_bad_output_is_refused_before_any_work(target: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "file.txt").write_text("", "utf-8")
+    result = samattn("analyze", "sam_vit_b", "--no-verify", "-o", target, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith(message)
+    assert result.stdout == ""
+
+
+def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("before", "utf-8")
+    code = (
+        "import os, sys; sys.argv = ['samattn', 'analyze', 'sam_vit_b', '--no-verify', '-o', 'report.json']\n"
+        "from pathlib import Path\n"
+        "def full(*_): raise OSError(28, 'No space left on device')\n"
+        "Path.replace = full\n"
+        "from samattn_cli.cli import run; run()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr == "-o report.json: No space left on device\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert (tmp_path / "report.json").read_text("utf-8") == "before"
+
+
+# -- bad input -------------------------------------------------------------------------------------------------------
+
+BAD = {
+    "missing": ("none.yaml", None, "samattn: there is no file and no preset called 'none.yaml'"),
+    "misspelt preset": ("sam_vit_hh", None, "did you mean 'sam_vit_h'?"),
+    "directory": (".", None, "samattn: '.' is a directory: name a YAML file in it, or a preset"),
+    "empty": ("c.yaml", b"", "c.yaml: is empty"),
+    "binary": ("c.yaml", b"\0\1\2", "c.yaml: is a binary file, not YAML text"),
+    "not utf-8": ("c.yaml", b"a: \xff", "c.yaml:1: is not UTF-8 text (byte 0xff)"),
+    "list at the top": ("c.yaml", b"- 1\n", "c.yaml:1:1: an encoder config is a mapping of keys"),
+    "not yaml": ("c.yaml", b"a: [1,", "c.yaml:2:1: not valid YAML: while parsing a flow node"),
+    "unknown key": ("c.yaml", b"extends: sam_vit_b\nwindow: 3\n", "c.yaml:2:1: unknown key 'window'; did you mean 'window_size'?"),
+    "duplicate key": ("c.yaml", b"depth: 1\ndepth: 2\n", "c.yaml:2:1: the key 'depth' stands twice"),
+    "wrong type": ("c.yaml", b"extends: sam_vit_b\ndepth: many\n", "c.yaml:2:8: depth must be a whole number"),
+    "heads": ("c.yaml", b"extends: sam_vit_b\nnum_heads: 7\n", "c.yaml:2:12: num_heads 7 does not divide embed_dim 768: use 6 or 8"),
+    "index outside": ("c.yaml", b"extends: sam_vit_b\nglobal_attn_indexes: [12]\n", "c.yaml:2:23: global_attn_indexes names block 12, but depth 12 gives blocks 0 to 11"),
+    "index twice": ("c.yaml", b"extends: sam_vit_b\nglobal_attn_indexes: [2, 2]\n", "c.yaml:2:26: global_attn_indexes names block 2 twice"),
+    "zero": ("c.yaml", b"extends: sam_vit_b\nimage_size: 0\n", "c.yaml:2:13: image_size must be at least 1"),
+    "negative": ("c.yaml", b"extends: sam_vit_b\nembed_dim: -1\n", "c.yaml:2:12: embed_dim must be at least 1"),
+    "nan": ("c.yaml", b"extends: sam_vit_b\nmlp_ratio: .nan\n", "c.yaml:2:12: mlp_ratio must be a finite number"),
+    "infinite": ("c.yaml", b"extends: sam_vit_b\nmlp_ratio: .inf\n", "c.yaml:2:12: mlp_ratio must be a finite number"),
+    "absurd": ("c.yaml", b"extends: sam_vit_b\nimage_size: 1e30\n", "c.yaml:2:13: image_size must be at most 1,048,576"),
+    "too many digits": ("c.yaml", b"extends: sam_vit_b\nimage_size: " + b"9" * 5000, "c.yaml:2:13: image_size must be a whole number"),
+    "alias bomb": ("c.yaml", b"a: &a [x,x,x,x,x,x,x,x]\n" + b"".join(b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % ((n, n) + (n - 1,) * 8) for n in range(98, 106)), "more than 10,000 values once aliases are expanded"),
+    "deep": ("c.yaml", b"[" * 100_000, "c.yaml:1:33: nested deeper than 32 levels"),
+    "huge": ("c.yaml", b"# " + b"x" * (1 << 21), "c.yaml: is larger than 1,048,576 bytes"),
+    "extends itself": ("c.yaml", b"extends: c.yaml\n", "c.yaml:1:10: extends itself: c.yaml -> c.yaml"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_clear_message_and_exit_2(case: str, tmp_path: Path) -> None:
+    reference, content, message = BAD[case]
+    if content is not None:
+        (tmp_path / reference).write_bytes(content)
+    result = samattn("analyze", reference, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("analyze", "sam_vit_b", "--set", "depth"), "--set depth: must be KEY=VALUE"),
+        (
+            ("analyze", "sam_vit_b", "--set", "stages.3.depth=1"),
+            "'3' is not an index of this list: it holds 0",
+        ),
+        (("analyze", "sam_vit_b", "--dtype", "fp16"), "--dtype fp16: run.dtype must be 'float32'"),
+        (("analyze", "sam_vit_b", "--batch-size", "0"), "--batch-size 0: run.batch_size must be at least 1"),
+        (
+            ("analyze", "sam_vit_b", "--image-size", "4"),
+            "--image-size 4: image_size 4 is smaller than a patch of 16",
+        ),
+        (("analyze", "sam_vit_b", "--ops", "12"), "--ops blocks.12: there is blocks.0 to blocks.11"),
+        (("analyze", "sam_vit_b", "--ops", "nek"), "did you mean 'neck'?"),
+        (("analyze", "sam_vit_b", "--format", "xml"), "'xml' is not one of"),
+        (("analyse", "sam_vit_b"), "Did you mean 'analyze'?"),
+        (("configs", "--show", "sam_vit_g"), "--show sam_vit_g: there is no such preset"),
+        (("analyze",), "Missing argument 'CONFIG'"),
+    ],
+)
+def test_bad_options_get_one_clear_message_and_exit_2(arguments: tuple[str, ...], message: str) -> None:
+    result = samattn(*arguments, columns=160)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_verify_goes_on_after_a_config_that_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("depth: x\n", "utf-8")
+    result = samattn("verify", "bad.yaml", "sam_vit_b", "--image-size", "64", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "bad.yaml:1:8: depth must be a whole number" in result.stdout
+    assert "sam_vit_b  exact       exact   exact            exact" in result.stdout
+
+
+def test_a_closed_pipe_is_said_and_is_no_traceback() -> None:
+    command = [*SAMATTN, "analyze", "sam_vit_b", "--no-verify", "--format", "json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        message = process.stderr.read()
+    assert process.returncode == 2
+    assert message == "samattn: standard output was closed before the report was complete\n"
+
+
+def test_an_interrupt_exits_130_with_nothing_half_written(tmp_path: Path) -> None:
+    command = [*SAMATTN, "verify", *["sam_vit_h"] * 20, "-o", "verdicts.json"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, env=environment(), text=True, cwd=tmp_path, start_new_session=True
+    ) as process:
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr
+        message = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in message
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from samattn_cli import EncoderConfig, load_config
+from samattn_cli.cost.encoder import forward
+from samattn_cli.nn import count
+from samattn_cli.nn.crosscheck import crosscheck
+from samattn_cli.report import Claims, CrossCheck, Difference
+from samattn_cli.studies.verify import claims_of, verify
+
+PRESETS = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
+RUN_ON_META = ("fvcore", "flop_counter", "memory_trace")
+
+TWO_STAGES = {
+    "image_size": [20, 28],
+    "patch_size": 4,
+    "neck": "sam",
+    "out_chans": 4,
+    "stages": [
+        {"embed_dim": 8, "depth": 3, "num_heads": 2, "window_size": 3, "rel_pos": "decomposed"},
+        {"embed_dim": 8, "depth": 2, "num_heads": 4, "window_size": 2, "global_attn_indexes": [4]},
+    ],
+}
+
+
+def statuses(verdict: CrossCheck) -> dict[str, str]:
+    return {name: check.status for name, check in verdict.checks.items()}
+
+
+def all_of(status: str) -> dict[str, str]:
+    return dict.fromkeys(("parameters", *RUN_ON_META), status)
+
+
+def assert_exact_on_meta(verdict: CrossCheck) -> None:
+    differences = {name: check.differences for name, check in verdict.checks.items() if check.differences}
+    assert not differences
+    assert statuses(verdict) == all_of("exact"), verdict
+    assert {name: verdict.checks[name].route for name in RUN_ON_META} == dict.fromkeys(RUN_ON_META, "meta")
+    assert all(check.compared for check in verdict.checks.values())
+
+
+@st.composite
+def stages(draw, width: int, first_block: int, most_blocks: int):
+    depth = draw(st.integers(1, most_blocks))
+    side = st.integers(1, 10)
+    return {
+        "embed_dim": width,
+        "depth": depth,
+        "num_heads": draw(st.sampled_from(heads_of(width))),
+        "mlp_ratio": draw(st.sampled_from([1.0, 2.7, 4.0])),
+        "qkv_bias": draw(st.booleans()),
+        "rel_pos": draw(st.sampled_from(["none", "decomposed", "joint"])),
+        "window_size": draw(st.one_of(st.just(0), side, st.tuples(side, side))),
+        "global_attn_indexes": draw(st.sets(st.integers(first_block, first_block + depth - 1), max_size=1)),
+    }
+
+
+def heads_of(width: int) -> list[int]:
+    """Divisors of `width` that leave a head two channels or are one head.
+
+    With more heads of one channel each `merge_heads` is a view and `proj` runs on a tensor that is not contiguous: eager
+    PyTorch then adds the bias in place, but out of place while a dispatch mode traces it.
+    """
+    return [
+        heads for heads in range(1, width + 1) if width % heads == 0 and (heads == 1 or width // heads > 1)
+    ]
+
+
+@st.composite
+def encoders(draw) -> EncoderConfig:
+    patch = draw(st.integers(1, 4))
+    width = draw(st.integers(1, 12))
+    image = [draw(st.integers(1, 9)) * patch + draw(st.integers(0, patch - 1)) for _ in ("height", "width")]
+    blocks = [draw(stages(width, 0, 2))]
+    if draw(st.booleans()):
+        blocks.append(draw(stages(width, blocks[0]["depth"], 1)))
+    return load_config(
+        {
+            "image_size": image,
+            "patch_size": patch,
+            "in_chans": draw(st.integers(1, 3)),
+            "pos_embed": draw(st.sampled_from(["none", "learned"])),
+            "neck": draw(st.sampled_from(["none", "sam"])),
+            "out_chans": draw(st.integers(1, 5)),
+            "stages": [
+                stage | {"global_attn_indexes": sorted(stage["global_attn_indexes"])} for stage in blocks
+            ],
+            "run": {
+                "batch_size": draw(st.integers(1, 3)),
+                "dtype": draw(st.sampled_from(["float32", "bfloat16", "float16"])),
+            },
+        }
+    )
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(config=encoders())
+def test_tape_and_real_stack_agree_on_any_encoder(config):
+    verdict = verify(config, every_layer=True)
+    assert_exact_on_meta(verdict)
+    assert verdict.layers_run == len(config.layers)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks(name):
+    config = load_config(name)
+    folded, full = verify(config, every_layer=False), verify(config, every_layer=True)
+    assert_exact_on_meta(full)
+    assert folded.checks == full.checks
+    assert (folded.layers_run, full.layers_run) == (2, len(config.layers))
+    assert full.parameters.total == sum(segment.recording.params for segment in forward(config).segments)
+
+
+@pytest.mark.parametrize("every_layer", [False, True])
+def test_verdict_of_two_stages(every_layer):
+    verdict = verify(load_config(TWO_STAGES), every_layer=every_layer)
+    assert_exact_on_meta(verdict)
+    assert verdict.layers_run == (5 if every_layer else 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "flops", "params"),
+    [
+        ("sam_vit_b", 972_077_334_528, 89_670_912),
+        ("sam_vit_l", 2_985_680_306_176, 308_278_272),
+        ("sam_vit_h", 5_961_082_830_848, 637_026_048),
+    ],
+)
+def test_totals_of_the_verdict_are_what_the_tools_count(name, flops, params):
+    verdict = verify(load_config(name), every_layer=False)
+    assert verdict.flop_counter.total == flops
+    assert verdict.parameters.total == params
+
+
+# -- wrong claims ----------------------------------------------------------------------------------------------------
+
+
+def right_claims() -> Claims:
+    return claims_of(forward(load_config(TWO_STAGES)))
+
+
+def check_claims(claims: Claims, *, every_layer: bool) -> CrossCheck:
+    return crosscheck(load_config(TWO_STAGES), claims, every_layer=every_layer)
+
+
+def changed(counts, place: str, kind: str, by: int):
+    return {**counts, place: {**counts[place], kind: counts[place][kind] + by}}
+
+
+def without(mapping, key):
+    return {name: value for name, value in mapping.items() if name != key}
+
+
+@pytest.mark.parametrize("every_layer", [False, True])
+@pytest.mark.parametrize("check", ["fvcore", "flop_counter"])
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [("blocks.2.attn", "matmul"), ("blocks.4.mlp.lin1", "linear"), ("neck.2", "conv2d"), ("", "linear")],
+)
+def test_a_count_off_by_one_is_found_at_its_place(check, place, kind, every_layer):
+    claims = right_claims()
+    counts = getattr(claims, check)
+    verdict = check_claims(
+        replace(claims, **{check: changed(counts, place, kind, by=1)}), every_layer=every_layer
+    )
+    assert statuses(verdict) == all_of("exact") | {check: "differs"}
+    right = counts[place][kind]
+    assert verdict.checks[check].differences == (Difference(place or "encoder", kind, right + 1, right),)
+    assert verdict.status == "differs"
+
+
+def test_a_layer_norm_off_by_one_is_found_by_fvcore_alone():
+    claims = right_claims()
+    verdict = check_claims(
+        replace(claims, fvcore=changed(claims.fvcore, "blocks.0.norm1", "layer_norm", by=-1)),
+        every_layer=True,
+    )
+    assert statuses(verdict) == all_of("exact") | {"fvcore": "differs"}
+
+
+def test_an_operation_that_is_not_claimed_is_a_difference():
+    claims = right_claims()
+    counts = without(claims.flop_counter, "patch_embed.proj")
+    (difference,) = check_claims(
+        replace(claims, flop_counter=counts), every_layer=True
+    ).flop_counter.differences
+    found = claims.flop_counter["patch_embed.proj"]["conv2d"]
+    assert difference == Difference("patch_embed.proj", "conv2d", None, found)
+
+
+def test_an_operation_that_is_not_there_is_a_difference():
+    claims = right_claims()
+    counts = {**claims.fvcore, "blocks.9": {"matmul": 7}}
+    verdict = check_claims(replace(claims, fvcore=counts), every_layer=True)
+    assert verdict.fvcore.differences == (Difference("blocks.9", "matmul", 7, None),)
+
+
+@pytest.mark.parametrize("every_layer", [False, True])
+def test_a_missing_parameter_is_found(every_layer):
+    claims = right_claims()
+    wrong = without(claims.parameters, "blocks.1.attn.rel_pos_w")
+    verdict = check_claims(replace(claims, parameters=wrong), every_layer=every_layer)
+    assert statuses(verdict) == all_of("exact") | {"parameters": "differs"}
+    assert verdict.parameters.differences == (Difference("blocks.1.attn.rel_pos_w", "shape", None, "5x4"),)
+
+
+def test_a_parameter_too_many_and_one_of_another_shape_are_found():
+    claims = right_claims()
+    wrong = {**claims.parameters, "blocks.0.attn.qkv.weight": (8, 24), "blocks.0.gamma": (8,)}
+    verdict = check_claims(replace(claims, parameters=wrong), every_layer=True)
+    assert verdict.parameters.differences == (
+        Difference("blocks.0.attn.qkv.weight", "shape", "8x24", "24x8"),
+        Difference("blocks.0.gamma", "shape", "8", None),
+    )
+
+
+@pytest.mark.parametrize("every_layer", [False, True])
+@pytest.mark.parametrize("what", ["peak_bytes", "saved_bytes"])
+@pytest.mark.parametrize("part", ["patch_embed", "pos_embed", "blocks.2", "neck"])
+def test_memory_off_by_one_allocation_is_found_at_its_part(what, part, every_layer):
+    claims = right_claims()
+    values = getattr(claims, what)
+    wrong = {**values, part: values[part] + 512}
+    verdict = check_claims(replace(claims, **{what: wrong}), every_layer=every_layer)
+    assert statuses(verdict) == all_of("exact") | {"memory_trace": "differs"}
+    assert verdict.memory_trace.differences == (Difference(part, what, values[part] + 512, values[part]),)
+
+
+# -- what cannot be run ----------------------------------------------------------------------------------------------
+
+
+def broken_on_meta(model, image):
+    if image.is_meta:
+        raise RuntimeError("no meta kernel\nwith a second line")
+    return count.count_with_fvcore(model, image)
+
+
+def broken(model, image):
+    raise RuntimeError(f"broken on {image.device.type}")
+
+
+@pytest.mark.parametrize("every_layer", [False, True])
+def test_where_meta_fails_real_tensors_are_counted(monkeypatch, every_layer):
+    monkeypatch.setattr("samattn_cli.nn.crosscheck.count_with_fvcore", broken_on_meta)
+    verdict = verify(load_config(TWO_STAGES), every_layer=every_layer)
+    assert statuses(verdict) == all_of("exact")
+    routes = {name: check.route for name, check in verdict.checks.items()}
+    assert routes == {"parameters": None, "fvcore": "real", "flop_counter": "meta", "memory_trace": "meta"}
+    assert verdict.fvcore.compared > 50
+
+
+def test_real_tensors_do_not_hide_a_wrong_claim(monkeypatch):
+    monkeypatch.setattr("samattn_cli.nn.crosscheck.count_with_fvcore", broken_on_meta)
+    claims = right_claims()
+    wrong = changed(claims.fvcore, "blocks.3.attn", "matmul", by=1)
+    verdict = check_claims(replace(claims, fvcore=wrong), every_layer=False)
+    assert (verdict.fvcore.status, verdict.fvcore.route) == ("differs", "real")
+
+
+@pytest.mark.parametrize("check", ["fvcore", "flop_counter"])
+def test_where_nothing_runs_the_check_has_failed_with_both_reasons(monkeypatch, check):
+    monkeypatch.setattr(f"samattn_cli.nn.crosscheck.count_with_{check}", broken)
+    verdict = verify(load_config(TWO_STAGES))
+    assert statuses(verdict) == all_of("exact") | {check: "failed"}
+    assert verdict.status == "failed"
+    failed = verdict.checks[check]
+    assert (
+        failed.reason == "on meta: RuntimeError: broken on meta; on real tensors: RuntimeError: broken on cpu"
+    )
+    assert (failed.route, failed.compared, failed.total) == (None, 0, None)
+
+
+def test_real_tensors_are_not_made_where_they_would_fill_the_memory(monkeypatch):
+    monkeypatch.setattr("samattn_cli.nn.crosscheck.count_with_fvcore", broken_on_meta)
+    most = max(right_claims().peak_bytes.values())
+    monkeypatch.setattr("samattn_cli.nn.crosscheck._physical_memory", lambda: 2 * most - 1)
+    verdict = verify(load_config(TWO_STAGES))
+    assert verdict.fvcore.status == "failed"
+    assert verdict.fvcore.reason.startswith("on meta: RuntimeError: no meta kernel")
+    assert "second line" not in verdict.fvcore.reason
+
+
+def test_memory_has_no_route_but_meta(monkeypatch):
+    monkeypatch.setattr("samattn_cli.nn.crosscheck.trace_peaks", lambda *_: broken(*_[:2]))
+    verdict = verify(load_config(TWO_STAGES))
+    assert statuses(verdict) == all_of("exact") | {"memory_trace": "failed"}
+    assert verdict.memory_trace.reason == "on meta: RuntimeError: broken on meta"
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [
+        (["fvcore"], "fvcore is not installed"),
+        (["torch", "fvcore"], "torch and fvcore are not installed"),
+    ],
+)
+def test_without_its_packages_the_cross_check_is_skipped(monkeypatch, missing, reason):
+    monkeypatch.setattr("samattn_cli.studies.verify.missing_packages", lambda: missing)
+    verdict = verify(load_config(TWO_STAGES))
+    assert statuses(verdict) == all_of("skipped")
+    assert {check.reason for check in verdict.checks.values()} == {reason}
+    assert verdict.layers_run == 0
+
+
+def test_a_tensor_too_large_for_torch_is_skipped():
+    side = 1 << 16  # scores of 2^32 tokens by 2^32, in 4 bytes: 2^66
+    config = load_config({"image_size": side, "patch_size": 1, "embed_dim": 8, "depth": 1, "num_heads": 1})
+    verdict = verify(config)
+    assert statuses(verdict) == all_of("skipped")
+    assert {check.reason for check in verdict.checks.values()} == {
+        "a tensor of 73,786,976,294,838,206,464 bytes is more than torch can address"
+    }
+
+
+def test_the_largest_tensors_that_torch_can_address_are_checked():
+    side = 1 << 15  # scores of 2^30 tokens by 2^30, in 2 bytes: 2^61
+    encoder = {"image_size": side, "patch_size": 1, "embed_dim": 2, "depth": 1, "num_heads": 1}
+    assert_exact_on_meta(verify(load_config(encoder | {"run": {"dtype": "float16"}})))

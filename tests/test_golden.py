@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+from running import ROOT, UPDATE, samattn
+
+GOLDEN = Path(__file__).parent / "golden"
+
+CASES = {
+    "analyze-80.txt": (("analyze", "sam_vit_h"), 80),
+    "analyze-160.txt": (("analyze", "sam_vit_h", "--ops", "0"), 160),
+    "analyze-all.txt": (("analyze", "sam_vit_b", "--all", "--no-verify"), 80),
+    "analyze-ops-80.txt": (("analyze", "custom_encoder", "--no-verify", "--ops", "neck", "--ops", "2"), 80),
+    "analyze-findings.txt": (("analyze", "sam_vit_b", "--no-verify", "--image-size", "200x250"), 80),
+    "analyze.json": (
+        ("analyze", "sam_vit_b", "--format", "json", "--set", "depth=2", "--set", "global_attn_indexes=[1]"),
+        80,
+    ),
+    "analyze.csv": (("analyze", "sam_vit_b", "--format", "csv", "--no-verify"), 80),
+    "analyze.md": (("analyze", "sam_vit_b", "--format", "markdown", "--ops", "patch_embed"), 80),
+    "verify.txt": (("verify", "sam_vit_b", "custom_encoder"), 80),
+    "verify.json": (("verify", "sam_vit_b", "--one-of-each", "--format", "json"), 80),
+    "configs.txt": (("configs",), 100),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_output_is_as_it_was(name: str) -> None:
+    arguments, columns = CASES[name]
+    result = samattn(*arguments, columns=columns)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    if UPDATE:
+        GOLDEN.mkdir(exist_ok=True)
+        (GOLDEN / name).write_text(result.stdout, "utf-8")
+    assert result.stdout == (GOLDEN / name).read_text("utf-8")
+
+
+def test_the_schema_beside_the_presets_is_fresh() -> None:
+    result = samattn("schema")
+    if UPDATE:
+        (ROOT / "configs" / "schema.json").write_text(result.stdout, "utf-8")
+    assert result.stdout == (ROOT / "configs" / "schema.json").read_text("utf-8")
