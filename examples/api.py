@@ -1,6 +1,6 @@
 """The Python API: which of some windows is the cheapest for SAM's ViT-B at a resolution, and by how much.
 
-    python examples/api.py 1024
+python examples/api.py 1024
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ BAD = {
     "directory": (".", None, "samattn: '.' is a directory: name a YAML file in it, or a preset"),
     "empty": ("c.yaml", b"", "c.yaml: is empty"),
     "binary": ("c.yaml", b"\0\1\2", "c.yaml: is a binary file, not YAML text"),
-    "not utf-8": ("c.yaml", b"a: \xff", "c.yaml:1: is not UTF-8 text (byte 0xff)"),
+    "not utf-8": ("c.yaml", b"a: \xff", "c.yaml:1:4: is not UTF-8 text (byte 0xff)"),
     "list at the top": ("c.yaml", b"- 1\n", "c.yaml:1:1: an encoder config is a mapping of keys"),
     "not yaml": ("c.yaml", b"a: [1,", "c.yaml:2:1: not valid YAML: while parsing a flow node"),
     "unknown key": ("c.yaml", b"extends: sam_vit_b\nwindow: 3\n", "c.yaml:2:1: unknown key 'window'; did you mean 'window_size'?"),
@@ -277,7 +277,7 @@ def test_bad_input_gets_one_clear_message_and_exit_2(case: str, tmp_path: Path) 
         (("analyze", "sam_vit_b", "--set", "depth"), "--set depth: must be KEY=VALUE"),
         (
             ("analyze", "sam_vit_b", "--set", "stages.3.depth=1"),
-            "'3' is not an index of this list: it holds 0",
+            "'3' is not an index of this list: it has only 0",
         ),
         (("analyze", "sam_vit_b", "--dtype", "fp16"), "--dtype fp16: run.dtype must be 'float32'"),
         (("analyze", "sam_vit_b", "--batch-size", "0"), "--batch-size 0: run.batch_size must be at least 1"),

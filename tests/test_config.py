@@ -165,6 +165,10 @@ def test_mlp_ratio_may_be_whole_or_not(text, ratio):
     assert (type(found), found) == (float, ratio)
 
 
+def test_an_mlp_of_one_hidden_channel_is_allowed():
+    assert load(flat_with("mlp_ratio: 0.011")).stages[0].mlp_dim == 1
+
+
 def test_a_whole_number_may_be_written_with_an_exponent():
     assert load(flat_with("out_chans: 1e3")).out_chans == 1000
 
@@ -520,6 +524,13 @@ def test_a_flat_override_of_several_stages_says_what_to_do_for_each():
     ]
 
 
+@pytest.mark.parametrize(("stages", "message"), [("[]", "must hold at least 1"), ("3", "must be a list")])
+@pytest.mark.parametrize("override", ["depth=3", "window_size.0=3"])
+def test_a_flat_override_does_not_hide_that_stages_are_wrong(stages, message, override):
+    (problem,) = problems_in(f"image_size: 224\npatch_size: 16\nstages: {stages}\n", "depth=3")
+    assert problem.startswith(f"e.yaml:3:9: stages {message} ")
+
+
 def test_every_wrong_override_is_reported():
     assert problems_of("sam_vit_b", "a", "stages.3.depth=1", "b=[1, *x]") == [
         "override a: must be KEY=VALUE, such as 'override window_size=8'",
@@ -690,6 +701,9 @@ WRONG = [
         "name: [a, b, c, d, e, f]",
         "6:7: name must be text (such as 'my_vit'), not ['a', 'b', 'c', 'd', 'e', ...]",
     ),
+    ("name: [a, b, c, d, e]", "6:7: name must be text (such as 'my_vit'), not ['a', 'b', 'c', 'd', 'e']"),
+    (f"depth: {'a' * 58}", f"5:8: depth must be a whole number (such as 12), not '{'a' * 58}'"),
+    (f"depth: {'a' * 59}", f"5:8: depth must be a whole number (such as 12), not '{'a' * 56}..."),
     (f"depth: {'a' * 80}", f"5:8: depth must be a whole number (such as 12), not '{'a' * 56}..."),
     # ranges
     ("depth: 0", "5:8: depth must be at least 1 (such as 12), not 0"),
@@ -994,6 +1008,10 @@ def test_text_that_is_not_utf_8_is_reported_at_its_place(mark):
     assert problems_in(mark + "image_size: 224\n# é caf".encode() + b"\xe9\npatch_size: 16\n") == [
         "e.yaml:2:8: is not UTF-8 text (byte 0xe9)"
     ]
+
+
+def test_a_file_of_exactly_the_largest_size_loads():
+    assert load(FLAT + "#" * (MAX_BYTES - len(FLAT))) == load(FLAT)
 
 
 @pytest.mark.parametrize("filler", [".", "é", "€", "😀"])

@@ -117,6 +117,7 @@ def test_a_huge_negative_integer_is_minus_infinity():
 
 def test_exponents_below_the_cap_stay_exact_or_finite():
     assert resolve_scalar("9" * 300) == int("9" * 300)
+    assert resolve_scalar("0x" + "f" * 298) == 16**298 - 1
     assert resolve_scalar("-1e999") == -math.inf
     assert resolve_scalar("1e-999") == 0
 
@@ -312,10 +313,13 @@ def test_as_many_values_as_the_cap_are_allowed_and_no_more():
     ]
 
 
-def test_an_aliased_value_counts_in_full_each_time():
-    fits = f"[&x [{'1,' * 99}], {'*x,' * 98}]"
-    assert len(plain(fits)) == 99
-    assert "more than 10,000 values" in problems_of(f"[&x [{'1,' * 99}], {'*x,' * 99}]")[0]
+@pytest.mark.parametrize(
+    ("value", "size"), [(f"[{'1,' * 99}]", 100), (f"{{{','.join(f'k{i}: 1' for i in range(49))}}}", 99)]
+)
+def test_an_aliased_value_counts_in_full_each_time(value, size):
+    fits = (MAX_NODES - 1) // size
+    assert len(plain(f"[&x {value}, {'*x,' * (fits - 1)}]")) == fits
+    assert "more than 10,000 values" in problems_of(f"[&x {value}, {'*x,' * fits}]")[0]
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}")])

@@ -24,6 +24,7 @@ Loc = tuple[int | str, ...]
 UNKNOWN_KEY = "unexpected_keyword_argument"
 MOST_ITEMS = 5
 MOST_CHARACTERS = 60
+MOST_BITS = 10_000  # Python refuses to write out an int of more than 4,300 digits
 
 
 def build(tree: Node, name: str) -> EncoderConfig:
@@ -65,15 +66,22 @@ def _say(loc: Loc, error: Any, flat: bool) -> str:
     """What is wrong at `loc`, and what would be right."""
     key = _dotted(loc, flat)
     kind, given = error["type"], error["input"]
+    if kind in ("missing", "too_long") and _is_pair(loc) and isinstance(given, tuple):
+        return f"{key} must be a number or [height, width], not {_short(given)}"
     if kind == "missing":
         return f"{key} is missing{_example(loc)}"
     if kind == UNKNOWN_KEY:
-        return f"unknown key '{key}'{did_you_mean(str(loc[-1]), _known_keys(loc))}"
-    expected = _EXPECTED[kind].format(**error.get("ctx", {}))
+        return f"unknown key {key!r}{_home(loc) or did_you_mean(str(loc[-1]), _known_keys(loc))}"
+    limits = {name: _number(limit) for name, limit in error.get("ctx", {}).items()}
+    expected = _EXPECTED.get(kind, "cannot be read").format(**limits)
     hint = ""
     if kind == "literal_error" and isinstance(given, str):
         hint = did_you_mean(given, choices_of(_field(loc)))
-    return f"{key} {expected}{'' if hint else _example(loc)}, not {_short(given)}{hint}"
+    return f"{key or 'a key'} {expected}{'' if hint else _example(loc)}, not {_short(given)}{hint}"
+
+
+def _number(limit: Any) -> str:
+    return f"{limit:,.0f}" if isinstance(limit, (int, float)) else str(limit)
 
 
 _EXPECTED = {
@@ -83,10 +91,11 @@ _EXPECTED = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
+    "string_unicode": "must be text without lone surrogates",
     "literal_error": "must be {expected}",
-    "greater_than_equal": "must be at least {ge:,}",
-    "greater_than": "must be above {gt:,}",
-    "less_than_equal": "must be at most {le:,}",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "must be at most {le}",
     "too_short": "must hold at least {min_length}",
     "too_long": "must hold at most {max_length}",
     "tuple_type": "must be a list",
@@ -97,7 +106,24 @@ _EXPECTED = {
 
 def _example(loc: Loc) -> str:
     field = _field(loc)
-    return f" (such as {_short(example_of(field))})" if field is not None else ""
+    if field is None:
+        return ""
+    example = example_of(field)
+    is_item = isinstance(loc[-1], int) and isinstance(example, list)
+    return f" (such as {_short(example[0] if is_item else example)})"
+
+
+def _is_pair(loc: Loc) -> bool:
+    return any(part in ("image_size", "window_size") for part in loc)
+
+
+def _home(loc: Loc) -> str:
+    """Where a key belongs that stands in the wrong place."""
+    homes = {"at the top level": EncoderConfig, "in 'stages:'": StageConfig, "in 'run:'": RunConfig}
+    fitting = [
+        home for home, config in homes.items() if config is not _owner(loc) and loc[-1] in _fields(config)
+    ]
+    return f"; it belongs {fitting[0]}" if fitting else ""
 
 
 def _short(value: Any) -> str:
@@ -108,9 +134,11 @@ def _short(value: Any) -> str:
         more = ", ..." if len(value) > MOST_ITEMS else ""
         text = f"[{', '.join(map(_short, value[:MOST_ITEMS]))}{more}]"
     elif isinstance(value, dict):
-        text = "a mapping"
+        text = f"{{{', '.join(f'{key}: {_short(item)}' for key, item in value.items())}}}"
     elif isinstance(value, float) and not math.isfinite(value):
         text = f"{value:+}".replace("+", "").replace("inf", ".inf").replace("nan", ".nan")
+    elif isinstance(value, int) and value.bit_length() > MOST_BITS:
+        text = "a huge number"
     else:
         text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
@@ -133,7 +161,7 @@ def _fields(config: type) -> dict[str, Field[Any]]:
 
 def _known_keys(loc: Loc) -> list[str]:
     owner = _owner(loc)
-    return [*_fields(owner), *(_fields(StageConfig) if owner is EncoderConfig else ()), "extends"]
+    return [*_fields(owner), *([*_fields(StageConfig), "extends"] if owner is EncoderConfig else ())]
 
 
 def _dotted(loc: Loc, flat: bool) -> str:
@@ -222,7 +250,8 @@ class _Rules:
         width, heads = self.get("stages", number, "embed_dim"), self.get("stages", number, "num_heads")
         if width is None or heads is None or width % heads == 0:
             return
-        near = [count for count in range(1, width + 1) if width % count == 0] if width <= 1 << 16 else [1]
+        low = [count for count in range(1, math.isqrt(width) + 1) if width % count == 0]
+        near = sorted({*low, *(width // count for count in low)})
         best = sorted(sorted(near, key=lambda count: abs(count - heads))[:2])
         choices = " or ".join(map(str, best))
         yield (
@@ -261,9 +290,9 @@ class _Rules:
         for position, index in enumerate(indexes or ()):
             where = _find(self.tree, (*loc, position)).where
             if index not in blocks:
-                held = f"{blocks[0]} to {blocks[-1]}" if len(blocks) > 1 else f"only {blocks[0]}"
+                held = f"blocks {blocks[0]} to {blocks[-1]}" if len(blocks) > 1 else f"only block {blocks[0]}"
                 holder = f"depth {len(blocks)} gives" if self.flat else f"stage {number} holds"
-                yield where, f"global_attn_indexes names block {index}, but {holder} blocks {held}"
+                yield where, f"global_attn_indexes names block {index}, but {holder} {held}"
             elif index in seen:
                 yield where, f"global_attn_indexes names block {index} twice: keep one"
             seen.add(index)

@@ -15,7 +15,7 @@ from ..errors import ConfigError, Problem, did_you_mean
 from .check import build
 from .model import EncoderConfig, StageConfig
 from .sources import STDIN, Source, read_source
-from .yaml12 import Node, Where, parse_yaml
+from .yaml12 import MAX_DEPTH, Node, Where, parse_yaml
 
 MAX_EXTENDS = 16
 STAGE_KEYS = frozenset(field.name for field in fields(StageConfig))
@@ -40,7 +40,7 @@ def parse_override(text: str, option: str = "--set") -> Override:
     """
     where = f"{option} {text}"
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    if not equals or not key.strip() or not value.strip():
         raise ConfigError([Problem(where, f"must be KEY=VALUE, such as '{option} window_size=8'")])
     return Override(key.strip(), parse_yaml(value, where, located=False), where)
 
@@ -63,8 +63,11 @@ def load_config(
     else:
         document = _read_document(str(source), Path(), "samattn")
     tree = _resolve(document, ())
+    problems: list[Problem] = []
     for override in overrides:
-        _apply(tree, override if isinstance(override, Override) else parse_override(override, "override"))
+        problems += _problems_of_applying(tree, override)
+    if problems:
+        raise ConfigError(problems)
     return build(tree, document.name)
 
 
@@ -96,8 +99,8 @@ def _resolve(document: _Document, seen: tuple[str, ...]) -> Node:
     if base.root.where.source in chain:
         loop = " -> ".join((*chain, base.root.where.source))
         raise _problem(extends.where, f"extends itself: {loop}")
-    if len(chain) >= MAX_EXTENDS:
-        raise _problem(extends.where, f"extends more than {MAX_EXTENDS} configs, one another")
+    if len(chain) > MAX_EXTENDS:
+        raise _problem(extends.where, f"more than {MAX_EXTENDS} configs extend one another")
     return _lay_over(_resolve(base, chain), document.root)
 
 
@@ -118,40 +121,45 @@ def _lay_over(base: Node, root: Node) -> Node:
     tree = replace(root, value=merged)
     if "stages" in over:
         _reject_flat(root)
+    _put_in_stage(tree, _flat(over))
     for key, node in over.items():
-        if key in STAGE_KEYS:
-            _put_in_stage(tree, key, node)
-        elif key == "run" and isinstance(node.value, dict) and "run" in merged:
+        if key == "run" and isinstance(node.value, dict) and "run" in merged:
             merged[key] = replace(node, value={**_entries(merged[key]), **node.value})
-        elif key != "extends":
+        elif key != "extends" and key not in STAGE_KEYS:
             merged[key] = node
     return tree
 
 
 def _reject_flat(root: Node) -> Node:
-    flat = [node for key, node in _entries(root).items() if key in STAGE_KEYS]
+    flat = _flat(_entries(root))
     if flat:
-        where = (node.key_where or node.where for node in flat)
-        raise ConfigError(
-            Problem(str(place), "belongs in an entry of 'stages:', which stands here too") for place in where
-        )
+        raise _each(flat, "{key} belongs in an entry of 'stages:', which stands here too")
     return root
 
 
-def _put_in_stage(tree: Node, key: str, node: Node) -> None:
-    """Set a flat key in the single stage of `tree`, without touching the base it came from."""
+def _flat(entries: dict[str, Node]) -> dict[str, Node]:
+    return {key: node for key, node in entries.items() if key in STAGE_KEYS}
+
+
+def _put_in_stage(tree: Node, flat: dict[str, Node]) -> None:
+    """Set flat keys in the single stage of `tree`, without touching the base it came from."""
     stages = _entries(tree).get("stages")
-    if stages is None or not isinstance(stages.value, list):
+    if not flat or stages is None or not isinstance(stages.value, list):
         return
     if len(stages.value) != 1:
-        count = len(stages.value)
-        raise _problem(
-            node.key_where or node.where,
-            f"{key}: this encoder has {count} stages: say which, such as 'stages.0.{key}' with --set, or write 'stages:'",
-        )
+        which = "say which, such as 'stages.0.{key}' with --set, or write 'stages:'"
+        raise _each(flat, f"{{key}}: this encoder has {len(stages.value)} stages: {which}")
     stage = stages.value[0]
-    changed = replace(stage, value={**_entries(stage), key: node})
+    changed = replace(stage, value={**_entries(stage), **flat})
     _entries(tree)["stages"] = replace(stages, value=[changed])
+
+
+def _problems_of_applying(tree: Node, override: str | Override) -> tuple[Problem, ...]:
+    try:
+        _apply(tree, override if isinstance(override, Override) else parse_override(override, "override"))
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def _apply(tree: Node, override: Override) -> None:
@@ -159,9 +167,16 @@ def _apply(tree: Node, override: Override) -> None:
     value = override.value
     where = Where(override.where)
     node = replace(value, key_where=where) if isinstance(value, Node) else _from_python(value, where)
-    first, *rest = override.key.split(".")
-    if not rest and first in STAGE_KEYS:
-        _put_in_stage(tree, first, node)
+    first, *rest = override.key.split(".", MAX_DEPTH)
+    if len(rest) == MAX_DEPTH:
+        raise _problem(where, "names a key deeper than any that a config has")
+    if first == "extends":
+        raise _problem(where, "extends is for a file: name what it would extend as the config")
+    if first in STAGE_KEYS:
+        stages = _entries(tree)["stages"].value
+        stage = _entries(stages[0]) if isinstance(stages, list) and stages else {}
+        inner = _set(stage.get(first, Node({}, where)), rest, node, where)
+        _put_in_stage(tree, {first: replace(inner, key_where=where)})
         return
     _entries(tree).update(_set(tree, [first, *rest], node, where).value)  # type: ignore[arg-type]
 
@@ -175,16 +190,16 @@ def _set(parent: Node, keys: list[str], node: Node, where: Where) -> Node:
         child = parent.value.get(key, Node({}, where, where) if rest else node)
         return replace(parent, value={**parent.value, key: _set(child, rest, node, where)})
     if isinstance(parent.value, list):
-        count = len(parent.value)
-        if not key.isdecimal() or int(key) >= count:
-            known = "0" if count == 1 else f"0 to {count - 1}"
-            raise _problem(where, f"'{key}' is not an index of this list: it holds {known}")
-        index = int(key)
         items = list(parent.value)
+        indexes = [str(index) for index in range(len(items))]
+        if key not in indexes:
+            known = {0: "none, as it is empty", 1: "only 0"}.get(len(items), f"from 0 to {len(items) - 1}")
+            raise _problem(where, f"{key!r} is not an index of this list: it has {known}")
+        index = int(key)
         items[index] = _set(items[index], rest, node, where)
         return replace(parent, value=items)
     hint = did_you_mean(key, (field.name for field in fields(EncoderConfig)))
-    raise _problem(where, f"'{key}' cannot be set inside a plain value{hint}")
+    raise _problem(where, f"{key!r} cannot be set inside a plain value{hint}")
 
 
 def _from_python(value: Any, where: Where = PYTHON) -> Node:
@@ -198,6 +213,12 @@ def _from_python(value: Any, where: Where = PYTHON) -> Node:
 
 def _entries(node: Node) -> dict[str, Node]:
     return node.value if isinstance(node.value, dict) else {}
+
+
+def _each(nodes: dict[str, Node], message: str) -> ConfigError:
+    return ConfigError(
+        Problem(str(node.key_where or node.where), message.format(key=key)) for key, node in nodes.items()
+    )
 
 
 def _problem(where: Where, message: str) -> ConfigError:

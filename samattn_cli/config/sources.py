@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import ConfigError, Problem, did_you_mean
 from .presets import presets
-from .yaml12 import MAX_BYTES
+from .yaml12 import MAX_BYTES, TOO_LARGE
 
 STDIN = "-"
 
@@ -33,39 +33,46 @@ def read_source(reference: str, folder: Path, where: str) -> Source:
     if reference == STDIN:
         return Source(_decode(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>", "stdin", Path())
     path = Path(os.path.normpath(folder / reference))
-    if not path.exists() and reference in presets():
+    if reference in presets() and not path.exists():
         path = presets()[reference]
-    return Source(_decode(_read(path, reference, where), str(path)), str(path), path.stem, path.parent)
+    text = _decode(_read(path, reference, where), str(path))
+    name = path.stem.encode("utf-8", "replace").decode()  # a file's name may be bytes that are no text
+    return Source(text, str(path), name, path.parent)
 
 
 def _read(path: Path, reference: str, where: str) -> bytes:
-    if path.is_dir():
-        raise _problem(where, f"'{reference}' is a directory: name a YAML file in it, or a preset")
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        message = f"{reference!r} is a directory: name a YAML file in it, or a preset"
+        raise _problem(where, message) from None
     except FileNotFoundError:
         raise _problem(where, _not_found(path, reference)) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise _problem(where, f"'{reference}' cannot be read: {reason}") from None
+        raise _problem(where, f"{reference!r} cannot be read: {reason}") from None
 
 
 def _not_found(path: Path, reference: str) -> str:
     siblings = [entry.name for entry in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
     names = [str(Path(reference).parent / name) for name in siblings] + list(presets())
     hint = did_you_mean(reference, names) or "; `samattn configs` lists the presets"
-    return f"there is no file and no preset called '{reference}'{hint}"
+    return f"there is no file and no preset called {reference!r}{hint}"
 
 
 def _decode(data: bytes, label: str) -> str:
     if b"\0" in data:
         raise _problem(label, "is a binary file, not YAML text")
+    if len(data) > MAX_BYTES:  # before decoding: the cut may lie inside a character
+        raise _problem(label, TOO_LARGE)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise _problem(f"{label}:{line}", f"is not UTF-8 text (byte 0x{data[error.start]:02x})") from None
+        before = error.object[: error.start].decode()  # error.object: the data without a byte order mark
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        byte = error.object[error.start]
+        raise _problem(f"{label}:{line}:{column}", f"is not UTF-8 text (byte 0x{byte:02x})") from None
 
 
 def _problem(where: str, message: str) -> ConfigError:

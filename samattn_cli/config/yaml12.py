@@ -21,6 +21,7 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 10_000  # after aliases are expanded
 MAX_DIGITS = 300  # of one number
+TOO_LARGE = f"is larger than {MAX_BYTES:,} bytes: not an encoder config"
 
 Scalar = bool | int | float | str | None
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -82,7 +83,7 @@ def parse_yaml(text: str, source: str, *, located: bool = True) -> Node:
     """
     builder = _Builder(source, located)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise builder.error(None, f"is larger than {MAX_BYTES:,} bytes: not an encoder config")
+        raise builder.error(None, TOO_LARGE)
     try:
         root = builder.document(yaml.parse(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
@@ -90,6 +91,8 @@ def parse_yaml(text: str, source: str, *, located: bool = True) -> Node:
         raise builder.error(error.problem_mark, f"not valid YAML: {what}") from None
     except (yaml.YAMLError, UnicodeEncodeError):
         raise builder.error(None, "holds control characters: a binary file, not YAML text") from None
+    except (ValueError, OverflowError):  # PyYAML's own, as for the tag !%ED%A0%80
+        raise builder.error(None, "not valid YAML: an escape in it stands for no character") from None
     if builder.problems:
         raise ConfigError(builder.problems)
     return root
@@ -104,7 +107,7 @@ def resolve_scalar(text: str) -> Scalar:
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
-        return int(text) if len(text) <= MAX_DIGITS else math.inf
+        return int(text) if len(text) <= MAX_DIGITS else math.copysign(math.inf, int(f"{text[0]}1"))
     if _BASED.fullmatch(text):
         return int(text, 0) if len(text) <= MAX_DIGITS else math.inf
     if _FLOAT.fullmatch(text):
@@ -154,9 +157,8 @@ class _Builder:
             raise self.error(event.start_mark, f"nested deeper than {MAX_DEPTH} levels")
         self.grow(1, event)
         if event.tag is not None and event.tag != "!":
-            self.note(
-                self.where(event.start_mark), f"the tag '{event.tag}' is not allowed: write a plain value"
-            )
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self.note(self.where(event.start_mark), f"the tag {tag!r} is not allowed: write a plain value")
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         node = self.content(event, events, depth)
@@ -167,7 +169,7 @@ class _Builder:
     def content(self, event: Any, events: Iterator[Any], depth: int) -> Node:
         where = self.where(event.start_mark)
         if isinstance(event, yaml.ScalarEvent):
-            plain = event.implicit[0]
+            plain = event.tag is None and not event.style
             return Node(resolve_scalar(event.value) if plain else event.value, where)
         if isinstance(event, yaml.SequenceStartEvent):
             items = list(self.items(events, depth))
@@ -184,19 +186,25 @@ class _Builder:
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             key_where = self.where(event.start_mark)
             key = event.value if isinstance(event, yaml.ScalarEvent) else None
+            fault = self.key_fault(key, entries)
+            if fault:
+                self.note(key_where, fault)
             self.node(event, events, depth + 1)
             value = self.node(next(events), events, depth + 1)
             size += value.size + 1
-            if key is None:
-                self.note(key_where, "a key must be a word, such as 'embed_dim'")
-            elif key == "<<":
-                self.note(key_where, "merge keys (<<) are not YAML 1.2: use 'extends:'")
-            elif key in entries:
-                first = entries[key].key_where
-                self.note(key_where, f"the key '{key}' stands twice (first at {first}): keep one")
-            else:
+            if key is not None and not fault:
                 entries[key] = replace(value, key_where=key_where)
         return Node(entries, where, size=size)
+
+    def key_fault(self, key: str | None, entries: dict[str, Node]) -> str:
+        if key is None:
+            return "a key must be a word, such as 'embed_dim'"
+        if key == "<<":
+            return "merge keys (<<) are not YAML 1.2: use 'extends:'"
+        if key in entries:
+            first = f" (first at {entries[key].key_where})" if self.located else ""
+            return f"the key {key!r} stands twice{first}: keep one"
+        return ""
 
     def alias(self, event: Any) -> Node:
         node = self.anchors.get(event.anchor)

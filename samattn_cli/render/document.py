@@ -114,7 +114,9 @@ VS_GLOBAL: tuple[Column, ...] = (
         lambda layer: _versus(layer, f"-{format_percent(layer.vs_global.attention_bytes_saving)}"),
     ),
 )
-VS_NOTE = "Against the same layer made global: FLOPs of QK and AV, of its attention, of the layer; score memory."
+VS_NOTE = (
+    "Against the same layer made global: FLOPs of QK and AV, of its attention, of the layer; score memory."
+)
 
 
 def _versus(layer: LayerReport, text: str) -> str:
