@@ -527,7 +527,7 @@ def test_a_flat_override_of_several_stages_says_what_to_do_for_each():
 @pytest.mark.parametrize(("stages", "message"), [("[]", "must hold at least 1"), ("3", "must be a list")])
 @pytest.mark.parametrize("override", ["depth=3", "window_size.0=3"])
 def test_a_flat_override_does_not_hide_that_stages_are_wrong(stages, message, override):
-    (problem,) = problems_in(f"image_size: 224\npatch_size: 16\nstages: {stages}\n", "depth=3")
+    (problem,) = problems_in(f"image_size: 224\npatch_size: 16\nstages: {stages}\n", override)
     assert problem.startswith(f"e.yaml:3:9: stages {message} ")
 
 

@@ -144,7 +144,7 @@ def _flat(entries: dict[str, Node]) -> dict[str, Node]:
 def _put_in_stage(tree: Node, flat: dict[str, Node]) -> None:
     """Set flat keys in the single stage of `tree`, without touching the base it came from."""
     stages = _entries(tree).get("stages")
-    if not flat or stages is None or not isinstance(stages.value, list):
+    if not flat or stages is None or not isinstance(stages.value, list) or not stages.value:
         return
     if len(stages.value) != 1:
         which = "say which, such as 'stages.0.{key}' with --set, or write 'stages:'"
