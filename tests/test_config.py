@@ -506,8 +506,9 @@ def test_an_override_that_is_no_yaml_is_reported_at_the_option():
 
 def test_an_absurd_override_is_rejected():
     digits = "9" * 5000
+    where = f"override stages.{'9' * 50}..."
     assert problems_of("sam_vit_b", f"stages.{digits}.depth=3") == [
-        f"override stages.{digits}.depth=3: '{digits}' is not an index of this list: it has only 0"
+        f"{where}: '{digits}' is not an index of this list: it has only 0"
     ]
     deep = "run" + ".a" * 5000
     assert problems_of("sam_vit_b", f"{deep}=1") == [
@@ -1043,3 +1044,7 @@ def test_a_file_whose_name_is_no_text_still_gives_a_config_that_can_be_written()
     except OSError:
         pytest.skip("this file system takes only names that are text")
     assert load_config(name).name == "caf?"
+
+
+def test_an_empty_name_is_not_a_directory():
+    assert problems_of("") == ["samattn: the name of a config is empty: name a YAML file, or a preset"]

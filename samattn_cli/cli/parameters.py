@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..config.load import Override, parse_override
+from ..config.load import Override, option_where, parse_override
 from ..config.yaml12 import parse_yaml
 
 Config = Annotated[
@@ -62,5 +62,5 @@ def overrides(
 
 
 def _flag(option: str, given: str, key: str, value: str) -> Override:
-    where = f"{option} {given}"
+    where = option_where(option, given)
     return Override(key, parse_yaml(value, where, located=False), where)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, Problem, did_you_mean
-from .check import build
+from .check import MOST_CHARACTERS, build
 from .model import EncoderConfig, StageConfig
 from .sources import STDIN, Source, read_source
 from .yaml12 import MAX_DEPTH, Node, Where, parse_yaml
@@ -38,11 +38,16 @@ def parse_override(text: str, option: str = "--set") -> Override:
     Raises:
         ConfigError: if there is no "=", or the value is not YAML.
     """
-    where = f"{option} {text}"
+    where = option_where(option, text)
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
         raise ConfigError([Problem(where, f"must be KEY=VALUE, such as '{option} window_size=8'")])
     return Override(key.strip(), parse_yaml(value, where, located=False), where)
+
+
+def option_where(option: str, text: str) -> str:
+    """What messages call an option with its value, cut if long."""
+    return f"{option} {text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + '...'}"
 
 
 def load_config(

@@ -32,12 +32,14 @@ def read_source(reference: str, folder: Path, where: str) -> Source:
     """
     if reference == STDIN:
         return Source(_decode(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>", "stdin", Path())
-    path = Path(os.path.normpath(folder / reference))
+    if not reference.strip():
+        raise _problem(where, "the name of a config is empty: name a YAML file, or a preset")
+    path = folder / reference
     if reference in presets() and not path.exists():
         path = presets()[reference]
-    text = _decode(_read(path, reference, where), str(path))
+    text = _decode(_read(path, reference, where), os.path.normpath(path))
     name = path.stem.encode("utf-8", "replace").decode()  # a file's name may be bytes that are no text
-    return Source(text, str(path), name, path.parent)
+    return Source(text, os.path.normpath(path), name, path.parent)
 
 
 def _read(path: Path, reference: str, where: str) -> bytes:
