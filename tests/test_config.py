@@ -512,7 +512,7 @@ def test_an_absurd_override_is_rejected():
     ]
     deep = "run" + ".a" * 5000
     assert problems_of("sam_vit_b", f"{deep}=1") == [
-        f"override {deep}=1: names a key deeper than any that a config has"
+        f"override {deep[:57]}...: names a key deeper than any that a config has"
     ]
 
 
