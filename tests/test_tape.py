@@ -17,7 +17,7 @@ from samattn_cli.cost.tensor import MixedStructureError, Tensor, dense_stride_li
 
 PROPERTY = settings(max_examples=500, deadline=None, derandomize=True)
 
-SIZES = st.sampled_from([1, 1, 2, 3, 4, 6])
+SIZES = st.sampled_from([2, 3, 4, 1, 6])
 
 
 @st.composite
@@ -25,10 +25,10 @@ def strided_pairs(draw) -> tuple[Tensor, torch.Tensor]:
     """The same strided view on the Tape and in torch: permuted, narrowed and permuted again."""
     shape = draw(st.lists(SIZES, min_size=1, max_size=5))
     ours, theirs = Tape(4).tensor(*shape), torch.empty(shape, device="meta")
-    for _ in range(draw(st.integers(0, 2))):
+    for _ in range(draw(st.sampled_from([1, 2, 0]))):
         order = draw(st.permutations(range(len(shape))))
         ours, theirs = ours.permute(*order), theirs.permute(order)
-        if draw(st.booleans()):
+        if draw(st.integers(0, 2)) == 2:
             corner = tuple(draw(st.integers(1, size)) for size in theirs.shape)
             ours, theirs = ours.narrow(corner), theirs[tuple(map(slice, corner))]
     assert (ours.shape, ours.stride) == (tuple(theirs.shape), theirs.stride())

@@ -99,7 +99,7 @@ def layer_norm_2d(tape: Tape, name: str, x: Tensor) -> Tensor:
     with tape.module(name):
         mean = tape.mean("mean", x, dim=1)
         centred = tape.pointwise("centre", "sub", x, mean)
-        squared = tape.pointwise("square", "square", centred, keep=True)
+        squared = tape.pointwise("square", "square", centred, saves_inputs=True)
         tape.free(centred)
         variance = tape.mean("variance", squared, dim=1)
         tape.free(squared)
@@ -107,10 +107,12 @@ def layer_norm_2d(tape: Tape, name: str, x: Tensor) -> Tensor:
         with_eps = tape.pointwise("eps", "add", variance)
         std = tape.pointwise("sqrt", "sqrt", with_eps)
         tape.free(with_eps)
-        normed = tape.pointwise("divide", "div", centred, std, keep=True)
+        normed = tape.pointwise("divide", "div", centred, std, saves_inputs=True)
         tape.free(centred, std)
         channels = x.shape[1]
-        scaled = tape.pointwise("weight", "mul", normed, weight=tape.parameter("weight", channels), keep=True)
+        scaled = tape.pointwise(
+            "weight", "mul", normed, weight=tape.parameter("weight", channels), saves_inputs=True
+        )
         out = tape.pointwise("bias", "add", scaled, weight=tape.parameter("bias", channels))
         tape.free(scaled, normed, mean, variance)
     return out

@@ -135,9 +135,13 @@ class Tape:
         """A contiguous tensor with memory of its own, which nobody has been charged for yet."""
         return self._new(shape, contiguous_stride(shape), self.item_bytes)
 
-    def free(self, *tensors: Tensor) -> None:
-        """The last references to the storages of `tensors` go."""
-        self._record("free", "free", frees=tuple({id(t.storage): t.storage for t in tensors}.values()))
+    def free(self, *tensors: Tensor, keep: Tensor | None = None) -> None:
+        """The last references to the storages of `tensors` go, but for the one that `keep` views."""
+        storages = {id(tensor.storage): tensor.storage for tensor in tensors}
+        if keep is not None:
+            storages.pop(id(keep.storage), None)
+        if storages:
+            self._record("free", "free", frees=tuple(storages.values()))
 
     # -- products ----------------------------------------------------------------------------------------------------
 
@@ -187,7 +191,7 @@ class Tape:
         x: Tensor,
         *others: Tensor,
         weight: Parameter | None = None,
-        keep: bool = False,
+        saves_inputs: bool = False,
     ) -> Tensor:
         """An elementwise operation on `x` and what broadcasts to it.
 
@@ -197,10 +201,10 @@ class Tape:
             x: the first operand, whose memory order the result takes.
             others: the other operands.
             weight: an operand that is a weight.
-            keep: whether autograd keeps its inputs for backward.
+            saves_inputs: whether autograd keeps its inputs for backward.
         """
         out = self._new(x.shape, dense_stride_like(x), self.item_bytes)
-        kept = (out,) if kind in AUTOGRAD_KEEPS_OUTPUT else (x, *others) if keep else ()
+        kept = (out,) if kind in AUTOGRAD_KEEPS_OUTPUT else (x, *others) if saves_inputs else ()
         self._record(
             name,
             kind,

@@ -34,14 +34,14 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     x = normed = tape.layer_norm("norm1", shortcut)
     if not layer.is_global:
         x = window_partition(tape, normed, window)
-        tape.free(*([normed] if x.storage is not normed.storage else []))
+        tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
         x = attended = attention(tape, windows, stage)
     tape.free(windows)
     if not layer.is_global:
         x = window_unpartition(tape, attended, window, grid)
-        tape.free(*([attended] if x.storage is not attended.storage else []))
+        tape.free(attended, keep=x)
     joined = x
     x = tape.pointwise("add_attn", "add", shortcut, joined)
     tape.free(joined)
@@ -77,7 +77,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     # (B*h, HW, d) -> (B, h, H, W, d) -> (B, H, W, C)
     merged = values.view(B, heads, H, W, d).permute(0, 2, 3, 1, 4)
     y = tape.reshape("merge_heads", merged, B, H, W, C)
-    tape.free(*([values] if y.storage is not values.storage else []))
+    tape.free(values, keep=y)
     out = tape.linear("proj", y, C)
     tape.free(y, probabilities, packed, qkv)
     return out
@@ -86,7 +86,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
 def mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     """Linear, GELU, linear: (..., C) -> (..., C)."""
     hidden = tape.linear("lin1", x, stage.mlp_dim)
-    active = tape.pointwise("act", "gelu", hidden, keep=True)
+    active = tape.pointwise("act", "gelu", hidden, saves_inputs=True)
     tape.free(hidden)
     out = tape.linear("lin2", active, x.shape[-1])
     tape.free(active)
@@ -108,8 +108,8 @@ def window_partition(tape: Tape, x: Tensor, window: Pair) -> Tensor:
     # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
     cut = padded.view(B, rows, h, columns, w, C).permute(0, 1, 3, 2, 4, 5)
     windows = tape.contiguous("window_partition", cut)
-    if padded.storage is not x.storage and windows.storage is not padded.storage:
-        tape.free(padded)
+    if padded is not x:
+        tape.free(padded, keep=windows)
     return windows.view(B * rows * columns, h, w, C)
 
 
@@ -124,8 +124,8 @@ def window_unpartition(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -
     if not (decide(rows * h != H) or decide(columns * w != W)):
         return joined
     out = tape.contiguous("crop", joined.narrow((B, H, W, C)))
-    if joined.storage is not windows.storage and out.storage is not joined.storage:
-        tape.free(joined)
+    if joined.storage is not windows.storage:
+        tape.free(joined, keep=out)
     return out
 
 
@@ -138,11 +138,11 @@ def add_decomposed_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape) -
     # (H, N*W, d) @ (H, d, H) -> (N, H, W, H)
     by_row = tape.reshape("rel_h_q", grid_q.permute(1, 0, 2, 3), H, N * W, d)
     rel_h = tape.matmul("rel_h", by_row, Rh.permute(0, 2, 1))
-    tape.free(*([by_row] if by_row.storage is not q.storage else []))
+    tape.free(by_row, keep=q)
     # (W, N*H, d) @ (W, d, W) -> (N, H, W, W)
     by_column = tape.reshape("rel_w_q", grid_q.permute(2, 0, 1, 3), W, N * H, d)
     rel_w = tape.matmul("rel_w", by_column, Rw.permute(0, 2, 1))
-    tape.free(*([by_column] if by_column.storage is not q.storage else []))
+    tape.free(by_column, keep=q)
     grid_scores = scores.view(N, H, W, H, W)
     with_rows = tape.pointwise("add_rel_h", "add", grid_scores, rel_h)
     out = tape.pointwise("add_rel_w", "add", with_rows, rel_w)

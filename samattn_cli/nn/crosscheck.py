@@ -45,7 +45,7 @@ def crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool = Fal
 
 def _crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool) -> CrossCheck:
     stack = _Stack(config, "meta", every_layer)
-    real = lambda: _Stack(config, "cpu", every_layer)  # noqa: E731 - built only if it is needed
+    real = partial(_Stack, config, "cpu", every_layer)  # built only if it is needed
     need = max(claims.peak_bytes.values())
     return CrossCheck(
         parameters=_compare_parameters(claims.parameters, stack.parameters),
@@ -77,8 +77,12 @@ def _attempt(
         return replace(compare(stack), route="meta")
     except Exception as error:  # noqa: BLE001 - whatever a torch release may raise: it is said, never passed over
         reason = f"on meta: {_first_line(error)}"
-    if real is None or need > _physical_memory() // 2:
+    if real is None:
         return Check("failed", reason=reason)
+    if need > _physical_memory() // 2:
+        return Check(
+            "failed", reason=f"{reason}; real tensors would take {need:,} bytes, over half of the memory"
+        )
     try:
         return replace(compare(real()), route="real")
     except Exception as error:  # noqa: BLE001 - a check that could not run is a verdict of its own
