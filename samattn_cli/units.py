@@ -13,6 +13,8 @@ ALLOCATION_BYTES = 512
 FLOPS_PER_MAC = 2
 """A multiply and an add, as torch's FlopCounterMode counts."""
 
+LARGE_RATIO = 10_000
+
 _DECIMAL = ("", "K", "M", "G", "T", "P", "E")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -27,21 +29,29 @@ def format_bytes(value: int) -> str:
     return _scaled(value, 1024, _BINARY)
 
 
+def format_change(share: float) -> str:
+    """A saving as a change: 0.9428 -> "-94.28 %", -0.5 -> "+50.00 %", 0 -> "0.00 %"."""
+    percent = f"{-100 * share:+.2f}"
+    return f"{percent if float(percent) else '0.00'} %"
+
+
 def format_percent(share: float) -> str:
     """A share of 1 as a percentage: 0.9428 -> "94.28 %"."""
     return f"{100 * share:.2f} %"
 
 
 def format_ratio(ratio: float) -> str:
-    """A ratio with two decimals: 17.468 -> "17.47x"."""
-    return f"{ratio:,.2f}x"
+    """A ratio with two decimals: 17.468 -> "17.47x"; a large one in powers of ten."""
+    return f"{ratio:,.2f}x" if ratio < LARGE_RATIO else f"{ratio:.2e}x"
 
 
 def _scaled(value: int, step: int, suffixes: list[str] | tuple[str, ...]) -> str:
     size, power = float(value), 0
-    while abs(size) >= step and power < len(suffixes) - 1:
+    while size >= step and power < len(suffixes) - 1:
         size, power = size / step, power + 1
+    if size >= step:
+        return f"{size:.2e} {suffixes[power]}"
     if power == 0:
         return f"{value:,} {suffixes[0]}".strip()
-    decimals = 2 if abs(size) < 10**2 else 1  # four digits
+    decimals = 2 if size < 10**2 else 1  # four digits
     return f"{size:,.{decimals}f} {suffixes[power]}"

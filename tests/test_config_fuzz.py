@@ -3,7 +3,9 @@ from operator import attrgetter
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from samattn_cli.cli.app import app
 from samattn_cli.config.load import load_config
 from samattn_cli.config.model import EncoderConfig
 from samattn_cli.config.presets import presets
@@ -177,6 +179,18 @@ def test_a_mutated_preset_gives_a_config_or_a_config_error(path, text):
     assert problems
     assert all(problem.where.startswith(sources) for problem in problems)
     assert all(problem.message and problem.message.isprintable() for problem in problems)
+
+
+@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mutated(), st.sampled_from(["terminal", "json", "csv", "markdown"]))
+def test_the_command_line_answers_a_mutated_preset_with_a_report_or_a_message(path, text, format_name):
+    path.write_bytes(text)
+    result = CliRunner().invoke(app, ["analyze", str(path), "--no-verify", "--format", format_name])
+    assert result.exit_code in {0, 2}
+    assert bool(result.stdout) == (result.exit_code == 0)
+    assert bool(result.stderr) == (result.exit_code == 2)
+    assert "internal error" not in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def assert_its_analysis_closes(config):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate, chain
 
 import numpy as np
 import pytest
@@ -37,11 +38,14 @@ def strided_pairs(draw) -> tuple[Tensor, torch.Tensor]:
 
 @st.composite
 def shapes_to_view(draw, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape of as many elements: the dimensions split into their primes, and these joined again, with ones between."""
-    primes = [prime for size in shape for prime, times in sympy.factorint(size).items() for _ in range(times)]
-    if draw(st.booleans()):
+    """A shape of as many elements: dimensions split into their primes, and these joined again, with ones between."""
+    factors = [list(sympy.factorint(size, multiple=True)) for size in shape]
+    ends = list(accumulate(map(len, factors)))
+    primes = list(chain.from_iterable(factors))
+    if draw(st.integers(0, 2)) == 2:
         primes = draw(st.permutations(primes))
-    cuts = sorted(draw(st.lists(st.integers(0, len(primes)), max_size=4)))
+    keeping = [end for end in ends if draw(st.integers(0, 3))]
+    cuts = sorted([*keeping, *draw(st.lists(st.integers(0, len(primes)), max_size=2))])
     groups = [primes[a:b] for a, b in zip([0, *cuts], [*cuts, len(primes)], strict=True)]
     return tuple(math.prod(group) for group in groups)
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
 from ..report import Analysis, Check, CrossCheck, LayerReport, OpReport, PartReport
-from ..units import format_bytes, format_count, format_percent, format_ratio
+from ..units import format_bytes, format_change, format_count, format_percent, format_ratio
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,11 @@ def heading(report: Analysis) -> tuple[str, str]:
     config = report.config
     title = " - ".join(filter(None, (config.name, config.description)))
     blocks = ", then ".join(
-        f"{s.depth} blocks of {s.embed_dim} with {s.num_heads} heads" for s in config.stages
+        f"{_count(stage.depth, 'block')} of {stage.embed_dim} with {_count(stage.num_heads, 'head')}"
+        for stage in config.stages
     )
     return title, (
-        f"image {by(config.image_size)}, {config.in_chans} channels, patch {config.patch_size}, grid {by(config.grid)}; "
+        f"image {by(config.image_size)}, {_count(config.in_chans, 'channel')}, patch {config.patch_size}, grid {by(config.grid)}; "
         f"{blocks}; batch {config.run.batch_size}, {config.run.dtype}"
     )
 
@@ -111,7 +112,7 @@ VS_GLOBAL: tuple[Column, ...] = (
     ("layer", lambda layer: _versus(layer, format_ratio(layer.vs_global.layer_flops_ratio))),
     (
         "score memory",
-        lambda layer: _versus(layer, f"-{format_percent(layer.vs_global.attention_bytes_saving)}"),
+        lambda layer: _versus(layer, format_change(layer.vs_global.attention_bytes_saving)),
     ),
 )
 VS_NOTE = (
@@ -120,7 +121,7 @@ VS_NOTE = (
 
 
 def _versus(layer: LayerReport, text: str) -> str:
-    return "" if layer.attention == "global" else text.replace("--", "+")
+    return "" if layer.attention == "global" else text
 
 
 def _layer_table(
@@ -295,4 +296,8 @@ def layers_note(crosscheck: CrossCheck, config: EncoderConfig) -> str:
     run, depth = crosscheck.layers_run, len(config.layers)
     if not run:
         return ""
-    return f"{run} of {depth} blocks run, one of each kind" if run < depth else f"all {depth} blocks run"
+    return f"{run} of {depth} blocks run, one of each kind" if run < depth else "every block run"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

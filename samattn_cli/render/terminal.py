@@ -120,7 +120,7 @@ def _table(table: Table) -> RichTable:
     grid = plain_table(table.note)
     for number, header in enumerate(table.headers):
         text = number in table.text_columns
-        grid.add_column(header, justify="left" if text else "right", no_wrap=not text or number == 0)
+        grid.add_column(header, justify="left" if text else "right", overflow="fold")
     for row in table.rows:
         if row is None:
             grid.add_section()

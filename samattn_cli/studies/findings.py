@@ -18,7 +18,7 @@ def findings(
 ) -> tuple[Finding, ...]:
     """The findings of an analysis."""
     kinds = {(layer.stage, layer.window_size): layer for layer in layers if layer.attention == "window"}
-    found = [*_dropped_pixels(config)]
+    found = [*_dropped_pixels(config), *_joint_tables(config, layers)]
     for layer in kinds.values():
         twins = [
             twin for twin in layers if (twin.stage, twin.window_size) == (layer.stage, layer.window_size)
@@ -26,6 +26,9 @@ def findings(
         found += [*_padding(layer, len(twins)), *_windows_that_cost(layer, len(twins))]
     if kinds:
         found += [*_whole_against_part(next(iter(kinds.values())), comparison), *_peak(totals, comparison)]
+    if all(layer.windows > 1 for layer in layers):
+        message = "No layer is global: no block passes anything from one window to another."
+        found.append(Finding("no-global-layer", message))
     return tuple(found)
 
 
@@ -39,6 +42,19 @@ def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
             f"The image, {_by(config.image_size)}, is not a multiple of the patch, {config.patch_size}: the patch "
             f"convolution drops the last {rest[0]} rows and {rest[1]} columns of pixels and sees {_by(seen)}, "
             f"a grid of {_by(config.grid)}. So do the figures here.",
+        )
+
+
+def _joint_tables(config: EncoderConfig, layers: Sequence[LayerReport]) -> Iterator[Finding]:
+    joint = [layer for layer in layers if config.stages[layer.stage].rel_pos == "joint"]
+    if joint:
+        sizes = (layer.grid if layer.attention == "global" else layer.window_size for layer in joint)
+        height, width = max(sizes, key=_area)
+        entries, decomposed = (2 * height - 1) * (2 * width - 1), 2 * height - 1 + 2 * width - 1
+        yield Finding(
+            "joint-rel-pos",
+            f"The largest joint relative-position table has {entries:,} entries a channel; decomposed ones have "
+            f"{decomposed:,}, {format_percent(1 - decomposed / entries)} fewer, and no vector for each pair of tokens.",
         )
 
 

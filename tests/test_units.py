@@ -1,0 +1,42 @@
+import pytest
+
+from samattn_cli.units import format_bytes, format_change, format_count, format_percent, format_ratio
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.00 K"),
+        (637_026_048, "637.0 M"),
+        (179_760_000_000, "179.8 G"),
+        (5_961_082_830_848, "5.96 T"),
+        (10**25, "1.00e+07 E"),
+    ],
+)
+def test_counts_take_decimal_prefixes(value, text):
+    assert format_count(value) == text
+
+
+def test_a_unit_follows_its_prefix():
+    assert format_count(3_435_973_836_800, "FLOP") == "3.44 TFLOP"
+    assert format_count(12, "FLOP") == "12 FLOP"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 B"), (1023, "1,023 B"), (1024, "1.00 KiB"), (67_108_864, "64.00 MiB"), (8 * 10**9, "7.45 GiB")],
+)
+def test_bytes_take_binary_prefixes(value, text):
+    assert format_bytes(value) == text
+
+
+def test_shares_changes_and_ratios():
+    assert format_percent(0.94276) == "94.28 %"
+    assert format_change(0.9428) == "-94.28 %"
+    assert format_change(-0.5) == "+50.00 %"
+    assert format_change(0.0) == "0.00 %"
+    assert format_change(0.00001) == "0.00 %"
+    assert format_ratio(17.468) == "17.47x"
+    assert format_ratio(21_905_075.8) == "2.19e+07x"
