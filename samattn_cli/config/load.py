@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, Problem, did_you_mean
-from .check import MOST_CHARACTERS, build
+from .check import build
 from .model import EncoderConfig, StageConfig
 from .sources import STDIN, Source, read_source
+from .wording import MOST_CHARACTERS
 from .yaml12 import MAX_DEPTH, Node, Where, parse_yaml
 
 MAX_EXTENDS = 16

@@ -24,6 +24,8 @@ MAX_DIGITS = 300  # of one number
 TOO_LARGE = f"is larger than {MAX_BYTES:,} bytes: not an encoder config"
 
 Scalar = bool | int | float | str | None
+Loc = tuple[int | str, ...]
+"""A path of keys and indexes."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _INT = re.compile(r"[-+]?[0-9]+")
@@ -59,6 +61,24 @@ class Node:
     where: Where
     key_where: Where | None = None
     size: int = field(default=1, repr=False)
+
+    def step(self, key: int | str) -> Node | None:
+        """The value of a key, or an item of a list."""
+        if isinstance(self.value, dict) and isinstance(key, str):
+            return self.value.get(key)
+        if isinstance(self.value, list) and isinstance(key, int) and key < len(self.value):
+            return self.value[key]
+        return None
+
+    def find(self, loc: Loc) -> Node:
+        """The node at `loc`, or the nearest one around it."""
+        node = self
+        for key in loc:
+            child = node.step(key)
+            if child is None:
+                break
+            node = child
+        return node
 
     def plain(self) -> Any:
         """The value without its places; lists become tuples."""

@@ -1,0 +1,128 @@
+"""What is wrong with a value and what would be right, in words: pydantic-core's verdicts for people."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import Field, fields
+from typing import Any
+
+from ..errors import did_you_mean
+from .keys import choices_of, example_of
+from .model import EncoderConfig, RunConfig, StageConfig
+from .yaml12 import Loc
+
+UNKNOWN_KEY = "unexpected_keyword_argument"
+MOST_ITEMS = 5
+MOST_CHARACTERS = 60
+MOST_BITS = 10_000  # Python refuses to write out an int of more than 4,300 digits
+
+
+def say(loc: Loc, error: Any, flat: bool) -> str:
+    """What is wrong at `loc`, and what would be right."""
+    key = _dotted(loc, flat)
+    kind, given = error["type"], error["input"]
+    if kind in ("missing", "too_long") and _is_pair(loc) and isinstance(given, tuple):
+        return f"{key} must be a number or [height, width], not {short(given)}"
+    if kind == "missing":
+        return f"{key} is missing{_example(loc)}"
+    if kind == UNKNOWN_KEY:
+        return f"unknown key {key!r}{_home(loc) or did_you_mean(str(loc[-1]), _known_keys(loc))}"
+    limits = {name: _number(limit) for name, limit in error.get("ctx", {}).items()}
+    expected = _EXPECTED.get(kind, "cannot be read").format(**limits)
+    hint = ""
+    if kind == "literal_error" and isinstance(given, str):
+        hint = did_you_mean(given, choices_of(field_at(loc)))
+    return f"{key or 'a key'} {expected}{'' if hint else _example(loc)}, not {short(given)}{hint}"
+
+
+def _number(limit: Any) -> str:
+    return f"{limit:,.0f}" if isinstance(limit, (int, float)) else str(limit)
+
+
+_EXPECTED = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_unicode": "must be text without lone surrogates",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must hold at least {min_length}",
+    "too_long": "must hold at most {max_length}",
+    "tuple_type": "must be a list",
+    "dataclass_type": "must be a mapping of keys",
+}
+"""What pydantic-core's types of error say that a value must be."""
+
+
+def _example(loc: Loc) -> str:
+    field = field_at(loc)
+    if field is None:
+        return ""
+    example = example_of(field)
+    is_item = isinstance(loc[-1], int) and isinstance(example, list)
+    return f" (such as {short(example[0] if is_item else example)})"
+
+
+def _is_pair(loc: Loc) -> bool:
+    return any(part in ("image_size", "window_size") for part in loc)
+
+
+def _home(loc: Loc) -> str:
+    """Where a key belongs that stands in the wrong place."""
+    homes = {"at the top level": EncoderConfig, "in 'stages:'": StageConfig, "in 'run:'": RunConfig}
+    fitting = [
+        home for home, config in homes.items() if config is not _owner(loc) and loc[-1] in _fields(config)
+    ]
+    return f"; it belongs {fitting[0]}" if fitting else ""
+
+
+def short(value: Any) -> str:
+    """How a value would stand in YAML, cut if long."""
+    if value is None or isinstance(value, bool):
+        text = {None: "null", True: "true", False: "false"}[value]
+    elif isinstance(value, (tuple, list)):
+        more = ", ..." if len(value) > MOST_ITEMS else ""
+        text = f"[{', '.join(map(short, value[:MOST_ITEMS]))}{more}]"
+    elif isinstance(value, dict):
+        text = f"{{{', '.join(f'{key}: {short(item)}' for key, item in value.items())}}}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        text = f"{value:+}".replace("+", "").replace("inf", ".inf").replace("nan", ".nan")
+    elif isinstance(value, int) and value.bit_length() > MOST_BITS:
+        text = "a huge number"
+    else:
+        text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
+
+
+def _owner(loc: Loc) -> type:
+    """The config class that the last key of `loc` belongs to."""
+    owners: dict[Any, type] = {"stages": StageConfig, "run": RunConfig}
+    return owners.get(loc[0], EncoderConfig) if len(loc) > (2 if loc[0] == "stages" else 1) else EncoderConfig
+
+
+def field_at(loc: Loc) -> Any:
+    """The dataclass field that `loc` leads to."""
+    keys = [part for part in loc if isinstance(part, str)]
+    return _fields(_owner(loc)).get(keys[-1]) if keys else None
+
+
+def _fields(config: type) -> dict[str, Field[Any]]:
+    return {field.name: field for field in fields(config)}
+
+
+def _known_keys(loc: Loc) -> list[str]:
+    owner = _owner(loc)
+    return [*_fields(owner), *([*_fields(StageConfig), "extends"] if owner is EncoderConfig else ())]
+
+
+def _dotted(loc: Loc, flat: bool) -> str:
+    """Such as "stages.1.depth", or "depth" where the file has its stage at the top level. A list's items have its name."""
+    shown = loc[2:] if flat and loc[:1] == ("stages",) and len(loc) > len(("stages", 0)) else loc
+    while len(shown) > 1 and isinstance(shown[-1], int) and shown[-2] != "stages":
+        shown = shown[:-1]
+    return ".".join(map(str, shown))
