@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from samattn_cli import load_config
 from samattn_cli.config.model import LayerConfig
 from samattn_cli.cost import vit
+from samattn_cli.cost.memory import live_over, saved_bytes
 from samattn_cli.cost.tape import Op, Recording, Tape
 from samattn_cli.cost.tensor import MixedStructureError, Tensor, dense_stride_like, view_stride
 
@@ -212,3 +213,17 @@ def test_symbols_give_the_formula_of_a_global_block(rel_pos):
 def test_symbols_give_the_formula_of_the_parameters():
     found = record(layer_of(0), B, rows, columns, C)
     assert_same(found.params, 12 * C**2 + 13 * C + C // HEADS * (2 * rows - 1 + 2 * columns - 1))
+
+
+def test_memory_of_arrays_is_at_each_point_that_of_numbers():
+    layer, heights, widths = layer_of(0, "none"), [4, 5], [6, 2]
+    together = record(layer, np.array(2), np.array(heights), np.array(widths), C)
+    for point in range(2):
+        alone = record(layer, 2, heights[point], widths[point], C)
+        found, wanted = live_over(together), live_over(alone)
+        assert (found.rise[point], found.peak_op, found.change[point]) == (
+            wanted.rise,
+            wanted.peak_op,
+            wanted.change,
+        )
+        assert saved_bytes(together)[point] == saved_bytes(alone)

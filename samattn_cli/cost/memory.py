@@ -19,9 +19,9 @@ from .tensor import Dim, ceil_div, decide
 class SegmentMemory:
     """Of one segment: the most bytes live at once (weights and input included), the op then, bytes kept for backward."""
 
-    peak_bytes: int
+    peak_bytes: Dim
     peak_op: str
-    saved_bytes: int
+    saved_bytes: Dim
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def rounded(nbytes: Dim) -> Dim:
     return ceil_div(nbytes, ALLOCATION_BYTES) * ALLOCATION_BYTES
 
 
-def weights_bytes(forward: ForwardPass) -> int:
+def weights_bytes(forward: ForwardPass) -> Dim:
     """Memory of the weights, each its own allocation."""
     return sum(_weights_bytes(segment.recording, forward.image.item_bytes) for segment in forward.segments)
 
@@ -48,30 +48,34 @@ def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
     live = weights_bytes(forward) + rounded(forward.image.nbytes)
     for segment in forward.segments:
         liveness = live_over(segment.recording)
-        yield SegmentMemory(int(live + liveness.rise), liveness.peak_op, saved_bytes(segment.recording))
-        live += liveness.change
+        yield SegmentMemory(live + liveness.rise, liveness.peak_op, saved_bytes(segment.recording))
+        live = live + liveness.change
 
 
 @lru_cache(maxsize=64)
 def live_over(recording: Recording) -> Liveness:
-    """Run through the allocations and frees of `recording`."""
+    """Run through the allocations and frees of `recording`.
+
+    Raises:
+        MixedStructureError: if the points of an array reach their peaks at different operations.
+    """
     live: Dim = 0
     rise, at = live, ""
     for op in recording.ops:
-        live += sum(rounded(storage.nbytes) for storage in op.allocates)
+        live = live + sum(rounded(storage.nbytes) for storage in op.allocates)
         if decide(live > rise):
             rise, at = live, op.name
-        live -= sum(rounded(storage.nbytes) for storage in op.frees)
+        live = live - sum(rounded(storage.nbytes) for storage in op.frees)
     return Liveness(rise, at, live)
 
 
 @lru_cache(maxsize=64)
-def saved_bytes(recording: Recording) -> int:
+def saved_bytes(recording: Recording) -> Dim:
     """Bytes that autograd keeps for the backward of `recording`, its input included where it is kept."""
     storages = {id(storage): storage for op in recording.ops for storage in op.saves}
-    return int(sum(rounded(storage.nbytes) for storage in storages.values()))
+    return sum(rounded(storage.nbytes) for storage in storages.values())
 
 
 @lru_cache(maxsize=64)
-def _weights_bytes(recording: Recording, item_bytes: int) -> int:
-    return int(sum(rounded(parameter_elements(weight) * item_bytes) for weight in recording.parameters))
+def _weights_bytes(recording: Recording, item_bytes: int) -> Dim:
+    return sum(rounded(parameter_elements(weight) * item_bytes) for weight in recording.parameters)

@@ -149,10 +149,12 @@ class Tape:
         """``nn.Linear``, as the submodule `name`: (..., in) -> (..., out)."""
         with self.module(name):
             in_features = x.shape[-1]
+            rows = self.reshape("flatten", x, math.prod(x.shape[:-1]), in_features)  # ATen folds the batch
             out = self.tensor(*x.shape[:-1], out_features)
             weights = [self.parameter("weight", out_features, in_features)]
             weights += [self.parameter("bias", out_features)] if bias else []
-            self._weighted("linear", x, out, weights, macs=out.elements * in_features, bias=bias)
+            self._weighted("linear", rows, out, weights, macs=out.elements * in_features, bias=bias)
+            self.free(rows, keep=x)
         return out
 
     def conv2d(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils import _pytree
@@ -86,7 +87,7 @@ def trace_peaks(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[str
     """
     mode = LiveBytes(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(iter((*model.parameters(), image)))
-    with torch.no_grad(), mode, _on_entering_parts(model, mode.enter):
+    with torch.no_grad(), _bias_in_place(), mode, _on_entering_parts(model, mode.enter):
         model(image)
     return mode.peaks
 
@@ -109,6 +110,7 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
 
     with (
         torch.enable_grad(),
+        _bias_in_place(),
         saved_tensors_hooks(pack, lambda tensor: tensor),
         _on_entering_parts(model, enter),
     ):
@@ -118,6 +120,26 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
         name: sum(rounded(storage.nbytes()) for storage in storages.values())
         for name, storages in kept.items()
     }
+
+
+@contextmanager
+def _bias_in_place() -> Iterator[None]:
+    """Linear layers add their bias in place, as eager PyTorch does.
+
+    Under a dispatch mode, ATen's linear adds it out of place where its input is not contiguous (Linear.cpp,
+    isTensorSubclassLike), which would be a tensor too many.
+    """
+    linear = F.linear
+
+    def in_place(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        product = linear(x, weight)
+        return product if bias is None else product.add_(bias)
+
+    F.linear = in_place  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        F.linear = linear
 
 
 def storage_key(tensor: Tensor) -> int:
