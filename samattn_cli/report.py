@@ -6,7 +6,7 @@ Keys are stable from one `SCHEMA_VERSION` to the next; more may be added beside 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -18,6 +18,8 @@ SCHEMA_VERSION = 1
 
 Status = Literal["exact", "differs", "skipped", "failed"]
 """exact: every integer equal. skipped: was not asked for, or cannot be here. failed: should have run and could not."""
+
+NamedNumber = tuple[str, int]
 
 Counts = Mapping[str, Mapping[str, int]]
 """Module -> kind of operation -> count; a module's counts include its children's, "" is the encoder."""
@@ -197,13 +199,18 @@ class CrossCheck:
 
 @dataclass(frozen=True)
 class Claims:
-    """What the Tape says of the real stack, in the words of each of the tools that check it."""
+    """What the Tape says of the real stack, in the words of each of the tools that check it.
+
+    `allocations` (bytes) and `products` (FLOPs) are those of each part and block, in order, with their operations.
+    """
 
     parameters: Mapping[str, tuple[int, ...]]
     fvcore: Counts
     flop_counter: Counts
     peak_bytes: Mapping[str, int]
     saved_bytes: Mapping[str, int]
+    allocations: Mapping[str, Sequence[NamedNumber]]
+    products: Mapping[str, Sequence[NamedNumber]]
 
 
 @dataclass(frozen=True)

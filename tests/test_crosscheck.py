@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import logging
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.cost.encoder import forward
 from samattn_cli.nn import count
-from samattn_cli.nn.crosscheck import crosscheck
+from samattn_cli.nn.crosscheck import crosscheck, fold
+from samattn_cli.nn.encoder import build
 from samattn_cli.report import Claims, CrossCheck, Difference
 from samattn_cli.studies.verify import claims_of, verify
 
@@ -299,7 +305,9 @@ def test_real_tensors_are_not_made_where_they_would_fill_the_memory(monkeypatch)
 
 
 def test_memory_has_no_route_but_meta(monkeypatch):
-    monkeypatch.setattr("samattn_cli.nn.crosscheck.trace_peaks", lambda model, image, _: broken(model, image))
+    monkeypatch.setattr(
+        "samattn_cli.nn.crosscheck.trace_forward", lambda model, image, _: broken(model, image)
+    )
     verdict = verify(load_config(TWO_STAGES))
     assert statuses(verdict) == all_of("exact") | {"memory_trace": "failed"}
     assert verdict.memory_trace.reason == "on meta: RuntimeError: broken on meta"
@@ -341,3 +349,99 @@ def test_a_bias_that_eager_pytorch_adds_in_place_is_traced_so_where_heads_are_on
     tiny = {"image_size": [1, 2], "patch_size": 1, "in_chans": 1, "embed_dim": 2, "num_heads": 2, "depth": 1}
     config = load_config({**tiny, "mlp_ratio": 1, "pos_embed": "none", "qkv_bias": qkv_bias})
     assert verify(config).status == "exact"
+
+
+@pytest.mark.parametrize("what", ["allocations", "products"])
+def test_a_number_moved_from_one_operation_to_another_of_its_module_is_found(what):
+    claims = right_claims()
+    numbers = list(getattr(claims, what)["blocks.0"])
+    at = next(i for i, (name, _) in enumerate(numbers) if name == "attn.scores")
+    (name, number), (other_name, other) = numbers[at], numbers[at + 1]
+    numbers[at : at + 2] = [(name, number + 2), (other_name, other - 2)]
+    wrong = replace(claims, **{what: {**getattr(claims, what), "blocks.0": tuple(numbers)}})
+    verdict = crosscheck(load_config(TWO_STAGES), wrong)
+    assert statuses(verdict) == all_of("exact") | {"memory_trace": "differs"}
+    first, second = verdict.memory_trace.differences
+    assert (first.where, first.derived, first.found) == ("blocks.0 attn.scores", number + 2, number)
+    assert (second.where, second.derived, second.found) == (f"blocks.0 {other_name}", other - 2, other)
+
+
+def test_an_operation_more_or_less_is_found():
+    claims = right_claims()
+    fewer = replace(claims, products={**claims.products, "neck": claims.products["neck"][:-1]})
+    (difference,) = crosscheck(load_config(TWO_STAGES), fewer).memory_trace.differences
+    assert difference == Difference("neck one more operation", "FLOPs", None, claims.products["neck"][-1][1])
+
+
+def test_blocks_that_differ_in_anything_are_not_folded():
+    model = build(load_config("sam_vit_b"), "meta")
+    changes = {
+        1: lambda block: setattr(block, "shift", 3),
+        3: lambda block: setattr(block, "shifts", [3]),
+        4: lambda block: setattr(block, "forward", lambda x: x),
+        6: lambda block: block.register_buffer("mask", torch.empty(4, device="meta")),
+        7: lambda block: setattr(block.attn, "scale", 2.0),
+        9: lambda block: setattr(block.mlp, "act", torch.nn.ReLU()),
+    }
+    for index, change in changes.items():
+        change(model.blocks[index])
+    twins = fold(model)
+    assert not {f"blocks.{index}" for index in changes} & (twins.keys() | set(twins.values()))
+    assert twins == {
+        "blocks.5": "blocks.2", "blocks.8": "blocks.2", "blocks.11": "blocks.2", "blocks.10": "blocks.0"
+    }  # fmt: skip
+
+
+def test_a_check_that_compared_nothing_has_failed(monkeypatch):
+    claims = replace(right_claims(), fvcore={})
+    monkeypatch.setattr("samattn_cli.nn.crosscheck.count_with_fvcore", lambda *_: {})
+    assert crosscheck(load_config(TWO_STAGES), claims).fvcore.status == "failed"
+
+
+def test_threads_and_what_runs_beside_them_do_not_disturb_one_another():
+    config, image, weight = load_config(TWO_STAGES), torch.ones(1, 2, 8, 8), torch.ones(3, 2, 3, 3)
+    done = threading.Event()
+
+    def convolve():
+        while not done.is_set():
+            assert torch.nn.functional.conv2d(image, weight, padding=1)[0, 0, 4, 4] == 18
+        return "went on"
+
+    with ThreadPoolExecutor(5) as pool:
+        beside = pool.submit(convolve)
+        verdicts = [future.result() for future in [pool.submit(verify, config) for _ in range(4)]]
+        done.set()
+        assert beside.result() == "went on"
+    assert [verdict.status for verdict in verdicts] == ["exact"] * 4
+
+
+@pytest.mark.parametrize("context", [torch.inference_mode, torch.no_grad, lambda: torch.device("meta")])
+def test_what_the_caller_has_switched_on_does_not_matter(context):
+    with context():
+        assert verify(load_config(TWO_STAGES)).status == "exact"
+
+
+def test_nothing_is_left_behind():
+    logger, before = logging.getLogger("fvcore.nn.jit_analysis"), torch.nn.functional.conv2d
+    logger.setLevel(logging.INFO)
+    assert verify(load_config(TWO_STAGES)).status == "exact"
+    assert logger.level == logging.INFO
+    assert torch.nn.functional.conv2d is before
+    assert getattr(sys.modules.get("torch._dynamo"), "__file__", "real") is not None
+    assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(2)).tolist() == [2, 2]
+    assert verify(load_config(TWO_STAGES)).status == "exact"  # with the compiler imported
+
+
+def test_a_stack_that_cannot_be_built_has_failed_and_says_why(monkeypatch):
+    monkeypatch.setattr("samattn_cli.nn.crosscheck.build", lambda *_: broken(None, torch.empty(0)))
+    verdict = verify(load_config(TWO_STAGES))
+    assert verdict.status == "failed"
+    assert verdict.fvcore.reason.startswith("the real stack cannot be built: RuntimeError: broken")
+
+
+def test_a_weight_too_large_for_torch_is_skipped():
+    large = 1 << 20
+    sizes = {"image_size": large, "patch_size": large, "in_chans": large, "embed_dim": large}
+    verdict = verify(load_config({**sizes, "depth": 1, "num_heads": 1}))
+    assert verdict.status == "skipped"
+    assert "more than torch can address" in verdict.parameters.reason

@@ -13,7 +13,7 @@ from samattn_cli.nn import vit
 from samattn_cli.nn.count import count_with_flop_counter
 from samattn_cli.nn.crosscheck import CONTAINER
 from samattn_cli.nn.encoder import build, image_for
-from samattn_cli.nn.trace import rounded, trace_peaks, trace_saved
+from samattn_cli.nn.trace import rounded, trace_forward, trace_saved
 from samattn_cli.report import Claims, Counts
 from samattn_cli.studies.verify import claims_of
 
@@ -210,6 +210,7 @@ def taken_by_theirs(config: EncoderConfig) -> dict[str, object]:
     weights_bytes = sum(rounded(weight.nbytes) for weight in encoder.parameters())
     with torch.device("meta"):  # their get_rel_pos makes its indices on the default device
         flops = count_with_flop_counter(encoder, image)
-        peak_bytes = trace_peaks(encoder, image, weights_bytes)
+        parts = trace_forward(encoder, image, weights_bytes)
         saved_bytes = trace_saved(encoder, image)
+    peak_bytes = {name: part.peak_bytes for name, part in parts.items()}
     return {"flops": without_container(flops), "peak_bytes": peak_bytes, "saved_bytes": saved_bytes}

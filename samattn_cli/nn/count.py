@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,8 +40,8 @@ def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
     """What fvcore's FlopCountAnalysis counts: MACs, and 5 per element of a LayerNorm."""
     from fvcore.nn import FlopCountAnalysis
 
-    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
-    with torch.no_grad(), _untraced_on_meta(image):
+    logger = logging.getLogger("fvcore.nn.jit_analysis")
+    with torch.no_grad(), _quiet(logger), _untraced_on_meta(image):
         analysis = FlopCountAnalysis(model, (image,)).unsupported_ops_warnings(False)
         by_module = analysis.uncalled_modules_warnings(False).by_module_and_operator()
     return {module: _by_kind(counts, FVCORE_KINDS) for module, counts in by_module.items()}
@@ -75,21 +76,33 @@ def _untraced_on_meta(image: Tensor) -> Iterator[None]:
     if not image.is_meta:
         yield
         return
-    conv2d = F.conv2d
-    F.conv2d = _recorded_conv2d  # type: ignore[assignment]
+    with _RecordedConv2d(), _OnUntracedThread():
+        yield
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        with _OnUntracedThread():
-            yield
+        yield
     finally:
-        F.conv2d = conv2d
+        logger.setLevel(level)
 
 
-def _recorded_conv2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Tensor:
-    return torch._convolution(
-        x, weight, bias, stride, padding, dilation, False, (0, 0), groups, False, False, True, True
-    )
+class _RecordedConv2d(TorchFunctionMode):
+    """conv2d as the operation that the tracer records."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run `func`; a convolution as `torch._convolution`."""
+        if func is not F.conv2d:
+            return func(*args, **(kwargs or {}))
+        x, weight, bias, stride, padding, dilation, groups = args
+        return torch._convolution(
+            x, weight, bias, stride, padding, dilation, False, (0, 0), groups, False, False, True, True
+        )
 
 
 class _OnUntracedThread(TorchDispatchMode):

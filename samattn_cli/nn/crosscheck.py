@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
+from threading import Lock
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from ..config.model import EncoderConfig
-from ..report import Check, Claims, Counts, CrossCheck, Difference
+from ..report import Check, Claims, Counts, CrossCheck, Difference, NamedNumber
 from .count import count_with_flop_counter, count_with_fvcore
 from .dynamo import without_dynamo
 from .encoder import build, image_for
-from .trace import rounded, trace_peaks, trace_saved
+from .trace import rounded, trace_forward, trace_saved
 
 Value = TypeVar("Value")
+_ONE_AT_A_TIME = Lock()  # torch's tracer and FlopCounterMode keep state that threads share
 CONTAINER = "blocks"
 PLAIN = (bool, int, float, str, tuple)
 
@@ -39,8 +43,11 @@ def crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool = Fal
         claims: what the Tape says of it.
         every_layer: run each block, not one of each kind.
     """
-    with without_dynamo():
-        return _crosscheck(config, claims, every_layer=every_layer)
+    with _ONE_AT_A_TIME, torch.inference_mode(mode=False), without_dynamo():
+        try:
+            return _crosscheck(config, claims, every_layer=every_layer)
+        except Exception as error:  # noqa: BLE001 - a stack that cannot be built is a verdict too
+            return CrossCheck.not_run("failed", f"the real stack cannot be built: {_first_line(error)}")
 
 
 def _crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool) -> CrossCheck:
@@ -53,7 +60,7 @@ def _crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool) -> 
         flop_counter=_attempt(
             partial(_compare_counts, claims.flop_counter, count_with_flop_counter), stack, real, need
         ),
-        memory_trace=_attempt(partial(_compare_memory, claims), stack, None, need),
+        memory_trace=_attempt(partial(_compare_trace, claims), stack, None, need),
         layers_run=len(config.layers) - len(stack.twins),
     )
 
@@ -104,20 +111,28 @@ def fold(model: nn.Module) -> dict[str, str]:
 
 
 def _signature(block: nn.Module) -> Any:
-    """All that decides a block's cost: its modules, their plain attributes and the shapes of their weights."""
+    """All that decides a block's cost: its modules, their attributes and the shapes of their weights and buffers.
+
+    A block with an attribute that cannot be compared here is like no other.
+    """
     return tuple(
         (
             name,
             type(module),
-            tuple(
-                (key, value)
-                for key, value in vars(module).items()
-                if isinstance(value, PLAIN) and key != "training"
-            ),
+            tuple((key, _comparable(value)) for key, value in vars(module).items() if _decides_cost(key)),
             tuple((key, tuple(weight.shape)) for key, weight in module.named_parameters(recurse=False)),
+            tuple((key, tuple(buffer.shape)) for key, buffer in module.named_buffers(recurse=False)),
         )
         for name, module in block.named_modules()
     )
+
+
+def _decides_cost(attribute: str) -> bool:
+    return not attribute.startswith("_") and attribute != "training"
+
+
+def _comparable(value: Any) -> Any:
+    return value if value is None or isinstance(value, PLAIN) else object()
 
 
 def _compare_parameters(
@@ -137,14 +152,37 @@ def _compare_counts(claimed: Counts, count: Callable[[nn.Module, Tensor], Counts
     return _compare_tables(wanted, found, sum(found.get("", {}).values()))
 
 
-def _compare_memory(claims: Claims, stack: _Stack) -> Check:
-    peaks = trace_peaks(stack.model, stack.image, stack.weights_bytes)
-    traced = {"peak_bytes": peaks, "saved_bytes": trace_saved(stack.model, stack.image)}
-    found = {what: _unfold(values, stack.twins) for what, values in traced.items()}
-    wanted = {"peak_bytes": claims.peak_bytes, "saved_bytes": claims.saved_bytes}
-    by_part = {part: {what: found[what][part] for what in found} for part in found["peak_bytes"]}
-    wanted_by_part = {part: {what: wanted[what][part] for what in wanted} for part in claims.peak_bytes}
-    return _compare_tables(wanted_by_part, by_part, max(found["peak_bytes"].values()))
+def _compare_trace(claims: Claims, stack: _Stack) -> Check:
+    forward = trace_forward(stack.model, stack.image, stack.weights_bytes)
+    saved = _unfold(trace_saved(stack.model, stack.image), stack.twins)
+    parts = _unfold(forward, stack.twins)
+    found = {
+        name: {"peak_bytes": part.peak_bytes, "saved_bytes": saved[name]} for name, part in parts.items()
+    }
+    wanted = {
+        name: {"peak_bytes": peak, "saved_bytes": claims.saved_bytes[name]}
+        for name, peak in claims.peak_bytes.items()
+    }
+    peak = max(part.peak_bytes for part in parts.values())
+    sums = _compare_tables(wanted, found, peak)
+    allocations = {name: part.allocations for name, part in parts.items()}
+    products = {name: part.products for name, part in parts.items()}
+    sequences = [
+        *_compare_in_order(claims.allocations, allocations, "allocated bytes"),
+        *_compare_in_order(claims.products, products, "FLOPs"),
+    ]
+    differences = tuple(cell for cell in sequences if cell.derived != cell.found)
+    return _verdict(sums.differences + differences, sums.compared + len(sequences), peak)
+
+
+def _compare_in_order(
+    wanted: Mapping[str, Sequence[NamedNumber]], found: Mapping[str, Sequence[int]], what: str
+) -> Iterator[Difference]:
+    """Each number of each part beside its counterpart, equal or not."""
+    for part in _union(wanted, found):
+        for pair, number in zip_longest(wanted.get(part, ()), found.get(part, ())):
+            name, derived = pair or ("one more operation", None)
+            yield Difference(f"{part} {name}", what, derived, number)
 
 
 def _compare_tables(wanted: Counts, found: Counts, total: int) -> Check:
@@ -181,6 +219,8 @@ def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _verdict(differences: tuple[Difference, ...], compared: int, total: int) -> Check:
+    if not compared:
+        return Check("failed", reason="there was nothing to compare")
     return Check("differs" if differences else "exact", compared, total, differences=differences)
 
 

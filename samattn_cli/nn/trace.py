@@ -1,4 +1,4 @@
-"""Memory of the real stack, traced on meta tensors: no arithmetic, no memory, every allocation seen.
+"""The real stack traced on meta tensors, operation by operation: no arithmetic, no memory, every allocation seen.
 
 A dispatch mode sees each tensor that an operation makes; a finalizer on its storage tells when the last reference
 goes. Autograd's saved-tensor hooks tell what it keeps for backward.
@@ -9,20 +9,32 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from ..units import ALLOCATION_BYTES
 
 
-class LiveBytes(TorchDispatchMode):
-    """Follows the bytes of live storages on `device`, rounded as the CUDA allocator rounds them.
+@dataclass
+class PartTrace:
+    """Of a part or block: its peak, weights and input included; its allocations and products, in order."""
+
+    peak_bytes: int
+    allocations: list[int] = field(default_factory=list)
+    products: list[int] = field(default_factory=list)
+
+
+class Tracer(TorchDispatchMode):
+    """Follows each operation: the storages it makes on `device` until they go, its FLOPs by torch's own formulas.
 
     Args:
         device: type of device to follow ("meta").
@@ -33,8 +45,8 @@ class LiveBytes(TorchDispatchMode):
         super().__init__()
         self.device = device
         self.live = live
-        self.part = ""
-        self.peaks: dict[str, int] = {}
+        self.parts: dict[str, PartTrace] = {}
+        self._part = PartTrace(live)
         self._known: set[int] = set()
 
     @classmethod
@@ -43,9 +55,8 @@ class LiveBytes(TorchDispatchMode):
         return False
 
     def enter(self, part: str) -> None:
-        """From here on the peak is that of `part`."""
-        self.part = part
-        self.peaks[part] = max(self.live, self.peaks.get(part, 0))
+        """From here on it is about `part`."""
+        self._part = self.parts[part] = PartTrace(self.live)
 
     def ignore(self, tensors: Iterator[Tensor]) -> None:
         """These are in `live` already."""
@@ -54,12 +65,15 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run the operation and count what it made."""
-        result = func(*args, **(kwargs or {}))
+        """Run the operation and note what it made."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if formula := flop_registry.get(func.overloadpacket):
+            self._part.products.append(int(formula(*args, **kwargs, out_val=result)))
         for tensor in _pytree.tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == self.device:
                 self._seen(tensor)
-        self.peaks[self.part] = max(self.live, self.peaks.get(self.part, 0))
+        self._part.peak_bytes = max(self.live, self._part.peak_bytes)
         return result
 
     def _seen(self, tensor: Tensor) -> None:
@@ -68,6 +82,7 @@ class LiveBytes(TorchDispatchMode):
             return
         storage = tensor.untyped_storage()
         nbytes = rounded(storage.nbytes())
+        self._part.allocations.append(storage.nbytes())
         self._known.add(key)
         self.live += nbytes
         weakref.finalize(storage, self._gone, key, nbytes)
@@ -77,19 +92,19 @@ class LiveBytes(TorchDispatchMode):
         self.live -= nbytes
 
 
-def trace_peaks(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[str, int]:
-    """Peak bytes of an inference forward of `model`, for each of its parts and blocks, weights and input included.
+def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[str, PartTrace]:
+    """Trace an inference forward of `model`, part by part.
 
     Args:
         model: the encoder on the meta device; repeated blocks may be identities.
         image: its input.
         weights_bytes: memory of the weights of the whole encoder.
     """
-    mode = LiveBytes(image.device.type, weights_bytes + rounded(image.nbytes))
+    mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(iter((*model.parameters(), image)))
-    with torch.no_grad(), _bias_in_place(), mode, _on_entering_parts(model, mode.enter):
+    with torch.no_grad(), LinearInPlace(), mode, _on_entering_parts(model, mode.enter):
         model(image)
-    return mode.peaks
+    return mode.parts
 
 
 def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
@@ -110,7 +125,7 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
 
     with (
         torch.enable_grad(),
-        _bias_in_place(),
+        LinearInPlace(),
         saved_tensors_hooks(pack, lambda tensor: tensor),
         _on_entering_parts(model, enter),
     ):
@@ -122,24 +137,22 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
     }
 
 
-@contextmanager
-def _bias_in_place() -> Iterator[None]:
+class LinearInPlace(TorchFunctionMode):
     """Linear layers add their bias in place, as eager PyTorch does.
 
     Under a dispatch mode, ATen's linear adds it out of place where its input is not contiguous (Linear.cpp,
     isTensorSubclassLike), which would be a tensor too many.
     """
-    linear = F.linear
 
-    def in_place(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        product = linear(x, weight)
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run `func`; a linear layer as a product and an addition to it."""
+        if func is not F.linear:
+            return func(*args, **(kwargs or {}))
+        x, weight, bias = args
+        product = F.linear(x, weight)
         return product if bias is None else product.add_(bias)
-
-    F.linear = in_place  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        F.linear = linear
 
 
 def storage_key(tensor: Tensor) -> int:

@@ -271,9 +271,9 @@ def _say(name: str, check: Check) -> str:
         return check.reason
     what = {
         "parameters": f"{check.total:,} in {check.compared:,} tensors, by name and shape",
-        "fvcore": f"{check.total:,} MACs, LayerNorm at 5 included; {check.compared:,} counts by module and op",
-        "flop_counter": f"{check.total:,} FLOPs; {check.compared:,} counts by module and op",
-        "memory_trace": f"{check.total:,} B at the peak; {check.compared:,} peaks and kept-for-backward sums",
+        "fvcore": f"{check.total:,} MACs, LayerNorm at 5 included; {check.compared:,} counts by module and kind",
+        "flop_counter": f"{check.total:,} FLOPs; {check.compared:,} counts by module and kind",
+        "memory_trace": f"{check.total:,} B at the peak; {check.compared:,} peaks, sums kept for backward, allocations and products in order",
     }[name]
     return f"{what}{'; counted on real tensors, as the meta device failed' if check.route == 'real' else ''}"
 
