@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from .version import __version__
 
-__all__ = ["Analysis", "EncoderConfig", "SamattnError", "__version__", "analyze", "load_config"]
+__all__ = [
+    "Analysis",
+    "EncoderConfig",
+    "SamattnError",
+    "__version__",
+    "analyze",
+    "from_json",
+    "load_config",
+    "to_json",
+]
 
 if TYPE_CHECKING:
     from .config.load import load_config
     from .config.model import EncoderConfig
     from .errors import SamattnError
-    from .report import Analysis
+    from .report import Analysis, from_json, to_json
     from .studies.analyze import analyze
 
 _HOMES = {
@@ -26,7 +35,9 @@ _HOMES = {
     "EncoderConfig": "config.model",
     "SamattnError": "errors",
     "analyze": "studies.analyze",
+    "from_json": "report",
     "load_config": "config.load",
+    "to_json": "report",
 }
 
 

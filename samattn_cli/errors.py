@@ -46,10 +46,6 @@ class UsageError(SamattnError):
     """An option's value makes no sense for this config."""
 
 
-class MissingExtraError(SamattnError):
-    """A package of an extra is needed and not installed."""
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of `known`, or an empty string."""
     import difflib  # not at start-up: needed only when something is misspelt

@@ -111,8 +111,11 @@ class Comparison:
     """The encoder against another placement of its global layers; a ratio above 1 and a saving above 0 are gains."""
 
     params: int
+    macs: int
     flops: int
+    elementwise_flops: int
     attention_bytes: int
+    weights_bytes: int
     peak_bytes: int
     flops_ratio: float
     attention_bytes_saving: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of one number of each dtype."""
 
@@ -45,13 +47,20 @@ def format_ratio(ratio: float) -> str:
     return f"{ratio:,.2f}x" if ratio < LARGE_RATIO else f"{ratio:.2e}x"
 
 
-def _scaled(value: int, step: int, suffixes: list[str] | tuple[str, ...]) -> str:
-    size, power = float(value), 0
-    while size >= step and power < len(suffixes) - 1:
-        size, power = size / step, power + 1
-    if size >= step:
-        return f"{size:.2e} {suffixes[power]}"
-    if power == 0:
+def format_size(size: tuple[int, int]) -> str:
+    """Height and width: (14, 14) -> "14x14"."""
+    return f"{size[0]}x{size[1]}"
+
+
+def _scaled(value: int, step: int, suffixes: Sequence[str]) -> str:
+    if value < step:
         return f"{value:,} {suffixes[0]}".strip()
-    decimals = 2 if size < 10**2 else 1  # four digits
-    return f"{size:,.{decimals}f} {suffixes[power]}"
+    size = float(value)
+    for suffix in suffixes[1:]:
+        size /= step
+        text = f"{size:.2f}"
+        if len(text) > len("99.99"):
+            text = f"{size:.1f}"
+        if float(text) < step:
+            return f"{text} {suffix}"
+    return f"{size:.2e} {suffixes[-1]}"

@@ -58,6 +58,14 @@ def test_without_torch_the_figures_stand_and_the_crosscheck_says_skipped() -> No
     assert analyzed.returncode == 0
     assert "skipped  cross-check  torch is not installed" in analyzed.stdout
     assert "972,077,334,528" in analyzed.stdout
+    insisted = subprocess.run(
+        [sys.executable, "-c", code, "analyze", "sam_vit_b", "--verify", "-f", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert insisted.returncode == 2
+    assert "cross-check skipped: cross-check: torch is not installed" in insisted.stderr
     verified = subprocess.run(
         [sys.executable, "-c", code, "verify", "sam_vit_b"], capture_output=True, text=True, check=False
     )
@@ -229,6 +237,26 @@ def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(tmp_path: Path) -
     assert (tmp_path / "report.json").read_text("utf-8") == "before"
 
 
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_text("before", "utf-8")
+    (tmp_path / "link.json").symlink_to("real.json")
+    assert samattn("analyze", "sam_vit_b", "--no-verify", "-o", "link.json", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert from_json((tmp_path / "real.json").read_text("utf-8")).totals.flops == 972_077_334_528
+
+
+def test_files_have_no_colour_whatever_the_terminal_has(tmp_path: Path) -> None:
+    colour = {"FORCE_COLOR": "1", "TERM": "xterm"}
+    samattn("verify", "sam_vit_b", "--image-size", "64", "-o", "v.txt", cwd=tmp_path, **colour)
+    samattn("analyze", "sam_vit_b", "--no-verify", "-o", "a.txt", cwd=tmp_path, **colour)
+    assert "\x1b" not in (tmp_path / "v.txt").read_text("utf-8") + (tmp_path / "a.txt").read_text("utf-8")
+
+
+def test_a_folder_named_like_a_preset_does_not_hide_it(tmp_path: Path) -> None:
+    (tmp_path / "sam_vit_b").mkdir()
+    assert samattn("analyze", "sam_vit_b", "--no-verify", cwd=tmp_path).returncode == 0
+
+
 # -- bad input -------------------------------------------------------------------------------------------------------
 
 BAD = {
@@ -255,6 +283,7 @@ BAD = {
     "alias bomb": ("c.yaml", b"a: &a [x,x,x,x,x,x,x,x]\n" + b"".join(b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % ((n, n) + (n - 1,) * 8) for n in range(98, 106)), "more than 10,000 values once aliases are expanded"),
     "deep": ("c.yaml", b"[" * 100_000, "c.yaml:1:33: nested deeper than 32 levels"),
     "huge": ("c.yaml", b"# " + b"x" * (1 << 21), "c.yaml: is larger than 1,048,576 bytes"),
+    "escape in a name": ("c.yaml", b'extends: sam_vit_b\nname: "\\e[31m"\n', "c.yaml:2:7: name must be one line without control characters"),
     "extends itself": ("c.yaml", b"extends: c.yaml\n", "c.yaml:1:10: extends itself: c.yaml -> c.yaml"),
 }  # fmt: skip
 
@@ -318,7 +347,17 @@ def test_a_closed_pipe_is_said_and_is_no_traceback() -> None:
         process.stdout.close()
         message = process.stderr.read()
     assert process.returncode == 2
-    assert message == "samattn: standard output was closed before the report was complete\n"
+    assert message == "standard output was closed before the report was complete\n"
+
+
+def test_a_full_disk_behind_standard_output_is_said() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [*SAMATTN, "analyze", "sam_vit_b", "--no-verify"]
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, env=environment(), text=True, check=False
+        )
+    assert result.returncode == 2
+    assert result.stderr == "standard output: No space left on device\n"
 
 
 def test_an_interrupt_exits_130_with_nothing_half_written(tmp_path: Path) -> None:
@@ -331,5 +370,6 @@ def test_an_interrupt_exits_130_with_nothing_half_written(tmp_path: Path) -> Non
         assert process.stderr
         message = process.stderr.read()
     assert process.returncode == 130
+    assert message.endswith("samattn: interrupted\n")
     assert "Traceback" not in message
     assert list(tmp_path.iterdir()) == []

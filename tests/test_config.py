@@ -448,10 +448,10 @@ def test_an_override_keeps_the_option_it_came_from():
 
 
 BAD_OVERRIDES = [
-    ("depth", "must be KEY=VALUE, such as 'override window_size=8'"),
-    ("=3", "must be KEY=VALUE, such as 'override window_size=8'"),
-    ("depth=", "must be KEY=VALUE, such as 'override window_size=8'"),
-    ("depth= ", "must be KEY=VALUE, such as 'override window_size=8'"),
+    ("depth", "must be KEY=VALUE, such as 'window_size=8'"),
+    ("=3", "must be KEY=VALUE, such as 'window_size=8'"),
+    ("depth=", "must be KEY=VALUE, such as 'window_size=8'"),
+    ("depth= ", "must be KEY=VALUE, such as 'window_size=8'"),
     ("dept=3", "unknown key 'dept'; did you mean 'depth'?"),
     ("run.batchsize=3", "unknown key 'run.batchsize'; did you mean 'batch_size'?"),
     ("run.extend=3", "unknown key 'run.extend'"),
@@ -534,7 +534,7 @@ def test_a_flat_override_does_not_hide_that_stages_are_wrong(stages, message, ov
 
 def test_every_wrong_override_is_reported():
     assert problems_of("sam_vit_b", "a", "stages.3.depth=1", "b=[1, *x]") == [
-        "override a: must be KEY=VALUE, such as 'override window_size=8'",
+        "override a: must be KEY=VALUE, such as 'window_size=8'",
         "override stages.3.depth=1: '3' is not an index of this list: it has only 0",
         "override b=[1, *x]: the alias '*x' is not defined before it is used",
     ]

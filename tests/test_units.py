@@ -13,6 +13,9 @@ from samattn_cli.units import format_bytes, format_change, format_count, format_
         (179_760_000_000, "179.8 G"),
         (5_961_082_830_848, "5.96 T"),
         (10**25, "1.00e+07 E"),
+        (999_999, "1.00 M"),
+        (99_996, "100.0 K"),
+        (999_949_999, "999.9 M"),
     ],
 )
 def test_counts_take_decimal_prefixes(value, text):
@@ -26,7 +29,14 @@ def test_a_unit_follows_its_prefix():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0 B"), (1023, "1,023 B"), (1024, "1.00 KiB"), (67_108_864, "64.00 MiB"), (8 * 10**9, "7.45 GiB")],
+    [
+        (0, "0 B"),
+        (1023, "1,023 B"),
+        (1024, "1.00 KiB"),
+        (67_108_864, "64.00 MiB"),
+        (8 * 10**9, "7.45 GiB"),
+        (1024**2 - 1, "1.00 MiB"),
+    ],
 )
 def test_bytes_take_binary_prefixes(value, text):
     assert format_bytes(value) == text

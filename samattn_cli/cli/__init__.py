@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from ..errors import EXIT_INTERRUPTED
+
 
 def run() -> None:
     """The entry point of ``samattn``."""
@@ -12,4 +14,4 @@ def run() -> None:
 
         app(prog_name="samattn")
     except KeyboardInterrupt:  # before Typer could take it
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)

@@ -30,8 +30,12 @@ def analyze(
     batch_size: BatchSize = None,
     dtype: DTypeOption = None,
     verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Cross-check against the real stack (needs torch).")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Cross-check against the real stack; where torch is installed by default. --verify insists.",
+        ),
+    ] = None,
     all_layers: Annotated[
         bool, typer.Option("--all", help="A row for each layer, identical ones too.")
     ] = False,
@@ -69,7 +73,7 @@ def analyze(
     shown = format_.value if format_ else None if formats else "terminal"
     if shown == "terminal":
         _figures(report, options)
-    if verify:
+    if verify is not False:
         with working("cross-checking against the real stack"):
             report = replace(report, crosscheck=crosscheck(encoder, every_layer=False))
     if shown == "terminal":
@@ -78,7 +82,7 @@ def analyze(
         emit(render(report, shown, options))
     for path, name in formats.items():
         write_file(path, render(report, name, replace(options, width=Options.width, color=False)))
-    finish(report.crosscheck, told=shown == "terminal")
+    finish(report.crosscheck, told=shown == "terminal", insist=verify is True)
 
 
 def _figures(report: Analysis, options: Options) -> None:
@@ -93,15 +97,16 @@ def _verdict(report: Analysis, options: Options) -> None:
     emit(render_crosscheck(report.crosscheck, report.config, options))
 
 
-def finish(crosscheck: CrossCheck, *, told: bool) -> None:
+def finish(crosscheck: CrossCheck, *, told: bool, insist: bool) -> None:
     """Exit by the verdict; say it on standard error where the report on standard output did not."""
-    if crosscheck.status in {"exact", "skipped"}:
+    passing = {"exact"} if insist else {"exact", "skipped"}
+    if crosscheck.status in passing:
         return
     if not told:
         from ..render.document import verdicts
 
         for line in verdicts(crosscheck):
-            if line.status not in {"exact", "skipped"}:
+            if line.status not in passing:
                 say(
                     f"cross-check {line.status}: {line.name}: {'; '.join(line.differences) or line.text}",
                     style="red",

@@ -9,10 +9,10 @@ import typer
 from ..config.load import load_config
 from ..config.presets import presets
 from ..errors import UsageError, did_you_mean
-from ..render.document import Table, by
+from ..render.document import Table
 from ..render.terminal import render_tables
 from ..studies.analyze import analyze
-from ..units import format_count
+from ..units import format_count, format_size
 from .output import emit, guarded, terminal_options
 
 
@@ -43,7 +43,7 @@ def _row(name: str) -> tuple[str, ...]:
     totals = analyze(config, verify=False).totals
     return (
         name,
-        by(config.image_size),
+        format_size(config.image_size),
         str(len(config.layers)),
         format_count(totals.params),
         format_count(totals.flops),

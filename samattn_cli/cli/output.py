@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import typer
 from rich.console import Console
 
-from ..errors import EXIT_ERROR, OutputError, SamattnError, did_you_mean
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError, did_you_mean
 from ..render import FORMATS
 from ..render.options import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-PLAIN = str.maketrans({"×": "x", "→": ">", "─": "-", "█": "#"})
+PLAIN = str.maketrans({"×": "x", "→": "->", "─": "-", "█": "#"})
 PIPE_WIDTH = 160  # of a table that no terminal limits
 DEBUG_VARIABLE = "SAMATTN_DEBUG"
 
@@ -34,12 +34,9 @@ def guarded(command: Command) -> Command:
         except SamattnError as error:
             say(str(error), style="red")
             raise typer.Exit(error.exit_code) from None
-        except BrokenPipeError:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # so that the exit does not flush into it
-            say("samattn: standard output was closed before the report was complete", style="red")
-            raise typer.Exit(EXIT_ERROR) from None
+        except KeyboardInterrupt:
+            say("samattn: interrupted", style="yellow")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
         except Exception as error:
             if os.environ.get(DEBUG_VARIABLE) or isinstance(error, typer.Exit):
                 raise
@@ -59,13 +56,27 @@ def say(message: str, style: str = "") -> None:
 
 def emit(text: str) -> None:
     """Report text on standard output, at once; in plain characters where its encoding has no others."""
+    if sys.stdout is None:
+        raise OutputError("standard output is closed")
     encoding = sys.stdout.encoding or "utf-8"
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
         text = text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+        raise OutputError("standard output was closed before the report was complete") from None
+    except OSError as error:
+        _drop_stdout()
+        raise OutputError(f"standard output: {error.strerror or error}") from None
+
+
+def _drop_stdout() -> None:
+    """Send what is still to be flushed at exit nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -113,6 +124,7 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
+    shown, path = path, path.resolve()  # of a link, what it leads to
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
@@ -125,8 +137,8 @@ def write_file(path: Path, text: str) -> None:
             temporary.unlink()
             raise
     except OSError as error:
-        raise OutputError(f"-o {path}: {error.strerror or error}") from None
-    say(f"wrote {path}")
+        raise OutputError(f"-o {shown}: {error.strerror or error}") from None
+    say(f"wrote {shown}")
 
 
 def _umask() -> int:

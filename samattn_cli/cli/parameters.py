@@ -52,7 +52,7 @@ def overrides(
     """What the options lay over a config, the flags last."""
     found = [parse_override(text) for text in set_ or ()]
     if image_size is not None:
-        sides = re.sub(r"^(\d+)x(\d+)$", r"[\1, \2]", image_size)
+        sides = re.sub(r"^(\d+)[x,](\d+)$", r"[\1, \2]", image_size)
         found.append(_flag("--image-size", image_size, "image_size", sides))
     if batch_size is not None:
         found.append(_flag("--batch-size", batch_size, "run.batch_size", batch_size))

@@ -9,6 +9,7 @@ import typer
 
 from ..config.load import Override, load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError
+from ..render.options import Options
 from ..report import Verification, Verified, to_json
 from ..studies.verify import verify as crosscheck
 from .output import emit, file_format, guarded, terminal_options, working, write_file
@@ -53,11 +54,13 @@ def verify(
     report = Verification(tuple(_verify(config, laid_over, every_layer) for config in configs))
     from ..render.verification import render
 
-    texts = {"terminal": render(report, terminal_options()), "json": to_json(report)}
+    def text(name: str, options: Options) -> str:
+        return to_json(report) if name == "json" else render(report, options)
+
     if format_ or not formats:
-        emit(texts[format_.value if format_ else "terminal"])
+        emit(text(format_.value if format_ else "terminal", terminal_options()))
     for path, name in formats.items():
-        write_file(path, texts[name])
+        write_file(path, text(name, Options()))
     if report.status != "exact":
         raise typer.Exit(EXIT_DIFFERS if report.status == "differs" else EXIT_ERROR)
 

@@ -18,7 +18,7 @@ Pair = tuple[int, int]
 _SPEC = "key"
 
 FLAG = core_schema.bool_schema(strict=True)
-TEXT = core_schema.str_schema(strict=True)
+TEXT = core_schema.str_schema(strict=True, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")  # no escape for a terminal
 
 
 def key(accepts: CoreSchema | type, description: str, *, example: Any, default: Any = MISSING) -> Any:

@@ -6,6 +6,7 @@ The steps: read the document and those it extends; bring each to the canonical f
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -42,7 +43,7 @@ def parse_override(text: str, option: str = "--set") -> Override:
     where = option_where(option, text)
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
-        raise ConfigError([Problem(where, f"must be KEY=VALUE, such as '{option} window_size=8'")])
+        raise ConfigError([Problem(where, "must be KEY=VALUE, such as 'window_size=8'")])
     return Override(key.strip(), parse_yaml(value, where, located=False), where)
 
 
@@ -52,7 +53,7 @@ def option_where(option: str, text: str) -> str:
 
 
 def load_config(
-    source: str | Path | Mapping[str, Any], overrides: Iterable[str | Override] = ()
+    source: str | Path | Mapping[str, Any], overrides: str | Iterable[str | Override] = ()
 ) -> EncoderConfig:
     """Load an encoder config.
 
@@ -70,7 +71,7 @@ def load_config(
         document = _read_document(str(source), Path(), "samattn")
     tree = _resolve(document, ())
     problems: list[Problem] = []
-    for override in overrides:
+    for override in [overrides] if isinstance(overrides, str) else overrides:
         problems += _problems_of_applying(tree, override)
     if problems:
         raise ConfigError(problems)
@@ -208,13 +209,17 @@ def _set(parent: Node, keys: list[str], node: Node, where: Where) -> Node:
     raise _problem(where, f"{key!r} cannot be set inside a plain value{hint}")
 
 
-def _from_python(value: Any, where: Where = PYTHON) -> Node:
+def _from_python(value: Any, where: Where = PYTHON, depth: int = 1) -> Node:
     """Python data to nodes, so that a mapping given to `load_config` goes through the same checks as a file."""
+    if depth > MAX_DEPTH:
+        raise _problem(where, f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, Mapping):
-        return Node({str(key): _from_python(item, where) for key, item in value.items()}, where, where)
+        entries = {str(key): _from_python(item, where, depth + 1) for key, item in value.items()}
+        return Node(entries, where, where)
     if isinstance(value, (list, tuple)):
-        return Node([_from_python(item, where) for item in value], where, where)
-    return Node(value, where, where)
+        return Node([_from_python(item, where, depth + 1) for item in value], where, where)
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)  # NumPy's integers too
+    return Node(operator.index(value) if whole else value, where, where)
 
 
 def _entries(node: Node) -> dict[str, Node]:

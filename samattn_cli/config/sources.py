@@ -35,10 +35,12 @@ def read_source(reference: str, folder: Path, where: str) -> Source:
     if not reference.strip():
         raise _problem(where, "the name of a config is empty: name a YAML file, or a preset")
     path = folder / reference
-    if reference in presets() and not path.exists():
+    if reference in presets() and (path.is_dir() or not path.exists()):
         path = presets()[reference]
     text = _decode(_read(path, reference, where), os.path.normpath(path))
-    name = path.stem.encode("utf-8", "replace").decode()  # a file's name may be bytes that are no text
+    name = "".join(
+        letter if letter.isprintable() else "?" for letter in path.stem
+    )  # it may be bytes, or escapes
     return Source(text, os.path.normpath(path), name, path.parent)
 
 

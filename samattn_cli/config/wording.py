@@ -46,6 +46,7 @@ _EXPECTED = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
+    "string_pattern_mismatch": "must be one line without control characters",
     "string_unicode": "must be text without lone surrogates",
     "literal_error": "must be {expected}",
     "greater_than_equal": "must be at least {ge}",

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from .encoder import ForwardPass
 from .tape import Op
 
-PRODUCTS = frozenset({"linear", "matmul", "conv2d"})
-
 Convention = Callable[[Op], int]
 
 

@@ -5,7 +5,7 @@ appends an immutable `Op`; everything that samattn reports is a sum, a running m
 
 Conventions:
 
-- MACs are those of matrix products and convolutions, as torch's FlopCounterMode counts them (a FLOP being half a MAC).
+- MACs are those of matrix products and convolutions, as torch's FlopCounterMode counts them; one MAC is two FLOPs.
 - Elementwise FLOPs are kept apart, one per elementary operation and element; see `ELEMENTWISE_FLOPS`.
 - Bytes read and written are those of each operand once, weights included, caches ignored.
 - Memory is what eager PyTorch allocates, op by op, at the moment it allocates it. What a kernel takes inside for its
@@ -128,8 +128,10 @@ class Tape:
         """Operations within belong to the submodule `name`."""
         outer = self._scope
         self._scope = (*outer, name)
-        yield
-        self._scope = outer
+        try:
+            yield
+        finally:
+            self._scope = outer
 
     def tensor(self, *shape: Dim) -> Tensor:
         """A contiguous tensor with memory of its own, which nobody has been charged for yet."""

@@ -67,8 +67,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     scores = tape.matmul("scores", scaled, k.permute(0, 2, 1))  # (B*h, HW, HW)
     tape.free(scaled)
     if stage.rel_pos != "none":
-        add = add_decomposed_rel_pos if stage.rel_pos == "decomposed" else add_joint_rel_pos
-        biased = add(tape, scores, q, (H, W))
+        biased = REL_POS[stage.rel_pos](tape, scores, q, (H, W))
         tape.free(scores)
         scores = biased
     probabilities = tape.softmax("softmax", scores)
@@ -180,3 +179,6 @@ def relative_index(tape: Tape, name: str, size: int) -> Tensor:
     index = tape.integers(name, size, size, reads=(offset,))
     tape.free(offset, at)
     return index
+
+
+REL_POS = {"decomposed": add_decomposed_rel_pos, "joint": add_joint_rel_pos}

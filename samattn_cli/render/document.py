@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from ..config.keys import Pair
 from ..config.model import EncoderConfig
-from ..report import Analysis, Check, CrossCheck, LayerReport, OpReport, PartReport
-from ..units import format_bytes, format_change, format_count, format_percent, format_ratio
+from ..report import Analysis, Check, Comparison, CrossCheck, LayerReport, OpReport, PartReport, Totals
+from ..units import format_bytes, format_change, format_count, format_percent, format_ratio, format_size
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def heading(report: Analysis) -> tuple[str, str]:
         for stage in config.stages
     )
     return title, (
-        f"image {by(config.image_size)}, {_count(config.in_chans, 'channel')}, patch {config.patch_size}, grid {by(config.grid)}; "
+        f"image {format_size(config.image_size)}, {_count(config.in_chans, 'channel')}, patch {config.patch_size}, grid {format_size(config.grid)}; "
         f"{blocks}; batch {config.run.batch_size}, {config.run.dtype}"
     )
 
@@ -59,12 +58,16 @@ def heading(report: Analysis) -> tuple[str, str]:
 def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Section]:
     """The sections of an analysis in order; where there is room (`wide`) the layers take one table, else two."""
     runs = [[layer] for layer in report.layers] if all_layers else fold(report.layers)
+    versus = VS_GLOBAL if any(layer.attention == "window" for layer in report.layers) else ()
     if wide:
-        yield _layer_table("Layers", runs, COST + SCORES + VS_GLOBAL, report)
+        yield _layer_table("Layers", runs, COST + SCORES + versus, report)
     else:
         yield _layer_table("Layers", runs, COST, report)
         yield _layer_table(
-            "Score matrices, and against the same layer made global", runs, SCORES + VS_GLOBAL, None
+            "Score matrices, and against the same layer made global" if versus else "Score matrices",
+            runs,
+            SCORES + versus,
+            None,
         )
     yield _totals(report)
     yield _shares(report)
@@ -77,11 +80,6 @@ def fold(layers: Sequence[LayerReport]) -> list[list[LayerReport]]:
     return [list(run) for _, run in groupby(layers, key=lambda layer: replace(layer, index=0, name=""))]
 
 
-def by(size: Pair) -> str:
-    """(14, 14) -> "14x14"."""
-    return f"{size[0]}x{size[1]}"
-
-
 # -- layers --------------------------------------------------------------------------------------------------------
 
 Column = tuple[str, Callable[[LayerReport], str]]
@@ -89,12 +87,13 @@ Column = tuple[str, Callable[[LayerReport], str]]
 COST: tuple[Column, ...] = (
     (
         "attention",
-        lambda layer: "global" if layer.attention == "global" else f"window {by(layer.window_size)}",
+        lambda layer: "global" if layer.attention == "global" else f"window {format_size(layer.window_size)}",
     ),
     (
         "grid",
         lambda layer: (
-            by(layer.grid) + ("" if layer.grid == layer.padded_grid else f" → {by(layer.padded_grid)}")
+            format_size(layer.grid)
+            + ("" if layer.grid == layer.padded_grid else f" → {format_size(layer.padded_grid)}")
         ),
     ),
     ("windows", lambda layer: f"{layer.windows:,}"),
@@ -169,23 +168,20 @@ def _totals(report: Analysis) -> Table:
     if report.comparison.vs_all_window is not None:
         against.append(("all windowed", report.comparison.vs_all_window))
     others = [other for _, other in against]
+    columns: list[Totals | Comparison] = [totals, *others]
+
+    def row(label: str, figure: Callable[[Totals | Comparison], str]) -> tuple[str, ...]:
+        return (label, *map(figure, columns))
+
     rows = (
-        ("parameters", f"{totals.params:,}", *(f"{other.params:,}" for other in others)),
-        ("MACs", f"{totals.macs:,}", *("" for _ in others)),
-        ("FLOPs", f"{totals.flops:,}", *(f"{other.flops:,}" for other in others)),
+        row("parameters", lambda column: f"{column.params:,}"),
+        row("MACs", lambda column: f"{column.macs:,}"),
+        row("FLOPs", lambda column: f"{column.flops:,}"),
         ("  relative to this", "1.00x", *(format_ratio(other.flops_ratio) for other in others)),
-        ("elementwise FLOPs", f"{totals.elementwise_flops:,}", *("" for _ in others)),
-        ("weights", format_bytes(totals.weights_bytes), *("" for _ in others)),
-        (
-            "score matrices",
-            format_bytes(totals.attention_bytes),
-            *(format_bytes(other.attention_bytes) for other in others),
-        ),
-        (
-            "peak memory",
-            format_bytes(totals.peak_bytes),
-            *(format_bytes(other.peak_bytes) for other in others),
-        ),
+        row("elementwise FLOPs", lambda column: f"{column.elementwise_flops:,}"),
+        row("weights", lambda column: format_bytes(column.weights_bytes)),
+        row("score matrices, all layers", lambda column: format_bytes(column.attention_bytes)),
+        row("peak memory", lambda column: format_bytes(column.peak_bytes)),
     )
     note = f"Peak of an inference forward, weights and input included, set at {totals.peak_at}."
     return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)

@@ -41,6 +41,8 @@ def analyze(config: EncoderConfig, *, verify: bool = True) -> Analysis:
         Parameters, MACs, FLOPs and memory by layer and in all, against the all-global and all-windowed encoder, with
         findings and the verdicts of the cross-check.
     """
+    if not isinstance(config, EncoderConfig):
+        raise TypeError(f"analyze takes an EncoderConfig, not {config!r}: load_config makes one")
     passed, all_global = forward(config), forward(config.all_global())
     memory = list(walk(passed))
     global_twins = {segment.name: segment for segment in all_global.segments}
@@ -187,8 +189,11 @@ def _totals(passed: ForwardPass, memory: Sequence[SegmentMemory]) -> Totals:
 def _compare(this: Totals, other: Totals) -> Comparison:
     return Comparison(
         params=other.params,
+        macs=other.macs,
         flops=other.flops,
+        elementwise_flops=other.elementwise_flops,
         attention_bytes=other.attention_bytes,
+        weights_bytes=other.weights_bytes,
         peak_bytes=other.peak_bytes,
         flops_ratio=other.flops / this.flops,
         attention_bytes_saving=1 - this.attention_bytes / other.attention_bytes,

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from math import gcd
+from math import gcd, prod
 
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
 from ..report import Comparisons, Finding, LayerReport, Totals
-from ..units import format_bytes, format_percent, format_ratio
+from ..units import format_bytes, format_percent, format_ratio, format_size
 
-WORTH_SAVING = 0.01  # of peak memory
+WORTH_SAVING = 0.01  # of peak memory: a smaller difference is none
+FAR = 2  # a window this many times larger or smaller is no advice
 
 
 def findings(
     config: EncoderConfig, layers: Sequence[LayerReport], totals: Totals, comparison: Comparisons
 ) -> tuple[Finding, ...]:
     """The findings of an analysis."""
-    kinds = {(layer.stage, layer.window_size): layer for layer in layers if layer.attention == "window"}
+    windowed = [layer for layer in layers if layer.attention == "window"]
+    kinds = list({(layer.stage, layer.window_size): layer for layer in windowed}.values())
+    counts = Counter((layer.stage, layer.window_size) for layer in windowed)
     found = [*_dropped_pixels(config), *_joint_tables(config, layers)]
-    for layer in kinds.values():
-        twins = [
-            twin for twin in layers if (twin.stage, twin.window_size) == (layer.stage, layer.window_size)
-        ]
-        found += [*_padding(layer, len(twins)), *_windows_that_cost(layer, len(twins))]
-    if kinds:
-        found += [*_whole_against_part(next(iter(kinds.values())), comparison), *_peak(totals, comparison)]
+    for layer in kinds:
+        which = _which(counts[layer.stage, layer.window_size], layer, alone=len(kinds) == 1)
+        found += [*_padding(layer, which), *_windows_that_cost(layer, which)]
+    found += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
     if all(layer.windows > 1 for layer in layers):
         message = "No layer is global: no block passes anything from one window to another."
         found.append(Finding("no-global-layer", message))
     return tuple(found)
+
+
+def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
+    """What to call the windowed layers of a kind."""
+    where = "" if alone else f" of stage {layer.stage}"
+    return f"the one windowed layer{where}" if count == 1 else f"the {count} windowed layers{where}"
 
 
 def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
@@ -39,9 +46,9 @@ def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
         seen = height - rest[0], width - rest[1]
         yield Finding(
             "dropped-pixels",
-            f"The image, {_by(config.image_size)}, is not a multiple of the patch, {config.patch_size}: the patch "
-            f"convolution drops the last {rest[0]} rows and {rest[1]} columns of pixels and sees {_by(seen)}, "
-            f"a grid of {_by(config.grid)}. So do the figures here.",
+            f"The image, {format_size(config.image_size)}, is not a multiple of the patch, {config.patch_size}: the "
+            f"patch convolution drops the last {rest[0]} rows and {rest[1]} columns of pixels and sees "
+            f"{format_size(seen)}, a grid of {format_size(config.grid)}. So do the figures here.",
         )
 
 
@@ -49,84 +56,91 @@ def _joint_tables(config: EncoderConfig, layers: Sequence[LayerReport]) -> Itera
     joint = [layer for layer in layers if config.stages[layer.stage].rel_pos == "joint"]
     if joint:
         sizes = (layer.grid if layer.attention == "global" else layer.window_size for layer in joint)
-        height, width = max(sizes, key=_area)
+        height, width = max(sizes, key=prod)
         entries, decomposed = (2 * height - 1) * (2 * width - 1), 2 * height - 1 + 2 * width - 1
         yield Finding(
             "joint-rel-pos",
-            f"The largest joint relative-position table has {entries:,} entries a channel; decomposed ones have "
-            f"{decomposed:,}, {format_percent(1 - decomposed / entries)} fewer, and no vector for each pair of tokens.",
+            f"The largest joint relative-position table has {entries:,} entries a channel; a decomposed pair has "
+            f"{decomposed:,}, {format_percent(1 - decomposed / entries)} fewer.",
         )
 
 
-def _padding(layer: LayerReport, count: int) -> Iterator[Finding]:
+def _padding(layer: LayerReport, which: str) -> Iterator[Finding]:
     if layer.padded_grid == layer.grid:
         return
-    tokens, padded = _area(layer.grid), _area(layer.padded_grid)
-    if all(window >= side for window, side in zip(layer.window_size, layer.grid, strict=True)):
-        what = f"The window, {_by(layer.window_size)}, is larger than the grid, {_by(layer.grid)}: each windowed layer is "
-        what += "one window that sees everything, padding included."
-    else:
-        what = f"Padding {_by(layer.grid)} to {_by(layer.padded_grid)}"
-        what += (
-            f" makes {_layers(count)} run qkv and proj on {format_percent(padded / tokens - 1)} more tokens"
+    window, grid, padded = map(format_size, (layer.window_size, layer.grid, layer.padded_grid))
+    if layer.windows == 1:
+        what = (
+            f"The window, {window}, is larger than the grid, {grid}: each of {which} is one window that sees "
         )
-        what += f" ({padded:,} for {tokens:,})."
-    yield Finding("padding", f"{what}{_without_padding(layer)}")
+        what += "everything, padding included."
+    else:
+        before, after = prod(layer.grid), prod(layer.padded_grid)
+        more = format_percent(after / before - 1)
+        what = f"Padding {grid} to {padded} makes {which} run qkv and proj on {more} more tokens "
+        what += f"({after:,} for {before:,})."
+    nearest = " or ".join(_without_padding(layer.window_size, layer.grid))
+    yield Finding("padding", f"{what} A window of {nearest} needs none." if nearest else what)
 
 
-def _without_padding(layer: LayerReport) -> str:
-    """The nearest square windows that divide the grid."""
-    common, side = gcd(*layer.grid), layer.window_size[0]
-    divisors = [size for size in range(2, common + 1) if common % size == 0]
-    below = [size for size in divisors if size < side][-1:]
-    above = [size for size in divisors if size > side][:1]
-    nearest = [str(size) for size in below + above]
-    if not nearest:
-        return ""
-    return f" A window of {' or '.join(nearest)} needs none."
+def _without_padding(window: Pair, grid: Pair) -> list[str]:
+    """The nearest windows that divide the grid: the square ones below and above, else one that suits each axis."""
+    side = window[0]
+    common = _divisors(gcd(*grid))
+    if window[0] == window[1] and common:
+        below = [size for size in common if size < side][-1:]
+        above = [size for size in common if size > side][:1]
+        return [str(size) for size in below + above]
+    near = [_nearest_divisor(whole, part) for part, whole in zip(window, grid, strict=True)]
+    return [f"[{near[0]}, {near[1]}]"] if all(near) else []
 
 
-def _windows_that_cost(layer: LayerReport, count: int) -> Iterator[Finding]:
+def _divisors(number: int) -> list[int]:
+    return [size for size in range(2, number + 1) if number % size == 0]
+
+
+def _nearest_divisor(number: int, size: int) -> int:
+    """The divisor of `number` nearest to `size`, or 0 where none is near."""
+    near = [divisor for divisor in _divisors(number) if size <= FAR * divisor <= FAR**2 * size]
+    return min(near, key=lambda divisor: abs(divisor - size), default=0)
+
+
+def _windows_that_cost(layer: LayerReport, which: str) -> Iterator[Finding]:
     ratio = layer.vs_global.layer_flops_ratio
     if ratio < 1:
         yield Finding(
             "windows-cost-more",
-            f"At this resolution windowing costs more than it saves: each of {_layers(count)} takes "
-            f"{format_ratio(1 / ratio)} the FLOPs of the same layer made global.",
+            f"At this resolution windowing costs more than it saves: each of {which} takes {format_ratio(1 / ratio)} "
+            "the FLOPs of the same layer made global.",
         )
 
 
-def _whole_against_part(layer: LayerReport, comparison: Comparisons) -> Iterator[Finding]:
-    vs = layer.vs_global
-    if vs.layer_flops_ratio > 1:
+def _whole_against_part(kinds: Sequence[LayerReport], comparison: Comparisons) -> Iterator[Finding]:
+    gains = [
+        f"{format_size(layer.window_size)} windows make a layer's score products "
+        f"{format_ratio(layer.vs_global.scores_flops_ratio)} cheaper and the layer "
+        f"{format_ratio(layer.vs_global.layer_flops_ratio)}"
+        for layer in kinds
+        if layer.vs_global.layer_flops_ratio > 1
+    ]
+    if gains:
+        whole = format_ratio(comparison.vs_all_global.flops_ratio)
         yield Finding(
             "whole-against-part",
-            f"A window makes a layer's score products {format_ratio(vs.scores_flops_ratio)} cheaper, the layer "
-            f"{format_ratio(vs.layer_flops_ratio)} and the encoder {format_ratio(comparison.vs_all_global.flops_ratio)}: "
-            "qkv, proj and MLP do not shrink.",
+            f"{'; '.join(gains)}; the encoder is {whole} cheaper than all global: qkv, proj and MLP do not shrink.",
         )
 
 
-def _peak(totals: Totals, comparison: Comparisons) -> Iterator[Finding]:
-    against = comparison.vs_all_global
-    if comparison.vs_all_window is None or comparison.vs_all_window.flops == totals.flops:
+def _peak(layers: Sequence[LayerReport], totals: Totals, comparison: Comparisons) -> Iterator[Finding]:
+    windowed = comparison.vs_all_window
+    at = next((layer for layer in layers if totals.peak_at.startswith(f"{layer.name}.")), None)
+    if windowed is None or at is None or at.attention == "window":
         return
-    if abs(against.peak_bytes_saving) < WORTH_SAVING:
+    as_all_global = abs(comparison.vs_all_global.peak_bytes_saving) < WORTH_SAVING
+    if as_all_global and windowed.peak_bytes_saving < -WORTH_SAVING:
         yield Finding(
             "one-global-layer-sets-the-peak",
-            f"One global layer sets the inference peak ({format_bytes(totals.peak_bytes)} at {totals.peak_at}): with every "
-            f"layer global it is {format_bytes(against.peak_bytes)}, with none "
-            f"{format_bytes(comparison.vs_all_window.peak_bytes)}.",
+            f"One global layer sets the inference peak ({format_bytes(totals.peak_bytes)} at {totals.peak_at}): with "
+            f"every layer global it is {format_bytes(comparison.vs_all_global.peak_bytes)}, with none "
+            f"{format_bytes(windowed.peak_bytes)}.",
         )
-
-
-def _layers(count: int) -> str:
-    return "the one windowed layer" if count == 1 else f"the {count} windowed layers"
-
-
-def _area(size: Pair) -> int:
-    return size[0] * size[1]
-
-
-def _by(size: Pair) -> str:
-    return f"{size[0]}x{size[1]}"
