@@ -1,3 +1,5 @@
+import pytest
+
 from samattn_cli import analyze, load_config
 
 
@@ -17,7 +19,7 @@ def test_padding_is_said_with_the_windows_that_need_none():
 def test_a_window_larger_than_the_grid_is_said_to_be_one():
     message = findings("image_size=128")["padding"]
     assert message.startswith(
-        "The window, 14x14, is larger than the grid, 8x8: each windowed layer is one window"
+        "The window, 14x14, is larger than the grid, 8x8: each of the 8 windowed layers is one window"
     )
 
 
@@ -50,10 +52,43 @@ def test_an_encoder_without_a_global_layer_is_said_to_be_one():
 def test_the_joint_table_is_set_against_the_decomposed_ones():
     # 127 x 127 entries against 127 + 127
     assert (
-        "16,129 entries a channel; decomposed ones have 254, 98.43 % fewer"
+        "16,129 entries a channel; a decomposed pair has 254, 98.43 % fewer"
         in findings("rel_pos=joint")["joint-rel-pos"]
     )
 
 
 def test_an_all_global_encoder_has_nothing_to_point_out():
     assert findings("window_size=0") == {}
+
+
+def test_the_peak_is_not_laid_to_a_global_layer_that_does_not_set_it():
+    # the MLP of a windowed layer sets it
+    assert "one-global-layer-sets-the-peak" not in findings("image_size=256", "window_size=8", "mlp_ratio=16")
+    # no layer sets it alone: all global, as it is and all windowed take about the same
+    assert "one-global-layer-sets-the-peak" not in findings("image_size=64", "window_size=8")
+    assert "one-global-layer-sets-the-peak" not in findings("image_size=256", "window_size=4", "rel_pos=none")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "advice"),
+    [
+        (["window_size=7"], "A window of 4 or 8 needs none."),
+        (["window_size=[8, 14]"], "A window of [8, 16] needs none."),
+        # 64 and 65 have no divisor in common
+        (["image_size=[1024, 1040]"], "A window of [16, 13] needs none."),
+        (["image_size=[1024, 976]"], "(4,900 for 3,904)."),  # 61 is prime: no advice
+    ],
+)
+def test_windows_without_padding_are_named_where_there_are_any(overrides, advice):
+    assert findings(*overrides)["padding"].endswith(advice)
+
+
+def test_kinds_of_windows_are_told_apart_by_their_stages():
+    stage = {"embed_dim": 64, "num_heads": 2, "depth": 2}
+    stages = [{**stage, "window_size": 8}, {**stage, "window_size": 12}, {**stage, "depth": 1}]
+    report = analyze(load_config({"image_size": 512, "patch_size": 16, "stages": stages}), verify=False)
+    found = {finding.code: finding.message for finding in report.findings}
+    assert found["padding"].startswith("Padding 32x32 to 36x36 makes the 2 windowed layers of stage 1 run")
+    whole = found["whole-against-part"]
+    assert whole.startswith("8x8 windows make a layer's score products 16.00x cheaper")
+    assert "; 12x12 windows make" in whole
