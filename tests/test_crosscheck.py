@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.cost.encoder import forward
 from samattn_cli.nn import count
-from samattn_cli.nn.crosscheck import crosscheck, fold
+from samattn_cli.nn.crosscheck import crosscheck
 from samattn_cli.nn.encoder import build
+from samattn_cli.nn.fold import fold
 from samattn_cli.report import Claims, CrossCheck, Difference
 from samattn_cli.studies.verify import claims_of, verify
 

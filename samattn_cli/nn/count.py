@@ -22,8 +22,7 @@ from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-Counts = dict[str, dict[str, int]]
-"""Module -> kind of operation -> count; a module's counts include its children's, "" is the encoder."""
+from ..report import Counts
 
 FVCORE_KINDS = {
     "linear": "linear",
