@@ -103,7 +103,7 @@ def finish(crosscheck: CrossCheck, *, told: bool, insist: bool) -> None:
     if crosscheck.status in passing:
         return
     if not told:
-        from ..render.document import verdicts
+        from ..render.crosscheck import verdicts
 
         for line in verdicts(crosscheck):
             if line.status not in passing:

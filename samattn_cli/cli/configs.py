@@ -9,7 +9,7 @@ import typer
 from ..config.load import load_config
 from ..config.presets import presets
 from ..errors import UsageError, did_you_mean
-from ..render.document import Table
+from ..render.elements import Table
 from ..render.terminal import render_tables
 from ..studies.analyze import analyze
 from ..units import format_count, format_size

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..report import Analysis
-from .document import Bars, Section, Table, heading, layers_note, op_tables, sections, verdicts
+from .crosscheck import layers_note, verdicts
+from .document import heading, sections
+from .elements import Bars, Section, Table
+from .layers import op_tables
 from .options import Options
 
 

@@ -12,18 +12,10 @@ from rich.text import Text
 
 from ..config.model import EncoderConfig
 from ..report import Analysis, CrossCheck
-from .document import (
-    Bars,
-    Lines,
-    Section,
-    Table,
-    Verdict,
-    heading,
-    layers_note,
-    op_tables,
-    sections,
-    verdicts,
-)
+from .crosscheck import Verdict, layers_note, verdicts
+from .document import heading, sections
+from .elements import Bars, Lines, Section, Table
+from .layers import op_tables
 from .options import Options
 
 WIDE = 140

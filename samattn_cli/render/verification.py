@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ..report import Verification, Verified
-from .document import CHECK_NAMES, verdicts
+from .crosscheck import CHECK_NAMES, verdicts
 from .options import Options
 from .terminal import STATUS_STYLES, plain_table, to_text, verdict_grid
 

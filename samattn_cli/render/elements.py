@@ -1,0 +1,35 @@
+"""What a report is laid out from: tables, bars and lines of text, which each format shows in its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headers; `text_columns` are left-aligned, the others figures. A None row is a rule."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...] | None, ...]
+    note: str = ""
+    text_columns: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Shares of 1: label, share, and the figures beside it."""
+
+    title: str
+    rows: tuple[tuple[str, float, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Sentences, a bullet each."""
+
+    title: str
+    rows: tuple[str, ...]
+
+
+Section = Table | Bars | Lines
