@@ -112,7 +112,7 @@ def _table(table: Table) -> RichTable:
     grid = plain_table(table.note)
     for number, header in enumerate(table.headers):
         text = number in table.text_columns
-        grid.add_column(header, justify="left" if text else "right", overflow="fold")
+        grid.add_column(header, justify="left" if text else "right", overflow="fold", no_wrap=number == 0)
     for row in table.rows:
         if row is None:
             grid.add_section()
