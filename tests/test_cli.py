@@ -158,6 +158,8 @@ def test_no_line_is_wider_than_the_terminal_and_no_figure_is_cut(columns: int) -
     text = samattn("analyze", "sam_vit_h", "--ops", "0", columns=columns).stdout
     assert max(map(len, text.splitlines())) <= columns
     assert "…" not in text
+    for exact in ("637,026,048", "5,961,082,830,848", "7,961,258,754,048", "5,675,343,413,248"):
+        assert exact in text
 
 
 def test_an_encoding_without_our_characters_gets_plain_ones() -> None:

@@ -50,7 +50,7 @@ def _totals(report: Analysis) -> Table:
         ("  relative to this", "1.00x", *(format_ratio(other.flops_ratio) for other in others)),
         row("elementwise FLOPs", lambda column: f"{column.elementwise_flops:,}"),
         row("weights", lambda column: format_bytes(column.weights_bytes)),
-        row("score matrices, all layers", lambda column: format_bytes(column.attention_bytes)),
+        row("all score matrices", lambda column: format_bytes(column.attention_bytes)),
         row("peak memory", lambda column: format_bytes(column.peak_bytes)),
     )
     note = f"Peak of an inference forward, weights and input included, set at {totals.peak_at}."
