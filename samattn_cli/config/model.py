@@ -72,10 +72,9 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """A vision encoder: patch embedding, position embedding, stages of blocks, neck.
+    """A vision encoder: patch embedding, position embedding, stages of blocks, neck."""
 
-    `load_config` makes one and checks it; made directly, nothing of it is checked.
-    """
+    # Made by load_config, which checks it; made directly, nothing of it is checked.
 
     name: str = key(
         TEXT, "What to call it; the file's name if left out.", example="my_vit", default="encoder"
