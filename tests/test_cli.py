@@ -65,7 +65,7 @@ def test_without_torch_the_figures_stand_and_the_crosscheck_says_skipped() -> No
         check=False,
     )
     assert insisted.returncode == 2
-    assert "cross-check skipped: cross-check: torch is not installed" in insisted.stderr
+    assert "cross-check skipped: torch is not installed" in insisted.stderr
     verified = subprocess.run(
         [sys.executable, "-c", code, "verify", "sam_vit_b"], capture_output=True, text=True, check=False
     )
@@ -193,6 +193,11 @@ def current_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def test_the_verdict_of_a_report_that_goes_to_a_file_is_said(tmp_path: Path) -> None:
+    result = samattn("analyze", "sam_vit_b", "--image-size", "64", "-o", "report.json", cwd=tmp_path)
+    assert result.stderr == "wrote report.json\ncross-check exact\n"
 
 
 def test_output_with_a_format_also_prints(tmp_path: Path) -> None:

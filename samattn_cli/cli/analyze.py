@@ -82,7 +82,9 @@ def analyze(
         emit(render(report, shown, options))
     for path, name in formats.items():
         write_file(path, render(report, name, replace(options, width=Options.width, color=False)))
-    finish(report.crosscheck, told=shown == "terminal", insist=verify is True)
+    if shown != "terminal" and verify is not False:
+        _say_verdict(report.crosscheck, quiet=shown is not None)
+    finish(report.crosscheck, insist=verify is True)
 
 
 def _figures(report: Analysis, options: Options) -> None:
@@ -97,21 +99,25 @@ def _verdict(report: Analysis, options: Options) -> None:
     emit(render_crosscheck(report.crosscheck, report.config, options))
 
 
-def finish(crosscheck: CrossCheck, *, told: bool, insist: bool) -> None:
-    """Exit by the verdict; say it on standard error where the report on standard output did not."""
-    passing = {"exact"} if insist else {"exact", "skipped"}
-    if crosscheck.status in passing:
-        return
-    if not told:
-        from ..render.crosscheck import verdicts
+def _say_verdict(crosscheck: CrossCheck, *, quiet: bool) -> None:
+    """The verdict on standard error, for a report that goes elsewhere; `quiet` says only what is not exact."""
+    from ..render.crosscheck import verdicts
 
-        for line in verdicts(crosscheck):
-            if line.status not in passing:
-                say(
-                    f"cross-check {line.status}: {line.name}: {'; '.join(line.differences) or line.text}",
-                    style="red",
-                )
-    raise typer.Exit(EXIT_DIFFERS if crosscheck.status == "differs" else EXIT_ERROR)
+    lines = [line for line in verdicts(crosscheck) if line.status != "exact"]
+    if not lines and not quiet:
+        say("cross-check exact")
+    for line in lines:
+        name = "" if line.name == "cross-check" else f"{line.name}: "
+        what = "; ".join(line.differences) or line.text
+        say(f"cross-check {line.status}: {name}{what}", style="yellow" if line.status == "skipped" else "red")
+
+
+def finish(crosscheck: CrossCheck, *, insist: bool) -> None:
+    """Exit by the verdict; a skipped check passes unless it was insisted on."""
+    if crosscheck.status == "differs":
+        raise typer.Exit(EXIT_DIFFERS)
+    if crosscheck.status == "failed" or (crosscheck.status == "skipped" and insist):
+        raise typer.Exit(EXIT_ERROR)
 
 
 def layer_names(report: Analysis, asked: Sequence[str]) -> list[str]:
