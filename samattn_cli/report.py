@@ -93,8 +93,8 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
-class Totals:
-    """The whole encoder."""
+class Figures:
+    """What a whole encoder costs."""
 
     params: int
     macs: int
@@ -103,20 +103,19 @@ class Totals:
     attention_bytes: int
     weights_bytes: int
     peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Totals(Figures):
+    """The encoder itself; `peak_at` is the operation at which memory peaks."""
+
     peak_at: str
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The encoder against another placement of its global layers; a ratio above 1 and a saving above 0 are gains."""
+class Comparison(Figures):
+    """Another placement of its global layers, and this one against it: a ratio above 1, a saving above 0 are gains."""
 
-    params: int
-    macs: int
-    flops: int
-    elementwise_flops: int
-    attention_bytes: int
-    weights_bytes: int
-    peak_bytes: int
     flops_ratio: float
     attention_bytes_saving: float
     peak_bytes_saving: float

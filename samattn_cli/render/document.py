@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..report import Analysis, Comparison, Totals
+from ..report import Analysis, Figures
 from ..units import format_bytes, format_count, format_percent, format_ratio, format_size
 from .elements import Bars, Lines, Section, Table
 from .layers import layer_tables
@@ -38,9 +38,9 @@ def _totals(report: Analysis) -> Table:
     if report.comparison.vs_all_window is not None:
         against.append(("all windowed", report.comparison.vs_all_window))
     others = [other for _, other in against]
-    columns: list[Totals | Comparison] = [totals, *others]
+    columns: list[Figures] = [totals, *others]
 
-    def row(label: str, figure: Callable[[Totals | Comparison], str]) -> tuple[str, ...]:
+    def row(label: str, figure: Callable[[Figures], str]) -> tuple[str, ...]:
         return (label, *map(figure, columns))
 
     rows = (

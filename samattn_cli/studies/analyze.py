@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from functools import lru_cache
 from itertools import chain
 
@@ -16,6 +17,7 @@ from ..report import (
     Comparison,
     Comparisons,
     CrossCheck,
+    Figures,
     LayerReport,
     OpReport,
     PartReport,
@@ -188,13 +190,7 @@ def _totals(passed: ForwardPass, memory: Sequence[SegmentMemory]) -> Totals:
 
 def _compare(this: Totals, other: Totals) -> Comparison:
     return Comparison(
-        params=other.params,
-        macs=other.macs,
-        flops=other.flops,
-        elementwise_flops=other.elementwise_flops,
-        attention_bytes=other.attention_bytes,
-        weights_bytes=other.weights_bytes,
-        peak_bytes=other.peak_bytes,
+        **{field.name: getattr(other, field.name) for field in fields(Figures)},
         flops_ratio=other.flops / this.flops,
         attention_bytes_saving=1 - this.attention_bytes / other.attention_bytes,
         peak_bytes_saving=1 - this.peak_bytes / other.peak_bytes,
