@@ -27,7 +27,7 @@ Counts = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class OpReport:
-    """One operation of a layer or part."""
+    """One operation of a layer or part; what several keep for backward is the first one's `saved_bytes`."""
 
     name: str
     kind: str
@@ -203,7 +203,8 @@ class CrossCheck:
 class Claims:
     """What the Tape says of the real stack, in the words of each of the tools that check it.
 
-    `allocations` (bytes) and `products` (FLOPs) are those of each part and block, in order, with their operations.
+    `allocations` (bytes), `live` (bytes after each of them, over those at the start of the part) and `products` (FLOPs)
+    are those of each part and block, in order, with their operations.
     """
 
     parameters: Mapping[str, tuple[int, ...]]
@@ -212,6 +213,7 @@ class Claims:
     peak_bytes: Mapping[str, int]
     saved_bytes: Mapping[str, int]
     allocations: Mapping[str, Sequence[NamedNumber]]
+    live: Mapping[str, Sequence[NamedNumber]]
     products: Mapping[str, Sequence[NamedNumber]]
 
 

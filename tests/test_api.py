@@ -47,3 +47,13 @@ def test_a_mapping_that_holds_itself_is_an_error():
     loop["run"] = loop
     with pytest.raises(SamattnError, match="nested deeper than 32 levels"):
         load_config(loop)
+
+
+def test_operations_sum_to_their_layer():
+    report = analyze(load_config("custom_encoder"), verify=False)
+    for place in (*report.layers, *report.parts):
+        for figure in ("params", "macs", "flops", "elementwise_flops", "saved_bytes"):
+            assert sum(getattr(op, figure) for op in place.ops) == getattr(place, figure), (
+                place.name,
+                figure,
+            )

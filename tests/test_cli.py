@@ -110,6 +110,10 @@ def test_csv_has_a_row_for_each_part_and_layer_and_sums_to_the_total() -> None:
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["row"] for row in rows] == ["part"] * 3 + ["layer"] * 12 + ["total"]
     assert sum(int(row["flops"]) for row in rows[:-1]) == int(rows[-1]["flops"]) == 972_077_334_528
+    assert (rows[-1]["peak_op"], rows[-1]["weights_bytes"]) == (
+        "blocks.2.attn.add_rel_w",
+        str(4 * 89_670_912),
+    )
 
 
 def test_standard_input_and_set() -> None:
@@ -198,6 +202,16 @@ def current_umask() -> int:
 def test_the_verdict_of_a_report_that_goes_to_a_file_is_said(tmp_path: Path) -> None:
     result = samattn("analyze", "sam_vit_b", "--image-size", "64", "-o", "report.json", cwd=tmp_path)
     assert result.stderr == "wrote report.json\ncross-check exact\n"
+
+
+def test_verdicts_that_go_to_a_file_are_said_config_by_config(tmp_path: Path) -> None:
+    result = samattn("verify", "sam_vit_b", "none", "--image-size", "64", "-o", "v.json", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    said = result.stderr.splitlines()
+    assert said[0] == "sam_vit_b: cross-check exact"
+    assert said[1].startswith("none: samattn: there is no file and no preset called 'none'")
+    assert said[2] == "wrote v.json"
 
 
 def test_output_with_a_format_also_prints(tmp_path: Path) -> None:
@@ -321,11 +335,11 @@ def test_bad_input_gets_one_clear_message_and_exit_2(case: str, tmp_path: Path) 
             ("analyze", "sam_vit_b", "--image-size", "4"),
             "--image-size 4: image_size 4 is smaller than a patch of 16",
         ),
-        (("analyze", "sam_vit_b", "--ops", "12"), "--ops blocks.12: there is blocks.0 to blocks.11"),
+        (("analyze", "sam_vit_b", "--ops", "12"), "--ops 12: there is blocks.0 to blocks.11"),
         (("analyze", "sam_vit_b", "--ops", "nek"), "did you mean 'neck'?"),
         (("analyze", "sam_vit_b", "--format", "xml"), "'xml' is not one of"),
         (("analyse", "sam_vit_b"), "Did you mean 'analyze'?"),
-        (("configs", "--show", "sam_vit_g"), "--show sam_vit_g: there is no such preset"),
+        (("configs", "--show", "sam_vit_g"), "--show sam_vit_g: there is no such preset; did you mean"),
         (("analyze",), "Missing argument 'CONFIG'"),
     ],
 )

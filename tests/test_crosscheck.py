@@ -446,3 +446,28 @@ def test_a_weight_too_large_for_torch_is_skipped():
     verdict = verify(load_config({**sizes, "depth": 1, "num_heads": 1}))
     assert verdict.status == "skipped"
     assert "more than torch can address" in verdict.parameters.reason
+
+
+@pytest.mark.parametrize(
+    ("freed", "late"),
+    [
+        ("attn.scores", "attn.values"),
+        ("attn.merge_heads", "add_attn"),
+        ("mlp.lin1", "mlp.lin2"),
+        ("norm1", "attn.proj"),
+    ],
+)
+def test_memory_that_is_freed_too_late_is_found_even_away_from_the_peak(freed, late):
+    claims, numbers = right_claims(), {}
+    for part, steps in claims.live.items():
+        names = [name for name, _ in steps]
+        between = range(names.index(freed) + 1, names.index(late) + 1) if part == "blocks.0" else ()
+        numbers[part] = tuple((name, live + 512 * (i in between)) for i, (name, live) in enumerate(steps))
+    verdict = crosscheck(load_config(TWO_STAGES), replace(claims, live=numbers))
+    assert statuses(verdict) == all_of("exact") | {"memory_trace": "differs"}
+
+
+def test_a_rounded_count_is_no_count(monkeypatch):
+    monkeypatch.setitem(count.FVCORE_KINDS, "einsum", "matmul")
+    with pytest.raises(ValueError, match="rounded, and so no count"):
+        count._by_kind({"einsum": 2.5}, count.FVCORE_KINDS)

@@ -10,7 +10,7 @@ def findings(*overrides):
 
 def test_padding_is_said_with_the_windows_that_need_none():
     assert findings()["padding"] == (
-        "Padding 64x64 to 70x70 makes the 8 windowed layers run qkv and proj on 19.63 % more tokens "
+        "Padding 64x64 to 70x70 makes each of the 8 windowed layers run qkv and proj on 19.63 % more tokens "
         "(4,900 for 4,096). A window of 8 or 16 needs none."
     )
     assert "padding" not in findings("window_size=8")
@@ -73,6 +73,8 @@ def test_the_peak_is_not_laid_to_a_global_layer_that_does_not_set_it():
     ("overrides", "advice"),
     [
         (["window_size=7"], "A window of 4 or 8 needs none."),
+        (["image_size=1072"], "(4,900 for 4,489)."),  # 67 is prime: no window but the whole grid
+        (["image_size=992"], "(4,900 for 3,844)."),  # 62 = 2 x 31: both far from 14
         (["window_size=[8, 14]"], "A window of [8, 16] needs none."),
         # 64 and 65 have no divisor in common
         (["image_size=[1024, 1040]"], "A window of [16, 13] needs none."),
@@ -88,7 +90,30 @@ def test_kinds_of_windows_are_told_apart_by_their_stages():
     stages = [{**stage, "window_size": 8}, {**stage, "window_size": 12}, {**stage, "depth": 1}]
     report = analyze(load_config({"image_size": 512, "patch_size": 16, "stages": stages}), verify=False)
     found = {finding.code: finding.message for finding in report.findings}
-    assert found["padding"].startswith("Padding 32x32 to 36x36 makes the 2 windowed layers of stage 1 run")
+    assert found["padding"].startswith(
+        "Padding 32x32 to 36x36 makes each of the 2 windowed layers of stage 1 run"
+    )
     whole = found["whole-against-part"]
     assert whole.startswith("8x8 windows make a layer's score products 16.00x cheaper")
     assert "; 12x12 windows make" in whole
+
+
+def test_one_windowed_layer_is_one():
+    found = findings("depth=2", "global_attn_indexes=[1]", "image_size=160")
+    assert found["padding"].startswith(
+        "The window, 14x14, is larger than the grid, 10x10: the one windowed layer is"
+    )
+    assert ": the one windowed layer takes " in found["windows-cost-more"]
+
+
+def test_a_joint_table_that_is_not_larger_is_not_pointed_out():
+    # 1 x 23 entries against 1 + 23
+    config = ["rel_pos=joint", "image_size=[16, 160]", "window_size=[1, 12]", "global_attn_indexes=[]"]
+    assert "joint-rel-pos" not in findings(*config)
+
+
+def test_one_axis_of_dropped_pixels_is_one():
+    assert (
+        "drops the last 1 column of pixels and sees 64x64"
+        in findings("image_size=[64, 65]")["dropped-pixels"]
+    )

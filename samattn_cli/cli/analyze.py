@@ -16,7 +16,7 @@ from ..render.options import Options
 from ..report import Analysis, CrossCheck
 from ..studies.analyze import analyze as analyze_config
 from ..studies.verify import verify as crosscheck
-from .output import emit, file_format, guarded, say, terminal_options, working, write_file
+from .output import STYLES, emit, file_format, guarded, say, terminal_options, working, write_file
 from .parameters import BatchSize, Config, DTypeOption, ImageSize, Outputs, Set, overrides
 
 Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
@@ -109,7 +109,7 @@ def _say_verdict(crosscheck: CrossCheck, *, quiet: bool) -> None:
     for line in lines:
         name = "" if line.name == "cross-check" else f"{line.name}: "
         what = "; ".join(line.differences) or line.text
-        say(f"cross-check {line.status}: {name}{what}", style="yellow" if line.status == "skipped" else "red")
+        say(f"cross-check {line.status}: {name}{what}", style=STYLES[line.status])
 
 
 def finish(crosscheck: CrossCheck, *, insist: bool) -> None:
@@ -127,11 +127,11 @@ def layer_names(report: Analysis, asked: Sequence[str]) -> list[str]:
         UsageError: for one that the encoder does not have.
     """
     places = [*(layer.name for layer in report.layers), *(part.name for part in report.parts)]
-    names = [f"blocks.{name}" if name.isdecimal() else name for name in asked]
-    for name in names:
+    names = {given: f"blocks.{given}" if given.isdecimal() else given for given in asked}
+    for given, name in names.items():
         if name not in places:
             last = report.layers[-1].name
             parts = ", ".join(part.name for part in report.parts)
             hint = did_you_mean(name, places) if not name.startswith("blocks.") else ""
-            raise UsageError(f"--ops {name}: there is blocks.0 to {last}, and {parts}{hint}")
-    return names
+            raise UsageError(f"--ops {given}: there is blocks.0 to {last}, and {parts}{hint}")
+    return list(names.values())

@@ -35,7 +35,8 @@ def configs(
     elif show in presets():
         emit(presets()[show].read_text(encoding="utf-8"))
     else:
-        raise UsageError(f"--show {show}: there is no such preset{did_you_mean(show, presets())}")
+        hint = did_you_mean(show, presets()) or f": there are {', '.join(presets())}"
+        raise UsageError(f"--show {show}: there is no such preset{hint}")
 
 
 def _row(name: str) -> tuple[str, ...]:

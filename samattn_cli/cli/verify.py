@@ -12,7 +12,7 @@ from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError
 from ..render.options import Options
 from ..report import Verification, Verified, to_json
 from ..studies.verify import verify as crosscheck
-from .output import emit, file_format, guarded, terminal_options, working, write_file
+from .output import STYLES, emit, file_format, guarded, say, terminal_options, working, write_file
 from .parameters import BatchSize, Configs, DTypeOption, ImageSize, Outputs, Set, overrides
 
 FORMATS = ("terminal", "json")
@@ -59,10 +59,18 @@ def verify(
 
     if format_ or not formats:
         emit(text(format_.value if format_ else "terminal", terminal_options()))
+    else:
+        _say_verdicts(report)
     for path, name in formats.items():
         write_file(path, text(name, Options()))
     if report.status != "exact":
         raise typer.Exit(EXIT_DIFFERS if report.status == "differs" else EXIT_ERROR)
+
+
+def _say_verdicts(report: Verification) -> None:
+    """The worst of each config's verdicts on standard error, for a report that goes to a file."""
+    for result in report.results:
+        say(f"{result.config}: {result.error or f'cross-check {result.status}'}", style=STYLES[result.status])
 
 
 def _verify(reference: str, laid_over: list[Override], every_layer: bool) -> Verified:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from ..units import ALLOCATION_BYTES
 from .encoder import ForwardPass
@@ -26,11 +26,23 @@ class SegmentMemory:
 
 @dataclass(frozen=True)
 class Liveness:
-    """Of one recording, over what is live before it: the highest rise, the op then, the change once it is done."""
+    """Of one recording, over what is live before it: the bytes after each allocation, the change once it is done."""
 
-    rise: Dim
-    peak_op: str
+    steps: tuple[tuple[str, Dim], ...]
     change: Dim
+
+    @cached_property
+    def peak(self) -> tuple[str, Dim]:
+        """The operation at which most is live, and how much ("" and 0 where nothing is allocated).
+
+        Raises:
+            MixedStructureError: if the points of an array reach their peaks at different operations.
+        """
+        at, most = "", 0
+        for name, live in self.steps:
+            if decide(live > most):
+                at, most = name, live
+        return at, most
 
 
 def rounded(nbytes: Dim) -> Dim:
@@ -48,32 +60,40 @@ def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
     live = weights_bytes(forward) + rounded(forward.image.nbytes)
     for segment in forward.segments:
         liveness = live_over(segment.recording)
-        yield SegmentMemory(live + liveness.rise, liveness.peak_op, saved_bytes(segment.recording))
+        peak_op, rise = liveness.peak
+        yield SegmentMemory(live + rise, peak_op, saved_bytes(segment.recording))
         live = live + liveness.change
 
 
 @lru_cache(maxsize=64)
 def live_over(recording: Recording) -> Liveness:
-    """Run through the allocations and frees of `recording`.
-
-    Raises:
-        MixedStructureError: if the points of an array reach their peaks at different operations.
-    """
+    """Run through the allocations and frees of `recording`."""
     live: Dim = 0
-    rise, at = live, ""
+    steps: list[tuple[str, Dim]] = []
     for op in recording.ops:
-        live = live + sum(rounded(storage.nbytes) for storage in op.allocates)
-        if decide(live > rise):
-            rise, at = live, op.name
+        for storage in op.allocates:
+            live = live + rounded(storage.nbytes)
+            steps.append((op.name, live))
         live = live - sum(rounded(storage.nbytes) for storage in op.frees)
-    return Liveness(rise, at, live)
+    return Liveness(tuple(steps), live)
 
 
 @lru_cache(maxsize=64)
 def saved_bytes(recording: Recording) -> Dim:
     """Bytes that autograd keeps for the backward of `recording`, its input included where it is kept."""
-    storages = {id(storage): storage for op in recording.ops for storage in op.saves}
-    return sum(rounded(storage.nbytes) for storage in storages.values())
+    return sum(saved_by_op(recording))
+
+
+@lru_cache(maxsize=64)
+def saved_by_op(recording: Recording) -> tuple[Dim, ...]:
+    """`saved_bytes` by operation: a storage that several keep counts for the first of them."""
+    kept: set[int] = set()
+    sums = []
+    for op in recording.ops:
+        new = {id(storage): storage for storage in op.saves if id(storage) not in kept}
+        kept |= new.keys()
+        sums.append(sum(rounded(storage.nbytes) for storage in new.values()))
+    return tuple(sums)
 
 
 @lru_cache(maxsize=64)

@@ -66,6 +66,8 @@ def _by_kind(counts: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, i
     result: dict[str, int] = {}
     for name, count in counts.items():
         kind = kinds.get(name, name)
+        if count != int(count):
+            raise ValueError(f"a count of {count} {name}: rounded, and so no count")
         result[kind] = result.get(kind, 0) + int(count)
     return {kind: count for kind, count in result.items() if count}
 

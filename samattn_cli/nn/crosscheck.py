@@ -31,8 +31,8 @@ _ONE_AT_A_TIME = Lock()  # torch's tracer and FlopCounterMode keep state that th
 def crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool = False) -> CrossCheck:
     """Compare `claims` with what is counted and traced on the real stack of `config`.
 
-    Where the meta device cannot be used (a torch release may break it), real tensors are counted instead and the
-    verdict's `route` says so; where neither works the verdict is "failed", with the reason.
+    Where the meta device cannot be used (a torch release may break it), real tensors are counted instead (memory is
+    traced on meta only) and the verdict's `route` says so; where neither works the verdict is "failed", with the reason.
 
     Args:
         config: the encoder.
@@ -112,9 +112,11 @@ def _compare_trace(claims: Claims, stack: _Stack) -> Check:
     peak = max(part.peak_bytes for part in parts.values())
     sums = compare_tables(wanted, found, peak)
     allocations = {name: part.allocations for name, part in parts.items()}
+    live = {name: part.live for name, part in parts.items()}
     products = {name: part.products for name, part in parts.items()}
     sequences = [
         *compare_in_order(claims.allocations, allocations, "allocated bytes"),
+        *compare_in_order(claims.live, live, "live bytes"),
         *compare_in_order(claims.products, products, "FLOPs"),
     ]
     differences = tuple(cell for cell in sequences if cell.derived != cell.found)

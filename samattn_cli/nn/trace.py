@@ -26,10 +26,15 @@ from ..units import ALLOCATION_BYTES
 
 @dataclass
 class PartTrace:
-    """Of a part or block: its peak, weights and input included; its allocations and products, in order."""
+    """Of a part or block: bytes live at its start and at its peak; its allocations and products, in order.
 
+    `live` is what is live after each allocation, over the start.
+    """
+
+    start_bytes: int
     peak_bytes: int
     allocations: list[int] = field(default_factory=list)
+    live: list[int] = field(default_factory=list)
     products: list[int] = field(default_factory=list)
 
 
@@ -46,7 +51,7 @@ class Tracer(TorchDispatchMode):
         self.device = device
         self.live = live
         self.parts: dict[str, PartTrace] = {}
-        self._part = PartTrace(live)
+        self._part = PartTrace(live, live)
         self._known: set[int] = set()
 
     @classmethod
@@ -56,7 +61,7 @@ class Tracer(TorchDispatchMode):
 
     def enter(self, part: str) -> None:
         """From here on it is about `part`."""
-        self._part = self.parts[part] = PartTrace(self.live)
+        self._part = self.parts[part] = PartTrace(self.live, self.live)
 
     def ignore(self, tensors: Iterator[Tensor]) -> None:
         """These are in `live` already."""
@@ -85,6 +90,7 @@ class Tracer(TorchDispatchMode):
         self._part.allocations.append(storage.nbytes())
         self._known.add(key)
         self.live += nbytes
+        self._part.live.append(self.live - self._part.start_bytes)
         weakref.finalize(storage, self._gone, key, nbytes)
 
     def _gone(self, key: int, nbytes: int) -> None:

@@ -32,6 +32,7 @@ def _columns() -> Iterator[str]:
             yield from (f"{field.name}_h", f"{field.name}_w")
         elif field.name not in LEFT_OUT:
             yield field.name
+    yield "weights_bytes"
     yield from (f"vs_global_{field.name}" for field in fields(VsGlobal))
 
 
@@ -40,7 +41,8 @@ def _rows(report: Analysis) -> Iterator[dict[str, Any]]:
         yield {"row": "part", **asdict(part)}
     for layer in report.layers:
         yield {"row": "layer", **asdict(layer), **_flat(layer)}
-    yield {"row": "total", "name": report.config.name, **asdict(report.totals)}
+    totals = asdict(report.totals)
+    yield {"row": "total", "name": report.config.name, "peak_op": totals.pop("peak_at"), **totals}
 
 
 def _flat(layer: LayerReport) -> dict[str, Any]:

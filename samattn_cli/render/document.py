@@ -9,6 +9,8 @@ from ..units import format_bytes, format_count, format_percent, format_ratio, fo
 from .elements import Bars, Lines, Section, Table
 from .layers import layer_tables
 
+LONGEST = 10**18  # a longer number would not fit its column
+
 
 def heading(report: Analysis) -> tuple[str, str]:
     """Name and description; the shape of the encoder and how it is run."""
@@ -44,17 +46,21 @@ def _totals(report: Analysis) -> Table:
         return (label, *map(figure, columns))
 
     rows = (
-        row("parameters", lambda column: f"{column.params:,}"),
-        row("MACs", lambda column: f"{column.macs:,}"),
-        row("FLOPs", lambda column: f"{column.flops:,}"),
+        row("parameters", lambda column: _exact(column.params)),
+        row("MACs", lambda column: _exact(column.macs)),
+        row("FLOPs", lambda column: _exact(column.flops)),
         ("  relative to this", "1.00x", *(format_ratio(other.flops_ratio) for other in others)),
-        row("elementwise FLOPs", lambda column: f"{column.elementwise_flops:,}"),
+        row("elementwise FLOPs", lambda column: _exact(column.elementwise_flops)),
         row("weights", lambda column: format_bytes(column.weights_bytes)),
         row("all score matrices", lambda column: format_bytes(column.attention_bytes)),
         row("peak memory", lambda column: format_bytes(column.peak_bytes)),
     )
     note = f"Peak of an inference forward, weights and input included, set at {totals.peak_at}."
     return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)
+
+
+def _exact(value: int) -> str:
+    return f"{value:,}" if value < LONGEST else format_count(value)
 
 
 def _shares(report: Analysis) -> Bars:

@@ -9,7 +9,7 @@ from itertools import chain
 
 from ..config.model import EncoderConfig, LayerConfig
 from ..cost.encoder import ForwardPass, Segment, forward
-from ..cost.memory import SegmentMemory, walk
+from ..cost.memory import SegmentMemory, saved_by_op, walk
 from ..cost.tape import Op, Recording, parameter_elements
 from ..cost.vit import PART_OF, SCORES, windows_over
 from ..report import (
@@ -157,9 +157,9 @@ def _op_reports(recording: Recording) -> tuple[OpReport, ...]:
             bytes_read=op.bytes_read,
             bytes_written=op.bytes_written,
             allocated_bytes=sum(storage.nbytes for storage in op.allocates),
-            saved_bytes=sum(storage.nbytes for storage in op.saves),
+            saved_bytes=kept,
         )
-        for op in recording.ops
+        for op, kept in zip(recording.ops, saved_by_op(recording), strict=True)
         if op.kind != "free"
     )
 

@@ -36,28 +36,36 @@ def findings(
 def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
     """What to call the windowed layers of a kind."""
     where = "" if alone else f" of stage {layer.stage}"
-    return f"the one windowed layer{where}" if count == 1 else f"the {count} windowed layers{where}"
+    return f"the one windowed layer{where}" if count == 1 else f"each of the {count} windowed layers{where}"
 
 
 def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
     height, width = config.image_size
     rest = height % config.patch_size, width % config.patch_size
     if any(rest):
+        lost = [_count(number, noun) for number, noun in zip(rest, ("row", "column"), strict=True) if number]
         seen = height - rest[0], width - rest[1]
         yield Finding(
             "dropped-pixels",
             f"The image, {format_size(config.image_size)}, is not a multiple of the patch, {config.patch_size}: the "
-            f"patch convolution drops the last {rest[0]} rows and {rest[1]} columns of pixels and sees "
-            f"{format_size(seen)}, a grid of {format_size(config.grid)}. So do the figures here.",
+            f"patch convolution drops the last {' and '.join(lost)} of pixels and sees {format_size(seen)}, a grid of "
+            f"{format_size(config.grid)}. So do the figures here.",
         )
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _joint_tables(config: EncoderConfig, layers: Sequence[LayerReport]) -> Iterator[Finding]:
-    joint = [layer for layer in layers if config.stages[layer.stage].rel_pos == "joint"]
-    if joint:
-        sizes = (layer.grid if layer.attention == "global" else layer.window_size for layer in joint)
-        height, width = max(sizes, key=prod)
-        entries, decomposed = (2 * height - 1) * (2 * width - 1), 2 * height - 1 + 2 * width - 1
+    sizes = [
+        layer.grid if layer.attention == "global" else layer.window_size
+        for layer in layers
+        if config.stages[layer.stage].rel_pos == "joint"
+    ]
+    tables = [((2 * height - 1) * (2 * width - 1), 2 * height - 1 + 2 * width - 1) for height, width in sizes]
+    entries, decomposed = max(tables, default=(0, 0))
+    if decomposed < entries:
         yield Finding(
             "joint-rel-pos",
             f"The largest joint relative-position table has {entries:,} entries a channel; a decomposed pair has "
@@ -70,15 +78,12 @@ def _padding(layer: LayerReport, which: str) -> Iterator[Finding]:
         return
     window, grid, padded = map(format_size, (layer.window_size, layer.grid, layer.padded_grid))
     if layer.windows == 1:
-        what = (
-            f"The window, {window}, is larger than the grid, {grid}: each of {which} is one window that sees "
-        )
-        what += "everything, padding included."
-    else:
-        before, after = prod(layer.grid), prod(layer.padded_grid)
-        more = format_percent(after / before - 1)
-        what = f"Padding {grid} to {padded} makes {which} run qkv and proj on {more} more tokens "
-        what += f"({after:,} for {before:,})."
+        what = f"The window, {window}, is larger than the grid, {grid}: {which} is one window that sees everything, "
+        yield Finding("padding", f"{what}padding included. Global attention (window_size 0) needs none.")
+        return
+    before, after = prod(layer.grid), prod(layer.padded_grid)
+    what = f"Padding {grid} to {padded} makes {which} run qkv and proj on {format_percent(after / before - 1)} more "
+    what += f"tokens ({after:,} for {before:,})."
     nearest = " or ".join(_without_padding(layer.window_size, layer.grid))
     yield Finding("padding", f"{what} A window of {nearest} needs none." if nearest else what)
 
@@ -86,23 +91,23 @@ def _padding(layer: LayerReport, which: str) -> Iterator[Finding]:
 def _without_padding(window: Pair, grid: Pair) -> list[str]:
     """The nearest windows that divide the grid: the square ones below and above, else one that suits each axis."""
     side = window[0]
-    common = _divisors(gcd(*grid))
-    if window[0] == window[1] and common:
-        below = [size for size in common if size < side][-1:]
-        above = [size for size in common if size > side][:1]
+    common = _near(side, gcd(*grid)) if window[0] == window[1] else []
+    square = [size for size in common if (size, size) != grid]
+    if square:
+        below = [size for size in square if size < side][-1:]
+        above = [size for size in square if size > side][:1]
         return [str(size) for size in below + above]
-    near = [_nearest_divisor(whole, part) for part, whole in zip(window, grid, strict=True)]
-    return [f"[{near[0]}, {near[1]}]"] if all(near) else []
+    sides = [
+        min(_near(part, whole), key=lambda size, part=part: abs(size - part), default=0)  # type: ignore[misc]
+        for part, whole in zip(window, grid, strict=True)
+    ]
+    return [f"[{sides[0]}, {sides[1]}]"] if all(sides) and tuple(sides) != grid else []
 
 
-def _divisors(number: int) -> list[int]:
-    return [size for size in range(2, number + 1) if number % size == 0]
-
-
-def _nearest_divisor(number: int, size: int) -> int:
-    """The divisor of `number` nearest to `size`, or 0 where none is near."""
-    near = [divisor for divisor in _divisors(number) if size <= FAR * divisor <= FAR**2 * size]
-    return min(near, key=lambda divisor: abs(divisor - size), default=0)
+def _near(side: int, number: int) -> list[int]:
+    """The divisors of `number` that are not far from `side`."""
+    divisors = (size for size in range(2, number + 1) if number % size == 0)
+    return [size for size in divisors if side <= FAR * size <= FAR**2 * side]
 
 
 def _windows_that_cost(layer: LayerReport, which: str) -> Iterator[Finding]:
@@ -110,7 +115,7 @@ def _windows_that_cost(layer: LayerReport, which: str) -> Iterator[Finding]:
     if ratio < 1:
         yield Finding(
             "windows-cost-more",
-            f"At this resolution windowing costs more than it saves: each of {which} takes {format_ratio(1 / ratio)} "
+            f"At this resolution windowing costs more than it saves: {which} takes {format_ratio(1 / ratio)} "
             "the FLOPs of the same layer made global.",
         )
 
@@ -124,10 +129,15 @@ def _whole_against_part(kinds: Sequence[LayerReport], comparison: Comparisons) -
         if layer.vs_global.layer_flops_ratio > 1
     ]
     if gains:
-        whole = format_ratio(comparison.vs_all_global.flops_ratio)
+        ratio = comparison.vs_all_global.flops_ratio
+        whole = (
+            f"is {format_ratio(ratio)} cheaper than"
+            if ratio >= 1
+            else f"takes {format_ratio(1 / ratio)} the FLOPs of"
+        )
         yield Finding(
             "whole-against-part",
-            f"{'; '.join(gains)}; the encoder is {whole} cheaper than all global: qkv, proj and MLP do not shrink.",
+            f"{'; '.join(gains)}; the encoder {whole} all global: qkv, proj and MLP do not shrink.",
         )
 
 

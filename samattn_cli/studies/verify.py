@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from ..config.model import EncoderConfig
 from ..cost.conventions import counts, flop_counter, fvcore
 from ..cost.encoder import ForwardPass, forward
-from ..cost.memory import walk
+from ..cost.memory import live_over, walk
 from ..cost.tape import Recording, parameter_elements
 from ..report import Claims, CrossCheck, NamedNumber
 
@@ -72,6 +72,7 @@ def claims_of(forward_pass: ForwardPass) -> Claims:
         peak_bytes={name: part.peak_bytes for name, part in memory.items()},
         saved_bytes={name: part.saved_bytes for name, part in memory.items()},
         allocations={segment.name: _allocations(segment.recording) for segment in segments},
+        live={segment.name: live_over(segment.recording).steps for segment in segments},
         products={segment.name: _products(segment.recording) for segment in segments},
     )
 
