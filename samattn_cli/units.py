@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of one number of each dtype."""
@@ -50,6 +51,16 @@ def format_ratio(ratio: float) -> str:
 def format_size(size: tuple[int, int]) -> str:
     """Height and width: (14, 14) -> "14x14"."""
     return f"{size[0]}x{size[1]}"
+
+
+def format_things(number: int, noun: str) -> str:
+    """A number of things: (1, "block") -> "1 block", (2, "block") -> "2 blocks"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def rounded(nbytes: Any) -> Any:
+    """Bytes that the allocator takes for `nbytes`: a number, an array or a symbol."""
+    return -(-nbytes // ALLOCATION_BYTES) * ALLOCATION_BYTES
 
 
 def _scaled(value: int, step: int, suffixes: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from ..render.options import Options
 from ..report import Analysis, CrossCheck
 from ..studies.analyze import analyze as analyze_config
 from ..studies.verify import verify as crosscheck
-from .output import STYLES, emit, file_format, guarded, say, terminal_options, working, write_file
+from .output import emit, file_format, guarded, say, terminal_options, working, write_file
 from .parameters import BatchSize, Config, DTypeOption, ImageSize, Outputs, Set, overrides
 
 Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
@@ -101,7 +101,7 @@ def _verdict(report: Analysis, options: Options) -> None:
 
 def _say_verdict(crosscheck: CrossCheck, *, quiet: bool) -> None:
     """The verdict on standard error, for a report that goes elsewhere; `quiet` says only what is not exact."""
-    from ..render.crosscheck import verdicts
+    from ..render.crosscheck import STATUS_STYLES, verdicts
 
     lines = [line for line in verdicts(crosscheck) if line.status != "exact"]
     if not lines and not quiet:
@@ -109,7 +109,7 @@ def _say_verdict(crosscheck: CrossCheck, *, quiet: bool) -> None:
     for line in lines:
         name = "" if line.name == "cross-check" else f"{line.name}: "
         what = "; ".join(line.differences) or line.text
-        say(f"cross-check {line.status}: {name}{what}", style=STYLES[line.status])
+        say(f"cross-check {line.status}: {name}{what}", style=STATUS_STYLES[line.status])
 
 
 def finish(crosscheck: CrossCheck, *, insist: bool) -> None:

@@ -20,7 +20,6 @@ from ..render.options import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PLAIN = str.maketrans({"×": "x", "→": "->", "─": "-", "█": "#"})
-STYLES = {"exact": "", "differs": "red", "failed": "red", "skipped": "yellow"}
 PIPE_WIDTH = 160  # of a table that no terminal limits
 DEBUG_VARIABLE = "SAMATTN_DEBUG"
 

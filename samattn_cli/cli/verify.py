@@ -9,10 +9,11 @@ import typer
 
 from ..config.load import Override, load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError
+from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
 from ..report import Verification, Verified, to_json
 from ..studies.verify import verify as crosscheck
-from .output import STYLES, emit, file_format, guarded, say, terminal_options, working, write_file
+from .output import emit, file_format, guarded, say, terminal_options, working, write_file
 from .parameters import BatchSize, Configs, DTypeOption, ImageSize, Outputs, Set, overrides
 
 FORMATS = ("terminal", "json")
@@ -40,8 +41,8 @@ def verify(
 ) -> None:
     """Prove the derived figures of encoders against the real stack, and nothing else.
 
-    Parameters by name and shape, fvcore's and FlopCounterMode's counts by module and operation, traced memory byte
-    for byte. Exits 0 if all are equal, 1 if any differs, 2 if any could not be checked.
+    Parameters by name and shape, fvcore's and FlopCounterMode's counts by module and kind, then each operation's
+    FLOPs and memory, byte for byte. Exits 0 if all are equal, 1 if any differs, 2 if any could not be checked.
 
     Examples:
 
@@ -70,7 +71,10 @@ def verify(
 def _say_verdicts(report: Verification) -> None:
     """The worst of each config's verdicts on standard error, for a report that goes to a file."""
     for result in report.results:
-        say(f"{result.config}: {result.error or f'cross-check {result.status}'}", style=STYLES[result.status])
+        say(
+            f"{result.config}: {result.error or f'cross-check {result.status}'}",
+            style=STATUS_STYLES[result.status],
+        )
 
 
 def _verify(reference: str, laid_over: list[Override], every_layer: bool) -> Verified:

@@ -32,9 +32,7 @@ def key(accepts: CoreSchema | type, description: str, *, example: Any, default: 
     """
     schema = class_schema(accepts) if isinstance(accepts, type) else accepts
     updates = {"description": description, "examples": [example]}
-    return field(
-        default=default, metadata={_SPEC: {"schema": schema, "updates": updates, "example": example}}
-    )
+    return field(default=default, metadata={_SPEC: {"schema": schema, "updates": updates}})
 
 
 def whole(low: int, high: int) -> CoreSchema:
@@ -87,7 +85,7 @@ def class_schema(config: type) -> CoreSchema:
 
 def example_of(entry: Field[Any]) -> Any:
     """A value that would be right."""
-    return entry.metadata[_SPEC]["example"]
+    return entry.metadata[_SPEC]["updates"]["examples"][0]
 
 
 def choices_of(entry: Field[Any]) -> list[str]:

@@ -16,7 +16,7 @@ from ..errors import ConfigError, Problem, did_you_mean
 from .check import build
 from .model import EncoderConfig, StageConfig
 from .sources import STDIN, Source, read_source
-from .wording import MOST_CHARACTERS
+from .wording import cut
 from .yaml12 import MAX_DEPTH, Node, Where, parse_yaml
 
 MAX_EXTENDS = 16
@@ -49,7 +49,7 @@ def parse_override(text: str, option: str = "--set") -> Override:
 
 def option_where(option: str, text: str) -> str:
     """What messages call an option with its value, cut if long."""
-    return f"{option} {text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + '...'}"
+    return f"{option} {cut(text)}"
 
 
 def load_config(

@@ -97,6 +97,11 @@ def short(value: Any) -> str:
         text = "a huge number"
     else:
         text = repr(value) if isinstance(value, str) else str(value)
+    return cut(text)
+
+
+def cut(text: str) -> str:
+    """The text, or as much of it as a message has room for."""
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
 
 

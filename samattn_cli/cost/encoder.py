@@ -43,27 +43,23 @@ def forward(config: EncoderConfig) -> ForwardPass:
     """
     tape = Tape(ITEM_BYTES[config.run.dtype])
     image = tape.tensor(config.run.batch_size, config.in_chans, *config.image_size)
-    return ForwardPass(config, image, tuple(_segments(config, image)))
+    return ForwardPass(config, image, tuple(_segments(tape, image, config)))
 
 
-def _segments(config: EncoderConfig, image: Tensor) -> Iterator[Segment]:
-    tape = Tape(image.item_bytes)
+def _segments(tape: Tape, image: Tensor, config: EncoderConfig) -> Iterator[Segment]:
     x = patch_embed(tape, image, config)
     yield Segment("patch_embed", "patch_embed", tape.recording())
     if config.pos_embed == "learned":
-        tape = Tape(image.item_bytes)
         x = pos_embed(tape, x, config)
         yield Segment("pos_embed", "", tape.recording())
     passed: dict[tuple[StageConfig, Pair], Recording] = {}
     for layer in config.layers:
         kind = (layer.stage, layer.window_size)
         if kind not in passed:
-            tape = Tape(image.item_bytes)
             x = vit.block(tape, x, layer)
             passed[kind] = tape.recording()
         yield Segment(layer.name, layer.name, passed[kind], layer)
     if config.neck == "sam":
-        tape = Tape(image.item_bytes)
         sam_neck(tape, x, config)
         yield Segment("neck", "neck", tape.recording())
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from ..units import ALLOCATION_BYTES
+from ..units import rounded
 from .encoder import ForwardPass
 from .tape import Recording, parameter_elements
-from .tensor import Dim, ceil_div, decide
+from .tensor import Dim, decide
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,6 @@ class Liveness:
             if decide(live > most):
                 at, most = name, live
         return at, most
-
-
-def rounded(nbytes: Dim) -> Dim:
-    """Bytes that the allocator takes for `nbytes`."""
-    return ceil_div(nbytes, ALLOCATION_BYTES) * ALLOCATION_BYTES
 
 
 def weights_bytes(forward: ForwardPass) -> Dim:

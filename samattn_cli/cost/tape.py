@@ -89,7 +89,7 @@ class Recording:
     @cached_property
     def flops(self) -> Dim:
         """FLOPs of matrix products and convolutions."""
-        return FLOPS_PER_MAC * self.macs
+        return sum(op.flops for op in self.ops)
 
     @cached_property
     def elementwise_flops(self) -> Dim:
@@ -108,7 +108,7 @@ class Recording:
 
 
 class Tape:
-    """Records the operations of one part of an encoder.
+    """Records the operations of an encoder, part by part.
 
     Args:
         item_bytes: bytes of a number in the dtype of the pass.
@@ -120,8 +120,9 @@ class Tape:
         self._scope: tuple[str, ...] = ()
 
     def recording(self) -> Recording:
-        """What has been recorded."""
-        return Recording(tuple(self.ops))
+        """What has been recorded since the last recording."""
+        ops, self.ops = tuple(self.ops), []
+        return Recording(ops)
 
     @contextmanager
     def module(self, name: str) -> Iterator[None]:

@@ -113,11 +113,6 @@ class _OnUntracedThread(TorchDispatchMode):
         super().__init__()
         self._thread = ThreadPoolExecutor(max_workers=1)
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: that would import torch._dynamo, which takes a second."""
-        return False
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

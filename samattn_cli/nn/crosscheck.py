@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from ..config.model import EncoderConfig
 from ..report import Check, Claims, Counts, CrossCheck
+from ..units import rounded
 from .compare import compare_in_order, compare_parameters, compare_tables, verdict
 from .count import count_with_flop_counter, count_with_fvcore
 from .dynamo import without_dynamo
 from .encoder import build, image_for
 from .fold import CONTAINER, fold, unfold, unfold_counts
-from .trace import rounded, trace_forward, trace_saved
+from .trace import trace_forward, trace_saved
 
 _ONE_AT_A_TIME = Lock()  # torch's tracer and FlopCounterMode keep state that threads share
 

@@ -21,21 +21,26 @@ from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..units import ALLOCATION_BYTES
+from ..units import rounded
+from .fold import CONTAINER
 
 
 @dataclass
 class PartTrace:
-    """Of a part or block: bytes live at its start and at its peak; its allocations and products, in order.
+    """Of a part or block: bytes live at its start; its allocations and products, in order.
 
     `live` is what is live after each allocation, over the start.
     """
 
     start_bytes: int
-    peak_bytes: int
     allocations: list[int] = field(default_factory=list)
     live: list[int] = field(default_factory=list)
     products: list[int] = field(default_factory=list)
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most bytes live at once."""
+        return self.start_bytes + max(self.live, default=0)
 
 
 class Tracer(TorchDispatchMode):
@@ -51,19 +56,14 @@ class Tracer(TorchDispatchMode):
         self.device = device
         self.live = live
         self.parts: dict[str, PartTrace] = {}
-        self._part = PartTrace(live, live)
+        self._part = PartTrace(live)
         self._known: set[int] = set()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: that would import torch._dynamo, which takes a second."""
-        return False
 
     def enter(self, part: str) -> None:
         """From here on it is about `part`."""
-        self._part = self.parts[part] = PartTrace(self.live, self.live)
+        self._part = self.parts[part] = PartTrace(self.live)
 
-    def ignore(self, tensors: Iterator[Tensor]) -> None:
+    def ignore(self, *tensors: Tensor) -> None:
         """These are in `live` already."""
         self._known |= {storage_key(tensor) for tensor in tensors}
 
@@ -78,7 +78,6 @@ class Tracer(TorchDispatchMode):
         for tensor in _pytree.tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == self.device:
                 self._seen(tensor)
-        self._part.peak_bytes = max(self.live, self._part.peak_bytes)
         return result
 
     def _seen(self, tensor: Tensor) -> None:
@@ -107,7 +106,7 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
         weights_bytes: memory of the weights of the whole encoder.
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
-    mode.ignore(iter((*model.parameters(), image)))
+    mode.ignore(*model.parameters(), image)
     with torch.no_grad(), LinearInPlace(), mode, _on_entering_parts(model, mode.enter):
         model(image)
     return mode.parts
@@ -166,11 +165,6 @@ def storage_key(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)  # its address: data_ptr is 0 on meta
 
 
-def rounded(nbytes: int) -> int:
-    """Bytes that the CUDA allocator takes for `nbytes`."""
-    return (nbytes + ALLOCATION_BYTES - 1) // ALLOCATION_BYTES * ALLOCATION_BYTES
-
-
 @contextmanager
 def _on_entering_parts(model: nn.Module, enter: Callable[[str], None]) -> Iterator[None]:
     """Call `enter` with the name of each part ("patch_embed", "pos_embed", "blocks.7", "neck") as it begins."""
@@ -188,7 +182,7 @@ def _on_entering_parts(model: nn.Module, enter: Callable[[str], None]) -> Iterat
 
 def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in model.named_children():
-        if name == "blocks":
-            yield from ((f"blocks.{index}", block) for index, block in module.named_children())
+        if name == CONTAINER:
+            yield from ((f"{CONTAINER}.{index}", block) for index, block in module.named_children())
         else:
             yield name, module

@@ -9,6 +9,7 @@ from ..config.model import EncoderConfig
 from ..report import Check, CrossCheck
 
 MOST_DIFFERENCES = 12
+STATUS_STYLES = {"exact": "green", "differs": "bold red", "skipped": "yellow", "failed": "bold red"}
 CHECK_NAMES = {
     "parameters": "parameters",
     "fvcore": "fvcore",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from ..report import Analysis, LayerReport, VsGlobal
@@ -17,11 +17,10 @@ PAIRS = {"window_size", "grid", "padded_grid"}
 
 def render(report: Analysis, options: Options) -> str:  # noqa: ARG001 - CSV is always whole
     """A header and a row each."""
-    rows = list(_rows(report))
     text = io.StringIO()
     writer = csv.DictWriter(text, list(_columns()), restval="", lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(_rows(report))
     return text.getvalue()
 
 
@@ -38,10 +37,10 @@ def _columns() -> Iterator[str]:
 
 def _rows(report: Analysis) -> Iterator[dict[str, Any]]:
     for part in report.parts:
-        yield {"row": "part", **asdict(part)}
+        yield {"row": "part", **vars(part)}
     for layer in report.layers:
-        yield {"row": "layer", **asdict(layer), **_flat(layer)}
-    totals = asdict(report.totals)
+        yield {"row": "layer", **vars(layer), **_flat(layer)}
+    totals = dict(vars(report.totals))
     yield {"row": "total", "name": report.config.name, "peak_op": totals.pop("peak_at"), **totals}
 
 
@@ -49,5 +48,5 @@ def _flat(layer: LayerReport) -> dict[str, Any]:
     pairs = {name: getattr(layer, name) for name in PAIRS}
     heights = {f"{name}_h": pair[0] for name, pair in pairs.items()}
     widths = {f"{name}_w": pair[1] for name, pair in pairs.items()}
-    ratios = {f"vs_global_{name}": value for name, value in asdict(layer.vs_global).items()}
+    ratios = {f"vs_global_{name}": value for name, value in vars(layer.vs_global).items()}
     return heights | widths | ratios

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..report import Analysis, Figures
-from ..units import format_bytes, format_count, format_percent, format_ratio, format_size
+from ..units import format_bytes, format_count, format_percent, format_ratio, format_size, format_things
 from .elements import Bars, Lines, Section, Table
 from .layers import layer_tables
 
@@ -17,11 +17,11 @@ def heading(report: Analysis) -> tuple[str, str]:
     config = report.config
     title = " - ".join(filter(None, (config.name, config.description)))
     blocks = ", then ".join(
-        f"{_count(stage.depth, 'block')} of {stage.embed_dim} with {_count(stage.num_heads, 'head')}"
+        f"{format_things(stage.depth, 'block')} of {stage.embed_dim} with {format_things(stage.num_heads, 'head')}"
         for stage in config.stages
     )
     return title, (
-        f"image {format_size(config.image_size)}, {_count(config.in_chans, 'channel')}, patch {config.patch_size}, grid {format_size(config.grid)}; "
+        f"image {format_size(config.image_size)}, {format_things(config.in_chans, 'channel')}, patch {config.patch_size}, grid {format_size(config.grid)}; "
         f"{blocks}; batch {config.run.batch_size}, {config.run.dtype}"
     )
 
@@ -70,7 +70,3 @@ def _shares(report: Analysis) -> Bars:
             (s.part, s.share, (format_percent(s.share), format_count(s.flops, "FLOP"))) for s in report.shares
         ),
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

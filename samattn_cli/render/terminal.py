@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..config.model import EncoderConfig
 from ..report import Analysis, CrossCheck
-from .crosscheck import Verdict, layers_note, verdicts
+from .crosscheck import STATUS_STYLES, Verdict, layers_note, verdicts
 from .document import heading, sections
 from .elements import Bars, Lines, Section, Table
 from .layers import op_tables
@@ -21,7 +21,6 @@ from .options import Options
 WIDE = 140
 NARROWEST = 78  # of a table; a narrower terminal wraps its lines rather than lose a digit
 BAR = 24
-STATUS_STYLES = {"exact": "green", "differs": "bold red", "skipped": "yellow", "failed": "bold red"}
 
 
 def render(report: Analysis, options: Options) -> str:

@@ -9,9 +9,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ..report import Verification, Verified
-from .crosscheck import CHECK_NAMES, verdicts
+from .crosscheck import CHECK_NAMES, STATUS_STYLES, verdicts
 from .options import Options
-from .terminal import STATUS_STYLES, plain_table, to_text, verdict_grid
+from .terminal import plain_table, to_text, verdict_grid
 
 
 def render(report: Verification, options: Options) -> str:

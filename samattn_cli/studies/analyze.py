@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import lru_cache
-from itertools import chain
 
 from ..config.model import EncoderConfig, LayerConfig
 from ..cost.encoder import ForwardPass, Segment, forward
@@ -46,19 +45,18 @@ def analyze(config: EncoderConfig, *, verify: bool = True) -> Analysis:
     if not isinstance(config, EncoderConfig):
         raise TypeError(f"analyze takes an EncoderConfig, not {config!r}: load_config makes one")
     passed, all_global = forward(config), forward(config.all_global())
-    memory = list(walk(passed))
     global_twins = {segment.name: segment for segment in all_global.segments}
-    measured = list(zip(passed.segments, memory, strict=True))
+    measured = list(zip(passed.segments, walk(passed), strict=True))
     layers = tuple(
         _layer(config, segment.layer, segment, used, global_twins[segment.name])
         for segment, used in measured
         if segment.layer is not None
     )
     parts = tuple(_part(segment, used) for segment, used in measured if segment.layer is None)
-    totals = _totals(passed, memory)
+    totals = _totals(passed)
     comparison = Comparisons(
-        vs_all_global=_compare(totals, _totals_of(all_global)),
-        vs_all_window=_compare(totals, _totals_of(forward(config.all_windowed())))
+        vs_all_global=_compare(totals, _totals(all_global)),
+        vs_all_window=_compare(totals, _totals(forward(config.all_windowed())))
         if _has_windows(config)
         else None,
     )
@@ -168,12 +166,8 @@ def _flops(ops: Iterable[Op]) -> int:
     return sum(op.flops for op in ops)
 
 
-def _totals_of(passed: ForwardPass) -> Totals:
-    return _totals(passed, list(walk(passed)))
-
-
-def _totals(passed: ForwardPass, memory: Sequence[SegmentMemory]) -> Totals:
-    segments = passed.segments
+def _totals(passed: ForwardPass) -> Totals:
+    segments, memory = passed.segments, list(walk(passed))
     peak = max(range(len(segments)), key=lambda i: memory[i].peak_bytes)
     params = sum(segment.recording.params for segment in segments)
     return Totals(
@@ -200,10 +194,8 @@ def _compare(this: Totals, other: Totals) -> Comparison:
 def _shares(passed: ForwardPass) -> tuple[Share, ...]:
     """FLOPs by part, the largest first; they sum to the total."""
     flops: dict[str, int] = {}
-    for segment, op in chain.from_iterable(
-        ((segment, op) for op in segment.recording.ops) for segment in passed.segments
-    ):
-        if op.macs:
+    for segment in passed.segments:
+        for op in filter(lambda op: op.macs, segment.recording.ops):
             part = segment.name if segment.layer is None else PART_OF[op.name]
             flops[part] = flops.get(part, 0) + op.flops
     total = sum(flops.values())

@@ -9,7 +9,7 @@ from math import gcd, prod
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
 from ..report import Comparisons, Finding, LayerReport, Totals
-from ..units import format_bytes, format_percent, format_ratio, format_size
+from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is none
 FAR = 2  # a window this many times larger or smaller is no advice
@@ -43,7 +43,11 @@ def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
     height, width = config.image_size
     rest = height % config.patch_size, width % config.patch_size
     if any(rest):
-        lost = [_count(number, noun) for number, noun in zip(rest, ("row", "column"), strict=True) if number]
+        lost = [
+            format_things(number, noun)
+            for number, noun in zip(rest, ("row", "column"), strict=True)
+            if number
+        ]
         seen = height - rest[0], width - rest[1]
         yield Finding(
             "dropped-pixels",
@@ -51,10 +55,6 @@ def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
             f"patch convolution drops the last {' and '.join(lost)} of pixels and sees {format_size(seen)}, a grid of "
             f"{format_size(config.grid)}. So do the figures here.",
         )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _joint_tables(config: EncoderConfig, layers: Sequence[LayerReport]) -> Iterator[Finding]:
