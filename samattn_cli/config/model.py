@@ -64,9 +64,44 @@ class RunConfig:
     batch_size: int = key(whole(1, 1 << 20), "Images a forward pass.", example=1, default=1)
     dtype: str = key(
         choice(*ITEM_BYTES),
-        "Type of the weights and of every activation.",
+        "Type of the weights, and of every activation where autocast is none.",
         example="bfloat16",
         default="float32",
+    )
+    autocast: str = key(
+        choice("none", "bfloat16", "float16"),
+        "torch.autocast at CUDA: products in this type, norms and softmax in float32; weights stay float32.",
+        example="bfloat16",
+        default="none",
+    )
+    attention: str = key(
+        choice("eager", "sdpa", "fused"),
+        "Attention kernel: eager makes the score matrix, as SAM's code does; sdpa is torch's "
+        "scaled_dot_product_attention with the relative positions as its mask; fused folds decomposed relative "
+        "positions into longer queries and keys and makes no matrix of tokens by tokens.",
+        example="fused",
+        default="eager",
+    )
+    mode: str = key(
+        choice("inference", "training"),
+        "What memory and time are asked for: an inference forward, or a training step.",
+        example="training",
+        default="inference",
+    )
+    optimizer: str = key(
+        choice("adamw", "sgd_momentum", "sgd"),
+        "Optimizer of a training step, as torch.optim has it by default; it keeps two, one or no buffers a weight.",
+        example="sgd",
+        default="adamw",
+    )
+    checkpointing: bool = key(
+        FLAG,
+        "Whether a training step keeps only the input of each block and runs its forward again in backward.",
+        example=True,
+        default=False,
+    )
+    tf32: bool = key(
+        FLAG, "Whether float32 products may use TF32 units; changes time only.", example=True, default=False
     )
 
 
