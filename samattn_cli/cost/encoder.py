@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config.keys import Pair
 from ..config.model import EncoderConfig, LayerConfig, StageConfig
 from ..units import ITEM_BYTES
-from . import vit
+from . import autograd, vit
+from .graph import Node
 from .tape import Recording, Tape
-from .tensor import Tensor
+from .tensor import Shape, Tensor
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Segment:
     name: str
     module: str
     recording: Recording
+    output: Tensor
     layer: LayerConfig | None = None
 
     def qualified(self, name: str) -> str:
@@ -46,22 +48,50 @@ def forward(config: EncoderConfig) -> ForwardPass:
     return ForwardPass(config, image, tuple(_segments(tape, image, config)))
 
 
+def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:
+    """Run the backward of a forward pass on the Tape: a recording for each segment, in the order of the forward.
+
+    It begins with a contiguous gradient of the output, as a decoder would hand it over; the caller keeps that, the
+    output and the image. Segments that share a forward recording share that of their backward.
+    """
+    tape = Tape(forward_pass.image.item_bytes)
+    last = forward_pass.segments[-1]
+    gradient = tape.tensor_like(last.output)
+    passed: dict[tuple[Recording, Shape, bool, bool], tuple[Recording, Tensor]] = {}
+    recordings = []
+    for segment in reversed(forward_pass.segments):
+        kind = (segment.recording, gradient.stride, gradient.is_view, segment is last)
+        if kind not in passed:
+            held = (segment.output.storage, gradient.storage) if segment is last else ()
+            gradient = autograd.backward(tape, segment.output, gradient, (forward_pass.image.storage, *held))
+            passed[kind] = tape.recording(), gradient
+        recording, gradient = passed[kind]
+        recordings.append(recording)
+    return tuple(reversed(recordings))
+
+
 def _segments(tape: Tape, image: Tensor, config: EncoderConfig) -> Iterator[Segment]:
     x = patch_embed(tape, image, config)
-    yield Segment("patch_embed", "patch_embed", tape.recording())
+    yield Segment("patch_embed", "patch_embed", tape.recording(), x)
     if config.pos_embed == "learned":
-        x = pos_embed(tape, x, config)
-        yield Segment("pos_embed", "", tape.recording())
-    passed: dict[tuple[StageConfig, Pair], Recording] = {}
+        x = pos_embed(tape, _entering(x), config)
+        yield Segment("pos_embed", "", tape.recording(), x)
+    passed: dict[tuple[StageConfig, Pair], tuple[Recording, Tensor]] = {}
     for layer in config.layers:
         kind = (layer.stage, layer.window_size)
         if kind not in passed:
-            x = vit.block(tape, x, layer)
-            passed[kind] = tape.recording()
-        yield Segment(layer.name, layer.name, passed[kind], layer)
+            x = vit.block(tape, _entering(x), layer)
+            passed[kind] = tape.recording(), x
+        recording, x = passed[kind]
+        yield Segment(layer.name, layer.name, recording, x, layer)
     if config.neck == "sam":
-        sam_neck(tape, x, config)
-        yield Segment("neck", "neck", tape.recording())
+        x = sam_neck(tape, _entering(x), config)
+        yield Segment("neck", "neck", tape.recording(), x)
+
+
+def _entering(x: Tensor) -> Tensor:
+    """`x` as the input of a segment, at which its backward ends."""
+    return replace(x, grad_fn=(Node(None), 0))
 
 
 def patch_embed(tape: Tape, image: Tensor, config: EncoderConfig) -> Tensor:
@@ -73,7 +103,7 @@ def patch_embed(tape: Tape, image: Tensor, config: EncoderConfig) -> Tensor:
 def pos_embed(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
     """Add one learned vector per patch: (B, H, W, C) -> the same."""
     weight = tape.parameter("pos_embed", 1, *config.grid, x.shape[-1])
-    out = tape.pointwise("pos_embed", "add", x, weight=weight)
+    out = tape.add_weight("pos_embed", x, weight, weight.shape)
     tape.free(x)
     return out
 
@@ -94,21 +124,20 @@ def layer_norm_2d(tape: Tape, name: str, x: Tensor) -> Tensor:
     """Layer norm over the channels of (B, C, H, W), written out as in SAM's code."""
     with tape.module(name):
         mean = tape.mean("mean", x, dim=1)
-        centred = tape.pointwise("centre", "sub", x, mean)
-        squared = tape.pointwise("square", "square", centred, saves_inputs=True)
+        centred = tape.sub("centre", x, mean)
+        squared = tape.square("square", centred)
         tape.free(centred)
         variance = tape.mean("variance", squared, dim=1)
         tape.free(squared)
-        centred = tape.pointwise("centre_again", "sub", x, mean)
-        with_eps = tape.pointwise("eps", "add", variance)
-        std = tape.pointwise("sqrt", "sqrt", with_eps)
+        centred = tape.sub("centre_again", x, mean)
+        with_eps = tape.add_number("eps", variance)
+        std = tape.sqrt("sqrt", with_eps)
         tape.free(with_eps)
-        normed = tape.pointwise("divide", "div", centred, std, saves_inputs=True)
+        normed = tape.div("divide", centred, std)
         tape.free(centred, std)
         channels = x.shape[1]
-        scaled = tape.pointwise(
-            "weight", "mul", normed, weight=tape.parameter("weight", channels), saves_inputs=True
-        )
-        out = tape.pointwise("bias", "add", scaled, weight=tape.parameter("bias", channels))
+        per_channel = (channels, 1, 1)
+        scaled = tape.scale_by_weight("weight", normed, tape.parameter("weight", channels), per_channel)
+        out = tape.add_weight("bias", scaled, tape.parameter("bias", channels), per_channel)
         tape.free(scaled, normed, mean, variance)
     return out

@@ -10,20 +10,23 @@ Conventions:
 - Bytes read and written are those of each operand once, weights included, caches ignored.
 - Memory is what eager PyTorch allocates, op by op, at the moment it allocates it. What a kernel takes inside for its
   own work is no tensor and is not counted.
-- `saves` is what autograd keeps for backward, weights left out (derivatives.yaml of PyTorch).
+- `saves` is what autograd keeps for backward, weights left out. Each tensor knows the node that made it, so that
+  `autograd.backward` can record the backward of what has been recorded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from ..units import FLOPS_PER_MAC, INT64_BYTES
-from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, dense_stride_like, view_stride
+from . import derivatives
+from .graph import Backward, Edge, Node, leaf
+from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, decide, dense_stride_like, view_stride
 
 ELEMENTWISE_FLOPS = {
     "add": 1,
@@ -34,15 +37,17 @@ ELEMENTWISE_FLOPS = {
     "sqrt": 1,
     "mean": 1,  # per element of the input
     "softmax": 5,  # maximum, subtract, exponential, sum, divide
+    "softmax_backward": 4,  # multiply, sum, subtract, multiply
     "gelu": 5,  # x * 0.5 * (1 + erf(x / sqrt 2)): scale, erf, add, halve, multiply
+    "gelu_backward": 10,  # the same, and x times the Gaussian density: square, scale, exponential, multiply, add
     "layer_norm": 5,  # fvcore's figure for one with weight and bias
+    "layer_norm_backward": 12,  # three gradients and two sums over the width
+    "sum": 1,  # per element of the input
     "bias": 1,  # per element of the output of a linear layer or convolution
 }
 
 STATISTIC_BYTES = 4
 """LayerNorm keeps mean and 1/std in float32, whatever the dtype of its input (at CUDA)."""
-
-AUTOGRAD_KEEPS_OUTPUT = frozenset({"softmax", "sqrt"})
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class Tape:
     def __init__(self, item_bytes: int) -> None:
         self.item_bytes = item_bytes
         self.ops: list[Op] = []
-        self._scope: tuple[str, ...] = ()
+        self.scope: tuple[str, ...] = ()
 
     def recording(self) -> Recording:
         """What has been recorded since the last recording."""
@@ -127,24 +132,32 @@ class Tape:
     @contextmanager
     def module(self, name: str) -> Iterator[None]:
         """Operations within belong to the submodule `name`."""
-        outer = self._scope
-        self._scope = (*outer, name)
+        outer = self.scope
+        self.scope = (*outer, name)
         try:
             yield
         finally:
-            self._scope = outer
+            self.scope = outer
 
     def tensor(self, *shape: Dim) -> Tensor:
         """A contiguous tensor with memory of its own, which nobody has been charged for yet."""
         return self._new(shape, contiguous_stride(shape), self.item_bytes)
+
+    def tensor_like(self, x: Tensor) -> Tensor:
+        """A tensor of its shape, type and memory order, with memory of its own."""
+        return self._new(x.shape, dense_stride_like(x), x.item_bytes)
 
     def free(self, *tensors: Tensor, keep: Tensor | None = None) -> None:
         """The last references to the storages of `tensors` go, but for the one that `keep` views."""
         storages = {id(tensor.storage): tensor.storage for tensor in tensors}
         if keep is not None:
             storages.pop(id(keep.storage), None)
+        self.free_storages(*storages.values())
+
+    def free_storages(self, *storages: Storage) -> None:
+        """The last references to `storages` go."""
         if storages:
-            self._record("free", "free", frees=tuple(storages.values()))
+            self._record("free", "free", frees=storages)
 
     # -- products ----------------------------------------------------------------------------------------------------
 
@@ -153,11 +166,20 @@ class Tape:
         with self.module(name):
             in_features = x.shape[-1]
             rows = self.reshape("flatten", x, math.prod(x.shape[:-1]), in_features)  # ATen folds the batch
-            out = self.tensor(*x.shape[:-1], out_features)
-            weights = [self.parameter("weight", out_features, in_features)]
-            weights += [self.parameter("bias", out_features)] if bias else []
-            self._weighted("linear", rows, out, weights, macs=out.elements * in_features, bias=bias)
+            weight = self.parameter("weight", out_features, in_features)
+            weights = (weight, self.parameter("bias", out_features)) if bias else (weight,)
+            out = self.tensor(rows.shape[0], out_features)
+            self._weighted("linear", rows, out, weights, macs=out.elements * in_features)
             self.free(rows, keep=x)
+            fused = bias and x.is_contiguous  # else ATen adds the bias in place afterwards
+            derivative = derivatives.addmm if fused else derivatives.mm
+            into = tuple(leaf(p.shape) for p in weights)
+            out = self._derived(
+                out, (rows.grad_fn, *(into if fused else into[:1])), derivative(rows, self._weight(weight)),
+                saves=(rows,),
+            ).view(*x.shape[:-1], out_features)
+            if bias and not fused:
+                out = self._derived(out, (out.grad_fn, into[1]), derivatives.passes(out.shape, into[1][0].shape))
         return out
 
     def conv2d(
@@ -167,70 +189,91 @@ class Tape:
         with self.module(name):
             batch, in_channels = x.shape[:2]
             out = self.tensor(batch, out_channels, *out_size)
-            weights = [self.parameter("weight", out_channels, in_channels, kernel, kernel)]
-            weights += [self.parameter("bias", out_channels)] if bias else []
+            weight = self.parameter("weight", out_channels, in_channels, kernel, kernel)
+            weights = (weight, self.parameter("bias", out_channels)) if bias else (weight,)
             macs = out.elements * in_channels * kernel * kernel
-            self._weighted("conv2d", x, out, weights, macs=macs, bias=bias)
-        return out
+            self._weighted("conv2d", x, out, weights, macs=macs)
+            return self._derived(
+                out,
+                (x.grad_fn, *(leaf(p.shape) for p in weights)),
+                derivatives.conv2d(x, self._weight(weight), macs, bias=bias),
+                saves=(x,),
+            )
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """Batched product: (N, m, k) @ (N, k, n) -> (N, m, n)."""
-        batch, rows, inner = a.shape
-        out = self.tensor(batch, rows, b.shape[-1])
-        self._record(
-            name,
-            "matmul",
-            reads=(a, b),
-            writes=(out,),
-            macs=out.elements * inner,
-            saves=(a.storage, b.storage),
-        )
-        return out
+        out = self.product(name, "matmul", a, b, saves=(a.storage, b.storage))
+        return self._derived(out, (a.grad_fn, b.grad_fn), derivatives.bmm(a, b), saves=(a, b))
 
     # -- elementwise -------------------------------------------------------------------------------------------------
 
-    def pointwise(
-        self,
-        name: str,
-        kind: str,
-        x: Tensor,
-        *others: Tensor,
-        weight: Parameter | None = None,
-        saves_inputs: bool = False,
-    ) -> Tensor:
-        """An elementwise operation on `x` and what broadcasts to it.
+    def add(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """A sum; `other` broadcasts to `x`."""
+        out = self._elementwise(name, "add", x, other)
+        return self._derived(out, (x.grad_fn, other.grad_fn), derivatives.passes(x.shape, other.shape))
 
-        Args:
-            name: what to call it.
-            kind: a key of `ELEMENTWISE_FLOPS`.
-            x: the first operand, whose memory order the result takes.
-            others: the other operands.
-            weight: an operand that is a weight.
-            saves_inputs: whether autograd keeps its inputs for backward.
-        """
-        out = self._new(x.shape, dense_stride_like(x), self.item_bytes)
-        kept = (out,) if kind in AUTOGRAD_KEEPS_OUTPUT else (x, *others) if saves_inputs else ()
-        self._record(
-            name,
-            kind,
-            reads=(x, *others),
-            writes=(out,),
-            parameters=() if weight is None else (weight,),
-            elementwise_flops=ELEMENTWISE_FLOPS[kind] * out.elements,
-            saves=tuple(tensor.storage for tensor in kept),
+    def add_number(self, name: str, x: Tensor) -> Tensor:
+        """A sum with a number."""
+        return self._derived(self._elementwise(name, "add", x), (x.grad_fn,), derivatives.passes(x.shape))
+
+    def add_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
+        """A sum with a weight, viewed as `shape`, which broadcasts to `x`."""
+        out = self._elementwise(name, "add", x, weight=weight)
+        into = self._weight(weight, leaf(weight.shape)).view(*shape)
+        return self._derived(out, (x.grad_fn, into.grad_fn), derivatives.passes(x.shape, shape))
+
+    def add_(self, name: str, x: Tensor, other: Tensor) -> None:
+        """A sum in place."""
+        self._record(name, "add", reads=(x, other), elementwise_flops=ELEMENTWISE_FLOPS["add"] * x.elements)
+
+    def sub(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """A difference; `other` broadcasts to `x`."""
+        out = self._elementwise(name, "sub", x, other)
+        return self._derived(out, (x.grad_fn, other.grad_fn), derivatives.sub(x, other))
+
+    def scale(self, name: str, x: Tensor) -> Tensor:
+        """A product with a number."""
+        out = self._elementwise(name, "mul", x)
+        return self._derived(out, (x.grad_fn,), derivatives.scale)
+
+    def scale_by_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
+        """A product with a weight, viewed as `shape`, which broadcasts to `x`."""
+        out = self._elementwise(name, "mul", x, weight=weight, saves=(x,))
+        into = self._weight(weight, leaf(weight.shape)).view(*shape)
+        return self._derived(out, (into.grad_fn, x.grad_fn), derivatives.scale_by_weight(x, into), saves=(x,))
+
+    def div(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """A quotient; `other` broadcasts to `x`."""
+        out = self._elementwise(name, "div", x, other, saves=(x, other))
+        return self._derived(
+            out, (x.grad_fn, other.grad_fn), derivatives.div(x, other), saves=(x, other)
         )
-        return out
+
+    def square(self, name: str, x: Tensor) -> Tensor:
+        """x ** 2."""
+        out = self._elementwise(name, "square", x, saves=(x,))
+        return self._derived(out, (x.grad_fn,), derivatives.square(x), saves=(x,))
+
+    def sqrt(self, name: str, x: Tensor) -> Tensor:
+        """The square root."""
+        return self._keeping_output(name, "sqrt", x, derivatives.sqrt)
 
     def softmax(self, name: str, x: Tensor) -> Tensor:
         """Softmax over the last dimension."""
-        return self.pointwise(name, "softmax", x)
+        return self._keeping_output(name, "softmax", x, derivatives.softmax)
+
+    def gelu(self, name: str, x: Tensor) -> Tensor:
+        """GELU."""
+        out = self._elementwise(name, "gelu", x, saves=(x,))
+        return self._derived(out, (x.grad_fn,), derivatives.gelu(x), saves=(x,))
 
     def mean(self, name: str, x: Tensor, dim: int) -> Tensor:
         """The mean over `dim`, kept as a dimension of size 1."""
         out = self.tensor(*(1 if i == dim else size for i, size in enumerate(x.shape)))
-        flops = ELEMENTWISE_FLOPS["mean"] * x.elements
-        self._record(name, "mean", reads=(x,), writes=(out,), elementwise_flops=flops)
-        return out
+        self._record(
+            name, "mean", reads=(x,), writes=(out,), elementwise_flops=ELEMENTWISE_FLOPS["mean"] * x.elements
+        )
+        return self._derived(out, (x.grad_fn,), derivatives.mean(x, dim))
 
     def layer_norm(self, name: str, x: Tensor) -> Tensor:
         """``nn.LayerNorm`` over the last dimension, as the submodule `name`; its statistics are memory too."""
@@ -239,32 +282,45 @@ class Tape:
             out = self.tensor(*x.shape)
             rows = x.elements // width
             stats = tuple(self._new((rows,), (1,), STATISTIC_BYTES) for _ in ("mean", "rstd"))
+            weights = (self.parameter("weight", width), self.parameter("bias", width))
             self._record(
                 "",
                 "layer_norm",
                 reads=(x,),
                 writes=(out, *stats),
-                parameters=(self.parameter("weight", width), self.parameter("bias", width)),
+                parameters=weights,
                 elementwise_flops=ELEMENTWISE_FLOPS["layer_norm"] * x.elements,
                 frees=tuple(stat.storage for stat in stats),
                 saves=(x.storage, *(stat.storage for stat in stats)),
             )
-        return out
+            return self._derived(
+                out,
+                (x.grad_fn, *(leaf(p.shape) for p in weights)),
+                derivatives.layer_norm(x, stats),
+                saves=(x, *stats),
+            )
 
     # -- moving data -------------------------------------------------------------------------------------------------
 
     def reshape(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
         """`x` in another shape: a view where strides allow it, else a copy."""
-        return x.view(*shape) if view_stride(x, shape) is not None else self._copy(name, x, shape)
+        if view_stride(x, shape) is not None:
+            return x.view(*shape)
+        return replace(self._copy(name, x).view(*shape), is_view=False)  # _unsafe_view
 
     def contiguous(self, name: str, x: Tensor) -> Tensor:
         """`x` in row-major order: itself if it is, else a copy."""
-        return x if x.is_contiguous else self._copy(name, x, x.shape)
+        return x if x.is_contiguous else self._copy(name, x)
 
     def pad(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
         """`x` in the corner of zeros of `shape`."""
         out = self.tensor(*shape)
         self._record(name, "pad", reads=(x,), writes=(out,))
+        return self._derived(out, (x.grad_fn,), derivatives.pad(x))
+
+    def stack(self, name: str, tensors: Sequence[Tensor]) -> Tensor:
+        """Tensors of one shape, one after the other along a new first dimension: of gradients, it has no backward."""
+        (out,) = self.make(name, "copy", tuple(tensors), (len(tensors), *tensors[0].shape))
         return out
 
     def gather(self, name: str, parameter: Parameter, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
@@ -278,7 +334,9 @@ class Tape:
             parameters=(parameter,),
             saves=tuple(tensor.storage for tensor in index),
         )
-        return out
+        return self._derived(
+            out, (leaf(parameter.shape),), derivatives.gather(parameter.shape), saves=index
+        )
 
     def integers(self, name: str, *shape: Dim, reads: tuple[Tensor, ...] = ()) -> Tensor:
         """An int64 tensor made by `torch.arange` or index arithmetic; its operations are not counted as FLOPs."""
@@ -288,28 +346,105 @@ class Tape:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join((*self._scope, name)), shape)
+        return Parameter(".".join((*self.scope, name)), shape)
+
+    # -- only in backward ---------------------------------------------------------------------------------------------
+
+    def product(self, name: str, kind: str, a: Tensor, b: Tensor, **costs: Any) -> Tensor:
+        """A product without a backward of its own: (..., m, k) @ (..., k, n) -> (..., m, n)."""
+        out = self.tensor(*a.shape[:-1], b.shape[-1])
+        macs = out.elements * a.shape[-1]
+        self._record(name, kind, reads=(a, b), writes=(out,), macs=macs, **costs)
+        return out
+
+    def make(
+        self, name: str, kind: str, reads: tuple[Tensor, ...], *shapes: Shape, macs: Dim = 0
+    ) -> tuple[Tensor, ...]:
+        """What an operation makes of `reads`: contiguous tensors of `shapes`."""
+        made = tuple(self.tensor(*shape) for shape in shapes)
+        flops = ELEMENTWISE_FLOPS.get(kind, 0) * reads[0].elements
+        self._record(name, kind, reads=reads, writes=made, macs=macs, elementwise_flops=flops)
+        return made
+
+    def sum_to(self, name: str, x: Tensor, shape: Shape) -> Tensor:
+        """`x` summed to a shape that broadcasts to its own: itself where that is its shape."""
+        leading = len(x.shape) - len(shape)
+        kept = tuple(
+            1 if dim < leading or (decide(shape[dim - leading] == 1) and decide(size != 1)) else size
+            for dim, size in enumerate(x.shape)
+        )
+        if not leading and all(decide(a == b) for a, b in zip(kept, x.shape, strict=True)):
+            return x
+        (out,) = self.make(name, "sum", (x,), kept)
+        return out.view(*shape) if leading else out
+
+    def elementwise(self, name: str, kind: str, x: Tensor, *others: Tensor) -> Tensor:
+        """An elementwise operation without a backward of its own."""
+        return self._elementwise(name, kind, x, *others)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    def _keeping_output(
+        self, name: str, kind: str, x: Tensor, derivative: Callable[[Tensor], Backward]
+    ) -> Tensor:
+        out = self._elementwise(name, kind, x, saves_output=True)
+        return self._derived(out, (x.grad_fn,), derivative(out), saves=(out,))
+
+    def _elementwise(
+        self,
+        name: str,
+        kind: str,
+        x: Tensor,
+        *others: Tensor,
+        weight: Parameter | None = None,
+        saves: tuple[Tensor, ...] = (),
+        saves_output: bool = False,
+    ) -> Tensor:
+        """An elementwise operation on `x`, whose shape the result has, and what broadcasts to it."""
+        alike = [other for other in others if len(other.shape) == len(x.shape)]
+        out = self._new(x.shape, dense_stride_like(x, *alike), self.item_bytes)
+        self._record(
+            name,
+            kind,
+            reads=(x, *others),
+            writes=(out,),
+            parameters=() if weight is None else (weight,),
+            elementwise_flops=ELEMENTWISE_FLOPS[kind] * out.elements,
+            saves=tuple(tensor.storage for tensor in ((out,) if saves_output else saves)),
+        )
+        return out
+
     def _weighted(
-        self, kind: str, x: Tensor, out: Tensor, weights: list[Parameter], *, macs: Dim, bias: bool
+        self, kind: str, x: Tensor, out: Tensor, weights: tuple[Parameter, ...], *, macs: Dim
     ) -> None:
         self._record(
             "",
             kind,
             reads=(x,),
             writes=(out,),
-            parameters=tuple(weights),
+            parameters=weights,
             macs=macs,
-            elementwise_flops=ELEMENTWISE_FLOPS["bias"] * out.elements if bias else 0,
+            elementwise_flops=ELEMENTWISE_FLOPS["bias"] * out.elements if len(weights) > 1 else 0,
             saves=(x.storage,),
         )
 
-    def _copy(self, name: str, x: Tensor, shape: Shape) -> Tensor:
-        out = self.tensor(*shape)
+    def _derived(
+        self, out: Tensor, edges: tuple[Edge | None, ...], backward: Backward, saves: tuple[Tensor, ...] = ()
+    ) -> Tensor:
+        """`out` with the node that its gradient goes to; itself where no operand needs one."""
+        if not any(edges):
+            return out
+        saved = tuple({id(tensor.storage): tensor.storage for tensor in saves}.values())
+        return replace(out, grad_fn=(Node(backward, edges, saved, self.scope), 0))
+
+    def _copy(self, name: str, x: Tensor) -> Tensor:
+        out = self.tensor(*x.shape)
         self._record(name, "copy", reads=(x,), writes=(out,))
-        return out
+        return self._derived(out, (x.grad_fn,), derivatives.passes(x.shape))
+
+    def _weight(self, parameter: Parameter, edge: Edge | None = None) -> Tensor:
+        """A weight as a tensor, whose memory is the encoder's."""
+        return replace(self.tensor(*parameter.shape), grad_fn=edge)
 
     def _new(self, shape: Shape, stride: Shape, item_bytes: int) -> Tensor:
         return Tensor(shape, stride, Storage(math.prod(shape) * item_bytes), item_bytes)
@@ -327,9 +462,9 @@ class Tape:
         weight_bytes = sum(parameter_elements(p) for p in parameters if kind != "gather") * self.item_bytes
         self.ops.append(
             Op(
-                name=".".join(part for part in (*self._scope, name) if part),
+                name=".".join(part for part in (*self.scope, name) if part),
                 kind=kind,
-                module=".".join(self._scope),
+                module=".".join(self.scope),
                 parameters=parameters,
                 bytes_read=sum(tensor.nbytes for tensor in reads) + weight_bytes,
                 bytes_written=sum(tensor.nbytes for tensor in writes),

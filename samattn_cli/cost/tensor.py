@@ -11,8 +11,14 @@ where a dimension steers the pass.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .graph import Edge, Node
+
+if TYPE_CHECKING:
+    from .tape import Tape
 
 Dim = Any
 Shape = tuple[Dim, ...]
@@ -52,12 +58,17 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A view of a storage: `shape` and `stride` in elements, `item_bytes` a number."""
+    """A view of a storage: `shape` and `stride` in elements, `item_bytes` a number; `grad_fn` made it, if anything.
+
+    `is_view`: made from another tensor, which autograd keeps alive with it.
+    """
 
     shape: Shape
     stride: Shape
     storage: Storage
     item_bytes: int
+    grad_fn: Edge | None = None
+    is_view: bool = False
 
     @property
     def elements(self) -> Dim:
@@ -72,27 +83,70 @@ class Tensor:
     @property
     def is_contiguous(self) -> bool:
         """Whether its elements lie in row-major order; dimensions of size 1 do not matter."""
-        expected: Dim = 1
-        for size, stride in zip(reversed(self.shape), reversed(self.stride), strict=True):
-            if decide(size != 1):
-                if decide(stride != expected):
-                    return False
-                expected = expected * size
+        return _is_dense(self.shape, self.stride, reversed(range(len(self.shape))))
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether its elements fill their memory, in some order (ATen's is_non_overlapping_and_dense)."""
+        return self.is_contiguous or _is_dense(self.shape, self.stride, reversed(_memory_order([self])))
+
+    @property
+    def is_channels_last(self) -> bool:
+        """Whether (B, C, H, W) lies in memory as (B, H, W, C) (ATen's is_channels_last_strides_2d)."""
+        if decide(self.stride[1] == 0):
+            return False
+        least: Dim = 0
+        for dim in (1, 3, 2, 0):
+            stride, size = self.stride[dim], self.shape[dim]
+            if decide(stride < least) or (dim == 0 and decide(least == self.stride[1])):
+                return False
+            least = stride * size if decide(size > 1) else stride
         return True
 
     def permute(self, *order: int) -> Tensor:
         """The dimensions in another order; no copy."""
-        return replace(
-            self, shape=tuple(self.shape[i] for i in order), stride=tuple(self.stride[i] for i in order)
+        inverse = sorted(range(len(order)), key=order.__getitem__)
+        return self._view(
+            tuple(self.shape[i] for i in order),
+            tuple(self.stride[i] for i in order),
+            lambda _, gradient: (gradient.permute(*inverse),),
         )
 
     def narrow(self, shape: Shape) -> Tensor:
-        """The leading corner of `shape`; no copy."""
-        return replace(self, shape=shape)
+        """The leading corner of `shape`; no copy. Each dimension that is cut is a slice of its own in torch."""
+        out = self
+        for dim, size in enumerate(shape):
+            if decide(size != out.shape[dim]):
+                whole = out.shape
+                cut = (*whole[:dim], size, *whole[dim + 1 :])
+                out = out._view(cut, out.stride, _uncut(whole))
+        return out
 
-    def select(self) -> Tensor:
-        """The tensor without its first dimension, as one of ``unbind(0)``; no copy."""
-        return replace(self, shape=self.shape[1:], stride=self.stride[1:])
+    def expand(self, dim: int, size: Dim) -> Tensor:
+        """A dimension of size 1 repeated; no copy, and no backward."""
+        shape, stride = self.shape, self.stride
+        return replace(
+            self,
+            shape=(*shape[:dim], size, *shape[dim + 1 :]),
+            stride=(*stride[:dim], 0, *stride[dim + 1 :]),
+            grad_fn=None,
+            is_view=True,
+        )
+
+    def channels_last(self) -> Tensor:
+        """(B, C, H, W) in the memory order (B, H, W, C)."""
+        B, C, H, W = self.shape
+        b, h, w, c = contiguous_stride((B, H, W, C))
+        return replace(self, stride=(b, c, h, w))
+
+    def unbind(self) -> tuple[Tensor, ...]:
+        """The tensors along the first dimension; no copy."""
+        parts = range(self.shape[0])
+        stack = Node(
+            lambda tape, *gradients: (tape.stack("stack", gradients),), (self.grad_fn,), outputs=len(parts)
+        )
+        part = replace(self, shape=self.shape[1:], stride=self.stride[1:], is_view=True)
+        return tuple(replace(part, grad_fn=self.grad_fn and (stack, index)) for index in parts)
 
     def view(self, *shape: Dim) -> Tensor:
         """The same elements in another shape; no copy.
@@ -103,7 +157,27 @@ class Tensor:
         stride = view_stride(self, shape)
         if stride is None:
             raise ValueError(f"no view of {self.shape} with strides {self.stride} has the shape {shape}")
-        return replace(self, shape=shape, stride=stride)
+        whole = self.shape
+        return self._view(shape, stride, lambda tape, gradient: (tape.reshape("reshape", gradient, *whole),))
+
+    def _view(self, shape: Shape, stride: Shape, backward: Callable[[Tape, Tensor], tuple[Tensor]]) -> Tensor:
+        node = self.grad_fn and (Node(backward, (self.grad_fn,)), 0)
+        return replace(self, shape=shape, stride=stride, grad_fn=node, is_view=True)
+
+
+def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:
+    return lambda tape, gradient: (tape.pad("uncut", gradient, *whole),)
+
+
+def _is_dense(shape: Shape, stride: Shape, inwards_out: Iterable[int]) -> bool:
+    """Whether strides have no gaps in an order of dimensions; those of size 1 do not matter."""
+    expected: Dim = 1
+    for dim in inwards_out:
+        if decide(shape[dim] != 1):
+            if decide(stride[dim] != expected):
+                return False
+            expected = expected * shape[dim]
+    return True
 
 
 def contiguous_stride(shape: Shape) -> Shape:
@@ -116,35 +190,42 @@ def contiguous_stride(shape: Shape) -> Shape:
     return tuple(reversed(stride))
 
 
-def dense_stride_like(tensor: Tensor) -> Shape:
-    """Strides without gaps in the memory order of `tensor`: what an elementwise result of it gets."""
-    if tensor.is_contiguous:
-        return contiguous_stride(tensor.shape)
-    order = _memory_order(tensor)
-    dense = contiguous_stride(tuple(tensor.shape[i] for i in order))
+def dense_stride_like(*tensors: Tensor) -> Shape:
+    """Strides without gaps that an elementwise result of `tensors`, all of its shape, gets: their memory order."""
+    first = tensors[0]
+    if first.is_contiguous:
+        return contiguous_stride(first.shape)
+    order = _memory_order(tensors)
+    dense = contiguous_stride(tuple(first.shape[i] for i in order))
     return tuple(dense[order.index(i)] for i in range(len(order)))
 
 
-def _memory_order(tensor: Tensor) -> list[int]:
+def _memory_order(tensors: Sequence[Tensor]) -> list[int]:
     """Dimensions from the largest stride to the smallest, with ATen's ways for equal strides (reorder_dimensions)."""
-    order = list(reversed(range(len(tensor.shape))))
+    order = list(reversed(range(len(tensors[0].shape))))
     for start in range(1, len(order)):
         at = start
         for other in reversed(range(start)):
-            left, right = order[other], order[at]
-            if _lies_outside(tensor, left, right):
-                order[other], order[at] = right, left
+            outside = _lies_outside(tensors, order[other], order[at])
+            if outside > 0:
+                order[other], order[at] = order[at], order[other]
                 at = other
-            elif decide(tensor.stride[left] != tensor.stride[right]):
+            elif outside < 0:
                 break
     return order[::-1]
 
 
-def _lies_outside(tensor: Tensor, left: int, right: int) -> bool:
-    """Whether dimension `left` has the larger stride, or the same and the larger size."""
-    if decide(tensor.stride[left] == tensor.stride[right]):
-        return decide(tensor.shape[left] > tensor.shape[right])
-    return decide(tensor.stride[left] > tensor.stride[right])
+def _lies_outside(tensors: Sequence[Tensor], left: int, right: int) -> int:
+    """1 if dimension `left` lies outside `right` by the first tensor that tells (larger stride or size), -1 inside."""
+    for tensor in tensors:
+        one, other = tensor.stride[left], tensor.stride[right]
+        if decide(one == 0) or decide(other == 0):
+            continue
+        if decide(one != other):
+            return 1 if decide(one > other) else -1
+        if decide(tensor.shape[left] > tensor.shape[right]):
+            return 1
+    return 0
 
 
 def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:

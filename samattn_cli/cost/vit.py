@@ -43,13 +43,13 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
         x = window_unpartition(tape, attended, window, grid)
         tape.free(attended, keep=x)
     joined = x
-    x = tape.pointwise("add_attn", "add", shortcut, joined)
+    x = tape.add("add_attn", shortcut, joined)
     tape.free(joined)
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
         y = mlp(tape, normed, stage)
     tape.free(normed)
-    out = tape.pointwise("add_mlp", "add", x, y)
+    out = tape.add("add_mlp", x, y)
     tape.free(x, y, shortcut)
     return out
 
@@ -62,8 +62,8 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d) -> (3, B*h, HW, d)
     split = qkv.view(B, H * W, 3, heads, d).permute(2, 0, 3, 1, 4)
     packed = tape.reshape("split_heads", split, 3, B * heads, H * W, d)
-    q = k = v = packed.select()  # (B*h, HW, d), each
-    scaled = tape.pointwise("scale", "mul", q)
+    q, k, v = packed.unbind()  # (B*h, HW, d), each
+    scaled = tape.scale("scale", q)
     scores = tape.matmul("scores", scaled, k.permute(0, 2, 1))  # (B*h, HW, HW)
     tape.free(scaled)
     if stage.rel_pos != "none":
@@ -85,7 +85,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
 def mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     """Linear, GELU, linear: (..., C) -> (..., C)."""
     hidden = tape.linear("lin1", x, stage.mlp_dim)
-    active = tape.pointwise("act", "gelu", hidden, saves_inputs=True)
+    active = tape.gelu("act", hidden)
     tape.free(hidden)
     out = tape.linear("lin2", active, x.shape[-1])
     tape.free(active)
@@ -136,15 +136,14 @@ def add_decomposed_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape) -
     grid_q = tape.reshape("rel_q", q, N, H, W, d)
     # (H, N*W, d) @ (H, d, H) -> (N, H, W, H)
     by_row = tape.reshape("rel_h_q", grid_q.permute(1, 0, 2, 3), H, N * W, d)
-    rel_h = tape.matmul("rel_h", by_row, Rh.permute(0, 2, 1))
+    rel_h = tape.matmul("rel_h", by_row, Rh.permute(0, 2, 1)).view(H, N, W, H).permute(1, 0, 2, 3)
     tape.free(by_row, keep=q)
     # (W, N*H, d) @ (W, d, W) -> (N, H, W, W)
     by_column = tape.reshape("rel_w_q", grid_q.permute(2, 0, 1, 3), W, N * H, d)
-    rel_w = tape.matmul("rel_w", by_column, Rw.permute(0, 2, 1))
+    rel_w = tape.matmul("rel_w", by_column, Rw.permute(0, 2, 1)).view(W, N, H, W).permute(1, 2, 0, 3)
     tape.free(by_column, keep=q)
-    grid_scores = scores.view(N, H, W, H, W)
-    with_rows = tape.pointwise("add_rel_h", "add", grid_scores, rel_h)
-    out = tape.pointwise("add_rel_w", "add", with_rows, rel_w)
+    with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
+    out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
     tape.free(with_rows, Rh, Rw, rel_h, rel_w)
     return out.view(N, H * W, H * W)
 
@@ -158,7 +157,7 @@ def add_joint_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape) -> Ten
     tape.free(rows, columns)
     # (HW, N, d) @ (HW, d, HW) -> (N, HW, HW)
     rel = tape.matmul("rel_hw", q.permute(1, 0, 2), R.permute(0, 2, 1))
-    out = tape.pointwise("add_rel_hw", "add", scores, rel)
+    out = tape.add("add_rel_hw", scores, rel.permute(1, 0, 2))
     tape.free(R, rel)
     return out
 

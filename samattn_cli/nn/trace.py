@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,10 @@ from torch.utils.flop_counter import flop_registry
 
 from ..units import rounded
 from .fold import CONTAINER
+
+
+USES_OF_AN_ARGUMENT, USES_OF_A_STORAGE = 4, 2
+"""Of a gradient that nothing but autograd's buffer holds, while a dispatch mode is asked to add to it."""
 
 
 @dataclass
@@ -56,6 +61,7 @@ class Tracer(TorchDispatchMode):
         self.device = device
         self.live = live
         self.parts: dict[str, PartTrace] = {}
+        self.in_backward = False
         self._part = PartTrace(live)
         self._known: set[int] = set()
 
@@ -72,13 +78,26 @@ class Tracer(TorchDispatchMode):
     ) -> Any:
         """Run the operation and note what it made."""
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        result = self._in_place(func, args)
+        if result is None:
+            result = func(*args, **kwargs)
         if formula := flop_registry.get(func.overloadpacket):
             self._part.products.append(int(formula(*args, **kwargs, out_val=result)))
         for tensor in _pytree.tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == self.device:
                 self._seen(tensor)
         return result
+
+    def _in_place(self, func: Any, args: tuple[Any, ...]) -> Tensor | None:
+        """What autograd would do in place, but for this mode: add to a gradient, put the rows of a table together.
+
+        Source: can_accumulate_inplace in input_buffer.cpp, index_backward in FunctionsManual.cpp.
+        """
+        if self.in_backward and func is torch.ops.aten.add.Tensor and _is_last_holder(args[0]):
+            return args[0].add_(args[1])
+        if self.in_backward and func is torch.ops.aten.index_put.default:
+            return args[0].index_put_(*args[1:])
+        return None
 
     def _seen(self, tensor: Tensor) -> None:
         key = storage_key(tensor)
@@ -142,6 +161,69 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
     }
 
 
+def trace_training(
+    model: nn.Module, image: Tensor, live: int
+) -> tuple[dict[str, PartTrace], dict[str, PartTrace]]:
+    """Trace a forward that autograd keeps what it needs of, and its backward, part by part.
+
+    Args:
+        model: the encoder on the meta device; repeated blocks may be identities.
+        image: its input.
+        live: bytes live before: weights, their optimizer's state, the image.
+    """
+    mode = Tracer(image.device.type, live)
+    mode.ignore(*model.parameters(), image)
+    with torch.enable_grad(), LinearInPlace(), mode:
+        with _on_entering_parts(model, mode.enter), _on_entering_backward(model, mode.enter):
+            output = model(image)
+        forward, mode.parts = mode.parts, {}
+        gradient = torch.empty_like(output)
+        mode.in_backward = True
+        output.backward(gradient)
+    model.zero_grad(set_to_none=True)
+    return forward, mode.parts
+
+
+def _is_last_holder(tensor: Tensor) -> bool:
+    """Whether autograd's buffer is all that holds `tensor`, an argument of an operation seen by a dispatch mode."""
+    storage = tensor.untyped_storage()
+    return (
+        tensor._use_count() == USES_OF_AN_ARGUMENT  # type: ignore[attr-defined]
+        and torch._C._storage_Use_Count(storage._cdata) == USES_OF_A_STORAGE  # type: ignore[attr-defined]
+        and _is_dense(tensor)
+    )
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its elements fill their memory without gaps or overlap, in some order."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+@contextmanager
+def _on_entering_backward(model: nn.Module, enter: Callable[[str], None]) -> Iterator[None]:
+    """Call `enter` with the name of each part as its backward begins, for what is run forward within."""
+    handles = []
+    for name, module in _parts(model):
+        handles.append(module.register_forward_hook(partial(_watch, enter, name)))
+    if model.pos_embed is not None:  # its sum is the input of the block after it
+        first = model.get_submodule(f"{CONTAINER}.0")
+        handles.append(first.register_forward_pre_hook(lambda _, inputs: _watch(enter, "pos_embed", None, None, *inputs)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _watch(enter: Callable[[str], None], name: str, _module: Any, _inputs: Any, output: Tensor) -> None:
+    output.register_hook(lambda _: enter(name))
+
+
 class LinearInPlace(TorchFunctionMode):
     """Linear layers add their bias in place, as eager PyTorch does.
 
@@ -153,11 +235,10 @@ class LinearInPlace(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run `func`; a linear layer as a product and an addition to it."""
-        if func is not F.linear:
+        if func is not F.linear or args[2] is None or args[0].is_contiguous():
             return func(*args, **(kwargs or {}))
         x, weight, bias = args
-        product = F.linear(x, weight)
-        return product if bias is None else product.add_(bias)
+        return F.linear(x, weight).add_(bias)
 
 
 def storage_key(tensor: Tensor) -> int:

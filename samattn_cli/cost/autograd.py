@@ -1,0 +1,142 @@
+"""Backward on the Tape: the graph of a forward pass run in the order, and with the memory, of PyTorch's engine.
+
+Source: torch/csrc/autograd/engine.cpp, input_buffer.cpp and accumulate_grad.h. What matters for memory:
+
+- nodes run from the last made to the first; a weight's gradient is taken over at once;
+- a gradient that two operations share is one tensor; it is added to in place if nothing else holds it, and a view
+  holds what it is a view of;
+- a gradient is reduced to the shape of an input that was broadcast before what the node took and saved goes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from .graph import Edge, Node, Sum
+from .tape import Tape
+from .tensor import Storage, Tensor, contiguous_stride, decide
+
+
+def backward(tape: Tape, output: Tensor, gradient: Tensor, held: Iterable[Storage] = ()) -> Tensor:
+    """Run the backward of what made `output`, up to the entry of its segment.
+
+    Args:
+        tape: where its operations are recorded.
+        output: its shape is that of `gradient`.
+        gradient: of the output.
+        held: storages that the caller keeps.
+
+    Returns:
+        The gradient of the segment's input; that of the output where the input needs none.
+    """
+    return _Engine(tape, output, held).run(output.grad_fn, gradient) or gradient
+
+
+class _Engine:
+    def __init__(self, tape: Tape, output: Tensor, held: Iterable[Storage]) -> None:
+        self.tape = tape
+        self.holders = Counter(held)
+        self.buffers: dict[Node, list[Tensor | None]] = {}
+        self.ready: list[tuple[float, int, Node]] = []
+        for node in _reachable(output.grad_fn):
+            self.holders.update(node.saved)
+
+    def run(self, start: Edge | None, gradient: Tensor) -> Tensor | None:
+        self._deliver(start, gradient)
+        while self.ready:
+            *_, node = heapq.heappop(self.ready)
+            gradients = self.buffers.pop(node)
+            if node.shape:
+                self._take_over(node, gradients[0])
+            elif node.backward is None:
+                return gradients[0]
+            else:
+                self._call(node, gradients)
+        return None
+
+    def _call(self, node: Node, gradients: list[Tensor | None]) -> None:
+        assert node.backward is not None  # noqa: S101 - the caller's case; told to the type checker
+        if node.scope is not None:
+            self.tape.scope = node.scope
+        results = node.backward(self.tape, *gradients)
+        for result in results:
+            if result is not None:
+                self._hold(result)
+        reduced = [self._reduce(result) for result in results]
+        for gradient in gradients:
+            if gradient is not None:
+                self._release(gradient.storage)
+        for storage in node.saved:
+            self._release(storage)
+        for edge, result in zip(node.edges, reduced, strict=True):
+            if result is not None:
+                self._deliver(edge, result, held=True)
+
+    def _hold(self, result: Tensor | Sum) -> None:
+        tensor = result.gradient if isinstance(result, Sum) else result
+        self.holders[tensor.storage] += 1
+
+    def _reduce(self, result: Tensor | Sum | None) -> Tensor | None:
+        if not isinstance(result, Sum):
+            return result
+        out = self.tape.sum_to("sum", result.gradient, result.shape)
+        self.holders[out.storage] += 1
+        self._release(result.gradient.storage)
+        return out
+
+    def _deliver(self, edge: Edge | None, gradient: Tensor, *, held: bool = False) -> None:
+        """Put `gradient` into the buffer of a node, adding it to what is there."""
+        if not held:
+            self.holders[gradient.storage] += 1
+        if edge is None:
+            self._release(gradient.storage)
+            return
+        node, index = edge
+        if node not in self.buffers:
+            self.buffers[node] = [None] * node.outputs
+            heapq.heappush(self.ready, (-node.number, id(node), node))
+        buffer = self.buffers[node]
+        old = buffer[index]
+        buffer[index] = gradient if old is None else self._add(old, gradient)
+
+    def _add(self, old: Tensor, new: Tensor) -> Tensor:
+        if self.holders[old.storage] == 1 and not old.is_view and old.is_dense:
+            self.tape.add_("accumulate", old, new)
+            out = old
+        else:
+            out = self.tape.elementwise("accumulate", "add", old, new)
+            self.holders[out.storage] += 1
+            self._release(old.storage)
+        self._release(new.storage)
+        return out
+
+    def _take_over(self, node: Node, gradient: Tensor | None) -> None:
+        """A weight keeps its gradient, or a copy of one that is held elsewhere or in another order than its own."""
+        assert gradient is not None  # noqa: S101 - a leaf has one output; told to the type checker
+        own = self.holders[gradient.storage] == 1 and all(
+            decide(size == 1) or decide(one == other)
+            for size, one, other in zip(
+                node.shape, gradient.stride, contiguous_stride(node.shape), strict=True
+            )
+        )
+        if not own:
+            self.tape.make("gradient", "copy", (gradient,), node.shape)
+            self._release(gradient.storage)
+
+    def _release(self, storage: Storage) -> None:
+        self.holders[storage] -= 1
+        if not self.holders[storage]:
+            self.tape.free_storages(storage)
+
+
+def _reachable(start: Edge | None) -> Iterator[Node]:
+    seen: set[Node] = set()
+    left = [start]
+    while left:
+        edge = left.pop()
+        if edge is not None and edge[0] not in seen:
+            seen.add(edge[0])
+            left += edge[0].edges
+            yield edge[0]

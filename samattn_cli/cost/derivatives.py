@@ -1,0 +1,159 @@
+"""What backward does for each operation: its products, its allocations and what it lets go of, in PyTorch's order.
+
+Source: tools/autograd/derivatives.yaml and torch/csrc/autograd/FunctionsManual.cpp of PyTorch. Each function takes
+the operands of the forward operation and returns its backward: (tape, gradient) -> the gradient of each edge. Where an
+operation has several, PyTorch's generated code computes them in the alphabetical order of the operands' names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .graph import Backward, Sum
+from .tensor import Dim, Shape, Tensor
+
+if TYPE_CHECKING:
+    from .tape import Tape
+
+Gradients = tuple[Tensor | Sum | None, ...]
+
+
+def addmm(x: Tensor, weight: Tensor) -> Backward:
+    """A linear layer with a bias, on contiguous rows: edges x, weight, bias."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        grad_x = tape.product("grad_input", "linear", g, weight) if x.grad_fn else None
+        grad_weight = tape.product("grad_weight", "linear", g.permute(1, 0), x)
+        return grad_x, grad_weight, Sum(g, weight.shape[:1])
+
+    return backward
+
+
+def mm(x: Tensor, weight: Tensor) -> Backward:
+    """A product of rows and a weight: edges x, weight."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        grad_weight = tape.product("grad_weight", "linear", g.permute(1, 0), x)
+        return tape.product("grad_input", "linear", g, weight) if x.grad_fn else None, grad_weight
+
+    return backward
+
+
+def bmm(a: Tensor, b: Tensor) -> Backward:
+    """A batched product: edges a, b."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        grad_b = tape.product("grad_b", "matmul", a.permute(0, 2, 1), g) if b.grad_fn else None
+        return tape.product("grad_a", "matmul", g, b.permute(0, 2, 1)) if a.grad_fn else None, grad_b
+
+    return backward
+
+
+def conv2d(x: Tensor, weight: Tensor, macs: Dim, *, bias: bool) -> Backward:
+    """A convolution: edges x, weight and, where it has one, bias. Each gradient takes the MACs of the forward."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        shapes = [weight.shape, weight.shape[:1]] if bias else [weight.shape]
+        if not x.grad_fn:
+            return None, *tape.make("backward", "conv2d", (g, x), *shapes, macs=macs)
+        made = tape.make("backward", "conv2d", (g, x, weight), x.shape, *shapes, macs=2 * macs)
+        return made[0].channels_last() if x.is_channels_last else made[0], *made[1:]
+
+    return backward
+
+
+def passes(*shapes: Shape) -> Backward:
+    """An addition: the gradient goes to each operand, reduced to its shape where that was broadcast."""
+    return lambda _, g: tuple(Sum(g, shape) for shape in shapes)
+
+
+def sub(a: Tensor, b: Tensor) -> Backward:
+    """A difference."""
+    return lambda tape, g: (Sum(g, a.shape), Sum(tape.elementwise("neg", "mul", g), b.shape))
+
+
+def scale(tape: Tape, g: Tensor) -> Gradients:
+    """A product with a number."""
+    return (tape.elementwise("grad_input", "mul", g),)
+
+
+def scale_by_weight(x: Tensor, weight: Tensor) -> Backward:
+    """A product of a weight and a tensor: edges weight, x."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        grad_x = tape.elementwise("grad_input", "mul", g)
+        return Sum(tape.elementwise("grad_weight", "mul", g, x), weight.shape), grad_x
+
+    return backward
+
+
+def div(a: Tensor, b: Tensor) -> Backward:
+    """A quotient: g / b and -g * ((a / b) / b)."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        quotient = tape.elementwise("quotient", "div", a, b)
+        again = tape.elementwise("quotient_again", "div", quotient, b)
+        negative = tape.elementwise("neg", "mul", g)
+        grad_b = tape.elementwise("grad_divisor", "mul", negative, again)
+        tape.free(quotient, again, negative)
+        return Sum(tape.elementwise("grad_input", "div", g, b), a.shape), Sum(grad_b, b.shape)
+
+    return backward
+
+
+def square(x: Tensor) -> Backward:
+    """x ** 2: g * (2 * x ** 1)."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        power = tape.elementwise("power", "mul", x)
+        doubled = tape.elementwise("double", "mul", power)
+        out = tape.elementwise("grad_input", "mul", g, doubled)
+        tape.free(power, doubled)
+        return (out,)
+
+    return backward
+
+
+def sqrt(out: Tensor) -> Backward:
+    """A root: g / (2 * out)."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        doubled = tape.elementwise("double", "mul", out)
+        grad = tape.elementwise("grad_input", "div", g, doubled)
+        tape.free(doubled)
+        return (grad,)
+
+    return backward
+
+
+def mean(x: Tensor, dim: int) -> Backward:
+    """A mean over a dimension, kept: g / n, over it."""
+    return lambda tape, g: (tape.elementwise("grad_input", "div", g.expand(dim, x.shape[dim])),)
+
+
+def softmax(out: Tensor) -> Backward:
+    """Softmax: (g - sum(g * out)) * out."""
+    return lambda tape, g: tape.make("grad_input", "softmax_backward", (g, out), out.shape)
+
+
+def gelu(x: Tensor) -> Backward:
+    """GELU."""
+    return lambda tape, g: (tape.elementwise("grad_input", "gelu_backward", g, x),)
+
+
+def layer_norm(x: Tensor, stats: tuple[Tensor, ...]) -> Backward:
+    """Layer norm: edges x, weight, bias."""
+    width = x.shape[-1:]
+    return lambda tape, g: tape.make(
+        "backward", "layer_norm_backward", (g, x, *stats), x.shape, width, width
+    )
+
+
+def pad(x: Tensor) -> Backward:
+    """Padding: the corner of the gradient, as a copy."""
+    return lambda tape, g: tape.make("grad_input", "copy", (g,), x.shape)
+
+
+def gather(shape: Shape) -> Backward:
+    """Rows of a table: their gradients added up in zeros of its `shape`."""
+    return lambda tape, g: tape.make("grad_table", "index", (g,), shape)

@@ -1,0 +1,60 @@
+"""The graph that autograd would build: a node for each operation and view, with what its backward does.
+
+Nodes are numbered as they are made, as PyTorch's sequence numbers do; backward runs the highest first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .tensor import Shape, Storage
+
+_numbers = count()
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """A gradient that autograd still reduces to `shape`, of an input that was broadcast (validate_outputs)."""
+
+    gradient: Any
+    shape: Shape
+
+
+Backward = Callable[..., Sequence[Any]]
+"""(tape, gradient of each output) -> gradient of each edge: a Tensor, a Sum or None."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """An operation's backward (torch's grad_fn).
+
+    Args:
+        backward: its derivative; None for a leaf (AccumulateGrad) and for the edge of a segment.
+        edges: where the gradients of its inputs go; None where an input needs none.
+        saved: what it keeps alive until it has run.
+        scope: the module whose operation it is; None: that of the node run before.
+        outputs: how many gradients it takes.
+        shape: of the weight, for a leaf.
+    """
+
+    backward: Backward | None
+    edges: tuple[Edge | None, ...] = ()
+    saved: tuple[Storage, ...] = ()
+    scope: tuple[str, ...] | None = None
+    outputs: int = 1
+    shape: Shape = ()
+    number: float = field(default_factory=_numbers.__next__)
+
+
+Edge = tuple[Node, int]
+"""A node and which of its outputs' gradients is meant."""
+
+
+def leaf(shape: Shape) -> Edge:
+    """Where the gradient of a weight goes: at once, before any other node."""
+    return Node(None, shape=shape, number=math.inf), 0
