@@ -13,6 +13,9 @@ INT64_BYTES = 8
 ALLOCATION_BYTES = 512
 """Every allocation is rounded up to a multiple of this, as PyTorch's CUDA caching allocator does (kMinBlockSize)."""
 
+KERNEL_ALIGNMENT_BYTES = 16
+"""CUDA's attention kernels take vectors whose length is a multiple of this (minimum_gemm_alignment, sdp_utils.cpp)."""
+
 FLOPS_PER_MAC = 2
 """A multiply and an add, as torch's FlopCounterMode counts."""
 

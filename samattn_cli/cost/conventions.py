@@ -1,6 +1,7 @@
 """The counting conventions of other tools, said on the Tape's side: what each would count for an operation.
 
-- fvcore (`FlopCountAnalysis`): one per MAC; LayerNorm adds 5 per element; softmax, GELU, adds and copies count 0.
+- fvcore (`FlopCountAnalysis`): one per MAC; LayerNorm adds 5 per element; softmax, GELU, adds and copies count 0, and so
+  does scaled_dot_product_attention, products and all.
   It reads einsum from NumPy's printed text, rounded to 4 digits: the real stack uses plain products, counted exactly.
   Source: fvcore/nn/jit_handles.py.
 - torch's FlopCounterMode: two per MAC of matrix products and convolutions, nothing else.
@@ -19,6 +20,8 @@ Convention = Callable[[Op], int]
 
 def fvcore(op: Op) -> int:
     """What fvcore counts for `op`."""
+    if op.kind == "sdpa":
+        return 0
     return int(op.elementwise_flops if op.kind == "layer_norm" else op.macs)
 
 

@@ -157,3 +157,24 @@ def pad(x: Tensor) -> Backward:
 def gather(shape: Shape) -> Backward:
     """Rows of a table: their gradients added up in zeros of its `shape`."""
     return lambda tape, g: tape.make("grad_table", "index", (g,), shape)
+
+
+def cat(*shapes: Shape) -> Backward:
+    """Joining along the last dimension: the part of the gradient that each came from."""
+    return lambda _, g: tuple(g.narrow(shape) for shape in shapes)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, flash: bool) -> Backward:
+    """Fused attention: edges q, k, v and, where there is one, mask. The scores are computed again."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        inputs = (q, k, v) if mask is None else (q, k, v, mask)
+        grads = [tape.tensor_like(x) if flash else tape.heads_inside(*x.shape) for x in (q, k, v)]
+        if mask is not None:
+            grads.append(tape.attention_mask_gradient(mask))
+        B, h, N, d = q.shape
+        macs = B * h * N * N * (3 * d + 2 * v.shape[-1])  # scores again, gradients of scores, v, q and k
+        tape.record("backward", "sdpa", reads=(g, *inputs), writes=tuple(grads), macs=macs)
+        return tuple(grads)
+
+    return backward

@@ -38,12 +38,12 @@ class ForwardPass:
     segments: tuple[Segment, ...]
 
 
-def forward(config: EncoderConfig) -> ForwardPass:
-    """Run the encoder of `config` on the Tape.
+def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
+    """Run the encoder of `config` on the Tape, with autograd on for `training`.
 
     Blocks of one kind are run once: their segments share one recording.
     """
-    tape = Tape(ITEM_BYTES[config.run.dtype])
+    tape = Tape(ITEM_BYTES[config.run.dtype], training=training)
     image = tape.tensor(config.run.batch_size, config.in_chans, *config.image_size)
     return ForwardPass(config, image, tuple(_segments(tape, image, config)))
 
@@ -80,7 +80,7 @@ def _segments(tape: Tape, image: Tensor, config: EncoderConfig) -> Iterator[Segm
     for layer in config.layers:
         kind = (layer.stage, layer.window_size)
         if kind not in passed:
-            x = vit.block(tape, _entering(x), layer)
+            x = vit.block(tape, _entering(x), layer, config.run.attention)
             passed[kind] = tape.recording(), x
         recording, x = passed[kind]
         yield Segment(layer.name, layer.name, recording, x, layer)

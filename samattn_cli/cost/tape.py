@@ -26,7 +26,17 @@ from typing import Any
 from ..units import FLOPS_PER_MAC, INT64_BYTES
 from . import derivatives
 from .graph import Backward, Edge, Node, leaf
-from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, decide, dense_stride_like, view_stride
+from .tensor import (
+    Dim,
+    Shape,
+    Storage,
+    Tensor,
+    ceil_div,
+    contiguous_stride,
+    decide,
+    dense_stride_like,
+    view_stride,
+)
 
 ELEMENTWISE_FLOPS = {
     "add": 1,
@@ -47,7 +57,13 @@ ELEMENTWISE_FLOPS = {
 }
 
 STATISTIC_BYTES = 4
-"""LayerNorm keeps mean and 1/std in float32, whatever the dtype of its input (at CUDA)."""
+"""LayerNorm keeps mean and 1/std, attention its log-sum-exp in float32, whatever the dtype of its input (at CUDA)."""
+
+HALF_BYTES = 2
+MOST_FLASH_DIM = 256  # of queries, keys and values
+MASK_ALIGNMENT = 8  # of the memory-efficient kernel, in numbers; preprocess_mask in attention.cpp
+LSE_ALIGNMENT = 32  # of its log-sum-exp, in rows; attention.cu
+BIAS_GRAD_ALIGNMENT = 16  # of its gradient of the mask, in numbers; attention_backward.cu
 
 
 @dataclass(frozen=True)
@@ -117,10 +133,12 @@ class Tape:
 
     Args:
         item_bytes: bytes of a number in the dtype of the pass.
+        training: whether autograd is on: some kernels make more for it.
     """
 
-    def __init__(self, item_bytes: int) -> None:
+    def __init__(self, item_bytes: int, *, training: bool = False) -> None:
         self.item_bytes = item_bytes
+        self.training = training
         self.ops: list[Op] = []
         self.scope: tuple[str, ...] = ()
 
@@ -157,7 +175,32 @@ class Tape:
     def free_storages(self, *storages: Storage) -> None:
         """The last references to `storages` go."""
         if storages:
-            self._record("free", "free", frees=storages)
+            self.record("free", "free", frees=storages)
+
+    def record(
+        self,
+        name: str,
+        kind: str,
+        *,
+        reads: tuple[Tensor, ...] = (),
+        writes: tuple[Tensor, ...] = (),
+        parameters: tuple[Parameter, ...] = (),
+        **costs: Any,
+    ) -> None:
+        """Append an operation of the current module."""
+        weight_bytes = sum(parameter_elements(p) for p in parameters if kind != "gather") * self.item_bytes
+        self.ops.append(
+            Op(
+                name=".".join(part for part in (*self.scope, name) if part),
+                kind=kind,
+                module=".".join(self.scope),
+                parameters=parameters,
+                bytes_read=sum(tensor.distinct_bytes for tensor in reads) + weight_bytes,
+                bytes_written=sum(tensor.nbytes for tensor in writes),
+                allocates=tuple(tensor.storage for tensor in writes),
+                **costs,
+            )
+        )
 
     # -- products ----------------------------------------------------------------------------------------------------
 
@@ -205,11 +248,69 @@ class Tape:
         out = self.product(name, "matmul", a, b, saves=(a.storage, b.storage))
         return self._derived(out, (a.grad_fn, b.grad_fn), derivatives.bmm(a, b), saves=(a, b))
 
+    def attention(self, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, N, d), (B, h, N, e) -> (B, h, N, e).
+
+        Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment. In
+        memory its result is (B, N, h, e).
+        """
+        B, h, N, d = q.shape
+        e = v.shape[-1]
+        flash = mask is None and self.item_bytes == HALF_BYTES and decide(d == e) and decide(d <= MOST_FLASH_DIM)
+        aligned = mask and self._aligned(f"{name}.mask", mask)
+        out = self.heads_inside(B, h, N, e)
+        extra = self._flash_extra(B, h, N) if flash else self._efficient_extra(B, h, N)
+        operands = (q, k, v) if aligned is None else (q, k, v, aligned)
+        saves = (*operands, out, *extra)
+        self.record(
+            name,
+            "sdpa",
+            reads=operands,
+            writes=(out, *extra),
+            macs=B * h * N * N * (d + e),
+            elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * B * h * N * N,
+            frees=tuple(tensor.storage for tensor in extra),
+            saves=tuple(tensor.storage for tensor in saves),
+        )
+        if aligned is not None and mask is not None:
+            self.free(aligned, keep=mask)
+        edges = tuple(tensor.grad_fn for tensor in operands)
+        return self._derived(out, edges, derivatives.attention(*operands, flash=flash), saves=saves)
+
+    def heads_inside(self, B: Dim, h: Dim, N: Dim, d: Dim) -> Tensor:
+        """A tensor (B, h, N, d) that lies in memory as (B, N, h, d)."""
+        return replace(self.tensor(B, N, h, d).permute(0, 2, 1, 3), is_view=False)
+
+    def attention_mask_gradient(self, mask: Tensor) -> Tensor:
+        """The memory-efficient kernel's gradient of a mask, in padded rows."""
+        *rows, width = mask.shape
+        aligned = ceil_div(width, BIAS_GRAD_ALIGNMENT) * BIAS_GRAD_ALIGNMENT
+        return self.tensor(*rows, aligned).narrow(mask.shape)
+
+    def _aligned(self, name: str, mask: Tensor) -> Tensor:
+        """The mask, in rows of a padded copy where its strides are not aligned."""
+        if all(decide(stride % MASK_ALIGNMENT == 0) for stride in mask.stride[:-1]):
+            return mask
+        *rows, width = mask.shape
+        padded = self.pad(name, mask, *rows, width + MASK_ALIGNMENT - width % MASK_ALIGNMENT)
+        return padded.narrow(mask.shape)
+
+    def _efficient_extra(self, B: Dim, h: Dim, N: Dim) -> tuple[Tensor, ...]:
+        """What the memory-efficient kernel makes beside its result: log-sum-exp for backward, seed and offset."""
+        rows = ceil_div(N, LSE_ALIGNMENT) * LSE_ALIGNMENT if self.training else 0
+        return self._new((B, h, rows), (), STATISTIC_BYTES), *(self._new((), (), INT64_BYTES) for _ in "so")
+
+    def _flash_extra(self, B: Dim, h: Dim, N: Dim) -> tuple[Tensor, ...]:
+        """What flash attention makes beside its result: log-sum-exp, two words of random state, an empty debug mask."""
+        sizes = ((B, h, N), STATISTIC_BYTES), ((2,), INT64_BYTES), ((), INT64_BYTES), ((0,), self.item_bytes)
+        return tuple(self._new(shape, (), item_bytes) for shape, item_bytes in sizes)
+
     # -- elementwise -------------------------------------------------------------------------------------------------
 
     def add(self, name: str, x: Tensor, other: Tensor) -> Tensor:
-        """A sum; `other` broadcasts to `x`."""
-        out = self._elementwise(name, "add", x, other)
+        """A sum; either broadcasts to the other."""
+        shape = tuple(b if decide(a == 1) else a for a, b in zip(x.shape, other.shape, strict=True))
+        out = self._elementwise(name, "add", x.expanded(shape), other.expanded(shape))
         return self._derived(out, (x.grad_fn, other.grad_fn), derivatives.passes(x.shape, other.shape))
 
     def add_number(self, name: str, x: Tensor) -> Tensor:
@@ -224,7 +325,7 @@ class Tape:
 
     def add_(self, name: str, x: Tensor, other: Tensor) -> None:
         """A sum in place."""
-        self._record(name, "add", reads=(x, other), elementwise_flops=ELEMENTWISE_FLOPS["add"] * x.elements)
+        self.record(name, "add", reads=(x, other), elementwise_flops=ELEMENTWISE_FLOPS["add"] * x.elements)
 
     def sub(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A difference; `other` broadcasts to `x`."""
@@ -270,7 +371,7 @@ class Tape:
     def mean(self, name: str, x: Tensor, dim: int) -> Tensor:
         """The mean over `dim`, kept as a dimension of size 1."""
         out = self.tensor(*(1 if i == dim else size for i, size in enumerate(x.shape)))
-        self._record(
+        self.record(
             name, "mean", reads=(x,), writes=(out,), elementwise_flops=ELEMENTWISE_FLOPS["mean"] * x.elements
         )
         return self._derived(out, (x.grad_fn,), derivatives.mean(x, dim))
@@ -283,7 +384,7 @@ class Tape:
             rows = x.elements // width
             stats = tuple(self._new((rows,), (1,), STATISTIC_BYTES) for _ in ("mean", "rstd"))
             weights = (self.parameter("weight", width), self.parameter("bias", width))
-            self._record(
+            self.record(
                 "",
                 "layer_norm",
                 reads=(x,),
@@ -315,7 +416,7 @@ class Tape:
     def pad(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
         """`x` in the corner of zeros of `shape`."""
         out = self.tensor(*shape)
-        self._record(name, "pad", reads=(x,), writes=(out,))
+        self.record(name, "pad", reads=(x,), writes=(out,))
         return self._derived(out, (x.grad_fn,), derivatives.pad(x))
 
     def stack(self, name: str, tensors: Sequence[Tensor]) -> Tensor:
@@ -326,7 +427,7 @@ class Tape:
     def gather(self, name: str, parameter: Parameter, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
         """Rows of a weight at `index`: (*shape). Autograd keeps the index."""
         out = self.tensor(*shape)
-        self._record(
+        self.record(
             name,
             "gather",
             reads=(out, *index),  # a row is read for each that is written
@@ -338,10 +439,24 @@ class Tape:
             out, (leaf(parameter.shape),), derivatives.gather(parameter.shape), saves=index
         )
 
+    def constant(self, name: str, *shape: Dim) -> Tensor:
+        """Zeros, or ones on a diagonal."""
+        out = self.tensor(*shape)
+        self.record(name, "index", writes=(out,))
+        return out
+
+    def cat(self, name: str, parts: tuple[Tensor, ...], constants: tuple[Tensor, ...], length: Dim) -> Tensor:
+        """`parts`, then constants that broadcast, joined along the last dimension to `length`."""
+        out = self.tensor(*parts[0].shape[:-1], length)
+        self.record(name, "cat", reads=(*parts, *constants), writes=(out,))
+        return self._derived(
+            out, tuple(part.grad_fn for part in parts), derivatives.cat(*(part.shape for part in parts))
+        )
+
     def integers(self, name: str, *shape: Dim, reads: tuple[Tensor, ...] = ()) -> Tensor:
         """An int64 tensor made by `torch.arange` or index arithmetic; its operations are not counted as FLOPs."""
         out = self._new(shape, contiguous_stride(shape), INT64_BYTES)
-        self._record(name, "index", reads=reads, writes=(out,))
+        self.record(name, "index", reads=reads, writes=(out,))
         return out
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
@@ -354,7 +469,7 @@ class Tape:
         """A product without a backward of its own: (..., m, k) @ (..., k, n) -> (..., m, n)."""
         out = self.tensor(*a.shape[:-1], b.shape[-1])
         macs = out.elements * a.shape[-1]
-        self._record(name, kind, reads=(a, b), writes=(out,), macs=macs, **costs)
+        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs, **costs)
         return out
 
     def make(
@@ -363,7 +478,7 @@ class Tape:
         """What an operation makes of `reads`: contiguous tensors of `shapes`."""
         made = tuple(self.tensor(*shape) for shape in shapes)
         flops = ELEMENTWISE_FLOPS.get(kind, 0) * reads[0].elements
-        self._record(name, kind, reads=reads, writes=made, macs=macs, elementwise_flops=flops)
+        self.record(name, kind, reads=reads, writes=made, macs=macs, elementwise_flops=flops)
         return made
 
     def sum_to(self, name: str, x: Tensor, shape: Shape) -> Tensor:
@@ -403,7 +518,7 @@ class Tape:
         """An elementwise operation on `x`, whose shape the result has, and what broadcasts to it."""
         alike = [other for other in others if len(other.shape) == len(x.shape)]
         out = self._new(x.shape, dense_stride_like(x, *alike), self.item_bytes)
-        self._record(
+        self.record(
             name,
             kind,
             reads=(x, *others),
@@ -417,7 +532,7 @@ class Tape:
     def _weighted(
         self, kind: str, x: Tensor, out: Tensor, weights: tuple[Parameter, ...], *, macs: Dim
     ) -> None:
-        self._record(
+        self.record(
             "",
             kind,
             reads=(x,),
@@ -439,7 +554,7 @@ class Tape:
 
     def _copy(self, name: str, x: Tensor) -> Tensor:
         out = self.tensor(*x.shape)
-        self._record(name, "copy", reads=(x,), writes=(out,))
+        self.record(name, "copy", reads=(x,), writes=(out,))
         return self._derived(out, (x.grad_fn,), derivatives.passes(x.shape))
 
     def _weight(self, parameter: Parameter, edge: Edge | None = None) -> Tensor:
@@ -448,30 +563,6 @@ class Tape:
 
     def _new(self, shape: Shape, stride: Shape, item_bytes: int) -> Tensor:
         return Tensor(shape, stride, Storage(math.prod(shape) * item_bytes), item_bytes)
-
-    def _record(
-        self,
-        name: str,
-        kind: str,
-        *,
-        reads: tuple[Tensor, ...] = (),
-        writes: tuple[Tensor, ...] = (),
-        parameters: tuple[Parameter, ...] = (),
-        **costs: Any,
-    ) -> None:
-        weight_bytes = sum(parameter_elements(p) for p in parameters if kind != "gather") * self.item_bytes
-        self.ops.append(
-            Op(
-                name=".".join(part for part in (*self.scope, name) if part),
-                kind=kind,
-                module=".".join(self.scope),
-                parameters=parameters,
-                bytes_read=sum(tensor.nbytes for tensor in reads) + weight_bytes,
-                bytes_written=sum(tensor.nbytes for tensor in writes),
-                allocates=tuple(tensor.storage for tensor in writes),
-                **costs,
-            )
-        )
 
 
 def parameter_elements(parameter: Parameter) -> Dim:

@@ -81,6 +81,12 @@ class Tensor:
         return self.elements * self.item_bytes
 
     @property
+    def distinct_bytes(self) -> Dim:
+        """Bytes of its elements, what a broadcast repeats counted once."""
+        distinct = [size for size, step in zip(self.shape, self.stride, strict=True) if not _is_zero(step)]
+        return math.prod(distinct) * self.item_bytes
+
+    @property
     def is_contiguous(self) -> bool:
         """Whether its elements lie in row-major order; dimensions of size 1 do not matter."""
         return _is_dense(self.shape, self.stride, reversed(range(len(self.shape))))
@@ -133,6 +139,14 @@ class Tensor:
             is_view=True,
         )
 
+    def expanded(self, shape: Shape) -> Tensor:
+        """Each dimension of size 1 repeated to that of `shape`; no copy, and no backward."""
+        out = self
+        for dim, size in enumerate(shape):
+            if decide(size != out.shape[dim]):
+                out = out.expand(dim, size)
+        return out
+
     def channels_last(self) -> Tensor:
         """(B, C, H, W) in the memory order (B, H, W, C)."""
         B, C, H, W = self.shape
@@ -163,6 +177,10 @@ class Tensor:
     def _view(self, shape: Shape, stride: Shape, backward: Callable[[Tape, Tensor], tuple[Tensor]]) -> Tensor:
         node = self.grad_fn and (Node(backward, (self.grad_fn,)), 0)
         return replace(self, shape=shape, stride=stride, grad_fn=node, is_view=True)
+
+
+def _is_zero(step: Dim) -> bool:
+    return isinstance(step, int) and step == 0
 
 
 def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from ..config.keys import Pair
 from ..config.model import LayerConfig, StageConfig
+from ..units import KERNEL_ALIGNMENT_BYTES
+from .rel_pos import decomposed_terms, joint_term, relative_positions
 from .tape import Tape
 from .tensor import Shape, Tensor, ceil_div, decide
 
@@ -17,6 +19,7 @@ PART_OF = {
     "attn.qkv": "qkv",
     SCORES: "scores",
     "attn.values": "scores",
+    "attn.sdpa": "scores",
     "attn.rel_h": "rel_pos",
     "attn.rel_w": "rel_pos",
     "attn.rel_hw": "rel_pos",
@@ -27,7 +30,7 @@ PART_OF = {
 """The part of a block's cost that each of its products belongs to."""
 
 
-def block(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
+def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
     """Pre-norm block: (B, H, W, C) -> (B, H, W, C). The caller's `x` lives until the block returns."""
     stage, window = layer.stage, layer.window_size
     shortcut, grid = x, x.shape[1:3]
@@ -37,7 +40,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
         tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
-        x = attended = attention(tape, windows, stage)
+        x = attended = attention(tape, windows, stage, kernel)
     tape.free(windows)
     if not layer.is_global:
         x = window_unpartition(tape, attended, window, grid)
@@ -54,8 +57,14 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     return out
 
 
-def attention(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
-    """Multi-head self-attention, as eager PyTorch: (B, H, W, C) -> (B, H, W, C)."""
+def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
+    """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C)."""
+    kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if stage.rel_pos == "none" else fused}
+    return kernels[kernel](tape, x, stage)
+
+
+def eager(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+    """Attention that makes the score matrix, as SAM's code does."""
     (B, H, W, C), heads = x.shape, stage.num_heads
     d = C // heads
     qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
@@ -67,7 +76,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     scores = tape.matmul("scores", scaled, k.permute(0, 2, 1))  # (B*h, HW, HW)
     tape.free(scaled)
     if stage.rel_pos != "none":
-        biased = REL_POS[stage.rel_pos](tape, scores, q, (H, W))
+        biased = add_rel_pos(tape, scores, q, (H, W), stage)
         tape.free(scores)
         scores = biased
     probabilities = tape.softmax("softmax", scores)
@@ -80,6 +89,97 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     out = tape.linear("proj", y, C)
     tape.free(y, probabilities, packed, qkv)
     return out
+
+
+def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, stage: StageConfig) -> Tensor:
+    """Scores (N, HW, HW) plus the terms of their relative positions."""
+    (N, _, d), (H, W) = q.shape, size
+    if stage.rel_pos == "joint":
+        rel = joint_term(tape, q, size)
+        out = tape.add("add_rel_hw", scores, rel)
+        tape.free(rel)
+        return out
+    Rh, Rw = both_relative_positions(tape, size, d)
+    rel_h, rel_w = decomposed_terms(tape, tape.reshape("rel_q", q, N, H, W, d), Rh, Rw)
+    with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
+    out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
+    tape.free(with_rows, Rh, Rw, rel_h, rel_w)
+    return out.view(N, H * W, H * W)
+
+
+def sdpa(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+    """torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
+    qkv, (q, k, v) = split(tape, x, stage)
+    bias = None if stage.rel_pos == "none" else mask(tape, q, x.shape[1:3], stage)
+    out = tape.attention("sdpa", q, k, v, bias)
+    if bias is not None:
+        tape.free(bias)
+    return merge(tape, out, x.shape, qkv)
+
+
+def fused(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+    """Decomposed relative positions as a part of longer queries and keys: no tensor of tokens by tokens is made."""
+    qkv, (q, k, v) = split(tape, x, stage)
+    (B, h, N, d), (H, W) = q.shape, x.shape[1:3]
+    q, k = q.view(B, h, H, W, d), k.view(B, h, H, W, d)
+    Rh, Rw = both_relative_positions(tape, (H, W), d)
+    rel_h, rel_w = decomposed_terms(tape, q, Rh, Rw)
+    tape.free(Rh, Rw)
+    rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // x.item_bytes)
+    zeros = (tape.constant("zeros", 1),) if decide(rest != 0) else ()
+    rows, columns = tape.constant("rows", H, H), tape.constant("columns", W, W)
+    scaled = tape.scale("scale", q)
+    length = d + H + W + rest
+    longer_q = tape.cat("cat_q", (scaled, rel_h, rel_w), zeros, length)
+    tape.free(scaled)
+    longer_k = tape.cat("cat_k", (k,), (rows, columns, *zeros), length)
+    tape.free(rel_h, rel_w, rows, columns, *zeros)
+    longer_q, longer_k = longer_q.view(B, h, N, length), longer_k.view(B, h, N, length)
+    out = tape.attention("sdpa", longer_q, longer_k, v)
+    return merge(tape, out, x.shape, qkv, longer_q, longer_k)
+
+
+def split(tape: Tape, x: Tensor, stage: StageConfig) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The packed projection, and queries, keys and values (B, h, HW, d), views of it."""
+    (B, H, W, C), heads = x.shape, stage.num_heads
+    qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
+    # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
+    return qkv, qkv.view(B, H * W, 3, heads, C // heads).permute(2, 0, 3, 1, 4).unbind()
+
+
+def mask(tape: Tape, q: Tensor, size: Shape, stage: StageConfig) -> Tensor:
+    """What relative positions add to the scores: (B, h, HW, HW)."""
+    (B, h, N, d), (H, W) = q.shape, size
+    if stage.rel_pos == "joint":
+        rows = tape.reshape("rel_q", q, B * h, N, d)
+        term = joint_term(tape, rows, size).view(B, h, N, N)
+        tape.free(rows, keep=q)
+        return term
+    grid_q = q.view(B, h, H, W, d)
+    Rh, Rw = both_relative_positions(tape, size, d)
+    terms = decomposed_terms(tape, grid_q, Rh, Rw)
+    tape.free(Rh, Rw)
+    rel_h = tape.contiguous("rel_h_rows", terms[0])
+    rel_w = tape.contiguous("rel_w_rows", terms[1])
+    tape.free(terms[0], keep=rel_h)
+    tape.free(terms[1], keep=rel_w)
+    summed = tape.add("add_rel", rel_h.view(B, h, H, W, H, 1), rel_w.view(B, h, H, W, 1, W))
+    tape.free(rel_h, rel_w)
+    return summed.view(B, h, N, N)
+
+
+def merge(tape: Tape, out: Tensor, shape: Shape, *held: Tensor) -> Tensor:
+    """Join the heads of (B, h, HW, d) and project; what is `held` goes at the end."""
+    y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), *shape)
+    result = tape.linear("proj", y, shape[-1])
+    tape.free(y, out, *held)
+    return result
+
+
+def both_relative_positions(tape: Tape, size: Shape, d: int) -> tuple[Tensor, Tensor]:
+    """(H, H, d) and (W, W, d)."""
+    H, W = size
+    return relative_positions(tape, "rel_pos_h", H, d), relative_positions(tape, "rel_pos_w", W, d)
 
 
 def mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
@@ -126,58 +226,3 @@ def window_unpartition(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -
     if joined.storage is not windows.storage:
         tape.free(joined, keep=out)
     return out
-
-
-def add_decomposed_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape) -> Tensor:
-    """Scores plus q.Rh plus q.Rw (MViTv2, equation 5): (N, HW, HW) -> the same."""
-    (N, _, d), (H, W) = q.shape, size
-    Rh = relative_positions(tape, "rel_pos_h", H, d)  # (H, H, d)
-    Rw = relative_positions(tape, "rel_pos_w", W, d)  # (W, W, d)
-    grid_q = tape.reshape("rel_q", q, N, H, W, d)
-    # (H, N*W, d) @ (H, d, H) -> (N, H, W, H)
-    by_row = tape.reshape("rel_h_q", grid_q.permute(1, 0, 2, 3), H, N * W, d)
-    rel_h = tape.matmul("rel_h", by_row, Rh.permute(0, 2, 1)).view(H, N, W, H).permute(1, 0, 2, 3)
-    tape.free(by_row, keep=q)
-    # (W, N*H, d) @ (W, d, W) -> (N, H, W, W)
-    by_column = tape.reshape("rel_w_q", grid_q.permute(2, 0, 1, 3), W, N * H, d)
-    rel_w = tape.matmul("rel_w", by_column, Rw.permute(0, 2, 1)).view(W, N, H, W).permute(1, 2, 0, 3)
-    tape.free(by_column, keep=q)
-    with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
-    out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
-    tape.free(with_rows, Rh, Rw, rel_h, rel_w)
-    return out.view(N, H * W, H * W)
-
-
-def add_joint_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape) -> Tensor:
-    """Scores plus q.R, R one vector per relative position in the plane: (N, HW, HW) -> the same."""
-    (_, _, d), (H, W) = q.shape, size
-    table = tape.parameter("rel_pos_hw", 2 * H - 1, 2 * W - 1, d)
-    rows, columns = relative_index(tape, "rows", H), relative_index(tape, "columns", W)
-    R = tape.gather("rel_pos_hw", table, (rows, columns), H, W, H, W, d).view(H * W, H * W, d)
-    tape.free(rows, columns)
-    # (HW, N, d) @ (HW, d, HW) -> (N, HW, HW)
-    rel = tape.matmul("rel_hw", q.permute(1, 0, 2), R.permute(0, 2, 1))
-    out = tape.add("add_rel_hw", scores, rel.permute(1, 0, 2))
-    tape.free(R, rel)
-    return out
-
-
-def relative_positions(tape: Tape, name: str, size: int, d: int) -> Tensor:
-    """The rows of a table for each pair of a query and a key position: (size, size, d)."""
-    table = tape.parameter(name, 2 * size - 1, d)
-    index = relative_index(tape, f"{name}.index", size)
-    R = tape.gather(name, table, (index,), size, size, d)
-    tape.free(index)
-    return R
-
-
-def relative_index(tape: Tape, name: str, size: int) -> Tensor:
-    """Indexes q - k + size - 1, for each pair: (size, size)."""
-    at = tape.integers(f"{name}.arange", size)
-    offset = tape.integers(f"{name}.offset", size, size, reads=(at, at))
-    index = tape.integers(name, size, size, reads=(offset,))
-    tape.free(offset, at)
-    return index
-
-
-REL_POS = {"decomposed": add_decomposed_rel_pos, "joint": add_joint_rel_pos}

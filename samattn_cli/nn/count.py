@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..report import Counts
+from .cuda import AsOnCuda
 
 FVCORE_KINDS = {
     "linear": "linear",
@@ -32,7 +33,14 @@ FVCORE_KINDS = {
     "conv": "conv2d",
     "layer_norm": "layer_norm",
 }
-FLOP_COUNTER_KINDS = {"addmm": "linear", "mm": "linear", "bmm": "matmul", "convolution": "conv2d"}
+FLOP_COUNTER_KINDS = {
+    "addmm": "linear",
+    "mm": "linear",
+    "bmm": "matmul",
+    "convolution": "conv2d",
+    "_scaled_dot_product_efficient_attention": "sdpa",
+    "_scaled_dot_product_flash_attention": "sdpa",
+}
 
 
 def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
@@ -48,7 +56,7 @@ def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
 
 def count_with_flop_counter(model: nn.Module, image: Tensor) -> Counts:
     """What torch's FlopCounterMode counts: two FLOPs a MAC of matrix products and convolutions."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), AsOnCuda(), FlopCounterMode(display=False) as counter:
         model(image)
     root = type(model).__name__
     return {

@@ -22,7 +22,9 @@ class ImageEncoderViT(nn.Module):
         self.patch_embed = PatchEmbed(config.in_chans, width, config.patch_size)
         learned = config.pos_embed == "learned"
         self.pos_embed = nn.Parameter(torch.zeros(1, *config.grid, width)) if learned else None
-        self.blocks = nn.ModuleList(Block(layer, config.grid) for layer in config.layers)
+        self.blocks = nn.ModuleList(
+            Block(layer, config.grid, config.run.attention) for layer in config.layers
+        )
         self.neck = sam_neck(width, config.out_chans) if config.neck == "sam" else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,15 +14,14 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ..units import rounded
+from .cuda import AsOnCuda
 from .fold import CONTAINER
 
 
@@ -126,7 +125,7 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(*model.parameters(), image)
-    with torch.no_grad(), LinearInPlace(), mode, _on_entering_parts(model, mode.enter):
+    with torch.no_grad(), AsOnCuda(), mode, _on_entering_parts(model, mode.enter):
         model(image)
     return mode.parts
 
@@ -149,7 +148,7 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
 
     with (
         torch.enable_grad(),
-        LinearInPlace(),
+        AsOnCuda(),
         saved_tensors_hooks(pack, lambda tensor: tensor),
         _on_entering_parts(model, enter),
     ):
@@ -173,7 +172,7 @@ def trace_training(
     """
     mode = Tracer(image.device.type, live)
     mode.ignore(*model.parameters(), image)
-    with torch.enable_grad(), LinearInPlace(), mode:
+    with torch.enable_grad(), AsOnCuda(), mode:
         with _on_entering_parts(model, mode.enter), _on_entering_backward(model, mode.enter):
             output = model(image)
         forward, mode.parts = mode.parts, {}
@@ -222,23 +221,6 @@ def _on_entering_backward(model: nn.Module, enter: Callable[[str], None]) -> Ite
 
 def _watch(enter: Callable[[str], None], name: str, _module: Any, _inputs: Any, output: Tensor) -> None:
     output.register_hook(lambda _: enter(name))
-
-
-class LinearInPlace(TorchFunctionMode):
-    """Linear layers add their bias in place, as eager PyTorch does.
-
-    Under a dispatch mode, ATen's linear adds it out of place where its input is not contiguous (Linear.cpp,
-    isTensorSubclassLike), which would be a tensor too many.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Run `func`; a linear layer as a product and an addition to it."""
-        if func is not F.linear or args[2] is None or args[0].is_contiguous():
-            return func(*args, **(kwargs or {}))
-        x, weight, bias = args
-        return F.linear(x, weight).add_(bias)
 
 
 def storage_key(tensor: Tensor) -> int:

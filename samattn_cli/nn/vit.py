@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from ..config.keys import Pair
 from ..config.model import LayerConfig
+from ..units import KERNEL_ALIGNMENT_BYTES
+from .rel_pos import decomposed_terms, joint_term, resized_relative_positions
 
 NORM_EPS = 1e-6
 
@@ -20,7 +22,7 @@ NORM_EPS = 1e-6
 class Block(nn.Module):
     """Pre-norm block: attention over windows (or the whole grid), then an MLP, each with its shortcut."""
 
-    def __init__(self, layer: LayerConfig, grid: Pair) -> None:
+    def __init__(self, layer: LayerConfig, grid: Pair, kernel: str = "eager") -> None:
         super().__init__()
         stage = layer.stage
         self.window_size = layer.window_size
@@ -31,6 +33,7 @@ class Block(nn.Module):
             qkv_bias=stage.qkv_bias,
             rel_pos=stage.rel_pos,
             size=grid if layer.is_global else layer.window_size,
+            kernel=kernel,
         )
         self.norm2 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
         self.mlp = MLP(stage.embed_dim, stage.mlp_dim)
@@ -51,7 +54,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over H x W tokens with relative positions, as eager PyTorch.
+    """Multi-head self-attention over H x W tokens with relative positions.
 
     Args:
         dim: width C.
@@ -59,13 +62,17 @@ class Attention(nn.Module):
         qkv_bias: whether the qkv projection has a bias.
         rel_pos: "none", "decomposed" or "joint".
         size: (height, width) that the relative-position tables are made for; other sizes interpolate them.
+        kernel: "eager", "sdpa" or "fused": the same output by other operations.
     """
 
-    def __init__(self, dim: int, num_heads: int, *, qkv_bias: bool, rel_pos: str, size: Pair) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, *, qkv_bias: bool, rel_pos: str, size: Pair, kernel: str = "eager"
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         head_dim = dim // num_heads
         self.scale = head_dim**-0.5
+        self.kernel = kernel
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
         self.rel_pos = rel_pos
@@ -78,6 +85,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
+        kernels = {"eager": self._eager, "sdpa": self._sdpa, "fused": self._fused}
+        return kernels[self.kernel](x)
+
+    def _eager(self, x: Tensor) -> Tensor:
+        """SAM's code: the score matrix is made, its relative positions are added, then softmax."""
         B, H, W, _ = x.shape
         # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
         qkv = self.qkv(x).reshape(B, H * W, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
@@ -85,13 +97,78 @@ class Attention(nn.Module):
         q, k, v = qkv.reshape(3, B * self.num_heads, H * W, -1).unbind(0)
         attn = (q * self.scale) @ k.transpose(-2, -1)  # (B*h, HW, HW)
         if self.rel_pos == "decomposed":
-            attn = add_decomposed_rel_pos(attn, q, self.rel_pos_h, self.rel_pos_w, (H, W))
+            attn = self._add_decomposed(attn, q, (H, W))
         elif self.rel_pos == "joint":
-            attn = add_joint_rel_pos(attn, q, self.rel_pos_hw, (H, W))
+            attn = attn + joint_term(q, self.rel_pos_hw, (H, W))
         attn = attn.softmax(dim=-1)
         # (B*h, HW, d) -> (B, h, H, W, d) -> (B, H, W, C)
         x = (attn @ v).view(B, self.num_heads, H, W, -1).permute(0, 2, 3, 1, 4).reshape(B, H, W, -1)
         return self.proj(x)
+
+    def _add_decomposed(self, attn: Tensor, q: Tensor, size: Pair) -> Tensor:
+        N, (H, W) = q.shape[0], size
+        Rh, Rw = self._relative_positions(size)  # alive until the sums are made, as in SAM's code
+        rel_h, rel_w = decomposed_terms(q.reshape(N, H, W, -1), Rh, Rw)
+        scores = attn.view(N, H, W, H, W) + rel_h[:, :, :, :, None] + rel_w[:, :, :, None, :]
+        return scores.view(N, H * W, H * W)
+
+    def _relative_positions(self, size: Pair) -> tuple[Tensor, Tensor]:
+        """(H, H, d) and (W, W, d)."""
+        H, W = size
+        return resized_relative_positions(self.rel_pos_h, H), resized_relative_positions(self.rel_pos_w, W)
+
+    def _sdpa(self, x: Tensor) -> Tensor:
+        """torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
+        B, H, W, _ = x.shape
+        q, k, v = self._split(x)
+        out = F.scaled_dot_product_attention(q, k, v, self._mask(q, (H, W)), scale=self.scale)
+        return self.proj(out.transpose(1, 2).reshape(B, H, W, -1))
+
+    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values (B, h, HW, d), views of one tensor."""
+        B, H, W, _ = x.shape
+        # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
+        return self.qkv(x).view(B, H * W, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _mask(self, q: Tensor, size: Pair) -> Tensor | None:
+        """What relative positions add to the scores: (B, h, HW, HW)."""
+        (B, h, N, d), (H, W) = q.shape, size
+        if self.rel_pos == "none":
+            return None
+        if self.rel_pos == "joint":
+            return joint_term(q.reshape(B * h, N, d), self.rel_pos_hw, size).view(B, h, N, N)
+        rel_h, rel_w = decomposed_terms(q.view(B, h, H, W, d), *self._relative_positions(size))
+        # contiguous, so that the sum is and can be viewed
+        rel_h, rel_w = rel_h.contiguous()[..., None], rel_w.contiguous()[..., None, :]
+        return (rel_h + rel_w).view(B, h, N, N)
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """Decomposed positions folded into the product: no tensor of tokens by tokens is made.
+
+        q.k * scale + rel_h[row of k] + rel_w[column of k] is one product of longer vectors: q is extended by its
+        terms for each row and column, k by which row and column it is in, one-hot, both by zeros up to a length that
+        the kernels take.
+        """
+        if self.rel_pos == "none":
+            return self._sdpa(x)
+        B, H, W, _ = x.shape
+        q, k, v = self._split(x)
+        grid = (*q.shape[:2], H, W)
+        q, k = q.view(*grid, -1), k.view(*grid, -1)
+        rel_h, rel_w = decomposed_terms(q, *self._relative_positions((H, W)))
+        zeros = [q.new_zeros(1).expand(*grid, rest)] if (rest := self._rest(q, H + W)) else []
+        rows = torch.eye(H, dtype=q.dtype, device=q.device).view(H, 1, H).expand(*grid, H)
+        columns = torch.eye(W, dtype=q.dtype, device=q.device).expand(*grid, W)
+        q = torch.cat([q * self.scale, rel_h, rel_w, *zeros], dim=-1).flatten(2, 3)
+        k = torch.cat([k, rows, columns, *zeros], dim=-1).flatten(2, 3)
+        del rel_h, rel_w, rows, columns, zeros
+        out = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+        return self.proj(out.transpose(1, 2).reshape(B, H, W, -1))
+
+    @staticmethod
+    def _rest(q: Tensor, terms: int) -> int:
+        """Numbers missing to a length that the kernels take."""
+        return -(q.shape[-1] + terms) % (KERNEL_ALIGNMENT_BYTES // q.element_size())
 
 
 class MLP(nn.Module):
@@ -134,77 +211,3 @@ def window_unpartition(windows: Tensor, window: Pair, grid: Pair) -> Tensor:
     if rows * h > H or columns * w > W:
         x = x[:, :H, :W].contiguous()
     return x
-
-
-def add_decomposed_rel_pos(attn: Tensor, q: Tensor, table_h: Tensor, table_w: Tensor, size: Pair) -> Tensor:
-    """Add q.Rh + q.Rw to the scores (MViTv2, equation 5).
-
-    Args:
-        attn: scores (N, H*W, H*W), N = B*h.
-        q: queries (N, H*W, d), unscaled.
-        table_h: (2H-1, d), or another length to interpolate.
-        table_w: (2W-1, d), likewise.
-        size: (H, W).
-    """
-    H, W = size
-    Rh = relative_positions(resize_table(table_h, 2 * H - 1), H)  # (H, H, d)
-    Rw = relative_positions(resize_table(table_w, 2 * W - 1), W)  # (W, W, d)
-    N, _, d = q.shape
-    grid_q = q.reshape(N, H, W, d)
-    # (H, N*W, d) @ (H, d, H) -> (N, H, W, H): one product a row, over all that share it
-    rel_h = torch.bmm(grid_q.permute(1, 0, 2, 3).reshape(H, N * W, d), Rh.transpose(1, 2))
-    rel_h = rel_h.view(H, N, W, H).permute(1, 0, 2, 3)
-    # (W, N*H, d) @ (W, d, W) -> (N, H, W, W)
-    rel_w = torch.bmm(grid_q.permute(2, 0, 1, 3).reshape(W, N * H, d), Rw.transpose(1, 2))
-    rel_w = rel_w.view(W, N, H, W).permute(1, 2, 0, 3)
-    scores = attn.view(N, H, W, H, W) + rel_h[:, :, :, :, None] + rel_w[:, :, :, None, :]
-    return scores.view(N, H * W, H * W)
-
-
-def add_joint_rel_pos(attn: Tensor, q: Tensor, table: Tensor, size: Pair) -> Tensor:
-    """Add q.R to the scores, R one vector per relative position in the plane (Shaw et al., arXiv:1803.02155).
-
-    Args:
-        attn: scores (N, H*W, H*W), N = B*h.
-        q: queries (N, H*W, d), unscaled.
-        table: (2H-1, 2W-1, d), or another size to interpolate.
-        size: (H, W).
-    """
-    H, W = size
-    R = joint_relative_positions(resize_plane(table, (2 * H - 1, 2 * W - 1)), size)  # (H*W, H*W, d)
-    # (H*W, N, d) @ (H*W, d, H*W) -> (N, H*W, H*W): one product a query position
-    rel = torch.bmm(q.transpose(0, 1), R.transpose(1, 2)).transpose(0, 1)
-    return attn + rel
-
-
-def relative_positions(table: Tensor, size: int) -> Tensor:
-    """(2*size-1, d) -> (size, size, d): entry [q, k] is the row for q - k."""
-    return table[relative_index(size, table.device)]
-
-
-def joint_relative_positions(table: Tensor, size: Pair) -> Tensor:
-    """(2H-1, 2W-1, d) -> (H*W, H*W, d): entry [q, k] is the one for the offset of q from k in the plane."""
-    H, W = size
-    rows = relative_index(H, table.device)[:, None, :, None]
-    columns = relative_index(W, table.device)[None, :, None, :]
-    return table[rows, columns].view(H * W, H * W, -1)
-
-
-def relative_index(size: int, device: torch.device) -> Tensor:
-    """(size, size): q - k + size - 1."""
-    at = torch.arange(size, device=device)
-    return at[:, None] - at[None, :] + (size - 1)
-
-
-def resize_table(table: Tensor, length: int) -> Tensor:
-    """(L, d) -> (length, d), linearly, as ViTDet does for a grid that the table was not made for."""
-    if table.shape[0] == length:
-        return table
-    return F.interpolate(table.T[None], size=length, mode="linear")[0].T
-
-
-def resize_plane(table: Tensor, size: Pair) -> Tensor:
-    """(L, M, d) -> (*size, d), bilinearly: `resize_table` along both axes."""
-    if table.shape[:2] == size:
-        return table
-    return F.interpolate(table.permute(2, 0, 1)[None], size=size, mode="bilinear")[0].permute(1, 2, 0)

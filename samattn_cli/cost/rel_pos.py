@@ -1,0 +1,55 @@
+"""Relative positions on the Tape; the same in torch, with the sources, is `samattn_cli/nn/rel_pos.py`."""
+
+from __future__ import annotations
+
+from .tape import Tape
+from .tensor import Shape, Tensor
+
+
+def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each query (..., H, W, d) its term for each row and column of keys: (..., H, W, H), (..., H, W, W)."""
+    *batch, H, W, d = q.shape
+    dims = range(len(batch))
+    h, w, c = (len(batch) + i for i in range(3))
+    N = q.elements // (H * W * d)
+    # (H, N*W, d) @ (H, d, H) -> (..., H, W, H)
+    by_row = tape.reshape("rel_h_q", q.permute(h, *dims, w, c), H, N * W, d)
+    rel_h = tape.matmul("rel_h", by_row, Rh.permute(0, 2, 1)).view(H, *batch, W, H)
+    tape.free(by_row, keep=q)
+    # (W, N*H, d) @ (W, d, W) -> (..., H, W, W)
+    by_column = tape.reshape("rel_w_q", q.permute(w, *dims, h, c), W, N * H, d)
+    rel_w = tape.matmul("rel_w", by_column, Rw.permute(0, 2, 1)).view(W, *batch, H, W)
+    tape.free(by_column, keep=q)
+    first = [i + 1 for i in dims]
+    return rel_h.permute(*first, 0, w, c), rel_w.permute(*first, w, 0, c)
+
+
+def joint_term(tape: Tape, q: Tensor, size: Shape) -> Tensor:
+    """Of each query its term for each key, one vector per relative position: (N, HW, d) -> (N, HW, HW)."""
+    (_, _, d), (H, W) = q.shape, size
+    table = tape.parameter("rel_pos_hw", 2 * H - 1, 2 * W - 1, d)
+    rows, columns = relative_index(tape, "rows", H), relative_index(tape, "columns", W)
+    R = tape.gather("rel_pos_hw", table, (rows, columns), H, W, H, W, d).view(H * W, H * W, d)
+    tape.free(rows, columns)
+    # (HW, N, d) @ (HW, d, HW) -> (N, HW, HW)
+    rel = tape.matmul("rel_hw", q.permute(1, 0, 2), R.permute(0, 2, 1)).permute(1, 0, 2)
+    tape.free(R)
+    return rel
+
+
+def relative_positions(tape: Tape, name: str, size: int, d: int) -> Tensor:
+    """The rows of a table for each pair of a query and a key position: (size, size, d)."""
+    table = tape.parameter(name, 2 * size - 1, d)
+    index = relative_index(tape, f"{name}.index", size)
+    R = tape.gather(name, table, (index,), size, size, d)
+    tape.free(index)
+    return R
+
+
+def relative_index(tape: Tape, name: str, size: int) -> Tensor:
+    """Indexes q - k + size - 1, for each pair: (size, size)."""
+    at = tape.integers(f"{name}.arange", size)
+    offset = tape.integers(f"{name}.offset", size, size, reads=(at, at))
+    index = tape.integers(name, size, size, reads=(offset,))
+    tape.free(offset, at)
+    return index

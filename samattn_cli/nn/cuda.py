@@ -1,0 +1,59 @@
+"""What PyTorch runs on a CUDA device, on tensors without a device: the meta device and dispatch modes choose otherwise.
+
+- A linear layer whose input is not contiguous adds its bias in place; under a dispatch mode ATen would add it out of
+  place (Linear.cpp, isTensorSubclassLike), which is a tensor too many.
+- scaled_dot_product_attention runs flash attention where that can be, else the memory-efficient kernel, behind a mask
+  padded to its alignment; on meta ATen would run the unfused product. Sources: attention.cpp (preprocess_mask) and
+  sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left out: what it
+  allocates is not documented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+MASK_ALIGNMENT = 8
+MOST_FLASH_DIM = 256
+
+
+class AsOnCuda(TorchFunctionMode):
+    """Runs linear layers and attention as a CUDA device would."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run `func`, or what CUDA would run for it."""
+        kwargs = kwargs or {}
+        if func is F.linear and args[2] is not None and not args[0].is_contiguous():
+            return F.linear(*args[:2]).add_(args[2])
+        if func is F.scaled_dot_product_attention:
+            return _attention(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:
+    """Whether flash attention takes queries (and keys) and values: (B, h, N, d)."""
+    halves = q.dtype in {torch.float16, torch.bfloat16}
+    return mask is None and halves and q.shape[-1] == v.shape[-1] <= MOST_FLASH_DIM
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, scale: float) -> Tensor:
+    if flash_takes(q, v, mask):
+        return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
+    with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
+    mask = None if mask is None else _aligned(mask)
+    return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, with_gradient, scale=scale)[0]
+
+
+def _aligned(mask: Tensor) -> Tensor:
+    """The mask, in rows of a padded copy where its strides are not aligned."""
+    if all(stride % MASK_ALIGNMENT == 0 for stride in mask.stride()[:-1]) and mask.stride(-1) == 1:
+        return mask
+    width = mask.shape[-1]
+    return F.pad(mask, (0, MASK_ALIGNMENT - width % MASK_ALIGNMENT))[..., :width]
