@@ -14,7 +14,8 @@ MEMORY = whole(1 << 20, 1 << 50)
 RATE = number(1e6, 1e18)  # above a million: 989 is not FLOP/s
 MICROSECONDS = number(0, 1e6)
 SHARE = number(0, 1)
-CACHED_SHARE = number(0, 100)
+MOST_CACHED = 10
+CACHED_SHARE = number(0, MOST_CACHED)
 SOURCE = "NVIDIA H100 datasheet, SXM5: 3.35 TB/s"
 
 
