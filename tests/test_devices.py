@@ -4,8 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from samattn_cli.config.device import Calibration, Device, PeakFlops, PeakSources, Sources
-from samattn_cli.config.load_device import load_device
+from samattn_cli.config.device import (
+    Calibration,
+    Calibrations,
+    Device,
+    PeakFlops,
+    PeakSources,
+    ProductShares,
+    Sources,
+    TrafficShares,
+)
+from samattn_cli.config.load_device import calibrated_yaml, load_device
 from samattn_cli.config.presets import devices
 from samattn_cli.errors import ConfigError
 
@@ -192,6 +201,25 @@ def test_a_calibration_is_read():
     assert (found.recorded_on, found.compute.linear, found.compute.matmul) == ("here", 0.5, None)
     assert (found.memory.copy, found.memory.elementwise, found.launch_overhead_us) == (1.5, None, None)
     assert replace(device, calibrated=load_device("h100").calibrated) == load_device(write(TINY))
+
+
+def test_what_was_measured_is_written_as_the_file_has_it():
+    measured = Calibration(
+        recorded_on="here: now",
+        compute=ProductShares(linear=0.123456789),
+        memory=TrafficShares(copy=0.5),
+        launch_overhead_us=3.0,
+    )
+    text = calibrated_yaml("float16", measured)
+    assert text == (
+        "calibrated:\n  float16:\n    recorded_on: 'here: now'\n    compute:\n      linear: 0.1235\n"
+        "    memory:\n      copy: 0.5\n    launch_overhead_us: 3.0\n"
+    )
+    rounded = replace(measured, compute=ProductShares(linear=0.1235))
+    assert load_device(write(TINY + text)).calibrated == Calibrations(float16=rounded)
+    assert (
+        calibrated_yaml("tf32", Calibration(recorded_on="x")) == "calibrated:\n  tf32:\n    recorded_on: x\n"
+    )
 
 
 # What is wrong with a file

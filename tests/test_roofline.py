@@ -13,7 +13,7 @@ from samattn_cli.config.device import Calibration, PeakFlops, ProductShares, Tra
 from samattn_cli.config.load_device import load_device
 from samattn_cli.config.model import RunConfig
 from samattn_cli.config.presets import devices
-from samattn_cli.cost.calibrate import Case, calibrate, with_calibration
+from samattn_cli.cost.calibrate import Case, calibrate, relative_errors, with_calibration
 from samattn_cli.cost.encoder import forward
 from samattn_cli.cost.memory import walk
 from samattn_cli.cost.roofline import (
@@ -218,8 +218,7 @@ def cases(noise, sizes=(256, 512, 768, 1024)):
 
 
 def errors(found, judged):
-    device = with_calibration(H100, "float32", found)
-    return sorted(abs(layer_time(case.ops, device, FLOAT32).ms / case.measured_ms - 1) for case in judged)
+    return sorted(map(abs, relative_errors(judged, with_calibration(H100, "float32", found), FLOAT32)))
 
 
 def test_known_factors_are_found_from_half_of_the_cases_and_predict_the_others():

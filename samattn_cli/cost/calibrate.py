@@ -18,7 +18,7 @@ from typing import Any
 from ..config.device import MOST_CACHED, Calibration, Device, ProductShares, TrafficShares
 from ..config.model import RunConfig
 from ..errors import UsageError
-from .roofline import US_PER_MS, memory_ms, product_ms, product_share, traffic_share, vector_ms
+from .roofline import US_PER_MS, layer_time, memory_ms, product_ms, product_share, traffic_share, vector_ms
 from .tape import Op
 
 CASES_PER_FACTOR = 2
@@ -97,6 +97,11 @@ def calibrate(cases: Iterable[Case], device: Device, run: RunConfig, recorded_on
         memory=_pick(TrafficShares, found),
         launch_overhead_us=found.get(LAUNCH),
     )
+
+
+def relative_errors(cases: Iterable[Case], device: Device, run: RunConfig) -> list[float]:
+    """Of each case the predicted over the measured time, less 1: judge a calibration on cases it was not fitted to."""
+    return [layer_time(case.ops, device, run).ms / case.measured_ms - 1 for case in cases]
 
 
 def with_calibration(device: Device, unit: str, measured: Calibration) -> Device:

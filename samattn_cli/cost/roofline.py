@@ -161,7 +161,7 @@ def calibration(device: Device, run: RunConfig) -> Calibration | None:
 
 
 def product_share(kind: str) -> str:
-    """The measured share that a kind of product goes by."""
+    """The measured share that a kind of product goes by: its own, or where it has none that of batched products."""
     return kind if kind in PRODUCTS else "matmul"
 
 
