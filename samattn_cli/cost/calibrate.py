@@ -23,13 +23,9 @@ from .tape import Op
 
 CASES_PER_FACTOR = 2
 LAUNCH = "launch_overhead_us"
-START_SHARES = (
-    0.1,
-    0.3,
-    0.5,
-    0.7,
-    0.9,
-)  # a search ends at times where only a leap would help: the best of several
+START_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""A search may end where only a leap would help, so that several are made."""
+
 MOST = {
     **{field.name: 0.0 for field in fields(ProductShares)},
     **{field.name: math.log(MOST_CACHED) for field in fields(TrafficShares)},
