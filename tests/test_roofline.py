@@ -68,17 +68,20 @@ def test_a_linear_layer_of_vit_h_in_bfloat16_on_an_h100():
     assert layer.share_of_peak == pytest.approx(40.697 / 45.697, rel=1e-4)
 
 
+def addition(elements):
+    """Of two activations in bfloat16."""
+    return op("add", elementwise_flops=elements, bytes_read=2 * 2 * elements, bytes_written=2 * elements)
+
+
 def test_an_addition_of_two_activations_is_bound_by_memory():
-    add = one(lambda tape: tape.pointwise("add", "add", *(tape.tensor(1, 64, 64, 1280) for _ in "ab")))
-    time = op_time(add, H100, BFLOAT16)
+    time = op_time(addition(64 * 64 * 1280), H100, BFLOAT16)
     assert time.memory_ms == pytest.approx(9.3902 * MS_PER_US, rel=1e-4)  # 3 x 10,485,760 / 3.35e12
     assert time.compute_ms == pytest.approx(0.078368 * MS_PER_US, rel=1e-4)  # 5,242,880 / 66.9e12
     assert (time.bound, time.time_ms) == ("memory", time.memory_ms + time.launch_ms)
 
 
 def test_a_small_one_is_bound_by_its_launch():
-    add = one(lambda tape: tape.pointwise("add", "add", tape.tensor(1, 8, 8, 64)))
-    assert op_time(add, H100, BFLOAT16).bound == "launch"
+    assert op_time(addition(8 * 8 * 64), H100, BFLOAT16).bound == "launch"
 
 
 def test_a_kernel_with_both_uses_tensor_and_cuda_cores_at_once():
