@@ -1,11 +1,13 @@
-"""Everything that can be wrong with a config, found at once and said with its place.
+"""Everything that can be wrong with a file, found at once and said with its place.
 
 First each key by itself (type, range, spelling), then the rules between keys.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import cache
+from typing import TypeVar
 
 from pydantic_core import SchemaValidator, ValidationError
 
@@ -16,6 +18,11 @@ from .rules import Rules, is_flat
 from .wording import UNKNOWN_KEY, say
 from .yaml12 import Loc, Node, Where
 
+Config = TypeVar("Config")
+Found = tuple[Where, str]
+BetweenKeys = Callable[[Node, set[Loc]], Iterable[Found]]
+"""Rules between the keys of a tree, given the places that are broken by themselves."""
+
 
 def build(tree: Node, name: str) -> EncoderConfig:
     """The config of a canonical tree (see `load`); its name is `name` where the tree has none.
@@ -23,22 +30,31 @@ def build(tree: Node, name: str) -> EncoderConfig:
     Raises:
         ConfigError: with every problem of the tree, in the order of the file.
     """
-    config: EncoderConfig | None = None
-    found: list[tuple[Where, str]] = []
+    return checked(EncoderConfig, tree, name, lambda *places: Rules(*places).problems(), flat=is_flat(tree))
+
+
+def checked(root: type[Config], tree: Node, name: str, rules: BetweenKeys, *, flat: bool = False) -> Config:
+    """The `root` that a tree gives; its name is `name` where the tree has none.
+
+    Raises:
+        ConfigError: with every problem of the tree, in the order of the file.
+    """
+    config: Config | None = None
+    found: list[Found] = []
     broken: set[Loc] = set()
     try:
-        config = _validator().validate_python({"name": name, **tree.plain()})
+        config = _validator(root).validate_python({"name": name, **tree.plain()})  # type: ignore[arg-type] # a class is hashable
     except ValidationError as errors:
         details = errors.errors(include_url=False)
         broken = {error["loc"][:length] for error in details for length in range(1, len(error["loc"]) + 1)}
         found = [
-            (_place(tree, error["loc"], error["type"]), say(error["loc"], error, is_flat(tree)))
+            (_place(tree, error["loc"], error["type"]), say(error["loc"], error, root=root, flat=flat))
             for error in details
             if not any(
                 error["loc"] == other["loc"][: len(error["loc"])] for other in details if other is not error
             )
         ]  # one around another only says that something inside it is wrong
-    found += Rules(tree, broken).problems()
+    found += rules(tree, broken)
     if config is None or found:
         ordered = sorted(
             dict.fromkeys(found), key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0)
@@ -48,8 +64,8 @@ def build(tree: Node, name: str) -> EncoderConfig:
 
 
 @cache
-def _validator() -> SchemaValidator:
-    return SchemaValidator(class_schema(EncoderConfig))
+def _validator(root: type) -> SchemaValidator:
+    return SchemaValidator(class_schema(root))
 
 
 def _place(tree: Node, loc: Loc, kind: str) -> Where:

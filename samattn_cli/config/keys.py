@@ -93,6 +93,13 @@ def choices_of(entry: Field[Any]) -> list[str]:
     return list(entry.metadata[_SPEC]["schema"].get("expected", ()))
 
 
+def class_of(entry: Field[Any]) -> type | None:
+    """The config class that a key holds, or a list of which it holds; None for a plain value."""
+    schema = entry.metadata[_SPEC]["schema"]
+    held: type | None = schema.get("items_schema", [schema])[0].get("cls")
+    return held
+
+
 def _with_default(entry: Field[Any]) -> CoreSchema:
     schema: CoreSchema = entry.metadata[_SPEC]["schema"]
     return (

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import ConfigError, Problem, did_you_mean
 from .check import build
+from .kinds import ENCODER
 from .model import EncoderConfig, StageConfig
 from .sources import STDIN, Source, read_source
 from .wording import cut
@@ -89,7 +90,7 @@ def _read_document(reference: str, folder: Path, where: str) -> _Document:
     source: Source = read_source(reference, folder, where)
     root = parse_yaml(source.text, source.label)
     if not isinstance(root.value, dict):
-        raise _problem(root.where, "an encoder config is a mapping of keys, such as 'embed_dim: 768'")
+        raise _problem(root.where, ENCODER.must_be)
     return _Document(root, source.folder, source.name)
 
 

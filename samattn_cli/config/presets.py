@@ -1,4 +1,4 @@
-"""The encoder configs that ship with samattn: the YAML files of `configs/`."""
+"""The YAML files that ship with samattn: the encoder configs of `configs/`, the devices of `samattn_cli/devices/`."""
 
 from __future__ import annotations
 
@@ -12,5 +12,14 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 def presets() -> dict[str, Path]:
     """Preset name to its file. In a wheel the folder lies in the package; in a checkout beside it."""
     shipped = _PACKAGE / "configs"
-    folder = shipped if shipped.is_dir() else _PACKAGE.parent / "configs"
+    return _yaml_files(shipped if shipped.is_dir() else _PACKAGE.parent / "configs")
+
+
+@cache
+def devices() -> dict[str, Path]:
+    """Device name to its file."""
+    return _yaml_files(_PACKAGE / "devices")
+
+
+def _yaml_files(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

@@ -7,32 +7,33 @@ from dataclasses import Field, fields
 from typing import Any
 
 from ..errors import did_you_mean
-from .keys import choices_of, example_of
-from .model import EncoderConfig, RunConfig, StageConfig
+from .keys import choices_of, class_of, example_of
+from .model import EncoderConfig, StageConfig
 from .yaml12 import Loc
 
 UNKNOWN_KEY = "unexpected_keyword_argument"
 MOST_ITEMS = 5
 MOST_CHARACTERS = 60
+WRITTEN_OUT = (1e6, 1e16)  # floats that Python writes with all their zeros
 MOST_BITS = 10_000  # Python refuses to write out an int of more than 4,300 digits
 
 
-def say(loc: Loc, error: Any, flat: bool) -> str:
-    """What is wrong at `loc`, and what would be right."""
+def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False) -> str:
+    """What is wrong at `loc` of a file that gives a `root`, and what would be right."""
     key = _dotted(loc, flat)
     kind, given = error["type"], error["input"]
     if kind in ("missing", "too_long") and _is_pair(loc) and isinstance(given, tuple):
         return f"{key} must be a number or [height, width], not {short(given)}"
     if kind == "missing":
-        return f"{key} is missing{_example(loc)}"
+        return f"{key} is missing{_example(loc, root)}"
     if kind == UNKNOWN_KEY:
-        return f"unknown key {key!r}{_home(loc) or did_you_mean(str(loc[-1]), _known_keys(loc))}"
+        return f"unknown key {key!r}{_home(loc, root) or did_you_mean(str(loc[-1]), _known_keys(loc, root))}"
     limits = {name: _number(limit) for name, limit in error.get("ctx", {}).items()}
     expected = _EXPECTED.get(kind, "cannot be read").format(**limits)
     hint = ""
     if kind == "literal_error" and isinstance(given, str):
-        hint = did_you_mean(given, choices_of(field_at(loc)))
-    return f"{key or 'a key'} {expected}{'' if hint else _example(loc)}, not {short(given)}{hint}"
+        hint = did_you_mean(given, choices_of(field_at(loc, root)))
+    return f"{key or 'a key'} {expected}{'' if hint else _example(loc, root)}, not {short(given)}{hint}"
 
 
 def _number(limit: Any) -> str:
@@ -60,8 +61,8 @@ _EXPECTED = {
 """What pydantic-core's types of error say that a value must be."""
 
 
-def _example(loc: Loc) -> str:
-    field = field_at(loc)
+def _example(loc: Loc, root: type) -> str:
+    field = field_at(loc, root)
     if field is None:
         return ""
     example = example_of(field)
@@ -73,12 +74,11 @@ def _is_pair(loc: Loc) -> bool:
     return any(part in ("image_size", "window_size") for part in loc)
 
 
-def _home(loc: Loc) -> str:
+def _home(loc: Loc, root: type) -> str:
     """Where a key belongs that stands in the wrong place."""
-    homes = {"at the top level": EncoderConfig, "in 'stages:'": StageConfig, "in 'run:'": RunConfig}
-    fitting = [
-        home for home, config in homes.items() if config is not _owner(loc) and loc[-1] in _fields(config)
-    ]
+    homes = {"at the top level": root, **{f"in '{key}:'": held for key, held in _classes(root).items()}}
+    owner = _owner(loc, root)
+    fitting = [home for home, config in homes.items() if config is not owner and loc[-1] in _fields(config)]
     return f"; it belongs {fitting[0]}" if fitting else ""
 
 
@@ -93,6 +93,8 @@ def short(value: Any) -> str:
         text = f"{{{', '.join(f'{key}: {short(item)}' for key, item in value.items())}}}"
     elif isinstance(value, float) and not math.isfinite(value):
         text = f"{value:+}".replace("+", "").replace("inf", ".inf").replace("nan", ".nan")
+    elif isinstance(value, float) and WRITTEN_OUT[0] <= value < WRITTEN_OUT[1]:
+        text = f"{value:.10g}".replace("e+", "e")
     elif isinstance(value, int) and value.bit_length() > MOST_BITS:
         text = "a huge number"
     else:
@@ -105,24 +107,36 @@ def cut(text: str) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
 
 
-def _owner(loc: Loc) -> type:
+def _owner(loc: Loc, root: type) -> type:
     """The config class that the last key of `loc` belongs to."""
-    owners: dict[Any, type] = {"stages": StageConfig, "run": RunConfig}
-    return owners.get(loc[0], EncoderConfig) if len(loc) > (2 if loc[0] == "stages" else 1) else EncoderConfig
+    owner = root
+    for key in _keys(loc)[:-1]:
+        owner = _classes(owner).get(key, owner)
+    return owner
 
 
-def field_at(loc: Loc) -> Any:
+def field_at(loc: Loc, root: type = EncoderConfig) -> Any:
     """The dataclass field that `loc` leads to."""
-    keys = [part for part in loc if isinstance(part, str)]
-    return _fields(_owner(loc)).get(keys[-1]) if keys else None
+    keys = _keys(loc)
+    return _fields(_owner(loc, root)).get(keys[-1]) if keys else None
+
+
+def _keys(loc: Loc) -> list[str]:
+    return [part for part in loc if isinstance(part, str)]
+
+
+def _classes(config: type) -> dict[str, type]:
+    """The keys of a config class that hold other config classes."""
+    held = {name: class_of(field) for name, field in _fields(config).items()}
+    return {name: inner for name, inner in held.items() if inner is not None}
 
 
 def _fields(config: type) -> dict[str, Field[Any]]:
     return {field.name: field for field in fields(config)}
 
 
-def _known_keys(loc: Loc) -> list[str]:
-    owner = _owner(loc)
+def _known_keys(loc: Loc, root: type) -> list[str]:
+    owner = _owner(loc, root)
     return [*_fields(owner), *([*_fields(StageConfig), "extends"] if owner is EncoderConfig else ())]
 
 

@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigError, Problem
+from .kinds import ENCODER, Kind
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 10_000  # after aliases are expanded
 MAX_DIGITS = 300  # of one number
-TOO_LARGE = f"is larger than {MAX_BYTES:,} bytes: not an encoder config"
 
 Scalar = bool | int | float | str | None
 Loc = tuple[int | str, ...]
@@ -89,21 +89,22 @@ class Node:
         return self.value
 
 
-def parse_yaml(text: str, source: str, *, located: bool = True) -> Node:
+def parse_yaml(text: str, source: str, *, located: bool = True, kind: Kind = ENCODER) -> Node:
     """Parse one YAML document.
 
     Args:
         text: the document.
         source: what to call it in messages.
         located: False for the value of an option, in which lines and columns mean nothing.
+        kind: what the document is, for messages.
 
     Raises:
         ConfigError: for text that is not one YAML document or goes beyond the caps of this module, with every
             duplicate key, tag and merge key of it.
     """
-    builder = _Builder(source, located)
+    builder = _Builder(source, located, kind)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise builder.error(None, TOO_LARGE)
+        raise builder.error(None, too_large(kind))
     try:
         root = builder.document(yaml.parse(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
@@ -116,6 +117,11 @@ def parse_yaml(text: str, source: str, *, located: bool = True) -> Node:
     if builder.problems:
         raise ConfigError(builder.problems)
     return root
+
+
+def too_large(kind: Kind) -> str:
+    """What is wrong with a file beyond `MAX_BYTES`."""
+    return f"is larger than {MAX_BYTES:,} bytes: not {kind.noun}"
 
 
 def resolve_scalar(text: str) -> Scalar:
@@ -139,9 +145,10 @@ def resolve_scalar(text: str) -> Scalar:
 class _Builder:
     """Builds nodes from parser events, with the caps checked at every step."""
 
-    def __init__(self, source: str, located: bool) -> None:
+    def __init__(self, source: str, located: bool, kind: Kind) -> None:
         self.source = source
         self.located = located
+        self.kind = kind
         self.problems: list[Problem] = []
         self.anchors: dict[str, Node | None] = {}  # None while the anchored node is still open
         self.nodes = 0
@@ -163,11 +170,11 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
                     raise self.error(
-                        event.start_mark, "a second YAML document starts here: one config a file"
+                        event.start_mark, f"a second YAML document starts here: one {self.kind.word} a file"
                     )
                 root = self.node(next(events), events, depth=1)
         if root is None:
-            raise self.error(None, "is empty: an encoder config is a mapping, such as 'embed_dim: 768'")
+            raise self.error(None, f"is empty: {self.kind.noun} is a mapping, such as {self.kind.example!r}")
         return root
 
     def node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
@@ -218,9 +225,9 @@ class _Builder:
 
     def key_fault(self, key: str | None, entries: dict[str, Node]) -> str:
         if key is None:
-            return "a key must be a word, such as 'embed_dim'"
+            return f"a key must be a word, such as {self.kind.example_key!r}"
         if key == "<<":
-            return "merge keys (<<) are not YAML 1.2: use 'extends:'"
+            return f"merge keys (<<) are not YAML 1.2: {self.kind.instead_of_merge}"
         if key in entries:
             first = f" (first at {entries[key].key_where})" if self.located else ""
             return f"the key {key!r} stands twice{first}: keep one"

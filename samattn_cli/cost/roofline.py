@@ -1,0 +1,185 @@
+"""How long an operation takes on a device, by the roofline: the larger of compute and memory time, plus launch.
+
+Source of the model: Williams, Waterman, Patterson, "Roofline", Communications of the ACM 52(4), 2009. Conventions:
+
+- Compute time: FLOPs of products over the peak of the unit they run on, or elementwise FLOPs over that of the CUDA
+  cores, whichever is longer; a kernel with both (an attention kernel, a bias) uses both at once. A peak counts a
+  multiply-add as two, so elementwise work can reach half of it; memory bounds such work long before.
+- Memory time: bytes read and written, each operand once, over the peak bandwidth. Caches are ignored: what a kernel
+  finds in a cache is faster than this.
+- Launch: a fixed time for each kernel, added. A GPU runs behind the CPU that feeds it, so a long kernel hides most
+  of its launch and the sum says too much of it by a few microseconds; a kernel that is shorter than its launch waits
+  for the CPU, and is what "launch" bound means here. An operation is one kernel; a free is none.
+- These are a datasheet's figures, which no kernel reaches, so times come out too short, unless the device file holds a
+  calibration for the run: then each peak is multiplied by the share of it that was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+from ..config.device import Calibration, Device, ProductShares
+from ..config.model import RunConfig
+from ..errors import UsageError
+from .tape import Op
+
+MS_PER_S = 1e3
+US_PER_MS = 1e3
+BOUNDS = ("compute", "memory", "launch")
+PRODUCTS = tuple(field.name for field in fields(ProductShares))
+MOVES = frozenset({"copy", "pad", "gather", "index", "cat"})
+"""Kinds that only move numbers; all others stream through memory as elementwise work does."""
+
+NOT_MEASURED = Calibration(recorded_on="")
+
+
+@dataclass(frozen=True)
+class OpTime:
+    """One operation: its three times, and whether those that add up to its time are by measured figures."""
+
+    compute_ms: float
+    memory_ms: float
+    launch_ms: float
+    calibrated: bool = False
+
+    @property
+    def time_ms(self) -> float:
+        """The larger of compute and memory time, plus launch."""
+        return max(self.compute_ms, self.memory_ms) + self.launch_ms
+
+    @property
+    def bound(self) -> str:
+        """The largest of the three: "compute", "memory" or "launch"."""
+        times = (self.compute_ms, self.memory_ms, self.launch_ms)
+        return BOUNDS[times.index(max(times))]
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Operations one after another.
+
+    Attributes:
+        ms: the sum of their times.
+        bound: what most of that time is bound by.
+        share_of_peak: FLOP/s of products that this makes, over the peak of the unit they run on.
+        calibrated: whether the time is by figures measured on the device, not by its datasheet.
+    """
+
+    ms: float
+    bound: str
+    share_of_peak: float
+    calibrated: bool
+
+
+def layer_time(ops: Iterable[Op], device: Device, run: RunConfig) -> LayerTime:
+    """The time of `ops`, one after another, in a run on a device.
+
+    Raises:
+        UsageError: if the device has no units for the type of the run.
+    """
+    kernels = [(op, op_time(op, device, run)) for op in ops if op.kind != "free"]
+    due = dict.fromkeys(BOUNDS, 0.0)
+    for _, time in kernels:
+        due[time.bound] += time.time_ms
+    total_ms = sum(due.values())
+    at_peak_ms = sum(product_ms(op, device, run) for op, _ in kernels)
+    return LayerTime(
+        ms=total_ms,
+        bound=max(BOUNDS, key=due.__getitem__),
+        share_of_peak=at_peak_ms / total_ms if total_ms else 0.0,
+        calibrated=all(time.calibrated for _, time in kernels),
+    )
+
+
+def op_time(op: Op, device: Device, run: RunConfig) -> OpTime:
+    """The time of one operation in a run on a device.
+
+    Raises:
+        UsageError: if the device has no units for the type of the run.
+    """
+    if op.kind == "free":
+        return OpTime(0.0, 0.0, 0.0, calibrated=True)
+    measured = calibration(device, run) or NOT_MEASURED
+    compute, memory, launch = _shares(op, measured)
+    compute_ms = max(product_ms(op, device, run) / (compute or 1), vector_ms(op, device))
+    memory_at_ms = memory_ms(op, device) / (memory or 1)
+    return OpTime(
+        compute_ms=compute_ms,
+        memory_ms=memory_at_ms,
+        launch_ms=(device.launch_overhead_us if launch is None else launch) / US_PER_MS,
+        calibrated=None not in (launch, compute if compute_ms > memory_at_ms else memory),
+    )
+
+
+def product_ms(op: Op, device: Device, run: RunConfig) -> float:
+    """Its products at the peak of their unit."""
+    return float(MS_PER_S * op.flops / peak_flops(op.kind, device, run)) if op.macs else 0.0
+
+
+def vector_ms(op: Op, device: Device) -> float:
+    """Its elementwise work at the peak of the CUDA cores."""
+    return float(MS_PER_S * op.elementwise_flops / device.vector_flops)
+
+
+def memory_ms(op: Op, device: Device) -> float:
+    """Its bytes at the peak of the bandwidth."""
+    return float(MS_PER_S * (op.bytes_read + op.bytes_written) / device.bandwidth_bytes_per_s)
+
+
+def peak_flops(kind: str, device: Device, run: RunConfig) -> float:
+    """Peak FLOP/s of the unit that a kind of product runs on.
+
+    Raises:
+        UsageError: if the device has no such units.
+    """
+    unit = unit_of(kind, device, run)
+    peak: float | None = getattr(device.peak_flops, unit)
+    if peak is None:
+        types = [name for name in _units(device) if name != "tf32"]
+        has = f"{', '.join(types[:-1])} and {types[-1]}" if len(types) > 1 else f"only {types[0]}"
+        raise UsageError(f"{device.name} has no {unit} units: it has {has}")
+    return peak
+
+
+def unit_of(kind: str, device: Device, run: RunConfig) -> str:
+    """The unit that a kind of product runs on.
+
+    It is that of the run's type, or under autocast of autocast's. In float32 it is TF32 where the device has it and
+    ``run.tf32`` allows it, and for convolutions in any case: ``torch.backends.cudnn.allow_tf32`` is True by default,
+    ``torch.backends.cuda.matmul.allow_tf32`` is not (PyTorch, notes/cuda.rst).
+    """
+    dtype = run.dtype if run.autocast == "none" else run.autocast
+    in_tf32 = dtype == "float32" and (run.tf32 or kind == "conv2d") and "tf32" in _units(device)
+    return "tf32" if in_tf32 else dtype
+
+
+def calibration(device: Device, run: RunConfig) -> Calibration | None:
+    """What was measured on the device for such a run, named by the unit of its linear layers; None if nothing was."""
+    measured: Calibration | None = getattr(device.calibrated, unit_of("linear", device, run))
+    return measured
+
+
+def product_share(kind: str) -> str:
+    """The measured share that a kind of product goes by: its own, or where it has none that of batched products."""
+    return kind if kind in PRODUCTS else "matmul"
+
+
+def traffic_share(kind: str) -> str:
+    """The measured share that a kind's bytes go by."""
+    return "copy" if kind in MOVES else "elementwise"
+
+
+def _shares(op: Op, measured: Calibration) -> tuple[float | None, float | None, float | None]:
+    """Of an operation: shares of peak and of bandwidth, launch in microseconds; None where not measured."""
+    compute = getattr(measured.compute, product_share(op.kind)) if op.macs else 1.0
+    memory = getattr(measured.memory, traffic_share(op.kind))
+    return compute, memory, measured.launch_overhead_us
+
+
+def _units(device: Device) -> list[str]:
+    return [
+        field.name
+        for field in fields(device.peak_flops)
+        if getattr(device.peak_flops, field.name) is not None
+    ]
