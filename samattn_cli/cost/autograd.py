@@ -19,7 +19,9 @@ from .tape import Tape
 from .tensor import Storage, Tensor, contiguous_stride, decide
 
 
-def backward(tape: Tape, output: Tensor, gradient: Tensor, held: Iterable[Storage] = ()) -> Tensor:
+def backward(
+    tape: Tape, output: Tensor, gradient: Tensor, held: Iterable[Storage] = (), *, checkpointed: bool = False
+) -> Tensor:
     """Run the backward of what made `output`, up to the entry of its segment.
 
     Args:
@@ -27,17 +29,20 @@ def backward(tape: Tape, output: Tensor, gradient: Tensor, held: Iterable[Storag
         output: its shape is that of `gradient`.
         gradient: of the output.
         held: storages that the caller keeps.
+        checkpointed: whether what nodes saved is computed again, and let go of as soon as it has been used.
 
     Returns:
         The gradient of the segment's input; that of the output where the input needs none.
     """
-    return _Engine(tape, output, held).run(output.grad_fn, gradient) or gradient
+    return _Engine(tape, output, held, checkpointed).run(output.grad_fn, gradient) or gradient
 
 
 class _Engine:
-    def __init__(self, tape: Tape, output: Tensor, held: Iterable[Storage]) -> None:
+    def __init__(self, tape: Tape, output: Tensor, held: Iterable[Storage], checkpointed: bool) -> None:
         self.tape = tape
+        self.checkpointed = checkpointed
         self.holders = Counter(held)
+        self.unpacked = False  # whether anything that was saved has been asked for
         self.buffers: dict[Node, list[Tensor | None]] = {}
         self.ready: list[tuple[float, int, Node]] = []
         for node in _reachable(output.grad_fn):
@@ -60,16 +65,19 @@ class _Engine:
         assert node.backward is not None  # noqa: S101 - the caller's case; told to the type checker
         if node.scope is not None:
             self.tape.scope = node.scope
+        if node.saved and not self.unpacked:
+            self.unpacked = True
+            self.tape.record("unpack", "unpack")
         results = node.backward(self.tape, *gradients)
         for result in results:
             if result is not None:
                 self._hold(result)
+        if self.checkpointed:
+            self._release(*node.saved)
         reduced = [self._reduce(result) for result in results]
-        for gradient in gradients:
-            if gradient is not None:
-                self._release(gradient.storage)
-        for storage in node.saved:
-            self._release(storage)
+        self._release(*(gradient.storage for gradient in gradients if gradient is not None))
+        if not self.checkpointed:
+            self._release(*node.saved)
         for edge, result in zip(node.edges, reduced, strict=True):
             if result is not None:
                 self._deliver(edge, result, held=True)
@@ -125,10 +133,11 @@ class _Engine:
             self.tape.make("gradient", "copy", (gradient,), node.shape)
             self._release(gradient.storage)
 
-    def _release(self, storage: Storage) -> None:
-        self.holders[storage] -= 1
-        if not self.holders[storage]:
-            self.tape.free_storages(storage)
+    def _release(self, *storages: Storage) -> None:
+        for storage in storages:
+            self.holders[storage] -= 1
+            if not self.holders[storage]:
+                self.tape.free_storages(storage)
 
 
 def _reachable(start: Edge | None) -> Iterator[Node]:

@@ -11,18 +11,23 @@ from ..units import ITEM_BYTES
 from . import autograd, vit
 from .graph import Node
 from .tape import Recording, Tape
-from .tensor import Shape, Tensor
+from .tensor import Shape, Storage, Tensor
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of the encoder or a block: what it does, and the module of the real stack whose names it has."""
+    """A part of the encoder or a block: what it does, and the module of the real stack whose names it has.
+
+    `entry` is the storage of its input; a segment `is_checkpointed` where a training step keeps nothing else of it.
+    """
 
     name: str
     module: str
     recording: Recording
+    entry: Storage
     output: Tensor
     layer: LayerConfig | None = None
+    is_checkpointed: bool = False
 
     def qualified(self, name: str) -> str:
         """The name of a module or weight in the whole encoder."""
@@ -63,7 +68,13 @@ def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:
         kind = (segment.recording, gradient.stride, gradient.is_view, segment is last)
         if kind not in passed:
             held = (segment.output.storage, gradient.storage) if segment is last else ()
-            gradient = autograd.backward(tape, segment.output, gradient, (forward_pass.image.storage, *held))
+            gradient = autograd.backward(
+                tape,
+                segment.output,
+                gradient,
+                (forward_pass.image.storage, *held),
+                checkpointed=segment.is_checkpointed,
+            )
             passed[kind] = tape.recording(), gradient
         recording, gradient = passed[kind]
         recordings.append(recording)
@@ -72,21 +83,22 @@ def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:
 
 def _segments(tape: Tape, image: Tensor, config: EncoderConfig) -> Iterator[Segment]:
     x = patch_embed(tape, image, config)
-    yield Segment("patch_embed", "patch_embed", tape.recording(), x)
+    yield Segment("patch_embed", "patch_embed", tape.recording(), image.storage, x)
     if config.pos_embed == "learned":
+        entry = x.storage
         x = pos_embed(tape, _entering(x), config)
-        yield Segment("pos_embed", "", tape.recording(), x)
-    passed: dict[tuple[StageConfig, Pair], tuple[Recording, Tensor]] = {}
+        yield Segment("pos_embed", "", tape.recording(), entry, x)
+    passed: dict[tuple[StageConfig, Pair], tuple[Recording, Storage, Tensor]] = {}
     for layer in config.layers:
         kind = (layer.stage, layer.window_size)
         if kind not in passed:
-            x = vit.block(tape, _entering(x), layer, config.run.attention)
-            passed[kind] = tape.recording(), x
-        recording, x = passed[kind]
-        yield Segment(layer.name, layer.name, recording, x, layer)
+            out = vit.block(tape, _entering(x), layer, config.run.attention)
+            passed[kind] = tape.recording(), x.storage, out
+        recording, entry, x = passed[kind]
+        yield Segment(layer.name, layer.name, recording, entry, x, layer, config.run.checkpointing)
     if config.neck == "sam":
-        x = sam_neck(tape, _entering(x), config)
-        yield Segment("neck", "neck", tape.recording(), x)
+        out = sam_neck(tape, _entering(x), config)
+        yield Segment("neck", "neck", tape.recording(), x.storage, out)
 
 
 def _entering(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from ..units import rounded
 from .encoder import ForwardPass
 from .tape import Recording, parameter_elements
-from .tensor import Dim, decide
+from .tensor import Dim, Storage, decide
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
 
 
 @lru_cache(maxsize=64)
-def live_over(recording: Recording) -> Liveness:
-    """Run through the allocations and frees of `recording`."""
+def live_over(recording: Recording, held: frozenset[Storage] = frozenset()) -> Liveness:
+    """Run through the allocations and frees of `recording`; what is `held` is not freed."""
     live: Dim = 0
     steps: list[tuple[str, Dim]] = []
     for op in recording.ops:
         for storage in op.allocates:
             live = live + rounded(storage.nbytes)
             steps.append((op.name, live))
-        live = live - sum(rounded(storage.nbytes) for storage in op.frees)
+        live = live - sum(rounded(storage.nbytes) for storage in op.frees if storage not in held)
     return Liveness(tuple(steps), live)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..config.model import EncoderConfig
 from .vit import NORM_EPS, Block
@@ -26,6 +27,7 @@ class ImageEncoderViT(nn.Module):
             Block(layer, config.grid, config.run.attention) for layer in config.layers
         )
         self.neck = sam_neck(width, config.out_chans) if config.neck == "sam" else None
+        self.checkpointing = config.run.checkpointing
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, height, width) -> (B, out_chans, H, W); without a neck (B, H, W, C)."""
@@ -33,10 +35,16 @@ class ImageEncoderViT(nn.Module):
         if self.pos_embed is not None:
             x = x + self.pos_embed
         for block in self.blocks:
-            x = block(x)
+            x = self._run(block, x)
         if self.neck is None:
             return x
         return self.neck(x.permute(0, 3, 1, 2))
+
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+        return block(x)
 
 
 class PatchEmbed(nn.Module):

@@ -176,10 +176,15 @@ def trace_training(
         with _on_entering_parts(model, mode.enter), _on_entering_backward(model, mode.enter):
             output = model(image)
         forward, mode.parts = mode.parts, {}
+        mode.enter("")
         gradient = torch.empty_like(output)
         mode.in_backward = True
-        output.backward(gradient)
+        # as output.backward(gradient), which would switch the function mode off
+        torch.autograd.Variable._execution_engine.run_backward(
+            (output,), (gradient,), False, False, (), allow_unreachable=True, accumulate_grad=True
+        )
     model.zero_grad(set_to_none=True)
+    del mode.parts[""]
     return forward, mode.parts
 
 

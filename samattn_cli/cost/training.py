@@ -1,0 +1,179 @@
+"""A training step over the Tape: forward, backward, optimizer; the most bytes live at once, where, and of what.
+
+The step is `nn/step.py`'s: gradients of the step before are gone when it begins, the optimizer's buffers exist, the
+backward begins with a gradient of the output, and image, output and that gradient live until its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from ..config.model import EncoderConfig
+from ..units import rounded
+from .encoder import ForwardPass, Segment, backward, forward
+from .memory import Liveness, live_over, saved_bytes, weights_bytes
+from .tape import Op, Recording
+from .tensor import Dim, Storage
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Buffers of the size of the weights: kept between steps, and made for the time of a step."""
+
+    state: int
+    transient: int
+
+
+OPTIMIZERS = {
+    # exp_avg and exp_avg_sq; the square root of the latter, for all weights at once (_multi_tensor_adamw)
+    "adamw": Optimizer(state=2, transient=1),
+    "sgd_momentum": Optimizer(state=1, transient=0),
+    "sgd": Optimizer(state=0, transient=0),
+}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Bytes live at once, and the operation at which they are."""
+
+    nbytes: Dim
+    at: str
+
+
+@dataclass(frozen=True)
+class SegmentStep:
+    """Of one segment: what it keeps for its backward, and the moment at which most is live in its part of the step."""
+
+    saved_bytes: Dim
+    peak: Moment
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """A training step of an encoder: the forward pass and the backward of each of its segments."""
+
+    forward: ForwardPass
+    backward: tuple[Recording, ...]
+
+    @property
+    def config(self) -> EncoderConfig:
+        """The encoder."""
+        return self.forward.config
+
+    @cached_property
+    def recordings(self) -> tuple[Recording, ...]:
+        """What is run after the forward: each segment's backward, behind its forward again where it is checkpointed."""
+        pairs = zip(self.forward.segments, self.backward, strict=True)
+        return tuple(
+            recomputed(segment.recording, ran) if segment.is_checkpointed else ran for segment, ran in pairs
+        )
+
+    @cached_property
+    def kept(self) -> tuple[Liveness, ...]:
+        """Of each segment's forward, with what autograd keeps."""
+        return tuple(live_over(segment.recording, _held(segment)) for segment in self.forward.segments)
+
+    @cached_property
+    def weights_bytes(self) -> Dim:
+        """Memory of the weights; of their gradients too."""
+        return weights_bytes(self.forward)
+
+    @cached_property
+    def optimizer_bytes(self) -> Dim:
+        """Memory of what the optimizer keeps between steps."""
+        return OPTIMIZERS[self.config.run.optimizer].state * self.weights_bytes
+
+    @cached_property
+    def kept_bytes(self) -> Dim:
+        """Memory of the activations that are kept when the forward is done, the output with them."""
+        return sum(liveness.change for liveness in self.kept)
+
+    @cached_property
+    def segments(self) -> tuple[SegmentStep, ...]:
+        """Each segment's part of the step."""
+        forwards, backwards = list(self._forward()), list(self._backward())
+        return tuple(
+            SegmentStep(saved_bytes(segment.recording), max(ahead, back, key=lambda moment: moment.nbytes))
+            for segment, ahead, back in zip(self.forward.segments, forwards, reversed(backwards), strict=True)
+        )
+
+    @cached_property
+    def peak(self) -> Moment:
+        """The most bytes live at once, and where."""
+        moments = [*(part.peak for part in self.segments), self._optimizer_step()]
+        return max(moments, key=lambda moment: moment.nbytes)
+
+    @cached_property
+    def _before(self) -> Dim:
+        return self.weights_bytes + self.optimizer_bytes + rounded(self.forward.image.nbytes)
+
+    @cached_property
+    def _gradient_bytes(self) -> Dim:
+        return rounded(self.forward.segments[-1].output.nbytes)
+
+    def _forward(self) -> Iterator[Moment]:
+        live = self._before
+        for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
+            at, rise = liveness.peak
+            yield Moment(live + rise, segment.qualified(at))
+            live = live + liveness.change
+
+    def _backward(self) -> Iterator[Moment]:
+        live = self._before + self.kept_bytes + self._gradient_bytes
+        for segment, recording in zip(reversed(self.forward.segments), reversed(self.recordings), strict=True):
+            at, rise = live_over(recording).peak
+            yield Moment(live + rise, f"{segment.qualified(at)} (backward)")
+            live = live + live_over(recording).change
+
+    def _optimizer_step(self) -> Moment:
+        """Weights, gradients, buffers old and transient, image, output and its gradient."""
+        copies = OPTIMIZERS[self.config.run.optimizer].transient + 1
+        nbytes = self._before + 2 * self._gradient_bytes + copies * self.weights_bytes
+        return Moment(nbytes, "optimizer step")
+
+
+def training_step(config: EncoderConfig) -> TrainingStep:
+    """Run a training step of `config` on the Tape."""
+    passed = forward(config, training=True)
+    return TrainingStep(passed, backward(passed))
+
+
+def recomputed(ahead: Recording, back: Recording) -> Recording:
+    """A block's backward with its forward run again where it first needs what that would have kept.
+
+    Source: torch/utils/checkpoint.py, use_reentrant=False: the forward stops early, at the last tensor to be kept, and
+    what is not kept goes.
+    """
+    first = next(i for i, op in enumerate(back.ops) if op.kind == "unpack")
+    again = tuple(_until_last_save(ahead.ops))
+    return Recording((*back.ops[:first], *_keeping(again, _saved(ahead.ops)), *back.ops[first:]))
+
+
+def _until_last_save(ops: tuple[Op, ...]) -> Iterator[Op]:
+    """The operations before the last that saves, which stops as it begins where it saves what it was given."""
+    last = max(i for i, op in enumerate(ops) if op.saves)
+    own = set(ops[last].allocates) & set(ops[last].saves)
+    yield from ops[: last + 1 if own else last]
+
+
+def _keeping(ops: tuple[Op, ...], saved: set[Storage]) -> Iterator[Op]:
+    """The operations, freeing what is not saved alone, and all of that at the end."""
+    made: dict[Storage, None] = {}
+    for op in ops:
+        gone = tuple(storage for storage in op.frees if storage not in saved)
+        made |= dict.fromkeys(storage for storage in op.allocates if storage not in saved)
+        for storage in gone:
+            made.pop(storage, None)
+        yield replace(op, frees=gone)
+    yield Op("free", "free", "", frees=tuple(made))
+
+
+def _held(segment: Segment) -> frozenset[Storage]:
+    """What lives on after the forward of a segment: what autograd saves, or only its input where it is checkpointed."""
+    return frozenset({segment.entry} if segment.is_checkpointed else _saved(segment.recording.ops))
+
+
+def _saved(ops: Iterable[Op]) -> set[Storage]:
+    return {storage for op in ops for storage in op.saves}
