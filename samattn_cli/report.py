@@ -200,11 +200,23 @@ class CrossCheck:
 
 
 @dataclass(frozen=True)
+class ClaimedPass:
+    """Of each part and block, in order, with the names of their operations: what a pass over the encoder does.
+
+    `allocations` in bytes, `live` the bytes after each of them over those at the start of the part, `products` in FLOPs.
+    """
+
+    allocations: Mapping[str, Sequence[NamedNumber]]
+    live: Mapping[str, Sequence[NamedNumber]]
+    products: Mapping[str, Sequence[NamedNumber]]
+
+
+@dataclass(frozen=True)
 class Claims:
     """What the Tape says of the real stack, in the words of each of the tools that check it.
 
-    `allocations` (bytes), `live` (bytes after each of them, over those at the start of the part) and `products` (FLOPs)
-    are those of each part and block, in order, with their operations.
+    Beside parameters and counts: the memory of an inference forward; the forward of a training step, which keeps what
+    its backward needs; and that backward.
     """
 
     parameters: Mapping[str, tuple[int, ...]]
@@ -212,9 +224,9 @@ class Claims:
     flop_counter: Counts
     peak_bytes: Mapping[str, int]
     saved_bytes: Mapping[str, int]
-    allocations: Mapping[str, Sequence[NamedNumber]]
-    live: Mapping[str, Sequence[NamedNumber]]
-    products: Mapping[str, Sequence[NamedNumber]]
+    inference: ClaimedPass
+    training: ClaimedPass
+    backward: ClaimedPass
 
 
 @dataclass(frozen=True)

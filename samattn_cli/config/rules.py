@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
+from ..units import ITEM_BYTES, KERNEL_ALIGNMENT_BYTES
 from .wording import field_at, short
 from .yaml12 import Loc, Node, Where
 
@@ -37,6 +38,7 @@ class Rules:
     def problems(self) -> Iterator[tuple[Where, str]]:
         """Each broken rule: where, and what to do about it."""
         yield from self._image()
+        yield from self._autocast()
         stages = self.tree.step("stages")
         first_block: int | None = 0
         for number in range(len(stages.value) if stages and isinstance(stages.value, list) else 0):
@@ -55,6 +57,7 @@ class Rules:
 
     def _stage(self, number: int, first_block: int | None) -> Iterator[tuple[Where, str]]:
         yield from self._heads(number)
+        yield from self._kernel(number)
         yield from self._mlp(number)
         yield from self._window(number)
         yield from self._width(number)
@@ -74,6 +77,34 @@ class Rules:
             self._at(number, "num_heads"),
             f"num_heads {heads} does not divide embed_dim {width}: use {choices}",
         )
+
+    def _kernel(self, number: int) -> Iterator[tuple[Where, str]]:
+        """What the attention kernels take; eager attention takes anything."""
+        kernel, (width, heads) = self._get("run", "attention"), (
+            self._get("stages", number, key) for key in ("embed_dim", "num_heads")
+        )
+        if kernel in {None, "eager"} or None in {width, heads} or width % heads:
+            return
+        where = self.tree.find(("run", "attention")).where
+        if kernel == "fused" and self._get("stages", number, "rel_pos") == "joint":
+            yield where, "run.attention fused folds decomposed relative positions, not joint ones: use sdpa or eager"
+        autocast, dtype = self._get("run", "autocast"), self._get("run", "dtype")
+        dtype = dtype if autocast in {None, "none"} else autocast
+        step = KERNEL_ALIGNMENT_BYTES // ITEM_BYTES[dtype or "float32"]
+        if (width // heads) % step:
+            yield (
+                where,
+                f"run.attention {kernel} needs heads of a multiple of {step} channels in {dtype}, as CUDA's kernels do, "
+                f"not {width // heads} (embed_dim {width} over num_heads {heads}): use eager",
+            )
+
+    def _autocast(self) -> Iterator[tuple[Where, str]]:
+        autocast, dtype = self._get("run", "autocast"), self._get("run", "dtype")
+        if autocast not in {None, "none"} and dtype not in {None, "float32"}:
+            yield (
+                self.tree.find(("run", "autocast")).where,
+                f"run.autocast {autocast} is for weights in float32, not {dtype}: leave out one of the two",
+            )
 
     def _mlp(self, number: int) -> Iterator[tuple[Where, str]]:
         width, ratio = self._get("stages", number, "embed_dim"), self._get("stages", number, "mlp_ratio")

@@ -95,7 +95,7 @@ class TrainingStep:
         """Each segment's part of the step."""
         forwards, backwards = list(self._forward()), list(self._backward())
         return tuple(
-            SegmentStep(saved_bytes(segment.recording), max(ahead, back, key=lambda moment: moment.nbytes))
+            SegmentStep(_saved_bytes(segment), max(ahead, back, key=lambda moment: moment.nbytes))
             for segment, ahead, back in zip(self.forward.segments, forwards, reversed(backwards), strict=True)
         )
 
@@ -168,6 +168,10 @@ def _keeping(ops: tuple[Op, ...], saved: set[Storage]) -> Iterator[Op]:
             made.pop(storage, None)
         yield replace(op, frees=gone)
     yield Op("free", "free", "", frees=tuple(made))
+
+
+def _saved_bytes(segment: Segment) -> Dim:
+    return rounded(segment.entry.nbytes) if segment.is_checkpointed else saved_bytes(segment.recording)
 
 
 def _held(segment: Segment) -> frozenset[Storage]:

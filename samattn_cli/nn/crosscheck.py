@@ -8,7 +8,7 @@ Twins are told from the real modules, not from the config.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from threading import Lock
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from ..config.model import EncoderConfig
-from ..report import Check, Claims, Counts, CrossCheck
+from ..report import Check, ClaimedPass, Claims, Counts, CrossCheck, Difference
 from ..units import rounded
 from .compare import compare_in_order, compare_parameters, compare_tables, verdict
 from .count import count_with_flop_counter, count_with_fvcore
 from .dynamo import without_dynamo
 from .encoder import build, image_for
 from .fold import CONTAINER, fold, unfold, unfold_counts
-from .trace import trace_forward, trace_saved
+from .trace import PartTrace, trace_forward, trace_saved, trace_training
 
 _ONE_AT_A_TIME = Lock()  # torch's tracer and FlopCounterMode keep state that threads share
 
@@ -100,28 +100,35 @@ def _compare_counts(claimed: Counts, count: Callable[[nn.Module, Tensor], Counts
 
 
 def _compare_trace(claims: Claims, stack: _Stack) -> Check:
-    forward = trace_forward(stack.model, stack.image, stack.weights_bytes)
+    inference = unfold(trace_forward(stack.model, stack.image, stack.weights_bytes), stack.twins)
     saved = unfold(trace_saved(stack.model, stack.image), stack.twins)
-    parts = unfold(forward, stack.twins)
+    training, backward = trace_training(stack.model, stack.image, 0)
     found = {
-        name: {"peak_bytes": part.peak_bytes, "saved_bytes": saved[name]} for name, part in parts.items()
+        name: {"peak_bytes": part.peak_bytes, "saved_bytes": saved[name]} for name, part in inference.items()
     }
     wanted = {
         name: {"peak_bytes": peak, "saved_bytes": claims.saved_bytes[name]}
         for name, peak in claims.peak_bytes.items()
     }
-    peak = max(part.peak_bytes for part in parts.values())
+    peak = max(part.peak_bytes for part in inference.values())
     sums = compare_tables(wanted, found, peak)
-    allocations = {name: part.allocations for name, part in parts.items()}
-    live = {name: part.live for name, part in parts.items()}
-    products = {name: part.products for name, part in parts.items()}
     sequences = [
-        *compare_in_order(claims.allocations, allocations, "allocated bytes"),
-        *compare_in_order(claims.live, live, "live bytes"),
-        *compare_in_order(claims.products, products, "FLOPs"),
+        *_compare_pass("", claims.inference, inference, {}),
+        *_compare_pass(" in training", claims.training, training, stack.twins),
+        *_compare_pass(" in backward", claims.backward, backward, stack.twins),
     ]
     differences = tuple(cell for cell in sequences if cell.derived != cell.found)
     return verdict(sums.differences + differences, sums.compared + len(sequences), peak)
+
+
+def _compare_pass(
+    when: str, claimed: ClaimedPass, parts: Mapping[str, PartTrace], twins: Mapping[str, str]
+) -> Iterator[Difference]:
+    """Each allocation, what is live after it, and each product, but for the parts that were not run."""
+    for what, unit in (("allocations", "allocated bytes"), ("live", "live bytes"), ("products", "FLOPs")):
+        wanted = {name: steps for name, steps in getattr(claimed, what).items() if name not in twins}
+        found = {name: getattr(part, what) for name, part in parts.items()}
+        yield from compare_in_order(wanted, found, f"{unit}{when}")
 
 
 def _first_line(error: Exception) -> str:

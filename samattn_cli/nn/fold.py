@@ -16,11 +16,14 @@ PLAIN = (bool, int, float, str, tuple)
 
 
 def fold(model: nn.Module) -> dict[str, str]:
-    """Replace each block that repeats an earlier one by an identity; return the names of twins to their originals."""
+    """Replace each block that a later one repeats by an identity; return the names of twins to their originals.
+
+    The last of a kind stays: what comes to it in backward is what comes to it in the whole encoder.
+    """
     originals: dict[Any, str] = {}
     twins: dict[str, str] = {}
     blocks = model.get_submodule(CONTAINER)
-    for index, block in list(blocks.named_children()):
+    for index, block in reversed(list(blocks.named_children())):
         name = f"{CONTAINER}.{index}"
         original = originals.setdefault(_signature(block), name)
         if original != name:

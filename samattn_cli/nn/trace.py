@@ -131,7 +131,10 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
 
 
 def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
-    """Bytes that autograd keeps for backward, for each part and block of `model`, weights left out."""
+    """Bytes that autograd keeps for backward, for each part and block of `model`, weights left out.
+
+    Of a block that is checkpointed that is its input.
+    """
     weights = {storage_key(weight) for weight in model.parameters()}
     kept: dict[str, dict[int, Any]] = {}
     part = ""
@@ -146,11 +149,18 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
             kept[part][storage_key(tensor)] = tensor.untyped_storage()
         return tensor
 
+    def claim(x: Tensor) -> None:
+        """The checkpoint kept `x` just before its block began."""
+        for storages in kept.values():
+            storages.pop(storage_key(x), None)
+        pack(x)
+
     with (
         torch.enable_grad(),
         AsOnCuda(),
         saved_tensors_hooks(pack, lambda tensor: tensor),
         _on_entering_parts(model, enter),
+        _on_checkpointed_inputs(model, claim),
     ):
         output = model(image)
     del output
@@ -158,6 +168,18 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
         name: sum(rounded(storage.nbytes()) for storage in storages.values())
         for name, storages in kept.items()
     }
+
+
+@contextmanager
+def _on_checkpointed_inputs(model: nn.Module, see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Show `see` the input of each block that is checkpointed."""
+    blocks = model.get_submodule(CONTAINER).children() if model.checkpointing else ()
+    handles = [block.register_forward_pre_hook(partial(_show, see)) for block in blocks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def trace_training(
@@ -224,6 +246,10 @@ def _on_entering_backward(model: nn.Module, enter: Callable[[str], None]) -> Ite
             handle.remove()
 
 
+def _show(see: Callable[[Tensor], None], _module: Any, inputs: tuple[Tensor]) -> None:
+    see(*inputs)
+
+
 def _watch(enter: Callable[[str], None], name: str, _module: Any, _inputs: Any, output: Tensor) -> None:
     output.register_hook(lambda _: enter(name))
 
@@ -249,8 +275,12 @@ def _on_entering_parts(model: nn.Module, enter: Callable[[str], None]) -> Iterat
 
 
 def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The parts and blocks that are run, without identities."""
     for name, module in model.named_children():
         if name == CONTAINER:
-            yield from ((f"{CONTAINER}.{index}", block) for index, block in module.named_children())
+            blocks = module.named_children()
+            yield from (
+                (f"{CONTAINER}.{i}", block) for i, block in blocks if not isinstance(block, nn.Identity)
+            )
         else:
             yield name, module

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 
 from ..config.model import EncoderConfig
 from ..cost.conventions import counts, flop_counter, fvcore
-from ..cost.encoder import ForwardPass, forward
-from ..cost.memory import live_over, walk
+from ..cost.encoder import forward
+from ..cost.memory import Liveness, live_over, walk
 from ..cost.tape import Recording, parameter_elements
-from ..report import Claims, CrossCheck, NamedNumber
+from ..cost.training import TrainingStep, training_step
+from ..report import ClaimedPass, Claims, CrossCheck, NamedNumber
 
 NEEDED = ("torch", "fvcore")
 MOST_BYTES = (1 << 63) - 1
@@ -36,44 +38,54 @@ def verify(config: EncoderConfig, *, every_layer: bool = True) -> CrossCheck:
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         return CrossCheck.not_run("skipped", f"{' and '.join(missing)} {verb} not installed")
-    forward_pass = forward(config)
-    largest = _largest_tensor(forward_pass)
+    largest = _largest_tensor(training_step(config))
     if largest > MOST_BYTES:
         return CrossCheck.not_run("skipped", f"a tensor of {largest:,} bytes is more than torch can address")
     from ..nn.crosscheck import crosscheck
 
-    return crosscheck(config, claims_of(forward_pass), every_layer=every_layer)
+    return crosscheck(config, claims_of(config), every_layer=every_layer)
 
 
-def _largest_tensor(forward_pass: ForwardPass) -> int:
-    """Bytes of the largest tensor of a pass: the input, a weight or what an operation makes."""
-    recordings = {segment.recording for segment in forward_pass.segments}
+def _largest_tensor(step: TrainingStep) -> int:
+    """Bytes of the largest tensor of a training step: the input, a weight or what an operation makes."""
+    recordings = {*(segment.recording for segment in step.forward.segments), *step.recordings}
+    image = step.forward.image
     weights = [
-        parameter_elements(weight) * forward_pass.image.item_bytes
+        parameter_elements(weight) * image.item_bytes
         for recording in recordings
         for weight in recording.parameters
     ]
     made = [storage.nbytes for recording in recordings for op in recording.ops for storage in op.allocates]
-    return int(max(forward_pass.image.nbytes, *weights, *made))
+    return int(max(image.nbytes, *weights, *made))
 
 
-def claims_of(forward_pass: ForwardPass) -> Claims:
+def claims_of(config: EncoderConfig) -> Claims:
     """What the Tape says, in the words of the tools that check it."""
-    segments = forward_pass.segments
-    memory = dict(zip((segment.name for segment in segments), walk(forward_pass), strict=True))
+    inference, step = forward(config), training_step(config)
+    names = [segment.name for segment in inference.segments]
+    recordings = [segment.recording for segment in inference.segments]
+    kept = [segment.recording for segment in step.forward.segments]
     return Claims(
         parameters={
             segment.qualified(parameter.name): tuple(parameter.shape)
-            for segment in segments
+            for segment in inference.segments
             for parameter in segment.recording.parameters
         },
-        fvcore=counts(forward_pass, fvcore),
-        flop_counter=counts(forward_pass, flop_counter),
-        peak_bytes={name: part.peak_bytes for name, part in memory.items()},
-        saved_bytes={name: part.saved_bytes for name, part in memory.items()},
-        allocations={segment.name: _allocations(segment.recording) for segment in segments},
-        live={segment.name: live_over(segment.recording).steps for segment in segments},
-        products={segment.name: _products(segment.recording) for segment in segments},
+        fvcore=counts(inference, fvcore),
+        flop_counter=counts(inference, flop_counter),
+        peak_bytes={name: part.peak_bytes for name, part in zip(names, walk(inference), strict=True)},
+        saved_bytes={name: part.saved_bytes for name, part in zip(names, step.segments, strict=True)},
+        inference=_claimed(names, recordings, map(live_over, recordings)),
+        training=_claimed(names, kept, step.kept),
+        backward=_claimed(names, step.recordings, map(live_over, step.recordings)),
+    )
+
+
+def _claimed(names: list[str], recordings: Sequence[Recording], live: Iterable[Liveness]) -> ClaimedPass:
+    return ClaimedPass(
+        allocations=dict(zip(names, map(_allocations, recordings), strict=True)),
+        live={name: liveness.steps for name, liveness in zip(names, live, strict=True)},
+        products=dict(zip(names, map(_products, recordings), strict=True)),
     )
 
 
