@@ -89,10 +89,14 @@ class _Engine:
     def _reduce(self, result: Tensor | Sum | None) -> Tensor | None:
         if not isinstance(result, Sum):
             return result
-        out = self.tape.sum_to("sum", result.gradient, result.shape)
-        self.holders[out.storage] += 1
-        self._release(result.gradient.storage)
-        return out
+        summed = self._hand_on(result.gradient, self.tape.sum_to("sum", result.gradient, result.shape))
+        return self._hand_on(summed, self.tape.cast("grad_cast", summed, result.item_bytes))
+
+    def _hand_on(self, given: Tensor, made: Tensor) -> Tensor:
+        """What was `made` is held from now on, in place of what it was made of."""
+        self.holders[made.storage] += 1
+        self._release(given.storage)
+        return made
 
     def _deliver(self, edge: Edge | None, gradient: Tensor, *, held: bool = False) -> None:
         """Put `gradient` into the buffer of a node, adding it to what is there."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .graph import Backward, Sum
-from .tensor import Dim, Shape, Tensor
+from .tensor import Dim, Tensor
 
 if TYPE_CHECKING:
     from .tape import Tape
@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 Gradients = tuple[Tensor | Sum | None, ...]
 
 
-def addmm(x: Tensor, weight: Tensor) -> Backward:
-    """A linear layer with a bias, on contiguous rows: edges x, weight, bias."""
+def to(operand: Tensor, gradient: Tensor) -> Sum:
+    """A gradient that is to have the shape and the type of its operand."""
+    return Sum(gradient, operand.shape, operand.item_bytes)
+
+
+def addmm(x: Tensor, weight: Tensor, bias: Tensor) -> Backward:
+    """A linear layer with a bias, on contiguous rows."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         grad_x = tape.product("grad_input", "linear", g, weight) if x.grad_fn else None
         grad_weight = tape.product("grad_weight", "linear", g.permute(1, 0), x)
-        return grad_x, grad_weight, Sum(g, weight.shape[:1])
+        return grad_x, grad_weight, to(bias, g)
 
     return backward
 
@@ -49,11 +54,11 @@ def bmm(a: Tensor, b: Tensor) -> Backward:
     return backward
 
 
-def conv2d(x: Tensor, weight: Tensor, macs: Dim, *, bias: bool) -> Backward:
-    """A convolution: edges x, weight and, where it has one, bias. Each gradient takes the MACs of the forward."""
+def conv2d(x: Tensor, weight: Tensor, *bias: Tensor, macs: Dim) -> Backward:
+    """A convolution, with a bias or without. The gradients of x and of the weight take the MACs of the forward each."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
-        shapes = [weight.shape, weight.shape[:1]] if bias else [weight.shape]
+        shapes = [operand.shape for operand in (weight, *bias)]
         if not x.grad_fn:
             return None, *tape.make("backward", "conv2d", (g, x), *shapes, macs=macs)
         made = tape.make("backward", "conv2d", (g, x, weight), x.shape, *shapes, macs=2 * macs)
@@ -62,14 +67,14 @@ def conv2d(x: Tensor, weight: Tensor, macs: Dim, *, bias: bool) -> Backward:
     return backward
 
 
-def passes(*shapes: Shape) -> Backward:
-    """An addition: the gradient goes to each operand, reduced to its shape where that was broadcast."""
-    return lambda _, g: tuple(Sum(g, shape) for shape in shapes)
+def passes(*operands: Tensor) -> Backward:
+    """An addition, a copy: the gradient goes to each operand as it is."""
+    return lambda _, g: tuple(to(operand, g) for operand in operands)
 
 
 def sub(a: Tensor, b: Tensor) -> Backward:
     """A difference."""
-    return lambda tape, g: (Sum(g, a.shape), Sum(tape.elementwise("neg", "mul", g), b.shape))
+    return lambda tape, g: (to(a, g), to(b, tape.elementwise("neg", "mul", g)))
 
 
 def scale(tape: Tape, g: Tensor) -> Gradients:
@@ -81,8 +86,8 @@ def scale_by_weight(x: Tensor, weight: Tensor) -> Backward:
     """A product of a weight and a tensor: edges weight, x."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
-        grad_x = tape.elementwise("grad_input", "mul", g)
-        return Sum(tape.elementwise("grad_weight", "mul", g, x), weight.shape), grad_x
+        grad_x = tape.elementwise("grad_input", "mul", g, weight)
+        return to(weight, tape.elementwise("grad_weight", "mul", g, x)), to(x, grad_x)
 
     return backward
 
@@ -96,7 +101,7 @@ def div(a: Tensor, b: Tensor) -> Backward:
         negative = tape.elementwise("neg", "mul", g)
         grad_b = tape.elementwise("grad_divisor", "mul", negative, again)
         tape.free(quotient, again, negative)
-        return Sum(tape.elementwise("grad_input", "div", g, b), a.shape), Sum(grad_b, b.shape)
+        return to(a, tape.elementwise("grad_input", "div", g, b)), to(b, grad_b)
 
     return backward
 
@@ -154,14 +159,14 @@ def pad(x: Tensor) -> Backward:
     return lambda tape, g: tape.make("grad_input", "copy", (g,), x.shape)
 
 
-def gather(shape: Shape) -> Backward:
-    """Rows of a table: their gradients added up in zeros of its `shape`."""
-    return lambda tape, g: tape.make("grad_table", "index", (g,), shape)
+def gather(table: Tensor) -> Backward:
+    """Rows of a table: their gradients added up in zeros of its shape."""
+    return lambda tape, g: tape.make("grad_table", "index", (g,), table.shape)
 
 
-def cat(*shapes: Shape) -> Backward:
+def cat(*parts: Tensor) -> Backward:
     """Joining along the last dimension: the part of the gradient that each came from."""
-    return lambda _, g: tuple(g.narrow(shape) for shape in shapes)
+    return lambda _, g: tuple(g.narrow(part.shape) for part in parts)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, flash: bool) -> Backward:
@@ -169,7 +174,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, fl
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         inputs = (q, k, v) if mask is None else (q, k, v, mask)
-        grads = [tape.tensor_like(x) if flash else tape.heads_inside(*x.shape) for x in (q, k, v)]
+        grads = [tape.tensor_like(x) if flash else tape.heads_inside(x, x.shape[-1]) for x in (q, k, v)]
         if mask is not None:
             grads.append(tape.attention_mask_gradient(mask))
         B, h, N, d = q.shape

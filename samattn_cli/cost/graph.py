@@ -19,10 +19,11 @@ _numbers = count()
 
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """A gradient that autograd still reduces to `shape`, of an input that was broadcast (validate_outputs)."""
+    """A gradient that autograd still reduces to the shape and casts to the type of its operand (validate_outputs)."""
 
     gradient: Any
     shape: Shape
+    item_bytes: int
 
 
 Backward = Callable[..., Sequence[Any]]

@@ -25,7 +25,7 @@ from typing import Any
 
 from ..units import FLOPS_PER_MAC, INT64_BYTES
 from . import derivatives
-from .graph import Backward, Edge, Node, leaf
+from .graph import Backward, Node, leaf
 from .tensor import (
     Dim,
     Shape,
@@ -98,9 +98,13 @@ class Op:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """The finished operations of a part of an encoder, and their sums."""
+    """The finished operations of a part of an encoder, and their sums.
+
+    `cached` are autocast's copies of weights, which live until the whole forward is done.
+    """
 
     ops: tuple[Op, ...]
+    cached: tuple[Storage, ...] = ()
 
     @cached_property
     def macs(self) -> Dim:
@@ -133,19 +137,23 @@ class Tape:
 
     Args:
         item_bytes: bytes of a number in the dtype of the pass.
+        autocast_bytes: bytes of a number in products, where autocast gives them another type.
         training: whether autograd is on: some kernels make more for it.
     """
 
-    def __init__(self, item_bytes: int, *, training: bool = False) -> None:
+    def __init__(self, item_bytes: int, *, autocast_bytes: int | None = None, training: bool = False) -> None:
         self.item_bytes = item_bytes
+        self.autocast_bytes = autocast_bytes
         self.training = training
         self.ops: list[Op] = []
+        self.cached: list[Storage] = []
         self.scope: tuple[str, ...] = ()
 
     def recording(self) -> Recording:
         """What has been recorded since the last recording."""
         ops, self.ops = tuple(self.ops), []
-        return Recording(ops)
+        cached, self.cached = tuple(self.cached), []
+        return Recording(ops, cached)
 
     @contextmanager
     def module(self, name: str) -> Iterator[None]:
@@ -188,14 +196,13 @@ class Tape:
         **costs: Any,
     ) -> None:
         """Append an operation of the current module."""
-        weight_bytes = sum(parameter_elements(p) for p in parameters if kind != "gather") * self.item_bytes
         self.ops.append(
             Op(
                 name=".".join(part for part in (*self.scope, name) if part),
                 kind=kind,
                 module=".".join(self.scope),
                 parameters=parameters,
-                bytes_read=sum(tensor.distinct_bytes for tensor in reads) + weight_bytes,
+                bytes_read=sum(tensor.distinct_bytes for tensor in reads),
                 bytes_written=sum(tensor.nbytes for tensor in writes),
                 allocates=tuple(tensor.storage for tensor in writes),
                 **costs,
@@ -208,22 +215,21 @@ class Tape:
         """``nn.Linear``, as the submodule `name`: (..., in) -> (..., out)."""
         with self.module(name):
             in_features = x.shape[-1]
-            rows = self.reshape("flatten", x, math.prod(x.shape[:-1]), in_features)  # ATen folds the batch
-            weight = self.parameter("weight", out_features, in_features)
-            weights = (weight, self.parameter("bias", out_features)) if bias else (weight,)
-            out = self.tensor(rows.shape[0], out_features)
-            self._weighted("linear", rows, out, weights, macs=out.elements * in_features)
+            weights = [self.parameter("weight", out_features, in_features)]
+            weights += [self.parameter("bias", out_features)] if bias else []
+            low, *used = self._for_product(x, *weights)
+            rows = self.reshape("flatten", low, math.prod(x.shape[:-1]), in_features)  # ATen folds the batch
+            out = self._like(rows, rows.shape[0], out_features)
+            self._product("linear", rows, out, used, weights, macs=out.elements * in_features)
             self.free(rows, keep=x)
-            fused = bias and x.is_contiguous  # else ATen adds the bias in place afterwards
-            derivative = derivatives.addmm if fused else derivatives.mm
-            into = tuple(leaf(p.shape) for p in weights)
-            out = self._derived(
-                out, (rows.grad_fn, *(into if fused else into[:1])), derivative(rows, self._weight(weight)),
-                saves=(rows,),
-            ).view(*x.shape[:-1], out_features)
-            if bias and not fused:
-                out = self._derived(out, (out.grad_fn, into[1]), derivatives.passes(out.shape, into[1][0].shape))
-        return out
+            saves = (rows, *self._copies(used[0]))
+            added = bias and not low.is_contiguous  # a bias that ATen adds in place afterwards
+            if bias and not added:
+                out = self._derived(out, (rows, *used), derivatives.addmm(rows, *used), saves)
+            else:
+                out = self._derived(out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
+            out = out.view(*x.shape[:-1], out_features)
+            return self._derived(out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     def conv2d(
         self, name: str, x: Tensor, out_channels: Dim, kernel: Dim, out_size: Shape, *, bias: bool
@@ -231,22 +237,23 @@ class Tape:
         """``nn.Conv2d``, as the submodule `name`: (B, in, height, width) -> (B, out, *out_size)."""
         with self.module(name):
             batch, in_channels = x.shape[:2]
-            out = self.tensor(batch, out_channels, *out_size)
-            weight = self.parameter("weight", out_channels, in_channels, kernel, kernel)
-            weights = (weight, self.parameter("bias", out_channels)) if bias else (weight,)
+            weights = [self.parameter("weight", out_channels, in_channels, kernel, kernel)]
+            weights += [self.parameter("bias", out_channels)] if bias else []
+            low, *used = self._for_product(x, *weights)
+            out = self._like(low, batch, out_channels, *out_size)
             macs = out.elements * in_channels * kernel * kernel
-            self._weighted("conv2d", x, out, weights, macs=macs)
-            return self._derived(
-                out,
-                (x.grad_fn, *(leaf(p.shape) for p in weights)),
-                derivatives.conv2d(x, self._weight(weight), macs, bias=bias),
-                saves=(x,),
-            )
+            self._product("conv2d", low, out, used, weights, macs=macs)
+            if low is not x:
+                self.free(low)
+            derivative = derivatives.conv2d(low, *used, macs=macs)
+            return self._derived(out, (low, *used), derivative, saves=(low, *self._copies(used[0])))
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """Batched product: (N, m, k) @ (N, k, n) -> (N, m, n)."""
-        out = self.product(name, "matmul", a, b, saves=(a.storage, b.storage))
-        return self._derived(out, (a.grad_fn, b.grad_fn), derivatives.bmm(a, b), saves=(a, b))
+        low_a, low_b = self._for_product(a, b, name=name)
+        out = self.product(name, "matmul", low_a, low_b, saves=(low_a.storage, low_b.storage))
+        self.free(*(low for low, x in ((low_a, a), (low_b, b)) if low is not x))
+        return self._derived(out, (low_a, low_b), derivatives.bmm(low_a, low_b), saves=(low_a, low_b))
 
     def attention(self, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, N, d), (B, h, N, e) -> (B, h, N, e).
@@ -256,10 +263,10 @@ class Tape:
         """
         B, h, N, d = q.shape
         e = v.shape[-1]
-        flash = mask is None and self.item_bytes == HALF_BYTES and decide(d == e) and decide(d <= MOST_FLASH_DIM)
+        flash = mask is None and q.item_bytes == HALF_BYTES and decide(d == e) and decide(d <= MOST_FLASH_DIM)
         aligned = mask and self._aligned(f"{name}.mask", mask)
-        out = self.heads_inside(B, h, N, e)
-        extra = self._flash_extra(B, h, N) if flash else self._efficient_extra(B, h, N)
+        out = self.heads_inside(q, e)
+        extra = self._flash_extra(q) if flash else self._efficient_extra(q)
         operands = (q, k, v) if aligned is None else (q, k, v, aligned)
         saves = (*operands, out, *extra)
         self.record(
@@ -274,18 +281,18 @@ class Tape:
         )
         if aligned is not None and mask is not None:
             self.free(aligned, keep=mask)
-        edges = tuple(tensor.grad_fn for tensor in operands)
-        return self._derived(out, edges, derivatives.attention(*operands, flash=flash), saves=saves)
+        return self._derived(out, operands, derivatives.attention(*operands, flash=flash), saves=saves)
 
-    def heads_inside(self, B: Dim, h: Dim, N: Dim, d: Dim) -> Tensor:
-        """A tensor (B, h, N, d) that lies in memory as (B, N, h, d)."""
-        return replace(self.tensor(B, N, h, d).permute(0, 2, 1, 3), is_view=False)
+    def heads_inside(self, x: Tensor, d: Dim) -> Tensor:
+        """A tensor (B, h, N, d), as `x` is, that lies in memory as (B, N, h, d)."""
+        B, h, N, _ = x.shape
+        return replace(self._like(x, B, N, h, d).permute(0, 2, 1, 3), is_view=False)
 
     def attention_mask_gradient(self, mask: Tensor) -> Tensor:
         """The memory-efficient kernel's gradient of a mask, in padded rows."""
         *rows, width = mask.shape
         aligned = ceil_div(width, BIAS_GRAD_ALIGNMENT) * BIAS_GRAD_ALIGNMENT
-        return self.tensor(*rows, aligned).narrow(mask.shape)
+        return self._like(mask, *rows, aligned).narrow(mask.shape)
 
     def _aligned(self, name: str, mask: Tensor) -> Tensor:
         """The mask, in rows of a padded copy where its strides are not aligned."""
@@ -295,14 +302,15 @@ class Tape:
         padded = self.pad(name, mask, *rows, width + MASK_ALIGNMENT - width % MASK_ALIGNMENT)
         return padded.narrow(mask.shape)
 
-    def _efficient_extra(self, B: Dim, h: Dim, N: Dim) -> tuple[Tensor, ...]:
+    def _efficient_extra(self, q: Tensor) -> tuple[Tensor, ...]:
         """What the memory-efficient kernel makes beside its result: log-sum-exp for backward, seed and offset."""
+        B, h, N, _ = q.shape
         rows = ceil_div(N, LSE_ALIGNMENT) * LSE_ALIGNMENT if self.training else 0
         return self._new((B, h, rows), (), STATISTIC_BYTES), *(self._new((), (), INT64_BYTES) for _ in "so")
 
-    def _flash_extra(self, B: Dim, h: Dim, N: Dim) -> tuple[Tensor, ...]:
+    def _flash_extra(self, q: Tensor) -> tuple[Tensor, ...]:
         """What flash attention makes beside its result: log-sum-exp, two words of random state, an empty debug mask."""
-        sizes = ((B, h, N), STATISTIC_BYTES), ((2,), INT64_BYTES), ((), INT64_BYTES), ((0,), self.item_bytes)
+        sizes = (q.shape[:3], STATISTIC_BYTES), ((2,), INT64_BYTES), ((), INT64_BYTES), ((0,), q.item_bytes)
         return tuple(self._new(shape, (), item_bytes) for shape, item_bytes in sizes)
 
     # -- elementwise -------------------------------------------------------------------------------------------------
@@ -310,18 +318,18 @@ class Tape:
     def add(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A sum; either broadcasts to the other."""
         shape = tuple(b if decide(a == 1) else a for a, b in zip(x.shape, other.shape, strict=True))
-        out = self._elementwise(name, "add", x.expanded(shape), other.expanded(shape))
-        return self._derived(out, (x.grad_fn, other.grad_fn), derivatives.passes(x.shape, other.shape))
+        out = self.elementwise(name, "add", x.expanded(shape), other.expanded(shape))
+        return self._derived(out, (x, other), derivatives.passes(x, other))
 
     def add_number(self, name: str, x: Tensor) -> Tensor:
         """A sum with a number."""
-        return self._derived(self._elementwise(name, "add", x), (x.grad_fn,), derivatives.passes(x.shape))
+        return self._derived(self.elementwise(name, "add", x), (x,), derivatives.passes(x))
 
     def add_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
         """A sum with a weight, viewed as `shape`, which broadcasts to `x`."""
-        out = self._elementwise(name, "add", x, weight=weight)
-        into = self._weight(weight, leaf(weight.shape)).view(*shape)
-        return self._derived(out, (x.grad_fn, into.grad_fn), derivatives.passes(x.shape, shape))
+        into = self._weight(weight).view(*shape)
+        out = self.elementwise(name, "add", x, into, parameters=(weight,))
+        return self._derived(out, (x, into), derivatives.passes(x, into))
 
     def add_(self, name: str, x: Tensor, other: Tensor) -> None:
         """A sum in place."""
@@ -329,31 +337,29 @@ class Tape:
 
     def sub(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A difference; `other` broadcasts to `x`."""
-        out = self._elementwise(name, "sub", x, other)
-        return self._derived(out, (x.grad_fn, other.grad_fn), derivatives.sub(x, other))
+        out = self.elementwise(name, "sub", x, other)
+        return self._derived(out, (x, other), derivatives.sub(x, other))
 
     def scale(self, name: str, x: Tensor) -> Tensor:
         """A product with a number."""
-        out = self._elementwise(name, "mul", x)
-        return self._derived(out, (x.grad_fn,), derivatives.scale)
+        return self._derived(self.elementwise(name, "mul", x), (x,), derivatives.scale)
 
     def scale_by_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
         """A product with a weight, viewed as `shape`, which broadcasts to `x`."""
-        out = self._elementwise(name, "mul", x, weight=weight, saves=(x,))
-        into = self._weight(weight, leaf(weight.shape)).view(*shape)
-        return self._derived(out, (into.grad_fn, x.grad_fn), derivatives.scale_by_weight(x, into), saves=(x,))
+        into = self._weight(weight).view(*shape)
+        out = self.elementwise(name, "mul", x, into, parameters=(weight,), saves=(x.storage,))
+        return self._derived(out, (into, x), derivatives.scale_by_weight(x, into), saves=(x,))
 
     def div(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A quotient; `other` broadcasts to `x`."""
-        out = self._elementwise(name, "div", x, other, saves=(x, other))
-        return self._derived(
-            out, (x.grad_fn, other.grad_fn), derivatives.div(x, other), saves=(x, other)
-        )
+        out = self.elementwise(name, "div", x, other, saves=(x.storage, other.storage))
+        return self._derived(out, (x, other), derivatives.div(x, other), saves=(x, other))
 
     def square(self, name: str, x: Tensor) -> Tensor:
         """x ** 2."""
-        out = self._elementwise(name, "square", x, saves=(x,))
-        return self._derived(out, (x.grad_fn,), derivatives.square(x), saves=(x,))
+        x = self._for_statistics(name, x)
+        out = self.elementwise(name, "square", x, saves=(x.storage,))
+        return self._derived(out, (x,), derivatives.square(x), saves=(x,))
 
     def sqrt(self, name: str, x: Tensor) -> Tensor:
         """The square root."""
@@ -361,45 +367,45 @@ class Tape:
 
     def softmax(self, name: str, x: Tensor) -> Tensor:
         """Softmax over the last dimension."""
-        return self._keeping_output(name, "softmax", x, derivatives.softmax)
+        wide = self._for_statistics(name, x)
+        out = self._keeping_output(name, "softmax", wide, derivatives.softmax)
+        if wide is not x:
+            self.free(wide)
+        return out
 
     def gelu(self, name: str, x: Tensor) -> Tensor:
         """GELU."""
-        out = self._elementwise(name, "gelu", x, saves=(x,))
-        return self._derived(out, (x.grad_fn,), derivatives.gelu(x), saves=(x,))
+        out = self.elementwise(name, "gelu", x, saves=(x.storage,))
+        return self._derived(out, (x,), derivatives.gelu(x), saves=(x,))
 
     def mean(self, name: str, x: Tensor, dim: int) -> Tensor:
         """The mean over `dim`, kept as a dimension of size 1."""
-        out = self.tensor(*(1 if i == dim else size for i, size in enumerate(x.shape)))
-        self.record(
-            name, "mean", reads=(x,), writes=(out,), elementwise_flops=ELEMENTWISE_FLOPS["mean"] * x.elements
-        )
-        return self._derived(out, (x.grad_fn,), derivatives.mean(x, dim))
+        shape = tuple(1 if i == dim else size for i, size in enumerate(x.shape))
+        (out,) = self.make(name, "mean", (x,), shape)
+        return self._derived(out, (x,), derivatives.mean(x, dim))
 
     def layer_norm(self, name: str, x: Tensor) -> Tensor:
         """``nn.LayerNorm`` over the last dimension, as the submodule `name`; its statistics are memory too."""
         with self.module(name):
             width = x.shape[-1]
-            out = self.tensor(*x.shape)
-            rows = x.elements // width
-            stats = tuple(self._new((rows,), (1,), STATISTIC_BYTES) for _ in ("mean", "rstd"))
-            weights = (self.parameter("weight", width), self.parameter("bias", width))
+            weights = [self.parameter("weight", width), self.parameter("bias", width)]
+            given, x = x, self._for_statistics("", x)
+            out = self._like(x, *x.shape)
+            stats = tuple(self._new((x.elements // width,), (1,), STATISTIC_BYTES) for _ in ("mean", "rstd"))
+            used = [self._weight(weight) for weight in weights]
             self.record(
                 "",
                 "layer_norm",
-                reads=(x,),
+                reads=(x, *used),
                 writes=(out, *stats),
-                parameters=weights,
+                parameters=tuple(weights),
                 elementwise_flops=ELEMENTWISE_FLOPS["layer_norm"] * x.elements,
                 frees=tuple(stat.storage for stat in stats),
                 saves=(x.storage, *(stat.storage for stat in stats)),
             )
-            return self._derived(
-                out,
-                (x.grad_fn, *(leaf(p.shape) for p in weights)),
-                derivatives.layer_norm(x, stats),
-                saves=(x, *stats),
-            )
+            if x is not given:
+                self.free(x)
+            return self._derived(out, (x, *used), derivatives.layer_norm(x, stats), saves=(x, *stats))
 
     # -- moving data -------------------------------------------------------------------------------------------------
 
@@ -415,9 +421,9 @@ class Tape:
 
     def pad(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
         """`x` in the corner of zeros of `shape`."""
-        out = self.tensor(*shape)
+        out = self._like(x, *shape)
         self.record(name, "pad", reads=(x,), writes=(out,))
-        return self._derived(out, (x.grad_fn,), derivatives.pad(x))
+        return self._derived(out, (x,), derivatives.pad(x))
 
     def stack(self, name: str, tensors: Sequence[Tensor]) -> Tensor:
         """Tensors of one shape, one after the other along a new first dimension: of gradients, it has no backward."""
@@ -435,23 +441,20 @@ class Tape:
             parameters=(parameter,),
             saves=tuple(tensor.storage for tensor in index),
         )
-        return self._derived(
-            out, (leaf(parameter.shape),), derivatives.gather(parameter.shape), saves=index
-        )
+        table = self._weight(parameter)
+        return self._derived(out, (table,), derivatives.gather(table), saves=index)
 
-    def constant(self, name: str, *shape: Dim) -> Tensor:
-        """Zeros, or ones on a diagonal."""
-        out = self.tensor(*shape)
+    def constant(self, name: str, like: Tensor, *shape: Dim) -> Tensor:
+        """Zeros, or ones on a diagonal, in the type of `like`."""
+        out = self._like(like, *shape)
         self.record(name, "index", writes=(out,))
         return out
 
     def cat(self, name: str, parts: tuple[Tensor, ...], constants: tuple[Tensor, ...], length: Dim) -> Tensor:
         """`parts`, then constants that broadcast, joined along the last dimension to `length`."""
-        out = self.tensor(*parts[0].shape[:-1], length)
+        out = self._like(parts[0], *parts[0].shape[:-1], length)
         self.record(name, "cat", reads=(*parts, *constants), writes=(out,))
-        return self._derived(
-            out, tuple(part.grad_fn for part in parts), derivatives.cat(*(part.shape for part in parts))
-        )
+        return self._derived(out, parts, derivatives.cat(*parts))
 
     def integers(self, name: str, *shape: Dim, reads: tuple[Tensor, ...] = ()) -> Tensor:
         """An int64 tensor made by `torch.arange` or index arithmetic; its operations are not counted as FLOPs."""
@@ -463,11 +466,11 @@ class Tape:
         """A weight of the current module, for the operation that uses it."""
         return Parameter(".".join((*self.scope, name)), shape)
 
-    # -- only in backward ---------------------------------------------------------------------------------------------
+    # -- without a backward of its own ---------------------------------------------------------------------------------
 
     def product(self, name: str, kind: str, a: Tensor, b: Tensor, **costs: Any) -> Tensor:
-        """A product without a backward of its own: (..., m, k) @ (..., k, n) -> (..., m, n)."""
-        out = self.tensor(*a.shape[:-1], b.shape[-1])
+        """A product: (..., m, k) @ (..., k, n) -> (..., m, n)."""
+        out = self._like(a, *a.shape[:-1], b.shape[-1])
         macs = out.elements * a.shape[-1]
         self.record(name, kind, reads=(a, b), writes=(out,), macs=macs, **costs)
         return out
@@ -475,11 +478,24 @@ class Tape:
     def make(
         self, name: str, kind: str, reads: tuple[Tensor, ...], *shapes: Shape, macs: Dim = 0
     ) -> tuple[Tensor, ...]:
-        """What an operation makes of `reads`: contiguous tensors of `shapes`."""
-        made = tuple(self.tensor(*shape) for shape in shapes)
+        """What an operation makes of `reads`: contiguous tensors of `shapes`, of the type of the first."""
+        made = tuple(self._like(reads[0], *shape) for shape in shapes)
         flops = ELEMENTWISE_FLOPS.get(kind, 0) * reads[0].elements
         self.record(name, kind, reads=reads, writes=made, macs=macs, elementwise_flops=flops)
         return made
+
+    def elementwise(
+        self, name: str, kind: str, x: Tensor, *others: Tensor, saves_output: bool = False, **costs: Any
+    ) -> Tensor:
+        """An elementwise operation on `x`, whose shape the result has, and what broadcasts to it."""
+        alike = [other for other in others if len(other.shape) == len(x.shape)]
+        item_bytes = max(operand.item_bytes for operand in (x, *others))  # the wider type wins
+        out = self._new(x.shape, dense_stride_like(x, *alike), item_bytes)
+        if saves_output:
+            costs["saves"] = (out.storage,)
+        flops = ELEMENTWISE_FLOPS[kind] * out.elements
+        self.record(name, kind, reads=(x, *others), writes=(out,), elementwise_flops=flops, **costs)
+        return out
 
     def sum_to(self, name: str, x: Tensor, shape: Shape) -> Tensor:
         """`x` summed to a shape that broadcasts to its own: itself where that is its shape."""
@@ -493,73 +509,80 @@ class Tape:
         (out,) = self.make(name, "sum", (x,), kept)
         return out.view(*shape) if leading else out
 
-    def elementwise(self, name: str, kind: str, x: Tensor, *others: Tensor) -> Tensor:
-        """An elementwise operation without a backward of its own."""
-        return self._elementwise(name, kind, x, *others)
-
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def cast(self, name: str, x: Tensor, item_bytes: int) -> Tensor:
+        """`x` in a type of another size: itself if it is."""
+        if x.item_bytes == item_bytes:
+            return x
+        out = self._new(x.shape, dense_stride_like(x), item_bytes)
+        self.record(name, "copy", reads=(x,), writes=(out,))
+        return self._derived(out, (x,), derivatives.passes(x))
+
+    def _for_product(self, *operands: Tensor | Parameter, name: str = "") -> tuple[Tensor, ...]:
+        """Operands in the type of products: under autocast copies, those of weights kept until the forward ends."""
+        return tuple(self._operand(name, operand) for operand in operands)
+
+    def _operand(self, name: str, operand: Tensor | Parameter) -> Tensor:
+        x = self._weight(operand) if isinstance(operand, Parameter) else operand
+        if self.autocast_bytes is None:
+            return x
+        low = self.cast(f"{name}.cast".strip("."), x, self.autocast_bytes)
+        if isinstance(operand, Parameter):
+            self.cached.append(low.storage)
+        return low
+
+    def _copies(self, weight: Tensor) -> tuple[Tensor, ...]:
+        """A weight if it is autocast's copy, whose memory is its own."""
+        return () if self.autocast_bytes is None else (weight,)
+
+    def _for_statistics(self, name: str, x: Tensor) -> Tensor:
+        """`x` in the type of norms and softmax, which under autocast is the wide one."""
+        return x if self.autocast_bytes is None else self.cast(f"{name}.cast".strip("."), x, self.item_bytes)
 
     def _keeping_output(
         self, name: str, kind: str, x: Tensor, derivative: Callable[[Tensor], Backward]
     ) -> Tensor:
-        out = self._elementwise(name, kind, x, saves_output=True)
-        return self._derived(out, (x.grad_fn,), derivative(out), saves=(out,))
+        out = self.elementwise(name, kind, x, saves_output=True)
+        return self._derived(out, (x,), derivative(out), saves=(out,))
 
-    def _elementwise(
-        self,
-        name: str,
-        kind: str,
-        x: Tensor,
-        *others: Tensor,
-        weight: Parameter | None = None,
-        saves: tuple[Tensor, ...] = (),
-        saves_output: bool = False,
-    ) -> Tensor:
-        """An elementwise operation on `x`, whose shape the result has, and what broadcasts to it."""
-        alike = [other for other in others if len(other.shape) == len(x.shape)]
-        out = self._new(x.shape, dense_stride_like(x, *alike), self.item_bytes)
-        self.record(
-            name,
-            kind,
-            reads=(x, *others),
-            writes=(out,),
-            parameters=() if weight is None else (weight,),
-            elementwise_flops=ELEMENTWISE_FLOPS[kind] * out.elements,
-            saves=tuple(tensor.storage for tensor in ((out,) if saves_output else saves)),
-        )
-        return out
-
-    def _weighted(
-        self, kind: str, x: Tensor, out: Tensor, weights: tuple[Parameter, ...], *, macs: Dim
+    def _product(
+        self, kind: str, x: Tensor, out: Tensor, used: list[Tensor], weights: list[Parameter], *, macs: Dim
     ) -> None:
+        """A product with weights, `used` in its own type."""
         self.record(
             "",
             kind,
-            reads=(x,),
+            reads=(x, *used),
             writes=(out,),
-            parameters=weights,
+            parameters=tuple(weights),
             macs=macs,
-            elementwise_flops=ELEMENTWISE_FLOPS["bias"] * out.elements if len(weights) > 1 else 0,
-            saves=(x.storage,),
+            elementwise_flops=ELEMENTWISE_FLOPS["bias"] * out.elements if len(used) > 1 else 0,
+            saves=tuple(saved.storage for saved in (x, *self._copies(used[0]))),
         )
 
     def _derived(
-        self, out: Tensor, edges: tuple[Edge | None, ...], backward: Backward, saves: tuple[Tensor, ...] = ()
+        self, out: Tensor, operands: tuple[Tensor, ...], backward: Backward, saves: tuple[Tensor, ...] = ()
     ) -> Tensor:
         """`out` with the node that its gradient goes to; itself where no operand needs one."""
+        edges = tuple(operand.grad_fn for operand in operands)
         if not any(edges):
             return out
         saved = tuple({id(tensor.storage): tensor.storage for tensor in saves}.values())
         return replace(out, grad_fn=(Node(backward, edges, saved, self.scope), 0))
 
     def _copy(self, name: str, x: Tensor) -> Tensor:
-        out = self.tensor(*x.shape)
+        out = self._like(x, *x.shape)
         self.record(name, "copy", reads=(x,), writes=(out,))
-        return self._derived(out, (x.grad_fn,), derivatives.passes(x.shape))
+        return self._derived(out, (x,), derivatives.passes(x))
 
-    def _weight(self, parameter: Parameter, edge: Edge | None = None) -> Tensor:
+    def _weight(self, parameter: Parameter) -> Tensor:
         """A weight as a tensor, whose memory is the encoder's."""
-        return replace(self.tensor(*parameter.shape), grad_fn=edge)
+        return replace(self.tensor(*parameter.shape), grad_fn=leaf(parameter.shape))
+
+    def _like(self, x: Tensor, *shape: Dim) -> Tensor:
+        """A contiguous tensor of the type of `x`."""
+        return self._new(shape, contiguous_stride(shape), x.item_bytes)
 
     def _new(self, shape: Shape, stride: Shape, item_bytes: int) -> Tensor:
         return Tensor(shape, stride, Storage(math.prod(shape) * item_bytes), item_bytes)

@@ -125,9 +125,9 @@ def fused(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     Rh, Rw = both_relative_positions(tape, (H, W), d)
     rel_h, rel_w = decomposed_terms(tape, q, Rh, Rw)
     tape.free(Rh, Rw)
-    rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // x.item_bytes)
-    zeros = (tape.constant("zeros", 1),) if decide(rest != 0) else ()
-    rows, columns = tape.constant("rows", H, H), tape.constant("columns", W, W)
+    rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // q.item_bytes)
+    zeros = (tape.constant("zeros", q, 1),) if decide(rest != 0) else ()
+    rows, columns = tape.constant("rows", q, H, H), tape.constant("columns", q, W, W)
     scaled = tape.scale("scale", q)
     length = d + H + W + rest
     longer_q = tape.cat("cat_q", (scaled, rel_h, rel_w), zeros, length)
