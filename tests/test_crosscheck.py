@@ -76,6 +76,8 @@ def heads_of(width: int) -> list[int]:
 def encoders(draw, most_blocks: int = 2) -> EncoderConfig:
     patch = draw(st.integers(1, 4))
     attention = draw(st.sampled_from(["eager", "sdpa", "fused"]))
+    dtype = draw(st.sampled_from(["float32", "bfloat16", "float16"]))
+    types = ["none", "bfloat16", "float16"] if dtype == "float32" else ["none"]
     width = draw(st.integers(1, 12)) if attention == "eager" else 8 * draw(st.integers(1, 4))
     image = [draw(st.integers(1, 9)) * patch + draw(st.integers(0, patch - 1)) for _ in ("height", "width")]
     blocks = [draw(stages(width, 0, most_blocks, attention))]
@@ -94,7 +96,8 @@ def encoders(draw, most_blocks: int = 2) -> EncoderConfig:
             ],
             "run": {
                 "batch_size": draw(st.integers(1, 3)),
-                "dtype": draw(st.sampled_from(["float32", "bfloat16", "float16"])),
+                "dtype": dtype,
+                "autocast": draw(st.sampled_from(types)),
                 "attention": attention,
                 "checkpointing": draw(st.booleans()),
             },

@@ -20,7 +20,7 @@ from .tensor import Storage, Tensor, contiguous_stride, decide
 
 
 def backward(
-    tape: Tape, output: Tensor, gradient: Tensor, held: Iterable[Storage] = (), *, checkpointed: bool = False
+    tape: Tape, output: Tensor, gradient: Tensor, held: Iterable[Storage] = (), *, checkpoint: Storage | None = None
 ) -> Tensor:
     """Run the backward of what made `output`, up to the entry of its segment.
 
@@ -29,24 +29,31 @@ def backward(
         output: its shape is that of `gradient`.
         gradient: of the output.
         held: storages that the caller keeps.
-        checkpointed: whether what nodes saved is computed again, and let go of as soon as it has been used.
+        checkpoint: the input from which all that nodes saved is computed again: it is kept until the last of them has
+            run, and what they saved is let go of as soon as it has been used.
 
     Returns:
         The gradient of the segment's input; that of the output where the input needs none.
     """
-    return _Engine(tape, output, held, checkpointed).run(output.grad_fn, gradient) or gradient
+    return _Engine(tape, output, held, checkpoint).run(output.grad_fn, gradient) or gradient
 
 
 class _Engine:
-    def __init__(self, tape: Tape, output: Tensor, held: Iterable[Storage], checkpointed: bool) -> None:
+    def __init__(
+        self, tape: Tape, output: Tensor, held: Iterable[Storage], checkpoint: Storage | None
+    ) -> None:
         self.tape = tape
-        self.checkpointed = checkpointed
+        self.checkpoint = checkpoint
         self.holders = Counter(held)
         self.unpacked = False  # whether anything that was saved has been asked for
         self.buffers: dict[Node, list[Tensor | None]] = {}
         self.ready: list[tuple[float, int, Node]] = []
+        self.to_unpack = 0
         for node in _reachable(output.grad_fn):
             self.holders.update(node.saved)
+            self.to_unpack += bool(node.saved)
+        if checkpoint is not None:
+            self.holders[checkpoint] += 1
 
     def run(self, start: Edge | None, gradient: Tensor) -> Tensor | None:
         self._deliver(start, gradient)
@@ -72,12 +79,15 @@ class _Engine:
         for result in results:
             if result is not None:
                 self._hold(result)
-        if self.checkpointed:
+        if self.checkpoint is not None:
             self._release(*node.saved)
         reduced = [self._reduce(result) for result in results]
         self._release(*(gradient.storage for gradient in gradients if gradient is not None))
-        if not self.checkpointed:
+        if self.checkpoint is None:
             self._release(*node.saved)
+        elif node.saved:
+            self.to_unpack -= 1
+            self._release(*() if self.to_unpack else (self.checkpoint,))
         for edge, result in zip(node.edges, reduced, strict=True):
             if result is not None:
                 self._deliver(edge, result, held=True)

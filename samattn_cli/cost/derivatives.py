@@ -136,9 +136,9 @@ def mean(x: Tensor, dim: int) -> Backward:
     return lambda tape, g: (tape.elementwise("grad_input", "div", g.expand(dim, x.shape[dim])),)
 
 
-def softmax(out: Tensor) -> Backward:
-    """Softmax: (g - sum(g * out)) * out."""
-    return lambda tape, g: tape.make("grad_input", "softmax_backward", (g, out), out.shape)
+def softmax(x: Tensor, out: Tensor) -> Backward:
+    """Softmax: (g - sum(g * out)) * out, in the type of x."""
+    return lambda tape, g: tape.make("grad_input", "softmax_backward", (g, out), x.shape, like=x)
 
 
 def gelu(x: Tensor) -> Backward:

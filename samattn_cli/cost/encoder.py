@@ -48,8 +48,11 @@ def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
 
     Blocks of one kind are run once: their segments share one recording.
     """
-    tape = Tape(ITEM_BYTES[config.run.dtype], training=training)
-    image = tape.tensor(config.run.batch_size, config.in_chans, *config.image_size)
+    run = config.run
+    low = None if run.autocast == "none" else ITEM_BYTES[run.autocast]
+    half = run.autocast == "float16"
+    tape = Tape(ITEM_BYTES[run.dtype], autocast_bytes=low, half_to_float=half, training=training)
+    image = tape.tensor(run.batch_size, config.in_chans, *config.image_size)
     return ForwardPass(config, image, tuple(_segments(tape, image, config)))
 
 
@@ -73,7 +76,7 @@ def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:
                 segment.output,
                 gradient,
                 (forward_pass.image.storage, *held),
-                checkpointed=segment.is_checkpointed,
+                checkpoint=segment.entry if segment.is_checkpointed else None,
             )
             passed[kind] = tape.recording(), gradient
         recording, gradient = passed[kind]

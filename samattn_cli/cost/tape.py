@@ -17,7 +17,7 @@ Conventions:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -138,12 +138,21 @@ class Tape:
     Args:
         item_bytes: bytes of a number in the dtype of the pass.
         autocast_bytes: bytes of a number in products, where autocast gives them another type.
+        half_to_float: whether softmax widens autocast's type in its own kernel (float16), not by a copy before it.
         training: whether autograd is on: some kernels make more for it.
     """
 
-    def __init__(self, item_bytes: int, *, autocast_bytes: int | None = None, training: bool = False) -> None:
+    def __init__(
+        self,
+        item_bytes: int,
+        *,
+        autocast_bytes: int | None = None,
+        half_to_float: bool = False,
+        training: bool = False,
+    ) -> None:
         self.item_bytes = item_bytes
         self.autocast_bytes = autocast_bytes
+        self.half_to_float = half_to_float
         self.training = training
         self.ops: list[Op] = []
         self.cached: list[Storage] = []
@@ -357,21 +366,28 @@ class Tape:
 
     def square(self, name: str, x: Tensor) -> Tensor:
         """x ** 2."""
-        x = self._for_statistics(name, x)
-        out = self.elementwise(name, "square", x, saves=(x.storage,))
-        return self._derived(out, (x,), derivatives.square(x), saves=(x,))
+        wide = self._for_statistics(name, x)
+        out = self.elementwise(name, "square", wide, saves=(wide.storage,))
+        if wide is not x:
+            self.free(wide)
+        return self._derived(out, (wide,), derivatives.square(wide), saves=(wide,))
 
     def sqrt(self, name: str, x: Tensor) -> Tensor:
         """The square root."""
-        return self._keeping_output(name, "sqrt", x, derivatives.sqrt)
+        out = self.elementwise(name, "sqrt", x, saves_output=True)
+        return self._derived(out, (x,), derivatives.sqrt(out), saves=(out,))
 
     def softmax(self, name: str, x: Tensor) -> Tensor:
         """Softmax over the last dimension."""
-        wide = self._for_statistics(name, x)
-        out = self._keeping_output(name, "softmax", wide, derivatives.softmax)
+        wide = x if self.half_to_float else self._for_statistics(name, x)
+        item_bytes = x.item_bytes if self.autocast_bytes is None else self.item_bytes
+        out = self._new(x.shape, contiguous_stride(x.shape), item_bytes)
+        flops = ELEMENTWISE_FLOPS["softmax"] * x.elements
+        saves = (out.storage,)
+        self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops, saves=saves)
         if wide is not x:
             self.free(wide)
-        return out
+        return self._derived(out, (wide,), derivatives.softmax(wide, out), saves=(out,))
 
     def gelu(self, name: str, x: Tensor) -> Tensor:
         """GELU."""
@@ -476,10 +492,16 @@ class Tape:
         return out
 
     def make(
-        self, name: str, kind: str, reads: tuple[Tensor, ...], *shapes: Shape, macs: Dim = 0
+        self,
+        name: str,
+        kind: str,
+        reads: tuple[Tensor, ...],
+        *shapes: Shape,
+        macs: Dim = 0,
+        like: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """What an operation makes of `reads`: contiguous tensors of `shapes`, of the type of the first."""
-        made = tuple(self._like(reads[0], *shape) for shape in shapes)
+        """What an operation makes of `reads`: contiguous tensors of `shapes`, of the type of `like` or of the first."""
+        made = tuple(self._like(like or reads[0], *shape) for shape in shapes)
         flops = ELEMENTWISE_FLOPS.get(kind, 0) * reads[0].elements
         self.record(name, kind, reads=reads, writes=made, macs=macs, elementwise_flops=flops)
         return made
@@ -539,12 +561,6 @@ class Tape:
     def _for_statistics(self, name: str, x: Tensor) -> Tensor:
         """`x` in the type of norms and softmax, which under autocast is the wide one."""
         return x if self.autocast_bytes is None else self.cast(f"{name}.cast".strip("."), x, self.item_bytes)
-
-    def _keeping_output(
-        self, name: str, kind: str, x: Tensor, derivative: Callable[[Tensor], Backward]
-    ) -> Tensor:
-        out = self.elementwise(name, kind, x, saves_output=True)
-        return self._derived(out, (x,), derivative(out), saves=(out,))
 
     def _product(
         self, kind: str, x: Tensor, out: Tensor, used: list[Tensor], weights: list[Parameter], *, macs: Dim

@@ -88,7 +88,17 @@ class TrainingStep:
     @cached_property
     def kept_bytes(self) -> Dim:
         """Memory of the activations that are kept when the forward is done, the output with them."""
-        return sum(liveness.change for liveness in self.kept)
+        return sum(liveness.change for liveness in self.kept) - self._uncached_bytes
+
+    @cached_property
+    def _uncached_bytes(self) -> Dim:
+        """Autocast's copies of weights that autograd does not keep: they go with the end of the forward."""
+        return sum(
+            rounded(storage.nbytes)
+            for segment in self.forward.segments
+            for storage in segment.recording.cached
+            if storage not in _held(segment)
+        )
 
     @cached_property
     def segments(self) -> tuple[SegmentStep, ...]:

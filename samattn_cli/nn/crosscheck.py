@@ -66,7 +66,7 @@ class _Stack:
     """The real encoder on a device, folded unless every layer is asked for, and an image for it."""
 
     def __init__(self, config: EncoderConfig, device: str, every_layer: bool) -> None:
-        self.model: nn.Module = build(config, device)
+        self.model = build(config, device)
         self.image = image_for(config, device)
         self.parameters = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
         self.weights_bytes = sum(rounded(weight.nbytes) for weight in self.model.parameters())

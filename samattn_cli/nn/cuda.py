@@ -6,6 +6,8 @@
   padded to its alignment; on meta ATen would run the unfused product. Sources: attention.cpp (preprocess_mask) and
   sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left out: what it
   allocates is not documented.
+- Autocast acts by device, and the meta device has none. Source: the lists of autocast_mode.h for CUDA; of operations
+  that are on neither, those with operands of two types take the wider (TensorIterator's type promotion).
 """
 
 from __future__ import annotations
@@ -37,17 +39,65 @@ class AsOnCuda(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+IN_PRODUCT_TYPE = {
+    F.linear,
+    F.conv2d,
+    F.scaled_dot_product_attention,
+    torch.bmm,
+    torch.matmul,
+    Tensor.matmul,
+    Tensor.__matmul__,
+}
+IN_FLOAT32 = {F.layer_norm, F.softmax, torch.softmax, Tensor.softmax, torch.pow, Tensor.pow}
+
+
+class AutocastOnCuda(TorchFunctionMode):
+    """``torch.autocast("cuda", dtype)`` for tensors without a device; copies of weights are kept until its end."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.copies: dict[int, Tensor] = {}
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the mode, and let the copies go."""
+        self.copies.clear()
+        super().__exit__(*error)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run `func` in the type that autocast gives it."""
+        kwargs = kwargs or {}
+        if func in IN_PRODUCT_TYPE:
+            args = tuple(map(self._copy, args))
+        elif func is Tensor.softmax and args[0].dtype == torch.float16:
+            return torch._softmax(*args, half_to_float=True, **kwargs)  # one kernel, at CUDA
+        elif func in IN_FLOAT32:
+            args = tuple(x.float() if isinstance(x, Tensor) else x for x in args)
+        return func(*args, **kwargs)
+
+    def _copy(self, x: Any) -> Any:
+        if not isinstance(x, Tensor) or x.dtype == self.dtype:
+            return x
+        if not (x.is_leaf and x.requires_grad):
+            return x.to(self.dtype)
+        if id(x) not in self.copies:
+            self.copies[id(x)] = x.to(self.dtype)
+        return self.copies[id(x)]
+
+
 def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:
     """Whether flash attention takes queries (and keys) and values: (B, h, N, d)."""
     halves = q.dtype in {torch.float16, torch.bfloat16}
     return mask is None and halves and q.shape[-1] == v.shape[-1] <= MOST_FLASH_DIM
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, scale: float) -> Tensor:
-    if flash_takes(q, v, mask):
+def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *, scale: float) -> Tensor:
+    if flash_takes(q, v, attn_mask):
         return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
-    mask = None if mask is None else _aligned(mask)
+    mask = None if attn_mask is None else _aligned(attn_mask)
     return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, with_gradient, scale=scale)[0]
 
 

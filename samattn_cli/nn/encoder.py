@@ -6,11 +6,15 @@ Source: segment-anything, modeling/image_encoder.py and modeling/common.py. A re
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..config.model import EncoderConfig
+from .cuda import AutocastOnCuda
 from .vit import NORM_EPS, Block
 
 
@@ -28,9 +32,19 @@ class ImageEncoderViT(nn.Module):
         )
         self.neck = sam_neck(width, config.out_chans) if config.neck == "sam" else None
         self.checkpointing = config.run.checkpointing
+        self.autocast = None if config.run.autocast == "none" else getattr(torch, config.run.autocast)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, height, width) -> (B, out_chans, H, W); without a neck (B, H, W, C)."""
+        with self._autocast(x):
+            return self._forward(x)
+
+    def _autocast(self, x: Tensor) -> AbstractContextManager[Any]:
+        if self.autocast is None:
+            return nullcontext()
+        return AutocastOnCuda(self.autocast) if x.is_meta else torch.autocast(x.device.type, self.autocast)
+
+    def _forward(self, x: Tensor) -> Tensor:
         x = self.patch_embed(x)
         if self.pos_embed is not None:
             x = x + self.pos_embed
@@ -43,7 +57,9 @@ class ImageEncoderViT(nn.Module):
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+            # a device's own autocast is restored by checkpoint itself
+            contexts = {"context_fn": lambda: (nullcontext(), self._autocast(x))} if x.is_meta else {}
+            return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, **contexts)
         return block(x)
 
 

@@ -92,9 +92,11 @@ class Tracer(TorchDispatchMode):
 
         Source: can_accumulate_inplace in input_buffer.cpp, index_backward in FunctionsManual.cpp.
         """
-        if self.in_backward and func is torch.ops.aten.add.Tensor and _is_last_holder(args[0]):
+        if not self.in_backward or torch.is_grad_enabled():  # a checkpointed forward runs with gradients on
+            return None
+        if func is torch.ops.aten.add.Tensor and _is_last_holder(args[0]):
             return args[0].add_(args[1])
-        if self.in_backward and func is torch.ops.aten.index_put.default:
+        if func is torch.ops.aten.index_put.default:
             return args[0].index_put_(*args[1:])
         return None
 
