@@ -18,6 +18,8 @@ FLOPS_PER_MAC = 2
 
 LARGE_RATIO = 10_000
 
+MS_PER_SECOND = 1000
+
 _DECIMAL = ("", "K", "M", "G", "T", "P", "E")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -36,6 +38,12 @@ def format_change(share: float) -> str:
     """A saving as a change: 0.9428 -> "-94.28 %", -0.5 -> "+50.00 %", 0 -> "0.00 %"."""
     percent = f"{-100 * share:+.2f}"
     return f"{percent if float(percent) else '0.00'} %"
+
+
+def format_ms(value_ms: float) -> str:
+    """Four digits: 3.14159 -> "3.142 ms", 1234.5 -> "1.234 s"."""
+    value, unit = (value_ms, "ms") if value_ms < MS_PER_SECOND else (value_ms / MS_PER_SECOND, "s")
+    return f"{value:.{max(0, 3 - len(str(int(value))) + (value >= 1))}f} {unit}"
 
 
 def format_percent(share: float) -> str:
