@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 from .config.model import EncoderConfig
 from .errors import RecordingError
-from .version import __version__
 
 SCHEMA_VERSION = 1
 NOT_OF_THE_CASE = ("name", "description")
@@ -31,7 +30,11 @@ Section = tuple[str, Phase]
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The device and the software that measured. `allocation_bytes` is what the allocator takes for one byte."""
+    """The device and the software that measured.
+
+    `allocation_bytes` is what the allocator takes for one byte; `settings` are those that the environment or samattn
+    chose, in words.
+    """
 
     device: str
     kind: Literal["cuda", "cpu"]
@@ -46,9 +49,17 @@ class Fingerprint:
     samattn: str
     python: str
     platform: str
+    settings: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"{self.device}, torch {self.torch}"
+
+    def differences(self, other: Fingerprint) -> list[str]:
+        """What differs, in words."""
+        names = [
+            field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)
+        ]
+        return [f"{name} {getattr(self, name)!r} there, {getattr(other, name)!r} here" for name in names]
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,6 @@ class Recording:
 
     schema_version: int = SCHEMA_VERSION
     kind: Literal["recording"] = "recording"
-    samattn_version: str = field(default=__version__)
     fingerprint: Fingerprint
     cases: tuple[MeasuredCase, ...] = ()
 

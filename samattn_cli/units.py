@@ -21,6 +21,7 @@ LARGE_RATIO = 10_000
 MS_PER_SECOND = 1000
 
 _DECIMAL = ("", "K", "M", "G", "T", "P", "E")
+_TIMES = ("us", "ms", "s")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -41,9 +42,8 @@ def format_change(share: float) -> str:
 
 
 def format_ms(value_ms: float) -> str:
-    """Four digits: 3.14159 -> "3.142 ms", 1234.5 -> "1.234 s"."""
-    value, unit = (value_ms, "ms") if value_ms < MS_PER_SECOND else (value_ms / MS_PER_SECOND, "s")
-    return f"{value:.{max(0, 3 - len(str(int(value))) + (value >= 1))}f} {unit}"
+    """Four digits: 3.14159 -> "3.14 ms", 65_432 -> "65.43 s"."""
+    return _scaled(round(value_ms * 1000), 1000, _TIMES)
 
 
 def format_percent(share: float) -> str:

@@ -87,19 +87,20 @@ def measure(
     if snapshot and len(cases) != 1:
         raise UsageError(f"--snapshot {snapshot}: is of one case, and there are {len(cases)}")
     recording = start(device_fingerprint(device), None if fresh else output)
-    kept = [case for case in cases if not snapshot and recording.finished(case)]
-    left = [case for case in cases if case not in kept]
-    done = f"; {len(kept)} finished before, in {output}" if kept else ""
+    left = [config for config in cases if snapshot or not recording.finished(config)]
+    kept = len(cases) - len(left)
+    done = f"; {kept} finished before, in {output}" if kept else ""
     say(f"{format_things(len(cases), 'case')} on {recording.fingerprint}{done}")
     finished: list[MeasuredCase] = []
     try:
-        for case in _measured(left, device, snapshot, repeats):
-            finished.append(case)
+        for said, case in _measured(left, device, snapshot, repeats):
             recording = recording.with_case(case)
             if output:
                 write_file(output, to_json(recording), quiet=True)
+            finished.append(case)
+            say(said)
     except KeyboardInterrupt:
-        _say_kept(len(kept) + len(finished), len(cases), output)
+        _say_kept(kept + len(finished), len(cases), output)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     finally:
         if output is None and finished:
@@ -122,19 +123,18 @@ def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
 
 
 def _measured(
-    cases: Sequence[EncoderConfig], device: str, snapshot: Path | None, repeats: int | None
-) -> Iterator[MeasuredCase]:
-    """Each case as it is done, said on standard error with the time that is left."""
+    configs: Sequence[EncoderConfig], device: str, snapshot: Path | None, repeats: int | None
+) -> Iterator[tuple[str, MeasuredCase]]:
+    """Each case as it is done, and a line that says so with the time that is left."""
     from ..render.measured import case_name, result
 
     began = monotonic()
-    for number, config in enumerate(cases, 1):
-        name = f"[{number}/{len(cases)}] {case_name(config)}"
+    for number, config in enumerate(configs, 1):
+        name = f"[{number}/{len(configs)}] {case_name(config)}"
         with working(name):
             case = measure_case(config, device, snapshot, repeats)
-        left = (monotonic() - began) / number * (len(cases) - number)
-        say(f"{name}: {result(case)}{f'; about {left:,.0f} s left' if left else ''}")
-        yield case
+        left = (monotonic() - began) / number * (len(configs) - number)
+        yield f"{name}: {result(case)}{f'; about {left:,.0f} s left' if left else ''}", case
 
 
 def _say_kept(done: int, cases: int, output: Path | None) -> None:

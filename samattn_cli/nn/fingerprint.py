@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import warnings
 from functools import partial
@@ -14,6 +15,8 @@ from ..recording import Fingerprint
 from ..version import __version__
 
 ADVICE = "--device cpu measures on the CPU"
+CUDNN_ATTENTION_OFF = "cuDNN attention off"
+ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 
 
 def fingerprint(device: str) -> Fingerprint:
@@ -45,6 +48,7 @@ def _cpu(software: Any) -> Fingerprint:
         cudnn="",
         allocator="CPU",
         allocation_bytes=1,
+        settings=(),
     )
 
 
@@ -71,6 +75,7 @@ def _cuda(software: Any, device: str) -> Fingerprint:
         cudnn=str(torch.backends.cudnn.version() or ""),
         allocator=torch.cuda.get_allocator_backend(),
         allocation_bytes=_allocation_bytes(device),
+        settings=(CUDNN_ATTENTION_OFF, *_allocator_settings()),
     )
 
 
@@ -95,6 +100,10 @@ def _driver() -> str:
     from torch.utils.collect_env import get_nvidia_driver_version, run
 
     return get_nvidia_driver_version(run) or ""
+
+
+def _allocator_settings() -> list[str]:
+    return [f"{name}={os.environ[name]}" for name in ALLOCATOR_VARIABLES if os.environ.get(name)]
 
 
 def _allocation_bytes(device: str) -> int:

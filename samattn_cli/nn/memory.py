@@ -90,7 +90,7 @@ def snapshot_to(path: Path | None) -> Iterator[None]:
         yield
         return
     partial = path.with_name(f".{path.name}.partial")
-    cuda._record_memory_history()
+    cuda._record_memory_history(stacks="python")
     try:
         yield
     finally:

@@ -43,40 +43,45 @@ def render_recording(recording: Recording, options: Options) -> str:
     """A row a case, and the device they were measured on."""
     print_ = recording.fingerprint
     head = Text(f"{print_.device}: torch {print_.torch}{print_.cuda and f', CUDA {print_.cuda}'}", "bold")
-    headers = ("case", "peak", "predicted", "reserved", "median", "10th", "90th", "repeats")
+    headers = ("", "case", "peak", "predicted", "reserved", "median", "10th", "90th")
     note = "Peak: bytes that torch's allocator gave out at once, weights and input included; the median, the 10th and "
     note += "the 90th percentile of the latency."
-    table = Table("", headers, tuple(map(_case_row, recording.cases)), note)
+    rows = tuple(_case_row(number, case) for number, case in enumerate(recording.cases, 1))
+    table = Table("", headers, rows, note, text_columns=(0, 1))
     return to_text([head, Text()], options) + render_tables([table], options)
 
 
-def _case_row(case: MeasuredCase) -> tuple[str, ...]:
-    name, predicted = case_name(case.config), _bytes(case.predicted_bytes)
+def _case_row(number: int, case: MeasuredCase) -> tuple[str, ...]:
+    name, predicted = (str(number), case_name(case.config)), _bytes(case.predicted_bytes)
     if case.measured is None:
-        return (name, case.status, predicted, "", "", "", "", "")
+        return (*name, case.status, predicted, "", "", "", "")
     measured, latency = case.measured, case.measured.latency
     times = map(format_ms, (latency.median_ms, latency.low_ms, latency.high_ms))
     peak, reserved = _bytes(measured.peak_allocated_bytes), _bytes(measured.peak_reserved_bytes)
-    return (name, peak, predicted, reserved, *times, str(latency.repeats))
+    return (*name, peak, predicted, reserved, *times)
 
 
 def render_judgement(judgement: Judgement, options: Options) -> str:
     """The cases, then the layers of each, then the worst and the median error."""
-    headers = ("case", "predicted", "measured", "error", "worst layer", "")
-    rows = tuple(map(_judged_row, judgement.cases))
-    text = render_tables([Table("", headers, rows, text_columns=(0, 4))], options)
-    for case in filter(lambda case: case.layers, judgement.cases):
-        text += to_text([Text(f"\n{case_name(case.config)}, on {case.device}", "bold")], options)
-        text += render_tables([_layer_table(case)], options)
+    headers = ("", "case", "device", "predicted", "measured", "error", "worst layer", "")
+    numbered = list(enumerate(judgement.cases, 1))
+    rows = tuple(_judged_row(number, case) for number, case in numbered)
+    text = render_tables([Table("", headers, rows, text_columns=(0, 1, 2, 6))], options)
+    reasons = [Text(f"{number}: not judged: {case.message}") for number, case in numbered if not case.whole]
+    text += to_text(reasons, options)
+    for number, case in numbered:
+        if case.layers:
+            title = Text(f"\n{number}: {case_name(case.config)}, on {case.device}", "bold")
+            text += to_text([title], options) + render_tables([_layer_table(case)], options)
     return text + to_text([Text(), *_summary(judgement)], options)
 
 
-def _judged_row(case: JudgedCase) -> tuple[str, ...]:
-    name, worst = f"{case_name(case.config)} on {case.kind}", case.worst_layer
+def _judged_row(number: int, case: JudgedCase) -> tuple[str, ...]:
+    name, worst = (str(number), case_name(case.config), case.kind), case.worst_layer
     if case.whole is None:
-        return (name, "", case.message, "", "", "")
+        return (*name, "", "", "", "", "")
     where = (f"{worst.name} {worst.phase}", format_change(-worst.error)) if worst else ("", "")
-    return (name, *_figures(case.whole), *where)
+    return (*name, *_figures(case.whole), *where)
 
 
 def _layer_table(case: JudgedCase) -> Table:

@@ -30,7 +30,9 @@ def ask_fingerprint(device: str) -> Fingerprint:
     found: dict[str, Any] = json.loads(ended.stdout)
     if "problem" in found:
         raise DeviceError(found["problem"])
-    return Fingerprint(**found)
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Fingerprint).validate_python(found)
 
 
 def ask_outcome(

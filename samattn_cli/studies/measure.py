@@ -52,11 +52,9 @@ def start(fingerprint: Fingerprint, earlier: Path | None) -> Recording:
     if earlier is None or not earlier.exists():
         return Recording(fingerprint=fingerprint)
     recording = read_recording(earlier)
-    if recording.fingerprint != fingerprint:
-        raise RecordingError(
-            f"{earlier}: was measured on {recording.fingerprint}, and this is {fingerprint} (or another setting or "
-            "version differs): give another file, or --fresh"
-        )
+    if differences := recording.fingerprint.differences(fingerprint):
+        what = f"{earlier}: was not measured as it would be here: {'; '.join(differences)}"
+        raise RecordingError(f"{what}: give another file, or --fresh")
     return recording
 
 
