@@ -26,7 +26,7 @@ DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 def measure(
     configs: Configs,
     device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="cuda, cuda:1 or cpu; cuda by default.")
+        str, typer.Option(metavar="DEVICE", help="cuda, cuda:1 or cpu.")
     ] = "cuda",
     set_: Set = None,
     resolutions: Annotated[
