@@ -88,12 +88,15 @@ class Measurement:
 
     `baseline_bytes` are live before the pass: weights and input; between training steps gradients and the optimizer's
     state too. `workspace_bytes` is the cuBLAS workspace, which the allocator hands out once and which every peak here
-    includes; it is not part of the baseline. `peak_reserved_bytes` is None where the allocator keeps no cache (CPU).
+    includes; it is not part of the baseline. `peak_reserved_bytes` is None where the allocator keeps no cache (CPU);
+    `peak_requested_bytes` is the peak of what tensors asked for, before CUDA's allocator rounds it up or hands out a
+    cached block up to 1 MiB larger than was asked for.
     """
 
     baseline_bytes: int
     peak_allocated_bytes: int
     peak_reserved_bytes: int | None
+    peak_requested_bytes: int
     workspace_bytes: int
     attention_kernels: tuple[str, ...]
     latency: Latency

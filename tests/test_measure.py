@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from running import SAMATTN, environment, samattn
 
 from samattn_cli import load_config
@@ -150,6 +151,25 @@ def test_a_case_that_would_fill_the_memory_is_not_run(folder):
     assert result.returncode == 2
     assert "inference: not run; predicted " in result.stderr
     assert "of memory are available" in result.stderr
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_allocators_counters_events_and_snapshot_are_recorded(folder):
+    command = ("measure", "tiny.yaml", "--repeats", "3", "-o", "gpu.json")
+    result = samattn(*command, "--mode", "inference,training", "--attention", "eager,sdpa", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    recording = read_recording(folder / "gpu.json")
+    assert recording.fingerprint.kind == "cuda"
+    assert recording.fingerprint.driver
+    assert recording.fingerprint.allocation_bytes == 512
+    assert [case.status for case in recording.cases] == ["measured"] * 4
+    for measured in (case.measured for case in recording.cases):
+        assert measured.workspace_bytes > 0
+        assert measured.baseline_bytes < measured.peak_allocated_bytes <= measured.peak_reserved_bytes
+        assert measured.peak_requested_bytes <= measured.peak_allocated_bytes
+        assert max(layer.peak_bytes for layer in measured.layers) == measured.peak_allocated_bytes
+    assert samattn("measure", "tiny.yaml", "--snapshot", "x.pickle", cwd=folder).returncode == 0
+    assert (folder / "x.pickle").stat().st_size > 0
 
 
 # -- bad input -------------------------------------------------------------------------------------------------------

@@ -131,6 +131,9 @@ class Allocator:
     def max_memory_reserved(self):
         return self.peak + 1_000
 
+    def memory_stats(self):
+        return {"requested_bytes.all.peak": self.peak - 100}
+
     def reset_peak_memory_stats(self):
         self.peak = self.live
 
@@ -160,6 +163,7 @@ def test_the_counters_of_cuda_are_read_whole_by_section_and_without_the_workspac
     assert usage.workspace_bytes == 8_000
     assert usage.peak_allocated_bytes == 13_300
     assert usage.peak_reserved_bytes == 14_300
+    assert usage.peak_requested_bytes == 13_200
     assert usage.section_bytes == {("blocks.0", "forward"): 13_300, ("neck", "forward"): 13_200}
 
 

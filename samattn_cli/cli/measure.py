@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Annotated
@@ -21,13 +22,13 @@ from .parameters import Configs, Set, axis, overrides
 DEVICES = ("cuda", "cpu")
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
+Run = Callable[[EncoderConfig], MeasuredCase]
+
 
 @guarded
 def measure(
     configs: Configs,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="cuda, cuda:1 or cpu.")
-    ] = "cuda",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="cuda, cuda:1 or cpu.")] = "cuda",
     set_: Set = None,
     resolutions: Annotated[
         str | None, typer.Option(metavar="SIZES", help="Inputs in pixels, such as 512,1024,768x1152.")
@@ -91,24 +92,34 @@ def measure(
     kept = len(cases) - len(left)
     done = f"; {kept} finished before, in {output}" if kept else ""
     say(f"{format_things(len(cases), 'case')} on {recording.fingerprint}{done}")
+    run = partial(measure_case, device=device, snapshot=snapshot, repeats=repeats)
+    finished = _run(recording, left, run, output, kept)
+    for path in (output, snapshot):
+        if path and finished:
+            say(f"wrote {path}")
+    if any(not case.is_finished for case in finished):
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _run(
+    recording: Recording, left: Sequence[EncoderConfig], run: Run, output: Path | None, kept: int
+) -> list[MeasuredCase]:
+    """Measure what is left; each case is in the file before it is said to be done."""
     finished: list[MeasuredCase] = []
     try:
-        for said, case in _measured(left, device, snapshot, repeats):
+        for said, case in _measured(left, run):
             recording = recording.with_case(case)
             if output:
                 write_file(output, to_json(recording), quiet=True)
             finished.append(case)
             say(said)
     except KeyboardInterrupt:
-        _say_kept(kept + len(finished), len(cases), output)
+        _say_kept(kept + len(finished), kept + len(left), output)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     finally:
         if output is None and finished:
             _show(recording)
-    if output and finished:
-        say(f"wrote {output}")
-    if any(not case.is_finished for case in finished):
-        raise typer.Exit(EXIT_ERROR)
+    return finished
 
 
 def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
@@ -122,9 +133,7 @@ def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
         raise UsageError(f"--snapshot {snapshot}: there is no directory {snapshot.parent}")
 
 
-def _measured(
-    configs: Sequence[EncoderConfig], device: str, snapshot: Path | None, repeats: int | None
-) -> Iterator[tuple[str, MeasuredCase]]:
+def _measured(configs: Sequence[EncoderConfig], run: Run) -> Iterator[tuple[str, MeasuredCase]]:
     """Each case as it is done, and a line that says so with the time that is left."""
     from ..render.measured import case_name, result
 
@@ -132,7 +141,7 @@ def _measured(
     for number, config in enumerate(configs, 1):
         name = f"[{number}/{len(configs)}] {case_name(config)}"
         with working(name):
-            case = measure_case(config, device, snapshot, repeats)
+            case = run(config)
         left = (monotonic() - began) / number * (len(configs) - number)
         yield f"{name}: {result(case)}{f'; about {left:,.0f} s left' if left else ''}", case
 

@@ -61,6 +61,7 @@ def measure(
         baseline_bytes=usage.baseline_bytes,
         peak_allocated_bytes=usage.peak_allocated_bytes,
         peak_reserved_bytes=usage.peak_reserved_bytes,
+        peak_requested_bytes=usage.peak_requested_bytes,
         workspace_bytes=usage.workspace_bytes,
         attention_kernels=() if config.run.attention == "eager" else attention_kernels(step),
         latency=whole,

@@ -30,6 +30,7 @@ class Usage:
     baseline_bytes: int = 0
     peak_allocated_bytes: int = 0
     peak_reserved_bytes: int | None = None
+    peak_requested_bytes: int = 0
     workspace_bytes: int = 0
     section_bytes: dict[Section, int] = field(default_factory=dict)
 
@@ -45,6 +46,7 @@ def usage_on_cuda(make: Callable[[], Step]) -> tuple[Step, Usage]:
     step()
     usage.peak_allocated_bytes = cuda.max_memory_allocated()
     usage.peak_reserved_bytes = max(reserved, cuda.max_memory_reserved())
+    usage.peak_requested_bytes = cuda.memory_stats()["requested_bytes.all.peak"]
     peaks = CudaPeaks()
     with on_entering(step, peaks.enter):
         step()
@@ -135,4 +137,5 @@ def usage_of_events(events: Iterable[Any]) -> Usage:
             usage.peak_allocated_bytes = max(usage.peak_allocated_bytes, live)
             if section:
                 usage.section_bytes[section] = max(usage.section_bytes.get(section, 0), live)
+    usage.peak_requested_bytes = usage.peak_allocated_bytes
     return usage
