@@ -46,6 +46,14 @@ class UsageError(SamattnError):
     """An option's value makes no sense for this config."""
 
 
+class DeviceError(SamattnError):
+    """There is no such device here, or torch cannot run on it."""
+
+
+class RecordingError(SamattnError):
+    """A recording is damaged, or of something else."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of `known`, or an empty string."""
     import difflib  # not at start-up: needed only when something is misspelt

@@ -21,7 +21,10 @@ FLOPS_PER_MAC = 2
 
 LARGE_RATIO = 10_000
 
+MS_PER_SECOND = 1000
+
 _DECIMAL = ("", "K", "M", "G", "T", "P", "E")
+_TIMES = ("us", "ms", "s")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -39,6 +42,11 @@ def format_change(share: float) -> str:
     """A saving as a change: 0.9428 -> "-94.28 %", -0.5 -> "+50.00 %", 0 -> "0.00 %"."""
     percent = f"{-100 * share:+.2f}"
     return f"{percent if float(percent) else '0.00'} %"
+
+
+def format_ms(value_ms: float) -> str:
+    """Four digits: 3.14159 -> "3.14 ms", 65_432 -> "65.43 s"."""
+    return _scaled(round(value_ms * 1000), 1000, _TIMES)
 
 
 def format_percent(share: float) -> str:

@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from .analyze import analyze
 from .configs import configs
+from .measure import measure
 from .schema import schema
 from .verify import verify
 
@@ -39,5 +40,5 @@ def main(
     """
 
 
-for command in (analyze, verify, configs, schema):
+for command in (analyze, verify, measure, configs, schema):
     app.command()(command)

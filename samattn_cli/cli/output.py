@@ -118,8 +118,8 @@ def file_format(path: Path, formats: Sequence[str]) -> str:
     return extensions[path.suffix.lower()]
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+def write_file(path: Path, text: str, *, quiet: bool = False) -> None:
+    """Write a file whole or not at all, and say so unless `quiet`.
 
     Raises:
         OutputError: if it cannot be written.
@@ -138,7 +138,8 @@ def write_file(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise OutputError(f"-o {shown}: {error.strerror or error}") from None
-    say(f"wrote {shown}")
+    if not quiet:
+        say(f"wrote {shown}")
 
 
 def _umask() -> int:

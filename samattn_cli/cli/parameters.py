@@ -24,6 +24,12 @@ Configs = Annotated[
         metavar="CONFIG...", help="YAML files, presets (see `samattn configs`), or - for standard input."
     ),
 ]
+SomeConfigs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CONFIG...", help="YAML files, presets (see `samattn configs`), or - for standard input."
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -52,13 +58,23 @@ def overrides(
     """What the options lay over a config, the flags last."""
     found = [parse_override(text) for text in set_ or ()]
     if image_size is not None:
-        sides = re.sub(r"^(\d+)[x,](\d+)$", r"[\1, \2]", image_size)
-        found.append(_flag("--image-size", image_size, "image_size", sides))
+        found.append(_flag("--image-size", image_size, "image_size", _sides(image_size)))
     if batch_size is not None:
         found.append(_flag("--batch-size", batch_size, "run.batch_size", batch_size))
     if dtype is not None:
         found.append(_flag("--dtype", dtype, "run.dtype", dtype))
     return found
+
+
+def axis(option: str, key: str, given: str | None) -> list[Override]:
+    """What each of the values that an option lists, with commas between, lays over a config."""
+    values = [] if given is None else [value.strip() for value in given.split(",")]
+    return [_flag(option, value, key, _sides(value) if key == "image_size" else value) for value in values]
+
+
+def _sides(size: str) -> str:
+    """HEIGHTxWIDTH as YAML."""
+    return re.sub(r"^(\d+)[x,](\d+)$", r"[\1, \2]", size)
 
 
 def _flag(option: str, given: str, key: str, value: str) -> Override:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..config.load import Override, load_config
-from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError
+from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError, UsageError
+from ..recording import read_recording
 from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
 from ..report import Verification, Verified, to_json
 from ..studies.verify import verify as crosscheck
 from .output import emit, file_format, guarded, say, terminal_options, working, write_file
-from .parameters import BatchSize, Configs, DTypeOption, ImageSize, Outputs, Set, overrides
+from .parameters import BatchSize, DTypeOption, ImageSize, Outputs, Set, SomeConfigs, overrides
 
 FORMATS = ("terminal", "json")
 Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
@@ -22,7 +25,7 @@ Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ign
 
 @guarded
 def verify(
-    configs: Configs,
+    configs: SomeConfigs = None,
     set_: Set = None,
     image_size: ImageSize = None,
     batch_size: BatchSize = None,
@@ -33,6 +36,14 @@ def verify(
             "--every-layer/--one-of-each", help="Run each block of the real stack, or one of each kind."
         ),
     ] = True,
+    measured: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RECORDING",
+            help="Judge predicted memory by recordings of `samattn measure` instead; more may follow as FILE.json. "
+            "Exits 1 if an error on CUDA exceeds 1 %; on a CPU, whose kernels differ, errors are only shown.",
+        ),
+    ] = None,
     format_: Annotated[
         Format | None,
         typer.Option("--format", "-f", metavar="FORMAT", help="terminal or json; terminal by default."),
@@ -49,9 +60,16 @@ def verify(
       samattn verify sam_vit_b sam_vit_l sam_vit_h
 
       samattn verify encoders/*.yaml --dtype bfloat16 -o verdicts.json
+
+      samattn verify --measured h100.json
     """
     formats = {path: file_format(path, FORMATS) for path in output or ()}
     laid_over = overrides(set_, image_size, batch_size, dtype)
+    if measured:
+        _judge(measured, configs or (), laid_over, format_.value if format_ else None, formats)
+        return
+    if not configs:
+        raise UsageError("name a config to verify, or --measured RECORDING")
     report = Verification(tuple(_verify(config, laid_over, every_layer) for config in configs))
     from ..render.verification import render
 
@@ -84,3 +102,30 @@ def _verify(reference: str, laid_over: list[Override], every_layer: bool) -> Ver
         return Verified(reference, error=str(error))
     with working(f"cross-checking {reference}"):
         return Verified(reference, crosscheck(config, every_layer=every_layer))
+
+
+def _judge(
+    measured: Sequence[Path],
+    given: Sequence[str],
+    laid_over: Sequence[Override],
+    shown: str | None,
+    formats: Mapping[Path, str],
+) -> None:
+    """Predicted against measured, for the recordings of --measured and those among the arguments."""
+    from ..judgement import to_json as judgement_to_json
+    from ..render.measured import render_judgement
+    from ..studies.judge import judge
+
+    more = [Path(name) for name in given if name.endswith(".json")]
+    configs = [load_config(name, laid_over) for name in given if not name.endswith(".json")]
+    judgement = judge({path: read_recording(path) for path in (*measured, *more)}, configs)
+
+    def text(name: str, options: Options) -> str:
+        return judgement_to_json(judgement) if name == "json" else render_judgement(judgement, options)
+
+    if shown or not formats:
+        emit(text(shown or "terminal", terminal_options()))
+    for path, name in formats.items():
+        write_file(path, text(name, Options()))
+    if not judgement.is_close:
+        raise typer.Exit(EXIT_DIFFERS)

@@ -1,0 +1,157 @@
+"""`samattn measure`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from ..config.model import EncoderConfig
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, did_you_mean
+from ..recording import MeasuredCase, Recording, to_json
+from ..studies.measure import cases_of, device_fingerprint, measure_case, start
+from ..units import format_things
+from .output import emit, file_format, guarded, say, terminal_options, working, write_file
+from .parameters import Configs, Set, axis, overrides
+
+DEVICES = ("cuda", "cpu")
+DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
+Run = Callable[[EncoderConfig], MeasuredCase]
+
+
+@guarded
+def measure(
+    configs: Configs,
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="cuda, cuda:1 or cpu.")] = "cuda",
+    set_: Set = None,
+    resolutions: Annotated[
+        str | None, typer.Option(metavar="SIZES", help="Inputs in pixels, such as 512,1024,768x1152.")
+    ] = None,
+    attention: Annotated[
+        str | None, typer.Option(metavar="KERNELS", help="Attention kernels, such as eager,sdpa,fused.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", metavar="TYPES", help="Types, such as float32,bfloat16.")
+    ] = None,
+    batch_size: Annotated[str | None, typer.Option(metavar="NUMBERS", help="Batches, such as 1,4.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(metavar="MODES", help="inference, training, or both: inference,training.")
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Timed passes; 10 and a second by default, fewer of slow ones."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Keep the recording in FILE.json, and go on with it."
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin the recording anew, whatever -o has.")
+    ] = False,
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keep torch's memory snapshot of one case for its viewer; CUDA only."
+        ),
+    ] = None,
+) -> None:
+    """Run the real stack and record its memory and latency, whole and by layer.
+
+    Each combination of the options is a case, and runs in a process of its own. With -o each finished case is kept,
+    and the same command goes on where it was interrupted. Running out of memory is a result. Exits 2 if a case failed.
+
+    Examples:
+
+      samattn measure sam_vit_b --device cpu --resolutions 256,512
+
+      samattn measure sam_vit_h --attention eager,sdpa,fused --mode inference,training -o h100.json
+    """
+    _check(device, output, snapshot)
+    axes = [
+        axis("--resolutions", "image_size", resolutions),
+        axis("--attention", "run.attention", attention),
+        axis("--dtype", "run.dtype", dtype),
+        axis("--batch-size", "run.batch_size", batch_size),
+        axis("--mode", "run.mode", mode),
+    ]
+    cases = cases_of(configs, overrides(set_, None, None, None), axes)
+    if snapshot and len(cases) != 1:
+        raise UsageError(f"--snapshot {snapshot}: is of one case, and there are {len(cases)}")
+    recording = start(device_fingerprint(device), None if fresh else output)
+    left = [config for config in cases if snapshot or not recording.finished(config)]
+    kept = len(cases) - len(left)
+    done = f"; {kept} finished before, in {output}" if kept else ""
+    say(f"{format_things(len(cases), 'case')} on {recording.fingerprint}{done}")
+    run = partial(measure_case, device=device, snapshot=snapshot, repeats=repeats)
+    finished = _run(recording, left, run, output, kept)
+    for path in (output, snapshot):
+        if path and finished:
+            say(f"wrote {path}")
+    if any(not case.is_finished for case in finished):
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _run(
+    recording: Recording, left: Sequence[EncoderConfig], run: Run, output: Path | None, kept: int
+) -> list[MeasuredCase]:
+    """Measure what is left; each case is in the file before it is said to be done."""
+    finished: list[MeasuredCase] = []
+    try:
+        for said, case in _measured(left, run):
+            recording = recording.with_case(case)
+            if output:
+                write_file(output, to_json(recording), quiet=True)
+            finished.append(case)
+            say(said)
+    except KeyboardInterrupt:
+        _say_kept(kept + len(finished), kept + len(left), output)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    finally:
+        if output is None and finished:
+            _show(recording)
+    return finished
+
+
+def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
+    if not DEVICE.fullmatch(device):
+        raise UsageError(f"--device {device}: must be cuda, cuda:1 or cpu{did_you_mean(device, DEVICES)}")
+    if output:
+        file_format(output, ("json",))
+    if snapshot and device == "cpu":
+        raise UsageError("--snapshot: torch keeps snapshots of CUDA memory only")
+    if snapshot and not snapshot.resolve().parent.is_dir():
+        raise UsageError(f"--snapshot {snapshot}: there is no directory {snapshot.parent}")
+
+
+def _measured(configs: Sequence[EncoderConfig], run: Run) -> Iterator[tuple[str, MeasuredCase]]:
+    """Each case as it is done, and a line that says so with the time that is left."""
+    from ..render.measured import case_name, result
+
+    began = monotonic()
+    for number, config in enumerate(configs, 1):
+        name = f"[{number}/{len(configs)}] {case_name(config)}"
+        with working(name):
+            case = run(config)
+        left = (monotonic() - began) / number * (len(configs) - number)
+        yield f"{name}: {result(case)}{f'; about {left:,.0f} s left' if left else ''}", case
+
+
+def _say_kept(done: int, cases: int, output: Path | None) -> None:
+    where = f", kept in {output}: the same command goes on from here" if output and done else ""
+    say(f"samattn: interrupted; {done} of {format_things(cases, 'case')} finished{where}", style="yellow")
+
+
+def _show(recording: Recording) -> None:
+    from ..render.measured import render_recording
+
+    emit(render_recording(recording, terminal_options()))

@@ -1,0 +1,82 @@
+"""Predicted memory against measured, frozen: the answer of `samattn verify --measured`.
+
+An error is (predicted - measured) / measured; measured leaves the cuBLAS workspace out, which no prediction has in it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from .config.model import EncoderConfig
+from .version import __version__
+
+SCHEMA_VERSION = 1
+MOST_ERROR = 0.01
+"""On CUDA, whose kernels and allocator the prediction is of; the CPU's differ, and are reported only."""
+
+
+@dataclass(frozen=True)
+class JudgedPeak:
+    """A predicted peak and the measured one."""
+
+    name: str
+    phase: str
+    predicted_bytes: int
+    measured_bytes: int
+    error: float
+
+
+@dataclass(frozen=True)
+class JudgedCase:
+    """One case of a recording; `whole` is None where it was not measured or not predicted: `message` says why."""
+
+    config: EncoderConfig
+    device: str
+    kind: Literal["cuda", "cpu"]
+    message: str
+    workspace_bytes: int
+    whole: JudgedPeak | None
+    layers: tuple[JudgedPeak, ...]
+
+    @property
+    def worst_layer(self) -> JudgedPeak | None:
+        """The one whose error is largest."""
+        return max(self.layers, key=lambda peak: abs(peak.error), default=None)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The size of some errors."""
+
+    worst: float
+    median: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """Every case, and the errors of all that could be judged."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["judgement"] = "judgement"
+    samattn_version: str = __version__
+    cases: tuple[JudgedCase, ...]
+    whole_errors: Errors
+    layer_errors: Errors
+
+    @property
+    def is_close(self) -> bool:
+        """Whether every error on CUDA is at most `MOST_ERROR`."""
+        peaks = (
+            peak
+            for case in self.cases
+            if case.kind == "cuda" and case.whole
+            for peak in (case.whole, *case.layers)
+        )
+        return all(abs(peak.error) <= MOST_ERROR for peak in peaks)
+
+
+def to_json(judgement: Judgement) -> str:
+    """The judgement as JSON text."""
+    return json.dumps(asdict(judgement), indent=2, allow_nan=False) + "\n"

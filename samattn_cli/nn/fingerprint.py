@@ -1,0 +1,112 @@
+"""What measures: the device, its driver, torch and how its allocator rounds. Says why where torch cannot run on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from functools import partial
+from typing import Any
+
+import torch
+
+from ..errors import DeviceError
+from ..recording import Fingerprint
+from ..version import __version__
+
+ADVICE = "--device cpu measures on the CPU"
+CUDNN_ATTENTION_OFF = "cuDNN attention off"
+ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+
+
+def fingerprint(device: str) -> Fingerprint:
+    """The fingerprint of a device of this machine ("cpu", "cuda" or "cuda:1").
+
+    Raises:
+        DeviceError: if torch has no such device, or cannot run on it.
+    """
+    software = partial(
+        Fingerprint,
+        torch=torch.__version__,
+        samattn=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+    )
+    return _cpu(software) if device == "cpu" else _cuda(software, device)
+
+
+def _cpu(software: Any) -> Fingerprint:
+    from .crosscheck import _physical_memory
+
+    return software(
+        device=f"{_cpu_name()}, {torch.get_num_threads()} threads",
+        kind="cpu",
+        total_bytes=_physical_memory(),
+        compute_capability=torch.backends.cpu.get_cpu_capability(),
+        driver="",
+        cuda="",
+        cudnn="",
+        allocator="CPU",
+        allocation_bytes=1,
+        settings=(),
+    )
+
+
+def _cpu_name() -> str:
+    """As Linux has it; elsewhere whatever Python knows."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a stream, not a file to be read whole
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return next(iter(names), platform.processor() or platform.machine())
+
+
+def _cuda(software: Any, device: str) -> Fingerprint:
+    _start_cuda(device)
+    properties = torch.cuda.get_device_properties(device)
+    return software(
+        device=properties.name,
+        kind="cuda",
+        total_bytes=properties.total_memory,
+        compute_capability=f"{properties.major}.{properties.minor}",
+        driver=_driver(),
+        cuda=torch.version.cuda or "",
+        cudnn=str(torch.backends.cudnn.version() or ""),
+        allocator=torch.cuda.get_allocator_backend(),
+        allocation_bytes=_allocation_bytes(device),
+        settings=(CUDNN_ATTENTION_OFF, *_allocator_settings()),
+    )
+
+
+def _start_cuda(device: str) -> None:
+    """Start CUDA and run one operation on the device."""
+    if torch.version.cuda is None:
+        raise DeviceError(f"--device {device}: torch {torch.__version__} is built without CUDA; {ADVICE}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            torch.cuda.init()
+            torch.cuda.set_device(device)
+            torch.ones(1, device=device).add_(1).item()
+        except Exception as error:  # noqa: BLE001 - whatever a driver may raise: it is said
+            said = [str(error), *(str(warning.message) for warning in caught)]
+            reason = "; ".join(text.strip().partition("\n")[0] for text in said)
+            message = f"--device {device}: torch {torch.__version__} cannot run on it: {reason}; {ADVICE}"
+            raise DeviceError(message) from None
+
+
+def _driver() -> str:
+    from torch.utils.collect_env import get_nvidia_driver_version, run
+
+    return get_nvidia_driver_version(run) or ""
+
+
+def _allocator_settings() -> list[str]:
+    return [f"{name}={os.environ[name]}" for name in ALLOCATOR_VARIABLES if os.environ.get(name)]
+
+
+def _allocation_bytes(device: str) -> int:
+    before = torch.cuda.memory_allocated()
+    one = torch.empty(1, dtype=torch.uint8, device=device)
+    return torch.cuda.memory_allocated() - before if one.numel() else 0

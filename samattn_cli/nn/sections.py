@@ -1,0 +1,65 @@
+"""Where a pass is: which part or block it is in, forward or backward, told by hooks that keep no tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..recording import Section
+from .step import Step
+from .trace import _parts
+
+Enter = Callable[[Section], None]
+
+
+@contextmanager
+def on_entering(step: Step, enter: Enter) -> Iterator[None]:
+    """Call `enter` as each section of a pass of `step` begins: forward, then backward, then the optimizer's step."""
+    hooks = _Hooks(enter)
+    handles = [
+        *(module.register_forward_pre_hook(hooks.before(name)) for name, module in _parts(step.model)),
+        step.model.register_forward_hook(hooks.at_the_end),
+    ]
+    if step.model.pos_embed is not None:
+        handles.append(step.model.patch_embed.register_forward_hook(hooks.after_patch_embed))
+    if step.optimizer is not None:
+        handles.append(step.optimizer.register_step_pre_hook(lambda *_: enter(("optimizer", "step"))))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Hooks:
+    """Each part's backward begins when the gradient of what it made, the input of the next, is there."""
+
+    def __init__(self, enter: Enter) -> None:
+        self._enter = enter
+        self._last = ""
+
+    def before(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        """What to call before the module of a part."""
+        return lambda _, inputs: self._begin(name, inputs[0])
+
+    def after_patch_embed(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
+        """The position embedding has no module of its own."""
+        self._begin("pos_embed", output)
+
+    def at_the_end(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
+        """The backward of the whole begins with that of its last part."""
+        self._on_gradient_of(output)
+        self._last = ""
+
+    def _begin(self, name: str, tensor: Tensor) -> None:
+        self._on_gradient_of(tensor)
+        self._last = name
+        self._enter((name, "forward"))
+
+    def _on_gradient_of(self, tensor: Tensor) -> None:
+        if tensor.requires_grad and self._last:
+            made_by = self._last
+            tensor.register_hook(lambda _: self._enter((made_by, "backward")))

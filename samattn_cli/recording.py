@@ -1,0 +1,216 @@
+"""What was measured, frozen, with all that made it: JSON that is resumed, shipped and judged against.
+
+A recording is of one device and one torch; each of its cases is one config, told by the hash of it. Bytes are those of
+torch's allocator; times are medians with the 10th and the 90th percentile beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from .config.model import EncoderConfig
+from .errors import RecordingError
+
+SCHEMA_VERSION = 1
+NOT_OF_THE_CASE = ("name", "description")
+"""Keys of a config that do not change what is measured: a new name loses no recording."""
+
+CaseStatus = Literal["measured", "out of memory", "failed", "not run"]
+"""Running out of memory is a result. failed: it broke in another way. not run: it would have filled the memory."""
+
+Phase = Literal["forward", "backward", "step"]
+Section = tuple[str, Phase]
+"""A part or block ("blocks.7") in the forward or the backward of a pass; ("optimizer", "step")."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The device and the software that measured.
+
+    `allocation_bytes` is what the allocator takes for one byte; `settings` are those that the environment or samattn
+    chose, in words.
+    """
+
+    device: str
+    kind: Literal["cuda", "cpu"]
+    total_bytes: int
+    compute_capability: str
+    driver: str
+    cuda: str
+    cudnn: str
+    torch: str
+    allocator: str
+    allocation_bytes: int
+    samattn: str
+    python: str
+    platform: str
+    settings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.device}, torch {self.torch}"
+
+    def differences(self, other: Fingerprint) -> list[str]:
+        """What differs, in words."""
+        names = [
+            field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)
+        ]
+        return [f"{name} {getattr(self, name)!r} there, {getattr(other, name)!r} here" for name in names]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Of some repeats after a warm-up: their median, 10th and 90th percentile."""
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    repeats: int
+
+
+@dataclass(frozen=True)
+class MeasuredLayer:
+    """A part or block in one phase of the pass: the most bytes live at once in it (all of them), and its time."""
+
+    name: str
+    phase: Phase
+    peak_bytes: int
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Of one case that ran.
+
+    `baseline_bytes` are live before the pass: weights and input; between training steps gradients and the optimizer's
+    state too. `workspace_bytes` is the cuBLAS workspace, which the allocator hands out once and which every peak here
+    includes; it is not part of the baseline. `peak_reserved_bytes` is None where the allocator keeps no cache (CPU);
+    `peak_requested_bytes` is the peak of what tensors asked for, before CUDA's allocator rounds it up or hands out a
+    cached block up to 1 MiB larger than was asked for.
+    """
+
+    baseline_bytes: int
+    peak_allocated_bytes: int
+    peak_reserved_bytes: int | None
+    peak_requested_bytes: int
+    workspace_bytes: int
+    attention_kernels: tuple[str, ...]
+    latency: Latency
+    layers: tuple[MeasuredLayer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How it went, in words where it did not, and what was measured where it did."""
+
+    status: CaseStatus
+    message: str = ""
+    measured: Measurement | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredCase(Outcome):
+    """One config and its outcome; `predicted_bytes` is the peak that samattn predicted then (None: it did not)."""
+
+    config: EncoderConfig
+    config_hash: str
+    predicted_bytes: int | None
+    measured_at: str
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether running it again would tell nothing new."""
+        return self.status in {"measured", "out of memory"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """The answer of `samattn measure`."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["recording"] = "recording"
+    fingerprint: Fingerprint
+    cases: tuple[MeasuredCase, ...] = ()
+
+    def finished(self, config: EncoderConfig) -> MeasuredCase | None:
+        """The finished case of `config`, if there is one."""
+        wanted = config_hash(config)
+        return next((case for case in self.cases if case.config_hash == wanted and case.is_finished), None)
+
+    def with_case(self, case: MeasuredCase) -> Recording:
+        """The recording with `case` at its end, in place of an earlier one of the same config."""
+        others = (other for other in self.cases if other.config_hash != case.config_hash)
+        return replace(self, cases=(*others, case))
+
+
+def config_hash(config: EncoderConfig) -> str:
+    """SHA-256 of the resolved config as canonical JSON, its name and description left out."""
+    data = {key: value for key, value in asdict(config).items() if key not in NOT_OF_THE_CASE}
+    return sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def to_json(recording: Recording) -> str:
+    """The recording as JSON text."""
+    return json.dumps(asdict(recording), indent=1, allow_nan=False) + "\n"
+
+
+def read_recording(path: Path) -> Recording:
+    """The recording in a file.
+
+    Raises:
+        RecordingError: if there is none, or it is damaged: says what is wrong.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise RecordingError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise RecordingError(f"{path}: is not UTF-8 text, and so no recording") from None
+    return from_json(text, str(path))
+
+
+def from_json(text: str, label: str) -> Recording:
+    """The recording that `to_json` wrote; `label` is what messages call it.
+
+    Raises:
+        RecordingError: for text that is no recording, is of another schema, or whose cases are not of their configs.
+    """
+    _check_head(text, label)
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        recording = TypeAdapter(Recording).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecordingError(f"{label}: is damaged at {where}: {first['msg']}") from None
+    _check_cases(recording.cases, label)
+    return recording
+
+
+def _check_head(text: str, label: str) -> None:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecordingError(f"{label}: is damaged: not JSON ({error})") from None
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind != "recording":
+        raise RecordingError(f"{label}: is not a recording of `samattn measure`: its kind is {kind!r}")
+    if data.get("schema_version") != SCHEMA_VERSION:
+        found = data.get("schema_version")
+        raise RecordingError(f"{label}: has schema_version {found!r}; this samattn reads {SCHEMA_VERSION}")
+
+
+def _check_cases(cases: Iterable[MeasuredCase], label: str) -> None:
+    for number, case in enumerate(cases):
+        what = f"{label}: is damaged at cases.{number} ({case.config.name})"
+        if config_hash(case.config) != case.config_hash:
+            raise RecordingError(f"{what}: its config_hash is of another config")
+        if (case.status == "measured") != (case.measured is not None):
+            raise RecordingError(
+                f"{what}: its status is {case.status!r}, and its figures do not go with that"
+            )

@@ -1,0 +1,128 @@
+"""What was measured, for a terminal: a row a case; and predicted against measured, by case and by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from rich.text import Text
+
+from ..config.model import EncoderConfig
+from ..judgement import MOST_ERROR, Errors, JudgedCase, JudgedPeak, Judgement
+from ..recording import MeasuredCase, Recording
+from ..units import format_bytes, format_change, format_ms, format_percent, format_size
+from .elements import Table
+from .options import Options
+from .terminal import render_tables, to_text
+
+
+def case_name(config: EncoderConfig) -> str:
+    """What tells a case from the others."""
+    run = config.run
+    words = [
+        config.name,
+        format_size(config.image_size),
+        run.dtype if run.autocast == "none" else f"autocast {run.autocast}",
+        run.attention,
+        f"batch {run.batch_size}",
+        run.mode if run.mode == "inference" else f"training ({run.optimizer})",
+    ]
+    return " ".join([*words, *["checkpointing"] * run.checkpointing, *["TF32"] * run.tf32])
+
+
+def result(case: MeasuredCase) -> str:
+    """The outcome of a case in a line."""
+    if case.measured is None:
+        predicted = f"; predicted {_bytes(case.predicted_bytes)}" if case.predicted_bytes else ""
+        reason = f": {case.message}" if case.message and case.status != "out of memory" else ""
+        return f"{case.status}{predicted}{reason}"
+    return f"{format_bytes(case.measured.peak_allocated_bytes)}, {format_ms(case.measured.latency.median_ms)}"
+
+
+def render_recording(recording: Recording, options: Options) -> str:
+    """A row a case, and the device they were measured on."""
+    print_ = recording.fingerprint
+    head = Text(f"{print_.device}: torch {print_.torch}{print_.cuda and f', CUDA {print_.cuda}'}", "bold")
+    headers = ("", "case", "peak", "predicted", "reserved", "median", "10th", "90th")
+    note = "Peak: bytes that torch's allocator gave out at once, weights and input included; the median, the 10th and "
+    note += "the 90th percentile of the latency."
+    rows = tuple(_case_row(number, case) for number, case in enumerate(recording.cases, 1))
+    table = Table("", headers, rows, note, text_columns=(0, 1))
+    return to_text([head, Text()], options) + render_tables([table], options)
+
+
+def _case_row(number: int, case: MeasuredCase) -> tuple[str, ...]:
+    name, predicted = (str(number), case_name(case.config)), _bytes(case.predicted_bytes)
+    if case.measured is None:
+        return (*name, case.status, predicted, "", "", "", "")
+    measured, latency = case.measured, case.measured.latency
+    times = map(format_ms, (latency.median_ms, latency.low_ms, latency.high_ms))
+    peak, reserved = _bytes(measured.peak_allocated_bytes), _bytes(measured.peak_reserved_bytes)
+    return (*name, peak, predicted, reserved, *times)
+
+
+def render_judgement(judgement: Judgement, options: Options) -> str:
+    """The cases, then the layers of each, then the worst and the median error."""
+    headers = ("", "case", "device", "predicted", "measured", "error", "worst layer", "")
+    numbered = list(enumerate(judgement.cases, 1))
+    rows = tuple(_judged_row(number, case) for number, case in numbered)
+    text = render_tables([Table("", headers, rows, text_columns=(0, 1, 2, 6))], options)
+    reasons = [Text(f"{number}: not judged: {case.message}") for number, case in numbered if not case.whole]
+    text += to_text(reasons, options)
+    for number, case in numbered:
+        if case.layers:
+            title = Text(f"\n{number}: {case_name(case.config)}, on {case.device}", "bold")
+            text += to_text([title], options) + render_tables([_layer_table(case)], options)
+    return text + to_text([Text(), *_summary(judgement)], options)
+
+
+def _judged_row(number: int, case: JudgedCase) -> tuple[str, ...]:
+    name, worst = (str(number), case_name(case.config), case.kind), case.worst_layer
+    if case.whole is None:
+        return (*name, "", "", "", "", "")
+    where = (f"{worst.name} {worst.phase}", format_change(-worst.error)) if worst else ("", "")
+    return (*name, *_figures(case.whole), *where)
+
+
+def _layer_table(case: JudgedCase) -> Table:
+    headers = ("layer", "pass", "predicted", "measured", "error")
+    return Table("", headers, tuple(_layer_rows(case.layers)), text_columns=(0, 1))
+
+
+def _layer_rows(layers: Iterable[JudgedPeak]) -> Iterator[tuple[str, ...]]:
+    """Neighbours with the same figures share a row."""
+    for (phase, *_), group in groupby(
+        layers, key=lambda peak: (peak.phase, peak.predicted_bytes, peak.measured_bytes)
+    ):
+        peaks = list(group)
+        first, last = peaks[0], peaks[-1]
+        name = first.name if first is last else f"{first.name} to {last.name}"
+        yield (name, phase, *_figures(first))
+
+
+def _figures(peak: JudgedPeak) -> tuple[str, str, str]:
+    return (
+        format_bytes(peak.predicted_bytes),
+        format_bytes(peak.measured_bytes),
+        format_change(-peak.error),
+    )
+
+
+def _summary(judgement: Judgement) -> Iterator[Text]:
+    yield _errors("Whole", judgement.whole_errors)
+    yield _errors("Layers", judgement.layer_errors)
+    kinds = {case.kind for case in judgement.cases if case.whole}
+    note = "Measured leaves the cuBLAS workspace out."
+    if "cpu" in kinds:
+        note += " The prediction is of CUDA's kernels and allocator: on the CPU it is only shown, not judged."
+    yield Text(note, "dim")
+    if not judgement.is_close:
+        yield Text(f"An error is larger than {format_percent(MOST_ERROR)}.", "red")
+
+
+def _errors(what: str, errors: Errors) -> Text:
+    return Text(f"{what}: worst {format_percent(errors.worst)}, median {format_percent(errors.median)}")
+
+
+def _bytes(value: int | None) -> str:
+    return "" if value is None else format_bytes(value)

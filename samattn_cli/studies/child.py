@@ -1,0 +1,72 @@
+"""Runs a case in a process of its own, and tells how it ended."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..config.model import EncoderConfig
+from ..errors import DeviceError
+from ..recording import Fingerprint, Outcome
+
+CODE = "import sys; sys.path[:] = {path!r}; from samattn_cli.nn.child import main; main()"
+"""With the import path of this process, so that the same samattn and torch answer."""
+
+
+def ask_fingerprint(device: str) -> Fingerprint:
+    """The fingerprint of a device of this machine.
+
+    Raises:
+        DeviceError: if torch has no such device, or cannot run on it.
+    """
+    ended = _run({"device": device})
+    if ended.returncode != 0:
+        raise DeviceError(f"--device {device}: {_how_it_ended(ended)}")
+    found: dict[str, Any] = json.loads(ended.stdout)
+    if "problem" in found:
+        raise DeviceError(found["problem"])
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Fingerprint).validate_python(found)
+
+
+def ask_outcome(
+    config: EncoderConfig, device: str, snapshot: Path | None = None, repeats: int | None = None
+) -> Outcome:
+    """Measure a case; a process that was killed or crashed is an outcome too."""
+    place = str(snapshot.resolve()) if snapshot else None
+    request = {"device": device, "config": asdict(config), "snapshot": place, "repeats": repeats}
+    return outcome_from(_run(request))
+
+
+def outcome_from(ended: subprocess.CompletedProcess[str]) -> Outcome:
+    """The outcome that a process wrote, or that its end tells."""
+    from pydantic import TypeAdapter
+
+    if ended.returncode == 0:
+        return TypeAdapter(Outcome).validate_json(ended.stdout, strict=True)
+    killed = ended.returncode == -getattr(signal, "SIGKILL", 9)
+    return Outcome(status="out of memory" if killed else "failed", message=_how_it_ended(ended))
+
+
+def _run(request: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - this Python and code of this package
+        [sys.executable, "-c", CODE.format(path=sys.path)],
+        input=json.dumps(request),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+
+
+def _how_it_ended(ended: subprocess.CompletedProcess[str]) -> str:
+    if ended.returncode < 0:
+        return f"the process was killed by signal {-ended.returncode} ({signal.strsignal(-ended.returncode)})"
+    lines = [line for line in ended.stderr.splitlines() if line.strip()]
+    return f"the process exited with {ended.returncode}: {lines[-1].strip() if lines else 'no message'}"

@@ -1,0 +1,80 @@
+"""Predicted memory against measured, by case and by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+from ..config.model import EncoderConfig
+from ..errors import UsageError
+from ..judgement import Errors, JudgedCase, JudgedPeak, Judgement
+from ..recording import Fingerprint, MeasuredCase, Recording, Section, config_hash
+from .predict import predicted_sections
+
+WHOLE: Section = ("encoder", "forward")
+
+
+def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig] = ()) -> Judgement:
+    """Predict every case of some recordings anew and compare.
+
+    Args:
+        recordings: by the files that they were read from.
+        configs: if any, only their cases are judged, and each must have one.
+
+    Raises:
+        UsageError: if a config has no case, or no case can be judged.
+    """
+    files = ", ".join(map(str, recordings))
+    chosen = [
+        (recording.fingerprint, case)
+        for recording in recordings.values()
+        for case in recording.cases
+        if not configs or case.config_hash in set(map(config_hash, configs))
+    ]
+    found = {case.config_hash for _, case in chosen}
+    if missing := [config.name for config in configs if config_hash(config) not in found]:
+        raise UsageError(f"{files}: no case is of {', '.join(missing)} as it is run here")
+    cases = tuple(_judged(fingerprint, case) for fingerprint, case in chosen)
+    if not any(case.whole for case in cases):
+        reasons = dict.fromkeys(case.message for case in cases) or ["it has no cases"]
+        raise UsageError(f"{files}: nothing can be judged: {'; '.join(reasons)}")
+    return Judgement(
+        cases=cases,
+        whole_errors=_errors(case.whole for case in cases if case.whole),
+        layer_errors=_errors(peak for case in cases for peak in case.layers),
+    )
+
+
+def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
+    predicted = predicted_sections(case.config)
+    whole, layers, message = None, [], case.message or case.status
+    workspace = case.measured.workspace_bytes if case.measured else 0
+    if case.measured and predicted:
+        measured = case.measured
+        whole = _peak(WHOLE, max(predicted.values()), measured.peak_allocated_bytes - workspace)
+        layers = [
+            _peak(section, predicted[section], layer.peak_bytes - workspace)
+            for layer in measured.layers
+            if (section := (layer.name, layer.phase)) in predicted
+        ]
+    elif case.measured:
+        message = f"the peak of {case.config.run.mode} is not predicted"
+    return JudgedCase(
+        config=case.config,
+        device=fingerprint.device,
+        kind=fingerprint.kind,
+        message="" if whole else message,
+        workspace_bytes=workspace,
+        whole=whole,
+        layers=tuple(layers),
+    )
+
+
+def _peak(section: Section, predicted: int, measured: int) -> JudgedPeak:
+    return JudgedPeak(*section, predicted, measured, (predicted - measured) / measured)
+
+
+def _errors(peaks: Iterable[JudgedPeak]) -> Errors:
+    sizes = [abs(peak.error) for peak in peaks]
+    return Errors(max(sizes, default=0.0), median(sizes or [0.0]))

@@ -1,0 +1,84 @@
+"""Cases measured one after another, each in a process of its own; what is finished already is not run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+
+from ..config.load import Override, load_config
+from ..config.model import EncoderConfig
+from ..errors import DeviceError, RecordingError
+from ..recording import Fingerprint, MeasuredCase, Outcome, Recording, config_hash, read_recording
+from ..units import format_bytes
+from .child import ask_fingerprint, ask_outcome
+from .machine import available_bytes
+from .predict import predicted_bytes
+
+
+def cases_of(
+    references: Iterable[str], laid_over: Sequence[Override], axes: Sequence[Sequence[Override]]
+) -> list[EncoderConfig]:
+    """Each config with each combination of what the axes lay over it; two that come out equal are one case."""
+    found: dict[str, EncoderConfig] = {}
+    for reference in references:
+        for combination in product(*(axis for axis in axes if axis)):
+            config = load_config(reference, [*laid_over, *combination])
+            found.setdefault(config_hash(config), config)
+    return list(found.values())
+
+
+def device_fingerprint(device: str) -> Fingerprint:
+    """The fingerprint of a device.
+
+    Raises:
+        DeviceError: if torch is not installed, has no such device or cannot run on it.
+    """
+    if find_spec("torch") is None:
+        raise DeviceError(
+            "samattn measure runs the real stack: torch is not installed; pip install 'samattn[torch]'"
+        )
+    return ask_fingerprint(device)
+
+
+def start(fingerprint: Fingerprint, earlier: Path | None) -> Recording:
+    """The recording to go on with: the one in the file `earlier`, if there is one, else an empty one.
+
+    Raises:
+        RecordingError: if the file is no recording, or was made on another device or with another torch.
+    """
+    if earlier is None or not earlier.exists():
+        return Recording(fingerprint=fingerprint)
+    recording = read_recording(earlier)
+    if differences := recording.fingerprint.differences(fingerprint):
+        what = f"{earlier}: was not measured as it would be here: {'; '.join(differences)}"
+        raise RecordingError(f"{what}: give another file, or --fresh")
+    return recording
+
+
+def measure_case(
+    config: EncoderConfig, device: str, snapshot: Path | None = None, repeats: int | None = None
+) -> MeasuredCase:
+    """Measure one case, and note what was predicted of it."""
+    predicted = predicted_bytes(config)
+    outcome = _too_large(predicted) if device == "cpu" else None
+    outcome = outcome or ask_outcome(config, device, snapshot, repeats)
+    return MeasuredCase(
+        config=config,
+        config_hash=config_hash(config),
+        predicted_bytes=predicted,
+        measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        status=outcome.status,
+        message=outcome.message,
+        measured=outcome.measured,
+    )
+
+
+def _too_large(predicted: int | None) -> Outcome | None:
+    """A case that would freeze this machine is not run."""
+    available = available_bytes()
+    if predicted is None or available is None or predicted <= available:
+        return None
+    return Outcome(status="not run", message=f"{format_bytes(available)} of memory are available")
