@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from .config.model import EncoderConfig
+from .config.model import EncoderConfig, RunConfig
 from .errors import RecordingError
 
 SCHEMA_VERSION = 1
-NOT_OF_THE_CASE = ("name", "description")
-"""Keys of a config that do not change what is measured: a new name loses no recording."""
-
 CaseStatus = Literal["measured", "out of memory", "failed", "not run"]
 """Running out of memory is a result. failed: it broke in another way. not run: it would have filled the memory."""
 
@@ -148,9 +145,25 @@ class Recording:
 
 
 def config_hash(config: EncoderConfig) -> str:
-    """SHA-256 of the resolved config as canonical JSON, its name and description left out."""
-    data = {key: value for key, value in asdict(config).items() if key not in NOT_OF_THE_CASE}
-    return sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """SHA-256 of what the config says, as canonical JSON: not of its name, nor of what it leaves at its default.
+
+    So neither a new name nor a key that samattn learns later loses a recording.
+    """
+    run = config.run
+    if run.mode == "inference":  # of a training step only
+        run = replace(run, optimizer=RunConfig().optimizer, checkpointing=RunConfig().checkpointing)
+    said = _said(replace(config, run=run, name="encoder", description=""))
+    return sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _said(value: Any) -> Any:
+    """A config's keys without those at their default."""
+    if isinstance(value, tuple):
+        return [_said(item) for item in value]
+    if not is_dataclass(value):
+        return value
+    entries = ((field, getattr(value, field.name)) for field in fields(value))
+    return {field.name: _said(entry) for field, entry in entries if entry != field.default}
 
 
 def to_json(recording: Recording) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from ..config.model import EncoderConfig
 from ..units import rounded
@@ -34,20 +35,16 @@ OPTIMIZERS = {
 }
 
 
+Section = tuple[str, Literal["forward", "backward", "step"]]
+"""A segment in one direction of the step; ("optimizer", "step")."""
+
+
 @dataclass(frozen=True)
 class Moment:
     """Bytes live at once, and the operation at which they are."""
 
     nbytes: Dim
     at: str
-
-
-@dataclass(frozen=True)
-class SegmentStep:
-    """Of one segment: what it keeps for its backward, and the moment at which most is live in its part of the step."""
-
-    saved_bytes: Dim
-    peak: Moment
 
 
 @dataclass(frozen=True)
@@ -101,19 +98,28 @@ class TrainingStep:
         )
 
     @cached_property
-    def segments(self) -> tuple[SegmentStep, ...]:
-        """Each segment's part of the step."""
-        forwards, backwards = list(self._forward()), list(self._backward())
-        return tuple(
-            SegmentStep(_saved_bytes(segment), max(ahead, back, key=lambda moment: moment.nbytes))
-            for segment, ahead, back in zip(self.forward.segments, forwards, reversed(backwards), strict=True)
-        )
+    def moments(self) -> dict[Section, Moment]:
+        """The moment at which most is live, in the forward and the backward of each segment and the optimizer's step."""
+        return {
+            **{(segment.name, "forward"): moment for segment, moment in self._forward()},
+            **{(segment.name, "backward"): moment for segment, moment in self._backward()},
+            ("optimizer", "step"): self._optimizer_step(),
+        }
+
+    @cached_property
+    def peaks(self) -> dict[Section, Dim]:
+        """The bytes of those moments."""
+        return {section: moment.nbytes for section, moment in self.moments.items()}
 
     @cached_property
     def peak(self) -> Moment:
         """The most bytes live at once, and where."""
-        moments = [*(part.peak for part in self.segments), self._optimizer_step()]
-        return max(moments, key=lambda moment: moment.nbytes)
+        return max(self.moments.values(), key=lambda moment: moment.nbytes)
+
+    @cached_property
+    def saved_bytes(self) -> tuple[Dim, ...]:
+        """Of each segment: what autograd keeps of it for backward, its input included where it is kept."""
+        return tuple(map(_saved_bytes, self.forward.segments))
 
     @cached_property
     def _before(self) -> Dim:
@@ -123,18 +129,18 @@ class TrainingStep:
     def _gradient_bytes(self) -> Dim:
         return rounded(self.forward.segments[-1].output.nbytes)
 
-    def _forward(self) -> Iterator[Moment]:
+    def _forward(self) -> Iterator[tuple[Segment, Moment]]:
         live = self._before
         for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
             at, rise = liveness.peak
-            yield Moment(live + rise, segment.qualified(at))
+            yield segment, Moment(live + rise, segment.qualified(at))
             live = live + liveness.change
 
-    def _backward(self) -> Iterator[Moment]:
+    def _backward(self) -> Iterator[tuple[Segment, Moment]]:
         live = self._before + self.kept_bytes + self._gradient_bytes
         for segment, recording in zip(reversed(self.forward.segments), reversed(self.recordings), strict=True):
             at, rise = live_over(recording).peak
-            yield Moment(live + rise, f"{segment.qualified(at)} (backward)")
+            yield segment, Moment(live + rise, f"{segment.qualified(at)} (backward)")
             live = live + live_over(recording).change
 
     def _optimizer_step(self) -> Moment:

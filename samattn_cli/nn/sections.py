@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..recording import Section
 from .step import Step
-from .trace import _parts
+from .trace import parts_of
 
 Enter = Callable[[Section], None]
 
@@ -20,7 +20,7 @@ def on_entering(step: Step, enter: Enter) -> Iterator[None]:
     """Call `enter` as each section of a pass of `step` begins: forward, then backward, then the optimizer's step."""
     hooks = _Hooks(enter)
     handles = [
-        *(module.register_forward_pre_hook(hooks.before(name)) for name, module in _parts(step.model)),
+        *(module.register_forward_pre_hook(hooks.before(name)) for name, module in parts_of(step.model)),
         step.model.register_forward_hook(hooks.at_the_end),
     ]
     if step.model.pos_embed is not None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.utils.checkpoint import checkpoint
 
 from ..config.model import EncoderConfig
 from .encoder import build, image_for
@@ -32,47 +29,31 @@ class Step:
     """The encoder of a config on a device, with what a pass of it needs; call it to run one."""
 
     def __init__(self, config: EncoderConfig, device: str) -> None:
-        self.autocast = config.run.autocast
         self.model = build(config, device)
         torch.manual_seed(SEED)
         self.image = image_for(config, device).normal_()  # what `empty` leaves may be slow to compute with
         self.optimizer: Optimizer | None = None
         if config.run.mode == "training":
             self.optimizer = OPTIMIZERS[config.run.optimizer](self.model.parameters())
-            if config.run.checkpointing:
-                checkpoint_blocks(self.model.blocks)
 
     def __call__(self) -> None:
         """Run one pass; what comes out is dropped."""
         if self.optimizer is None:
-            forward_only(self.model, self.image, self.autocast)
+            forward_only(self.model, self.image)
         else:
-            training_step(self.model, self.image, self.optimizer, self.autocast)
+            training_step(self.model, self.image, self.optimizer)
 
 
-def forward_only(model: nn.Module, image: Tensor, autocast: str = "none") -> Tensor:
+def forward_only(model: nn.Module, image: Tensor) -> Tensor:
     """An inference forward."""
-    with torch.no_grad(), _autocast(image, autocast):
+    with torch.no_grad():
         return model(image)
 
 
-def training_step(model: nn.Module, image: Tensor, optimizer: Optimizer, autocast: str = "none") -> None:
+def training_step(model: nn.Module, image: Tensor, optimizer: Optimizer) -> None:
     """Forward, backward from a dense gradient of the output, and the optimizer's step."""
     optimizer.zero_grad(set_to_none=True)
-    with _autocast(image, autocast):
-        output = model(image)
-    output.backward(torch.full_like(output, GRADIENT, memory_format=torch.contiguous_format))
+    output = model(image)
+    gradient = torch.full_like(output, GRADIENT, memory_format=torch.preserve_format)
+    output.backward(gradient)
     optimizer.step()
-
-
-def checkpoint_blocks(blocks: nn.ModuleList) -> None:
-    """Make each block keep only its input and run its forward again in backward."""
-    for block in blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
-
-
-def _autocast(image: Tensor, dtype: str) -> AbstractContextManager[Any]:
-    enabled = dtype != "none"
-    return torch.autocast(
-        image.device.type, dtype=getattr(torch, dtype) if enabled else None, enabled=enabled
-    )

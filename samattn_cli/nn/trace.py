@@ -127,7 +127,7 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(*model.parameters(), image)
-    with torch.no_grad(), AsOnCuda(), mode, _on_entering_parts(model, mode.enter):
+    with torch.no_grad(), AsOnCuda(), mode, _on_enteringparts_of(model, mode.enter):
         model(image)
     return mode.parts
 
@@ -161,7 +161,7 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
         torch.enable_grad(),
         AsOnCuda(),
         saved_tensors_hooks(pack, lambda tensor: tensor),
-        _on_entering_parts(model, enter),
+        _on_enteringparts_of(model, enter),
         _on_checkpointed_inputs(model, claim),
     ):
         output = model(image)
@@ -197,7 +197,7 @@ def trace_training(
     mode = Tracer(image.device.type, live)
     mode.ignore(*model.parameters(), image)
     with torch.enable_grad(), AsOnCuda(), mode:
-        with _on_entering_parts(model, mode.enter), _on_entering_backward(model, mode.enter):
+        with _on_enteringparts_of(model, mode.enter), _on_entering_backward(model, mode.enter):
             output = model(image)
         forward, mode.parts = mode.parts, {}
         mode.enter("")
@@ -236,7 +236,7 @@ def _is_dense(tensor: Tensor) -> bool:
 def _on_entering_backward(model: nn.Module, enter: Callable[[str], None]) -> Iterator[None]:
     """Call `enter` with the name of each part as its backward begins, for what is run forward within."""
     handles = []
-    for name, module in _parts(model):
+    for name, module in parts_of(model):
         handles.append(module.register_forward_hook(partial(_watch, enter, name)))
     if model.pos_embed is not None:  # its sum is the input of the block after it
         first = model.get_submodule(f"{CONTAINER}.0")
@@ -262,10 +262,10 @@ def storage_key(tensor: Tensor) -> int:
 
 
 @contextmanager
-def _on_entering_parts(model: nn.Module, enter: Callable[[str], None]) -> Iterator[None]:
+def _on_enteringparts_of(model: nn.Module, enter: Callable[[str], None]) -> Iterator[None]:
     """Call `enter` with the name of each part ("patch_embed", "pos_embed", "blocks.7", "neck") as it begins."""
     handles = []
-    for name, module in _parts(model):
+    for name, module in parts_of(model):
         handles.append(module.register_forward_pre_hook(lambda *_, name=name: enter(name)))
     if model.pos_embed is not None:
         handles.append(model.patch_embed.register_forward_hook(lambda *_: enter("pos_embed")))  # type: ignore[union-attr]
@@ -276,7 +276,7 @@ def _on_entering_parts(model: nn.Module, enter: Callable[[str], None]) -> Iterat
             handle.remove()
 
 
-def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def parts_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The parts and blocks that are run, without identities."""
     for name, module in model.named_children():
         if name == CONTAINER:

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from ..config.model import EncoderConfig
 from ..cost.encoder import forward
 from ..cost.memory import walk
+from ..cost.training import training_step
 from ..recording import Section
 
 
-def predicted_bytes(config: EncoderConfig) -> int | None:
-    """The peak of `config` as it is run; None where it is not derived."""
-    return max(predicted_sections(config).values(), default=None)
+def predicted_bytes(config: EncoderConfig) -> int:
+    """The peak of `config` as it is run."""
+    return max(predicted_sections(config).values())
 
 
 def predicted_sections(config: EncoderConfig) -> Mapping[Section, int]:
-    """The peak in each section of the pass; empty where it is not derived."""
-    if config.run.mode != "inference":
-        return {}
+    """The peak in each section of the pass."""
+    if config.run.mode == "training":
+        return training_step(config).peaks
     passed = forward(config)
     return {
         (segment.name, "forward"): memory.peak_bytes

@@ -74,7 +74,7 @@ def claims_of(config: EncoderConfig) -> Claims:
         fvcore=counts(inference, fvcore),
         flop_counter=counts(inference, flop_counter),
         peak_bytes={name: part.peak_bytes for name, part in zip(names, walk(inference), strict=True)},
-        saved_bytes={name: part.saved_bytes for name, part in zip(names, step.segments, strict=True)},
+        saved_bytes=dict(zip(names, step.saved_bytes, strict=True)),
         inference=_claimed(names, recordings, map(live_over, recordings)),
         training=_claimed(names, kept, step.kept),
         backward=_claimed(names, step.recordings, map(live_over, step.recordings)),
