@@ -20,11 +20,13 @@ __all__ = [
     "analyze",
     "from_json",
     "load_config",
+    "load_device",
     "to_json",
 ]
 
 if TYPE_CHECKING:
     from .config.load import load_config
+    from .config.load_device import load_device
     from .config.model import EncoderConfig
     from .errors import SamattnError
     from .report import Analysis, from_json, to_json
@@ -37,6 +39,7 @@ _HOMES = {
     "analyze": "studies.analyze",
     "from_json": "report",
     "load_config": "config.load",
+    "load_device": "config.load_device",
     "to_json": "report",
 }
 

@@ -19,6 +19,9 @@ SCHEMA_VERSION = 1
 Status = Literal["exact", "differs", "skipped", "failed"]
 """exact: every integer equal. skipped: was not asked for, or cannot be here. failed: should have run and could not."""
 
+Bound = Literal["compute", "memory", "launch"]
+"""What most of a time is due to."""
+
 NamedNumber = tuple[str, int]
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -63,12 +66,21 @@ class PartReport:
     saved_bytes: int
     peak_bytes: int
     peak_op: str
+    training_bytes: int
+    training_op: str
     ops: tuple[OpReport, ...]
+    latency_ms: float | None = None
+    bound: Bound | None = None
+    share_of_peak: float | None = None
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One transformer block. Sizes are (height, width) in tokens; `windows` counts those of one image."""
+    """One transformer block. Sizes are (height, width) in tokens; `windows` counts those of one image.
+
+    `peak_bytes` is of an inference forward, `training_bytes` of its forward and backward in a training step. The time is
+    that of the run's mode on the device that was asked for, if any.
+    """
 
     index: int
     name: str
@@ -88,13 +100,18 @@ class LayerReport:
     saved_bytes: int
     peak_bytes: int
     peak_op: str
+    training_bytes: int
+    training_op: str
     ops: tuple[OpReport, ...]
     vs_global: VsGlobal
+    latency_ms: float | None = None
+    bound: Bound | None = None
+    share_of_peak: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a whole encoder costs."""
+    """What a whole encoder costs: `training_bytes` is the peak of a training step, `latency_ms` the time of a pass."""
 
     params: int
     macs: int
@@ -103,22 +120,27 @@ class Figures:
     attention_bytes: int
     weights_bytes: int
     peak_bytes: int
+    training_bytes: int
+    latency_ms: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Totals(Figures):
-    """The encoder itself; `peak_at` is the operation at which memory peaks."""
+    """The encoder itself; `peak_at` and `training_at` are the operations at which memory peaks."""
 
     peak_at: str
+    training_at: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison(Figures):
     """Another placement of its global layers, and this one against it: a ratio above 1, a saving above 0 are gains."""
 
     flops_ratio: float
     attention_bytes_saving: float
     peak_bytes_saving: float
+    training_bytes_saving: float
+    latency_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +158,66 @@ class Share:
     part: str
     flops: int
     share: float
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Of what a training step's memory is: whole buffers, and the activations kept when its forward is done.
+
+    `flops` are those of forward and backward, what is computed again included.
+    """
+
+    optimizer: str
+    checkpointing: bool
+    weights_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    kept_bytes: int
+    peak_bytes: int
+    peak_at: str
+    flops: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of the config, what to set for it, and the peak of the run's mode with it."""
+
+    change: str
+    set: tuple[str, ...]
+    peak_bytes: int
+    peak_bytes_saving: float
+
+
+@dataclass(frozen=True)
+class DeviceReport:
+    """A device: whether the peak of the run's mode fits into what a process has of its memory, and the time of a pass.
+
+    `too_large` are the parts and layers in which more is live than that; `calibrated`: whether the time is by figures measured on the device, not by its datasheet.
+    """
+
+    name: str
+    description: str
+    memory_size: str
+    usable_bytes: int
+    spare_bytes: int
+    fits: bool
+    too_large: tuple[str, ...]
+    latency_ms: float
+    calibrated: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a recording that ships with samattn has of this very config; `error` is (predicted - measured) / measured."""
+
+    device: str
+    kind: Literal["cuda", "cpu"]
+    torch: str
+    peak_bytes: int
+    error: float
+    latency_ms: float
+    low_ms: float
+    high_ms: float
 
 
 @dataclass(frozen=True)
@@ -239,8 +321,12 @@ class Analysis:
     parts: tuple[PartReport, ...]
     shares: tuple[Share, ...]
     comparison: Comparisons
+    training: TrainingReport
+    changes: tuple[Change, ...]
     findings: tuple[Finding, ...]
     crosscheck: CrossCheck
+    device: DeviceReport | None = None
+    measured: tuple[Measured, ...] = ()
     kind: Literal["analysis"] = "analysis"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

@@ -7,6 +7,7 @@ from math import exp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samattn_cli.studies.latency import fits, latency
 
 from samattn_cli import load_config
 from samattn_cli.config.device import Calibration, PeakFlops, ProductShares, TrafficShares
@@ -28,7 +29,6 @@ from samattn_cli.cost.roofline import (
 )
 from samattn_cli.cost.tape import Op, Tape
 from samattn_cli.errors import UsageError
-from samattn_cli.studies.latency import fits, latency
 
 PROPERTY = settings(max_examples=300, deadline=None, derandomize=True)
 H100 = load_device("h100")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..config.load import load_config
+from ..config.load_device import load_device
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError, did_you_mean
 from ..render import FORMATS, render
 from ..render.options import Options
@@ -17,7 +18,20 @@ from ..report import Analysis, CrossCheck
 from ..studies.analyze import analyze as analyze_config
 from ..studies.verify import verify as crosscheck
 from .output import emit, file_format, guarded, say, terminal_options, working, write_file
-from .parameters import BatchSize, Config, DTypeOption, ImageSize, Outputs, Set, overrides
+from .parameters import (
+    Attention,
+    Autocast,
+    BatchSize,
+    Checkpointing,
+    Config,
+    DTypeOption,
+    ImageSize,
+    Mode,
+    OptimizerOption,
+    Outputs,
+    Set,
+    overrides,
+)
 
 Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
 
@@ -29,6 +43,18 @@ def analyze(
     image_size: ImageSize = None,
     batch_size: BatchSize = None,
     dtype: DTypeOption = None,
+    autocast: Autocast = None,
+    attention: Attention = None,
+    mode: Mode = None,
+    optimizer: OptimizerOption = None,
+    checkpointing: Checkpointing = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Add times, and whether it fits: h100, rtx_4090, ... (see `samattn devices`) or a YAML file.",
+        ),
+    ] = None,
     verify: Annotated[
         bool | None,
         typer.Option(
@@ -55,8 +81,8 @@ def analyze(
 ) -> None:
     """Report what each layer of an encoder costs and what its windows save.
 
-    Counts are derived from shapes, then compared with fvcore, FlopCounterMode and traced memory on the real stack.
-    With -o and no --format nothing is printed. Exits 1 if a check finds a difference.
+    Counts and memory are derived from shapes, then compared with fvcore, FlopCounterMode and traced memory on the real
+    stack. With -o and no --format nothing is printed. Exits 1 if a check finds a difference.
 
     Examples:
 
@@ -64,11 +90,16 @@ def analyze(
 
       samattn analyze my_encoder.yaml --set window_size=8 --ops 0
 
-      samattn analyze sam_vit_b --image-size 2048 --dtype bfloat16 -o report.json -o report.md
+      samattn analyze sam_vit_h --image-size 2048 --device rtx_4090 --attention fused --dtype bfloat16
+
+      samattn analyze sam_vit_b --mode training --checkpointing -o report.json -o report.md
     """
     formats = {path: file_format(path, list(FORMATS)) for path in output or ()}
-    encoder = load_config(config, overrides(set_, image_size, batch_size, dtype))
-    report = analyze_config(encoder, verify=False)
+    flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
+    runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
+    encoder = load_config(config, overrides(set_, **flags, **runs))
+    where = load_device(device, f"--device {device}") if device else None
+    report = analyze_config(encoder, device=where, verify=False)
     options = terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ()))
     shown = format_.value if format_ else None if formats else "terminal"
     if shown == "terminal":

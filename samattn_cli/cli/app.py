@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from .analyze import analyze
 from .configs import configs
+from .devices import devices
 from .measure import measure
 from .schema import schema
 from .verify import verify
@@ -40,5 +41,5 @@ def main(
     """
 
 
-for command in (analyze, verify, measure, configs, schema):
+for command in (analyze, verify, measure, configs, devices, schema):
     app.command()(command)

@@ -84,7 +84,7 @@ def measure(
         axis("--batch-size", "run.batch_size", batch_size),
         axis("--mode", "run.mode", mode),
     ]
-    cases = cases_of(configs, overrides(set_, None, None, None), axes)
+    cases = cases_of(configs, overrides(set_), axes)
     if snapshot and len(cases) != 1:
         raise UsageError(f"--snapshot {snapshot}: is of one case, and there are {len(cases)}")
     recording = start(device_fingerprint(device), None if fresh else output)

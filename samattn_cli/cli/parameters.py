@@ -44,6 +44,27 @@ DTypeOption = Annotated[
     str | None,
     typer.Option("--dtype", metavar="TYPE", help="float32, bfloat16 or float16; overrides run.dtype."),
 ]
+Attention = Annotated[
+    str | None, typer.Option(metavar="KERNEL", help="eager, sdpa or fused; overrides run.attention.")
+]
+Autocast = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TYPE", help="Products in bfloat16 or float16 by torch.autocast; overrides run.autocast."
+    ),
+]
+Mode = Annotated[str | None, typer.Option(metavar="MODE", help="inference or training; overrides run.mode.")]
+OptimizerOption = Annotated[
+    str | None,
+    typer.Option("--optimizer", metavar="NAME", help="adamw, sgd_momentum or sgd; overrides run.optimizer."),
+]
+Checkpointing = Annotated[
+    bool | None,
+    typer.Option(
+        "--checkpointing/--no-checkpointing",
+        help="Training keeps only each block's input; overrides run.checkpointing.",
+    ),
+]
 Outputs = Annotated[
     list[Path] | None,
     typer.Option(
@@ -52,17 +73,18 @@ Outputs = Annotated[
 ]
 
 
-def overrides(
-    set_: Sequence[str] | None, image_size: str | None, batch_size: str | None, dtype: str | None
-) -> list[Override]:
-    """What the options lay over a config, the flags last."""
+def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Override]:
+    """What the options lay over a config: --set in its order, then the flags, by the names of their keys."""
     found = [parse_override(text) for text in set_ or ()]
-    if image_size is not None:
-        found.append(_flag("--image-size", image_size, "image_size", _sides(image_size)))
-    if batch_size is not None:
-        found.append(_flag("--batch-size", batch_size, "run.batch_size", batch_size))
-    if dtype is not None:
-        found.append(_flag("--dtype", dtype, "run.dtype", dtype))
+    for name, given in flags.items():
+        if given is not None:
+            option = f"--{name.replace('_', '-')}"
+            if isinstance(given, bool):
+                found.append(_flag(option, "", f"run.{name}", str(given).lower()))
+            elif name == "image_size":
+                found.append(_flag(option, given, name, _sides(given)))
+            else:
+                found.append(_flag(option, given, f"run.{name}", given))
     return found
 
 

@@ -17,7 +17,18 @@ from ..render.options import Options
 from ..report import Verification, Verified, to_json
 from ..studies.verify import verify as crosscheck
 from .output import emit, file_format, guarded, say, terminal_options, working, write_file
-from .parameters import BatchSize, DTypeOption, ImageSize, Outputs, Set, SomeConfigs, overrides
+from .parameters import (
+    Attention,
+    Autocast,
+    BatchSize,
+    Checkpointing,
+    DTypeOption,
+    ImageSize,
+    Outputs,
+    Set,
+    SomeConfigs,
+    overrides,
+)
 
 FORMATS = ("terminal", "json")
 Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
@@ -30,6 +41,9 @@ def verify(
     image_size: ImageSize = None,
     batch_size: BatchSize = None,
     dtype: DTypeOption = None,
+    autocast: Autocast = None,
+    attention: Attention = None,
+    checkpointing: Checkpointing = None,
     every_layer: Annotated[
         bool,
         typer.Option(
@@ -53,7 +67,7 @@ def verify(
     """Prove the derived figures of encoders against the real stack, and nothing else.
 
     Parameters by name and shape, fvcore's and FlopCounterMode's counts by module and kind, then each operation's
-    FLOPs and memory, byte for byte. Exits 0 if all are equal, 1 if any differs, 2 if any could not be checked.
+    FLOPs and memory, byte for byte, in an inference forward and a training step. Exits 0 if all are equal, 1 if any differs, 2 if any could not be checked.
 
     Examples:
 
@@ -64,7 +78,8 @@ def verify(
       samattn verify --measured h100.json
     """
     formats = {path: file_format(path, FORMATS) for path in output or ()}
-    laid_over = overrides(set_, image_size, batch_size, dtype)
+    flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
+    laid_over = overrides(set_, **flags, attention=attention, checkpointing=checkpointing)
     if measured:
         _judge(measured, configs or (), laid_over, format_.value if format_ else None, formats)
         return

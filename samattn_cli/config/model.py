@@ -104,6 +104,11 @@ class RunConfig:
         FLAG, "Whether float32 products may use TF32 units; changes time only.", example=True, default=False
     )
 
+    @property
+    def product_dtype(self) -> str:
+        """Type of matrix products and convolutions."""
+        return self.dtype if self.autocast == "none" else self.autocast
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
-from ..units import ITEM_BYTES, KERNEL_ALIGNMENT_BYTES
+from .kernels import unfit_heads, unfit_positions
 from .wording import field_at, short
 from .yaml12 import Loc, Node, Where
 
@@ -79,24 +79,18 @@ class Rules:
         )
 
     def _kernel(self, number: int) -> Iterator[tuple[Where, str]]:
-        """What the attention kernels take; eager attention takes anything."""
-        kernel, (width, heads) = self._get("run", "attention"), (
-            self._get("stages", number, key) for key in ("embed_dim", "num_heads")
+        """What the attention kernels take."""
+        kernel, dtype, autocast = (self._get("run", key) for key in ("attention", "dtype", "autocast"))
+        width, heads, rel_pos = (
+            self._get("stages", number, key) for key in ("embed_dim", "num_heads", "rel_pos")
         )
-        if kernel in {None, "eager"} or None in {width, heads} or width % heads:
-            return
         where = self.tree.find(("run", "attention")).where
-        if kernel == "fused" and self._get("stages", number, "rel_pos") == "joint":
-            yield where, "run.attention fused folds decomposed relative positions, not joint ones: use sdpa or eager"
-        autocast, dtype = self._get("run", "autocast"), self._get("run", "dtype")
-        dtype = dtype if autocast in {None, "none"} else autocast
-        step = KERNEL_ALIGNMENT_BYTES // ITEM_BYTES[dtype or "float32"]
-        if (width // heads) % step:
-            yield (
-                where,
-                f"run.attention {kernel} needs heads of a multiple of {step} channels in {dtype}, as CUDA's kernels do, "
-                f"not {width // heads} (embed_dim {width} over num_heads {heads}): use eager",
-            )
+        if kernel and rel_pos and (problem := unfit_positions(kernel, rel_pos)):
+            yield where, problem
+        if None in {kernel, dtype, autocast, width, heads} or width % heads:
+            return
+        if problem := unfit_heads(kernel, width, heads, dtype if autocast == "none" else autocast):
+            yield where, problem
 
     def _autocast(self) -> Iterator[tuple[Where, str]]:
         autocast, dtype = self._get("run", "autocast"), self._get("run", "dtype")

@@ -20,7 +20,12 @@ from .tensor import Storage, Tensor, contiguous_stride, decide
 
 
 def backward(
-    tape: Tape, output: Tensor, gradient: Tensor, held: Iterable[Storage] = (), *, checkpoint: Storage | None = None
+    tape: Tape,
+    output: Tensor,
+    gradient: Tensor,
+    held: Iterable[Storage] = (),
+    *,
+    checkpoint: Storage | None = None,
 ) -> Tensor:
     """Run the backward of what made `output`, up to the entry of its segment.
 

@@ -107,7 +107,7 @@ def div(a: Tensor, b: Tensor) -> Backward:
 
 
 def square(x: Tensor) -> Backward:
-    """x ** 2: g * (2 * x ** 1)."""
+    """X ** 2: g * (2 * x ** 1)."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         power = tape.elementwise("power", "mul", x)
@@ -149,9 +149,7 @@ def gelu(x: Tensor) -> Backward:
 def layer_norm(x: Tensor, stats: tuple[Tensor, ...]) -> Backward:
     """Layer norm: edges x, weight, bias."""
     width = x.shape[-1:]
-    return lambda tape, g: tape.make(
-        "backward", "layer_norm_backward", (g, x, *stats), x.shape, width, width
-    )
+    return lambda tape, g: tape.make("backward", "layer_norm_backward", (g, x, *stats), x.shape, width, width)
 
 
 def pad(x: Tensor) -> Backward:

@@ -49,7 +49,7 @@ def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
     Blocks of one kind are run once: their segments share one recording.
     """
     run = config.run
-    low = None if run.autocast == "none" else ITEM_BYTES[run.autocast]
+    low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
     half = run.autocast == "float16"
     tape = Tape(ITEM_BYTES[run.dtype], autocast_bytes=low, half_to_float=half, training=training)
     image = tape.tensor(run.batch_size, config.in_chans, *config.image_size)

@@ -38,7 +38,7 @@ class Node:
         backward: its derivative; None for a leaf (AccumulateGrad) and for the edge of a segment.
         edges: where the gradients of its inputs go; None where an input needs none.
         saved: what it keeps alive until it has run.
-        scope: the module whose operation it is; None: that of the node run before.
+        scope: the module and operation that it is of; None: those of the node run before.
         outputs: how many gradients it takes.
         shape: of the weight, for a leaf.
     """

@@ -149,7 +149,7 @@ def unit_of(kind: str, device: Device, run: RunConfig) -> str:
     ``run.tf32`` allows it, and for convolutions in any case: ``torch.backends.cudnn.allow_tf32`` is True by default,
     ``torch.backends.cuda.matmul.allow_tf32`` is not (PyTorch, notes/cuda.rst).
     """
-    dtype = run.dtype if run.autocast == "none" else run.autocast
+    dtype = run.product_dtype
     in_tf32 = dtype == "float32" and (run.tf32 or kind == "conv2d") and "tf32" in _units(device)
     return "tf32" if in_tf32 else dtype
 

@@ -234,11 +234,11 @@ class Tape:
             saves = (rows, *self._copies(used[0]))
             added = bias and not low.is_contiguous  # a bias that ATen adds in place afterwards
             if bias and not added:
-                out = self._derived(out, (rows, *used), derivatives.addmm(rows, *used), saves)
+                out = self._derived("", out, (rows, *used), derivatives.addmm(rows, *used), saves)
             else:
-                out = self._derived(out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
+                out = self._derived("", out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
             out = out.view(*x.shape[:-1], out_features)
-            return self._derived(out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
+            return self._derived("", out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     def conv2d(
         self, name: str, x: Tensor, out_channels: Dim, kernel: Dim, out_size: Shape, *, bias: bool
@@ -255,14 +255,14 @@ class Tape:
             if low is not x:
                 self.free(low)
             derivative = derivatives.conv2d(low, *used, macs=macs)
-            return self._derived(out, (low, *used), derivative, saves=(low, *self._copies(used[0])))
+            return self._derived("", out, (low, *used), derivative, saves=(low, *self._copies(used[0])))
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """Batched product: (N, m, k) @ (N, k, n) -> (N, m, n)."""
         low_a, low_b = self._for_product(a, b, name=name)
         out = self.product(name, "matmul", low_a, low_b, saves=(low_a.storage, low_b.storage))
         self.free(*(low for low, x in ((low_a, a), (low_b, b)) if low is not x))
-        return self._derived(out, (low_a, low_b), derivatives.bmm(low_a, low_b), saves=(low_a, low_b))
+        return self._derived(name, out, (low_a, low_b), derivatives.bmm(low_a, low_b), saves=(low_a, low_b))
 
     def attention(self, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, N, d), (B, h, N, e) -> (B, h, N, e).
@@ -290,7 +290,7 @@ class Tape:
         )
         if aligned is not None and mask is not None:
             self.free(aligned, keep=mask)
-        return self._derived(out, operands, derivatives.attention(*operands, flash=flash), saves=saves)
+        return self._derived(name, out, operands, derivatives.attention(*operands, flash=flash), saves=saves)
 
     def heads_inside(self, x: Tensor, d: Dim) -> Tensor:
         """A tensor (B, h, N, d), as `x` is, that lies in memory as (B, N, h, d)."""
@@ -328,17 +328,17 @@ class Tape:
         """A sum; either broadcasts to the other."""
         shape = tuple(b if decide(a == 1) else a for a, b in zip(x.shape, other.shape, strict=True))
         out = self.elementwise(name, "add", x.expanded(shape), other.expanded(shape))
-        return self._derived(out, (x, other), derivatives.passes(x, other))
+        return self._derived(name, out, (x, other), derivatives.passes(x, other))
 
     def add_number(self, name: str, x: Tensor) -> Tensor:
         """A sum with a number."""
-        return self._derived(self.elementwise(name, "add", x), (x,), derivatives.passes(x))
+        return self._derived(name, self.elementwise(name, "add", x), (x,), derivatives.passes(x))
 
     def add_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
         """A sum with a weight, viewed as `shape`, which broadcasts to `x`."""
         into = self._weight(weight).view(*shape)
         out = self.elementwise(name, "add", x, into, parameters=(weight,))
-        return self._derived(out, (x, into), derivatives.passes(x, into))
+        return self._derived(name, out, (x, into), derivatives.passes(x, into))
 
     def add_(self, name: str, x: Tensor, other: Tensor) -> None:
         """A sum in place."""
@@ -347,35 +347,35 @@ class Tape:
     def sub(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A difference; `other` broadcasts to `x`."""
         out = self.elementwise(name, "sub", x, other)
-        return self._derived(out, (x, other), derivatives.sub(x, other))
+        return self._derived(name, out, (x, other), derivatives.sub(x, other))
 
     def scale(self, name: str, x: Tensor) -> Tensor:
         """A product with a number."""
-        return self._derived(self.elementwise(name, "mul", x), (x,), derivatives.scale)
+        return self._derived(name, self.elementwise(name, "mul", x), (x,), derivatives.scale)
 
     def scale_by_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
         """A product with a weight, viewed as `shape`, which broadcasts to `x`."""
         into = self._weight(weight).view(*shape)
         out = self.elementwise(name, "mul", x, into, parameters=(weight,), saves=(x.storage,))
-        return self._derived(out, (into, x), derivatives.scale_by_weight(x, into), saves=(x,))
+        return self._derived(name, out, (into, x), derivatives.scale_by_weight(x, into), saves=(x,))
 
     def div(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A quotient; `other` broadcasts to `x`."""
         out = self.elementwise(name, "div", x, other, saves=(x.storage, other.storage))
-        return self._derived(out, (x, other), derivatives.div(x, other), saves=(x, other))
+        return self._derived(name, out, (x, other), derivatives.div(x, other), saves=(x, other))
 
     def square(self, name: str, x: Tensor) -> Tensor:
-        """x ** 2."""
+        """X ** 2."""
         wide = self._for_statistics(name, x)
         out = self.elementwise(name, "square", wide, saves=(wide.storage,))
         if wide is not x:
             self.free(wide)
-        return self._derived(out, (wide,), derivatives.square(wide), saves=(wide,))
+        return self._derived(name, out, (wide,), derivatives.square(wide), saves=(wide,))
 
     def sqrt(self, name: str, x: Tensor) -> Tensor:
         """The square root."""
         out = self.elementwise(name, "sqrt", x, saves_output=True)
-        return self._derived(out, (x,), derivatives.sqrt(out), saves=(out,))
+        return self._derived(name, out, (x,), derivatives.sqrt(out), saves=(out,))
 
     def softmax(self, name: str, x: Tensor) -> Tensor:
         """Softmax over the last dimension."""
@@ -387,18 +387,18 @@ class Tape:
         self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops, saves=saves)
         if wide is not x:
             self.free(wide)
-        return self._derived(out, (wide,), derivatives.softmax(wide, out), saves=(out,))
+        return self._derived(name, out, (wide,), derivatives.softmax(wide, out), saves=(out,))
 
     def gelu(self, name: str, x: Tensor) -> Tensor:
         """GELU."""
         out = self.elementwise(name, "gelu", x, saves=(x.storage,))
-        return self._derived(out, (x,), derivatives.gelu(x), saves=(x,))
+        return self._derived(name, out, (x,), derivatives.gelu(x), saves=(x,))
 
     def mean(self, name: str, x: Tensor, dim: int) -> Tensor:
         """The mean over `dim`, kept as a dimension of size 1."""
         shape = tuple(1 if i == dim else size for i, size in enumerate(x.shape))
         (out,) = self.make(name, "mean", (x,), shape)
-        return self._derived(out, (x,), derivatives.mean(x, dim))
+        return self._derived(name, out, (x,), derivatives.mean(x, dim))
 
     def layer_norm(self, name: str, x: Tensor) -> Tensor:
         """``nn.LayerNorm`` over the last dimension, as the submodule `name`; its statistics are memory too."""
@@ -421,7 +421,7 @@ class Tape:
             )
             if x is not given:
                 self.free(x)
-            return self._derived(out, (x, *used), derivatives.layer_norm(x, stats), saves=(x, *stats))
+            return self._derived("", out, (x, *used), derivatives.layer_norm(x, stats), saves=(x, *stats))
 
     # -- moving data -------------------------------------------------------------------------------------------------
 
@@ -439,7 +439,7 @@ class Tape:
         """`x` in the corner of zeros of `shape`."""
         out = self._like(x, *shape)
         self.record(name, "pad", reads=(x,), writes=(out,))
-        return self._derived(out, (x,), derivatives.pad(x))
+        return self._derived(name, out, (x,), derivatives.pad(x))
 
     def stack(self, name: str, tensors: Sequence[Tensor]) -> Tensor:
         """Tensors of one shape, one after the other along a new first dimension: of gradients, it has no backward."""
@@ -458,7 +458,7 @@ class Tape:
             saves=tuple(tensor.storage for tensor in index),
         )
         table = self._weight(parameter)
-        return self._derived(out, (table,), derivatives.gather(table), saves=index)
+        return self._derived(name, out, (table,), derivatives.gather(table), saves=index)
 
     def constant(self, name: str, like: Tensor, *shape: Dim) -> Tensor:
         """Zeros, or ones on a diagonal, in the type of `like`."""
@@ -470,7 +470,7 @@ class Tape:
         """`parts`, then constants that broadcast, joined along the last dimension to `length`."""
         out = self._like(parts[0], *parts[0].shape[:-1], length)
         self.record(name, "cat", reads=(*parts, *constants), writes=(out,))
-        return self._derived(out, parts, derivatives.cat(*parts))
+        return self._derived(name, out, parts, derivatives.cat(*parts))
 
     def integers(self, name: str, *shape: Dim, reads: tuple[Tensor, ...] = ()) -> Tensor:
         """An int64 tensor made by `torch.arange` or index arithmetic; its operations are not counted as FLOPs."""
@@ -539,7 +539,7 @@ class Tape:
             return x
         out = self._new(x.shape, dense_stride_like(x), item_bytes)
         self.record(name, "copy", reads=(x,), writes=(out,))
-        return self._derived(out, (x,), derivatives.passes(x))
+        return self._derived(name, out, (x,), derivatives.passes(x))
 
     def _for_product(self, *operands: Tensor | Parameter, name: str = "") -> tuple[Tensor, ...]:
         """Operands in the type of products: under autocast copies, those of weights kept until the forward ends."""
@@ -578,19 +578,25 @@ class Tape:
         )
 
     def _derived(
-        self, out: Tensor, operands: tuple[Tensor, ...], backward: Backward, saves: tuple[Tensor, ...] = ()
+        self,
+        name: str,
+        out: Tensor,
+        operands: tuple[Tensor, ...],
+        backward: Backward,
+        saves: tuple[Tensor, ...] = (),
     ) -> Tensor:
         """`out` with the node that its gradient goes to; itself where no operand needs one."""
         edges = tuple(operand.grad_fn for operand in operands)
         if not any(edges):
             return out
         saved = tuple({id(tensor.storage): tensor.storage for tensor in saves}.values())
-        return replace(out, grad_fn=(Node(backward, edges, saved, self.scope), 0))
+        scope = (*self.scope, name) if name else self.scope
+        return replace(out, grad_fn=(Node(backward, edges, saved, scope), 0))
 
     def _copy(self, name: str, x: Tensor) -> Tensor:
         out = self._like(x, *x.shape)
         self.record(name, "copy", reads=(x,), writes=(out,))
-        return self._derived(out, (x,), derivatives.passes(x))
+        return self._derived(name, out, (x,), derivatives.passes(x))
 
     def _weight(self, parameter: Parameter) -> Tensor:
         """A weight as a tensor, whose memory is the encoder's."""

@@ -21,21 +21,26 @@ from .tensor import Dim, Storage
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Buffers of the size of the weights: kept between steps, and made for the time of a step."""
+    """In buffers of the size of the weights: kept between steps, made for a step, and read and written by one."""
 
     state: int
     transient: int
+    read: int
+    written: int
 
 
 OPTIMIZERS = {
-    # exp_avg and exp_avg_sq; the square root of the latter, for all weights at once (_multi_tensor_adamw)
-    "adamw": Optimizer(state=2, transient=1),
-    "sgd_momentum": Optimizer(state=1, transient=0),
-    "sgd": Optimizer(state=0, transient=0),
+    # exp_avg and exp_avg_sq; the square root of the latter, for all weights at once (_multi_tensor_adamw: mul_, lerp_,
+    # mul_, addcmul_, sqrt, div_, add_, addcdiv_)
+    "adamw": Optimizer(state=2, transient=1, read=12, written=8),
+    "sgd_momentum": Optimizer(state=1, transient=0, read=5, written=3),  # mul_, add_, add_
+    "sgd": Optimizer(state=0, transient=0, read=2, written=1),  # add_
 }
 
 
-Section = tuple[str, Literal["forward", "backward", "step"]]
+Phase = Literal["forward", "backward", "step"]
+PHASES: tuple[Phase, ...] = ("forward", "backward")
+Section = tuple[str, Phase]
 """A segment in one direction of the step; ("optimizer", "step")."""
 
 
@@ -81,6 +86,25 @@ class TrainingStep:
     def optimizer_bytes(self) -> Dim:
         """Memory of what the optimizer keeps between steps."""
         return OPTIMIZERS[self.config.run.optimizer].state * self.weights_bytes
+
+    @cached_property
+    def flops(self) -> Dim:
+        """FLOPs of products, forward and backward, what is computed again included."""
+        return sum(segment.recording.flops for segment in self.forward.segments) + sum(
+            recording.flops for recording in self.recordings
+        )
+
+    @cached_property
+    def optimizer_op(self) -> Op:
+        """The optimizer's step as one operation."""
+        optimizer = OPTIMIZERS[self.config.run.optimizer]
+        return Op(
+            "optimizer",
+            "optimizer",
+            "",
+            bytes_read=optimizer.read * self.weights_bytes,
+            bytes_written=optimizer.written * self.weights_bytes,
+        )
 
     @cached_property
     def kept_bytes(self) -> Dim:
@@ -138,7 +162,9 @@ class TrainingStep:
 
     def _backward(self) -> Iterator[tuple[Segment, Moment]]:
         live = self._before + self.kept_bytes + self._gradient_bytes
-        for segment, recording in zip(reversed(self.forward.segments), reversed(self.recordings), strict=True):
+        for segment, recording in zip(
+            reversed(self.forward.segments), reversed(self.recordings), strict=True
+        ):
             at, rise = live_over(recording).peak
             yield segment, Moment(live + rise, f"{segment.qualified(at)} (backward)")
             live = live + live_over(recording).change

@@ -108,7 +108,7 @@ def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, stage: Stage
 
 
 def sdpa(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
-    """torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
+    """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
     qkv, (q, k, v) = split(tape, x, stage)
     bias = None if stage.rel_pos == "none" else mask(tape, q, x.shape[1:3], stage)
     out = tape.attention("sdpa", q, k, v, bias)

@@ -72,7 +72,7 @@ class AutocastOnCuda(TorchFunctionMode):
         if func in IN_PRODUCT_TYPE:
             args = tuple(map(self._copy, args))
         elif func is Tensor.softmax and args[0].dtype == torch.float16:
-            return torch._softmax(*args, half_to_float=True, **kwargs)  # one kernel, at CUDA
+            return torch._softmax(args[0], kwargs.get("dim", -1), True)  # one kernel, at CUDA
         elif func in IN_FLOAT32:
             args = tuple(x.float() if isinstance(x, Tensor) else x for x in args)
         return func(*args, **kwargs)
@@ -98,7 +98,9 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None,
         return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     mask = None if attn_mask is None else _aligned(attn_mask)
-    return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, with_gradient, scale=scale)[0]
+    return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, with_gradient, scale=scale)[
+        0
+    ]
 
 
 def _aligned(mask: Tensor) -> Tensor:

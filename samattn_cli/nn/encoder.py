@@ -54,13 +54,15 @@ class ImageEncoderViT(nn.Module):
             return x
         return self.neck(x.permute(0, 3, 1, 2))
 
-
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        if self.checkpointing and torch.is_grad_enabled():
-            # a device's own autocast is restored by checkpoint itself
-            contexts = {"context_fn": lambda: (nullcontext(), self._autocast(x))} if x.is_meta else {}
-            return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, **contexts)
-        return block(x)
+        if not (self.checkpointing and torch.is_grad_enabled()):
+            return block(x)
+        again = (
+            self._autocast(x) if x.is_meta else nullcontext()
+        )  # a device's own is restored by checkpoint itself
+        return checkpoint(
+            block, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), again)
+        )
 
 
 class PatchEmbed(nn.Module):

@@ -23,10 +23,7 @@ from torch.utils.flop_counter import flop_registry
 from ..units import rounded
 from .cuda import AsOnCuda
 from .fold import CONTAINER
-
-
-USES_OF_AN_ARGUMENT, USES_OF_A_STORAGE = 4, 2
-"""Of a gradient that nothing but autograd's buffer holds, while a dispatch mode is asked to add to it."""
+from .gradients import Uses, in_place, uses_of_the_last_holder
 
 
 @dataclass
@@ -60,7 +57,7 @@ class Tracer(TorchDispatchMode):
         self.device = device
         self.live = live
         self.parts: dict[str, PartTrace] = {}
-        self.in_backward = False
+        self.alone: Uses | None = None  # set where a backward is traced
         self._part = PartTrace(live)
         self._known: set[int] = set()
 
@@ -77,7 +74,7 @@ class Tracer(TorchDispatchMode):
     ) -> Any:
         """Run the operation and note what it made."""
         kwargs = kwargs or {}
-        result = self._in_place(func, args)
+        result = in_place(func, args, self.alone) if self.alone else None
         if result is None:
             result = func(*args, **kwargs)
         if formula := flop_registry.get(func.overloadpacket):
@@ -86,19 +83,6 @@ class Tracer(TorchDispatchMode):
             if isinstance(tensor, Tensor) and tensor.device.type == self.device:
                 self._seen(tensor)
         return result
-
-    def _in_place(self, func: Any, args: tuple[Any, ...]) -> Tensor | None:
-        """What autograd would do in place, but for this mode: add to a gradient, put the rows of a table together.
-
-        Source: can_accumulate_inplace in input_buffer.cpp, index_backward in FunctionsManual.cpp.
-        """
-        if not self.in_backward or torch.is_grad_enabled():  # a checkpointed forward runs with gradients on
-            return None
-        if func is torch.ops.aten.add.Tensor and _is_last_holder(args[0]):
-            return args[0].add_(args[1])
-        if func is torch.ops.aten.index_put.default:
-            return args[0].index_put_(*args[1:])
-        return None
 
     def _seen(self, tensor: Tensor) -> None:
         key = storage_key(tensor)
@@ -194,6 +178,7 @@ def trace_training(
         image: its input.
         live: bytes live before: weights, their optimizer's state, the image.
     """
+    alone = uses_of_the_last_holder()
     mode = Tracer(image.device.type, live)
     mode.ignore(*model.parameters(), image)
     with torch.enable_grad(), AsOnCuda(), mode:
@@ -202,7 +187,7 @@ def trace_training(
         forward, mode.parts = mode.parts, {}
         mode.enter("")
         gradient = torch.empty_like(output)
-        mode.in_backward = True
+        mode.alone = alone
         # as output.backward(gradient), which would switch the function mode off
         torch.autograd.Variable._execution_engine.run_backward(
             (output,), (gradient,), False, False, (), allow_unreachable=True, accumulate_grad=True
@@ -210,26 +195,6 @@ def trace_training(
     model.zero_grad(set_to_none=True)
     del mode.parts[""]
     return forward, mode.parts
-
-
-def _is_last_holder(tensor: Tensor) -> bool:
-    """Whether autograd's buffer is all that holds `tensor`, an argument of an operation seen by a dispatch mode."""
-    storage = tensor.untyped_storage()
-    return (
-        tensor._use_count() == USES_OF_AN_ARGUMENT  # type: ignore[attr-defined]
-        and torch._C._storage_Use_Count(storage._cdata) == USES_OF_A_STORAGE  # type: ignore[attr-defined]
-        and _is_dense(tensor)
-    )
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Whether its elements fill their memory without gaps or overlap, in some order."""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 @contextmanager
@@ -240,7 +205,9 @@ def _on_entering_backward(model: nn.Module, enter: Callable[[str], None]) -> Ite
         handles.append(module.register_forward_hook(partial(_watch, enter, name)))
     if model.pos_embed is not None:  # its sum is the input of the block after it
         first = model.get_submodule(f"{CONTAINER}.0")
-        handles.append(first.register_forward_pre_hook(lambda _, inputs: _watch(enter, "pos_embed", None, None, *inputs)))
+        handles.append(
+            first.register_forward_pre_hook(lambda _, inputs: _watch(enter, "pos_embed", None, None, *inputs))
+        )
     try:
         yield
     finally:

@@ -118,7 +118,7 @@ class Attention(nn.Module):
         return resized_relative_positions(self.rel_pos_h, H), resized_relative_positions(self.rel_pos_w, W)
 
     def _sdpa(self, x: Tensor) -> Tensor:
-        """torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
+        """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
         B, H, W, _ = x.shape
         q, k, v = self._split(x)
         out = F.scaled_dot_product_attention(q, k, v, self._mask(q, (H, W)), scale=self.scale)

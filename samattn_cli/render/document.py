@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..report import Analysis, Figures
-from ..units import format_bytes, format_count, format_percent, format_ratio, format_size, format_things
+from ..config.model import RunConfig
+from ..report import Analysis, Comparison, DeviceReport, Figures, Measured
+from ..units import (
+    format_bytes,
+    format_change,
+    format_count,
+    format_ms,
+    format_percent,
+    format_ratio,
+    format_size,
+    format_things,
+)
 from .elements import Bars, Lines, Section, Table
-from .layers import layer_tables
+from .layers import layer_tables, memory_table
 
 LONGEST = 10**18  # a longer number would not fit its column
 
@@ -22,15 +32,36 @@ def heading(report: Analysis) -> tuple[str, str]:
     )
     return title, (
         f"image {format_size(config.image_size)}, {format_things(config.in_chans, 'channel')}, patch {config.patch_size}, grid {format_size(config.grid)}; "
-        f"{blocks}; batch {config.run.batch_size}, {config.run.dtype}"
+        f"{blocks}; {', '.join(how_it_runs(config.run))}"
     )
+
+
+def how_it_runs(run: RunConfig) -> Iterator[str]:
+    """Batch, types, kernel and mode, as far as they are not the plain ones."""
+    yield f"batch {run.batch_size}"
+    yield run.dtype if run.autocast == "none" else f"{run.dtype} with autocast to {run.autocast}"
+    if run.attention != "eager":
+        yield f"{run.attention} attention"
+    if run.mode == "training":
+        yield f"training with {run.optimizer}{' and checkpointing' if run.checkpointing else ''}"
+    if run.tf32:
+        yield "TF32"
 
 
 def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Section]:
     """The sections of an analysis in order."""
     yield from layer_tables(report, all_layers=all_layers, wide=wide)
+    yield memory_table(report, all_layers=all_layers)
     yield _totals(report)
     yield _shares(report)
+    if report.config.run.mode == "training":
+        yield _training(report)
+    if report.changes:
+        yield _changes(report)
+    if report.device is not None:
+        yield Lines(f"On {report.device.name} ({report.device.description})", tuple(_device(report.device)))
+    if report.measured:
+        yield Lines("Measured", tuple(map(_measured, report.measured)))
     if report.findings:
         yield Lines("Findings", tuple(finding.message for finding in report.findings))
 
@@ -53,10 +84,69 @@ def _totals(report: Analysis) -> Table:
         row("elementwise FLOPs", lambda column: _exact(column.elementwise_flops)),
         row("weights", lambda column: format_bytes(column.weights_bytes)),
         row("all score matrices", lambda column: format_bytes(column.attention_bytes)),
-        row("peak memory", lambda column: format_bytes(column.peak_bytes)),
+        row("peak, inference", lambda column: format_bytes(column.peak_bytes)),
+        row("peak, training step", lambda column: format_bytes(column.training_bytes)),
+        *_time_rows(totals, others),
     )
-    note = f"Peak of an inference forward, weights and input included, set at {totals.peak_at}."
+    note = f"Peaks include weights and input; they are set at {totals.peak_at} and {totals.training_at} "
+    note += f"({report.training.optimizer}{', checkpointing' if report.training.checkpointing else ''})."
     return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)
+
+
+def _time_rows(totals: Figures, others: list[Comparison]) -> Iterator[tuple[str, ...]]:
+    if totals.latency_ms is not None:
+        columns = (totals, *others)
+        yield ("time", *(format_ms(column.latency_ms or 0.0) for column in columns))
+        yield ("  relative to this", "1.00x", *(format_ratio(other.latency_ratio or 0.0) for other in others))
+
+
+def _training(report: Analysis) -> Table:
+    training = report.training
+    rows = (
+        ("weights", format_bytes(training.weights_bytes)),
+        ("gradients", format_bytes(training.gradients_bytes)),
+        (f"state of {training.optimizer}", format_bytes(training.optimizer_bytes)),
+        ("activations kept by the forward", format_bytes(training.kept_bytes)),
+        ("peak", format_bytes(training.peak_bytes)),
+        ("FLOPs, forward and backward", format_count(training.flops)),
+    )
+    note = f"The peak is set at {training.peak_at}; gradients grow while activations go, so the rows do not add up to it."
+    return Table("Training step", ("", "this encoder"), rows, note)
+
+
+def _changes(report: Analysis) -> Table:
+    rows = tuple(
+        (
+            change.change,
+            format_bytes(change.peak_bytes),
+            format_change(change.peak_bytes_saving),
+            " ".join(f"--set {text}" for text in change.set),
+        )
+        for change in report.changes
+    )
+    title = f"What would lower the {report.config.run.mode} peak"
+    return Table(title, ("one change", "peak", "", ""), rows, text_columns=(0, 3))
+
+
+def _device(device: DeviceReport) -> Iterator[str]:
+    spare = format_bytes(abs(device.spare_bytes))
+    verdict = f"yes, with {spare} to spare" if device.fits else f"no, {spare} are missing"
+    yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process has)"
+    source = (
+        "calibrated by measurement"
+        if device.calibrated
+        else "by its datasheet, which no kernel reaches; not measured"
+    )
+    yield f"time of a pass: {format_ms(device.latency_ms)}, {source}"
+
+
+def _measured(found: Measured) -> str:
+    note = "" if found.kind == "cuda" else "; its kernels are not CUDA's"
+    return (
+        f"on {found.device} with torch {found.torch}: peak {format_bytes(found.peak_bytes)} (predicted "
+        f"{format_change(-found.error)}), {format_ms(found.latency_ms)} a pass "
+        f"({format_ms(found.low_ms)} to {format_ms(found.high_ms)}){note}"
+    )
 
 
 def _exact(value: int) -> str:

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 from ..report import Analysis, LayerReport, OpReport, PartReport
-from ..units import format_bytes, format_change, format_count, format_ratio, format_size
+from ..units import (
+    format_bytes,
+    format_change,
+    format_count,
+    format_ms,
+    format_percent,
+    format_ratio,
+    format_size,
+)
 from .elements import Table
 
 Column = tuple[str, Callable[[LayerReport], str]]
@@ -59,9 +68,38 @@ def layer_tables(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[
     yield _layer_table(title, runs, SCORES + versus, None)
 
 
+RunColumn = tuple[str, Callable[[Sequence[Any]], str]]
+
+MEMORY: tuple[RunColumn, ...] = (
+    ("peak", lambda run: format_bytes(run[0].peak_bytes)),
+    ("kept for backward", lambda run: format_bytes(run[0].saved_bytes)),
+    ("peak in training", lambda run: format_bytes(max(place.training_bytes for place in run))),
+)
+TIME: tuple[RunColumn, ...] = (
+    ("time each", lambda run: format_ms(run[0].latency_ms or 0.0)),
+    ("bound", lambda run: run[0].bound or ""),
+    ("of peak FLOP/s", lambda run: format_percent(run[0].share_of_peak or 0.0)),
+)
+MEMORY_NOTE = "Most bytes live at once, those of the whole encoder included; in training that of the layer of a run in which most is."
+
+
+def memory_table(report: Analysis, *, all_layers: bool) -> Table:
+    """A row a run of identical layers (or a layer), and a part; with times where there is a device."""
+    columns = MEMORY if report.device is None else MEMORY + TIME
+    runs = [[layer] for layer in report.layers] if all_layers else fold(report.layers)
+    rows = [(_indexes(run), *(cell(run) for _, cell in columns)) for run in runs]
+    parts = [(part.name, *(cell([part]) for _, cell in columns)) for part in report.parts]
+    title = "Memory" if report.device is None else f"Memory, and time on {report.device.name}"
+    return Table(title, ("layer", *(header for header, _ in columns)), (*rows, None, *parts), MEMORY_NOTE)
+
+
 def fold(layers: Sequence[LayerReport]) -> list[list[LayerReport]]:
-    """Runs of layers that differ in nothing but their place."""
-    return [list(run) for _, run in groupby(layers, key=lambda layer: replace(layer, index=0, name=""))]
+    """Runs of layers that differ in nothing but their place, and what of training depends on it."""
+
+    def nowhere(layer: LayerReport) -> LayerReport:
+        return replace(layer, index=0, name="", training_bytes=0, training_op="")
+
+    return [list(run) for _, run in groupby(layers, key=nowhere)]
 
 
 def _versus(layer: LayerReport, text: str) -> str:

@@ -8,7 +8,7 @@ from math import gcd, prod
 
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
-from ..report import Comparisons, Finding, LayerReport, Totals
+from ..report import Change, Comparisons, Finding, LayerReport, Totals
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is none
@@ -16,7 +16,11 @@ FAR = 2  # a window this many times larger or smaller is no advice
 
 
 def findings(
-    config: EncoderConfig, layers: Sequence[LayerReport], totals: Totals, comparison: Comparisons
+    config: EncoderConfig,
+    layers: Sequence[LayerReport],
+    totals: Totals,
+    comparison: Comparisons,
+    changes: Sequence[Change],
 ) -> tuple[Finding, ...]:
     """The findings of an analysis."""
     windowed = [layer for layer in layers if layer.attention == "window"]
@@ -27,6 +31,7 @@ def findings(
         which = _which(counts[layer.stage, layer.window_size], layer, alone=len(kinds) == 1)
         found += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     found += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
+    found += _best_change(config, totals, changes)
     if all(layer.windows > 1 for layer in layers):
         message = "No layer is global: no block passes anything from one window to another."
         found.append(Finding("no-global-layer", message))
@@ -152,5 +157,31 @@ def _peak(layers: Sequence[LayerReport], totals: Totals, comparison: Comparisons
             "one-global-layer-sets-the-peak",
             f"One global layer sets the inference peak ({format_bytes(totals.peak_bytes)} at {totals.peak_at}): with "
             f"every layer global it is {format_bytes(comparison.vs_all_global.peak_bytes)}, with none "
-            f"{format_bytes(windowed.peak_bytes)}.",
+            f"{format_bytes(windowed.peak_bytes)}. {_training(totals, comparison)}",
         )
+
+
+def _training(totals: Totals, comparison: Comparisons) -> str:
+    """What windows do for training, where each layer's scores are kept."""
+    saving = comparison.vs_all_global.training_bytes_saving
+    step = f"a training step takes {format_bytes(totals.training_bytes)}"
+    if saving < WORTH_SAVING:
+        return f"{step[0].upper()}{step[1:]}, all global or not."
+    other = format_bytes(comparison.vs_all_global.training_bytes)
+    return (
+        f"Windows do save training memory: {step}, {format_percent(saving)} less than the {other} all global."
+    )
+
+
+def _best_change(config: EncoderConfig, totals: Totals, changes: Sequence[Change]) -> Iterator[Finding]:
+    if not changes or changes[0].peak_bytes_saving < WORTH_SAVING:
+        return
+    best, training = changes[0], config.run.mode == "training"
+    now = totals.training_bytes if training else totals.peak_bytes
+    where = totals.training_at if training else totals.peak_at
+    yield Finding(
+        "best-single-change",
+        f"The single change that lowers the {'training' if training else 'inference'} peak most is {best.change} "
+        f"({' '.join(f'--set {text}' for text in best.set)}): {format_bytes(best.peak_bytes)} for "
+        f"{format_bytes(now)} at {where}, {format_percent(best.peak_bytes_saving)} less.",
+    )

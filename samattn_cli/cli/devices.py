@@ -1,0 +1,54 @@
+"""`samattn devices`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..config.load_device import load_device
+from ..config.presets import devices as device_files
+from ..errors import UsageError, did_you_mean
+from ..render.elements import Table
+from ..render.terminal import render_tables
+from ..units import format_bytes, format_count
+from .output import emit, guarded, terminal_options
+
+
+@guarded
+def devices(
+    show: Annotated[str | None, typer.Option(metavar="DEVICE", help="Print the YAML of a device.")] = None,
+) -> None:
+    """List the devices that `analyze --device` knows, or print one, with its sources, as the start of your own.
+
+    Examples:
+
+      samattn devices
+
+      samattn devices --show h100 > my_gpu.yaml
+    """
+    if show is None:
+        headers = ("device", "memory", "bandwidth", "float32", "TF32", "bfloat16", "float16", "what it is")
+        table = Table("", headers, tuple(map(_row, device_files())), NOTE, text_columns=(0, 7))
+        emit(render_tables([table], terminal_options()))
+    elif show in device_files():
+        emit(device_files()[show].read_text(encoding="utf-8"))
+    else:
+        hint = did_you_mean(show, device_files()) or f": there are {', '.join(device_files())}"
+        raise UsageError(f"--show {show}: there is no such device{hint}")
+
+
+NOTE = "Peaks of products, dense, by the datasheet that each file names; none was measured unless it says calibrated."
+
+
+def _row(name: str) -> tuple[str, ...]:
+    device = load_device(name)
+    peaks = device.peak_flops
+    flops = (peaks.float32, peaks.tf32, peaks.bfloat16, peaks.float16)
+    return (
+        name,
+        format_bytes(device.memory_bytes),
+        format_count(int(device.bandwidth_bytes_per_s), "B/s"),
+        *("" if peak is None else format_count(int(peak), "FLOP/s") for peak in flops),
+        device.description,
+    )

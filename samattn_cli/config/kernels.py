@@ -1,0 +1,34 @@
+"""Which encoders an attention kernel takes: facts about CUDA's kernels, for the config's rules and for advice."""
+
+from __future__ import annotations
+
+from ..units import ITEM_BYTES, KERNEL_ALIGNMENT_BYTES
+from .model import EncoderConfig, StageConfig
+
+
+def unfit_positions(kernel: str, rel_pos: str) -> str:
+    """Why a kernel cannot have such relative positions; "" if it can."""
+    if kernel == "fused" and rel_pos == "joint":
+        return "run.attention fused folds decomposed relative positions, not joint ones: use sdpa or eager"
+    return ""
+
+
+def unfit_heads(kernel: str, embed_dim: int, num_heads: int, dtype: str) -> str:
+    """Why a kernel cannot take such heads in products of a dtype; "" if it can."""
+    head_dim, step = embed_dim // num_heads, KERNEL_ALIGNMENT_BYTES // ITEM_BYTES[dtype]
+    if kernel == "eager" or head_dim % step == 0:
+        return ""
+    return (
+        f"run.attention {kernel} needs heads of a multiple of {step} channels in {dtype}, as CUDA's kernels do, not "
+        f"{head_dim} (embed_dim {embed_dim} over num_heads {num_heads}): use eager"
+    )
+
+
+def takes(kernel: str, config: EncoderConfig) -> bool:
+    """Whether every stage of an encoder can be run with a kernel."""
+
+    def unfit(stage: StageConfig) -> str:
+        heads = unfit_heads(kernel, stage.embed_dim, stage.num_heads, config.run.product_dtype)
+        return unfit_positions(kernel, stage.rel_pos) or heads
+
+    return not any(map(unfit, config.stages))

@@ -1,0 +1,77 @@
+"""What autograd's engine does to gradients in place, and would not while a dispatch mode looks on.
+
+Sources: can_accumulate_inplace in torch/csrc/autograd/input_buffer.cpp, index_backward in FunctionsManual.cpp.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+ADD = torch.ops.aten.add.Tensor
+PUT = torch.ops.aten.index_put.default
+
+
+Uses = tuple[int, int]
+"""How many hold a tensor, and its storage; those that come with asking included."""
+
+
+def in_place(func: Any, args: tuple[Any, ...], alone: Uses) -> Tensor | None:
+    """An operation of backward done in place, if the engine would have: a gradient added to, rows of a table put.
+
+    Args:
+        func: what a dispatch mode was asked to run.
+        args: its arguments.
+        alone: `uses_of_the_last_holder`.
+    """
+    if torch.is_grad_enabled():  # a checkpointed forward, run again
+        return None
+    if func is ADD and _uses(args[0]) == alone and _is_dense(args[0]):
+        return args[0].add_(args[1])
+    return args[0].index_put_(*args[1:]) if func is PUT else None
+
+
+def _uses(tensor: Tensor) -> Uses:
+    storage = tensor.untyped_storage()._cdata
+    return tensor._use_count(), torch._C._storage_Use_Count(storage)  # type: ignore[attr-defined]
+
+
+@cache
+def uses_of_the_last_holder() -> Uses:
+    """The uses of a gradient that nothing but the engine's buffer holds: counted on one that surely is so.
+
+    To be asked for while no mode is on.
+    """
+    x = torch.ones(1, device="meta", requires_grad=True)
+    with torch.enable_grad(), _Probe() as probe:
+        y = x * 1
+        torch.autograd.backward([y.sin() + y.cos()], [torch.ones(1, device="meta")])
+    return probe.uses
+
+
+class _Probe(TorchDispatchMode):
+    """Counts the uses of what is added to in backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uses = (0, 0)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation, and look at its argument if it adds gradients."""
+        if func is ADD and not torch.is_grad_enabled():
+            self.uses = _uses(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its elements fill their memory without gaps or overlap, in some order."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True

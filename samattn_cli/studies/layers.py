@@ -1,0 +1,140 @@
+"""What each layer and part of an encoder costs, from its passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+from ..config.model import LayerConfig
+from ..cost.encoder import Segment
+from ..cost.memory import saved_by_op
+from ..cost.tape import Op, Recording, parameter_elements
+from ..cost.training import PHASES
+from ..cost.vit import PART_OF, windows_over
+from ..report import LayerReport, OpReport, PartReport, Share, VsGlobal
+from .passes import Passes, attention_bytes
+
+
+def parts_of(passes: Passes) -> tuple[PartReport, ...]:
+    """What stands beside the blocks."""
+    return tuple(PartReport(**common) for segment, common in _segments(passes) if segment.layer is None)
+
+
+def layers_of(passes: Passes, all_global: Passes) -> tuple[LayerReport, ...]:
+    """The blocks, each against the same one made global."""
+    twins = {segment.name: segment.recording for segment in all_global.forward.segments}
+    return tuple(
+        _layer(passes, all_global, segment.layer, common, twins[segment.name])
+        for segment, common in _segments(passes)
+        if segment.layer is not None
+    )
+
+
+def _segments(passes: Passes) -> Iterator[tuple[Segment, dict[str, Any]]]:
+    """Each segment with the figures that parts and layers have in common."""
+    step, times = passes.step, passes.times or [None] * len(passes.memory)
+    rows = zip(
+        passes.forward.segments, passes.memory, step.forward.segments, step.saved_bytes, times, strict=True
+    )
+    for segment, used, training, saved, time in rows:
+        peak = max((step.moments[segment.name, phase] for phase in PHASES), key=lambda moment: moment.nbytes)
+        recording = segment.recording
+        yield (
+            segment,
+            {
+                "name": segment.name,
+                "params": recording.params,
+                "macs": recording.macs,
+                "flops": recording.flops,
+                "elementwise_flops": recording.elementwise_flops,
+                "saved_bytes": saved,
+                "peak_bytes": used.peak_bytes,
+                "peak_op": used.peak_op,
+                "training_bytes": peak.nbytes,
+                "training_op": peak.at.removeprefix(f"{segment.module}."),
+                "ops": _op_reports(recording, training.recording),
+                "latency_ms": time and time.ms,
+                "bound": time and time.bound,
+                "share_of_peak": time and time.share_of_peak,
+            },
+        )
+
+
+def _layer(
+    passes: Passes, all_global: Passes, layer: LayerConfig, common: dict[str, Any], as_global: Recording
+) -> LayerReport:
+    config = passes.config
+    rows, columns = (1, 1) if layer.is_global else windows_over(config.grid, layer.window_size)
+    height, width = config.grid if layer.is_global else layer.window_size
+    scores, scores_global = (
+        attention_bytes(config, layer),
+        attention_bytes(config, all_global.config.layers[layer.index]),
+    )
+    recording = next(s.recording for s in passes.forward.segments if s.name == layer.name)
+    return LayerReport(
+        index=layer.index,
+        stage=layer.stage_index,
+        attention="global" if layer.is_global else "window",
+        window_size=layer.window_size,
+        grid=config.grid,
+        padded_grid=(rows * height, columns * width),
+        windows=rows * columns,
+        num_heads=layer.stage.num_heads,
+        attention_bytes=scores,
+        attention_bytes_per_head=scores // layer.stage.num_heads,
+        vs_global=VsGlobal(*_flops_ratios(recording, as_global), 1 - scores / scores_global),
+        **common,
+    )
+
+
+@lru_cache(maxsize=64)
+def _flops_ratios(layer: Recording, as_global: Recording) -> tuple[float, float, float]:
+    """Of score products, attention and the whole layer: those of the layer as global over those as it is."""
+
+    def ratio(part: Callable[[Op], bool]) -> float:
+        return _flops(filter(part, as_global.ops)) / _flops(filter(part, layer.ops))
+
+    return (
+        ratio(lambda op: PART_OF.get(op.name) == "scores"),
+        ratio(lambda op: op.module.partition(".")[0] == "attn"),
+        as_global.flops / layer.flops,
+    )
+
+
+@lru_cache(maxsize=64)
+def _op_reports(recording: Recording, training: Recording) -> tuple[OpReport, ...]:
+    """The operations of a forward, with what a training step keeps of each."""
+    rows = zip(recording.ops, saved_by_op(training), strict=True)
+    return tuple(
+        OpReport(
+            name=op.name,
+            kind=op.kind,
+            macs=op.macs,
+            flops=op.flops,
+            elementwise_flops=op.elementwise_flops,
+            params=sum(map(parameter_elements, op.parameters)),
+            bytes_read=op.bytes_read,
+            bytes_written=op.bytes_written,
+            allocated_bytes=sum(storage.nbytes for storage in op.allocates),
+            saved_bytes=kept,
+        )
+        for op, kept in rows
+        if op.kind != "free"
+    )
+
+
+def shares_of(passes: Passes) -> tuple[Share, ...]:
+    """FLOPs by part, the largest first; they sum to the total."""
+    flops: dict[str, int] = {}
+    for segment in passes.forward.segments:
+        for op in filter(lambda op: op.macs, segment.recording.ops):
+            part = segment.name if segment.layer is None else PART_OF[op.name]
+            flops[part] = flops.get(part, 0) + op.flops
+    total = sum(flops.values())
+    ordered = sorted(flops.items(), key=lambda item: -item[1])
+    return tuple(Share(part, value, value / total) for part, value in ordered)
+
+
+def _flops(ops: Iterable[Op]) -> int:
+    return sum(op.flops for op in ops)

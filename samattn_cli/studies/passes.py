@@ -1,0 +1,133 @@
+"""The passes of one encoder over the Tape, and what is read off them: an inference forward and a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import prod
+
+from ..config.device import Device
+from ..config.model import EncoderConfig, LayerConfig
+from ..cost.encoder import ForwardPass, forward
+from ..cost.memory import SegmentMemory, walk
+from ..cost.roofline import LayerTime, layer_time
+from ..cost.tape import Recording
+from ..cost.training import PHASES, TrainingStep, training_step
+from ..cost.vit import windows_over
+from ..report import Figures
+from ..units import ITEM_BYTES
+
+
+@dataclass(frozen=True)
+class Passes:
+    """An encoder and, where times are asked for, the device it is to run on."""
+
+    config: EncoderConfig
+    device: Device | None = None
+
+    @cached_property
+    def forward(self) -> ForwardPass:
+        """An inference forward."""
+        return forward(self.config)
+
+    @cached_property
+    def step(self) -> TrainingStep:
+        """A training step."""
+        return training_step(self.config)
+
+    @cached_property
+    def memory(self) -> tuple[SegmentMemory, ...]:
+        """Of each segment of the inference forward."""
+        return tuple(walk(self.forward))
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run is a training step."""
+        return self.config.run.mode == "training"
+
+    @cached_property
+    def times(self) -> tuple[LayerTime, ...]:
+        """Of each segment, in the run's mode: its forward, in training its backward too; () without a device."""
+        if self.device is None:
+            return ()
+        if not self.trains:
+            return tuple(self._time(segment.recording) for segment in self.forward.segments)
+        pairs = zip(self.step.forward.segments, self.step.recordings, strict=True)
+        return tuple(self._time(segment.recording, backward) for segment, backward in pairs)
+
+    def _time(self, *recordings: Recording) -> LayerTime:
+        """Blocks of one kind share their recordings, which are timed once."""
+        if recordings not in self._timed:
+            ops = (op for recording in recordings for op in recording.ops)
+            self._timed[recordings] = layer_time(ops, self._on, self.config.run)
+        return self._timed[recordings]
+
+    @cached_property
+    def _timed(self) -> dict[tuple[Recording, ...], LayerTime]:
+        return {}
+
+    @property
+    def _on(self) -> Device:
+        assert self.device is not None  # noqa: S101 - asked for only where there is one; told to the type checker
+        return self.device
+
+    @cached_property
+    def latency(self) -> LayerTime | None:
+        """The time of the whole pass, in training with the optimizer's step; None without a device."""
+        if self.device is None:
+            return None
+        segments = self.step.forward.segments if self.trains else self.forward.segments
+        ops = [op for segment in segments for op in segment.recording.ops]
+        if self.trains:
+            ops += [op for recording in self.step.recordings for op in recording.ops]
+            ops.append(self.step.optimizer_op)
+        return layer_time(ops, self.device, self.config.run)
+
+    @cached_property
+    def figures(self) -> Figures:
+        """What the whole encoder costs."""
+        segments, weights = self.forward.segments, ITEM_BYTES[self.config.run.dtype]
+        params = sum(segment.recording.params for segment in segments)
+        return Figures(
+            params=params,
+            macs=sum(segment.recording.macs for segment in segments),
+            flops=sum(segment.recording.flops for segment in segments),
+            elementwise_flops=sum(segment.recording.elementwise_flops for segment in segments),
+            attention_bytes=sum(attention_bytes(self.config, layer) for layer in self.config.layers),
+            weights_bytes=params * weights,
+            peak_bytes=max(part.peak_bytes for part in self.memory),
+            training_bytes=self.step.peak.nbytes,
+            latency_ms=None if self.latency is None else self.latency.ms,
+        )
+
+    def peaks(self) -> Iterator[tuple[str, int]]:
+        """The peak of each segment in the run's mode."""
+        for segment, used in zip(self.forward.segments, self.memory, strict=True):
+            phases = [self.step.moments[segment.name, phase] for phase in PHASES] if self.trains else ()
+            yield segment.name, max((moment.nbytes for moment in phases), default=used.peak_bytes)
+
+    @property
+    def peak_bytes(self) -> int:
+        """The peak of the run's mode."""
+        return int(self.step.peak.nbytes if self.trains else max(part.peak_bytes for part in self.memory))
+
+    @property
+    def peak_at(self) -> str:
+        """The operation at which an inference forward peaks."""
+        pairs = zip(self.forward.segments, self.memory, strict=True)
+        segment, part = max(pairs, key=lambda pair: pair[1].peak_bytes)
+        return segment.qualified(part.peak_op)
+
+
+@lru_cache(maxsize=1024)
+def attention_bytes(config: EncoderConfig, layer: LayerConfig) -> int:
+    """Bytes of the score matrix, all heads, windows and images, padding included, as eager attention makes it."""
+    tokens = prod(config.grid if layer.is_global else layer.window_size)
+    matrices = config.run.batch_size * windows_of(config, layer) * layer.stage.num_heads
+    return matrices * tokens**2 * ITEM_BYTES[config.run.product_dtype]
+
+
+def windows_of(config: EncoderConfig, layer: LayerConfig) -> int:
+    """Windows of one image; a global layer is one."""
+    return 1 if layer.is_global else prod(windows_over(config.grid, layer.window_size))
