@@ -18,8 +18,8 @@ from typing import Any
 from ..config.device import MOST_CACHED, Calibration, Device, ProductShares, TrafficShares
 from ..config.model import RunConfig
 from ..errors import UsageError
+from .ops import Op
 from .roofline import US_PER_MS, layer_time, memory_ms, product_ms, product_share, traffic_share, vector_ms
-from .tape import Op
 
 CASES_PER_FACTOR = 2
 LAUNCH = "launch_overhead_us"

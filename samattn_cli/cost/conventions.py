@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .encoder import ForwardPass
-from .tape import Op
+from .ops import Op
 
 Convention = Callable[[Op], int]
 

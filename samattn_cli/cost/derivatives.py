@@ -165,19 +165,3 @@ def gather(table: Tensor) -> Backward:
 def cat(*parts: Tensor) -> Backward:
     """Joining along the last dimension: the part of the gradient that each came from."""
     return lambda _, g: tuple(g.narrow(part.shape) for part in parts)
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, flash: bool) -> Backward:
-    """Fused attention: edges q, k, v and, where there is one, mask. The scores are computed again."""
-
-    def backward(tape: Tape, g: Tensor) -> Gradients:
-        inputs = (q, k, v) if mask is None else (q, k, v, mask)
-        grads = [tape.tensor_like(x) if flash else tape.heads_inside(x, x.shape[-1]) for x in (q, k, v)]
-        if mask is not None:
-            grads.append(tape.attention_mask_gradient(mask))
-        B, h, N, d = q.shape
-        macs = B * h * N * N * (3 * d + 2 * v.shape[-1])  # scores again, gradients of scores, v, q and k
-        tape.record("backward", "sdpa", reads=(g, *inputs), writes=tuple(grads), macs=macs)
-        return tuple(grads)
-
-    return backward

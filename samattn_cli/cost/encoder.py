@@ -10,7 +10,8 @@ from ..config.model import EncoderConfig, LayerConfig, StageConfig
 from ..units import ITEM_BYTES
 from . import autograd, vit
 from .graph import Node
-from .tape import Recording, Tape
+from .ops import Recording
+from .tape import Tape
 from .tensor import Shape, Storage, Tensor
 
 

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 
 from ..units import rounded
 from .encoder import ForwardPass
-from .tape import Recording, parameter_elements
+from .ops import Recording, parameter_elements
 from .tensor import Dim, Storage, decide
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields
 from ..config.device import Calibration, Device, ProductShares
 from ..config.model import RunConfig
 from ..errors import UsageError
-from .tape import Op
+from .ops import Op
 
 MS_PER_S = 1e3
 US_PER_MS = 1e3

@@ -15,7 +15,7 @@ from ..config.model import EncoderConfig
 from ..units import rounded
 from .encoder import ForwardPass, Segment, backward, forward
 from .memory import Liveness, live_over, saved_bytes, weights_bytes
-from .tape import Op, Recording
+from .ops import Op, Recording
 from .tensor import Dim, Storage
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..config.keys import Pair
 from ..config.model import LayerConfig, StageConfig
 from ..units import KERNEL_ALIGNMENT_BYTES
+from .kernels import attention as attention_kernel
 from .rel_pos import decomposed_terms, joint_term, relative_positions
 from .tape import Tape
 from .tensor import Shape, Tensor, ceil_div, decide
@@ -111,7 +112,7 @@ def sdpa(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
     qkv, (q, k, v) = split(tape, x, stage)
     bias = None if stage.rel_pos == "none" else mask(tape, q, x.shape[1:3], stage)
-    out = tape.attention("sdpa", q, k, v, bias)
+    out = attention_kernel(tape, "sdpa", q, k, v, bias)
     if bias is not None:
         tape.free(bias)
     return merge(tape, out, x.shape, qkv)
@@ -135,7 +136,7 @@ def fused(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     longer_k = tape.cat("cat_k", (k,), (rows, columns, *zeros), length)
     tape.free(rel_h, rel_w, rows, columns, *zeros)
     longer_q, longer_k = longer_q.view(B, h, N, length), longer_k.view(B, h, N, length)
-    out = tape.attention("sdpa", longer_q, longer_k, v)
+    out = attention_kernel(tape, "sdpa", longer_q, longer_k, v)
     return merge(tape, out, x.shape, qkv, longer_q, longer_k)
 
 

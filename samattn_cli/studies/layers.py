@@ -9,7 +9,7 @@ from typing import Any
 from ..config.model import LayerConfig
 from ..cost.encoder import Segment
 from ..cost.memory import saved_by_op
-from ..cost.tape import Op, Recording, parameter_elements
+from ..cost.ops import Op, Recording, parameter_elements
 from ..cost.training import PHASES
 from ..cost.vit import PART_OF, windows_over
 from ..report import LayerReport, OpReport, PartReport, Share, VsGlobal

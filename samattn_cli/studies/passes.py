@@ -11,8 +11,8 @@ from ..config.device import Device
 from ..config.model import EncoderConfig, LayerConfig
 from ..cost.encoder import ForwardPass, forward
 from ..cost.memory import SegmentMemory, walk
+from ..cost.ops import Recording
 from ..cost.roofline import LayerTime, layer_time
-from ..cost.tape import Recording
 from ..cost.training import PHASES, TrainingStep, training_step
 from ..cost.vit import windows_over
 from ..report import Figures

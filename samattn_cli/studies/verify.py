@@ -10,7 +10,7 @@ from ..config.model import EncoderConfig
 from ..cost.conventions import counts, flop_counter, fvcore
 from ..cost.encoder import forward
 from ..cost.memory import Liveness, live_over, walk
-from ..cost.tape import Recording, parameter_elements
+from ..cost.ops import Recording, parameter_elements
 from ..cost.training import TrainingStep, training_step
 from ..report import ClaimedPass, Claims, CrossCheck, NamedNumber
 

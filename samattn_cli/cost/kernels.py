@@ -1,0 +1,102 @@
+"""scaled_dot_product_attention on CUDA: which kernel takes it, what that makes, and what its backward makes.
+
+Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment. cuDNN's
+kernel, which torch prefers on H100 and B200, is left out: what it allocates is not documented. The same choice in torch
+is `samattn_cli/nn/cuda.py`. Sources: sdp_utils.cpp, attention.cpp, attention.cu and attention_backward.cu of ATen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..units import INT64_BYTES
+from .graph import Backward
+from .ops import ELEMENTWISE_FLOPS
+from .tape import STATISTIC_BYTES, Tape
+from .tensor import Dim, Tensor, ceil_div, decide
+
+HALF_BYTES = 2
+MOST_FLASH_DIM = 256  # of queries, keys and values
+MASK_ALIGNMENT = 8  # of the memory-efficient kernel, in numbers; preprocess_mask in attention.cpp
+LSE_ALIGNMENT = 32  # of its log-sum-exp, in rows; attention.cu
+BIAS_GRAD_ALIGNMENT = 16  # of its gradient of the mask, in numbers; attention_backward.cu
+
+
+def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, N, d), (B, h, N, e) -> (B, h, N, e).
+
+    Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment. In
+    memory its result is (B, N, h, e).
+    """
+    B, h, N, d = q.shape
+    e = v.shape[-1]
+    flash = mask is None and q.item_bytes == HALF_BYTES and decide(d == e) and decide(d <= MOST_FLASH_DIM)
+    aligned = mask and _aligned(tape, f"{name}.mask", mask)
+    out = _heads_inside(tape, q, e)
+    extra = _flash_extra(tape, q) if flash else _efficient_extra(tape, q)
+    operands = (q, k, v) if aligned is None else (q, k, v, aligned)
+    saves = (*operands, out, *extra)
+    tape.record(
+        name,
+        "sdpa",
+        reads=operands,
+        writes=(out, *extra),
+        macs=B * h * N * N * (d + e),
+        elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * B * h * N * N,
+        frees=tuple(tensor.storage for tensor in extra),
+        saves=tuple(tensor.storage for tensor in saves),
+    )
+    if aligned is not None and mask is not None:
+        tape.free(aligned, keep=mask)
+    return tape.derived(name, out, operands, _backward(*operands, flash=flash), saves=saves)
+
+
+def _heads_inside(tape: Tape, x: Tensor, d: Dim) -> Tensor:
+    """A tensor (B, h, N, d), as `x` is, that lies in memory as (B, N, h, d)."""
+    B, h, N, _ = x.shape
+    return replace(tape.like(x, B, N, h, d).permute(0, 2, 1, 3), is_view=False)
+
+
+def _mask_gradient(tape: Tape, mask: Tensor) -> Tensor:
+    """The memory-efficient kernel's gradient of a mask, in padded rows."""
+    *rows, width = mask.shape
+    aligned = ceil_div(width, BIAS_GRAD_ALIGNMENT) * BIAS_GRAD_ALIGNMENT
+    return tape.like(mask, *rows, aligned).narrow(mask.shape)
+
+
+def _aligned(tape: Tape, name: str, mask: Tensor) -> Tensor:
+    """The mask, in rows of a padded copy where its strides are not aligned."""
+    if all(decide(stride % MASK_ALIGNMENT == 0) for stride in mask.stride[:-1]):
+        return mask
+    *rows, width = mask.shape
+    padded = tape.pad(name, mask, *rows, width + MASK_ALIGNMENT - width % MASK_ALIGNMENT)
+    return padded.narrow(mask.shape)
+
+
+def _efficient_extra(tape: Tape, q: Tensor) -> tuple[Tensor, ...]:
+    """What the memory-efficient kernel makes beside its result: log-sum-exp for backward, seed and offset."""
+    B, h, N, _ = q.shape
+    rows = ceil_div(N, LSE_ALIGNMENT) * LSE_ALIGNMENT if tape.training else 0
+    return tape.new((B, h, rows), (), STATISTIC_BYTES), *(tape.new((), (), INT64_BYTES) for _ in "so")
+
+
+def _flash_extra(tape: Tape, q: Tensor) -> tuple[Tensor, ...]:
+    """What flash attention makes beside its result: log-sum-exp, two words of random state, an empty debug mask."""
+    sizes = (q.shape[:3], STATISTIC_BYTES), ((2,), INT64_BYTES), ((), INT64_BYTES), ((0,), q.item_bytes)
+    return tuple(tape.new(shape, (), item_bytes) for shape, item_bytes in sizes)
+
+
+def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, flash: bool) -> Backward:
+    """Fused attention: edges q, k, v and, where there is one, mask. The scores are computed again."""
+
+    def backward(tape: Tape, g: Tensor) -> tuple[Tensor, ...]:
+        inputs = (q, k, v) if mask is None else (q, k, v, mask)
+        grads = [tape.tensor_like(x) if flash else _heads_inside(tape, x, x.shape[-1]) for x in (q, k, v)]
+        if mask is not None:
+            grads.append(_mask_gradient(tape, mask))
+        B, h, N, d = q.shape
+        macs = B * h * N * N * (3 * d + 2 * v.shape[-1])  # scores again, gradients of scores, v, q and k
+        tape.record("backward", "sdpa", reads=(g, *inputs), writes=tuple(grads), macs=macs)
+        return tuple(grads)
+
+    return backward

@@ -1,0 +1,109 @@
+"""Operations as they are written down: what each costs, makes, frees and keeps.
+
+Conventions:
+
+- MACs are those of matrix products and convolutions, as torch's FlopCounterMode counts them; one MAC is two FLOPs.
+- Elementwise FLOPs are kept apart, one per elementary operation and element; see `ELEMENTWISE_FLOPS`.
+- Bytes read and written are those of each operand once, weights included, caches ignored.
+- Memory is what eager PyTorch allocates, op by op, at the moment it allocates it. What a kernel takes inside for its
+  own work is no tensor and is not counted.
+- `saves` is what autograd keeps for backward, weights left out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..units import FLOPS_PER_MAC
+from .tensor import Dim, Storage
+
+ELEMENTWISE_FLOPS = {
+    "add": 1,
+    "sub": 1,
+    "mul": 1,
+    "div": 1,
+    "square": 1,
+    "sqrt": 1,
+    "mean": 1,  # per element of the input
+    "softmax": 5,  # maximum, subtract, exponential, sum, divide
+    "softmax_backward": 4,  # multiply, sum, subtract, multiply
+    "gelu": 5,  # x * 0.5 * (1 + erf(x / sqrt 2)): scale, erf, add, halve, multiply
+    "gelu_backward": 10,  # the same, and x times the Gaussian density: square, scale, exponential, multiply, add
+    "layer_norm": 5,  # fvcore's figure for one with weight and bias
+    "layer_norm_backward": 12,  # three gradients and two sums over the width
+    "sum": 1,  # per element of the input
+    "bias": 1,  # per element of the output of a linear layer or convolution
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A weight of the module, by the name it has in the real stack."""
+
+    name: str
+    shape: tuple[Dim, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation. `module` is the module whose forward runs it ("" for the part itself)."""
+
+    name: str
+    kind: str
+    module: str
+    macs: Dim = 0
+    elementwise_flops: Dim = 0
+    parameters: tuple[Parameter, ...] = ()
+    bytes_read: Dim = 0
+    bytes_written: Dim = 0
+    allocates: tuple[Storage, ...] = ()
+    frees: tuple[Storage, ...] = ()
+    saves: tuple[Storage, ...] = ()
+
+    @property
+    def flops(self) -> Dim:
+        """FLOPs of matrix products and convolutions."""
+        return FLOPS_PER_MAC * self.macs
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The finished operations of a part of an encoder, and their sums.
+
+    `cached` are autocast's copies of weights, which live until the whole forward is done.
+    """
+
+    ops: tuple[Op, ...]
+    cached: tuple[Storage, ...] = ()
+
+    @cached_property
+    def macs(self) -> Dim:
+        """MACs of matrix products and convolutions."""
+        return sum(op.macs for op in self.ops)
+
+    @cached_property
+    def flops(self) -> Dim:
+        """FLOPs of matrix products and convolutions."""
+        return sum(op.flops for op in self.ops)
+
+    @cached_property
+    def elementwise_flops(self) -> Dim:
+        """FLOPs of everything else."""
+        return sum(op.elementwise_flops for op in self.ops)
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The weights, in the order of use."""
+        return tuple(parameter for op in self.ops for parameter in op.parameters)
+
+    @cached_property
+    def params(self) -> Dim:
+        """Numbers in the weights."""
+        return sum(map(parameter_elements, self.parameters))
+
+
+def parameter_elements(parameter: Parameter) -> Dim:
+    """Numbers in a weight."""
+    return math.prod(parameter.shape)

@@ -1,0 +1,179 @@
+"""Writes operations down, part by part, and makes the tensors that they make: what the Tape and its kernels stand on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from .graph import Backward, Node, leaf
+from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
+from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, decide, dense_stride_like
+
+
+class Recorder:
+    """Records the operations of an encoder, part by part.
+
+    Args:
+        item_bytes: bytes of a number in the dtype of the pass.
+        autocast_bytes: bytes of a number in products, where autocast gives them another type.
+        half_to_float: whether softmax widens autocast's type in its own kernel (float16), not by a copy before it.
+        training: whether autograd is on: some kernels make more for it.
+    """
+
+    def __init__(
+        self,
+        item_bytes: int,
+        *,
+        autocast_bytes: int | None = None,
+        half_to_float: bool = False,
+        training: bool = False,
+    ) -> None:
+        self.item_bytes = item_bytes
+        self.autocast_bytes = autocast_bytes
+        self.half_to_float = half_to_float
+        self.training = training
+        self.ops: list[Op] = []
+        self.cached: list[Storage] = []
+        self.scope: tuple[str, ...] = ()
+
+    def recording(self) -> Recording:
+        """What has been recorded since the last recording."""
+        ops, self.ops = tuple(self.ops), []
+        cached, self.cached = tuple(self.cached), []
+        return Recording(ops, cached)
+
+    @contextmanager
+    def module(self, name: str) -> Iterator[None]:
+        """Operations within belong to the submodule `name`."""
+        outer = self.scope
+        self.scope = (*outer, name)
+        try:
+            yield
+        finally:
+            self.scope = outer
+
+    def tensor(self, *shape: Dim) -> Tensor:
+        """A contiguous tensor with memory of its own, which nobody has been charged for yet."""
+        return self.new(shape, contiguous_stride(shape), self.item_bytes)
+
+    def tensor_like(self, x: Tensor) -> Tensor:
+        """A tensor of its shape, type and memory order, with memory of its own."""
+        return self.new(x.shape, dense_stride_like(x), x.item_bytes)
+
+    def free(self, *tensors: Tensor, keep: Tensor | None = None) -> None:
+        """The last references to the storages of `tensors` go, but for the one that `keep` views."""
+        storages = {id(tensor.storage): tensor.storage for tensor in tensors}
+        if keep is not None:
+            storages.pop(id(keep.storage), None)
+        self.free_storages(*storages.values())
+
+    def free_storages(self, *storages: Storage) -> None:
+        """The last references to `storages` go."""
+        if storages:
+            self.record("free", "free", frees=storages)
+
+    def parameter(self, name: str, *shape: Dim) -> Parameter:
+        """A weight of the current module, for the operation that uses it."""
+        return Parameter(".".join((*self.scope, name)), shape)
+
+    def record(
+        self,
+        name: str,
+        kind: str,
+        *,
+        reads: tuple[Tensor, ...] = (),
+        writes: tuple[Tensor, ...] = (),
+        parameters: tuple[Parameter, ...] = (),
+        **costs: Any,
+    ) -> None:
+        """Append an operation of the current module."""
+        self.ops.append(
+            Op(
+                name=".".join(part for part in (*self.scope, name) if part),
+                kind=kind,
+                module=".".join(self.scope),
+                parameters=parameters,
+                bytes_read=sum(tensor.distinct_bytes for tensor in reads),
+                bytes_written=sum(tensor.nbytes for tensor in writes),
+                allocates=tuple(tensor.storage for tensor in writes),
+                **costs,
+            )
+        )
+
+    def product(self, name: str, kind: str, a: Tensor, b: Tensor, **costs: Any) -> Tensor:
+        """A product: (..., m, k) @ (..., k, n) -> (..., m, n)."""
+        out = self.like(a, *a.shape[:-1], b.shape[-1])
+        macs = out.elements * a.shape[-1]
+        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs, **costs)
+        return out
+
+    def make(
+        self,
+        name: str,
+        kind: str,
+        reads: tuple[Tensor, ...],
+        *shapes: Shape,
+        macs: Dim = 0,
+        like: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """What an operation makes of `reads`: contiguous tensors of `shapes`, of the type of `like` or of the first."""
+        made = tuple(self.like(like or reads[0], *shape) for shape in shapes)
+        flops = ELEMENTWISE_FLOPS.get(kind, 0) * reads[0].elements
+        self.record(name, kind, reads=reads, writes=made, macs=macs, elementwise_flops=flops)
+        return made
+
+    def elementwise(
+        self, name: str, kind: str, x: Tensor, *others: Tensor, saves_output: bool = False, **costs: Any
+    ) -> Tensor:
+        """An elementwise operation on `x`, whose shape the result has, and what broadcasts to it."""
+        alike = [other for other in others if len(other.shape) == len(x.shape)]
+        item_bytes = max(operand.item_bytes for operand in (x, *others))  # the wider type wins
+        out = self.new(x.shape, dense_stride_like(x, *alike), item_bytes)
+        if saves_output:
+            costs["saves"] = (out.storage,)
+        flops = ELEMENTWISE_FLOPS[kind] * out.elements
+        self.record(name, kind, reads=(x, *others), writes=(out,), elementwise_flops=flops, **costs)
+        return out
+
+    def sum_to(self, name: str, x: Tensor, shape: Shape) -> Tensor:
+        """`x` summed to a shape that broadcasts to its own: itself where that is its shape."""
+        leading = len(x.shape) - len(shape)
+        kept = tuple(
+            1 if dim < leading or (decide(shape[dim - leading] == 1) and decide(size != 1)) else size
+            for dim, size in enumerate(x.shape)
+        )
+        if not leading and all(decide(a == b) for a, b in zip(kept, x.shape, strict=True)):
+            return x
+        (out,) = self.make(name, "sum", (x,), kept)
+        return out.view(*shape) if leading else out
+
+    def weight(self, parameter: Parameter) -> Tensor:
+        """A weight as a tensor, whose memory is the encoder's."""
+        return replace(self.tensor(*parameter.shape), grad_fn=leaf(parameter.shape))
+
+    def like(self, x: Tensor, *shape: Dim) -> Tensor:
+        """A contiguous tensor of the type of `x`."""
+        return self.new(shape, contiguous_stride(shape), x.item_bytes)
+
+    def new(self, shape: Shape, stride: Shape, item_bytes: int) -> Tensor:
+        """A tensor with memory of its own."""
+        return Tensor(shape, stride, Storage(math.prod(shape) * item_bytes), item_bytes)
+
+    def derived(
+        self,
+        name: str,
+        out: Tensor,
+        operands: tuple[Tensor, ...],
+        backward: Backward,
+        saves: tuple[Tensor, ...] = (),
+    ) -> Tensor:
+        """`out` with the node that its gradient goes to; itself where no operand needs one."""
+        edges = tuple(operand.grad_fn for operand in operands)
+        if not any(edges):
+            return out
+        saved = tuple({id(tensor.storage): tensor.storage for tensor in saves}.values())
+        scope = (*self.scope, name) if name else self.scope
+        return replace(out, grad_fn=(Node(backward, edges, saved, scope), 0))
