@@ -38,7 +38,7 @@ def devices(
         raise UsageError(f"--show {show}: there is no such device{hint}")
 
 
-NOTE = "Peaks of products, dense, by the datasheet that each file names; none was measured unless it says calibrated."
+NOTE = "Peaks of products in FLOP/s, dense, by the datasheet that each file names; none was measured unless it says calibrated."
 
 
 def _row(name: str) -> tuple[str, ...]:
@@ -49,6 +49,6 @@ def _row(name: str) -> tuple[str, ...]:
         name,
         format_bytes(device.memory_bytes),
         format_count(int(device.bandwidth_bytes_per_s), "B/s"),
-        *("" if peak is None else format_count(int(peak), "FLOP/s") for peak in flops),
+        *("" if peak is None else format_count(int(peak)) for peak in flops),
         device.description,
     )
