@@ -28,9 +28,10 @@ def devices(
       samattn devices --show h100 > my_gpu.yaml
     """
     if show is None:
-        headers = ("device", "memory", "bandwidth", "float32", "TF32", "bfloat16", "float16", "what it is")
-        table = Table("", headers, tuple(map(_row, device_files())), NOTE, text_columns=(0, 7))
-        emit(render_tables([table], terminal_options()))
+        options = terminal_options()
+        shown = len(HEADERS) if options.width >= WIDE else len(HEADERS) - 1
+        rows = tuple(_row(name)[:shown] for name in device_files())
+        emit(render_tables([Table("", HEADERS[:shown], rows, NOTE, text_columns=(0, 7))], options))
     elif show in device_files():
         emit(device_files()[show].read_text(encoding="utf-8"))
     else:
@@ -38,6 +39,8 @@ def devices(
         raise UsageError(f"--show {show}: there is no such device{hint}")
 
 
+HEADERS = ("device", "memory", "bandwidth", "float32", "TF32", "bfloat16", "float16", "what it is")
+WIDE = 120  # with room for the descriptions
 NOTE = "Peaks of products in FLOP/s, dense, by the datasheet that each file names; none was measured unless it says calibrated."
 
 

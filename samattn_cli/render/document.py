@@ -132,6 +132,8 @@ def _device(device: DeviceReport) -> Iterator[str]:
     spare = format_bytes(abs(device.spare_bytes))
     verdict = f"yes, with {spare} to spare" if device.fits else f"no, {spare} are missing"
     yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process has)"
+    if device.too_large:
+        yield f"too large for it: {', '.join(device.too_large)}"
     source = (
         "calibrated by measurement"
         if device.calibrated
