@@ -41,7 +41,13 @@ def _rows(report: Analysis) -> Iterator[dict[str, Any]]:
     for layer in report.layers:
         yield {"row": "layer", **vars(layer), **_flat(layer)}
     totals = dict(vars(report.totals))
-    yield {"row": "total", "name": report.config.name, "peak_op": totals.pop("peak_at"), **totals}
+    yield {
+        "row": "total",
+        "name": report.config.name,
+        "peak_op": totals.pop("peak_at"),
+        **totals,
+        "training_op": report.totals.training_at,
+    }
 
 
 def _flat(layer: LayerReport) -> dict[str, Any]:
