@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from hashlib import sha256
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from .config.model import EncoderConfig, RunConfig
+from .config.hash import config_hash
+from .config.model import EncoderConfig
 from .errors import RecordingError
 
 SCHEMA_VERSION = 1
@@ -142,28 +142,6 @@ class Recording:
         """The recording with `case` at its end, in place of an earlier one of the same config."""
         others = (other for other in self.cases if other.config_hash != case.config_hash)
         return replace(self, cases=(*others, case))
-
-
-def config_hash(config: EncoderConfig) -> str:
-    """SHA-256 of what the config says, as canonical JSON: not of its name, nor of what it leaves at its default.
-
-    So neither a new name nor a key that samattn learns later loses a recording.
-    """
-    run = config.run
-    if run.mode == "inference":  # of a training step only
-        run = replace(run, optimizer=RunConfig().optimizer, checkpointing=RunConfig().checkpointing)
-    said = _said(replace(config, run=run, name="encoder", description=""))
-    return sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _said(value: Any) -> Any:
-    """A config's keys without those at their default."""
-    if isinstance(value, tuple):
-        return [_said(item) for item in value]
-    if not is_dataclass(value):
-        return value
-    entries = ((field, getattr(value, field.name)) for field in fields(value))
-    return {field.name: _said(entry) for field, entry in entries if entry != field.default}
 
 
 def to_json(recording: Recording) -> str:

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from samattn_cli import SamattnError, load_config
+from samattn_cli.config.hash import config_hash
 from samattn_cli.nn import fingerprint, latency, measure, memory
 from samattn_cli.nn.sections import on_entering
 from samattn_cli.nn.step import Step
-from samattn_cli.recording import Fingerprint, MeasuredCase, Outcome, Recording, config_hash, to_json
+from samattn_cli.recording import Fingerprint, MeasuredCase, Outcome, Recording, to_json
 from samattn_cli.studies import machine, recorded
 from samattn_cli.studies.child import outcome_from
 from samattn_cli.studies.measure import cases_of, measure_case

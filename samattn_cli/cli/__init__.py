@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from ..errors import EXIT_INTERRUPTED
@@ -9,6 +10,9 @@ from ..errors import EXIT_INTERRUPTED
 
 def run() -> None:
     """The entry point of ``samattn``."""
+    gc.set_threshold(
+        100_000
+    )  # a command lives for a moment: to collect its young objects took a seventh of it
     try:
         from .app import app
 

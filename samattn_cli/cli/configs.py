@@ -11,7 +11,6 @@ from ..config.presets import presets
 from ..errors import UsageError, did_you_mean
 from ..render.elements import Table
 from ..render.terminal import render_tables
-from ..studies.analyze import analyze
 from ..units import format_count, format_size
 from .output import emit, guarded, terminal_options
 
@@ -40,6 +39,8 @@ def configs(
 
 
 def _row(name: str) -> tuple[str, ...]:
+    from ..studies.analyze import analyze
+
     config = load_config(name)
     totals = analyze(config, verify=False).totals
     return (

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from ..config.load_device import load_device
 from ..config.presets import devices as device_files
 from ..errors import UsageError, did_you_mean
 from ..render.elements import Table
@@ -45,6 +44,8 @@ NOTE = "Peaks of products in FLOP/s, dense, by the datasheet that each file name
 
 
 def _row(name: str) -> tuple[str, ...]:
+    from ..config.load_device import load_device
+
     device = load_device(name)
     peaks = device.peak_flops
     flops = (peaks.float32, peaks.tf32, peaks.bfloat16, peaks.float16)

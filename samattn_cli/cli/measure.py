@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.model import EncoderConfig
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, did_you_mean
-from ..recording import MeasuredCase, Recording, to_json
-from ..studies.measure import cases_of, device_fingerprint, measure_case, start
 from ..units import format_things
 from .output import emit, file_format, guarded, say, terminal_options, working, write_file
 from .parameters import Configs, Set, axis, overrides
@@ -22,7 +19,11 @@ from .parameters import Configs, Set, axis, overrides
 DEVICES = ("cuda", "cpu")
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
-Run = Callable[[EncoderConfig], MeasuredCase]
+if TYPE_CHECKING:  # not when another command starts
+    from ..config.model import EncoderConfig
+    from ..recording import MeasuredCase, Recording
+
+    Run = Callable[[EncoderConfig], MeasuredCase]
 
 
 @guarded
@@ -84,6 +85,8 @@ def measure(
         axis("--batch-size", "run.batch_size", batch_size),
         axis("--mode", "run.mode", mode),
     ]
+    from ..studies.measure import cases_of, device_fingerprint, measure_case, start
+
     cases = cases_of(configs, overrides(set_), axes)
     if snapshot and len(cases) != 1:
         raise UsageError(f"--snapshot {snapshot}: is of one case, and there are {len(cases)}")
@@ -105,6 +108,8 @@ def _run(
     recording: Recording, left: Sequence[EncoderConfig], run: Run, output: Path | None, kept: int
 ) -> list[MeasuredCase]:
     """Measure what is left; each case is in the file before it is said to be done."""
+    from ..recording import to_json
+
     finished: list[MeasuredCase] = []
     try:
         for said, case in _measured(left, run):

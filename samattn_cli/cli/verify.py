@@ -11,7 +11,6 @@ import typer
 
 from ..config.load import Override, load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError, UsageError
-from ..recording import read_recording
 from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
 from ..report import Verification, Verified, to_json
@@ -128,6 +127,7 @@ def _judge(
 ) -> None:
     """Predicted against measured, for the recordings of --measured and those among the arguments."""
     from ..judgement import to_json as judgement_to_json
+    from ..recording import read_recording
     from ..render.measured import render_judgement
     from ..studies.judge import judge
 

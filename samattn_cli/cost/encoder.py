@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ..config.keys import Pair
 from ..config.model import EncoderConfig, LayerConfig, StageConfig
@@ -49,6 +50,13 @@ def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
 
     Blocks of one kind are run once: their segments share one recording.
     """
+    return _forward(
+        config, training and config.run.attention != "eager"
+    )  # eager attention makes no more for it
+
+
+@lru_cache(maxsize=32)
+def _forward(config: EncoderConfig, training: bool) -> ForwardPass:
     run = config.run
     low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
     half = run.autocast == "float16"

@@ -176,7 +176,7 @@ class Tensor:
 
     def _view(self, shape: Shape, stride: Shape, backward: Callable[[Tape, Tensor], tuple[Tensor]]) -> Tensor:
         node = self.grad_fn and (Node(backward, (self.grad_fn,)), 0)
-        return replace(self, shape=shape, stride=stride, grad_fn=node, is_view=True)
+        return Tensor(shape, stride, self.storage, self.item_bytes, node, is_view=True)
 
 
 def _is_zero(step: Dim) -> bool:

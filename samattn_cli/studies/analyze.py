@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
-from ..config.device import Device
 from ..config.model import EncoderConfig
 from ..report import (
     Analysis,
@@ -23,6 +23,9 @@ from .layers import layers_of, parts_of, shares_of
 from .passes import Passes
 from .recorded import matching
 from .verify import verify as run_crosscheck
+
+if TYPE_CHECKING:
+    from ..config.device import Device
 
 NOT_ASKED = CrossCheck.not_run("skipped", "not asked for")
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+from ..config.hash import config_hash
 from ..config.model import EncoderConfig
 from ..errors import UsageError
 from ..judgement import Errors, JudgedCase, JudgedPeak, Judgement
-from ..recording import Fingerprint, MeasuredCase, Recording, Section, config_hash
+from ..recording import Fingerprint, MeasuredCase, Recording, Section
 from .predict import predicted_sections
 
 WHOLE: Section = ("encoder", "forward")

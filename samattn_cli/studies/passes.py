@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
+from typing import TYPE_CHECKING
 
-from ..config.device import Device
 from ..config.model import EncoderConfig, LayerConfig
 from ..cost.encoder import ForwardPass, forward
 from ..cost.memory import SegmentMemory, walk
 from ..cost.ops import Recording
-from ..cost.roofline import LayerTime, layer_time
 from ..cost.training import PHASES, TrainingStep, training_step
 from ..cost.vit import windows_over
 from ..report import Figures
 from ..units import ITEM_BYTES
+
+if TYPE_CHECKING:  # not at start-up: needed only where times are asked for
+    from ..config.device import Device
+    from ..cost.roofline import LayerTime
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Passes:
 
     def _time(self, *recordings: Recording) -> LayerTime:
         """Blocks of one kind share their recordings, which are timed once."""
+        from ..cost.roofline import layer_time
+
         if recordings not in self._timed:
             ops = (op for recording in recordings for op in recording.ops)
             self._timed[recordings] = layer_time(ops, self._on, self.config.run)
@@ -77,6 +82,8 @@ class Passes:
         """The time of the whole pass, in training with the optimizer's step; None without a device."""
         if self.device is None:
             return None
+        from ..cost.roofline import layer_time
+
         segments = self.step.forward.segments if self.trains else self.forward.segments
         ops = [op for segment in segments for op in segment.recording.ops]
         if self.trains:

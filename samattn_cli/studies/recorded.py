@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from ..config.hash import config_hash
 from ..config.model import EncoderConfig
-from ..recording import config_hash
 
 FOLDER = Path(__file__).resolve().parent.parent / "recordings"
 
