@@ -51,6 +51,13 @@ def assert_exact_on_meta(verdict: CrossCheck) -> None:
     assert all(check.compared for check in verdict.checks.values())
 
 
+def assert_same_verdicts(folded: CrossCheck, full: CrossCheck) -> None:
+    """The same but for the numbers of a training step, of which folding compares those of the blocks that it runs."""
+    assert folded.memory_trace.compared <= full.memory_trace.compared
+    trace = replace(folded.memory_trace, compared=full.memory_trace.compared)
+    assert replace(folded, memory_trace=trace).checks == full.checks
+
+
 @st.composite
 def stages(draw, width: int, first_block: int, most_blocks: int, attention: str = "eager"):
     depth = draw(st.integers(1, most_blocks))
@@ -118,7 +125,7 @@ def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks(name):
     config = load_config(name)
     folded, full = verify(config, every_layer=False), verify(config, every_layer=True)
     assert_exact_on_meta(full)
-    assert folded.checks == full.checks
+    assert_same_verdicts(folded, full)
     assert (folded.layers_run, full.layers_run) == (2, len(config.layers))
     assert full.parameters.total == sum(segment.recording.params for segment in forward(config).segments)
 
@@ -128,8 +135,20 @@ def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks(name):
 def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks_of_any_encoder(config):
     kinds = {(layer.stage_index, layer.window_size) for layer in config.layers}
     folded = verify(config, every_layer=False)
-    assert folded.checks == verify(config, every_layer=True).checks
+    assert_same_verdicts(folded, verify(config, every_layer=True))
     assert folded.layers_run <= len(kinds)
+
+
+@pytest.mark.parametrize("autocast", ["bfloat16", "float16"])
+def test_what_autocast_copies_for_the_blocks_that_are_not_run_is_in_the_peaks(autocast):
+    verdict = verify(load_config("sam_vit_b", [f"run.autocast={autocast}"]), every_layer=False)
+    assert_exact_on_meta(verdict)
+    assert verdict.layers_run == 2
+
+
+def test_a_single_token_is_multiplied_under_autocast_by_a_plain_product():
+    one = {"image_size": 1, "patch_size": 1, "embed_dim": 2, "depth": 1, "num_heads": 1, "qkv_bias": False}
+    assert_exact_on_meta(verify(load_config(one | {"run": {"autocast": "bfloat16"}})))
 
 
 @pytest.mark.parametrize("every_layer", [False, True])

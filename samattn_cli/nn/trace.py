@@ -33,13 +33,14 @@ USES_OF_AN_ARGUMENT, USES_OF_A_STORAGE = 4, 2
 class PartTrace:
     """Of a part or block: bytes live at its start; its allocations and products, in order.
 
-    `live` is what is live after each allocation, over the start.
+    `live` is what is live after each allocation, over the start; `change` what is at the start of the next part.
     """
 
     start_bytes: int
     allocations: list[int] = field(default_factory=list)
     live: list[int] = field(default_factory=list)
     products: list[int] = field(default_factory=list)
+    change: int = 0
 
     @property
     def peak_bytes(self) -> int:
@@ -66,6 +67,7 @@ class Tracer(TorchDispatchMode):
 
     def enter(self, part: str) -> None:
         """From here on it is about `part`."""
+        self._part.change = self.live - self._part.start_bytes
         self._part = self.parts[part] = PartTrace(self.live)
 
     def ignore(self, *tensors: Tensor) -> None:
