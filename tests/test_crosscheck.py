@@ -17,7 +17,7 @@ from samattn_cli.nn import count
 from samattn_cli.nn.crosscheck import crosscheck
 from samattn_cli.nn.encoder import build
 from samattn_cli.nn.fold import fold
-from samattn_cli.report import Claims, CrossCheck, Difference
+from samattn_cli.report import Claims, CrossCheck, Difference, NamedNumber
 from samattn_cli.studies.verify import claims_of, verify
 
 PRESETS = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
@@ -49,6 +49,13 @@ def assert_exact_on_meta(verdict: CrossCheck) -> None:
     assert statuses(verdict) == all_of("exact"), verdict
     assert {name: verdict.checks[name].route for name in RUN_ON_META} == dict.fromkeys(RUN_ON_META, "meta")
     assert all(check.compared for check in verdict.checks.values())
+
+
+def assert_same_verdicts(folded: CrossCheck, full: CrossCheck) -> None:
+    """The same but for the numbers of a training step, of which folding compares those of the blocks that it runs."""
+    assert folded.memory_trace.compared <= full.memory_trace.compared
+    trace = replace(folded.memory_trace, compared=full.memory_trace.compared)
+    assert replace(folded, memory_trace=trace).checks == full.checks
 
 
 @st.composite
@@ -118,7 +125,7 @@ def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks(name):
     config = load_config(name)
     folded, full = verify(config, every_layer=False), verify(config, every_layer=True)
     assert_exact_on_meta(full)
-    assert folded.checks == full.checks
+    assert_same_verdicts(folded, full)
     assert (folded.layers_run, full.layers_run) == (2, len(config.layers))
     assert full.parameters.total == sum(segment.recording.params for segment in forward(config).segments)
 
@@ -128,8 +135,20 @@ def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks(name):
 def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks_of_any_encoder(config):
     kinds = {(layer.stage_index, layer.window_size) for layer in config.layers}
     folded = verify(config, every_layer=False)
-    assert folded.checks == verify(config, every_layer=True).checks
+    assert_same_verdicts(folded, verify(config, every_layer=True))
     assert folded.layers_run <= len(kinds)
+
+
+@pytest.mark.parametrize("autocast", ["bfloat16", "float16"])
+def test_what_autocast_copies_for_the_blocks_that_are_not_run_is_in_the_peaks(autocast):
+    verdict = verify(load_config("sam_vit_b", [f"run.autocast={autocast}"]), every_layer=False)
+    assert_exact_on_meta(verdict)
+    assert verdict.layers_run == 2
+
+
+def test_a_single_token_is_multiplied_under_autocast_by_a_plain_product():
+    one = {"image_size": 1, "patch_size": 1, "embed_dim": 2, "depth": 1, "num_heads": 1, "qkv_bias": False}
+    assert_exact_on_meta(verify(load_config(one | {"run": {"autocast": "bfloat16"}})))
 
 
 @pytest.mark.parametrize("every_layer", [False, True])
@@ -359,26 +378,81 @@ def test_a_bias_that_eager_pytorch_adds_in_place_is_traced_so_where_heads_are_on
     assert verify(config).status == "exact"
 
 
-@pytest.mark.parametrize("what", ["allocations", "products"])
-def test_a_number_moved_from_one_operation_to_another_of_its_module_is_found(what):
-    claims = right_claims()
-    numbers = list(getattr(claims, what)["blocks.0"])
-    at = next(i for i, (name, _) in enumerate(numbers) if name == "attn.scores")
-    (name, number), (other_name, other) = numbers[at], numbers[at + 1]
-    numbers[at : at + 2] = [(name, number + 2), (other_name, other - 2)]
-    wrong = replace(claims, **{what: {**getattr(claims, what), "blocks.0": tuple(numbers)}})
-    verdict = crosscheck(load_config(TWO_STAGES), wrong)
+PASSES = {"inference": "", "training": " in training", "backward": " in backward"}
+UNITS = {"allocations": "allocated bytes", "live": "live bytes", "products": "FLOPs"}
+
+
+def steps_of(claims: Claims, passed: str, what: str, part: str) -> list[NamedNumber]:
+    return list(getattr(getattr(claims, passed), what)[part])
+
+
+def with_steps(claims: Claims, passed: str, what: str, part: str, steps: list[NamedNumber]) -> Claims:
+    claimed = getattr(claims, passed)
+    wrong = replace(claimed, **{what: {**getattr(claimed, what), part: tuple(steps)}})
+    return replace(claims, **{passed: wrong})
+
+
+def memory_differences(claims: Claims, *, every_layer: bool = False) -> tuple[Difference, ...]:
+    verdict = check_claims(claims, every_layer=every_layer)
     assert statuses(verdict) == all_of("exact") | {"memory_trace": "differs"}
-    first, second = verdict.memory_trace.differences
-    assert (first.where, first.derived, first.found) == ("blocks.0 attn.scores", number + 2, number)
-    assert (second.where, second.derived, second.found) == (f"blocks.0 {other_name}", other - 2, other)
+    return verdict.memory_trace.differences
 
 
-def test_an_operation_more_or_less_is_found():
+def index_of(steps: list[NamedNumber], name: str) -> int:
+    return [step for step, _ in steps].index(name)
+
+
+@pytest.mark.parametrize("every_layer", [False, True])
+@pytest.mark.parametrize("what", UNITS)
+@pytest.mark.parametrize(
+    ("passed", "operation"),
+    [("inference", "attn.scores"), ("training", "attn.scores"), ("backward", "attn.qkv.grad_weight")],
+)
+def test_a_claim_off_by_one_in_a_pass_is_found_at_its_operation(passed, what, operation, every_layer):
     claims = right_claims()
-    fewer = replace(claims, products={**claims.products, "neck": claims.products["neck"][:-1]})
-    (difference,) = crosscheck(load_config(TWO_STAGES), fewer).memory_trace.differences
-    assert difference == Difference("neck one more operation", "FLOPs", None, claims.products["neck"][-1][1])
+    steps = steps_of(claims, passed, what, "blocks.2")
+    at = index_of(steps, operation)
+    number = steps[at][1]
+    steps[at] = (operation, number + 1)
+    found = memory_differences(with_steps(claims, passed, what, "blocks.2", steps), every_layer=every_layer)
+    where, unit = f"blocks.2 {operation}", UNITS[what] + PASSES[passed]
+    assert found == (Difference(where, unit, number + 1, number),)
+
+
+@pytest.mark.parametrize("what", ["allocations", "products"])
+@pytest.mark.parametrize(
+    ("passed", "operation"),
+    [("inference", "attn.scores"), ("training", "attn.scores"), ("backward", "attn.grad_b")],
+)
+def test_a_number_moved_from_one_operation_to_another_of_its_module_is_found(passed, operation, what):
+    claims = right_claims()
+    steps = steps_of(claims, passed, what, "blocks.2")
+    at = index_of(steps, operation)
+    (name, number), (other_name, other) = steps[at : at + 2]
+    steps[at : at + 2] = [(name, number + 2), (other_name, other - 2)]
+    first, second = memory_differences(with_steps(claims, passed, what, "blocks.2", steps))
+    assert (first.where, first.derived, first.found) == (f"blocks.2 {name}", number + 2, number)
+    assert (second.where, second.derived, second.found) == (f"blocks.2 {other_name}", other - 2, other)
+
+
+@pytest.mark.parametrize("what", UNITS)
+@pytest.mark.parametrize("passed", PASSES)
+def test_an_operation_more_or_less_is_found(passed, what):
+    claims, unit = right_claims(), UNITS[what] + PASSES[passed]
+    steps = steps_of(claims, passed, what, "neck")
+    fewer = memory_differences(with_steps(claims, passed, what, "neck", steps[:-1]))
+    assert fewer == (Difference("neck one more operation", unit, None, steps[-1][1]),)
+    more = memory_differences(with_steps(claims, passed, what, "neck", [*steps, ("0.again", 7)]))
+    assert more == (Difference("neck 0.again", unit, 7, None),)
+
+
+def test_a_part_without_claims_is_found():
+    claims = right_claims()
+    wrong = replace(claims.backward, products=without(claims.backward.products, "patch_embed"))
+    ((_, flops),) = claims.backward.products["patch_embed"]
+    assert memory_differences(replace(claims, backward=wrong)) == (
+        Difference("patch_embed one more operation", "FLOPs in backward", None, flops),
+    )
 
 
 def test_blocks_that_differ_in_anything_are_not_folded():
@@ -396,7 +470,7 @@ def test_blocks_that_differ_in_anything_are_not_folded():
     twins = fold(model)
     assert not {f"blocks.{index}" for index in changes} & (twins.keys() | set(twins.values()))
     assert twins == {
-        "blocks.5": "blocks.2", "blocks.8": "blocks.2", "blocks.11": "blocks.2", "blocks.10": "blocks.0"
+        "blocks.2": "blocks.11", "blocks.5": "blocks.11", "blocks.8": "blocks.11", "blocks.0": "blocks.10"
     }  # fmt: skip
 
 
@@ -456,22 +530,27 @@ def test_a_weight_too_large_for_torch_is_skipped():
 
 
 @pytest.mark.parametrize(
-    ("freed", "late"),
+    ("passed", "freed", "late"),
     [
-        ("attn.scores", "attn.values"),
-        ("attn.merge_heads", "add_attn"),
-        ("mlp.lin1", "mlp.lin2"),
-        ("norm1", "attn.proj"),
+        ("inference", "attn.scores", "attn.values"),
+        ("inference", "attn.merge_heads", "add_attn"),
+        ("inference", "mlp.lin1", "mlp.lin2"),
+        ("inference", "norm1", "attn.proj"),
+        ("training", "attn.scores", "attn.values"),
+        ("training", "attn.merge_heads", "add_mlp"),
+        ("backward", "mlp.lin2.grad_input", "mlp.lin1.grad_weight"),
+        ("backward", "attn.grad_b", "norm1.backward"),
     ],
 )
-def test_memory_that_is_freed_too_late_is_found_even_away_from_the_peak(freed, late):
-    claims, numbers = right_claims(), {}
-    for part, steps in claims.live.items():
-        names = [name for name, _ in steps]
-        between = range(names.index(freed) + 1, names.index(late) + 1) if part == "blocks.0" else ()
-        numbers[part] = tuple((name, live + 512 * (i in between)) for i, (name, live) in enumerate(steps))
-    verdict = crosscheck(load_config(TWO_STAGES), replace(claims, live=numbers))
-    assert statuses(verdict) == all_of("exact") | {"memory_trace": "differs"}
+def test_memory_that_is_freed_too_late_is_found_even_away_from_the_peak(passed, freed, late):
+    claims = right_claims()
+    steps = steps_of(claims, passed, "live", "blocks.2")
+    between = range(index_of(steps, freed) + 1, index_of(steps, late) + 1)
+    wrong = [(name, live + 512 * (i in between)) for i, (name, live) in enumerate(steps)]
+    found = memory_differences(with_steps(claims, passed, "live", "blocks.2", wrong))
+    assert [(cell.where, cell.what) for cell in found] == [
+        (f"blocks.2 {steps[i][0]}", "live bytes" + PASSES[passed]) for i in between
+    ]
 
 
 def test_a_rounded_count_is_no_count(monkeypatch):

@@ -8,7 +8,6 @@ from segment_anything_encoder import official, official_encoder
 from torch import nn
 
 from samattn_cli import EncoderConfig, load_config
-from samattn_cli.cost.encoder import forward
 from samattn_cli.nn import vit
 from samattn_cli.nn.count import count_with_flop_counter
 from samattn_cli.nn.encoder import build, image_for
@@ -108,7 +107,10 @@ def test_relative_positions_for_another_size_are_interpolated_alike(table, grid)
 def test_decomposed_terms_equal_theirs_with_tables_for_another_size(table):
     q, scores = random(6, 35, 8), random(6, 35, 35)
     table_h, table_w = random(2 * table[0] - 1, 8), random(2 * table[1] - 1, 8)
-    ours = vit.add_decomposed_rel_pos(scores, q, table_h, table_w, (5, 7))
+    attention = vit.Attention(8, 1, qkv_bias=True, rel_pos="decomposed", size=table)
+    attention.load_state_dict({"rel_pos_h": table_h, "rel_pos_w": table_w}, strict=False)
+    with torch.no_grad():
+        ours = attention._add_decomposed(scores, q, (5, 7))
     theirs = official.add_decomposed_rel_pos(scores, q, table_h, table_w, (5, 7), (5, 7))
     assert_close(ours, theirs)
 
@@ -163,7 +165,7 @@ def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_tape_says_what_their_encoder_takes(preset):
     config = load_config(preset)
-    claims = claims_of(forward(config))
+    claims = claims_of(config)
     assert taken_by_theirs(config) == said_by(claims)
 
 
@@ -189,7 +191,7 @@ def square_encoders(draw):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(config=square_encoders())
 def test_the_tape_says_what_any_small_encoder_of_theirs_takes(config):
-    claims = claims_of(forward(config))
+    claims = claims_of(config)
     assert taken_by_theirs(config) == said_by(claims)
 
 

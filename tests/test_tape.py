@@ -199,9 +199,10 @@ def test_symbols_give_the_formula_of_a_windowed_block(window, rel_pos):
 
 
 def test_symbols_give_the_formula_of_a_windowed_block_with_padding():
-    found = record(layer_of(14), B, 14 * rows - 6, 14 * columns - 6, C)
-    tokens = B * (14 * rows - 6) * (14 * columns - 6)
-    assert_same(found.flops, formula(B * rows * columns, (14, 14), tokens, rel_pos="decomposed"))
+    H, W = sympy.symbols("H W", positive=True, integer=True)
+    found = record(layer_of(14), B, H, W, C)
+    windows = B * sympy.floor(-H / 14) * sympy.floor(-W / 14)  # rounded up, twice negative
+    assert_same(found.flops, formula(windows, (14, 14), B * H * W, rel_pos="decomposed"))
 
 
 @pytest.mark.parametrize("rel_pos", ["none", "decomposed", "joint"])

@@ -2,6 +2,8 @@
 
 - A linear layer whose input is not contiguous adds its bias in place; under a dispatch mode ATen would add it out of
   place (Linear.cpp, isTensorSubclassLike), which is a tensor too many.
+- Layer norm gives contiguous strides; on meta it leaves odd ones to dimensions of size 1, for which a product with
+  autocast's copy of a weight, made without a gradient, is batched (LinearAlgebra.cpp, should_fold). A view mends them.
 - scaled_dot_product_attention runs flash attention where that can be, else the memory-efficient kernel, behind a mask
   padded to its alignment; on meta ATen would run the unfused product. Sources: attention.cpp (preprocess_mask) and
   sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left out: what it
@@ -34,6 +36,8 @@ class AsOnCuda(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.linear and args[2] is not None and not args[0].is_contiguous():
             return F.linear(*args[:2]).add_(args[2])
+        if func is F.linear and not torch.is_grad_enabled() and args[0].is_contiguous():
+            return F.linear(args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
         return func(*args, **kwargs)

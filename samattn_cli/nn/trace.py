@@ -30,13 +30,14 @@ from .gradients import Uses, in_place, uses_of_the_last_holder
 class PartTrace:
     """Of a part or block: bytes live at its start; its allocations and products, in order.
 
-    `live` is what is live after each allocation, over the start.
+    `live` is what is live after each allocation, over the start; `change` what is at the start of the next part.
     """
 
     start_bytes: int
     allocations: list[int] = field(default_factory=list)
     live: list[int] = field(default_factory=list)
     products: list[int] = field(default_factory=list)
+    change: int = 0
 
     @property
     def peak_bytes(self) -> int:
@@ -63,6 +64,7 @@ class Tracer(TorchDispatchMode):
 
     def enter(self, part: str) -> None:
         """From here on it is about `part`."""
+        self._part.change = self.live - self._part.start_bytes
         self._part = self.parts[part] = PartTrace(self.live)
 
     def ignore(self, *tensors: Tensor) -> None:
