@@ -47,7 +47,7 @@ def _say(name: str, check: Check) -> str:
         "parameters": f"{check.total:,} in {check.compared:,} tensors, by name and shape",
         "fvcore": f"{check.total:,} MACs, LayerNorm at 5 included; {check.compared:,} counts by module and kind",
         "flop_counter": f"{check.total:,} FLOPs; {check.compared:,} counts by module and kind",
-        "memory_trace": f"{check.total:,} B at the peak; {check.compared:,} peaks, sums kept for backward, allocations and products in order",
+        "memory_trace": f"{check.total:,} B at the peak; {check.compared:,} peaks, sums kept, allocations and products of forward and backward, in order",
     }[name]
     return f"{what}{'; counted on real tensors, as the meta device failed' if check.route == 'real' else ''}"
 

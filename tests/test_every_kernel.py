@@ -1,0 +1,28 @@
+"""Every preset under every kernel and type: derived, counted and traced alike, inference and training step."""
+
+import pytest
+
+from samattn_cli import load_config
+from samattn_cli.config.presets import presets
+from samattn_cli.studies.verify import verify
+
+TYPES = {"float32": [], "bfloat16": ["run.dtype=bfloat16"], "autocast": ["run.autocast=float16"]}
+
+
+@pytest.mark.parametrize("types", TYPES)
+@pytest.mark.parametrize("kernel", ["eager", "sdpa", "fused"])
+@pytest.mark.parametrize("preset", presets())
+def test_the_tape_equals_the_real_stack(preset, kernel, types):
+    settings = ["run.dtype=float32"] if preset == "custom_encoder" and types != "bfloat16" else []
+    verdict = verify(
+        load_config(preset, [*settings, *TYPES[types], f"run.attention={kernel}"]), every_layer=False
+    )
+    assert {name: check.differences for name, check in verdict.checks.items() if check.differences} == {}
+    assert verdict.status == "exact"
+
+
+@pytest.mark.parametrize("preset", ["sam_vit_b", "sam_vit_h"])
+@pytest.mark.parametrize("kernel", ["eager", "sdpa", "fused"])
+def test_the_tape_equals_the_real_stack_with_checkpointing(preset, kernel):
+    settings = [f"run.attention={kernel}", "run.checkpointing=true", "run.autocast=bfloat16"]
+    assert verify(load_config(preset, settings), every_layer=False).status == "exact"
