@@ -208,16 +208,20 @@ class DeviceReport:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a recording that ships with samattn has of this very config; `error` is (predicted - measured) / measured."""
+    """What a recording that ships with samattn has of this very config: figures, or that memory ran out.
+
+    `error` is (predicted - measured) / measured.
+    """
 
     device: str
     kind: Literal["cuda", "cpu"]
     torch: str
-    peak_bytes: int
-    error: float
-    latency_ms: float
-    low_ms: float
-    high_ms: float
+    status: Literal["measured", "out of memory"]
+    peak_bytes: int | None = None
+    error: float | None = None
+    latency_ms: float | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
 
 
 @dataclass(frozen=True)

@@ -422,7 +422,7 @@ def test_a_claim_off_by_one_in_a_pass_is_found_at_its_operation(passed, what, op
 @pytest.mark.parametrize("what", ["allocations", "products"])
 @pytest.mark.parametrize(
     ("passed", "operation"),
-    [("inference", "attn.scores"), ("training", "attn.scores"), ("backward", "attn.grad_b")],
+    [("inference", "attn.scores"), ("training", "attn.scores"), ("backward", "attn.values.grad_b")],
 )
 def test_a_number_moved_from_one_operation_to_another_of_its_module_is_found(passed, operation, what):
     claims = right_claims()
@@ -539,7 +539,7 @@ def test_a_weight_too_large_for_torch_is_skipped():
         ("training", "attn.scores", "attn.values"),
         ("training", "attn.merge_heads", "add_mlp"),
         ("backward", "mlp.lin2.grad_input", "mlp.lin1.grad_weight"),
-        ("backward", "attn.grad_b", "norm1.backward"),
+        ("backward", "attn.values.grad_b", "norm1.backward"),
     ],
 )
 def test_memory_that_is_freed_too_late_is_found_even_away_from_the_peak(passed, freed, late):

@@ -57,8 +57,8 @@ def test_the_joint_table_is_set_against_the_decomposed_ones():
     )
 
 
-def test_an_all_global_encoder_has_nothing_to_point_out():
-    assert findings("window_size=0") == {}
+def test_an_all_global_encoder_has_nothing_to_point_out_but_what_would_lower_its_peak():
+    assert findings("window_size=0").keys() == {"best-single-change"}
 
 
 def test_the_peak_is_not_laid_to_a_global_layer_that_does_not_set_it():

@@ -1,4 +1,5 @@
 import json
+import re
 import os
 import resource
 import signal
@@ -37,7 +38,8 @@ def measure(folder, *arguments, **variables):
 @pytest.fixture(scope="module")
 def recorded(folder):
     """The command run twice: a size and a mode, then one size more."""
-    first = measure(folder, "--mode", "inference,training", "-o", "all.json")
+    sgd = ("--set", "run.optimizer=sgd_momentum")  # AdamW updates weights one by one on a CPU, all at once on CUDA
+    first = measure(folder, "--mode", "inference,training", *sgd, "-o", "all.json")
     second = measure(folder, "--resolutions", "32,64", "-o", "all.json")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     return first, second, folder / "all.json"
@@ -54,7 +56,7 @@ def test_measure_says_each_case_with_the_time_left_and_keeps_the_recording(recor
     assert one.startswith("[1/2] tiny 32x32 float32 eager batch 1 inference: 938.4 KiB, ")
     assert "about" in one
     assert one.endswith(" s left")
-    assert two.startswith("[2/2] tiny 32x32 float32 eager batch 1 training (adamw): ")
+    assert two.startswith("[2/2] tiny 32x32 float32 eager batch 1 training (sgd_momentum): ")
     assert wrote == "wrote all.json"
     assert read_recording(file).fingerprint.kind == "cpu"
 
@@ -86,8 +88,8 @@ def test_a_training_step_is_measured_forward_backward_and_step(recorded):
     assert sections == [*forward, *backward, ("optimizer", "step")]
     weights = inference.measured.baseline_bytes - 32 * 32 * 3 * 4
     state = training.measured.baseline_bytes - inference.measured.baseline_bytes
-    assert state == pytest.approx(3 * weights, rel=0.001)  # AdamW's two, and the gradients
-    assert training.predicted_bytes is None or training.predicted_bytes > 0
+    assert state == pytest.approx(2 * weights, rel=0.001)  # momentum, and the gradients
+    assert training.measured.peak_allocated_bytes == pytest.approx(training.predicted_bytes, rel=0.03)
     for latency in (training.measured.latency, training.measured.layers[0].latency):
         assert 0 < latency.low_ms <= latency.median_ms <= latency.high_ms
         assert latency.repeats == 2
@@ -302,12 +304,13 @@ def test_verify_prints_predicted_against_measured_by_case_and_layer(folder):
     text = " ".join(result.stdout.split())
     assert "tiny 64x64 float32 eager batch 1 inference cpu 4.19 MiB 4.18 MiB +0.19 % " in text
     assert "blocks.1 forward 4.19 MiB 4.18 MiB +0.19 %" in text
-    assert "Whole: worst 0.87 %, median " in text
+    assert re.search(r"Whole: worst \d\.\d\d %, median ", text)
     assert "on the CPU it is only shown, not judged" in text
 
 
 def as_cuda(data):
     data["fingerprint"]["kind"] = "cuda"
+    data["cases"] = [case for case in data["cases"] if case["config"]["run"]["mode"] == "inference"]
     for case in data["cases"]:
         case["measured"]["workspace_bytes"] = 8 << 20
         case["measured"]["peak_allocated_bytes"] += 8 << 20
@@ -327,7 +330,7 @@ def test_on_cuda_an_error_of_more_than_one_percent_exits_1(recorded, tmp_path):
     result = samattn("verify", "--measured", "close.json", "far.json", "-f", "json", cwd=tmp_path)
     assert result.returncode == 1
     judgement = json.loads(result.stdout)
-    assert (judgement["kind"], len(judgement["cases"])) == ("judgement", 6)
+    assert (judgement["kind"], len(judgement["cases"])) == ("judgement", 4)
     assert judgement["whole_errors"]["worst"] > 0.5
 
 

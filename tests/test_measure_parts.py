@@ -13,7 +13,14 @@ from samattn_cli.config.hash import config_hash
 from samattn_cli.nn import fingerprint, latency, measure, memory
 from samattn_cli.nn.sections import on_entering
 from samattn_cli.nn.step import Step
-from samattn_cli.recording import Fingerprint, MeasuredCase, Outcome, Recording, to_json
+from samattn_cli.recording import (
+    Fingerprint,
+    MeasuredCase,
+    Outcome,
+    Recording,
+    read_recording,
+    to_json,
+)
 from samattn_cli.studies import machine, recorded
 from samattn_cli.studies.child import outcome_from
 from samattn_cli.studies.measure import cases_of, measure_case
@@ -272,13 +279,20 @@ def test_shipped_recordings_are_found_by_config(monkeypatch, tmp_path):
     recording = Recording(fingerprint=print_, cases=(full, failed))
     (tmp_path / "h100.json").write_text(to_json(recording), "utf-8")
     monkeypatch.setattr(recorded, "FOLDER", tmp_path)
-    recorded.shipped.cache_clear()
+    recorded._cases.cache_clear()
     try:
-        (found,) = recorded.matching(tiny("name=other"))
-        assert (found.fingerprint.device, found.case) == ("H100", full)
-        assert recorded.matching(tiny("depth=3")) == ()
+        (found,) = recorded.measured(tiny("name=other"), 1)
+        assert (found.device, found.status, found.peak_bytes) == ("H100", "out of memory", None)
+        assert recorded.measured(tiny("depth=3"), 1) == ()
     finally:
-        recorded.shipped.cache_clear()
+        recorded._cases.cache_clear()
+
+
+def test_what_ships_is_sound_and_found():
+    (path,) = recorded.FOLDER.glob("*.json")
+    for case in read_recording(path).cases:
+        (found,) = recorded.measured(case.config, case.measured.peak_allocated_bytes)
+        assert (found.peak_bytes, found.error) == (case.measured.peak_allocated_bytes, 0.0)
 
 
 def test_a_case_replaces_an_earlier_one_of_its_config():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..recording import Section
@@ -13,6 +14,7 @@ from .step import Step
 from .trace import parts_of
 
 Enter = Callable[[Section], None]
+NOT_IN_BACKWARD = -1
 
 
 @contextmanager
@@ -55,6 +57,8 @@ class _Hooks:
         self._last = ""
 
     def _begin(self, name: str, tensor: Tensor) -> None:
+        if torch._C._current_graph_task_id() != NOT_IN_BACKWARD:
+            return  # a checkpointed block runs its forward again: that is a part of its backward
         self._on_gradient_of(tensor)
         self._last = name
         self._enter((name, "forward"))

@@ -143,11 +143,14 @@ def _device(device: DeviceReport) -> Iterator[str]:
 
 
 def _measured(found: Measured) -> str:
+    on = f"on {found.device} with torch {found.torch}"
+    if found.peak_bytes is None:
+        return f"{on}: {found.status}"
     note = "" if found.kind == "cuda" else "; its kernels are not CUDA's"
+    times = [format_ms(time or 0.0) for time in (found.latency_ms, found.low_ms, found.high_ms)]
     return (
-        f"on {found.device} with torch {found.torch}: peak {format_bytes(found.peak_bytes)} (predicted "
-        f"{format_change(-found.error)}), {format_ms(found.latency_ms)} a pass "
-        f"({format_ms(found.low_ms)} to {format_ms(found.high_ms)}){note}"
+        f"{on}: peak {format_bytes(found.peak_bytes)} (predicted {format_change(-(found.error or 0.0))}), "
+        f"{times[0]} a pass ({times[1]} to {times[2]}){note}"
     )
 
 

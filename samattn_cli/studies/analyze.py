@@ -13,7 +13,6 @@ from ..report import (
     CrossCheck,
     DeviceReport,
     Figures,
-    Measured,
     Totals,
     TrainingReport,
 )
@@ -21,7 +20,7 @@ from .changes import changes_of
 from .findings import findings
 from .layers import layers_of, parts_of, shares_of
 from .passes import Passes
-from .recorded import matching
+from .recorded import measured
 from .verify import verify as run_crosscheck
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         findings=findings(config, layers, totals, comparison, changes),
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
         device=None if device is None else _device(passes, device),
-        measured=tuple(_measured(passes)),
+        measured=measured(config, passes.peak_bytes),
     )
 
 
@@ -121,20 +120,3 @@ def _device(passes: Passes, device: Device) -> DeviceReport:
         latency_ms=time.ms,
         calibrated=time.calibrated,
     )
-
-
-def _measured(passes: Passes) -> list[Measured]:
-    """What the shipped recordings have of this config."""
-    return [
-        Measured(
-            device=found.device,
-            kind=found.kind,
-            torch=found.torch,
-            peak_bytes=found.peak_bytes,
-            error=(passes.peak_bytes - found.peak_bytes) / found.peak_bytes,
-            latency_ms=found.median_ms,
-            low_ms=found.low_ms,
-            high_ms=found.high_ms,
-        )
-        for found in matching(passes.config)
-    ]

@@ -7,38 +7,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..config.hash import config_hash
 from ..config.model import EncoderConfig
+from ..report import Measured
 
 FOLDER = Path(__file__).resolve().parent.parent / "recordings"
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """A finished case and what it was measured on; its peak without the cuBLAS workspace."""
-
-    device: str
-    kind: Literal["cuda", "cpu"]
-    torch: str
-    peak_bytes: int
-    median_ms: float
-    low_ms: float
-    high_ms: float
-
-
-def matching(config: EncoderConfig) -> tuple[Recorded, ...]:
-    """The measured cases of the shipped recordings that are of `config`, whatever it is called."""
-    return tuple(_cases().get(config_hash(config), ()))
+def measured(config: EncoderConfig, predicted_bytes: int) -> tuple[Measured, ...]:
+    """What the shipped recordings have of `config`, whatever it is called, against its predicted peak."""
+    found = _cases().get(config_hash(config), ())
+    return tuple(
+        case if case.peak_bytes is None else replace(case, error=predicted_bytes / case.peak_bytes - 1)
+        for case in found
+    )
 
 
 @cache
-def _cases() -> dict[str, list[Recorded]]:
-    found: dict[str, list[Recorded]] = {}
+def _cases() -> dict[str, list[Measured]]:
+    found: dict[str, list[Measured]] = {}
     for path in sorted(FOLDER.glob("*.json")):
         recording = json.loads(path.read_text("utf-8"))
         for key, recorded in _of(recording):
@@ -46,14 +38,23 @@ def _cases() -> dict[str, list[Recorded]]:
     return found
 
 
-def _of(recording: Any) -> Iterator[tuple[str, Recorded]]:
+def _of(recording: Any) -> Iterator[tuple[str, Measured]]:
+    """Each finished case by the hash of its config; its peak without the cuBLAS workspace."""
     made_by = recording["fingerprint"]
+    on = {key: made_by[key] for key in ("device", "kind", "torch")}
     for case in recording["cases"]:
-        if case["status"] == "measured":
-            measured, latency = case["measured"], case["measured"]["latency"]
-            peak = measured["peak_allocated_bytes"] - measured["workspace_bytes"]
-            times = (latency[key] for key in ("median_ms", "low_ms", "high_ms"))
+        if case["status"] == "out of memory":
+            yield case["config_hash"], Measured(**on, status="out of memory")
+        elif case["status"] == "measured":
+            figures, latency = case["measured"], case["measured"]["latency"]
             yield (
                 case["config_hash"],
-                Recorded(made_by["device"], made_by["kind"], made_by["torch"], peak, *times),
+                Measured(
+                    **on,
+                    status="measured",
+                    peak_bytes=figures["peak_allocated_bytes"] - figures["workspace_bytes"],
+                    latency_ms=latency["median_ms"],
+                    low_ms=latency["low_ms"],
+                    high_ms=latency["high_ms"],
+                ),
             )
