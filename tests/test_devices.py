@@ -14,9 +14,10 @@ from samattn_cli.config.device import (
     Sources,
     TrafficShares,
 )
-from samattn_cli.config.load_device import calibrated_yaml, load_device
+from samattn_cli.config.load_device import device_source, load_device
 from samattn_cli.config.presets import devices
-from samattn_cli.errors import ConfigError
+from samattn_cli.config.write_device import calibrated_yaml, with_calibrated
+from samattn_cli.errors import ConfigError, UsageError
 
 MIB, GIB = 1 << 20, 1 << 30
 SHIPPED = sorted(devices())
@@ -206,20 +207,67 @@ def test_a_calibration_is_read():
 def test_what_was_measured_is_written_as_the_file_has_it():
     measured = Calibration(
         recorded_on="here: now",
-        compute=ProductShares(linear=0.123456789),
+        compute=ProductShares(linear=0.1235),
         memory=TrafficShares(copy=0.5),
         launch_overhead_us=3.0,
     )
-    text = calibrated_yaml("float16", measured)
+    text = calibrated_yaml(Calibrations(float16=measured))
     assert text == (
         "calibrated:\n  float16:\n    recorded_on: 'here: now'\n    compute:\n      linear: 0.1235\n"
         "    memory:\n      copy: 0.5\n    launch_overhead_us: 3.0\n"
     )
-    rounded = replace(measured, compute=ProductShares(linear=0.1235))
-    assert load_device(write(TINY + text)).calibrated == Calibrations(float16=rounded)
-    assert (
-        calibrated_yaml("tf32", Calibration(recorded_on="x")) == "calibrated:\n  tf32:\n    recorded_on: x\n"
-    )
+    assert load_device(write(TINY + text)).calibrated == Calibrations(float16=measured)
+    nothing = Calibrations(tf32=Calibration(recorded_on="x"))
+    assert calibrated_yaml(nothing) == "calibrated:\n  tf32:\n    recorded_on: x\n"
+
+
+MEASURED = Calibrations(float16=Calibration(recorded_on="now", memory=TrafficShares(copy=2.5)))
+SECTION = "calibrated:\n  float16:\n    recorded_on: now\n    memory:\n      copy: 2.5\n"
+OLD = "calibrated:\n  float16:\n    recorded_on: then\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("# mine\n" + TINY, "# mine\n" + TINY + SECTION),
+        (TINY.rstrip("\n"), TINY + SECTION),
+        (TINY + OLD, TINY + SECTION),
+        (TINY + OLD.rstrip("\n"), TINY + SECTION),
+        (OLD + "# of the rest\n\n" + TINY + "# end", SECTION + "# of the rest\n\n" + TINY + "# end"),
+        (
+            TINY + "calibrated: {float16: {recorded_on: then,\nmemory: {copy: 1}}}  # flow\nname: é\n",
+            TINY + SECTION + "name: é\n",
+        ),
+        (TINY + "'calibrated': {}\nname: b\n", TINY + SECTION + "name: b\n"),
+    ],
+)
+def test_a_section_goes_into_the_text_of_a_file_and_nothing_else_changes(before, after):
+    source = device_source(write(before))
+    assert with_calibrated(source, MEASURED) == after
+    assert load_device(write(after)) == replace(load_device(write(before)), calibrated=MEASURED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_device_takes_a_section(name):
+    measured = Calibrations(float32=Calibration(recorded_on="now", launch_overhead_us=0.01))
+    source = device_source(name)
+    text = with_calibrated(source, measured)
+    assert text.startswith(source.text)
+    assert load_device(write(text)) == replace(load_device(name), calibrated=measured)
+
+
+FLOW = """{memory_size: 8 GB, memory_bytes: 8000000000, reserved_bytes: 1, bandwidth_bytes_per_s: 1e11,
+launch_overhead_us: 5, vector_flops: 1e12, peak_flops: {float32: 1e12, float16: 1e12}, sources: {memory_bytes: x,
+reserved_bytes: x, bandwidth_bytes_per_s: x, launch_overhead_us: x, vector_flops: x,
+peak_flops: {float32: x, float16: x}}}
+"""
+
+
+@pytest.mark.parametrize("text", [TINY + "...\n", FLOW])
+def test_a_text_that_takes_none_is_left_alone(text):
+    source = device_source(write(text))
+    with pytest.raises(UsageError, match=r"^d\.yaml: cannot take a 'calibrated:' section"):
+        with_calibrated(source, MEASURED)
 
 
 # What is wrong with a file

@@ -1,6 +1,6 @@
 import json
-import re
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -38,7 +38,10 @@ def measure(folder, *arguments, **variables):
 @pytest.fixture(scope="module")
 def recorded(folder):
     """The command run twice: a size and a mode, then one size more."""
-    sgd = ("--set", "run.optimizer=sgd_momentum")  # AdamW updates weights one by one on a CPU, all at once on CUDA
+    sgd = (
+        "--set",
+        "run.optimizer=sgd_momentum",
+    )  # AdamW updates weights one by one on a CPU, all at once on CUDA
     first = measure(folder, "--mode", "inference,training", *sgd, "-o", "all.json")
     second = measure(folder, "--resolutions", "32,64", "-o", "all.json")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr

@@ -7,16 +7,15 @@ from math import exp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samattn_cli.studies.latency import fits, latency
 
-from samattn_cli import load_config
+from samattn_cli import analyze, load_config
 from samattn_cli.config.device import Calibration, PeakFlops, ProductShares, TrafficShares
 from samattn_cli.config.load_device import load_device
 from samattn_cli.config.model import RunConfig
 from samattn_cli.config.presets import devices
 from samattn_cli.cost.calibrate import Case, calibrate, relative_errors, with_calibration
 from samattn_cli.cost.encoder import forward
-from samattn_cli.cost.memory import walk
+from samattn_cli.cost.ops import Op
 from samattn_cli.cost.roofline import (
     BOUNDS,
     OpTime,
@@ -27,8 +26,9 @@ from samattn_cli.cost.roofline import (
     unit_of,
     vector_ms,
 )
-from samattn_cli.cost.tape import Op, Tape
+from samattn_cli.cost.tape import Tape
 from samattn_cli.errors import UsageError
+from samattn_cli.studies.passes import Passes
 
 PROPERTY = settings(max_examples=300, deadline=None, derandomize=True)
 H100 = load_device("h100")
@@ -255,6 +255,43 @@ def test_a_factor_that_no_time_depends_on_is_left_out():
     assert found.launch_overhead_us == pytest.approx(300, rel=0.02)
 
 
+def test_where_there_is_no_overhead_and_a_cache_helps_the_datasheet_does_not_come_back():
+    """No time depends on a factor near to these, but every time would on the datasheet's."""
+    truth = replace(
+        TRUTH,
+        memory=TrafficShares(elementwise=9.0, copy=9.0),
+        launch_overhead_us=1e-6,
+        compute=ProductShares(),
+    )
+    true = with_calibration(H100, "bfloat16", truth)
+    works = [op("matmul", macs=10**10 * n, bytes_read=10**8 * n) for n in range(1, 5)]
+    moves = [op("copy", bytes_read=10**9 * n) for n in range(1, 5)]
+    timed = [Case([each], op_time(each, true, BFLOAT16).time_ms) for each in (*works, *moves)]
+    found = calibrate(timed, H100, BFLOAT16, "made up")
+    assert found.launch_overhead_us == 0.01
+    judged = relative_errors(timed, with_calibration(H100, "bfloat16", found), BFLOAT16)
+    assert max(map(abs, judged)) < 0.01
+
+
+def test_twins_weigh_as_many_as_they_are():
+    """The factor of three times of one case and one of another is that of the geometric mean."""
+    true = with_calibration(H100, "float32", replace(TRUTH, launch_overhead_us=1e-6))
+    streams = [op("add", bytes_read=10**12 * n) for n in range(1, 5)]
+    timed = [
+        Case([each], op_time(each, true, FLOAT32).time_ms * factor)
+        for each in streams
+        for factor in (1, 1, 1, 16)
+    ]
+    found = calibrate(timed, H100, FLOAT32, "made up")
+    assert found.memory.elementwise == pytest.approx(0.83 / 2, rel=1e-3)
+
+
+def test_factors_are_what_a_device_file_keeps_of_them():
+    found = calibrate(cases(noise=0.03), H100, FLOAT32, "made up")
+    shares = [*vars(found.compute).values(), *vars(found.memory).values(), found.launch_overhead_us]
+    assert all(share is None or share == float(f"{share:.4g}") for share in shares)
+
+
 def test_too_few_cases_are_an_error():
     with pytest.raises(UsageError) as caught:
         calibrate([Case([op(macs=10**9)], 1.0)] * 20, H100, BFLOAT16, "x")
@@ -290,36 +327,53 @@ def test_what_was_not_measured_is_by_the_datasheet_and_says_so():
 
 
 def test_the_latency_of_an_encoder_is_that_of_its_operations():
-    passed = forward(load_config("sam_vit_b", ["run.dtype=bfloat16"]))
-    found = latency(passed, H100)
-    assert list(found.segments) == [segment.name for segment in passed.segments]
-    every = [each for segment in passed.segments for each in segment.recording.ops]
-    assert found.ms == pytest.approx(sum(op_time(each, H100, BFLOAT16).time_ms for each in every))
-    assert found.segments["blocks.0"] is found.segments["blocks.1"]  # one recording, timed once
-    assert found.segments["blocks.0"].ms < found.segments["blocks.2"].ms
-    assert not found.calibrated
+    passes = Passes(load_config("sam_vit_b", ["run.dtype=bfloat16"]), H100)
+    every = [each for segment in passes.forward.segments for each in segment.recording.ops]
+    assert passes.latency.ms == pytest.approx(sum(op_time(each, H100, BFLOAT16).time_ms for each in every))
+    assert passes.latency.ms == pytest.approx(sum(time.ms for time in passes.times))
+    names = [segment.name for segment in passes.forward.segments]
+    times = dict(zip(names, passes.times, strict=True))
+    assert times["blocks.0"] is times["blocks.1"]  # one recording, timed once
+    assert times["blocks.0"].ms < times["blocks.2"].ms
+    assert not passes.latency.calibrated
+
+
+def test_the_latency_of_a_training_step_is_that_of_its_sections():
+    config = load_config("sam_vit_b", ["run.mode=training", "run.checkpointing=true"])
+    passes = Passes(config, H100)
+    names = [segment.name for segment in passes.forward.segments]
+    pairs = [*((name, "forward") for name in names), *((name, "backward") for name in names)]
+    assert list(passes.sections) == [*pairs, ("optimizer", "step")]
+    total = sum(layer_time(ops, H100, config.run).ms for ops in passes.sections.values())
+    optimizer = layer_time(passes.sections["optimizer", "step"], H100, config.run).ms
+    assert passes.latency.ms == pytest.approx(total)
+    assert passes.latency.ms == pytest.approx(sum(time.ms for time in passes.times) + optimizer)
+    assert set(passes.sections) == set(passes.step.peaks)
 
 
 def test_a_faster_memory_is_faster():
-    passed = forward(load_config("sam_vit_b"))
-    assert latency(passed, load_device("h200")).ms < latency(passed, H100).ms
-    assert latency(passed, load_device("a100_80")).ms < latency(passed, load_device("a100_40")).ms
+    config = load_config("sam_vit_b")
+    found = {
+        name: Passes(config, load_device(name)).latency.ms for name in ("h100", "h200", "a100_40", "a100_80")
+    }
+    assert found["h200"] < found["h100"]
+    assert found["a100_80"] < found["a100_40"]
 
 
-def test_the_memory_of_a_device_is_what_it_has_less_what_is_reserved():
-    assert fits(84_529_027_840, H100).spare_bytes == 0
-    assert fits(84_529_027_840, H100).fits
-    assert fits(84_529_027_841, H100).spare_bytes == -1
-    assert not fits(84_529_027_841, H100).fits
-
-
-def test_vit_h_fits_an_l4():
-    peak = max(memory.peak_bytes for memory in walk(forward(load_config("sam_vit_h"))))
-    assert (peak, fits(peak, load_device("l4")).spare_bytes) == (5_922_952_192, 17_231_580_190)
+def test_an_encoder_fits_where_its_peak_is_at_most_what_a_process_has():
+    config = load_config("sam_vit_h")
+    peak = Passes(config).peak_bytes
+    found = analyze(config, device=load_device("l4"), verify=False).device
+    assert (peak, found.spare_bytes, found.fits) == (5_922_952_192, 17_231_580_190, True)
+    for spare, fits in ((0, True), (-1, False)):
+        reserved = H100.memory_bytes - peak - spare
+        found = analyze(config, device=replace(H100, reserved_bytes=reserved), verify=False).device
+        assert (found.usable_bytes, found.spare_bytes, found.fits) == (peak + spare, spare, fits)
 
 
 def test_the_roofline_needs_neither_torch_nor_numpy_nor_pydantic():
-    code = "import sys, samattn_cli.studies.latency, samattn_cli.cost.calibrate, samattn_cli.config.load_device\n"
+    code = "import sys, samattn_cli.studies.passes, samattn_cli.studies.calibrate\n"
+    code += "import samattn_cli.config.write_device\n"
     code += "print({'torch', 'numpy', 'pydantic'} & sys.modules.keys())"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

@@ -8,6 +8,7 @@ import typer
 
 from .. import __version__
 from .analyze import analyze
+from .calibrate import calibrate
 from .configs import configs
 from .devices import devices
 from .measure import measure
@@ -41,5 +42,5 @@ def main(
     """
 
 
-for command in (analyze, verify, measure, configs, devices, schema):
+for command in (analyze, verify, measure, configs, devices, calibrate, schema):
     app.command()(command)

@@ -109,13 +109,22 @@ def file_format(path: Path, formats: Sequence[str]) -> str:
         known = ", ".join(extensions)
         hint = did_you_mean(path.suffix.lower(), extensions)
         raise OutputError(f"-o {path}: the extension says the format and must be one of {known}{hint}")
+    check_place(path)
+    return extensions[path.suffix.lower()]
+
+
+def check_place(path: Path) -> None:
+    """Before the work for a file is done, see that it can be written.
+
+    Raises:
+        OutputError: if it could not be.
+    """
     if path.is_dir():
         raise OutputError(f"-o {path}: is a directory")
     if not path.parent.is_dir():
         raise OutputError(f"-o {path}: there is no directory {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"-o {path}: the directory {path.parent} cannot be written to")
-    return extensions[path.suffix.lower()]
 
 
 def write_file(path: Path, text: str, *, quiet: bool = False) -> None:

@@ -16,6 +16,9 @@ MICROSECONDS = number(0, 1e6)
 SHARE = number(0, 1)
 MOST_CACHED = 10
 CACHED_SHARE = number(0, MOST_CACHED)
+DIGITS = 4
+"""Of a measured factor, those that a device file keeps."""
+
 SOURCE = "NVIDIA H100 datasheet, SXM5: 3.35 TB/s"
 
 

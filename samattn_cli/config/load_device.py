@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import ConfigError, Problem
 from .check import Found, checked
-from .device import Calibration, Device, PeakSources, Sources
+from .device import Device, PeakSources, Sources
 from .kinds import DEVICE
-from .sources import read_source
+from .sources import Source, read_source
 from .yaml12 import Loc, Node, parse_yaml
 
 PEAKS = "peak_flops"
@@ -29,28 +27,24 @@ def load_device(reference: str | Path, where: str = "samattn") -> Device:
     Raises:
         ConfigError: with every problem found, each with file:line:column.
     """
-    source = read_source(str(reference), Path(), where, DEVICE)
+    return device_of(device_source(reference, where))
+
+
+def device_source(reference: str | Path, where: str = "samattn") -> Source:
+    """The text of a device's file, for `device_of`; arguments and errors are those of `load_device`."""
+    return read_source(str(reference), Path(), where, DEVICE)
+
+
+def device_of(source: Source) -> Device:
+    """The device that a file's text describes.
+
+    Raises:
+        ConfigError: with every problem found, each with file:line:column.
+    """
     tree = parse_yaml(source.text, source.label, kind=DEVICE)
     if not isinstance(tree.value, dict):
         raise ConfigError([Problem(str(tree.where), DEVICE.must_be)])
     return checked(Device, tree, source.name, _between_keys)
-
-
-def calibrated_yaml(unit: str, measured: Calibration) -> str:
-    """The part of a device file that holds what was measured in runs on a unit, without what was not measured."""
-    kept = _without_none(asdict(measured))
-    return yaml.safe_dump({"calibrated": {unit: kept}}, sort_keys=False, allow_unicode=True)
-
-
-def _without_none(measured: dict[str, Any]) -> dict[str, Any]:
-    kept = {
-        name: _without_none(value) if isinstance(value, dict) else value for name, value in measured.items()
-    }
-    return {
-        name: float(f"{value:.4g}") if isinstance(value, float) else value
-        for name, value in kept.items()
-        if value not in (None, {})
-    }
 
 
 def _between_keys(tree: Node, broken: set[Loc]) -> Iterator[Found]:

@@ -4,18 +4,18 @@ A few factors (the share of peak of each kind of product, the share of bandwidth
 overhead) are fitted to many measured times: the sum of squared logarithms of predicted over measured time is made
 small by a pattern search (Hooke and Jeeves, Journal of the ACM 8(2), 1961), which needs no derivatives, as a
 maximum has none. Measure layers of different shapes: a factor that no time depends on cannot be found, and is left
-out. Fit on some cases and judge on others.
+out. Factors are rounded to what a device file keeps of them. Fit on some cases and judge on others.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ..config.device import MOST_CACHED, Calibration, Device, ProductShares, TrafficShares
+from ..config.device import DIGITS, MOST_CACHED, Calibration, Device, ProductShares, TrafficShares
 from ..config.model import RunConfig
 from ..errors import UsageError
 from .ops import Op
@@ -31,6 +31,9 @@ MOST = {
     **{field.name: math.log(MOST_CACHED) for field in fields(TrafficShares)},
 }
 """The largest logarithm of each share: nothing does more than its peak, unless a cache helps."""
+
+LEAST_LAUNCH = math.log(0.01)
+"""Of the launch overhead in microseconds: where the best is none at all, a search would go on for ever."""
 
 FIRST_STEP, LAST_STEP = math.log(2), 1e-5  # of the logarithm of a factor
 NUDGE = math.log(1.2)
@@ -58,13 +61,57 @@ class _Kernel:
     compute: str
     memory: str
 
-    def ms(self, factors: Factors) -> float:
-        """Its time, without launch."""
-        product_ms = self.product_ms / math.exp(factors[self.compute]) if self.product_ms else 0.0
-        return max(product_ms, self.vector_ms, self.memory_ms / math.exp(factors[self.memory]))
+    def ms(self, shares: Factors) -> float:
+        """Its time, without launch; the shares are themselves, not their logarithms."""
+        product_ms = self.product_ms / shares[self.compute] if self.product_ms else 0.0
+        return max(product_ms, self.vector_ms, self.memory_ms / shares[self.memory])
 
 
-_Timed = tuple[Counter[_Kernel], float]
+@dataclass(frozen=True)
+class _Timed:
+    """Cases of the same kernels: how many of each kernel, what they took by geometric mean, and how many cases."""
+
+    kernels: Counter[_Kernel]
+    measured_ms: float
+    cases: int
+
+
+@dataclass(frozen=True)
+class _Times:
+    """All cases, each kernel once: its number stands for it."""
+
+    kernels: tuple[_Kernel, ...]
+    timed: tuple[_Timed, ...]
+    counts: tuple[tuple[tuple[int, int], ...], ...]
+    """Of each of `timed`: kernel, how many."""
+
+    @classmethod
+    def of(cls, timed: Iterable[_Timed]) -> _Times:
+        timed = tuple(timed)
+        numbers = {
+            kernel: i for i, kernel in enumerate(dict.fromkeys(k for case in timed for k in case.kernels))
+        }
+        counts = (tuple((numbers[k], count) for k, count in case.kernels.items()) for case in timed)
+        return cls(tuple(numbers), timed, tuple(counts))
+
+    def errors(self, factors: Factors) -> list[float]:
+        """Of each of `timed` the logarithm of its predicted over its measured time."""
+        shares = {name: math.exp(value) for name, value in factors.items()}
+        launch_ms = shares[LAUNCH] / US_PER_MS
+        each_ms = [kernel.ms(shares) + launch_ms for kernel in self.kernels]
+        return [
+            math.log(sum(each_ms[number] * count for number, count in counts) / case.measured_ms)
+            for counts, case in zip(self.counts, self.timed, strict=True)
+        ]
+
+    def loss(self, factors: Factors) -> float:
+        """The sum of the squares of the errors; infinite where a factor is none that there can be."""
+        if factors[LAUNCH] < LEAST_LAUNCH:
+            return math.inf
+        if any(factors[name] > most for name, most in MOST.items() if name in factors):
+            return math.inf
+        errors = zip(self.errors(factors), self.timed, strict=True)
+        return sum(case.cases * error * error for error, case in errors)
 
 
 def calibrate(cases: Iterable[Case], device: Device, run: RunConfig, recorded_on: str) -> Calibration:
@@ -80,13 +127,18 @@ def calibrate(cases: Iterable[Case], device: Device, run: RunConfig, recorded_on
         The factors; one that no time depends on is None.
 
     Raises:
-        UsageError: if there are too few cases, or a time is not above 0.
+        UsageError: if there are too few cases, a time is not above 0, or the device has no units for the run.
     """
-    timed = [(_kernels(case.ops, device, run), case.measured_ms) for case in cases]
-    names = sorted({name for kernels, _ in timed for kernel in kernels for name in _names(kernel)})
-    _check(timed, [*names, LAUNCH])
-    factors = _fit(timed, names, math.log(device.launch_overhead_us))
-    found = {name: math.exp(value) for name, value in factors.items() if _matters(timed, factors, name)}
+    times = _Times.of(_merged((_kernels(case.ops, device, run), case.measured_ms) for case in cases))
+    names = sorted({name for kernel in times.kernels for name in _names(kernel)})
+    _check(times, [*names, LAUNCH])
+    datasheet = {**dict.fromkeys(names, 0.0), LAUNCH: math.log(device.launch_overhead_us)}
+    factors = _fit(times, datasheet)
+    found = {
+        name: float(f"{math.exp(value):.{DIGITS}g}")
+        for name, value in factors.items()
+        if _matters(times, factors, datasheet, name)
+    }
     return Calibration(
         recorded_on=recorded_on,
         compute=_pick(ProductShares, found),
@@ -123,38 +175,30 @@ def _names(kernel: _Kernel) -> list[str]:
     return [kernel.memory, *([kernel.compute] if kernel.product_ms else [])]
 
 
-def _check(timed: Sequence[_Timed], names: Sequence[str]) -> None:
-    if any(not measured > 0 for _, measured in timed):
-        raise UsageError("a calibration needs measured times above 0 ms")
-    different = len({frozenset(kernels.items()) for kernels, _ in timed})
-    needed = CASES_PER_FACTOR * len(names)
+def _merged(cases: Iterable[tuple[Counter[_Kernel], float]]) -> list[_Timed]:
+    """Cases of the same kernels as one: the squares of their errors have their minimum at the same factors."""
+    found: dict[frozenset[tuple[_Kernel, int]], list[float]] = defaultdict(list)
+    for kernels, measured_ms in cases:
+        if not measured_ms > 0:
+            raise UsageError("a calibration needs measured times above 0 ms")
+        found[frozenset(kernels.items())].append(math.log(measured_ms))
+    return [
+        _Timed(Counter(dict(key)), math.exp(sum(logs) / len(logs)), len(logs)) for key, logs in found.items()
+    ]
+
+
+def _check(times: _Times, names: Sequence[str]) -> None:
+    different, needed = len(times.timed), CASES_PER_FACTOR * len(names)
     if different < needed:
         what = f"{len(names)} factors ({', '.join(names)})"
         raise UsageError(f"a calibration of {what} needs at least {needed} different cases, not {different}")
 
 
-def _errors(timed: Sequence[_Timed], factors: Factors) -> list[float]:
-    """Of each case the logarithm of its predicted over its measured time."""
-    launch_ms = math.exp(factors[LAUNCH]) / US_PER_MS
-    return [
-        math.log(
-            sum(count * (kernel.ms(factors) + launch_ms) for kernel, count in kernels.items()) / measured
-        )
-        for kernels, measured in timed
-    ]
-
-
-def _loss(timed: Sequence[_Timed], factors: Factors) -> float:
-    if any(factors[name] > most for name, most in MOST.items() if name in factors):
-        return math.inf
-    return sum(error * error for error in _errors(timed, factors))
-
-
-def _fit(timed: Sequence[_Timed], names: Sequence[str], launch: float) -> Factors:
+def _fit(times: _Times, datasheet: Factors) -> Factors:
     """The best that searches from several starts find."""
-    starts = ({**dict.fromkeys(names, math.log(share)), LAUNCH: launch} for share in START_SHARES)
-    ends = (_search(lambda factors: _loss(timed, factors), start) for start in starts)
-    return min(ends, key=lambda factors: _loss(timed, factors))
+    launch = {LAUNCH: max(datasheet[LAUNCH], LEAST_LAUNCH)}
+    starts = [{**dict.fromkeys(datasheet, math.log(share)), **launch} for share in START_SHARES]
+    return min((_search(times.loss, start) for start in starts), key=times.loss)
 
 
 def _search(loss: Callable[[Factors], float], start: Factors) -> Factors:
@@ -183,15 +227,22 @@ def _explore(loss: Callable[[Factors], float], factors: Factors, step: float) ->
     return factors
 
 
-def _matters(timed: Sequence[_Timed], factors: Factors, name: str) -> bool:
-    """Whether the times depend on a factor: both a smaller and a larger one change them."""
-    found = _errors(timed, factors)
-    for change in (NUDGE, -NUDGE):
-        nudged = _errors(timed, {**factors, name: factors[name] + change})
-        squares = [(there - here) ** 2 for here, there in zip(found, nudged, strict=True)]
-        if math.sqrt(sum(squares) / len(squares)) < NO_EFFECT:
-            return False
-    return True
+def _matters(times: _Times, factors: Factors, datasheet: Factors, name: str) -> bool:
+    """Whether the times depend on a factor: both a smaller and a larger one change them, or the datasheet's does.
+
+    Where only one of the two does, the times say that the factor is at least so large, and no more; but without it the
+    datasheet's would hold.
+    """
+    here = factors[name]
+    return _changes(times, factors, name, datasheet[name]) or all(
+        _changes(times, factors, name, nudged) for nudged in (here + NUDGE, here - NUDGE)
+    )
+
+
+def _changes(times: _Times, factors: Factors, name: str, value: float) -> bool:
+    pairs = zip(times.errors(factors), times.errors({**factors, name: value}), times.timed, strict=True)
+    squares = [case.cases * (there - here) ** 2 for here, there, case in pairs]
+    return math.sqrt(sum(squares) / sum(case.cases for case in times.timed)) >= NO_EFFECT
 
 
 def _pick(shares: type, found: Factors) -> Any:

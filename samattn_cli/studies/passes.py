@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING
 
 from ..config.model import EncoderConfig, LayerConfig
 from ..cost.encoder import ForwardPass, forward
 from ..cost.memory import SegmentMemory, walk
-from ..cost.ops import Recording
-from ..cost.training import PHASES, TrainingStep, training_step
+from ..cost.ops import Op, Recording
+from ..cost.training import PHASES, Section, TrainingStep, training_step
 from ..cost.vit import windows_over
 from ..report import Figures
 from ..units import ITEM_BYTES
@@ -84,12 +85,20 @@ class Passes:
             return None
         from ..cost.roofline import layer_time
 
-        segments = self.step.forward.segments if self.trains else self.forward.segments
-        ops = [op for segment in segments for op in segment.recording.ops]
+        return layer_time(chain.from_iterable(self.sections.values()), self.device, self.config.run)
+
+    @cached_property
+    def sections(self) -> dict[Section, tuple[Op, ...]]:
+        """The operations of each section in the run's mode: forwards, in training backwards and the optimizer's step."""
+        passed = self.step.forward if self.trains else self.forward
+        ops: dict[Section, tuple[Op, ...]] = {
+            (segment.name, "forward"): segment.recording.ops for segment in passed.segments
+        }
         if self.trains:
-            ops += [op for recording in self.step.recordings for op in recording.ops]
-            ops.append(self.step.optimizer_op)
-        return layer_time(ops, self.device, self.config.run)
+            for segment, recording in zip(passed.segments, self.step.recordings, strict=True):
+                ops[segment.name, "backward"] = recording.ops
+            ops["optimizer", "step"] = (self.step.optimizer_op,)
+        return ops
 
     @cached_property
     def figures(self) -> Figures:

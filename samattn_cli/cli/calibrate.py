@@ -1,0 +1,93 @@
+"""`samattn calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..calibration import MOST_ERROR, CalibrationReport
+from ..config.load_device import device_of, device_source
+from ..config.write_device import calibrated_yaml, with_calibrated
+from ..errors import OutputError
+from ..recording import read_recording
+from ..studies.calibrate import calibrate_device
+from ..units import format_bytes, format_percent
+from .output import check_place, emit, guarded, say, terminal_options, working, write_file
+
+EXTENSIONS = (".yaml", ".yml")
+MOST_APART = 0.1
+"""Of the memory of a device: one that is further from its file is plainly another."""
+
+
+@guarded
+def calibrate(
+    device: Annotated[
+        str,
+        typer.Argument(
+            metavar="DEVICE",
+            help="What it was measured on: h100, ... (see `samattn devices`) or a YAML file.",
+        ),
+    ],
+    recordings: Annotated[
+        list[Path], typer.Argument(metavar="RECORDING...", help="Files of `samattn measure`, of one device.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the device's file with its calibrated section to FILE.yaml, for `analyze --device`.",
+        ),
+    ] = None,
+) -> None:
+    """Fit the shares of a device's peaks to what was measured on it, and say how good they are.
+
+    Half of the measured cases give the factors, the other half the error of the latencies that they predict. Measure
+    encoders of different sizes, batches and kernels. Without -o the section is printed, to be put into a device file.
+
+    Examples:
+
+      samattn measure sam_vit_b sam_vit_h --resolutions 512,768,1024 --batch-size 1,4 -o h100.json
+
+      samattn calibrate h100 h100.json -o my_h100.yaml
+
+      samattn analyze sam_vit_l --device my_h100.yaml
+    """
+    if output:
+        _check(output)
+    source = device_source(device)
+    datasheet = device_of(source)
+    read = {path: read_recording(path) for path in recordings}
+    with working(f"calibrating {datasheet.name}"):
+        report = calibrate_device(datasheet, read)
+    text = with_calibrated(source, report.device.calibrated)
+    _show(report)
+    if output:
+        write_file(output, text)
+    else:
+        emit(f"\n{calibrated_yaml(report.device.calibrated)}")
+
+
+def _check(output: Path) -> None:
+    if output.suffix.lower() not in EXTENSIONS:
+        raise OutputError(f"-o {output}: is written as YAML: the extension must be {' or '.join(EXTENSIONS)}")
+    check_place(output)
+
+
+def _show(report: CalibrationReport) -> None:
+    from ..render.calibration import render_calibration
+
+    here, there = report.device.memory_bytes, report.measured_on.total_bytes
+    if abs(there - here) > MOST_APART * here:
+        what = f"has {format_bytes(there)} of memory, {report.device.name} {format_bytes(here)}"
+        say(f"samattn: {report.measured_on.device} {what}: is it the same device?", style="yellow")
+    for unit in report.loose:
+        what = f"median error of {format_percent(unit.calibrated.median)}, more than {format_percent(MOST_ERROR)}"
+        say(
+            f"samattn: {unit.unit} has a {what}: measure more cases, or with less else going on",
+            style="yellow",
+        )
+    emit(render_calibration(report, terminal_options()))

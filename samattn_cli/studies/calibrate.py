@@ -1,0 +1,163 @@
+"""The factors of a device from recordings made on it: fitted to half of the cases, judged on the other half."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+from pathlib import Path
+from statistics import median
+
+from ..calibration import CalibrationReport, JudgedLatency, UnitCalibration
+from ..config.device import Calibrations, Device
+from ..cost.calibrate import Case, calibrate, with_calibration
+from ..cost.roofline import layer_time, unit_of
+from ..errors import RecordingError, UsageError
+from ..judgement import Errors
+from ..recording import Fingerprint, MeasuredCase, Measurement, Recording
+from ..units import format_ms, format_things
+from .passes import Passes
+
+LEAST_CASES = 4
+"""Of one unit: two to fit the factors to, two to judge them on."""
+
+MOST_OF_PEAK = 1.1
+"""That a whole pass makes of the datasheet's peak; clocks vary, but what goes further is another device."""
+
+UNITS = tuple(field.name for field in fields(Calibrations))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A case that was measured, and when."""
+
+    passes: Passes
+    measured: Measurement
+    measured_at: str
+
+    @property
+    def rank(self) -> tuple[str, str, float]:
+        """By this order every second case is like the one before it: its mode, its kernel and about its length."""
+        run = self.passes.config.run
+        return run.mode, run.attention, self.measured.latency.median_ms
+
+    def cases(self) -> Iterator[Case]:
+        """The whole pass, and each of its sections."""
+        sections = self.passes.sections
+        yield Case(tuple(chain.from_iterable(sections.values())), self.measured.latency.median_ms)
+        for layer in self.measured.layers:
+            if ops := sections.get((layer.name, layer.phase)):
+                yield Case(ops, layer.latency.median_ms)
+
+
+def calibrate_device(device: Device, recordings: Mapping[Path, Recording]) -> CalibrationReport:
+    """Fit the factors of a device to every second measured case of some recordings, and judge them on the others.
+
+    Args:
+        device: what was measured on it before is kept for the units that no case is of.
+        recordings: by the files that they were read from; of a case that is in several, the last counts.
+
+    Raises:
+        RecordingError: if they are of different devices or versions of torch, or of a faster device than this.
+        UsageError: if there are too few cases for any unit of the device.
+    """
+    measured_on = _one_device(recordings)
+    datasheet = replace(device, calibrated=Calibrations())
+    groups = _by_unit(datasheet, recordings.values())
+    tried = [_tried(unit, datasheet, groups[unit], measured_on) for unit in sorted(groups, key=UNITS.index)]
+    units = [found for found in tried if isinstance(found, UnitCalibration)]
+    left_out = [found for found in tried if isinstance(found, str)]
+    if not units:
+        reasons = left_out or ["they have no case that was measured"]
+        raise UsageError(
+            f"{_files(recordings)}: too little to calibrate {device.name} by: {'; '.join(reasons)}"
+        )
+    for found in units:
+        device = with_calibration(device, found.unit, found.factors)
+    judged = [case for found in units for case in found.judged]
+    return CalibrationReport(device, measured_on, tuple(units), *_both_errors(judged), tuple(left_out))
+
+
+def _one_device(recordings: Mapping[Path, Recording]) -> Fingerprint:
+    """The fingerprint of the device that all were measured on."""
+    (first, *_), prints = recordings, {path: recording.fingerprint for path, recording in recordings.items()}
+    for path, other in prints.items():
+        for name in ("device", "kind", "torch"):
+            here, there = getattr(prints[first], name), getattr(other, name)
+            if here != there:
+                what = f"{name} {here!r} in {first}, {there!r} in {path}"
+                raise RecordingError(f"recordings of one device and one torch make a calibration: {what}")
+    return prints[first]
+
+
+def _by_unit(device: Device, recordings: Iterable[Recording]) -> dict[str, list[_Run]]:
+    """What was measured, by the unit that its linear layers run on."""
+    cases = {case.config_hash: case for recording in recordings for case in recording.cases if case.measured}
+    groups: dict[str, list[_Run]] = defaultdict(list)
+    for case in cases.values():
+        groups[unit_of("linear", device, case.config.run)] += _run(case, device)
+    return groups
+
+
+def _run(case: MeasuredCase, device: Device) -> Iterator[_Run]:
+    if case.measured:
+        yield _Run(Passes(case.config, device), case.measured, case.measured_at)
+
+
+def _tried(
+    unit: str, device: Device, runs: Sequence[_Run], measured_on: Fingerprint
+) -> UnitCalibration | str:
+    """The factors of a unit, or why there are none."""
+    try:
+        return _calibrated(unit, device, runs, measured_on)
+    except UsageError as error:
+        return f"{unit}: {error}"
+
+
+def _calibrated(unit: str, device: Device, runs: Sequence[_Run], measured_on: Fingerprint) -> UnitCalibration:
+    if len(runs) < LEAST_CASES:
+        raise UsageError(f"{format_things(len(runs), 'case')}, of at least {LEAST_CASES} that it takes")
+    for run in runs:
+        _check_peak(run, device)
+    ordered = sorted(runs, key=lambda run: run.rank)
+    fitted, others = ordered[::2], ordered[1::2]
+    cases = [case for run in fitted for case in run.cases()]
+    factors = calibrate(cases, device, fitted[0].passes.config.run, _recorded_on(measured_on, fitted))
+    calibrated = with_calibration(device, unit, factors)
+    judged = tuple(_judged(run, device, calibrated) for run in others)
+    return UnitCalibration(unit, factors, len(fitted), judged, *_both_errors(judged))
+
+
+def _check_peak(run: _Run, device: Device) -> None:
+    """Nothing runs faster than its products would at the peaks of its device."""
+    time, config, measured_ms = run.passes.latency, run.passes.config, run.measured.latency.median_ms
+    at_peak_ms = time.share_of_peak * time.ms if time else 0.0
+    if at_peak_ms > MOST_OF_PEAK * measured_ms:
+        what = f"a pass of {config.name} took {format_ms(measured_ms)}, its products alone at the peak of {device.name}"
+        raise RecordingError(f"{what} take {format_ms(at_peak_ms)}: it was measured on a faster device")
+
+
+def _judged(run: _Run, datasheet: Device, calibrated: Device) -> JudgedLatency:
+    whole, config = next(run.cases()), run.passes.config
+    times_ms = (layer_time(whole.ops, device, config.run).ms for device in (datasheet, calibrated))
+    return JudgedLatency(config, whole.measured_ms, *times_ms)
+
+
+def _both_errors(judged: Iterable[JudgedLatency]) -> tuple[Errors, Errors]:
+    """Those of the datasheet, and those of the factors."""
+    pairs = [(abs(case.datasheet_error), abs(case.calibrated_error)) for case in judged]
+    datasheet, calibrated = (Errors(max(sizes), median(sizes)) for sizes in zip(*pairs, strict=True))
+    return datasheet, calibrated
+
+
+def _recorded_on(measured_on: Fingerprint, runs: Iterable[_Run]) -> str:
+    """Device, driver, torch and the day of the last measurement, as text that a device file takes."""
+    driver = [f"driver {measured_on.driver}"] if measured_on.driver else []
+    day = max(run.measured_at for run in runs).partition("T")[0]
+    text = ", ".join([measured_on.device, *driver, f"torch {measured_on.torch}", day])
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _files(recordings: Iterable[Path]) -> str:
+    return ", ".join(map(str, recordings))
