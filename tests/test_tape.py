@@ -14,7 +14,8 @@ from samattn_cli import load_config
 from samattn_cli.config.model import LayerConfig
 from samattn_cli.cost import vit
 from samattn_cli.cost.memory import live_over, saved_bytes
-from samattn_cli.cost.tape import Op, Recording, Tape
+from samattn_cli.cost.ops import Op, Recording
+from samattn_cli.cost.tape import Tape
 from samattn_cli.cost.tensor import MixedStructureError, Tensor, dense_stride_like, view_stride
 
 PROPERTY = settings(max_examples=500, deadline=None, derandomize=True)
