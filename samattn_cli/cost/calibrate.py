@@ -221,8 +221,8 @@ def _explore(loss: Callable[[Factors], float], factors: Factors, step: float) ->
     for name in factors:
         for change in (step, -step):
             stepped = {**factors, name: factors[name] + change}
-            if loss(stepped) < least:
-                factors, least = stepped, loss(stepped)
+            if (found := loss(stepped)) < least:
+                factors, least = stepped, found
                 break
     return factors
 
