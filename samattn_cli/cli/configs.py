@@ -39,15 +39,15 @@ def configs(
 
 
 def _row(name: str) -> tuple[str, ...]:
-    from ..studies.analyze import analyze
+    from ..studies.passes import Passes
 
     config = load_config(name)
-    totals = analyze(config, verify=False).totals
+    passed = Passes(config).forward
     return (
         name,
         format_size(config.image_size),
         str(len(config.layers)),
-        format_count(totals.params),
-        format_count(totals.flops),
+        format_count(passed.params),
+        format_count(passed.flops),
         config.description,
     )

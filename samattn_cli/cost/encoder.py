@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from ..config.keys import Pair
 from ..config.model import EncoderConfig, LayerConfig, StageConfig
@@ -13,7 +13,7 @@ from . import autograd, vit
 from .graph import Node
 from .ops import Recording
 from .tape import Tape
-from .tensor import Shape, Storage, Tensor
+from .tensor import Dim, Shape, Storage, Tensor
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,26 @@ class ForwardPass:
     config: EncoderConfig
     image: Tensor
     segments: tuple[Segment, ...]
+
+    @cached_property
+    def params(self) -> Dim:
+        """Numbers in the weights."""
+        return sum(segment.recording.params for segment in self.segments)
+
+    @cached_property
+    def macs(self) -> Dim:
+        """MACs of matrix products and convolutions."""
+        return sum(segment.recording.macs for segment in self.segments)
+
+    @cached_property
+    def flops(self) -> Dim:
+        """FLOPs of matrix products and convolutions."""
+        return sum(segment.recording.flops for segment in self.segments)
+
+    @cached_property
+    def elementwise_flops(self) -> Dim:
+        """FLOPs of everything else."""
+        return sum(segment.recording.elementwise_flops for segment in self.segments)
 
 
 def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:

@@ -90,9 +90,7 @@ class TrainingStep:
     @cached_property
     def flops(self) -> Dim:
         """FLOPs of products, forward and backward, what is computed again included."""
-        return sum(segment.recording.flops for segment in self.forward.segments) + sum(
-            recording.flops for recording in self.recordings
-        )
+        return self.forward.flops + sum(recording.flops for recording in self.recordings)
 
     @cached_property
     def optimizer_op(self) -> Op:

@@ -103,15 +103,14 @@ class Passes:
     @cached_property
     def figures(self) -> Figures:
         """What the whole encoder costs."""
-        segments, weights = self.forward.segments, ITEM_BYTES[self.config.run.dtype]
-        params = sum(segment.recording.params for segment in segments)
+        passed = self.forward
         return Figures(
-            params=params,
-            macs=sum(segment.recording.macs for segment in segments),
-            flops=sum(segment.recording.flops for segment in segments),
-            elementwise_flops=sum(segment.recording.elementwise_flops for segment in segments),
+            params=passed.params,
+            macs=passed.macs,
+            flops=passed.flops,
+            elementwise_flops=passed.elementwise_flops,
             attention_bytes=sum(attention_bytes(self.config, layer) for layer in self.config.layers),
-            weights_bytes=params * weights,
+            weights_bytes=passed.params * ITEM_BYTES[self.config.run.dtype],
             peak_bytes=max(part.peak_bytes for part in self.memory),
             training_bytes=self.step.peak.nbytes,
             latency_ms=None if self.latency is None else self.latency.ms,
