@@ -23,21 +23,26 @@ index = torch.ops.aten.index.Tensor  # as which table[index] is run
 Make = Callable[..., Tensor]
 
 
+def weight(make: Make, *shape: int) -> Tensor:
+    return make(*shape, dtype=FULL)
+
+
 def operations(low: torch.dtype) -> dict[str, Callable[[Make], Tensor]]:
     """By name, each as the encoders call it, with operands of the types that they meet and of the others."""
     found: dict[str, Callable[[Make], Tensor]] = {}
     types = {"full": FULL, "low": low}
     for name, dtype in types.items():
         x = lambda make, *shape, dtype=dtype: make(*shape, dtype=dtype)  # noqa: E731
-        w = lambda make, *shape: make(*shape, dtype=FULL)  # noqa: E731
         found |= {
-            f"linear of {name}": lambda make, x=x: F.linear(x(make, 2, 3, 4), w(make, 5, 4), w(make, 5)),
-            f"linear without bias of {name}": lambda make, x=x: F.linear(x(make, 3, 4), w(make, 5, 4)),
+            f"linear of {name}": lambda make, x=x: F.linear(
+                x(make, 2, 3, 4), weight(make, 5, 4), weight(make, 5)
+            ),
+            f"linear without bias of {name}": lambda make, x=x: F.linear(x(make, 3, 4), weight(make, 5, 4)),
             f"conv2d of {name}": lambda make, x=x: F.conv2d(
-                x(make, 1, 2, 4, 4), w(make, 3, 2, 2, 2), w(make, 3)
+                x(make, 1, 2, 4, 4), weight(make, 3, 2, 2, 2), weight(make, 3)
             ),
             f"layer_norm of {name}": lambda make, x=x: F.layer_norm(
-                x(make, 3, 4), (4,), w(make, 4), w(make, 4)
+                x(make, 3, 4), (4,), weight(make, 4), weight(make, 4)
             ),
             f"softmax of {name}": lambda make, x=x: x(make, 3, 4).softmax(dim=-1),
             f"F.softmax of {name}": lambda make, x=x: F.softmax(x(make, 3, 4), dim=-1),

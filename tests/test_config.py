@@ -804,18 +804,24 @@ NO_HEADS = FLAT.removesuffix("num_heads: 3\n")
     [
         (
             "num_heads: 8\nrun: {attention: sdpa, dtype: bfloat16}",
-            "6:18: run.attention sdpa needs heads of a multiple of 8 channels in bfloat16, as CUDA's kernels do, "
-            "not 12 (embed_dim 96 over num_heads 8): use eager",
+            (
+                "6:18: run.attention sdpa needs heads of a multiple of 8 channels in bfloat16, as CUDA's kernels do, "
+                "not 12 (embed_dim 96 over num_heads 8): use eager"
+            ),
         ),
         (
             "num_heads: 8\nrun: {attention: sdpa, autocast: float16}",
-            "6:18: run.attention sdpa needs heads of a multiple of 8 channels in float16, as CUDA's kernels do, "
-            "not 12 (embed_dim 96 over num_heads 8): use eager",
+            (
+                "6:18: run.attention sdpa needs heads of a multiple of 8 channels in float16, as CUDA's kernels do, "
+                "not 12 (embed_dim 96 over num_heads 8): use eager"
+            ),
         ),
         (
             "num_heads: 16\nrun:\n  attention: fused",
-            "7:14: run.attention fused needs heads of a multiple of 4 channels in float32, as CUDA's kernels do, "
-            "not 6 (embed_dim 96 over num_heads 16): use eager",
+            (
+                "7:14: run.attention fused needs heads of a multiple of 4 channels in float32, as CUDA's kernels do, "
+                "not 6 (embed_dim 96 over num_heads 16): use eager"
+            ),
         ),
         (
             "num_heads: 3\nrel_pos: joint\nrun: {attention: fused}",
@@ -840,13 +846,18 @@ def test_a_kernel_or_a_type_that_cannot_be_run_is_reported_at_its_place(lines, m
 
 
 def test_each_stage_that_a_kernel_does_not_take_is_reported():
-    text = STAGES.replace("num_heads: 6", "num_heads: 6, rel_pos: joint") + "run: {attention: fused, dtype: float16}\n"
+    text = (
+        STAGES.replace("num_heads: 6", "num_heads: 6, rel_pos: joint")
+        + "run: {attention: fused, dtype: float16}\n"
+    )
     channels = text.replace("num_heads: 3", "num_heads: 8")
     joint = "run.attention fused folds decomposed relative positions, not joint ones: use sdpa or eager"
     assert problems_in(text) == [f"e.yaml:6:18: {joint}"]
     assert problems_in(channels) == [
-        "e.yaml:6:18: run.attention fused needs heads of a multiple of 8 channels in float16, as CUDA's kernels do, "
-        "not 12 (embed_dim 96 over num_heads 8): use eager",
+        (
+            "e.yaml:6:18: run.attention fused needs heads of a multiple of 8 channels in float16, as CUDA's kernels do, "
+            "not 12 (embed_dim 96 over num_heads 8): use eager"
+        ),
         f"e.yaml:6:18: {joint}",
     ]
 
