@@ -796,6 +796,87 @@ def test_heads_that_do_not_divide_the_width_come_with_the_nearest_that_do(width,
     ]
 
 
+NO_HEADS = FLAT.removesuffix("num_heads: 3\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "num_heads: 8\nrun: {attention: sdpa, dtype: bfloat16}",
+            (
+                "6:18: run.attention sdpa needs heads of a multiple of 8 channels in bfloat16, as CUDA's kernels do, "
+                "not 12 (embed_dim 96 over num_heads 8): use eager"
+            ),
+        ),
+        (
+            "num_heads: 8\nrun: {attention: sdpa, autocast: float16}",
+            (
+                "6:18: run.attention sdpa needs heads of a multiple of 8 channels in float16, as CUDA's kernels do, "
+                "not 12 (embed_dim 96 over num_heads 8): use eager"
+            ),
+        ),
+        (
+            "num_heads: 16\nrun:\n  attention: fused",
+            (
+                "7:14: run.attention fused needs heads of a multiple of 4 channels in float32, as CUDA's kernels do, "
+                "not 6 (embed_dim 96 over num_heads 16): use eager"
+            ),
+        ),
+        (
+            "num_heads: 3\nrel_pos: joint\nrun: {attention: fused}",
+            "7:18: run.attention fused folds decomposed relative positions, not joint ones: use sdpa or eager",
+        ),
+        (
+            "num_heads: 3\nrun: {dtype: bfloat16, autocast: float16}",
+            "6:34: run.autocast float16 is for weights in float32, not bfloat16: leave out one of the two",
+        ),
+        (
+            "num_heads: 3\nrun: {autocast: bfloat16, dtype: bfloat16}",
+            "6:17: run.autocast bfloat16 is for weights in float32, not bfloat16: leave out one of the two",
+        ),
+        (
+            "num_heads: 3\nrun: {attention: flash}",
+            "6:18: run.attention must be 'eager', 'sdpa' or 'fused' (such as 'fused'), not 'flash'",
+        ),
+    ],
+)
+def test_a_kernel_or_a_type_that_cannot_be_run_is_reported_at_its_place(lines, message):
+    assert problems_in(f"{NO_HEADS}{lines}\n") == [f"e.yaml:{message}"]
+
+
+def test_each_stage_that_a_kernel_does_not_take_is_reported():
+    text = (
+        STAGES.replace("num_heads: 6", "num_heads: 6, rel_pos: joint")
+        + "run: {attention: fused, dtype: float16}\n"
+    )
+    channels = text.replace("num_heads: 3", "num_heads: 8")
+    joint = "run.attention fused folds decomposed relative positions, not joint ones: use sdpa or eager"
+    assert problems_in(text) == [f"e.yaml:6:18: {joint}"]
+    assert problems_in(channels) == [
+        (
+            "e.yaml:6:18: run.attention fused needs heads of a multiple of 8 channels in float16, as CUDA's kernels do, "
+            "not 12 (embed_dim 96 over num_heads 8): use eager"
+        ),
+        f"e.yaml:6:18: {joint}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "num_heads: 8\nrun: {attention: sdpa}",  # 12 channels, a multiple of 4
+        "num_heads: 12\nrun: {attention: fused, dtype: bfloat16}",  # 8 channels
+        "num_heads: 32\nrun: {attention: eager, dtype: float16}",  # 3 channels
+        "num_heads: 3\nrel_pos: joint\nrun: {attention: sdpa}",
+        "num_heads: 3\nrun: {autocast: float16, dtype: float32}",
+        "num_heads: 3\nrun: {autocast: none, dtype: float16}",
+    ],
+)
+def test_kernels_and_types_that_can_be_run_load(lines):
+    assert load(f"{NO_HEADS}{lines}\n").stages
+
+
 def test_an_index_in_an_encoder_of_one_block_is_told_the_one():
     assert problems_in(FLAT.replace("depth: 4", "depth: 1") + "global_attn_indexes: [1]\n") == [
         "e.yaml:6:23: global_attn_indexes names block 1, but depth 1 gives only block 0"
