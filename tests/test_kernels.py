@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.cost.encoder import Segment, forward
-from samattn_cli.cost.tape import Op
+from samattn_cli.cost.ops import Op
 from samattn_cli.nn import vit
 from samattn_cli.nn.encoder import build, image_for
 
