@@ -116,6 +116,12 @@ def calibrated(folder):
     return calibrate(folder, "slow.yaml", "slow.json", "-o", "mine.yaml")
 
 
+@pytest.fixture(scope="module")
+def report(folder):
+    recording = from_json((folder / "slow.json").read_text("utf-8"), "slow.json")
+    return calibrate_device(load_device(folder / "slow.yaml"), {folder / "slow.json": recording})
+
+
 def kept(folder, name, change):
     """A recording in a file, changed."""
     data = json.loads((folder / "slow.json").read_text("utf-8"))
@@ -221,12 +227,13 @@ def test_factors_that_do_not_predict_the_other_half_are_said_to(folder):
 # What it is made of
 
 
-def test_no_case_is_on_both_sides_and_each_kernel_and_mode_on_both(folder):
+def test_no_case_is_on_both_sides_and_each_kernel_and_mode_on_both(folder, report):
     recording = from_json((folder / "slow.json").read_text("utf-8"), "slow.json")
     backwards = replace(recording, cases=recording.cases[::-1])
     device = load_device(folder / "slow.yaml")
-    report = calibrate_device(device, {folder / "slow.json": recording, folder / "again.json": backwards})
-    assert report == calibrate_device(device, {folder / "slow.json": recording})
+    assert report == calibrate_device(
+        device, {folder / "slow.json": recording, folder / "again.json": backwards}
+    )
     for unit in report.units:
         hashes = {config_hash(case.config) for case in unit.judged}
         assert (unit.fitted, len(hashes)) == (8, 8)
@@ -235,10 +242,8 @@ def test_no_case_is_on_both_sides_and_each_kernel_and_mode_on_both(folder):
         assert all(kinds.count(kind) == 2 for kind in kinds)
 
 
-def test_the_errors_are_those_of_the_factors_in_the_file(folder, calibrated):
+def test_the_errors_are_those_of_the_factors_in_the_file(folder, calibrated, report):
     assert calibrated.returncode == 0
-    recording = from_json((folder / "slow.json").read_text("utf-8"), "slow.json")
-    report = calibrate_device(load_device(folder / "slow.yaml"), {folder / "slow.json": recording})
     device = load_device(folder / "mine.yaml")
     cases = [case for unit in report.units for case in unit.judged]
     for case in cases:
