@@ -19,6 +19,8 @@ HALF_BYTES = 2
 MOST_FLASH_DIM = 256  # of queries, keys and values
 MASK_ALIGNMENT = 8  # of the memory-efficient kernel, in numbers; preprocess_mask in attention.cpp
 LSE_ALIGNMENT = 32  # of its log-sum-exp, in rows; attention.cu
+TILE = 64  # of the memory-efficient kernel's backward, in rows and columns
+FLASH_ROWS, FLASH_COLUMNS = 128, 32  # to which flash attention's backward rounds rows and head dimension
 BIAS_GRAD_ALIGNMENT = 16  # of its gradient of the mask, in numbers; attention_backward.cu
 
 
@@ -60,7 +62,7 @@ def _heads_inside(tape: Tape, x: Tensor, d: Dim) -> Tensor:
 def _mask_gradient(tape: Tape, mask: Tensor) -> Tensor:
     """The memory-efficient kernel's gradient of a mask, in padded rows."""
     *rows, width = mask.shape
-    aligned = ceil_div(width, BIAS_GRAD_ALIGNMENT) * BIAS_GRAD_ALIGNMENT
+    aligned = _whole(width, BIAS_GRAD_ALIGNMENT)
     return tape.like(mask, *rows, aligned).narrow(mask.shape)
 
 
@@ -76,7 +78,7 @@ def _aligned(tape: Tape, name: str, mask: Tensor) -> Tensor:
 def _efficient_extra(tape: Tape, q: Tensor) -> tuple[Tensor, ...]:
     """What the memory-efficient kernel makes beside its result: log-sum-exp for backward, seed and offset."""
     B, h, N, _ = q.shape
-    rows = ceil_div(N, LSE_ALIGNMENT) * LSE_ALIGNMENT if tape.training else 0
+    rows = _whole(N, LSE_ALIGNMENT) if tape.training else 0
     return tape.new((B, h, rows), (), STATISTIC_BYTES), *(tape.new((), (), INT64_BYTES) for _ in "so")
 
 
@@ -96,7 +98,42 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, fl
             grads.append(_mask_gradient(tape, mask))
         B, h, N, d = q.shape
         macs = B * h * N * N * (3 * d + 2 * v.shape[-1])  # scores again, gradients of scores, v, q and k
-        tape.record("backward", "sdpa", reads=(g, *inputs), writes=tuple(grads), macs=macs)
+        workspace = _flash_workspace(q) if flash else _efficient_workspace(q, v)
+        tape.record(
+            "backward",
+            "sdpa",
+            reads=(g, *inputs),
+            writes=tuple(grads),
+            macs=macs,
+            workspace_bytes=workspace,
+        )
         return tuple(grads)
 
     return backward
+
+
+def _efficient_workspace(q: Tensor, v: Tensor) -> Dim:
+    """What the memory-efficient kernel's backward takes inside: row sums, and the queries' gradient in float32.
+
+    The latter in whole tiles (kernel_backward.h, workspace_elements_gq, from compute capability 7.0 on). In half
+    precision the kernel makes the row sums itself; in float32 they are those of a product that is made before.
+    """
+    B, h, N, d = q.shape
+    row_sums = B * h * N * STATISTIC_BYTES
+    tiles = B * h * _whole(N, TILE) * _whole(d, TILE) * STATISTIC_BYTES
+    if q.item_bytes == HALF_BYTES:
+        return row_sums + tiles
+    product = B * h * N * v.shape[-1] * STATISTIC_BYTES
+    return row_sums + (tiles if decide(product <= tiles) else product)
+
+
+def _flash_workspace(q: Tensor) -> Dim:
+    """What flash attention's backward takes inside: row sums, and the queries' gradient, in float32 (flash_api.cpp)."""
+    B, h, N, d = q.shape
+    rows = _whole(N, FLASH_ROWS)
+    return B * h * rows * (1 + _whole(d, FLASH_COLUMNS)) * STATISTIC_BYTES
+
+
+def _whole(size: Dim, step: int) -> Dim:
+    """`size` rounded up to whole steps."""
+    return ceil_div(size, step) * step

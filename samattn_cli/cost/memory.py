@@ -26,10 +26,14 @@ class SegmentMemory:
 
 @dataclass(frozen=True)
 class Liveness:
-    """Of one recording, over what is live before it: the bytes after each allocation, the change once it is done."""
+    """Of one recording, over what is live before it: the bytes after each allocation, the change once it is done.
+
+    `working` are the bytes while a kernel has a workspace.
+    """
 
     steps: tuple[tuple[str, Dim], ...]
     change: Dim
+    working: tuple[tuple[str, Dim], ...] = ()
 
     @cached_property
     def peak(self) -> tuple[str, Dim]:
@@ -39,7 +43,7 @@ class Liveness:
             MixedStructureError: if the points of an array reach their peaks at different operations.
         """
         at, most = "", 0
-        for name, live in self.steps:
+        for name, live in (*self.steps, *self.working):
             if decide(live > most):
                 at, most = name, live
         return at, most
@@ -65,12 +69,15 @@ def live_over(recording: Recording, held: frozenset[Storage] = frozenset()) -> L
     """Run through the allocations and frees of `recording`; what is `held` is not freed."""
     live: Dim = 0
     steps: list[tuple[str, Dim]] = []
+    working: list[tuple[str, Dim]] = []
     for op in recording.ops:
         for storage in op.allocates:
             live = live + rounded(storage.nbytes)
             steps.append((op.name, live))
+        if op.kind == "sdpa":
+            working.append((op.name, live + rounded(op.workspace_bytes)))
         live = live - sum(rounded(storage.nbytes) for storage in op.frees if storage not in held)
-    return Liveness(tuple(steps), live)
+    return Liveness(tuple(steps), live, tuple(working))
 
 
 @lru_cache(maxsize=64)

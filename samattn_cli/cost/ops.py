@@ -6,7 +6,7 @@ Conventions:
 - Elementwise FLOPs are kept apart, one per elementary operation and element; see `ELEMENTWISE_FLOPS`.
 - Bytes read and written are those of each operand once, weights included, caches ignored.
 - Memory is what eager PyTorch allocates, op by op, at the moment it allocates it. What a kernel takes inside for its
-  own work is no tensor and is not counted.
+  own work is no tensor: that of attention's backward is kept apart, others (cuBLAS, cuDNN) are not known here.
 - `saves` is what autograd keeps for backward, weights left out.
 """
 
@@ -48,7 +48,10 @@ class Parameter:
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """One operation. `module` is the module whose forward runs it ("" for the part itself)."""
+    """One operation. `module` is the module whose forward runs it ("" for the part itself).
+
+    `workspace_bytes` is what its kernel takes from the allocator for its own work: no tensor, and so never traced.
+    """
 
     name: str
     kind: str
@@ -61,6 +64,7 @@ class Op:
     allocates: tuple[Storage, ...] = ()
     frees: tuple[Storage, ...] = ()
     saves: tuple[Storage, ...] = ()
+    workspace_bytes: Dim = 0
 
     @property
     def flops(self) -> Dim:

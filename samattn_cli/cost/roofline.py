@@ -22,9 +22,9 @@ from dataclasses import dataclass, fields
 from ..config.device import Calibration, Device, ProductShares
 from ..config.model import RunConfig
 from ..errors import UsageError
+from ..units import MS_PER_SECOND
 from .ops import Op
 
-MS_PER_S = 1e3
 US_PER_MS = 1e3
 BOUNDS = ("compute", "memory", "launch")
 PRODUCTS = tuple(field.name for field in fields(ProductShares))
@@ -114,17 +114,17 @@ def op_time(op: Op, device: Device, run: RunConfig) -> OpTime:
 
 def product_ms(op: Op, device: Device, run: RunConfig) -> float:
     """Its products at the peak of their unit."""
-    return float(MS_PER_S * op.flops / peak_flops(op.kind, device, run)) if op.macs else 0.0
+    return float(MS_PER_SECOND * op.flops / peak_flops(op.kind, device, run)) if op.macs else 0.0
 
 
 def vector_ms(op: Op, device: Device) -> float:
     """Its elementwise work at the peak of the CUDA cores."""
-    return float(MS_PER_S * op.elementwise_flops / device.vector_flops)
+    return float(MS_PER_SECOND * op.elementwise_flops / device.vector_flops)
 
 
 def memory_ms(op: Op, device: Device) -> float:
     """Its bytes at the peak of the bandwidth."""
-    return float(MS_PER_S * (op.bytes_read + op.bytes_written) / device.bandwidth_bytes_per_s)
+    return float(MS_PER_SECOND * (op.bytes_read + op.bytes_written) / device.bandwidth_bytes_per_s)
 
 
 def peak_flops(kind: str, device: Device, run: RunConfig) -> float:

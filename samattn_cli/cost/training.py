@@ -148,7 +148,7 @@ class TrainingStep:
         return self.weights_bytes + self.optimizer_bytes + rounded(self.forward.image.nbytes)
 
     @cached_property
-    def _gradient_bytes(self) -> Dim:
+    def _output_gradient_bytes(self) -> Dim:
         return rounded(self.forward.segments[-1].output.nbytes)
 
     def _forward(self) -> Iterator[tuple[Segment, Moment]]:
@@ -159,7 +159,7 @@ class TrainingStep:
             live = live + liveness.change
 
     def _backward(self) -> Iterator[tuple[Segment, Moment]]:
-        live = self._before + self.kept_bytes + self._gradient_bytes
+        live = self._before + self.kept_bytes + self._output_gradient_bytes
         for segment, recording in zip(
             reversed(self.forward.segments), reversed(self.recordings), strict=True
         ):
@@ -170,7 +170,7 @@ class TrainingStep:
     def _optimizer_step(self) -> Moment:
         """Weights, gradients, buffers old and transient, image, output and its gradient."""
         copies = OPTIMIZERS[self.config.run.optimizer].transient + 1
-        nbytes = self._before + 2 * self._gradient_bytes + copies * self.weights_bytes
+        nbytes = self._before + 2 * self._output_gradient_bytes + copies * self.weights_bytes
         return Moment(nbytes, "optimizer step")
 
 

@@ -113,7 +113,7 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(*model.parameters(), image)
-    with torch.no_grad(), AsOnCuda(), mode, _on_enteringparts_of(model, mode.enter):
+    with torch.no_grad(), AsOnCuda(), mode, _on_entering_parts(model, mode.enter):
         model(image)
     return mode.parts
 
@@ -147,7 +147,7 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
         torch.enable_grad(),
         AsOnCuda(),
         saved_tensors_hooks(pack, lambda tensor: tensor),
-        _on_enteringparts_of(model, enter),
+        _on_entering_parts(model, enter),
         _on_checkpointed_inputs(model, claim),
     ):
         output = model(image)
@@ -184,7 +184,7 @@ def trace_training(
     mode = Tracer(image.device.type, live)
     mode.ignore(*model.parameters(), image)
     with torch.enable_grad(), AsOnCuda(), mode:
-        with _on_enteringparts_of(model, mode.enter), _on_entering_backward(model, mode.enter):
+        with _on_entering_parts(model, mode.enter), _on_entering_backward(model, mode.enter):
             output = model(image)
         forward, mode.parts = mode.parts, {}
         mode.enter("")
@@ -231,7 +231,7 @@ def storage_key(tensor: Tensor) -> int:
 
 
 @contextmanager
-def _on_enteringparts_of(model: nn.Module, enter: Callable[[str], None]) -> Iterator[None]:
+def _on_entering_parts(model: nn.Module, enter: Callable[[str], None]) -> Iterator[None]:
     """Call `enter` with the name of each part ("patch_embed", "pos_embed", "blocks.7", "neck") as it begins."""
     handles = []
     for name, module in parts_of(model):
