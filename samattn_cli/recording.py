@@ -205,3 +205,12 @@ def _check_cases(cases: Iterable[MeasuredCase], label: str) -> None:
             raise RecordingError(
                 f"{what}: its status is {case.status!r}, and its figures do not go with that"
             )
+        if case.measured is not None and not _are_positive(case.measured):
+            raise RecordingError(f"{what}: a peak or a time is not above 0")
+
+
+def _are_positive(measured: Measurement) -> bool:
+    latencies = (measured.latency, *(layer.latency for layer in measured.layers))
+    times = [time for latency in latencies for time in (latency.low_ms, latency.median_ms, latency.high_ms)]
+    peaks = [measured.peak_allocated_bytes, *(layer.peak_bytes for layer in measured.layers)]
+    return min(times) > 0 and min(peaks) > measured.workspace_bytes

@@ -164,7 +164,9 @@ class Share:
 class TrainingReport:
     """Of what a training step's memory is: whole buffers, and the activations kept when its forward is done.
 
-    `flops` are those of forward and backward, what is computed again included.
+    Bytes are those that the allocator takes, each tensor rounded up. `flops` are those of forward and backward, what is
+    computed again included; `optimizer_ms` is the time of the optimizer's step on the device that was asked for, which
+    no layer has.
     """
 
     optimizer: str
@@ -176,23 +178,29 @@ class TrainingReport:
     peak_bytes: int
     peak_at: str
     flops: int
+    optimizer_ms: float | None = None
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change of the config, what to set for it, and the peak of the run's mode with it."""
+    """A change of the config, what to set for it, the peak of the run's mode with it, and whether that fits the device.
+
+    `fits` is None where no device was asked for.
+    """
 
     change: str
     set: tuple[str, ...]
     peak_bytes: int
     peak_bytes_saving: float
+    fits: bool | None = None
 
 
 @dataclass(frozen=True)
 class DeviceReport:
     """A device: whether the peak of the run's mode fits into what a process has of its memory, and the time of a pass.
 
-    `too_large` are the parts and layers in which more is live than that; `calibrated`: whether the time is by figures measured on the device, not by its datasheet.
+    `too_large` are the parts, layers and the optimizer's step in which more is live than that. `calibrated_share` of the
+    time is by figures that were `recorded_on` the device, the rest by its datasheet.
     """
 
     name: str
@@ -203,7 +211,8 @@ class DeviceReport:
     fits: bool
     too_large: tuple[str, ...]
     latency_ms: float
-    calibrated: bool
+    calibrated_share: float
+    recorded_on: str
 
 
 @dataclass(frozen=True)

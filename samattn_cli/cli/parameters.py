@@ -11,6 +11,7 @@ import typer
 
 from ..config.load import Override, option_where, parse_override
 from ..config.yaml12 import parse_yaml
+from ..errors import UsageError
 
 Config = Annotated[
     str,
@@ -91,6 +92,8 @@ def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Ov
 def axis(option: str, key: str, given: str | None) -> list[Override]:
     """What each of the values that an option lists, with commas between, lays over a config."""
     values = [] if given is None else [value.strip() for value in given.split(",")]
+    if "" in values:
+        raise UsageError(f"{option} {given}: is a list with an empty place")
     return [_flag(option, value, key, _sides(value) if key == "image_size" else value) for value in values]
 
 

@@ -63,13 +63,18 @@ class LayerTime:
         ms: the sum of their times.
         bound: what most of that time is bound by.
         share_of_peak: FLOP/s of products that this makes, over the peak of the unit they run on.
-        calibrated: whether the time is by figures measured on the device, not by its datasheet.
+        calibrated_share: of the time, by figures measured on the device; the rest is by its datasheet.
     """
 
     ms: float
     bound: str
     share_of_peak: float
-    calibrated: bool
+    calibrated_share: float
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether all of the time is by figures measured on the device."""
+        return self.calibrated_share == 1.0
 
 
 def layer_time(ops: Iterable[Op], device: Device, run: RunConfig) -> LayerTime:
@@ -87,9 +92,15 @@ def layer_time(ops: Iterable[Op], device: Device, run: RunConfig) -> LayerTime:
     return LayerTime(
         ms=total_ms,
         bound=max(BOUNDS, key=due.__getitem__),
-        share_of_peak=at_peak_ms / total_ms if total_ms else 0.0,
-        calibrated=all(time.calibrated for _, time in kernels),
+        share_of_peak=_share(at_peak_ms, total_ms),
+        calibrated_share=1.0
+        if all(time.calibrated for _, time in kernels)
+        else _share(sum(time.time_ms for _, time in kernels if time.calibrated), total_ms),
     )
+
+
+def _share(part_ms: float, whole_ms: float) -> float:
+    return part_ms / whole_ms if whole_ms else 0.0
 
 
 def op_time(op: Op, device: Device, run: RunConfig) -> OpTime:

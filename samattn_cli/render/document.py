@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from ..config.model import RunConfig
-from ..report import Analysis, Comparison, DeviceReport, Figures, Measured
+from ..report import Analysis, Change, Comparison, DeviceReport, Figures, Measured
 from ..units import (
     format_bytes,
     format_change,
@@ -90,6 +90,8 @@ def _totals(report: Analysis) -> Table:
     )
     note = f"Peaks include weights and input; they are set at {totals.peak_at} and {totals.training_at} "
     note += f"({report.training.optimizer}{', checkpointing' if report.training.checkpointing else ''})."
+    if report.config.run.mode == "training":
+        note += " MACs and FLOPs are those of a forward."
     return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)
 
 
@@ -109,6 +111,11 @@ def _training(report: Analysis) -> Table:
         ("activations kept by the forward", format_bytes(training.kept_bytes)),
         ("peak", format_bytes(training.peak_bytes)),
         ("FLOPs, forward and backward", format_count(training.flops)),
+        *(
+            [("time of the optimizer's step", format_ms(training.optimizer_ms))]
+            if training.optimizer_ms
+            else []
+        ),
     )
     note = f"The peak is set at {training.peak_at}; gradients grow while activations go, so the rows do not add up to it."
     return Table("Training step", ("", "this encoder"), rows, note)
@@ -120,12 +127,25 @@ def _changes(report: Analysis) -> Table:
             change.change,
             format_bytes(change.peak_bytes),
             format_change(change.peak_bytes_saving),
+            *([] if change.fits is None else ["fits" if change.fits else ""]),
             " ".join(f"--set {text}" for text in change.set),
         )
         for change in report.changes
     )
     title = f"What would lower the {report.config.run.mode} peak"
-    return Table(title, ("one change", "peak", "", ""), rows, text_columns=(0, 3))
+    note = (
+        "Without its global layers it is another model."
+        if any(_is_another(c) for c in report.changes)
+        else ""
+    )
+    columns = len(rows[0])
+    headers = ("one change", "peak", *[""] * (columns - 2))
+    return Table(title, headers, rows, note, text_columns=(0, *range(3, columns)))
+
+
+def _is_another(change: Change) -> bool:
+    """Whether what it sets is no matter of how the encoder is run."""
+    return not all(text.startswith("run.") for text in change.set)
 
 
 def _device(device: DeviceReport) -> Iterator[str]:
@@ -133,13 +153,32 @@ def _device(device: DeviceReport) -> Iterator[str]:
     verdict = f"yes, with {spare} to spare" if device.fits else f"no, {spare} are missing"
     yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process has)"
     if device.too_large:
-        yield f"too large for it: {', '.join(device.too_large)}"
-    source = (
-        "calibrated by measurement"
-        if device.calibrated
-        else "by its datasheet, which no kernel reaches; not measured"
-    )
-    yield f"time of a pass: {format_ms(device.latency_ms)}, {source}"
+        yield f"too large for it: {', '.join(_ranges(device.too_large))}"
+    yield f"time of a pass: {format_ms(device.latency_ms)}, {_basis(device)}"
+
+
+def _basis(device: DeviceReport) -> str:
+    """What the time is by."""
+    if not device.calibrated_share:
+        return "by its datasheet, which no kernel reaches; not measured"
+    part = "" if device.calibrated_share == 1.0 else f"{format_percent(device.calibrated_share)} of it "
+    rest = ", the rest by its datasheet" if part else ""
+    return f"{part}calibrated by measurement on {device.recorded_on}{rest}"
+
+
+def _ranges(names: Sequence[str]) -> Iterator[str]:
+    """Neighbouring blocks as one: "blocks.7 to blocks.31"."""
+    run: list[str] = []
+    for name in (*names, ""):
+        if run and not _follows(run[-1], name):
+            yield run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}"
+            run = []
+        run.append(name)
+
+
+def _follows(one: str, other: str) -> bool:
+    (container, _, index), (also, _, following) = one.rpartition("."), other.rpartition(".")
+    return container == also and index.isdecimal() and following == str(int(index) + 1)
 
 
 def _measured(found: Measured) -> str:

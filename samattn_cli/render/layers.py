@@ -71,7 +71,7 @@ def layer_tables(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[
 RunColumn = tuple[str, Callable[[Sequence[Any]], str]]
 
 MEMORY: tuple[RunColumn, ...] = (
-    ("peak", lambda run: format_bytes(run[0].peak_bytes)),
+    ("peak", lambda run: format_bytes(max(place.peak_bytes for place in run))),
     ("kept for backward", lambda run: format_bytes(run[0].saved_bytes)),
     ("peak in training", lambda run: format_bytes(max(place.training_bytes for place in run))),
 )
@@ -80,7 +80,7 @@ TIME: tuple[RunColumn, ...] = (
     ("bound", lambda run: run[0].bound or ""),
     ("of peak FLOP/s", lambda run: format_percent(run[0].share_of_peak or 0.0)),
 )
-MEMORY_NOTE = "Most bytes live at once, those of the whole encoder included; in training that of the layer of a run in which most is."
+MEMORY_NOTE = "Most bytes live at once, those of the whole encoder included; of a run that of its layer in which most is."
 
 
 def memory_table(report: Analysis, *, all_layers: bool) -> Table:
@@ -94,10 +94,10 @@ def memory_table(report: Analysis, *, all_layers: bool) -> Table:
 
 
 def fold(layers: Sequence[LayerReport]) -> list[list[LayerReport]]:
-    """Runs of layers that differ in nothing but their place, and what of training depends on it."""
+    """Runs of layers that differ in nothing but their place, and what is live besides them there."""
 
     def nowhere(layer: LayerReport) -> LayerReport:
-        return replace(layer, index=0, name="", training_bytes=0, training_op="")
+        return replace(layer, index=0, name="", peak_bytes=0, training_bytes=0, training_op="")
 
     return [list(run) for _, run in groupby(layers, key=nowhere)]
 

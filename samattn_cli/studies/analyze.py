@@ -16,8 +16,8 @@ from ..report import (
     Totals,
     TrainingReport,
 )
-from .changes import changes_of
-from .findings import findings
+from .changes import changes_of, pairs_of
+from .findings import findings, fitting
 from .layers import layers_of, parts_of, shares_of
 from .passes import Passes
 from .recorded import measured
@@ -56,6 +56,10 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         else None,
     )
     changes = changes_of(passes)
+    where = None if device is None else _device(passes, device)
+    pairs = (
+        pairs_of(passes) if where and not where.fits and not any(change.fits for change in changes) else ()
+    )
     return Analysis(
         config=config,
         totals=totals,
@@ -65,9 +69,9 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         comparison=comparison,
         training=_training(passes),
         changes=changes,
-        findings=findings(config, layers, totals, comparison, changes),
+        findings=(*findings(config, layers, totals, comparison, changes), *fitting(where, changes, pairs)),
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
-        device=None if device is None else _device(passes, device),
+        device=where,
         measured=measured(config, passes.peak_bytes),
     )
 
@@ -103,11 +107,15 @@ def _training(passes: Passes) -> TrainingReport:
         peak_bytes=step.peak.nbytes,
         peak_at=step.peak.at,
         flops=step.flops,
+        optimizer_ms=passes.optimizer_ms,
     )
 
 
 def _device(passes: Passes, device: Device) -> DeviceReport:
+    from ..cost.roofline import calibration
+
     time, spare_bytes = passes.latency, device.usable_bytes - passes.peak_bytes
+    measured_on = calibration(device, passes.config.run)
     assert time is not None  # noqa: S101 - there is a device; told to the type checker
     return DeviceReport(
         name=device.name,
@@ -118,5 +126,6 @@ def _device(passes: Passes, device: Device) -> DeviceReport:
         fits=spare_bytes >= 0,
         too_large=tuple(name for name, peak in passes.peaks() if peak > device.usable_bytes),
         latency_ms=time.ms,
-        calibrated=time.calibrated,
+        calibrated_share=time.calibrated_share,
+        recorded_on="" if measured_on is None else measured_on.recorded_on,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,22 +11,41 @@ from ..config.model import EncoderConfig
 from ..report import Change
 from .passes import Passes
 
+Candidate = tuple[str, EncoderConfig, tuple[str, ...]]
+"""A change in words, the encoder with it, and what to set for it."""
+
 KERNELS = ("sdpa", "fused")
+LEAST_SAVING = 0.001
 
 
 def changes_of(passes: Passes) -> tuple[Change, ...]:
-    """The changes that lower the peak of the run's mode, the best first."""
-    now = passes.peak_bytes
+    """The single changes that lower the peak of the run's mode, the best first."""
+    return _worth(passes, _candidates(passes.config))
+
+
+def pairs_of(passes: Passes) -> tuple[Change, ...]:
+    """Two changes of how the encoder is run at once, the best first: for a device that no single change makes it fit."""
+    pairs = [
+        (f"{first} and {second}", config, (*said, *also))
+        for first, changed, said in _candidates(passes.config)
+        for second, config, also in _candidates(changed)
+        if config.stages == passes.config.stages and said < also
+    ]
+    return _worth(passes, pairs)
+
+
+def _worth(passes: Passes, candidates: Iterable[Candidate]) -> tuple[Change, ...]:
+    now, device = passes.peak_bytes, passes.device
     found = []
-    for change, config, said in _candidates(passes.config):
+    for change, config, said in candidates:
         peak = Passes(config).peak_bytes
-        found.append(Change(change, said, peak, 1 - peak / now))
-    return tuple(
-        sorted((change for change in found if change.peak_bytes < now), key=lambda change: change.peak_bytes)
-    )
+        fits = None if device is None else peak <= device.usable_bytes
+        found.append(Change(change, said, peak, 1 - peak / now, fits))
+    worth = (change for change in found if change.peak_bytes_saving >= LEAST_SAVING)
+    return tuple(sorted(worth, key=lambda change: change.peak_bytes))
 
 
-def _candidates(config: EncoderConfig) -> Iterator[tuple[str, EncoderConfig, tuple[str, ...]]]:
+def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
     """A change in words, the encoder with it, and what to set for it."""
     run, windowed = config.run, config.all_windowed()
     for kernel in KERNELS:
@@ -53,6 +72,6 @@ def _per_stage(config: EncoderConfig) -> tuple[str, ...]:
     return tuple(f"stages.{i}.global_attn_indexes" for i, stage in stages if stage.global_attn_indexes)
 
 
-def _run(config: EncoderConfig, change: str, **keys: Any) -> tuple[str, EncoderConfig, tuple[str, ...]]:
+def _run(config: EncoderConfig, change: str, **keys: Any) -> Candidate:
     said = tuple(f"run.{key}={str(value).lower()}" for key, value in keys.items())
     return change, replace(config, run=replace(config.run, **keys)), said

@@ -8,7 +8,7 @@ from math import gcd, prod
 
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
-from ..report import Change, Comparisons, Finding, LayerReport, Totals
+from ..report import Change, Comparisons, DeviceReport, Finding, LayerReport, Totals
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is none
@@ -185,3 +185,25 @@ def _best_change(config: EncoderConfig, totals: Totals, changes: Sequence[Change
         f"({' '.join(f'--set {text}' for text in best.set)}): {format_bytes(best.peak_bytes)} for "
         f"{format_bytes(now)} at {where}, {format_percent(best.peak_bytes_saving)} less.",
     )
+
+
+def fitting(
+    device: DeviceReport | None, changes: Sequence[Change], pairs: Sequence[Change]
+) -> Iterator[Finding]:
+    """What would make an encoder fit a device that it does not fit: one change, or else two."""
+    if device is None or device.fits:
+        return
+    single = next((change for change in changes if change.fits), None)
+    pair = next((change for change in pairs if change.fits), None)
+    if single is not None:
+        message = f"On {device.name} {_fits(single)} makes it fit"
+    elif pair is not None:
+        message = f"No single change makes it fit on {device.name}; {_fits(pair)} do"
+    else:
+        message = f"No change of kernel, type or checkpointing, nor two of them, make it fit on {device.name}"
+    yield Finding("what-makes-it-fit", f"{message}.")
+
+
+def _fits(change: Change) -> str:
+    settings = " ".join(f"--set {text}" for text in change.set)
+    return f"{change.change} ({settings}: {format_bytes(change.peak_bytes)})"

@@ -10,10 +10,10 @@ from ..config.hash import config_hash
 from ..config.model import EncoderConfig
 from ..errors import UsageError
 from ..judgement import Errors, JudgedCase, JudgedPeak, Judgement
-from ..recording import Fingerprint, MeasuredCase, Recording, Section
+from ..recording import Fingerprint, MeasuredCase, Recording
 from .predict import predicted_sections
 
-WHOLE: Section = ("encoder", "forward")
+WHOLE = ("encoder", "pass")
 
 
 def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig] = ()) -> Judgement:
@@ -51,7 +51,7 @@ def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
     predicted = predicted_sections(case.config)
     whole, layers, message = None, [], case.message or case.status
     workspace = case.measured.workspace_bytes if case.measured else 0
-    if case.measured and predicted:
+    if case.measured:
         measured = case.measured
         whole = _peak(WHOLE, max(predicted.values()), measured.peak_allocated_bytes - workspace)
         layers = [
@@ -59,8 +59,6 @@ def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
             for layer in measured.layers
             if (section := (layer.name, layer.phase)) in predicted
         ]
-    elif case.measured:
-        message = f"the peak of {case.config.run.mode} is not predicted"
     return JudgedCase(
         config=case.config,
         device=fingerprint.device,
@@ -72,7 +70,7 @@ def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
     )
 
 
-def _peak(section: Section, predicted: int, measured: int) -> JudgedPeak:
+def _peak(section: tuple[str, str], predicted: int, measured: int) -> JudgedPeak:
     return JudgedPeak(*section, predicted, measured, (predicted - measured) / measured)
 
 

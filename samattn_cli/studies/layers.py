@@ -53,7 +53,7 @@ def _segments(passes: Passes) -> Iterator[tuple[Segment, dict[str, Any]]]:
                 "peak_op": used.peak_op,
                 "training_bytes": peak.nbytes,
                 "training_op": peak.at.removeprefix(f"{segment.module}."),
-                "ops": _op_reports(recording, training.recording),
+                "ops": _op_reports(recording, None if training.is_checkpointed else training.recording),
                 "latency_ms": time and time.ms,
                 "bound": time and time.bound,
                 "share_of_peak": time and time.share_of_peak,
@@ -103,9 +103,10 @@ def _flops_ratios(layer: Recording, as_global: Recording) -> tuple[float, float,
 
 
 @lru_cache(maxsize=64)
-def _op_reports(recording: Recording, training: Recording) -> tuple[OpReport, ...]:
-    """The operations of a forward, with what a training step keeps of each."""
-    rows = zip(recording.ops, saved_by_op(training), strict=True)
+def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpReport, ...]:
+    """The operations of a forward, with what a training step keeps of each: of a checkpointed block nothing."""
+    kept_by_op = [0] * len(recording.ops) if training is None else saved_by_op(training)
+    rows = zip(recording.ops, kept_by_op, strict=True)
     return tuple(
         OpReport(
             name=op.name,

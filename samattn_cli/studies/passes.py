@@ -87,6 +87,15 @@ class Passes:
 
         return layer_time(chain.from_iterable(self.sections.values()), self.device, self.config.run)
 
+    @property
+    def optimizer_ms(self) -> float | None:
+        """The time of the optimizer's step; None without a device, and in inference."""
+        if self.device is None or not self.trains:
+            return None
+        from ..cost.roofline import layer_time
+
+        return layer_time([self.step.optimizer_op], self.device, self.config.run).ms
+
     @cached_property
     def sections(self) -> dict[Section, tuple[Op, ...]]:
         """The operations of each section in the run's mode: forwards, in training backwards and the optimizer's step."""
@@ -117,15 +126,17 @@ class Passes:
         )
 
     def peaks(self) -> Iterator[tuple[str, int]]:
-        """The peak of each segment in the run's mode."""
+        """The peak of each segment in the run's mode, and of the optimizer's step."""
         for segment, used in zip(self.forward.segments, self.memory, strict=True):
             phases = [self.step.moments[segment.name, phase] for phase in PHASES] if self.trains else ()
             yield segment.name, max((moment.nbytes for moment in phases), default=used.peak_bytes)
+        if self.trains:
+            yield "optimizer step", self.step.peaks["optimizer", "step"]
 
     @property
     def peak_bytes(self) -> int:
         """The peak of the run's mode."""
-        return int(self.step.peak.nbytes if self.trains else max(part.peak_bytes for part in self.memory))
+        return max(peak for _, peak in self.peaks())
 
     @property
     def peak_at(self) -> str:
