@@ -13,16 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from .config.hash import config_hash
-from .config.model import EncoderConfig
+from .config.model import EncoderConfig, Phase
 from .errors import RecordingError
 
 SCHEMA_VERSION = 1
 CaseStatus = Literal["measured", "out of memory", "failed", "not run"]
 """Running out of memory is a result. failed: it broke in another way. not run: it would have filled the memory."""
-
-Phase = Literal["forward", "backward", "step"]
-Section = tuple[str, Phase]
-"""A part or block ("blocks.7") in the forward or the backward of a pass; ("optimizer", "step")."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredCase(Outcome):
-    """One config and its outcome; `predicted_bytes` is the peak that samattn predicted then (None: it did not)."""
+    """One config and its outcome; `predicted_bytes` is the peak that samattn predicted then, if it did."""
 
     config: EncoderConfig
     config_hash: str

@@ -11,8 +11,8 @@ from segment_anything_encoder import official_encoder
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.nn.encoder import image_for
 from samattn_cli.nn.trace import PartTrace, trace_training
-from samattn_cli.report import ClaimedPass
 from samattn_cli.studies.verify import claims_of
+from samattn_cli.verdicts import ClaimedPass
 
 Traced = dict[str, PartTrace]
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from samattn_cli.cli import analyze as analyze_command
 from samattn_cli.cli import verify as verify_command
 from samattn_cli.cli.app import app
-from samattn_cli.report import Check, CrossCheck, Difference
+from samattn_cli.verdicts import Check, CrossCheck, Difference
 
 EXACT = Check("exact", compared=3, total=5, route="meta")
 DIFFERENT = Check(

@@ -17,8 +17,8 @@ from samattn_cli.nn import count
 from samattn_cli.nn.crosscheck import crosscheck
 from samattn_cli.nn.encoder import build
 from samattn_cli.nn.fold import fold
-from samattn_cli.report import Claims, CrossCheck, Difference, NamedNumber
 from samattn_cli.studies.verify import claims_of, verify
+from samattn_cli.verdicts import Claims, CrossCheck, Difference, NamedNumber
 
 PRESETS = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
 RUN_ON_META = ("fvcore", "flop_counter", "memory_trace")

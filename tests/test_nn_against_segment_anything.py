@@ -13,9 +13,9 @@ from samattn_cli.nn.count import count_with_flop_counter
 from samattn_cli.nn.encoder import build, image_for
 from samattn_cli.nn.fold import CONTAINER
 from samattn_cli.nn.trace import trace_forward, trace_saved
-from samattn_cli.report import Claims, Counts
 from samattn_cli.studies.verify import claims_of
 from samattn_cli.units import rounded
+from samattn_cli.verdicts import Claims, Counts
 
 PRESETS = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
 

@@ -13,9 +13,10 @@ from ..config.load import load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError, did_you_mean
 from ..render import FORMATS, render
 from ..render.options import Options
-from ..report import Analysis, CrossCheck
+from ..report import Analysis
 from ..studies.analyze import analyze as analyze_config
 from ..studies.verify import verify as crosscheck
+from ..verdicts import CrossCheck
 from .output import emit, file_format, guarded, say, terminal_options, working, write_file
 from .parameters import (
     Attention,

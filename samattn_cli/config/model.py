@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ..units import ITEM_BYTES
 from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, pair, whole
@@ -17,6 +18,10 @@ MAX_DEPTH = 1000
 MAX_STAGES = 64
 
 WIDTH = whole(1, MAX_WIDTH)
+
+Phase = Literal["forward", "backward", "step"]
+Section = tuple[str, Phase]
+"""A part or block ("blocks.7") in the forward or the backward of a pass; ("optimizer", "step")."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
-from ..config.model import EncoderConfig
+from ..config.model import EncoderConfig, Phase, Section
 from ..units import rounded
 from .encoder import ForwardPass, Segment, backward, forward
 from .memory import Liveness, live_over, saved_bytes, weights_bytes
@@ -38,10 +37,8 @@ OPTIMIZERS = {
 }
 
 
-Phase = Literal["forward", "backward", "step"]
 PHASES: tuple[Phase, ...] = ("forward", "backward")
-Section = tuple[str, Phase]
-"""A segment in one direction of the step; ("optimizer", "step")."""
+"""Those of a part or block; the step is the optimizer's."""
 
 
 @dataclass(frozen=True)

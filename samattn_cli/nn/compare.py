@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from ..report import Check, Counts, Difference, NamedNumber
+from ..verdicts import Check, Counts, Difference, NamedNumber
 
 
 def compare_parameters(claimed: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> Check:

@@ -22,7 +22,7 @@ from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..report import Counts
+from ..verdicts import Counts
 from .cuda import AsOnCuda
 
 FVCORE_KINDS = {

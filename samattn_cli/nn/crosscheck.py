@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config.model import EncoderConfig
-from ..report import Check, ClaimedPass, Claims, Counts, CrossCheck, Difference
 from ..units import rounded
+from ..verdicts import Check, ClaimedPass, Claims, Counts, CrossCheck, Difference
 from .compare import compare_in_order, compare_parameters, compare_tables, verdict
 from .count import count_with_flop_counter, count_with_fvcore
 from .dynamo import without_dynamo

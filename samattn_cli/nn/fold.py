@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from ..report import Counts
+from ..verdicts import Counts
 
 Value = TypeVar("Value")
 

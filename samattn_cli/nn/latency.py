@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from ..recording import Latency, Section
+from ..config.model import Section
+from ..recording import Latency
 from ..units import MS_PER_SECOND
 from .sections import on_entering
 from .step import Step

@@ -12,7 +12,7 @@ import torch
 from torch.cuda import memory as cuda
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from ..recording import Section
+from ..config.model import Section
 from .sections import on_entering
 from .step import Step
 

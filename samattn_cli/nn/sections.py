@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..recording import Section
+from ..config.model import Section
 from .step import Step
 from .trace import parts_of
 

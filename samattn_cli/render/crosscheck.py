@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..config.model import EncoderConfig
-from ..report import Check, CrossCheck
+from ..verdicts import Check, CrossCheck
 
 MOST_DIFFERENCES = 12
 STATUS_STYLES = {"exact": "green", "differs": "bold red", "skipped": "yellow", "failed": "bold red"}

@@ -11,7 +11,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ..config.model import EncoderConfig
-from ..report import Analysis, CrossCheck
+from ..report import Analysis
+from ..verdicts import CrossCheck
 from .crosscheck import STATUS_STYLES, Verdict, layers_note, verdicts
 from .document import heading, sections
 from .elements import Bars, Lines, Section, Table

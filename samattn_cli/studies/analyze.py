@@ -6,16 +6,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from ..config.model import EncoderConfig
-from ..report import (
-    Analysis,
-    Comparison,
-    Comparisons,
-    CrossCheck,
-    DeviceReport,
-    Figures,
-    Totals,
-    TrainingReport,
-)
+from ..report import Analysis, Comparison, Comparisons, DeviceReport, Figures, Totals, TrainingReport
+from ..verdicts import CrossCheck
 from .changes import changes_of, pairs_of
 from .findings import findings, fitting
 from .layers import layers_of, parts_of, shares_of
@@ -124,7 +116,7 @@ def _device(passes: Passes, device: Device) -> DeviceReport:
         usable_bytes=device.usable_bytes,
         spare_bytes=spare_bytes,
         fits=spare_bytes >= 0,
-        too_large=tuple(name for name, peak in passes.peaks() if peak > device.usable_bytes),
+        too_large=tuple(passes.larger_than(device.usable_bytes)),
         latency_ms=time.ms,
         calibrated_share=time.calibrated_share,
         recorded_on="" if measured_on is None else measured_on.recorded_on,

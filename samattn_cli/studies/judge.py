@@ -11,7 +11,7 @@ from ..config.model import EncoderConfig
 from ..errors import UsageError
 from ..judgement import Errors, JudgedCase, JudgedPeak, Judgement
 from ..recording import Fingerprint, MeasuredCase, Recording
-from .predict import predicted_sections
+from .passes import Passes
 
 WHOLE = ("encoder", "pass")
 
@@ -48,7 +48,7 @@ def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig]
 
 
 def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
-    predicted = predicted_sections(case.config)
+    predicted = Passes(case.config).section_peaks
     whole, layers, message = None, [], case.message or case.status
     workspace = case.measured.workspace_bytes if case.measured else 0
     if case.measured:

@@ -16,7 +16,7 @@ from ..recording import Fingerprint, MeasuredCase, Outcome, Recording, read_reco
 from ..units import format_bytes
 from .child import ask_fingerprint, ask_outcome
 from .machine import available_bytes
-from .predict import predicted_bytes
+from .passes import Passes
 
 
 def cases_of(
@@ -63,7 +63,7 @@ def measure_case(
     config: EncoderConfig, device: str, snapshot: Path | None = None, repeats: int | None = None
 ) -> MeasuredCase:
     """Measure one case, and note what was predicted of it."""
-    predicted = predicted_bytes(config)
+    predicted = Passes(config).peak_bytes
     outcome = _too_large(predicted) if device == "cpu" else None
     outcome = outcome or ask_outcome(config, device, snapshot, repeats)
     return MeasuredCase(

@@ -9,11 +9,11 @@ from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..config.model import EncoderConfig, LayerConfig
+from ..config.model import EncoderConfig, LayerConfig, Section
 from ..cost.encoder import ForwardPass, forward
 from ..cost.memory import SegmentMemory, walk
 from ..cost.ops import Op, Recording
-from ..cost.training import PHASES, Section, TrainingStep, training_step
+from ..cost.training import TrainingStep, training_step
 from ..cost.vit import windows_over
 from ..report import Figures
 from ..units import ITEM_BYTES
@@ -125,18 +125,23 @@ class Passes:
             latency_ms=None if self.latency is None else self.latency.ms,
         )
 
-    def peaks(self) -> Iterator[tuple[str, int]]:
-        """The peak of each segment in the run's mode, and of the optimizer's step."""
-        for segment, used in zip(self.forward.segments, self.memory, strict=True):
-            phases = [self.step.moments[segment.name, phase] for phase in PHASES] if self.trains else ()
-            yield segment.name, max((moment.nbytes for moment in phases), default=used.peak_bytes)
+    @cached_property
+    def section_peaks(self) -> dict[Section, int]:
+        """The peak of each section of a pass in the run's mode."""
         if self.trains:
-            yield "optimizer step", self.step.peaks["optimizer", "step"]
+            return self.step.peaks
+        pairs = zip(self.forward.segments, self.memory, strict=True)
+        return {(segment.name, "forward"): used.peak_bytes for segment, used in pairs}
 
     @property
     def peak_bytes(self) -> int:
         """The peak of the run's mode."""
-        return max(peak for _, peak in self.peaks())
+        return max(self.section_peaks.values())
+
+    def larger_than(self, limit: int) -> Iterator[str]:
+        """The parts and layers, and the optimizer, in which more than `limit` bytes are live in the run's mode."""
+        over = {name for (name, _), peak in self.section_peaks.items() if peak > limit}
+        yield from (name for name in (*(s.name for s in self.forward.segments), "optimizer") if name in over)
 
     @property
     def peak_at(self) -> str:

@@ -12,7 +12,7 @@ from ..cost.encoder import forward
 from ..cost.memory import Liveness, live_over, walk
 from ..cost.ops import Recording, parameter_elements
 from ..cost.training import TrainingStep, training_step
-from ..report import ClaimedPass, Claims, CrossCheck, NamedNumber
+from ..verdicts import ClaimedPass, Claims, CrossCheck, NamedNumber
 
 NEEDED = ("torch", "fvcore")
 MOST_BYTES = (1 << 63) - 1
