@@ -38,9 +38,10 @@ def test_analyze_prints_the_figures_before_the_verdict() -> None:
 def test_no_verify_imports_neither_torch_nor_numpy_nor_the_rest_of_pydantic() -> None:
     code = (
         "import sys; sys.argv = ['samattn', 'analyze', 'sam_vit_h', '--no-verify']\n"
-        "import atexit\n"
-        "heavy = ['torch', 'numpy', 'fvcore', 'sympy', 'pydantic.main']\n"
-        "atexit.register(lambda: print('HEAVY', [name for name in heavy if name in sys.modules]))\n"
+        "import os; leave = os._exit\n"
+        "heavy = ['torch', 'numpy', 'fvcore', 'sympy', 'pydantic.main', 'samattn_cli.recording']\n"
+        "found = lambda: [name for name in heavy if name in sys.modules]\n"
+        "os._exit = lambda code: (print('HEAVY', found(), flush=True), leave(code))\n"
         "from samattn_cli.cli import run; run()"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..calibration import MOST_ERROR, CalibrationReport
-from ..config.load_device import device_of, device_source
-from ..config.write_device import calibrated_yaml, with_calibrated
 from ..errors import OutputError
-from ..recording import read_recording
-from ..studies.calibrate import calibrate_device
 from ..units import format_bytes, format_percent
 from .output import check_place, emit, guarded, say, terminal_options, working, write_file
+
+if TYPE_CHECKING:  # not when another command starts
+    from ..calibration import CalibrationReport
 
 EXTENSIONS = (".yaml", ".yml")
 MOST_APART = 0.1
@@ -56,6 +54,11 @@ def calibrate(
 
       samattn analyze sam_vit_l --device my_h100.yaml
     """
+    from ..config.load_device import device_of, device_source
+    from ..config.write_device import calibrated_yaml, with_calibrated
+    from ..recording import read_recording
+    from ..studies.calibrate import calibrate_device
+
     if output:
         _check(output)
     source = device_source(device)
@@ -78,6 +81,7 @@ def _check(output: Path) -> None:
 
 
 def _show(report: CalibrationReport) -> None:
+    from ..calibration import MOST_ERROR
     from ..render.calibration import render_calibration
 
     here, there = report.device.memory_bytes, report.measured_on.total_bytes
