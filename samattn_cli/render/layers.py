@@ -80,7 +80,9 @@ TIME: tuple[RunColumn, ...] = (
     ("bound", lambda run: run[0].bound or ""),
     ("of peak FLOP/s", lambda run: format_percent(run[0].share_of_peak or 0.0)),
 )
-MEMORY_NOTE = "Most bytes live at once, those of the whole encoder included; of a run that of its layer in which most is."
+MEMORY_NOTE = (
+    "The most bytes live at once while a layer runs, the whole encoder's included; of a run its highest."
+)
 
 
 def memory_table(report: Analysis, *, all_layers: bool) -> Table:
