@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config.model import Section
+from .fold import CONTAINER
 from .step import Step
-from .trace import parts_of
 
 Enter = Callable[[Section], None]
 NOT_IN_BACKWARD = -1
@@ -20,20 +20,45 @@ NOT_IN_BACKWARD = -1
 @contextmanager
 def on_entering(step: Step, enter: Enter) -> Iterator[None]:
     """Call `enter` as each section of a pass of `step` begins: forward, then backward, then the optimizer's step."""
+    handle = None
+    if step.optimizer is not None:
+        handle = step.optimizer.register_step_pre_hook(lambda *_: enter(("optimizer", "step")))
+    try:
+        with on_entering_parts(step.model, enter):
+            yield
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+@contextmanager
+def on_entering_parts(model: nn.Module, enter: Enter) -> Iterator[None]:
+    """Call `enter` as each part and block begins its forward, and in the backward of what is run within its backward."""
     hooks = _Hooks(enter)
     handles = [
-        *(module.register_forward_pre_hook(hooks.before(name)) for name, module in parts_of(step.model)),
-        step.model.register_forward_hook(hooks.at_the_end),
+        *(module.register_forward_pre_hook(hooks.before(name)) for name, module in parts_of(model)),
+        model.register_forward_hook(hooks.at_the_end),
     ]
-    if step.model.pos_embed is not None:
-        handles.append(step.model.patch_embed.register_forward_hook(hooks.after_patch_embed))
-    if step.optimizer is not None:
-        handles.append(step.optimizer.register_step_pre_hook(lambda *_: enter(("optimizer", "step"))))
+    if model.pos_embed is not None:
+        patch_embed = model.get_submodule("patch_embed")
+        handles.append(patch_embed.register_forward_hook(hooks.after_patch_embed))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def parts_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The parts and blocks that are run ("patch_embed", "blocks.7", "neck"), without identities."""
+    for name, module in model.named_children():
+        if name == CONTAINER:
+            blocks = module.named_children()
+            yield from (
+                (f"{CONTAINER}.{i}", block) for i, block in blocks if not isinstance(block, nn.Identity)
+            )
+        else:
+            yield name, module
 
 
 class _Hooks:

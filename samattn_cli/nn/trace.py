@@ -20,10 +20,12 @@ from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ..config.model import Phase, Section
 from ..units import rounded
 from .cuda import AsOnCuda
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
+from .sections import on_entering_parts
 
 
 @dataclass
@@ -57,15 +59,24 @@ class Tracer(TorchDispatchMode):
         super().__init__()
         self.device = device
         self.live = live
-        self.parts: dict[str, PartTrace] = {}
+        self.sections: dict[Section, PartTrace] = {}
         self.alone: Uses | None = None  # set where a backward is traced
         self._part = PartTrace(live)
         self._known: set[int] = set()
 
-    def enter(self, part: str) -> None:
-        """From here on it is about `part`."""
+    def enter(self, section: Section) -> None:
+        """From here on it is about `section`."""
+        self.leave()
+        self.sections[section] = self._part
+
+    def leave(self) -> None:
+        """From here on it is about nothing in particular."""
         self._part.change = self.live - self._part.start_bytes
-        self._part = self.parts[part] = PartTrace(self.live)
+        self._part = PartTrace(self.live)
+
+    def parts_in(self, phase: Phase) -> dict[str, PartTrace]:
+        """The parts and blocks in one phase of the pass."""
+        return {name: part for (name, entered), part in self.sections.items() if entered == phase}
 
     def ignore(self, *tensors: Tensor) -> None:
         """These are in `live` already."""
@@ -113,9 +124,9 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(*model.parameters(), image)
-    with torch.no_grad(), AsOnCuda(), mode, _on_entering_parts(model, mode.enter):
+    with torch.no_grad(), AsOnCuda(), mode, on_entering_parts(model, mode.enter):
         model(image)
-    return mode.parts
+    return mode.parts_in("forward")
 
 
 def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
@@ -127,9 +138,9 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
     kept: dict[str, dict[int, Any]] = {}
     part = ""
 
-    def enter(name: str) -> None:
+    def enter(section: Section) -> None:
         nonlocal part
-        part = name
+        part, _ = section
         kept[part] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -147,7 +158,7 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
         torch.enable_grad(),
         AsOnCuda(),
         saved_tensors_hooks(pack, lambda tensor: tensor),
-        _on_entering_parts(model, enter),
+        on_entering_parts(model, enter),
         _on_checkpointed_inputs(model, claim),
     ):
         output = model(image)
@@ -184,10 +195,9 @@ def trace_training(
     mode = Tracer(image.device.type, live)
     mode.ignore(*model.parameters(), image)
     with torch.enable_grad(), AsOnCuda(), mode:
-        with _on_entering_parts(model, mode.enter), _on_entering_backward(model, mode.enter):
+        with on_entering_parts(model, mode.enter):
             output = model(image)
-        forward, mode.parts = mode.parts, {}
-        mode.enter("")
+        mode.leave()
         gradient = torch.empty_like(output)
         mode.alone = alone
         # as output.backward(gradient), which would switch the function mode off
@@ -195,63 +205,13 @@ def trace_training(
             (output,), (gradient,), False, False, (), allow_unreachable=True, accumulate_grad=True
         )
     model.zero_grad(set_to_none=True)
-    del mode.parts[""]
-    return forward, mode.parts
-
-
-@contextmanager
-def _on_entering_backward(model: nn.Module, enter: Callable[[str], None]) -> Iterator[None]:
-    """Call `enter` with the name of each part as its backward begins, for what is run forward within."""
-    handles = []
-    for name, module in parts_of(model):
-        handles.append(module.register_forward_hook(partial(_watch, enter, name)))
-    if model.pos_embed is not None:  # its sum is the input of the block after it
-        first = model.get_submodule(f"{CONTAINER}.0")
-        handles.append(
-            first.register_forward_pre_hook(lambda _, inputs: _watch(enter, "pos_embed", None, None, *inputs))
-        )
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return mode.parts_in("forward"), mode.parts_in("backward")
 
 
 def _show(see: Callable[[Tensor], None], _module: Any, inputs: tuple[Tensor]) -> None:
     see(*inputs)
 
 
-def _watch(enter: Callable[[str], None], name: str, _module: Any, _inputs: Any, output: Tensor) -> None:
-    output.register_hook(lambda _: enter(name))
-
-
 def storage_key(tensor: Tensor) -> int:
     """What tells the storage of a tensor from every other live one."""
     return int(tensor.untyped_storage()._cdata)  # its address: data_ptr is 0 on meta
-
-
-@contextmanager
-def _on_entering_parts(model: nn.Module, enter: Callable[[str], None]) -> Iterator[None]:
-    """Call `enter` with the name of each part ("patch_embed", "pos_embed", "blocks.7", "neck") as it begins."""
-    handles = []
-    for name, module in parts_of(model):
-        handles.append(module.register_forward_pre_hook(lambda *_, name=name: enter(name)))
-    if model.pos_embed is not None:
-        handles.append(model.patch_embed.register_forward_hook(lambda *_: enter("pos_embed")))  # type: ignore[union-attr]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def parts_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The parts and blocks that are run, without identities."""
-    for name, module in model.named_children():
-        if name == CONTAINER:
-            blocks = module.named_children()
-            yield from (
-                (f"{CONTAINER}.{i}", block) for i, block in blocks if not isinstance(block, nn.Identity)
-            )
-        else:
-            yield name, module
