@@ -104,3 +104,9 @@ def test_the_example_script_runs() -> None:
     lines = result.stdout.splitlines()
     assert len(lines) == 6
     assert lines[0].startswith("window  8:")
+
+
+def test_the_table_of_peaks_is_what_its_script_prints():
+    script = [sys.executable, str(ROOT / "examples" / "peaks.py")]
+    result = subprocess.run(script, capture_output=True, text=True, env=environment(), check=True)
+    assert result.stdout in README.read_text("utf-8")
