@@ -46,9 +46,13 @@ class VsGlobal:
     attention_bytes_saving: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PartReport:
-    """What stands beside the blocks: patch embedding, position embedding, neck."""
+    """What stands beside the blocks: patch embedding, position embedding, neck.
+
+    `peak_bytes` is of an inference forward, `training_bytes` of its forward and backward in a training step. The time is
+    that of the run's mode on the device that was asked for, if any.
+    """
 
     name: str
     params: int
@@ -60,22 +64,17 @@ class PartReport:
     peak_op: str
     training_bytes: int
     training_op: str
-    ops: tuple[OpReport, ...]
     latency_ms: float | None = None
     bound: Bound | None = None
     share_of_peak: float | None = None
+    ops: tuple[OpReport, ...]
 
 
-@dataclass(frozen=True)
-class LayerReport:
-    """One transformer block. Sizes are (height, width) in tokens; `windows` counts those of one image.
-
-    `peak_bytes` is of an inference forward, `training_bytes` of its forward and backward in a training step. The time is
-    that of the run's mode on the device that was asked for, if any.
-    """
+@dataclass(frozen=True, kw_only=True)
+class LayerReport(PartReport):
+    """One transformer block. Sizes are (height, width) in tokens; `windows` counts those of one image."""
 
     index: int
-    name: str
     stage: int
     attention: Literal["window", "global"]
     window_size: Pair
@@ -83,22 +82,9 @@ class LayerReport:
     padded_grid: Pair
     windows: int
     num_heads: int
-    params: int
-    macs: int
-    flops: int
-    elementwise_flops: int
     attention_bytes: int
     attention_bytes_per_head: int
-    saved_bytes: int
-    peak_bytes: int
-    peak_op: str
-    training_bytes: int
-    training_op: str
-    ops: tuple[OpReport, ...]
     vs_global: VsGlobal
-    latency_ms: float | None = None
-    bound: Bound | None = None
-    share_of_peak: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

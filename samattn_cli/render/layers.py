@@ -165,7 +165,7 @@ OPS_WIDE: tuple[OpColumn, ...] = (
 def op_tables(report: Analysis, names: Sequence[str], *, wide: bool) -> Iterator[Table]:
     """The operations of the layers and parts called `names`."""
     columns = (OP_NAME, OP_KIND, *OPS, *OPS_WIDE) if wide else (OP_NAME, *OPS)
-    places: list[PartReport | LayerReport] = [*report.parts, *report.layers]
+    places: list[PartReport] = [*report.parts, *report.layers]
     for place in places:
         if place.name in names:
             rows = tuple(tuple(cell(op) for _, cell in columns) for op in place.ops)
