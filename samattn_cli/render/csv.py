@@ -11,7 +11,7 @@ from typing import Any
 from ..report import Analysis, LayerReport, VsGlobal
 from .options import Options
 
-LEFT_OUT = {"ops", "vs_global"}
+LEFT_OUT = {"index", "ops", "vs_global"}
 PAIRS = {"window_size", "grid", "padded_grid"}
 
 
@@ -25,7 +25,7 @@ def render(report: Analysis, options: Options) -> str:  # noqa: ARG001 - CSV is 
 
 
 def _columns() -> Iterator[str]:
-    yield "row"
+    yield from ("row", "index")
     for field in fields(LayerReport):
         if field.name in PAIRS:
             yield from (f"{field.name}_h", f"{field.name}_w")
