@@ -8,6 +8,7 @@ from running import samattn
 from samattn_cli import analyze, from_json, load_config, load_device, to_json
 from samattn_cli.config.hash import config_hash
 from samattn_cli.cost.kernels import FLASH_ROWS
+from samattn_cli.cost.roofline import layer_time
 from samattn_cli.cost.training import training_step
 
 GIB = 1 << 30
@@ -148,3 +149,15 @@ def test_what_was_measured_is_shown_beside_what_was_predicted():
     assert report("image_size=528", preset="sam_vit_b").measured == ()
     text = samattn("analyze", "sam_vit_b", "--no-verify", "--image-size", "512", columns=160).stdout
     assert f"on {measured.device} with torch {measured.torch}: peak 498.4 MiB (predicted" in text
+
+
+def test_a_note_of_what_backward_asks_for_is_no_kernel_and_takes_no_time():
+    device = load_device("h100")
+    config = load_config("sam_vit_b", ["run.mode=training"])
+    ops = training_step(config).recordings[4].ops
+    notes = [op for op in ops if op.kind == "unpack"]
+    assert len(notes) == 1
+    assert layer_time(notes, device, config.run).ms == 0
+    assert layer_time(ops, device, config.run) == layer_time(
+        [op for op in ops if op.kind != "unpack"], device, config.run
+    )

@@ -167,7 +167,7 @@ def _kernels(ops: Iterable[Op], device: Device, run: RunConfig) -> Counter[_Kern
             traffic_share(op.kind),
         )
         for op in ops
-        if op.kind != "free"
+        if op.is_kernel
     )
 
 

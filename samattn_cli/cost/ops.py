@@ -71,6 +71,11 @@ class Op:
         """FLOPs of matrix products and convolutions."""
         return FLOPS_PER_MAC * self.macs
 
+    @property
+    def is_kernel(self) -> bool:
+        """Whether anything is run; the others are notes of what goes ("free") and what is asked for again ("unpack")."""
+        return self.kind not in {"free", "unpack"}
+
 
 @dataclass(frozen=True, eq=False)
 class Recording:

@@ -83,7 +83,7 @@ def layer_time(ops: Iterable[Op], device: Device, run: RunConfig) -> LayerTime:
     Raises:
         UsageError: if the device has no units for the type of the run.
     """
-    kernels = [(op, op_time(op, device, run)) for op in ops if op.kind != "free"]
+    kernels = [(op, op_time(op, device, run)) for op in ops if op.is_kernel]
     due = dict.fromkeys(BOUNDS, 0.0)
     for _, time in kernels:
         due[time.bound] += time.time_ms
@@ -109,7 +109,7 @@ def op_time(op: Op, device: Device, run: RunConfig) -> OpTime:
     Raises:
         UsageError: if the device has no units for the type of the run.
     """
-    if op.kind == "free":
+    if not op.is_kernel:
         return OpTime(0.0, 0.0, 0.0, calibrated=True)
     measured = calibration(device, run) or NOT_MEASURED
     compute, memory, launch = _shares(op, measured)

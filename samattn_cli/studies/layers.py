@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from ..config.model import LayerConfig
+from ..config.model import EncoderConfig, LayerConfig
 from ..cost.encoder import Segment
 from ..cost.memory import saved_by_op
 from ..cost.ops import Op, Recording, parameter_elements
@@ -23,9 +23,9 @@ def parts_of(passes: Passes) -> tuple[PartReport, ...]:
 
 def layers_of(passes: Passes, all_global: Passes) -> tuple[LayerReport, ...]:
     """The blocks, each against the same one made global."""
-    twins = {segment.name: segment.recording for segment in all_global.forward.segments}
+    twins = {segment.name: segment for segment in all_global.forward.segments}
     return tuple(
-        _layer(passes, all_global, segment.layer, common, twins[segment.name])
+        _layer(passes.config, segment.layer, segment.recording, twins[segment.name], common)
         for segment, common in _segments(passes)
         if segment.layer is not None
     )
@@ -62,16 +62,16 @@ def _segments(passes: Passes) -> Iterator[tuple[Segment, dict[str, Any]]]:
 
 
 def _layer(
-    passes: Passes, all_global: Passes, layer: LayerConfig, common: dict[str, Any], as_global: Recording
+    config: EncoderConfig,
+    layer: LayerConfig,
+    recording: Recording,
+    as_global: Segment,
+    common: dict[str, Any],
 ) -> LayerReport:
-    config = passes.config
     rows, columns = (1, 1) if layer.is_global else windows_over(config.grid, layer.window_size)
     height, width = config.grid if layer.is_global else layer.window_size
-    scores, scores_global = (
-        attention_bytes(config, layer),
-        attention_bytes(config, all_global.config.layers[layer.index]),
-    )
-    recording = next(s.recording for s in passes.forward.segments if s.name == layer.name)
+    scores = attention_bytes(config, layer)
+    scores_global = attention_bytes(config, as_global.layer or layer)
     return LayerReport(
         index=layer.index,
         stage=layer.stage_index,
@@ -83,7 +83,7 @@ def _layer(
         num_heads=layer.stage.num_heads,
         attention_bytes=scores,
         attention_bytes_per_head=scores // layer.stage.num_heads,
-        vs_global=VsGlobal(*_flops_ratios(recording, as_global), 1 - scores / scores_global),
+        vs_global=VsGlobal(*_flops_ratios(recording, as_global.recording), 1 - scores / scores_global),
         **common,
     )
 
