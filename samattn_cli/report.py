@@ -78,6 +78,7 @@ class LayerReport(PartReport):
     stage: int
     attention: Literal["window", "global"]
     window_size: Pair
+    shift_size: Pair = (0, 0)
     grid: Pair
     padded_grid: Pair
     windows: int

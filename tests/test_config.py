@@ -904,7 +904,7 @@ stages:
     assert problems_in(text) == [
         "e.yaml:4:65: global_attn_indexes names block 4, but stage 0 holds blocks 0 to 3",
         "e.yaml:4:71: global_attn_indexes names block 1 twice: keep one",
-        "e.yaml:5:14: stages.1.embed_dim is 64 but stages.0.embed_dim is 96: plain blocks keep one width",
+        "e.yaml:5:14: stages.1.embed_dim is 64 but stages.0.embed_dim is 96: vit blocks keep one width; a transition may lead to another",
         "e.yaml:7:14: num_heads 5 does not divide embed_dim 64: use 2 or 4",
         "e.yaml:8:28: global_attn_indexes names block 3, but stage 1 holds only block 4",
         "e.yaml:9:16: window_size [0, 1] has one side 0: use two sides above 0, or 0 for global attention",

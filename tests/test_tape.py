@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samattn_cli import load_config
-from samattn_cli.config.model import LayerConfig
+from samattn_cli.config.plan import LayerConfig
 from samattn_cli.cost import vit
 from samattn_cli.cost.memory import live_over, saved_bytes
 from samattn_cli.cost.ops import Op, Recording
@@ -192,7 +192,7 @@ def assert_same(one, other) -> None:
 @pytest.mark.parametrize("window", [(3, 3), (2, 5), (w, w)], ids=str)
 def test_symbols_give_the_formula_of_a_windowed_block(window, rel_pos):
     height, width = rows * window[0], columns * window[1]
-    layer = LayerConfig(0, 0, layer_of(3, rel_pos).stage, window)
+    layer = LayerConfig(0, 0, layer_of(3, rel_pos).stage, window, grid=(height, width), in_dim=C)
     found = record(layer, B, height, width, C)
     expected = formula(B * rows * columns, window, B * height * width, rel_pos=rel_pos)
     assert_same(found.flops, expected)

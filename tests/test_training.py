@@ -79,7 +79,7 @@ def test_the_optimizers_step_comes_after_everything_but_weights_gradients_and_ou
 @given(config=encoders())
 def test_an_optimizer_adds_its_buffers_to_any_step(config):
     sgd, momentum, adamw = (step_of(config, optimizer=name) for name in ("sgd", "sgd_momentum", "adamw"))
-    weights, output = sgd.weights_bytes, rounded(sgd.forward.segments[-1].output.nbytes)
+    weights, output = sgd.weights_bytes, rounded(sgd.forward.segments[-1].outputs[0].nbytes)
     assert momentum.peak.nbytes == sgd.peak.nbytes + weights
     at_the_step = 5 * weights + rounded(sgd.forward.image.nbytes) + 2 * output
     assert adamw.peak.nbytes == max(sgd.peak.nbytes + 2 * weights, at_the_step)
@@ -90,7 +90,7 @@ def test_an_optimizer_adds_its_buffers_to_any_step(config):
 def test_a_step_leaves_gradients_the_output_and_its_gradient(config):
     step = training_step(config)
     over_backward = sum(live_over(recording).change for recording in step.recordings)
-    output = rounded(step.forward.segments[-1].output.nbytes)
+    output = rounded(step.forward.segments[-1].outputs[0].nbytes)
     assert step.kept_bytes + over_backward == step.weights_bytes + output
 
 

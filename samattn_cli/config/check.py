@@ -14,7 +14,7 @@ from pydantic_core import SchemaValidator, ValidationError
 from ..errors import ConfigError, Problem
 from .keys import class_schema
 from .model import EncoderConfig
-from .rules import Rules, is_flat
+from .rules import Rules, is_flat, problems_of_plan
 from .wording import UNKNOWN_KEY, say
 from .yaml12 import Loc, Node, Where
 
@@ -30,7 +30,12 @@ def build(tree: Node, name: str) -> EncoderConfig:
     Raises:
         ConfigError: with every problem of the tree, in the order of the file.
     """
-    return checked(EncoderConfig, tree, name, lambda *places: Rules(*places).problems(), flat=is_flat(tree))
+    flat = is_flat(tree)
+    config = checked(EncoderConfig, tree, name, lambda *places: Rules(*places).problems(), flat=flat)
+    found = [(tree.find(loc).where, message) for loc, message in problems_of_plan(config)]
+    if found:
+        raise _in_order(found)
+    return config
 
 
 def checked(root: type[Config], tree: Node, name: str, rules: BetweenKeys, *, flat: bool = False) -> Config:
@@ -56,11 +61,16 @@ def checked(root: type[Config], tree: Node, name: str, rules: BetweenKeys, *, fl
         ]  # one around another only says that something inside it is wrong
     found += rules(tree, broken)
     if config is None or found:
-        ordered = sorted(
-            dict.fromkeys(found), key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0)
-        )
-        raise ConfigError(Problem(str(where), message) for where, message in ordered)
+        raise _in_order(found)
     return config
+
+
+def _in_order(found: Iterable[Found]) -> ConfigError:
+    """Each problem once, in the order of the file."""
+    ordered = sorted(
+        dict.fromkeys(found), key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0)
+    )
+    return ConfigError(Problem(str(where), message) for where, message in ordered)
 
 
 @cache

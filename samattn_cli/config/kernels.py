@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from ..units import ITEM_BYTES, KERNEL_ALIGNMENT_BYTES
+from .families import BLOCKS
 from .model import EncoderConfig, StageConfig
+
+
+def unfit_kernel(kernel: str, block: str) -> str:
+    """Why blocks of a kind cannot have a kernel; "" if they can."""
+    modelled = BLOCKS[block].kernels
+    return (
+        ""
+        if kernel in modelled
+        else f"run.attention {kernel} is not modelled for blocks of {block}: use {' or '.join(modelled)}"
+    )
 
 
 def unfit_positions(kernel: str, rel_pos: str) -> str:
@@ -29,6 +40,6 @@ def takes(kernel: str, config: EncoderConfig) -> bool:
 
     def unfit(stage: StageConfig) -> str:
         heads = unfit_heads(kernel, stage.embed_dim, stage.num_heads, config.run.product_dtype)
-        return unfit_positions(kernel, stage.rel_pos) or heads
+        return unfit_kernel(kernel, stage.block) or unfit_positions(kernel, stage.rel_pos) or heads
 
     return not any(map(unfit, config.stages))

@@ -56,6 +56,11 @@ def pair(item: CoreSchema) -> CoreSchema:
     return _before(_both, both, core_schema.union_schema([item, both]))
 
 
+def optional(schema: CoreSchema) -> CoreSchema:
+    """What a schema accepts, or null: as if the key were left out."""
+    return core_schema.nullable_schema(schema)
+
+
 def indexes() -> CoreSchema:
     """Whole numbers from 0, sorted."""
     several = core_schema.tuple_variable_schema(core_schema.int_schema(strict=True, ge=0), strict=True)

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from ..units import ITEM_BYTES
-from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, pair, whole
+from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, told
+from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, whole
+from .plan import LayerConfig, PartConfig, plan_of
+from .slots import GLOBAL
 
 MAX_SIDE = 1 << 20
 MAX_WIDTH = 1 << 20
@@ -25,9 +29,26 @@ Section = tuple[str, Phase]
 
 
 @dataclass(frozen=True, kw_only=True)
+class OverrideConfig:
+    """What some blocks of a stage have otherwise."""
+
+    blocks: tuple[int, ...] = key(
+        indexes(), "The blocks, counted from 0 over the whole encoder, as in 'blocks.7'.", example=[3, 4]
+    )
+    window_size: Pair | None = key(
+        optional(pair(whole(0, MAX_SIDE))), "Their window, as in the stage.", example=7, default=None
+    )
+    num_heads: int | None = key(optional(WIDTH), "Their attention heads.", example=8, default=None)
+    mlp_ratio: float | None = key(
+        optional(number(0, 1024)), "Hidden width of their MLP over embed_dim.", example=2.0, default=None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageConfig:
     """Consecutive transformer blocks of one shape."""
 
+    block: str = key(choice(*BLOCKS), f"Kind of block. {told(BLOCKS)}", example="vit", default="vit")
     embed_dim: int = key(WIDTH, "Width of the token stream, in channels.", example=768)
     depth: int = key(whole(1, MAX_DEPTH), "Number of transformer blocks.", example=12)
     num_heads: int = key(WIDTH, "Attention heads; they must divide embed_dim.", example=12)
@@ -55,6 +76,36 @@ class StageConfig:
         example=[2, 5, 8, 11],
         default=(),
     )
+    shift_size: Pair | None = key(
+        optional(pair(whole(0, MAX_SIDE))),
+        "Cyclic shift of every other block's windows, from the second on: a number, or [height, width]. Left out, it is "
+        "what the block has by itself: half a window for Swin's, else none.",
+        example=3,
+        default=None,
+    )
+    transition: str = key(
+        choice(NONE, *TRANSITIONS),
+        f"What leads into the stage from the one before. none: nothing. {told(TRANSITIONS)}".strip(),
+        example=NONE,
+        default=NONE,
+    )
+    overrides: tuple[OverrideConfig, ...] = key(
+        many(OverrideConfig, 0, MAX_DEPTH),
+        "What some of the blocks have otherwise: window, heads, width of the MLP.",
+        example=[{"blocks": [3], "window_size": 7}],
+        default=(),
+    )
+
+    def at(self, index: int) -> StageConfig:
+        """The stage as one of its blocks has it."""
+        own = {
+            key: value
+            for override in self.overrides
+            if index in override.blocks
+            for key, value in vars(override).items()
+            if key != "blocks" and value is not None
+        }
+        return replace(self, overrides=(), global_attn_indexes=(), **own)
 
     @property
     def mlp_dim(self) -> int:
@@ -130,17 +181,25 @@ class EncoderConfig:
     )
     in_chans: int = key(WIDTH, "Channels of the input.", example=3, default=3)
     patch_size: int = key(whole(1, MAX_SIDE), "Side of the square patch; also the stride.", example=16)
+    patch_embed: str = key(
+        choice(*PATCH_EMBEDS),
+        f"How the image becomes tokens. {told(PATCH_EMBEDS)}",
+        example="patch",
+        default="patch",
+    )
     pos_embed: str = key(
-        choice("none", "learned"),
-        "Absolute positions: one learned vector per patch, or none.",
+        choice(NONE, *POS_EMBEDS),
+        f"Absolute positions. none: none. {told(POS_EMBEDS)}",
         example="learned",
         default="learned",
     )
+    pre_norm: bool = key(FLAG, "Whether a LayerNorm stands before the blocks.", example=True, default=False)
+    norm: bool = key(FLAG, "Whether a LayerNorm stands behind the blocks.", example=True, default=False)
     neck: str = key(
-        choice("none", "sam"),
-        "sam: 1x1 and 3x3 convolutions to out_chans, a LayerNorm after each.",
+        choice(NONE, *NECKS),
+        f"What stands behind the blocks. none: nothing. {told(NECKS)}",
         example="sam",
-        default="none",
+        default=NONE,
     )
     out_chans: int = key(WIDTH, "Output channels of the neck.", example=256, default=256)
     stages: tuple[StageConfig, ...] = key(
@@ -152,52 +211,47 @@ class EncoderConfig:
         RunConfig, "How the encoder is run.", example={"dtype": "bfloat16"}, default=RunConfig()
     )
 
-    @property
+    @cached_property
     def grid(self) -> Pair:
-        """Patches (high, wide). As in the patch convolution, a rest smaller than a patch is dropped."""
-        height, width = self.image_size
-        return height // self.patch_size, width // self.patch_size
+        """Patches (high, wide), all of them. A rest of the image smaller than a patch is dropped."""
+        return PATCH_EMBEDS[self.patch_embed].grid(self.image_size, self.patch_size)
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of what the encoder is given, such as (B, in_chans, height, width)."""
+        return PATCH_EMBEDS[self.patch_embed].input_shape(self)
+
+    @cached_property
+    def plan(self) -> tuple[PartConfig | LayerConfig, ...]:
+        """The parts and blocks in the order in which they run."""
+        return tuple(plan_of(self))
+
+    @cached_property
     def layers(self) -> tuple[LayerConfig, ...]:
         """The blocks in order."""
-        return tuple(self._layers())
-
-    def _layers(self) -> Iterator[LayerConfig]:
-        first = 0
-        for stage_index, stage in enumerate(self.stages):
-            for index in range(first, first + stage.depth):
-                windowed = stage.window_size != (0, 0) and index not in stage.global_attn_indexes
-                yield LayerConfig(index, stage_index, stage, stage.window_size if windowed else (0, 0))
-            first += stage.depth
+        return tuple(part for part in self.plan if isinstance(part, LayerConfig))
 
     def all_global(self) -> EncoderConfig:
         """The same encoder with every block global."""
-        return self._with_stages(replace(stage, window_size=(0, 0)) for stage in self.stages)
+        return self._with_stages(
+            replace(stage, window_size=GLOBAL, overrides=tuple(_windowless(stage.overrides)))
+            for stage in self.stages
+        )
 
     def all_windowed(self) -> EncoderConfig:
         """The same encoder with every block windowed; stages without a window stay global."""
-        return self._with_stages(replace(stage, global_attn_indexes=()) for stage in self.stages)
+        return self._with_stages(
+            replace(stage, global_attn_indexes=(), overrides=tuple(_never_global(stage.overrides)))
+            for stage in self.stages
+        )
 
     def _with_stages(self, stages: Iterator[StageConfig]) -> EncoderConfig:
         return replace(self, stages=tuple(stages))
 
 
-@dataclass(frozen=True)
-class LayerConfig:
-    """One block: its index over the encoder, its stage, and its window ((0, 0): global)."""
+def _windowless(overrides: tuple[OverrideConfig, ...]) -> Iterator[OverrideConfig]:
+    return (replace(override, window_size=None) for override in overrides)
 
-    index: int
-    stage_index: int
-    stage: StageConfig
-    window_size: Pair
 
-    @property
-    def name(self) -> str:
-        """Its module name in the real stack."""
-        return f"blocks.{self.index}"
-
-    @property
-    def is_global(self) -> bool:
-        """Whether it attends over the whole grid."""
-        return self.window_size == (0, 0)
+def _never_global(overrides: tuple[OverrideConfig, ...]) -> Iterator[OverrideConfig]:
+    return (replace(each, window_size=None) if each.window_size == GLOBAL else each for each in overrides)

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
-from .kernels import unfit_heads, unfit_positions
+from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
+from .kernels import unfit_heads, unfit_kernel, unfit_positions
+from .model import EncoderConfig
+from .slots import Problem
 from .wording import field_at, short
 from .yaml12 import Loc, Node, Where
 
@@ -16,6 +19,10 @@ def is_flat(tree: Node) -> bool:
     """Whether the file has its stage at the top level."""
     stages = tree.step("stages")
     return stages is not None and stages.key_where is None
+
+
+OF_SOME_BLOCKS = frozenset(key for block in BLOCKS.values() for key in block.keys)
+"""The keys of a stage that some kinds of block read and others do not."""
 
 
 class Rules:
@@ -56,6 +63,7 @@ class Rules:
             yield where, f"image_size {short(size)} is smaller than a patch of {patch}: use at least {patch}"
 
     def _stage(self, number: int, first_block: int | None) -> Iterator[tuple[Where, str]]:
+        yield from self._keys(number)
         yield from self._heads(number)
         yield from self._kernel(number)
         yield from self._mlp(number)
@@ -64,18 +72,15 @@ class Rules:
         depth = self._get("stages", number, "depth")
         if first_block is not None and depth is not None:
             yield from self._indexes(number, range(first_block, first_block + depth))
+            yield from self._overrides(number, range(first_block, first_block + depth))
 
     def _heads(self, number: int) -> Iterator[tuple[Where, str]]:
         width, heads = self._get("stages", number, "embed_dim"), self._get("stages", number, "num_heads")
         if width is None or heads is None or width % heads == 0:
             return
-        low = [count for count in range(1, math.isqrt(width) + 1) if width % count == 0]
-        near = sorted({*low, *(width // count for count in low)})
-        best = sorted(sorted(near, key=lambda count: abs(count - heads))[:2])
-        choices = " or ".join(map(str, best))
         yield (
             self._at(number, "num_heads"),
-            f"num_heads {heads} does not divide embed_dim {width}: use {choices}",
+            f"num_heads {heads} does not divide embed_dim {width}: use {_divisors(width, heads)}",
         )
 
     def _kernel(self, number: int) -> Iterator[tuple[Where, str]]:
@@ -84,7 +89,10 @@ class Rules:
         width, heads, rel_pos = (
             self._get("stages", number, key) for key in ("embed_dim", "num_heads", "rel_pos")
         )
-        where = self.tree.find(("run", "attention")).where
+        where, block = self.tree.find(("run", "attention")).where, self._get("stages", number, "block")
+        if kernel and block and (problem := unfit_kernel(kernel, block)):
+            yield where, problem
+            return
         if kernel and rel_pos and (problem := unfit_positions(kernel, rel_pos)):
             yield where, problem
         if None in {kernel, dtype, autocast, width, heads} or width % heads:
@@ -111,18 +119,60 @@ class Rules:
     def _window(self, number: int) -> Iterator[tuple[Where, str]]:
         window = self._get("stages", number, "window_size")
         if isinstance(window, tuple) and window.count(0) == 1:
+            yield self._at(number, "window_size"), _one_side(window)
+
+    def _keys(self, number: int) -> Iterator[tuple[Where, str]]:
+        """The keys that a kind of block reads, and the words that it takes of them."""
+        block = self._get("stages", number, "block")
+        if block is None:
+            return
+        for key in sorted(OF_SOME_BLOCKS - BLOCKS[block].keys):
+            if self._is_set("stages", number, key):
+                takers = " or ".join(word for word, declared in BLOCKS.items() if key in declared.keys)
+                yield self._at(number, key), f"{key} is for blocks of {takers}, not of {block}: leave it out"
+        rel_pos, taken = self._get("stages", number, "rel_pos"), BLOCKS[block].rel_pos
+        if "rel_pos" in BLOCKS[block].keys and rel_pos is not None and rel_pos not in taken:
             yield (
-                self._at(number, "window_size"),
-                f"window_size {short(window)} has one side 0: use two sides above 0, or 0 for global attention",
+                self._at(number, "rel_pos"),
+                f"rel_pos of block {block} must be {' or '.join(taken)}, not {rel_pos}",
             )
 
+    def _is_set(self, *loc: int | str) -> bool:
+        """Whether a file gives a key another value than its default."""
+        field = field_at(loc)
+        return loc not in self.broken and field is not None and self._get(*loc) != field.default
+
     def _width(self, number: int) -> Iterator[tuple[Where, str]]:
-        first, width = self._get("stages", 0, "embed_dim"), self._get("stages", number, "embed_dim")
-        if first is not None and width is not None and first != width:
-            yield (
-                self._at(number, "embed_dim"),
-                f"stages.{number}.embed_dim is {width} but stages.0.embed_dim is {first}: plain blocks keep one width",
-            )
+        if not number:
+            return
+        before, width = (self._get("stages", at, "embed_dim") for at in (number - 1, number))
+        transition, block = (self._get("stages", number, key) for key in ("transition", "block"))
+        if None in {before, width, transition, block} or before == width or transition != NONE:
+            return
+        if not BLOCKS[block].changes_width:
+            said = f"stages.{number}.embed_dim is {width} but stages.{number - 1}.embed_dim is {before}"
+            where = self._at(number, "embed_dim")
+            yield where, f"{said}: {block} blocks keep one width; a transition may lead to another"
+
+    def _overrides(self, number: int, blocks: range) -> Iterator[tuple[Where, str]]:
+        overrides = self._get("stages", number, "overrides") or ()
+        width = self._get("stages", number, "embed_dim")
+        for position, override in enumerate(overrides):
+            loc = ("stages", number, "overrides", position)
+            for at, index in enumerate(override.get("blocks", ()) if isinstance(override, dict) else ()):
+                if index not in blocks and (*loc, "blocks") not in self.broken:
+                    where = self.tree.find((*loc, "blocks", at)).where
+                    yield where, f"overrides names block {index}, but {self._held(number, blocks)}"
+            heads = self._get(*loc, "num_heads")
+            if width and heads and width % heads:
+                where = self.tree.find((*loc, "num_heads")).where
+                yield (
+                    where,
+                    f"num_heads {heads} does not divide embed_dim {width}: use {_divisors(width, heads)}",
+                )
+            window = self._get(*loc, "window_size")
+            if isinstance(window, tuple) and window.count(0) == 1:
+                yield self.tree.find((*loc, "window_size")).where, _one_side(window)
 
     def _indexes(self, number: int, blocks: range) -> Iterator[tuple[Where, str]]:
         loc = ("stages", number, "global_attn_indexes")
@@ -131,12 +181,36 @@ class Rules:
         for position, index in enumerate(indexes or ()):
             where = self.tree.find((*loc, position)).where
             if index not in blocks:
-                held = f"blocks {blocks[0]} to {blocks[-1]}" if len(blocks) > 1 else f"only block {blocks[0]}"
-                holder = f"depth {len(blocks)} gives" if self.flat else f"stage {number} holds"
-                yield where, f"global_attn_indexes names block {index}, but {holder} {held}"
+                yield where, f"global_attn_indexes names block {index}, but {self._held(number, blocks)}"
             elif index in seen:
                 yield where, f"global_attn_indexes names block {index} twice: keep one"
             seen.add(index)
 
+    def _held(self, number: int, blocks: range) -> str:
+        held = f"blocks {blocks[0]} to {blocks[-1]}" if len(blocks) > 1 else f"only block {blocks[0]}"
+        return f"{f'depth {len(blocks)} gives' if self.flat else f'stage {number} holds'} {held}"
+
     def _at(self, number: int, key: str) -> Where:
         return self.tree.find(("stages", number, key)).where
+
+
+def _divisors(width: int, heads: int) -> str:
+    """The divisors of a width that are nearest to a number of heads."""
+    low = [count for count in range(1, math.isqrt(width) + 1) if width % count == 0]
+    near = sorted({*low, *(width // count for count in low)})
+    return " or ".join(map(str, sorted(sorted(near, key=lambda count: abs(count - heads))[:2])))
+
+
+def _one_side(window: tuple[int, ...]) -> str:
+    return f"window_size {short(window)} has one side 0: use two sides above 0, or 0 for global attention"
+
+
+def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
+    """What is wrong with a config whose keys are sound by themselves and together, as its families know it."""
+    for number, stage in enumerate(config.stages):
+        yield from BLOCKS[stage.block].problems(config, number)
+        if stage.transition != NONE:
+            yield from TRANSITIONS[stage.transition].problems(config, number)
+    for words, word in ((POS_EMBEDS, config.pos_embed), (NECKS, config.neck)):
+        if word != NONE:
+            yield from words[word].problems(config, 0)

@@ -17,7 +17,7 @@ def config_schema() -> dict[str, Any]:
 
     schema = GenerateJsonSchema().generate(class_schema(EncoderConfig))
     stage = schema["properties"]["stages"]["items"]
-    for part in (schema, stage, schema["properties"]["run"]):
+    for part in (schema, stage, stage["properties"]["overrides"]["items"], schema["properties"]["run"]):
         part["additionalProperties"] = False
     extends = {"type": "string", "description": "A preset, or a path relative to this file, to start from."}
     schema["properties"] = {"extends": extends, **schema["properties"], **stage["properties"]}

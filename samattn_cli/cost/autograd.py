@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from .graph import Edge, Node, Sum
 from .tape import Tape
@@ -21,32 +21,36 @@ from .tensor import Storage, Tensor, contiguous_stride, decide
 
 def backward(
     tape: Tape,
-    output: Tensor,
-    gradient: Tensor,
+    outputs: Sequence[tuple[Tensor, Tensor | None]],
+    entries: Sequence[tuple[Tensor, Tensor | None]],
     held: Iterable[Storage] = (),
     *,
     checkpoint: Storage | None = None,
-) -> Tensor:
-    """Run the backward of what made `output`, up to the entry of its segment.
+) -> tuple[Tensor | None, ...]:
+    """Run the backward of what made `outputs`, up to the entries of their segment.
 
     Args:
         tape: where its operations are recorded.
-        output: its shape is that of `gradient`.
-        gradient: of the output.
-        held: storages that the caller keeps.
+        outputs: each with its gradient, if it has one.
+        entries: the inputs of the segment, each with the gradient that it has from elsewhere already.
+        held: storages that others keep.
         checkpoint: the input from which all that nodes saved is computed again: it is kept until the last of them has
             run, and what they saved is let go of as soon as it has been used.
 
     Returns:
-        The gradient of the segment's input; that of the output where the input needs none.
+        The gradient of each entry; None where it has none.
     """
-    return _Engine(tape, output, held, checkpoint).run(output.grad_fn, gradient) or gradient
+    engine = _Engine(tape, held, checkpoint)
+    engine.expect(*(output.grad_fn for output, gradient in outputs if gradient is not None))
+    for entry, gradient in entries:
+        engine.give(entry.grad_fn, gradient)
+    for output, gradient in outputs:
+        engine.give(output.grad_fn, gradient)
+    return engine.run(*(entry.grad_fn for entry, _ in entries))
 
 
 class _Engine:
-    def __init__(
-        self, tape: Tape, output: Tensor, held: Iterable[Storage], checkpoint: Storage | None
-    ) -> None:
+    def __init__(self, tape: Tape, held: Iterable[Storage], checkpoint: Storage | None) -> None:
         self.tape = tape
         self.checkpoint = checkpoint
         self.holders = Counter(held)
@@ -54,24 +58,33 @@ class _Engine:
         self.buffers: dict[Node, list[Tensor | None]] = {}
         self.ready: list[tuple[float, int, Node]] = []
         self.to_unpack = 0
-        for node in _reachable(output.grad_fn):
+
+    def expect(self, *starts: Edge | None) -> None:
+        """All that runs from `starts` holds what it saved."""
+        for node in _reachable(starts):
             self.holders.update(node.saved)
             self.to_unpack += bool(node.saved)
-        if checkpoint is not None:
-            self.holders[checkpoint] += 1
+        if self.checkpoint is not None:
+            self.holders[self.checkpoint] += 1
 
-    def run(self, start: Edge | None, gradient: Tensor) -> Tensor | None:
-        self._deliver(start, gradient)
+    def give(self, edge: Edge | None, gradient: Tensor | None) -> None:
+        """A gradient that there is at the start."""
+        if gradient is not None:
+            self._deliver(edge, gradient)
+
+    def run(self, *ends: Edge | None) -> tuple[Tensor | None, ...]:
+        """Run until nothing is left but the gradients of `ends`."""
+        reached: dict[Node, Tensor | None] = {}
         while self.ready:
             *_, node = heapq.heappop(self.ready)
             gradients = self.buffers.pop(node)
             if node.shape:
                 self._take_over(node, gradients[0])
             elif node.backward is None:
-                return gradients[0]
+                reached[node] = gradients[0]
             else:
                 self._call(node, gradients)
-        return None
+        return tuple(end and reached.get(end[0]) for end in ends)
 
     def _call(self, node: Node, gradients: list[Tensor | None]) -> None:
         assert node.backward is not None  # noqa: S101 - the caller's case; told to the type checker
@@ -159,9 +172,9 @@ class _Engine:
                 self.tape.free_storages(storage)
 
 
-def _reachable(start: Edge | None) -> Iterator[Node]:
+def _reachable(starts: Iterable[Edge | None]) -> Iterator[Node]:
     seen: set[Node] = set()
-    left = [start]
+    left = [*starts]
     while left:
         edge = left.pop()
         if edge is not None and edge[0] not in seen:

@@ -1,39 +1,65 @@
-"""Patch embedding, position embedding, blocks and neck on the Tape; in torch: `samattn_cli/nn/encoder.py`."""
+"""The plan of an encoder run on the Tape, part by part; in torch: `samattn_cli/nn/encoder.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
-from ..config.keys import Pair
-from ..config.model import EncoderConfig, LayerConfig, StageConfig
+from ..config.families import code_for
+from ..config.model import EncoderConfig
+from ..config.plan import LayerConfig, PartConfig
 from ..units import ITEM_BYTES
-from . import autograd, vit
+from . import autograd
 from .graph import Node
 from .ops import Recording
 from .tape import Tape
-from .tensor import Dim, Shape, Storage, Tensor
+from .tensor import Dim, Storage, Tensor
+
+Source = tuple[str, int]
+"""A segment and which of its outputs is meant."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of the encoder or a block: what it does, and the module of the real stack whose names it has.
+    """A part of the encoder or a block: what it does, and where its inputs come from.
 
-    `entry` is the storage of its input; a segment `is_checkpointed` where a training step keeps nothing else of it.
+    Attributes:
+        name: the module of the real stack whose names it has.
+        recording: its forward.
+        entries: its inputs: the stream, then what it taps.
+        outputs: what it makes: the stream, then what others tap.
+        sources: where the entries come from.
+        layer: the block's config; None for a part.
+        is_checkpointed: whether a training step keeps nothing but the entry.
+        shared: those of its inputs that an earlier segment keeps for backward too.
     """
 
     name: str
-    module: str
     recording: Recording
-    entry: Storage
-    output: Tensor
+    entries: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    sources: tuple[Source, ...]
     layer: LayerConfig | None = None
     is_checkpointed: bool = False
+    shared: frozenset[Storage] = frozenset()
+
+    @property
+    def entry(self) -> Storage:
+        """The storage of the stream that enters."""
+        return self.entries[0].storage
+
+    @cached_property
+    def kept(self) -> frozenset[Storage]:
+        """What autograd keeps of it for backward: what it saves, or only its input where it is checkpointed."""
+        if self.is_checkpointed:
+            return frozenset({self.entry})
+        return frozenset(storage for op in self.recording.ops for storage in op.saves)
 
     def qualified(self, name: str) -> str:
         """The name of a module or weight in the whole encoder."""
-        return ".".join(part for part in (self.module, name) if part)
+        return ".".join(part for part in (self.name, name) if part)
 
 
 @dataclass(frozen=True)
@@ -81,107 +107,165 @@ def _forward(config: EncoderConfig, training: bool) -> ForwardPass:
     low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
     half = run.autocast == "float16"
     tape = Tape(ITEM_BYTES[run.dtype], autocast_bytes=low, half_to_float=half, training=training)
-    image = tape.tensor(run.batch_size, config.in_chans, *config.image_size)
-    return ForwardPass(config, image, tuple(_segments(tape, image, config)))
+    image = tape.tensor(*config.input_shape)
+    return ForwardPass(config, image, tuple(_Driver(tape, config).segments(image)))
+
+
+class _Driver:
+    """Runs the plan, and lets go of what no later part takes, as the real encoder's forward does."""
+
+    def __init__(self, tape: Tape, config: EncoderConfig) -> None:
+        self.tape = tape
+        self.config = config
+        self.uses = Counter(tap for part in config.plan for tap in part.taps)  # those still to come
+        self.tapped: dict[str, list[tuple[Source, Tensor]]] = {}
+        self.twins: dict[Hashable, Segment] = {}
+        self.kept: set[Storage] = set()  # by any segment so far
+        self.before: frozenset[Storage] = frozenset()  # by the one that made the stream
+
+    def segments(self, image: Tensor) -> Iterator[Segment]:
+        """The segments of one pass."""
+        sources: list[tuple[Source, Tensor]] = [(("", 0), image)]
+        for part in self.config.plan:
+            stream = sources[0]
+            taken = [stream, *(tap for name in part.taps for tap in self.tapped[name])]
+            self.uses.subtract(part.taps)
+            last = [tap for name in part.taps if not self.uses[name] for tap in self.tapped.pop(name)]
+            gone = [
+                tensor for _, tensor in (stream, *last) if tensor is not image and not self._is_tapped(tensor)
+            ]
+            segment = self._segment(part, taken, gone)
+            self.kept |= segment.kept
+            self.before = segment.kept
+            sources = [((part.name, index), output) for index, output in enumerate(segment.outputs)]
+            if self.uses[part.name]:
+                self.tapped[part.name] = sources[1:] or sources
+            yield segment
+
+    def _is_tapped(self, tensor: Tensor) -> bool:
+        """Whether a later part takes it."""
+        held = (each for taps in self.tapped.values() for _, each in taps)
+        return any(each.storage is tensor.storage for each in held)
+
+    def _segment(
+        self, part: PartConfig | LayerConfig, taken: list[tuple[Source, Tensor]], gone: list[Tensor]
+    ) -> Segment:
+        """Run a part; a block as one before it, where it is its twin. What is tapped has storages of its own."""
+        x = taken[0][1]
+        sources = tuple(source for source, _ in taken)
+        if isinstance(part, PartConfig):
+            return self._run(part, taken, gone)
+        key = (part.kind, x.shape, x.stride, x.grad_fn is None, x.storage in self.before)
+        alone = not gone or bool(self.uses[part.name])
+        if alone or key not in self.twins:
+            segment = self._run(part, taken, gone)
+            self.twins.setdefault(key if not alone else object(), segment)
+            return segment
+        return replace(self.twins[key], name=part.name, sources=sources, layer=part)
+
+    def _run(
+        self, part: PartConfig | LayerConfig, taken: list[tuple[Source, Tensor]], gone: list[Tensor]
+    ) -> Segment:
+        entries = tuple(_entering(tensor) for _, tensor in taken)
+        made = self._call(part, entries)
+        outputs = made if isinstance(made, tuple) else (made,)
+        staying = {output.storage for output in outputs}
+        self.tape.free_storages(*({tensor.storage: None for tensor in gone}.keys() - staying))
+        is_block = isinstance(part, LayerConfig)
+        return Segment(
+            name=part.name,
+            recording=self.tape.recording(),
+            entries=entries,
+            outputs=outputs,
+            sources=tuple(source for source, _ in taken),
+            layer=part if isinstance(part, LayerConfig) else None,
+            is_checkpointed=is_block and self.config.run.checkpointing,
+            shared=frozenset(self._shared(entries)),
+        )
+
+    def _shared(self, entries: tuple[Tensor, ...]) -> Iterator[Storage]:
+        """Those of the entries that are kept already: blocks that are twins share storages, what is tapped does not."""
+        stream, *taps = (entry.storage for entry in entries)
+        yield from (
+            storage
+            for storage, kept in ((stream, self.before), *((t, self.kept) for t in taps))
+            if storage in kept
+        )
+
+    def _call(
+        self, part: PartConfig | LayerConfig, entries: tuple[Tensor, ...]
+    ) -> Tensor | tuple[Tensor, ...]:
+        code: Callable[..., Tensor | tuple[Tensor, ...]]
+        if isinstance(part, LayerConfig):
+            code = code_for(__package__, "blocks", part.stage.block)
+            return code(self.tape, *entries, part, self.config.run.attention)
+        if not part.slot:
+            return self.tape.layer_norm("", *entries)
+        code = code_for(__package__, part.slot, part.word)
+        return code(self.tape, entries[0], part, *entries[1:])
+
+
+def _entering(x: Tensor) -> Tensor:
+    """`x` as the input of a segment, at which its backward ends; one that needs no gradient has none."""
+    return replace(x, grad_fn=x.grad_fn and (Node(None), 0))
 
 
 def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:
     """Run the backward of a forward pass on the Tape: a recording for each segment, in the order of the forward.
 
-    It begins with a contiguous gradient of the output, as a decoder would hand it over; the caller keeps that, the
-    output and the image. Segments that share a forward recording share that of their backward.
+    It begins with contiguous gradients of the outputs, as a decoder would hand them over; the caller keeps those, the
+    outputs and the image. Segments that share a forward recording share that of their backward.
     """
-    tape = Tape(forward_pass.image.item_bytes)
-    last = forward_pass.segments[-1]
-    gradient = tape.tensor_like(last.output)
-    passed: dict[tuple[Recording, Shape, bool, bool], tuple[Recording, Tensor]] = {}
-    recordings = []
-    for segment in reversed(forward_pass.segments):
-        kind = (segment.recording, gradient.stride, gradient.is_view, segment is last)
-        if kind not in passed:
-            held = (segment.output.storage, gradient.storage) if segment is last else ()
-            gradient = autograd.backward(
-                tape,
-                segment.output,
-                gradient,
-                (forward_pass.image.storage, *held),
-                checkpoint=segment.entry if segment.is_checkpointed else None,
-            )
-            passed[kind] = tape.recording(), gradient
-        recording, gradient = passed[kind]
-        recordings.append(recording)
+    driver = _BackwardDriver(forward_pass)
+    recordings = [driver.run(segment) for segment in reversed(forward_pass.segments)]
     return tuple(reversed(recordings))
 
 
-def _segments(tape: Tape, image: Tensor, config: EncoderConfig) -> Iterator[Segment]:
-    x = patch_embed(tape, image, config)
-    yield Segment("patch_embed", "patch_embed", tape.recording(), image.storage, x)
-    if config.pos_embed == "learned":
-        entry = x.storage
-        x = pos_embed(tape, _entering(x), config)
-        yield Segment("pos_embed", "", tape.recording(), entry, x)
-    passed: dict[tuple[StageConfig, Pair], tuple[Recording, Storage, Tensor]] = {}
-    for layer in config.layers:
-        kind = (layer.stage, layer.window_size)
-        if kind not in passed:
-            out = vit.block(tape, _entering(x), layer, config.run.attention)
-            passed[kind] = tape.recording(), x.storage, out
-        recording, entry, x = passed[kind]
-        yield Segment(layer.name, layer.name, recording, entry, x, layer, config.run.checkpointing)
-    if config.neck == "sam":
-        out = sam_neck(tape, _entering(x), config)
-        yield Segment("neck", "neck", tape.recording(), x.storage, out)
+class _BackwardDriver:
+    """Runs segments from the last to the first, and brings each gradient to the segment that made its tensor."""
 
+    def __init__(self, forward_pass: ForwardPass) -> None:
+        self.tape = Tape(forward_pass.image.item_bytes)
+        self.image = forward_pass.image
+        self.last = forward_pass.segments[-1]
+        self.due = {
+            (self.last.name, index): self.tape.tensor_like(output)
+            for index, output in enumerate(self.last.outputs)
+        }
+        self.given = {gradient.storage for gradient in self.due.values()}
+        self.passed: dict[Hashable, tuple[Recording, tuple[Tensor | None, ...]]] = {}
 
-def _entering(x: Tensor) -> Tensor:
-    """`x` as the input of a segment, at which its backward ends."""
-    return replace(x, grad_fn=(Node(None), 0))
+    def run(self, segment: Segment) -> Recording:
+        """The backward of one segment."""
+        outputs = [(segment.name, index) for index in range(len(segment.outputs))]
+        gradients = tuple(self.due.pop(output, None) for output in outputs)
+        pending = tuple(self.due.pop(source, None) for source in segment.sources)
+        recording, made = self._twin(segment, gradients, pending)
+        self.due |= {s: g for s, g in zip(segment.sources, made, strict=True) if g is not None}
+        return recording
 
-
-def patch_embed(tape: Tape, image: Tensor, config: EncoderConfig) -> Tensor:
-    """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
-    width = config.stages[0].embed_dim
-    return tape.conv2d("proj", image, width, config.patch_size, config.grid, bias=True).permute(0, 2, 3, 1)
-
-
-def pos_embed(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
-    """Add one learned vector per patch: (B, H, W, C) -> the same."""
-    weight = tape.parameter("pos_embed", 1, *config.grid, x.shape[-1])
-    out = tape.add_weight("pos_embed", x, weight, weight.shape)
-    tape.free(x)
-    return out
-
-
-def sam_neck(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
-    """1x1 convolution, norm, 3x3 convolution, norm: (B, H, W, C) -> (B, out_chans, H, W)."""
-    y = tape.conv2d("0", x.permute(0, 3, 1, 2), config.out_chans, 1, config.grid, bias=False)
-    normed = layer_norm_2d(tape, "1", y)
-    tape.free(y)
-    y = tape.conv2d("2", normed, config.out_chans, 3, config.grid, bias=False)
-    tape.free(normed)
-    out = layer_norm_2d(tape, "3", y)
-    tape.free(y, x)
-    return out
-
-
-def layer_norm_2d(tape: Tape, name: str, x: Tensor) -> Tensor:
-    """Layer norm over the channels of (B, C, H, W), written out as in SAM's code."""
-    with tape.module(name):
-        mean = tape.mean("mean", x, dim=1)
-        centred = tape.sub("centre", x, mean)
-        squared = tape.square("square", centred)
-        tape.free(centred)
-        variance = tape.mean("variance", squared, dim=1)
-        tape.free(squared)
-        centred = tape.sub("centre_again", x, mean)
-        with_eps = tape.add_number("eps", variance)
-        std = tape.sqrt("sqrt", with_eps)
-        tape.free(with_eps)
-        normed = tape.div("divide", centred, std)
-        tape.free(centred, std)
-        channels = x.shape[1]
-        per_channel = (channels, 1, 1)
-        scaled = tape.scale_by_weight("weight", normed, tape.parameter("weight", channels), per_channel)
-        out = tape.add_weight("bias", scaled, tape.parameter("bias", channels), per_channel)
-        tape.free(scaled, normed, mean, variance)
-    return out
+    def _twin(
+        self,
+        segment: Segment,
+        gradients: tuple[Tensor | None, ...],
+        pending: tuple[Tensor | None, ...],
+    ) -> tuple[Recording, tuple[Tensor | None, ...]]:
+        (gradient, *others), elsewhere = gradients, [each.storage for each in self.due.values()]
+        held = [self.image.storage, *self.given, *elsewhere, *segment.shared]
+        if segment is self.last:
+            held += {output.storage for output in segment.outputs}
+        plain = gradient is not None and not others and not any(pending) and gradient.storage not in elsewhere
+        key: Hashable = object()
+        if plain and gradient is not None:
+            given = gradient.storage in self.given
+            key = (segment.recording, gradient.stride, gradient.is_view, given)
+        if key not in self.passed:
+            made = autograd.backward(
+                self.tape,
+                list(zip(segment.outputs, gradients, strict=True)),
+                list(zip(segment.entries, pending, strict=True)),
+                held,
+                checkpoint=segment.entry if segment.is_checkpointed else None,
+            )
+            self.passed[key] = self.tape.recording(), made
+        return self.passed[key]

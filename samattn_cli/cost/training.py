@@ -72,7 +72,8 @@ class TrainingStep:
     @cached_property
     def kept(self) -> tuple[Liveness, ...]:
         """Of each segment's forward, with what autograd keeps."""
-        return tuple(live_over(segment.recording, _held(segment)) for segment in self.forward.segments)
+        segments = self.forward.segments
+        return tuple(live_over(segment.recording, segment.kept | segment.shared) for segment in segments)
 
     @cached_property
     def weights_bytes(self) -> Dim:
@@ -113,7 +114,7 @@ class TrainingStep:
             rounded(storage.nbytes)
             for segment in self.forward.segments
             for storage in segment.recording.cached
-            if storage not in _held(segment)
+            if storage not in segment.kept
         )
 
     @cached_property
@@ -146,7 +147,12 @@ class TrainingStep:
 
     @cached_property
     def _output_gradient_bytes(self) -> Dim:
-        return rounded(self.forward.segments[-1].output.nbytes)
+        return sum(rounded(output.nbytes) for output in self.forward.segments[-1].outputs)
+
+    @cached_property
+    def _output_bytes(self) -> Dim:
+        outputs = {output.storage for output in self.forward.segments[-1].outputs}
+        return sum(rounded(storage.nbytes) for storage in outputs)
 
     def _forward(self) -> Iterator[tuple[Segment, Moment]]:
         live = self._before
@@ -167,8 +173,8 @@ class TrainingStep:
     def _optimizer_step(self) -> Moment:
         """Weights, gradients, buffers old and transient, image, output and its gradient."""
         copies = OPTIMIZERS[self.config.run.optimizer].transient + 1
-        nbytes = self._before + 2 * self._output_gradient_bytes + copies * self.weights_bytes
-        return Moment(nbytes, "optimizer step")
+        given_out = self._output_bytes + self._output_gradient_bytes
+        return Moment(self._before + given_out + copies * self.weights_bytes, "optimizer step")
 
 
 def training_step(config: EncoderConfig) -> TrainingStep:
@@ -209,11 +215,6 @@ def _keeping(ops: tuple[Op, ...], saved: set[Storage]) -> Iterator[Op]:
 
 def _saved_bytes(segment: Segment) -> Dim:
     return rounded(segment.entry.nbytes) if segment.is_checkpointed else saved_bytes(segment.recording)
-
-
-def _held(segment: Segment) -> frozenset[Storage]:
-    """What lives on after the forward of a segment: what autograd saves, or only its input where it is checkpointed."""
-    return frozenset({segment.entry} if segment.is_checkpointed else _saved(segment.recording.ops))
 
 
 def _saved(ops: Iterable[Op]) -> set[Storage]:

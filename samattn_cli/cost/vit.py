@@ -1,38 +1,23 @@
-"""SAM's transformer block on the Tape; the same pass in torch is `samattn_cli/nn/vit.py`.
+"""SAM's and ViTDet's encoder on the Tape; the same pass in torch is `samattn_cli/nn/vit.py`.
 
 Shapes: B batch, H x W grid, C width, h heads, d = C / h, N = windows (or B) * h.
 """
 
 from __future__ import annotations
 
-from ..config.keys import Pair
-from ..config.model import LayerConfig, StageConfig
+from ..config.model import StageConfig
+from ..config.plan import LayerConfig, PartConfig
 from ..units import KERNEL_ALIGNMENT_BYTES
 from .kernels import attention as attention_kernel
+from .norms import layer_norm_2d
 from .rel_pos import decomposed_terms, joint_term, relative_positions
 from .tape import Tape
-from .tensor import Shape, Tensor, ceil_div, decide
-
-SCORES = "attn.scores"
-"""The op whose output is the score matrix."""
-
-PART_OF = {
-    "attn.qkv": "qkv",
-    SCORES: "scores",
-    "attn.values": "scores",
-    "attn.sdpa": "scores",
-    "attn.rel_h": "rel_pos",
-    "attn.rel_w": "rel_pos",
-    "attn.rel_hw": "rel_pos",
-    "attn.proj": "proj",
-    "mlp.lin1": "mlp",
-    "mlp.lin2": "mlp",
-}
-"""The part of a block's cost that each of its products belongs to."""
+from .tensor import Shape, Tensor, decide
+from .windows import window_partition, window_unpartition
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
-    """Pre-norm block: (B, H, W, C) -> (B, H, W, C). The caller's `x` lives until the block returns."""
+    """Pre-norm block: (B, H, W, C) -> (B, H, W, C)."""
     stage, window = layer.stage, layer.window_size
     shortcut, grid = x, x.shape[1:3]
     x = normed = tape.layer_norm("norm1", shortcut)
@@ -54,7 +39,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
         y = mlp(tape, normed, stage)
     tape.free(normed)
     out = tape.add("add_mlp", x, y)
-    tape.free(x, y, shortcut)
+    tape.free(x, y)
     return out
 
 
@@ -193,37 +178,32 @@ def mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     return out
 
 
-def windows_over(grid: Shape, window: Pair) -> Shape:
-    """Windows that cover a grid: (rows, columns); the last of each may reach beyond it, over padding."""
-    return ceil_div(grid[0], window[0]), ceil_div(grid[1], window[1])
+def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
+    """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
+    stream, patch = part.leaving, part.config.patch_size
+    return tape.conv2d("proj", image, stream.dim, patch, stream.grid, bias=True).permute(0, 2, 3, 1)
 
 
-def window_partition(tape: Tape, x: Tensor, window: Pair) -> Tensor:
-    """Cut (B, H, W, C) into (B * windows, h, w, C), padding below and to the right with zeros."""
-    (B, H, W, C), (h, w) = x.shape, window
-    rows, columns = windows_over((H, W), window)
-    padded = x
-    if decide(rows * h != H) or decide(columns * w != W):
-        padded = tape.pad("pad", x, B, rows * h, columns * w, C)
-    # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
-    cut = padded.view(B, rows, h, columns, w, C).permute(0, 1, 3, 2, 4, 5)
-    windows = tape.contiguous("window_partition", cut)
-    if padded is not x:
-        tape.free(padded, keep=windows)
-    return windows.view(B * rows * columns, h, w, C)
+def learned_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+    """Add one learned vector per patch: (B, H, W, C) -> the same. The weight is the encoder's own, "pos_embed"."""
+    weight = tape.parameter("", 1, *part.entering.grid, x.shape[-1])
+    return tape.add_weight("add", x, weight, weight.shape)
 
 
-def window_unpartition(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -> Tensor:
-    """Join (B * windows, h, w, C) to (B, H, W, C), dropping the padding."""
-    (h, w), (H, W), C = window, grid, windows.shape[-1]
-    rows, columns = windows_over(grid, window)
-    B = windows.shape[0] // (rows * columns)
-    # (B, rows, columns, h, w, C) -> (B, rows, h, columns, w, C)
-    cut = windows.view(B, rows, columns, h, w, C).permute(0, 1, 3, 2, 4, 5)
-    joined = tape.contiguous("window_unpartition", cut).view(B, rows * h, columns * w, C)
-    if not (decide(rows * h != H) or decide(columns * w != W)):
-        return joined
-    out = tape.contiguous("crop", joined.narrow((B, H, W, C)))
-    if joined.storage is not windows.storage:
-        tape.free(joined, keep=out)
+def sam_neck(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+    """1x1 convolution, norm, 3x3 convolution, norm: (B, H, W, C) -> (B, out_chans, H, W)."""
+    grid, channels = part.entering.grid, part.config.out_chans
+    y = tape.conv2d("0", x.permute(0, 3, 1, 2), channels, 1, grid, bias=False)
+    normed = layer_norm_2d(tape, "1", y)
+    tape.free(y)
+    y = tape.conv2d("2", normed, channels, 3, grid, bias=False)
+    tape.free(normed)
+    out = layer_norm_2d(tape, "3", y)
+    tape.free(y)
     return out
+
+
+BLOCKS = {"vit": block}
+PATCH_EMBEDS = {"patch": patch_embed}
+POS_EMBEDS = {"learned": learned_pos_embed}
+NECKS = {"sam": sam_neck}

@@ -1,7 +1,7 @@
 """The Tape's claims against the real stack: parameters, fvcore, FlopCounterMode, traced memory. Integers, equal or not.
 
 By default one block of each kind is run and its numbers stand for its twins: the repeated blocks of the real stack
-become identities, which changes nothing for the others, since a block keeps the shape and the strides of its stream.
+become identities, which changes nothing for the others where they keep the shape and the strides of their stream.
 Twins are told from the real modules, not from the config.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from threading import Lock
 
 import torch
@@ -23,7 +23,7 @@ from .compare import compare_in_order, compare_parameters, compare_tables, verdi
 from .count import count_with_flop_counter, count_with_fvcore
 from .dynamo import without_dynamo
 from .encoder import build, image_for
-from .fold import CONTAINER, fold, unfold, unfold_counts
+from .fold import CONTAINER, fold, twins_of, unfold, unfold_counts
 from .trace import PartTrace, trace_forward, trace_saved, trace_training
 
 _ONE_AT_A_TIME = Lock()  # torch's tracer and FlopCounterMode keep state that threads share
@@ -70,7 +70,13 @@ class _Stack:
         self.image = image_for(config, device)
         self.parameters = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
         self.weights_bytes = sum(rounded(weight.nbytes) for weight in self.model.parameters())
-        self.twins = {} if every_layer else fold(self.model)
+        self.twins = {} if every_layer else _twins(config)
+        fold(self.model, self.twins)
+
+
+@lru_cache(maxsize=1)
+def _twins(config: EncoderConfig) -> dict[str, str]:
+    return twins_of(build(config, "meta"), image_for(config, "meta"))
 
 
 def _attempt(

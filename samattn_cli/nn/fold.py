@@ -2,34 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..verdicts import Counts
 
 Value = TypeVar("Value")
+Layout = tuple[tuple[int, ...], tuple[int, ...]]
+"""Shape and strides."""
 
 CONTAINER = "blocks"
 PLAIN = (bool, int, float, str, tuple)
 
 
-def fold(model: nn.Module) -> dict[str, str]:
-    """Replace each block that a later one repeats by an identity; return the names of twins to their originals.
+def fold(model: nn.Module, twins: Mapping[str, str]) -> None:
+    """Replace each twin by an identity."""
+    blocks = model.get_submodule(CONTAINER)
+    for twin in twins:
+        blocks.add_module(twin.removeprefix(f"{CONTAINER}."), nn.Identity())
 
-    The last of a kind stays: what comes to it in backward is what comes to it in the whole encoder.
+
+def twins_of(model: Any, image: Tensor) -> dict[str, str]:
+    """The blocks that a later one repeats: name to name of the original.
+
+    The last of a kind is it: what comes to it in backward is what comes to it in the whole encoder. A block that makes
+    another shape, or other strides, of its stream cannot be left out, nor one whose output a later part takes too.
+
+    Args:
+        model: an encoder on the meta device: it is run once.
+        image: its input.
     """
     originals: dict[Any, str] = {}
     twins: dict[str, str] = {}
     blocks = model.get_submodule(CONTAINER)
-    for index, block in reversed(list(blocks.named_children())):
+    tapped = {name for _, taps in model.plan for name in taps}
+    for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
         name = f"{CONTAINER}.{index}"
-        original = originals.setdefault(_signature(block), name)
-        if original != name:
+        kind = _signature(blocks.get_submodule(index)), entering
+        original = originals.setdefault(kind, name)
+        if original != name and entering == leaving and name not in tapped:
             twins[name] = original
-            setattr(blocks, index, nn.Identity())
     return twins
+
+
+def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]]:
+    """The shape and strides of what enters and leaves each block."""
+    seen: dict[str, tuple[Layout, Layout]] = {}
+
+    def watch(index: str) -> Callable[..., None]:
+        def see(_: nn.Module, entering: tuple[Tensor, ...], leaving: Tensor) -> None:
+            seen[index] = _layout(entering[0]), _layout(leaving)
+
+        return see
+
+    blocks = model.get_submodule(CONTAINER).named_children()
+    handles = [block.register_forward_hook(watch(index)) for index, block in blocks]
+    with torch.no_grad():
+        model(image)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def _layout(tensor: Tensor) -> Layout:
+    return tuple(tensor.shape), tensor.stride()
 
 
 def _signature(block: nn.Module) -> Any:

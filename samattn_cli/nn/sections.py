@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from ..config.model import Section
-from .fold import CONTAINER
 from .step import Step
 
 Enter = Callable[[Section], None]
@@ -39,7 +38,7 @@ def on_entering_parts(model: nn.Module, enter: Enter) -> Iterator[None]:
         *(module.register_forward_pre_hook(hooks.before(name)) for name, module in parts_of(model)),
         model.register_forward_hook(hooks.at_the_end),
     ]
-    if model.pos_embed is not None:
+    if isinstance(model.pos_embed, nn.Parameter):
         patch_embed = model.get_submodule("patch_embed")
         handles.append(patch_embed.register_forward_hook(hooks.after_patch_embed))
     try:
@@ -52,11 +51,9 @@ def on_entering_parts(model: nn.Module, enter: Enter) -> Iterator[None]:
 def parts_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The parts and blocks that are run ("patch_embed", "blocks.7", "neck"), without identities."""
     for name, module in model.named_children():
-        if name == CONTAINER:
-            blocks = module.named_children()
-            yield from (
-                (f"{CONTAINER}.{i}", block) for i, block in blocks if not isinstance(block, nn.Identity)
-            )
+        if isinstance(module, (nn.ModuleDict, nn.ModuleList)):
+            held = module.named_children()
+            yield from ((f"{name}.{i}", part) for i, part in held if not isinstance(part, nn.Identity))
         else:
             yield name, module
 
@@ -76,9 +73,10 @@ class _Hooks:
         """The position embedding has no module of its own."""
         self._begin("pos_embed", output)
 
-    def at_the_end(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
+    def at_the_end(self, _: nn.Module, __: tuple[Any, ...], output: Tensor | tuple[Tensor, ...]) -> None:
         """The backward of the whole begins with that of its last part."""
-        self._on_gradient_of(output)
+        for each in output if isinstance(output, tuple) else (output,):
+            self._on_gradient_of(each)
         self._last = ""
 
     def _begin(self, name: str, tensor: Tensor) -> None:

@@ -54,6 +54,7 @@ def training_step(model: nn.Module, image: Tensor, optimizer: Optimizer) -> None
     """Forward, backward from a dense gradient of the output, and the optimizer's step."""
     optimizer.zero_grad(set_to_none=True)
     output = model(image)
-    gradient = torch.full_like(output, GRADIENT, memory_format=torch.preserve_format)
-    output.backward(gradient)
+    outputs = output if isinstance(output, tuple) else (output,)
+    gradients = [torch.full_like(each, GRADIENT, memory_format=torch.preserve_format) for each in outputs]
+    torch.autograd.backward(outputs, gradients)
     optimizer.step()

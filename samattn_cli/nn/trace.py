@@ -65,7 +65,9 @@ class Tracer(TorchDispatchMode):
         self._known: set[int] = set()
 
     def enter(self, section: Section) -> None:
-        """From here on it is about `section`."""
+        """From here on it is about `section`; of several outputs each gradient says so."""
+        if self.sections.get(section) is self._part:
+            return
         self.leave()
         self.sections[section] = self._part
 
@@ -198,11 +200,12 @@ def trace_training(
         with on_entering_parts(model, mode.enter):
             output = model(image)
         mode.leave()
-        gradient = torch.empty_like(output)
+        outputs = output if isinstance(output, tuple) else (output,)
+        gradients = tuple(map(torch.empty_like, outputs))
         mode.alone = alone
-        # as output.backward(gradient), which would switch the function mode off
+        # as torch.autograd.backward(outputs, gradients), which would switch the function mode off
         torch.autograd.Variable._execution_engine.run_backward(
-            (output,), (gradient,), False, False, (), allow_unreachable=True, accumulate_grad=True
+            outputs, gradients, False, False, (), allow_unreachable=True, accumulate_grad=True
         )
     model.zero_grad(set_to_none=True)
     return mode.parts_in("forward"), mode.parts_in("backward")

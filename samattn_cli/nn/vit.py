@@ -1,4 +1,4 @@
-"""SAM's transformer block: windowed or global attention with relative positions, then an MLP.
+"""SAM's encoder: blocks of windowed or global attention with relative positions and an MLP, its embeddings and neck.
 
 Source: Segment Anything (arXiv:2304.02643) and its code, modeling/image_encoder.py; the relative positions are those
 of MViTv2 (arXiv:2112.01526). Parameter names, values and the lifetimes of tensors equal the released code's, so that
@@ -12,17 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.keys import Pair
-from ..config.model import LayerConfig
+from ..config.plan import LayerConfig, PartConfig
 from ..units import KERNEL_ALIGNMENT_BYTES
+from .norms import NORM_EPS, LayerNorm2d
 from .rel_pos import decomposed_terms, joint_term, resized_relative_positions
-
-NORM_EPS = 1e-6
+from .windows import window_partition, window_unpartition
 
 
 class Block(nn.Module):
     """Pre-norm block: attention over windows (or the whole grid), then an MLP, each with its shortcut."""
 
-    def __init__(self, layer: LayerConfig, grid: Pair, kernel: str = "eager") -> None:
+    def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
         super().__init__()
         stage = layer.stage
         self.window_size = layer.window_size
@@ -32,7 +32,7 @@ class Block(nn.Module):
             stage.num_heads,
             qkv_bias=stage.qkv_bias,
             rel_pos=stage.rel_pos,
-            size=grid if layer.is_global else layer.window_size,
+            size=layer.grid if layer.is_global else layer.window_size,
             kernel=kernel,
         )
         self.norm2 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
@@ -185,29 +185,42 @@ class MLP(nn.Module):
         return self.lin2(self.act(self.lin1(x)))
 
 
-def window_partition(x: Tensor, window: Pair) -> Tensor:
-    """Cut (B, H, W, C) into (B * windows, h, w, C), padding below and to the right with zeros.
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches to vectors; a rest of the image smaller than a patch is dropped."""
 
-    The padding comes after norm1: padded tokens take part in the softmax, unmasked.
-    """
-    B, H, W, C = x.shape
-    h, w = window
-    rest_h, rest_w = -H % h, -W % w
-    if rest_h or rest_w:
-        x = F.pad(x, (0, 0, 0, rest_w, 0, rest_h))
-    # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
-    x = x.view(B, (H + rest_h) // h, h, (W + rest_w) // w, w, C)
-    return x.permute(0, 1, 3, 2, 4, 5).contiguous().view(-1, h, w, C)
+    def __init__(self, part: PartConfig) -> None:
+        super().__init__()
+        patch = part.config.patch_size
+        self.proj = nn.Conv2d(part.config.in_chans, part.leaving.dim, kernel_size=patch, stride=patch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_chans, height, width) -> (B, H, W, C)."""
+        return self.proj(x).permute(0, 2, 3, 1)
 
 
-def window_unpartition(windows: Tensor, window: Pair, grid: Pair) -> Tensor:
-    """Join (B * windows, h, w, C) to (B, H, W, C), dropping the padding."""
-    (h, w), (H, W) = window, grid
-    rows, columns = -(-H // h), -(-W // w)
-    B = windows.shape[0] // (rows * columns)
-    # (B, rows, columns, h, w, C) -> (B, rows, h, columns, w, C)
-    x = windows.view(B, rows, columns, h, w, -1).permute(0, 1, 3, 2, 4, 5)
-    x = x.contiguous().view(B, rows * h, columns * w, -1)
-    if rows * h > H or columns * w > W:
-        x = x[:, :H, :W].contiguous()
-    return x
+def learned_pos_embed(part: PartConfig) -> nn.Parameter:
+    """One vector per patch: (1, H, W, C), which the encoder adds."""
+    return nn.Parameter(torch.zeros(1, *part.entering.grid, part.entering.dim))
+
+
+class SamNeck(nn.Sequential):
+    """1x1 convolution, norm, 3x3 convolution, norm."""
+
+    def __init__(self, part: PartConfig) -> None:
+        channels = part.config.out_chans
+        super().__init__(
+            nn.Conv2d(part.entering.dim, channels, kernel_size=1, bias=False),
+            LayerNorm2d(channels),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
+            LayerNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, out_chans, H, W)."""
+        return super().forward(x.permute(0, 3, 1, 2))
+
+
+BLOCKS = {"vit": Block}
+PATCH_EMBEDS = {"patch": PatchEmbed}
+POS_EMBEDS = {"learned": learned_pos_embed}
+NECKS = {"sam": SamNeck}

@@ -12,7 +12,7 @@ from ..report import Analysis, LayerReport, VsGlobal
 from .options import Options
 
 LEFT_OUT = {"index", "ops", "vs_global"}
-PAIRS = {"window_size", "grid", "padded_grid"}
+PAIRS = {"window_size", "shift_size", "grid", "padded_grid"}
 
 
 def render(report: Analysis, options: Options) -> str:  # noqa: ARG001 - CSV is always whole

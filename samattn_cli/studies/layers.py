@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from math import prod
 from typing import Any
 
-from ..config.model import EncoderConfig, LayerConfig
+from ..config.model import EncoderConfig
+from ..config.plan import LayerConfig
 from ..cost.encoder import Segment
 from ..cost.memory import saved_by_op
 from ..cost.ops import Op, Recording, parameter_elements
+from ..cost.shares import SCORES, share_of
 from ..cost.training import PHASES
-from ..cost.vit import PART_OF, windows_over
 from ..report import LayerReport, OpReport, PartReport, Share, VsGlobal
 from .passes import Passes, attention_bytes
 
@@ -52,7 +54,7 @@ def _segments(passes: Passes) -> Iterator[tuple[Segment, dict[str, Any]]]:
                 "peak_bytes": used.peak_bytes,
                 "peak_op": used.peak_op,
                 "training_bytes": peak.nbytes,
-                "training_op": peak.at.removeprefix(f"{segment.module}."),
+                "training_op": peak.at.removeprefix(f"{segment.name}."),
                 "ops": _op_reports(recording, None if training.is_checkpointed else training.recording),
                 "latency_ms": time and time.ms,
                 "bound": time and time.bound,
@@ -68,8 +70,6 @@ def _layer(
     as_global: Segment,
     common: dict[str, Any],
 ) -> LayerReport:
-    rows, columns = (1, 1) if layer.is_global else windows_over(config.grid, layer.window_size)
-    height, width = config.grid if layer.is_global else layer.window_size
     scores = attention_bytes(config, layer)
     scores_global = attention_bytes(config, as_global.layer or layer)
     return LayerReport(
@@ -77,9 +77,10 @@ def _layer(
         stage=layer.stage_index,
         attention="global" if layer.is_global else "window",
         window_size=layer.window_size,
-        grid=config.grid,
-        padded_grid=(rows * height, columns * width),
-        windows=rows * columns,
+        shift_size=layer.shift_size,
+        grid=layer.grid,
+        padded_grid=layer.padded_grid,
+        windows=prod(layer.windows),
         num_heads=layer.stage.num_heads,
         attention_bytes=scores,
         attention_bytes_per_head=scores // layer.stage.num_heads,
@@ -96,7 +97,7 @@ def _flops_ratios(layer: Recording, as_global: Recording) -> tuple[float, float,
         return _flops(filter(part, as_global.ops)) / _flops(filter(part, layer.ops))
 
     return (
-        ratio(lambda op: PART_OF.get(op.name) == "scores"),
+        ratio(lambda op: share_of(op) == SCORES),
         ratio(lambda op: op.module.partition(".")[0] == "attn"),
         as_global.flops / layer.flops,
     )
@@ -130,7 +131,7 @@ def shares_of(passes: Passes) -> tuple[Share, ...]:
     flops: dict[str, int] = {}
     for segment in passes.forward.segments:
         for op in filter(lambda op: op.macs, segment.recording.ops):
-            part = segment.name if segment.layer is None else PART_OF[op.name]
+            part = segment.name if segment.layer is None else share_of(op)
             flops[part] = flops.get(part, 0) + op.flops
     total = sum(flops.values())
     ordered = sorted(flops.items(), key=lambda item: -item[1])

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
-from math import prod
 from typing import TYPE_CHECKING
 
-from ..config.model import EncoderConfig, LayerConfig, Section
+from ..config.model import EncoderConfig, Section
+from ..config.plan import LayerConfig
 from ..cost.encoder import ForwardPass, forward
 from ..cost.memory import SegmentMemory, walk
 from ..cost.ops import Op, Recording
+from ..cost.scores import score_elements
 from ..cost.training import TrainingStep, training_step
-from ..cost.vit import windows_over
 from ..report import Figures
 from ..units import ITEM_BYTES
 
@@ -154,11 +154,5 @@ class Passes:
 @lru_cache(maxsize=1024)
 def attention_bytes(config: EncoderConfig, layer: LayerConfig) -> int:
     """Bytes of the score matrix, all heads, windows and images, padding included, as eager attention makes it."""
-    tokens = prod(config.grid if layer.is_global else layer.window_size)
-    matrices = config.run.batch_size * windows_of(config, layer) * layer.stage.num_heads
-    return matrices * tokens**2 * ITEM_BYTES[config.run.product_dtype]
-
-
-def windows_of(config: EncoderConfig, layer: LayerConfig) -> int:
-    """Windows of one image; a global layer is one."""
-    return 1 if layer.is_global else prod(windows_over(config.grid, layer.window_size))
+    elements = config.run.batch_size * layer.stage.num_heads * score_elements(layer)
+    return elements * ITEM_BYTES[config.run.product_dtype]

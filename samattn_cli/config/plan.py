@@ -1,0 +1,166 @@
+"""The plan of an encoder: its parts and blocks in order, each with what enters it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
+from .keys import Pair
+from .slots import GLOBAL, Entering, Part, Stream
+
+if TYPE_CHECKING:
+    from .model import EncoderConfig, StageConfig
+
+
+@dataclass(frozen=True)
+class PartConfig:
+    """A part that is no block.
+
+    Attributes:
+        name: its module in the real stack: "patch_embed", "transitions.1", "neck".
+        slot: what it is, and so where its code is found; "" for a plain LayerNorm.
+        word: which of the slot.
+        config: the encoder's.
+        entering: the stream that enters (the patch embedding makes it).
+        leaving: the stream that leaves.
+        taps: earlier parts whose outputs it takes beside the stream.
+    """
+
+    name: str
+    slot: str
+    word: str
+    config: EncoderConfig
+    entering: Stream
+    leaving: Stream
+    taps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One block: its index over the encoder, its stage (overrides applied), what enters it and how it attends.
+
+    `grid`, `in_dim` and `extra_tokens` are of the tokens that enter; window ((0, 0): global) and shift are (height,
+    width) in tokens; queries are pooled by `q_stride`.
+    """
+
+    index: int
+    stage_index: int
+    stage: StageConfig
+    window_size: Pair
+    grid: Pair
+    in_dim: int
+    shift_size: Pair = (0, 0)
+    q_stride: int = 1
+    extra_tokens: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its module name in the real stack."""
+        return f"blocks.{self.index}"
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Blocks take the stream alone."""
+        return ()
+
+    @property
+    def kind(self) -> LayerConfig:
+        """What it has in common with layers that cost the same on the same stream."""
+        return replace(self, index=0, stage_index=0)
+
+    @property
+    def is_global(self) -> bool:
+        """Whether it attends over the whole grid."""
+        return self.window_size == GLOBAL
+
+    @property
+    def out_grid(self) -> Pair:
+        """The tokens that leave it."""
+        return self.grid[0] // self.q_stride, self.grid[1] // self.q_stride
+
+    @property
+    def windows(self) -> Pair:
+        """Windows over the grid: (rows, columns); the last of each may reach beyond it. A global layer is one."""
+        if self.is_global:
+            return 1, 1
+        (H, W), (h, w) = self.grid, self.window_size
+        return -(-H // h), -(-W // w)
+
+    @property
+    def padded_grid(self) -> Pair:
+        """The tokens that windows cover."""
+        if self.is_global or not BLOCKS[self.stage.block].pads:
+            return self.grid
+        (rows, columns), (h, w) = self.windows, self.window_size
+        return rows * h, columns * w
+
+
+def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
+    """The parts and blocks of `config` in the order in which they run."""
+    stream = Stream(config.grid, config.stages[0].embed_dim)
+    yield PartConfig("patch_embed", "patch_embeds", config.patch_embed, config, stream, stream)
+    part: PartConfig | None
+    for part in _before_blocks(config, stream):
+        yield part
+        stream = part.leaving
+    index, before = 0, None
+    for number, stage in enumerate(config.stages):
+        if stage.transition != NONE:
+            leaving = replace(TRANSITIONS[stage.transition].stream(config, stream), dim=stage.embed_dim)
+            name = f"transitions.{number}"
+            taps = TRANSITIONS[stage.transition].taps(config)
+            yield PartConfig(name, "transitions", stage.transition, config, stream, leaving, taps)
+            stream = leaving
+        for position in range(stage.depth):
+            layer = _layer(stage, before, index, number, position, stream)
+            yield layer
+            stream = replace(stream, grid=layer.out_grid, dim=stage.embed_dim)
+            index += 1
+        before = stage
+    yield from _after_blocks(config, stream)
+
+
+def _before_blocks(config: EncoderConfig, stream: Stream) -> Iterator[PartConfig]:
+    if config.pos_embed != NONE:
+        part = _part("pos_embed", "pos_embeds", config.pos_embed, POS_EMBEDS, config, stream)
+        yield part
+        stream = part.leaving
+    if config.pre_norm:
+        yield PartConfig("pre_norm", "", "", config, stream, stream)
+
+
+def _after_blocks(config: EncoderConfig, stream: Stream) -> Iterator[PartConfig]:
+    if config.norm:
+        yield PartConfig("norm", "", "", config, stream, stream)
+    if config.neck != NONE:
+        yield _part("neck", "necks", config.neck, NECKS, config, stream)
+
+
+def _part(
+    name: str, slot: str, word: str, words: dict[str, Part], config: EncoderConfig, stream: Stream
+) -> PartConfig:
+    declared = words[word]
+    return PartConfig(
+        name, slot, word, config, stream, declared.stream(config, stream), declared.taps(config)
+    )
+
+
+def _layer(
+    stage: StageConfig, before: StageConfig | None, index: int, number: int, position: int, stream: Stream
+) -> LayerConfig:
+    own = stage.at(index)
+    windowed = own.window_size != GLOBAL and index not in stage.global_attn_indexes
+    placed = BLOCKS[own.block].place(Entering(own, before, position, stream.grid, windowed))
+    return LayerConfig(
+        index=index,
+        stage_index=number,
+        stage=own,
+        window_size=placed.window_size,
+        grid=stream.grid,
+        in_dim=stream.dim,
+        shift_size=placed.shift_size,
+        q_stride=placed.q_stride,
+        extra_tokens=stream.extra_tokens,
+    )

@@ -1,0 +1,169 @@
+"""What a config's words name: blocks, patch embeddings, position embeddings, transitions between stages, necks.
+
+Each is declared by a family (`families/`), whose files of the same name in `cost/` and `nn/` hold the code. What is here
+are the facts that a config is checked by and a plan is made of: which keys it reads, what it makes of the grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .keys import Pair
+
+if TYPE_CHECKING:
+    from .model import EncoderConfig, StageConfig
+    from .plan import LayerConfig
+
+Problem = tuple[tuple[int | str, ...], str]
+"""Where in the config (its keys), and what is wrong with it."""
+
+GLOBAL: Pair = (0, 0)
+"""The window of a global layer."""
+
+
+def no_problems(_config: Any, _at: int) -> Iterator[Problem]:
+    """Whatever is wrong with it is wrong with its keys."""
+    return iter(())
+
+
+@dataclass(frozen=True)
+class Entering:
+    """What a block is placed by: its stage (overrides applied), the one before, and what enters it."""
+
+    stage: StageConfig
+    before: StageConfig | None
+    position: int
+    grid: Pair
+    is_windowed: bool
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How a block attends: its window (`GLOBAL`: over the grid), its cyclic shift, the stride that pools its queries."""
+
+    window_size: Pair = GLOBAL
+    shift_size: Pair = (0, 0)
+    q_stride: int = 1
+
+
+def as_configured(entering: Entering) -> Placing:
+    """The stage's window, unless the block is global; odd blocks are shifted where the stage says by how much."""
+    stage = entering.stage
+    if not entering.is_windowed:
+        return Placing()
+    shift = stage.shift_size if stage.shift_size is not None and entering.position % 2 else (0, 0)
+    return Placing(stage.window_size, shift)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A kind of transformer block.
+
+    Attributes:
+        summary: what it is, in a line.
+        keys: the keys of a stage that it reads beside those that every block reads.
+        rel_pos: the relative positions that it can have.
+        kernels: the attention kernels that are modelled.
+        changes_width: whether the first of a stage may make another width of what enters.
+        place: where it attends.
+        pads: whether windows reach over padding beyond the grid; else the last ones are smaller.
+        problems: what is wrong with a stage (by its number) of a config whose keys are sound.
+    """
+
+    summary: str
+    keys: frozenset[str] = frozenset()
+    rel_pos: tuple[str, ...] = ("none",)
+    kernels: tuple[str, ...] = ("eager", "sdpa")
+    changes_width: bool = False
+    place: Callable[[Entering], Placing] = as_configured
+    pads: bool = True
+    problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
+
+
+def patches(image: Pair, patch: int) -> Pair:
+    """Non-overlapping patches; a rest smaller than one is dropped."""
+    return image[0] // patch, image[1] // patch
+
+
+def an_image(config: EncoderConfig) -> tuple[int, ...]:
+    """(B, in_chans, height, width)."""
+    return (config.run.batch_size, config.in_chans, *config.image_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchEmbed:
+    """A way from an image to tokens.
+
+    Attributes:
+        summary: what it is, in a line.
+        grid: (image_size, patch_size) -> tokens (high, wide).
+        input_shape: the shape of what the encoder is given.
+    """
+
+    summary: str
+    grid: Callable[[Pair, int], Pair] = patches
+    input_shape: Callable[[EncoderConfig], tuple[int, ...]] = an_image
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What flows from part to part: tokens on a grid, tokens beside it (class tokens), and their width."""
+
+    grid: Pair
+    dim: int
+    extra_tokens: int = 0
+
+
+def unchanged(_config: EncoderConfig, stream: Stream) -> Stream:
+    """The stream as it was."""
+    return stream
+
+
+def no_taps(_config: EncoderConfig) -> tuple[str, ...]:
+    """Nothing but the stream."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part that is no block: a position embedding, a neck.
+
+    Attributes:
+        summary: what it is, in a line.
+        keys: the keys of the encoder that it reads beside those that every encoder has.
+        stream: (config, the stream that enters) -> the stream that leaves.
+        taps: the names of earlier parts whose outputs it takes beside the stream: of a part with several outputs those
+            after the first.
+        problems: what is wrong with a config whose keys are sound.
+    """
+
+    summary: str
+    keys: frozenset[str] = frozenset()
+    stream: Callable[[EncoderConfig, Stream], Stream] = unchanged
+    taps: Callable[[EncoderConfig], tuple[str, ...]] = no_taps
+    problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition(Part):
+    """What leads into a stage from the one before; its `stream` is then given that stage's width."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What a family declares, by the words of the config."""
+
+    blocks: dict[str, Block] = field(default_factory=dict)
+    patch_embeds: dict[str, PatchEmbed] = field(default_factory=dict)
+    pos_embeds: dict[str, Part] = field(default_factory=dict)
+    transitions: dict[str, Transition] = field(default_factory=dict)
+    necks: dict[str, Part] = field(default_factory=dict)
+
+
+def layers_that_end_a_stage(layers: tuple[LayerConfig, ...]) -> Iterator[LayerConfig]:
+    """The last block of each stage."""
+    for layer, following in zip(layers, (*layers[1:], None), strict=True):
+        if following is None or following.stage_index != layer.stage_index:
+            yield layer

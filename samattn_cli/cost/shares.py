@@ -1,0 +1,22 @@
+"""Which part of the cost a product belongs to, by its name: those of every family's blocks."""
+
+from __future__ import annotations
+
+from .ops import Op
+
+SCORES = "scores"
+
+_OF_ATTENTION = {
+    "attn.qkv": "qkv",
+    "attn.scores": SCORES,
+    "attn.values": SCORES,
+    "attn.sdpa": SCORES,
+    "attn.proj": "proj",
+}
+
+
+def share_of(op: Op) -> str:
+    """qkv, scores (both products of queries, keys and values), rel_pos, proj; else the module of the block: mlp."""
+    if op.name.startswith("attn.rel"):
+        return "rel_pos"
+    return _OF_ATTENTION.get(op.name) or op.name.partition(".")[0]
