@@ -37,7 +37,6 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
     out = _heads_inside(tape, q, e)
     extra = _flash_extra(tape, q) if flash else _efficient_extra(tape, q)
     operands = (q, k, v) if aligned is None else (q, k, v, aligned)
-    saves = (*operands, out, *extra)
     tape.record(
         name,
         "sdpa",
@@ -46,11 +45,11 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
         macs=B * h * N * N * (d + e),
         elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * B * h * N * N,
         frees=tuple(tensor.storage for tensor in extra),
-        saves=tuple(tensor.storage for tensor in saves),
     )
     if aligned is not None and mask is not None:
         tape.free(aligned, keep=mask)
-    return tape.derived(name, out, operands, _backward(*operands, flash=flash), saves=saves)
+    derivative = _backward(*operands, flash=flash)
+    return tape.derived(name, out, operands, derivative, saves=(*operands, out, *extra))
 
 
 def _heads_inside(tape: Tape, x: Tensor, d: Dim) -> Tensor:

@@ -103,11 +103,11 @@ class Recorder:
             )
         )
 
-    def product(self, name: str, kind: str, a: Tensor, b: Tensor, **costs: Any) -> Tensor:
+    def product(self, name: str, kind: str, a: Tensor, b: Tensor) -> Tensor:
         """A product: (..., m, k) @ (..., k, n) -> (..., m, n)."""
         out = self.like(a, *a.shape[:-1], b.shape[-1])
         macs = out.elements * a.shape[-1]
-        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs, **costs)
+        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs)
         return out
 
     def make(
@@ -126,16 +126,16 @@ class Recorder:
         return made
 
     def elementwise(
-        self, name: str, kind: str, x: Tensor, *others: Tensor, saves_output: bool = False, **costs: Any
+        self, name: str, kind: str, x: Tensor, *others: Tensor, parameters: tuple[Parameter, ...] = ()
     ) -> Tensor:
         """An elementwise operation on `x`, whose shape the result has, and what broadcasts to it."""
         alike = [other for other in others if len(other.shape) == len(x.shape)]
         item_bytes = max(operand.item_bytes for operand in (x, *others))  # the wider type wins
         out = self.new(x.shape, dense_stride_like(x, *alike), item_bytes)
-        if saves_output:
-            costs["saves"] = (out.storage,)
         flops = ELEMENTWISE_FLOPS[kind] * out.elements
-        self.record(name, kind, reads=(x, *others), writes=(out,), elementwise_flops=flops, **costs)
+        self.record(
+            name, kind, reads=(x, *others), writes=(out,), parameters=parameters, elementwise_flops=flops
+        )
         return out
 
     def sum_to(self, name: str, x: Tensor, shape: Shape) -> Tensor:
@@ -170,10 +170,25 @@ class Recorder:
         backward: Backward,
         saves: tuple[Tensor, ...] = (),
     ) -> Tensor:
-        """`out` with the node that its gradient goes to; itself where no operand needs one."""
+        """`out` with the node that its gradient goes to; itself where no operand needs one, for which nothing is kept.
+
+        Args:
+            name: of the operation that made `out`, the last but for what it frees.
+            out: what it made.
+            operands: where the gradients go, in the order of `backward`.
+            backward: the derivative.
+            saves: what autograd keeps for it, weights left out.
+        """
         edges = tuple(operand.grad_fn for operand in operands)
         if not any(edges):
             return out
-        saved = tuple({id(tensor.storage): tensor.storage for tensor in saves}.values())
+        saved = tuple(dict.fromkeys(tensor.storage for tensor in saves))
+        if saved:
+            self._save(out.storage, saved)
         scope = (*self.scope, name) if name else self.scope
         return replace(out, grad_fn=(Node(backward, edges, saved, scope), 0))
+
+    def _save(self, made: Storage, saved: tuple[Storage, ...]) -> None:
+        """Write down what autograd keeps for the backward of the operation that `made` a storage."""
+        at = next(i for i in reversed(range(len(self.ops))) if made in self.ops[i].allocates)
+        self.ops[at] = replace(self.ops[at], saves=saved)

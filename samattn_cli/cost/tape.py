@@ -66,7 +66,7 @@ class Tape(Recorder):
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """Batched product: (N, m, k) @ (N, k, n) -> (N, m, n)."""
         low_a, low_b = self._for_product(a, b, name=name)
-        out = self.product(name, "matmul", low_a, low_b, saves=(low_a.storage, low_b.storage))
+        out = self.product(name, "matmul", low_a, low_b)
         self.free(*(low for low, x in ((low_a, a), (low_b, b)) if low is not x))
         return self.derived(name, out, (low_a, low_b), derivatives.bmm(low_a, low_b), saves=(low_a, low_b))
 
@@ -104,25 +104,25 @@ class Tape(Recorder):
     def scale_by_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
         """A product with a weight, viewed as `shape`, which broadcasts to `x`."""
         into = self.weight(weight).view(*shape)
-        out = self.elementwise(name, "mul", x, into, parameters=(weight,), saves=(x.storage,))
+        out = self.elementwise(name, "mul", x, into, parameters=(weight,))
         return self.derived(name, out, (into, x), derivatives.scale_by_weight(x, into), saves=(x,))
 
     def div(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A quotient; `other` broadcasts to `x`."""
-        out = self.elementwise(name, "div", x, other, saves=(x.storage, other.storage))
+        out = self.elementwise(name, "div", x, other)
         return self.derived(name, out, (x, other), derivatives.div(x, other), saves=(x, other))
 
     def square(self, name: str, x: Tensor) -> Tensor:
         """X ** 2."""
         wide = self._for_statistics(name, x)
-        out = self.elementwise(name, "square", wide, saves=(wide.storage,))
+        out = self.elementwise(name, "square", wide)
         if wide is not x:
             self.free(wide)
         return self.derived(name, out, (wide,), derivatives.square(wide), saves=(wide,))
 
     def sqrt(self, name: str, x: Tensor) -> Tensor:
         """The square root."""
-        out = self.elementwise(name, "sqrt", x, saves_output=True)
+        out = self.elementwise(name, "sqrt", x)
         return self.derived(name, out, (x,), derivatives.sqrt(out), saves=(out,))
 
     def softmax(self, name: str, x: Tensor) -> Tensor:
@@ -131,15 +131,14 @@ class Tape(Recorder):
         item_bytes = x.item_bytes if self.autocast_bytes is None else self.item_bytes
         out = self.new(x.shape, contiguous_stride(x.shape), item_bytes)
         flops = ELEMENTWISE_FLOPS["softmax"] * x.elements
-        saves = (out.storage,)
-        self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops, saves=saves)
+        self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops)
         if wide is not x:
             self.free(wide)
         return self.derived(name, out, (wide,), derivatives.softmax(wide, out), saves=(out,))
 
     def gelu(self, name: str, x: Tensor) -> Tensor:
         """GELU."""
-        out = self.elementwise(name, "gelu", x, saves=(x.storage,))
+        out = self.elementwise(name, "gelu", x)
         return self.derived(name, out, (x,), derivatives.gelu(x), saves=(x,))
 
     def mean(self, name: str, x: Tensor, dim: int) -> Tensor:
@@ -165,7 +164,6 @@ class Tape(Recorder):
                 parameters=tuple(weights),
                 elementwise_flops=ELEMENTWISE_FLOPS["layer_norm"] * x.elements,
                 frees=tuple(stat.storage for stat in stats),
-                saves=(x.storage, *(stat.storage for stat in stats)),
             )
             if x is not given:
                 self.free(x)
@@ -203,7 +201,6 @@ class Tape(Recorder):
             reads=(out, *index),  # a row is read for each that is written
             writes=(out,),
             parameters=(parameter,),
-            saves=tuple(tensor.storage for tensor in index),
         )
         table = self.weight(parameter)
         return self.derived(name, out, (table,), derivatives.gather(table), saves=index)
@@ -269,7 +266,6 @@ class Tape(Recorder):
             parameters=tuple(weights),
             macs=macs,
             elementwise_flops=ELEMENTWISE_FLOPS["bias"] * out.elements if len(used) > 1 else 0,
-            saves=tuple(saved.storage for saved in (x, *self._copies(used[0]))),
         )
 
     def _copy(self, name: str, x: Tensor) -> Tensor:
