@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .graph import Backward, Node, leaf
-from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
+from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording, parameter_elements
 from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, decide, dense_stride_like
 
 
@@ -38,6 +38,7 @@ class Recorder:
         self.ops: list[Op] = []
         self.cached: list[Storage] = []
         self.scope: tuple[str, ...] = ()
+        self.trains = True
 
     def recording(self) -> Recording:
         """What has been recorded since the last recording."""
@@ -54,6 +55,16 @@ class Recorder:
             yield
         finally:
             self.scope = outer
+
+    @contextmanager
+    def weights(self, *, train: bool) -> Iterator[None]:
+        """Weights within are trained, or frozen."""
+        outer = self.trains
+        self.trains = train
+        try:
+            yield
+        finally:
+            self.trains = outer
 
     def tensor(self, *shape: Dim) -> Tensor:
         """A contiguous tensor with memory of its own, which nobody has been charged for yet."""
@@ -77,7 +88,7 @@ class Recorder:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join((*self.scope, name)), shape)
+        return Parameter(".".join((*self.scope, name)), shape, self.trains)
 
     def record(
         self,
@@ -151,8 +162,10 @@ class Recorder:
         return out.view(*shape) if leading else out
 
     def weight(self, parameter: Parameter) -> Tensor:
-        """A weight as a tensor, whose memory is the encoder's."""
-        return replace(self.tensor(*parameter.shape), grad_fn=leaf(parameter.shape))
+        """A weight as a tensor, whose memory is the encoder's; one that is frozen needs no gradient."""
+        storage = Storage(parameter_elements(parameter) * self.item_bytes, is_weight=True)
+        grad_fn = leaf(parameter.shape) if parameter.trains else None
+        return Tensor(parameter.shape, contiguous_stride(parameter.shape), storage, self.item_bytes, grad_fn)
 
     def like(self, x: Tensor, *shape: Dim) -> Tensor:
         """A contiguous tensor of the type of `x`."""
@@ -177,18 +190,18 @@ class Recorder:
             out: what it made.
             operands: where the gradients go, in the order of `backward`.
             backward: the derivative.
-            saves: what autograd keeps for it, weights left out.
+            saves: what autograd keeps for it.
         """
         edges = tuple(operand.grad_fn for operand in operands)
         if not any(edges):
             return out
-        saved = tuple(dict.fromkeys(tensor.storage for tensor in saves))
-        if saved:
+        saved = tuple(dict.fromkeys(x.storage for x in saves if not x.storage.is_weight))
+        if saves:
             self._save(out.storage, saved)
         scope = (*self.scope, name) if name else self.scope
-        return replace(out, grad_fn=(Node(backward, edges, saved, scope), 0))
+        return replace(out, grad_fn=(Node(backward, edges, saved, bool(saves), scope), 0))
 
     def _save(self, made: Storage, saved: tuple[Storage, ...]) -> None:
         """Write down what autograd keeps for the backward of the operation that `made` a storage."""
         at = next(i for i in reversed(range(len(self.ops))) if made in self.ops[i].allocates)
-        self.ops[at] = replace(self.ops[at], saves=saved)
+        self.ops[at] = replace(self.ops[at], saves=saved, is_kept=True)
