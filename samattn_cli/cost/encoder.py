@@ -53,9 +53,10 @@ class Segment:
     @cached_property
     def kept(self) -> frozenset[Storage]:
         """What autograd keeps of it for backward: what it saves, or only its input where it is checkpointed."""
-        if self.is_checkpointed:
+        ops = self.recording.ops
+        if self.is_checkpointed and any(op.is_kept for op in ops):
             return frozenset({self.entry})
-        return frozenset(storage for op in self.recording.ops for storage in op.saves)
+        return frozenset(storage for op in ops for storage in op.saves)
 
     def qualified(self, name: str) -> str:
         """The name of a module or weight in the whole encoder."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .graph import Backward, Node, leaf
-from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
+from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording, parameter_elements
 from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, decide, dense_stride_like
 
 
@@ -38,6 +38,7 @@ class Recorder:
         self.ops: list[Op] = []
         self.cached: list[Storage] = []
         self.scope: tuple[str, ...] = ()
+        self.trains = True
 
     def recording(self) -> Recording:
         """What has been recorded since the last recording."""
@@ -54,6 +55,16 @@ class Recorder:
             yield
         finally:
             self.scope = outer
+
+    @contextmanager
+    def weights(self, *, train: bool) -> Iterator[None]:
+        """Weights within are trained, or frozen."""
+        outer = self.trains
+        self.trains = train
+        try:
+            yield
+        finally:
+            self.trains = outer
 
     def tensor(self, *shape: Dim) -> Tensor:
         """A contiguous tensor with memory of its own, which nobody has been charged for yet."""
@@ -77,7 +88,7 @@ class Recorder:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join((*self.scope, name)), shape)
+        return Parameter(".".join((*self.scope, name)), shape, self.trains)
 
     def record(
         self,
@@ -103,11 +114,11 @@ class Recorder:
             )
         )
 
-    def product(self, name: str, kind: str, a: Tensor, b: Tensor, **costs: Any) -> Tensor:
+    def product(self, name: str, kind: str, a: Tensor, b: Tensor) -> Tensor:
         """A product: (..., m, k) @ (..., k, n) -> (..., m, n)."""
         out = self.like(a, *a.shape[:-1], b.shape[-1])
         macs = out.elements * a.shape[-1]
-        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs, **costs)
+        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs)
         return out
 
     def make(
@@ -126,16 +137,16 @@ class Recorder:
         return made
 
     def elementwise(
-        self, name: str, kind: str, x: Tensor, *others: Tensor, saves_output: bool = False, **costs: Any
+        self, name: str, kind: str, x: Tensor, *others: Tensor, parameters: tuple[Parameter, ...] = ()
     ) -> Tensor:
         """An elementwise operation on `x`, whose shape the result has, and what broadcasts to it."""
         alike = [other for other in others if len(other.shape) == len(x.shape)]
         item_bytes = max(operand.item_bytes for operand in (x, *others))  # the wider type wins
         out = self.new(x.shape, dense_stride_like(x, *alike), item_bytes)
-        if saves_output:
-            costs["saves"] = (out.storage,)
         flops = ELEMENTWISE_FLOPS[kind] * out.elements
-        self.record(name, kind, reads=(x, *others), writes=(out,), elementwise_flops=flops, **costs)
+        self.record(
+            name, kind, reads=(x, *others), writes=(out,), parameters=parameters, elementwise_flops=flops
+        )
         return out
 
     def sum_to(self, name: str, x: Tensor, shape: Shape) -> Tensor:
@@ -151,8 +162,10 @@ class Recorder:
         return out.view(*shape) if leading else out
 
     def weight(self, parameter: Parameter) -> Tensor:
-        """A weight as a tensor, whose memory is the encoder's."""
-        return replace(self.tensor(*parameter.shape), grad_fn=leaf(parameter.shape))
+        """A weight as a tensor, whose memory is the encoder's; one that is frozen needs no gradient."""
+        storage = Storage(parameter_elements(parameter) * self.item_bytes, is_weight=True)
+        grad_fn = leaf(parameter.shape) if parameter.trains else None
+        return Tensor(parameter.shape, contiguous_stride(parameter.shape), storage, self.item_bytes, grad_fn)
 
     def like(self, x: Tensor, *shape: Dim) -> Tensor:
         """A contiguous tensor of the type of `x`."""
@@ -170,10 +183,25 @@ class Recorder:
         backward: Backward,
         saves: tuple[Tensor, ...] = (),
     ) -> Tensor:
-        """`out` with the node that its gradient goes to; itself where no operand needs one."""
+        """`out` with the node that its gradient goes to; itself where no operand needs one, for which nothing is kept.
+
+        Args:
+            name: of the operation that made `out`, the last but for what it frees.
+            out: what it made.
+            operands: where the gradients go, in the order of `backward`.
+            backward: the derivative.
+            saves: what autograd keeps for it.
+        """
         edges = tuple(operand.grad_fn for operand in operands)
         if not any(edges):
             return out
-        saved = tuple({id(tensor.storage): tensor.storage for tensor in saves}.values())
+        saved = tuple(dict.fromkeys(x.storage for x in saves if not x.storage.is_weight))
+        if saves:
+            self._save(out.storage, saved)
         scope = (*self.scope, name) if name else self.scope
-        return replace(out, grad_fn=(Node(backward, edges, saved, scope), 0))
+        return replace(out, grad_fn=(Node(backward, edges, saved, bool(saves), scope), 0))
+
+    def _save(self, made: Storage, saved: tuple[Storage, ...]) -> None:
+        """Write down what autograd keeps for the backward of the operation that `made` a storage."""
+        at = next(i for i in reversed(range(len(self.ops))) if made in self.ops[i].allocates)
+        self.ops[at] = replace(self.ops[at], saves=saved, is_kept=True)

@@ -8,17 +8,28 @@ tensor knows the node that made it, so that `autograd.backward` can record the b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..units import INT64_BYTES
 from . import derivatives
+from .derivatives import where_needed
 from .ops import ELEMENTWISE_FLOPS, Parameter
 from .recorder import Recorder
 from .tensor import Dim, Shape, Tensor, contiguous_stride, decide, dense_stride_like, view_stride
 
 STATISTIC_BYTES = 4
 """LayerNorm keeps mean and 1/std in float32, whatever the dtype of its input (at CUDA)."""
+
+
+def _folds(x: Tensor, weight: Tensor) -> bool:
+    """Whether a product (..., in) with a weight is one of rows, not a batched one (should_fold of LinearAlgebra.cpp).
+
+    It is batched only with a weight that needs no gradient, where rows would have to be copied.
+    """
+    if weight.grad_fn or x.is_contiguous:
+        return True
+    return all(decide(x.stride[i] == x.stride[i + 1] * x.shape[i + 1]) for i in range(len(x.shape) - 2))
 
 
 class Tape(Recorder):
@@ -33,13 +44,17 @@ class Tape(Recorder):
             weights = [self.parameter("weight", out_features, in_features)]
             weights += [self.parameter("bias", out_features)] if bias else []
             low, *used = self._for_product(x, *weights)
-            rows = self.reshape("flatten", low, math.prod(x.shape[:-1]), in_features)  # ATen folds the batch
-            out = self.like(rows, rows.shape[0], out_features)
+            folds = _folds(low, used[0])
+            batch = (math.prod(x.shape[:-1]),) if folds else (math.prod(x.shape[:-2]), x.shape[-2])
+            rows = self.reshape("flatten", low, *batch, in_features)
+            out = self.like(rows, *batch, out_features)
             self._product("linear", rows, out, used, weights, macs=out.elements * in_features)
-            self.free(rows, keep=x)
-            saves = (rows, *self._copies(used[0]))
+            self.free(rows, low, *self._frozen_copies(used), keep=x)
+            saves = (*where_needed(used[0], rows), *where_needed(rows, used[0]))
             added = bias and not low.is_contiguous  # a bias that ATen adds in place afterwards
-            if bias and not added:
+            if not folds:
+                out = self.derived("", out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
+            elif bias and not added:
                 out = self.derived("", out, (rows, *used), derivatives.addmm(rows, *used), saves)
             else:
                 out = self.derived("", out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
@@ -58,17 +73,17 @@ class Tape(Recorder):
             out = self.like(low, batch, out_channels, *out_size)
             macs = out.elements * in_channels * kernel * kernel
             self._product("conv2d", low, out, used, weights, macs=macs)
-            if low is not x:
-                self.free(low)
+            self.free(low, *self._frozen_copies(used), keep=x)
             derivative = derivatives.conv2d(low, *used, macs=macs)
-            return self.derived("", out, (low, *used), derivative, saves=(low, *self._copies(used[0])))
+            return self.derived("", out, (low, *used), derivative, saves=(low, used[0]))
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """Batched product: (N, m, k) @ (N, k, n) -> (N, m, n)."""
         low_a, low_b = self._for_product(a, b, name=name)
-        out = self.product(name, "matmul", low_a, low_b, saves=(low_a.storage, low_b.storage))
+        out = self.product(name, "matmul", low_a, low_b)
         self.free(*(low for low, x in ((low_a, a), (low_b, b)) if low is not x))
-        return self.derived(name, out, (low_a, low_b), derivatives.bmm(low_a, low_b), saves=(low_a, low_b))
+        saves = (*where_needed(low_b, low_a), *where_needed(low_a, low_b))
+        return self.derived(name, out, (low_a, low_b), derivatives.bmm(low_a, low_b), saves)
 
     # -- elementwise ------------------------------------------------------------------------------------------------------
 
@@ -104,25 +119,28 @@ class Tape(Recorder):
     def scale_by_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
         """A product with a weight, viewed as `shape`, which broadcasts to `x`."""
         into = self.weight(weight).view(*shape)
-        out = self.elementwise(name, "mul", x, into, parameters=(weight,), saves=(x.storage,))
-        return self.derived(name, out, (into, x), derivatives.scale_by_weight(x, into), saves=(x,))
+        out = self.elementwise(name, "mul", x, into, parameters=(weight,))
+        saves = (*where_needed(x, into), *where_needed(into, x))
+        return self.derived(name, out, (into, x), derivatives.scale_by_weight(x, into), saves)
 
     def div(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A quotient; `other` broadcasts to `x`."""
-        out = self.elementwise(name, "div", x, other, saves=(x.storage, other.storage))
-        return self.derived(name, out, (x, other), derivatives.div(x, other), saves=(x, other))
+        out = self.elementwise(name, "div", x, other)
+        return self.derived(
+            name, out, (x, other), derivatives.div(x, other), saves=(*where_needed(other, x), other)
+        )
 
     def square(self, name: str, x: Tensor) -> Tensor:
         """X ** 2."""
         wide = self._for_statistics(name, x)
-        out = self.elementwise(name, "square", wide, saves=(wide.storage,))
+        out = self.elementwise(name, "square", wide)
         if wide is not x:
             self.free(wide)
         return self.derived(name, out, (wide,), derivatives.square(wide), saves=(wide,))
 
     def sqrt(self, name: str, x: Tensor) -> Tensor:
         """The square root."""
-        out = self.elementwise(name, "sqrt", x, saves_output=True)
+        out = self.elementwise(name, "sqrt", x)
         return self.derived(name, out, (x,), derivatives.sqrt(out), saves=(out,))
 
     def softmax(self, name: str, x: Tensor) -> Tensor:
@@ -131,15 +149,14 @@ class Tape(Recorder):
         item_bytes = x.item_bytes if self.autocast_bytes is None else self.item_bytes
         out = self.new(x.shape, contiguous_stride(x.shape), item_bytes)
         flops = ELEMENTWISE_FLOPS["softmax"] * x.elements
-        saves = (out.storage,)
-        self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops, saves=saves)
+        self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops)
         if wide is not x:
             self.free(wide)
         return self.derived(name, out, (wide,), derivatives.softmax(wide, out), saves=(out,))
 
     def gelu(self, name: str, x: Tensor) -> Tensor:
         """GELU."""
-        out = self.elementwise(name, "gelu", x, saves=(x.storage,))
+        out = self.elementwise(name, "gelu", x)
         return self.derived(name, out, (x,), derivatives.gelu(x), saves=(x,))
 
     def mean(self, name: str, x: Tensor, dim: int) -> Tensor:
@@ -165,11 +182,11 @@ class Tape(Recorder):
                 parameters=tuple(weights),
                 elementwise_flops=ELEMENTWISE_FLOPS["layer_norm"] * x.elements,
                 frees=tuple(stat.storage for stat in stats),
-                saves=(x.storage, *(stat.storage for stat in stats)),
             )
             if x is not given:
                 self.free(x)
-            return self.derived("", out, (x, *used), derivatives.layer_norm(x, stats), saves=(x, *stats))
+            derivative = derivatives.layer_norm(x, *used, stats=stats)
+            return self.derived("", out, (x, *used), derivative, saves=(x, *used, *stats))
 
     # -- moving data ------------------------------------------------------------------------------------------------------
 
@@ -203,7 +220,6 @@ class Tape(Recorder):
             reads=(out, *index),  # a row is read for each that is written
             writes=(out,),
             parameters=(parameter,),
-            saves=tuple(tensor.storage for tensor in index),
         )
         table = self.weight(parameter)
         return self.derived(name, out, (table,), derivatives.gather(table), saves=index)
@@ -237,7 +253,10 @@ class Tape(Recorder):
         return self.derived(name, out, (x,), derivatives.passes(x))
 
     def _for_product(self, *operands: Tensor | Parameter, name: str = "") -> tuple[Tensor, ...]:
-        """Operands in the type of products: under autocast copies, those of weights kept until the forward ends."""
+        """Operands in the type of products: under autocast copies, those of weights that train kept until the forward ends.
+
+        Source: at::autocast::cached_cast, which caches a copy of what requires a gradient only.
+        """
         return tuple(self._operand(name, operand) for operand in operands)
 
     def _operand(self, name: str, operand: Tensor | Parameter) -> Tensor:
@@ -245,13 +264,14 @@ class Tape(Recorder):
         if self.autocast_bytes is None:
             return x
         low = self.cast(f"{name}.cast".strip("."), x, self.autocast_bytes)
-        if isinstance(operand, Parameter):
+        if isinstance(operand, Parameter) and operand.trains:
             self.cached.append(low.storage)
         return low
 
-    def _copies(self, weight: Tensor) -> tuple[Tensor, ...]:
-        """A weight if it is autocast's copy, whose memory is its own."""
-        return () if self.autocast_bytes is None else (weight,)
+    @staticmethod
+    def _frozen_copies(weights: list[Tensor]) -> Iterator[Tensor]:
+        """Those that are autocast's copies of frozen weights, which go when the product is done."""
+        return (weight for weight in weights if not (weight.storage.is_weight or weight.grad_fn))
 
     def _for_statistics(self, name: str, x: Tensor) -> Tensor:
         """`x` in the type of norms and softmax, which under autocast is the wide one."""
@@ -269,7 +289,6 @@ class Tape(Recorder):
             parameters=tuple(weights),
             macs=macs,
             elementwise_flops=ELEMENTWISE_FLOPS["bias"] * out.elements if len(used) > 1 else 0,
-            saves=tuple(saved.storage for saved in (x, *self._copies(used[0]))),
         )
 
     def _copy(self, name: str, x: Tensor) -> Tensor:

@@ -51,9 +51,13 @@ def ceil_div(a: Dim, b: Dim) -> Dim:
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """Memory behind one or more tensors, in bytes as asked for (not yet rounded by an allocator)."""
+    """Memory behind one or more tensors, in bytes as asked for (not yet rounded by an allocator).
+
+    `is_weight`: it is the encoder's, there before and after the pass.
+    """
 
     nbytes: Dim
+    is_weight: bool = False
 
 
 @dataclass(frozen=True, eq=False)
