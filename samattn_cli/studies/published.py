@@ -50,9 +50,10 @@ def _is_preset(config: EncoderConfig) -> bool:
     if path is None:
         return False
     height, width = config.image_size
-    return _plain(config) == _plain(load_config(path, f"image_size=[{height}, {width}]"))
+    preset = load_config(path, f"image_size=[{height}, {width}]")
+    return replace(_plain(config), description=preset.description) == _plain(preset)
 
 
 def _plain(config: EncoderConfig) -> EncoderConfig:
     """The same encoder on one image, run as it would be by default."""
-    return replace(config, description="", run=RunConfig())
+    return replace(config, run=RunConfig())
