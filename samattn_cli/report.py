@@ -213,6 +213,25 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class PublishedFigure:
+    """A figure that others published for this very encoder, as printed, against what samattn counts.
+
+    `count` is by the `convention` that gives the figure (`words` say which), and `equals` whether it does, to the last
+    printed digit; where no count of the encoder gives it, `count` is samattn's own of that quantity.
+    """
+
+    quantity: Literal["params", "macs", "flops"]
+    figure: str
+    unit: str
+    source: str
+    address: str
+    convention: str
+    words: str
+    count: int
+    equals: bool
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something that a reader would want pointed out, in plain words."""
 
@@ -236,6 +255,7 @@ class Analysis:
     crosscheck: CrossCheck
     device: DeviceReport | None = None
     measured: tuple[Measured, ...] = ()
+    published: tuple[PublishedFigure, ...] = ()
     kind: Literal["analysis"] = "analysis"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

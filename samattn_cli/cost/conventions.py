@@ -6,16 +6,30 @@
   Source: fvcore/nn/jit_handles.py.
 - torch's FlopCounterMode: two per MAC of matrix products and convolutions, nothing else.
   Source: torch/utils/flop_counter.py.
+- timm's benchmark tables (`GMACs`): fvcore; until 2023 with scaled_dot_product_attention, and so without QK^T and AV.
+  Source: `profile_fvcore` in timm's benchmark.py.
+- calflops, torchinfo: the MACs of modules (linear, convolution); products of tensors that no module makes count 0.
+
+`PUBLISHED` has what published figures are counts of, by the names that `published.yaml` uses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from .encoder import ForwardPass
-from .ops import Op
+from .encoder import ForwardPass, Segment
+from .ops import ELEMENTWISE_FLOPS, Op
 
 Convention = Callable[[Op], int]
+
+ATTENTION_PRODUCTS = frozenset({"attn.scores", "attn.values", "attn.sdpa"})
+RELATIVE_POSITIONS = "attn.rel_"
+BIAS_MLP = "cpb_mlp"
+"""Swin v2's continuous position bias: the module's name in microsoft/Swin-Transformer."""
+
+IMAGENET_1K, IMAGENET_21K = 1000, 21843
+"""Classes, of which a classification head has as many outputs."""
 
 
 def fvcore(op: Op) -> int:
@@ -28,6 +42,111 @@ def fvcore(op: Op) -> int:
 def flop_counter(op: Op) -> int:
     """What FlopCounterMode counts for `op`."""
     return int(op.flops)
+
+
+def macs(op: Op) -> int:
+    """MACs of matrix products and convolutions, called FLOPs in many papers."""
+    return int(op.macs)
+
+
+def timm(op: Op) -> int:
+    """What timm's tables count where attention is written out.
+
+    timm's LayerNorm2d is one `layer_norm`; SAM's is written out, with one square per element.
+    """
+    written_out = op.elementwise_flops if op.kind == "square" else 0
+    return fvcore(op) + int(ELEMENTWISE_FLOPS["layer_norm"] * written_out)
+
+
+def timm_sdpa(op: Op) -> int:
+    """What timm's tables of 2023 count: attention was fused, which fvcore counts as 0."""
+    return 0 if _is_attention_product(op) else timm(op)
+
+
+def without_rel_pos(op: Op) -> int:
+    """MACs without the products of queries with relative positions."""
+    return 0 if _is_relative_position(op) else macs(op)
+
+
+def without_attention(op: Op) -> int:
+    """MACs without QK^T and AV."""
+    return 0 if _is_attention_product(op) else macs(op)
+
+
+def modules_only(op: Op) -> int:
+    """MACs of linear layers and convolutions, as calflops and torchinfo count."""
+    return 0 if _is_relative_position(op) else without_attention(op)
+
+
+def without_bias_mlp(op: Op) -> int:
+    """MACs without Swin v2's MLP of position biases, which `flops()` in its repository leaves out."""
+    return 0 if BIAS_MLP in op.module.split(".") else macs(op)
+
+
+def _is_attention_product(op: Op) -> bool:
+    return op.name in ATTENTION_PRODUCTS
+
+
+def _is_relative_position(op: Op) -> bool:
+    return op.name.startswith(RELATIVE_POSITIONS)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a published figure is a count of.
+
+    Attributes:
+        words: what to say of it beside "ours".
+        of: what counts for an operation; None: parameters are counted.
+        classes: outputs of a classification head on the mean or class token, Linear(C, classes), which no preset has.
+        neck: whether the neck counts.
+    """
+
+    words: str
+    of: Convention | None = None
+    classes: int = 0
+    neck: bool = True
+
+    def __call__(self, forward: ForwardPass) -> int:
+        """The count over a forward pass of one image."""
+        segments = (segment for segment in forward.segments if self.neck or segment.name != "neck")
+        return sum(map(self._segment, segments)) + self._head(forward.config.stages[-1].embed_dim)
+
+    def _segment(self, segment: Segment) -> int:
+        if self.of is None:
+            return int(segment.recording.params)
+        return sum(map(self.of, segment.recording.ops))
+
+    def _head(self, width: int) -> int:
+        inputs = width + 1 if self.of is None else width  # a bias is a parameter, no MAC
+        return inputs * self.classes
+
+
+PUBLISHED = {
+    "parameters": Tally(""),
+    "parameters_with_head": Tally("with the head", classes=IMAGENET_1K),
+    "parameters_with_21k_head": Tally("with a head of 21843 classes", classes=IMAGENET_21K),
+    "parameters_without_neck": Tally("without the neck", neck=False),
+    "macs": Tally("as MACs", macs),
+    "macs_with_head": Tally("as MACs with the head", macs, IMAGENET_1K),
+    "macs_without_rel_pos": Tally("as MACs without relative positions", without_rel_pos),
+    "macs_without_attention": Tally("as MACs without QK^T, AV", without_attention),
+    "macs_of_modules": Tally("as MACs of modules, no product of tensors", modules_only),
+    "macs_without_bias_mlp_with_head": Tally(
+        "as MACs with the head, without the bias MLP", without_bias_mlp, IMAGENET_1K
+    ),
+    "timm": Tally("as MACs + LayerNorm", timm),
+    "timm_with_head": Tally("as MACs + LayerNorm + head", timm, IMAGENET_1K),
+    "timm_with_21k_head": Tally("as MACs + LayerNorm + head of 21843 classes", timm, IMAGENET_21K),
+    "timm_without_neck": Tally("as MACs + LayerNorm, without the neck", timm, neck=False),
+    "timm_sdpa": Tally("as MACs + LayerNorm, without QK^T, AV", timm_sdpa),
+    "timm_sdpa_with_head": Tally("as MACs + LayerNorm + head, without QK^T, AV", timm_sdpa, IMAGENET_1K),
+    "flops": Tally("as FLOPs", flop_counter),
+}
+"""What published figures are counts of, by name."""
+
+OURS = {"params": PUBLISHED["parameters"], "macs": PUBLISHED["macs"], "flops": PUBLISHED["flops"]}
+"""What samattn itself counts for a quantity."""
 
 
 def counts(forward: ForwardPass, convention: Convention) -> dict[str, dict[str, int]]:

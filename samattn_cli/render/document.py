@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from ..config.model import RunConfig
-from ..report import Analysis, Change, Comparison, DeviceReport, Figures, Measured
+from ..report import Analysis, Change, Comparison, DeviceReport, Figures, Measured, PublishedFigure
 from ..units import (
     format_bytes,
     format_change,
@@ -19,6 +19,8 @@ from ..units import (
 from .elements import Bars, Lines, Section, Table
 from .layers import layer_tables, memory_table
 
+PREFIXES = ("", "M", "G")  # a unit that does not say of what
+PUBLISHED_AS = {"params": "parameters", "macs": "MACs", "flops": "FLOPs"}
 LONGEST = 10**18  # a longer number would not fit its column
 
 
@@ -62,6 +64,8 @@ def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Sect
         yield Lines(f"On {report.device.name} ({report.device.description})", tuple(_device(report.device)))
     if report.measured:
         yield Lines("Measured", tuple(map(_measured, report.measured)))
+    if report.published:
+        yield Lines("Published", tuple(map(_published, report.published)))
     if report.findings:
         yield Lines("Findings", tuple(finding.message for finding in report.findings))
 
@@ -191,6 +195,13 @@ def _measured(found: Measured) -> str:
         f"{on}: peak {format_bytes(found.peak_bytes)} (predicted {format_change(-(found.error or 0.0))}), "
         f"{times[0]} a pass ({times[1]} to {times[2]}){note}"
     )
+
+
+def _published(found: PublishedFigure) -> str:
+    unit = f"{found.unit} {PUBLISHED_AS[found.quantity]}" if found.unit in PREFIXES else found.unit
+    printed = f"{found.figure} {unit.strip()} ({found.source})"
+    ours = " ".join(filter(None, ("ours", found.words)))
+    return f"{printed}: {ours if found.equals else f'differs: {found.words}'}"
 
 
 def _exact(value: int) -> str:

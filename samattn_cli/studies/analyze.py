@@ -12,6 +12,7 @@ from .changes import changes_of, pairs_of
 from .findings import findings, fitting
 from .layers import layers_of, parts_of, shares_of
 from .passes import Passes
+from .published import published
 from .recorded import measured
 from .verify import verify as run_crosscheck
 
@@ -65,6 +66,7 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
         device=where,
         measured=measured(config, passes.peak_bytes),
+        published=published(config),
     )
 
 
