@@ -147,7 +147,7 @@ def patch_embed(tape: Tape, image: Tensor, config: EncoderConfig) -> Tensor:
 def pos_embed(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
     """Add one learned vector per patch: (B, H, W, C) -> the same."""
     weight = tape.parameter("pos_embed", 1, *config.grid, x.shape[-1])
-    out = tape.add_weight("pos_embed", x, weight, weight.shape)
+    out = tape.add_weight("pos_embed", x, weight)
     tape.free(x)
     return out
 

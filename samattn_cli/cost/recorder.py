@@ -38,6 +38,7 @@ class Recorder:
         self.ops: list[Op] = []
         self.cached: list[Storage] = []
         self.scope: tuple[str, ...] = ()
+        self.unrecorded: list[Parameter] = []
 
     def recording(self) -> Recording:
         """What has been recorded since the last recording."""
@@ -95,13 +96,14 @@ class Recorder:
                 name=".".join(part for part in (*self.scope, name) if part),
                 kind=kind,
                 module=".".join(self.scope),
-                parameters=parameters,
+                parameters=(*self.unrecorded, *parameters),
                 bytes_read=sum(tensor.distinct_bytes for tensor in reads),
                 bytes_written=sum(tensor.nbytes for tensor in writes),
                 allocates=tuple(tensor.storage for tensor in writes),
                 **costs,
             )
         )
+        self.unrecorded = []
 
     def product(self, name: str, kind: str, a: Tensor, b: Tensor) -> Tensor:
         """A product: (..., m, k) @ (..., k, n) -> (..., m, n)."""
@@ -129,7 +131,7 @@ class Recorder:
         self, name: str, kind: str, x: Tensor, *others: Tensor, parameters: tuple[Parameter, ...] = ()
     ) -> Tensor:
         """An elementwise operation on `x`, whose shape the result has, and what broadcasts to it."""
-        alike = [other for other in others if len(other.shape) == len(x.shape)]
+        alike = [other.expanded(x.shape) for other in others]
         item_bytes = max(operand.item_bytes for operand in (x, *others))  # the wider type wins
         out = self.new(x.shape, dense_stride_like(x, *alike), item_bytes)
         flops = ELEMENTWISE_FLOPS[kind] * out.elements
@@ -152,7 +154,19 @@ class Recorder:
 
     def weight(self, parameter: Parameter) -> Tensor:
         """A weight as a tensor, whose memory is the encoder's."""
-        return replace(self.tensor(*parameter.shape), grad_fn=leaf(parameter.shape))
+        return replace(self.buffer(*parameter.shape), grad_fn=leaf(parameter.shape))
+
+    def used_weight(self, name: str, *shape: Dim) -> Tensor:
+        """A weight of the current module as a tensor; the next operation to be recorded is the one that uses it."""
+        parameter = self.parameter(name, *shape)
+        self.unrecorded.append(parameter)
+        return self.weight(parameter)
+
+    def buffer(self, *shape: Dim, item_bytes: int | None = None) -> Tensor:
+        """A tensor that the encoder has beside its weights; it needs no gradient."""
+        item_bytes = item_bytes or self.item_bytes
+        storage = Storage(math.prod(shape) * item_bytes, is_resident=True)
+        return Tensor(shape, contiguous_stride(shape), storage, item_bytes)
 
     def like(self, x: Tensor, *shape: Dim) -> Tensor:
         """A contiguous tensor of the type of `x`."""
@@ -177,12 +191,12 @@ class Recorder:
             out: what it made.
             operands: where the gradients go, in the order of `backward`.
             backward: the derivative.
-            saves: what autograd keeps for it, weights left out.
+            saves: what autograd keeps for it; weights and buffers are kept anyway, and not said again.
         """
         edges = tuple(operand.grad_fn for operand in operands)
         if not any(edges):
             return out
-        saved = tuple(dict.fromkeys(tensor.storage for tensor in saves))
+        saved = tuple(dict.fromkeys(x.storage for x in saves if not x.storage.is_resident))
         if saved:
             self._save(out.storage, saved)
         scope = (*self.scope, name) if name else self.scope

@@ -8,20 +8,17 @@ tensor knows the node that made it, so that `autograd.backward` can record the b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 
-from ..units import INT64_BYTES
 from . import derivatives
 from .ops import ELEMENTWISE_FLOPS, Parameter
-from .recorder import Recorder
-from .tensor import Dim, Shape, Tensor, contiguous_stride, decide, dense_stride_like, view_stride
+from .tape_moving import Moving
+from .tensor import Dim, Shape, Tensor, contiguous_stride, decide
 
 STATISTIC_BYTES = 4
 """LayerNorm keeps mean and 1/std in float32, whatever the dtype of its input (at CUDA)."""
 
 
-class Tape(Recorder):
+class Tape(Moving):
     """The operations of an encoder, each with its backward."""
 
     # -- products ---------------------------------------------------------------------------------------------------------
@@ -82,9 +79,9 @@ class Tape(Recorder):
         """A sum with a number."""
         return self.derived(name, self.elementwise(name, "add", x), (x,), derivatives.passes(x))
 
-    def add_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
-        """A sum with a weight, viewed as `shape`, which broadcasts to `x`."""
-        into = self.weight(weight).view(*shape)
+    def add_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape | None = None) -> Tensor:
+        """A sum with a weight, viewed as `shape` where that is said, which broadcasts to `x`."""
+        into = self.weight(weight) if shape is None else self.weight(weight).view(*shape)
         out = self.elementwise(name, "add", x, into, parameters=(weight,))
         return self.derived(name, out, (x, into), derivatives.passes(x, into))
 
@@ -169,91 +166,6 @@ class Tape(Recorder):
                 self.free(x)
             return self.derived("", out, (x, *used), derivatives.layer_norm(x, stats), saves=(x, *stats))
 
-    # -- moving data ------------------------------------------------------------------------------------------------------
-
-    def reshape(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
-        """`x` in another shape: a view where strides allow it, else a copy."""
-        if view_stride(x, shape) is not None:
-            return x.view(*shape)
-        return replace(self._copy(name, x).view(*shape), is_view=False)  # _unsafe_view
-
-    def contiguous(self, name: str, x: Tensor) -> Tensor:
-        """`x` in row-major order: itself if it is, else a copy."""
-        return x if x.is_contiguous else self._copy(name, x)
-
-    def pad(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
-        """`x` in the corner of zeros of `shape`."""
-        out = self.like(x, *shape)
-        self.record(name, "pad", reads=(x,), writes=(out,))
-        return self.derived(name, out, (x,), derivatives.pad(x))
-
-    def stack(self, name: str, tensors: Sequence[Tensor]) -> Tensor:
-        """Tensors of one shape, one after the other along a new first dimension: of gradients, it has no backward."""
-        (out,) = self.make(name, "copy", tuple(tensors), (len(tensors), *tensors[0].shape))
-        return out
-
-    def gather(self, name: str, parameter: Parameter, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
-        """Rows of a weight at `index`: (*shape). Autograd keeps the index."""
-        out = self.tensor(*shape)
-        self.record(
-            name,
-            "gather",
-            reads=(out, *index),  # a row is read for each that is written
-            writes=(out,),
-            parameters=(parameter,),
-        )
-        table = self.weight(parameter)
-        return self.derived(name, out, (table,), derivatives.gather(table), saves=index)
-
-    def constant(self, name: str, like: Tensor, *shape: Dim) -> Tensor:
-        """Zeros, or ones on a diagonal, in the type of `like`."""
-        out = self.like(like, *shape)
-        self.record(name, "index", writes=(out,))
-        return out
-
-    def cat(self, name: str, parts: tuple[Tensor, ...], constants: tuple[Tensor, ...], length: Dim) -> Tensor:
-        """`parts`, then constants that broadcast, joined along the last dimension to `length`."""
-        out = self.like(parts[0], *parts[0].shape[:-1], length)
-        self.record(name, "cat", reads=(*parts, *constants), writes=(out,))
-        return self.derived(name, out, parts, derivatives.cat(*parts))
-
-    def integers(self, name: str, *shape: Dim, reads: tuple[Tensor, ...] = ()) -> Tensor:
-        """An int64 tensor made by `torch.arange` or index arithmetic; its operations are not counted as FLOPs."""
-        out = self.new(shape, contiguous_stride(shape), INT64_BYTES)
-        self.record(name, "index", reads=reads, writes=(out,))
-        return out
-
-    # -- inside -----------------------------------------------------------------------------------------------------------
-
-    def cast(self, name: str, x: Tensor, item_bytes: int) -> Tensor:
-        """`x` in a type of another size: itself if it is."""
-        if x.item_bytes == item_bytes:
-            return x
-        out = self.new(x.shape, dense_stride_like(x), item_bytes)
-        self.record(name, "copy", reads=(x,), writes=(out,))
-        return self.derived(name, out, (x,), derivatives.passes(x))
-
-    def _for_product(self, *operands: Tensor | Parameter, name: str = "") -> tuple[Tensor, ...]:
-        """Operands in the type of products: under autocast copies, those of weights kept until the forward ends."""
-        return tuple(self._operand(name, operand) for operand in operands)
-
-    def _operand(self, name: str, operand: Tensor | Parameter) -> Tensor:
-        x = self.weight(operand) if isinstance(operand, Parameter) else operand
-        if self.autocast_bytes is None:
-            return x
-        low = self.cast(f"{name}.cast".strip("."), x, self.autocast_bytes)
-        if isinstance(operand, Parameter):
-            self.cached.append(low.storage)
-        return low
-
-    def _copies(self, weight: Tensor) -> tuple[Tensor, ...]:
-        """A weight if it is autocast's copy, whose memory is its own."""
-        return () if self.autocast_bytes is None else (weight,)
-
-    def _for_statistics(self, name: str, x: Tensor) -> Tensor:
-        """`x` in the type of norms and softmax, which under autocast is the wide one."""
-        return x if self.autocast_bytes is None else self.cast(f"{name}.cast".strip("."), x, self.item_bytes)
-
     def _product(
         self, kind: str, x: Tensor, out: Tensor, used: list[Tensor], weights: list[Parameter], *, macs: Dim
     ) -> None:
@@ -267,8 +179,3 @@ class Tape(Recorder):
             macs=macs,
             elementwise_flops=ELEMENTWISE_FLOPS["bias"] * out.elements if len(used) > 1 else 0,
         )
-
-    def _copy(self, name: str, x: Tensor) -> Tensor:
-        out = self.like(x, *x.shape)
-        self.record(name, "copy", reads=(x,), writes=(out,))
-        return self.derived(name, out, (x,), derivatives.passes(x))
