@@ -5,6 +5,7 @@ Source: torch/csrc/autograd/engine.cpp, input_buffer.cpp and accumulate_grad.h. 
 - nodes run from the last made to the first; a weight's gradient is taken over at once;
 - a gradient that two operations share is one tensor; it is added to in place if nothing else holds it, and a view
   holds what it is a view of;
+- a gradient that no operand needs goes as soon as it is there;
 - a gradient is reduced to the shape of an input that was broadcast before what the node took and saved goes.
 """
 
@@ -56,8 +57,8 @@ class _Engine:
         self.to_unpack = 0
         for node in _reachable(output.grad_fn):
             self.holders.update(node.saved)
-            self.to_unpack += bool(node.saved)
-        if checkpoint is not None:
+            self.to_unpack += node.unpacks
+        if checkpoint is not None and self.to_unpack:
             self.holders[checkpoint] += 1
 
     def run(self, start: Edge | None, gradient: Tensor) -> Tensor | None:
@@ -77,29 +78,36 @@ class _Engine:
         assert node.backward is not None  # noqa: S101 - the caller's case; told to the type checker
         if node.scope is not None:
             self.tape.scope = node.scope
-        if node.saved and not self.unpacked:
+        if node.unpacks and not self.unpacked:
             self.unpacked = True
             self.tape.record("unpack", "unpack")
-        results = node.backward(self.tape, *gradients)
-        for result in results:
-            if result is not None:
-                self._hold(result)
+        results = [
+            self._held(edge, result)
+            for edge, result in zip(node.edges, node.backward(self.tape, *gradients), strict=True)
+        ]
         if self.checkpoint is not None:
             self._release(*node.saved)
         reduced = [self._reduce(result) for result in results]
         self._release(*(gradient.storage for gradient in gradients if gradient is not None))
         if self.checkpoint is None:
             self._release(*node.saved)
-        elif node.saved:
+        elif node.unpacks:
             self.to_unpack -= 1
             self._release(*() if self.to_unpack else (self.checkpoint,))
         for edge, result in zip(node.edges, reduced, strict=True):
             if result is not None:
                 self._deliver(edge, result, held=True)
 
-    def _hold(self, result: Tensor | Sum) -> None:
-        tensor = result.gradient if isinstance(result, Sum) else result
-        self.holders[tensor.storage] += 1
+    def _held(self, edge: Edge | None, result: Tensor | Sum | None) -> Tensor | Sum | None:
+        """A gradient, held, or None where nothing needs it."""
+        if result is None:
+            return None
+        storage = (result.gradient if isinstance(result, Sum) else result).storage
+        self.holders[storage] += 1
+        if edge is None:
+            self._release(storage)
+            return None
+        return result
 
     def _reduce(self, result: Tensor | Sum | None) -> Tensor | None:
         if not isinstance(result, Sum):

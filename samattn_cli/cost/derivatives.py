@@ -2,12 +2,14 @@
 
 Source: tools/autograd/derivatives.yaml and torch/csrc/autograd/FunctionsManual.cpp of PyTorch. Each function takes
 the operands of the forward operation and returns its backward: (tape, gradient) -> the gradient of each edge. Where an
-operation has several, PyTorch's generated code computes them in the alphabetical order of the operands' names.
+operation has several, PyTorch's generated code computes them in the alphabetical order of the operands' names. One that
+no operand needs is not computed; where none has to be, what is given for it is let go of by the engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 Gradients = tuple[Tensor | Sum | None, ...]
 
 
+def where_needed(operand: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """`tensors` that the gradient of `operand` is computed of, if it needs one."""
+    return tensors if operand.grad_fn else ()
+
+
 def to(operand: Tensor, gradient: Tensor) -> Sum:
     """A gradient that is to have the shape and the type of its operand."""
     return Sum(gradient, operand.shape, operand.item_bytes)
@@ -29,9 +36,8 @@ def addmm(x: Tensor, weight: Tensor, bias: Tensor) -> Backward:
     """A linear layer with a bias, on contiguous rows."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
-        grad_x = tape.product("grad_input", "linear", g, weight) if x.grad_fn else None
-        grad_weight = tape.product("grad_weight", "linear", g.permute(1, 0), x)
-        return grad_x, grad_weight, to(bias, g)
+        grad_x = _grad_input(tape, g, x, weight)
+        return grad_x, _grad_weight(tape, g, x, weight), to(bias, g)
 
     return backward
 
@@ -40,8 +46,26 @@ def mm(x: Tensor, weight: Tensor) -> Backward:
     """A product of rows and a weight: edges x, weight."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
-        grad_weight = tape.product("grad_weight", "linear", g.permute(1, 0), x)
-        return tape.product("grad_input", "linear", g, weight) if x.grad_fn else None, grad_weight
+        grad_weight = _grad_weight(tape, g, x, weight)
+        return _grad_input(tape, g, x, weight), grad_weight
+
+    return backward
+
+
+def _grad_input(tape: Tape, g: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
+    return tape.product("grad_input", "linear", g, weight) if x.grad_fn else None
+
+
+def _grad_weight(tape: Tape, g: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
+    return tape.product("grad_weight", "linear", g.permute(1, 0), x) if weight.grad_fn else None
+
+
+def batched_mm(x: Tensor, weight: Tensor) -> Backward:
+    """A product of (N, m, k) and a frozen weight (n, k), repeated for each of N: edge x."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        repeated = replace(weight, shape=(x.shape[0], *weight.shape), stride=(0, *weight.stride))
+        return (tape.product("grad_input", "linear", g, repeated),)
 
     return backward
 
@@ -60,13 +84,20 @@ def conv2d(x: Tensor, weight: Tensor, *bias: Tensor, macs: Dim) -> Backward:
     """A convolution, with a bias or without. The gradients of x and of the weight take the MACs of the forward each."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
-        shapes = [operand.shape for operand in (weight, *bias)]
-        if not x.grad_fn:
-            return None, *tape.make("backward", "conv2d", (g, x), *shapes, macs=macs)
-        made = tape.make("backward", "conv2d", (g, x, weight), x.shape, *shapes, macs=2 * macs)
-        return made[0].channels_last() if x.is_channels_last else made[0], *made[1:]
+        factors = (*where_needed(weight, x), *where_needed(x, weight))  # one for each product
+        grad_x, *rest = _made_for(tape, "conv2d", (g, *factors), (x, weight, *bias), macs=len(factors) * macs)
+        return grad_x.channels_last() if grad_x and x.is_channels_last else grad_x, *rest
 
     return backward
+
+
+def _made_for(
+    tape: Tape, kind: str, reads: tuple[Tensor, ...], operands: tuple[Tensor, ...], *, macs: Dim = 0
+) -> tuple[Tensor | None, ...]:
+    """What one kernel makes for those of `operands` that need a gradient."""
+    shapes = [operand.shape for operand in operands if operand.grad_fn]
+    made = iter(tape.make("backward", kind, reads, *shapes, macs=macs))
+    return tuple(next(made) if operand.grad_fn else None for operand in operands)
 
 
 def passes(*operands: Tensor) -> Backward:
@@ -76,7 +107,7 @@ def passes(*operands: Tensor) -> Backward:
 
 def sub(a: Tensor, b: Tensor) -> Backward:
     """A difference."""
-    return lambda tape, g: (to(a, g), to(b, tape.elementwise("neg", "mul", g)))
+    return lambda tape, g: (to(a, g), to(b, tape.elementwise("neg", "mul", g)) if b.grad_fn else None)
 
 
 def scale(tape: Tape, g: Tensor) -> Gradients:
@@ -88,8 +119,10 @@ def scale_by_weight(x: Tensor, weight: Tensor) -> Backward:
     """A product of a weight and a tensor: edges weight, x."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
-        grad_x = tape.elementwise("grad_input", "mul", g, weight)
-        return to(weight, tape.elementwise("grad_weight", "mul", g, x)), to(x, grad_x)
+        grad_x = to(x, tape.elementwise("grad_input", "mul", g, weight)) if x.grad_fn else None
+        if not weight.grad_fn:
+            return None, grad_x
+        return to(weight, tape.elementwise("grad_weight", "mul", g, x)), grad_x
 
     return backward
 
@@ -98,12 +131,16 @@ def div(a: Tensor, b: Tensor) -> Backward:
     """A quotient: g / b and -g * ((a / b) / b)."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
+        grad_b = to(b, _grad_divisor(tape, g)) if b.grad_fn else None
+        return to(a, tape.elementwise("grad_input", "div", g, b)) if a.grad_fn else None, grad_b
+
+    def _grad_divisor(tape: Tape, g: Tensor) -> Tensor:
         quotient = tape.elementwise("quotient", "div", a, b)
         again = tape.elementwise("quotient_again", "div", quotient, b)
         negative = tape.elementwise("neg", "mul", g)
         grad_b = tape.elementwise("grad_divisor", "mul", negative, again)
         tape.free(quotient, again, negative)
-        return to(a, tape.elementwise("grad_input", "div", g, b)), to(b, grad_b)
+        return grad_b
 
     return backward
 
@@ -148,10 +185,9 @@ def gelu(x: Tensor) -> Backward:
     return lambda tape, g: (tape.elementwise("grad_input", "gelu_backward", g, x),)
 
 
-def layer_norm(x: Tensor, stats: tuple[Tensor, ...]) -> Backward:
+def layer_norm(x: Tensor, *weights: Tensor, stats: tuple[Tensor, ...]) -> Backward:
     """Layer norm: edges x, weight, bias."""
-    width = x.shape[-1:]
-    return lambda tape, g: tape.make("backward", "layer_norm_backward", (g, x, *stats), x.shape, width, width)
+    return lambda tape, g: _made_for(tape, "layer_norm_backward", (g, x, *stats), (x, *weights))
 
 
 def pad(x: Tensor) -> Backward:

@@ -97,6 +97,9 @@ def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:
     passed: dict[tuple[Recording, Shape, bool, bool], tuple[Recording, Tensor]] = {}
     recordings = []
     for segment in reversed(forward_pass.segments):
+        if segment.output.grad_fn is None:  # nothing in it or before it trains
+            recordings.append(Recording(()))
+            continue
         kind = (segment.recording, gradient.stride, gradient.is_view, segment is last)
         if kind not in passed:
             held = (segment.output.storage, gradient.storage) if segment is last else ()
@@ -134,8 +137,8 @@ def _segments(tape: Tape, image: Tensor, config: EncoderConfig) -> Iterator[Segm
 
 
 def _entering(x: Tensor) -> Tensor:
-    """`x` as the input of a segment, at which its backward ends."""
-    return replace(x, grad_fn=(Node(None), 0))
+    """`x` as the input of a segment, at which its backward ends, if it gets that far."""
+    return x if x.grad_fn is None else replace(x, grad_fn=(Node(None), 0))
 
 
 def patch_embed(tape: Tape, image: Tensor, config: EncoderConfig) -> Tensor:

@@ -37,7 +37,8 @@ class Node:
     Args:
         backward: its derivative; None for a leaf (AccumulateGrad) and for the edge of a segment.
         edges: where the gradients of its inputs go; None where an input needs none.
-        saved: what it keeps alive until it has run.
+        saved: what it keeps alive until it has run, weights left out.
+        unpacks: whether it asks for anything that it keeps, be it but a weight.
         scope: the module and operation that it is of; None: those of the node run before.
         outputs: how many gradients it takes.
         shape: of the weight, for a leaf.
@@ -46,6 +47,7 @@ class Node:
     backward: Backward | None
     edges: tuple[Edge | None, ...] = ()
     saved: tuple[Storage, ...] = ()
+    unpacks: bool = False
     scope: tuple[str, ...] | None = None
     outputs: int = 1
     shape: Shape = ()

@@ -35,7 +35,7 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
     flash = mask is None and q.item_bytes == HALF_BYTES and decide(d == e) and decide(d <= MOST_FLASH_DIM)
     aligned = mask and _aligned(tape, f"{name}.mask", mask)
     out = _heads_inside(tape, q, e)
-    extra = _flash_extra(tape, q) if flash else _efficient_extra(tape, q)
+    extra = _flash_extra(tape, q) if flash else _efficient_extra(tape, q, k, v)
     operands = (q, k, v) if aligned is None else (q, k, v, aligned)
     tape.record(
         name,
@@ -74,10 +74,11 @@ def _aligned(tape: Tape, name: str, mask: Tensor) -> Tensor:
     return padded.narrow(mask.shape)
 
 
-def _efficient_extra(tape: Tape, q: Tensor) -> tuple[Tensor, ...]:
+def _efficient_extra(tape: Tape, *inputs: Tensor) -> tuple[Tensor, ...]:
     """What the memory-efficient kernel makes beside its result: log-sum-exp for backward, seed and offset."""
-    B, h, N, _ = q.shape
-    rows = _whole(N, LSE_ALIGNMENT) if tape.training else 0
+    B, h, N, _ = inputs[0].shape
+    needed = tape.training and any(x.grad_fn for x in inputs)
+    rows = _whole(N, LSE_ALIGNMENT) if needed else 0
     return tape.new((B, h, rows), (), STATISTIC_BYTES), *(tape.new((), (), INT64_BYTES) for _ in "so")
 
 
@@ -90,10 +91,10 @@ def _flash_extra(tape: Tape, q: Tensor) -> tuple[Tensor, ...]:
 def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, flash: bool) -> Backward:
     """Fused attention: edges q, k, v and, where there is one, mask. The scores are computed again."""
 
-    def backward(tape: Tape, g: Tensor) -> tuple[Tensor, ...]:
+    def backward(tape: Tape, g: Tensor) -> tuple[Tensor | None, ...]:
         inputs = (q, k, v) if mask is None else (q, k, v, mask)
         grads = [tape.tensor_like(x) if flash else _heads_inside(tape, x, x.shape[-1]) for x in (q, k, v)]
-        if mask is not None:
+        if mask is not None and mask.grad_fn:
             grads.append(_mask_gradient(tape, mask))
         B, h, N, d = q.shape
         macs = B * h * N * N * (3 * d + 2 * v.shape[-1])  # scores again, gradients of scores, v, q and k
@@ -106,7 +107,7 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, fl
             macs=macs,
             workspace_bytes=workspace,
         )
-        return tuple(grads)
+        return *grads, *(None for _ in inputs[len(grads) :])
 
     return backward
 

@@ -54,6 +54,12 @@ def weights_bytes(forward: ForwardPass) -> Dim:
     return sum(_weights_bytes(segment.recording, forward.image.item_bytes) for segment in forward.segments)
 
 
+def gradients_bytes(forward: ForwardPass) -> Dim:
+    """Memory of the gradients of the weights that train."""
+    item_bytes = forward.image.item_bytes
+    return sum(_weights_bytes(segment.recording, item_bytes, frozen=False) for segment in forward.segments)
+
+
 def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
     """The memory of each segment in order."""
     live = weights_bytes(forward) + rounded(forward.image.nbytes)
@@ -99,5 +105,6 @@ def saved_by_op(recording: Recording) -> tuple[Dim, ...]:
 
 
 @lru_cache(maxsize=64)
-def _weights_bytes(recording: Recording, item_bytes: int) -> Dim:
-    return sum(rounded(parameter_elements(weight) * item_bytes) for weight in recording.parameters)
+def _weights_bytes(recording: Recording, item_bytes: int, *, frozen: bool = True) -> Dim:
+    weights = (weight for weight in recording.parameters if frozen or weight.trains)
+    return sum(rounded(parameter_elements(weight) * item_bytes) for weight in weights)

@@ -40,10 +40,11 @@ ELEMENTWISE_FLOPS = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """A weight of the module, by the name it has in the real stack."""
+    """A weight of the module, by the name it has in the real stack; one that is frozen does not train."""
 
     name: str
     shape: tuple[Dim, ...]
+    trains: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,7 @@ class Op:
     """One operation. `module` is the module whose forward runs it ("" for the part itself).
 
     `workspace_bytes` is what its kernel takes from the allocator for its own work: no tensor, and so never traced.
+    `is_kept` where autograd keeps anything for its backward, be it but a weight, which is none of `saves`.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Op:
     allocates: tuple[Storage, ...] = ()
     frees: tuple[Storage, ...] = ()
     saves: tuple[Storage, ...] = ()
+    is_kept: bool = False
     workspace_bytes: Dim = 0
 
     @property

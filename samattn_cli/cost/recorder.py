@@ -39,6 +39,7 @@ class Recorder:
         self.cached: list[Storage] = []
         self.scope: tuple[str, ...] = ()
         self.unrecorded: list[Parameter] = []
+        self.trains = True
 
     def recording(self) -> Recording:
         """What has been recorded since the last recording."""
@@ -55,6 +56,16 @@ class Recorder:
             yield
         finally:
             self.scope = outer
+
+    @contextmanager
+    def weights(self, *, train: bool) -> Iterator[None]:
+        """Weights within are trained, or frozen."""
+        outer = self.trains
+        self.trains = train
+        try:
+            yield
+        finally:
+            self.trains = outer
 
     def tensor(self, *shape: Dim) -> Tensor:
         """A contiguous tensor with memory of its own, which nobody has been charged for yet."""
@@ -78,7 +89,7 @@ class Recorder:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join((*self.scope, name)), shape)
+        return Parameter(".".join((*self.scope, name)), shape, self.trains)
 
     def record(
         self,
@@ -153,8 +164,9 @@ class Recorder:
         return out.view(*shape) if leading else out
 
     def weight(self, parameter: Parameter) -> Tensor:
-        """A weight as a tensor, whose memory is the encoder's."""
-        return replace(self.buffer(*parameter.shape), grad_fn=leaf(parameter.shape))
+        """A weight as a tensor, whose memory is the encoder's; one that is frozen needs no gradient."""
+        grad_fn = leaf(parameter.shape) if parameter.trains else None
+        return replace(self.buffer(*parameter.shape), grad_fn=grad_fn)
 
     def used_weight(self, name: str, *shape: Dim) -> Tensor:
         """A weight of the current module as a tensor; the next operation to be recorded is the one that uses it."""
@@ -165,7 +177,7 @@ class Recorder:
     def buffer(self, *shape: Dim, item_bytes: int | None = None) -> Tensor:
         """A tensor that the encoder has beside its weights; it needs no gradient."""
         item_bytes = item_bytes or self.item_bytes
-        storage = Storage(math.prod(shape) * item_bytes, is_resident=True)
+        storage = Storage(math.prod(shape) * item_bytes, is_weight=True)
         return Tensor(shape, contiguous_stride(shape), storage, item_bytes)
 
     def like(self, x: Tensor, *shape: Dim) -> Tensor:
@@ -191,18 +203,18 @@ class Recorder:
             out: what it made.
             operands: where the gradients go, in the order of `backward`.
             backward: the derivative.
-            saves: what autograd keeps for it; weights and buffers are kept anyway, and not said again.
+            saves: what autograd keeps for it.
         """
         edges = tuple(operand.grad_fn for operand in operands)
         if not any(edges):
             return out
-        saved = tuple(dict.fromkeys(x.storage for x in saves if not x.storage.is_resident))
-        if saved:
+        saved = tuple(dict.fromkeys(x.storage for x in saves if not x.storage.is_weight))
+        if saves:
             self._save(out.storage, saved)
         scope = (*self.scope, name) if name else self.scope
-        return replace(out, grad_fn=(Node(backward, edges, saved, scope), 0))
+        return replace(out, grad_fn=(Node(backward, edges, saved, bool(saves), scope), 0))
 
     def _save(self, made: Storage, saved: tuple[Storage, ...]) -> None:
         """Write down what autograd keeps for the backward of the operation that `made` a storage."""
         at = next(i for i in reversed(range(len(self.ops))) if made in self.ops[i].allocates)
-        self.ops[at] = replace(self.ops[at], saves=saved)
+        self.ops[at] = replace(self.ops[at], saves=saved, is_kept=True)

@@ -10,12 +10,23 @@ from __future__ import annotations
 import math
 
 from . import derivatives
+from .derivatives import where_needed
 from .ops import ELEMENTWISE_FLOPS, Parameter
 from .tape_moving import Moving
 from .tensor import Dim, Shape, Tensor, contiguous_stride, decide
 
 STATISTIC_BYTES = 4
 """LayerNorm keeps mean and 1/std in float32, whatever the dtype of its input (at CUDA)."""
+
+
+def _folds(x: Tensor, weight: Tensor) -> bool:
+    """Whether a product (..., in) with a weight is one of rows, not a batched one (should_fold of LinearAlgebra.cpp).
+
+    It is batched only with a weight that needs no gradient, where rows would have to be copied.
+    """
+    if weight.grad_fn or x.is_contiguous:
+        return True
+    return all(decide(x.stride[i] == x.stride[i + 1] * x.shape[i + 1]) for i in range(len(x.shape) - 2))
 
 
 class Tape(Moving):
@@ -30,13 +41,17 @@ class Tape(Moving):
             weights = [self.parameter("weight", out_features, in_features)]
             weights += [self.parameter("bias", out_features)] if bias else []
             low, *used = self._for_product(x, *weights)
-            rows = self.reshape("flatten", low, math.prod(x.shape[:-1]), in_features)  # ATen folds the batch
-            out = self.like(rows, rows.shape[0], out_features)
+            folds = _folds(low, used[0])
+            batch = (math.prod(x.shape[:-1]),) if folds else (math.prod(x.shape[:-2]), x.shape[-2])
+            rows = self.reshape("flatten", low, *batch, in_features)
+            out = self.like(rows, *batch, out_features)
             self._product("linear", rows, out, used, weights, macs=out.elements * in_features)
-            self.free(rows, keep=x)
-            saves = (rows, *self._copies(used[0]))
+            self.free(rows, low, *self._frozen_copies(used), keep=x)
+            saves = (*where_needed(used[0], rows), *where_needed(rows, used[0]))
             added = bias and not low.is_contiguous  # a bias that ATen adds in place afterwards
-            if bias and not added:
+            if not folds:
+                out = self.derived("", out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
+            elif bias and not added:
                 out = self.derived("", out, (rows, *used), derivatives.addmm(rows, *used), saves)
             else:
                 out = self.derived("", out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
@@ -55,17 +70,17 @@ class Tape(Moving):
             out = self.like(low, batch, out_channels, *out_size)
             macs = out.elements * in_channels * kernel * kernel
             self._product("conv2d", low, out, used, weights, macs=macs)
-            if low is not x:
-                self.free(low)
+            self.free(low, *self._frozen_copies(used), keep=x)
             derivative = derivatives.conv2d(low, *used, macs=macs)
-            return self.derived("", out, (low, *used), derivative, saves=(low, *self._copies(used[0])))
+            return self.derived("", out, (low, *used), derivative, saves=(low, used[0]))
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """Batched product: (N, m, k) @ (N, k, n) -> (N, m, n)."""
         low_a, low_b = self._for_product(a, b, name=name)
         out = self.product(name, "matmul", low_a, low_b)
         self.free(*(low for low, x in ((low_a, a), (low_b, b)) if low is not x))
-        return self.derived(name, out, (low_a, low_b), derivatives.bmm(low_a, low_b), saves=(low_a, low_b))
+        saves = (*where_needed(low_b, low_a), *where_needed(low_a, low_b))
+        return self.derived(name, out, (low_a, low_b), derivatives.bmm(low_a, low_b), saves)
 
     # -- elementwise ------------------------------------------------------------------------------------------------------
 
@@ -102,12 +117,15 @@ class Tape(Moving):
         """A product with a weight, viewed as `shape`, which broadcasts to `x`."""
         into = self.weight(weight).view(*shape)
         out = self.elementwise(name, "mul", x, into, parameters=(weight,))
-        return self.derived(name, out, (into, x), derivatives.scale_by_weight(x, into), saves=(x,))
+        saves = (*where_needed(x, into), *where_needed(into, x))
+        return self.derived(name, out, (into, x), derivatives.scale_by_weight(x, into), saves)
 
     def div(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A quotient; `other` broadcasts to `x`."""
         out = self.elementwise(name, "div", x, other)
-        return self.derived(name, out, (x, other), derivatives.div(x, other), saves=(x, other))
+        return self.derived(
+            name, out, (x, other), derivatives.div(x, other), saves=(*where_needed(other, x), other)
+        )
 
     def square(self, name: str, x: Tensor) -> Tensor:
         """X ** 2."""
@@ -164,7 +182,8 @@ class Tape(Moving):
             )
             if x is not given:
                 self.free(x)
-            return self.derived("", out, (x, *used), derivatives.layer_norm(x, stats), saves=(x, *stats))
+            derivative = derivatives.layer_norm(x, *used, stats=stats)
+            return self.derived("", out, (x, *used), derivative, saves=(x, *used, *stats))
 
     def _product(
         self, kind: str, x: Tensor, out: Tensor, used: list[Tensor], weights: list[Parameter], *, macs: Dim

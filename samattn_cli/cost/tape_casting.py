@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from . import derivatives
 from .ops import Parameter
 from .recorder import Recorder
@@ -20,7 +22,10 @@ class Casting(Recorder):
         return self.derived(name, out, (x,), derivatives.passes(x))
 
     def _for_product(self, *operands: Tensor | Parameter, name: str = "") -> tuple[Tensor, ...]:
-        """Operands in the type of products: under autocast copies, those of weights kept until the forward ends."""
+        """Operands in the type of products: under autocast copies, those of weights that train kept until the forward ends.
+
+        Source: at::autocast::cached_cast, which caches a copy of what requires a gradient only.
+        """
         return tuple(self._operand(name, operand) for operand in operands)
 
     def _operand(self, name: str, operand: Tensor | Parameter) -> Tensor:
@@ -28,13 +33,14 @@ class Casting(Recorder):
         if self.autocast_bytes is None:
             return x
         low = self.cast(f"{name}.cast".strip("."), x, self.autocast_bytes)
-        if isinstance(operand, Parameter):
+        if isinstance(operand, Parameter) and operand.trains:
             self.cached.append(low.storage)
         return low
 
-    def _copies(self, weight: Tensor) -> tuple[Tensor, ...]:
-        """A weight if it is autocast's copy, whose memory is its own."""
-        return () if self.autocast_bytes is None else (weight,)
+    @staticmethod
+    def _frozen_copies(weights: list[Tensor]) -> Iterator[Tensor]:
+        """Those that are autocast's copies of frozen weights, which go when the product is done."""
+        return (weight for weight in weights if not (weight.storage.is_weight or weight.grad_fn))
 
     def _for_statistics(self, name: str, x: Tensor) -> Tensor:
         """`x` in the type of norms and softmax, which under autocast is the wide one."""

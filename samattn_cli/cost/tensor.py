@@ -53,11 +53,11 @@ def ceil_div(a: Dim, b: Dim) -> Dim:
 class Storage:
     """Memory behind one or more tensors, in bytes as asked for (not yet rounded by an allocator).
 
-    That of a weight or a buffer `is_resident`: it is there before the pass and after it, whoever keeps it.
+    `is_weight`: it is the encoder's, there before and after the pass; that of a buffer too.
     """
 
     nbytes: Dim
-    is_resident: bool = False
+    is_weight: bool = False
 
 
 @dataclass(frozen=True, eq=False)

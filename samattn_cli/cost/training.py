@@ -13,14 +13,14 @@ from functools import cached_property
 from ..config.model import EncoderConfig, Phase, Section
 from ..units import rounded
 from .encoder import ForwardPass, Segment, backward, forward
-from .memory import Liveness, live_over, saved_bytes, weights_bytes
+from .memory import Liveness, gradients_bytes, live_over, saved_bytes, weights_bytes
 from .ops import Op, Recording
 from .tensor import Dim, Storage
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """In buffers of the size of the weights: kept between steps, made for a step, and read and written by one."""
+    """In buffers of the size of the weights that train: kept between steps, made for a step, and read and written by one."""
 
     state: int
     transient: int
@@ -76,13 +76,18 @@ class TrainingStep:
 
     @cached_property
     def weights_bytes(self) -> Dim:
-        """Memory of the weights; of their gradients too."""
+        """Memory of the weights."""
         return weights_bytes(self.forward)
+
+    @cached_property
+    def gradients_bytes(self) -> Dim:
+        """Memory of the gradients of the weights that train."""
+        return gradients_bytes(self.forward)
 
     @cached_property
     def optimizer_bytes(self) -> Dim:
         """Memory of what the optimizer keeps between steps."""
-        return OPTIMIZERS[self.config.run.optimizer].state * self.weights_bytes
+        return OPTIMIZERS[self.config.run.optimizer].state * self.gradients_bytes
 
     @cached_property
     def flops(self) -> Dim:
@@ -97,8 +102,8 @@ class TrainingStep:
             "optimizer",
             "optimizer",
             "",
-            bytes_read=optimizer.read * self.weights_bytes,
-            bytes_written=optimizer.written * self.weights_bytes,
+            bytes_read=optimizer.read * self.gradients_bytes,
+            bytes_written=optimizer.written * self.gradients_bytes,
         )
 
     @cached_property
@@ -167,7 +172,7 @@ class TrainingStep:
     def _optimizer_step(self) -> Moment:
         """Weights, gradients, buffers old and transient, image, output and its gradient."""
         copies = OPTIMIZERS[self.config.run.optimizer].transient + 1
-        nbytes = self._before + 2 * self._output_gradient_bytes + copies * self.weights_bytes
+        nbytes = self._before + 2 * self._output_gradient_bytes + copies * self.gradients_bytes
         return Moment(nbytes, "optimizer step")
 
 
@@ -181,16 +186,18 @@ def recomputed(ahead: Recording, back: Recording) -> Recording:
     """A block's backward with its forward run again where it first needs what that would have kept.
 
     Source: torch/utils/checkpoint.py, use_reentrant=False: the forward stops early, at the last tensor to be kept, and
-    what is not kept goes.
+    what is not kept goes. Nothing is run again where backward asks for nothing.
     """
-    first = next(i for i, op in enumerate(back.ops) if op.kind == "unpack")
+    first = next((i for i, op in enumerate(back.ops) if op.kind == "unpack"), None)
+    if first is None:
+        return back
     again = tuple(_until_last_save(ahead.ops))
     return Recording((*back.ops[:first], *_keeping(again, _saved(ahead.ops)), *back.ops[first:]))
 
 
 def _until_last_save(ops: tuple[Op, ...]) -> Iterator[Op]:
     """The operations before the last that saves, which stops as it begins where it saves what it was given."""
-    last = max(i for i, op in enumerate(ops) if op.saves)
+    last = max(i for i, op in enumerate(ops) if op.is_kept)
     own = set(ops[last].allocates) & set(ops[last].saves)
     yield from ops[: last + 1 if own else last]
 
@@ -208,12 +215,17 @@ def _keeping(ops: tuple[Op, ...], saved: set[Storage]) -> Iterator[Op]:
 
 
 def _saved_bytes(segment: Segment) -> Dim:
-    return rounded(segment.entry.nbytes) if segment.is_checkpointed else saved_bytes(segment.recording)
+    if segment.is_checkpointed:
+        return sum(rounded(storage.nbytes) for storage in _held(segment))
+    return saved_bytes(segment.recording)
 
 
 def _held(segment: Segment) -> frozenset[Storage]:
     """What lives on after the forward of a segment: what autograd saves, or only its input where it is checkpointed."""
-    return frozenset({segment.entry} if segment.is_checkpointed else _saved(segment.recording.ops))
+    ops = segment.recording.ops
+    if segment.is_checkpointed and any(op.is_kept for op in ops):
+        return frozenset({segment.entry})
+    return frozenset(_saved(ops))
 
 
 def _saved(ops: Iterable[Op]) -> set[Storage]:

@@ -34,7 +34,8 @@ class Step:
         self.image = image_for(config, device).normal_()  # what `empty` leaves may be slow to compute with
         self.optimizer: Optimizer | None = None
         if config.run.mode == "training":
-            self.optimizer = OPTIMIZERS[config.run.optimizer](self.model.parameters())
+            trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+            self.optimizer = OPTIMIZERS[config.run.optimizer](trained)
 
     def __call__(self) -> None:
         """Run one pass; what comes out is dropped."""

@@ -94,7 +94,10 @@ class Tracer(TorchDispatchMode):
         if result is None:
             result = func(*args, **kwargs)
         if formula := flop_registry.get(func.overloadpacket):
-            self._part.products.append(int(formula(*args, **kwargs, out_val=result)))
+            flops = int(formula(*args, **kwargs, out_val=result))
+            self._part.products += (
+                [flops] if flops else []
+            )  # a convolution's gradient of a bias alone is no product
         for tensor in _pytree.tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == self.device:
                 self._seen(tensor)
@@ -189,6 +192,8 @@ def trace_training(
 ) -> tuple[dict[str, PartTrace], dict[str, PartTrace]]:
     """Trace a forward that autograd keeps what it needs of, and its backward, part by part.
 
+    A part before all that trains has no backward: its trace is there, and empty.
+
     Args:
         model: the encoder on the meta device; repeated blocks may be identities.
         image: its input.
@@ -208,7 +213,8 @@ def trace_training(
             (output,), (gradient,), False, False, (), allow_unreachable=True, accumulate_grad=True
         )
     model.zero_grad(set_to_none=True)
-    return mode.parts_in("forward"), mode.parts_in("backward")
+    forward, backward = mode.parts_in("forward"), mode.parts_in("backward")
+    return forward, {name: backward.get(name, PartTrace(live)) for name in forward}
 
 
 def _show(see: Callable[[Tensor], None], _module: Any, inputs: tuple[Tensor]) -> None:

@@ -93,7 +93,7 @@ def _training(passes: Passes) -> TrainingReport:
         optimizer=run.optimizer,
         checkpointing=run.checkpointing,
         weights_bytes=step.weights_bytes,
-        gradients_bytes=step.weights_bytes,
+        gradients_bytes=step.gradients_bytes,
         optimizer_bytes=step.optimizer_bytes,
         kept_bytes=step.kept_bytes,
         peak_bytes=step.peak.nbytes,
