@@ -86,7 +86,34 @@ def conv2d(x: Tensor, weight: Tensor, *bias: Tensor, macs: Dim) -> Backward:
     def backward(tape: Tape, g: Tensor) -> Gradients:
         factors = (*where_needed(weight, x), *where_needed(x, weight))  # one for each product
         grad_x, *rest = _made_for(tape, "conv2d", (g, *factors), (x, weight, *bias), macs=len(factors) * macs)
-        return grad_x.channels_last() if grad_x and x.is_channels_last else grad_x, *rest
+        if not x.is_channels_last:
+            return grad_x, *rest
+        grad_weight, *grad_bias = rest
+        return _channels_last(grad_x), _channels_last(grad_weight), *grad_bias
+
+    return backward
+
+
+def _channels_last(gradient: Tensor | None) -> Tensor | None:
+    return gradient and gradient.channels_last()
+
+
+def max_pool(x: Tensor, index: Tensor) -> Backward:
+    """Maxima over squares: the gradient where each was."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (out,) = tape.make("grad_input", "max_pool_backward", (g, index), x.shape, like=g)
+        return (out.channels_last() if x.is_channels_last else out,)
+
+    return backward
+
+
+def interpolate(x: Tensor, mode: str) -> Backward:
+    """Resizing: the memory order of the gradient stays, but for bicubic's, which is contiguous."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (out,) = tape.make("grad_input", f"upsample_{mode}", (g,), x.shape)
+        return (out.channels_last() if mode != "bicubic" and g.is_channels_last else out,)
 
     return backward
 

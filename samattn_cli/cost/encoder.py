@@ -143,8 +143,8 @@ def _entering(x: Tensor) -> Tensor:
 
 def patch_embed(tape: Tape, image: Tensor, config: EncoderConfig) -> Tensor:
     """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
-    width = config.stages[0].embed_dim
-    return tape.conv2d("proj", image, width, config.patch_size, config.grid, bias=True).permute(0, 2, 3, 1)
+    width, patch = config.stages[0].embed_dim, config.patch_size
+    return tape.conv2d("proj", image, width, patch, stride=patch).permute(0, 2, 3, 1)
 
 
 def pos_embed(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
@@ -157,10 +157,10 @@ def pos_embed(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
 
 def sam_neck(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
     """1x1 convolution, norm, 3x3 convolution, norm: (B, H, W, C) -> (B, out_chans, H, W)."""
-    y = tape.conv2d("0", x.permute(0, 3, 1, 2), config.out_chans, 1, config.grid, bias=False)
+    y = tape.conv2d("0", x.permute(0, 3, 1, 2), config.out_chans, 1, bias=False)
     normed = layer_norm_2d(tape, "1", y)
     tape.free(y)
-    y = tape.conv2d("2", normed, config.out_chans, 3, config.grid, bias=False)
+    y = tape.conv2d("2", normed, config.out_chans, 3, padding=1, bias=False)
     tape.free(normed)
     out = layer_norm_2d(tape, "3", y)
     tape.free(y, x)

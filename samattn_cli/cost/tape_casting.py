@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import derivatives
-from .ops import Parameter
+from .ops import ELEMENTWISE_FLOPS, Parameter
 from .recorder import Recorder
-from .tensor import Tensor, dense_stride_like
+from .tensor import Dim, Tensor, dense_stride_like
 
 
 class Casting(Recorder):
@@ -45,6 +45,20 @@ class Casting(Recorder):
     def _for_statistics(self, name: str, x: Tensor) -> Tensor:
         """`x` in the type of norms and softmax, which under autocast is the wide one."""
         return x if self.autocast_bytes is None else self.cast(f"{name}.cast".strip("."), x, self.item_bytes)
+
+    def _product(
+        self, kind: str, x: Tensor, out: Tensor, used: list[Tensor], weights: list[Parameter], *, macs: Dim
+    ) -> None:
+        """A product with weights, `used` in its own type."""
+        self.record(
+            "",
+            kind,
+            reads=(x, *used),
+            writes=(out,),
+            parameters=tuple(weights),
+            macs=macs,
+            elementwise_flops=ELEMENTWISE_FLOPS["bias"] * out.elements if len(used) > 1 else 0,
+        )
 
     def _copy(self, name: str, x: Tensor) -> Tensor:
         out = self.like(x, *x.shape)
