@@ -894,7 +894,7 @@ stages:
   num_heads: 5
   global_attn_indexes: [4, 3]
   window_size: [0, 1]
-- embed_dim: 96
+- embed_dim: 64
   depht: 2
   num_heads: 0
   image_size: 3

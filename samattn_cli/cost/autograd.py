@@ -163,7 +163,7 @@ class _Engine:
     def _take_over(self, node: Node, gradient: Tensor | None) -> None:
         """A weight keeps its gradient, or a copy of one that is held elsewhere or in another order than its own."""
         assert gradient is not None  # noqa: S101 - a leaf has one output; told to the type checker
-        own = self.holders[gradient.storage] == 1 and all(
+        own = self._is_alone(gradient) and all(
             decide(size == 1) or decide(one == other)
             for size, one, other in zip(
                 node.shape, gradient.stride, contiguous_stride(node.shape), strict=True
@@ -172,6 +172,12 @@ class _Engine:
         if not own:
             self.tape.make("gradient", "copy", (gradient,), node.shape)
             self._release(gradient.storage)
+
+    def _is_alone(self, gradient: Tensor) -> bool:
+        """Whether no one else has this tensor; its memory may be that of others, if it is a view."""
+        if not gradient.is_view:
+            return self.holders[gradient.storage] == 1
+        return not any(gradient is other for buffer in self.buffers.values() for other in buffer)
 
     def _release(self, *storages: Storage) -> None:
         for storage in storages:

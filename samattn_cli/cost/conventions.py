@@ -1,7 +1,8 @@
 """The counting conventions of other tools, said on the Tape's side: what each would count for an operation.
 
-- fvcore (`FlopCountAnalysis`): one per MAC; LayerNorm adds 5 per element; softmax, GELU, adds and copies count 0, and so
-  does scaled_dot_product_attention, products and all.
+- fvcore (`FlopCountAnalysis`): one per MAC; LayerNorm adds 5 per element, nearest and bilinear resizing 1 and 4 per
+  element that they make; softmax, GELU, adds and copies count 0, and so does scaled_dot_product_attention, products
+  and all.
   It reads einsum from NumPy's printed text, rounded to 4 digits: the real stack uses plain products, counted exactly.
   Source: fvcore/nn/jit_handles.py.
 - torch's FlopCounterMode: two per MAC of matrix products and convolutions, nothing else.
@@ -21,6 +22,9 @@ from dataclasses import dataclass
 from .encoder import ForwardPass, Segment
 from .ops import ELEMENTWISE_FLOPS, Op
 
+FVCORE_ELEMENTWISE = {"layer_norm", "upsample_nearest", "upsample_bilinear"}
+"""What fvcore counts without a product in it, in the figures of `ELEMENTWISE_FLOPS`."""
+
 Convention = Callable[[Op], int]
 
 ATTENTION_PRODUCTS = frozenset({"attn.scores", "attn.values", "attn.sdpa"})
@@ -36,7 +40,7 @@ def fvcore(op: Op) -> int:
     """What fvcore counts for `op`."""
     if op.kind == "sdpa":
         return 0
-    return int(op.elementwise_flops if op.kind == "layer_norm" else op.macs)
+    return int(op.elementwise_flops if op.kind in FVCORE_ELEMENTWISE else op.macs)
 
 
 def flop_counter(op: Op) -> int:

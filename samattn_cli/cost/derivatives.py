@@ -8,11 +8,13 @@ no operand needs is not computed; where none has to be, what is given for it is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from .graph import Backward, Sum
-from .tensor import Dim, Tensor
+from .tensor import Dim, Tensor, decide
 
 if TYPE_CHECKING:
     from .tape import Tape
@@ -84,7 +86,34 @@ def conv2d(x: Tensor, weight: Tensor, *bias: Tensor, macs: Dim) -> Backward:
     def backward(tape: Tape, g: Tensor) -> Gradients:
         factors = (*where_needed(weight, x), *where_needed(x, weight))  # one for each product
         grad_x, *rest = _made_for(tape, "conv2d", (g, *factors), (x, weight, *bias), macs=len(factors) * macs)
-        return grad_x.channels_last() if grad_x and x.is_channels_last else grad_x, *rest
+        if not x.is_channels_last:
+            return grad_x, *rest
+        grad_weight, *grad_bias = rest
+        return _channels_last(grad_x), _channels_last(grad_weight), *grad_bias
+
+    return backward
+
+
+def _channels_last(gradient: Tensor | None) -> Tensor | None:
+    return gradient and gradient.channels_last()
+
+
+def max_pool(x: Tensor, index: Tensor) -> Backward:
+    """Maxima over squares: the gradient where each was."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (out,) = tape.make("grad_input", "max_pool_backward", (g, index), x.shape, like=g)
+        return (out.channels_last() if x.is_channels_last else out,)
+
+    return backward
+
+
+def interpolate(x: Tensor, mode: str) -> Backward:
+    """Resizing: the memory order of the gradient stays, but for bicubic's, which is contiguous."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (out,) = tape.make("grad_input", f"upsample_{mode}", (g,), x.shape)
+        return (out.channels_last() if mode != "bicubic" and g.is_channels_last else out,)
 
     return backward
 
@@ -198,6 +227,43 @@ def gather(table: Tensor) -> Backward:
     return lambda tape, g: tape.make("grad_table", "index", (g,), table.shape)
 
 
-def cat(*parts: Tensor) -> Backward:
-    """Joining along the last dimension: the part of the gradient that each came from."""
-    return lambda _, g: tuple(g.narrow(part.shape) for part in parts)
+def cat(parts: Sequence[Tensor], dim: int) -> Backward:
+    """Joining along a dimension: the part of the gradient that each came from."""
+    ends = list(accumulate(part.shape[dim] for part in parts))
+    places = list(zip(parts, [0, *ends], ends, strict=False))
+    return lambda _, g: tuple(
+        to(part, g.slice(dim, start, end)) if part.grad_fn else None for part, start, end in places
+    )
+
+
+def roll(dims: tuple[int, ...]) -> Backward:
+    """Rolling: back, the last dimension first."""
+    return lambda tape, g: (tape.roll("grad_input", g, *reversed(dims)),)
+
+
+def repeat(x: Tensor, times: Sequence[Dim]) -> Backward:
+    """Repeating: the sum over what was repeated (repeat_backward), new leading dimensions one by one."""
+    leading = len(times) - len(x.shape)
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        whole = g
+        for _ in range(leading):
+            (summed,) = tape.make("sum", "sum", (whole,), whole.shape[1:])
+            tape.free(whole, keep=g)
+            whole = summed
+        pairs = [(often, size) for often, size in zip(times[leading:], x.shape, strict=True)]
+        apart = [dim for often, size in pairs for dim in ((often, size) if decide(often != 1) else (size,))]
+        if len(apart) == len(pairs):
+            return (whole,)
+        split = tape.reshape("reshape", whole, *apart)
+        tape.free(whole, keep=g if whole is g else split)
+        (out,) = tape.make("sum", "sum", (split,), x.shape)
+        tape.free(split, keep=g)
+        return (out,)
+
+    return backward
+
+
+def masked_fill(mask: Tensor) -> Backward:
+    """Filling with a number: the gradient with zeros there."""
+    return lambda tape, g: (tape.masked_fill("grad_input", g, mask),)

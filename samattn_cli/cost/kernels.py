@@ -12,7 +12,8 @@ from dataclasses import replace
 from ..units import INT64_BYTES
 from .graph import Backward
 from .ops import ELEMENTWISE_FLOPS
-from .tape import STATISTIC_BYTES, Tape
+from .tape import Tape
+from .tape_reduction import STATISTIC_BYTES
 from .tensor import Dim, Tensor, ceil_div, decide
 
 HALF_BYTES = 2

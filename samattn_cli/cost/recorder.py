@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .graph import Backward, Node, leaf
-from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording, parameter_elements
+from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
 from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, decide, dense_stride_like
 
 
@@ -38,6 +38,7 @@ class Recorder:
         self.ops: list[Op] = []
         self.cached: list[Storage] = []
         self.scope: tuple[str, ...] = ()
+        self.unrecorded: list[Parameter] = []
         self.trains = True
 
     def recording(self) -> Recording:
@@ -106,13 +107,14 @@ class Recorder:
                 name=".".join(part for part in (*self.scope, name) if part),
                 kind=kind,
                 module=".".join(self.scope),
-                parameters=parameters,
+                parameters=(*self.unrecorded, *parameters),
                 bytes_read=sum(tensor.distinct_bytes for tensor in reads),
                 bytes_written=sum(tensor.nbytes for tensor in writes),
                 allocates=tuple(tensor.storage for tensor in writes),
                 **costs,
             )
         )
+        self.unrecorded = []
 
     def product(self, name: str, kind: str, a: Tensor, b: Tensor) -> Tensor:
         """A product: (..., m, k) @ (..., k, n) -> (..., m, n)."""
@@ -140,7 +142,7 @@ class Recorder:
         self, name: str, kind: str, x: Tensor, *others: Tensor, parameters: tuple[Parameter, ...] = ()
     ) -> Tensor:
         """An elementwise operation on `x`, whose shape the result has, and what broadcasts to it."""
-        alike = [other for other in others if len(other.shape) == len(x.shape)]
+        alike = [other.expanded(x.shape) for other in others]
         item_bytes = max(operand.item_bytes for operand in (x, *others))  # the wider type wins
         out = self.new(x.shape, dense_stride_like(x, *alike), item_bytes)
         flops = ELEMENTWISE_FLOPS[kind] * out.elements
@@ -163,9 +165,20 @@ class Recorder:
 
     def weight(self, parameter: Parameter) -> Tensor:
         """A weight as a tensor, whose memory is the encoder's; one that is frozen needs no gradient."""
-        storage = Storage(parameter_elements(parameter) * self.item_bytes, is_weight=True)
         grad_fn = leaf(parameter.shape) if parameter.trains else None
-        return Tensor(parameter.shape, contiguous_stride(parameter.shape), storage, self.item_bytes, grad_fn)
+        return replace(self.buffer(*parameter.shape), grad_fn=grad_fn)
+
+    def used_weight(self, name: str, *shape: Dim) -> Tensor:
+        """A weight of the current module as a tensor; the next operation to be recorded is the one that uses it."""
+        parameter = self.parameter(name, *shape)
+        self.unrecorded.append(parameter)
+        return self.weight(parameter)
+
+    def buffer(self, *shape: Dim, item_bytes: int | None = None) -> Tensor:
+        """A tensor that the encoder has beside its weights; it needs no gradient."""
+        item_bytes = item_bytes or self.item_bytes
+        storage = Storage(math.prod(shape) * item_bytes, is_weight=True)
+        return Tensor(shape, contiguous_stride(shape), storage, item_bytes)
 
     def like(self, x: Tensor, *shape: Dim) -> Tensor:
         """A contiguous tensor of the type of `x`."""

@@ -53,7 +53,7 @@ def ceil_div(a: Dim, b: Dim) -> Dim:
 class Storage:
     """Memory behind one or more tensors, in bytes as asked for (not yet rounded by an allocator).
 
-    `is_weight`: it is the encoder's, there before and after the pass.
+    `is_weight`: it is the encoder's, there before and after the pass; that of a buffer too.
     """
 
     nbytes: Dim
@@ -122,15 +122,38 @@ class Tensor:
             lambda _, gradient: (gradient.permute(*inverse),),
         )
 
+    def transpose(self, one: int, other: int) -> Tensor:
+        """Two dimensions, counted from either end, in each other's place; no copy."""
+        order = list(range(len(self.shape)))
+        order[one], order[other] = order[other], order[one]
+        return self.permute(*order)
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        """A dimension of size 1 put in at `dim`; no copy."""
+        return self.view(*self.shape[:dim], 1, *self.shape[dim:])
+
     def narrow(self, shape: Shape) -> Tensor:
         """The leading corner of `shape`; no copy. Each dimension that is cut is a slice of its own in torch."""
         out = self
         for dim, size in enumerate(shape):
-            if decide(size != out.shape[dim]):
-                whole = out.shape
-                cut = (*whole[:dim], size, *whole[dim + 1 :])
-                out = out._view(cut, out.stride, _uncut(whole))
+            out = out.slice(dim, 0, size)
         return out
+
+    def slice(self, dim: int, start: int, stop: Dim | None = None, step: int = 1) -> Tensor:
+        """``x[..., start:stop:step]`` along `dim`; no copy. All of it is `x` itself, as Python's indexing has it."""
+        whole = self.shape
+        size = ceil_div((whole[dim] if stop is None else stop) - start, step)
+        if step == 1 and not decide(size != whole[dim]):
+            return self
+        shape, stride = list(whole), list(self.stride)
+        shape[dim], stride[dim] = size, stride[dim] * step
+        return self._view(tuple(shape), tuple(stride), _uncut(whole))
+
+    def select(self, dim: int) -> Tensor:
+        """One place along `dim`, which goes; no copy."""
+        shape, stride = list(self.shape), list(self.stride)
+        del shape[dim], stride[dim]
+        return self._view(tuple(shape), tuple(stride), _uncut(self.shape))
 
     def expand(self, dim: int, size: Dim) -> Tensor:
         """A dimension of size 1 repeated; no copy, and no backward."""
@@ -144,12 +167,20 @@ class Tensor:
         )
 
     def expanded(self, shape: Shape) -> Tensor:
-        """Each dimension of size 1 repeated to that of `shape`; no copy, and no backward."""
-        out = self
+        """Repeated to `shape`: dimensions of size 1 and such as it lacks before its own; no copy, and no backward."""
+        more = len(shape) - len(self.shape)
+        out = (
+            replace(self, shape=(1,) * more + self.shape, stride=(0,) * more + self.stride) if more else self
+        )
         for dim, size in enumerate(shape):
             if decide(size != out.shape[dim]):
                 out = out.expand(dim, size)
         return out
+
+    def expand_to(self, *shape: Dim) -> Tensor:
+        """``x.expand(*shape)``: no copy; its gradient is summed."""
+        out, own = self.expanded(shape), self.shape
+        return self._view(out.shape, out.stride, lambda tape, gradient: (tape.sum_to("sum", gradient, own),))
 
     def channels_last(self) -> Tensor:
         """(B, C, H, W) in the memory order (B, H, W, C)."""
@@ -159,12 +190,34 @@ class Tensor:
 
     def unbind(self) -> tuple[Tensor, ...]:
         """The tensors along the first dimension; no copy."""
-        parts = range(self.shape[0])
-        stack = Node(
-            lambda tape, *gradients: (tape.stack("stack", gradients),), (self.grad_fn,), outputs=len(parts)
-        )
-        part = replace(self, shape=self.shape[1:], stride=self.stride[1:], is_view=True)
-        return tuple(replace(part, grad_fn=self.grad_fn and (stack, index)) for index in parts)
+        shapes = (self.shape[1:],) * self.shape[0]
+        return self._parts(shapes, self.stride[1:], lambda tape, parts: tape.stack("stack", parts))
+
+    def split(self, sizes: Sequence[Dim], dim: int) -> tuple[Tensor, ...]:
+        """Consecutive parts along `dim`, as torch's split and chunk give them; no copy."""
+        at = dim % len(self.shape)
+        shapes = tuple((*self.shape[:at], size, *self.shape[at + 1 :]) for size in sizes)
+        return self._parts(shapes, self.stride, lambda tape, parts: tape.cat("unsplit", parts, at))
+
+    def _parts(
+        self, shapes: tuple[Shape, ...], stride: Shape, join: Callable[[Tape, tuple[Tensor, ...]], Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Views of `shapes` that share a node, whose backward joins their gradients: zeros for one that has none."""
+
+        def backward(tape: Tape, *gradients: Tensor | None) -> tuple[Tensor]:
+            like = next(gradient for gradient in gradients if gradient is not None)
+            zeros = {
+                i: tape.constant("zeros", like, *shapes[i]) for i, g in enumerate(gradients) if g is None
+            }
+            out = join(tape, tuple(zeros.get(i) or g for i, g in enumerate(gradients)))  # type: ignore[misc]
+            tape.free(*zeros.values())
+            return (out,)
+
+        views = tuple(self._view(shape, stride, None) for shape in shapes)
+        if self.grad_fn is None:
+            return views
+        node = Node(backward, (self.grad_fn,), outputs=len(shapes))
+        return tuple(replace(view, grad_fn=(node, index)) for index, view in enumerate(views))
 
     def view(self, *shape: Dim) -> Tensor:
         """The same elements in another shape; no copy.
@@ -178,8 +231,10 @@ class Tensor:
         whole = self.shape
         return self._view(shape, stride, lambda tape, gradient: (tape.reshape("reshape", gradient, *whole),))
 
-    def _view(self, shape: Shape, stride: Shape, backward: Callable[[Tape, Tensor], tuple[Tensor]]) -> Tensor:
-        node = self.grad_fn and (Node(backward, (self.grad_fn,)), 0)
+    def _view(
+        self, shape: Shape, stride: Shape, backward: Callable[[Tape, Tensor], tuple[Tensor]] | None
+    ) -> Tensor:
+        node = self.grad_fn and backward and (Node(backward, (self.grad_fn,)), 0)
         return Tensor(shape, stride, self.storage, self.item_bytes, node, is_view=True)
 
 

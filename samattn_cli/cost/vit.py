@@ -113,13 +113,15 @@ def fused(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     tape.free(Rh, Rw)
     rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // q.item_bytes)
     zeros = (tape.constant("zeros", q, 1),) if decide(rest != 0) else ()
+    padding = tuple(zero.expanded((B, h, H, W, rest)) for zero in zeros)
     rows, columns = tape.constant("rows", q, H, H), tape.constant("columns", q, W, W)
     scaled = tape.scale("scale", q)
-    length = d + H + W + rest
-    longer_q = tape.cat("cat_q", (scaled, rel_h, rel_w), zeros, length)
+    longer_q = tape.cat("cat_q", (scaled, rel_h, rel_w, *padding))
     tape.free(scaled)
-    longer_k = tape.cat("cat_k", (k,), (rows, columns, *zeros), length)
+    of_rows, of_columns = rows.view(H, 1, H).expanded((B, h, H, W, H)), columns.expanded((B, h, H, W, W))
+    longer_k = tape.cat("cat_k", (k, of_rows, of_columns, *padding))
     tape.free(rel_h, rel_w, rows, columns, *zeros)
+    length = longer_q.shape[-1]
     longer_q, longer_k = longer_q.view(B, h, N, length), longer_k.view(B, h, N, length)
     out = attention_kernel(tape, "sdpa", longer_q, longer_k, v)
     return merge(tape, out, x.shape, qkv, longer_q, longer_k)

@@ -32,6 +32,8 @@ FVCORE_KINDS = {
     "bmm": "matmul",
     "conv": "conv2d",
     "layer_norm": "layer_norm",
+    "upsample_nearest2d": "upsample_nearest",
+    "upsample_bilinear2d": "upsample_bilinear",
 }
 FLOP_COUNTER_KINDS = {
     "addmm": "linear",

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -94,6 +94,20 @@ class AutocastOnCuda(TorchFunctionMode):
 
 def _trains(weight: Tensor) -> bool:
     return torch.is_grad_enabled() and weight.requires_grad
+
+
+def steps_on_cuda(func: Any) -> Callable[..., Tensor] | None:
+    """What an operation is made of below autograd at CUDA, where on meta it is one."""
+    return _roll if func is torch.ops.aten.roll.default else None
+
+
+def _roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor:
+    """roll_common and roll_cuda of ATen: row-major order, then one dimension after the other."""
+    out = x.contiguous()
+    for shift, dim in zip(shifts, dims, strict=True):
+        at = shift % out.shape[dim]
+        out = torch.ops.aten.cat([out.narrow(dim, -at, at), out.narrow(dim, 0, out.shape[dim] - at)], dim)
+    return out
 
 
 def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:

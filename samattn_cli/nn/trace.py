@@ -22,7 +22,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ..config.model import Phase, Section
 from ..units import rounded
-from .cuda import AsOnCuda
+from .cuda import AsOnCuda, steps_on_cuda
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
 from .sections import on_entering_parts
@@ -89,6 +89,9 @@ class Tracer(TorchDispatchMode):
     ) -> Any:
         """Run the operation and note what it made."""
         kwargs = kwargs or {}
+        if in_steps := steps_on_cuda(func):
+            with self:
+                return in_steps(*args, **kwargs)
         result = in_place(func, args, self.alone) if self.alone else None
         if result is None:
             result = func(*args, **kwargs)

@@ -1,0 +1,87 @@
+"""Operations of the Tape on images (B, C, H, W): convolutions, pooling, resizing.
+
+On meta a convolution's result is contiguous, whatever the memory order of its input; pooling and resizing keep that.
+"""
+
+from __future__ import annotations
+
+from ..units import INT64_BYTES
+from . import derivatives
+from .ops import ELEMENTWISE_FLOPS
+from .tape_casting import Casting
+from .tensor import Dim, Shape, Tensor, contiguous_stride
+
+
+class Convolving(Casting):
+    """Convolutions, pooling and resizing."""
+
+    def conv2d(
+        self,
+        name: str,
+        x: Tensor,
+        out_channels: Dim,
+        kernel: Dim,
+        *,
+        stride: Dim = 1,
+        padding: Dim = 0,
+        groups: Dim = 1,
+        bias: bool = True,
+    ) -> Tensor:
+        """``nn.Conv2d``, as the submodule `name`: (B, in, height, width) -> (B, out, ...)."""
+        batch, in_channels, *size = x.shape
+        made = (batch, out_channels, *((side + 2 * padding - kernel) // stride + 1 for side in size))
+        weight = (out_channels, in_channels // groups, kernel, kernel)
+        return self._convolution(name, x, weight, made, bias=bias)
+
+    def conv_transpose2d(
+        self, name: str, x: Tensor, out_channels: Dim, kernel: Dim, *, stride: Dim = 1, bias: bool = True
+    ) -> Tensor:
+        """``nn.ConvTranspose2d``, as the submodule `name`: (B, in, height, width) -> (B, out, ...)."""
+        batch, in_channels, *size = x.shape
+        made = (batch, out_channels, *((side - 1) * stride + kernel for side in size))
+        return self._convolution(
+            name, x, (in_channels, out_channels, kernel, kernel), made, bias=bias, transposed=True
+        )
+
+    def _convolution(
+        self, name: str, x: Tensor, weight: Shape, made: Shape, *, bias: bool, transposed: bool = False
+    ) -> Tensor:
+        with self.module(name):
+            weights = [self.parameter("weight", *weight)]
+            weights += [self.parameter("bias", made[1])] if bias else []
+            low, *used = self._for_product(x, *weights)
+            out = self.like(low, *made)
+            places = (x if transposed else out).elements // (x if transposed else out).shape[1]
+            macs = places * used[0].elements
+            self._product("conv2d", low, out, used, weights, macs=macs)
+            self.free(low, *self._frozen_copies(used), keep=x)
+            derivative = derivatives.conv2d(low, *used, macs=macs)
+            return self.derived("", out, (low, *used), derivative, saves=(low, used[0]))
+
+    def max_pool2d(self, name: str, x: Tensor, kernel: Dim) -> Tensor:
+        """``F.max_pool2d`` of `kernel` with that stride: (B, C, H, W) -> (B, C, H / kernel, W / kernel)."""
+        shape = (*x.shape[:2], *(side // kernel for side in x.shape[2:]))
+        out = _in_order_of(x, self.like(x, *shape))
+        index = self.new(shape, contiguous_stride(shape), INT64_BYTES)
+        flops = ELEMENTWISE_FLOPS["max_pool"] * x.elements
+        self.record(
+            name,
+            "max_pool",
+            reads=(x,),
+            writes=(out, index),
+            elementwise_flops=flops,
+            frees=(index.storage,),
+        )
+        return self.derived(name, out, (x,), derivatives.max_pool(x, index), saves=(x, index))
+
+    def interpolate(self, name: str, x: Tensor, size: Shape, mode: str) -> Tensor:
+        """``F.interpolate`` to `size`: `mode` is "nearest", "bilinear" or "bicubic"."""
+        kind = f"upsample_{mode}"
+        out = _in_order_of(x, self.like(x, *x.shape[:2], *size))
+        flops = ELEMENTWISE_FLOPS[kind] * out.elements
+        self.record(name, kind, reads=(x,), writes=(out,), elementwise_flops=flops)
+        return self.derived(name, out, (x,), derivatives.interpolate(x, mode))
+
+
+def _in_order_of(x: Tensor, out: Tensor) -> Tensor:
+    return out.channels_last() if x.is_channels_last else out

@@ -1,0 +1,74 @@
+"""Operations of the Tape that compute each number from those at its place in other tensors."""
+
+from __future__ import annotations
+
+from . import derivatives
+from .derivatives import where_needed
+from .ops import ELEMENTWISE_FLOPS, Parameter
+from .tape_casting import Casting
+from .tensor import Shape, Tensor, decide
+
+
+class Computing(Casting):
+    """Elementwise operations."""
+
+    def add(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """A sum; either broadcasts to the other."""
+        shape = tuple(b if decide(a == 1) else a for a, b in zip(x.shape, other.shape, strict=True))
+        out = self.elementwise(name, "add", x.expanded(shape), other.expanded(shape))
+        return self.derived(name, out, (x, other), derivatives.passes(x, other))
+
+    def add_number(self, name: str, x: Tensor) -> Tensor:
+        """A sum with a number."""
+        return self.derived(name, self.elementwise(name, "add", x), (x,), derivatives.passes(x))
+
+    def add_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape | None = None) -> Tensor:
+        """A sum with a weight, viewed as `shape` where that is said, which broadcasts to `x`."""
+        into = self.weight(weight) if shape is None else self.weight(weight).view(*shape)
+        out = self.elementwise(name, "add", x, into, parameters=(weight,))
+        return self.derived(name, out, (x, into), derivatives.passes(x, into))
+
+    def add_(self, name: str, x: Tensor, other: Tensor) -> None:
+        """A sum in place."""
+        self.record(name, "add", reads=(x, other), elementwise_flops=ELEMENTWISE_FLOPS["add"] * x.elements)
+
+    def sub(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """A difference; `other` broadcasts to `x`."""
+        out = self.elementwise(name, "sub", x, other)
+        return self.derived(name, out, (x, other), derivatives.sub(x, other))
+
+    def scale(self, name: str, x: Tensor) -> Tensor:
+        """A product with a number."""
+        return self.derived(name, self.elementwise(name, "mul", x), (x,), derivatives.scale)
+
+    def scale_by_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
+        """A product with a weight, viewed as `shape`, which broadcasts to `x`."""
+        into = self.weight(weight).view(*shape)
+        out = self.elementwise(name, "mul", x, into, parameters=(weight,))
+        saves = (*where_needed(x, into), *where_needed(into, x))
+        return self.derived(name, out, (into, x), derivatives.scale_by_weight(x, into), saves)
+
+    def div(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """A quotient; `other` broadcasts to `x`."""
+        out = self.elementwise(name, "div", x, other)
+        return self.derived(
+            name, out, (x, other), derivatives.div(x, other), saves=(*where_needed(other, x), other)
+        )
+
+    def square(self, name: str, x: Tensor) -> Tensor:
+        """X ** 2."""
+        wide = self._for_statistics(name, x)
+        out = self.elementwise(name, "square", wide)
+        if wide is not x:
+            self.free(wide)
+        return self.derived(name, out, (wide,), derivatives.square(wide), saves=(wide,))
+
+    def sqrt(self, name: str, x: Tensor) -> Tensor:
+        """The square root."""
+        out = self.elementwise(name, "sqrt", x)
+        return self.derived(name, out, (x,), derivatives.sqrt(out), saves=(out,))
+
+    def gelu(self, name: str, x: Tensor) -> Tensor:
+        """GELU."""
+        out = self.elementwise(name, "gelu", x)
+        return self.derived(name, out, (x,), derivatives.gelu(x), saves=(x,))

@@ -1,0 +1,55 @@
+"""Operations of the Tape that compute a number from many: means, norms, softmax."""
+
+from __future__ import annotations
+
+from . import derivatives
+from .ops import ELEMENTWISE_FLOPS
+from .tape_casting import Casting
+from .tensor import Tensor, contiguous_stride
+
+STATISTIC_BYTES = 4
+"""LayerNorm keeps mean and 1/std in float32, whatever the dtype of its input (at CUDA)."""
+
+
+class Reducing(Casting):
+    """Reductions."""
+
+    def softmax(self, name: str, x: Tensor) -> Tensor:
+        """Softmax over the last dimension."""
+        wide = x if self.half_to_float else self._for_statistics(name, x)
+        item_bytes = x.item_bytes if self.autocast_bytes is None else self.item_bytes
+        out = self.new(x.shape, contiguous_stride(x.shape), item_bytes)
+        flops = ELEMENTWISE_FLOPS["softmax"] * x.elements
+        self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops)
+        if wide is not x:
+            self.free(wide)
+        return self.derived(name, out, (wide,), derivatives.softmax(wide, out), saves=(out,))
+
+    def mean(self, name: str, x: Tensor, dim: int) -> Tensor:
+        """The mean over `dim`, kept as a dimension of size 1."""
+        shape = tuple(1 if i == dim else size for i, size in enumerate(x.shape))
+        (out,) = self.make(name, "mean", (x,), shape)
+        return self.derived(name, out, (x,), derivatives.mean(x, dim))
+
+    def layer_norm(self, name: str, x: Tensor) -> Tensor:
+        """``nn.LayerNorm`` over the last dimension, as the submodule `name`; its statistics are memory too."""
+        with self.module(name):
+            width = x.shape[-1]
+            weights = [self.parameter("weight", width), self.parameter("bias", width)]
+            given, x = x, self._for_statistics("", x)
+            out = self.like(x, *x.shape)
+            stats = tuple(self.new((x.elements // width,), (1,), STATISTIC_BYTES) for _ in ("mean", "rstd"))
+            used = [self.weight(weight) for weight in weights]
+            self.record(
+                "",
+                "layer_norm",
+                reads=(x, *used),
+                writes=(out, *stats),
+                parameters=tuple(weights),
+                elementwise_flops=ELEMENTWISE_FLOPS["layer_norm"] * x.elements,
+                frees=tuple(stat.storage for stat in stats),
+            )
+            if x is not given:
+                self.free(x)
+            derivative = derivatives.layer_norm(x, *used, stats=stats)
+            return self.derived("", out, (x, *used), derivative, saves=(x, *used, *stats))
