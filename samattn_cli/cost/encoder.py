@@ -245,7 +245,6 @@ class _BackwardDriver:
         self.due |= {s: g for s, g in zip(segment.sources, made, strict=True) if g is not None}
         return recording
 
-<<<<<<< HEAD
     def _twin(
         self,
         segment: Segment,
@@ -271,53 +270,3 @@ class _BackwardDriver:
             )
             self.passed[key] = self.tape.recording(), made
         return self.passed[key]
-=======
-
-def patch_embed(tape: Tape, image: Tensor, config: EncoderConfig) -> Tensor:
-    """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
-    width, patch = config.stages[0].embed_dim, config.patch_size
-    return tape.conv2d("proj", image, width, patch, stride=patch).permute(0, 2, 3, 1)
-
-
-def pos_embed(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
-    """Add one learned vector per patch: (B, H, W, C) -> the same."""
-    weight = tape.parameter("pos_embed", 1, *config.grid, x.shape[-1])
-    out = tape.add_weight("pos_embed", x, weight)
-    tape.free(x)
-    return out
-
-
-def sam_neck(tape: Tape, x: Tensor, config: EncoderConfig) -> Tensor:
-    """1x1 convolution, norm, 3x3 convolution, norm: (B, H, W, C) -> (B, out_chans, H, W)."""
-    y = tape.conv2d("0", x.permute(0, 3, 1, 2), config.out_chans, 1, bias=False)
-    normed = layer_norm_2d(tape, "1", y)
-    tape.free(y)
-    y = tape.conv2d("2", normed, config.out_chans, 3, padding=1, bias=False)
-    tape.free(normed)
-    out = layer_norm_2d(tape, "3", y)
-    tape.free(y, x)
-    return out
-
-
-def layer_norm_2d(tape: Tape, name: str, x: Tensor) -> Tensor:
-    """Layer norm over the channels of (B, C, H, W), written out as in SAM's code."""
-    with tape.module(name):
-        mean = tape.mean("mean", x, dim=1)
-        centred = tape.sub("centre", x, mean)
-        squared = tape.square("square", centred)
-        tape.free(centred)
-        variance = tape.mean("variance", squared, dim=1)
-        tape.free(squared)
-        centred = tape.sub("centre_again", x, mean)
-        with_eps = tape.add_number("eps", variance)
-        std = tape.sqrt("sqrt", with_eps)
-        tape.free(with_eps)
-        normed = tape.div("divide", centred, std)
-        tape.free(centred, std)
-        channels = x.shape[1]
-        per_channel = (channels, 1, 1)
-        scaled = tape.scale_by_weight("weight", normed, tape.parameter("weight", channels), per_channel)
-        out = tape.add_weight("bias", scaled, tape.parameter("bias", channels), per_channel)
-        tape.free(scaled, normed, mean, variance)
-    return out
->>>>>>> ops

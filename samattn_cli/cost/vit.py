@@ -182,23 +182,22 @@ def mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
 
 def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
     """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
-    stream, patch = part.leaving, part.config.patch_size
-    return tape.conv2d("proj", image, stream.dim, patch, stream.grid, bias=True).permute(0, 2, 3, 1)
+    patch = part.config.patch_size
+    return tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch).permute(0, 2, 3, 1)
 
 
 def learned_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Add one learned vector per patch: (B, H, W, C) -> the same. The weight is the encoder's own, "pos_embed"."""
-    weight = tape.parameter("", 1, *part.entering.grid, x.shape[-1])
-    return tape.add_weight("add", x, weight, weight.shape)
+    return tape.add_weight("add", x, tape.parameter("", 1, *part.entering.grid, x.shape[-1]))
 
 
 def sam_neck(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """1x1 convolution, norm, 3x3 convolution, norm: (B, H, W, C) -> (B, out_chans, H, W)."""
-    grid, channels = part.entering.grid, part.config.out_chans
-    y = tape.conv2d("0", x.permute(0, 3, 1, 2), channels, 1, grid, bias=False)
+    channels = part.config.out_chans
+    y = tape.conv2d("0", x.permute(0, 3, 1, 2), channels, 1, bias=False)
     normed = layer_norm_2d(tape, "1", y)
     tape.free(y)
-    y = tape.conv2d("2", normed, channels, 3, grid, bias=False)
+    y = tape.conv2d("2", normed, channels, 3, padding=1, bias=False)
     tape.free(normed)
     out = layer_norm_2d(tape, "3", y)
     tape.free(y)
