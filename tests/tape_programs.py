@@ -67,7 +67,8 @@ def derived(program: Program, run: Run) -> Mapping[str, object]:
             result["saved"] = saved_bytes(ahead)
             result["params"] = [tuple(parameter.shape) for parameter in ahead.parameters]
             gradient = tape.tensor_like(out)
-            autograd.backward(tape, out, gradient, (x.storage, out.storage, gradient.storage))
+            held = (x.storage, out.storage, gradient.storage)
+            autograd.backward(tape, [(out, gradient)], [(x, None)], held)
             back = tape.recording()
             result |= _of("backward", back, live_over(back))
     return result
