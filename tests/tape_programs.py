@@ -77,6 +77,7 @@ def traced(program: Program, run: Run) -> Mapping[str, object]:
     """What torch does."""
     result: dict[str, object] = {}
     inputs = _inputs(program, run)
+    inputs[0].requires_grad_(False)  # an activation, which autocast does not take for a weight
     with torch.no_grad(), ExitStack() as modes:
         _enter(modes, run)
         tracer = modes.enter_context(_tracer(inputs))
