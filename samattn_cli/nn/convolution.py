@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 BACKWARD = torch.ops.aten.convolution_backward
@@ -17,7 +16,7 @@ def is_grouped_backward(func: Any, args: Sequence[Any]) -> bool:
     return func is BACKWARD.default and args[-2] > 1
 
 
-def of_grouped_backward(*args: Any, out_val: tuple[Tensor | None, ...]) -> int:
+def of_grouped_backward(*args: Any, out_val: Any) -> int:
     """FLOPs of the backward of a convolution in groups.
 
     torch's conv_backward_flop knows no groups: it multiplies each channel of x with each of the gradient for the
