@@ -22,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ..config.model import Phase, Section
 from ..units import rounded
+from .convolution import is_grouped_backward, of_grouped_backward
 from .cuda import AsOnCuda, steps_on_cuda
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
@@ -96,10 +97,10 @@ class Tracer(TorchDispatchMode):
         if result is None:
             result = func(*args, **kwargs)
         if formula := flop_registry.get(func.overloadpacket):
-            flops = int(formula(*args, **kwargs, out_val=result))
-            self._part.products += (
-                [flops] if flops else []
-            )  # a convolution's gradient of a bias alone is no product
+            count = of_grouped_backward if is_grouped_backward(func, args) else formula
+            flops = int(count(*args, **kwargs, out_val=result))
+            # a convolution's gradient of a bias alone is no product
+            self._part.products += [flops] if flops else []
         for tensor in _pytree.tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == self.device:
                 self._seen(tensor)
