@@ -6,6 +6,7 @@ input may or may not need a gradient.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,17 +18,23 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from samattn_cli.cost import autograd
+from samattn_cli import load_config
+from samattn_cli.cost import autograd, encoder
 from samattn_cli.cost.graph import Node
 from samattn_cli.cost.kernels import attention
 from samattn_cli.cost.memory import live_over, saved_bytes
 from samattn_cli.cost.ops import Parameter
+from samattn_cli.cost.recorder import Recorder
 from samattn_cli.cost.tape import Tape
 from samattn_cli.cost.tensor import Tensor
+from samattn_cli.cost.training import training_step
 from samattn_cli.nn.cuda import AsOnCuda, AutocastOnCuda
+from samattn_cli.nn.encoder import build, image_for
 from samattn_cli.nn.gradients import uses_of_the_last_holder
-from samattn_cli.nn.trace import Tracer, storage_key
+from samattn_cli.nn.trace import Tracer, storage_key, trace_forward, trace_saved, trace_training
+from samattn_cli.studies.verify import claims_of
 from samattn_cli.units import rounded
+from samattn_cli.verdicts import ClaimedPass
 
 B, H, W, C = 2, 3, 4, 8
 N = H * W
@@ -424,3 +431,106 @@ def programs(draw) -> Program:
 @given(program=programs())
 def test_any_chain_does_what_torch_does_whichever_of_its_weights_are_frozen(program):
     assert_same(program)
+
+
+# -- whole encoders ---------------------------------------------------------------------------------------------------
+
+ENCODER = {
+    "image_size": [20, 28],
+    "patch_size": 4,
+    "embed_dim": 16,
+    "depth": 4,
+    "num_heads": 2,
+    "window_size": 3,
+    "global_attn_indexes": [2],
+    "rel_pos": "decomposed",
+    "neck": "sam",
+    "out_chans": 8,
+}
+
+TRAINED = {
+    "all": lambda _: True,
+    "blocks and neck": lambda name: "embed" not in name,
+    "position embedding": lambda name: name == "pos_embed",
+    "norms": lambda name: "norm" in name,
+    "biases": lambda name: name.endswith("bias"),
+    "relative positions": lambda name: "rel_pos" in name,
+    "the last layer of each MLP": lambda name: "lin2" in name,
+    "neck": lambda name: name.startswith("neck"),
+    "the last norm": lambda name: name.startswith("neck.3"),
+}
+"""Which weights train, by their names in the encoder."""
+
+RUNS = {
+    "eager": {},
+    "sdpa": {"attention": "sdpa"},
+    "fused": {"attention": "fused"},
+    "autocast": {"autocast": "bfloat16"},
+    "checkpointed": {"checkpointing": True},
+    "checkpointed, with autocast": {"checkpointing": True, "autocast": "bfloat16", "attention": "sdpa"},
+}
+
+
+@pytest.fixture
+def freeze(monkeypatch):
+    """Freeze weights on the Tape by their names in the encoder."""
+
+    def freezing(trained: Callable[[str], bool]) -> None:
+        segment = encoder.patch_embed, encoder.pos_embed, encoder.vit.block, encoder.sam_neck
+        prefixes = "patch_embed.", "", "blocks.N.", "neck."
+        homes = encoder, encoder, encoder.vit, encoder
+        now = [""]
+        for function, prefix, home in zip(segment, prefixes, homes, strict=True):
+
+            def within(*args, function=function, prefix=prefix):
+                now[0] = prefix
+                return function(*args)
+
+            monkeypatch.setattr(home, function.__name__, within)
+        made = Recorder.parameter
+
+        def parameter(self, name, *shape):
+            weight = made(self, name, *shape)
+            return replace(weight, trains=trained(now[0] + weight.name))
+
+        monkeypatch.setattr(Recorder, "parameter", parameter)
+        encoder._forward.cache_clear()
+
+    yield freezing
+    encoder._forward.cache_clear()
+
+
+def derived_of(claimed: ClaimedPass) -> dict[str, dict[str, list[int]]]:
+    return {
+        what: {part: [number for _, number in steps] for part, steps in getattr(claimed, what).items()}
+        for what in ("allocations", "live", "products")
+    }
+
+
+def found_in(parts) -> dict[str, dict[str, list[int]]]:
+    return {
+        what: {name: getattr(part, what) for name, part in parts.items()}
+        for what in ("allocations", "live", "products")
+    }
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
+@pytest.mark.parametrize("trained", TRAINED.values(), ids=TRAINED.keys())
+def test_an_encoder_with_frozen_weights_does_what_torch_does(freeze, trained, run):
+    config = load_config(ENCODER | {"run": {"batch_size": 2, **run}})
+    freeze(trained)
+    claims, step = claims_of(config), training_step(config)
+    model, image = build(config, "meta"), image_for(config, "meta")
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(trained(re.sub(r"blocks\.\d+", "blocks.N", name)))
+    assert derived_of(claims.inference) == found_in(trace_forward(model, image, 0))
+    assert claims.saved_bytes == trace_saved(model, image)
+    forward, backward = trace_training(model, image, 0)
+    assert derived_of(claims.training) == found_in(forward)
+    assert derived_of(claims.backward) == found_in(backward)
+    trains = [rounded(weight.nbytes) for weight in model.parameters() if weight.requires_grad]
+    assert step.gradients_bytes == sum(trains)
+    assert step.optimizer_bytes == 2 * sum(trains)
+    over_backward = sum(live_over(recording).change for recording in step.recordings)
+    output = rounded(step.forward.segments[-1].output.nbytes)
+    assert step.kept_bytes + over_backward == sum(trains) + output
