@@ -123,9 +123,9 @@ def _segments(tape: Tape, image: Tensor, config: EncoderConfig) -> Iterator[Segm
         entry = x.storage
         x = pos_embed(tape, _entering(x), config)
         yield Segment("pos_embed", "", tape.recording(), entry, x)
-    passed: dict[tuple[StageConfig, Pair], tuple[Recording, Storage, Tensor]] = {}
+    passed: dict[tuple[StageConfig, Pair, bool], tuple[Recording, Storage, Tensor]] = {}
     for layer in config.layers:
-        kind = (layer.stage, layer.window_size)
+        kind = (layer.stage, layer.window_size, x.grad_fn is None)
         if kind not in passed:
             out = vit.block(tape, _entering(x), layer, config.run.attention)
             passed[kind] = tape.recording(), x.storage, out
