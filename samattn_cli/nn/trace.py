@@ -22,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ..config.model import Phase, Section
 from ..units import rounded
+from .convolution import is_grouped_backward, of_grouped_backward
 from .cuda import AsOnCuda, steps_on_cuda
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
@@ -96,10 +97,10 @@ class Tracer(TorchDispatchMode):
         if result is None:
             result = func(*args, **kwargs)
         if formula := flop_registry.get(func.overloadpacket):
-            flops = int(formula(*args, **kwargs, out_val=result))
-            self._part.products += (
-                [flops] if flops else []
-            )  # a convolution's gradient of a bias alone is no product
+            count = of_grouped_backward if is_grouped_backward(func, args) else formula
+            flops = int(count(*args, **kwargs, out_val=result))
+            # a convolution's gradient of a bias alone is no product
+            self._part.products += [flops] if flops else []
         for tensor in _pytree.tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == self.device:
                 self._seen(tensor)
@@ -131,18 +132,18 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
         weights_bytes: memory of the weights of the whole encoder.
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
-    mode.ignore(*model.parameters(), image)
+    mode.ignore(*model.parameters(), *model.buffers(), image)
     with torch.no_grad(), AsOnCuda(), mode, on_entering_parts(model, mode.enter):
         model(image)
     return mode.parts_in("forward")
 
 
 def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
-    """Bytes that autograd keeps for backward, for each part and block of `model`, weights left out.
+    """Bytes that autograd keeps for backward, for each part and block of `model`, weights and buffers left out.
 
     Of a block that is checkpointed that is its input, where it would keep anything.
     """
-    weights = {storage_key(weight) for weight in model.parameters()}
+    weights = {storage_key(weight) for weight in (*model.parameters(), *model.buffers())}
     kept: dict[str, list[weakref.ref[_Kept]]] = {}
     part = ""
 
@@ -216,7 +217,7 @@ def trace_training(
     """
     alone = uses_of_the_last_holder()
     mode = Tracer(image.device.type, live)
-    mode.ignore(*model.parameters(), image)
+    mode.ignore(*model.parameters(), *model.buffers(), image)
     with torch.enable_grad(), AsOnCuda(), mode:
         with on_entering_parts(model, mode.enter):
             output = model(image)
