@@ -19,6 +19,7 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from samattn_cli import EncoderConfig, load_config
+from samattn_cli.config.plan import LayerConfig
 from samattn_cli.cost import autograd, encoder
 from samattn_cli.cost.graph import Node
 from samattn_cli.cost.kernels import attention
@@ -80,7 +81,7 @@ def conv_on_tape(kernel: int, *, bias: bool):
 
     def run(tape: Tape, name: str, x: Tensor) -> Tensor:
         y = tape.contiguous("channels_first", x.permute(0, 3, 1, 2))
-        out = tape.conv2d(name, y, C, kernel, (H, W), bias=bias)
+        out = tape.conv2d(name, y, C, kernel, padding=kernel // 2, bias=bias)
         tape.free(y, keep=x)
         return out.permute(0, 2, 3, 1)
 
@@ -122,10 +123,10 @@ def attend_on_tape(tape: Tape, _: str, x: Tensor) -> Tensor:
 
 def attend(_: nn.Module, x: torch.Tensor) -> torch.Tensor:
     y = x.reshape(B, N, C)
-    scores = torch.bmm(y, y.transpose(1, 2))
+    scores = y @ y.transpose(1, 2)
     weights = scores.softmax(-1)
     del scores
-    return torch.bmm(weights, y).view(B, H, W, C)
+    return (weights @ y).view(B, H, W, C)
 
 
 def kernel_on_tape(tape: Tape, name: str, x: Tensor) -> Tensor:
@@ -316,7 +317,8 @@ def on_tape(program: Program, *, training: bool = True) -> Figures:
     gradient = tape.tensor_like(x)
     back = Tape(4)
     if x.grad_fn:
-        autograd.backward(back, x, gradient, (image.storage, x.storage, gradient.storage))
+        held = (image.storage, x.storage, gradient.storage)
+        autograd.backward(back, [(x, gradient)], [(image, None)], held)
     return found | recorded("backward", back.recording()) | {"saved": saved_bytes(ahead)}
 
 
@@ -487,22 +489,19 @@ def freeze(monkeypatch):
     """Freeze weights on the Tape by their names in the encoder."""
 
     def freezing(trained: Callable[[str], bool]) -> None:
-        segment = encoder.patch_embed, encoder.pos_embed, encoder.vit.block, encoder.sam_neck
-        prefixes = "patch_embed.", "", "blocks.N.", "neck."
-        homes = encoder, encoder, encoder.vit, encoder
         now = [""]
-        for function, prefix, home in zip(segment, prefixes, homes, strict=True):
+        called = encoder._Driver._call
 
-            def within(*args, function=function, prefix=prefix):
-                now[0] = prefix
-                return function(*args)
+        def within(driver, part, entries):
+            now[0] = "blocks.N." if isinstance(part, LayerConfig) else f"{part.name}."
+            return called(driver, part, entries)
 
-            monkeypatch.setattr(home, function.__name__, within)
+        monkeypatch.setattr(encoder._Driver, "_call", within)
         made = Recorder.parameter
 
         def parameter(self, name, *shape):
             weight = made(self, name, *shape)
-            return replace(weight, trains=trained(now[0] + weight.name))
+            return replace(weight, trains=trained((now[0] + weight.name).rstrip(".")))
 
         monkeypatch.setattr(Recorder, "parameter", parameter)
         encoder._forward.cache_clear()
@@ -569,5 +568,5 @@ def assert_encoder_is_the_same(freeze, trained: Callable[[str], bool], config: E
     assert step.gradients_bytes == sum(trains)
     assert step.optimizer_bytes == 2 * sum(trains)
     over_backward = sum(live_over(recording).change for recording in step.recordings)
-    output = rounded(step.forward.segments[-1].output.nbytes)
+    output = rounded(step.forward.segments[-1].outputs[0].nbytes)
     assert step.kept_bytes + over_backward == sum(trains) + output
