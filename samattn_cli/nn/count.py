@@ -130,9 +130,21 @@ def _convolution(
     transposed: bool = False,
     output_padding: Sides = 0,
 ) -> Tensor:
-    sides = map(_both, (stride, padding, dilation))
-    more = (transposed, _both(output_padding), groups, False, False, True, True)
-    return torch._convolution(x, weight, bias, *sides, *more)
+    return torch._convolution(
+        x,
+        weight,
+        bias,
+        _both(stride),
+        _both(padding),
+        _both(dilation),
+        transposed,
+        _both(output_padding),
+        groups,
+        benchmark=False,
+        deterministic=False,
+        cudnn_enabled=True,
+        allow_tf32=True,
+    )
 
 
 def _transposed_convolution(
