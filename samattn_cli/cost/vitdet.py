@@ -6,6 +6,7 @@ Shapes: B batch, H x W grid, C width.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ..config.plan import LayerConfig, PartConfig
 from . import vit
@@ -13,8 +14,7 @@ from .norms import layer_norm_2d
 from .tape import Tape
 from .tensor import Dim, Tensor, decide
 
-Scale = Callable[[Tape, Tensor], tuple[Tensor, int]]
-"""A way to another size, as the first layers of a sequence; how many there are."""
+Layer = Callable[[Tensor], Tensor]
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
@@ -33,27 +33,42 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
 def bottleneck(tape: Tape, x: Tensor) -> Tensor:
     """Convolutions 1x1, 3x3 and 1x1 by half of the width, a norm after each, GELU between: (B, C, H, W) -> the same."""
     C = x.shape[1]
-    y = _active(tape, "act1", _conv_norm(tape, "conv1", "norm1", x, C // 2, 1))
-    active = _active(tape, "act2", _conv_norm(tape, "conv2", "norm2", y, C // 2, 3))
-    tape.free(y)
-    out = _conv_norm(tape, "conv3", "norm3", active, C, 1)
-    tape.free(active)
-    return out
+    return in_turn(
+        tape,
+        x,
+        _conv(tape, "conv1", C // 2, 1),
+        _norm(tape, "norm1"),
+        partial(tape.gelu, "act1"),
+        _conv(tape, "conv2", C // 2, 3),
+        _norm(tape, "norm2"),
+        partial(tape.gelu, "act2"),
+        _conv(tape, "conv3", C, 1),
+        _norm(tape, "norm3"),
+    )
 
 
-def _conv_norm(tape: Tape, name: str, norm: str, x: Tensor, channels: Dim, kernel: int) -> Tensor:
-    """A convolution that keeps the size, without a bias, and its norm: (B, in, H, W) -> (B, channels, H, W)."""
-    y = tape.conv2d(name, x, channels, kernel, padding=kernel // 2, bias=False)
-    out = layer_norm_2d(tape, norm, y)
-    tape.free(y)
-    return out
+def in_turn(tape: Tape, x: Tensor, *layers: Layer) -> Tensor:
+    """One layer after the other, as torch's Sequential runs them: what enters each goes when it is done, but for `x`."""
+    y = x
+    for layer in layers:
+        out = layer(y)
+        tape.free(y, keep=x)
+        y = out
+    return y
 
 
-def _active(tape: Tape, name: str, x: Tensor) -> Tensor:
-    """GELU of what is not used again."""
-    out = tape.gelu(name, x)
-    tape.free(x)
-    return out
+def _conv(tape: Tape, name: str, channels: Dim, kernel: int) -> Layer:
+    """A convolution that keeps the size, without a bias."""
+    return lambda x: tape.conv2d(name, x, channels, kernel, padding=kernel // 2, bias=False)
+
+
+def _up(tape: Tape, name: str, channels: Dim) -> Layer:
+    """A transposed convolution that doubles the size."""
+    return lambda x: tape.conv_transpose2d(name, x, channels, 2, stride=2)
+
+
+def _norm(tape: Tape, name: str) -> Layer:
+    return lambda x: layer_norm_2d(tape, name, x)
 
 
 def pretrained_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
@@ -69,51 +84,35 @@ def pretrained_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 
 
 def simple_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
-    """Five maps of one: (B, H, W, C) -> (B, out_chans, 4H, 4W), twice, as is, halved and halved again."""
-    image, channels = x.permute(0, 3, 1, 2), part.config.out_chans
-    levels = [
-        _level(tape, f"simfp_{2 + at}", image, scale, channels)
-        for at, scale in enumerate((_by_four, _by_two, _as_is, _halved))
-    ]
+    """Five maps of one: (B, H, W, C) -> (B, out_chans, ...) of sides 4H, 2H, H, H/2, H/4."""
+    image, C = x.permute(0, 3, 1, 2), x.shape[-1]
+    by_four = (
+        _up(tape, "0", C // 2),
+        _norm(tape, "1"),
+        partial(tape.gelu, "2"),
+        _up(tape, "3", C // 4),
+    )
+    scales: dict[str, tuple[Layer, ...]] = {
+        "simfp_2": by_four,
+        "simfp_3": (_up(tape, "0", C // 2),),
+        "simfp_4": (),
+        "simfp_5": (lambda y: tape.max_pool2d("0", y, 2),),
+    }
+    levels = [_level(tape, name, image, scale, part.config.out_chans) for name, scale in scales.items()]
     return *levels, tape.max_pool2d("top_block", levels[-1], 1, stride=2)
 
 
-def _level(tape: Tape, name: str, image: Tensor, scale: Scale, channels: Dim) -> Tensor:
+def _level(tape: Tape, name: str, image: Tensor, scale: tuple[Layer, ...], channels: Dim) -> Tensor:
     """One map: the image scaled, then convolutions 1x1 and 3x3, a norm after each."""
+    at = len(scale)
+    laterals = _conv_norm(tape, f"{at}", channels, 1), _conv_norm(tape, f"{at + 1}", channels, 3)
     with tape.module(name):
-        scaled, at = scale(tape, image)
-        lateral = _conv_norm(tape, f"{at}", f"{at}.norm", scaled, channels, 1)
-        tape.free(scaled, keep=image)
-        out = _conv_norm(tape, f"{at + 1}", f"{at + 1}.norm", lateral, channels, 3)
-        tape.free(lateral)
-    return out
+        return in_turn(tape, image, *scale, *laterals)
 
 
-def _by_four(tape: Tape, image: Tensor) -> tuple[Tensor, int]:
-    """(B, C, H, W) -> (B, C/4, 4H, 4W), and the number of the next layer, as of each scale."""
-    C = image.shape[1]
-    doubled = tape.conv_transpose2d("0", image, C // 2, 2, stride=2)
-    normed = layer_norm_2d(tape, "1", doubled)
-    tape.free(doubled)
-    active = _active(tape, "2", normed)
-    out = tape.conv_transpose2d("3", active, C // 4, 2, stride=2)
-    tape.free(active)
-    return out, 4
-
-
-def _by_two(tape: Tape, image: Tensor) -> tuple[Tensor, int]:
-    """(B, C, H, W) -> (B, C/2, 2H, 2W)."""
-    return tape.conv_transpose2d("0", image, image.shape[1] // 2, 2, stride=2), 1
-
-
-def _as_is(_tape: Tape, image: Tensor) -> tuple[Tensor, int]:
-    """(B, C, H, W) -> itself."""
-    return image, 0
-
-
-def _halved(tape: Tape, image: Tensor) -> tuple[Tensor, int]:
-    """(B, C, H, W) -> (B, C, H/2, W/2), rounded down."""
-    return tape.max_pool2d("0", image, 2), 1
+def _conv_norm(tape: Tape, name: str, channels: Dim, kernel: int) -> Layer:
+    """A convolution with its norm in one module, detectron2's Conv2d."""
+    return lambda x: in_turn(tape, x, _conv(tape, name, channels, kernel), _norm(tape, f"{name}.norm"))
 
 
 BLOCKS = {"vitdet": block}
