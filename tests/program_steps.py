@@ -85,10 +85,10 @@ def attend_on_tape(tape: Tape, _: str, x: Tensor) -> Tensor:
 
 def attend(_: nn.Module, x: torch.Tensor) -> torch.Tensor:
     y = x.reshape(B, N, C)
-    scores = y @ y.transpose(1, 2)
+    scores = torch.bmm(y, y.transpose(1, 2))
     weights = scores.softmax(-1)
     del scores
-    return (weights @ y).view(B, H, W, C)
+    return torch.bmm(weights, y).view(B, H, W, C)
 
 
 def kernel_on_tape(tape: Tape, name: str, x: Tensor) -> Tensor:
