@@ -78,6 +78,7 @@ def traced(program: Program, run: Run) -> Mapping[str, object]:
     """What torch does."""
     result: dict[str, object] = {}
     inputs = _inputs(program, run)
+    inputs[0].requires_grad_(False)  # an activation, which autocast does not take for a weight
     with torch.no_grad(), ExitStack() as modes:
         _enter(modes, run)
         tracer = modes.enter_context(_tracer(inputs))
@@ -160,7 +161,7 @@ def _enter(modes: ExitStack, run: Run) -> None:
 
 
 def _saved(program: Program, run: Run) -> int:
-    _, *others = inputs = _inputs(program, run)
+    x, *others = _inputs(program, run)
     known = {storage_key(tensor) for tensor in others}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -172,5 +173,5 @@ def _saved(program: Program, run: Run) -> int:
     with ExitStack() as modes:
         _enter(modes, run)
         modes.enter_context(saved_tensors_hooks(pack, lambda tensor: tensor))
-        program.in_torch(*inputs)
+        program.in_torch(x.view(x.shape), *others)
     return sum(rounded(storage.nbytes()) for storage in kept.values())
