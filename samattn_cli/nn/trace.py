@@ -132,18 +132,18 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
         weights_bytes: memory of the weights of the whole encoder.
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
-    mode.ignore(*model.parameters(), image)
+    mode.ignore(*model.parameters(), *model.buffers(), image)
     with torch.no_grad(), AsOnCuda(), mode, on_entering_parts(model, mode.enter):
         model(image)
     return mode.parts_in("forward")
 
 
 def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
-    """Bytes that autograd keeps for backward, for each part and block of `model`, weights left out.
+    """Bytes that autograd keeps for backward, for each part and block of `model`, weights and buffers left out.
 
     Of a block that is checkpointed that is its input, where it would keep anything.
     """
-    weights = {storage_key(weight) for weight in model.parameters()}
+    weights = {storage_key(weight) for weight in (*model.parameters(), *model.buffers())}
     kept: dict[str, list[weakref.ref[_Kept]]] = {}
     part = ""
 
@@ -217,7 +217,7 @@ def trace_training(
     """
     alone = uses_of_the_last_holder()
     mode = Tracer(image.device.type, live)
-    mode.ignore(*model.parameters(), image)
+    mode.ignore(*model.parameters(), *model.buffers(), image)
     with torch.enable_grad(), AsOnCuda(), mode:
         with on_entering_parts(model, mode.enter):
             output = model(image)
