@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..config.plan import LayerConfig, PartConfig
 from ..config.model import StageConfig
+from ..config.plan import LayerConfig, PartConfig
 from . import vit
 from .kernels import attention as attention_kernel
 from .rotary import rotate, rotations
@@ -60,7 +60,7 @@ def tiled_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Add the vectors of the grid of pretraining, repeated over a larger grid and cut to it: (B, H, W, C) -> the same."""
     (H, W), (h, w), C = part.entering.grid, part.config.pretrain_grid, x.shape[-1]
     table = tape.used_weight("position_embeddings", 1, h * w, C).view(1, h, w, C)
-    if not (decide(H != h) or decide(W != w)):
+    if not (decide(h != H) or decide(w != W)):
         return tape.add("add", x, table)
     tiles = tape.repeat("tile", table.permute(0, 3, 1, 2), 1, 1, H // h + 1, W // w + 1)
     fitting = tiles.narrow((1, C, H, W)).permute(0, 2, 3, 1)

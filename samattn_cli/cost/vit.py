@@ -182,9 +182,7 @@ def both_relative_positions(tape: Tape, size: Shape, d: int) -> tuple[Tensor, Te
     return relative_positions(tape, "rel_pos_h", H, d), relative_positions(tape, "rel_pos_w", W, d)
 
 
-def mlp(
-    tape: Tape, x: Tensor, stage: StageConfig, names: tuple[str, str] = ("lin1", "lin2")
-) -> Tensor:
+def mlp(tape: Tape, x: Tensor, stage: StageConfig, names: tuple[str, str] = ("lin1", "lin2")) -> Tensor:
     """Linear, GELU, linear: (..., C) -> (..., C)."""
     hidden = tape.linear(names[0], x, stage.mlp_dim)
     active = tape.gelu("act", hidden)

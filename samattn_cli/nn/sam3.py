@@ -92,7 +92,7 @@ class TiledPosEmbed(nn.Module):
         """(1, H, W, C)."""
         (h, w), (H, W) = self.size, self.grid
         table = self.position_embeddings.reshape(1, h, w, -1)
-        if (H, W) == (h, w):
+        if (h, w) == (H, W):
             return table
         # channels first, as the code has them: a whole tile more than fits, cut to the grid
         tiles = table.permute(0, 3, 1, 2).tile([1, 1, H // h + 1, W // w + 1])

@@ -8,46 +8,57 @@ from typing import TYPE_CHECKING
 from ..slots import Block, Family, Part, PatchEmbed, Problem
 
 if TYPE_CHECKING:
+    from ..keys import Pair
     from ..model import EncoderConfig
+    from ..yaml12 import Loc
 
 TURNING = 4
 """Channels that turn together: two by the column, two by the row."""
+
+LEAST_GRID = 2
+"""Tokens on a side that can be halved."""
+
+LEAST_WIDTH = 4
+"""Channels that can be quartered."""
 
 
 def _heads_that_turn(config: EncoderConfig, number: int) -> Iterator[Problem]:
     """Each head turns pairs of channels, one half by the column, the other by the row."""
     stage, loc = config.stages[number], ("stages", number)
-    several = [(loc, stage.num_heads)]
-    several += [
-        ((*loc, "overrides", at), own.num_heads) for at, own in enumerate(stage.overrides) if own.num_heads
-    ]
-    for where, heads in several:
-        if (stage.embed_dim // heads) % TURNING:
-            said = f"heads of {stage.embed_dim // heads} channels (embed_dim {stage.embed_dim} over num_heads {heads})"
+    places: list[tuple[Loc, int | None]] = [(loc, stage.num_heads)]
+    places += [((*loc, "overrides", at), own.num_heads) for at, own in enumerate(stage.overrides)]
+    for at, heads in places:
+        if heads and (stage.embed_dim // heads) % TURNING:
+            width = stage.embed_dim // heads
+            said = f"heads of {width} channels (embed_dim {stage.embed_dim} over num_heads {heads})"
             yield (
-                (*where, "num_heads"),
+                (*at, "num_heads"),
                 f"{said} cannot turn by column and row: use heads of a multiple of {TURNING}",
             )
 
 
-def _positions_of_pretraining(config: EncoderConfig, _: int) -> Iterator[Problem]:
-    """An image of pretraining has a patch."""
-    if min(config.pretrain_grid) < 1:
-        size, patch = config.pretrain_image_size, config.patch_size
-        assert size is not None  # noqa: S101 - image_size has its own rule; told to the type checker
-        said = size[0] if size[0] == size[1] else list(size)
-        yield ("pretrain_image_size",), f"pretrain_image_size {said} is smaller than a patch of {patch}"
+def _a_patch_of_pretraining(config: EncoderConfig, _: int) -> Iterator[Problem]:
+    """The images of pretraining have a patch."""
+    size, patch = config.pretrain_image_size, config.patch_size
+    if size is not None and min(config.pretrain_grid) < 1:
+        said = f"pretrain_image_size {_said(size)} is smaller than a patch of {patch}"
+        yield ("pretrain_image_size",), f"{said}: use at least {patch}"
 
 
 def _halves(config: EncoderConfig, _: int) -> Iterator[Problem]:
     """The smallest map has a token, the narrowest a channel."""
     last = config.layers[-1]
-    if min(last.out_grid) < 2:
-        grid = "x".join(map(str, last.out_grid))
-        yield ("neck",), f"neck sam3_fpn halves the grid, which is {grid} tokens: use a larger image_size"
-    if last.stage.embed_dim < 4:
-        width = last.stage.embed_dim
-        yield ("neck",), f"neck sam3_fpn makes maps of a quarter of the width, which is {width}: use at least 4"
+    if min(last.out_grid) < LEAST_GRID:
+        grid, least = "x".join(map(str, last.out_grid)), LEAST_GRID * config.patch_size
+        said = f"image_size {_said(config.image_size)} makes a grid of {grid}"
+        yield ("image_size",), f"{said}, which the neck sam3_fpn cannot halve: use at least {least}"
+    if last.stage.embed_dim < LEAST_WIDTH:
+        said = f"neck sam3_fpn quarters the width, which is {last.stage.embed_dim}"
+        yield ("neck",), f"{said}: use an embed_dim of at least {LEAST_WIDTH}"
+
+
+def _said(size: Pair) -> str:
+    return str(size[0] if size[0] == size[1] else list(size))
 
 
 FAMILY = Family(
@@ -62,7 +73,7 @@ FAMILY = Family(
         "tiled": Part(
             summary="One learned vector per patch of pretrain_image_size, repeated over a larger grid.",
             keys=frozenset({"pretrain_image_size"}),
-            problems=_positions_of_pretraining,
+            problems=_a_patch_of_pretraining,
         )
     },
     necks={
