@@ -64,6 +64,7 @@ IN_PRODUCT_TYPE = {
     Tensor.__matmul__,
 }
 IN_FLOAT32 = {
+    F.interpolate,
     F.layer_norm,
     F.softmax,
     torch.softmax,
