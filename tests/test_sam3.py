@@ -206,7 +206,7 @@ def test_rotary_positions_are_no_flops_and_go_with_their_block() -> None:
 BAD = {
     "num_heads: 8": "10:12: heads of 2 channels (embed_dim 16 over num_heads 8) cannot turn by column and row: use heads "
     "of a multiple of 4",
-    "overrides: [{blocks: [2], num_heads: 8}]": "16:36: heads of 2 channels (embed_dim 16 over num_heads 8) cannot turn "
+    "overrides: [{blocks: [2], num_heads: 8}]": "16:38: heads of 2 channels (embed_dim 16 over num_heads 8) cannot turn "
     "by column and row: use heads of a multiple of 4",
     "pretrain_image_size: 3": "5:22: pretrain_image_size 3 is smaller than a patch of 4: use at least 4",
     "image_size: 7": "1:13: image_size 7 makes a grid of 1x1, which the neck sam3_fpn cannot halve: use at least 8",
