@@ -207,11 +207,11 @@ class EncoderConfig:
         example="learned",
         default="learned",
     )
-    pretrain_grid: Pair = key(
-        pair(whole(1, MAX_SIDE)),
-        "Tokens that pos_embed pretrained has a vector for: a number, or [height, width].",
-        example=14,
-        default=(14, 14),
+    pretrain_image_size: Pair | None = key(
+        optional(pair(whole(1, MAX_SIDE))),
+        "Image size that absolute positions of a grid of their own were made for; left out, it is image_size.",
+        example=336,
+        default=None,
     )
     pre_norm: bool = key(FLAG, "Whether a LayerNorm stands before the blocks.", example=True, default=False)
     norm: bool = key(FLAG, "Whether a LayerNorm stands behind the blocks.", example=True, default=False)
@@ -235,6 +235,12 @@ class EncoderConfig:
     def grid(self) -> Pair:
         """Patches (high, wide), all of them. A rest of the image smaller than a patch is dropped."""
         return PATCH_EMBEDS[self.patch_embed].grid(self.image_size, self.patch_size)
+
+    @property
+    def pretrain_grid(self) -> Pair:
+        """Patches (high, wide) of the images of pretraining."""
+        size = self.pretrain_image_size or self.image_size
+        return PATCH_EMBEDS[self.patch_embed].grid(size, self.patch_size)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

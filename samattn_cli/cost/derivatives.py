@@ -286,6 +286,11 @@ def cat(parts: Sequence[Tensor], dim: int) -> Backward:
     )
 
 
+def stack(tensors: Sequence[Tensor], dim: int) -> Backward:
+    """Stacking along a new dimension: the place of the gradient that each was put at."""
+    return lambda _, g: tuple(to(tensor, part) for tensor, part in zip(tensors, g.unbind(dim), strict=True))
+
+
 def roll(dims: tuple[int, ...]) -> Backward:
     """Rolling: back, the last dimension first."""
     return lambda tape, g: (tape.roll("grad_input", g, *reversed(dims)),)

@@ -5,6 +5,8 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, N = windows (or B) * h
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config.model import StageConfig
 from ..config.plan import LayerConfig, PartConfig
 from ..units import KERNEL_ALIGNMENT_BYTES
@@ -15,17 +17,28 @@ from .tape import Tape
 from .tensor import Dim, Shape, Tensor, decide
 from .windows import window_partition, window_unpartition
 
+Step = Callable[[Tensor], Tensor]
+
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
     """Pre-norm block: (B, H, W, C) -> (B, H, W, C)."""
-    window, shortcut, grid = layer.window_size, x, x.shape[1:3]
+    stage = layer.stage
+    return windowed_block(
+        tape, x, layer, lambda windows: attention(tape, windows, layer, kernel), lambda y: mlp(tape, y, stage)
+    )
+
+
+def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix: Step) -> Tensor:
+    """Pre-norm block of any attention over windows and any MLP: (B, H, W, C) -> (B, H, W, C)."""
+    window = layer.window_size
+    shortcut, grid = x, x.shape[1:3]
     x = normed = tape.layer_norm("norm1", shortcut)
     if not layer.is_global:
         x = window_partition(tape, normed, window)
         tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
-        x = attended = attention(tape, windows, layer, kernel)
+        x = attended = attend(windows)
     tape.free(windows)
     if not layer.is_global:
         x = window_unpartition(tape, attended, window, grid)
@@ -35,7 +48,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
     tape.free(joined)
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
-        y = mlp(tape, normed, layer.stage)
+        y = mix(normed)
     tape.free(normed)
     out = tape.add("add_mlp", x, y)
     tape.free(x, y)
@@ -169,20 +182,21 @@ def both_relative_positions(tape: Tape, size: Shape, made_for: Shape, d: Dim) ->
     return Rh, relative_positions(tape, "rel_pos_w", size[1], made_for[1], d)
 
 
-def mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+def mlp(tape: Tape, x: Tensor, stage: StageConfig, names: tuple[str, str] = ("lin1", "lin2")) -> Tensor:
     """Linear, GELU, linear: (..., C) -> (..., C)."""
-    hidden = tape.linear("lin1", x, stage.mlp_dim)
+    hidden = tape.linear(names[0], x, stage.mlp_dim)
     active = tape.gelu("act", hidden)
     tape.free(hidden)
-    out = tape.linear("lin2", active, x.shape[-1])
+    out = tape.linear(names[1], active, x.shape[-1])
     tape.free(active)
     return out
 
 
-def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
+def patch_embed(tape: Tape, image: Tensor, part: PartConfig, *, bias: bool = True) -> Tensor:
     """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
     patch = part.config.patch_size
-    return tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch).permute(0, 2, 3, 1)
+    patches = tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch, bias=bias)
+    return patches.permute(0, 2, 3, 1)
 
 
 def learned_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:

@@ -123,13 +123,13 @@ def _windows_that_cost(layer: LayerReport, which: str) -> Iterator[Finding]:
 
 
 def _whole_against_part(kinds: Sequence[LayerReport], comparison: Comparisons) -> Iterator[Finding]:
-    gains = [
+    gains = dict.fromkeys(
         f"{format_size(layer.window_size)} windows make a layer's score products "
         f"{format_ratio(layer.vs_global.scores_flops_ratio)} cheaper and the layer "
         f"{format_ratio(layer.vs_global.layer_flops_ratio)}"
         for layer in kinds
         if layer.vs_global.layer_flops_ratio > 1
-    ]
+    )
     if gains:
         ratio = comparison.vs_all_global.flops_ratio
         whole = (
