@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .tape import Tape
-from .tensor import Shape, Tensor
+from .tensor import Dim, Shape, Tensor, decide
 
 
 def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,8 +37,13 @@ def joint_term(tape: Tape, q: Tensor, size: Shape) -> Tensor:
     return rel
 
 
-def relative_positions(tape: Tape, name: str, size: int, d: int) -> Tensor:
-    """The rows of a table for each pair of a query and a key position: (size, size, d)."""
+def relative_positions(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) -> Tensor:
+    """The rows of a table for each pair of a query and a key position: (size, size, d).
+
+    A table that is made for another size is resized, as `resize_table` in torch.
+    """
+    if decide(size != made_for):
+        return _resized(tape, name, size, made_for, d)
     table = tape.parameter(name, 2 * size - 1, d)
     index = relative_index(tape, f"{name}.index", size)
     R = tape.gather(name, table, (index,), size, size, d)
@@ -46,7 +51,17 @@ def relative_positions(tape: Tape, name: str, size: int, d: int) -> Tensor:
     return R
 
 
-def relative_index(tape: Tape, name: str, size: int) -> Tensor:
+def _resized(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) -> Tensor:
+    found, length = 2 * made_for - 1, 2 * size - 1
+    image = tape.used_weight(name, found, d).permute(1, 0).view(1, d, found)
+    table = tape.interpolate(f"{name}.resize", image, (length,), "linear").view(d, length).permute(1, 0)
+    index = relative_index(tape, f"{name}.index", size)
+    R = tape.rows(name, table, (index,), size, size, d)
+    tape.free(index, table)
+    return R
+
+
+def relative_index(tape: Tape, name: str, size: Dim) -> Tensor:
     """Indexes q - k + size - 1, for each pair: (size, size)."""
     at = tape.integers(f"{name}.arange", size)
     offset = tape.integers(f"{name}.offset", size, size, reads=(at, at))

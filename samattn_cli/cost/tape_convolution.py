@@ -75,7 +75,7 @@ class Convolving(Casting):
         return self.derived(name, out, (x,), derivatives.max_pool(x, index), saves=(x, index))
 
     def interpolate(self, name: str, x: Tensor, size: Shape, mode: str) -> Tensor:
-        """``F.interpolate`` to `size`: `mode` is "nearest", "bilinear" or "bicubic"."""
+        """``F.interpolate`` to `size`: `mode` is "nearest", "bilinear" or "bicubic", of rows "linear"."""
         kind = f"upsample_{mode}"
         out = _in_order_of(x, self.like(x, *x.shape[:2], *size))
         flops = ELEMENTWISE_FLOPS[kind] * out.elements

@@ -5,6 +5,8 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, N = windows (or B) * h
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config.model import StageConfig
 from ..config.plan import LayerConfig, PartConfig
 from ..units import KERNEL_ALIGNMENT_BYTES
@@ -16,8 +18,20 @@ from .tensor import Shape, Tensor, decide
 from .windows import window_partition, window_unpartition
 
 
-def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
-    """Pre-norm block: (B, H, W, C) -> (B, H, W, C)."""
+def qkv_of(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+    """Queries, keys and values in one projection: (..., C) -> (..., 3C)."""
+    return tape.linear("qkv", x, 3 * x.shape[-1], bias=stage.qkv_bias)
+
+
+def block(
+    tape: Tape,
+    x: Tensor,
+    layer: LayerConfig,
+    kernel: str = "eager",
+    *,
+    project: Callable[[Tape, Tensor, StageConfig], Tensor] = qkv_of,
+) -> Tensor:
+    """Pre-norm block: (B, H, W, C) -> (B, H, W, C); `project` as in `attention`."""
     stage, window = layer.stage, layer.window_size
     shortcut, grid = x, x.shape[1:3]
     x = normed = tape.layer_norm("norm1", shortcut)
@@ -26,7 +40,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
         tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
-        x = attended = attention(tape, windows, stage, kernel)
+        x = attended = attention(tape, windows, stage, kernel, project=project)
     tape.free(windows)
     if not layer.is_global:
         x = window_unpartition(tape, attended, window, grid)
@@ -43,17 +57,33 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
     return out
 
 
-def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
-    """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C)."""
+def attention(
+    tape: Tape,
+    x: Tensor,
+    stage: StageConfig,
+    kernel: str,
+    *,
+    tables: Shape = (),
+    project: Callable[[Tape, Tensor, StageConfig], Tensor] = qkv_of,
+) -> Tensor:
+    """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C).
+
+    Args:
+        tape: where it is recorded.
+        x: the tokens.
+        stage: heads, relative positions.
+        kernel: "eager", "sdpa" or "fused".
+        tables: (height, width) that the tables of relative positions are made for, where not that of x.
+        project: makes the packed queries, keys and values (B, H, W, 3C).
+    """
     kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if stage.rel_pos == "none" else fused}
-    return kernels[kernel](tape, x, stage)
+    return kernels[kernel](tape, project(tape, x, stage), stage, tables or x.shape[1:3])
 
 
-def eager(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+def eager(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
     """Attention that makes the score matrix, as SAM's code does."""
-    (B, H, W, C), heads = x.shape, stage.num_heads
+    B, H, W, C, heads = *qkv.shape[:3], qkv.shape[3] // 3, stage.num_heads
     d = C // heads
-    qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
     # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d) -> (3, B*h, HW, d)
     split = qkv.view(B, H * W, 3, heads, d).permute(2, 0, 3, 1, 4)
     packed = tape.reshape("split_heads", split, 3, B * heads, H * W, d)
@@ -62,7 +92,7 @@ def eager(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     scores = tape.matmul("scores", scaled, k.permute(0, 2, 1))  # (B*h, HW, HW)
     tape.free(scaled)
     if stage.rel_pos != "none":
-        biased = add_rel_pos(tape, scores, q, (H, W), stage)
+        biased = add_rel_pos(tape, scores, q, (H, W), tables, stage)
         tape.free(scores)
         scores = biased
     probabilities = tape.softmax("softmax", scores)
@@ -77,7 +107,9 @@ def eager(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     return out
 
 
-def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, stage: StageConfig) -> Tensor:
+def add_rel_pos(
+    tape: Tape, scores: Tensor, q: Tensor, size: Shape, tables: Shape, stage: StageConfig
+) -> Tensor:
     """Scores (N, HW, HW) plus the terms of their relative positions."""
     (N, _, d), (H, W) = q.shape, size
     if stage.rel_pos == "joint":
@@ -85,7 +117,7 @@ def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, stage: Stage
         out = tape.add("add_rel_hw", scores, rel)
         tape.free(rel)
         return out
-    Rh, Rw = both_relative_positions(tape, size, d)
+    Rh, Rw = both_relative_positions(tape, size, tables, d)
     rel_h, rel_w = decomposed_terms(tape, tape.reshape("rel_q", q, N, H, W, d), Rh, Rw)
     with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
     out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
@@ -93,22 +125,22 @@ def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, stage: Stage
     return out.view(N, H * W, H * W)
 
 
-def sdpa(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+def sdpa(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
     """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
-    qkv, (q, k, v) = split(tape, x, stage)
-    bias = None if stage.rel_pos == "none" else mask(tape, q, x.shape[1:3], stage)
+    q, k, v = split(qkv, stage)
+    bias = None if stage.rel_pos == "none" else mask(tape, q, qkv.shape[1:3], tables, stage)
     out = attention_kernel(tape, "sdpa", q, k, v, bias)
     if bias is not None:
         tape.free(bias)
-    return merge(tape, out, x.shape, qkv)
+    return merge(tape, out, qkv.shape[1:3], qkv)
 
 
-def fused(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+def fused(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
     """Decomposed relative positions as a part of longer queries and keys: no tensor of tokens by tokens is made."""
-    qkv, (q, k, v) = split(tape, x, stage)
-    (B, h, N, d), (H, W) = q.shape, x.shape[1:3]
+    q, k, v = split(qkv, stage)
+    (B, h, N, d), (H, W) = q.shape, qkv.shape[1:3]
     q, k = q.view(B, h, H, W, d), k.view(B, h, H, W, d)
-    Rh, Rw = both_relative_positions(tape, (H, W), d)
+    Rh, Rw = both_relative_positions(tape, (H, W), tables, d)
     rel_h, rel_w = decomposed_terms(tape, q, Rh, Rw)
     tape.free(Rh, Rw)
     rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // q.item_bytes)
@@ -124,18 +156,17 @@ def fused(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     length = longer_q.shape[-1]
     longer_q, longer_k = longer_q.view(B, h, N, length), longer_k.view(B, h, N, length)
     out = attention_kernel(tape, "sdpa", longer_q, longer_k, v)
-    return merge(tape, out, x.shape, qkv, longer_q, longer_k)
+    return merge(tape, out, (H, W), qkv, longer_q, longer_k)
 
 
-def split(tape: Tape, x: Tensor, stage: StageConfig) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The packed projection, and queries, keys and values (B, h, HW, d), views of it."""
-    (B, H, W, C), heads = x.shape, stage.num_heads
-    qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
+def split(qkv: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
+    """Queries, keys and values (B, h, HW, d), views of the packed projection."""
+    (B, H, W, packed), heads = qkv.shape, stage.num_heads
     # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
-    return qkv, qkv.view(B, H * W, 3, heads, C // heads).permute(2, 0, 3, 1, 4).unbind()
+    return qkv.view(B, H * W, 3, heads, packed // 3 // heads).permute(2, 0, 3, 1, 4).unbind()
 
 
-def mask(tape: Tape, q: Tensor, size: Shape, stage: StageConfig) -> Tensor:
+def mask(tape: Tape, q: Tensor, size: Shape, tables: Shape, stage: StageConfig) -> Tensor:
     """What relative positions add to the scores: (B, h, HW, HW)."""
     (B, h, N, d), (H, W) = q.shape, size
     if stage.rel_pos == "joint":
@@ -144,7 +175,7 @@ def mask(tape: Tape, q: Tensor, size: Shape, stage: StageConfig) -> Tensor:
         tape.free(rows, keep=q)
         return term
     grid_q = q.view(B, h, H, W, d)
-    Rh, Rw = both_relative_positions(tape, size, d)
+    Rh, Rw = both_relative_positions(tape, size, tables, d)
     terms = decomposed_terms(tape, grid_q, Rh, Rw)
     tape.free(Rh, Rw)
     rel_h = tape.contiguous("rel_h_rows", terms[0])
@@ -156,18 +187,22 @@ def mask(tape: Tape, q: Tensor, size: Shape, stage: StageConfig) -> Tensor:
     return summed.view(B, h, N, N)
 
 
-def merge(tape: Tape, out: Tensor, shape: Shape, *held: Tensor) -> Tensor:
+def merge(tape: Tape, out: Tensor, size: Shape, *held: Tensor) -> Tensor:
     """Join the heads of (B, h, HW, d) and project; what is `held` goes at the end."""
-    y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), *shape)
-    result = tape.linear("proj", y, shape[-1])
+    B, h, _, d = out.shape
+    y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), B, *size, h * d)
+    result = tape.linear("proj", y, h * d)
     tape.free(y, out, *held)
     return result
 
 
-def both_relative_positions(tape: Tape, size: Shape, d: int) -> tuple[Tensor, Tensor]:
-    """(H, H, d) and (W, W, d)."""
-    H, W = size
-    return relative_positions(tape, "rel_pos_h", H, d), relative_positions(tape, "rel_pos_w", W, d)
+def both_relative_positions(tape: Tape, size: Shape, tables: Shape, d: int) -> tuple[Tensor, Tensor]:
+    """(H, H, d) and (W, W, d), of tables that are made for another size or for this one."""
+    rows, columns = (
+        relative_positions(tape, f"rel_pos_{axis}", length, made_for, d)
+        for axis, length, made_for in zip("hw", size, tables, strict=True)
+    )
+    return rows, columns
 
 
 def mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:

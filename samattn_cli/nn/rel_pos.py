@@ -76,7 +76,7 @@ def resize_table(table: Tensor, length: int) -> Tensor:
     """(L, d) -> (length, d), linearly, as ViTDet does for a grid that the table was not made for."""
     if table.shape[0] == length:
         return table
-    return F.interpolate(table.T[None], size=length, mode="linear")[0].T
+    return F.interpolate(table.T[None], size=length, mode="linear").squeeze(0).T
 
 
 def resize_plane(table: Tensor, size: Pair) -> Tensor:
