@@ -144,17 +144,13 @@ class _Engine:
             self._release(gradient.storage)
             return
         node, index = edge
-        if node not in self.buffers:
-            self.buffers[node] = [None] * node.outputs
-            if not node.shape:
-                heapq.heappush(self.ready, (-node.number, id(node), node))
-        buffer = self.buffers[node]
+        is_new = node not in self.buffers
+        buffer = self.buffers.setdefault(node, [None] * node.outputs)
         old = buffer[index]
         buffer[index] = gradient if old is None else self._add(old, gradient)
-        if node.shape:
-            self.uses[node] -= 1
-            if not self.uses[node]:
-                heapq.heappush(self.ready, (-node.number, id(node), node))
+        self.uses[node] -= 1
+        if not self.uses[node] if node.shape else is_new:
+            heapq.heappush(self.ready, (-node.number, id(node), node))
 
     def _add(self, old: Tensor, new: Tensor) -> Tensor:
         if self.holders[old.storage] == 1 and not old.is_view and old.is_dense:

@@ -33,11 +33,11 @@ def to(operand: Tensor, gradient: Tensor) -> Sum:
 
 
 def addmm(x: Tensor, weight: Tensor, bias: Tensor) -> Backward:
-    """A linear layer with a bias, on contiguous rows."""
+    """A linear layer with a bias, on contiguous rows: edges bias, x, weight."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         grad_x = _grad_input(tape, g, x, weight)
-        return grad_x, _grad_weight(tape, g, x, weight), to(bias, g)
+        return to(bias, g), grad_x, _grad_weight(tape, g, x, weight)
 
     return backward
 
@@ -57,7 +57,10 @@ def _grad_input(tape: Tape, g: Tensor, x: Tensor, weight: Tensor) -> Tensor | No
 
 
 def _grad_weight(tape: Tape, g: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
-    return tape.product("grad_weight", "linear", g.permute(1, 0), x) if weight.grad_fn else None
+    """Transposed twice on its way to the weight: by mm_mat2_backward, and as the weight was."""
+    if not weight.grad_fn:
+        return None
+    return replace(tape.product("grad_weight", "linear", g.permute(1, 0), x), is_view=True)
 
 
 def batched_mm(x: Tensor, weight: Tensor) -> Backward:

@@ -47,7 +47,9 @@ class Multiplying(Moving):
             if not folds:
                 out = self.derived("", out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
             elif bias and not added:
-                out = self.derived("", out, (rows, *used), derivatives.addmm(rows, *used), saves)
+                weight, with_bias = used
+                edges = (with_bias, rows, weight)
+                out = self.derived("", out, edges, derivatives.addmm(rows, weight, with_bias), saves)
             else:
                 out = self.derived("", out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
             out = out.view(*x.shape[:-1], out_features)
