@@ -135,6 +135,34 @@ def passes(*operands: Tensor) -> Backward:
     return lambda _, g: tuple(to(operand, g) for operand in operands)
 
 
+def change_part(whole: Tensor, part: Tensor, *, copy: bool = False) -> Backward:
+    """A part of a tensor added to, or copied to, in place (CopySlices): edges whole, what came to the part.
+
+    The gradient of the whole is copied, and that of the part again; into its place goes what the addition gives back,
+    which is the same, or what a copy gives back, which is zeros.
+    """
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (grad_whole,) = tape.make("grad_whole", "copy", (g,), whole.shape)
+        (grad_part,) = tape.make("grad_part", "copy", (part,), part.shape)
+        zeros = tape.make("zeros", "copy", (), part.shape, like=part) if copy else ()
+        tape.record("put", "copy", reads=(part, part))
+        tape.free(*zeros)
+        return grad_whole, grad_part
+
+    return backward
+
+
+def as_strided(whole: Tensor) -> Backward:
+    """A view that has been changed in place: its gradient in zeros of the shape of the whole."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (grad,) = tape.make("grad_whole", "copy", (g,), whole.shape)
+        return (replace(grad, is_view=True),)
+
+    return backward
+
+
 def sub(a: Tensor, b: Tensor) -> Backward:
     """A difference."""
     return lambda tape, g: (to(a, g), to(b, tape.elementwise("neg", "mul", g)) if b.grad_fn else None)

@@ -143,7 +143,7 @@ class Recorder:
     ) -> tuple[Tensor, ...]:
         """What an operation makes of `reads`: contiguous tensors of `shapes`, of the type of `like` or of the first."""
         made = tuple(self.like(like or reads[0], *shape) for shape in shapes)
-        flops = ELEMENTWISE_FLOPS.get(kind, 0) * reads[0].elements
+        flops = ELEMENTWISE_FLOPS.get(kind, 0) * (reads[0].elements if reads else 0)
         self.record(name, kind, reads=reads, writes=made, macs=macs, elementwise_flops=flops)
         return made
 

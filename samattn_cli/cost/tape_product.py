@@ -52,7 +52,7 @@ class Multiplying(Moving):
                 out = self.derived("", out, edges, derivatives.addmm(rows, weight, with_bias), saves)
             else:
                 out = self.derived("", out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
-            out = out.view(*x.shape[:-1], out_features)
+            out = replace(out.view(*x.shape[:-1], out_features), is_view=bias)  # else _unsafe_view
             return self.derived("", out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
