@@ -93,7 +93,10 @@ class StageConfig:
         default=0,
     )
     lora_rank: int = key(
-        WIDTH, "Rank of what is added to queries and values: A is rank by embed_dim, B embed_dim by rank.", example=4, default=4
+        WIDTH,
+        "Rank of what is added to queries and values: A is rank by embed_dim, B embed_dim by rank.",
+        example=4,
+        default=4,
     )
     transition: str = key(
         choice(NONE, *TRANSITIONS),

@@ -209,7 +209,10 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
     """What is wrong with a config whose keys are sound by themselves and together, as its families know it."""
     if config.run.trains == "adapters" and not any(BLOCKS[stage.block].adapters for stage in config.stages):
         adapted = " or ".join(word for word, block in BLOCKS.items() if block.adapters)
-        yield ("run", "trains"), f"run.trains adapters is for blocks of {adapted}: there are none here, use all"
+        yield (
+            ("run", "trains"),
+            f"run.trains adapters is for blocks of {adapted}: there are none here, use all",
+        )
     for number, stage in enumerate(config.stages):
         yield from BLOCKS[stage.block].problems(config, number)
         if stage.transition != NONE:

@@ -65,7 +65,7 @@ def over_depth(tape: Tape, windows: Tensor, stage: StageConfig, kernel: str) -> 
     apart = windows.view(volumes, slices, h, w, C).permute(0, 2, 3, 1, 4)
     places = tape.reshape("over_depth", apart, volumes * h * w, slices, C)
     normed = tape.layer_norm("norm1", places)
-    tape.free(places)
+    tape.free(places, keep=windows)  # views, where there is one volume
     with tape.module("attn"):
         grid = normed.view(volumes * h * w, *depth_grid(slices), C)
         attended = vit.attention(tape, grid, stage, kernel, tables=(h, w))
@@ -73,7 +73,7 @@ def over_depth(tape: Tape, windows: Tensor, stage: StageConfig, kernel: str) -> 
     tape.free(attended, normed)
     back = adapted.view(volumes, h * w, slices, C).permute(0, 2, 1, 3)
     out = tape.reshape("over_grid", back, volumes * slices, h, w, C)
-    tape.free(adapted)
+    tape.free(adapted, keep=out)
     return out
 
 

@@ -121,7 +121,7 @@ class LoRABlock(Block):
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
         super().__init__(layer, kernel)
-        self.attn.qkv = LoRAQkv(self.attn.qkv, layer.stage.lora_rank)
+        self.attn.add_module("qkv", LoRAQkv(self.attn.qkv, layer.stage.lora_rank))
 
 
 BLOCKS = {"sam_adapter": AdapterBlock, "sam_lora": LoRABlock}

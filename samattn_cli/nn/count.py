@@ -107,7 +107,12 @@ class _RecordedConv2d(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run `func`; a convolution as `torch._convolution`."""
+        """Run `func`; a convolution as `torch._convolution`.
+
+        What is put into a part of a tensor counts nothing, and fails while tracing: it is left out.
+        """
+        if func is Tensor.__setitem__:
+            return None
         if func is not F.conv2d:
             return func(*args, **(kwargs or {}))
         x, weight, bias, stride, padding, dilation, groups = args
