@@ -37,6 +37,7 @@ class Recorder:
         self.training = training
         self.ops: list[Op] = []
         self.cached: list[Storage] = []
+        self.buffers: list[Storage] = []
         self.scope: tuple[str, ...] = ()
         self.unrecorded: list[Parameter] = []
         self.trains = True
@@ -45,7 +46,8 @@ class Recorder:
         """What has been recorded since the last recording."""
         ops, self.ops = tuple(self.ops), []
         cached, self.cached = tuple(self.cached), []
-        return Recording(ops, cached)
+        buffers, self.buffers = tuple(self.buffers), []
+        return Recording(ops, cached, buffers)
 
     @contextmanager
     def module(self, name: str) -> Iterator[None]:
@@ -89,7 +91,7 @@ class Recorder:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join((*self.scope, name)), shape, self.trains)
+        return Parameter(".".join(part for part in (*self.scope, name) if part), shape, self.trains)
 
     def record(
         self,
@@ -166,7 +168,7 @@ class Recorder:
     def weight(self, parameter: Parameter) -> Tensor:
         """A weight as a tensor, whose memory is the encoder's; one that is frozen needs no gradient."""
         grad_fn = leaf(parameter.shape) if parameter.trains else None
-        return replace(self.buffer(*parameter.shape), grad_fn=grad_fn)
+        return replace(self._resident(parameter.shape, self.item_bytes), grad_fn=grad_fn)
 
     def used_weight(self, name: str, *shape: Dim) -> Tensor:
         """A weight of the current module as a tensor; the next operation to be recorded is the one that uses it."""
@@ -176,7 +178,13 @@ class Recorder:
 
     def buffer(self, *shape: Dim, item_bytes: int | None = None) -> Tensor:
         """A tensor that the encoder has beside its weights; it needs no gradient."""
-        item_bytes = item_bytes or self.item_bytes
+        x = self._resident(shape, item_bytes or self.item_bytes)
+        self.buffers.append(x.storage)
+        return x
+
+    @staticmethod
+    def _resident(shape: Shape, item_bytes: int) -> Tensor:
+        """A tensor that is there before and after the pass."""
         storage = Storage(math.prod(shape) * item_bytes, is_weight=True)
         return Tensor(shape, contiguous_stride(shape), storage, item_bytes)
 
@@ -215,6 +223,7 @@ class Recorder:
         return replace(out, grad_fn=(Node(backward, edges, saved, bool(saves), scope), 0))
 
     def _save(self, made: Storage, saved: tuple[Storage, ...]) -> None:
-        """Write down what autograd keeps for the backward of the operation that `made` a storage."""
+        """Write down what autograd keeps for the backward of the operation that `made` a storage, or changed it."""
         at = next(i for i in reversed(range(len(self.ops))) if made in self.ops[i].allocates)
-        self.ops[at] = replace(self.ops[at], saves=saved, is_kept=True)
+        kept = dict.fromkeys((*self.ops[at].saves, *saved))
+        self.ops[at] = replace(self.ops[at], saves=tuple(kept), is_kept=True)

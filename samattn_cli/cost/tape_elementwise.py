@@ -101,6 +101,12 @@ class Computing(Casting):
         out = self.elementwise(name, "relu", x)
         return self.derived(name, out, (x,), derivatives.of_one("relu_backward", out), saves=(out,))
 
+    def relu_(self, name: str, x: Tensor) -> Tensor:
+        """ReLU in place, of what no earlier operation keeps."""
+        flops = ELEMENTWISE_FLOPS["relu"] * x.elements
+        self.record(name, "relu", reads=(x,), elementwise_flops=flops)
+        return self.derived(name, x, (x,), derivatives.of_one("relu_backward", x), saves=(x,))
+
     def silu(self, name: str, x: Tensor) -> Tensor:
         """SiLU: x * sigmoid(x), in one kernel."""
         out = self.elementwise(name, "silu", x)
