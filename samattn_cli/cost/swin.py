@@ -127,8 +127,23 @@ def relative_bias(tape: Tape, layer: LayerConfig) -> Tensor:
 
 
 def sdpa(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
-    """Torch's scaled_dot_product_attention, bias and mask as its mask."""
-    raise NotImplementedError
+    """Torch's scaled_dot_product_attention, bias and mask as its mask: (M, N, C) -> (M, N, C)."""
+    (M, N, C), heads = x.shape, layer.stage.num_heads
+    qkv = tape.linear("qkv", x, 3 * C, bias=layer.stage.qkv_bias)
+    q, k, v = qkv.view(M, N, 3, heads, C // heads).permute(2, 0, 3, 1, 4).unbind()
+    whole = bias = relative_bias(tape, layer).unsqueeze(0)
+    if mask is not None:
+        windows = mask.shape[0]
+        repeated = mask.view(1, windows, 1, N, N).expand_to(M // windows, windows, 1, N, N)
+        of_images = tape.reshape("repeat_mask", repeated, M, 1, N, N)
+        whole = tape.add("add_mask", bias, of_images)
+        tape.free(bias)
+        let_go(tape, of_images, (mask,))
+    values = attention_kernel(tape, "sdpa", q, k, v, whole)
+    y = tape.reshape("merge_heads", values.transpose(1, 2), M, N, C)
+    out = tape.linear("proj", y, C)
+    tape.free(y, values, whole, qkv)
+    return out
 
 
 def mlp(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:

@@ -105,13 +105,13 @@ class WindowAttention(nn.Module):
         return self.proj(x)
 
     def _sdpa(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Torch's scaled_dot_product_attention, bias and mask as its mask, as transformers' SwinAttention has it."""
+        """Torch's scaled_dot_product_attention; bias and mask make its mask as in transformers' SwinAttention."""
         M, N, C = x.shape
         q, k, v = self.qkv(x).reshape(M, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         bias = self._bias().unsqueeze(0)
         if mask is not None:
-            bias = add_mask(bias.expand(M, -1, -1, -1), mask)
-        x = F.scaled_dot_product_attention(q, k, v, bias.expand(M, -1, -1, -1), scale=self.scale)
+            bias = bias + mask[None, :, None].expand(M // len(mask), *(-1,) * 4).reshape(M, 1, N, N)
+        x = F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
         return self.proj(x.transpose(1, 2).reshape(M, N, C))
 
     def _bias(self) -> Tensor:
