@@ -8,7 +8,7 @@ from dataclasses import MISSING
 from typing import Any
 
 from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
-from .kernels import unfit_heads, unfit_kernel, unfit_positions
+from .kernels import unfit_heads, unfit_kernel, unfit_positions, unfit_shift
 from .model import EncoderConfig
 from .slots import Problem
 from .wording import field_at, short
@@ -211,6 +211,9 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
         yield from BLOCKS[stage.block].problems(config, number)
         if stage.transition != NONE:
             yield from TRANSITIONS[stage.transition].problems(config, number)
+    for layer in config.layers:
+        if problem := unfit_shift(config.run.attention, layer):
+            yield ("run", "attention"), problem
     for words, word in ((POS_EMBEDS, config.pos_embed), (NECKS, config.neck)):
         if word != NONE:
             yield from words[word].problems(config, 0)

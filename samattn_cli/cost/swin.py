@@ -14,7 +14,18 @@ from ..units import INT64_BYTES
 from .kernels import attention as attention_kernel
 from .tape import Tape
 from .tensor import Tensor
-from .windows import add_shift_mask, crop, cut, join, padded, shift_mask, shifted, shifted_back
+from .windows import (
+    add_mask,
+    crop,
+    cut,
+    join,
+    let_go,
+    of_images,
+    padded,
+    shift_mask,
+    shifted,
+    shifted_back,
+)
 
 Attention = Callable[[Tape, Tensor, LayerConfig, Tensor | None], Tensor]
 
@@ -62,12 +73,6 @@ def attend(
     return y, (windows, attended, joined)
 
 
-def let_go(tape: Tape, x: Tensor, held: tuple[Tensor, ...]) -> None:
-    """The last reference to `x` goes, unless it is held."""
-    if all(x.storage is not other.storage for other in held):
-        tape.free(x)
-
-
 def cropped(tape: Tape, y: Tensor, layer: LayerConfig, held: tuple[Tensor, ...]) -> Tensor:
     """Without the padding."""
     out = crop(tape, y, layer.grid)
@@ -103,7 +108,7 @@ def weighed(
     biased = tape.add("add_bias", scores, bias.unsqueeze(0))
     tape.free(scores)
     if mask is not None:
-        masked = add_shift_mask(tape, biased, mask)
+        masked = add_mask(tape, biased, mask)
         tape.free(biased)
         biased = masked
     probabilities = tape.softmax("softmax", biased)
@@ -133,12 +138,10 @@ def sdpa(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tens
     q, k, v = qkv.view(M, N, 3, heads, C // heads).permute(2, 0, 3, 1, 4).unbind()
     whole = bias = relative_bias(tape, layer).unsqueeze(0)
     if mask is not None:
-        windows = mask.shape[0]
-        repeated = mask.view(1, windows, 1, N, N).expand_to(M // windows, windows, 1, N, N)
-        of_images = tape.reshape("repeat_mask", repeated, M, 1, N, N)
-        whole = tape.add("add_mask", bias, of_images)
+        repeated = of_images(tape, mask, M)
+        whole = tape.add("add_mask", bias, repeated)
         tape.free(bias)
-        let_go(tape, of_images, (mask,))
+        let_go(tape, repeated, (mask,))
     values = attention_kernel(tape, "sdpa", q, k, v, whole)
     y = tape.reshape("merge_heads", values.transpose(1, 2), M, N, C)
     out = tape.linear("proj", y, C)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from ..config.plan import LayerConfig, PartConfig
 from ..units import INT64_BYTES
-from .swin import attend, cropped, let_go, merged, mlp, projected, size_of, weighed
+from .swin import attend, cropped, merged, mlp, projected, size_of, weighed
 from .tape import Tape
 from .tensor import Tensor
-from .windows import padded
+from .windows import let_go, padded
 
 BIAS_HIDDEN = 512
 

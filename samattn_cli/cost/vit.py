@@ -12,44 +12,48 @@ from .kernels import attention as attention_kernel
 from .norms import layer_norm_2d
 from .rel_pos import decomposed_terms, joint_term, relative_positions
 from .tape import Tape
-from .tensor import Shape, Tensor, decide
-from .windows import window_partition, window_unpartition
+from .tensor import Dim, Shape, Tensor, decide
+from .windows import add_mask, let_go, of_images, shift_mask, window_partition, window_unpartition
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
     """Pre-norm block: (B, H, W, C) -> (B, H, W, C)."""
-    stage, window = layer.stage, layer.window_size
+    window, shift = layer.window_size, layer.shift_size
     shortcut, grid = x, x.shape[1:3]
+    mask = shift_mask(tape, layer)
     x = normed = tape.layer_norm("norm1", shortcut)
     if not layer.is_global:
-        x = window_partition(tape, normed, window)
+        x = window_partition(tape, normed, window, shift)
         tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
-        x = attended = attention(tape, windows, stage, kernel)
+        x = attended = attention(tape, windows, layer.stage, kernel, mask)
     tape.free(windows)
     if not layer.is_global:
-        x = window_unpartition(tape, attended, window, grid)
+        x = window_unpartition(tape, attended, window, grid, shift)
         tape.free(attended, keep=x)
     joined = x
     x = tape.add("add_attn", shortcut, joined)
     tape.free(joined)
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
-        y = mlp(tape, normed, stage)
+        y = mlp(tape, normed, layer.stage)
     tape.free(normed)
     out = tape.add("add_mlp", x, y)
     tape.free(x, y)
     return out
 
 
-def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
-    """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C)."""
-    kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if stage.rel_pos == "none" else fused}
-    return kernels[kernel](tape, x, stage)
+def attention(
+    tape: Tape, x: Tensor, stage: StageConfig, kernel: str, mask: Tensor | None = None
+) -> Tensor:
+    """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C); `mask` is that of shifted windows."""
+    if kernel == "fused" and stage.rel_pos != "none":
+        return fused(tape, x, stage)
+    return (eager if kernel == "eager" else sdpa)(tape, x, stage, mask)
 
 
-def eager(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+def eager(tape: Tape, x: Tensor, stage: StageConfig, mask: Tensor | None) -> Tensor:
     """Attention that makes the score matrix, as SAM's code does."""
     (B, H, W, C), heads = x.shape, stage.num_heads
     d = C // heads
@@ -65,6 +69,10 @@ def eager(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
         biased = add_rel_pos(tape, scores, q, (H, W), stage)
         tape.free(scores)
         scores = biased
+    if mask is not None:
+        masked = add_mask(tape, scores.view(B, heads, H * W, H * W), mask).view(*scores.shape)
+        tape.free(scores)
+        scores = masked
     probabilities = tape.softmax("softmax", scores)
     tape.free(scores)
     values = tape.matmul("values", probabilities, v)  # (B*h, HW, d)
@@ -93,14 +101,27 @@ def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, stage: Stage
     return out.view(N, H * W, H * W)
 
 
-def sdpa(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+def sdpa(tape: Tape, x: Tensor, stage: StageConfig, mask: Tensor | None) -> Tensor:
     """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
     qkv, (q, k, v) = split(tape, x, stage)
-    bias = None if stage.rel_pos == "none" else mask(tape, q, x.shape[1:3], stage)
+    bias = None if stage.rel_pos == "none" else term(tape, q, x.shape[1:3], stage)
+    if mask is not None:
+        bias = with_mask(tape, bias, mask, x.shape[0])
     out = attention_kernel(tape, "sdpa", q, k, v, bias)
     if bias is not None:
-        tape.free(bias)
+        let_go(tape, bias, () if mask is None else (mask,))
     return merge(tape, out, x.shape, qkv)
+
+
+def with_mask(tape: Tape, bias: Tensor | None, mask: Tensor, B: Dim) -> Tensor:
+    """The mask of shifted windows added to what relative positions add to the scores: (B, h or 1, HW, HW)."""
+    repeated = of_images(tape, mask, B)
+    if bias is None:
+        return repeated
+    out = tape.add("add_mask", bias, repeated)
+    let_go(tape, repeated, (mask,))
+    tape.free(bias)
+    return out
 
 
 def fused(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
@@ -135,14 +156,14 @@ def split(tape: Tape, x: Tensor, stage: StageConfig) -> tuple[Tensor, tuple[Tens
     return qkv, qkv.view(B, H * W, 3, heads, C // heads).permute(2, 0, 3, 1, 4).unbind()
 
 
-def mask(tape: Tape, q: Tensor, size: Shape, stage: StageConfig) -> Tensor:
+def term(tape: Tape, q: Tensor, size: Shape, stage: StageConfig) -> Tensor:
     """What relative positions add to the scores: (B, h, HW, HW)."""
     (B, h, N, d), (H, W) = q.shape, size
     if stage.rel_pos == "joint":
         rows = tape.reshape("rel_q", q, B * h, N, d)
-        term = joint_term(tape, rows, size).view(B, h, N, N)
+        joint = joint_term(tape, rows, size).view(B, h, N, N)
         tape.free(rows, keep=q)
-        return term
+        return joint
     grid_q = q.view(B, h, H, W, d)
     Rh, Rw = both_relative_positions(tape, size, d)
     terms = decomposed_terms(tape, grid_q, Rh, Rw)

@@ -6,7 +6,7 @@ from ..config.keys import Pair
 from ..config.plan import LayerConfig
 from ..config.slots import UNSHIFTED
 from .tape import Tape
-from .tensor import Shape, Tensor, ceil_div, decide
+from .tensor import Dim, Shape, Tensor, ceil_div, decide
 
 
 def windows_over(grid: Shape, window: Pair) -> Shape:
@@ -94,8 +94,21 @@ def shift_mask(tape: Tape, layer: LayerConfig) -> Tensor | None:
     return tape.buffer(rows * columns, h * w, h * w)
 
 
-def add_shift_mask(tape: Tape, scores: Tensor, mask: Tensor) -> Tensor:
+def add_mask(tape: Tape, scores: Tensor, mask: Tensor) -> Tensor:
     """Scores (B * windows, h, N, N) plus the mask of their window."""
     (M, h, N, _), windows = scores.shape, mask.shape[0]
     out = tape.add("add_mask", scores.view(M // windows, windows, h, N, N), mask.unsqueeze(1).unsqueeze(0))
     return out.view(M, h, N, N)
+
+
+def of_images(tape: Tape, mask: Tensor, M: Dim) -> Tensor:
+    """The mask of each window (windows, N, N) for those of all images: (M, 1, N, N)."""
+    windows, N, _ = mask.shape
+    repeated = mask.view(1, windows, 1, N, N).expand_to(M // windows, windows, 1, N, N)
+    return tape.reshape("repeat_mask", repeated, M, 1, N, N)
+
+
+def let_go(tape: Tape, x: Tensor, held: tuple[Tensor, ...]) -> None:
+    """The last reference to `x` goes, unless its memory is held."""
+    if all(x.storage is not other.storage for other in held):
+        tape.free(x)

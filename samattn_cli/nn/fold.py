@@ -32,7 +32,8 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     """The blocks that a later one repeats: name to name of the original.
 
     The last of a kind is it: what comes to it in backward is what comes to it in the whole encoder. A block that makes
-    another shape, or other strides, of its stream cannot be left out, nor one whose output a later part takes too.
+    another shape, or other strides, of its stream cannot be left out, nor one whose output a later part takes too. What
+    autocast copies of weights in the last part of all is let go with it, and so says nothing of others.
 
     Args:
         model: an encoder on the meta device: it is run once.
@@ -42,8 +43,11 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     twins: dict[str, str] = {}
     blocks = model.get_submodule(CONTAINER)
     tapped = {name for _, taps in model.plan for name in taps}
+    unseen = model.plan[-1][0] if model.autocast else ""
     for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
         name = f"{CONTAINER}.{index}"
+        if name == unseen:
+            continue
         kind = _signature(blocks.get_submodule(index)), entering
         original = originals.setdefault(kind, name)
         if original != name and entering == leaving and name not in tapped:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..config.keys import Pair
 from ..config.plan import LayerConfig, PartConfig
-from .windows import crop, cut, join, padded, shift_mask, shifted, shifted_back
+from .windows import add_mask, crop, cut, join, of_images, padded, shift_mask, shifted, shifted_back
 
 NORM_EPS = 1e-5
 
@@ -110,7 +110,7 @@ class WindowAttention(nn.Module):
         q, k, v = self.qkv(x).reshape(M, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         bias = self._bias().unsqueeze(0)
         if mask is not None:
-            bias = bias + mask[None, :, None].expand(M // len(mask), *(-1,) * 4).reshape(M, 1, N, N)
+            bias = bias + of_images(mask, M)
         x = F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
         return self.proj(x.transpose(1, 2).reshape(M, N, C))
 
@@ -119,13 +119,6 @@ class WindowAttention(nn.Module):
         index = self.relative_position_index
         bias = self.relative_position_bias_table[index.view(-1)].view(*index.shape, -1)
         return bias.permute(2, 0, 1).contiguous()
-
-
-def add_mask(attn: Tensor, mask: Tensor) -> Tensor:
-    """Scores (B * windows, h, N, N) plus the mask of their window (windows, N, N)."""
-    windows, (M, *rest) = mask.shape[0], attn.shape
-    attn = attn.view(M // windows, windows, *rest) + mask.unsqueeze(1).unsqueeze(0)
-    return attn.view(-1, *rest)
 
 
 def relative_position_index(size: Pair) -> Tensor:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ..config.keys import Pair
 from ..config.plan import LayerConfig, PartConfig
-from .swin import NORM_EPS, ShiftedWindows, add_mask, quarters_of, relative_position_index
-from .windows import crop, padded
+from .swin import NORM_EPS, ShiftedWindows, quarters_of, relative_position_index
+from .windows import add_mask, crop, padded
 
 BIAS_HIDDEN = 512
 MOST_LOGIT_SCALE = math.log(100)

@@ -16,16 +16,24 @@ from ..config.plan import LayerConfig, PartConfig
 from ..units import KERNEL_ALIGNMENT_BYTES
 from .norms import NORM_EPS, LayerNorm2d
 from .rel_pos import decomposed_terms, joint_term, resized_relative_positions
-from .windows import window_partition, window_unpartition
+from .windows import add_mask, of_images, shift_mask, window_partition, window_unpartition
 
 
 class Block(nn.Module):
-    """Pre-norm block: attention over windows (or the whole grid), then an MLP, each with its shortcut."""
+    """Pre-norm block: attention over windows (or the whole grid), then an MLP, each with its shortcut.
+
+    SAM's windows are not shifted; where a config shifts them, it is as Swin does.
+    """
+
+    attn_mask: Tensor | None
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
         super().__init__()
         stage = layer.stage
         self.window_size = layer.window_size
+        self.shift_size = layer.shift_size
+        mask = shift_mask(layer.grid, layer.window_size, layer.shift_size) if layer.is_shifted else None
+        self.register_buffer("attn_mask", mask, persistent=False)
         self.norm1 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
         self.attn = Attention(
             stage.embed_dim,
@@ -45,10 +53,10 @@ class Block(nn.Module):
         windowed = self.window_size != (0, 0)
         grid = (x.shape[1], x.shape[2])
         if windowed:
-            x = window_partition(x, self.window_size)
-        x = self.attn(x)
+            x = window_partition(x, self.window_size, self.shift_size)
+        x = self.attn(x, self.attn_mask)
         if windowed:
-            x = window_unpartition(x, self.window_size, grid)
+            x = window_unpartition(x, self.window_size, grid, self.shift_size)
         x = shortcut + x
         return x + self.mlp(self.norm2(x))
 
@@ -83,12 +91,12 @@ class Attention(nn.Module):
         elif rel_pos == "joint":
             self.rel_pos_hw = nn.Parameter(torch.zeros(height, width, head_dim))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, H, W, C), and the mask of shifted windows (windows, HW, HW), to (B, H, W, C)."""
         kernels = {"eager": self._eager, "sdpa": self._sdpa, "fused": self._fused}
-        return kernels[self.kernel](x)
+        return kernels[self.kernel](x, mask)
 
-    def _eager(self, x: Tensor) -> Tensor:
+    def _eager(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """SAM's code: the score matrix is made, its relative positions are added, then softmax."""
         B, H, W, _ = x.shape
         # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
@@ -100,6 +108,8 @@ class Attention(nn.Module):
             attn = self._add_decomposed(attn, q, (H, W))
         elif self.rel_pos == "joint":
             attn = attn + joint_term(q, self.rel_pos_hw, (H, W))
+        if mask is not None:
+            attn = add_mask(attn.view(B, self.num_heads, H * W, H * W), mask).view(attn.shape)
         attn = attn.softmax(dim=-1)
         # (B*h, HW, d) -> (B, h, H, W, d) -> (B, H, W, C)
         x = (attn @ v).view(B, self.num_heads, H, W, -1).permute(0, 2, 3, 1, 4).reshape(B, H, W, -1)
@@ -117,11 +127,11 @@ class Attention(nn.Module):
         H, W = size
         return resized_relative_positions(self.rel_pos_h, H), resized_relative_positions(self.rel_pos_w, W)
 
-    def _sdpa(self, x: Tensor) -> Tensor:
+    def _sdpa(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
         B, H, W, _ = x.shape
         q, k, v = self._split(x)
-        out = F.scaled_dot_product_attention(q, k, v, self._mask(q, (H, W)), scale=self.scale)
+        out = F.scaled_dot_product_attention(q, k, v, self._mask(q, (H, W), mask), scale=self.scale)
         return self.proj(out.transpose(1, 2).reshape(B, H, W, -1))
 
     def _split(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -130,7 +140,14 @@ class Attention(nn.Module):
         # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
         return self.qkv(x).view(B, H * W, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
-    def _mask(self, q: Tensor, size: Pair) -> Tensor | None:
+    def _mask(self, q: Tensor, size: Pair, mask: Tensor | None) -> Tensor | None:
+        """What relative positions and the mask of shifted windows add to the scores: (B, h, HW, HW) or (B, 1, HW, HW)."""
+        term = self._term(q, size)
+        if mask is None:
+            return term
+        return of_images(mask, len(q)) if term is None else term + of_images(mask, len(q))
+
+    def _term(self, q: Tensor, size: Pair) -> Tensor | None:
         """What relative positions add to the scores: (B, h, HW, HW)."""
         (B, h, N, d), (H, W) = q.shape, size
         if self.rel_pos == "none":
@@ -142,7 +159,7 @@ class Attention(nn.Module):
         rel_h, rel_w = rel_h.contiguous()[..., None], rel_w.contiguous()[..., None, :]
         return (rel_h + rel_w).view(B, h, N, N)
 
-    def _fused(self, x: Tensor) -> Tensor:
+    def _fused(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Decomposed positions folded into the product: no tensor of tokens by tokens is made.
 
         q.k * scale + rel_h[row of k] + rel_w[column of k] is one product of longer vectors: q is extended by its
@@ -150,7 +167,7 @@ class Attention(nn.Module):
         the kernels take.
         """
         if self.rel_pos == "none":
-            return self._sdpa(x)
+            return self._sdpa(x, mask)
         B, H, W, _ = x.shape
         q, k, v = self._split(x)
         grid = (*q.shape[:2], H, W)

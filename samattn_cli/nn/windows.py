@@ -19,13 +19,17 @@ def window_partition(x: Tensor, window: Pair, shift: Pair = UNSHIFTED) -> Tensor
     The padding comes after norm1: padded tokens take part in the softmax, unmasked.
     """
     x = padded(x, window)
-    return cut(shifted(x, shift) if shift != UNSHIFTED else x, window)
+    if shift != UNSHIFTED:
+        x = shifted(x, shift)
+    return cut(x, window)
 
 
 def window_unpartition(windows: Tensor, window: Pair, grid: Pair, shift: Pair = UNSHIFTED) -> Tensor:
     """Join (B * windows, h, w, C) to (B, H, W, C), shifting back, then dropping the padding."""
     x = join(windows, window, grid)
-    return crop(shifted_back(x, shift) if shift != UNSHIFTED else x, grid)
+    if shift != UNSHIFTED:
+        x = shifted_back(x, shift)
+    return crop(x, grid)
 
 
 def padded(x: Tensor, window: Pair) -> Tensor:
@@ -81,6 +85,19 @@ def shift_mask(grid: Pair, window: Pair, shift: Pair) -> Tensor:
     of_tokens = cut(region[None, :, :, None], window).flatten(1)  # (windows, hw)
     apart = of_tokens[:, None] != of_tokens[:, :, None]
     return torch.zeros(apart.shape).masked_fill(apart, _APART)
+
+
+def add_mask(scores: Tensor, mask: Tensor) -> Tensor:
+    """Scores (B * windows, h, N, N) plus the mask of their window (windows, N, N)."""
+    windows, (M, *rest) = len(mask), scores.shape
+    masked = scores.view(M // windows, windows, *rest) + mask.unsqueeze(1).unsqueeze(0)
+    return masked.view(-1, *rest)
+
+
+def of_images(mask: Tensor, M: int) -> Tensor:
+    """The mask of each window (windows, N, N) for those of all images: (M, 1, N, N)."""
+    windows, N, _ = mask.shape
+    return mask[None, :, None].expand(M // windows, windows, 1, N, N).reshape(M, 1, N, N)
 
 
 _REGIONS = 3
