@@ -22,10 +22,7 @@ from .elements import Table
 Column = tuple[str, Callable[[LayerReport], str]]
 
 COST: tuple[Column, ...] = (
-    (
-        "attention",
-        lambda layer: "global" if layer.attention == "global" else f"window {format_size(layer.window_size)}",
-    ),
+    ("attention", lambda layer: _attention(layer)),
     (
         "grid",
         lambda layer: (
@@ -54,6 +51,16 @@ VS_GLOBAL: tuple[Column, ...] = (
 VS_NOTE = (
     "Against the same layer made global: FLOPs of QK and AV, of its attention, of the layer; score memory."
 )
+
+
+def _attention(layer: LayerReport) -> str:
+    """Where a layer attends: "global", "window 7x7", "7x7 shift 3"."""
+    (down, right), window = layer.shift_size, format_size(layer.window_size)
+    if layer.attention == "global":
+        return "global"
+    if not down and not right:
+        return f"window {window}"
+    return f"{window} shift {down if down == right else format_size((down, right))}"
 
 
 def layer_tables(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Table]:
