@@ -32,7 +32,7 @@ def findings(
         found += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     found += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
     found += _best_change(config, totals, changes)
-    if all(layer.windows > 1 for layer in layers):
+    if all(layer.windows > 1 and not any(layer.shift_size) for layer in layers):
         message = "No layer is global: no block passes anything from one window to another."
         found.append(Finding("no-global-layer", message))
     return tuple(found)
