@@ -23,8 +23,8 @@ from samattn_cli.studies.verify import verify
 MERGING = {"swin": "patch_merging", "swinv2": "patch_merging_v2"}
 
 
-def encoder(block="swin", image=(44, 60), windows=(4, 4, 4), widths=(16, 32, 64), depth=2, **stage):
-    """Grids of 11x15, 6x8 and 3x4 tokens: odd sides, padded windows, and one that the last grid clamps."""
+def encoder(block="swin", image=(20, 28), windows=(4, 4), widths=(16, 32), depth=2, **stage):
+    """Grids of 5x7 and 3x4 tokens: odd sides, padded windows, and one that the last grid clamps."""
     return {
         "image_size": list(image),
         "patch_size": 4,
@@ -61,7 +61,7 @@ SHIFTED_VIT = {
 # --- what others count -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset", ["swin_t", "swin_l", "swin_t_384", "swinv2_t", "swinv2_l"])
+@pytest.mark.parametrize("preset", ["swin_t", "swin_t_384", "swinv2_t", "swinv2_l"])
 def test_parameters_and_flops_are_those_of_transformers(preset):
     passed = forward(load_config(preset))
     assert (passed.params, passed.flops) == count(preset)
@@ -85,7 +85,7 @@ def test_the_usual_sizes_cost_what_was_counted_before(preset, params, flops):
 
 
 def test_the_bias_mlp_of_v2_costs_the_same_whatever_the_batch():
-    """2 (2w - 1)^2 (2 * 512 + 512 h) FLOPs a block: here w is 4, then 3 where the grid clamps it, and h 2, 4, 8."""
+    """2 (2w - 1)^2 (2 * 512 + 512 h) FLOPs a block: here w is 4 and h 2, then 3, where the grid clamps it, and 4."""
 
     def of_mlp(batch):
         config = load_config(encoder("swinv2"), [f"run.batch_size={batch}"])
@@ -94,7 +94,7 @@ def test_the_bias_mlp_of_v2_costs_the_same_whatever_the_batch():
 
     by_hand = [
         2 * (2 * w - 1) ** 2 * macs
-        for w, h in ((4, 2), (4, 2), (4, 4), (4, 4), (3, 8), (3, 8))
+        for w, h in ((4, 2), (4, 2), (3, 4), (3, 4))
         for macs in (2 * 512, 512 * h)
     ]
     assert of_mlp(1) == of_mlp(3) == by_hand
@@ -125,14 +125,14 @@ def test_the_stage_says_by_how_much_else_swin_is_shifted_and_vit_is_not():
 
 @pytest.mark.parametrize("block", ["swin", "swinv2"])
 def test_score_matrices_are_of_the_size_that_is_reported(block):
-    config = load_config(encoder(block, windows=(4, [2, 3], 3)))
+    config = load_config(encoder(block, windows=(4, [2, 3])))
     for segment in forward(config).segments:
         if layer := segment.layer:
             (made,) = (op for op in segment.recording.ops if op.name == "attn.scores")
             assert made.macs == score_elements(layer) * layer.stage.embed_dim
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_shifted_windows_join_only_neighbours(data):
     """Rolled back, the tokens that a window leaves together lie within a window's length of each other, on each side."""
@@ -146,15 +146,14 @@ def test_shifted_windows_join_only_neighbours(data):
     )
     places = at.view(rows, h, columns, w, 2).transpose(1, 2).reshape(rows * columns, h * w, 2)
     apart = (places[:, :, None] - places[:, None]).abs()
-    near = ((apart[..., 0] < h) & (apart[..., 1] < w)).logical_and(same_side(places, (H, W), shift))
+    near = (apart[..., 0] < h) & (apart[..., 1] < w) & same_side(places, shift)
     assert torch.equal(mask == 0, near)
 
 
-def same_side(places, grid, shift):
+def same_side(places, shift):
     """Whether two tokens of a window both were rolled round the border, or neither was: by rows and by columns."""
-    rolled = [places[..., axis] < shift[axis] for axis in (0, 1)]
-    whole = [torch.full_like(rolled[0], fill_value=False) if shift[axis] == 0 else rolled[axis] for axis in (0, 1)]
-    return (whole[0][:, :, None] == whole[0][:, None]) & (whole[1][:, :, None] == whole[1][:, None])
+    rolled = places < torch.tensor(shift)
+    return (rolled[:, :, None] == rolled[:, None]).all(-1)
 
 
 # --- values ------------------------------------------------------------------------------------------------------------
@@ -226,21 +225,21 @@ def as_constructed(model, config):
 
 
 @pytest.mark.parametrize(
-    "given",
+    ("given", "kernel"),
     [
-        pytest.param(encoder(), id="padded, odd, shifted, clamped"),
-        pytest.param(encoder(image=(32, 32)), id="the window is the grid, then larger than it"),
-        pytest.param(encoder("swinv2", image=(48, 64)), id="v2, padded, shifted, clamped"),
-        pytest.param(encoder("swinv2", windows=(4, 4), widths=(16, 32)), id="v2, odd"),
-        pytest.param(encoder("swinv2", windows=(3,), widths=(16,), qkv_bias=False), id="v2, no bias of qkv"),
-        pytest.param(encoder(windows=(3,), widths=(16,), qkv_bias=False), id="no bias of qkv"),
+        pytest.param(encoder(), "eager", id="padded, odd, shifted, clamped"),
+        pytest.param(encoder(), "sdpa", id="the same by sdpa"),
+        pytest.param(encoder(image=(16, 16)), "eager", id="the window is the grid, then larger than it"),
+        pytest.param(encoder(windows=(3,), widths=(16,), qkv_bias=False), "eager", id="no bias of qkv"),
+        pytest.param(encoder("swinv2", image=(24, 32)), "eager", id="v2, padded, shifted, clamped"),
+        pytest.param(encoder("swinv2", image=(44, 60)), "eager", id="v2, odd"),
+        pytest.param(
+            encoder("swinv2", windows=(3,), widths=(16,), qkv_bias=False), "eager", id="v2, no bias of qkv"
+        ),
     ],
 )
-@pytest.mark.parametrize("kernel", ["eager", "sdpa"])
 def test_the_output_is_that_of_transformers_with_the_same_weights(given, kernel):
     block = given["stages"][0]["block"]
-    if block == "swinv2" and kernel != "eager":
-        pytest.skip("not modelled")
     config = load_config(given, [f"run.attention={kernel}"])
     torch.manual_seed(0)
     ours, theirs = build(config), public_encoder(config)
@@ -258,7 +257,9 @@ def test_the_output_is_that_of_transformers_with_the_same_weights(given, kernel)
 
 def test_a_shift_lets_blocks_of_vit_pass_on_what_windows_hold_back():
     """A change of one patch reaches the next window, by the second block, and no token of the far corner."""
-    config = load_config(SHIFTED_VIT | {"image_size": [48, 48], "depth": 2, "window_size": 4, "shift_size": 2})
+    config = load_config(
+        SHIFTED_VIT | {"image_size": [48, 48], "depth": 2, "window_size": 4, "shift_size": 2}
+    )
     torch.manual_seed(0)
     model = build(config)
     for weight in model.parameters():
@@ -279,14 +280,13 @@ def test_a_shift_lets_blocks_of_vit_pass_on_what_windows_hold_back():
 @pytest.mark.parametrize(
     ("given", "overrides"),
     [
-        (encoder(), []),
-        (encoder(image=(48, 32)), ["run.batch_size=2", "run.autocast=bfloat16"]),
-        (encoder(windows=([3, 4], 3, 2), shift_size=[1, 0], qkv_bias=False), ["run.checkpointing=true"]),
+        (encoder(), ["run.batch_size=2", "run.autocast=bfloat16"]),
+        (encoder(windows=([3, 4], 2), shift_size=[1, 0], qkv_bias=False), ["run.checkpointing=true"]),
         (encoder(), ["run.attention=sdpa", "run.batch_size=2"]),
         (encoder(), ["run.attention=sdpa", "run.autocast=float16"]),
         (encoder("swinv2"), []),
         (encoder("swinv2", qkv_bias=False), ["run.dtype=bfloat16", "run.batch_size=2"]),
-        (encoder("swinv2", image=(48, 32)), ["run.autocast=bfloat16", "run.checkpointing=true"]),
+        (encoder("swinv2"), ["run.autocast=bfloat16", "run.checkpointing=true"]),
         (SHIFTED_VIT, ["run.autocast=float16"]),
         (SHIFTED_VIT, ["run.attention=sdpa", "run.batch_size=2"]),
         (SHIFTED_VIT, ["run.attention=sdpa", "rel_pos=none"]),
@@ -301,10 +301,10 @@ def test_every_parameter_flop_and_byte_is_torchs(given, overrides):
 
 
 def test_indexes_and_masks_are_memory_of_the_encoder():
-    """Block 0: indexes of 16x16 offsets; block 1: its own, and masks of 3x4 windows of 16x16, in float32."""
+    """Block 0: indexes of 16x16 offsets; block 1: its own, and masks of 2x2 windows of 16x16, in float32."""
     config = load_config(encoder(windows=(4,), widths=(16,)))
     weights = sum(-(-weight.nbytes // 512) * 512 for weight in build(config, "meta").parameters())
-    assert weights_bytes(forward(config)) == weights + 2 * 16 * 16 * 8 + 3 * 4 * 16 * 16 * 4
+    assert weights_bytes(forward(config)) == weights + 2 * 16 * 16 * 8 + 2 * 2 * 16 * 16 * 4
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------------

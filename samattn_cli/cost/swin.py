@@ -83,7 +83,8 @@ def cropped(tape: Tape, y: Tensor, layer: LayerConfig, held: tuple[Tensor, ...])
 
 def eager(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
     """Attention that makes the score matrix: (M, N, C) -> (M, N, C)."""
-    qkv, (q, k, v) = projected(tape, tape.linear("qkv", x, 3 * x.shape[-1], bias=layer.stage.qkv_bias), layer)
+    qkv = tape.linear("qkv", x, 3 * x.shape[-1], bias=layer.stage.qkv_bias)
+    q, k, v = each_of(split(qkv, layer))
     scaled = tape.scale("scale", q)
     scores = tape.matmul("scores", scaled, k.transpose(-2, -1))  # (M, h, N, N)
     bias = relative_bias(tape, layer)
@@ -93,12 +94,16 @@ def eager(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Ten
     return out
 
 
-def projected(tape: Tape, qkv: Tensor, layer: LayerConfig) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The packed projection (M, N, 3C), and queries, keys and values (M, h, N, d), views of it."""
+def split(qkv: Tensor, layer: LayerConfig) -> Tensor:
+    """Queries, keys and values, a view of the packed projection: (M, N, 3C) -> (3, M, h, N, d)."""
     (M, N, _), heads = qkv.shape, layer.stage.num_heads
     # (M, N, 3C) -> (M, N, 3, h, d) -> (3, M, h, N, d)
-    split = qkv.view(M, N, 3, heads, layer.stage.embed_dim // heads).permute(2, 0, 3, 1, 4)
-    return qkv, tuple(split.select(0) for _ in range(3))
+    return qkv.view(M, N, 3, heads, layer.stage.embed_dim // heads).permute(2, 0, 3, 1, 4)
+
+
+def each_of(packed: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values, each selected by itself, as Microsoft's code does: three gradients of the whole."""
+    return tuple(packed.select(0) for _ in range(3))
 
 
 def weighed(
@@ -125,7 +130,9 @@ def relative_bias(tape: Tape, layer: LayerConfig) -> Tensor:
     heads, (h, w) = layer.stage.num_heads, size_of(layer)
     table = tape.parameter("relative_position_bias_table", (2 * h - 1) * (2 * w - 1), heads)
     N = h * w
-    rows = tape.gather("rel_pos", table, (tape.buffer(N, N, item_bytes=INT64_BYTES).view(N * N),), N * N, heads)
+    rows = tape.gather(
+        "rel_pos", table, (tape.buffer(N, N, item_bytes=INT64_BYTES).view(N * N),), N * N, heads
+    )
     bias = tape.contiguous("rel_pos_bias", rows.view(N, N, heads).permute(2, 0, 1))
     tape.free(rows, keep=bias)
     return bias
@@ -133,9 +140,9 @@ def relative_bias(tape: Tape, layer: LayerConfig) -> Tensor:
 
 def sdpa(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
     """Torch's scaled_dot_product_attention, bias and mask as its mask: (M, N, C) -> (M, N, C)."""
-    (M, N, C), heads = x.shape, layer.stage.num_heads
+    M, N, C = x.shape
     qkv = tape.linear("qkv", x, 3 * C, bias=layer.stage.qkv_bias)
-    q, k, v = qkv.view(M, N, 3, heads, C // heads).permute(2, 0, 3, 1, 4).unbind()
+    q, k, v = split(qkv, layer).unbind()
     whole = bias = relative_bias(tape, layer).unsqueeze(0)
     if mask is not None:
         repeated = of_images(tape, mask, M)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..config.plan import LayerConfig, PartConfig
 from ..units import INT64_BYTES
-from .swin import attend, cropped, merged, mlp, projected, size_of, weighed
+from .swin import attend, cropped, each_of, merged, mlp, size_of, split, weighed
 from .tape import Tape
 from .tensor import Tensor
 from .windows import let_go, padded
@@ -40,7 +40,7 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) ->
     heads, C = layer.stage.num_heads, x.shape[-1]
     bias_of_qkv = qkv_bias(tape, C) if layer.stage.qkv_bias else None
     qkv = tape.linear_with("qkv", x, tape.parameter("qkv.weight", 3 * C, C), bias_of_qkv)
-    qkv, (q, k, v) = projected(tape, qkv, layer)
+    q, k, v = each_of(split(qkv, layer))
     one, other = tape.normalize("normalize_q", q), tape.normalize("normalize_k", k)
     cosines = tape.matmul("scores", one, other.transpose(-2, -1))  # (M, h, N, N)
     tape.free(one, other)

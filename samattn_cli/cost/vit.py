@@ -44,9 +44,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
     return out
 
 
-def attention(
-    tape: Tape, x: Tensor, stage: StageConfig, kernel: str, mask: Tensor | None = None
-) -> Tensor:
+def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str, mask: Tensor | None = None) -> Tensor:
     """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C); `mask` is that of shifted windows."""
     if kernel == "fused" and stage.rel_pos != "none":
         return fused(tape, x, stage)

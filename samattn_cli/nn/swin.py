@@ -27,7 +27,7 @@ class ShiftedWindows(nn.Module):
 
     def __init__(self, layer: LayerConfig, attention: nn.Module) -> None:
         super().__init__()
-        stage = layer.stage
+        stage, self.grid = layer.stage, layer.grid
         self.window_size = layer.grid if layer.is_global else layer.window_size
         self.shift_size = layer.shift_size if layer.is_shifted else None
         self.norm1 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
@@ -43,7 +43,7 @@ class ShiftedWindows(nn.Module):
         shifted_x = shifted(x, self.shift_size) if self.shift_size else x
         x_windows = cut(shifted_x, self.window_size).view(-1, h * w, x.shape[-1])
         attn_windows = self.attn(x_windows, self.attn_mask)
-        shifted_x = join(attn_windows, self.window_size, x.shape[1:3])
+        shifted_x = join(attn_windows, self.window_size, self.grid)
         x = shifted_back(shifted_x, self.shift_size) if self.shift_size else shifted_x
         return x, (x_windows, attn_windows, shifted_x)
 
@@ -59,7 +59,7 @@ class Block(ShiftedWindows):
         shortcut = x
         x = padded(self.norm1(x), self.window_size)
         x, held = self.attend(x)
-        x = crop(x, shortcut.shape[1:3])
+        x = crop(x, self.grid)
         x = shortcut + x
         x = x + self.mlp(self.norm2(x))
         del held

@@ -36,7 +36,7 @@ class Block(ShiftedWindows):
         shortcut = x
         x = padded(x, self.window_size)
         x, held = self.attend(x)
-        x = crop(x, shortcut.shape[1:3])
+        x = crop(x, self.grid)
         x = shortcut + self.norm1(x)
         x = x + self.norm2(self.mlp(x))
         del held
@@ -56,7 +56,9 @@ class WindowAttention(nn.Module):
         size = layer.grid if layer.is_global else layer.window_size
         self.logit_scale = nn.Parameter(torch.full((self.num_heads, 1, 1), math.log(10)))
         self.cpb_mlp = nn.Sequential(
-            nn.Linear(2, BIAS_HIDDEN), nn.ReLU(inplace=True), nn.Linear(BIAS_HIDDEN, self.num_heads, bias=False)
+            nn.Linear(2, BIAS_HIDDEN),
+            nn.ReLU(inplace=True),
+            nn.Linear(BIAS_HIDDEN, self.num_heads, bias=False),
         )
         self.register_buffer("relative_coords_table", relative_coords_table(size), persistent=False)
         self.register_buffer("relative_position_index", relative_position_index(size), persistent=False)
@@ -70,7 +72,9 @@ class WindowAttention(nn.Module):
         M, N, C = x.shape
         qkv_bias = self._qkv_bias()
         # (M, N, 3C) -> (M, N, 3, h, d) -> (3, M, h, N, d)
-        qkv = F.linear(x, self.qkv.weight, qkv_bias).reshape(M, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        qkv = (
+            F.linear(x, self.qkv.weight, qkv_bias).reshape(M, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        )
         q, k, v = qkv[0], qkv[1], qkv[2]
         attn = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)  # (M, h, N, N)
         logit_scale = torch.clamp(self.logit_scale, max=MOST_LOGIT_SCALE).exp()

@@ -60,7 +60,7 @@ def join(windows: Tensor, window: Pair, grid: Pair) -> Tensor:
 def crop(x: Tensor, grid: Pair) -> Tensor:
     """(B, H, W, C) without the padding below and to the right."""
     H, W = grid
-    return x[:, :H, :W].contiguous() if (H, W) != x.shape[1:3] else x
+    return x[:, :H, :W].contiguous() if x.shape[1:3] != (H, W) else x
 
 
 def shifted(x: Tensor, shift: Pair) -> Tensor:

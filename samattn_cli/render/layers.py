@@ -21,8 +21,19 @@ from .elements import Table
 
 Column = tuple[str, Callable[[LayerReport], str]]
 
+
+def _attention(layer: LayerReport) -> str:
+    """Where a layer attends: "global", "window 7x7", "7x7 shift 3"."""
+    (down, right), window = layer.shift_size, format_size(layer.window_size)
+    if layer.attention == "global":
+        return "global"
+    if not down and not right:
+        return f"window {window}"
+    return f"{window} shift {down if down == right else format_size((down, right))}"
+
+
 COST: tuple[Column, ...] = (
-    ("attention", lambda layer: _attention(layer)),
+    ("attention", _attention),
     (
         "grid",
         lambda layer: (
@@ -51,16 +62,6 @@ VS_GLOBAL: tuple[Column, ...] = (
 VS_NOTE = (
     "Against the same layer made global: FLOPs of QK and AV, of its attention, of the layer; score memory."
 )
-
-
-def _attention(layer: LayerReport) -> str:
-    """Where a layer attends: "global", "window 7x7", "7x7 shift 3"."""
-    (down, right), window = layer.shift_size, format_size(layer.window_size)
-    if layer.attention == "global":
-        return "global"
-    if not down and not right:
-        return f"window {window}"
-    return f"{window} shift {down if down == right else format_size((down, right))}"
 
 
 def layer_tables(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Table]:

@@ -53,7 +53,9 @@ FAMILY = Family(
             problems=shift_problems,
         )
     },
-    patch_embeds={"patch_norm": PatchEmbed(summary="Non-overlapping patches by a convolution, then a LayerNorm.")},
+    patch_embeds={
+        "patch_norm": PatchEmbed(summary="Non-overlapping patches by a convolution, then a LayerNorm.")
+    },
     transitions={
         "patch_merging": Transition(
             summary="Swin's: each 2x2 tokens in one, LayerNorm, then a linear layer.", stream=merged
