@@ -28,7 +28,10 @@ def unfit_positions(kernel: str, rel_pos: str) -> str:
 def unfit_shift(kernel: str, layer: LayerConfig) -> str:
     """Why a kernel cannot take a block's shifted windows; "" if it can."""
     if kernel == "fused" and layer.is_shifted and layer.stage.rel_pos != "none":
-        return "run.attention fused makes no matrix of tokens by tokens, which is what keeps shifted windows apart: use sdpa or eager"
+        return (
+            "run.attention fused makes no matrix of tokens by tokens, which is what keeps shifted windows apart: use "
+            "sdpa or eager"
+        )
     return ""
 
 
@@ -44,11 +47,11 @@ def unfit_heads(kernel: str, embed_dim: int, num_heads: int, dtype: str) -> str:
 
 
 def takes(kernel: str, config: EncoderConfig) -> bool:
-    """Whether every stage of an encoder can be run with a kernel."""
+    """Whether every block of an encoder can be run with a kernel."""
 
     def unfit(stage: StageConfig) -> str:
         heads = unfit_heads(kernel, stage.embed_dim, stage.num_heads, config.run.product_dtype)
         return unfit_kernel(kernel, stage.block) or unfit_positions(kernel, stage.rel_pos) or heads
 
     shifts = (unfit_shift(kernel, layer) for layer in config.layers)
-    return not any(map(unfit, config.stages)) and not any(shifts)
+    return not any(map(unfit, {layer.stage for layer in config.layers})) and not any(shifts)

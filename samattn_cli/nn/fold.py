@@ -15,9 +15,6 @@ Layout = tuple[tuple[int, ...], tuple[int, ...]]
 """Shape and strides."""
 
 CONTAINER = "blocks"
-CONTAINERS = frozenset({CONTAINER, "transitions"})
-"""What only holds parts: its forward is never called, and so nothing is counted for it."""
-
 PLAIN = (bool, int, float, str, tuple)
 
 
@@ -32,8 +29,7 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     """The blocks that a later one repeats: name to name of the original.
 
     The last of a kind is it: what comes to it in backward is what comes to it in the whole encoder. A block that makes
-    another shape, or other strides, of its stream cannot be left out, nor one whose output a later part takes too. What
-    autocast copies of weights in the last part of all is let go with it, and so says nothing of others.
+    another shape, or other strides, of its stream cannot be left out, nor one whose output a later part takes too.
 
     Args:
         model: an encoder on the meta device: it is run once.
@@ -43,11 +39,8 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     twins: dict[str, str] = {}
     blocks = model.get_submodule(CONTAINER)
     tapped = {name for _, taps in model.plan for name in taps}
-    unseen = model.plan[-1][0] if model.autocast else ""
     for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
         name = f"{CONTAINER}.{index}"
-        if name == unseen:
-            continue
         kind = _signature(blocks.get_submodule(index)), entering
         original = originals.setdefault(kind, name)
         if original != name and entering == leaving and name not in tapped:
@@ -105,7 +98,7 @@ def _comparable(value: Any) -> Any:
 
 def unfold_counts(counts: Counts, twins: Mapping[str, str]) -> Counts:
     """Give twins the counts of their originals, and the encoder those of its twins."""
-    result = {module: dict(kinds) for module, kinds in counts.items() if module not in CONTAINERS and kinds}
+    result = {module: dict(kinds) for module, kinds in counts.items() if module != CONTAINER and kinds}
     total = result.setdefault("", {})
     for twin, original in twins.items():
         for module in [name for name in counts if name == original or name.startswith(f"{original}.")]:

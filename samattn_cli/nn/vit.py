@@ -19,32 +19,17 @@ from .rel_pos import decomposed_terms, joint_term, resized_relative_positions
 from .windows import add_mask, of_images, shift_mask, window_partition, window_unpartition
 
 
-class Block(nn.Module):
-    """Pre-norm block: attention over windows (or the whole grid), then an MLP, each with its shortcut.
+class WindowedBlock(nn.Module):
+    """Pre-norm block: attention over windows (or the whole grid), then an MLP, each with its shortcut."""
 
-    SAM's windows are not shifted; where a config shifts them, it is as Swin does.
-    """
-
-    attn_mask: Tensor | None
-
-    def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
+    def __init__(self, layer: LayerConfig, attn: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
-        stage = layer.stage
         self.window_size = layer.window_size
         self.shift_size = layer.shift_size
-        mask = shift_mask(layer.grid, layer.window_size, layer.shift_size) if layer.is_shifted else None
-        self.register_buffer("attn_mask", mask, persistent=False)
-        self.norm1 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
-        self.attn = Attention(
-            stage.embed_dim,
-            stage.num_heads,
-            qkv_bias=stage.qkv_bias,
-            rel_pos=stage.rel_pos,
-            size=layer.grid if layer.is_global else layer.window_size,
-            kernel=kernel,
-        )
-        self.norm2 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
-        self.mlp = MLP(stage.embed_dim, stage.mlp_dim)
+        self.norm1 = nn.LayerNorm(layer.stage.embed_dim, eps=NORM_EPS)
+        self.attn = attn
+        self.norm2 = nn.LayerNorm(layer.stage.embed_dim, eps=NORM_EPS)
+        self.mlp = mlp
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
@@ -54,11 +39,28 @@ class Block(nn.Module):
         grid = (x.shape[1], x.shape[2])
         if windowed:
             x = window_partition(x, self.window_size, self.shift_size)
-        x = self.attn(x, self.attn_mask)
+        x = self.attn(x)
         if windowed:
             x = window_unpartition(x, self.window_size, grid, self.shift_size)
         x = shortcut + x
         return x + self.mlp(self.norm2(x))
+
+
+class Block(WindowedBlock):
+    """SAM's block. SAM's windows are not shifted; where a config shifts them, it is as Swin does."""
+
+    def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
+        stage = layer.stage
+        attn = Attention(
+            stage.embed_dim,
+            stage.num_heads,
+            qkv_bias=stage.qkv_bias,
+            rel_pos=stage.rel_pos,
+            size=layer.rel_pos_size,
+            kernel=kernel,
+            mask=shift_mask(layer.grid, layer.window_size, layer.shift_size) if layer.is_shifted else None,
+        )
+        super().__init__(layer, attn, MLP(stage.embed_dim, stage.mlp_dim))
 
 
 class Attention(nn.Module):
@@ -71,12 +73,24 @@ class Attention(nn.Module):
         rel_pos: "none", "decomposed" or "joint".
         size: (height, width) that the relative-position tables are made for; other sizes interpolate them.
         kernel: "eager", "sdpa" or "fused": the same output by other operations.
+        mask: that of shifted windows (windows, HW, HW); "fused" takes it only where there are no relative positions.
     """
 
+    attn_mask: Tensor | None
+
     def __init__(
-        self, dim: int, num_heads: int, *, qkv_bias: bool, rel_pos: str, size: Pair, kernel: str = "eager"
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        qkv_bias: bool,
+        rel_pos: str,
+        size: Pair,
+        kernel: str = "eager",
+        mask: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.register_buffer("attn_mask", mask, persistent=False)
         self.num_heads = num_heads
         head_dim = dim // num_heads
         self.scale = head_dim**-0.5
@@ -91,12 +105,12 @@ class Attention(nn.Module):
         elif rel_pos == "joint":
             self.rel_pos_hw = nn.Parameter(torch.zeros(height, width, head_dim))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, H, W, C), and the mask of shifted windows (windows, HW, HW), to (B, H, W, C)."""
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
         kernels = {"eager": self._eager, "sdpa": self._sdpa, "fused": self._fused}
-        return kernels[self.kernel](x, mask)
+        return kernels[self.kernel](x)
 
-    def _eager(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _eager(self, x: Tensor) -> Tensor:
         """SAM's code: the score matrix is made, its relative positions are added, then softmax."""
         B, H, W, _ = x.shape
         # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
@@ -108,8 +122,8 @@ class Attention(nn.Module):
             attn = self._add_decomposed(attn, q, (H, W))
         elif self.rel_pos == "joint":
             attn = attn + joint_term(q, self.rel_pos_hw, (H, W))
-        if mask is not None:
-            attn = add_mask(attn.view(B, self.num_heads, H * W, H * W), mask).view(attn.shape)
+        if self.attn_mask is not None:
+            attn = add_mask(attn.view(B, self.num_heads, H * W, H * W), self.attn_mask).view(attn.shape)
         attn = attn.softmax(dim=-1)
         # (B*h, HW, d) -> (B, h, H, W, d) -> (B, H, W, C)
         x = (attn @ v).view(B, self.num_heads, H, W, -1).permute(0, 2, 3, 1, 4).reshape(B, H, W, -1)
@@ -127,11 +141,11 @@ class Attention(nn.Module):
         H, W = size
         return resized_relative_positions(self.rel_pos_h, H), resized_relative_positions(self.rel_pos_w, W)
 
-    def _sdpa(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _sdpa(self, x: Tensor) -> Tensor:
         """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
         B, H, W, _ = x.shape
         q, k, v = self._split(x)
-        out = F.scaled_dot_product_attention(q, k, v, self._mask(q, (H, W), mask), scale=self.scale)
+        out = F.scaled_dot_product_attention(q, k, v, self._mask(q, (H, W)), scale=self.scale)
         return self.proj(out.transpose(1, 2).reshape(B, H, W, -1))
 
     def _split(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -140,12 +154,13 @@ class Attention(nn.Module):
         # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
         return self.qkv(x).view(B, H * W, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
-    def _mask(self, q: Tensor, size: Pair, mask: Tensor | None) -> Tensor | None:
-        """What relative positions and the mask of shifted windows add to the scores: (B, h, HW, HW) or (B, 1, HW, HW)."""
+    def _mask(self, q: Tensor, size: Pair) -> Tensor | None:
+        """What relative positions and the mask of shifted windows add to the scores: (B, h or 1, HW, HW)."""
         term = self._term(q, size)
-        if mask is None:
+        if self.attn_mask is None:
             return term
-        return of_images(mask, len(q)) if term is None else term + of_images(mask, len(q))
+        mask = of_images(self.attn_mask, len(q))
+        return mask if term is None else term + mask
 
     def _term(self, q: Tensor, size: Pair) -> Tensor | None:
         """What relative positions add to the scores: (B, h, HW, HW)."""
@@ -159,7 +174,7 @@ class Attention(nn.Module):
         rel_h, rel_w = rel_h.contiguous()[..., None], rel_w.contiguous()[..., None, :]
         return (rel_h + rel_w).view(B, h, N, N)
 
-    def _fused(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _fused(self, x: Tensor) -> Tensor:
         """Decomposed positions folded into the product: no tensor of tokens by tokens is made.
 
         q.k * scale + rel_h[row of k] + rel_w[column of k] is one product of longer vectors: q is extended by its
@@ -167,7 +182,7 @@ class Attention(nn.Module):
         the kernels take.
         """
         if self.rel_pos == "none":
-            return self._sdpa(x, mask)
+            return self._sdpa(x)
         B, H, W, _ = x.shape
         q, k, v = self._split(x)
         grid = (*q.shape[:2], H, W)
@@ -205,10 +220,12 @@ class MLP(nn.Module):
 class PatchEmbed(nn.Module):
     """Non-overlapping patches to vectors; a rest of the image smaller than a patch is dropped."""
 
-    def __init__(self, part: PartConfig) -> None:
+    def __init__(self, part: PartConfig, *, bias: bool = True) -> None:
         super().__init__()
         patch = part.config.patch_size
-        self.proj = nn.Conv2d(part.config.in_chans, part.leaving.dim, kernel_size=patch, stride=patch)
+        self.proj = nn.Conv2d(
+            part.config.in_chans, part.leaving.dim, kernel_size=patch, stride=patch, bias=bias
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, height, width) -> (B, H, W, C)."""

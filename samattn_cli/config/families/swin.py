@@ -15,7 +15,6 @@ from ..slots import (
     Stream,
     Transition,
     shift_of,
-    shift_problems,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ FAMILY = Family(
             keys=frozenset({"shift_size"}),
             kernels=("eager", "sdpa"),
             place=clamped,
-            problems=shift_problems,
         )
     },
     patch_embeds={

@@ -3,7 +3,7 @@
 Source: arXiv:2111.09883 and microsoft/Swin-Transformer, models/swin_transformer_v2.py.
 """
 
-from ..slots import Block, Family, Transition, shift_problems
+from ..slots import Block, Family, Transition
 from .swin import clamped, merged
 
 FAMILY = Family(
@@ -13,7 +13,6 @@ FAMILY = Family(
             keys=frozenset({"shift_size"}),
             kernels=("eager",),
             place=clamped,
-            problems=shift_problems,
         )
     },
     transitions={
