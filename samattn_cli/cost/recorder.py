@@ -89,7 +89,7 @@ class Recorder:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join((*self.scope, name)), shape, self.trains)
+        return Parameter(".".join(part for part in (*self.scope, name) if part), shape, self.trains)
 
     def record(
         self,
