@@ -141,7 +141,7 @@ def random_masking(x: Tensor, staying: int) -> tuple[Tensor, Tensor, Tensor]:
     keep = shuffle[:, :staying]
     masked = torch.gather(x, dim=1, index=keep.unsqueeze(-1).repeat(1, 1, C))
     mask = torch.ones(B, L, device=x.device)
-    mask[:, :staying] = 0
+    mask[:, :staying].fill_(0)  # an assignment of 0 upsets the tracer of fvcore
     mask = torch.gather(mask, dim=1, index=restore)
     return masked, mask, restore
 
