@@ -51,13 +51,22 @@ def _neighbours(config: EncoderConfig, at: int) -> Iterator[Problem]:
     words = BLOCKS.keys()
     if at and stage.transition == "none" and config.stages[at - 1].block not in words:
         before = config.stages[at - 1].block
-        yield ("stages", at, "block"), f"blocks of {stage.block} take a token sequence, which {before} has not made"
+        yield (
+            ("stages", at, "block"),
+            f"blocks of {stage.block} take a token sequence, which {before} has not made",
+        )
     if last and config.neck not in NECKS_OF_SEQUENCES:
-        yield ("neck",), f"neck {config.neck} takes tokens on a grid, not the sequence that {stage.block} makes"
+        yield (
+            ("neck",),
+            f"neck {config.neck} takes tokens on a grid, not the sequence that {stage.block} makes",
+        )
     following = None if last else config.stages[at + 1]
     if following and following.transition == "none" and following.block not in words:
         where = ("stages", at + 1, "block")
-        yield where, f"blocks of {following.block} take tokens on a grid, not the sequence that {stage.block} makes"
+        yield (
+            where,
+            f"blocks of {following.block} take tokens on a grid, not the sequence that {stage.block} makes",
+        )
 
 
 BLOCKS = {
@@ -89,7 +98,10 @@ def sequence_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
         yield ("mask_ratio",), f"mask_ratio is for pos_embed mae, not {config.pos_embed}: leave it out"
     elif not visible(config):
         patches = prod(config.grid)
-        yield ("mask_ratio",), f"mask_ratio {config.mask_ratio} leaves none of {patches} patches: use a smaller one"
+        yield (
+            ("mask_ratio",),
+            f"mask_ratio {config.mask_ratio} leaves none of {patches} patches: use a smaller one",
+        )
 
 
 def with_class_token(_config: EncoderConfig, stream: Stream) -> Stream:
@@ -119,16 +131,31 @@ def of_masking(_config: EncoderConfig) -> tuple[str, ...]:
 
 def of_decoder(config: EncoderConfig) -> tuple[str, ...]:
     """What MAE's forward has in its hands until its end."""
-    decoders = (f"transitions.{n}" for n, stage in enumerate(config.stages) if stage.transition == "mae_decoder")
+    decoders = (
+        f"transitions.{n}" for n, stage in enumerate(config.stages) if stage.transition == "mae_decoder"
+    )
     return (*of_masking(config), *decoders)
 
 
-def needs_masking(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """A decoder or a prediction without a masking."""
+def decoder_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """A decoder that has no masked tokens to restore, or none before it."""
+    yield from needs_a_stage_before(config, at)
     if config.pos_embed != "mae":
-        in_stage = at and config.stages[at].transition == "mae_decoder"
-        loc, word = (("stages", at, "transition"), "transition mae_decoder") if in_stage else (("neck",), "neck mae_pred")
-        yield loc, f"{word} restores what pos_embed mae masks, not {config.pos_embed}"
+        where = ("stages", at, "transition")
+        yield where, f"transition mae_decoder restores what pos_embed mae masks, not {config.pos_embed}"
+
+
+def prediction_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
+    """A prediction without a decoder before it."""
+    if config.stages[-1].transition != "mae_decoder":
+        yield ("neck",), "neck mae_pred stands behind a stage with transition mae_decoder"
+
+
+def needs_a_stage_before(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """A transition into the first stage."""
+    if not at:
+        said = f"transition {config.stages[at].transition} leads from one stage into the next: the first has none"
+        yield ("stages", at, "transition"), said
 
 
 NECKS = {
@@ -136,7 +163,7 @@ NECKS = {
         summary="MAE's prediction: LayerNorm and a linear layer to the pixels of each patch.",
         stream=predicted,
         taps=of_decoder,
-        problems=needs_masking,
+        problems=prediction_problems,
     )
 }
 
@@ -160,7 +187,7 @@ FAMILY = Family(
             summary="MAE's way into its decoder: LayerNorm, a linear layer, mask tokens, the order of patches restored.",
             stream=decoded,
             taps=of_masking,
-            problems=needs_masking,
+            problems=decoder_problems,
         )
     },
     necks=NECKS,
