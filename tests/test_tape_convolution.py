@@ -57,6 +57,13 @@ def up_in_torch(x):
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
+def up_product(tape, x):
+    made = tape.conv2d("conv", x, C, 1, bias=False)
+    out = up(tape, made)
+    tape.free(made)
+    return out
+
+
 PROGRAMS = {
     "7x7, stride 4": Program(
         (B, C, H, W),
@@ -104,6 +111,9 @@ PROGRAMS = {
     "max pool of tokens": Program((B, H, W, C), of_tokens(pooled), of_tokens_in_torch(pooled_in_torch)),
     "nearest": Program((B, C, H, W), up, up_in_torch),
     "nearest of tokens": Program((B, H, W, C), of_tokens(up), of_tokens_in_torch(up_in_torch)),
+    "nearest of a product": Program(
+        (B, C, H, W), up_product, lambda x, w: up_in_torch(F.conv2d(x, w)), ((C, C, 1, 1),)
+    ),
     **{
         f"position embedding, {mode}, {'tokens' if tokens else 'image'}": with_position(mode, tokens)
         for mode in ("nearest", "bilinear", "bicubic")

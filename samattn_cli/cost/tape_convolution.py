@@ -75,12 +75,15 @@ class Convolving(Casting):
         return self.derived(name, out, (x,), derivatives.max_pool(x, index), saves=(x, index))
 
     def interpolate(self, name: str, x: Tensor, size: Shape, mode: str) -> Tensor:
-        """``F.interpolate`` to `size`: `mode` is "nearest", "bilinear" or "bicubic"."""
+        """``F.interpolate`` to `size`, "nearest", "bilinear" or "bicubic"; under autocast in the wide type."""
         kind = f"upsample_{mode}"
-        out = _in_order_of(x, self.like(x, *x.shape[:2], *size))
+        wide = self._for_statistics(name, x)
+        out = _in_order_of(wide, self.like(wide, *x.shape[:2], *size))
         flops = ELEMENTWISE_FLOPS[kind] * out.elements
-        self.record(name, kind, reads=(x,), writes=(out,), elementwise_flops=flops)
-        return self.derived(name, out, (x,), derivatives.interpolate(x, mode))
+        self.record(name, kind, reads=(wide,), writes=(out,), elementwise_flops=flops)
+        if wide is not x:
+            self.free(wide)
+        return self.derived(name, out, (wide,), derivatives.interpolate(wide, mode))
 
 
 def _in_order_of(x: Tensor, out: Tensor) -> Tensor:
