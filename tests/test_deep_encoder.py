@@ -6,7 +6,7 @@ from public_deep_encoder import DeepEncoder, count, renamed
 from public_sam import count as count_sam
 from torch import nn
 
-from samattn_cli import load_config
+from samattn_cli import analyze, load_config
 from samattn_cli.cost.encoder import forward
 from samattn_cli.errors import ConfigError
 from samattn_cli.nn.encoder import build
@@ -61,6 +61,15 @@ def test_tokens_are_sixteen_times_fewer_behind_the_compressor(image_size, tokens
     assert (last.grid[0] * last.grid[1], last.extra_tokens) == (tokens, 1)
 
 
+def test_the_compression_is_pointed_out():
+    report = analyze(load_config("deep_encoder"), verify=False)
+    (message,) = (finding.message for finding in report.findings if finding.code == "compressed-tokens")
+    assert message.startswith(
+        "transitions.1 makes 256 tokens of 4,096: 16.00x fewer for the 24 global layers"
+    )
+    assert f"{4097**2 / 257**2:.2f}x smaller" in message
+
+
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
 def test_same_weights_give_the_same_output(kernel):
     config = load_config(SMALL, ["run.batch_size=2", f"run.attention={kernel}"])
@@ -87,6 +96,7 @@ RUNS = {
     "a grid that halves unevenly": ["image_size=[56,104]", "run.batch_size=2"],
     "sdpa in bfloat16": ["run.attention=sdpa", "run.dtype=bfloat16", "stages.0.embed_dim=32"],
     "eager in autocast": ["run.autocast=float16"],
+    "fused": ["run.attention=fused", "stages.0.embed_dim=32"],
     "checkpointed in autocast": ["run.autocast=bfloat16", "run.checkpointing=true", "run.batch_size=2"],
 }
 

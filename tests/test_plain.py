@@ -161,7 +161,6 @@ BAD = {
     ),
     "shift": (VIT, "shift_size=3", "shift_size: blocks of plain attend over all tokens"),
     "relative positions": (VIT, "rel_pos=decomposed", "rel_pos is for blocks of"),
-    "kernel": (VIT, "run.attention=fused", "run.attention fused is not modelled for blocks of plain"),
     "no sequence": (VIT, "pos_embed=learned", "blocks of plain take a token sequence: use pos_embed class_token or mae"),
     "sequence for others": (VIT, "block=vit", "pos_embed class_token makes a token sequence, for blocks of plain or clip, not of vit"),
     "neck of a grid": (VIT, "neck=sam", "neck sam takes tokens on a grid, not the sequence that plain makes"),

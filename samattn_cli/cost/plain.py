@@ -46,7 +46,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
     qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
     # (B, N, 3C) -> (B, N, 3, h, d) -> (3, B, h, N, d)
     q, k, v = qkv.view(B, N, 3, h, C // h).permute(2, 0, 3, 1, 4).unbind()
-    made = (attention_kernel(tape, "sdpa", q, k, v),) if kernel == "sdpa" else eager(tape, q, k, v)
+    made = eager(tape, q, k, v) if kernel == "eager" else (attention_kernel(tape, "sdpa", q, k, v),)
     values, *held = made
     y = tape.reshape("merge_heads", values.permute(0, 2, 1, 3), B, N, C)
     tape.free(values, keep=y)

@@ -35,7 +35,7 @@ class Block(nn.Module):
 
     Args:
         layer: its config.
-        kernel: "eager" or "sdpa".
+        kernel: "eager", "sdpa" or "fused", which is sdpa where there are no relative positions.
         act: the activation of the MLP.
         eps: of the norms.
     """
@@ -73,13 +73,13 @@ class Attention(nn.Module):
         # (B, N, 3C) -> (B, N, 3, h, d) -> (3, B, h, N, d)
         qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)
-        if self.kernel == "sdpa":
-            x = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
-        else:
+        if self.kernel == "eager":
             q = q * self.scale
             attn = q @ k.transpose(-2, -1)  # (B, h, N, N)
             attn = attn.softmax(dim=-1)
             x = attn @ v
+        else:
+            x = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
         x = x.transpose(1, 2).reshape(B, N, C)
         return self.proj(x)
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SEQUENCES = ("class_token", "mae")
 """The position embeddings that make a token sequence."""
 
+KERNELS = ("eager", "sdpa", "fused")
+"""There are no relative positions to fold: fused is sdpa."""
+
 NECKS_OF_SEQUENCES = ("none", "mae_pred", "deepseek")
 
 
@@ -72,11 +75,13 @@ def _neighbours(config: EncoderConfig, at: int) -> Iterator[Problem]:
 BLOCKS = {
     "plain": Block(
         summary="ViT's block: pre-norm, over all tokens of a sequence.",
+        kernels=KERNELS,
         place=everywhere,
         problems=block_problems,
     ),
     "clip": Block(
         summary="CLIP's: the same with quick GELU and 1e-5 in its norms.",
+        kernels=KERNELS,
         place=everywhere,
         problems=block_problems,
     ),
