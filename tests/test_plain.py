@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from public_plain import PRESETS, count, official, renamed
 from torch import nn
 
@@ -54,16 +56,16 @@ def test_the_figures_of_the_table(preset):
 
 
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
-@pytest.mark.parametrize("settings", SMALL.values(), ids=SMALL.keys())
-def test_same_weights_and_same_noise_give_the_same_output(settings, kernel, monkeypatch):
-    config = load_config(settings, ["run.batch_size=2", "stages.0.num_heads=6", f"run.attention={kernel}"])
+@pytest.mark.parametrize("encoder", SMALL.values(), ids=SMALL.keys())
+def test_same_weights_and_same_noise_give_the_same_output(encoder, kernel, monkeypatch):
+    config = load_config(encoder, ["run.batch_size=2", "stages.0.num_heads=6", f"run.attention={kernel}"])
     theirs, ours = randomised(official(config)), build(config)
     ours.load_state_dict(renamed(theirs.state_dict(), blocks=2), strict=True)
     image, noise = random(*config.input_shape), random(2, 25)
     monkeypatch.setattr(torch, "rand", lambda *_, **__: noise)
     with torch.no_grad():
         found, made = ours(image), theirs(image)
-    expected = made.logits if settings is PRETRAIN else made.last_hidden_state
+    expected = made.logits if encoder is PRETRAIN else made.last_hidden_state
     assert expected.std() > 0.1
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
@@ -91,7 +93,7 @@ def test_masking_keeps_the_patches_with_the_least_noise_and_says_where_they_were
 
 
 RUNS = {
-    "eager": [],
+    "eager, qkv without bias": ["stages.0.qkv_bias=false"],
     "three images, sdpa": ["run.attention=sdpa", "run.batch_size=3"],
     "sdpa in bfloat16": ["run.attention=sdpa", "run.dtype=bfloat16"],
     "eager in autocast": ["run.autocast=float16", "run.batch_size=2"],
@@ -100,14 +102,15 @@ RUNS = {
         "run.attention=sdpa",
         "run.checkpointing=true",
     ],
-    "qkv without bias": ["stages.0.qkv_bias=false", "run.batch_size=2"],
 }
 
 
-@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
-@pytest.mark.parametrize("settings", SMALL.values(), ids=SMALL.keys())
-def test_the_tape_equals_the_real_stack(settings, run):
-    verdict = verify(load_config(settings, run), every_layer=False)
+CROSSED = [(VIT, run) for run in RUNS.values()] + [(PRETRAIN, run) for run in RUNS.values()] + [(MAE, [])]
+
+
+@pytest.mark.parametrize(("encoder", "run"), CROSSED)
+def test_the_tape_equals_the_real_stack(encoder, run):
+    verdict = verify(load_config(encoder, run), every_layer=False)
     assert {name: check.differences for name, check in verdict.checks.items() if check.differences} == {}
     assert verdict.status == "exact"
 
@@ -134,9 +137,9 @@ def test_fixed_positions_are_weights_without_gradient():
     assert frozen == {"pos_embed.pos_embed", "transitions.1.decoder_pos_embed"}
 
 
-@pytest.mark.parametrize("settings", SMALL.values(), ids=SMALL.keys())
-def test_scores_are_as_large_as_said(settings):
-    passed = forward(load_config(settings))
+@pytest.mark.parametrize("encoder", SMALL.values(), ids=SMALL.keys())
+def test_scores_are_as_large_as_said(encoder):
+    passed = forward(load_config(encoder))
     for segment in passed.segments:
         if segment.layer is not None:
             (scores,) = (op for op in segment.recording.ops if op.name == "attn.scores")
@@ -150,6 +153,18 @@ def test_half_of_the_patches_masked_takes_the_figures_worked_out_by_hand():
     N, C = 99, 768
     patches = 2 * 196 * 3 * 16 * 16 * C
     assert passed.flops == patches + 12 * (2 * N * 12 * C * C + 4 * N * N * C)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(ratio=st.floats(0, 0.95), batch_size=st.integers(1, 3))
+def test_masking_spares_the_encoder_and_not_the_decoder(ratio, batch_size):
+    changes = [f"mask_ratio={ratio}", f"run.batch_size={batch_size}"]
+    passed = {segment.name: segment for segment in forward(load_config(PRETRAIN, changes)).segments}
+    N, C, hidden = int(25 * (1 - ratio)) + 1, 24, int(24 * 2.7)
+    block = 2 * N * (4 * C * C + 2 * C * hidden) + 4 * N * N * C
+    assert passed["blocks.1"].recording.flops == batch_size * block
+    assert passed["blocks.2"].recording.flops == batch_size * (2 * 26 * 12 * 16**2 + 4 * 26**2 * 16)
+    assert passed["neck"].outputs[0].shape == (batch_size, 25, 3 * 16**2)
 
 
 BAD = {
@@ -183,9 +198,9 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("settings", "override", "message"), BAD.values(), ids=BAD.keys())
-def test_what_is_wrong_is_said(settings, override, message):
-    settings = {key: value for key, value in settings.items() if "stages" not in settings or key not in STAGE}
+@pytest.mark.parametrize(("encoder", "override", "message"), BAD.values(), ids=BAD.keys())
+def test_what_is_wrong_is_said(encoder, override, message):
+    encoder = {key: value for key, value in encoder.items() if "stages" not in encoder or key not in STAGE}
     with pytest.raises(ConfigError) as error:
-        load_config(settings, override)
+        load_config(encoder, override)
     assert message in str(error.value)

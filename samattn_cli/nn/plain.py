@@ -1,10 +1,10 @@
 """Plain vision transformers over token sequences: ViT's blocks and class token, MAE's masking and decoder.
 
-Sources: timm, models/vision_transformer.py and layers/attention.py (projections, order and lifetimes; attention written
-out scales the queries, as it does there since 0.9); facebookresearch/mae, models_mae.py. Names are theirs. What
-forward_decoder and forward of MAE hold until their end is handed on to the prediction, so that it lives as long; the
-few bytes of the class token with its position, which forward_encoder holds, are not. Shapes: B batch, N tokens, L
-patches, C width, h heads, d = C / h.
+Sources: timm, models/vision_transformer.py and layers/attention.py, for projections, order and lifetimes; attention that
+is written out scales the queries there (in 0.3.2, which MAE was released with, the scores). facebookresearch/mae,
+models_mae.py, for masking and decoder. Names are theirs. What forward_decoder and forward of MAE hold until their end
+is handed on to the prediction, so that it lives as long; the few bytes of the class token with its position, which
+forward_encoder holds, are not. Shapes: B batch, N tokens, L patches, C width, h heads, d = C / h.
 """
 
 from __future__ import annotations
