@@ -51,7 +51,7 @@ class Recorder:
     def module(self, name: str) -> Iterator[None]:
         """Operations within belong to the submodule `name`."""
         outer = self.scope
-        self.scope = (*outer, name)
+        self.scope = (*outer, name) if name else outer
         try:
             yield
         finally:
@@ -89,7 +89,7 @@ class Recorder:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join(part for part in (*self.scope, name) if part), shape, self.trains)
+        return Parameter(".".join((*self.scope, name)), shape, self.trains)
 
     def record(
         self,

@@ -15,9 +15,6 @@ Layout = tuple[tuple[int, ...], tuple[int, ...]]
 """Shape and strides."""
 
 CONTAINER = "blocks"
-CONTAINERS = frozenset({CONTAINER, "transitions"})
-"""What only holds parts: its forward is never called, and so nothing is counted for it."""
-
 PLAIN = (bool, int, float, str, tuple)
 
 
@@ -101,7 +98,7 @@ def _comparable(value: Any) -> Any:
 
 def unfold_counts(counts: Counts, twins: Mapping[str, str]) -> Counts:
     """Give twins the counts of their originals, and the encoder those of its twins."""
-    result = {module: dict(kinds) for module, kinds in counts.items() if module not in CONTAINERS and kinds}
+    result = {module: dict(kinds) for module, kinds in counts.items() if module != CONTAINER and kinds}
     total = result.setdefault("", {})
     for twin, original in twins.items():
         for module in [name for name in counts if name == original or name.startswith(f"{original}.")]:
