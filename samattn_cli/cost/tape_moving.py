@@ -40,17 +40,28 @@ class Moving(Casting):
         return out
 
     def gather(self, name: str, parameter: Parameter, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
-        """Rows of a weight at `index`: (*shape). Autograd keeps the index."""
-        out = self.tensor(*shape)
-        self.record(
-            name,
-            "gather",
-            reads=(out, *index),  # a row is read for each that is written
-            writes=(out,),
-            parameters=(parameter,),
-        )
-        table = self.weight(parameter)
-        return self.derived(name, out, (table,), derivatives.gather(table), saves=index)
+        """Rows of a weight at `index`: (*shape)."""
+        self.unrecorded.append(parameter)
+        return self.rows(name, self.weight(parameter), index, *shape)
+
+    def rows(self, name: str, x: Tensor, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
+        """``x[index]``: (*shape). Autograd keeps the index."""
+        out = self.like(x, *shape)
+        reads = (out, *index)  # a row is read for each that is written
+        self.record(name, "gather", reads=reads, writes=(out,))
+        return self.derived(name, out, (x,), derivatives.gather(x), saves=index)
+
+    def gather_along(self, name: str, x: Tensor, index: Tensor) -> Tensor:
+        """``torch.gather`` along a dimension: in the shape of `index`. Autograd keeps both."""
+        out = self.like(x, *index.shape)
+        self.record(name, "gather", reads=(out, index), writes=(out,))
+        return self.derived(name, out, (x,), derivatives.gather_along(x, index), saves=(x, index))
+
+    def argsort(self, name: str, x: Tensor) -> Tensor:
+        """``torch.argsort``: int64; the sorted numbers are made too, and dropped."""
+        values, order = self.like(x, *x.shape), self.new(x.shape, contiguous_stride(x.shape), INT64_BYTES)
+        self.record(name, "index", reads=(x,), writes=(values, order), frees=(values.storage,))
+        return order
 
     def roll(self, name: str, x: Tensor, *dims: int) -> Tensor:
         """``torch.roll`` along `dims`: a copy for each, behind one in row-major order; so it is on CUDA and the CPU.

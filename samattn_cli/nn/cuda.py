@@ -27,6 +27,9 @@ MOST_FLASH_DIM = 256
 ROWS = 2  # dimensions of a matrix
 
 
+WITHOUT_BIAS = 2  # arguments of a linear layer
+
+
 class AsOnCuda(TorchFunctionMode):
     """Runs linear layers and attention as a CUDA device would."""
 
@@ -35,25 +38,44 @@ class AsOnCuda(TorchFunctionMode):
     ) -> Any:
         """Run `func`, or what CUDA would run for it."""
         kwargs = kwargs or {}
-        if func is F.linear and args[2] is not None and not args[0].is_contiguous():
+        if (
+            func is F.linear
+            and len(args) > WITHOUT_BIAS
+            and args[2] is not None
+            and not args[0].is_contiguous()
+        ):
             return F.linear(*args[:2]).add_(args[2])
         if func is F.linear and args[0].dim() > ROWS and args[0].is_contiguous() and not _trains(args[1]):
             return F.linear(args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
+        if func is Tensor.__setitem__ and isinstance(args[2], int | float):
+            return args[0][args[1]].fill_(args[2])  # without a tensor of the number, which stays on the host
         return func(*args, **kwargs)
 
 
 IN_PRODUCT_TYPE = {
     F.linear,
     F.conv2d,
+    F.conv_transpose2d,
     F.scaled_dot_product_attention,
     torch.bmm,
     torch.matmul,
     Tensor.matmul,
     Tensor.__matmul__,
 }
-IN_FLOAT32 = {F.layer_norm, F.softmax, torch.softmax, Tensor.softmax, torch.pow, Tensor.pow}
+IN_FLOAT32 = {
+    F.layer_norm,
+    F.softmax,
+    torch.softmax,
+    Tensor.softmax,
+    torch.pow,
+    Tensor.pow,
+    torch.rsqrt,
+    Tensor.rsqrt,
+    torch.exp,
+    Tensor.exp,
+}
 
 
 class AutocastOnCuda(TorchFunctionMode):
@@ -78,6 +100,8 @@ class AutocastOnCuda(TorchFunctionMode):
             args = tuple(map(self._copy, args))
         elif func is Tensor.softmax and args[0].dtype == torch.float16:
             return torch._softmax(args[0], kwargs.get("dim", -1), True)  # one kernel, at CUDA
+        elif func is F.normalize:
+            return _normalize(*args, **kwargs)
         elif func in IN_FLOAT32:
             args = tuple(x.float() if isinstance(x, Tensor) else x for x in args)
         return func(*args, **kwargs)
@@ -90,6 +114,11 @@ class AutocastOnCuda(TorchFunctionMode):
         if id(x) not in self.copies:
             self.copies[id(x)] = x.to(self.dtype)
         return self.copies[id(x)]
+
+
+def _normalize(x: Tensor, p: float, dim: int, eps: float, **_: object) -> Tensor:
+    """F.normalize, whose norm is one of the operations in float32."""
+    return x / torch.linalg.vector_norm(x.float(), p, dim, keepdim=True).clamp_min(eps).expand_as(x)
 
 
 def _trains(weight: Tensor) -> bool:
