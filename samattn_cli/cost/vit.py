@@ -170,12 +170,13 @@ def both_relative_positions(tape: Tape, size: Shape, d: int) -> tuple[Tensor, Te
     return relative_positions(tape, "rel_pos_h", H, d), relative_positions(tape, "rel_pos_w", W, d)
 
 
-def mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
-    """Linear, GELU, linear: (..., C) -> (..., C)."""
-    hidden = tape.linear("lin1", x, stage.mlp_dim)
+def mlp(tape: Tape, x: Tensor, stage: StageConfig, names: tuple[str, str] = ("lin1", "lin2")) -> Tensor:
+    """Linear, GELU, linear, by their `names`: (..., C) -> (..., C)."""
+    first, second = names
+    hidden = tape.linear(first, x, stage.mlp_dim)
     active = tape.gelu("act", hidden)
     tape.free(hidden)
-    out = tape.linear("lin2", active, x.shape[-1])
+    out = tape.linear(second, active, x.shape[-1])
     tape.free(active)
     return out
 

@@ -13,6 +13,11 @@ def window_partition(x: Tensor, window: Pair) -> Tensor:
 
     The padding comes after norm1: padded tokens take part in the softmax, unmasked.
     """
+    return cut(x, window).contiguous().view(-1, *window, x.shape[-1])
+
+
+def cut(x: Tensor, window: Pair) -> Tensor:
+    """(B, H, W, C), padded where windows reach beyond it, as a view (B, rows, columns, h, w, C)."""
     B, H, W, C = x.shape
     h, w = window
     rest_h, rest_w = -H % h, -W % w
@@ -20,17 +25,24 @@ def window_partition(x: Tensor, window: Pair) -> Tensor:
         x = F.pad(x, (0, 0, 0, rest_w, 0, rest_h))
     # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
     x = x.view(B, (H + rest_h) // h, h, (W + rest_w) // w, w, C)
-    return x.permute(0, 1, 3, 2, 4, 5).contiguous().view(-1, h, w, C)
+    return x.permute(0, 1, 3, 2, 4, 5)
 
 
 def window_unpartition(windows: Tensor, window: Pair, grid: Pair) -> Tensor:
     """Join (B * windows, h, w, C) to (B, H, W, C), dropping the padding."""
+    x = join(windows, window, grid)
+    B, rows, h, columns, w, C = x.shape
+    x = x.contiguous().view(B, rows * h, columns * w, C)
+    H, W = grid
+    if rows * h > H or columns * w > W:
+        x = x[:, :H, :W].contiguous()
+    return x
+
+
+def join(windows: Tensor, window: Pair, grid: Pair) -> Tensor:
+    """(B * windows, h, w, C) as a view in the order of the grid, (B, rows, h, columns, w, C)."""
     (h, w), (H, W) = window, grid
     rows, columns = -(-H // h), -(-W // w)
     B = windows.shape[0] // (rows * columns)
     # (B, rows, columns, h, w, C) -> (B, rows, h, columns, w, C)
-    x = windows.view(B, rows, columns, h, w, -1).permute(0, 1, 3, 2, 4, 5)
-    x = x.contiguous().view(B, rows * h, columns * w, -1)
-    if rows * h > H or columns * w > W:
-        x = x[:, :H, :W].contiguous()
-    return x
+    return windows.view(B, rows, columns, h, w, -1).permute(0, 1, 3, 2, 4, 5)
