@@ -83,6 +83,12 @@ class StageConfig:
         example=3,
         default=None,
     )
+    q_stride: int = key(
+        whole(1, MAX_SIDE),
+        "Stride by which the first block of the stage pools its queries, and so the grid; 1: not at all.",
+        example=2,
+        default=1,
+    )
     transition: str = key(
         choice(NONE, *TRANSITIONS),
         f"What leads into the stage from the one before. none: nothing. {told(TRANSITIONS)}".strip(),
@@ -192,6 +198,19 @@ class EncoderConfig:
         f"Absolute positions. none: none. {told(POS_EMBEDS)}",
         example="learned",
         default="learned",
+    )
+    pos_embed_size: Pair = key(
+        pair(whole(1, MAX_SIDE)),
+        "Learned positions (high, wide) where they are not the image's own and are resized to its grid: SAM 2's "
+        "background.",
+        example=7,
+        default=(14, 14),
+    )
+    pos_embed_window: Pair = key(
+        pair(whole(1, MAX_SIDE)),
+        "Learned positions (high, wide) that are repeated over the grid: SAM 2's window.",
+        example=8,
+        default=(8, 8),
     )
     pre_norm: bool = key(FLAG, "Whether a LayerNorm stands before the blocks.", example=True, default=False)
     norm: bool = key(FLAG, "Whether a LayerNorm stands behind the blocks.", example=True, default=False)
