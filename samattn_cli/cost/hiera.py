@@ -13,7 +13,7 @@ from .kernels import attention as attention_kernel
 from .tape import Tape
 from .tensor import Shape, Tensor
 from .vit import mlp
-from .windows import cut, join, windows_over
+from .windows import join, window_partition, windows_over
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
@@ -51,16 +51,6 @@ def attend(tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str) -> Tenso
     joined = window_unpartition(tape, attended, (height, width), layer.out_grid)
     tape.free(attended, keep=joined)
     return joined
-
-
-def window_partition(tape: Tape, x: Tensor, window: Pair) -> Tensor:
-    """Cut (B, H, W, C) into (B * windows, h, w, C), padding below and to the right; a view where strides allow it."""
-    padded, parts = cut(tape, x, window)
-    B, rows, columns, *tokens = parts.shape
-    windows = tape.reshape("window_partition", parts, B * rows * columns, *tokens)
-    if padded is not x:
-        tape.free(padded, keep=windows)
-    return windows
 
 
 def window_unpartition(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -> Tensor:

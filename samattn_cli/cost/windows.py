@@ -14,23 +14,17 @@ def windows_over(grid: Shape, window: Pair) -> Shape:
 
 def window_partition(tape: Tape, x: Tensor, window: Pair) -> Tensor:
     """Cut (B, H, W, C) into (B * windows, h, w, C), padding below and to the right with zeros."""
-    padded, parts = cut(tape, x, window)
-    windows = tape.contiguous("window_partition", parts)
-    if padded is not x:
-        tape.free(padded, keep=windows)
-    B, rows, columns, h, w, C = parts.shape
-    return windows.view(B * rows * columns, h, w, C)
-
-
-def cut(tape: Tape, x: Tensor, window: Pair) -> tuple[Tensor, Tensor]:
-    """(B, H, W, C), padded where windows reach beyond it, and its windows, a view (B, rows, columns, h, w, C)."""
     (B, H, W, C), (h, w) = x.shape, window
     rows, columns = windows_over((H, W), window)
     padded = x
     if decide(rows * h != H) or decide(columns * w != W):
         padded = tape.pad("pad", x, B, rows * h, columns * w, C)
     # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
-    return padded, padded.view(B, rows, h, columns, w, C).permute(0, 1, 3, 2, 4, 5)
+    cut = padded.view(B, rows, h, columns, w, C).permute(0, 1, 3, 2, 4, 5)
+    windows = tape.contiguous("window_partition", cut)
+    if padded is not x:
+        tape.free(padded, keep=windows)
+    return windows.view(B * rows * columns, h, w, C)
 
 
 def window_unpartition(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -> Tensor:

@@ -3,7 +3,8 @@
 Source: SAM 2 (arXiv:2408.00714) and its code, sam2/modeling/backbones/hieradet.py, utils.py and image_encoder.py, whose
 parameter names within a block, values and lifetimes of tensors these are; "eager" is attention as transformers'
 modeling_sam2.py has it, without the softmax over heads that it computes and drops. A global block may pool too, which
-that code cannot run: it divides by the window. Shapes: B batch, H x W grid, C and D width before and after a block,
+that code cannot run: it divides by the window. Where one image is a single row of windows, that code's reshape is a view
+of what here is copied. Shapes: B batch, H x W grid, C and D width before and after a block,
 h heads, d = D / h.
 """
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from ..config.keys import Pair
 from ..config.plan import LayerConfig, PartConfig
 from .norms import NORM_EPS
-from .windows import cut, join
+from .windows import join, window_partition
 
 
 class Block(nn.Module):
@@ -108,11 +109,6 @@ def pool(x: Tensor, stride: int) -> Tensor:
     if stride == 1:
         return x
     return F.max_pool2d(x.permute(0, 3, 1, 2), stride, stride).permute(0, 2, 3, 1)
-
-
-def window_partition(x: Tensor, window: Pair) -> Tensor:
-    """Cut (B, H, W, C) into (B * windows, h, w, C), padding below and to the right; a view where strides allow it."""
-    return cut(x, window).reshape(-1, *window, x.shape[-1])
 
 
 def window_unpartition(windows: Tensor, window: Pair, grid: Pair) -> Tensor:

@@ -13,11 +13,6 @@ def window_partition(x: Tensor, window: Pair) -> Tensor:
 
     The padding comes after norm1: padded tokens take part in the softmax, unmasked.
     """
-    return cut(x, window).contiguous().view(-1, *window, x.shape[-1])
-
-
-def cut(x: Tensor, window: Pair) -> Tensor:
-    """(B, H, W, C), padded where windows reach beyond it, as a view (B, rows, columns, h, w, C)."""
     B, H, W, C = x.shape
     h, w = window
     rest_h, rest_w = -H % h, -W % w
@@ -25,7 +20,7 @@ def cut(x: Tensor, window: Pair) -> Tensor:
         x = F.pad(x, (0, 0, 0, rest_w, 0, rest_h))
     # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
     x = x.view(B, (H + rest_h) // h, h, (W + rest_w) // w, w, C)
-    return x.permute(0, 1, 3, 2, 4, 5)
+    return x.permute(0, 1, 3, 2, 4, 5).contiguous().view(-1, h, w, C)
 
 
 def window_unpartition(windows: Tensor, window: Pair, grid: Pair) -> Tensor:
