@@ -186,11 +186,13 @@ class Module(nn.Module):
         super().__init__()
         _, *others = _inputs(program, Run())
         self.in_torch = program.in_torch
-        self.others = others
+        self.weights = nn.ParameterList(others[: len(program.weights)])
+        for index, buffer in enumerate(others[len(program.weights) :]):
+            self.register_buffer(f"buffer_{index}", buffer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Its output."""
-        return self.in_torch(x, *self.others)
+        return self.in_torch(x, *self.weights, *self.buffers())
 
 
 def counts_derived(program: Program) -> list[dict[str, int]]:
@@ -207,5 +209,5 @@ def counts_derived(program: Program) -> list[dict[str, int]]:
 
 def counts_found(program: Program) -> list[dict[str, int]]:
     """By kind, what they count."""
-    module, x = Module(program), _inputs(program, Run())[0]
+    module, x = Module(program), _inputs(program, Run())[0].detach()
     return [count(module, x).get("", {}) for count in (count_with_fvcore, count_with_flop_counter)]

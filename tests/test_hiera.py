@@ -31,7 +31,7 @@ SMALL = {
     "patch_size": 4,
     "patch_embed": "overlapping",
     "pos_embed": "hiera",
-    "pos_embed_size": [3, 5],
+    "pretrain_grid": [3, 5],
     "pos_embed_window": 4,
     "neck": "sam2_fpn",
     "out_chans": 8,
@@ -127,7 +127,7 @@ def public_like(config) -> Sam2VisionModel:
         blocks_per_stage=[stage.depth for stage in config.stages],
         window_size_per_stage=[stage.window_size[0] for stage in config.stages],
         global_attention_blocks=[i for stage in config.stages for i in stage.global_attn_indexes],
-        window_positional_embedding_background_size=list(config.pos_embed_size),
+        window_positional_embedding_background_size=list(config.pretrain_grid),
     )
     for layer, block in zip(config.layers, model.backbone.blocks, strict=True):
         if layer.q_stride == 1:

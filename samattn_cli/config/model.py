@@ -63,6 +63,13 @@ class StageConfig:
         example="decomposed",
         default="none",
     )
+    rel_pos_grid: Pair | None = key(
+        optional(pair(whole(1, MAX_SIDE))),
+        "Tokens that the relative-position tables of global blocks are made for: a number, or [height, width]. Another "
+        "grid resizes them in each forward, as ViTDet and SAM do. Left out, it is the grid.",
+        example=64,
+        default=None,
+    )
     window_size: Pair = key(
         pair(whole(0, MAX_SIDE)),
         "Attention window in tokens: a number, or [height, width]. 0: every block is global.",
@@ -73,6 +80,13 @@ class StageConfig:
         indexes(),
         "Blocks that attend over the whole grid in place of windows, counted from 0 over the whole encoder, as in "
         "'blocks.7'.",
+        example=[2, 5, 8, 11],
+        default=(),
+    )
+    residual_block_indexes: tuple[int, ...] = key(
+        indexes(),
+        "Blocks with a convolutional residual block behind them, which takes what windows do not share over the grid, "
+        "counted from 0 over the whole encoder, as in 'blocks.7'.",
         example=[2, 5, 8, 11],
         default=(),
     )
@@ -111,7 +125,7 @@ class StageConfig:
             for key, value in vars(override).items()
             if key != "blocks" and value is not None
         }
-        return replace(self, overrides=(), global_attn_indexes=(), **own)
+        return replace(self, overrides=(), global_attn_indexes=(), residual_block_indexes=(), **own)
 
     @property
     def mlp_dim(self) -> int:
@@ -199,16 +213,16 @@ class EncoderConfig:
         example="learned",
         default="learned",
     )
-    pos_embed_size: Pair = key(
+    pretrain_grid: Pair = key(
         pair(whole(1, MAX_SIDE)),
-        "Learned positions (high, wide) where they are not the image's own and are resized to its grid: SAM 2's "
-        "background.",
-        example=7,
+        "Tokens that pos_embed pretrained, or the background of pos_embed hiera, has a vector for: a number, or [height, "
+        "width].",
+        example=14,
         default=(14, 14),
     )
     pos_embed_window: Pair = key(
         pair(whole(1, MAX_SIDE)),
-        "Learned positions (high, wide) that are repeated over the grid: SAM 2's window.",
+        "Tokens of the window that pos_embed hiera repeats over the grid: a number, or [height, width].",
         example=8,
         default=(8, 8),
     )

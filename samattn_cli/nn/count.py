@@ -130,9 +130,8 @@ def _convolution(
     transposed: bool = False,
     output_padding: Sides = 0,
 ) -> Tensor:
-    sides = map(_both, (stride, padding, dilation))
-    more = (transposed, _both(output_padding), groups, False, False, True, True)
-    return torch._convolution(x, weight, bias, *sides, *more)
+    more: tuple[Any, ...] = (transposed, _both(output_padding), groups, False, False, True, True)
+    return torch._convolution(x, weight, bias, _both(stride), _both(padding), _both(dilation), *more)
 
 
 def _transposed_convolution(

@@ -3,7 +3,7 @@
 - A linear layer whose input is not contiguous adds its bias in place; under a dispatch mode ATen would add it out of
   place (Linear.cpp, isTensorSubclassLike), which is a tensor too many.
 - Layer norm gives contiguous strides; on meta it leaves odd ones to dimensions of size 1, for which a product with
-  a weight without a gradient, be it autocast's copy or frozen, is batched (LinearAlgebra.cpp, should_fold). A view mends them.
+  autocast's copy of a weight, made without a gradient, is batched (LinearAlgebra.cpp, should_fold). A view mends them.
 - scaled_dot_product_attention runs flash attention where that can be, else the memory-efficient kernel, behind a mask
   padded to its alignment; on meta ATen would run the unfused product. Sources: attention.cpp (preprocess_mask) and
   sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left out: what it
@@ -24,9 +24,6 @@ from torch.overrides import TorchFunctionMode
 
 MASK_ALIGNMENT = 8
 MOST_FLASH_DIM = 256
-ROWS = 2  # dimensions of a matrix
-
-
 WITHOUT_BIAS = 2  # arguments of a linear layer
 
 
@@ -45,7 +42,7 @@ class AsOnCuda(TorchFunctionMode):
             and not args[0].is_contiguous()
         ):
             return F.linear(*args[:2]).add_(args[2])
-        if func is F.linear and args[0].dim() > ROWS and args[0].is_contiguous() and not _trains(args[1]):
+        if func is F.linear and not torch.is_grad_enabled() and args[0].is_contiguous():
             return F.linear(args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
@@ -67,6 +64,7 @@ IN_PRODUCT_TYPE = {
     Tensor.__matmul__,
 }
 IN_FLOAT32 = {
+    F.interpolate,
     F.layer_norm,
     F.softmax,
     torch.softmax,
@@ -121,10 +119,6 @@ class AutocastOnCuda(TorchFunctionMode):
 def _normalize(x: Tensor, p: float, dim: int, eps: float, **_: object) -> Tensor:
     """F.normalize, whose norm is one of the operations in float32."""
     return x / torch.linalg.vector_norm(x.float(), p, dim, keepdim=True).clamp_min(eps).expand_as(x)
-
-
-def _trains(weight: Tensor) -> bool:
-    return torch.is_grad_enabled() and weight.requires_grad
 
 
 def steps_on_cuda(func: Any) -> Callable[..., Tensor] | None:

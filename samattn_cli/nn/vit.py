@@ -32,7 +32,7 @@ class Block(nn.Module):
             stage.num_heads,
             qkv_bias=stage.qkv_bias,
             rel_pos=stage.rel_pos,
-            size=layer.grid if layer.is_global else layer.window_size,
+            size=layer.rel_pos_size,
             kernel=kernel,
         )
         self.norm2 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
