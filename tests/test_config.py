@@ -74,8 +74,15 @@ PRESETS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted({*presets(), *PRESETS}))
-def test_each_preset_loads_with_its_figures(name):
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_each_preset_loads_and_says_what_it_is(name):
+    config = load_config(name)
+    assert config.name == name
+    assert config.description
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_each_of_sams_presets_loads_with_its_figures(name):
     config = load_config(name)
     (stage,) = config.stages
     assert PRESETS[name] == (
@@ -90,7 +97,6 @@ def test_each_preset_loads_with_its_figures(name):
     )
     assert (config.name, config.patch_size, config.neck) == (name, 16, "sam")
     assert (stage.rel_pos, stage.qkv_bias, stage.mlp_ratio) == ("decomposed", True, 4)
-    assert config.description
 
 
 def test_a_preset_is_also_a_file_that_loads():
