@@ -31,7 +31,7 @@ SMALL = {
     "patch_size": 4,
     "patch_embed": "overlapping",
     "pos_embed": "hiera",
-    "pretrain_grid": [3, 5],
+    "pos_embed_background": [3, 5],
     "pos_embed_window": 4,
     "neck": "sam2_fpn",
     "out_chans": 8,
@@ -127,7 +127,7 @@ def public_like(config) -> Sam2VisionModel:
         blocks_per_stage=[stage.depth for stage in config.stages],
         window_size_per_stage=[stage.window_size[0] for stage in config.stages],
         global_attention_blocks=[i for stage in config.stages for i in stage.global_attn_indexes],
-        window_positional_embedding_background_size=list(config.pretrain_grid),
+        window_positional_embedding_background_size=list(config.pos_embed_background),
     )
     for layer, block in zip(config.layers, model.backbone.blocks, strict=True):
         if layer.q_stride == 1:
@@ -277,3 +277,12 @@ def test_overlapping_patches_drop_no_pixels(size):
     config = load_config("sam2_hiera_t", [f"image_size={size}"])
     assert config.grid == (256, 256)
     assert "dropped-pixels" not in {finding.code for finding in analyze(config, verify=False).findings}
+
+
+def test_padding_is_told_of_the_block_that_pools_apart_from_the_rest_of_its_stage():
+    stages = [stage(0, 1, 4), stage(1, 1, 5), stage(2, 3, 5, q_stride=1), stage(3, 1, 2)]
+    found = analyze(small(stages=[stages[0], *stages[1:]]), verify=False).findings
+    assert [finding.message.partition(" run ")[0] for finding in found if finding.code == "padding"][1:3] == [
+        "Padding 8x12 to 10x15 makes each of the 3 windowed layers of stage 2",
+        "Padding 4x6 to 6x6 makes the one windowed layer of stage 3",
+    ]

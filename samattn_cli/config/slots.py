@@ -72,6 +72,7 @@ class Block:
         kernels: the attention kernels that are modelled.
         changes_width: whether the first of a stage may make another width of what enters.
         place: where it attends.
+        adapters: whether some of its weights adapt the others, and may be trained alone.
         pads: whether windows reach over padding beyond the grid; else the last ones are smaller.
         problems: what is wrong with a stage (by its number) of a config whose keys are sound.
     """
@@ -82,6 +83,7 @@ class Block:
     kernels: tuple[str, ...] = ("eager", "sdpa")
     changes_width: bool = False
     place: Callable[[Entering], Placing] = as_configured
+    adapters: bool = False
     pads: bool = True
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
@@ -169,3 +171,16 @@ class Family:
 def ends_of_stages(config: EncoderConfig) -> tuple[int, ...]:
     """The index of the last block of each stage; it needs no plan, which taps are a part of."""
     return tuple(after - 1 for after in accumulate(stage.depth for stage in config.stages))
+
+
+def side_or_sides(size: Pair) -> str:
+    """A size as a config says it: one number where both sides are the same."""
+    return str(size[0] if size[0] == size[1] else list(size))
+
+
+def a_patch_of_pretraining(config: EncoderConfig, _: int) -> Iterator[Problem]:
+    """The images of pretraining have a patch."""
+    size, patch = config.pretrain_image_size, config.patch_size
+    if size is not None and min(config.pretrain_grid) < 1:
+        said = f"pretrain_image_size {side_or_sides(size)} is smaller than a patch of {patch}"
+        yield ("pretrain_image_size",), f"{said}: use at least {patch}"

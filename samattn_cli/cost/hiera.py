@@ -115,7 +115,7 @@ def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
 def pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Add a background, resized to the grid, and a window, repeated over it: (B, H, W, C) -> the same."""
     grid, window, C = part.entering.grid, part.config.pos_embed_window, part.entering.dim
-    background = tape.used_weight("background", 1, C, *part.config.pretrain_grid)
+    background = tape.used_weight("background", 1, C, *part.config.pos_embed_background)
     resized = tape.interpolate("resize", background, grid, "bicubic")
     times = [side // tile for side, tile in zip(grid, window, strict=True)]
     tiled = tape.repeat("tile", tape.used_weight("window", 1, C, *window), 1, 1, *times)

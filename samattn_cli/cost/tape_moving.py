@@ -11,9 +11,6 @@ from .ops import Parameter
 from .tape_casting import Casting
 from .tensor import Dim, Tensor, contiguous_stride, view_stride
 
-IMAGE_DIMS = 4
-"""(B, C, H, W): of these tensors the memory order of channels is looked at."""
-
 
 class Moving(Casting):
     """Operations that move numbers."""
@@ -35,10 +32,11 @@ class Moving(Casting):
         return self.derived(name, out, (x,), derivatives.pad(x))
 
     def stack(self, name: str, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-        """Tensors of one shape, one after the other along a new dimension: of gradients, it has no backward."""
+        """``torch.stack``: tensors of one shape, one after the other along a new dimension."""
         shape = tensors[0].shape
-        (out,) = self.make(name, "copy", tuple(tensors), (*shape[:dim], len(tensors), *shape[dim:]))
-        return out
+        at = dim % (len(shape) + 1)
+        (out,) = self.make(name, "copy", tuple(tensors), (*shape[:at], len(tensors), *shape[at:]))
+        return self.derived(name, out, tuple(tensors), derivatives.stack(tensors, at))
 
     def gather(self, name: str, parameter: Parameter, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
         """Rows of a weight at `index`: (*shape)."""
@@ -93,7 +91,7 @@ class Moving(Casting):
         item_bytes = max(part.item_bytes for part in parts)
         shape = (*first[:at], length, *first[at + 1 :])
         out = self.new(shape, contiguous_stride(shape), item_bytes)
-        if len(shape) == IMAGE_DIMS and all(part.is_channels_last for part in parts):
+        if all(part.is_channels_last for part in parts):
             out = out.channels_last()
         self.record(name, "cat", reads=tuple(parts), writes=(out,))
         return self.derived(name, out, tuple(parts), derivatives.cat(parts, at))

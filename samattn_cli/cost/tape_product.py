@@ -47,10 +47,12 @@ class Multiplying(Moving):
             if not folds:
                 out = self.derived("", out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
             elif bias and not added:
-                out = self.derived("", out, (rows, *used), derivatives.addmm(rows, *used), saves)
+                weight, with_bias = used
+                edges = (with_bias, rows, weight)
+                out = self.derived("", out, edges, derivatives.addmm(rows, weight, with_bias), saves)
             else:
                 out = self.derived("", out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
-            out = out.view(*x.shape[:-1], out_features)
+            out = replace(out.view(*x.shape[:-1], out_features), is_view=bias)  # else _unsafe_view
             return self.derived("", out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Dim = Any
 Shape = tuple[Dim, ...]
 
+IMAGE_DIMS = 4
+"""(B, C, H, W): of these tensors the memory order of channels is looked at."""
+
 
 class MixedStructureError(Exception):
     """The points of an array disagree on a decision: they need one pass each."""
@@ -103,7 +106,7 @@ class Tensor:
     @property
     def is_channels_last(self) -> bool:
         """Whether (B, C, H, W) lies in memory as (B, H, W, C) (ATen's is_channels_last_strides_2d)."""
-        if decide(self.stride[1] == 0):
+        if len(self.shape) != IMAGE_DIMS or decide(self.stride[1] == 0):
             return False
         least: Dim = 0
         for dim in (1, 3, 2, 0):
@@ -189,29 +192,41 @@ class Tensor:
         return replace(self, stride=(b, c, h, w))
 
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
-        """The tensors along a dimension, which goes; no copy."""
-        shape, stride = ((*each[:dim], *each[dim + 1 :]) for each in (self.shape, self.stride))
-        shapes = (shape,) * self.shape[dim]
-        return self._parts(shapes, stride, lambda tape, parts: tape.stack("stack", parts, dim))
+        """The tensors along a dimension; no copy."""
+        at = dim % len(self.shape)
+        shapes = ((*self.shape[:at], *self.shape[at + 1 :]),) * self.shape[at]
+        stride = (*self.stride[:at], *self.stride[at + 1 :])
+
+        def zeros(tape: Tape, like: Tensor, shape: Shape) -> Tensor:
+            """One zero, repeated (unbind_backward in FunctionsManual.cpp)."""
+            return tape.constant("zeros", like).expanded(shape)
+
+        return self._parts(shapes, stride, zeros, lambda tape, parts: tape.stack("stack", parts, at))
 
     def split(self, sizes: Sequence[Dim], dim: int) -> tuple[Tensor, ...]:
         """Consecutive parts along `dim`, as torch's split and chunk give them; no copy."""
         at = dim % len(self.shape)
         shapes = tuple((*self.shape[:at], size, *self.shape[at + 1 :]) for size in sizes)
-        return self._parts(shapes, self.stride, lambda tape, parts: tape.cat("unsplit", parts, at))
+
+        def zeros(tape: Tape, like: Tensor, shape: Shape) -> Tensor:
+            return tape.constant("zeros", like, *shape)
+
+        return self._parts(shapes, self.stride, zeros, lambda tape, parts: tape.cat("unsplit", parts, at))
 
     def _parts(
-        self, shapes: tuple[Shape, ...], stride: Shape, join: Callable[[Tape, tuple[Tensor, ...]], Tensor]
+        self,
+        shapes: tuple[Shape, ...],
+        stride: Shape,
+        zeros: Callable[[Tape, Tensor, Shape], Tensor],
+        join: Callable[[Tape, tuple[Tensor, ...]], Tensor],
     ) -> tuple[Tensor, ...]:
-        """Views of `shapes` that share a node, whose backward joins their gradients: zeros for one that has none."""
+        """Views of `shapes` that share a node, whose backward joins their gradients: `zeros` for one that has none."""
 
         def backward(tape: Tape, *gradients: Tensor | None) -> tuple[Tensor]:
             like = next(gradient for gradient in gradients if gradient is not None)
-            zeros = {
-                i: tape.constant("zeros", like, *shapes[i]) for i, g in enumerate(gradients) if g is None
-            }
-            out = join(tape, tuple(zeros.get(i) or g for i, g in enumerate(gradients)))  # type: ignore[misc]
-            tape.free(*zeros.values())
+            made = {i: zeros(tape, like, shapes[i]) for i, g in enumerate(gradients) if g is None}
+            out = join(tape, tuple(made.get(i) or g for i, g in enumerate(gradients)))  # type: ignore[misc]
+            tape.free(*made.values())
             return (out,)
 
         views = tuple(self._view(shape, stride, None) for shape in shapes)

@@ -5,6 +5,8 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, N = windows (or B) * h
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config.model import StageConfig
 from ..config.plan import LayerConfig, PartConfig
 from ..units import KERNEL_ALIGNMENT_BYTES
@@ -15,17 +17,40 @@ from .tape import Tape
 from .tensor import Dim, Shape, Tensor, decide
 from .windows import window_partition, window_unpartition
 
+Step = Callable[[Tensor], Tensor]
 
-def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
-    """Pre-norm block: (B, H, W, C) -> (B, H, W, C)."""
-    window, shortcut, grid = layer.window_size, x, x.shape[1:3]
+
+def qkv_of(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+    """Queries, keys and values in one projection: (..., C) -> (..., 3C)."""
+    return tape.linear("qkv", x, 3 * x.shape[-1], bias=stage.qkv_bias)
+
+
+Projection = Callable[[Tape, Tensor, StageConfig], Tensor]
+
+
+def block(
+    tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager", *, project: Projection = qkv_of
+) -> Tensor:
+    """Pre-norm block: (B, H, W, C) -> (B, H, W, C); `project` as in `attention`."""
+    stage, tables = layer.stage, layer.rel_pos_size
+
+    def attend(windows: Tensor) -> Tensor:
+        return attention(tape, windows, stage, kernel, tables, project=project)
+
+    return windowed_block(tape, x, layer, attend, lambda y: mlp(tape, y, stage))
+
+
+def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix: Step) -> Tensor:
+    """Pre-norm block of any attention over windows and any MLP: (B, H, W, C) -> (B, H, W, C)."""
+    window = layer.window_size
+    shortcut, grid = x, x.shape[1:3]
     x = normed = tape.layer_norm("norm1", shortcut)
     if not layer.is_global:
         x = window_partition(tape, normed, window)
         tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
-        x = attended = attention(tape, windows, layer, kernel)
+        x = attended = attend(windows)
     tape.free(windows)
     if not layer.is_global:
         x = window_unpartition(tape, attended, window, grid)
@@ -35,24 +60,40 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
     tape.free(joined)
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
-        y = mlp(tape, normed, layer.stage)
+        y = mix(normed)
     tape.free(normed)
     out = tape.add("add_mlp", x, y)
     tape.free(x, y)
     return out
 
 
-def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
-    """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C)."""
-    kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if layer.stage.rel_pos == "none" else fused}
-    return kernels[kernel](tape, x, layer)
+def attention(
+    tape: Tape,
+    x: Tensor,
+    stage: StageConfig,
+    kernel: str,
+    tables: Shape,
+    *,
+    project: Projection = qkv_of,
+) -> Tensor:
+    """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C).
+
+    Args:
+        tape: where it is recorded.
+        x: the tokens.
+        stage: heads, relative positions.
+        kernel: "eager", "sdpa" or "fused".
+        tables: (height, width) that the tables of relative positions are made for.
+        project: makes the packed queries, keys and values (B, H, W, 3C).
+    """
+    kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if stage.rel_pos == "none" else fused}
+    return kernels[kernel](tape, project(tape, x, stage), stage, tables)
 
 
-def eager(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
+def eager(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
     """Attention that makes the score matrix, as SAM's code does."""
-    (B, H, W, C), stage, heads = x.shape, layer.stage, layer.stage.num_heads
+    B, H, W, C, heads = *qkv.shape[:3], qkv.shape[3] // 3, stage.num_heads
     d = C // heads
-    qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
     # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d) -> (3, B*h, HW, d)
     split = qkv.view(B, H * W, 3, heads, d).permute(2, 0, 3, 1, 4)
     packed = tape.reshape("split_heads", split, 3, B * heads, H * W, d)
@@ -61,7 +102,7 @@ def eager(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     scores = tape.matmul("scores", scaled, k.permute(0, 2, 1))  # (B*h, HW, HW)
     tape.free(scaled)
     if stage.rel_pos != "none":
-        biased = add_rel_pos(tape, scores, q, (H, W), layer)
+        biased = add_rel_pos(tape, scores, q, (H, W), tables, stage)
         tape.free(scores)
         scores = biased
     probabilities = tape.softmax("softmax", scores)
@@ -76,15 +117,17 @@ def eager(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     return out
 
 
-def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
+def add_rel_pos(
+    tape: Tape, scores: Tensor, q: Tensor, size: Shape, tables: Shape, stage: StageConfig
+) -> Tensor:
     """Scores (N, HW, HW) plus the terms of their relative positions."""
     (N, _, d), (H, W) = q.shape, size
-    if layer.stage.rel_pos == "joint":
-        rel = joint_term(tape, q, size, layer.rel_pos_size)
+    if stage.rel_pos == "joint":
+        rel = joint_term(tape, q, size, tables)
         out = tape.add("add_rel_hw", scores, rel)
         tape.free(rel)
         return out
-    Rh, Rw = both_relative_positions(tape, size, layer.rel_pos_size, d)
+    Rh, Rw = both_relative_positions(tape, size, tables, d)
     rel_h, rel_w = decomposed_terms(tape, tape.reshape("rel_q", q, N, H, W, d), Rh, Rw)
     with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
     out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
@@ -92,22 +135,22 @@ def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, layer: Layer
     return out.view(N, H * W, H * W)
 
 
-def sdpa(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
+def sdpa(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
     """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
-    qkv, (q, k, v) = split(tape, x, layer.stage)
-    bias = None if layer.stage.rel_pos == "none" else mask(tape, q, x.shape[1:3], layer)
+    q, k, v = split(qkv, stage)
+    bias = None if stage.rel_pos == "none" else mask(tape, q, qkv.shape[1:3], tables, stage)
     out = attention_kernel(tape, "sdpa", q, k, v, bias)
     if bias is not None:
         tape.free(bias)
-    return merge(tape, out, x.shape, qkv)
+    return merge(tape, out, qkv.shape[1:3], qkv)
 
 
-def fused(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
+def fused(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
     """Decomposed relative positions as a part of longer queries and keys: no tensor of tokens by tokens is made."""
-    qkv, (q, k, v) = split(tape, x, layer.stage)
-    (B, h, N, d), (H, W) = q.shape, x.shape[1:3]
+    q, k, v = split(qkv, stage)
+    (B, h, N, d), (H, W) = q.shape, qkv.shape[1:3]
     q, k = q.view(B, h, H, W, d), k.view(B, h, H, W, d)
-    Rh, Rw = both_relative_positions(tape, (H, W), layer.rel_pos_size, d)
+    Rh, Rw = both_relative_positions(tape, (H, W), tables, d)
     rel_h, rel_w = decomposed_terms(tape, q, Rh, Rw)
     tape.free(Rh, Rw)
     rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // q.item_bytes)
@@ -123,27 +166,26 @@ def fused(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     length = longer_q.shape[-1]
     longer_q, longer_k = longer_q.view(B, h, N, length), longer_k.view(B, h, N, length)
     out = attention_kernel(tape, "sdpa", longer_q, longer_k, v)
-    return merge(tape, out, x.shape, qkv, longer_q, longer_k)
+    return merge(tape, out, (H, W), qkv, longer_q, longer_k)
 
 
-def split(tape: Tape, x: Tensor, stage: StageConfig) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The packed projection, and queries, keys and values (B, h, HW, d), views of it."""
-    (B, H, W, C), heads = x.shape, stage.num_heads
-    qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
+def split(qkv: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
+    """Queries, keys and values (B, h, HW, d), views of the packed projection."""
+    (B, H, W, packed), heads = qkv.shape, stage.num_heads
     # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
-    return qkv, qkv.view(B, H * W, 3, heads, C // heads).permute(2, 0, 3, 1, 4).unbind()
+    return qkv.view(B, H * W, 3, heads, packed // 3 // heads).permute(2, 0, 3, 1, 4).unbind()
 
 
-def mask(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
+def mask(tape: Tape, q: Tensor, size: Shape, tables: Shape, stage: StageConfig) -> Tensor:
     """What relative positions add to the scores: (B, h, HW, HW)."""
     (B, h, N, d), (H, W) = q.shape, size
-    if layer.stage.rel_pos == "joint":
+    if stage.rel_pos == "joint":
         rows = tape.reshape("rel_q", q, B * h, N, d)
-        term = joint_term(tape, rows, size, layer.rel_pos_size).view(B, h, N, N)
+        term = joint_term(tape, rows, size, tables).view(B, h, N, N)
         tape.free(rows, keep=q)
         return term
     grid_q = q.view(B, h, H, W, d)
-    Rh, Rw = both_relative_positions(tape, size, layer.rel_pos_size, d)
+    Rh, Rw = both_relative_positions(tape, size, tables, d)
     terms = decomposed_terms(tape, grid_q, Rh, Rw)
     tape.free(Rh, Rw)
     rel_h = tape.contiguous("rel_h_rows", terms[0])
@@ -155,10 +197,11 @@ def mask(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
     return summed.view(B, h, N, N)
 
 
-def merge(tape: Tape, out: Tensor, shape: Shape, *held: Tensor) -> Tensor:
+def merge(tape: Tape, out: Tensor, size: Shape, *held: Tensor) -> Tensor:
     """Join the heads of (B, h, HW, d) and project; what is `held` goes at the end."""
-    y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), *shape)
-    result = tape.linear("proj", y, shape[-1])
+    B, h, _, d = out.shape
+    y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), B, *size, h * d)
+    result = tape.linear("proj", y, h * d)
     tape.free(y, out, *held)
     return result
 
@@ -170,20 +213,20 @@ def both_relative_positions(tape: Tape, size: Shape, made_for: Shape, d: Dim) ->
 
 
 def mlp(tape: Tape, x: Tensor, stage: StageConfig, names: tuple[str, str] = ("lin1", "lin2")) -> Tensor:
-    """Linear, GELU, linear, by their `names`: (..., C) -> (..., C)."""
-    first, second = names
-    hidden = tape.linear(first, x, stage.mlp_dim)
+    """Linear, GELU, linear: (..., C) -> (..., C)."""
+    hidden = tape.linear(names[0], x, stage.mlp_dim)
     active = tape.gelu("act", hidden)
     tape.free(hidden)
-    out = tape.linear(second, active, x.shape[-1])
+    out = tape.linear(names[1], active, x.shape[-1])
     tape.free(active)
     return out
 
 
-def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
+def patch_embed(tape: Tape, image: Tensor, part: PartConfig, *, bias: bool = True) -> Tensor:
     """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
     patch = part.config.patch_size
-    return tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch).permute(0, 2, 3, 1)
+    patches = tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch, bias=bias)
+    return patches.permute(0, 2, 3, 1)
 
 
 def learned_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:

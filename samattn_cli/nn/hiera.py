@@ -139,7 +139,7 @@ class PosEmbed(nn.Module):
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
         width = part.entering.dim
-        self.background = nn.Parameter(torch.zeros(1, width, *part.config.pretrain_grid))
+        self.background = nn.Parameter(torch.zeros(1, width, *part.config.pos_embed_background))
         self.window = nn.Parameter(torch.zeros(1, width, *part.config.pos_embed_window))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -24,11 +24,11 @@ def findings(
 ) -> tuple[Finding, ...]:
     """The findings of an analysis."""
     windowed = [layer for layer in layers if layer.attention == "window"]
-    kinds = list({(layer.stage, layer.window_size): layer for layer in windowed}.values())
-    counts = Counter((layer.stage, layer.window_size) for layer in windowed)
+    kinds = list({_kind(layer): layer for layer in windowed}.values())
+    counts = Counter(map(_kind, windowed))
     found = [*_dropped_pixels(config), *_joint_tables(config)]
     for layer in kinds:
-        which = _which(counts[layer.stage, layer.window_size], layer, alone=len(kinds) == 1)
+        which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)
         found += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     found += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
     found += _best_change(config, totals, changes)
@@ -37,6 +37,11 @@ def findings(
         message = "No layer is global: no block passes anything from one window to another."
         found.append(Finding("no-global-layer", message))
     return tuple(found)
+
+
+def _kind(layer: LayerReport) -> tuple[int, Pair, Pair]:
+    """What windowed layers have in common of which the same is said."""
+    return layer.stage, layer.window_size, layer.grid
 
 
 def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
@@ -126,13 +131,13 @@ def _windows_that_cost(layer: LayerReport, which: str) -> Iterator[Finding]:
 
 
 def _whole_against_part(kinds: Sequence[LayerReport], comparison: Comparisons) -> Iterator[Finding]:
-    gains = [
+    gains = dict.fromkeys(
         f"{format_size(layer.window_size)} windows make a layer's score products "
         f"{format_ratio(layer.vs_global.scores_flops_ratio)} cheaper and the layer "
         f"{format_ratio(layer.vs_global.layer_flops_ratio)}"
         for layer in kinds
         if layer.vs_global.layer_flops_ratio > 1
-    ]
+    )
     if gains:
         ratio = comparison.vs_all_global.flops_ratio
         whole = (

@@ -124,7 +124,7 @@ FAMILY = Family(
     pos_embeds={
         "hiera": Part(
             summary="A small background resized to the grid, and a window repeated over it, as in SAM 2.",
-            keys=frozenset({"pretrain_grid", "pos_embed_window"}),
+            keys=frozenset({"pos_embed_background", "pos_embed_window"}),
             problems=position_problems,
         )
     },
