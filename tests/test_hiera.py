@@ -227,10 +227,10 @@ BAD_STAGES = {
     "block 2 leads into stage 1 and has the window of stage 0": (
         [FIRST, SECOND | {"overrides": [{"blocks": [2], "window_size": 3}]}, THIRD, LAST]
     ),
-    "q_stride is for blocks of hiera, not of vit: leave it out": (
+    "blocks of vit have no q_stride: leave it out": (
         [FIRST, SECOND | {"block": "vit", "embed_dim": 16}, THIRD, LAST]
     ),
-    "stages.1.embed_dim is 32 but stages.0.embed_dim is 16: vit blocks keep one width; a transition may lead to another": (
+    "stages.1.embed_dim is 32 but stage 0 hands on 16 channels, and vit blocks keep the width: use 16": (
         [FIRST, SECOND | {"block": "vit", "q_stride": 1}, THIRD, LAST]
     ),
     "neck sam2_fpn takes the ends of 4 stages, not of 3": [FIRST, SECOND, THIRD],
@@ -279,10 +279,19 @@ def test_overlapping_patches_drop_no_pixels(size):
     assert "dropped-pixels" not in {finding.code for finding in analyze(config, verify=False).findings}
 
 
-def test_padding_is_told_of_the_block_that_pools_apart_from_the_rest_of_its_stage():
-    stages = [stage(0, 1, 4), stage(1, 1, 5), stage(2, 3, 5, q_stride=1), stage(3, 1, 2)]
-    found = analyze(small(stages=[stages[0], *stages[1:]]), verify=False).findings
-    assert [finding.message.partition(" run ")[0] for finding in found if finding.code == "padding"][1:3] == [
-        "Padding 8x12 to 10x15 makes each of the 3 windowed layers of stage 2",
-        "Padding 4x6 to 6x6 makes the one windowed layer of stage 3",
-    ]
+def test_padding_of_the_block_that_pools_is_told_apart_from_that_of_the_rest_of_its_stage():
+    found = analyze(
+        small(stages=[FIRST, SECOND, THIRD | {"window_size": 6, "global_attn_indexes": []}, LAST]),
+        verify=False,
+    ).findings
+    told = [finding.message for finding in found if finding.code == "padding"]
+    assert any(
+        message.startswith("Padding 8x12 to 12x12 makes the one windowed layer of stage 2")
+        for message in told
+    )
+    assert any(
+        message.startswith(
+            "The window, 6x6, is larger than the grid, 4x6: each of the 2 windowed layers of stage 2"
+        )
+        for message in told
+    )
