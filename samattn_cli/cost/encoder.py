@@ -106,7 +106,7 @@ def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
 def _forward(config: EncoderConfig, training: bool) -> ForwardPass:
     run = config.run
     low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
-    half = run.autocast == "float16"
+    half = run.product_dtype == "float16"
     tape = Tape(ITEM_BYTES[run.dtype], autocast_bytes=low, half_to_float=half, training=training)
     image = tape.tensor(*config.input_shape)
     return ForwardPass(config, image, tuple(_Driver(tape, config).segments(image)))

@@ -34,9 +34,10 @@ class Moving(Casting):
         self.record(name, "pad", reads=(x,), writes=(out,))
         return self.derived(name, out, (x,), derivatives.pad(x))
 
-    def stack(self, name: str, tensors: Sequence[Tensor]) -> Tensor:
-        """Tensors of one shape, one after the other along a new first dimension: of gradients, it has no backward."""
-        (out,) = self.make(name, "copy", tuple(tensors), (len(tensors), *tensors[0].shape))
+    def stack(self, name: str, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+        """Tensors of one shape, one after the other along a new dimension: of gradients, it has no backward."""
+        shape = tensors[0].shape
+        (out,) = self.make(name, "copy", tuple(tensors), (*shape[:dim], len(tensors), *shape[dim:]))
         return out
 
     def gather(self, name: str, parameter: Parameter, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:

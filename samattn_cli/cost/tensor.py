@@ -188,10 +188,11 @@ class Tensor:
         b, h, w, c = contiguous_stride((B, H, W, C))
         return replace(self, stride=(b, c, h, w))
 
-    def unbind(self) -> tuple[Tensor, ...]:
-        """The tensors along the first dimension; no copy."""
-        shapes = (self.shape[1:],) * self.shape[0]
-        return self._parts(shapes, self.stride[1:], lambda tape, parts: tape.stack("stack", parts))
+    def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
+        """The tensors along a dimension, which goes; no copy."""
+        shape, stride = ((*each[:dim], *each[dim + 1 :]) for each in (self.shape, self.stride))
+        shapes = (shape,) * self.shape[dim]
+        return self._parts(shapes, stride, lambda tape, parts: tape.stack("stack", parts, dim))
 
     def split(self, sizes: Sequence[Dim], dim: int) -> tuple[Tensor, ...]:
         """Consecutive parts along `dim`, as torch's split and chunk give them; no copy."""
