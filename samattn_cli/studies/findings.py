@@ -46,7 +46,10 @@ def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
 
 def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
     height, width = config.image_size
-    rest = height % config.patch_size, width % config.patch_size
+    rest = tuple(
+        max(side - patches * config.patch_size, 0)
+        for side, patches in zip(config.image_size, config.grid, strict=True)
+    )
     if any(rest):
         lost = [
             format_things(number, noun)
