@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
-from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
+from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .kernels import unfit_heads, unfit_kernel, unfit_positions
 from .model import EncoderConfig
 from .slots import Problem
@@ -211,6 +211,7 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
         yield from BLOCKS[stage.block].problems(config, number)
         if stage.transition != NONE:
             yield from TRANSITIONS[stage.transition].problems(config, number)
+    yield from PATCH_EMBEDS[config.patch_embed].problems(config, 0)
     for words, word in ((POS_EMBEDS, config.pos_embed), (NECKS, config.neck)):
         if word != NONE:
             yield from words[word].problems(config, 0)

@@ -73,6 +73,7 @@ class Block:
         changes_width: whether the first of a stage may make another width of what enters.
         place: where it attends.
         pads: whether windows reach over padding beyond the grid; else the last ones are smaller.
+        taps: the names of earlier parts whose outputs it takes beside the stream, as a part's.
         problems: what is wrong with a stage (by its number) of a config whose keys are sound.
     """
 
@@ -83,6 +84,7 @@ class Block:
     changes_width: bool = False
     place: Callable[[Entering], Placing] = as_configured
     pads: bool = True
+    taps: tuple[str, ...] = ()
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
@@ -104,11 +106,13 @@ class PatchEmbed:
         summary: what it is, in a line.
         grid: (image_size, patch_size) -> tokens (high, wide).
         input_shape: the shape of what the encoder is given.
+        problems: what is wrong with a config whose keys are sound.
     """
 
     summary: str
     grid: Callable[[Pair, int], Pair] = patches
     input_shape: Callable[[EncoderConfig], tuple[int, ...]] = an_image
+    problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from math import prod
+from itertools import product
 
 from ..config.plan import LayerConfig
 
 
 def score_elements(layer: LayerConfig) -> int:
     """Numbers in the score matrices of one head of one image: queries by keys, over all windows, padding included."""
-    area = prod(layer.padded_grid) // prod(layer.windows)
-    tokens = area + layer.extra_tokens
-    return prod(layer.windows) * (area // layer.q_stride**2 + layer.extra_tokens) * tokens
+    rows, columns = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.window_sides)
+    return sum(m * n * _of_window(layer, h * w) for (h, m), (w, n) in product(rows, columns))
+
+
+def _of_window(layer: LayerConfig, area: int) -> int:
+    """Of one window."""
+    return (area // layer.q_stride**2 + layer.extra_tokens) * (area + layer.extra_tokens)

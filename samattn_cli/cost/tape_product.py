@@ -11,6 +11,9 @@ from .tape_moving import Moving
 from .tensor import Dim, Tensor, decide
 
 
+MATRIX_DIMS = 2
+
+
 def _folds(x: Tensor, weight: Tensor) -> bool:
     """Whether a product (..., in) with a weight is one of rows, not a batched one (should_fold of LinearAlgebra.cpp).
 
@@ -38,7 +41,8 @@ class Multiplying(Moving):
             low, *used = self._for_product(x, *weights)
             folds = _folds(low, used[0])
             batch = (math.prod(x.shape[:-1]),) if folds else (math.prod(x.shape[:-2]), x.shape[-2])
-            rows = self.reshape("flatten", low, *batch, in_features)
+            is_matrix = len(x.shape) == MATRIX_DIMS  # taken as it is, not viewed
+            rows = low if is_matrix else self.reshape("flatten", low, *batch, in_features)
             out = self.like(rows, *batch, out_features)
             self._product("linear", rows, out, used, weights, macs=out.elements * in_features)
             self.free(rows, low, *self._frozen_copies(used), keep=x)
@@ -50,7 +54,7 @@ class Multiplying(Moving):
                 out = self.derived("", out, (rows, *used), derivatives.addmm(rows, *used), saves)
             else:
                 out = self.derived("", out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
-            out = out.view(*x.shape[:-1], out_features)
+            out = out if is_matrix else out.view(*x.shape[:-1], out_features)
             return self.derived("", out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
