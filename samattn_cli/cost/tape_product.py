@@ -10,7 +10,6 @@ from .derivatives import where_needed
 from .tape_moving import Moving
 from .tensor import Dim, Tensor, decide
 
-
 MATRIX_DIMS = 2
 
 

@@ -153,7 +153,7 @@ class Attention(nn.Module):
         # (T, 3C) -> (T, 3, h, d) -> three of (T, h, d)
         q, k, v = self.qkv(x).reshape(T, 3, self.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
         q, k = turned(q, k, cos, sin)
-        lengths = self.lengths * (T // sum(self.lengths))
+        lengths = list(self.lengths * (T // sum(self.lengths)))
         chunks = [torch.split(each.transpose(0, 1).unsqueeze(0), lengths, dim=2) for each in (q, k, v)]
         attend = self._sdpa if self.kernel == "sdpa" else self._eager
         outputs = [attend(*chunk) for chunk in zip(*chunks, strict=True)]
@@ -161,7 +161,7 @@ class Attention(nn.Module):
         return self.proj(x.reshape(T, -1))
 
     def _eager(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """transformers' eager_attention_forward: (1, h, n, d), each -> (1, n, h, d)."""
+        """Transformers' eager_attention_forward: (1, h, n, d), each -> (1, n, h, d)."""
         scores = torch.matmul(q, k.transpose(2, 3)) * self.scale  # (1, h, n, n)
         scores = scores.softmax(dim=-1, dtype=torch.float32).to(q.dtype)
         out = torch.matmul(scores, v)
