@@ -29,6 +29,9 @@ FRAMES = 2
 ROTARY_STEP = 4
 """Channels of a head turn in pairs, half of the pairs by the row and half by the column."""
 
+MOST_WINDOWS = 1 << 15
+"""Of a layer over all images: each is run by itself, and is a few operations on the Tape."""
+
 
 def flattened_patches(config: EncoderConfig) -> tuple[int, ...]:
     """(tokens of all images, numbers of a patch): the processor cuts images up."""
@@ -84,6 +87,21 @@ def order_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
         near = " or ".join(map(_size, (below, above) if all(below) else (above,)))
         said = f"image_size {_size(config.image_size)} is not a multiple of {unit}, {MERGE} patches of {config.patch_size}"
         yield ("image_size",), f"{said}: use {near}"
+        return
+    yield from _many_windows(config)
+
+
+def _many_windows(config: EncoderConfig) -> Iterator[Problem]:
+    """More windows than can be looked at one by one."""
+    images = config.run.batch_size
+    each = max(prod(layer.windows) for layer in config.layers)
+    if each * images > MOST_WINDOWS:
+        where = ("image_size",) if each > MOST_WINDOWS else ("run", "batch_size")
+        many = f"{each * images:,} windows a layer, which are run one by one"
+        yield (
+            where,
+            f"image_size {_size(config.image_size)} makes {many}: at most {MOST_WINDOWS:,} for all images",
+        )
 
 
 def _size(size: tuple[int, ...]) -> str:
