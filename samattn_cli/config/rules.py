@@ -73,7 +73,8 @@ class Rules:
         yield from self._width(number)
         depth = self._get("stages", number, "depth")
         if first_block is not None and depth is not None:
-            yield from self._indexes(number, range(first_block, first_block + depth))
+            for key in ("global_attn_indexes", "residual_block_indexes"):
+                yield from self._indexes(number, key, range(first_block, first_block + depth))
             yield from self._overrides(number, range(first_block, first_block + depth))
 
     def _places(self, number: int) -> list[Loc]:
@@ -187,16 +188,16 @@ class Rules:
         windowed = given.get("window_size", 0) not in {0, GLOBAL}
         return Override(place, self._get(*place, "blocks"), tuple(given), windowed)
 
-    def _indexes(self, number: int, blocks: range) -> Iterator[tuple[Where, str]]:
-        loc = ("stages", number, "global_attn_indexes")
+    def _indexes(self, number: int, key: str, blocks: range) -> Iterator[tuple[Where, str]]:
+        loc = ("stages", number, key)
         indexes = self._get(*loc)
         seen: set[int] = set()
         for position, index in enumerate(indexes or ()):
             where = self.tree.find((*loc, position)).where
             if index not in blocks:
-                yield where, f"global_attn_indexes names block {index}, but {self._held(number, blocks)}"
+                yield where, f"{key} names block {index}, but {self._held(number, blocks)}"
             elif index in seen:
-                yield where, f"global_attn_indexes names block {index} twice: keep one"
+                yield where, f"{key} names block {index} twice: keep one"
             seen.add(index)
 
     def _held(self, number: int, blocks: range) -> str:

@@ -115,7 +115,8 @@ def interpolate(x: Tensor, mode: str) -> Backward:
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         (out,) = tape.make("grad_input", f"upsample_{mode}", (g,), x.shape)
-        return (out.channels_last() if mode != "bicubic" and g.is_channels_last else out,)
+        keeps_order = mode not in {"linear", "bicubic"}
+        return (out.channels_last() if keeps_order and g.is_channels_last else out,)
 
     return backward
 

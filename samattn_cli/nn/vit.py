@@ -55,7 +55,7 @@ class Block(WindowedBlock):
             stage.num_heads,
             qkv_bias=stage.qkv_bias,
             rel_pos=stage.rel_pos,
-            size=layer.grid if layer.is_global else layer.window_size,
+            size=layer.rel_pos_size,
             kernel=kernel,
         )
         super().__init__(layer, attn, MLP(stage.embed_dim, stage.mlp_dim))
