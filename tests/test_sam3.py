@@ -211,7 +211,6 @@ BAD = {
     "pretrain_grid: 0": "5:16: pretrain_grid must be at least 1 (such as 14), not 0",
     "image_size: 7": "14:7: neck sam3_fpn halves the grid, 1x1 here: it takes 2x2 or more",
     "run: {attention: fused}": "16:18: run.attention fused is not modelled for blocks of rope_vit: use eager or sdpa",
-    "rel_pos: decomposed": "16:10: rel_pos is for blocks of vit, not of rope_vit: leave it out",
 }
 YAML = "".join(f"{key}: {json.dumps(value)}\n" for key, value in SMALL.items())
 
