@@ -26,7 +26,7 @@ def public_encoder(config: EncoderConfig, device: str, attention: str = "eager")
         patch_size=config.patch_size,
         window_size=stage.window_size[0],
         global_attn_indexes=list(stage.global_attn_indexes),
-        pretrain_image_size=config.pretrain_grid[0] * config.patch_size,
+        pretrain_image_size=(config.pretrain_image_size or config.image_size)[0],
     )
     theirs = Sam3VisionConfig(
         backbone_config=backbone, fpn_hidden_size=config.out_chans, attn_implementation=attention

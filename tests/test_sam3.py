@@ -24,7 +24,7 @@ SMALL = {
     "patch_size": 4,
     "patch_embed": "patch_no_bias",
     "pos_embed": "tiled",
-    "pretrain_grid": 2,
+    "pretrain_image_size": 8,
     "pre_norm": True,
     "block": "rope_vit",
     "embed_dim": 16,
@@ -45,10 +45,10 @@ VARIANTS = {
     },
     "a window larger than the grid, which is smaller than that of pretraining": {
         "window_size": 7,
-        "pretrain_grid": 8,
+        "pretrain_image_size": 32,
     },
     "a grid as large as that of pretraining, heads of four channels, five channels in": {
-        "pretrain_grid": 6,
+        "pretrain_image_size": 24,
         "num_heads": 4,
         "in_chans": 5,
     },
@@ -162,7 +162,7 @@ def assert_exact(config: EncoderConfig, *, every_layer: bool = True) -> None:
 
 @pytest.mark.parametrize("run", RUNS, ids=str)
 def test_the_tape_equals_the_real_stack(run: dict[str, object]) -> None:
-    assert_exact(small(image_size=[20, 28], window_size=[2, 4], pretrain_grid=[2, 3], run=run))
+    assert_exact(small(image_size=[20, 28], window_size=[2, 4], pretrain_image_size=[8, 12], run=run))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -208,9 +208,10 @@ BAD = {
     "of a multiple of 4",
     "overrides: [{blocks: [2], num_heads: 8}]": "16:38: heads of 2 channels (embed_dim 16 over num_heads 8) cannot turn "
     "by column and row: use heads of a multiple of 4",
-    "pretrain_grid: 0": "5:16: pretrain_grid must be at least 1 (such as 14), not 0",
-    "image_size: 7": "14:7: neck sam3_fpn halves the grid, 1x1 here: it takes 2x2 or more",
+    "pretrain_image_size: 3": "5:22: pretrain_image_size 3 is smaller than a patch of 4: use at least 4",
+    "image_size: 7": "1:13: image_size 7 makes a grid of 1x1, which the neck sam3_fpn cannot halve: use at least 8",
     "run: {attention: fused}": "16:18: run.attention fused is not modelled for blocks of rope_vit: use eager or sdpa",
+    "rel_pos: decomposed": "16:10: blocks of rope_vit have no rel_pos: leave it out",
 }
 YAML = "".join(f"{key}: {json.dumps(value)}\n" for key, value in SMALL.items())
 

@@ -33,7 +33,7 @@ SMALL = {
     "depth": 3,
     "num_heads": 2,
     "pos_embed": "pretrained",
-    "pretrain_grid": 5,
+    "pretrain_image_size": 80,
     "rel_pos": "decomposed",
     "rel_pos_grid": 6,
     "window_size": 4,
@@ -42,10 +42,10 @@ SMALL = {
 
 VARIANTS = {
     "the grid of the tables": {},
-    "the grid of the pretraining": {"pretrain_grid": 6},
+    "the grid of the pretraining": {"pretrain_image_size": 96},
     "windows that divide the grid": {"window_size": 3},
     "a larger grid, not square": {"image_size": [112, 144]},
-    "a smaller grid than the tables": {"image_size": [48, 80], "rel_pos_grid": 8, "pretrain_grid": 9},
+    "a smaller grid than the tables": {"image_size": [48, 80], "rel_pos_grid": 8, "pretrain_image_size": 144},
     "one side as long as the tables": {"image_size": [96, 64]},
     "convolutional propagation": {"residual_block_indexes": [0, 2], "global_attn_indexes": []},
     "convolution behind a global block": {"residual_block_indexes": [1], "image_size": [64, 112]},
@@ -269,7 +269,7 @@ def test_resizing_is_where_the_grid_is_another():
         return Counter(op.kind for op in ops if op.kind.startswith("upsample"))
 
     assert resized() == {"upsample_bicubic": 1}
-    assert resized(pretrain_grid=6) == {}
+    assert resized(pretrain_image_size=96) == {}
     assert resized(image_size=[96, 64]) == {"upsample_bicubic": 1, "upsample_linear": 1}
     assert resized(rel_pos="joint", image_size=64) == {"upsample_bicubic": 1, "upsample_bilinear": 1}
 
@@ -301,7 +301,7 @@ BAD = {
     ),
     "a convolution behind SAM's block": (
         {"block": "vit", "residual_block_indexes": [1]},
-        "residual_block_indexes is for blocks of vitdet, not of vit: leave it out",
+        "blocks of vit have no residual_block_indexes: leave it out",
     ),
     "a bottleneck of nothing": (
         {"embed_dim": 1, "num_heads": 1, "residual_block_indexes": [1]},
@@ -319,7 +319,10 @@ BAD = {
         {"image_size": [16, 96], "neck": "simple_fpn"},
         "neck simple_fpn halves the grid, 1x6 here: it takes 2x2 or more",
     ),
-    "no positions": ({"pretrain_grid": 0}, "pretrain_grid must be at least 1 (such as 14), not 0"),
+    "no positions": (
+        {"pretrain_image_size": 0},
+        "pretrain_image_size must be at least 1 (such as 336), not 0",
+    ),
 }
 
 

@@ -97,6 +97,21 @@ class StageConfig:
         example=3,
         default=None,
     )
+    adapter_ratio: float = key(
+        number(0, 1024), "Hidden width of the adapters over embed_dim.", example=0.25, default=0.25
+    )
+    depth_slices: int = key(
+        whole(0, MAX_SIDE),
+        "Slices of a volume over which a second attention runs; the batch is the slices of all volumes. 0: images.",
+        example=96,
+        default=0,
+    )
+    lora_rank: int = key(
+        WIDTH,
+        "Rank of what is added to queries and values: A is rank by embed_dim, B embed_dim by rank.",
+        example=4,
+        default=4,
+    )
     transition: str = key(
         choice(NONE, *TRANSITIONS),
         f"What leads into the stage from the one before. none: nothing. {told(TRANSITIONS)}".strip(),
@@ -125,6 +140,11 @@ class StageConfig:
     def mlp_dim(self) -> int:
         """Hidden width of the MLP, rounded down as SAM does."""
         return int(self.embed_dim * self.mlp_ratio)
+
+    @property
+    def adapter_dim(self) -> int:
+        """Hidden width of an adapter, rounded down as Medical SAM Adapter does."""
+        return int(self.embed_dim * self.adapter_ratio)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +183,12 @@ class RunConfig:
         "Optimizer of a training step, as torch.optim has it by default; it keeps two, one or no buffers a weight.",
         example="sgd",
         default="adamw",
+    )
+    trains: str = key(
+        choice("all", "adapters"),
+        "Weights that a training step changes. adapters: only those that adapt a frozen encoder.",
+        example="adapters",
+        default="all",
     )
     checkpointing: bool = key(
         FLAG,
@@ -207,11 +233,11 @@ class EncoderConfig:
         example="learned",
         default="learned",
     )
-    pretrain_grid: Pair = key(
-        pair(whole(1, MAX_SIDE)),
-        "Tokens that pos_embed pretrained or tiled has a vector for: a number, or [height, width].",
-        example=14,
-        default=(14, 14),
+    pretrain_image_size: Pair | None = key(
+        optional(pair(whole(1, MAX_SIDE))),
+        "Image size that absolute positions of a grid of their own were made for; left out, it is image_size.",
+        example=336,
+        default=None,
     )
     pre_norm: bool = key(FLAG, "Whether a LayerNorm stands before the blocks.", example=True, default=False)
     norm: bool = key(FLAG, "Whether a LayerNorm stands behind the blocks.", example=True, default=False)
@@ -235,6 +261,12 @@ class EncoderConfig:
     def grid(self) -> Pair:
         """Patches (high, wide), all of them. A rest of the image smaller than a patch is dropped."""
         return PATCH_EMBEDS[self.patch_embed].grid(self.image_size, self.patch_size)
+
+    @property
+    def pretrain_grid(self) -> Pair:
+        """Patches (high, wide) of the images of pretraining."""
+        size = self.pretrain_image_size or self.image_size
+        return PATCH_EMBEDS[self.patch_embed].grid(size, self.patch_size)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 from ..config.model import StageConfig
 from ..config.plan import LayerConfig, PartConfig
@@ -14,8 +14,8 @@ from .kernels import attention as attention_kernel
 from .rotary import rotate, rotations
 from .tape import Tape
 from .tensor import Dim, Tensor, decide
-from .vit import Layer
-from .vitdet import in_turn, up
+
+Resize = Callable[[Tape, Tensor], Tensor]
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
@@ -32,11 +32,12 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
 
 def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
     """Multi-head self-attention with rotary positions: (B, H, W, C) -> (B, H, W, C)."""
-    qkv, (q, k, v) = vit.split(tape, x, stage)  # (B, h, HW, d) each
+    qkv = vit.qkv_of(tape, x, stage)
+    q, k, v = vit.split(qkv, stage)  # (B, h, HW, d) each
     cos, sin = rotations(tape, x.shape[1:3], q.shape[-1])
     q, k = rotate(tape, "rotate_q", q, cos, sin), rotate(tape, "rotate_k", k, cos, sin)
     out = eager(tape, q, k, v) if kernel == "eager" else attention_kernel(tape, "sdpa", q, k, v)
-    return vit.merge(tape, out, x.shape, qkv, q, k, cos, sin)
+    return vit.merge(tape, out, x.shape[1:3], qkv, q, k, cos, sin)
 
 
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -71,29 +72,48 @@ def tiled_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 
 def sam3_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
     """Maps at 4, 2, 1 and 1/2 times the grid: (B, H, W, C) -> four of (B, out_chans, H', W')."""
-    image, C = x.permute(0, 3, 1, 2), x.shape[-1]
-    scales: tuple[tuple[Layer, ...], ...] = (
-        (up(tape, "dconv_2x2_0", C // 2), partial(tape.gelu, "gelu"), up(tape, "dconv_2x2_1", C // 4)),
-        (up(tape, "dconv_2x2", C // 2),),
-        (),
-        (lambda y: tape.max_pool2d("maxpool_2x2", y, 2),),
-    )
+    x = x.permute(0, 3, 1, 2)
+    levels = (quadruple, double, single, half)
     return tuple(
-        _level(tape, f"convs.{index}", image, scale, part.config.out_chans)
-        for index, scale in enumerate(scales)
+        _level(tape, f"convs.{index}", x, level, part.config.out_chans) for index, level in enumerate(levels)
     )
 
 
-def _level(tape: Tape, name: str, image: Tensor, scale: tuple[Layer, ...], channels: Dim) -> Tensor:
-    """One map: the image scaled, then convolutions 1x1 and 3x3, with biases."""
+def _level(tape: Tape, name: str, x: Tensor, resize: Resize, channels: Dim) -> Tensor:
+    """`x` resized, then 1x1 and 3x3 convolutions."""
     with tape.module(name):
-        return in_turn(
-            tape,
-            image,
-            *scale,
-            lambda y: tape.conv2d("conv_1x1", y, channels, 1),
-            lambda y: tape.conv2d("conv_3x3", y, channels, 3, padding=1),
-        )
+        resized = resize(tape, x)
+        narrow = tape.conv2d("conv_1x1", resized, channels, 1)
+        tape.free(resized, keep=x)
+        out = tape.conv2d("conv_3x3", narrow, channels, 3, padding=1)
+        tape.free(narrow)
+    return out
+
+
+def quadruple(tape: Tape, x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C / 4, 4H, 4W)."""
+    C = x.shape[1]
+    doubled = tape.conv_transpose2d("dconv_2x2_0", x, C // 2, 2, stride=2)
+    active = tape.gelu("gelu", doubled)
+    tape.free(doubled)
+    out = tape.conv_transpose2d("dconv_2x2_1", active, C // 4, 2, stride=2)
+    tape.free(active)
+    return out
+
+
+def double(tape: Tape, x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C / 2, 2H, 2W)."""
+    return tape.conv_transpose2d("dconv_2x2", x, x.shape[1] // 2, 2, stride=2)
+
+
+def single(_tape: Tape, x: Tensor) -> Tensor:
+    """As it is."""
+    return x
+
+
+def half(tape: Tape, x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, H / 2, W / 2)."""
+    return tape.max_pool2d("maxpool_2x2", x, 2)
 
 
 BLOCKS = {"rope_vit": block}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..slots import Family, Part, Problem
+from ..slots import Family, Part, Problem, a_patch_of_pretraining
 from . import vit
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ FAMILY = Family(
     },
     pos_embeds={
         "pretrained": Part(
-            summary="A vector per token of pretrain_grid and one for a class token, unused; another grid resizes them, "
+            summary="A vector per patch of pretrain_image_size and one for a class token, unused; another grid resizes them, "
             "bicubically, in each forward.",
-            keys=frozenset({"pretrain_grid"}),
+            keys=frozenset({"pretrain_image_size"}),
+            problems=a_patch_of_pretraining,
         )
     },
     necks={
