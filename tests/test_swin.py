@@ -327,7 +327,7 @@ def test_indexes_and_masks_are_memory_of_the_encoder():
             encoder("swinv2") | {"run": {"attention": "sdpa"}},
             "run.attention sdpa is not modelled for blocks of swinv2: use eager",
         ),
-        (encoder(rel_pos="decomposed"), "not of swin: leave it out"),
+        (encoder(rel_pos="decomposed"), "blocks of swin have no rel_pos: leave it out"),
     ],
 )
 def test_what_cannot_be_is_said(given, message):

@@ -143,11 +143,7 @@ class Rules:
             return
         for key in sorted(OF_SOME_BLOCKS - BLOCKS[block].keys):
             if self._is_set("stages", number, key):
-                takers = " or ".join(word for word, declared in BLOCKS.items() if key in declared.keys)
-                yield (
-                    self._at(("stages", number), key),
-                    f"{key} is for blocks of {takers}, not of {block}: leave it out",
-                )
+                yield self._at(("stages", number), key), f"blocks of {block} have no {key}: leave it out"
         rel_pos, taken = self._get("stages", number, "rel_pos"), BLOCKS[block].rel_pos
         if "rel_pos" in BLOCKS[block].keys and rel_pos is not None and rel_pos not in taken:
             yield (
@@ -217,6 +213,12 @@ def _divisors(width: int, heads: int) -> str:
 
 def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
     """What is wrong with a config whose keys are sound by themselves and together, as its families know it."""
+    if config.run.trains == "adapters" and not any(BLOCKS[stage.block].adapters for stage in config.stages):
+        adapted = " or ".join(word for word, block in BLOCKS.items() if block.adapters)
+        yield (
+            ("run", "trains"),
+            f"run.trains adapters is for blocks of {adapted}: there are none here, use all",
+        )
     for number, stage in enumerate(config.stages):
         yield from BLOCKS[stage.block].problems(config, number)
         yield from shift_problems(config, number)

@@ -89,6 +89,7 @@ class Block:
         kernels: the attention kernels that are modelled.
         changes_width: whether the first of a stage may make another width of what enters.
         place: where it attends.
+        adapters: whether some of its weights adapt the others, and may be trained alone.
         pads: whether windows reach over padding beyond the grid; else the last ones are smaller.
         problems: what is wrong with a stage (by its number) of a config whose keys are sound.
     """
@@ -99,6 +100,7 @@ class Block:
     kernels: tuple[str, ...] = ("eager", "sdpa")
     changes_width: bool = False
     place: Callable[[Entering], Placing] = as_configured
+    adapters: bool = False
     pads: bool = True
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 

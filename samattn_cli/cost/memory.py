@@ -62,6 +62,12 @@ def gradients_bytes(forward: ForwardPass) -> Dim:
     return sum(_weights_bytes(segment.recording, item_bytes, frozen=False) for segment in forward.segments)
 
 
+def trained(forward: ForwardPass) -> Dim:
+    """Numbers in the weights that train."""
+    weights = (weight for segment in forward.segments for weight in segment.recording.parameters)
+    return sum(parameter_elements(weight) for weight in weights if weight.trains)
+
+
 def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
     """The memory of each segment in order."""
     live = weights_bytes(forward) + rounded(forward.image.nbytes)

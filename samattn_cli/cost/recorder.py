@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from .graph import Backward, Node, leaf
+from .graph import Backward, Edge, Node, leaf
 from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
 from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, decide, dense_stride_like
 
@@ -36,18 +36,25 @@ class Recorder:
         self.half_to_float = half_to_float
         self.training = training
         self.ops: list[Op] = []
-        self.cached: list[Storage] = []
         self.buffers: list[Storage] = []
         self.scope: tuple[str, ...] = ()
         self.unrecorded: list[Parameter] = []
         self.trains = True
+        self._forget()
 
     def recording(self) -> Recording:
         """What has been recorded since the last recording."""
         ops, self.ops = tuple(self.ops), []
-        cached, self.cached = tuple(self.cached), []
+        cached = tuple(copy.storage for copy in self.copies.values())
         buffers, self.buffers = tuple(self.buffers), []
+        self._forget()
         return Recording(ops, cached, buffers)
+
+    def _forget(self) -> None:
+        """Weights that are used from here on are others than those before."""
+        self.recorded: set[str] = set()
+        self.leaves: dict[str, Edge] = {}
+        self.copies: dict[str, Tensor] = {}  # autocast's, kept until the forward ends
 
     @contextmanager
     def module(self, name: str) -> Iterator[None]:
@@ -103,13 +110,15 @@ class Recorder:
         parameters: tuple[Parameter, ...] = (),
         **costs: Any,
     ) -> None:
-        """Append an operation of the current module."""
+        """Append an operation of the current module; a weight is put down where it is first used."""
+        used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in self.recorded]
+        self.recorded |= {weight.name for weight in used}
         self.ops.append(
             Op(
                 name=".".join(part for part in (*self.scope, name) if part),
                 kind=kind,
                 module=".".join(self.scope),
-                parameters=(*self.unrecorded, *parameters),
+                parameters=tuple(used),
                 bytes_read=sum(tensor.distinct_bytes for tensor in reads),
                 bytes_written=sum(tensor.nbytes for tensor in writes),
                 allocates=tuple(tensor.storage for tensor in writes),
@@ -136,7 +145,7 @@ class Recorder:
     ) -> tuple[Tensor, ...]:
         """What an operation makes of `reads`: contiguous tensors of `shapes`, of the type of `like` or of the first."""
         made = tuple(self.like(like or reads[0], *shape) for shape in shapes)
-        flops = ELEMENTWISE_FLOPS.get(kind, 0) * reads[0].elements
+        flops = ELEMENTWISE_FLOPS.get(kind, 0) * (reads[0].elements if reads else 0)
         self.record(name, kind, reads=reads, writes=made, macs=macs, elementwise_flops=flops)
         return made
 
@@ -167,14 +176,21 @@ class Recorder:
 
     def weight(self, parameter: Parameter) -> Tensor:
         """A weight as a tensor, whose memory is the encoder's; one that is frozen needs no gradient."""
-        grad_fn = leaf(parameter.shape) if parameter.trains else None
-        return replace(self._resident(parameter.shape, self.item_bytes), grad_fn=grad_fn)
+        x = self._resident(parameter.shape, self.item_bytes)
+        if not parameter.trains:
+            return x
+        return replace(x, grad_fn=self.leaves.setdefault(parameter.name, leaf(parameter.shape)))
 
     def used_weight(self, name: str, *shape: Dim) -> Tensor:
         """A weight of the current module as a tensor; the next operation to be recorded is the one that uses it."""
         parameter = self.parameter(name, *shape)
         self.unrecorded.append(parameter)
         return self.weight(parameter)
+
+    def unused_weight(self, name: str, *shape: Dim) -> None:
+        """A weight of the current module that nothing uses: it takes memory, and never has a gradient."""
+        with self.weights(train=False):
+            self.record(name, "unused", parameters=(self.parameter(name, *shape),))
 
     def buffer(self, *shape: Dim, item_bytes: int | None = None) -> Tensor:
         """A tensor that the encoder has beside its weights; it needs no gradient."""

@@ -32,9 +32,11 @@ class Casting(Recorder):
         x = self.weight(operand) if isinstance(operand, Parameter) else operand
         if self.autocast_bytes is None:
             return x
+        if isinstance(operand, Parameter) and operand.name in self.copies:
+            return self.copies[operand.name]
         low = self.cast(f"{name}.cast".strip("."), x, self.autocast_bytes)
         if isinstance(operand, Parameter) and operand.trains:
-            self.cached.append(low.storage)
+            self.copies[operand.name] = low
         return low
 
     @staticmethod

@@ -59,10 +59,12 @@ class Multiplying(Moving):
         if not folds:
             out = self.derived(name, out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
         elif bias is not None and not added:
-            out = self.derived(name, out, (rows, *used), derivatives.addmm(rows, *used), saves)
+            weight_used, with_bias = used
+            edges = (with_bias, rows, weight_used)
+            out = self.derived(name, out, edges, derivatives.addmm(rows, weight_used, with_bias), saves)
         else:
             out = self.derived(name, out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
-        out = out.view(*leading, out_features)
+        out = replace(out.view(*leading, out_features), is_view=bias is not None)  # else _unsafe_view
         return self.derived(name, out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:

@@ -102,6 +102,16 @@ def build(config: EncoderConfig, device: str = "cpu") -> ImageEncoder:
         return ImageEncoder(config).to(getattr(torch, config.run.dtype)).eval()
 
 
+def freeze(model: ImageEncoder, config: EncoderConfig) -> ImageEncoder:
+    """`model`, of whose weights only those are left to train that `config` says: all, or those of adapters."""
+    if config.run.trains == "adapters":
+        model.requires_grad_(False)
+        for module in model.modules():
+            if getattr(module, "adapts", False):
+                module.requires_grad_(True)
+    return model
+
+
 def image_for(config: EncoderConfig, device: str = "cpu") -> Tensor:
     """An input of the size, batch and dtype of `config`: (B, in_chans, height, width) unless the encoder takes another."""
     return torch.empty(config.input_shape, dtype=getattr(torch, config.run.dtype), device=device)
