@@ -140,6 +140,19 @@ def continuous_bias_in_torch(x, w0, b0, w2, table, index):
     return x + scaled.unsqueeze(0)
 
 
+def relu_in_place(tape, x):
+    """Swin V2's, of what a linear layer makes: a view of its rows."""
+    hidden = tape.linear("0", x, 6)
+    active = tape.relu_("1", hidden)
+    out = tape.linear("2", active, D, bias=False)
+    tape.free(active)
+    return out
+
+
+def relu_in_place_in_torch(x, w0, b0, w2):
+    return F.linear(F.relu(F.linear(x, w0, b0), inplace=True), w2)
+
+
 def of_one(name, in_torch, **options):
     return Program((B, N, D), lambda tape, x: getattr(tape, name)(name, x, **options), in_torch)
 
@@ -175,6 +188,7 @@ PROGRAMS = {
     "rotary": Program((B, HEADS, N, D), rotary, rotary_in_torch, (), (((B, N, D), ""), ((B, N, D), ""))),
     "rotary by chunks": Program((B, HEADS, N, D), rotary_by_chunks, rotary_by_chunks_in_torch),
     "cosine attention": Program((B, HEADS, N, D), cosine, cosine_in_torch, ((HEADS, 1, 1),)),
+    "ReLU in place": Program((B, N, D), relu_in_place, relu_in_place_in_torch, ((6, D), (6,), (D, 6))),
     "continuous bias": Program(
         (B, HEADS, PLACES, PLACES),
         continuous_bias,
