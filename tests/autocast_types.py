@@ -56,6 +56,35 @@ def operations(low: torch.dtype) -> dict[str, Callable[[Make], Tensor]]:
                 x(make, 5, 4), [make(3, dtype=torch.int64)]
             ),
             f"pad of {name}": lambda make, x=x: F.pad(x(make, 3, 4), (0, 1)),
+            f"conv_transpose2d of {name}": lambda make, x=x: F.conv_transpose2d(
+                x(make, 1, 2, 4, 4), weight(make, 2, 3, 2, 2), weight(make, 3), stride=2
+            ),
+            f"max_pool2d of {name}": lambda make, x=x: F.max_pool2d(x(make, 1, 2, 4, 4), 2),
+            f"normalize of {name}": lambda make, x=x: F.normalize(x(make, 3, 4), dim=-1),
+            # nearest and bilinear are on autocast's list too, but fake tensors take them apart before it is asked
+            f"bicubic of {name}": lambda make, x=x: F.interpolate(
+                x(make, 1, 2, 4, 4), size=6, mode="bicubic"
+            ),
+            **{
+                f"{operation.__name__} of {name}": lambda make, x=x, operation=operation: operation(
+                    x(make, 3, 4)
+                )
+                for operation in (
+                    torch.rsqrt,
+                    torch.exp,
+                    torch.sigmoid,
+                    torch.neg,
+                    torch.relu,
+                    F.silu,
+                    torch.cos,
+                )
+            },
+            f"clamp of {name}": lambda make, x=x: x(make, 3, 4).clamp(max=1.0),
+            f"roll of {name}": lambda make, x=x: x(make, 3, 4).roll(1, 0),
+            f"masked_fill of {name}": lambda make, x=x: x(make, 3, 4).masked_fill(
+                make(3, 4, dtype=torch.bool), 0.0
+            ),
+            f"gather of {name}": lambda make, x=x: x(make, 3, 4).gather(0, make(2, 4, dtype=torch.int64)),
         }
         for other, second in types.items():
             y = lambda make, *shape, dtype=second: make(*shape, dtype=dtype)  # noqa: E731

@@ -7,15 +7,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from samattn_cli.cost import autograd
 from samattn_cli.cost import tensor as on_the_tape
+from samattn_cli.cost.conventions import flop_counter, fvcore
 from samattn_cli.cost.graph import Node
 from samattn_cli.cost.memory import Liveness, live_over, saved_bytes
 from samattn_cli.cost.ops import Recording
 from samattn_cli.cost.tape import Tape
+from samattn_cli.nn.count import count_with_flop_counter, count_with_fvcore
 from samattn_cli.nn.cuda import AsOnCuda, AutocastOnCuda
 from samattn_cli.nn.gradients import uses_of_the_last_holder
 from samattn_cli.nn.trace import PartTrace, Tracer, storage_key
@@ -78,6 +80,7 @@ def traced(program: Program, run: Run) -> Mapping[str, object]:
     """What torch does."""
     result: dict[str, object] = {}
     inputs = _inputs(program, run)
+    inputs[0].requires_grad_(False)  # an activation, which autocast does not take for a weight
     with torch.no_grad(), ExitStack() as modes:
         _enter(modes, run)
         tracer = modes.enter_context(_tracer(inputs))
@@ -160,7 +163,7 @@ def _enter(modes: ExitStack, run: Run) -> None:
 
 
 def _saved(program: Program, run: Run) -> int:
-    _, *others = inputs = _inputs(program, run)
+    x, *others = _inputs(program, run)
     known = {storage_key(tensor) for tensor in others}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -172,5 +175,39 @@ def _saved(program: Program, run: Run) -> int:
     with ExitStack() as modes:
         _enter(modes, run)
         modes.enter_context(saved_tensors_hooks(pack, lambda tensor: tensor))
-        program.in_torch(*inputs)
+        program.in_torch(x.view(x.shape), *others)
     return sum(rounded(storage.nbytes()) for storage in kept.values())
+
+
+class Module(nn.Module):
+    """A program in torch as a module."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        _, *others = _inputs(program, Run())
+        self.in_torch = program.in_torch
+        self.weights = nn.ParameterList(others[: len(program.weights)])
+        for index, buffer in enumerate(others[len(program.weights) :]):
+            self.register_buffer(f"buffer_{index}", buffer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Its output."""
+        return self.in_torch(x, *self.weights, *self.buffers())
+
+
+def counts_derived(program: Program) -> list[dict[str, int]]:
+    """By kind, what fvcore and FlopCounterMode would count, says the Tape."""
+    tape, x = _tape(Run(), program.shape, training=False)
+    program.on_tape(tape, x)
+    ops = tape.recording().ops
+    return [
+        {kind: count for kind in kinds if (count := sum(convention(op) for op in ops if op.kind == kind))}
+        for convention in (fvcore, flop_counter)
+        for kinds in [dict.fromkeys(op.kind for op in ops)]
+    ]
+
+
+def counts_found(program: Program) -> list[dict[str, int]]:
+    """By kind, what they count."""
+    module, x = Module(program), _inputs(program, Run())[0].detach()
+    return [count(module, x).get("", {}) for count in (count_with_fvcore, count_with_flop_counter)]

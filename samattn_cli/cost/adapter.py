@@ -18,11 +18,11 @@ def adapter_block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eage
     """Pre-norm block with an adapter behind attention, over depth and beside the MLP: (B, H, W, C) -> (B, H, W, C)."""
     stage, shortcut, grid = layer.stage, x, x.shape[1:3]
     windows = x if layer.is_global else window_partition(tape, x, layer.window_size)
-    volume = over_depth(tape, windows, stage, kernel)
+    volume = over_depth(tape, windows, layer, kernel)
     normed = tape.layer_norm("norm1", windows)
     tape.free(windows, keep=shortcut)
     with tape.module("attn"):
-        attended = vit.attention(tape, normed, stage, kernel)
+        attended = vit.attention(tape, normed, layer, kernel)
     tape.free(normed)
     adapted = adapter(tape, "Space_Adapter", attended, stage, skip=True)
     tape.free(attended)
@@ -53,9 +53,9 @@ def both_mlps(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     return out
 
 
-def over_depth(tape: Tape, windows: Tensor, stage: StageConfig, kernel: str) -> Tensor | None:
+def over_depth(tape: Tape, windows: Tensor, layer: LayerConfig, kernel: str) -> Tensor | None:
     """Attention with the same weights over the slices of each volume: (B, h, w, C) -> the same; None for images."""
-    C, slices = windows.shape[-1], stage.depth_slices
+    C, stage, slices = windows.shape[-1], layer.stage, layer.stage.depth_slices
     if not slices:
         unused_adapter(tape, "Depth_Adapter", C, stage)
         return None
@@ -68,7 +68,7 @@ def over_depth(tape: Tape, windows: Tensor, stage: StageConfig, kernel: str) -> 
     tape.free(places, keep=windows)  # views, where there is one volume
     with tape.module("attn"):
         grid = normed.view(volumes * h * w, *depth_grid(slices), C)
-        attended = vit.attention(tape, grid, stage, kernel, tables=(h, w))
+        attended = vit.attention(tape, grid, layer, kernel)
     adapted = adapter(tape, "Depth_Adapter", attended, stage)
     tape.free(attended, normed)
     back = adapted.view(volumes, h * w, slices, C).permute(0, 2, 1, 3)
@@ -102,14 +102,20 @@ def unused_adapter(tape: Tape, name: str, dim: int, stage: StageConfig) -> None:
 
 def lora_block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
     """SAM's block with low-rank terms of queries and values: (B, H, W, C) -> (B, H, W, C)."""
-    return vit.block(tape, x, layer, kernel, project=lora_qkv)
+    return vit.windowed_block(
+        tape,
+        x,
+        layer,
+        lambda windows: vit.attention(tape, windows, layer, kernel, lora_qkv),
+        lambda y: vit.mlp(tape, y, layer.stage),
+    )
 
 
 def lora_qkv(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     """Queries, keys and values, low-rank terms added to the first and last in place: (..., C) -> (..., 3C)."""
     C = x.shape[-1]
     with tape.module("qkv"):
-        qkv = vit.qkv_of(tape, x, stage)
+        qkv = vit.one_projection(tape, x, stage)
         new_q, new_v = (low_rank(tape, which, x, stage.lora_rank) for which in "qv")
         qkv = tape.add_to_channels(qkv, ("add_q", 0, new_q), ("add_v", 2 * C, new_v))
         tape.free(new_q, new_v)

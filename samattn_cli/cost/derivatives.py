@@ -19,6 +19,8 @@ from .tensor import Dim, Tensor, decide
 if TYPE_CHECKING:
     from .tape import Tape
 
+BOOL_BYTES = 1
+
 Gradients = tuple[Tensor | Sum | None, ...]
 
 
@@ -116,7 +118,8 @@ def interpolate(x: Tensor, mode: str) -> Backward:
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         (out,) = tape.make("grad_input", f"upsample_{mode}", (g,), x.shape)
-        return (out.channels_last() if mode != "bicubic" and g.is_channels_last else out,)
+        keeps_order = mode not in {"linear", "bicubic"}
+        return (out.channels_last() if keeps_order and g.is_channels_last else out,)
 
     return backward
 
@@ -165,7 +168,7 @@ def as_strided(whole: Tensor) -> Backward:
 
 def sub(a: Tensor, b: Tensor) -> Backward:
     """A difference."""
-    return lambda tape, g: (to(a, g), to(b, tape.elementwise("neg", "mul", g)) if b.grad_fn else None)
+    return lambda tape, g: (to(a, g), to(b, tape.elementwise("neg", "neg", g)) if b.grad_fn else None)
 
 
 def scale(tape: Tape, g: Tensor) -> Gradients:
@@ -173,14 +176,17 @@ def scale(tape: Tape, g: Tensor) -> Gradients:
     return (tape.elementwise("grad_input", "mul", g),)
 
 
-def scale_by_weight(x: Tensor, weight: Tensor) -> Backward:
-    """A product of a weight and a tensor: edges weight, x."""
+def neg(tape: Tape, g: Tensor) -> Gradients:
+    """A negative."""
+    return (tape.elementwise("grad_input", "neg", g),)
+
+
+def mul(a: Tensor, b: Tensor) -> Backward:
+    """A product of two tensors: edges a, b."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
-        grad_x = to(x, tape.elementwise("grad_input", "mul", g, weight)) if x.grad_fn else None
-        if not weight.grad_fn:
-            return None, grad_x
-        return to(weight, tape.elementwise("grad_weight", "mul", g, x)), grad_x
+        grad_b = to(b, tape.elementwise("grad_other", "mul", g, a)) if b.grad_fn else None
+        return to(a, tape.elementwise("grad_input", "mul", g, b)) if a.grad_fn else None, grad_b
 
     return backward
 
@@ -195,7 +201,7 @@ def div(a: Tensor, b: Tensor) -> Backward:
     def _grad_divisor(tape: Tape, g: Tensor) -> Tensor:
         quotient = tape.elementwise("quotient", "div", a, b)
         again = tape.elementwise("quotient_again", "div", quotient, b)
-        negative = tape.elementwise("neg", "mul", g)
+        negative = tape.elementwise("neg", "neg", g)
         grad_b = tape.elementwise("grad_divisor", "mul", negative, again)
         tape.free(quotient, again, negative)
         return grad_b
@@ -228,6 +234,55 @@ def sqrt(out: Tensor) -> Backward:
     return backward
 
 
+def rsqrt(out: Tensor) -> Backward:
+    """One over a root: -0.5 * g * out ** 3."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        cubed = tape.elementwise("cube", "cube", out)
+        halved = tape.elementwise("halve", "mul", g)
+        grad = tape.elementwise("grad_input", "mul", halved, cubed)
+        tape.free(cubed, halved)
+        return (grad,)
+
+    return backward
+
+
+def exp(out: Tensor) -> Backward:
+    """An exponential: g * out."""
+    return of_one("mul", out)
+
+
+def of_one(kind: str, saved: Tensor) -> Backward:
+    """What one kernel makes of the gradient and of what was kept."""
+    return lambda tape, g: (tape.elementwise("grad_input", kind, g, saved),)
+
+
+def clamp(x: Tensor) -> Backward:
+    """A bound: the gradient where it was not reached, elsewhere zero."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        zero = tape.constant("zero", g)
+        within = tape.computed("within", *x.shape, item_bytes=BOOL_BYTES, reads=(x,))
+        grad = tape.elementwise("grad_input", "select", g, within)
+        tape.free(zero, within)
+        return (grad,)
+
+    return backward
+
+
+def norm(x: Tensor, out: Tensor) -> Backward:
+    """A Euclidean norm over the last dimension: g * (x / out), zero where that is."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        unit = tape.elementwise("unit", "div", x, out)
+        is_zero = tape.computed("is_zero", *out.shape, item_bytes=BOOL_BYTES, reads=(out,))
+        grad = tape.elementwise("grad_input", "mul", unit, g)
+        tape.free(unit, is_zero)
+        return (grad,)
+
+    return backward
+
+
 def mean(x: Tensor, dim: int) -> Backward:
     """A mean over a dimension, kept: g / n, over it."""
     return lambda tape, g: (tape.elementwise("grad_input", "div", g.expand(dim, x.shape[dim])),)
@@ -236,11 +291,6 @@ def mean(x: Tensor, dim: int) -> Backward:
 def softmax(x: Tensor, out: Tensor) -> Backward:
     """Softmax: (g - sum(g * out)) * out, in the type of x."""
     return lambda tape, g: tape.make("grad_input", "softmax_backward", (g, out), x.shape, like=x)
-
-
-def gelu(x: Tensor) -> Backward:
-    """GELU."""
-    return lambda tape, g: (tape.elementwise("grad_input", "gelu_backward", g, x),)
 
 
 def layer_norm(x: Tensor, *weights: Tensor, stats: tuple[Tensor, ...]) -> Backward:
@@ -265,6 +315,11 @@ def cat(parts: Sequence[Tensor], dim: int) -> Backward:
     return lambda _, g: tuple(
         to(part, g.slice(dim, start, end)) if part.grad_fn else None for part, start, end in places
     )
+
+
+def stack(tensors: Sequence[Tensor], dim: int) -> Backward:
+    """Stacking along a new dimension: the place of the gradient that each was put at."""
+    return lambda _, g: tuple(to(tensor, part) for tensor, part in zip(tensors, g.unbind(dim), strict=True))
 
 
 def roll(dims: tuple[int, ...]) -> Backward:
@@ -298,3 +353,8 @@ def repeat(x: Tensor, times: Sequence[Dim]) -> Backward:
 def masked_fill(mask: Tensor) -> Backward:
     """Filling with a number: the gradient with zeros there."""
     return lambda tape, g: (tape.masked_fill("grad_input", g, mask),)
+
+
+def gather_along(x: Tensor, index: Tensor) -> Backward:
+    """``torch.gather``: the gradients added up in zeros of the shape of x (gather_backward)."""
+    return lambda tape, g: tape.make("grad_input", "index", (g, index), x.shape)

@@ -24,22 +24,37 @@ ELEMENTWISE_FLOPS = {
     "sub": 1,
     "mul": 1,
     "div": 1,
+    "neg": 1,
     "square": 1,
+    "cube": 2,
     "sqrt": 1,
+    "rsqrt": 2,  # root, divide
+    "exp": 1,
+    "clamp": 1,
+    "select": 0,  # moves numbers
     "mean": 1,  # per element of the input
     "softmax": 5,  # maximum, subtract, exponential, sum, divide
     "softmax_backward": 4,  # multiply, sum, subtract, multiply
     "gelu": 5,  # x * 0.5 * (1 + erf(x / sqrt 2)): scale, erf, add, halve, multiply
+    "gelu_tanh": 9,  # x * 0.5 * (1 + tanh(c * (x + d * x ** 3))): cube (2), scale, add, scale, tanh, add, halve, multiply
+    "gelu_tanh_backward": 18,  # the same, and its slope: square, subtract, and seven more to multiply and add
+    "sigmoid": 4,  # negate, exponential, add, divide
+    "sigmoid_backward": 3,  # g * out * (1 - out)
+    "silu": 5,  # sigmoid, multiply
+    "silu_backward": 9,  # g * s * (1 + x * (1 - s)), with s the sigmoid
+    "relu": 1,
+    "relu_backward": 1,
+    "norm": 2,  # per element of the input: square, add
     "gelu_backward": 10,  # the same, and x times the Gaussian density: square, scale, exponential, multiply, add
     "layer_norm": 5,  # fvcore's figure for one with weight and bias
     "layer_norm_backward": 12,  # three gradients and two sums over the width
     "sum": 1,  # per element of the input
-    "max_pool": 1,  # a comparison per element of the input
+    "max_pool": 1,  # a comparison per element under each square
     "max_pool_backward": 1,  # an addition per element of the gradient
     # per element of the larger image, forward and backward; the first two are fvcore's figures
     "upsample_nearest": 1,
-    "upsample_linear": 2,
     "upsample_bilinear": 4,
+    "upsample_linear": 4,  # 2 neighbours, each multiplied and added
     "upsample_bicubic": 32,  # 16 neighbours, each multiplied and added
     "bias": 1,  # per element of the output of a linear layer or convolution
 }

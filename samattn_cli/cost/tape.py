@@ -8,13 +8,11 @@ tensor knows the node that made it, so that `autograd.backward` can record the b
 from __future__ import annotations
 
 from .tape_convolution import Convolving
-from .tape_elementwise import Computing
-from .tape_moving import Moving
 from .tape_product import Multiplying
 from .tape_reduction import Reducing
 
 
-class Tape(Multiplying, Convolving, Computing, Reducing, Moving):
+class Tape(Multiplying, Convolving, Reducing):
     """The operations of an encoder, each with its backward.
 
     Where each is, and where the next one goes: products in tape_product, images in tape_convolution, one number from

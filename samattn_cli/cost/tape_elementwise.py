@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from . import derivatives
 from .derivatives import where_needed
+from .graph import Backward
 from .ops import ELEMENTWISE_FLOPS, Parameter
 from .tape_casting import Casting
 from .tensor import Dim, Shape, Tensor, decide
@@ -14,8 +17,7 @@ class Computing(Casting):
 
     def add(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A sum; either broadcasts to the other."""
-        shape = tuple(b if decide(a == 1) else a for a, b in zip(x.shape, other.shape, strict=True))
-        out = self.elementwise(name, "add", x.expanded(shape), other.expanded(shape))
+        out = self.elementwise(name, "add", *_broadcast(x, other))
         return self.derived(name, out, (x, other), derivatives.passes(x, other))
 
     def add_number(self, name: str, x: Tensor) -> Tensor:
@@ -61,12 +63,20 @@ class Computing(Casting):
         """A product with a number."""
         return self.derived(name, self.elementwise(name, "mul", x), (x,), derivatives.scale)
 
+    def mul(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """A product; either broadcasts to the other."""
+        out = self.elementwise(name, "mul", *_broadcast(x, other))
+        saves = (*where_needed(other, x), *where_needed(x, other))
+        return self.derived(name, out, (x, other), derivatives.mul(x, other), saves)
+
     def scale_by_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
-        """A product with a weight, viewed as `shape`, which broadcasts to `x`."""
-        into = self.weight(weight).view(*shape)
-        out = self.elementwise(name, "mul", x, into, parameters=(weight,))
-        saves = (*where_needed(x, into), *where_needed(into, x))
-        return self.derived(name, out, (into, x), derivatives.scale_by_weight(x, into), saves)
+        """A product of a weight, viewed as `shape`, which broadcasts to `x`, and `x`."""
+        self.unrecorded.append(weight)
+        return self.mul(name, self.weight(weight).view(*shape), x)
+
+    def neg(self, name: str, x: Tensor) -> Tensor:
+        """The negative."""
+        return self.derived(name, self.elementwise(name, "neg", x), (x,), derivatives.neg)
 
     def div(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A quotient; `other` broadcasts to `x`."""
@@ -88,7 +98,54 @@ class Computing(Casting):
         out = self.elementwise(name, "sqrt", x)
         return self.derived(name, out, (x,), derivatives.sqrt(out), saves=(out,))
 
-    def gelu(self, name: str, x: Tensor) -> Tensor:
-        """GELU."""
-        out = self.elementwise(name, "gelu", x)
-        return self.derived(name, out, (x,), derivatives.gelu(x), saves=(x,))
+    def rsqrt(self, name: str, x: Tensor) -> Tensor:
+        """One over the square root."""
+        return self._widened(name, "rsqrt", x, derivatives.rsqrt)
+
+    def exp(self, name: str, x: Tensor) -> Tensor:
+        """The exponential."""
+        return self._widened(name, "exp", x, derivatives.exp)
+
+    def clamp(self, name: str, x: Tensor) -> Tensor:
+        """``clamp_min``, or ``clamp`` with one bound."""
+        out = self.elementwise(name, "clamp", x)
+        return self.derived(name, out, (x,), derivatives.clamp(x), saves=(x,))
+
+    def sigmoid(self, name: str, x: Tensor) -> Tensor:
+        """The logistic function."""
+        out = self.elementwise(name, "sigmoid", x)
+        return self.derived(name, out, (x,), derivatives.of_one("sigmoid_backward", out), saves=(out,))
+
+    def relu(self, name: str, x: Tensor) -> Tensor:
+        """ReLU."""
+        out = self.elementwise(name, "relu", x)
+        return self.derived(name, out, (x,), derivatives.of_one("relu_backward", out), saves=(out,))
+
+    def silu(self, name: str, x: Tensor) -> Tensor:
+        """SiLU: x * sigmoid(x), in one kernel."""
+        out = self.elementwise(name, "silu", x)
+        return self.derived(name, out, (x,), derivatives.of_one("silu_backward", x), saves=(x,))
+
+    def gelu(self, name: str, x: Tensor, *, tanh: bool = False) -> Tensor:
+        """GELU, or its approximation by `tanh`."""
+        kind = "gelu_tanh" if tanh else "gelu"
+        out = self.elementwise(name, kind, x)
+        return self.derived(name, out, (x,), derivatives.of_one(f"{kind}_backward", x), saves=(x,))
+
+    def _widened(self, name: str, kind: str, x: Tensor, derivative: Callable[[Tensor], Backward]) -> Tensor:
+        """Of what autocast computes in the wide type, and keeps what comes out."""
+        wide = self._for_statistics(name, x)
+        out = self.elementwise(name, kind, wide)
+        if wide is not x:
+            self.free(wide)
+        return self.derived(name, out, (wide,), derivative(out), saves=(out,))
+
+
+def _broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Each repeated to the shape that they have together."""
+    longest = max(len(x.shape) for x in tensors)
+    shapes = [(1,) * (longest - len(x.shape)) + x.shape for x in tensors]
+    shape = tuple(
+        next((size for size in sizes if decide(size != 1)), 1) for sizes in zip(*shapes, strict=True)
+    )
+    return tuple(x.expanded(shape) for x in tensors)

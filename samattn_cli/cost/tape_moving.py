@@ -11,6 +11,9 @@ from .ops import Parameter
 from .tape_casting import Casting
 from .tensor import Dim, Tensor, contiguous_stride, view_stride
 
+IMAGE_DIMS = 4
+"""(B, C, H, W): of these tensors the memory order of channels is looked at."""
+
 
 class Moving(Casting):
     """Operations that move numbers."""
@@ -31,10 +34,12 @@ class Moving(Casting):
         self.record(name, "pad", reads=(x,), writes=(out,))
         return self.derived(name, out, (x,), derivatives.pad(x))
 
-    def stack(self, name: str, tensors: Sequence[Tensor]) -> Tensor:
-        """Tensors of one shape, one after the other along a new first dimension: of gradients, it has no backward."""
-        (out,) = self.make(name, "copy", tuple(tensors), (len(tensors), *tensors[0].shape))
-        return out
+    def stack(self, name: str, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+        """``torch.stack``: tensors of one shape, one after the other along a new dimension."""
+        shape = tensors[0].shape
+        at = dim % (len(shape) + 1)
+        (out,) = self.make(name, "copy", tuple(tensors), (*shape[:at], len(tensors), *shape[at:]))
+        return self.derived(name, out, tuple(tensors), derivatives.stack(tensors, at))
 
     def gather(self, name: str, parameter: Parameter, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
         """Rows of a weight at `index`: (*shape)."""
@@ -47,6 +52,18 @@ class Moving(Casting):
         reads = (out, *index)  # a row is read for each that is written
         self.record(name, "gather", reads=reads, writes=(out,))
         return self.derived(name, out, (x,), derivatives.gather(x), saves=index)
+
+    def gather_along(self, name: str, x: Tensor, index: Tensor) -> Tensor:
+        """``torch.gather`` along a dimension: in the shape of `index`. Autograd keeps both."""
+        out = self.like(x, *index.shape)
+        self.record(name, "gather", reads=(out, index), writes=(out,))
+        return self.derived(name, out, (x,), derivatives.gather_along(x, index), saves=(x, index))
+
+    def argsort(self, name: str, x: Tensor) -> Tensor:
+        """``torch.argsort``: int64; the sorted numbers are made too, and dropped."""
+        values, order = self.like(x, *x.shape), self.new(x.shape, contiguous_stride(x.shape), INT64_BYTES)
+        self.record(name, "index", reads=(x,), writes=(values, order), frees=(values.storage,))
+        return order
 
     def roll(self, name: str, x: Tensor, *dims: int) -> Tensor:
         """``torch.roll`` along `dims`: a copy for each, behind one in row-major order; so it is on CUDA and the CPU.
@@ -77,7 +94,7 @@ class Moving(Casting):
         item_bytes = max(part.item_bytes for part in parts)
         shape = (*first[:at], length, *first[at + 1 :])
         out = self.new(shape, contiguous_stride(shape), item_bytes)
-        if all(part.is_channels_last for part in parts):
+        if len(shape) == IMAGE_DIMS and all(part.is_channels_last for part in parts):
             out = out.channels_last()
         self.record(name, "cat", reads=tuple(parts), writes=(out,))
         return self.derived(name, out, tuple(parts), derivatives.cat(parts, at))

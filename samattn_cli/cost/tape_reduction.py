@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from . import derivatives
 from .ops import ELEMENTWISE_FLOPS
-from .tape_casting import Casting
+from .tape_elementwise import Computing
 from .tensor import Tensor, contiguous_stride
 
 STATISTIC_BYTES = 4
 """LayerNorm keeps mean and 1/std in float32, whatever the dtype of its input (at CUDA)."""
 
 
-class Reducing(Casting):
+class Reducing(Computing):
     """Reductions."""
 
     def softmax(self, name: str, x: Tensor) -> Tensor:
@@ -30,6 +30,23 @@ class Reducing(Casting):
         shape = tuple(1 if i == dim else size for i, size in enumerate(x.shape))
         (out,) = self.make(name, "mean", (x,), shape)
         return self.derived(name, out, (x,), derivatives.mean(x, dim))
+
+    def norm(self, name: str, x: Tensor) -> Tensor:
+        """The Euclidean norm over the last dimension, kept as a dimension of size 1."""
+        wide = self._for_statistics(name, x)
+        (out,) = self.make(name, "norm", (wide,), (*x.shape[:-1], 1))
+        if wide is not x:
+            self.free(wide)
+        return self.derived(name, out, (wide,), derivatives.norm(wide, out), saves=(wide, out))
+
+    def normalize(self, name: str, x: Tensor) -> Tensor:
+        """``F.normalize(x, dim=-1)``: over its norm, which is bounded below."""
+        norm = self.norm(f"{name}.norm", x)
+        bounded = self.clamp(f"{name}.clamp", norm)
+        self.free(norm)
+        out = self.div(name, x, bounded.expand_to(*x.shape))
+        self.free(bounded)
+        return out
 
     def layer_norm(self, name: str, x: Tensor) -> Tensor:
         """``nn.LayerNorm`` over the last dimension, as the submodule `name`; its statistics are memory too."""

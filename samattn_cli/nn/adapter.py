@@ -96,10 +96,9 @@ class LoRAQkv(nn.Module):
     They are added as they are (alpha = rank), and nothing is dropped out.
     """
 
-    def __init__(self, qkv: nn.Linear, rank: int) -> None:
+    def __init__(self, dim: int, rank: int, *, bias: bool) -> None:
         super().__init__()
-        dim = qkv.in_features
-        self.qkv = qkv
+        self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
         self.linear_a_q = LoRALinear(dim, rank, bias=False)
         self.linear_b_q = LoRALinear(rank, dim, bias=False)
         self.linear_a_v = LoRALinear(dim, rank, bias=False)
@@ -121,7 +120,9 @@ class LoRABlock(Block):
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
         super().__init__(layer, kernel)
-        self.attn.add_module("qkv", LoRAQkv(self.attn.qkv, layer.stage.lora_rank))
+        stage = layer.stage
+        qkv = LoRAQkv(stage.embed_dim, stage.lora_rank, bias=stage.qkv_bias)
+        self.attn.add_module("qkv", qkv)
 
 
 BLOCKS = {"sam_adapter": AdapterBlock, "sam_lora": LoRABlock}

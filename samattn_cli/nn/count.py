@@ -2,13 +2,13 @@
 
 fvcore traces with torch.jit, and tracing fails inside meta kernels, where sizes have become tensors. So each
 operation on meta tensors runs on another thread, which has no tracing state, and the tracer gets a fresh meta tensor
-of the same shape and strides. conv2d takes `torch._convolution`, the operation that the tracer records.
+of the same shape and strides. Convolutions take `torch._convolution`, the operation that the tracer records.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
@@ -43,6 +43,8 @@ FLOP_COUNTER_KINDS = {
     "_scaled_dot_product_efficient_attention": "sdpa",
     "_scaled_dot_product_flash_attention": "sdpa",
 }
+
+Sides = int | Sequence[int]
 
 
 def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
@@ -87,7 +89,7 @@ def _untraced_on_meta(image: Tensor) -> Iterator[None]:
     if not image.is_meta:
         yield
         return
-    with _RecordedConv2d(), _OnUntracedThread():
+    with _RecordedConvolution(), _OnUntracedThread():
         yield
 
 
@@ -101,8 +103,8 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
         logger.setLevel(level)
 
 
-class _RecordedConv2d(TorchFunctionMode):
-    """conv2d as the operation that the tracer records."""
+class _RecordedConvolution(TorchFunctionMode):
+    """Convolutions as the operation that the tracer records."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -111,14 +113,49 @@ class _RecordedConv2d(TorchFunctionMode):
 
         What is put into a part of a tensor counts nothing, and fails while tracing: it is left out.
         """
+        kwargs = kwargs or {}
         if func is Tensor.__setitem__:
             return None
-        if func is not F.conv2d:
-            return func(*args, **(kwargs or {}))
-        x, weight, bias, stride, padding, dilation, groups = args
-        return torch._convolution(
-            x, weight, bias, stride, padding, dilation, False, (0, 0), groups, False, False, True, True
+        if func is F.conv2d:
+            return _convolution(*args, **kwargs)
+        return (
+            _transposed_convolution(*args, **kwargs) if func is F.conv_transpose2d else func(*args, **kwargs)
         )
+
+
+def _convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sides = 1,
+    padding: Sides = 0,
+    dilation: Sides = 1,
+    groups: int = 1,
+    *,
+    transposed: bool = False,
+    output_padding: Sides = 0,
+) -> Tensor:
+    more: tuple[Any, ...] = (transposed, _both(output_padding), groups, False, False, True, True)
+    return torch._convolution(x, weight, bias, _both(stride), _both(padding), _both(dilation), *more)
+
+
+def _transposed_convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sides = 1,
+    padding: Sides = 0,
+    output_padding: Sides = 0,
+    groups: int = 1,
+    dilation: Sides = 1,
+) -> Tensor:
+    return _convolution(
+        x, weight, bias, stride, padding, dilation, groups, transposed=True, output_padding=output_padding
+    )
+
+
+def _both(sides: Sides) -> tuple[int, ...]:
+    return (sides, sides) if isinstance(sides, int) else tuple(sides)
 
 
 class _OnUntracedThread(TorchDispatchMode):

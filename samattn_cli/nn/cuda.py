@@ -3,7 +3,7 @@
 - A linear layer whose input is not contiguous adds its bias in place; under a dispatch mode ATen would add it out of
   place (Linear.cpp, isTensorSubclassLike), which is a tensor too many.
 - Layer norm gives contiguous strides; on meta it leaves odd ones to dimensions of size 1, for which a product with
-  a weight without a gradient, be it autocast's copy or frozen, is batched (LinearAlgebra.cpp, should_fold). A view mends them.
+  autocast's copy of a weight, made without a gradient, is batched (LinearAlgebra.cpp, should_fold). A view mends them.
 - scaled_dot_product_attention runs flash attention where that can be, else the memory-efficient kernel, behind a mask
   padded to its alignment; on meta ATen would run the unfused product. Sources: attention.cpp (preprocess_mask) and
   sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left out: what it
@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 MASK_ALIGNMENT = 8
 MOST_FLASH_DIM = 256
-ROWS = 2  # dimensions of a matrix
+WITHOUT_BIAS = 2  # arguments of a linear layer
 
 
 class AsOnCuda(TorchFunctionMode):
@@ -35,25 +35,45 @@ class AsOnCuda(TorchFunctionMode):
     ) -> Any:
         """Run `func`, or what CUDA would run for it."""
         kwargs = kwargs or {}
-        if func is F.linear and args[2] is not None and not args[0].is_contiguous():
+        if (
+            func is F.linear
+            and len(args) > WITHOUT_BIAS
+            and args[2] is not None
+            and not args[0].is_contiguous()
+        ):
             return F.linear(*args[:2]).add_(args[2])
-        if func is F.linear and args[0].dim() > ROWS and args[0].is_contiguous() and not _trains(args[1]):
+        if func is F.linear and not torch.is_grad_enabled() and args[0].is_contiguous():
             return F.linear(args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
+        if func is Tensor.__setitem__ and isinstance(args[2], int | float):
+            return args[0][args[1]].fill_(args[2])  # without a tensor of the number, which stays on the host
         return func(*args, **kwargs)
 
 
 IN_PRODUCT_TYPE = {
     F.linear,
     F.conv2d,
+    F.conv_transpose2d,
     F.scaled_dot_product_attention,
     torch.bmm,
     torch.matmul,
     Tensor.matmul,
     Tensor.__matmul__,
 }
-IN_FLOAT32 = {F.layer_norm, F.softmax, torch.softmax, Tensor.softmax, torch.pow, Tensor.pow}
+IN_FLOAT32 = {
+    F.interpolate,
+    F.layer_norm,
+    F.softmax,
+    torch.softmax,
+    Tensor.softmax,
+    torch.pow,
+    Tensor.pow,
+    torch.rsqrt,
+    Tensor.rsqrt,
+    torch.exp,
+    Tensor.exp,
+}
 
 
 class AutocastOnCuda(TorchFunctionMode):
@@ -78,6 +98,8 @@ class AutocastOnCuda(TorchFunctionMode):
             args = tuple(map(self._copy, args))
         elif func is Tensor.softmax and args[0].dtype == torch.float16:
             return torch._softmax(args[0], kwargs.get("dim", -1), True)  # one kernel, at CUDA
+        elif func is F.normalize:
+            return _normalize(*args, **kwargs)
         elif func in IN_FLOAT32:
             args = tuple(x.float() if isinstance(x, Tensor) else x for x in args)
         return func(*args, **kwargs)
@@ -92,8 +114,9 @@ class AutocastOnCuda(TorchFunctionMode):
         return self.copies[id(x)]
 
 
-def _trains(weight: Tensor) -> bool:
-    return torch.is_grad_enabled() and weight.requires_grad
+def _normalize(x: Tensor, p: float, dim: int, eps: float, **_: object) -> Tensor:
+    """F.normalize, whose norm is one of the operations in float32."""
+    return x / torch.linalg.vector_norm(x.float(), p, dim, keepdim=True).clamp_min(eps).expand_as(x)
 
 
 def steps_on_cuda(func: Any) -> Callable[..., Tensor] | None:

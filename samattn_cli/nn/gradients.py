@@ -1,10 +1,11 @@
 """What autograd's engine does to gradients in place, and would not while a dispatch mode looks on.
 
-Sources: can_accumulate_inplace in torch/csrc/autograd/input_buffer.cpp, index_backward in FunctionsManual.cpp.
+Sources: can_accumulate_inplace in torch/csrc/autograd/input_buffer.cpp, index_backward and gather_backward in FunctionsManual.cpp.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ADD = torch.ops.aten.add.Tensor
-PUT = torch.ops.aten.index_put.default
+PUT: dict[Any, Callable[..., Tensor]] = {
+    torch.ops.aten.index_put.default: torch.Tensor.index_put_,
+    torch.ops.aten.scatter_add.default: torch.Tensor.scatter_add_,
+}
+"""What puts gradients into zeros made for it."""
 
 
 Uses = tuple[int, int]
@@ -32,7 +37,7 @@ def in_place(func: Any, args: tuple[Any, ...], alone: Uses) -> Tensor | None:
         return None
     if func is ADD and _uses(args[0]) == alone and _is_dense(args[0]):
         return args[0].add_(args[1])
-    return args[0].index_put_(*args[1:]) if func is PUT else None
+    return PUT[func](*args) if func in PUT else None
 
 
 def _uses(tensor: Tensor) -> Uses:

@@ -22,10 +22,11 @@ from torch.utils.flop_counter import flop_registry
 
 from ..config.model import Phase, Section
 from ..units import rounded
+from .convolution import is_grouped_backward, of_grouped_backward
 from .cuda import AsOnCuda, steps_on_cuda
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
-from .sections import on_entering_parts
+from .sections import on_entering_parts, parts_of
 
 
 @dataclass
@@ -76,6 +77,11 @@ class Tracer(TorchDispatchMode):
         self._part.change = self.live - self._part.start_bytes
         self._part = PartTrace(self.live)
 
+    def at_the_end(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Any) -> None:
+        """A part is done; where it is the last, no next one tells what is live when its input has gone."""
+        entered = rounded(inputs[0].untyped_storage().nbytes())
+        self._part.change = self.live - self._part.start_bytes - entered
+
     def parts_in(self, phase: Phase) -> dict[str, PartTrace]:
         """The parts and blocks in one phase of the pass."""
         return {name: part for (name, entered), part in self.sections.items() if entered == phase}
@@ -96,10 +102,10 @@ class Tracer(TorchDispatchMode):
         if result is None:
             result = func(*args, **kwargs)
         if formula := flop_registry.get(func.overloadpacket):
-            flops = int(formula(*args, **kwargs, out_val=result))
-            self._part.products += (
-                [flops] if flops else []
-            )  # a convolution's gradient of a bias alone is no product
+            count = of_grouped_backward if is_grouped_backward(func, args) else formula
+            flops = int(count(*args, **kwargs, out_val=result))
+            # a convolution's gradient of a bias alone is no product
+            self._part.products += [flops] if flops else []
         for tensor in _pytree.tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == self.device:
                 self._seen(tensor)
@@ -131,50 +137,66 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
         weights_bytes: memory of the weights of the whole encoder.
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
-    mode.ignore(*model.parameters(), image)
+    mode.ignore(*model.parameters(), *model.buffers(), image)
+    handles = [part.register_forward_hook(mode.at_the_end) for _, part in parts_of(model)]
     with torch.no_grad(), AsOnCuda(), mode, on_entering_parts(model, mode.enter):
         model(image)
+    for handle in handles:
+        handle.remove()
     return mode.parts_in("forward")
 
 
 def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
-    """Bytes that autograd keeps for backward, for each part and block of `model`, weights left out.
+    """Bytes that autograd keeps for backward, for each part and block of `model`, weights and buffers left out.
 
-    Of a block that is checkpointed that is its input.
+    Of a block that is checkpointed that is its input, where it would keep anything.
     """
-    weights = {storage_key(weight) for weight in model.parameters()}
-    kept: dict[str, dict[int, Any]] = {}
+    weights = {storage_key(weight) for weight in (*model.parameters(), *model.buffers())}
+    kept: dict[str, list[weakref.ref[_Kept]]] = {}
     part = ""
 
     def enter(section: Section) -> None:
         nonlocal part
         part, _ = section
-        kept[part] = {}
+        kept[part] = []
 
-    def pack(tensor: Tensor) -> Tensor:
+    def pack(tensor: Tensor) -> _Kept:
+        saved = _Kept(tensor)
         if tensor.device == image.device and storage_key(tensor) not in weights:
-            kept[part][storage_key(tensor)] = tensor.untyped_storage()
-        return tensor
+            kept[part].append(weakref.ref(saved))
+        return saved
 
     def claim(x: Tensor) -> None:
         """The checkpoint kept `x` just before its block began."""
-        for storages in kept.values():
-            storages.pop(storage_key(x), None)
-        pack(x)
+        own = [ref for refs in kept.values() for ref in refs if storage_key(x) in _alive([ref])]
+        for refs in kept.values():
+            refs[:] = [ref for ref in refs if ref not in own]
+        kept[part] += own
 
     with (
         torch.enable_grad(),
         AsOnCuda(),
-        saved_tensors_hooks(pack, lambda tensor: tensor),
+        saved_tensors_hooks(pack, lambda saved: saved.tensor),
         on_entering_parts(model, enter),
         _on_checkpointed_inputs(model, claim),
     ):
         output = model(image)
-    del output
-    return {
-        name: sum(rounded(storage.nbytes()) for storage in storages.values())
-        for name, storages in kept.items()
-    }
+    sums = {name: sum(map(rounded, _alive(refs).values())) for name, refs in kept.items()}
+    del output  # and with it the graph, and all that was kept
+    return sums
+
+
+@dataclass(eq=False)
+class _Kept:
+    """A tensor that autograd keeps, for as long as it does."""
+
+    tensor: Tensor
+
+
+def _alive(kept: list[weakref.ref[_Kept]]) -> dict[int, int]:
+    """The storages of what is kept still, and their bytes."""
+    tensors = [saved.tensor for ref in kept if (saved := ref())]
+    return {storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
 
 
 @contextmanager
@@ -203,7 +225,7 @@ def trace_training(
     """
     alone = uses_of_the_last_holder()
     mode = Tracer(image.device.type, live)
-    mode.ignore(*model.parameters(), image)
+    mode.ignore(*model.parameters(), *model.buffers(), image)
     with torch.enable_grad(), AsOnCuda(), mode:
         with on_entering_parts(model, mode.enter):
             output = model(image)
