@@ -336,7 +336,7 @@ def test_what_trains_is_no_matter_of_inference():
             "adapter_ratio 0.01 leaves the adapters of width 32 no hidden channel",
         ),
         ({"rel_pos": "joint"}, "rel_pos of block sam_adapter must be none or decomposed, not joint"),
-        ({"lora_rank": 8}, "lora_rank is for blocks of sam_lora, not of sam_adapter: leave it out"),
+        ({"lora_rank": 8}, "blocks of sam_adapter have no lora_rank: leave it out"),
         (
             {"block": "vit", "run": {"trains": "adapters"}},
             "run.trains adapters is for blocks of sam_adapter or sam_lora: there are none here, use all",

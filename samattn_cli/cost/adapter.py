@@ -55,7 +55,8 @@ def both_mlps(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
 
 def over_depth(tape: Tape, windows: Tensor, layer: LayerConfig, kernel: str) -> Tensor | None:
     """Attention with the same weights over the slices of each volume: (B, h, w, C) -> the same; None for images."""
-    C, stage, slices = windows.shape[-1], layer.stage, layer.stage.depth_slices
+    C, stage = windows.shape[-1], layer.stage
+    slices = stage.depth_slices
     if not slices:
         unused_adapter(tape, "Depth_Adapter", C, stage)
         return None
@@ -102,20 +103,14 @@ def unused_adapter(tape: Tape, name: str, dim: int, stage: StageConfig) -> None:
 
 def lora_block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
     """SAM's block with low-rank terms of queries and values: (B, H, W, C) -> (B, H, W, C)."""
-    return vit.windowed_block(
-        tape,
-        x,
-        layer,
-        lambda windows: vit.attention(tape, windows, layer, kernel, lora_qkv),
-        lambda y: vit.mlp(tape, y, layer.stage),
-    )
+    return vit.block(tape, x, layer, kernel, project=lora_qkv)
 
 
 def lora_qkv(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     """Queries, keys and values, low-rank terms added to the first and last in place: (..., C) -> (..., 3C)."""
     C = x.shape[-1]
     with tape.module("qkv"):
-        qkv = vit.one_projection(tape, x, stage)
+        qkv = vit.qkv_of(tape, x, stage)
         new_q, new_v = (low_rank(tape, which, x, stage.lora_rank) for which in "qv")
         qkv = tape.add_to_channels(qkv, ("add_q", 0, new_q), ("add_v", 2 * C, new_v))
         tape.free(new_q, new_v)

@@ -54,7 +54,6 @@ ELEMENTWISE_FLOPS = {
     # per element of the larger image, forward and backward; the first two are fvcore's figures
     "upsample_nearest": 1,
     "upsample_bilinear": 4,
-    "upsample_linear": 4,  # 2 neighbours, each multiplied and added
     "upsample_bicubic": 32,  # 16 neighbours, each multiplied and added
     "bias": 1,  # per element of the output of a linear layer or convolution
 }
@@ -110,11 +109,13 @@ class Op:
 class Recording:
     """The finished operations of a part of an encoder, and their sums.
 
-    `cached` are autocast's copies of weights, which live until the whole forward is done.
+    `cached` are autocast's copies of weights, which live until the whole forward is done; `buffers` are what the part
+    has beside its weights.
     """
 
     ops: tuple[Op, ...]
     cached: tuple[Storage, ...] = ()
+    buffers: tuple[Storage, ...] = ()
 
     @cached_property
     def macs(self) -> Dim:

@@ -32,7 +32,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
 
 def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
     """Multi-head self-attention with rotary positions: (B, H, W, C) -> (B, H, W, C)."""
-    qkv = vit.one_projection(tape, x, stage)
+    qkv = vit.qkv_of(tape, x, stage)
     q, k, v = vit.split(qkv, stage)  # (B, h, HW, d) each
     cos, sin = rotations(tape, x.shape[1:3], q.shape[-1])
     q, k = rotate(tape, "rotate_q", q, cos, sin), rotate(tape, "rotate_k", k, cos, sin)

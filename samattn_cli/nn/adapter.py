@@ -9,6 +9,8 @@ even where it fits, which changes nothing and is left out here. Shapes: B batch,
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from ..config.families.adapter import depth_grid
@@ -96,9 +98,10 @@ class LoRAQkv(nn.Module):
     They are added as they are (alpha = rank), and nothing is dropped out.
     """
 
-    def __init__(self, dim: int, rank: int, *, bias: bool) -> None:
+    def __init__(self, qkv: nn.Linear, rank: int) -> None:
         super().__init__()
-        self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
+        dim = qkv.in_features
+        self.qkv = qkv
         self.linear_a_q = LoRALinear(dim, rank, bias=False)
         self.linear_b_q = LoRALinear(rank, dim, bias=False)
         self.linear_a_v = LoRALinear(dim, rank, bias=False)
@@ -120,9 +123,7 @@ class LoRABlock(Block):
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
         super().__init__(layer, kernel)
-        stage = layer.stage
-        qkv = LoRAQkv(stage.embed_dim, stage.lora_rank, bias=stage.qkv_bias)
-        self.attn.add_module("qkv", qkv)
+        self.attn.add_module("qkv", LoRAQkv(cast("nn.Linear", self.attn.qkv), layer.stage.lora_rank))
 
 
 BLOCKS = {"sam_adapter": AdapterBlock, "sam_lora": LoRABlock}
