@@ -171,6 +171,8 @@ class _Driver:
         entries = tuple(_entering(tensor) for _, tensor in taken)
         made = self._call(part, entries)
         outputs = made if isinstance(made, tuple) else (made,)
+        if not self.uses[part.name] and part is not self.config.plan[-1]:
+            outputs, gone = outputs[:1], [*gone, *outputs[1:]]  # what no part takes goes
         staying = {output.storage for output in outputs}
         self.tape.free_storages(*({tensor.storage: None for tensor in gone}.keys() - staying))
         is_block = isinstance(part, LayerConfig)
