@@ -53,6 +53,7 @@ ELEMENTWISE_FLOPS = {
     "max_pool_backward": 1,  # an addition per element of the gradient
     # per element of the larger image, forward and backward; the first two are fvcore's figures
     "upsample_nearest": 1,
+    "upsample_linear": 2,
     "upsample_bilinear": 4,
     "upsample_bicubic": 32,  # 16 neighbours, each multiplied and added
     "bias": 1,  # per element of the output of a linear layer or convolution
