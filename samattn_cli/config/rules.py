@@ -8,11 +8,11 @@ from dataclasses import MISSING
 from typing import Any
 
 from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
-from .kernels import unfit_heads, unfit_kernel, unfit_positions
+from .kernels import unfit_heads, unfit_kernel, unfit_positions, unfit_shift
 from .model import EncoderConfig
 from .overrides import GIVEN, Override
 from .overrides import problems as problems_of_overrides
-from .slots import GLOBAL, Problem
+from .slots import GLOBAL, Problem, shift_problems
 from .wording import field_at, short
 from .yaml12 import Loc, Node, Where
 
@@ -221,8 +221,12 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
         )
     for number, stage in enumerate(config.stages):
         yield from BLOCKS[stage.block].problems(config, number)
+        yield from shift_problems(config, number)
         if stage.transition != NONE:
             yield from TRANSITIONS[stage.transition].problems(config, number)
+    for layer in config.layers:
+        if problem := unfit_shift(config.run.attention, layer):
+            yield ("run", "attention"), problem
     for words, word in ((POS_EMBEDS, config.pos_embed), (NECKS, config.neck)):
         if word != NONE:
             yield from words[word].problems(config, 0)

@@ -22,7 +22,7 @@ def adapter_block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eage
     normed = tape.layer_norm("norm1", windows)
     tape.free(windows, keep=shortcut)
     with tape.module("attn"):
-        attended = vit.attention(tape, normed, stage, kernel, layer.rel_pos_size)
+        attended = vit.attention(tape, normed, layer, kernel)
     tape.free(normed)
     adapted = adapter(tape, "Space_Adapter", attended, stage, skip=True)
     tape.free(attended)
@@ -69,7 +69,7 @@ def over_depth(tape: Tape, windows: Tensor, layer: LayerConfig, kernel: str) -> 
     tape.free(places, keep=windows)  # views, where there is one volume
     with tape.module("attn"):
         grid = normed.view(volumes * h * w, *depth_grid(slices), C)
-        attended = vit.attention(tape, grid, stage, kernel, layer.rel_pos_size)
+        attended = vit.attention(tape, grid, layer, kernel)
     adapted = adapter(tape, "Depth_Adapter", attended, stage)
     tape.free(attended, normed)
     back = adapted.view(volumes, h * w, slices, C).permute(0, 2, 1, 3)

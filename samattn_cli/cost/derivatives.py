@@ -257,6 +257,24 @@ def of_one(kind: str, saved: Tensor) -> Backward:
     return lambda tape, g: (tape.elementwise("grad_input", kind, g, saved),)
 
 
+def copy_slices(kind: str, saved: Tensor) -> Backward:
+    """What `of_one` is where it changed a view in place: the gradient of all that is viewed is copied, a part replaced.
+
+    Source: CopySlices::apply in torch/csrc/autograd/functions/tensor.cpp.
+    """
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (out,) = tape.make("slices", "copy", (g,), g.shape)
+        (part,) = tape.make("slice", "copy", (out,), g.shape)
+        grad = tape.elementwise("grad_input", kind, part, saved)
+        tape.free(part)
+        tape.record("put_slice", "copy", reads=(grad,))
+        tape.free(grad)
+        return (out,)
+
+    return backward
+
+
 def clamp(x: Tensor) -> Backward:
     """A bound: the gradient where it was not reached, elsewhere zero."""
 

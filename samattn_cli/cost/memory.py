@@ -50,8 +50,10 @@ class Liveness:
 
 
 def weights_bytes(forward: ForwardPass) -> Dim:
-    """Memory of the weights, each its own allocation."""
-    return sum(_weights_bytes(segment.recording, forward.image.item_bytes) for segment in forward.segments)
+    """Memory of the weights and buffers, each its own allocation."""
+    recordings = [segment.recording for segment in forward.segments]
+    buffers = sum(rounded(buffer.nbytes) for recording in recordings for buffer in recording.buffers)
+    return buffers + sum(_weights_bytes(recording, forward.image.item_bytes) for recording in recordings)
 
 
 def gradients_bytes(forward: ForwardPass) -> Dim:

@@ -110,11 +110,13 @@ class Op:
 class Recording:
     """The finished operations of a part of an encoder, and their sums.
 
-    `cached` are autocast's copies of weights, which live until the whole forward is done.
+    `cached` are autocast's copies of weights, which live until the whole forward is done; `buffers` are what the part
+    has beside its weights.
     """
 
     ops: tuple[Op, ...]
     cached: tuple[Storage, ...] = ()
+    buffers: tuple[Storage, ...] = ()
 
     @cached_property
     def macs(self) -> Dim:

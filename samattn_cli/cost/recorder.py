@@ -36,6 +36,7 @@ class Recorder:
         self.half_to_float = half_to_float
         self.training = training
         self.ops: list[Op] = []
+        self.buffers: list[Storage] = []
         self.scope: tuple[str, ...] = ()
         self.unrecorded: list[Parameter] = []
         self.trains = True
@@ -45,8 +46,9 @@ class Recorder:
         """What has been recorded since the last recording."""
         ops, self.ops = tuple(self.ops), []
         cached = tuple(copy.storage for copy in self.copies.values())
+        buffers, self.buffers = tuple(self.buffers), []
         self._forget()
-        return Recording(ops, cached)
+        return Recording(ops, cached, buffers)
 
     def _forget(self) -> None:
         """Weights that are used from here on are others than those before."""
@@ -96,7 +98,7 @@ class Recorder:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join((*self.scope, name)), shape, self.trains)
+        return Parameter(".".join(part for part in (*self.scope, name) if part), shape, self.trains)
 
     def record(
         self,
@@ -174,7 +176,7 @@ class Recorder:
 
     def weight(self, parameter: Parameter) -> Tensor:
         """A weight as a tensor, whose memory is the encoder's; one that is frozen needs no gradient."""
-        x = self.buffer(*parameter.shape)
+        x = self._resident(parameter.shape, self.item_bytes)
         if not parameter.trains:
             return x
         return replace(x, grad_fn=self.leaves.setdefault(parameter.name, leaf(parameter.shape)))
@@ -192,7 +194,13 @@ class Recorder:
 
     def buffer(self, *shape: Dim, item_bytes: int | None = None) -> Tensor:
         """A tensor that the encoder has beside its weights; it needs no gradient."""
-        item_bytes = item_bytes or self.item_bytes
+        x = self._resident(shape, item_bytes or self.item_bytes)
+        self.buffers.append(x.storage)
+        return x
+
+    @staticmethod
+    def _resident(shape: Shape, item_bytes: int) -> Tensor:
+        """A tensor that is there before and after the pass."""
         storage = Storage(math.prod(shape) * item_bytes, is_weight=True)
         return Tensor(shape, contiguous_stride(shape), storage, item_bytes)
 
@@ -231,6 +239,7 @@ class Recorder:
         return replace(out, grad_fn=(Node(backward, edges, saved, bool(saves), scope), 0))
 
     def _save(self, made: Storage, saved: tuple[Storage, ...]) -> None:
-        """Write down what autograd keeps for the backward of the operation that `made` a storage."""
+        """Write down what autograd keeps for the backward of the operation that `made` a storage, or changed it."""
         at = next(i for i in reversed(range(len(self.ops))) if made in self.ops[i].allocates)
-        self.ops[at] = replace(self.ops[at], saves=saved, is_kept=True)
+        kept = dict.fromkeys((*self.ops[at].saves, *saved))
+        self.ops[at] = replace(self.ops[at], saves=tuple(kept), is_kept=True)

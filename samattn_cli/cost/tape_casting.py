@@ -49,11 +49,19 @@ class Casting(Recorder):
         return x if self.autocast_bytes is None else self.cast(f"{name}.cast".strip("."), x, self.item_bytes)
 
     def _product(
-        self, kind: str, x: Tensor, out: Tensor, used: list[Tensor], weights: list[Parameter], *, macs: Dim
+        self,
+        name: str,
+        kind: str,
+        x: Tensor,
+        out: Tensor,
+        used: list[Tensor],
+        weights: list[Parameter],
+        *,
+        macs: Dim,
     ) -> None:
         """A product with weights, `used` in its own type."""
         self.record(
-            "",
+            name,
             kind,
             reads=(x, *used),
             writes=(out,),

@@ -53,7 +53,7 @@ class Convolving(Casting):
             out = self.like(low, *made)
             places = (x if transposed else out).elements // (x if transposed else out).shape[1]
             macs = places * used[0].elements
-            self._product("conv2d", low, out, used, weights, macs=macs)
+            self._product("", "conv2d", low, out, used, weights, macs=macs)
             self.free(low, *self._frozen_copies(used), keep=x)
             derivative = derivatives.conv2d(low, *used, macs=macs)
             return self.derived("", out, (low, *used), derivative, saves=(low, used[0]))

@@ -121,6 +121,13 @@ class Computing(Casting):
         out = self.elementwise(name, "relu", x)
         return self.derived(name, out, (x,), derivatives.of_one("relu_backward", out), saves=(out,))
 
+    def relu_(self, name: str, x: Tensor) -> Tensor:
+        """ReLU in place, of what no operation keeps: of a view, such as a linear layer makes of its rows."""
+        flops = ELEMENTWISE_FLOPS["relu"] * x.elements
+        self.record(name, "relu", reads=(x,), elementwise_flops=flops)
+        changed = self.derived(name, x, (x,), derivatives.copy_slices("relu_backward", x), saves=(x,))
+        return self.derived(name, changed, (changed,), derivatives.as_strided(x))
+
     def silu(self, name: str, x: Tensor) -> Tensor:
         """SiLU: x * sigmoid(x), in one kernel."""
         out = self.elementwise(name, "silu", x)

@@ -77,7 +77,7 @@ class TrainingStep:
 
     @cached_property
     def weights_bytes(self) -> Dim:
-        """Memory of the weights."""
+        """Memory of the weights and buffers."""
         return weights_bytes(self.forward)
 
     @cached_property

@@ -15,7 +15,7 @@ from .norms import layer_norm_2d
 from .rel_pos import decomposed_terms, joint_term, relative_positions
 from .tape import Tape
 from .tensor import Dim, Shape, Tensor, decide
-from .windows import window_partition, window_unpartition
+from .windows import add_mask, let_go, of_images, shift_mask, window_partition, window_unpartition
 
 Step = Callable[[Tensor], Tensor]
 
@@ -32,28 +32,28 @@ def block(
     tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager", *, project: Projection = qkv_of
 ) -> Tensor:
     """Pre-norm block: (B, H, W, C) -> (B, H, W, C); `project` as in `attention`."""
-    stage, tables = layer.stage, layer.rel_pos_size
+    stage = layer.stage
 
     def attend(windows: Tensor) -> Tensor:
-        return attention(tape, windows, stage, kernel, tables, project=project)
+        return attention(tape, windows, layer, kernel, project=project)
 
     return windowed_block(tape, x, layer, attend, lambda y: mlp(tape, y, stage))
 
 
 def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix: Step) -> Tensor:
     """Pre-norm block of any attention over windows and any MLP: (B, H, W, C) -> (B, H, W, C)."""
-    window = layer.window_size
+    window, shift = layer.window_size, layer.shift_size
     shortcut, grid = x, x.shape[1:3]
     x = normed = tape.layer_norm("norm1", shortcut)
     if not layer.is_global:
-        x = window_partition(tape, normed, window)
+        x = window_partition(tape, normed, window, shift)
         tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
         x = attended = attend(windows)
     tape.free(windows)
     if not layer.is_global:
-        x = window_unpartition(tape, attended, window, grid)
+        x = window_unpartition(tape, attended, window, grid, shift)
         tape.free(attended, keep=x)
     joined = x
     x = tape.add("add_attn", shortcut, joined)
@@ -68,31 +68,25 @@ def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix:
 
 
 def attention(
-    tape: Tape,
-    x: Tensor,
-    stage: StageConfig,
-    kernel: str,
-    tables: Shape,
-    *,
-    project: Projection = qkv_of,
+    tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, project: Projection = qkv_of
 ) -> Tensor:
     """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C).
 
     Args:
         tape: where it is recorded.
         x: the tokens.
-        stage: heads, relative positions.
+        layer: heads, relative positions, shift.
         kernel: "eager", "sdpa" or "fused".
-        tables: (height, width) that the tables of relative positions are made for.
         project: makes the packed queries, keys and values (B, H, W, 3C).
     """
-    kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if stage.rel_pos == "none" else fused}
-    return kernels[kernel](tape, project(tape, x, stage), stage, tables)
+    kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if layer.stage.rel_pos == "none" else fused}
+    return kernels[kernel](tape, project(tape, x, layer.stage), layer)
 
 
-def eager(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
+def eager(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
     """Attention that makes the score matrix, as SAM's code does."""
-    B, H, W, C, heads = *qkv.shape[:3], qkv.shape[3] // 3, stage.num_heads
+    (B, H, W, width), heads = qkv.shape, layer.stage.num_heads
+    C = width // 3
     d = C // heads
     # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d) -> (3, B*h, HW, d)
     split = qkv.view(B, H * W, 3, heads, d).permute(2, 0, 3, 1, 4)
@@ -101,10 +95,14 @@ def eager(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
     scaled = tape.scale("scale", q)
     scores = tape.matmul("scores", scaled, k.permute(0, 2, 1))  # (B*h, HW, HW)
     tape.free(scaled)
-    if stage.rel_pos != "none":
-        biased = add_rel_pos(tape, scores, q, (H, W), tables, stage)
+    if layer.stage.rel_pos != "none":
+        biased = add_rel_pos(tape, scores, q, (H, W), layer)
         tape.free(scores)
         scores = biased
+    if mask := shift_mask(tape, layer):
+        masked = add_mask(tape, scores.view(B, heads, H * W, H * W), mask).view(*scores.shape)
+        tape.free(scores)
+        scores = masked
     probabilities = tape.softmax("softmax", scores)
     tape.free(scores)
     values = tape.matmul("values", probabilities, v)  # (B*h, HW, d)
@@ -117,17 +115,15 @@ def eager(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
     return out
 
 
-def add_rel_pos(
-    tape: Tape, scores: Tensor, q: Tensor, size: Shape, tables: Shape, stage: StageConfig
-) -> Tensor:
+def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
     """Scores (N, HW, HW) plus the terms of their relative positions."""
     (N, _, d), (H, W) = q.shape, size
-    if stage.rel_pos == "joint":
-        rel = joint_term(tape, q, size, tables)
+    if layer.stage.rel_pos == "joint":
+        rel = joint_term(tape, q, size, layer.rel_pos_size)
         out = tape.add("add_rel_hw", scores, rel)
         tape.free(rel)
         return out
-    Rh, Rw = both_relative_positions(tape, size, tables, d)
+    Rh, Rw = both_relative_positions(tape, size, layer.rel_pos_size, d)
     rel_h, rel_w = decomposed_terms(tape, tape.reshape("rel_q", q, N, H, W, d), Rh, Rw)
     with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
     out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
@@ -135,22 +131,36 @@ def add_rel_pos(
     return out.view(N, H * W, H * W)
 
 
-def sdpa(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
+def sdpa(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
     """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
-    q, k, v = split(qkv, stage)
-    bias = None if stage.rel_pos == "none" else mask(tape, q, qkv.shape[1:3], tables, stage)
+    q, k, v = split(qkv, layer.stage)
+    mask = shift_mask(tape, layer)
+    bias = None if layer.stage.rel_pos == "none" else rel_pos_term(tape, q, qkv.shape[1:3], layer)
+    if mask is not None:
+        bias = with_mask(tape, bias, mask, qkv.shape[0])
     out = attention_kernel(tape, "sdpa", q, k, v, bias)
     if bias is not None:
-        tape.free(bias)
+        let_go(tape, bias, () if mask is None else (mask,))
     return merge(tape, out, qkv.shape[1:3], qkv)
 
 
-def fused(tape: Tape, qkv: Tensor, stage: StageConfig, tables: Shape) -> Tensor:
+def with_mask(tape: Tape, bias: Tensor | None, mask: Tensor, B: Dim) -> Tensor:
+    """The mask of shifted windows added to what relative positions add to the scores: (B, h or 1, HW, HW)."""
+    repeated = of_images(tape, mask, B)
+    if bias is None:
+        return repeated
+    out = tape.add("add_mask", bias, repeated)
+    let_go(tape, repeated, (mask,))
+    tape.free(bias)
+    return out
+
+
+def fused(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
     """Decomposed relative positions as a part of longer queries and keys: no tensor of tokens by tokens is made."""
-    q, k, v = split(qkv, stage)
+    q, k, v = split(qkv, layer.stage)
     (B, h, N, d), (H, W) = q.shape, qkv.shape[1:3]
     q, k = q.view(B, h, H, W, d), k.view(B, h, H, W, d)
-    Rh, Rw = both_relative_positions(tape, (H, W), tables, d)
+    Rh, Rw = both_relative_positions(tape, (H, W), layer.rel_pos_size, d)
     rel_h, rel_w = decomposed_terms(tape, q, Rh, Rw)
     tape.free(Rh, Rw)
     rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // q.item_bytes)
@@ -176,16 +186,16 @@ def split(qkv: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
     return qkv.view(B, H * W, 3, heads, packed // 3 // heads).permute(2, 0, 3, 1, 4).unbind()
 
 
-def mask(tape: Tape, q: Tensor, size: Shape, tables: Shape, stage: StageConfig) -> Tensor:
+def rel_pos_term(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
     """What relative positions add to the scores: (B, h, HW, HW)."""
     (B, h, N, d), (H, W) = q.shape, size
-    if stage.rel_pos == "joint":
+    if layer.stage.rel_pos == "joint":
         rows = tape.reshape("rel_q", q, B * h, N, d)
-        term = joint_term(tape, rows, size, tables).view(B, h, N, N)
+        term = joint_term(tape, rows, size, layer.rel_pos_size).view(B, h, N, N)
         tape.free(rows, keep=q)
         return term
     grid_q = q.view(B, h, H, W, d)
-    Rh, Rw = both_relative_positions(tape, size, tables, d)
+    Rh, Rw = both_relative_positions(tape, size, layer.rel_pos_size, d)
     terms = decomposed_terms(tape, grid_q, Rh, Rw)
     tape.free(Rh, Rw)
     rel_h = tape.contiguous("rel_h_rows", terms[0])

@@ -72,7 +72,8 @@ class _Stack:
         self.model = build(config, device)
         self.image = image_for(config, device)
         self.parameters = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
-        self.weights_bytes = sum(rounded(weight.nbytes) for weight in self.model.parameters())
+        there = (*self.model.parameters(), *self.model.buffers())
+        self.weights_bytes = sum(rounded(tensor.nbytes) for tensor in there)
         self.twins = {} if every_layer else _twins(config)
         fold(self.model, self.twins)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..config.families import code_for
+from ..config.families import code_for, module_for
 from ..config.model import EncoderConfig
 from ..config.plan import LayerConfig, PartConfig
 from .cuda import AutocastOnCuda
@@ -93,7 +93,8 @@ def _make(part: PartConfig | LayerConfig, kernel: str) -> Any:
     if isinstance(part, LayerConfig):
         return code_for(__package__, "blocks", part.stage.block)(part, kernel)
     if not part.slot:
-        return nn.LayerNorm(part.entering.dim, eps=NORM_EPS)
+        blocks = module_for(__package__, "blocks", part.config.stages[-1].block)
+        return nn.LayerNorm(part.entering.dim, eps=getattr(blocks, "NORM_EPS", NORM_EPS))
     return code_for(__package__, part.slot, part.word)(part)
 
 
