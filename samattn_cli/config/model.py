@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..units import ITEM_BYTES
 from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, told
-from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, whole
+from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
 from .plan import LayerConfig, PartConfig, plan_of
 from .slots import GLOBAL
 
@@ -238,6 +238,9 @@ class EncoderConfig:
         f"Absolute positions. none: none. {told(POS_EMBEDS)}",
         example="learned",
         default="learned",
+    )
+    mask_ratio: float = key(
+        share(), "Share of the patches that pos_embed mae masks.", example=0.75, default=0.0
     )
     pretrain_image_size: Pair | None = key(
         optional(pair(whole(1, MAX_SIDE))),

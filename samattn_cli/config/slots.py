@@ -95,6 +95,7 @@ class Block:
         place: where it attends.
         adapters: whether some of its weights adapt the others, and may be trained alone.
         pads: whether windows reach over padding beyond the grid; else the last ones are smaller.
+        taps: the names of earlier parts whose outputs it takes beside the stream, as a part's.
         problems: what is wrong with a stage (by its number) of a config whose keys are sound.
     """
 
@@ -106,6 +107,7 @@ class Block:
     place: Callable[[Entering], Placing] = as_configured
     adapters: bool = False
     pads: bool = True
+    taps: tuple[str, ...] = ()
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
@@ -127,11 +129,13 @@ class PatchEmbed:
         summary: what it is, in a line.
         grid: (image_size, patch_size) -> tokens (high, wide).
         input_shape: the shape of what the encoder is given.
+        problems: what is wrong with a config whose keys are sound.
     """
 
     summary: str
     grid: Callable[[Pair, int], Pair] = patches
     input_shape: Callable[[EncoderConfig], tuple[int, ...]] = an_image
+    problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import gcd, prod
 
 from ..config.keys import Pair
@@ -12,6 +13,7 @@ from ..report import Change, Comparisons, DeviceReport, Finding, LayerReport, To
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is none
+MANY = 8  # times fewer tokens: more than patches merged by twos make
 FAR = 2  # a window this many times larger or smaller is no advice
 
 
@@ -26,7 +28,7 @@ def findings(
     windowed = [layer for layer in layers if layer.attention == "window"]
     kinds = list({_kind(layer): layer for layer in windowed}.values())
     counts = Counter(map(_kind, windowed))
-    found = [*_dropped_pixels(config), *_joint_tables(config)]
+    found = [*_dropped_pixels(config), *_joint_tables(config), *_compressed_tokens(config)]
     for layer in kinds:
         which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)
         found += [*_padding(layer, which), *_windows_that_cost(layer, which)]
@@ -80,6 +82,23 @@ def _joint_tables(config: EncoderConfig) -> Iterator[Finding]:
             "joint-rel-pos",
             f"The largest joint relative-position table has {entries:,} entries a channel; a decomposed pair has "
             f"{decomposed:,}, {format_percent(1 - decomposed / entries)} fewer.",
+        )
+
+
+def _compressed_tokens(config: EncoderConfig) -> Iterator[Finding]:
+    """Where a transition spares global layers most of the tokens."""
+    for before, after in pairwise(config.layers):
+        tokens, left = prod(before.out_grid), prod(after.grid)
+        if before.stage_index == after.stage_index or tokens < MANY * left or not after.is_global:
+            continue
+        behind = sum(layer.is_global and layer.stage_index == after.stage_index for layer in config.layers)
+        extra = after.extra_tokens
+        scores = (tokens + extra) ** 2 / (left + extra) ** 2
+        yield Finding(
+            "compressed-tokens",
+            f"transitions.{after.stage_index} makes {left:,} tokens of {tokens:,}: {format_ratio(tokens / left)} fewer for "
+            f"the {format_things(behind, 'global layer')} behind it, whose score matrices are {format_ratio(scores)} smaller "
+            "than over all of them.",
         )
 
 
