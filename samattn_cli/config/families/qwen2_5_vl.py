@@ -103,8 +103,6 @@ def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     yield from _needs_order(config, ("stages", at, "block"), f"block {WORD}")
     if stage.transition != "none":
         yield ("stages", at, "transition"), f"blocks of {WORD} have no transition before them: leave it out"
-    if stage.shift_size is not None:
-        yield ("stages", at, "shift_size"), f"windows of {WORD} are not shifted: leave it out"
     yield from _layer_problems(config, at)
 
 
