@@ -174,7 +174,7 @@ BAD = {
         "overrides=[{blocks: [1], window_size: 7}]",
         "window_size: blocks of plain attend over all tokens",
     ),
-    "shift": (VIT, "shift_size=3", "shift_size: blocks of plain attend over all tokens"),
+    "shift": (VIT, "shift_size=3", "blocks of plain have no shift_size: leave it out"),
     "relative positions": (VIT, "rel_pos=decomposed", "blocks of plain have no rel_pos: leave it out"),
     "no sequence": (VIT, "pos_embed=learned", "blocks of plain take a token sequence: use pos_embed class_token or mae"),
     "sequence for others": (VIT, "block=vit", "pos_embed class_token makes a token sequence, for blocks of plain or clip, not of vit"),
