@@ -97,6 +97,12 @@ class StageConfig:
         example=3,
         default=None,
     )
+    q_stride: int = key(
+        whole(1, MAX_SIDE),
+        "Stride by which the first block of the stage pools its queries, and so the grid; 1: not at all.",
+        example=2,
+        default=1,
+    )
     adapter_ratio: float = key(
         number(0, 1024), "Hidden width of the adapters over embed_dim.", example=0.25, default=0.25
     )
@@ -241,6 +247,18 @@ class EncoderConfig:
         "Image size that absolute positions of a grid of their own were made for; left out, it is image_size.",
         example=336,
         default=None,
+    )
+    pos_embed_background: Pair = key(
+        pair(whole(1, MAX_SIDE)),
+        "Tokens of the background that pos_embed hiera resizes to the grid: a number, or [height, width].",
+        example=7,
+        default=(14, 14),
+    )
+    pos_embed_window: Pair = key(
+        pair(whole(1, MAX_SIDE)),
+        "Tokens of the window that pos_embed hiera repeats over the grid: a number, or [height, width].",
+        example=8,
+        default=(8, 8),
     )
     pre_norm: bool = key(FLAG, "Whether a LayerNorm stands before the blocks.", example=True, default=False)
     norm: bool = key(FLAG, "Whether a LayerNorm stands behind the blocks.", example=True, default=False)

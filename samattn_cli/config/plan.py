@@ -63,8 +63,8 @@ class LayerConfig:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Blocks take the stream alone."""
-        return ()
+        """Earlier parts whose outputs it takes beside the stream."""
+        return BLOCKS[self.stage.block].taps
 
     @property
     def kind(self) -> LayerConfig:
@@ -94,18 +94,28 @@ class LayerConfig:
     @property
     def windows(self) -> Pair:
         """Windows over the grid: (rows, columns); the last of each may reach beyond it. A global layer is one."""
-        if self.is_global:
-            return 1, 1
-        (H, W), (h, w) = self.grid, self.window_size
-        return -(-H // h), -(-W // w)
+        (_, rows, top), (_, columns, left) = self.window_sides
+        return rows + bool(top), columns + bool(left)
 
     @property
     def padded_grid(self) -> Pair:
         """The tokens that windows cover."""
-        if self.is_global or not BLOCKS[self.stage.block].pads:
-            return self.grid
-        (rows, columns), (h, w) = self.windows, self.window_size
-        return rows * h, columns * w
+        height, width = (side * often + rest for side, often, rest in self.window_sides)
+        return height, width
+
+    @property
+    def window_sides(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Of windows down the grid and across: their side, how many have it, the side of a smaller last one (0: none).
+
+        A global layer is one window.
+        """
+        sizes = self.grid if self.is_global else self.window_size
+        pads = BLOCKS[self.stage.block].pads
+        down, across = (
+            (side, -(-whole // side), 0) if pads else (side, *divmod(whole, side))
+            for whole, side in zip(self.grid, sizes, strict=True)
+        )
+        return down, across
 
 
 def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
@@ -162,8 +172,10 @@ def _layer(
     stage: StageConfig, before: StageConfig | None, index: int, number: int, position: int, stream: Stream
 ) -> LayerConfig:
     own = stage.at(index)
-    windowed = own.window_size != GLOBAL and index not in stage.global_attn_indexes
-    placed = BLOCKS[own.block].place(Entering(own, before, position, stream.grid, windowed))
+    named_global = index in stage.global_attn_indexes
+    windowed = own.window_size != GLOBAL and not named_global
+    entering = Entering(own, before, position, stream.grid, windowed, named_global)
+    placed = BLOCKS[own.block].place(entering)
     return LayerConfig(
         index=index,
         stage_index=number,

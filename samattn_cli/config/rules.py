@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
-from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
+from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .kernels import unfit_heads, unfit_kernel, unfit_positions, unfit_shift
 from .model import EncoderConfig
 from .overrides import GIVEN, Override
@@ -227,6 +227,7 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
     for layer in config.layers:
         if problem := unfit_shift(config.run.attention, layer):
             yield ("run", "attention"), problem
+    yield from PATCH_EMBEDS[config.patch_embed].problems(config, 0)
     for words, word in ((POS_EMBEDS, config.pos_embed), (NECKS, config.neck)):
         if word != NONE:
             yield from words[word].problems(config, 0)

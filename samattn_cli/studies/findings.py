@@ -26,11 +26,11 @@ def findings(
 ) -> tuple[Finding, ...]:
     """The findings of an analysis."""
     windowed = [layer for layer in layers if layer.attention == "window"]
-    kinds = list({(layer.stage, layer.window_size): layer for layer in windowed}.values())
-    counts = Counter((layer.stage, layer.window_size) for layer in windowed)
+    kinds = list({_kind(layer): layer for layer in windowed}.values())
+    counts = Counter(map(_kind, windowed))
     found = [*_dropped_pixels(config), *_joint_tables(config), *_compressed_tokens(config)]
     for layer in kinds:
-        which = _which(counts[layer.stage, layer.window_size], layer, alone=len(kinds) == 1)
+        which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)
         found += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     found += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
     found += _best_change(config, totals, changes)
@@ -41,6 +41,11 @@ def findings(
     return tuple(found)
 
 
+def _kind(layer: LayerReport) -> tuple[int, Pair, Pair]:
+    """What windowed layers have in common of which the same is said."""
+    return layer.stage, layer.window_size, layer.grid
+
+
 def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
     """What to call the windowed layers of a kind."""
     where = "" if alone else f" of stage {layer.stage}"
@@ -49,7 +54,10 @@ def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
 
 def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
     height, width = config.image_size
-    rest = height % config.patch_size, width % config.patch_size
+    rest = tuple(
+        max(side - patches * config.patch_size, 0)
+        for side, patches in zip(config.image_size, config.grid, strict=True)
+    )
     if any(rest):
         lost = [
             format_things(number, noun)
