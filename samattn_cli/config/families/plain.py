@@ -33,8 +33,10 @@ def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     """Windows, what is no token sequence before it, and what takes none behind it."""
     stage = config.stages[at]
     if stage.window_size != GLOBAL:
-        where = ("stages", at, "window_size")
-        yield where, f"window_size: blocks of {stage.block} attend over all tokens: leave it out"
+        yield (
+            ("stages", at, "window_size"),
+            f"window_size: blocks of {stage.block} attend over all tokens: leave it out",
+        )
     for number, override in enumerate(stage.overrides):
         if override.window_size not in {None, GLOBAL}:
             where = ("stages", at, "overrides", number, "window_size")
