@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
+from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .keys import Pair
 from .slots import GLOBAL, UNSHIFTED, Entering, Part, Stream
 
@@ -120,7 +120,8 @@ class LayerConfig:
 
 def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
     """The parts and blocks of `config` in the order in which they run."""
-    stream = Stream(config.grid, config.stages[0].embed_dim)
+    layout = PATCH_EMBEDS[config.patch_embed].makes
+    stream = Stream(config.grid, config.stages[0].embed_dim, layout=layout)
     yield PartConfig("patch_embed", "patch_embeds", config.patch_embed, config, stream, stream)
     part: PartConfig | None
     for part in _before_blocks(config, stream):
@@ -129,7 +130,7 @@ def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
     index, before = 0, None
     for number, stage in enumerate(config.stages):
         if stage.transition != NONE:
-            leaving = replace(TRANSITIONS[stage.transition].stream(config, stream), dim=stage.embed_dim)
+            leaving = replace(TRANSITIONS[stage.transition].leaving(config, stream), dim=stage.embed_dim)
             name = f"transitions.{number}"
             taps = TRANSITIONS[stage.transition].taps(config)
             yield PartConfig(name, "transitions", stage.transition, config, stream, leaving, taps)
@@ -137,7 +138,9 @@ def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
         for position in range(stage.depth):
             layer = _layer(stage, before, index, number, position, stream)
             yield layer
-            stream = replace(stream, grid=layer.out_grid, dim=stage.embed_dim)
+            stream = replace(
+                stream, grid=layer.out_grid, dim=stage.embed_dim, layout=BLOCKS[stage.block].layout
+            )
             index += 1
         before = stage
     yield from _after_blocks(config, stream)
@@ -164,7 +167,7 @@ def _part(
 ) -> PartConfig:
     declared = words[word]
     return PartConfig(
-        name, slot, word, config, stream, declared.stream(config, stream), declared.taps(config)
+        name, slot, word, config, stream, declared.leaving(config, stream), declared.taps(config)
     )
 
 

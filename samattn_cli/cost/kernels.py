@@ -30,7 +30,7 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
     """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, M, d), (B, h, M, e) -> (B, h, N, e).
 
     Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment, which
-    may broadcast to (B, h, N, N). In memory the result is (B, N, h, e).
+    may broadcast to (B, h, N, M). In memory the result is (B, N, h, e).
     """
     d, e = q.shape[-1], v.shape[-1]
     scores = _scores(q, k)

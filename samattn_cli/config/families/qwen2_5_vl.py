@@ -55,29 +55,18 @@ def unshifted(entering: Entering) -> Placing:
     return Placing(entering.stage.window_size) if entering.is_windowed else Placing()
 
 
-def _others(config: EncoderConfig) -> bool:
-    return any(stage.block != WORD for stage in config.stages)
-
-
-def _elsewhere(config: EncoderConfig, slot: str, word: str) -> Iterator[Problem]:
-    """A part of this family with blocks of others."""
-    if _others(config):
-        yield (slot,), f"{slot} {word} is for blocks of {WORD} alone"
-
-
-def patch_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
-    """Blocks that take no packed sequence."""
-    yield from _elsewhere(config, "patch_embed", WORD)
-
-
 def merger_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
-    """The same."""
-    yield from _elsewhere(config, "neck", MERGER)
+    """A merger that has no order of windows to undo."""
+    yield from _needs_order(config, ("neck",), f"neck {MERGER}")
+
+
+def _needs_order(config: EncoderConfig, loc: tuple[int | str, ...], name: str) -> Iterator[Problem]:
+    if config.pos_embed != ORDER:
+        yield loc, f"{name} takes what pos_embed {ORDER} hands on, which is not there"
 
 
 def order_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
-    """The same, and images that are no whole number of squares."""
-    yield from _elsewhere(config, "pos_embed", ORDER)
+    """Images that are no whole number of squares."""
     unit = config.patch_size * MERGE
     if any(side % unit for side in config.image_size):
         below, above = (
@@ -109,15 +98,9 @@ def _size(size: tuple[int, ...]) -> str:
 
 
 def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """Parts of other families around it, and windows and heads that its order and its positions cannot have."""
+    """No order of windows before it, and windows and heads that this order and the positions cannot have."""
     stage = config.stages[at]
-    needed = {"patch_embed": (WORD,), "pos_embed": (ORDER,), "neck": ("none", MERGER)}
-    for slot, words in needed.items():
-        if at == 0 and getattr(config, slot) not in words:
-            yield (
-                (slot,),
-                f"{slot} of blocks of {WORD} must be {' or '.join(words)}, not {getattr(config, slot)}",
-            )
+    yield from _needs_order(config, ("stages", at, "block"), f"block {WORD}")
     if stage.transition != "none":
         yield ("stages", at, "transition"), f"blocks of {WORD} have no transition before them: leave it out"
     if stage.shift_size is not None:
@@ -161,6 +144,7 @@ FAMILY = Family(
     blocks={
         WORD: Block(
             summary="Qwen2.5-VL's: RMSNorm, rotary positions, windows without padding, a gated MLP.",
+            layout="packed",
             place=unshifted,
             pads=False,
             taps=("pos_embed",),
@@ -171,12 +155,13 @@ FAMILY = Family(
         WORD: PatchEmbed(
             summary="Flattened patches of two frames by a convolution without a bias, all images in one sequence.",
             input_shape=flattened_patches,
-            problems=patch_problems,
+            makes="packed",
         )
     },
     pos_embeds={
         ORDER: Part(
             summary="Tokens put in the order of windows, and rotary positions for the blocks.",
+            takes="packed",
             problems=order_problems,
         )
     },
@@ -184,6 +169,7 @@ FAMILY = Family(
         MERGER: Part(
             summary="RMSNorm, 2x2 tokens to one of out_chans by an MLP, the order of the image again.",
             keys=frozenset({"out_chans"}),
+            takes="packed",
             stream=merged,
             taps=lambda _: ("pos_embed",),
             problems=merger_problems,
