@@ -36,7 +36,7 @@ def names(entries: list[tuple[str, Published]]) -> list[str]:
 
 
 def counted(preset: str, image_size: int) -> ForwardPass:
-    return forward(load_config(preset, f"image_size={image_size}"))
+    return forward(load_config(preset, [f"image_size={image_size}", "run={}"]))
 
 
 def a_figure(figure: str, unit: str) -> Published:
