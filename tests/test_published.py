@@ -74,7 +74,6 @@ def test_there_are_figures_of_both_kinds():
     assert {"632", "2734.8"} <= {entry.figure for _, entry in OTHERS}
 
 
-@pytest.mark.xfail(strict=True, reason="the presets of some families are not here yet")
 def test_every_preset_that_has_figures_exists():
     assert published().keys() <= presets().keys()
 
