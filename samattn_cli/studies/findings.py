@@ -14,6 +14,7 @@ from ..units import format_bytes, format_percent, format_ratio, format_size, for
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is none
 MANY = 8  # times fewer tokens: more than patches merged by twos make
+MOST_GAINS = 2  # that are said one by one
 FAR = 2  # a window this many times larger or smaller is no advice
 
 
@@ -150,24 +151,35 @@ def _windows_that_cost(layer: LayerReport, which: str) -> Iterator[Finding]:
 
 
 def _whole_against_part(kinds: Sequence[LayerReport], comparison: Comparisons) -> Iterator[Finding]:
-    gains = dict.fromkeys(
-        f"{format_size(layer.window_size)} windows make a layer's score products "
-        f"{format_ratio(layer.vs_global.scores_flops_ratio)} cheaper and the layer "
-        f"{format_ratio(layer.vs_global.layer_flops_ratio)}"
-        for layer in kinds
-        if layer.vs_global.layer_flops_ratio > 1
-    )
-    if gains:
+    cheaper = [layer for layer in kinds if layer.vs_global.layer_flops_ratio > 1]
+    if cheaper:
+        gains = _range_of_gains(cheaper) if len(cheaper) > MOST_GAINS else "; ".join(map(_gain, cheaper))
         ratio = comparison.vs_all_global.flops_ratio
         whole = (
             f"is {format_ratio(ratio)} cheaper than"
             if ratio >= 1
             else f"takes {format_ratio(1 / ratio)} the FLOPs of"
         )
-        yield Finding(
-            "whole-against-part",
-            f"{'; '.join(gains)}; the encoder {whole} all global: qkv, proj and MLP do not shrink.",
-        )
+        message = f"{gains}; the encoder {whole} all global: qkv, proj and MLP do not shrink."
+        yield Finding("whole-against-part", message)
+
+
+def _gain(layer: LayerReport) -> str:
+    return (
+        f"{format_size(layer.window_size)} windows make a layer's score products "
+        f"{format_ratio(layer.vs_global.scores_flops_ratio)} cheaper and the layer "
+        f"{format_ratio(layer.vs_global.layer_flops_ratio)}"
+    )
+
+
+def _range_of_gains(layers: Sequence[LayerReport]) -> str:
+    """Of windows of many kinds: the least and the most that they gain."""
+    scores = sorted(layer.vs_global.scores_flops_ratio for layer in layers)
+    whole = sorted(layer.vs_global.layer_flops_ratio for layer in layers)
+    return (
+        f"Windows make a layer's score products {format_ratio(scores[0])} to {format_ratio(scores[-1])} cheaper and "
+        f"the layer {format_ratio(whole[0])} to {format_ratio(whole[-1])}"
+    )
 
 
 def _peak(layers: Sequence[LayerReport], totals: Totals, comparison: Comparisons) -> Iterator[Finding]:
