@@ -27,16 +27,12 @@ def everywhere(_entering: Entering) -> Placing:
 def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     """Windows."""
     stage = config.stages[at]
-    keys = {"window_size": stage.window_size != GLOBAL, "shift_size": stage.shift_size is not None}
-    yield from (
-        (("stages", at, key), f"{key}: blocks of {stage.block} attend over all tokens: leave it out")
-        for key, is_set in keys.items()
-        if is_set
-    )
+    said = f"window_size: blocks of {stage.block} attend over all tokens: leave it out"
+    if stage.window_size != GLOBAL:
+        yield ("stages", at, "window_size"), said
     for number, override in enumerate(stage.overrides):
         if override.window_size not in {None, GLOBAL}:
-            where = ("stages", at, "overrides", number, "window_size")
-            yield where, f"window_size: blocks of {stage.block} attend over all tokens: leave it out"
+            yield ("stages", at, "overrides", number, "window_size"), said
 
 
 BLOCKS = {
