@@ -10,14 +10,11 @@ from math import prod
 from ..config.families.qwen2_5_vl import FRAMES, MERGE
 from ..config.model import StageConfig
 from ..config.plan import LayerConfig, PartConfig
-from ..units import ITEM_BYTES
 from .kernels import attention as attention_kernel
 from .norms import rms_norm
+from .rotary import WIDE, turn
 from .tape import Tape
 from .tensor import Dim, Tensor
-
-WIDE = ITEM_BYTES["float32"]
-"""Angles are made, and queries and keys turned, in float32."""
 
 UNIT = MERGE**2
 """Tokens that stay together in every order."""
@@ -100,23 +97,13 @@ def turned(tape: Tape, both: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor) ->
     cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
     named = tuple(zip(("rotate_q", "rotate_k"), both, strict=True))
     wide = [tape.cast(f"{name}.float", x, WIDE) for name, x in named]
-    summed = [_turned(tape, name, x, cos, sin) for (name, _), x in zip(named, wide, strict=True)]
+    summed = [turn(tape, name, x, cos, sin, _half_turn) for (name, _), x in zip(named, wide, strict=True)]
     low = []
     for (name, x), each in zip(named, summed, strict=True):
         low.append(tape.cast(f"{name}.cast", each, x.item_bytes))
         tape.free(each, keep=low[-1])
     tape.free(*(each for each, x in zip(wide, both, strict=True) if each is not x))
     return tuple(low)
-
-
-def _turned(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    straight = tape.mul(f"{name}.cos", x, cos)
-    rotated = _half_turn(tape, name, x)
-    across = tape.mul(f"{name}.sin", rotated, sin)
-    tape.free(rotated)
-    out = tape.add(f"{name}.add", straight, across)
-    tape.free(straight, across)
-    return out
 
 
 def _half_turn(tape: Tape, name: str, x: Tensor) -> Tensor:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..units import ITEM_BYTES
 from .tape import Tape
 from .tensor import Dim, Shape, Tensor
 
 WIDE = ITEM_BYTES["float32"]
 """Angles are made, and queries and keys turned, in float32."""
+
+QuarterTurn = Callable[[Tape, str, Tensor], Tensor]
+"""(tape, name, x) -> each pair of channels (a, b) of x as (-b, a), wherever the pairs are."""
 
 
 def rotations(tape: Tape, size: Shape, head_dim: Dim) -> tuple[Tensor, Tensor]:
@@ -39,14 +44,20 @@ def _angles(tape: Tape, length: Dim, frequencies: Tensor) -> Tensor:
 def rotate(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Queries or keys (B, h, HW, d) turned, in float32: in the type of `x` again."""
     wide = tape.cast(f"{name}.float", x, WIDE)
-    straight = tape.mul(f"{name}.cos", wide, cos)
-    turned = _quarter_turn(tape, name, wide)
-    across = tape.mul(f"{name}.sin", turned, sin)
-    tape.free(turned)
-    summed = tape.add(f"{name}.add", straight, across)
-    tape.free(straight, across)
+    summed = turn(tape, name, wide, cos, sin, _quarter_turn)
     out = tape.cast(f"{name}.cast", summed, x.item_bytes)
     tape.free(*(each for each in (wide, summed) if each.storage not in {x.storage, out.storage}))
+    return out
+
+
+def turn(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor, quarter_turn: QuarterTurn) -> Tensor:
+    """``x * cos + quarter_turn(x) * sin``: pairs of channels turned by their angles."""
+    straight = tape.mul(f"{name}.cos", x, cos)
+    turned = quarter_turn(tape, name, x)
+    across = tape.mul(f"{name}.sin", turned, sin)
+    tape.free(turned)
+    out = tape.add(f"{name}.add", straight, across)
+    tape.free(straight, across)
     return out
 
 

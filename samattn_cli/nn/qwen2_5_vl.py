@@ -19,8 +19,8 @@ from ..config.keys import Pair
 from ..config.model import StageConfig
 from ..config.plan import LayerConfig, PartConfig
 from .norms import RMSNorm
+from .rotary import THETA
 
-THETA = 10000.0
 UNIT = MERGE**2
 """Tokens that stay together in every order."""
 

@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ..keys import Pair
-from ..slots import GLOBAL, Block, Entering, Family, Part, PatchEmbed, Placing, Problem, Stream
+from ..slots import GLOBAL, Block, Family, Part, PatchEmbed, Problem, Stream
 
 if TYPE_CHECKING:
     from ..model import EncoderConfig
@@ -48,11 +48,6 @@ def merged(config: EncoderConfig, stream: Stream) -> Stream:
     """A token for each square of tokens."""
     H, W = stream.grid
     return replace(stream, grid=(H // MERGE, W // MERGE), dim=config.out_chans)
-
-
-def unshifted(entering: Entering) -> Placing:
-    """The stage's window, unless the block is global."""
-    return Placing(entering.stage.window_size) if entering.is_windowed else Placing()
 
 
 def merger_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
@@ -99,10 +94,7 @@ def _size(size: tuple[int, ...]) -> str:
 
 def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     """No order of windows before it, and windows and heads that this order and the positions cannot have."""
-    stage = config.stages[at]
     yield from _needs_order(config, ("stages", at, "block"), f"block {WORD}")
-    if stage.transition != "none":
-        yield ("stages", at, "transition"), f"blocks of {WORD} have no transition before them: leave it out"
     yield from _layer_problems(config, at)
 
 
@@ -143,7 +135,6 @@ FAMILY = Family(
         WORD: Block(
             summary="Qwen2.5-VL's: RMSNorm, rotary positions, windows without padding, a gated MLP.",
             layout="packed",
-            place=unshifted,
             pads=False,
             taps=("pos_embed",),
             problems=block_problems,
