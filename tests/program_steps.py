@@ -74,10 +74,10 @@ def named(tape: Tape, name: str, operation: Callable[[], Tensor]) -> Tensor:
 
 def attend_on_tape(tape: Tape, _: str, x: Tensor) -> Tensor:
     y = tape.reshape("rows", x, B, N, C)
-    scores = tape.matmul("scores", y, y.permute(0, 2, 1))
+    scores = tape.bmm("scores", y, y.permute(0, 2, 1))
     weights = tape.softmax("softmax", scores)
     tape.free(scores)
-    out = tape.matmul("values", weights, y)
+    out = tape.bmm("values", weights, y)
     tape.free(weights)
     tape.free(y, keep=x)
     return out.view(B, H, W, C)
@@ -85,10 +85,10 @@ def attend_on_tape(tape: Tape, _: str, x: Tensor) -> Tensor:
 
 def attend(_: nn.Module, x: torch.Tensor) -> torch.Tensor:
     y = x.reshape(B, N, C)
-    scores = y @ y.transpose(1, 2)
+    scores = torch.bmm(y, y.transpose(1, 2))
     weights = scores.softmax(-1)
     del scores
-    return (weights @ y).view(B, H, W, C)
+    return torch.bmm(weights, y).view(B, H, W, C)
 
 
 def kernel_on_tape(tape: Tape, name: str, x: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ def table_on_tape(tape: Tape, name: str, x: Tensor) -> Tensor:
         index = tape.integers("index", B, C)
         R = tape.gather("table", tape.parameter("table", 5, C), (index,), B, C, C)
         tape.free(index)
-        out = tape.matmul("product", y, R.permute(0, 2, 1))
+        out = tape.bmm("product", y, R.permute(0, 2, 1))
         tape.free(R)
         tape.free(y, keep=x)
     return out.view(B, H, W, C)
@@ -210,7 +210,7 @@ STEPS = {
     ),
     "add a weight": Step(
         lambda tape, name, x: named(
-            tape, name, lambda: tape.add_weight("", x, tape.parameter("pos", 1, H, W, C), (1, H, W, C))
+            tape, name, lambda: tape.add_weight("", x, tape.parameter("pos", 1, H, W, C))
         ),
         lambda: Do(lambda module, x: x + module.pos, pos=(1, H, W, C)),
         ("pos",),

@@ -14,11 +14,11 @@ def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Ten
     N = q.elements // (H * W * d)
     # (H, N*W, d) @ (H, d, H) -> (..., H, W, H)
     by_row = tape.reshape("rel_h_q", q.permute(h, *dims, w, c), H, N * W, d)
-    rel_h = tape.matmul("rel_h", by_row, Rh.permute(0, 2, 1)).view(H, *batch, W, H)
+    rel_h = tape.bmm("rel_h", by_row, Rh.permute(0, 2, 1)).view(H, *batch, W, H)
     tape.free(by_row, keep=q)
     # (W, N*H, d) @ (W, d, W) -> (..., H, W, W)
     by_column = tape.reshape("rel_w_q", q.permute(w, *dims, h, c), W, N * H, d)
-    rel_w = tape.matmul("rel_w", by_column, Rw.permute(0, 2, 1)).view(W, *batch, H, W)
+    rel_w = tape.bmm("rel_w", by_column, Rw.permute(0, 2, 1)).view(W, *batch, H, W)
     tape.free(by_column, keep=q)
     first = [i + 1 for i in dims]
     return rel_h.permute(*first, 0, w, c), rel_w.permute(*first, w, 0, c)
@@ -32,7 +32,7 @@ def joint_term(tape: Tape, q: Tensor, size: Shape) -> Tensor:
     R = tape.gather("rel_pos_hw", table, (rows, columns), H, W, H, W, d).view(H * W, H * W, d)
     tape.free(rows, columns)
     # (HW, N, d) @ (HW, d, HW) -> (N, HW, HW)
-    rel = tape.matmul("rel_hw", q.permute(1, 0, 2), R.permute(0, 2, 1)).permute(1, 0, 2)
+    rel = tape.bmm("rel_hw", q.permute(1, 0, 2), R.permute(0, 2, 1)).permute(1, 0, 2)
     tape.free(R)
     return rel
 

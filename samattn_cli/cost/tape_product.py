@@ -54,7 +54,7 @@ class Multiplying(Moving):
             return self.derived("", out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
-        """A product (..., m, k) @ (..., k, n) -> (..., m, n), of three dimensions or more.
+        """``a @ b``: (..., m, k) @ (..., k, n) -> (..., m, n), of three dimensions or more.
 
         ATen folds what is before the last two dimensions into one, by a copy where strides do not allow a view
         (LinearAlgebra.cpp, _matmul_impl).
@@ -68,8 +68,14 @@ class Multiplying(Moving):
         self.free(*_but_for((rows, columns, low_a, low_b), (a, b)))
         return replace(out.view(*batch, m, n), is_view=False)  # _unsafe_view
 
+    def bmm(self, name: str, a: Tensor, b: Tensor) -> Tensor:
+        """``torch.bmm``: (N, m, k) @ (N, k, n) -> (N, m, n)."""
+        low_a, low_b = self._for_product(a, b, name=name)
+        out = self._bmm(name, low_a, low_b)
+        self.free(*_but_for((low_a, low_b), (a, b)))
+        return out
+
     def _bmm(self, name: str, a: Tensor, b: Tensor) -> Tensor:
-        """A batched product: (N, m, k) @ (N, k, n) -> (N, m, n)."""
         out = self.product(name, "matmul", a, b)
         saves = (*where_needed(b, a), *where_needed(a, b))
         return self.derived(name, out, (a, b), derivatives.bmm(a, b), saves)

@@ -24,8 +24,6 @@ from torch.overrides import TorchFunctionMode
 
 MASK_ALIGNMENT = 8
 MOST_FLASH_DIM = 256
-
-
 WITHOUT_BIAS = 2  # arguments of a linear layer
 
 
@@ -119,10 +117,6 @@ class AutocastOnCuda(TorchFunctionMode):
 def _normalize(x: Tensor, p: float, dim: int, eps: float, **_: object) -> Tensor:
     """F.normalize, whose norm is one of the operations in float32."""
     return x / torch.linalg.vector_norm(x.float(), p, dim, keepdim=True).clamp_min(eps).expand_as(x)
-
-
-def _trains(weight: Tensor) -> bool:
-    return torch.is_grad_enabled() and weight.requires_grad
 
 
 def steps_on_cuda(func: Any) -> Callable[..., Tensor] | None:
