@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,11 @@ from ..errors import ImportFailedError
 Keys = dict[str, Any]
 """The keys of an encoder config, in the order in which a person would write them."""
 
+SHOWN = 60
+"""Characters of a wrong value that a message shows."""
+MOST_DIGITS = 9
+"""Behind the point of a ratio that is written exactly."""
+
 
 class Given:
     """A foreign description, such as Hugging Face's config.json.
@@ -17,46 +23,67 @@ class Given:
     Args:
         label: what messages call it.
         entries: what it says.
-        defaults: what it leaves unsaid.
+        defaults: what it leaves unsaid, or says to be null.
+
+    Attributes:
+        notes: what whoever reads the config should know, a sentence each.
+        asked: the entries that were asked for.
     """
 
     def __init__(
         self, label: str, entries: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
     ) -> None:
         self.label = label
-        self.entries = {**(defaults or {}), **entries}
+        said = {key: value for key, value in entries.items() if value is not None}
+        self.entries = {**(defaults or {}), **said}
+        self.notes: list[str] = []
+        self.asked: set[str] = set()
 
-    def inner(self, key: str) -> Given:
-        """The description within it, as a vision model's in that of a whole model."""
-        found = self.entries.get(key)
+    def inner(self, key: str, *model_types: str) -> Given:
+        """The description within it, as a vision model's in that of a whole model; left out, it says nothing.
+
+        Raises:
+            ImportFailedError: if it is of none of the `model_types`, where it says of which.
+        """
+        self.asked.add(key)
+        found = self.entries.get(key, {})
         if not isinstance(found, Mapping):
-            raise ImportFailedError(f"{self.label}: {key} is missing")
-        return Given(f"{self.label}: {key}", found)
+            raise self._wrong(key, "a description")
+        made = Given(f"{self.label}: {key}", found)
+        made.notes, made.asked = self.notes, self.asked
+        if model_types:
+            made.expect("model_type", *model_types)
+        return made
 
     def with_defaults(self, **defaults: Any) -> Given:
         """The same, with what its library takes where it says nothing."""
-        return Given(self.label, self.entries, defaults)
+        made = Given(self.label, self.entries, defaults)
+        made.notes, made.asked = self.notes, self.asked
+        return made
 
-    def whole(self, key: str) -> int:
-        """A whole number above 0."""
+    def whole(self, key: str, least: int = 1) -> int:
+        """A whole number, `least` or more."""
         found = self._get(key)
-        if isinstance(found, bool) or not isinstance(found, int) or found < 1:
-            raise self._wrong(key, "a whole number above 0")
+        if type(found) is not int or found < least:
+            raise self._wrong(key, f"a whole number, {least} or more")
         return found
 
-    def wholes(self, key: str) -> list[int]:
-        """A list of whole numbers."""
+    def wholes(self, key: str, many: int | None = None) -> list[int]:
+        """A list of whole numbers, so `many` of them, none negative."""
         found = self._get(key)
-        if not isinstance(found, (list, tuple)) or not all(type(item) is int for item in found):
-            raise self._wrong(key, "a list of whole numbers")
+        wanted = "a list of whole numbers" if many is None else f"a list of {many} whole numbers"
+        if not isinstance(found, (list, tuple)) or not all(type(each) is int and each >= 0 for each in found):
+            raise self._wrong(key, wanted)
+        if many is not None and len(found) != many:
+            raise self._wrong(key, wanted)
         return list(found)
 
     def number(self, key: str) -> float:
-        """A number."""
+        """A number above 0."""
         found = self._get(key)
-        if isinstance(found, bool) or not isinstance(found, (int, float)):
-            raise self._wrong(key, "a number")
-        return found
+        if type(found) not in {int, float} or not math.isfinite(found) or found <= 0:
+            raise self._wrong(key, "a number above 0")
+        return float(found)
 
     def flag(self, key: str) -> bool:
         """True or false."""
@@ -72,10 +99,19 @@ class Given:
         if (
             not isinstance(pair, (list, tuple))
             or len(pair) != len("hw")
-            or not all(type(side) is int for side in pair)
+            or not all(type(side) is int and side >= 0 for side in pair)
         ):
             raise self._wrong(key, "a number or [height, width]")
         return pair[0] if pair[0] == pair[1] else list(pair)
+
+    def side(self, key: str) -> int:
+        """A number, or twice the same: the side of a square."""
+        found = self.sides(key)
+        if not isinstance(found, int) or found < 1:
+            raise ImportFailedError(
+                f"{self.label}: {key} is {_cut(found)}, which samattn cannot express: it takes squares"
+            )
+        return found
 
     def expect(self, key: str, *taken: Any) -> None:
         """Refuse what samattn cannot express.
@@ -83,16 +119,42 @@ class Given:
         Raises:
             ImportFailedError: if it says anything but what is `taken` (the first stands for what is left unsaid).
         """
+        self.asked.add(key)
         if (found := self.entries.get(key, taken[0])) not in taken:
             known = " or ".join(repr(word) for word in taken)
             raise ImportFailedError(
-                f"{self.label}: {key} is {found!r}, which samattn cannot express: it has {known}"
+                f"{self.label}: {key} is {_cut(found)}, which samattn cannot express: it has {known}"
             )
 
+    def leave_out(self, *keys: str) -> None:
+        """Entries that change nothing but what a training step drops at random, which samattn leaves out."""
+        self.asked.update(keys)
+        for key in keys:
+            if found := self.entries.get(key):
+                said = "a training step of samattn drops nothing at random"
+                self.notes.append(f"{key} ({_cut(found)}) is left out: {said}.")
+
     def _get(self, key: str) -> Any:
+        self.asked.add(key)
         if key not in self.entries:
             raise ImportFailedError(f"{self.label}: {key} is missing")
         return self.entries[key]
 
     def _wrong(self, key: str, wanted: str) -> ImportFailedError:
-        return ImportFailedError(f"{self.label}: {key} must be {wanted}, not {self._get(key)!r}")
+        return ImportFailedError(f"{self.label}: {key} must be {wanted}, not {_cut(self._get(key))}")
+
+
+def ratio_of(hidden: int, width: int) -> float:
+    """`hidden` over `width`: exact if a person can write it, else as short as it can be.
+
+    Times the width, rounded down, it is `hidden` again.
+    """
+    if any(hidden * 10**digits % width == 0 for digits in range(MOST_DIGITS)):
+        return hidden / width
+    ratios = (-(-hidden * 10**digits // width) / 10**digits for digits in range(2 * MOST_DIGITS))
+    return next(ratio for ratio in ratios if int(width * ratio) == hidden)
+
+
+def _cut(value: Any) -> str:
+    said = repr(value)
+    return said if len(said) <= SHOWN else f"{said[:SHOWN]}..."

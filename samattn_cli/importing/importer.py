@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from importlib import import_module
-from importlib.util import find_spec
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from pkgutil import iter_modules
-from types import ModuleType
 from typing import Any
 
 from ..config.load import load_config
-from ..errors import ConfigError, ImportFailedError, did_you_mean
-from . import families
-from .checkpoint import PYTORCH, SAFETENSORS, shapes_of
-from .given import Given, Keys
-from .write import yaml_of
+from ..config.model import EncoderConfig
+from ..errors import ConfigError, ImportFailedError
+from .checkpoint import PYTORCH, SAFETENSORS, Shapes, shapes_of
+from .families import CHECKPOINTS
+from .given import Keys
+from .held import hold
+from .hugging_face import keys_of
+from .timm_model import model_of
+from .weights import Weights
+from .write import tidy, yaml_of
 
 CONFIG = "config.json"
 IN_FOLDER = (CONFIG, "model.safetensors", "pytorch_model.bin")
-SCHEMA = "yaml-language-server: $schema=./schema.json"
+KNOWN = (".json", SAFETENSORS, *PYTORCH)
 
 
 def imported(source: str) -> str:
@@ -34,12 +36,18 @@ def imported(source: str) -> str:
     """
     path = _file_of(Path(source))
     if path is None:
-        keys, what = _from_timm(source), f"timm's {source}"
+        facts, shapes = model_of(source)
+        keys, notes = _from_weights(shapes, f"timm's {source}", facts)
+        what = f"timm's {source}"
     elif path.suffix == ".json":
-        keys, what = _from_hugging_face(path), f"{path} (Hugging Face)"
+        keys, notes = keys_of(path)
+        _checked(keys, str(path))
+        what = f"{path.name} of Hugging Face"
     else:
-        keys, what = _from_checkpoint(path), f"the shapes of the weights in {path}"
-    return yaml_of(_checked(keys, source), [f"Imported by `samattn import {source}` from {what}."])
+        keys, notes = _from_weights(shapes_of(path), str(path), {})
+        what = f"the names and shapes of the weights in {path.name}"
+    said = re.sub(r"[^ -~]", "?", f"Imported from {what}.")
+    return yaml_of(tidy(keys), [said, *notes])
 
 
 def _file_of(path: Path) -> Path | None:
@@ -49,63 +57,36 @@ def _file_of(path: Path) -> Path | None:
         if found is None:
             raise ImportFailedError(f"{path}: holds none of {', '.join(IN_FOLDER)}")
         return found
-    if path.is_file():
-        if path.suffix not in {".json", SAFETENSORS, *PYTORCH}:
-            known = ", ".join((".json", SAFETENSORS, *PYTORCH))
-            raise ImportFailedError(f"{path}: what it is must be told by its extension, one of {known}")
+    if path.exists():
+        if path.suffix not in KNOWN:
+            raise ImportFailedError(
+                f"{path}: what it is must be told by its extension, one of {', '.join(KNOWN)}"
+            )
         return path
-    if len(path.parts) > 1 or path.suffix in {".json", SAFETENSORS, *PYTORCH}:
+    if len(path.parts) != 1 or path.suffix in KNOWN:
         raise ImportFailedError(f"{path}: there is no such file")
     return None
 
 
-def _from_hugging_face(path: Path) -> Keys:
+def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple[Keys, list[str]]:
+    """The keys that the first kind reads that knows the names, if the encoder has those weights and no others."""
+    kind = next((kind for kind in CHECKPOINTS if kind.is_one(shapes)), None)
+    if kind is None:
+        names = ", ".join(list(shapes)[:3])
+        raise ImportFailedError(f"{label}: its weights ({names}, ...) are of no model that samattn knows")
+    name_of = kind.names(shapes)
+    theirs = {ours: name for name in shapes if (ours := name_of(name)) is not None}
+    beside = {name: shape for name, shape in shapes.items() if name_of(name) is None}
+    weights = Weights(label, {ours: shapes[name] for ours, name in theirs.items()}, beside, facts)
+    keys = kind.read(weights)
+    hold(_checked(keys, label), weights.shapes, theirs, label)
+    return keys, weights.notes
+
+
+def _checked(keys: Keys, label: str) -> EncoderConfig:
+    """The config of the keys, if they make an encoder."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ImportFailedError(f"{path}: cannot be read as JSON: {error}") from None
-    if not isinstance(entries, Mapping):
-        raise ImportFailedError(f"{path}: is no description of a model, but a {type(entries).__name__}")
-    known = {
-        word: read for module in _families() for word, read in getattr(module, "HUGGING_FACE", {}).items()
-    }
-    word = str(entries.get("model_type"))
-    if word not in known:
-        hint = did_you_mean(word, known) or f": it knows {', '.join(sorted(known))}"
-        raise ImportFailedError(f"{path}: model_type {word!r} is none that samattn can express{hint}")
-    return dict(known[word](Given(str(path), entries)))
-
-
-def _from_checkpoint(path: Path) -> Keys:
-    shapes = shapes_of(path)
-    for module in _families():
-        for read in getattr(module, "CHECKPOINTS", ()):
-            if (keys := read(shapes)) is not None:
-                return dict(keys)
-    names = ", ".join(list(shapes)[:3])
-    raise ImportFailedError(f"{path}: its weights ({names}, ...) are of no model that samattn knows")
-
-
-def _from_timm(name: str) -> Keys:
-    if find_spec("timm") is None:
-        raise ImportFailedError(
-            f"{name}: there is no such file; if a timm model is meant, timm is not installed: pip install timm"
-        )
-    raise NotImplementedError
-
-
-def _families() -> Iterator[ModuleType]:
-    for module in sorted(found.name for found in iter_modules(families.__path__)):
-        yield import_module(f"{families.__name__}.{module}")
-
-
-def _checked(keys: Keys, source: str) -> dict[str, Any]:
-    """The keys, if they make an encoder."""
-    try:
-        load_config(keys)
+        return replace(load_config(keys), name=label)
     except ConfigError as error:
         said = "; ".join(problem.message for problem in error.problems)
-        raise ImportFailedError(
-            f"{source}: describes an encoder that samattn cannot express: {said}"
-        ) from None
-    return keys
+        raise ImportFailedError(f"{label}: describes an encoder that samattn cannot express: {said}") from None
