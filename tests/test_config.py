@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from samattn_cli.config.families import NECKS, POS_EMBEDS, TRANSITIONS
 from samattn_cli.config.load import MAX_EXTENDS, Override, load_config, parse_override
 from samattn_cli.config.model import EncoderConfig, RunConfig, StageConfig
 from samattn_cli.config.presets import presets
@@ -55,6 +56,15 @@ def problems_in(text, *overrides):
     return problems_of(write("e.yaml", text), *overrides)
 
 
+def one_of(*words):
+    *others, last = map(repr, words)
+    return f"{', '.join(others)} or {last}"
+
+
+OR_A_TRANSITION = f", or a transition ({', '.join(TRANSITIONS)})" if TRANSITIONS else ""
+A_NECK, A_POS_EMBED = one_of("none", *NECKS), one_of("none", *POS_EMBEDS)
+
+
 def flat_with(line):
     key = line.partition(":")[0]
     kept = [old for old in FLAT.splitlines() if old.partition(":")[0] != key]
@@ -74,7 +84,13 @@ PRESETS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted({*presets(), *PRESETS}))
+@pytest.mark.parametrize("name", presets())
+def test_each_preset_says_what_it_is(name):
+    assert load_config(name).name == name
+    assert load_config(name).description
+
+
+@pytest.mark.parametrize("name", PRESETS)
 def test_each_preset_loads_with_its_figures(name):
     config = load_config(name)
     (stage,) = config.stages
@@ -90,7 +106,6 @@ def test_each_preset_loads_with_its_figures(name):
     )
     assert (config.name, config.patch_size, config.neck) == (name, 16, "sam")
     assert (stage.rel_pos, stage.qkv_bias, stage.mlp_ratio) == ("decomposed", True, 4)
-    assert config.description
 
 
 def test_a_preset_is_also_a_file_that_loads():
@@ -664,9 +679,9 @@ WRONG = [
     ("qkv_bias: 1", "6:11: qkv_bias must be true or false (such as true), not 1"),
     ("name: 12", "6:7: name must be text (such as 'my_vit'), not 12"),
     ("description:", "6:13: description must be text (such as 'SAM ViT-H'), not null"),
-    ("neck: no", "6:7: neck must be 'none' or 'sam', not 'no'; did you mean 'none'?"),
-    ("neck: ~", "6:7: neck must be 'none' or 'sam' (such as 'sam'), not null"),
-    ("pos_embed: xyz", "6:12: pos_embed must be 'none' or 'learned' (such as 'learned'), not 'xyz'"),
+    ("neck: no", f"6:7: neck must be {A_NECK}, not 'no'; did you mean 'none'?"),
+    ("neck: ~", f"6:7: neck must be {A_NECK} (such as 'sam'), not null"),
+    ("pos_embed: xyz", f"6:12: pos_embed must be {A_POS_EMBED} (such as 'learned'), not 'xyz'"),
     (
         "rel_pos: decompose",
         "6:10: rel_pos must be 'none', 'decomposed' or 'joint', not 'decompose'; did you mean 'decomposed'?",
@@ -904,7 +919,7 @@ stages:
     assert problems_in(text) == [
         "e.yaml:4:65: global_attn_indexes names block 4, but stage 0 holds blocks 0 to 3",
         "e.yaml:4:71: global_attn_indexes names block 1 twice: keep one",
-        "e.yaml:5:14: stages.1.embed_dim is 64 but stages.0.embed_dim is 96: vit blocks keep one width; a transition may lead to another",
+        f"e.yaml:5:14: stages.1.embed_dim is 64 but stage 0 hands on 96 channels, and vit blocks keep the width: use 96{OR_A_TRANSITION}",
         "e.yaml:7:14: num_heads 5 does not divide embed_dim 64: use 2 or 4",
         "e.yaml:8:28: global_attn_indexes names block 3, but stage 1 holds only block 4",
         "e.yaml:9:16: window_size [0, 1] has one side 0: use two sides above 0, or 0 for global attention",
@@ -914,6 +929,69 @@ stages:
         "e.yaml:13:3: unknown key 'stages.2.image_size'; it belongs at the top level",
         "e.yaml:14:3: unknown key 'stages.2.run'; it belongs at the top level",
     ]
+
+
+def test_each_stage_is_held_to_the_width_of_the_one_before_it():
+    stage = "{{embed_dim: {}, depth: 1, num_heads: 2}}"
+    stages = ", ".join(map(stage.format, (64, 64, 96, 64)))
+    told = (
+        "stages.{}.embed_dim is {} but stage {} hands on {} channels, and vit blocks keep the width: use {}"
+    )
+    assert problems_in(f"image_size: 224\npatch_size: 16\nstages: [{stages}]\n") == [
+        f"e.yaml:3:104: {told.format(2, 96, 1, 64, 64)}{OR_A_TRANSITION}",
+        f"e.yaml:3:145: {told.format(3, 64, 2, 96, 96)}{OR_A_TRANSITION}",
+    ]
+
+
+NOTHING = "give window_size, num_heads or mlp_ratio, or leave it out"
+BAD_OF_BLOCKS = {
+    "[{blocks: [1, 4], num_heads: 2}]": "6:26: overrides names block 4, but depth 4 gives blocks 0 to 3",
+    "[{blocks: [1, 1], num_heads: 2}]": "6:26: overrides names block 1 twice: keep one",
+    "[{blocks: [1], num_heads: 5}]": "6:38: num_heads 5 does not divide embed_dim 96: use 4 or 6",
+    "[{blocks: [1], num_heads: 2}, {blocks: [0, 1], num_heads: 4}]": "6:55: overrides gives block 1 its num_heads "
+    "twice: keep one",
+    "[{blocks: [3], window_size: 2}]": "6:23: overrides gives block 3 a window, but global_attn_indexes has it global: "
+    "keep one of the two",
+    "[{blocks: [1], window_size: [0, 7]}]": "6:40: window_size [0, 7] has one side 0: use two sides above 0, or 0 for "
+    "global attention",
+    "[{blocks: [1], mlp_ratio: 0.01}]": "6:38: mlp_ratio 0.01 leaves the MLP of width 96 no hidden channel",
+    "[{blocks: [1, 2]}]": f"6:13: overrides gives blocks 1, 2 nothing: {NOTHING}",
+    "[{blocks: [1], num_heads: null}]": f"6:13: overrides gives block 1 nothing: {NOTHING}",
+    "[{blocks: [], num_heads: 2}]": "6:22: overrides names no block: name some, or leave it out",
+    "[{num_heads: 2}]": "6:13: overrides.0.blocks is missing (such as [3, 4])",
+    "[{blocks: 1, num_heads: 2}]": "6:22: overrides.0.blocks must be a list (such as [3, 4]), not 1",
+    "[{blocks: [1], heads: 2}]": "6:27: unknown key 'overrides.0.heads'; did you mean 'num_heads'?",
+    "[3]": "6:13: overrides must be a mapping of keys (such as {blocks: [3], window_size: 7}), not 3",
+}
+
+
+@pytest.mark.parametrize("overrides", BAD_OF_BLOCKS)
+def test_what_is_wrong_with_what_some_blocks_have_is_said_with_its_place(overrides):
+    text = f"{FLAT}overrides: {overrides}\nwindow_size: 7\nglobal_attn_indexes: [3]\n"
+    assert problems_in(text) == [f"e.yaml:{BAD_OF_BLOCKS[overrides]}"]
+
+
+def test_overrides_of_different_keys_may_name_one_block():
+    config = load(
+        f"{FLAT}overrides: [{{blocks: [1], num_heads: 2}}, {{blocks: [1, 3], mlp_ratio: 2, window_size: 0}}]\n"
+    )
+    of_blocks = [(layer.stage.num_heads, layer.stage.mlp_ratio) for layer in config.layers]
+    assert of_blocks == [(3, 4.0), (2, 2.0), (3, 4.0), (3, 2.0)]
+
+
+def test_a_block_may_be_told_twice_that_it_is_global():
+    text = f"{FLAT}window_size: 7\nglobal_attn_indexes: [3]\noverrides: [{{blocks: [3], window_size: 0}}]\n"
+    assert [layer.is_global for layer in load(text).layers] == [False, False, False, True]
+
+
+def test_a_kernel_is_asked_of_the_heads_that_some_blocks_have():
+    text = FLAT.replace("num_heads: 3", "num_heads: 12") + "overrides: [{blocks: [1], num_heads: 32}]\n"
+    assert load(text).run.attention == "eager"
+    (problem,) = problems_in(text, "run.attention=sdpa")
+    assert problem == (
+        "override run.attention=sdpa: run.attention sdpa needs heads of a multiple of 4 channels in float32, as CUDA's "
+        "kernels do, not 3 (embed_dim 96 over num_heads 32): use eager"
+    )
 
 
 def test_a_rule_waits_for_the_keys_it_needs():
@@ -955,7 +1033,7 @@ depth: 1001
         "e.yaml:8:11: qkv_bias must be true or false (such as true), not 'yes'",
         "e.yaml:10:15: run.batch_size must be at least 1 (such as 1), not 0",
         "e.yaml:11:3: unknown key 'run.dtpye'; did you mean 'dtype'?",
-        "e.yaml:12:7: neck must be 'none' or 'sam' (such as 'sam'), not ['sam']",
+        f"e.yaml:12:7: neck must be {A_NECK} (such as 'sam'), not ['sam']",
         "e.yaml:13:10: rel_pos must be 'none', 'decomposed' or 'joint', not 'decompsed'; did you mean 'decomposed'?",
         "e.yaml:14:30: global_attn_indexes must be a whole number (such as 2), not 'x'",
         "e.yaml:15:11: in_chans must be at most 1,048,576 (such as 3), not 1000000000",

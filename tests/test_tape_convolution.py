@@ -64,6 +64,12 @@ def up_product(tape, x):
     return out
 
 
+def resized_rows(tape):
+    """A table (5, W) as (H, W)."""
+    channels = tape.used_weight("rel_pos", 5, W).permute(1, 0).view(1, W, 5)
+    return tape.interpolate("resize", channels, (H,), "linear").view(W, H).permute(1, 0)
+
+
 PROGRAMS = {
     "7x7, stride 4": Program(
         (B, C, H, W),
@@ -109,6 +115,18 @@ PROGRAMS = {
     ),
     "max pool": Program((B, C, H, W), pooled, pooled_in_torch),
     "max pool of tokens": Program((B, H, W, C), of_tokens(pooled), of_tokens_in_torch(pooled_in_torch)),
+    "every other one": Program(
+        (B, H, W, C),
+        of_tokens(lambda tape, x: tape.max_pool2d("pool", x, 1, stride=2)),
+        of_tokens_in_torch(lambda x: F.max_pool2d(x, 1, 2)),
+    ),
+    "max pool of an odd size": Program((B, C, 7, 5), pooled, pooled_in_torch),
+    "linear, a table of rows": Program(
+        (B, H, W),
+        lambda tape, x: tape.add("add", x, resized_rows(tape)),
+        lambda x, table: x + F.interpolate(table.T[None], size=H, mode="linear").view(-1, H).T,
+        ((5, W),),
+    ),
     "nearest": Program((B, C, H, W), up, up_in_torch),
     "nearest of tokens": Program((B, H, W, C), of_tokens(up), of_tokens_in_torch(up_in_torch)),
     "nearest of a product": Program(

@@ -6,6 +6,9 @@ import pytest
 import torch
 from tape_programs import RUNS, Program, derived, traced
 
+from samattn_cli.cost import rotary
+from samattn_cli.nn.rotary import rotate, rotations
+
 B, H, W, C = 2, 4, 6, 8
 
 
@@ -45,6 +48,28 @@ def split_in_two(tape, x):
 def split_in_two_in_torch(x):
     first, second, _ = x.split([3, 3, 2], dim=-1)
     return first + second
+
+
+def pairs_swapped(tape, x):
+    a, b = x.view(B, H, C // 2, 2).unbind(-1)
+    return tape.stack("stack", (b, a), -1).view(B, H, C)
+
+
+def pairs_swapped_in_torch(x):
+    a, b = x.view(B, H, C // 2, 2).unbind(-1)
+    return torch.stack((b, a), -1).flatten(-2)
+
+
+def rotated(tape, x):
+    cos, sin = rotary.rotations(tape, (H, W), C)
+    out = rotary.rotate(tape, "rotate", x.permute(0, 2, 1, 3), cos, sin)
+    tape.free(cos, sin)
+    return out
+
+
+def rotated_in_torch(x):
+    angles = rotations((H, W), (1.0, 0.5), C, x.device)
+    return rotate(x.transpose(1, 2), *angles)
 
 
 PROGRAMS = {
@@ -88,6 +113,14 @@ PROGRAMS = {
         lambda x: x.masked_fill(torch.empty(H, 1, C, dtype=torch.bool, device="meta"), -1.0),
     ),
     "split": Program((B, H, C), split_in_two, split_in_two_in_torch),
+    "pairs swapped": Program((B, H, C), pairs_swapped, pairs_swapped_in_torch),
+    "a middle dimension unbound and stacked": Program(
+        (B, 2, C),
+        lambda tape, x: tape.stack("stack", x.unbind(1)[::-1], 1),
+        lambda x: torch.stack(x.unbind(1)[::-1], 1),
+    ),
+    "one of those unbound": Program((B, 3, C), lambda _, x: x.unbind(1)[1], lambda x: x.unbind(1)[1]),
+    "rotary positions": Program((B, H * W, 2, C), rotated, rotated_in_torch),
     "an unused part": Program((B, H, C), lambda _, x: x.split((4, 4), -1)[1], lambda x: x.chunk(2, -1)[1]),
 }
 

@@ -36,10 +36,10 @@ def unfit_heads(kernel: str, embed_dim: int, num_heads: int, dtype: str) -> str:
 
 
 def takes(kernel: str, config: EncoderConfig) -> bool:
-    """Whether every stage of an encoder can be run with a kernel."""
+    """Whether every block of an encoder can be run with a kernel."""
 
     def unfit(stage: StageConfig) -> str:
         heads = unfit_heads(kernel, stage.embed_dim, stage.num_heads, config.run.product_dtype)
         return unfit_kernel(kernel, stage.block) or unfit_positions(kernel, stage.rel_pos) or heads
 
-    return not any(map(unfit, config.stages))
+    return not any(map(unfit, {layer.stage for layer in config.layers}))

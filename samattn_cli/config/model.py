@@ -63,6 +63,13 @@ class StageConfig:
         example="decomposed",
         default="none",
     )
+    rel_pos_grid: Pair | None = key(
+        optional(pair(whole(1, MAX_SIDE))),
+        "Tokens that the relative-position tables of global blocks are made for: a number, or [height, width]. Another "
+        "grid resizes them in each forward, as ViTDet and SAM do. Left out, it is the grid.",
+        example=64,
+        default=None,
+    )
     window_size: Pair = key(
         pair(whole(0, MAX_SIDE)),
         "Attention window in tokens: a number, or [height, width]. 0: every block is global.",
@@ -73,6 +80,13 @@ class StageConfig:
         indexes(),
         "Blocks that attend over the whole grid in place of windows, counted from 0 over the whole encoder, as in "
         "'blocks.7'.",
+        example=[2, 5, 8, 11],
+        default=(),
+    )
+    residual_block_indexes: tuple[int, ...] = key(
+        indexes(),
+        "Blocks with a convolutional residual block behind them, which takes what windows do not share over the grid, "
+        "counted from 0 over the whole encoder, as in 'blocks.7'.",
         example=[2, 5, 8, 11],
         default=(),
     )
@@ -105,7 +119,7 @@ class StageConfig:
             for key, value in vars(override).items()
             if key != "blocks" and value is not None
         }
-        return replace(self, overrides=(), global_attn_indexes=(), **own)
+        return replace(self, overrides=(), global_attn_indexes=(), residual_block_indexes=(), **own)
 
     @property
     def mlp_dim(self) -> int:
@@ -193,6 +207,12 @@ class EncoderConfig:
         example="learned",
         default="learned",
     )
+    pretrain_image_size: Pair | None = key(
+        optional(pair(whole(1, MAX_SIDE))),
+        "Image size that absolute positions of a grid of their own were made for; left out, it is image_size.",
+        example=336,
+        default=None,
+    )
     pre_norm: bool = key(FLAG, "Whether a LayerNorm stands before the blocks.", example=True, default=False)
     norm: bool = key(FLAG, "Whether a LayerNorm stands behind the blocks.", example=True, default=False)
     neck: str = key(
@@ -215,6 +235,12 @@ class EncoderConfig:
     def grid(self) -> Pair:
         """Patches (high, wide), all of them. A rest of the image smaller than a patch is dropped."""
         return PATCH_EMBEDS[self.patch_embed].grid(self.image_size, self.patch_size)
+
+    @property
+    def pretrain_grid(self) -> Pair:
+        """Patches (high, wide) of the images of pretraining."""
+        size = self.pretrain_image_size or self.image_size
+        return PATCH_EMBEDS[self.patch_embed].grid(size, self.patch_size)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

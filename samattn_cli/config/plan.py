@@ -42,7 +42,7 @@ class LayerConfig:
     """One block: its index over the encoder, its stage (overrides applied), what enters it and how it attends.
 
     `grid`, `in_dim` and `extra_tokens` are of the tokens that enter; window ((0, 0): global) and shift are (height,
-    width) in tokens; queries are pooled by `q_stride`.
+    width) in tokens; queries are pooled by `q_stride`; a convolutional residual block may stand behind it.
     """
 
     index: int
@@ -54,6 +54,7 @@ class LayerConfig:
     shift_size: Pair = (0, 0)
     q_stride: int = 1
     extra_tokens: int = 0
+    has_residual_block: bool = False
 
     @property
     def name(self) -> str:
@@ -74,6 +75,11 @@ class LayerConfig:
     def is_global(self) -> bool:
         """Whether it attends over the whole grid."""
         return self.window_size == GLOBAL
+
+    @property
+    def rel_pos_size(self) -> Pair:
+        """The tokens (high, wide) that its relative-position tables are made for."""
+        return (self.stage.rel_pos_grid or self.grid) if self.is_global else self.window_size
 
     @property
     def out_grid(self) -> Pair:
@@ -163,4 +169,5 @@ def _layer(
         shift_size=placed.shift_size,
         q_stride=placed.q_stride,
         extra_tokens=stream.extra_tokens,
+        has_residual_block=index in stage.residual_block_indexes,
     )

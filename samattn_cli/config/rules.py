@@ -10,7 +10,9 @@ from typing import Any
 from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
 from .kernels import unfit_heads, unfit_kernel, unfit_positions
 from .model import EncoderConfig
-from .slots import Problem
+from .overrides import GIVEN, Override
+from .overrides import problems as problems_of_overrides
+from .slots import GLOBAL, Problem
 from .wording import field_at, short
 from .yaml12 import Loc, Node, Where
 
@@ -71,34 +73,42 @@ class Rules:
         yield from self._width(number)
         depth = self._get("stages", number, "depth")
         if first_block is not None and depth is not None:
-            yield from self._indexes(number, range(first_block, first_block + depth))
+            for key in ("global_attn_indexes", "residual_block_indexes"):
+                yield from self._indexes(number, key, range(first_block, first_block + depth))
             yield from self._overrides(number, range(first_block, first_block + depth))
 
+    def _places(self, number: int) -> list[Loc]:
+        """The stage and its overrides: each may have a window, heads and an MLP of its own."""
+        stage: Loc = ("stages", number)
+        overrides = self._get(*stage, "overrides") or ()
+        return [stage, *((*stage, "overrides", position) for position in range(len(overrides)))]
+
     def _heads(self, number: int) -> Iterator[tuple[Where, str]]:
-        width, heads = self._get("stages", number, "embed_dim"), self._get("stages", number, "num_heads")
-        if width is None or heads is None or width % heads == 0:
-            return
-        yield (
-            self._at(number, "num_heads"),
-            f"num_heads {heads} does not divide embed_dim {width}: use {_divisors(width, heads)}",
-        )
+        width = self._get("stages", number, "embed_dim")
+        for place in self._places(number):
+            heads = self._get(*place, "num_heads")
+            if width and heads and width % heads:
+                said = f"num_heads {heads} does not divide embed_dim {width}: use {_divisors(width, heads)}"
+                yield self._at(place, "num_heads"), said
 
     def _kernel(self, number: int) -> Iterator[tuple[Where, str]]:
         """What the attention kernels take."""
         kernel, dtype, autocast = (self._get("run", key) for key in ("attention", "dtype", "autocast"))
-        width, heads, rel_pos = (
-            self._get("stages", number, key) for key in ("embed_dim", "num_heads", "rel_pos")
-        )
+        width, rel_pos = (self._get("stages", number, key) for key in ("embed_dim", "rel_pos"))
         where, block = self.tree.find(("run", "attention")).where, self._get("stages", number, "block")
         if kernel and block and (problem := unfit_kernel(kernel, block)):
             yield where, problem
             return
         if kernel and rel_pos and (problem := unfit_positions(kernel, rel_pos)):
             yield where, problem
-        if None in {kernel, dtype, autocast, width, heads} or width % heads:
+        if None in {kernel, dtype, autocast, width}:
             return
-        if problem := unfit_heads(kernel, width, heads, dtype if autocast == "none" else autocast):
-            yield where, problem
+        for place in self._places(number):
+            heads = self._get(*place, "num_heads")
+            if not heads or width % heads:
+                continue
+            if problem := unfit_heads(kernel, width, heads, dtype if autocast == "none" else autocast):
+                yield where, problem
 
     def _autocast(self) -> Iterator[tuple[Where, str]]:
         autocast, dtype = self._get("run", "autocast"), self._get("run", "dtype")
@@ -109,17 +119,22 @@ class Rules:
             )
 
     def _mlp(self, number: int) -> Iterator[tuple[Where, str]]:
-        width, ratio = self._get("stages", number, "embed_dim"), self._get("stages", number, "mlp_ratio")
-        if width is not None and ratio is not None and int(width * ratio) < 1:
-            yield (
-                self._at(number, "mlp_ratio"),
-                f"mlp_ratio {ratio} leaves the MLP of width {width} no hidden channel",
-            )
+        width = self._get("stages", number, "embed_dim")
+        for place in self._places(number):
+            ratio = self._get(*place, "mlp_ratio")
+            if width is not None and ratio is not None and int(width * ratio) < 1:
+                said = f"mlp_ratio {ratio} leaves the MLP of width {width} no hidden channel"
+                yield self._at(place, "mlp_ratio"), said
 
     def _window(self, number: int) -> Iterator[tuple[Where, str]]:
-        window = self._get("stages", number, "window_size")
-        if isinstance(window, tuple) and window.count(0) == 1:
-            yield self._at(number, "window_size"), _one_side(window)
+        for place in self._places(number):
+            window = self._get(*place, "window_size")
+            if isinstance(window, tuple) and window.count(0) == 1:
+                said = f"window_size {short(window)} has one side 0"
+                yield (
+                    self._at(place, "window_size"),
+                    f"{said}: use two sides above 0, or 0 for global attention",
+                )
 
     def _keys(self, number: int) -> Iterator[tuple[Where, str]]:
         """The keys that a kind of block reads, and the words that it takes of them."""
@@ -129,11 +144,14 @@ class Rules:
         for key in sorted(OF_SOME_BLOCKS - BLOCKS[block].keys):
             if self._is_set("stages", number, key):
                 takers = " or ".join(word for word, declared in BLOCKS.items() if key in declared.keys)
-                yield self._at(number, key), f"{key} is for blocks of {takers}, not of {block}: leave it out"
+                yield (
+                    self._at(("stages", number), key),
+                    f"{key} is for blocks of {takers}, not of {block}: leave it out",
+                )
         rel_pos, taken = self._get("stages", number, "rel_pos"), BLOCKS[block].rel_pos
         if "rel_pos" in BLOCKS[block].keys and rel_pos is not None and rel_pos not in taken:
             yield (
-                self._at(number, "rel_pos"),
+                self._at(("stages", number), "rel_pos"),
                 f"rel_pos of block {block} must be {' or '.join(taken)}, not {rel_pos}",
             )
 
@@ -150,48 +168,44 @@ class Rules:
         if None in {before, width, transition, block} or before == width or transition != NONE:
             return
         if not BLOCKS[block].changes_width:
-            said = f"stages.{number}.embed_dim is {width} but stages.{number - 1}.embed_dim is {before}"
-            where = self._at(number, "embed_dim")
-            yield where, f"{said}: {block} blocks keep one width; a transition may lead to another"
+            said = f"stages.{number}.embed_dim is {width} but stage {number - 1} hands on {before} channels"
+            other = f", or a transition ({', '.join(TRANSITIONS)})" if TRANSITIONS else ""
+            yield (
+                self._at(("stages", number), "embed_dim"),
+                f"{said}, and {block} blocks keep the width: use {before}{other}",
+            )
 
     def _overrides(self, number: int, blocks: range) -> Iterator[tuple[Where, str]]:
-        overrides = self._get("stages", number, "overrides") or ()
-        width = self._get("stages", number, "embed_dim")
-        for position, override in enumerate(overrides):
-            loc = ("stages", number, "overrides", position)
-            for at, index in enumerate(override.get("blocks", ()) if isinstance(override, dict) else ()):
-                if index not in blocks and (*loc, "blocks") not in self.broken:
-                    where = self.tree.find((*loc, "blocks", at)).where
-                    yield where, f"overrides names block {index}, but {self._held(number, blocks)}"
-            heads = self._get(*loc, "num_heads")
-            if width and heads and width % heads:
-                where = self.tree.find((*loc, "num_heads")).where
-                yield (
-                    where,
-                    f"num_heads {heads} does not divide embed_dim {width}: use {_divisors(width, heads)}",
-                )
-            window = self._get(*loc, "window_size")
-            if isinstance(window, tuple) and window.count(0) == 1:
-                yield self.tree.find((*loc, "window_size")).where, _one_side(window)
+        stage, *places = self._places(number)
+        overrides = [self._override(place) for place in places]
+        of_global = self._get(*stage, "global_attn_indexes") or ()
+        held = self._held(number, blocks)
+        for loc, message in problems_of_overrides(overrides, of_global, blocks, held):
+            yield self.tree.find(loc).where, message
 
-    def _indexes(self, number: int, blocks: range) -> Iterator[tuple[Where, str]]:
-        loc = ("stages", number, "global_attn_indexes")
+    def _override(self, place: Loc) -> Override:
+        given = {key: value for key in GIVEN if (value := self._get(*place, key)) is not None}
+        windowed = given.get("window_size", 0) not in {0, GLOBAL}
+        return Override(place, self._get(*place, "blocks"), tuple(given), windowed)
+
+    def _indexes(self, number: int, key: str, blocks: range) -> Iterator[tuple[Where, str]]:
+        loc = ("stages", number, key)
         indexes = self._get(*loc)
         seen: set[int] = set()
         for position, index in enumerate(indexes or ()):
             where = self.tree.find((*loc, position)).where
             if index not in blocks:
-                yield where, f"global_attn_indexes names block {index}, but {self._held(number, blocks)}"
+                yield where, f"{key} names block {index}, but {self._held(number, blocks)}"
             elif index in seen:
-                yield where, f"global_attn_indexes names block {index} twice: keep one"
+                yield where, f"{key} names block {index} twice: keep one"
             seen.add(index)
 
     def _held(self, number: int, blocks: range) -> str:
         held = f"blocks {blocks[0]} to {blocks[-1]}" if len(blocks) > 1 else f"only block {blocks[0]}"
         return f"{f'depth {len(blocks)} gives' if self.flat else f'stage {number} holds'} {held}"
 
-    def _at(self, number: int, key: str) -> Where:
-        return self.tree.find(("stages", number, key)).where
+    def _at(self, place: Loc, key: str) -> Where:
+        return self.tree.find((*place, key)).where
 
 
 def _divisors(width: int, heads: int) -> str:
@@ -199,10 +213,6 @@ def _divisors(width: int, heads: int) -> str:
     low = [count for count in range(1, math.isqrt(width) + 1) if width % count == 0]
     near = sorted({*low, *(width // count for count in low)})
     return " or ".join(map(str, sorted(sorted(near, key=lambda count: abs(count - heads))[:2])))
-
-
-def _one_side(window: tuple[int, ...]) -> str:
-    return f"window_size {short(window)} has one side 0: use two sides above 0, or 0 for global attention"
 
 
 def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:

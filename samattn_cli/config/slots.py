@@ -167,3 +167,16 @@ def layers_that_end_a_stage(layers: tuple[LayerConfig, ...]) -> Iterator[LayerCo
     for layer, following in zip(layers, (*layers[1:], None), strict=True):
         if following is None or following.stage_index != layer.stage_index:
             yield layer
+
+
+def side_or_sides(size: Pair) -> str:
+    """A size as a config says it: one number where both sides are the same."""
+    return str(size[0] if size[0] == size[1] else list(size))
+
+
+def a_patch_of_pretraining(config: EncoderConfig, _: int) -> Iterator[Problem]:
+    """The images of pretraining have a patch."""
+    size, patch = config.pretrain_image_size, config.patch_size
+    if size is not None and min(config.pretrain_grid) < 1:
+        said = f"pretrain_image_size {side_or_sides(size)} is smaller than a patch of {patch}"
+        yield ("pretrain_image_size",), f"{said}: use at least {patch}"

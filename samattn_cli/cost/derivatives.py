@@ -115,7 +115,8 @@ def interpolate(x: Tensor, mode: str) -> Backward:
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         (out,) = tape.make("grad_input", f"upsample_{mode}", (g,), x.shape)
-        return (out.channels_last() if mode != "bicubic" and g.is_channels_last else out,)
+        keeps_order = mode not in {"linear", "bicubic"}
+        return (out.channels_last() if keeps_order and g.is_channels_last else out,)
 
     return backward
 
@@ -283,6 +284,11 @@ def cat(parts: Sequence[Tensor], dim: int) -> Backward:
     return lambda _, g: tuple(
         to(part, g.slice(dim, start, end)) if part.grad_fn else None for part, start, end in places
     )
+
+
+def stack(tensors: Sequence[Tensor], dim: int) -> Backward:
+    """Stacking along a new dimension: the place of the gradient that each was put at."""
+    return lambda _, g: tuple(to(tensor, part) for tensor, part in zip(tensors, g.unbind(dim), strict=True))
 
 
 def roll(dims: tuple[int, ...]) -> Backward:

@@ -49,11 +49,12 @@ ELEMENTWISE_FLOPS = {
     "layer_norm": 5,  # fvcore's figure for one with weight and bias
     "layer_norm_backward": 12,  # three gradients and two sums over the width
     "sum": 1,  # per element of the input
-    "max_pool": 1,  # a comparison per element of the input
+    "max_pool": 1,  # a comparison per element under each square
     "max_pool_backward": 1,  # an addition per element of the gradient
     # per element of the larger image, forward and backward; the first two are fvcore's figures
     "upsample_nearest": 1,
     "upsample_bilinear": 4,
+    "upsample_linear": 4,  # 2 neighbours, each multiplied and added
     "upsample_bicubic": 32,  # 16 neighbours, each multiplied and added
     "bias": 1,  # per element of the output of a linear layer or convolution
 }

@@ -51,7 +51,7 @@ class Recorder:
     def module(self, name: str) -> Iterator[None]:
         """Operations within belong to the submodule `name`."""
         outer = self.scope
-        self.scope = (*outer, name)
+        self.scope = (*outer, name) if name else outer
         try:
             yield
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .tape import Tape
-from .tensor import Shape, Tensor
+from .tensor import Dim, Shape, Tensor, decide
 
 
 def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,29 +24,62 @@ def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Ten
     return rel_h.permute(*first, 0, w, c), rel_w.permute(*first, w, 0, c)
 
 
-def joint_term(tape: Tape, q: Tensor, size: Shape) -> Tensor:
-    """Of each query its term for each key, one vector per relative position: (N, HW, d) -> (N, HW, HW)."""
+def joint_term(tape: Tape, q: Tensor, size: Shape, made_for: Shape) -> Tensor:
+    """Of each query its term for each key, one vector per relative position: (N, HW, d) -> (N, HW, HW).
+
+    The table is that of a grid `made_for`, and resized for a grid of another `size`.
+    """
     (_, _, d), (H, W) = q.shape, size
-    table = tape.parameter("rel_pos_hw", 2 * H - 1, 2 * W - 1, d)
+    name, wanted, own = "rel_pos_hw", offsets(*size), offsets(*made_for)
+    resized = _resized_plane(tape, name, own, wanted, d) if differ(own, wanted) else None
     rows, columns = relative_index(tape, "rows", H), relative_index(tape, "columns", W)
-    R = tape.gather("rel_pos_hw", table, (rows, columns), H, W, H, W, d).view(H * W, H * W, d)
-    tape.free(rows, columns)
+    table = resized or tape.used_weight(name, *own, d)
+    R = tape.rows(name, table, (rows, columns), H, W, H, W, d).view(H * W, H * W, d)
+    tape.free(rows, columns, *([resized] if resized else []))
     # (HW, N, d) @ (HW, d, HW) -> (N, HW, HW)
     rel = tape.bmm("rel_hw", q.permute(1, 0, 2), R.permute(0, 2, 1)).permute(1, 0, 2)
     tape.free(R)
     return rel
 
 
-def relative_positions(tape: Tape, name: str, size: int, d: int) -> Tensor:
-    """The rows of a table for each pair of a query and a key position: (size, size, d)."""
-    table = tape.parameter(name, 2 * size - 1, d)
+def relative_positions(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) -> Tensor:
+    """The rows of a table for each pair of a query and a key position: (size, size, d).
+
+    The table is that of a side `made_for`, and resized for another `size`.
+    """
+    wanted, own = offsets(size), offsets(made_for)
+    resized = _resized_table(tape, name, own, wanted, d) if differ(own, wanted) else None
     index = relative_index(tape, f"{name}.index", size)
-    R = tape.gather(name, table, (index,), size, size, d)
-    tape.free(index)
+    table = resized or tape.used_weight(name, *own, d)
+    R = tape.rows(name, table, (index,), size, size, d)
+    tape.free(index, *([resized] if resized else []))
     return R
 
 
-def relative_index(tape: Tape, name: str, size: int) -> Tensor:
+def offsets(*sides: Dim) -> Shape:
+    """Offsets of a query from a key along each side."""
+    return tuple(2 * side - 1 for side in sides)
+
+
+def differ(own: Shape, wanted: Shape) -> bool:
+    """Whether a table has to be resized."""
+    return any(decide(a != b) for a, b in zip(own, wanted, strict=True))
+
+
+def _resized_table(tape: Tape, name: str, own: Shape, wanted: Shape, d: Dim) -> Tensor:
+    """(L, d) -> (length, d), linearly."""
+    (L,), (length,) = own, wanted
+    channels = tape.used_weight(name, L, d).permute(1, 0).view(1, d, L)
+    return tape.interpolate(f"{name}.resize", channels, (length,), "linear").view(d, length).permute(1, 0)
+
+
+def _resized_plane(tape: Tape, name: str, own: Shape, wanted: Shape, d: Dim) -> Tensor:
+    """(L, M, d) -> (*wanted, d), bilinearly."""
+    channels = tape.used_weight(name, *own, d).permute(2, 0, 1).view(1, d, *own)
+    return tape.interpolate(f"{name}.resize", channels, wanted, "bilinear").view(d, *wanted).permute(1, 2, 0)
+
+
+def relative_index(tape: Tape, name: str, size: Dim) -> Tensor:
     """Indexes q - k + size - 1, for each pair: (size, size)."""
     at = tape.integers(f"{name}.arange", size)
     offset = tape.integers(f"{name}.offset", size, size, reads=(at, at))

@@ -9,6 +9,7 @@ from ..units import INT64_BYTES
 from . import derivatives
 from .ops import ELEMENTWISE_FLOPS
 from .tape_casting import Casting
+from .tape_moving import IMAGE_DIMS
 from .tensor import Dim, Shape, Tensor, contiguous_stride
 
 
@@ -58,12 +59,13 @@ class Convolving(Casting):
             derivative = derivatives.conv2d(low, *used, macs=macs)
             return self.derived("", out, (low, *used), derivative, saves=(low, used[0]))
 
-    def max_pool2d(self, name: str, x: Tensor, kernel: Dim) -> Tensor:
-        """``F.max_pool2d`` of `kernel` with that stride: (B, C, H, W) -> (B, C, H / kernel, W / kernel)."""
-        shape = (*x.shape[:2], *(side // kernel for side in x.shape[2:]))
+    def max_pool2d(self, name: str, x: Tensor, kernel: Dim, *, stride: Dim | None = None) -> Tensor:
+        """``F.max_pool2d`` of `kernel`, whose stride is that too if none is said: (B, C, H, W) -> (B, C, ...)."""
+        step = kernel if stride is None else stride
+        shape = (*x.shape[:2], *((side - kernel) // step + 1 for side in x.shape[2:]))
         out = _in_order_of(x, self.like(x, *shape))
         index = self.new(shape, contiguous_stride(shape), INT64_BYTES)
-        flops = ELEMENTWISE_FLOPS["max_pool"] * x.elements
+        flops = ELEMENTWISE_FLOPS["max_pool"] * out.elements * kernel**2
         self.record(
             name,
             "max_pool",
@@ -75,7 +77,10 @@ class Convolving(Casting):
         return self.derived(name, out, (x,), derivatives.max_pool(x, index), saves=(x, index))
 
     def interpolate(self, name: str, x: Tensor, size: Shape, mode: str) -> Tensor:
-        """``F.interpolate`` to `size`, "nearest", "bilinear" or "bicubic"; under autocast in the wide type."""
+        """``F.interpolate`` to `size`, under autocast in the wide type.
+
+        `mode` is "nearest", "bilinear" or "bicubic", or of (B, C, L) "linear".
+        """
         kind = f"upsample_{mode}"
         wide = self._for_statistics(name, x)
         out = _in_order_of(wide, self.like(wide, *x.shape[:2], *size))
@@ -87,4 +92,4 @@ class Convolving(Casting):
 
 
 def _in_order_of(x: Tensor, out: Tensor) -> Tensor:
-    return out.channels_last() if x.is_channels_last else out
+    return out.channels_last() if len(x.shape) == IMAGE_DIMS and x.is_channels_last else out

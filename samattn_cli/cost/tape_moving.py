@@ -34,10 +34,12 @@ class Moving(Casting):
         self.record(name, "pad", reads=(x,), writes=(out,))
         return self.derived(name, out, (x,), derivatives.pad(x))
 
-    def stack(self, name: str, tensors: Sequence[Tensor]) -> Tensor:
-        """Tensors of one shape, one after the other along a new first dimension: of gradients, it has no backward."""
-        (out,) = self.make(name, "copy", tuple(tensors), (len(tensors), *tensors[0].shape))
-        return out
+    def stack(self, name: str, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+        """``torch.stack``: tensors of one shape, one after the other along a new dimension."""
+        shape = tensors[0].shape
+        at = dim % (len(shape) + 1)
+        (out,) = self.make(name, "copy", tuple(tensors), (*shape[:at], len(tensors), *shape[at:]))
+        return self.derived(name, out, tuple(tensors), derivatives.stack(tensors, at))
 
     def gather(self, name: str, parameter: Parameter, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
         """Rows of a weight at `index`: (*shape)."""

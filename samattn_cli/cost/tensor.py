@@ -188,29 +188,42 @@ class Tensor:
         b, h, w, c = contiguous_stride((B, H, W, C))
         return replace(self, stride=(b, c, h, w))
 
-    def unbind(self) -> tuple[Tensor, ...]:
-        """The tensors along the first dimension; no copy."""
-        shapes = (self.shape[1:],) * self.shape[0]
-        return self._parts(shapes, self.stride[1:], lambda tape, parts: tape.stack("stack", parts))
+    def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
+        """The tensors along a dimension; no copy."""
+        at = dim % len(self.shape)
+        shapes = ((*self.shape[:at], *self.shape[at + 1 :]),) * self.shape[at]
+        stride = (*self.stride[:at], *self.stride[at + 1 :])
+
+        def zeros(tape: Tape, like: Tensor, shape: Shape) -> Tensor:
+            """One zero, repeated (unbind_backward in FunctionsManual.cpp)."""
+            return tape.constant("zeros", like).expanded(shape)
+
+        return self._parts(shapes, stride, zeros, lambda tape, parts: tape.stack("stack", parts, at))
 
     def split(self, sizes: Sequence[Dim], dim: int) -> tuple[Tensor, ...]:
         """Consecutive parts along `dim`, as torch's split and chunk give them; no copy."""
         at = dim % len(self.shape)
         shapes = tuple((*self.shape[:at], size, *self.shape[at + 1 :]) for size in sizes)
-        return self._parts(shapes, self.stride, lambda tape, parts: tape.cat("unsplit", parts, at))
+
+        def zeros(tape: Tape, like: Tensor, shape: Shape) -> Tensor:
+            return tape.constant("zeros", like, *shape)
+
+        return self._parts(shapes, self.stride, zeros, lambda tape, parts: tape.cat("unsplit", parts, at))
 
     def _parts(
-        self, shapes: tuple[Shape, ...], stride: Shape, join: Callable[[Tape, tuple[Tensor, ...]], Tensor]
+        self,
+        shapes: tuple[Shape, ...],
+        stride: Shape,
+        zeros: Callable[[Tape, Tensor, Shape], Tensor],
+        join: Callable[[Tape, tuple[Tensor, ...]], Tensor],
     ) -> tuple[Tensor, ...]:
-        """Views of `shapes` that share a node, whose backward joins their gradients: zeros for one that has none."""
+        """Views of `shapes` that share a node, whose backward joins their gradients: `zeros` for one that has none."""
 
         def backward(tape: Tape, *gradients: Tensor | None) -> tuple[Tensor]:
             like = next(gradient for gradient in gradients if gradient is not None)
-            zeros = {
-                i: tape.constant("zeros", like, *shapes[i]) for i, g in enumerate(gradients) if g is None
-            }
-            out = join(tape, tuple(zeros.get(i) or g for i, g in enumerate(gradients)))  # type: ignore[misc]
-            tape.free(*zeros.values())
+            made = {i: zeros(tape, like, shapes[i]) for i, g in enumerate(gradients) if g is None}
+            out = join(tape, tuple(made.get(i) or g for i, g in enumerate(gradients)))  # type: ignore[misc]
+            tape.free(*made.values())
             return (out,)
 
         views = tuple(self._view(shape, stride, None) for shape in shapes)

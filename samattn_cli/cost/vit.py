@@ -5,6 +5,8 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, N = windows (or B) * h
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config.model import StageConfig
 from ..config.plan import LayerConfig, PartConfig
 from ..units import KERNEL_ALIGNMENT_BYTES
@@ -12,13 +14,23 @@ from .kernels import attention as attention_kernel
 from .norms import layer_norm_2d
 from .rel_pos import decomposed_terms, joint_term, relative_positions
 from .tape import Tape
-from .tensor import Shape, Tensor, decide
+from .tensor import Dim, Shape, Tensor, decide
 from .windows import window_partition, window_unpartition
+
+Step = Callable[[Tensor], Tensor]
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
     """Pre-norm block: (B, H, W, C) -> (B, H, W, C)."""
-    stage, window = layer.stage, layer.window_size
+    stage = layer.stage
+    return windowed_block(
+        tape, x, layer, lambda windows: attention(tape, windows, layer, kernel), lambda y: mlp(tape, y, stage)
+    )
+
+
+def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix: Step) -> Tensor:
+    """Pre-norm block of any attention over windows and any MLP: (B, H, W, C) -> (B, H, W, C)."""
+    window = layer.window_size
     shortcut, grid = x, x.shape[1:3]
     x = normed = tape.layer_norm("norm1", shortcut)
     if not layer.is_global:
@@ -26,7 +38,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
         tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
-        x = attended = attention(tape, windows, stage, kernel)
+        x = attended = attend(windows)
     tape.free(windows)
     if not layer.is_global:
         x = window_unpartition(tape, attended, window, grid)
@@ -36,22 +48,22 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
     tape.free(joined)
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
-        y = mlp(tape, normed, stage)
+        y = mix(normed)
     tape.free(normed)
     out = tape.add("add_mlp", x, y)
     tape.free(x, y)
     return out
 
 
-def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
+def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
     """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C)."""
-    kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if stage.rel_pos == "none" else fused}
-    return kernels[kernel](tape, x, stage)
+    kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if layer.stage.rel_pos == "none" else fused}
+    return kernels[kernel](tape, x, layer)
 
 
-def eager(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+def eager(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     """Attention that makes the score matrix, as SAM's code does."""
-    (B, H, W, C), heads = x.shape, stage.num_heads
+    (B, H, W, C), stage, heads = x.shape, layer.stage, layer.stage.num_heads
     d = C // heads
     qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
     # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d) -> (3, B*h, HW, d)
@@ -62,7 +74,7 @@ def eager(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     scores = tape.matmul("scores", scaled, k.permute(0, 2, 1))  # (B*h, HW, HW)
     tape.free(scaled)
     if stage.rel_pos != "none":
-        biased = add_rel_pos(tape, scores, q, (H, W), stage)
+        biased = add_rel_pos(tape, scores, q, (H, W), layer)
         tape.free(scores)
         scores = biased
     probabilities = tape.softmax("softmax", scores)
@@ -77,15 +89,15 @@ def eager(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
     return out
 
 
-def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, stage: StageConfig) -> Tensor:
+def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
     """Scores (N, HW, HW) plus the terms of their relative positions."""
     (N, _, d), (H, W) = q.shape, size
-    if stage.rel_pos == "joint":
-        rel = joint_term(tape, q, size)
+    if layer.stage.rel_pos == "joint":
+        rel = joint_term(tape, q, size, layer.rel_pos_size)
         out = tape.add("add_rel_hw", scores, rel)
         tape.free(rel)
         return out
-    Rh, Rw = both_relative_positions(tape, size, d)
+    Rh, Rw = both_relative_positions(tape, size, layer.rel_pos_size, d)
     rel_h, rel_w = decomposed_terms(tape, tape.reshape("rel_q", q, N, H, W, d), Rh, Rw)
     with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
     out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
@@ -93,22 +105,22 @@ def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, stage: Stage
     return out.view(N, H * W, H * W)
 
 
-def sdpa(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+def sdpa(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
-    qkv, (q, k, v) = split(tape, x, stage)
-    bias = None if stage.rel_pos == "none" else mask(tape, q, x.shape[1:3], stage)
+    qkv, (q, k, v) = split(tape, x, layer.stage)
+    bias = None if layer.stage.rel_pos == "none" else mask(tape, q, x.shape[1:3], layer)
     out = attention_kernel(tape, "sdpa", q, k, v, bias)
     if bias is not None:
         tape.free(bias)
     return merge(tape, out, x.shape, qkv)
 
 
-def fused(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+def fused(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     """Decomposed relative positions as a part of longer queries and keys: no tensor of tokens by tokens is made."""
-    qkv, (q, k, v) = split(tape, x, stage)
+    qkv, (q, k, v) = split(tape, x, layer.stage)
     (B, h, N, d), (H, W) = q.shape, x.shape[1:3]
     q, k = q.view(B, h, H, W, d), k.view(B, h, H, W, d)
-    Rh, Rw = both_relative_positions(tape, (H, W), d)
+    Rh, Rw = both_relative_positions(tape, (H, W), layer.rel_pos_size, d)
     rel_h, rel_w = decomposed_terms(tape, q, Rh, Rw)
     tape.free(Rh, Rw)
     rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // q.item_bytes)
@@ -135,16 +147,16 @@ def split(tape: Tape, x: Tensor, stage: StageConfig) -> tuple[Tensor, tuple[Tens
     return qkv, qkv.view(B, H * W, 3, heads, C // heads).permute(2, 0, 3, 1, 4).unbind()
 
 
-def mask(tape: Tape, q: Tensor, size: Shape, stage: StageConfig) -> Tensor:
+def mask(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
     """What relative positions add to the scores: (B, h, HW, HW)."""
     (B, h, N, d), (H, W) = q.shape, size
-    if stage.rel_pos == "joint":
+    if layer.stage.rel_pos == "joint":
         rows = tape.reshape("rel_q", q, B * h, N, d)
-        term = joint_term(tape, rows, size).view(B, h, N, N)
+        term = joint_term(tape, rows, size, layer.rel_pos_size).view(B, h, N, N)
         tape.free(rows, keep=q)
         return term
     grid_q = q.view(B, h, H, W, d)
-    Rh, Rw = both_relative_positions(tape, size, d)
+    Rh, Rw = both_relative_positions(tape, size, layer.rel_pos_size, d)
     terms = decomposed_terms(tape, grid_q, Rh, Rw)
     tape.free(Rh, Rw)
     rel_h = tape.contiguous("rel_h_rows", terms[0])
@@ -164,26 +176,27 @@ def merge(tape: Tape, out: Tensor, shape: Shape, *held: Tensor) -> Tensor:
     return result
 
 
-def both_relative_positions(tape: Tape, size: Shape, d: int) -> tuple[Tensor, Tensor]:
+def both_relative_positions(tape: Tape, size: Shape, made_for: Shape, d: Dim) -> tuple[Tensor, Tensor]:
     """(H, H, d) and (W, W, d)."""
-    H, W = size
-    return relative_positions(tape, "rel_pos_h", H, d), relative_positions(tape, "rel_pos_w", W, d)
+    Rh = relative_positions(tape, "rel_pos_h", size[0], made_for[0], d)
+    return Rh, relative_positions(tape, "rel_pos_w", size[1], made_for[1], d)
 
 
-def mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+def mlp(tape: Tape, x: Tensor, stage: StageConfig, names: tuple[str, str] = ("lin1", "lin2")) -> Tensor:
     """Linear, GELU, linear: (..., C) -> (..., C)."""
-    hidden = tape.linear("lin1", x, stage.mlp_dim)
+    hidden = tape.linear(names[0], x, stage.mlp_dim)
     active = tape.gelu("act", hidden)
     tape.free(hidden)
-    out = tape.linear("lin2", active, x.shape[-1])
+    out = tape.linear(names[1], active, x.shape[-1])
     tape.free(active)
     return out
 
 
-def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
+def patch_embed(tape: Tape, image: Tensor, part: PartConfig, *, bias: bool = True) -> Tensor:
     """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
     patch = part.config.patch_size
-    return tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch).permute(0, 2, 3, 1)
+    patches = tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch, bias=bias)
+    return patches.permute(0, 2, 3, 1)
 
 
 def learned_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:

@@ -73,14 +73,14 @@ def relative_index(size: int, device: torch.device) -> Tensor:
 
 
 def resize_table(table: Tensor, length: int) -> Tensor:
-    """(L, d) -> (length, d), linearly, as ViTDet does for a grid that the table was not made for."""
+    """(L, d) -> (length, d), linearly, as detectron2's get_rel_pos does for a grid that the table was not made for."""
     if table.shape[0] == length:
         return table
-    return F.interpolate(table.T[None], size=length, mode="linear")[0].T
+    return F.interpolate(table.T[None], size=length, mode="linear").view(-1, length).T
 
 
 def resize_plane(table: Tensor, size: Pair) -> Tensor:
     """(L, M, d) -> (*size, d), bilinearly: `resize_table` along both axes."""
     if table.shape[:2] == size:
         return table
-    return F.interpolate(table.permute(2, 0, 1)[None], size=size, mode="bilinear")[0].permute(1, 2, 0)
+    return F.interpolate(table.permute(2, 0, 1)[None], size=size, mode="bilinear").squeeze(0).permute(1, 2, 0)

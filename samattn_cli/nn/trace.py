@@ -26,7 +26,7 @@ from .convolution import is_grouped_backward, of_grouped_backward
 from .cuda import AsOnCuda, steps_on_cuda
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
-from .sections import on_entering_parts
+from .sections import on_entering_parts, parts_of
 
 
 @dataclass
@@ -76,6 +76,11 @@ class Tracer(TorchDispatchMode):
         """From here on it is about nothing in particular."""
         self._part.change = self.live - self._part.start_bytes
         self._part = PartTrace(self.live)
+
+    def at_the_end(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Any) -> None:
+        """A part is done; where it is the last, no next one tells what is live when its input has gone."""
+        entered = rounded(inputs[0].untyped_storage().nbytes())
+        self._part.change = self.live - self._part.start_bytes - entered
 
     def parts_in(self, phase: Phase) -> dict[str, PartTrace]:
         """The parts and blocks in one phase of the pass."""
@@ -133,8 +138,11 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(*model.parameters(), *model.buffers(), image)
+    handles = [part.register_forward_hook(mode.at_the_end) for _, part in parts_of(model)]
     with torch.no_grad(), AsOnCuda(), mode, on_entering_parts(model, mode.enter):
         model(image)
+    for handle in handles:
+        handle.remove()
     return mode.parts_in("forward")
 
 

@@ -19,24 +19,16 @@ from .rel_pos import decomposed_terms, joint_term, resized_relative_positions
 from .windows import window_partition, window_unpartition
 
 
-class Block(nn.Module):
+class WindowedBlock(nn.Module):
     """Pre-norm block: attention over windows (or the whole grid), then an MLP, each with its shortcut."""
 
-    def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
+    def __init__(self, layer: LayerConfig, attn: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
-        stage = layer.stage
         self.window_size = layer.window_size
-        self.norm1 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
-        self.attn = Attention(
-            stage.embed_dim,
-            stage.num_heads,
-            qkv_bias=stage.qkv_bias,
-            rel_pos=stage.rel_pos,
-            size=layer.grid if layer.is_global else layer.window_size,
-            kernel=kernel,
-        )
-        self.norm2 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
-        self.mlp = MLP(stage.embed_dim, stage.mlp_dim)
+        self.norm1 = nn.LayerNorm(layer.stage.embed_dim, eps=NORM_EPS)
+        self.attn = attn
+        self.norm2 = nn.LayerNorm(layer.stage.embed_dim, eps=NORM_EPS)
+        self.mlp = mlp
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
@@ -51,6 +43,22 @@ class Block(nn.Module):
             x = window_unpartition(x, self.window_size, grid)
         x = shortcut + x
         return x + self.mlp(self.norm2(x))
+
+
+class Block(WindowedBlock):
+    """SAM's block."""
+
+    def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
+        stage = layer.stage
+        attn = Attention(
+            stage.embed_dim,
+            stage.num_heads,
+            qkv_bias=stage.qkv_bias,
+            rel_pos=stage.rel_pos,
+            size=layer.rel_pos_size,
+            kernel=kernel,
+        )
+        super().__init__(layer, attn, MLP(stage.embed_dim, stage.mlp_dim))
 
 
 class Attention(nn.Module):
@@ -188,10 +196,12 @@ class MLP(nn.Module):
 class PatchEmbed(nn.Module):
     """Non-overlapping patches to vectors; a rest of the image smaller than a patch is dropped."""
 
-    def __init__(self, part: PartConfig) -> None:
+    def __init__(self, part: PartConfig, *, bias: bool = True) -> None:
         super().__init__()
         patch = part.config.patch_size
-        self.proj = nn.Conv2d(part.config.in_chans, part.leaving.dim, kernel_size=patch, stride=patch)
+        self.proj = nn.Conv2d(
+            part.config.in_chans, part.leaving.dim, kernel_size=patch, stride=patch, bias=bias
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, height, width) -> (B, H, W, C)."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config.kernels import takes
 from ..config.model import EncoderConfig
+from ..config.slots import GLOBAL
 from ..report import Change
 from .passes import Passes
 
@@ -47,7 +48,7 @@ def _worth(passes: Passes, candidates: Iterable[Candidate]) -> tuple[Change, ...
 
 def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
     """A change in words, the encoder with it, and what to set for it."""
-    run, windowed = config.run, config.all_windowed()
+    run = config.run
     for kernel in KERNELS:
         if kernel != run.attention and takes(kernel, config) and not _same_as_sdpa(kernel, config):
             yield _run(config, f"{kernel} attention", attention=kernel)
@@ -57,9 +58,8 @@ def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
             yield _run(config, "autocast to bfloat16", autocast="bfloat16")
     if run.mode == "training" and not run.checkpointing:
         yield _run(config, "checkpointing", checkpointing=True)
-    if windowed != config:
-        keys = ("global_attn_indexes",) if len(config.stages) == 1 else _per_stage(config)
-        yield "no global layer", windowed, tuple(f"{key}=[]" for key in keys)
+    if said := tuple(_windowing(config)):
+        yield "no global layer", config.all_windowed(), said
 
 
 def _same_as_sdpa(kernel: str, config: EncoderConfig) -> bool:
@@ -67,9 +67,17 @@ def _same_as_sdpa(kernel: str, config: EncoderConfig) -> bool:
     return kernel == "fused" and all(stage.rel_pos == "none" for stage in config.stages)
 
 
-def _per_stage(config: EncoderConfig) -> tuple[str, ...]:
-    stages = enumerate(config.stages)
-    return tuple(f"stages.{i}.global_attn_indexes" for i, stage in stages if stage.global_attn_indexes)
+def _windowing(config: EncoderConfig) -> Iterator[str]:
+    """What to set for every block to be windowed that can be."""
+    for number, stage in enumerate(config.stages):
+        own = "" if len(config.stages) == 1 else f"stages.{number}."
+        if stage.global_attn_indexes:
+            yield f"{own}global_attn_indexes=[]"
+        if stage.window_size != GLOBAL:
+            window = "[{},{}]".format(*stage.window_size)
+            for at, override in enumerate(stage.overrides):
+                if override.window_size == GLOBAL:
+                    yield f"{own}overrides.{at}.window_size={window}"
 
 
 def _run(config: EncoderConfig, change: str, **keys: Any) -> Candidate:

@@ -26,13 +26,14 @@ def findings(
     windowed = [layer for layer in layers if layer.attention == "window"]
     kinds = list({(layer.stage, layer.window_size): layer for layer in windowed}.values())
     counts = Counter((layer.stage, layer.window_size) for layer in windowed)
-    found = [*_dropped_pixels(config), *_joint_tables(config, layers)]
+    found = [*_dropped_pixels(config), *_joint_tables(config)]
     for layer in kinds:
         which = _which(counts[layer.stage, layer.window_size], layer, alone=len(kinds) == 1)
         found += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     found += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
     found += _best_change(config, totals, changes)
-    if all(layer.windows > 1 for layer in layers):
+    mixes = any(layer.has_residual_block for layer in config.layers)
+    if all(layer.windows > 1 for layer in layers) and not mixes:
         message = "No layer is global: no block passes anything from one window to another."
         found.append(Finding("no-global-layer", message))
     return tuple(found)
@@ -62,12 +63,8 @@ def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
         )
 
 
-def _joint_tables(config: EncoderConfig, layers: Sequence[LayerReport]) -> Iterator[Finding]:
-    sizes = [
-        layer.grid if layer.attention == "global" else layer.window_size
-        for layer in layers
-        if config.stages[layer.stage].rel_pos == "joint"
-    ]
+def _joint_tables(config: EncoderConfig) -> Iterator[Finding]:
+    sizes = [layer.rel_pos_size for layer in config.layers if layer.stage.rel_pos == "joint"]
     tables = [((2 * height - 1) * (2 * width - 1), 2 * height - 1 + 2 * width - 1) for height, width in sizes]
     entries, decomposed = max(tables, default=(0, 0))
     if decomposed < entries:
@@ -126,13 +123,13 @@ def _windows_that_cost(layer: LayerReport, which: str) -> Iterator[Finding]:
 
 
 def _whole_against_part(kinds: Sequence[LayerReport], comparison: Comparisons) -> Iterator[Finding]:
-    gains = [
+    gains = dict.fromkeys(
         f"{format_size(layer.window_size)} windows make a layer's score products "
         f"{format_ratio(layer.vs_global.scores_flops_ratio)} cheaper and the layer "
         f"{format_ratio(layer.vs_global.layer_flops_ratio)}"
         for layer in kinds
         if layer.vs_global.layer_flops_ratio > 1
-    ]
+    )
     if gains:
         ratio = comparison.vs_all_global.flops_ratio
         whole = (
