@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ImportFailedError
 
 Keys = dict[str, Any]
 """The keys of an encoder config, in the order in which a person would write them."""
+
+Size = int | list[int]
+"""[height, width] as a person would write it: a number where both are the same."""
 
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
@@ -92,7 +95,7 @@ class Given:
             raise self._wrong(key, "true or false")
         return found
 
-    def sides(self, key: str) -> int | list[int]:
+    def sides(self, key: str) -> Size:
         """A number, or [height, width]; one number where both are the same."""
         found = self._get(key)
         pair = [found, found] if type(found) is int else found
@@ -102,7 +105,7 @@ class Given:
             or not all(type(side) is int and side >= 0 for side in pair)
         ):
             raise self._wrong(key, "a number or [height, width]")
-        return pair[0] if pair[0] == pair[1] else list(pair)
+        return one(pair)
 
     def side(self, key: str) -> int:
         """A number, or twice the same: the side of a square."""
@@ -142,6 +145,16 @@ class Given:
 
     def _wrong(self, key: str, wanted: str) -> ImportFailedError:
         return ImportFailedError(f"{self.label}: {key} must be {wanted}, not {_cut(self._get(key))}")
+
+
+def one(sides: Sequence[int]) -> Size:
+    """[height, width] as a person would write it."""
+    return sides[0] if sides[0] == sides[1] else list(sides)
+
+
+def patches(image: Size, patch: int) -> Size:
+    """Patches of an image's sides; a rest is dropped."""
+    return image // patch if isinstance(image, int) else [side // patch for side in image]
 
 
 def ratio_of(hidden: int, width: int) -> float:

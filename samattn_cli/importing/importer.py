@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -42,12 +41,11 @@ def imported(source: str) -> str:
     elif path.suffix == ".json":
         keys, notes = keys_of(path)
         _checked(keys, str(path))
-        what = f"{path.name} of Hugging Face"
+        what = f"{path}, of Hugging Face"
     else:
         keys, notes = _from_weights(shapes_of(path), str(path), {})
-        what = f"the names and shapes of the weights in {path.name}"
-    said = re.sub(r"[^ -~]", "?", f"Imported from {what}.")
-    return yaml_of(tidy(keys), [said, *notes])
+        what = f"the names and shapes of the weights in {path}"
+    return yaml_of(tidy(keys), [f"Imported from {what}.", *notes])
 
 
 def _file_of(path: Path) -> Path | None:
@@ -89,4 +87,6 @@ def _checked(keys: Keys, label: str) -> EncoderConfig:
         return replace(load_config(keys), name=label)
     except ConfigError as error:
         said = "; ".join(problem.message for problem in error.problems)
-        raise ImportFailedError(f"{label}: describes an encoder that samattn cannot express: {said}") from None
+        raise ImportFailedError(
+            f"{label}: describes an encoder that samattn cannot express: {said}"
+        ) from None

@@ -11,10 +11,12 @@ from ..config.model import EncoderConfig, StageConfig
 from .given import Keys
 
 WIDTH = 110
+ITEM_WIDTH = 130
+"""Of a stage on one line: a table of stages is read by column."""
 SCHEMA = "yaml-language-server: $schema=./schema.json"
 
 DEFAULTS = {field.name: field.default for model in (EncoderConfig, StageConfig) for field in fields(model)}
-WRITTEN = ("mlp_ratio", "qkv_bias", "pos_embed", "out_chans")
+WRITTEN = ("mlp_ratio", "qkv_bias", "pos_embed", "pretrain_grid", "pos_embed_window", "out_chans")
 """What says something of an encoder at its default too, where it stands once."""
 
 
@@ -26,9 +28,7 @@ def tidy(keys: Keys) -> Keys:
 def _tidy(value: Any) -> Any:
     if not _is_stages(value):
         return value
-    return [
-        {key: entry for key, entry in stage.items() if not _is_default(key, entry)} for stage in value
-    ]
+    return [{key: entry for key, entry in stage.items() if not _is_default(key, entry)} for stage in value]
 
 
 def _is_default(key: str, value: Any) -> bool:
@@ -40,7 +40,8 @@ def _is_default(key: str, value: Any) -> bool:
 
 def yaml_of(keys: Keys, comments: list[str]) -> str:
     """The text of a config file: comments, then a key a line; stages and what is in them stand indented."""
-    lines = [line for comment in comments for line in textwrap.wrap(comment, WIDTH)]
+    plain = ("".join(sign if sign.isprintable() else "?" for sign in comment) for comment in comments)
+    lines = [line for comment in plain for line in textwrap.wrap(comment, WIDTH)]
     return "\n".join((*(f"# {line}" for line in (SCHEMA, *lines)), *_lines(keys, 0), ""))
 
 
@@ -61,7 +62,7 @@ def _lines(keys: Keys, depth: int) -> Iterator[str]:
 def _item(item: Keys, depth: int) -> Iterator[str]:
     """An item of a list: on a line where it fits."""
     start = f"{'  ' * depth}- "
-    if len(line := start + _flow(item)) <= WIDTH:
+    if len(line := start + _flow(item)) <= ITEM_WIDTH:
         yield line
         return
     first, *rest = _lines(item, depth + 1)

@@ -13,6 +13,9 @@ from ..errors import ImportFailedError, did_you_mean
 
 Said = dict[str, Any]
 
+GELU = "GELU"
+"""torch's, or timm's own."""
+
 
 def described(name: str) -> tuple[Said, dict[str, tuple[int, ...]]]:
     """What the modules of a timm model say, by "module.attribute", and name to shape of its weights.
@@ -48,9 +51,13 @@ def _made(timm: Any, name: str) -> nn.Module:
 def _check_activations(name: str, model: nn.Module) -> None:
     """Blocks with another activation have the same weights."""
     for path, module in model.named_modules():
-        if path.startswith(("blocks.", "layers.")) and path.endswith(".act") and type(module) is not nn.GELU:
+        if (
+            path.startswith(("blocks.", "layers."))
+            and path.endswith(".act")
+            and type(module).__name__ != GELU
+        ):
             raise ImportFailedError(
-                f"{name}: {path} is {type(module).__name__}, which samattn cannot express: it has GELU"
+                f"{name}: {path} is {type(module).__name__}, which samattn cannot express: it has {GELU}"
             )
 
 

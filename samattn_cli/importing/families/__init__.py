@@ -12,9 +12,7 @@ from pkgutil import iter_modules
 from ..given import Given, Keys
 from ..weights import Checkpoint
 
-_FAMILIES = [
-    import_module(f"{__name__}.{name}") for name in sorted(m.name for m in iter_modules(__path__))
-]
+_FAMILIES = [import_module(f"{__name__}.{name}") for name in sorted(m.name for m in iter_modules(__path__))]
 
 HUGGING_FACE: dict[str, Callable[[Given], Keys]] = {
     word: read for family in _FAMILIES for word, read in getattr(family, "HUGGING_FACE", {}).items()

@@ -41,8 +41,8 @@ def from_vision(given: Given) -> Keys:
 
 
 def _with_neck(keys: Keys, channels: int) -> Keys:
-    stages = keys.pop("stages")
-    return {**keys, "neck": "sam2_fpn", "out_chans": channels, "stages": stages}
+    run, stages = keys.pop("run"), keys.pop("stages")
+    return {**keys, "neck": "sam2_fpn", "out_chans": channels, "stages": stages, "run": run}
 
 
 def from_backbone(given: Given) -> Keys:
@@ -65,10 +65,10 @@ def from_backbone(given: Given) -> Keys:
         "patch_size": patch,
         "patch_embed": "overlapping",
         "pos_embed": "hiera",
-        "pos_embed_size": given.sides("window_positional_embedding_background_size"),
+        "pretrain_grid": given.sides("window_positional_embedding_background_size"),
         "pos_embed_window": stages[0]["window_size"],
-        "run": RUN,
         "stages": stages,
+        "run": RUN,
     }
 
 
@@ -132,10 +132,10 @@ def from_weights(weights: Weights) -> Keys:
         "patch_size": (kernel + 1) // 2,
         "patch_embed": "overlapping",
         "pos_embed": "hiera",
-        "pos_embed_size": background,
+        "pretrain_grid": background,
         "pos_embed_window": weights.square("pos_embed.window"),
-        "run": RUN,
         "stages": [{**stage, "mlp_ratio": ratio_of(hidden, width)} for stage in stages],
+        "run": RUN,
     }
     if "neck.convs.0.conv.weight" in weights:
         return _with_neck(keys, weights.shape("neck.convs.0.conv.weight", 4)[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..checkpoint import Shapes
-from ..given import Given, Keys, ratio_of
+from ..given import Given, Keys, Size, one, ratio_of
 from ..published import published
 from ..weights import Checkpoint, Weights, renamed, side_of
 
@@ -130,9 +130,9 @@ def from_weights(weights: Weights) -> Keys:
     return {**image, **_stage_of(weights, 0, depth), "pos_embed": "class_token", "norm": has_norm}
 
 
-def _image_size(weights: Weights, patch: int) -> int | list[int]:
+def _image_size(weights: Weights, patch: int) -> Size:
     if (said := weights.facts.get("patch_embed.img_size")) is not None:
-        return said[0] if said[0] == said[1] else list(said)
+        return one(said)
     _, vectors, _ = weights.shape("pos_embed.pos_embed", 3)
     side = side_of(vectors - 1)
     if side is None:

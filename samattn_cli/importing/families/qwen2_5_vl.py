@@ -6,7 +6,7 @@ Source: transformers, models/qwen2_5_vl/configuration_qwen2_5_vl.py and modeling
 from __future__ import annotations
 
 from ...errors import ImportFailedError
-from ..given import Given, Keys, ratio_of
+from ..given import Given, Keys, Size, one, ratio_of
 from ..published import published
 
 WORD = "qwen2_5_vl"
@@ -53,13 +53,13 @@ def from_vision(given: Given) -> Keys:
     }
 
 
-def _image_size(given: Given) -> int | list[int]:
+def _image_size(given: Given) -> Size:
     """That of the preset: the model takes any."""
     sides = next((config.image_size for config in published(WORD)), None)
     if sides is None:
         raise ImportFailedError(f"{given.label}: samattn has no preset of {WORD}")
     given.notes.append("The model takes images of any size: put yours as image_size.")
-    return sides[0] if sides[0] == sides[1] else list(sides)
+    return one(sides)
 
 
 HUGGING_FACE = {WORD: from_model, VISION: from_vision}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..checkpoint import Shapes
-from ..given import Given, Keys, ratio_of
+from ..given import Given, Keys, Size, one, ratio_of
 from ..weights import Checkpoint, Weights, renamed
 
 OF_THE_MODEL = "image_encoder."
@@ -59,9 +59,10 @@ def _blocks(given: Given) -> Keys:
 
 
 def is_sam(shapes: Shapes) -> bool:
-    """An ImageEncoderViT: SAM's neck behind blocks."""
-    found = {name.removeprefix(OF_THE_MODEL) for name in shapes}
-    return {"neck.0.weight", "neck.2.weight", "blocks.0.attn.qkv.weight"} <= found
+    """An ImageEncoderViT: positions on a grid and tables of relative ones, or SAM's neck behind blocks."""
+    found = {name.removeprefix(OF_THE_MODEL): len(shape) for name, shape in shapes.items()}
+    placed = found.get("pos_embed") == len("1HWC") and "blocks.0.attn.rel_pos_h" in found
+    return placed or {"neck.0.weight", "neck.2.weight", "blocks.0.attn.qkv.weight"} <= found.keys()
 
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:
@@ -93,13 +94,18 @@ def from_weights(weights: Weights) -> Keys:
         "pos_embed": "learned",
         "rel_pos": "decomposed",
         **placement,
-        "neck": "sam",
-        "out_chans": weights.shape("neck.0.weight", 4)[0],
+        **_neck(weights),
         **({"run": {"trains": "adapters"}} if adapted else {}),
     }
 
 
-def _placement(weights: Weights, patch: int, depth: int) -> tuple[int | list[int], Keys]:
+def _neck(weights: Weights) -> Keys:
+    if "neck.0.weight" not in weights:
+        return {}
+    return {"neck": "sam", "out_chans": weights.shape("neck.0.weight", 4)[0]}
+
+
+def _placement(weights: Weights, patch: int, depth: int) -> tuple[Size, Keys]:
     """The image's size by the absolute positions; a window by the tables that are not of that grid."""
     if "pos_embed" not in weights or "blocks.0.attn.rel_pos_h" not in weights:
         raise weights.unfit(
@@ -112,8 +118,8 @@ def _placement(weights: Weights, patch: int, depth: int) -> tuple[int | list[int
     if len(windows) > 1:
         raise weights.unfit(f"its tables of relative positions are of several windows, {windows}")
     window = windows[0] if windows else (0, 0)
-    return height * patch if height == width else [height * patch, width * patch], {
-        "window_size": window[0] if window[0] == window[1] else list(window),
+    return one((height * patch, width * patch)), {
+        "window_size": one(window),
         "global_attn_indexes": [i for i, side in enumerate(sides) if windows and side != window],
     }
 

@@ -7,10 +7,10 @@ swin_transformer_v2.py; timm, models of the same names.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..checkpoint import Shapes
-from ..given import Given, Keys, ratio_of
+from ..given import Given, Keys, Size, one, patches, ratio_of
 from ..weights import Checkpoint, Weights, renamed, side_of
 
 DEFAULTS = {
@@ -69,7 +69,10 @@ def _stage(block: str, merging: str, number: int, shape: tuple[int, int, int], e
 
 def is_swin(shapes: Shapes) -> bool:
     """Blocks within layers, with tables of biases, or with the MLP of V2's."""
-    return bool({f"layers.0.blocks.0.{name}" for name in ("attn.relative_position_bias_table", "attn.logit_scale")} & shapes.keys())
+    return bool(
+        {f"layers.0.blocks.0.{name}" for name in ("attn.relative_position_bias_table", "attn.logit_scale")}
+        & shapes.keys()
+    )
 
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:
@@ -95,23 +98,25 @@ def from_weights(weights: Weights) -> Keys:
     """Widths tell where stages begin, tables or logit scales the heads, buffers of V2's and of shifted blocks the rest."""
     is_v2 = "blocks.0.attn.logit_scale" in weights
     words = ("swinv2", "patch_merging_v2") if is_v2 else ("swin", "patch_merging")
-    _, in_chans, *_ = weights.shape("patch_embed.proj.weight", 4)
-    patch, window = weights.square("patch_embed.proj.weight"), _window(weights)
+    patch, window = weights.square("patch_embed.proj.weight"), _window(weights, 0, 0)
+    image, stages = _image_size(weights, patch, window), _shapes_of_stages(weights)
     (width,), (hidden, _) = (
         weights.shape("blocks.0.norm1.weight", 1),
         weights.shape("blocks.0.mlp.fc1.weight", 2),
     )
     bias = "blocks.0.attn.q_bias" if is_v2 else "blocks.0.attn.qkv.bias"
-    every = {"window_size": window, "mlp_ratio": ratio_of(hidden, width), "qkv_bias": bias in weights}
+    every = {"mlp_ratio": ratio_of(hidden, width), "qkv_bias": bias in weights}
+    windows = list(_windows(weights, stages, patches(image, patch), window))
     return {
-        "image_size": _image_size(weights, patch, window),
-        "in_chans": in_chans,
+        "image_size": image,
+        "in_chans": weights.shape("patch_embed.proj.weight", 4)[1],
         "patch_size": patch,
         "patch_embed": "patch_norm" if "patch_embed.norm.weight" in weights else "patch",
         "pos_embed": "none",
         "norm": "norm.weight" in weights,
         "stages": [
-            _stage(*words, number, shape, every) for number, shape in enumerate(_shapes_of_stages(weights))
+            _stage(*words, number, shape, {"window_size": windows[number], **every})
+            for number, shape in enumerate(stages)
         ],
     }
 
@@ -135,24 +140,39 @@ def _heads(weights: Weights, index: int) -> int:
     return weights.shape(f"blocks.{index}.attn.relative_position_bias_table", 2)[1]
 
 
-def _window(weights: Weights) -> int | list[int]:
-    """By the model's own word, V2's buffer of coordinates, (1, 2h-1, 2w-1, 2), or the table, of (2w-1)(2w-1) rows."""
-    if (said := weights.facts.get("layers.0.blocks.0.attn.window_size")) is not None:
-        return said[0] if said[0] == said[1] else list(said)
-    coordinates = weights.beside.get("layers.0.blocks.0.attn.relative_coords_table", ())
+def _windows(
+    weights: Weights, stages: list[tuple[int, int, int]], grid: Size, window: Size
+) -> Iterator[Size]:
+    """Of each stage; that of the first where the stage's grid, half of the one before, has cut it."""
+    first = 0
+    for number, (_, depth, _) in enumerate(stages):
+        own = _window(weights, number, first)
+        cut = isinstance(grid, int) and isinstance(window, int) and own == min(window, -(-grid // 2**number))
+        yield window if cut else own
+        first += depth
+
+
+def _window(weights: Weights, number: int, first: int) -> Size:
+    """Of a stage that begins with block `first`.
+
+    By the model's own word, V2's buffer of coordinates, (1, 2h-1, 2w-1, 2), or the table, of (2w-1)(2w-1) rows.
+    """
+    attention = f"layers.{number}.blocks.0.attn"
+    if (said := weights.facts.get(f"{attention}.window_size")) is not None:
+        return one(said)
+    coordinates = weights.beside.get(f"{attention}.relative_coords_table", ())
     if len(coordinates) == len("1hw2"):
-        height, width = ((side + 1) // 2 for side in coordinates[1:3])
-        return height if height == width else [height, width]
-    table = "blocks.0.attn.relative_position_bias_table"
+        return one([(side + 1) // 2 for side in coordinates[1:3]])
+    table = f"blocks.{first}.attn.relative_position_bias_table"
     if table in weights and (side := side_of(weights.shape(table, 2)[0])):
         return (side + 1) // 2
     raise weights.unfit("its weights do not tell the window: write the config by hand")
 
 
-def _image_size(weights: Weights, patch: int, window: int | list[int]) -> int | list[int]:
+def _image_size(weights: Weights, patch: int, window: Size) -> Size:
     """By the model's own word, or the mask of shifted windows, (windows, N, N), at a square grid."""
     if (said := weights.facts.get("patch_embed.img_size")) is not None:
-        return said[0] if said[0] == said[1] else list(said)
+        return one(said)
     mask = weights.beside.get("layers.0.blocks.1.attn_mask", ())
     side = side_of(mask[0]) if len(mask) == len("nNN") else None
     if side is None or not isinstance(window, int):

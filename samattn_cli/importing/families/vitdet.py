@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..checkpoint import Shapes
-from ..given import Given, Keys, ratio_of
+from ..given import Given, Keys, one, patches, ratio_of
 from ..weights import Checkpoint, Weights, renamed, side_of
 
 OF_THE_MODEL = "backbone."
@@ -42,19 +42,15 @@ def from_config(given: Given) -> Keys:
         **_positions(given, patch),
     }
     if given.flag("use_relative_position_embeddings"):
-        keys |= {"rel_pos": "decomposed", "rel_pos_grid": _patches(image, patch)}
+        keys |= {"rel_pos": "decomposed", "rel_pos_grid": patches(image, patch)}
     return keys | _placement(given)
 
 
 def _positions(given: Given, patch: int) -> Keys:
     if not given.flag("use_absolute_position_embeddings"):
         return {"pos_embed": "none"}
-    pretrain = _patches(given.side("pretrain_image_size"), patch)
+    pretrain = patches(given.side("pretrain_image_size"), patch)
     return {"pos_embed": "pretrained", "pretrain_grid": pretrain}
-
-
-def _patches(image: int | list[int], patch: int) -> int | list[int]:
-    return image // patch if isinstance(image, int) else [side // patch for side in image]
 
 
 def _placement(given: Given) -> Keys:
@@ -71,7 +67,9 @@ def is_vitdet(shapes: Shapes) -> bool:
     name_of = names(shapes)
     found = {name_of(name): shape for name, shape in shapes.items()}
     positions = found.get("pos_embed.pos_embed", ())
-    return len(positions) == len("1NC") and "blocks.0.attn.rel_pos_h" in found and "neck.0.weight" not in found
+    return (
+        len(positions) == len("1NC") and "blocks.0.attn.rel_pos_h" in found and "neck.0.weight" not in found
+    )
 
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:
@@ -101,7 +99,7 @@ def from_weights(weights: Weights) -> Keys:
         raise weights.unfit("its tables of relative positions are not of one window and one image size")
     weights.notes.append("The image size is that which the tables of its global blocks were made for.")
     return {
-        "image_size": _one([side * patch for side in grid]),
+        "image_size": one([side * patch for side in grid]),
         "in_chans": in_chans,
         "patch_size": patch,
         "block": "vitdet",
@@ -112,8 +110,8 @@ def from_weights(weights: Weights) -> Keys:
         "qkv_bias": "blocks.0.attn.qkv.bias" in weights,
         **_pretrained(weights),
         "rel_pos": "decomposed",
-        "rel_pos_grid": _one(list(grid)),
-        "window_size": _one(list(window)),
+        "rel_pos_grid": one(grid),
+        "window_size": one(window),
         "global_attn_indexes": [index for index, table in enumerate(tables) if table == grid],
         "residual_block_indexes": [index for index in range(depth) if RESIDUAL.format(index) in weights],
         **_neck(weights),
@@ -133,10 +131,6 @@ def _neck(weights: Weights) -> Keys:
     if "neck.simfp_4.0.weight" not in weights:
         return {}
     return {"neck": "simple_fpn", "out_chans": weights.shape("neck.simfp_4.0.weight", 4)[0]}
-
-
-def _one(sides: list[int]) -> int | list[int]:
-    return sides[0] if sides[0] == sides[1] else sides
 
 
 HUGGING_FACE = {"vitdet": from_config}
