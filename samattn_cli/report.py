@@ -143,7 +143,8 @@ class Share:
 class TrainingReport:
     """Of what a training step's memory is: whole buffers, and the activations kept when its forward is done.
 
-    Bytes are those that the allocator takes, each tensor rounded up. `flops` are those of forward and backward, what is
+    Bytes are those that the allocator takes, each tensor rounded up. `trained_params` are in the weights that have a
+    gradient: not in frozen ones, nor in those that nothing uses. `flops` are those of forward and backward, what is
     computed again included; `optimizer_ms` is the time of the optimizer's step on the device that was asked for, which
     no layer has.
     """
@@ -151,6 +152,7 @@ class TrainingReport:
     optimizer: str
     checkpointing: bool
     weights_bytes: int
+    trained_params: int
     gradients_bytes: int
     optimizer_bytes: int
     kept_bytes: int

@@ -211,7 +211,7 @@ BAD = {
     "pretrain_image_size: 3": "5:22: pretrain_image_size 3 is smaller than a patch of 4: use at least 4",
     "image_size: 7": "1:13: image_size 7 makes a grid of 1x1, which the neck sam3_fpn cannot halve: use at least 8",
     "run: {attention: fused}": "16:18: run.attention fused is not modelled for blocks of rope_vit: use eager or sdpa",
-    "rel_pos: decomposed": "16:10: rel_pos is for blocks of vit or vitdet, not of rope_vit: leave it out",
+    "rel_pos: decomposed": "16:10: blocks of rope_vit have no rel_pos: leave it out",
 }
 YAML = "".join(f"{key}: {json.dumps(value)}\n" for key, value in SMALL.items())
 

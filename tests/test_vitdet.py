@@ -301,7 +301,7 @@ BAD = {
     ),
     "a convolution behind SAM's block": (
         {"block": "vit", "residual_block_indexes": [1]},
-        "residual_block_indexes is for blocks of vitdet, not of vit: leave it out",
+        "blocks of vit have no residual_block_indexes: leave it out",
     ),
     "a bottleneck of nothing": (
         {"embed_dim": 1, "num_heads": 1, "residual_block_indexes": [1]},

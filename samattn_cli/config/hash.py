@@ -17,7 +17,8 @@ def config_hash(config: EncoderConfig) -> str:
     """
     run = config.run
     if run.mode == "inference":  # of a training step only
-        run = replace(run, optimizer=RunConfig().optimizer, checkpointing=RunConfig().checkpointing)
+        plain = RunConfig()
+        run = replace(run, optimizer=plain.optimizer, checkpointing=plain.checkpointing, trains=plain.trains)
     said = _said(replace(config, run=run, name="encoder", description=""))
     return sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

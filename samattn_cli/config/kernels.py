@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..units import ITEM_BYTES, KERNEL_ALIGNMENT_BYTES
 from .families import BLOCKS
 from .model import EncoderConfig, StageConfig
+from .plan import LayerConfig
 
 
 def unfit_kernel(kernel: str, block: str) -> str:
@@ -21,6 +22,16 @@ def unfit_positions(kernel: str, rel_pos: str) -> str:
     """Why a kernel cannot have such relative positions; "" if it can."""
     if kernel == "fused" and rel_pos == "joint":
         return "run.attention fused folds decomposed relative positions, not joint ones: use sdpa or eager"
+    return ""
+
+
+def unfit_shift(kernel: str, layer: LayerConfig) -> str:
+    """Why a kernel cannot take a block's shifted windows; "" if it can."""
+    if kernel == "fused" and layer.is_shifted and layer.stage.rel_pos != "none":
+        return (
+            "run.attention fused makes no matrix of tokens by tokens, which is what keeps shifted windows apart: use "
+            "sdpa or eager"
+        )
     return ""
 
 
@@ -42,4 +53,5 @@ def takes(kernel: str, config: EncoderConfig) -> bool:
         heads = unfit_heads(kernel, stage.embed_dim, stage.num_heads, config.run.product_dtype)
         return unfit_kernel(kernel, stage.block) or unfit_positions(kernel, stage.rel_pos) or heads
 
-    return not any(map(unfit, {layer.stage for layer in config.layers}))
+    shifts = (unfit_shift(kernel, layer) for layer in config.layers)
+    return not any(map(unfit, {layer.stage for layer in config.layers})) and not any(shifts)

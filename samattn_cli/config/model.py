@@ -97,6 +97,21 @@ class StageConfig:
         example=3,
         default=None,
     )
+    adapter_ratio: float = key(
+        number(0, 1024), "Hidden width of the adapters over embed_dim.", example=0.25, default=0.25
+    )
+    depth_slices: int = key(
+        whole(0, MAX_SIDE),
+        "Slices of a volume over which a second attention runs; the batch is the slices of all volumes. 0: images.",
+        example=96,
+        default=0,
+    )
+    lora_rank: int = key(
+        WIDTH,
+        "Rank of what is added to queries and values: A is rank by embed_dim, B embed_dim by rank.",
+        example=4,
+        default=4,
+    )
     transition: str = key(
         choice(NONE, *TRANSITIONS),
         f"What leads into the stage from the one before. none: nothing. {told(TRANSITIONS)}".strip(),
@@ -125,6 +140,11 @@ class StageConfig:
     def mlp_dim(self) -> int:
         """Hidden width of the MLP, rounded down as SAM does."""
         return int(self.embed_dim * self.mlp_ratio)
+
+    @property
+    def adapter_dim(self) -> int:
+        """Hidden width of an adapter, rounded down as Medical SAM Adapter does."""
+        return int(self.embed_dim * self.adapter_ratio)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +183,12 @@ class RunConfig:
         "Optimizer of a training step, as torch.optim has it by default; it keeps two, one or no buffers a weight.",
         example="sgd",
         default="adamw",
+    )
+    trains: str = key(
+        choice("all", "adapters"),
+        "Weights that a training step changes. adapters: only those that adapt a frozen encoder.",
+        example="adapters",
+        default="all",
     )
     checkpointing: bool = key(
         FLAG,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
 from .keys import Pair
-from .slots import GLOBAL, Entering, Part, Stream
+from .slots import GLOBAL, UNSHIFTED, Entering, Part, Stream
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
@@ -51,7 +51,7 @@ class LayerConfig:
     window_size: Pair
     grid: Pair
     in_dim: int
-    shift_size: Pair = (0, 0)
+    shift_size: Pair = UNSHIFTED
     q_stride: int = 1
     extra_tokens: int = 0
     has_residual_block: bool = False
@@ -75,6 +75,11 @@ class LayerConfig:
     def is_global(self) -> bool:
         """Whether it attends over the whole grid."""
         return self.window_size == GLOBAL
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether its windows are shifted."""
+        return self.shift_size != UNSHIFTED
 
     @property
     def rel_pos_size(self) -> Pair:

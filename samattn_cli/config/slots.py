@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..units import format_size
 from .keys import Pair
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ Problem = tuple[tuple[int | str, ...], str]
 
 GLOBAL: Pair = (0, 0)
 """The window of a global layer."""
+
+UNSHIFTED: Pair = (0, 0)
+"""The shift of windows that lie as the grid begins."""
 
 
 def no_problems(_config: Any, _at: int) -> Iterator[Problem]:
@@ -44,17 +48,34 @@ class Placing:
     """How a block attends: its window (`GLOBAL`: over the grid), its cyclic shift, the stride that pools its queries."""
 
     window_size: Pair = GLOBAL
-    shift_size: Pair = (0, 0)
+    shift_size: Pair = UNSHIFTED
     q_stride: int = 1
 
 
 def as_configured(entering: Entering) -> Placing:
     """The stage's window, unless the block is global; odd blocks are shifted where the stage says by how much."""
-    stage = entering.stage
     if not entering.is_windowed:
         return Placing()
-    shift = stage.shift_size if stage.shift_size is not None and entering.position % 2 else (0, 0)
-    return Placing(stage.window_size, shift)
+    return Placing(entering.stage.window_size, shift_of(entering))
+
+
+def shift_of(entering: Entering, unsaid: Pair = UNSHIFTED) -> Pair:
+    """The shift of a block's windows: of every other block, by what its stage says, else by `unsaid`."""
+    said = entering.stage.shift_size
+    if entering.position % 2 == 0:
+        return UNSHIFTED
+    return unsaid if said is None else said
+
+
+def shift_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
+    """A shift is smaller than the window that is shifted."""
+    for layer in config.layers:
+        beyond = any(shift >= side for shift, side in zip(layer.shift_size, layer.window_size, strict=True))
+        if layer.stage_index == number and layer.is_shifted and beyond:
+            shift, window = format_size(layer.shift_size), format_size(layer.window_size)
+            problem = f"shift_size {shift} is not smaller than the window of block {layer.index}, {window}"
+            yield ("stages", number, "shift_size"), problem
+            return
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +89,7 @@ class Block:
         kernels: the attention kernels that are modelled.
         changes_width: whether the first of a stage may make another width of what enters.
         place: where it attends.
+        adapters: whether some of its weights adapt the others, and may be trained alone.
         pads: whether windows reach over padding beyond the grid; else the last ones are smaller.
         problems: what is wrong with a stage (by its number) of a config whose keys are sound.
     """
@@ -78,6 +100,7 @@ class Block:
     kernels: tuple[str, ...] = ("eager", "sdpa")
     changes_width: bool = False
     place: Callable[[Entering], Placing] = as_configured
+    adapters: bool = False
     pads: bool = True
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 

@@ -2,7 +2,7 @@
 
 Source: torch/csrc/autograd/engine.cpp, input_buffer.cpp and accumulate_grad.h. What matters for memory:
 
-- nodes run from the last made to the first; a weight's gradient is taken over at once;
+- nodes run from the last made to the first; a weight's gradient is taken over as soon as all that use it have run;
 - a gradient that two operations share is one tensor; it is added to in place if nothing else holds it, and a view
   holds what it is a view of;
 - a gradient that no operand needs goes as soon as it is there;
@@ -59,12 +59,14 @@ class _Engine:
         self.buffers: dict[Node, list[Tensor | None]] = {}
         self.ready: list[tuple[float, int, Node]] = []
         self.to_unpack = 0
+        self.uses: Counter[Node] = Counter()  # of weights, still to come
 
     def expect(self, *starts: Edge | None) -> None:
         """All that runs from `starts` holds what it saved."""
         for node in _reachable(starts):
             self.holders.update(node.saved)
             self.to_unpack += node.unpacks
+            self.uses.update(edge[0] for edge in node.edges if edge and edge[0].shape)
         if self.checkpoint is not None and self.to_unpack:
             self.holders[self.checkpoint] += 1
 
@@ -142,12 +144,13 @@ class _Engine:
             self._release(gradient.storage)
             return
         node, index = edge
-        if node not in self.buffers:
-            self.buffers[node] = [None] * node.outputs
-            heapq.heappush(self.ready, (-node.number, id(node), node))
-        buffer = self.buffers[node]
+        is_new = node not in self.buffers
+        buffer = self.buffers.setdefault(node, [None] * node.outputs)
         old = buffer[index]
         buffer[index] = gradient if old is None else self._add(old, gradient)
+        self.uses[node] -= 1
+        if not self.uses[node] if node.shape else is_new:
+            heapq.heappush(self.ready, (-node.number, id(node), node))
 
     def _add(self, old: Tensor, new: Tensor) -> Tensor:
         if self.holders[old.storage] == 1 and not old.is_view and old.is_dense:

@@ -35,11 +35,11 @@ def to(operand: Tensor, gradient: Tensor) -> Sum:
 
 
 def addmm(x: Tensor, weight: Tensor, bias: Tensor) -> Backward:
-    """A linear layer with a bias, on contiguous rows."""
+    """A linear layer with a bias, on contiguous rows: edges bias, x, weight."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         grad_x = _grad_input(tape, g, x, weight)
-        return grad_x, _grad_weight(tape, g, x, weight), to(bias, g)
+        return to(bias, g), grad_x, _grad_weight(tape, g, x, weight)
 
     return backward
 
@@ -59,7 +59,10 @@ def _grad_input(tape: Tape, g: Tensor, x: Tensor, weight: Tensor) -> Tensor | No
 
 
 def _grad_weight(tape: Tape, g: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
-    return tape.product("grad_weight", "linear", g.permute(1, 0), x) if weight.grad_fn else None
+    """Transposed twice on its way to the weight: by mm_mat2_backward, and as the weight was."""
+    if not weight.grad_fn:
+        return None
+    return replace(tape.product("grad_weight", "linear", g.permute(1, 0), x), is_view=True)
 
 
 def batched_mm(x: Tensor, weight: Tensor) -> Backward:
@@ -133,6 +136,34 @@ def _made_for(
 def passes(*operands: Tensor) -> Backward:
     """An addition, a copy: the gradient goes to each operand as it is."""
     return lambda _, g: tuple(to(operand, g) for operand in operands)
+
+
+def change_part(whole: Tensor, part: Tensor, *, copy: bool = False) -> Backward:
+    """A part of a tensor added to, or copied to, in place (CopySlices): edges whole, what came to the part.
+
+    The gradient of the whole is copied, and that of the part again; into its place goes what the addition gives back,
+    which is the same, or what a copy gives back, which is zeros.
+    """
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (grad_whole,) = tape.make("grad_whole", "copy", (g,), whole.shape)
+        (grad_part,) = tape.make("grad_part", "copy", (part,), part.shape)
+        zeros = tape.make("zeros", "copy", (), part.shape, like=part) if copy else ()
+        tape.record("put", "copy", reads=(part, part))
+        tape.free(*zeros)
+        return grad_whole, grad_part
+
+    return backward
+
+
+def as_strided(whole: Tensor) -> Backward:
+    """A view that has been changed in place: its gradient in zeros of the shape of the whole."""
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (grad,) = tape.make("grad_whole", "copy", (g,), whole.shape)
+        return (replace(grad, is_view=True),)
+
+    return backward
 
 
 def sub(a: Tensor, b: Tensor) -> Backward:
@@ -224,6 +255,24 @@ def exp(out: Tensor) -> Backward:
 def of_one(kind: str, saved: Tensor) -> Backward:
     """What one kernel makes of the gradient and of what was kept."""
     return lambda tape, g: (tape.elementwise("grad_input", kind, g, saved),)
+
+
+def copy_slices(kind: str, saved: Tensor) -> Backward:
+    """What `of_one` is where it changed a view in place: the gradient of all that is viewed is copied, a part replaced.
+
+    Source: CopySlices::apply in torch/csrc/autograd/functions/tensor.cpp.
+    """
+
+    def backward(tape: Tape, g: Tensor) -> Gradients:
+        (out,) = tape.make("slices", "copy", (g,), g.shape)
+        (part,) = tape.make("slice", "copy", (out,), g.shape)
+        grad = tape.elementwise("grad_input", kind, part, saved)
+        tape.free(part)
+        tape.record("put_slice", "copy", reads=(grad,))
+        tape.free(grad)
+        return (out,)
+
+    return backward
 
 
 def clamp(x: Tensor) -> Backward:

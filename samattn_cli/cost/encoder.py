@@ -97,19 +97,20 @@ def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
 
     Blocks of one kind are run once: their segments share one recording.
     """
-    return _forward(
-        config, training and config.run.attention != "eager"
-    )  # eager attention makes no more for it
+    run = config.run
+    differs = run.attention != "eager"  # eager attention makes no more for it
+    return _forward(config, training and differs, training and run.trains != "all")
 
 
 @lru_cache(maxsize=32)
-def _forward(config: EncoderConfig, training: bool) -> ForwardPass:
+def _forward(config: EncoderConfig, training: bool, frozen: bool) -> ForwardPass:
     run = config.run
     low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
     half = run.autocast == "float16"
     tape = Tape(ITEM_BYTES[run.dtype], autocast_bytes=low, half_to_float=half, training=training)
     image = tape.tensor(*config.input_shape)
-    return ForwardPass(config, image, tuple(_Driver(tape, config).segments(image)))
+    with tape.weights(train=not frozen):
+        return ForwardPass(config, image, tuple(_Driver(tape, config).segments(image)))
 
 
 class _Driver:

@@ -59,5 +59,5 @@ Edge = tuple[Node, int]
 
 
 def leaf(shape: Shape) -> Edge:
-    """Where the gradient of a weight goes: at once, before any other node."""
+    """Where the gradient of a weight goes: once it is whole, before any other node."""
     return Node(None, shape=shape, number=math.inf), 0

@@ -28,13 +28,14 @@ BIAS_GRAD_ALIGNMENT = 16  # of its gradient of the mask, in numbers; attention_b
 def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, N, d), (B, h, N, e) -> (B, h, N, e).
 
-    Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment. In
-    memory its result is (B, N, h, e).
+    Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment, which
+    may broadcast to (B, h, N, N). In memory the result is (B, N, h, e).
     """
     B, h, N, d = q.shape
     e = v.shape[-1]
     flash = mask is None and q.item_bytes == HALF_BYTES and decide(d == e) and decide(d <= MOST_FLASH_DIM)
-    aligned = mask and _aligned(tape, f"{name}.mask", mask)
+    low = mask and tape.cast(f"{name}.mask.cast", mask, q.item_bytes)  # autocast's
+    aligned = low and _aligned(tape, f"{name}.mask", low).expand_to(B, h, N, N)
     out = _heads_inside(tape, q, e)
     extra = _flash_extra(tape, q) if flash else _efficient_extra(tape, q, k, v)
     operands = (q, k, v) if aligned is None else (q, k, v, aligned)
@@ -47,8 +48,8 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
         elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * B * h * N * N,
         frees=tuple(tensor.storage for tensor in extra),
     )
-    if aligned is not None and mask is not None:
-        tape.free(aligned, keep=mask)
+    if aligned is not None and low is not None:
+        tape.free(aligned, low, keep=mask)
     derivative = _backward(*operands, flash=flash)
     return tape.derived(name, out, operands, derivative, saves=(*operands, out, *extra))
 

@@ -50,14 +50,22 @@ class Liveness:
 
 
 def weights_bytes(forward: ForwardPass) -> Dim:
-    """Memory of the weights, each its own allocation."""
-    return sum(_weights_bytes(segment.recording, forward.image.item_bytes) for segment in forward.segments)
+    """Memory of the weights and buffers, each its own allocation."""
+    recordings = [segment.recording for segment in forward.segments]
+    buffers = sum(rounded(buffer.nbytes) for recording in recordings for buffer in recording.buffers)
+    return buffers + sum(_weights_bytes(recording, forward.image.item_bytes) for recording in recordings)
 
 
 def gradients_bytes(forward: ForwardPass) -> Dim:
     """Memory of the gradients of the weights that train."""
     item_bytes = forward.image.item_bytes
     return sum(_weights_bytes(segment.recording, item_bytes, frozen=False) for segment in forward.segments)
+
+
+def trained(forward: ForwardPass) -> Dim:
+    """Numbers in the weights that train."""
+    weights = (weight for segment in forward.segments for weight in segment.recording.parameters)
+    return sum(parameter_elements(weight) for weight in weights if weight.trains)
 
 
 def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:

@@ -53,8 +53,8 @@ ELEMENTWISE_FLOPS = {
     "max_pool_backward": 1,  # an addition per element of the gradient
     # per element of the larger image, forward and backward; the first two are fvcore's figures
     "upsample_nearest": 1,
+    "upsample_linear": 2,
     "upsample_bilinear": 4,
-    "upsample_linear": 4,  # 2 neighbours, each multiplied and added
     "upsample_bicubic": 32,  # 16 neighbours, each multiplied and added
     "bias": 1,  # per element of the output of a linear layer or convolution
 }
@@ -62,7 +62,7 @@ ELEMENTWISE_FLOPS = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """A weight of the module, by the name it has in the real stack; one that is frozen does not train."""
+    """A weight of the module, by the name it has in the real stack; one that is frozen, or unused, does not train."""
 
     name: str
     shape: tuple[Dim, ...]
@@ -98,19 +98,25 @@ class Op:
 
     @property
     def is_kernel(self) -> bool:
-        """Whether anything is run; the others are notes of what goes ("free") and what is asked for again ("unpack")."""
-        return self.kind not in {"free", "unpack"}
+        """Whether anything is run.
+
+        The others are notes: of what goes ("free"), what is asked for again ("unpack"), weights beside all that is run
+        ("unused").
+        """
+        return self.kind not in {"free", "unpack", "unused"}
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
     """The finished operations of a part of an encoder, and their sums.
 
-    `cached` are autocast's copies of weights, which live until the whole forward is done.
+    `cached` are autocast's copies of weights, which live until the whole forward is done; `buffers` are what the part
+    has beside its weights.
     """
 
     ops: tuple[Op, ...]
     cached: tuple[Storage, ...] = ()
+    buffers: tuple[Storage, ...] = ()
 
     @cached_property
     def macs(self) -> Dim:

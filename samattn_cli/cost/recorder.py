@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from .graph import Backward, Node, leaf
+from .graph import Backward, Edge, Node, leaf
 from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
 from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, decide, dense_stride_like
 
@@ -36,16 +36,25 @@ class Recorder:
         self.half_to_float = half_to_float
         self.training = training
         self.ops: list[Op] = []
-        self.cached: list[Storage] = []
+        self.buffers: list[Storage] = []
         self.scope: tuple[str, ...] = ()
         self.unrecorded: list[Parameter] = []
         self.trains = True
+        self._forget()
 
     def recording(self) -> Recording:
         """What has been recorded since the last recording."""
         ops, self.ops = tuple(self.ops), []
-        cached, self.cached = tuple(self.cached), []
-        return Recording(ops, cached)
+        cached = tuple(copy.storage for copy in self.copies.values())
+        buffers, self.buffers = tuple(self.buffers), []
+        self._forget()
+        return Recording(ops, cached, buffers)
+
+    def _forget(self) -> None:
+        """Weights that are used from here on are others than those before."""
+        self.recorded: set[str] = set()
+        self.leaves: dict[str, Edge] = {}
+        self.copies: dict[str, Tensor] = {}  # autocast's, kept until the forward ends
 
     @contextmanager
     def module(self, name: str) -> Iterator[None]:
@@ -89,7 +98,7 @@ class Recorder:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join((*self.scope, name)), shape, self.trains)
+        return Parameter(".".join(part for part in (*self.scope, name) if part), shape, self.trains)
 
     def record(
         self,
@@ -101,13 +110,15 @@ class Recorder:
         parameters: tuple[Parameter, ...] = (),
         **costs: Any,
     ) -> None:
-        """Append an operation of the current module."""
+        """Append an operation of the current module; a weight is put down where it is first used."""
+        used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in self.recorded]
+        self.recorded |= {weight.name for weight in used}
         self.ops.append(
             Op(
                 name=".".join(part for part in (*self.scope, name) if part),
                 kind=kind,
                 module=".".join(self.scope),
-                parameters=(*self.unrecorded, *parameters),
+                parameters=tuple(used),
                 bytes_read=sum(tensor.distinct_bytes for tensor in reads),
                 bytes_written=sum(tensor.nbytes for tensor in writes),
                 allocates=tuple(tensor.storage for tensor in writes),
@@ -134,7 +145,7 @@ class Recorder:
     ) -> tuple[Tensor, ...]:
         """What an operation makes of `reads`: contiguous tensors of `shapes`, of the type of `like` or of the first."""
         made = tuple(self.like(like or reads[0], *shape) for shape in shapes)
-        flops = ELEMENTWISE_FLOPS.get(kind, 0) * reads[0].elements
+        flops = ELEMENTWISE_FLOPS.get(kind, 0) * (reads[0].elements if reads else 0)
         self.record(name, kind, reads=reads, writes=made, macs=macs, elementwise_flops=flops)
         return made
 
@@ -165,8 +176,10 @@ class Recorder:
 
     def weight(self, parameter: Parameter) -> Tensor:
         """A weight as a tensor, whose memory is the encoder's; one that is frozen needs no gradient."""
-        grad_fn = leaf(parameter.shape) if parameter.trains else None
-        return replace(self.buffer(*parameter.shape), grad_fn=grad_fn)
+        x = self._resident(parameter.shape, self.item_bytes)
+        if not parameter.trains:
+            return x
+        return replace(x, grad_fn=self.leaves.setdefault(parameter.name, leaf(parameter.shape)))
 
     def used_weight(self, name: str, *shape: Dim) -> Tensor:
         """A weight of the current module as a tensor; the next operation to be recorded is the one that uses it."""
@@ -174,9 +187,20 @@ class Recorder:
         self.unrecorded.append(parameter)
         return self.weight(parameter)
 
+    def unused_weight(self, name: str, *shape: Dim) -> None:
+        """A weight of the current module that nothing uses: it takes memory, and never has a gradient."""
+        with self.weights(train=False):
+            self.record(name, "unused", parameters=(self.parameter(name, *shape),))
+
     def buffer(self, *shape: Dim, item_bytes: int | None = None) -> Tensor:
         """A tensor that the encoder has beside its weights; it needs no gradient."""
-        item_bytes = item_bytes or self.item_bytes
+        x = self._resident(shape, item_bytes or self.item_bytes)
+        self.buffers.append(x.storage)
+        return x
+
+    @staticmethod
+    def _resident(shape: Shape, item_bytes: int) -> Tensor:
+        """A tensor that is there before and after the pass."""
         storage = Storage(math.prod(shape) * item_bytes, is_weight=True)
         return Tensor(shape, contiguous_stride(shape), storage, item_bytes)
 
@@ -215,6 +239,7 @@ class Recorder:
         return replace(out, grad_fn=(Node(backward, edges, saved, bool(saves), scope), 0))
 
     def _save(self, made: Storage, saved: tuple[Storage, ...]) -> None:
-        """Write down what autograd keeps for the backward of the operation that `made` a storage."""
+        """Write down what autograd keeps for the backward of the operation that `made` a storage, or changed it."""
         at = next(i for i in reversed(range(len(self.ops))) if made in self.ops[i].allocates)
-        self.ops[at] = replace(self.ops[at], saves=saved, is_kept=True)
+        kept = dict.fromkeys((*self.ops[at].saves, *saved))
+        self.ops[at] = replace(self.ops[at], saves=tuple(kept), is_kept=True)

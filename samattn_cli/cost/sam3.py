@@ -32,11 +32,12 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
 
 def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
     """Multi-head self-attention with rotary positions: (B, H, W, C) -> (B, H, W, C)."""
-    qkv, (q, k, v) = vit.split(tape, x, stage)  # (B, h, HW, d) each
+    qkv = vit.qkv_of(tape, x, stage)
+    q, k, v = vit.split(qkv, stage)  # (B, h, HW, d) each
     cos, sin = rotations(tape, x.shape[1:3], q.shape[-1])
     q, k = rotate(tape, "rotate_q", q, cos, sin), rotate(tape, "rotate_k", k, cos, sin)
     out = eager(tape, q, k, v) if kernel == "eager" else attention_kernel(tape, "sdpa", q, k, v)
-    return vit.merge(tape, out, x.shape, qkv, q, k, cos, sin)
+    return vit.merge(tape, out, x.shape[1:3], qkv, q, k, cos, sin)
 
 
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from .ops import Op
 
 SCORES = "scores"
 
+_OF_REL_POS = ("attn.rel", "attn.cpb_mlp")
 _OF_ATTENTION = {
     "attn.qkv": "qkv",
     "attn.scores": SCORES,
@@ -17,6 +18,8 @@ _OF_ATTENTION = {
 
 def share_of(op: Op) -> str:
     """qkv, scores (both products of queries, keys and values), rel_pos, proj; else the module of the block: mlp."""
-    if op.name.startswith("attn.rel"):
+    if op.name.startswith(_OF_REL_POS):
         return "rel_pos"
+    if op.name.startswith("attn.qkv."):  # LoRA's terms with it
+        return "qkv"
     return _OF_ATTENTION.get(op.name) or op.name.partition(".")[0]

@@ -32,9 +32,11 @@ class Casting(Recorder):
         x = self.weight(operand) if isinstance(operand, Parameter) else operand
         if self.autocast_bytes is None:
             return x
+        if isinstance(operand, Parameter) and operand.name in self.copies:
+            return self.copies[operand.name]
         low = self.cast(f"{name}.cast".strip("."), x, self.autocast_bytes)
         if isinstance(operand, Parameter) and operand.trains:
-            self.cached.append(low.storage)
+            self.copies[operand.name] = low
         return low
 
     @staticmethod
@@ -47,11 +49,19 @@ class Casting(Recorder):
         return x if self.autocast_bytes is None else self.cast(f"{name}.cast".strip("."), x, self.item_bytes)
 
     def _product(
-        self, kind: str, x: Tensor, out: Tensor, used: list[Tensor], weights: list[Parameter], *, macs: Dim
+        self,
+        name: str,
+        kind: str,
+        x: Tensor,
+        out: Tensor,
+        used: list[Tensor],
+        weights: list[Parameter],
+        *,
+        macs: Dim,
     ) -> None:
         """A product with weights, `used` in its own type."""
         self.record(
-            "",
+            name,
             kind,
             reads=(x, *used),
             writes=(out,),

@@ -9,7 +9,6 @@ from ..units import INT64_BYTES
 from . import derivatives
 from .ops import ELEMENTWISE_FLOPS
 from .tape_casting import Casting
-from .tape_moving import IMAGE_DIMS
 from .tensor import Dim, Shape, Tensor, contiguous_stride
 
 
@@ -54,7 +53,7 @@ class Convolving(Casting):
             out = self.like(low, *made)
             places = (x if transposed else out).elements // (x if transposed else out).shape[1]
             macs = places * used[0].elements
-            self._product("conv2d", low, out, used, weights, macs=macs)
+            self._product("", "conv2d", low, out, used, weights, macs=macs)
             self.free(low, *self._frozen_copies(used), keep=x)
             derivative = derivatives.conv2d(low, *used, macs=macs)
             return self.derived("", out, (low, *used), derivative, saves=(low, used[0]))
@@ -92,4 +91,4 @@ class Convolving(Casting):
 
 
 def _in_order_of(x: Tensor, out: Tensor) -> Tensor:
-    return out.channels_last() if len(x.shape) == IMAGE_DIMS and x.is_channels_last else out
+    return out.channels_last() if x.is_channels_last else out

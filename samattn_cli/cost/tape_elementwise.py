@@ -9,7 +9,7 @@ from .derivatives import where_needed
 from .graph import Backward
 from .ops import ELEMENTWISE_FLOPS, Parameter
 from .tape_casting import Casting
-from .tensor import Shape, Tensor, decide
+from .tensor import Dim, Shape, Tensor, decide
 
 
 class Computing(Casting):
@@ -33,6 +33,26 @@ class Computing(Casting):
     def add_(self, name: str, x: Tensor, other: Tensor) -> None:
         """A sum in place."""
         self.record(name, "add", reads=(x, other), elementwise_flops=ELEMENTWISE_FLOPS["add"] * x.elements)
+
+    def add_to_channels(self, x: Tensor, *terms: tuple[str, Dim, Tensor]) -> Tensor:
+        """``x[..., first : first + C] += term`` for each (name, first, term), in place; what `x` is then.
+
+        Python puts the sum back where it is: a copy onto itself, which autograd does not leave out. For it the whole is
+        changed twice, each time by CopySlices, and whoever looks at a part, or at a view of the whole, has it by
+        as_strided (variable.cpp and accumulate_grad.h of torch/csrc/autograd).
+        """
+        whole = x
+        for name, first, term in terms:
+            part = x.slice(len(x.shape) - 1, first, first + term.shape[-1])
+            self.add_(name, part, term)
+            added = self.derived(name, whole, (whole, term), derivatives.change_part(whole, part))
+            if added.grad_fn is None:
+                continue
+            seen = self.derived(name, part, (added,), derivatives.as_strided(whole))
+            whole = self.derived(name, added, (added, seen), derivatives.change_part(whole, part, copy=True))
+        if not x.is_view or whole is x:
+            return whole
+        return self.derived("view", whole, (whole,), derivatives.as_strided(whole))
 
     def sub(self, name: str, x: Tensor, other: Tensor) -> Tensor:
         """A difference; `other` broadcasts to `x`."""
@@ -100,6 +120,13 @@ class Computing(Casting):
         """ReLU."""
         out = self.elementwise(name, "relu", x)
         return self.derived(name, out, (x,), derivatives.of_one("relu_backward", out), saves=(out,))
+
+    def relu_(self, name: str, x: Tensor) -> Tensor:
+        """ReLU in place, of what no operation keeps: of a view, such as a linear layer makes of its rows."""
+        flops = ELEMENTWISE_FLOPS["relu"] * x.elements
+        self.record(name, "relu", reads=(x,), elementwise_flops=flops)
+        changed = self.derived(name, x, (x,), derivatives.copy_slices("relu_backward", x), saves=(x,))
+        return self.derived(name, changed, (changed,), derivatives.as_strided(x))
 
     def silu(self, name: str, x: Tensor) -> Tensor:
         """SiLU: x * sigmoid(x), in one kernel."""

@@ -11,9 +11,6 @@ from .ops import Parameter
 from .tape_casting import Casting
 from .tensor import Dim, Tensor, contiguous_stride, view_stride
 
-IMAGE_DIMS = 4
-"""(B, C, H, W): of these tensors the memory order of channels is looked at."""
-
 
 class Moving(Casting):
     """Operations that move numbers."""
@@ -94,7 +91,7 @@ class Moving(Casting):
         item_bytes = max(part.item_bytes for part in parts)
         shape = (*first[:at], length, *first[at + 1 :])
         out = self.new(shape, contiguous_stride(shape), item_bytes)
-        if len(shape) == IMAGE_DIMS and all(part.is_channels_last for part in parts):
+        if all(part.is_channels_last for part in parts):
             out = out.channels_last()
         self.record(name, "cat", reads=tuple(parts), writes=(out,))
         return self.derived(name, out, tuple(parts), derivatives.cat(parts, at))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from . import derivatives
 from .derivatives import where_needed
+from .ops import Parameter
 from .tape_moving import Moving
 from .tensor import Dim, Tensor, decide
 
@@ -32,26 +33,39 @@ class Multiplying(Moving):
     def linear(self, name: str, x: Tensor, out_features: Dim, *, bias: bool = True) -> Tensor:
         """``nn.Linear``, as the submodule `name`: (..., in) -> (..., out)."""
         with self.module(name):
-            in_features = x.shape[-1]
-            weights = [self.parameter("weight", out_features, in_features)]
-            weights += [self.parameter("bias", out_features)] if bias else []
-            low, *used = self._for_product(x, *weights)
-            folds = _folds(low, used[0])
-            batch = (math.prod(x.shape[:-1]),) if folds else (math.prod(x.shape[:-2]), x.shape[-2])
-            rows = self.reshape("flatten", low, *batch, in_features)
-            out = self.like(rows, *batch, out_features)
-            self._product("linear", rows, out, used, weights, macs=out.elements * in_features)
-            self.free(rows, low, *self._frozen_copies(used), keep=x)
-            saves = (*where_needed(used[0], rows), *where_needed(rows, used[0]))
-            added = bias and not low.is_contiguous  # a bias that ATen adds in place afterwards
-            if not folds:
-                out = self.derived("", out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
-            elif bias and not added:
-                out = self.derived("", out, (rows, *used), derivatives.addmm(rows, *used), saves)
-            else:
-                out = self.derived("", out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
-            out = out.view(*x.shape[:-1], out_features)
-            return self.derived("", out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
+            weight = self.parameter("weight", out_features, x.shape[-1])
+            return self._linear("", x, weight, self.parameter("bias", out_features) if bias else None)
+
+    def linear_with(self, name: str, x: Tensor, weight: Parameter, bias: Tensor | None) -> Tensor:
+        """``F.linear`` with a weight of the current module and a bias that was computed: (..., in) -> (..., out)."""
+        return self._linear(name, x, weight, bias)
+
+    def _linear(self, name: str, x: Tensor, weight: Parameter, bias: Parameter | Tensor | None) -> Tensor:
+        *leading, in_features = x.shape
+        out_features = weight.shape[0]
+        weights = [weight] if bias is None else [weight, bias]
+        low, *used = self._for_product(x, *weights, name=name)
+        folds = _folds(low, used[0])
+        batch = (math.prod(leading),) if folds else (math.prod(leading[:-1]), leading[-1])
+        rows = self.reshape(f"{name}.flatten".strip("."), low, *batch, in_features)
+        out = self.like(rows, *batch, out_features)
+        parameters = [weight for weight in weights if isinstance(weight, Parameter)]
+        self._product(name, "linear", rows, out, used, parameters, macs=out.elements * in_features)
+        self.free(rows, low, *self._frozen_copies(used), keep=x)
+        if isinstance(bias, Tensor):
+            self.free(used[1], keep=bias)
+        saves = (*where_needed(used[0], rows), *where_needed(rows, used[0]))
+        added = bias is not None and not low.is_contiguous  # a bias that ATen adds in place afterwards
+        if not folds:
+            out = self.derived(name, out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
+        elif bias is not None and not added:
+            weight_used, with_bias = used
+            edges = (with_bias, rows, weight_used)
+            out = self.derived(name, out, edges, derivatives.addmm(rows, weight_used, with_bias), saves)
+        else:
+            out = self.derived(name, out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
+        out = replace(out.view(*leading, out_features), is_view=bias is not None)  # else _unsafe_view
+        return self.derived(name, out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """``a @ b``: (..., m, k) @ (..., k, n) -> (..., m, n), of three dimensions or more.

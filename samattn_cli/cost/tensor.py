@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Dim = Any
 Shape = tuple[Dim, ...]
 
+IMAGE_DIMS = 4
+"""(B, C, H, W): of these tensors the memory order of channels is looked at."""
+
 
 class MixedStructureError(Exception):
     """The points of an array disagree on a decision: they need one pass each."""
@@ -103,7 +106,7 @@ class Tensor:
     @property
     def is_channels_last(self) -> bool:
         """Whether (B, C, H, W) lies in memory as (B, H, W, C) (ATen's is_channels_last_strides_2d)."""
-        if decide(self.stride[1] == 0):
+        if len(self.shape) != IMAGE_DIMS or decide(self.stride[1] == 0):
             return False
         least: Dim = 0
         for dim in (1, 3, 2, 0):

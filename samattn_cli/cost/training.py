@@ -13,7 +13,7 @@ from functools import cached_property
 from ..config.model import EncoderConfig, Phase, Section
 from ..units import rounded
 from .encoder import ForwardPass, Segment, backward, forward
-from .memory import Liveness, gradients_bytes, live_over, saved_bytes, weights_bytes
+from .memory import Liveness, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
 from .ops import Op, Recording
 from .tensor import Dim, Storage
 
@@ -77,8 +77,13 @@ class TrainingStep:
 
     @cached_property
     def weights_bytes(self) -> Dim:
-        """Memory of the weights."""
+        """Memory of the weights and buffers."""
         return weights_bytes(self.forward)
+
+    @cached_property
+    def trained_params(self) -> Dim:
+        """Numbers in the weights that train; those that nothing uses have no gradient."""
+        return trained(self.forward)
 
     @cached_property
     def gradients_bytes(self) -> Dim:

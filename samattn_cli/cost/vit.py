@@ -15,33 +15,45 @@ from .norms import layer_norm_2d
 from .rel_pos import decomposed_terms, joint_term, relative_positions
 from .tape import Tape
 from .tensor import Dim, Shape, Tensor, decide
-from .windows import window_partition, window_unpartition
+from .windows import add_mask, let_go, of_images, shift_mask, window_partition, window_unpartition
 
 Step = Callable[[Tensor], Tensor]
 
 
-def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
-    """Pre-norm block: (B, H, W, C) -> (B, H, W, C)."""
+def qkv_of(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+    """Queries, keys and values in one projection: (..., C) -> (..., 3C)."""
+    return tape.linear("qkv", x, 3 * x.shape[-1], bias=stage.qkv_bias)
+
+
+Projection = Callable[[Tape, Tensor, StageConfig], Tensor]
+
+
+def block(
+    tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager", *, project: Projection = qkv_of
+) -> Tensor:
+    """Pre-norm block: (B, H, W, C) -> (B, H, W, C); `project` as in `attention`."""
     stage = layer.stage
-    return windowed_block(
-        tape, x, layer, lambda windows: attention(tape, windows, layer, kernel), lambda y: mlp(tape, y, stage)
-    )
+
+    def attend(windows: Tensor) -> Tensor:
+        return attention(tape, windows, layer, kernel, project=project)
+
+    return windowed_block(tape, x, layer, attend, lambda y: mlp(tape, y, stage))
 
 
 def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix: Step) -> Tensor:
     """Pre-norm block of any attention over windows and any MLP: (B, H, W, C) -> (B, H, W, C)."""
-    window = layer.window_size
+    window, shift = layer.window_size, layer.shift_size
     shortcut, grid = x, x.shape[1:3]
     x = normed = tape.layer_norm("norm1", shortcut)
     if not layer.is_global:
-        x = window_partition(tape, normed, window)
+        x = window_partition(tape, normed, window, shift)
         tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
         x = attended = attend(windows)
     tape.free(windows)
     if not layer.is_global:
-        x = window_unpartition(tape, attended, window, grid)
+        x = window_unpartition(tape, attended, window, grid, shift)
         tape.free(attended, keep=x)
     joined = x
     x = tape.add("add_attn", shortcut, joined)
@@ -55,17 +67,27 @@ def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix:
     return out
 
 
-def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
-    """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C)."""
+def attention(
+    tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, project: Projection = qkv_of
+) -> Tensor:
+    """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C).
+
+    Args:
+        tape: where it is recorded.
+        x: the tokens.
+        layer: heads, relative positions, shift.
+        kernel: "eager", "sdpa" or "fused".
+        project: makes the packed queries, keys and values (B, H, W, 3C).
+    """
     kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if layer.stage.rel_pos == "none" else fused}
-    return kernels[kernel](tape, x, layer)
+    return kernels[kernel](tape, project(tape, x, layer.stage), layer)
 
 
-def eager(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
+def eager(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
     """Attention that makes the score matrix, as SAM's code does."""
-    (B, H, W, C), stage, heads = x.shape, layer.stage, layer.stage.num_heads
+    (B, H, W, width), heads = qkv.shape, layer.stage.num_heads
+    C = width // 3
     d = C // heads
-    qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
     # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d) -> (3, B*h, HW, d)
     split = qkv.view(B, H * W, 3, heads, d).permute(2, 0, 3, 1, 4)
     packed = tape.reshape("split_heads", split, 3, B * heads, H * W, d)
@@ -73,10 +95,14 @@ def eager(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     scaled = tape.scale("scale", q)
     scores = tape.matmul("scores", scaled, k.permute(0, 2, 1))  # (B*h, HW, HW)
     tape.free(scaled)
-    if stage.rel_pos != "none":
+    if layer.stage.rel_pos != "none":
         biased = add_rel_pos(tape, scores, q, (H, W), layer)
         tape.free(scores)
         scores = biased
+    if mask := shift_mask(tape, layer):
+        masked = add_mask(tape, scores.view(B, heads, H * W, H * W), mask).view(*scores.shape)
+        tape.free(scores)
+        scores = masked
     probabilities = tape.softmax("softmax", scores)
     tape.free(scores)
     values = tape.matmul("values", probabilities, v)  # (B*h, HW, d)
@@ -105,20 +131,34 @@ def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, layer: Layer
     return out.view(N, H * W, H * W)
 
 
-def sdpa(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
+def sdpa(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
     """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
-    qkv, (q, k, v) = split(tape, x, layer.stage)
-    bias = None if layer.stage.rel_pos == "none" else mask(tape, q, x.shape[1:3], layer)
+    q, k, v = split(qkv, layer.stage)
+    mask = shift_mask(tape, layer)
+    bias = None if layer.stage.rel_pos == "none" else rel_pos_term(tape, q, qkv.shape[1:3], layer)
+    if mask is not None:
+        bias = with_mask(tape, bias, mask, qkv.shape[0])
     out = attention_kernel(tape, "sdpa", q, k, v, bias)
     if bias is not None:
-        tape.free(bias)
-    return merge(tape, out, x.shape, qkv)
+        let_go(tape, bias, () if mask is None else (mask,))
+    return merge(tape, out, qkv.shape[1:3], qkv)
 
 
-def fused(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
+def with_mask(tape: Tape, bias: Tensor | None, mask: Tensor, B: Dim) -> Tensor:
+    """The mask of shifted windows added to what relative positions add to the scores: (B, h or 1, HW, HW)."""
+    repeated = of_images(tape, mask, B)
+    if bias is None:
+        return repeated
+    out = tape.add("add_mask", bias, repeated)
+    let_go(tape, repeated, (mask,))
+    tape.free(bias)
+    return out
+
+
+def fused(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
     """Decomposed relative positions as a part of longer queries and keys: no tensor of tokens by tokens is made."""
-    qkv, (q, k, v) = split(tape, x, layer.stage)
-    (B, h, N, d), (H, W) = q.shape, x.shape[1:3]
+    q, k, v = split(qkv, layer.stage)
+    (B, h, N, d), (H, W) = q.shape, qkv.shape[1:3]
     q, k = q.view(B, h, H, W, d), k.view(B, h, H, W, d)
     Rh, Rw = both_relative_positions(tape, (H, W), layer.rel_pos_size, d)
     rel_h, rel_w = decomposed_terms(tape, q, Rh, Rw)
@@ -136,18 +176,17 @@ def fused(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
     length = longer_q.shape[-1]
     longer_q, longer_k = longer_q.view(B, h, N, length), longer_k.view(B, h, N, length)
     out = attention_kernel(tape, "sdpa", longer_q, longer_k, v)
-    return merge(tape, out, x.shape, qkv, longer_q, longer_k)
+    return merge(tape, out, (H, W), qkv, longer_q, longer_k)
 
 
-def split(tape: Tape, x: Tensor, stage: StageConfig) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The packed projection, and queries, keys and values (B, h, HW, d), views of it."""
-    (B, H, W, C), heads = x.shape, stage.num_heads
-    qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
+def split(qkv: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
+    """Queries, keys and values (B, h, HW, d), views of the packed projection."""
+    (B, H, W, packed), heads = qkv.shape, stage.num_heads
     # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
-    return qkv, qkv.view(B, H * W, 3, heads, C // heads).permute(2, 0, 3, 1, 4).unbind()
+    return qkv.view(B, H * W, 3, heads, packed // 3 // heads).permute(2, 0, 3, 1, 4).unbind()
 
 
-def mask(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
+def rel_pos_term(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
     """What relative positions add to the scores: (B, h, HW, HW)."""
     (B, h, N, d), (H, W) = q.shape, size
     if layer.stage.rel_pos == "joint":
@@ -168,10 +207,11 @@ def mask(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
     return summed.view(B, h, N, N)
 
 
-def merge(tape: Tape, out: Tensor, shape: Shape, *held: Tensor) -> Tensor:
+def merge(tape: Tape, out: Tensor, size: Shape, *held: Tensor) -> Tensor:
     """Join the heads of (B, h, HW, d) and project; what is `held` goes at the end."""
-    y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), *shape)
-    result = tape.linear("proj", y, shape[-1])
+    B, h, _, d = out.shape
+    y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), B, *size, h * d)
+    result = tape.linear("proj", y, h * d)
     tape.free(y, out, *held)
     return result
 

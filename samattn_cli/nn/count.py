@@ -109,8 +109,13 @@ class _RecordedConvolution(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run `func`; a convolution as `torch._convolution`."""
+        """Run `func`; a convolution as `torch._convolution`.
+
+        What is put into a part of a tensor counts nothing, and fails while tracing: it is left out.
+        """
         kwargs = kwargs or {}
+        if func is Tensor.__setitem__:
+            return None
         if func is F.conv2d:
             return _convolution(*args, **kwargs)
         return (

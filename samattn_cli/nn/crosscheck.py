@@ -22,7 +22,7 @@ from ..verdicts import Check, ClaimedPass, Claims, Counts, CrossCheck, Differenc
 from .compare import compare_in_order, compare_parameters, compare_tables, verdict
 from .count import count_with_flop_counter, count_with_fvcore
 from .dynamo import without_dynamo
-from .encoder import build, image_for
+from .encoder import build, freeze, image_for
 from .fold import fold, twins_of, unfold, unfold_counts
 from .trace import PartTrace, trace_forward, trace_saved, trace_training
 
@@ -60,7 +60,7 @@ def _crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool) -> 
         flop_counter=_attempt(
             partial(_compare_counts, claims.flop_counter, count_with_flop_counter), stack, real, need
         ),
-        memory_trace=_attempt(partial(_compare_trace, claims), stack, None, need),
+        memory_trace=_attempt(partial(_compare_trace, config, claims), stack, None, need),
         layers_run=len(config.layers) - len(stack.twins),
     )
 
@@ -72,14 +72,15 @@ class _Stack:
         self.model = build(config, device)
         self.image = image_for(config, device)
         self.parameters = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
-        self.weights_bytes = sum(rounded(weight.nbytes) for weight in self.model.parameters())
+        there = (*self.model.parameters(), *self.model.buffers())
+        self.weights_bytes = sum(rounded(tensor.nbytes) for tensor in there)
         self.twins = {} if every_layer else _twins(config)
         fold(self.model, self.twins)
 
 
 @lru_cache(maxsize=1)
 def _twins(config: EncoderConfig) -> dict[str, str]:
-    return twins_of(build(config, "meta"), image_for(config, "meta"))
+    return twins_of(freeze(build(config, "meta"), config), image_for(config, "meta"))
 
 
 def _attempt(
@@ -112,8 +113,9 @@ def _compare_counts(claimed: Counts, count: Callable[[nn.Module, Tensor], Counts
     return compare_tables(derived, counted, sum(found.get("", {}).values()))
 
 
-def _compare_trace(claims: Claims, stack: _Stack) -> Check:
+def _compare_trace(config: EncoderConfig, claims: Claims, stack: _Stack) -> Check:
     inference = unfold(trace_forward(stack.model, stack.image, stack.weights_bytes), stack.twins)
+    freeze(stack.model, config)
     saved = unfold(trace_saved(stack.model, stack.image), stack.twins)
     training, backward = trace_training(stack.model, stack.image, 0)
     peaks = _peaks(inference, claims.peak_bytes)

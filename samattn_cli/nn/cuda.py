@@ -143,7 +143,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None,
     if flash_takes(q, v, attn_mask):
         return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
-    mask = None if attn_mask is None else _aligned(attn_mask)
+    mask = None if attn_mask is None else _aligned(attn_mask).expand(*q.shape[:3], k.shape[2])
     return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, with_gradient, scale=scale)[
         0
     ]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..config.families import code_for
+from ..config.families import code_for, module_for
 from ..config.model import EncoderConfig
 from ..config.plan import LayerConfig, PartConfig
 from .cuda import AutocastOnCuda
@@ -91,7 +91,8 @@ def _make(part: PartConfig | LayerConfig, kernel: str) -> Any:
     if isinstance(part, LayerConfig):
         return code_for(__package__, "blocks", part.stage.block)(part, kernel)
     if not part.slot:
-        return nn.LayerNorm(part.entering.dim, eps=NORM_EPS)
+        blocks = module_for(__package__, "blocks", part.config.stages[-1].block)
+        return nn.LayerNorm(part.entering.dim, eps=getattr(blocks, "NORM_EPS", NORM_EPS))
     return code_for(__package__, part.slot, part.word)(part)
 
 
@@ -99,6 +100,16 @@ def build(config: EncoderConfig, device: str = "cpu") -> ImageEncoder:
     """The encoder of `config` in its dtype on `device` ("meta" takes no memory), in evaluation mode."""
     with torch.device(device):
         return ImageEncoder(config).to(getattr(torch, config.run.dtype)).eval()
+
+
+def freeze(model: ImageEncoder, config: EncoderConfig) -> ImageEncoder:
+    """`model`, of whose weights only those are left to train that `config` says: all, or those of adapters."""
+    if config.run.trains == "adapters":
+        model.requires_grad_(False)
+        for module in model.modules():
+            if getattr(module, "adapts", False):
+                module.requires_grad_(True)
+    return model
 
 
 def image_for(config: EncoderConfig, device: str = "cpu") -> Tensor:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ..verdicts import Counts
 
 Value = TypeVar("Value")
-Layout = tuple[tuple[int, ...], tuple[int, ...]]
-"""Shape and strides."""
+Layout = tuple[tuple[int, ...], tuple[int, ...], bool]
+"""Shape and strides, and whether autograd follows it."""
 
 CONTAINER = "blocks"
 PLAIN = (bool, int, float, str, tuple)
@@ -49,7 +49,7 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
 
 
 def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]]:
-    """The shape and strides of what enters and leaves each block."""
+    """The layout of what enters and leaves each block; where all weights train autograd is left out, which follows all."""
     seen: dict[str, tuple[Layout, Layout]] = {}
 
     def watch(index: str) -> Callable[..., None]:
@@ -60,7 +60,7 @@ def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]
 
     blocks = model.get_submodule(CONTAINER).named_children()
     handles = [block.register_forward_hook(watch(index)) for index, block in blocks]
-    with torch.no_grad():
+    with torch.set_grad_enabled(not all(weight.requires_grad for weight in model.parameters())):
         model(image)
     for handle in handles:
         handle.remove()
@@ -68,11 +68,11 @@ def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]
 
 
 def _layout(tensor: Tensor) -> Layout:
-    return tuple(tensor.shape), tensor.stride()
+    return tuple(tensor.shape), tensor.stride(), tensor.requires_grad
 
 
 def _signature(block: nn.Module) -> Any:
-    """All that decides a block's cost: its modules, their attributes and the shapes of their weights and buffers.
+    """All that decides a block's cost: its modules, their attributes, the shapes of their weights and buffers, what trains.
 
     A block with an attribute that cannot be compared here is like no other.
     """
@@ -81,7 +81,10 @@ def _signature(block: nn.Module) -> Any:
             name,
             type(module),
             tuple((key, _comparable(value)) for key, value in vars(module).items() if _decides_cost(key)),
-            tuple((key, tuple(weight.shape)) for key, weight in module.named_parameters(recurse=False)),
+            tuple(
+                (key, tuple(weight.shape), weight.requires_grad)
+                for key, weight in module.named_parameters(recurse=False)
+            ),
             tuple((key, tuple(buffer.shape)) for key, buffer in module.named_buffers(recurse=False)),
         )
         for name, module in block.named_modules()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from ..config.model import EncoderConfig
-from .encoder import build, image_for
+from .encoder import build, freeze, image_for
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": AdamW,
@@ -34,6 +34,7 @@ class Step:
         self.image = image_for(config, device).normal_()  # what `empty` leaves may be slow to compute with
         self.optimizer: Optimizer | None = None
         if config.run.mode == "training":
+            freeze(self.model, config)
             trained = [weight for weight in self.model.parameters() if weight.requires_grad]
             self.optimizer = OPTIMIZERS[config.run.optimizer](trained)
 

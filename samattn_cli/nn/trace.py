@@ -134,7 +134,7 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
     Args:
         model: the encoder on the meta device; repeated blocks may be identities.
         image: its input.
-        weights_bytes: memory of the weights of the whole encoder.
+        weights_bytes: memory of the weights and buffers of the whole encoder.
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(*model.parameters(), *model.buffers(), image)

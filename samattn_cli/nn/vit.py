@@ -16,7 +16,7 @@ from ..config.plan import LayerConfig, PartConfig
 from ..units import KERNEL_ALIGNMENT_BYTES
 from .norms import NORM_EPS, LayerNorm2d
 from .rel_pos import decomposed_terms, joint_term, resized_relative_positions
-from .windows import window_partition, window_unpartition
+from .windows import add_mask, of_images, shift_mask, window_partition, window_unpartition
 
 
 class WindowedBlock(nn.Module):
@@ -25,6 +25,7 @@ class WindowedBlock(nn.Module):
     def __init__(self, layer: LayerConfig, attn: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
         self.window_size = layer.window_size
+        self.shift_size = layer.shift_size
         self.norm1 = nn.LayerNorm(layer.stage.embed_dim, eps=NORM_EPS)
         self.attn = attn
         self.norm2 = nn.LayerNorm(layer.stage.embed_dim, eps=NORM_EPS)
@@ -37,16 +38,16 @@ class WindowedBlock(nn.Module):
         windowed = self.window_size != (0, 0)
         grid = (x.shape[1], x.shape[2])
         if windowed:
-            x = window_partition(x, self.window_size)
+            x = window_partition(x, self.window_size, self.shift_size)
         x = self.attn(x)
         if windowed:
-            x = window_unpartition(x, self.window_size, grid)
+            x = window_unpartition(x, self.window_size, grid, self.shift_size)
         x = shortcut + x
         return x + self.mlp(self.norm2(x))
 
 
 class Block(WindowedBlock):
-    """SAM's block."""
+    """SAM's block. SAM's windows are not shifted; where a config shifts them, it is as Swin does."""
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
         stage = layer.stage
@@ -57,6 +58,7 @@ class Block(WindowedBlock):
             rel_pos=stage.rel_pos,
             size=layer.rel_pos_size,
             kernel=kernel,
+            mask=shift_mask(layer.grid, layer.window_size, layer.shift_size) if layer.is_shifted else None,
         )
         super().__init__(layer, attn, MLP(stage.embed_dim, stage.mlp_dim))
 
@@ -71,12 +73,24 @@ class Attention(nn.Module):
         rel_pos: "none", "decomposed" or "joint".
         size: (height, width) that the relative-position tables are made for; other sizes interpolate them.
         kernel: "eager", "sdpa" or "fused": the same output by other operations.
+        mask: that of shifted windows (windows, HW, HW); "fused" takes it only where there are no relative positions.
     """
 
+    attn_mask: Tensor | None
+
     def __init__(
-        self, dim: int, num_heads: int, *, qkv_bias: bool, rel_pos: str, size: Pair, kernel: str = "eager"
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        qkv_bias: bool,
+        rel_pos: str,
+        size: Pair,
+        kernel: str = "eager",
+        mask: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.register_buffer("attn_mask", mask, persistent=False)
         self.num_heads = num_heads
         head_dim = dim // num_heads
         self.scale = head_dim**-0.5
@@ -108,6 +122,8 @@ class Attention(nn.Module):
             attn = self._add_decomposed(attn, q, (H, W))
         elif self.rel_pos == "joint":
             attn = attn + joint_term(q, self.rel_pos_hw, (H, W))
+        if self.attn_mask is not None:
+            attn = add_mask(attn.view(B, self.num_heads, H * W, H * W), self.attn_mask).view(attn.shape)
         attn = attn.softmax(dim=-1)
         # (B*h, HW, d) -> (B, h, H, W, d) -> (B, H, W, C)
         x = (attn @ v).view(B, self.num_heads, H, W, -1).permute(0, 2, 3, 1, 4).reshape(B, H, W, -1)
@@ -139,6 +155,14 @@ class Attention(nn.Module):
         return self.qkv(x).view(B, H * W, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
     def _mask(self, q: Tensor, size: Pair) -> Tensor | None:
+        """What relative positions and the mask of shifted windows add to the scores: (B, h or 1, HW, HW)."""
+        term = self._term(q, size)
+        if self.attn_mask is None:
+            return term
+        mask = of_images(self.attn_mask, len(q))
+        return mask if term is None else term + mask
+
+    def _term(self, q: Tensor, size: Pair) -> Tensor | None:
         """What relative positions add to the scores: (B, h, HW, HW)."""
         (B, h, N, d), (H, W) = q.shape, size
         if self.rel_pos == "none":

@@ -46,6 +46,8 @@ def how_it_runs(run: RunConfig) -> Iterator[str]:
         yield f"{run.attention} attention"
     if run.mode == "training":
         yield f"training with {run.optimizer}{' and checkpointing' if run.checkpointing else ''}"
+        if run.trains != "all":
+            yield f"{run.trains} alone"
     if run.tf32:
         yield "TF32"
 
@@ -110,6 +112,10 @@ def _training(report: Analysis) -> Table:
     training = report.training
     rows = (
         ("weights", format_bytes(training.weights_bytes)),
+        (
+            "weights that train",
+            f"{format_count(training.trained_params)} of {format_count(report.totals.params)}",
+        ),
         ("gradients", format_bytes(training.gradients_bytes)),
         (f"state of {training.optimizer}", format_bytes(training.optimizer_bytes)),
         ("activations kept by the forward", format_bytes(training.kept_bytes)),

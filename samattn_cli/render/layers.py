@@ -21,11 +21,19 @@ from .elements import Table
 
 Column = tuple[str, Callable[[LayerReport], str]]
 
+
+def _attention(layer: LayerReport) -> str:
+    """Where a layer attends: "global", "window 7x7", "7x7 shift 3"."""
+    (down, right), window = layer.shift_size, format_size(layer.window_size)
+    if layer.attention == "global":
+        return "global"
+    if not down and not right:
+        return f"window {window}"
+    return f"{window} shift {down if down == right else format_size((down, right))}"
+
+
 COST: tuple[Column, ...] = (
-    (
-        "attention",
-        lambda layer: "global" if layer.attention == "global" else f"window {format_size(layer.window_size)}",
-    ),
+    ("attention", _attention),
     (
         "grid",
         lambda layer: (

@@ -95,6 +95,7 @@ def _training(passes: Passes) -> TrainingReport:
         optimizer=run.optimizer,
         checkpointing=run.checkpointing,
         weights_bytes=step.weights_bytes,
+        trained_params=step.trained_params,
         gradients_bytes=step.gradients_bytes,
         optimizer_bytes=step.optimizer_bytes,
         kept_bytes=step.kept_bytes,

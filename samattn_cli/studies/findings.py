@@ -32,7 +32,7 @@ def findings(
         found += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     found += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
     found += _best_change(config, totals, changes)
-    mixes = any(layer.has_residual_block for layer in config.layers)
+    mixes = any(layer.has_residual_block or layer.is_shifted for layer in config.layers)
     if all(layer.windows > 1 for layer in layers) and not mixes:
         message = "No layer is global: no block passes anything from one window to another."
         found.append(Finding("no-global-layer", message))

@@ -41,9 +41,13 @@ def code_for(package: str, slot: str, word: str) -> Any:
 
     A family's module there has a dictionary for each slot that it fills, such as ``BLOCKS = {"vit": block}``.
     """
+    return getattr(module_for(package, slot, word), slot.upper())[word]
+
+
+def module_for(package: str, slot: str, word: str) -> ModuleType:
+    """The module of `package` that stands for the family that declares a word of a slot."""
     family = next(name for name, family in _FAMILIES.items() if word in getattr(family, slot))
-    module: ModuleType = import_module(f"{package}.{family}")
-    return getattr(module, slot.upper())[word]
+    return import_module(f"{package}.{family}")
 
 
 def told(slot: dict[str, Any]) -> str:

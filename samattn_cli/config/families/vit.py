@@ -23,7 +23,7 @@ FAMILY = Family(
     blocks={
         "vit": Block(
             summary="SAM's and ViTDet's block: pre-norm, windows over a padded grid, decomposed or joint positions.",
-            keys=frozenset({"rel_pos", "rel_pos_grid"}),
+            keys=frozenset({"rel_pos", "rel_pos_grid", "shift_size"}),
             rel_pos=("none", "decomposed", "joint"),
             kernels=("eager", "sdpa", "fused"),
             problems=tables_for_nothing,
