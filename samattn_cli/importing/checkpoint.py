@@ -6,6 +6,8 @@ A safetensors file says them in its header; PyTorch's own are read by torch with
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ LENGTH_BYTES = 8
 MOST_HEADER_BYTES = 100 << 20  # safetensors' own limit
 HOLDERS = ("model", "state_dict", "module", "teacher")
 """Where training scripts put the weights in what they save."""
+PARALLEL = "module."
+"""Before each name where DataParallel held the model."""
 
 
 def shapes_of(path: Path) -> Shapes:
@@ -40,19 +44,34 @@ def _from_safetensors(path: Path) -> Shapes:
             raise ImportFailedError(
                 f"{path}: is truncated, or no safetensors file: its header would be {length:,} bytes"
             )
-        try:
-            header = json.loads(file.read(length))
-            weights = {name: entry for name, entry in header.items() if name != "__metadata__"}
-            shapes = {name: tuple(map(int, entry["shape"])) for name, entry in weights.items()}
-            end = max((int(entry["data_offsets"][1]) for entry in weights.values()), default=0)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-            raise ImportFailedError(f"{path}: its header cannot be read: {error}") from None
-    if size < LENGTH_BYTES + length + end:
-        missing = LENGTH_BYTES + length + end - size
+        header = file.read(length)
+    try:
+        weights = [(str(name), *_weight(entry)) for name, entry in _header(header).items()]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ImportFailedError(f"{path}: is damaged, or no safetensors file: its header is none") from None
+    if not weights:
+        raise ImportFailedError(f"{path}: holds no weights")
+    if (missing := LENGTH_BYTES + length + max(end for *_, end in weights) - size) > 0:
         raise ImportFailedError(
             f"{path}: is truncated: the last {missing:,} bytes of its weights are missing"
         )
-    return shapes
+    return {name: shape for name, shape, _ in weights}
+
+
+def _header(text: bytes) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError
+    return {name: entry for name, entry in found.items() if name != "__metadata__"}
+
+
+def _weight(entry: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
+    """Its shape and where it ends, in bytes; the numbers between must be those of the shape."""
+    shape, (start, end) = tuple(map(int, entry["shape"])), map(int, entry["data_offsets"])
+    bits = re.search(r"\d+", entry["dtype"])  # F32, BF16, F8_E4M3; BOOL is of 8
+    if min(shape, default=0) < 0 or math.prod(shape) * int(bits[0] if bits else 8) != (end - start) * 8:
+        raise ValueError
+    return shape, end
 
 
 def _from_pytorch(path: Path) -> Shapes:
@@ -73,6 +92,8 @@ def _weights_in(path: Path, entries: Mapping[str, Any]) -> Shapes:
         if isinstance(held := entries.get(holder), Mapping):
             return _weights_in(path, held)
     shapes = {str(name): entry for name, entry in entries.items() if isinstance(entry, tuple)}
+    if all(name.startswith(PARALLEL) for name in shapes):
+        shapes = {name.removeprefix(PARALLEL): shape for name, shape in shapes.items()}
     if not shapes:
         raise ImportFailedError(f"{path}: holds no weights by name")
     return shapes

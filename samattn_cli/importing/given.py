@@ -112,7 +112,7 @@ class Given:
         found = self.sides(key)
         if not isinstance(found, int) or found < 1:
             raise ImportFailedError(
-                f"{self.label}: {key} is {_cut(found)}, which samattn cannot express: it takes squares"
+                f"{self.label}: {key} is {cut(found)}, which samattn cannot express: it takes squares"
             )
         return found
 
@@ -126,7 +126,7 @@ class Given:
         if (found := self.entries.get(key, taken[0])) not in taken:
             known = " or ".join(repr(word) for word in taken)
             raise ImportFailedError(
-                f"{self.label}: {key} is {_cut(found)}, which samattn cannot express: it has {known}"
+                f"{self.label}: {key} is {cut(found)}, which samattn cannot express: it has {known}"
             )
 
     def leave_out(self, *keys: str) -> None:
@@ -135,7 +135,7 @@ class Given:
         for key in keys:
             if found := self.entries.get(key):
                 said = "a training step of samattn drops nothing at random"
-                self.notes.append(f"{key} ({_cut(found)}) is left out: {said}.")
+                self.notes.append(f"{key} ({cut(found)}) is left out: {said}.")
 
     def _get(self, key: str) -> Any:
         self.asked.add(key)
@@ -144,7 +144,7 @@ class Given:
         return self.entries[key]
 
     def _wrong(self, key: str, wanted: str) -> ImportFailedError:
-        return ImportFailedError(f"{self.label}: {key} must be {wanted}, not {_cut(self._get(key))}")
+        return ImportFailedError(f"{self.label}: {key} must be {wanted}, not {cut(self._get(key))}")
 
 
 def one(sides: Sequence[int]) -> Size:
@@ -165,9 +165,10 @@ def ratio_of(hidden: int, width: int) -> float:
     if any(hidden * 10**digits % width == 0 for digits in range(MOST_DIGITS)):
         return hidden / width
     ratios = (-(-hidden * 10**digits // width) / 10**digits for digits in range(2 * MOST_DIGITS))
-    return next(ratio for ratio in ratios if int(width * ratio) == hidden)
+    return float(next(ratio for ratio in ratios if int(width * ratio) == hidden))
 
 
-def _cut(value: Any) -> str:
+def cut(value: Any) -> str:
+    """A value as a message shows it."""
     said = repr(value)
     return said if len(said) <= SHOWN else f"{said[:SHOWN]}..."

@@ -6,6 +6,7 @@ from ..config.model import EncoderConfig
 from ..cost.encoder import forward
 from ..errors import ImportFailedError
 from .checkpoint import Shapes
+from .given import cut
 
 
 def hold(config: EncoderConfig, shapes: Shapes, theirs: dict[str, str], label: str) -> None:
@@ -28,13 +29,13 @@ def hold(config: EncoderConfig, shapes: Shapes, theirs: dict[str, str], label: s
             )
         if shapes[name] != shape:
             raise ImportFailedError(
-                f"{label}: its weight {theirs[name]!r} is {list(shapes[name])}, but in the encoder that the others "
+                f"{label}: its weight {cut(theirs[name])} is {list(shapes[name])}, but in the encoder that the others "
                 f"describe it is {list(shape)}"
             )
     for name in shapes:
         if name not in claimed:
             raise ImportFailedError(
-                f"{label}: has a weight {theirs[name]!r}, which samattn cannot express: its encoder has none such"
+                f"{label}: has a weight {cut(theirs[name])}, which samattn cannot express: its encoder has none such"
             )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ImportFailedError, did_you_mean
 from .families import HUGGING_FACE
-from .given import Given, Keys
+from .given import Given, Keys, cut
 
 MOST_BYTES = 10 << 20
 """Of a config.json; those of real models have some kilobytes."""
@@ -25,7 +25,7 @@ def keys_of(path: Path) -> tuple[Keys, list[str]]:
     if not isinstance(word, str) or word not in HUGGING_FACE:
         known = ", ".join(sorted(HUGGING_FACE))
         hint = isinstance(word, str) and did_you_mean(word, HUGGING_FACE)
-        said = "has no model_type" if word is None else f"model_type {str(word)[:60]!r} is not known"
+        said = "has no model_type" if word is None else f"model_type {cut(word)} is not known"
         raise ImportFailedError(f"{path}: {said}{hint or f'; known are {known}'}")
     return HUGGING_FACE[word](given), given.notes
 

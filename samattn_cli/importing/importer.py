@@ -12,7 +12,7 @@ from ..config.model import EncoderConfig
 from ..errors import ConfigError, ImportFailedError
 from .checkpoint import PYTORCH, SAFETENSORS, Shapes, shapes_of
 from .families import CHECKPOINTS
-from .given import Keys
+from .given import Keys, cut
 from .held import hold
 from .hugging_face import keys_of
 from .timm_model import model_of
@@ -70,7 +70,7 @@ def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple
     """The keys that the first kind reads that knows the names, if the encoder has those weights and no others."""
     kind = next((kind for kind in CHECKPOINTS if kind.is_one(shapes)), None)
     if kind is None:
-        names = ", ".join(list(shapes)[:3])
+        names = ", ".join(cut(name) for name in list(shapes)[:3])
         raise ImportFailedError(f"{label}: its weights ({names}, ...) are of no model that samattn knows")
     name_of = kind.names(shapes)
     theirs = {ours: name for name in shapes if (ours := name_of(name)) is not None}

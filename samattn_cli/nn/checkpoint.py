@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ HARMLESS: list[Any] = [argparse.Namespace]
 """What training scripts save beside the weights (MAE's): it holds data alone."""
 
 
+MOST_DEPTH = 4
+"""Of entries within entries in which weights are looked for; what is pickled may hold itself."""
+
+
 def entries_of(path: Path) -> Mapping[str, Any]:
     """The entries of a checkpoint, nested as in the file, each weight as its shape.
 
@@ -25,16 +30,16 @@ def entries_of(path: Path) -> Mapping[str, Any]:
         ImportFailedError: if it is damaged, is no mapping, or would run code.
     """
     try:
-        with torch.serialization.safe_globals(HARMLESS):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
+            warnings.simplefilter("ignore")
             loaded = _load(path)
     except pickle.UnpicklingError as error:
         raise ImportFailedError(_refusal(path, str(error))) from None
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes torch raise
-        said = str(error).partition("\n")[0]
-        raise ImportFailedError(f"{path}: is truncated, or no checkpoint of PyTorch: {said}") from None
+        raise ImportFailedError(_refusal(path, "", _first_sentence(str(error)))) from None
     if not isinstance(loaded, Mapping):
         raise ImportFailedError(f"{path}: holds a {type(loaded).__name__}, not weights by name")
-    return _shapes(loaded)
+    return _shapes(loaded, MOST_DEPTH)
 
 
 def _load(path: Path) -> Any:
@@ -43,18 +48,25 @@ def _load(path: Path) -> Any:
     return torch.load(path, map_location="meta", weights_only=True, mmap=zipped)
 
 
-def _refusal(path: Path, error: str) -> str:
-    unsafe = re.search(r"(?:GLOBAL|class) (\S+)", error)
+def _first_sentence(text: str) -> str:
+    """What went wrong: torch goes on about what it may mean."""
+    return re.split(r"\.\s|\n", text, maxsplit=1)[0].rstrip(".")
+
+
+def _refusal(path: Path, refused: str, broken: str = "") -> str:
+    """What is wrong with it: a class that torch `refused`, or what was `broken`."""
+    unsafe = re.search(r"(?:GLOBAL|class) (\S+)", refused)
     if unsafe is None:
-        return f"{path}: is truncated, or no checkpoint of PyTorch"
-    return f"{path}: holds more than weights ({unsafe[1].strip('`')}), which samattn does not run"
+        return f"{path}: is truncated, or no checkpoint of PyTorch{broken and f': {broken}'}"
+    held = unsafe[1].strip("`'")
+    return f"{path}: holds more than weights ({held}), which samattn does not run: save its state_dict alone"
 
 
-def _shapes(entries: Mapping[Any, Any]) -> dict[str, Any]:
+def _shapes(entries: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, entry in entries.items():
         if isinstance(entry, Tensor):
             found[str(name)] = tuple(entry.shape)
-        elif isinstance(entry, Mapping):
-            found[str(name)] = _shapes(entry)
+        elif isinstance(entry, Mapping) and depth:
+            found[str(name)] = _shapes(entry, depth - 1)
     return found
