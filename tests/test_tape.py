@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import accumulate, chain
 
 import numpy as np
@@ -208,12 +209,12 @@ def test_symbols_give_the_formula_of_a_windowed_block_with_padding():
 
 @pytest.mark.parametrize("rel_pos", ["none", "decomposed", "joint"])
 def test_symbols_give_the_formula_of_a_global_block(rel_pos):
-    found = record(layer_of(0, rel_pos), B, rows, columns, C)
+    found = record(replace(layer_of(0, rel_pos), grid=(rows, columns)), B, rows, columns, C)
     assert_same(found.flops, formula(B, (rows, columns), B * rows * columns, rel_pos=rel_pos))
 
 
 def test_symbols_give_the_formula_of_the_parameters():
-    found = record(layer_of(0), B, rows, columns, C)
+    found = record(replace(layer_of(0), grid=(rows, columns)), B, rows, columns, C)
     assert_same(found.params, 12 * C**2 + 13 * C + C // HEADS * (2 * rows - 1 + 2 * columns - 1))
 
 

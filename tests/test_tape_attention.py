@@ -6,9 +6,12 @@ import pytest
 import torch
 from tape_programs import RUNS, Program, derived, traced
 
+from samattn_cli.cost.kernels import attention as fused_attention
+
 N, HEADS, D = 5, 2, 4
 C = HEADS * D
 WINDOWS = 3
+QUERIES = 2
 
 
 def timm(tape, x):
@@ -92,6 +95,38 @@ def swin_program(batch):
     )
 
 
+def fewer_queries(tape, x):
+    """SAM 2's: parts taken from between the heads; fused attention of some of the queries to all keys."""
+    B = x.shape[0]
+    qkv = tape.linear("qkv", x, 3 * C)
+    q, k, v = qkv.view(B, N, 3, HEADS, D).unbind(2)
+    out = fused_attention(tape, "sdpa", *(each.transpose(1, 2) for each in (q.slice(1, 0, QUERIES), k, v)))
+    tape.free(qkv)
+    return tape.reshape("merge", out.transpose(1, 2), B, QUERIES, C)
+
+
+def fewer_queries_in_torch(x, qkv, qkv_bias):
+    qkv = torch.nn.functional.linear(x, qkv, qkv_bias)
+    q, k, v = qkv.reshape(x.shape[0], N, 3, HEADS, D).unbind(2)
+    q, k, v = (each.transpose(1, 2) for each in (q[:, :QUERIES], k, v))
+    x = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=0.5)
+    return x.transpose(1, 2).reshape(x.shape[0], QUERIES, C)
+
+
+def softmax_in_float32(tape, x):
+    """transformers': scores in the type of the pass, softmax in float32."""
+    scaled = tape.scale("scale", x)
+    wide = tape.softmax("softmax", scaled, in_float32=True)
+    out = tape.cast("narrow", wide, x.item_bytes)
+    tape.free(scaled, wide, keep=out)
+    return out
+
+
+def softmax_in_float32_in_torch(x):
+    dtype, x = x.dtype, x * 0.5
+    return x.softmax(dim=-1, dtype=torch.float32).to(dtype)
+
+
 def repeated(tape, x):
     return tape.matmul("product", x, tape.used_weight("weight", 1, HEADS, D, 3))
 
@@ -103,6 +138,8 @@ PROGRAMS = {
     "chunks, one image": Program((1, N, 3 * C), chunked, chunked_in_torch),
     "bias and mask": swin_program(2),
     "bias and mask, one image": swin_program(1),
+    "fewer queries than keys": Program((2, N, C), fewer_queries, fewer_queries_in_torch, LINEARS[:2]),
+    "softmax in float32": Program((2, HEADS, N, N), softmax_in_float32, softmax_in_float32_in_torch),
     "a broadcast operand": Program((2, HEADS, N, D), repeated, torch.matmul, ((1, HEADS, D, 3),)),
 }
 

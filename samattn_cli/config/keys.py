@@ -45,6 +45,11 @@ def number(above: float, high: float) -> CoreSchema:
     return core_schema.float_schema(strict=True, gt=above, le=high, allow_inf_nan=False)
 
 
+def share() -> CoreSchema:
+    """A part of a whole: from 0 on, below 1."""
+    return core_schema.float_schema(strict=True, ge=0, lt=1, allow_inf_nan=False)
+
+
 def choice(*words: str) -> CoreSchema:
     """One of some words."""
     return core_schema.literal_schema(list(words))

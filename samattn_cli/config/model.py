@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..units import ITEM_BYTES
 from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, told
-from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, whole
+from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
 from .plan import LayerConfig, PartConfig, plan_of
 from .slots import GLOBAL
 
@@ -96,6 +96,12 @@ class StageConfig:
         "what the block has by itself: half a window for Swin's, else none.",
         example=3,
         default=None,
+    )
+    q_stride: int = key(
+        whole(1, MAX_SIDE),
+        "Stride by which the first block of the stage pools its queries, and so the grid; 1: not at all.",
+        example=2,
+        default=1,
     )
     adapter_ratio: float = key(
         number(0, 1024), "Hidden width of the adapters over embed_dim.", example=0.25, default=0.25
@@ -233,11 +239,26 @@ class EncoderConfig:
         example="learned",
         default="learned",
     )
+    mask_ratio: float = key(
+        share(), "Share of the patches that pos_embed mae masks.", example=0.75, default=0.0
+    )
     pretrain_image_size: Pair | None = key(
         optional(pair(whole(1, MAX_SIDE))),
         "Image size that absolute positions of a grid of their own were made for; left out, it is image_size.",
         example=336,
         default=None,
+    )
+    pos_embed_background: Pair = key(
+        pair(whole(1, MAX_SIDE)),
+        "Tokens of the background that pos_embed hiera resizes to the grid: a number, or [height, width].",
+        example=7,
+        default=(14, 14),
+    )
+    pos_embed_window: Pair = key(
+        pair(whole(1, MAX_SIDE)),
+        "Tokens of the window that pos_embed hiera repeats over the grid: a number, or [height, width].",
+        example=8,
+        default=(8, 8),
     )
     pre_norm: bool = key(FLAG, "Whether a LayerNorm stands before the blocks.", example=True, default=False)
     norm: bool = key(FLAG, "Whether a LayerNorm stands behind the blocks.", example=True, default=False)

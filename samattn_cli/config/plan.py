@@ -162,8 +162,10 @@ def _layer(
     stage: StageConfig, before: StageConfig | None, index: int, number: int, position: int, stream: Stream
 ) -> LayerConfig:
     own = stage.at(index)
-    windowed = own.window_size != GLOBAL and index not in stage.global_attn_indexes
-    placed = BLOCKS[own.block].place(Entering(own, before, position, stream.grid, windowed))
+    named_global = index in stage.global_attn_indexes
+    windowed = own.window_size != GLOBAL and not named_global
+    entering = Entering(own, before, position, stream.grid, windowed, named_global)
+    placed = BLOCKS[own.block].place(entering)
     return LayerConfig(
         index=index,
         stage_index=number,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ..units import format_size
@@ -15,7 +16,6 @@ from .keys import Pair
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
-    from .plan import LayerConfig
 
 Problem = tuple[tuple[int | str, ...], str]
 """Where in the config (its keys), and what is wrong with it."""
@@ -34,13 +34,17 @@ def no_problems(_config: Any, _at: int) -> Iterator[Problem]:
 
 @dataclass(frozen=True)
 class Entering:
-    """What a block is placed by: its stage (overrides applied), the one before, and what enters it."""
+    """What a block is placed by: its stage (overrides applied), the one before, and what enters it.
+
+    `is_windowed`: its stage has a window and does not name it global; `is_named_global`: it does.
+    """
 
     stage: StageConfig
     before: StageConfig | None
     position: int
     grid: Pair
     is_windowed: bool
+    is_named_global: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,11 +189,9 @@ class Family:
     necks: dict[str, Part] = field(default_factory=dict)
 
 
-def layers_that_end_a_stage(layers: tuple[LayerConfig, ...]) -> Iterator[LayerConfig]:
-    """The last block of each stage."""
-    for layer, following in zip(layers, (*layers[1:], None), strict=True):
-        if following is None or following.stage_index != layer.stage_index:
-            yield layer
+def ends_of_stages(config: EncoderConfig) -> tuple[int, ...]:
+    """The index of the last block of each stage; it needs no plan, which taps are a part of."""
+    return tuple(after - 1 for after in accumulate(stage.depth for stage in config.stages))
 
 
 def side_or_sides(size: Pair) -> str:

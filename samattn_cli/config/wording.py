@@ -53,6 +53,7 @@ _EXPECTED = {
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be above {gt}",
     "less_than_equal": "must be at most {le}",
+    "less_than": "must be below {lt}",
     "too_short": "must hold at least {min_length}",
     "too_long": "must hold at most {max_length}",
     "tuple_type": "must be a list",

@@ -106,7 +106,7 @@ def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
 def _forward(config: EncoderConfig, training: bool, frozen: bool) -> ForwardPass:
     run = config.run
     low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
-    half = run.autocast == "float16"
+    half = run.product_dtype == "float16"
     tape = Tape(ITEM_BYTES[run.dtype], autocast_bytes=low, half_to_float=half, training=training)
     image = tape.tensor(*config.input_shape)
     with tape.weights(train=not frozen):
@@ -171,6 +171,8 @@ class _Driver:
         entries = tuple(_entering(tensor) for _, tensor in taken)
         made = self._call(part, entries)
         outputs = made if isinstance(made, tuple) else (made,)
+        if not self.uses[part.name] and part is not self.config.plan[-1]:
+            outputs, gone = outputs[:1], [*gone, *outputs[1:]]  # what no part takes goes
         staying = {output.storage for output in outputs}
         self.tape.free_storages(*({tensor.storage: None for tensor in gone}.keys() - staying))
         is_block = isinstance(part, LayerConfig)

@@ -7,6 +7,7 @@ is `samattn_cli/nn/cuda.py`. Sources: sdp_utils.cpp, attention.cpp, attention.cu
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from ..units import INT64_BYTES
@@ -26,16 +27,16 @@ BIAS_GRAD_ALIGNMENT = 16  # of its gradient of the mask, in numbers; attention_b
 
 
 def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, N, d), (B, h, N, e) -> (B, h, N, e).
+    """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, M, d), (B, h, M, e) -> (B, h, N, e).
 
     Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment, which
     may broadcast to (B, h, N, N). In memory the result is (B, N, h, e).
     """
-    B, h, N, d = q.shape
-    e = v.shape[-1]
+    d, e = q.shape[-1], v.shape[-1]
+    scores = _scores(q, k)
     flash = mask is None and q.item_bytes == HALF_BYTES and decide(d == e) and decide(d <= MOST_FLASH_DIM)
     low = mask and tape.cast(f"{name}.mask.cast", mask, q.item_bytes)  # autocast's
-    aligned = low and _aligned(tape, f"{name}.mask", low).expand_to(B, h, N, N)
+    aligned = low and _aligned(tape, f"{name}.mask", low).expand_to(*q.shape[:-1], k.shape[-2])
     out = _heads_inside(tape, q, e)
     extra = _flash_extra(tape, q) if flash else _efficient_extra(tape, q, k, v)
     operands = (q, k, v) if aligned is None else (q, k, v, aligned)
@@ -44,14 +45,19 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
         "sdpa",
         reads=operands,
         writes=(out, *extra),
-        macs=B * h * N * N * (d + e),
-        elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * B * h * N * N,
+        macs=scores * (d + e),
+        elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * scores,
         frees=tuple(tensor.storage for tensor in extra),
     )
     if aligned is not None and low is not None:
         tape.free(aligned, low, keep=mask)
     derivative = _backward(*operands, flash=flash)
     return tape.derived(name, out, operands, derivative, saves=(*operands, out, *extra))
+
+
+def _scores(q: Tensor, k: Tensor) -> Dim:
+    """Pairs of a query and a key, over all heads: B * h * N * M."""
+    return math.prod(q.shape[:-1]) * k.shape[2]
 
 
 def _heads_inside(tape: Tape, x: Tensor, d: Dim) -> Tensor:
@@ -98,8 +104,8 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, fl
         grads = [tape.tensor_like(x) if flash else _heads_inside(tape, x, x.shape[-1]) for x in (q, k, v)]
         if mask is not None and mask.grad_fn:
             grads.append(_mask_gradient(tape, mask))
-        B, h, N, d = q.shape
-        macs = B * h * N * N * (3 * d + 2 * v.shape[-1])  # scores again, gradients of scores, v, q and k
+        # scores again, gradients of scores, v, q and k
+        macs = _scores(q, k) * (3 * q.shape[-1] + 2 * v.shape[-1])
         workspace = _flash_workspace(q) if flash else _efficient_workspace(q, v)
         tape.record(
             "backward",

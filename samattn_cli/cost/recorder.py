@@ -19,7 +19,7 @@ class Recorder:
     Args:
         item_bytes: bytes of a number in the dtype of the pass.
         autocast_bytes: bytes of a number in products, where autocast gives them another type.
-        half_to_float: whether softmax widens autocast's type in its own kernel (float16), not by a copy before it.
+        half_to_float: whether softmax widens the type of products in its own kernel (float16), not by a copy before it.
         training: whether autograd is on: some kernels make more for it.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..units import ITEM_BYTES
 from . import derivatives
 from .ops import ELEMENTWISE_FLOPS
 from .tape_elementwise import Computing
@@ -14,10 +15,14 @@ STATISTIC_BYTES = 4
 class Reducing(Computing):
     """Reductions."""
 
-    def softmax(self, name: str, x: Tensor) -> Tensor:
-        """Softmax over the last dimension."""
-        wide = x if self.half_to_float else self._for_statistics(name, x)
-        item_bytes = x.item_bytes if self.autocast_bytes is None else self.item_bytes
+    def softmax(self, name: str, x: Tensor, *, in_float32: bool = False) -> Tensor:
+        """Softmax over the last dimension; in float32 where autocast or ``dtype=torch.float32`` asks for it.
+
+        At CUDA the kernel itself widens float16; bfloat16 is copied before it.
+        """
+        widens = in_float32 or self.autocast_bytes is not None
+        item_bytes = ITEM_BYTES["float32"] if widens else x.item_bytes
+        wide = x if self.half_to_float else self.cast(f"{name}.cast".strip("."), x, item_bytes)
         out = self.new(x.shape, contiguous_stride(x.shape), item_bytes)
         flops = ELEMENTWISE_FLOPS["softmax"] * x.elements
         self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops)

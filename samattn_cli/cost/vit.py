@@ -245,8 +245,12 @@ def learned_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 
 
 def sam_neck(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
-    """1x1 convolution, norm, 3x3 convolution, norm: (B, H, W, C) -> (B, out_chans, H, W)."""
-    channels = part.config.out_chans
+    """SAM's neck: (B, H, W, C) -> (B, out_chans, H, W)."""
+    return neck_of(tape, x, part.config.out_chans)
+
+
+def neck_of(tape: Tape, x: Tensor, channels: int) -> Tensor:
+    """1x1 convolution, norm, 3x3 convolution, norm: (B, H, W, C) -> (B, channels, H, W)."""
     y = tape.conv2d("0", x.permute(0, 3, 1, 2), channels, 1, bias=False)
     normed = layer_norm_2d(tape, "1", y)
     tape.free(y)

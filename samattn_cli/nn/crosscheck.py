@@ -72,6 +72,7 @@ class _Stack:
         self.model = build(config, device)
         self.image = image_for(config, device)
         self.parameters = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
+        self.holders = {name for name, module in self.model.named_modules() if isinstance(module, HOLDERS)}
         there = (*self.model.parameters(), *self.model.buffers())
         self.weights_bytes = sum(rounded(tensor.nbytes) for tensor in there)
         self.twins = {} if every_layer else _twins(config)
@@ -105,9 +106,8 @@ def _attempt(
 
 def _compare_counts(claimed: Counts, count: Callable[[nn.Module, Tensor], Counts], stack: _Stack) -> Check:
     found = unfold_counts(count(stack.model, stack.image), stack.twins)
-    holders = {name for name, module in stack.model.named_modules() if isinstance(module, HOLDERS)}
     derived, counted = (
-        {module: kinds for module, kinds in counts.items() if module not in holders}
+        {module: kinds for module, kinds in counts.items() if module not in stack.holders}
         for counts in (claimed, found)
     )
     return compare_tables(derived, counted, sum(found.get("", {}).values()))

@@ -46,6 +46,8 @@ class AsOnCuda(TorchFunctionMode):
             return F.linear(args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
+        if func is Tensor.softmax and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
+            return torch._softmax(args[0], kwargs["dim"], True)  # one kernel, at CUDA
         if func is Tensor.__setitem__ and isinstance(args[2], int | float):
             return args[0][args[1]].fill_(args[2])  # without a tensor of the number, which stays on the host
         return func(*args, **kwargs)

@@ -66,6 +66,8 @@ class ImageEncoder(nn.Module):
             outputs = self._run(name, outputs[0], *taken)
             if uses[name]:
                 tapped[name] = outputs[1:] or outputs
+            elif name != self.plan[-1][0]:
+                outputs = outputs[:1]  # what no part takes goes
         return outputs if len(outputs) > 1 else outputs[0]
 
     def _run(self, name: str, x: Tensor, *taken: Tensor) -> tuple[Tensor, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -29,7 +30,8 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     """The blocks that a later one repeats: name to name of the original.
 
     The last of a kind is it: what comes to it in backward is what comes to it in the whole encoder. A block that makes
-    another shape, or other strides, of its stream cannot be left out, nor one whose output a later part takes too.
+    another shape, or other strides, of its stream cannot be left out, nor one whose output or input a later part takes
+    too: that input is not let go of, and the next block's is another tensor.
 
     Args:
         model: an encoder on the meta device: it is run once.
@@ -39,11 +41,13 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     twins: dict[str, str] = {}
     blocks = model.get_submodule(CONTAINER)
     tapped = {name for _, taps in model.plan for name in taps}
+    before = {following: name for (name, _), (following, _) in pairwise(model.plan)}
     for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
         name = f"{CONTAINER}.{index}"
-        kind = _signature(blocks.get_submodule(index)), entering
+        is_tapped = not tapped.isdisjoint({name, before[name]})
+        kind = _signature(blocks.get_submodule(index)), entering, before[name] in tapped
         original = originals.setdefault(kind, name)
-        if original != name and entering == leaving and name not in tapped:
+        if original != name and entering == leaving and not is_tapped:
             twins[name] = original
     return twins
 

@@ -238,10 +238,10 @@ def learned_pos_embed(part: PartConfig) -> nn.Parameter:
 
 
 class SamNeck(nn.Sequential):
-    """1x1 convolution, norm, 3x3 convolution, norm."""
+    """1x1 convolution, norm, 3x3 convolution, norm; `channels` are made, or those of the config."""
 
-    def __init__(self, part: PartConfig) -> None:
-        channels = part.config.out_chans
+    def __init__(self, part: PartConfig, channels: int | None = None) -> None:
+        channels = channels or part.config.out_chans
         super().__init__(
             nn.Conv2d(part.entering.dim, channels, kernel_size=1, bias=False),
             LayerNorm2d(channels),
@@ -250,7 +250,7 @@ class SamNeck(nn.Sequential):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, out_chans, H, W)."""
+        """(B, H, W, C) -> (B, channels, H, W)."""
         return super().forward(x.permute(0, 3, 1, 2))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import gcd, prod
 
 from ..config.keys import Pair
@@ -12,6 +13,7 @@ from ..report import Change, Comparisons, DeviceReport, Finding, LayerReport, To
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is none
+MANY = 8  # times fewer tokens: more than patches merged by twos make
 FAR = 2  # a window this many times larger or smaller is no advice
 
 
@@ -24,11 +26,11 @@ def findings(
 ) -> tuple[Finding, ...]:
     """The findings of an analysis."""
     windowed = [layer for layer in layers if layer.attention == "window"]
-    kinds = list({(layer.stage, layer.window_size): layer for layer in windowed}.values())
-    counts = Counter((layer.stage, layer.window_size) for layer in windowed)
-    found = [*_dropped_pixels(config), *_joint_tables(config)]
+    kinds = list({_kind(layer): layer for layer in windowed}.values())
+    counts = Counter(map(_kind, windowed))
+    found = [*_dropped_pixels(config), *_joint_tables(config), *_compressed_tokens(config)]
     for layer in kinds:
-        which = _which(counts[layer.stage, layer.window_size], layer, alone=len(kinds) == 1)
+        which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)
         found += [*_padding(layer, which), *_windows_that_cost(layer, which)]
     found += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
     found += _best_change(config, totals, changes)
@@ -39,6 +41,11 @@ def findings(
     return tuple(found)
 
 
+def _kind(layer: LayerReport) -> tuple[int, Pair, Pair]:
+    """What windowed layers have in common of which the same is said."""
+    return layer.stage, layer.window_size, layer.grid
+
+
 def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
     """What to call the windowed layers of a kind."""
     where = "" if alone else f" of stage {layer.stage}"
@@ -47,7 +54,10 @@ def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
 
 def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
     height, width = config.image_size
-    rest = height % config.patch_size, width % config.patch_size
+    rest = tuple(
+        max(side - patches * config.patch_size, 0)
+        for side, patches in zip(config.image_size, config.grid, strict=True)
+    )
     if any(rest):
         lost = [
             format_things(number, noun)
@@ -72,6 +82,23 @@ def _joint_tables(config: EncoderConfig) -> Iterator[Finding]:
             "joint-rel-pos",
             f"The largest joint relative-position table has {entries:,} entries a channel; a decomposed pair has "
             f"{decomposed:,}, {format_percent(1 - decomposed / entries)} fewer.",
+        )
+
+
+def _compressed_tokens(config: EncoderConfig) -> Iterator[Finding]:
+    """Where a transition spares global layers most of the tokens."""
+    for before, after in pairwise(config.layers):
+        tokens, left = prod(before.out_grid), prod(after.grid)
+        if before.stage_index == after.stage_index or tokens < MANY * left or not after.is_global:
+            continue
+        behind = sum(layer.is_global and layer.stage_index == after.stage_index for layer in config.layers)
+        extra = after.extra_tokens
+        scores = (tokens + extra) ** 2 / (left + extra) ** 2
+        yield Finding(
+            "compressed-tokens",
+            f"transitions.{after.stage_index} makes {left:,} tokens of {tokens:,}: {format_ratio(tokens / left)} fewer for "
+            f"the {format_things(behind, 'global layer')} behind it, whose score matrices are {format_ratio(scores)} smaller "
+            "than over all of them.",
         )
 
 

@@ -1,0 +1,80 @@
+"""DeepSeek-OCR's DeepEncoder (arXiv:2510.18234): SAM's windowed blocks, a compressor, CLIP's global blocks, a projector.
+
+Source: deepseek-ai/DeepSeek-OCR, deepencoder/sam_vary_sdpa.py, clip_sdpa.py and build_linear.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..slots import Family, Part, Problem, Stream, Transition
+from .plain import BLOCKS, needs_a_stage_before
+
+if TYPE_CHECKING:
+    from ..model import EncoderConfig
+
+COMPRESSOR = "deepseek_compressor"
+HALVINGS = 2
+"""Convolutions of stride 2; each doubles the channels."""
+
+
+def compressed(_config: EncoderConfig, stream: Stream) -> Stream:
+    """Half of the grid, rounded up, and half of that; a class token in front."""
+    (height, width), step = stream.grid, 2**HALVINGS
+    return Stream((-(-height // step), -(-width // step)), stream.dim, extra_tokens=1)
+
+
+def projected(config: EncoderConfig, stream: Stream) -> Stream:
+    """Without the class token."""
+    return Stream(stream.grid, config.out_chans)
+
+
+def of_compressor(config: EncoderConfig) -> tuple[str, ...]:
+    """What the compressor made, before its class token."""
+    return tuple(
+        f"transitions.{n}" for n, stage in enumerate(config.stages) if stage.transition == COMPRESSOR
+    )
+
+
+def compressor_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """Blocks that it cannot stand between, and a width that it cannot halve."""
+    stage, where = config.stages[at], ("stages", at, "transition")
+    yield from needs_a_stage_before(config, at)
+    if stage.block not in BLOCKS:
+        said = f"transition {COMPRESSOR} makes a token sequence, for blocks of {' or '.join(BLOCKS)}"
+        yield where, f"{said}, not of {stage.block}"
+    if at and config.stages[at - 1].block in BLOCKS:
+        yield (
+            where,
+            f"transition {COMPRESSOR} takes tokens on a grid, not the sequence that {config.stages[at - 1].block} makes",
+        )
+    if stage.embed_dim % 2**HALVINGS:
+        said = f"transition {COMPRESSOR} doubles its channels twice up to embed_dim"
+        yield ("stages", at, "embed_dim"), f"{said}: use a multiple of {2**HALVINGS}, not {stage.embed_dim}"
+
+
+def projector_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
+    """A projector without the compressor's features."""
+    if config.stages[-1].transition != COMPRESSOR:
+        yield ("neck",), f"neck deepseek stands behind a stage with transition {COMPRESSOR}"
+
+
+FAMILY = Family(
+    transitions={
+        COMPRESSOR: Transition(
+            summary="DeepEncoder's: SAM's neck, two convolutions of stride 2, CLIP's class token, positions and norm.",
+            stream=compressed,
+            problems=compressor_problems,
+        )
+    },
+    necks={
+        "deepseek": Part(
+            summary="DeepEncoder's: CLIP's tokens beside the compressor's, and a linear layer to out_chans.",
+            keys=frozenset({"out_chans"}),
+            stream=projected,
+            taps=of_compressor,
+            problems=projector_problems,
+        )
+    },
+)

@@ -1,0 +1,199 @@
+"""Plain vision transformers over token sequences, all of it global: ViT, MAE and the CLIP stage of DeepSeek-OCR.
+
+Sources: ViT (arXiv:2010.11929) as timm has it; MAE (arXiv:2111.06377) as facebookresearch/mae has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING
+
+from ..slots import GLOBAL, Block, Entering, Family, Part, Placing, Problem, Stream, Transition
+
+if TYPE_CHECKING:
+    from ..model import EncoderConfig
+
+SEQUENCES = ("class_token", "mae")
+"""The position embeddings that make a token sequence."""
+
+KERNELS = ("eager", "sdpa", "fused")
+"""There are no relative positions to fold: fused is sdpa."""
+
+NECKS_OF_SEQUENCES = ("none", "mae_pred", "deepseek")
+
+
+def everywhere(_entering: Entering) -> Placing:
+    """Over all tokens."""
+    return Placing()
+
+
+def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """Windows, what is no token sequence before it, and what takes none behind it."""
+    stage = config.stages[at]
+    keys = {"window_size": stage.window_size != GLOBAL, "shift_size": stage.shift_size is not None}
+    yield from (
+        (("stages", at, key), f"{key}: blocks of {stage.block} attend over all tokens: leave it out")
+        for key, is_set in keys.items()
+        if is_set
+    )
+    for number, override in enumerate(stage.overrides):
+        if override.window_size not in {None, GLOBAL}:
+            where = ("stages", at, "overrides", number, "window_size")
+            yield where, f"window_size: blocks of {stage.block} attend over all tokens: leave it out"
+    if not at and config.pos_embed not in SEQUENCES:
+        said = f"blocks of {stage.block} take a token sequence: use pos_embed {' or '.join(SEQUENCES)}"
+        yield ("stages", at, "block"), said
+    yield from _neighbours(config, at)
+
+
+def _neighbours(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """Stages on both sides, with no transition between, and a neck that takes images of tokens."""
+    stage, last = config.stages[at], at == len(config.stages) - 1
+    words = BLOCKS.keys()
+    if at and stage.transition == "none" and config.stages[at - 1].block not in words:
+        before = config.stages[at - 1].block
+        yield (
+            ("stages", at, "block"),
+            f"blocks of {stage.block} take a token sequence, which {before} has not made",
+        )
+    if last and config.neck not in NECKS_OF_SEQUENCES:
+        yield (
+            ("neck",),
+            f"neck {config.neck} takes tokens on a grid, not the sequence that {stage.block} makes",
+        )
+    following = None if last else config.stages[at + 1]
+    if following and following.transition == "none" and following.block not in words:
+        where = ("stages", at + 1, "block")
+        yield (
+            where,
+            f"blocks of {following.block} take tokens on a grid, not the sequence that {stage.block} makes",
+        )
+
+
+BLOCKS = {
+    "plain": Block(
+        summary="ViT's block: pre-norm, over all tokens of a sequence.",
+        kernels=KERNELS,
+        place=everywhere,
+        problems=block_problems,
+    ),
+    "clip": Block(
+        summary="CLIP's: the same with quick GELU and 1e-5 in its norms.",
+        kernels=KERNELS,
+        place=everywhere,
+        problems=block_problems,
+    ),
+}
+
+
+def visible(config: EncoderConfig) -> int:
+    """Patches that stay, as MAE's code rounds."""
+    return int(prod(config.grid) * (1 - config.mask_ratio))
+
+
+def sequence_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
+    """Blocks that take no token sequence, and patches that are masked or not."""
+    first = config.stages[0]
+    if first.block not in BLOCKS:
+        said = f"pos_embed {config.pos_embed} makes a token sequence, for blocks of {' or '.join(BLOCKS)}"
+        yield ("pos_embed",), f"{said}, not of {first.block}"
+    if config.pos_embed != "mae" and config.mask_ratio:
+        yield ("mask_ratio",), f"mask_ratio is for pos_embed mae, not {config.pos_embed}: leave it out"
+    elif not visible(config):
+        patches = prod(config.grid)
+        yield (
+            ("mask_ratio",),
+            f"mask_ratio {config.mask_ratio} leaves none of {patches} patches: use a smaller one",
+        )
+
+
+def with_class_token(_config: EncoderConfig, stream: Stream) -> Stream:
+    """The grid, and a class token in front."""
+    return replace(stream, extra_tokens=1)
+
+
+def masked(config: EncoderConfig, stream: Stream) -> Stream:
+    """The patches that stay, in no order of a grid, and a class token in front."""
+    return replace(stream, grid=(1, visible(config)), extra_tokens=1)
+
+
+def decoded(config: EncoderConfig, stream: Stream) -> Stream:
+    """All patches, with mask tokens for those that did not stay."""
+    return replace(stream, grid=config.grid)
+
+
+def predicted(config: EncoderConfig, stream: Stream) -> Stream:
+    """The pixels of each patch; the class token is dropped."""
+    return Stream(stream.grid, config.patch_size**2 * config.in_chans)
+
+
+def of_masking(_config: EncoderConfig) -> tuple[str, ...]:
+    """What the masking hands on: the order that restores the patches, and the mask."""
+    return ("pos_embed",)
+
+
+def of_decoder(config: EncoderConfig) -> tuple[str, ...]:
+    """What MAE's forward has in its hands until its end."""
+    decoders = (
+        f"transitions.{n}" for n, stage in enumerate(config.stages) if stage.transition == "mae_decoder"
+    )
+    return (*of_masking(config), *decoders)
+
+
+def decoder_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """A decoder that has no masked tokens to restore, or none before it."""
+    yield from needs_a_stage_before(config, at)
+    if config.pos_embed != "mae":
+        where = ("stages", at, "transition")
+        yield where, f"transition mae_decoder restores what pos_embed mae masks, not {config.pos_embed}"
+
+
+def prediction_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
+    """A prediction without a decoder before it."""
+    if config.stages[-1].transition != "mae_decoder":
+        yield ("neck",), "neck mae_pred stands behind a stage with transition mae_decoder"
+
+
+def needs_a_stage_before(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """A transition into the first stage."""
+    if not at:
+        said = f"transition {config.stages[at].transition} leads from one stage into the next: the first has none"
+        yield ("stages", at, "transition"), said
+
+
+NECKS = {
+    "mae_pred": Part(
+        summary="MAE's prediction: LayerNorm and a linear layer to the pixels of each patch.",
+        stream=predicted,
+        taps=of_decoder,
+        problems=prediction_problems,
+    )
+}
+
+FAMILY = Family(
+    blocks=BLOCKS,
+    pos_embeds={
+        "class_token": Part(
+            summary="A class token in front, then a learned vector per token, as ViT has it.",
+            stream=with_class_token,
+            problems=sequence_problems,
+        ),
+        "mae": Part(
+            summary="MAE's: fixed vectors, patches masked at mask_ratio, a class token in front.",
+            keys=frozenset({"mask_ratio"}),
+            stream=masked,
+            problems=sequence_problems,
+        ),
+    },
+    transitions={
+        "mae_decoder": Transition(
+            summary="MAE's way into its decoder: LayerNorm, a linear layer, mask tokens, the order of patches restored.",
+            stream=decoded,
+            taps=of_masking,
+            problems=decoder_problems,
+        )
+    },
+    necks=NECKS,
+)
