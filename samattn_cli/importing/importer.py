@@ -71,7 +71,9 @@ def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple
     kind = next((kind for kind in CHECKPOINTS if kind.is_one(shapes)), None)
     if kind is None:
         names = ", ".join(cut(name) for name in list(shapes)[:3])
-        raise ImportFailedError(f"{label}: its weights ({names}, ...) are of no model that samattn knows")
+        raise ImportFailedError(
+            f"{label}: its weights ({names}, ...) are of no model that samattn knows (of transformers' it takes config.json)"
+        )
     name_of = kind.names(shapes)
     theirs = {ours: name for name in shapes if (ours := name_of(name)) is not None}
     beside = {name: shape for name, shape in shapes.items() if name_of(name) is None}

@@ -16,7 +16,16 @@ ITEM_WIDTH = 130
 SCHEMA = "yaml-language-server: $schema=./schema.json"
 
 DEFAULTS = {field.name: field.default for model in (EncoderConfig, StageConfig) for field in fields(model)}
-WRITTEN = ("mlp_ratio", "qkv_bias", "pos_embed", "pretrain_grid", "pos_embed_window", "out_chans")
+WRITTEN = (
+    "mlp_ratio",
+    "qkv_bias",
+    "pos_embed",
+    "pos_embed_background",
+    "pos_embed_window",
+    "out_chans",
+    "adapter_ratio",
+    "lora_rank",
+)
 """What says something of an encoder at its default too, where it stands once."""
 
 

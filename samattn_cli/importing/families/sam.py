@@ -16,6 +16,7 @@ OF_THE_MODEL = "image_encoder."
 """Before the names of the encoder's weights in a checkpoint of the whole model."""
 
 ADAPTER = "blocks.0.Space_Adapter.D_fc1.weight"
+LORA = "blocks.0.attn.qkv.linear_a_q.weight"
 
 
 def from_model(given: Given) -> Keys:
@@ -76,27 +77,39 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
 def from_weights(weights: Weights) -> Keys:
     """Of the tables of relative positions, (2 * side - 1, head width) each, those of blocks tell windows and heads."""
     width, in_chans, *_ = weights.shape("patch_embed.proj.weight", 4)
-    patch, depth = weights.square("patch_embed.proj.weight"), weights.count("blocks.{}.attn.qkv.weight")
+    patch, depth = weights.square("patch_embed.proj.weight"), weights.count("blocks.{}.norm1.weight")
     hidden, _ = weights.shape("blocks.0.mlp.lin1.weight", 2)
     image, placement = _placement(weights, patch, depth)
-    adapted = ADAPTER in weights
+    block, own = _block(weights, width)
     return {
         "image_size": image,
         "in_chans": in_chans,
         "patch_size": patch,
-        "block": "sam_adapter" if adapted else "vit",
+        "block": block,
         "embed_dim": width,
         "depth": depth,
         "num_heads": width // weights.shape("blocks.0.attn.rel_pos_h", 2)[1],
         "mlp_ratio": ratio_of(hidden, width),
-        **({"adapter_ratio": ratio_of(weights.shape(ADAPTER, 2)[0], width)} if adapted else {}),
-        "qkv_bias": "blocks.0.attn.qkv.bias" in weights,
+        **own,
+        "qkv_bias": bool({"blocks.0.attn.qkv.bias", "blocks.0.attn.qkv.qkv.bias"} & weights.shapes.keys()),
         "pos_embed": "learned",
         "rel_pos": "decomposed",
         **placement,
         **_neck(weights),
-        **({"run": {"trains": "adapters"}} if adapted else {}),
+        **({"run": {"trains": "adapters"}} if own else {}),
     }
+
+
+def _block(weights: Weights, width: int) -> tuple[str, Keys]:
+    """The kind of block, and the keys that only it has."""
+    if ADAPTER in weights:
+        weights.notes.append(
+            "Weights do not tell whether the adapters run over volumes: depth_slices is left at images."
+        )
+        return "sam_adapter", {"adapter_ratio": ratio_of(weights.shape(ADAPTER, 2)[0], width)}
+    if LORA in weights:
+        return "sam_lora", {"lora_rank": weights.shape(LORA, 2)[0]}
+    return "vit", {}
 
 
 def _neck(weights: Weights) -> Keys:

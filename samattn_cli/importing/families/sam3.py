@@ -5,7 +5,7 @@ Source: transformers, models/sam3/configuration_sam3.py and modeling_sam3.py.
 
 from __future__ import annotations
 
-from ..given import Given, Keys, patches, ratio_of
+from ..given import Given, Keys, ratio_of
 
 
 def from_video(given: Given) -> Keys:
@@ -37,14 +37,14 @@ def from_backbone(given: Given) -> Keys:
     given.expect("hidden_act", "gelu")
     given.expect("layer_scale_init_value", None)
     given.leave_out("attention_dropout", "hidden_dropout")
-    width, patch = given.whole("hidden_size"), given.side("patch_size")
+    width = given.whole("hidden_size")
     return {
         "image_size": given.sides("image_size"),
         "in_chans": given.whole("num_channels"),
-        "patch_size": patch,
+        "patch_size": given.side("patch_size"),
         "patch_embed": "patch_no_bias",
         "pos_embed": "tiled",
-        "pretrain_grid": patches(given.sides("pretrain_image_size"), patch),
+        "pretrain_image_size": given.sides("pretrain_image_size"),
         "pre_norm": True,
         "block": "rope_vit",
         "embed_dim": width,

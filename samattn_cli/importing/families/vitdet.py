@@ -39,18 +39,17 @@ def from_config(given: Given) -> Keys:
         "num_heads": given.whole("num_attention_heads"),
         "mlp_ratio": given.number("mlp_ratio"),
         "qkv_bias": given.flag("qkv_bias"),
-        **_positions(given, patch),
+        **_positions(given),
     }
     if given.flag("use_relative_position_embeddings"):
         keys |= {"rel_pos": "decomposed", "rel_pos_grid": patches(image, patch)}
     return keys | _placement(given)
 
 
-def _positions(given: Given, patch: int) -> Keys:
+def _positions(given: Given) -> Keys:
     if not given.flag("use_absolute_position_embeddings"):
         return {"pos_embed": "none"}
-    pretrain = patches(given.side("pretrain_image_size"), patch)
-    return {"pos_embed": "pretrained", "pretrain_grid": pretrain}
+    return {"pos_embed": "pretrained", "pretrain_image_size": given.side("pretrain_image_size")}
 
 
 def _placement(given: Given) -> Keys:
@@ -108,7 +107,7 @@ def from_weights(weights: Weights) -> Keys:
         "num_heads": width // weights.shape("blocks.0.attn.rel_pos_h", 2)[1],
         "mlp_ratio": ratio_of(hidden, width),
         "qkv_bias": "blocks.0.attn.qkv.bias" in weights,
-        **_pretrained(weights),
+        **_pretrained(weights, patch),
         "rel_pos": "decomposed",
         "rel_pos_grid": one(grid),
         "window_size": one(window),
@@ -118,13 +117,13 @@ def from_weights(weights: Weights) -> Keys:
     }
 
 
-def _pretrained(weights: Weights) -> Keys:
+def _pretrained(weights: Weights, patch: int) -> Keys:
     """A square of vectors, and one for a class token."""
     _, vectors, _ = weights.shape("pos_embed.pos_embed", 3)
     side = side_of(vectors - 1)
     if side is None:
         raise weights.unfit(f"its {vectors} position embeddings are no square of them and a class token's")
-    return {"pos_embed": "pretrained", "pretrain_grid": side}
+    return {"pos_embed": "pretrained", "pretrain_image_size": side * patch}
 
 
 def _neck(weights: Weights) -> Keys:
