@@ -32,7 +32,10 @@ def shapes_of(path: Path) -> Shapes:
     Raises:
         ImportFailedError: if the file is damaged, or holds anything but weights.
     """
-    return _from_safetensors(path) if path.suffix == SAFETENSORS else _from_pytorch(path)
+    shapes = _from_safetensors(path) if path.suffix == SAFETENSORS else _from_pytorch(path)
+    if all(name.startswith(PARALLEL) for name in shapes):
+        return {name.removeprefix(PARALLEL): shape for name, shape in shapes.items()}
+    return shapes
 
 
 def _from_safetensors(path: Path) -> Shapes:
@@ -92,8 +95,6 @@ def _weights_in(path: Path, entries: Mapping[str, Any]) -> Shapes:
         if isinstance(held := entries.get(holder), Mapping):
             return _weights_in(path, held)
     shapes = {str(name): entry for name, entry in entries.items() if isinstance(entry, tuple)}
-    if all(name.startswith(PARALLEL) for name in shapes):
-        shapes = {name.removeprefix(PARALLEL): shape for name, shape in shapes.items()}
     if not shapes:
         raise ImportFailedError(f"{path}: holds no weights by name")
     return shapes
