@@ -466,7 +466,7 @@ def test_blocks_that_differ_in_anything_are_not_folded():
         9: lambda block: setattr(block.mlp, "act", torch.nn.ReLU()),
     }
     for index, change in changes.items():
-        change(model.blocks[index])
+        change(model.blocks[str(index)])
     twins = fold(model)
     assert not {f"blocks.{index}" for index in changes} & (twins.keys() | set(twins.values()))
     assert twins == {

@@ -114,10 +114,10 @@ def test_the_preset_equals_the_real_stack():
 
 BAD = {
     "no such stage": (["stages.1.transition=none", "stages.1.embed_dim=24"], "neck deepseek stands behind a stage"),
-    "blocks of windows behind": (["stages.1.block=vit"], "makes a token sequence, for blocks of plain or clip, not of vit"),
+    "blocks of windows behind": (["stages.1.block=vit"], "block vit takes tokens on a grid, not a token sequence, which transition deepseek_compressor makes"),
     "a sequence before": (
         ["stages.0.block=plain", "stages.0.rel_pos=none", "stages.0.window_size=0", "pos_embed=class_token"],
-        "transition deepseek_compressor takes tokens on a grid, not the sequence that plain makes",
+        "transition deepseek_compressor takes tokens on a grid, not a token sequence, which block plain makes",
     ),
     "first": (["stages.0.transition=deepseek_compressor"], "leads from one stage into the next: the first has none"),
     "width": (["stages.1.embed_dim=30", "stages.1.num_heads=2"], "use a multiple of 4, not 30"),

@@ -176,9 +176,9 @@ BAD = {
     ),
     "shift": (VIT, "shift_size=3", "shift_size: blocks of plain attend over all tokens"),
     "relative positions": (VIT, "rel_pos=decomposed", "blocks of plain have no rel_pos: leave it out"),
-    "no sequence": (VIT, "pos_embed=learned", "blocks of plain take a token sequence: use pos_embed class_token or mae"),
-    "sequence for others": (VIT, "block=vit", "pos_embed class_token makes a token sequence, for blocks of plain or clip, not of vit"),
-    "neck of a grid": (VIT, "neck=sam", "neck sam takes tokens on a grid, not the sequence that plain makes"),
+    "no sequence": (VIT, "pos_embed=learned", "block plain takes a token sequence, not tokens on a grid, which pos_embed learned makes: use pos_embed class_token or mae"),
+    "sequence for others": (VIT, "block=vit", "block vit takes tokens on a grid, not a token sequence, which pos_embed class_token makes"),
+    "neck of a grid": (VIT, "neck=sam", "neck sam takes tokens on a grid, not a token sequence, which block plain makes"),
     "mask of class_token": (VIT, "mask_ratio=0.5", "mask_ratio is for pos_embed mae, not class_token: leave it out"),
     "all masked": (MAE, "mask_ratio=0.97", "mask_ratio 0.97 leaves none of 25 patches: use a smaller one"),
     "ratio of one": (MAE, "mask_ratio=1", "mask_ratio must be below 1"),
@@ -188,12 +188,12 @@ BAD = {
     "a stage of windows behind": (
         PRETRAIN | {"stages": [STAGE, DECODER | {"block": "vit", "transition": "none", "embed_dim": 24}]},
         "neck=none",
-        "blocks of vit take tokens on a grid, not the sequence that plain makes",
+        "block vit takes tokens on a grid, not a token sequence, which block plain makes",
     ),
     "a stage of windows before": (
         VIT | {"stages": [STAGE | {"block": "vit"}, STAGE]},
         "pos_embed=learned",
-        "blocks of plain take a token sequence, which vit has not made",
+        "block plain takes a token sequence, not tokens on a grid, which block vit makes",
     ),
 }  # fmt: skip
 

@@ -209,7 +209,7 @@ BAD = {
     "overrides: [{blocks: [2], num_heads: 8}]": "16:38: heads of 2 channels (embed_dim 16 over num_heads 8) cannot turn "
     "by column and row: use heads of a multiple of 4",
     "pretrain_image_size: 3": "5:22: pretrain_image_size 3 is smaller than a patch of 4: use at least 4",
-    "image_size: 7": "1:13: image_size 7 makes a grid of 1x1, which the neck sam3_fpn cannot halve: use at least 8",
+    "image_size: 7": "14:7: neck sam3_fpn halves the grid, 1x1 here: it takes 2x2 or more",
     "run: {attention: fused}": "16:18: run.attention fused is not modelled for blocks of rope_vit: use eager or sdpa",
     "rel_pos: decomposed": "16:10: blocks of rope_vit have no rel_pos: leave it out",
 }

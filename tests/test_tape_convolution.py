@@ -101,6 +101,12 @@ PROGRAMS = {
         lambda x, w, b: F.conv2d(x, w, b, padding=1, groups=2),
         ((6, C // 2, 3, 3), (6,)),
     ),
+    "over three dimensions": Program(
+        (B, C, 6, H, W),
+        lambda tape, x: tape.conv3d("conv", x, 5, (3, 4, 2)),
+        lambda x, w, b: F.conv3d(x, w, b, (3, 4, 2)),
+        ((5, C, 3, 4, 2), (5,)),
+    ),
     "transposed": Program(
         (B, C, H, W),
         lambda tape, x: tape.conv_transpose2d("up", x, 6, 2, stride=2),

@@ -7,29 +7,13 @@ import torch
 import torch.nn.functional as F
 from tape_programs import RUNS, Program, derived, traced
 
+from samattn_cli.cost.norms import rms_norm
+
 B, HEADS, N, D = 2, 3, 5, 8
-FLOAT32_BYTES = 4
-
-
-def rms_norm(tape, x):
-    """As transformers writes Qwen2.5-VL's (Qwen2RMSNorm)."""
-    wide = tape.cast("wide", x, FLOAT32_BYTES)
-    squared = tape.square("square", wide)
-    variance = tape.mean("variance", squared, dim=2)
-    tape.free(squared)
-    with_eps = tape.add_number("eps", variance)
-    root = tape.rsqrt("rsqrt", with_eps)
-    tape.free(with_eps)
-    normed = tape.mul("normed", wide, root)
-    tape.free(root)
-    tape.free(wide, keep=x)
-    low = tape.cast("low", normed, x.item_bytes)
-    out = tape.mul("weight", tape.used_weight("weight", x.shape[-1]), low)
-    tape.free(variance, normed, low)
-    return out
 
 
 def rms_norm_in_torch(hidden_states, weight):
+    """As transformers writes Qwen2.5-VL's (Qwen2_5_VLRMSNorm)."""
     input_dtype = hidden_states.dtype
     hidden_states = hidden_states.to(torch.float32)
     variance = hidden_states.pow(2).mean(-1, keepdim=True)
@@ -156,6 +140,19 @@ def continuous_bias_in_torch(x, w0, b0, w2, table, index):
     return x + scaled.unsqueeze(0)
 
 
+def relu_in_place(tape, x):
+    """Swin V2's, of what a linear layer makes: a view of its rows."""
+    hidden = tape.linear("0", x, 6)
+    active = tape.relu_("1", hidden)
+    out = tape.linear("2", active, D, bias=False)
+    tape.free(active)
+    return out
+
+
+def relu_in_place_in_torch(x, w0, b0, w2):
+    return F.linear(F.relu(F.linear(x, w0, b0), inplace=True), w2)
+
+
 def of_one(name, in_torch, **options):
     return Program((B, N, D), lambda tape, x: getattr(tape, name)(name, x, **options), in_torch)
 
@@ -183,11 +180,15 @@ PROGRAMS = {
     "normalize of a transposed part": of_transposed("normalize", lambda x: F.normalize(x, dim=-1)),
     "quick GELU": Program((B, N, D), quick_gelu, lambda x: x * torch.sigmoid(1.702 * x)),
     "a tensor times itself": Program((B, N, D), lambda tape, x: tape.mul("mul", x, x), lambda x: x * x),
-    "RMSNorm": Program((B, N, D), rms_norm, rms_norm_in_torch, ((D,),)),
+    "RMSNorm": Program((B, N, D), lambda tape, x: rms_norm(tape, "norm", x), rms_norm_in_torch, ((D,),)),
     "gated MLP": Program((B, N, D), gated, gated_in_torch, ((12, D), (12,), (12, D), (12,), (D, 12), (D,))),
+    "gated MLP of a matrix": Program(
+        (N, D), gated, gated_in_torch, ((12, D), (12,), (12, D), (12,), (D, 12), (D,))
+    ),
     "rotary": Program((B, HEADS, N, D), rotary, rotary_in_torch, (), (((B, N, D), ""), ((B, N, D), ""))),
     "rotary by chunks": Program((B, HEADS, N, D), rotary_by_chunks, rotary_by_chunks_in_torch),
     "cosine attention": Program((B, HEADS, N, D), cosine, cosine_in_torch, ((HEADS, 1, 1),)),
+    "ReLU in place": Program((B, N, D), relu_in_place, relu_in_place_in_torch, ((6, D), (6,), (D, 6))),
     "continuous bias": Program(
         (B, HEADS, PLACES, PLACES),
         continuous_bias,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
+from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .keys import Pair
 from .slots import GLOBAL, UNSHIFTED, Entering, Part, Stream
 
@@ -63,8 +63,8 @@ class LayerConfig:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Blocks take the stream alone."""
-        return ()
+        """Earlier parts whose outputs it takes beside the stream."""
+        return BLOCKS[self.stage.block].taps
 
     @property
     def kind(self) -> LayerConfig:
@@ -94,23 +94,34 @@ class LayerConfig:
     @property
     def windows(self) -> Pair:
         """Windows over the grid: (rows, columns); the last of each may reach beyond it. A global layer is one."""
-        if self.is_global:
-            return 1, 1
-        (H, W), (h, w) = self.grid, self.window_size
-        return -(-H // h), -(-W // w)
+        (_, rows, top), (_, columns, left) = self.window_sides
+        return rows + bool(top), columns + bool(left)
 
     @property
     def padded_grid(self) -> Pair:
         """The tokens that windows cover."""
-        if self.is_global or not BLOCKS[self.stage.block].pads:
-            return self.grid
-        (rows, columns), (h, w) = self.windows, self.window_size
-        return rows * h, columns * w
+        height, width = (side * often + rest for side, often, rest in self.window_sides)
+        return height, width
+
+    @property
+    def window_sides(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Of windows down the grid and across: their side, how many have it, the side of a smaller last one (0: none).
+
+        A global layer is one window.
+        """
+        sizes = self.grid if self.is_global else self.window_size
+        pads = BLOCKS[self.stage.block].pads
+        down, across = (
+            (side, -(-whole // side), 0) if pads else (side, *divmod(whole, side))
+            for whole, side in zip(self.grid, sizes, strict=True)
+        )
+        return down, across
 
 
 def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
     """The parts and blocks of `config` in the order in which they run."""
-    stream = Stream(config.grid, config.stages[0].embed_dim)
+    layout = PATCH_EMBEDS[config.patch_embed].makes
+    stream = Stream(config.grid, config.stages[0].embed_dim, layout=layout)
     yield PartConfig("patch_embed", "patch_embeds", config.patch_embed, config, stream, stream)
     part: PartConfig | None
     for part in _before_blocks(config, stream):
@@ -119,7 +130,7 @@ def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
     index, before = 0, None
     for number, stage in enumerate(config.stages):
         if stage.transition != NONE:
-            leaving = replace(TRANSITIONS[stage.transition].stream(config, stream), dim=stage.embed_dim)
+            leaving = replace(TRANSITIONS[stage.transition].leaving(config, stream), dim=stage.embed_dim)
             name = f"transitions.{number}"
             taps = TRANSITIONS[stage.transition].taps(config)
             yield PartConfig(name, "transitions", stage.transition, config, stream, leaving, taps)
@@ -127,7 +138,9 @@ def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
         for position in range(stage.depth):
             layer = _layer(stage, before, index, number, position, stream)
             yield layer
-            stream = replace(stream, grid=layer.out_grid, dim=stage.embed_dim)
+            stream = replace(
+                stream, grid=layer.out_grid, dim=stage.embed_dim, layout=BLOCKS[stage.block].layout
+            )
             index += 1
         before = stage
     yield from _after_blocks(config, stream)
@@ -154,7 +167,7 @@ def _part(
 ) -> PartConfig:
     declared = words[word]
     return PartConfig(
-        name, slot, word, config, stream, declared.stream(config, stream), declared.taps(config)
+        name, slot, word, config, stream, declared.leaving(config, stream), declared.taps(config)
     )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
-from .families import BLOCKS, NECKS, NONE, POS_EMBEDS, TRANSITIONS
+from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .kernels import unfit_heads, unfit_kernel, unfit_positions, unfit_shift
+from .layouts import layout_problems
 from .model import EncoderConfig
 from .overrides import GIVEN, Override
 from .overrides import problems as problems_of_overrides
@@ -219,6 +220,11 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
             ("run", "trains"),
             f"run.trains adapters is for blocks of {adapted}: there are none here, use all",
         )
+    if config.mask_ratio and (
+        config.pos_embed == NONE or "mask_ratio" not in POS_EMBEDS[config.pos_embed].keys
+    ):
+        yield ("mask_ratio",), f"pos_embed {config.pos_embed} masks no patches: leave mask_ratio out"
+    yield from layout_problems(config)
     for number, stage in enumerate(config.stages):
         yield from BLOCKS[stage.block].problems(config, number)
         yield from shift_problems(config, number)
@@ -227,6 +233,7 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
     for layer in config.layers:
         if problem := unfit_shift(config.run.attention, layer):
             yield ("run", "attention"), problem
+    yield from PATCH_EMBEDS[config.patch_embed].problems(config, 0)
     for words, word in ((POS_EMBEDS, config.pos_embed), (NECKS, config.neck)):
         if word != NONE:
             yield from words[word].problems(config, 0)

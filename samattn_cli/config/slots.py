@@ -7,9 +7,9 @@ are the facts that a config is checked by and a plan is made of: which keys it r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..units import format_size
 from .keys import Pair
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 Problem = tuple[tuple[int | str, ...], str]
 """Where in the config (its keys), and what is wrong with it."""
+
+Layout = Literal["grid", "sequence", "packed"]
+"""How tokens lie: (B, H, W, C), (B, N, C), or (N, C) with those of all images one after the other."""
+
+LAYOUTS = {
+    "grid": "tokens on a grid",
+    "sequence": "a token sequence",
+    "packed": "a packed sequence of all images",
+}
 
 GLOBAL: Pair = (0, 0)
 """The window of a global layer."""
@@ -91,10 +100,12 @@ class Block:
         keys: the keys of a stage that it reads beside those that every block reads.
         rel_pos: the relative positions that it can have.
         kernels: the attention kernels that are modelled.
+        layout: how the tokens lie that it takes and makes.
         changes_width: whether the first of a stage may make another width of what enters.
         place: where it attends.
         adapters: whether some of its weights adapt the others, and may be trained alone.
         pads: whether windows reach over padding beyond the grid; else the last ones are smaller.
+        taps: the names of earlier parts whose outputs it takes beside the stream, as a part's.
         problems: what is wrong with a stage (by its number) of a config whose keys are sound.
     """
 
@@ -102,10 +113,12 @@ class Block:
     keys: frozenset[str] = frozenset()
     rel_pos: tuple[str, ...] = ("none",)
     kernels: tuple[str, ...] = ("eager", "sdpa")
+    layout: Layout = "grid"
     changes_width: bool = False
     place: Callable[[Entering], Placing] = as_configured
     adapters: bool = False
     pads: bool = True
+    taps: tuple[str, ...] = ()
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
@@ -127,20 +140,25 @@ class PatchEmbed:
         summary: what it is, in a line.
         grid: (image_size, patch_size) -> tokens (high, wide).
         input_shape: the shape of what the encoder is given.
+        makes: how the tokens lie.
+        problems: what is wrong with a config whose keys are sound.
     """
 
     summary: str
     grid: Callable[[Pair, int], Pair] = patches
     input_shape: Callable[[EncoderConfig], tuple[int, ...]] = an_image
+    makes: Layout = "grid"
+    problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
 @dataclass(frozen=True)
 class Stream:
-    """What flows from part to part: tokens on a grid, tokens beside it (class tokens), and their width."""
+    """What flows from part to part: tokens of a grid, tokens beside it (class tokens), their width, how they lie."""
 
     grid: Pair
     dim: int
     extra_tokens: int = 0
+    layout: Layout = "grid"
 
 
 def unchanged(_config: EncoderConfig, stream: Stream) -> Stream:
@@ -160,6 +178,8 @@ class Part:
     Attributes:
         summary: what it is, in a line.
         keys: the keys of the encoder that it reads beside those that every encoder has.
+        takes: how the tokens lie that it takes.
+        makes: how those lie that it makes, if otherwise.
         stream: (config, the stream that enters) -> the stream that leaves.
         taps: the names of earlier parts whose outputs it takes beside the stream: of a part with several outputs those
             after the first.
@@ -168,9 +188,15 @@ class Part:
 
     summary: str
     keys: frozenset[str] = frozenset()
+    takes: Layout = "grid"
+    makes: Layout | None = None
     stream: Callable[[EncoderConfig, Stream], Stream] = unchanged
     taps: Callable[[EncoderConfig], tuple[str, ...]] = no_taps
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
+
+    def leaving(self, config: EncoderConfig, entering: Stream) -> Stream:
+        """The stream that leaves it."""
+        return replace(self.stream(config, entering), layout=self.makes or self.takes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ def backward(
     entries: Sequence[tuple[Tensor, Tensor | None]],
     held: Iterable[Storage] = (),
     *,
-    checkpoint: Storage | None = None,
+    checkpoint: tuple[Storage, ...] = (),
 ) -> tuple[Tensor | None, ...]:
     """Run the backward of what made `outputs`, up to the entries of their segment.
 
@@ -35,7 +35,7 @@ def backward(
         outputs: each with its gradient, if it has one.
         entries: the inputs of the segment, each with the gradient that it has from elsewhere already.
         held: storages that others keep.
-        checkpoint: the input from which all that nodes saved is computed again: it is kept until the last of them has
+        checkpoint: the inputs from which all that nodes saved is computed again: they are kept until the last of them has
             run, and what they saved is let go of as soon as it has been used.
 
     Returns:
@@ -51,7 +51,7 @@ def backward(
 
 
 class _Engine:
-    def __init__(self, tape: Tape, held: Iterable[Storage], checkpoint: Storage | None) -> None:
+    def __init__(self, tape: Tape, held: Iterable[Storage], checkpoint: tuple[Storage, ...]) -> None:
         self.tape = tape
         self.checkpoint = checkpoint
         self.holders = Counter(held)
@@ -67,8 +67,8 @@ class _Engine:
             self.holders.update(node.saved)
             self.to_unpack += node.unpacks
             self.uses.update(edge[0] for edge in node.edges if edge and edge[0].shape)
-        if self.checkpoint is not None and self.to_unpack:
-            self.holders[self.checkpoint] += 1
+        if self.to_unpack:
+            self.holders.update(self.checkpoint)
 
     def give(self, edge: Edge | None, gradient: Tensor | None) -> None:
         """A gradient that there is at the start."""
@@ -100,15 +100,15 @@ class _Engine:
             self._held(edge, result)
             for edge, result in zip(node.edges, node.backward(self.tape, *gradients), strict=True)
         ]
-        if self.checkpoint is not None:
+        if self.checkpoint:
             self._release(*node.saved)
         reduced = [self._reduce(result) for result in results]
         self._release(*(gradient.storage for gradient in gradients if gradient is not None))
-        if self.checkpoint is None:
+        if not self.checkpoint:
             self._release(*node.saved)
         elif node.unpacks:
             self.to_unpack -= 1
-            self._release(*() if self.to_unpack else (self.checkpoint,))
+            self._release(*() if self.to_unpack else self.checkpoint)
         for edge, result in zip(node.edges, reduced, strict=True):
             if result is not None:
                 self._deliver(edge, result, held=True)

@@ -32,7 +32,7 @@ class Segment:
         outputs: what it makes: the stream, then what others tap.
         sources: where the entries come from.
         layer: the block's config; None for a part.
-        is_checkpointed: whether a training step keeps nothing but the entry.
+        is_checkpointed: whether a training step keeps nothing but the entries.
         shared: those of its inputs that an earlier segment keeps for backward too.
     """
 
@@ -52,10 +52,10 @@ class Segment:
 
     @cached_property
     def kept(self) -> frozenset[Storage]:
-        """What autograd keeps of it for backward: what it saves, or only its input where it is checkpointed."""
+        """What autograd keeps of it for backward: what it saves, or only its inputs where it is checkpointed."""
         ops = self.recording.ops
         if self.is_checkpointed and any(op.is_kept for op in ops):
-            return frozenset({self.entry})
+            return frozenset(entry.storage for entry in self.entries)
         return frozenset(storage for op in ops for storage in op.saves)
 
     def qualified(self, name: str) -> str:
@@ -157,13 +157,15 @@ class _Driver:
         sources = tuple(source for source, _ in taken)
         if isinstance(part, PartConfig):
             return self._run(part, taken, gone)
-        key = (part.kind, x.shape, x.stride, x.grad_fn is None, x.storage in self.before)
+        key = (part.kind, x.shape, x.stride, x.grad_fn is None, x.storage in self.before, len(gone))
         alone = not gone or bool(self.uses[part.name])
         if alone or key not in self.twins:
             segment = self._run(part, taken, gone)
             self.twins.setdefault(key if not alone else object(), segment)
             return segment
-        return replace(self.twins[key], name=part.name, sources=sources, layer=part)
+        twin = self.twins[key]
+        shared = self._kept_taps(twin.entries) | (twin.shared & {twin.entry})
+        return replace(twin, name=part.name, sources=sources, layer=part, shared=shared)
 
     def _run(
         self, part: PartConfig | LayerConfig, taken: list[tuple[Source, Tensor]], gone: list[Tensor]
@@ -184,17 +186,12 @@ class _Driver:
             sources=tuple(source for source, _ in taken),
             layer=part if isinstance(part, LayerConfig) else None,
             is_checkpointed=is_block and self.config.run.checkpointing,
-            shared=frozenset(self._shared(entries)),
+            shared=self._kept_taps(entries) | ({entries[0].storage} & self.before),
         )
 
-    def _shared(self, entries: tuple[Tensor, ...]) -> Iterator[Storage]:
-        """Those of the entries that are kept already: blocks that are twins share storages, what is tapped does not."""
-        stream, *taps = (entry.storage for entry in entries)
-        yield from (
-            storage
-            for storage, kept in ((stream, self.before), *((t, self.kept) for t in taps))
-            if storage in kept
-        )
+    def _kept_taps(self, entries: tuple[Tensor, ...]) -> frozenset[Storage]:
+        """Those of the taps that are kept already: blocks that are twins share storages, what is tapped does not."""
+        return frozenset(tap.storage for tap in entries[1:]) & self.kept
 
     def _call(
         self, part: PartConfig | LayerConfig, entries: tuple[Tensor, ...]
@@ -262,14 +259,14 @@ class _BackwardDriver:
         key: Hashable = object()
         if plain and gradient is not None:
             given = gradient.storage in self.given
-            key = (segment.recording, gradient.stride, gradient.is_view, given)
+            key = (segment.recording, gradient.stride, gradient.is_view, given, segment.shared)
         if key not in self.passed:
             made = autograd.backward(
                 self.tape,
                 list(zip(segment.outputs, gradients, strict=True)),
                 list(zip(segment.entries, pending, strict=True)),
                 held,
-                checkpoint=segment.entry if segment.is_checkpointed else None,
+                checkpoint=tuple(e.storage for e in segment.entries) if segment.is_checkpointed else (),
             )
             self.passed[key] = self.tape.recording(), made
         return self.passed[key]

@@ -6,14 +6,13 @@ grid), N = M / q_stride ** 2 queries.
 
 from __future__ import annotations
 
-from ..config.keys import Pair
 from ..config.plan import LayerConfig, PartConfig
 from ..units import ITEM_BYTES
 from .kernels import attention as attention_kernel
 from .tape import Tape
-from .tensor import Shape, Tensor
+from .tensor import Tensor
 from .vit import mlp
-from .windows import in_order, window_partition, windows_over
+from .windows import join, window_partition
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
@@ -48,18 +47,9 @@ def attend(tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str) -> Tenso
     if layer.is_global:
         return attended
     height, width = (side // layer.q_stride for side in layer.window_size)
-    joined = window_unpartition(tape, attended, (height, width), layer.out_grid)
+    joined = join(tape, attended, (height, width), layer.out_grid)
     tape.free(attended, keep=joined)
-    return joined
-
-
-def window_unpartition(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -> Tensor:
-    """Join (B * windows, h, w, C) to (B, H, W, C): what padding is left is not read, but kept in memory."""
-    rows, columns = windows_over(grid, window)
-    shape = (rows * window[0], columns * window[1], windows.shape[-1])
-    parts = in_order(windows, window, grid)
-    joined = tape.reshape("window_unpartition", parts, parts.shape[0], *shape)
-    return joined.narrow((parts.shape[0], *grid, windows.shape[-1]))
+    return joined.narrow((joined.shape[0], *layer.out_grid, joined.shape[-1]))  # its padding stays in memory
 
 
 def pool(tape: Tape, name: str, x: Tensor, stride: int) -> Tensor:

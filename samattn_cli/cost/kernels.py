@@ -30,13 +30,13 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
     """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, M, d), (B, h, M, e) -> (B, h, N, e).
 
     Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment, which
-    may broadcast to (B, h, N, N). In memory the result is (B, N, h, e).
+    may broadcast to (B, h, N, M). In memory the result is (B, N, h, e).
     """
     d, e = q.shape[-1], v.shape[-1]
     scores = _scores(q, k)
     flash = mask is None and q.item_bytes == HALF_BYTES and decide(d == e) and decide(d <= MOST_FLASH_DIM)
     low = mask and tape.cast(f"{name}.mask.cast", mask, q.item_bytes)  # autocast's
-    aligned = low and _aligned(tape, f"{name}.mask", low).expand_to(*q.shape[:-1], k.shape[-2])
+    aligned = low and _aligned(tape, f"{name}.mask", low).expand_to(*q.shape[:-1], k.shape[2])
     out = _heads_inside(tape, q, e)
     extra = _flash_extra(tape, q) if flash else _efficient_extra(tape, q, k, v)
     operands = (q, k, v) if aligned is None else (q, k, v, aligned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..units import ITEM_BYTES
 from .tape import Tape
 from .tensor import Tensor
 
@@ -26,4 +27,23 @@ def layer_norm_2d(tape: Tape, name: str, x: Tensor) -> Tensor:
         scaled = tape.scale_by_weight("weight", normed, tape.parameter("weight", channels), per_channel)
         out = tape.add_weight("bias", scaled, tape.parameter("bias", channels), per_channel)
         tape.free(scaled, normed, mean, variance)
+    return out
+
+
+def rms_norm(tape: Tape, name: str, x: Tensor) -> Tensor:
+    """RMSNorm over the last dimension, in float32, as transformers writes it out (Qwen2_5_VLRMSNorm)."""
+    with tape.module(name):
+        wide = tape.cast("float", x, ITEM_BYTES["float32"])
+        squared = tape.square("square", wide)
+        variance = tape.mean("variance", squared, dim=len(x.shape) - 1)
+        tape.free(squared)
+        with_eps = tape.add_number("eps", variance)
+        root = tape.rsqrt("rsqrt", with_eps)
+        tape.free(with_eps)
+        normed = tape.mul("normed", wide, root)
+        tape.free(root)
+        tape.free(wide, keep=x)
+        low = tape.cast("cast", normed, x.item_bytes)
+        out = tape.mul("weight", tape.used_weight("weight", x.shape[-1]), low)
+        tape.free(variance, normed, low)
     return out

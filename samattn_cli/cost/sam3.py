@@ -5,7 +5,7 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from ..config.model import StageConfig
 from ..config.plan import LayerConfig, PartConfig
@@ -14,8 +14,7 @@ from .kernels import attention as attention_kernel
 from .rotary import rotate, rotations
 from .tape import Tape
 from .tensor import Dim, Tensor, decide
-
-Resize = Callable[[Tape, Tensor], Tensor]
+from .vitdet import Layer, in_turn, up
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
@@ -72,48 +71,29 @@ def tiled_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 
 def sam3_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
     """Maps at 4, 2, 1 and 1/2 times the grid: (B, H, W, C) -> four of (B, out_chans, H', W')."""
-    x = x.permute(0, 3, 1, 2)
-    levels = (quadruple, double, single, half)
+    image, C = x.permute(0, 3, 1, 2), x.shape[-1]
+    scales: tuple[tuple[Layer, ...], ...] = (
+        (up(tape, "dconv_2x2_0", C // 2), partial(tape.gelu, "gelu"), up(tape, "dconv_2x2_1", C // 4)),
+        (up(tape, "dconv_2x2", C // 2),),
+        (),
+        (lambda y: tape.max_pool2d("maxpool_2x2", y, 2),),
+    )
     return tuple(
-        _level(tape, f"convs.{index}", x, level, part.config.out_chans) for index, level in enumerate(levels)
+        _level(tape, f"convs.{index}", image, scale, part.config.out_chans)
+        for index, scale in enumerate(scales)
     )
 
 
-def _level(tape: Tape, name: str, x: Tensor, resize: Resize, channels: Dim) -> Tensor:
-    """`x` resized, then 1x1 and 3x3 convolutions."""
+def _level(tape: Tape, name: str, image: Tensor, scale: tuple[Layer, ...], channels: Dim) -> Tensor:
+    """One map: the image scaled, then convolutions 1x1 and 3x3, with biases."""
     with tape.module(name):
-        resized = resize(tape, x)
-        narrow = tape.conv2d("conv_1x1", resized, channels, 1)
-        tape.free(resized, keep=x)
-        out = tape.conv2d("conv_3x3", narrow, channels, 3, padding=1)
-        tape.free(narrow)
-    return out
-
-
-def quadruple(tape: Tape, x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C / 4, 4H, 4W)."""
-    C = x.shape[1]
-    doubled = tape.conv_transpose2d("dconv_2x2_0", x, C // 2, 2, stride=2)
-    active = tape.gelu("gelu", doubled)
-    tape.free(doubled)
-    out = tape.conv_transpose2d("dconv_2x2_1", active, C // 4, 2, stride=2)
-    tape.free(active)
-    return out
-
-
-def double(tape: Tape, x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C / 2, 2H, 2W)."""
-    return tape.conv_transpose2d("dconv_2x2", x, x.shape[1] // 2, 2, stride=2)
-
-
-def single(_tape: Tape, x: Tensor) -> Tensor:
-    """As it is."""
-    return x
-
-
-def half(tape: Tape, x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C, H / 2, W / 2)."""
-    return tape.max_pool2d("maxpool_2x2", x, 2)
+        return in_turn(
+            tape,
+            image,
+            *scale,
+            lambda y: tape.conv2d("conv_1x1", y, channels, 1),
+            lambda y: tape.conv2d("conv_3x3", y, channels, 3, padding=1),
+        )
 
 
 BLOCKS = {"rope_vit": block}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import prod
 
 from ..config.plan import LayerConfig
@@ -12,7 +13,11 @@ def score_elements(layer: LayerConfig) -> int:
 
     Where a block attends over the slices of volumes too, each of its tokens has a row for those as well.
     """
-    area = prod(layer.padded_grid) // prod(layer.windows)
-    tokens = area + layer.extra_tokens
-    over_grid = prod(layer.windows) * (area // layer.q_stride**2 + layer.extra_tokens) * tokens
+    rows, columns = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.window_sides)
+    over_grid = sum(m * n * _of_window(layer, h * w) for (h, m), (w, n) in product(rows, columns))
     return over_grid + prod(layer.padded_grid) * layer.stage.depth_slices
+
+
+def _of_window(layer: LayerConfig, area: int) -> int:
+    """Of one window."""
+    return (area // layer.q_stride**2 + layer.extra_tokens) * (area + layer.extra_tokens)

@@ -33,6 +33,15 @@ class Convolving(Casting):
         weight = (out_channels, in_channels // groups, kernel, kernel)
         return self._convolution(name, x, weight, made, bias=bias)
 
+    def conv3d(self, name: str, x: Tensor, out_channels: Dim, kernel: Shape, *, bias: bool = True) -> Tensor:
+        """``nn.Conv3d`` of `kernel` with that stride: (B, in, frames, height, width) -> (B, out, ...).
+
+        It is counted with the convolutions over two dimensions.
+        """
+        batch, in_channels, *size = x.shape
+        made = (batch, out_channels, *(side // step for side, step in zip(size, kernel, strict=True)))
+        return self._convolution(name, x, (out_channels, in_channels, *kernel), made, bias=bias)
+
     def conv_transpose2d(
         self, name: str, x: Tensor, out_channels: Dim, kernel: Dim, *, stride: Dim = 1, bias: bool = True
     ) -> Tensor:

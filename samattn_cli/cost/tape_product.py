@@ -11,6 +11,8 @@ from .ops import Parameter
 from .tape_moving import Moving
 from .tensor import Dim, Tensor, decide
 
+MATRIX_DIMS = 2
+
 
 def _folds(x: Tensor, weight: Tensor) -> bool:
     """Whether a product (..., in) with a weight is one of rows, not a batched one (should_fold of LinearAlgebra.cpp).
@@ -47,7 +49,8 @@ class Multiplying(Moving):
         low, *used = self._for_product(x, *weights, name=name)
         folds = _folds(low, used[0])
         batch = (math.prod(leading),) if folds else (math.prod(leading[:-1]), leading[-1])
-        rows = self.reshape(f"{name}.flatten".strip("."), low, *batch, in_features)
+        is_matrix = len(x.shape) == MATRIX_DIMS  # taken as it is, not viewed
+        rows = low if is_matrix else self.reshape(f"{name}.flatten".strip("."), low, *batch, in_features)
         out = self.like(rows, *batch, out_features)
         parameters = [weight for weight in weights if isinstance(weight, Parameter)]
         self._product(name, "linear", rows, out, used, parameters, macs=out.elements * in_features)
@@ -64,7 +67,8 @@ class Multiplying(Moving):
             out = self.derived(name, out, edges, derivatives.addmm(rows, weight_used, with_bias), saves)
         else:
             out = self.derived(name, out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
-        out = replace(out.view(*leading, out_features), is_view=bias is not None)  # else _unsafe_view
+        if not is_matrix:
+            out = replace(out.view(*leading, out_features), is_view=bias is not None)  # else _unsafe_view
         return self.derived(name, out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:

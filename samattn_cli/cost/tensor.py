@@ -106,10 +106,11 @@ class Tensor:
     @property
     def is_channels_last(self) -> bool:
         """Whether (B, C, H, W) lies in memory as (B, H, W, C) (ATen's is_channels_last_strides_2d)."""
+        inwards_out = (1, 3, 2, 0)
         if len(self.shape) != IMAGE_DIMS or decide(self.stride[1] == 0):
             return False
         least: Dim = 0
-        for dim in (1, 3, 2, 0):
+        for dim in inwards_out:
             stride, size = self.stride[dim], self.shape[dim]
             if decide(stride < least) or (dim == 0 and decide(least == self.stride[1])):
                 return False

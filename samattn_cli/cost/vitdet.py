@@ -62,7 +62,7 @@ def _conv(tape: Tape, name: str, channels: Dim, kernel: int) -> Layer:
     return lambda x: tape.conv2d(name, x, channels, kernel, padding=kernel // 2, bias=False)
 
 
-def _up(tape: Tape, name: str, channels: Dim) -> Layer:
+def up(tape: Tape, name: str, channels: Dim) -> Layer:
     """A transposed convolution that doubles the size."""
     return lambda x: tape.conv_transpose2d(name, x, channels, 2, stride=2)
 
@@ -87,14 +87,14 @@ def simple_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
     """Five maps of one: (B, H, W, C) -> (B, out_chans, ...) of sides 4H, 2H, H, H/2, H/4."""
     image, C = x.permute(0, 3, 1, 2), x.shape[-1]
     by_four = (
-        _up(tape, "0", C // 2),
+        up(tape, "0", C // 2),
         _norm(tape, "1"),
         partial(tape.gelu, "2"),
-        _up(tape, "3", C // 4),
+        up(tape, "3", C // 4),
     )
     scales: dict[str, tuple[Layer, ...]] = {
         "simfp_2": by_four,
-        "simfp_3": (_up(tape, "0", C // 2),),
+        "simfp_3": (up(tape, "0", C // 2),),
         "simfp_4": (),
         "simfp_5": (lambda y: tape.max_pool2d("0", y, 2),),
     }

@@ -60,17 +60,12 @@ def cut(tape: Tape, x: Tensor, window: Pair) -> Tensor:
 
 def join(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -> Tensor:
     """Join (B * windows, h, w, C) to (B, H, W, C), padding included."""
-    B, rows, h, columns, w, C = (parts := in_order(windows, window, grid)).shape
-    return tape.contiguous("window_unpartition", parts).view(B, rows * h, columns * w, C)
-
-
-def in_order(windows: Tensor, window: Pair, grid: Shape) -> Tensor:
-    """(B * windows, h, w, C) as a view in the order of the grid, (B, rows, h, columns, w, C)."""
     (h, w), C = window, windows.shape[-1]
     rows, columns = windows_over(grid, window)
     B = windows.shape[0] // (rows * columns)
     # (B, rows, columns, h, w, C) -> (B, rows, h, columns, w, C)
-    return windows.view(B, rows, columns, h, w, C).permute(0, 1, 3, 2, 4, 5)
+    joined = windows.view(B, rows, columns, h, w, C).permute(0, 1, 3, 2, 4, 5)
+    return tape.contiguous("window_unpartition", joined).view(B, rows * h, columns * w, C)
 
 
 def crop(tape: Tape, x: Tensor, grid: Shape) -> Tensor:

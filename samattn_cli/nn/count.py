@@ -116,7 +116,7 @@ class _RecordedConvolution(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is Tensor.__setitem__:
             return None
-        if func is F.conv2d:
+        if func in {F.conv2d, F.conv3d}:
             return _convolution(*args, **kwargs)
         return (
             _transposed_convolution(*args, **kwargs) if func is F.conv_transpose2d else func(*args, **kwargs)
@@ -135,8 +135,11 @@ def _convolution(
     transposed: bool = False,
     output_padding: Sides = 0,
 ) -> Tensor:
-    more: tuple[Any, ...] = (transposed, _both(output_padding), groups, False, False, True, True)
-    return torch._convolution(x, weight, bias, _both(stride), _both(padding), _both(dilation), *more)
+    strides, paddings, dilations, more_padding = (
+        _each(sides, x.dim() - 2) for sides in (stride, padding, dilation, output_padding)
+    )
+    more: tuple[Any, ...] = (transposed, more_padding, groups, False, False, True, True)
+    return torch._convolution(x, weight, bias, strides, paddings, dilations, *more)
 
 
 def _transposed_convolution(
@@ -154,8 +157,8 @@ def _transposed_convolution(
     )
 
 
-def _both(sides: Sides) -> tuple[int, ...]:
-    return (sides, sides) if isinstance(sides, int) else tuple(sides)
+def _each(sides: Sides, dims: int) -> tuple[int, ...]:
+    return (sides,) * dims if isinstance(sides, int) else tuple(sides)
 
 
 class _OnUntracedThread(TorchDispatchMode):

@@ -56,6 +56,7 @@ class AsOnCuda(TorchFunctionMode):
 IN_PRODUCT_TYPE = {
     F.linear,
     F.conv2d,
+    F.conv3d,
     F.conv_transpose2d,
     F.scaled_dot_product_attention,
     torch.bmm,

@@ -76,16 +76,21 @@ class ImageEncoder(nn.Module):
             return (x + self.pos_embed,)
         part = self.get_submodule(name)
         if self.checkpointing and name.startswith(CONTAINER) and torch.is_grad_enabled():
-            return (self._checkpointed(part, x),)
+            return (self._checkpointed(part, x, *taken),)
         out = part(x, *taken)
         return out if isinstance(out, tuple) else (out,)
 
-    def _checkpointed(self, block: nn.Module, x: Tensor) -> Tensor:
+    def _checkpointed(self, block: nn.Module, x: Tensor, *taken: Tensor) -> Tensor:
         again = (
             self._autocast(x) if x.is_meta else nullcontext()
         )  # a device's own is restored by checkpoint itself
         return checkpoint(
-            block, x, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), again)
+            block,
+            x,
+            *taken,
+            use_reentrant=False,
+            preserve_rng_state=False,
+            context_fn=lambda: (nullcontext(), again),
         )
 
 

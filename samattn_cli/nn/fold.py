@@ -19,11 +19,19 @@ CONTAINER = "blocks"
 PLAIN = (bool, int, float, str, tuple)
 
 
+class Skipped(nn.Identity):
+    """In place of a block: the stream as it was, whatever it taps."""
+
+    def forward(self, x: Tensor, *_taps: Tensor) -> Tensor:
+        """`x`."""
+        return x
+
+
 def fold(model: nn.Module, twins: Mapping[str, str]) -> None:
     """Replace each twin by an identity."""
     blocks = model.get_submodule(CONTAINER)
     for twin in twins:
-        blocks.add_module(twin.removeprefix(f"{CONTAINER}."), nn.Identity())
+        blocks.add_module(twin.removeprefix(f"{CONTAINER}."), Skipped())
 
 
 def twins_of(model: Any, image: Tensor) -> dict[str, str]:
@@ -31,7 +39,8 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
 
     The last of a kind is it: what comes to it in backward is what comes to it in the whole encoder. A block that makes
     another shape, or other strides, of its stream cannot be left out, nor one whose output or input a later part takes
-    too: that input is not let go of, and the next block's is another tensor.
+    too: that input is not let go of, and the next block's is another tensor. The first to tap a part is run: it is the
+    one that keeps what it taps longest.
 
     Args:
         model: an encoder on the meta device: it is run once.
@@ -41,13 +50,14 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     twins: dict[str, str] = {}
     blocks = model.get_submodule(CONTAINER)
     tapped = {name for _, taps in model.plan for name in taps}
+    first = {tap: name for name, taps in reversed(model.plan) for tap in taps}
     before = {following: name for (name, _), (following, _) in pairwise(model.plan)}
     for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
         name = f"{CONTAINER}.{index}"
-        is_tapped = not tapped.isdisjoint({name, before[name]})
+        stays = name in first.values() or not tapped.isdisjoint({name, before[name]})
         kind = _signature(blocks.get_submodule(index)), entering, before[name] in tapped
         original = originals.setdefault(kind, name)
-        if original != name and entering == leaving and not is_tapped:
+        if original != name and entering == leaving and not stays:
             twins[name] = original
     return twins
 

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config.keys import Pair
 from ..config.plan import LayerConfig, PartConfig
 from .norms import NORM_EPS
-from .windows import in_order, window_partition
+from .windows import join, window_partition
 
 
 class Block(nn.Module):
@@ -47,7 +46,8 @@ class Block(nn.Module):
         x = self.attn(x)
         if self.window_size != (0, 0):
             height, width = (side // self.q_stride for side in self.window_size)
-            x = window_unpartition(x, (height, width), (shortcut.shape[1], shortcut.shape[2]))
+            H, W = shortcut.shape[1:3]
+            x = join(x, (height, width), (H, W))[:, :H, :W]
         x = shortcut + x
         return x + self.mlp(self.norm2(x))
 
@@ -109,13 +109,6 @@ def pool(x: Tensor, stride: int) -> Tensor:
     if stride == 1:
         return x
     return F.max_pool2d(x.permute(0, 3, 1, 2), stride, stride).permute(0, 2, 3, 1)
-
-
-def window_unpartition(windows: Tensor, window: Pair, grid: Pair) -> Tensor:
-    """Join (B * windows, h, w, C) to (B, H, W, C), a view that leaves the padding out."""
-    x = in_order(windows, window, grid)
-    B, rows, h, columns, w, C = x.shape
-    return x.reshape(B, rows * h, columns * w, C)[:, : grid[0], : grid[1]]
 
 
 class PatchEmbed(nn.Module):

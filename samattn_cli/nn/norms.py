@@ -22,3 +22,19 @@ class LayerNorm2d(nn.Module):
         variance = (x - mean).pow(2).mean(1, keepdim=True)
         x = (x - mean) / torch.sqrt(variance + NORM_EPS)
         return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
+class RMSNorm(nn.Module):
+    """Vectors over their root mean square, in float32, then scaled: written out as transformers does (T5's norm)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> the same."""
+        dtype = x.dtype
+        x = x.to(torch.float32)
+        variance = x.pow(2).mean(-1, keepdim=True)
+        x = x * torch.rsqrt(variance + NORM_EPS)
+        return self.weight * x.to(dtype)

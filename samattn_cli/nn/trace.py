@@ -7,7 +7,7 @@ goes. Autograd's saved-tensor hooks tell what it keeps for backward.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -152,26 +152,21 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
     Of a block that is checkpointed that is its input, where it would keep anything.
     """
     weights = {storage_key(weight) for weight in (*model.parameters(), *model.buffers())}
-    kept: dict[str, list[weakref.ref[_Kept]]] = {}
-    part = ""
+    kept: list[tuple[str, weakref.ref[_Kept]]] = []
+    parts: list[str] = []
 
     def enter(section: Section) -> None:
-        nonlocal part
-        part, _ = section
-        kept[part] = []
+        parts.append(section[0])
 
     def pack(tensor: Tensor) -> _Kept:
         saved = _Kept(tensor)
         if tensor.device == image.device and storage_key(tensor) not in weights:
-            kept[part].append(weakref.ref(saved))
+            kept.append((parts[-1], weakref.ref(saved)))
         return saved
 
-    def claim(x: Tensor) -> None:
-        """The checkpoint kept `x` just before its block began."""
-        own = [ref for refs in kept.values() for ref in refs if storage_key(x) in _alive([ref])]
-        for refs in kept.values():
-            refs[:] = [ref for ref in refs if ref not in own]
-        kept[part] += own
+    def claim(*inputs: Tensor) -> None:
+        """The checkpoint kept them just before its block began."""
+        kept[-len(inputs) :] = [(parts[-1], ref) for _, ref in kept[-len(inputs) :]]
 
     with (
         torch.enable_grad(),
@@ -181,7 +176,9 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
         _on_checkpointed_inputs(model, claim),
     ):
         output = model(image)
-    sums = {name: sum(map(rounded, _alive(refs).values())) for name, refs in kept.items()}
+    sums = {
+        part: sum(map(rounded, _alive(ref for name, ref in kept if name == part).values())) for part in parts
+    }
     del output  # and with it the graph, and all that was kept
     return sums
 
@@ -193,15 +190,15 @@ class _Kept:
     tensor: Tensor
 
 
-def _alive(kept: list[weakref.ref[_Kept]]) -> dict[int, int]:
+def _alive(kept: Iterable[weakref.ref[_Kept]]) -> dict[int, int]:
     """The storages of what is kept still, and their bytes."""
     tensors = [saved.tensor for ref in kept if (saved := ref())]
     return {storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
 
 
 @contextmanager
-def _on_checkpointed_inputs(model: nn.Module, see: Callable[[Tensor], None]) -> Iterator[None]:
-    """Show `see` the input of each block that is checkpointed."""
+def _on_checkpointed_inputs(model: nn.Module, see: Callable[..., None]) -> Iterator[None]:
+    """Show `see` the inputs of each block that is checkpointed."""
     blocks = model.get_submodule(CONTAINER).children() if model.checkpointing else ()
     handles = [block.register_forward_pre_hook(partial(_show, see)) for block in blocks]
     try:
@@ -242,7 +239,7 @@ def trace_training(
     return forward, {name: backward.get(name, PartTrace(live)) for name in forward}
 
 
-def _show(see: Callable[[Tensor], None], _module: Any, inputs: tuple[Tensor]) -> None:
+def _show(see: Callable[..., None], _module: Any, inputs: tuple[Tensor, ...]) -> None:
     see(*inputs)
 
 

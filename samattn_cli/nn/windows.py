@@ -49,18 +49,12 @@ def cut(x: Tensor, window: Pair) -> Tensor:
 
 def join(windows: Tensor, window: Pair, grid: Pair) -> Tensor:
     """Join (B * windows, h, w, C) to (B, H, W, C), padding included."""
-    x = in_order(windows, window, grid)
-    B, rows, h, columns, w, _ = x.shape
-    return x.contiguous().view(B, rows * h, columns * w, -1)
-
-
-def in_order(windows: Tensor, window: Pair, grid: Pair) -> Tensor:
-    """(B * windows, h, w, C) as a view in the order of the grid, (B, rows, h, columns, w, C)."""
     (h, w), (H, W) = window, grid
     rows, columns = -(-H // h), -(-W // w)
     B = windows.shape[0] // (rows * columns)
     # (B, rows, columns, h, w, C) -> (B, rows, h, columns, w, C)
-    return windows.view(B, rows, columns, h, w, -1).permute(0, 1, 3, 2, 4, 5)
+    x = windows.view(B, rows, columns, h, w, -1).permute(0, 1, 3, 2, 4, 5)
+    return x.contiguous().view(B, rows * h, columns * w, -1)
 
 
 def crop(x: Tensor, grid: Pair) -> Tensor:

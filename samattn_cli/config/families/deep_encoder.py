@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..slots import Family, Part, Problem, Stream, Transition
-from .plain import BLOCKS, needs_a_stage_before
+from .plain import needs_a_stage_before
 
 if TYPE_CHECKING:
     from ..model import EncoderConfig
@@ -38,17 +38,9 @@ def of_compressor(config: EncoderConfig) -> tuple[str, ...]:
 
 
 def compressor_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """Blocks that it cannot stand between, and a width that it cannot halve."""
-    stage, where = config.stages[at], ("stages", at, "transition")
+    """A stage that is the first, and a width that it cannot halve."""
+    stage = config.stages[at]
     yield from needs_a_stage_before(config, at)
-    if stage.block not in BLOCKS:
-        said = f"transition {COMPRESSOR} makes a token sequence, for blocks of {' or '.join(BLOCKS)}"
-        yield where, f"{said}, not of {stage.block}"
-    if at and config.stages[at - 1].block in BLOCKS:
-        yield (
-            where,
-            f"transition {COMPRESSOR} takes tokens on a grid, not the sequence that {config.stages[at - 1].block} makes",
-        )
     if stage.embed_dim % 2**HALVINGS:
         said = f"transition {COMPRESSOR} doubles its channels twice up to embed_dim"
         yield ("stages", at, "embed_dim"), f"{said}: use a multiple of {2**HALVINGS}, not {stage.embed_dim}"
@@ -64,6 +56,7 @@ FAMILY = Family(
     transitions={
         COMPRESSOR: Transition(
             summary="DeepEncoder's: SAM's neck, two convolutions of stride 2, CLIP's class token, positions and norm.",
+            makes="sequence",
             stream=compressed,
             problems=compressor_problems,
         )
@@ -72,6 +65,7 @@ FAMILY = Family(
         "deepseek": Part(
             summary="DeepEncoder's: CLIP's tokens beside the compressor's, and a linear layer to out_chans.",
             keys=frozenset({"out_chans"}),
+            takes="sequence",
             stream=projected,
             taps=of_compressor,
             problems=projector_problems,

@@ -15,13 +15,8 @@ from ..slots import GLOBAL, Block, Entering, Family, Part, Placing, Problem, Str
 if TYPE_CHECKING:
     from ..model import EncoderConfig
 
-SEQUENCES = ("class_token", "mae")
-"""The position embeddings that make a token sequence."""
-
 KERNELS = ("eager", "sdpa", "fused")
 """There are no relative positions to fold: fused is sdpa."""
-
-NECKS_OF_SEQUENCES = ("none", "mae_pred", "deepseek")
 
 
 def everywhere(_entering: Entering) -> Placing:
@@ -30,7 +25,7 @@ def everywhere(_entering: Entering) -> Placing:
 
 
 def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """Windows, what is no token sequence before it, and what takes none behind it."""
+    """Windows."""
     stage = config.stages[at]
     keys = {"window_size": stage.window_size != GLOBAL, "shift_size": stage.shift_size is not None}
     yield from (
@@ -42,46 +37,20 @@ def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
         if override.window_size not in {None, GLOBAL}:
             where = ("stages", at, "overrides", number, "window_size")
             yield where, f"window_size: blocks of {stage.block} attend over all tokens: leave it out"
-    if not at and config.pos_embed not in SEQUENCES:
-        said = f"blocks of {stage.block} take a token sequence: use pos_embed {' or '.join(SEQUENCES)}"
-        yield ("stages", at, "block"), said
-    yield from _neighbours(config, at)
-
-
-def _neighbours(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """Stages on both sides, with no transition between, and a neck that takes images of tokens."""
-    stage, last = config.stages[at], at == len(config.stages) - 1
-    words = BLOCKS.keys()
-    if at and stage.transition == "none" and config.stages[at - 1].block not in words:
-        before = config.stages[at - 1].block
-        yield (
-            ("stages", at, "block"),
-            f"blocks of {stage.block} take a token sequence, which {before} has not made",
-        )
-    if last and config.neck not in NECKS_OF_SEQUENCES:
-        yield (
-            ("neck",),
-            f"neck {config.neck} takes tokens on a grid, not the sequence that {stage.block} makes",
-        )
-    following = None if last else config.stages[at + 1]
-    if following and following.transition == "none" and following.block not in words:
-        where = ("stages", at + 1, "block")
-        yield (
-            where,
-            f"blocks of {following.block} take tokens on a grid, not the sequence that {stage.block} makes",
-        )
 
 
 BLOCKS = {
     "plain": Block(
         summary="ViT's block: pre-norm, over all tokens of a sequence.",
         kernels=KERNELS,
+        layout="sequence",
         place=everywhere,
         problems=block_problems,
     ),
     "clip": Block(
         summary="CLIP's: the same with quick GELU and 1e-5 in its norms.",
         kernels=KERNELS,
+        layout="sequence",
         place=everywhere,
         problems=block_problems,
     ),
@@ -93,20 +62,11 @@ def visible(config: EncoderConfig) -> int:
     return int(prod(config.grid) * (1 - config.mask_ratio))
 
 
-def sequence_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
-    """Blocks that take no token sequence, and patches that are masked or not."""
-    first = config.stages[0]
-    if first.block not in BLOCKS:
-        said = f"pos_embed {config.pos_embed} makes a token sequence, for blocks of {' or '.join(BLOCKS)}"
-        yield ("pos_embed",), f"{said}, not of {first.block}"
-    if config.pos_embed != "mae" and config.mask_ratio:
-        yield ("mask_ratio",), f"mask_ratio is for pos_embed mae, not {config.pos_embed}: leave it out"
-    elif not visible(config):
-        patches = prod(config.grid)
-        yield (
-            ("mask_ratio",),
-            f"mask_ratio {config.mask_ratio} leaves none of {patches} patches: use a smaller one",
-        )
+def masking_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
+    """A masking that leaves nothing."""
+    if not visible(config):
+        said = f"mask_ratio {config.mask_ratio} leaves none of {prod(config.grid)} patches: use a smaller one"
+        yield ("mask_ratio",), said
 
 
 def with_class_token(_config: EncoderConfig, stream: Stream) -> Stream:
@@ -166,6 +126,7 @@ def needs_a_stage_before(config: EncoderConfig, at: int) -> Iterator[Problem]:
 NECKS = {
     "mae_pred": Part(
         summary="MAE's prediction: LayerNorm and a linear layer to the pixels of each patch.",
+        takes="sequence",
         stream=predicted,
         taps=of_decoder,
         problems=prediction_problems,
@@ -177,19 +138,21 @@ FAMILY = Family(
     pos_embeds={
         "class_token": Part(
             summary="A class token in front, then a learned vector per token, as ViT has it.",
+            makes="sequence",
             stream=with_class_token,
-            problems=sequence_problems,
         ),
         "mae": Part(
             summary="MAE's: fixed vectors, patches masked at mask_ratio, a class token in front.",
             keys=frozenset({"mask_ratio"}),
+            makes="sequence",
             stream=masked,
-            problems=sequence_problems,
+            problems=masking_problems,
         ),
     },
     transitions={
         "mae_decoder": Transition(
             summary="MAE's way into its decoder: LayerNorm, a linear layer, mask tokens, the order of patches restored.",
+            takes="sequence",
             stream=decoded,
             taps=of_masking,
             problems=decoder_problems,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..slots import Block, Family, Part, PatchEmbed, Problem, a_patch_of_pretraining, side_or_sides
+from ..slots import Block, Family, Part, PatchEmbed, Problem, a_patch_of_pretraining
+from .vitdet import pyramid_problems
 
 if TYPE_CHECKING:
     from ..model import EncoderConfig
@@ -13,12 +14,6 @@ if TYPE_CHECKING:
 
 TURNING = 4
 """Channels that turn together: two by the column, two by the row."""
-
-LEAST_GRID = 2
-"""Tokens on a side that can be halved."""
-
-LEAST_WIDTH = 4
-"""Channels that can be quartered."""
 
 
 def _heads_that_turn(config: EncoderConfig, number: int) -> Iterator[Problem]:
@@ -34,18 +29,6 @@ def _heads_that_turn(config: EncoderConfig, number: int) -> Iterator[Problem]:
                 (*at, "num_heads"),
                 f"{said} cannot turn by column and row: use heads of a multiple of {TURNING}",
             )
-
-
-def _halves(config: EncoderConfig, _: int) -> Iterator[Problem]:
-    """The smallest map has a token, the narrowest a channel."""
-    last = config.layers[-1]
-    if min(last.out_grid) < LEAST_GRID:
-        grid, least = "x".join(map(str, last.out_grid)), LEAST_GRID * config.patch_size
-        said = f"image_size {side_or_sides(config.image_size)} makes a grid of {grid}"
-        yield ("image_size",), f"{said}, which the neck sam3_fpn cannot halve: use at least {least}"
-    if last.stage.embed_dim < LEAST_WIDTH:
-        said = f"neck sam3_fpn quarters the width, which is {last.stage.embed_dim}"
-        yield ("neck",), f"{said}: use an embed_dim of at least {LEAST_WIDTH}"
 
 
 FAMILY = Family(
@@ -67,7 +50,7 @@ FAMILY = Family(
         "sam3_fpn": Part(
             summary="SAM 3's pyramid: four maps of out_chans, 4, 2, 1 and 1/2 times the grid.",
             keys=frozenset({"out_chans"}),
-            problems=_halves,
+            problems=pyramid_problems,
         )
     },
 )
