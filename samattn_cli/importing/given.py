@@ -55,7 +55,7 @@ class Given:
         made = Given(f"{self.label}: {key}", found)
         made.notes, made.asked = self.notes, self.asked
         if model_types:
-            made.expect("model_type", *model_types)
+            made.expect("model_type", *model_types, "")  # older files leave it empty
         return made
 
     def with_defaults(self, **defaults: Any) -> Given:

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 from ..config.model import EncoderConfig
 from ..cost.encoder import forward
-from ..errors import ImportFailedError
 from .checkpoint import Shapes
 from .given import cut
+from .weights import Weights
 
 
-def hold(config: EncoderConfig, shapes: Shapes, theirs: dict[str, str], label: str) -> None:
-    """Compare weights by samattn's names with those of the encoder.
-
-    Args:
-        config: what was read from them.
-        shapes: the checkpoint's, by samattn's names.
-        theirs: samattn's names -> those of the checkpoint.
-        label: what messages call the checkpoint.
+def hold(config: EncoderConfig, weights: Weights) -> None:
+    """Compare a checkpoint's weights with those of the encoder that was read from them.
 
     Raises:
         ImportFailedError: with the first weight that differs.
     """
     claimed = weights_of(config)
     for name, shape in claimed.items():
-        if name not in shapes:
-            raise ImportFailedError(
-                f"{label}: has no weight {name!r} (samattn's name): it is incomplete, or of another model"
+        if name not in weights:
+            raise weights.unfit(
+                f"has no weight {name!r} (samattn's name): it is incomplete, or of another model"
             )
-        if shapes[name] != shape:
-            raise ImportFailedError(
-                f"{label}: its weight {cut(theirs[name])} is {list(shapes[name])}, but in the encoder that the others "
-                f"describe it is {list(shape)}"
+        if weights.shapes[name] != shape:
+            raise weights.unfit(
+                f"its weight {cut(weights.theirs[name])} is {list(weights.shapes[name])}, but in the encoder that the "
+                f"others describe it is {list(shape)}"
             )
-    for name in shapes:
+    for name in weights.shapes:
         if name not in claimed:
-            raise ImportFailedError(
-                f"{label}: has a weight {cut(theirs[name])}, which samattn cannot express: its encoder has none such"
+            raise weights.unfit(
+                f"has a weight {cut(weights.theirs[name])}, which samattn cannot express: its encoder has none such"
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +76,16 @@ def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple
     name_of = kind.names(shapes)
     theirs = {ours: name for name in shapes if (ours := name_of(name)) is not None}
     beside = {name: shape for name, shape in shapes.items() if name_of(name) is None}
-    weights = Weights(label, {ours: shapes[name] for ours, name in theirs.items()}, beside, facts)
+    weights = Weights(label, {ours: shapes[name] for ours, name in theirs.items()}, theirs, beside, facts)
     keys = kind.read(weights)
-    hold(_checked(keys, label), weights.shapes, theirs, label)
+    hold(_checked(keys, label), weights)
     return keys, weights.notes
 
 
 def _checked(keys: Keys, label: str) -> EncoderConfig:
     """The config of the keys, if they make an encoder."""
     try:
-        return replace(load_config(keys), name=label)
+        return load_config(keys)
     except ConfigError as error:
         said = "; ".join(problem.message for problem in error.problems)
         raise ImportFailedError(

@@ -21,6 +21,7 @@ class Weights:
     Attributes:
         label: what messages call the checkpoint.
         shapes: name to shape.
+        theirs: name to the checkpoint's own name.
         beside: what is not the encoder's, by its own names: buffers tell what weights do not.
         facts: what a model in memory says of its modules by "name.attribute"; a file says nothing.
         notes: what whoever reads the config should know, a sentence each.
@@ -28,6 +29,7 @@ class Weights:
 
     label: str
     shapes: Shapes
+    theirs: Mapping[str, str] = field(default_factory=dict)
     beside: Shapes = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

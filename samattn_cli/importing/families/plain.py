@@ -17,12 +17,14 @@ DEFAULTS = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
     "image_size": 224, "patch_size": 16, "num_channels": 3, "qkv_bias": True,
 }  # fmt: skip
-OF_DECODER = {
+DECODERS_DEFAULTS = {
     "decoder_num_attention_heads": 16, "decoder_hidden_size": 512, "decoder_num_hidden_layers": 8,
     "decoder_intermediate_size": 2048, "mask_ratio": 0.75,
 }  # fmt: skip
-PUBLISHED_MASK_RATIO = OF_DECODER["mask_ratio"]
+PUBLISHED_MASK_RATIO = DECODERS_DEFAULTS["mask_ratio"]
 
+OF_DECODER = "decoder_blocks."
+"""Before the names of the decoder's blocks."""
 DECODER = "transitions.1.decoder_embed.weight"
 
 
@@ -34,7 +36,7 @@ def from_vit(given: Given) -> Keys:
 
 def from_mae(given: Given) -> Keys:
     """A ViTMAEConfig: the pretraining, unless it says to be of the encoder alone."""
-    given = given.with_defaults(**DEFAULTS, **OF_DECODER)
+    given = given.with_defaults(**DEFAULTS, **DECODERS_DEFAULTS)
     given.expect("architectures", ["ViTMAEForPreTraining"], ["ViTMAEModel"])
     image, masking = _image(given), {"pos_embed": "mae", "mask_ratio": given.number("mask_ratio")}
     if given.entries.get("architectures") == ["ViTMAEModel"]:
@@ -93,7 +95,7 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
     )
 
     def name(theirs: str) -> str | None:
-        if theirs.startswith("decoder_blocks."):
+        if theirs.startswith(OF_DECODER):
             _, number, rest = theirs.split(".", 2)
             return f"blocks.{depth + int(number)}.{rest}" if number.isdecimal() else theirs
         return name_of(theirs)
@@ -109,9 +111,11 @@ def from_weights(weights: Weights) -> Keys:
         "in_chans": weights.shape("patch_embed.proj.weight", 4)[1],
         "patch_size": patch,
     }
-    depth, first = weights.count("blocks.{}.attn.qkv.weight"), 0
+    depth = weights.count("blocks.{}.attn.qkv.weight")
     if DECODER in weights:
-        first = _before_decoder(weights, depth)
+        first = sum(
+            not weights.theirs[f"blocks.{i}.attn.qkv.weight"].startswith(OF_DECODER) for i in range(depth)
+        )
         weights.notes.append(
             f"Weights do not tell mask_ratio: {PUBLISHED_MASK_RATIO} is that of the published models."
         )
@@ -138,13 +142,6 @@ def _image_size(weights: Weights, patch: int) -> Size:
     if side is None:
         raise weights.unfit(f"its {vectors} position embeddings are no class token's and those of a square")
     return side * patch
-
-
-def _before_decoder(weights: Weights, depth: int) -> int:
-    """Blocks of the encoder: those of the first width."""
-    width = weights.shape("blocks.0.norm1.weight", 1)
-    found = (i for i in range(depth) if weights.shape(f"blocks.{i}.norm1.weight", 1) != width)
-    return next(found, depth)
 
 
 def _stage_of(weights: Weights, first: int, end: int) -> Keys:
