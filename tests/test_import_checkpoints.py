@@ -1,9 +1,14 @@
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import bad_files
 import pytest
 import torch
-from checkpoints import PUBLISHED, expanded, of_sam, shapes_of, write_safetensors
+from checkpoints import PUBLISHED, expanded, of_mae, of_sam, shapes_of, write_safetensors
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from importing import is_preset
 from segment_anything_encoder import official_encoder
 
@@ -26,6 +31,24 @@ def test_names_of_segment_anything_by_its_own_code(tmp_path):
     )
     torch.save({"model": "sam", "state_dict": expanded(ours)}, tmp_path / "medsam.pth")
     assert is_preset(imported(str(tmp_path / "medsam.pth")), "sam_vit_b", tmp_path)
+
+
+def test_a_decoder_as_wide_as_the_encoder_is_told_by_its_name(tmp_path):
+    config = load_config("mae_b_pretrain", ["stages.0.embed_dim=512", "stages.0.num_heads=16"])
+    path = write_safetensors(tmp_path / "mae.safetensors", of_mae(config))
+    with pytest.raises(ImportFailedError, match="the number of heads cannot be told from shapes"):
+        imported(str(path))  # which is said of the encoder: its decoder is that of the published models
+
+
+def test_what_weights_do_not_tell_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_safetensors(Path("two\nlines.safetensors"), shapes_of("sam2_hiera_t"))
+    assert imported("two\nlines.safetensors").splitlines()[1:5] == [
+        "# Imported from the names and shapes of the weights in two?lines.safetensors.",
+        "# Weights do not tell image size, heads, windows and global blocks: they are those of the published model.",
+        "image_size: 1024",
+        "patch_size: 4",
+    ]
 
 
 def test_weights_of_a_model_that_was_trained_in_parallel(tmp_path):
@@ -109,3 +132,24 @@ def test_a_folder_without_anything_and_a_file_that_is_not_there(tmp_path):
         imported(str(tmp_path))
     with pytest.raises(ImportFailedError, match="there is no such file"):
         imported(str(tmp_path / "config.json"))
+
+
+FUZZED = ("vit_b", "mae_b_pretrain", "vitdet_b", "swin_t", "swinv2_t", "sam2_hiera_t", "sam_vit_b")
+ALL_SHAPES = {preset: shapes_of(preset) for preset in FUZZED}
+SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 96, 169, 768]), max_size=4).map(tuple)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(FUZZED),
+    st.randoms(use_true_random=False),
+    st.one_of(SHAPES, st.none(), st.just("renamed")),
+)
+def test_whatever_shape_a_weight_has_it_is_read_or_refused(preset, random, change):
+    shapes = dict(ALL_SHAPES[preset])
+    name = random.choice(list(shapes))
+    was = shapes.pop(name)
+    if change is not None:
+        shapes[f"{name}.1" if change == "renamed" else name] = was if change == "renamed" else change
+    with TemporaryDirectory() as folder, suppress(ImportFailedError):
+        imported(str(write_safetensors(Path(folder) / "model.safetensors", shapes)))

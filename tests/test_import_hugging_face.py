@@ -1,6 +1,9 @@
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from importing import as_json, is_preset
 from transformers import PreTrainedConfig
 
 from samattn_cli import load_config
+from samattn_cli.config.yaml12 import parse_yaml
 from samattn_cli.errors import ImportFailedError
 from samattn_cli.importing.families import HUGGING_FACE
 from samattn_cli.importing.given import Given, ratio_of
@@ -137,7 +141,8 @@ NEITHER_COST_NOR_STRUCTURE = {
     "num_pos_feats", "rope_parameters", "pretrained_window_sizes",  # scales of positions
     "num_attention_heads",  # of Sam2HieraDetConfig, which lists them by stage
     "backbone_feature_sizes",  # what the other entries make
-    "tie_word_embeddings", "image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id", "prompt_encoder_config", "mask_decoder_config", "text_config", "geometry_encoder_config",
+    "tokens_per_second", "image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id",
+    "tie_word_embeddings", "prompt_encoder_config", "mask_decoder_config", "text_config", "geometry_encoder_config",
     "detr_encoder_config", "detr_decoder_config",  # behind the encoder
 }  # fmt: skip
 
@@ -225,7 +230,8 @@ UNFIT = {
     "num_heads must be a list of 4 whole numbers, not [3]": {"model_type": "swin", "num_heads": [3]},
     "vision_config must be a description, not 5": {"model_type": "sam", "vision_config": 5},
     "num_heads 7 does not divide embed_dim 768": {"model_type": "vit", "num_attention_heads": 7},
-    "embed_dim must be at most": {"model_type": "vit", "hidden_size": 10**30, "intermediate_size": 10**31},
+    "embed_dim must be at most": {"model_type": "vit", "hidden_size": 10**9, "intermediate_size": 10**9},
+    "intermediate_size must be a whole number": {"model_type": "vit", "intermediate_size": 10**400},
     "layer_scale_init_value is 0.1": {"model_type": "sam3_vit_model", "layer_scale_init_value": 0.1},
     "patch_kernel_size is [8, 8]": {"model_type": "sam2_hiera_det_model", "patch_kernel_size": [8, 8]},
     "fpn_top_down_levels is [1]": {"model_type": "sam2_vision_model", "fpn_top_down_levels": [1]},
@@ -245,3 +251,44 @@ def test_what_cannot_be_expressed_is_named(message, tmp_path):
     with pytest.raises(ImportFailedError) as caught:
         imported(str(as_json(UNFIT[message], tmp_path / "config.json")))
     assert message in str(caught.value)
+
+
+JUNK = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        1,
+        -1,
+        3,
+        7,
+        10**400,
+        0.5,
+        -1.0,
+        float("inf"),
+        "",
+        "gelu",
+        [],
+        [1],
+        [0, 0],
+        [2, 2],
+        [[1]],
+        {},
+        {"a": 1},
+    ]
+)
+
+
+PARTS = ("vision_config", "backbone_config")
+SAVED = [made(presets[0]).to_dict() for made, presets in CLASSES.items()]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(SAVED), st.integers(0, len(PARTS)), st.randoms(use_true_random=False), JUNK)
+def test_whatever_an_entry_says_it_is_read_or_refused(saved, depth, random, junk):
+    entries = part = deepcopy(saved)
+    for key in PARTS[:depth]:
+        part = part.get(key, part)
+    part[random.choice(sorted(part))] = junk
+    with TemporaryDirectory() as folder, suppress(ImportFailedError):
+        load_config(parse_yaml(imported(str(as_json(entries, Path(folder) / "c.json"))), "yaml").plain())

@@ -72,7 +72,11 @@ def _weight(entry: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
     """Its shape and where it ends, in bytes; the numbers between must be those of the shape."""
     shape, (start, end) = tuple(map(int, entry["shape"])), map(int, entry["data_offsets"])
     bits = re.search(r"\d+", entry["dtype"])  # F32, BF16, F8_E4M3; BOOL is of 8
-    if min(shape, default=0) < 0 or math.prod(shape) * int(bits[0] if bits else 8) != (end - start) * 8:
+    if (
+        start < 0
+        or min(shape, default=0) < 0
+        or math.prod(shape) * int(bits[0] if bits else 8) != (end - start) * 8
+    ):
         raise ValueError
     return shape, end
 

@@ -16,6 +16,8 @@ Size = int | list[int]
 
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
+MOST = 1 << 40
+"""More than any number of a model's description."""
 MOST_DIGITS = 9
 """Behind the point of a ratio that is written exactly."""
 
@@ -67,15 +69,15 @@ class Given:
     def whole(self, key: str, least: int = 1) -> int:
         """A whole number, `least` or more."""
         found = self._get(key)
-        if type(found) is not int or found < least:
+        if not _is_whole(found, least):
             raise self._wrong(key, f"a whole number, {least} or more")
-        return found
+        return int(found)
 
     def wholes(self, key: str, many: int | None = None) -> list[int]:
         """A list of whole numbers, so `many` of them, none negative."""
         found = self._get(key)
         wanted = "a list of whole numbers" if many is None else f"a list of {many} whole numbers"
-        if not isinstance(found, (list, tuple)) or not all(type(each) is int and each >= 0 for each in found):
+        if not isinstance(found, (list, tuple)) or not all(map(_is_whole, found)):
             raise self._wrong(key, wanted)
         if many is not None and len(found) != many:
             raise self._wrong(key, wanted)
@@ -99,11 +101,7 @@ class Given:
         """A number, or [height, width]; one number where both are the same."""
         found = self._get(key)
         pair = [found, found] if type(found) is int else found
-        if (
-            not isinstance(pair, (list, tuple))
-            or len(pair) != len("hw")
-            or not all(type(side) is int and side >= 0 for side in pair)
-        ):
+        if not isinstance(pair, (list, tuple)) or len(pair) != len("hw") or not all(map(_is_whole, pair)):
             raise self._wrong(key, "a number or [height, width]")
         return one(pair)
 
@@ -166,6 +164,10 @@ def ratio_of(hidden: int, width: int) -> float:
         return hidden / width
     ratios = (-(-hidden * 10**digits // width) / 10**digits for digits in range(2 * MOST_DIGITS))
     return float(next(ratio for ratio in ratios if int(width * ratio) == hidden))
+
+
+def _is_whole(value: Any, least: int = 0) -> bool:
+    return type(value) is int and least <= value <= MOST
 
 
 def cut(value: Any) -> str:

@@ -6,6 +6,7 @@ models/vision_transformer.py; facebookresearch/mae, models_mae.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from ..checkpoint import Shapes
@@ -23,8 +24,7 @@ DECODERS_DEFAULTS = {
 }  # fmt: skip
 PUBLISHED_MASK_RATIO = DECODERS_DEFAULTS["mask_ratio"]
 
-OF_DECODER = "decoder_blocks."
-"""Before the names of the decoder's blocks."""
+DECODERS_BLOCK = re.compile(r"decoder_blocks\.([0-9]{1,4})\.(.*)")
 DECODER = "transitions.1.decoder_embed.weight"
 
 
@@ -95,9 +95,8 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
     )
 
     def name(theirs: str) -> str | None:
-        if theirs.startswith(OF_DECODER):
-            _, number, rest = theirs.split(".", 2)
-            return f"blocks.{depth + int(number)}.{rest}" if number.isdecimal() else theirs
+        if match := DECODERS_BLOCK.fullmatch(theirs):
+            return f"blocks.{depth + int(match[1])}.{match[2]}"
         return name_of(theirs)
 
     return name
@@ -113,9 +112,8 @@ def from_weights(weights: Weights) -> Keys:
     }
     depth = weights.count("blocks.{}.attn.qkv.weight")
     if DECODER in weights:
-        first = sum(
-            not weights.theirs[f"blocks.{i}.attn.qkv.weight"].startswith(OF_DECODER) for i in range(depth)
-        )
+        names_of_blocks = [weights.theirs[f"blocks.{index}.attn.qkv.weight"] for index in range(depth)]
+        first = sum(not DECODERS_BLOCK.fullmatch(name) for name in names_of_blocks)
         weights.notes.append(
             f"Weights do not tell mask_ratio: {PUBLISHED_MASK_RATIO} is that of the published models."
         )

@@ -19,8 +19,8 @@ DEFAULTS = {
     "use_absolute_embeddings": False,
 }  # fmt: skip
 
-BLOCK = re.compile(r"layers\.(\d+)\.blocks\.(\d+)\.(.*)")
-MERGING = re.compile(r"layers\.(\d+)\.downsample\.(.*)")
+BLOCK = re.compile(r"layers\.([0-9]{1,4})\.blocks\.([0-9]{1,4})\.(.*)")
+MERGING = re.compile(r"layers\.([0-9]{1,4})\.downsample\.(.*)")
 BUFFERS = r".*(relative_position_index|relative_coords_table|attn_mask|k_bias)"
 """Of blocks; released checkpoints hold them."""
 
