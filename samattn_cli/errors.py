@@ -54,6 +54,10 @@ class RecordingError(SamattnError):
     """A recording is damaged, or of something else."""
 
 
+class ImportFailedError(SamattnError):
+    """What was to be imported is damaged, unknown, or says what samattn cannot express."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of `known`, or an empty string."""
     import difflib  # not at start-up: needed only when something is misspelt

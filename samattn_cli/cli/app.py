@@ -11,6 +11,7 @@ from .analyze import analyze
 from .calibrate import calibrate
 from .configs import configs
 from .devices import devices
+from .import_ import import_
 from .measure import measure
 from .schema import schema
 from .verify import verify
@@ -44,3 +45,4 @@ def main(
 
 for command in (analyze, verify, measure, configs, devices, calibrate, schema):
     app.command()(command)
+app.command("import")(import_)

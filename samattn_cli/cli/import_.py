@@ -1,0 +1,44 @@
+"""`samattn import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import check_place, emit, guarded, write_file
+
+
+@guarded
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Hugging Face's config.json or its folder, a checkpoint (.pth .pt .bin .safetensors), or a timm model.",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the YAML to a file.")
+    ] = None,
+) -> None:
+    """Write the config of an encoder that you have in another form.
+
+    Of a checkpoint only the shapes of its weights are read, and nothing in it is run.
+
+    Examples:
+
+      samattn import facebook/sam-vit-base/config.json -o sam.yaml
+
+      samattn import sam_vit_b_01ec64.pth
+    """
+    from ..importing.importer import imported
+
+    if output is not None:
+        check_place(output)
+    text = imported(source)
+    if output is None:
+        emit(text)
+    else:
+        write_file(output, text)

@@ -1,0 +1,1 @@
+"""Encoder configs from what people already have: Hugging Face's config.json, checkpoints, timm models."""

@@ -1,0 +1,93 @@
+"""From a source to the YAML of a config: what kind of source it is, whose family knows it, and whether it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config.load import load_config
+from ..config.model import EncoderConfig
+from ..errors import ConfigError, ImportFailedError
+from .checkpoint import PYTORCH, SAFETENSORS, Shapes, shapes_of
+from .families import CHECKPOINTS
+from .given import Keys, cut
+from .held import hold
+from .hugging_face import keys_of
+from .timm_model import model_of
+from .weights import Weights
+from .write import tidy, yaml_of
+
+CONFIG = "config.json"
+IN_FOLDER = (CONFIG, "model.safetensors", "pytorch_model.bin")
+KNOWN = (".json", SAFETENSORS, *PYTORCH)
+
+
+def imported(source: str) -> str:
+    """The YAML of the encoder that a source describes.
+
+    Args:
+        source: Hugging Face's config.json or its folder, a checkpoint, or the name of a timm model.
+
+    Raises:
+        ImportFailedError: if it is damaged, unknown, or says what samattn cannot express.
+    """
+    path = _file_of(Path(source))
+    if path is None:
+        facts, shapes = model_of(source)
+        keys, notes = _from_weights(shapes, f"timm's {source}", facts)
+        what = f"timm's {source}"
+    elif path.suffix == ".json":
+        keys, notes = keys_of(path)
+        _checked(keys, str(path))
+        what = f"{path}, of Hugging Face"
+    else:
+        keys, notes = _from_weights(shapes_of(path), str(path), {})
+        what = f"the names and shapes of the weights in {path}"
+    return yaml_of(tidy(keys), [f"Imported from {what}.", *notes])
+
+
+def _file_of(path: Path) -> Path | None:
+    """The file that a path means; None where nothing is there, and so a timm model may be meant."""
+    if path.is_dir():
+        found = next((path / name for name in IN_FOLDER if (path / name).is_file()), None)
+        if found is None:
+            raise ImportFailedError(f"{path}: holds none of {', '.join(IN_FOLDER)}")
+        return found
+    if path.exists():
+        if path.suffix not in KNOWN:
+            raise ImportFailedError(
+                f"{path}: what it is must be told by its extension, one of {', '.join(KNOWN)}"
+            )
+        return path
+    if len(path.parts) != 1 or path.suffix in KNOWN:
+        raise ImportFailedError(f"{path}: there is no such file")
+    return None
+
+
+def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple[Keys, list[str]]:
+    """The keys that the first kind reads that knows the names, if the encoder has those weights and no others."""
+    kind = next((kind for kind in CHECKPOINTS if kind.is_one(shapes)), None)
+    if kind is None:
+        names = ", ".join(cut(name) for name in list(shapes)[:3])
+        raise ImportFailedError(
+            f"{label}: its weights ({names}, ...) are of no model that samattn knows (of transformers' it takes config.json)"
+        )
+    name_of = kind.names(shapes)
+    theirs = {ours: name for name in shapes if (ours := name_of(name)) is not None}
+    beside = {name: shape for name, shape in shapes.items() if name_of(name) is None}
+    weights = Weights(label, {ours: shapes[name] for ours, name in theirs.items()}, theirs, beside, facts)
+    keys = kind.read(weights)
+    hold(_checked(keys, label), weights)
+    return keys, weights.notes
+
+
+def _checked(keys: Keys, label: str) -> EncoderConfig:
+    """The config of the keys, if they make an encoder."""
+    try:
+        return load_config(keys)
+    except ConfigError as error:
+        said = "; ".join(problem.message for problem in error.problems)
+        raise ImportFailedError(
+            f"{label}: describes an encoder that samattn cannot express: {said}"
+        ) from None

@@ -1,0 +1,22 @@
+"""What the tests of `samattn import` have in common."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from samattn_cli import load_config
+
+
+def as_json(entries: dict[str, Any], path: Path) -> Path:
+    path.write_text(json.dumps(entries, default=str), "utf-8")
+    return path
+
+
+def is_preset(text: str, preset: str, folder: Path) -> bool:
+    """Whether the YAML is the preset, but for name and description."""
+    (folder / "imported.yaml").write_text(text, "utf-8")
+    wanted, found = load_config(preset), load_config(folder / "imported.yaml")
+    return replace(found, name=wanted.name, description=wanted.description) == wanted

@@ -1,0 +1,294 @@
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from importing import as_json, is_preset
+from transformers import PreTrainedConfig
+
+from samattn_cli import load_config
+from samattn_cli.config.yaml12 import parse_yaml
+from samattn_cli.errors import ImportFailedError
+from samattn_cli.importing.families import HUGGING_FACE
+from samattn_cli.importing.given import Given, ratio_of
+from samattn_cli.importing.importer import imported
+
+
+def vit(preset: str, **keys: Any) -> PreTrainedConfig:
+    stage = load_config(preset).stages[0]
+    size = {"intermediate_size": stage.mlp_dim, "patch_size": load_config(preset).patch_size}
+    return transformers.ViTConfig(**_blocks(preset), **size, **keys)
+
+
+def mae(preset: str, **keys: Any) -> PreTrainedConfig:
+    return transformers.ViTMAEConfig(**vit(preset).to_diff_dict() | {"model_type": "vit_mae"} | keys)
+
+
+def sam(preset: str, **keys: Any) -> PreTrainedConfig:
+    placed = {"global_attn_indexes": list(load_config(preset).stages[0].global_attn_indexes)}
+    return transformers.SamConfig(vision_config=_blocks(preset) | placed | keys)
+
+
+def vitdet(preset: str, **keys: Any) -> PreTrainedConfig:
+    stage = load_config(preset).stages[0]
+    windowed = [i for i in range(stage.depth) if i not in stage.global_attn_indexes]
+    placed = {"window_size": 14, "window_block_indices": windowed, "use_relative_position_embeddings": True}
+    return transformers.VitDetConfig(**_blocks(preset), **placed, image_size=1024, **keys)
+
+
+def _blocks(preset: str) -> dict[str, int]:
+    stage = load_config(preset).stages[0]
+    keys = {"hidden_size": "embed_dim", "num_hidden_layers": "depth", "num_attention_heads": "num_heads"}
+    return {theirs: getattr(stage, ours) for theirs, ours in keys.items()}
+
+
+def swin(preset: str, **keys: Any) -> PreTrainedConfig:
+    config = load_config(preset)
+    kind = transformers.Swinv2Config if config.stages[0].block == "swinv2" else transformers.SwinConfig
+    return kind(
+        image_size=config.image_size[0],
+        embed_dim=config.stages[0].embed_dim,
+        depths=[stage.depth for stage in config.stages],
+        num_heads=[stage.num_heads for stage in config.stages],
+        window_size=config.stages[0].window_size[0],
+        **keys,
+    )
+
+
+def sam2(preset: str, **keys: Any) -> PreTrainedConfig:
+    config = load_config(preset)
+    widths = [stage.embed_dim for stage in config.stages]
+    backbone = transformers.Sam2HieraDetConfig(
+        hidden_size=widths[0],
+        embed_dim_per_stage=widths,
+        blocks_per_stage=[stage.depth for stage in config.stages],
+        num_attention_heads_per_stage=[stage.num_heads for stage in config.stages],
+        window_size_per_stage=[stage.window_size[0] for stage in config.stages],
+        global_attention_blocks=list(config.stages[2].global_attn_indexes),
+        window_positional_embedding_background_size=list(config.pos_embed_background),
+        **keys,
+    )
+    vision = transformers.Sam2VisionConfig(backbone_config=backbone, backbone_channel_list=widths[::-1])
+    return transformers.Sam2Config(vision_config=vision)
+
+
+def sam3(_preset: str, **keys: Any) -> PreTrainedConfig:
+    return transformers.Sam3Config(**keys)
+
+
+def qwen(_preset: str, **keys: Any) -> PreTrainedConfig:
+    """The class's own width, 3584, is that of no published model: each of them says 1280."""
+    return transformers.Qwen2_5_VLConfig(vision_config={"hidden_size": 1280, **keys})
+
+
+CLASSES: dict[Callable[..., PreTrainedConfig], tuple[str, ...]] = {
+    vit: ("vit_b", "vit_l", "vit_h"),
+    mae: ("mae_b_pretrain", "mae_h_pretrain"),
+    sam: ("sam_vit_b", "sam_vit_l", "sam_vit_h"),
+    vitdet: ("vitdet_b", "vitdet_h"),
+    swin: ("swin_t", "swin_l_384", "swinv2_t", "swinv2_l"),
+    sam2: ("sam2_hiera_t", "sam2_hiera_s", "sam2_hiera_b_plus", "sam2_hiera_l"),
+    sam3: ("sam3_vision",),
+    qwen: ("qwen2_5_vl_vision",),
+}
+CASES = [(made, preset) for made, presets in CLASSES.items() for preset in presets]
+
+
+@pytest.mark.parametrize(("made", "preset"), CASES, ids=[preset for _, preset in CASES])
+def test_what_transformers_saves_of_a_published_model_is_its_preset(made, preset, tmp_path):
+    config = made(preset)
+    for entries in (config.to_dict(), config.to_diff_dict()):
+        as_json(entries, tmp_path / "config.json")
+        assert is_preset(imported(str(tmp_path)), preset, tmp_path)
+
+
+def test_mae_without_its_decoder(tmp_path):
+    config = mae("mae_b_pretrain", architectures=["ViTMAEModel"])
+    assert is_preset(imported(str(as_json(config.to_dict(), tmp_path / "c.json"))), "mae_b", tmp_path)
+
+
+def test_vision_parts_by_themselves(tmp_path):
+    vision = as_json(sam("sam_vit_l").vision_config.to_dict(), tmp_path / "vision.json")
+    assert is_preset(imported(str(vision)), "sam_vit_l", tmp_path)
+    backbone = sam2("sam2_hiera_t").vision_config.backbone_config.to_dict()
+    text = imported(str(as_json(backbone, tmp_path / "backbone.json")))
+    assert "neck" not in text
+    assert "embed_dim: 96" in text
+
+
+def test_files_of_other_versions(tmp_path):
+    """SAM's published files leave the part's model_type empty; the video model of SAM 3 has the image model within."""
+    older = sam("sam_vit_b").to_dict()
+    older["vision_config"]["model_type"] = ""
+    assert is_preset(imported(str(as_json(older, tmp_path / "sam.json"))), "sam_vit_b", tmp_path)
+    video = transformers.Sam3VideoConfig().to_dict()
+    assert is_preset(imported(str(as_json(video, tmp_path / "sam3.json"))), "sam3_vision", tmp_path)
+    old = {"model_type": "qwen2_5_vl", "vision_config": {"model_type": "qwen2_5_vl", "hidden_size": 1280}}
+    assert is_preset(imported(str(as_json(old, tmp_path / "qwen.json"))), "qwen2_5_vl_vision", tmp_path)
+
+
+NEITHER_COST_NOR_STRUCTURE = {
+    "layer_norm_eps", "initializer_range",  # numbers
+    "encoder_stride", "pooler_output_size", "pooler_act",  # of heads
+    "norm_pix_loss",  # of the loss
+    "num_pos_feats", "rope_parameters", "pretrained_window_sizes",  # scales of positions
+    "num_attention_heads",  # of Sam2HieraDetConfig, which lists them by stage
+    "backbone_feature_sizes",  # what the other entries make
+    "tokens_per_second", "image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id",
+    "tie_word_embeddings", "prompt_encoder_config", "mask_decoder_config", "text_config", "geometry_encoder_config",
+    "detr_encoder_config", "detr_decoder_config",  # behind the encoder
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "preset"), CASES, ids=[preset for _, preset in CASES])
+def test_every_entry_of_a_class_is_read_or_known_to_change_nothing(made, preset):
+    config = made(preset)
+    asked = Given("config", config.to_dict())
+    HUGGING_FACE[config.model_type](asked)
+    for part in _parts(config):
+        own = {field.name for field in fields(part)} - {field.name for field in fields(PreTrainedConfig)}
+        unread = own - asked.asked - NEITHER_COST_NOR_STRUCTURE
+        assert not {name for name in unread if not name.startswith("_")}, type(part).__name__
+
+
+def _parts(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
+    while config is not None:
+        yield config
+        config = getattr(config, "vision_config", None) or getattr(config, "backbone_config", None)
+
+
+DEEP_ENCODER = {
+    "model_type": "deepseek_vl_v2",
+    "vision_config": {
+        "image_size": 1024, "mlp_ratio": 3.7362, "model_name": "deeplip_b_l", "model_type": "vision",
+        "width": {
+            "clip-l-14-224": {"heads": 16, "image_size": 224, "layers": 24, "patch_size": 14, "width": 1024},
+            "sam_vit_b": {
+                "downsample_channels": [512, 1024], "global_attn_indexes": [2, 5, 8, 11],
+                "heads": 12, "layers": 12, "width": 768,
+            },
+        },
+    },
+    "projector_config": {"input_dim": 2048, "n_embed": 1280, "projector_type": "linear"},
+}  # fmt: skip
+"""The vision part of deepseek-ai/DeepSeek-OCR's config.json."""
+
+
+def test_deepseek_ocr(tmp_path):
+    text = imported(str(as_json(DEEP_ENCODER, tmp_path / "config.json")))
+    assert is_preset(text, "deep_encoder", tmp_path)
+
+
+def test_the_yaml_is_what_a_person_would_write(tmp_path):
+    path = as_json(sam("sam_vit_b").to_dict(), tmp_path / "config.json")
+    lines = imported(str(path)).splitlines()
+    assert lines[:2] == [
+        "# yaml-language-server: $schema=./schema.json",
+        f"# Imported from {path}, of Hugging Face.",
+    ]
+    preset = Path("configs/sam_vit_b.yaml")
+    own = (Path(__file__).parent.parent / preset).read_text("utf-8").splitlines()
+    assert lines[2:] == own[3:]  # but for its comments and its description
+
+
+def test_stages_stand_on_a_line_each_and_what_is_left_out_is_said(tmp_path):
+    path = as_json(swin("swin_t").to_dict(), tmp_path / "config.json")
+    assert imported(str(path)).splitlines()[2:] == [
+        "# drop_path_rate (0.1) is left out: a training step of samattn drops nothing at random.",
+        "image_size: 224",
+        "patch_size: 4",
+        "patch_embed: patch_norm",
+        "pos_embed: none",
+        "norm: true",
+        "stages:",
+        "  - {block: swin, embed_dim: 96, depth: 2, num_heads: 3, window_size: 7}",
+        "  - {block: swin, embed_dim: 192, depth: 2, num_heads: 6, window_size: 7, transition: patch_merging}",
+        "  - {block: swin, embed_dim: 384, depth: 6, num_heads: 12, window_size: 7, transition: patch_merging}",
+        "  - {block: swin, embed_dim: 768, depth: 2, num_heads: 24, window_size: 7, transition: patch_merging}",
+    ]
+
+
+@settings(max_examples=300)
+@given(st.integers(1, 1 << 20), st.integers(1, 1 << 20))
+def test_the_ratio_of_an_mlp_gives_its_width_again(hidden, width):
+    assert int(width * float(str(ratio_of(hidden, width)))) == hidden
+
+
+UNFIT = {
+    "config.json: hidden_act is 'relu'": {"model_type": "vit", "hidden_act": "relu"},
+    "qkv_bias must be true or false, not 'yes'": {"model_type": "vit", "qkv_bias": "yes"},
+    "patch_size is [16, 8]": {"model_type": "vit", "patch_size": [16, 8]},
+    "hidden_size must be a whole number, 1 or more, not 768.0": {"model_type": "vit", "hidden_size": 768.0},
+    "mlp_ratio must be a number above 0, not nan": {"model_type": "swin", "mlp_ratio": float("nan")},
+    "num_heads must be a list of 4 whole numbers, not [3]": {"model_type": "swin", "num_heads": [3]},
+    "vision_config must be a description, not 5": {"model_type": "sam", "vision_config": 5},
+    "num_heads 7 does not divide embed_dim 768": {"model_type": "vit", "num_attention_heads": 7},
+    "embed_dim must be at most": {"model_type": "vit", "hidden_size": 10**9, "intermediate_size": 10**9},
+    "intermediate_size must be a whole number": {"model_type": "vit", "intermediate_size": 10**400},
+    "layer_scale_init_value is 0.1": {"model_type": "sam3_vit_model", "layer_scale_init_value": 0.1},
+    "patch_kernel_size is [8, 8]": {"model_type": "sam2_hiera_det_model", "patch_kernel_size": [8, 8]},
+    "fpn_top_down_levels is [1]": {"model_type": "sam2_vision_model", "fpn_top_down_levels": [1]},
+    "backbone_config: model_type is 'hiera'": {
+        "model_type": "sam2_vision_model", "backbone_config": {"model_type": "hiera"},
+    },
+    "architectures is ['Own']": {"model_type": "vit_mae", "architectures": ["Own"]},
+    "model_name is 'siglip'": {"model_type": "deepseek_vl_v2", "vision_config": {"model_name": "siglip"}},
+    "did you mean 'vit_mae'": {"model_type": "vit_mea"},
+    "has no model_type; known are": {},
+    "model_type ['vit'] is not known": {"model_type": ["vit"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", UNFIT)
+def test_what_cannot_be_expressed_is_named(message, tmp_path):
+    with pytest.raises(ImportFailedError) as caught:
+        imported(str(as_json(UNFIT[message], tmp_path / "config.json")))
+    assert message in str(caught.value)
+
+
+JUNK = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        1,
+        -1,
+        3,
+        7,
+        10**400,
+        0.5,
+        -1.0,
+        float("inf"),
+        "",
+        "gelu",
+        [],
+        [1],
+        [0, 0],
+        [2, 2],
+        [[1]],
+        {},
+        {"a": 1},
+    ]
+)
+
+
+PARTS = ("vision_config", "backbone_config")
+SAVED = [made(presets[0]).to_dict() for made, presets in CLASSES.items()]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(SAVED), st.integers(0, len(PARTS)), st.randoms(use_true_random=False), JUNK)
+def test_whatever_an_entry_says_it_is_read_or_refused(saved, depth, random, junk):
+    entries = part = deepcopy(saved)
+    for key in PARTS[:depth]:
+        part = part.get(key, part)
+    part[random.choice(sorted(part))] = junk
+    with TemporaryDirectory() as folder, suppress(ImportFailedError):
+        load_config(parse_yaml(imported(str(as_json(entries, Path(folder) / "c.json"))), "yaml").plain())

@@ -1,0 +1,110 @@
+"""timm takes torchvision, which these tests do without: a stub stands here for it."""
+
+import sys
+import types
+from importlib.machinery import ModuleSpec
+
+import pytest
+import torch
+from checkpoints import of_sam, of_vit
+from importing import is_preset
+
+from samattn_cli import load_config
+from samattn_cli.errors import ImportFailedError
+from samattn_cli.importing.held import weights_of
+from samattn_cli.importing.importer import imported
+
+
+def assembled(shapes: dict[str, tuple[int, ...]]) -> torch.nn.Module:
+    model = torch.nn.Module()
+    for name, shape in shapes.items():
+        *path, last = name.split(".")
+        module = model
+        for step in path:
+            if not hasattr(module, step):
+                module.add_module(step, torch.nn.Module())
+            module = getattr(module, step)
+        module.register_parameter(last, torch.nn.Parameter(torch.zeros(shape, device="meta")))
+    return model
+
+
+def a_vit(activation: str = "GELU") -> torch.nn.Module:
+    """A width that no published ViT of the presets has."""
+    config = load_config("vit_b", ["embed_dim=192", "num_heads=3", "image_size=[224, 112]"])
+    model = assembled(of_vit(config))
+    model.patch_embed.img_size = (224, 112)
+    for block in model.blocks.children():
+        block.attn.num_heads = 3
+        block.mlp.act = type(activation, (torch.nn.Module,), {})()
+    return model
+
+
+def a_samvit() -> torch.nn.Module:
+    shapes = {
+        name.removeprefix("image_encoder.").replace("mlp.lin", "mlp.fc"): shape
+        for name, shape in of_sam(load_config("sam_vit_b")).items()
+        if name.startswith("image_encoder.")
+    }
+    return assembled(shapes)
+
+
+def a_hiera() -> torch.nn.Module:
+    config = load_config("sam2_hiera_t")
+    shapes = {"pos_embed.background": "pos_embed", "pos_embed.window": "pos_embed_window"}
+    model = assembled({
+        shapes.get(name, name.replace("layers.0", "fc1").replace("layers.1", "fc2")): shape
+        for name, shape in weights_of(config).items()
+        if not name.startswith("neck.")
+    })  # fmt: skip
+    for layer, block in zip(config.layers, model.blocks.children(), strict=True):
+        block.window_size = layer.window_size
+        block.attn.num_heads = layer.stage.num_heads
+        block.q_stride = (2, 2) if layer.q_stride == 2 else None
+    model.pretrained_cfg = {"input_size": (3, 1024, 1024)}
+    return model
+
+
+MODELS = {
+    "vit_tiny_patch16_224": a_vit,
+    "vit_quick": lambda: a_vit("QuickGELU"),
+    "samvit_base_patch16": a_samvit,
+    "sam2_hiera_tiny": a_hiera,
+}
+
+
+def created(name: str, *, pretrained: bool) -> torch.nn.Module:
+    assert not pretrained
+    return MODELS[name]()
+
+
+@pytest.fixture
+def timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = types.ModuleType("timm")
+    stub.__spec__ = ModuleSpec("timm", None)
+    stub.is_model = MODELS.__contains__
+    stub.list_models = lambda: list(MODELS)
+    stub.create_model = created
+    monkeypatch.setitem(sys.modules, "timm", stub)
+
+
+@pytest.mark.usefixtures("timm")
+def test_timm_says_what_shapes_do_not(tmp_path):
+    text = imported("vit_tiny_patch16_224")
+    assert "# Imported from timm's vit_tiny_patch16_224." in text
+    assert "image_size: [224, 112]" in text
+    assert "num_heads: 3" in text
+    assert is_preset(imported("samvit_base_patch16"), "sam_vit_b", tmp_path)
+
+
+@pytest.mark.usefixtures("timm")
+def test_a_hiera_of_timm_is_that_of_sam_2_without_its_neck(tmp_path):
+    text = imported("sam2_hiera_tiny").replace("stages:", "neck: sam2_fpn\nstages:")
+    assert is_preset(text, "sam2_hiera_t", tmp_path)
+
+
+@pytest.mark.usefixtures("timm")
+def test_a_timm_model_that_is_not_there_or_cannot_be_expressed():
+    with pytest.raises(ImportFailedError, match="did you mean 'vit_tiny_patch16_224'"):
+        imported("vit_tiny_patch16_24")
+    with pytest.raises(ImportFailedError, match=r"blocks\.0\.mlp\.act is QuickGELU, .* it has GELU"):
+        imported("vit_quick")
