@@ -15,8 +15,8 @@ from samattn_cli import EncoderConfig, load_config
 from samattn_cli.cost.encoder import forward
 from samattn_cli.nn import count
 from samattn_cli.nn.crosscheck import crosscheck
-from samattn_cli.nn.encoder import build
-from samattn_cli.nn.fold import fold
+from samattn_cli.nn.encoder import build, image_for
+from samattn_cli.nn.fold import twins_of
 from samattn_cli.studies.verify import claims_of, verify
 from samattn_cli.verdicts import Claims, CrossCheck, Difference, NamedNumber
 
@@ -456,7 +456,8 @@ def test_a_part_without_claims_is_found():
 
 
 def test_blocks_that_differ_in_anything_are_not_folded():
-    model = build(load_config("sam_vit_b"), "meta")
+    config = load_config("sam_vit_b")
+    model = build(config, "meta")
     changes = {
         1: lambda block: setattr(block, "shift", 3),
         3: lambda block: setattr(block, "shifts", [3]),
@@ -467,7 +468,7 @@ def test_blocks_that_differ_in_anything_are_not_folded():
     }
     for index, change in changes.items():
         change(model.blocks[str(index)])
-    twins = fold(model)
+    twins = twins_of(model, image_for(config, "meta"))
     assert not {f"blocks.{index}" for index in changes} & (twins.keys() | set(twins.values()))
     assert twins == {
         "blocks.2": "blocks.11", "blocks.5": "blocks.11", "blocks.8": "blocks.11", "blocks.0": "blocks.10"
