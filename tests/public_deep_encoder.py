@@ -7,14 +7,13 @@ DeepEncoder has not, are left out. The projector is one linear layer (build_line
 
 from __future__ import annotations
 
-import re
-
 import torch
 from public_counting import counted
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.models.deepseek_ocr2.configuration_deepseek_ocr2 import DeepseekOcr2SamVisionConfig
 from transformers.models.deepseek_ocr2.modeling_deepseek_ocr2 import DeepseekOcr2SamVisionEncoder
+from weights import packed
 
 from samattn_cli import EncoderConfig, load_config
 
@@ -92,20 +91,8 @@ def clip_config(config: EncoderConfig) -> CLIPVisionConfig:
 
 def renamed(weights: dict[str, Tensor], blocks: int) -> dict[str, Tensor]:
     """Their weights by samattn's names; CLIP's layers are blocks behind the `blocks` of SAM."""
-    result: dict[str, Tensor] = {}
-    for name in weights:
-        if "k_proj" in name or "v_proj" in name:
-            continue
-        parts = [
-            weights[name.replace("q_proj", f"{part}_proj")] for part in ("qkv" if "q_proj" in name else "q")
-        ]
-        ours = re.sub(
-            r"^clip\.encoder\.layers\.(\d+)", lambda found: f"blocks.{int(found[1]) + blocks}", name
-        )
-        for theirs, replacement in RENAMED.items():
-            ours = re.sub(theirs, replacement, ours)
-        result[ours] = torch.cat(parts)
-    return result
+    behind = {r"^clip\.encoder\.layers\.(\d+)": lambda found: f"blocks.{int(found[1]) + blocks}"}
+    return packed(weights, {**behind, **RENAMED})
 
 
 def count(preset: str) -> tuple[int, int]:

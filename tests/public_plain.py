@@ -5,12 +5,11 @@ Their separate projections of queries, keys and values take what one takes. Noth
 
 from __future__ import annotations
 
-import re
-
 import torch
 from public_counting import counted
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTMAEConfig, ViTMAEForPreTraining, ViTMAEModel, ViTModel
+from weights import packed
 
 from samattn_cli import EncoderConfig, load_config
 
@@ -67,21 +66,8 @@ def official(config: EncoderConfig) -> nn.Module:
 
 def renamed(weights: dict[str, Tensor], blocks: int) -> dict[str, Tensor]:
     """transformers' weights by samattn's names; the decoder's layers are blocks behind the `blocks` of the encoder."""
-    result: dict[str, Tensor] = {}
-    for name in weights:
-        if "k_proj" in name or "v_proj" in name:
-            continue
-        parts = [
-            weights[name.replace("q_proj", f"{part}_proj")] for part in ("qkv" if "q_proj" in name else "q")
-        ]
-        ours = name.replace("attention.q_proj", "attn.qkv")
-        ours = re.sub(
-            r"^decoder\.decoder_layers\.(\d+)", lambda found: f"blocks.{int(found[1]) + blocks}", ours
-        )
-        for theirs, replacement in RENAMED.items():
-            ours = re.sub(theirs, replacement, ours)
-        result[ours] = torch.cat(parts)
-    return result
+    behind = {r"^decoder\.decoder_layers\.(\d+)": lambda found: f"blocks.{int(found[1]) + blocks}"}
+    return packed(weights, {r"attention\.q_proj": "attn.qkv", **behind, **RENAMED})
 
 
 def count(preset: str) -> tuple[int, int]:

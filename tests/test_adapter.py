@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segment_anything_encoder import official, official_encoder
 from torch import Tensor, nn
+from weights import randomised
 
 from samattn_cli import EncoderConfig, SamattnError, load_config
 from samattn_cli.config.families.adapter import depth_grid
@@ -48,14 +49,6 @@ def small(**changes) -> EncoderConfig:
 
 def run(config: EncoderConfig, **changes) -> EncoderConfig:
     return replace(config, run=replace(config.run, **changes))
-
-
-def randomised(module: nn.Module) -> nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.normal_(0, 0.3, generator=generator)
-    return module
 
 
 def image_of(config: EncoderConfig) -> Tensor:
@@ -150,7 +143,7 @@ def test_score_matrices_are_as_large_as_those_that_are_made(changes):
 
 def test_adapters_that_give_nothing_leave_sam_as_it_is():
     config = small(window_size=2)  # padding is normed otherwise
-    theirs, ours = randomised(official_encoder(config)), build(config)
+    theirs, ours = randomised(official_encoder(config), 0.3), build(config)
     assert not ours.load_state_dict(theirs.state_dict(), strict=False).unexpected_keys
     for name, weight in ours.named_parameters():
         if ".D_fc2." in name:
@@ -211,7 +204,7 @@ def restated(block: AdapterBlock, x: Tensor) -> Tensor:
 )
 def test_adapters_do_what_their_code_does(changes, kernel):
     config = run(small(**changes), attention=kernel)
-    encoder = randomised(build(config))
+    encoder = randomised(build(config), 0.3)
     x = torch.randn(config.run.batch_size, 4, 4, 32, generator=torch.Generator().manual_seed(1))
     for block in (encoder.blocks["0"], encoder.blocks["1"]):
         with torch.no_grad():
@@ -221,7 +214,7 @@ def test_adapters_do_what_their_code_does(changes, kernel):
 @pytest.mark.parametrize("kernel", ["eager", "sdpa", "fused"])
 def test_lora_is_sam_with_other_queries_and_values(kernel):
     config = run(small(**LORA), attention=kernel)
-    ours, theirs = randomised(build(config)), official_encoder(config)
+    ours, theirs = randomised(build(config), 0.3), official_encoder(config)
     weights = ours.state_dict()
     for index in range(3):
         qkv = f"blocks.{index}.attn.qkv"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from public_deep_encoder import DeepEncoder, count, renamed
 from public_sam import count as count_sam
-from torch import nn
+from weights import randomised
 
 from samattn_cli import analyze, load_config
 from samattn_cli.cost.encoder import forward
@@ -73,7 +73,7 @@ def test_the_compression_is_pointed_out():
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
 def test_same_weights_give_the_same_output(kernel):
     config = load_config(SMALL, ["run.batch_size=2", f"run.attention={kernel}"])
-    theirs, ours = randomised(DeepEncoder(config).eval()), build(config)
+    theirs, ours = randomised(DeepEncoder(config).eval(), 0.15), build(config)
     missing, unexpected = ours.load_state_dict(renamed(theirs.state_dict(), blocks=2), strict=False)
     assert (missing, unexpected) == (["transitions.1.position_ids"], [])
     image = torch.randn(config.input_shape, generator=torch.Generator().manual_seed(1))
@@ -81,14 +81,6 @@ def test_same_weights_give_the_same_output(kernel):
         found, expected = ours(image), theirs(image)
     assert expected.std() > 0.1
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-
-
-def randomised(module: nn.Module) -> nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.normal_(0, 0.15, generator=generator)
-    return module
 
 
 RUNS = {

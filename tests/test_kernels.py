@@ -8,7 +8,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
+from weights import randomised
 
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.cost.encoder import Segment, forward
@@ -54,14 +55,6 @@ def kernels_for(config: EncoderConfig) -> list[str]:
     return ["eager", "sdpa"] if joint else ["eager", "sdpa", "fused"]
 
 
-def randomise(module: nn.Module) -> nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.normal_(0, 0.4, generator=generator)
-    return module
-
-
 def random(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -69,7 +62,7 @@ def random(*shape: int, seed: int = 1) -> Tensor:
 def output_and_gradients(config: EncoderConfig, kernel: str, dtype: torch.dtype) -> dict[str, Tensor]:
     """Of the same weights, image and gradient of the output, whatever the kernel."""
     encoder = build(replace(config, run=replace(config.run, attention=kernel)))
-    encoder = randomise(encoder.double()).to(dtype)
+    encoder = randomised(encoder.double(), 0.4).to(dtype)
     output = encoder(random(*image_for(config, "meta").shape).to(dtype))
     output.backward(random(*output.shape, seed=2).to(dtype))
     return {"output": output.detach(), **{name: weight.grad for name, weight in encoder.named_parameters()}}
@@ -125,7 +118,7 @@ def test_kernels_agree_to_the_last_digits_of_float64_on_any_encoder(config):
 @pytest.mark.parametrize("kernel", ["sdpa", "fused"])
 def test_tables_for_another_size_are_interpolated_by_every_kernel(kernel, table):
     made = {"qkv_bias": True, "rel_pos": "decomposed", "size": table}
-    eager = randomise(vit.Attention(24, 3, **made).double())
+    eager = randomised(vit.Attention(24, 3, **made).double(), 0.4)
     other = vit.Attention(24, 3, **made, kernel=kernel).double()
     other.load_state_dict(eager.state_dict(), strict=True)
     x = random(2, 5, 3, 24)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from segment_anything_encoder import official, official_encoder
 from torch import nn
+from weights import randomised
 
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.nn import vit
@@ -64,14 +65,6 @@ def small(**changes) -> EncoderConfig:
     return load_config(SMALL | changes)
 
 
-def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.normal_(0, 0.3, generator=generator)
-    return module
-
-
 def random(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
@@ -83,7 +76,7 @@ def assert_close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_same_weights_give_the_same_output(changes):
     config = small(**changes)
-    theirs, ours = randomise(official_encoder(config)), build(config)
+    theirs, ours = randomised(official_encoder(config), 0.3), build(config)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     image = random(*image_for(config, "meta").shape)
     with torch.no_grad():
@@ -95,7 +88,7 @@ def test_same_weights_give_the_same_output(changes):
 @pytest.mark.parametrize("table", [(4, 4), (7, 7), (9, 9), (3, 8), (5, 6)])
 @pytest.mark.parametrize("grid", [(7, 7), (4, 6)])
 def test_relative_positions_for_another_size_are_interpolated_alike(table, grid):
-    theirs = randomise(official.Attention(24, num_heads=3, use_rel_pos=True, input_size=table))
+    theirs = randomised(official.Attention(24, num_heads=3, use_rel_pos=True, input_size=table), 0.3)
     ours = vit.Attention(24, 3, qkv_bias=True, rel_pos="decomposed", size=table)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     x = random(2, *grid, 24)
@@ -118,7 +111,7 @@ def test_decomposed_terms_equal_theirs_with_tables_for_another_size(table):
 @pytest.mark.parametrize("table", [(5, 3), (4, 4), (5, 6), (9, 2)])
 def test_joint_positions_that_are_a_sum_of_two_tables_equal_the_decomposed_ones(table):
     decomposed = vit.Attention(24, 3, qkv_bias=True, rel_pos="decomposed", size=table)
-    weights = randomise(decomposed).state_dict()
+    weights = randomised(decomposed, 0.3).state_dict()
     Rh, Rw = weights.pop("rel_pos_h"), weights.pop("rel_pos_w")
     joint = vit.Attention(24, 3, qkv_bias=True, rel_pos="joint", size=table)
     joint.load_state_dict(weights | {"rel_pos_hw": Rh[:, None] + Rw[None]}, strict=True)

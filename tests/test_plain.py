@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from public_plain import PRESETS, count, official, renamed
-from torch import nn
+from weights import randomised
 
 from samattn_cli import load_config
 from samattn_cli.cost.encoder import forward
@@ -59,7 +59,7 @@ def test_the_figures_of_the_table(preset):
 @pytest.mark.parametrize("encoder", SMALL.values(), ids=SMALL.keys())
 def test_same_weights_and_same_noise_give_the_same_output(encoder, kernel, monkeypatch):
     config = load_config(encoder, ["run.batch_size=2", "stages.0.num_heads=6", f"run.attention={kernel}"])
-    theirs, ours = randomised(official(config)), build(config)
+    theirs, ours = randomised(official(config), 0.2), build(config)
     ours.load_state_dict(renamed(theirs.state_dict(), blocks=2), strict=True)
     image, noise = random(*config.input_shape), random(2, 25)
     monkeypatch.setattr(torch, "rand", lambda *_, **__: noise)
@@ -68,14 +68,6 @@ def test_same_weights_and_same_noise_give_the_same_output(encoder, kernel, monke
     expected = made.logits if encoder is PRETRAIN else made.last_hidden_state
     assert expected.std() > 0.1
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-
-
-def randomised(module: nn.Module) -> nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.normal_(0, 0.2, generator=generator)
-    return module
 
 
 def random(*shape: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from public_vitdet import PRESETS, Public, count, counted_for
+from weights import randomised
 
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.cost.encoder import backward, forward
@@ -134,7 +135,7 @@ def test_weights_do_not_follow_the_image(height, width, rel_pos, window):
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_same_weights_give_the_same_output(changes):
     config = small(**changes)
-    theirs, ours = randomised(Public(config)), build(config)
+    theirs, ours = randomised(Public(config), 0.3), build(config)
     ours.load_state_dict(renamed(theirs), strict=True)
     image = torch.randn(image_for(config, "meta").shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -144,14 +145,6 @@ def test_same_weights_give_the_same_output(changes):
     for one, other in zip(found, expected, strict=True):
         assert other.std() > 0.01
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
-
-
-def randomised(module: torch.nn.Module) -> torch.nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.normal_(0, 0.3, generator=generator)
-    return module
 
 
 NAMES = {
