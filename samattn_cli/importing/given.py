@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -86,7 +85,7 @@ class Given:
     def number(self, key: str) -> float:
         """A number above 0."""
         found = self._get(key)
-        if type(found) not in {int, float} or not math.isfinite(found) or found <= 0:
+        if type(found) not in {int, float} or not 0 < found <= MOST:
             raise self._wrong(key, "a number above 0")
         return float(found)
 

@@ -145,7 +145,7 @@ def from_weights(weights: Weights) -> Keys:
 def _runs(weights: Weights) -> list[tuple[int, int]]:
     """(width, depth) of each run of blocks that leave one width."""
     runs: list[tuple[int, int]] = []
-    for index in range(weights.count("blocks.{}.attn.proj.weight")):
+    for index in range(weights.some("blocks.{}.attn.proj.weight")):
         width = weights.shape(f"blocks.{index}.attn.proj.weight", 2)[0]
         depth = runs.pop()[1] if runs and runs[-1][0] == width else 0
         runs.append((width, depth + 1))
