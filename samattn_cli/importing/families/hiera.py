@@ -94,7 +94,8 @@ def _stages(given: Given) -> list[Keys]:
 
 def _depths(given: Given) -> list[int]:
     found = given.wholes("blocks_per_stage")
-    given.expect("blocks_per_stage", found or [1])
+    if not found:
+        raise given.wrong("blocks_per_stage", "a list of a number for each stage")
     return found
 
 
