@@ -283,7 +283,7 @@ PARTS = ("vision_config", "backbone_config")
 SAVED = [made(presets[0]).to_dict() for made, presets in CLASSES.items()]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(SAVED), st.integers(0, len(PARTS)), st.randoms(use_true_random=False), JUNK)
 def test_whatever_an_entry_says_it_is_read_or_refused(saved, depth, random, junk):
     entries = part = deepcopy(saved)

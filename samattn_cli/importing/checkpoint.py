@@ -32,7 +32,10 @@ def shapes_of(path: Path) -> Shapes:
     Raises:
         ImportFailedError: if the file is damaged, or holds anything but weights.
     """
-    shapes = _from_safetensors(path) if path.suffix == SAFETENSORS else _from_pytorch(path)
+    try:
+        shapes = _from_safetensors(path) if path.suffix == SAFETENSORS else _from_pytorch(path)
+    except OSError as error:
+        raise ImportFailedError(f"{path}: cannot be read: {error.strerror}") from None
     if all(name.startswith(PARALLEL) for name in shapes):
         return {name.removeprefix(PARALLEL): shape for name, shape in shapes.items()}
     return shapes

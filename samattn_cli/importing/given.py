@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,7 +52,7 @@ class Given:
         self.asked.add(key)
         found = self.entries.get(key, {})
         if not isinstance(found, Mapping):
-            raise self._wrong(key, "a description")
+            raise self.wrong(key, "a description")
         made = Given(f"{self.label}: {key}", found)
         made.notes, made.asked = self.notes, self.asked
         if model_types:
@@ -70,7 +69,7 @@ class Given:
         """A whole number, `least` or more."""
         found = self._get(key)
         if not _is_whole(found, least):
-            raise self._wrong(key, f"a whole number, {least} or more")
+            raise self.wrong(key, f"a whole number, {least} or more")
         return int(found)
 
     def wholes(self, key: str, many: int | None = None) -> list[int]:
@@ -78,23 +77,23 @@ class Given:
         found = self._get(key)
         wanted = "a list of whole numbers" if many is None else f"a list of {many} whole numbers"
         if not isinstance(found, (list, tuple)) or not all(map(_is_whole, found)):
-            raise self._wrong(key, wanted)
+            raise self.wrong(key, wanted)
         if many is not None and len(found) != many:
-            raise self._wrong(key, wanted)
+            raise self.wrong(key, wanted)
         return list(found)
 
     def number(self, key: str) -> float:
         """A number above 0."""
         found = self._get(key)
-        if type(found) not in {int, float} or not math.isfinite(found) or found <= 0:
-            raise self._wrong(key, "a number above 0")
+        if type(found) not in {int, float} or not 0 < found <= MOST:
+            raise self.wrong(key, "a number above 0")
         return float(found)
 
     def flag(self, key: str) -> bool:
         """True or false."""
         found = self._get(key)
         if not isinstance(found, bool):
-            raise self._wrong(key, "true or false")
+            raise self.wrong(key, "true or false")
         return found
 
     def sides(self, key: str) -> Size:
@@ -102,7 +101,7 @@ class Given:
         found = self._get(key)
         pair = [found, found] if type(found) is int else found
         if not isinstance(pair, (list, tuple)) or len(pair) != len("hw") or not all(map(_is_whole, pair)):
-            raise self._wrong(key, "a number or [height, width]")
+            raise self.wrong(key, "a number or [height, width]")
         return one(pair)
 
     def side(self, key: str) -> int:
@@ -141,7 +140,8 @@ class Given:
             raise ImportFailedError(f"{self.label}: {key} is missing")
         return self.entries[key]
 
-    def _wrong(self, key: str, wanted: str) -> ImportFailedError:
+    def wrong(self, key: str, wanted: str) -> ImportFailedError:
+        """That an entry is not what is wanted."""
         return ImportFailedError(f"{self.label}: {key} must be {wanted}, not {cut(self._get(key))}")
 
 

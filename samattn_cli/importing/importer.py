@@ -15,7 +15,7 @@ from .given import Keys, cut
 from .held import hold
 from .hugging_face import keys_of
 from .timm_model import model_of
-from .weights import Weights
+from .weights import Checkpoint, Weights
 from .write import tidy, yaml_of
 
 CONFIG = "config.json"
@@ -73,13 +73,23 @@ def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple
         raise ImportFailedError(
             f"{label}: its weights ({names}, ...) are of no model that samattn knows (of transformers' it takes config.json)"
         )
-    name_of = kind.names(shapes)
-    theirs = {ours: name for name in shapes if (ours := name_of(name)) is not None}
-    beside = {name: shape for name, shape in shapes.items() if name_of(name) is None}
-    weights = Weights(label, {ours: shapes[name] for ours, name in theirs.items()}, theirs, beside, facts)
+    weights = _named(kind, shapes, label, facts)
     keys = kind.read(weights)
     hold(_checked(keys, label), weights)
     return keys, weights.notes
+
+
+def _named(kind: Checkpoint, shapes: Shapes, label: str, facts: Mapping[str, Any]) -> Weights:
+    """The encoder's weights by samattn's names, what is not its own beside them."""
+    name_of, theirs, beside = kind.names(shapes), dict[str, str](), dict(shapes)
+    for name in shapes:
+        if (ours := name_of(name)) is not None:
+            if ours in theirs:
+                said = f"{cut(theirs[ours])} and {cut(name)}"
+                raise ImportFailedError(f"{label}: {said} are one weight to samattn: it is of another model")
+            theirs[ours] = name
+            del beside[name]
+    return Weights(label, {ours: shapes[name] for ours, name in theirs.items()}, theirs, beside, facts)
 
 
 def _checked(keys: Keys, label: str) -> EncoderConfig:

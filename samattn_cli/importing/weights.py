@@ -63,6 +63,12 @@ class Weights:
         """How many weights there are of a name with a number in place of "{}", from 0 on."""
         return next(number for number in count() if pattern.format(number) not in self.shapes)
 
+    def some(self, pattern: str) -> int:
+        """The same, of which there must be one."""
+        if not (found := self.count(pattern)):
+            raise self.unfit(f"has no weight {pattern.format(0)!r}: it is incomplete, or of another model")
+        return found
+
     def unfit(self, said: str) -> ImportFailedError:
         """What is wrong with it."""
         return ImportFailedError(f"{self.label}: {said}")

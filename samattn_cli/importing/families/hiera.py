@@ -94,7 +94,8 @@ def _stages(given: Given) -> list[Keys]:
 
 def _depths(given: Given) -> list[int]:
     found = given.wholes("blocks_per_stage")
-    given.expect("blocks_per_stage", found or [1])
+    if not found:
+        raise given.wrong("blocks_per_stage", "a list of a number for each stage")
     return found
 
 
@@ -145,7 +146,7 @@ def from_weights(weights: Weights) -> Keys:
 def _runs(weights: Weights) -> list[tuple[int, int]]:
     """(width, depth) of each run of blocks that leave one width."""
     runs: list[tuple[int, int]] = []
-    for index in range(weights.count("blocks.{}.attn.proj.weight")):
+    for index in range(weights.some("blocks.{}.attn.proj.weight")):
         width = weights.shape(f"blocks.{index}.attn.proj.weight", 2)[0]
         depth = runs.pop()[1] if runs and runs[-1][0] == width else 0
         runs.append((width, depth + 1))

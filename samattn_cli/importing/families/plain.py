@@ -110,7 +110,7 @@ def from_weights(weights: Weights) -> Keys:
         "in_chans": weights.shape("patch_embed.proj.weight", 4)[1],
         "patch_size": patch,
     }
-    depth = weights.count("blocks.{}.attn.qkv.weight")
+    depth = weights.some("blocks.{}.attn.qkv.weight")
     if DECODER in weights:
         names_of_blocks = [weights.theirs[f"blocks.{index}.attn.qkv.weight"] for index in range(depth)]
         first = sum(not DECODERS_BLOCK.fullmatch(name) for name in names_of_blocks)

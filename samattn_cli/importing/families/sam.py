@@ -77,7 +77,7 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
 def from_weights(weights: Weights) -> Keys:
     """Of the tables of relative positions, (2 * side - 1, head width) each, those of blocks tell windows and heads."""
     width, in_chans, *_ = weights.shape("patch_embed.proj.weight", 4)
-    patch, depth = weights.square("patch_embed.proj.weight"), weights.count("blocks.{}.norm1.weight")
+    patch, depth = weights.square("patch_embed.proj.weight"), weights.some("blocks.{}.norm1.weight")
     hidden, _ = weights.shape("blocks.0.mlp.lin1.weight", 2)
     image, placement = _placement(weights, patch, depth)
     block, own = _block(weights, width)

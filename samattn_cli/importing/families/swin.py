@@ -124,7 +124,7 @@ def from_weights(weights: Weights) -> Keys:
 def _shapes_of_stages(weights: Weights) -> list[tuple[int, int, int]]:
     """(width, depth, heads) of each run of blocks of one width."""
     stages: list[tuple[int, int, int]] = []
-    for index in range(weights.count("blocks.{}.norm1.weight")):
+    for index in range(weights.some("blocks.{}.norm1.weight")):
         (width,) = weights.shape(f"blocks.{index}.norm1.weight", 1)
         if stages and stages[-1][0] == width:
             stages[-1] = (width, stages[-1][1] + 1, stages[-1][2])

@@ -87,7 +87,7 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
 def from_weights(weights: Weights) -> Keys:
     """The tables of relative positions of global blocks are made for the image's grid."""
     width, in_chans, *_ = weights.shape("patch_embed.proj.weight", 4)
-    patch, depth = weights.square("patch_embed.proj.weight"), weights.count("blocks.{}.attn.qkv.weight")
+    patch, depth = weights.square("patch_embed.proj.weight"), weights.some("blocks.{}.attn.qkv.weight")
     tables = [
         tuple((weights.shape(f"blocks.{index}.attn.rel_pos_{axis}", 2)[0] + 1) // 2 for axis in "hw")
         for index in range(depth)
