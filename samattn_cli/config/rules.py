@@ -166,7 +166,9 @@ class Rules:
             return
         if not BLOCKS[block].changes_width:
             said = f"stages.{number}.embed_dim is {width} but stage {number - 1} hands on {before} channels"
-            other = f", or a transition ({', '.join(TRANSITIONS)})" if TRANSITIONS else ""
+            layout = BLOCKS[block].layout
+            leading = (word for word, part in TRANSITIONS.items() if (part.makes or part.takes) == layout)
+            other = f", or a transition ({', '.join(leading)})"
             yield (
                 self._at(("stages", number), "embed_dim"),
                 f"{said}, and {block} blocks keep the width: use {before}{other}",
@@ -212,6 +214,14 @@ def _divisors(width: int, heads: int) -> str:
     return " or ".join(map(str, sorted(sorted(near, key=lambda count: abs(count - heads))[:2])))
 
 
+def _unread_keys(config: EncoderConfig) -> Iterator[Problem]:
+    """Keys of some position embeddings, given to another."""
+    read = frozenset() if config.pos_embed == NONE else POS_EMBEDS[config.pos_embed].keys
+    for key in sorted(frozenset(key for part in POS_EMBEDS.values() for key in part.keys) - read):
+        if getattr(config, key) != field_at((key,)).default:
+            yield (key,), f"pos_embed {config.pos_embed} has no {key}: leave it out"
+
+
 def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
     """What is wrong with a config whose keys are sound by themselves and together, as its families know it."""
     if config.run.trains == "adapters" and not any(BLOCKS[stage.block].adapters for stage in config.stages):
@@ -220,16 +230,16 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
             ("run", "trains"),
             f"run.trains adapters is for blocks of {adapted}: there are none here, use all",
         )
-    if config.mask_ratio and (
-        config.pos_embed == NONE or "mask_ratio" not in POS_EMBEDS[config.pos_embed].keys
-    ):
-        yield ("mask_ratio",), f"pos_embed {config.pos_embed} masks no patches: leave mask_ratio out"
+    yield from _unread_keys(config)
     yield from layout_problems(config)
     for number, stage in enumerate(config.stages):
         yield from BLOCKS[stage.block].problems(config, number)
         yield from shift_problems(config, number)
-        if stage.transition != NONE:
+        if stage.transition != NONE and number:
             yield from TRANSITIONS[stage.transition].problems(config, number)
+        elif stage.transition != NONE:
+            said = f"transition {stage.transition} leads from one stage into the next: the first has none before it"
+            yield ("stages", number, "transition"), said
     for layer in config.layers:
         if problem := unfit_shift(config.run.attention, layer):
             yield ("run", "attention"), problem

@@ -106,8 +106,11 @@ def _flops_ratios(layer: Recording, as_global: Recording) -> tuple[float, float,
 @lru_cache(maxsize=64)
 def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpReport, ...]:
     """The operations of a forward, with what a training step keeps of each: of a checkpointed block nothing."""
-    kept_by_op = [0] * len(recording.ops) if training is None else saved_by_op(training)
-    rows = zip(recording.ops, kept_by_op, strict=True)
+    ran = [op for op in recording.ops if op.is_kernel]
+    kept_by_op = [0] * len(ran)
+    if training is not None:  # in which a frozen weight's copy, say, is freed elsewhere
+        pairs = zip(training.ops, saved_by_op(training), strict=True)
+        kept_by_op = [kept for op, kept in pairs if op.is_kernel]
     return tuple(
         OpReport(
             name=op.name,
@@ -121,8 +124,7 @@ def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpRep
             allocated_bytes=sum(storage.nbytes for storage in op.allocates),
             saved_bytes=kept,
         )
-        for op, kept in rows
-        if op.kind != "free"
+        for op, kept in zip(ran, kept_by_op, strict=True)
     )
 
 

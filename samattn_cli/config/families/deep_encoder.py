@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..slots import Family, Part, Problem, Stream, Transition
-from .plain import needs_a_stage_before
 
 if TYPE_CHECKING:
     from ..model import EncoderConfig
@@ -38,9 +37,8 @@ def of_compressor(config: EncoderConfig) -> tuple[str, ...]:
 
 
 def compressor_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """A stage that is the first, and a width that it cannot halve."""
+    """A width that it cannot halve."""
     stage = config.stages[at]
-    yield from needs_a_stage_before(config, at)
     if stage.embed_dim % 2**HALVINGS:
         said = f"transition {COMPRESSOR} doubles its channels twice up to embed_dim"
         yield ("stages", at, "embed_dim"), f"{said}: use a multiple of {2**HALVINGS}, not {stage.embed_dim}"

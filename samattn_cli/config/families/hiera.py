@@ -35,7 +35,11 @@ def lagging(entering: Entering) -> Placing:
     stage, before = entering.stage, entering.before
     leads_in = before is not None and not entering.position
     window = before.window_size if leads_in and before is not None else stage.window_size
-    return Placing(GLOBAL if entering.is_named_global else window, q_stride=stage.q_stride if leads_in else 1)
+    stride = stage.q_stride if leads_in else 1
+    is_global = entering.is_named_global or any(
+        side % stride for side in window
+    )  # no such window can be pooled
+    return Placing(GLOBAL if is_global else window, q_stride=stride)
 
 
 def overlapping_patches(image: Pair, patch: int) -> Pair:
@@ -69,7 +73,9 @@ def _pooling_problems(config: EncoderConfig, number: int, first: LayerConfig) ->
     if first.in_dim == stage.embed_dim:
         said = f"q_stride {stage.q_stride} needs another embed_dim than that of stage {number - 1}"
         yield place, f"{said}, {stage.embed_dim}: the shortcut is pooled behind a projection to another width"
-    for what, sides in ((f"window of stage {number - 1}", first.window_size), ("grid", first.grid)):
+    named_global = first.index in stage.global_attn_indexes
+    window = GLOBAL if named_global else config.stages[number - 1].window_size
+    for what, sides in ((f"window of stage {number - 1}", window), ("grid", first.grid)):
         if any(side % stage.q_stride for side in sides):
             block = f"in block {first.index}, the first of stage {number}"
             yield (

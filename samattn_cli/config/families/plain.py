@@ -25,14 +25,16 @@ def everywhere(_entering: Entering) -> Placing:
 
 
 def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """Windows."""
+    """Windows, and what is global among them."""
     stage = config.stages[at]
-    said = f"window_size: blocks of {stage.block} attend over all tokens: leave it out"
+    said = f"blocks of {stage.block} attend over all tokens: leave"
     if stage.window_size != GLOBAL:
-        yield ("stages", at, "window_size"), said
+        yield ("stages", at, "window_size"), f"{said} window_size out"
+    if stage.global_attn_indexes:
+        yield ("stages", at, "global_attn_indexes"), f"{said} global_attn_indexes out"
     for number, override in enumerate(stage.overrides):
         if override.window_size not in {None, GLOBAL}:
-            yield ("stages", at, "overrides", number, "window_size"), said
+            yield ("stages", at, "overrides", number, "window_size"), f"{said} window_size out"
 
 
 BLOCKS = {
@@ -99,8 +101,7 @@ def of_decoder(config: EncoderConfig) -> tuple[str, ...]:
 
 
 def decoder_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """A decoder that has no masked tokens to restore, or none before it."""
-    yield from needs_a_stage_before(config, at)
+    """A decoder that has no masked tokens to restore."""
     if config.pos_embed != "mae":
         where = ("stages", at, "transition")
         yield where, f"transition mae_decoder restores what pos_embed mae masks, not {config.pos_embed}"
@@ -110,13 +111,6 @@ def prediction_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
     """A prediction without a decoder before it."""
     if config.stages[-1].transition != "mae_decoder":
         yield ("neck",), "neck mae_pred stands behind a stage with transition mae_decoder"
-
-
-def needs_a_stage_before(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """A transition into the first stage."""
-    if not at:
-        said = f"transition {config.stages[at].transition} leads from one stage into the next: the first has none"
-        yield ("stages", at, "transition"), said
 
 
 NECKS = {
