@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .encoder import ForwardPass, Segment
-from .ops import ELEMENTWISE_FLOPS, Op
+from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, Op
 
 FVCORE_ELEMENTWISE = {"layer_norm", "upsample_nearest", "upsample_bilinear"}
 """What fvcore counts without a product in it, in the figures of `ELEMENTWISE_FLOPS`."""
@@ -153,6 +153,10 @@ OURS = {"params": PUBLISHED["parameters"], "macs": PUBLISHED["macs"], "flops": P
 """What samattn itself counts for a quantity."""
 
 
+_BATCHED: dict[Convention, str] = {fvcore: "linear", flop_counter: "matmul"}
+"""What each tool calls a linear layer that is run as a batched product."""
+
+
 def counts(forward: ForwardPass, convention: Convention) -> dict[str, dict[str, int]]:
     """Counts by module and kind of operation; a module's include those of its children, "" is the encoder."""
     result: dict[str, dict[str, int]] = {}
@@ -161,7 +165,8 @@ def counts(forward: ForwardPass, convention: Convention) -> dict[str, dict[str, 
             if count := convention(op):
                 for module in _ancestors(segment.qualified(op.module)):
                     kinds = result.setdefault(module, {})
-                    kinds[op.kind] = kinds.get(op.kind, 0) + count
+                    kind = _BATCHED[convention] if op.kind == BATCHED_LINEAR else op.kind
+                    kinds[kind] = kinds.get(kind, 0) + count
     return result
 
 

@@ -98,7 +98,8 @@ def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
     Blocks of one kind are run once: their segments share one recording.
     """
     run = config.run
-    differs = run.attention != "eager"  # eager attention makes no more for it
+    # eager attention makes no more for it; autocast's copies of weights need a gradient only then
+    differs = run.attention != "eager" or run.autocast != "none"
     return _forward(config, training and differs, training and run.trains != "all")
 
 

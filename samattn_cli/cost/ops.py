@@ -60,6 +60,10 @@ ELEMENTWISE_FLOPS = {
 }
 
 
+BATCHED_LINEAR = "batched_linear"
+"""A linear layer that is run as a batched product: to fvcore it is a linear layer, to FlopCounterMode a product."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A weight of the module, by the name it has in the real stack; one that is frozen, or unused, does not train."""

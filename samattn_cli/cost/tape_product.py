@@ -7,21 +7,11 @@ from dataclasses import replace
 
 from . import derivatives
 from .derivatives import where_needed
-from .ops import Parameter
+from .ops import BATCHED_LINEAR, Parameter
 from .tape_moving import Moving
 from .tensor import Dim, Tensor, decide
 
 MATRIX_DIMS = 2
-
-
-def _folds(x: Tensor, weight: Tensor) -> bool:
-    """Whether a product (..., in) with a weight is one of rows, not a batched one (should_fold of LinearAlgebra.cpp).
-
-    It is batched only with a weight that needs no gradient, where rows would have to be copied.
-    """
-    if weight.grad_fn or x.is_contiguous:
-        return True
-    return all(decide(x.stride[i] == x.stride[i + 1] * x.shape[i + 1]) for i in range(len(x.shape) - 2))
 
 
 def _but_for(made: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -47,16 +37,17 @@ class Multiplying(Moving):
         out_features = weight.shape[0]
         weights = [weight] if bias is None else [weight, bias]
         low, *used = self._for_product(x, *weights, name=name)
-        folds = _folds(low, used[0])
+        folds = self._folds(low, used[0])
         batch = (math.prod(leading),) if folds else (math.prod(leading[:-1]), leading[-1])
         is_matrix = len(x.shape) == MATRIX_DIMS  # taken as it is, not viewed
         rows = low if is_matrix else self.reshape(f"{name}.flatten".strip("."), low, *batch, in_features)
         out = self.like(rows, *batch, out_features)
         parameters = [weight for weight in weights if isinstance(weight, Parameter)]
-        self._product(name, "linear", rows, out, used, parameters, macs=out.elements * in_features)
-        self.free(rows, low, *self._frozen_copies(used), keep=x)
-        if isinstance(bias, Tensor):
-            self.free(used[1], keep=bias)
+        kind = "linear" if folds else BATCHED_LINEAR
+        self._product(name, kind, rows, out, used, parameters, macs=out.elements * in_features)
+        computed = used[1:] if isinstance(bias, Tensor) else []
+        self.free(rows, low, *self._frozen_copies(used[: len(used) - len(computed)]), keep=x)
+        self.free(*computed, keep=bias if isinstance(bias, Tensor) else None)
         saves = (*where_needed(used[0], rows), *where_needed(rows, used[0]))
         added = bias is not None and not low.is_contiguous  # a bias that ATen adds in place afterwards
         if not folds:
@@ -70,6 +61,17 @@ class Multiplying(Moving):
         if not is_matrix:
             out = replace(out.view(*leading, out_features), is_view=bias is not None)  # else _unsafe_view
         return self.derived(name, out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
+
+    def _folds(self, x: Tensor, weight: Tensor) -> bool:
+        """Whether a product (..., in) with a weight is one of rows, not a batched one (should_fold of LinearAlgebra.cpp).
+
+        It is batched only with a weight that needs no gradient, as autocast's copy of one does in inference, where rows
+        would have to be copied.
+        """
+        needs_gradient = weight.grad_fn and (self.training or self.autocast_bytes is None)
+        if needs_gradient or x.is_contiguous:
+            return True
+        return all(decide(x.stride[i] == x.stride[i + 1] * x.shape[i + 1]) for i in range(len(x.shape) - 2))
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """``a @ b``: (..., m, k) @ (..., k, n) -> (..., m, n), of three dimensions or more.

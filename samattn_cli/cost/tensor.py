@@ -134,7 +134,13 @@ class Tensor:
 
     def unsqueeze(self, dim: int) -> Tensor:
         """A dimension of size 1 put in at `dim`; no copy."""
-        return self.view(*self.shape[:dim], 1, *self.shape[dim:])
+        whole, stride = self.shape, self.stride
+        step = whole[dim] * stride[dim] if dim < len(whole) else 1
+        return self._view(
+            (*whole[:dim], 1, *whole[dim:]),
+            (*stride[:dim], step, *stride[dim:]),
+            lambda tape, gradient: (tape.reshape("squeeze", gradient, *whole),),
+        )
 
     def narrow(self, shape: Shape) -> Tensor:
         """The leading corner of `shape`; no copy. Each dimension that is cut is a slice of its own in torch."""

@@ -122,9 +122,9 @@ def _normalize(x: Tensor, p: float, dim: int, eps: float, **_: object) -> Tensor
     return x / torch.linalg.vector_norm(x.float(), p, dim, keepdim=True).clamp_min(eps).expand_as(x)
 
 
-def steps_on_cuda(func: Any) -> Callable[..., Tensor] | None:
-    """What an operation is made of below autograd at CUDA, where on meta it is one."""
-    return _roll if func is torch.ops.aten.roll.default else None
+def steps_on_cuda(func: Any) -> Callable[..., Any] | None:
+    """What an operation is made of below autograd at CUDA, or makes there, where on meta it is otherwise."""
+    return _ON_CUDA.get(func)
 
 
 def _roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor:
@@ -134,6 +134,23 @@ def _roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor:
         at = shift % out.shape[dim]
         out = torch.ops.aten.cat([out.narrow(dim, -at, at), out.narrow(dim, 0, out.shape[dim] - at)], dim)
     return out
+
+
+def _layer_norm_backward(
+    _g: Tensor, x: Tensor, _shape: Any, _mean: Tensor, _rstd: Tensor, *weights: Any
+) -> tuple[Tensor | None, ...]:
+    """layer_norm_backward_cuda of ATen: its gradients are contiguous, whatever the strides of what is given."""
+    *operands, needed = (x, *weights)
+    return tuple(
+        torch.empty(operand.shape, dtype=operand.dtype, device=operand.device) if wanted else None
+        for operand, wanted in zip(operands, needed, strict=True)
+    )
+
+
+_ON_CUDA: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.roll.default: _roll,
+    torch.ops.aten.native_layer_norm_backward.default: _layer_norm_backward,
+}
 
 
 def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:
