@@ -158,7 +158,8 @@ class _Driver:
         sources = tuple(source for source, _ in taken)
         if isinstance(part, PartConfig):
             return self._run(part, taken, gone)
-        key = (part.kind, x.shape, x.stride, x.grad_fn is None, x.storage in self.before, len(gone))
+        layout = (x.shape, x.stride, x.item_bytes)
+        key = (part.kind, layout, x.grad_fn is None, x.storage in self.before, len(gone))
         alone = not gone or bool(self.uses[part.name])
         if alone or key not in self.twins:
             segment = self._run(part, taken, gone)

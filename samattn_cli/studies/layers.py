@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from math import prod
@@ -106,11 +107,10 @@ def _flops_ratios(layer: Recording, as_global: Recording) -> tuple[float, float,
 @lru_cache(maxsize=64)
 def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpReport, ...]:
     """The operations of a forward, with what a training step keeps of each: of a checkpointed block nothing."""
-    ran = [op for op in recording.ops if op.is_kernel]
-    kept_by_op = [0] * len(ran)
-    if training is not None:  # in which a frozen weight's copy, say, is freed elsewhere
-        pairs = zip(training.ops, saved_by_op(training), strict=True)
-        kept_by_op = [kept for op, kept in pairs if op.is_kernel]
+    kept = Counter[str]()
+    if training is not None:  # which may run more: a frozen weight's copy, say, is made for each use
+        for op, nbytes in zip(training.ops, saved_by_op(training), strict=True):
+            kept[op.name] += nbytes
     return tuple(
         OpReport(
             name=op.name,
@@ -122,9 +122,10 @@ def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpRep
             bytes_read=op.bytes_read,
             bytes_written=op.bytes_written,
             allocated_bytes=sum(storage.nbytes for storage in op.allocates),
-            saved_bytes=kept,
+            saved_bytes=kept.pop(op.name, 0),
         )
-        for op, kept in zip(ran, kept_by_op, strict=True)
+        for op in recording.ops
+        if op.is_kernel
     )
 
 
