@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ..verdicts import Counts
 
 Value = TypeVar("Value")
-Layout = tuple[tuple[int, ...], tuple[int, ...], bool]
-"""Shape and strides, and whether autograd follows it."""
+Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype, bool]
+"""Shape, strides and type, and whether autograd follows it."""
 
 CONTAINER = "blocks"
 PLAIN = (bool, int, float, str, tuple)
@@ -51,11 +51,13 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     blocks = model.get_submodule(CONTAINER)
     tapped = {name for _, taps in model.plan for name in taps}
     first = {tap: name for name, taps in reversed(model.plan) for tap in taps}
+    last = {tap: name for name, taps in model.plan for tap in taps}
     before = {following: name for (name, _), (following, _) in pairwise(model.plan)}
     for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
         name = f"{CONTAINER}.{index}"
         stays = name in first.values() or not tapped.isdisjoint({name, before[name]})
-        kind = _signature(blocks.get_submodule(index)), entering, before[name] in tapped
+        lets_go = before[name] not in tapped, name in last.values()  # of its input, of what it taps
+        kind = _signature(blocks.get_submodule(index)), entering, lets_go
         original = originals.setdefault(kind, name)
         if original != name and entering == leaving and not stays:
             twins[name] = original
@@ -82,7 +84,7 @@ def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]
 
 
 def _layout(tensor: Tensor) -> Layout:
-    return tuple(tensor.shape), tensor.stride(), tensor.requires_grad
+    return tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.requires_grad
 
 
 def _signature(block: nn.Module) -> Any:
