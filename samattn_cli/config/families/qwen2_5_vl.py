@@ -29,7 +29,7 @@ FRAMES = 2
 ROTARY_STEP = 4
 """Channels of a head turn in pairs, half of the pairs by the row and half by the column."""
 
-MOST_WINDOWS = 1 << 15
+MOST_WINDOWS = 1 << 12
 """Of a layer over all images: each is run by itself, and is a few operations on the Tape."""
 
 
