@@ -216,10 +216,10 @@ def test_a_batch_is_packed_into_one_sequence() -> None:
 BAD = {
     "image_size: [72, 60]": "1:13: image_size [72, 60] is not a multiple of 8, 2 patches of 4: use [72, 56] or [72, 64]",
     "image_size: 4": "1:13: image_size 4 is not a multiple of 8, 2 patches of 4: use 8",
-    "image_size: 16384": "1:13: image_size 16384 makes 262,144 windows a layer, which are run one by one: at most 32,768 "
+    "image_size: 16384": "1:13: image_size 16384 makes 262,144 windows a layer, which are run one by one: at most 4,096 "
     "for all images",
     "run: {batch_size: 6000}": "14:19: image_size [72, 56] makes 36,000 windows a layer, which are run one by one: at "
-    "most 32,768 for all images",
+    "most 4,096 for all images",
     "window_size: 7": "10:14: window_size 7 must be even: windows are of 2x2 tokens that are merged",
     "overrides: [{blocks: [3], window_size: 4}]": "14:40: window_size 4 is not that of the blocks before, 8: tokens are "
     "put in one order",
