@@ -48,7 +48,7 @@ class VsGlobal:
 
 @dataclass(frozen=True, kw_only=True)
 class PartReport:
-    """What stands beside the blocks: patch embedding, position embedding, neck.
+    """What stands beside the blocks: embeddings, transitions between stages, norms, neck.
 
     `peak_bytes` is of an inference forward, `training_bytes` of its forward and backward in a training step. The time is
     that of the run's mode on the device that was asked for, if any.
@@ -132,7 +132,7 @@ class Comparisons:
 
 @dataclass(frozen=True)
 class Share:
-    """A part of the cost: qkv, scores, rel_pos, proj, mlp, patch_embed, neck."""
+    """A part of the cost: qkv, scores, rel_pos, proj, mlp, what else blocks are made of, and the parts beside them."""
 
     part: str
     flops: int
