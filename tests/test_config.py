@@ -61,7 +61,8 @@ def one_of(*words):
     return f"{', '.join(others)} or {last}"
 
 
-OR_A_TRANSITION = f", or a transition ({', '.join(TRANSITIONS)})" if TRANSITIONS else ""
+TO_A_GRID = [word for word, part in TRANSITIONS.items() if (part.makes or part.takes) == "grid"]
+OR_A_TRANSITION = f", or a transition ({', '.join(TO_A_GRID)})"
 A_NECK, A_POS_EMBED = one_of("none", *NECKS), one_of("none", *POS_EMBEDS)
 
 

@@ -170,7 +170,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz") / "encoder.yaml"
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated())
 def test_a_mutated_preset_gives_a_config_or_a_config_error(path, text):
     path.write_bytes(text)
@@ -188,7 +188,7 @@ def test_a_mutated_preset_gives_a_config_or_a_config_error(path, text):
     assert all(problem.message and problem.message.isprintable() for problem in problems)
 
 
-@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated(), st.sampled_from(["terminal", "json", "csv", "markdown"]))
 def test_the_command_line_answers_a_mutated_preset_with_a_report_or_a_message(path, text, format_name):
     path.write_bytes(text)

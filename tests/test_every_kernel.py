@@ -5,7 +5,7 @@ import pytest
 from samattn_cli import load_config
 from samattn_cli.studies.verify import verify
 
-PRESETS = ["sam_vit_b", "sam_vit_h", "custom_encoder"]
+PRESETS = ["sam_vit_b", "custom_encoder"]
 TYPES = {"float32": [], "bfloat16": ["run.dtype=bfloat16"], "autocast": ["run.autocast=float16"]}
 
 
@@ -21,7 +21,7 @@ def test_the_tape_equals_the_real_stack(preset, kernel, types):
     assert verdict.status == "exact"
 
 
-@pytest.mark.parametrize("preset", ["sam_vit_b", "sam_vit_h"])
+@pytest.mark.parametrize("preset", ["sam_vit_b"])
 @pytest.mark.parametrize("kernel", ["eager", "sdpa", "fused"])
 def test_the_tape_equals_the_real_stack_with_checkpointing(preset, kernel):
     settings = [f"run.attention={kernel}", "run.checkpointing=true", "run.autocast=bfloat16"]

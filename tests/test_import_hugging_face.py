@@ -217,7 +217,7 @@ def test_stages_stand_on_a_line_each_and_what_is_left_out_is_said(tmp_path, monk
     ]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.integers(1, 1 << 20), st.integers(1, 1 << 20))
 def test_the_ratio_of_an_mlp_gives_its_width_again(hidden, width):
     assert int(width * float(str(ratio_of(hidden, width)))) == hidden

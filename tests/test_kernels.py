@@ -108,7 +108,7 @@ def encoders(draw) -> EncoderConfig:
     )
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(config=encoders())
 def test_kernels_agree_to_the_last_digits_of_float64_on_any_encoder(config):
     assert_kernels_agree(config, torch.float64, 1e-11)

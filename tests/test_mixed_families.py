@@ -78,9 +78,8 @@ def mixed(stages: list[dict[str, object]], keys: dict[str, object], run: dict[st
 
 @pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES)
 def test_every_parameter_flop_and_byte_is_torchs(mix):
-    config = mixed(*mix)
-    for every_layer in (False, True):
-        verdict = verify(config, every_layer=every_layer)
+    folded, full = (verify(mixed(*mix), every_layer=every_layer) for every_layer in (False, True))
+    for verdict in (folded, full):
         assert {name: check.differences for name, check in verdict.checks.items() if check.differences} == {}
         assert verdict.status == "exact"
 

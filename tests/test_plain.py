@@ -160,18 +160,18 @@ def test_masking_spares_the_encoder_and_not_the_decoder(ratio, batch_size):
 
 
 BAD = {
-    "windows": (VIT, "window_size=7", "window_size: blocks of plain attend over all tokens"),
+    "windows": (VIT, "window_size=7", "blocks of plain attend over all tokens: leave window_size out"),
     "windows of some blocks": (
         VIT,
         "overrides=[{blocks: [1], window_size: 7}]",
-        "window_size: blocks of plain attend over all tokens",
+        "blocks of plain attend over all tokens: leave window_size out",
     ),
     "shift": (VIT, "shift_size=3", "blocks of plain have no shift_size: leave it out"),
     "relative positions": (VIT, "rel_pos=decomposed", "blocks of plain have no rel_pos: leave it out"),
     "no sequence": (VIT, "pos_embed=learned", "block plain takes a token sequence, not tokens on a grid, which pos_embed learned makes: use pos_embed class_token or mae"),
     "sequence for others": (VIT, "block=vit", "block vit takes tokens on a grid, not a token sequence, which pos_embed class_token makes"),
     "neck of a grid": (VIT, "neck=sam", "neck sam takes tokens on a grid, not a token sequence, which block plain makes"),
-    "mask of class_token": (VIT, "mask_ratio=0.5", "pos_embed class_token masks no patches: leave mask_ratio out"),
+    "mask of class_token": (VIT, "mask_ratio=0.5", "pos_embed class_token has no mask_ratio: leave it out"),
     "all masked": (MAE, "mask_ratio=0.97", "mask_ratio 0.97 leaves none of 25 patches: use a smaller one"),
     "ratio of one": (MAE, "mask_ratio=1", "mask_ratio must be below 1"),
     "ratio below zero": (MAE, "mask_ratio=-0.1", "mask_ratio must be at least 0"),

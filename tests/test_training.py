@@ -17,9 +17,7 @@ from samattn_cli.nn.memory import usage_on_cpu
 from samattn_cli.nn.step import Step
 from samattn_cli.units import rounded
 
-ANY = settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+ANY = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 MOSTLY_WEIGHTS = {
     "image_size": 4,

@@ -49,4 +49,5 @@ def _hint(config: EncoderConfig, loc: tuple[int | str, ...], wanted: Layout | No
         for word, part in POS_EMBEDS.items()
         if (part.makes or part.takes) == wanted and part.takes == patch
     ]
-    return f": use pos_embed {', '.join(makers)}" if makers else ""
+    *most, last = makers or [""]
+    return f": use pos_embed {' or '.join(filter(None, (', '.join(most), last)))}" if makers else ""
