@@ -1,19 +1,18 @@
-"""Figures that others published for the encoders of the presets: read from `published.yaml`, which ships beside this.
+"""Figures that others published for the encoders of the presets: read from `published.json`, which ships beside this.
 
 They are data: what was printed, where, and by which convention it is to be read. Counting is for `cost/conventions.py`.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from .config.yaml12 import parse_yaml
-
-FILE = Path(__file__).with_name("published.yaml")
+FILE = Path(__file__).with_name("published.json")
 
 Quantity = Literal["params", "macs", "flops"]
 
@@ -74,5 +73,5 @@ def published() -> dict[str, tuple[Published, ...]]:
 
 
 def _read() -> dict[str, Any]:
-    plain: dict[str, Any] = parse_yaml(FILE.read_text("utf-8"), FILE.name).plain()
-    return plain
+    read: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
+    return read

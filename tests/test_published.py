@@ -91,7 +91,7 @@ def test_every_source_has_an_address_and_is_used():
     for _, entry in ENTRIES:
         assert entry.source.address.startswith("https://")
         assert entry.source.seen
-    listed = FILE.read_text("utf-8").partition("figures:")[0].count("    address: ")
+    listed = FILE.read_text("utf-8").count('"address": ')
     assert listed == len({entry.source for _, entry in ENTRIES})
 
 

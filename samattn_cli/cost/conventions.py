@@ -11,7 +11,7 @@
   Source: `profile_fvcore` in timm's benchmark.py.
 - calflops, torchinfo: the MACs of modules (linear, convolution); products of tensors that no module makes count 0.
 
-`PUBLISHED` has what published figures are counts of, by the names that `published.yaml` uses.
+`PUBLISHED` has what published figures are counts of, by the names that `published.json` uses.
 """
 
 from __future__ import annotations
