@@ -53,10 +53,6 @@ class Published:
         step = Decimal(1).scaleb(Decimal(self.figure).as_tuple().exponent)  # type: ignore[arg-type]
         return self._scaled(count).quantize(step, ROUND_HALF_UP) == Decimal(self.figure)
 
-    def is_above(self, count: int) -> bool:
-        """Whether the figure is larger than `count`."""
-        return Decimal(self.figure) > self._scaled(count)
-
     def _scaled(self, count: int) -> Decimal:
         return Decimal(count).scaleb(-_PREFIXES[self.unit[:1]])
 

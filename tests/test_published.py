@@ -55,8 +55,8 @@ def test_a_convention_gives_the_figure_to_its_last_digit(preset: str, entry: Pub
 def test_ours_differs_where_no_convention_gives_the_figure(preset: str, entry: Published):
     found = compare(entry, counted(preset, entry.image_size))
     assert not found.equals
-    if entry.convention == "whole_model":
-        assert entry.is_above(found.count)
+    if entry.convention == "whole_model":  # has more than its encoder
+        assert float(entry.figure) * 10**6 > found.count
 
 
 @pytest.mark.parametrize(("preset", "entry"), OTHERS, ids=names(OTHERS))
