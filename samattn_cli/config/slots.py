@@ -220,7 +220,12 @@ def ends_of_stages(config: EncoderConfig) -> tuple[int, ...]:
     return tuple(after - 1 for after in accumulate(stage.depth for stage in config.stages))
 
 
-def side_or_sides(size: Pair) -> str:
+def transitions_called(word: str, config: EncoderConfig) -> tuple[str, ...]:
+    """The names of the transitions of a kind, for those who tap them."""
+    return tuple(f"transitions.{n}" for n, stage in enumerate(config.stages) if stage.transition == word)
+
+
+def side_or_sides(size: tuple[int, ...]) -> str:
     """A size as a config says it: one number where both sides are the same."""
     return str(size[0] if size[0] == size[1] else list(size))
 

@@ -163,7 +163,8 @@ class _Driver:
         alone = not gone or bool(self.uses[part.name])
         if alone or key not in self.twins:
             segment = self._run(part, taken, gone)
-            self.twins.setdefault(key if not alone else object(), segment)
+            if not alone:
+                self.twins[key] = segment
             return segment
         twin = self.twins[key]
         shared = self._kept_taps(twin.entries) | (twin.shared & {twin.entry})
@@ -179,15 +180,15 @@ class _Driver:
             outputs, gone = outputs[:1], [*gone, *outputs[1:]]  # what no part takes goes
         staying = {output.storage for output in outputs}
         self.tape.free_storages(*({tensor.storage: None for tensor in gone}.keys() - staying))
-        is_block = isinstance(part, LayerConfig)
+        layer = part if isinstance(part, LayerConfig) else None
         return Segment(
             name=part.name,
             recording=self.tape.recording(),
             entries=entries,
             outputs=outputs,
             sources=tuple(source for source, _ in taken),
-            layer=part if isinstance(part, LayerConfig) else None,
-            is_checkpointed=is_block and self.config.run.checkpointing,
+            layer=layer,
+            is_checkpointed=layer is not None and self.config.run.checkpointing,
             shared=self._kept_taps(entries) | ({entries[0].storage} & self.before),
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..slots import Family, Part, Problem, Stream, Transition
+from ..slots import Family, Part, Problem, Stream, Transition, transitions_called
 
 if TYPE_CHECKING:
     from ..model import EncoderConfig
@@ -31,9 +31,7 @@ def projected(config: EncoderConfig, stream: Stream) -> Stream:
 
 def of_compressor(config: EncoderConfig) -> tuple[str, ...]:
     """What the compressor made, before its class token."""
-    return tuple(
-        f"transitions.{n}" for n, stage in enumerate(config.stages) if stage.transition == COMPRESSOR
-    )
+    return transitions_called(COMPRESSOR, config)
 
 
 def compressor_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:

@@ -10,7 +10,18 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..slots import GLOBAL, Block, Entering, Family, Part, Placing, Problem, Stream, Transition
+from ..slots import (
+    GLOBAL,
+    Block,
+    Entering,
+    Family,
+    Part,
+    Placing,
+    Problem,
+    Stream,
+    Transition,
+    transitions_called,
+)
 
 if TYPE_CHECKING:
     from ..model import EncoderConfig
@@ -37,21 +48,16 @@ def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
             yield ("stages", at, "overrides", number, "window_size"), f"{said} window_size out"
 
 
+PLAIN = Block(
+    summary="ViT's block: pre-norm, over all tokens of a sequence.",
+    kernels=KERNELS,
+    layout="sequence",
+    place=everywhere,
+    problems=block_problems,
+)
 BLOCKS = {
-    "plain": Block(
-        summary="ViT's block: pre-norm, over all tokens of a sequence.",
-        kernels=KERNELS,
-        layout="sequence",
-        place=everywhere,
-        problems=block_problems,
-    ),
-    "clip": Block(
-        summary="CLIP's: the same with quick GELU and 1e-5 in its norms.",
-        kernels=KERNELS,
-        layout="sequence",
-        place=everywhere,
-        problems=block_problems,
-    ),
+    "plain": PLAIN,
+    "clip": replace(PLAIN, summary="CLIP's: the same with quick GELU and 1e-5 in its norms."),
 }
 
 
@@ -94,10 +100,7 @@ def of_masking(_config: EncoderConfig) -> tuple[str, ...]:
 
 def of_decoder(config: EncoderConfig) -> tuple[str, ...]:
     """What MAE's forward has in its hands until its end."""
-    decoders = (
-        f"transitions.{n}" for n, stage in enumerate(config.stages) if stage.transition == "mae_decoder"
-    )
-    return (*of_masking(config), *decoders)
+    return (*of_masking(config), *transitions_called("mae_decoder", config))
 
 
 def decoder_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:

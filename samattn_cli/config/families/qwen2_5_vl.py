@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ..keys import Pair
-from ..slots import GLOBAL, Block, Family, Part, PatchEmbed, Problem, Stream
+from ..slots import GLOBAL, Block, Family, Part, PatchEmbed, Problem, Stream, side_or_sides
 
 if TYPE_CHECKING:
     from ..model import EncoderConfig
@@ -68,8 +68,8 @@ def order_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
             tuple(rounding * (side // (rounding * unit)) * unit for side in config.image_size)
             for rounding in (1, -1)
         )
-        near = " or ".join(map(_size, (below, above) if all(below) else (above,)))
-        said = f"image_size {_size(config.image_size)} is not a multiple of {unit}, {MERGE} patches of {config.patch_size}"
+        near = " or ".join(map(side_or_sides, (below, above) if all(below) else (above,)))
+        said = f"image_size {side_or_sides(config.image_size)} is not a multiple of {unit}, {MERGE} patches of {config.patch_size}"
         yield ("image_size",), f"{said}: use {near}"
         return
     yield from _many_windows(config)
@@ -84,12 +84,8 @@ def _many_windows(config: EncoderConfig) -> Iterator[Problem]:
         many = f"{each * images:,} windows a layer, which are run one by one"
         yield (
             where,
-            f"image_size {_size(config.image_size)} makes {many}: at most {MOST_WINDOWS:,} for all images",
+            f"image_size {side_or_sides(config.image_size)} makes {many}: at most {MOST_WINDOWS:,} for all images",
         )
-
-
-def _size(size: tuple[int, ...]) -> str:
-    return str(size[0]) if len(set(size)) == 1 else str(list(size))
 
 
 def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
@@ -105,10 +101,10 @@ def _layer_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     for layer in (layer for layer in config.layers if layer.stage_index == at):
         size, heads, width = layer.window_size, layer.stage.num_heads, layer.stage.embed_dim
         if size != GLOBAL and any(side % MERGE for side in size):
-            said = f"window_size {_size(size)} must be even: windows are of {MERGE}x{MERGE} tokens that are merged"
+            said = f"window_size {side_or_sides(size)} must be even: windows are of {MERGE}x{MERGE} tokens that are merged"
             found.setdefault(_where(config, at, layer.index, "window_size"), said)
         elif size not in {GLOBAL, window}:
-            said = f"window_size {_size(size)} is not that of the blocks before, {_size(window)}: tokens are put in one order"
+            said = f"window_size {side_or_sides(size)} is not that of the blocks before, {side_or_sides(window)}: tokens are put in one order"
             found.setdefault(_where(config, at, layer.index, "window_size"), said)
         channels = width // heads
         if channels % ROTARY_STEP:
