@@ -29,18 +29,19 @@ if TYPE_CHECKING:
     from .config.load_device import load_device
     from .config.model import EncoderConfig
     from .errors import SamattnError
-    from .report import Analysis, from_json, to_json
+    from .reports.analysis import Analysis
+    from .reports.text import from_json, to_json
     from .studies.analyze import analyze
 
 _HOMES = {
-    "Analysis": "report",
+    "Analysis": "reports.analysis",
     "EncoderConfig": "config.model",
     "SamattnError": "errors",
     "analyze": "studies.analyze",
-    "from_json": "report",
+    "from_json": "reports.text",
     "load_config": "config.load",
     "load_device": "config.load_device",
-    "to_json": "report",
+    "to_json": "reports.text",
 }
 
 

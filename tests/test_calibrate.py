@@ -11,7 +11,7 @@ from samattn_cli import load_config
 from samattn_cli.config.device import Calibration, Calibrations, ProductShares, TrafficShares
 from samattn_cli.config.load_device import load_device
 from samattn_cli.cost.roofline import layer_time
-from samattn_cli.recording import (
+from samattn_cli.reports.recording import (
     Fingerprint,
     Latency,
     MeasuredCase,

@@ -16,7 +16,7 @@ from running import ROOT, SAMATTN, environment, samattn
 
 from samattn_cli import analyze, load_config
 from samattn_cli.config.presets import presets
-from samattn_cli.report import from_json
+from samattn_cli.reports.text import from_json
 
 # -- what a user runs ------------------------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ def test_no_verify_imports_neither_torch_nor_numpy_nor_the_rest_of_pydantic() ->
     code = (
         "import sys; sys.argv = ['samattn', 'analyze', 'sam_vit_h', '--no-verify']\n"
         "import os; leave = os._exit\n"
-        "heavy = ['torch', 'numpy', 'fvcore', 'sympy', 'pydantic.main', 'samattn_cli.recording']\n"
+        "heavy = ['torch', 'numpy', 'fvcore', 'sympy', 'pydantic.main', 'samattn_cli.reports.recording']\n"
         "found = lambda: [name for name in heavy if name in sys.modules]\n"
         "os._exit = lambda code: (print('HEAVY', found(), flush=True), leave(code))\n"
         "from samattn_cli.cli import run; run()"

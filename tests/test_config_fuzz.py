@@ -10,7 +10,7 @@ from samattn_cli.config.load import load_config
 from samattn_cli.config.model import EncoderConfig
 from samattn_cli.config.presets import presets
 from samattn_cli.errors import ConfigError
-from samattn_cli.report import from_json, to_json
+from samattn_cli.reports.text import from_json, to_json
 from samattn_cli.studies.analyze import analyze
 
 STAGED = b"""image_size: 256

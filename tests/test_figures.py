@@ -4,7 +4,7 @@ import pytest
 
 from samattn_cli import Analysis, EncoderConfig, analyze, load_config
 from samattn_cli.cost.encoder import forward
-from samattn_cli.report import LayerReport
+from samattn_cli.reports.analysis import LayerReport
 
 PRESETS = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
 

@@ -14,7 +14,7 @@ from running import SAMATTN, environment, samattn
 
 from samattn_cli import load_config
 from samattn_cli.config.hash import config_hash
-from samattn_cli.recording import read_recording
+from samattn_cli.reports.recording import read_recording
 from samattn_cli.studies.machine import available_bytes
 
 TINY = {

@@ -13,7 +13,7 @@ from samattn_cli.config.hash import config_hash
 from samattn_cli.nn import fingerprint, latency, measure, memory
 from samattn_cli.nn.sections import on_entering
 from samattn_cli.nn.step import Step
-from samattn_cli.recording import (
+from samattn_cli.reports.recording import (
     Fingerprint,
     MeasuredCase,
     Outcome,

@@ -20,8 +20,9 @@ from samattn_cli.cost.conventions import (
 from samattn_cli.cost.encoder import ForwardPass, forward
 from samattn_cli.cost.ops import Op
 from samattn_cli.published import FILE, NOT_OF_THIS_ENCODER, Published, Source, published
-from samattn_cli.render.document import sections
-from samattn_cli.report import Analysis, from_json, to_json
+from samattn_cli.render.kinds.analysis import sections
+from samattn_cli.reports.analysis import Analysis
+from samattn_cli.reports.text import from_json, to_json
 from samattn_cli.studies.published import compare
 
 ENTRIES = [(preset, entry) for preset, entries in published().items() for entry in entries]

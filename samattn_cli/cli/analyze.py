@@ -13,7 +13,7 @@ from ..config.load import load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError, did_you_mean
 from ..render import FORMATS, render
 from ..render.options import Options
-from ..report import Analysis
+from ..reports.analysis import Analysis
 from ..studies.analyze import analyze as analyze_config
 from ..studies.verify import verify as crosscheck
 from ..verdicts import CrossCheck
@@ -129,9 +129,10 @@ def _device(reference: str | None) -> Device | None:
 
 
 def _figures(report: Analysis, options: Options) -> None:
-    from ..render.terminal import render_figures
+    from ..render import kind_of
+    from ..render.terminal import render_page
 
-    emit(render_figures(report, options))
+    emit(render_page(kind_of(report).page(report, options), options))
 
 
 def _verdict(report: Analysis, options: Options) -> None:

@@ -12,7 +12,7 @@ from ..units import format_bytes, format_percent
 from .output import check_place, emit, guarded, say, terminal_options, working, write_file
 
 if TYPE_CHECKING:  # not when another command starts
-    from ..calibration import CalibrationReport
+    from ..reports.calibration import CalibrationReport
 
 EXTENSIONS = (".yaml", ".yml")
 MOST_APART = 0.1
@@ -56,7 +56,7 @@ def calibrate(
     """
     from ..config.load_device import device_of, device_source
     from ..config.write_device import calibrated_yaml, with_calibrated
-    from ..recording import read_recording
+    from ..reports.recording import read_recording
     from ..studies.calibrate import calibrate_device
 
     if output:
@@ -81,8 +81,8 @@ def _check(output: Path) -> None:
 
 
 def _show(report: CalibrationReport) -> None:
-    from ..calibration import MOST_ERROR
     from ..render.calibration import render_calibration
+    from ..reports.calibration import MOST_ERROR
 
     here, there = report.device.memory_bytes, report.measured_on.total_bytes
     if abs(there - here) > MOST_APART * here:

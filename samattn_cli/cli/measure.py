@@ -21,7 +21,7 @@ DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 if TYPE_CHECKING:  # not when another command starts
     from ..config.model import EncoderConfig
-    from ..recording import MeasuredCase, Recording
+    from ..reports.recording import MeasuredCase, Recording
 
     Run = Callable[[EncoderConfig], MeasuredCase]
 
@@ -108,7 +108,7 @@ def _run(
     recording: Recording, left: Sequence[EncoderConfig], run: Run, output: Path | None, kept: int
 ) -> list[MeasuredCase]:
     """Measure what is left; each case is in the file before it is said to be done."""
-    from ..recording import to_json
+    from ..reports.recording import to_json
 
     finished: list[MeasuredCase] = []
     try:

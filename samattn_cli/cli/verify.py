@@ -13,7 +13,8 @@ from ..config.load import Override, load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError, UsageError
 from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
-from ..report import Verification, Verified, to_json
+from ..reports.analysis import Verification, Verified
+from ..reports.text import to_json
 from ..studies.verify import verify as crosscheck
 from .output import emit, file_format, guarded, say, terminal_options, working, write_file
 from .parameters import (
@@ -126,9 +127,9 @@ def _judge(
     formats: Mapping[Path, str],
 ) -> None:
     """Predicted against measured, for the recordings of --measured and those among the arguments."""
-    from ..judgement import to_json as judgement_to_json
-    from ..recording import read_recording
     from ..render.measured import render_judgement
+    from ..reports.judgement import to_json as judgement_to_json
+    from ..reports.recording import read_recording
     from ..studies.judge import judge
 
     more = [Path(name) for name in given if name.endswith(".json")]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import DeviceError
-from ..recording import Fingerprint
+from ..reports.recording import Fingerprint
 from ..version import __version__
 
 ADVICE = "--device cpu measures on the CPU"

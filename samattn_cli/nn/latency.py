@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..config.model import Section
-from ..recording import Latency
+from ..reports.recording import Latency
 from ..units import MS_PER_SECOND
 from .sections import on_entering
 from .step import Step

@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..config.model import EncoderConfig, RunConfig
-from ..recording import MeasuredLayer, Measurement, Outcome
+from ..reports.recording import MeasuredLayer, Measurement, Outcome
 from .latency import CpuClock, CudaClock, section_latencies, whole_latency
 from .memory import snapshot_to, usage_on_cpu, usage_on_cuda
 from .step import Step

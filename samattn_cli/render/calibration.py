@@ -7,9 +7,9 @@ from dataclasses import fields
 
 from rich.text import Text
 
-from ..calibration import CalibrationReport, JudgedLatency, UnitCalibration
 from ..config.device import ProductShares, TrafficShares
-from ..judgement import Errors
+from ..reports.calibration import CalibrationReport, JudgedLatency, UnitCalibration
+from ..reports.judgement import Errors
 from ..units import format_change, format_ms, format_percent, format_things
 from .elements import Table
 from .measured import case_name

@@ -33,3 +33,12 @@ class Lines:
 
 
 Section = Table | Bars | Lines
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report laid out: what it is of, how that is, and its sections."""
+
+    title: str
+    subtitle: str
+    sections: tuple[Section, ...]

@@ -1,11 +1,13 @@
-"""A report as JSON, whole: see `samattn_cli.report` for its keys."""
+"""A report as JSON, whole: see `samattn_cli.reports` for its keys."""
 
 from __future__ import annotations
 
-from ..report import Analysis, to_json
+from typing import Any
+
+from ..reports.text import to_json
 from .options import Options
 
 
-def render(report: Analysis, options: Options) -> str:  # noqa: ARG001 - JSON is always whole
+def render(report: Any, options: Options) -> str:  # noqa: ARG001 - JSON is always whole
     """Every figure, exact."""
     return to_json(report)

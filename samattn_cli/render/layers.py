@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from ..report import Analysis, LayerReport, OpReport, PartReport
+from ..reports.analysis import Analysis, LayerReport, OpReport, PartReport
 from ..units import (
     format_bytes,
     format_change,

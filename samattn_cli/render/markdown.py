@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
-from ..report import Analysis
+from ..reports.analysis import Analysis
+from . import kind_of
 from .crosscheck import layers_note, verdicts
-from .document import heading, sections
-from .elements import Bars, Section, Table
-from .layers import op_tables
-from .options import Options
+from .elements import Bars, Page, Section, Table
+from .options import WIDE, Options
 
 
-def render(report: Analysis, options: Options) -> str:
+def render(report: Any, options: Options) -> str:
     """Headings, tables and lists of GitHub's Markdown."""
-    title, shape = heading(report)
-    lines = [f"# {_escape(title)}", "", _escape(shape), ""]
-    for section in sections(report, all_layers=options.all_layers, wide=True):
+    page: Page = kind_of(report).page(report, replace(options, width=WIDE))
+    lines = [f"# {_escape(page.title)}", "", _escape(page.subtitle), ""]
+    for section in page.sections:
         lines += _section(section)
-    for table in op_tables(report, options.ops, wide=True):
-        lines += _section(table)
-    return "\n".join([*lines, *_crosscheck(report)]) + "\n"
+    if isinstance(report, Analysis):
+        lines += _crosscheck(report)
+    return "\n".join(lines) + "\n"
 
 
 def _section(section: Section) -> Iterator[str]:

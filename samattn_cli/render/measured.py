@@ -8,8 +8,8 @@ from itertools import groupby
 from rich.text import Text
 
 from ..config.model import EncoderConfig
-from ..judgement import MOST_ERROR, Errors, JudgedCase, JudgedPeak, Judgement
-from ..recording import MeasuredCase, Recording
+from ..reports.judgement import MOST_ERROR, Errors, JudgedCase, JudgedPeak, Judgement
+from ..reports.recording import MeasuredCase, Recording
 from ..units import format_bytes, format_change, format_ms, format_percent, format_size
 from .elements import Table
 from .options import Options

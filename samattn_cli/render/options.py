@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+WIDE = 140
+"""Columns from which tables show all of theirs."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -13,3 +16,8 @@ class Options:
     ops: tuple[str, ...] = ()
     width: int = 160
     color: bool = False
+
+    @property
+    def wide(self) -> bool:
+        """Whether there is room for every column."""
+        return self.width >= WIDE

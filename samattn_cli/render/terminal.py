@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from typing import Any
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -11,33 +12,30 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ..config.model import EncoderConfig
-from ..report import Analysis
+from ..reports.analysis import Analysis
 from ..verdicts import CrossCheck
+from . import kind_of
 from .crosscheck import STATUS_STYLES, Verdict, layers_note, verdicts
-from .document import heading, sections
-from .elements import Bars, Lines, Section, Table
-from .layers import op_tables
+from .elements import Bars, Lines, Page, Section, Table
 from .options import Options
 
-WIDE = 140
 NARROWEST = 78  # of a table; a narrower terminal wraps its lines rather than lose a digit
 BAR = 24
 
 
-def render(report: Analysis, options: Options) -> str:
-    """The whole report, cross-check included."""
-    return render_figures(report, options) + render_crosscheck(report.crosscheck, report.config, options)
+def render(report: Any, options: Options) -> str:
+    """The whole report, the cross-check of an analysis included."""
+    text = render_page(kind_of(report).page(report, options), options)
+    if not isinstance(report, Analysis):
+        return text
+    return text + render_crosscheck(report.crosscheck, report.config, options)
 
 
-def render_figures(report: Analysis, options: Options) -> str:
-    """The report without its cross-check, which takes a moment longer."""
-    title, shape = heading(report)
-    wide = options.width >= WIDE
-    body: list[RenderableType] = [Text(title, style="bold"), Text(shape, style="dim"), Text()]
-    for section in sections(report, all_layers=options.all_layers, wide=wide):
+def render_page(page: Page, options: Options) -> str:
+    """Title, subtitle and sections."""
+    body: list[RenderableType] = [Text(page.title, style="bold"), Text(page.subtitle, style="dim"), Text()]
+    for section in page.sections:
         body += _section(section)
-    for table in op_tables(report, options.ops, wide=wide):
-        body += _section(table)
     return to_text(body, options)
 
 

@@ -6,7 +6,15 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from ..config.model import EncoderConfig
-from ..report import Analysis, Comparison, Comparisons, DeviceReport, Figures, Totals, TrainingReport
+from ..reports.analysis import (
+    Analysis,
+    Comparison,
+    Comparisons,
+    DeviceReport,
+    Figures,
+    Totals,
+    TrainingReport,
+)
 from ..verdicts import CrossCheck
 from .changes import changes_of, pairs_of
 from .findings import findings, fitting

@@ -9,13 +9,13 @@ from itertools import chain
 from pathlib import Path
 from statistics import median
 
-from ..calibration import CalibrationReport, JudgedLatency, UnitCalibration
 from ..config.device import Calibrations, Device
 from ..cost.calibrate import Case, calibrate, with_calibration
 from ..cost.roofline import layer_time, unit_of
 from ..errors import RecordingError, UsageError
-from ..judgement import Errors
-from ..recording import Fingerprint, MeasuredCase, Measurement, Recording
+from ..reports.calibration import CalibrationReport, JudgedLatency, UnitCalibration
+from ..reports.judgement import Errors
+from ..reports.recording import Fingerprint, MeasuredCase, Measurement, Recording
 from ..units import format_ms, format_things
 from .passes import Passes
 

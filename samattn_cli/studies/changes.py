@@ -9,7 +9,7 @@ from typing import Any
 from ..config.kernels import takes
 from ..config.model import EncoderConfig
 from ..config.slots import GLOBAL
-from ..report import Change
+from ..reports.analysis import Change
 from .passes import Passes
 
 Candidate = tuple[str, EncoderConfig, tuple[str, ...]]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..config.model import EncoderConfig
 from ..errors import DeviceError
-from ..recording import Fingerprint, Outcome
+from ..reports.recording import Fingerprint, Outcome
 
 CODE = "import sys; sys.path[:] = {path!r}; from samattn_cli.nn.child import main; main()"
 """With the import path of this process, so that the same samattn and torch answer."""

@@ -9,7 +9,7 @@ from math import gcd, prod
 
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
-from ..report import Change, Comparisons, DeviceReport, Finding, LayerReport, Totals
+from ..reports.analysis import Change, Comparisons, DeviceReport, Finding, LayerReport, Totals
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is none

@@ -9,8 +9,8 @@ from statistics import median
 from ..config.hash import config_hash
 from ..config.model import EncoderConfig
 from ..errors import UsageError
-from ..judgement import Errors, JudgedCase, JudgedPeak, Judgement
-from ..recording import Fingerprint, MeasuredCase, Recording
+from ..reports.judgement import Errors, JudgedCase, JudgedPeak, Judgement
+from ..reports.recording import Fingerprint, MeasuredCase, Recording
 from .passes import Passes
 
 WHOLE = ("encoder", "pass")

@@ -15,7 +15,7 @@ from ..cost.memory import saved_by_op
 from ..cost.ops import Op, Recording, parameter_elements
 from ..cost.shares import SCORES, share_of
 from ..cost.training import PHASES
-from ..report import LayerReport, OpReport, PartReport, Share, VsGlobal
+from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
 from .passes import Passes, attention_bytes
 
 

@@ -12,7 +12,7 @@ from ..config.hash import config_hash
 from ..config.load import Override, load_config
 from ..config.model import EncoderConfig
 from ..errors import DeviceError, RecordingError
-from ..recording import Fingerprint, MeasuredCase, Outcome, Recording, read_recording
+from ..reports.recording import Fingerprint, MeasuredCase, Outcome, Recording, read_recording
 from ..units import format_bytes
 from .child import ask_fingerprint, ask_outcome
 from .machine import available_bytes

@@ -15,7 +15,7 @@ from ..cost.memory import SegmentMemory, walk
 from ..cost.ops import Op, Recording
 from ..cost.scores import score_elements
 from ..cost.training import TrainingStep, training_step
-from ..report import Figures
+from ..reports.analysis import Figures
 from ..units import ITEM_BYTES
 
 if TYPE_CHECKING:  # not at start-up: needed only where times are asked for

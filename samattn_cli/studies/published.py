@@ -11,7 +11,7 @@ from ..cost.conventions import OURS, PUBLISHED
 from ..cost.encoder import ForwardPass, forward
 from ..published import NOT_OF_THIS_ENCODER, Published
 from ..published import published as all_published
-from ..report import PublishedFigure
+from ..reports.analysis import PublishedFigure
 
 
 def published(config: EncoderConfig) -> tuple[PublishedFigure, ...]:

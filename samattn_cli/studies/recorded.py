@@ -14,7 +14,7 @@ from typing import Any
 
 from ..config.hash import config_hash
 from ..config.model import EncoderConfig
-from ..report import Measured
+from ..reports.analysis import Measured
 
 FOLDER = Path(__file__).resolve().parent.parent / "recordings"
 

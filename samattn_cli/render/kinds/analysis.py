@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any
 
-from ..config.model import RunConfig
-from ..report import Analysis, Change, Comparison, DeviceReport, Figures, Measured, PublishedFigure
-from ..units import (
+from ...config.model import RunConfig
+from ...reports.analysis import (
+    Analysis,
+    Change,
+    Comparison,
+    DeviceReport,
+    Figures,
+    LayerReport,
+    Measured,
+    PublishedFigure,
+    VsGlobal,
+)
+from ...units import (
     format_bytes,
     format_change,
     format_count,
@@ -16,11 +28,14 @@ from ..units import (
     format_size,
     format_things,
 )
-from .elements import Bars, Lines, Section, Table
-from .layers import layer_tables, memory_table
+from ..elements import Bars, Lines, Page, Section, Table
+from ..layers import layer_tables, memory_table, op_tables
+from ..options import Options
 
 PREFIXES = ("", "M", "G")  # a unit that does not say of what
 PUBLISHED_AS = {"params": "parameters", "macs": "MACs", "flops": "FLOPs"}
+LEFT_OUT = {"index", "ops", "vs_global"}  # of rows
+PAIRS = {"window_size", "shift_size", "grid", "padded_grid"}
 LONGEST = 10**18  # a longer number would not fit its column
 
 
@@ -50,6 +65,15 @@ def how_it_runs(run: RunConfig) -> Iterator[str]:
             yield f"{run.trains} alone"
     if run.tf32:
         yield "TF32"
+
+
+def page(report: Analysis, options: Options) -> Page:
+    """The whole of it but for the cross-check."""
+    title, shape = heading(report)
+    operations = op_tables(report, options.ops, wide=options.wide)
+    return Page(
+        title, shape, (*sections(report, all_layers=options.all_layers, wide=options.wide), *operations)
+    )
 
 
 def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Section]:
@@ -221,3 +245,44 @@ def _shares(report: Analysis) -> Bars:
             (s.part, s.share, (format_percent(s.share), format_count(s.flops, "FLOP"))) for s in report.shares
         ),
     )
+
+
+def rows(report: Analysis) -> Iterator[dict[str, Any]]:
+    """A row for each part and layer and one for the total, figures exact, sizes as height and width."""
+    columns = list(_columns())
+    for row in _rows(report):
+        yield {column: row.get(column) for column in columns}
+
+
+def _columns() -> Iterator[str]:
+    yield from ("row", "index")
+    for field in fields(LayerReport):
+        if field.name in PAIRS:
+            yield from (f"{field.name}_h", f"{field.name}_w")
+        elif field.name not in LEFT_OUT:
+            yield field.name
+    yield "weights_bytes"
+    yield from (f"vs_global_{field.name}" for field in fields(VsGlobal))
+
+
+def _rows(report: Analysis) -> Iterator[dict[str, Any]]:
+    for part in report.parts:
+        yield {"row": "part", **vars(part)}
+    for layer in report.layers:
+        yield {"row": "layer", **vars(layer), **_flat(layer)}
+    totals = dict(vars(report.totals))
+    yield {
+        "row": "total",
+        "name": report.config.name,
+        "peak_op": totals.pop("peak_at"),
+        **totals,
+        "training_op": report.totals.training_at,
+    }
+
+
+def _flat(layer: LayerReport) -> dict[str, Any]:
+    pairs = {name: getattr(layer, name) for name in PAIRS}
+    heights = {f"{name}_h": pair[0] for name, pair in pairs.items()}
+    widths = {f"{name}_w": pair[1] for name, pair in pairs.items()}
+    ratios = {f"vs_global_{name}": value for name, value in vars(layer.vs_global).items()}
+    return heights | widths | ratios

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from .config.hash import config_hash
-from .config.model import EncoderConfig, Phase
-from .errors import RecordingError
+from ..config.hash import config_hash
+from ..config.model import EncoderConfig, Phase
+from ..errors import RecordingError
 
 SCHEMA_VERSION = 1
 CaseStatus = Literal["measured", "out of memory", "failed", "not run"]

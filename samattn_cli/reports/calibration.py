@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .config.device import Calibration, Device
-from .config.model import EncoderConfig
+from ..config.device import Calibration, Device
+from ..config.model import EncoderConfig
 from .judgement import Errors
 from .recording import Fingerprint
 

@@ -1,20 +1,15 @@
-"""What samattn found, frozen: studies make it, renderers show it, JSON carries it and brings it back.
-
-Keys are stable from one `SCHEMA_VERSION` to the next; more may be added beside them. Counts are integers, exact.
-"""
+"""The answers of `samattn analyze` and `samattn verify`."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
-from .config.keys import Pair
-from .config.model import EncoderConfig
-from .verdicts import CrossCheck, Status, worst
-from .version import __version__
-
-SCHEMA_VERSION = 1
+from ..config.keys import Pair
+from ..config.model import EncoderConfig
+from ..verdicts import CrossCheck, Status, worst
+from ..version import __version__
+from . import SCHEMA_VERSION
 
 Bound = Literal["compute", "memory", "launch"]
 """What most of a time is due to."""
@@ -290,23 +285,3 @@ class Verification:
     def status(self) -> Status:
         """The worst of the verdicts."""
         return worst(result.status for result in self.results)
-
-
-def to_json(report: Analysis | Verification) -> str:
-    """The report as JSON text, `schema_version` and `kind` first."""
-    data = asdict(report)
-    head = ("schema_version", "kind", "samattn_version")
-    ordered = {key: data[key] for key in (*head, *(key for key in data if key not in head))}
-    return json.dumps(ordered, indent=2, allow_nan=False) + "\n"
-
-
-def from_json(text: str) -> Analysis | Verification:
-    """The report that `to_json` wrote.
-
-    Raises:
-        pydantic.ValidationError: for text that is no such report.
-    """
-    from pydantic import TypeAdapter
-
-    adapter: TypeAdapter[Analysis | Verification] = TypeAdapter(Analysis | Verification)
-    return adapter.validate_json(text)

@@ -9,8 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from .config.model import EncoderConfig
-from .version import __version__
+from ..config.model import EncoderConfig
+from ..version import __version__
 
 SCHEMA_VERSION = 1
 MOST_ERROR = 0.01
