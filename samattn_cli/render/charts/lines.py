@@ -27,12 +27,13 @@ from typing import Any, Literal
 
 from . import scales
 from .scales import Unit
-from .theme import CONTRAST, Spec, colors, picture
+from .theme import CONTRAST, Spec, colors, legend_columns, picture
 from .thin import thin
 
 MOST = 2000  # points of a line
 MOST_IN_ALL = 24_000  # points of a picture: about 3 MB of HTML
 SPARSE = 40  # points of a line up to which each is marked
+MANY = 6  # panels from which three stand beside one another
 TICKS = 8  # values of an axis up to which each has a tick
 ONE, FEW = (680, 400), (420, 270)
 """Width and height in pixels of a panel that stands alone, and of one among others."""
@@ -82,7 +83,7 @@ def spec(picture_: Picture) -> Spec:
     """The Vega-Lite spec."""
     metrics = _unique(line.metric for line in picture_.lines)
     size = ONE if len(metrics) == 1 else FEW
-    columns = 1 if len(metrics) == 1 else 3 if len(metrics) > 4 else 2
+    columns = 1 if len(metrics) == 1 else 3 if len(metrics) > MANY else 2
     most = max(2, min(MOST, MOST_IN_ALL // len(picture_.lines)))
     panels = [_panel(picture_, metric, size, most) for metric in metrics]
     longest = max(len(line.xs) for line in picture_.lines)
@@ -112,7 +113,7 @@ def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> 
     name = f"panel_{_unique(line.metric for line in picture_.lines).index(metric)}"
     width, height = size
     return {
-        "title": {"text": metric, "anchor": "start", "fontSize": 13, "offset": 8},
+        "title": {"text": metric, "anchor": "start", "frame": "group", "fontSize": 13, "offset": 8},
         "width": width,
         "height": height,
         "data": {"values": [row for line in lines for row in _rows(line, most)]},
@@ -167,8 +168,8 @@ def _legend(names: Sequence[str], title: str) -> Spec | None:
     """None where it would name one thing alone."""
     if len(names) == 1:
         return None
-    symbol = {"symbolType": "stroke", "symbolStrokeWidth": 3 if title == "config" else 1.5}
-    return {"title": title, "orient": "bottom", "direction": "vertical", "columns": 0, **symbol}
+    symbol = {"symbolType": "stroke", "symbolSize": 600, "symbolStrokeWidth": 3 if title == "config" else 1.5}
+    return {"title": title, "orient": "bottom", "columns": legend_columns(names, ONE[0]), **symbol}
 
 
 def _words(picture_: Picture) -> bool:
@@ -188,9 +189,9 @@ def _x(picture_: Picture) -> Spec:
 
 def _y(lines: Sequence[Line], marks: Sequence[Mark]) -> Spec:
     unit = lines[0].unit
-    values = [min(line.ys) for line in lines] + [mark.y for mark in marks]
-    axis = {"labelExpr": scales.label(unit), "tickCount": 5, "labelOverlap": "greedy", "title": scales.TITLES[unit]}
-    return {"field": "y", "type": "quantitative", "scale": scales.scale(values, unit), "axis": axis}
+    ends = [end(line.ys) for line in lines for end in (min, max)] + [mark.y for mark in marks]
+    scale, axis = scales.scale(ends, unit), scales.axis(ends, unit)
+    return {"field": "y", "type": "quantitative", "scale": scale, "axis": axis}
 
 
 def _layers(name: str, lines: Sequence[Line], marks: Sequence[Mark]) -> Iterator[Spec]:
@@ -218,12 +219,13 @@ def _alone() -> Spec:
 def _marks(marks: Sequence[Mark], unit: Unit) -> Spec:
     kinds = _unique(mark.kind for mark in marks)
     rows = [_row(mark.config, mark.x, mark.y, unit) | {"kind": mark.kind, "text": mark.text} for mark in marks]
+    legend = {"title": "marks", "orient": "bottom", "values": kinds, "symbolSize": 110}
     shape = {"domain": list(SHAPES), "range": list(SHAPES.values())}
     return {
         "data": {"values": rows},
         "mark": {"type": "point", "size": 110, "strokeWidth": 2, "aria": False},
         "encoding": {
-            "shape": {"field": "kind", "type": "nominal", "scale": shape, "legend": {"title": None, "values": kinds}},
+            "shape": {"field": "kind", "type": "nominal", "scale": shape, "legend": legend},
             "strokeDash": {"value": [1, 0]},
             "opacity": {"condition": {"test": {"param": "pick_config"}, "value": 1}, "value": 0.12},
             "tooltip": [{"field": name} for name in ("config", "kind", "text", "x", "exact")],

@@ -18,11 +18,14 @@ from .theme import Spec
 
 Unit = Literal["FLOP", "MAC", "parameters", "B", "ms", "ratio"]
 
-TITLES = {unit: "" for unit in ("parameters", "ratio", "B", "ms")} | {"FLOP": "FLOP", "MAC": "MAC"}
-"""What the labels of an axis do not say themselves."""
-
 EXACT_FLOAT = 2**53
 """Integers up to here are exact in JavaScript."""
+
+SHORT, LONG = 10, 1e4
+"""The largest over the smallest value up to which more than 1, 2 and 5 are named, and from which only 1."""
+
+DIGIT = "(round(1e6 * datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9))) / 1e6)"
+"""Vega's expression for a tick over its power of ten: 5 for 500."""
 
 LEAST_MS = 1e-3  # TIME_UNITS begin with microseconds
 
@@ -50,15 +53,29 @@ def scale(values: Sequence[float], unit: Unit | None = None) -> Spec:
     return {"type": "log", "base": base, "nice": False, "padding": 10}
 
 
-def label(unit: Unit) -> str:
-    """Vega's expression for a tick's label: "512 MiB", "5 T", "20 ms", "1.5x"."""
+def axis(values: Sequence[float], unit: Unit) -> Spec:
+    """Ticks at 1, 2 and 5 of each power of ten, at powers of two for bytes; where there are many, at powers alone."""
+    words = _words(unit)
+    spec: Spec = {"title": None, "tickCount": 5, "labelOverlap": "greedy", "labelExpr": words}
+    if unit == "B" or min(values) <= 0:
+        return spec
+    span = max(values) / min(values)
+    named = "[1]" if span > LONG else "[1, 2, 5]" if span > SHORT else "[1, 2, 3, 4, 5, 7]"
+    hidden = f"({DIGIT} == round({DIGIT}) && indexof({named}, round({DIGIT})) < 0)"
+    faint = {"condition": {"test": hidden, "value": 0.45}, "value": 1}
+    return {**spec, "labelExpr": f"{hidden} ? '' : {words}", "gridOpacity": faint}
+
+
+def _words(unit: Unit) -> str:
+    """Vega's expression for a tick's label: "512 MiB", "5 TFLOP", "20 ms", "1.5x"."""
     if unit == "ratio":
         return "format(datum.value, '.3~g') + 'x'"
     if unit == "B":
         return _scaled(BINARY_UNITS, 1, 1024)
     if unit == "ms":
         return _scaled(TIME_UNITS, LEAST_MS, 1000)
-    return _scaled(DECIMAL_PREFIXES, 1, 1000)
+    of = "" if unit == "parameters" else unit
+    return _scaled([f"{prefix}{of}" for prefix in DECIMAL_PREFIXES], 1, 1000)
 
 
 def _scaled(suffixes: Sequence[str], least: float, step: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 Spec = dict[str, Any]
@@ -26,6 +27,11 @@ CHARACTER = 5.6
 def colors(count: int) -> list[str]:
     """A colour each, from the start again when they run out."""
     return [COLORS[number % len(COLORS)] for number in range(count)]
+
+
+def legend_columns(names: Sequence[str], width: int) -> int:
+    """How many of the names, with their symbols, stand beside one another in `width` pixels."""
+    return max(1, int(width / (CHARACTER * 1.2 * max(map(len, names)) + 50)))
 
 
 def picture(title: str, subtitle: str, width: int, body: Spec) -> Spec:
@@ -55,7 +61,8 @@ def config(
         },
         "legend": {
             **{"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 420},
-            **{"labelColor": ink, "titleColor": faint, "symbolSize": 110, "symbolStrokeWidth": 2},
+            **{"labelColor": ink, "titleColor": faint, "symbolStrokeWidth": 2},
+            "layout": {"bottom": {"anchor": "start", "direction": "vertical", "margin": 14}},
         },
         "text": {"color": ink, "fontSize": 12},
         "concat": {"spacing": 32},
