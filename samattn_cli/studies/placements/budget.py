@@ -17,7 +17,9 @@ BYTES = {f"{prefix}B": Decimal(10) ** power for prefix, power in PREFIXES.items(
 FLOPS = {f"{prefix}FLOP": Decimal(10) ** power for prefix, power in PREFIXES.items()}
 MACS = {f"{prefix}MAC": Decimal(10) ** power for prefix, power in PREFIXES.items()}
 PARAMS = {f"{prefix}{noun}": Decimal(10) ** PREFIXES[prefix] for noun in ("param", "") for prefix in "KMG"}
-TIMES = {"us": Decimal(10) ** 6, "ms": Decimal(10) ** 9, "s": Decimal(10) ** 12}  # in picoseconds
+PS_PER_MS = 10**9
+TIMES = {"us": Decimal(PS_PER_MS) / 1000, "ms": Decimal(PS_PER_MS), "s": Decimal(PS_PER_MS) * 1000}
+"""In picoseconds, of which times are whole numbers in a search, so that sums are exact."""
 
 
 @dataclass(frozen=True)

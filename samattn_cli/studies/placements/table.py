@@ -18,17 +18,15 @@ from functools import reduce
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from ...config.device import Device
 from ...config.model import EncoderConfig
 from ...errors import UsageError
 from ..passes import Passes
+from .masks import Ints
 from .pieces import NEEDED, SUMS, Constants, Piece, constants_of, pieces_of
 from .placing import placed
 from .runs import NO_LAYER, Runs
-
-Ints = npt.NDArray[np.int64]
 
 CYCLE = (0, 0, 0, 1, 0, 1, 1, 1)
 WAYS = len(CYCLE)
@@ -78,6 +76,18 @@ class Table:
         shape = masks.shape
         return {name: np.broadcast_to(self.constants.figure(name, whole), shape) for name in names}
 
+    def figures_of(self, mask: int, names: Collection[str]) -> dict[str, int]:
+        """Figures of one placement."""
+        return {name: int(each[0]) for name, each in self.figures(np.array([mask], np.int64), names).items()}
+
+    def mask(self, chosen: Collection[int]) -> int:
+        """The placement that makes layers global."""
+        return sum(1 << bit for bit, layer in enumerate(self.layers) if layer in chosen)
+
+    def chosen(self, mask: int) -> tuple[int, ...]:
+        """The layers that a placement makes global."""
+        return tuple(layer for bit, layer in enumerate(self.layers) if mask >> bit & 1)
+
     def runs(self, masks: Ints) -> Runs:
         """The runs of layers without a global one in each placement."""
         return reduce(Runs.then, (_runs_taken(group, masks) for group in self.groups), self.head)
@@ -126,7 +136,10 @@ def table_of(
         passes = Passes(placed(config, _laid(layers, rotation)), device)
         for at, piece in enumerate(_joined(passes, layers, training=training)):
             learnt[at][_way(at, len(layers), rotation)] = piece
-    pieces = tuple(tuple(ways.get(way, Piece()) for way in range(WAYS)) for ways in learnt)
+    # a way that needs a neighbour beyond the ends is never looked up: it has the piece of the one without
+    pieces = tuple(
+        tuple(ways.get(way) or ways.get(way & 6) or ways[way & 3] for way in range(WAYS)) for ways in learnt
+    )
     _check_size(config, pieces)
     runs = [_runs_of(own, behind, mixing) for own, behind in pairwise((*layers, len(config.layers)))]
     head = [Runs.of(int(layer in mixing)) for layer in range(layers[0])]
