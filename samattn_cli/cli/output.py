@@ -19,7 +19,7 @@ from ..render import FORMATS
 from ..render.options import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-PLAIN = str.maketrans({"×": "x", "→": "->", "─": "-", "█": "#"})
+PLAIN = str.maketrans({"×": "x", "→": "->", "─": "-"} | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True)))
 PIPE_WIDTH = 160  # of a table that no terminal limits
 DEBUG_VARIABLE = "SAMATTN_DEBUG"
 

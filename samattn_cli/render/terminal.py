@@ -115,8 +115,17 @@ def _table(table: Table) -> RichTable:
         if row is None:
             grid.add_section()
         else:
-            grid.add_row(*row, style="bold" if row[0] == "total" else None)
+            cells = (_strip(cell) if number in table.strip_columns else cell for number, cell in enumerate(row))
+            grid.add_row(*cells, style="bold" if row[0] == "total" else None)
     return grid
+
+
+def _strip(cells: str) -> Text:
+    """Letters stand out from bars."""
+    text = Text(cells, "cyan")
+    text.highlight_regex("[A-Z]", "bold yellow")
+    text.highlight_regex(r"\|", "dim")
+    return text
 
 
 def _bars(bars: Bars) -> RichTable:
