@@ -105,7 +105,10 @@ def _unique(names: Iterable[str]) -> list[str]:
 
 
 def _params(panels: Sequence[Spec]) -> list[Spec]:
-    """A click in a legend picks; `hover` is set where there is a pointer, and panels zoom by themselves."""
+    """A click in a legend picks, the wheel and dragging zoom a panel; `hover` is set where there is a pointer.
+
+    All stand here, and not in the panels: Vega-Lite drops those of a panel that one of the picture's applies to.
+    """
     names = [panel["layer"][0]["name"] for panel in panels]
     picks = [
         {
@@ -116,7 +119,17 @@ def _params(panels: Sequence[Spec]) -> list[Spec]:
         }
         for field in ("config", "variant")
     ]
-    return [{"name": "hover", "value": False}, *picks]
+    axes = [["y"] if panel["encoding"]["x"]["type"] == "ordinal" else ["x", "y"] for panel in panels]
+    zooms = [
+        {
+            "name": f"zoom_{name}",
+            "select": {"type": "interval", "encodings": along},
+            "bind": "scales",
+            "views": [name],
+        }
+        for name, along in zip(names, axes, strict=True)
+    ]
+    return [{"name": "hover", "value": False}, *picks, *zooms]
 
 
 def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> Spec:
@@ -223,7 +236,7 @@ def _y(unit: Unit, ends: Sequence[float], step: int) -> Spec:
 
 def _layers(name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]]) -> Iterator[Spec]:
     """The lines, their points, what answers to the pointer where points are too many to show, and the marks."""
-    yield {"name": name, "mark": {"type": "line", "strokeWidth": 2}, "params": _zoom(name, lines)}
+    yield {"name": name, "mark": {"type": "line", "strokeWidth": 2}}
     dense = max(len(line.xs) for line in lines) > SPARSE
     point = {"type": "point", "filled": True, "strokeDash": [1, 0], "aria": False}
     if dense:
@@ -239,12 +252,6 @@ def _layers(name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]]) -
         }
     if marks:
         yield _marks(marks)
-
-
-def _zoom(name: str, lines: Sequence[Line]) -> list[Spec]:
-    """Both axes by the wheel and by dragging; an axis of words stays."""
-    axes = ["y"] if isinstance(lines[0].xs[0], str) else ["x", "y"]
-    return [{"name": f"zoom_{name}", "select": {"type": "interval", "encodings": axes}, "bind": "scales"}]
 
 
 def _alone() -> Spec:
