@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from .analyze import analyze
 from .calibrate import calibrate
+from .compare_placements import compare_placements
 from .configs import configs
 from .devices import devices
 from .import_ import import_
@@ -43,6 +44,6 @@ def main(
     """
 
 
-for command in (analyze, verify, measure, configs, devices, calibrate, schema):
+for command in (analyze, compare_placements, verify, measure, configs, devices, calibrate, schema):
     app.command()(command)
 app.command("import")(import_)

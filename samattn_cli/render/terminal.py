@@ -115,7 +115,9 @@ def _table(table: Table) -> RichTable:
         if row is None:
             grid.add_section()
         else:
-            cells = (_strip(cell) if number in table.strip_columns else cell for number, cell in enumerate(row))
+            cells = (
+                _strip(cell) if number in table.strip_columns else cell for number, cell in enumerate(row)
+            )
             grid.add_row(*cells, style="bold" if row[0] == "total" else None)
     return grid
 

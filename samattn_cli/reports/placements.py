@@ -41,6 +41,7 @@ class PublishedResult:
     strategy: str
     model: str
     task: str
+    measures: tuple[str, ...]
     figures: tuple[str, ...]
     source: str
     address: str

@@ -29,5 +29,7 @@ def from_json(text: str) -> Analysis | Verification | Placements:
     """
     from pydantic import TypeAdapter
 
-    adapter: TypeAdapter[Analysis | Verification | Placements] = TypeAdapter(Analysis | Verification | Placements)
+    adapter: TypeAdapter[Analysis | Verification | Placements] = TypeAdapter(
+        Analysis | Verification | Placements
+    )
     return adapter.validate_json(text)

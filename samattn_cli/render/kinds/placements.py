@@ -15,17 +15,20 @@ from ..elements import Lines, Page, Section, Table
 from ..options import Options
 from .analysis import heading
 
-LONGEST_NAME = 18
+BESIDE = 47
+"""Columns of the narrowest terminal that names and strips share."""
+SHORTEST_NAME = 13
 MOST_ON_FRONT = 20
 """Rows of a front, unless all are asked for."""
 
 SEEN = "▁▂▃▄▅▆▇"
 SEEN_ALL, GLOBAL, STAGE = "█", "G", "|"
 
-COST_NOTE = "of own: over the figure of the config's own placement. Peaks are of an inference pass and of a training step."
+COST_NOTE = "of own: over the own placement's figure. Peaks: of an inference pass, of a training step."
+ALIKE = " alike: placements that are equal in what is compared."
 FLOW_NOTE = (
     f"{GLOBAL}: a global layer; {SEEN[0]} to {SEEN_ALL}: the share of the image that a token behind a layer has seen, the "
-    "mean over tokens. sees all: the first layer behind which every token has seen the whole image; longest: the most "
+    "mean over tokens. sees all: the first layer behind which every token has seen the whole image; run: the most "
     "layers in a row none of which is global; share: layers behind which every token has seen the whole image; after: "
     "layers behind the last global one. These are facts of structure: they say nothing of accuracy."
 )
@@ -53,28 +56,32 @@ def page(report: Placements, options: Options) -> Page:
 
 
 def _sections(report: Placements, options: Options) -> Iterator[Section]:
-    compared = [(_name(row), row) for row in report.placements]
-    on = f" on {report.device}" if report.device else ""
-    yield _costs(f"Placements of global layers{on}", compared, report, options)
-    if not report.flow_missing:
-        yield _flows("Layers, and how information flows", compared, report)
-    yield from _published(report.placements)
+    room = _room(report)
+    compared = [(_name(row, room), row) for row in report.placements]
+    if len(compared) > 1 or report.search is None:
+        yield _costs("Placements of global layers", compared, report, options)
+        yield from _flows("Layers, and how information flows", compared, report)
+        yield from _published(compared)
     if report.search is not None:
         yield from _search(report, report.search, options)
     if report.unfit or report.flow_missing:
         yield Lines("Not shown", (*report.unfit, *filter(None, [report.flow_missing])))
     if options.all_layers:
         front = report.search.front if report.search else ()
-        for name, row in (*compared, *_numbered(front)):
+        for name, row in (*compared, *_numbered(front, room)):
             yield _layers(name, row)
 
 
 def _costs(title: str, rows: Sequence[tuple[str, Row]], report: Placements, options: Options) -> Table:
-    columns = list(_cost_columns(report, wide=options.wide))
+    columns = [*_cost_columns(report, wide=options.wide)]
+    if any(isinstance(row, FrontPlacement) for _, row in rows):
+        columns.insert(len(columns) - options.wide, ("alike", _ties))
     cells = tuple((name, *(cell(row) for _, cell in columns)) for name, row in rows)
     headers = ("placement", *(header for header, _ in columns))
     text = (0, len(columns)) if options.wide else (0,)
-    return Table(title, headers, cells, COST_NOTE, text_columns=text)
+    note = COST_NOTE + (ALIKE if "alike" in headers else "")
+    on = f" on {report.device}" if report.device else ""
+    return Table(f"{title}{on}", headers, cells, note, text_columns=text)
 
 
 def _cost_columns(report: Placements, *, wide: bool) -> Iterator[Column]:
@@ -101,19 +108,11 @@ def _cost_columns(report: Placements, *, wide: bool) -> Iterator[Column]:
         yield "global layers", lambda row: ranges(row.global_layers)
 
 
-def _flows(title: str, rows: Sequence[tuple[str, Row]], report: Placements) -> Table:
-    ties = any(isinstance(row, FrontPlacement) for _, row in rows)
-    headers = (
-        "placement",
-        f"layers 0-{len(report.own.layers) - 1}",
-        "sees all",
-        "longest",
-        "share",
-        "after",
-        *(["alike"] if ties else []),
-    )
-    cells = tuple((name, strip(row.flow.layers), *_facts(row.flow), *_ties(row)) for name, row in rows if row.flow)
-    return Table(title, headers, cells, FLOW_NOTE, text_columns=(0, 1), strip_columns=(1,))
+def _flows(title: str, rows: Sequence[tuple[str, Row]], report: Placements) -> Iterator[Table]:
+    headers = ("placement", f"layers 0-{len(report.own.layers) - 1}", "sees all", "run", "share", "after")
+    cells = tuple((name, strip(row.flow.layers), *_facts(row.flow)) for name, row in rows if row.flow)
+    if cells:
+        yield Table(title, headers, cells, FLOW_NOTE, text_columns=(0, 1), strip_columns=(1,))
 
 
 def _facts(flow: FlowFacts) -> tuple[str, ...]:
@@ -126,8 +125,8 @@ def _facts(flow: FlowFacts) -> tuple[str, ...]:
     )
 
 
-def _ties(row: Row) -> tuple[str, ...]:
-    return (f"{row.ties:,}",) if isinstance(row, FrontPlacement) else ()
+def _ties(row: Row) -> str:
+    return f"{row.ties:,}" if isinstance(row, FrontPlacement) else ""
 
 
 def strip(layers: Sequence[LayerFlow]) -> str:
@@ -146,29 +145,31 @@ def _seen(layer: LayerFlow) -> str:
     return SEEN[min(int(layer.mean_share * len(SEEN)), len(SEEN) - 1)]
 
 
-def _published(rows: Sequence[Row]) -> Iterator[Table]:
-    found = [(_name(row), row.published) for row in rows if row.published is not None]
+def _published(rows: Sequence[tuple[str, Row]]) -> Iterator[Table]:
+    found = [(name, row.published) for name, row in rows if row.published is not None]
     if found:
         first = found[0][1]
         cells = tuple((name, each.strategy, *each.figures) for name, each in found)
-        note = (
-            f"Published for {first.model} ({first.source}, {first.address}): {first.task}. Of that model and task, and no "
-            "prediction for this encoder."
-        )
-        yield Table(f"Published for {first.model}", ("placement", "strategy", "box AP", "mask AP"), cells, note, (0, 1))
+        title = f"Published for {first.model} on {first.task}"
+        note = f"{first.source}, {first.address}: of that model and task, no prediction for this encoder."
+        yield Table(title, ("placement", "strategy", *first.measures), cells, note, (0, 1))
 
 
 def _search(report: Placements, search: SearchReport, options: Options) -> Iterator[Section]:
     yield Lines("Every placement", tuple(_searched(report, search)))
-    front = list(_numbered(search.front))
+    room = _room(report)
+    front = list(_numbered(search.front, room))
     if not front:
         return
-    shown = front if options.all_layers else _picked(front)
-    title = "Those that no other beats"
-    if len(shown) < len(front):
-        title += f": {len(shown)} of {len(front)}, evenly picked (--all and files have all)"
-    yield _costs(title, shown, report, options)
-    yield _flows("Their layers, and how information flows", shown, report)
+    picked = front if options.all_layers else _picked(front)
+    some = (
+        f"{len(picked)} of {len(front)}, evenly picked (--all: every one)" if len(picked) < len(front) else ""
+    )
+    shown = (
+        picked if any(row.names for _, row in picked) else [(_name(report.own, room), report.own), *picked]
+    )
+    yield _costs(f"Those that no other beats{some and f': {some}'}", shown, report, options)
+    yield from _flows("Their layers, and how information flows", shown, report)
 
 
 def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
@@ -179,7 +180,8 @@ def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
     if search.ruled_out:
         yield f"{_numbers(search.ruled_out)} global layers: even the cheapest placement is beyond the budget"
     if search.budget:
-        yield f"within {', '.join(search.budget)}: {format_things(search.within, 'placement')}"
+        plural = "" if search.within == 1 else "s"
+        yield f"within {', '.join(search.budget)}: {search.within:,} placement{plural}"
     compared = "; ".join(FACTS[fact] for fact in search.facts)
     yield f"compared: {COSTS[search.cost]} (the less the better); {compared}; alike: placements that are equal in these"
     if search.front:
@@ -192,12 +194,12 @@ def _numbers(numbers: Sequence[int]) -> str:
     return ranges(numbers) or "no"
 
 
-def _numbered(front: Sequence[FrontPlacement]) -> Iterator[tuple[str, Row]]:
+def _numbered(front: Sequence[FrontPlacement], room: int) -> Iterator[tuple[str, Row]]:
     """Each with its layers as its name, or where they are many a number."""
     for number, row in enumerate(front, 1):
         layers = ",".join(map(str, row.global_layers)) or "none"
-        name = layers if len(layers) <= LONGEST_NAME else f"{len(row.global_layers)} layers, #{number}"
-        yield f"own: {name}" if row.names else name, row
+        name = layers if len(layers) <= room else f"{len(row.global_layers)} layers, #{number}"
+        yield _name(row, room) if row.names else name, row
 
 
 def _picked(front: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
@@ -226,14 +228,19 @@ def _layers(name: str, row: Row) -> Table:
     return Table(f"Layers of {name}", headers[: len(cells[0])], tuple(cells), text_columns=(0, 1))
 
 
-def _name(row: Row) -> str:
+def _room(report: Placements) -> int:
+    """Characters that a name may have beside the strip."""
+    return max(SHORTEST_NAME, BESIDE - len(report.own.layers) - len(report.config.stages) + 1)
+
+
+def _name(row: Row, room: int) -> str:
     """All its names, as far as there is room."""
     names = [name.replace(" ", "") for name in row.names]
     first, *others = [
-        name if len(name) <= LONGEST_NAME else f"{name.count(',') + 1} layers from {name.split(',')[0]}" for name in names
+        name if len(name) <= room else f"{name.count(',') + 1} from {name.split(',')[0]}" for name in names
     ]
     for other in others:
-        first = f"{first} = {other}" if len(first) + len(other) < LONGEST_NAME else first
+        first = f"{first} = {other}" if len(f"{first} = {other}") <= room else first
     return first
 
 
@@ -258,7 +265,6 @@ def rows(report: Placements) -> Iterator[dict[str, Any]]:
 
 def _flat(group: str, row: Row) -> dict[str, Any]:
     published = row.published
-    box, mask = published.figures if published else (None, None)
     return {
         "row": group,
         "names": " ".join(name.replace(" ", "") for name in row.names),
@@ -269,8 +275,8 @@ def _flat(group: str, row: Row) -> dict[str, Any]:
         **{field.name: row.flow and getattr(row.flow, field.name) for field in fields(FlowFacts)},
         "alike": row.ties if isinstance(row, FrontPlacement) else None,
         "published_for": published and published.model,
-        "published_box_ap": box,
-        "published_mask_ap": mask,
+        "published": published and " / ".join(published.figures),
+        "published_measures": published and " / ".join(published.measures),
         "published_source": published and published.address,
     }
 
@@ -280,12 +286,19 @@ def chart(report: Placements) -> Spec:
     from ..charts.strip import Cell, Cost, Picture, Placement, spec
 
     title, shape = heading(report.config)
-    found = [*((_name(row), row) for row in report.placements), *_picked(list(_numbered(report.search.front if report.search else ())))]
+    room = _room(report)
+    front = list(_numbered(report.search.front if report.search else (), room))
+    found = [*((_name(row, room), row) for row in report.placements), *_picked(front)]
     timed = report.device is not None
 
     def costs(row: Row) -> tuple[float | None, ...]:
         figures = row.figures
-        return (figures.flops, figures.peak_bytes, figures.training_bytes, *([figures.latency_ms] if timed else []))
+        return (
+            figures.flops,
+            figures.peak_bytes,
+            figures.training_bytes,
+            *([figures.latency_ms] if timed else []),
+        )
 
     def cells(row: Row) -> tuple[Cell, ...]:
         flows = row.flow.layers if row.flow else (None,) * len(row.layers)
@@ -299,7 +312,8 @@ def chart(report: Placements) -> Spec:
             title=f"{title}: where its global layers are",
             subtitle=shape,
             placements=tuple(
-                Placement(name, cells(row), costs(row), own="own" in row.names, note=_note(row)) for name, row in found
+                Placement(name, cells(row), costs(row), own="own" in row.names, note=_note(row))
+                for name, row in found
             ),
             costs=(
                 Cost("FLOPs", "FLOP"),
@@ -316,5 +330,8 @@ def _note(row: Row) -> str:
     """For the pointer: its global layers, and what was published for its strategy."""
     said = [f"global: {ranges(row.global_layers) or 'none'}"]
     if found := row.published:
-        said.append(f"published for {found.model} ({found.task}): {' / '.join(found.figures)} ({found.source})")
+        figures = ", ".join(
+            f"{measure} {figure}" for measure, figure in zip(found.measures, found.figures, strict=True)
+        )
+        said.append(f"published for {found.model} on {found.task}: {figures} ({found.source})")
     return "; ".join(said)

@@ -91,11 +91,15 @@ def metric(name: str, option: str) -> Metric:
 def _limit(part: str) -> Limit:
     found = LIMIT.fullmatch(part)
     if found is None:
-        raise UsageError(f"--budget: '{part}' is no limit: use METRIC <= NUMBER UNIT, such as 'flops <= 6 TFLOP'")
+        raise UsageError(
+            f"--budget: '{part}' is no limit: use METRIC <= NUMBER UNIT, such as 'flops <= 6 TFLOP'"
+        )
     name, operator, number, unit = found.groups()
     of = metric(name, "--budget")
     if operator not in {"<=", "≤"}:
-        raise UsageError(f"--budget: '{part}': a limit is the most that there may be, so use <=, not {operator}")
+        raise UsageError(
+            f"--budget: '{part}': a limit is the most that there may be, so use <=, not {operator}"
+        )
     if not NUMBER.fullmatch(number):
         raise UsageError(f"--budget: '{part}': {number} is no number: use one such as 6 or 5.5")
     return Limit(of, int(Decimal(number) * _scale(of, unit, part)), f"{of.name} <= {number} {unit}")

@@ -49,7 +49,9 @@ def asked(numbers: str | None, limits: str | None, cost: str | None) -> Asked | 
     """
     if numbers is None and limits is None:
         if cost is not None:
-            raise UsageError(f"--by {cost} chooses the cost that a search compares: use it with --search or --budget")
+            raise UsageError(
+                f"--by {cost} chooses the cost that a search compares: use it with --search or --budget"
+            )
         return None
     return Asked(numbers, budget(limits), metric(cost or "flops", "--by"))
 
@@ -107,7 +109,9 @@ def _numbers(text: str | None, config: EncoderConfig, choices: int) -> range:
         return range(choices + 1)
     found = NUMBERS.fullmatch(text.replace(" ", ""))
     if found is None:
-        raise UsageError(f"--search {text}: is no number of global layers: use one such as 4, or a range such as 2:6")
+        raise UsageError(
+            f"--search {text}: is no number of global layers: use one such as 4, or a range such as 2:6"
+        )
     low, high = int(found[1]), int(found[2] or found[1])
     if low > high:
         raise UsageError(f"--search {text}: the range is reversed: use {high}:{low}")
@@ -162,7 +166,9 @@ def _on_front(
     facts = report.flow
     full = None if point.full == terms.depth else point.full
     if facts is None or (facts.first_full_context, facts.longest_without_global) != (full, point.longest):
-        raise AssertionError(f"the search has other facts of flow for {report.global_layers}: {point}, {facts}")
+        raise AssertionError(
+            f"the search has other facts of flow for {report.global_layers}: {point}, {facts}"
+        )
     return report
 
 
@@ -174,4 +180,6 @@ def _prove(report: PlacementReport, told: Mapping[str, int]) -> None:
         else:
             same = figure == getattr(report.figures, name)
         if not same:
-            raise AssertionError(f"the search has {name} {figure:,} for {report.global_layers}: {report.figures}")
+            raise AssertionError(
+                f"the search has {name} {figure:,} for {report.global_layers}: {report.figures}"
+            )

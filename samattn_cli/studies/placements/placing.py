@@ -96,4 +96,3 @@ def _shifted(stage: StageConfig) -> StageConfig:
 def problem_of(config: EncoderConfig) -> str:
     """Why such an encoder cannot be; "" if it can."""
     return next((message for _, message in problems_of_plan(config)), "")
-

@@ -33,6 +33,7 @@ def published_result(config: EncoderConfig, placement: Placement) -> PublishedRe
                 strategy=name,
                 model=model["model"],
                 task=model["task"],
+                measures=tuple(model["measures"]),
                 figures=tuple(model["figures"][name]),
                 source=source["title"],
                 address=source["address"],

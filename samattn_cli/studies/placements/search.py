@@ -127,12 +127,16 @@ def search(table: Table, numbers: Sequence[int], question: Question) -> Found:
 def _look(table: Table, chunk: Ints, question: Question, best: _Best) -> int:
     figures = table.figures(chunk, question.figures)
     if question.limits:
-        good = np.logical_and.reduce([figures[limit.metric.figure] <= limit.most for limit in question.limits])
+        good = np.logical_and.reduce(
+            [figures[limit.metric.figure] <= limit.most for limit in question.limits]
+        )
         chunk, figures = chunk[good], {name: each[good] for name, each in figures.items()}
     if not len(chunk):
         return 0
     runs = table.runs(chunk)
-    best.add(question.full(runs), runs.longest, figures[question.cost.figure], figures[question.tie_breaker], chunk)
+    best.add(
+        question.full(runs), runs.longest, figures[question.cost.figure], figures[question.tie_breaker], chunk
+    )
     return len(chunk)
 
 
@@ -166,7 +170,8 @@ class _Best:
         self.ties = np.where(better, ties, np.where(same, self.ties + ties, self.ties))
         first = better | (same & ((peak < self.peak) | ((peak == self.peak) & (mask < self.mask))))
         self.cost, self.peak, self.mask = (
-            np.where(first, new, old) for new, old in ((cost, self.cost), (peak, self.peak), (mask, self.mask))
+            np.where(first, new, old)
+            for new, old in ((cost, self.cost), (peak, self.peak), (mask, self.mask))
         )
 
     def points(self) -> Iterator[Point]:

@@ -33,9 +33,7 @@ OF_ALL: dict[str, Callable[[Sequence[int]], Sequence[int]]] = {
     "alternate": lambda layers: layers[1::2],
 }
 OF_A_NUMBER: dict[str, Pick] = {
-    "even": lambda layers, parts: [
-        layers[part * len(layers) // parts - 1] for part in range(1, parts + 1)
-    ],
+    "even": lambda layers, parts: [layers[part * len(layers) // parts - 1] for part in range(1, parts + 1)],
     "first": lambda layers, number: layers[:number],
     "last": lambda layers, number: layers[-number:],
     "every": lambda layers, step: layers[step - 1 :: step],

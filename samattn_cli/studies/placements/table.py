@@ -145,7 +145,9 @@ def table_of(
     head = [Runs.of(int(layer in mixing)) for layer in range(layers[0])]
     # the constants are those of any pass: this is the last one
     constants = constants_of(passes, training=training)
-    return Table(tuple(layers), constants, pieces, tuple(_groups(pieces, runs)), reduce(Runs.then, head, NO_LAYER))
+    return Table(
+        tuple(layers), constants, pieces, tuple(_groups(pieces, runs)), reduce(Runs.then, head, NO_LAYER)
+    )
 
 
 def _laid(layers: Sequence[int], rotation: int) -> list[int]:
@@ -182,7 +184,9 @@ def _check_size(config: EncoderConfig, pieces: Sequence[Sequence[Piece]]) -> Non
 def _runs_of(own: int, behind: int, mixing: Collection[int]) -> tuple[Runs, Runs]:
     """A layer windowed, and global, each with those behind it that cannot be either."""
     rest = [Runs.of(int(layer in mixing)) for layer in range(own + 1, behind)]
-    windowed, as_global = (reduce(Runs.then, rest, Runs.of(is_global)) for is_global in (int(own in mixing), 1))
+    windowed, as_global = (
+        reduce(Runs.then, rest, Runs.of(is_global)) for is_global in (int(own in mixing), 1)
+    )
     return windowed, as_global
 
 
@@ -223,7 +227,9 @@ def _by_own(runs: tuple[Runs, Runs], own: Ints) -> Runs:
 def _taken(group: Group, masks: Ints, needed: frozenset[str]) -> Piece:
     codes = group.codes(masks)
     held = {name: getattr(group.piece, name) for name in needed}
-    return Piece(**{name: each[codes] if isinstance(each, np.ndarray) else each for name, each in held.items()})
+    return Piece(
+        **{name: each[codes] if isinstance(each, np.ndarray) else each for name, each in held.items()}
+    )
 
 
 def _runs_taken(group: Group, masks: Ints) -> Runs:
