@@ -42,7 +42,7 @@ def _vs_own(figures: Figures, own: Figures) -> VsOwn:
 
 
 def _layers(passes: Passes) -> Iterator[LayerCost]:
-    times = passes.times or [None] * len(passes.memory)
+    times = [time.ms for time in passes.times] or [None] * len(passes.memory)
     for segment, used, time in zip(passes.forward.segments, passes.memory, times, strict=True):
         if segment.layer is not None:
             yield LayerCost(
@@ -51,5 +51,5 @@ def _layers(passes: Passes) -> Iterator[LayerCost]:
                 flops=segment.recording.flops,
                 peak_bytes=used.peak_bytes,
                 training_bytes=max(passes.step.peaks[segment.name, phase] for phase in PHASES),
-                latency_ms=time and time.ms,
+                latency_ms=time,
             )

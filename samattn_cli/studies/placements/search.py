@@ -87,7 +87,10 @@ class Question:
 
     def full(self, runs: Runs) -> Ints:
         """The first layer behind which every token sees everything: the first global one, or by windows before it."""
-        return np.minimum(runs.before, self.depth if self.windowed_full is None else self.windowed_full)
+        full: Ints = np.minimum(
+            runs.before, self.depth if self.windowed_full is None else self.windowed_full
+        )
+        return full
 
     def is_within(self, table: Table, mask: int) -> bool:
         """Whether a placement is within the limits."""

@@ -101,7 +101,8 @@ class Table:
             for ways in self.pieces
         ]
         more = sorted(as_global - windowed for windowed, as_global in least)
-        return self.constants.figure(name, Piece(**{name: sum(low for low, _ in least) + sum(more[:number])}))
+        total = sum(windowed for windowed, _ in least) + sum(more[:number])
+        return int(self.constants.figure(name, Piece(**{name: total})))
 
 
 SUMMED = frozenset({"params", "macs", "flops", "latency_ps"})
