@@ -27,7 +27,10 @@ CASES = {
         "sam_vit_b",
         [*PLAIN, "depth=4", "shift_size=2", "run.checkpointing=true", "run.optimizer=sgd", TRAINING],
     ),
-    "vitdet, a pyramid, sdpa": ("vitdet_b_fpn", [*PLAIN, "depth=4", "run.attention=sdpa", "run.dtype=bfloat16"]),
+    "vitdet, a pyramid, sdpa": (
+        "vitdet_b_fpn",
+        [*PLAIN, "depth=4", "run.attention=sdpa", "run.dtype=bfloat16"],
+    ),
     "swin": ("swin_t", ["image_size=112", TRAINING]),
     "hiera": ("sam2_hiera_t", ["image_size=256", TRAINING]),
 }
@@ -53,7 +56,9 @@ def test_the_table_says_what_real_passes_say(case):
         facts = flow.facts(each)
         assert runs.longest[at] == facts.longest_without_global
         depth = len(config.layers)
-        assert runs.behind[at] == (depth if facts.refined_after_last_global is None else facts.refined_after_last_global)
+        assert runs.behind[at] == (
+            depth if facts.refined_after_last_global is None else facts.refined_after_last_global
+        )
 
 
 def brute_force(preset, overrides, numbers, metric, limits=(), device=None):
@@ -71,7 +76,9 @@ def brute_force(preset, overrides, numbers, metric, limits=(), device=None):
     front = {
         point
         for point in points
-        if not any(other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points)
+        if not any(
+            other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points
+        )
     }
     return sorted((*point, points.count(point)) for point in front), len(points)
 
@@ -145,7 +152,9 @@ def test_the_own_placement_stands_for_those_that_tie_with_it():
     assert found.own_is_beaten == (not own)
 
 
-@pytest.mark.parametrize(("layers", "chosen"), [(1, 0), (1, 1), (7, 0), (7, 3), (7, 7), (12, 5), (33, 2), (60, 2)])
+@pytest.mark.parametrize(
+    ("layers", "chosen"), [(1, 0), (1, 1), (7, 0), (7, 3), (7, 7), (12, 5), (33, 2), (60, 2)]
+)
 def test_masks_are_every_choice_once(layers, chosen, monkeypatch):
     monkeypatch.setattr(masks_module, "CHUNK", 64)
     chunks = list(masks(layers, chosen))
@@ -206,7 +215,10 @@ def test_what_is_no_budget_is_said(text, message):
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        (("16", None, None), "601,080,390 placements of 16 global layers among 32 are more than the 200,000,000"),
+        (
+            ("16", None, None),
+            "601,080,390 placements of 16 global layers among 32 are more than the 200,000,000",
+        ),
         (("16", None, None), "narrow it, such as --search 11 (129,024,480 placements)"),
         (("0:32", None, None), "4,294,967,296 placements of 0 to 32"),
         (("0:32", None, None), "--search 0:10 (107,594,213 placements)"),
@@ -240,5 +252,7 @@ def test_a_budget_that_nothing_keeps_finds_nothing():
 
 def test_layers_beyond_the_bits_of_a_mask_are_refused():
     config = load_config("sam_vit_b", ["depth=61", "global_attn_indexes=[]"])
-    with pytest.raises(UsageError, match="at most 60 layers that can be windowed or global: sam_vit_b has 61"):
+    with pytest.raises(
+        UsageError, match="at most 60 layers that can be windowed or global: sam_vit_b has 61"
+    ):
         compare(config, search=asked("1", None, None))

@@ -39,7 +39,7 @@ PAIRS = {"window_size", "shift_size", "grid", "padded_grid"}
 LONGEST = 10**18  # a longer number would not fit its column
 
 
-def heading(config: EncoderConfig) -> tuple[str, str]:
+def heading_of(config: EncoderConfig) -> tuple[str, str]:
     """Name and description; the shape of the encoder and how it is run."""
     title = " - ".join(filter(None, (config.name, config.description)))
     blocks = ", then ".join(
@@ -68,7 +68,7 @@ def how_it_runs(run: RunConfig) -> Iterator[str]:
 
 def page(report: Analysis, options: Options) -> Page:
     """The whole of it but for the cross-check."""
-    title, shape = heading(report.config)
+    title, shape = heading_of(report.config)
     operations = op_tables(report, options.ops, wide=options.wide)
     return Page(
         title, shape, (*sections(report, all_layers=options.all_layers, wide=options.wide), *operations)

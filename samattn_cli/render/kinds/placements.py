@@ -9,11 +9,11 @@ from typing import Any
 from ...reports.analysis import Figures
 from ...reports.flow import FlowFacts, LayerFlow
 from ...reports.placements import FrontPlacement, PlacementReport, Placements, SearchReport, VsOwn
-from ...units import format_bytes, format_count, format_ms, format_percent, format_ratio, format_things
+from ...units import format_bytes, format_count, format_ms, format_percent, format_ratio
 from ..charts.theme import Spec
 from ..elements import Lines, Page, Section, Table
 from ..options import Options
-from .analysis import heading
+from .analysis import heading_of
 
 BESIDE = 47
 """Columns of the narrowest terminal that names and strips share."""
@@ -51,7 +51,7 @@ Column = tuple[str, Callable[[Row], str]]
 
 def page(report: Placements, options: Options) -> Page:
     """The placements that were asked for, then those that a search found."""
-    title, shape = heading(report.config)
+    title, shape = heading_of(report.config)
     return Page(title, shape, tuple(_sections(report, options)))
 
 
@@ -285,7 +285,7 @@ def chart(report: Placements) -> Spec:
     """The strips of the placements with their costs; of a search the own placement and the front."""
     from ..charts.strip import Cell, Cost, Picture, Placement, spec
 
-    title, shape = heading(report.config)
+    title, shape = heading_of(report.config)
     room = _room(report)
     front = list(_numbered(report.search.front if report.search else (), room))
     found = [*((_name(row, room), row) for row in report.placements), *_picked(front)]

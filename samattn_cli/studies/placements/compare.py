@@ -12,7 +12,7 @@ from ..flow import flow_of
 from ..passes import Passes
 from .exhaustive import Asked, search_report
 from .reported import report_of
-from .strategies import Placement, merged, placements
+from .strategies import Placement, placements
 
 
 def compare(

@@ -42,7 +42,7 @@ def _vs_own(figures: Figures, own: Figures) -> VsOwn:
 
 
 def _layers(passes: Passes) -> Iterator[LayerCost]:
-    times = [time.ms for time in passes.times] or [None] * len(passes.memory)
+    times: list[float | None] = [time.ms for time in passes.times] or [None] * len(passes.memory)
     for segment, used, time in zip(passes.forward.segments, passes.memory, times, strict=True):
         if segment.layer is not None:
             yield LayerCost(

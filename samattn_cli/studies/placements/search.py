@@ -87,9 +87,7 @@ class Question:
 
     def full(self, runs: Runs) -> Ints:
         """The first layer behind which every token sees everything: the first global one, or by windows before it."""
-        full: Ints = np.minimum(
-            runs.before, self.depth if self.windowed_full is None else self.windowed_full
-        )
+        full: Ints = np.minimum(runs.before, self.depth if self.windowed_full is None else self.windowed_full)
         return full
 
     def is_within(self, table: Table, mask: int) -> bool:
