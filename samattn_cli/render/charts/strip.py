@@ -179,14 +179,12 @@ def _strip_layers(picture_: Picture, depth: int) -> Iterator[Spec]:
         "transform": [{"filter": "datum.attention == 'window'"}],
         "encoding": {"x2": {"field": "to"}, "color": {**windowed, "scale": shades}},
     }
-    one = {"domain": ["global layer"], "range": [GLOBAL]}
+    words = {**LEGEND, "title": None, "labelExpr": "datum.label + ' layer'"}
+    strong = {"scale": {"domain": ["global"], "range": [GLOBAL]}, "legend": words}
     yield {
         **bar,
         "transform": [{"filter": "datum.attention == 'global'"}],
-        "encoding": {
-            "x2": {"field": "to"},
-            "color": {"datum": "global layer", "scale": one, "legend": {**LEGEND, "title": None}},
-        },
+        "encoding": {"x2": {"field": "to"}, "color": {"field": "attention", "type": "nominal", **strong}},
     }
     if min(STRIP / depth, WIDEST_CELL) >= ROOM:
         yield _figures()
@@ -214,7 +212,12 @@ def _boundaries(stages: Sequence[int]) -> Spec:
     return {
         "data": {"values": [{"end": end} for end in ends]},
         "mark": {"type": "rule", "color": CONTRAST, "strokeWidth": 2},
-        "encoding": {"x": {"field": "end", "type": "quantitative"}, "y": None, "tooltip": None},
+        "encoding": {
+            "x": {"field": "end", "type": "quantitative"},
+            "y": {"value": 0},
+            "y2": {"value": "height"},
+            "tooltip": {"value": None},
+        },
     }
 
 

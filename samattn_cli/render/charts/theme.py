@@ -80,6 +80,7 @@ def config(ink: str = INK, faint: str = FAINT, grid: str = GRID, paper: str = PA
             "labelColor": ink,
             "titleColor": faint,
             "symbolStrokeWidth": 2,
+            # Vega's own, which Vega-Lite hands on: legends below one another, each with its title.
             "layout": {"bottom": {"anchor": "start", "direction": "vertical", "margin": 14}},
         },
         "text": {"color": ink, "fontSize": 12},
