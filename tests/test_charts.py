@@ -19,7 +19,8 @@ from samattn_cli import render
 from samattn_cli.cli.output import file_format, write_file
 from samattn_cli.errors import OutputError
 from samattn_cli.render import parquet
-from samattn_cli.render.charts import lines, scales, strip
+from samattn_cli.render.charts import bars, lines, scales, strip
+from samattn_cli.render.charts.bars import Bar
 from samattn_cli.render.charts.lines import Line, Mark
 from samattn_cli.render.charts.strip import Cell, Cost, Placement
 from samattn_cli.render.charts.theme import COLORS
@@ -61,7 +62,16 @@ STRIPS = strip.Picture(
     (Cost("FLOPs", "FLOP"), Cost("inference peak", "B")),
     stages=(1, 1),
 )
-SPECS = {"lines": lines.spec(SWEEP), "strip": strip.spec(STRIPS)}
+BARS = bars.Picture(
+    "Layers",
+    "1024x1024",
+    (Cost("FLOPs", "FLOP"), Cost("peak", "B")),
+    (
+        Bar("blocks.0", "window", (176_867_942_400, 2**31)),
+        Bar("blocks.1", "global", (248_302_796_800, 2**32)),
+    ),
+)
+SPECS = {"bars": bars.spec(BARS), "lines": lines.spec(SWEEP), "strip": strip.spec(STRIPS)}
 
 
 @dataclass(frozen=True)
@@ -159,9 +169,8 @@ def test_page_stands_alone(spec, in_format) -> None:
     assert "vegaEmbed(" in page
     embedded = json.loads(re.search(r"^const spec = (.*);$", page, re.MULTILINE)[1])
     assert embedded["title"] == spec["title"]
-    assert (embedded.get("concat") or embedded["hconcat"]) == json.loads(
-        json.dumps(spec.get("concat") or spec["hconcat"])
-    )
+    panels = next(key for key in spec if key.endswith("concat"))
+    assert embedded[panels] == json.loads(json.dumps(spec[panels]))
 
 
 def test_page_escapes_its_title(in_format) -> None:
@@ -208,6 +217,13 @@ def test_an_axis_with_a_zero_is_linear() -> None:
     (panel,) = lines.spec(picture)["concat"]
     assert panel["encoding"]["y"]["scale"]["type"] == "linear"
     assert panel["encoding"]["x"]["scale"] == {"type": "log", "base": 2, "nice": False, "padding": 10}
+
+
+def test_a_linear_axis_keeps_to_one_unit() -> None:
+    bars_ = tuple(Bar(f"blocks.{layer}", "window", (layer * 2**28,)) for layer in range(6))
+    (panel,) = bars.spec(bars.Picture("a", "b", (Cost("peak", "B"),), bars_))["vconcat"]
+    assert panel["encoding"]["y"]["axis"]["labelExpr"].endswith("format(datum.value / 1.0, '.4~g') + ' GiB'")
+    assert [row["y"] for row in panel["data"]["values"]] == [0, 0.25, 0.5, 0.75, 1.0, 1.25]
 
 
 def test_an_axis_of_words_keeps_their_order() -> None:
@@ -302,6 +318,16 @@ def test_a_missing_extra_is_named_before_anything_is_done(
 def test_formats_by_extension(tmp_path) -> None:
     for name, extension in render.FORMATS.items():
         assert file_format(tmp_path / f"sweep{extension.upper()}", list(render.FORMATS)) == name
+
+
+def test_an_analysis_is_drawn_and_kept_as_parquet(tmp_path) -> None:
+    files = [tmp_path / f"sam_vit_b{extension}" for extension in (".svg", ".parquet")]
+    options = [text for file in files for text in ("-o", str(file))]
+    assert samattn("analyze", "sam_vit_b", "--no-verify", *options).returncode == 0
+    assert {"FLOPs", "peak, inference", "11", "global"} <= set(texts(files[0].read_text()))
+    rows = pq.read_table(files[1]).to_pylist()
+    assert rows[-1]["flops"] == 972_077_334_528
+    assert rows[-1]["flops"] == sum(row["flops"] for row in rows[:-1])
 
 
 def test_a_kind_without_pictures_says_which_formats_it_has() -> None:

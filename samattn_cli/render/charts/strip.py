@@ -27,7 +27,7 @@ from typing import Any, Literal
 from ...units import format_percent
 from . import scales
 from .scales import Unit
-from .theme import CONTRAST, Spec, picture
+from .theme import CONTRAST, GLOBAL, WINDOWED, Spec, picture
 
 ROW, GAP = 30, 3  # pixels
 STRIP, BARS = 620, 150
@@ -42,7 +42,8 @@ BARS_AND_TEXT = 1.9
 LEGEND = {"orient": "bottom", "titleLimit": 400, "gradientLength": 180}
 DARK = 0.45
 """Share from which a cell's shade wants white letters."""
-GLOBAL, SEEN, UNSEEN = "#D55E00", "#0072B2", "#d3e2ec"
+UNSEEN = "#d3e2ec"
+"""Of a windowed layer that sees next to nothing; of one that sees all it is WINDOWED."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the bars show."""
+    """What bars show: a name and the unit of its figures."""
 
     name: str
     unit: Unit
@@ -173,7 +174,7 @@ def _strip_layers(picture_: Picture, depth: int) -> Iterator[Spec]:
     bar = {"mark": {"type": "rect", "aria": False}}
     legend = {**LEGEND, "title": "share of the image seen, windowed layer", "format": ".0%"}
     windowed = {"field": "share", "type": "quantitative", "legend": legend}
-    shades = {"domain": [0, 1], "range": [UNSEEN, SEEN]}
+    shades = {"domain": [0, 1], "range": [UNSEEN, WINDOWED]}
     yield {
         **bar,
         "transform": [{"filter": "datum.attention == 'window'"}],

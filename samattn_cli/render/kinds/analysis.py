@@ -28,6 +28,10 @@ from ...units import (
     format_size,
     format_things,
 )
+from ..charts import bars
+from ..charts.bars import Bar
+from ..charts.strip import Cost
+from ..charts.theme import Spec
 from ..elements import Bars, Lines, Page, Section, Table
 from ..layers import layer_tables, memory_table, op_tables
 from ..options import Options
@@ -245,6 +249,24 @@ def _shares(report: Analysis) -> Bars:
             (s.part, s.share, (format_percent(s.share), format_count(s.flops, "FLOP"))) for s in report.shares
         ),
     )
+
+
+def chart(report: Analysis) -> Spec:
+    """Bars of each layer's cost; what stands beside the layers is not drawn."""
+    title, shape = heading(report)
+    timed = report.device is not None
+    costs = (Cost("FLOPs", "FLOP"), Cost("peak, inference", "B"), Cost("peak, training step", "B"))
+    layers = tuple(
+        Bar(
+            layer.name,
+            layer.attention,
+            (layer.flops, layer.peak_bytes, layer.training_bytes, layer.latency_ms or 0.0)[: 3 + timed],
+        )
+        for layer in report.layers
+    )
+    time = (Cost(f"time on {report.device.name}", "ms"),) if report.device else ()
+    subtitle = f"{shape}. Blocks alone, without {', '.join(part.name for part in report.parts)}."
+    return bars.spec(bars.Picture(title, subtitle, costs + time, layers))
 
 
 def rows(report: Analysis) -> Iterator[dict[str, Any]]:
