@@ -28,10 +28,6 @@ from ...units import (
     format_size,
     format_things,
 )
-from ..charts import bars
-from ..charts.bars import Bar
-from ..charts.strip import Cost
-from ..charts.theme import Spec
 from ..elements import Bars, Lines, Page, Section, Table
 from ..layers import layer_tables, memory_table, op_tables
 from ..options import Options
@@ -251,22 +247,26 @@ def _shares(report: Analysis) -> Bars:
     )
 
 
-def chart(report: Analysis) -> Spec:
+def chart(report: Analysis) -> dict[str, Any]:
     """Bars of each layer's cost; what stands beside the layers is not drawn."""
+    from ..charts import bars
+    from ..charts.bars import Bar
+    from ..charts.strip import Cost
+
     title, shape = heading(report)
-    timed = report.device is not None
-    costs = (Cost("FLOPs", "FLOP"), Cost("peak, inference", "B"), Cost("peak, training step", "B"))
+    costs = {
+        "flops": Cost("FLOPs", "FLOP"),
+        "peak_bytes": Cost("peak, inference", "B"),
+        "training_bytes": Cost("peak, training step", "B"),
+    }
+    if report.device is not None:
+        costs["latency_ms"] = Cost(f"time on {report.device.name}", "ms")
     layers = tuple(
-        Bar(
-            layer.name,
-            layer.attention,
-            (layer.flops, layer.peak_bytes, layer.training_bytes, layer.latency_ms or 0.0)[: 3 + timed],
-        )
+        Bar(layer.name, layer.attention, tuple(getattr(layer, name) for name in costs))
         for layer in report.layers
     )
-    time = (Cost(f"time on {report.device.name}", "ms"),) if report.device else ()
     subtitle = f"{shape}. Blocks alone, without {', '.join(part.name for part in report.parts)}."
-    return bars.spec(bars.Picture(title, subtitle, costs + time, layers))
+    return bars.spec(bars.Picture(title, subtitle, tuple(costs.values()), layers))
 
 
 def rows(report: Analysis) -> Iterator[dict[str, Any]]:
