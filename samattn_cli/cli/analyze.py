@@ -114,7 +114,7 @@ def analyze(
     elif shown:
         emit(render(report, shown, options))
     for path, name in formats.items():
-        write_file(path, render_file(report, name, replace(options, width=Options.width, color=False)))
+        write_file(path, render_file(report, name, options.of_a_file))
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     finish(report.crosscheck, insist=verify is True)

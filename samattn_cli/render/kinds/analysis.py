@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ...config.model import RunConfig
+from ...config.model import EncoderConfig, RunConfig
 from ...reports.analysis import (
     Analysis,
     Change,
@@ -39,9 +39,8 @@ PAIRS = {"window_size", "shift_size", "grid", "padded_grid"}
 LONGEST = 10**18  # a longer number would not fit its column
 
 
-def heading(report: Analysis) -> tuple[str, str]:
+def heading_of(config: EncoderConfig) -> tuple[str, str]:
     """Name and description; the shape of the encoder and how it is run."""
-    config = report.config
     title = " - ".join(filter(None, (config.name, config.description)))
     blocks = ", then ".join(
         f"{format_things(stage.depth, 'block')} of {stage.embed_dim} with {format_things(stage.num_heads, 'head')}"
@@ -69,7 +68,7 @@ def how_it_runs(run: RunConfig) -> Iterator[str]:
 
 def page(report: Analysis, options: Options) -> Page:
     """The whole of it but for the cross-check."""
-    title, shape = heading(report)
+    title, shape = heading_of(report.config)
     operations = op_tables(report, options.ops, wide=options.wide)
     return Page(
         title, shape, (*sections(report, all_layers=options.all_layers, wide=options.wide), *operations)
