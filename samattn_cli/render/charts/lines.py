@@ -245,18 +245,16 @@ def _layers(name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]]) -
     else:
         yield {"mark": {**point, "size": 34}, "encoding": {"strokeDash": {"value": [1, 0]}}}
     if lines[0].unit == "ratio":
-        yield {
-            "data": {"values": [{"y": 1}]},
-            "mark": {"type": "rule", "color": CONTRAST},
-            "encoding": _alone(),
-        }
+        yield _rule_at_one()
     if marks:
         yield _marks(marks)
 
 
-def _alone() -> Spec:
-    """Of a rule from side to side: nothing of the panel's encoding but y."""
-    return dict.fromkeys(("x", "color", "strokeDash", "opacity", "tooltip"))
+def _rule_at_one() -> Spec:
+    """From side to side, whatever is picked."""
+    across = {"x": {"value": 0}, "x2": {"value": "width"}, "color": {"value": CONTRAST}}
+    plain = {"opacity": {"value": 1}, "strokeDash": {"value": [1, 0]}, "tooltip": {"value": None}}
+    return {"data": {"values": [{"y": 1}]}, "mark": {"type": "rule"}, "encoding": {**across, **plain}}
 
 
 def _marks(marks: Sequence[dict[str, Any]]) -> Spec:
