@@ -24,14 +24,19 @@ MOST_ON_FRONT = 20
 SEEN = "▁▂▃▄▅▆▇"
 SEEN_ALL, GLOBAL, STAGE = "█", "G", "|"
 
-COST_NOTE = "of own: over the own placement's figure. Peaks: of an inference pass, of a training step."
-ALIKE = " alike: placements that are equal in what is compared."
-FLOW_NOTE = (
-    f"{GLOBAL}: a global layer; {SEEN[0]} to {SEEN_ALL}: the share of the image that a token behind a layer has seen, the "
-    "mean over tokens. sees all: the first layer behind which every token has seen the whole image; run: the most "
-    "layers in a row none of which is global; share: layers behind which every token has seen the whole image; after: "
-    "layers behind the last global one. These are facts of structure: they say nothing of accuracy."
+FLOW_NOTE = f"{GLOBAL}: a global layer; {SEEN[0]} to {SEEN_ALL}: mean share of the image seen behind a layer."
+READING = (
+    "of own: over the figure of the config's own placement",
+    "peak: of an inference pass; training: of a training step",
 )
+READING_FLOW = (
+    "sees all: the first layer behind which every token has seen the whole image",
+    "run: the most layers in a row none of which is global",
+    "share: of the layers behind which every token has seen the whole image",
+    "after: layers behind the last global one",
+    "what is seen is structure: it follows from windows alone, and says nothing of accuracy",
+)
+READING_ALIKE = ("alike: placements that are equal in all that a search compares; shown is one of them",)
 COSTS = {
     "flops": "FLOPs",
     "macs": "MACs",
@@ -66,10 +71,17 @@ def _sections(report: Placements, options: Options) -> Iterator[Section]:
         yield from _search(report, report.search, options)
     if report.unfit or report.flow_missing:
         yield Lines("Not shown", (*report.unfit, *filter(None, [report.flow_missing])))
+    yield Lines("How to read it", tuple(_reading(report)))
     if options.all_layers:
         front = report.search.front if report.search else ()
         for name, row in (*compared, *_numbered(front, room)):
             yield _layers(name, row)
+
+
+def _reading(report: Placements) -> Iterator[str]:
+    yield from READING
+    yield from () if report.flow_missing else READING_FLOW
+    yield from READING_ALIKE if report.search and report.search.front else ()
 
 
 def _costs(title: str, rows: Sequence[tuple[str, Row]], report: Placements, options: Options) -> Table:
@@ -79,9 +91,8 @@ def _costs(title: str, rows: Sequence[tuple[str, Row]], report: Placements, opti
     cells = tuple((name, *(cell(row) for _, cell in columns)) for name, row in rows)
     headers = ("placement", *(header for header, _ in columns))
     text = (0, len(columns)) if options.wide else (0,)
-    note = COST_NOTE + (ALIKE if "alike" in headers else "")
     on = f" on {report.device}" if report.device else ""
-    return Table(f"{title}{on}", headers, cells, note, text_columns=text)
+    return Table(f"{title}{on}", headers, cells, text_columns=text)
 
 
 def _cost_columns(report: Placements, *, wide: bool) -> Iterator[Column]:
