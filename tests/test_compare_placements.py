@@ -12,7 +12,7 @@ from samattn_cli.reports.text import from_json, to_json
 SMALL = ("sam_vit_b", "--set", "depth=4", "--set", "global_attn_indexes=[1]", "--image-size", "256")
 
 
-def test_json_has_what_analyze_says_and_comes_back(tmp_path):
+def test_json_has_what_analyze_says_and_comes_back():
     result = samattn(
         "compare-placements", *SMALL, "--placements", "0,2", "--search", "2", "--device", "h100", "-f", "json"
     )
@@ -27,7 +27,9 @@ def test_json_has_what_analyze_says_and_comes_back(tmp_path):
     assert asked["figures"]["latency_ms"] > own["figures"]["latency_ms"] * 0.5
     assert asked["flow"]["first_full_context"] == 0
     assert data["search"]["searched"] == 6
-    assert {tuple(row["global_layers"]) for row in data["search"]["front"]} == {(0, 2)}  # 0,3 and 1,3 leave runs of 2
+    assert {tuple(row["global_layers"]) for row in data["search"]["front"]} == {
+        (0, 2)
+    }  # 0,3 and 1,3 leave runs of 2
     assert to_json(from_json(result.stdout)) == result.stdout
 
 

@@ -32,7 +32,7 @@ READING = (
 READING_FLOW = (
     "sees all: the first layer behind which every token has seen the whole image",
     "run: the most layers in a row none of which is global",
-    "share: of the layers behind which every token has seen the whole image",
+    "share: layers behind which every token has seen the whole image, over all layers",
     "after: layers behind the last global one",
     "what is seen is structure: it follows from windows alone, and says nothing of accuracy",
 )
