@@ -252,7 +252,7 @@ def chart(report: Analysis) -> dict[str, Any]:
     from ..charts.bars import Bar
     from ..charts.strip import Cost
 
-    title, shape = heading(report)
+    title, shape = heading_of(report.config)
     costs = {
         "flops": Cost("FLOPs", "FLOP"),
         "peak_bytes": Cost("peak, inference", "B"),
