@@ -246,6 +246,28 @@ def _shares(report: Analysis) -> Bars:
     )
 
 
+def chart(report: Analysis) -> dict[str, Any]:
+    """Bars of each layer's cost; what stands beside the layers is not drawn."""
+    from ..charts import bars
+    from ..charts.bars import Bar
+    from ..charts.strip import Cost
+
+    title, shape = heading_of(report.config)
+    costs = {
+        "flops": Cost("FLOPs", "FLOP"),
+        "peak_bytes": Cost("peak, inference", "B"),
+        "training_bytes": Cost("peak, training step", "B"),
+    }
+    if report.device is not None:
+        costs["latency_ms"] = Cost(f"time on {report.device.name}", "ms")
+    layers = tuple(
+        Bar(layer.name, layer.attention, tuple(getattr(layer, name) for name in costs))
+        for layer in report.layers
+    )
+    subtitle = f"{shape}. Blocks alone, without {', '.join(part.name for part in report.parts)}."
+    return bars.spec(bars.Picture(title, subtitle, tuple(costs.values()), layers))
+
+
 def rows(report: Analysis) -> Iterator[dict[str, Any]]:
     """A row for each part and layer and one for the total, figures exact, sizes as height and width."""
     columns = list(_columns())
