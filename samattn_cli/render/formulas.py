@@ -102,7 +102,9 @@ def _operation(node: ast.BinOp, how: Notation) -> str:
     if isinstance(node.op, ast.Div) and how is LATEX:  # its bar is a bracket
         return how.quotient(_written(node.left, how), _written(node.right, how))
     joined = {ast.Mult: how.times, ast.Pow: how.power, ast.Div: how.quotient}[type(node.op)]
-    return joined(_factor(node.left, how), _factor(node.right, how))
+    divisor = isinstance(node.op, ast.Div) and isinstance(node.right, ast.BinOp)
+    under = _written(node.right, how)
+    return joined(_factor(node.left, how), how.bracket(under) if divisor else _factor(node.right, how))
 
 
 def _factor(node: ast.expr, how: Notation) -> str:

@@ -125,7 +125,7 @@ def _place(config: EncoderConfig, where: str) -> tuple[Segment, str]:
             return segments[name], asked[len(name) + 1 :]
     blocks = [name for name in segments if name.startswith("blocks.")]
     parts = ", ".join(name for name in segments if name not in blocks)
-    hint = did_you_mean(asked, segments)
+    hint = "" if asked.startswith("blocks.") else did_you_mean(asked, segments)
     raise UsageError(f"{where}: there is {blocks[0]} to {blocks[-1]}, and {parts}{hint}")
 
 

@@ -16,7 +16,7 @@ A sweep makes a `Picture` and returns `spec(picture)` as its chart::
 
 `xs` ascend where they are numbers; strings (types, kernels, sizes that are not square) make an axis of words in the
 order in which they come. Panels, colours and dashes come in the order of first appearance. The axes are logarithmic
-unless a value is zero. Give any number of points: a line that has too many is thinned, and the subtitle says so.
+unless a value is zero. Numbers are Python's, not NumPy's (`array.tolist()`). Give any number of points: a line that has too many is thinned, and the subtitle says so.
 """
 
 from __future__ import annotations

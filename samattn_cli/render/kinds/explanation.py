@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from ...reports.explanation import Explanation, FormulaRow, SymbolValue, ToolFigure
@@ -97,7 +98,8 @@ def _name(row: FormulaRow) -> str:
 def _symbols(report: Explanation) -> tuple[tuple[str, ...], ...]:
     """Each symbol once, with all values that it has."""
     found: dict[str, tuple[str, dict[int, None]]] = {}
-    for symbol in (*report.symbols, *(each for row in report.rows for each in row.symbols)):
+    fullest_first = sorted((row.symbols for row in report.rows), key=len, reverse=True)
+    for symbol in (*report.symbols, *chain.from_iterable(fullest_first)):
         found.setdefault(symbol.name, (symbol.meaning, {}))[1][symbol.value] = None
     return tuple(
         (name, meaning, ", ".join(f"{value:,}" for value in values))
