@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from ..config.load import load_config
-from ..render import FORMATS, render, render_file
+from ..render import render, render_file
 from ..render.options import Options
-from .analyze import Format
+from .analyze import FORMATS, Format
 from .output import emit, file_format, guarded, terminal_options, working, write_file
 from .parameters import (
     Attention,
@@ -104,7 +104,7 @@ def compare_placements(
     from ..studies.placements.compare import compare
     from ..studies.placements.exhaustive import asked
 
-    formats = {path: file_format(path, list(FORMATS)) for path in output or ()}
+    formats = {path: file_format(path, FORMATS) for path in output or ()}
     question = asked(search, budget, by)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}

@@ -81,6 +81,9 @@ def _sections(report: Placements, options: Options) -> Iterator[Section]:
 def _reading(report: Placements) -> Iterator[str]:
     yield from READING
     yield from () if report.flow_missing else READING_FLOW
+    found = next((row.published for row in report.placements if row.published), None)
+    if found and (len(report.placements) > 1 or report.search is None):
+        yield f"published: {found.source}, {found.address}; of that model and task, no prediction for this encoder"
     yield from READING_ALIKE if report.search and report.search.front else ()
 
 
@@ -162,8 +165,7 @@ def _published(rows: Sequence[tuple[str, Row]]) -> Iterator[Table]:
         first = found[0][1]
         cells = tuple((name, each.strategy, *each.figures) for name, each in found)
         title = f"Published for {first.model} on {first.task}"
-        note = f"{first.source}, {first.address}: of that model and task, no prediction for this encoder."
-        yield Table(title, ("placement", "strategy", *first.measures), cells, note, (0, 1))
+        yield Table(title, ("placement", "strategy", *first.measures), cells, text_columns=(0, 1))
 
 
 def _search(report: Placements, search: SearchReport, options: Options) -> Iterator[Section]:
