@@ -122,7 +122,7 @@ def test_placements_that_are_one_encoder_are_one_row():
         ("sam_vit_b", "-1", "there is none, all"),
         ("sam_vit_b", "", "there is none, all"),
         ("sam2_hiera_t", "shifted", "blocks of hiera have no shift_size"),
-        ("vit_b", "none", "no layer has a window smaller than its grid"),
+        ("vit_b", "none", "no layer of vit_b has a window smaller than its grid"),
     ],
 )
 def test_what_does_not_fit_is_said(preset, text, message):
