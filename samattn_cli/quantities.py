@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-from .errors import UsageError, did_you_mean
+from .errors import UsageError
 
 PREFIXES = {"": 0, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 BINARY = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40, "PiB": 50}
@@ -55,7 +55,7 @@ def scale_of(unit: str, units: Units, where: str, example: str) -> Decimal:
     known = ", ".join(units)
     if not unit:
         raise UsageError(f"{where}: has no unit: use {known}, such as {example}")
-    raise UsageError(f"{where}: there is no unit {unit}: use {known}{did_you_mean(unit, units)}")
+    raise UsageError(f"{where}: there is no unit {unit}: use {known}, such as {example}")
 
 
 def parse_bytes(text: str, where: str) -> int:
