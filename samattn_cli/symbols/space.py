@@ -135,9 +135,12 @@ class Space:
         return self._of_atom(kind, "", (value, by), min(ends), max(ends))
 
     def maximum(self, values: Iterable[Integer]) -> Integer:
-        """The largest at each point: without those that by their bounds another is never less than."""
+        """The largest at each point: without those that by their bounds another is never less than.
+
+        Of a formula and a number that are always the same it is the formula.
+        """
         left: list[Integer] = []
-        for value in dict.fromkeys(values):
+        for value in sorted(dict.fromkeys(values), key=lambda value: isinstance(value, int)):
             if not any(self.bounds(other - value)[0] >= 0 for other in left):
                 left = [other for other in left if self.bounds(value - other)[0] < 0]
                 left.append(value)

@@ -25,4 +25,4 @@ def javascript() -> str:
     """Vega, Vega-Lite and Vega-Embed for a page that stands alone."""
     import vl_convert
 
-    return vl_convert.javascript_bundle()
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

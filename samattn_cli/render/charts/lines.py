@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 from . import scales
@@ -40,18 +41,24 @@ ONE, FEW = (680, 400), (420, 270)
 DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3])
 SHAPES = {"crossover": "diamond", "cliff": "triangle-up", "measured": "circle"}
 
-X = float | str
+HINT = (
+    "Point at a line for its figures. Click a name below to pick it, with Shift several, beside them to undo. "
+    "Drag to move, scroll to zoom, double-click to undo."
+)
+
+X = Any
+"""A number, or a string on an axis of words."""
 MarkKind = Literal["crossover", "cliff", "measured"]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of one config along the axis; `metric` is the panel's title, `unit` that of `ys`."""
+    """One metric of one config along the axis; `metric` is the panel's title, `unit` that of `ys`; `xs` are numbers or strings."""
 
     config: str
     metric: str
     unit: Unit
-    xs: Sequence[X]
+    xs: Sequence[Any]
     ys: Sequence[float]
     variant: str = "as it is"
 
@@ -63,7 +70,7 @@ class Mark:
     config: str
     metric: str
     kind: MarkKind
-    x: X
+    x: Any
     y: float
     text: str = ""
 
@@ -89,7 +96,7 @@ def spec(picture_: Picture) -> Spec:
     longest = max(len(line.xs) for line in picture_.lines)
     thinned = f" Lines of {longest:,} points are drawn by at most {most:,} each, ends and extremes kept."
     subtitle = picture_.subtitle + (thinned if longest > most else "")
-    body = {"params": _params(panels), "concat": panels, "columns": columns}
+    body = {"params": _params(panels), "concat": panels, "columns": columns, "usermeta": {"hint": HINT}}
     return picture(picture_.title, subtitle, columns * size[0], body)
 
 
@@ -98,13 +105,31 @@ def _unique(names: Iterable[str]) -> list[str]:
 
 
 def _params(panels: Sequence[Spec]) -> list[Spec]:
-    """A click in a legend picks; `hover` is set where there is a pointer, and panels zoom by themselves."""
+    """A click in a legend picks, the wheel and dragging zoom a panel; `hover` is set where there is a pointer.
+
+    All stand here, and not in the panels: Vega-Lite drops those of a panel that one of the picture's applies to.
+    """
     names = [panel["layer"][0]["name"] for panel in panels]
     picks = [
-        {"name": f"pick_{field}", "select": {"type": "point", "fields": [field]}, "bind": "legend", "views": names}
+        {
+            "name": f"pick_{field}",
+            "select": {"type": "point", "fields": [field]},
+            "bind": "legend",
+            "views": names,
+        }
         for field in ("config", "variant")
     ]
-    return [{"name": "hover", "value": False}, *picks]
+    axes = [["y"] if panel["encoding"]["x"]["type"] == "ordinal" else ["x", "y"] for panel in panels]
+    zooms = [
+        {
+            "name": f"zoom_{name}",
+            "select": {"type": "interval", "encodings": along},
+            "bind": "scales",
+            "views": [name],
+        }
+        for name, along in zip(names, axes, strict=True)
+    ]
+    return [{"name": "hover", "value": False}, *picks, *zooms]
 
 
 def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> Spec:
@@ -112,44 +137,61 @@ def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> 
     marks = [mark for mark in picture_.marks if mark.metric == metric]
     name = f"panel_{_unique(line.metric for line in picture_.lines).index(metric)}"
     width, height = size
+    unit, ends = (
+        lines[0].unit,
+        [*chain(*((min(line.ys), max(line.ys)) for line in lines)), *(mark.y for mark in marks)],
+    )
+    step = scales.step_of(ends, unit)
     return {
         "title": {"text": metric, "anchor": "start", "frame": "group", "fontSize": 13, "offset": 8},
         "width": width,
         "height": height,
-        "data": {"values": [row for line in lines for row in _rows(line, most)]},
-        "encoding": _encoding(picture_, lines, marks),
-        "layer": list(_layers(name, lines, marks)),
+        "data": {"values": [row for line in lines for row in _rows(line, most, step)]},
+        "encoding": {**_encoding(picture_, lines), "y": _y(unit, ends, step)},
+        "layer": list(_layers(name, lines, _mark_rows(marks, unit, step))),
     }
 
 
-def _rows(line: Line, most: int) -> Iterator[dict[str, Any]]:
+def _rows(line: Line, most: int, step: int) -> Iterator[dict[str, Any]]:
     for index in _kept(line, most):
-        yield _row(line.config, line.xs[index], line.ys[index], line.unit) | {"variant": line.variant}
+        yield _row(line.config, line.xs[index], line.ys[index], line.unit, step) | {"variant": line.variant}
 
 
 def _kept(line: Line, most: int) -> Sequence[int]:
     if any(isinstance(x, str) for x in line.xs):
         return range(len(line.xs))
-    return thin(line.xs, line.ys, most)  # type: ignore[arg-type]  # no x is a string
+    return thin(line.xs, line.ys, most)
 
 
-def _row(config: str, x: X, y: float, unit: Unit) -> dict[str, Any]:
-    return {"config": config, "x": x, "y": scales.number(y), "exact": scales.exact(y, unit)}
+def _row(config: str, x: Any, y: float, unit: Unit, step: int) -> dict[str, Any]:
+    return {"config": config, "x": x, "y": scales.number(y, step), "exact": scales.exact(y, unit)}
 
 
-def _encoding(picture_: Picture, lines: Sequence[Line], marks: Sequence[Mark]) -> Spec:
+def _mark_rows(marks: Sequence[Mark], unit: Unit, step: int) -> list[dict[str, Any]]:
+    return [
+        _row(mark.config, mark.x, mark.y, unit, step) | {"kind": mark.kind, "text": mark.text}
+        for mark in marks
+    ]
+
+
+def _encoding(picture_: Picture, lines: Sequence[Line]) -> Spec:
     configs = _unique(line.config for line in picture_.lines)
     variants = _unique(line.variant for line in picture_.lines)
     return {
         "x": _x(picture_),
-        "y": _y(lines, marks),
         "color": {
-            **{"field": "config", "type": "nominal", "sort": None},
-            **{"scale": {"domain": configs, "range": colors(len(configs))}, "legend": _legend(configs, "config")},
+            "field": "config",
+            "type": "nominal",
+            "sort": None,
+            "scale": {"domain": configs, "range": colors(len(configs))},
+            "legend": _legend(configs, "config"),
         },
         "strokeDash": {
-            **{"field": "variant", "type": "nominal", "sort": None},
-            **{"scale": {"domain": variants, "range": DASHES}, "legend": _legend(variants, "variant")},
+            "field": "variant",
+            "type": "nominal",
+            "sort": None,
+            "scale": {"domain": variants, "range": DASHES},
+            "legend": _legend(variants, "variant"),
         },
         "opacity": {"condition": {"test": PICKED, "value": 1}, "value": 0.12},
         "tooltip": [
@@ -168,7 +210,7 @@ def _legend(names: Sequence[str], title: str) -> Spec | None:
     """None where it would name one thing alone."""
     if len(names) == 1:
         return None
-    symbol = {"symbolType": "stroke", "symbolSize": 600, "symbolStrokeWidth": 3 if title == "config" else 1.5}
+    symbol = {"symbolType": "stroke", "symbolSize": 400, "symbolStrokeWidth": 3 if title == "config" else 1.5}
     return {"title": title, "orient": "bottom", "columns": legend_columns(names, ONE[0]), **symbol}
 
 
@@ -180,24 +222,21 @@ def _x(picture_: Picture) -> Spec:
     title = {"field": "x", "title": picture_.x_title}
     if _words(picture_):
         return {**title, "type": "ordinal", "sort": None, "axis": {"labelAngle": 0}}
-    values = sorted({x for line in picture_.lines for x in line.xs[: TICKS + 1]})  # type: ignore[type-var]
+    values = sorted({x for line in picture_.lines for x in line.xs[: TICKS + 1]})
     ends: list[Any] = [x for line in picture_.lines for x in (line.xs[0], line.xs[-1])]
     few = {"values": values} if max(len(line.xs) for line in picture_.lines) <= TICKS >= len(values) else {}
     axis = {"format": ",~r", "tickCount": 6, "labelOverlap": "greedy", "labelFlush": False, **few}
     return {**title, "type": "quantitative", "scale": scales.scale(ends), "axis": axis}
 
 
-def _y(lines: Sequence[Line], marks: Sequence[Mark]) -> Spec:
-    unit = lines[0].unit
-    ends = [end(line.ys) for line in lines for end in (min, max)] + [mark.y for mark in marks]
-    scale, axis = scales.scale(ends, unit), scales.axis(ends, unit)
+def _y(unit: Unit, ends: Sequence[float], step: int) -> Spec:
+    scale, axis = scales.scale(ends, unit), scales.axis(ends, unit, step)
     return {"field": "y", "type": "quantitative", "scale": scale, "axis": axis}
 
 
-def _layers(name: str, lines: Sequence[Line], marks: Sequence[Mark]) -> Iterator[Spec]:
+def _layers(name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]]) -> Iterator[Spec]:
     """The lines, their points, what answers to the pointer where points are too many to show, and the marks."""
-    zoom = {"name": f"zoom_{name}", "select": "interval", "bind": "scales"}
-    yield {"name": name, "mark": {"type": "line", "strokeWidth": 2}, "params": [zoom]}
+    yield {"name": name, "mark": {"type": "line", "strokeWidth": 2}}
     dense = max(len(line.xs) for line in lines) > SPARSE
     point = {"type": "point", "filled": True, "strokeDash": [1, 0], "aria": False}
     if dense:
@@ -206,9 +245,13 @@ def _layers(name: str, lines: Sequence[Line], marks: Sequence[Mark]) -> Iterator
     else:
         yield {"mark": {**point, "size": 34}, "encoding": {"strokeDash": {"value": [1, 0]}}}
     if lines[0].unit == "ratio":
-        yield {"data": {"values": [{"y": 1}]}, "mark": {"type": "rule", "color": CONTRAST}, "encoding": _alone()}
+        yield {
+            "data": {"values": [{"y": 1}]},
+            "mark": {"type": "rule", "color": CONTRAST},
+            "encoding": _alone(),
+        }
     if marks:
-        yield _marks(marks, lines[0].unit)
+        yield _marks(marks)
 
 
 def _alone() -> Spec:
@@ -216,13 +259,12 @@ def _alone() -> Spec:
     return dict.fromkeys(("x", "color", "strokeDash", "opacity", "tooltip"))
 
 
-def _marks(marks: Sequence[Mark], unit: Unit) -> Spec:
-    kinds = _unique(mark.kind for mark in marks)
-    rows = [_row(mark.config, mark.x, mark.y, unit) | {"kind": mark.kind, "text": mark.text} for mark in marks]
+def _marks(marks: Sequence[dict[str, Any]]) -> Spec:
+    kinds = _unique(mark["kind"] for mark in marks)
     legend = {"title": "marks", "orient": "bottom", "values": kinds, "symbolSize": 110}
     shape = {"domain": list(SHAPES), "range": list(SHAPES.values())}
     return {
-        "data": {"values": rows},
+        "data": {"values": marks},
         "mark": {"type": "point", "size": 110, "strokeWidth": 2, "aria": False},
         "encoding": {
             "shape": {"field": "kind", "type": "nominal", "scale": shape, "legend": legend},

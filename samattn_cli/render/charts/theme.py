@@ -20,8 +20,8 @@ COLORS = (
     *("#882255", "#999933", "#44AA99", "#AA4499", "#6677CC", "#CC6677"),
 )
 
-CHARACTER = 5.6
-"""Width of an average character of the subtitle, in pixels."""
+TITLE_CHARACTER, CHARACTER = 9.2, 5.6
+"""Width of an average character of the title and of the subtitle, in pixels."""
 
 
 def colors(count: int) -> list[str]:
@@ -36,14 +36,15 @@ def legend_columns(names: Sequence[str], width: int) -> int:
 
 def picture(title: str, subtitle: str, width: int, body: Spec) -> Spec:
     """A whole picture: title, subtitle wrapped to `width` pixels, and what is drawn."""
-    lines = textwrap.wrap(subtitle, max(40, int(width / CHARACTER)))
-    heading = {"text": title, "subtitle": lines, "anchor": "start", "frame": "bounds"}
+    lines = (
+        textwrap.wrap(title, int(width / TITLE_CHARACTER)),
+        textwrap.wrap(subtitle, int(width / CHARACTER)),
+    )
+    heading = {"text": lines[0], "subtitle": lines[1], "anchor": "start", "frame": "bounds"}
     return {"title": heading, "description": f"{title}. {subtitle}", "config": config(), **body}
 
 
-def config(
-    ink: str = INK, faint: str = FAINT, grid: str = GRID, paper: str = PAPER
-) -> Spec:
+def config(ink: str = INK, faint: str = FAINT, grid: str = GRID, paper: str = PAPER) -> Spec:
     """Vega-Lite's config."""
     return {
         "background": paper,
@@ -51,17 +52,34 @@ def config(
         "font": FONT,
         "view": {"stroke": None},
         "title": {
-            **{"fontSize": 17, "subtitleFontSize": 12, "subtitlePadding": 6, "subtitleLineHeight": 16},
-            **{"offset": 18, "color": ink, "subtitleColor": faint},
+            "fontSize": 17,
+            "subtitleFontSize": 12,
+            "subtitlePadding": 6,
+            "subtitleLineHeight": 16,
+            "offset": 18,
+            "color": ink,
+            "subtitleColor": faint,
         },
         "axis": {
-            **{"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8},
-            **{"domain": False, "ticks": False, "labelPadding": 6, "gridColor": grid},
-            **{"labelColor": faint, "titleColor": ink},
+            "labelFontSize": 11,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "titlePadding": 8,
+            "domain": False,
+            "ticks": False,
+            "labelPadding": 6,
+            "gridColor": grid,
+            "labelColor": faint,
+            "titleColor": ink,
         },
         "legend": {
-            **{"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 420},
-            **{"labelColor": ink, "titleColor": faint, "symbolStrokeWidth": 2},
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "labelLimit": 420,
+            "labelColor": ink,
+            "titleColor": faint,
+            "symbolStrokeWidth": 2,
             "layout": {"bottom": {"anchor": "start", "direction": "vertical", "margin": 14}},
         },
         "text": {"color": ink, "fontSize": 12},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -28,4 +29,4 @@ def _buckets(xs: Sequence[float], count: int) -> Iterator[range]:
     low, high = along(xs[0]), along(xs[-1])
     edges = [back(low + (high - low) * number / count) for number in range(1, count)]
     cuts = [0, *(bisect_left(xs, edge) for edge in edges), len(xs)]
-    yield from (range(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False) if start < stop)
+    yield from (range(start, stop) for start, stop in itertools.pairwise(cuts) if start < stop)
