@@ -12,6 +12,7 @@ from .calibrate import calibrate
 from .configs import configs
 from .devices import devices
 from .explain import explain
+from .fit import fit
 from .import_ import import_
 from .measure import measure
 from .schema import schema
@@ -44,6 +45,6 @@ def main(
     """
 
 
-for command in (analyze, explain, verify, measure, configs, devices, calibrate, schema):
+for command in (analyze, fit, explain, verify, measure, configs, devices, calibrate, schema):
     app.command()(command)
 app.command("import")(import_)

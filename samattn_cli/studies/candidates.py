@@ -26,15 +26,15 @@ FIRST = 64
 
 
 class Candidates(Protocol):
-    """Encoders, the smallest first.
+    """Encoders, the smallest first."""
 
-    Attributes:
-        end: why there are no more; "" if the last of them surely does not fit.
-        alike: whether a pass over all of them at once is worth it; else each has its own.
-    """
+    @property
+    def end(self) -> str:
+        """Why there are no more; "" if the last of them surely does not fit."""
 
-    end: str
-    alike: bool
+    @property
+    def alike(self) -> bool:
+        """Whether their passes are worked out all at once; else each has its own."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -57,9 +57,9 @@ class Growing:
     most: int
     label: Callable[[EncoderConfig], str]
 
-    def points(self, count: int) -> dict[str, Array]:
-        """The first `count`."""
-        return {axis: step * np.arange(1, count + 1) for axis, step in self.steps.items()}
+    def points(self, first: int, last: int) -> dict[str, Array]:
+        """Those from the `first` step to the `last`."""
+        return {axis: step * np.arange(first, last + 1) for axis, step in self.steps.items()}
 
 
 def resolution(config: EncoderConfig, aspect: Pair) -> Growing:
@@ -115,17 +115,17 @@ def grown(config: EncoderConfig, growing: Growing, memory_bytes: int, *, no_padd
         memory_bytes: the memory.
         no_padding: leave out those whose grids patches, windows and strides do not divide.
     """
-    count = min(FIRST, growing.most)
+    lots, first = [], 1
     while True:
-        points = growing.points(count)
+        points = growing.points(first, min(max(2 * first - 1, FIRST), growing.most))
         taken, beyond = _look(config, points, memory_bytes, no_padding=no_padding)
         found = np.flatnonzero(taken & beyond)
-        if found.size or count == growing.most:
+        taken[found[1:]] = False
+        lots.append({axis: values[taken] for axis, values in points.items()})
+        first += len(taken)
+        if found.size or first > growing.most:
             break
-        count = min(2 * count, growing.most)
-    if found.size:
-        taken[found[0] + 1 :] = False
-    kept = {axis: values[taken] for axis, values in points.items()}
+    kept = {axis: np.concatenate([lot[axis] for lot in lots]) for axis in growing.steps}
     return Grown(config, growing, kept, "" if found.size else _end(config, growing, kept))
 
 
@@ -133,10 +133,9 @@ def _end(config: EncoderConfig, growing: Growing, kept: dict[str, Array]) -> str
     """Why there is no larger one: the encoder does not take twice as much, or samattn takes no more."""
     twice = {axis: 2 * int(values[-1]) for axis, values in kept.items() if values.size}
     largest = {axis: step * growing.most for axis, step in growing.steps.items()}
-    if twice and all(twice[axis] <= largest[axis] for axis in twice):
-        if problem := problem_of(at(config, twice)):
-            return problem
-    return f"samattn takes at most {growing.label(at(config, largest))}"
+    within = bool(twice) and all(twice[axis] <= largest[axis] for axis in twice)
+    problem = problem_of(at(config, twice)) if within else ""
+    return problem or f"samattn takes at most {growing.label(at(config, largest))}"
 
 
 def _look(
@@ -168,9 +167,7 @@ def _rests(config: EncoderConfig) -> Iterator[Integer]:
     for part in config.plan:
         if isinstance(part, LayerConfig):
             if not part.is_global:
-                yield from (
-                    side % window for side, window in zip(part.grid, part.window_size, strict=True)
-                )
+                yield from (side % window for side, window in zip(part.grid, part.window_size, strict=True))
         elif part.slot == "transitions":
             for sliding in TRANSITIONS[part.word].slides or ():
                 yield from (side % sliding.stride for side in part.entering.grid)

@@ -18,7 +18,7 @@ from ..config.model import EncoderConfig
 from ..errors import UsageError
 from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary
 from .candidates import Candidates, batch_size, global_layers, grown, resolution
-from .passes import Passes
+from .passes import FIGURES, Passes
 from .placements.placing import global_layers as global_layers_of
 
 VARY: tuple[Vary, ...] = ("resolution", "batch_size", "global_layers")
@@ -38,7 +38,7 @@ class Asked:
     no_padding: bool = False
 
 
-def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked()) -> Fit:  # noqa: B008 - frozen
+def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked()) -> Fit:
     """How far an encoder can grow.
 
     Args:
@@ -47,7 +47,7 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked()) -> 
         asked: what is asked.
 
     Raises:
-        UsageError: if none of the kernels is modelled for the encoder.
+        UsageError: if none of the kernels is modelled for the encoder, or nothing that is asked for can grow.
     """
     unmodelled = {kernel: reason for kernel in asked.kernels if (reason := unfit(kernel, config))}
     if len(unmodelled) == len(asked.kernels):
@@ -64,6 +64,8 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked()) -> 
         for encoder in modelled.values()
         for answer in _answers(encoder, vary, memory_bytes, asked)
     ]
+    if all(answer.status == "no candidates" for answer in answers):
+        raise UsageError("\n".join(dict.fromkeys(answer.message for answer in answers)))
     return Fit(
         config=config,
         memory_bytes=memory_bytes,
@@ -72,7 +74,9 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked()) -> 
         no_padding=asked.no_padding,
         as_it_is=tuple(_as_it_is(list(modelled.values()), memory_bytes, asked.modes)),
         answers=tuple(sorted(answers, key=lambda answer: _order(answer, asked))),
-        unmodelled=tuple(Unmodelled(attention=kernel, reason=reason) for kernel, reason in unmodelled.items()),
+        unmodelled=tuple(
+            Unmodelled(attention=kernel, reason=reason) for kernel, reason in unmodelled.items()
+        ),
     )
 
 
@@ -147,9 +151,7 @@ class Edge:
     every_one: bool = True
 
 
-def _every_one(
-    candidates: Candidates, memory_bytes: int, modes: Sequence[str]
-) -> Iterator[tuple[str, Edge]]:
+def _every_one(candidates: Candidates, memory_bytes: int, modes: Sequence[str]) -> Iterator[tuple[str, Edge]]:
     """The edge in each mode, from the peaks of all."""
     peaks = candidates.peaks([METRICS[mode] for mode in modes])
     for mode in modes:
@@ -167,7 +169,8 @@ def _by_halving(
     for mode in modes:
 
         def fits(place: int, mode: str = mode) -> bool:
-            return candidate(_in(mode, candidates[place]), memory_bytes).fits
+            peak: int = FIGURES[METRICS[mode]](Passes(candidates[place]))
+            return peak <= memory_bytes
 
         low, high = -1, 0
         while high < len(candidates) and fits(high):
@@ -182,9 +185,7 @@ def _by_halving(
 def _answer(vary: Vary, mode: str, candidates: Candidates, edge: Edge, memory_bytes: int) -> Answer:
     after = edge.place + 1
     fits = candidate(_in(mode, candidates[edge.place]), memory_bytes) if after else None
-    following = (
-        candidate(_in(mode, candidates[after]), memory_bytes) if after < len(candidates) else None
-    )
+    following = candidate(_in(mode, candidates[after]), memory_bytes) if after < len(candidates) else None
     return Answer(
         vary=vary,
         mode=mode,
@@ -195,9 +196,7 @@ def _answer(vary: Vary, mode: str, candidates: Candidates, edge: Edge, memory_by
         label=candidates.label(edge.place) if fits else "",
         next=following,
         next_label=candidates.label(after) if following else "",
-        gaps=tuple(
-            Gap(label=candidates.label(place), peak_bytes=peak) for place, peak in edge.gaps.items()
-        ),
+        gaps=tuple(Gap(label=candidates.label(place), peak_bytes=peak) for place, peak in edge.gaps.items()),
         candidates=len(candidates),
         every_one=edge.every_one,
     )
