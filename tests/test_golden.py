@@ -19,6 +19,14 @@ CASES = {
     "analyze.md": (("analyze", "sam_vit_b", "--format", "markdown", "--ops", "patch_embed"), 80),
     "verify.txt": (("verify", "sam_vit_b", "custom_encoder"), 80),
     "verify.json": (("verify", "sam_vit_b", "--one-of-each", "--format", "json"), 80),
+    "fit-80.txt": (("fit", "sam_vit_b", "--memory", "8GiB", "--attention", "eager,sdpa"), 80),
+    "fit-160.txt": (("fit", "swin_t", "--device", "rtx_4090", "--vary", "batch-size,global-layers"), 160),
+    "fit.json": (
+        ("fit", "sam_vit_b", "--memory", "8GB", "--attention", "fused", "--no-padding", "--format", "json"),
+        80,
+    ),
+    "fit.csv": (("fit", "vit_b", "--memory", "8GiB", "--format", "csv"), 80),
+    "fit.md": (("fit", "sam_vit_h", "--memory", "24GiB", "--mode", "training", "--format", "markdown"), 80),
     "configs.txt": (("configs",), 100),
 }
 

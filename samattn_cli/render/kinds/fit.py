@@ -193,6 +193,7 @@ def rows(report: Fit) -> Iterator[dict[str, Any]]:
             "memory_bytes": report.memory_bytes,
             **_flat("fits", answer.label, answer.fits),
             **_flat("next", answer.next_label, answer.next),
+            "next_stopped_at": answer.next and answer.next.stopped_at,
             "gaps": len(answer.gaps),
             "candidates": answer.candidates,
             "every_one": answer.every_one,
@@ -209,6 +210,5 @@ def _flat(prefix: str, label: str, encoder: Candidate | None) -> dict[str, Any]:
         "peak_bytes": encoder and encoder.peak_bytes,
         "spare_bytes": encoder and encoder.spare_bytes,
         "peak_at": encoder and encoder.peak_at,
-        "stopped_at": encoder and encoder.stopped_at,
     }
     return {prefix: label or None} | {f"{prefix}_{name}": value for name, value in figures.items()}
