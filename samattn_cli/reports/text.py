@@ -8,6 +8,7 @@ from typing import Any
 
 from .analysis import Analysis, Verification
 from .fit import Fit
+from .placements import Placements
 
 HEAD = ("schema_version", "kind", "samattn_version")
 
@@ -21,7 +22,10 @@ def to_json(report: Any) -> str:
     return json.dumps(ordered, indent=2, allow_nan=False) + "\n"
 
 
-def from_json(text: str) -> Analysis | Fit | Verification:
+Report = Analysis | Fit | Placements | Verification
+
+
+def from_json(text: str) -> Report:
     """The report that `to_json` wrote.
 
     Raises:
@@ -29,5 +33,5 @@ def from_json(text: str) -> Analysis | Fit | Verification:
     """
     from pydantic import TypeAdapter
 
-    adapter: TypeAdapter[Analysis | Fit | Verification] = TypeAdapter(Analysis | Fit | Verification)
+    adapter: TypeAdapter[Report] = TypeAdapter(Report)
     return adapter.validate_json(text)

@@ -14,8 +14,8 @@ import numpy as np
 from ...cost.memory import gradients_bytes, live_over, weights_bytes
 from ...cost.training import OPTIMIZERS, TrainingStep
 from ..passes import Passes
+from .budget import PS_PER_MS
 
-PS_PER_MS = 10**9
 DEEPEST = -(2**62)
 """The rise of no layer: below that of any."""
 

@@ -25,8 +25,8 @@ def movable(config: EncoderConfig) -> tuple[int, ...]:
     having = [layer.index for layer in placed(config, ()).layers if not layer.is_global]
     if not having:
         raise UsageError(
-            f"{config.name}: no layer has a window smaller than its grid, so there is nothing to place: "
-            "give one, such as --set window_size=14"
+            f"no layer of {config.name} has a window smaller than its grid, so there is nothing to place: "
+            "use blocks that take a window_size, such as vit or vitdet"
         )
     if problem_of(placed(config, having)):
         having = [index for index in having if not problem_of(placed(config, (index,)))]
@@ -96,4 +96,3 @@ def _shifted(stage: StageConfig) -> StageConfig:
 def problem_of(config: EncoderConfig) -> str:
     """Why such an encoder cannot be; "" if it can."""
     return next((message for _, message in problems_of_plan(config)), "")
-

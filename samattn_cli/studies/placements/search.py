@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy as np
-import numpy.typing as npt
 
 from .budget import Limit, Metric
-from .masks import masks
+from .masks import Ints, masks
+from .runs import Runs
 from .table import Table
-
-Ints = npt.NDArray[np.int64]
 
 NONE = np.iinfo(np.int64).max
 """Above any cost, and any mask."""
@@ -48,6 +46,11 @@ class Point:
     def compared(self) -> tuple[int, int, int]:
         """What is compared, the less the better."""
         return self.cost, self.full, self.longest
+
+    def beats(self, other: Point) -> bool:
+        """Whether it is as good in all and better in one."""
+        pairs = zip(self.compared, other.compared, strict=True)
+        return self.compared != other.compared and all(mine <= theirs for mine, theirs in pairs)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,22 @@ class Question:
         """The figures of the table that it takes."""
         return {self.cost.figure, self.tie_breaker, *(limit.metric.figure for limit in self.limits)}
 
+    def full(self, runs: Runs) -> Ints:
+        """The first layer behind which every token sees everything: the first global one, or by windows before it."""
+        full: Ints = np.minimum(runs.before, self.depth if self.windowed_full is None else self.windowed_full)
+        return full
+
+    def is_within(self, table: Table, mask: int) -> bool:
+        """Whether a placement is within the limits."""
+        figures = table.figures_of(mask, self.figures)
+        return all(figures[limit.metric.figure] <= limit.most for limit in self.limits)
+
+    def point(self, table: Table, mask: int) -> Point:
+        """A placement by itself."""
+        one = np.array([mask], np.int64)
+        runs, cost = table.runs(one), table.figures_of(mask, {self.cost.figure})[self.cost.figure]
+        return Point(cost, int(self.full(runs)[0]), int(runs.longest[0]), 1, mask)
+
 
 def possible(table: Table, numbers: Iterable[int], limits: Sequence[Limit]) -> list[int]:
     """The numbers of global layers of which some placement may be within the limits, by a bound on their sums."""
@@ -109,13 +128,16 @@ def search(table: Table, numbers: Sequence[int], question: Question) -> Found:
 def _look(table: Table, chunk: Ints, question: Question, best: _Best) -> int:
     figures = table.figures(chunk, question.figures)
     if question.limits:
-        good = np.logical_and.reduce([figures[limit.metric.figure] <= limit.most for limit in question.limits])
+        good = np.logical_and.reduce(
+            [figures[limit.metric.figure] <= limit.most for limit in question.limits]
+        )
         chunk, figures = chunk[good], {name: each[good] for name, each in figures.items()}
     if not len(chunk):
         return 0
     runs = table.runs(chunk)
-    full = np.minimum(runs.before, question.depth if question.windowed_full is None else question.windowed_full)
-    best.add(full, runs.longest, figures[question.cost.figure], figures[question.tie_breaker], chunk)
+    best.add(
+        question.full(runs), runs.longest, figures[question.cost.figure], figures[question.tie_breaker], chunk
+    )
     return len(chunk)
 
 
@@ -149,7 +171,8 @@ class _Best:
         self.ties = np.where(better, ties, np.where(same, self.ties + ties, self.ties))
         first = better | (same & ((peak < self.peak) | ((peak == self.peak) & (mask < self.mask))))
         self.cost, self.peak, self.mask = (
-            np.where(first, new, old) for new, old in ((cost, self.cost), (peak, self.peak), (mask, self.mask))
+            np.where(first, new, old)
+            for new, old in ((cost, self.cost), (peak, self.peak), (mask, self.mask))
         )
 
     def points(self) -> Iterator[Point]:
@@ -162,10 +185,5 @@ class _Best:
 def _front(points: list[Point]) -> Iterator[Point]:
     """Those that no other is as good as in all and better than in one, the cheapest first."""
     for point in sorted(points, key=lambda point: point.compared):
-        if not any(_beats(other, point) for other in points):
+        if not any(other.beats(point) for other in points):
             yield point
-
-
-def _beats(one: Point, other: Point) -> bool:
-    pairs = list(zip(one.compared, other.compared, strict=True))
-    return one != other and all(mine <= theirs for mine, theirs in pairs)

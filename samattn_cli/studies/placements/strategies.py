@@ -33,9 +33,7 @@ OF_ALL: dict[str, Callable[[Sequence[int]], Sequence[int]]] = {
     "alternate": lambda layers: layers[1::2],
 }
 OF_A_NUMBER: dict[str, Pick] = {
-    "even": lambda layers, parts: [
-        layers[part * len(layers) // parts - 1] for part in range(1, parts + 1)
-    ],
+    "even": lambda layers, parts: [layers[part * len(layers) // parts - 1] for part in range(1, parts + 1)],
     "first": lambda layers, number: layers[:number],
     "last": lambda layers, number: layers[-number:],
     "every": lambda layers, step: layers[step - 1 :: step],
@@ -121,15 +119,20 @@ def placements(config: EncoderConfig, asked: Sequence[str]) -> tuple[tuple[Place
         UsageError: if what was asked for does not fit, or nothing can be placed.
     """
     movable(config)
-    found, unfit = [Placement.of(config, "own")], []
-    for text in asked or DEFAULT:
-        try:
-            found.append(placement(config, text))
-        except UsageError as error:
-            if asked:
-                raise
-            unfit.append(str(error).removeprefix("--placements "))
-    return tuple(merged(found)), tuple(unfit)
+    own = Placement.of(config, "own")
+    if asked:
+        return tuple(merged([own, *(placement(config, text) for text in asked)])), ()
+    tried = [_tried(config, text) for text in DEFAULT]
+    fitting = [each for each in tried if isinstance(each, Placement)]
+    return tuple(merged([own, *fitting])), tuple(each for each in tried if isinstance(each, str))
+
+
+def _tried(config: EncoderConfig, text: str) -> Placement | str:
+    """The placement, or why the encoder cannot have it."""
+    try:
+        return placement(config, text)
+    except UsageError as error:
+        return str(error).removeprefix("--placements ")
 
 
 def merged(found: Sequence[Placement]) -> list[Placement]:

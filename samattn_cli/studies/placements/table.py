@@ -18,17 +18,15 @@ from functools import reduce
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from ...config.device import Device
 from ...config.model import EncoderConfig
 from ...errors import UsageError
 from ..passes import Passes
+from .masks import Ints
 from .pieces import NEEDED, SUMS, Constants, Piece, constants_of, pieces_of
 from .placing import placed
 from .runs import NO_LAYER, Runs
-
-Ints = npt.NDArray[np.int64]
 
 CYCLE = (0, 0, 0, 1, 0, 1, 1, 1)
 WAYS = len(CYCLE)
@@ -78,6 +76,18 @@ class Table:
         shape = masks.shape
         return {name: np.broadcast_to(self.constants.figure(name, whole), shape) for name in names}
 
+    def figures_of(self, mask: int, names: Collection[str]) -> dict[str, int]:
+        """Figures of one placement."""
+        return {name: int(each[0]) for name, each in self.figures(np.array([mask], np.int64), names).items()}
+
+    def mask(self, chosen: Collection[int]) -> int:
+        """The placement that makes layers global."""
+        return sum(1 << bit for bit, layer in enumerate(self.layers) if layer in chosen)
+
+    def chosen(self, mask: int) -> tuple[int, ...]:
+        """The layers that a placement makes global."""
+        return tuple(layer for bit, layer in enumerate(self.layers) if mask >> bit & 1)
+
     def runs(self, masks: Ints) -> Runs:
         """The runs of layers without a global one in each placement."""
         return reduce(Runs.then, (_runs_taken(group, masks) for group in self.groups), self.head)
@@ -91,7 +101,8 @@ class Table:
             for ways in self.pieces
         ]
         more = sorted(as_global - windowed for windowed, as_global in least)
-        return self.constants.figure(name, Piece(**{name: sum(low for low, _ in least) + sum(more[:number])}))
+        total = sum(windowed for windowed, _ in least) + sum(more[:number])
+        return int(self.constants.figure(name, Piece(**{name: total})))
 
 
 SUMMED = frozenset({"params", "macs", "flops", "latency_ps"})
@@ -126,13 +137,18 @@ def table_of(
         passes = Passes(placed(config, _laid(layers, rotation)), device)
         for at, piece in enumerate(_joined(passes, layers, training=training)):
             learnt[at][_way(at, len(layers), rotation)] = piece
-    pieces = tuple(tuple(ways.get(way, Piece()) for way in range(WAYS)) for ways in learnt)
+    # a way that needs a neighbour beyond the ends is never looked up: it has the piece of the one without
+    pieces = tuple(
+        tuple(ways.get(way) or ways.get(way & 6) or ways[way & 3] for way in range(WAYS)) for ways in learnt
+    )
     _check_size(config, pieces)
     runs = [_runs_of(own, behind, mixing) for own, behind in pairwise((*layers, len(config.layers)))]
     head = [Runs.of(int(layer in mixing)) for layer in range(layers[0])]
     # the constants are those of any pass: this is the last one
     constants = constants_of(passes, training=training)
-    return Table(tuple(layers), constants, pieces, tuple(_groups(pieces, runs)), reduce(Runs.then, head, NO_LAYER))
+    return Table(
+        tuple(layers), constants, pieces, tuple(_groups(pieces, runs)), reduce(Runs.then, head, NO_LAYER)
+    )
 
 
 def _laid(layers: Sequence[int], rotation: int) -> list[int]:
@@ -169,7 +185,9 @@ def _check_size(config: EncoderConfig, pieces: Sequence[Sequence[Piece]]) -> Non
 def _runs_of(own: int, behind: int, mixing: Collection[int]) -> tuple[Runs, Runs]:
     """A layer windowed, and global, each with those behind it that cannot be either."""
     rest = [Runs.of(int(layer in mixing)) for layer in range(own + 1, behind)]
-    windowed, as_global = (reduce(Runs.then, rest, Runs.of(is_global)) for is_global in (int(own in mixing), 1))
+    windowed, as_global = (
+        reduce(Runs.then, rest, Runs.of(is_global)) for is_global in (int(own in mixing), 1)
+    )
     return windowed, as_global
 
 
@@ -210,7 +228,9 @@ def _by_own(runs: tuple[Runs, Runs], own: Ints) -> Runs:
 def _taken(group: Group, masks: Ints, needed: frozenset[str]) -> Piece:
     codes = group.codes(masks)
     held = {name: getattr(group.piece, name) for name in needed}
-    return Piece(**{name: each[codes] if isinstance(each, np.ndarray) else each for name, each in held.items()})
+    return Piece(
+        **{name: each[codes] if isinstance(each, np.ndarray) else each for name, each in held.items()}
+    )
 
 
 def _runs_taken(group: Group, masks: Ints) -> Runs:
