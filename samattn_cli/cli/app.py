@@ -13,6 +13,7 @@ from .compare_placements import compare_placements
 from .configs import configs
 from .devices import devices
 from .explain import explain
+from .fit import fit
 from .import_ import import_
 from .measure import measure
 from .schema import schema
@@ -45,6 +46,17 @@ def main(
     """
 
 
-for command in (analyze, compare_placements, explain, verify, measure, configs, devices, calibrate, schema):
+for command in (
+    analyze,
+    compare_placements,
+    fit,
+    explain,
+    verify,
+    measure,
+    configs,
+    devices,
+    calibrate,
+    schema,
+):
     app.command()(command)
 app.command("import")(import_)

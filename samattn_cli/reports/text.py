@@ -7,6 +7,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from .analysis import Analysis, Verification
+from .fit import Fit
 from .placements import Placements
 
 HEAD = ("schema_version", "kind", "samattn_version")
@@ -21,7 +22,10 @@ def to_json(report: Any) -> str:
     return json.dumps(ordered, indent=2, allow_nan=False) + "\n"
 
 
-def from_json(text: str) -> Analysis | Verification | Placements:
+Report = Analysis | Fit | Placements | Verification
+
+
+def from_json(text: str) -> Report:
     """The report that `to_json` wrote.
 
     Raises:
@@ -29,7 +33,5 @@ def from_json(text: str) -> Analysis | Verification | Placements:
     """
     from pydantic import TypeAdapter
 
-    adapter: TypeAdapter[Analysis | Verification | Placements] = TypeAdapter(
-        Analysis | Verification | Placements
-    )
+    adapter: TypeAdapter[Report] = TypeAdapter(Report)
     return adapter.validate_json(text)
