@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import TypeVar
 
 from pydantic_core import SchemaValidator
 
@@ -21,6 +22,7 @@ RESERVED = ("config", "policy")
 COUNTED = ("params", "")
 """Units of which a number needs none."""
 
+Held = TypeVar("Held")
 Said = Iterator[tuple[Loc, str]]
 
 
@@ -199,7 +201,7 @@ def _unfit(quantity: Quantity | None, metric: str) -> Iterator[str]:
         yield f"{quantity} is no amount of {metric}, which is {measured}, such as {example}"
 
 
-def _sound(tree: Node, broken: set[Loc], name: str, held: type) -> Iterator[tuple[Loc, object]]:
+def _sound(tree: Node, broken: set[Loc], name: str, held: type[Held]) -> Iterator[tuple[Loc, Held]]:
     """The items of a list that are sound by themselves, with their places."""
     items = tree.find((name,)).plain() if name in _keys(tree) else ()
     if not isinstance(items, tuple):
