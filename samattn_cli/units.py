@@ -30,12 +30,12 @@ TIME_UNITS = ("us", "ms", "s")
 BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
-def format_count(value: int, unit: str = "") -> str:
+def format_count(value: float, unit: str = "") -> str:
     """Four digits with a decimal prefix: 179_760_000_000 -> "179.8 G" (+ unit)."""
     return _scaled(value, 1000, [f"{prefix}{unit}" for prefix in DECIMAL_PREFIXES])
 
 
-def format_bytes(value: int) -> str:
+def format_bytes(value: float) -> str:
     """Four digits with a binary prefix: 67_108_864 -> "64.00 MiB"."""
     return _scaled(value, 1024, BINARY_UNITS)
 
@@ -108,7 +108,7 @@ def rounded(nbytes: Any) -> Any:
     return -(-nbytes // ALLOCATION_BYTES) * ALLOCATION_BYTES
 
 
-def _scaled(value: int, step: int, suffixes: Sequence[str]) -> str:
+def _scaled(value: float, step: int, suffixes: Sequence[str]) -> str:
     if value < step:
         return f"{value:,} {suffixes[0]}".strip()
     size = float(value)
