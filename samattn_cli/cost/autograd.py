@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from .graph import Edge, Node, Sum
 from .tape import Tape
-from .tensor import Storage, Tensor, contiguous_stride, decide
+from .tensor import Storage, Tensor, contiguous_stride
 
 
 def backward(
@@ -167,7 +167,7 @@ class _Engine:
         """A weight keeps its gradient, or a copy of one that is held elsewhere or in another order than its own."""
         assert gradient is not None  # noqa: S101 - a leaf has one output; told to the type checker
         own = self._is_alone(gradient) and all(
-            decide(size == 1) or decide(one == other)
+            size == 1 or one == other
             for size, one, other in zip(
                 node.shape, gradient.stride, contiguous_stride(node.shape), strict=True
             )

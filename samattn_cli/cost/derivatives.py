@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from .graph import Backward, Sum
-from .tensor import Dim, Tensor, decide
+from .tensor import Dim, Tensor
 
 if TYPE_CHECKING:
     from .tape import Tape
@@ -356,7 +356,7 @@ def repeat(x: Tensor, times: Sequence[Dim]) -> Backward:
             tape.free(whole, keep=g)
             whole = summed
         pairs = [(often, size) for often, size in zip(times[leading:], x.shape, strict=True)]
-        apart = [dim for often, size in pairs for dim in ((often, size) if decide(often != 1) else (size,))]
+        apart = [dim for often, size in pairs for dim in ((often, size) if often != 1 else (size,))]
         if len(apart) == len(pairs):
             return (whole,)
         split = tape.reshape("reshape", whole, *apart)

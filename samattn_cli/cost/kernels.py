@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from ..symbols.formula import greatest
 from ..units import INT64_BYTES
 from .graph import Backward
 from .ops import ELEMENTWISE_FLOPS
 from .tape import Tape
 from .tape_reduction import STATISTIC_BYTES
-from .tensor import Dim, Tensor, ceil_div, decide
+from .tensor import Dim, Tensor, ceil_div
 
 HALF_BYTES = 2
 MOST_FLASH_DIM = 256  # of queries, keys and values
@@ -34,7 +35,7 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
     """
     d, e = q.shape[-1], v.shape[-1]
     scores = _scores(q, k)
-    flash = mask is None and q.item_bytes == HALF_BYTES and decide(d == e) and decide(d <= MOST_FLASH_DIM)
+    flash = mask is None and q.item_bytes == HALF_BYTES and d == e and d <= MOST_FLASH_DIM
     low = mask and tape.cast(f"{name}.mask.cast", mask, q.item_bytes)  # autocast's
     aligned = low and _aligned(tape, f"{name}.mask", low).expand_to(*q.shape[:-1], k.shape[2])
     out = _heads_inside(tape, q, e)
@@ -75,7 +76,7 @@ def _mask_gradient(tape: Tape, mask: Tensor) -> Tensor:
 
 def _aligned(tape: Tape, name: str, mask: Tensor) -> Tensor:
     """The mask, in rows of a padded copy where its strides are not aligned."""
-    if all(decide(stride % MASK_ALIGNMENT == 0) for stride in mask.stride[:-1]):
+    if all(stride % MASK_ALIGNMENT == 0 for stride in mask.stride[:-1]):
         return mask
     *rows, width = mask.shape
     padded = tape.pad(name, mask, *rows, width + MASK_ALIGNMENT - width % MASK_ALIGNMENT)
@@ -132,7 +133,7 @@ def _efficient_workspace(q: Tensor, v: Tensor) -> Dim:
     if q.item_bytes == HALF_BYTES:
         return row_sums + tiles
     product = B * h * N * v.shape[-1] * STATISTIC_BYTES
-    return row_sums + (tiles if decide(product <= tiles) else product)
+    return row_sums + greatest((product, tiles))
 
 
 def _flash_workspace(q: Tensor) -> Dim:

@@ -9,19 +9,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from ..symbols.formula import greatest
 from ..units import rounded
 from .encoder import ForwardPass
 from .ops import Recording, parameter_elements
-from .tensor import Dim, Storage, decide
+from .tensor import Dim, Storage
 
 
 @dataclass(frozen=True)
 class SegmentMemory:
-    """Of one segment: the most bytes live at once (weights and input included), the op then, bytes kept for backward."""
+    """Of one segment: the bytes live before it (weights and input included), and what it makes of them."""
 
-    peak_bytes: Dim
-    peak_op: str
-    saved_bytes: Dim
+    before: Dim
+    liveness: Liveness
+
+    @property
+    def peak_bytes(self) -> Dim:
+        """The most bytes live at once."""
+        return self.before + self.liveness.peak_bytes
+
+    @property
+    def peak_op(self) -> str:
+        """The operation at which they are."""
+        return self.liveness.peak_op
 
 
 @dataclass(frozen=True)
@@ -36,17 +46,18 @@ class Liveness:
     working: tuple[tuple[str, Dim], ...] = ()
 
     @cached_property
-    def peak(self) -> tuple[str, Dim]:
-        """The operation at which most is live, and how much ("" and 0 where nothing is allocated).
+    def peak_bytes(self) -> Dim:
+        """The most that is live (0 where nothing is allocated)."""
+        return greatest((0, *(live for _, live in self._moments)))
 
-        Raises:
-            MixedStructureError: if the points of an array reach their peaks at different operations.
-        """
-        at, most = "", 0
-        for name, live in (*self.steps, *self.working):
-            if decide(live > most):
-                at, most = name, live
-        return at, most
+    @property
+    def peak_op(self) -> str:
+        """The operation at which most is live, the first of several ("" where nothing is allocated)."""
+        return next((name for name, live in self._moments if live == self.peak_bytes), "")
+
+    @property
+    def _moments(self) -> tuple[tuple[str, Dim], ...]:
+        return (*self.steps, *self.working)
 
 
 def weights_bytes(forward: ForwardPass) -> Dim:
@@ -73,8 +84,7 @@ def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
     live = weights_bytes(forward) + rounded(forward.image.nbytes)
     for segment in forward.segments:
         liveness = live_over(segment.recording)
-        peak_op, rise = liveness.peak
-        yield SegmentMemory(live + rise, peak_op, saved_bytes(segment.recording))
+        yield SegmentMemory(live, liveness)
         live = live + liveness.change
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .graph import Backward, Edge, Node, leaf
 from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
-from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, decide, dense_stride_like
+from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, dense_stride_like
 
 
 class Recorder:
@@ -166,10 +166,10 @@ class Recorder:
         """`x` summed to a shape that broadcasts to its own: itself where that is its shape."""
         leading = len(x.shape) - len(shape)
         kept = tuple(
-            1 if dim < leading or (decide(shape[dim - leading] == 1) and decide(size != 1)) else size
+            1 if dim < leading or (shape[dim - leading] == 1 and size != 1) else size
             for dim, size in enumerate(x.shape)
         )
-        if not leading and all(decide(a == b) for a, b in zip(kept, x.shape, strict=True)):
+        if not leading and all(a == b for a, b in zip(kept, x.shape, strict=True)):
             return x
         (out,) = self.make(name, "sum", (x,), kept)
         return out.view(*shape) if leading else out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .tape import Tape
-from .tensor import Dim, Shape, Tensor, decide
+from .tensor import Dim, Shape, Tensor
 
 
 def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ def offsets(*sides: Dim) -> Shape:
 
 def differ(own: Shape, wanted: Shape) -> bool:
     """Whether a table has to be resized."""
-    return any(decide(a != b) for a, b in zip(own, wanted, strict=True))
+    return any(a != b for a, b in zip(own, wanted, strict=True))
 
 
 def _resized_table(tape: Tape, name: str, own: Shape, wanted: Shape, d: Dim) -> Tensor:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, fields
 from ..config.device import Calibration, Device, ProductShares
 from ..config.model import RunConfig
 from ..errors import UsageError
+from ..symbols.formula import Values, larger
 from ..units import MS_PER_SECOND
 from .ops import Op
 
@@ -36,23 +37,34 @@ NOT_MEASURED = Calibration(recorded_on="")
 
 @dataclass(frozen=True)
 class OpTime:
-    """One operation: its three times, and whether those that add up to its time are by measured figures."""
+    """One operation: its three times, and which of them are by measured figures.
 
-    compute_ms: float
-    memory_ms: float
+    The times are numbers, or arrays of one for each point of a sweep, of which `time_ms` alone is asked.
+    """
+
+    compute_ms: Values
+    memory_ms: Values
     launch_ms: float
-    calibrated: bool = False
+    calibrated_compute: bool = True
+    calibrated_memory: bool = True
+    calibrated_launch: bool = True
 
     @property
-    def time_ms(self) -> float:
+    def time_ms(self) -> Values:
         """The larger of compute and memory time, plus launch."""
-        return max(self.compute_ms, self.memory_ms) + self.launch_ms
+        return larger(self.compute_ms, self.memory_ms) + self.launch_ms
 
     @property
     def bound(self) -> str:
         """The largest of the three: "compute", "memory" or "launch"."""
         times = (self.compute_ms, self.memory_ms, self.launch_ms)
         return BOUNDS[times.index(max(times))]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the times that add up to its own are by measured figures."""
+        longer = self.calibrated_compute if self.compute_ms > self.memory_ms else self.calibrated_memory
+        return self.calibrated_launch and longer
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ def layer_time(ops: Iterable[Op], device: Device, run: RunConfig) -> LayerTime:
     due = dict.fromkeys(BOUNDS, 0.0)
     for _, time in kernels:
         due[time.bound] += time.time_ms
-    total_ms = sum(due.values())
+    total_ms = sum(time.time_ms for _, time in kernels)
     at_peak_ms = sum(product_ms(op, device, run) for op, _ in kernels)
     return LayerTime(
         ms=total_ms,
@@ -110,32 +122,34 @@ def op_time(op: Op, device: Device, run: RunConfig) -> OpTime:
         UsageError: if the device has no units for the type of the run.
     """
     if not op.is_kernel:
-        return OpTime(0.0, 0.0, 0.0, calibrated=True)
+        return OpTime(0.0, 0.0, 0.0)
     measured = calibration(device, run) or NOT_MEASURED
     compute, memory, launch = _shares(op, measured)
-    compute_ms = max(product_ms(op, device, run) / (compute or 1), vector_ms(op, device))
-    memory_at_ms = memory_ms(op, device) / (memory or 1)
     return OpTime(
-        compute_ms=compute_ms,
-        memory_ms=memory_at_ms,
+        compute_ms=larger(product_ms(op, device, run) / (compute or 1), vector_ms(op, device)),
+        memory_ms=memory_ms(op, device) / (memory or 1),
         launch_ms=(device.launch_overhead_us if launch is None else launch) / US_PER_MS,
-        calibrated=None not in (launch, compute if compute_ms > memory_at_ms else memory),
+        calibrated_compute=compute is not None,
+        calibrated_memory=memory is not None,
+        calibrated_launch=launch is not None,
     )
 
 
-def product_ms(op: Op, device: Device, run: RunConfig) -> float:
+def product_ms(op: Op, device: Device, run: RunConfig) -> Values:
     """Its products at the peak of their unit."""
-    return float(MS_PER_SECOND * op.flops / peak_flops(op.kind, device, run)) if op.macs else 0.0
+    if isinstance(op.macs, int) and not op.macs:
+        return 0.0
+    return op.flops / peak_flops(op.kind, device, run) * MS_PER_SECOND
 
 
-def vector_ms(op: Op, device: Device) -> float:
+def vector_ms(op: Op, device: Device) -> Values:
     """Its elementwise work at the peak of the CUDA cores."""
-    return float(MS_PER_SECOND * op.elementwise_flops / device.vector_flops)
+    return op.elementwise_flops / device.vector_flops * MS_PER_SECOND
 
 
-def memory_ms(op: Op, device: Device) -> float:
+def memory_ms(op: Op, device: Device) -> Values:
     """Its bytes at the peak of the bandwidth."""
-    return float(MS_PER_SECOND * (op.bytes_read + op.bytes_written) / device.bandwidth_bytes_per_s)
+    return (op.bytes_read + op.bytes_written) / device.bandwidth_bytes_per_s * MS_PER_SECOND
 
 
 def peak_flops(kind: str, device: Device, run: RunConfig) -> float:
@@ -183,7 +197,8 @@ def traffic_share(kind: str) -> str:
 
 def _shares(op: Op, measured: Calibration) -> tuple[float | None, float | None, float | None]:
     """Of an operation: shares of peak and of bandwidth, launch in microseconds; None where not measured."""
-    compute = getattr(measured.compute, product_share(op.kind)) if op.macs else 1.0
+    has_products = not isinstance(op.macs, int) or op.macs > 0
+    compute = getattr(measured.compute, product_share(op.kind)) if has_products else 1.0
     memory = getattr(measured.memory, traffic_share(op.kind))
     return compute, memory, measured.launch_overhead_us
 

@@ -13,7 +13,7 @@ from . import vit
 from .kernels import attention as attention_kernel
 from .rotary import rotate, rotations
 from .tape import Tape
-from .tensor import Dim, Tensor, decide
+from .tensor import Dim, Tensor
 from .vitdet import Layer, in_turn, up
 
 
@@ -60,7 +60,7 @@ def tiled_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Add the vectors of the grid of pretraining, repeated over a larger grid and cut to it: (B, H, W, C) -> the same."""
     (H, W), (h, w), C = part.entering.grid, part.config.pretrain_grid, x.shape[-1]
     table = tape.used_weight("position_embeddings", 1, h * w, C).view(1, h, w, C)
-    if not (decide(h != H) or decide(w != W)):
+    if not (h != H or w != W):
         return tape.add("add", x, table)
     tiles = tape.repeat("tile", table.permute(0, 3, 1, 2), 1, 1, H // h + 1, W // w + 1)
     fitting = tiles.narrow((1, C, H, W)).permute(0, 2, 3, 1)

@@ -9,7 +9,7 @@ from .derivatives import where_needed
 from .graph import Backward
 from .ops import ELEMENTWISE_FLOPS, Parameter
 from .tape_casting import Casting
-from .tensor import Dim, Shape, Tensor, decide
+from .tensor import Dim, Shape, Tensor
 
 
 class Computing(Casting):
@@ -152,7 +152,5 @@ def _broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Each repeated to the shape that they have together."""
     longest = max(len(x.shape) for x in tensors)
     shapes = [(1,) * (longest - len(x.shape)) + x.shape for x in tensors]
-    shape = tuple(
-        next((size for size in sizes if decide(size != 1)), 1) for sizes in zip(*shapes, strict=True)
-    )
+    shape = tuple(next((size for size in sizes if size != 1), 1) for sizes in zip(*shapes, strict=True))
     return tuple(x.expanded(shape) for x in tensors)

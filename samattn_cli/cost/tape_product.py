@@ -9,7 +9,7 @@ from . import derivatives
 from .derivatives import where_needed
 from .ops import BATCHED_LINEAR, Parameter
 from .tape_moving import Moving
-from .tensor import Dim, Tensor, decide
+from .tensor import Dim, Tensor
 
 MATRIX_DIMS = 2
 
@@ -71,7 +71,7 @@ class Multiplying(Moving):
         needs_gradient = weight.grad_fn and (self.training or self.autocast_bytes is None)
         if needs_gradient or x.is_contiguous:
             return True
-        return all(decide(x.stride[i] == x.stride[i + 1] * x.shape[i + 1]) for i in range(len(x.shape) - 2))
+        return all(x.stride[i] == x.stride[i + 1] * x.shape[i + 1] for i in range(len(x.shape) - 2))
 
     def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """``a @ b``: (..., m, k) @ (..., k, n) -> (..., m, n), of three dimensions or more.

@@ -4,8 +4,7 @@ Whether a reshape is a view or a copy, and so whether it takes memory and time, 
 are ATen's: TensorUtils.cpp (computeStride) for views, TensorGeometry for contiguity, TensorIterator.cpp
 (compute_strides) for the result of an elementwise operation.
 
-A dimension is an int, a NumPy array (one entry a point of a sweep) or a SymPy symbol; `decide` is the only place
-where a dimension steers the pass.
+A dimension is an int or a formula (see `samattn_cli.symbols`), which decides a comparison for all of its points.
 """
 
 from __future__ import annotations
@@ -25,26 +24,6 @@ Shape = tuple[Dim, ...]
 
 IMAGE_DIMS = 4
 """(B, C, H, W): of these tensors the memory order of channels is looked at."""
-
-
-class MixedStructureError(Exception):
-    """The points of an array disagree on a decision: they need one pass each."""
-
-
-def decide(condition: Any) -> bool:
-    """The truth of a comparison between dimensions; for arrays the one that all points share.
-
-    Raises:
-        MixedStructureError: if the points of an array do not share it.
-    """
-    if isinstance(condition, bool):
-        return condition
-    if not hasattr(condition, "all"):
-        return bool(condition)
-    every, some = bool(condition.all()), bool(condition.any())
-    if every != some:
-        raise MixedStructureError
-    return every
 
 
 def ceil_div(a: Dim, b: Dim) -> Dim:
@@ -107,14 +86,14 @@ class Tensor:
     def is_channels_last(self) -> bool:
         """Whether (B, C, H, W) lies in memory as (B, H, W, C) (ATen's is_channels_last_strides_2d)."""
         inwards_out = (1, 3, 2, 0)
-        if len(self.shape) != IMAGE_DIMS or decide(self.stride[1] == 0):
+        if len(self.shape) != IMAGE_DIMS or self.stride[1] == 0:
             return False
         least: Dim = 0
         for dim in inwards_out:
             stride, size = self.stride[dim], self.shape[dim]
-            if decide(stride < least) or (dim == 0 and decide(least == self.stride[1])):
+            if stride < least or (dim == 0 and least == self.stride[1]):
                 return False
-            least = stride * size if decide(size > 1) else stride
+            least = stride * size if size > 1 else stride
         return True
 
     def permute(self, *order: int) -> Tensor:
@@ -153,7 +132,7 @@ class Tensor:
         """``x[..., start:stop:step]`` along `dim`; no copy. All of it is `x` itself, as Python's indexing has it."""
         whole = self.shape
         size = ceil_div((whole[dim] if stop is None else stop) - start, step)
-        if step == 1 and not decide(size != whole[dim]):
+        if step == 1 and size == whole[dim]:
             return self
         shape, stride = list(whole), list(self.stride)
         shape[dim], stride[dim] = size, stride[dim] * step
@@ -183,7 +162,7 @@ class Tensor:
             replace(self, shape=(1,) * more + self.shape, stride=(0,) * more + self.stride) if more else self
         )
         for dim, size in enumerate(shape):
-            if decide(size != out.shape[dim]):
+            if size != out.shape[dim]:
                 out = out.expand(dim, size)
         return out
 
@@ -273,8 +252,8 @@ def _is_dense(shape: Shape, stride: Shape, inwards_out: Iterable[int]) -> bool:
     """Whether strides have no gaps in an order of dimensions; those of size 1 do not matter."""
     expected: Dim = 1
     for dim in inwards_out:
-        if decide(shape[dim] != 1):
-            if decide(stride[dim] != expected):
+        if shape[dim] != 1:
+            if stride[dim] != expected:
                 return False
             expected = expected * shape[dim]
     return True
@@ -319,11 +298,11 @@ def _lies_outside(tensors: Sequence[Tensor], left: int, right: int) -> int:
     """1 if dimension `left` lies outside `right` by the first tensor that tells (larger stride or size), -1 inside."""
     for tensor in tensors:
         one, other = tensor.stride[left], tensor.stride[right]
-        if decide(one == 0) or decide(other == 0):
+        if one == 0 or other == 0:
             continue
-        if decide(one != other):
-            return 1 if decide(one > other) else -1
-        if decide(tensor.shape[left] > tensor.shape[right]):
+        if one != other:
+            return 1 if one > other else -1
+        if tensor.shape[left] > tensor.shape[right]:
             return 1
     return 0
 
@@ -338,10 +317,10 @@ def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
         if dim and not _splits(tensor, dim, chunk * base):
             continue
         taken: Dim = 1
-        while len(stride) < len(new) and (decide(taken != chunk) or decide(new[len(stride)] == 1)):
+        while len(stride) < len(new) and (taken != chunk or new[len(stride)] == 1):
             stride.append(taken * base)
             taken = taken * new[len(stride) - 1]
-        if decide(taken != chunk):
+        if taken != chunk:
             return None
         base, chunk = tensor.stride[dim - 1], 1
     return tuple(reversed(stride)) if len(stride) == len(new) else None
@@ -349,4 +328,4 @@ def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
 
 def _splits(tensor: Tensor, dim: int, span: Dim) -> bool:
     """Whether memory has a gap, or another order, between `dim` and the dimension before it."""
-    return decide(tensor.shape[dim - 1] != 1) and decide(tensor.stride[dim - 1] != span)
+    return bool(tensor.shape[dim - 1] != 1 and tensor.stride[dim - 1] != span)

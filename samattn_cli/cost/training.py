@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..config.model import EncoderConfig, Phase, Section
+from ..symbols.formula import greatest
 from ..units import rounded
 from .encoder import ForwardPass, Segment, backward, forward
 from .memory import Liveness, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
@@ -43,10 +44,20 @@ PHASES: tuple[Phase, ...] = ("forward", "backward")
 
 @dataclass(frozen=True)
 class Moment:
-    """Bytes live at once, and the operation at which they are."""
+    """The most bytes live at once in a section of a step, and the segment's name and run in which they are."""
 
     nbytes: Dim
-    at: str
+    section: Section
+    liveness: Liveness | None = None
+
+    @property
+    def at(self) -> str:
+        """The operation at which they are."""
+        name, phase = self.section
+        if self.liveness is None:
+            return f"{name} {phase}"
+        told = ".".join(filter(None, (name, self.liveness.peak_op)))
+        return told if phase == "forward" else f"{told} ({phase})"
 
 
 @dataclass(frozen=True)
@@ -130,21 +141,23 @@ class TrainingStep:
     @cached_property
     def moments(self) -> dict[Section, Moment]:
         """The moment at which most is live, in the forward and the backward of each segment and the optimizer's step."""
-        return {
-            **{(segment.name, "forward"): moment for segment, moment in self._forward()},
-            **{(segment.name, "backward"): moment for segment, moment in self._backward()},
-            ("optimizer", "step"): self._optimizer_step(),
-        }
+        moments = (*self._forward(), *self._backward(), self._optimizer_step())
+        return {moment.section: moment for moment in moments}
 
     @cached_property
     def peaks(self) -> dict[Section, Dim]:
         """The bytes of those moments."""
         return {section: moment.nbytes for section, moment in self.moments.items()}
 
-    @cached_property
-    def peak(self) -> Moment:
-        """The most bytes live at once, and where."""
-        return max(self.moments.values(), key=lambda moment: moment.nbytes)
+    @property
+    def peak_bytes(self) -> Dim:
+        """The most bytes live at once."""
+        return greatest(self.peaks.values())
+
+    @property
+    def peak_at(self) -> str:
+        """The operation at which they are."""
+        return next(moment.at for moment in self.moments.values() if moment.nbytes == self.peak_bytes)
 
     @cached_property
     def saved_bytes(self) -> tuple[Dim, ...]:
@@ -164,27 +177,26 @@ class TrainingStep:
         outputs = {output.storage for output in self.forward.segments[-1].outputs}
         return sum(rounded(storage.nbytes) for storage in outputs)
 
-    def _forward(self) -> Iterator[tuple[Segment, Moment]]:
+    def _forward(self) -> Iterator[Moment]:
         live = self._before
         for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
-            at, rise = liveness.peak
-            yield segment, Moment(live + rise, segment.qualified(at))
+            yield Moment(live + liveness.peak_bytes, (segment.name, "forward"), liveness)
             live = live + liveness.change
 
-    def _backward(self) -> Iterator[tuple[Segment, Moment]]:
+    def _backward(self) -> Iterator[Moment]:
         live = self._before + self.kept_bytes + self._output_gradient_bytes
         for segment, recording in zip(
             reversed(self.forward.segments), reversed(self.recordings), strict=True
         ):
-            at, rise = live_over(recording).peak
-            yield segment, Moment(live + rise, f"{segment.qualified(at)} (backward)")
-            live = live + live_over(recording).change
+            liveness = live_over(recording)
+            yield Moment(live + liveness.peak_bytes, (segment.name, "backward"), liveness)
+            live = live + liveness.change
 
     def _optimizer_step(self) -> Moment:
         """Weights, gradients, buffers old and transient, image, output and its gradient."""
         copies = OPTIMIZERS[self.config.run.optimizer].transient + 1
         given_out = self._output_bytes + self._output_gradient_bytes
-        return Moment(self._before + given_out + copies * self.gradients_bytes, "optimizer step")
+        return Moment(self._before + given_out + copies * self.gradients_bytes, ("optimizer", "step"))
 
 
 def training_step(config: EncoderConfig) -> TrainingStep:

@@ -14,7 +14,7 @@ from .kernels import attention as attention_kernel
 from .norms import layer_norm_2d
 from .rel_pos import decomposed_terms, joint_term, relative_positions
 from .tape import Tape
-from .tensor import Dim, Shape, Tensor, decide
+from .tensor import Dim, Shape, Tensor
 from .windows import add_mask, let_go, of_images, shift_mask, window_partition, window_unpartition
 
 Step = Callable[[Tensor], Tensor]
@@ -164,7 +164,7 @@ def fused(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
     rel_h, rel_w = decomposed_terms(tape, q, Rh, Rw)
     tape.free(Rh, Rw)
     rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // q.item_bytes)
-    zeros = (tape.constant("zeros", q, 1),) if decide(rest != 0) else ()
+    zeros = (tape.constant("zeros", q, 1),) if rest != 0 else ()
     padding = tuple(zero.expanded((B, h, H, W, rest)) for zero in zeros)
     rows, columns = tape.constant("rows", q, H, H), tape.constant("columns", q, W, W)
     scaled = tape.scale("scale", q)

@@ -12,7 +12,7 @@ from ..config.plan import LayerConfig, PartConfig
 from . import vit
 from .norms import layer_norm_2d
 from .tape import Tape
-from .tensor import Dim, Tensor, decide
+from .tensor import Dim, Tensor
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -75,7 +75,7 @@ def pretrained_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Add positions of the pretraining, resized where its grid is another: (B, H, W, C) -> the same."""
     (H, W), grid, C = part.config.pretrain_grid, x.shape[1:3], x.shape[-1]
     positions = tape.used_weight("pos_embed", 1, 1 + H * W, C).slice(1, 1).view(1, H, W, C)
-    if decide(grid[0] == H) and decide(grid[1] == W):
+    if grid[0] == H and grid[1] == W:
         return tape.add("add", x, positions)
     resized = tape.interpolate("resize", positions.permute(0, 3, 1, 2), grid, "bicubic").permute(0, 2, 3, 1)
     out = tape.add("add", x, resized)

@@ -6,7 +6,7 @@ from ..config.keys import Pair
 from ..config.plan import LayerConfig
 from ..config.slots import UNSHIFTED
 from .tape import Tape
-from .tensor import Dim, Shape, Tensor, ceil_div, decide
+from .tensor import Dim, Shape, Tensor, ceil_div
 
 
 def windows_over(grid: Shape, window: Pair) -> Shape:
@@ -44,7 +44,7 @@ def padded(tape: Tape, x: Tensor, window: Pair) -> Tensor:
     """(B, H, W, C) with zeros below and to the right up to whole windows."""
     (B, H, W, C), (h, w) = x.shape, window
     rows, columns = windows_over((H, W), window)
-    if decide(rows * h != H) or decide(columns * w != W):
+    if rows * h != H or columns * w != W:
         return tape.pad("pad", x, B, rows * h, columns * w, C)
     return x
 
@@ -71,7 +71,7 @@ def join(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -> Tensor:
 def crop(tape: Tape, x: Tensor, grid: Shape) -> Tensor:
     """(B, H, W, C) without the padding below and to the right."""
     (B, H, W, C), (rows, columns) = x.shape, grid
-    if decide(rows != H) or decide(columns != W):
+    if rows != H or columns != W:
         return tape.contiguous("crop", x.narrow((B, rows, columns, C)))
     return x
 

@@ -83,7 +83,7 @@ def _has_windows(config: EncoderConfig) -> bool:
 
 
 def _totals(passes: Passes) -> Totals:
-    return Totals(**vars(passes.figures), peak_at=passes.peak_at, training_at=passes.step.peak.at)
+    return Totals(**vars(passes.figures), peak_at=passes.peak_at, training_at=passes.step.peak_at)
 
 
 def _compare(this: Totals, other: Figures) -> Comparison:
@@ -107,8 +107,8 @@ def _training(passes: Passes) -> TrainingReport:
         gradients_bytes=step.gradients_bytes,
         optimizer_bytes=step.optimizer_bytes,
         kept_bytes=step.kept_bytes,
-        peak_bytes=step.peak.nbytes,
-        peak_at=step.peak.at,
+        peak_bytes=step.peak_bytes,
+        peak_at=step.peak_at,
         flops=step.flops,
         optimizer_ms=passes.optimizer_ms,
     )

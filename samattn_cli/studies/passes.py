@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -14,8 +14,10 @@ from ..cost.encoder import ForwardPass, forward
 from ..cost.memory import SegmentMemory, walk
 from ..cost.ops import Op, Recording
 from ..cost.scores import score_elements
+from ..cost.tensor import Dim
 from ..cost.training import TrainingStep, training_step
 from ..reports.analysis import Figures
+from ..symbols.formula import greatest
 from ..units import ITEM_BYTES
 
 if TYPE_CHECKING:  # not at start-up: needed only where times are asked for
@@ -112,18 +114,7 @@ class Passes:
     @cached_property
     def figures(self) -> Figures:
         """What the whole encoder costs."""
-        passed = self.forward
-        return Figures(
-            params=passed.params,
-            macs=passed.macs,
-            flops=passed.flops,
-            elementwise_flops=passed.elementwise_flops,
-            attention_bytes=sum(attention_bytes(self.config, layer) for layer in self.config.layers),
-            weights_bytes=passed.params * ITEM_BYTES[self.config.run.dtype],
-            peak_bytes=max(part.peak_bytes for part in self.memory),
-            training_bytes=self.step.peak.nbytes,
-            latency_ms=None if self.latency is None else self.latency.ms,
-        )
+        return Figures(**{name: figure(self) for name, figure in FIGURES.items()})
 
     @cached_property
     def section_peaks(self) -> dict[Section, int]:
@@ -134,9 +125,9 @@ class Passes:
         return {(segment.name, "forward"): used.peak_bytes for segment, used in pairs}
 
     @property
-    def peak_bytes(self) -> int:
+    def peak_bytes(self) -> Dim:
         """The peak of the run's mode."""
-        return max(self.section_peaks.values())
+        return greatest(self.section_peaks.values())
 
     def larger_than(self, limit: int) -> Iterator[str]:
         """The parts and layers, and the optimizer, in which more than `limit` bytes are live in the run's mode."""
@@ -156,3 +147,19 @@ def attention_bytes(config: EncoderConfig, layer: LayerConfig) -> int:
     """Bytes of the score matrix, all heads, windows and images, padding included, as eager attention makes it."""
     elements = config.run.batch_size * layer.stage.num_heads * score_elements(layer)
     return elements * ITEM_BYTES[config.run.product_dtype]
+
+
+FIGURES: dict[str, Callable[[Passes], Dim]] = {
+    "params": lambda passes: passes.forward.params,
+    "macs": lambda passes: passes.forward.macs,
+    "flops": lambda passes: passes.forward.flops,
+    "elementwise_flops": lambda passes: passes.forward.elementwise_flops,
+    "attention_bytes": lambda passes: sum(
+        attention_bytes(passes.config, layer) for layer in passes.config.layers
+    ),
+    "weights_bytes": lambda passes: passes.forward.params * ITEM_BYTES[passes.config.run.dtype],
+    "peak_bytes": lambda passes: greatest(part.peak_bytes for part in passes.memory),
+    "training_bytes": lambda passes: passes.step.peak_bytes,
+    "latency_ms": lambda passes: passes.latency and passes.latency.ms,
+}
+"""Each of `Figures`, alone."""

@@ -1,0 +1,251 @@
+"""Integer formulas in a normal form: polynomials over symbols, rounded quotients and maxima, with exact coefficients.
+
+Two formulas that are equal as polynomials are the same dictionary, so what a pass asks most often - is this stride that
+product? - is answered without a number. What has no symbol in it is a plain int.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from math import gcd
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .space import Space
+
+Integer = Any
+"""An int or a Formula."""
+
+Values = Any
+"""A number, or an array of one for each point."""
+
+
+class Atom:
+    """What a formula is a polynomial over; equal to itself alone. Its space makes each but once.
+
+    Attributes:
+        number: its place in the order of a product.
+        kind: "symbol", "floor" (a quotient rounded down), "ceil" (rounded up) or "max".
+        name: of a symbol.
+        parts: of a quotient, what is divided and by what; of a maximum, all that may be it.
+        low, high: what it is at least and at most, over all points.
+    """
+
+    __slots__ = ("high", "kind", "low", "name", "number", "parts")
+
+    def __init__(
+        self, number: int, kind: str, name: str, parts: tuple[Integer, ...], low: int, high: int
+    ) -> None:
+        self.number = number
+        self.kind = kind
+        self.name = name
+        self.parts = parts
+        self.low = low
+        self.high = high
+
+
+Monomial = tuple[tuple[Atom, int], ...]
+"""A product of atoms, each with its power, in their order; () is 1."""
+
+Terms = dict[Monomial, int]
+
+
+class Formula:
+    """A polynomial with integer coefficients that is no plain number; see `Space.formula`.
+
+    Comparisons are decided over all points of the space.
+
+    Raises:
+        MixedPointsError: from a comparison that holds at some points and not at others, and from `int` or `range` of
+            what is not the same number at all points.
+    """
+
+    __slots__ = ("_hash", "space", "terms")
+
+    def __init__(self, space: Space, terms: Terms) -> None:
+        self.space = space
+        self.terms = terms
+        self._hash: int | None = None
+
+    def __add__(self, other: Integer) -> Integer:
+        terms = dict(self.terms)
+        if isinstance(other, Formula):
+            for monomial, coefficient in other.terms.items():
+                terms[monomial] = terms.get(monomial, 0) + coefficient
+        elif isinstance(other, int):
+            terms[()] = terms.get((), 0) + other
+        else:
+            return self._number_of(other) + other
+        return self.space.formula(terms)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Formula:
+        return Formula(self.space, {monomial: -value for monomial, value in self.terms.items()})
+
+    def __sub__(self, other: Integer) -> Integer:
+        return self + -other
+
+    def __rsub__(self, other: Integer) -> Integer:
+        return -self + other
+
+    def __mul__(self, other: Integer) -> Integer:
+        if isinstance(other, Formula):
+            terms: Terms = {}
+            for one, its in self.terms.items():
+                for two, theirs in other.terms.items():
+                    product = self.space.product(one, two)
+                    terms[product] = terms.get(product, 0) + its * theirs
+            return self.space.formula(terms)
+        if isinstance(other, int):
+            if other == 1:
+                return self
+            return other and Formula(self.space, {m: other * value for m, value in self.terms.items()})
+        return self._number_of(other) * other
+
+    __rmul__ = __mul__
+
+    def __pow__(self, power: int) -> Integer:
+        return reduce(lambda so_far, _: so_far * self, range(power), 1)
+
+    def __floordiv__(self, other: Integer) -> Integer:
+        return self.space.quotient(self, other)
+
+    def __rfloordiv__(self, other: Integer) -> Integer:
+        return self.space.quotient(other, self)
+
+    def __mod__(self, other: Integer) -> Integer:
+        return self - (self // other) * other
+
+    def __rmod__(self, other: Integer) -> Integer:
+        return other - (other // self) * self
+
+    def __divmod__(self, other: Integer) -> tuple[Integer, Integer]:
+        whole = self // other
+        return whole, self - whole * other
+
+    def __rdivmod__(self, other: Integer) -> tuple[Integer, Integer]:
+        whole = other // self
+        return whole, other - whole * self
+
+    def __eq__(self, other: object) -> bool:
+        return self._compare(other, "==")
+
+    def __ne__(self, other: object) -> bool:
+        return not self._compare(other, "==")
+
+    def __lt__(self, other: Integer) -> bool:
+        return self._compare(other, "<")
+
+    def __ge__(self, other: Integer) -> bool:
+        return not self._compare(other, "<")
+
+    def __gt__(self, other: Integer) -> bool:
+        return self._compare(other, ">")
+
+    def __le__(self, other: Integer) -> bool:
+        return not self._compare(other, ">")
+
+    def __bool__(self) -> bool:
+        return not self._compare(0, "==")
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self.terms.items()))
+        return self._hash
+
+    def __int__(self) -> int:
+        return self.space.one_number(self)
+
+    __index__ = __int__
+
+    def __repr__(self) -> str:
+        return plain(self)
+
+    def _compare(self, other: object, relation: str) -> bool:
+        if not isinstance(other, (int, Formula)):
+            if relation == "==":
+                return False
+            raise TypeError(f"{self} {relation} {other!r}: is no integer")
+        if self is other or (isinstance(other, Formula) and self.terms == other.terms):
+            return relation == "=="
+        return self.space.decide(self - other, relation)
+
+    def _number_of(self, other: Any) -> int:
+        """What it is with something that is no integer: a number, if it is the same at all points."""
+        if not isinstance(other, float):
+            raise TypeError(f"a formula of integers and {other!r}")
+        return int(self)
+
+
+def greatest(values: Iterable[Integer]) -> Integer:
+    """The largest: of formulas the maximum as a formula, for which nothing is decided."""
+    values = list(values)
+    space = next((value.space for value in values if isinstance(value, Formula)), None)
+    return max(values) if space is None else space.maximum(values)
+
+
+def larger(one: Values, two: Values) -> Values:
+    """The larger at each point: of two numbers, or of arrays and numbers."""
+    if hasattr(one, "clip"):
+        return one.clip(two)
+    return two.clip(one) if hasattr(two, "clip") else max(one, two)
+
+
+def terms_of(value: Integer) -> Terms:
+    """The terms of a formula or a number."""
+    return value.terms if isinstance(value, Formula) else {(): value} if value else {}
+
+
+def common_factor(values: Iterable[Integer]) -> tuple[int, Monomial]:
+    """The largest number and product of atoms that divides every term of formulas."""
+    terms = [term for value in values for term in terms_of(value).items()]
+    shared = dict(terms[0][0])
+    for monomial, _ in terms[1:]:
+        powers = dict(monomial)
+        shared = {atom: min(power, powers[atom]) for atom, power in shared.items() if atom in powers}
+    ordered = sorted(shared.items(), key=lambda factor: factor[0].number)
+    return gcd(*(coefficient for _, coefficient in terms)), tuple(ordered)
+
+
+def divided(monomial: Monomial, by: Monomial) -> Monomial | None:
+    """The product without the factors of another; None where it has not all of them."""
+    powers = dict(monomial)
+    for atom, power in by:
+        if powers.get(atom, 0) < power:
+            return None
+        powers[atom] -= power
+    return tuple((atom, power) for atom, power in powers.items() if power)
+
+
+def plain(value: Integer) -> str:
+    """A formula as a line of text, in the order of its terms."""
+    return " + ".join(_term(*term) for term in terms_of(value).items()) or "0"
+
+
+def _term(monomial: Monomial, coefficient: int) -> str:
+    factors = [f"{_atom(atom)}**{power}" if power > 1 else _atom(atom) for atom, power in monomial]
+    if coefficient != 1 or not factors:
+        factors.insert(0, str(coefficient))
+    return "*".join(factors)
+
+
+def _atom(atom: Atom) -> str:
+    return atom.name or f"{atom.kind}({', '.join(map(plain, atom.parts))})"
+
+
+def atoms_of(value: Integer) -> Iterator[Atom]:
+    """The atoms of a formula, those within them first, each once."""
+    seen: set[Atom] = set()
+
+    def walk(part: Integer) -> Iterator[Atom]:
+        for monomial in terms_of(part):
+            for atom, _ in monomial:
+                if atom not in seen:
+                    seen.add(atom)
+                    for inner in atom.parts:
+                        yield from walk(inner)
+                    yield atom
+
+    return walk(value)

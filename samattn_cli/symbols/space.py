@@ -1,0 +1,287 @@
+"""The points that formulas stand for: their symbols' values, what is decided by them, and formulas evaluated over them.
+
+Integers stay exact. Each formula has bounds by interval arithmetic in Python's own integers; where those of every term
+and sum fit in 63 bits the arrays are int64, else they hold Python's integers (dtype object), which are slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import reduce
+from itertools import chain
+from typing import Any
+
+from .formula import Atom, Formula, Integer, Monomial, Terms, Values, common_factor, divided, larger, terms_of
+
+MOST = 2**63 - 1
+"""Of a 64-bit integer."""
+
+CHUNK = 1 << 15
+"""Points that are evaluated at once: what a processor's cache holds of some arrays."""
+
+RELATIONS: dict[str, Callable[[Any], Any]] = {
+    "==": lambda value: value == 0,
+    "<": lambda value: value < 0,
+    ">": lambda value: value > 0,
+}
+
+
+class MixedPointsError(Exception):
+    """Points part ways at `formula` (relation) 0: where it holds, and where it does not, the pass is another."""
+
+    def __init__(self, formula: Formula, relation: str) -> None:
+        super().__init__(f"points part ways at {formula} {relation} 0")
+        self.formula = formula
+        self.relation = relation
+
+
+class Space:
+    """Symbols and their values at some points: numbers of one point, or NumPy arrays of one length."""
+
+    def __init__(self, points: Mapping[str, Values]) -> None:
+        self.points = dict(points)
+        self.size = next((len(values) for values in points.values() if hasattr(values, "__len__")), 1)
+        self._atoms: dict[Any, Atom] = {}
+        self._products: dict[tuple[Monomial, Monomial], Monomial] = {}
+        self._decided: dict[tuple[Formula, str], bool] = {}
+
+    def symbol(self, name: str) -> Formula:
+        """One of the points' names as a dimension."""
+        values = self.points[name]
+        low, high = (int(values.min()), int(values.max())) if hasattr(values, "min") else (values, values)
+        return self._of_atom("symbol", name, (), low, high)
+
+    def formula(self, terms: Terms) -> Integer:
+        """The formula of some terms, a plain int where no symbol is left."""
+        left = {monomial: coefficient for monomial, coefficient in terms.items() if coefficient}
+        if not left:
+            return 0
+        if len(left) == 1 and () in left:
+            return left[()]
+        return Formula(self, left)
+
+    def product(self, one: Monomial, two: Monomial) -> Monomial:
+        """The product of two products of atoms."""
+        if not one or not two:
+            return one or two
+        found = self._products.get((one, two))
+        if found is None:
+            powers = dict(one)
+            for atom, power in two:
+                powers[atom] = powers.get(atom, 0) + power
+            found = tuple(sorted(powers.items(), key=lambda factor: factor[0].number))
+            self._products[one, two] = found
+        return found
+
+    def quotient(self, value: Integer, by: Integer) -> Integer:
+        """`value` // `by`: what divides without rest as terms of its own, the rest rounded down.
+
+        What is negative throughout is rounded up, and taken away.
+        """
+        if (exact := self._exact(value, by)) is not None:
+            return exact
+        divisor = terms_of(by)
+        if len(divisor) > 1:
+            return self._rounded("floor", value, by)
+        ((under, factor),) = divisor.items()
+        whole, rest = {}, {}
+        for monomial, coefficient in terms_of(value).items():
+            left = divided(monomial, under)
+            if left is None or coefficient % factor:
+                rest[monomial] = coefficient
+            else:
+                whole[left] = coefficient // factor
+        if not rest:
+            return self.formula(whole)
+        remainder = self.formula(rest)
+        if self.bounds(remainder)[1] <= 0:
+            return self.formula(whole) - self._rounded("ceil", -remainder, by)
+        return self.formula(whole) + self._rounded("floor", remainder, by)
+
+    def _exact(self, value: Integer, by: Integer) -> Integer | None:
+        """The quotient, if `by` times one term or formula is `value`."""
+        if isinstance(by, int) and by == 1:
+            return value
+        over, under = terms_of(value), terms_of(by)
+        if not over:
+            return 0
+        lead = divided(next(iter(over)), next(iter(under)))
+        numbers = divmod(next(iter(over.values())), next(iter(under.values())))
+        if lead is None or numbers[1] or len(over) != len(under):
+            return None
+        candidate = self.formula({lead: numbers[0]})
+        return candidate if terms_of(candidate * by) == over else None
+
+    def _rounded(self, kind: str, value: Integer, by: Integer) -> Integer:
+        """The atom of a rounded quotient, in lowest terms."""
+        number, monomial = common_factor([value, by])
+        if number > 1 or monomial:
+            value, by = (
+                self.formula(
+                    {
+                        divided(m, monomial) or (): coefficient // number
+                        for m, coefficient in terms_of(x).items()
+                    }
+                )
+                for x in (value, by)
+            )
+        if not isinstance(value, Formula) and not isinstance(by, Formula):
+            return value // by if kind == "floor" else -(-value // by)
+        (low, high), (least, most) = self.bounds(value), self.bounds(by)
+        ends = [
+            end // divisor if kind == "floor" else -(-end // divisor)
+            for end in (low, high)
+            for divisor in (max(least, 1), max(most, 1))
+        ]
+        return self._of_atom(kind, "", (value, by), min(ends), max(ends))
+
+    def maximum(self, values: Iterable[Integer]) -> Integer:
+        """The largest at each point: without those that another is never less than."""
+        flat = dict.fromkeys(chain.from_iterable(map(self._alternatives, values)))
+        left: list[Integer] = []
+        for value in flat:
+            if not any(self._least(other - value) >= 0 for other in left):
+                left = [other for other in left if self._least(value - other) < 0]
+                left.append(value)
+        if len(left) == 1:
+            return left[0]
+        low, high = (max(ends) for ends in zip(*map(self.bounds, left), strict=True))
+        return self._of_atom("max", "", tuple(left), low, high)
+
+    def _alternatives(self, value: Integer) -> Iterator[Integer]:
+        """What a formula may be: of one with a maximum added in, each that it may be the maximum of."""
+        for monomial, coefficient in terms_of(value).items():
+            if (
+                coefficient == 1
+                and len(monomial) == 1
+                and monomial[0][0].kind == "max"
+                and monomial[0][1] == 1
+            ):
+                rest = self.formula({m: c for m, c in terms_of(value).items() if m is not monomial})
+                yield from (part + rest for part in monomial[0][0].parts)
+                return
+        yield value
+
+    def _least(self, value: Integer) -> int:
+        return self.bounds(value)[0]
+
+    def bounds(self, value: Integer) -> tuple[int, int]:
+        """What a formula is at least and at most; the bounds need not be reached."""
+        low = high = 0
+        for monomial, coefficient in terms_of(value).items():
+            ends = _ends(monomial)
+            least, most = (coefficient * end for end in (ends if coefficient > 0 else ends[::-1]))
+            low, high = low + least, high + most
+        return low, high
+
+    def decide(self, difference: Integer, relation: str) -> bool:
+        """Whether `difference` is ==, < or > 0, at all points.
+
+        Raises:
+            MixedPointsError: if they do not agree.
+        """
+        holds = RELATIONS[relation]
+        if not isinstance(difference, Formula):
+            return bool(holds(difference))
+        low, high = self.bounds(difference)
+        if low > 0 or high < 0 or low == high:
+            return bool(holds(low))
+        key = difference, relation
+        if key not in self._decided:
+            self._decided[key] = self._agreed(difference, relation)
+        return self._decided[key]
+
+    def _agreed(self, difference: Formula, relation: str) -> bool:
+        found: set[bool] = set()
+        for evaluate in self.chunks():
+            true = RELATIONS[relation](evaluate(difference))
+            found |= {bool(true)} if isinstance(true, bool) else {bool(true.any()), bool(true.all())}
+            if len(found) > 1:
+                raise MixedPointsError(difference, relation)
+        return found.pop()
+
+    def one_number(self, formula: Formula) -> int:
+        """What a formula is at all points: for what counts things in a pass.
+
+        Raises:
+            MixedPointsError: if it is not the same number.
+        """
+        first = next(iter(self.chunks()))(formula)
+        number = int(first if isinstance(first, int) else first[0])
+        if self.decide(formula - number, "=="):
+            return number
+        raise AssertionError("the first point has its own number")
+
+    def chunks(self) -> Iterator[Evaluation]:
+        """The points in turn, some at a time: each evaluates formulas there."""
+        for start in range(0, self.size, CHUNK):
+            yield Evaluation(self, slice(start, min(start + CHUNK, self.size)))
+
+    def _of_atom(self, kind: str, name: str, parts: tuple[Integer, ...], low: int, high: int) -> Formula:
+        key = (kind, name, tuple(frozenset(terms_of(part).items()) for part in parts))
+        if key not in self._atoms:
+            self._atoms[key] = Atom(len(self._atoms), kind, name, parts, low, high)
+        return Formula(self, {((self._atoms[key], 1),): 1})
+
+
+class Evaluation:
+    """Evaluates formulas at some of the points; each atom once."""
+
+    def __init__(self, space: Space, where: slice) -> None:
+        self.space = space
+        self.where = where
+        self.size = where.stop - where.start
+        self.known: dict[tuple[Atom, bool], Values] = {}
+
+    def __call__(self, value: Integer) -> Values:
+        """An int, or an array of one for each point: int64, or object where that would not do."""
+        return self._polynomial(value, large=_magnitude(value) > MOST)
+
+    def _polynomial(self, value: Integer, *, large: bool) -> Values:
+        if not isinstance(value, Formula):
+            return value
+        total: Values = 0
+        for monomial, coefficient in value.terms.items():
+            product: Values = coefficient
+            for atom, power in monomial:
+                values = self._atom(atom, large=large)
+                for _ in range(power):
+                    product = product * values
+            total = total + product
+        return total
+
+    def _atom(self, atom: Atom, *, large: bool) -> Values:
+        key = atom, large
+        if key not in self.known:
+            self.known[key] = self._value(atom, large=large)
+        return self.known[key]
+
+    def _value(self, atom: Atom, *, large: bool) -> Values:
+        if atom.kind == "symbol":
+            values = self.space.points[atom.name]
+            if isinstance(values, int):
+                return values
+            return values[self.where].astype(object if large else "int64", copy=False)
+        large = large or any(_magnitude(part) > MOST for part in atom.parts)
+        parts = [self._polynomial(part, large=large) for part in atom.parts]
+        if atom.kind == "max":
+            return reduce(larger, parts)
+        value, by = parts
+        return value // by if atom.kind == "floor" else -(-value // by)
+
+
+def _ends(monomial: Monomial) -> tuple[int, int]:
+    """What a product is at least and at most."""
+    low = high = 1
+    for atom, power in monomial:
+        for _ in range(power):
+            ends = [one * two for one in (low, high) for two in (atom.low, atom.high)]
+            low, high = min(ends), max(ends)
+    return low, high
+
+
+def _magnitude(value: Integer) -> int:
+    """What no term of a formula, and no sum of some of them, is larger than in either direction."""
+    return sum(
+        abs(coefficient) * max(map(abs, _ends(monomial))) for monomial, coefficient in terms_of(value).items()
+    )
