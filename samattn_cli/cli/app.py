@@ -14,6 +14,7 @@ from .devices import devices
 from .import_ import import_
 from .measure import measure
 from .schema import schema
+from .sweep import sweep
 from .verify import verify
 
 app = typer.Typer(
@@ -43,6 +44,6 @@ def main(
     """
 
 
-for command in (analyze, verify, measure, configs, devices, calibrate, schema):
+for command in (analyze, sweep, verify, measure, configs, devices, calibrate, schema):
     app.command()(command)
 app.command("import")(import_)

@@ -30,6 +30,9 @@ METRICS = (
 )
 """What can be asked for: figures of `analysis.Figures`."""
 
+DEFAULT_METRICS = ("flops", "attention_bytes", "peak_bytes")
+"""What is shown where nothing is asked for."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -46,8 +49,8 @@ class Line:
     Attributes:
         label: what tells it from the other lines.
         config: the name of its config.
-        pays_from: by metric, the value of the axis from which on it costs less than all global: "" where it never does;
-            left out where nothing is windowed.
+        pays_from: by metric, the resolution from which on it costs less than all global: "" where it never does, or
+            by less than 1 % at each; left out where nothing is windowed.
         fits_until: the last value of the axis that fits the device before the first that does not, if any does.
         too_large_from: the first value of the axis that does not fit.
     """
@@ -97,13 +100,16 @@ class Fitting:
 
     name: str
     description: str
+    memory_size: str
     usable_bytes: int
-    metric: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredPoint:
-    """A point on the real stack; `peak_bytes` is without the cuBLAS workspace. A ratio is measured over predicted."""
+    """A point on the real stack, beside what was predicted; a ratio is measured over predicted.
+
+    `peak_bytes` is without the cuBLAS workspace; the latency is the median, with its 10th and 90th percentile.
+    """
 
     point: int
     status: str
@@ -113,6 +119,8 @@ class MeasuredPoint:
     peak_ratio: float | None = None
     predicted_ms: float | None = None
     latency_ms: float | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
     latency_ratio: float | None = None
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..config.keys import Pair
 from ..config.load import Override, load_config
-from ..config.model import EncoderConfig, OverrideConfig, StageConfig
-from ..config.rules import problems_of_plan
+from ..config.model import EncoderConfig
 from ..config.slots import GLOBAL
 from ..config.sources import STDIN
 from ..config.wording import short
@@ -22,11 +21,9 @@ from ..units import format_size
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_POINTS = 20_000_000
+MOST_POINTS = 10_000_000
 MOST_ENCODERS = 1000
 """Each is loaded, and its passes are run, by itself."""
-MOST_CHECKED = 500
-"""Points up to which a config's rules are checked at each; beyond it at each value of each axis."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,11 @@ class Grid:
         counts = (len(self.batch_sizes), len(self.windows), len(self.resolutions))
         return max(counts[0], 1), max(counts[1], 1), max(counts[2], 1)
 
+    @property
+    def points(self) -> int:
+        """How many points a config becomes."""
+        return self.encoders * prod(self.shape)
+
     def check_size(self, configs: int) -> None:
         """See that it can be worked out.
 
@@ -80,11 +82,11 @@ class Grid:
             UsageError: if nothing varies, or too much.
         """
         encoders = configs * self.encoders
-        if encoders * prod(self.shape) > MOST_POINTS:
+        if configs * self.points > MOST_POINTS:
             sides = [*(len(v.overrides) for v in self.variations), *self.shape]
             said = " x ".join(f"{side:,}" for side in (configs, *sides) if side > 1)
             raise UsageError(
-                f"the grid has {encoders * prod(self.shape):,} points ({said}): at most {MOST_POINTS:,}; use larger "
+                f"the grid has {configs * self.points:,} points ({said}): at most {MOST_POINTS:,}; use larger "
                 "steps, as in 512:4096:64, shorter ranges, or fewer axes at once"
             )
         if encoders > MOST_ENCODERS:
@@ -122,74 +124,26 @@ def encoders_of(
         ]
 
 
-def config_at(config: EncoderConfig, point: Mapping[str, int]) -> EncoderConfig:
-    """The encoder at a point: "height" and "width" in pixels, "batch_size", "window" of every windowed block."""
-    stages = config.stages
-    if "window" in point:
-        stages = tuple(_with_window(stage, (point["window"], point["window"])) for stage in stages)
-    size = point.get("height", config.image_size[0]), point.get("width", config.image_size[1])
-    run = replace(config.run, batch_size=point.get("batch_size", config.run.batch_size))
-    return replace(config, image_size=size, stages=stages, run=run)
-
-
-def _with_window(stage: StageConfig, window: Pair) -> StageConfig:
-    own = window if stage.window_size != GLOBAL else GLOBAL
-    overrides = tuple(_override_with(override, window) for override in stage.overrides)
-    return replace(stage, window_size=own, overrides=overrides)
-
-
-def _override_with(override: OverrideConfig, window: Pair) -> OverrideConfig:
-    has_one = override.window_size not in {None, GLOBAL}
-    return replace(override, window_size=window) if has_one else override
-
-
 def has_windows(config: EncoderConfig) -> bool:
-    """Whether a block of it is windowed, or would be if it were not named global."""
+    """Whether a block of it has a window, if it is not named global."""
     overrides = (override for stage in config.stages for override in stage.overrides)
     return any(part.window_size not in {None, GLOBAL} for part in (*config.stages, *overrides))
 
 
-def check_points(config: EncoderConfig, label: str, grid: Grid) -> None:
-    """See that a config takes the points of a grid: up to `MOST_CHECKED` each, beyond it each value of each axis.
+def check_axes(config: EncoderConfig, grid: Grid) -> None:
+    """See that the axes mean something to a config.
 
     Raises:
-        UsageError: with the first that it refuses, and why.
+        UsageError: for an image smaller than its patch, or windows where none is.
     """
+    for size in grid.resolutions:
+        if min(size) < config.patch_size:
+            raise UsageError(
+                f"--resolutions {resolution_label(size)}: {config.name} has patches of {config.patch_size}: use at least "
+                f"{config.patch_size}"
+            )
     if grid.windows and not has_windows(config):
-        raise UsageError(f"--windows: {label} has no windowed block: a window would change nothing")
-    for point in _points_to_check(grid):
-        for _, message in problems_of_plan(config_at(config, point)):
-            raise UsageError(f"{label} at {_place(point)}: {message}")
-
-
-def _points_to_check(grid: Grid) -> Iterable[dict[str, int]]:
-    axes = list(_coordinates(grid))
-    if prod(grid.shape) <= MOST_CHECKED:
-        yield from (_merged(combination) for combination in product(*axes))
-        return
-    for at, axis in enumerate(axes):
-        yield from (_merged([*(other[-1] for other in axes[:at] + axes[at + 1 :]), value]) for value in axis)
-    yield from (_merged(combination) for combination in product(*((axis[0], axis[-1]) for axis in axes)))
-
-
-def _coordinates(grid: Grid) -> Iterator[list[dict[str, int]]]:
-    if grid.batch_sizes:
-        yield [{"batch_size": batch} for batch in grid.batch_sizes]
-    if grid.windows:
-        yield [{"window": window} for window in grid.windows]
-    if grid.resolutions:
-        yield [{"height": height, "width": width} for height, width in grid.resolutions]
-
-
-def _merged(parts: Iterable[dict[str, int]]) -> dict[str, int]:
-    return {key: value for part in parts for key, value in part.items()}
-
-
-def _place(point: Mapping[str, int]) -> str:
-    words = [f"resolution {resolution_label((point['height'], point['width']))}"] if "height" in point else []
-    words += [f"window {point['window']}"] if "window" in point else []
-    words += [f"batch {point['batch_size']}"] if "batch_size" in point else []
-    return ", ".join(words)
+        raise UsageError(f"--windows: {config.name} has no windowed block: a window would change nothing")
 
 
 def arrays(grid: Grid) -> dict[str, np.ndarray]:
