@@ -71,7 +71,7 @@ class Cliff:
 
     Attributes:
         point: its row.
-        label: what tells its line from the others.
+        label: what tells its encoder from the others.
         resolution: in pixels.
         window_size: of the first layer that is padded, in tokens.
         grid: of that layer.

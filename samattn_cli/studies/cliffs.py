@@ -12,9 +12,10 @@ from ..config.keys import Pair
 from ..config.model import EncoderConfig
 from ..config.plan import LayerConfig
 from ..config.rules import problems_of_plan
-from ..reports.sweep import Cliff, Line
+from ..reports.sweep import Axis, Cliff, Line
 from .passes import Passes
 from .points import AXES, at
+from .sweep_lines import COUNTED, in_words
 
 MOST_CLIFFS = 12
 MOST_STEPS = 128
@@ -24,21 +25,28 @@ Columns = Mapping[str, Any]
 
 
 def cliffs_of(
-    along: str, columns: Columns, lines: Sequence[Line], encoders: Sequence[EncoderConfig]
+    columns: Columns, along: Axis, lines: Sequence[Line], encoders: Sequence[EncoderConfig]
 ) -> tuple[tuple[Cliff, ...], int]:
     """The cliffs of some lines, the first ones and the last, and how many there are; the same encoder is one."""
     found: dict[tuple[int, ...], tuple[Line, int]] = {}
     each = len(columns["height"]) // len(encoders)
     for line in lines:
-        for row in _jumps(along, columns, line):
+        for row in _jumps(along.name, columns, line):
             coordinates = [
                 int(columns[name][row]) for name in ("height", "width", "window") if name in columns
             ]
             found.setdefault((row // each, *coordinates), (line, row))
     rows = list(found.values())
     chosen = rows if len(rows) <= MOST_CLIFFS else [*rows[: MOST_CLIFFS - 1], rows[-1]]
-    made = (_cliff(encoders[row // each], _point(columns, row), line, row, columns) for line, row in chosen)
+    made = (_cliff(encoders[row // each], columns, row, _name(along, line, row)) for line, row in chosen)
     return tuple(made), len(rows)
+
+
+def _name(along: Axis, line: Line, row: int) -> str:
+    """What tells the encoder of a row from the others: its line, and its place on that if it is another there."""
+    own = along.values[(row - line.first) // line.stride]
+    words = [line.label, *([] if along.name in COUNTED else [in_words(along.name, own)])]
+    return ", ".join(filter(None, words))
 
 
 def _jumps(along: str, columns: Columns, line: Line) -> list[int]:
@@ -48,22 +56,18 @@ def _jumps(along: str, columns: Columns, line: Line) -> list[int]:
     jumps = share > 0
     if along == "resolution":
         jumps[1:] &= np.diff(padded) > 0
-    elif along in {"batch_size"}:
+    elif along == "batch_size":
         jumps[1:] = False
     return [int(row) for row in rows[jumps]]
 
 
-def _point(columns: Columns, row: int) -> dict[str, int]:
-    return {name: int(columns[name][row]) for name in AXES if name in columns}
-
-
-def _cliff(config: EncoderConfig, point: Mapping[str, int], line: Line, row: int, columns: Columns) -> Cliff:
-    placed = at(config, point)
+def _cliff(config: EncoderConfig, columns: Columns, row: int, label: str) -> Cliff:
+    placed = at(config, {name: int(columns[name][row]) for name in AXES if name in columns})
     layer = next(layer for layer in placed.layers if layer.padded_grid != layer.grid)
     below, above = nearest_without_padding(placed)
     return Cliff(
         point=row,
-        label=line.label,
+        label=label,
         resolution=placed.image_size,
         window_size=layer.window_size,
         grid=layer.grid,
@@ -111,8 +115,8 @@ def _side(config: EncoderConfig, axes: tuple[int, ...], step: int) -> int | None
     """The nearest side that needs no padding along some axes; that which is given, if it is such a one."""
     given = config.image_size[axes[0]]
     for side in _candidates(given, config.patch_size, step):
-        size = tuple(side if axis in axes else other for axis, other in enumerate(config.image_size))
-        other = replace(config, image_size=size)
+        height, width = (side if axis in axes else own for axis, own in enumerate(config.image_size))
+        other = replace(config, image_size=(height, width))
         if _fits(other, axes) and not any(True for _ in problems_of_plan(other)):
             return side
     return None

@@ -126,8 +126,9 @@ def encoders_of(
 
 def has_windows(config: EncoderConfig) -> bool:
     """Whether a block of it has a window, if it is not named global."""
-    overrides = (override for stage in config.stages for override in stage.overrides)
-    return any(part.window_size not in {None, GLOBAL} for part in (*config.stages, *overrides))
+    overrides = (override.window_size for stage in config.stages for override in stage.overrides)
+    stages = (stage.window_size for stage in config.stages)
+    return any(window not in {None, GLOBAL} for window in (*stages, *overrides))
 
 
 def check_axes(config: EncoderConfig, grid: Grid) -> None:

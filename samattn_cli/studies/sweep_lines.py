@@ -44,9 +44,9 @@ def _ascends(values: Sequence[str]) -> bool:
 def _sizes(along: str, columns: Columns) -> Array | None:
     """What the axis counts at each point: pixels, images, tokens of a window; None where it counts nothing."""
     if along == "resolution":
-        return np.multiply(columns["height"], columns["width"], dtype=float)
+        return np.asarray(np.multiply(columns["height"], columns["width"], dtype=float))
     if along == "window":
-        return np.square(columns["window"].astype(float))
+        return np.asarray(np.square(columns["window"].astype(float)))
     try:
         return np.asarray(columns[along].astype(float))
     except (TypeError, ValueError):

@@ -45,7 +45,7 @@ MOST_ROWS = 24
 MOST_NAMES = 6
 CHUNK = 10_000
 """Rows that are taken out of the columns at once."""
-LABEL, CELL = 14, 15
+LABEL, CELL = 12, 19
 """Columns of a terminal that the rows' names take in a matrix, and each line of points."""
 
 
@@ -105,17 +105,17 @@ def _sections(report: Sweep, options: Options) -> Iterator[Section]:
 
 def _table(report: Sweep, line: Line, metrics: Sequence[str]) -> Table:
     """The points of one line, and of each metric how it grows and what other placements of global layers cost."""
-    headers, columns = ["", *_extras(report)], [_labels(report, line), *_extras(report).values()]
+    extras = _extras(report)
+    headers, columns = [_along(report), *extras], [_labels(report, line), *extras.values()]
     for metric in metrics:
         for header, cells in _of_metric(report, line, metric):
             headers.append(header)
             columns.append(cells)
     rows = _thinned(report, line)
-    cells = tuple(tuple(column[row] for column in columns) for row in rows)
+    shown = tuple(tuple(column[row] for column in columns) for row in rows)
     title = " and ".join(NAMES[metric] for metric in metrics)
     note = " ".join(filter(None, (_meaning(report), _left_out(line.count - len(rows)))))
-    headers[0] = _along(report)
-    return Table(title[0].upper() + title[1:], tuple(headers), cells, note)
+    return Table(title[0].upper() + title[1:], tuple(headers), shown, note)
 
 
 def _extras(report: Sweep) -> dict[str, list[str]]:
@@ -202,7 +202,7 @@ def _labels(report: Sweep, line: Line) -> list[str]:
     marked = {
         (cliff.point - line.first) // line.stride
         for cliff in report.cliffs
-        if cliff.label == line.label and report.line_count == 1
+        if report.line_count == 1 and report.along == "resolution"
     }
     return [f"{value}{' *' if at in marked else ''}" for at, value in enumerate(axis.values)]
 
@@ -217,7 +217,12 @@ def _thinned(report: Sweep, *lines: Line) -> list[int]:
     if count <= MOST_ROWS:
         return list(range(count))
     axis = next(axis for axis in report.axes if axis.name == report.along)
-    edges = {edge for line in lines for edge in (*line.pays_from.values(), line.too_large_from) if edge}
+    edges = {
+        edge
+        for line in lines
+        for edge in (*line.pays_from.values(), line.fits_until, line.too_large_from)
+        if edge
+    }
     labels = {line.label: line for line in lines}
     notable = [index for index, value in enumerate(axis.values) if value in edges]
     notable += [
@@ -240,7 +245,7 @@ def _meaning(report: Sweep) -> str:
     meaning = ""
     if any(name.endswith("_growth") for name in report.columns):
         unit = UNITS.get(report.along, report.along)
-        meaning = f"Growth: the exponent in {unit} since the row above, e of {unit}^e."
+        meaning = f"Growth: the exponent in {unit} since the point before, e of {unit}^e."
     meaning += (
         " all global, windowed: what the encoder with every layer so costs over this, above 1.00x a gain."
     )
@@ -294,32 +299,34 @@ def _fits_until(report: Sweep, line: Line) -> str:
 
 
 def _cliffs(report: Sweep) -> Table:
-    named = report.line_count > 1
-    headers = ("resolution", "window", "grid", "padded to", "tokens", "FLOPs on it", "none at")
-    rows = tuple(_cliff(cliff, named=named) for cliff in report.cliffs)
-    note = "tokens: those that padding adds to windowed layers; FLOPs on it: the share of the encoder's that they take; "
-    note += "none at: the nearest resolutions without padding."
-    left = _left_out(report.cliff_count - len(report.cliffs))
-    return Table(
-        "Padding",
-        (*(("",) if named else ()), *headers),
-        rows,
-        f"{note} {left}".strip(),
-        text_columns=(0,),
+    names = {axis.name for axis in report.axes if len(axis.values) > 1}
+    named = bool(names - {"resolution", "window", "batch_size"})
+    headers = (
+        *(("",) if named else ()),
+        "resolution",
+        "window",
+        "grid",
+        "padded to",
+        "tokens",
+        "FLOPs",
+        "none at",
     )
+    rows = tuple(_cliff(cliff, named=named) for cliff in report.cliffs)
+    note = "Tokens that padding adds to windowed layers, the share of the encoder's FLOPs that they take, and the nearest "
+    note += f"resolutions without. {_left_out(report.cliff_count - len(report.cliffs))}"
+    return Table("Padding", headers, rows, note.strip())
 
 
 def _cliff(cliff: Cliff, *, named: bool) -> tuple[str, ...]:
-    near = " or ".join(_label(size) for size in (cliff.below, cliff.above) if size)
     return (
         *((cliff.label,) if named else ()),
         _label(cliff.resolution),
-        format_size(cliff.window_size),
+        _label(cliff.window_size),
         format_size(cliff.grid),
         format_size(cliff.padded_grid),
-        f"+{format_percent(cliff.padding)}",
-        format_percent(cliff.flops_share),
-        near,
+        f"+{100 * cliff.padding:.1f} %",
+        f"{100 * cliff.flops_share:.1f} %",
+        ", ".join(_label(size) for size in (cliff.below, cliff.above) if size),
     )
 
 
