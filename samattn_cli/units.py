@@ -23,19 +23,19 @@ LARGE_RATIO = 10_000
 
 MS_PER_SECOND = 1000
 
-_DECIMAL = ("", "K", "M", "G", "T", "P", "E")
-_TIMES = ("us", "ms", "s")
-_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+DECIMAL_PREFIXES = ("", "K", "M", "G", "T", "P", "E")
+TIME_UNITS = ("us", "ms", "s")
+BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def format_count(value: int, unit: str = "") -> str:
     """Four digits with a decimal prefix: 179_760_000_000 -> "179.8 G" (+ unit)."""
-    return _scaled(value, 1000, [f"{prefix}{unit}" for prefix in _DECIMAL])
+    return _scaled(value, 1000, [f"{prefix}{unit}" for prefix in DECIMAL_PREFIXES])
 
 
 def format_bytes(value: int) -> str:
     """Four digits with a binary prefix: 67_108_864 -> "64.00 MiB"."""
-    return _scaled(value, 1024, _BINARY)
+    return _scaled(value, 1024, BINARY_UNITS)
 
 
 def format_change(share: float) -> str:
@@ -46,7 +46,7 @@ def format_change(share: float) -> str:
 
 def format_ms(value_ms: float) -> str:
     """Four digits: 3.14159 -> "3.14 ms", 65_432 -> "65.43 s"."""
-    return _scaled(round(value_ms * 1000), 1000, _TIMES)
+    return _scaled(round(value_ms * 1000), 1000, TIME_UNITS)
 
 
 def format_percent(share: float) -> str:

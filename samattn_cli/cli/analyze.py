@@ -11,7 +11,7 @@ import typer
 
 from ..config.load import load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError, did_you_mean
-from ..render import FORMATS, render
+from ..render import FORMATS, TEXTS, render, render_file
 from ..render.options import Options
 from ..reports.analysis import Analysis
 from ..studies.analyze import analyze as analyze_config
@@ -36,7 +36,7 @@ from .parameters import (
 if TYPE_CHECKING:
     from ..config.device import Device
 
-Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
+Format = Enum("Format", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
 
 
 @guarded
@@ -114,7 +114,7 @@ def analyze(
     elif shown:
         emit(render(report, shown, options))
     for path, name in formats.items():
-        write_file(path, render(report, name, replace(options, width=Options.width, color=False)))
+        write_file(path, render_file(report, name, replace(options, width=Options.width, color=False)))
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     finish(report.crosscheck, insist=verify is True)

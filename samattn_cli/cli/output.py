@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import typer
 from rich.console import Console
 
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError, did_you_mean
-from ..render import FORMATS
+from ..render import EXTRAS, FORMATS
 from ..render.options import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -102,15 +103,26 @@ def file_format(path: Path, formats: Sequence[str]) -> str:
     """The format that a file's extension asks for.
 
     Raises:
-        OutputError: if none does, or if the file could not be written anyway.
+        OutputError: if none does, if the format's extra is missing, or if the file could not be written anyway.
     """
     extensions = {FORMATS[name]: name for name in formats}
     if path.suffix.lower() not in extensions:
         known = ", ".join(extensions)
         hint = did_you_mean(path.suffix.lower(), extensions)
         raise OutputError(f"-o {path}: the extension says the format and must be one of {known}{hint}")
+    name = extensions[path.suffix.lower()]
+    _check_extra(path, name)
     check_place(path)
-    return extensions[path.suffix.lower()]
+    return name
+
+
+def _check_extra(path: Path, name: str) -> None:
+    """Before the work for a file is done, see that what its format needs is installed."""
+    extra = EXTRAS.get(name)
+    if extra and find_spec(extra.module) is None:
+        raise OutputError(
+            f"-o {path}: {extra.whose} the extra '{extra.name}': pip install 'samattn[{extra.name}]'"
+        )
 
 
 def check_place(path: Path) -> None:
@@ -127,28 +139,33 @@ def check_place(path: Path) -> None:
         raise OutputError(f"-o {path}: the directory {path.parent} cannot be written to")
 
 
-def write_file(path: Path, text: str, *, quiet: bool = False) -> None:
-    """Write a file whole or not at all, and say so unless `quiet`.
+def write_file(path: Path, content: str | bytes, *, quiet: bool = False) -> None:
+    """Write a file whole or not at all, text as UTF-8, and say so unless `quiet`.
 
     Raises:
         OutputError: if it cannot be written.
     """
     shown, path = path, path.resolve()  # of a link, what it leads to
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink()
-            raise
+        _replace(path, content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise OutputError(f"-o {shown}: {error.strerror or error}") from None
     if not quiet:
         say(f"wrote {shown}")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a finished file in a path's place."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
 
 
 def _umask() -> int:

@@ -54,7 +54,7 @@ Terms = dict[Monomial, int]
 class Formula:
     """A polynomial with integer coefficients that is no plain number; see `Space.formula`.
 
-    Comparisons are decided over all points of the space.
+    Comparisons are decided over all points of the space. With what is no integer it is a number, as `int` of it is.
 
     Raises:
         MixedPointsError: from a comparison that holds at some points and not at others, and from `int` or `range` of
@@ -76,7 +76,7 @@ class Formula:
         elif isinstance(other, int):
             terms[()] = terms.get((), 0) + other
         else:
-            return self._number_of(other) + other
+            return int(self) + other
         return self.space.formula(terms)
 
     __radd__ = __add__
@@ -102,7 +102,7 @@ class Formula:
             if other == 1:
                 return self
             return other and Formula(self.space, {m: other * value for m, value in self.terms.items()})
-        return self._number_of(other) * other
+        return int(self) * other
 
     __rmul__ = __mul__
 
@@ -171,12 +171,6 @@ class Formula:
         if self is other or (isinstance(other, Formula) and self.terms == other.terms):
             return relation == "=="
         return self.space.decide(self - other, relation)
-
-    def _number_of(self, other: Any) -> int:
-        """What it is with something that is no integer: a number, if it is the same at all points."""
-        if not isinstance(other, float):
-            raise TypeError(f"a formula of integers and {other!r}")
-        return int(self)
 
 
 def greatest(values: Iterable[Integer]) -> Integer:

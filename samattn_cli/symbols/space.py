@@ -7,9 +7,7 @@ and sum fit in 63 bits the arrays are int64, else they hold Python's integers (d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import reduce
-from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 from .formula import Atom, Formula, Integer, Monomial, Terms, Values, common_factor, divided, larger, terms_of
 
@@ -43,6 +41,7 @@ class Space:
         self.size = next((len(values) for values in points.values() if hasattr(values, "__len__")), 1)
         self._atoms: dict[Any, Atom] = {}
         self._products: dict[tuple[Monomial, Monomial], Monomial] = {}
+        self._known_ends: dict[Monomial, tuple[int, int]] = {}
         self._decided: dict[tuple[Formula, str], bool] = {}
 
     def symbol(self, name: str) -> Formula:
@@ -136,43 +135,43 @@ class Space:
         return self._of_atom(kind, "", (value, by), min(ends), max(ends))
 
     def maximum(self, values: Iterable[Integer]) -> Integer:
-        """The largest at each point: without those that another is never less than."""
-        flat = dict.fromkeys(chain.from_iterable(map(self._alternatives, values)))
+        """The largest at each point: without those that by their bounds another is never less than."""
         left: list[Integer] = []
-        for value in flat:
-            if not any(self._least(other - value) >= 0 for other in left):
-                left = [other for other in left if self._least(value - other) < 0]
+        for value in dict.fromkeys(values):
+            if not any(self.bounds(other - value)[0] >= 0 for other in left):
+                left = [other for other in left if self.bounds(value - other)[0] < 0]
                 left.append(value)
         if len(left) == 1:
             return left[0]
         low, high = (max(ends) for ends in zip(*map(self.bounds, left), strict=True))
         return self._of_atom("max", "", tuple(left), low, high)
 
-    def _alternatives(self, value: Integer) -> Iterator[Integer]:
-        """What a formula may be: of one with a maximum added in, each that it may be the maximum of."""
-        for monomial, coefficient in terms_of(value).items():
-            if (
-                coefficient == 1
-                and len(monomial) == 1
-                and monomial[0][0].kind == "max"
-                and monomial[0][1] == 1
-            ):
-                rest = self.formula({m: c for m, c in terms_of(value).items() if m is not monomial})
-                yield from (part + rest for part in monomial[0][0].parts)
-                return
-        yield value
-
-    def _least(self, value: Integer) -> int:
-        return self.bounds(value)[0]
-
     def bounds(self, value: Integer) -> tuple[int, int]:
         """What a formula is at least and at most; the bounds need not be reached."""
         low = high = 0
         for monomial, coefficient in terms_of(value).items():
-            ends = _ends(monomial)
+            ends = self._ends(monomial)
             least, most = (coefficient * end for end in (ends if coefficient > 0 else ends[::-1]))
             low, high = low + least, high + most
         return low, high
+
+    def _ends(self, monomial: Monomial) -> tuple[int, int]:
+        """What a product is at least and at most."""
+        if monomial not in self._known_ends:
+            low = high = 1
+            for atom, power in monomial:
+                for _ in range(power):
+                    ends = [one * two for one in (low, high) for two in (atom.low, atom.high)]
+                    low, high = min(ends), max(ends)
+            self._known_ends[monomial] = low, high
+        return self._known_ends[monomial]
+
+    def magnitude(self, value: Integer) -> int:
+        """What no term of a formula, and no sum of some of them, is larger than in either direction."""
+        return sum(
+            abs(coefficient) * max(map(abs, self._ends(monomial)))
+            for monomial, coefficient in terms_of(value).items()
+        )
 
     def decide(self, difference: Integer, relation: str) -> bool:
         """Whether `difference` is ==, < or > 0, at all points.
@@ -231,15 +230,22 @@ class Evaluation:
         self.space = space
         self.where = where
         self.size = where.stop - where.start
-        self.known: dict[tuple[Atom, bool], Values] = {}
+        self.atoms: dict[tuple[Atom, bool], Values] = {}
+        self.formulas: dict[tuple[Formula, bool], Values] = {}
 
     def __call__(self, value: Integer) -> Values:
         """An int, or an array of one for each point: int64, or object where that would not do."""
-        return self._polynomial(value, large=_magnitude(value) > MOST)
+        return self._value(value, large=self.space.magnitude(value) > MOST)
 
-    def _polynomial(self, value: Integer, *, large: bool) -> Values:
+    def _value(self, value: Integer, *, large: bool) -> Values:
         if not isinstance(value, Formula):
             return value
+        key = value, large
+        if key not in self.formulas:
+            self.formulas[key] = self._polynomial(value, large=large)
+        return self.formulas[key]
+
+    def _polynomial(self, value: Formula, *, large: bool) -> Values:
         total: Values = 0
         for monomial, coefficient in value.terms.items():
             product: Values = coefficient
@@ -252,36 +258,32 @@ class Evaluation:
 
     def _atom(self, atom: Atom, *, large: bool) -> Values:
         key = atom, large
-        if key not in self.known:
-            self.known[key] = self._value(atom, large=large)
-        return self.known[key]
+        if key not in self.atoms:
+            large = large or any(self.space.magnitude(part) > MOST for part in atom.parts)
+            self.atoms[key] = self._of_kind[atom.kind](self, atom, large)
+        return self.atoms[key]
 
-    def _value(self, atom: Atom, *, large: bool) -> Values:
-        if atom.kind == "symbol":
-            values = self.space.points[atom.name]
-            if isinstance(values, int):
-                return values
-            return values[self.where].astype(object if large else "int64", copy=False)
-        large = large or any(_magnitude(part) > MOST for part in atom.parts)
-        parts = [self._polynomial(part, large=large) for part in atom.parts]
-        if atom.kind == "max":
-            return reduce(larger, parts)
-        value, by = parts
-        return value // by if atom.kind == "floor" else -(-value // by)
+    def _symbol(self, atom: Atom, large: bool) -> Values:
+        values = self.space.points[atom.name]
+        if isinstance(values, int):
+            return values
+        return values[self.where].astype(object if large else "int64", copy=False)
 
+    def _floor(self, atom: Atom, large: bool) -> Values:
+        value, by = (self._value(part, large=large) for part in atom.parts)
+        return value // by
 
-def _ends(monomial: Monomial) -> tuple[int, int]:
-    """What a product is at least and at most."""
-    low = high = 1
-    for atom, power in monomial:
-        for _ in range(power):
-            ends = [one * two for one in (low, high) for two in (atom.low, atom.high)]
-            low, high = min(ends), max(ends)
-    return low, high
+    def _ceil(self, atom: Atom, large: bool) -> Values:
+        value, by = (self._value(part, large=large) for part in atom.parts)
+        return -(-value // by)
 
+    def _maximum(self, atom: Atom, large: bool) -> Values:
+        """Each by its difference from the one before: of layers of one kind these are the same, and known."""
+        before, *_ = atom.parts
+        most = now = self._value(before, large=large)
+        for part in atom.parts[1:]:
+            now = now + self._value(part - before, large=large)
+            most, before = larger(most, now), part
+        return most
 
-def _magnitude(value: Integer) -> int:
-    """What no term of a formula, and no sum of some of them, is larger than in either direction."""
-    return sum(
-        abs(coefficient) * max(map(abs, _ends(monomial))) for monomial, coefficient in terms_of(value).items()
-    )
+    _of_kind: ClassVar = {"symbol": _symbol, "floor": _floor, "ceil": _ceil, "max": _maximum}

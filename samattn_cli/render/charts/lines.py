@@ -1,0 +1,275 @@
+"""Figures over an axis, such as FLOPs over resolution: a panel a metric, a colour a config, a dash a variant.
+
+A sweep makes a `Picture` and returns `spec(picture)` as its chart::
+
+    Picture(
+        title="sam_vit_h, resolution 512 to 4096",
+        subtitle="batch 1, float32, eager attention",
+        x_title="image size (px)",
+        lines=(
+            Line("sam_vit_h", "FLOPs", "FLOP", xs=(512, 1024), ys=(1_400_000_000_000, 5_961_082_830_848)),
+            Line("sam_vit_h", "FLOPs", "FLOP", xs=(512, 1024), ys=(...), variant="all global"),
+            Line("sam_vit_h", "measured / predicted, peak", "ratio", xs=(512, 1024), ys=(1.01, 1.0)),
+        ),
+        marks=(Mark("sam_vit_h", "FLOPs", "crossover", x=608, y=2_000_000_000_000, text="cheaper from 608 px on"),),
+    )
+
+`xs` ascend where they are numbers; strings (types, kernels, sizes that are not square) make an axis of words in the
+order in which they come. Panels, colours and dashes come in the order of first appearance. The axes are logarithmic
+unless a value is zero. Give any number of points: a line that has too many is thinned, and the subtitle says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+from . import scales
+from .scales import Unit
+from .theme import CONTRAST, Spec, colors, legend_columns, picture
+from .thin import thin
+
+MOST = 2000  # points of a line
+MOST_IN_ALL = 24_000  # points of a picture: about 3 MB of HTML
+SPARSE = 40  # points of a line up to which each is marked
+MANY = 6  # panels from which three stand beside one another
+TICKS = 8  # values of an axis up to which each has a tick
+ONE, FEW = (680, 400), (420, 270)
+"""Width and height in pixels of a panel that stands alone, and of one among others."""
+DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3])
+SHAPES = {"crossover": "diamond", "cliff": "triangle-up", "measured": "circle"}
+
+HINT = (
+    "Point at a line for its figures. Click a name below to pick it, with Shift several, beside them to undo. "
+    "Drag to move, scroll to zoom, double-click to undo."
+)
+
+X = Any
+"""A number, or a string on an axis of words."""
+MarkKind = Literal["crossover", "cliff", "measured"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric of one config along the axis; `metric` is the panel's title, `unit` that of `ys`; `xs` are numbers or strings."""
+
+    config: str
+    metric: str
+    unit: Unit
+    xs: Sequence[Any]
+    ys: Sequence[float]
+    variant: str = "as it is"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point of the panel `metric` that stands out; `text` is shown when pointed at."""
+
+    config: str
+    metric: str
+    kind: MarkKind
+    x: Any
+    y: float
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All there is to draw."""
+
+    title: str
+    subtitle: str
+    x_title: str
+    lines: tuple[Line, ...]
+    marks: tuple[Mark, ...] = ()
+
+
+def spec(picture_: Picture) -> Spec:
+    """The Vega-Lite spec."""
+    metrics = _unique(line.metric for line in picture_.lines)
+    size = ONE if len(metrics) == 1 else FEW
+    columns = 1 if len(metrics) == 1 else 3 if len(metrics) > MANY else 2
+    most = max(2, min(MOST, MOST_IN_ALL // len(picture_.lines)))
+    panels = [_panel(picture_, metric, size, most) for metric in metrics]
+    longest = max(len(line.xs) for line in picture_.lines)
+    thinned = f" Lines of {longest:,} points are drawn by at most {most:,} each, ends and extremes kept."
+    subtitle = picture_.subtitle + (thinned if longest > most else "")
+    body = {"params": _params(panels), "concat": panels, "columns": columns, "usermeta": {"hint": HINT}}
+    return picture(picture_.title, subtitle, columns * size[0], body)
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _params(panels: Sequence[Spec]) -> list[Spec]:
+    """A click in a legend picks, the wheel and dragging zoom a panel; `hover` is set where there is a pointer.
+
+    All stand here, and not in the panels: Vega-Lite drops those of a panel that one of the picture's applies to.
+    """
+    names = [panel["layer"][0]["name"] for panel in panels]
+    picks = [
+        {
+            "name": f"pick_{field}",
+            "select": {"type": "point", "fields": [field]},
+            "bind": "legend",
+            "views": names,
+        }
+        for field in ("config", "variant")
+    ]
+    axes = [["y"] if panel["encoding"]["x"]["type"] == "ordinal" else ["x", "y"] for panel in panels]
+    zooms = [
+        {
+            "name": f"zoom_{name}",
+            "select": {"type": "interval", "encodings": along},
+            "bind": "scales",
+            "views": [name],
+        }
+        for name, along in zip(names, axes, strict=True)
+    ]
+    return [{"name": "hover", "value": False}, *picks, *zooms]
+
+
+def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> Spec:
+    lines = [line for line in picture_.lines if line.metric == metric]
+    marks = [mark for mark in picture_.marks if mark.metric == metric]
+    name = f"panel_{_unique(line.metric for line in picture_.lines).index(metric)}"
+    width, height = size
+    unit, ends = (
+        lines[0].unit,
+        [*chain(*((min(line.ys), max(line.ys)) for line in lines)), *(mark.y for mark in marks)],
+    )
+    step = scales.step_of(ends, unit)
+    return {
+        "title": {"text": metric, "anchor": "start", "frame": "group", "fontSize": 13, "offset": 8},
+        "width": width,
+        "height": height,
+        "data": {"values": [row for line in lines for row in _rows(line, most, step)]},
+        "encoding": {**_encoding(picture_, lines), "y": _y(unit, ends, step)},
+        "layer": list(_layers(name, lines, _mark_rows(marks, unit, step))),
+    }
+
+
+def _rows(line: Line, most: int, step: int) -> Iterator[dict[str, Any]]:
+    for index in _kept(line, most):
+        yield _row(line.config, line.xs[index], line.ys[index], line.unit, step) | {"variant": line.variant}
+
+
+def _kept(line: Line, most: int) -> Sequence[int]:
+    if any(isinstance(x, str) for x in line.xs):
+        return range(len(line.xs))
+    return thin(line.xs, line.ys, most)
+
+
+def _row(config: str, x: Any, y: float, unit: Unit, step: int) -> dict[str, Any]:
+    return {"config": config, "x": x, "y": scales.number(y, step), "exact": scales.exact(y, unit)}
+
+
+def _mark_rows(marks: Sequence[Mark], unit: Unit, step: int) -> list[dict[str, Any]]:
+    return [
+        _row(mark.config, mark.x, mark.y, unit, step) | {"kind": mark.kind, "text": mark.text}
+        for mark in marks
+    ]
+
+
+def _encoding(picture_: Picture, lines: Sequence[Line]) -> Spec:
+    configs = _unique(line.config for line in picture_.lines)
+    variants = _unique(line.variant for line in picture_.lines)
+    return {
+        "x": _x(picture_),
+        "color": {
+            "field": "config",
+            "type": "nominal",
+            "sort": None,
+            "scale": {"domain": configs, "range": colors(len(configs))},
+            "legend": _legend(configs, "config"),
+        },
+        "strokeDash": {
+            "field": "variant",
+            "type": "nominal",
+            "sort": None,
+            "scale": {"domain": variants, "range": DASHES},
+            "legend": _legend(variants, "variant"),
+        },
+        "opacity": {"condition": {"test": PICKED, "value": 1}, "value": 0.12},
+        "tooltip": [
+            {"field": "config"},
+            *([{"field": "variant"}] if len(variants) > 1 else []),
+            {"field": "x", "title": picture_.x_title, **({} if _words(picture_) else {"format": ",~r"})},
+            {"field": "exact", "title": lines[0].metric},
+        ],
+    }
+
+
+PICKED = {"and": [{"param": "pick_config"}, {"param": "pick_variant"}]}
+
+
+def _legend(names: Sequence[str], title: str) -> Spec | None:
+    """None where it would name one thing alone."""
+    if len(names) == 1:
+        return None
+    symbol = {"symbolType": "stroke", "symbolSize": 400, "symbolStrokeWidth": 3 if title == "config" else 1.5}
+    return {"title": title, "orient": "bottom", "columns": legend_columns(names, ONE[0]), **symbol}
+
+
+def _words(picture_: Picture) -> bool:
+    return any(isinstance(x, str) for line in picture_.lines for x in line.xs[:1])
+
+
+def _x(picture_: Picture) -> Spec:
+    title = {"field": "x", "title": picture_.x_title}
+    if _words(picture_):
+        return {**title, "type": "ordinal", "sort": None, "axis": {"labelAngle": 0}}
+    values = sorted({x for line in picture_.lines for x in line.xs[: TICKS + 1]})
+    ends: list[Any] = [x for line in picture_.lines for x in (line.xs[0], line.xs[-1])]
+    few = {"values": values} if max(len(line.xs) for line in picture_.lines) <= TICKS >= len(values) else {}
+    axis = {"format": ",~r", "tickCount": 6, "labelOverlap": "greedy", "labelFlush": False, **few}
+    return {**title, "type": "quantitative", "scale": scales.scale(ends), "axis": axis}
+
+
+def _y(unit: Unit, ends: Sequence[float], step: int) -> Spec:
+    scale, axis = scales.scale(ends, unit), scales.axis(ends, unit, step)
+    return {"field": "y", "type": "quantitative", "scale": scale, "axis": axis}
+
+
+def _layers(name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]]) -> Iterator[Spec]:
+    """The lines, their points, what answers to the pointer where points are too many to show, and the marks."""
+    yield {"name": name, "mark": {"type": "line", "strokeWidth": 2}}
+    dense = max(len(line.xs) for line in lines) > SPARSE
+    point = {"type": "point", "filled": True, "strokeDash": [1, 0], "aria": False}
+    if dense:
+        invisible = {**point, "size": 60, "opacity": 0}
+        yield {"mark": invisible, "transform": [{"filter": "hover"}], "encoding": {"opacity": {"value": 0}}}
+    else:
+        yield {"mark": {**point, "size": 34}, "encoding": {"strokeDash": {"value": [1, 0]}}}
+    if lines[0].unit == "ratio":
+        yield {
+            "data": {"values": [{"y": 1}]},
+            "mark": {"type": "rule", "color": CONTRAST},
+            "encoding": _alone(),
+        }
+    if marks:
+        yield _marks(marks)
+
+
+def _alone() -> Spec:
+    """Of a rule from side to side: nothing of the panel's encoding but y."""
+    return dict.fromkeys(("x", "color", "strokeDash", "opacity", "tooltip"))
+
+
+def _marks(marks: Sequence[dict[str, Any]]) -> Spec:
+    kinds = _unique(mark["kind"] for mark in marks)
+    legend = {"title": "marks", "orient": "bottom", "values": kinds, "symbolSize": 110}
+    shape = {"domain": list(SHAPES), "range": list(SHAPES.values())}
+    return {
+        "data": {"values": marks},
+        "mark": {"type": "point", "size": 110, "strokeWidth": 2, "aria": False},
+        "encoding": {
+            "shape": {"field": "kind", "type": "nominal", "scale": shape, "legend": legend},
+            "strokeDash": {"value": [1, 0]},
+            "opacity": {"condition": {"test": {"param": "pick_config"}, "value": 1}, "value": 0.12},
+            "tooltip": [{"field": name} for name in ("config", "kind", "text", "x", "exact")],
+        },
+    }

@@ -1,0 +1,111 @@
+"""Axes of each unit: ticks that are round in it, labels in words that people read, and exact values for tooltips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from ...units import (
+    BINARY_UNITS,
+    DECIMAL_PREFIXES,
+    TIME_UNITS,
+    format_bytes,
+    format_count,
+    format_ms,
+    format_ratio,
+    format_things,
+)
+from .theme import Spec
+
+Unit = Literal["FLOP", "MAC", "parameters", "B", "ms", "ratio", "layers"]
+
+WHOLE = ("FLOP", "MAC", "parameters", "B")
+"""Units of integers that may be large."""
+
+EXACT_FLOAT = 2**53
+"""Integers up to here are exact in JavaScript."""
+
+CLOSE, SHORT, LONG = 2, 10, 1e4
+"""The largest over the smallest value up to which all ticks are named, more than 1, 2 and 5, and at last only 1."""
+
+DIGIT = "(round(1e6 * datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9))) / 1e6)"
+"""Vega's expression for a tick over its power of ten: 5 for 500."""
+
+LEAST_MS = 1e-3  # TIME_UNITS begin with microseconds
+
+
+def step_of(values: Iterable[float], unit: Unit) -> int:
+    """What to divide the values of an axis by: of bytes the largest binary unit, so that ticks are round in it."""
+    largest = max(values)
+    steps = [1024**power for power in range(len(BINARY_UNITS)) if unit == "B" and 1024**power <= largest]
+    return max(steps, default=1)
+
+
+def number(value: float, step: int = 1) -> float:
+    """A value to draw by, in steps; an integer that JavaScript cannot hold exactly is rounded."""
+    scaled = value if step == 1 else value / step
+    return scaled if abs(scaled) <= EXACT_FLOAT else float(scaled)
+
+
+def short(value: float, unit: Unit) -> str:
+    """A value as people say it: "5.96 TFLOP", "2.00 GiB"."""
+    if unit == "ms":
+        return format_ms(float(value))
+    if unit == "ratio":
+        return format_ratio(float(value))
+    if unit == "layers":
+        return format_things(int(value), "layer")
+    return (
+        format_bytes(int(value)) if unit == "B" else format_count(int(value), unit.replace("parameters", ""))
+    )
+
+
+def exact(value: float, unit: Unit) -> str:
+    """A value in full, then as people say it: "5,961,082,830,848 FLOP (5.96 TFLOP)"."""
+    said = short(value, unit)
+    if unit not in WHOLE or said.startswith(f"{value:,}"):
+        return said
+    return f"{value:,} {unit} ({said})"
+
+
+def scale(values: Sequence[float], unit: Unit | None = None) -> Spec:
+    """Logarithmic, in powers of two for bytes and sizes; linear where there is a zero, which has no logarithm."""
+    if min(values) <= 0:
+        return {"type": "linear", "zero": True, "nice": True}
+    base = 2 if unit in ("B", None) else 10
+    return {"type": "log", "base": base, "nice": False, "padding": 10}
+
+
+def axis(values: Sequence[float], unit: Unit, step: int) -> Spec:
+    """Ticks at 1, 2 and 5 of each power of ten, at powers of two for bytes; where there are many, at powers alone."""
+    words = _words(unit, step)
+    spec: Spec = {"title": None, "tickCount": 5, "labelOverlap": "greedy", "labelExpr": words}
+    if unit == "B" or min(values) <= 0 or max(values) <= CLOSE * min(values):
+        return spec
+    span = max(values) / min(values)
+    named = "[1]" if span > LONG else "[1, 2, 5]" if span > SHORT else "[1, 2, 3, 4, 5, 7]"
+    hidden = f"({DIGIT} == round({DIGIT}) && indexof({named}, round({DIGIT})) < 0)"
+    faint = {"condition": {"test": hidden, "value": 0.45}, "value": 1}
+    return {**spec, "labelExpr": f"{hidden} ? '' : {words}", "gridOpacity": faint}
+
+
+def _words(unit: Unit, step: int) -> str:
+    """Vega's expression for a tick's label: "512 MiB", "5 TFLOP", "20 ms", "1.5x"."""
+    if unit == "ratio":
+        return "format(datum.value, '.4~g') + 'x'"
+    if unit == "B":
+        return _scaled(BINARY_UNITS, 1 / step, 1024)
+    if unit == "ms":
+        return _scaled(TIME_UNITS, LEAST_MS, 1000)
+    of = "" if unit in ("parameters", "layers") else unit
+    return _scaled([f"{prefix}{of}" for prefix in DECIMAL_PREFIXES], 1, 1000)
+
+
+def _scaled(suffixes: Sequence[str], least: float, step: int) -> str:
+    """The value over the largest unit that is not above it, and that unit; one condition inside the other."""
+    expression = "''"
+    for power, suffix in enumerate(suffixes):
+        size = least * step**power
+        text = f"format(datum.value / {size}, '.4~g') + ' {suffix}'"
+        expression = text if power == 0 else f"datum.value >= {size} ? {text} : {expression}"
+    return expression
