@@ -16,6 +16,7 @@ from .keys import Pair
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
+    from .plan import LayerConfig
 
 Problem = tuple[tuple[int | str, ...], str]
 """Where in the config (its keys), and what is wrong with it."""
@@ -91,6 +92,32 @@ def shift_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
             return
 
 
+@dataclass(frozen=True)
+class Sliding:
+    """What slides over a grid, the same along both axes: a convolution, or tokens that are merged.
+
+    Token n of what leaves is made of `kernel` tokens from n * `stride` - `before` on, as far as the grid has them, and
+    there is one for each stride that begins on the grid. A kernel is no shorter than its stride: no token is skipped.
+    """
+
+    kernel: int
+    stride: int = 1
+    before: int = 0
+
+
+def slid(grid: Pair, slides: tuple[Sliding, ...]) -> Pair:
+    """The grid that leaves what slides over one, one after the other."""
+    height, width = grid
+    for sliding in slides:
+        height, width = -(-height // sliding.stride), -(-width // sliding.stride)
+    return height, width
+
+
+def nothing_else(_layer: LayerConfig) -> str:
+    """A layer mixes the tokens of its windows, and no others."""
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """A kind of transformer block.
@@ -106,6 +133,9 @@ class Block:
         adapters: whether some of its weights adapt the others, and may be trained alone.
         pads: whether windows reach over padding beyond the grid; else the last ones are smaller.
         taps: the names of earlier parts whose outputs it takes beside the stream, as a part's.
+        residual: what slides over the grid in the residual block that may stand behind it.
+        mixes_else: of a layer, what it mixes beside the tokens of its windows and those that its residual block slides
+            over, where that is no matter of rows and columns of one image; "": nothing.
         problems: what is wrong with a stage (by its number) of a config whose keys are sound.
     """
 
@@ -119,6 +149,8 @@ class Block:
     adapters: bool = False
     pads: bool = True
     taps: tuple[str, ...] = ()
+    residual: tuple[Sliding, ...] = ()
+    mixes_else: Callable[[LayerConfig], str] = nothing_else
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
@@ -201,7 +233,13 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Transition(Part):
-    """What leads into a stage from the one before; its `stream` is then given that stage's width."""
+    """What leads into a stage from the one before; its `stream` is then given that stage's width.
+
+    Attributes:
+        slides: what slides over the grid in it, one after the other; None: tokens are put elsewhere, or none is said.
+    """
+
+    slides: tuple[Sliding, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from ..config.families import code_for
-from ..config.model import EncoderConfig
+from ..config.model import EncoderConfig, RunConfig
 from ..config.plan import LayerConfig, PartConfig
 from ..units import ITEM_BYTES
 from . import autograd
@@ -105,13 +105,17 @@ def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
 
 @lru_cache(maxsize=32)
 def _forward(config: EncoderConfig, training: bool, frozen: bool) -> ForwardPass:
-    run = config.run
-    low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
-    half = run.product_dtype == "float16"
-    tape = Tape(ITEM_BYTES[run.dtype], autocast_bytes=low, half_to_float=half, training=training)
+    tape = tape_for(config.run, ITEM_BYTES[config.run.dtype], training=training)
     image = tape.tensor(*config.input_shape)
     with tape.weights(train=not frozen):
         return ForwardPass(config, image, tuple(_Driver(tape, config).segments(image)))
+
+
+def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool) -> Tape:
+    """A Tape as a run needs it; `item_bytes` are those of its type, as a number or a symbol."""
+    low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
+    half = run.product_dtype == "float16"
+    return Tape(item_bytes, autocast_bytes=low, half_to_float=half, training=training)
 
 
 class _Driver:
@@ -174,7 +178,7 @@ class _Driver:
         self, part: PartConfig | LayerConfig, taken: list[tuple[Source, Tensor]], gone: list[Tensor]
     ) -> Segment:
         entries = tuple(_entering(tensor) for _, tensor in taken)
-        made = self._call(part, entries)
+        made = call(self.tape, part, entries, self.config.run.attention)
         outputs = made if isinstance(made, tuple) else (made,)
         if not self.uses[part.name] and part is not self.config.plan[-1]:
             outputs, gone = outputs[:1], [*gone, *outputs[1:]]  # what no part takes goes
@@ -196,17 +200,19 @@ class _Driver:
         """Those of the taps that are kept already: blocks that are twins share storages, what is tapped does not."""
         return frozenset(tap.storage for tap in entries[1:]) & self.kept
 
-    def _call(
-        self, part: PartConfig | LayerConfig, entries: tuple[Tensor, ...]
-    ) -> Tensor | tuple[Tensor, ...]:
-        code: Callable[..., Tensor | tuple[Tensor, ...]]
-        if isinstance(part, LayerConfig):
-            code = code_for(__package__, "blocks", part.stage.block)
-            return code(self.tape, *entries, part, self.config.run.attention)
-        if not part.slot:
-            return self.tape.layer_norm("", *entries)
-        code = code_for(__package__, part.slot, part.word)
-        return code(self.tape, entries[0], part, *entries[1:])
+
+def call(
+    tape: Tape, part: PartConfig | LayerConfig, entries: tuple[Tensor, ...], kernel: str
+) -> Tensor | tuple[Tensor, ...]:
+    """Run a part or a block on what enters it: what leaves, the stream first."""
+    code: Callable[..., Tensor | tuple[Tensor, ...]]
+    if isinstance(part, LayerConfig):
+        code = code_for(__package__, "blocks", part.stage.block)
+        return code(tape, *entries, part, kernel)
+    if not part.slot:
+        return tape.layer_norm("", *entries)
+    code = code_for(__package__, part.slot, part.word)
+    return code(tape, entries[0], part, *entries[1:])
 
 
 def _entering(x: Tensor) -> Tensor:

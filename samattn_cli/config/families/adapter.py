@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isqrt
+from math import isqrt, prod
 from typing import TYPE_CHECKING
 
 from ..keys import Pair
@@ -11,6 +11,7 @@ from ..slots import Block, Family, Problem
 
 if TYPE_CHECKING:
     from ..model import EncoderConfig
+    from ..plan import LayerConfig
 
 
 def depth_grid(slices: int) -> Pair:
@@ -42,6 +43,20 @@ def problems_of_adapters(config: EncoderConfig, number: int) -> Iterator[Problem
         )
 
 
+def runs_of_windows(layer: LayerConfig) -> str:
+    """Over depth it is runs of windows, one after the other and over the ends of images, that are taken together.
+
+    Where an image is one window those are the slices of a volume: tokens at the same place of the grid.
+    """
+    slices = layer.stage.depth_slices
+    if not slices or prod(layer.windows) == 1:
+        return ""
+    taken = (
+        f"depth_slices {slices} takes runs of {slices} windows together, whatever image and place they are of"
+    )
+    return f"{taken}; with 0 images are taken one by one"
+
+
 FAMILY = Family(
     blocks={
         "sam_adapter": Block(
@@ -51,6 +66,7 @@ FAMILY = Family(
             rel_pos=("none", "decomposed"),
             kernels=("eager", "sdpa", "fused"),
             adapters=True,
+            mixes_else=runs_of_windows,
             problems=problems_of_adapters,
         ),
         "sam_lora": Block(

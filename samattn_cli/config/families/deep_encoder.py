@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..slots import Family, Part, Problem, Stream, Transition, transitions_called
+from ..slots import Family, Part, Problem, Sliding, Stream, Transition, slid, transitions_called
 
 if TYPE_CHECKING:
     from ..model import EncoderConfig
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 COMPRESSOR = "deepseek_compressor"
 HALVINGS = 2
 """Convolutions of stride 2; each doubles the channels."""
+CONVOLUTIONS = (Sliding(kernel=3, before=1), *[Sliding(kernel=3, stride=2, before=1)] * HALVINGS)
+"""That of SAM's neck, then those."""
 
 
 def compressed(_config: EncoderConfig, stream: Stream) -> Stream:
     """Half of the grid, rounded up, and half of that; a class token in front."""
-    (height, width), step = stream.grid, 2**HALVINGS
-    return Stream((-(-height // step), -(-width // step)), stream.dim, extra_tokens=1)
+    return Stream(slid(stream.grid, CONVOLUTIONS), stream.dim, extra_tokens=1)
 
 
 def projected(config: EncoderConfig, stream: Stream) -> Stream:
@@ -54,6 +55,7 @@ FAMILY = Family(
             summary="DeepEncoder's: SAM's neck, two convolutions of stride 2, CLIP's class token, positions and norm.",
             makes="sequence",
             stream=compressed,
+            slides=CONVOLUTIONS,
             problems=compressor_problems,
         )
     },

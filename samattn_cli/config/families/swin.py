@@ -12,9 +12,11 @@ from ..slots import (
     Family,
     PatchEmbed,
     Placing,
+    Sliding,
     Stream,
     Transition,
     shift_of,
+    slid,
 )
 
 if TYPE_CHECKING:
@@ -36,10 +38,13 @@ def clamped(entering: Entering) -> Placing:
     return Placing() if window == grid else Placing(window)
 
 
+MERGING = (Sliding(kernel=2, stride=2),)
+"""2x2 tokens in one."""
+
+
 def merged(_config: "EncoderConfig", stream: Stream) -> Stream:
     """Half as many tokens high and wide; a row or column too few is padded."""
-    H, W = stream.grid
-    return replace(stream, grid=(-(-H // 2), -(-W // 2)))
+    return replace(stream, grid=slid(stream.grid, MERGING))
 
 
 FAMILY = Family(
@@ -56,7 +61,9 @@ FAMILY = Family(
     },
     transitions={
         "patch_merging": Transition(
-            summary="Swin's: each 2x2 tokens in one, LayerNorm, then a linear layer.", stream=merged
+            summary="Swin's: each 2x2 tokens in one, LayerNorm, then a linear layer.",
+            stream=merged,
+            slides=MERGING,
         )
     },
 )

@@ -4,7 +4,7 @@ Source: arXiv:2111.09883 and microsoft/Swin-Transformer, models/swin_transformer
 """
 
 from ..slots import Block, Family, Transition
-from .swin import clamped, merged
+from .swin import MERGING, clamped, merged
 
 FAMILY = Family(
     blocks={
@@ -17,7 +17,9 @@ FAMILY = Family(
     },
     transitions={
         "patch_merging_v2": Transition(
-            summary="Swin V2's: each 2x2 tokens in one, a linear layer, then LayerNorm.", stream=merged
+            summary="Swin V2's: each 2x2 tokens in one, a linear layer, then LayerNorm.",
+            stream=merged,
+            slides=MERGING,
         )
     },
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..slots import Family, Part, Problem, a_patch_of_pretraining
+from ..slots import Family, Part, Problem, Sliding, a_patch_of_pretraining
 from . import vit
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ FAMILY = Family(
             VIT,
             summary="vit, with convolutional residual blocks of half the width behind residual_block_indexes.",
             keys=VIT.keys | {"residual_block_indexes"},
+            residual=(Sliding(kernel=3, before=1),),
             problems=block_problems,
         )
     },

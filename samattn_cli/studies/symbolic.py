@@ -1,0 +1,170 @@
+"""A part or block of an encoder passed over the Tape on symbols: its formulas, at the one point that the config is.
+
+What enters has symbols for its sizes, and so has what the block is made of; what they are at the config decides which
+way the pass goes, so that the operations are those of the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+
+from ..config.families import BLOCKS
+from ..config.model import EncoderConfig
+from ..config.plan import LayerConfig, PartConfig
+from ..cost.encoder import Segment, call, tape_for
+from ..cost.ops import Recording
+from ..cost.tensor import Shape, Storage, Tensor
+from ..symbols.formula import Integer
+from ..symbols.space import Space
+from ..units import ITEM_BYTES
+
+
+@dataclass(frozen=True)
+class Symbolic:
+    """A segment on symbols: its recording, and the space whose symbols are in its formulas."""
+
+    space: Space
+    recording: Recording
+    layer: LayerConfig | None
+
+
+MEANINGS = {
+    "B": "images a pass (run.batch_size)",
+    "H": "tokens down the grid that enters",
+    "W": "tokens across the grid that enters",
+    "p": "side of a patch, in pixels (patch_size)",
+    "c": "channels of the image (in_chans)",
+    "w": "side of a window, in tokens (window_size)",
+    "v": "height of a window, in tokens (window_size)",
+    "u": "width of a window, in tokens (window_size)",
+    "h": "attention heads (num_heads)",
+    "d": "width of a head, C / h",
+    "C": "width of the tokens (embed_dim), h d",
+    "D": "width of the tokens that enter (embed_dim of the stage before)",
+    "s": "bytes of a number (run.dtype)",
+    "N": "tokens of an image that enter, class tokens included",
+    "E": "width of the tokens that leave",
+    "O": "channels that leave (out_chans)",
+    "L": "bytes live before it: weights, image, what enters",
+}
+"""What the symbols of formulas stand for."""
+
+
+def symbolic(config: EncoderConfig, segment: Segment, *, training: bool = False) -> Symbolic:
+    """Pass one segment of an encoder over the Tape on symbols."""
+    part = next(part for part in config.plan if part.name == segment.name)
+    values = _of_layer(part) if isinstance(part, LayerConfig) else _of_part(part)
+    values |= {"B": config.run.batch_size, "s": ITEM_BYTES[config.run.dtype]}
+    space = Space(_with_tokens(values, part, segment.entries[0]))
+    names = {name: space.symbol(name) for name in MEANINGS if name in space.points}
+    placed = _layer(part, names) if isinstance(part, LayerConfig) else _part(part, names)
+    tape = tape_for(config.run, names["s"], training=training)
+    entered = _entered(segment.entries[0], _shape(part, names), names["s"])
+    with tape.weights(train=not (training and config.run.trains != "all")):
+        call(tape, placed, (entered, *segment.entries[1:]), config.run.attention)
+    return Symbolic(space, tape.recording(), placed if isinstance(placed, LayerConfig) else None)
+
+
+def _of_layer(layer: LayerConfig) -> dict[str, int]:
+    """The values of a block's symbols."""
+    stage, (height, width) = layer.stage, layer.grid
+    values = {"H": height, "W": width, "h": stage.num_heads, "d": stage.embed_dim // stage.num_heads}
+    if not layer.is_global:
+        down, across = layer.window_size
+        values |= {"w": down} if down == across else {"v": down, "u": across}
+    return values if layer.in_dim == stage.embed_dim else values | {"D": layer.in_dim}
+
+
+def _of_part(part: PartConfig) -> dict[str, int]:
+    """The values of a part's symbols."""
+    height, width = part.entering.grid
+    values = {"H": height, "W": width, "C": part.entering.dim}
+    if part.name == "patch_embed":
+        values |= {"p": part.config.patch_size, "c": part.config.in_chans}
+    if part.slot == "necks":
+        values |= {"O": part.config.out_chans}
+    return values if part.leaving.dim == part.entering.dim else values | {"E": part.leaving.dim}
+
+
+def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
+    """A block made of symbols."""
+    width, heads = names["h"] * names["d"], names["h"]
+    window = layer.window_size
+    if not layer.is_global:
+        window = (names["w"], names["w"]) if "w" in names else (names["v"], names["u"])
+    stage = replace(layer.stage, embed_dim=width, num_heads=heads)
+    if layer.rel_pos_size == layer.grid:
+        stage = replace(stage, rel_pos_grid=None)
+    return replace(
+        layer,
+        stage=stage,
+        grid=(names["H"], names["W"]),
+        in_dim=names.get("D", width),
+        window_size=window,
+    )
+
+
+def _part(part: PartConfig, names: Mapping[str, Integer]) -> PartConfig:
+    """A part made of symbols."""
+    config = _encoder(part, names)
+    entering = replace(part.entering, grid=(names["H"], names["W"]), dim=names["C"])
+    leaving = replace(part.leaving, dim=names.get("E", names["C"]))
+    if part.leaving.grid == part.entering.grid:
+        leaving = replace(leaving, grid=entering.grid)
+    return replace(part, config=config, entering=entering, leaving=leaving)
+
+
+def _encoder(part: PartConfig, names: Mapping[str, Integer]) -> EncoderConfig:
+    """The encoder around a part, with symbols for what the part may read of it."""
+    config = replace(part.config, run=replace(part.config.run, batch_size=names["B"]))
+    if part.entering.grid == config.grid:
+        config = replace(
+            config, image_size=_pixels(part, names), patch_size=names.get("p", config.patch_size)
+        )
+        first, *others = config.stages
+        if first.embed_dim == part.entering.dim:
+            config = replace(config, stages=(replace(first, embed_dim=names["C"]), *others))
+    return replace(
+        config, in_chans=names.get("c", config.in_chans), out_chans=names.get("O", config.out_chans)
+    )
+
+
+def _pixels(part: PartConfig, names: Mapping[str, Integer]) -> tuple[Integer, Integer]:
+    """The image under a grid of symbols: its patches, and the rest of the image."""
+    height, width = (
+        tokens * names.get("p", part.config.patch_size) + side - number * part.config.patch_size
+        for tokens, side, number in zip(
+            (names["H"], names["W"]), part.config.image_size, part.config.grid, strict=True
+        )
+    )
+    return height, width
+
+
+def _shape(part: PartConfig | LayerConfig, names: Mapping[str, Integer]) -> Shape:
+    """The shape of the stream that enters."""
+    B, H, W = names["B"], names["H"], names["W"]
+    if isinstance(part, PartConfig) and part.name == "patch_embed":
+        return _encoder(part, names).input_shape
+    if isinstance(part, LayerConfig):
+        layout, width, extra = BLOCKS[part.stage.block].layout, names.get("D"), part.extra_tokens
+        width = names["h"] * names["d"] if width is None else width
+    else:
+        layout, width, extra = part.entering.layout, names["C"], part.entering.extra_tokens
+    tokens = names.get("N", H * W + extra)
+    return {"grid": (B, H, W, width), "sequence": (B, tokens, width), "packed": (B * tokens, width)}[layout]
+
+
+def _with_tokens(values: dict[str, int], part: PartConfig | LayerConfig, entry: Tensor) -> dict[str, int]:
+    """The values with that of N, where the tokens that enter are not those of the grid."""
+    shape = _shape(part, values | {"C": values.get("C", 0)})
+    if part.name == "patch_embed" or shape == entry.shape:
+        return values
+    return values | {"N": prod(entry.shape[:-1]) // values["B"]}
+
+
+def _entered(entry: Tensor, shape: Shape, item_bytes: Integer) -> Tensor:
+    """What enters, in a shape of symbols; its strides only steer, by their numbers."""
+    item_bytes = item_bytes if entry.item_bytes == item_bytes else entry.item_bytes
+    return replace(entry, shape=shape, item_bytes=item_bytes, storage=Storage(prod(shape) * item_bytes))
