@@ -13,7 +13,7 @@ from ..config.load import Override, option_where
 from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
 from ..errors import UsageError, did_you_mean
-from ..render import FORMATS, render
+from ..render import FORMATS, TEXTS, render, render_file
 from ..render.options import Options
 from ..units import format_things
 from .measure import DEVICE, DEVICES, measured_in_turn
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..reports.sweep import Sweep
     from ..studies.grid import Grid, Variation
 
-Format = Enum("SweepFormat", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
+Format = Enum("SweepFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
 AXES = "--resolutions, --windows, --batch-sizes, --dtypes, --attention, --modes or --vary KEY=A,B"
 MOST_VALUES = 1000
 MOST_CASES = 40
@@ -136,7 +136,7 @@ def sweep(
     if shown:
         emit(render(report, shown, terminal_options()))
     for path, name in formats.items():
-        write_file(path, render(report, name, Options()))
+        write_file(path, render_file(report, name, Options()))
 
 
 def _check_measured(device: str | None, points: int, most: int) -> None:

@@ -2,7 +2,8 @@
 
 The points are in the order of the axes, the last of which varies fastest. Columns are arrays; as JSON they are lists.
 Beside "config", "height", "width" and "batch_size" there is one for each axis and, for each metric such as "flops",
-"flops" itself, "flops_growth", "flops_vs_all_global" and "flops_vs_all_windowed".
+"flops" itself, "flops_growth", "flops_all_global", the same with every layer global, "flops_vs_all_global", that over
+this, so that above 1 is a gain, and likewise "flops_all_windowed", where there are windows.
 """
 
 from __future__ import annotations

@@ -147,6 +147,7 @@ def _worked_out(
     for metric in metrics:
         yield metric, own[metric]
         for name, others in figures.items():
+            yield f"{metric}_{name}", others[metric]
             yield f"{metric}_vs_{name}", _ratio(others[metric], own[metric])
 
 
@@ -179,7 +180,7 @@ def _joined(columns: Sequence[Columns]) -> Columns:
     return {
         name: np.concatenate(
             [
-                each.get(name, np.broadcast_to(np.nan, length))
+                each.get(name, np.broadcast_to(np.array(None), length))
                 for each, length in zip(columns, lengths, strict=True)
             ]
         )
