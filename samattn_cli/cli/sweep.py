@@ -12,7 +12,7 @@ import typer
 from ..config.load import Override, option_where
 from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
-from ..errors import UsageError, did_you_mean
+from ..errors import DeviceError, UsageError, did_you_mean
 from ..render import FORMATS, TEXTS, render, render_file
 from ..render.options import Options
 from ..units import format_things
@@ -155,7 +155,10 @@ def _measured(report: Sweep, device: str, repeats: int | None) -> Sweep:
     from ..studies.measure import device_fingerprint, measure_case
     from ..studies.sweep_measure import encoders_at, with_measured
 
-    fingerprint = device_fingerprint(device)
+    try:
+        fingerprint = device_fingerprint(device)
+    except DeviceError as error:
+        raise DeviceError(str(error).replace("--device", "--measure")) from None
     say(f"{format_things(report.points, 'case')} on {fingerprint}")
     run = partial(measure_case, device=device, repeats=repeats)
     cases = []

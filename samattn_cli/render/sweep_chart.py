@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..reports.sweep import Axis, Line, MeasuredPoints, Sweep
+from ..reports.sweep import Line, MeasuredPoints, Sweep
 from ..units import format_percent
 from .charts import lines as drawn
 from .charts.scales import Unit
 from .charts.theme import Spec
 from .sweep_columns import NAMES, axis_along, formatted, name_along, size_label, values_of
+from .sweep_heading import subtitle_of, title_of
 
 UNITS: dict[str, Unit] = {"macs": "MAC", "params": "parameters", "latency_ms": "ms"}
 AXES = {"resolution": "image side (px)", "batch_size": "batch (images)", "window": "window (tokens a side)"}
@@ -25,18 +26,13 @@ def chart(report: Sweep) -> Spec:
     more = f" {left:,} more lines are not drawn." if left else ""
     return drawn.spec(
         drawn.Picture(
-            title=f"{', '.join(dict.fromkeys(line.config for line in report.lines))}: {report.points:,} points",
-            subtitle=f"{'; '.join(map(_said, report.axes))}.{more}",
+            title=title_of(report),
+            subtitle=f"{subtitle_of(report)}.{more}",
             x_title=AXES.get(report.along, name_along(report)),
             lines=tuple(lines),
             marks=tuple(_marks(report)),
         )
     )
-
-
-def _said(axis: Axis) -> str:
-    ends = axis.values if len(axis.values) <= FEW else (axis.values[0], "...", axis.values[-1])
-    return f"{axis.name} {', '.join(ends)}"
 
 
 def _places(report: Sweep) -> list[Any]:

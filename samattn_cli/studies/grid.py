@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from math import prod
@@ -14,7 +14,7 @@ from ..config.model import EncoderConfig
 from ..config.slots import GLOBAL
 from ..config.sources import STDIN
 from ..config.wording import short
-from ..errors import UsageError
+from ..errors import ConfigError, Problem, UsageError
 from ..reports.sweep import Axis
 from ..units import format_size
 
@@ -36,7 +36,8 @@ class Variation:
     @property
     def labels(self) -> tuple[str, ...]:
         """The values in words."""
-        return tuple(short(plain(override.value)) for override in self.overrides)
+        values = map(plain, (override.value for override in self.overrides))
+        return tuple(value if isinstance(value, str) else short(value) for value in values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,15 +114,36 @@ def encoders_of(
     first = []
     if grid.resolutions:
         where = f"--resolutions {resolution_label(grid.resolutions[0])}"
-        first.append(Override("image_size", grid.resolutions[0], where))
+        height, width = grid.resolutions[0]
+        first.append(Override("image_size", height if height == width else (height, width), where))
     if grid.batch_sizes:
         first.append(Override("run.batch_size", grid.batch_sizes[0], f"--batch-sizes {grid.batch_sizes[0]}"))
     for reference in references:
         source = asdict(load_config(STDIN)) if reference == STDIN else reference  # which is read once
         yield [
-            load_config(source, [*laid_over, *combination, *first])
+            _loaded(source, [*laid_over, *combination], first)
             for combination in product(*(variation.overrides for variation in grid.variations))
         ]
+
+
+def _loaded(
+    source: str | Mapping[str, Any], laid_over: Sequence[Override], first: Sequence[Override]
+) -> EncoderConfig:
+    """A config at its first point.
+
+    Raises:
+        ConfigError: with what is wrong with it there.
+    """
+    try:
+        return load_config(source, [*laid_over, *first])
+    except ConfigError as refused:
+        options = " ".join(override.where for override in first)
+        raise ConfigError(
+            problem
+            if problem.where.startswith("--") or not options
+            else Problem(problem.where, f"with {options}: {problem.message}")
+            for problem in refused.problems
+        ) from None
 
 
 def has_windows(config: EncoderConfig) -> bool:

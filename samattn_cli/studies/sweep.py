@@ -107,7 +107,10 @@ def _coordinates(grid: Grid, names: Sequence[str], encoders: Sequence[EncoderCon
     for variation in grid.variations:
         repeats //= len(variation.overrides)
         values = np.empty(len(variation.overrides), object)
-        values[:] = [plain(override.value) for override in variation.overrides]
+        values[:] = [
+            label if isinstance(value := plain(override.value), tuple | dict) else value
+            for label, override in zip(variation.labels, variation.overrides, strict=True)
+        ]
         column = np.repeat(values, repeats)
         columns[variation.name] = np.tile(column, len(encoders) * each // len(column))
     return columns

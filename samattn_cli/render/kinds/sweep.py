@@ -6,54 +6,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ...reports.sweep import Axis, Sweep
+from ...reports.sweep import Sweep
 from ..elements import Lines, Page, Section
 from ..options import Options
 from ..sweep_chart import chart
 from ..sweep_findings import cliffs, crossovers, fits, measured
+from ..sweep_heading import subtitle_of, title_of
 from ..sweep_tables import line_table, matrix
-from .analysis import how_it_runs
 
 __all__ = ["chart", "page", "rows"]
 
-PLURALS = {"resolution": "resolutions", "window": "windows", "batch_size": "batch sizes", "config": "configs"}
-MOST_NAMES = 6
 CHUNK = 10_000
 """Rows that are taken out of the columns at once."""
 
 
 def page(report: Sweep, options: Options) -> Page:
     """What varies, the figures, and what stands out."""
-    return Page(_title(report), _subtitle(report), tuple(_sections(report, options)))
-
-
-def _title(report: Sweep) -> str:
-    names = list(dict.fromkeys(line.config for line in report.lines))
-    listed = next((axis.values for axis in report.axes if axis.name == "config"), tuple(names))
-    more = f" and {len(listed) - MOST_NAMES} more" if len(listed) > MOST_NAMES else ""
-    return f"{', '.join(listed[:MOST_NAMES])}{more}: {report.points:,} points"
-
-
-def _subtitle(report: Sweep) -> str:
-    varied = {axis.name for axis in report.axes}
-    run = report.configs[0].run
-    fixed = [
-        word
-        for word in how_it_runs(run)
-        if not (word.startswith("batch ") and "batch_size" in varied)
-        and not ("dtype" in varied and word == run.dtype)
-        and not ("attention" in varied and word.endswith(" attention"))
-        and not ("mode" in varied and word.startswith("training"))
-    ]
-    return "; ".join([*map(_axis, report.axes), ", ".join(fixed)])
-
-
-def _axis(axis: Axis) -> str:
-    if len(axis.values) == 1:
-        return f"{axis.name} {axis.values[0]}"
-    if len(axis.values) <= MOST_NAMES:
-        return f"{axis.name} {', '.join(axis.values)}"
-    return f"{len(axis.values):,} {PLURALS.get(axis.name, axis.name)}, {axis.values[0]} to {axis.values[-1]}"
+    return Page(title_of(report), subtitle_of(report), tuple(_sections(report, options)))
 
 
 def _sections(report: Sweep, options: Options) -> Iterator[Section]:
