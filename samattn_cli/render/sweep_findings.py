@@ -58,8 +58,7 @@ def _fits_until(report: Sweep, line: Line) -> str:
 
 def cliffs(report: Sweep) -> Table:
     """Where padding jumps, what it costs, and where there is none."""
-    names = {axis.name for axis in report.axes if len(axis.values) > 1}
-    named = bool(names - {"resolution", "window", "batch_size"})
+    named = any(cliff.label for cliff in report.cliffs)
     headers = (
         *(("",) if named else ()),
         "resolution",

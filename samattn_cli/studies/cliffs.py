@@ -18,6 +18,8 @@ from .points import AXES, at
 from .sweep_lines import COUNTED, in_words
 
 MOST_CLIFFS = 12
+NO_MATTER = (*COUNTED, "dtype", "attention", "mode")
+"""Axes that padding is said by anyhow, or that are no matter to it."""
 MOST_STEPS = 128
 """Patches by which a side is made smaller or larger in search of one without padding."""
 
@@ -25,28 +27,33 @@ Columns = Mapping[str, Any]
 
 
 def cliffs_of(
-    columns: Columns, along: Axis, lines: Sequence[Line], encoders: Sequence[EncoderConfig]
+    columns: Columns,
+    axes: Sequence[Axis],
+    along: str,
+    lines: Sequence[Line],
+    encoders: Sequence[EncoderConfig],
 ) -> tuple[tuple[Cliff, ...], int]:
-    """The cliffs of some lines, the first ones and the last, and how many there are; the same encoder is one."""
-    found: dict[tuple[int, ...], tuple[Line, int]] = {}
-    each = len(columns["height"]) // len(encoders)
+    """The cliffs of some lines, the first ones and the last, and how many there are; those that are the same are one."""
+    found: dict[tuple[Any, ...], int] = {}
     for line in lines:
-        for row in _jumps(along.name, columns, line):
-            coordinates = [
-                int(columns[name][row]) for name in ("height", "width", "window") if name in columns
-            ]
-            found.setdefault((row // each, *coordinates), (line, row))
-    rows = list(found.values())
-    chosen = rows if len(rows) <= MOST_CLIFFS else [*rows[: MOST_CLIFFS - 1], rows[-1]]
-    made = (_cliff(encoders[row // each], columns, row, _name(along, line, row)) for line, row in chosen)
-    return tuple(made), len(rows)
+        for row in _jumps(along, columns, line):
+            place = [columns[name][row] for name in ("height", "width", "window") if name in columns]
+            found.setdefault((_name(axes, row), float(columns["padding"][row]), *map(int, place)), row)
+    chosen = list(found.items())
+    chosen = chosen if len(chosen) <= MOST_CLIFFS else [*chosen[: MOST_CLIFFS - 1], chosen[-1]]
+    each = len(columns["height"]) // len(encoders)
+    made = (_cliff(encoders[row // each], columns, row, str(key[0])) for key, row in chosen)
+    return tuple(made), len(found)
 
 
-def _name(along: Axis, line: Line, row: int) -> str:
-    """What tells the encoder of a row from the others: its line, and its place on that if it is another there."""
-    own = along.values[(row - line.first) // line.stride]
-    words = [line.label, *([] if along.name in COUNTED else [in_words(along.name, own)])]
-    return ", ".join(filter(None, words))
+def _name(axes: Sequence[Axis], row: int) -> str:
+    """What tells the encoder of a row from the others, how it is run aside."""
+    words = []
+    for axis in reversed(axes):
+        row, place = divmod(row, len(axis.values))
+        if len(axis.values) > 1 and axis.name not in NO_MATTER and not axis.name.startswith("run."):
+            words.append(in_words(axis.name, axis.values[place]))
+    return ", ".join(reversed(words))
 
 
 def _jumps(along: str, columns: Columns, line: Line) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from ..config.load import Override
 from ..config.model import EncoderConfig
 from ..errors import UsageError
-from ..reports.sweep import Axis, Fitting, Sweep
+from ..reports.sweep import Fitting, Sweep
 from .cliffs import cliffs_of
 from .grid import Grid, arrays, check_axes, encoders_of, has_windows, plain
 from .points import figures_at
@@ -55,7 +55,7 @@ def sweep(
     along = along_of(axes)
     columns |= growth(axes, along, columns, metrics)
     lines, count = lines_of(axes, along, columns, metrics, list(map(has_windows, encoders)))
-    cliffs, cliff_count = cliffs_of(columns, _named(along, axes), lines, encoders)
+    cliffs, cliff_count = cliffs_of(columns, axes, along, lines, encoders)
     del columns["padded_tokens"]
     return Sweep(
         configs=tuple(encoders),
@@ -70,10 +70,6 @@ def sweep(
         cliff_count=cliff_count,
         device=None if device is None else _fitting(device),
     )
-
-
-def _named(name: str, axes: Sequence[Axis]) -> Axis:
-    return next(axis for axis in axes if axis.name == name)
 
 
 def _fitting(device: Device) -> Fitting:
