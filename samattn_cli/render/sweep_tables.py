@@ -13,6 +13,8 @@ UNITS = {"resolution": "pixels", "batch_size": "images", "window": "tokens of a 
 """What growth along an axis is in."""
 
 MOST_ROWS = 24
+MOST_MATRICES = 2
+"""Tables in which a metric of several lines is shown."""
 LABEL, CELL = 12, 19
 """Columns of a terminal that the rows' names take in a matrix, and each line of points."""
 
@@ -55,22 +57,32 @@ def _of_metric(report: Sweep, line: Line, metric: str) -> Iterator[tuple[str, li
             )
 
 
-def matrix(report: Sweep, metric: str, width: int) -> Table:
-    """A row a point of the axis, a column a line, with what all global costs of it."""
+def matrices(report: Sweep, metric: str, width: int) -> Iterator[Table]:
+    """A row a point of the axis, a column a line, with what all global costs of it; in two tables where one is too wide."""
     room = max((width - LABEL) // CELL, 2)
     lines = report.lines
-    if report.line_count > room:
-        lines = (*lines[: room - 1], lines[-1])
+    if report.line_count > MOST_MATRICES * room:
+        lines = (*lines[: MOST_MATRICES * room - 1], lines[-1])
     rows = _thinned(report, *lines)
-    columns = [_labels(report, lines[0]), *(_cells(report, line, metric) for line in lines)]
-    cells = tuple(tuple(column[row] for column in columns) for row in rows)
-    headers = (name_along(report), *(line.label for line in lines))
     note = ["The ratio: all global over this, above 1.00x a gain."]
     if any(values_of(report, line, "padding")[row] for line in lines for row in rows):
         note.append("p: padded.")
+    if "fits" in report.columns:
+        note.append("!: does not fit.")
     note.append(left_out(lines[0].count - len(rows), report.line_count - len(lines)))
+    for start in range(0, len(lines), room):
+        some = lines[start : start + room]
+        yield _matrix(
+            report, metric, some, rows, " ".join(filter(None, note)) if some[-1] is lines[-1] else ""
+        )
+
+
+def _matrix(report: Sweep, metric: str, lines: Sequence[Line], rows: Sequence[int], note: str) -> Table:
+    columns = [_labels(report, lines[0]), *(_cells(report, line, metric) for line in lines)]
+    cells = tuple(tuple(column[row] for column in columns) for row in rows)
+    headers = (name_along(report), *(line.label for line in lines))
     name = NAMES[metric]
-    return Table(name[0].upper() + name[1:], headers, cells, " ".join(filter(None, note)))
+    return Table(name[0].upper() + name[1:], headers, cells, note)
 
 
 def _cells(report: Sweep, line: Line, metric: str) -> list[str]:
@@ -128,7 +140,11 @@ def _thinned(report: Sweep, *lines: Line) -> list[int]:
 
 def left_out(rows: int, lines: int = 0) -> str:
     """What a table does not show, and what does."""
-    parts = [f"{rows:,} rows"] * bool(rows) + [f"{lines:,} columns"] * bool(lines)
+    parts = [
+        f"{count:,} {noun}{'' if count == 1 else 's'}"
+        for count, noun in ((rows, "row"), (lines, "line"))
+        if count
+    ]
     return f"Left out: {' and '.join(parts)}; -o FILE.csv has all." if parts else ""
 
 

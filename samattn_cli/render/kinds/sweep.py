@@ -12,7 +12,7 @@ from ..options import Options
 from ..sweep_chart import chart
 from ..sweep_findings import cliffs, crossovers, fits, measured
 from ..sweep_heading import subtitle_of, title_of
-from ..sweep_tables import line_table, matrix
+from ..sweep_tables import line_table, matrices
 
 __all__ = ["chart", "page", "rows"]
 
@@ -33,8 +33,8 @@ def _sections(report: Sweep, options: Options) -> Iterator[Section]:
             yield table if start + size >= len(report.metrics) else replace(table, note="")
     else:
         for metric in report.metrics:
-            table = matrix(report, metric, options.width)
-            yield table if metric == report.metrics[-1] else replace(table, note="")
+            for table in matrices(report, metric, options.width):
+                yield table if metric == report.metrics[-1] else replace(table, note="")
     if report.measured:
         yield measured(report, report.measured)
     if any(line.pays_from for line in report.lines):
