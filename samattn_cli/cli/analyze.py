@@ -11,7 +11,7 @@ import typer
 
 from ..config.load import load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError, did_you_mean
-from ..render import FORMATS, TEXTS, render, render_file
+from ..render import PICTURES, TABLES, TEXTS, render, render_file
 from ..render.options import Options
 from ..reports.analysis import Analysis
 from ..studies.analyze import analyze as analyze_config
@@ -36,6 +36,7 @@ from .parameters import (
 if TYPE_CHECKING:
     from ..config.device import Device
 
+FORMATS = (*TEXTS, *PICTURES, *TABLES)
 Format = Enum("Format", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
 
 
@@ -97,7 +98,7 @@ def analyze(
 
       samattn analyze sam_vit_b --mode training --checkpointing -o report.json -o report.md
     """
-    formats = {path: file_format(path, list(FORMATS)) for path in output or ()}
+    formats = {path: file_format(path, FORMATS) for path in output or ()}
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
     encoder = load_config(config, overrides(set_, **flags, **runs))
@@ -114,7 +115,7 @@ def analyze(
     elif shown:
         emit(render(report, shown, options))
     for path, name in formats.items():
-        write_file(path, render_file(report, name, replace(options, width=Options.width, color=False)))
+        write_file(path, render_file(report, name, options.of_a_file))
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     finish(report.crosscheck, insist=verify is True)

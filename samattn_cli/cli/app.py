@@ -11,6 +11,7 @@ from .analyze import analyze
 from .calibrate import calibrate
 from .configs import configs
 from .devices import devices
+from .explain import explain
 from .import_ import import_
 from .measure import measure
 from .schema import schema
@@ -44,6 +45,6 @@ def main(
     """
 
 
-for command in (analyze, sweep, verify, measure, configs, devices, calibrate, schema):
+for command in (analyze, sweep, explain, verify, measure, configs, devices, calibrate, schema):
     app.command()(command)
 app.command("import")(import_)

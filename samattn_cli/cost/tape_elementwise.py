@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..symbols.formula import greatest
 from . import derivatives
 from .derivatives import where_needed
 from .graph import Backward
@@ -152,5 +153,5 @@ def _broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Each repeated to the shape that they have together."""
     longest = max(len(x.shape) for x in tensors)
     shapes = [(1,) * (longest - len(x.shape)) + x.shape for x in tensors]
-    shape = tuple(next((size for size in sizes if size != 1), 1) for sizes in zip(*shapes, strict=True))
+    shape = tuple(map(greatest, zip(*shapes, strict=True)))
     return tuple(x.expanded(shape) for x in tensors)

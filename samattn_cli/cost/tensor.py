@@ -162,7 +162,8 @@ class Tensor:
             replace(self, shape=(1,) * more + self.shape, stride=(0,) * more + self.stride) if more else self
         )
         for dim, size in enumerate(shape):
-            if size != out.shape[dim]:
+            one_symbol = _is_one(out.shape[dim]) and not isinstance(size, int)  # it may stand for 1
+            if one_symbol or size != out.shape[dim]:
                 out = out.expand(dim, size)
         return out
 
@@ -238,6 +239,10 @@ class Tensor:
     ) -> Tensor:
         node = self.grad_fn and backward and (Node(backward, (self.grad_fn,)), 0)
         return Tensor(shape, stride, self.storage, self.item_bytes, node, is_view=True)
+
+
+def _is_one(size: Dim) -> bool:
+    return isinstance(size, int) and size == 1
 
 
 def _is_zero(step: Dim) -> bool:

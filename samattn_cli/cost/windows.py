@@ -52,7 +52,7 @@ def padded(tape: Tape, x: Tensor, window: Pair) -> Tensor:
 def cut(tape: Tape, x: Tensor, window: Pair) -> Tensor:
     """Cut (B, H, W, C), of whole windows, into (B * windows, h, w, C)."""
     (B, H, W, C), (h, w) = x.shape, window
-    rows, columns = H // h, W // w
+    rows, columns = windows_over((H, W), window)
     # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
     windows = x.view(B, rows, h, columns, w, C).permute(0, 1, 3, 2, 4, 5)
     return tape.contiguous("window_partition", windows).view(B * rows * columns, h, w, C)

@@ -16,7 +16,8 @@ from ..reports.analysis import Analysis
 from ..verdicts import CrossCheck
 from . import kind_of
 from .crosscheck import STATUS_STYLES, Verdict, layers_note, verdicts
-from .elements import Bars, Lines, Page, Section, Table
+from .elements import Bars, Equation, Lines, Math, Page, Section, Table
+from .formulas import unicode
 from .options import Options
 
 NARROWEST = 78  # of a table; a narrower terminal wraps its lines rather than lose a digit
@@ -84,12 +85,26 @@ def to_text(parts: Iterable[RenderableType], options: Options) -> str:
 
 def _section(section: Section) -> list[RenderableType]:
     title = Text(section.title, style="bold")
+    if isinstance(section, Equation):
+        return [title, _equation(section), Text()]
     if isinstance(section, Lines):
         grid = RichTable.grid(padding=(0, 1, 0, 0))
         for row in section.rows:
             grid.add_row(Text("  -", "yellow"), Text(row))
         return [title, grid, Text()]
     return [title, _bars(section) if isinstance(section, Bars) else _table(section), Text()]
+
+
+def _equation(equation: Equation) -> RichTable:
+    grid = RichTable.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    sides = [*map(unicode, equation.formulas), equation.value]
+    for number, side in enumerate(sides):
+        left = "" if number else f"  {equation.left}"
+        grid.add_row(left, "=", Text(side, "bold" if number == len(sides) - 1 else ""))
+    return grid
 
 
 def plain_table(caption: str = "") -> RichTable:
@@ -115,7 +130,8 @@ def _table(table: Table) -> RichTable:
         if row is None:
             grid.add_section()
         else:
-            grid.add_row(*row, style="bold" if row[0] == "total" else None)
+            cells = (unicode(cell) if isinstance(cell, Math) else cell for cell in row)
+            grid.add_row(*cells, style="bold" if row[0] == "total" else None)
     return grid
 
 

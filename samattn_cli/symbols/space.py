@@ -73,7 +73,7 @@ class Space:
         return found
 
     def quotient(self, value: Integer, by: Integer) -> Integer:
-        """`value` // `by`: what divides without rest as terms of its own, the rest rounded down.
+        """`value` // `by`, which is above 0: what divides without rest as terms of its own, the rest rounded down.
 
         What is negative throughout is rounded up, and taken away.
         """
@@ -130,14 +130,17 @@ class Space:
         ends = [
             end // divisor if kind == "floor" else -(-end // divisor)
             for end in (low, high)
-            for divisor in (max(least, 1), max(most, 1))
+            for divisor in (max(least, 1), most)
         ]
         return self._of_atom(kind, "", (value, by), min(ends), max(ends))
 
     def maximum(self, values: Iterable[Integer]) -> Integer:
-        """The largest at each point: without those that by their bounds another is never less than."""
+        """The largest at each point: without those that by their bounds another is never less than.
+
+        Of a formula and a number that are always the same it is the formula.
+        """
         left: list[Integer] = []
-        for value in dict.fromkeys(values):
+        for value in sorted(dict.fromkeys(values), key=lambda value: isinstance(value, int)):
             if not any(self.bounds(other - value)[0] >= 0 for other in left):
                 left = [other for other in left if self.bounds(value - other)[0] < 0]
                 left.append(value)

@@ -52,10 +52,9 @@ from samattn_cli.nn.encoder import build, image_for
 logging.disable(logging.WARNING)
 def count(key):
     config = load_config("sam_vit_b", key)
-    with torch.device("meta"):
-        model = build(config)
+    model, image = build(config, "meta"), image_for(config, "meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.empty(config.input_shape, device="meta"))
+        model(image)
     return counter.get_total_flops()
 count([])
 began = time.perf_counter()
