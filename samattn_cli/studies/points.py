@@ -77,7 +77,7 @@ def figures_at(
             holds = _holds(space, mixed)
             left += [where[~holds], where[holds]]
         finally:
-            space.points.clear()  # passes are kept for a while; what they were evaluated at is not
+            space.forget()  # passes are kept for a while; what they were evaluated at is not
     return made
 
 
