@@ -28,7 +28,7 @@ def render(report: Any, options: Options) -> str:
     """The whole report, the cross-check of an analysis included."""
     text = render_page(kind_of(report).page(report, options), options)
     if not isinstance(report, Analysis):
-        return text
+        return text.rstrip() + "\n"
     return text + render_crosscheck(report.crosscheck, report.config, options)
 
 
