@@ -3,6 +3,8 @@ import io
 import itertools
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running import UPDATE, samattn
+from running import ROOT, UPDATE, environment, samattn
 
 from samattn_cli import analyze, from_json, load_config, load_device, to_json
 from samattn_cli.cli.app import app
@@ -316,6 +318,15 @@ def test_csv_has_every_row() -> None:
     found = list(csv.DictReader(io.StringIO(render(report, "csv", Options()))))
     assert [int(row["flops"]) for row in found] == report.columns["flops"].tolist()
     assert len(found) == report.points == 125
+
+
+def test_the_example_finds_windows_that_need_little_padding() -> None:
+    script = [sys.executable, str(ROOT / "examples" / "largest_window.py")]
+    result = subprocess.run(script, capture_output=True, text=True, env=environment(), check=True)
+    lines = result.stdout.splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith(" 1024: window 16,")
+    assert [line[-13:] for line in lines] == [" 0.0% padding"] * 4 + [" 3.1% padding"]
 
 
 # --- bad input
