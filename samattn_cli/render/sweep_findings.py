@@ -41,6 +41,10 @@ def fits(report: Sweep) -> Iterator[str]:
     usable = format_bytes(report.device.usable_bytes)
     fitting = sum(map(bool, report.columns["fits"]))
     yield f"{fitting:,} of {format_things(report.points, 'point')} fit in the {usable} that a process has of its {report.device.memory_size}"
+    verdicts = {_fits_until(report, line) for line in report.lines}
+    if len(verdicts) == 1 and report.line_count == len(report.lines):
+        yield f"{'' if report.line_count == 1 else 'on each line: '}{verdicts.pop()}"
+        return
     for line in report.lines:
         yield f"{line.label or line.config}: {_fits_until(report, line)}"
     if report.line_count > len(report.lines):

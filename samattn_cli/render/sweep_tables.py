@@ -12,7 +12,8 @@ from .sweep_columns import NAMES, axis_along, formatted, name_along, or_nothing,
 UNITS = {"resolution": "pixels", "batch_size": "images", "window": "tokens of a window"}
 """What growth along an axis is in."""
 
-MOST_ROWS = 24
+ALL_ROWS, MOST_ROWS = 32, 24
+"""Rows up to which all are shown, and how many of more."""
 MOST_MATRICES = 2
 """Tables in which a metric of several lines is shown."""
 LABEL, CELL = 12, 19
@@ -116,7 +117,7 @@ def _labels(report: Sweep, line: Line) -> list[str]:
 def _thinned(report: Sweep, *lines: Line) -> list[int]:
     """Rows to show: all of a few, else the ends, what stands out, and others evenly between."""
     count = lines[0].count
-    if count <= MOST_ROWS:
+    if count <= ALL_ROWS:
         return list(range(count))
     axis = axis_along(report)
     edges = {
@@ -152,7 +153,7 @@ def _meaning(report: Sweep) -> str:
     meaning = ""
     if any(name.endswith("_growth") for name in report.columns):
         unit = UNITS.get(report.along, report.along)
-        meaning = f"Growth: the exponent in {unit} since the point before, e of {unit}^e."
+        meaning = f"Growth: the exponent in {unit}, from the point before to this."
     meaning += (
         " all global, windowed: what the encoder with every layer so costs over this, above 1.00x a gain."
     )
