@@ -97,12 +97,13 @@ class Cliff:
 
 @dataclass(frozen=True)
 class Fitting:
-    """The device that was asked for, and what a process has of its memory."""
+    """The device that was asked for, what a process has of its memory, and how many of the points fit."""
 
     name: str
     description: str
     memory_size: str
     usable_bytes: int
+    fitting: int
 
 
 @dataclass(frozen=True, kw_only=True)

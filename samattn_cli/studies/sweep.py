@@ -68,12 +68,13 @@ def sweep(
         line_count=count,
         cliffs=cliffs,
         cliff_count=cliff_count,
-        device=None if device is None else _fitting(device),
+        device=None if device is None else _fitting(device, columns),
     )
 
 
-def _fitting(device: Device) -> Fitting:
-    return Fitting(device.name, device.description, device.memory_size, device.usable_bytes)
+def _fitting(device: Device, columns: Columns) -> Fitting:
+    fitting = int(columns["fits"].sum())
+    return Fitting(device.name, device.description, device.memory_size, device.usable_bytes, fitting)
 
 
 def _names(references: Sequence[str], configs: Sequence[EncoderConfig]) -> list[str]:
