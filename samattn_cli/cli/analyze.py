@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -30,11 +30,9 @@ from .parameters import (
     OptimizerOption,
     Outputs,
     Set,
+    device_of,
     overrides,
 )
-
-if TYPE_CHECKING:
-    from ..config.device import Device
 
 FORMATS = (*TEXTS, *PICTURES, *TABLES)
 Format = Enum("Format", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
@@ -102,7 +100,7 @@ def analyze(
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
     encoder = load_config(config, overrides(set_, **flags, **runs))
-    report = analyze_config(encoder, device=_device(device), verify=False)
+    report = analyze_config(encoder, device=device_of(device), verify=False)
     options = terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ()))
     shown = format_.value if format_ else None if formats else "terminal"
     if shown == "terminal":
@@ -119,14 +117,6 @@ def analyze(
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     finish(report.crosscheck, insist=verify is True)
-
-
-def _device(reference: str | None) -> Device | None:
-    if reference is None:
-        return None
-    from ..config.load_device import load_device
-
-    return load_device(reference, f"--device {reference}")
 
 
 def _figures(report: Analysis, options: Options) -> None:

@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from .analyze import analyze
 from .calibrate import calibrate
+from .compare_placements import compare_placements
 from .configs import configs
 from .devices import devices
 from .explain import explain
@@ -45,6 +46,17 @@ def main(
     """
 
 
-for command in (analyze, sweep, explain, verify, measure, configs, devices, calibrate, schema):
+for command in (
+    analyze,
+    sweep,
+    compare_placements,
+    explain,
+    verify,
+    measure,
+    configs,
+    devices,
+    calibrate,
+    schema,
+):
     app.command()(command)
 app.command("import")(import_)

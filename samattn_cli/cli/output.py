@@ -21,8 +21,9 @@ from ..render.options import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PLAIN = str.maketrans(
-    {"×": "x", "→": "->", "─": "-", "█": "#", "·": "*", "⌈": "ceil(", "⌉": ")", "⌊": "floor(", "⌋": ")"}
+    {"×": "x", "→": "->", "─": "-", "·": "*", "⌈": "ceil(", "⌉": ")", "⌊": "floor(", "⌋": ")"}
     | {power: f"^{number}" for number, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
+    | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
 )
 PIPE_WIDTH = 160  # of a table that no terminal limits
 DEBUG_VARIABLE = "SAMATTN_DEBUG"

@@ -13,13 +13,17 @@ class Math(str):
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headers; `text_columns` are left-aligned, the others figures. A None row is a rule."""
+    """Rows of text under headers; `text_columns` are left-aligned, the others figures. A None row is a rule.
+
+    Each character of `strip_columns` is a cell of a picture.
+    """
 
     title: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...] | None, ...]
     note: str = ""
     text_columns: tuple[int, ...] = (0,)
+    strip_columns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

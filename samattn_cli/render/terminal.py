@@ -130,9 +130,23 @@ def _table(table: Table) -> RichTable:
         if row is None:
             grid.add_section()
         else:
-            cells = (unicode(cell) if isinstance(cell, Math) else cell for cell in row)
+            cells = (_cell(cell, is_strip=number in table.strip_columns) for number, cell in enumerate(row))
             grid.add_row(*cells, style="bold" if row[0] == "total" else None)
     return grid
+
+
+def _cell(cell: str, *, is_strip: bool) -> str | Text:
+    if isinstance(cell, Math):
+        return unicode(cell)
+    return _strip(cell) if is_strip else cell
+
+
+def _strip(cells: str) -> Text:
+    """Letters stand out from bars."""
+    text = Text(cells, "cyan")
+    text.highlight_regex("[A-Z]", "bold yellow")
+    text.highlight_regex(r"\|", "dim")
+    return text
 
 
 def _bars(bars: Bars) -> RichTable:

@@ -8,9 +8,13 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from .analysis import Analysis, Verification
+from .placements import Placements
 from .sweep import Sweep
 
 COLUMN = re.compile(r'"\\u0000(\d+)"')
+Report = Analysis | Verification | Placements | Sweep
+"""What JSON brings back."""
+
 HEAD = ("schema_version", "kind", "samattn_version")
 
 
@@ -45,7 +49,7 @@ def _column(array: Any) -> str:
     return json.dumps([None if value != value else value for value in values], allow_nan=False)  # noqa: PLR0124
 
 
-def from_json(text: str) -> Analysis | Verification | Sweep:
+def from_json(text: str) -> Report:
     """The report that `to_json` wrote.
 
     Raises:
@@ -53,5 +57,5 @@ def from_json(text: str) -> Analysis | Verification | Sweep:
     """
     from pydantic import TypeAdapter
 
-    adapter: TypeAdapter[Analysis | Verification | Sweep] = TypeAdapter(Analysis | Verification | Sweep)
+    adapter: TypeAdapter[Report] = TypeAdapter(Report)
     return adapter.validate_json(text)
