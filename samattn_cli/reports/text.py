@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .analysis import Analysis, Verification
 from .placements import Placements
-from .sweep import Sweep
+
+if TYPE_CHECKING:  # what it stands on is slow to import
+    from .sweep import Sweep
 
 COLUMN = re.compile(r'"\\u0000(\d+)"')
-Report = Analysis | Verification | Placements | Sweep
-"""What JSON brings back."""
-
 HEAD = ("schema_version", "kind", "samattn_version")
 
 
@@ -49,7 +48,7 @@ def _column(array: Any) -> str:
     return json.dumps([None if value != value else value for value in values], allow_nan=False)  # noqa: PLR0124
 
 
-def from_json(text: str) -> Report:
+def from_json(text: str) -> Analysis | Verification | Placements | Sweep:
     """The report that `to_json` wrote.
 
     Raises:
@@ -57,5 +56,9 @@ def from_json(text: str) -> Report:
     """
     from pydantic import TypeAdapter
 
-    adapter: TypeAdapter[Report] = TypeAdapter(Report)
+    from .sweep import Sweep
+
+    adapter: TypeAdapter[Analysis | Verification | Placements | Sweep] = TypeAdapter(
+        Analysis | Verification | Placements | Sweep
+    )
     return adapter.validate_json(text)
