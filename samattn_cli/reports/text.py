@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import Any
+from uuid import uuid4
 
-from .analysis import Analysis, Verification
-from .placements import Placements
-
-if TYPE_CHECKING:  # what it stands on is slow to import
-    from .sweep import Sweep
-
-COLUMN = re.compile(r'"\\u0000(\d+)"')
 HEAD = ("schema_version", "kind", "samattn_version")
+
+KINDS = {
+    "analysis": "analysis.Analysis",
+    "check": "check.CheckReport",
+    "diff": "diff.Diff",
+    "explanation": "explanation.Explanation",
+    "fit": "fit.Fit",
+    "placements": "placements.Placements",
+    "sweep": "sweep.Sweep",
+    "verification": "analysis.Verification",
+}
+"""Where the class of each kind of report is, from here; none is imported before it is needed."""
 
 
 def to_json(report: Any) -> str:
@@ -24,41 +31,39 @@ def to_json(report: Any) -> str:
     data = _entries(report)
     ordered = {key: data[key] for key in (*HEAD, *(key for key in data if key not in HEAD))}
     columns: list[Any] = []
+    mark = uuid4().hex  # that no name in a config can be
 
     def default(value: Any) -> Any:
-        return _entries(value) if is_dataclass(value) else _placed(value, columns)
+        if is_dataclass(value):
+            return _entries(value)
+        columns.append(value)
+        return f"{mark} {len(columns) - 1}"
 
     text = json.dumps(ordered, indent=2, allow_nan=False, default=default)
-    return COLUMN.sub(lambda found: _column(columns[int(found[1])]), text) + "\n"
+    if columns:
+        text = re.sub(rf'"{mark} (\d+)"', lambda found: _column(columns[int(found[1])]), text)
+    return text + "\n"
 
 
 def _entries(data: Any) -> dict[str, Any]:
     return {field.name: getattr(data, field.name) for field in fields(data)}
 
 
-def _placed(array: Any, columns: list[Any]) -> str:
-    """What stands for an array until it is put in its place: JSON's text of a million numbers is one line."""
-    columns.append(array)
-    return f"\0{len(columns) - 1}"
-
-
 def _column(array: Any) -> str:
-    """An array as a list; what is not a number is null."""
+    """An array as a list, which is one line whatever its length; what is not a number is null."""
     values = array.tolist()
     return json.dumps([None if value != value else value for value in values], allow_nan=False)  # noqa: PLR0124
 
 
-def from_json(text: str) -> Analysis | Verification | Placements | Sweep:
-    """The report that `to_json` wrote.
+def from_json(text: str) -> Any:
+    """The report that `to_json` wrote, of whichever kind it is.
 
     Raises:
-        pydantic.ValidationError: for text that is no such report.
+        ValueError: for text that is no JSON, or no report (pydantic.ValidationError).
     """
     from pydantic import TypeAdapter
 
-    from .sweep import Sweep
-
-    adapter: TypeAdapter[Analysis | Verification | Placements | Sweep] = TypeAdapter(
-        Analysis | Verification | Placements | Sweep
-    )
-    return adapter.validate_json(text)
+    data = json.loads(text)
+    kind = data.get("kind") if isinstance(data, dict) else None
+    module, name = KINDS.get(str(kind), KINDS["analysis"]).split(".")
+    return TypeAdapter(getattr(import_module(f"{__package__}.{module}"), name)).validate_json(text)

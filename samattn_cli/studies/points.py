@@ -65,20 +65,39 @@ def figures_at(
     Raises:
         UsageError: for a point that the encoder cannot have.
     """
-    size = len(next(iter(points.values())))
-    made = {metric: np.empty(size, float if metric == "latency_ms" else np.int64) for metric in metrics}
-    left = [np.arange(size, dtype=np.int32)]
+    made = {
+        metric: np.empty(_size(points), float if metric == "latency_ms" else np.int64) for metric in metrics
+    }
+
+    def put(space: Space, where: Array) -> None:
+        _put(made, where, space, _figures(_at_points(config, space), metrics, device))
+
+    in_lots(points, put)
+    return made
+
+
+def in_lots(points: Points, run: Callable[[Space, Array], None]) -> None:
+    """Run something over all points at once, or over lots of them where they part ways.
+
+    Args:
+        points: integer arrays of one length.
+        run: given the space of a lot, and which points it has.
+    """
+    left = [np.arange(_size(points), dtype=np.int32)]
     while left:
         where = left.pop()
         space = Space({name: values[where] for name, values in points.items()})
         try:
-            _put(made, where, space, _figures(_at_points(config, space), metrics, device))
+            run(space, where)
         except MixedPointsError as mixed:
             holds = _holds(space, mixed)
             left += [where[~holds], where[holds]]
         finally:
             space.forget()  # passes are kept for a while; what they were evaluated at is not
-    return made
+
+
+def _size(points: Points) -> int:
+    return len(next(iter(points.values())))
 
 
 def _dimension(space: Space, name: str) -> Integer:
@@ -108,13 +127,18 @@ def at(config: EncoderConfig, point: Mapping[str, Integer]) -> EncoderConfig:
     return replace(config, image_size=size, run=run, stages=stages)
 
 
+def at_all(config: EncoderConfig, space: Space) -> EncoderConfig:
+    """The encoder at all points of a space, which it may not be able to have."""
+    return at(config, {name: _dimension(space, name) for name in space.points})
+
+
 def _at_points(config: EncoderConfig, space: Space) -> EncoderConfig:
     """The encoder at all points of a space.
 
     Raises:
         UsageError: for one that it cannot have; it says the first.
     """
-    placed = at(config, {name: _dimension(space, name) for name in space.points})
+    placed = at_all(config, space)
     for loc, _ in problems_of_plan(placed):
         first = {name: int(values[0]) for name, values in space.points.items()}
         problem = next(text for where, text in problems_of_plan(at(config, first)) if where == loc)
