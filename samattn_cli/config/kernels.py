@@ -46,12 +46,18 @@ def unfit_heads(kernel: str, embed_dim: int, num_heads: int, dtype: str) -> str:
     )
 
 
-def takes(kernel: str, config: EncoderConfig) -> bool:
-    """Whether every block of an encoder can be run with a kernel."""
+def unfit(kernel: str, config: EncoderConfig) -> str:
+    """Why some block of an encoder cannot be run with a kernel; "" if all can."""
 
-    def unfit(stage: StageConfig) -> str:
+    def of_stage(stage: StageConfig) -> str:
         heads = unfit_heads(kernel, stage.embed_dim, stage.num_heads, config.run.product_dtype)
         return unfit_kernel(kernel, stage.block) or unfit_positions(kernel, stage.rel_pos) or heads
 
     shifts = (unfit_shift(kernel, layer) for layer in config.layers)
-    return not any(map(unfit, {layer.stage for layer in config.layers})) and not any(shifts)
+    stages = map(of_stage, dict.fromkeys(layer.stage for layer in config.layers))
+    return next(filter(None, (*stages, *shifts)), "")
+
+
+def takes(kernel: str, config: EncoderConfig) -> bool:
+    """Whether every block of an encoder can be run with a kernel."""
+    return not unfit(kernel, config)

@@ -20,6 +20,7 @@ MAX_SIDE = 1 << 20
 MAX_WIDTH = 1 << 20
 MAX_DEPTH = 1000
 MAX_STAGES = 64
+MAX_BATCH = 1 << 20
 
 WIDTH = whole(1, MAX_WIDTH)
 
@@ -162,7 +163,7 @@ def _share_of_width(width: int, ratio: float) -> int:
 class RunConfig:
     """How the encoder is run."""
 
-    batch_size: int = key(whole(1, 1 << 20), "Images a forward pass.", example=1, default=1)
+    batch_size: int = key(whole(1, MAX_BATCH), "Images a forward pass.", example=1, default=1)
     dtype: str = key(
         choice(*ITEM_BYTES),
         "Type of the weights, and of every activation where autocast is none.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..config.model import EncoderConfig, Section
 from ..config.plan import LayerConfig
 from ..cost.encoder import ForwardPass, forward
-from ..cost.memory import SegmentMemory, walk
+from ..cost.memory import SegmentMemory, walk, weights_bytes
 from ..cost.ops import Op, Recording
 from ..cost.scores import score_elements
 from ..cost.tensor import Dim
@@ -133,6 +133,24 @@ class Passes:
         """The parts and layers, and the optimizer, in which more than `limit` bytes are live in the run's mode."""
         over = {name for (name, _), peak in self.section_peaks.items() if peak > limit}
         yield from (name for name in (*(s.name for s in self.forward.segments), "optimizer") if name in over)
+
+    def stopped_at(self, limit: int) -> str:
+        """In the run's mode: the operation at which the first section peaks that has more than `limit` bytes live, ""."""
+        over = (section for section, peak in self.section_peaks.items() if peak > limit)
+        return next(map(self._peaks_at, over), "")
+
+    def _peaks_at(self, section: Section) -> str:
+        if self.trains:
+            return self.step.moments[section].at
+        pairs = zip(self.forward.segments, self.memory, strict=True)
+        return next(segment.qualified(used.peak_op) for segment, used in pairs if segment.name == section[0])
+
+    @property
+    def state_bytes(self) -> Dim:
+        """Weights and buffers; in training their gradients and what the optimizer keeps too."""
+        if not self.trains:
+            return weights_bytes(self.forward)
+        return self.step.weights_bytes + self.step.gradients_bytes + self.step.optimizer_bytes
 
     @property
     def peak_at(self) -> str:

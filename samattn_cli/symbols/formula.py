@@ -163,6 +163,10 @@ class Formula:
     def __repr__(self) -> str:
         return plain(self)
 
+    def __format__(self, spec: str) -> str:
+        """In a message that is no one's to read: what is said is of one point."""
+        return plain(self)
+
     def _compare(self, other: object, relation: str) -> bool:
         if not isinstance(other, (int, Formula)):
             if relation == "==":

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ...errors import UsageError, did_you_mean
+from ...quantities import BYTES, Units, decimal_units, parse_quantity
 
-PREFIXES = {"": 0, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-BINARY = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40, "PiB": 50}
-BYTES = {f"{prefix}B": Decimal(10) ** power for prefix, power in PREFIXES.items()} | {
-    unit: Decimal(2) ** power for unit, power in BINARY.items()
-}
-FLOPS = {f"{prefix}FLOP": Decimal(10) ** power for prefix, power in PREFIXES.items()}
-MACS = {f"{prefix}MAC": Decimal(10) ** power for prefix, power in PREFIXES.items()}
-PARAMS = {f"{prefix}{noun}": Decimal(10) ** PREFIXES[prefix] for noun in ("param", "") for prefix in "KMG"}
+FLOPS = decimal_units("FLOP")
+MACS = decimal_units("MAC")
+PARAMS = decimal_units("param") | {unit: scale for unit, scale in decimal_units("").items() if unit}
 PS_PER_MS = 10**9
 TIMES = {"us": Decimal(PS_PER_MS) / 1000, "ms": Decimal(PS_PER_MS), "s": Decimal(PS_PER_MS) * 1000}
 """In picoseconds, of which times are whole numbers in a search, so that sums are exact."""
@@ -27,13 +23,8 @@ class Metric:
 
     name: str
     figure: str
-    units: dict[str, Decimal]
+    units: Units
     example: str
-
-    @property
-    def has_plurals(self) -> bool:
-        """Whether its units may be said in the plural: FLOPs, not GiBs."""
-        return self.units is FLOPS or self.units is MACS or self.units is PARAMS
 
 
 METRICS = {
@@ -49,7 +40,6 @@ METRICS = {
 }
 
 LIMIT = re.compile(r"(\w+)\s*([<>=≤≥]+)\s*([\d._]+)\s*([A-Za-z]*)")
-NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -99,17 +89,6 @@ def _limit(part: str) -> Limit:
         raise UsageError(
             f"--budget: '{part}': a limit is the most that there may be, so use <=, not {operator}"
         )
-    if not NUMBER.fullmatch(number):
-        raise UsageError(f"--budget: '{part}': {number} is no number: use one such as 6 or 5.5")
-    return Limit(of, int(Decimal(number) * _scale(of, unit, part)), f"{of.name} <= {number} {unit}")
-
-
-def _scale(of: Metric, unit: str, part: str) -> Decimal:
-    """How much a unit is; capitals do not matter, nor a plural."""
-    for name, scale in of.units.items():
-        if unit.lower() in {name.lower(), *([f"{name}s".lower()] if of.has_plurals else [])}:
-            return scale
-    known, example = ", ".join(of.units), f"as in '{of.name} <= {of.example}'"
-    if not unit:
-        raise UsageError(f"--budget: '{part}' has no unit: use {known}, {example}")
-    raise UsageError(f"--budget: '{part}': {unit} is no unit of {of.name}: use {known}, {example}")
+    where, example = f"--budget: '{part}'", f"'{of.name} <= {of.example}'"
+    most = parse_quantity(f"{number} {unit}", of.units, of=of.name, where=where, example=example)
+    return Limit(of, most, f"{of.name} <= {number} {unit}")

@@ -1,0 +1,183 @@
+"""`samattn fit`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from math import gcd
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..config.load import load_config
+from ..config.model import MAX_SIDE
+from ..errors import UsageError, did_you_mean
+from ..quantities import parse_bytes
+from ..render import TABLES, TEXTS, render, render_file
+from ..render.options import Options
+from .output import emit, file_format, guarded, terminal_options, working, write_file
+from .parameters import (
+    Autocast,
+    BatchSize,
+    Checkpointing,
+    Config,
+    DTypeOption,
+    ImageSize,
+    OptimizerOption,
+    Outputs,
+    Set,
+    overrides,
+)
+
+if TYPE_CHECKING:
+    from ..config.device import Device
+    from ..config.keys import Pair
+
+FORMATS = (*TEXTS, *TABLES)
+Format = Enum("FitFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
+VARY = ("resolution", "batch-size", "global-layers")
+MOST_BYTES = 1 << 50
+ASPECT = re.compile(r"(\d{1,7}):(\d{1,7})")
+
+
+@guarded
+def fit(
+    config: Config,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="BYTES", help="What a process has for tensors: 24GiB, or 24GB, which is less."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="In its place, what a process has on a device: rtx_4090, ... (see `samattn devices`) or a YAML file.",
+        ),
+    ] = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="resolution, batch-size, global-layers; all three by default."),
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(metavar="MODES", help="inference, training; both by default.")
+    ] = None,
+    attention: Annotated[
+        str | None, typer.Option(metavar="KERNELS", help="eager, sdpa, fused; all three by default.")
+    ] = None,
+    no_padding: Annotated[
+        bool,
+        typer.Option(
+            "--no-padding",
+            help="Only resolutions that patches, windows and strides divide: nothing is padded.",
+        ),
+    ] = False,
+    aspect: Annotated[
+        str, typer.Option(metavar="WIDTH:HEIGHT", help="Shape of the resolutions, such as 3:2.")
+    ] = "1:1",
+    set_: Set = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    dtype: DTypeOption = None,
+    autocast: Autocast = None,
+    optimizer: OptimizerOption = None,
+    checkpointing: Checkpointing = None,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+        ),
+    ] = None,
+    output: Outputs = None,
+) -> None:
+    """Find how large an encoder can be in a memory: to the exact edge, with what stops it there.
+
+    The largest resolution, the largest batch, and the most global layers, each with all else as the config has it, in
+    inference and in training, under each attention kernel. Every size is worked out, so that one that fits though
+    smaller ones do not is found, and said. With -o and no --format nothing is printed.
+
+    Examples:
+
+      samattn fit sam_vit_h --memory 24GiB
+
+      samattn fit sam_vit_h --device rtx_4090 --vary resolution --no-padding
+
+      samattn fit my_encoder.yaml --device h100 --mode training --checkpointing --dtype bfloat16
+
+      samattn fit sam_vit_b --memory 8GiB --vary resolution --aspect 16:9 -o fit.json -o fit.md
+    """
+    from ..studies.fit import KERNELS, MODES, Asked
+    from ..studies.fit import fit as fit_config
+
+    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
+    encoder = load_config(config, overrides(set_, **flags, optimizer=optimizer, checkpointing=checkpointing))
+    where = _memory(memory, device)
+    asked = Asked(
+        vary=[word.replace("-", "_") for word in _some("--vary", vary, VARY)],  # type: ignore[misc]
+        modes=_some("--mode", mode, MODES),
+        kernels=_some("--attention", attention, KERNELS),
+        aspect=_aspect(aspect, encoder.patch_size),
+        no_padding=no_padding,
+    )
+    with working("working out every size"):
+        report = fit_config(encoder, where, asked)
+    shown = format_.value if format_ else None if formats else "terminal"
+    if shown:
+        emit(render(report, shown, terminal_options()))
+    for path, name in formats.items():
+        write_file(path, render_file(report, name, Options()))
+
+
+def _memory(memory: str | None, device: str | None) -> int | Device:
+    """The bytes or the device that is asked for.
+
+    Raises:
+        UsageError: if it is neither, both, or no memory.
+    """
+    if (memory is None) == (device is None):
+        which = "not both" if memory else "such as --memory 24GiB or --device rtx_4090"
+        raise UsageError(f"give --memory or --device, {which}")
+    if memory is None:
+        from ..config.load_device import load_device
+
+        return load_device(str(device), f"--device {device}")
+    found = parse_bytes(memory, f"--memory {memory}")
+    if found > MOST_BYTES:
+        raise UsageError(f"--memory {memory}: must be at most 1 PiB")
+    return found
+
+
+def _some(option: str, given: str | None, known: Sequence[str]) -> list[str]:
+    """The words that an option lists, in their own order; all of them if it is not given.
+
+    Raises:
+        UsageError: for one that there is not.
+    """
+    if given is None:
+        return list(known)
+    words = [word.strip() for word in given.split(",")]
+    for word in words:
+        if word not in known:
+            raise UsageError(
+                f"{option} {given}: there is {', '.join(known)}, no {word or 'empty one'}{did_you_mean(word, known)}"
+            )
+    return [word for word in known if word in words]
+
+
+def _aspect(given: str, patch: int) -> Pair:
+    """Width and height in lowest terms.
+
+    Raises:
+        UsageError: if it is no aspect, or no image of it is in bounds.
+    """
+    found = ASPECT.fullmatch(given.strip())
+    width, height = (int(side) for side in found.groups()) if found else (0, 0)
+    if not width or not height:
+        raise UsageError(f"--aspect {given}: must be WIDTH:HEIGHT, such as 3:2")
+    width, height = width // gcd(width, height), height // gcd(width, height)
+    if max(width, height) * patch > MAX_SIDE:
+        raise UsageError(
+            f"--aspect {given}: the smallest image of it, in whole patches of {patch}, has a side of more than {MAX_SIDE:,}"
+        )
+    return width, height

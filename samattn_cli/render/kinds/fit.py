@@ -1,0 +1,214 @@
+"""A fit as tables: for each thing that may grow, a row for each mode and kernel, with the edge on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from typing import Any, TypeVar
+
+from ...reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Vary
+from ...units import format_bytes, format_things
+from ..elements import Lines, Page, Section, Table
+from ..options import Options
+from .analysis import heading_of
+
+TITLES: dict[Vary, str] = {
+    "resolution": "Largest resolution",
+    "batch_size": "Largest batch",
+    "global_layers": "Most global layers",
+}
+MOST_GAPS = 4
+"""That are said one by one."""
+
+Of = TypeVar("Of", bound=Answer | AsItIs)
+
+NOTHING = "-"
+HEADERS = ("", "largest", "takes", "spare", "next", "lacks", "stopped at")
+
+
+def page(report: Fit, options: Options) -> Page:
+    """The whole of it."""
+    title, shape = heading_of(report.config)
+    return Page(title, f"{shape}; in {_memory(report)}", tuple(_sections(report, options)))
+
+
+def _memory(report: Fit) -> str:
+    size = f"{format_bytes(report.memory_bytes)} ({report.memory_bytes:,} bytes)"
+    return f"the {size} that a process has on {report.device}" if report.device else size
+
+
+def _sections(report: Fit, options: Options) -> Iterator[Section]:
+    yield _as_it_is(report, wide=options.wide)
+    for vary, found in groupby(report.answers, key=lambda answer: answer.vary):
+        answers = list(found)
+        if any(answer.status != "no candidates" for answer in answers):
+            yield _table(report, answers, vary, wide=options.wide)
+    if said := tuple(dict.fromkeys(_said(report))):
+        yield Lines("To know", said)
+
+
+def _as_it_is(report: Fit, *, wide: bool) -> Table:
+    rows = _by_mode(report.as_it_is, lambda each: _row_as_it_is(each, wide=wide))
+    return Table("As it is", ("", "fits", "takes", "spare", "lacks", "stopped at"), rows, "", (0, 5))
+
+
+def _by_mode(
+    of_modes: Iterable[Of], row: Callable[[Of], tuple[str, ...]]
+) -> tuple[tuple[str, ...] | None, ...]:
+    """The rows of each mode under a row with its name."""
+    rows: list[tuple[str, ...] | None] = []
+    for mode, found in groupby(of_modes, key=_mode_of):
+        made = [row(each) for each in found]
+        name = (mode, *("" for _ in made[0][1:]))
+        rows += [*([None] if rows else []), name, *made]
+    return tuple(rows)
+
+
+def _mode_of(each: Answer | AsItIs) -> str:
+    return each.mode
+
+
+def _row_as_it_is(each: AsItIs, *, wide: bool) -> tuple[str, ...]:
+    encoder = each.encoder
+    return (
+        f"  {each.attention}",
+        "yes" if encoder.fits else "no",
+        format_bytes(encoder.peak_bytes),
+        format_bytes(encoder.spare_bytes) if encoder.fits else NOTHING,
+        NOTHING if encoder.fits else format_bytes(-encoder.spare_bytes),
+        _stop(encoder, wide=wide),
+    )
+
+
+def _stop(encoder: Candidate, *, wide: bool) -> str:
+    """The operation, or where there is no room for that the layer."""
+    if encoder.fits:
+        return NOTHING
+    names = (
+        name for name in encoder.too_large if f"{encoder.stopped_at} ".startswith((f"{name}.", f"{name} "))
+    )
+    return encoder.stopped_at if wide else next(names, encoder.stopped_at)
+
+
+def _table(report: Fit, answers: list[Answer], vary: Vary, *, wide: bool) -> Table:
+    rows = _by_mode(answers, lambda answer: _row(answer, wide=wide))
+    return Table(TITLES[vary], HEADERS, rows, _note(report, vary), (0, 6))
+
+
+def _row(answer: Answer, *, wide: bool) -> tuple[str, ...]:
+    def told(encoder: Candidate | None, figure: Callable[[Candidate], str]) -> str:
+        return NOTHING if encoder is None else figure(encoder)
+
+    return (
+        f"  {answer.attention}",
+        _short(answer.label) or "none",
+        told(answer.fits, lambda encoder: format_bytes(encoder.peak_bytes)),
+        told(answer.fits, lambda encoder: format_bytes(encoder.spare_bytes)),
+        _short(answer.next_label) or NOTHING,
+        told(answer.next, lambda encoder: format_bytes(-encoder.spare_bytes)),
+        told(answer.next, lambda encoder: _stop(encoder, wide=wide)),
+    )
+
+
+def _short(label: str) -> str:
+    """A square by its side; a number of layers alone."""
+    height, _, width = label.partition("x")
+    return height.partition(" of ")[0] if height == width or not width else label
+
+
+def _note(report: Fit, vary: Vary) -> str:
+    """How its candidates differ."""
+    if vary == "batch_size":
+        return "Images a pass."
+    if vary == "global_layers":
+        number = next(answer.label or answer.next_label for answer in report.answers if answer.vary == vary)
+        now = len(report.as_it_is[0].encoder.global_layers)
+        return (
+            f"Of the {number.partition(' of ')[2]} layers that have a window, placed evenly (even:K). As it is, "
+            f"{'no layer is' if not now else '1 layer is' if now == 1 else f'{now} layers are'} global."
+        )
+    width, height = report.aspect
+    shape = "Squares" if width == height else f"Height x width, {width}:{height}"
+    only = " that patches, windows and strides divide" if report.no_padding else " of whole patches"
+    return f"{shape}{only}, in pixels."
+
+
+def _said(report: Fit) -> Iterator[str]:
+    """What the tables do not say."""
+    yield from (f"{kernel.attention}: {kernel.reason}." for kernel in report.unmodelled)
+    for answer in report.answers:
+        where = f"{TITLES[answer.vary]}, {answer.mode} {answer.attention}"
+        if answer.status == "no candidates":
+            yield f"{TITLES[answer.vary]}: {answer.message}."
+        elif answer.status == "all fit" and answer.vary != "global_layers":
+            yield f"{where}: there is no larger one; {answer.message}."
+        elif answer.fits is None and answer.next is not None:
+            yield f"{where}: {_too_much(answer)}. {_why(answer, report.memory_bytes)}"
+        if answer.gaps:
+            yield f"{where}: {_gaps(answer)}"
+        if not answer.every_one:
+            yield f"{TITLES[answer.vary]}: found by halving. Each size has a pass of its own, so smaller ones that do not fit were not looked for."
+    yield "Exact as the caching allocator counts, without the cuBLAS workspace and fragmentation."
+
+
+def _too_much(answer: Answer) -> str:
+    """That the smallest does not fit."""
+    if answer.vary == "global_layers":
+        return f"it does not fit with {_short(answer.next_label)}"
+    return f"not even {'a batch of ' if answer.vary == 'batch_size' else ''}{answer.next_label} fits"
+
+
+def _why(answer: Answer, memory_bytes: int) -> str:
+    """How much of the smallest is weights."""
+    assert answer.next is not None  # noqa: S101 - asked for only where it is; told to the type checker
+    state, takes = answer.next.state_bytes, format_bytes(answer.next.peak_bytes)
+    what = "weights" if answer.mode == "inference" else "weights, gradients and the optimizer's buffers"
+    if state > memory_bytes:
+        return f"Its {what} alone take {format_bytes(state)}."
+    return f"Of the {takes} that it takes, {what} are {format_bytes(state)}."
+
+
+def _gaps(answer: Answer) -> str:
+    """Smaller candidates that do not fit."""
+    gaps: tuple[Gap, ...] = answer.gaps
+    first, worst = gaps[0], max(gaps, key=lambda gap: gap.peak_bytes)
+    if len(gaps) <= MOST_GAPS:
+        named = ", ".join(f"{_short(gap.label)} ({format_bytes(gap.peak_bytes)})" for gap in gaps)
+        return f"smaller ones that do not fit: {named}."
+    many = format_things(len(gaps), "smaller one")
+    return (
+        f"{many} do not fit, from {_short(first.label)} on, though {_short(answer.label)} does; "
+        f"{_short(worst.label)} takes {format_bytes(worst.peak_bytes)}."
+    )
+
+
+def rows(report: Fit) -> Iterator[dict[str, Any]]:
+    """A row for each answer, figures exact."""
+    for answer in report.answers:
+        yield {
+            "vary": answer.vary,
+            "mode": answer.mode,
+            "attention": answer.attention,
+            "status": answer.status,
+            "memory_bytes": report.memory_bytes,
+            **_flat("fits", answer.label, answer.fits),
+            **_flat("next", answer.next_label, answer.next),
+            "next_stopped_at": answer.next and answer.next.stopped_at,
+            "gaps": len(answer.gaps),
+            "candidates": answer.candidates,
+            "every_one": answer.every_one,
+            "message": answer.message,
+        }
+
+
+def _flat(prefix: str, label: str, encoder: Candidate | None) -> dict[str, Any]:
+    figures = {
+        "image_height": encoder and encoder.image_size[0],
+        "image_width": encoder and encoder.image_size[1],
+        "batch_size": encoder and encoder.batch_size,
+        "global_layers": encoder and len(encoder.global_layers),
+        "peak_bytes": encoder and encoder.peak_bytes,
+        "spare_bytes": encoder and encoder.spare_bytes,
+        "peak_at": encoder and encoder.peak_at,
+    }
+    return {prefix: label or None} | {f"{prefix}_{name}": value for name, value in figures.items()}

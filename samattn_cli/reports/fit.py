@@ -1,0 +1,132 @@
+"""The answer of `samattn fit`: how far one thing can grow, all else as it is, until memory is full."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..config.keys import Pair
+from ..config.model import EncoderConfig
+from ..version import __version__
+from . import SCHEMA_VERSION
+
+Vary = Literal["resolution", "batch_size", "global_layers"]
+"""What grows: pixels of the image, images a pass, layers that attend over the whole grid."""
+
+Status = Literal["edge", "all fit", "none fits", "no candidates"]
+"""edge: one fits, and the next larger does not. no candidates: there is nothing to choose from; it says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An encoder, and what it takes.
+
+    Attributes:
+        image_size: (height, width) in pixels.
+        batch_size: images a pass.
+        global_layers: the blocks that attend over their whole grid.
+        state_bytes: weights and buffers; in training their gradients and what the optimizer keeps too.
+        peak_bytes: the most bytes live at once, those of `state_bytes` and the input with them.
+        peak_at: the operation at which they are.
+        spare_bytes: what it leaves of the memory; below 0 what it lacks.
+        too_large: the parts and layers, and the optimizer, in which more is live than there is.
+        stopped_at: the first of those in order of time, and the operation at which most is live in it; "" if it fits.
+    """
+
+    image_size: Pair
+    batch_size: int
+    global_layers: tuple[int, ...]
+    state_bytes: int
+    peak_bytes: int
+    peak_at: str
+    spare_bytes: int
+    too_large: tuple[str, ...]
+    stopped_at: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether it leaves something, or takes just what there is."""
+        return self.spare_bytes >= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A smaller candidate that does not fit although a larger one does: its place among them, and what it takes."""
+
+    label: str
+    peak_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How far one thing can grow in a mode, under an attention kernel.
+
+    Attributes:
+        vary: what grows.
+        mode: of the run.
+        attention: the kernel.
+        status: whether there is an edge.
+        message: why there is no candidate, or none that is larger than all that fit.
+        fits: the largest that fits.
+        label: it in a word: "1024x1024", "8", "4 of 32".
+        next: the next larger; where none fits, the smallest.
+        next_label: it in a word.
+        gaps: smaller ones that do not fit.
+        candidates: how many were looked at: all there are, up to one that surely does not fit.
+        every_one: whether they all were worked out; else the edge was found by halving, and gaps were not looked for.
+    """
+
+    vary: Vary
+    mode: str
+    attention: str
+    status: Status
+    message: str = ""
+    fits: Candidate | None = None
+    label: str = ""
+    next: Candidate | None = None
+    next_label: str = ""
+    gaps: tuple[Gap, ...] = ()
+    candidates: int = 0
+    every_one: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsItIs:
+    """The encoder as its config has it, in a mode and under an attention kernel."""
+
+    mode: str
+    attention: str
+    encoder: Candidate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unmodelled:
+    """An attention kernel that the encoder cannot be asked about, and why."""
+
+    attention: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """The answer of `samattn fit`.
+
+    Attributes:
+        config: the encoder; each answer says its own mode and kernel.
+        memory_bytes: what a process has for tensors.
+        device: whose memory that is; "" where bytes were asked for.
+        aspect: (width, height) of the resolutions, in lowest terms.
+        no_padding: whether only resolutions that patches and windows divide were looked at.
+    """
+
+    config: EncoderConfig
+    memory_bytes: int
+    device: str
+    aspect: Pair
+    no_padding: bool
+    as_it_is: tuple[AsItIs, ...]
+    answers: tuple[Answer, ...]
+    unmodelled: tuple[Unmodelled, ...]
+    kind: Literal["fit"] = "fit"
+    schema_version: int = SCHEMA_VERSION
+    samattn_version: str = __version__

@@ -1,0 +1,202 @@
+"""How large an encoder can be in a memory: the largest resolution, batch and number of global layers, to the exact edge.
+
+Peaks do not grow steadily with size: a mask of padded rows is a copy more, so that 2176 pixels may fit where 2160 do not.
+So every candidate is worked out, as arrays, up to one that surely does not fit, and none is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..config.device import Device
+from ..config.kernels import unfit
+from ..config.keys import Pair
+from ..config.model import EncoderConfig
+from ..errors import UsageError
+from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary
+from .candidates import Candidates, batch_size, global_layers, grown, resolution
+from .passes import FIGURES, Passes
+from .placements.placing import global_layers as global_layers_of
+
+VARY: tuple[Vary, ...] = ("resolution", "batch_size", "global_layers")
+MODES = ("inference", "training")
+KERNELS = ("eager", "sdpa", "fused")
+METRICS = {"inference": "peak_bytes", "training": "training_bytes"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to grow, in which modes, under which kernels, and which resolutions are looked at; see `Fit`."""
+
+    vary: Sequence[Vary] = VARY
+    modes: Sequence[str] = MODES
+    kernels: Sequence[str] = KERNELS
+    aspect: Pair = (1, 1)
+    no_padding: bool = False
+
+
+def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked()) -> Fit:
+    """How far an encoder can grow.
+
+    Args:
+        config: the encoder; its mode and attention kernel are those of `asked`.
+        memory: bytes that a process has, or a device.
+        asked: what is asked.
+
+    Raises:
+        UsageError: if none of the kernels is modelled for the encoder, or nothing that is asked for can grow.
+    """
+    unmodelled = {kernel: reason for kernel in asked.kernels if (reason := unfit(kernel, config))}
+    if len(unmodelled) == len(asked.kernels):
+        raise UsageError("\n".join(dict.fromkeys(unmodelled.values())))
+    modelled = {
+        kernel: replace(config, run=replace(config.run, attention=kernel))
+        for kernel in asked.kernels
+        if kernel not in unmodelled
+    }
+    memory_bytes = memory if isinstance(memory, int) else memory.usable_bytes
+    answers = [
+        answer
+        for vary in asked.vary
+        for encoder in modelled.values()
+        for answer in _answers(encoder, vary, memory_bytes, asked)
+    ]
+    if all(answer.status == "no candidates" for answer in answers):
+        raise UsageError("\n".join(dict.fromkeys(answer.message for answer in answers)))
+    return Fit(
+        config=config,
+        memory_bytes=memory_bytes,
+        device="" if isinstance(memory, int) else memory.name,
+        aspect=asked.aspect,
+        no_padding=asked.no_padding,
+        as_it_is=tuple(_as_it_is(list(modelled.values()), memory_bytes, asked.modes)),
+        answers=tuple(sorted(answers, key=lambda answer: _order(answer, asked))),
+        unmodelled=tuple(
+            Unmodelled(attention=kernel, reason=reason) for kernel, reason in unmodelled.items()
+        ),
+    )
+
+
+def _order(answer: Answer, asked: Asked) -> tuple[int, int]:
+    return asked.vary.index(answer.vary), asked.modes.index(answer.mode)
+
+
+def _in(mode: str, config: EncoderConfig) -> EncoderConfig:
+    return replace(config, run=replace(config.run, mode=mode))
+
+
+def _as_it_is(encoders: Sequence[EncoderConfig], memory_bytes: int, modes: Sequence[str]) -> Iterator[AsItIs]:
+    for mode in modes:
+        for encoder in encoders:
+            what = candidate(_in(mode, encoder), memory_bytes)
+            yield AsItIs(mode=mode, attention=encoder.run.attention, encoder=what)
+
+
+def candidate(config: EncoderConfig, memory_bytes: int) -> Candidate:
+    """What an encoder takes in its run's mode, and where it is too large."""
+    passes = Passes(config)
+    peak = passes.peak_bytes
+    return Candidate(
+        image_size=config.image_size,
+        batch_size=config.run.batch_size,
+        global_layers=global_layers_of(config),
+        state_bytes=passes.state_bytes,
+        peak_bytes=peak,
+        peak_at=passes.step.peak_at if passes.trains else passes.peak_at,
+        spare_bytes=memory_bytes - peak,
+        too_large=tuple(passes.larger_than(memory_bytes)),
+        stopped_at=passes.stopped_at(memory_bytes),
+    )
+
+
+def _answers(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: Asked) -> Iterator[Answer]:
+    """An answer for each mode."""
+    candidates: Candidates | None
+    try:
+        candidates, message = _candidates(encoder, vary, memory_bytes, asked), ""
+    except UsageError as error:
+        candidates, message = None, str(error)
+    if candidates is not None and not len(candidates):
+        message = f"no {vary.replace('_', ' ')} can be looked at: {candidates.end}"
+    if candidates is None or message:
+        for mode in asked.modes:
+            yield Answer(
+                vary=vary, mode=mode, attention=encoder.run.attention, status="no candidates", message=message
+            )
+        return
+    edges = _every_one if candidates.alike else _by_halving
+    yield from (
+        _answer(vary, mode, candidates, edge, memory_bytes)
+        for mode, edge in edges(candidates, memory_bytes, asked.modes)
+    )
+
+
+def _candidates(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: Asked) -> Candidates:
+    if vary == "global_layers":
+        return global_layers(encoder)
+    if vary == "batch_size":
+        return grown(encoder, batch_size(), memory_bytes)
+    return grown(encoder, resolution(encoder, asked.aspect), memory_bytes, no_padding=asked.no_padding)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The place of the largest candidate that fits (-1: none does), and smaller ones that do not with what they take."""
+
+    place: int
+    gaps: dict[int, int]
+    every_one: bool = True
+
+
+def _every_one(candidates: Candidates, memory_bytes: int, modes: Sequence[str]) -> Iterator[tuple[str, Edge]]:
+    """The edge in each mode, from the peaks of all."""
+    peaks = candidates.peaks([METRICS[mode] for mode in modes])
+    for mode in modes:
+        found = peaks[METRICS[mode]]
+        fit_at = np.flatnonzero(found <= memory_bytes)
+        place = int(fit_at[-1]) if fit_at.size else -1
+        gaps = np.flatnonzero(found[: max(place, 0)] > memory_bytes)
+        yield mode, Edge(place, {int(at): int(found[at]) for at in gaps})
+
+
+def _by_halving(
+    candidates: Candidates, memory_bytes: int, modes: Sequence[str]
+) -> Iterator[tuple[str, Edge]]:
+    """An edge in each mode: from the smallest on in doubled steps until one does not fit, then halfway between."""
+    for mode in modes:
+
+        def fits(place: int, mode: str = mode) -> bool:
+            peak: int = FIGURES[METRICS[mode]](Passes(candidates[place]))
+            return peak <= memory_bytes
+
+        low, high = -1, 0
+        while high < len(candidates) and fits(high):
+            low, high = high, 2 * high + 1
+        high = min(high, len(candidates))
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
+        yield mode, Edge(low, {}, every_one=False)
+
+
+def _answer(vary: Vary, mode: str, candidates: Candidates, edge: Edge, memory_bytes: int) -> Answer:
+    after = edge.place + 1
+    fits = candidate(_in(mode, candidates[edge.place]), memory_bytes) if after else None
+    following = candidate(_in(mode, candidates[after]), memory_bytes) if after < len(candidates) else None
+    return Answer(
+        vary=vary,
+        mode=mode,
+        attention=candidates[0].run.attention,
+        status="none fits" if fits is None else "all fit" if following is None else "edge",
+        message="" if following else candidates.end,
+        fits=fits,
+        label=candidates.label(edge.place) if fits else "",
+        next=following,
+        next_label=candidates.label(after) if following else "",
+        gaps=tuple(Gap(label=candidates.label(place), peak_bytes=peak) for place, peak in edge.gaps.items()),
+        candidates=len(candidates),
+        every_one=edge.every_one,
+    )
