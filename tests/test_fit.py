@@ -196,7 +196,7 @@ def test_a_kernel_that_is_not_modelled_is_said():
 
 
 def test_what_cannot_grow_is_refused_where_nothing_else_is_asked():
-    with pytest.raises(UsageError, match="no layer has a window"):
+    with pytest.raises(UsageError, match="has a window smaller than its grid"):
         fit(load_config("vit_b"), GIB, Asked(vary=["global_layers"]))
     report = fit(load_config("vit_b"), GIB, Asked(vary=["batch_size", "global_layers"], kernels=["eager"]))
     assert of(report, "global_layers", "inference", "eager").status == "no candidates"

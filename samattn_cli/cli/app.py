@@ -1,26 +1,65 @@
-"""The Typer application: the commands, each in its file."""
+"""The Typer application: the commands, each in its file, which is imported when it is asked for."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from .. import __version__
-from .analyze import analyze
-from .calibrate import calibrate
-from .compare_placements import compare_placements
-from .configs import configs
-from .devices import devices
-from .explain import explain
-from .fit import fit
-from .import_ import import_
-from .measure import measure
-from .schema import schema
-from .verify import verify
+
+COMMANDS = {
+    "analyze": "analyze.analyze",
+    "sweep": "sweep.sweep",
+    "compare-placements": "compare_placements.compare_placements",
+    "fit": "fit.fit",
+    "explain": "explain.explain",
+    "verify": "verify.verify",
+    "measure": "measure.measure",
+    "import": "import_.import_",
+    "configs": "configs.configs",
+    "devices": "devices.devices",
+    "calibrate": "calibrate.calibrate",
+    "schema": "schema.schema",
+}
+"""Where the function of each command is, from here, in the order of the help."""
+
+
+class Commands(Mapping[str, TyperCommand]):
+    """The commands by name; one is made when it is taken."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, function = COMMANDS[name].split(".")
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(name)(getattr(import_module(f".{module}", __package__), function))
+        return get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are asked for: the others cost a start nothing."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Commands()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the same in any context
+        """All names, in the order of the help."""
+        return list(COMMANDS)
+
 
 app = typer.Typer(
     name="samattn",
+    cls=LazyGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,19 +83,3 @@ def main(
 
     Start with: samattn analyze sam_vit_h
     """
-
-
-for command in (
-    analyze,
-    compare_placements,
-    fit,
-    explain,
-    verify,
-    measure,
-    configs,
-    devices,
-    calibrate,
-    schema,
-):
-    app.command()(command)
-app.command("import")(import_)

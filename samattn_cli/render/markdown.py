@@ -9,7 +9,7 @@ from typing import Any
 from ..reports.analysis import Analysis
 from . import kind_of
 from .crosscheck import layers_note, verdicts
-from .elements import Bars, Equation, Math, Page, Section, Table
+from .elements import Bars, Equation, Finding, Math, Page, Section, Table
 from .formulas import aligned, latex
 from .options import WIDE, Options
 
@@ -26,6 +26,15 @@ def render(report: Any, options: Options) -> str:
 
 
 def _section(section: Section) -> Iterator[str]:
+    if isinstance(section, Finding):
+        yield from (
+            f"## {section.status}: {_escape(section.title)}",
+            "",
+            *map(_escape, section.sentences),
+            "",
+        )
+        yield from (f"- {label}: {_escape(text)}" for label, text in section.facts)
+        return
     yield from (f"## {section.title}", "")
     if isinstance(section, Table):
         yield from _table(section.headers, [row for row in section.rows if row is not None])

@@ -3,35 +3,67 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, is_dataclass
+import re
+from dataclasses import fields, is_dataclass
+from importlib import import_module
 from typing import Any
-
-from .analysis import Analysis, Verification
-from .fit import Fit
-from .placements import Placements
+from uuid import uuid4
 
 HEAD = ("schema_version", "kind", "samattn_version")
+
+KINDS = {
+    "analysis": "analysis.Analysis",
+    "check": "check.CheckReport",
+    "diff": "diff.Diff",
+    "explanation": "explanation.Explanation",
+    "fit": "fit.Fit",
+    "placements": "placements.Placements",
+    "sweep": "sweep.Sweep",
+    "verification": "analysis.Verification",
+}
+"""Where the class of each kind of report is, from here; none is imported before it is needed."""
 
 
 def to_json(report: Any) -> str:
     """The report as JSON text, `schema_version` and `kind` first."""
     if not is_dataclass(report) or isinstance(report, type):
         raise TypeError(f"to_json takes a report, not {report!r}")
-    data = asdict(report)
+    data = _entries(report)
     ordered = {key: data[key] for key in (*HEAD, *(key for key in data if key not in HEAD))}
-    return json.dumps(ordered, indent=2, allow_nan=False) + "\n"
+    columns: list[Any] = []
+    mark = uuid4().hex  # that no name in a config can be
+
+    def default(value: Any) -> Any:
+        if is_dataclass(value):
+            return _entries(value)
+        columns.append(value)
+        return f"{mark} {len(columns) - 1}"
+
+    text = json.dumps(ordered, indent=2, allow_nan=False, default=default)
+    if columns:
+        text = re.sub(rf'"{mark} (\d+)"', lambda found: _column(columns[int(found[1])]), text)
+    return text + "\n"
 
 
-Report = Analysis | Fit | Placements | Verification
+def _entries(data: Any) -> dict[str, Any]:
+    return {field.name: getattr(data, field.name) for field in fields(data)}
 
 
-def from_json(text: str) -> Report:
-    """The report that `to_json` wrote.
+def _column(array: Any) -> str:
+    """An array as a list, which is one line whatever its length; what is not a number is null."""
+    values = array.tolist()
+    return json.dumps([None if value != value else value for value in values], allow_nan=False)  # noqa: PLR0124
+
+
+def from_json(text: str) -> Any:
+    """The report that `to_json` wrote, of whichever kind it is.
 
     Raises:
-        pydantic.ValidationError: for text that is no such report.
+        ValueError: for text that is no JSON, or no report (pydantic.ValidationError).
     """
     from pydantic import TypeAdapter
 
-    adapter: TypeAdapter[Report] = TypeAdapter(Report)
-    return adapter.validate_json(text)
+    data = json.loads(text)
+    kind = data.get("kind") if isinstance(data, dict) else None
+    module, name = KINDS.get(str(kind), KINDS["analysis"]).split(".")
+    return TypeAdapter(getattr(import_module(f"{__package__}.{module}"), name)).validate_json(text)
