@@ -17,6 +17,9 @@ LEVELS: tuple[Outcome, ...] = ("error", "warn")
 """The bounds of a rule, the worse first."""
 
 
+LARGE_PERCENT = 1000
+
+
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """What a rule says of a figure.
@@ -155,7 +158,13 @@ def _by(rule: Rule, reading: Reading, bound: Fraction) -> str:
     amount = format_apart(unit, number(excess), 0)[0]
     if unit == PERCENT:
         return amount.replace("%", "points")
-    return amount + (f" ({100 * float(excess / abs(bound)):.2f} %)" if bound else "")
+    return amount + (f" ({_percent(excess / abs(bound))} %)" if bound else "")
+
+
+def _percent(share: Fraction, sign: str = "") -> str:
+    """A share in percent, without decimals where they say nothing."""
+    percent = 100 * float(share)
+    return f"{percent:{sign},.{0 if abs(percent) >= LARGE_PERCENT else 2}f}"
 
 
 def _grown(
@@ -168,7 +177,7 @@ def _grown(
     if not change:
         said = f"{rule.metric} is {format_apart(unit, number(before))[0]}{at} as in {name}"
     else:
-        percent = f" ({100 * float(change / abs(before)):+.2f} %)" if before else ""
+        percent = f" ({_percent(change / abs(before), '+')} %)" if before else ""
         verb = "grew" if change > 0 else "fell"
         said = f"{rule.metric} {verb} from {was} in {name} to {now}{at}{percent}"
     return f"{said}, {'within' if outcome == 'pass' else 'beyond'} {bound}{least}"

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 NAMES = ("name", "part", "change", "code")
 """The fields by which the items of an analysis' lists are called."""
 
+MOST_NAMES = 30
+"""That a message lists."""
+
 
 class MetricError(SamattnError):
     """An encoder has no such figure, or none that can be compared."""
@@ -91,7 +94,7 @@ class Encoder:
 
     def _of_kind(self, metric: str, kind: str, keys: Sequence[str]) -> Iterator[Reading]:
         """Of each layer of a kind, those of one figure once."""
-        ats = [at for at in self._layers if LAYER["attention"](at) == kind]
+        ats = [at for at in self._layers.values() if LAYER["attention"](at) == kind]
         if list(keys) == [COUNT]:
             yield Reading(len(ats))
             return
@@ -104,9 +107,16 @@ class Encoder:
                 seen.add(value)
                 yield Reading(value, at.segment.name)
 
-    @property
-    def _layers(self) -> list[At]:
-        return [at for at in segments_of(self.passes).values() if at.segment.layer is not None]
+    @cached_property
+    def _layers(self) -> dict[str, At]:
+        """The blocks by their index."""
+        blocks = (at for at in segments_of(self.passes).values() if at.segment.layer is not None)
+        return {str(at.layer.index): at for at in blocks}
+
+    @cached_property
+    def _parts(self) -> dict[str, At]:
+        """What stands beside them by name."""
+        return {name: at for name, at in segments_of(self.passes).items() if at.segment.layer is None}
 
     def _layer(self, at: At) -> Keyed:
         return Keyed(_bound(LAYER, at), lambda: self.analysis.layers[at.layer.index])
@@ -114,22 +124,21 @@ class Encoder:
     @property
     def _root(self) -> Keyed:
         """An analysis whose figures are worked out as they are asked for."""
-        layers = {str(at.layer.index): partial(self._layer, at) for at in self._layers}
-        parts = {
-            name: partial(Keyed, _bound(PART, at), partial(self._part, name))
-            for name, at in segments_of(self.passes).items()
-            if at.segment.layer is None
-        }
         known = {
             "totals": lambda: Keyed(_bound(FIGURES, self.passes), lambda: self.analysis.totals),
-            "layers": lambda: Keyed(layers, lambda: self.analysis.layers),
-            "parts": lambda: Keyed(parts, lambda: self.analysis.parts),
+            "layers": lambda: Keyed(self._each(self._layer, self._layers), lambda: self.analysis.layers),
+            "parts": lambda: Keyed(self._each(self._part, self._parts), lambda: self.analysis.parts),
             "comparison": lambda: Keyed(self._comparisons, lambda: self.analysis.comparison),
         }
         return Keyed(known, lambda: self.analysis)
 
-    def _part(self, name: str) -> Any:
-        return next(part for part in self.analysis.parts if part.name == name)
+    @staticmethod
+    def _each(laid: Callable[[At], Keyed], ats: Mapping[str, At]) -> dict[str, Callable[[], Any]]:
+        return {name: partial(laid, at) for name, at in ats.items()}
+
+    def _part(self, at: At) -> Keyed:
+        of_analysis = (part for part in self.analysis.parts if part.name == at.segment.name)
+        return Keyed(_bound(PART, at), lambda: next(of_analysis))
 
     @property
     def _comparisons(self) -> dict[str, Callable[[], Any]]:
@@ -186,8 +195,8 @@ def _missing(key: str, known: Sequence[str], held: Any) -> str:
         return f"nothing is called {key!r} here"
     if hint := did_you_mean(key, known):
         return f"nothing is called {key!r} here{hint}"
-    indexes = [name for name in known if name.isdecimal()]
-    told = f"0 to {indexes[-1]}" if indexes else ", ".join(known)
+    names = [name for name in known if not name.isdecimal()]
+    told = ", ".join(names) if 0 < len(names) <= MOST_NAMES else f"0 to {known[-1]}"
     return f"nothing is called {key!r} here, there is {told}"
 
 
