@@ -17,8 +17,20 @@ CASES = {
     ),
     "analyze.csv": (("analyze", "sam_vit_b", "--format", "csv", "--no-verify"), 80),
     "analyze.md": (("analyze", "sam_vit_b", "--format", "markdown", "--ops", "patch_embed"), 80),
+    "placements-80.txt": (("compare-placements", "sam_vit_h"), 80),
+    "placements-160.txt": (
+        ("compare-placements", "swin_t", "--device", "h100", "--search", "2", "--placements", "even:2"),
+        160,
+    ),
+    "placements-all-80.txt": (("compare-placements", "sam_vit_b", "--search", "3", "--all"), 80),
     "verify.txt": (("verify", "sam_vit_b", "custom_encoder"), 80),
     "verify.json": (("verify", "sam_vit_b", "--one-of-each", "--format", "json"), 80),
+    "explain-80.txt": (("explain", "sam_vit_h"), 80),
+    "explain-160.txt": (("explain", "sam_vit_h", "7", "--metric", "peak_bytes"), 160),
+    "explain.json": (("explain", "sam_vit_b", "0.attn", "--format", "json"), 80),
+    "explain.csv": (("explain", "sam2_hiera_t", "--metric", "params", "--format", "csv"), 80),
+    "explain.md": (("explain", "sam_vit_b", "0", "--format", "markdown"), 80),
+    "explain.tex": (("explain", "sam_vit_b", "7.attn.scores", "--format", "latex"), 80),
     "configs.txt": (("configs",), 100),
 }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..config.load import load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError, did_you_mean
-from ..render import FORMATS, TEXTS, render, render_file
+from ..render import PICTURES, TABLES, TEXTS, render, render_file
 from ..render.options import Options
 from ..reports.analysis import Analysis
 from ..studies.analyze import analyze as analyze_config
@@ -30,12 +30,11 @@ from .parameters import (
     OptimizerOption,
     Outputs,
     Set,
+    device_of,
     overrides,
 )
 
-if TYPE_CHECKING:
-    from ..config.device import Device
-
+FORMATS = (*TEXTS, *PICTURES, *TABLES)
 Format = Enum("Format", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
 
 
@@ -97,11 +96,11 @@ def analyze(
 
       samattn analyze sam_vit_b --mode training --checkpointing -o report.json -o report.md
     """
-    formats = {path: file_format(path, list(FORMATS)) for path in output or ()}
+    formats = {path: file_format(path, FORMATS) for path in output or ()}
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
     encoder = load_config(config, overrides(set_, **flags, **runs))
-    report = analyze_config(encoder, device=_device(device), verify=False)
+    report = analyze_config(encoder, device=device_of(device), verify=False)
     options = terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ()))
     shown = format_.value if format_ else None if formats else "terminal"
     if shown == "terminal":
@@ -114,18 +113,10 @@ def analyze(
     elif shown:
         emit(render(report, shown, options))
     for path, name in formats.items():
-        write_file(path, render_file(report, name, replace(options, width=Options.width, color=False)))
+        write_file(path, render_file(report, name, options.of_a_file))
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     finish(report.crosscheck, insist=verify is True)
-
-
-def _device(reference: str | None) -> Device | None:
-    if reference is None:
-        return None
-    from ..config.load_device import load_device
-
-    return load_device(reference, f"--device {reference}")
 
 
 def _figures(report: Analysis, options: Options) -> None:

@@ -9,8 +9,10 @@ import typer
 from .. import __version__
 from .analyze import analyze
 from .calibrate import calibrate
+from .compare_placements import compare_placements
 from .configs import configs
 from .devices import devices
+from .explain import explain
 from .import_ import import_
 from .measure import measure
 from .schema import schema
@@ -43,6 +45,6 @@ def main(
     """
 
 
-for command in (analyze, verify, measure, configs, devices, calibrate, schema):
+for command in (analyze, compare_placements, explain, verify, measure, configs, devices, calibrate, schema):
     app.command()(command)
 app.command("import")(import_)

@@ -20,7 +20,11 @@ from ..render import EXTRAS, FORMATS
 from ..render.options import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-PLAIN = str.maketrans({"×": "x", "→": "->", "─": "-", "█": "#"})
+PLAIN = str.maketrans(
+    {"×": "x", "→": "->", "─": "-", "·": "*", "⌈": "ceil(", "⌉": ")", "⌊": "floor(", "⌋": ")"}
+    | {power: f"^{number}" for number, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
+    | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
+)
 PIPE_WIDTH = 160  # of a table that no terminal limits
 DEBUG_VARIABLE = "SAMATTN_DEBUG"
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..config.load import Override, option_where, parse_override
 from ..config.yaml12 import parse_yaml
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..config.device import Device
 
 Config = Annotated[
     str,
@@ -87,6 +90,15 @@ def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Ov
             else:
                 found.append(_flag(option, given, f"run.{name}", given))
     return found
+
+
+def device_of(reference: str | None) -> Device | None:
+    """The device that --device names, if any."""
+    if reference is None:
+        return None
+    from ..config.load_device import load_device
+
+    return load_device(reference, f"--device {reference}")
 
 
 def axis(option: str, key: str, given: str | None) -> list[Override]:

@@ -171,7 +171,7 @@ class Recorder:
             1 if dim < leading or (shape[dim - leading] == 1 and size != 1) else size
             for dim, size in enumerate(x.shape)
         )
-        if not leading and all(a == b for a, b in zip(kept, x.shape, strict=True)):
+        if not leading and kept == x.shape:
             return x
         (out,) = self.make(name, "sum", (x,), kept)
         return out.view(*shape) if leading else out

@@ -63,7 +63,7 @@ def offsets(*sides: Dim) -> Shape:
 
 def differ(own: Shape, wanted: Shape) -> bool:
     """Whether a table has to be resized."""
-    return any(a != b for a, b in zip(own, wanted, strict=True))
+    return own != wanted
 
 
 def _resized_table(tape: Tape, name: str, own: Shape, wanted: Shape, d: Dim) -> Tensor:

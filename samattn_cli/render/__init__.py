@@ -15,13 +15,16 @@ Renderer = Callable[[Any, Options], str | bytes]
 TEXTS = {"terminal": ".txt", "json": ".json", "csv": ".csv", "markdown": ".md"}
 """Format to the extension of its files; the module of each has its name."""
 
+LATEX = {"latex": ".tex"}
+"""Likewise of explanations."""
+
 PICTURES = {"svg": ".svg", "png": ".png", "html": ".html"}
 """Likewise of kinds of report that have a `chart`."""
 
 TABLES = {"parquet": ".parquet"}
 """Likewise of kinds of report that have `rows`, besides CSV."""
 
-FORMATS = TEXTS | PICTURES | TABLES
+FORMATS = TEXTS | LATEX | PICTURES | TABLES
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+class Math(str):
+    """A formula in Python's notation, in a cell: each format writes it in its own way."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headers; `text_columns` are left-aligned, the others figures. A None row is a rule."""
+    """Rows of text under headers; `text_columns` are left-aligned, the others figures. A None row is a rule.
+
+    Each character of `strip_columns` is a cell of a picture.
+    """
 
     title: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...] | None, ...]
     note: str = ""
     text_columns: tuple[int, ...] = (0,)
+    strip_columns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,17 @@ class Lines:
     rows: tuple[str, ...]
 
 
-Section = Table | Bars | Lines
+@dataclass(frozen=True)
+class Equation:
+    """What a figure equals: a formula, one with numbers, and the number, as it is shown."""
+
+    title: str
+    left: str
+    formulas: tuple[Math, ...]
+    value: str
+
+
+Section = Table | Bars | Lines | Equation
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 from ..reports.analysis import Analysis
 from . import kind_of
 from .crosscheck import layers_note, verdicts
-from .elements import Bars, Page, Section, Table
+from .elements import Bars, Equation, Math, Page, Section, Table
+from .formulas import aligned, latex
 from .options import WIDE, Options
 
 
@@ -31,6 +32,8 @@ def _section(section: Section) -> Iterator[str]:
         yield from (("", section.note) if section.note else ())
     elif isinstance(section, Bars):
         yield from _table(("part", "share", "FLOPs"), [(name, *figures) for name, _, figures in section.rows])
+    elif isinstance(section, Equation):
+        yield from ("$$", *aligned(section), "$$")
     else:
         yield from (f"- {_escape(row)}" for row in section.rows)
     yield ""
@@ -48,7 +51,11 @@ def _crosscheck(report: Analysis) -> Iterator[str]:
 def _table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
     yield f"| {' | '.join(headers)} |"
     yield f"|{'|'.join([' :-- ', *(' --: ' for _ in headers[1:])])}|"
-    yield from (f"| {' | '.join(map(_escape, row))} |" for row in rows)
+    yield from (f"| {' | '.join(map(_cell, row))} |" for row in rows)
+
+
+def _cell(text: str) -> str:
+    return f"${latex(text)}$" if isinstance(text, Math) else _escape(text)
 
 
 def _escape(text: str) -> str:

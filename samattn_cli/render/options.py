@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WIDE = 140
 """Columns from which tables show all of theirs."""
@@ -21,3 +21,8 @@ class Options:
     def wide(self) -> bool:
         """Whether there is room for every column."""
         return self.width >= WIDE
+
+    @property
+    def of_a_file(self) -> Options:
+        """The same for a file: as wide as tables get, without colour."""
+        return replace(self, width=Options.width, color=False)

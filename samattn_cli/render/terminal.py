@@ -16,7 +16,8 @@ from ..reports.analysis import Analysis
 from ..verdicts import CrossCheck
 from . import kind_of
 from .crosscheck import STATUS_STYLES, Verdict, layers_note, verdicts
-from .elements import Bars, Lines, Page, Section, Table
+from .elements import Bars, Equation, Lines, Math, Page, Section, Table
+from .formulas import unicode
 from .options import Options
 
 NARROWEST = 78  # of a table; a narrower terminal wraps its lines rather than lose a digit
@@ -27,7 +28,7 @@ def render(report: Any, options: Options) -> str:
     """The whole report, the cross-check of an analysis included."""
     text = render_page(kind_of(report).page(report, options), options)
     if not isinstance(report, Analysis):
-        return text
+        return text.rstrip() + "\n"
     return text + render_crosscheck(report.crosscheck, report.config, options)
 
 
@@ -84,12 +85,26 @@ def to_text(parts: Iterable[RenderableType], options: Options) -> str:
 
 def _section(section: Section) -> list[RenderableType]:
     title = Text(section.title, style="bold")
+    if isinstance(section, Equation):
+        return [title, _equation(section), Text()]
     if isinstance(section, Lines):
         grid = RichTable.grid(padding=(0, 1, 0, 0))
         for row in section.rows:
             grid.add_row(Text("  -", "yellow"), Text(row))
         return [title, grid, Text()]
     return [title, _bars(section) if isinstance(section, Bars) else _table(section), Text()]
+
+
+def _equation(equation: Equation) -> RichTable:
+    grid = RichTable.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    sides = [*map(unicode, equation.formulas), equation.value]
+    for number, side in enumerate(sides):
+        left = "" if number else f"  {equation.left}"
+        grid.add_row(left, "=", Text(side, "bold" if number == len(sides) - 1 else ""))
+    return grid
 
 
 def plain_table(caption: str = "") -> RichTable:
@@ -115,8 +130,23 @@ def _table(table: Table) -> RichTable:
         if row is None:
             grid.add_section()
         else:
-            grid.add_row(*row, style="bold" if row[0] == "total" else None)
+            cells = (_cell(cell, is_strip=number in table.strip_columns) for number, cell in enumerate(row))
+            grid.add_row(*cells, style="bold" if row[0] == "total" else None)
     return grid
+
+
+def _cell(cell: str, *, is_strip: bool) -> str | Text:
+    if isinstance(cell, Math):
+        return unicode(cell)
+    return _strip(cell) if is_strip else cell
+
+
+def _strip(cells: str) -> Text:
+    """Letters stand out from bars."""
+    text = Text(cells, "cyan")
+    text.highlight_regex("[A-Z]", "bold yellow")
+    text.highlight_regex(r"\|", "dim")
+    return text
 
 
 def _bars(bars: Bars) -> RichTable:

@@ -7,6 +7,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from .analysis import Analysis, Verification
+from .placements import Placements
 
 HEAD = ("schema_version", "kind", "samattn_version")
 
@@ -20,7 +21,7 @@ def to_json(report: Any) -> str:
     return json.dumps(ordered, indent=2, allow_nan=False) + "\n"
 
 
-def from_json(text: str) -> Analysis | Verification:
+def from_json(text: str) -> Analysis | Verification | Placements:
     """The report that `to_json` wrote.
 
     Raises:
@@ -28,5 +29,7 @@ def from_json(text: str) -> Analysis | Verification:
     """
     from pydantic import TypeAdapter
 
-    adapter: TypeAdapter[Analysis | Verification] = TypeAdapter(Analysis | Verification)
+    adapter: TypeAdapter[Analysis | Verification | Placements] = TypeAdapter(
+        Analysis | Verification | Placements
+    )
     return adapter.validate_json(text)

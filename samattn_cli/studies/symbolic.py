@@ -26,6 +26,7 @@ class Symbolic:
     """A segment on symbols: its recording, and the space whose symbols are in its formulas."""
 
     space: Space
+    names: Mapping[str, Integer]
     recording: Recording
     layer: LayerConfig | None
 
@@ -52,11 +53,14 @@ MEANINGS = {
 """What the symbols of formulas stand for."""
 
 
-def symbolic(config: EncoderConfig, segment: Segment, *, training: bool = False) -> Symbolic:
-    """Pass one segment of an encoder over the Tape on symbols."""
+def symbolic(
+    config: EncoderConfig, segment: Segment, *, live_bytes: int | None = None, training: bool = False
+) -> Symbolic:
+    """Pass one segment of an encoder over the Tape on symbols; L is one where the bytes live before it are said."""
     part = next(part for part in config.plan if part.name == segment.name)
     values = _of_layer(part) if isinstance(part, LayerConfig) else _of_part(part)
     values |= {"B": config.run.batch_size, "s": ITEM_BYTES[config.run.dtype]}
+    values |= {} if live_bytes is None else {"L": live_bytes}
     space = Space(_with_tokens(values, part, segment.entries[0]))
     names = {name: space.symbol(name) for name in MEANINGS if name in space.points}
     placed = _layer(part, names) if isinstance(part, LayerConfig) else _part(part, names)
@@ -64,7 +68,7 @@ def symbolic(config: EncoderConfig, segment: Segment, *, training: bool = False)
     entered = _entered(segment.entries[0], _shape(part, names), names["s"])
     with tape.weights(train=not (training and config.run.trains != "all")):
         call(tape, placed, (entered, *segment.entries[1:]), config.run.attention)
-    return Symbolic(space, tape.recording(), placed if isinstance(placed, LayerConfig) else None)
+    return Symbolic(space, names, tape.recording(), placed if isinstance(placed, LayerConfig) else None)
 
 
 def _of_layer(layer: LayerConfig) -> dict[str, int]:

@@ -73,7 +73,7 @@ class Space:
         return found
 
     def quotient(self, value: Integer, by: Integer) -> Integer:
-        """`value` // `by`: what divides without rest as terms of its own, the rest rounded down.
+        """`value` // `by`, which is above 0: what divides without rest as terms of its own, the rest rounded down.
 
         What is negative throughout is rounded up, and taken away.
         """
@@ -130,7 +130,7 @@ class Space:
         ends = [
             end // divisor if kind == "floor" else -(-end // divisor)
             for end in (low, high)
-            for divisor in (max(least, 1), max(most, 1))
+            for divisor in (max(least, 1), most)
         ]
         return self._of_atom(kind, "", (value, by), min(ends), max(ends))
 

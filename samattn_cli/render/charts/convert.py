@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from .theme import Spec
 
 PNG_SCALE = 2  # pixels of the file to a pixel of the picture
@@ -21,6 +23,7 @@ def to_png(spec: Spec) -> bytes:
     return vl_convert.vegalite_to_png(spec, scale=PNG_SCALE)
 
 
+@cache
 def javascript() -> str:
     """Vega, Vega-Lite and Vega-Embed for a page that stands alone."""
     import vl_convert

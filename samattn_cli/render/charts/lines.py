@@ -16,7 +16,7 @@ A sweep makes a `Picture` and returns `spec(picture)` as its chart::
 
 `xs` ascend where they are numbers; strings (types, kernels, sizes that are not square) make an axis of words in the
 order in which they come. Panels, colours and dashes come in the order of first appearance. The axes are logarithmic
-unless a value is zero. Give any number of points: a line that has too many is thinned, and the subtitle says so.
+unless a value is zero. Numbers are Python's, not NumPy's (`array.tolist()`). Give any number of points: a line that has too many is thinned, and the subtitle says so.
 """
 
 from __future__ import annotations
@@ -245,18 +245,16 @@ def _layers(name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]]) -
     else:
         yield {"mark": {**point, "size": 34}, "encoding": {"strokeDash": {"value": [1, 0]}}}
     if lines[0].unit == "ratio":
-        yield {
-            "data": {"values": [{"y": 1}]},
-            "mark": {"type": "rule", "color": CONTRAST},
-            "encoding": _alone(),
-        }
+        yield _rule_at_one()
     if marks:
         yield _marks(marks)
 
 
-def _alone() -> Spec:
-    """Of a rule from side to side: nothing of the panel's encoding but y."""
-    return dict.fromkeys(("x", "color", "strokeDash", "opacity", "tooltip"))
+def _rule_at_one() -> Spec:
+    """From side to side, whatever is picked."""
+    across = {"x": {"value": 0}, "x2": {"value": "width"}, "color": {"value": CONTRAST}}
+    plain = {"opacity": {"value": 1}, "strokeDash": {"value": [1, 0]}, "tooltip": {"value": None}}
+    return {"data": {"values": [{"y": 1}]}, "mark": {"type": "rule"}, "encoding": {**across, **plain}}
 
 
 def _marks(marks: Sequence[dict[str, Any]]) -> Spec:

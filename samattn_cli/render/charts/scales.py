@@ -77,10 +77,14 @@ def scale(values: Sequence[float], unit: Unit | None = None) -> Spec:
 
 
 def axis(values: Sequence[float], unit: Unit, step: int) -> Spec:
-    """Ticks at 1, 2 and 5 of each power of ten, at powers of two for bytes; where there are many, at powers alone."""
-    words = _words(unit, step)
+    """Ticks at 1, 2 and 5 of each power of ten, at powers of two for bytes; where there are many, at powers alone.
+
+    A linear axis, which has a zero, keeps to one unit.
+    """
+    linear = min(values) <= 0
+    words = _in_one_unit(unit, step, max(values)) if linear else _words(unit, step)
     spec: Spec = {"title": None, "tickCount": 5, "labelOverlap": "greedy", "labelExpr": words}
-    if unit == "B" or min(values) <= 0 or max(values) <= CLOSE * min(values):
+    if linear or unit == "B" or max(values) <= CLOSE * min(values):
         return spec
     span = max(values) / min(values)
     named = "[1]" if span > LONG else "[1, 2, 5]" if span > SHORT else "[1, 2, 3, 4, 5, 7]"
@@ -89,23 +93,33 @@ def axis(values: Sequence[float], unit: Unit, step: int) -> Spec:
     return {**spec, "labelExpr": f"{hidden} ? '' : {words}", "gridOpacity": faint}
 
 
-def _words(unit: Unit, step: int) -> str:
-    """Vega's expression for a tick's label: "512 MiB", "5 TFLOP", "20 ms", "1.5x"."""
+def _units(unit: Unit, step: int) -> dict[float, str]:
+    """What a figure is said in, ascending: how large each is on an axis in steps, and its name."""
     if unit == "ratio":
-        return "format(datum.value, '.4~g') + 'x'"
+        return {1: "x"}
     if unit == "B":
-        return _scaled(BINARY_UNITS, 1 / step, 1024)
+        return {1024**power / step: f" {name}" for power, name in enumerate(BINARY_UNITS)}
     if unit == "ms":
-        return _scaled(TIME_UNITS, LEAST_MS, 1000)
+        return {LEAST_MS * 1000**power: f" {name}" for power, name in enumerate(TIME_UNITS)}
     of = "" if unit in ("parameters", "layers") else unit
-    return _scaled([f"{prefix}{of}" for prefix in DECIMAL_PREFIXES], 1, 1000)
+    return {1000**power: f" {prefix}{of}" for power, prefix in enumerate(DECIMAL_PREFIXES)}
 
 
-def _scaled(suffixes: Sequence[str], least: float, step: int) -> str:
-    """The value over the largest unit that is not above it, and that unit; one condition inside the other."""
-    expression = "''"
-    for power, suffix in enumerate(suffixes):
-        size = least * step**power
-        text = f"format(datum.value / {size}, '.4~g') + ' {suffix}'"
-        expression = text if power == 0 else f"datum.value >= {size} ? {text} : {expression}"
+def _words(unit: Unit, step: int) -> str:
+    """Vega's expression for a tick's label in the largest unit that is not above it: "512 MiB", "5 TFLOP", "1.5x"."""
+    (least, name), *larger = _units(unit, step).items()
+    expression = _in(least, name)
+    for size, name in larger:
+        expression = f"datum.value >= {size} ? {_in(size, name)} : {expression}"
     return expression
+
+
+def _in_one_unit(unit: Unit, step: int, largest: float) -> str:
+    """Likewise in the unit that suits the largest value."""
+    units = _units(unit, step)
+    size = max((size for size in units if size <= largest / step), default=min(units))
+    return f"datum.value == 0 ? '0' : {_in(size, units[size])}"
+
+
+def _in(size: float, name: str) -> str:
+    return f"format(datum.value / {size}, '.4~g') + '{name}'"

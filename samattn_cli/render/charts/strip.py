@@ -27,7 +27,7 @@ from typing import Any, Literal
 from ...units import format_percent
 from . import scales
 from .scales import Unit
-from .theme import CONTRAST, Spec, picture
+from .theme import CONTRAST, GLOBAL, WINDOWED, Spec, picture
 
 ROW, GAP = 30, 3  # pixels
 STRIP, BARS = 620, 150
@@ -42,7 +42,8 @@ BARS_AND_TEXT = 1.9
 LEGEND = {"orient": "bottom", "titleLimit": 400, "gradientLength": 180}
 DARK = 0.45
 """Share from which a cell's shade wants white letters."""
-GLOBAL, SEEN, UNSEEN = "#D55E00", "#0072B2", "#d3e2ec"
+UNSEEN = "#d3e2ec"
+"""Of a windowed layer that sees next to nothing; of one that sees all it is WINDOWED."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the bars show."""
+    """What bars show: a name and the unit of its figures."""
 
     name: str
     unit: Unit
@@ -173,20 +174,18 @@ def _strip_layers(picture_: Picture, depth: int) -> Iterator[Spec]:
     bar = {"mark": {"type": "rect", "aria": False}}
     legend = {**LEGEND, "title": "share of the image seen, windowed layer", "format": ".0%"}
     windowed = {"field": "share", "type": "quantitative", "legend": legend}
-    shades = {"domain": [0, 1], "range": [UNSEEN, SEEN]}
+    shades = {"domain": [0, 1], "range": [UNSEEN, WINDOWED]}
     yield {
         **bar,
         "transform": [{"filter": "datum.attention == 'window'"}],
         "encoding": {"x2": {"field": "to"}, "color": {**windowed, "scale": shades}},
     }
-    one = {"domain": ["global layer"], "range": [GLOBAL]}
+    words = {**LEGEND, "title": None, "labelExpr": "datum.label + ' layer'"}
+    strong = {"scale": {"domain": ["global"], "range": [GLOBAL]}, "legend": words}
     yield {
         **bar,
         "transform": [{"filter": "datum.attention == 'global'"}],
-        "encoding": {
-            "x2": {"field": "to"},
-            "color": {"datum": "global layer", "scale": one, "legend": {**LEGEND, "title": None}},
-        },
+        "encoding": {"x2": {"field": "to"}, "color": {"field": "attention", "type": "nominal", **strong}},
     }
     if min(STRIP / depth, WIDEST_CELL) >= ROOM:
         yield _figures()
@@ -214,7 +213,12 @@ def _boundaries(stages: Sequence[int]) -> Spec:
     return {
         "data": {"values": [{"end": end} for end in ends]},
         "mark": {"type": "rule", "color": CONTRAST, "strokeWidth": 2},
-        "encoding": {"x": {"field": "end", "type": "quantitative"}, "y": None, "tooltip": None},
+        "encoding": {
+            "x": {"field": "end", "type": "quantitative"},
+            "y": {"value": 0},
+            "y2": {"value": "height"},
+            "tooltip": {"value": None},
+        },
     }
 
 

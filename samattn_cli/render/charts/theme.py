@@ -11,6 +11,8 @@ Spec = dict[str, Any]
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 INK, FAINT, GRID, PAPER = "#222222", "#666666", "#e6e6e6", "#ffffff"
 DARK_INK, DARK_FAINT, DARK_GRID, DARK_PAPER = "#e6e6e6", "#a0a0a0", "#3a3a3a", "#16181c"
+GLOBAL, WINDOWED = "#D55E00", "#0072B2"
+"""Of layers."""
 CONTRAST = "#808080"
 """Of rules and marks that belong to no line; seen on white and on black."""
 
@@ -80,6 +82,7 @@ def config(ink: str = INK, faint: str = FAINT, grid: str = GRID, paper: str = PA
             "labelColor": ink,
             "titleColor": faint,
             "symbolStrokeWidth": 2,
+            # Vega's own, which Vega-Lite hands on: legends below one another, each with its title.
             "layout": {"bottom": {"anchor": "start", "direction": "vertical", "margin": 14}},
         },
         "text": {"color": ink, "fontSize": 12},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ...config.model import RunConfig
+from ...config.model import EncoderConfig, RunConfig
 from ...reports.analysis import (
     Analysis,
     Change,
@@ -39,9 +39,8 @@ PAIRS = {"window_size", "shift_size", "grid", "padded_grid"}
 LONGEST = 10**18  # a longer number would not fit its column
 
 
-def heading(report: Analysis) -> tuple[str, str]:
+def heading_of(config: EncoderConfig) -> tuple[str, str]:
     """Name and description; the shape of the encoder and how it is run."""
-    config = report.config
     title = " - ".join(filter(None, (config.name, config.description)))
     blocks = ", then ".join(
         f"{format_things(stage.depth, 'block')} of {stage.embed_dim} with {format_things(stage.num_heads, 'head')}"
@@ -69,7 +68,7 @@ def how_it_runs(run: RunConfig) -> Iterator[str]:
 
 def page(report: Analysis, options: Options) -> Page:
     """The whole of it but for the cross-check."""
-    title, shape = heading(report)
+    title, shape = heading_of(report.config)
     operations = op_tables(report, options.ops, wide=options.wide)
     return Page(
         title, shape, (*sections(report, all_layers=options.all_layers, wide=options.wide), *operations)
@@ -245,6 +244,28 @@ def _shares(report: Analysis) -> Bars:
             (s.part, s.share, (format_percent(s.share), format_count(s.flops, "FLOP"))) for s in report.shares
         ),
     )
+
+
+def chart(report: Analysis) -> dict[str, Any]:
+    """Bars of each layer's cost; what stands beside the layers is not drawn."""
+    from ..charts import bars
+    from ..charts.bars import Bar
+    from ..charts.strip import Cost
+
+    title, shape = heading_of(report.config)
+    costs = {
+        "flops": Cost("FLOPs", "FLOP"),
+        "peak_bytes": Cost("peak, inference", "B"),
+        "training_bytes": Cost("peak, training step", "B"),
+    }
+    if report.device is not None:
+        costs["latency_ms"] = Cost(f"time on {report.device.name}", "ms")
+    layers = tuple(
+        Bar(layer.name, layer.attention, tuple(getattr(layer, name) for name in costs))
+        for layer in report.layers
+    )
+    subtitle = f"{shape}. Blocks alone, without {', '.join(part.name for part in report.parts)}."
+    return bars.spec(bars.Picture(title, subtitle, tuple(costs.values()), layers))
 
 
 def rows(report: Analysis) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,119 @@
+"""`samattn compare-placements`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from ..config.load import load_config
+from ..render import render, render_file
+from ..render.options import Options
+from .analyze import FORMATS, Format
+from .output import emit, file_format, guarded, terminal_options, working, write_file
+from .parameters import (
+    Attention,
+    Autocast,
+    BatchSize,
+    Checkpointing,
+    Config,
+    DTypeOption,
+    ImageSize,
+    Mode,
+    OptimizerOption,
+    Outputs,
+    Set,
+    device_of,
+    overrides,
+)
+
+
+@guarded
+def compare_placements(
+    config: Config,
+    placements: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STRATEGY",
+            help="none, all, even:K, first:K, last:K, every:K, alternate, shifted, or layers such as 7,15,23,31; may "
+            "repeat. Left out: the usual ones, with K 4.",
+        ),
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K", help="Every placement of K global layers, or of a range of numbers such as 2:6."
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIMITS",
+            help="Every placement within limits such as 'flops <= 6 TFLOP, peak_memory <= 8 GiB'; of flops, macs, "
+            "params, peak_memory, training_memory, latency.",
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="COST", help="The cost that a search compares with flow; flops by default."),
+    ] = None,
+    set_: Set = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    dtype: DTypeOption = None,
+    autocast: Autocast = None,
+    attention: Attention = None,
+    mode: Mode = None,
+    optimizer: OptimizerOption = None,
+    checkpointing: Checkpointing = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE", help="Add times: h100, rtx_4090, ... (see `samattn devices`) or a YAML file."
+        ),
+    ] = None,
+    all_layers: Annotated[
+        bool, typer.Option("--all", help="All that a search found, and a row for each layer.")
+    ] = False,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+        ),
+    ] = None,
+    output: Outputs = None,
+) -> None:
+    """Compare where the global layers of an encoder stand: what each placement costs, and how information flows.
+
+    Beside them, where a strategy was published, its published result. What tokens see is computed on the windows as they
+    lie; it is structure, and says nothing of accuracy. A search looks at every placement and shows those that no other
+    beats in cost, in the first layer that has seen the whole image, and in the longest run without a global layer. With -o
+    and no --format nothing is printed.
+
+    Examples:
+
+      samattn compare-placements sam_vit_h
+
+      samattn compare-placements sam_vit_b --placements 2,5,8,11 --placements even:3 --device h100 -o placements.svg
+
+      samattn compare-placements sam_vit_h --search 4 --by training_memory
+
+      samattn compare-placements sam_vit_h --budget "flops <= 6 TFLOP, peak_memory <= 8 GiB"
+    """
+    from ..studies.placements.compare import compare
+    from ..studies.placements.exhaustive import asked
+
+    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    question = asked(search, budget, by)
+    flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
+    runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
+    encoder = load_config(config, overrides(set_, **flags, **runs))
+    with working("searching every placement" if question else "comparing placements"):
+        report = compare(encoder, placements or (), device=device_of(device), search=question)
+    options = terminal_options(all_layers=all_layers)
+    shown = format_.value if format_ else None if formats else "terminal"
+    if shown:
+        emit(render(report, shown, options))
+    for path, name in formats.items():
+        write_file(path, render_file(report, name, replace(options, width=Options.width, color=False)))

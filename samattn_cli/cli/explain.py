@@ -1,0 +1,94 @@
+"""`samattn explain`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from ..config.load import load_config
+from ..errors import UsageError, did_you_mean
+from ..render import LATEX, TEXTS, render
+from .output import emit, file_format, guarded, terminal_options, write_file
+from .parameters import (
+    Attention,
+    Autocast,
+    BatchSize,
+    Config,
+    DTypeOption,
+    ImageSize,
+    Outputs,
+    Set,
+    overrides,
+)
+
+FORMATS = TEXTS | LATEX
+Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
+
+
+@guarded
+def explain(
+    config: Config,
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="[LAYER[.OP]]",
+            help="What to explain: 7, blocks.7, neck, 7.attn.scores, 7.attn; the encoder if left out.",
+        ),
+    ] = "",
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="METRIC",
+            help="macs, flops, elementwise_flops, params, bytes_read, bytes_written, allocated_bytes, attention_bytes or "
+            "peak_bytes.",
+        ),
+    ] = "macs",
+    set_: Set = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    dtype: DTypeOption = None,
+    autocast: Autocast = None,
+    attention: Attention = None,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="terminal, json, csv, markdown or latex; terminal by default.",
+        ),
+    ] = None,
+    output: Outputs = None,
+) -> None:
+    """Say where a figure comes from: its formula, the formula with numbers, the number.
+
+    The formula is what the same pass gives on symbols, so it is the figure's own. It goes with what each symbol stands
+    for, what is left out, and what other tools say.
+
+    Examples:
+
+      samattn explain sam_vit_h
+
+      samattn explain sam_vit_h 0.attn.scores
+
+      samattn explain swin_t blocks.3 --metric params -o block.tex
+
+      samattn explain my_encoder.yaml 7 --metric peak_bytes --dtype bfloat16
+    """
+    from ..studies.explain import explain as explain_figure
+    from ..studies.metrics import METRICS
+
+    if metric not in METRICS:
+        hint = did_you_mean(metric, METRICS) or f": there are {', '.join(METRICS)}"
+        raise UsageError(f"--metric {metric}: there is no such figure{hint}")
+    formats = {path: file_format(path, list(FORMATS)) for path in output or ()}
+    runs = {"batch_size": batch_size, "dtype": dtype, "autocast": autocast, "attention": attention}
+    encoder = load_config(config, overrides(set_, image_size=image_size, **runs))
+    report = explain_figure(encoder, where, metric)
+    options = terminal_options()
+    if format_ or not formats:
+        emit(render(report, format_.value if format_ else "terminal", options))
+    for path, name in formats.items():
+        write_file(path, render(report, name, options.of_a_file))

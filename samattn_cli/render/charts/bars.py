@@ -1,0 +1,91 @@
+"""An encoder's layers as bars, a panel a cost, global ones in a colour of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from . import scales
+from .strip import Cost
+from .theme import GLOBAL, WINDOWED, Spec, picture
+
+WIDTH, WIDEST, HEIGHT = 860, 44, 150
+"""Width in pixels of a panel at most, of a bar with what is left free beside it, and a panel's height."""
+
+OPACITY = {"condition": {"param": "pick", "value": 1}, "value": 0.15}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A layer: its name, how it attends, and its figures, one for each cost."""
+
+    name: str
+    attention: Literal["window", "global"]
+    figures: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All there is to draw."""
+
+    title: str
+    subtitle: str
+    costs: tuple[Cost, ...]
+    bars: tuple[Bar, ...]
+
+
+def spec(picture_: Picture) -> Spec:
+    """The Vega-Lite spec."""
+    panels = [_panel(picture_, number, cost) for number, cost in enumerate(picture_.costs)]
+    select = {"type": "point", "fields": ["attention"]}
+    pick = {"name": "pick", "select": select, "bind": "legend", "views": [panel["name"] for panel in panels]}
+    hint = "Point at a bar for its figure. Click a name below to pick it, beside it to undo."
+    body = {"params": [pick], "vconcat": panels, "spacing": 16, "usermeta": {"hint": hint}}
+    return picture(picture_.title, picture_.subtitle, WIDTH, body)
+
+
+def _panel(picture_: Picture, number: int, cost: Cost) -> Spec:
+    figures = [bar.figures[number] for bar in picture_.bars]
+    step = scales.step_of(figures, cost.unit)
+    last = number == len(picture_.costs) - 1
+    return {
+        "name": f"panel_{number}",
+        "title": {"text": cost.name, "anchor": "start", "frame": "group", "fontSize": 13, "offset": 8},
+        "width": min(WIDTH, WIDEST * len(figures)),
+        "height": HEIGHT,
+        "data": {"values": _rows(picture_.bars, figures, cost, step)},
+        "mark": {"type": "bar", "aria": False},
+        "encoding": _encoding(cost, scales.axis((0, *figures), cost.unit, step), named=last),
+    }
+
+
+def _rows(bars: Sequence[Bar], figures: Sequence[float], cost: Cost, step: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "layer": layer,
+            "name": bar.name,
+            "attention": bar.attention,
+            "y": scales.number(figure, step),
+            "exact": scales.exact(figure, cost.unit),
+        }
+        for layer, (bar, figure) in enumerate(zip(bars, figures, strict=True))
+    ]
+
+
+def _encoding(cost: Cost, axis: Spec, *, named: bool) -> Spec:
+    """Layers are numbered below the last panel."""
+    numbers = {"labelAngle": 0, "labelOverlap": True, "title": "layer"} if named else None
+    shades = {"domain": ["window", "global"], "range": [WINDOWED, GLOBAL]}
+    return {
+        "x": {"field": "layer", "type": "ordinal", "axis": numbers},
+        "y": {"field": "y", "type": "quantitative", "axis": axis},
+        "color": {
+            "field": "attention",
+            "type": "nominal",
+            "scale": shades,
+            "legend": {"title": "attention", "orient": "bottom"},
+        },
+        "opacity": OPACITY,
+        "tooltip": [{"field": "name"}, {"field": "attention"}, {"field": "exact", "title": cost.name}],
+    }

@@ -1,0 +1,117 @@
+"""An explanation: the formula, the formula with numbers, the number, and of what it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from ...reports.explanation import Explanation, FormulaRow, SymbolValue, ToolFigure
+from ...units import format_bytes, format_count, format_things
+from ..elements import Equation, Lines, Math, Page, Section, Table
+from ..formulas import with_numbers
+from ..options import Options
+from .analysis import heading_of
+
+LONGEST = 200
+"""Of a formula with numbers in it that is still to be read."""
+
+
+def page(report: Explanation, options: Options) -> Page:  # noqa: ARG001 - the formulas take what room there is
+    """The whole of it."""
+    title, shape = heading_of(report.config)
+    where = report.where or "the encoder"
+    return Page(f"{title}: {report.what} of {where}", shape, tuple(_sections(report)))
+
+
+def rows(report: Explanation) -> Iterator[dict[str, Any]]:
+    """A row for each that the figure is made of, and one for the whole."""
+    for row in report.rows:
+        yield _row(row.name, len(row.names), row.formula, row.value, row.symbols)
+    yield _row(report.where or report.config.name, 1, report.formula, report.value, report.symbols)
+
+
+def _row(name: str, count: int, formula: str, value: int, symbols: tuple[SymbolValue, ...]) -> dict[str, Any]:
+    numbers = " ".join(f"{symbol.name}={symbol.value}" for symbol in symbols)
+    return {"name": name, "count": count, "formula": formula, "value": value, "symbols": numbers}
+
+
+def _sections(report: Explanation) -> Iterator[Section]:
+    if report.formula:
+        yield _equation(report)
+    if len(report.rows) > 1:
+        yield _made_of(report)
+    if symbols := _symbols(report):
+        yield Table("Symbols", ("", "stands for", "here"), symbols, text_columns=(0, 1))
+    yield Lines("What is counted", (report.definition,))
+    yield Lines("What is left out", report.left_out)
+    if report.others:
+        yield _others(report)
+
+
+def _equation(report: Explanation) -> Equation:
+    values = {symbol.name: symbol.value for symbol in report.symbols}
+    numbers = with_numbers(report.formula, values)
+    formulas = [report.formula, *([numbers] if values and len(numbers) <= LONGEST else [])]
+    return Equation("Formula", report.what, tuple(map(Math, formulas)), _both(report, report.value))
+
+
+def _both(report: Explanation, value: int) -> str:
+    """The number exactly, and in its unit."""
+    short = _short(report, value)
+    return f"{value:,}" if short == f"{value:,}" else f"{value:,} ({short})"
+
+
+def _short(report: Explanation, value: int) -> str:
+    return format_bytes(value) if report.metric.endswith("bytes") else format_count(value)
+
+
+def _made_of(report: Explanation) -> Table:
+    """The operations of a layer, or the kinds of part and layer of an encoder."""
+    often = report.combined == "sum" and any(len(row.names) > 1 for row in report.rows)
+    headers = ("", "formula", *(["each"] if often else []), "together" if often else report.what)
+    rows = (_cells(report, row, often=often) for row in report.rows)
+    total = "total" if report.combined == "sum" else "largest"
+    last = (total, *[""] * (len(headers) - 2), _short(report, report.value))
+    return Table("Made of", headers, (*rows, None, last), text_columns=(0, 1))
+
+
+def _cells(report: Explanation, row: FormulaRow, *, often: bool) -> tuple[str, ...]:
+    each = [_short(report, row.value)] if often else []
+    return (_name(row), Math(row.formula), *each, _times(report, row))
+
+
+def _times(report: Explanation, row: FormulaRow) -> str:
+    count = len(row.names)
+    return _short(report, row.value * (count if report.combined == "sum" else 1))
+
+
+def _name(row: FormulaRow) -> str:
+    """An operation, or one layer and how many are like it."""
+    if len(row.names) == 1:
+        return row.name
+    if len(set(row.names)) == 1:
+        return f"{row.name} (x{len(row.names)})"
+    return f"{row.name} and {format_things(len(row.names) - 1, 'other')}"
+
+
+def _symbols(report: Explanation) -> tuple[tuple[str, ...], ...]:
+    """Each symbol once, with all values that it has."""
+    found: dict[str, tuple[str, dict[int, None]]] = {}
+    fullest_first = sorted((row.symbols for row in report.rows), key=len, reverse=True)
+    for symbol in (*report.symbols, *chain.from_iterable(fullest_first)):
+        found.setdefault(symbol.name, (symbol.meaning, {}))[1][symbol.value] = None
+    return tuple(
+        (name, meaning, ", ".join(f"{value:,}" for value in values))
+        for name, (meaning, values) in found.items()
+    )
+
+
+def _others(report: Explanation) -> Table:
+    rows = tuple(_other(figure) for figure in report.others)
+    return Table("What other tools say", ("", "figure", "why"), rows, text_columns=(0, 2))
+
+
+def _other(figure: ToolFigure) -> tuple[str, str, str]:
+    said = "" if figure.value is None else f"{format_count(figure.value)} {figure.quantity}"
+    return f"{figure.tool} {figure.version}".strip(), said, figure.reason

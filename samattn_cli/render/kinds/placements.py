@@ -1,0 +1,350 @@
+"""Placements side by side: what each costs, its layers as a strip, how information flows, what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from ...reports.analysis import Figures
+from ...reports.flow import FlowFacts, LayerFlow
+from ...reports.placements import FrontPlacement, PlacementReport, Placements, SearchReport, VsOwn
+from ...units import format_bytes, format_count, format_ms, format_percent, format_ratio
+from ..charts.theme import Spec
+from ..elements import Lines, Page, Section, Table
+from ..options import Options
+from .analysis import heading_of
+
+BESIDE = 47
+"""Columns of the narrowest terminal that names and strips share."""
+SHORTEST_NAME = 13
+MOST_ON_FRONT = 20
+"""Rows of a front, unless all are asked for."""
+
+SEEN = "▁▂▃▄▅▆▇"
+SEEN_ALL, GLOBAL, STAGE = "█", "G", "|"
+
+FLOW_NOTE = f"{GLOBAL}: a global layer; {SEEN[0]} to {SEEN_ALL}: mean share of the image seen behind a layer."
+READING = (
+    "of own: over the figure of the config's own placement",
+    "peak: of an inference pass; training: of a training step",
+)
+READING_FLOW = (
+    "sees all: the first layer behind which every token has seen the whole image",
+    "run: the most layers in a row none of which is global",
+    "share: layers behind which every token has seen the whole image, over all layers",
+    "after: layers behind the last global one",
+    "what is seen is structure: it follows from windows alone, and says nothing of accuracy",
+)
+READING_ALIKE = ("alike: placements that are equal in all that a search compares; shown is one of them",)
+COSTS = {
+    "flops": "FLOPs",
+    "macs": "MACs",
+    "params": "parameters",
+    "peak_memory": "inference peak",
+    "training_memory": "training peak",
+    "latency": "time",
+}
+FACTS = {
+    "first_full_context": "the first layer behind which every token has seen the whole image (the earlier the better)",
+    "longest_without_global": "the most layers in a row without a global one (the fewer the better)",
+}
+
+Row = PlacementReport
+Column = tuple[str, Callable[[Row], str]]
+
+
+def page(report: Placements, options: Options) -> Page:
+    """The placements that were asked for, then those that a search found."""
+    title, shape = heading_of(report.config)
+    return Page(title, shape, tuple(_sections(report, options)))
+
+
+def _sections(report: Placements, options: Options) -> Iterator[Section]:
+    room = _room(report)
+    compared = [(_name(row, room), row) for row in report.placements]
+    if len(compared) > 1 or report.search is None:
+        yield _costs("Placements of global layers", compared, report, options)
+        yield from _flows("Layers, and how information flows", compared, report)
+        yield from _published(compared)
+    if report.search is not None:
+        yield from _search(report, report.search, options)
+    if report.unfit or report.flow_missing:
+        yield Lines("Not shown", (*report.unfit, *filter(None, [report.flow_missing])))
+    yield Lines("How to read it", tuple(_reading(report)))
+    if options.all_layers:
+        front = report.search.front if report.search else ()
+        for name, row in (*compared, *_numbered(front, room)):
+            yield _layers(name, row)
+
+
+def _reading(report: Placements) -> Iterator[str]:
+    yield from READING
+    yield from () if report.flow_missing else READING_FLOW
+    found = next((row.published for row in report.placements if row.published), None)
+    if found and (len(report.placements) > 1 or report.search is None):
+        yield f"published: {found.source}, {found.address}; of that model and task, no prediction for this encoder"
+    yield from READING_ALIKE if report.search and report.search.front else ()
+
+
+def _costs(title: str, rows: Sequence[tuple[str, Row]], report: Placements, options: Options) -> Table:
+    columns = [*_cost_columns(report, wide=options.wide)]
+    if any(isinstance(row, FrontPlacement) for _, row in rows):
+        columns.insert(len(columns) - options.wide, ("alike", _ties))
+    cells = tuple((name, *(cell(row) for _, cell in columns)) for name, row in rows)
+    headers = ("placement", *(header for header, _ in columns))
+    text = (0, len(columns)) if options.wide else (0,)
+    on = f" on {report.device}" if report.device else ""
+    return Table(f"{title}{on}", headers, cells, text_columns=text)
+
+
+def _cost_columns(report: Placements, *, wide: bool) -> Iterator[Column]:
+    by = report.search.cost if report.search else ""
+    depth = len(report.own.layers)
+    yield "global", lambda row: f"{len(row.global_layers)}/{depth}"
+    if by == "params" or wide:
+        yield "params", lambda row: format_count(row.figures.params)
+    if by == "macs" or wide:
+        yield "MACs", lambda row: format_count(row.figures.macs)
+    yield "FLOPs", lambda row: format_count(row.figures.flops)
+    yield "of own", lambda row: format_ratio(row.vs_own.flops_ratio)
+    yield "peak", lambda row: format_bytes(row.figures.peak_bytes)
+    if wide:
+        yield "of own", lambda row: format_ratio(row.vs_own.peak_bytes_ratio)
+    yield "training", lambda row: format_bytes(row.figures.training_bytes)
+    if wide:
+        yield "of own", lambda row: format_ratio(row.vs_own.training_bytes_ratio)
+    if report.device is not None:
+        yield "time", lambda row: format_ms(row.figures.latency_ms or 0.0)
+    if report.device is not None and wide:
+        yield "of own", lambda row: format_ratio(row.vs_own.latency_ratio or 0.0)
+    if wide:
+        yield "global layers", lambda row: ranges(row.global_layers)
+
+
+def _flows(title: str, rows: Sequence[tuple[str, Row]], report: Placements) -> Iterator[Table]:
+    headers = ("placement", f"layers 0-{len(report.own.layers) - 1}", "sees all", "run", "share", "after")
+    cells = tuple((name, strip(row.flow.layers), *_facts(row.flow)) for name, row in rows if row.flow)
+    if cells:
+        yield Table(title, headers, cells, FLOW_NOTE, text_columns=(0, 1), strip_columns=(1,))
+
+
+def _facts(flow: FlowFacts) -> tuple[str, ...]:
+    after = flow.refined_after_last_global
+    return (
+        "never" if flow.first_full_context is None else str(flow.first_full_context),
+        str(flow.longest_without_global),
+        f"{100 * flow.global_share:.0f} %",
+        "" if after is None else str(after),
+    )
+
+
+def _ties(row: Row) -> str:
+    return f"{row.ties:,}" if isinstance(row, FrontPlacement) else ""
+
+
+def strip(layers: Sequence[LayerFlow]) -> str:
+    """The layers as characters: global ones marked, else the share that is seen; stages parted."""
+    cells = []
+    for before, layer in zip((None, *layers), layers, strict=False):
+        if before is not None and before.stage != layer.stage:
+            cells.append(STAGE)
+        cells.append(GLOBAL if layer.attention == "global" else _seen(layer))
+    return "".join(cells)
+
+
+def _seen(layer: LayerFlow) -> str:
+    if layer.sees_all:
+        return SEEN_ALL
+    return SEEN[min(int(layer.mean_share * len(SEEN)), len(SEEN) - 1)]
+
+
+def _published(rows: Sequence[tuple[str, Row]]) -> Iterator[Table]:
+    found = [(name, row.published) for name, row in rows if row.published is not None]
+    if found:
+        first = found[0][1]
+        cells = tuple((name, each.strategy, *each.figures) for name, each in found)
+        title = f"Published for {first.model} on {first.task}"
+        yield Table(title, ("placement", "strategy", *first.measures), cells, text_columns=(0, 1))
+
+
+def _search(report: Placements, search: SearchReport, options: Options) -> Iterator[Section]:
+    yield Lines("Every placement", tuple(_searched(report, search)))
+    room = _room(report)
+    front = list(_numbered(search.front, room))
+    if not front:
+        return
+    picked = front if options.all_layers else _picked(front)
+    some = (
+        f"{len(picked)} of {len(front)}, evenly picked (--all: every one)" if len(picked) < len(front) else ""
+    )
+    shown = (
+        picked if any(row.names for _, row in picked) else [(_name(report.own, room), report.own), *picked]
+    )
+    yield _costs(f"Those that no other beats{some and f': {some}'}", shown, report, options)
+    yield from _flows("Their layers, and how information flows", shown, report)
+
+
+def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
+    of = _numbers(search.numbers)
+    if search.numbers:
+        looked = f"{search.searched:,} placements of {of} global among the {search.choices} layers that can be either"
+        yield f"{looked}: all were counted, none sampled"
+    if search.ruled_out:
+        yield f"{_numbers(search.ruled_out)} global layers: even the cheapest placement is beyond the budget"
+    if search.budget:
+        plural = "" if search.within == 1 else "s"
+        yield f"within {', '.join(search.budget)}: {search.within:,} placement{plural}"
+    compared = "; ".join(FACTS[fact] for fact in search.facts)
+    yield f"compared: {COSTS[search.cost]} (the less the better); {compared}; alike: placements that are equal in these"
+    if search.front:
+        own = "beaten by one of them" if search.own_is_beaten else "not beaten"
+        within = "" if search.own_within else ", and beyond the budget"
+        yield f"the config's own placement ({ranges(report.own.global_layers) or 'none'}) is {own}{within}"
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return ranges(numbers) or "no"
+
+
+def _numbered(front: Sequence[FrontPlacement], room: int) -> Iterator[tuple[str, Row]]:
+    """Each with its layers as its name, or where they are many a number."""
+    for number, row in enumerate(front, 1):
+        layers = ",".join(map(str, row.global_layers)) or "none"
+        name = layers if len(layers) <= room else f"{len(row.global_layers)} layers, #{number}"
+        yield _name(row, room) if row.names else name, row
+
+
+def _picked(front: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
+    """So many, the first and the last among them."""
+    last, most = len(front) - 1, MOST_ON_FRONT - 1
+    return list(front) if last <= most else [front[place * last // most] for place in range(most + 1)]
+
+
+def _layers(name: str, row: Row) -> Table:
+    flows = row.flow.layers if row.flow else (None,) * len(row.layers)
+    cells = []
+    for cost, flow in zip(row.layers, flows, strict=True):
+        cells.append(
+            (
+                str(cost.index),
+                cost.attention,
+                "" if flow is None else format_percent(flow.smallest_share),
+                "" if flow is None else format_percent(flow.mean_share),
+                format_count(cost.flops),
+                format_bytes(cost.peak_bytes),
+                format_bytes(cost.training_bytes),
+                *([] if cost.latency_ms is None else [format_ms(cost.latency_ms)]),
+            )
+        )
+    headers = ("layer", "attention", "sees, least", "mean", "FLOPs", "peak", "training", "time")
+    return Table(f"Layers of {name}", headers[: len(cells[0])], tuple(cells), text_columns=(0, 1))
+
+
+def _room(report: Placements) -> int:
+    """Characters that a name may have beside the strip."""
+    return max(SHORTEST_NAME, BESIDE - len(report.own.layers) - len(report.config.stages) + 1)
+
+
+def _name(row: Row, room: int) -> str:
+    """All its names, as far as there is room."""
+    names = [name.replace(" ", "") for name in row.names]
+    first, *others = [
+        name if len(name) <= room else f"{name.count(',') + 1} from {name.split(',')[0]}" for name in names
+    ]
+    for other in others:
+        first = f"{first} = {other}" if len(f"{first} = {other}") <= room else first
+    return first
+
+
+def ranges(indexes: Sequence[int]) -> str:
+    """Indexes with runs as ranges: "0-3, 7"."""
+    runs: list[list[int]] = []
+    for index in indexes:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def rows(report: Placements) -> Iterator[dict[str, Any]]:
+    """A row a placement: those compared, then the front of a search, figures exact."""
+    for row in report.placements:
+        yield _flat("compared", row)
+    for row in report.search.front if report.search else ():
+        yield _flat("front", row)
+
+
+def _flat(group: str, row: Row) -> dict[str, Any]:
+    published = row.published
+    return {
+        "row": group,
+        "names": " ".join(name.replace(" ", "") for name in row.names),
+        "global_layers": " ".join(map(str, row.global_layers)),
+        "number_of_global_layers": len(row.global_layers),
+        **{field.name: getattr(row.figures, field.name) for field in fields(Figures)},
+        **{f"vs_own_{field.name}": getattr(row.vs_own, field.name) for field in fields(VsOwn)},
+        **{field.name: row.flow and getattr(row.flow, field.name) for field in fields(FlowFacts)},
+        "alike": row.ties if isinstance(row, FrontPlacement) else None,
+        "published_for": published and published.model,
+        "published": published and " / ".join(published.figures),
+        "published_measures": published and " / ".join(published.measures),
+        "published_source": published and published.address,
+    }
+
+
+def chart(report: Placements) -> Spec:
+    """The strips of the placements with their costs; of a search the own placement and the front."""
+    from ..charts.strip import Cell, Cost, Picture, Placement, spec
+
+    title, shape = heading_of(report.config)
+    room = _room(report)
+    front = list(_numbered(report.search.front if report.search else (), room))
+    found = [*((_name(row, room), row) for row in report.placements), *_picked(front)]
+    timed = report.device is not None
+
+    def costs(row: Row) -> tuple[float | None, ...]:
+        figures = row.figures
+        return (
+            figures.flops,
+            figures.peak_bytes,
+            figures.training_bytes,
+            *([figures.latency_ms] if timed else []),
+        )
+
+    def cells(row: Row) -> tuple[Cell, ...]:
+        flows = row.flow.layers if row.flow else (None,) * len(row.layers)
+        return tuple(
+            Cell(layer.attention, 0.0 if flow is None else flow.mean_share)
+            for layer, flow in zip(row.layers, flows, strict=True)
+        )
+
+    return spec(
+        Picture(
+            title=f"{title}: where its global layers are",
+            subtitle=shape,
+            placements=tuple(
+                Placement(name, cells(row), costs(row), own="own" in row.names, note=_note(row))
+                for name, row in found
+            ),
+            costs=(
+                Cost("FLOPs", "FLOP"),
+                Cost("inference peak", "B"),
+                Cost("training peak", "B"),
+                *([Cost(f"time on {report.device}", "ms")] if timed else []),
+            ),
+            stages=tuple(stage.depth for stage in report.config.stages),
+        )
+    )
+
+
+def _note(row: Row) -> str:
+    """For the pointer: its global layers, and what was published for its strategy."""
+    said = [f"global: {ranges(row.global_layers) or 'none'}"]
+    if found := row.published:
+        figures = ", ".join(
+            f"{measure} {figure}" for measure, figure in zip(found.measures, found.figures, strict=True)
+        )
+        said.append(f"published for {found.model} on {found.task}: {figures} ({found.source})")
+    return "; ".join(said)

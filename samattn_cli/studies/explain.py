@@ -1,0 +1,191 @@
+"""Where a figure comes from: the formula of the same pass on symbols, and the number that it has at this config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from ..config.model import EncoderConfig
+from ..cost.encoder import Segment, forward
+from ..cost.memory import live_over, walk
+from ..cost.ops import Op, Recording
+from ..cost.tensor import Dim
+from ..errors import UsageError, did_you_mean
+from ..reports.explanation import Explanation, FormulaRow, SymbolValue
+from ..symbols.formula import Integer, atoms_of
+from ..symbols.written import Writer
+from .metrics import METRICS, Metric
+from .passes import attention_bytes
+from .symbolic import MEANINGS, Symbolic, symbolic
+
+ORDER = ("B", "H", "W", "N", "", *(name for name in MEANINGS if name not in {"B", "H", "W", "N"}))
+WRITER = Writer(ORDER, {("h", "d"): "C"})
+
+
+def explain(config: EncoderConfig, where: str = "", metric: str = "macs") -> Explanation:
+    """Explain a figure.
+
+    Args:
+        config: the encoder.
+        where: "7", "blocks.7", "neck", or an operation or module in it, such as "7.attn.scores"; "" for all of it.
+        metric: of `METRICS`.
+
+    Raises:
+        UsageError: for a place that the encoder does not have, or that has no such figure.
+    """
+    found = METRICS[metric]
+    if not where:
+        return _of_encoder(config, metric, found)
+    segment, inner = _place(config, where)
+    return _of_segment(config, segment, inner, metric, found)
+
+
+def _of_encoder(config: EncoderConfig, metric: str, found: Metric) -> Explanation:
+    """All parts and layers, those together that have one formula and its numbers."""
+    rows: dict[tuple[str, tuple[SymbolValue, ...]], FormulaRow] = {}
+    for row in _segment_rows(config, metric, found):
+        key = row.formula, row.symbols
+        rows[key] = replace(rows[key], names=(*rows[key].names, row.name)) if key in rows else row
+    made = tuple(row for row in rows.values() if row.value)
+    values = [row.value if found.combined == "max" else len(row.names) * row.value for row in made]
+    return _explanation(config, "", metric, made, max(values) if found.combined == "max" else sum(values))
+
+
+def _segment_rows(config: EncoderConfig, metric: str, found: Metric) -> Iterator[FormulaRow]:
+    """The figure of each part and layer; a block like one before is not passed again."""
+    rows: dict[Recording, FormulaRow] = {}
+    for segment, live in _with_live_bytes(config):
+        if metric == "attention_bytes" and segment.layer is None:
+            continue
+        if segment.recording not in rows:
+            on_symbols = symbolic(config, segment, live_bytes=live if found.combined == "max" else None)
+            whole = _whole(on_symbols, config, metric, found)
+            rows[segment.recording] = _row(on_symbols, segment.name, whole)
+        yield replace(rows[segment.recording], name=segment.name, names=(segment.name,))
+
+
+def _of_segment(
+    config: EncoderConfig, segment: Segment, inner: str, metric: str, found: Metric
+) -> Explanation:
+    """A part or layer, or the operations in it that are called `inner`."""
+    where = segment.qualified(inner)
+    live = {each.name: live for each, live in _with_live_bytes(config)}[segment.name]
+    on_symbols = symbolic(config, segment, live_bytes=live if found.combined == "max" else None)
+    rows: tuple[FormulaRow, ...] = ()
+    if found.of_op is None:
+        if inner:
+            raise UsageError(f"{where}: {metric} is of a layer, not of an operation: ask for {segment.name}")
+        if segment.layer is None and metric == "attention_bytes":
+            raise UsageError(f"{where}: has no attention: ask for a layer, such as blocks.0")
+        total = _whole(on_symbols, config, metric, found)
+    else:
+        ops = _inside(on_symbols, inner, where)
+        total, rows = sum(map(found.of_op, ops)), tuple(_op_rows(on_symbols, ops, found))
+    row = _row(on_symbols, where, total)
+    return _explanation(config, where, metric, rows, row.value, row)
+
+
+def _explanation(
+    config: EncoderConfig,
+    where: str,
+    metric: str,
+    rows: tuple[FormulaRow, ...],
+    value: int,
+    whole: FormulaRow | None = None,
+) -> Explanation:
+    found = METRICS[metric]
+    return Explanation(
+        config=config,
+        where=where,
+        metric=metric,
+        what=found.what,
+        combined=found.combined,
+        formula=whole.formula if whole else "",
+        value=value,
+        symbols=whole.symbols if whole else (),
+        rows=rows,
+        definition=found.definition,
+        left_out=found.left_out,
+    )
+
+
+def _with_live_bytes(config: EncoderConfig) -> Iterator[tuple[Segment, int]]:
+    """Each segment, and the bytes that are live before it."""
+    passed = forward(config)
+    for segment, used in zip(passed.segments, walk(passed), strict=True):
+        yield segment, used.before
+
+
+def _place(config: EncoderConfig, where: str) -> tuple[Segment, str]:
+    """The segment that a place is in, and what it is within that."""
+    segments = {segment.name: segment for segment in forward(config).segments}
+    asked = f"blocks.{where}" if where.partition(".")[0].isdecimal() else where
+    for name in sorted(segments, key=len, reverse=True):
+        if asked == name or asked.startswith(f"{name}."):
+            return segments[name], asked[len(name) + 1 :]
+    blocks = [name for name in segments if name.startswith("blocks.")]
+    parts = ", ".join(name for name in segments if name not in blocks)
+    hint = "" if asked.startswith("blocks.") else did_you_mean(asked, segments)
+    raise UsageError(f"{where}: there is {blocks[0]} to {blocks[-1]}, and {parts}{hint}")
+
+
+def _inside(on_symbols: Symbolic, inner: str, where: str) -> list[Op]:
+    """The operations that are called `inner`, or that are in the module of that name."""
+    ops = [op for op in on_symbols.recording.ops if op.is_kernel]
+    names = {op.name for op in ops}
+    modules = {name.rsplit(".", cut)[0] for name in names for cut in range(1, name.count(".") + 1)}
+    if inner and inner not in names | modules:
+        hint = (
+            did_you_mean(inner, names | modules)
+            or f": it has {', '.join(dict.fromkeys(op.name for op in ops))}"
+        )
+        raise UsageError(f"{where}: there is no such operation{hint}")
+    return [op for op in ops if not inner or op.name == inner or op.name.startswith(f"{inner}.")]
+
+
+def _op_rows(on_symbols: Symbolic, ops: Iterable[Op], found: Metric) -> Iterator[FormulaRow]:
+    """The operations that count, those of one name and formula together."""
+    assert found.of_op is not None  # noqa: S101 - those without are of layers; told to the type checker
+    rows: dict[tuple[str, str], FormulaRow] = {}
+    for op in ops:
+        row = _row(on_symbols, op.name, found.of_op(op))
+        key = row.name, row.formula
+        rows[key] = replace(row, names=(*rows[key].names, *row.names)) if key in rows else row
+    yield from (row for row in rows.values() if row.value)
+
+
+def _whole(on_symbols: Symbolic, config: EncoderConfig, metric: str, found: Metric) -> Dim:
+    """The figure of a part or layer."""
+    if found.of_op is not None:
+        return sum(map(found.of_op, on_symbols.recording.ops))
+    if metric == "peak_bytes":
+        return on_symbols.names["L"] + live_over(on_symbols.recording).peak_bytes
+    assert on_symbols.layer is not None  # noqa: S101 - parts have no scores; told to the type checker
+    run = replace(config.run, batch_size=on_symbols.names["B"])
+    return attention_bytes(replace(config, run=run), on_symbols.layer)
+
+
+def _row(on_symbols: Symbolic, name: str, formula: Integer) -> FormulaRow:
+    (evaluate,) = on_symbols.space.chunks()
+    return FormulaRow(
+        name, (name,), WRITER(formula), int(evaluate(formula)), tuple(_symbols(on_symbols, formula))
+    )
+
+
+def _symbols(on_symbols: Symbolic, formula: Integer) -> Iterator[SymbolValue]:
+    """The symbols of a formula as it is written."""
+    points = on_symbols.space.points
+    used = {atom.name for atom in atoms_of(formula) if atom.kind == "symbol"}
+    values = {name: points[name] for name in used} | (
+        {"C": points["h"] * points["d"]} if {"h", "d"} <= used else {}
+    )
+    text = WRITER(formula)
+    for name in ORDER:
+        if name in values and name in _names_in(text):
+            yield SymbolValue(name, MEANINGS[name], values[name])
+
+
+def _names_in(text: str) -> set[str]:
+    """The names that a written formula has."""
+    words = "".join(character if character.isalnum() or character == "_" else " " for character in text)
+    return {word for word in words.split() if not word[0].isdigit()}

@@ -1,0 +1,195 @@
+"""What layers in a row add to a pass, and how rows chain: sums, and peaks as the largest of (live so far + rise within).
+
+A field is a whole number, or an array of them for many placements at once. Times are in picoseconds, so that sums are exact
+and two orders of the same layers tie.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ...cost.memory import gradients_bytes, live_over, weights_bytes
+from ...cost.training import OPTIMIZERS, TrainingStep
+from ..passes import Passes
+from .budget import PS_PER_MS
+
+DEEPEST = -(2**62)
+"""The rise of no layer: below that of any."""
+
+Number = Any
+"""An int or an array of int64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """What layers in a row add to a pass; the fields of training are 0 where it is not asked for.
+
+    Attributes:
+        params: numbers in the weights.
+        macs: MACs of products.
+        flops: FLOPs of products.
+        latency_ps: the time of their operations, in training with their share of the optimizer's.
+        weights: bytes of weights and buffers.
+        gradients: bytes of the gradients of the weights that train.
+        change: bytes live behind them and not before, in an inference forward.
+        rise: the most bytes live within and not before.
+        kept: as `change`, in the forward of a training step.
+        kept_rise: as `rise`, there.
+        lost: bytes of `kept` that go when that forward is done.
+        undone: as `change`, in the backward, which runs through the layers from the last to the first.
+        undone_rise: as `rise`, there.
+    """
+
+    params: Number = 0
+    macs: Number = 0
+    flops: Number = 0
+    latency_ps: Number = 0
+    weights: Number = 0
+    gradients: Number = 0
+    change: Number = 0
+    rise: Number = DEEPEST
+    kept: Number = 0
+    kept_rise: Number = DEEPEST
+    lost: Number = 0
+    undone: Number = 0
+    undone_rise: Number = DEEPEST
+
+    def then(self, after: Piece) -> Piece:
+        """These layers and those behind them."""
+        sums = {name: getattr(self, name) + getattr(after, name) for name in SUMS}
+        return Piece(
+            **sums,
+            rise=np.maximum(self.rise, self.change + after.rise),
+            kept_rise=np.maximum(self.kept_rise, self.kept + after.kept_rise),
+            undone_rise=np.maximum(after.undone_rise, after.undone + self.undone_rise),
+        )
+
+    def only(self, names: frozenset[str]) -> Piece:
+        """Without what is not among `names`."""
+        return Piece(**{name: getattr(self, name) for name in names})
+
+
+RISES = frozenset({"rise", "kept_rise", "undone_rise"})
+SUMS = tuple(field.name for field in fields(Piece) if field.name not in RISES)
+
+NEEDED = {
+    "params": frozenset({"params"}),
+    "macs": frozenset({"macs"}),
+    "flops": frozenset({"flops"}),
+    "peak_bytes": frozenset({"weights", "change", "rise"}),
+    "training_bytes": frozenset(
+        {"weights", "gradients", "kept", "kept_rise", "lost", "undone", "undone_rise"}
+    ),
+    "latency_ps": frozenset({"latency_ps"}),
+}
+"""The fields that a figure of a whole pass is made of."""
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What is the same for every placement.
+
+    Attributes:
+        image: bytes of the input.
+        given_out: bytes that an optimizer's step finds live beside weights, gradients and its buffers, the input too.
+        gradient: bytes of the gradient that a backward begins with.
+        launch_ps: the time of an optimizer's step without its bytes.
+        state: buffers of the size of the gradients that the optimizer keeps.
+        copies: buffers of that size, gradients included, in its step.
+    """
+
+    image: int
+    given_out: int = 0
+    gradient: int = 0
+    launch_ps: int = 0
+    state: int = 0
+    copies: int = 0
+
+    def figure(self, name: str, whole: Piece) -> Number:
+        """A figure of the whole pass: one of `NEEDED`."""
+        if name == "peak_bytes":
+            return whole.weights + self.image + whole.rise
+        if name == "latency_ps":
+            return whole.latency_ps + self.launch_ps
+        return self._training_bytes(whole) if name == "training_bytes" else getattr(whole, name)
+
+    def _training_bytes(self, whole: Piece) -> Number:
+        before = whole.weights + self.state * whole.gradients + self.image
+        backward = whole.kept - whole.lost + self.gradient + whole.undone_rise
+        step = self.given_out + self.copies * whole.gradients
+        return before + np.maximum(np.maximum(whole.kept_rise, backward), step)
+
+
+def constants_of(passes: Passes, *, training: bool) -> Constants:
+    """What every pass of the encoder has, read off one."""
+    image = passes.memory[0].before - weights_bytes(passes.forward)
+    if not training:
+        return Constants(image)
+    step, last = passes.step, passes.step.forward.segments[-1]
+    optimizer = OPTIMIZERS[passes.config.run.optimizer]
+    copies = optimizer.transient + 1
+    before = step.weights_bytes + step.optimizer_bytes + image
+    began = step.peaks[last.name, "backward"] - live_over(step.recordings[-1]).peak_bytes
+    return Constants(
+        image=image,
+        given_out=step.peaks["optimizer", "step"] - before - copies * step.gradients_bytes,
+        gradient=began - before - step.kept_bytes,
+        launch_ps=_optimizer_ps(passes)[0],
+        state=optimizer.state,
+        copies=copies,
+    )
+
+
+def pieces_of(passes: Passes, *, training: bool) -> list[Piece]:
+    """Of each segment of a pass."""
+    passed = passes.forward
+    pieces = [
+        Piece(
+            params=segment.recording.params,
+            macs=segment.recording.macs,
+            flops=segment.recording.flops,
+            weights=weights_bytes(replace(passed, segments=(segment,))),
+            change=used.liveness.change,
+            rise=used.liveness.peak_bytes,
+        )
+        for segment, used in zip(passed.segments, passes.memory, strict=True)
+    ]
+    if training:
+        pieces = [_trained(piece, passes.step, number) for number, piece in enumerate(pieces)]
+    if passes.device is not None:
+        _, rate = _optimizer_ps(passes)
+        pieces = [
+            replace(piece, latency_ps=round(time.ms * PS_PER_MS + rate * piece.gradients))
+            for piece, time in zip(pieces, passes.times, strict=True)
+        ]
+    return pieces
+
+
+def _trained(piece: Piece, step: TrainingStep, number: int) -> Piece:
+    """A segment's piece with what it is in a training step."""
+    segment, kept, back = step.forward.segments[number], step.kept[number], live_over(step.recordings[number])
+    alone = replace(step.forward, segments=(segment,))
+    return replace(
+        piece,
+        gradients=gradients_bytes(alone),
+        kept=kept.change,
+        kept_rise=kept.peak_bytes,
+        lost=kept.change - TrainingStep(alone, (step.backward[number],)).kept_bytes,
+        undone=back.change,
+        undone_rise=back.peak_bytes,
+    )
+
+
+def _optimizer_ps(passes: Passes) -> tuple[int, float]:
+    """The time of an optimizer's step: without its bytes, and for each byte of gradients."""
+    if passes.device is None or not passes.trains:
+        return 0, 0.0
+    from ...cost.roofline import layer_time
+
+    op = replace(passes.step.optimizer_op, bytes_read=0, bytes_written=0)
+    launch_ms = layer_time([op], passes.device, passes.config.run).ms
+    bytes_ms = (passes.optimizer_ms or 0.0) - launch_ms
+    return round(launch_ms * PS_PER_MS), bytes_ms * PS_PER_MS / (passes.step.gradients_bytes or 1)

@@ -1,0 +1,144 @@
+"""The named ways to place global layers, each defined over the layers that can be windowed or global, in their order.
+
+`none`        none of them.
+`all`         every one.
+`even:K`      the last of each of K parts, as equal as they can be: ViTDet's. Of 24 layers even:4 takes 5, 11, 17, 23.
+`first:K`     the first K.
+`last:K`      the last K.
+`every:K`     every Kth: K-1, 2K-1, ... of 24 layers every:4 takes 3, 7, 11, 15, 19, 23.
+`alternate`   every second, as every:2.
+`shifted`     none of them, every other block's windows shifted by half a window.
+`7,15,23`     these, counted over the whole encoder as in 'blocks.7'.
+
+An encoder of several stages is placed as a whole: the layers that can be either are counted through its stages, and
+those that have no window of their own stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ...config.model import EncoderConfig
+from ...errors import UsageError, did_you_mean
+from ...units import format_things
+from .placing import global_layers, movable, placed, problem_of, shifted
+
+Pick = Callable[[Sequence[int], int], Sequence[int]]
+
+OF_ALL: dict[str, Callable[[Sequence[int]], Sequence[int]]] = {
+    "none": lambda _: (),
+    "all": lambda layers: layers,
+    "alternate": lambda layers: layers[1::2],
+}
+OF_A_NUMBER: dict[str, Pick] = {
+    "even": lambda layers, parts: [layers[part * len(layers) // parts - 1] for part in range(1, parts + 1)],
+    "first": lambda layers, number: layers[:number],
+    "last": lambda layers, number: layers[-number:],
+    "every": lambda layers, step: layers[step - 1 :: step],
+}
+SHIFTED = "shifted"
+KNOWN = (*OF_ALL, *(f"{name}:4" for name in OF_A_NUMBER), SHIFTED)
+DEFAULT = ("none", "all", "even:4", "first:4", "last:4", "every:4", "alternate", SHIFTED)
+
+NAMED = re.compile(r"([a-z]+):(\d+)")
+LISTED = re.compile(r"\d+(\s*,\s*\d+)*")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One encoder among those compared: by what names it was asked for, its config, its global layers."""
+
+    names: tuple[str, ...]
+    config: EncoderConfig
+    layers: tuple[int, ...]
+
+    @classmethod
+    def of(cls, config: EncoderConfig, *names: str) -> Placement:
+        """An encoder as it is."""
+        return cls(names, config, global_layers(config))
+
+    @property
+    def where(self) -> tuple[object, ...]:
+        """How its layers attend: what tells it from others."""
+        return tuple((layer.window_size, layer.shift_size) for layer in self.config.layers)
+
+
+def placement(config: EncoderConfig, text: str) -> Placement:
+    """The placement that a strategy or a list of layers asks for.
+
+    Raises:
+        UsageError: if there is no such strategy, or it does not fit the encoder.
+    """
+    text = text.strip()
+    where = f"--placements {text}"
+    try:
+        made = shifted(config) if text == SHIFTED else placed(config, _chosen(config, text))
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    if problem := problem_of(made):
+        raise UsageError(f"{where}: {problem}")
+    return Placement.of(made, text)
+
+
+def _chosen(config: EncoderConfig, text: str) -> Sequence[int]:
+    layers = movable(config)
+    if text in OF_ALL:
+        return OF_ALL[text](layers)
+    if LISTED.fullmatch(text):
+        return _given(config, [int(index) for index in text.split(",")])
+    found = NAMED.fullmatch(text)
+    if found is None or found[1] not in OF_A_NUMBER:
+        hint = did_you_mean(text, KNOWN)
+        known = ", ".join((*OF_ALL, *(f"{name}:K" for name in OF_A_NUMBER), SHIFTED))
+        raise UsageError(f"there is {known}, or layers, such as 7,15,23,31{hint}")
+    number = int(found[2])
+    if not 1 <= number <= len(layers):
+        has = format_things(len(layers), "layer")
+        raise UsageError(f"{config.name} has {has} that can be windowed or global: use 1 to {len(layers)}")
+    return OF_A_NUMBER[found[1]](layers, number)
+
+
+def _given(config: EncoderConfig, indexes: list[int]) -> list[int]:
+    depth = len(config.layers)
+    for index in indexes:
+        if index >= depth:
+            raise UsageError(f"there is no block {index}: {config.name} has blocks 0 to {depth - 1}")
+        if indexes.count(index) > 1:
+            raise UsageError(f"names block {index} twice: keep one")
+    return indexes
+
+
+def placements(config: EncoderConfig, asked: Sequence[str]) -> tuple[tuple[Placement, ...], tuple[str, ...]]:
+    """The config's own placement, then what was asked for (`DEFAULT` if nothing was), and what of those does not fit.
+
+    Placements that are the same encoder are one, with all their names.
+
+    Raises:
+        UsageError: if what was asked for does not fit, or nothing can be placed.
+    """
+    movable(config)
+    own = Placement.of(config, "own")
+    if asked:
+        return tuple(merged([own, *(placement(config, text) for text in asked)])), ()
+    tried = [_tried(config, text) for text in DEFAULT]
+    fitting = [each for each in tried if isinstance(each, Placement)]
+    return tuple(merged([own, *fitting])), tuple(each for each in tried if isinstance(each, str))
+
+
+def _tried(config: EncoderConfig, text: str) -> Placement | str:
+    """The placement, or why the encoder cannot have it."""
+    try:
+        return placement(config, text)
+    except UsageError as error:
+        return str(error).removeprefix("--placements ")
+
+
+def merged(found: Sequence[Placement]) -> list[Placement]:
+    """Placements that are the same encoder as one, the first of them with the names of all."""
+    by_where: dict[tuple[object, ...], Placement] = {}
+    for each in found:
+        first = by_where.setdefault(each.where, replace(each, names=()))
+        by_where[each.where] = replace(first, names=tuple(dict.fromkeys((*first.names, *each.names))))
+    return list(by_where.values())

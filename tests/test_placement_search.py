@@ -1,0 +1,258 @@
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import pytest
+
+from samattn_cli import load_config
+from samattn_cli.config.load_device import load_device
+from samattn_cli.errors import UsageError
+from samattn_cli.studies.flow import flow_of, windowed_flow
+from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.placements import masks as masks_module
+from samattn_cli.studies.placements.budget import METRICS, budget
+from samattn_cli.studies.placements.compare import compare
+from samattn_cli.studies.placements.exhaustive import MOST, asked
+from samattn_cli.studies.placements.masks import masks
+from samattn_cli.studies.placements.pieces import NEEDED
+from samattn_cli.studies.placements.placing import movable, placed
+from samattn_cli.studies.placements.table import table_of
+
+TRAINING = "run.mode=training"
+PLAIN = ["image_size=160", "embed_dim=48", "num_heads=3", "window_size=4", "global_attn_indexes=[1]"]
+CASES = {
+    "vit": ("sam_vit_b", [*PLAIN, "depth=5"]),
+    "vit, autocast": ("sam_vit_b", [*PLAIN, "depth=5", "run.autocast=bfloat16", TRAINING]),
+    "vit, checkpointing, shifts": (
+        "sam_vit_b",
+        [*PLAIN, "depth=4", "shift_size=2", "run.checkpointing=true", "run.optimizer=sgd", TRAINING],
+    ),
+    "vitdet, a pyramid, sdpa": (
+        "vitdet_b_fpn",
+        [*PLAIN, "depth=4", "run.attention=sdpa", "run.dtype=bfloat16"],
+    ),
+    "swin": ("swin_t", ["image_size=112", TRAINING]),
+    "hiera": ("sam2_hiera_t", ["image_size=256", TRAINING]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_table_says_what_real_passes_say(case):
+    """Every placement of up to five layers; of more those of one global layer, all but one, and some pairs."""
+    preset, overrides = CASES[case]
+    config, device = load_config(preset, overrides), load_device("h100")
+    layers, flow = movable(config), windowed_flow(config)
+    table = table_of(config, layers, flow.mixing, device=device, training=True)
+    numbers = range(len(layers) + 1) if len(layers) <= 5 else (0, 1, len(layers) - 1)
+    chosen = [each for number in numbers for each in combinations(layers, number)]
+    chosen += list(combinations(layers, 2))[::5] if len(layers) > 5 else []
+    chunk = np.array([table.mask(each) for each in chosen])
+    told, runs = table.figures(chunk, list(NEEDED)), table.runs(chunk)
+    for at, each in enumerate(chosen):
+        figures = Passes(placed(config, each), device).figures
+        for name in ("params", "macs", "flops", "peak_bytes", "training_bytes"):
+            assert told[name][at] == getattr(figures, name), (name, each)
+        assert told["latency_ps"][at] / 1e9 == pytest.approx(figures.latency_ms, abs=1e-6)
+        facts = flow.facts(each)
+        assert runs.longest[at] == facts.longest_without_global
+        depth = len(config.layers)
+        assert runs.behind[at] == (
+            depth if facts.refined_after_last_global is None else facts.refined_after_last_global
+        )
+
+
+def brute_force(preset, overrides, numbers, metric, limits=(), device=None):
+    """The front by real passes and real flow, one placement after the other: cost, facts, how many are alike."""
+    config = load_config(preset, overrides)
+    points = []
+    for number in numbers:
+        for chosen in combinations(movable(config), number):
+            made = placed(config, chosen)
+            figures, flow = Passes(made, device).figures, flow_of(made)
+            if all(getattr(figures, name) <= most for name, most in limits):
+                full = len(config.layers) if flow.first_full_context is None else flow.first_full_context
+                cost = getattr(figures, metric)
+                points.append((round(cost, 6), full, flow.longest_without_global))
+    front = {
+        point
+        for point in points
+        if not any(
+            other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points
+        )
+    }
+    return sorted((*point, points.count(point)) for point in front), len(points)
+
+
+def searched(preset, overrides, device=None, **question):
+    config = load_config(preset, overrides)
+    terms = {"numbers": None, "limits": None, "cost": None, **question}
+    found = compare(config, search=asked(**terms), device=device).search
+    assert found is not None
+    name = METRICS[found.cost].figure.replace("_ps", "_ms")
+    points = []
+    for row in found.front:
+        assert row.flow is not None
+        full = len(config.layers) if row.flow.first_full_context is None else row.flow.first_full_context
+        cost = getattr(row.figures, name)
+        points.append((round(cost, 6), full, row.flow.longest_without_global, row.ties))
+    return sorted(points), found
+
+
+def test_search_is_brute_force_on_a_plain_encoder():
+    overrides = [*PLAIN, "depth=6"]
+    expected, number = brute_force("sam_vit_b", overrides, [3], "flops")
+    front, found = searched("sam_vit_b", overrides, numbers="3")
+    assert front == expected
+    assert (found.searched, found.within, number) == (20, 20, 20)
+
+
+def test_search_is_brute_force_by_the_training_peak_and_within_a_budget():
+    overrides = [*PLAIN, "depth=5", TRAINING]
+    config = load_config("sam_vit_b", overrides)
+    flops = Passes(placed(config, [0, 3])).figures.flops
+    limit = Passes(placed(config, [2])).figures.training_bytes
+    limits = [("flops", flops), ("training_bytes", limit)]
+    expected, within = brute_force("sam_vit_b", overrides, range(6), "training_bytes", limits)
+    text = f"flops <= {flops} FLOP, training_memory <= {limit} B"
+    front, found = searched("sam_vit_b", overrides, limits=text, cost="training_memory")
+    assert front == expected
+    assert found.within == within < found.searched
+    assert found.ruled_out == (3, 4, 5)
+
+
+def test_search_is_brute_force_where_windows_alone_see_all_and_layers_cost_differently():
+    device = load_device("h100")
+    overrides = ["image_size=112"]
+    expected, _ = brute_force("swin_t", overrides, [1, 2], "latency_ms", device=device)
+    front, _ = searched("swin_t", overrides, numbers="1:2", cost="latency", device=device)
+    assert front == expected
+
+
+def test_search_is_brute_force_on_hiera():
+    overrides = ["image_size=256"]
+    expected, _ = brute_force("sam2_hiera_t", overrides, [0, 1], "peak_bytes")
+    front, _ = searched("sam2_hiera_t", overrides, numbers="0:1", cost="peak_memory")
+    assert front == expected
+
+
+def test_four_of_32_by_hand():
+    """28 windowed layers in gaps: five of at most 6 leave 4 before the first; none before it leaves four of 7."""
+    front, found = searched("sam_vit_h", [], numbers="4")
+    assert [row.global_layers for row in found.front] == [(0, 8, 16, 24), (4, 11, 18, 25)]
+    assert [point[1:] for point in front] == [(0, 7, 1), (4, 6, 1)]
+    assert (found.searched, found.own_is_beaten) == (comb(32, 4), True)
+
+
+def test_the_own_placement_stands_for_those_that_tie_with_it():
+    config = load_config("sam_vit_b", [*PLAIN, "depth=5", "global_attn_indexes=[1, 4]"])
+    found = compare(config, search=asked("2", None, "params")).search
+    assert found is not None
+    own = [row for row in found.front if row.global_layers == (1, 4)]
+    assert [row.names for row in own] in ([("own",)], [])
+    assert found.own_is_beaten == (not own)
+
+
+@pytest.mark.parametrize(
+    ("layers", "chosen"), [(1, 0), (1, 1), (7, 0), (7, 3), (7, 7), (12, 5), (33, 2), (60, 2)]
+)
+def test_masks_are_every_choice_once(layers, chosen, monkeypatch):
+    monkeypatch.setattr(masks_module, "CHUNK", 64)
+    chunks = list(masks(layers, chosen))
+    assert max(map(len, chunks)) <= 64
+    every = np.concatenate(chunks).tolist()
+    assert len(every) == len(set(every)) == comb(layers, chosen)
+    assert all(mask.bit_count() == chosen and mask < 2**layers for mask in every)
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("flops <= 6 TFLOP", 6 * 10**12),
+        ("flops<=6.5 gflops", 6_500_000_000),
+        ("macs <= 3 TMAC", 3 * 10**12),
+        ("params <= 640 M", 640 * 10**6),
+        ("params <= 640 Mparams", 640 * 10**6),
+        ("peak_memory <= 8 GiB", 8 * 2**30),
+        ("peak_memory ≤ 8 GB", 8 * 10**9),
+        ("training_memory <= 512 B", 512),
+        ("latency <= 80 ms", 80 * 10**9),
+        ("latency <= 0.5 s", 500 * 10**9),
+        ("latency <= 1.5 us", 1_500_000),
+    ],
+)
+def test_limits_have_units(text, most):
+    assert budget(text)[0].most == most
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no limit"),
+        ("flops", "is no limit: use METRIC <= NUMBER UNIT"),
+        ("flops <= 6", "has no unit: use FLOP, KFLOP"),
+        ("flops <= 6 GiB", "GiB is no unit of flops"),
+        ("flops <= 6 TMAC", "TMAC is no unit of flops"),
+        ("macs <= 6 TFLOP", "TFLOP is no unit of macs"),
+        ("peak_memory <= 8 G", "G is no unit of peak_memory: use B, KB"),
+        ("latency <= 8 msec", "msec is no unit of latency: use us, ms, s"),
+        ("flop <= 6 TFLOP", "there is no metric flop, but flops, macs"),
+        ("flop <= 6 TFLOP", "did you mean 'flops'?"),
+        ("flops >= 6 TFLOP", "use <=, not >="),
+        ("flops < 6 TFLOP", "use <=, not <"),
+        ("flops <= 6..5 TFLOP", "6..5 is no number"),
+        ("flops <= -6 TFLOP", "is no limit"),
+        ("flops <= 6 TFLOP, ", "'' is no limit"),
+        ("flops <= 6 TFLOP, flops <= 5 TFLOP", "flops is limited twice"),
+    ],
+)
+def test_what_is_no_budget_is_said(text, message):
+    with pytest.raises(UsageError) as error:
+        budget(text)
+    assert message in str(error.value)
+    assert str(error.value).startswith("--budget: ")
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (
+            ("16", None, None),
+            "601,080,390 placements of 16 global layers among 32 are more than the 200,000,000",
+        ),
+        (("16", None, None), "narrow it, such as --search 11 (129,024,480 placements)"),
+        (("0:32", None, None), "4,294,967,296 placements of 0 to 32"),
+        (("0:32", None, None), "--search 0:10 (107,594,213 placements)"),
+        ((None, "peak_memory <= 8 GiB", None), "4,294,967,296 placements"),
+        (("33", None, None), "sam_vit_h has 32 layers that can be windowed or global: use at most 32"),
+        (("6:2", None, None), "the range is reversed: use 2:6"),
+        (("four", None, None), "is no number of global layers"),
+        (("-1", None, None), "is no number of global layers"),
+        (("1", None, "latency"), "use --device"),
+        (("1", "latency <= 3 ms", None), "use --device"),
+        (("1", None, "memory"), "there is no metric memory"),
+        ((None, None, "flops"), "use it with --search or --budget"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(question, message):
+    assert MOST == 200_000_000
+    with pytest.raises(UsageError) as error:
+        compare(load_config("sam_vit_h"), search=asked(*question))
+    assert message in str(error.value)
+
+
+def test_a_budget_that_nothing_keeps_finds_nothing():
+    found = compare(load_config("sam_vit_h"), search=asked(None, "flops <= 5 TFLOP", None)).search
+    assert found is not None
+    assert (found.numbers, found.searched, found.within, found.front) == ((), 0, 0, ())
+    assert found.ruled_out == tuple(range(33))
+    found = compare(load_config("sam_vit_h"), search=asked("1", "peak_memory <= 5 GiB", None)).search
+    assert found is not None
+    assert (found.searched, found.within, found.front) == (32, 0, ())
+
+
+def test_layers_beyond_the_bits_of_a_mask_are_refused():
+    config = load_config("sam_vit_b", ["depth=61", "global_attn_indexes=[]"])
+    with pytest.raises(
+        UsageError, match="at most 60 layers that can be windowed or global: sam_vit_b has 61"
+    ):
+        compare(config, search=asked("1", None, None))
