@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from .encoder import ForwardPass, Segment
 from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, Op
 
-FVCORE_ELEMENTWISE = {"layer_norm", "upsample_nearest", "upsample_bilinear"}
+FVCORE_ELEMENTWISE = frozenset({"layer_norm", "upsample_nearest", "upsample_bilinear"})
 """What fvcore counts without a product in it, in the figures of `ELEMENTWISE_FLOPS`."""
 
 Convention = Callable[[Op], int]

@@ -12,35 +12,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from ..reports.explanation import ToolFigure
 from .encoder import ForwardPass
 from .tool_calls import Call, calls
 from .tool_rules import CALFLOPS, CALFLOPS_MACS, FLOP_COUNTER, FVCORE, PTFLOPS, TORCHINFO, Rule
 
 
 @dataclass(frozen=True)
-class ToolFigure:
-    """What a tool says.
-
-    Attributes:
-        tool: its name.
-        version: the version whose rules these are.
-        quantity: what it counts, "MACs" or "FLOPs", whatever its own name for that is.
-        called: its own name.
-        value: the figure; None where the tool gives none.
-        reason: what it counts and what it leaves out, of what is asked about.
-    """
-
-    tool: str
-    version: str
-    quantity: str
-    called: str
-    value: int | None
-    reason: str
-
-
-@dataclass(frozen=True)
 class Tool:
-    """A tool and its rules; what falls under none counts nothing."""
+    """A tool and its rules; what falls under none counts nothing.
+
+    It counts in `quantity`, MACs or FLOPs, which are `called` otherwise by some.
+    """
 
     name: str
     version: str
@@ -51,7 +34,7 @@ class Tool:
     def figure(self, made: Counter[Call], batch: int) -> ToolFigure:
         """What it says of calls, each with how often it is made, where images have `batch` as their first dimension."""
         value, reason = self._judge(made, batch)
-        return ToolFigure(self.name, self.version, self.quantity, self.called, value, reason)
+        return ToolFigure(self.name, self.version, self.quantity, value, reason)
 
     def _judge(self, made: Counter[Call], batch: int) -> tuple[int | None, str]:
         met = [rule for rule in self.rules if any(map(rule.where, made))]
@@ -65,7 +48,7 @@ class Tool:
             )
         if of_modules:
             value = int(of_modules / batch + value)  # in floating point, as ptflops does
-        return value, f"counts {'; '.join(words) or 'nothing'}"
+        return value, f"its {self.called} count {'; '.join(words) or 'nothing'}"
 
 
 def _sum(rules: list[Rule], made: Counter[Call], *, by_module: bool) -> int:
@@ -88,13 +71,18 @@ TOOLS = (
 )
 
 
-def what_others_say(forward: ForwardPass, layer: str = "", op: str = "") -> tuple[ToolFigure, ...]:
-    """The figure of each tool for the encoder, for its part or block `layer`, or for the operation `op` of that.
+def what_others_say(forward: ForwardPass, layer: str = "", inner: str = "") -> tuple[ToolFigure, ...]:
+    """The figure of each tool for the encoder, its part or block `layer`, or the operations of module `inner` in that.
 
     Of less than the encoder it is what that adds to the tool's figure.
     """
     recordings = Counter(segment.recording for segment in forward.segments if layer in {"", segment.name})
     made: Counter[Call] = Counter()
     for recording, often in recordings.items():
-        made.update({call: often for call in calls(recording) if op in {"", call.op.name}})
+        made.update({call: often for call in calls(recording) if _is_in(inner, call.op.name)})
     return tuple(tool.figure(made, forward.image.shape[0]) for tool in TOOLS)
+
+
+def _is_in(inner: str, name: str) -> bool:
+    """Whether an operation is the one of that name, or in the module of that name."""
+    return inner in {"", name} or name.startswith(f"{inner}.")
