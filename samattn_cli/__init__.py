@@ -15,12 +15,14 @@ from .version import __version__
 __all__ = [
     "Analysis",
     "EncoderConfig",
+    "Grid",
     "SamattnError",
     "__version__",
     "analyze",
     "from_json",
     "load_config",
     "load_device",
+    "sweep",
     "to_json",
 ]
 
@@ -32,15 +34,19 @@ if TYPE_CHECKING:
     from .reports.analysis import Analysis
     from .reports.text import from_json, to_json
     from .studies.analyze import analyze
+    from .studies.grid import Grid
+    from .studies.sweep import sweep
 
 _HOMES = {
     "Analysis": "reports.analysis",
     "EncoderConfig": "config.model",
+    "Grid": "studies.grid",
     "SamattnError": "errors",
     "analyze": "studies.analyze",
     "from_json": "reports.text",
     "load_config": "config.load",
     "load_device": "config.load_device",
+    "sweep": "studies.sweep",
     "to_json": "reports.text",
 }
 

@@ -16,6 +16,7 @@ from .explain import explain
 from .import_ import import_
 from .measure import measure
 from .schema import schema
+from .sweep import sweep
 from .verify import verify
 
 app = typer.Typer(
@@ -45,6 +46,17 @@ def main(
     """
 
 
-for command in (analyze, compare_placements, explain, verify, measure, configs, devices, calibrate, schema):
+for command in (
+    analyze,
+    sweep,
+    compare_placements,
+    explain,
+    verify,
+    measure,
+    configs,
+    devices,
+    calibrate,
+    schema,
+):
     app.command()(command)
 app.command("import")(import_)

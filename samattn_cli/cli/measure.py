@@ -112,7 +112,7 @@ def _run(
 
     finished: list[MeasuredCase] = []
     try:
-        for said, case in _measured(left, run):
+        for said, case in measured_in_turn(left, run):
             recording = recording.with_case(case)
             if output:
                 write_file(output, to_json(recording), quiet=True)
@@ -138,7 +138,7 @@ def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
         raise UsageError(f"--snapshot {snapshot}: there is no directory {snapshot.parent}")
 
 
-def _measured(configs: Sequence[EncoderConfig], run: Run) -> Iterator[tuple[str, MeasuredCase]]:
+def measured_in_turn(configs: Sequence[EncoderConfig], run: Run) -> Iterator[tuple[str, MeasuredCase]]:
     """Each case as it is done, and a line that says so with the time that is left."""
     from ..render.measured import case_name, result
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, is_dataclass
-from typing import Any
+import re
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
 from .analysis import Analysis, Verification
 from .placements import Placements
 
+if TYPE_CHECKING:  # what it stands on is slow to import
+    from .sweep import Sweep
+
+COLUMN = re.compile(r'"\\u0000(\d+)"')
 HEAD = ("schema_version", "kind", "samattn_version")
 
 
@@ -16,12 +21,34 @@ def to_json(report: Any) -> str:
     """The report as JSON text, `schema_version` and `kind` first."""
     if not is_dataclass(report) or isinstance(report, type):
         raise TypeError(f"to_json takes a report, not {report!r}")
-    data = asdict(report)
+    data = _entries(report)
     ordered = {key: data[key] for key in (*HEAD, *(key for key in data if key not in HEAD))}
-    return json.dumps(ordered, indent=2, allow_nan=False) + "\n"
+    columns: list[Any] = []
+
+    def default(value: Any) -> Any:
+        return _entries(value) if is_dataclass(value) else _placed(value, columns)
+
+    text = json.dumps(ordered, indent=2, allow_nan=False, default=default)
+    return COLUMN.sub(lambda found: _column(columns[int(found[1])]), text) + "\n"
 
 
-def from_json(text: str) -> Analysis | Verification | Placements:
+def _entries(data: Any) -> dict[str, Any]:
+    return {field.name: getattr(data, field.name) for field in fields(data)}
+
+
+def _placed(array: Any, columns: list[Any]) -> str:
+    """What stands for an array until it is put in its place: JSON's text of a million numbers is one line."""
+    columns.append(array)
+    return f"\0{len(columns) - 1}"
+
+
+def _column(array: Any) -> str:
+    """An array as a list; what is not a number is null."""
+    values = array.tolist()
+    return json.dumps([None if value != value else value for value in values], allow_nan=False)  # noqa: PLR0124
+
+
+def from_json(text: str) -> Analysis | Verification | Placements | Sweep:
     """The report that `to_json` wrote.
 
     Raises:
@@ -29,7 +56,9 @@ def from_json(text: str) -> Analysis | Verification | Placements:
     """
     from pydantic import TypeAdapter
 
-    adapter: TypeAdapter[Analysis | Verification | Placements] = TypeAdapter(
-        Analysis | Verification | Placements
+    from .sweep import Sweep
+
+    adapter: TypeAdapter[Analysis | Verification | Placements | Sweep] = TypeAdapter(
+        Analysis | Verification | Placements | Sweep
     )
     return adapter.validate_json(text)

@@ -6,17 +6,20 @@ formulas that come out are evaluated over the points, as NumPy arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..config.model import EncoderConfig, OverrideConfig, StageConfig
+from ..config.plan import LayerConfig
 from ..config.rules import problems_of_plan
 from ..config.slots import GLOBAL
 from ..cost.ops import Op
 from ..cost.roofline import op_time
+from ..cost.tensor import Dim
 from ..errors import UsageError
 from ..symbols.formula import Integer
 from ..symbols.space import RELATIONS, MixedPointsError, Space
@@ -32,6 +35,12 @@ AXES = ("height", "width", "batch_size", "window")
 NAMES = {"batch_size": "batch_size", "window": "window_size"}
 """The config's words for those that are one number."""
 
+GEOMETRY: dict[str, Callable[[Passes], Dim]] = {
+    "windowed_tokens": lambda passes: sum(prod(layer.grid) for layer in _in_windows(passes)),
+    "padded_tokens": lambda passes: sum(prod(layer.padded_grid) for layer in _in_windows(passes)),
+}
+"""Of one image, over all windowed layers: their tokens, and those that their windows cover."""
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Points = Mapping[str, Array]
 Evaluate = Callable[[Integer], Any]
@@ -46,7 +55,7 @@ def figures_at(
     Args:
         config: the encoder.
         points: integer arrays of one length, by the names of `AXES`; what is not said is the config's own.
-        metrics: names of `Figures`.
+        metrics: names of `Figures` and of `GEOMETRY`.
         device: for "latency_ms".
 
     Returns:
@@ -68,7 +77,7 @@ def figures_at(
             holds = _holds(space, mixed)
             left += [where[~holds], where[holds]]
         finally:
-            space.points.clear()  # passes are kept for a while; what they were evaluated at is not
+            space.forget()  # passes are kept for a while; what they were evaluated at is not
     return made
 
 
@@ -124,9 +133,13 @@ def say_point(point: Mapping[str, int]) -> str:
 def _figures(config: EncoderConfig, metrics: Sequence[str], device: Device | None) -> dict[str, Figure]:
     passes = Passes(config, device)
     return {
-        metric: _latency(passes) if metric == "latency_ms" else _formula(FIGURES[metric](passes))
+        metric: _latency(passes) if metric == "latency_ms" else _formula((FIGURES | GEOMETRY)[metric](passes))
         for metric in metrics
     }
+
+
+def _in_windows(passes: Passes) -> Iterator[LayerConfig]:
+    return (layer for layer in passes.config.layers if not layer.is_global)
 
 
 def _formula(formula: Integer) -> Figure:

@@ -17,6 +17,9 @@ MOST = 2**63 - 1
 CHUNK = 1 << 15
 """Points that are evaluated at once: what a processor's cache holds of some arrays."""
 
+KEPT = 1 << 21
+"""Points up to which rounded quotients are kept from one chunk's evaluation to the next: a few are in most formulas."""
+
 RELATIONS: dict[str, Callable[[Any], Any]] = {
     "==": lambda value: value == 0,
     "<": lambda value: value < 0,
@@ -43,6 +46,7 @@ class Space:
         self._products: dict[tuple[Monomial, Monomial], Monomial] = {}
         self._known_ends: dict[Monomial, tuple[int, int]] = {}
         self._decided: dict[tuple[Formula, str], bool] = {}
+        self._rounded_at: dict[int, dict[tuple[Atom, bool], Values]] = {}
 
     def symbol(self, name: str) -> Formula:
         """One of the points' names as a dimension."""
@@ -217,7 +221,13 @@ class Space:
     def chunks(self) -> Iterator[Evaluation]:
         """The points in turn, some at a time: each evaluates formulas there."""
         for start in range(0, self.size, CHUNK):
-            yield Evaluation(self, slice(start, min(start + CHUNK, self.size)))
+            known = self._rounded_at.setdefault(start, {}) if self.size <= KEPT else {}
+            yield Evaluation(self, slice(start, min(start + CHUNK, self.size)), known)
+
+    def forget(self) -> None:
+        """Let go of the points, and of what was evaluated at them."""
+        self.points.clear()
+        self._rounded_at.clear()
 
     def _of_atom(self, kind: str, name: str, parts: tuple[Integer, ...], low: int, high: int) -> Formula:
         key = (kind, name, tuple(frozenset(terms_of(part).items()) for part in parts))
@@ -229,11 +239,11 @@ class Space:
 class Evaluation:
     """Evaluates formulas at some of the points; each atom once."""
 
-    def __init__(self, space: Space, where: slice) -> None:
+    def __init__(self, space: Space, where: slice, known: dict[tuple[Atom, bool], Values]) -> None:
         self.space = space
         self.where = where
         self.size = where.stop - where.start
-        self.atoms: dict[tuple[Atom, bool], Values] = {}
+        self.atoms = known
         self.formulas: dict[tuple[Formula, bool], Values] = {}
 
     def __call__(self, value: Integer) -> Values:

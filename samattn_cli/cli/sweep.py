@@ -1,0 +1,264 @@
+"""`samattn sweep`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..config.load import Override, option_where
+from ..config.wording import short
+from ..config.yaml12 import Node, parse_yaml
+from ..errors import DeviceError, UsageError, did_you_mean
+from ..render import FORMATS, TEXTS, render, render_file
+from ..render.options import Options
+from ..units import format_things
+from .measure import DEVICE, DEVICES, measured_in_turn
+from .output import emit, file_format, guarded, say, terminal_options, working, write_file
+from .parameters import Configs, Outputs, Set, axis, overrides
+from .ranges import numbers, sizes, span
+
+if TYPE_CHECKING:
+    from ..config.device import Device
+    from ..reports.sweep import Sweep
+    from ..studies.grid import Grid, Variation
+
+Format = Enum("SweepFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
+AXES = "--resolutions, --windows, --batch-sizes, --dtypes, --attention, --modes or --vary KEY=A,B"
+MOST_VALUES = 1000
+MOST_CASES = 40
+NAMES = {"--dtypes": "dtype", "--attention": "attention", "--modes": "mode"}
+COUNTED = {"image_size": "--resolutions", "run.batch_size": "--batch-sizes"}
+"""Keys with an option of their own."""
+
+
+@guarded
+def sweep(
+    configs: Configs,
+    resolutions: Annotated[
+        str | None,
+        typer.Option(metavar="SIZES", help="Inputs in pixels: 512,768x1152 or start:stop:step, 512:4096:64."),
+    ] = None,
+    windows: Annotated[
+        str | None,
+        typer.Option(metavar="SIZES", help="Windows in tokens of all windowed blocks: 7,14 or 4:32:2."),
+    ] = None,
+    batch_sizes: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="Images a pass: 1,4,16 or 1:64.")
+    ] = None,
+    dtypes: Annotated[
+        str | None, typer.Option(metavar="TYPES", help="Types, such as float32,bfloat16.")
+    ] = None,
+    attention: Annotated[
+        str | None, typer.Option(metavar="KERNELS", help="Attention kernels, such as eager,sdpa,fused.")
+    ] = None,
+    modes: Annotated[
+        str | None, typer.Option(metavar="MODES", help="inference,training: what time and fit are of.")
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=A,B", help="Values of any key: mlp_ratio=2,4 or depth=4:24:4; may repeat."),
+    ] = None,
+    set_: Set = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="flops, macs, params, elementwise_flops, attention_bytes, weights_bytes, peak_bytes, training_bytes, "
+            "latency_ms; flops,attention_bytes,peak_bytes by default.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="Add times, and what fits: h100, ... or a YAML file."),
+    ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="Run the real stack at each point too: cuda, cuda:1 or cpu."),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Timed passes of a measured point.")
+    ] = None,
+    max_cases: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Points that --measure may run.")
+    ] = MOST_CASES,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+        ),
+    ] = None,
+    output: Outputs = None,
+) -> None:
+    """Work out what encoders cost over a grid of resolutions, windows, batches and any key of a config.
+
+    Every combination is a point. Each metric stands beside that of the encoder with every layer global and with every
+    layer windowed. With -o and no --format nothing is printed.
+
+    Examples:
+
+      samattn sweep sam_vit_h --resolutions 512,1024,2048
+
+      samattn sweep sam_vit_b sam_vit_l --resolutions 512:4096:64 --metrics flops,peak_bytes -o sweep.csv
+
+      samattn sweep sam_vit_b --resolutions 1024,2048 --windows 7,8,14,16 --device rtx_4090
+
+      samattn sweep sam_vit_b --vary mlp_ratio=2,4 --dtypes float32,bfloat16 --batch-sizes 1:4
+    """
+    formats = {path: file_format(path, list(FORMATS)) for path in output or ()}
+    keys = dict(_varied(text) for text in _each_once(vary or ()))
+    grid = _grid(
+        sizes(*_given("--resolutions", resolutions, keys)),
+        numbers("--windows", windows, "windows"),
+        numbers(*_given("--batch-sizes", batch_sizes, keys), "batches"),
+        [
+            ("--dtypes", "run.dtype", dtypes),
+            ("--attention", "run.attention", attention),
+            ("--modes", "run.mode", modes),
+        ],
+        keys,
+    )
+    if len(configs) == 1 and not grid.axes(configs):
+        raise UsageError(f"nothing varies: give {AXES}, or several configs")
+    where = _device(device)
+    asked = _metrics(metrics, where)
+    from ..studies.sweep import sweep as sweep_over
+
+    _check_measured(measure, len(configs) * grid.points, max_cases)
+    with working("working out the grid"):
+        report = sweep_over(configs, grid, asked, laid_over=overrides(set_), device=where)
+    if measure:
+        report = _measured(report, measure, repeats)
+    shown = format_.value if format_ else None if formats else "terminal"
+    if shown:
+        emit(render(report, shown, terminal_options()))
+    for path, name in formats.items():
+        write_file(path, render_file(report, name, Options()))
+
+
+def _check_measured(device: str | None, points: int, most: int) -> None:
+    if device is None:
+        return
+    if not DEVICE.fullmatch(device):
+        raise UsageError(f"--measure {device}: must be cuda, cuda:1 or cpu{did_you_mean(device, DEVICES)}")
+    if points > most:
+        raise UsageError(
+            f"--measure {device}: {points:,} points, each run in a process of its own: at most {most:,}; use larger steps, "
+            f"or --max-cases {points}"
+        )
+
+
+def _measured(report: Sweep, device: str, repeats: int | None) -> Sweep:
+    from ..studies.measure import device_fingerprint, measure_case
+    from ..studies.sweep_measure import encoders_at, with_measured
+
+    try:
+        fingerprint = device_fingerprint(device)
+    except DeviceError as error:
+        raise DeviceError(str(error).replace("--device", "--measure")) from None
+    say(f"{format_things(report.points, 'case')} on {fingerprint}")
+    run = partial(measure_case, device=device, repeats=repeats)
+    cases = []
+    for said, case in measured_in_turn(encoders_at(report), run):
+        say(said)
+        cases.append(case)
+    return with_measured(report, fingerprint, cases)
+
+
+def _given(option: str, given: str | None, keys: dict[str, str]) -> tuple[str, str | None]:
+    """What an option says, or --vary of its key in its place."""
+    key = next(key for key, own in COUNTED.items() if own == option)
+    if key not in keys:
+        return option, given
+    if given is not None:
+        raise UsageError(f"--vary {key}: is what {option} varies, which is given too")
+    return f"--vary {key}", keys.pop(key)
+
+
+def _each_once(vary: Sequence[str]) -> Iterator[str]:
+    seen = set()
+    for text in vary:
+        key = text.partition("=")[0].strip()
+        if key in seen:
+            raise UsageError(f"--vary {key}: is given twice: list all of its values in one")
+        seen.add(key)
+        yield text
+
+
+def _varied(text: str) -> tuple[str, str]:
+    key, _, values = (part.strip() for part in text.partition("="))
+    if not key or not values:
+        raise UsageError(f"{option_where('--vary', text)}: must be KEY=A,B, such as 'mlp_ratio=2,4'")
+    return key, values
+
+
+def _grid(
+    resolutions: tuple[tuple[int, int], ...],
+    windows: tuple[int, ...],
+    batch_sizes: tuple[int, ...],
+    words: Sequence[tuple[str, str, str | None]],
+    keys: dict[str, str],
+) -> Grid:
+    from ..studies.grid import Grid, Variation
+
+    variations = [
+        Variation(NAMES[option], tuple(axis(option, key, given)))
+        for option, key, given in words
+        if given is not None
+    ]
+    variations += [Variation(key, tuple(_values(key, values))) for key, values in keys.items()]
+    for variation in variations:
+        _check_once(variation)
+    return Grid(
+        variations=tuple(variations), batch_sizes=batch_sizes, windows=windows, resolutions=resolutions
+    )
+
+
+def _values(key: str, text: str) -> Iterator[Override]:
+    """The values of ``--vary KEY=A,B``, each YAML or a range of whole numbers."""
+    where = option_where("--vary", f"{key}={text}")
+    listed = parse_yaml(f"[{text}]", where, located=False)
+    for node in listed.value if isinstance(listed.value, list) else ():
+        steps = span("--vary", node.value) if isinstance(node.value, str) else None
+        if steps is not None and len(steps) > MOST_VALUES:
+            raise UsageError(f"{where}: is {len(steps):,} values: at most {MOST_VALUES:,}; use larger steps")
+        for value in [node.value] if steps is None else steps:
+            said = Node(value, node.where) if steps is not None else node
+            yield Override(key, said, f"--vary {key}={short(said.plain())}")
+
+
+def _check_once(variation: Variation) -> None:
+    labels = variation.labels
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise UsageError(f"{variation.name}: {twice[0]} stands there twice: keep one")
+
+
+def _device(reference: str | None) -> Device | None:
+    if reference is None:
+        return None
+    from ..config.load_device import load_device
+
+    return load_device(reference, f"--device {reference}")
+
+
+def _metrics(given: str | None, device: Device | None) -> list[str]:
+    from ..reports.sweep import DEFAULT_METRICS, METRICS
+
+    if given is None:
+        return [*DEFAULT_METRICS, *(["latency_ms"] if device else [])]
+    asked = [name.strip() for name in given.split(",")]
+    for name in asked:
+        if name not in METRICS:
+            known = ", ".join(METRICS)
+            raise UsageError(f"--metrics {name}: must be of {known}{did_you_mean(name, METRICS)}")
+        if asked.count(name) > 1:
+            raise UsageError(f"--metrics: {name} stands there twice: keep one")
+    if "latency_ms" in asked and device is None:
+        raise UsageError(
+            "--metrics latency_ms: needs --device, such as --device h100 (see `samattn devices`)"
+        )
+    return asked

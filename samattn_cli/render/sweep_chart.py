@@ -1,0 +1,130 @@
+"""A sweep as a picture: a panel a metric, a colour a line of points, all global and all windowed beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..reports.sweep import Line, MeasuredPoints, Sweep
+from ..units import format_percent
+from .charts import lines as drawn
+from .charts.scales import Unit
+from .charts.theme import Spec
+from .sweep_columns import NAMES, axis_along, formatted, name_along, size_label, values_of
+from .sweep_heading import subtitle_of, title_of
+
+UNITS: dict[str, Unit] = {"macs": "MAC", "params": "parameters", "latency_ms": "ms"}
+AXES = {"resolution": "image side (px)", "batch_size": "batch (images)", "window": "window (tokens a side)"}
+FEW = 4
+"""Lines up to which what all global costs is drawn beside each."""
+
+
+def chart(report: Sweep) -> Spec:
+    """The Vega-Lite spec."""
+    lines = [*_lines(report), *_ratios(report)]
+    left = report.line_count - len(report.lines)
+    more = f" {left:,} more lines are not drawn." if left else ""
+    return drawn.spec(
+        drawn.Picture(
+            title=title_of(report),
+            subtitle=f"{subtitle_of(report)}.{more}",
+            x_title=AXES.get(report.along, name_along(report)),
+            lines=tuple(lines),
+            marks=tuple(_marks(report)),
+        )
+    )
+
+
+def _places(report: Sweep) -> list[Any]:
+    """Where on the axis the points of a line are: numbers, or words where some are none."""
+    values = axis_along(report).values
+    try:
+        return [int(value) if value.isdecimal() else float(value) for value in values]
+    except ValueError:
+        return list(values)
+
+
+def _name(line: Line) -> str:
+    return line.label or line.config
+
+
+def _unit(metric: str) -> Unit:
+    return UNITS.get(metric, "B" if metric.endswith("_bytes") else "FLOP")
+
+
+def _lines(report: Sweep) -> Iterator[drawn.Line]:
+    xs = _places(report)
+    for metric in report.metrics:
+        for line in report.lines:
+            name, unit = _name(line), _unit(metric)
+            yield drawn.Line(name, NAMES[metric], unit, xs, values_of(report, line, metric))
+            for other in ("all_global", "all_windowed")[: 2 if report.line_count == 1 else 1]:
+                values = _others(report, line, f"{metric}_{other}")
+                if report.line_count <= FEW and values:
+                    yield drawn.Line(name, NAMES[metric], unit, xs, values, other.replace("_", " "))
+
+
+def _others(report: Sweep, line: Line, name: str) -> list[Any]:
+    """A column's values, if each point of the line has one."""
+    values = values_of(report, line, name) if name in report.columns else []
+    return [] if any(value is None or value != value for value in values) else values  # noqa: PLR0124 - not a number
+
+
+def _ratios(report: Sweep) -> Iterator[drawn.Line]:
+    """What was measured over what was predicted."""
+    xs = _places(report)
+    found = {point.point: point for point in report.measured.points} if report.measured else {}
+    for name, what in (("peak_ratio", "peak"), ("latency_ratio", "time")):
+        for line in report.lines if found else ():
+            ratios = [getattr(found[line.first + at * line.stride], name) for at in range(line.count)]
+            if kept := [(x, ratio) for x, ratio in zip(xs, ratios, strict=True) if ratio is not None]:
+                places, values = zip(*kept, strict=True)
+                yield drawn.Line(_name(line), f"measured over predicted, {what}", "ratio", places, values)
+
+
+def _marks(report: Sweep) -> Iterator[drawn.Mark]:
+    for line in report.lines:
+        yield from _crossovers(report, line)
+        if "flops" in report.metrics and report.along == "resolution":
+            yield from _cliffs(report, line)
+    if report.measured:
+        yield from _measured(report, report.measured)
+
+
+def _crossovers(report: Sweep, line: Line) -> Iterator[drawn.Mark]:
+    for metric, value in line.pays_from.items():
+        at = axis_along(report).values.index(value) if value else 0
+        if at:
+            yield _mark(report, line, metric, "crossover", at, f"cheaper than all global from {value} on")
+
+
+def _cliffs(report: Sweep, line: Line) -> Iterator[drawn.Mark]:
+    for cliff in report.cliffs:
+        if _on(line, cliff.point):
+            near = " or ".join(size_label(size) for size in (cliff.below, cliff.above) if size)
+            text = f"{format_percent(cliff.padding)} more tokens in windows{near and f'; none at {near}'}"
+            yield _mark(report, line, "flops", "cliff", (cliff.point - line.first) // line.stride, text)
+
+
+def _measured(report: Sweep, found: MeasuredPoints) -> Iterator[drawn.Mark]:
+    peak = "training_bytes" if report.configs[0].run.mode == "training" else "peak_bytes"
+    xs = _places(report)
+    for line in report.lines:
+        for point in (point for point in found.points if _on(line, point.point)):
+            for metric, value in ((peak, point.peak_bytes), ("latency_ms", point.latency_ms)):
+                if value is not None and metric in report.metrics:
+                    x, text = (
+                        xs[(point.point - line.first) // line.stride],
+                        f"measured {formatted(metric, value)}",
+                    )
+                    yield drawn.Mark(_name(line), NAMES[metric], "measured", x, value, text)
+
+
+def _on(line: Line, row: int) -> bool:
+    at, rest = divmod(row - line.first, line.stride)
+    return not rest and 0 <= at < line.count
+
+
+def _mark(report: Sweep, line: Line, metric: str, kind: drawn.MarkKind, at: int, text: str) -> drawn.Mark:
+    x, y = _places(report)[at], values_of(report, line, metric)[at]
+    return drawn.Mark(_name(line), NAMES[metric], kind, x, y, text)

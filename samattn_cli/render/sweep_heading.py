@@ -1,0 +1,40 @@
+"""What a sweep is of, in words."""
+
+from __future__ import annotations
+
+from ..reports.sweep import Axis, Sweep
+from .kinds.analysis import how_it_runs
+
+PLURALS = {"resolution": "resolutions", "window": "windows", "batch_size": "batch sizes", "config": "configs"}
+MOST_NAMES = 6
+
+
+def title_of(report: Sweep) -> str:
+    """The configs, and how many points."""
+    names = list(dict.fromkeys(line.config for line in report.lines))
+    listed = next((axis.values for axis in report.axes if axis.name == "config"), tuple(names))
+    more = f" and {len(listed) - MOST_NAMES} more" if len(listed) > MOST_NAMES else ""
+    return f"{', '.join(listed[:MOST_NAMES])}{more}: {report.points:,} points"
+
+
+def subtitle_of(report: Sweep) -> str:
+    """The axes, and how the encoders are run where that does not vary."""
+    varied = {axis.name for axis in report.axes}
+    run = report.configs[0].run
+    fixed = [
+        word
+        for word in how_it_runs(run)
+        if not (word.startswith("batch ") and "batch_size" in varied)
+        and not ("dtype" in varied and word == run.dtype)
+        and not ("attention" in varied and word.endswith(" attention"))
+        and not ("mode" in varied and word.startswith("training"))
+    ]
+    return "; ".join([*map(_axis, report.axes), ", ".join(fixed)])
+
+
+def _axis(axis: Axis) -> str:
+    if len(axis.values) == 1:
+        return f"{axis.name} {axis.values[0]}"
+    if len(axis.values) <= MOST_NAMES:
+        return f"{axis.name} {', '.join(axis.values)}"
+    return f"{len(axis.values):,} {PLURALS.get(axis.name, axis.name)}, {axis.values[0]} to {axis.values[-1]}"

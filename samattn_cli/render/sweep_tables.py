@@ -1,0 +1,162 @@
+"""The figures of a sweep as tables: one line of points with all that is known of it, or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..reports.sweep import Line, Sweep
+from ..units import format_percent, format_ratio
+from .elements import Table
+from .sweep_columns import NAMES, axis_along, formatted, name_along, or_nothing, values_of
+
+UNITS = {"resolution": "pixels", "batch_size": "images", "window": "tokens of a window"}
+"""What growth along an axis is in."""
+
+ALL_ROWS, MOST_ROWS = 32, 24
+"""Rows up to which all are shown, and how many of more."""
+MOST_MATRICES = 2
+"""Tables in which a metric of several lines is shown."""
+LABEL, CELL = 12, 19
+"""Columns of a terminal that the rows' names take in a matrix, and each line of points."""
+
+
+def line_table(report: Sweep, line: Line, metrics: Sequence[str]) -> Table:
+    """The points of one line, and of each metric how it grows and what other placements of global layers cost."""
+    extras = _extras(report)
+    headers, columns = [name_along(report), *extras], [_labels(report, line), *extras.values()]
+    for metric in metrics:
+        for header, cells in _of_metric(report, line, metric):
+            headers.append(header)
+            columns.append(cells)
+    rows = _thinned(report, line)
+    shown = tuple(tuple(column[row] for column in columns) for row in rows)
+    title = " and ".join(NAMES[metric] for metric in metrics)
+    note = " ".join(filter(None, (_meaning(report), left_out(line.count - len(rows)))))
+    return Table(title[0].upper() + title[1:], tuple(headers), shown, note)
+
+
+def _extras(report: Sweep) -> dict[str, list[str]]:
+    """Columns beside the metrics: padding, and whether it fits; of the only line."""
+    line, found = report.lines[0], {}
+    padding = values_of(report, line, "padding")
+    if any(padding):
+        found["padding"] = [f"+{format_percent(share)}" if share else "" for share in padding]
+    if "fits" in report.columns:
+        found["fits"] = ["yes" if fits else "no" for fits in values_of(report, line, "fits")]
+    return found
+
+
+def _of_metric(report: Sweep, line: Line, metric: str) -> Iterator[tuple[str, list[str]]]:
+    yield NAMES[metric], [formatted(metric, value) for value in values_of(report, line, metric)]
+    if f"{metric}_growth" in report.columns:
+        yield "growth", [or_nothing(value, _growth) for value in values_of(report, line, f"{metric}_growth")]
+    for name, header in (("all_global", "all global"), ("all_windowed", "windowed")):
+        if f"{metric}_vs_{name}" in report.columns:
+            yield (
+                header,
+                [or_nothing(value, format_ratio) for value in values_of(report, line, f"{metric}_vs_{name}")],
+            )
+
+
+def matrices(report: Sweep, metric: str, width: int) -> Iterator[Table]:
+    """A row a point of the axis, a column a line, with what all global costs of it; in two tables where one is too wide."""
+    room = max((width - LABEL) // CELL, 2)
+    lines = report.lines
+    if report.line_count > MOST_MATRICES * room:
+        lines = (*lines[: MOST_MATRICES * room - 1], lines[-1])
+    rows = _thinned(report, *lines)
+    note = ["The ratio: all global over this, above 1.00x a gain."]
+    if any(values_of(report, line, "padding")[row] for line in lines for row in rows):
+        note.append("p: padded.")
+    if "fits" in report.columns:
+        note.append("!: does not fit.")
+    note.append(left_out(lines[0].count - len(rows), report.line_count - len(lines)))
+    for start in range(0, len(lines), room):
+        some = lines[start : start + room]
+        yield _matrix(
+            report, metric, some, rows, " ".join(filter(None, note)) if some[-1] is lines[-1] else ""
+        )
+
+
+def _matrix(report: Sweep, metric: str, lines: Sequence[Line], rows: Sequence[int], note: str) -> Table:
+    columns = [_labels(report, lines[0]), *(_cells(report, line, metric) for line in lines)]
+    cells = tuple(tuple(column[row] for column in columns) for row in rows)
+    headers = (name_along(report), *(line.label for line in lines))
+    name = NAMES[metric]
+    return Table(name[0].upper() + name[1:], headers, cells, note)
+
+
+def _cells(report: Sweep, line: Line, metric: str) -> list[str]:
+    values = zip(
+        values_of(report, line, metric),
+        values_of(report, line, f"{metric}_vs_all_global"),
+        values_of(report, line, "padding"),
+        values_of(report, line, "fits") if "fits" in report.columns else [True] * line.count,
+        strict=True,
+    )
+    return [
+        f"{'p ' if padding else ''}{formatted(metric, value, short=True)} {format_ratio(ratio)}{'' if fits else ' !'}"
+        for value, ratio, padding, fits in values
+    ]
+
+
+def _growth(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _labels(report: Sweep, line: Line) -> list[str]:
+    axis = axis_along(report)
+    marked = {
+        (cliff.point - line.first) // line.stride
+        for cliff in report.cliffs
+        if report.line_count == 1 and report.along == "resolution"
+    }
+    return [f"{value}{' *' if at in marked else ''}" for at, value in enumerate(axis.values)]
+
+
+def _thinned(report: Sweep, *lines: Line) -> list[int]:
+    """Rows to show: all of a few, else the ends, what stands out, and others evenly between."""
+    count = lines[0].count
+    if count <= ALL_ROWS:
+        return list(range(count))
+    axis = axis_along(report)
+    edges = {
+        edge
+        for line in lines
+        for edge in (*line.pays_from.values(), line.fits_until, line.too_large_from)
+        if edge
+    }
+    labels = {line.label: line for line in lines}
+    notable = [index for index, value in enumerate(axis.values) if value in edges]
+    notable += [
+        (cliff.point - labels[cliff.label].first) // labels[cliff.label].stride
+        for cliff in report.cliffs
+        if cliff.label in labels
+    ]
+    kept = {0, count - 1, *notable[: MOST_ROWS - 2]}
+    spread = MOST_ROWS - len(kept)
+    kept |= {round(step * (count - 1) / (spread + 1)) for step in range(1, spread + 1)}
+    return sorted(kept)
+
+
+def left_out(rows: int, lines: int = 0) -> str:
+    """What a table does not show, and what does."""
+    parts = [
+        f"{count:,} {noun}{'' if count == 1 else 's'}"
+        for count, noun in ((rows, "row"), (lines, "line"))
+        if count
+    ]
+    return f"Left out: {' and '.join(parts)}; -o FILE.csv has all." if parts else ""
+
+
+def _meaning(report: Sweep) -> str:
+    meaning = ""
+    if any(name.endswith("_growth") for name in report.columns):
+        unit = UNITS.get(report.along, report.along)
+        meaning = f"Growth: the exponent in {unit}, from the point before to this."
+    meaning += (
+        " all global, windowed: what the encoder with every layer so costs over this, above 1.00x a gain."
+    )
+    if report.cliffs and report.along == "resolution":
+        meaning += " *: padding jumps."
+    return meaning.strip()

@@ -1,0 +1,169 @@
+"""The answer of `samattn sweep`: a column a figure, a row a point of the grid.
+
+The points are in the order of the axes, the last of which varies fastest. Columns are arrays; as JSON they are lists.
+Beside "config", "height", "width" and "batch_size" there is one for each axis and, for each metric such as "flops",
+"flops" itself, "flops_growth", "flops_all_global", the same with every layer global, "flops_vs_all_global", that over
+this, so that above 1 is a gain, and likewise "flops_all_windowed", where there are windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..config.keys import Pair
+from ..config.model import EncoderConfig
+from ..version import __version__
+from . import SCHEMA_VERSION
+from .recording import Fingerprint
+
+METRICS = (
+    "flops",
+    "macs",
+    "params",
+    "elementwise_flops",
+    "attention_bytes",
+    "weights_bytes",
+    "peak_bytes",
+    "training_bytes",
+    "latency_ms",
+)
+"""What can be asked for: figures of `analysis.Figures`."""
+
+DEFAULT_METRICS = ("flops", "attention_bytes", "peak_bytes")
+"""What is shown where nothing is asked for."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is varied: "config", a key of configs such as "mlp_ratio", "batch_size", "window" or "resolution"."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points that differ along one axis alone: rows `first`, `first + stride`, ... of the columns, `count` of them.
+
+    Attributes:
+        label: what tells it from the other lines.
+        config: the name of its config.
+        pays_from: by metric, the resolution from which on it costs less than all global: "" where it never does, or
+            by less than 1 % at each; left out where nothing is windowed.
+        fits_until: the last value of the axis that fits the device before the first that does not, if any does.
+        too_large_from: the first value of the axis that does not fit.
+    """
+
+    label: str
+    config: str
+    first: int
+    stride: int
+    count: int
+    pays_from: Mapping[str, str] = field(default_factory=dict)
+    fits_until: str | None = None
+    too_large_from: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cliff:
+    """A point whose padded grid is larger than that of the point before it on its line, as grid and padding jump apart.
+
+    Attributes:
+        point: its row.
+        label: what tells its encoder from the others.
+        resolution: in pixels.
+        window_size: of the first layer that is padded, in tokens.
+        grid: of that layer.
+        padded_grid: the same with padding.
+        padding: tokens that windowed layers add to theirs, as a share of these.
+        flops_share: share of the encoder's FLOPs that attention in windows spends on them.
+        below: the nearest smaller resolution without padding, if there is one.
+        above: the nearest larger one.
+    """
+
+    point: int
+    label: str
+    resolution: Pair
+    window_size: Pair
+    grid: Pair
+    padded_grid: Pair
+    padding: float
+    flops_share: float
+    below: Pair | None
+    above: Pair | None
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """The device that was asked for, what a process has of its memory, and how many of the points fit."""
+
+    name: str
+    description: str
+    memory_size: str
+    usable_bytes: int
+    fitting: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredPoint:
+    """A point on the real stack, beside what was predicted; a ratio is measured over predicted.
+
+    `peak_bytes` is without the cuBLAS workspace; the latency is the median, with its 10th and 90th percentile.
+    """
+
+    point: int
+    status: str
+    message: str
+    predicted_bytes: int
+    peak_bytes: int | None = None
+    peak_ratio: float | None = None
+    predicted_ms: float | None = None
+    latency_ms: float | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
+    latency_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class MeasuredPoints:
+    """Points in the order of the columns, and what they were measured on."""
+
+    fingerprint: Fingerprint
+    points: tuple[MeasuredPoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """The answer of `samattn sweep`.
+
+    Attributes:
+        configs: one for each combination of what makes another encoder, as it is at its first point.
+        axes: what is varied; the columns are in their order.
+        along: the axis along which growth is: the exponent of a metric in pixels, images, tokens of a window or
+            whatever the axis counts, from the point before on the line.
+        metrics: what was asked for.
+        points: how many there are.
+        columns: by name, each of `points` values; None stands where there is nothing to say.
+        lines: those of which there are most to say, the first ones.
+        line_count: how many there are.
+        cliffs: where padding jumps, of those lines.
+        cliff_count: how many there are on them.
+    """
+
+    configs: tuple[EncoderConfig, ...]
+    axes: tuple[Axis, ...]
+    along: str
+    metrics: tuple[str, ...]
+    points: int
+    columns: Mapping[str, Any]
+    lines: tuple[Line, ...]
+    line_count: int
+    cliffs: tuple[Cliff, ...] = ()
+    cliff_count: int = 0
+    device: Fitting | None = None
+    measured: MeasuredPoints | None = None
+    kind: Literal["sweep"] = "sweep"
+    schema_version: int = SCHEMA_VERSION
+    samattn_version: str = __version__

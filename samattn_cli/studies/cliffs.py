@@ -1,0 +1,142 @@
+"""Padding cliffs: resolutions at which the padded grid jumps, what that costs, and the nearest that need no padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..config.keys import Pair
+from ..config.model import EncoderConfig
+from ..config.plan import LayerConfig
+from ..config.rules import problems_of_plan
+from ..reports.sweep import Axis, Cliff, Line
+from .passes import Passes
+from .points import AXES, at
+from .sweep_lines import COUNTED, in_words
+
+MOST_CLIFFS = 12
+NO_MATTER = (*COUNTED, "dtype", "attention", "mode")
+"""Axes that padding is said by anyhow, or that are no matter to it."""
+MOST_STEPS = 128
+"""Patches by which a side is made smaller or larger in search of one without padding."""
+
+Columns = Mapping[str, Any]
+
+
+def cliffs_of(
+    columns: Columns,
+    axes: Sequence[Axis],
+    along: str,
+    lines: Sequence[Line],
+    encoders: Sequence[EncoderConfig],
+) -> tuple[tuple[Cliff, ...], int]:
+    """The cliffs of some lines, the first ones and the last, and how many there are; those that are the same are one."""
+    found: dict[tuple[Any, ...], int] = {}
+    for line in lines:
+        for row in _jumps(along, columns, line):
+            place = [columns[name][row] for name in ("height", "width", "window") if name in columns]
+            found.setdefault((_name(axes, row), float(columns["padding"][row]), *map(int, place)), row)
+    chosen = list(found.items())
+    chosen = chosen if len(chosen) <= MOST_CLIFFS else [*chosen[: MOST_CLIFFS - 1], chosen[-1]]
+    each = len(columns["height"]) // len(encoders)
+    made = (_cliff(encoders[row // each], columns, row, str(key[0])) for key, row in chosen)
+    return tuple(made), len(found)
+
+
+def _name(axes: Sequence[Axis], row: int) -> str:
+    """What tells the encoder of a row from the others, how it is run aside."""
+    words = []
+    for axis in reversed(axes):
+        row, place = divmod(row, len(axis.values))
+        if len(axis.values) > 1 and axis.name not in NO_MATTER and not axis.name.startswith("run."):
+            words.append(in_words(axis.name, axis.values[place]))
+    return ", ".join(reversed(words))
+
+
+def _jumps(along: str, columns: Columns, line: Line) -> list[int]:
+    """The rows of a line at which padding jumps."""
+    rows = np.arange(line.count) * line.stride + line.first
+    padded, share = columns["padded_tokens"][rows], columns["padding"][rows]
+    jumps = share > 0
+    if along == "resolution":
+        jumps[1:] &= np.diff(padded) > 0
+    elif along == "batch_size":
+        jumps[1:] = False
+    return [int(row) for row in rows[jumps]]
+
+
+def _cliff(config: EncoderConfig, columns: Columns, row: int, label: str) -> Cliff:
+    placed = at(config, {name: int(columns[name][row]) for name in AXES if name in columns})
+    layer = next(layer for layer in placed.layers if layer.padded_grid != layer.grid)
+    below, above = nearest_without_padding(placed)
+    return Cliff(
+        point=row,
+        label=label,
+        resolution=placed.image_size,
+        window_size=layer.window_size,
+        grid=layer.grid,
+        padded_grid=layer.padded_grid,
+        padding=float(columns["padding"][row]),
+        flops_share=flops_on_padding(placed),
+        below=below,
+        above=above,
+    )
+
+
+def flops_on_padding(config: EncoderConfig) -> float:
+    """The share of an encoder's FLOPs that attention in windows spends on padding.
+
+    Projections and products of scores cost the same for each window, so of a windowed layer's attention as much goes to
+    padding as there is of it among the tokens.
+    """
+    passed = Passes(config).forward
+    spent = sum(
+        _share(segment.layer) * sum(op.flops for op in segment.recording.ops if op.module.startswith("attn"))
+        for segment in passed.segments
+        if segment.layer is not None
+    )
+    return float(spent / passed.flops)
+
+
+def _share(layer: LayerConfig) -> float:
+    """Of the tokens that windows cover, those that are padding."""
+    (height, width), (high, wide) = layer.grid, layer.padded_grid
+    return 1 - height * width / (high * wide)
+
+
+def nearest_without_padding(config: EncoderConfig) -> tuple[Pair | None, Pair | None]:
+    """The nearest smaller and larger image, by whole patches, that needs no padding; of one that is square, a square."""
+    height, width = config.image_size
+    if height == width:
+        sides = [_side(config, (0, 1), step) for step in (-1, 1)]
+        return sides[0] and (sides[0], sides[0]), sides[1] and (sides[1], sides[1])  # type: ignore[return-value]
+    pairs = [(_side(config, (0,), step), _side(config, (1,), step)) for step in (-1, 1)]
+    below, above = ((high, wide) if high and wide else None for high, wide in pairs)
+    return below, above
+
+
+def _side(config: EncoderConfig, axes: tuple[int, ...], step: int) -> int | None:
+    """The nearest side that needs no padding along some axes; that which is given, if it is such a one."""
+    given = config.image_size[axes[0]]
+    for side in _candidates(given, config.patch_size, step):
+        height, width = (side if axis in axes else own for axis, own in enumerate(config.image_size))
+        other = replace(config, image_size=(height, width))
+        if _fits(other, axes) and not any(True for _ in problems_of_plan(other)):
+            return side
+    return None
+
+
+def _candidates(side: int, patch: int, step: int) -> Iterator[int]:
+    start = side // patch if step < 0 else -(-side // patch)
+    for count in range(MOST_STEPS):
+        patches = start + step * count
+        if patches < 1:
+            return
+        yield patches * patch
+
+
+def _fits(config: EncoderConfig, axes: tuple[int, ...]) -> bool:
+    return all(layer.padded_grid[axis] == layer.grid[axis] for layer in config.layers for axis in axes)

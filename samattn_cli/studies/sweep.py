@@ -1,0 +1,188 @@
+"""One question asked of many encoders: figures over a grid of resolutions, windows, batches and any key of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..config.load import Override
+from ..config.model import EncoderConfig
+from ..errors import UsageError
+from ..reports.sweep import Fitting, Sweep
+from .cliffs import cliffs_of
+from .grid import Grid, arrays, check_axes, encoders_of, has_windows, plain
+from .points import figures_at
+from .sweep_lines import along_of, growth, lines_of
+
+if TYPE_CHECKING:
+    from ..config.device import Device
+
+Columns = dict[str, Any]
+PEAKS = {"inference": "peak_bytes", "training": "training_bytes"}
+"""The metric that says whether a run fits, by its mode."""
+
+
+def sweep(
+    references: Sequence[str],
+    grid: Grid,
+    metrics: Sequence[str],
+    *,
+    laid_over: Sequence[Override] = (),
+    device: Device | None = None,
+) -> Sweep:
+    """Work out metrics over a grid.
+
+    Args:
+        references: what `load_config` takes.
+        grid: what is varied.
+        metrics: names of `reports.sweep.METRICS`.
+        laid_over: over each config, before what varies.
+        device: for times, and whether it fits.
+
+    Raises:
+        ConfigError, UsageError: for what some encoder of the grid refuses, or a grid that is too large.
+    """
+    grid.check_size(len(references))
+    by_config = list(encoders_of(references, laid_over, grid))
+    names = _names(references, [encoders[0] for encoders in by_config])
+    encoders = [encoder for group in by_config for encoder in group]
+    axes = grid.axes(names)
+    columns = _coordinates(grid, names, encoders)
+    columns |= _joined([_figures(encoder, grid, metrics, device) for encoder in encoders])
+    along = along_of(axes)
+    columns |= growth(axes, along, columns, metrics)
+    lines, count = lines_of(axes, along, columns, metrics, list(map(has_windows, encoders)))
+    cliffs, cliff_count = cliffs_of(columns, axes, along, lines, encoders)
+    del columns["padded_tokens"]
+    return Sweep(
+        configs=tuple(encoders),
+        axes=axes,
+        along=along,
+        metrics=tuple(metrics),
+        points=len(encoders) * prod(grid.shape),
+        columns=columns,
+        lines=lines,
+        line_count=count,
+        cliffs=cliffs,
+        cliff_count=cliff_count,
+        device=None if device is None else _fitting(device, columns),
+    )
+
+
+def _fitting(device: Device, columns: Columns) -> Fitting:
+    fitting = int(columns["fits"].sum())
+    return Fitting(device.name, device.description, device.memory_size, device.usable_bytes, fitting)
+
+
+def _names(references: Sequence[str], configs: Sequence[EncoderConfig]) -> list[str]:
+    """What to call the configs: by their names, or as they were named where those are the same."""
+    if len(set(references)) < len(references):
+        twice = next(name for name in references if references.count(name) > 1)
+        raise UsageError(f"{twice}: the config stands there twice: keep one")
+    names = [config.name for config in configs]
+    return names if len(set(names)) == len(names) else list(references)
+
+
+def _coordinates(grid: Grid, names: Sequence[str], encoders: Sequence[EncoderConfig]) -> Columns:
+    """A column for each of what points are told by."""
+    each, of_grid = prod(grid.shape), arrays(grid)
+    own = [_own(encoder) for encoder in encoders]
+    columns: Columns = {"config": np.repeat(np.array(names, object), grid.encoders * each)}
+    for name in ("height", "width", "batch_size"):
+        known = of_grid.get(name)
+        columns[name] = (
+            np.repeat([values[name] for values in own], each)
+            if known is None
+            else np.tile(known, len(encoders))
+        )
+    if "window" in of_grid:
+        columns["window"] = np.tile(of_grid["window"], len(encoders))
+    repeats = grid.encoders * each
+    for variation in grid.variations:
+        repeats //= len(variation.overrides)
+        values = np.empty(len(variation.overrides), object)
+        values[:] = [
+            label if isinstance(value := plain(override.value), tuple | dict) else value
+            for label, override in zip(variation.labels, variation.overrides, strict=True)
+        ]
+        column = np.repeat(values, repeats)
+        columns[variation.name] = np.tile(column, len(encoders) * each // len(column))
+    return columns
+
+
+def _own(config: EncoderConfig) -> Mapping[str, int]:
+    height, width = config.image_size
+    return {"height": height, "width": width, "batch_size": config.run.batch_size}
+
+
+def _figures(config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None) -> Columns:
+    """The columns of one encoder."""
+    check_axes(config, grid)
+    try:
+        return dict(_worked_out(config, grid, metrics, device))
+    except UsageError as refused:
+        raise UsageError(f"{config.name} {refused}") from None
+
+
+def _worked_out(
+    config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None
+) -> Iterator[tuple[str, Any]]:
+    peak = PEAKS[config.run.mode]
+    asked = list(dict.fromkeys([*metrics, *([peak] if device else [])]))
+    own = _at_grid(config, grid, [*asked, "windowed_tokens", "padded_tokens"], device)
+    tokens, padded = own.pop("windowed_tokens"), own.pop("padded_tokens")
+    yield "padded_tokens", padded
+    yield "padding", padded / np.maximum(tokens, 1) - (tokens > 0)
+    if device:
+        yield "fits", own[peak] <= device.usable_bytes
+    twins = {"all_global": config.all_global(), "all_windowed": config.all_windowed()}
+    figures = {
+        name: own if twin == config else _at_grid(twin, grid, metrics, device) for name, twin in twins.items()
+    }
+    if not has_windows(config):
+        del figures["all_windowed"]
+    for metric in metrics:
+        yield metric, own[metric]
+        for name, others in figures.items():
+            yield f"{metric}_{name}", others[metric]
+            yield f"{metric}_vs_{name}", _ratio(others[metric], own[metric])
+
+
+def _ratio(others: Any, own: Any) -> Any:
+    return (others / own).astype(float)
+
+
+def _at_grid(
+    config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None
+) -> dict[str, Any]:
+    """Figures at the points of a grid, each point that is the same worked out once."""
+    windowed = any(not layer.is_global for layer in config.layers)
+    used = grid if windowed else Grid(batch_sizes=grid.batch_sizes, resolutions=grid.resolutions)
+    points = arrays(used) or {"batch_size": np.array([config.run.batch_size])}
+    figures = figures_at(config, points, metrics, device)
+    if used.shape == grid.shape:
+        return figures
+    return {
+        name: np.broadcast_to(values.reshape(used.shape), grid.shape).ravel()
+        for name, values in figures.items()
+    }
+
+
+def _joined(columns: Sequence[Columns]) -> Columns:
+    """The columns of encoders one after the other."""
+    if len(columns) == 1:
+        return dict(columns[0])
+    lengths = [len(each["padding"]) for each in columns]
+    names = dict.fromkeys(name for each in columns for name in each)
+    return {
+        name: np.concatenate(
+            [
+                each.get(name, np.broadcast_to(np.array(None), length))
+                for each, length in zip(columns, lengths, strict=True)
+            ]
+        )
+        for name in names
+    }

@@ -1,0 +1,158 @@
+"""The points of a sweep as lines along one axis: how figures grow along them, and where something changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..reports.sweep import Axis, Line
+
+COUNTED = ("resolution", "batch_size", "window")
+"""Axes that every encoder has, in the order in which they are chosen to go along."""
+MOST_LINES = 12
+"""Of which something is said one by one."""
+WORTH = 0.01
+"""By how much more all global must cost somewhere for windows to pay."""
+SAID_PLAINLY = ("config", "dtype", "attention", "mode")
+"""Axes whose values need no name beside them."""
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Columns = Mapping[str, Any]
+
+
+def along_of(axes: Sequence[Axis]) -> str:
+    """The axis that lines go along: one of sizes, else one of ascending numbers, else the last of several values."""
+    several = {axis.name: axis for axis in axes if len(axis.values) > 1}
+    counted = [name for name in COUNTED if name in several]
+    numbers = [name for name, axis in several.items() if _ascends(axis.values)]
+    last = [*several][-1:] or [axes[-1].name]
+    return [*counted, *numbers, *last][0]
+
+
+def _ascends(values: Sequence[str]) -> bool:
+    try:
+        numbers = [float(value) for value in values]
+    except ValueError:
+        return False
+    return numbers[0] > 0 and all(one < two for one, two in pairwise(numbers))
+
+
+def _sizes(along: str, columns: Columns) -> Array | None:
+    """What the axis counts at each point: pixels, images, tokens of a window; None where it counts nothing."""
+    if along == "resolution":
+        return np.asarray(np.multiply(columns["height"], columns["width"], dtype=float))
+    if along == "window":
+        return np.asarray(np.square(columns["window"].astype(float)))
+    try:
+        return np.asarray(columns[along].astype(float))
+    except (TypeError, ValueError):
+        return None
+
+
+def growth(axes: Sequence[Axis], along: str, columns: Columns, metrics: Sequence[str]) -> dict[str, Array]:
+    """The exponent e of each metric m from the point before on the line to this: m ~ size**e. NaN at the first.
+
+    e = log(m / m before) / log(size / size before).
+    """
+    axis = next(axis for axis in axes if axis.name == along)
+    if along not in COUNTED and not _ascends(axis.values):
+        return {}
+    sizes = _sizes(along, columns)
+    if sizes is None or len(axis.values) == 1:
+        return {}
+    return {
+        f"{metric}_growth": _exponents(_cube(axes, along, columns[metric]), _cube(axes, along, sizes))
+        for metric in metrics
+    }
+
+
+def _cube(axes: Sequence[Axis], along: str, values: Array) -> Array:
+    """(lines before, along, after) of a column; a view."""
+    at = [axis.name for axis in axes].index(along)
+    counts = [len(axis.values) for axis in axes]
+    return values.reshape(prod(counts[:at]), counts[at], prod(counts[at + 1 :]))
+
+
+def _exponents(values: Array, sizes: Array) -> Array:
+    found = np.full(values.shape, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rise = np.diff(np.log(values.astype(float)), axis=1)
+        steps = np.diff(np.log(sizes), axis=1)
+        found[:, 1:] = np.where(steps == 0, np.nan, rise / steps)
+    return found.ravel()
+
+
+def lines_of(
+    axes: Sequence[Axis], along: str, columns: Columns, metrics: Sequence[str], windowed: Sequence[bool]
+) -> tuple[tuple[Line, ...], int]:
+    """The first lines and the last, and how many there are; `windowed` says of each encoder whether it has windows."""
+    others = [axis for axis in axes if axis.name != along]
+    count = prod(len(axis.values) for axis in others)
+    chosen = range(count) if count <= MOST_LINES else [*range(MOST_LINES - 1), count - 1]
+    return tuple(_line(axes, along, columns, metrics, windowed, number) for number in chosen), count
+
+
+def _line(
+    axes: Sequence[Axis],
+    along: str,
+    columns: Columns,
+    metrics: Sequence[str],
+    windowed: Sequence[bool],
+    number: int,
+) -> Line:
+    names = [axis.name for axis in axes]
+    counts = [1 if name == along else len(axis.values) for name, axis in zip(names, axes, strict=True)]
+    index = [int(place) for place in np.unravel_index(number, counts)]
+    strides = [prod(len(axis.values) for axis in axes[at + 1 :]) for at in range(len(axes))]
+    at = names.index(along)
+    first = sum(place * stride for place, stride in zip(index, strides, strict=True))
+    where = slice(first, first + strides[at] * len(axes[at].values), strides[at])
+    words = [
+        in_words(axis.name, axis.values[place])
+        for axis, place in zip(axes, index, strict=True)
+        if axis.name != along and len(axis.values) > 1
+    ]
+    has_windows = windowed[first * len(windowed) // len(columns["height"])]
+    until, beyond = _fitting(axes[at], columns, where)
+    return Line(
+        label=", ".join(words),
+        config=str(columns["config"][first]),
+        first=first,
+        stride=strides[at],
+        count=len(axes[at].values),
+        pays_from=dict(_pays(axes[at], columns, metrics, where)) if has_windows else {},
+        fits_until=until,
+        too_large_from=beyond,
+    )
+
+
+def in_words(name: str, value: str) -> str:
+    """The value of an axis: "window 7", "batch 4", "bfloat16", "mlp_ratio 3.0"."""
+    shown = {"batch_size": "batch"}.get(name, name)
+    return value if name in SAID_PLAINLY else f"{shown} {value}"
+
+
+def _pays(axis: Axis, columns: Columns, metrics: Sequence[str], where: slice) -> Iterator[tuple[str, str]]:
+    """By metric, the resolution from which on all global costs more; "" if it is never more by `WORTH`."""
+    if axis.name != "resolution" or len(axis.values) == 1:
+        return
+    for metric in metrics:
+        ratios = columns[f"{metric}_vs_all_global"][where]
+        not_yet = np.flatnonzero(~(ratios > 1))
+        start = int(not_yet[-1]) + 1 if len(not_yet) else 0
+        pays = start < len(ratios) and ratios[start:].max() >= 1 + WORTH
+        yield metric, axis.values[start] if pays else ""
+
+
+def _fitting(axis: Axis, columns: Columns, where: slice) -> tuple[str | None, str | None]:
+    if "fits" not in columns:
+        return None, None
+    beyond = np.flatnonzero(~columns["fits"][where])
+    if not len(beyond):
+        return None, None
+    first = int(beyond[0])
+    return (axis.values[first - 1] if first else None), axis.values[first]

@@ -1,0 +1,468 @@
+import csv
+import io
+import itertools
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from running import ROOT, UPDATE, environment, samattn
+
+from samattn_cli import analyze, from_json, load_config, load_device, to_json
+from samattn_cli.cli.app import app
+from samattn_cli.cli.ranges import numbers, sizes
+from samattn_cli.config.load import parse_override
+from samattn_cli.errors import ConfigError, UsageError
+from samattn_cli.render import render
+from samattn_cli.render.kinds.sweep import rows
+from samattn_cli.render.options import Options
+from samattn_cli.reports.sweep import DEFAULT_METRICS, METRICS
+from samattn_cli.studies import points
+from samattn_cli.studies.grid import MOST_POINTS, Grid, Variation
+from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.sweep import sweep
+
+GOLDEN = Path(__file__).parent / "golden"
+SIX = ("sam_vit_b", "--resolutions", "512:1024:128,768x1152")
+CASES = {
+    "sweep-80.txt": (SIX, 80),
+    "sweep-160.txt": ((*SIX, "--device", "t4", "--batch-sizes", "4"), 160),
+    "sweep-matrix-80.txt": (
+        (
+            "sam_vit_b",
+            "swin_t",
+            "--resolutions",
+            "448:1792:448",
+            "--windows",
+            "7,8",
+            "--metrics",
+            "flops,peak_bytes",
+        ),
+        80,
+    ),
+    "sweep-words-80.txt": (("sam_vit_b", "--dtypes", "float32,bfloat16", "--vary", "mlp_ratio=2,4"), 80),
+    "sweep-long-80.txt": (("sam_vit_b", "--resolutions", "64:4096:16", "--metrics", "flops"), 80),
+    "sweep.csv": ((*SIX, "--format", "csv"), 80),
+    "sweep.json": (
+        (
+            "custom_encoder",
+            "vit_b",
+            "--resolutions",
+            "256,512",
+            "--metrics",
+            "flops,params",
+            "--format",
+            "json",
+        ),
+        80,
+    ),
+    "sweep.md": ((*SIX, "--format", "markdown", "--device", "t4"), 80),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_output_is_as_it_was(name: str) -> None:
+    arguments, columns = CASES[name]
+    result = samattn("sweep", *arguments, columns=columns)
+    assert (result.returncode, result.stderr) == (0, "")
+    if UPDATE:
+        (GOLDEN / name).write_text(result.stdout, "utf-8")
+    assert result.stdout == (GOLDEN / name).read_text("utf-8")
+    if name.endswith(".txt"):
+        assert max(map(len, result.stdout.splitlines())) <= columns
+
+
+# --- lists and ranges
+
+
+@given(st.integers(1, 500), st.integers(0, 500), st.integers(1, 50))
+def test_ranges_have_both_ends(start: int, more: int, step: int) -> None:
+    found = numbers("--windows", f"{start}:{start + more}:{step}", "windows")
+    assert found == tuple(
+        side for side in range(1, 1100) if start <= side <= start + more and not (side - start) % step
+    )
+    assert found[0] == start
+    assert (found[-1] == start + more) == (more % step == 0)
+
+
+@given(st.sets(st.integers(1, 1 << 20), min_size=1, max_size=20))
+def test_lists_come_in_ascending_order(values: set[int]) -> None:
+    assert numbers("--batch-sizes", ",".join(map(str, values)), "batches") == tuple(sorted(values))
+
+
+@given(st.sets(st.tuples(st.integers(1, 2000), st.integers(1, 2000)), min_size=1, max_size=10))
+def test_sizes_come_with_the_fewest_pixels_first(values: set[tuple[int, int]]) -> None:
+    found = sizes("--resolutions", ",".join(f"{height}x{width}" for height, width in values))
+    assert set(found) == values
+    assert [height * width for height, width in found] == sorted(height * width for height, width in values)
+
+
+@given(st.text(alphabet="0123456789:,x- a.", max_size=12))
+def test_whatever_is_given_is_read_or_refused(text: str) -> None:
+    try:
+        found = sizes("--resolutions", text)
+    except UsageError:
+        found = ()
+    else:
+        assert found
+    assert all(1 <= side <= 1 << 20 for size in found for side in size)
+
+
+def test_a_range_by_one_and_mixtures() -> None:
+    assert numbers("--windows", "1:4", "windows") == (1, 2, 3, 4)
+    assert sizes("--resolutions", "64:128:32, 48x64") == ((48, 64), (64, 64), (96, 96), (128, 128))
+
+
+# --- worked out by hand: SAM ViT-B, 12 blocks of 768 with 4 of them global, 12 heads of 64, windows of 14
+
+
+def block_flops(grid: int, window: int) -> int:
+    """One block on grid x grid tokens; window 0: global."""
+    side = window or grid
+    padded = (-(-grid // side) * side) ** 2
+    attention = 2 * padded * 768 * (3 * 768 + 768)  # qkv and proj
+    attention += 2 * 2 * padded * side**2 * 768  # scores and values
+    attention += 2 * 2 * padded * side * 768  # relative positions, down and across
+    return attention + 2 * 2 * grid**2 * 768 * 3072  # MLP
+
+
+def encoder_flops(side: int, window: int = 14, global_blocks: int = 4) -> int:
+    grid = side // 16
+    around = 2 * grid**2 * (16 * 16 * 3 * 768 + 768 * 256 + 9 * 256 * 256)  # patches and neck
+    return around + global_blocks * block_flops(grid, 0) + (12 - global_blocks) * block_flops(grid, window)
+
+
+SIDES = tuple(range(256, 2049, 64))
+
+
+@pytest.fixture(scope="module")
+def by_side():
+    return sweep(["sam_vit_b"], Grid(resolutions=tuple((side, side) for side in SIDES)), ["flops"])
+
+
+def test_flops_are_those_worked_out_by_hand(by_side) -> None:
+    assert by_side.columns["flops"].tolist() == [encoder_flops(side) for side in SIDES]
+    assert by_side.columns["flops_all_global"].tolist() == [encoder_flops(side, 14, 12) for side in SIDES]
+    assert by_side.columns["flops_all_windowed"].tolist() == [encoder_flops(side, 14, 0) for side in SIDES]
+    assert encoder_flops(1024) == 972_077_334_528
+
+
+def test_windows_pay_from_the_resolution_worked_out_by_hand(by_side) -> None:
+    pays = [block_flops(side // 16, 14) < block_flops(side // 16, 0) for side in SIDES]
+    first = next(at for at in range(len(SIDES)) if all(pays[at:]))
+    assert 0 < first < len(SIDES) - 1
+    assert any(pays[:first]), "padding makes it cheaper, then dearer again: from N on is the last change"
+    assert by_side.lines[0].pays_from == {"flops": str(SIDES[first])}
+
+
+def test_growth_is_the_exponent_in_pixels(by_side) -> None:
+    growth = by_side.columns["flops_growth"]
+    assert math.isnan(growth[0])
+    wanted = math.log(encoder_flops(1024) / encoder_flops(960)) / math.log(1024**2 / 960**2)
+    assert growth[SIDES.index(1024)] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_padding_is_marked_where_the_padded_grid_jumps(by_side) -> None:
+    grids = [side // 16 for side in SIDES]
+    padded = [-(-grid // 14) * 14 for grid in grids]
+    jumps = [
+        at
+        for at, (grid, whole) in enumerate(zip(grids, padded, strict=True))
+        if whole > grid and (at == 0 or whole > padded[at - 1])
+    ]
+    assert [cliff.point for cliff in by_side.cliffs] == jumps
+    shares = [whole**2 / grid**2 - 1 for grid, whole in zip(grids, padded, strict=True)]
+    assert by_side.columns["padding"] == pytest.approx(shares, abs=1e-12)
+
+
+def test_what_padding_costs_is_worked_out_by_hand() -> None:
+    (at_1024,) = sweep(["sam_vit_b"], Grid(resolutions=((1024, 1024),)), ["flops"]).cliffs
+    assert (at_1024.grid, at_1024.padded_grid) == ((64, 64), (70, 70))
+    assert (at_1024.below, at_1024.above) == ((896, 896), (1120, 1120))
+    in_windows = 8 * (block_flops(64, 14) - 2 * 2 * 64**2 * 768 * 3072)
+    assert at_1024.flops_share == pytest.approx(
+        in_windows * (1 - 64**2 / 70**2) / encoder_flops(1024), rel=1e-12
+    )
+
+
+def test_sides_that_differ_have_neighbours_that_differ() -> None:
+    report = sweep(["sam_vit_b"], Grid(resolutions=((512, 1000),)), ["flops"])
+    (cliff,) = report.cliffs
+    assert (cliff.grid, cliff.padded_grid) == ((32, 62), (42, 70))
+    assert (cliff.below, cliff.above) == ((448, 896), (672, 1120))
+
+
+def test_what_does_not_fit_is_told_by_the_peak() -> None:
+    device, sides = load_device("t4"), (512, 1024, 1536, 2048)
+    grid = Grid(resolutions=tuple((side, side) for side in sides))
+    report = sweep(["sam_vit_b"], grid, ["flops"], device=device)
+    peaks = [Passes(load_config("sam_vit_b", [f"image_size={side}"])).peak_bytes for side in sides]
+    fits = [peak <= device.usable_bytes for peak in peaks]
+    assert report.columns["fits"].tolist() == fits == [True, True, True, False]
+    assert (report.lines[0].fits_until, report.lines[0].too_large_from) == ("1536", "2048")
+
+
+# --- against analyze, point by point
+
+GRIDS = {
+    "sam_vit_b": (st.integers(16, 1400), st.integers(2, 40)),
+    "swin_t": (st.integers(32, 900), st.integers(2, 20)),
+    "sam2_hiera_t": (st.integers(1, 8).map(lambda n: 128 * n), st.sampled_from([8, 16, 4])),
+    "qwen2_5_vl_vision": (st.integers(1, 20).map(lambda n: 28 * n), st.integers(1, 8).map(lambda n: 2 * n)),
+    "vitdet_b_fpn": (st.integers(2, 20).map(lambda n: 32 * n), st.integers(2, 30)),
+}
+
+
+@st.composite
+def grids(draw):
+    name = draw(st.sampled_from(sorted(GRIDS)))
+    sides, windows = GRIDS[name]
+    pairs = draw(st.sets(st.tuples(sides, sides), min_size=1, max_size=2))
+    batches = draw(st.sets(st.integers(1, 9), max_size=2))
+    ordered = tuple(sorted(pairs, key=lambda size: (size[0] * size[1], size)))
+    chosen = tuple(sorted(draw(st.sets(windows, max_size=2))))
+    mode = draw(st.sampled_from(["inference", "training"]))
+    return name, mode, Grid(resolutions=ordered, windows=chosen, batch_sizes=tuple(sorted(batches)))
+
+
+@settings(max_examples=5, deadline=None)
+@given(grids())
+def test_each_point_is_what_analyze_says(drawn) -> None:
+    name, mode, grid = drawn
+    device = load_device("h100")
+    laid_over = [parse_override(f"run.mode={mode}"), parse_override("run.attention=eager")]
+    try:
+        report = sweep([name], grid, METRICS, laid_over=laid_over, device=device)
+    except (UsageError, ConfigError):
+        return
+    for row in rows(report):
+        config = points.at(report.configs[0], {key: row[key] for key in points.AXES if key in row})
+        twins = {"": config, "_all_global": config.all_global(), "_all_windowed": config.all_windowed()}
+        for suffix, twin in twins.items():
+            figures = Passes(twin, device).figures
+            for metric in METRICS:
+                same = pytest.approx if metric == "latency_ms" else int
+                assert row[f"{metric}{suffix}"] == same(getattr(figures, metric)), (metric, suffix)
+
+
+def test_totals_and_comparisons_are_those_of_analyze() -> None:
+    report = sweep(["swin_t"], Grid(resolutions=((300, 500),), windows=(5,)), METRICS[:-1])
+    (row,) = rows(report)
+    analysis = analyze(points.at(report.configs[0], {"height": 300, "width": 500, "window": 5}), verify=False)
+    for metric in METRICS[:-1]:
+        assert row[metric] == getattr(analysis.totals, metric)
+        assert row[f"{metric}_all_global"] == getattr(analysis.comparison.vs_all_global, metric)
+        assert row[f"{metric}_all_windowed"] == getattr(analysis.comparison.vs_all_window, metric)
+    assert row["flops_vs_all_global"] == analysis.comparison.vs_all_global.flops_ratio
+
+
+def test_axes_are_combined_in_their_order() -> None:
+    variations = (
+        Variation("mlp_ratio", tuple(parse_override(f"mlp_ratio={ratio}") for ratio in (2.0, 4.0))),
+        Variation("dtype", tuple(parse_override(f"run.dtype={dtype}") for dtype in ("float32", "float16"))),
+    )
+    grid = Grid(
+        variations=variations, batch_sizes=(1, 2), windows=(7, 14), resolutions=((224, 224), (448, 448))
+    )
+    report = sweep(["sam_vit_b", "vitdet_b"], grid, ["flops", "weights_bytes"])
+    told = ("config", "mlp_ratio", "dtype", "batch_size", "window", "height")
+    wanted = itertools.product(
+        ("sam_vit_b", "vitdet_b"), (2.0, 4.0), ("float32", "float16"), (1, 2), (7, 14), (224, 448)
+    )
+    found = list(rows(report))
+    assert [tuple(row[name] for name in told) for row in found] == list(wanted)
+    for row in found[::9]:
+        settings_ = [
+            f"mlp_ratio={row['mlp_ratio']}",
+            f"run.dtype={row['dtype']}",
+            f"run.batch_size={row['batch_size']}",
+        ]
+        settings_ += [f"window_size={row['window']}", f"image_size={row['height']}"]
+        totals = Passes(load_config(row["config"], settings_)).figures
+        assert (row["flops"], row["weights_bytes"]) == (totals.flops, totals.weights_bytes)
+    assert report.line_count == 32
+    assert [line.first for line in report.lines] == [*range(0, 22, 2), 62]
+
+
+def test_integers_beyond_64_bits_stay_exact() -> None:
+    side = 1 << 20
+    report = sweep(["vit_h"], Grid(resolutions=((512, 512), (side, side)), batch_sizes=(1, 4096)), ["flops"])
+    config = load_config("vit_h", [f"image_size={side}", "run.batch_size=4096"])
+    wanted = analyze(config, verify=False).totals.flops
+    assert wanted > 2**63
+    assert list(rows(report))[-1]["flops"] == wanted
+    assert json.loads(to_json(report))["columns"]["flops"][-1] == wanted
+
+
+def test_json_comes_back() -> None:
+    report = sweep(["sam_vit_b", "vit_b"], Grid(resolutions=((256, 256), (512, 512))), DEFAULT_METRICS)
+    text = to_json(report)
+    again = from_json(text)
+    assert to_json(replace(again, columns={k: np.array(v, object) for k, v in again.columns.items()})) == text
+    columns = json.loads(text)["columns"]
+    assert columns["config"] == ["sam_vit_b", "sam_vit_b", "vit_b", "vit_b"]
+    assert columns["flops_growth"][0] is None
+    assert columns["flops_all_windowed"][2:] == [None, None]
+
+
+def test_csv_has_every_row() -> None:
+    report = sweep(
+        ["sam_vit_b"], Grid(resolutions=tuple((side, side) for side in range(64, 2049, 16))), ["flops"]
+    )
+    found = list(csv.DictReader(io.StringIO(render(report, "csv", Options()))))
+    assert [int(row["flops"]) for row in found] == report.columns["flops"].tolist()
+    assert len(found) == report.points == 125
+
+
+def test_the_example_finds_windows_that_need_little_padding() -> None:
+    script = [sys.executable, str(ROOT / "examples" / "largest_window.py")]
+    result = subprocess.run(script, capture_output=True, text=True, env=environment(), check=True)
+    lines = result.stdout.splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith(" 1024: window 16,")
+    assert [line[-13:] for line in lines] == [" 0.0% padding"] * 4 + [" 3.1% padding"]
+
+
+# --- bad input
+
+BAD = {
+    ("sam_vit_b",): "nothing varies: give --resolutions",
+    ("sam_vit_b", "--resolutions", "2048:512:64"): "is reversed: use 512:2048:64",
+    ("sam_vit_b", "--resolutions", "512:1024:0"): "the step must be at least 1, not 0",
+    ("sam_vit_b", "--resolutions", "512:1024:-64"): "the step must be at least 1, not -64",
+    ("sam_vit_b", "--resolutions", "512::64"): "must be sizes and ranges",
+    ("sam_vit_b", "--resolutions", ""): "is a list with an empty place",
+    ("sam_vit_b", "--resolutions", "512,big"): "--resolutions big: must be sizes and ranges",
+    ("sam_vit_b", "--resolutions", "8,512"): "image_size 8 is smaller than a patch of 16: use at least 16",
+    (
+        "sam_vit_b",
+        "--resolutions",
+        "20,8x400",
+    ): "--resolutions 8x400: sam_vit_b has patches of 16: use at least 16",
+    ("sam_vit_b", "--resolutions", "512,512"): "512x512 stands there twice",
+    ("sam_vit_b", "--resolutions", "512,256:768:256"): "512x512 stands there twice",
+    ("sam_vit_b", "--windows", "0,7"): "--windows 0: must be at least 1",
+    ("vit_b", "--windows", "7"): "vit_b has no windowed block",
+    (
+        "sam2_hiera_t",
+        "--resolutions",
+        "512,600",
+    ): "sam2_hiera_t at image_size 600x600: q_stride 2 does not divide the grid",
+    (
+        "sam2_hiera_t",
+        "--resolutions",
+        "500,512",
+    ): "with --resolutions 500: pos_embed_window 8x8 does not divide",
+    (
+        "swin_t",
+        "--set",
+        "stages.0.shift_size=5",
+        "--windows",
+        "4,7",
+    ): "shift_size 5x5 is not smaller than the window",
+    (
+        "sam_vit_b",
+        "--resolutions",
+        "16:100000",
+        "--batch-sizes",
+        "1:10000",
+    ): "the grid has 999,850,000 points (10,000 x 99,985)",
+    ("sam_vit_b", "--resolutions", "1:9999999999"): "must be at most 1,048,576, not 9,999,999,999",
+    ("sam_vit_b", "--vary", "depth=1:2000"): "is 2,000 values: at most 1,000",
+    ("sam_vit_b", "--vary", "depth=1:100", "--vary", "num_heads=1:100"): "the grid is of 10,000 encoders",
+    ("sam_vit_b", "--vary", "depth"): "must be KEY=A,B, such as 'mlp_ratio=2,4'",
+    ("sam_vit_b", "--vary", "depht=2,3"): "unknown key 'depht'; did you mean 'depth'?",
+    ("sam_vit_b", "--vary", "depth=12,12"): "depth: 12 stands there twice",
+    ("sam_vit_b", "--vary", "depth=8", "--vary", "depth=9"): "--vary depth: is given twice",
+    ("sam_vit_b", "--vary", "image_size=512", "--resolutions", "512"): "is what --resolutions varies",
+    ("sam_vit_b", "--dtypes", "float32,flat16"): "run.dtype must be",
+    ("sam_vit_b", "--resolutions", "512", "--metrics", "latency_ms"): "needs --device",
+    ("sam_vit_b", "--resolutions", "512", "--metrics", "flop"): "did you mean 'flops'?",
+    ("sam_vit_b", "--resolutions", "512", "--metrics", "flops,flops"): "flops stands there twice",
+    ("sam_vit_b", "sam_vit_b"): "the config stands there twice",
+    ("sam_vit_b", "--resolutions", "512", "-o", "sweep.foo"): "the extension says the format",
+    ("sam_vit_b", "--resolutions", "512", "-o", "nowhere/sweep.csv"): "there is no directory nowhere",
+    ("sam_vit_b", "--resolutions", "512", "--measure", "tpu"): "must be cuda, cuda:1 or cpu",
+    (
+        "sam_vit_b",
+        "--resolutions",
+        "16:2048:16",
+        "--measure",
+        "cpu",
+    ): "128 points, each run in a process of its own: at most 40",
+    ("sam_vit_b", "--resolutions", "512", "--device", "h1000"): "did you mean 'h100'?",
+}
+
+
+@pytest.mark.parametrize("arguments", BAD, ids=" ".join)
+def test_bad_input_is_said_and_exits_2(arguments: tuple[str, ...], capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as left:
+        app(["sweep", *arguments], prog_name="samattn")
+    printed = capsys.readouterr()
+    assert left.value.code == 2
+    assert printed.out == ""
+    assert BAD[arguments] in printed.err
+    assert "Traceback" not in printed.err
+
+
+def test_the_largest_grid_is_taken_and_one_more_is_not() -> None:
+    side = math.isqrt(MOST_POINTS)
+    squares = tuple((n, n) for n in range(16, 16 + MOST_POINTS // side))
+    Grid(resolutions=squares, batch_sizes=tuple(range(1, side + 1))).check_size(1)
+    with pytest.raises(UsageError, match="use larger steps"):
+        Grid(resolutions=squares, batch_sizes=tuple(range(1, side + 5))).check_size(1)
+
+
+# --- as a user runs it
+
+
+def test_files_of_every_format_are_written(tmp_path: Path) -> None:
+    names = [f"sweep{extension}" for extension in (".csv", ".json", ".md", ".txt", ".svg", ".parquet")]
+    outputs = [part for name in names for part in ("-o", name)]
+    result = samattn("sweep", "sam_vit_b", "--resolutions", "256:1024:256", *outputs, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr.splitlines() == [f"wrote {name}" for name in names]
+    assert all((tmp_path / name).stat().st_size > 300 for name in names)
+    assert "all windowed" in (tmp_path / "sweep.svg").read_text("utf-8")
+
+
+def test_a_config_from_standard_input_is_read_once() -> None:
+    text = "extends: sam_vit_b\ndepth: 2\nglobal_attn_indexes: [1]\n"
+    arguments = ("--vary", "mlp_ratio=2,4", "--metrics", "params", "-f", "csv")
+    result = samattn("sweep", "-", *arguments, stdin=text)
+    assert result.returncode == 0, result.stderr
+    assert [row["mlp_ratio"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["2", "4"]
+
+
+def test_measured_stands_beside_predicted(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(
+        "image_size: 32\npatch_size: 16\nembed_dim: 16\ndepth: 1\nnum_heads: 1\nwindow_size: 2\n", "utf-8"
+    )
+    arguments = (
+        "--resolutions",
+        "32",
+        "--measure",
+        "cpu",
+        "--repeats",
+        "1",
+        "--device",
+        "cpu",
+        "-f",
+        "json",
+    )
+    result = samattn("sweep", "tiny.yaml", *arguments, "-o", "sweep.svg", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "1 case on " in result.stderr
+    measured = json.loads(result.stdout)["measured"]
+    assert [point["status"] for point in measured["points"]] == ["measured"]
+    for point in measured["points"]:
+        assert point["peak_ratio"] == point["peak_bytes"] / point["predicted_bytes"]
+        assert point["latency_ratio"] == point["latency_ms"] / point["predicted_ms"]
+    assert "measured over predicted, peak" in (tmp_path / "sweep.svg").read_text("utf-8")
