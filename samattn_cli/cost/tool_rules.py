@@ -96,10 +96,10 @@ NO_OPERATOR = Rule(
 )
 
 FVCORE = (
+    NO_SDPA,
     Rule("one per MAC", lambda call: _has_macs(call) and not _of(SDPA)(call), _fvcore),
     Rule("5 per element of LayerNorm", _of(LAYER_NORM), _fvcore),
     Rule("1 or 4 per element of an image resized", _of(conventions.FVCORE_ELEMENTWISE - LAYER_NORM), _fvcore),
-    NO_SDPA,
 )
 
 FLOP_COUNTER = (
@@ -134,6 +134,7 @@ def _weights(call: Call) -> Dim:
 
 
 TORCHINFO = (
+    Rule("nothing for products of tensors, attention's among them", _of(PRODUCTS)),
     Rule(
         "the weights and biases of linear layers and norms once an image or window, not once a token",
         lambda call: _is_plain(call) and _is_of_images(call),
@@ -159,10 +160,11 @@ TORCHINFO = (
         lambda call: _of(CONVOLUTION)(call) and not call.is_leaf,
     ),
     Rule("nothing for F.linear on its own", lambda call: _of(LINEAR)(call) and not call.is_module),
-    Rule("nothing for products of tensors, attention's among them", _of(PRODUCTS)),
 )
 
 PTFLOPS = (
+    NO_OPERATOR,
+    NO_SDPA,
     Rule(
         "one per MAC, and per element that a bias is added to, of linear layers and convolutions",
         lambda call: _of(LINEAR, CONVOLUTION)(call) and call.is_module,
@@ -187,8 +189,6 @@ PTFLOPS = (
     Rule("one per element that enters max pooling as a function", _of(MAX_POOL), _elements_in),
     Rule("one per element of an image resized", _of(TO_SIZE, BY_FACTOR), _elements_out),
     Rule("one per MAC of torch.bmm and torch.matmul", _is_tensor_function, _macs),
-    NO_OPERATOR,
-    NO_SDPA,
 )
 
 
@@ -224,6 +224,7 @@ CALFLOPS_NOTHING = (
 )
 
 CALFLOPS = (
+    *CALFLOPS_NOTHING,
     Rule("two per MAC of linear layers and convolutions", _of(LINEAR, CONVOLUTION), _flops),
     Rule(
         "one per element that a convolution adds a bias to",
@@ -242,11 +243,10 @@ CALFLOPS = (
     ),
     Rule("one per element of an image before it is resized by a factor", _of(BY_FACTOR), _elements_in),
     Rule("two per MAC of torch.matmul", _calls_matmul, _flops),
-    *CALFLOPS_NOTHING,
 )
 
 CALFLOPS_MACS = (
+    *CALFLOPS_NOTHING,
     Rule("one per MAC of linear layers and convolutions", _of(LINEAR, CONVOLUTION), _macs),
     Rule("one per MAC of torch.matmul", _calls_matmul, _macs),
-    *CALFLOPS_NOTHING,
 )
