@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError
-from ..render import TABLES, TEXTS, render, render_file
+from ..render import TABLES, TEXTS
 from ..reports.check import CheckReport
-from .output import emit, file_format, guarded, terminal_options, working, write_file
+from .output import deliver, file_format, guarded, terminal_options, working
 from .parameters import Outputs
 
 FORMATS = (*TEXTS, *TABLES)
@@ -93,12 +93,7 @@ def check(
     file = load_thresholds(thresholds)
     with working("checking"):
         report = run(file, configs or (), today=date.today(), recordings=Recordings(tuple(recording or ())))  # noqa: DTZ011 - a waiver ends with the day where it is checked
-    options = terminal_options(all_layers=all_results)
-    shown = format_.value if format_ else None if formats else "terminal"
-    if shown:
-        emit(render(report, shown, options))
-    for path, name in formats.items():
-        write_file(path, render_file(report, name, options.of_a_file))
+    deliver(report, format_ and format_.value, formats, terminal_options(all_layers=all_results))
     finish(report, fail_on)
 
 
