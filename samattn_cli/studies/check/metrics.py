@@ -100,12 +100,12 @@ class Encoder:
             return
         if not ats:
             raise MetricError(f"no layer is {'windowed' if kind == 'window' else kind}")
-        seen = set()
+        names: dict[float, list[str]] = {}
         for at in ats:
             value = _number(metric, _walk(self._layer(at), keys, metric))
-            if value not in seen:
-                seen.add(value)
-                yield Reading(value, at.segment.name)
+            names.setdefault(value, []).append(at.segment.name)
+        for value, (first, *others) in names.items():
+            yield Reading(value, f"{first} and {len(others)} alike" if others else first)
 
     @cached_property
     def _layers(self) -> dict[str, At]:
