@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,9 +17,12 @@ from typer.testing import CliRunner
 
 from samattn_cli import analyze, load_config, load_device
 from samattn_cli.cli.app import app
+from samattn_cli.config.hash import config_hash
 from samattn_cli.config.load_thresholds import load_thresholds
 from samattn_cli.errors import ConfigError
 from samattn_cli.reports.recording import Fingerprint, Latency, MeasuredCase, Measurement, Recording, to_json
+from samattn_cli.reports.text import to_json as analysis_to_json
+from samattn_cli.studies import passes
 from samattn_cli.studies.check.measured import Recordings
 from samattn_cli.studies.check.metrics import Encoder, MetricError
 from samattn_cli.studies.check.references import Elsewhere
@@ -126,7 +131,8 @@ def test_growth_fails_when_it_should_and_only_then(tmp_path, increase, expected)
     result = one(tmp_path, f"metric: flops, vs: base, increase: {increase}", references=references)
     assert (result.outcome, result.value, result.compared) == (expected, FLOPS, FLOPS - 24_576)
     assert result.compared_with == "base main (1a2b3c4)"
-    assert result.excess == (None if expected == "pass" else result.value - result.limit)
+    beyond = None if expected == "pass" else pytest.approx(result.value - result.limit)
+    assert result.excess == beyond
 
 
 def test_less_and_the_same_pass_and_a_fall_may_be_demanded(tmp_path):
@@ -265,7 +271,7 @@ def test_no_layer_of_a_kind_could_not_be_checked_but_counts_as_none(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, True, "12"])
 def test_what_is_no_finite_number_could_not_be_checked(tmp_path, monkeypatch, value):
-    monkeypatch.setitem(__import__("samattn_cli.studies.passes", fromlist=["FIGURES"]).FIGURES, "flops", lambda _: value)  # fmt: skip
+    monkeypatch.setitem(passes.FIGURES, "flops", lambda _: value)
     assert outcome(tmp_path, "metric: flops, limit: 1 GFLOP") == "unchecked"
 
 
@@ -443,8 +449,6 @@ H100 = Fingerprint(
 def recorded(path: Path, *overrides: str, made_by: Fingerprint = H100, name: str = "one") -> Path:
     """A recording of the small encoder, in a file."""
     folder(path, "- {id: a, metric: flops, limit: 1 GFLOP}")
-    from samattn_cli.config.hash import config_hash
-
     config = load_config(path / "encoders" / "small.yaml", overrides)
     measured = Measurement(
         baseline_bytes=1,
@@ -530,10 +534,10 @@ def test_a_damaged_recording_could_not_be_checked(tmp_path):
 # -- figures ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_figure_alone_is_that_of_the_whole_analysis(tmp_path):
+def test_every_figure_alone_is_that_of_the_whole_analysis():
     for name, overrides in [("swin_t", []), ("sam_vit_b", ["run.mode=training", "run.batch_size=2"])]:
         config, device = load_config(name, overrides), load_device("h100")
-        data = json.loads(json.dumps(analyze(config, device=device, verify=False), default=vars))
+        data = json.loads(analysis_to_json(analyze(config, device=device, verify=False)))
         encoder = Encoder(config, device)
         paths = [
             path for path in _numbers(data) if path.partition(".")[0] in {"totals", "comparison", "training"}
@@ -566,8 +570,6 @@ def _at(data, path):
 
 
 def test_a_rule_on_flops_runs_no_training_step(tmp_path, monkeypatch):
-    import samattn_cli.studies.passes as passes
-
     def broken(_config):
         raise AssertionError("a training step was run")
 
@@ -592,7 +594,7 @@ def test_the_names_of_a_layers_figures(tmp_path):
     encoder = Encoder(load_config(tmp_path / "encoders" / "small.yaml"))
     assert encoder.readings("layers.0.attention_memory_saving_vs_global")[0].value == SAVING
     assert encoder.readings("layers.window.flops_ratio_vs_global")[0].value == 425_984 / 401_408
-    with pytest.raises(MetricError, match="there is no metric 'layers.middle.flops'"):
+    with pytest.raises(MetricError, match=r"there is no metric 'layers\.middle\.flops'"):
         encoder.readings("layers.middle.flops")
 
 
@@ -653,9 +655,6 @@ def test_configs_may_be_named_and_reports_are_written_on_failure(tmp_path):
 
 
 def test_check_imports_neither_torch_nor_numpy(tmp_path):
-    import subprocess
-    import sys
-
     folder(
         tmp_path,
         "- {id: a, metric: peak_memory, limit: 1 GiB}\n- {id: b, metric: layers.0.flops, limit: 1 GFLOP}",
