@@ -59,7 +59,11 @@ def shielded(text: str, environ: Mapping[str, str]) -> str:
 def _summarise(report: CheckReport, path: Path) -> None:
     try:
         with path.open("ab") as file:
-            file.write(comment(report, SUMMARY_BYTES - file.tell()).encode())
+            text = comment(report, SUMMARY_BYTES - file.tell()).encode()
+            if file.tell() + len(text) <= SUMMARY_BYTES:
+                file.write(text)
+            else:
+                say(f"samattn: no step summary: {path} is full", style="yellow")
     except OSError as error:
         say(f"samattn: no step summary: {path}: {error.strerror or error}", style="yellow")
 
