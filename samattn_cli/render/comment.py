@@ -96,8 +96,7 @@ def _row(result: Result) -> str:
 def _details(result: Result) -> str:
     said = "\n\n".join(map(prose, sentences(result)))
     listed = "\n".join(f"{label:<8} {text}" for label, text in facts(result))
-    fence = "`" * (1 + max(map(len, re.findall("`+", f"``{listed}"))))
-    block = f"{fence}text\n{listed}\n{fence}\n\n" if listed else ""
+    block = f"```text\n{listed}\n```\n\n" if listed else ""  # no line can end it: a label begins each
     title = f"{result.outcome}: <code>{escape(subject(result))}</code>"
     return f"<details><summary>{title}</summary>\n\n{said}\n\n{block}</details>\n\n"
 
