@@ -21,8 +21,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from running import UPDATE
 
-from samattn_cli.cli.github import SUMMARY_BYTES, shielded, under_github
-from samattn_cli.cli.output import asked_files
+from samattn_cli.cli.github import SUMMARY_BYTES, under_github
+from samattn_cli.cli.output import asked_files, deliver, shielded
 from samattn_cli.errors import OutputError
 from samattn_cli.render import CHECKS, TEXTS, render
 from samattn_cli.render.comment import COMMENT_BYTES, comment, prose
@@ -419,6 +419,16 @@ def test_text_that_github_would_obey_is_shielded() -> None:
         )
         assert found
         assert (found[1], found[2]) == (found[3], text)
+
+
+def test_only_what_is_to_be_read_is_shielded(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    odd = of(replace(FITS, advice="##[group]x"))
+    deliver(odd, None, {}, FILE)
+    assert capsys.readouterr().out.startswith("::stop-commands::")
+    for name in ("json", "github"):
+        deliver(odd, name, {}, FILE)
+        assert capsys.readouterr().out == shown(odd, name)
 
 
 # The comment
