@@ -8,7 +8,7 @@ import typer
 
 from ..config.load import load_config
 from .analyze import FORMATS, Format
-from .output import deliver, file_format, guarded, terminal_options, working
+from .output import asked_files, deliver, guarded, terminal_options, working
 from .parameters import (
     Attention,
     Autocast,
@@ -101,7 +101,7 @@ def compare_placements(
     from ..studies.placements.compare import compare_placements
     from ..studies.placements.exhaustive import asked
 
-    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    formats = asked_files(output, FORMATS)
     question = asked(search, budget, by)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}

@@ -15,7 +15,7 @@ from ..config.model import MAX_SIDE
 from ..errors import UsageError, did_you_mean
 from ..quantities import parse_bytes
 from ..render import TABLES, TEXTS
-from .output import deliver, file_format, guarded, terminal_options, working
+from .output import asked_files, deliver, guarded, terminal_options, working
 from .parameters import (
     Autocast,
     BatchSize,
@@ -108,7 +108,7 @@ def fit(
     from ..studies.fit import KERNELS, MODES, Asked
     from ..studies.fit import fit as fit_config
 
-    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    formats = asked_files(output, FORMATS)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     encoder = load_config(config, overrides(set_, **flags, optimizer=optimizer, checkpointing=checkpointing))
     where = _memory(memory, device)

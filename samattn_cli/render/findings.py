@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import PurePath
 
 from ..reports.check import CheckReport, Outcome, Result
 from ..reports.diff import Place
@@ -76,20 +78,6 @@ def share(result: Result) -> float | None:
     return of_limit if math.isfinite(of_limit) else None
 
 
-def verdict(report: CheckReport) -> str:
-    """All results in one line: "failed: 1 error, 1 warning, 12 passed"."""
-    return f"{HEADLINES[report.outcome]}: {counts(report.results)}"
-
-
-HEADLINES: dict[Outcome, str] = {
-    "unchecked": "could not check",
-    "error": "failed",
-    "warn": "passed with warnings",
-    "waived": "passed with waivers",
-    "pass": "passed",
-}
-
-
 def counts(results: Iterable[Result]) -> str:
     """How many there are of each outcome."""
     number = Counter(result.outcome for result in results)
@@ -112,9 +100,9 @@ def scope(report: CheckReport) -> str:
 
 
 def subject(result: Result) -> str:
-    """The rule, and what it is on: "fits  encoders/h.yaml  profile serve"."""
-    profile = f"profile {result.profile}" if result.profile else ""
-    return "  ".join(filter(None, [result.rule, result.config, profile]))
+    """The rule, and what it is on: "fits: encoders/h.yaml (serve)"."""
+    about = f": {result.config}" if result.config else ""
+    return f"{result.rule}{about}" + (f" ({result.profile})" if result.profile else "")
 
 
 def figures(result: Result) -> dict[str, str]:
@@ -172,3 +160,20 @@ def whole_text(result: Result) -> str:
     """All that there is to say of a result as plain text, a line each."""
     said = (*sentences(result), *(f"{label}: {text}" for label, text in facts(result)))
     return "\n".join(said)
+
+
+def location(result: Result, report: CheckReport) -> Place:
+    """Where a viewer is to point: at what the result names, else at its rule, else at the thresholds; a line always."""
+    place = result.place or result.rule_place or Place(report.thresholds)
+    return replace(place, file=PurePath(place.file).as_posix(), line=place.line or 1)
+
+
+def fingerprints(results: Sequence[Result]) -> list[str]:
+    """A name of each result that stays the same while figures, lines and words change, and is another for each."""
+    subjects = [repr((result.rule, result.config, result.profile, result.metric)) for result in results]
+    seen: Counter[str] = Counter()
+    found = []
+    for about in subjects:
+        seen[about] += 1
+        found.append(sha256(f"{about} {seen[about]}".encode()).hexdigest())
+    return found

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..reports.analysis import Analysis
+from ..reports.check import CheckReport
 from . import kind_of
+from .comment import COMMENT_BYTES, comment
 from .crosscheck import layers_note, verdicts
 from .elements import Bars, Equation, Finding, Math, Page, Section, Table
 from .formulas import aligned, latex
@@ -15,7 +17,9 @@ from .options import WIDE, Options
 
 
 def render(report: Any, options: Options) -> str:
-    """Headings, tables and lists of GitHub's Markdown."""
+    """Headings, tables and lists of GitHub's Markdown; of a check, a comment on a pull request."""
+    if isinstance(report, CheckReport):
+        return comment(report, COMMENT_BYTES)
     page: Page = kind_of(report).page(report, replace(options, width=WIDE))
     lines = [f"# {_escape(page.title)}", "", _escape(page.subtitle), ""]
     for section in page.sections:
