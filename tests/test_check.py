@@ -21,6 +21,7 @@ from samattn_cli.config.hash import config_hash
 from samattn_cli.config.load_thresholds import load_thresholds
 from samattn_cli.errors import ConfigError
 from samattn_cli.reports.recording import Fingerprint, Latency, MeasuredCase, Measurement, Recording, to_json
+from samattn_cli.reports.text import from_json
 from samattn_cli.reports.text import to_json as analysis_to_json
 from samattn_cli.studies import passes
 from samattn_cli.studies.check.measured import Recordings
@@ -411,6 +412,12 @@ def test_a_waiver_holds_up_to_its_value(tmp_path, rule, upto, expected):
         assert result.summary.endswith(f"; beyond its waiver up to {upto}")
 
 
+def test_a_waiver_is_of_its_rule_alone(tmp_path):
+    rules = "- {id: a, metric: flops, limit: 1 MFLOP}\n- {id: b, metric: flops, limit: 1 MFLOP}"
+    more = "waivers: [{rule: a, config: '**', upto: 1 GFLOP, reason: for now, expires: 2099-01-01}]"
+    assert [result.outcome for result in checked(tmp_path, rules, more=more).results] == ["waived", "error"]
+
+
 def test_a_waiver_holds_on_its_last_day_and_not_after(tmp_path):
     rule = "metric: flops, limit: 1 MFLOP"
     assert waived(tmp_path, rule, "1 GFLOP", expires=TODAY).outcome == "waived"
@@ -649,6 +656,7 @@ def test_configs_may_be_named_and_reports_are_written_on_failure(tmp_path):
         ("a", "small.yaml", "error")
     ]
     assert "over the limit" in (tmp_path / "r.md").read_text("utf-8")
+    assert from_json((tmp_path / "r.json").read_text("utf-8")).outcome == "error"
     assert samattn("check", "-", cwd=tmp_path).returncode == 2
     assert samattn("check", "nothing.yaml", cwd=tmp_path).returncode == 2
     assert samattn("check", "sam_vit_b", cwd=tmp_path).returncode == 2  # no rule is for it
