@@ -117,8 +117,8 @@ def read_source(
     path = folder / reference
     if reference in kind.names() and (files.is_dir(path) or not files.exists(path)):
         path, files = kind.names()[reference], DISK
-    label = files.label(path)
-    text = _decode(_read(path, reference, where, kind, files), label, kind)
+    data, label = _read(path, reference, where, kind, files), files.label(path)
+    text = _decode(data, label, kind)
     name = "".join(
         letter if letter.isprintable() else "?" for letter in path.stem
     )  # it may be bytes, or escapes
