@@ -19,6 +19,9 @@ __all__ = [
     "SamattnError",
     "__version__",
     "analyze",
+    "compare_placements",
+    "explain",
+    "fit",
     "from_json",
     "load_config",
     "load_device",
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
     from .reports.analysis import Analysis
     from .reports.text import from_json, to_json
     from .studies.analyze import analyze
+    from .studies.explain import explain
+    from .studies.fit import fit
     from .studies.grid import Grid
+    from .studies.placements.compare import compare_placements
     from .studies.sweep import sweep
 
 _HOMES = {
@@ -43,6 +49,9 @@ _HOMES = {
     "Grid": "studies.grid",
     "SamattnError": "errors",
     "analyze": "studies.analyze",
+    "compare_placements": "studies.placements.compare",
+    "explain": "studies.explain",
+    "fit": "studies.fit",
     "from_json": "reports.text",
     "load_config": "config.load",
     "load_device": "config.load_device",

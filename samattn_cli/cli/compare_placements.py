@@ -101,7 +101,7 @@ def compare_placements(
 
       samattn compare-placements sam_vit_h --budget "flops <= 6 TFLOP, peak_memory <= 8 GiB"
     """
-    from ..studies.placements.compare import compare
+    from ..studies.placements.compare import compare_placements
     from ..studies.placements.exhaustive import asked
 
     formats = {path: file_format(path, FORMATS) for path in output or ()}
@@ -110,7 +110,7 @@ def compare_placements(
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
     encoder = load_config(config, overrides(set_, **flags, **runs))
     with working("searching every placement" if question else "comparing placements"):
-        report = compare(encoder, placements or (), device=device_of(device), search=question)
+        report = compare_placements(encoder, placements or (), device=device_of(device), search=question)
     options = terminal_options(all_layers=all_layers)
     shown = format_.value if format_ else None if formats else "terminal"
     if shown:

@@ -9,7 +9,7 @@
   Source: torch/utils/flop_counter.py.
 - timm's benchmark tables (`GMACs`): fvcore; until 2023 with scaled_dot_product_attention, and so without QK^T and AV.
   Source: `profile_fvcore` in timm's benchmark.py.
-- calflops, torchinfo: the MACs of modules (linear, convolution); products of tensors that no module makes count 0.
+- what torchinfo, ptflops and calflops say: see `tools`.
 
 `PUBLISHED` has what published figures are counts of, by the names that `published.json` uses.
 """
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from .encoder import ForwardPass, Segment
 from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, Op
 
-FVCORE_ELEMENTWISE = {"layer_norm", "upsample_nearest", "upsample_bilinear"}
+FVCORE_ELEMENTWISE = frozenset({"layer_norm", "upsample_nearest", "upsample_bilinear"})
 """What fvcore counts without a product in it, in the figures of `ELEMENTWISE_FLOPS`."""
 
 Convention = Callable[[Op], int]
@@ -64,22 +64,22 @@ def timm(op: Op) -> int:
 
 def timm_sdpa(op: Op) -> int:
     """What timm's tables of 2023 count: attention was fused, which fvcore counts as 0."""
-    return 0 if _is_attention_product(op) else timm(op)
+    return 0 if is_attention_product(op) else timm(op)
 
 
 def without_rel_pos(op: Op) -> int:
     """MACs without the products of queries with relative positions."""
-    return 0 if _is_relative_position(op) else macs(op)
+    return 0 if is_relative_position(op) else macs(op)
 
 
 def without_attention(op: Op) -> int:
     """MACs without QK^T and AV."""
-    return 0 if _is_attention_product(op) else macs(op)
+    return 0 if is_attention_product(op) else macs(op)
 
 
 def modules_only(op: Op) -> int:
-    """MACs of linear layers and convolutions, as calflops and torchinfo count."""
-    return 0 if _is_relative_position(op) else without_attention(op)
+    """MACs of linear layers and convolutions, as calflops counts."""
+    return 0 if is_relative_position(op) else without_attention(op)
 
 
 def without_bias_mlp(op: Op) -> int:
@@ -87,11 +87,13 @@ def without_bias_mlp(op: Op) -> int:
     return 0 if BIAS_MLP in op.module.split(".") else macs(op)
 
 
-def _is_attention_product(op: Op) -> bool:
+def is_attention_product(op: Op) -> bool:
+    """Whether it is QK^T, AV or both."""
     return op.name in ATTENTION_PRODUCTS
 
 
-def _is_relative_position(op: Op) -> bool:
+def is_relative_position(op: Op) -> bool:
+    """Whether it is of relative positions."""
     return op.name.startswith(RELATIVE_POSITIONS)
 
 
@@ -163,14 +165,14 @@ def counts(forward: ForwardPass, convention: Convention) -> dict[str, dict[str, 
     for segment in forward.segments:
         for op in segment.recording.ops:
             if count := convention(op):
-                for module in _ancestors(segment.qualified(op.module)):
+                for module in ancestors(segment.qualified(op.module)):
                     kinds = result.setdefault(module, {})
                     kind = _BATCHED[convention] if op.kind == BATCHED_LINEAR else op.kind
                     kinds[kind] = kinds.get(kind, 0) + count
     return result
 
 
-def _ancestors(module: str) -> Iterator[str]:
+def ancestors(module: str) -> Iterator[str]:
     """The module, those around it, and "" for the encoder."""
     while module:
         yield module

@@ -33,9 +33,9 @@ def embeddings(tape: Tape, features: Tensor, N: int) -> Tensor:
     B, D = features.shape[:2]
     token = tape.used_weight("class_embedding", D).expand_to(B, 1, D)
     tokens = tape.cat("cat", (token, flat(features)), dim=1)
-    table = tape.parameter("position_embedding.weight", N, D)
     index = tape.buffer(1, N, item_bytes=INT64_BYTES)
-    positions = tape.gather("position_embedding", table, (index,), 1, N, D)
+    with tape.module("position_embedding"):
+        positions = tape.gather("", tape.parameter("weight", N, D), (index,), 1, N, D)
     out = tape.add("add", tokens, positions)
     tape.free(tokens, positions)
     return out

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..units import FLOPS_PER_MAC
-from .tensor import Dim, Storage
+from .tensor import Dim, Shape, Storage
 
 ELEMENTWISE_FLOPS = {
     "add": 1,
@@ -60,6 +60,9 @@ ELEMENTWISE_FLOPS = {
 }
 
 
+OPERATOR = "@"
+"""A product that is written as an operator: tools that replace torch's functions do not see it."""
+
 BATCHED_LINEAR = "batched_linear"
 """A linear layer that is run as a batched product: to fvcore it is a linear layer, to FlopCounterMode a product."""
 
@@ -79,6 +82,8 @@ class Op:
 
     `workspace_bytes` is what its kernel takes from the allocator for its own work: no tensor, and so never traced.
     `is_kept` where autograd keeps anything for its backward, be it but a weight, which is none of `saves`.
+    `entering` is the shape of its first operand, `leaving` that of what it makes first, as the real stack's call has
+    them. `call` is how the real stack asks for a product of tensors: by the operator "@" or a function of torch.
     """
 
     name: str
@@ -94,6 +99,9 @@ class Op:
     saves: tuple[Storage, ...] = ()
     is_kept: bool = False
     workspace_bytes: Dim = 0
+    entering: Shape = ()
+    leaving: Shape = ()
+    call: str = ""
 
     @property
     def flops(self) -> Dim:

@@ -72,14 +72,14 @@ def lengths_of(layer: LayerConfig) -> tuple[int, ...]:
 
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention that makes the score matrix, softmax in float32: (1, h, n, d), each -> (1, n, h, d)."""
-    products = tape.matmul("scores", q, k.transpose(-2, -1))  # (1, h, n, n)
+    products = tape.matmul("scores", q, k.transpose(-2, -1), call="torch.matmul")  # (1, h, n, n)
     scores = tape.scale("scale", products)
     tape.free(products)
     wide = tape.softmax("softmax", scores, in_float32=True)
     probabilities = tape.cast("cast", wide, q.item_bytes)
     tape.free(scores)
     tape.free(wide, keep=probabilities)
-    values = tape.matmul("values", probabilities, v)
+    values = tape.matmul("values", probabilities, v, call="torch.matmul")
     out = tape.contiguous("merge_heads", values.transpose(1, 2))
     tape.free(values, keep=out)
     tape.free(probabilities)

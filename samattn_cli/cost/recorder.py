@@ -113,6 +113,8 @@ class Recorder:
         """Append an operation of the current module; a weight is put down where it is first used."""
         used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in self.recorded]
         self.recorded |= {weight.name for weight in used}
+        costs.setdefault("entering", reads[0].shape if reads else ())
+        costs.setdefault("leaving", writes[0].shape if writes else costs["entering"])
         self.ops.append(
             Op(
                 name=".".join(part for part in (*self.scope, name) if part),
@@ -127,11 +129,11 @@ class Recorder:
         )
         self.unrecorded = []
 
-    def product(self, name: str, kind: str, a: Tensor, b: Tensor) -> Tensor:
+    def product(self, name: str, kind: str, a: Tensor, b: Tensor, call: str = "") -> Tensor:
         """A product: (..., m, k) @ (..., k, n) -> (..., m, n)."""
         out = self.like(a, *a.shape[:-1], b.shape[-1])
         macs = out.elements * a.shape[-1]
-        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs)
+        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs, call=call)
         return out
 
     def make(

@@ -76,7 +76,7 @@ def sam3_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
         (up(tape, "dconv_2x2_0", C // 2), partial(tape.gelu, "gelu"), up(tape, "dconv_2x2_1", C // 4)),
         (up(tape, "dconv_2x2", C // 2),),
         (),
-        (lambda y: tape.max_pool2d("maxpool_2x2", y, 2),),
+        (lambda y: tape.pooling("maxpool_2x2", y, 2),),
     )
     return tuple(
         _level(tape, f"convs.{index}", image, scale, part.config.out_chans)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from . import derivatives
 from .ops import ELEMENTWISE_FLOPS, Parameter
 from .recorder import Recorder
-from .tensor import Dim, Tensor, dense_stride_like
+from .tensor import Tensor, dense_stride_like
 
 
 class Casting(Recorder):
@@ -56,8 +57,7 @@ class Casting(Recorder):
         out: Tensor,
         used: list[Tensor],
         weights: list[Parameter],
-        *,
-        macs: Dim,
+        **costs: Any,
     ) -> None:
         """A product with weights, `used` in its own type."""
         self.record(
@@ -66,8 +66,8 @@ class Casting(Recorder):
             reads=(x, *used),
             writes=(out,),
             parameters=tuple(weights),
-            macs=macs,
             elementwise_flops=ELEMENTWISE_FLOPS["bias"] * out.elements if len(used) > 1 else 0,
+            **costs,
         )
 
     def _copy(self, name: str, x: Tensor) -> Tensor:

@@ -84,6 +84,11 @@ class Convolving(Casting):
         )
         return self.derived(name, out, (x,), derivatives.max_pool(x, index), saves=(x, index))
 
+    def pooling(self, name: str, x: Tensor, kernel: Dim) -> Tensor:
+        """``nn.MaxPool2d`` of `kernel`, as the submodule `name`: (B, C, H, W) -> (B, C, ...)."""
+        with self.module(name):
+            return self.max_pool2d("", x, kernel)
+
     def interpolate(self, name: str, x: Tensor, size: Shape, mode: str) -> Tensor:
         """``F.interpolate`` to `size`, under autocast in the wide type.
 

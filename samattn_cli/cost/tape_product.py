@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from . import derivatives
 from .derivatives import where_needed
-from .ops import BATCHED_LINEAR, Parameter
+from .ops import BATCHED_LINEAR, OPERATOR, Parameter
 from .tape_moving import Moving
 from .tensor import Dim, Tensor
 
@@ -44,7 +44,8 @@ class Multiplying(Moving):
         out = self.like(rows, *batch, out_features)
         parameters = [weight for weight in weights if isinstance(weight, Parameter)]
         kind = "linear" if folds else BATCHED_LINEAR
-        self._product(name, kind, rows, out, used, parameters, macs=out.elements * in_features)
+        shapes = {"entering": x.shape, "leaving": (*leading, out_features)}
+        self._product(name, kind, rows, out, used, parameters, macs=out.elements * in_features, **shapes)
         computed = used[1:] if isinstance(bias, Tensor) else []
         self.free(rows, low, *self._frozen_copies(used[: len(used) - len(computed)]), keep=x)
         self.free(*computed, keep=bias if isinstance(bias, Tensor) else None)
@@ -73,8 +74,8 @@ class Multiplying(Moving):
             return True
         return all(x.stride[i] == x.stride[i + 1] * x.shape[i + 1] for i in range(len(x.shape) - 2))
 
-    def matmul(self, name: str, a: Tensor, b: Tensor) -> Tensor:
-        """``a @ b``: (..., m, k) @ (..., k, n) -> (..., m, n), of three dimensions or more.
+    def matmul(self, name: str, a: Tensor, b: Tensor, *, call: str = OPERATOR) -> Tensor:
+        """``a @ b``, or a `call`: (..., m, k) @ (..., k, n) -> (..., m, n), of three dimensions or more.
 
         ATen folds what is before the last two dimensions into one, by a copy where strides do not allow a view
         (LinearAlgebra.cpp, _matmul_impl).
@@ -84,18 +85,18 @@ class Multiplying(Moving):
         n = b.shape[-1]
         rows = self.reshape(f"{name}.a", low_a.expand_to(*batch, m, k), math.prod(batch), m, k)
         columns = self.reshape(f"{name}.b", low_b.expand_to(*batch, k, n), math.prod(batch), k, n)
-        out = self._bmm(name, rows, columns)
+        out = self._bmm(name, rows, columns, call)
         self.free(*_but_for((rows, columns, low_a, low_b), (a, b)))
         return replace(out.view(*batch, m, n), is_view=False)  # _unsafe_view
 
     def bmm(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """``torch.bmm``: (N, m, k) @ (N, k, n) -> (N, m, n)."""
         low_a, low_b = self._for_product(a, b, name=name)
-        out = self._bmm(name, low_a, low_b)
+        out = self._bmm(name, low_a, low_b, "torch.bmm")
         self.free(*_but_for((low_a, low_b), (a, b)))
         return out
 
-    def _bmm(self, name: str, a: Tensor, b: Tensor) -> Tensor:
-        out = self.product(name, "matmul", a, b)
+    def _bmm(self, name: str, a: Tensor, b: Tensor, call: str) -> Tensor:
+        out = self.product(name, "matmul", a, b, call)
         saves = (*where_needed(b, a), *where_needed(a, b))
         return self.derived(name, out, (a, b), derivatives.bmm(a, b), saves)

@@ -96,7 +96,7 @@ def simple_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
         "simfp_2": by_four,
         "simfp_3": (up(tape, "0", C // 2),),
         "simfp_4": (),
-        "simfp_5": (lambda y: tape.max_pool2d("0", y, 2),),
+        "simfp_5": (lambda y: tape.pooling("0", y, 2),),
     }
     levels = [_level(tape, name, image, scale, part.config.out_chans) for name, scale in scales.items()]
     return *levels, tape.max_pool2d("top_block", levels[-1], 1, stride=2)

@@ -10,6 +10,7 @@ from ..cost.encoder import Segment, forward
 from ..cost.memory import live_over, walk
 from ..cost.ops import Op, Recording
 from ..cost.tensor import Dim
+from ..cost.tools import what_others_say
 from ..errors import UsageError, did_you_mean
 from ..reports.explanation import Explanation, FormulaRow, SymbolValue
 from ..symbols.formula import Integer, atoms_of
@@ -19,6 +20,8 @@ from .passes import attention_bytes
 from .symbolic import MEANINGS, Symbolic, symbolic
 
 ORDER = ("B", "H", "W", "N", "", *(name for name in MEANINGS if name not in {"B", "H", "W", "N"}))
+WORK = ("macs", "flops")
+"""What other tools have figures of."""
 WRITER = Writer(ORDER, {("h", "d"): "C"})
 
 
@@ -48,7 +51,8 @@ def _of_encoder(config: EncoderConfig, metric: str, found: Metric) -> Explanatio
         rows[key] = replace(rows[key], names=(*rows[key].names, row.name)) if key in rows else row
     made = tuple(row for row in rows.values() if row.value)
     values = [row.value if found.combined == "max" else len(row.names) * row.value for row in made]
-    return _explanation(config, "", metric, made, max(values) if found.combined == "max" else sum(values))
+    value = max(values) if found.combined == "max" else sum(values)
+    return _explanation(config, FormulaRow("", (), "", value, ()), metric, made, ("", ""))
 
 
 def _segment_rows(config: EncoderConfig, metric: str, found: Metric) -> Iterator[FormulaRow]:
@@ -81,31 +85,30 @@ def _of_segment(
     else:
         ops = _inside(on_symbols, inner, where)
         total, rows = sum(map(found.of_op, ops)), tuple(_op_rows(on_symbols, ops, found))
-    row = _row(on_symbols, where, total)
-    return _explanation(config, where, metric, rows, row.value, row)
+    return _explanation(config, _row(on_symbols, where, total), metric, rows, (segment.name, inner))
 
 
 def _explanation(
     config: EncoderConfig,
-    where: str,
+    whole: FormulaRow,
     metric: str,
     rows: tuple[FormulaRow, ...],
-    value: int,
-    whole: FormulaRow | None = None,
+    place: tuple[str, str],
 ) -> Explanation:
     found = METRICS[metric]
     return Explanation(
         config=config,
-        where=where,
+        where=whole.name,
         metric=metric,
         what=found.what,
         combined=found.combined,
-        formula=whole.formula if whole else "",
-        value=value,
-        symbols=whole.symbols if whole else (),
+        formula=whole.formula,
+        value=whole.value,
+        symbols=whole.symbols,
         rows=rows,
         definition=found.definition,
         left_out=found.left_out,
+        others=what_others_say(forward(config), *place) if metric in WORK else (),
     )
 
 

@@ -108,10 +108,11 @@ def _symbols(report: Explanation) -> tuple[tuple[str, ...], ...]:
 
 
 def _others(report: Explanation) -> Table:
-    rows = tuple(_other(figure) for figure in report.others)
-    return Table("What other tools say", ("", "figure", "why"), rows, text_columns=(0, 2))
+    rows = tuple((figure.tool, _said(figure), figure.reason) for figure in report.others)
+    versions = dict.fromkeys(f"{figure.tool} {figure.version}" for figure in report.others)
+    note = f"Worked out by the rules of {', '.join(versions)}."
+    return Table("What other tools say", ("", "figure", "why"), rows, note, text_columns=(0, 2))
 
 
-def _other(figure: ToolFigure) -> tuple[str, str, str]:
-    said = "" if figure.value is None else f"{format_count(figure.value)} {figure.quantity}"
-    return f"{figure.tool} {figure.version}".strip(), said, figure.reason
+def _said(figure: ToolFigure) -> str:
+    return "" if figure.value is None else f"{format_count(figure.value)} {figure.quantity}"

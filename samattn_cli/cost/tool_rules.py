@@ -1,0 +1,252 @@
+"""What fvcore, FlopCounterMode, torchinfo, ptflops and calflops count, rule by rule; see `tools`.
+
+Sources: those in `conventions`; torchinfo 1.8.0, layer_info.py (calculate_macs) and model_statistics.py; ptflops 0.7.5
+with its default backend, pytorch_ops.py and pytorch_engine.py; calflops 0.3.2, pytorch_ops.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import conventions
+from .ops import BATCHED_LINEAR, OPERATOR, parameter_elements
+from .tensor import Dim
+from .tool_calls import Call
+
+Count = Callable[[Call], Dim]
+Where = Callable[[Call], bool]
+
+
+def _nothing(_: Call) -> int:
+    return 0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a tool counts for some operations.
+
+    Attributes:
+        words: what it counts, behind "counts".
+        where: which operations it is for.
+        count: the figure.
+        by_module: whether a hook of the module counts it, which ptflops divides by the first dimension of the image.
+        crashes: whether the tool ends there, without a figure.
+    """
+
+    words: str
+    where: Where
+    count: Count = _nothing
+    by_module: bool = False
+    crashes: bool = False
+
+
+LINEAR = frozenset({"linear", BATCHED_LINEAR})
+CONVOLUTION = frozenset({"conv2d"})
+PRODUCTS = frozenset({"matmul", "sdpa"})
+SDPA = frozenset({"sdpa"})
+LAYER_NORM = frozenset({"layer_norm"})
+ACTIVATIONS = frozenset({"gelu", "gelu_tanh", "relu"})
+"""Those that are modules in every family."""
+SILU = frozenset({"silu"})
+MAX_POOL = frozenset({"max_pool"})
+TO_SIZE = frozenset({"upsample_linear", "upsample_bilinear", "upsample_bicubic"})
+"""Resized to a size that is given."""
+BY_FACTOR = frozenset({"upsample_nearest"})
+"""Resized by a factor, in SAM 2's pyramid."""
+
+
+def _of(*kinds: frozenset[str]) -> Where:
+    return lambda call: any(call.op.kind in each for each in kinds)
+
+
+def _has_macs(call: Call) -> bool:
+    return bool(call.op.macs)
+
+
+def _is_tensor_function(call: Call) -> bool:
+    """Whether it is a product that a function of torch is asked for."""
+    return call.op.call not in {"", OPERATOR}
+
+
+def _macs(call: Call) -> Dim:
+    return conventions.macs(call.op)
+
+
+def _flops(call: Call) -> Dim:
+    return conventions.flop_counter(call.op)
+
+
+def _fvcore(call: Call) -> Dim:
+    return conventions.fvcore(call.op)
+
+
+def _elements_in(call: Call) -> Dim:
+    return call.elements_in
+
+
+def _elements_out(call: Call) -> Dim:
+    return call.elements_out
+
+
+NO_SDPA = Rule("nothing for scaled_dot_product_attention, attention's products", _of(SDPA))
+NO_OPERATOR = Rule(
+    "nothing for attention's products, written with the operator @", lambda call: call.op.call == OPERATOR
+)
+
+FVCORE = (
+    NO_SDPA,
+    Rule("one per MAC", lambda call: _has_macs(call) and not _of(SDPA)(call), _fvcore),
+    Rule("5 per element of LayerNorm", _of(LAYER_NORM), _fvcore),
+    Rule("1 or 4 per element of an image resized", _of(conventions.FVCORE_ELEMENTWISE - LAYER_NORM), _fvcore),
+)
+
+FLOP_COUNTER = (
+    Rule("two per MAC of products and convolutions, and nothing else, as samattn does", _has_macs, _flops),
+)
+
+
+def _is_plain(call: Call) -> bool:
+    """Whether it has weights, those of a module without children, and is no convolution."""
+    return call.is_leaf and bool(call.weights) and not _of(CONVOLUTION)(call)
+
+
+def _is_of_images(call: Call) -> bool:
+    """Whether what leaves has a dimension of images, windows: it is not (tokens, channels)."""
+    return len(call.op.leaving) > len(("tokens", "channels"))
+
+
+def _is_convolution(call: Call, *, transposed: bool) -> bool:
+    return _of(CONVOLUTION)(call) and call.is_leaf and call.is_transposed == transposed
+
+
+def _by_first_dimension(call: Call) -> Dim:
+    return _weights(call) * call.op.leaving[0]
+
+
+def _by_place(call: Call) -> Dim:
+    return _weights(call) * call.places
+
+
+def _weights(call: Call) -> Dim:
+    return sum(map(parameter_elements, call.weights))
+
+
+TORCHINFO = (
+    Rule("nothing for products of tensors, attention's among them", _of(PRODUCTS)),
+    Rule(
+        "the weights and biases of linear layers and norms once an image or window, not once a token",
+        lambda call: _is_plain(call) and _is_of_images(call),
+        _by_first_dimension,
+    ),
+    Rule(
+        "the weights and biases of linear layers and norms once a token",
+        lambda call: _is_plain(call) and not _is_of_images(call),
+        _by_first_dimension,
+    ),
+    Rule(
+        "those of convolutions once a place that they make",
+        lambda call: _is_convolution(call, transposed=False),
+        _by_place,
+    ),
+    Rule(
+        "those of transposed convolutions once a place that they make, not once one that they read",
+        lambda call: _is_convolution(call, transposed=True),
+        _by_place,
+    ),
+    Rule(
+        "nothing for convolutions with their norm inside",
+        lambda call: _of(CONVOLUTION)(call) and not call.is_leaf,
+    ),
+    Rule("nothing for F.linear on its own", lambda call: _of(LINEAR)(call) and not call.is_module),
+)
+
+PTFLOPS = (
+    NO_OPERATOR,
+    NO_SDPA,
+    Rule(
+        "one per MAC, and per element that a bias is added to, of linear layers and convolutions",
+        lambda call: _of(LINEAR, CONVOLUTION)(call) and call.is_module,
+        lambda call: _macs(call) + call.biased,
+        by_module=True,
+    ),
+    Rule(
+        "nothing for convolutions with their norm inside",
+        lambda call: _of(CONVOLUTION)(call) and not call.is_module,
+    ),
+    Rule("nothing for F.linear on its own", lambda call: _of(LINEAR)(call) and not call.is_module),
+    Rule("one per element of LayerNorm", _of(LAYER_NORM), _elements_in, by_module=True),
+    Rule("one per element of GELU and ReLU as modules", _of(ACTIVATIONS), _elements_in, by_module=True),
+    Rule("one more as the functions that these call", _of(ACTIVATIONS), _elements_in),
+    Rule("one per element of SiLU", _of(SILU), _elements_in),
+    Rule(
+        "one per element that enters max pooling as a module",
+        lambda call: _of(MAX_POOL)(call) and call.is_module,
+        _elements_in,
+        by_module=True,
+    ),
+    Rule("one per element that enters max pooling as a function", _of(MAX_POOL), _elements_in),
+    Rule("one per element of an image resized", _of(TO_SIZE, BY_FACTOR), _elements_out),
+    Rule("one per MAC of torch.bmm and torch.matmul", _is_tensor_function, _macs),
+)
+
+
+def _biased_by_convolution(call: Call) -> Dim:
+    """Of a transposed one calflops takes the places that a plain one would make; its stride is its kernel's side."""
+    if not call.is_transposed:
+        return call.biased
+    (batch, _, *sides), (_, _, *kernel) = call.op.entering, call.weights[0].shape
+    places = math.prod(side // step for side, step in zip(sides, kernel, strict=True))
+    return batch * call.op.leaving[1] * places
+
+
+def _calls_matmul(call: Call) -> bool:
+    return call.op.call == "torch.matmul"
+
+
+CALFLOPS_OF_LAYER_NORM = 5
+MOST_DOUBLINGS = 1023
+"""Exponent of the largest power of two in float64: calflops raises the factor to the number of images."""
+
+CALFLOPS_CRASH = Rule(
+    "it raises the factor by which an image is resized to the number of images, and overflows",
+    lambda call: _of(BY_FACTOR)(call) and call.op.entering[0] > MOST_DOUBLINGS,
+    crashes=True,
+)
+CALFLOPS_NOTHING = (
+    Rule(
+        "nothing for torch.bmm, the products of relative positions", lambda call: call.op.call == "torch.bmm"
+    ),
+    NO_OPERATOR,
+    NO_SDPA,
+    CALFLOPS_CRASH,
+)
+
+CALFLOPS = (
+    *CALFLOPS_NOTHING,
+    Rule("two per MAC of linear layers and convolutions", _of(LINEAR, CONVOLUTION), _flops),
+    Rule(
+        "one per element that a convolution adds a bias to",
+        lambda call: _of(CONVOLUTION)(call) and bool(call.biased),
+        _biased_by_convolution,
+    ),
+    Rule(
+        "5 per element of LayerNorm", _of(LAYER_NORM), lambda call: CALFLOPS_OF_LAYER_NORM * call.elements_in
+    ),
+    Rule("one per element of activations", _of(ACTIVATIONS, SILU), _elements_in),
+    Rule("one per element that enters max pooling", _of(MAX_POOL), _elements_in),
+    Rule(
+        "one per place of an image resized, whatever its channels",
+        _of(TO_SIZE),
+        lambda call: math.prod(call.op.leaving[2:]),
+    ),
+    Rule("one per element of an image before it is resized by a factor", _of(BY_FACTOR), _elements_in),
+    Rule("two per MAC of torch.matmul", _calls_matmul, _flops),
+)
+
+CALFLOPS_MACS = (
+    *CALFLOPS_NOTHING,
+    Rule("one per MAC of linear layers and convolutions", _of(LINEAR, CONVOLUTION), _macs),
+    Rule("one per MAC of torch.matmul", _calls_matmul, _macs),
+)
