@@ -11,7 +11,7 @@ from ..config.load import load_config
 from ..render import render, render_file
 from ..render.options import Options
 from .analyze import FORMATS, Format
-from .output import emit, file_format, guarded, terminal_options, working, write_file
+from .output import asked_files, emit, guarded, terminal_options, working, write_file
 from .parameters import (
     Attention,
     Autocast,
@@ -104,7 +104,7 @@ def compare_placements(
     from ..studies.placements.compare import compare_placements
     from ..studies.placements.exhaustive import asked
 
-    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    formats = asked_files(output, FORMATS)
     question = asked(search, budget, by)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}

@@ -16,7 +16,7 @@ from ..errors import UsageError, did_you_mean
 from ..quantities import parse_bytes
 from ..render import TABLES, TEXTS, render, render_file
 from ..render.options import Options
-from .output import emit, file_format, guarded, terminal_options, working, write_file
+from .output import asked_files, emit, guarded, terminal_options, working, write_file
 from .parameters import (
     Autocast,
     BatchSize,
@@ -109,7 +109,7 @@ def fit(
     from ..studies.fit import KERNELS, MODES, Asked
     from ..studies.fit import fit as fit_config
 
-    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    formats = asked_files(output, FORMATS)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     encoder = load_config(config, overrides(set_, **flags, optimizer=optimizer, checkpointing=checkpointing))
     where = _memory(memory, device)

@@ -103,21 +103,40 @@ def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Op
     return Options(all_layers=all_layers, ops=tuple(ops), width=width, color=color)
 
 
+def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[Path, str]:
+    """What `-o [FORMAT=]FILE` asks for: each file and its format, by its name or by the file's extension.
+
+    Raises:
+        OutputError: as `file_format`, or if a file is given twice.
+    """
+    asked: dict[Path, str] = {}
+    for output in outputs or ():
+        named, _, rest = str(output).partition("=")
+        path = Path(rest) if named in formats and rest else output
+        if path in asked:
+            raise OutputError(f"-o {output}: the file {path} is given twice")
+        asked[path] = file_format(path, formats) if path is output else _named_format(path, named)
+    return asked
+
+
+def _named_format(path: Path, name: str) -> str:
+    _check_extra(path, name)
+    check_place(path)
+    return name
+
+
 def file_format(path: Path, formats: Sequence[str]) -> str:
     """The format that a file's extension asks for.
 
     Raises:
         OutputError: if none does, if the format's extra is missing, or if the file could not be written anyway.
     """
-    extensions = {FORMATS[name]: name for name in formats}
+    extensions = {FORMATS[name]: name for name in formats if FORMATS[name]}
     if path.suffix.lower() not in extensions:
         known = ", ".join(extensions)
         hint = did_you_mean(path.suffix.lower(), extensions)
         raise OutputError(f"-o {path}: the extension says the format and must be one of {known}{hint}")
-    name = extensions[path.suffix.lower()]
-    _check_extra(path, name)
-    check_place(path)
-    return name
+    return _named_format(path, extensions[path.suffix.lower()])
 
 
 def _check_extra(path: Path, name: str) -> None:

@@ -17,7 +17,7 @@ from ..render import FORMATS, TEXTS, render, render_file
 from ..render.options import Options
 from ..units import format_things
 from .measure import DEVICE, DEVICES, measured_in_turn
-from .output import emit, file_format, guarded, say, terminal_options, working, write_file
+from .output import asked_files, emit, guarded, say, terminal_options, working, write_file
 from .parameters import Configs, Outputs, Set, axis, overrides
 from .ranges import numbers, sizes, span
 
@@ -108,7 +108,7 @@ def sweep(
 
       samattn sweep sam_vit_b --vary mlp_ratio=2,4 --dtypes float32,bfloat16 --batch-sizes 1:4
     """
-    formats = {path: file_format(path, list(FORMATS)) for path in output or ()}
+    formats = asked_files(output, list(FORMATS))
     keys = dict(_varied(text) for text in _each_once(vary or ()))
     grid = _grid(
         sizes(*_given("--resolutions", resolutions, keys)),
