@@ -7,7 +7,7 @@ from dataclasses import Field, fields
 from typing import Any
 
 from ..errors import did_you_mean
-from .keys import choices_of, class_of, example_of
+from .keys import UNPARSED, choices_of, class_of, example_of
 from .model import EncoderConfig, StageConfig
 from .yaml12 import Loc
 
@@ -28,6 +28,8 @@ def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False)
         return f"{key} is missing{_example(loc, root)}"
     if kind == UNKNOWN_KEY:
         return f"unknown key {key!r}{_home(loc, root) or did_you_mean(str(loc[-1]), _known_keys(loc, root))}"
+    if kind == UNPARSED:
+        return f"{key} {short(given)}: {error['msg']}"
     limits = {name: _number(limit) for name, limit in error.get("ctx", {}).items()}
     expected = _EXPECTED.get(kind, "cannot be read").format(**limits)
     hint = ""
