@@ -18,6 +18,7 @@ COMMANDS = {
     "compare-placements": "compare_placements.compare_placements",
     "fit": "fit.fit",
     "explain": "explain.explain",
+    "diff": "diff.diff",
     "verify": "verify.verify",
     "measure": "measure.measure",
     "import": "import_.import_",

@@ -79,7 +79,7 @@ def _of_rule(rule: Rule) -> Said:
     if len(forms) != 1:
         what = " and ".join(forms) + " at once" if forms else "nothing"
         yield (
-            (forms[1:2] and (forms[1],) or ()),
+            ((forms[1:2] and (forms[1],)) or ()),
             f"the rule {rule.id!r} says {what}: give one of {', '.join(FORMS)}",
         )
     yield from _of_keys_beside(rule)
