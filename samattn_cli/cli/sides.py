@@ -93,9 +93,10 @@ def _missing(tree: Tree, path: Path) -> str:
     if inside in presets():
         return f"{said}; the preset of that name comes with samattn: write {inside}"
     if tree.exists(Path(inside)):
-        return f"{said}, but below this folder: write './{inside}'"
-    files = (os.path.normpath(tree.inside(file)) for file in tree.glob(tree.repository.root, "**/*.y*ml"))
-    return f"{said}{did_you_mean(inside, files)}"
+        return f"{said}, but there is one from this folder on: write REF:./{inside}"
+    files = [os.path.normpath(tree.inside(file)) for file in tree.glob(tree.repository.root, "**/*.y*ml")]
+    namesake = next((file for file in files if Path(file).name == path.name), "")
+    return f"{said}; did you mean '{namesake}'?" if namesake else f"{said}{did_you_mean(inside, files)}"
 
 
 def _from_root(path: str, here: Repository) -> Path:

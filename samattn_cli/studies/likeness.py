@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
 from ..config.plan import LayerConfig, PartConfig
+from ..config.slots import GLOBAL
 
 Piece = PartConfig | LayerConfig
 Matched = tuple[Piece | None, Piece | None]
 """The earlier and the later one; None where there is none."""
 
+
+def _cost(layer: LayerConfig) -> LayerConfig:
+    """All that a layer's cost follows from: not how many others its stage has, nor what window these have."""
+    kind = layer.kind
+    return replace(kind, stage=replace(kind.stage, depth=1, window_size=GLOBAL, shift_size=None))
+
+
 LIKENESSES: tuple[Callable[[LayerConfig], Any], ...] = (
-    lambda layer: layer.kind,
+    _cost,
     lambda layer: (layer.stage_index, layer.is_global),
 )
 """What makes layers alike: that they cost the same; failing that, their stage and whether they are global."""
