@@ -11,8 +11,8 @@ import typer
 from ..config.load import Override, parse_override
 from ..config.metric_names import unknown
 from ..errors import EXIT_DIFFERS, UsageError
-from ..render import TABLES, TEXTS, render, render_file
-from .output import asked_files, emit, guarded, terminal_options, write_file
+from ..render import TABLES, TEXTS
+from .output import asked_files, deliver, guarded, terminal_options
 from .parameters import (
     Attention,
     Autocast,
@@ -113,11 +113,7 @@ def diff(
         place=places_in(later.loaded),
         metric=metric,
     )
-    options = terminal_options()
-    if format_ or not formats:
-        emit(render(report, format_.value if format_ else "terminal", options))
-    for path, name in formats.items():
-        write_file(path, render_file(report, name, options.of_a_file))
+    deliver(report, format_ and format_.value, formats, terminal_options())
     if exit_code and report.costs_differ:
         raise typer.Exit(EXIT_DIFFERS)
 

@@ -14,9 +14,8 @@ from ..config.load import load_config
 from ..config.model import MAX_SIDE
 from ..errors import UsageError, did_you_mean
 from ..quantities import parse_bytes
-from ..render import TABLES, TEXTS, render, render_file
-from ..render.options import Options
-from .output import asked_files, emit, guarded, terminal_options, working, write_file
+from ..render import TABLES, TEXTS
+from .output import asked_files, deliver, guarded, terminal_options, working
 from .parameters import (
     Autocast,
     BatchSize,
@@ -122,11 +121,7 @@ def fit(
     )
     with working("working out every size"):
         report = fit_config(encoder, where, asked)
-    shown = format_.value if format_ else None if formats else "terminal"
-    if shown:
-        emit(render(report, shown, terminal_options()))
-    for path, name in formats.items():
-        write_file(path, render_file(report, name, Options()))
+    deliver(report, format_ and format_.value, formats, terminal_options())
 
 
 def _memory(memory: str | None, device: str | None) -> int | Device:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError, did_you_mean
-from ..render import EXTRAS, FORMATS
+from ..render import EXTRAS, FORMATS, render, render_file
 from ..render.options import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -146,6 +146,14 @@ def _check_extra(path: Path, name: str) -> None:
         raise OutputError(
             f"-o {path}: {extra.whose} the extra '{extra.name}': pip install 'samattn[{extra.name}]'"
         )
+
+
+def deliver(report: Any, shown: str | None, files: Mapping[Path, str], options: Options) -> None:
+    """Show a report, on the terminal if nothing else was asked for, and write its files, each in its format."""
+    if shown or not files:
+        emit(render(report, shown or "terminal", options))
+    for path, name in files.items():
+        write_file(path, render_file(report, name, options.of_a_file))
 
 
 def check_place(path: Path) -> None:

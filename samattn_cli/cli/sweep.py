@@ -13,12 +13,11 @@ from ..config.load import Override, option_where
 from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
 from ..errors import DeviceError, UsageError, did_you_mean
-from ..render import FORMATS, TEXTS, render, render_file
-from ..render.options import Options
+from ..render import FORMATS, TEXTS
 from ..units import format_things
 from .measure import DEVICE, DEVICES, measured_in_turn
-from .output import asked_files, emit, guarded, say, terminal_options, working, write_file
-from .parameters import Configs, Outputs, Set, axis, overrides
+from .output import asked_files, deliver, guarded, say, terminal_options, working
+from .parameters import Configs, Outputs, Set, axis, device_of, overrides
 from .ranges import numbers, sizes, span
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ def sweep(
     )
     if len(configs) == 1 and not grid.axes(configs):
         raise UsageError(f"nothing varies: give {AXES}, or several configs")
-    where = _device(device)
+    where = device_of(device)
     asked = _metrics(metrics, where)
     from ..studies.sweep import sweep as sweep_over
 
@@ -132,11 +131,7 @@ def sweep(
         report = sweep_over(configs, grid, asked, laid_over=overrides(set_), device=where)
     if measure:
         report = _measured(report, measure, repeats)
-    shown = format_.value if format_ else None if formats else "terminal"
-    if shown:
-        emit(render(report, shown, terminal_options()))
-    for path, name in formats.items():
-        write_file(path, render_file(report, name, Options()))
+    deliver(report, format_ and format_.value, formats, terminal_options())
 
 
 def _check_measured(device: str | None, points: int, most: int) -> None:
@@ -235,14 +230,6 @@ def _check_once(variation: Variation) -> None:
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
         raise UsageError(f"{variation.name}: {twice[0]} stands there twice: keep one")
-
-
-def _device(reference: str | None) -> Device | None:
-    if reference is None:
-        return None
-    from ..config.load_device import load_device
-
-    return load_device(reference, f"--device {reference}")
 
 
 def _metrics(given: str | None, device: Device | None) -> list[str]:
