@@ -19,6 +19,7 @@ COMMANDS = {
     "fit": "fit.fit",
     "explain": "explain.explain",
     "diff": "diff.diff",
+    "check": "check.check",
     "verify": "verify.verify",
     "measure": "measure.measure",
     "import": "import_.import_",

@@ -155,7 +155,8 @@ def example_of(entry: Field[Any]) -> Any:
 def choices_of(entry: Field[Any]) -> list[str]:
     """The words of a `choice`, if it is one."""
     schema = entry.metadata[_SPEC]["schema"]
-    return list(map(str, schema.get("schema", schema).get("expected", ())))
+    expected = schema.get("schema", schema).get("expected", ())
+    return [word for word in expected if isinstance(word, str)]
 
 
 def class_of(entry: Field[Any]) -> type | None:

@@ -98,14 +98,19 @@ def thresholds_of(source: Source) -> ThresholdsFile:
 
 def _check_devices(file: ThresholdsFile) -> None:
     """Every profile's device is one."""
-    found: list[Problem] = []
-    for profile in file.thresholds.profiles or {}:
-        try:
-            file.device(profile)
-        except ConfigError as error:
-            found += error.problems
+    found = [
+        problem for profile in file.thresholds.profiles or {} for problem in _without_device(file, profile)
+    ]
     if found:
         raise ConfigError(found)
+
+
+def _without_device(file: ThresholdsFile, profile: str) -> tuple[Problem, ...]:
+    try:
+        file.device(profile)
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def read_device(reference: str, folder: Path, where: Where) -> Device:

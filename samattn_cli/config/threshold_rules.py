@@ -79,7 +79,7 @@ def _of_rule(rule: Rule) -> Said:
     if len(forms) != 1:
         what = " and ".join(forms) + " at once" if forms else "nothing"
         yield (
-            ((forms[1:2] and (forms[1],)) or ()),
+            tuple(forms[1:2]),
             f"the rule {rule.id!r} says {what}: give one of {', '.join(FORMS)}",
         )
     yield from _of_keys_beside(rule)
@@ -159,12 +159,9 @@ def _of_increase(rule: Rule) -> Said:
             yield from (
                 (("increase", name), f"increase.{name} {message}") for message in _unfit(bound, rule.metric)
             )
-    if increase.warn and increase.error and increase.warn.unit == increase.error.unit:
-        if increase.warn.amount > increase.error.amount:
-            message = (
-                f"increase.warn {increase.warn} is above increase.error {increase.error}: it never warns"
-            )
-            yield ("increase", "warn"), message
+    warn, error = increase.warn, increase.error
+    if warn and error and warn.unit == error.unit and warn.amount > error.amount:
+        yield ("increase", "warn"), f"increase.warn {warn} is above increase.error {error}: it never warns"
     if increase.and_above is not None:
         yield from (
             (("increase", "and_above"), f"increase.and_above {message}") for message in _least(increase, rule)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import Field, fields
+from functools import cache
 from typing import Any
 
 from ..errors import did_you_mean
@@ -128,12 +129,14 @@ def _keys(loc: Loc) -> list[str]:
     return [part for part in loc if isinstance(part, str)]
 
 
+@cache
 def _classes(config: type) -> dict[str, type]:
     """The keys of a config class that hold other config classes."""
     held = {name: class_of(field) for name, field in _fields(config).items()}
     return {name: inner for name, inner in held.items() if inner is not None}
 
 
+@cache
 def _fields(config: type) -> dict[str, Field[Any]]:
     return {field.name: field for field in fields(config)}
 
