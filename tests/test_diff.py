@@ -356,6 +356,9 @@ class TestCommand:
             ),
             (("sam_vit_b", "--set-after", "depth=0"), "--set-after depth=0: "),
             (("encoders/new.yaml",), "there is no 'encoders/new.yaml' in HEAD"),
+            (("main:../x.yaml",), "lies outside of the repository"),
+            (("a" * 5000 + ":x",), "there is no commit 'aaa"),
+            (("a" * 5000,), "aaa: name what to compare it with"),
             (("main:gone.yaml",), "gone.yaml is no longer there"),
         ],
     )

@@ -40,7 +40,12 @@ def diff(
         typer.Argument(metavar="A", help="A YAML file, a preset, or REF:PATH, such as main:encoders/h.yaml."),
     ],
     second: Annotated[
-        str, typer.Argument(metavar="[B]", help="Likewise. Left out: see below.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="[B]",
+            help="Likewise; what is taken where it is left out stands above.",
+            show_default=False,
+        ),
     ] = "",
     set_: Set = None,
     set_after: Annotated[

@@ -31,9 +31,10 @@ def side(reference: str, laid_over: Sequence[Override]) -> Side:
         GitError: if there is no such ref, or no such file in it.
         ConfigError: for what is no config.
     """
-    ref, colon, path = reference.partition(":")
-    if not colon or Path(reference).exists() or reference == STDIN:
-        return Side(reference, load_located(reference, laid_over))
+    if not is_ref(reference):
+        loaded = load_located(reference, laid_over)
+        return Side(loaded.label if reference == STDIN else reference, loaded)
+    ref, _, path = reference.partition(":")
     here = repository()
     tree = here.tree(here.commit(ref))
     return _at(tree, _from_root(path, here), laid_over)
@@ -71,12 +72,12 @@ def before(file: str, request: str | None, laid_over: Sequence[Override]) -> Sid
 
 def is_ref(reference: str) -> bool:
     """Whether it is REF:PATH."""
-    return ":" in reference and not Path(reference).exists()
+    return ":" in reference and not os.path.exists(reference)  # noqa: PTH110 - False of what is too long a name
 
 
 def is_file(reference: str) -> bool:
     """Whether it is a file on the disk."""
-    return Path(reference).is_file()
+    return os.path.isfile(reference)  # noqa: PTH113 - likewise
 
 
 def _at(tree: Tree, path: Path, laid_over: Sequence[Override]) -> Side:

@@ -23,8 +23,8 @@ LEADS = {
 }
 
 
-class OutsideError(OSError):
-    """A path does not lie in the repository."""
+class OutsideError(GitError, OSError):
+    """A path does not lie in the repository: it cannot be read from there, as a file may not be from the disk."""
 
 
 class Tree:
@@ -71,10 +71,7 @@ class Tree:
         base = folder / start
         if not rest:
             return [base] if self._kind(base) == "blob" else []
-        try:
-            top = os.path.normpath(self.inside(base))
-        except OutsideError as error:
-            raise GitError(str(error)) from None
+        top = os.path.normpath(self.inside(base))
         before = "" if top == "." else f"{top}/"
         below = [path[len(before) :] for path in self._files(top) if path.startswith(before)]
         wanted = rest.split("/")
