@@ -90,7 +90,7 @@ def format_amount(value: float, unit: str) -> str:
 def format_exact(value: float, unit: str) -> str:
     """Every digit of a figure: (6_442_450_945, "B") -> "6,442,450,945 B", (0.9434, "%") -> "94.34 %"."""
     if unit == "%":
-        return f"{Decimal(str(value)) * 100:f} %"
+        return f"{(Decimal(str(value)) * 100).normalize():f} %"
     whole = math.isfinite(value) and value == int(value)
     return f"{int(value):,} {unit}".strip() if whole else f"{value} {unit}".strip()
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -423,7 +422,7 @@ def test_the_file_is_found_upwards(tmp_path, monkeypatch):
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
     found = load_thresholds()
-    assert (found.label, found.folder.resolve()) == (os.path.join("..", "..", FILE), tmp_path.resolve())
+    assert (found.label, found.folder.resolve()) == (str(Path("..", "..", FILE)), tmp_path.resolve())
 
 
 def test_a_missing_file_says_what_to_do(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from enum import Enum
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Annotated
 import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError
-from ..render import TABLES, TEXTS
+from ..render import CHECKS, TABLES, TEXTS
 from ..reports.check import CheckReport
-from .output import deliver, file_format, guarded, terminal_options, working
+from .github import under_github
+from .output import asked_files, deliver, guarded, terminal_options, working
 from .parameters import Outputs
 
-FORMATS = (*TEXTS, *TABLES)
-Format = Enum("CheckFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
+PRINTED = (*TEXTS, *CHECKS)
+FORMATS = (*PRINTED, *TABLES)
+Format = Enum("CheckFormat", {name: name for name in PRINTED}, type=str)  # type: ignore[misc]
 
 
 class FailOn(str, Enum):
@@ -64,7 +67,10 @@ def check(
     format_: Annotated[
         Format | None,
         typer.Option(
-            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="terminal, json, csv, markdown, github, gitlab, junit or sarif; terminal by default.",
         ),
     ] = None,
     output: Outputs = None,
@@ -73,7 +79,8 @@ def check(
 
     Figures are derived, so that the same config gives the same verdict everywhere. Exits 0 if all pass (with warnings or
     not), 1 if a threshold is broken, 2 if something could not be checked, whatever else there is. Reports are written in
-    each case; with -o and no --format nothing is printed.
+    each case; with -o and no --format nothing is printed. Under GitHub Actions files are annotated, and the step's summary
+    is added to, without being asked.
 
     Examples:
 
@@ -81,19 +88,21 @@ def check(
 
       samattn check encoders/vit_h.yaml --thresholds samattn.yaml --all
 
-      samattn check --fail-on warn -o check.json -o check.md
+      samattn check --fail-on warn -o check.json -o check.md -o check.sarif -o gitlab=gl-code-quality-report.json
     """
     from ..config.load_thresholds import load_thresholds
     from ..studies.check.measured import Recordings
     from ..studies.check.run import check as run
 
-    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    files = asked_files(output, FORMATS)
     if "-" in (configs or ()):
         raise UsageError("-: a config that is checked is a file, or a preset")
     file = load_thresholds(thresholds)
     with working("checking"):
         report = run(file, configs or (), today=date.today(), recordings=Recordings(tuple(recording or ())))  # noqa: DTZ011 - a waiver ends with the day where it is checked
-    deliver(report, format_ and format_.value, formats, terminal_options(all_layers=all_results))
+    shown = format_ and format_.value
+    deliver(report, shown, files, terminal_options(all_layers=all_results))
+    under_github(report, os.environ, annotate=shown != "github")
     finish(report, fail_on)
 
 

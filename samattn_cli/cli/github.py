@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from secrets import token_hex
 
 from ..render.comment import comment
 from ..render.github import render
@@ -18,7 +16,6 @@ from ..reports.check import CheckReport
 from ..reports.diff import Place
 from .output import say
 
-COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
 SUMMARY_BYTES = 2**20
 """The most that GitHub takes as the summary of a step."""
 
@@ -44,22 +41,14 @@ def under_github(report: CheckReport, environ: Mapping[str, str], *, annotate: b
         _summarise(report, Path(summary))
 
 
-def shielded(text: str, environ: Mapping[str, str]) -> str:
-    """Text for standard output; under GitHub Actions, what would be a workflow command in it is only shown.
-
-    A message in a thresholds file, or the name of a config, could be "::add-mask::..." (at the beginning of a line) or
-    "##[...]" (anywhere). GitHub's own remedy is to stop commands until a word that nobody can guess.
-    """
-    if environ.get("GITHUB_ACTIONS") != "true" or not COMMAND.search(text):
-        return text
-    word = token_hex()
-    return f"::stop-commands::{word}\n{text}::{word}::\n"
-
-
 def _summarise(report: CheckReport, path: Path) -> None:
     try:
         with path.open("ab") as file:
-            file.write(comment(report, SUMMARY_BYTES - file.tell()).encode())
+            text = comment(report, SUMMARY_BYTES - file.tell()).encode()
+            if file.tell() + len(text) <= SUMMARY_BYTES:
+                file.write(text)
+            else:
+                say(f"samattn: no step summary: {path} is full", style="yellow")
     except OSError as error:
         say(f"samattn: no step summary: {path}: {error.strerror or error}", style="yellow")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ PLAIN = str.maketrans(
     | {power: f"^{number}" for number, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
     | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
 )
+WORKFLOW_COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
 PIPE_WIDTH = 160  # of a table that no terminal limits
 DEBUG_VARIABLE = "SAMATTN_DEBUG"
 
@@ -151,9 +153,24 @@ def _check_extra(path: Path, name: str) -> None:
 def deliver(report: Any, shown: str | None, files: Mapping[Path, str], options: Options) -> None:
     """Show a report, on the terminal if nothing else was asked for, and write its files, each in its format."""
     if shown or not files:
-        emit(render(report, shown or "terminal", options))
+        text = render(report, shown or "terminal", options)
+        emit(text if shown else shielded(text, os.environ))
     for path, name in files.items():
         write_file(path, render_file(report, name, options.of_a_file))
+
+
+def shielded(text: str, environ: Mapping[str, str]) -> str:
+    """Text to be read; under GitHub Actions, what would be a workflow command in it is only shown.
+
+    A message in a thresholds file, or the name of a config, could be "::add-mask::..." (at the beginning of a line) or
+    "##[...]" (anywhere). GitHub's own remedy is to stop commands until a word that nobody can guess.
+    """
+    if environ.get("GITHUB_ACTIONS") != "true" or not WORKFLOW_COMMAND.search(text):
+        return text
+    from secrets import token_hex
+
+    word = token_hex()
+    return f"::stop-commands::{word}\n{text}::{word}::\n"
 
 
 def check_place(path: Path) -> None:

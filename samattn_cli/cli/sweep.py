@@ -13,7 +13,7 @@ from ..config.load import Override, option_where
 from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
 from ..errors import DeviceError, UsageError, did_you_mean
-from ..render import FORMATS, TEXTS
+from ..render import LATEX, PICTURES, TABLES, TEXTS
 from ..units import format_things
 from .measure import DEVICE, DEVICES, measured_in_turn
 from .output import asked_files, deliver, guarded, say, terminal_options, working
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..reports.sweep import Sweep
     from ..studies.grid import Grid, Variation
 
+FORMATS = (*TEXTS, *LATEX, *PICTURES, *TABLES)
 Format = Enum("SweepFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
 AXES = "--resolutions, --windows, --batch-sizes, --dtypes, --attention, --modes or --vary KEY=A,B"
 MOST_VALUES = 1000
@@ -107,7 +108,7 @@ def sweep(
 
       samattn sweep sam_vit_b --vary mlp_ratio=2,4 --dtypes float32,bfloat16 --batch-sizes 1:4
     """
-    formats = asked_files(output, list(FORMATS))
+    formats = asked_files(output, FORMATS)
     keys = dict(_varied(text) for text in _each_once(vary or ()))
     grid = _grid(
         sizes(*_given("--resolutions", resolutions, keys)),

@@ -38,7 +38,7 @@ SPECIAL = {ord(mark): f"\\{mark}" for mark in "\\`*_[]~|$"} | {
 }
 """What Markdown or HTML would obey; a space of no width keeps GitHub from making mentions of @ and references of #."""
 
-BLOCK = re.compile(r"[-+=]|\d+(?=[.)])")
+BLOCK = re.compile(r"[-+=]|\d+(?=[.)](?:\s|$))")
 """What makes the beginning of a paragraph a list, a rule or a heading."""
 
 
@@ -88,16 +88,15 @@ def _table_head() -> str:
 
 def _row(result: Result) -> str:
     known = figures(result)
-    on = " ".join(filter(None, [_cell(result.config), _cell(result.profile)]))
+    on = " ".join(filter(None, [_code(result.config), _code(result.profile)]))
     amounts = (prose(known.get("value", "")), prose(known.get("limit", "")), prose(beyond(result)))
-    return f"| {' | '.join((MARKS[result.outcome], _cell(result.rule), on, *amounts))} |\n"
+    return f"| {' | '.join((MARKS[result.outcome], _code(result.rule), on, *amounts))} |\n"
 
 
 def _details(result: Result) -> str:
     said = "\n\n".join(map(prose, sentences(result)))
     listed = "\n".join(f"{label:<8} {text}" for label, text in facts(result))
-    fence = "`" * max(3, _longest_run(listed) + 1)
-    block = f"{fence}text\n{listed}\n{fence}\n\n" if listed else ""
+    block = f"```text\n{listed}\n```\n\n" if listed else ""  # no line can end it: a label begins each
     title = f"{result.outcome}: <code>{escape(subject(result))}</code>"
     return f"<details><summary>{title}</summary>\n\n{said}\n\n{block}</details>\n\n"
 
@@ -111,17 +110,9 @@ def prose(text: str) -> str:
     return f"{found[0]}\\{said[found.end() :]}" if found[0].isdigit() else f"\\{said}"
 
 
-def _cell(name: str) -> str:
-    """A code span in a table, in which a bar must be escaped even so."""
-    return _code(name).replace("|", "\\|")
-
-
 def _code(name: str) -> str:
-    """A code span, whatever backticks are in it."""
-    marks = "`" * (_longest_run(name) + 1)
-    pad = " " if name[:1] in {"`", " "} or name[-1:] in {"`", " "} else ""
-    return f"{marks}{pad}{name}{pad}{marks}" if name.strip() else ""
-
-
-def _longest_run(text: str) -> int:
-    return max(map(len, re.findall("`+", text)), default=0)
+    """A name as code, also in a table: as a code span, or with what would end that, or a cell, as character references."""
+    if name and not set(name) & set("`|\\"):
+        return f"`{name}`"
+    referred = "".join(c if c.isalnum() else f"&#{ord(c)};" for c in name)
+    return f"<code>{referred}</code>" if name else ""

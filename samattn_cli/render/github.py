@@ -53,7 +53,7 @@ def _annotation(level: str, result: Result, report: CheckReport) -> str:
 def command(name: str, properties: Mapping[str, str], message: str) -> str:
     """A workflow command, escaped as actions/toolkit does (packages/core/src/command.ts); empty properties are left out."""
     listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
-    return f"::{name} {listed}::{_data(message)}"
+    return f"::{name}{' ' if listed else ''}{listed}::{_data(message)}"
 
 
 def _data(text: str) -> str:

@@ -88,7 +88,7 @@ def to_text(parts: Iterable[RenderableType], options: Options) -> str:
     )
     with console.capture() as capture:
         for part in parts:
-            console.print(part, crop=False)
+            console.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
@@ -107,7 +107,7 @@ def _section(section: Section) -> list[RenderableType]:
 
 
 def _finding(finding: Finding) -> Iterator[RenderableType]:
-    title = Text(finding.status, OUTCOME_STYLES[finding.status], no_wrap=True, overflow="ignore")
+    title = Text(finding.status, OUTCOME_STYLES[finding.status], no_wrap=True)
     yield title.append(f"  {finding.title}", "bold")
     for sentence in finding.sentences:
         yield Padding(Text(sentence), (0, 0, 0, 2))
@@ -127,7 +127,7 @@ def _fact(label: str, text: str) -> RichTable:
 
 
 def _unbroken(label: str, text: str) -> Text:
-    return Text.assemble((label.ljust(LABELS), "dim"), text, no_wrap=True, overflow="ignore")
+    return Text.assemble((label.ljust(LABELS), "dim"), text, no_wrap=True)
 
 
 def _equation(equation: Equation) -> RichTable:

@@ -100,12 +100,12 @@ class Encoder:
             return
         if not ats:
             raise MetricError(f"no layer is {'windowed' if kind == 'window' else kind}")
-        seen = set()
+        names: dict[float, list[str]] = {}
         for at in ats:
             value = _number(metric, _walk(self._layer(at), keys, metric))
-            if value not in seen:
-                seen.add(value)
-                yield Reading(value, at.segment.name)
+            names.setdefault(value, []).append(at.segment.name)
+        for value, (first, *others) in names.items():
+            yield Reading(value, f"{first} and {len(others)} alike" if others else first)
 
     @cached_property
     def _layers(self) -> dict[str, At]:
@@ -137,20 +137,22 @@ class Encoder:
         return {name: partial(laid, at) for name, at in ats.items()}
 
     def _part(self, at: At) -> Keyed:
-        of_analysis = (part for part in self.analysis.parts if part.name == at.segment.name)
-        return Keyed(_bound(PART, at), lambda: next(of_analysis))
+        name = at.segment.name
+        return Keyed(
+            _bound(PART, at), lambda: next(part for part in self.analysis.parts if part.name == name)
+        )
 
     @property
     def _comparisons(self) -> dict[str, Callable[[], Any]]:
-        def against(other: Passes | None) -> Keyed | None:
+        def against(name: str, other: Passes | None) -> Keyed | None:
             if other is None:
                 return None
-            compared = {name: partial(figure, self.passes, other) for name, figure in COMPARED.items()}
-            return Keyed(_bound(FIGURES, other) | compared, lambda: self.analysis.comparison.vs_all_global)
+            compared = {key: partial(figure, self.passes, other) for key, figure in COMPARED.items()}
+            return Keyed(_bound(FIGURES, other) | compared, lambda: getattr(self.analysis.comparison, name))
 
         return {
-            "vs_all_global": lambda: against(self.passes.all_global),
-            "vs_all_window": lambda: against(self.passes.all_windowed),
+            "vs_all_global": lambda: against("vs_all_global", self.passes.all_global),
+            "vs_all_window": lambda: against("vs_all_window", self.passes.all_windowed),
         }
 
 
@@ -196,7 +198,8 @@ def _missing(key: str, known: Sequence[str], held: Any) -> str:
     if hint := did_you_mean(key, known):
         return f"nothing is called {key!r} here{hint}"
     names = [name for name in known if not name.isdecimal()]
-    told = ", ".join(names) if 0 < len(names) <= MOST_NAMES else f"0 to {known[-1]}"
+    by_index = len(names) != len(known) and (key.isdecimal() or not 0 < len(names) <= MOST_NAMES)
+    told = f"0 to {known[-1]}" if by_index else ", ".join(names)
     return f"nothing is called {key!r} here, there is {told}"
 
 

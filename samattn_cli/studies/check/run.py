@@ -134,7 +134,7 @@ class _Run:
             reference = self.references.get(rule.vs)
             if reference is None:
                 raise SamattnError(REMEDIES[rule.vs])
-            there = reference.readings(case, rule.metric)
+            there = _there(reference, case, rule)
             if there is None:
                 return None
             here = alike(readings, there)
@@ -259,6 +259,14 @@ class _Run:
         yield Result(
             rule=UNMATCHED, config=config, outcome=outcome, summary=summary, place=where, rule_place=where
         )
+
+
+def _there(reference: Reference, case: Case, rule: Rule) -> tuple[Reading, ...] | None:
+    """The figure elsewhere; None where there is no such config."""
+    try:
+        return reference.readings(case, rule.metric)
+    except SamattnError as error:
+        raise SamattnError(f"in {reference.name}: {error}") from None
 
 
 REMEDIES = {
