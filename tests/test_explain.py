@@ -13,7 +13,7 @@ from samattn_cli.cost.encoder import forward
 from samattn_cli.errors import UsageError
 from samattn_cli.render.formulas import latex, unicode, with_numbers
 from samattn_cli.studies.explain import WRITER, explain
-from samattn_cli.studies.layers import layers_of, parts_of
+from samattn_cli.studies.layers import PART, segments_of
 from samattn_cli.studies.metrics import METRICS
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.symbolic import symbolic
@@ -35,8 +35,7 @@ def number_of(formula: str, values: dict[str, int]) -> int:
 @pytest.mark.parametrize("name", presets())
 def test_the_formula_of_every_operation_gives_the_figure_of_the_report(name):
     config = load_config(name)
-    passes = Passes(config)
-    reported = {place.name: place.ops for place in (*parts_of(passes), *layers_of(passes, passes))}
+    reported = {name: PART["ops"](at) for name, at in segments_of(Passes(config)).items()}
     seen = set()
     for segment in forward(config).segments:
         if segment.recording in seen:
