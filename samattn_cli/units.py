@@ -103,6 +103,17 @@ def format_apart(unit: str, *values: float) -> tuple[str, ...]:
     return tuple(format_exact(value, unit) for value in values)
 
 
+def ranges(indexes: Sequence[int]) -> str:
+    """Indexes with runs as ranges: "0-3, 7"."""
+    runs: list[list[int]] = []
+    for index in indexes:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
 def rounded(nbytes: Any) -> Any:
     """Bytes that the allocator takes for `nbytes`: a number, an array or a symbol."""
     return -(-nbytes // ALLOCATION_BYTES) * ALLOCATION_BYTES

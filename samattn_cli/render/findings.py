@@ -113,14 +113,16 @@ def figures(result: Result) -> dict[str, str]:
 
 
 def beyond(result: Result) -> str:
-    """By how much a value is beyond its limit, in its unit and in percent: "over by 0.75 GiB (12.50 %)"."""
-    if not result.excess:
-        return ""
-    side, of_limit = ("over" if result.excess > 0 else "under"), share(result)
-    amount = format_apart(result.unit, abs(result.excess), 0)[0]
+    """On which side of its limit a value is, and by how much: "over by 0.75 GiB (12.50 %)"."""
+    return f"{'over' if (result.excess or 0) > 0 else 'under'} by {_excess(result)}" if result.excess else ""
+
+
+def _excess(result: Result) -> str:
+    """How far a value is from its limit, in its unit and in percent."""
+    amount, of_limit = format_apart(result.unit, abs(result.excess or 0), 0)[0], share(result)
     if result.unit == "%":
-        return f"{side} by {amount.replace('%', 'points')}"
-    return f"{side} by {amount}" + ("" if of_limit is None else f" ({_percent(100 * abs(of_limit))})")
+        return amount.replace("%", "points")
+    return amount if of_limit is None else f"{amount} ({_percent(100 * abs(of_limit))})"
 
 
 def _percent(percent: float) -> str:
@@ -132,10 +134,8 @@ def _percent(percent: float) -> str:
 def facts(result: Result) -> Iterator[Fact]:
     """What there is to say of a result besides its sentences, where to look, and what shows more."""
     known = figures(result)
-    metric = result.metric if result.metric != result.unit else ""
-    value = " ".join(filter(None, [metric, known.get("value")]))
-    if said := ", ".join(filter(None, [value, _limit(known), beyond(result)])):
-        yield "value", said
+    if unsaid := _unsaid(result, known):
+        yield "value", unsaid
     if "compared" in known:
         yield "against", ", ".join(filter(None, [known["compared"], result.compared_with]))
     yield from (("cause", cause) for cause in result.causes)
@@ -147,8 +147,14 @@ def facts(result: Result) -> Iterator[Fact]:
         yield "more", result.command
 
 
-def _limit(known: dict[str, str]) -> str:
-    return f"limit {known['limit']}" if "limit" in known else ""
+def _unsaid(result: Result, known: dict[str, str]) -> str:
+    """The figures in one line, "flops 5.96 TFLOP, limit 5.58 TFLOP, over by ...", unless the summary has them."""
+    if result.excess and known.get("value", "") in result.summary and _excess(result) in result.summary:
+        return ""
+    metric = result.metric if result.metric != result.unit else ""
+    value = " ".join(filter(None, [metric, known.get("value")]))
+    limit = f"limit {known['limit']}" if "limit" in known else ""
+    return ", ".join(filter(None, [value, limit, beyond(result)]))
 
 
 def sentences(result: Result) -> tuple[str, ...]:
