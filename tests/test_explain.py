@@ -171,3 +171,17 @@ def test_an_unknown_metric_is_refused():
     result = samattn("explain", "sam_vit_b", "--metric", "mac")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "--metric mac: there is no such figure; did you mean 'macs'?\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("sam_vit_b",), ("sam_vit_b", "0"), ("sam_vit_b", "0", "--metric", "peak_bytes")]
+)
+def test_plain_characters_stay_in_their_columns(arguments):
+    text = samattn("explain", *arguments, columns=80, PYTHONIOENCODING="ascii").stdout
+    assert text.isascii()
+    assert "ceil(H/w)" in text
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    if "Made of" in lines:
+        table = lines[lines.index("Made of") + 1 : lines.index("Symbols") - 1]
+        assert len({len(line) for line in table if line and line[-1].isalpha() and line[0] != " "}) == 1
