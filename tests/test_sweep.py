@@ -22,6 +22,7 @@ from samattn_cli.errors import ConfigError, UsageError
 from samattn_cli.render import render
 from samattn_cli.render.kinds.sweep import rows
 from samattn_cli.render.options import Options
+from samattn_cli.render.sweep_chart import _marks, chart
 from samattn_cli.reports.sweep import DEFAULT_METRICS, METRICS
 from samattn_cli.studies import points
 from samattn_cli.studies.grid import MOST_POINTS, Grid, Variation
@@ -179,6 +180,32 @@ def test_padding_is_marked_where_the_padded_grid_jumps(by_side) -> None:
     assert [cliff.point for cliff in by_side.cliffs] == jumps
     shares = [whole**2 / grid**2 - 1 for grid, whole in zip(grids, padded, strict=True)]
     assert by_side.columns["padding"] == pytest.approx(shares, abs=1e-12)
+
+
+def test_every_jump_is_marked_however_many_there_are() -> None:
+    sides = tuple((side, side) for side in range(512, 4097, 64))
+    report = sweep(["sam_vit_b", "sam_vit_l"], Grid(resolutions=sides), ["flops"])
+    padded = [-(-side // 16 // 14) * 14 for side, _ in sides]
+    jumps = tuple(at for at, whole in enumerate(padded) if at == 0 or whole > padded[at - 1])
+    jumps = tuple(at for at in jumps if padded[at] * 16 > sides[at][0])
+    assert [line.jumps for line in report.lines] == [jumps, jumps]
+    assert len(report.cliffs) < len(jumps)
+    marks = [(mark.config, mark.x) for mark in _marks(report) if mark.kind == "cliff"]
+    assert marks == [(name, sides[at][0]) for name in ("sam_vit_b", "sam_vit_l") for at in jumps]
+
+    report = sweep(["sam_vit_b"], Grid(resolutions=sides[::2]), ["flops"])
+    shown = render(report, "terminal", Options())
+    starred = [line.split()[0] for line in shown.splitlines() if line.split()[1:2] == ["*"]]
+    assert starred == [report.axes[-1].values[at] for at in report.lines[0].jumps]
+    assert len(starred) > len(report.cliffs)
+
+
+def test_a_picture_says_which_cliffs_it_does_not_mark() -> None:
+    sides = tuple((side, side) for side in range(16, 2049, 16))
+    report = sweep(["sam_vit_b"], Grid(resolutions=sides, windows=(2,)), ["flops"])
+    assert len(report.lines[0].jumps) == 64
+    assert not [mark for mark in _marks(report) if mark.kind == "cliff"]
+    assert "Cliffs are not marked on lines of so many: 64." in str(chart(report)["title"])
 
 
 def test_what_padding_costs_is_worked_out_by_hand() -> None:
@@ -397,6 +424,8 @@ BAD = {
         "cpu",
     ): "128 points, each run in a process of its own: at most 40",
     ("sam_vit_b", "--resolutions", "512", "--device", "h1000"): "did you mean 'h100'?",
+    ("sam_vit_b", "--resolutions", "512", "--repeats", "3"): "use it with --measure",
+    ("sam_vit_b", "--resolutions", "512", "--max-cases", "3"): "use it with --measure",
 }
 
 

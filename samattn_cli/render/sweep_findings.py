@@ -74,8 +74,10 @@ def cliffs(report: Sweep) -> Table:
     )
     rows = tuple(_cliff(cliff, named=named) for cliff in report.cliffs)
     note = "Tokens that padding adds to windowed layers, the share of the encoder's FLOPs that they take, and the nearest "
-    note += f"resolutions without. {left_out(report.cliff_count - len(report.cliffs))}"
-    return Table("Padding", headers, rows, note.strip())
+    note += "resolutions without."
+    if left := report.cliff_count - len(report.cliffs):
+        note += f" Left out: {format_things(left, 'row')}; a narrower range has them."
+    return Table("Padding", headers, rows, note)
 
 
 def _cliff(cliff: Cliff, *, named: bool) -> tuple[str, ...]:
