@@ -449,6 +449,13 @@ def test_the_largest_grid_is_taken_and_one_more_is_not() -> None:
         Grid(resolutions=squares, batch_sizes=tuple(range(1, side + 5))).check_size(1)
 
 
+def test_markup_in_a_name_is_shown_as_it_is() -> None:
+    for name in ("a[/b]c", "[red]d[/]"):
+        report = sweep(["sam_vit_b"], Grid(resolutions=((512, 512), (1024, 1024))), ["flops"])
+        lines = tuple(replace(line, config=name) for line in report.lines)
+        assert f"\n{name}  from 1024 on" in render(replace(report, lines=lines), "terminal", Options())
+
+
 # --- as a user runs it
 
 

@@ -77,6 +77,7 @@ def to_text(parts: Iterable[RenderableType], options: Options) -> str:
         no_color=not options.color,
         highlight=False,
         emoji=False,
+        markup=False,
         legacy_windows=False,
     )
     with console.capture() as capture:
