@@ -11,7 +11,7 @@ from samattn_cli import analyze, load_config
 from samattn_cli.config.presets import presets
 from samattn_cli.cost.encoder import forward
 from samattn_cli.errors import UsageError
-from samattn_cli.render.formulas import latex, unicode, with_numbers
+from samattn_cli.render.formulas import escaped, latex, unicode, with_numbers
 from samattn_cli.studies.explain import WRITER, explain
 from samattn_cli.studies.metrics import METRICS
 from samattn_cli.studies.symbolic import symbolic
@@ -185,3 +185,9 @@ def test_plain_characters_stay_in_their_columns(arguments):
     if "Made of" in lines:
         table = lines[lines.index("Made of") + 1 : lines.index("Symbols") - 1]
         assert len({len(line) for line in table if line and line[-1].isalpha() and line[0] != " "}) == 1
+
+
+def test_text_is_escaped_in_latex():
+    assert escaped(r"50% of a_b & {c} #1 $x^2$~\d") == (
+        r"50\% of a\_b \& \{c\} \#1 \$x\textasciicircum{}2\$\textasciitilde{}\textbackslash{}d"
+    )
