@@ -188,7 +188,7 @@ def _search(report: Placements, search: SearchReport, options: Options) -> Itera
 def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
     of = _numbers(search.numbers)
     if search.numbers:
-        looked = f"{format_things(search.searched, 'placement')} of {of} global among the {search.choices} layers that can be either"
+        looked = f"{format_things(search.searched, 'placement')} of {of} global among the {format_things(search.choices, 'layer')} that can be either"
         yield f"{looked}: all were counted, none sampled"
     if search.ruled_out:
         yield f"{_numbers(search.ruled_out)} global layers: even the cheapest placement is beyond the budget"

@@ -96,7 +96,8 @@ def _chosen(config: EncoderConfig, text: str) -> Sequence[int]:
     number = int(found[2])
     if not 1 <= number <= len(layers):
         has = format_things(len(layers), "layer")
-        raise UsageError(f"{config.name} has {has} that can be windowed or global: use 1 to {len(layers)}")
+        most = f"1 to {len(layers)}" if len(layers) > 1 else "1"
+        raise UsageError(f"{config.name} has {has} that can be windowed or global: use {most}")
     return OF_A_NUMBER[found[1]](layers, number)
 
 
