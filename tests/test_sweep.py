@@ -403,6 +403,12 @@ BAD = {
     ("sam_vit_b", "--resolutions", "1:9999999999"): "must be at most 1,048,576, not 9,999,999,999",
     ("sam_vit_b", "--vary", "depth=1:2000"): "is 2,000 values: at most 1,000",
     ("sam_vit_b", "--vary", "depth=1:100", "--vary", "num_heads=1:100"): "the grid is of 10,000 encoders",
+    (
+        "sam_vit_b",
+        "--vary",
+        "embed_dim=770,780",
+    ): "8:12: with --vary embed_dim=770: num_heads 12 does not divide",
+    ("sam_vit_x", "--resolutions", "512"): "samattn: there is no file and no preset called 'sam_vit_x'",
     ("sam_vit_b", "--vary", "depth"): "must be KEY=A,B, such as 'mlp_ratio=2,4'",
     ("sam_vit_b", "--vary", "depht=2,3"): "unknown key 'depht'; did you mean 'depth'?",
     ("sam_vit_b", "--vary", "depth=12,12"): "depth: 12 stands there twice",
