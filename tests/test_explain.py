@@ -11,7 +11,9 @@ from samattn_cli import analyze, load_config
 from samattn_cli.config.presets import presets
 from samattn_cli.cost.encoder import forward
 from samattn_cli.errors import UsageError
+from samattn_cli.render import render
 from samattn_cli.render.formulas import escaped, latex, unicode, with_numbers
+from samattn_cli.render.options import Options
 from samattn_cli.studies.explain import WRITER, explain
 from samattn_cli.studies.metrics import METRICS
 from samattn_cli.studies.symbolic import symbolic
@@ -191,3 +193,9 @@ def test_text_is_escaped_in_latex():
     assert escaped(r"50% of a_b & {c} #1 $x^2$~\d") == (
         r"50\% of a\_b \& \{c\} \#1 \$x\textasciicircum{}2\$\textasciitilde{}\textbackslash{}d"
     )
+
+
+@pytest.mark.parametrize("metric", ["bytes_read", "bytes_written", "allocated_bytes"])
+def test_bytes_are_said_in_units_of_bytes(metric):
+    report = explain(load_config("sam_vit_b"), "0", metric)
+    assert " MiB)" in render(report, "terminal", Options())
