@@ -19,9 +19,14 @@ __all__ = [
     "SamattnError",
     "__version__",
     "analyze",
+    "check",
+    "compare_placements",
+    "explain",
+    "fit",
     "from_json",
     "load_config",
     "load_device",
+    "load_thresholds",
     "sweep",
     "to_json",
 ]
@@ -29,12 +34,17 @@ __all__ = [
 if TYPE_CHECKING:
     from .config.load import load_config
     from .config.load_device import load_device
+    from .config.load_thresholds import load_thresholds
     from .config.model import EncoderConfig
     from .errors import SamattnError
     from .reports.analysis import Analysis
     from .reports.text import from_json, to_json
     from .studies.analyze import analyze
+    from .studies.check.run import check
+    from .studies.explain import explain
+    from .studies.fit import fit
     from .studies.grid import Grid
+    from .studies.placements.compare import compare_placements
     from .studies.sweep import sweep
 
 _HOMES = {
@@ -43,9 +53,14 @@ _HOMES = {
     "Grid": "studies.grid",
     "SamattnError": "errors",
     "analyze": "studies.analyze",
+    "check": "studies.check.run",
+    "compare_placements": "studies.placements.compare",
+    "explain": "studies.explain",
+    "fit": "studies.fit",
     "from_json": "reports.text",
     "load_config": "config.load",
     "load_device": "config.load_device",
+    "load_thresholds": "config.load_thresholds",
     "sweep": "studies.sweep",
     "to_json": "reports.text",
 }

@@ -54,6 +54,10 @@ class RecordingError(SamattnError):
     """A recording is damaged, or of something else."""
 
 
+class GitError(SamattnError):
+    """git cannot give what was asked of it; the message says what to do."""
+
+
 class ImportFailedError(SamattnError):
     """What was to be imported is damaged, unknown, or says what samattn cannot express."""
 

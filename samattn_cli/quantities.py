@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
+from functools import cache
 
-from .errors import UsageError
+from .errors import UsageError, did_you_mean
 from .units import BINARY_UNITS, DECIMAL_PREFIXES
 
 Units = Mapping[str, Decimal]
@@ -19,6 +22,36 @@ def decimal_units(noun: str) -> dict[str, Decimal]:
 
 
 BYTES: Units = decimal_units("B") | {unit: Decimal(1024) ** power for power, unit in enumerate(BINARY_UNITS)}
+FLOPS: Units = decimal_units("FLOP")
+MACS: Units = decimal_units("MAC")
+PARAMS: Units = decimal_units("param") | {unit: scale for unit, scale in decimal_units("").items() if unit}
+TIMES: Units = {"us": 1 / Decimal(1000), "ms": Decimal(1), "s": Decimal(1000)}
+"""In milliseconds."""
+
+PERCENT, TIMES_AS_MUCH = "%", "x"
+SHARES: Units = {PERCENT: 1 / Decimal(100)}
+RATIOS: Units = {TIMES_AS_MUCH: Decimal(1)}
+
+KINDS: Mapping[str, Units] = {
+    "ms": TIMES,
+    "B": BYTES,
+    "FLOP": FLOPS,
+    "MAC": MACS,
+    PERCENT: SHARES,
+    TIMES_AS_MUCH: RATIOS,
+    "params": PARAMS,
+}
+"""What is measured in units that convert into one another, by the one that all are converted to."""
+
+EXAMPLES = {
+    "ms": "80 ms",
+    "B": "6 GiB (2**30 bytes each) or 6 GB (10**9)",
+    "FLOP": "6 TFLOP",
+    "MAC": "3 TMAC",
+    "params": "640 M",
+    "": "94.3 %, 1.5x or 28",
+}
+"""By the unit of a figure; "" is that of shares, ratios and counts."""
 
 QUANTITY = re.compile(r"(?P<number>[^A-Za-z\s]+)\s*(?P<unit>[A-Za-z]*)")
 NUMBER = re.compile(r"\d{1,30}(?:\.\d{1,30})?|\d{1,3}(?:,\d{3})+")
@@ -66,3 +99,71 @@ def parse_bytes(text: str, where: str) -> int:
     if not found:
         raise UsageError(f"{where}: must be above 0")
     return found
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with its unit.
+
+    Attributes:
+        amount: in `unit`, exactly; of a percentage the share.
+        unit: of `KINDS`, or "" for a bare number.
+        text: as it was written.
+        signed: whether it was written with a sign.
+    """
+
+    amount: Fraction
+    unit: str
+    text: str
+    signed: bool = False
+
+    def __str__(self) -> str:
+        return self.text
+
+
+SIGNED = re.compile(r"(?P<sign>[+\-\u2212]?)\s*(?P<number>[\d.,]+)\s*(?P<unit>\S*)")
+
+
+def quantity(written: str | float) -> Quantity:
+    """A quantity of any kind: a number, with its sign if need be, and its unit if it has one.
+
+    Raises:
+        UsageError: if it is none, with what would be right.
+    """
+    text = str(written).strip()
+    found = SIGNED.fullmatch(text) if isinstance(written, str) else None
+    if isinstance(written, str) and found is None:
+        raise UsageError("must be a number and a unit, such as 6 GiB, 6 TFLOP or +2%")
+    if found is None:
+        return Quantity(Fraction(Decimal(text)), "", text, signed=text.startswith("-"))
+    if not NUMBER.fullmatch(found["number"]):
+        raise UsageError(f"{found['number']} is no number: use one such as 6 or 5.5")
+    kind, scale = _known_unit(found["unit"])
+    amount = Fraction(Decimal(found["number"].replace(",", ""))) * Fraction(scale)
+    return Quantity(amount if found["sign"] in {"", "+"} else -amount, kind, text, signed=bool(found["sign"]))
+
+
+def _known_unit(unit: str) -> tuple[str, Decimal]:
+    """The kind of a unit, and how much it is."""
+    if not unit:
+        return "", Decimal(1)
+    for name in (unit.lower(), unit.lower().removesuffix("s")):
+        if name in _units():
+            return _units()[name]
+    names = dict.fromkeys(name for units in KINDS.values() for name in units)
+    hint = did_you_mean(unit, names) or ": use one such as GiB, GB, GFLOP, GMAC, ms, params or %"
+    raise UsageError(f"{unit[:40]} is no unit{hint}")
+
+
+@cache
+def _units() -> dict[str, tuple[str, Decimal]]:
+    """Every unit in lower case; where two kinds have one, the first has it."""
+    known: dict[str, tuple[str, Decimal]] = {}
+    for name, kind, scale in _named():
+        known.setdefault(name, (kind, scale))
+    return known
+
+
+def _named() -> Iterator[tuple[str, str, Decimal]]:
+    for kind, units in KINDS.items():
+        yield from ((name.lower(), kind, scale) for name, scale in units.items())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -28,12 +30,12 @@ TIME_UNITS = ("us", "ms", "s")
 BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
-def format_count(value: int, unit: str = "") -> str:
+def format_count(value: float, unit: str = "") -> str:
     """Four digits with a decimal prefix: 179_760_000_000 -> "179.8 G" (+ unit)."""
     return _scaled(value, 1000, [f"{prefix}{unit}" for prefix in DECIMAL_PREFIXES])
 
 
-def format_bytes(value: int) -> str:
+def format_bytes(value: float) -> str:
     """Four digits with a binary prefix: 67_108_864 -> "64.00 MiB"."""
     return _scaled(value, 1024, BINARY_UNITS)
 
@@ -69,12 +71,55 @@ def format_things(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def format_amount(value: float, unit: str) -> str:
+    """Four digits of a figure in its unit: (7_247_757_312, "B") -> "6.75 GiB", (0.943, "%") -> "94.30 %"."""
+    if value < 0:
+        return f"-{format_amount(-value, unit)}"
+    value = int(value) if math.isfinite(value) and value == int(value) else value
+    if unit == "ms" and math.isfinite(value):
+        return format_ms(value)
+    if unit == "%":
+        return format_percent(value)
+    if unit == "":
+        return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    if unit == "params":
+        return f"{format_count(value)} params"
+    return format_bytes(value) if unit == "B" else format_count(value, unit)
+
+
+def format_exact(value: float, unit: str) -> str:
+    """Every digit of a figure: (6_442_450_945, "B") -> "6,442,450,945 B", (0.9434, "%") -> "94.34 %"."""
+    if unit == "%":
+        return f"{(Decimal(str(value)) * 100).normalize():f} %"
+    whole = math.isfinite(value) and value == int(value)
+    return f"{int(value):,} {unit}".strip() if whole else f"{value} {unit}".strip()
+
+
+def format_apart(unit: str, *values: float) -> tuple[str, ...]:
+    """Figures side by side: in four digits, or in every digit where four would make unequal ones look equal."""
+    short = tuple(format_amount(value, unit) for value in values)
+    if len(set(short)) == len(set(values)):
+        return short
+    return tuple(format_exact(value, unit) for value in values)
+
+
+def ranges(indexes: Sequence[int]) -> str:
+    """Indexes with runs as ranges: "0-3, 7"."""
+    runs: list[list[int]] = []
+    for index in indexes:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
 def rounded(nbytes: Any) -> Any:
     """Bytes that the allocator takes for `nbytes`: a number, an array or a symbol."""
     return -(-nbytes // ALLOCATION_BYTES) * ALLOCATION_BYTES
 
 
-def _scaled(value: int, step: int, suffixes: Sequence[str]) -> str:
+def _scaled(value: float, step: int, suffixes: Sequence[str]) -> str:
     if value < step:
         return f"{value:,} {suffixes[0]}".strip()
     size = float(value)

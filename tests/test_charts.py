@@ -316,7 +316,7 @@ def test_a_missing_extra_is_named_before_anything_is_done(
 
 
 def test_formats_by_extension(tmp_path) -> None:
-    for name, extension in render.FORMATS.items():
+    for name, extension in ((name, extension) for name, extension in render.FORMATS.items() if extension):
         assert file_format(tmp_path / f"sweep{extension.upper()}", list(render.FORMATS)) == name
 
 

@@ -15,7 +15,9 @@ from samattn_cli.render import render
 from samattn_cli.render.formulas import escaped, latex, unicode, with_numbers
 from samattn_cli.render.options import Options
 from samattn_cli.studies.explain import WRITER, explain
+from samattn_cli.studies.layers import PART, segments_of
 from samattn_cli.studies.metrics import METRICS
+from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.symbolic import symbolic
 
 OF_OPS = {name: metric.of_op for name, metric in METRICS.items() if metric.of_op}
@@ -35,8 +37,7 @@ def number_of(formula: str, values: dict[str, int]) -> int:
 @pytest.mark.parametrize("name", presets())
 def test_the_formula_of_every_operation_gives_the_figure_of_the_report(name):
     config = load_config(name)
-    report = analyze(config, verify=False)
-    reported = {place.name: place.ops for place in (*report.parts, *report.layers)}
+    reported = {name: PART["ops"](at) for name, at in segments_of(Passes(config)).items()}
     seen = set()
     for segment in forward(config).segments:
         if segment.recording in seen:

@@ -64,13 +64,13 @@ def freeze(monkeypatch):
 
     def freezing(trained: Callable[[str], bool]) -> None:
         now = [""]
-        called = encoder._Driver._call
+        called = encoder.call
 
-        def within(driver, part, entries):
+        def within(tape, part, entries, kernel):
             now[0] = "blocks.N." if isinstance(part, LayerConfig) else f"{part.name}."
-            return called(driver, part, entries)
+            return called(tape, part, entries, kernel)
 
-        monkeypatch.setattr(encoder._Driver, "_call", within)
+        monkeypatch.setattr(encoder, "call", within)
         made = Recorder.parameter
 
         def parameter(self, name, *shape):

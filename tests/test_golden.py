@@ -39,6 +39,23 @@ CASES = {
     "explain.csv": (("explain", "sam2_hiera_t", "--metric", "params", "--format", "csv"), 80),
     "explain.md": (("explain", "sam_vit_b", "0", "--format", "markdown"), 80),
     "explain.tex": (("explain", "sam_vit_b", "7.attn.scores", "--format", "latex"), 80),
+    "diff-80.txt": (("diff", "sam_vit_b", "sam_vit_l"), 80),
+    "diff-160.txt": (
+        (
+            "diff",
+            "sam_vit_h",
+            "--set-after",
+            "window_size=16",
+            "--set-after",
+            "run.dtype=bfloat16",
+            "--device",
+            "h100",
+        ),
+        160,
+    ),
+    "diff.json": (("diff", "swin_t", "--set-after", "stages.2.depth=8", "--format", "json"), 80),
+    "diff.csv": (("diff", "swin_t", "--set-after", "stages.2.depth=8", "--format", "csv"), 80),
+    "diff.md": (("diff", "sam_vit_h", "sam_vit_h_all_global", "--format", "markdown"), 80),
     "configs.txt": (("configs",), 100),
 }
 

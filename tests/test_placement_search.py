@@ -11,7 +11,7 @@ from samattn_cli.studies.flow import flow_of, windowed_flow
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.placements import masks as masks_module
 from samattn_cli.studies.placements.budget import METRICS, budget
-from samattn_cli.studies.placements.compare import compare
+from samattn_cli.studies.placements.compare import compare_placements
 from samattn_cli.studies.placements.exhaustive import MOST, asked
 from samattn_cli.studies.placements.masks import masks
 from samattn_cli.studies.placements.pieces import NEEDED
@@ -86,7 +86,7 @@ def brute_force(preset, overrides, numbers, metric, limits=(), device=None):
 def searched(preset, overrides, device=None, **question):
     config = load_config(preset, overrides)
     terms = {"numbers": None, "limits": None, "cost": None, **question}
-    found = compare(config, search=asked(**terms), device=device).search
+    found = compare_placements(config, search=asked(**terms), device=device).search
     assert found is not None
     name = METRICS[found.cost].figure.replace("_ps", "_ms")
     points = []
@@ -155,7 +155,7 @@ def test_four_of_32_by_hand():
 
 def test_the_own_placement_stands_for_those_that_tie_with_it():
     config = load_config("sam_vit_b", [*PLAIN, "depth=5", "global_attn_indexes=[1, 4]"])
-    found = compare(config, search=asked("2", None, "params")).search
+    found = compare_placements(config, search=asked("2", None, "params")).search
     assert found is not None
     own = [row for row in found.front if row.global_layers == (1, 4)]
     assert [row.names for row in own] in ([("own",)], [])
@@ -246,16 +246,18 @@ def test_what_is_no_budget_is_said(text, message):
 def test_a_search_that_cannot_be_is_refused(question, message):
     assert MOST == 200_000_000
     with pytest.raises(UsageError) as error:
-        compare(load_config("sam_vit_h"), search=asked(*question))
+        compare_placements(load_config("sam_vit_h"), search=asked(*question))
     assert message in str(error.value)
 
 
 def test_a_budget_that_nothing_keeps_finds_nothing():
-    found = compare(load_config("sam_vit_h"), search=asked(None, "flops <= 5 TFLOP", None)).search
+    found = compare_placements(load_config("sam_vit_h"), search=asked(None, "flops <= 5 TFLOP", None)).search
     assert found is not None
     assert (found.numbers, found.searched, found.within, found.front) == ((), 0, 0, ())
     assert found.ruled_out == tuple(range(33))
-    found = compare(load_config("sam_vit_h"), search=asked("1", "peak_memory <= 5 GiB", None)).search
+    found = compare_placements(
+        load_config("sam_vit_h"), search=asked("1", "peak_memory <= 5 GiB", None)
+    ).search
     assert found is not None
     assert (found.searched, found.within, found.front) == (32, 0, ())
 
@@ -265,4 +267,4 @@ def test_layers_beyond_the_bits_of_a_mask_are_refused():
     with pytest.raises(
         UsageError, match="at most 60 layers that can be windowed or global: sam_vit_b has 61"
     ):
-        compare(config, search=asked("1", None, None))
+        compare_placements(config, search=asked("1", None, None))

@@ -6,7 +6,7 @@ from samattn_cli import load_config
 from samattn_cli.config.model import EncoderConfig, OverrideConfig
 from samattn_cli.errors import UsageError
 from samattn_cli.studies.passes import Passes
-from samattn_cli.studies.placements.compare import compare
+from samattn_cli.studies.placements.compare import compare_placements
 from samattn_cli.studies.placements.placing import global_layers, movable, placed
 from samattn_cli.studies.placements.strategies import merged, placement, placements
 
@@ -140,7 +140,7 @@ def test_shifted_windows_that_a_kernel_cannot_take_are_left_out_by_default_and_r
 
 
 def test_the_report_has_what_analyze_says_and_the_flow():
-    report = compare(load_config("sam_vit_h"), ["last:4"])
+    report = compare_placements(load_config("sam_vit_h"), ["last:4"])
     own, last = report.placements
     assert (own.figures.flops, last.figures.flops) == (5_961_082_830_848,) * 2
     assert own.figures == Passes(load_config("sam_vit_h")).figures
@@ -161,15 +161,15 @@ def test_published_results_are_the_papers_and_of_plain_encoders_alone():
                      "shifted": "50.1 44.8", "all": "50.4 45.1", "alternate": None},
     }  # fmt: skip
     for preset, table in tables.items():
-        report = compare(load_config(preset), list(table))
+        report = compare_placements(load_config(preset), list(table))
         for row in report.placements:
             (text,) = [table[name] for name in row.names if name != "own"]
             assert (row.published and " ".join(row.published.figures)) == text, row.names
-    assert not any(row.published for row in compare(load_config("swin_t")).placements)
+    assert not any(row.published for row in compare_placements(load_config("swin_t")).placements)
     # windows that are shifted besides are another thing than "none"
     shifting = load_config("examples/vit_shifted_windows.yaml")
     found = {
         row.names: row.published and row.published.strategy
-        for row in compare(shifting, ["none", "even:4"]).placements
+        for row in compare_placements(shifting, ["none", "even:4"]).placements
     }
     assert found == {("own", "none"): None, ("even:4",): None}

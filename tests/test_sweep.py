@@ -241,7 +241,7 @@ GRIDS = {
     "sam_vit_b": (st.integers(16, 1400), st.integers(2, 40)),
     "swin_t": (st.integers(32, 900), st.integers(2, 20)),
     "sam2_hiera_t": (st.integers(1, 8).map(lambda n: 128 * n), st.sampled_from([8, 16, 4])),
-    "qwen2_5_vl_vision": (st.integers(1, 20).map(lambda n: 28 * n), st.integers(1, 8).map(lambda n: 2 * n)),
+    "qwen2_5_vl_vision": (st.integers(1, 6).map(lambda n: 28 * n), st.integers(1, 8).map(lambda n: 2 * n)),
     "vitdet_b_fpn": (st.integers(2, 20).map(lambda n: 32 * n), st.integers(2, 30)),
 }
 
@@ -258,7 +258,7 @@ def grids(draw):
     return name, mode, Grid(resolutions=ordered, windows=chosen, batch_sizes=tuple(sorted(batches)))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(grids())
 def test_each_point_is_what_analyze_says(drawn) -> None:
     name, mode, grid = drawn

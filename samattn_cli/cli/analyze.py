@@ -17,7 +17,7 @@ from ..reports.analysis import Analysis
 from ..studies.analyze import analyze as analyze_config
 from ..studies.verify import verify as crosscheck
 from ..verdicts import CrossCheck
-from .output import emit, file_format, guarded, say, terminal_options, working, write_file
+from .output import asked_files, emit, guarded, say, terminal_options, working, write_file
 from .parameters import (
     Attention,
     Autocast,
@@ -96,7 +96,7 @@ def analyze(
 
       samattn analyze sam_vit_b --mode training --checkpointing -o report.json -o report.md
     """
-    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    formats = asked_files(output, FORMATS)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
     encoder = load_config(config, overrides(set_, **flags, **runs))

@@ -18,6 +18,8 @@ COMMANDS = {
     "compare-placements": "compare_placements.compare_placements",
     "fit": "fit.fit",
     "explain": "explain.explain",
+    "diff": "diff.diff",
+    "check": "check.check",
     "verify": "verify.verify",
     "measure": "measure.measure",
     "import": "import_.import_",

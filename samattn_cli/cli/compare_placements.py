@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from ..config.load import load_config
-from ..render import render, render_file
-from ..render.options import Options
 from .analyze import FORMATS, Format
-from .output import emit, file_format, guarded, terminal_options, working, write_file
+from .output import asked_files, deliver, guarded, terminal_options, working
 from .parameters import (
     Attention,
     Autocast,
@@ -101,19 +98,14 @@ def compare_placements(
 
       samattn compare-placements sam_vit_h --budget "flops <= 6 TFLOP, peak_memory <= 8 GiB"
     """
-    from ..studies.placements.compare import compare
+    from ..studies.placements.compare import compare_placements
     from ..studies.placements.exhaustive import asked
 
-    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    formats = asked_files(output, FORMATS)
     question = asked(search, budget, by)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
     encoder = load_config(config, overrides(set_, **flags, **runs))
     with working("searching every placement" if question else "comparing placements"):
-        report = compare(encoder, placements or (), device=device_of(device), search=question)
-    options = terminal_options(all_layers=all_layers)
-    shown = format_.value if format_ else None if formats else "terminal"
-    if shown:
-        emit(render(report, shown, options))
-    for path, name in formats.items():
-        write_file(path, render_file(report, name, replace(options, width=Options.width, color=False)))
+        report = compare_placements(encoder, placements or (), device=device_of(device), search=question)
+    deliver(report, format_ and format_.value, formats, terminal_options(all_layers=all_layers))

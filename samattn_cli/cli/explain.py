@@ -9,8 +9,8 @@ import typer
 
 from ..config.load import load_config
 from ..errors import UsageError, did_you_mean
-from ..render import LATEX, TEXTS, render
-from .output import emit, file_format, guarded, terminal_options, write_file
+from ..render import LATEX, TEXTS
+from .output import asked_files, deliver, guarded, terminal_options
 from .parameters import (
     Attention,
     Autocast,
@@ -83,12 +83,8 @@ def explain(
     if metric not in METRICS:
         hint = did_you_mean(metric, METRICS) or f": there are {', '.join(METRICS)}"
         raise UsageError(f"--metric {metric}: there is no such figure{hint}")
-    formats = {path: file_format(path, list(FORMATS)) for path in output or ()}
+    formats = asked_files(output, list(FORMATS))
     runs = {"batch_size": batch_size, "dtype": dtype, "autocast": autocast, "attention": attention}
     encoder = load_config(config, overrides(set_, image_size=image_size, **runs))
     report = explain_figure(encoder, where, metric)
-    options = terminal_options()
-    if format_ or not formats:
-        emit(render(report, format_.value if format_ else "terminal", options))
-    for path, name in formats.items():
-        write_file(path, render(report, name, options.of_a_file))
+    deliver(report, format_ and format_.value, formats, terminal_options())

@@ -14,9 +14,8 @@ from ..config.load import load_config
 from ..config.model import MAX_SIDE
 from ..errors import UsageError, did_you_mean
 from ..quantities import parse_bytes
-from ..render import TABLES, TEXTS, render, render_file
-from ..render.options import Options
-from .output import emit, file_format, guarded, terminal_options, working, write_file
+from ..render import TABLES, TEXTS
+from .output import asked_files, deliver, guarded, terminal_options, working
 from .parameters import (
     Autocast,
     BatchSize,
@@ -110,7 +109,7 @@ def fit(
     from ..studies.fit import KERNELS, MODES, Asked
     from ..studies.fit import fit as fit_config
 
-    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    formats = asked_files(output, FORMATS)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     encoder = load_config(config, overrides(set_, **flags, optimizer=optimizer, checkpointing=checkpointing))
     where = _memory(memory, device)
@@ -124,11 +123,7 @@ def fit(
     _check_sizes(asked)
     with working("working out every size"):
         report = fit_config(encoder, where, asked)
-    shown = format_.value if format_ else None if formats else "terminal"
-    if shown:
-        emit(render(report, shown, terminal_options()))
-    for path, name in formats.items():
-        write_file(path, render_file(report, name, Options()))
+    deliver(report, format_ and format_.value, formats, terminal_options())
 
 
 def _check_sizes(asked: Asked) -> None:

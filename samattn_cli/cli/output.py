@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from importlib.util import find_spec
@@ -16,12 +17,13 @@ import typer
 from rich.console import Console
 
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError, did_you_mean
-from ..render import EXTRAS, FORMATS
+from ..render import EXTRAS, FORMATS, render, render_file
 from ..render.options import Options
 from ..render.plain import PLAIN
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SPECIAL = "→·⌈█"  # of the characters that reports are laid out with
+WORKFLOW_COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
 PIPE_WIDTH = 160  # of a table that no terminal limits
 DEBUG_VARIABLE = "SAMATTN_DEBUG"
 
@@ -109,21 +111,40 @@ def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Op
     )
 
 
+def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[Path, str]:
+    """What `-o [FORMAT=]FILE` asks for: each file and its format, by its name or by the file's extension.
+
+    Raises:
+        OutputError: as `file_format`, or if a file is given twice.
+    """
+    asked: dict[Path, str] = {}
+    for output in outputs or ():
+        named, _, rest = str(output).partition("=")
+        path = Path(rest) if named in formats and rest else output
+        if path in asked:
+            raise OutputError(f"-o {output}: the file {path} is given twice")
+        asked[path] = file_format(path, formats) if path is output else _named_format(path, named)
+    return asked
+
+
+def _named_format(path: Path, name: str) -> str:
+    _check_extra(path, name)
+    check_place(path)
+    return name
+
+
 def file_format(path: Path, formats: Sequence[str]) -> str:
     """The format that a file's extension asks for.
 
     Raises:
         OutputError: if none does, if the format's extra is missing, or if the file could not be written anyway.
     """
-    extensions = {FORMATS[name]: name for name in formats}
+    extensions = {FORMATS[name]: name for name in formats if FORMATS[name]}
     if path.suffix.lower() not in extensions:
         known = ", ".join(extensions)
         hint = did_you_mean(path.suffix.lower(), extensions)
         raise OutputError(f"-o {path}: the extension says the format and must be one of {known}{hint}")
-    name = extensions[path.suffix.lower()]
-    _check_extra(path, name)
-    check_place(path)
-    return name
+    return _named_format(path, extensions[path.suffix.lower()])
 
 
 def _check_extra(path: Path, name: str) -> None:
@@ -133,6 +154,29 @@ def _check_extra(path: Path, name: str) -> None:
         raise OutputError(
             f"-o {path}: {extra.whose} the extra '{extra.name}': pip install 'samattn[{extra.name}]'"
         )
+
+
+def deliver(report: Any, shown: str | None, files: Mapping[Path, str], options: Options) -> None:
+    """Show a report, on the terminal if nothing else was asked for, and write its files, each in its format."""
+    if shown or not files:
+        text = render(report, shown or "terminal", options)
+        emit(text if shown else shielded(text, os.environ))
+    for path, name in files.items():
+        write_file(path, render_file(report, name, options.of_a_file))
+
+
+def shielded(text: str, environ: Mapping[str, str]) -> str:
+    """Text to be read; under GitHub Actions, what would be a workflow command in it is only shown.
+
+    A message in a thresholds file, or the name of a config, could be "::add-mask::..." (at the beginning of a line) or
+    "##[...]" (anywhere). GitHub's own remedy is to stop commands until a word that nobody can guess.
+    """
+    if environ.get("GITHUB_ACTIONS") != "true" or not WORKFLOW_COMMAND.search(text):
+        return text
+    from secrets import token_hex
+
+    word = token_hex()
+    return f"::stop-commands::{word}\n{text}::{word}::\n"
 
 
 def check_place(path: Path) -> None:

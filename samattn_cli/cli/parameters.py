@@ -72,7 +72,10 @@ Checkpointing = Annotated[
 Outputs = Annotated[
     list[Path] | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", help="Write FILE, in the format of its extension; may repeat."
+        "--output",
+        "-o",
+        metavar="[FORMAT=]FILE",
+        help="Write FILE, in FORMAT or that of its extension; may repeat.",
     ),
 ]
 

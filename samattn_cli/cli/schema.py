@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
+
+import typer
 
 from .output import emit, guarded
 
 
 @guarded
-def schema() -> None:
+def schema(
+    thresholds: Annotated[
+        bool, typer.Option("--thresholds", help="That of thresholds files, for `samattn check`.")
+    ] = False,
+) -> None:
     """Print the JSON Schema of config files, for editors.
 
     Presets name it in their first line: # yaml-language-server: $schema=./schema.json
 
-    Example:
+    Examples:
 
       samattn schema > schema.json
-    """
-    from ..config.schema import config_schema
 
-    emit(json.dumps(config_schema(), indent=2) + "\n")
+      samattn schema --thresholds > thresholds.json
+    """
+    from ..config.schema import config_schema, thresholds_schema
+
+    emit(json.dumps(thresholds_schema() if thresholds else config_schema(), indent=2) + "\n")

@@ -13,12 +13,11 @@ from ..config.load import Override, option_where
 from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
 from ..errors import DeviceError, UsageError, did_you_mean
-from ..render import FORMATS, TEXTS, render, render_file
-from ..render.options import Options
+from ..render import LATEX, PICTURES, TABLES, TEXTS
 from ..units import format_things
 from .measure import DEVICE, DEVICES, measured_in_turn
-from .output import emit, file_format, guarded, say, terminal_options, working, write_file
-from .parameters import Configs, Outputs, Set, axis, overrides
+from .output import asked_files, deliver, guarded, say, terminal_options, working
+from .parameters import Configs, Outputs, Set, axis, device_of, overrides
 from .ranges import numbers, sizes, span
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ..reports.sweep import Sweep
     from ..studies.grid import Grid, Variation
 
+FORMATS = (*TEXTS, *LATEX, *PICTURES, *TABLES)
 Format = Enum("SweepFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
 AXES = "--resolutions, --windows, --batch-sizes, --dtypes, --attention, --modes or --vary KEY=A,B"
 MOST_VALUES = 1000
@@ -109,7 +109,7 @@ def sweep(
 
       samattn sweep sam_vit_b --vary mlp_ratio=2,4 --dtypes float32,bfloat16 --batch-sizes 1:4
     """
-    formats = {path: file_format(path, list(FORMATS)) for path in output or ()}
+    formats = asked_files(output, FORMATS)
     keys = dict(_varied(text) for text in _each_once(vary or ()))
     grid = _grid(
         sizes(*_given("--resolutions", resolutions, keys)),
@@ -124,7 +124,7 @@ def sweep(
     )
     if len(configs) == 1 and not grid.axes(configs):
         raise UsageError(f"nothing varies: give {AXES}, or several configs")
-    where = _device(device)
+    where = device_of(device)
     asked = _metrics(metrics, where)
     from ..studies.sweep import sweep as sweep_over
 
@@ -133,11 +133,7 @@ def sweep(
         report = sweep_over(configs, grid, asked, laid_over=overrides(set_), device=where)
     if measure:
         report = _measured(report, measure, repeats)
-    shown = format_.value if format_ else None if formats else "terminal"
-    if shown:
-        emit(render(report, shown, terminal_options()))
-    for path, name in formats.items():
-        write_file(path, render_file(report, name, Options()))
+    deliver(report, format_ and format_.value, formats, terminal_options())
 
 
 def _check_measured(device: str | None, points: int, most: int | None, repeats: int | None) -> None:
@@ -242,14 +238,6 @@ def _check_once(variation: Variation) -> None:
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
         raise UsageError(f"{variation.name}: {twice[0]} stands there twice: keep one")
-
-
-def _device(reference: str | None) -> Device | None:
-    if reference is None:
-        return None
-    from ..config.load_device import load_device
-
-    return load_device(reference, f"--device {reference}")
 
 
 def _metrics(given: str | None, device: Device | None) -> list[str]:

@@ -16,7 +16,7 @@ from ..render.options import Options
 from ..reports.analysis import Verification, Verified
 from ..reports.text import to_json
 from ..studies.verify import verify as crosscheck
-from .output import emit, file_format, guarded, say, terminal_options, working, write_file
+from .output import asked_files, emit, guarded, say, terminal_options, working, write_file
 from .parameters import (
     Attention,
     Autocast,
@@ -77,7 +77,7 @@ def verify(
 
       samattn verify --measured h100.json
     """
-    formats = {path: file_format(path, FORMATS) for path in output or ()}
+    formats = asked_files(output, FORMATS)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     laid_over = overrides(set_, **flags, attention=attention, checkpointing=checkpointing)
     if measured:

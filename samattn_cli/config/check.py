@@ -38,17 +38,20 @@ def build(tree: Node, name: str) -> EncoderConfig:
     return config
 
 
-def checked(root: type[Config], tree: Node, name: str, rules: BetweenKeys, *, flat: bool = False) -> Config:
-    """The `root` that a tree gives; its name is `name` where the tree has none.
+def checked(
+    root: type[Config], tree: Node, name: str | None, rules: BetweenKeys, *, flat: bool = False
+) -> Config:
+    """The `root` that a tree gives; its name is `name` where the tree has none, or it has no name at all if None.
 
     Raises:
         ConfigError: with every problem of the tree, in the order of the file.
     """
     config: Config | None = None
+    named = {} if name is None else {"name": name}
     found: list[Found] = []
     broken: set[Loc] = set()
     try:
-        config = _validator(root).validate_python({"name": name, **tree.plain()})  # type: ignore[arg-type] # a class is hashable
+        config = _validator(root).validate_python({**named, **tree.plain()})  # type: ignore[arg-type] # a class is hashable
     except ValidationError as errors:
         details = errors.errors(include_url=False)
         broken = {error["loc"][:length] for error in details for length in range(1, len(error["loc"]) + 1)}

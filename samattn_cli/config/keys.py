@@ -10,12 +10,17 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, field, fields
 from typing import Any
 
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from ..errors import UsageError
 
 Pair = tuple[int, int]
 """(height, width)."""
 
 _SPEC = "key"
+
+UNPARSED = "unparsed"
+"""The type of error of what `parsed` refuses; its message is for people."""
 
 FLAG = core_schema.bool_schema(strict=True)
 TEXT = core_schema.str_schema(strict=True, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")  # no escape for a terminal
@@ -50,8 +55,8 @@ def share() -> CoreSchema:
     return core_schema.float_schema(strict=True, ge=0, lt=1, allow_inf_nan=False)
 
 
-def choice(*words: str) -> CoreSchema:
-    """One of some words."""
+def choice(*words: str | int) -> CoreSchema:
+    """One of some words or numbers."""
     return core_schema.literal_schema(list(words))
 
 
@@ -79,6 +84,55 @@ def many(config: type, least: int, most: int) -> CoreSchema:
     )
 
 
+def named(config: type) -> CoreSchema:
+    """Any of a config class, each under a name of its own."""
+    return core_schema.dict_schema(core_schema.str_schema(strict=True), class_schema(config))
+
+
+def anything() -> CoreSchema:
+    """Keys of any name with any values, which something else checks."""
+    return core_schema.dict_schema(core_schema.str_schema(strict=True), core_schema.any_schema())
+
+
+def texts(least: int, most: int) -> CoreSchema:
+    """From `least` to `most` lines of text."""
+    return core_schema.tuple_variable_schema(TEXT, min_length=least, max_length=most, strict=True)
+
+
+def parsed(parse: Callable[[Any], Any], *accepts: CoreSchema) -> CoreSchema:
+    """What `parse` makes of a value; it says what is wrong with it as a `UsageError`."""
+
+    def run(value: Any) -> Any:
+        try:
+            return parse(value)
+        except UsageError as error:
+            raise PydanticCustomError(UNPARSED, "{problem}", {"problem": str(error)}) from None
+
+    scalar = core_schema.union_schema(
+        list(accepts), custom_error_type=UNPARSED, custom_error_message="must be a plain value"
+    )
+    return core_schema.no_info_after_validator_function(run, scalar)
+
+
+def keys_or_one(config: type, name: str) -> CoreSchema:
+    """The keys of a config class, or a plain value that stands for its key `name`."""
+    schema = class_schema(config)
+    plain = core_schema.union_schema([core_schema.str_schema(), core_schema.float_schema()])
+    return _before(
+        lambda value: {name: value} if isinstance(value, str | int | float) else value,
+        schema,
+        core_schema.union_schema([schema, plain]),
+    )
+
+
+def like(config: type, name: str) -> Any:
+    """A key that another config class has, which may be left out here: then it is None."""
+    entry = {field.name: field for field in fields(config)}[name]
+    metadata = entry.metadata[_SPEC]
+    schema = metadata["schema"]
+    return field(default=None, metadata={_SPEC: {"schema": optional(schema), "updates": metadata["updates"]}})
+
+
 def class_schema(config: type) -> CoreSchema:
     """The schema of a config class, from its keys."""
     entries = [
@@ -100,13 +154,16 @@ def example_of(entry: Field[Any]) -> Any:
 
 def choices_of(entry: Field[Any]) -> list[str]:
     """The words of a `choice`, if it is one."""
-    return list(entry.metadata[_SPEC]["schema"].get("expected", ()))
+    schema = entry.metadata[_SPEC]["schema"]
+    expected = schema.get("schema", schema).get("expected", ())
+    return [word for word in expected if isinstance(word, str)]
 
 
 def class_of(entry: Field[Any]) -> type | None:
     """The config class that a key holds, or a list of which it holds; None for a plain value."""
     schema = entry.metadata[_SPEC]["schema"]
-    held: type | None = schema.get("items_schema", [schema])[0].get("cls")
+    schema = schema.get("schema", schema) if schema["type"] in {"nullable", "function-before"} else schema
+    held: type | None = schema.get("values_schema", schema.get("items_schema", [schema])[0]).get("cls")
     return held
 
 

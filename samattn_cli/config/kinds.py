@@ -64,3 +64,12 @@ DEVICE = Kind(
     shipped="device",
     names=devices,
 )
+THRESHOLDS = Kind(
+    noun="a thresholds file",
+    word="thresholds file",
+    example="version: 1",
+    instead_of_merge="write the keys out",
+    shipped="thresholds file",
+    names=dict,
+    listing="name a YAML file",
+)

@@ -16,9 +16,9 @@ from ..errors import ConfigError, Problem, did_you_mean
 from .check import build
 from .kinds import ENCODER
 from .model import EncoderConfig, StageConfig
-from .sources import STDIN, Source, read_source
+from .sources import DISK, STDIN, Files, Source, read_source
 from .wording import cut
-from .yaml12 import MAX_DEPTH, Node, Where, parse_yaml
+from .yaml12 import MAX_DEPTH, Loc, Node, Where, parse_yaml
 
 MAX_EXTENDS = 16
 STAGE_KEYS = frozenset(field.name for field in fields(StageConfig))
@@ -53,8 +53,31 @@ def option_where(option: str, text: str) -> str:
     return f"{option} {cut(text)}"
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A config, what messages call its file, and where its keys stand."""
+
+    config: EncoderConfig
+    label: str
+    tree: Node
+
+    def where(self, key: str) -> Where | None:
+        """Where a key stands ("window_size", "stages.1.depth", "run.dtype"), perhaps in a file that is extended.
+
+        None for a key that no file gives.
+        """
+        parts: Loc = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+        node: Node | None = self.tree
+        for part in ("stages", 0, *parts) if parts[0] in STAGE_KEYS else parts:
+            node = None if node is None else node.step(part)
+        return None if node is None else node.key_where or node.where
+
+
 def load_config(
-    source: str | Path | Mapping[str, Any], overrides: str | Iterable[str | Override] = ()
+    source: str | Path | Mapping[str, Any],
+    overrides: str | Iterable[str | Override] = (),
+    *,
+    files: Files = DISK,
 ) -> EncoderConfig:
     """Load an encoder config.
 
@@ -62,21 +85,32 @@ def load_config(
         source: a path to a YAML file, the name of a preset, "-" for standard input, or a mapping with the keys of
             a config file.
         overrides: laid over the file, each "key=value" ("window_size=8", "stages.0.depth=4", "run.dtype=float16").
+        files: where its path and those that it extends lead: the disk, or a commit's files.
 
     Raises:
         ConfigError: with every problem found, each with file:line:column.
     """
+    return load_located(source, overrides, files=files).config
+
+
+def load_located(
+    source: str | Path | Mapping[str, Any],
+    overrides: str | Iterable[str | Override] = (),
+    *,
+    files: Files = DISK,
+) -> Loaded:
+    """As `load_config`, with the places of its keys."""
     if isinstance(source, Mapping):
-        document = _Document(_from_python(source), Path(), "encoder")
+        document = _Document(_from_python(source), Path(), "encoder", files)
     else:
-        document = _read_document(str(source), Path(), "samattn")
+        document = _read_document(str(source), Path(), "samattn", files)
     tree = _resolve(document, ())
     problems: list[Problem] = []
     for override in [overrides] if isinstance(overrides, str) else overrides:
         problems += _problems_of_applying(tree, override)
     if problems:
         raise ConfigError(problems)
-    return build(tree, document.name)
+    return Loaded(build(tree, document.name), document.root.where.source, tree)
 
 
 @dataclass(frozen=True)
@@ -84,14 +118,15 @@ class _Document:
     root: Node
     folder: Path
     name: str
+    files: Files
 
 
-def _read_document(reference: str, folder: Path, where: str) -> _Document:
-    source: Source = read_source(reference, folder, where)
+def _read_document(reference: str, folder: Path, where: str, files: Files) -> _Document:
+    source: Source = read_source(reference, folder, where, files=files)
     root = parse_yaml(source.text, source.label)
     if not isinstance(root.value, dict):
         raise _problem(root.where, ENCODER.must_be)
-    return _Document(root, source.folder, source.name)
+    return _Document(root, source.folder, source.name, source.files)
 
 
 def _resolve(document: _Document, seen: tuple[str, ...]) -> Node:
@@ -102,7 +137,7 @@ def _resolve(document: _Document, seen: tuple[str, ...]) -> Node:
         return _canonical(document.root)
     if not isinstance(extends.value, str) or extends.value == STDIN:
         raise _problem(extends.where, "extends must be the name of a preset or a path, such as 'sam_vit_b'")
-    base = _read_document(extends.value, document.folder, str(extends.where))
+    base = _read_document(extends.value, document.folder, str(extends.where), document.files)
     chain = (*seen, document.root.where.source)
     if base.root.where.source in chain:
         loop = " -> ".join((*chain, base.root.where.source))

@@ -6,12 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..units import format_size
 from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .keys import Pair
 from .slots import GLOBAL, UNSHIFTED, Entering, Part, Stream
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
+
+
+def attends(window: Pair, shift: Pair) -> str:
+    """Where a layer attends: "global", "window 7x7", "7x7 shift 3"."""
+    down, right = shift
+    if window == GLOBAL:
+        return "global"
+    if not down and not right:
+        return f"window {format_size(window)}"
+    return f"{format_size(window)} shift {down if down == right else format_size(shift)}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,11 @@ class LayerConfig:
     def is_global(self) -> bool:
         """Whether it attends over the whole grid."""
         return self.window_size == GLOBAL
+
+    @property
+    def attends(self) -> str:
+        """Where it attends, in words."""
+        return attends(self.window_size, self.shift_size)
 
     @property
     def is_shifted(self) -> bool:

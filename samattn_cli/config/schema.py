@@ -1,4 +1,4 @@
-"""The JSON Schema of a config file, made from the model: what an editor completes and checks."""
+"""The JSON Schema of a config file and of a thresholds file, made from the model: what an editor completes and checks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from .keys import class_schema
 from .model import EncoderConfig, StageConfig
+from .thresholds import Thresholds
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -27,3 +28,20 @@ def config_schema() -> dict[str, Any]:
     in_one = [name for name in required if name != "stages"] + stage["required"]
     schema["anyOf"] = [{"required": ["extends"]}, {"required": required}, {"required": in_one}]
     return {"$schema": DIALECT, **schema, "title": "samattn encoder config"}
+
+
+def thresholds_schema() -> dict[str, Any]:
+    """The schema of a thresholds file."""
+    from pydantic.json_schema import GenerateJsonSchema  # slow to import; see `keys`
+
+    schema = GenerateJsonSchema().generate(class_schema(Thresholds))
+    _close(schema)
+    return {"$schema": DIALECT, **schema, "title": "samattn thresholds file"}
+
+
+def _close(schema: Any) -> None:
+    """No other keys than those that are known."""
+    for part in schema if isinstance(schema, list) else schema.values() if isinstance(schema, dict) else ():
+        _close(part)
+    if isinstance(schema, dict) and isinstance(schema.get("properties"), dict):
+        schema["additionalProperties"] = False

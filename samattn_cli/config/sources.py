@@ -1,4 +1,4 @@
-"""Where a file's text comes from: a path, what ships with samattn, or standard input."""
+"""Where a file's text comes from: a path on disk or in a commit, what ships with samattn, or standard input."""
 
 from __future__ import annotations
 
@@ -6,26 +6,104 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import ConfigError, Problem, did_you_mean
 from .kinds import ENCODER, Kind
 from .yaml12 import MAX_BYTES, too_large
 
 STDIN = "-"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+class Files(Protocol):
+    """Where paths lead: to the disk, or to a commit's files (see `samattn_cli.git`). Both take the same paths."""
+
+    @property
+    def which(self) -> str:
+        """What messages say behind a path: "" of the disk, " at main"."""
+
+    def read(self, path: Path, most: int) -> bytes:
+        """The first `most` bytes of a file.
+
+        Raises:
+            OSError: as the disk does; the reason is in words that can be shown.
+        """
+
+    def exists(self, path: Path) -> bool:
+        """Whether there is a file or a folder."""
+
+    def is_dir(self, path: Path) -> bool:
+        """Whether there is a folder."""
+
+    def label(self, path: Path) -> str:
+        """What messages call a file: "encoders/h.yaml", "main:encoders/h.yaml"."""
+
+    def glob(self, folder: Path, pattern: str) -> list[Path]:
+        """The files under `folder` that match, sorted; `*` is within a folder, `**` any folders, none among them."""
+
+
+class Disk:
+    """The files as they are now."""
+
+    which = ""
+
+    def read(self, path: Path, most: int) -> bytes:
+        """See `Files`."""
+        with path.open("rb") as file:
+            return file.read(most)
+
+    def exists(self, path: Path) -> bool:
+        """See `Files`."""
+        return path.exists()
+
+    def is_dir(self, path: Path) -> bool:
+        """See `Files`."""
+        return path.is_dir()
+
+    def label(self, path: Path) -> str:
+        """See `Files`."""
+        return os.path.normpath(path)
+
+    def glob(self, folder: Path, pattern: str) -> list[Path]:
+        """See `Files`."""
+        start, rest = split_pattern(pattern)
+        if not rest:
+            return [folder / start] if (folder / start).is_file() else []
+        return sorted({path for path in (folder / start).glob(rest) if path.is_file()})
+
+
+DISK = Disk()
+
+
+def split_pattern(pattern: str) -> tuple[str, str]:
+    """The folders at the start of a pattern that are plain names, and the rest: ("encoders", "**/*.yaml").
+
+    A pattern without wildcards is all start; one that ends in `**` means every file below.
+    """
+    parts = pattern.split("/")
+    plain = next((at for at, part in enumerate(parts) if any(sign in part for sign in "*?[")), len(parts))
+    start = "/".join(parts[:plain]) or ("/" if pattern.startswith("/") else "")
+    return start, "/".join(parts[plain:] + ["*"] * (parts[-1] == "**"))
 
 
 @dataclass(frozen=True)
 class Source:
-    """The text of a file, what to call it in messages, its short name, and the folder its paths start from."""
+    """The text of a file, what to call it in messages, its short name, the folder its paths start from, and where."""
 
     text: str
     label: str
     name: str
     folder: Path
+    files: Files = DISK
 
 
-def read_source(reference: str, folder: Path, where: str, kind: Kind = ENCODER) -> Source:
+def read_source(
+    reference: str, folder: Path, where: str, kind: Kind = ENCODER, files: Files = DISK
+) -> Source:
     """Read what `reference` names: a path (relative to `folder`), what ships with samattn, or "-" for standard input.
+
+    What ships is that of the samattn which runs, whatever `files` are.
 
     Raises:
         ConfigError: at `where`, or at the file, if there is no such thing or it cannot be read as text.
@@ -37,37 +115,44 @@ def read_source(reference: str, folder: Path, where: str, kind: Kind = ENCODER) 
     if not reference.strip():
         raise _problem(where, f"the name of a {kind.word} is empty: name a YAML file, or a {kind.shipped}")
     path = folder / reference
-    if reference in kind.names() and (path.is_dir() or not path.exists()):
-        path = kind.names()[reference]
-    text = _decode(_read(path, reference, where, kind), os.path.normpath(path), kind)
+    if reference in kind.names() and (files.is_dir(path) or not files.exists(path)):
+        path, files = kind.names()[reference], DISK
+    data, label = _read(path, reference, where, kind, files), files.label(path)
+    text = _decode(data, label, kind)
     name = "".join(
         letter if letter.isprintable() else "?" for letter in path.stem
     )  # it may be bytes, or escapes
-    return Source(text, os.path.normpath(path), name, path.parent)
+    return Source(text, label, name, path.parent, files)
 
 
-def _read(path: Path, reference: str, where: str, kind: Kind) -> bytes:
+def _read(path: Path, reference: str, where: str, kind: Kind, files: Files) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return files.read(path, MAX_BYTES + 1)
     except IsADirectoryError:
-        message = f"{reference!r} is a directory: name a YAML file in it, or a {kind.shipped}"
+        message = f"{reference!r} is a directory{files.which}: name a YAML file in it, or a {kind.shipped}"
         raise _problem(where, message) from None
     except FileNotFoundError:
-        raise _problem(where, _not_found(path, reference, kind)) from None
+        raise _problem(where, _not_found(path, reference, kind, files)) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise _problem(where, f"{reference!r} cannot be read: {reason}") from None
+        raise _problem(where, f"{reference!r} cannot be read{files.which}: {reason}") from None
 
 
-def _not_found(path: Path, reference: str, kind: Kind) -> str:
-    siblings = [entry.name for entry in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+def _not_found(path: Path, reference: str, kind: Kind, files: Files) -> str:
+    siblings = [entry.name for entry in files.glob(path.parent, "*.y*ml")]
     names = [str(Path(reference).parent / name) for name in siblings] + list(kind.names())
     hint = did_you_mean(reference, names) or f"; {kind.known}"
-    return f"there is no file and no {kind.shipped} called {reference!r}{hint}"
+    return f"there is no file{files.which} and no {kind.shipped} called {reference!r}{hint}"
+
+
+_OUT_OF_LFS = (
+    "`git lfs pull` brings it to the disk, but no ref has more than the pointer: keep configs out of LFS"
+)
 
 
 def _decode(data: bytes, label: str, kind: Kind) -> str:
+    if data.startswith(LFS_POINTER):
+        raise _problem(label, f"is a pointer of Git LFS, not the file: {_OUT_OF_LFS}")
     if b"\0" in data:
         raise _problem(label, "is a binary file, not YAML text")
     if len(data) > MAX_BYTES:  # before decoding: the cut may lie inside a character

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import Field, fields
+from functools import cache
 from typing import Any
 
 from ..errors import did_you_mean
-from .keys import choices_of, class_of, example_of
+from .keys import UNPARSED, choices_of, class_of, example_of
 from .model import EncoderConfig, StageConfig
 from .yaml12 import Loc
 
@@ -28,6 +29,8 @@ def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False)
         return f"{key} is missing{_example(loc, root)}"
     if kind == UNKNOWN_KEY:
         return f"unknown key {key!r}{_home(loc, root) or did_you_mean(str(loc[-1]), _known_keys(loc, root))}"
+    if kind == UNPARSED:
+        return f"{key} {short(given)}: {error['msg']}"
     limits = {name: _number(limit) for name, limit in error.get("ctx", {}).items()}
     expected = _EXPECTED.get(kind, "cannot be read").format(**limits)
     hint = ""
@@ -126,12 +129,14 @@ def _keys(loc: Loc) -> list[str]:
     return [part for part in loc if isinstance(part, str)]
 
 
+@cache
 def _classes(config: type) -> dict[str, type]:
     """The keys of a config class that hold other config classes."""
     held = {name: class_of(field) for name, field in _fields(config).items()}
     return {name: inner for name, inner in held.items() if inner is not None}
 
 
+@cache
 def _fields(config: type) -> dict[str, Field[Any]]:
     return {field.name: field for field in fields(config)}
 

@@ -24,7 +24,10 @@ PICTURES = {"svg": ".svg", "png": ".png", "html": ".html"}
 TABLES = {"parquet": ".parquet"}
 """Likewise of kinds of report that have `rows`, besides CSV."""
 
-FORMATS = TEXTS | LATEX | PICTURES | TABLES
+CHECKS = {"junit": ".xml", "sarif": ".sarif", "gitlab": "", "github": ""}
+"""Likewise of checks; "": no extension says it, so that `-o` must name it."""
+
+FORMATS = TEXTS | CHECKS | LATEX | PICTURES | TABLES
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ EXTRAS = dict.fromkeys(PICTURES, Extra("charts", "vl_convert", "pictures need"))
 
 
 def render(report: Any, format_name: str, options: Options) -> str:
-    """The report in a format of `TEXTS`, ending in a newline."""
+    """The report in a format of `TEXTS`, `LATEX` or `CHECKS`; each of its lines ends in a newline."""
     text = render_file(report, format_name, options)
     if isinstance(text, bytes):
         raise TypeError(f"{format_name} is no text")

@@ -14,7 +14,9 @@ from .options import Options
 def render(report: Any, options: Options) -> str:  # noqa: ARG001 - CSV is always whole
     """A header and a row each."""
     text, rows = io.StringIO(), iter(kind_of(report).rows(report))
-    first = next(rows)
+    first = next(rows, None)
+    if first is None:
+        return ""
     writer = csv.DictWriter(text, list(first), lineterminator="\n")
     writer.writeheader()
     writer.writerows(chain([first], rows))

@@ -52,7 +52,22 @@ class Equation:
     value: str
 
 
-Section = Table | Bars | Lines | Equation
+@dataclass(frozen=True)
+class Finding:
+    """What was found, and how that stands ("error"); then sentences, and labelled texts, a line each.
+
+    Texts under `UNBROKEN` are to be clicked on or copied, so that no format wraps them.
+    """
+
+    status: str
+    title: str
+    sentences: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+UNBROKEN = ("at", "rule", "more")
+
+Section = Table | Bars | Lines | Equation | Finding
 
 
 @dataclass(frozen=True)

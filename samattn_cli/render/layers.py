@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from ..config.plan import attends
 from ..reports.analysis import Analysis, LayerReport, OpReport, PartReport
 from ..units import (
     format_bytes,
@@ -22,18 +23,8 @@ from .elements import Table
 Column = tuple[str, Callable[[LayerReport], str]]
 
 
-def _attention(layer: LayerReport) -> str:
-    """Where a layer attends: "global", "window 7x7", "7x7 shift 3"."""
-    (down, right), window = layer.shift_size, format_size(layer.window_size)
-    if layer.attention == "global":
-        return "global"
-    if not down and not right:
-        return f"window {window}"
-    return f"{window} shift {down if down == right else format_size((down, right))}"
-
-
 COST: tuple[Column, ...] = (
-    ("attention", _attention),
+    ("attention", lambda layer: attends(layer.window_size, layer.shift_size)),
     (
         "grid",
         lambda layer: (

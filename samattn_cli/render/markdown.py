@@ -7,15 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 from ..reports.analysis import Analysis
+from ..reports.check import CheckReport
 from . import kind_of
+from .comment import COMMENT_BYTES, comment
 from .crosscheck import layers_note, verdicts
-from .elements import Bars, Equation, Math, Page, Section, Table
+from .elements import Bars, Equation, Finding, Math, Page, Section, Table
 from .formulas import aligned, latex
 from .options import WIDE, Options
 
 
 def render(report: Any, options: Options) -> str:
-    """Headings, tables and lists of GitHub's Markdown."""
+    """Headings, tables and lists of GitHub's Markdown; of a check, a comment on a pull request."""
+    if isinstance(report, CheckReport):
+        return comment(report, COMMENT_BYTES)
     page: Page = kind_of(report).page(report, replace(options, width=WIDE))
     lines = [f"# {_escape(page.title)}", "", _escape(page.subtitle), ""]
     for section in page.sections:
@@ -26,6 +30,15 @@ def render(report: Any, options: Options) -> str:
 
 
 def _section(section: Section) -> Iterator[str]:
+    if isinstance(section, Finding):
+        yield from (
+            f"## {section.status}: {_escape(section.title)}",
+            "",
+            *map(_escape, section.sentences),
+            "",
+        )
+        yield from (f"- {label}: {_escape(text)}" for label, text in section.facts)
+        return
     yield from (f"## {section.title}", "")
     if isinstance(section, Table):
         yield from _table(section.headers, [row for row in section.rows if row is not None])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich import box
 from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -16,13 +17,21 @@ from ..reports.analysis import Analysis
 from ..verdicts import CrossCheck
 from . import kind_of
 from .crosscheck import STATUS_STYLES, Verdict, layers_note, verdicts
-from .elements import Bars, Equation, Lines, Math, Page, Section, Table
+from .elements import UNBROKEN, Bars, Equation, Finding, Lines, Math, Page, Section, Table
 from .formulas import unicode
 from .options import Options
 from .plain import in_ascii
 
 NARROWEST = 78  # of a table; a narrower terminal wraps its lines rather than lose a digit
 BAR = 24
+LABELS = 11
+OUTCOME_STYLES = {
+    "unchecked": "bold magenta",
+    "error": "bold red",
+    "warn": "bold yellow",
+    "waived": "cyan",
+    "pass": "bold green",
+}
 
 
 def render(report: Any, options: Options) -> str:
@@ -82,11 +91,13 @@ def to_text(parts: Iterable[RenderableType], options: Options) -> str:
     )
     with console.capture() as capture:
         for part in parts:
-            console.print(part)
+            console.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def _section(section: Section) -> list[RenderableType]:
+    if isinstance(section, Finding):
+        return [*_finding(section), Text()]
     title = Text(section.title, style="bold")
     if isinstance(section, Equation):
         return [title, _equation(section), Text()]
@@ -96,6 +107,30 @@ def _section(section: Section) -> list[RenderableType]:
             grid.add_row(Text("  -", "yellow"), Text(row))
         return [title, grid, Text()]
     return [title, _bars(section) if isinstance(section, Bars) else _table(section), Text()]
+
+
+def _finding(finding: Finding) -> Iterator[RenderableType]:
+    title = Text(finding.status, OUTCOME_STYLES[finding.status], no_wrap=True)
+    yield title.append(f"  {finding.title}", "bold")
+    for sentence in finding.sentences:
+        yield Padding(Text(sentence), (0, 0, 0, 2))
+    before = ""
+    for label, text in finding.facts:
+        shown = "" if label == before else f"  {label}"
+        yield _unbroken(shown, text) if label in UNBROKEN else _fact(shown, text)
+        before = label
+
+
+def _fact(label: str, text: str) -> RichTable:
+    row = RichTable.grid()
+    row.add_column(width=LABELS, style="dim")
+    row.add_column(overflow="fold")
+    row.add_row(label, Text(text))
+    return row
+
+
+def _unbroken(label: str, text: str) -> Text:
+    return Text.assemble((label.ljust(LABELS), "dim"), text, no_wrap=True)
 
 
 def _equation(equation: Equation) -> RichTable:

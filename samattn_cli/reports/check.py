@@ -23,7 +23,7 @@ class Result:
         profile: the profile's name.
         outcome: of the rule here.
         metric: what was looked up; "" where there is none.
-        unit: "B", "FLOP", "MAC", "ms", "params", "" for a ratio.
+        unit: "B", "FLOP", "MAC", "ms", "params", "" for a ratio, "%" for a share of 1 (0.943 is shown as "94.30 %").
         value: here; None where there is none.
         compared: with what: the value at the base, in the baseline, or what was expected; None for an absolute limit.
         compared_with: "base main (1a2b3c4)", "baseline", "expected", or "".

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from ..config.model import EncoderConfig
@@ -11,7 +10,6 @@ from ..reports.analysis import (
     Comparison,
     Comparisons,
     DeviceReport,
-    Figures,
     Totals,
     TrainingReport,
 )
@@ -19,7 +17,7 @@ from ..verdicts import CrossCheck
 from .changes import changes_of, pairs_of
 from .findings import findings, fitting
 from .layers import layers_of, parts_of, shares_of
-from .passes import Passes
+from .passes import COMPARED, Passes
 from .published import published
 from .recorded import measured
 from .verify import verify as run_crosscheck
@@ -47,14 +45,12 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
     """
     if not isinstance(config, EncoderConfig):
         raise TypeError(f"analyze takes an EncoderConfig, not {config!r}: load_config makes one")
-    passes, all_global = Passes(config, device), Passes(config.all_global(), device)
-    layers = layers_of(passes, all_global)
+    passes = Passes(config, device)
+    layers = layers_of(passes)
     totals = _totals(passes)
     comparison = Comparisons(
-        vs_all_global=_compare(totals, all_global.figures),
-        vs_all_window=_compare(totals, Passes(config.all_windowed(), device).figures)
-        if _has_windows(config)
-        else None,
+        vs_all_global=_compare(passes, passes.all_global),
+        vs_all_window=_compare(passes, passes.all_windowed) if passes.all_windowed else None,
     )
     changes = changes_of(passes)
     where = None if device is None else _device(passes, device)
@@ -78,22 +74,13 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
     )
 
 
-def _has_windows(config: EncoderConfig) -> bool:
-    return any(stage.window_size != (0, 0) for stage in config.stages)
-
-
 def _totals(passes: Passes) -> Totals:
     return Totals(**vars(passes.figures), peak_at=passes.peak_at, training_at=passes.step.peak_at)
 
 
-def _compare(this: Totals, other: Figures) -> Comparison:
+def _compare(this: Passes, other: Passes) -> Comparison:
     return Comparison(
-        **{field.name: getattr(other, field.name) for field in fields(Figures)},
-        flops_ratio=other.flops / this.flops,
-        attention_bytes_saving=1 - this.attention_bytes / other.attention_bytes,
-        peak_bytes_saving=1 - this.peak_bytes / other.peak_bytes,
-        training_bytes_saving=1 - this.training_bytes / other.training_bytes,
-        latency_ratio=other.latency_ms / this.latency_ms if other.latency_ms and this.latency_ms else None,
+        **vars(other.figures), **{name: compared(this, other) for name, compared in COMPARED.items()}
     )
 
 

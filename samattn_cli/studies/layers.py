@@ -3,91 +3,128 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..config.model import EncoderConfig
 from ..config.plan import LayerConfig
 from ..cost.encoder import Segment
 from ..cost.memory import saved_by_op
 from ..cost.ops import Op, Recording, parameter_elements
 from ..cost.shares import SCORES, share_of
-from ..cost.training import PHASES
+from ..cost.training import PHASES, Moment
 from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
 from .passes import Passes, attention_bytes
+
+if TYPE_CHECKING:  # not at start-up: needed only where times are asked for
+    from ..cost.roofline import LayerTime
+
+
+@dataclass(frozen=True)
+class At:
+    """One segment of an encoder's passes, by its number."""
+
+    passes: Passes
+    number: int
+
+    @property
+    def segment(self) -> Segment:
+        """In the inference forward."""
+        return self.passes.forward.segments[self.number]
+
+    @property
+    def layer(self) -> LayerConfig:
+        """The block's config."""
+        assert self.segment.layer is not None  # noqa: S101 - asked for of blocks only; told to the type checker
+        return self.segment.layer
+
+    @property
+    def time(self) -> LayerTime | None:
+        """In the run's mode; None without a device."""
+        return self.passes.times[self.number] if self.passes.times else None
+
+    @property
+    def training(self) -> Moment:
+        """The most that is live in it in a training step."""
+        name, moments = self.segment.name, self.passes.step.moments
+        return max((moments[name, phase] for phase in PHASES), key=lambda moment: moment.nbytes)
 
 
 def parts_of(passes: Passes) -> tuple[PartReport, ...]:
     """What stands beside the blocks."""
-    return tuple(PartReport(**common) for segment, common in _segments(passes) if segment.layer is None)
-
-
-def layers_of(passes: Passes, all_global: Passes) -> tuple[LayerReport, ...]:
-    """The blocks, each against the same one made global."""
-    twins = {segment.name: segment for segment in all_global.forward.segments}
     return tuple(
-        _layer(passes.config, segment.layer, segment.recording, twins[segment.name], common)
-        for segment, common in _segments(passes)
-        if segment.layer is not None
+        PartReport(**_figures(PART, at)) for at in segments_of(passes).values() if at.segment.layer is None
     )
 
 
-def _segments(passes: Passes) -> Iterator[tuple[Segment, dict[str, Any]]]:
-    """Each segment with the figures that parts and layers have in common."""
-    step, times = passes.step, passes.times or [None] * len(passes.memory)
-    rows = zip(
-        passes.forward.segments, passes.memory, step.forward.segments, step.saved_bytes, times, strict=True
+def layers_of(passes: Passes) -> tuple[LayerReport, ...]:
+    """The blocks, each against the same one made global."""
+    return tuple(
+        LayerReport(**_figures(LAYER, at))
+        for at in segments_of(passes).values()
+        if at.segment.layer is not None
     )
-    for segment, used, training, saved, time in rows:
-        peak = max((step.moments[segment.name, phase] for phase in PHASES), key=lambda moment: moment.nbytes)
-        recording = segment.recording
-        yield (
-            segment,
-            {
-                "name": segment.name,
-                "params": recording.params,
-                "macs": recording.macs,
-                "flops": recording.flops,
-                "elementwise_flops": recording.elementwise_flops,
-                "saved_bytes": saved,
-                "peak_bytes": used.peak_bytes,
-                "peak_op": used.peak_op,
-                "training_bytes": peak.nbytes,
-                "training_op": peak.at.removeprefix(f"{segment.name}."),
-                "ops": _op_reports(recording, None if training.is_checkpointed else training.recording),
-                "latency_ms": time and time.ms,
-                "bound": time and time.bound,
-                "share_of_peak": time and time.share_of_peak,
-            },
-        )
 
 
-def _layer(
-    config: EncoderConfig,
-    layer: LayerConfig,
-    recording: Recording,
-    as_global: Segment,
-    common: dict[str, Any],
-) -> LayerReport:
-    scores = attention_bytes(config, layer)
-    scores_global = attention_bytes(config, as_global.layer or layer)
-    return LayerReport(
-        index=layer.index,
-        stage=layer.stage_index,
-        attention="global" if layer.is_global else "window",
-        window_size=layer.window_size,
-        shift_size=layer.shift_size,
-        grid=layer.grid,
-        padded_grid=layer.padded_grid,
-        windows=prod(layer.windows),
-        num_heads=layer.stage.num_heads,
-        attention_bytes=scores,
-        attention_bytes_per_head=scores // layer.stage.num_heads,
-        vs_global=VsGlobal(*_flops_ratios(recording, as_global.recording), 1 - scores / scores_global),
-        **common,
-    )
+def segments_of(passes: Passes) -> dict[str, At]:
+    """Each segment by its name."""
+    return {segment.name: At(passes, number) for number, segment in enumerate(passes.forward.segments)}
+
+
+def _figures(table: Mapping[str, Callable[[At], Any]], at: At) -> dict[str, Any]:
+    return {name: figure(at) for name, figure in table.items()}
+
+
+def _ops(at: At) -> tuple[OpReport, ...]:
+    training = at.passes.step.forward.segments[at.number]
+    return _op_reports(at.segment.recording, None if training.is_checkpointed else training.recording)
+
+
+def _vs_global(at: At) -> VsGlobal:
+    as_global = At(at.passes.all_global, at.number)
+    saving = 1 - _attention_bytes(at) / _attention_bytes(as_global)
+    return VsGlobal(*_flops_ratios(at.segment.recording, as_global.segment.recording), saving)
+
+
+def _attention_bytes(at: At) -> int:
+    return attention_bytes(at.passes.config, at.layer)
+
+
+PART: dict[str, Callable[[At], Any]] = {
+    "name": lambda at: at.segment.name,
+    "params": lambda at: at.segment.recording.params,
+    "macs": lambda at: at.segment.recording.macs,
+    "flops": lambda at: at.segment.recording.flops,
+    "elementwise_flops": lambda at: at.segment.recording.elementwise_flops,
+    "saved_bytes": lambda at: at.passes.step.saved_bytes[at.number],
+    "peak_bytes": lambda at: at.passes.memory[at.number].peak_bytes,
+    "peak_op": lambda at: at.passes.memory[at.number].peak_op,
+    "training_bytes": lambda at: at.training.nbytes,
+    "training_op": lambda at: at.training.at.removeprefix(f"{at.segment.name}."),
+    "ops": _ops,
+    "latency_ms": lambda at: at.time and at.time.ms,
+    "bound": lambda at: at.time and at.time.bound,
+    "share_of_peak": lambda at: at.time and at.time.share_of_peak,
+}
+"""Each key of a `PartReport`, alone."""
+
+LAYER: dict[str, Callable[[At], Any]] = PART | {
+    "index": lambda at: at.layer.index,
+    "stage": lambda at: at.layer.stage_index,
+    "attention": lambda at: "global" if at.layer.is_global else "window",
+    "window_size": lambda at: at.layer.window_size,
+    "shift_size": lambda at: at.layer.shift_size,
+    "grid": lambda at: at.layer.grid,
+    "padded_grid": lambda at: at.layer.padded_grid,
+    "windows": lambda at: prod(at.layer.windows),
+    "num_heads": lambda at: at.layer.stage.num_heads,
+    "attention_bytes": _attention_bytes,
+    "attention_bytes_per_head": lambda at: _attention_bytes(at) // at.layer.stage.num_heads,
+    "vs_global": _vs_global,
+}
+"""Likewise of a `LayerReport`."""
 
 
 @lru_cache(maxsize=64)

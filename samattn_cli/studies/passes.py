@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config.model import EncoderConfig, Section
 from ..config.plan import LayerConfig
@@ -46,6 +46,17 @@ class Passes:
     def memory(self) -> tuple[SegmentMemory, ...]:
         """Of each segment of the inference forward."""
         return tuple(walk(self.forward))
+
+    @cached_property
+    def all_global(self) -> Passes:
+        """Of the same encoder with every block global."""
+        return Passes(self.config.all_global(), self.device)
+
+    @cached_property
+    def all_windowed(self) -> Passes | None:
+        """Of the same encoder with every block windowed; None where there is no window."""
+        has_windows = any(stage.window_size != (0, 0) for stage in self.config.stages)
+        return Passes(self.config.all_windowed(), self.device) if has_windows else None
 
     @property
     def trains(self) -> bool:
@@ -181,3 +192,28 @@ FIGURES: dict[str, Callable[[Passes], Dim]] = {
     "latency_ms": lambda passes: passes.latency and passes.latency.ms,
 }
 """Each of `Figures`, alone."""
+
+
+def _saving(name: str) -> Callable[[Passes, Passes], Any]:
+    """How much less of a figure there is than in another encoder, as a share."""
+    return lambda this, other: 1 - FIGURES[name](this) / FIGURES[name](other)
+
+
+def _ratio(name: str) -> Callable[[Passes, Passes], Any]:
+    """How many times as much of a figure there is in another encoder."""
+
+    def ratio(this: Passes, other: Passes) -> Any:
+        ours, theirs = FIGURES[name](this), FIGURES[name](other)
+        return theirs / ours if ours and theirs else None
+
+    return ratio
+
+
+COMPARED: dict[str, Callable[[Passes, Passes], Any]] = {
+    "flops_ratio": _ratio("flops"),
+    "attention_bytes_saving": _saving("attention_bytes"),
+    "peak_bytes_saving": _saving("peak_bytes"),
+    "training_bytes_saving": _saving("training_bytes"),
+    "latency_ratio": _ratio("latency_ms"),
+}
+"""An encoder against another: what a `Comparison` has besides the other's figures, each alone."""

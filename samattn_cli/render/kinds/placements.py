@@ -9,7 +9,15 @@ from typing import Any
 from ...reports.analysis import Figures
 from ...reports.flow import FlowFacts, LayerFlow
 from ...reports.placements import FrontPlacement, PlacementReport, Placements, SearchReport, VsOwn
-from ...units import format_bytes, format_count, format_ms, format_percent, format_ratio, format_things
+from ...units import (
+    format_bytes,
+    format_count,
+    format_ms,
+    format_percent,
+    format_ratio,
+    format_things,
+    ranges,
+)
 from ..charts.theme import Spec
 from ..elements import Lines, Page, Section, Table
 from ..options import Options
@@ -254,17 +262,6 @@ def _name(row: Row, room: int) -> str:
     for other in others:
         first = f"{first} = {other}" if len(f"{first} = {other}") <= room else first
     return first
-
-
-def ranges(indexes: Sequence[int]) -> str:
-    """Indexes with runs as ranges: "0-3, 7"."""
-    runs: list[list[int]] = []
-    for index in indexes:
-        if runs and index == runs[-1][-1] + 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def rows(report: Placements) -> Iterator[dict[str, Any]]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 
 from ...errors import UsageError, did_you_mean
-from ...quantities import BYTES, Units, decimal_units, parse_quantity
+from ...quantities import BYTES, FLOPS, MACS, PARAMS, TIMES, Units, parse_quantity
 
-FLOPS = decimal_units("FLOP")
-MACS = decimal_units("MAC")
-PARAMS = decimal_units("param") | {unit: scale for unit, scale in decimal_units("").items() if unit}
 PS_PER_MS = 10**9
-TIMES = {"us": Decimal(PS_PER_MS) / 1000, "ms": Decimal(PS_PER_MS), "s": Decimal(PS_PER_MS) * 1000}
+PICOSECONDS = {unit: scale * PS_PER_MS for unit, scale in TIMES.items()}
 """In picoseconds, of which times are whole numbers in a search, so that sums are exact."""
 
 
@@ -35,7 +31,7 @@ METRICS = {
         Metric("params", "params", PARAMS, "640 Mparam"),
         Metric("peak_memory", "peak_bytes", BYTES, "8 GiB"),
         Metric("training_memory", "training_bytes", BYTES, "24 GiB"),
-        Metric("latency", "latency_ps", TIMES, "80 ms"),
+        Metric("latency", "latency_ps", PICOSECONDS, "80 ms"),
     )
 }
 

@@ -15,7 +15,7 @@ from .reported import report_of
 from .strategies import Placement, placements
 
 
-def compare(
+def compare_placements(
     config: EncoderConfig,
     asked: Sequence[str] = (),
     *,

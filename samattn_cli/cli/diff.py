@@ -1,0 +1,150 @@
+"""`samattn diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from ..config.load import Override, parse_override
+from ..config.metric_names import unknown
+from ..errors import EXIT_DIFFERS, UsageError
+from ..render import TABLES, TEXTS
+from .output import asked_files, deliver, guarded, terminal_options
+from .parameters import (
+    Attention,
+    Autocast,
+    BatchSize,
+    Checkpointing,
+    DTypeOption,
+    ImageSize,
+    Mode,
+    OptimizerOption,
+    Outputs,
+    Set,
+    device_of,
+    overrides,
+)
+from .sides import Side, before, is_file, is_ref, now, side
+
+FORMATS = (*TEXTS, *TABLES)
+Format = Enum("DiffFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
+
+
+@guarded
+def diff(
+    first: Annotated[
+        str,
+        typer.Argument(metavar="A", help="A YAML file, a preset, or REF:PATH, such as main:encoders/h.yaml."),
+    ],
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="[B]",
+            help="Likewise; what is taken where it is left out stands above.",
+            show_default=False,
+        ),
+    ] = "",
+    set_: Set = None,
+    set_after: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Override a key of B alone; without B, of A."),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF", help="With a file alone: what it was where HEAD left REF, or auto: what CI names."
+        ),
+    ] = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    dtype: DTypeOption = None,
+    autocast: Autocast = None,
+    attention: Attention = None,
+    mode: Mode = None,
+    optimizer: OptimizerOption = None,
+    checkpointing: Checkpointing = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Compare times too: h100, ... or a YAML file.")
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="METRIC", help="The figure to explain: flops, params, peak_memory, layers.7.flops, ..."
+        ),
+    ] = "flops",
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if any cost differs.")] = False,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+        ),
+    ] = None,
+    output: Outputs = None,
+) -> None:
+    """Compare two encoders: the keys that changed, what that costs, and which layers it comes from.
+
+    REF:PATH is a file as git has it, with all that it extends: no checkout. Without B, REF:PATH is compared with the
+    file now, a file with what HEAD has, anything with itself under --set-after. Exits 0 unless --exit-code.
+
+    Examples:
+
+      samattn diff sam_vit_b sam_vit_l
+
+      samattn diff main:encoders/h.yaml encoders/h.yaml
+
+      samattn diff encoders/h.yaml --base auto --metric peak_memory
+
+      samattn diff sam_vit_h --set-after window_size=16 --device h100
+    """
+    if wrong := unknown(metric):
+        raise UsageError(f"--metric {metric}: {wrong}")
+    formats = asked_files(output, list(FORMATS))
+    flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
+    runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
+    laid_over = overrides(set_, **flags, **runs)
+    earlier, later = _sides(first, second, base, laid_over, set_after or ())
+    from ..studies.diff import diff as compare
+    from ..studies.diff import places_in
+    from ..studies.passes import Passes
+
+    where = device_of(device)
+    report = compare(
+        Passes(earlier.loaded.config, where),
+        Passes(later.loaded.config, where),
+        names=(earlier.name, later.name),
+        place=places_in(later.loaded),
+        metric=metric,
+    )
+    deliver(report, format_ and format_.value, formats, terminal_options())
+    if exit_code and report.costs_differ:
+        raise typer.Exit(EXIT_DIFFERS)
+
+
+def _sides(
+    first: str, second: str, base: str | None, laid_over: Sequence[Override], of_second: Sequence[str]
+) -> tuple[Side, Side]:
+    """Both configs; see the command's help for what stands in for the second.
+
+    Raises:
+        UsageError: if there is nothing to compare with.
+    """
+    over = [*laid_over, *(parse_override(text, "--set-after") for text in of_second)]
+    if base is not None and (second or not is_file(first)):
+        raise UsageError(f"--base {base}: is for a file alone, which it is compared with")
+    if second:
+        return side(first, laid_over), _named(side(second, over), of_second)
+    if is_ref(first):
+        return side(first, laid_over), _named(now(first, over), of_second)
+    if base is not None or (is_file(first) and not of_second):
+        return before(first, base, laid_over), _named(side(first, over), of_second)
+    if of_second:
+        return side(first, laid_over), _named(side(first, over), of_second)
+    raise UsageError(f"{first}: name what to compare it with, or what to change: --set-after KEY=VALUE")
+
+
+def _named(found: Side, of_second: Sequence[str]) -> Side:
+    """With what is set for it alone."""
+    return Side(" ".join((found.name, *of_second)), found.loaded)

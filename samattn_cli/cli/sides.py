@@ -1,0 +1,116 @@
+"""What a comparison is of: files, presets, and files as they were at a ref (REF:PATH)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config.load import Loaded, Override, load_located
+from ..config.presets import presets
+from ..config.sources import STDIN
+from ..errors import GitError, did_you_mean
+from ..git import Commit, Repository, Tree, base_of, repository
+
+HERE = ("./", "../")
+
+
+@dataclass(frozen=True)
+class Side:
+    """A config and what it is called."""
+
+    name: str
+    loaded: Loaded
+
+
+def side(reference: str, laid_over: Sequence[Override]) -> Side:
+    """The config that a reference names: REF:PATH, as git has it, unless there is a file of that name.
+
+    Raises:
+        GitError: if there is no such ref, or no such file in it.
+        ConfigError: for what is no config.
+    """
+    if not is_ref(reference):
+        loaded = load_located(reference, laid_over)
+        return Side(loaded.label if reference == STDIN else reference, loaded)
+    ref, _, path = reference.partition(":")
+    here = repository()
+    tree = here.tree(here.commit(ref))
+    return _at(tree, _from_root(path, here), laid_over)
+
+
+def now(reference: str, laid_over: Sequence[Override]) -> Side:
+    """The file of a REF:PATH as it is now, also if it was renamed since.
+
+    Raises:
+        GitError: if there is none any more.
+    """
+    ref, _, path = reference.partition(":")
+    here = repository()
+    commit, then = here.commit(ref), _from_root(path, here)
+    file = _later(here, commit, then)
+    if not file.exists():
+        raise GitError(
+            f"{file} is no longer there, so that {reference} has nothing to be compared with: name it"
+        )
+    return Side(str(file), load_located(file, laid_over))
+
+
+def before(file: str, request: str | None, laid_over: Sequence[Override]) -> Side:
+    """A file as it was at the base that is asked for, by the name that it had there; by default at HEAD.
+
+    Raises:
+        GitError: if it was not there.
+    """
+    folder = Path(file).resolve().parent
+    here = repository(folder if folder.is_dir() else None)
+    commit = here.commit("HEAD") if request is None else base_of(request, here).commit
+    tree = here.tree(commit)
+    return _at(tree, tree.former(Path(file)), laid_over)
+
+
+def is_ref(reference: str) -> bool:
+    """Whether it is REF:PATH."""
+    return ":" in reference and not os.path.exists(reference)  # noqa: PTH110 - False of what is too long a name
+
+
+def is_file(reference: str) -> bool:
+    """Whether it is a file on the disk."""
+    return os.path.isfile(reference)  # noqa: PTH113 - likewise
+
+
+def _at(tree: Tree, path: Path, laid_over: Sequence[Override]) -> Side:
+    if not tree.exists(path):
+        raise GitError(_missing(tree, path))
+    loaded = load_located(path, laid_over, files=tree)
+    return Side(loaded.label, loaded)
+
+
+def _missing(tree: Tree, path: Path) -> str:
+    """That a commit has no such file, and what it has."""
+    inside = os.path.normpath(tree.inside(path))
+    said = f"there is no {inside!r} in {tree.commit}"
+    if inside in presets():
+        return f"{said}; the preset of that name comes with samattn: write {inside}"
+    if tree.exists(Path(inside)):
+        return f"{said}, but there is one from this folder on: write REF:./{inside}"
+    files = [os.path.normpath(tree.inside(file)) for file in tree.glob(tree.repository.root, "**/*.y*ml")]
+    namesake = next((file for file in files if Path(file).name == path.name), "")
+    return f"{said}; did you mean '{namesake}'?" if namesake else f"{said}{did_you_mean(inside, files)}"
+
+
+def _from_root(path: str, here: Repository) -> Path:
+    """A path of REF:PATH, which git takes from the root of the repository unless it begins with ./ or ../."""
+    if not path.strip():
+        raise GitError("REF: names no file: write REF:PATH, such as main:encoders/h.yaml")
+    return Path(path) if path.startswith(HERE) else Path(os.path.relpath(here.root / path))
+
+
+def _later(here: Repository, commit: Commit, then: Path) -> Path:
+    """What a file of a commit is called now."""
+    if then.exists():
+        return then
+    inside = here.tree(commit).inside(then)
+    renamed = (now for now, was in here.renames(commit).items() if was == os.path.normpath(inside))
+    return next((Path(os.path.relpath(here.root / name)) for name in renamed), then)

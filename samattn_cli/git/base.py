@@ -1,0 +1,56 @@
+"""The commit that a change is to be compared with: where it left the branch that it is to go into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import GitError
+from .provider import candidates
+from .repository import Commit, Repository
+
+AUTO = "auto"
+USUAL = ("HEAD", "main", "master")
+"""Names of the main branch: what the remote calls it, then the usual ones, of the remote first."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The commit, the ref that it is the merge base with, and why it is that one."""
+
+    commit: Commit
+    ref: str
+    why: str
+
+    def __str__(self) -> str:
+        return str(self.commit) if self.commit.name == self.ref else f"{self.ref} ({self.commit.short})"
+
+
+def base_of(request: str, repository: Repository) -> Base:
+    """The base that is asked for: of HEAD and a ref, or "auto".
+
+    "auto" is what the CI's variables name; outside of CI, and where it builds no change, the remote's main branch, or
+    main or master here.
+
+    Raises:
+        GitError: if it cannot be found here, with what would bring it.
+    """
+    if request != AUTO:
+        return _base(repository, repository.commit(request), f"--base {request}")
+    named = candidates()
+    for ref, why in named or _usual(repository):
+        if commit := repository.find(ref):
+            return _base(repository, commit, why)
+    if named:
+        ref, why = named[0]
+        raise GitError(f"the base is {ref} ({why}), which is not in this clone: {repository.fetch(ref)}")
+    raise GitError("there is no main branch to compare with here: name the base, such as --base HEAD~1")
+
+
+def _base(repository: Repository, commit: Commit, why: str) -> Base:
+    return Base(repository.merge_base(commit), commit.name, why)
+
+
+def _usual(repository: Repository) -> list[tuple[str, str]]:
+    remote = repository.remote
+    there = [f"{remote}/{name}" for name in USUAL] if remote else []
+    return [(name, f"no CI names a base; {name} is here") for name in (*there, *USUAL[1:])]

@@ -1,0 +1,175 @@
+"""The files of a commit, by the paths that they have on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+
+from ..config.sources import split_pattern
+from ..errors import GitError
+from .commands import Found, Objects
+from .repository import SHORT, Commit, Repository, repository
+
+LINK, SUBMODULE = "120000", "160000"
+PEEK = 1 << 21  # bytes that are kept of a file: more than any config may have
+LEADS = {
+    "symlink": "is a symbolic link out of the repository",
+    "dangling": "is a symbolic link to nothing",
+    "loop": "is a symbolic link to itself",
+    "notdir": "is a symbolic link through a file",
+}
+
+
+class OutsideError(GitError, OSError):
+    """A path does not lie in the repository: it cannot be read from there, as a file may not be from the disk."""
+
+
+class Tree:
+    """See `samattn_cli.config.sources.Files`. Paths are those of the disk: from the working directory, or absolute."""
+
+    def __init__(self, of: Repository, commit: Commit) -> None:
+        self.repository = of
+        self.commit = commit
+        self._found: dict[str, Found] = {}
+        self._submodules: dict[str, Tree] = {}
+
+    @property
+    def which(self) -> str:
+        """See `Files`."""
+        return f" at {self.commit.name}"
+
+    def read(self, path: Path, most: int) -> bytes:
+        """See `Files`."""
+        inside = self.inside(path)
+        found = self._find(inside)
+        if found.kind == "tree":
+            raise IsADirectoryError(inside)
+        if found.kind in LEADS:
+            raise OSError(LEADS[found.kind])
+        if found.kind != "blob":
+            raise FileNotFoundError(inside)
+        return found.data[:most]
+
+    def exists(self, path: Path) -> bool:
+        """See `Files`."""
+        return self._kind(path) in {"blob", "tree"}
+
+    def is_dir(self, path: Path) -> bool:
+        """See `Files`."""
+        return self._kind(path) == "tree"
+
+    def label(self, path: Path) -> str:
+        """See `Files`."""
+        return f"{self.commit.name}:{os.path.normpath(self.inside(path))}"
+
+    def glob(self, folder: Path, pattern: str) -> list[Path]:
+        """See `Files`."""
+        start, rest = split_pattern(pattern)
+        base = folder / start
+        if not rest:
+            return [base] if self._kind(base) == "blob" else []
+        top = os.path.normpath(self.inside(base))
+        before = "" if top == "." else f"{top}/"
+        below = [path[len(before) :] for path in self._files(top) if path.startswith(before)]
+        wanted = rest.split("/")
+        matching = (base / path for path in below if _matches(path.split("/"), wanted))
+        return sorted(path for path in matching if self._kind(path) == "blob")
+
+    def former(self, path: Path) -> Path:
+        """The path that the file now at `path` had in the commit: another if git finds that it was renamed since."""
+        inside = os.path.normpath(self.inside(path))
+        if self.exists(path) or inside not in self._renames:
+            return path
+        former = self.repository.root / self._renames[inside]
+        return former if path.is_absolute() else Path(os.path.relpath(former))
+
+    def inside(self, path: Path) -> str:
+        """A path from the root of the repository.
+
+        Raises:
+            OutsideError: if it does not lie in there.
+        """
+        root, given = f"{self.repository.root}{os.sep}", os.path.join(Path.cwd(), path)  # noqa: PTH118 - keeps ".."
+        folder, name = os.path.split(given)
+        for spelt in (given, f"{os.path.realpath(folder)}{os.sep}{name}"):
+            if f"{os.path.normpath(spelt)}{os.sep}".startswith(root):
+                return (
+                    spelt[len(root) :]
+                    if spelt.startswith(root)
+                    else os.path.normpath(spelt)[len(root) :] or "."
+                )
+        raise OutsideError(f"{os.path.normpath(given)} lies outside of the repository {self.repository.root}")
+
+    @cached_property
+    def _objects(self) -> Objects:
+        return Objects(self.repository.git)
+
+    @cached_property
+    def _renames(self) -> dict[str, str]:
+        return self.repository.renames(self.commit)
+
+    @cached_property
+    def _modes(self) -> dict[str, tuple[str, str]]:
+        """Mode and hash of each file, symbolic link and submodule by its path."""
+        names = self.repository.git.ask("ls-tree", "-r", "-z", "--full-tree", self.commit.sha).names
+        entries = (name.partition("\t") for name in names)
+        return {path: (about.split()[0], about.split()[2]) for about, _, path in entries}
+
+    def _kind(self, path: Path) -> str:
+        try:
+            return self._find(self.inside(path)).kind
+        except OutsideError:
+            return "missing"
+
+    def _find(self, inside: str) -> Found:
+        if inside not in self._found:
+            name = "" if inside == "." else inside
+            found = self._objects.get(f"{self.commit.sha}:{name}", PEEK)
+            self._found[inside] = self._in_submodule(inside) if found.kind == "missing" else found
+        return self._found[inside]
+
+    def _in_submodule(self, inside: str) -> Found:
+        normal = os.path.normpath(inside)
+        for path, (mode, _) in self._modes.items():
+            if mode == SUBMODULE and f"{normal}/".startswith(f"{path}/"):
+                rest = normal[len(path) + 1 :]
+                return self._submodule(path)._find(rest or ".")  # noqa: SLF001 - of its own kind
+        return Found("missing")
+
+    def _files(self, top: str) -> Iterator[str]:
+        """Those of submodules among them, as far as they are here; all, where `top` lies in one."""
+        for path, (mode, _) in self._modes.items():
+            if mode != SUBMODULE:
+                yield path
+            elif f"{top}/".startswith(f"{path}/") or (self.repository.root / path / ".git").exists():
+                yield from (f"{path}/{name}" for name in self._submodule(path)._files("."))  # noqa: SLF001
+
+    def _submodule(self, path: str) -> Tree:
+        """The files of a submodule as the commit has it, from the submodule's own objects.
+
+        Raises:
+            GitError: if it is not checked out, or does not have that commit.
+        """
+        if path not in self._submodules:
+            folder, sha = self.repository.root / path, self._modes[path][1]
+            if not (folder / ".git").exists():
+                raise GitError(f"{path} is a submodule that is not here: git submodule update --init {path}")
+            of = repository(folder)
+            if of.find(sha) is None:
+                what = f"the submodule {path} lacks {sha[:SHORT]}, which {self.commit.name} has"
+                raise GitError(f"{what}: git -C {path} fetch origin {sha}")
+            self._submodules[path] = Tree(of, Commit(sha, self.commit.name))
+        return self._submodules[path]
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path, in parts, matches a pattern, in parts, as pathlib has it."""
+    if not pattern:
+        return not parts
+    first, *rest = pattern
+    if first == "**":
+        return any(_matches(parts[skipped:], rest) for skipped in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], first) and _matches(parts[1:], rest)

@@ -1,0 +1,185 @@
+"""The results of a check in words, for every format: what comes first, what each says, and all of them in one line."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import PurePath
+
+from ..reports.check import CheckReport, Outcome, Result
+from ..reports.diff import Place
+from ..units import format_apart, format_things
+
+WORST_FIRST: tuple[Outcome, ...] = ("unchecked", "error", "warn", "waived", "pass")
+SMALLEST_PERCENT = 0.01
+LARGEST_PERCENT = 1000
+
+Fact = tuple[str, str]
+"""A label and a text."""
+
+
+def cleaned(report: CheckReport) -> CheckReport:
+    """The report with nothing in it that a reader cannot see: see `visible`."""
+    return replace(
+        report,
+        thresholds=visible(report.thresholds),
+        base=visible(report.base),
+        configs=tuple(map(visible, report.configs)),
+        results=tuple(map(_cleaned_result, report.results)),
+    )
+
+
+def _cleaned_result(result: Result) -> Result:
+    return replace(
+        result,
+        rule=visible(result.rule),
+        config=visible(result.config),
+        profile=visible(result.profile),
+        metric=visible(result.metric),
+        unit=visible(result.unit),
+        compared_with=visible(result.compared_with),
+        summary=visible(result.summary, keep="\n"),
+        advice=visible(result.advice, keep="\n"),
+        place=_cleaned_place(result.place),
+        rule_place=_cleaned_place(result.rule_place),
+        causes=tuple(map(visible, result.causes)),
+        command=visible(result.command),
+    )
+
+
+def _cleaned_place(place: Place | None) -> Place | None:
+    return place and replace(place, file=visible(place.file))
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""Text with what a terminal or a browser would obey rather than show as Python escapes it: ESC as "\x1b".
+
+    That is controls, line separators, changes of direction, halves of a surrogate pair (bytes of a file name that are
+    no UTF-8) and code points that are no characters; none of them is legal, or safe, in every format.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in keep or c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def worst_first(results: Iterable[Result]) -> list[Result]:
+    """What fails before what passes, and of one outcome what is furthest over its limit."""
+    return sorted(results, key=lambda result: (WORST_FIRST.index(result.outcome), -abs(share(result) or 0.0)))
+
+
+def share(result: Result) -> float | None:
+    """How far a result is from its limit, as a share of that."""
+    if not result.excess or not result.limit:
+        return None
+    of_limit = result.excess / abs(result.limit)
+    return of_limit if math.isfinite(of_limit) else None
+
+
+def counts(results: Iterable[Result]) -> str:
+    """How many there are of each outcome."""
+    number = Counter(result.outcome for result in results)
+    said: dict[Outcome, str] = {
+        "unchecked": f"{number['unchecked']} could not be checked",
+        "error": format_things(number["error"], "error"),
+        "warn": format_things(number["warn"], "warning"),
+        "waived": f"{number['waived']} waived",
+        "pass": f"{number['pass']} passed",
+    }
+    return (
+        ", ".join(text for outcome, text in said.items() if number[outcome]) or "there was nothing to check"
+    )
+
+
+def scope(report: CheckReport) -> str:
+    """What was checked, and against what."""
+    configs = format_things(len(report.configs), "config")
+    return f"{configs}, compared with {report.base}" if report.base else configs
+
+
+def subject(result: Result) -> str:
+    """The rule, and what it is on: "fits: encoders/h.yaml (serve)"."""
+    about = f": {result.config}" if result.config else ""
+    return f"{result.rule}{about}" + (f" ({result.profile})" if result.profile else "")
+
+
+def figures(result: Result) -> dict[str, str]:
+    """The value, its limit, and what it was compared with, as far as there are any; unequal ones look unequal."""
+    named = {"value": result.value, "limit": result.limit, "compared": result.compared}
+    known = {name: figure for name, figure in named.items() if figure is not None}
+    return dict(zip(known, format_apart(result.unit, *known.values()), strict=True))
+
+
+def beyond(result: Result) -> str:
+    """On which side of its limit a value is, and by how much: "over by 0.75 GiB (12.50 %)"."""
+    return f"{'over' if (result.excess or 0) > 0 else 'under'} by {_excess(result)}" if result.excess else ""
+
+
+def _excess(result: Result) -> str:
+    """How far a value is from its limit, in its unit and in percent."""
+    amount, of_limit = format_apart(result.unit, abs(result.excess or 0), 0)[0], share(result)
+    if result.unit == "%":
+        return amount.replace("%", "points")
+    return amount if of_limit is None else f"{amount} ({_percent(100 * abs(of_limit))})"
+
+
+def _percent(percent: float) -> str:
+    if percent < SMALLEST_PERCENT:
+        return f"<{SMALLEST_PERCENT} %"
+    return f"{percent:,.2f} %" if percent < LARGEST_PERCENT else f"{percent:,.0f} %"
+
+
+def facts(result: Result) -> Iterator[Fact]:
+    """What there is to say of a result besides its sentences, where to look, and what shows more."""
+    known = figures(result)
+    if unsaid := _unsaid(result, known):
+        yield "value", unsaid
+    if "compared" in known:
+        yield "against", ", ".join(filter(None, [known["compared"], result.compared_with]))
+    yield from (("cause", cause) for cause in result.causes)
+    if result.place:
+        yield "at", str(result.place)
+    if result.rule_place and result.rule_place != result.place:
+        yield "rule", str(result.rule_place)
+    if result.command:
+        yield "more", result.command
+
+
+def _unsaid(result: Result, known: dict[str, str]) -> str:
+    """The figures in one line, "flops 5.96 TFLOP, limit 5.58 TFLOP, over by ...", unless the summary has them."""
+    if result.excess and known.get("value", "") in result.summary and _excess(result) in result.summary:
+        return ""
+    metric = result.metric if result.metric != result.unit else ""
+    value = " ".join(filter(None, [metric, known.get("value")]))
+    limit = f"limit {known['limit']}" if "limit" in known else ""
+    return ", ".join(filter(None, [value, limit, beyond(result)]))
+
+
+def sentences(result: Result) -> tuple[str, ...]:
+    """What is wrong, and the rule's own message."""
+    return tuple(filter(None, [result.summary, result.advice]))
+
+
+def whole_text(result: Result) -> str:
+    """All that there is to say of a result as plain text, a line each."""
+    said = (*sentences(result), *(f"{label}: {text}" for label, text in facts(result)))
+    return "\n".join(said)
+
+
+def location(result: Result, report: CheckReport) -> Place:
+    """Where a viewer is to point: at what the result names, else at its rule, else at the thresholds; a line always."""
+    place = result.place or result.rule_place or Place(report.thresholds)
+    return replace(place, file=PurePath(place.file).as_posix(), line=place.line or 1)
+
+
+def fingerprints(results: Sequence[Result]) -> list[str]:
+    """A name of each result that stays the same while figures, lines and words change, and is another for each."""
+    subjects = [repr((result.rule, result.config, result.profile, result.metric)) for result in results]
+    seen: Counter[str] = Counter()
+    found = []
+    for about in subjects:
+        seen[about] += 1
+        found.append(sha256(f"{about} {seen[about]}".encode()).hexdigest())
+    return found

@@ -1,0 +1,37 @@
+"""A check as a code quality report of GitLab: a JSON array, with the fields that GitLab requires of each entry."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..reports.check import CheckReport, Outcome, Result
+from .findings import cleaned, fingerprints, location, whole_text, worst_first
+from .options import Options
+
+SEVERITIES: dict[Outcome, str] = {
+    "unchecked": "blocker",
+    "error": "critical",
+    "warn": "minor",
+    "waived": "info",
+}
+
+
+def render(report: CheckReport, options: Options) -> str:  # noqa: ARG001 - GitLab shows all
+    """What did not pass, worst first."""
+    report = cleaned(report)
+    results = [result for result in worst_first(report.results) if result.outcome != "pass"]
+    names = fingerprints(results)
+    entries = [_entry(result, name, report) for result, name in zip(results, names, strict=True)]
+    return json.dumps(entries, indent=2) + "\n"
+
+
+def _entry(result: Result, fingerprint: str, report: CheckReport) -> dict[str, Any]:
+    place = location(result, report)
+    return {
+        "description": "; ".join(whole_text(result).splitlines()),
+        "check_name": f"samattn.{result.rule}",
+        "fingerprint": fingerprint,
+        "severity": SEVERITIES[result.outcome],
+        "location": {"path": place.file, "lines": {"begin": place.line}},
+    }

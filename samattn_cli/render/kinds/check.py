@@ -1,0 +1,61 @@
+"""A check: what fails, worst first, each with its cause and place; what passes in one line, or listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from ...reports.check import CheckReport, Result
+from ...reports.diff import Place
+from ..elements import Finding, Page, Section, Table
+from ..findings import cleaned, counts, facts, figures, scope, sentences, subject, worst_first
+from ..options import Options
+
+
+def page(report: CheckReport, options: Options) -> Page:
+    """What fails, what passes where that is asked for, and the verdict."""
+    report = cleaned(report)
+    return Page(f"samattn check: {report.thresholds}", scope(report), tuple(_sections(report, options)))
+
+
+def _sections(report: CheckReport, options: Options) -> Iterator[Section]:
+    ordered = worst_first(report.results)
+    for result in ordered:
+        if result.outcome != "pass":
+            yield Finding(result.outcome, subject(result), sentences(result), tuple(facts(result)))
+    passed = [result for result in ordered if result.outcome == "pass"]
+    if passed and options.all_layers:
+        yield _passed(passed, options)
+    yield Finding(report.outcome, counts(report.results))
+
+
+def _passed(results: list[Result], options: Options) -> Table:
+    headers = ("rule", "config", *(("profile",) if options.wide else ()), "metric", "value", "limit")
+    rows = tuple(_row(result, options) for result in results)
+    return Table("Passed", headers, rows, text_columns=tuple(range(len(headers) - 2)))
+
+
+def _row(result: Result, options: Options) -> tuple[str, ...]:
+    known = figures(result)
+    profile = (result.profile,) if options.wide else ()
+    return (
+        result.rule,
+        result.config,
+        *profile,
+        result.metric,
+        known.get("value", ""),
+        known.get("limit", ""),
+    )
+
+
+def rows(report: CheckReport) -> Iterator[dict[str, Any]]:
+    """A row a result, in the order of rules and configs; places as file:line:column, causes a line each."""
+    for result in cleaned(report).results:
+        yield {field.name: _cell(getattr(result, field.name)) for field in fields(result)}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Place):
+        return str(value)
+    return "\n".join(value) if isinstance(value, tuple) else value

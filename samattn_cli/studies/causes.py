@@ -1,0 +1,103 @@
+"""Why a figure changed from one encoder to another: the keys that changed and the layers that did it, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..config.metric_names import path_of, unit_of
+from ..reports.diff import CHANGED, Diff, FigureChange, LayerChange, PeakChange
+from ..units import format_apart
+
+MOST_LINES = 8
+MOST_KEYS = 4
+BEHIND = (
+    *("elementwise_flops", "flops", "macs", "params", "attention_bytes", "saved_bytes", "latency_ms"),
+    *("peak_bytes", "training_bytes"),
+)
+"""Figures that are of a layer's own, and peaks, which are not."""
+WORDS = {
+    "attention_bytes": "score matrices ",
+    "saved_bytes": "kept for backward ",
+    "elementwise_flops": "elementwise ",
+}
+"""What a line says of a figure whose unit does not say it."""
+BEHIND_WEIGHTS = {"weights_bytes": "params"}
+BEHIND_PEAKS = ("attention_bytes", "saved_bytes", "elementwise_flops", "params")
+"""What of a layer changes a peak, the most telling first."""
+
+
+def causes(diff: Diff, metric: str) -> tuple[str, ...]:
+    """Why a metric changed: config keys, what sets the peak, and layers, of which those come first that did most.
+
+    Args:
+        diff: both encoders.
+        metric: as thresholds call it: "flops", "peak_memory", "layers.7.flops", or a path into an analysis. Of a ratio or
+            saving the causes are those of the figure behind it.
+    """
+    path = path_of(metric, training=diff.after_config.run.mode == "training")
+    figure = _figure_behind(path)
+    keys = [change.text for change in diff.keys]
+    lines = _some(keys, MOST_KEYS, "more keys")
+    peak = next((peak for peak in diff.peaks if peak.metric == figure), None)
+    if peak is not None:
+        lines += _peak(diff, peak)
+        figure = next(
+            (each for each in BEHIND_PEAKS if any(layer.figure(each) for layer in diff.layers)), figure
+        )
+    layers = list(_layers(diff, path, figure))
+    return tuple(lines + _some(layers, MOST_LINES - len(lines), "more"))
+
+
+def _figure_behind(path: str) -> str:
+    last = path.rpartition(".")[2]
+    last = BEHIND_WEIGHTS.get(last, last)
+    return next((figure for figure in BEHIND if figure in last), "flops")
+
+
+def _some(lines: list[str], most: int, what: str) -> list[str]:
+    if len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], f"and {len(lines) - most + 1} {what}"]
+
+
+def _peak(diff: Diff, peak: PeakChange) -> Iterator[str]:
+    total = next(total for total in diff.totals if total.metric == peak.metric)
+    if total.before is None or total.after is None or not total.change:
+        return
+    was, now = format_apart(unit_of(peak.metric), total.before, total.after)
+    if peak.before == peak.after:
+        yield f"{peak.metric}: {total.text} at {peak.after}"
+    else:
+        yield f"{peak.metric}: {was} at {peak.before}{CHANGED}{now} at {peak.after}"
+
+
+def _layers(diff: Diff, path: str, figure: str) -> Iterator[str]:
+    concerned = [
+        (layer, change)
+        for layer in diff.layers
+        if _is_meant(layer, path) and (change := layer.figure(figure)) is not None
+    ]
+    growth = sum(change.change * len(layer.names) for layer, change in concerned)
+    worst = sorted(
+        concerned, key=lambda pair: -pair[1].change * len(pair[0].names) * (1 if growth >= 0 else -1)
+    )
+    yield from (_line(layer, change) for layer, change in worst)
+
+
+def _is_meant(layer: LayerChange, path: str) -> bool:
+    """Whether a path is of this layer, or of the whole encoder."""
+    root, _, rest = path.partition(".")
+    place = rest.partition(".")[0]
+    if root == "layers" and place.isdecimal():
+        return int(place) in layer.indexes
+    if root == "layers":
+        return place in layer.attention
+    return root != "parts" or place in layer.names
+
+
+def _line(layer: LayerChange, change: FigureChange) -> str:
+    each = " each" if len(layer.names) > 1 else ""
+    done = "" if layer.change == "changed" else f"{layer.change}, "
+    attention = layer.attention if CHANGED in layer.attention or layer.change != "changed" else ""
+    what = WORDS.get(change.metric, "")
+    return f"{layer.name}: {done}{what}{change.text}{each}{f' ({attention})' if attention else ''}"

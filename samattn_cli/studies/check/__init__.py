@@ -1,0 +1,1 @@
+"""The study of `samattn check`: encoders against a thresholds file."""

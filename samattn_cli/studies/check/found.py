@@ -1,0 +1,51 @@
+"""The configs that a thresholds file is about, or that are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ...config.globs import is_glob
+from ...config.load_thresholds import ThresholdsFile
+from ...config.presets import presets
+from .references import Case
+
+
+def configs_of(file: ThresholdsFile) -> dict[int, list[Case]]:
+    """The configs that each of the file's `configs` leads to, by its index."""
+    patterns = file.thresholds.configs
+    return {index: list(_led_to(file, pattern)) for index, pattern in enumerate(patterns)}
+
+
+def given_configs(file: ThresholdsFile, given: Sequence[str]) -> list[Case]:
+    """Configs that are asked for, by paths from the working directory or names of presets."""
+    return [_case(file, reference, reference) for reference in given]
+
+
+def _led_to(file: ThresholdsFile, pattern: str) -> Iterator[Case]:
+    if not is_glob(pattern):
+        yield _case(file, pattern, str(file.folder / pattern))
+        return
+    own = (file.folder / Path(file.label).name).resolve()
+    for path in sorted(_glob(file.folder, pattern)):
+        if path.is_file() and path.resolve() != own:
+            yield _case(file, str(path), str(path))
+
+
+def _glob(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return list(folder.glob(pattern))
+    except (
+        ValueError,
+        OSError,
+        NotImplementedError,
+    ):  # such as "**.yaml" before Python 3.13: it matches nothing
+        return []
+
+
+def _case(file: ThresholdsFile, name: str, path: str) -> Case:
+    if name in presets() and not Path(path).is_file():
+        return Case(name, name)
+    reference = os.path.normpath(path)
+    return Case(Path(os.path.relpath(reference, file.folder)).as_posix(), reference)
