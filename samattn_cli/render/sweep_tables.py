@@ -106,11 +106,7 @@ def _growth(value: float) -> str:
 
 def _labels(report: Sweep, line: Line) -> list[str]:
     axis = axis_along(report)
-    marked = {
-        (cliff.point - line.first) // line.stride
-        for cliff in report.cliffs
-        if report.line_count == 1 and report.along == "resolution"
-    }
+    marked = set(line.jumps) if report.line_count == 1 and report.along == "resolution" else set()
     return [f"{value}{' *' if at in marked else ''}" for at, value in enumerate(axis.values)]
 
 

@@ -63,7 +63,7 @@ def _both(report: Explanation, value: int) -> str:
 
 
 def _short(report: Explanation, value: int) -> str:
-    return format_bytes(value) if report.metric.endswith("bytes") else format_count(value)
+    return format_bytes(value) if "bytes" in report.metric else format_count(value)
 
 
 def _made_of(report: Explanation) -> Table:

@@ -116,6 +116,12 @@ def _short(label: str) -> str:
     return height.partition(" of ")[0] if height == width or not width else label
 
 
+def _layers(label: str) -> str:
+    """Of "4 of 12" the last, in words."""
+    number = int(label.partition(" of ")[2])
+    return "1 layer that has a window" if number == 1 else f"{number} layers that have a window"
+
+
 def _note(report: Fit, vary: Vary) -> str:
     """How its candidates differ."""
     if vary == "batch_size":
@@ -124,7 +130,7 @@ def _note(report: Fit, vary: Vary) -> str:
         number = next(answer.label or answer.next_label for answer in report.answers if answer.vary == vary)
         now = len(report.as_it_is[0].encoder.global_layers)
         return (
-            f"Of the {number.partition(' of ')[2]} layers that have a window, placed evenly (even:K). As it is, "
+            f"Of the {_layers(number)}, placed evenly (even:K). As it is, "
             f"{'no layer is' if not now else '1 layer is' if now == 1 else f'{now} layers are'} global."
         )
     width, height = report.aspect
