@@ -319,11 +319,12 @@ def test_a_glob_and_a_name_that_lead_to_nothing_could_not_be_checked(tmp_path):
 
 
 def test_nothing_to_compare_with_could_not_be_checked(tmp_path):
-    for vs in ("base", "baseline"):
+    remedies = {"base": "name one, such as --base main", "baseline": "samattn baseline create"}
+    for vs, remedy in remedies.items():
         result = one(tmp_path, f"metric: flops, vs: {vs}, increase: '+0'")
         assert (result.outcome, result.summary) == (
             "unchecked",
-            f"could not check flops: there is no {vs} to compare with",
+            f"could not check flops: there is no {vs} to compare with: {remedy}",
         )
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "explain": "explain.explain",
     "diff": "diff.diff",
     "check": "check.check",
+    "baseline": "baseline.baseline",
     "verify": "verify.verify",
     "measure": "measure.measure",
     "import": "import_.import_",
@@ -28,7 +29,7 @@ COMMANDS = {
     "calibrate": "calibrate.calibrate",
     "schema": "schema.schema",
 }
-"""Where the function of each command is, from here, in the order of the help."""
+"""Where the function of each command is, or the application of its own commands, in the order of the help."""
 
 
 class Commands(Mapping[str, TyperCommand]):
@@ -36,8 +37,11 @@ class Commands(Mapping[str, TyperCommand]):
 
     def __getitem__(self, name: str) -> Any:
         module, function = COMMANDS[name].split(".")
+        found = getattr(import_module(f".{module}", __package__), function)
+        if isinstance(found, typer.Typer):
+            return get_command(found)
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(name)(getattr(import_module(f".{module}", __package__), function))
+        alone.command(name)(found)
         return get_command(alone)
 
     def __iter__(self) -> Iterator[str]:

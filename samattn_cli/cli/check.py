@@ -49,6 +49,14 @@ def check(
             help="The thresholds; samattn.yaml here or in the nearest folder around by default.",
         ),
     ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF",
+            help="Compare with the configs and thresholds where HEAD left REF, or auto: what CI names, else the main "
+            "branch. In CI auto by itself, if a rule is vs base.",
+        ),
+    ] = None,
     recording: Annotated[
         list[Path] | None,
         typer.Option(
@@ -80,11 +88,13 @@ def check(
     Figures are derived, so that the same config gives the same verdict everywhere. Exits 0 if all pass (with warnings or
     not), 1 if a threshold is broken, 2 if something could not be checked, whatever else there is. Reports are written in
     each case; with -o and no --format nothing is printed. Under GitHub Actions files are annotated, and the step's summary
-    is added to, without being asked.
+    is added to, without being asked. With --base, limits that were loosened and configs that were removed are findings.
 
     Examples:
 
       samattn check
+
+      samattn check --base main
 
       samattn check encoders/vit_h.yaml --thresholds samattn.yaml --all
 
@@ -99,7 +109,13 @@ def check(
         raise UsageError("-: a config that is checked is a file, or a preset")
     file = load_thresholds(thresholds)
     with working("checking"):
-        report = run(file, configs or (), today=date.today(), recordings=Recordings(tuple(recording or ())))  # noqa: DTZ011 - a waiver ends with the day where it is checked
+        report = run(
+            file,
+            configs or (),
+            today=date.today(),  # noqa: DTZ011 - a waiver ends with the day where it is checked
+            recordings=Recordings(tuple(recording or ())),
+            base=base,
+        )
     shown = format_ and format_.value
     deliver(report, shown, files, terminal_options(all_layers=all_results))
     under_github(report, os.environ, annotate=shown != "github")

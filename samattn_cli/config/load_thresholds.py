@@ -13,7 +13,7 @@ from .device import Device
 from .kinds import DEVICE, THRESHOLDS
 from .load import Override
 from .load_device import device_of
-from .sources import STDIN, Source, read_source
+from .sources import DISK, STDIN, Files, Source, read_source
 from .threshold_rules import problems
 from .thresholds import Profile, Thresholds
 from .yaml12 import Node, Where, parse_yaml
@@ -25,12 +25,13 @@ ADVICE = "name one with --thresholds"
 
 @dataclass(frozen=True)
 class ThresholdsFile:
-    """A thresholds file as it was read, and where all of it stands; its paths start from `folder`."""
+    """A thresholds file as it was read, and where all of it stands; its paths start from `folder`, in `files`."""
 
     thresholds: Thresholds
     tree: Node
     label: str
     folder: Path
+    files: Files = DISK
 
     def where(self, *loc: str | int) -> Where:
         """Where something stands, or what is nearest around it."""
@@ -41,15 +42,15 @@ class ThresholdsFile:
         """What a profile lays over a config; "" is none."""
         return list(_overrides(self.tree.find(("profiles", profile)))) if profile else []
 
-    def device(self, profile: str) -> Device | None:
-        """The device of a profile, if it has one.
+    def device(self, profile: str, files: Files | None = None) -> Device | None:
+        """The device of a profile, if it has one; its file as it is in `files`, by default in those of this file.
 
         Raises:
             ConfigError: if there is no such device, or its file is wrong.
         """
         reference = (self.thresholds.profiles or {})[profile].device if profile else Profile.device
         where = self.tree.find(("profiles", profile, "device")).where
-        return read_device(reference, self.folder, where) if reference else None
+        return read_device(reference, self.folder, where, files or self.files) if reference else None
 
 
 def load_thresholds(reference: str | Path | None = None) -> ThresholdsFile:
@@ -91,7 +92,7 @@ def thresholds_of(source: Source) -> ThresholdsFile:
     if not isinstance(tree.value, dict):
         raise ConfigError([Problem(str(tree.where), THRESHOLDS.must_be)])
     thresholds = checked(Thresholds, tree, None, problems)
-    file = ThresholdsFile(thresholds, tree, source.label, source.folder)
+    file = ThresholdsFile(thresholds, tree, source.label, source.folder, source.files)
     _check_devices(file)
     return file
 
@@ -113,13 +114,13 @@ def _without_device(file: ThresholdsFile, profile: str) -> tuple[Problem, ...]:
     return ()
 
 
-def read_device(reference: str, folder: Path, where: Where) -> Device:
+def read_device(reference: str, folder: Path, where: Where, files: Files) -> Device:
     """A device that ships with samattn, or that of a YAML file.
 
     Raises:
         ConfigError: at `where`, or in the file.
     """
-    return device_of(read_source(reference, folder, str(where), DEVICE))
+    return device_of(read_source(reference, folder, str(where), DEVICE, files))
 
 
 def _overrides(profile: Node) -> Iterator[Override]:

@@ -35,7 +35,7 @@ def causes(diff: Diff, metric: str) -> tuple[str, ...]:
             saving the causes are those of the figure behind it.
     """
     path = path_of(metric, training=diff.after_config.run.mode == "training")
-    figure = _figure_behind(path)
+    figure = figure_behind(path)
     keys = [change.text for change in diff.keys]
     lines = _some(keys, MOST_KEYS, "more keys")
     peak = next((peak for peak in diff.peaks if peak.metric == figure), None)
@@ -48,7 +48,8 @@ def causes(diff: Diff, metric: str) -> tuple[str, ...]:
     return tuple(lines + _some(layers, MOST_LINES - len(lines), "more"))
 
 
-def _figure_behind(path: str) -> str:
+def figure_behind(path: str) -> str:
+    """The figure of layers that a path into an analysis is of, or is made of."""
     last = path.rpartition(".")[2]
     last = BEHIND_WEIGHTS.get(last, last)
     return next((figure for figure in BEHIND if figure in last), "flops")

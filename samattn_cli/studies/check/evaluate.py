@@ -120,12 +120,12 @@ def _bounded(rule: Rule, bounds: Bounds, reading: Reading, sign: int) -> Judged:
 
 def _expected(rule: Rule, readings: Sequence[Reading]) -> Judged:
     assert rule.expect is not None  # noqa: S101 - a rule has one of four forms; told to the type checker
-    expected, slack = rule.expect.amount, _slack(rule)
+    expected, leeway = rule.expect.amount, slack(rule)
     off: Callable[[Reading], Fraction] = lambda reading: abs(_value(reading) - expected)  # noqa: E731
     reading = max(readings, key=off)
-    near = expected + (slack if _value(reading) > expected else -slack)
+    near = expected + (leeway if _value(reading) > expected else -leeway)
     within = f" within {rule.tolerance}" if rule.tolerance else " exactly"
-    outcome: Outcome = "error" if off(reading) > slack else "pass"
+    outcome: Outcome = "error" if off(reading) > leeway else "pass"
     said = f"not {rule.expect}{within}" if outcome == "error" else f"as expected: {rule.expect}{within}"
     return Judged(
         outcome=outcome,
@@ -137,7 +137,7 @@ def _expected(rule: Rule, readings: Sequence[Reading]) -> Judged:
     )
 
 
-def _slack(rule: Rule) -> Fraction:
+def slack(rule: Rule) -> Fraction:
     """How far a figure may be from what is expected: points where that is a share, else a share of it."""
     expect, tolerance = rule.expect, rule.tolerance
     if expect is None or tolerance is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...config.globs import is_glob
 from ...config.load_thresholds import ThresholdsFile
 from ...config.presets import presets
+from ...errors import SamattnError
 from .references import Case
 
 
@@ -28,19 +29,19 @@ def _led_to(file: ThresholdsFile, pattern: str) -> Iterator[Case]:
         yield _case(file, pattern, str(file.folder / pattern))
         return
     own = (file.folder / Path(file.label).name).resolve()
-    for path in sorted(_glob(file.folder, pattern)):
-        if path.is_file() and path.resolve() != own:
+    for path in _glob(file, pattern):
+        if path.resolve() != own:
             yield _case(file, str(path), str(path))
 
 
-def _glob(folder: Path, pattern: str) -> list[Path]:
+def _glob(file: ThresholdsFile, pattern: str) -> list[Path]:
     try:
-        return list(folder.glob(pattern))
-    except (
-        ValueError,
-        OSError,
-        NotImplementedError,
-    ):  # such as "**.yaml" before Python 3.13: it matches nothing
+        return file.files.glob(file.folder, pattern)
+    except (ValueError, NotImplementedError):  # such as "**.yaml" before Python 3.13: it matches nothing
+        return []
+    except OSError as error:
+        if isinstance(error, SamattnError):
+            raise
         return []
 
 

@@ -38,12 +38,6 @@ class Reference(Protocol):
             SamattnError: if it cannot be told.
         """
 
-    def causes(self, case: Case, metric: str) -> tuple[str, ...]:
-        """What made a figure change since, a line each."""
-
-    def command(self, case: Case) -> str:
-        """What shows more; "" if nothing does."""
-
 
 @dataclass(frozen=True)
 class Elsewhere:
@@ -56,11 +50,3 @@ class Elsewhere:
         """A figure there; None where there is no such config."""
         encoder = self.load(case)
         return None if encoder is None else encoder.readings(metric)
-
-    def causes(self, case: Case, metric: str) -> tuple[str, ...]:  # noqa: ARG002 - of an encoder alone
-        """None are known."""
-        return ()
-
-    def command(self, case: Case) -> str:  # noqa: ARG002 - likewise
-        """Nothing more."""
-        return ""

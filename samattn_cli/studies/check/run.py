@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from ...config.globs import matches
@@ -14,19 +13,22 @@ from ...config.load_thresholds import ThresholdsFile
 from ...config.thresholds import Rule
 from ...errors import ConfigError, SamattnError
 from ...reports.check import CheckReport, Result
-from ...reports.diff import Place
+from .base import AtBase
 from .encoders import Encoders
 from .evaluate import Judged, judge, judge_increase, number, shown_unit
+from .evidence import NOTHING, evidence
 from .found import configs_of, given_configs
+from .history import history
 from .measured import Recordings, alike
 from .metrics import Reading
 from .policy import NEW, empty_globs, has_rule, not_loaded, place_of, unmatched
 from .references import Case, Reference
+from .standing import known_references
 from .waivers import waive
 
 REMEDIES = {
-    "base": "there is no base to compare with",
-    "baseline": "there is no baseline to compare with",
+    "base": "there is no base to compare with: name one, such as --base main",
+    "baseline": "there is no baseline to compare with: samattn baseline create",
 }
 """What is wrong where a rule compares with what was not given."""
 
@@ -37,6 +39,7 @@ def check(
     *,
     today: date,
     recordings: Recordings | None = None,
+    base: str | None = None,
     references: Mapping[str, Reference] | None = None,
 ) -> CheckReport:
     """Check encoders against thresholds.
@@ -46,14 +49,21 @@ def check(
         given: the configs to check, as paths from the working directory or presets; those of the file if none.
         today: the day by which waivers expire.
         recordings: of measured metrics; those that ship with samattn if None.
-        references: what rules compare with, by their `vs`.
+        base: the ref that a change is compared with where it left it, or "auto": what CI names. Without it, "auto" in CI
+            that names one, if a rule has `vs: base`.
+        references: what rules compare with, by their `vs`, in place of that base and of the baseline beside the thresholds.
+
+    Raises:
+        GitError: if there is no such base, with what would bring it.
+        ConfigError: if the baseline is damaged, or the device of a profile is.
     """
     encoders = Encoders(file, recordings or Recordings())
-    run = _Run(file, tuple(given), today, encoders, references or {})
+    references = known_references(encoders, base) if references is None else references
+    run = _Run(file, tuple(given), today, encoders, references)
     return CheckReport(
         thresholds=file.label,
         configs=tuple(dict.fromkeys(case.reference for case in run.cases)),
-        base=references["base"].name if references and "base" in references else "",
+        base=references["base"].name if "base" in references else "",
         results=tuple(run.results()),
     )
 
@@ -92,6 +102,9 @@ class _Run:
         if not self.given:
             yield from empty_globs(self.file, self.of_file)
         yield from unmatched(self.file, _unlike([*self._all_of_file, *self.cases]), self.cases)
+        base = self.references.get("base")
+        if isinstance(base, AtBase):
+            yield from history(base, _unlike(self._all_of_file))
 
     def _not_loaded(self) -> Iterator[Result]:
         for case in self.cases:
@@ -140,12 +153,18 @@ class _Run:
 
     def _new(self, rule: Rule, about: Mapping[str, Any]) -> Result:
         name = self.references[rule.vs].name if rule.vs else ""
-        summary = f"is new: {name} has no such config, and so nothing to compare {rule.metric} with"
+        remedy = "; samattn baseline update adds it" if rule.vs == "baseline" else ""
+        summary = f"is new: {name} has no such config, and so nothing to compare {rule.metric} with{remedy}"
         return Result(**about, outcome=NEW[self.file.thresholds.policy.new], summary=summary)
 
     def _said(self, rule: Rule, case: Case, about: Mapping[str, Any], judged: Judged) -> Result:
         fails = judged.outcome != "pass"
-        reference = self.references.get(rule.vs or "base") if fails else None
+        base = self.references.get("base")
+        known = (
+            evidence(self.encoders, case, rule.metric, base if isinstance(base, AtBase) else None)
+            if fails
+            else NOTHING
+        )
         return Result(
             **about,
             outcome=judged.outcome,
@@ -155,14 +174,10 @@ class _Run:
             limit=number(judged.limit),
             excess=None if judged.excess is None else number(judged.excess),
             summary=judged.summary,
-            place=Place(case.reference) if fails and Path(case.reference).is_file() else None,
-            causes=reference.causes(case, rule.metric) if reference else (),
-            command=self._more(case, reference) if fails else "",
+            place=known.place,
+            causes=known.causes,
+            command=known.command,
         )
-
-    def _more(self, case: Case, reference: Reference | None) -> str:
-        """The command that shows more: how it differs from the reference, or its analysis."""
-        return (reference and reference.command(case)) or self.encoders.command(case)
 
 
 def _unlike(cases: Sequence[Case]) -> list[Case]:

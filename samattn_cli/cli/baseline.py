@@ -1,0 +1,157 @@
+"""`samattn baseline`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import EXIT_DIFFERS, UsageError
+from .output import emit, guarded, say, working, write_file
+
+if TYPE_CHECKING:
+    from ..studies.check.baseline import Step
+
+CI = "CI"
+"""Set to true by every CI."""
+
+ThresholdsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The thresholds; samattn.yaml here or in the nearest folder around by default.",
+    ),
+]
+baseline = typer.Typer(
+    name="baseline",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""Keep today's figures beside the thresholds, for rules that are vs baseline.
+
+    Examples:
+
+      samattn baseline create
+
+      samattn baseline update --accept drift --reason "global attention for recall"
+    """,
+)
+
+
+@baseline.command()
+@guarded
+def create(thresholds: ThresholdsOption = None) -> None:
+    """Write samattn-baseline.json beside the thresholds: today's figures of all rules that are vs baseline.
+
+    Refuses where there is one, and in CI: it is to be committed and reviewed.
+
+    Examples:
+
+      samattn baseline create
+    """
+    from ..config.load_thresholds import load_thresholds
+    from ..studies.check.baseline import path_of
+    from ..studies.check.baseline import update as updated
+
+    file = load_thresholds(thresholds)
+    path = path_of(file)
+    if os.environ.get(CI):
+        raise UsageError(f"{CI} is set: a baseline is made by hand, and committed")
+    if path.exists():
+        raise UsageError(f"there is {path} already: samattn baseline update")
+    with working("working out the figures"):
+        found = updated(file)
+    write_file(path, found.text, quiet=True)
+    emit(f"wrote {path}: {_things(len(found.steps))}\n")
+
+
+@baseline.command()
+@guarded
+def update(
+    configs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CONFIG...", help="YAML files or presets, whose figures alone are looked at."),
+    ] = None,
+    thresholds: ThresholdsOption = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="Take larger figures of this rule too; may repeat; not in CI."),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why they may be larger; is kept beside each.")
+    ] = "",
+) -> None:
+    """Follow today's figures: smaller ones and new ones are taken, larger ones of accepted rules alone.
+
+    Figures of configs that are gone are left out, unless CONFIG is given. Exits 1 if a figure is above the baseline.
+
+    Examples:
+
+      samattn baseline update
+
+      samattn baseline update encoders/h.yaml --accept drift --reason "global attention for recall"
+    """
+    from ..config.load_thresholds import load_thresholds
+    from ..studies.check.baseline import path_of
+    from ..studies.check.baseline import update as updated
+
+    accepted = _accepted(accept, reason)
+    file = load_thresholds(thresholds)
+    path = path_of(file)
+    if not path.exists():
+        raise UsageError(f"there is no {path}: samattn baseline create")
+    with working("working out the figures"):
+        found = updated(file, configs or (), accept=accepted, reason=reason.strip())
+    changed = found.text.encode() != path.read_bytes()
+    if changed:
+        write_file(path, found.text, quiet=True)
+    emit("".join(f"{_said(step)}\n" for step in found.steps if step.done != "kept"))
+    kept = sum(step.done == "kept" for step in found.steps)
+    emit(
+        f"{'wrote' if changed else 'left as it is:'} {path}: {_things(len(found.steps))}, {kept} as they were\n"
+    )
+    if found.above:
+        rules = " ".join(
+            f"--accept {rule}" for rule in dict.fromkeys(r for step in found.above for r in step.rules)
+        )
+        say(
+            f"{_things(len(found.above))} above the baseline: if that is meant, {rules} --reason TEXT",
+            style="red",
+        )
+        raise typer.Exit(EXIT_DIFFERS)
+
+
+def _accepted(accept: list[str] | None, reason: str) -> list[str]:
+    """The rules that are accepted.
+
+    Raises:
+        UsageError: without a reason, in CI, and for a reason alone.
+    """
+    if accept and os.environ.get(CI):
+        raise UsageError(f"--accept {accept[0]}: {CI} is set: a baseline is raised by hand, and committed")
+    if accept and not reason.strip():
+        raise UsageError(f"--accept {accept[0]}: needs --reason TEXT, which is kept beside the figures")
+    if reason and not accept:
+        raise UsageError(f"--reason {reason}: goes with --accept RULE")
+    return accept or []
+
+
+def _said(step: Step) -> str:
+    """A line on what became of a figure."""
+    from ..config.metric_names import unit_of
+    from ..units import format_apart
+
+    config, profile, metric = step.key
+    of = f"{config} ({profile})" if profile else config
+    values = " -> ".join(
+        format_apart(unit_of(metric), *(value for value in (step.was, step.now) if value is not None))
+    )
+    return f"{step.done:9}  {of}  {metric} {values}"
+
+
+def _things(number: int) -> str:
+    from ..units import format_things
+
+    return format_things(number, "figure")

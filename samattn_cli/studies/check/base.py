@@ -1,0 +1,123 @@
+"""The configs as they are at the base of a change, straight from git's objects, with today's samattn."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from ...config.kinds import THRESHOLDS
+from ...config.load import load_config
+from ...config.load_thresholds import ThresholdsFile, thresholds_of
+from ...config.presets import presets
+from ...config.sources import DISK, Files, read_source
+from ...git import Base, Tree, base_of, repository
+from .encoders import Encoders
+from .metrics import Encoder, Reading
+from .references import Case
+
+
+@dataclass(frozen=True)
+class AtBase:
+    """A `Reference`: today's rules and profiles on the configs and device files of the base.
+
+    Attributes:
+        encoders: those of the check, so that what did not change is worked out once.
+        base: the commit.
+        tree: its files.
+    """
+
+    encoders: Encoders
+    base: Base
+    tree: Tree
+    loaded: dict[tuple[str, str], Encoder | None] = field(default_factory=dict)
+
+    @property
+    def file(self) -> ThresholdsFile:
+        """Today's thresholds."""
+        return self.encoders.file
+
+    @property
+    def name(self) -> str:
+        """See `Reference`."""
+        return f"base {self.base}"
+
+    def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:
+        """See `Reference`."""
+        encoder = self.encoder(case)
+        return None if encoder is None else encoder.readings(metric)
+
+    def encoder(self, case: Case) -> Encoder | None:
+        """The encoder of a case at the base; None where there was none.
+
+        Raises:
+            SamattnError: if it cannot be loaded there.
+        """
+        at = (case.path, case.profile)
+        if at not in self.loaded:
+            self.loaded[at] = self._load(case)
+        return self.loaded[at]
+
+    def former(self, case: Case) -> Path | None:
+        """The path that a config had at the base; None where there was none, and of a preset, which is samattn's own.
+
+        Raises:
+            GitError: if it lies outside of the repository.
+        """
+        path = Path(case.reference)
+        if case.reference in presets() and not path.is_file():
+            return None
+        former = self.tree.former(path)
+        return former if self.tree.exists(former) else None
+
+    def label(self, former: Path) -> str:
+        """A file of the base as `samattn diff` takes it: "main:encoders/h.yaml"."""
+        return self.tree.label(former)
+
+    def _load(self, case: Case) -> Encoder | None:
+        former = self.former(case)
+        if former is None and Path(case.reference).is_file():
+            return None
+        overrides = self.file.overrides(case.profile)
+        config = load_config(former or case.reference, overrides, files=self.tree if former else DISK)
+        reference = (self.file.thresholds.profiles or {})[case.profile].device if case.profile else ""
+        device = self.file.device(case.profile, self._holding(reference)) if reference else None
+        return self.encoders.twin(config, device)
+
+    def _holding(self, device: str) -> Files:
+        """The base's files, if the device is one of them."""
+        return self.tree if self.tree.exists(self.file.folder / device) else DISK
+
+    @cached_property
+    def path(self) -> Path | None:
+        """Where the thresholds file stood at the base; None where there was none."""
+        here = Path(self.file.label)
+        if not here.is_file():
+            return None
+        former = self.tree.former(here)
+        return former if self.tree.exists(former) else None
+
+    @cached_property
+    def thresholds(self) -> ThresholdsFile | None:
+        """The thresholds of the base; None where there were none.
+
+        Raises:
+            ConfigError: if they cannot be read.
+        """
+        if self.path is None:
+            return None
+        return thresholds_of(
+            read_source(os.fspath(self.path), Path(), "samattn", THRESHOLDS, files=self.tree)
+        )
+
+
+def at_base(request: str, encoders: Encoders) -> AtBase:
+    """The base that is asked for, of the repository that the thresholds file is in.
+
+    Raises:
+        GitError: if there is none, with what would bring it.
+    """
+    here = repository(encoders.file.folder)
+    base = base_of(request, here)
+    return AtBase(encoders, base, here.tree(base.commit))

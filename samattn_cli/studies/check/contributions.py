@@ -1,0 +1,75 @@
+"""Where a figure comes from, where there is nothing to compare it with: what peaks, and the layers that cost most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...config.metric_names import COUNT, path_of, unit_of
+from ...units import format_amount, ranges
+from ..causes import BEHIND_PEAKS, WORDS, figure_behind
+from ..layers import LAYER, PART, At, segments_of
+from ..passes import FIGURES, Passes
+from .metrics import Encoder
+
+MOST = 3
+PEAKS = ("peak_bytes", "training_bytes")
+
+
+def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
+    """The layers and parts that a figure comes from, those that contribute most first, a line each."""
+    passes = encoder.passes
+    path = path_of(metric, training=passes.trains)
+    figure = figure_behind(path)
+    if not path.startswith(("totals.", "comparison.", "layers.", "measured.")) or path.endswith(COUNT):
+        return ()
+    place = path.split(".")[1] if path.startswith("layers.") else ""
+    if figure in PEAKS:
+        return (*_peak(passes, figure), *_most(passes, _of_peak(passes), place))
+    return tuple(_most(passes, figure, place))
+
+
+def _peak(passes: Passes, figure: str) -> Iterator[str]:
+    at = passes.step.peak_at if figure == "training_bytes" else passes.peak_at
+    yield f"{figure} at {at}"
+
+
+def _of_peak(passes: Passes) -> str:
+    """What of a layer fills memory most: scores, where they are made."""
+    return BEHIND_PEAKS[0] if passes.config.run.attention == "eager" else BEHIND_PEAKS[1]
+
+
+def _most(passes: Passes, figure: str, place: str) -> Iterator[str]:
+    groups: dict[float, list[At]] = {}
+    for at in segments_of(passes).values():
+        if _is_meant(at, place) and (value := _figure(at, figure)):
+            groups.setdefault(value, []).append(at)
+    total = FIGURES[figure](passes) if figure in FIGURES else None
+    of = f" of {format_amount(total, unit_of(figure))}" if total is not None and not place else ""
+    worst = sorted(groups.items(), key=lambda group: -group[0] * len(group[1]))
+    for value, ats in worst[:MOST]:
+        each = " each" if len(ats) > 1 else ""
+        yield f"{_names(ats)}: {WORDS.get(figure, '')}{format_amount(value, unit_of(figure))}{each}{of}{_attention(ats)}"
+
+
+def _is_meant(at: At, place: str) -> bool:
+    """Whether a path is of this layer, or of the whole encoder."""
+    if not place:
+        return True
+    layer = at.segment.layer
+    return layer is not None and place in {str(layer.index), LAYER["attention"](at)}
+
+
+def _figure(at: At, figure: str) -> float:
+    table = PART if at.segment.layer is None else LAYER
+    return table[figure](at) or 0 if figure in table else 0
+
+
+def _names(ats: list[At]) -> str:
+    layers = [at.segment.layer.index for at in ats if at.segment.layer is not None]
+    parts = [at.segment.name for at in ats if at.segment.layer is None]
+    return ", ".join([*([f"blocks.{ranges(layers)}"] if layers else []), *parts])
+
+
+def _attention(ats: list[At]) -> str:
+    kinds = {at.segment.layer.attends for at in ats if at.segment.layer is not None}
+    return f" ({kinds.pop()})" if len(kinds) == 1 else ""
