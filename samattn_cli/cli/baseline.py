@@ -64,7 +64,7 @@ def create(thresholds: ThresholdsOption = None) -> None:
     with working("working out the figures"):
         found = updated(file)
     write_file(path, found.text, quiet=True)
-    emit(f"wrote {path}: {_things(len(found.steps))}\n")
+    emit(f"wrote {path}: {_things(len(found.entries))}\n")
 
 
 @baseline.command()
@@ -108,10 +108,8 @@ def update(
     if changed:
         write_file(path, found.text, quiet=True)
     emit("".join(f"{_said(step)}\n" for step in found.steps if step.done != "kept"))
-    kept = sum(step.done == "kept" for step in found.steps)
-    emit(
-        f"{'wrote' if changed else 'left as it is:'} {path}: {_things(len(found.steps))}, {kept} as they were\n"
-    )
+    what = f"{_things(len(found.entries))}, {found.count('kept')} of those looked at as they were"
+    emit(f"{'wrote' if changed else 'left as it is:'} {path}: {what}\n")
     if found.above:
         rules = " ".join(
             f"--accept {rule}" for rule in dict.fromkeys(r for step in found.above for r in step.rules)

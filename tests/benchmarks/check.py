@@ -27,6 +27,8 @@ RULES = {
     "a layer and a kind of layer": [("layers.0.flops", "100 PFLOP"), ("layers.global.count", "100")],
     "against all global": [("comparison.vs_all_global.flops", "100 PFLOP")],
 }
+CHANGED = {"against a base, none changed": 0, "10 changed": 10, "all changed, and fail": CONFIGS}
+"""How many configs are given a channel more, which breaks the rule."""
 PROGRAM = """
 import json, os, resource, sys
 leave = os._exit
@@ -37,7 +39,7 @@ def tell(code):
     print(json.dumps(told), file=sys.stderr, flush=True)
     leave(code)
 os._exit = tell
-sys.argv = ["samattn", "check"]
+sys.argv = ["samattn", "check", *sys.argv[1:]]
 from samattn_cli.cli import run
 run()
 """
@@ -61,25 +63,49 @@ def write(folder: Path, rules: list[tuple[str, str]]) -> None:
     (folder / "samattn.yaml").write_text(text, "utf-8")
 
 
+def commit(folder: Path) -> None:
+    """The folder as a repository, so that what is changed from here on has a base."""
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "base"]):
+        subprocess.run(["git", *identity, *command], cwd=folder, check=True)  # noqa: S603, S607
+
+
+def change(folder: Path, number: int) -> None:
+    """Let some configs cost more."""
+    for path in sorted((folder / "encoders").iterdir())[:number]:
+        path.write_text(path.read_text("utf-8") + "in_chans: 4\n", "utf-8")
+
+
+def show(title: str, folder: Path, *options: str) -> None:
+    """The fastest of some runs."""
+    times, cpus = [], []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        command = [sys.executable, "-c", PROGRAM, *options]
+        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        times.append(time.perf_counter() - start)
+        told = json.loads(ran.stderr.splitlines()[-1])
+        cpus.append(told["cpu"])
+    print(
+        f"{title}: {min(times):.2f} s, {min(cpus):.2f} s of a CPU, {told['mib']} MiB, "
+        f"exit {told['code']}, imported {told['imported'] or 'neither torch nor NumPy'}; {ran.stdout.splitlines()[-1]}"
+    )
+
+
 def main() -> None:
-    """Each case, the fastest of its repeats."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for title, rules in RULES.items():
-            write(folder, rules)
-            times, cpus = [], []
-            for _ in range(REPEATS):
-                start = time.perf_counter()
-                ran = subprocess.run(
-                    [sys.executable, "-c", PROGRAM], cwd=folder, capture_output=True, text=True, check=False
-                )
-                times.append(time.perf_counter() - start)
-                told = json.loads(ran.stderr.splitlines()[-1])
-                cpus.append(told["cpu"])
-            print(
-                f"{title}: {min(times):.2f} s, {min(cpus):.2f} s of a CPU, {told['mib']} MiB, "
-                f"exit {told['code']}, imported {told['imported'] or 'neither torch nor NumPy'}; {ran.stdout.splitlines()[-1]}"
-            )
+    """Each case, without a base and with one."""
+    for title, rules in RULES.items():
+        with tempfile.TemporaryDirectory() as name:
+            write(Path(name), rules)
+            show(title, Path(name))
+    for title, number in CHANGED.items():
+        with tempfile.TemporaryDirectory() as name:
+            write(Path(name), [])
+            with (Path(name) / "samattn.yaml").open("a", encoding="utf-8") as file:
+                file.write('  - {id: growth, metric: flops, vs: base, increase: "+0"}\n')
+            commit(Path(name))
+            change(Path(name), number)
+            show(title, Path(name), "--base", "main")
 
 
 if __name__ == "__main__":

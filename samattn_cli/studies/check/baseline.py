@@ -107,8 +107,17 @@ class Step:
 class Update:
     """A baseline as it is to be, and how it came about."""
 
-    text: str
+    entries: tuple[Entry, ...]
     steps: tuple[Step, ...]
+
+    @property
+    def text(self) -> str:
+        """The file's."""
+        return to_json(self.entries)
+
+    def count(self, done: Done) -> int:
+        """How many figures something became of."""
+        return sum(step.done == done for step in self.steps)
 
     @property
     def above(self) -> tuple[Step, ...]:
@@ -148,7 +157,7 @@ def update(
         steps.append(Step(done, key, then[key].value if key in then else None, value, asked[key]))
         entries[key] = _next(then.get(key), key, value, done, taken, reason)
     gone = (Step("removed", key, entry.value, None) for key, entry in then.items() if key not in entries)
-    return Update(to_json(tuple(entries.values())), (*steps, *gone))
+    return Update(tuple(entries.values()), (*steps, *gone))
 
 
 def _rules(file: ThresholdsFile, accept: Sequence[str]) -> list[Rule]:

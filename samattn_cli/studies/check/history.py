@@ -9,6 +9,7 @@ from pathlib import Path
 from ...config.globs import matches
 from ...config.load_thresholds import ThresholdsFile
 from ...config.metric_names import unit_of
+from ...config.presets import presets
 from ...config.thresholds import Action, Policy
 from ...config.yaml12 import Loc
 from ...errors import ConfigError, SamattnError
@@ -151,7 +152,7 @@ def _paths(base: AtBase, before: ThresholdsFile) -> dict[str, Case]:
 
 
 def _was_there(base: AtBase, path: str, case: Case) -> bool:
-    return (case.path == case.reference and not Path(path).suffix) or base.tree.exists(Path(path))
+    return case.reference in presets() or base.tree.exists(Path(path))
 
 
 def _former(base: AtBase, case: Case) -> str:

@@ -127,12 +127,12 @@ def _of_expected(then: Rule, rule: Rule) -> Iterator[tuple[Loc, str]]:
 
 def _of_bounds(form: str, then: Any, now: Any) -> Iterator[tuple[Loc, str]]:
     """Of `limit`, `at_least` and `increase`. What fails warns too, so that `warn` may give way to a strict `error`."""
-    sign = -1 if form == "at_least" else 1
+    as_strict = {"limit": _lower, "at_least": _higher, "increase": _grows_less}[form]
     for level in LEVELS:
         was: Quantity | None = getattr(then, level)
         levels = LEVELS if level == "warn" else ("error",)
         bounds = [bound for name in levels if (bound := getattr(now, name)) is not None]
-        if was is not None and not any(_as_strict(bound, was, sign) for bound in bounds):
+        if was is not None and not any(as_strict(bound, was) for bound in bounds):
             given = getattr(now, level)
             key = (form, level) if given is not None else (form,)
             yield key, f"{form}.{level} {was} -> {given or NONE}"
@@ -141,11 +141,19 @@ def _of_bounds(form: str, then: Any, now: Any) -> Iterator[tuple[Loc, str]]:
         yield (form, "and_above"), f"{form}.and_above {was or NONE} -> {given}"
 
 
-def _as_strict(bound: Quantity, was: Quantity, sign: int) -> bool:
-    """Whether a bound allows no more than another; a share and an amount cannot be told apart, unless one is nothing."""
-    if (bound.unit == PERCENT) != (was.unit == PERCENT) and bound.amount and was.amount:
-        return bool(bound.amount < 0 < was.amount)
-    return sign * (bound.amount - was.amount) <= 0
+def _lower(bound: Quantity, was: Quantity) -> bool:
+    return bound.amount <= was.amount
+
+
+def _higher(bound: Quantity, was: Quantity) -> bool:
+    return bound.amount >= was.amount
+
+
+def _grows_less(bound: Quantity, was: Quantity) -> bool:
+    """A share of the figure and an amount cannot be compared, unless nothing lies between them."""
+    if (bound.unit == PERCENT) != (was.unit == PERCENT):
+        return bound.amount <= 0 <= was.amount
+    return bound.amount <= was.amount
 
 
 # -- profiles --
@@ -212,7 +220,7 @@ def _of_waivers(before: Sequence[Waiver], now: Sequence[Waiver], pairs: Sequence
         of = f"waiver of {waiver.rule!r} for {waiver.config}"
         new = f"up to {waiver.upto} until {waiver.expires}"
         said = f"the {of} was {'extended' if former else 'added'}: {new}"
-        was = f", was up to {former[0].upto} until {former[0].expires}" if former else f" ({waiver.reason})"
+        was = f", was up to {former[0].upto} until {former[0].expires}" if former else f": {waiver.reason}"
         yield Change("loosened", said + was, ("waivers", index))
 
 
