@@ -5,15 +5,18 @@ import os
 from pathlib import Path
 
 import pytest
-from repositories import git, commit, new, write
+from repositories import commit, git, new, write
+from test_git import CI
 from thresholds_files import SMALL, TODAY
+from typer.testing import CliRunner
 
+from samattn_cli.cli.app import app
+from samattn_cli.config.kinds import DEVICE
 from samattn_cli.config.load_thresholds import load_thresholds
 from samattn_cli.errors import GitError
 from samattn_cli.git.commands import ELSEWHERE
 from samattn_cli.reports.check import CheckReport, Result
 from samattn_cli.studies.check.run import check
-from test_git import CI
 
 RULES = """\
 version: 1
@@ -74,7 +77,8 @@ def one(report: CheckReport, rule: str, config: str = "") -> Result:
 # -- configs ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_did_not_change_passes_and_is_worked_out_once(root):
+@pytest.mark.usefixtures("root")
+def test_what_did_not_change_passes_and_is_worked_out_once():
     report = run()
     assert wrong(report) == []
     assert report.base.startswith("base main (")
@@ -82,7 +86,8 @@ def test_what_did_not_change_passes_and_is_worked_out_once(root):
     assert (small.value, small.compared, small.compared_with) == (2_416_640, 2_416_640, report.base)
 
 
-def test_a_silently_added_global_layer_fails_and_is_named_with_its_line(root):
+@pytest.mark.usefixtures("root")
+def test_a_silently_added_global_layer_fails_and_is_named_with_its_line():
     edit("encoders/small.yaml", ("[1]", "[1, 2]"))
     result = one(run(), "growth", "small")
     # by hand: a global layer has 4 * 4 * 16 * 2 * 32 more products than four windows of 4: 24,576 FLOPs, 1.02 %
@@ -108,7 +113,8 @@ def test_a_layer_of_double_cost_fails_and_is_named(root):
     assert result.place.file == "encoders/small.yaml"
 
 
-def test_what_an_absolute_limit_breaks_is_explained_by_the_base_too(root):
+@pytest.mark.usefixtures("root")
+def test_what_an_absolute_limit_breaks_is_explained_by_the_base_too():
     edit("encoders/small.yaml", ("embed_dim: 32", "embed_dim: 512"))
     result = one(run(), "fits", "small")
     assert result.outcome == "error"
@@ -117,7 +123,8 @@ def test_what_an_absolute_limit_breaks_is_explained_by_the_base_too(root):
     assert "--set image_size=128" in result.command
 
 
-def test_what_broke_it_before_is_not_blamed_on_the_change(root):
+@pytest.mark.usefixtures("root")
+def test_what_broke_it_before_is_not_blamed_on_the_change():
     edit("samattn.yaml", ("warn: 5 MB, error: 6 MB", "warn: 1 B, error: 2 B"), ("upto: 7 MB", "upto: 3 B"))
     edit("encoders/small.yaml", ("pos_embed: none", "pos_embed: none\nname: other"))
     result = one(run(), "fits", "small")
@@ -163,7 +170,8 @@ def test_a_config_that_was_removed_is_by_the_policy(root, policy, expected):
         assert str(found[0].place) == "samattn.yaml:2:1"
 
 
-def test_a_config_that_configs_no_longer_lead_to_is_a_finding(root):
+@pytest.mark.usefixtures("root")
+def test_a_config_that_configs_no_longer_lead_to_is_a_finding():
     edit("samattn.yaml", ("encoders/*.yaml", "encoders/s*.yaml"))
     result = one(run(), "policy.removed")
     assert (result.outcome, "encoders/other.yaml is no longer checked" in result.summary) == ("error", True)
@@ -193,7 +201,8 @@ def test_a_config_that_is_broken_at_the_base_could_not_be_checked(root):
     assert "main:encoders/small.yaml:9:1" in result.summary
 
 
-def test_a_config_outside_of_the_repository_could_not_be_checked(root, tmp_path):
+@pytest.mark.usefixtures("root")
+def test_a_config_outside_of_the_repository_could_not_be_checked(tmp_path):
     write(tmp_path, {"outside.yaml": SMALL})
     edit("samattn.yaml", ('["encoders/*.yaml"]', '["encoders/*.yaml", ../outside.yaml]'))
     result = one(run(), "growth", "outside")
@@ -202,8 +211,6 @@ def test_a_config_outside_of_the_repository_could_not_be_checked(root, tmp_path)
 
 
 def test_a_device_file_is_that_of_the_base(root):
-    from samattn_cli.config.kinds import DEVICE
-
     text = DEVICE.names()["t4"].read_text("utf-8")
     rules = (
         RULES.replace("image_size: 128", "image_size: 128, device: card.yaml")
@@ -297,12 +304,14 @@ def test_what_was_loosened_is_a_finding_at_its_line(root, old, new_, said, place
         ("rules:", "rules:\n  - {id: more, metric: params, limit: 1 G}"),
     ],
 )
-def test_what_is_as_strict_or_stricter_is_no_finding(root, old, new_):
+@pytest.mark.usefixtures("root")
+def test_what_is_as_strict_or_stricter_is_no_finding(old, new_):
     edit("samattn.yaml", (old, new_))
     assert [result for result in run().results if result.rule.startswith("policy.")] == []
 
 
-def test_a_rule_that_was_removed_is_a_finding_that_says_where_it_stood(root):
+@pytest.mark.usefixtures("root")
+def test_a_rule_that_was_removed_is_a_finding_that_says_where_it_stood():
     line = next(line for line in RULES.splitlines() if "id: globals" in line)
     edit("samattn.yaml", (line + "\n", ""))
     result = one(run(), "policy.removed")
@@ -418,7 +427,7 @@ def test_a_shallow_clone_and_a_ref_that_is_not_there_say_what_to_do(root, tmp_pa
         "cut",
     )
     monkeypatch.chdir(tmp_path / "cut")
-    with pytest.raises(GitError, match="too shallow to say where HEAD left .*git fetch --unshallow origin"):
+    with pytest.raises(GitError, match=r"too shallow to say where HEAD left .*git fetch --unshallow origin"):
         run(base="origin/main")
 
 
@@ -440,18 +449,16 @@ def test_outside_of_a_repository_it_exits_2(tmp_path, monkeypatch):
         run()
 
 
-def test_in_ci_no_base_is_looked_for_where_no_rule_needs_one(root, monkeypatch):
+@pytest.mark.usefixtures("root")
+def test_in_ci_no_base_is_looked_for_where_no_rule_needs_one(monkeypatch):
     line = next(line for line in RULES.splitlines() if "id: growth" in line)
     edit("samattn.yaml", (line + "\n", ""))
     monkeypatch.setenv("CHANGE_TARGET", "nowhere")
     assert wrong(run(base=None)) == []
 
 
-def test_the_command_takes_a_base_and_exits_by_it(root):
-    from typer.testing import CliRunner
-
-    from samattn_cli.cli.app import app
-
+@pytest.mark.usefixtures("root")
+def test_the_command_takes_a_base_and_exits_by_it():
     runner = CliRunner()
     assert runner.invoke(app, ["check", "--base", "main"]).exit_code == 0
     edit("encoders/small.yaml", ("depth: 4", "depth: 8"))
@@ -461,7 +468,8 @@ def test_the_command_takes_a_base_and_exits_by_it(root):
     assert runner.invoke(app, ["check", "--base", "nowhere"]).exit_code == 2
 
 
-def test_a_subset_is_compared_too(root):
+@pytest.mark.usefixtures("root")
+def test_a_subset_is_compared_too():
     edit("encoders/small.yaml", ("depth: 4", "depth: 8"))
     report = run("encoders/other.yaml")
     assert wrong(report) == []

@@ -2,8 +2,10 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -75,10 +77,18 @@ def test_the_python_of_the_readme_runs() -> None:
         assert result.stdout.startswith("27988974764032 54899643392 2.32")
 
 
+def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command by its words, groups and those in them."""
+    for name, command in group.commands.items():
+        yield f"{prefix}{name}", command
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name} ")
+
+
 def test_every_command_and_option_is_documented_and_has_help() -> None:
     text = README.read_text("utf-8")
     root = typer.main.get_command(app)
-    for name, command in root.commands.items():
+    for name, command in commands(root):
         assert f"`samattn {name}" in text, name
         assert command.help, name
         assert f"samattn {name}" in command.help, f"{name} has no example"

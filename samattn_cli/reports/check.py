@@ -26,7 +26,7 @@ class Result:
         unit: "B", "FLOP", "MAC", "ms", "params", "" for a ratio, "%" for a share of 1 (0.943 is shown as "94.30 %").
         value: here; None where there is none.
         compared: with what: the value at the base, in the baseline, or what was expected; None for an absolute limit.
-        compared_with: "base main (1a2b3c4)", "baseline", "expected", or "".
+        compared_with: "base main (1a2b3c4)", "the baseline", "expected", or "".
         limit: the largest (or for a saving the smallest) value that passes, in `unit`; None where there is none.
         excess: value - limit, in `unit`, of what fails.
         summary: one sentence: what is wrong and by how much.

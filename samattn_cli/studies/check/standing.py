@@ -19,9 +19,10 @@ def known_references(encoders: Encoders, base: str | None) -> dict[str, Referenc
     """
     compared = {rule.vs for rule in encoders.file.thresholds.rules}
     found: dict[str, Reference] = {}
-    request = base or (AUTO if "base" in compared and candidates() else None)
-    if request is not None:
-        found["base"] = at_base(request, encoders)
+    if base is None and "base" in compared and candidates():
+        base = AUTO
+    if base is not None:
+        found["base"] = at_base(base, encoders)
     if "baseline" in compared and (baseline := read_baseline(encoders.file)) is not None:
         found["baseline"] = baseline
     return found

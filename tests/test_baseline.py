@@ -1,0 +1,304 @@
+"""`samattn baseline`: figures that are committed, follow downwards by themselves, and upwards for a reason."""
+
+import json
+from pathlib import Path
+
+import pytest
+from repositories import git, new, write
+from test_check_base import outside_of_ci  # noqa: F401 - a fixture for every test
+from thresholds_files import SMALL, TODAY
+from typer.testing import CliRunner, Result
+
+from samattn_cli.cli.app import app
+from samattn_cli.config.load_thresholds import load_thresholds
+from samattn_cli.errors import ConfigError
+from samattn_cli.reports import baseline as report
+from samattn_cli.studies.check import baseline as study
+from samattn_cli.studies.check.baseline import NAME
+from samattn_cli.studies.check.run import check
+
+RULES = """\
+version: 1
+configs: ["encoders/*.yaml"]
+profiles: {big: {image_size: 128}}
+rules:
+  - {id: drift, metric: params, vs: baseline, increase: '+0'}
+  - {id: big, match: 'encoders/s*', profile: big, metric: layers.window.flops, vs: baseline, increase: '+1 %'}
+  - {id: fits, metric: flops, limit: 1 TFLOP}
+"""
+PARAMS = 75_424
+"""Of the small encoder, by `samattn analyze`; a windowed layer is 32 * 96 + 96 + 32 * 32 + 32 + 2 * 32 * 128 + 128 + 32 + 4 * 32 = 12,704 of them."""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two encoders and a baseline of their figures."""
+    write(tmp_path, {"samattn.yaml": RULES, "encoders/small.yaml": SMALL, "encoders/other.yaml": SMALL})
+    monkeypatch.chdir(tmp_path)
+    assert samattn("create").exit_code == 0
+    return tmp_path
+
+
+def samattn(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["baseline", *arguments])
+
+
+def lines() -> list[dict]:
+    return json.loads(Path(NAME).read_text("utf-8"))["figures"]
+
+
+def params(config: str = "small") -> int:
+    found = [line for line in lines() if line["metric"] == "params" and config in line["config"]]
+    assert len(found) == 1
+    return found[0]["value"]
+
+
+def deepen(depth: int, config: str = "small") -> None:
+    Path(f"encoders/{config}.yaml").write_text(SMALL.replace("depth: 4", f"depth: {depth}"), "utf-8")
+
+
+def drift(config: str = "small", base: str | None = None):
+    results = check(load_thresholds(), today=TODAY, base=base).results
+    found = [result for result in results if result.rule == "drift" and config in result.config]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_it_is_sorted_with_a_figure_a_line(root):
+    text = (root / NAME).read_text("utf-8")
+    assert [(line["config"], line["profile"], line["metric"]) for line in lines()] == [
+        ("encoders/other.yaml", "", "params"),
+        ("encoders/small.yaml", "", "params"),
+        ("encoders/small.yaml", "big", "layers.window.flops"),
+    ]
+    assert text.splitlines()[2] == (
+        '{"config": "encoders/small.yaml", "profile": "", "metric": "params", "value": 75424, "unit": "params", '
+        '"samattn": "0.1.0", "counting": 1},'
+    )
+    assert text.count("\n") == 5
+    assert drift().outcome == "pass"
+
+
+@pytest.mark.usefixtures("root")
+def test_growth_fails_and_says_what_it_is_over():
+    deepen(5)
+    result = drift()
+    assert (result.outcome, result.value, result.compared) == ("error", PARAMS + 12_704, PARAMS)
+    assert result.compared_with == "the baseline"
+    assert result.causes[0].startswith("blocks.0-4: 12.70 K params each of 88.13 K params")
+
+
+@pytest.mark.usefixtures("root")
+def test_update_lowers_and_does_not_raise():
+    before = Path(NAME).read_text("utf-8")
+    deepen(5)
+    ran = samattn("update")
+    assert ran.exit_code == 1
+    assert "above" in ran.output
+    assert "--accept drift --reason TEXT" in ran.output
+    assert Path(NAME).read_text("utf-8") == before
+    deepen(3)
+    ran = samattn("update")
+    assert ran.exit_code == 0
+    assert params() == PARAMS - 12_704
+    assert "lowered" in ran.output
+    deepen(4)
+    assert drift().outcome == "error"  # what was won is kept
+
+
+@pytest.mark.usefixtures("root")
+def test_one_that_is_smaller_is_taken_beside_one_that_is_larger():
+    deepen(5)
+    deepen(3, "other")
+    assert samattn("update").exit_code == 1
+    assert (params("small"), params("other")) == (PARAMS, PARAMS - 12_704)
+
+
+@pytest.mark.usefixtures("root")
+def test_raising_needs_its_rule_and_a_reason_which_is_kept():
+    deepen(5)
+    assert samattn("update", "--accept", "drift").exit_code == 2
+    assert samattn("update", "--accept", "drift", "--reason", " ").exit_code == 2
+    assert samattn("update", "--reason", "deeper").exit_code == 2
+    assert samattn("update", "--accept", "drif", "--reason", "deeper").exit_code == 2
+    assert samattn("update", "--accept", "fits", "--reason", "deeper").exit_code == 2
+    assert samattn("update", "--accept", "big", "--reason", "deeper").exit_code == 1
+    assert params() == PARAMS
+    assert samattn("update", "--accept", "drift", "--reason", "deeper").exit_code == 0
+    line = next(line for line in lines() if line["value"] == PARAMS + 12_704)
+    assert line["accepted"] == {"rule": "drift", "reason": "deeper", "was": PARAMS}
+    assert drift().outcome == "pass"
+    assert samattn("update").exit_code == 0
+    assert line in lines()  # the reason stays as long as the figure does
+
+
+@pytest.mark.usefixtures("root")
+def test_in_ci_it_is_neither_made_nor_raised(monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    deepen(5)
+    assert samattn("update", "--accept", "drift", "--reason", "deeper").exit_code == 2
+    assert params() == PARAMS
+    deepen(3)
+    assert samattn("update").exit_code == 0
+    Path(NAME).unlink()
+    assert samattn("create").exit_code == 2
+    assert not Path(NAME).exists()
+
+
+@pytest.mark.usefixtures("root")
+def test_it_is_made_once_and_updated_where_there_is_one():
+    ran = samattn("create")
+    assert (ran.exit_code, "samattn baseline update" in ran.output) == (2, True)
+    Path(NAME).unlink()
+    ran = samattn("update")
+    assert (ran.exit_code, "samattn baseline create" in ran.output) == (2, True)
+    result = drift()
+    assert result.outcome == "unchecked"
+    assert result.summary.endswith("there is no baseline to compare with: samattn baseline create")
+
+
+@pytest.mark.usefixtures("root")
+def test_a_subset_never_deletes_and_a_whole_run_does():
+    Path("encoders/other.yaml").unlink()
+    assert samattn("update", "encoders/small.yaml").exit_code == 0
+    assert params("other") == PARAMS
+    assert samattn("update").exit_code == 0
+    assert [line["config"] for line in lines()] == ["encoders/small.yaml"] * 2
+
+
+@pytest.mark.usefixtures("root")
+def test_a_config_that_is_new_is_by_the_policy_until_it_is_added():
+    write(Path(), {"encoders/new.yaml": SMALL})
+    result = drift("new")
+    assert result.outcome == "warn"
+    assert result.summary == (
+        "is new: the baseline has no such config, and so nothing to compare params with; samattn baseline update adds it"
+    )
+    assert samattn("update").exit_code == 0
+    assert drift("new").outcome == "pass"
+
+
+@pytest.mark.usefixtures("root")
+def test_nothing_is_written_where_a_figure_cannot_be_told():
+    before = Path(NAME).read_text("utf-8")
+    deepen(3, "other")
+    Path("encoders/small.yaml").write_text("[", "utf-8")
+    assert samattn("update").exit_code == 2
+    assert Path(NAME).read_text("utf-8") == before
+    Path("encoders/small.yaml").write_text(SMALL.replace("window_size: 2", "window_size: 0"), "utf-8")
+    ran = samattn("update")  # no layer is windowed
+    assert (ran.exit_code, "encoders/small.yaml: no layer is windowed" in ran.output) == (2, True)
+    assert Path(NAME).read_text("utf-8") == before
+
+
+@pytest.mark.usefixtures("root")
+def test_a_change_in_how_samattn_counts_is_named_and_never_blamed_on_the_config(monkeypatch):
+    monkeypatch.setattr(report, "COUNTING", 2)
+    monkeypatch.setattr(study, "COUNTING", 2)
+    deepen(5)
+    result = drift()
+    assert result.outcome == "unchecked"
+    assert "samattn counts otherwise since 0.1.0, which wrote it" in result.summary
+    assert "run samattn baseline update" in result.summary
+
+
+@pytest.mark.usefixtures("root")
+def test_a_baseline_of_a_later_samattn_is_for_that_one():
+    text = Path(NAME).read_text("utf-8")
+    Path(NAME).write_text(text.replace('"counting": 1', '"counting": 9').replace("0.1.0", "9.9.9"), "utf-8")
+    result = drift()
+    assert result.outcome == "unchecked"
+    assert "samattn 9.9.9 wrote it, which counts otherwise than this 0.1.0" in result.summary
+
+
+def test_what_was_counted_otherwise_is_taken_anew(root, monkeypatch):
+    monkeypatch.chdir(root)
+    text = Path(NAME).read_text("utf-8")
+    Path(NAME).write_text(text.replace('"counting": 1', '"counting": 0').replace("75424", "70000"), "utf-8")
+    ran = samattn("update")
+    assert ran.exit_code == 0
+    assert "recounted" in ran.output
+    assert Path(NAME).read_text("utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new_", "said"),
+    [
+        ('"value": 75424', '"value": ', "2:79: is not JSON"),
+        ('"value": 75424', '"value": "75424"', "2:1: value is '75424'"),
+        ('"value": 75424', '"value": NaN', "2:1: value is nan"),
+        ('"value": 75424', '"value": true', "2:1: value is True"),
+        ('"value": 75424', '"values": 75424', "2:1: value is missing"),
+        ('"unit": "params"', '"unit": "FLOP"', "2:1: params is not in 'FLOP'"),
+        ('"metric": "params"', '"metric": "parms"', "2:1: there is no metric 'parms'"),
+        ('"counting": 1', '"counting": "1"', "2:1: counting is '1'"),
+        ('"counting": 1', '"counting": 1, "more": 1', "2:1: more is no key of a figure"),
+        ('"counting": 1', '"counting": 1, "accepted": {"rule": "drift"}', "2:1: accepted has not"),
+        ("encoders/other.yaml", "encoders/small.yaml", "3:1: encoders/small.yaml params stands twice"),
+        ('{"config"', '<<<<<<< HEAD\n{"config"', "2:1: is not JSON"),
+        ('"kind": "baseline"', '"kind": "recording"', "1:1: is no baseline"),
+        ('"schema_version": 1', '"schema_version": 9', "1:1: has schema_version 9"),
+        ('"figures": [', '"figures": 3, "x": [', "1:1: is no baseline"),
+    ],
+)
+@pytest.mark.usefixtures("root")
+def test_a_damaged_file_is_an_error_at_its_place(old, new_, said):
+    text = Path(NAME).read_text("utf-8")
+    assert old in text
+    Path(NAME).write_text(text.replace(old, new_, 1), "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        drift()
+    assert f"{NAME}:{said}" in str(caught.value)
+    for command in (["check"], ["baseline", "update"]):
+        ran = CliRunner().invoke(app, command)
+        assert (ran.exit_code, f"{NAME}:{said.partition(': ')[0]}" in ran.output) == (2, True)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b"[" * 5000, b"null"])
+@pytest.mark.usefixtures("root")
+def test_any_file_at_all_exits_2(content):
+    Path(NAME).write_bytes(content)
+    ran = CliRunner().invoke(app, ["check"])
+    assert (ran.exit_code, NAME in ran.output, "internal" in ran.output) == (2, True, False)
+
+
+@pytest.mark.usefixtures("root")
+def test_what_is_measured_is_not_kept():
+    write(Path(), {"samattn.yaml": RULES.replace("metric: params", "metric: measured.peak_memory")})
+    assert "a baseline keeps what is derived" in samattn("update").output
+    assert drift().outcome == "unchecked"
+
+
+@pytest.mark.usefixtures("root")
+def test_without_a_rule_there_is_nothing_to_keep():
+    write(
+        Path(),
+        {"samattn.yaml": "version: 1\nconfigs: [encoders/*]\nrules: [{id: a, metric: params, limit: 1 G}]"},
+    )
+    ran = samattn("update")
+    assert (ran.exit_code, "no rule is `vs: baseline`" in ran.output) == (2, True)
+
+
+def test_with_a_base_a_figure_that_was_raised_by_hand_is_a_finding(root):
+    new(root, {})
+    text = Path(NAME).read_text("utf-8")
+    Path(NAME).write_text(text.replace("75424", "88128"), "utf-8")
+    deepen(5)
+    results = check(load_thresholds(), today=TODAY, base="main").results
+    found = [result for result in results if result.rule == "policy.loosened"]
+    assert [(result.outcome, str(result.place)) for result in found] == [
+        ("error", f"{NAME}:2:1"),
+        ("error", f"{NAME}:3:1"),
+    ]
+    git(root, "checkout", "-q", NAME)
+    assert samattn("update", "--accept", "drift", "--reason", "deeper").exit_code == 0
+    results = check(load_thresholds(), today=TODAY, base="main").results
+    assert [result for result in results if result.outcome != "pass"] == []
+
+
+def test_with_a_base_growth_is_explained_by_the_key_that_changed(root):
+    new(root, {})
+    deepen(5)
+    result = drift(base="main")
+    assert result.causes[0] == "depth: 4 -> 5"
+    assert str(result.place) == "encoders/small.yaml:4:1"
