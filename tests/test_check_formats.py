@@ -454,7 +454,7 @@ def test_a_comment_is_within_githubs_limit(number: int) -> None:
     assert len(text.encode()) <= COMMENT_BYTES
     rows, details = text.count("| ❌ error |"), text.count("<details>")
     assert text.count("</details>") == details
-    assert f"{number} errors" in text
+    assert f"{number:,} errors" in text
     if rows < number:
         assert details == 0
         assert text.endswith(f"\n{number - rows} more are not shown.\n")

@@ -83,10 +83,10 @@ def test_an_encoder_and_its_layers_have_the_figures_of_the_report(name, metric):
 
 
 def test_the_formulas_of_sam_are_those_that_are_worked_out_by_hand():
-    """Of B images of H x W tokens: qkv and proj 4 C², the MLP 8 C², both products of attention 2 N C each."""
+    """Of B images of H x W tokens: qkv and proj 4 C², the MLP 2 C M, both products of attention 2 N C each."""
     config = load_config("sam_vit_h")
     assert explain(config, "7.attn.scores").formula == "B*H**2*W**2*C"
-    assert explain(config, "blocks.7").formula == "B*H*W*C*(2*H*W + 12*C + H + W)"
+    assert explain(config, "blocks.7").formula == "B*H*W*C*(2*H*W + 2*M + 4*C + H + W)"
     windowed = explain(config, "0.attn.scores")
     assert windowed.formula == "B*ceil(H/w)*ceil(W/w)*w**4*C"
     assert windowed.value == 25 * 196 * 196 * 1280

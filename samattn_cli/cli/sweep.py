@@ -13,7 +13,7 @@ from ..config.load import Override, option_where
 from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
 from ..errors import DeviceError, UsageError, did_you_mean
-from ..render import LATEX, PICTURES, TABLES, TEXTS
+from ..render import PICTURES, TABLES, TEXTS
 from ..units import format_things
 from .measure import DEVICE, DEVICES, measured_in_turn
 from .output import asked_files, deliver, guarded, say, terminal_options, working
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..reports.sweep import Sweep
     from ..studies.grid import Grid, Variation
 
-FORMATS = (*TEXTS, *LATEX, *PICTURES, *TABLES)
+FORMATS = (*TEXTS, *PICTURES, *TABLES)
 Format = Enum("SweepFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
 AXES = "--resolutions, --windows, --batch-sizes, --dtypes, --attention, --modes or --vary KEY=A,B"
 MOST_VALUES = 1000

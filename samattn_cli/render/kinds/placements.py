@@ -79,7 +79,8 @@ def _sections(report: Placements, options: Options) -> Iterator[Section]:
         yield from _search(report, report.search, options)
     if report.unfit or report.flow_missing:
         yield Lines("Not shown", (*report.unfit, *filter(None, [report.flow_missing])))
-    yield Lines("How to read it", tuple(_reading(report)))
+    if len(compared) > 1 or report.search is None or report.search.front:
+        yield Lines("How to read it", tuple(_reading(report)))
     if options.all_layers:
         front = report.search.front if report.search else ()
         for name, row in (*compared, *_numbered(front, room)):

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 from ...config.metric_names import COUNT, path_of, unit_of
 from ...units import format_amount, ranges
-from ..causes import BEHIND_PEAKS, WORDS, figure_behind
+from ..causes import WORDS, figure_behind
 from ..layers import LAYER, PART, At, segments_of
 from ..passes import FIGURES, Passes
 from .metrics import Encoder
 
 MOST = 3
-PEAKS = ("peak_bytes", "training_bytes")
+ROOTS = ("totals.", "comparison.", "layers.", "measured.")
+SAID = WORDS | {"peak_bytes": "up to "}
+BEHIND_A_PEAK = {"peak_bytes": "peak_bytes", "training_bytes": "saved_bytes"}
+"""What of a layer is told of a peak: what is live in it; in training what stays for backward, which adds up."""
+NO_SUMS = ("peak_bytes",)
 
 
 def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
@@ -20,22 +24,13 @@ def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
     passes = encoder.passes
     path = path_of(metric, training=passes.trains)
     figure = figure_behind(path)
-    if not path.startswith(("totals.", "comparison.", "layers.", "measured.")) or path.endswith(COUNT):
+    if not path.startswith(ROOTS) or path.endswith(COUNT):
         return ()
     place = path.split(".")[1] if path.startswith("layers.") else ""
-    if figure in PEAKS:
-        return (*_peak(passes, figure), *_most(passes, _of_peak(passes), place))
+    if figure in BEHIND_A_PEAK:
+        at = passes.step.peak_at if figure == "training_bytes" else passes.peak_at
+        return (f"{figure} at {at}", *_most(passes, BEHIND_A_PEAK[figure], place))
     return tuple(_most(passes, figure, place))
-
-
-def _peak(passes: Passes, figure: str) -> Iterator[str]:
-    at = passes.step.peak_at if figure == "training_bytes" else passes.peak_at
-    yield f"{figure} at {at}"
-
-
-def _of_peak(passes: Passes) -> str:
-    """What of a layer fills memory most: scores, where they are made."""
-    return BEHIND_PEAKS[0] if passes.config.run.attention == "eager" else BEHIND_PEAKS[1]
 
 
 def _most(passes: Passes, figure: str, place: str) -> Iterator[str]:
@@ -43,12 +38,18 @@ def _most(passes: Passes, figure: str, place: str) -> Iterator[str]:
     for at in segments_of(passes).values():
         if _is_meant(at, place) and (value := _figure(at, figure)):
             groups.setdefault(value, []).append(at)
-    total = FIGURES[figure](passes) if figure in FIGURES else None
-    of = f" of {format_amount(total, unit_of(figure))}" if total is not None and not place else ""
-    worst = sorted(groups.items(), key=lambda group: -group[0] * len(group[1]))
+    weight = 0 if figure in NO_SUMS else 1
+    worst = sorted(groups.items(), key=lambda group: -group[0] * len(group[1]) ** weight)
+    of = "" if place or figure in NO_SUMS else _of_total(passes, figure)
     for value, ats in worst[:MOST]:
         each = " each" if len(ats) > 1 else ""
-        yield f"{_names(ats)}: {WORDS.get(figure, '')}{format_amount(value, unit_of(figure))}{each}{of}{_attention(ats)}"
+        said = f"{SAID.get(figure, '')}{format_amount(value, unit_of(figure))}{each}{of}"
+        yield f"{_names(ats)}: {said}{_attention(ats)}"
+
+
+def _of_total(passes: Passes, figure: str) -> str:
+    total = FIGURES[figure](passes) if figure in FIGURES else None
+    return "" if total is None else f" of {format_amount(total, unit_of(figure))}"
 
 
 def _is_meant(at: At, place: str) -> bool:

@@ -14,7 +14,7 @@ from ...errors import UsageError
 
 
 def movable(config: EncoderConfig) -> tuple[int, ...]:
-    """The layers that can be windowed or global: those that have a window, smaller than their grid, to attend by.
+    """The layers that can be windowed or global: those that have a window to attend by.
 
     A block without a window is global whatever a placement says; a first block that pools is left out where the grid
     cannot be pooled as one window.
