@@ -10,9 +10,10 @@ from ..units import format_apart
 
 MOST_LINES = 8
 MOST_KEYS = 4
+PEAKS = ("peak_bytes", "training_bytes")
 BEHIND = (
     *("elementwise_flops", "flops", "macs", "params", "attention_bytes", "saved_bytes", "latency_ms"),
-    *("peak_bytes", "training_bytes"),
+    *PEAKS,
 )
 """Figures that are of a layer's own, and peaks, which are not."""
 WORDS = {
@@ -46,6 +47,12 @@ def causes(diff: Diff, metric: str) -> tuple[str, ...]:
         )
     layers = list(_layers(diff, path, figure))
     return tuple(lines + _some(layers, MOST_LINES - len(lines), "more"))
+
+
+def figures_of_causes(metric: str, *, training: bool) -> tuple[str, ...]:
+    """The figures by which `causes` explains a metric."""
+    figure = figure_behind(path_of(metric, training=training))
+    return (figure, *(BEHIND_PEAKS if figure in PEAKS else ()))
 
 
 def figure_behind(path: str) -> str:

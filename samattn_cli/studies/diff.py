@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import fields, is_dataclass, replace
 from itertools import zip_longest
 from typing import Any
@@ -20,6 +20,11 @@ from .passes import FIGURES, Passes
 
 OF_LAYERS = ("params", "macs", "flops", "elementwise_flops", "attention_bytes", "saved_bytes", "latency_ms")
 """The figures of a layer that are its own."""
+PEAKS: dict[str, Callable[[Passes], str]] = {
+    "peak_bytes": lambda passes: passes.peak_at,
+    "training_bytes": lambda passes: passes.step.peak_at,
+}
+"""The operation at which each peak is set."""
 NOT_OF_COST = ("name", "description")
 FLAT = "stages.0."
 
@@ -38,6 +43,7 @@ def diff(
     names: tuple[str, str] | None = None,
     place: PlaceOf = nowhere,
     metric: str = "flops",
+    figures: Collection[str] = (*FIGURES, *OF_LAYERS),
 ) -> Diff:
     """Compare two encoders.
 
@@ -47,6 +53,7 @@ def diff(
         names: what to call them; by default their own.
         place: where a key of the later one stands (see `places_in`).
         metric: the figure whose change the causes explain, as thresholds call it.
+        figures: those to compare; of others nothing is worked out.
     """
     first, second = names or (before.config.name, after.config.name)
     found = Diff(
@@ -55,12 +62,9 @@ def diff(
         before_config=before.config,
         after_config=after.config,
         keys=tuple(key_changes(before.config, after.config, place)),
-        totals=tuple(_totals(before, after)),
-        peaks=(
-            PeakChange("peak_bytes", before.peak_at, after.peak_at),
-            PeakChange("training_bytes", before.step.peak_at, after.step.peak_at),
-        ),
-        layers=tuple(_grouped(_layers(before, after))),
+        totals=tuple(_totals(before, after, figures)),
+        peaks=tuple(PeakChange(name, at(before), at(after)) for name, at in PEAKS.items() if name in figures),
+        layers=tuple(_grouped(_layers(before, after, figures))),
         metric=metric,
     )
     return replace(found, causes=causes(found, metric))
@@ -128,19 +132,21 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _totals(before: Passes, after: Passes) -> Iterator[FigureChange]:
+def _totals(before: Passes, after: Passes, figures: Collection[str]) -> Iterator[FigureChange]:
     for name, figure in FIGURES.items():
+        if name not in figures:
+            continue
         was, now = figure(before), figure(after)
         if was is not None or now is not None:
             yield FigureChange(name, was, now)
 
 
-def _layers(before: Passes, after: Passes) -> Iterator[LayerChange]:
+def _layers(before: Passes, after: Passes, names: Collection[str]) -> Iterator[LayerChange]:
     """Each part and layer that changed, in the order in which they run."""
     earlier, later = segments_of(before), segments_of(after)
     for was, now in pairs(before.config.plan, after.config.plan):
         old, new = (earlier[was.name] if was else None), (later[now.name] if now else None)
-        figures = tuple(_figures(old, new))
+        figures = tuple(_figures(old, new, names))
         if figures:
             first, *others = (piece for piece in (now, was) if piece is not None)
             yield LayerChange(
@@ -156,8 +162,8 @@ def _attends(piece: Piece | None) -> list[str]:
     return [piece.attends] if isinstance(piece, LayerConfig) else []
 
 
-def _figures(before: At | None, after: At | None) -> Iterator[FigureChange]:
-    for name in OF_LAYERS:
+def _figures(before: At | None, after: At | None, names: Collection[str]) -> Iterator[FigureChange]:
+    for name in (name for name in OF_LAYERS if name in names):
         was, now = _figure(name, before), _figure(name, after)
         if (was or 0) != (now or 0):
             yield FigureChange(name, was, now)

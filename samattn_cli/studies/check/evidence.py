@@ -15,6 +15,7 @@ from ...config.load import Loaded
 from ...config.load_thresholds import ThresholdsFile
 from ...errors import SamattnError
 from ...reports.diff import Place
+from ..causes import figures_of_causes
 from ..diff import diff, key_changes, places_in
 from ..passes import Passes
 from .base import AtBase
@@ -68,7 +69,8 @@ def _since(base: AtBase, case: Case, metric: str, encoder: Encoder) -> Encoder |
 @lru_cache(maxsize=1024)
 def _causes(before: Passes, after: Passes, metric: str) -> tuple[str, ...]:
     """Once for all configs that changed alike."""
-    return diff(before, after, metric=metric).causes
+    figures = figures_of_causes(metric, training=after.trains)
+    return diff(before, after, metric=metric, figures=figures).causes
 
 
 def _place(before: Encoder, after: Encoder, loaded: Loaded) -> Place:
