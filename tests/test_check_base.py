@@ -12,11 +12,16 @@ from typer.testing import CliRunner
 
 from samattn_cli.cli.app import app
 from samattn_cli.config.kinds import DEVICE
+from samattn_cli.config.load import load_config
 from samattn_cli.config.load_thresholds import load_thresholds
+from samattn_cli.config.sources import DISK
 from samattn_cli.errors import GitError
+from samattn_cli.git import repository
 from samattn_cli.git.commands import ELSEWHERE
 from samattn_cli.reports.check import CheckReport, Result
 from samattn_cli.studies.check.run import check
+from samattn_cli.studies.diff import diff as compare
+from samattn_cli.studies.passes import Passes
 
 RULES = """\
 version: 1
@@ -474,3 +479,18 @@ def test_a_subset_is_compared_too():
     report = run("encoders/other.yaml")
     assert wrong(report) == []
     assert report.configs == ("encoders/other.yaml",)
+
+
+def test_every_cause_is_the_same_as_that_of_diff(root):
+    """What `check` works out of a change is all that `samattn diff` has of it."""
+    edit("encoders/small.yaml", ("[1]", "[1, 2]"), ("embed_dim: 32", "embed_dim: 64"))
+    metrics = ("flops", "params", "peak_memory", "training_memory", "layers.2.flops", "attention_memory")
+    rules = "".join(
+        f"  - {{id: r{at}, metric: {name}, vs: base, increase: '+0'}}\n" for at, name in enumerate(metrics)
+    )
+    write(root, {"samattn.yaml": f"version: 1\nconfigs: [encoders/small.yaml]\nrules:\n{rules}"})
+    here = repository()
+    tree = here.tree(here.commit("main"))
+    before, after = (Passes(load_config("encoders/small.yaml", files=files)) for files in (tree, DISK))
+    for at, name in enumerate(metrics):
+        assert one(run(), f"r{at}").causes == compare(before, after, metric=name).causes
