@@ -76,7 +76,9 @@ def test_the_hand_worked_figures_are_those_of_the_facts() -> None:
     assert (WINDOWS, OF_WINDOW) == (25, 196)
     assert (GLOBAL_SCORES * FLOAT32, WINDOWED_SCORES * FLOAT32) == (67_108_864, 3_841_600)
     assert (JOINT, DECOMPOSED) == (16_129, 254)
-    assert GLOBAL_SCORES // (WINDOWS * OF_WINDOW) == 3_423  # the notes' mistake: windows linear in their tokens
+    assert (
+        GLOBAL_SCORES // (WINDOWS * OF_WINDOW) == 3_423
+    )  # the notes' mistake: windows linear in their tokens
     assert 2 * (32 * GLOBAL_LAYER + BESIDE) == 7_961_258_754_048
 
 

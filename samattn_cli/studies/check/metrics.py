@@ -163,10 +163,7 @@ def _tables(at: At) -> tuple[Parameter, ...]:
     if at.layer.stage.rel_pos == "none":
         return ()
     return tuple(
-        parameter
-        for op in at.segment.recording.ops
-        if share_of(op) == REL_POS
-        for parameter in op.parameters
+        parameter for op in at.segment.recording.ops if share_of(op) == REL_POS for parameter in op.parameters
     )
 
 
