@@ -19,6 +19,7 @@ from ..check.metrics import Encoder
 if TYPE_CHECKING:
     from ...config.device import Device
 
+ESCAPED = WILD | {"~"}  # which would begin a home folder
 DIGITS = 3
 LATENCY = "latency"
 GLOBAL_LAYERS, WINDOWED_LAYERS = "layers.global.count", "layers.window.count"
@@ -63,7 +64,7 @@ class Limits:
     @property
     def pattern(self) -> str:
         """A glob that matches its path and no other."""
-        return "".join(f"[{char}]" if char in WILD else char for char in self.path)
+        return "".join(f"[{char}]" if char in ESCAPED else char for char in self.path)
 
 
 def limits_of(
