@@ -68,7 +68,7 @@ def format_size(size: tuple[int, int]) -> str:
 
 def format_things(number: int, noun: str) -> str:
     """A number of things: (1, "block") -> "1 block", (2, "block") -> "2 blocks"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def format_amount(value: float, unit: str) -> str:

@@ -67,10 +67,12 @@ def test_color_makes_global_layers_stand_out():
     ("arguments", "message"),
     [
         (("sam_vit_h", "--placements", "evn:4"), "did you mean 'even:4'?"),
+        (("sam_vit_h", "--placements", "some"), "--placements some: must be one of none, all, alternate, "),
         (("sam_vit_h", "--search", "16"), "601,080,390 placements"),
         (("sam_vit_h", "--budget", "flops <= 6"), "has no unit"),
         (("sam_vit_h", "-o", "a.docx"), "the extension says the format"),
-        (("vit_b",), "there is nothing to place"),
+        (("vit_b",), "there is nothing to place: use blocks that take a window_size"),
+        (("sam_vit_h_all_global",), "there is nothing to place: set a window_size"),
     ],
 )
 def test_bad_input_is_one_message(arguments, message):

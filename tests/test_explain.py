@@ -11,7 +11,9 @@ from samattn_cli import analyze, load_config
 from samattn_cli.config.presets import presets
 from samattn_cli.cost.encoder import forward
 from samattn_cli.errors import UsageError
-from samattn_cli.render.formulas import latex, unicode, with_numbers
+from samattn_cli.render import render
+from samattn_cli.render.formulas import escaped, latex, unicode, with_numbers
+from samattn_cli.render.options import Options
 from samattn_cli.studies.explain import WRITER, explain
 from samattn_cli.studies.layers import PART, segments_of
 from samattn_cli.studies.metrics import METRICS
@@ -81,10 +83,10 @@ def test_an_encoder_and_its_layers_have_the_figures_of_the_report(name, metric):
 
 
 def test_the_formulas_of_sam_are_those_that_are_worked_out_by_hand():
-    """Of B images of H x W tokens: qkv and proj 4 C², the MLP 8 C², both products of attention 2 N C each."""
+    """Of B images of H x W tokens: qkv and proj 4 C², the MLP 2 C M, both products of attention 2 N C each."""
     config = load_config("sam_vit_h")
     assert explain(config, "7.attn.scores").formula == "B*H**2*W**2*C"
-    assert explain(config, "blocks.7").formula == "B*H*W*C*(2*H*W + 12*C + H + W)"
+    assert explain(config, "blocks.7").formula == "B*H*W*C*(2*H*W + 2*M + 4*C + H + W)"
     windowed = explain(config, "0.attn.scores")
     assert windowed.formula == "B*ceil(H/w)*ceil(W/w)*w**4*C"
     assert windowed.value == 25 * 196 * 196 * 1280
@@ -172,3 +174,29 @@ def test_an_unknown_metric_is_refused():
     result = samattn("explain", "sam_vit_b", "--metric", "mac")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "--metric mac: there is no such figure; did you mean 'macs'?\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("sam_vit_b",), ("sam_vit_b", "0"), ("sam_vit_b", "0", "--metric", "peak_bytes")]
+)
+def test_plain_characters_stay_in_their_columns(arguments):
+    text = samattn("explain", *arguments, columns=80, PYTHONIOENCODING="ascii").stdout
+    assert text.isascii()
+    assert "ceil(H/w)" in text
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    if "Made of" in lines:
+        table = lines[lines.index("Made of") + 1 : lines.index("Symbols") - 1]
+        assert len({len(line) for line in table if line and line[-1].isalpha() and line[0] != " "}) == 1
+
+
+def test_text_is_escaped_in_latex():
+    assert escaped(r"50% of a_b & {c} #1 $x^2$~\d") == (
+        r"50\% of a\_b \& \{c\} \#1 \$x\textasciicircum{}2\$\textasciitilde{}\textbackslash{}d"
+    )
+
+
+@pytest.mark.parametrize("metric", ["bytes_read", "bytes_written", "allocated_bytes"])
+def test_bytes_are_said_in_units_of_bytes(metric):
+    report = explain(load_config("sam_vit_b"), "0", metric)
+    assert " MiB)" in render(report, "terminal", Options())

@@ -257,6 +257,8 @@ def test_bytes_that_are_none_are_refused(text, said):
         (["--memory", "8GiB", "--aspect", "3x2"], "WIDTH:HEIGHT"),
         (["--memory", "8GiB", "--aspect", "1:1000000"], "a side of more than"),
         (["--memory", "8GiB", "-o", "fit.svg"], "the extension says the format"),
+        (["--memory", "8GiB", "--vary", "batch-size", "--aspect", "3:2"], "use it with --vary resolution"),
+        (["--memory", "8GiB", "--vary", "batch-size", "--no-padding"], "use it with --vary resolution"),
     ],
 )
 def test_bad_input_is_said(options, said):

@@ -106,6 +106,16 @@ def test_search_is_brute_force_on_a_plain_encoder():
     assert (found.searched, found.within, number) == (20, 20, 20)
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_search_is_brute_force_on_one_layer_and_on_two(depth):
+    overrides = [*PLAIN, "global_attn_indexes=[0]", f"depth={depth}", TRAINING]
+    for metric, cost in (("training_bytes", "training_memory"), ("peak_bytes", "peak_memory")):
+        expected, number = brute_force("sam_vit_b", overrides, range(depth + 1), metric)
+        front, found = searched("sam_vit_b", overrides, numbers=f"0:{depth}", cost=cost)
+        assert front == expected
+        assert found.searched == number == 2**depth
+
+
 def test_search_is_brute_force_by_the_training_peak_and_within_a_budget():
     overrides = [*PLAIN, "depth=5", TRAINING]
     config = load_config("sam_vit_b", overrides)

@@ -22,6 +22,7 @@ from samattn_cli.errors import ConfigError, UsageError
 from samattn_cli.render import render
 from samattn_cli.render.kinds.sweep import rows
 from samattn_cli.render.options import Options
+from samattn_cli.render.sweep_chart import _marks, chart
 from samattn_cli.reports.sweep import DEFAULT_METRICS, METRICS
 from samattn_cli.studies import points
 from samattn_cli.studies.grid import MOST_POINTS, Grid, Variation
@@ -179,6 +180,32 @@ def test_padding_is_marked_where_the_padded_grid_jumps(by_side) -> None:
     assert [cliff.point for cliff in by_side.cliffs] == jumps
     shares = [whole**2 / grid**2 - 1 for grid, whole in zip(grids, padded, strict=True)]
     assert by_side.columns["padding"] == pytest.approx(shares, abs=1e-12)
+
+
+def test_every_jump_is_marked_however_many_there_are() -> None:
+    sides = tuple((side, side) for side in range(512, 4097, 64))
+    report = sweep(["sam_vit_b", "sam_vit_l"], Grid(resolutions=sides), ["flops"])
+    padded = [-(-side // 16 // 14) * 14 for side, _ in sides]
+    jumps = tuple(at for at, whole in enumerate(padded) if at == 0 or whole > padded[at - 1])
+    jumps = tuple(at for at in jumps if padded[at] * 16 > sides[at][0])
+    assert [line.jumps for line in report.lines] == [jumps, jumps]
+    assert len(report.cliffs) < len(jumps)
+    marks = [(mark.config, mark.x) for mark in _marks(report) if mark.kind == "cliff"]
+    assert marks == [(name, sides[at][0]) for name in ("sam_vit_b", "sam_vit_l") for at in jumps]
+
+    report = sweep(["sam_vit_b"], Grid(resolutions=sides[::2]), ["flops"])
+    shown = render(report, "terminal", Options())
+    starred = [line.split()[0] for line in shown.splitlines() if line.split()[1:2] == ["*"]]
+    assert starred == [report.axes[-1].values[at] for at in report.lines[0].jumps]
+    assert len(starred) > len(report.cliffs)
+
+
+def test_a_picture_says_which_cliffs_it_does_not_mark() -> None:
+    sides = tuple((side, side) for side in range(16, 2049, 16))
+    report = sweep(["sam_vit_b"], Grid(resolutions=sides, windows=(2,)), ["flops"])
+    assert len(report.lines[0].jumps) == 64
+    assert not [mark for mark in _marks(report) if mark.kind == "cliff"]
+    assert "Cliffs are not marked on lines of so many: 64." in str(chart(report)["title"])
 
 
 def test_what_padding_costs_is_worked_out_by_hand() -> None:
@@ -376,6 +403,12 @@ BAD = {
     ("sam_vit_b", "--resolutions", "1:9999999999"): "must be at most 1,048,576, not 9,999,999,999",
     ("sam_vit_b", "--vary", "depth=1:2000"): "is 2,000 values: at most 1,000",
     ("sam_vit_b", "--vary", "depth=1:100", "--vary", "num_heads=1:100"): "the grid is of 10,000 encoders",
+    (
+        "sam_vit_b",
+        "--vary",
+        "embed_dim=770,780",
+    ): "8:12: with --vary embed_dim=770: num_heads 12 does not divide",
+    ("sam_vit_x", "--resolutions", "512"): "samattn: there is no file and no preset called 'sam_vit_x'",
     ("sam_vit_b", "--vary", "depth"): "must be KEY=A,B, such as 'mlp_ratio=2,4'",
     ("sam_vit_b", "--vary", "depht=2,3"): "unknown key 'depht'; did you mean 'depth'?",
     ("sam_vit_b", "--vary", "depth=12,12"): "depth: 12 stands there twice",
@@ -397,6 +430,8 @@ BAD = {
         "cpu",
     ): "128 points, each run in a process of its own: at most 40",
     ("sam_vit_b", "--resolutions", "512", "--device", "h1000"): "did you mean 'h100'?",
+    ("sam_vit_b", "--resolutions", "512", "--repeats", "3"): "use it with --measure",
+    ("sam_vit_b", "--resolutions", "512", "--max-cases", "3"): "use it with --measure",
 }
 
 
@@ -418,6 +453,13 @@ def test_the_largest_grid_is_taken_and_one_more_is_not() -> None:
     Grid(resolutions=squares, batch_sizes=tuple(range(1, side + 1))).check_size(1)
     with pytest.raises(UsageError, match="use larger steps"):
         Grid(resolutions=squares, batch_sizes=tuple(range(1, side + 5))).check_size(1)
+
+
+def test_markup_in_a_name_is_shown_as_it_is() -> None:
+    for name in ("a[/b]c", "[red]d[/]"):
+        report = sweep(["sam_vit_b"], Grid(resolutions=((512, 512), (1024, 1024))), ["flops"])
+        lines = tuple(replace(line, config=name) for line in report.lines)
+        assert f"\n{name}  from 1024 on" in render(replace(report, lines=lines), "terminal", Options())
 
 
 # --- as a user runs it

@@ -32,6 +32,7 @@ from .parameters import (
 if TYPE_CHECKING:
     from ..config.device import Device
     from ..config.keys import Pair
+    from ..studies.fit import Asked
 
 FORMATS = (*TEXTS, *TABLES)
 Format = Enum("FitFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
@@ -119,9 +120,18 @@ def fit(
         aspect=_aspect(aspect, encoder.patch_size),
         no_padding=no_padding,
     )
+    _check_sizes(asked)
     with working("working out every size"):
         report = fit_config(encoder, where, asked)
     deliver(report, format_ and format_.value, formats, terminal_options())
+
+
+def _check_sizes(asked: Asked) -> None:
+    if "resolution" in asked.vary:
+        return
+    for option, given in (("--no-padding", asked.no_padding), ("--aspect", asked.aspect != (1, 1))):
+        if given:
+            raise UsageError(f"{option} says which resolutions to look at: use it with --vary resolution")
 
 
 def _memory(memory: str | None, device: str | None) -> int | Device:

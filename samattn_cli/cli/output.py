@@ -19,13 +19,10 @@ from rich.console import Console
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError, did_you_mean
 from ..render import EXTRAS, FORMATS, render, render_file
 from ..render.options import Options
+from ..render.plain import PLAIN
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-PLAIN = str.maketrans(
-    {"×": "x", "→": "->", "─": "-", "·": "*", "⌈": "ceil(", "⌉": ")", "⌊": "floor(", "⌋": ")"}
-    | {power: f"^{number}" for number, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
-    | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
-)
+SPECIAL = "→·⌈█"  # of the characters that reports are laid out with
 WORKFLOW_COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
 PIPE_WIDTH = 160  # of a table that no terminal limits
 DEBUG_VARIABLE = "SAMATTN_DEBUG"
@@ -65,10 +62,8 @@ def emit(text: str) -> None:
     """Report text on standard output, at once; in plain characters where its encoding has no others."""
     if sys.stdout is None:
         raise OutputError("standard output is closed")
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
+    if not _can_write(text):
+        encoding = sys.stdout.encoding
         text = text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
     try:
         sys.stdout.write(text)
@@ -79,6 +74,15 @@ def emit(text: str) -> None:
     except OSError as error:
         _drop_stdout()
         raise OutputError(f"standard output: {error.strerror or error}") from None
+
+
+def _can_write(text: str) -> bool:
+    """Whether the encoding of standard output has these characters."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _drop_stdout() -> None:
@@ -102,7 +106,9 @@ def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Op
     console = Console()
     width = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
     color = console.is_terminal and not console.no_color and console.color_system is not None
-    return Options(all_layers=all_layers, ops=tuple(ops), width=width, color=color)
+    return Options(
+        all_layers=all_layers, ops=tuple(ops), width=width, color=color, ascii=not _can_write(SPECIAL)
+    )
 
 
 def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[Path, str]:

@@ -13,7 +13,7 @@ from ..config.load import Override, option_where
 from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
 from ..errors import DeviceError, UsageError, did_you_mean
-from ..render import LATEX, PICTURES, TABLES, TEXTS
+from ..render import PICTURES, TABLES, TEXTS
 from ..units import format_things
 from .measure import DEVICE, DEVICES, measured_in_turn
 from .output import asked_files, deliver, guarded, say, terminal_options, working
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..reports.sweep import Sweep
     from ..studies.grid import Grid, Variation
 
-FORMATS = (*TEXTS, *LATEX, *PICTURES, *TABLES)
+FORMATS = (*TEXTS, *PICTURES, *TABLES)
 Format = Enum("SweepFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
 AXES = "--resolutions, --windows, --batch-sizes, --dtypes, --attention, --modes or --vary KEY=A,B"
 MOST_VALUES = 1000
@@ -83,8 +83,9 @@ def sweep(
         int | None, typer.Option(metavar="N", min=1, help="Timed passes of a measured point.")
     ] = None,
     max_cases: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Points that --measure may run.")
-    ] = MOST_CASES,
+        int | None,
+        typer.Option(metavar="N", min=1, help=f"Points that --measure may run; {MOST_CASES} by default."),
+    ] = None,
     format_: Annotated[
         Format | None,
         typer.Option(
@@ -127,7 +128,7 @@ def sweep(
     asked = _metrics(metrics, where)
     from ..studies.sweep import sweep as sweep_over
 
-    _check_measured(measure, len(configs) * grid.points, max_cases)
+    _check_measured(measure, len(configs) * grid.points, max_cases, repeats)
     with working("working out the grid"):
         report = sweep_over(configs, grid, asked, laid_over=overrides(set_), device=where)
     if measure:
@@ -135,9 +136,15 @@ def sweep(
     deliver(report, format_ and format_.value, formats, terminal_options())
 
 
-def _check_measured(device: str | None, points: int, most: int) -> None:
+def _check_measured(device: str | None, points: int, most: int | None, repeats: int | None) -> None:
     if device is None:
+        for option, given in (("--repeats", repeats), ("--max-cases", most)):
+            if given is not None:
+                raise UsageError(
+                    f"{option} {given}: is of measuring: use it with --measure, such as --measure cpu"
+                )
         return
+    most = most or MOST_CASES
     if not DEVICE.fullmatch(device):
         raise UsageError(f"--measure {device}: must be cuda, cuda:1 or cpu{did_you_mean(device, DEVICES)}")
     if points > most:

@@ -146,17 +146,12 @@ class StageConfig:
     @property
     def mlp_dim(self) -> int:
         """Hidden width of the MLP, rounded down as SAM does."""
-        return _share_of_width(self.embed_dim, self.mlp_ratio)
+        return int(self.embed_dim * self.mlp_ratio)
 
     @property
     def adapter_dim(self) -> int:
         """Hidden width of an adapter, rounded down as Medical SAM Adapter does."""
-        return _share_of_width(self.embed_dim, self.adapter_ratio)
-
-
-def _share_of_width(width: int, ratio: float) -> int:
-    """A width times a ratio, rounded down; a whole ratio multiplies a symbol too."""
-    return width * int(ratio) if ratio == int(ratio) else int(width * ratio)
+        return int(self.embed_dim * self.adapter_ratio)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,11 @@ from .elements import Equation
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
+ESCAPES = str.maketrans(
+    {character: f"\\{character}" for character in "_%&#${}"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+)
+
 
 @dataclass(frozen=True)
 class Notation:
@@ -67,7 +72,7 @@ def aligned(equation: Equation) -> Iterator[str]:
 
 def escaped(text: str) -> str:
     """Plain text in LaTeX."""
-    return text.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace("#", r"\#")
+    return text.translate(ESCAPES)
 
 
 def with_numbers(formula: str, values: Mapping[str, int]) -> str:

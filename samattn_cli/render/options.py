@@ -10,12 +10,16 @@ WIDE = 140
 
 @dataclass(frozen=True)
 class Options:
-    """`all_layers`: a row each, not one a run of identical layers; `ops`: layers and parts whose operations to open."""
+    """`all_layers`: a row each, not one a run of identical layers; `ops`: layers and parts whose operations to open.
+
+    `ascii`: in these characters alone.
+    """
 
     all_layers: bool = False
     ops: tuple[str, ...] = ()
     width: int = 160
     color: bool = False
+    ascii: bool = False
 
     @property
     def wide(self) -> bool:
@@ -25,4 +29,4 @@ class Options:
     @property
     def of_a_file(self) -> Options:
         """The same for a file: as wide as tables get, without colour."""
-        return replace(self, width=Options.width, color=False)
+        return replace(self, width=Options.width, color=False, ascii=False)

@@ -17,6 +17,8 @@ UNITS: dict[str, Unit] = {"macs": "MAC", "params": "parameters", "latency_ms": "
 AXES = {"resolution": "image side (px)", "batch_size": "batch (images)", "window": "window (tokens a side)"}
 FEW = 4
 """Lines up to which what all global costs is drawn beside each."""
+MOST_CLIFFS = 40
+"""Of a line whose padding cliffs are marked."""
 
 
 def chart(report: Sweep) -> Spec:
@@ -24,6 +26,8 @@ def chart(report: Sweep) -> Spec:
     lines = [*_lines(report), *_ratios(report)]
     left = report.line_count - len(report.lines)
     more = f" {left:,} more lines are not drawn." if left else ""
+    if most := max((len(line.jumps) for line in report.lines if len(line.jumps) > MOST_CLIFFS), default=0):
+        more += f" Cliffs are not marked on lines of so many: {most:,}." * _has_cliffs(report)
     return drawn.spec(
         drawn.Picture(
             title=title_of(report),
@@ -85,7 +89,7 @@ def _ratios(report: Sweep) -> Iterator[drawn.Line]:
 def _marks(report: Sweep) -> Iterator[drawn.Mark]:
     for line in report.lines:
         yield from _crossovers(report, line)
-        if "flops" in report.metrics and report.along == "resolution":
+        if _has_cliffs(report) and len(line.jumps) <= MOST_CLIFFS:
             yield from _cliffs(report, line)
     if report.measured:
         yield from _measured(report, report.measured)
@@ -98,12 +102,18 @@ def _crossovers(report: Sweep, line: Line) -> Iterator[drawn.Mark]:
             yield _mark(report, line, metric, "crossover", at, f"cheaper than all global from {value} on")
 
 
+def _has_cliffs(report: Sweep) -> bool:
+    return "flops" in report.metrics and report.along == "resolution"
+
+
 def _cliffs(report: Sweep, line: Line) -> Iterator[drawn.Mark]:
-    for cliff in report.cliffs:
-        if _on(line, cliff.point):
-            near = " or ".join(size_label(size) for size in (cliff.below, cliff.above) if size)
-            text = f"{format_percent(cliff.padding)} more tokens in windows{near and f'; none at {near}'}"
-            yield _mark(report, line, "flops", "cliff", (cliff.point - line.first) // line.stride, text)
+    known = {cliff.point: cliff for cliff in report.cliffs}
+    padding = values_of(report, line, "padding")
+    for at in line.jumps:
+        cliff = known.get(line.first + at * line.stride)
+        near = " or ".join(size_label(size) for size in (cliff.below, cliff.above) if size) if cliff else ""
+        text = f"{format_percent(padding[at])} more tokens in windows{near and f'; none at {near}'}"
+        yield _mark(report, line, "flops", "cliff", at, text)
 
 
 def _measured(report: Sweep, found: MeasuredPoints) -> Iterator[drawn.Mark]:

@@ -39,7 +39,7 @@ def fits(report: Sweep) -> Iterator[str]:
     """How many points fit the device, and of each line the last that does."""
     assert report.device is not None  # noqa: S101 - asked for only where there is one; told to the type checker
     usable = format_bytes(report.device.usable_bytes)
-    yield f"{report.device.fitting:,} of {format_things(report.points, 'point')} fit in the {usable} that a process has of its {report.device.memory_size}"
+    yield f"{report.device.fitting:,} of {report.points:,} points fit in the {usable} that a process has of its {report.device.memory_size}"
     verdicts = {_fits_until(report, line) for line in report.lines}
     if len(verdicts) == 1 and report.line_count == len(report.lines):
         yield f"{'' if report.line_count == 1 else 'on each line: '}{verdicts.pop()}"
@@ -74,8 +74,10 @@ def cliffs(report: Sweep) -> Table:
     )
     rows = tuple(_cliff(cliff, named=named) for cliff in report.cliffs)
     note = "Tokens that padding adds to windowed layers, the share of the encoder's FLOPs that they take, and the nearest "
-    note += f"resolutions without. {left_out(report.cliff_count - len(report.cliffs))}"
-    return Table("Padding", headers, rows, note.strip())
+    note += "resolutions without."
+    if left := report.cliff_count - len(report.cliffs):
+        note += f" Left out: {format_things(left, 'row')}; a narrower range has them."
+    return Table("Padding", headers, rows, note)
 
 
 def _cliff(cliff: Cliff, *, named: bool) -> tuple[str, ...]:

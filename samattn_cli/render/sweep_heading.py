@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..reports.sweep import Axis, Sweep
+from ..units import format_things
 from .kinds.analysis import how_it_runs
 
 PLURALS = {"resolution": "resolutions", "window": "windows", "batch_size": "batch sizes", "config": "configs"}
@@ -14,7 +15,7 @@ def title_of(report: Sweep) -> str:
     names = list(dict.fromkeys(line.config for line in report.lines))
     listed = next((axis.values for axis in report.axes if axis.name == "config"), tuple(names))
     more = f" and {len(listed) - MOST_NAMES} more" if len(listed) > MOST_NAMES else ""
-    return f"{', '.join(listed[:MOST_NAMES])}{more}: {report.points:,} points"
+    return f"{', '.join(listed[:MOST_NAMES])}{more}: {format_things(report.points, 'point')}"
 
 
 def subtitle_of(report: Sweep) -> str:

@@ -24,14 +24,15 @@ def line_table(report: Sweep, line: Line, metrics: Sequence[str]) -> Table:
     """The points of one line, and of each metric how it grows and what other placements of global layers cost."""
     extras = _extras(report)
     headers, columns = [name_along(report), *extras], [_labels(report, line), *extras.values()]
+    rows = _thinned(report, line)
+    grows = len(rows) == line.count  # of rows with others left out between it is not theirs
     for metric in metrics:
-        for header, cells in _of_metric(report, line, metric):
+        for header, cells in _of_metric(report, line, metric, grows=grows):
             headers.append(header)
             columns.append(cells)
-    rows = _thinned(report, line)
     shown = tuple(tuple(column[row] for column in columns) for row in rows)
     title = " and ".join(NAMES[metric] for metric in metrics)
-    note = " ".join(filter(None, (_meaning(report), left_out(line.count - len(rows)))))
+    note = " ".join(filter(None, (_meaning(report, grows=grows), left_out(line.count - len(rows)))))
     return Table(title[0].upper() + title[1:], tuple(headers), shown, note)
 
 
@@ -46,9 +47,9 @@ def _extras(report: Sweep) -> dict[str, list[str]]:
     return found
 
 
-def _of_metric(report: Sweep, line: Line, metric: str) -> Iterator[tuple[str, list[str]]]:
+def _of_metric(report: Sweep, line: Line, metric: str, *, grows: bool) -> Iterator[tuple[str, list[str]]]:
     yield NAMES[metric], [formatted(metric, value) for value in values_of(report, line, metric)]
-    if f"{metric}_growth" in report.columns:
+    if grows and f"{metric}_growth" in report.columns:
         yield "growth", [or_nothing(value, _growth) for value in values_of(report, line, f"{metric}_growth")]
     for name, header in (("all_global", "all global"), ("all_windowed", "windowed")):
         if f"{metric}_vs_{name}" in report.columns:
@@ -106,11 +107,7 @@ def _growth(value: float) -> str:
 
 def _labels(report: Sweep, line: Line) -> list[str]:
     axis = axis_along(report)
-    marked = {
-        (cliff.point - line.first) // line.stride
-        for cliff in report.cliffs
-        if report.line_count == 1 and report.along == "resolution"
-    }
+    marked = set(line.jumps) if report.line_count == 1 and report.along == "resolution" else set()
     return [f"{value}{' *' if at in marked else ''}" for at, value in enumerate(axis.values)]
 
 
@@ -149,9 +146,9 @@ def left_out(rows: int, lines: int = 0) -> str:
     return f"Left out: {' and '.join(parts)}; -o FILE.csv has all." if parts else ""
 
 
-def _meaning(report: Sweep) -> str:
+def _meaning(report: Sweep, *, grows: bool) -> str:
     meaning = ""
-    if any(name.endswith("_growth") for name in report.columns):
+    if grows and any(name.endswith("_growth") for name in report.columns):
         unit = UNITS.get(report.along, report.along)
         meaning = f"Growth: the exponent in {unit}, from the point before to this."
     meaning += (

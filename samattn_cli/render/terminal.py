@@ -20,6 +20,7 @@ from .crosscheck import STATUS_STYLES, Verdict, layers_note, verdicts
 from .elements import UNBROKEN, Bars, Equation, Finding, Lines, Math, Page, Section, Table
 from .formulas import unicode
 from .options import Options
+from .plain import in_ascii
 
 NARROWEST = 78  # of a table; a narrower terminal wraps its lines rather than lose a digit
 BAR = 24
@@ -43,6 +44,7 @@ def render(report: Any, options: Options) -> str:
 
 def render_page(page: Page, options: Options) -> str:
     """Title, subtitle and sections."""
+    page = in_ascii(page) if options.ascii else page
     body: list[RenderableType] = [Text(page.title, style="bold"), Text(page.subtitle, style="dim"), Text()]
     for section in page.sections:
         body += _section(section)
@@ -84,6 +86,7 @@ def to_text(parts: Iterable[RenderableType], options: Options) -> str:
         no_color=not options.color,
         highlight=False,
         emoji=False,
+        markup=False,
         legacy_windows=False,
     )
     with console.capture() as capture:
@@ -135,7 +138,7 @@ def _equation(equation: Equation) -> RichTable:
     grid.add_column(no_wrap=True)
     grid.add_column()
     grid.add_column(overflow="fold")
-    sides = [*map(unicode, equation.formulas), equation.value]
+    sides = [*map(_written, equation.formulas), equation.value]
     for number, side in enumerate(sides):
         left = "" if number else f"  {equation.left}"
         grid.add_row(left, "=", Text(side, "bold" if number == len(sides) - 1 else ""))
@@ -171,9 +174,11 @@ def _table(table: Table) -> RichTable:
 
 
 def _cell(cell: str, *, is_strip: bool) -> str | Text:
-    if isinstance(cell, Math):
-        return unicode(cell)
-    return _strip(cell) if is_strip else cell
+    return _strip(cell) if is_strip else _written(cell)
+
+
+def _written(cell: str) -> str:
+    return unicode(cell) if isinstance(cell, Math) else cell
 
 
 def _strip(cells: str) -> Text:

@@ -54,6 +54,7 @@ class Line:
             by less than 1 % at each; left out where nothing is windowed.
         fits_until: the last value of the axis that fits the device before the first that does not, if any does.
         too_large_from: the first value of the axis that does not fit.
+        jumps: the places on the axis at which padding jumps, from 0.
     """
 
     label: str
@@ -64,6 +65,7 @@ class Line:
     pays_from: Mapping[str, str] = field(default_factory=dict)
     fits_until: str | None = None
     too_large_from: str | None = None
+    jumps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +150,8 @@ class Sweep:
         columns: by name, each of `points` values; None stands where there is nothing to say.
         lines: those of which there are most to say, the first ones.
         line_count: how many there are.
-        cliffs: where padding jumps, of those lines.
-        cliff_count: how many there are on them.
+        cliffs: where padding jumps, of those lines, with what it costs: the first ones and the last.
+        cliff_count: how many there are on them, those that are the same counted once.
     """
 
     configs: tuple[EncoderConfig, ...]

@@ -26,17 +26,18 @@ MOST_STEPS = 128
 Columns = Mapping[str, Any]
 
 
+def with_jumps(lines: Sequence[Line], columns: Columns, along: str) -> tuple[Line, ...]:
+    """The lines, with the places at which their padding jumps."""
+    return tuple(replace(line, jumps=_jumps(along, columns, line)) for line in lines)
+
+
 def cliffs_of(
-    columns: Columns,
-    axes: Sequence[Axis],
-    along: str,
-    lines: Sequence[Line],
-    encoders: Sequence[EncoderConfig],
+    columns: Columns, axes: Sequence[Axis], lines: Sequence[Line], encoders: Sequence[EncoderConfig]
 ) -> tuple[tuple[Cliff, ...], int]:
     """The cliffs of some lines, the first ones and the last, and how many there are; those that are the same are one."""
     found: dict[tuple[Any, ...], int] = {}
     for line in lines:
-        for row in _jumps(along, columns, line):
+        for row in (line.first + place * line.stride for place in line.jumps):
             place = [columns[name][row] for name in ("height", "width", "window") if name in columns]
             found.setdefault((_name(axes, row), float(columns["padding"][row]), *map(int, place)), row)
     chosen = list(found.items())
@@ -56,8 +57,8 @@ def _name(axes: Sequence[Axis], row: int) -> str:
     return ", ".join(reversed(words))
 
 
-def _jumps(along: str, columns: Columns, line: Line) -> list[int]:
-    """The rows of a line at which padding jumps."""
+def _jumps(along: str, columns: Columns, line: Line) -> tuple[int, ...]:
+    """The places on a line at which padding jumps: what is padded more than the point before, if there is one."""
     rows = np.arange(line.count) * line.stride + line.first
     padded, share = columns["padded_tokens"][rows], columns["padding"][rows]
     jumps = share > 0
@@ -65,7 +66,7 @@ def _jumps(along: str, columns: Columns, line: Line) -> list[int]:
         jumps[1:] &= np.diff(padded) > 0
     elif along == "batch_size":
         jumps[1:] = False
-    return [int(row) for row in rows[jumps]]
+    return tuple(map(int, np.flatnonzero(jumps)))
 
 
 def _cliff(config: EncoderConfig, columns: Columns, row: int, label: str) -> Cliff:

@@ -121,26 +121,26 @@ def encoders_of(
     for reference in references:
         source = asdict(load_config(STDIN)) if reference == STDIN else reference  # which is read once
         yield [
-            _loaded(source, [*laid_over, *combination], first)
+            _loaded(source, laid_over, [*combination, *first])
             for combination in product(*(variation.overrides for variation in grid.variations))
         ]
 
 
 def _loaded(
-    source: str | Mapping[str, Any], laid_over: Sequence[Override], first: Sequence[Override]
+    source: str | Mapping[str, Any], laid_over: Sequence[Override], point: Sequence[Override]
 ) -> EncoderConfig:
-    """A config at its first point.
+    """A config at its first point, `point`, laid over it last.
 
     Raises:
         ConfigError: with what is wrong with it there.
     """
     try:
-        return load_config(source, [*laid_over, *first])
+        return load_config(source, [*laid_over, *point])
     except ConfigError as refused:
-        options = " ".join(override.where for override in first)
-        raise ConfigError(
+        options = " ".join(override.where for override in point)
+        raise ConfigError(  # a place in the config may be where it goes wrong, not what is wrong
             problem
-            if problem.where.startswith("--") or not options
+            if problem.where.startswith("--") or ":" not in problem.where or not options
             else Problem(problem.where, f"with {options}: {problem.message}")
             for problem in refused.problems
         ) from None

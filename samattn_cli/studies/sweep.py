@@ -12,7 +12,7 @@ from ..config.load import Override
 from ..config.model import EncoderConfig
 from ..errors import UsageError
 from ..reports.sweep import Fitting, Sweep
-from .cliffs import cliffs_of
+from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_axes, encoders_of, has_windows, plain
 from .points import figures_at
 from .sweep_lines import along_of, growth, lines_of
@@ -55,7 +55,8 @@ def sweep(
     along = along_of(axes)
     columns |= growth(axes, along, columns, metrics)
     lines, count = lines_of(axes, along, columns, metrics, list(map(has_windows, encoders)))
-    cliffs, cliff_count = cliffs_of(columns, axes, along, lines, encoders)
+    lines = with_jumps(lines, columns, along)
+    cliffs, cliff_count = cliffs_of(columns, axes, lines, encoders)
     del columns["padded_tokens"]
     return Sweep(
         configs=tuple(encoders),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ..config.families import BLOCKS
-from ..config.model import EncoderConfig
+from ..config.model import EncoderConfig, StageConfig
 from ..config.plan import LayerConfig, PartConfig
 from ..cost.encoder import Segment, call, tape_for
 from ..cost.ops import Recording
@@ -19,6 +19,24 @@ from ..cost.tensor import Shape, Storage, Tensor
 from ..symbols.formula import Integer
 from ..symbols.space import Space
 from ..units import ITEM_BYTES
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymbolicStage(StageConfig):
+    """A stage whose hidden widths, products of a width and a ratio, are symbols of their own."""
+
+    hidden: Integer
+    adapter_hidden: Integer
+
+    @property
+    def mlp_dim(self) -> Integer:
+        """Hidden width of the MLP."""
+        return self.hidden
+
+    @property
+    def adapter_dim(self) -> Integer:
+        """Hidden width of an adapter."""
+        return self.adapter_hidden
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,8 @@ MEANINGS = {
     "d": "width of a head, C / h",
     "C": "width of the tokens (embed_dim), h d",
     "D": "width of the tokens that enter (embed_dim of the stage before)",
+    "M": "hidden width of the MLP (embed_dim * mlp_ratio)",
+    "A": "hidden width of an adapter (embed_dim * adapter_ratio)",
     "s": "bytes of a number (run.dtype)",
     "N": "tokens of an image that enter, class tokens included",
     "E": "width of the tokens that leave",
@@ -75,6 +95,7 @@ def _of_layer(layer: LayerConfig) -> dict[str, int]:
     """The values of a block's symbols."""
     stage, (height, width) = layer.stage, layer.grid
     values = {"H": height, "W": width, "h": stage.num_heads, "d": stage.embed_dim // stage.num_heads}
+    values |= {"M": stage.mlp_dim, "A": stage.adapter_dim}
     if not layer.is_global:
         down, across = layer.window_size
         values |= {"w": down} if down == across else {"v": down, "u": across}
@@ -98,7 +119,8 @@ def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
     window = layer.window_size
     if not layer.is_global:
         window = (names["w"], names["w"]) if "w" in names else (names["v"], names["u"])
-    stage = replace(layer.stage, embed_dim=width, num_heads=heads)
+    made = vars(layer.stage) | {"embed_dim": width, "num_heads": heads}
+    stage = SymbolicStage(**made, hidden=names["M"], adapter_hidden=names["A"])
     if layer.rel_pos_size == layer.grid:
         stage = replace(stage, rel_pos_grid=None)
     return replace(

@@ -17,6 +17,9 @@ LONGEST = 200
 """Of a formula with numbers in it that is still to be read."""
 
 
+OTHER_NUMBERS = "Other numbers are this encoder's own: sides of kernels, windows that are run one by one."
+
+
 def page(report: Explanation, options: Options) -> Page:  # noqa: ARG001 - the formulas take what room there is
     """The whole of it."""
     title, shape = heading_of(report.config)
@@ -42,7 +45,7 @@ def _sections(report: Explanation) -> Iterator[Section]:
     if len(report.rows) > 1:
         yield _made_of(report)
     if symbols := _symbols(report):
-        yield Table("Symbols", ("", "stands for", "here"), symbols, text_columns=(0, 1))
+        yield Table("Symbols", ("", "stands for", "here"), symbols, OTHER_NUMBERS, text_columns=(0, 1))
     yield Lines("What is counted", (report.definition,))
     yield Lines("What is left out", report.left_out)
     if report.others:
@@ -63,7 +66,7 @@ def _both(report: Explanation, value: int) -> str:
 
 
 def _short(report: Explanation, value: int) -> str:
-    return format_bytes(value) if report.metric.endswith("bytes") else format_count(value)
+    return format_bytes(value) if "bytes" in report.metric else format_count(value)
 
 
 def _made_of(report: Explanation) -> Table:

@@ -116,6 +116,12 @@ def _short(label: str) -> str:
     return height.partition(" of ")[0] if height == width or not width else label
 
 
+def _layers(label: str) -> str:
+    """Of "4 of 12" the last, in words."""
+    number = int(label.partition(" of ")[2])
+    return "1 layer that has a window" if number == 1 else f"{number} layers that have a window"
+
+
 def _note(report: Fit, vary: Vary) -> str:
     """How its candidates differ."""
     if vary == "batch_size":
@@ -124,7 +130,7 @@ def _note(report: Fit, vary: Vary) -> str:
         number = next(answer.label or answer.next_label for answer in report.answers if answer.vary == vary)
         now = len(report.as_it_is[0].encoder.global_layers)
         return (
-            f"Of the {number.partition(' of ')[2]} layers that have a window, placed evenly (even:K). As it is, "
+            f"Of the {_layers(number)}, placed evenly (even:K). As it is, "
             f"{'no layer is' if not now else '1 layer is' if now == 1 else f'{now} layers are'} global."
         )
     width, height = report.aspect
@@ -134,21 +140,28 @@ def _note(report: Fit, vary: Vary) -> str:
 
 
 def _said(report: Fit) -> Iterator[str]:
-    """What the tables do not say."""
+    """What the tables do not say, once for the kernels of which it is the same."""
     yield from (f"{kernel.attention}: {kernel.reason}." for kernel in report.unmodelled)
+    kernels: dict[tuple[str, str, str], list[str]] = {}
     for answer in report.answers:
-        where = f"{TITLES[answer.vary]}, {answer.mode} {answer.attention}"
-        if answer.status == "no candidates":
-            yield f"{TITLES[answer.vary]}: {answer.message}."
-        elif answer.status == "all fit" and answer.vary != "global_layers":
-            yield f"{where}: there is no larger one; {answer.message}."
-        elif answer.fits is None and answer.next is not None:
-            yield f"{where}: {_too_much(answer)}. {_why(answer, report.memory_bytes)}"
-        if answer.gaps:
-            yield f"{where}: {_gaps(answer)}"
-        if not answer.every_one:
-            yield f"{TITLES[answer.vary]}: found by halving. Each size has a pass of its own, so smaller ones that do not fit were not looked for."
+        for text in _of_answer(answer, report.memory_bytes):
+            kernels.setdefault((TITLES[answer.vary], answer.mode, text), []).append(answer.attention)
+    for (title, mode, text), having in kernels.items():
+        yield f"{title}, {mode} {', '.join(having)}: {text}"
+    for vary in dict.fromkeys(answer.vary for answer in report.answers if not answer.every_one):
+        yield f"{TITLES[vary]}: found by halving. Each size has a pass of its own, so smaller ones that do not fit were not looked for."
     yield "Exact as the caching allocator counts, without the cuBLAS workspace and fragmentation."
+
+
+def _of_answer(answer: Answer, memory_bytes: int) -> Iterator[str]:
+    if answer.status == "no candidates":
+        yield f"{answer.message}."
+    elif answer.status == "all fit" and answer.vary != "global_layers":
+        yield f"there is no larger one; {answer.message}."
+    elif answer.fits is None and answer.next is not None:
+        yield f"{_too_much(answer)}. {_why(answer, memory_bytes)}"
+    if answer.gaps:
+        yield _gaps(answer)
 
 
 def _too_much(answer: Answer) -> str:

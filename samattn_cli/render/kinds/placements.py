@@ -9,7 +9,15 @@ from typing import Any
 from ...reports.analysis import Figures
 from ...reports.flow import FlowFacts, LayerFlow
 from ...reports.placements import FrontPlacement, PlacementReport, Placements, SearchReport, VsOwn
-from ...units import format_bytes, format_count, format_ms, format_percent, format_ratio, ranges
+from ...units import (
+    format_bytes,
+    format_count,
+    format_ms,
+    format_percent,
+    format_ratio,
+    format_things,
+    ranges,
+)
 from ..charts.theme import Spec
 from ..elements import Lines, Page, Section, Table
 from ..options import Options
@@ -71,7 +79,8 @@ def _sections(report: Placements, options: Options) -> Iterator[Section]:
         yield from _search(report, report.search, options)
     if report.unfit or report.flow_missing:
         yield Lines("Not shown", (*report.unfit, *filter(None, [report.flow_missing])))
-    yield Lines("How to read it", tuple(_reading(report)))
+    if len(compared) > 1 or report.search is None or report.search.front:
+        yield Lines("How to read it", tuple(_reading(report)))
     if options.all_layers:
         front = report.search.front if report.search else ()
         for name, row in (*compared, *_numbered(front, room)):
@@ -188,13 +197,12 @@ def _search(report: Placements, search: SearchReport, options: Options) -> Itera
 def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
     of = _numbers(search.numbers)
     if search.numbers:
-        looked = f"{search.searched:,} placements of {of} global among the {search.choices} layers that can be either"
+        looked = f"{format_things(search.searched, 'placement')} of {of} global among the {format_things(search.choices, 'layer')} that can be either"
         yield f"{looked}: all were counted, none sampled"
     if search.ruled_out:
         yield f"{_numbers(search.ruled_out)} global layers: even the cheapest placement is beyond the budget"
     if search.budget:
-        plural = "" if search.within == 1 else "s"
-        yield f"within {', '.join(search.budget)}: {search.within:,} placement{plural}"
+        yield f"within {', '.join(search.budget)}: {format_things(search.within, 'placement')}"
     compared = "; ".join(FACTS[fact] for fact in search.facts)
     yield f"compared: {COSTS[search.cost]} (the less the better); {compared}; alike: placements that are equal in these"
     if search.front:

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...config.device import Device
-from ...config.globs import is_glob, matches
-from ...config.load import load_config
+from ...config.globs import matches
 from ...config.load_thresholds import ThresholdsFile
-from ...config.model import EncoderConfig
-from ...config.thresholds import Action, Rule
-from ...config.yaml12 import Where
+from ...config.thresholds import Rule
 from ...errors import ConfigError, SamattnError
-from ...reports.check import CheckReport, Outcome, Result
+from ...reports.check import CheckReport, Result
 from ...reports.diff import Place
-from ...units import format_things
+from .encoders import Encoders
 from .evaluate import Judged, judge, judge_increase, number, shown_unit
 from .found import configs_of, given_configs
 from .measured import Recordings, alike
-from .metrics import Encoder, Reading
+from .metrics import Reading
+from .policy import NEW, empty_globs, has_rule, not_loaded, place_of, unmatched
 from .references import Case, Reference
 from .waivers import waive
 
-CONFIG = "config"
-UNMATCHED = "policy.unmatched"
-NEW: dict[Action, Outcome] = {"error": "error", "warn": "warn", "ignore": "pass"}
-PLACE = re.compile(r"(.*?)(?::(\d+):(\d+))?", re.DOTALL)
+REMEDIES = {
+    "base": "there is no base to compare with",
+    "baseline": "there is no baseline to compare with",
+}
+"""What is wrong where a rule compares with what was not given."""
 
 
 def check(
@@ -53,7 +48,8 @@ def check(
         recordings: of measured metrics; those that ship with samattn if None.
         references: what rules compare with, by their `vs`.
     """
-    run = _Run(file, tuple(given), today, recordings or Recordings(), references or {})
+    encoders = Encoders(file, recordings or Recordings())
+    run = _Run(file, tuple(given), today, encoders, references or {})
     return CheckReport(
         thresholds=file.label,
         configs=tuple(dict.fromkeys(case.reference for case in run.cases)),
@@ -64,31 +60,27 @@ def check(
 
 @dataclass(frozen=True)
 class _Run:
-    """One check: its configs, and its encoders as far as they have been loaded."""
+    """One check."""
 
     file: ThresholdsFile
     given: tuple[str, ...]
     today: date
-    recordings: Recordings
+    encoders: Encoders
     references: Mapping[str, Reference]
-    loaded: dict[tuple[str, str], Encoder | ConfigError] = field(default_factory=dict)
-    twins: dict[tuple[EncoderConfig, str], Encoder] = field(default_factory=dict)
 
     @cached_property
     def of_file(self) -> dict[int, list[Case]]:
+        """The configs of the file, by the entry that leads to them."""
         return configs_of(self.file)
-
-    @cached_property
-    def known(self) -> list[Case]:
-        """Those of the file and those that were given."""
-        return _unlike([*(case for cases in self.of_file.values() for case in cases), *self.cases])
 
     @cached_property
     def cases(self) -> list[Case]:
         """Those to check, without profiles."""
-        if self.given:
-            return _unlike(given_configs(self.file, self.given))
-        return _unlike([case for cases in self.of_file.values() for case in cases])
+        return _unlike(given_configs(self.file, self.given) if self.given else self._all_of_file)
+
+    @property
+    def _all_of_file(self) -> list[Case]:
+        return [case for cases in self.of_file.values() for case in cases]
 
     def results(self) -> Iterator[Result]:
         """All results: of rules on configs, then of what could not be loaded, and of what matches nothing."""
@@ -96,14 +88,19 @@ class _Run:
             for case in self.cases:
                 if matches(rule.match, case.path):
                     yield from self._of_rule(index, rule, replace(case, profile=rule.profile))
-        yield from self._unloaded()
-        yield from self._empty_globs()
-        yield from self._unmatched()
+        yield from self._not_loaded()
+        if not self.given:
+            yield from empty_globs(self.file, self.of_file)
+        yield from unmatched(self.file, _unlike([*self._all_of_file, *self.cases]), self.cases)
 
-    # -- rules --
+    def _not_loaded(self) -> Iterator[Result]:
+        for case in self.cases:
+            if not has_rule(self.file, case):
+                self.encoders.of(case)
+            yield from (not_loaded(*failed) for failed in self.encoders.failed(case.path))
 
     def _of_rule(self, index: int, rule: Rule, case: Case) -> Iterator[Result]:
-        encoder = self._encoder(case)
+        encoder = self.encoders.of(case)
         if isinstance(encoder, ConfigError):
             return  # said once for all rules
         about: dict[str, Any] = {
@@ -113,7 +110,7 @@ class _Run:
             "metric": rule.metric,
             "unit": shown_unit(rule),
             "advice": rule.message,
-            "rule_place": _place(self.file.where("rules", index)),
+            "rule_place": place_of(self.file.where("rules", index)),
         }
         try:
             judged = self._judged(rule, case, encoder.readings(rule.metric))
@@ -165,100 +162,12 @@ class _Run:
 
     def _more(self, case: Case, reference: Reference | None) -> str:
         """The command that shows more: how it differs from the reference, or its analysis."""
-        if reference is not None and (command := reference.command(case)):
-            return command
-        words = ["samattn", "analyze", case.reference]
-        for override in self.file.overrides(case.profile):
-            value = override.value.plain()
-            words += ["--set", f"{override.key}={value if isinstance(value, str) else json.dumps(value)}"]
-        device = (self.file.thresholds.profiles or {})[case.profile].device if case.profile else ""
-        return shlex.join([*words, *(["--device", device] if device else [])])
+        return (reference and reference.command(case)) or self.encoders.command(case)
 
-    # -- encoders --
 
-    def _encoder(self, case: Case) -> Encoder | ConfigError:
-        """The encoder of a case, or why it cannot be loaded. Twins are one: they share their passes."""
-        at = (case.path, case.profile)
-        if at not in self.loaded:
-            self.loaded[at] = self._load(case)
-        return self.loaded[at]
-
-    def _load(self, case: Case) -> Encoder | ConfigError:
-        try:
-            config = load_config(case.reference, self.file.overrides(case.profile))
-        except ConfigError as error:
-            return error
-        key = (replace(config, name="", description=""), case.profile)
-        if key not in self.twins:
-            self.twins[key] = Encoder(config, self._device(case.profile), self.recordings)
-        return self.twins[key]
-
-    def _device(self, profile: str) -> Device | None:
-        if profile not in self.devices:
-            self.devices[profile] = self.file.device(profile)
-        return self.devices[profile]
-
-    @cached_property
-    def devices(self) -> dict[str, Device | None]:
-        return {}
-
-    # -- what could not be checked --
-
-    def _unloaded(self) -> Iterator[Result]:
-        for case in self.cases:
-            if not any(matches(rule.match, case.path) for rule in self.file.thresholds.rules):
-                self._encoder(case)
-            errors = [(profile, found) for (path, profile), found in self.loaded.items() if path == case.path]
-            for profile, error in errors:
-                if isinstance(error, ConfigError):
-                    yield _not_loaded(case, profile, error)
-
-    def _empty_globs(self) -> Iterator[Result]:
-        for index, cases in self.of_file.items():
-            pattern = self.file.thresholds.configs[index]
-            if not cases and is_glob(pattern) and not self.given:
-                where = _place(self.file.where("configs", index))
-                summary = f"no file matches {pattern!r}"
-                yield Result(
-                    rule=CONFIG,
-                    config="",
-                    outcome="unchecked",
-                    summary=summary,
-                    place=where,
-                    rule_place=where,
-                )
-
-    def _unmatched(self) -> Iterator[Result]:
-        """Rules and waivers that match no config, configs that no rule matches."""
-        thresholds = self.file.thresholds
-        for index, rule in enumerate(thresholds.rules):
-            if not any(matches(rule.match, case.path) for case in self.known):
-                summary = f"the rule {rule.id!r} is for no config: {rule.match!r} matches none"
-                yield from self._by_policy("unchecked", summary, ("rules", index))
-        for index, waiver in enumerate(thresholds.waivers):
-            if not any(self._waives(waiver.rule, waiver.config, case) for case in self.known):
-                summary = f"the waiver of {waiver.rule!r} is for no config: {waiver.config!r} matches none that the rule is for"
-                yield from self._by_policy("error", summary, ("waivers", index))
-        for case in self.cases:
-            if not any(matches(rule.match, case.path) for rule in thresholds.rules):
-                summary = f"no rule is for {case.reference}"
-                yield from self._by_policy("unchecked", summary, ("rules",), case.reference)
-
-    def _waives(self, rule_id: str, pattern: str, case: Case) -> bool:
-        rules = (rule for rule in self.file.thresholds.rules if rule.id == rule_id)
-        return matches(pattern, case.path) and any(matches(rule.match, case.path) for rule in rules)
-
-    def _by_policy(
-        self, worst: Outcome, summary: str, loc: tuple[str | int, ...], config: str = ""
-    ) -> Iterator[Result]:
-        action = self.file.thresholds.policy.unmatched
-        if action == "ignore":
-            return
-        outcome = worst if action == "error" else "warn"
-        where = _place(self.file.where(*loc))
-        yield Result(
-            rule=UNMATCHED, config=config, outcome=outcome, summary=summary, place=where, rule_place=where
-        )
+def _unlike(cases: Sequence[Case]) -> list[Case]:
+    """Each config once."""
+    return list({case.path: case for case in cases}.values())
 
 
 def _there(reference: Reference, case: Case, rule: Rule) -> tuple[Reading, ...] | None:
@@ -267,40 +176,3 @@ def _there(reference: Reference, case: Case, rule: Rule) -> tuple[Reading, ...] 
         return reference.readings(case, rule.metric)
     except SamattnError as error:
         raise SamattnError(f"in {reference.name}: {error}") from None
-
-
-REMEDIES = {
-    "base": "there is no base to compare with",
-    "baseline": "there is no baseline to compare with",
-}
-
-
-def _unlike(cases: Sequence[Case]) -> list[Case]:
-    """Each config once."""
-    return list({case.path: case for case in cases}.values())
-
-
-def _not_loaded(case: Case, profile: str, error: ConfigError) -> Result:
-    first, *others = error.problems
-    more = f" (and {format_things(len(others), 'more problem')})" if others else ""
-    return Result(
-        rule=CONFIG,
-        config=case.reference,
-        profile=profile,
-        outcome="unchecked",
-        summary=f"cannot be loaded: {first.message}{more}",
-        place=_parsed_place(first.where),
-        causes=tuple(map(str, others)),
-    )
-
-
-def _parsed_place(where: str) -> Place | None:
-    """Of a problem that stands in a file."""
-    found = PLACE.fullmatch(where)
-    if found is None or found[2] is None:
-        return None
-    return Place(found[1], int(found[2]), int(found[3]))
-
-
-def _place(where: Where) -> Place:
-    return Place(where.source, where.line, where.column)

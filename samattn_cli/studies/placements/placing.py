@@ -14,7 +14,7 @@ from ...errors import UsageError
 
 
 def movable(config: EncoderConfig) -> tuple[int, ...]:
-    """The layers that can be windowed or global: those that have a window, smaller than their grid, to attend by.
+    """The layers that can be windowed or global: those that have a window to attend by.
 
     A block without a window is global whatever a placement says; a first block that pools is left out where the grid
     cannot be pooled as one window.
@@ -24,9 +24,11 @@ def movable(config: EncoderConfig) -> tuple[int, ...]:
     """
     having = [layer.index for layer in placed(config, ()).layers if not layer.is_global]
     if not having:
+        stages = tuple(replace(stage, window_size=(1, 1)) for stage in config.stages)
+        takes = any(not layer.is_global for layer in placed(replace(config, stages=stages), ()).layers)
+        what = "set a window_size" if takes else "use blocks that take a window_size, such as vit or vitdet"
         raise UsageError(
-            f"no layer of {config.name} has a window smaller than its grid, so there is nothing to place: "
-            "use blocks that take a window_size, such as vit or vitdet"
+            f"no layer of {config.name} has a window smaller than its grid, so there is nothing to place: {what}"
         )
     if problem_of(placed(config, having)):
         having = [index for index in having if not problem_of(placed(config, (index,)))]

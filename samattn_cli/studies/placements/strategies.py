@@ -92,11 +92,12 @@ def _chosen(config: EncoderConfig, text: str) -> Sequence[int]:
     if found is None or found[1] not in OF_A_NUMBER:
         hint = did_you_mean(text, KNOWN)
         known = ", ".join((*OF_ALL, *(f"{name}:K" for name in OF_A_NUMBER), SHIFTED))
-        raise UsageError(f"there is {known}, or layers, such as 7,15,23,31{hint}")
+        raise UsageError(f"must be one of {known}, or layers such as 7,15,23,31{hint}")
     number = int(found[2])
     if not 1 <= number <= len(layers):
         has = format_things(len(layers), "layer")
-        raise UsageError(f"{config.name} has {has} that can be windowed or global: use 1 to {len(layers)}")
+        most = f"1 to {len(layers)}" if len(layers) > 1 else "1"
+        raise UsageError(f"{config.name} has {has} that can be windowed or global: use {most}")
     return OF_A_NUMBER[found[1]](layers, number)
 
 

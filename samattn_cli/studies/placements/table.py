@@ -139,7 +139,11 @@ def table_of(
             learnt[at][_way(at, len(layers), rotation)] = piece
     # a way that needs a neighbour beyond the ends is never looked up: it has the piece of the one without
     pieces = tuple(
-        tuple(ways.get(way) or ways.get(way & 6) or ways[way & 3] for way in range(WAYS)) for ways in learnt
+        tuple(
+            ways[next(known for known in (way, way & 6, way & 3, way & 2) if known in ways)]
+            for way in range(WAYS)
+        )
+        for ways in learnt
     )
     _check_size(config, pieces)
     runs = [_runs_of(own, behind, mixing) for own, behind in pairwise((*layers, len(config.layers)))]

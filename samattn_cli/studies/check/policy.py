@@ -1,0 +1,95 @@
+"""What no rule says: configs that cannot be loaded, and what matches nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from ...config.globs import is_glob, matches
+from ...config.load_thresholds import ThresholdsFile
+from ...config.thresholds import Action
+from ...config.yaml12 import Where
+from ...errors import ConfigError
+from ...reports.check import Outcome, Result
+from ...reports.diff import Place
+from ...units import format_things
+from .references import Case
+
+CONFIG = "config"
+UNMATCHED = "policy.unmatched"
+NEW: dict[Action, Outcome] = {"error": "error", "warn": "warn", "ignore": "pass"}
+PLACE = re.compile(r"(.*?):(\d+):(\d+)", re.DOTALL)
+
+
+def not_loaded(case: Case, error: ConfigError) -> Result:
+    """A config that cannot be loaded, with all that is wrong with it."""
+    first, *others = error.problems
+    more = f" (and {format_things(len(others), 'more problem')})" if others else ""
+    found = PLACE.fullmatch(first.where)
+    return Result(
+        rule=CONFIG,
+        config=case.reference,
+        profile=case.profile,
+        outcome="unchecked",
+        summary=f"cannot be loaded: {first.message}{more}",
+        place=Place(found[1], int(found[2]), int(found[3])) if found else None,
+        causes=tuple(map(str, others)),
+    )
+
+
+def empty_globs(file: ThresholdsFile, found: Mapping[int, Sequence[Case]]) -> Iterator[Result]:
+    """Those of the file's `configs` that lead to no file."""
+    for index, cases in found.items():
+        pattern = file.thresholds.configs[index]
+        if not cases and is_glob(pattern):
+            where = place_of(file.where("configs", index))
+            summary = f"no file matches {pattern!r}"
+            yield Result(
+                rule=CONFIG, config="", outcome="unchecked", summary=summary, place=where, rule_place=where
+            )
+
+
+def unmatched(file: ThresholdsFile, known: Sequence[Case], asked: Sequence[Case]) -> Iterator[Result]:
+    """Rules and waivers that are for none of the `known` configs, and configs of those `asked` that no rule is for."""
+    for index, rule in enumerate(file.thresholds.rules):
+        if not any(matches(rule.match, case.path) for case in known):
+            summary = f"the rule {rule.id!r} is for no config: {rule.match!r} matches none"
+            yield from _by_policy(file, "unchecked", summary, ("rules", index))
+    for index, waiver in enumerate(file.thresholds.waivers):
+        if not any(_waives(file, waiver.rule, waiver.config, case) for case in known):
+            none = f"{waiver.config!r} matches none that the rule is for"
+            summary = f"the waiver of {waiver.rule!r} is for no config: {none}"
+            yield from _by_policy(file, "error", summary, ("waivers", index))
+    for case in asked:
+        if not has_rule(file, case):
+            yield from _by_policy(
+                file, "unchecked", f"no rule is for {case.reference}", ("rules",), case.reference
+            )
+
+
+def has_rule(file: ThresholdsFile, case: Case) -> bool:
+    """Whether a rule is for a config."""
+    return any(matches(rule.match, case.path) for rule in file.thresholds.rules)
+
+
+def place_of(where: Where) -> Place:
+    """A place of a file, for a report."""
+    return Place(where.source, where.line, where.column)
+
+
+def _waives(file: ThresholdsFile, rule_id: str, pattern: str, case: Case) -> bool:
+    rules = (rule for rule in file.thresholds.rules if rule.id == rule_id)
+    return matches(pattern, case.path) and any(matches(rule.match, case.path) for rule in rules)
+
+
+def _by_policy(
+    file: ThresholdsFile, worst: Outcome, summary: str, loc: tuple[str | int, ...], config: str = ""
+) -> Iterator[Result]:
+    """What the policy makes of something that matches nothing; `worst` is what it is as an error."""
+    action = file.thresholds.policy.unmatched
+    if action != "ignore":
+        outcome = worst if action == "error" else "warn"
+        where = place_of(file.where(*loc))
+        yield Result(
+            rule=UNMATCHED, config=config, outcome=outcome, summary=summary, place=where, rule_place=where
+        )
