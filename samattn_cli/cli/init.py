@@ -12,6 +12,7 @@ import typer
 from ..config.load import Override
 from ..config.load_thresholds import FILE
 from ..config.presets import devices
+from ..config.sources import STDIN
 from ..errors import GitError, OutputError, UsageError
 from ..units import format_things
 from .output import emit, guarded, say, working, write_files
@@ -54,8 +55,8 @@ def init(
 ) -> None:
     """Start checking: thresholds with today's figures as limits, a GitHub workflow, a pre-commit hook.
 
-    The workflow and the hook go to the root of the git repository. All is written, or nothing is. A
-    .pre-commit-config.yaml that is there is left alone: what to add to it is printed.
+    The workflow and the hook go to the root of the git repository. All is written, or nothing is. Where there is a
+    .pre-commit-config.yaml, it is left alone, and what to add to it is printed.
 
     Examples:
 
@@ -67,6 +68,8 @@ def init(
 
     if not directory.is_dir():
         raise UsageError(f"--directory {directory}: there is no such directory")
+    if STDIN in (configs or ()):
+        raise UsageError(f"{STDIN}: a config that is checked is a file, or a preset")
     run = overrides(
         None, image_size=image_size, batch_size=batch_size, dtype=dtype, attention=attention, mode=mode
     )
