@@ -20,6 +20,7 @@ COMMANDS = {
     "explain": "explain.explain",
     "diff": "diff.diff",
     "check": "check.check",
+    "init": "init.init",
     "verify": "verify.verify",
     "measure": "measure.measure",
     "import": "import_.import_",
