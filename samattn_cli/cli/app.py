@@ -21,6 +21,7 @@ COMMANDS = {
     "diff": "diff.diff",
     "check": "check.check",
     "baseline": "baseline.baseline",
+    "init": "init.init",
     "verify": "verify.verify",
     "measure": "measure.measure",
     "import": "import_.import_",

@@ -208,18 +208,50 @@ def write_file(path: Path, content: str | bytes, *, quiet: bool = False) -> None
         say(f"wrote {shown}")
 
 
+def write_files(files: Mapping[Path, str]) -> None:
+    """Write several files, with the folders that they need, all or none of them, and say each.
+
+    Raises:
+        OutputError: if one cannot be written.
+    """
+    staged: dict[Path, Path] = {}
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged[path] = _staged(path, text.encode())
+            if path.is_dir():
+                raise IsADirectoryError(None, "is a directory")
+    except OSError as error:
+        for temporary in staged.values():
+            temporary.unlink()
+        raise OutputError(f"{path}: {error.strerror or error}; nothing was written") from None
+    for path, temporary in staged.items():
+        temporary.replace(path)
+        say(f"wrote {path}")
+
+
 def _replace(path: Path, content: bytes) -> None:
     """Put a finished file in a path's place."""
+    temporary = _staged(path, content)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def _staged(path: Path, content: bytes) -> Path:
+    """A finished file beside a path, to be put in its place."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
     except BaseException:
         temporary.unlink()
         raise
+    return temporary
 
 
 def _umask() -> int:

@@ -47,6 +47,7 @@ LAYER = PART | {
     "attention_flops_ratio_vs_global": "vs_global.attention_flops_ratio",
     "scores_flops_ratio_vs_global": "vs_global.scores_flops_ratio",
     "attention_memory_saving_vs_global": "vs_global.attention_bytes_saving",
+    "rel_pos_params_saving_vs_joint": "rel_pos_params_saving",
 }
 """Likewise of a layer, or of a kind of layer."""
 

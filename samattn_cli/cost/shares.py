@@ -5,6 +5,7 @@ from __future__ import annotations
 from .ops import Op
 
 SCORES = "scores"
+REL_POS = "rel_pos"
 
 _OF_REL_POS = ("attn.rel", "attn.cpb_mlp")
 _OF_ATTENTION = {
@@ -19,7 +20,7 @@ _OF_ATTENTION = {
 def share_of(op: Op) -> str:
     """qkv, scores (both products of queries, keys and values), rel_pos, proj; else the module of the block: mlp."""
     if op.name.startswith(_OF_REL_POS):
-        return "rel_pos"
+        return REL_POS
     if op.name.startswith("attn.qkv."):  # LoRA's terms with it
         return "qkv"
     return _OF_ATTENTION.get(op.name) or op.name.partition(".")[0]

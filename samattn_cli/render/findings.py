@@ -9,7 +9,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import PurePath
 
-from ..reports.check import CheckReport, Outcome, Result
+from ..reports.check import EXPECTED, CheckReport, Outcome, Result
 from ..reports.diff import Place
 from ..units import format_apart, format_things
 
@@ -134,9 +134,10 @@ def _percent(percent: float) -> str:
 def facts(result: Result) -> Iterator[Fact]:
     """What there is to say of a result besides its sentences, where to look, and what shows more."""
     known = figures(result)
-    if unsaid := _unsaid(result, known):
+    is_expected = result.compared_with == EXPECTED  # and then the summary has the value, and what was
+    if not is_expected and (unsaid := _unsaid(result, known)):
         yield "value", unsaid
-    if "compared" in known:
+    if not is_expected and "compared" in known:
         yield "against", ", ".join(filter(None, [known["compared"], result.compared_with]))
     yield from (("cause", cause) for cause in result.causes)
     if result.place:

@@ -12,6 +12,9 @@ from .diff import Place
 Outcome = Literal["pass", "waived", "warn", "error", "unchecked"]
 """From best to worst; "unchecked": what could not be checked, which never passes."""
 
+EXPECTED = "expected"
+"""What the value of a rule with `expect` is compared with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -26,7 +29,7 @@ class Result:
         unit: "B", "FLOP", "MAC", "ms", "params", "" for a ratio, "%" for a share of 1 (0.943 is shown as "94.30 %").
         value: here; None where there is none.
         compared: with what: the value at the base, in the baseline, or what was expected; None for an absolute limit.
-        compared_with: "base main (1a2b3c4)", "the baseline", "expected", or "".
+        compared_with: "base main (1a2b3c4)", "the baseline", EXPECTED, or "".
         limit: the largest (or for a saving the smallest) value that passes, in `unit`; None where there is none.
         excess: value - limit, in `unit`, of what fails.
         summary: one sentence: what is wrong and by how much.

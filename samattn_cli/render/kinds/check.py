@@ -31,19 +31,18 @@ def _sections(report: CheckReport, options: Options) -> Iterator[Section]:
 
 
 def _passed(results: list[Result], options: Options) -> Table:
-    headers = ("rule", "config", *(("profile",) if options.wide else ()), "metric", "value", "limit")
+    headers = ("rule", "config", *(("profile", "metric") if options.wide else ()), "value", "limit")
     rows = tuple(_row(result, options) for result in results)
     return Table("Passed", headers, rows, text_columns=tuple(range(len(headers) - 2)))
 
 
 def _row(result: Result, options: Options) -> tuple[str, ...]:
     known = figures(result)
-    profile = (result.profile,) if options.wide else ()
+    more = (result.profile, result.metric) if options.wide else ()
     return (
         result.rule,
         result.config,
-        *profile,
-        result.metric,
+        *more,
         known.get("value", ""),
         known.get("limit", ""),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ...config.metric_names import COUNT, KINDS, MEASURED, path_of
 from ...config.model import EncoderConfig
+from ...cost.ops import Parameter, parameter_elements
+from ...cost.shares import REL_POS, share_of
 from ...errors import SamattnError, did_you_mean
 from ...reports.analysis import Analysis
 from ..layers import LAYER, PART, At, segments_of
@@ -119,7 +121,7 @@ class Encoder:
         return {name: at for name, at in segments_of(self.passes).items() if at.segment.layer is None}
 
     def _layer(self, at: At) -> Keyed:
-        return Keyed(_bound(LAYER, at), lambda: self.analysis.layers[at.layer.index])
+        return Keyed(_bound(LAYER | POSITIONS, at), lambda: self.analysis.layers[at.layer.index])
 
     @property
     def _root(self) -> Keyed:
@@ -154,6 +156,43 @@ class Encoder:
             "vs_all_global": lambda: against("vs_all_global", self.passes.all_global),
             "vs_all_window": lambda: against("vs_all_window", self.passes.all_windowed),
         }
+
+
+def _tables(at: At) -> tuple[Parameter, ...]:
+    """A layer's relative positions: (2h-1, d) and (2w-1, d), or jointly (2h-1, 2w-1, d); () without."""
+    if at.layer.stage.rel_pos == "none":
+        return ()
+    return tuple(
+        parameter for op in at.segment.recording.ops if share_of(op) == REL_POS for parameter in op.parameters
+    )
+
+
+def _per_channel(at: At) -> int | None:
+    """Entries of a layer's tables for each channel of a head."""
+    return sum(parameter_elements(table) // table.shape[-1] for table in _tables(at)) or None
+
+
+def _saved_by_decomposing(at: At) -> float | None:
+    """What the tables save against the joint one of the same layer, as a share of it."""
+    own, joint = _per_channel(at), _per_channel(At(_joint(at.passes), at.number))
+    return None if own is None or joint is None else 1 - own / joint
+
+
+def _joint(passes: Passes) -> Passes:
+    """Of the same encoder with joint relative positions."""
+    stages = tuple(
+        stage if stage.rel_pos == "none" else replace(stage, rel_pos="joint")
+        for stage in passes.config.stages
+    )
+    return Passes(replace(passes.config, stages=stages))
+
+
+POSITIONS: dict[str, Callable[[At], Any]] = {
+    "rel_pos_params": lambda at: sum(map(parameter_elements, _tables(at))) or None,
+    "rel_pos_params_per_channel": _per_channel,
+    "rel_pos_params_saving": _saved_by_decomposing,
+}
+"""Of a layer's relative positions, as SAM has them; None without."""
 
 
 def _bound(table: Mapping[str, Callable[[Any], Any]], of: Any) -> dict[str, Callable[[], Any]]:

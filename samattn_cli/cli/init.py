@@ -1,0 +1,166 @@
+"""`samattn init`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import typer
+
+from ..config.load import Override
+from ..config.load_thresholds import FILE
+from ..config.presets import devices
+from ..config.sources import STDIN
+from ..errors import GitError, OutputError, UsageError
+from ..units import format_things
+from .output import emit, guarded, say, working, write_files
+from .parameters import Attention, BatchSize, DTypeOption, ImageSize, Mode, device_of, overrides
+
+WORKFLOW = Path(".github", "workflows", "samattn.yml")
+PRE_COMMIT = Path(".pre-commit-config.yaml")
+MOST_RULES = 1000
+
+
+@guarded
+def init(
+    configs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CONFIG...", help="YAML files or presets; every encoder config below DIR by default."
+        ),
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where samattn.yaml goes; here by default.")
+    ] = Path(),
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    dtype: DTypeOption = None,
+    attention: Attention = None,
+    mode: Mode = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="Where they run, for times: see `samattn devices`."),
+    ] = None,
+    workflow: Annotated[
+        bool, typer.Option("--workflow/--no-workflow", help="Write .github/workflows/samattn.yml.")
+    ] = True,
+    pre_commit: Annotated[
+        bool, typer.Option("--pre-commit/--no-pre-commit", help="Write .pre-commit-config.yaml.")
+    ] = True,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a samattn.yaml and a workflow that are there.")
+    ] = False,
+) -> None:
+    """Start checking: thresholds with today's figures as limits, a GitHub workflow, a pre-commit hook.
+
+    The workflow and the hook go to the root of the git repository. All is written, or nothing is. Where there is a
+    .pre-commit-config.yaml, it is left alone, and what to add to it is printed.
+
+    Examples:
+
+      samattn init
+
+      samattn init encoders/vit_h.yaml sam_vit_b --dtype bfloat16 --attention sdpa --device a100_80
+    """
+    from ..studies.init import files as texts
+
+    if not directory.is_dir():
+        raise UsageError(f"--directory {directory}: there is no such directory")
+    if STDIN in (configs or ()):
+        raise UsageError(f"{STDIN}: a config that is checked is a file, or a preset")
+    run = overrides(
+        None, image_size=image_size, batch_size=batch_size, dtype=dtype, attention=attention, mode=mode
+    )
+    root = _root(directory)
+    path = PurePosixPath(Path(os.path.relpath(directory.resolve(), root), FILE).as_posix())
+    places = {"thresholds": directory / FILE}
+    if workflow:
+        places["workflow"] = Path(os.path.relpath(root / WORKFLOW))
+    _check_free(places.values(), force=force)
+    with working("counting"):
+        thresholds, number = _thresholds(directory, configs or [], run, device)
+    written = {places["thresholds"]: thresholds}
+    if workflow:
+        written[places["workflow"]] = texts.workflow(path)
+    hooks = Path(os.path.relpath(root / PRE_COMMIT))
+    if pre_commit and not _is_there(hooks):
+        written[hooks] = texts.pre_commit() + texts.hook(path)
+    write_files(written)
+    if pre_commit and hooks not in written:
+        say(f"{hooks} is there and is left alone; under its repos, add:")
+        emit(texts.hook(path))
+    say(f"{number}. Next: samattn check, then commit what was written")
+
+
+def _thresholds(folder: Path, given: list[str], run: list[Override], device: str | None) -> tuple[str, str]:
+    """The text of the thresholds file, and what it holds in a few words."""
+    from ..studies.init.files import thresholds
+    from ..studies.init.limits import limits_of
+
+    on = device_of(device)
+    encoders = limits_of(given or _found(folder, run), folder, run, on)
+    limits = sum(len(encoder.limits) for encoder in encoders)
+    if limits > MOST_RULES:
+        raise UsageError(
+            f"{len(encoders)} encoders need {limits} rules, and a file has {MOST_RULES} at most: name some"
+        )
+    text = thresholds(encoders, folder, _profile(run, device, folder))
+    return text, f"{format_things(len(encoders), 'encoder')}, {format_things(limits, 'limit')}"
+
+
+def _found(folder: Path, run: list[Override]) -> tuple[str, ...]:
+    """The configs below a folder; files that only look like one are said.
+
+    Raises:
+        UsageError: if there is none, with what to do.
+    """
+    from ..studies.init.found import configs_below
+
+    found = configs_below(folder, run)
+    for reason in found.refused:
+        say(f"passed over {reason}", style="yellow")
+    if not found.configs:
+        raise UsageError(
+            f"there is no encoder config in {folder.resolve()}: name one, or a preset (samattn init sam_vit_b), or write "
+            "one (samattn configs --show sam_vit_b > encoder.yaml; samattn import SOURCE -o encoder.yaml)"
+        )
+    return found.configs
+
+
+def _root(directory: Path) -> Path:
+    """The root of the git repository that a directory is in; itself, if it is in none."""
+    from ..git.repository import repository
+
+    try:
+        return repository(directory).root.resolve()
+    except GitError:
+        return directory.resolve()
+
+
+def _profile(run: list[Override], device: str | None, folder: Path) -> dict[str, Any]:
+    """How they are run, in the keys of a profile; {} is as they say."""
+    keys = {override.key.removeprefix("run."): override.value.plain() for override in run}
+    if device is None:
+        return keys
+    is_file = device not in devices() and Path(device).is_file()
+    return keys | {"device": Path(os.path.relpath(device, folder)).as_posix() if is_file else device}
+
+
+def _check_free(places: Iterable[Path], *, force: bool) -> None:
+    """Nothing that is there is overwritten without --force.
+
+    Raises:
+        OutputError: if it would be.
+    """
+    taken = [str(place) for place in places if _is_there(place)]
+    if taken and not force:
+        verb = "is" if len(taken) == 1 else "are"
+        raise OutputError(
+            f"{' and '.join(taken)} {verb} there already; --force overwrites, and nothing was written"
+        )
+
+
+def _is_there(place: Path) -> bool:
+    return os.path.lexists(place)

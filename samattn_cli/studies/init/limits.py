@@ -1,0 +1,129 @@
+"""What encoders cost today, as limits: in three digits, rounded up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ...config.globs import WILD
+from ...config.load import Override, load_config
+from ...config.metric_names import unit_of
+from ...config.presets import presets
+from ...quantities import KINDS
+from ..check.metrics import Encoder
+
+if TYPE_CHECKING:
+    from ...config.device import Device
+
+ESCAPED = WILD | {"~"}  # which would begin a home folder
+DIGITS = 3
+LATENCY = "latency"
+GLOBAL_LAYERS, WINDOWED_LAYERS = "layers.global.count", "layers.window.count"
+FIGURES = ("params", "flops", "peak_memory")
+CALLED = {metric: metric.replace("_", "-") for metric in (*FIGURES, LATENCY)} | {
+    GLOBAL_LAYERS: "global-layers"
+}
+"""What ids call each metric."""
+
+WRITTEN_IN: Mapping[str, tuple[str, ...]] = {
+    "B": ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"),
+    "FLOP": ("FLOP", "KFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"),
+    "params": ("", "K", "M", "G", "T"),
+    "ms": ("us", "ms", "s"),
+}
+"""The units of each kind that limits are written in, from the smallest."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A rule: the figure of one encoder, and the most that it may be."""
+
+    id: str
+    metric: str
+    most: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one encoder.
+
+    Attributes:
+        path: from the folder of the thresholds file, or a preset's name.
+        description: the config's.
+        limits: its rules.
+    """
+
+    path: str
+    description: str
+    limits: tuple[Limit, ...]
+
+    @property
+    def pattern(self) -> str:
+        """A glob that matches its path and no other."""
+        return "".join(f"[{char}]" if char in ESCAPED else char for char in self.path)
+
+
+def limits_of(
+    references: Sequence[str], folder: Path, overrides: Sequence[Override], device: Device | None
+) -> tuple[Limits, ...]:
+    """Of each encoder, in the order given.
+
+    Raises:
+        ConfigError: if one cannot be loaded.
+    """
+    paths = {_path(reference, folder): reference for reference in references}
+    names = _names(tuple(paths))
+    return tuple(
+        _limits(path, names[path], Encoder(load_config(reference, overrides), device))
+        for path, reference in paths.items()
+    )
+
+
+def _path(reference: str, folder: Path) -> str:
+    """As the thresholds file has it."""
+    if reference in presets() and not Path(reference).is_file():
+        return reference
+    return Path(os.path.relpath(reference, folder)).as_posix()
+
+
+def _names(paths: Sequence[str]) -> dict[str, str]:
+    """What ids begin with, each another: a file's name; where another has it the path, or with a number behind it."""
+    names: dict[str, str] = {}
+    for path in paths:
+        bare = PurePosixPath(path).with_suffix("") if path not in presets() else PurePosixPath(path)
+        tried = (str(bare.name), str(bare), *(f"{bare}-{number}" for number in range(2, len(paths) + 2)))
+        plain = (
+            name.replace(".", "-") for name in tried
+        )  # "config." and "policy." are how other findings begin
+        names[path] = next(name for name in plain if name not in names.values())
+    return names
+
+
+def _limits(path: str, name: str, encoder: Encoder) -> Limits:
+    found = (Limit(f"{name}-{CALLED[metric]}", metric, most) for metric, most in _amounts(encoder))
+    return Limits(path, encoder.config.description, tuple(found))
+
+
+def _amounts(encoder: Encoder) -> Iterator[tuple[str, str]]:
+    """Each metric, and what it is today, rounded up; counts as they are."""
+    for metric in (*FIGURES, *([LATENCY] if encoder.device else [])):
+        yield metric, rounded_up(encoder.readings(metric)[0].value, unit_of(metric))
+    if encoder.readings(WINDOWED_LAYERS)[0].value:
+        yield GLOBAL_LAYERS, str(encoder.readings(GLOBAL_LAYERS)[0].value)
+
+
+def rounded_up(value: float, unit: str) -> str:
+    """A figure in the largest unit of which it is at least 1, rounded up to three digits, or to the next whole one."""
+    names = WRITTEN_IN[unit]
+    scales = [(Fraction(KINDS[unit][name or "param"]), name) for name in names]
+    exact = Fraction(value)
+    scale, name = max((pair for pair in scales if pair[0] <= exact), default=scales[0])
+    amount = exact / scale
+    step = Fraction(1, 10 ** max(0, DIGITS - len(str(int(amount))))) if scale > scales[0][0] else Fraction(1)
+    rounded = -(-amount // step) * step
+    digits = f"{float(rounded):.{DIGITS}f}".rstrip("0").rstrip(".")
+    return f"{digits} {name}".strip()
