@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from ..config.device import DIGITS, MOST_CACHED, Calibration, Device, ProductShares, TrafficShares
 from ..config.model import RunConfig
 from ..errors import UsageError
@@ -39,6 +41,7 @@ FIRST_STEP, LAST_STEP = math.log(2), 1e-5  # of the logarithm of a factor
 NUDGE = math.log(1.2)
 NO_EFFECT = 1e-4  # root mean square of the change of the logarithms of the times
 
+Array = np.ndarray[Any, np.dtype[np.float64]]
 Factors = dict[str, float]
 """Logarithms of the factors: shares by their names in a device file, and `LAUNCH`."""
 
@@ -61,11 +64,6 @@ class _Kernel:
     compute: str
     memory: str
 
-    def ms(self, shares: Factors) -> float:
-        """Its time, without launch; the shares are themselves, not their logarithms."""
-        product_ms = self.product_ms / shares[self.compute] if self.product_ms else 0.0
-        return max(product_ms, self.vector_ms, self.memory_ms / shares[self.memory])
-
 
 @dataclass(frozen=True)
 class _Timed:
@@ -76,33 +74,53 @@ class _Timed:
     cases: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Times:
-    """All cases, each kernel once: its number stands for it."""
+    """All cases, each kernel once: arrays with a place for each kernel, and for each of `timed`.
 
-    kernels: tuple[_Kernel, ...]
+    Attributes:
+        timed: the cases.
+        product_ms, vector_ms, memory_ms: times at the peaks.
+        compute, memory: the factors that they are divided by.
+        counts: (cases, kernels): how many of each.
+        measured_ms: of the cases.
+        cases: how many each stands for.
+    """
+
     timed: tuple[_Timed, ...]
-    counts: tuple[tuple[tuple[int, int], ...], ...]
-    """Of each of `timed`: kernel, how many."""
+    product_ms: Array
+    vector_ms: Array
+    memory_ms: Array
+    compute: tuple[str, ...]
+    memory: tuple[str, ...]
+    counts: Array
+    measured_ms: Array
+    cases: Array
 
     @classmethod
     def of(cls, timed: Iterable[_Timed]) -> _Times:
         timed = tuple(timed)
-        numbers = {
-            kernel: i for i, kernel in enumerate(dict.fromkeys(k for case in timed for k in case.kernels))
-        }
-        counts = (tuple((numbers[k], count) for k, count in case.kernels.items()) for case in timed)
-        return cls(tuple(numbers), timed, tuple(counts))
+        kernels = list(dict.fromkeys(kernel for case in timed for kernel in case.kernels))
+        return cls(
+            timed,
+            np.array([kernel.product_ms for kernel in kernels]),
+            np.array([kernel.vector_ms for kernel in kernels]),
+            np.array([kernel.memory_ms for kernel in kernels]),
+            tuple(kernel.compute for kernel in kernels),
+            tuple(kernel.memory for kernel in kernels),
+            np.array([[case.kernels[kernel] for kernel in kernels] for case in timed], dtype=float),
+            np.array([case.measured_ms for case in timed]),
+            np.array([case.cases for case in timed], dtype=float),
+        )
 
-    def errors(self, factors: Factors) -> list[float]:
+    def errors(self, factors: Factors) -> Array:
         """Of each of `timed` the logarithm of its predicted over its measured time."""
         shares = {name: math.exp(value) for name, value in factors.items()}
-        launch_ms = shares[LAUNCH] / US_PER_MS
-        each_ms = [kernel.ms(shares) + launch_ms for kernel in self.kernels]
-        return [
-            math.log(sum(each_ms[number] * count for number, count in counts) / case.measured_ms)
-            for counts, case in zip(self.counts, self.timed, strict=True)
-        ]
+        compute = np.array([shares.get(name, 1.0) for name in self.compute])  # 1: of what has no product
+        memory = np.array([shares[name] for name in self.memory])
+        busy_ms = np.maximum(np.maximum(self.product_ms / compute, self.vector_ms), self.memory_ms / memory)
+        each_ms = busy_ms + shares[LAUNCH] / US_PER_MS
+        return np.asarray(np.log(self.counts @ each_ms / self.measured_ms))
 
     def loss(self, factors: Factors) -> float:
         """The sum of the squares of the errors; infinite where a factor is none that there can be."""
@@ -110,8 +128,8 @@ class _Times:
             return math.inf
         if any(factors[name] > most for name, most in MOST.items() if name in factors):
             return math.inf
-        errors = zip(self.errors(factors), self.timed, strict=True)
-        return sum(case.cases * error * error for error, case in errors)
+        errors = zip(self.errors(factors).tolist(), self.timed, strict=True)
+        return float(sum(case.cases * error * error for error, case in errors))
 
 
 def calibrate(cases: Iterable[Case], device: Device, run: RunConfig, recorded_on: str) -> Calibration:
@@ -130,7 +148,7 @@ def calibrate(cases: Iterable[Case], device: Device, run: RunConfig, recorded_on
         UsageError: if there are too few cases, a time is not above 0, or the device has no units for the run.
     """
     times = _Times.of(_merged((_kernels(case.ops, device, run), case.measured_ms) for case in cases))
-    names = sorted({name for kernel in times.kernels for name in _names(kernel)})
+    names = sorted({name for case in times.timed for kernel in case.kernels for name in _names(kernel)})
     _check(times, [*names, LAUNCH])
     datasheet = {**dict.fromkeys(names, 0.0), LAUNCH: math.log(device.launch_overhead_us)}
     factors = _fit(times, datasheet)
@@ -240,9 +258,8 @@ def _matters(times: _Times, factors: Factors, datasheet: Factors, name: str) -> 
 
 
 def _changes(times: _Times, factors: Factors, name: str, value: float) -> bool:
-    pairs = zip(times.errors(factors), times.errors({**factors, name: value}), times.timed, strict=True)
-    squares = [case.cases * (there - here) ** 2 for here, there, case in pairs]
-    return math.sqrt(sum(squares) / sum(case.cases for case in times.timed)) >= NO_EFFECT
+    change = times.errors({**factors, name: value}) - times.errors(factors)
+    return bool(math.sqrt(times.cases @ change**2 / times.cases.sum()) >= NO_EFFECT)
 
 
 def _pick(shares: type, found: Factors) -> Any:
