@@ -151,7 +151,7 @@ class Repository:
 
     def _unknown(self, ref: str) -> str:
         if not ref.strip():
-            return "the ref to compare with is empty: name one, such as main"
+            return f"there is no commit {ref!r} here: name a ref, such as main"
         start = STEPS.sub("", ref)
         if start == "HEAD" and self.find("HEAD") is None:
             return "there is no commit yet: commit something to compare with"

@@ -76,7 +76,7 @@ class Tree:
         below = [path[len(before) :] for path in self._files(top) if path.startswith(before)]
         wanted = rest.split("/")
         matching = (base / path for path in below if _matches(path.split("/"), wanted))
-        return sorted(path for path in matching if self._kind(path) == "blob")
+        return sorted(path for path in matching if self._kind(path) in {"blob", *LEADS})
 
     def former(self, path: Path) -> Path:
         """The path that the file now at `path` had in the commit: another if git finds that it was renamed since."""
