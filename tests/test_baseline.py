@@ -296,6 +296,25 @@ def test_with_a_base_a_figure_that_was_raised_by_hand_is_a_finding(root):
     assert [result for result in results if result.outcome != "pass"] == []
 
 
+def test_with_a_base_a_figure_that_was_taken_out_by_hand_is_a_finding(root):
+    new(root, {})
+    kept = [line for line in Path(NAME).read_text("utf-8").splitlines(keepends=True) if "75424" not in line]
+    Path(NAME).write_text("".join(kept), "utf-8")
+    deepen(5)
+    results = check(load_thresholds(), today=TODAY, base="main").results
+    found = [result for result in results if result.rule == "policy.loosened"]
+    assert [(result.outcome, result.config) for result in found] == [
+        ("error", "encoders/other.yaml"),
+        ("error", "encoders/small.yaml"),
+    ]
+    assert "the baseline lost a figure: params 75.42 K params" in found[0].summary
+    Path("encoders/other.yaml").unlink()  # a config that is gone needs none
+    results = check(load_thresholds(), today=TODAY, base="main").results
+    assert [result.config for result in results if result.rule == "policy.loosened"] == [
+        "encoders/small.yaml"
+    ]
+
+
 def test_with_a_base_growth_is_explained_by_the_key_that_changed(root):
     new(root, {})
     deepen(5)

@@ -779,3 +779,16 @@ def assert_all_was_checked(file, data):
     assert all(str(path) in configs for path in map(Path, data["configs"]))
     if (file.parent / "encoders" / "bad.yaml").is_file():
         assert str(file.parent / "encoders" / "bad.yaml") not in data["configs"]
+
+
+def test_a_config_that_is_a_link_to_nothing_could_not_be_checked(tmp_path):
+    folder(tmp_path, "- {id: a, metric: flops, limit: 1 GFLOP}")
+    for name, target in (("dangling", "nothing.yaml"), ("loop", "loop.yaml")):
+        (tmp_path / f"encoders/{name}.yaml").symlink_to(target)
+    results = check(load_thresholds(tmp_path / "samattn.yaml"), today=TODAY).results
+    found = [Path(result.config).name for result in results if result.outcome == "unchecked"]
+    assert found == ["dangling.yaml", "loop.yaml"]
+
+
+def test_an_excess_of_next_to_nothing_is_not_said_to_be_none(tmp_path):
+    assert "by 1 FLOP (<0.01 %)" in one(tmp_path, f"metric: flops, limit: {FLOPS - 1} FLOP").summary

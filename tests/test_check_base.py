@@ -403,6 +403,23 @@ def test_a_detached_head_and_a_folder_below(root, monkeypatch):
     assert result.command == "samattn diff main:encoders/small.yaml ../encoders/small.yaml --metric flops"
 
 
+def test_from_a_folder_that_the_base_does_not_have(root, monkeypatch):
+    edit("encoders/small.yaml", ("depth: 4", "depth: 8"))
+    (root / "new").mkdir()
+    monkeypatch.chdir(root / "new")
+    report = run()
+    assert {one(report, "growth", name).outcome for name in ("small", "other")} == {"error", "pass"}
+    assert "policy.new" not in {result.rule for result in report.results}
+
+
+def test_thresholds_in_a_folder_that_the_base_does_not_have(root):
+    edit("encoders/small.yaml", ("depth: 4", "depth: 8"))
+    text = RULES.replace("encoders/", "../encoders/")
+    write(root, {"ci/samattn.yaml": text})
+    report = check(load_thresholds("ci/samattn.yaml"), today=TODAY, base="main")
+    assert one(report, "growth", "small").outcome == "error"
+
+
 def test_a_submodule_is_compared_as_the_commit_had_it(root, tmp_path):
     inner = new(tmp_path / "inner", {"deep.yaml": SMALL})
     git(root, "submodule", "add", "-q", f"file://{inner}", "sub")

@@ -40,7 +40,10 @@ class Files(Protocol):
         """What messages call a file: "encoders/h.yaml", "main:encoders/h.yaml"."""
 
     def glob(self, folder: Path, pattern: str) -> list[Path]:
-        """The files under `folder` that match, sorted; `*` is within a folder, `**` any folders, none among them."""
+        """The files under `folder` that match, sorted; `*` is within a folder, `**` any folders, none among them.
+
+        Symbolic links that lead to no file are among them: a file was meant, and reading it says what is wrong.
+        """
 
 
 class Disk:
@@ -70,7 +73,13 @@ class Disk:
         start, rest = split_pattern(pattern)
         if not rest:
             return [folder / start] if (folder / start).is_file() else []
-        return sorted({path for path in (folder / start).glob(rest) if path.is_file()})
+        found = (folder / start).glob(rest)
+        return sorted({path for path in found if path.is_file() or _leads_nowhere(path)})
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """Whether it is a symbolic link to nothing or to itself: no file, but one was meant."""
+    return path.is_symlink() and not os.path.exists(path)  # noqa: PTH110 - Path.exists raises for a loop before 3.12
 
 
 DISK = Disk()

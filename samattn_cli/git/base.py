@@ -43,7 +43,10 @@ def base_of(request: str, repository: Repository) -> Base:
     if named:
         ref, why = named[0]
         raise GitError(f"the base is {ref} ({why}), which is not in this clone: {repository.fetch(ref)}")
-    raise GitError("there is no main branch to compare with here: name the base, such as --base HEAD~1")
+    said = "there is no main branch to compare with here"
+    if repository.is_shallow and repository.remote:
+        raise GitError(f"{said}, in a shallow clone: {repository.fetch('main')}, or as it is called")
+    raise GitError(f"{said}: name the base, such as --base HEAD~1")
 
 
 def _base(repository: Repository, commit: Commit, why: str) -> Base:

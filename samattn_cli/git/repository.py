@@ -150,6 +150,8 @@ class Repository:
         return f"{self.remote} {branch}:refs/remotes/{self.remote}/{branch}"
 
     def _unknown(self, ref: str) -> str:
+        if not ref.strip():
+            return f"there is no commit {ref!r} here: name a ref, such as main"
         start = STEPS.sub("", ref)
         if start == "HEAD" and self.find("HEAD") is None:
             return "there is no commit yet: commit something to compare with"
@@ -161,10 +163,10 @@ class Repository:
                 else f"{said}: {start} has no such ancestor"
             )
         said += did_you_mean(ref, self._refs())
-        return f"{said}; to fetch it: {self.fetch(ref)}" if self.remote and ref.strip() else said
+        return f"{said}; to fetch it: {self.fetch(ref)}" if self.remote else said
 
     def _refs(self) -> list[str]:
         answer = self.git.ask(
             "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes", "refs/tags"
         )
-        return answer.text.split("\n")
+        return answer.text.split()

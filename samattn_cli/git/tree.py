@@ -76,7 +76,7 @@ class Tree:
         below = [path[len(before) :] for path in self._files(top) if path.startswith(before)]
         wanted = rest.split("/")
         matching = (base / path for path in below if _matches(path.split("/"), wanted))
-        return sorted(path for path in matching if self._kind(path) == "blob")
+        return sorted(path for path in matching if self._kind(path) in {"blob", *LEADS})
 
     def former(self, path: Path) -> Path:
         """The path that the file now at `path` had in the commit: another if git finds that it was renamed since."""
@@ -128,8 +128,20 @@ class Tree:
         if inside not in self._found:
             name = "" if inside == "." else inside
             found = self._objects.get(f"{self.commit.sha}:{name}", PEEK)
-            self._found[inside] = self._in_submodule(inside) if found.kind == "missing" else found
+            if found.kind == "missing":
+                shorter = self._without_new_folders(inside)
+                found = self._in_submodule(inside) if shorter == inside else self._find(shorter)
+            self._found[inside] = found
         return self._found[inside]
+
+    def _without_new_folders(self, inside: str) -> str:
+        """A path without "..", where it is one on disk: the folder below may not be in the commit.
+
+        Such is the working directory where a change adds it: new/../encoders/h.yaml is encoders/h.yaml there too.
+        """
+        shorter = os.path.normpath(inside)
+        root = self.repository.root
+        return shorter if os.path.realpath(root / shorter) == os.path.realpath(root / inside) else inside
 
     def _in_submodule(self, inside: str) -> Found:
         normal = os.path.normpath(inside)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -234,3 +234,19 @@ def raised_by_hand(before: Baseline, now: Baseline) -> Iterator[tuple[Entry, Ent
             continue
         if entry.accepted is None or entry.accepted == then.accepted:
             yield then, entry
+
+
+def taken_out(
+    before: Baseline, now: Baseline, file: ThresholdsFile, paths: Collection[str]
+) -> Iterator[Entry]:
+    """Figures that are there no more, though a rule asks for them and their configs are there."""
+    rules = [rule for rule in file.thresholds.rules if rule.vs == "baseline"]
+    for key, entry in before.entries.items():
+        asks = (
+            rule.profile == entry.profile
+            and rule.metric == entry.metric
+            and matches(rule.match, entry.config)
+            for rule in rules
+        )
+        if key not in now.entries and entry.config in paths and any(asks):
+            yield entry

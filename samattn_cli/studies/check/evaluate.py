@@ -17,6 +17,7 @@ LEVELS: tuple[Outcome, ...] = ("error", "warn")
 """The bounds of a rule, the worse first."""
 
 
+SMALLEST_PERCENT = 0.01
 LARGE_PERCENT = 1000
 
 
@@ -164,6 +165,9 @@ def _by(rule: Rule, reading: Reading, bound: Fraction) -> str:
 def _percent(share: Fraction, sign: str = "") -> str:
     """A share in percent, without decimals where they say nothing."""
     percent = 100 * float(share)
+    if percent and abs(percent) < SMALLEST_PERCENT:
+        shown = "-" if percent < 0 else sign
+        return f"{shown}<{SMALLEST_PERCENT}"
     return f"{percent:{sign},.{0 if abs(percent) >= LARGE_PERCENT else 2}f}"
 
 

@@ -28,9 +28,9 @@ def _led_to(file: ThresholdsFile, pattern: str) -> Iterator[Case]:
     if not is_glob(pattern):
         yield _case(file, pattern, str(file.folder / pattern))
         return
-    own = (file.folder / Path(file.label).name).resolve()
+    own = os.path.realpath(file.folder / Path(file.label).name)
     for path in _glob(file, pattern):
-        if path.resolve() != own:
+        if os.path.realpath(path) != own:  # Path.resolve raises where links make a loop
             yield _case(file, str(path), str(path))
 
 
