@@ -19,6 +19,7 @@ from samattn_cli import analyze, load_config, load_device
 from samattn_cli.cli.app import app
 from samattn_cli.config.hash import config_hash
 from samattn_cli.config.load_thresholds import load_thresholds
+from samattn_cli.config.sources import DISK
 from samattn_cli.errors import ConfigError
 from samattn_cli.reports.recording import Fingerprint, Latency, MeasuredCase, Measurement, Recording, to_json
 from samattn_cli.reports.text import from_json
@@ -788,6 +789,17 @@ def test_a_config_that_is_a_link_to_nothing_could_not_be_checked(tmp_path):
     results = check(load_thresholds(tmp_path / "samattn.yaml"), today=TODAY).results
     found = [Path(result.config).name for result in results if result.outcome == "unchecked"]
     assert found == ["dangling.yaml", "loop.yaml"]
+
+
+def test_configs_behind_a_link_to_a_folder_are_found_and_a_loop_of_links_ends(tmp_path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/h.yaml").write_text("extends: sam_vit_b\n", "utf-8")
+    (tmp_path / "encoders").mkdir()
+    (tmp_path / "encoders/ext").symlink_to("../elsewhere")
+    (tmp_path / "elsewhere/again").symlink_to("../encoders")
+    found = [path.relative_to(tmp_path).as_posix() for path in DISK.glob(tmp_path, "encoders/**/*.yaml")]
+    assert found == ["encoders/ext/h.yaml"]
+    assert DISK.glob(tmp_path, "encoders/*.yaml") == []
 
 
 def test_an_excess_of_next_to_nothing_is_not_said_to_be_none(tmp_path):

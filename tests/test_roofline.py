@@ -372,7 +372,7 @@ def test_an_encoder_fits_where_its_peak_is_at_most_what_a_process_has():
 
 
 def test_the_roofline_needs_neither_torch_nor_numpy_nor_pydantic():
-    code = "import sys, samattn_cli.studies.passes, samattn_cli.studies.calibrate\n"
+    code = "import sys, samattn_cli.studies.passes, samattn_cli.cost.roofline\n"
     code += "import samattn_cli.config.write_device\n"
     code += "print({'torch', 'numpy', 'pydantic'} & sys.modules.keys())"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

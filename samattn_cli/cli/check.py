@@ -87,7 +87,7 @@ def check(
 
     Figures are derived, so that the same config gives the same verdict everywhere. Exits 0 if all pass (with warnings or
     not), 1 if a threshold is broken, 2 if something could not be checked, whatever else there is. Reports are written in
-    each case; with -o and no --format nothing is printed. Under GitHub Actions files are annotated, and the step's summary
+    each case, unless the thresholds or the base cannot be read; with -o and no --format nothing is printed. Under GitHub Actions files are annotated, and the step's summary
     is added to, without being asked. With --base, limits that were loosened and configs that were removed are findings.
 
     Examples:

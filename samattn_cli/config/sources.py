@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ..errors import ConfigError, Problem, did_you_mean
+from .globs import matches
 from .kinds import ENCODER, Kind
 from .yaml12 import MAX_BYTES, too_large
 
@@ -73,13 +75,35 @@ class Disk:
         start, rest = split_pattern(pattern)
         if not rest:
             return [folder / start] if (folder / start).is_file() else []
-        found = (folder / start).glob(rest)
-        return sorted({path for path in found if path.is_file() or _leads_nowhere(path)})
+        root = folder / start
+        depth = None if "**" in rest else rest.count("/")
+        return sorted(
+            path for path in _below(root, depth) if matches(rest, path.relative_to(root).as_posix())
+        )
 
 
-def _leads_nowhere(path: Path) -> bool:
-    """Whether it is a symbolic link to nothing or to itself: no file, but one was meant."""
-    return path.is_symlink() and not os.path.exists(path)  # noqa: PTH110 - Path.exists raises for a loop before 3.12
+def _below(root: Path, depth: int | None) -> Iterator[Path]:
+    """The files below a folder, through links to folders, each folder once; links to no file among them.
+
+    Args:
+        root: the folder.
+        depth: folders below it that are looked into; None: all.
+
+    Raises:
+        ConfigError: for a folder that cannot be listed: what is in it would go unseen.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise _problem(str(error.filename), f"cannot be listed: {error.strerror}")
+
+    seen: set[str] = set()
+    for where, folders, names in os.walk(root, followlinks=True, onerror=refuse if root.is_dir() else None):
+        real, here = os.path.realpath(where), Path(where)
+        if real in seen or len(here.relative_to(root).parts) == depth:
+            folders.clear()
+        if real not in seen:
+            yield from (here / name for name in names)
+        seen.add(real)
 
 
 DISK = Disk()
