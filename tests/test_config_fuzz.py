@@ -170,7 +170,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz") / "encoder.yaml"
 
 
-@settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated())
 def test_a_mutated_preset_gives_a_config_or_a_config_error(path, text):
     path.write_bytes(text)

@@ -68,7 +68,7 @@ def test_any_mix_is_what_the_real_stack_is(config: EncoderConfig) -> None:
     assert verdict.status == "exact"
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(encoders())
 def test_what_some_blocks_have_costs_what_stages_of_their_own_cost(config: EncoderConfig) -> None:
     apart = replace(config, stages=tuple(stage_of_its_own(config)))

@@ -50,7 +50,7 @@ def encoder(name: str, run: dict) -> object:
     return load_config(given_ | {"image_size": 64, "run": run})
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(sorted(ENCODERS)),
     run=st.sampled_from(RUNS),

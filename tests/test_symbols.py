@@ -12,7 +12,7 @@ from samattn_cli.symbols.formula import Formula, greatest
 from samattn_cli.symbols.space import MixedPointsError, Space
 from samattn_cli.symbols.written import Writer
 
-PROPERTY = settings(max_examples=300, deadline=None, derandomize=True)
+PROPERTY = settings(max_examples=200, deadline=None, derandomize=True)
 NAMES = "abc"
 POINTS = st.lists(st.tuples(*[st.integers(1, 50)] * 3), min_size=1, max_size=5)
 OPERATIONS = [operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod]
