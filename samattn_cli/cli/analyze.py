@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from ..config.load import load_config
-from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError, did_you_mean
+from ..errors import EXIT_DIFFERS, EXIT_ERROR
 from ..render import PICTURES, TABLES, TEXTS, render, render_file
 from ..render.options import Options
 from ..reports.analysis import Analysis
 from ..studies.analyze import analyze as analyze_config
+from ..studies.layers import no_such_place
 from ..studies.verify import verify as crosscheck
 from ..verdicts import CrossCheck
 from .output import asked_files, emit, guarded, say, terminal_options, working, write_file
@@ -163,8 +164,5 @@ def layer_names(report: Analysis, asked: Sequence[str]) -> list[str]:
     names = {given: f"blocks.{given}" if given.isdecimal() else given for given in asked}
     for given, name in names.items():
         if name not in places:
-            last = report.layers[-1].name
-            parts = ", ".join(part.name for part in report.parts)
-            hint = did_you_mean(name, places) if not name.startswith("blocks.") else ""
-            raise UsageError(f"--ops {given}: there is blocks.0 to {last}, and {parts}{hint}")
+            raise no_such_place(f"--ops {given}", name, places)
     return list(names.values())

@@ -15,6 +15,7 @@ from ..errors import UsageError, did_you_mean
 from ..reports.explanation import Explanation, FormulaRow, SymbolValue
 from ..symbols.formula import Integer, atoms_of
 from ..symbols.written import Writer
+from .layers import no_such_place
 from .metrics import METRICS, Metric
 from .passes import attention_bytes
 from .symbolic import MEANINGS, Symbolic, symbolic
@@ -126,10 +127,7 @@ def _place(config: EncoderConfig, where: str) -> tuple[Segment, str]:
     for name in sorted(segments, key=len, reverse=True):
         if asked == name or asked.startswith(f"{name}."):
             return segments[name], asked[len(name) + 1 :]
-    blocks = [name for name in segments if name.startswith("blocks.")]
-    parts = ", ".join(name for name in segments if name not in blocks)
-    hint = "" if asked.startswith("blocks.") else did_you_mean(asked, segments)
-    raise UsageError(f"{where}: there is {blocks[0]} to {blocks[-1]}, and {parts}{hint}")
+    raise no_such_place(where, asked, list(segments))
 
 
 def _inside(on_symbols: Symbolic, inner: str, where: str) -> list[Op]:

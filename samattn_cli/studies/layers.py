@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -15,6 +15,7 @@ from ..cost.memory import saved_by_op
 from ..cost.ops import Op, Recording, parameter_elements
 from ..cost.shares import SCORES, share_of
 from ..cost.training import PHASES, Moment
+from ..errors import UsageError, did_you_mean
 from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
 from .passes import Passes, attention_bytes
 
@@ -164,6 +165,14 @@ def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpRep
         for op in recording.ops
         if op.is_kernel
     )
+
+
+def no_such_place(given: str, name: str, places: Sequence[str]) -> UsageError:
+    """The error for a layer or part that an encoder does not have, by how it was given and the name that this means."""
+    blocks = [place for place in places if place.startswith("blocks.")]
+    parts = ", ".join(place for place in places if place not in blocks)
+    hint = "" if name.startswith("blocks.") else did_you_mean(name, places)
+    return UsageError(f"{given}: there is {blocks[0]} to {blocks[-1]}, and {parts}{hint}")
 
 
 def shares_of(passes: Passes) -> tuple[Share, ...]:

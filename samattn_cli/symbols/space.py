@@ -272,7 +272,10 @@ class Evaluation:
     def _atom(self, atom: Atom, *, large: bool) -> Values:
         key = atom, large
         if key not in self.atoms:
-            large = large or any(self.space.magnitude(part) > MOST for part in atom.parts)
+            most = (
+                MOST // 2 if atom.kind == "max" else MOST
+            )  # of a maximum, whose parts are taken from one another
+            large = large or any(self.space.magnitude(part) > most for part in atom.parts)
             self.atoms[key] = self._of_kind[atom.kind](self, atom, large)
         return self.atoms[key]
 
