@@ -231,6 +231,10 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
             "FILE:3:14: the id 'a' is that of 2 rules: each needs its own",
         ),
         (
+            with_rule("id: check.base, metric: flops, limit: 1 GFLOP"),
+            "FILE:4:8: the id 'check.base' is taken: reports call other findings so",
+        ),
+        (
             with_rule("id: policy.new, metric: flops, limit: 1 GFLOP"),
             "FILE:4:8: the id 'policy.new' is taken: reports call other findings so",
         ),

@@ -16,7 +16,7 @@ from .metric_names import is_gain, unit_of, unknown
 from .thresholds import FORMS, Bounds, Increase, Rule, Waiver
 from .yaml12 import Loc, Node
 
-RESERVED = ("config", "policy")
+RESERVED = ("check", "config", "policy")
 """What reports call findings that no rule made."""
 
 COUNTED = ("params", "")
