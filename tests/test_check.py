@@ -183,6 +183,11 @@ def test_what_a_failure_says(tmp_path):
     assert result.command == f"samattn analyze {tmp_path / 'encoders' / 'small.yaml'}"
 
 
+def test_a_count_that_is_off_names_the_layers(tmp_path):
+    for kind, causes in [("global", ("blocks.1 (global)",)), ("window", ("blocks.0, 2-3 (window 2x2)",))]:
+        assert one(tmp_path, f"metric: layers.{kind}.count, limit: 0").causes == causes
+
+
 def test_unequal_figures_look_unequal(tmp_path):
     result = one(tmp_path, f"metric: flops, limit: {FLOPS - 1} FLOP")
     assert "flops is 2,416,640 FLOP, over the limit of 2416639 FLOP by 1 FLOP" in result.summary
