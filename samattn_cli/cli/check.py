@@ -49,7 +49,7 @@ def check(
         typer.Option(
             metavar="REF",
             help="Compare with the configs and thresholds where HEAD left REF, or auto: what CI names, else the main "
-            "branch. In CI auto by itself, if a rule is vs base.",
+            "branch. auto by itself, if a rule is vs base.",
         ),
     ] = None,
     recording: Annotated[
