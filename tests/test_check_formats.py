@@ -23,7 +23,7 @@ from running import UPDATE
 
 from samattn_cli.cli.checkout import checkout
 from samattn_cli.cli.github import SUMMARY_BYTES, under_github
-from samattn_cli.cli.output import asked_files, deliver, shielded
+from samattn_cli.cli.output import asked_files, deliver, say, shielded
 from samattn_cli.errors import OutputError
 from samattn_cli.render import CHECKS, TEXTS, render
 from samattn_cli.render.comment import COMMENT_BYTES, comment, prose
@@ -514,6 +514,10 @@ def test_only_what_is_to_be_read_is_shielded(monkeypatch, capsys) -> None:
     for name in ("json", "github"):
         deliver(odd, name, {}, FILE)
         assert capsys.readouterr().out == shown(odd, name)
+    say("broken.yaml: unknown key\n::add-mask::x", style="red")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("::stop-commands::")
+    assert lines[1:] == ["broken.yaml: unknown key", "::add-mask::x", f"::{lines[0][17:]}::"]
 
 
 # The comment

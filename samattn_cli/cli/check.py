@@ -84,7 +84,8 @@ def check(
     not), 1 if a threshold is broken, 2 if something could not be checked, whatever else there is. Reports are written in
     each case, also where the thresholds, the base or the baseline cannot be read; with -o and no --format nothing is
     printed. With --fail-on warn they show warnings as failures; with never, errors remain errors. Under GitHub Actions
-    files are annotated, and the step's summary is added to, without being asked. With --base, limits that were loosened and configs that were removed are findings.
+    files are annotated, and the step's summary is added to, without being asked. With a base, limits that were loosened
+    and configs that were removed are findings.
 
     Examples:
 

@@ -52,9 +52,12 @@ def guarded(command: Command) -> Command:
 
 
 def say(message: str, style: str = "") -> None:
-    """A message on standard error."""
+    """A message on standard error, shielded as a report is, and then without style."""
+    safe = shielded(message, os.environ)
     Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
-        message, style=style, markup=False
+        safe.removesuffix("\n") if safe != message else message,
+        style=style if safe == message else "",
+        markup=False,
     )
 
 
@@ -190,7 +193,7 @@ def shielded(text: str, environ: Mapping[str, str]) -> str:
     from secrets import token_hex
 
     word = token_hex()
-    return f"::stop-commands::{word}\n{text}::{word}::\n"
+    return f"::stop-commands::{word}\n{text.removesuffix(chr(10))}\n::{word}::\n"
 
 
 def check_place(path: Path) -> None:
