@@ -95,11 +95,19 @@ def format_exact(value: float, unit: str) -> str:
     return f"{int(value) if whole else value:,} {unit}".strip()
 
 
+DIGITS_APART = range(5, 18)
+"""Digits that figures are told apart by; 17 is every one that a float has."""
+
+
 def format_apart(unit: str, *values: float) -> tuple[str, ...]:
-    """Figures side by side: in four digits, or in every digit where four would make unequal ones look equal."""
+    """Figures side by side: in four digits; where unequal ones would look equal, whole ones in all, others in more."""
     short = tuple(format_amount(value, unit) for value in values)
     if len(set(short)) == len(set(values)):
         return short
+    for digits in DIGITS_APART:
+        shown = [value if value % 1 == 0 else float(f"{value:.{digits}g}") for value in values]
+        if len(set(shown)) == len(set(values)):
+            return tuple(format_exact(value, unit) for value in shown)
     return tuple(format_exact(value, unit) for value in values)
 
 

@@ -161,6 +161,8 @@ def test_unequal_figures_look_unequal() -> None:
     assert format_apart("B", 6 * GIB, 6 * GIB) == ("6.00 GiB", "6.00 GiB")
     assert format_apart("%", 0.94301, 0.943) == ("94.301 %", "94.3 %")
     assert format_apart("", 1.00001, 1.0) == ("1.00001", "1")
+    assert format_apart("ms", 998.4651990381104, 998.47) == ("998.465 ms", "998.47 ms")
+    assert format_apart("B", 2**60 + 1, 2**60) == tuple(f"{2**60 + n:,} B" for n in (1, 0))
     assert figures(FITS) == {"value": "6,442,450,945 B", "limit": "6,442,450,944 B"}
 
 

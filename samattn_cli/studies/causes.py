@@ -59,7 +59,7 @@ def figure_behind(path: str) -> str:
     """The figure of layers that a path into an analysis is of, or is made of."""
     last = path.rpartition(".")[2]
     last = BEHIND_WEIGHTS.get(last, last)
-    return next((figure for figure in BEHIND if figure in last), "flops")
+    return next((figure for figure in BEHIND if figure.removesuffix("_ms") in last), "flops")  # latency_ratio
 
 
 def _some(lines: list[str], most: int, what: str) -> list[str]:
