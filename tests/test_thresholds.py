@@ -204,6 +204,14 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
             "FILE:2:11: configs start from the folder of this file: '/etc/*.yaml' does not",
         ),
         (
+            f"version: 1\nconfigs: ['[z-a]']\nrules: [{{{RULE}}}]",
+            "FILE:2:11: '[z-a]' is no glob: bad character range z-a",
+        ),
+        (
+            f"{HEAD}rules: [{{{RULE}, match: '[z-a]'}}]",
+            "FILE:3:55: '[z-a]' is no glob: bad character range z-a",
+        ),
+        (
             f"version: 1\nconfigs: [' ']\nrules: [{{{RULE}}}]",
             "FILE:2:11: configs must be globs of files, or presets, such as 'encoders/**/*.yaml'",
         ),
