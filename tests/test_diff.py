@@ -385,10 +385,13 @@ class TestCommand:
 
     def test_files_are_written(self, root: Path, tmp_path: Path) -> None:
         outputs = [
-            argument for suffix in ("csv", "md", "json") for argument in ("-o", str(tmp_path / f"d.{suffix}"))
+            argument
+            for suffix in ("csv", "md", "json", "parquet")
+            for argument in ("-o", str(tmp_path / f"d.{suffix}"))
         ]
+        (root / "encoders/h.yaml").write_text(VIT.replace("[1]", "[1, 3]") + "qkv_bias: false\n", "utf-8")
         result = samattn("diff", "encoders/h.yaml", *outputs, cwd=root)
-        assert (result.returncode, result.stdout) == (0, "")
+        assert (result.returncode, result.stdout) == (0, ""), result.stderr
         assert (
             (tmp_path / "d.csv")
             .read_text()
