@@ -54,7 +54,7 @@ EXAMPLES = {
 """By the unit of a figure; "" is that of shares, ratios and counts."""
 
 QUANTITY = re.compile(r"(?P<number>[^A-Za-z\s]+)\s*(?P<unit>[A-Za-z]*)")
-NUMBER = re.compile(r"\d{1,30}(?:\.\d{1,30})?|\d{1,3}(?:,\d{3})+")
+NUMBER = re.compile(r"\d{1,30}(?:\.\d{1,30})?|\d{1,3}(?:,\d{3})+", re.ASCII)
 
 
 def parse_quantity(text: str, units: Units, *, of: str, where: str, example: str) -> int:

@@ -318,6 +318,46 @@ def test_with_a_base_a_figure_that_was_taken_out_by_hand_is_a_finding(root):
     ]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"metric: params": "metric: totals.params"},
+        {"{big": "{large", "profile: big": "profile: large"},
+    ],
+    ids=["metric", "profile"],
+)
+@pytest.mark.parametrize("updated", [True, False])
+def test_with_a_base_another_name_of_a_metric_or_profile_loses_no_figure(root, names, updated):
+    new(root, {})
+    text = RULES
+    for old, new_ in names.items():
+        text = text.replace(old, new_)
+    write(root, {"samattn.yaml": text})
+    Path("encoders/small.yaml").write_text(SMALL.replace("embed_dim: 32", "embed_dim: 64"), "utf-8")
+    if updated:
+        samattn("update")
+    results = check(load_thresholds(), today=TODAY, base="main").results
+    said = {result.config: result.summary for result in results if result.rule == "policy.loosened"}
+    assert ("was raised without a reason" if updated else "lost a figure") in said["encoders/small.yaml"]
+
+
+def test_figures_of_a_config_that_is_gone_are_by_the_policy(root):
+    """Git takes the other one for no new name of it: it is not alike, and the baseline was touched since."""
+    new(root, {})
+    Path("encoders/small.yaml").rename("encoders/slim.yaml")
+    deepen(9, "slim")
+    Path(NAME).write_text(Path(NAME).read_text("utf-8") + "\n", "utf-8")
+    commit(root)
+    for base in (None, "main"):
+        results = check(load_thresholds(), today=TODAY, base=base).results
+        found = next(result for result in results if result.rule == "policy.removed")
+        assert (found.outcome, found.config) == ("error", "encoders/small.yaml")
+    assert samattn("update").exit_code == 0
+    assert not any(
+        result.rule == "policy.removed" for result in check(load_thresholds(), today=TODAY).results
+    )
+
+
 @pytest.mark.parametrize("tracked", [True, False])
 def test_a_config_that_was_renamed_is_held_to_its_figures(root, tracked):
     new(root, {})

@@ -821,6 +821,13 @@ def test_configs_behind_a_link_to_a_folder_are_found_and_a_loop_of_links_ends(tm
     found = [path.relative_to(tmp_path).as_posix() for path in DISK.glob(tmp_path, "encoders/**/*.yaml")]
     assert found == ["encoders/ext/h.yaml"]
     assert DISK.glob(tmp_path, "encoders/*.yaml") == []
+    (tmp_path / "encoders/aaa").mkdir()
+    (tmp_path / "encoders/aaa/zzz").symlink_to("../prod")
+    (tmp_path / "encoders/prod").mkdir()
+    (tmp_path / "encoders/prod/h.yaml").touch()
+    found = DISK.glob(tmp_path, "encoders/**/*.yaml")
+    assert tmp_path / "encoders/prod/h.yaml" in found  # by its own name, whichever link was added
+    assert len(found) == 2
 
 
 def test_an_excess_of_next_to_nothing_is_not_said_to_be_none(tmp_path):

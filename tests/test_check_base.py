@@ -182,6 +182,36 @@ def test_a_config_that_configs_no_longer_lead_to_is_a_finding():
     assert (result.outcome, "encoders/other.yaml is no longer checked" in result.summary) == ("error", True)
 
 
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize(
+    ("old", "new_", "said"),
+    [
+        ("encoders/*.yaml", "encoders/[so][mt]*.yaml", "the new config encoders/new.yaml is not checked"),
+        ("id: globals,", "id: globals, match: '*/[so]*',", "no longer for encoders/new.yaml"),
+    ],
+)
+def test_a_new_config_that_is_taken_out_of_reach_is_a_finding(old, new_, said):
+    write(Path(), {"encoders/new.yaml": SMALL})
+    edit("samattn.yaml", (old, new_))
+    assert said in one(run(), "policy.loosened").summary
+
+
+@pytest.mark.parametrize(("then", "now"), [(SMALL, None), (None, SMALL)])
+def test_a_file_called_as_a_preset_is_compared_with_what_was_checked_under_the_name(root, then, now):
+    growth = RULES.replace('["encoders/*.yaml"]', "[sam_vit_b]").partition("  - {id: saving")[0]
+    growth += (
+        f"  - {{id: exact, metric: params, vs: base, increase: {{error: '{'-' * (now is not None)}1 %'}}}}\n"
+    )
+    text = growth.replace("error: '1 %'", "error: '+1 %'")
+    commit(root, {"samattn.yaml": text} | ({"sam_vit_b": then} if then else {}))
+    git(root, "branch", "-f", "main")
+    Path("sam_vit_b").unlink(missing_ok=True)
+    write(root, {"sam_vit_b": now} if now else {})
+    result = one(run(), "exact")
+    assert result.compared != result.value
+    assert result.outcome == ("pass" if now else "error")
+
+
 def test_a_preset_that_is_no_longer_checked_is_a_finding(root):
     commit(root, {"samattn.yaml": RULES.replace('["enc', '[sam_vit_b, "enc')})
     git(root, "branch", "-f", "main")
@@ -366,6 +396,27 @@ def test_thresholds_that_moved_are_compared_with_their_former_self(root):
     edit("limits.yaml", ("error: 6 MB", "error: 7 MB"))
     report = check(load_thresholds("limits.yaml"), today=TODAY, base="main")
     assert "limit.error 6 MB -> 7 MB" in one(report, "policy.loosened").summary
+
+
+def test_new_thresholds_are_compared_with_those_around_whose_place_they_take(root, monkeypatch):
+    loose = 'version: 1\nconfigs: ["*.yaml"]\nrules: [{id: fits, metric: params, limit: 1 G}]\npolicy: {new: ignore}\n'
+    write(root, {"encoders/samattn.yaml": loose})
+    named = check(load_thresholds("encoders/samattn.yaml"), today=TODAY, base="main")
+    assert {result.rule for result in named.results} == {
+        "fits",
+        "policy.new",
+    }  # from here it is asked for by name
+    monkeypatch.chdir("encoders")
+    said = [result.summary for result in run().results if result.outcome == "error"]
+    assert any(text.startswith("the rule 'growth' was removed") for text in said)
+    assert any("it is of params, and was of peak_memory" in text for text in said)
+
+
+def test_a_profile_that_no_longer_says_that_something_is_off_is_loosened(root):
+    commit(root, {"samattn.yaml": RULES.replace("128}", "128, checkpointing: false}")})
+    git(root, "branch", "-f", "main")
+    write(root, {"samattn.yaml": RULES})
+    assert "checkpointing False -> none" in one(run(), "policy.loosened").summary
 
 
 def test_thresholds_that_were_removed_for_other_ones_are_a_finding(root):

@@ -365,7 +365,7 @@ class TestCommand:
     def test_bad_input(self, root: Path, monkeypatch, arguments: tuple[str, ...], said: str) -> None:
         commit(root, {"gone.yaml": "extends: sam_vit_b\nneck: none\n"})
         (root / "gone.yaml").unlink()
-        write(root, {"encoders/new.yaml": "name: new\nwindow_size: 7\nextends: sam_vit_l\n"})
+        write(root, {"encoders/new.yaml": "extends: sam_vit_l\nname: new\n"})
         monkeypatch.chdir(root)
         result = CliRunner().invoke(app, ["diff", *arguments])
         assert (result.exit_code, result.stdout) == (2, "")
@@ -385,10 +385,13 @@ class TestCommand:
 
     def test_files_are_written(self, root: Path, tmp_path: Path) -> None:
         outputs = [
-            argument for suffix in ("csv", "md", "json") for argument in ("-o", str(tmp_path / f"d.{suffix}"))
+            argument
+            for suffix in ("csv", "md", "json", "parquet")
+            for argument in ("-o", str(tmp_path / f"d.{suffix}"))
         ]
+        (root / "encoders/h.yaml").write_text(VIT.replace("[1]", "[1, 3]") + "qkv_bias: false\n", "utf-8")
         result = samattn("diff", "encoders/h.yaml", *outputs, cwd=root)
-        assert (result.returncode, result.stdout) == (0, "")
+        assert (result.returncode, result.stdout) == (0, ""), result.stderr
         assert (
             (tmp_path / "d.csv")
             .read_text()

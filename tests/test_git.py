@@ -191,6 +191,9 @@ class TestGlob:
             "*/deep/*",
             "encoders",
             "./encoders/*.yaml",
+            "encoders/[^h].yaml",
+            "encoders/**.yaml",
+            "linked/*",
         ),
     )
 
@@ -206,6 +209,8 @@ class TestGlob:
         write(root, dict.fromkeys(files, VIT))
         (root / "encoders" / "link.yaml").symlink_to("h.yaml")
         (root / "encoders" / "gone.yaml").symlink_to("i.yaml")
+        (root / "linked").symlink_to("other/deep")
+        (root / "encoders" / "again").symlink_to("../encoders")
         commit(root)
         for folder in (Path(), root, Path("encoders")):
             on_disk = [
@@ -230,6 +235,18 @@ class TestRefs:
         assert {here.commit(ref).sha for ref in ("v1", "HEAD~1", "main^", first, first[:8])} == {first}
         assert here.commit("main").sha == second
         assert (here.commit(first).name, str(here.commit("main"))) == (first[:7], f"main ({second[:7]})")
+
+    def test_a_branch_goes_before_a_tag_of_its_name(self, root: Path, tmp_path: Path, monkeypatch) -> None:
+        first = git(root, "rev-parse", "HEAD")
+        git(tmp_path, "clone", "-q", f"file://{root}", "clone")
+        monkeypatch.chdir(tmp_path / "clone")
+        commit(tmp_path / "clone")
+        for name in ("main", "origin/main", "other"):
+            git(tmp_path / "clone", "tag", name)
+        git(tmp_path / "clone", "checkout", "-q", "--detach")
+        git(tmp_path / "clone", "branch", "-D", "main")
+        assert {repository().commit(ref).sha for ref in ("main", "origin/main")} == {first}
+        assert repository().commit("other").sha == git(tmp_path / "clone", "rev-parse", "HEAD")
 
     def test_a_branch_that_only_the_remote_has(self, root: Path, tmp_path: Path, monkeypatch) -> None:
         git(root, "branch", "release")
@@ -538,6 +555,15 @@ class TestSubmodules:
         assert windows("sub/encoders/h.yaml") == 4
         assert windows("sub/encoders/h.yaml", "HEAD~1") == 2
         assert tree().glob(Path(), "**/*.yaml") == [Path("own.yaml"), Path("sub/encoders/h.yaml")]
+
+    def test_a_link_into_it_is_followed(self, outer: Path, monkeypatch) -> None:
+        monkeypatch.chdir(outer)
+        (outer / "link.yaml").symlink_to("sub/encoders/h.yaml")
+        (outer / "folder").symlink_to("sub/encoders")
+        commit(outer)
+        assert windows("link.yaml") == windows("folder/h.yaml") == 4
+        assert tree().glob(Path(), "folder/*.yaml") == [Path("folder/h.yaml")]
+        assert not tree().exists(Path("folder/new.yaml"))
 
     def test_one_that_is_not_here(self, outer: Path, tmp_path: Path, monkeypatch) -> None:
         git(tmp_path, "clone", "-q", f"file://{outer}", "clone")

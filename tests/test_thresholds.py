@@ -105,6 +105,10 @@ def test_quantities_are_exact_and_keep_their_unit(written, amount, unit):
     ("written", "message"),
     [
         ("six GiB", "must be a number and a unit, such as 6 GiB, 6 TFLOP or +2%"),
+        (
+            "\N{ARABIC-INDIC DIGIT THREE} GiB",
+            "\N{ARABIC-INDIC DIGIT THREE} is no number: use one such as 6 or 5.5",
+        ),
         ("1.2.3 GiB", "1.2.3 is no number: use one such as 6 or 5.5"),
         ("6 TFLOB", "TFLOB is no unit; did you mean 'TFLOP'?"),
         ("6 parsecs", "parsecs is no unit"),
@@ -202,6 +206,14 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         (
             f"version: 1\nconfigs: [/etc/*.yaml]\nrules: [{{{RULE}}}]",
             "FILE:2:11: configs start from the folder of this file: '/etc/*.yaml' does not",
+        ),
+        (
+            f"version: 1\nconfigs: ['[z-a]']\nrules: [{{{RULE}}}]",
+            "FILE:2:11: '[z-a]' is no glob: bad character range z-a",
+        ),
+        (
+            f"{HEAD}rules: [{{{RULE}, match: '[z-a]'}}]",
+            "FILE:3:55: '[z-a]' is no glob: bad character range z-a",
         ),
         (
             f"version: 1\nconfigs: [' ']\nrules: [{{{RULE}}}]",

@@ -18,6 +18,15 @@ def matches(pattern: str, path: str) -> bool:
     return _regex(pattern.removeprefix("./")).fullmatch(path) is not None
 
 
+def wrong(pattern: str) -> str:
+    """Why a glob cannot be one; "" if it can."""
+    try:
+        _regex(pattern)
+    except re.error as error:
+        return f"is no glob: {error.msg}"
+    return ""
+
+
 @cache
 def _regex(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)

@@ -83,7 +83,9 @@ class Disk:
 
 
 def _below(root: Path, depth: int | None) -> Iterator[Path]:
-    """The files below a folder, through links to folders, each folder once; links to no file among them.
+    """The files below a folder, and then those behind its links to folders, each folder once; links to no file among them.
+
+    Files have the names that they have without links, where they have one, so that no new link takes that away.
 
     Args:
         root: the folder.
@@ -96,14 +98,16 @@ def _below(root: Path, depth: int | None) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise _problem(str(error.filename), f"cannot be listed: {error.strerror}")
 
-    seen: set[str] = set()
-    for where, folders, names in os.walk(root, followlinks=True, onerror=refuse if root.is_dir() else None):
-        real, here = os.path.realpath(where), Path(where)
-        if real in seen or len(here.relative_to(root).parts) == depth:
-            folders.clear()
-        if real not in seen:
-            yield from (here / name for name in names)
-        seen.add(real)
+    queue, seen = [root], set[str]()
+    for start in queue:
+        for where, folders, names in os.walk(start, onerror=refuse if root.is_dir() else None):
+            real, here = os.path.realpath(where), Path(where)
+            if real in seen or len(here.relative_to(root).parts) == depth:
+                folders.clear()
+            queue += sorted(here / name for name in folders if (here / name).is_symlink())
+            if real not in seen:
+                yield from (here / name for name in names)
+            seen.add(real)
 
 
 DISK = Disk()

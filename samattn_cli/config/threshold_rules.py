@@ -11,6 +11,7 @@ from pydantic_core import SchemaValidator
 from ..errors import did_you_mean
 from ..quantities import EXAMPLES, PERCENT, TIMES_AS_MUCH, Quantity
 from .check import Found
+from .globs import wrong
 from .keys import class_schema
 from .metric_names import is_gain, is_share, unit_of, unknown
 from .thresholds import FORMS, Bounds, Increase, Rule, Waiver
@@ -37,6 +38,8 @@ def _of_rules(tree: Node, broken: set[Loc]) -> Said:
     for at, rule in _sound(tree, broken, "rules", Rule):
         if names[rule.id] > 1:
             yield (*at, "id"), f"the id {rule.id!r} is that of {names[rule.id]} rules: each needs its own"
+        if message := wrong(rule.match):
+            yield (*at, "match"), f"{rule.match!r} {message}"
         if rule.id.partition(".")[0] in RESERVED:
             yield (*at, "id"), f"the id {rule.id!r} is taken: reports call other findings so"
         known = list(_keys(tree, "profiles"))
@@ -50,6 +53,8 @@ def _of_waivers(tree: Node, broken: set[Loc]) -> Said:
     rules = {rule.id: rule for _, rule in _sound(tree, broken, "rules", Rule)}
     ids = _ids(tree)
     for at, waiver in _sound(tree, broken, "waivers", Waiver):
+        if message := wrong(waiver.config):
+            yield (*at, "config"), f"{waiver.config!r} {message}"
         if waiver.rule not in ids:
             yield (*at, "rule"), f"there is no rule {waiver.rule!r}{did_you_mean(waiver.rule, ids)}"
         elif waiver.rule in rules and not unknown(rules[waiver.rule].metric):
@@ -69,6 +74,8 @@ def _of_configs(tree: Node, broken: set[Loc]) -> Said:
             )
         elif pattern.startswith(("/", "~")):
             yield ("configs", index), f"configs start from the folder of this file: {pattern!r} does not"
+        elif message := wrong(pattern):
+            yield ("configs", index), f"{pattern!r} {message}"
 
 
 def _of_rule(rule: Rule) -> Said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,16 +77,26 @@ class Repository:
         return found
 
     def find(self, ref: str) -> Commit | None:
-        """As `commit`; None where there is none."""
+        """As `commit`; None where there is none. A branch goes before a tag of its name, which anyone may push."""
         if not ref.strip() or ref.startswith("-") or not ref.isprintable():
             return None
-        for name in (ref, *([f"{self.remote}/{ref}"] if self.remote else [])):
+        for asked, name in (*self._branches(ref), (ref, ref)):
             answer = self.git.ask(
-                "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", expected=(0, 1, 128)
+                "rev-parse", "--verify", "--quiet", f"{asked}^{{commit}}", expected=(0, 1, 128)
             )
             if answer.code == 0:
                 return Commit(answer.text, answer.text[:SHORT] if answer.text.startswith(name) else name)
         return None
+
+    def _branches(self, ref: str) -> Iterator[tuple[str, str]]:
+        """The full names of branches that a ref may mean, here and of the remote, and what messages call them."""
+        start = STEPS.sub("", ref)
+        if start.startswith("refs/") or start in {"", "HEAD"} or SHA.fullmatch(start):
+            return
+        yield f"refs/heads/{ref}", ref
+        yield f"refs/remotes/{ref}", ref
+        if self.remote:
+            yield f"refs/remotes/{self.remote}/{ref}", f"{self.remote}/{ref}"
 
     def merge_base(self, commit: Commit) -> Commit:
         """Where what is checked out left the history of a commit: that commit itself, if nothing was added to it since.

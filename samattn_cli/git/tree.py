@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from ..config.globs import matches
 from ..config.sources import split_pattern
 from ..errors import GitError
 from .commands import Found, Objects
@@ -58,7 +58,11 @@ class Tree:
 
     def exists(self, path: Path) -> bool:
         """See `Files`."""
-        return self._kind(path) in {"blob", "tree", UNREAD}
+        return self._kind(path) in {
+            "blob",
+            "tree",
+            *LEADS,
+        }  # a link is there, and reading it says where it leads
 
     def is_dir(self, path: Path) -> bool:
         """See `Files`."""
@@ -75,10 +79,7 @@ class Tree:
         if not rest:
             return [base] if self._kind(base) == "blob" else []
         top = os.path.normpath(self.inside(base))
-        before = "" if top == "." else f"{top}/"
-        below = [path[len(before) :] for path in self._files(top) if path.startswith(before)]
-        wanted = rest.split("/")
-        matching = (base / path for path in below if _matches(path.split("/"), wanted))
+        matching = (base / path for path in self._below(top) if matches(rest, path))
         return sorted(path for path in matching if self._kind(path) in {"blob", *LEADS})
 
     def former(self, path: Path) -> Path:
@@ -134,6 +135,8 @@ class Tree:
             if found.kind == "missing":
                 shorter = self._without_new_folders(inside)
                 found = self._in_submodule(inside) if shorter == inside else self._find(shorter)
+            elif found.kind == "dangling":
+                found = self._behind_links(os.path.normpath(inside))
             self._found[inside] = found
         return self._found[inside]
 
@@ -167,13 +170,56 @@ class Tree:
                 return self._submodule(path)._find(rest or ".")  # noqa: SLF001 - of its own kind
         return Found("missing")
 
-    def _files(self, top: str) -> Iterator[str]:
-        """Those of submodules among them, as far as they are here; all, where `top` lies in one."""
-        for path, (mode, _) in self._modes.items():
-            if mode != SUBMODULE:
-                yield path
-            elif f"{top}/".startswith(f"{path}/") or (self.repository.root / path / ".git").exists():
-                yield from (f"{path}/{name}" for name in self._submodule(path)._files("."))  # noqa: SLF001
+    def _real(self, inside: str) -> str:
+        """Where a path leads, its links followed, which make no loop and stay in the repository."""
+        here = ""
+        for part in os.path.normpath(inside).split("/"):
+            here = os.path.normpath(f"{here}/{part}") if here else part
+            mode, sha = self._modes.get(here, ("", ""))
+            if mode == LINK:
+                target = os.fsdecode(self._objects.get(sha, PEEK).data)
+                here = self._real(f"{os.path.dirname(here)}/{target}".lstrip("/"))  # noqa: PTH120 - of git, not of the disk
+        return here
+
+    def _below(self, top: str) -> Iterator[str]:
+        """The files below a folder, from there on, and then those behind its links to folders, each folder once."""
+        queue, walked = [top], list[str]()
+        for shown in queue:
+            real = self._real(shown)
+            for path, (mode, _) in self._files(real):
+                if os.path.normpath(f"{real}/{path}").startswith(tuple(map(_inside, walked))):
+                    continue
+                name = os.path.normpath(f"{shown}/{path}")
+                if mode == LINK and self._find(name).kind == "tree":
+                    queue.append(name)
+                else:
+                    yield os.path.relpath(name, top)
+            walked.append(real)
+
+    def _files(self, top: str) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Paths below a folder that no link leads through, from there on, with modes and hashes.
+
+        Those of submodules among them, as far as they are here; all, where the folder lies in one.
+        """
+        before = _inside(top)
+        for path, about in self._modes.items():
+            if about[0] != SUBMODULE:
+                if path.startswith(before):
+                    yield path[len(before) :], about
+            elif before.startswith(f"{path}/"):
+                yield from self._submodule(path)._files(os.path.normpath(before[len(path) + 1 :]))  # noqa: SLF001 - of its own kind
+            elif path.startswith(before) and (self.repository.root / path / ".git").exists():
+                for name, of in self._submodule(path)._files("."):  # noqa: SLF001
+                    yield f"{path[len(before) :]}/{name}", of
+
+    def _behind_links(self, inside: str) -> Found:
+        """What git does not follow: a link into a submodule. What a folder behind a link does not have is missing."""
+        into = self._in_submodule(self._real(inside))
+        if into.kind != "missing":
+            return into
+        folder, name = os.path.split(inside)
+        itself = os.path.normpath(f"{self._real(folder)}/{name}")
+        return Found("dangling" if itself in self._modes else "missing")
 
     def _submodule(self, path: str) -> Tree:
         """The files of a submodule as the commit has it, from the submodule's own objects.
@@ -193,11 +239,6 @@ class Tree:
         return self._submodules[path]
 
 
-def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path, in parts, matches a pattern, in parts, as pathlib has it."""
-    if not pattern:
-        return not parts
-    first, *rest = pattern
-    if first == "**":
-        return any(_matches(parts[skipped:], rest) for skipped in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], first) and _matches(parts[1:], rest)
+def _inside(folder: str) -> str:
+    """How the paths in a folder begin."""
+    return "" if folder == "." else f"{folder}/"

@@ -173,6 +173,8 @@ def facts(result: Result) -> Iterator[Fact]:
     """What there is to say of a result besides its sentences, where to look, and what shows more."""
     known = figures(result)
     is_expected = result.compared_with == EXPECTED  # and then the summary has the value, and what was
+    if is_expected and result.excess:
+        yield "limit", f"{known['limit']}, {beyond(result)}"
     if not is_expected and (unsaid := _unsaid(result, known)):
         yield "value", unsaid
     if not is_expected and "compared" in known:
@@ -188,10 +190,12 @@ def facts(result: Result) -> Iterator[Fact]:
 
 def _unsaid(result: Result, known: dict[str, str]) -> str:
     """The figures in one line, "flops 5.96 TFLOP, limit 5.58 TFLOP, over by ...", unless the summary has them."""
-    if result.excess and known.get("value", "") in result.summary and _excess(result) in result.summary:
+    if "value" not in known:
+        return ""
+    if result.excess and known["value"] in result.summary and _excess(result) in result.summary:
         return ""
     metric = result.metric if result.metric != result.unit else ""
-    value = " ".join(filter(None, [metric, known.get("value")]))
+    value = " ".join(filter(None, [metric, known["value"]]))
     limit = f"limit {known['limit']}" if "limit" in known else ""
     return ", ".join(filter(None, [value, limit, beyond(result)]))
 

@@ -33,14 +33,23 @@ def render(report: Any, options: Options) -> bytes:  # noqa: ARG001 - Parquet is
 
 
 def _chunk(values: Sequence[Any]) -> pa.Array:
-    """Values of one column as an array: of text where one is text or an integer too large."""
+    """Values of one column as an array: of text where one is text or an integer too large, or they are of several kinds."""
     import pyarrow as pa
 
-    if any(isinstance(value, str) or (isinstance(value, int) and abs(value) > LARGEST) for value in values):
+    kinds = {_kind(value) for value in values if value is not None}
+    is_mixed = len(kinds) > 1 and not kinds <= {int, float}
+    if is_mixed or any(
+        isinstance(value, str) or (isinstance(value, int) and abs(value) > LARGEST) for value in values
+    ):
         return pa.array([None if value is None else str(value) for value in values], pa.string())
     if any(isinstance(value, float) for value in values):
         return pa.array(values, pa.float64())
     return pa.array(values)
+
+
+def _kind(value: Any) -> type:
+    """What a column may hold one of; its integers may stand among floats, and its booleans may not."""
+    return next((kind for kind in (bool, int, float) if isinstance(value, kind)), type(value))
 
 
 def _column(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:

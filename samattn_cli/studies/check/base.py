@@ -68,9 +68,9 @@ class AtBase:
         """
         path = Path(case.reference)
         if case.reference in presets() and not path.is_file():
-            return None
+            path = self.file.folder / path  # a file may have had the preset's name
         former = self.tree.former(path)
-        return former if self.tree.exists(former) else None
+        return former if self.tree.exists(former) and not self.tree.is_dir(former) else None
 
     def path_of(self, case: Case) -> str:
         """The path that a config had from the folder in which the thresholds stood; its own, if it was not there.
@@ -90,10 +90,10 @@ class AtBase:
 
     def _load(self, case: Case) -> Encoder | None:
         former = self.former(case)
-        if former is None and Path(case.reference).is_file():
+        if former is None and case.path not in presets():
             return None
         overrides = self.file.overrides(case.profile)
-        config = load_config(former or case.reference, overrides, files=self.tree if former else DISK)
+        config = load_config(former or presets()[case.path], overrides, files=self.tree if former else DISK)
         reference = (self.file.thresholds.profiles or {})[case.profile].device if case.profile else ""
         device = self.file.device(case.profile, self._holding(reference)) if reference else None
         return self.encoders.twin(config, device)
@@ -104,12 +104,20 @@ class AtBase:
 
     @cached_property
     def path(self) -> Path | None:
-        """Where the thresholds file stood at the base; None where there was none."""
+        """Where the thresholds file stood at the base, or the one that it takes the place of; None where there was none."""
         here = Path(self.file.label)
         if not here.is_file():
             return None
         former = self.tree.former(here)
-        return former if self.tree.exists(former) else None
+        return former if self.tree.exists(former) else self._around(here)
+
+    def _around(self, here: Path) -> Path | None:
+        """The file that the base has in a folder around a new one, where a check from this folder would have found it."""
+        folder = Path.cwd()
+        if here.name != FILE or not folder.is_relative_to(here.parent.resolve()):
+            return None
+        around = (Path(os.path.relpath(above / FILE)) for above in here.parent.resolve().parents)
+        return next((path for path in around if self.tree.exists(path)), None)
 
     @cached_property
     def baseline(self) -> Baseline | None:

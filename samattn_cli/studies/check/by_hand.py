@@ -16,11 +16,15 @@ from ...reports.diff import CHANGED, Place
 from ...units import format_amount, format_apart
 from .base import AtBase
 from .baseline import UPDATE, Baseline, read_baseline
+from .loosened import same_rules
 from .policy import NEW
 from .references import Case
 
 Names = Mapping[str, str]
 """The paths that configs have now, and had then, from the folder of the thresholds."""
+
+Keys = Mapping[tuple[str, str], tuple[str, str]]
+"""The profile and metric that a rule names now, and named then."""
 
 
 def by_hand(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Result]:
@@ -33,12 +37,13 @@ def by_hand(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Res
         return
     found = _Found(base, action, {case.path: case.reference for case in cases})
     names = {case.path: _path(base, case) for case in cases}
-    for was, entry in _raised(then, now, names):
+    keys = _former_keys(base)
+    for was, entry in _raised(then, now, names, keys):
         values = CHANGED.join(format_apart(unit_of(entry.metric), was.value, entry.value))
         said = f"the baseline was raised without a reason: {entry.metric} {values}"
         advice = f"{UPDATE} --accept RULE --reason TEXT raises it, and keeps the reason"
         yield found.result(entry.config, entry, said, advice, Place(now.label, entry.line, 1))
-    for path, entry in _taken_out(then, now, base, names):
+    for path, entry in _taken_out(then, now, base, names, keys):
         value = format_amount(entry.value, unit_of(entry.metric))
         said = f"the baseline lost a figure: {entry.metric} {value}"
         yield found.result(path, entry, said, "restore its line from git", Place(now.label, 1, 1))
@@ -73,9 +78,16 @@ def _path(base: AtBase, case: Case) -> str:
         return case.path
 
 
-def _raised(before: Baseline, now: Baseline, names: Names) -> Iterator[tuple[Entry, Entry]]:
+def _former_keys(base: AtBase) -> Keys:
+    """Of rules that are called otherwise than at the base, run in a profile or of a metric of another name."""
+    pairs = same_rules(base.thresholds, base.file) if base.thresholds else []
+    return {(pair.now.profile, pair.now.metric): (pair.then.profile, pair.then.metric) for pair in pairs}
+
+
+def _raised(before: Baseline, now: Baseline, names: Names, keys: Keys) -> Iterator[tuple[Entry, Entry]]:
     """Figures that are larger than they were without a reason of their own: then and now."""
-    for (path, profile, metric), entry in now.entries.items():
+    for (path, *key), entry in now.entries.items():
+        profile, metric = keys.get((entry.profile, entry.metric), key)
         then = before.entries.get((names.get(path, path), profile, metric))
         if then is None or then.counting != entry.counting or Fraction(entry.value) <= Fraction(then.value):
             continue
@@ -83,15 +95,14 @@ def _raised(before: Baseline, now: Baseline, names: Names) -> Iterator[tuple[Ent
             yield then, entry
 
 
-def _taken_out(before: Baseline, now: Baseline, base: AtBase, names: Names) -> Iterator[tuple[str, Entry]]:
+def _taken_out(
+    before: Baseline, now: Baseline, base: AtBase, names: Names, keys: Keys
+) -> Iterator[tuple[str, Entry]]:
     """Figures that are there no more under any name, though a rule asks for them and their configs are there."""
     rules = [rule for rule in base.file.thresholds.rules if rule.vs == "baseline"]
     for path, then in names.items():
-        for entry in before.of(then):
-            asks = (
-                rule.profile == entry.profile and rule.metric == entry.metric and matches(rule.match, path)
-                for rule in rules
-            )
-            kept = any((name, entry.profile, entry.metric) in now.entries for name in (path, then))
-            if not kept and any(asks):
+        asked = {(rule.profile, rule.metric) for rule in rules if matches(rule.match, path)}
+        for key in sorted(asked):
+            entry = before.entries.get((then, *keys.get(key, key)))
+            if entry and not any((name, *key) in now.entries for name in (path, then)):
                 yield path, entry

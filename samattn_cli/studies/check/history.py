@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...config.globs import matches
 from ...config.load_thresholds import ThresholdsFile
 from ...config.presets import presets
+from ...config.sources import DISK
 from ...config.thresholds import Action, Policy
 from ...config.yaml12 import Loc
 from ...errors import ConfigError, SamattnError
@@ -38,7 +40,11 @@ def history(base: AtBase, cases: Sequence[Case]) -> Iterator[Result]:
             yield _no_thresholds(base)
             changes: list[Change] = []
         else:
-            changes = [*loosened(before, now), *_out_of_rules(base, before, cases)]
+            changes = [
+                *loosened(before, now),
+                *_out_of_rules(base, before, cases),
+                *_left_out(base, before, cases),
+            ]
         changes += _out_of_configs(base, before or now, cases)
     except SamattnError as error:
         yield _unknown(base, error)
@@ -93,13 +99,13 @@ def _unknown(base: AtBase, error: SamattnError) -> Result:
 
 def _out_of_rules(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
     """Rules that are no longer for configs that they were for, whether `match` or the config's name changed."""
-    known = _paths(base, before)
-    former = [(case, known[path]) for case in cases if (path := _former(base, case)) in known]
+    then = _today(before) | _paths(base, before)
+    former = [(case, then[path]) for case in cases if (path := _former(base, case)) in then]
     for pair in same_rules(before, base.file):
         lost = [
             case.reference
-            for case, then in former
-            if matches(pair.then.match, then.path) and not matches(pair.now.match, case.path)
+            for case, was in former
+            if matches(pair.then.match, was.path) and not matches(pair.now.match, case.path)
         ]
         if lost:
             key = "match" if pair.now.match != pair.then.match else "id"
@@ -115,6 +121,22 @@ def _out_of_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Case])
             is_there = Path(path).exists() or not base.tree.exists(Path(path))
             how = "is no longer checked: nothing in configs leads to it" if is_there else "was removed"
             yield Change("removed", f"the config {case.reference} {how}", ("configs",))
+
+
+def _left_out(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
+    """New configs that the base's thresholds would lead to, and today's do not."""
+    known = {*_paths(base, before), *(os.path.normpath(case.reference) for case in cases)}
+    own = {os.path.normpath(path) for path in (base.path, base.file.label) if path}
+    for path, case in _today(before).items():
+        if path not in known | own and Path(path).is_file():
+            said = f"the new config {case.reference} is not checked: configs led to it, and does no more"
+            yield Change("loosened", said, ("configs",))
+
+
+def _today(before: ThresholdsFile) -> dict[str, Case]:
+    """The configs that thresholds of the base lead to on the disk, by their paths."""
+    found = configs_of(replace(before, files=DISK))
+    return {os.path.normpath(case.reference): case for each in found.values() for case in each}
 
 
 def _paths(base: AtBase, before: ThresholdsFile) -> dict[str, Case]:

@@ -183,11 +183,16 @@ def _differences(
     """The keys of two profiles that differ, and what they say."""
     old, new = _profile(before, then), _profile(now, name)
     for field in fields(Profile):
-        was, given = getattr(old, field.name) or None, getattr(new, field.name) or None
+        was, given = _given(getattr(old, field.name)), _given(getattr(new, field.name))
         if was != given:
             yield field.name, f"{field.name} {_said(was)} -> {_said(given)}"
         elif field.name == "device" and before.device(then) != now.device(name):
             yield field.name, f"the device {given} is another than it was"
+
+
+def _given(value: Any) -> Any:
+    """What a profile lays over configs; None if nothing. False is something."""
+    return None if value in ("", {}) else value
 
 
 def _profile(file: ThresholdsFile, name: str) -> Profile:

@@ -9,14 +9,16 @@ from ...config.globs import is_glob, matches
 from ...config.load_thresholds import ThresholdsFile
 from ...config.thresholds import Action
 from ...config.yaml12 import Where
-from ...errors import ConfigError
+from ...errors import ConfigError, SamattnError
 from ...reports.check import Outcome, Result
 from ...reports.diff import Place
 from ...units import format_things
+from .baseline import UPDATE, Baseline
 from .references import Case
 
 CONFIG = "config"
 UNMATCHED = "policy.unmatched"
+REMOVED = "policy.removed"
 NEW: dict[Action, Outcome] = {"error": "error", "warn": "warn", "ignore": "pass"}
 PLACE = re.compile(r"(.*?):(\d+):(\d+)", re.DOTALL)
 
@@ -63,6 +65,26 @@ def unmatched(file: ThresholdsFile, known: Sequence[Case], asked: Sequence[Case]
         if not has_rule(file, case):
             yield from _by_policy(
                 file, "unchecked", f"no rule is for {case.reference}", ("rules",), case.reference
+            )
+
+
+def gone(file: ThresholdsFile, baseline: Baseline, cases: Sequence[Case]) -> Iterator[Result]:
+    """Configs that the baseline has figures of, which none of the file's is or was: what they were is not checked."""
+    try:
+        held = {baseline.path(case) for case in cases}
+    except SamattnError:
+        return  # said for each rule
+    for path, entries in baseline.by_config.items():
+        if path not in held:
+            where = Place(baseline.label, entries[0].line, 1)
+            yield Result(
+                rule=REMOVED,
+                config=path,
+                outcome=NEW[file.thresholds.policy.removed],
+                summary=f"the baseline has figures of {path}, and nothing that is checked is or was called so",
+                advice=f"{UPDATE} takes them out",
+                place=where,
+                rule_place=where,
             )
 
 

@@ -14,6 +14,7 @@ from ...config.thresholds import Rule
 from ...errors import ConfigError, SamattnError
 from ...reports.check import CheckReport, Result
 from .base import AtBase
+from .baseline import Baseline
 from .encoders import Encoders
 from .evaluate import Judged, judge, judge_increase, number, shown_unit
 from .evidence import NOTHING, evidence
@@ -21,7 +22,7 @@ from .found import configs_of, given_configs
 from .history import history
 from .measured import Recordings, alike
 from .metrics import Reading
-from .policy import NEW, empty_globs, has_rule, not_loaded, place_of, unmatched
+from .policy import NEW, empty_globs, gone, has_rule, not_loaded, place_of, unmatched
 from .references import Case, Reference
 from .standing import known_references
 from .waivers import waive
@@ -96,7 +97,9 @@ class _Run:
         if not self.given:
             yield from empty_globs(self.file, self.of_file)
         yield from unmatched(self.file, _unlike([*self._all_of_file, *self.cases]), self.cases)
-        base = self.references.get("base")
+        base, baseline = self.references.get("base"), self.references.get("baseline")
+        if isinstance(baseline, Baseline):
+            yield from gone(self.file, baseline, _unlike([*self._all_of_file, *self.cases]))
         if isinstance(base, AtBase):
             yield from history(base, _unlike(self._all_of_file))
 
