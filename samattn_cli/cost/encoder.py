@@ -217,7 +217,7 @@ def call(
 
 def _entering(x: Tensor) -> Tensor:
     """`x` as the input of a segment, at which its backward ends; one that needs no gradient has none."""
-    return replace(x, grad_fn=x.grad_fn and (Node(None), 0))
+    return x.made_by(x.grad_fn and (Node(None), 0))
 
 
 def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:

@@ -111,23 +111,30 @@ class Recorder:
         **costs: Any,
     ) -> None:
         """Append an operation of the current module; a weight is put down where it is first used."""
-        used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in self.recorded]
-        self.recorded |= {weight.name for weight in used}
+        module = ".".join(self.scope)
         costs.setdefault("entering", reads[0].shape if reads else ())
         costs.setdefault("leaving", writes[0].shape if writes else costs["entering"])
         self.ops.append(
             Op(
-                name=".".join(part for part in (*self.scope, name) if part),
+                name=f"{module}.{name}" if module and name else module or name,
                 kind=kind,
-                module=".".join(self.scope),
-                parameters=tuple(used),
-                bytes_read=sum(tensor.distinct_bytes for tensor in reads),
-                bytes_written=sum(tensor.nbytes for tensor in writes),
-                allocates=tuple(tensor.storage for tensor in writes),
+                module=module,
+                parameters=self._first_used(parameters),
+                bytes_read=sum([tensor.distinct_bytes for tensor in reads]),
+                bytes_written=sum([tensor.nbytes for tensor in writes]),
+                allocates=tuple([tensor.storage for tensor in writes]),
                 **costs,
             )
         )
+
+    def _first_used(self, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+        """Those of them, and of what waits for an operation, that none before has used."""
+        if not parameters and not self.unrecorded:
+            return ()
+        used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in self.recorded]
+        self.recorded |= {weight.name for weight in used}
         self.unrecorded = []
+        return tuple(used)
 
     def product(self, name: str, kind: str, a: Tensor, b: Tensor, call: str = "") -> Tensor:
         """A product: (..., m, k) @ (..., k, n) -> (..., m, n)."""
@@ -181,7 +188,9 @@ class Recorder:
         x = self._resident(parameter.shape, self.item_bytes)
         if not parameter.trains:
             return x
-        return replace(x, grad_fn=self.leaves.setdefault(parameter.name, leaf(parameter.shape)))
+        if parameter.name not in self.leaves:
+            self.leaves[parameter.name] = leaf(parameter.shape)
+        return x.made_by(self.leaves[parameter.name])
 
     def used_weight(self, name: str, *shape: Dim) -> Tensor:
         """A weight of the current module as a tensor; the next operation to be recorded is the one that uses it."""
@@ -231,14 +240,14 @@ class Recorder:
             backward: the derivative.
             saves: what autograd keeps for it.
         """
-        edges = tuple(operand.grad_fn for operand in operands)
+        edges = tuple([operand.grad_fn for operand in operands])
         if not any(edges):
             return out
         saved = tuple(dict.fromkeys(x.storage for x in saves if not x.storage.is_weight))
         if saves:
             self._save(out.storage, saved)
         scope = (*self.scope, name) if name else self.scope
-        return replace(out, grad_fn=(Node(backward, edges, saved, bool(saves), scope), 0))
+        return out.made_by((Node(backward, edges, saved, bool(saves), scope), 0))
 
     def _save(self, made: Storage, saved: tuple[Storage, ...]) -> None:
         """Write down what autograd keeps for the backward of the operation that `made` a storage, or changed it."""

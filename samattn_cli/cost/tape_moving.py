@@ -9,7 +9,7 @@ from ..units import INT64_BYTES
 from . import derivatives
 from .ops import Parameter
 from .tape_casting import Casting
-from .tensor import Dim, Tensor, contiguous_stride, view_stride
+from .tensor import Dim, Tensor, contiguous_stride
 
 
 class Moving(Casting):
@@ -17,8 +17,9 @@ class Moving(Casting):
 
     def reshape(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
         """`x` in another shape: a view where strides allow it, else a copy."""
-        if view_stride(x, shape) is not None:
-            return x.view(*shape)
+        out = x.viewed(shape)
+        if out is not None:
+            return out
         return replace(self._copy(name, x).view(*shape), is_view=False)  # _unsafe_view
 
     def contiguous(self, name: str, x: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class Moving(Casting):
             if dim is not None:
                 self.record(name, "copy", reads=(before,), writes=(out,))
                 self.free(before, keep=x)
-        out = replace(out, grad_fn=None)
+        out = out.made_by(None)
         return self.derived(name, out, (x,), derivatives.roll(dims))
 
     def repeat(self, name: str, x: Tensor, *times: Dim) -> Tensor:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .graph import Edge, Node
+from .immutable import immutable
 
 if TYPE_CHECKING:
     from .tape import Tape
@@ -31,7 +32,7 @@ def ceil_div(a: Dim, b: Dim) -> Dim:
     return -(-a // b)
 
 
-@dataclass(frozen=True, eq=False)
+@immutable(frozen=True, eq=False)
 class Storage:
     """Memory behind one or more tensors, in bytes as asked for (not yet rounded by an allocator).
 
@@ -42,7 +43,7 @@ class Storage:
     is_weight: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@immutable(frozen=True, eq=False)
 class Tensor:
     """A view of a storage: `shape` and `stride` in elements, `item_bytes` a number; `grad_fn` made it, if anything.
 
@@ -69,7 +70,11 @@ class Tensor:
     @property
     def distinct_bytes(self) -> Dim:
         """Bytes of its elements, what a broadcast repeats counted once."""
-        distinct = [size for size, step in zip(self.shape, self.stride, strict=True) if not _is_zero(step)]
+        distinct = [
+            size
+            for size, step in zip(self.shape, self.stride, strict=True)
+            if not isinstance(step, int) or step
+        ]
         return math.prod(distinct) * self.item_bytes
 
     @property
@@ -96,14 +101,18 @@ class Tensor:
             least = stride * size if size > 1 else stride
         return True
 
+    def made_by(self, grad_fn: Edge | None) -> Tensor:
+        """The same tensor, whose gradient goes there."""
+        return Tensor(self.shape, self.stride, self.storage, self.item_bytes, grad_fn, self.is_view)
+
     def permute(self, *order: int) -> Tensor:
         """The dimensions in another order; no copy."""
-        inverse = sorted(range(len(order)), key=order.__getitem__)
-        return self._view(
-            tuple(self.shape[i] for i in order),
-            tuple(self.stride[i] for i in order),
-            lambda _, gradient: (gradient.permute(*inverse),),
-        )
+
+        def backward(_: Tape, gradient: Tensor) -> tuple[Tensor]:
+            return (gradient.permute(*sorted(range(len(order)), key=order.__getitem__)),)
+
+        shape, stride = self.shape, self.stride
+        return self._view(tuple([shape[i] for i in order]), tuple([stride[i] for i in order]), backward)
 
     def transpose(self, one: int, other: int) -> Tensor:
         """Two dimensions, counted from either end, in each other's place; no copy."""
@@ -220,7 +229,7 @@ class Tensor:
         if self.grad_fn is None:
             return views
         node = Node(backward, (self.grad_fn,), outputs=len(shapes))
-        return tuple(replace(view, grad_fn=(node, index)) for index, view in enumerate(views))
+        return tuple(view.made_by((node, index)) for index, view in enumerate(views))
 
     def view(self, *shape: Dim) -> Tensor:
         """The same elements in another shape; no copy.
@@ -228,10 +237,16 @@ class Tensor:
         Raises:
             ValueError: where PyTorch would refuse a view.
         """
-        stride = view_stride(self, shape)
-        if stride is None:
+        out = self.viewed(shape)
+        if out is None:
             raise ValueError(f"no view of {self.shape} with strides {self.stride} has the shape {shape}")
-        whole = self.shape
+        return out
+
+    def viewed(self, shape: Shape) -> Tensor | None:
+        """`view`, or None where only a copy has that shape."""
+        stride, whole = view_stride(self, shape), self.shape
+        if stride is None:
+            return None
         return self._view(shape, stride, lambda tape, gradient: (tape.reshape("reshape", gradient, *whole),))
 
     def _view(
@@ -243,10 +258,6 @@ class Tensor:
 
 def _is_one(size: Dim) -> bool:
     return isinstance(size, int) and size == 1
-
-
-def _is_zero(step: Dim) -> bool:
-    return isinstance(step, int) and step == 0
 
 
 def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:
