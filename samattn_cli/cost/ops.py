@@ -147,6 +147,11 @@ class Recording:
         return sum(op.elementwise_flops for op in self.ops)
 
     @cached_property
+    def saved(self) -> frozenset[Storage]:
+        """What autograd keeps for backward."""
+        return frozenset(storage for op in self.ops for storage in op.saves)
+
+    @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """The weights, in the order of use."""
         return tuple(parameter for op in self.ops for parameter in op.parameters)
