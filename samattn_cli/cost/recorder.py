@@ -6,11 +6,17 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
 
 from .graph import Backward, Edge, Node, leaf
 from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
 from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, dense_stride_like
+
+
+@lru_cache(maxsize=4096)
+def _names(scope: tuple[str, ...], name: str) -> tuple[str, str]:
+    """The name of a module and of an operation or weight in it; blocks have the same ones, and keep each once."""
+    return ".".join(scope), ".".join(part for part in (*scope, name) if part)
 
 
 class Recorder:
@@ -98,7 +104,7 @@ class Recorder:
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join(part for part in (*self.scope, name) if part), shape, self.trains)
+        return Parameter(_names(self.scope, name)[1], shape, self.trains)
 
     def record(
         self,
@@ -108,22 +114,39 @@ class Recorder:
         reads: tuple[Tensor, ...] = (),
         writes: tuple[Tensor, ...] = (),
         parameters: tuple[Parameter, ...] = (),
-        **costs: Any,
+        macs: Dim = 0,
+        elementwise_flops: Dim = 0,
+        frees: tuple[Storage, ...] = (),
+        workspace_bytes: Dim = 0,
+        entering: Shape | None = None,
+        leaving: Shape | None = None,
+        call: str = "",
     ) -> None:
-        """Append an operation of the current module; a weight is put down where it is first used."""
-        module = ".".join(self.scope)
-        costs.setdefault("entering", reads[0].shape if reads else ())
-        costs.setdefault("leaving", writes[0].shape if writes else costs["entering"])
+        """Append an operation of the current module; a weight is put down where it is first used.
+
+        What enters and leaves is the first that it reads and writes, where nothing else is said.
+        """
+        module, full_name = _names(self.scope, name)
+        if entering is None:
+            entering = reads[0].shape if reads else ()
+        if leaving is None:
+            leaving = writes[0].shape if writes else entering
         self.ops.append(
             Op(
-                name=f"{module}.{name}" if module and name else module or name,
-                kind=kind,
-                module=module,
-                parameters=self._first_used(parameters),
-                bytes_read=sum([tensor.distinct_bytes for tensor in reads]),
-                bytes_written=sum([tensor.nbytes for tensor in writes]),
-                allocates=tuple([tensor.storage for tensor in writes]),
-                **costs,
+                full_name,
+                kind,
+                module,
+                macs,
+                elementwise_flops,
+                self._first_used(parameters),
+                sum([tensor.distinct_bytes for tensor in reads]),
+                sum([tensor.nbytes for tensor in writes]),
+                tuple([tensor.storage for tensor in writes]),
+                frees,
+                workspace_bytes=workspace_bytes,
+                entering=entering,
+                leaving=leaving,
+                call=call,
             )
         )
 

@@ -70,12 +70,11 @@ class Tensor:
     @property
     def distinct_bytes(self) -> Dim:
         """Bytes of its elements, what a broadcast repeats counted once."""
-        distinct = [
-            size
-            for size, step in zip(self.shape, self.stride, strict=True)
-            if not isinstance(step, int) or step
-        ]
-        return math.prod(distinct) * self.item_bytes
+        nbytes: Dim = self.item_bytes
+        for size, step in zip(self.shape, self.stride, strict=True):
+            if not isinstance(step, int) or step:
+                nbytes = nbytes * size
+        return nbytes
 
     @property
     def is_contiguous(self) -> bool:
@@ -327,10 +326,13 @@ def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
     """Strides of `tensor` viewed as `shape`, or None where only a copy has that shape (ATen's computeStride)."""
     new = list(reversed(shape))
     stride: list[Dim] = []
-    base, chunk = tensor.stride[-1], 1
-    for dim in reversed(range(len(tensor.shape))):
-        chunk = chunk * tensor.shape[dim]
-        if dim and not _splits(tensor, dim, chunk * base):
+    old, steps = tensor.shape, tensor.stride
+    base, chunk = steps[-1], 1
+    for dim in range(len(old) - 1, -1, -1):
+        chunk = chunk * old[dim]
+        if dim and (
+            old[dim - 1] == 1 or steps[dim - 1] == chunk * base
+        ):  # no gap in memory, nor another order
             continue
         taken: Dim = 1
         while len(stride) < len(new) and (taken != chunk or new[len(stride)] == 1):
@@ -338,10 +340,5 @@ def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
             taken = taken * new[len(stride) - 1]
         if taken != chunk:
             return None
-        base, chunk = tensor.stride[dim - 1], 1
+        base, chunk = steps[dim - 1], 1
     return tuple(reversed(stride)) if len(stride) == len(new) else None
-
-
-def _splits(tensor: Tensor, dim: int, span: Dim) -> bool:
-    """Whether memory has a gap, or another order, between `dim` and the dimension before it."""
-    return bool(tensor.shape[dim - 1] != 1 and tensor.stride[dim - 1] != span)
