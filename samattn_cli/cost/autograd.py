@@ -195,8 +195,9 @@ class _Engine:
 
     def _release(self, *storages: Storage) -> None:
         for storage in storages:
-            self.holders[storage] -= 1
-            if not self.holders[storage]:
+            left = self.holders[storage] - 1
+            self.holders[storage] = left
+            if not left:
                 self.tape.free_storages(storage)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..units import INT64_BYTES
 from . import derivatives
@@ -20,7 +19,7 @@ class Moving(Casting):
         out = x.viewed(shape)
         if out is not None:
             return out
-        return replace(self._copy(name, x).view(*shape), is_view=False)  # _unsafe_view
+        return self._copy(name, x).view(*shape).seen(is_view=False)
 
     def contiguous(self, name: str, x: Tensor) -> Tensor:
         """`x` in row-major order: itself if it is, else a copy."""

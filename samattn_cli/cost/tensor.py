@@ -104,6 +104,10 @@ class Tensor:
         """The same tensor, whose gradient goes there."""
         return Tensor(self.shape, self.stride, self.storage, self.item_bytes, grad_fn, self.is_view)
 
+    def seen(self, *, is_view: bool) -> Tensor:
+        """The same tensor, to autograd a view of another or none (_unsafe_view)."""
+        return Tensor(self.shape, self.stride, self.storage, self.item_bytes, self.grad_fn, is_view)
+
     def permute(self, *order: int) -> Tensor:
         """The dimensions in another order; no copy."""
 
@@ -155,12 +159,8 @@ class Tensor:
     def expand(self, dim: int, size: Dim) -> Tensor:
         """A dimension of size 1 repeated; no copy, and no backward."""
         shape, stride = self.shape, self.stride
-        return replace(
-            self,
-            shape=(*shape[:dim], size, *shape[dim + 1 :]),
-            stride=(*stride[:dim], 0, *stride[dim + 1 :]),
-            grad_fn=None,
-            is_view=True,
+        return self._view(
+            (*shape[:dim], size, *shape[dim + 1 :]), (*stride[:dim], 0, *stride[dim + 1 :]), None
         )
 
     def expanded(self, shape: Shape) -> Tensor:
