@@ -100,7 +100,8 @@ class Recorder:
     def free_storages(self, *storages: Storage) -> None:
         """The last references to `storages` go."""
         if storages:
-            self.record("free", "free", frees=storages)
+            module, name = _names(self.scope, "free")
+            self.ops.append(Op(name, "free", module, parameters=self._first_used(()), frees=storages))
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
