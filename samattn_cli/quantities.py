@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -61,7 +61,7 @@ def parse_quantity(text: str, units: Units, *, of: str, where: str, example: str
     """A quantity in the smallest thing of its units, rounded down.
 
     Args:
-        text: a number and a unit, whose capitals do not matter, nor a plural; "25,769,803,776 B" too, as reports have it.
+        text: a number and a unit (see `spelt`); "25,769,803,776 B" too, as reports have it.
         units: those that there are.
         of: what they are units of.
         where: what messages begin with, such as "--memory 24".
@@ -82,10 +82,24 @@ def parse_quantity(text: str, units: Units, *, of: str, where: str, example: str
 def _scale(unit: str, units: Units, *, of: str, where: str, example: str) -> Decimal:
     """How much a unit is."""
     for name, scale in units.items():
-        if unit.lower() in {name.lower(), f"{name}s".lower()}:
+        if unit in spelt(name):
             return scale
     wrong = f"{unit} is no unit of {of}" if unit else "has no unit"
     raise UsageError(f"{where}: {wrong}: use {', '.join(units)}, such as {example}")
+
+
+@cache
+def spelt(unit: str) -> frozenset[str]:
+    """How a unit may be written: with k for K, with a plural's s, and all in small letters.
+
+    Not so a letter alone (m is no M), nor capitals elsewhere: Gb are bits, FLOPS are FLOPs a second.
+    """
+    names = {unit, f"k{unit[1:]}"} if unit.startswith("K") else {unit}
+    if len(unit) > 1:
+        names |= {unit.lower()}
+    if len(unit) > len("GiB"):
+        names |= {f"{name}s" for name in names}
+    return frozenset(names)
 
 
 def parse_bytes(text: str, where: str) -> int:
@@ -147,23 +161,23 @@ def _known_unit(unit: str) -> tuple[str, Decimal]:
     """The kind of a unit, and how much it is."""
     if not unit:
         return "", Decimal(1)
-    for name in (unit.lower(), unit.lower().removesuffix("s")):
-        if name in _units():
-            return _units()[name]
+    if unit in _units():
+        return _units()[unit]
     names = dict.fromkeys(name for units in KINDS.values() for name in units)
-    hint = did_you_mean(unit, names) or ": use one such as GiB, GB, GFLOP, GMAC, ms, params or %"
+    alike = [name for name in names if name and name.lower() == unit.lower()]
+    hint = (
+        did_you_mean(alike[0] if alike else unit, names)
+        or ": use one such as GiB, GB, GFLOP, GMAC, ms, params or %"
+    )
     raise UsageError(f"{unit[:40]} is no unit{hint}")
 
 
 @cache
 def _units() -> dict[str, tuple[str, Decimal]]:
-    """Every unit in lower case; where two kinds have one, the first has it."""
+    """Every unit in each way to write it; where two kinds have one, the first has it."""
+    named = ((name, kind, scale) for kind, units in KINDS.items() for name, scale in units.items())
     known: dict[str, tuple[str, Decimal]] = {}
-    for name, kind, scale in _named():
-        known.setdefault(name, (kind, scale))
+    for name, kind, scale in named:
+        for written in spelt(name):
+            known.setdefault(written, (kind, scale))
     return known
-
-
-def _named() -> Iterator[tuple[str, str, Decimal]]:
-    for kind, units in KINDS.items():
-        yield from ((name.lower(), kind, scale) for name, scale in units.items())

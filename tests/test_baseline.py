@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from repositories import git, new, write
+from repositories import commit, git, new, write
 from test_check_base import outside_of_ci  # noqa: F401 - a fixture for every test
 from thresholds_files import SMALL, TODAY
 from typer.testing import CliRunner, Result
@@ -208,7 +208,10 @@ def test_a_baseline_of_a_later_samattn_is_for_that_one():
     Path(NAME).write_text(text.replace('"counting": 1', '"counting": 9').replace("0.1.0", "9.9.9"), "utf-8")
     result = drift()
     assert result.outcome == "unchecked"
-    assert "samattn 9.9.9 wrote it, which counts otherwise than this 0.1.0" in result.summary
+    assert (
+        "samattn 9.9.9 wrote it by counting 9, and this 0.1.0 is of counting 1: use a later one"
+        in result.summary
+    )
 
 
 def test_what_was_counted_otherwise_is_taken_anew(root, monkeypatch):
@@ -313,6 +316,66 @@ def test_with_a_base_a_figure_that_was_taken_out_by_hand_is_a_finding(root):
     assert [result.config for result in results if result.rule == "policy.loosened"] == [
         "encoders/small.yaml"
     ]
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_config_that_was_renamed_is_held_to_its_figures(root, tracked):
+    new(root, {})
+    Path("encoders/small.yaml").rename("encoders/slim.yaml")
+    deepen(5, "slim")
+    if tracked:
+        commit(root)
+    result = drift("slim")
+    assert (result.outcome, result.value, result.compared) == ("error", 88_128, PARAMS)
+    ran = samattn("update")
+    assert ran.exit_code == 1
+    assert "above      encoders/slim.yaml  params 75.42 K params -> 88.13 K params" in ran.output
+    assert params("slim") == PARAMS
+    assert "small" not in Path(NAME).read_text("utf-8")
+    deepen(4, "slim")
+    git(root, "checkout", "-q", NAME)
+    assert drift("slim").outcome == "pass"
+    ran = samattn("update", "encoders/slim.yaml")
+    assert "renamed    encoders/slim.yaml  params 75.42 K params" in ran.output
+    assert [line["config"] for line in lines()] == ["encoders/other.yaml", *["encoders/slim.yaml"] * 2]
+
+
+def test_a_clone_that_is_too_shallow_to_say_what_was_renamed_could_not_be_checked(
+    root, tmp_path_factory, monkeypatch
+):
+    new(root, {})
+    git(root, "mv", "encoders/small.yaml", "encoders/slim.yaml")
+    commit(root)
+    cut = tmp_path_factory.mktemp("clone") / "cut"
+    git(root, "clone", "-q", "--depth", "1", f"file://{root}", str(cut))
+    monkeypatch.chdir(cut)
+    assert drift("other").outcome == "pass"
+    result = drift("slim")
+    assert result.outcome == "unchecked"
+    assert result.summary.endswith("git fetch --unshallow origin")
+    ran = samattn("update")
+    assert (ran.exit_code, "too shallow to say which configs were renamed" in ran.output) == (2, True)
+
+
+def test_with_a_base_what_moved_and_was_raised_by_hand_is_a_finding(root):
+    """The folder of the thresholds and a config in it have other names, and the baseline was made anew."""
+    Path("team").mkdir()
+    for name in ("samattn.yaml", NAME, "encoders"):
+        Path(name).rename(Path("team", name))
+    new(root, {})
+    git(root, "mv", "team", "group")
+    git(root, "mv", "group/encoders/small.yaml", "group/encoders/slim.yaml")
+    text = SMALL.replace("depth: 4", "depth: 5")
+    write(root, {"group/encoders/slim.yaml": text})
+    Path("group", NAME).unlink()
+    assert samattn("create", "--thresholds", "group/samattn.yaml").exit_code == 0
+    commit(root)
+    results = check(load_thresholds("group/samattn.yaml"), today=TODAY, base="HEAD~1").results
+    found = {result.config: result for result in results if result.outcome != "pass"}
+    assert list(found) == ["group/encoders/slim.yaml"]
+    (result,) = found.values()
+    assert result.outcome == "error"
+    assert "raised without a reason: params 75.42 K params -> 88.13 K params" in result.summary
 
 
 def test_with_a_base_growth_is_explained_by_the_key_that_changed(root):

@@ -4,7 +4,8 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from samattn_cli.reports.text import to_json as analysis_to_json
 from samattn_cli.studies import passes
 from samattn_cli.studies.check.measured import Recordings
 from samattn_cli.studies.check.metrics import Encoder, MetricError
-from samattn_cli.studies.check.references import Elsewhere
+from samattn_cli.studies.check.references import Case
 from samattn_cli.studies.check.run import check
 
 FLOPS, PARAMS, PEAK = 2_416_640, 75_424, 383_488
@@ -45,6 +46,18 @@ def one(path: Path, rule: str, **options: object):
     results = checked(path, f"- {{id: a, {rule}}}", **options).results
     assert len(results) == 1, results
     return results[0]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A `Reference`: encoders that are loaded elsewhere; None where there is none."""
+
+    name: str
+    load: Callable[[Case], Encoder | None]
+
+    def readings(self, case: Case, metric: str):
+        encoder = self.load(case)
+        return None if encoder is None else encoder.readings(metric)
 
 
 def elsewhere(path: Path, *overrides: str, name: str = "base main (1a2b3c4)") -> Elsewhere:
@@ -168,6 +181,11 @@ def test_what_a_failure_says(tmp_path):
     assert (result.unit, result.value, result.limit, result.excess) == ("B", PEAK, 307_200, 76_288)
     assert (result.advice, str(result.rule_place)) == ("Ask Ada", f"{tmp_path / 'samattn.yaml'}:5:3")
     assert result.command == f"samattn analyze {tmp_path / 'encoders' / 'small.yaml'}"
+
+
+def test_a_count_that_is_off_names_the_layers(tmp_path):
+    for kind, causes in [("global", ("blocks.1 (global)",)), ("window", ("blocks.0, 2-3 (window 2x2)",))]:
+        assert one(tmp_path, f"metric: layers.{kind}.count, limit: 0").causes == causes
 
 
 def test_unequal_figures_look_unequal(tmp_path):
@@ -320,7 +338,10 @@ def test_a_glob_and_a_name_that_lead_to_nothing_could_not_be_checked(tmp_path):
 
 
 def test_nothing_to_compare_with_could_not_be_checked(tmp_path):
-    remedies = {"base": "name one, such as --base main", "baseline": "samattn baseline create"}
+    remedies = {
+        "base": f"{tmp_path} is in no git repository: run samattn in a clone",
+        "baseline": "samattn baseline create",
+    }
     for vs, remedy in remedies.items():
         result = one(tmp_path, f"metric: flops, vs: {vs}, increase: '+0'")
         assert (result.outcome, result.summary) == (

@@ -368,6 +368,16 @@ def test_thresholds_that_moved_are_compared_with_their_former_self(root):
     assert "limit.error 6 MB -> 7 MB" in one(report, "policy.loosened").summary
 
 
+def test_thresholds_that_were_removed_for_other_ones_are_a_finding(root):
+    git(root, "rm", "-q", "samattn.yaml")
+    loose = 'version: 1\nconfigs: ["encoders/*.yaml"]\nrules: [{id: a, metric: params, limit: 1 G}]\n'
+    write(root, {"limits/loose.yaml": loose.replace("encoders/", "../encoders/"), "new/samattn.yaml": loose})
+    report = check(load_thresholds("limits/loose.yaml"), today=TODAY, base="main")
+    said = one(report, "policy.removed")
+    assert said.outcome == "error"
+    assert said.summary.startswith("samattn.yaml was removed since base main (")
+
+
 def test_thresholds_that_are_broken_at_the_base_could_not_be_checked(root):
     commit(root, {"samattn.yaml": RULES.replace("error: 6 MB", "error: 6")})
     git(root, "branch", "-f", "main")
@@ -453,10 +463,15 @@ def test_a_shallow_clone_and_a_ref_that_is_not_there_say_what_to_do(root, tmp_pa
         run(base="origin/main")
 
 
-def test_without_a_base_it_could_not_be_checked_and_in_ci_it_is_found(root, monkeypatch):
+def test_a_base_is_found_where_a_rule_needs_one_and_else_it_could_not_be_checked(root, monkeypatch):
+    assert run(base=None).base.startswith("base main (")
+    git(root, "branch", "-q", "-m", "main", "trunk")
     result = one(run(base=None), "growth", "small")
     assert result.outcome == "unchecked"
-    assert result.summary.endswith("there is no base to compare with: name one, such as --base main")
+    assert result.summary.endswith(
+        "there is no main branch to compare with here: name the base, such as --base HEAD~1"
+    )
+    git(root, "branch", "-q", "-m", "trunk", "main")
     monkeypatch.setenv("CHANGE_TARGET", "main")
     git(root, "update-ref", "refs/remotes/origin/main", "main")
     report = run(base=None)

@@ -21,14 +21,15 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from running import UPDATE
 
+from samattn_cli.cli.checkout import checkout
 from samattn_cli.cli.github import SUMMARY_BYTES, under_github
-from samattn_cli.cli.output import asked_files, deliver, shielded
+from samattn_cli.cli.output import asked_files, deliver, say, shielded
 from samattn_cli.errors import OutputError
 from samattn_cli.render import CHECKS, TEXTS, render
 from samattn_cli.render.comment import COMMENT_BYTES, comment, prose
 from samattn_cli.render.findings import beyond, figures, fingerprints, visible, worst_first
 from samattn_cli.render.github import command
-from samattn_cli.render.options import Options
+from samattn_cli.render.options import Checkout, Options
 from samattn_cli.reports.check import CheckReport, Result
 from samattn_cli.reports.diff import Place
 from samattn_cli.reports.text import from_json, to_json
@@ -373,24 +374,24 @@ UNDER = {"GITHUB_ACTIONS": "true"}
 def test_under_github_files_are_annotated_and_the_summary_is_added_to(tmp_path, capsys) -> None:
     summary = tmp_path / "summary.md"
     summary.write_text("of a step before\n", "utf-8")
-    under_github(REPORT, UNDER | {"GITHUB_STEP_SUMMARY": str(summary)})
+    under_github(REPORT, UNDER | {"GITHUB_STEP_SUMMARY": str(summary)}, FILE)
     written = capsys.readouterr()
     assert written.out == ""  # which may be a file
     assert written.err == shown(REPORT, "github")
     assert summary.read_text("utf-8") == "of a step before\n" + shown(REPORT, "markdown")
-    under_github(REPORT, UNDER, annotate=False)
+    under_github(REPORT, UNDER, FILE, annotate=False)
     assert capsys.readouterr().err == ""
 
 
 def test_elsewhere_nothing_is_written(tmp_path, capsys) -> None:
     summary = tmp_path / "summary.md"
-    under_github(REPORT, {"GITHUB_STEP_SUMMARY": str(summary)})
+    under_github(REPORT, {"GITHUB_STEP_SUMMARY": str(summary)}, FILE)
     assert capsys.readouterr() == ("", "")
     assert not summary.exists()
 
 
 def test_a_summary_that_cannot_be_written_is_said_and_fails_nothing(tmp_path, capsys) -> None:
-    under_github(of(PASSED), UNDER | {"GITHUB_STEP_SUMMARY": str(tmp_path)})
+    under_github(of(PASSED), UNDER | {"GITHUB_STEP_SUMMARY": str(tmp_path)}, FILE)
     assert capsys.readouterr().err == f"samattn: no step summary: {tmp_path}: Is a directory\n"
 
 
@@ -401,19 +402,93 @@ def many(number: int) -> CheckReport:
 def test_the_summary_is_within_its_cap(tmp_path, capsys) -> None:
     summary = tmp_path / "summary.md"
     summary.write_bytes(b"x" * (SUMMARY_BYTES - 50_000))
-    under_github(many(9000), UNDER | {"GITHUB_STEP_SUMMARY": str(summary)}, annotate=False)
+    under_github(many(9000), UNDER | {"GITHUB_STEP_SUMMARY": str(summary)}, FILE, annotate=False)
     assert SUMMARY_BYTES - 500 < summary.stat().st_size <= SUMMARY_BYTES
     summary.write_bytes(b"x" * SUMMARY_BYTES)
-    under_github(many(9), UNDER | {"GITHUB_STEP_SUMMARY": str(summary)}, annotate=False)
+    under_github(many(9), UNDER | {"GITHUB_STEP_SUMMARY": str(summary)}, FILE, annotate=False)
     assert capsys.readouterr().err == f"samattn: no step summary: {summary} is full\n"
     assert summary.stat().st_size == SUMMARY_BYTES
+
+
+def places(report: CheckReport, options: Options) -> list[str]:
+    """The file that SARIF, GitLab and GitHub point at, of a report with one result."""
+    (result,) = json.loads(shown(report, "sarif", options))["runs"][0]["results"]
+    (entry,) = json.loads(shown(report, "gitlab", options))
+    command = re.match(r"::error file=([^,]+),line=(\d+)", shown(report, "github", options))
+    uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    return [uri, entry["location"]["path"], command[1]]
 
 
 def test_below_the_root_of_the_repository_places_are_from_there(tmp_path, monkeypatch, capsys) -> None:
     (tmp_path / "sub").mkdir()
     monkeypatch.chdir(tmp_path / "sub")
-    under_github(of(GROWTH), UNDER | {"GITHUB_WORKSPACE": str(tmp_path)})
-    assert capsys.readouterr().err.startswith("::error file=sub/encoders/vit_h.yaml,line=9")
+    assert checkout({}) is None
+    ci = checkout({"CI_PROJECT_DIR": str(tmp_path), "GITHUB_WORKSPACE": str(tmp_path / "other")})
+    (tmp_path / ".git").write_text("gitdir: elsewhere\n", "utf-8")  # of a worktree
+    options = Options(checkout=checkout({}))
+    assert options.checkout == ci == Checkout(str(tmp_path), str(tmp_path / "sub"))
+    for file in ("encoders/vit_h.yaml", "./encoders/vit_h.yaml", f"{tmp_path}/sub/encoders/vit_h.yaml"):
+        here = of(replace(GROWTH, place=Place(file, 9)))
+        assert places(here, options) == ["sub/encoders/vit_h.yaml"] * 3
+    assert places(of(replace(BROKEN, place=None)), options) == ["sub/samattn.yaml"] * 3
+    assert places(of(replace(GROWTH, place=Place("../a.yaml"))), options) == ["a.yaml"] * 3
+    assert places(of(replace(GROWTH, place=Place("../../a.yaml"))), options) == ["../a.yaml"] * 3
+    outside = places(of(replace(GROWTH, place=Place("/else/a.yaml"))), options)
+    assert outside == ["file:///else/a.yaml", "/else/a.yaml", "/else/a.yaml"]
+    under_github(of(GROWTH), UNDER, options)
+    assert capsys.readouterr().err.startswith("::error file=sub/encoders/vit_h.yaml,line=9,col=22")
+
+
+def test_fingerprints_are_the_same_from_every_folder() -> None:
+    root, below = Options(checkout=Checkout("/r", "/r")), Options(checkout=Checkout("/r", "/r/sub"))
+    preset = replace(FITS, config="sam_vit_b")
+    there = of(preset, replace(FITS, config="sub/a.yaml"), replace(FITS, config="b.yaml"))
+    here = of(preset, replace(FITS, config="a.yaml"), replace(FITS, config="../b.yaml"))
+    names = [
+        [entry["fingerprint"] for entry in json.loads(shown(*of_folder))]
+        for of_folder in ((there, "gitlab", root), (here, "gitlab", below), (there, "gitlab", FILE))
+    ]
+    assert names[0] == names[1] == names[2]
+    assert len(set(names[0])) == 3
+
+
+# --fail-on
+
+
+def test_a_warning_that_fails_is_a_failure_in_every_format() -> None:
+    report = replace(of(SAVING, PASSED, DRIFT), fail_on="warn")
+    assert report.fails(SAVING)
+    (suite,) = JUnitXml.fromstring(shown(report, "junit").encode())
+    assert (suite.failures, suite.errors, suite.skipped) == (1, 0, 1)
+    assert [case.is_passed for case in suite] == [False, True, False]
+    assert junit_is_valid(ET.fromstring(shown(report, "junit")))
+    levels_ = [result["level"] for result in json.loads(shown(report, "sarif"))["runs"][0]["results"]]
+    assert levels_ == ["error", "note"]
+    assert [entry["severity"] for entry in json.loads(shown(report, "gitlab"))] == ["critical", "info"]
+    assert levels(shown(report, "github")) == ["error", "notice"]
+    text = shown(report, "markdown")
+    assert "### ❌ samattn check: 1 warning, 1 waived, 1 passed (warnings fail)\n" in text
+    assert "| ❌ warning | `saving` |" in text
+    assert shown(report, "terminal").endswith("\nerror  1 warning, 1 waived, 1 passed (warnings fail)\n")
+    assert json.loads(to_json(report))["results"][0]["outcome"] == "warn"
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "json"])
+def test_that_nothing_fails_makes_no_finding_less(name: str) -> None:
+    report = replace(REPORT, fail_on="never")
+    assert not any(map(report.fails, report.results))
+    assert shown(report, name) == shown(REPORT, name)
+
+
+def test_what_could_not_be_checked_is_not_what_fails() -> None:
+    assert not replace(REPORT, fail_on="warn").fails(BROKEN)  # it exits 2, whatever fails
+    assert replace(REPORT, fail_on="warn").verdict == "unchecked"
+
+
+def test_a_report_of_before_there_was_fail_on_comes_back() -> None:
+    data = json.loads(to_json(REPORT))
+    del data["fail_on"]
+    assert from_json(json.dumps(data)) == REPORT
 
 
 def test_text_that_github_would_obey_is_shielded() -> None:
@@ -434,9 +509,15 @@ def test_only_what_is_to_be_read_is_shielded(monkeypatch, capsys) -> None:
     odd = of(replace(FITS, advice="##[group]x"))
     deliver(odd, None, {}, FILE)
     assert capsys.readouterr().out.startswith("::stop-commands::")
+    deliver(odd, "terminal", {}, FILE)
+    assert capsys.readouterr().out.startswith("::stop-commands::")
     for name in ("json", "github"):
         deliver(odd, name, {}, FILE)
         assert capsys.readouterr().out == shown(odd, name)
+    say("broken.yaml: unknown key\n::add-mask::x", style="red")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("::stop-commands::")
+    assert lines[1:] == ["broken.yaml: unknown key", "::add-mask::x", f"::{lines[0][17:]}::"]
 
 
 # The comment
@@ -699,6 +780,7 @@ def test_formats_of_files(tmp_path) -> None:
         "gitlab=gl.json",
         "github=annotations",
         "csv=table.data",
+        "text=readable",
         "r.txt",
         "r.md",
     ]
@@ -713,6 +795,7 @@ def test_formats_of_files(tmp_path) -> None:
         "gitlab",
         "github",
         "csv",
+        "terminal",
         "terminal",
         "markdown",
     ]

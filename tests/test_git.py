@@ -12,6 +12,7 @@ from samattn_cli.config.sources import DISK
 from samattn_cli.errors import ConfigError, GitError
 from samattn_cli.git import Base, Repository, Tree, base_of, repository
 from samattn_cli.git.commands import ELSEWHERE
+from samattn_cli.git.moves import Moves
 from samattn_cli.git.provider import PROVIDERS
 
 CI = {
@@ -142,6 +143,19 @@ class TestReading:
     def test_a_line_break_in_a_path_is_no_second_question(self) -> None:
         assert "there is no file" in error_of(windows, "a\nencoders/h.yaml")
         assert windows("encoders/h.yaml") == 2
+
+    def test_a_name_with_a_line_break_is_read(self, root: Path) -> None:
+        commit(root, {"a\nb.yaml": WIDE, "c\nd/e.yaml": VIT})
+        (root / "f\ng.yaml").symlink_to("encoders/h.yaml")
+        commit(root)
+        assert windows("a\nb.yaml") == 4
+        assert windows("c\nd/e.yaml") == 2
+        files = tree()
+        assert files.is_dir(Path("c\nd"))
+        assert not files.exists(Path("a\nc.yaml"))
+        assert files.glob(root, "*.yaml") == [root / "a\nb.yaml", root / "f\ng.yaml"]
+        assert files.exists(Path("f\ng.yaml"))  # and so it is not new
+        assert "is a symbolic link with a line break in its name" in error_of(windows, "f\ng.yaml")
 
     def test_lfs_pointers_binary_and_large_files_are_named(self, root: Path) -> None:
         pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
@@ -329,8 +343,28 @@ class TestRenames:
         git(root, "config", "diff.renames", "false")
         git(root, "rm", "-q", "encoders/gone.yaml")
         git(root, "mv", "encoders/h.yaml", "h.yaml")
-        assert repository().renames(repository().commit("HEAD")) == {"h.yaml": "encoders/h.yaml"}
+        assert repository().moves(repository().commit("HEAD")) == Moves(
+            {"h.yaml": "encoders/h.yaml"}, ("encoders/gone.yaml",)
+        )
         assert tree().exists(Path("encoders/gone.yaml"))
+
+    def test_a_file_that_git_does_not_track_yet_may_be_a_renamed_one(self, root: Path) -> None:
+        commit(root, {".gitignore": "ignored.yaml\n", "gone.yml": "a: 1\n" * 9})
+        index = (root / ".git" / "index").read_bytes()
+        (root / "encoders" / "h.yaml").rename("h.yaml")
+        write(root, {"new.yml": "b: 2\n", "ignored.yaml": "a: 1\n" * 9})
+        (root / "gone.yml").unlink()
+        found = repository().moves(repository().commit("HEAD"))
+        assert found == Moves({"h.yaml": "encoders/h.yaml"}, ("gone.yml",))
+        assert (root / ".git" / "index").read_bytes() == index
+
+    def test_the_last_commit_that_changed_a_file(self, root: Path) -> None:
+        first = commit(root, {"a[b].json": "1", "ab.json": "1"})
+        commit(root, {"ab.json": "2"})
+        found = repository().last_change("a[b].json")
+        assert found is not None
+        assert found.sha == first
+        assert repository().last_change("none.json") is None
 
 
 class TestMergeBase:

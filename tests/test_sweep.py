@@ -447,6 +447,12 @@ def test_bad_input_is_said_and_exits_2(arguments: tuple[str, ...], capsys, monke
     assert "Traceback" not in printed.err
 
 
+def test_what_is_wrong_with_a_config_at_any_point_is_said_without_one(tmp_path: Path) -> None:
+    (tmp_path / "h.yaml").write_text("extends: sam_vit_b\nembed_dmi: 3\n", "utf-8")
+    with pytest.raises(ConfigError, match=r"h\.yaml:2:1: unknown key 'embed_dmi'"):
+        sweep([str(tmp_path / "h.yaml")], Grid(resolutions=((512, 512),)), ["flops"])
+
+
 def test_the_largest_grid_is_taken_and_one_more_is_not() -> None:
     side = math.isqrt(MOST_POINTS)
     squares = tuple((n, n) for n in range(16, 16 + MOST_POINTS // side))

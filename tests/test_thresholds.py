@@ -82,6 +82,9 @@ def test_a_plain_bound_is_the_error(tmp_path):
         ("2 us", Fraction(2, 1000), "ms"),
         ("640 M", 640_000_000, "params"),
         ("640 Mparams", 640_000_000, "params"),
+        ("640 k", 640_000, "params"),
+        ("3 gflops", 3 * 10**9, "FLOP"),
+        ("3 kFLOPs", 3 * 10**3, "FLOP"),
         ("94.3 %", Fraction(943, 1000), "%"),
         ("17.47x", Fraction(1747, 100), "x"),
         ("+2%", Fraction(2, 100), "%"),
@@ -106,6 +109,11 @@ def test_quantities_are_exact_and_keep_their_unit(written, amount, unit):
         ("6 TFLOB", "TFLOB is no unit; did you mean 'TFLOP'?"),
         ("6 parsecs", "parsecs is no unit"),
         ("1,00 GB", "1,00 is no number: use one such as 6 or 5.5"),
+        ("60 Gb", "Gb is no unit; did you mean 'GB'?"),  # bits
+        ("30 TFLOPS", "TFLOPS is no unit; did you mean 'TFLOP'?"),  # a second
+        ("700 m", "m is no unit; did you mean 'M'?"),  # thousandths
+        ("5 Ms", "Ms is no unit; did you mean 'ms'?"),
+        ("6 GiBs", "GiBs is no unit; did you mean 'GiB'?"),
     ],
 )
 def test_what_is_no_quantity_is_said(written, message):
@@ -231,6 +239,10 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
             "FILE:3:14: the id 'a' is that of 2 rules: each needs its own",
         ),
         (
+            with_rule("id: check.base, metric: flops, limit: 1 GFLOP"),
+            "FILE:4:8: the id 'check.base' is taken: reports call other findings so",
+        ),
+        (
             with_rule("id: policy.new, metric: flops, limit: 1 GFLOP"),
             "FILE:4:8: the id 'policy.new' is taken: reports call other findings so",
         ),
@@ -299,6 +311,10 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         (
             with_rule("id: a, metric: attention_memory_saving_per_head, limit: 94 %"),
             "FILE:4:60: limit is for costs, and more of attention_memory_saving_per_head is better: use at_least or expect",
+        ),
+        (
+            with_rule("id: a, metric: attention_memory_saving_per_head, at_least: 94"),
+            "FILE:4:63: at_least.error 94 is more than all: attention_memory_saving_per_head is a share; did you mean '94 %'?",
         ),
         (
             with_rule("id: a, metric: flops, tolerance: 1 %, limit: 1 GFLOP"),

@@ -31,12 +31,14 @@ from .parameters import (
     OptimizerOption,
     Outputs,
     Set,
+    choices,
+    chosen,
     device_of,
     overrides,
 )
 
 FORMATS = (*TEXTS, *PICTURES, *TABLES)
-Format = Enum("Format", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
+Format = Enum("Format", choices(TEXTS), type=str)  # type: ignore[misc]
 
 
 @guarded
@@ -77,7 +79,10 @@ def analyze(
     format_: Annotated[
         Format | None,
         typer.Option(
-            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="terminal (or text), json, csv or markdown; terminal by default.",
         ),
     ] = None,
     output: Outputs = None,
@@ -103,7 +108,7 @@ def analyze(
     encoder = load_config(config, overrides(set_, **flags, **runs))
     report = analyze_config(encoder, device=device_of(device), verify=False)
     options = terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ()))
-    shown = format_.value if format_ else None if formats else "terminal"
+    shown = chosen(format_) or (None if formats else "terminal")
     if shown == "terminal":
         _figures(report, options)
     if verify is not False:

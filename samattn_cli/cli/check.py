@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from enum import Enum
 from pathlib import Path
@@ -10,27 +12,20 @@ from typing import Annotated
 
 import typer
 
-from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError
+from ..errors import EXIT_DIFFERS, EXIT_ERROR, OutputError, SamattnError, UsageError
 from ..render import CHECKS, TABLES, TEXTS
-from ..reports.check import CheckReport
+from ..reports.check import FAILING, CheckReport
+from .checkout import checkout
 from .github import under_github
-from .output import asked_files, deliver, guarded, terminal_options, working
-from .parameters import Outputs
+from .output import asked_files, guarded, say, show, terminal_options, working, write
+from .parameters import Outputs, choices, chosen
 
 PRINTED = (*TEXTS, *CHECKS)
 FORMATS = (*PRINTED, *TABLES)
-Format = Enum("CheckFormat", {name: name for name in PRINTED}, type=str)  # type: ignore[misc]
+Format = Enum("CheckFormat", choices(PRINTED), type=str)  # type: ignore[misc]
 
-
-class FailOn(str, Enum):
-    """From which outcome on a check exits 1."""
-
-    warn = "warn"
-    error = "error"
-    never = "never"
-
-
-FAILING = {FailOn.warn: {"warn", "error"}, FailOn.error: {"error"}, FailOn.never: set[str]()}
+FailOn = Enum("FailOn", {name: name for name in FAILING}, type=str)  # type: ignore[misc]
+BY_DEFAULT = FailOn(CheckReport.fail_on)
 
 
 @guarded
@@ -54,7 +49,7 @@ def check(
         typer.Option(
             metavar="REF",
             help="Compare with the configs and thresholds where HEAD left REF, or auto: what CI names, else the main "
-            "branch. In CI auto by itself, if a rule is vs base.",
+            "branch. auto by itself, if a rule is vs base.",
         ),
     ] = None,
     recording: Annotated[
@@ -70,7 +65,7 @@ def check(
             metavar="OUTCOME",
             help="Exit 1 from this on: warn, error or never. What could not be checked always exits 2.",
         ),
-    ] = FailOn.error,
+    ] = BY_DEFAULT,
     all_results: Annotated[bool, typer.Option("--all", help="List what passes too.")] = False,
     format_: Annotated[
         Format | None,
@@ -78,7 +73,7 @@ def check(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="terminal, json, csv, markdown, github, gitlab, junit or sarif; terminal by default.",
+            help="terminal (or text), json, csv, markdown, github, gitlab, junit or sarif; terminal by default.",
         ),
     ] = None,
     output: Outputs = None,
@@ -87,8 +82,10 @@ def check(
 
     Figures are derived, so that the same config gives the same verdict everywhere. Exits 0 if all pass (with warnings or
     not), 1 if a threshold is broken, 2 if something could not be checked, whatever else there is. Reports are written in
-    each case, unless the thresholds or the base cannot be read; with -o and no --format nothing is printed. Under GitHub Actions files are annotated, and the step's summary
-    is added to, without being asked. With --base, limits that were loosened and configs that were removed are findings.
+    each case, also where the thresholds, the base or the baseline cannot be read; with -o and no --format nothing is
+    printed. With --fail-on warn they show warnings as failures; with never, errors remain errors. Under GitHub Actions
+    files are annotated, and the step's summary is added to, without being asked. With a base, limits that were loosened
+    and configs that were removed are findings.
 
     Examples:
 
@@ -100,31 +97,47 @@ def check(
 
       samattn check --fail-on warn -o check.json -o check.md -o check.sarif -o gitlab=gl-code-quality-report.json
     """
-    from ..config.load_thresholds import load_thresholds
-    from ..studies.check.measured import Recordings
-    from ..studies.check.run import check as run
-
     files = asked_files(output, FORMATS)
     if "-" in (configs or ()):
         raise UsageError("-: a config that is checked is a file, or a preset")
-    file = load_thresholds(thresholds)
-    with working("checking"):
-        report = run(
-            file,
-            configs or (),
-            today=date.today(),  # noqa: DTZ011 - a waiver ends with the day where it is checked
-            recordings=Recordings(tuple(recording or ())),
-            base=base,
-        )
-    shown = format_ and format_.value
-    deliver(report, shown, files, terminal_options(all_layers=all_results))
-    under_github(report, os.environ, annotate=shown != "github")
-    finish(report, fail_on)
+    shown = chosen(format_) or (None if files else "terminal")
+    report, error = _checked(thresholds, configs or (), recording or (), base)
+    report = replace(report, fail_on=fail_on.value)
+    if error is not None:
+        say(str(error), style="red")
+        shown = None if shown == "terminal" else shown  # for who reads it, that is said
+    options = replace(terminal_options(all_layers=all_results), checkout=checkout(os.environ))
+    if shown:
+        show(report, shown, options)
+    write(report, files, options)
+    under_github(report, os.environ, options, annotate=shown != "github")
+    finish(report)
 
 
-def finish(report: CheckReport, fail_on: FailOn) -> None:
+def _checked(
+    thresholds: Path | None, configs: Sequence[str], recordings: Sequence[Path], base: str | None
+) -> tuple[CheckReport, SamattnError | None]:
+    """The report, and if the check could not begin, why."""
+    from ..config.load_thresholds import load_thresholds
+    from ..studies.check.failed import failed
+    from ..studies.check.measured import Recordings
+    from ..studies.check.run import check as run
+
+    file = None
+    try:
+        file = load_thresholds(thresholds)
+        with working("checking"):
+            today = date.today()  # noqa: DTZ011 - a waiver ends with the day where it is checked
+            return run(file, configs, today=today, recordings=Recordings(tuple(recordings)), base=base), None
+    except (UsageError, OutputError):
+        raise
+    except SamattnError as error:
+        return failed(error, thresholds, file), error
+
+
+def finish(report: CheckReport) -> None:
     """Exit by the worst outcome."""
     if report.outcome == "unchecked":
         raise typer.Exit(EXIT_ERROR)
-    if any(result.outcome in FAILING[fail_on] for result in report.results):
+    if any(report.fails(result) for result in report.results):
         raise typer.Exit(EXIT_DIFFERS)

@@ -21,6 +21,7 @@ from .parameters import (
     OptimizerOption,
     Outputs,
     Set,
+    chosen,
     device_of,
     overrides,
 )
@@ -76,7 +77,10 @@ def compare_placements(
     format_: Annotated[
         Format | None,
         typer.Option(
-            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="terminal (or text), json, csv or markdown; terminal by default.",
         ),
     ] = None,
     output: Outputs = None,
@@ -108,4 +112,4 @@ def compare_placements(
     encoder = load_config(config, overrides(set_, **flags, **runs))
     with working("searching every placement" if question else "comparing placements"):
         report = compare_placements(encoder, placements or (), device=device_of(device), search=question)
-    deliver(report, format_ and format_.value, formats, terminal_options(all_layers=all_layers))
+    deliver(report, chosen(format_), formats, terminal_options(all_layers=all_layers))

@@ -24,13 +24,15 @@ from .parameters import (
     OptimizerOption,
     Outputs,
     Set,
+    choices,
+    chosen,
     device_of,
     overrides,
 )
 from .sides import Side, before, is_file, is_ref, now, side
 
 FORMATS = (*TEXTS, *TABLES)
-Format = Enum("DiffFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
+Format = Enum("DiffFormat", choices(TEXTS), type=str)  # type: ignore[misc]
 
 
 @guarded
@@ -79,7 +81,10 @@ def diff(
     format_: Annotated[
         Format | None,
         typer.Option(
-            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="terminal (or text), json, csv or markdown; terminal by default.",
         ),
     ] = None,
     output: Outputs = None,
@@ -118,7 +123,7 @@ def diff(
         place=places_in(later.loaded),
         metric=metric,
     )
-    deliver(report, format_ and format_.value, formats, terminal_options())
+    deliver(report, chosen(format_), formats, terminal_options())
     if exit_code and report.costs_differ:
         raise typer.Exit(EXIT_DIFFERS)
 

@@ -20,11 +20,13 @@ from .parameters import (
     ImageSize,
     Outputs,
     Set,
+    choices,
+    chosen,
     overrides,
 )
 
 FORMATS = TEXTS | LATEX
-Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
+Format = Enum("Format", choices(FORMATS), type=str)  # type: ignore[misc]
 
 
 @guarded
@@ -57,7 +59,7 @@ def explain(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="terminal, json, csv, markdown or latex; terminal by default.",
+            help="terminal (or text), json, csv, markdown or latex; terminal by default.",
         ),
     ] = None,
     output: Outputs = None,
@@ -87,4 +89,4 @@ def explain(
     runs = {"batch_size": batch_size, "dtype": dtype, "autocast": autocast, "attention": attention}
     encoder = load_config(config, overrides(set_, image_size=image_size, **runs))
     report = explain_figure(encoder, where, metric)
-    deliver(report, format_ and format_.value, formats, terminal_options())
+    deliver(report, chosen(format_), formats, terminal_options())

@@ -26,6 +26,8 @@ from .parameters import (
     OptimizerOption,
     Outputs,
     Set,
+    choices,
+    chosen,
     overrides,
 )
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from ..studies.fit import Asked
 
 FORMATS = (*TEXTS, *TABLES)
-Format = Enum("FitFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
+Format = Enum("FitFormat", choices(TEXTS), type=str)  # type: ignore[misc]
 VARY = ("resolution", "batch-size", "global-layers")
 MOST_BYTES = 1 << 50
 ASPECT = re.compile(r"(\d{1,7}):(\d{1,7})")
@@ -85,7 +87,10 @@ def fit(
     format_: Annotated[
         Format | None,
         typer.Option(
-            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="terminal (or text), json, csv or markdown; terminal by default.",
         ),
     ] = None,
     output: Outputs = None,
@@ -123,7 +128,7 @@ def fit(
     _check_sizes(asked)
     with working("working out every size"):
         report = fit_config(encoder, where, asked)
-    deliver(report, format_ and format_.value, formats, terminal_options())
+    deliver(report, chosen(format_), formats, terminal_options())
 
 
 def _check_sizes(asked: Asked) -> None:

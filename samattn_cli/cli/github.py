@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from ..render.comment import comment
 from ..render.github import render
 from ..render.options import Options
 from ..reports.check import CheckReport
-from ..reports.diff import Place
 from .output import say
 
 SUMMARY_BYTES = 2**20
 """The most that GitHub takes as the summary of a step."""
 
 
-def under_github(report: CheckReport, environ: Mapping[str, str], *, annotate: bool = True) -> None:
+def under_github(
+    report: CheckReport,
+    environ: Mapping[str, str],
+    options: Options,
+    *,
+    annotate: bool = True,
+) -> None:
     """Under GitHub Actions, annotate the files and add to the step's summary; elsewhere nothing.
 
     Annotations go to standard error, where GitHub reads them too: standard output may be a file. What cannot be written
@@ -29,13 +32,14 @@ def under_github(report: CheckReport, environ: Mapping[str, str], *, annotate: b
     Args:
         report: the check's.
         environ: the environment.
+        options: with the checkout that GitHub shows.
         annotate: False if the commands were printed already.
     """
     if environ.get("GITHUB_ACTIONS") != "true":
         return
     if annotate and sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(render(_from_root(report, environ.get("GITHUB_WORKSPACE", "")), Options()))
+            sys.stderr.write(render(report, options))
             sys.stderr.flush()
     if summary := environ.get("GITHUB_STEP_SUMMARY"):
         _summarise(report, Path(summary))
@@ -51,19 +55,3 @@ def _summarise(report: CheckReport, path: Path) -> None:
                 say(f"samattn: no step summary: {path} is full", style="yellow")
     except OSError as error:
         say(f"samattn: no step summary: {path}: {error.strerror or error}", style="yellow")
-
-
-def _from_root(report: CheckReport, workspace: str) -> CheckReport:
-    """The report with places as GitHub takes them, from the root of the repository, not the working directory."""
-    below = os.path.relpath(Path.cwd(), workspace) if workspace else "."
-    if below == "." or below.startswith(".."):
-        return report
-    results = (
-        replace(result, place=_below(below, result.place), rule_place=_below(below, result.rule_place))
-        for result in report.results
-    )
-    return replace(report, results=tuple(results))
-
-
-def _below(folder: str, place: Place | None) -> Place | None:
-    return place and replace(place, file=os.path.normpath(Path(folder, place.file)))

@@ -20,6 +20,7 @@ from .parameters import Attention, BatchSize, DTypeOption, ImageSize, Mode, devi
 
 WORKFLOW = Path(".github", "workflows", "samattn.yml")
 PRE_COMMIT = Path(".pre-commit-config.yaml")
+HOOK_ID = "- id: samattn-check"
 MOST_RULES = 1000
 
 
@@ -89,8 +90,7 @@ def init(
         written[hooks] = texts.pre_commit() + texts.hook(path)
     write_files(written)
     if pre_commit and hooks not in written:
-        say(f"{hooks} is there and is left alone; under its repos, add:")
-        emit(texts.hook(path))
+        _advise(hooks, texts.hook(path))
     say(f"{number}. Next: samattn check, then commit what was written")
 
 
@@ -160,6 +160,16 @@ def _check_free(places: Iterable[Path], *, force: bool) -> None:
         raise OutputError(
             f"{' and '.join(taken)} {verb} there already; --force overwrites, and nothing was written"
         )
+
+
+def _advise(hooks: Path, hook: str) -> None:
+    """What to add to a pre-commit configuration, unless it is in there."""
+    has_it = hooks.is_file() and HOOK_ID in map(str.strip, hooks.read_text("utf-8", "replace").splitlines())
+    say(
+        f"{hooks} {'has the hook already' if has_it else 'is there and is left alone; under its repos, add:'}"
+    )
+    if not has_it:
+        emit(hook)
 
 
 def _is_there(place: Path) -> bool:

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError, did_you_mean
-from ..render import EXTRAS, FORMATS, render, render_file
+from ..render import ALIASES, EXTRAS, FORMATS, render, render_file
 from ..render.options import Options
 from ..render.plain import PLAIN
 
@@ -52,9 +52,12 @@ def guarded(command: Command) -> Command:
 
 
 def say(message: str, style: str = "") -> None:
-    """A message on standard error."""
+    """A message on standard error, shielded as a report is, and then without style."""
+    safe = shielded(message, os.environ)
     Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
-        message, style=style, markup=False
+        safe.removesuffix("\n") if safe != message else message,
+        style=style if safe == message else "",
+        markup=False,
     )
 
 
@@ -120,6 +123,7 @@ def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[
     asked: dict[Path, str] = {}
     for output in outputs or ():
         named, _, rest = str(output).partition("=")
+        named = ALIASES.get(named, named)
         if rest and named.isalpha() and named not in formats:
             hint = did_you_mean(named, formats)
             raise OutputError(f"-o {output}: {named!r} is no format: use one of {', '.join(formats)}{hint}")
@@ -162,8 +166,18 @@ def _check_extra(path: Path, name: str) -> None:
 def deliver(report: Any, shown: str | None, files: Mapping[Path, str], options: Options) -> None:
     """Show a report, on the terminal if nothing else was asked for, and write its files, each in its format."""
     if shown or not files:
-        text = render(report, shown or "terminal", options)
-        emit(text if shown else shielded(text, os.environ))
+        show(report, shown or "terminal", options)
+    write(report, files, options)
+
+
+def show(report: Any, name: str, options: Options) -> None:
+    """A report on standard output; shielded if it is to be read."""
+    text = render(report, name, options)
+    emit(shielded(text, os.environ) if name == "terminal" else text)
+
+
+def write(report: Any, files: Mapping[Path, str], options: Options) -> None:
+    """A report's files, each in its format."""
     for path, name in files.items():
         write_file(path, render_file(report, name, options.of_a_file))
 
@@ -179,7 +193,7 @@ def shielded(text: str, environ: Mapping[str, str]) -> str:
     from secrets import token_hex
 
     word = token_hex()
-    return f"::stop-commands::{word}\n{text}::{word}::\n"
+    return f"::stop-commands::{word}\n{text.removesuffix(chr(10))}\n::{word}::\n"
 
 
 def check_place(path: Path) -> None:

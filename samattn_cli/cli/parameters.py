@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ import typer
 from ..config.load import Override, option_where, parse_override
 from ..config.yaml12 import parse_yaml
 from ..errors import UsageError
+from ..render import ALIASES
 
 if TYPE_CHECKING:
     from ..config.device import Device
@@ -78,6 +80,17 @@ Outputs = Annotated[
         help="Write FILE, in FORMAT or that of its extension; may repeat.",
     ),
 ]
+
+
+def choices(formats: Iterable[str]) -> dict[str, str]:
+    """What --format may be, as the members of an enumeration: formats, and other names of theirs."""
+    names = list(formats)
+    return {name: name for name in (*names, *(name for name, of in ALIASES.items() if of in names))}
+
+
+def chosen(given: Enum | None) -> str | None:
+    """The format that --format asks for, if it is given."""
+    return given and ALIASES.get(given.value, given.value)
 
 
 def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Override]:

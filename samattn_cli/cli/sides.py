@@ -112,5 +112,5 @@ def _later(here: Repository, commit: Commit, then: Path) -> Path:
     if then.exists():
         return then
     inside = here.tree(commit).inside(then)
-    renamed = (now for now, was in here.renames(commit).items() if was == os.path.normpath(inside))
+    renamed = (now for now, was in here.moves(commit).renamed.items() if was == os.path.normpath(inside))
     return next((Path(os.path.relpath(here.root / name)) for name in renamed), then)

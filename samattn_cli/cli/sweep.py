@@ -17,7 +17,7 @@ from ..render import PICTURES, TABLES, TEXTS
 from ..units import format_things
 from .measure import DEVICE, DEVICES, measured_in_turn
 from .output import asked_files, deliver, guarded, say, terminal_options, working
-from .parameters import Configs, Outputs, Set, axis, device_of, overrides
+from .parameters import Configs, Outputs, Set, axis, choices, chosen, device_of, overrides
 from .ranges import numbers, sizes, span
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..studies.grid import Grid, Variation
 
 FORMATS = (*TEXTS, *PICTURES, *TABLES)
-Format = Enum("SweepFormat", {name: name for name in TEXTS}, type=str)  # type: ignore[misc]
+Format = Enum("SweepFormat", choices(TEXTS), type=str)  # type: ignore[misc]
 AXES = "--resolutions, --windows, --batch-sizes, --dtypes, --attention, --modes or --vary KEY=A,B"
 MOST_VALUES = 1000
 MOST_CASES = 40
@@ -89,7 +89,10 @@ def sweep(
     format_: Annotated[
         Format | None,
         typer.Option(
-            "--format", "-f", metavar="FORMAT", help="terminal, json, csv or markdown; terminal by default."
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="terminal (or text), json, csv or markdown; terminal by default.",
         ),
     ] = None,
     output: Outputs = None,
@@ -133,7 +136,7 @@ def sweep(
         report = sweep_over(configs, grid, asked, laid_over=overrides(set_), device=where)
     if measure:
         report = _measured(report, measure, repeats)
-    deliver(report, format_ and format_.value, formats, terminal_options())
+    deliver(report, chosen(format_), formats, terminal_options())
 
 
 def _check_measured(device: str | None, points: int, most: int | None, repeats: int | None) -> None:

@@ -27,11 +27,13 @@ from .parameters import (
     Outputs,
     Set,
     SomeConfigs,
+    choices,
+    chosen,
     overrides,
 )
 
 FORMATS = ("terminal", "json")
-Format = Enum("Format", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
+Format = Enum("Format", choices(FORMATS), type=str)  # type: ignore[misc]
 
 
 @guarded
@@ -60,7 +62,9 @@ def verify(
     ] = None,
     format_: Annotated[
         Format | None,
-        typer.Option("--format", "-f", metavar="FORMAT", help="terminal or json; terminal by default."),
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="terminal (or text) or json; terminal by default."
+        ),
     ] = None,
     output: Outputs = None,
 ) -> None:
@@ -81,7 +85,7 @@ def verify(
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     laid_over = overrides(set_, **flags, attention=attention, checkpointing=checkpointing)
     if measured:
-        _judge(measured, configs or (), laid_over, format_.value if format_ else None, formats)
+        _judge(measured, configs or (), laid_over, chosen(format_), formats)
         return
     if not configs:
         raise UsageError("name a config to verify, or --measured RECORDING")
@@ -92,7 +96,7 @@ def verify(
         return to_json(report) if name == "json" else render(report, options)
 
     if format_ or not formats:
-        emit(text(format_.value if format_ else "terminal", terminal_options()))
+        emit(text(chosen(format_) or "terminal", terminal_options()))
     else:
         _say_verdicts(report)
     for path, name in formats.items():

@@ -92,6 +92,11 @@ def is_gain(metric: str) -> bool:
     return path_of(metric).endswith(("_saving", "_ratio"))
 
 
+def is_share(metric: str) -> bool:
+    """Whether it is a share of something, at most all of it, such as a saving."""
+    return path_of(metric).endswith("_saving")
+
+
 def unknown(metric: str) -> str:
     """What is wrong with the name of a metric, as far as it can be told without an encoder; "" if nothing."""
     root, dot, rest = metric.partition(".")

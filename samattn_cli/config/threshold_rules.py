@@ -12,11 +12,11 @@ from ..errors import did_you_mean
 from ..quantities import EXAMPLES, PERCENT, TIMES_AS_MUCH, Quantity
 from .check import Found
 from .keys import class_schema
-from .metric_names import is_gain, unit_of, unknown
+from .metric_names import is_gain, is_share, unit_of, unknown
 from .thresholds import FORMS, Bounds, Increase, Rule, Waiver
 from .yaml12 import Loc, Node
 
-RESERVED = ("config", "policy")
+RESERVED = ("check", "config", "policy")
 """What reports call findings that no rule made."""
 
 COUNTED = ("params", "")
@@ -186,6 +186,8 @@ def _given(form: str, bounds: Bounds | Increase) -> Said:
 def _unfit(quantity: Quantity | None, metric: str) -> Iterator[str]:
     """Why a metric cannot be compared with a quantity."""
     unit = unit_of(metric)
+    if quantity and not quantity.unit and is_share(metric) and quantity.amount > 1:
+        yield f"{quantity} is more than all: {metric} is a share; did you mean '{quantity} %'?"
     if quantity is None or quantity.unit == unit or (not quantity.unit and unit in COUNTED):
         return
     if not unit and quantity.unit in {PERCENT, TIMES_AS_MUCH}:

@@ -65,9 +65,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Git:
-    """git in a folder."""
+    """git in a folder, with an index of its own if one is given."""
 
     folder: Path
+    index: Path | None = None
 
     def ask(self, *arguments: str, expected: tuple[int, ...] = (0,)) -> Answer:
         """Run a command to its end.
@@ -79,7 +80,7 @@ class Git:
             done = subprocess.run(  # noqa: S603 - no shell; refs never begin with "-"
                 ["git", *arguments],  # noqa: S607 - the git that is on PATH is the user's choice
                 cwd=self.folder,
-                env=_environment(),
+                env=_environment(self.index),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
@@ -100,7 +101,7 @@ class Found:
 
     Attributes:
         kind: "blob", "tree"; "missing"; of a symbolic link that leads to nothing in the commit "symlink" (out of the
-            repository), "dangling", "loop" or "notdir".
+            repository), "dangling", "loop" or "notdir"; "unread" where it is not followed.
         data: the start of a blob.
     """
 
@@ -133,7 +134,7 @@ class Objects:
         assert process.stdin is not None  # noqa: S101 - both are pipes; told to the type checker
         assert process.stdout is not None  # noqa: S101
         if "\n" in name:
-            return Found("missing")  # a line is a name
+            raise GitError(f"git takes no name with a line break: {name!r}")
         try:
             process.stdin.write(os.fsencode(name) + b"\n")
             process.stdin.flush()
@@ -169,8 +170,9 @@ def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
     errors.close()
 
 
-def _environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key not in ELSEWHERE} | PLAINLY
+def _environment(index: Path | None = None) -> dict[str, str]:
+    known = {key: value for key, value in os.environ.items() if key not in ELSEWHERE} | PLAINLY
+    return known if index is None else known | {"GIT_INDEX_FILE": os.fspath(index)}
 
 
 def _failure(answer: Answer, folder: Path, arguments: tuple[str, ...]) -> GitError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import GitError, did_you_mean
 from .commands import Git
+from .moves import Moves, moves
 from .provider import deepening
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ SHORT = 7
 SHA = re.compile(r"[0-9a-f]{7,64}")
 STEPS = re.compile(r"[~^@].*")
 """What may stand behind a ref: ~1, ^2, @{upstream}."""
-CONFIGS = ("*.yaml", "*.yml")
 
 
 @dataclass(frozen=True)
@@ -109,21 +109,15 @@ class Repository:
 
         return Tree(self, commit)
 
-    def renames(self, commit: Commit) -> dict[str, str]:
-        """Configs that are called otherwise than in a commit: their path now to that path, from the root.
+    def moves(self, commit: Commit) -> Moves:
+        """What became of the configs of a commit since."""
+        return moves(self.git, commit.sha)
 
-        git compares the commit with the work tree; a file that it does not track yet is new.
-        """
-        options = (
-            "--no-ext-diff",
-            "--no-textconv",
-            "--name-status",
-            "--find-renames",
-            "--diff-filter=R",
-            "-z",
-        )
-        names = self.git.ask("diff", *options, commit.sha, "--", *CONFIGS).names
-        return dict(zip(names[2::3], names[1::3], strict=True))
+    def last_change(self, path: Path) -> Commit | None:
+        """The last commit up to HEAD that changed a file; None where none did."""
+        head = self.find("HEAD")
+        sha = head and self.git.ask("log", "-1", "--format=%H", "--", f":(top,literal){path}").text
+        return Commit(sha, sha[:SHORT]) if sha else None
 
     @cached_property
     def remote(self) -> str:
@@ -137,6 +131,8 @@ class Repository:
 
     def fetch(self, name: str) -> str:
         """What brings a ref here."""
+        if not self.remote:
+            return "there is no remote to fetch it from: name another with --base"
         if self.is_shallow:
             return self.unshallow(name)
         return f"git fetch {self._what(name)}"

@@ -11,11 +11,14 @@ from pathlib import Path
 from ..config.sources import split_pattern
 from ..errors import GitError
 from .commands import Found, Objects
+from .moves import Moves
 from .repository import SHORT, Commit, Repository, repository
 
 LINK, SUBMODULE = "120000", "160000"
 PEEK = 1 << 21  # bytes that are kept of a file: more than any config may have
+UNREAD = "unread"
 LEADS = {
+    UNREAD: "is a symbolic link with a line break in its name: give it another",
     "symlink": "is a symbolic link out of the repository",
     "dangling": "is a symbolic link to nothing",
     "loop": "is a symbolic link to itself",
@@ -55,7 +58,7 @@ class Tree:
 
     def exists(self, path: Path) -> bool:
         """See `Files`."""
-        return self._kind(path) in {"blob", "tree"}
+        return self._kind(path) in {"blob", "tree", UNREAD}
 
     def is_dir(self, path: Path) -> bool:
         """See `Files`."""
@@ -81,9 +84,9 @@ class Tree:
     def former(self, path: Path) -> Path:
         """The path that the file now at `path` had in the commit: another if git finds that it was renamed since."""
         inside = os.path.normpath(self.inside(path))
-        if self.exists(path) or inside not in self._renames:
+        if self.exists(path) or inside not in self.moves.renamed:
             return path
-        former = self.repository.root / self._renames[inside]
+        former = self.repository.root / self.moves.renamed[inside]
         return former if path.is_absolute() else Path(os.path.relpath(former))
 
     def inside(self, path: Path) -> str:
@@ -108,8 +111,9 @@ class Tree:
         return Objects(self.repository.git)
 
     @cached_property
-    def _renames(self) -> dict[str, str]:
-        return self.repository.renames(self.commit)
+    def moves(self) -> Moves:
+        """What became of its configs since."""
+        return self.repository.moves(self.commit)
 
     @cached_property
     def _modes(self) -> dict[str, tuple[str, str]]:
@@ -126,13 +130,25 @@ class Tree:
 
     def _find(self, inside: str) -> Found:
         if inside not in self._found:
-            name = "" if inside == "." else inside
-            found = self._objects.get(f"{self.commit.sha}:{name}", PEEK)
+            found = self._broken(inside) if "\n" in inside else self._whole(inside)
             if found.kind == "missing":
                 shorter = self._without_new_folders(inside)
                 found = self._in_submodule(inside) if shorter == inside else self._find(shorter)
             self._found[inside] = found
         return self._found[inside]
+
+    def _whole(self, inside: str) -> Found:
+        return self._objects.get(f"{self.commit.sha}:{'' if inside == '.' else inside}", PEEK)
+
+    def _broken(self, inside: str) -> Found:
+        """What a path with a line break leads to, which git does not take as a name: by its hash. No links are followed."""
+        normal = os.path.normpath(inside)
+        mode, sha = self._modes.get(normal, ("", ""))
+        if mode == LINK:
+            return Found(UNREAD)
+        if sha:
+            return self._objects.get(sha, PEEK)
+        return Found("tree" if any(path.startswith(f"{normal}/") for path in self._modes) else "missing")
 
     def _without_new_folders(self, inside: str) -> str:
         """A path without "..", where it is one on disk: the folder below may not be in the commit.

@@ -27,6 +27,9 @@ TABLES = {"parquet": ".parquet"}
 CHECKS = {"junit": ".xml", "sarif": ".sarif", "gitlab": "", "github": ""}
 """Likewise of checks; "": no extension says it, so that `-o` must name it."""
 
+ALIASES = {"text": "terminal"}
+"""Other names of formats."""
+
 FORMATS = TEXTS | CHECKS | LATEX | PICTURES | TABLES
 
 

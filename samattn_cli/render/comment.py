@@ -11,7 +11,7 @@ from html import escape
 from urllib.parse import quote
 
 from ..reports.check import CheckReport, Outcome, Result
-from .findings import beyond, cleaned, counts, facts, figures, scope, sentences, subject, worst_first
+from .findings import beyond, cleaned, facts, figures, scope, sentences, subject, tally, worst_first
 
 COMMENT_BYTES = 65_536
 """The most characters of a comment on GitHub; as bytes it holds however they are counted."""
@@ -52,7 +52,7 @@ def comment(report: CheckReport, most_bytes: int) -> str:
     results = [result for result in worst_first(report.results) if result.outcome != "pass"]
     head = "".join(f"{line}\n" for line in _head(report))
     room = most_bytes - len(head.encode()) - LEFT_OUT_BYTES
-    rows, room = _fitting(map(_row, results), room)
+    rows, room = _fitting((_row(result, report) for result in results), room)
     details, room = _fitting(map(_details, results), room)
     parts = [head, *([_table_head(), *rows, "\n"] if rows else []), *details]
     if left := len(results) - len(rows):
@@ -64,7 +64,7 @@ def comment(report: CheckReport, most_bytes: int) -> str:
 
 def _head(report: CheckReport) -> Iterator[str]:
     yield f"<!-- samattn check: {quote(report.thresholds, safe='/ ')} -->"
-    yield f"### {MARKS[report.outcome].split()[0]} samattn check: {counts(report.results)}"
+    yield f"### {_icon(report.verdict)} samattn check: {tally(report)}"
     yield ""
     yield f"{_code(report.thresholds)}: {prose(scope(report))}"
     yield ""
@@ -86,11 +86,20 @@ def _table_head() -> str:
     return f"| {' | '.join(HEADERS)} |\n|{' :-- |' * 3}{' --: |' * 3}\n"
 
 
-def _row(result: Result) -> str:
+def _row(result: Result, report: CheckReport) -> str:
     known = figures(result)
     on = " ".join(filter(None, [_code(result.config), _code(result.profile)]))
     amounts = (prose(known.get("value", "")), prose(known.get("limit", "")), prose(beyond(result)))
-    return f"| {' | '.join((MARKS[result.outcome], _code(result.rule), on, *amounts))} |\n"
+    return f"| {' | '.join((_mark(result, report), _code(result.rule), on, *amounts))} |\n"
+
+
+def _icon(outcome: Outcome) -> str:
+    return MARKS[outcome].split()[0]
+
+
+def _mark(result: Result, report: CheckReport) -> str:
+    """The icon of what a result counts as, and the word for what it is."""
+    return " ".join([_icon(report.weight(result)), *MARKS[result.outcome].split()[1:]])
 
 
 def _details(result: Result) -> str:

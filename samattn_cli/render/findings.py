@@ -9,11 +9,12 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import PurePath
 
-from ..reports.check import EXPECTED, CheckReport, Outcome, Result
+from ..config.presets import presets
+from ..reports.check import EXPECTED, WORST_FIRST, CheckReport, Outcome, Result
 from ..reports.diff import Place
 from ..units import format_apart, format_things
+from .options import Checkout
 
-WORST_FIRST: tuple[Outcome, ...] = ("unchecked", "error", "warn", "waived", "pass")
 SMALLEST_PERCENT = 0.01
 LARGEST_PERCENT = 1000
 
@@ -30,6 +31,33 @@ def cleaned(report: CheckReport) -> CheckReport:
         configs=tuple(map(visible, report.configs)),
         results=tuple(map(_cleaned_result, report.results)),
     )
+
+
+def from_root(report: CheckReport, checkout: Checkout | None) -> CheckReport:
+    """The report with the paths of its files as they are from the root of the repository, if there is one.
+
+    Programs that show files look for them there, wherever the check ran. Commands stay as they run.
+    """
+    if checkout is None:
+        return report
+    results = (
+        replace(
+            result,
+            config=result.config and _config_from_root(result.config, checkout),
+            place=_place_from_root(result.place, checkout),
+            rule_place=_place_from_root(result.rule_place, checkout),
+        )
+        for result in report.results
+    )
+    return replace(report, thresholds=checkout.from_root(report.thresholds), results=tuple(results))
+
+
+def _config_from_root(config: str, checkout: Checkout) -> str:
+    return config if config in presets() else checkout.from_root(config)
+
+
+def _place_from_root(place: Place | None, checkout: Checkout) -> Place | None:
+    return place and replace(place, file=checkout.from_root(place.file))
 
 
 def _cleaned_result(result: Result) -> Result:
@@ -91,6 +119,16 @@ def counts(results: Iterable[Result]) -> str:
     return (
         ", ".join(text for outcome, text in said.items() if number[outcome]) or "there was nothing to check"
     )
+
+
+def tally(report: CheckReport) -> str:
+    """How many of the results there are of each outcome, and whether warnings fail the check."""
+    fail = (
+        " (warnings fail)"
+        if any(report.weight(result) != result.outcome for result in report.results)
+        else ""
+    )
+    return counts(report.results) + fail
 
 
 def scope(report: CheckReport) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from ..reports.check import CheckReport, Outcome, Result
-from .findings import cleaned, counts, location, subject, whole_text, worst_first
+from .findings import cleaned, counts, from_root, location, subject, whole_text, worst_first
 from .options import Options
 
 LEVELS: dict[Outcome, str] = {"unchecked": "error", "error": "error", "warn": "warning"}
@@ -17,16 +17,16 @@ TITLE_CHARACTERS, MESSAGE_CHARACTERS = 255, 16_000
 """What GitHub keeps of a title; and of a message, 64 KB, which these are within whatever the characters."""
 
 
-def render(report: CheckReport, options: Options) -> str:  # noqa: ARG001 - the same at any width
+def render(report: CheckReport, options: Options) -> str:
     """A command a line, worst first; what is beyond GitHub's caps, or waived, in one notice; nothing if all passes."""
-    return "".join(f"{command}\n" for command in _commands(cleaned(report)))
+    return "".join(f"{command}\n" for command in _commands(cleaned(from_root(report, options.checkout))))
 
 
 def _commands(report: CheckReport) -> Iterator[str]:
     given: defaultdict[str, int] = defaultdict(int)
     others = []
     for result in worst_first(report.results):
-        level = LEVELS.get(result.outcome)
+        level = LEVELS.get(report.weight(result))
         if level is not None and given[level] < MOST:
             given[level] += 1
             yield _annotation(level, result, report)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ..reports.check import CheckReport, Outcome, Result
-from .findings import cleaned, fingerprints, location, whole_text, worst_first
+from .findings import cleaned, fingerprints, from_root, location, whole_text, worst_first
 from .options import Options
 
 SEVERITIES: dict[Outcome, str] = {
@@ -17,9 +17,9 @@ SEVERITIES: dict[Outcome, str] = {
 }
 
 
-def render(report: CheckReport, options: Options) -> str:  # noqa: ARG001 - GitLab shows all
+def render(report: CheckReport, options: Options) -> str:
     """What did not pass, worst first."""
-    report = cleaned(report)
+    report = cleaned(from_root(report, options.checkout))
     results = [result for result in worst_first(report.results) if result.outcome != "pass"]
     names = fingerprints(results)
     entries = [_entry(result, name, report) for result, name in zip(results, names, strict=True)]
@@ -32,6 +32,6 @@ def _entry(result: Result, fingerprint: str, report: CheckReport) -> dict[str, A
         "description": "; ".join(whole_text(result).splitlines()),
         "check_name": f"samattn.{result.rule}",
         "fingerprint": fingerprint,
-        "severity": SEVERITIES[result.outcome],
+        "severity": SEVERITIES[report.weight(result)],
         "location": {"path": place.file, "lines": {"begin": place.line}},
     }

@@ -30,16 +30,17 @@ def render(report: CheckReport, options: Options) -> str:  # noqa: ARG001 - JUni
 
 
 def _number(report: CheckReport, outcome: Outcome) -> int:
-    return sum(result.outcome == outcome for result in report.results)
+    return sum(report.weight(result) == outcome for result in report.results)
 
 
 def _case(result: Result, report: CheckReport) -> ET.Element:
     profile = f" [{result.profile}]" if result.profile else ""
     name = (result.config or report.thresholds) + profile
     case = ET.Element("testcase", {"name": name, "classname": f"samattn.{result.rule}"})
-    if result.outcome in ELEMENTS:
+    weight = report.weight(result)
+    if weight in ELEMENTS:
         of = {"message": result.summary, "type": result.rule}
-        ET.SubElement(case, ELEMENTS[result.outcome], of).text = whole_text(result)
-    elif result.outcome == "warn":
+        ET.SubElement(case, ELEMENTS[weight], of).text = whole_text(result)
+    elif weight == "warn":
         ET.SubElement(case, "system-out").text = f"warning: {whole_text(result)}"
     return case

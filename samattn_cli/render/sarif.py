@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..reports.check import CheckReport, Outcome, Result
 from ..reports.diff import Place
-from .findings import cleaned, fingerprints, location, whole_text, worst_first
+from .findings import cleaned, fingerprints, from_root, location, whole_text, worst_first
 from .options import Options
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -18,9 +18,9 @@ FINGERPRINT = "samattn/v1"
 """What the fingerprint is made from, see `fingerprints`; another number if that should change."""
 
 
-def render(report: CheckReport, options: Options) -> str:  # noqa: ARG001 - SARIF is always whole
+def render(report: CheckReport, options: Options) -> str:
     """One run: its rules, and what did not pass, worst first; waived results are suppressed ones."""
-    report = cleaned(report)
+    report = cleaned(from_root(report, options.checkout))
     results = [result for result in worst_first(report.results) if result.outcome != "pass"]
     rules = {result.rule: result for result in report.results}
     driver = {
@@ -58,7 +58,7 @@ def _result(result: Result, fingerprint: str, rule_index: int, report: CheckRepo
     return {
         "ruleId": result.rule,
         "ruleIndex": rule_index,
-        "level": LEVELS[result.outcome],
+        "level": LEVELS[report.weight(result)],
         "message": {"text": _literal(whole_text(result))},
         "locations": [{"physicalLocation": _physical(location(result, report))}],
         "partialFingerprints": {FINGERPRINT: fingerprint},

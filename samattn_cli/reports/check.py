@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,17 @@ from .diff import Place
 
 Outcome = Literal["pass", "waived", "warn", "error", "unchecked"]
 """From best to worst; "unchecked": what could not be checked, which never passes."""
+
+WORST_FIRST: tuple[Outcome, ...] = ("unchecked", "error", "warn", "waived", "pass")
+
+FailOn = Literal["warn", "error", "never"]
+"""From which outcome on a check fails."""
+
+FAILING: dict[FailOn, frozenset[Outcome]] = {
+    "warn": frozenset({"warn", "error"}),
+    "error": frozenset({"error"}),
+    "never": frozenset(),
+}
 
 EXPECTED = "expected"
 """What the value of a rule with `expect` is compared with."""
@@ -61,11 +73,15 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """All results in the order of rules and configs; `base` is what it was compared with ("" if nothing)."""
+    """All results in the order of rules and configs.
+
+    `base` is what it was compared with ("" if nothing); `fail_on` says which outcomes fail the check.
+    """
 
     thresholds: str
     configs: tuple[str, ...]
     base: str
+    fail_on: FailOn = "error"
     results: tuple[Result, ...]
     kind: Literal["check"] = "check"
     schema_version: int = SCHEMA_VERSION
@@ -74,5 +90,24 @@ class CheckReport:
     @property
     def outcome(self) -> Outcome:
         """The worst."""
-        order: tuple[Outcome, ...] = ("pass", "waived", "warn", "error", "unchecked")
-        return max((result.outcome for result in self.results), key=order.index, default="unchecked")
+        return _worst(result.outcome for result in self.results)
+
+    @property
+    def verdict(self) -> Outcome:
+        """The worst, of what results count as: see `weight`."""
+        return _worst(map(self.weight, self.results))
+
+    def fails(self, result: Result) -> bool:
+        """Whether a result fails the check; what could not be checked does so whatever `fail_on` says, and otherwise."""
+        return result.outcome in FAILING[self.fail_on]
+
+    def weight(self, result: Result) -> Outcome:
+        """The outcome that a result counts as for others: a warning that fails the check is an error to them.
+
+        With "never" an error remains one: that nobody is to be stopped by it does not make it less.
+        """
+        return "error" if result.outcome == "warn" and self.fails(result) else result.outcome
+
+
+def _worst(outcomes: Iterable[Outcome]) -> Outcome:
+    return min(outcomes, key=WORST_FIRST.index, default="unchecked")

@@ -138,12 +138,22 @@ def _loaded(
         return load_config(source, [*laid_over, *point])
     except ConfigError as refused:
         options = " ".join(override.where for override in point)
+        anywhere = _problems(source, laid_over) if point else refused.problems
         raise ConfigError(  # a place in the config may be where it goes wrong, not what is wrong
             problem
-            if problem.where.startswith("--") or ":" not in problem.where or not options
+            if problem.where.startswith("--") or ":" not in problem.where or problem in anywhere
             else Problem(problem.where, f"with {options}: {problem.message}")
             for problem in refused.problems
         ) from None
+
+
+def _problems(source: str | Mapping[str, Any], laid_over: Sequence[Override]) -> tuple[Problem, ...]:
+    """What is wrong with a config at whatever point."""
+    try:
+        load_config(source, laid_over)
+    except ConfigError as refused:
+        return refused.problems
+    return ()
 
 
 def has_windows(config: EncoderConfig) -> bool:

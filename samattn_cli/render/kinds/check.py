@@ -9,7 +9,7 @@ from typing import Any
 from ...reports.check import CheckReport, Result
 from ...reports.diff import Place
 from ..elements import Finding, Page, Section, Table
-from ..findings import cleaned, counts, facts, figures, scope, sentences, subject, worst_first
+from ..findings import cleaned, facts, figures, scope, sentences, subject, tally, worst_first
 from ..options import Options
 
 
@@ -27,7 +27,7 @@ def _sections(report: CheckReport, options: Options) -> Iterator[Section]:
     passed = [result for result in ordered if result.outcome == "pass"]
     if passed and options.all_layers:
         yield _passed(passed, options)
-    yield Finding(report.outcome, counts(report.results))
+    yield Finding(report.verdict, tally(report))
 
 
 def _passed(results: list[Result], options: Options) -> Table:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ...config.kinds import THRESHOLDS
 from ...config.load import load_config
-from ...config.load_thresholds import ThresholdsFile, thresholds_of
+from ...config.load_thresholds import FILE, ThresholdsFile, thresholds_of
 from ...config.presets import presets
 from ...config.sources import DISK, Files, read_source
 from ...git import Base, Tree, base_of, repository
+from .baseline import Baseline, read_baseline
 from .encoders import Encoders
 from .metrics import Encoder, Reading
 from .references import Case
@@ -71,6 +72,18 @@ class AtBase:
         former = self.tree.former(path)
         return former if self.tree.exists(former) else None
 
+    def path_of(self, case: Case) -> str:
+        """The path that a config had from the folder in which the thresholds stood; its own, if it was not there.
+
+        Raises:
+            GitError: if it lies outside of the repository.
+        """
+        former = self.former(case)
+        if former is None:
+            return case.path
+        folder = self.path.parent if self.path else self.file.folder
+        return Path(os.path.relpath(former, folder)).as_posix()
+
     def label(self, former: Path) -> str:
         """A file of the base as `samattn diff` takes it: "main:encoders/h.yaml"."""
         return self.tree.label(former)
@@ -97,6 +110,21 @@ class AtBase:
             return None
         former = self.tree.former(here)
         return former if self.tree.exists(former) else None
+
+    @cached_property
+    def baseline(self) -> Baseline | None:
+        """The baseline beside the thresholds of the base; None where there was none.
+
+        Raises:
+            ConfigError: if one of both cannot be read.
+        """
+        return read_baseline(self.thresholds or replace(self.file, files=self.tree))
+
+    @cached_property
+    def removed_thresholds(self) -> tuple[str, ...]:
+        """Thresholds files of the base that are gone, as git calls them: what is called so, or as today's is."""
+        names = {FILE, Path(self.file.label).name}
+        return tuple(path for path in self.tree.moves.removed if PurePosixPath(path).name in names)
 
     @cached_property
     def thresholds(self) -> ThresholdsFile | None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from ...config.globs import matches
 from ...config.load_thresholds import ThresholdsFile
 from ...config.metric_names import MEASURED
-from ...config.sources import Files
 from ...config.thresholds import Rule
 from ...errors import ConfigError, Problem, SamattnError, UsageError, did_you_mean
 from ...reports.baseline import Accepted, Entry, Key, from_json, to_json
 from ...version import COUNTING, __version__
 from .encoders import Encoders
+from .former import Former
 from .found import configs_of, given_configs
 from .measured import Recordings
 from .metrics import Reading
@@ -26,22 +28,53 @@ NAME = "samattn-baseline.json"
 MOST_BYTES = 1 << 26
 UPDATE = "samattn baseline update"
 
-Done = Literal["added", "lowered", "raised", "recounted", "removed", "kept", "above"]
+Done = Literal["added", "lowered", "raised", "recounted", "removed", "renamed", "kept", "above"]
 """What became of a figure; "above": it is larger than the baseline, which was left as it is."""
+
+AS_IT_WAS = ("kept", "renamed", "above")
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A `Reference`: the figures of a baseline file."""
+    """A `Reference`: the figures of a baseline file; `former` tells what it calls a config that it does not have."""
 
     label: str
     entries: Mapping[Key, Entry]
+    former: Callable[[Case], str]
     name: str = "the baseline"
+
+    @cached_property
+    def by_config(self) -> Mapping[str, Sequence[Entry]]:
+        """The figures of each config."""
+        found: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in self.entries.values():
+            found[entry.config].append(entry)
+        return dict(found)
+
+    def of(self, path: str) -> Sequence[Entry]:
+        """The figures of what it calls so."""
+        return self.by_config.get(path, ())
+
+    def path(self, case: Case) -> str:
+        """What it calls a config.
+
+        Raises:
+            GitError: if that cannot be told.
+        """
+        return case.path if case.path in self.by_config else self.former(case)
+
+    def of_today(self, cases: Iterable[Case]) -> dict[Key, Entry]:
+        """Its entries by the names that configs have now."""
+        now = {self.path(case): case.path for case in cases}
+        return {
+            (now.get(path, path), profile, metric): entry
+            for (path, profile, metric), entry in self.entries.items()
+        }
 
     def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:
         """See `Reference`."""
         _check_derived(metric)
-        entry = self.entries.get((case.path, case.profile, metric))
+        entry = self.entries.get((self.path(case), case.profile, metric))
         if entry is None:
             return None
         if not entry.counts_as_today:
@@ -60,7 +93,8 @@ def _otherwise(entry: Entry) -> str:
     """That samattn changed, which is nobody's doing here."""
     if entry.counting > COUNTING:
         return (
-            f"samattn {entry.samattn} wrote it, which counts otherwise than this {__version__}: use that one"
+            f"samattn {entry.samattn} wrote it by counting {entry.counting}, and this {__version__} is of counting "
+            f"{COUNTING}: use a later one"
         )
     return (
         f"samattn counts otherwise since {entry.samattn}, which wrote it (see Counting in CHANGELOG.md); "
@@ -73,13 +107,13 @@ def path_of(file: ThresholdsFile) -> Path:
     return file.folder / NAME
 
 
-def read_baseline(file: ThresholdsFile, files: Files | None = None) -> Baseline | None:
-    """The baseline beside a thresholds file, on the disk or in a commit; None where there is none.
+def read_baseline(file: ThresholdsFile) -> Baseline | None:
+    """The baseline beside a thresholds file, on the disk or in a commit as that is; None where there is none.
 
     Raises:
         ConfigError: at its place, for what is wrong with it.
     """
-    path, files = path_of(file), files or file.files
+    path, files = path_of(file), file.files
     if not files.exists(path):
         return None
     label = files.label(path)
@@ -89,7 +123,8 @@ def read_baseline(file: ThresholdsFile, files: Files | None = None) -> Baseline 
         raise ConfigError([Problem(label, "is not UTF-8 text, and so no baseline")]) from None
     except OSError as error:
         raise ConfigError([Problem(label, f"cannot be read: {error.strerror or error}")]) from None
-    return Baseline(label, from_json(text, label))
+    entries = from_json(text, label)
+    return Baseline(label, entries, Former(file, path, frozenset(config for config, _, _ in entries)))
 
 
 @dataclass(frozen=True)
@@ -147,13 +182,14 @@ def update(
     """
     rules = _rules(file, accept)
     known = read_baseline(file)
-    then = dict(known.entries) if known else {}
-    figures, asked = _figures(file, given, rules)
+    cases = _cases(file, given)
+    then = known.of_today(cases) if known else {}
+    figures, asked = _figures(file, cases, rules)
     steps = []
     entries = {key: entry for key, entry in then.items() if given and key not in figures}
     for key, value in figures.items():
         taken = next((rule for rule in asked[key] if rule in accept), None)
-        done = _done(then.get(key), value, accepted=taken is not None)
+        done = _done(then.get(key), key, value, accepted=taken is not None)
         steps.append(Step(done, key, then[key].value if key in then else None, value, asked[key]))
         entries[key] = _next(then.get(key), key, value, done, taken, reason)
     gone = (Step("removed", key, entry.value, None) for key, entry in then.items() if key not in entries)
@@ -172,16 +208,18 @@ def _rules(file: ThresholdsFile, accept: Sequence[str]) -> list[Rule]:
     return rules
 
 
+def _cases(file: ThresholdsFile, given: Sequence[str]) -> list[Case]:
+    """The configs to look at, each once."""
+    of_file = (case for cases in configs_of(file).values() for case in cases)
+    found = given_configs(file, given) if given else of_file
+    return list({case.path: case for case in found}.values())
+
+
 def _figures(
-    file: ThresholdsFile, given: Sequence[str], rules: Sequence[Rule]
+    file: ThresholdsFile, cases: Sequence[Case], rules: Sequence[Rule]
 ) -> tuple[dict[Key, float], dict[Key, tuple[str, ...]]]:
     """Today's figures, and the rules that ask for each."""
-    found = (
-        given_configs(file, given)
-        if given
-        else [case for cases in configs_of(file).values() for case in cases]
-    )
-    cases, encoders = {case.path: case for case in found}.values(), Encoders(file, Recordings())
+    encoders = Encoders(file, Recordings())
     figures: dict[Key, float] = {}
     asked: dict[Key, tuple[str, ...]] = {}
     for rule in rules:
@@ -204,7 +242,7 @@ def _figure(encoders: Encoders, case: Case, rule: Rule) -> float:
         raise SamattnError(f"{case.reference}: {error}") from None
 
 
-def _done(then: Entry | None, value: float, *, accepted: bool) -> Done:
+def _done(then: Entry | None, key: Key, value: float, *, accepted: bool) -> Done:
     if then is None:
         return "added"
     if not then.counts_as_today:
@@ -212,41 +250,17 @@ def _done(then: Entry | None, value: float, *, accepted: bool) -> Done:
     was, now = Fraction(then.value), Fraction(value)
     if now > was:
         return "raised" if accepted else "above"
-    return "lowered" if now < was else "kept"
+    if now < was:
+        return "lowered"
+    return "kept" if then.key == key else "renamed"
 
 
 def _next(then: Entry | None, key: Key, value: float, done: Done, rule: str | None, reason: str) -> Entry:
     """The line of a figure from now on."""
-    if then is not None and done in {"kept", "above"}:
-        return then
+    config, profile, metric = key
+    if then is not None and done in AS_IT_WAS:
+        return replace(then, config=config)
     accepted = (
         Accepted(rule=rule, reason=reason, was=then.value) if then and rule and done == "raised" else None
     )
-    config, profile, metric = key
     return Entry(config=config, profile=profile, metric=metric, value=value, accepted=accepted)
-
-
-def raised_by_hand(before: Baseline, now: Baseline) -> Iterator[tuple[Entry, Entry]]:
-    """Figures that are larger than they were without a reason of their own: then and now."""
-    for key, entry in now.entries.items():
-        then = before.entries.get(key)
-        if then is None or then.counting != entry.counting or Fraction(entry.value) <= Fraction(then.value):
-            continue
-        if entry.accepted is None or entry.accepted == then.accepted:
-            yield then, entry
-
-
-def taken_out(
-    before: Baseline, now: Baseline, file: ThresholdsFile, paths: Collection[str]
-) -> Iterator[Entry]:
-    """Figures that are there no more, though a rule asks for them and their configs are there."""
-    rules = [rule for rule in file.thresholds.rules if rule.vs == "baseline"]
-    for key, entry in before.entries.items():
-        asks = (
-            rule.profile == entry.profile
-            and rule.metric == entry.metric
-            and matches(rule.match, entry.config)
-            for rule in rules
-        )
-        if key not in now.entries and entry.config in paths and any(asks):
-            yield entry

@@ -24,13 +24,21 @@ def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
     passes = encoder.passes
     path = path_of(metric, training=passes.trains)
     figure = figure_behind(path)
-    if not path.startswith(ROOTS) or path.endswith(COUNT):
+    if not path.startswith(ROOTS):
         return ()
+    if path.endswith(f".{COUNT}"):
+        return _counted(passes, path.split(".")[1])
     place = path.split(".")[1] if path.startswith("layers.") else ""
     if figure in BEHIND_A_PEAK:
         at = passes.step.peak_at if figure == "training_bytes" else passes.peak_at
         return (f"{figure} at {at}", *_most(passes, BEHIND_A_PEAK[figure], place))
     return tuple(_most(passes, figure, place))
+
+
+def _counted(passes: Passes, kind: str) -> tuple[str, ...]:
+    """The layers of a kind."""
+    ats = [at for at in segments_of(passes).values() if _is_meant(at, kind)]
+    return (f"{_names(ats)}{_attention(ats)}",) if ats else ()
 
 
 def _most(passes: Passes, figure: str, place: str) -> Iterator[str]:

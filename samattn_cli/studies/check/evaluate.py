@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ...config.metric_names import unit_of
+from ...config.metric_names import is_share, unit_of
 from ...config.thresholds import Bounds, Rule
 from ...quantities import PERCENT, Quantity
 from ...reports.check import Outcome
@@ -51,8 +51,8 @@ def shown_unit(rule: Rule) -> str:
     """The unit in which a rule's figures are shown: "%" where it is a share."""
     unit = unit_of(rule.metric)
     written = [rule.expect, *(getattr(bounds, level) for bounds in (rule.limit, rule.at_least) if bounds for level in LEVELS)]  # fmt: skip
-    is_share = rule.metric.endswith("_saving") or any(one and one.unit == PERCENT for one in written)
-    return PERCENT if not unit and is_share else unit
+    shown = is_share(rule.metric) or any(one and one.unit == PERCENT for one in written)
+    return PERCENT if not unit and shown else unit
 
 
 def judge(rule: Rule, readings: Sequence[Reading]) -> Judged:

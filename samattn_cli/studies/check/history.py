@@ -8,17 +8,14 @@ from pathlib import Path
 
 from ...config.globs import matches
 from ...config.load_thresholds import ThresholdsFile
-from ...config.metric_names import unit_of
 from ...config.presets import presets
 from ...config.thresholds import Action, Policy
 from ...config.yaml12 import Loc
 from ...errors import ConfigError, SamattnError
-from ...reports.baseline import Entry
 from ...reports.check import Result
-from ...reports.diff import CHANGED, Place
-from ...units import format_amount, format_apart, format_things
+from ...units import format_things
 from .base import AtBase
-from .baseline import UPDATE, raised_by_hand, read_baseline, taken_out
+from .by_hand import by_hand
 from .found import configs_of
 from .loosened import STRICTNESS, Change, loosened, same_rules
 from .policy import NEW, place_of
@@ -47,7 +44,7 @@ def history(base: AtBase, cases: Sequence[Case]) -> Iterator[Result]:
         yield _unknown(base, error)
         return
     policies = (now.thresholds.policy, (before or now).thresholds.policy)
-    yield from _of_baseline(base, cases, max((policy.loosened for policy in policies), key=STRICTNESS.index))
+    yield from by_hand(base, cases, max((policy.loosened for policy in policies), key=STRICTNESS.index))
     yield from (found for change in changes for found in _by_policy(base, before, change, policies))
 
 
@@ -62,39 +59,6 @@ def _by_policy(
     yield _found(base, change.kind, action, f"{change.summary} (since {base.name}){stood}", change.now)
 
 
-def _of_baseline(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Result]:
-    """Figures of the baseline that were raised otherwise than with a reason, or taken out of it."""
-    try:
-        then, now = read_baseline(base.file, base.tree), read_baseline(base.file)
-    except SamattnError:
-        return  # of today's the rules that need it tell; what cannot be read at the base held nothing
-    if then is None or now is None or action == "ignore":
-        return
-    for was, entry in raised_by_hand(then, now):
-        values = CHANGED.join(format_apart(unit_of(entry.metric), was.value, entry.value))
-        said = f"the baseline was raised without a reason: {entry.metric} {values}"
-        advice = f"{UPDATE} --accept RULE --reason TEXT raises it, and keeps the reason"
-        yield _of_figure(base, action, entry, said, advice, Place(now.label, entry.line, 1))
-    for entry in taken_out(then, now, base.file, {case.path for case in cases}):
-        said = (
-            f"the baseline lost a figure: {entry.metric} {format_amount(entry.value, unit_of(entry.metric))}"
-        )
-        yield _of_figure(base, action, entry, said, "restore its line from git", Place(now.label, 1, 1))
-
-
-def _of_figure(base: AtBase, action: Action, entry: Entry, summary: str, advice: str, place: Place) -> Result:
-    return Result(
-        rule="policy.loosened",
-        config=entry.config,
-        profile=entry.profile,
-        outcome=NEW[action],
-        summary=f"{summary} (since {base.name})",
-        advice=advice,
-        place=place,
-        rule_place=place,
-    )
-
-
 def _found(base: AtBase, kind: str, action: Action, summary: str, loc: Loc) -> Result:
     where = place_of(base.file.where(*loc))
     return Result(
@@ -103,7 +67,12 @@ def _found(base: AtBase, kind: str, action: Action, summary: str, loc: Loc) -> R
 
 
 def _no_thresholds(base: AtBase) -> Result:
-    said = f"{base.name} has no {base.file.label}: nothing can be said of what this change loosens"
+    label, unknown = base.file.label, "nothing can be said of what this change loosens"
+    if gone := base.removed_thresholds:
+        policy = base.file.thresholds.policy
+        said = f"{_names(gone)} was removed since {base.name}, and {label} is new, not alike: {unknown}"
+        return _found(base, "removed", max(policy.removed, policy.new, key=STRICTNESS.index), said, ())
+    said = f"{base.name} has no {label}: {unknown}"
     return _found(base, "new", base.file.thresholds.policy.new, said, ())
 
 

@@ -25,14 +25,13 @@ def not_loaded(case: Case, error: ConfigError) -> Result:
     """A config that cannot be loaded, with all that is wrong with it."""
     first, *others = error.problems
     more = f" (and {format_things(len(others), 'more problem')})" if others else ""
-    found = PLACE.fullmatch(first.where)
     return Result(
         rule=CONFIG,
         config=case.reference,
         profile=case.profile,
         outcome="unchecked",
         summary=f"cannot be loaded: {first.message}{more}",
-        place=Place(found[1], int(found[2]), int(found[3])) if found else None,
+        place=place_in(first.where),
         causes=tuple(map(str, others)),
     )
 
@@ -75,6 +74,12 @@ def has_rule(file: ThresholdsFile, case: Case) -> bool:
 def place_of(where: Where) -> Place:
     """A place of a file, for a report."""
     return Place(where.source, where.line, where.column)
+
+
+def place_in(where: str) -> Place | None:
+    """The place that a problem names as file:line:column, if it does."""
+    found = PLACE.fullmatch(where)
+    return Place(found[1], int(found[2]), int(found[3])) if found else None
 
 
 def _waives(file: ThresholdsFile, rule_id: str, pattern: str, case: Case) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from .metrics import Encoder, Reading
+from ...errors import SamattnError
+from .metrics import Reading
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,16 @@ class Reference(Protocol):
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """Encoders that are loaded elsewhere: `load` gives that of a case, or None where there is none."""
+class Missing:
+    """A reference that is not there."""
 
-    name: str
-    load: Callable[[Case], Encoder | None]
+    reason: str
+    name: str = ""
 
-    def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:
-        """A figure there; None where there is no such config."""
-        encoder = self.load(case)
-        return None if encoder is None else encoder.readings(metric)
+    def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:  # noqa: ARG002 - as `Reference`
+        """See `Reference`.
+
+        Raises:
+            SamattnError: always.
+        """
+        raise SamattnError(self.reason)

@@ -26,12 +26,6 @@ from .references import Case, Reference
 from .standing import known_references
 from .waivers import waive
 
-REMEDIES = {
-    "base": "there is no base to compare with: name one, such as --base main",
-    "baseline": "there is no baseline to compare with: samattn baseline create",
-}
-"""What is wrong where a rule compares with what was not given."""
-
 
 def check(
     file: ThresholdsFile,
@@ -49,8 +43,8 @@ def check(
         given: the configs to check, as paths from the working directory or presets; those of the file if none.
         today: the day by which waivers expire.
         recordings: of measured metrics; those that ship with samattn if None.
-        base: the ref that a change is compared with where it left it, or "auto": what CI names. Without it, "auto" in CI
-            that names one, if a rule has `vs: base`.
+        base: the ref that a change is compared with where it left it, or "auto": what CI names, else the main branch.
+            Without it, "auto" if a rule has `vs: base`.
         references: what rules compare with, by their `vs`, in place of that base and of the baseline beside the thresholds.
 
     Raises:
@@ -141,9 +135,7 @@ class _Run:
         if rule.vs is None:
             judged = judge(rule, alike(readings))
         else:
-            reference = self.references.get(rule.vs)
-            if reference is None:
-                raise SamattnError(REMEDIES[rule.vs])
+            reference = self.references[rule.vs]
             there = _there(reference, case, rule)
             if there is None:
                 return None
@@ -190,4 +182,6 @@ def _there(reference: Reference, case: Case, rule: Rule) -> tuple[Reading, ...] 
     try:
         return reference.readings(case, rule.metric)
     except SamattnError as error:
-        raise SamattnError(f"in {reference.name}: {error}") from None
+        raise SamattnError(
+            ": ".join(filter(None, [reference.name and f"in {reference.name}", str(error)]))
+        ) from None

@@ -31,7 +31,7 @@ configs:
 {profiles}
 rules:
 {rules}
-  # Growth over the branch that a change is for, which `samattn check --base auto` compares with:
+  # Growth over the branch that a change is for:
   # - {{id: growth, metric: flops, vs: base, increase: {{error: "+2%", and_above: 1 GFLOP}}}}
 """
 PROFILES = """\

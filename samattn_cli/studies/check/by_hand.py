@@ -1,0 +1,97 @@
+"""What was done to a baseline since the base of a change, otherwise than by `samattn baseline update`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ...config.globs import matches
+from ...config.metric_names import unit_of
+from ...config.thresholds import Action
+from ...errors import SamattnError
+from ...reports.baseline import Entry
+from ...reports.check import Result
+from ...reports.diff import CHANGED, Place
+from ...units import format_amount, format_apart
+from .base import AtBase
+from .baseline import UPDATE, Baseline, read_baseline
+from .policy import NEW
+from .references import Case
+
+Names = Mapping[str, str]
+"""The paths that configs have now, and had then, from the folder of the thresholds."""
+
+
+def by_hand(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Result]:
+    """Figures that were raised otherwise than with a reason, or taken out of it."""
+    try:
+        then, now = base.baseline, read_baseline(base.file)
+    except SamattnError:
+        return  # of today's the rules that need it tell; what cannot be read at the base held nothing
+    if then is None or now is None or action == "ignore":
+        return
+    found = _Found(base, action, {case.path: case.reference for case in cases})
+    names = {case.path: _path(base, case) for case in cases}
+    for was, entry in _raised(then, now, names):
+        values = CHANGED.join(format_apart(unit_of(entry.metric), was.value, entry.value))
+        said = f"the baseline was raised without a reason: {entry.metric} {values}"
+        advice = f"{UPDATE} --accept RULE --reason TEXT raises it, and keeps the reason"
+        yield found.result(entry.config, entry, said, advice, Place(now.label, entry.line, 1))
+    for path, entry in _taken_out(then, now, base, names):
+        value = format_amount(entry.value, unit_of(entry.metric))
+        said = f"the baseline lost a figure: {entry.metric} {value}"
+        yield found.result(path, entry, said, "restore its line from git", Place(now.label, 1, 1))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What findings have in common; `called` is what configs are called in reports, by their paths."""
+
+    base: AtBase
+    action: Action
+    called: Mapping[str, str]
+
+    def result(self, path: str, entry: Entry, summary: str, advice: str, place: Place) -> Result:
+        return Result(
+            rule="policy.loosened",
+            config=self.called.get(path, path),
+            profile=entry.profile,
+            outcome=NEW[self.action],
+            summary=f"{summary} (since {self.base.name})",
+            advice=advice,
+            place=place,
+            rule_place=place,
+        )
+
+
+def _path(base: AtBase, case: Case) -> str:
+    """What the baseline at the base calls a config."""
+    try:
+        return base.path_of(case)
+    except SamattnError:
+        return case.path
+
+
+def _raised(before: Baseline, now: Baseline, names: Names) -> Iterator[tuple[Entry, Entry]]:
+    """Figures that are larger than they were without a reason of their own: then and now."""
+    for (path, profile, metric), entry in now.entries.items():
+        then = before.entries.get((names.get(path, path), profile, metric))
+        if then is None or then.counting != entry.counting or Fraction(entry.value) <= Fraction(then.value):
+            continue
+        if entry.accepted is None or entry.accepted == then.accepted:
+            yield then, entry
+
+
+def _taken_out(before: Baseline, now: Baseline, base: AtBase, names: Names) -> Iterator[tuple[str, Entry]]:
+    """Figures that are there no more under any name, though a rule asks for them and their configs are there."""
+    rules = [rule for rule in base.file.thresholds.rules if rule.vs == "baseline"]
+    for path, then in names.items():
+        for entry in before.of(then):
+            asks = (
+                rule.profile == entry.profile and rule.metric == entry.metric and matches(rule.match, path)
+                for rule in rules
+            )
+            kept = any((name, entry.profile, entry.metric) in now.entries for name in (path, then))
+            if not kept and any(asks):
+                yield path, entry
