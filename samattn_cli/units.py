@@ -92,7 +92,7 @@ def format_exact(value: float, unit: str) -> str:
     if unit == "%":
         return f"{(Decimal(str(value)) * 100).normalize():f} %"
     whole = math.isfinite(value) and value == int(value)
-    return f"{int(value):,} {unit}".strip() if whole else f"{value} {unit}".strip()
+    return f"{int(value) if whole else value:,} {unit}".strip()
 
 
 def format_apart(unit: str, *values: float) -> tuple[str, ...]:
@@ -128,6 +128,8 @@ def _scaled(value: float, step: int, suffixes: Sequence[str]) -> str:
         text = f"{size:.2f}"
         if len(text) > len("99.99"):
             text = f"{size:.1f}"
+        if len(text) > len("999.9"):  # up to 1,023 of a binary unit
+            text = f"{size:.0f}"
         if float(text) < step:
-            return f"{text} {suffix}"
+            return f"{int(text):,} {suffix}" if text.isdecimal() else f"{text} {suffix}"
     return f"{size:.2e} {suffixes[-1]}"

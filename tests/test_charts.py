@@ -260,6 +260,12 @@ def test_thinning_keeps_a_cliff() -> None:
     assert xs[above] / xs[below] < 2 ** (3 * 2 / 98)
 
 
+def test_a_legend_says_what_tells_its_lines_apart() -> None:
+    spec = lines.spec(replace(SWEEP, line_title="dtype"))
+    colour = spec["concat"][0]["encoding"]["color"]
+    assert (colour["field"], colour["legend"]["title"]) == ("config", "dtype")
+
+
 def test_a_million_points_are_drawn_by_two_thousand_and_it_is_said() -> None:
     many = range(1, 1_000_001)
     spec = lines.spec(replace(SWEEP, lines=(Line("a", "FLOPs", "FLOP", many, many),), marks=()))

@@ -372,6 +372,36 @@ def test_a_closed_pipe_is_said_and_is_no_traceback() -> None:
     assert message == "standard output was closed before the report was complete\n"
 
 
+def test_a_pipe_closed_for_messages_too_is_no_difference() -> None:
+    command = [*SAMATTN, "analyze", "sam_vit_b", "--no-verify", "--format", "json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
+    ) as process:
+        assert process.stdout
+        process.stdout.close()
+    assert process.returncode == 2
+
+
+def test_help_wraps_at_the_terminal_alone() -> None:
+    for columns, line in (
+        (80, "with every layer global and with every layer windowed. With -o and no --format"),
+        (200, "with every layer windowed. With -o and no --format nothing is printed."),
+    ):
+        assert line in samattn("sweep", "--help", columns=columns).stdout
+
+
+def test_options_are_taken_by_the_names_that_they_have_in_other_commands() -> None:
+    found, wanted = (
+        samattn("sweep", "vit_b", sizes, "224,448", batches, "1,2", metrics, "flops", "-f", "csv").stdout
+        for sizes, batches, metrics in (
+            ("--image-size", "--batch-size", "--metric"),
+            ("--resolutions", "--batch-sizes", "--metrics"),
+        )
+    )
+    assert found == wanted != ""
+    assert samattn("measure", "vit_b", "--image-size", "huge").stderr.startswith("--resolutions huge: ")
+
+
 def test_a_full_disk_behind_standard_output_is_said() -> None:
     with Path("/dev/full").open("w") as full:
         command = [*SAMATTN, "analyze", "sam_vit_b", "--no-verify"]

@@ -327,11 +327,14 @@ def test_flat_keys_over_a_base_of_several_stages_say_what_to_do():
 
 
 @pytest.mark.parametrize("head", ["", "extends: sam_vit_b\n"])
-def test_flat_keys_beside_stages_are_rejected_each(head):
+def test_flat_keys_beside_stages_are_rejected_each_with_all_else_that_is_wrong(head):
     line = 1 + head.count("\n")
-    assert problems_in(head + "depth: 3\nimage_size: 64\nstages: []\nnum_heads: 3\n") == [
+    stages = "stages: [{embed_dim: 64, depth: 1, num_head: 1, num_heads: 1}]\n"
+    assert problems_in(head + "depth: 3\nimage_size: big\npatch_size: 16\n" + stages + "num_heads: 3\n") == [
         f"e.yaml:{line}:1: depth belongs in an entry of 'stages:', which stands here too",
-        f"e.yaml:{line + 3}:1: num_heads belongs in an entry of 'stages:', which stands here too",
+        f"e.yaml:{line + 1}:13: image_size must be a whole number (such as 1024), not 'big'",
+        f"e.yaml:{line + 3}:36: unknown key 'stages.0.num_head'; did you mean 'num_heads'?",
+        f"e.yaml:{line + 4}:1: num_heads belongs in an entry of 'stages:', which stands here too",
     ]
 
 
@@ -1208,3 +1211,11 @@ def test_a_file_whose_name_is_no_text_still_gives_a_config_that_can_be_written()
 
 def test_an_empty_name_is_not_a_directory():
     assert problems_of("") == ["samattn: the name of a config is empty: name a YAML file, or a preset"]
+
+
+@pytest.mark.parametrize("preset", ["swin_t", "sam_vit_b"])
+def test_a_document_is_the_same_after_it_was_read_with_overrides(preset):
+    before = load_config(preset)
+    changed = load_config(preset, ["run.batch_size=7", "in_chans=4", "stages.0.mlp_ratio=2"])
+    assert (changed.run.batch_size, changed.in_chans, changed.stages[0].mlp_ratio) == (7, 4, 2)
+    assert load_config(preset) == before

@@ -365,7 +365,7 @@ class TestCommand:
     def test_bad_input(self, root: Path, monkeypatch, arguments: tuple[str, ...], said: str) -> None:
         commit(root, {"gone.yaml": "extends: sam_vit_b\nneck: none\n"})
         (root / "gone.yaml").unlink()
-        write(root, {"encoders/new.yaml": "extends: sam_vit_b\nname: new\n"})
+        write(root, {"encoders/new.yaml": "name: new\nwindow_size: 7\nextends: sam_vit_l\n"})
         monkeypatch.chdir(root)
         result = CliRunner().invoke(app, ["diff", *arguments])
         assert (result.exit_code, result.stdout) == (2, "")

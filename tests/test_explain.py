@@ -171,6 +171,8 @@ def test_the_command_writes_every_format(tmp_path):
 
 
 def test_an_unknown_metric_is_refused():
+    limit = samattn("explain", "sam_vit_b", "--metric", "peak_memory")
+    assert limit.stderr == "--metric peak_memory: there is no such figure; did you mean 'peak_bytes'?\n"
     result = samattn("explain", "sam_vit_b", "--metric", "mac")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "--metric mac: there is no such figure; did you mean 'macs'?\n"

@@ -98,6 +98,16 @@ def test_kinds_of_windows_are_told_apart_by_their_stages():
     assert "; 12x12 windows make" in whole
 
 
+def test_windows_of_one_size_in_two_stages_are_said_as_a_range():
+    stage = {"embed_dim": 64, "num_heads": 2, "depth": 1, "window_size": 8}
+    stages = [stage, {**stage, "transition": "patch_merging", "embed_dim": 128}]
+    report = analyze(load_config({"image_size": 512, "patch_size": 16, "stages": stages}), verify=False)
+    found = {finding.code: finding.message for finding in report.findings}
+    assert found["whole-against-part"].startswith(
+        "Windows make a layer's score products 4.00x to 16.00x cheaper"
+    )
+
+
 def test_one_windowed_layer_is_one():
     found = findings("depth=2", "global_attn_indexes=[1]", "image_size=160")
     assert found["padding"].startswith(

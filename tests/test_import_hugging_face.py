@@ -294,3 +294,10 @@ def test_whatever_an_entry_says_it_is_read_or_refused(saved, depth, random, junk
     part[random.choice(sorted(part))] = junk
     with TemporaryDirectory() as folder, suppress(ImportFailedError):
         load_config(parse_yaml(imported(str(as_json(entries, Path(folder) / "c.json"))), "yaml").plain())
+
+
+def test_an_entry_that_is_all_but_called_as_one_that_is_missing_is_said(tmp_path):
+    part = {"model_type": "sam_vision_model", "hidden_siz": 768, "patch_size": 16, "patch_sizes": 16}
+    text = imported(str(as_json({"model_type": "sam", "vision_config": part}, tmp_path / "c.json")))
+    said = "# 'hidden_siz' is not read: if 'hidden_size' is meant, which is not there, its default was taken."
+    assert [line for line in text.splitlines() if "not read" in line] == [said]

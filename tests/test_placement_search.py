@@ -240,6 +240,7 @@ def test_what_is_no_budget_is_said(text, message):
         (("1", None, "latency"), "use --device"),
         (("1", "latency <= 3 ms", None), "use --device"),
         (("1", None, "memory"), "there is no metric memory"),
+        (("1", None, "peak_bytes"), "did you mean 'peak_memory'"),
         ((None, None, "flops"), "use it with --search or --budget"),
     ],
 )

@@ -359,6 +359,7 @@ def test_the_example_finds_windows_that_need_little_padding() -> None:
 # --- bad input
 
 BAD = {
+    ("sam_vit_b", "--dtypes", "float32,bfloat16", "--device", "t4"): "sam_vit_b: t4 has no bfloat16 units",
     ("sam_vit_b",): "nothing varies: give --resolutions",
     ("sam_vit_b", "--resolutions", "2048:512:64"): "is reversed: use 512:2048:64",
     ("sam_vit_b", "--resolutions", "512:1024:0"): "the step must be at least 1, not 0",
@@ -380,7 +381,7 @@ BAD = {
         "sam2_hiera_t",
         "--resolutions",
         "512,600",
-    ): "sam2_hiera_t at image_size 600x600: q_stride 2 does not divide the grid",
+    ): "sam2_hiera_t: at image_size 600x600: q_stride 2 does not divide the grid",
     (
         "sam2_hiera_t",
         "--resolutions",

@@ -1,6 +1,13 @@
 import pytest
 
-from samattn_cli.units import format_bytes, format_change, format_count, format_percent, format_ratio
+from samattn_cli.units import (
+    format_bytes,
+    format_change,
+    format_count,
+    format_exact,
+    format_percent,
+    format_ratio,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,10 +43,17 @@ def test_a_unit_follows_its_prefix():
         (67_108_864, "64.00 MiB"),
         (8 * 10**9, "7.45 GiB"),
         (1024**2 - 1, "1.00 MiB"),
+        (1018 * 1024**2 - 200_000, "1,018 MiB"),
+        (1024**3 - 300_000, "1.00 GiB"),
     ],
 )
 def test_bytes_take_binary_prefixes(value, text):
     assert format_bytes(value) == text
+
+
+def test_every_digit_is_grouped():
+    assert format_exact(54_894_929_419.5, "B") == "54,894,929,419.5 B"
+    assert format_exact(54_894_929_419.0, "B") == "54,894,929,419 B"
 
 
 def test_shares_changes_and_ratios():

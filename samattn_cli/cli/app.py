@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Any
@@ -32,6 +33,27 @@ COMMANDS = {
 }
 """Where the function of each command is, or the application of its own commands, in the order of the help."""
 
+OTHER_NAMES = {
+    "sweep": {
+        "image-size": "resolutions",
+        "window-size": "windows",
+        "batch-size": "batch-sizes",
+        "dtype": "dtypes",
+        "mode": "modes",
+        "metric": "metrics",
+    },
+    "measure": {
+        "image-size": "resolutions",
+        "batch-sizes": "batch-size",
+        "dtypes": "dtype",
+        "modes": "mode",
+    },
+}
+"""Options that a command takes by the name that they have in other commands, too."""
+
+WRAPPED = re.compile(r"(?<=\S)\n(?=\S)")
+"""A line's end within a paragraph."""
+
 
 class Commands(Mapping[str, TyperCommand]):
     """The commands by name; one is made when it is taken."""
@@ -40,16 +62,26 @@ class Commands(Mapping[str, TyperCommand]):
         module, function = COMMANDS[name].split(".")
         found = getattr(import_module(f".{module}", __package__), function)
         if isinstance(found, typer.Typer):
-            return get_command(found)
+            return _unwrapped(get_command(found))
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(name)(found)
-        return get_command(alone)
+        names = OTHER_NAMES.get(name, {})
+        settings = {"token_normalize_func": lambda word: names.get(word, word)}
+        alone.command(name, context_settings=settings)(found)
+        return _unwrapped(get_command(alone))
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)
 
     def __len__(self) -> int:
         return len(COMMANDS)
+
+
+def _unwrapped(command: Any) -> Any:
+    """The command with each paragraph of its help on one line: Typer keeps the source's line ends in all but the first."""
+    command.help = WRAPPED.sub(" ", command.help or "")
+    for inner in getattr(command, "commands", {}).values():
+        _unwrapped(inner)
+    return command
 
 
 class LazyGroup(TyperGroup):

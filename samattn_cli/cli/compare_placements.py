@@ -54,7 +54,10 @@ def compare_placements(
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="COST", help="The cost that a search compares with flow; flops by default."),
+        typer.Option(
+            metavar="COST",
+            help="The cost that a search compares with flow, one of those that --budget limits; flops by default.",
+        ),
     ] = None,
     set_: Set = None,
     image_size: ImageSize = None,

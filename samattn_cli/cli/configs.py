@@ -21,6 +21,8 @@ def configs(
 ) -> None:
     """List the presets, or print one as the start of a config of your own.
 
+    A preset's name stands wherever a command takes CONFIG, and behind `extends:` in a config.
+
     Examples:
 
       samattn configs

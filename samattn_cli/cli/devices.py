@@ -18,7 +18,9 @@ from .output import emit, guarded, terminal_options
 def devices(
     show: Annotated[str | None, typer.Option(metavar="DEVICE", help="Print the YAML of a device.")] = None,
 ) -> None:
-    """List the devices that `analyze --device` knows, or print one, with its sources, as the start of your own.
+    """List the devices that --device knows, or print one, with its sources, as the start of your own.
+
+    Times, and what fits, are by the figures of such a file. `measure` and `sweep --measure` run on a real device instead.
 
     Examples:
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..config.load import load_config
-from ..errors import UsageError, did_you_mean
+from ..config.metric_names import meant
+from ..errors import UsageError
 from ..render import LATEX, TEXTS
 from .output import asked_files, deliver, guarded, terminal_options
 from .parameters import (
@@ -83,7 +84,7 @@ def explain(
     from ..studies.metrics import METRICS
 
     if metric not in METRICS:
-        hint = did_you_mean(metric, METRICS) or f": there are {', '.join(METRICS)}"
+        hint = meant(metric, METRICS) or f": there are {', '.join(METRICS)}"
         raise UsageError(f"--metric {metric}: there is no such figure{hint}")
     formats = asked_files(output, list(FORMATS))
     runs = {"batch_size": batch_size, "dtype": dtype, "autocast": autocast, "attention": attention}

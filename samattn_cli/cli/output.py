@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -51,10 +51,18 @@ def guarded(command: Command) -> Command:
     return run  # type: ignore[return-value]
 
 
+class _Messages(Console):
+    """Standard error."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads on, which changes no exit code; rich would exit 1, which says that a check found a difference."""
+        _drop(sys.stderr)
+
+
 def say(message: str, style: str = "") -> None:
     """A message on standard error, shielded as a report is, and then without style."""
     safe = shielded(message, os.environ)
-    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
+    _Messages(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
         safe.removesuffix("\n") if safe != message else message,
         style=style if safe == message else "",
         markup=False,
@@ -72,10 +80,10 @@ def emit(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop_stdout()
+        _drop(sys.stdout)
         raise OutputError("standard output was closed before the report was complete") from None
     except OSError as error:
-        _drop_stdout()
+        _drop(sys.stdout)
         raise OutputError(f"standard output: {error.strerror or error}") from None
 
 
@@ -88,9 +96,9 @@ def _can_write(text: str) -> bool:
     return True
 
 
-def _drop_stdout() -> None:
+def _drop(stream: TextIO) -> None:
     """Send what is still to be flushed at exit nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager

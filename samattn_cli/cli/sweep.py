@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..config.load import Override, option_where
+from ..config.metric_names import meant
 from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
 from ..errors import DeviceError, UsageError, did_you_mean
@@ -252,7 +253,7 @@ def _metrics(given: str | None, device: Device | None) -> list[str]:
     for name in asked:
         if name not in METRICS:
             known = ", ".join(METRICS)
-            raise UsageError(f"--metrics {name}: must be of {known}{did_you_mean(name, METRICS)}")
+            raise UsageError(f"--metrics {name}: must be of {known}{meant(name, METRICS)}")
         if asked.count(name) > 1:
             raise UsageError(f"--metrics: {name} stands there twice: keep one")
     if "latency_ms" in asked and device is None:

@@ -155,10 +155,13 @@ def _resolve(document: _Document, seen: tuple[str, ...]) -> Node:
 
 
 def _canonical(root: Node) -> Node:
-    """A document that extends nothing, with the flat keys of a single stage moved into ``stages``."""
+    """A document that extends nothing, with the flat keys of a single stage moved into ``stages``.
+
+    Beside ``stages`` they stay where they are, which `build` says with all else that is wrong.
+    """
     entries = dict(_entries(root))
     if "stages" in entries:
-        return replace(_reject_flat(root), value=entries)
+        return replace(root, value=entries)  # overrides are put in: not in what others are read from
     flat = {key: entries.pop(key) for key in list(entries) if key in STAGE_KEYS}
     stage = replace(root, value=flat)
     return replace(root, value={**entries, "stages": Node([stage], root.where)})
@@ -169,22 +172,17 @@ def _lay_over(base: Node, root: Node) -> Node:
     merged = {key: node for key, node in _entries(base).items() if key not in NOT_INHERITED}
     over = _entries(root)
     tree = replace(root, value=merged)
+    flat = _flat(over)
     if "stages" in over:
-        _reject_flat(root)
-    _put_in_stage(tree, _flat(over))
+        merged.update(flat)
+    else:
+        _put_in_stage(tree, flat)
     for key, node in over.items():
         if key == "run" and isinstance(node.value, dict) and "run" in merged:
             merged[key] = replace(node, value={**_entries(merged[key]), **node.value})
         elif key != "extends" and key not in STAGE_KEYS:
             merged[key] = node
     return tree
-
-
-def _reject_flat(root: Node) -> Node:
-    flat = _flat(_entries(root))
-    if flat:
-        raise _each(flat, "{key} belongs in an entry of 'stages:', which stands here too")
-    return root
 
 
 def _flat(entries: dict[str, Node]) -> dict[str, Node]:

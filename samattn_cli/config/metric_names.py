@@ -6,8 +6,12 @@ The unit of a figure is that of its key: ``_bytes``, ``_flops``, ``_macs``, ``_p
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from ..errors import did_you_mean
+
+ENDS = (("_bytes", "_memory"), ("latency_ms", "latency"))
+"""How the names of the same figures end in `analyze --format json` and in limits."""
 
 PEAK = "{peak}"
 """In a path: what the run's mode has its peak as."""
@@ -107,8 +111,17 @@ def unknown(metric: str) -> str:
         return f"there is no metric {metric!r}, but {' and '.join(known)}"
     if dot and rest and root in ROOTS:
         return ""
-    hint = did_you_mean(root if dot else metric, ROOTS if dot else ENCODER)
+    hint = did_you_mean(root, ROOTS) if dot else meant(metric, ENCODER)
     return f"there is no metric {metric!r}{hint or instead()}"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """As `did_you_mean`, of metrics: limits call by "peak_memory" and "latency" what JSON calls "peak_bytes" and "latency_ms"."""
+    known = list(known)
+    ends = [*ENDS, *(end[::-1] for end in ENDS)]
+    others = (f"{name.removesuffix(here)}{there}" for here, there in ends if name.endswith(here))
+    other = next((word for word in others if word in known), None)
+    return f"; did you mean '{other}'?" if other else did_you_mean(name, known)
 
 
 def instead() -> str:

@@ -27,6 +27,8 @@ def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False)
         return f"{key} must be a number or [height, width], not {short(given)}"
     if kind == "missing":
         return f"{key} is missing{_example(loc, root)}"
+    if kind == UNKNOWN_KEY and root is EncoderConfig and len(loc) == 1 and key in _fields(StageConfig):
+        return f"{key} belongs in an entry of 'stages:', which stands here too"
     if kind == UNKNOWN_KEY:
         return f"unknown key {key!r}{_home(loc, root) or did_you_mean(str(loc[-1]), _known_keys(loc, root))}"
     if kind == UNPARSED:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import ImportFailedError
@@ -17,6 +18,8 @@ SHOWN = 60
 """Characters of a wrong value that a message shows."""
 MOST = 1 << 40
 """More than any number of a model's description."""
+ALIKE = 0.9
+"""Of the letters of two names of entries, from which on one may be the other misspelt."""
 MOST_DIGITS = 9
 """Behind the point of a ratio that is written exactly."""
 
@@ -32,6 +35,7 @@ class Given:
     Attributes:
         notes: what whoever reads the config should know, a sentence each.
         asked: the entries that were asked for.
+        said: the entries that it has, and so all within it that were looked into.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Given:
         self.entries = {**(defaults or {}), **said}
         self.notes: list[str] = []
         self.asked: set[str] = set()
+        self.said = set(said)
 
     def inner(self, key: str, *model_types: str) -> Given:
         """The description within it, as a vision model's in that of a whole model; left out, it says nothing.
@@ -54,7 +59,8 @@ class Given:
         if not isinstance(found, Mapping):
             raise self.wrong(key, "a description")
         made = Given(f"{self.label}: {key}", found)
-        made.notes, made.asked = self.notes, self.asked
+        self.said |= made.said
+        made._share(self)
         if model_types:
             made.expect("model_type", *model_types, "")  # older files leave it empty
         return made
@@ -62,8 +68,17 @@ class Given:
     def with_defaults(self, **defaults: Any) -> Given:
         """The same, with what its library takes where it says nothing."""
         made = Given(self.label, self.entries, defaults)
-        made.notes, made.asked = self.notes, self.asked
+        made._share(self)
         return made
+
+    def _share(self, whole: Given) -> None:
+        self.notes, self.asked, self.said = whole.notes, whole.asked, whole.said
+
+    def misspelt(self) -> Iterator[str]:
+        """A note on each entry that was not asked for and is all but called as one that was, which is not there."""
+        for key in sorted(self.said - self.asked):
+            for close in difflib.get_close_matches(key, sorted(self.asked - self.said), n=1, cutoff=ALIKE):
+                yield f"{cut(key)} is not read: if {close!r} is meant, which is not there, its default was taken."
 
     def whole(self, key: str, least: int = 1) -> int:
         """A whole number, `least` or more."""

@@ -27,7 +27,8 @@ def keys_of(path: Path) -> tuple[Keys, list[str]]:
         hint = isinstance(word, str) and did_you_mean(word, HUGGING_FACE)
         said = "has no model_type" if word is None else f"model_type {cut(word)} is not known"
         raise ImportFailedError(f"{path}: {said}{hint or f'; known are {known}'}")
-    return HUGGING_FACE[word](given), given.notes
+    keys = HUGGING_FACE[word](given)
+    return keys, [*given.notes, *given.misspelt()]
 
 
 def _given(path: Path) -> Given:

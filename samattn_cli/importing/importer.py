@@ -61,7 +61,7 @@ def _file_of(path: Path) -> Path | None:
             )
         return path
     if len(path.parts) != 1 or path.suffix in KNOWN:
-        raise ImportFailedError(f"{path}: there is no such file")
+        raise ImportFailedError(f"{path}: there is no such file; nothing is fetched from a hub")
     return None
 
 

@@ -35,6 +35,7 @@ def chart(report: Sweep) -> Spec:
             x_title=AXES.get(report.along, name_along(report)),
             lines=tuple(lines),
             marks=tuple(_marks(report)),
+            line_title=", ".join(axis.name for axis in report.axes if axis.name != report.along) or "config",
         )
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..reports.sweep import Axis, Sweep
-from ..units import format_things
+from ..units import format_size, format_things
 from .kinds.analysis import how_it_runs
 
 PLURALS = {"resolution": "resolutions", "window": "windows", "batch_size": "batch sizes", "config": "configs"}
@@ -19,7 +19,7 @@ def title_of(report: Sweep) -> str:
 
 
 def subtitle_of(report: Sweep) -> str:
-    """The axes, and how the encoders are run where that does not vary."""
+    """The axes but for the configs, which the title names; the image and how the encoders are run where that does not vary."""
     varied = {axis.name for axis in report.axes}
     run = report.configs[0].run
     fixed = [
@@ -30,7 +30,13 @@ def subtitle_of(report: Sweep) -> str:
         and not ("attention" in varied and word.endswith(" attention"))
         and not ("mode" in varied and word.startswith("training"))
     ]
-    return "; ".join([*map(_axis, report.axes), ", ".join(fixed)])
+    sizes = {config.image_size for config in report.configs}
+    if "resolution" not in varied and len(sizes) == 1:
+        fixed.insert(0, f"image {format_size(*sizes)}")
+    if report.device:
+        fixed.append(f"on {report.device.name}")
+    axes = [_axis(axis) for axis in report.axes if axis.name != "config"]
+    return "; ".join([*axes, *filter(None, [", ".join(fixed)])])
 
 
 def _axis(axis: Axis) -> str:

@@ -153,7 +153,11 @@ def _windows_that_cost(layer: LayerReport, which: str) -> Iterator[Finding]:
 def _whole_against_part(kinds: Sequence[LayerReport], comparison: Comparisons) -> Iterator[Finding]:
     cheaper = [layer for layer in kinds if layer.vs_global.layer_flops_ratio > 1]
     if cheaper:
-        gains = _range_of_gains(cheaper) if len(cheaper) > MOST_GAINS else "; ".join(map(_gain, cheaper))
+        sizes = {
+            layer.window_size for layer in cheaper
+        }  # one for each, or a reader cannot tell the layers apart
+        told = len(cheaper) <= MOST_GAINS and len(sizes) == len(cheaper)
+        gains = "; ".join(map(_gain, cheaper)) if told else _range_of_gains(cheaper)
         ratio = comparison.vs_all_global.flops_ratio
         whole = (
             f"is {format_ratio(ratio)} cheaper than"

@@ -125,7 +125,7 @@ def _figures(config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: 
     try:
         return dict(_worked_out(config, grid, metrics, device))
     except UsageError as refused:
-        raise UsageError(f"{config.name} {refused}") from None
+        raise UsageError(f"{config.name}: {refused}") from None
 
 
 def _worked_out(

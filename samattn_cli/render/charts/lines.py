@@ -77,13 +77,14 @@ class Mark:
 
 @dataclass(frozen=True)
 class Picture:
-    """All there is to draw."""
+    """All there is to draw; `line_title` says what tells its lines apart."""
 
     title: str
     subtitle: str
     x_title: str
     lines: tuple[Line, ...]
     marks: tuple[Mark, ...] = ()
+    line_title: str = "config"
 
 
 def spec(picture_: Picture) -> Spec:
@@ -148,7 +149,7 @@ def _panel(picture_: Picture, metric: str, size: tuple[int, int], most: int) -> 
         "height": height,
         "data": {"values": [row for line in lines for row in _rows(line, most, step)]},
         "encoding": {**_encoding(picture_, lines), "y": _y(unit, ends, step)},
-        "layer": list(_layers(name, lines, _mark_rows(marks, unit, step))),
+        "layer": list(_layers(name, lines, _mark_rows(marks, unit, step), picture_.line_title)),
     }
 
 
@@ -184,18 +185,18 @@ def _encoding(picture_: Picture, lines: Sequence[Line]) -> Spec:
             "type": "nominal",
             "sort": None,
             "scale": {"domain": configs, "range": colors(len(configs))},
-            "legend": _legend(configs, "config"),
+            "legend": _legend(configs, picture_.line_title, 3),
         },
         "strokeDash": {
             "field": "variant",
             "type": "nominal",
             "sort": None,
             "scale": {"domain": variants, "range": DASHES},
-            "legend": _legend(variants, "variant"),
+            "legend": _legend(variants, "variant", 1.5),
         },
         "opacity": {"condition": {"test": PICKED, "value": 1}, "value": 0.12},
         "tooltip": [
-            {"field": "config"},
+            {"field": "config", "title": picture_.line_title},
             *([{"field": "variant"}] if len(variants) > 1 else []),
             {"field": "x", "title": picture_.x_title, **({} if _words(picture_) else {"format": ",~r"})},
             {"field": "exact", "title": lines[0].metric},
@@ -206,11 +207,11 @@ def _encoding(picture_: Picture, lines: Sequence[Line]) -> Spec:
 PICKED = {"and": [{"param": "pick_config"}, {"param": "pick_variant"}]}
 
 
-def _legend(names: Sequence[str], title: str) -> Spec | None:
+def _legend(names: Sequence[str], title: str, width: float) -> Spec | None:
     """None where it would name one thing alone."""
     if len(names) == 1:
         return None
-    symbol = {"symbolType": "stroke", "symbolSize": 400, "symbolStrokeWidth": 3 if title == "config" else 1.5}
+    symbol = {"symbolType": "stroke", "symbolSize": 400, "symbolStrokeWidth": width}
     return {"title": title, "orient": "bottom", "columns": legend_columns(names, ONE[0]), **symbol}
 
 
@@ -234,7 +235,9 @@ def _y(unit: Unit, ends: Sequence[float], step: int) -> Spec:
     return {"field": "y", "type": "quantitative", "scale": scale, "axis": axis}
 
 
-def _layers(name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]]) -> Iterator[Spec]:
+def _layers(
+    name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]], line_title: str
+) -> Iterator[Spec]:
     """The lines, their points, what answers to the pointer where points are too many to show, and the marks."""
     yield {"name": name, "mark": {"type": "line", "strokeWidth": 2}}
     dense = max(len(line.xs) for line in lines) > SPARSE
@@ -247,7 +250,7 @@ def _layers(name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]]) -
     if lines[0].unit == "ratio":
         yield _rule_at_one()
     if marks:
-        yield _marks(marks)
+        yield _marks(marks, line_title)
 
 
 def _rule_at_one() -> Spec:
@@ -257,7 +260,7 @@ def _rule_at_one() -> Spec:
     return {"data": {"values": [{"y": 1}]}, "mark": {"type": "rule"}, "encoding": {**across, **plain}}
 
 
-def _marks(marks: Sequence[dict[str, Any]]) -> Spec:
+def _marks(marks: Sequence[dict[str, Any]], line_title: str) -> Spec:
     kinds = _unique(mark["kind"] for mark in marks)
     legend = {"title": "marks", "orient": "bottom", "values": kinds, "symbolSize": 110}
     shape = {"domain": list(SHAPES), "range": list(SHAPES.values())}
@@ -268,6 +271,9 @@ def _marks(marks: Sequence[dict[str, Any]]) -> Spec:
             "shape": {"field": "kind", "type": "nominal", "scale": shape, "legend": legend},
             "strokeDash": {"value": [1, 0]},
             "opacity": {"condition": {"test": {"param": "pick_config"}, "value": 1}, "value": 0.12},
-            "tooltip": [{"field": name} for name in ("config", "kind", "text", "x", "exact")],
+            "tooltip": [
+                {"field": "config", "title": line_title},
+                *({"field": name} for name in ("kind", "text", "x", "exact")),
+            ],
         },
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ...errors import UsageError, did_you_mean
+from ...config.metric_names import meant
+from ...errors import UsageError
 from ...quantities import BYTES, FLOPS, MACS, PARAMS, TIMES, Units, parse_quantity
 
 PS_PER_MS = 10**9
@@ -69,7 +70,7 @@ def metric(name: str, option: str) -> Metric:
     """
     if name not in METRICS:
         known = ", ".join(METRICS)
-        raise UsageError(f"{option}: there is no metric {name}, but {known}{did_you_mean(name, METRICS)}")
+        raise UsageError(f"{option}: there is no metric {name}, but {known}{meant(name, METRICS)}")
     return METRICS[name]
 
 
