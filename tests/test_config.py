@@ -1211,3 +1211,11 @@ def test_a_file_whose_name_is_no_text_still_gives_a_config_that_can_be_written()
 
 def test_an_empty_name_is_not_a_directory():
     assert problems_of("") == ["samattn: the name of a config is empty: name a YAML file, or a preset"]
+
+
+@pytest.mark.parametrize("preset", ["swin_t", "sam_vit_b"])
+def test_a_document_is_the_same_after_it_was_read_with_overrides(preset):
+    before = load_config(preset)
+    changed = load_config(preset, ["run.batch_size=7", "in_chans=4", "stages.0.mlp_ratio=2"])
+    assert (changed.run.batch_size, changed.in_chans, changed.stages[0].mlp_ratio) == (7, 4, 2)
+    assert load_config(preset) == before

@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +124,16 @@ class _Document:
 
 def _read_document(reference: str, folder: Path, where: str, files: Files) -> _Document:
     source: Source = read_source(reference, folder, where, files=files)
-    root = parse_yaml(source.text, source.label)
+    root = _parsed(source.text, source.label)
     if not isinstance(root.value, dict):
         raise _problem(root.where, ENCODER.must_be)
     return _Document(root, source.folder, source.name, source.files)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, label: str) -> Node:
+    """A document's tree, which many may extend: it is not changed."""
+    return parse_yaml(text, label)
 
 
 def _resolve(document: _Document, seen: tuple[str, ...]) -> Node:
@@ -154,7 +161,7 @@ def _canonical(root: Node) -> Node:
     """
     entries = dict(_entries(root))
     if "stages" in entries:
-        return root
+        return replace(root, value=entries)  # overrides are put in: not in what others are read from
     flat = {key: entries.pop(key) for key in list(entries) if key in STAGE_KEYS}
     stage = replace(root, value=flat)
     return replace(root, value={**entries, "stages": Node([stage], root.where)})

@@ -141,7 +141,12 @@ class StageConfig:
             for key, value in vars(override).items()
             if key != "blocks" and value is not None
         }
-        return replace(self, overrides=(), global_attn_indexes=(), residual_block_indexes=(), **own)
+        return replace(self._of_no_block, **own) if own else self._of_no_block
+
+    @cached_property
+    def _of_no_block(self) -> StageConfig:
+        """The stage without what only some of its blocks have."""
+        return replace(self, overrides=(), global_attn_indexes=(), residual_block_indexes=())
 
     @property
     def mlp_dim(self) -> int:

@@ -84,8 +84,9 @@ def shift_of(entering: Entering, unsaid: Pair = UNSHIFTED) -> Pair:
 def shift_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
     """A shift is smaller than the window that is shifted."""
     for layer in config.layers:
-        beyond = any(shift >= side for shift, side in zip(layer.shift_size, layer.window_size, strict=True))
-        if layer.stage_index == number and layer.is_shifted and beyond:
+        if layer.stage_index != number or not layer.is_shifted:
+            continue
+        if any(shift >= side for shift, side in zip(layer.shift_size, layer.window_size, strict=True)):
             shift, window = format_size(layer.shift_size), format_size(layer.window_size)
             problem = f"shift_size {shift} is not smaller than the window of block {layer.index}, {window}"
             yield ("stages", number, "shift_size"), problem

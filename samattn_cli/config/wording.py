@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import Field, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ..errors import did_you_mean
@@ -121,6 +121,7 @@ def _owner(loc: Loc, root: type) -> type:
     return owner
 
 
+@lru_cache(maxsize=4096)
 def field_at(loc: Loc, root: type = EncoderConfig) -> Any:
     """The dataclass field that `loc` leads to."""
     keys = _keys(loc)

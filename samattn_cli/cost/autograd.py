@@ -12,7 +12,7 @@ Source: torch/csrc/autograd/engine.cpp, input_buffer.cpp and accumulate_grad.h. 
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from .graph import Edge, Node, Sum
@@ -54,21 +54,28 @@ class _Engine:
     def __init__(self, tape: Tape, held: Iterable[Storage], checkpoint: tuple[Storage, ...]) -> None:
         self.tape = tape
         self.checkpoint = checkpoint
-        self.holders = Counter(held)
+        self.holders: defaultdict[Storage, int] = defaultdict(int)
         self.unpacked = False  # whether anything that was saved has been asked for
         self.buffers: dict[Node, list[Tensor | None]] = {}
         self.ready: list[tuple[float, int, Node]] = []
         self.to_unpack = 0
-        self.uses: Counter[Node] = Counter()  # of weights, still to come
+        self.uses: defaultdict[Node, int] = defaultdict(int)  # of weights, still to come
+        self._hold(held)
 
     def expect(self, *starts: Edge | None) -> None:
         """All that runs from `starts` holds what it saved."""
         for node in _reachable(starts):
-            self.holders.update(node.saved)
+            self._hold(node.saved)
             self.to_unpack += node.unpacks
-            self.uses.update(edge[0] for edge in node.edges if edge and edge[0].shape)
+            for edge in node.edges:
+                if edge and edge[0].shape:
+                    self.uses[edge[0]] += 1
         if self.to_unpack:
-            self.holders.update(self.checkpoint)
+            self._hold(self.checkpoint)
+
+    def _hold(self, storages: Iterable[Storage]) -> None:
+        for storage in storages:
+            self.holders[storage] += 1
 
     def give(self, edge: Edge | None, gradient: Tensor | None) -> None:
         """A gradient that there is at the start."""
@@ -103,7 +110,7 @@ class _Engine:
         if self.checkpoint:
             self._release(*node.saved)
         reduced = [self._reduce(result) for result in results]
-        self._release(*(gradient.storage for gradient in gradients if gradient is not None))
+        self._release(*[gradient.storage for gradient in gradients if gradient is not None])
         if not self.checkpoint:
             self._release(*node.saved)
         elif node.unpacks:
@@ -144,12 +151,16 @@ class _Engine:
             self._release(gradient.storage)
             return
         node, index = edge
-        is_new = node not in self.buffers
-        buffer = self.buffers.setdefault(node, [None] * node.outputs)
+        buffer = self.buffers.get(node)
+        is_ready = buffer is None
+        if buffer is None:
+            buffer = self.buffers[node] = [None] * node.outputs
         old = buffer[index]
         buffer[index] = gradient if old is None else self._add(old, gradient)
-        self.uses[node] -= 1
-        if not self.uses[node] if node.shape else is_new:
+        if node.shape:
+            self.uses[node] -= 1
+            is_ready = not self.uses[node]
+        if is_ready:
             heapq.heappush(self.ready, (-node.number, id(node), node))
 
     def _add(self, old: Tensor, new: Tensor) -> Tensor:
@@ -184,8 +195,9 @@ class _Engine:
 
     def _release(self, *storages: Storage) -> None:
         for storage in storages:
-            self.holders[storage] -= 1
-            if not self.holders[storage]:
+            left = self.holders[storage] - 1
+            self.holders[storage] = left
+            if not left:
                 self.tape.free_storages(storage)
 
 

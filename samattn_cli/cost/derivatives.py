@@ -62,7 +62,7 @@ def _grad_weight(tape: Tape, g: Tensor, x: Tensor, weight: Tensor) -> Tensor | N
     """Transposed twice on its way to the weight: by mm_mat2_backward, and as the weight was."""
     if not weight.grad_fn:
         return None
-    return replace(tape.product("grad_weight", "linear", g.permute(1, 0), x), is_view=True)
+    return tape.product("grad_weight", "linear", g.permute(1, 0), x).seen(is_view=True)
 
 
 def batched_mm(x: Tensor, weight: Tensor) -> Backward:
@@ -161,7 +161,7 @@ def as_strided(whole: Tensor) -> Backward:
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         (grad,) = tape.make("grad_whole", "copy", (g,), whole.shape)
-        return (replace(grad, is_view=True),)
+        return (grad.seen(is_view=True),)
 
     return backward
 

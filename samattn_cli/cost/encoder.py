@@ -53,10 +53,9 @@ class Segment:
     @cached_property
     def kept(self) -> frozenset[Storage]:
         """What autograd keeps of it for backward: what it saves, or only its inputs where it is checkpointed."""
-        ops = self.recording.ops
-        if self.is_checkpointed and any(op.is_kept for op in ops):
+        if self.is_checkpointed and any(op.is_kept for op in self.recording.ops):
             return frozenset(entry.storage for entry in self.entries)
-        return frozenset(storage for op in ops for storage in op.saves)
+        return self.recording.saved
 
     def qualified(self, name: str) -> str:
         """The name of a module or weight in the whole encoder."""
@@ -217,7 +216,7 @@ def call(
 
 def _entering(x: Tensor) -> Tensor:
     """`x` as the input of a segment, at which its backward ends; one that needs no gradient has none."""
-    return replace(x, grad_fn=x.grad_fn and (Node(None), 0))
+    return x.made_by(x.grad_fn and (Node(None), 0))
 
 
 def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import count
 from typing import TYPE_CHECKING, Any
+
+from .immutable import immutable
 
 if TYPE_CHECKING:
     from .tensor import Shape, Storage
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _numbers = count()
 
 
-@dataclass(frozen=True, eq=False)
+@immutable(frozen=True, eq=False)
 class Sum:
     """A gradient that autograd still reduces to the shape and casts to the type of its operand (validate_outputs)."""
 
@@ -30,7 +32,7 @@ Backward = Callable[..., Sequence[Any]]
 """(tape, gradient of each output) -> gradient of each edge: a Tensor, a Sum or None."""
 
 
-@dataclass(frozen=True, eq=False)
+@immutable(frozen=True, eq=False)
 class Node:
     """An operation's backward (torch's grad_fn).
 

@@ -8,7 +8,6 @@ is `samattn_cli/nn/cuda.py`. Sources: sdp_utils.cpp, attention.cpp, attention.cu
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from ..symbols.formula import greatest
 from ..units import INT64_BYTES
@@ -64,7 +63,7 @@ def _scores(q: Tensor, k: Tensor) -> Dim:
 def _heads_inside(tape: Tape, x: Tensor, d: Dim) -> Tensor:
     """A tensor (B, h, N, d), as `x` is, that lies in memory as (B, N, h, d)."""
     B, h, N, _ = x.shape
-    return replace(tape.like(x, B, N, h, d).permute(0, 2, 1, 3), is_view=False)
+    return tape.like(x, B, N, h, d).permute(0, 2, 1, 3).seen(is_view=False)
 
 
 def _mask_gradient(tape: Tape, mask: Tensor) -> Tensor:

@@ -100,7 +100,9 @@ def live_over(recording: Recording, held: frozenset[Storage] = frozenset()) -> L
             steps.append((op.name, live))
         if op.kind == "sdpa":
             working.append((op.name, live + rounded(op.workspace_bytes)))
-        live = live - sum(rounded(storage.nbytes) for storage in op.frees if storage not in held)
+        for storage in op.frees:
+            if storage not in held:
+                live = live - rounded(storage.nbytes)
     return Liveness(tuple(steps), live, tuple(working))
 
 

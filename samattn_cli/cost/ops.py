@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..units import FLOPS_PER_MAC
+from .immutable import immutable
 from .tensor import Dim, Shape, Storage
 
 ELEMENTWISE_FLOPS = {
@@ -67,7 +68,7 @@ BATCHED_LINEAR = "batched_linear"
 """A linear layer that is run as a batched product: to fvcore it is a linear layer, to FlopCounterMode a product."""
 
 
-@dataclass(frozen=True)
+@immutable(frozen=True, eq=True)
 class Parameter:
     """A weight of the module, by the name it has in the real stack; one that is frozen, or unused, does not train."""
 
@@ -76,7 +77,7 @@ class Parameter:
     trains: bool = True
 
 
-@dataclass(frozen=True, eq=False)
+@immutable(frozen=True, eq=False)
 class Op:
     """One operation. `module` is the module whose forward runs it ("" for the part itself).
 
@@ -144,6 +145,11 @@ class Recording:
     def elementwise_flops(self) -> Dim:
         """FLOPs of everything else."""
         return sum(op.elementwise_flops for op in self.ops)
+
+    @cached_property
+    def saved(self) -> frozenset[Storage]:
+        """What autograd keeps for backward."""
+        return frozenset(storage for op in self.ops for storage in op.saves)
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:

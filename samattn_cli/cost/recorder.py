@@ -6,11 +6,17 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
 
 from .graph import Backward, Edge, Node, leaf
 from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
 from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, dense_stride_like
+
+
+@lru_cache(maxsize=4096)
+def _names(scope: tuple[str, ...], name: str) -> tuple[str, str]:
+    """The name of a module and of an operation or weight in it; blocks have the same ones, and keep each once."""
+    return ".".join(scope), ".".join(part for part in (*scope, name) if part)
 
 
 class Recorder:
@@ -94,11 +100,12 @@ class Recorder:
     def free_storages(self, *storages: Storage) -> None:
         """The last references to `storages` go."""
         if storages:
-            self.record("free", "free", frees=storages)
+            module, name = _names(self.scope, "free")
+            self.ops.append(Op(name, "free", module, parameters=self._first_used(()), frees=storages))
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""
-        return Parameter(".".join(part for part in (*self.scope, name) if part), shape, self.trains)
+        return Parameter(_names(self.scope, name)[1], shape, self.trains)
 
     def record(
         self,
@@ -108,26 +115,50 @@ class Recorder:
         reads: tuple[Tensor, ...] = (),
         writes: tuple[Tensor, ...] = (),
         parameters: tuple[Parameter, ...] = (),
-        **costs: Any,
+        macs: Dim = 0,
+        elementwise_flops: Dim = 0,
+        frees: tuple[Storage, ...] = (),
+        workspace_bytes: Dim = 0,
+        entering: Shape | None = None,
+        leaving: Shape | None = None,
+        call: str = "",
     ) -> None:
-        """Append an operation of the current module; a weight is put down where it is first used."""
-        used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in self.recorded]
-        self.recorded |= {weight.name for weight in used}
-        costs.setdefault("entering", reads[0].shape if reads else ())
-        costs.setdefault("leaving", writes[0].shape if writes else costs["entering"])
+        """Append an operation of the current module; a weight is put down where it is first used.
+
+        What enters and leaves is the first that it reads and writes, where nothing else is said.
+        """
+        module, full_name = _names(self.scope, name)
+        if entering is None:
+            entering = reads[0].shape if reads else ()
+        if leaving is None:
+            leaving = writes[0].shape if writes else entering
         self.ops.append(
             Op(
-                name=".".join(part for part in (*self.scope, name) if part),
-                kind=kind,
-                module=".".join(self.scope),
-                parameters=tuple(used),
-                bytes_read=sum(tensor.distinct_bytes for tensor in reads),
-                bytes_written=sum(tensor.nbytes for tensor in writes),
-                allocates=tuple(tensor.storage for tensor in writes),
-                **costs,
+                full_name,
+                kind,
+                module,
+                macs,
+                elementwise_flops,
+                self._first_used(parameters),
+                sum([tensor.distinct_bytes for tensor in reads]),
+                sum([tensor.nbytes for tensor in writes]),
+                tuple([tensor.storage for tensor in writes]),
+                frees,
+                workspace_bytes=workspace_bytes,
+                entering=entering,
+                leaving=leaving,
+                call=call,
             )
         )
+
+    def _first_used(self, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+        """Those of them, and of what waits for an operation, that none before has used."""
+        if not parameters and not self.unrecorded:
+            return ()
+        used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in self.recorded]
+        self.recorded |= {weight.name for weight in used}
         self.unrecorded = []
+        return tuple(used)
 
     def product(self, name: str, kind: str, a: Tensor, b: Tensor, call: str = "") -> Tensor:
         """A product: (..., m, k) @ (..., k, n) -> (..., m, n)."""
@@ -181,7 +212,9 @@ class Recorder:
         x = self._resident(parameter.shape, self.item_bytes)
         if not parameter.trains:
             return x
-        return replace(x, grad_fn=self.leaves.setdefault(parameter.name, leaf(parameter.shape)))
+        if parameter.name not in self.leaves:
+            self.leaves[parameter.name] = leaf(parameter.shape)
+        return x.made_by(self.leaves[parameter.name])
 
     def used_weight(self, name: str, *shape: Dim) -> Tensor:
         """A weight of the current module as a tensor; the next operation to be recorded is the one that uses it."""
@@ -231,14 +264,14 @@ class Recorder:
             backward: the derivative.
             saves: what autograd keeps for it.
         """
-        edges = tuple(operand.grad_fn for operand in operands)
+        edges = tuple([operand.grad_fn for operand in operands])
         if not any(edges):
             return out
         saved = tuple(dict.fromkeys(x.storage for x in saves if not x.storage.is_weight))
         if saves:
             self._save(out.storage, saved)
         scope = (*self.scope, name) if name else self.scope
-        return replace(out, grad_fn=(Node(backward, edges, saved, bool(saves), scope), 0))
+        return out.made_by((Node(backward, edges, saved, bool(saves), scope), 0))
 
     def _save(self, made: Storage, saved: tuple[Storage, ...]) -> None:
         """Write down what autograd keeps for the backward of the operation that `made` a storage, or changed it."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..units import INT64_BYTES
 from . import derivatives
 from .ops import Parameter
 from .tape_casting import Casting
-from .tensor import Dim, Tensor, contiguous_stride, view_stride
+from .tensor import Dim, Tensor, contiguous_stride
 
 
 class Moving(Casting):
@@ -17,9 +16,10 @@ class Moving(Casting):
 
     def reshape(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
         """`x` in another shape: a view where strides allow it, else a copy."""
-        if view_stride(x, shape) is not None:
-            return x.view(*shape)
-        return replace(self._copy(name, x).view(*shape), is_view=False)  # _unsafe_view
+        out = x.viewed(shape)
+        if out is not None:
+            return out
+        return self._copy(name, x).view(*shape).seen(is_view=False)
 
     def contiguous(self, name: str, x: Tensor) -> Tensor:
         """`x` in row-major order: itself if it is, else a copy."""
@@ -74,7 +74,7 @@ class Moving(Casting):
             if dim is not None:
                 self.record(name, "copy", reads=(before,), writes=(out,))
                 self.free(before, keep=x)
-        out = replace(out, grad_fn=None)
+        out = out.made_by(None)
         return self.derived(name, out, (x,), derivatives.roll(dims))
 
     def repeat(self, name: str, x: Tensor, *times: Dim) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from . import derivatives
 from .derivatives import where_needed
@@ -60,7 +59,7 @@ class Multiplying(Moving):
         else:
             out = self.derived(name, out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
         if not is_matrix:
-            out = replace(out.view(*leading, out_features), is_view=bias is not None)  # else _unsafe_view
+            out = out.view(*leading, out_features).seen(is_view=bias is not None)
         return self.derived(name, out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
 
     def _folds(self, x: Tensor, weight: Tensor) -> bool:
@@ -87,7 +86,7 @@ class Multiplying(Moving):
         columns = self.reshape(f"{name}.b", low_b.expand_to(*batch, k, n), math.prod(batch), k, n)
         out = self._bmm(name, rows, columns, call)
         self.free(*_but_for((rows, columns, low_a, low_b), (a, b)))
-        return replace(out.view(*batch, m, n), is_view=False)  # _unsafe_view
+        return out.view(*batch, m, n).seen(is_view=False)
 
     def bmm(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """``torch.bmm``: (N, m, k) @ (N, k, n) -> (N, m, n)."""

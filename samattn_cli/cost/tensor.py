@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .graph import Edge, Node
+from .immutable import immutable
 
 if TYPE_CHECKING:
     from .tape import Tape
@@ -31,7 +32,7 @@ def ceil_div(a: Dim, b: Dim) -> Dim:
     return -(-a // b)
 
 
-@dataclass(frozen=True, eq=False)
+@immutable(frozen=True, eq=False)
 class Storage:
     """Memory behind one or more tensors, in bytes as asked for (not yet rounded by an allocator).
 
@@ -42,7 +43,7 @@ class Storage:
     is_weight: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@immutable(frozen=True, eq=False)
 class Tensor:
     """A view of a storage: `shape` and `stride` in elements, `item_bytes` a number; `grad_fn` made it, if anything.
 
@@ -69,8 +70,11 @@ class Tensor:
     @property
     def distinct_bytes(self) -> Dim:
         """Bytes of its elements, what a broadcast repeats counted once."""
-        distinct = [size for size, step in zip(self.shape, self.stride, strict=True) if not _is_zero(step)]
-        return math.prod(distinct) * self.item_bytes
+        nbytes: Dim = self.item_bytes
+        for size, step in zip(self.shape, self.stride, strict=True):
+            if not isinstance(step, int) or step:
+                nbytes = nbytes * size
+        return nbytes
 
     @property
     def is_contiguous(self) -> bool:
@@ -96,14 +100,22 @@ class Tensor:
             least = stride * size if size > 1 else stride
         return True
 
+    def made_by(self, grad_fn: Edge | None) -> Tensor:
+        """The same tensor, whose gradient goes there."""
+        return Tensor(self.shape, self.stride, self.storage, self.item_bytes, grad_fn, self.is_view)
+
+    def seen(self, *, is_view: bool) -> Tensor:
+        """The same tensor, to autograd a view of another or none (_unsafe_view)."""
+        return Tensor(self.shape, self.stride, self.storage, self.item_bytes, self.grad_fn, is_view)
+
     def permute(self, *order: int) -> Tensor:
         """The dimensions in another order; no copy."""
-        inverse = sorted(range(len(order)), key=order.__getitem__)
-        return self._view(
-            tuple(self.shape[i] for i in order),
-            tuple(self.stride[i] for i in order),
-            lambda _, gradient: (gradient.permute(*inverse),),
-        )
+
+        def backward(_: Tape, gradient: Tensor) -> tuple[Tensor]:
+            return (gradient.permute(*sorted(range(len(order)), key=order.__getitem__)),)
+
+        shape, stride = self.shape, self.stride
+        return self._view(tuple([shape[i] for i in order]), tuple([stride[i] for i in order]), backward)
 
     def transpose(self, one: int, other: int) -> Tensor:
         """Two dimensions, counted from either end, in each other's place; no copy."""
@@ -147,12 +159,8 @@ class Tensor:
     def expand(self, dim: int, size: Dim) -> Tensor:
         """A dimension of size 1 repeated; no copy, and no backward."""
         shape, stride = self.shape, self.stride
-        return replace(
-            self,
-            shape=(*shape[:dim], size, *shape[dim + 1 :]),
-            stride=(*stride[:dim], 0, *stride[dim + 1 :]),
-            grad_fn=None,
-            is_view=True,
+        return self._view(
+            (*shape[:dim], size, *shape[dim + 1 :]), (*stride[:dim], 0, *stride[dim + 1 :]), None
         )
 
     def expanded(self, shape: Shape) -> Tensor:
@@ -220,7 +228,7 @@ class Tensor:
         if self.grad_fn is None:
             return views
         node = Node(backward, (self.grad_fn,), outputs=len(shapes))
-        return tuple(replace(view, grad_fn=(node, index)) for index, view in enumerate(views))
+        return tuple(view.made_by((node, index)) for index, view in enumerate(views))
 
     def view(self, *shape: Dim) -> Tensor:
         """The same elements in another shape; no copy.
@@ -228,10 +236,16 @@ class Tensor:
         Raises:
             ValueError: where PyTorch would refuse a view.
         """
-        stride = view_stride(self, shape)
-        if stride is None:
+        out = self.viewed(shape)
+        if out is None:
             raise ValueError(f"no view of {self.shape} with strides {self.stride} has the shape {shape}")
-        whole = self.shape
+        return out
+
+    def viewed(self, shape: Shape) -> Tensor | None:
+        """`view`, or None where only a copy has that shape."""
+        stride, whole = view_stride(self, shape), self.shape
+        if stride is None:
+            return None
         return self._view(shape, stride, lambda tape, gradient: (tape.reshape("reshape", gradient, *whole),))
 
     def _view(
@@ -243,10 +257,6 @@ class Tensor:
 
 def _is_one(size: Dim) -> bool:
     return isinstance(size, int) and size == 1
-
-
-def _is_zero(step: Dim) -> bool:
-    return isinstance(step, int) and step == 0
 
 
 def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:
@@ -316,10 +326,13 @@ def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
     """Strides of `tensor` viewed as `shape`, or None where only a copy has that shape (ATen's computeStride)."""
     new = list(reversed(shape))
     stride: list[Dim] = []
-    base, chunk = tensor.stride[-1], 1
-    for dim in reversed(range(len(tensor.shape))):
-        chunk = chunk * tensor.shape[dim]
-        if dim and not _splits(tensor, dim, chunk * base):
+    old, steps = tensor.shape, tensor.stride
+    base, chunk = steps[-1], 1
+    for dim in range(len(old) - 1, -1, -1):
+        chunk = chunk * old[dim]
+        if dim and (
+            old[dim - 1] == 1 or steps[dim - 1] == chunk * base
+        ):  # no gap in memory, nor another order
             continue
         taken: Dim = 1
         while len(stride) < len(new) and (taken != chunk or new[len(stride)] == 1):
@@ -327,10 +340,5 @@ def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
             taken = taken * new[len(stride) - 1]
         if taken != chunk:
             return None
-        base, chunk = tensor.stride[dim - 1], 1
+        base, chunk = steps[dim - 1], 1
     return tuple(reversed(stride)) if len(stride) == len(new) else None
-
-
-def _splits(tensor: Tensor, dim: int, span: Dim) -> bool:
-    """Whether memory has a gap, or another order, between `dim` and the dimension before it."""
-    return bool(tensor.shape[dim - 1] != 1 and tensor.stride[dim - 1] != span)

@@ -6,7 +6,7 @@ backward begins with a gradient of the output, and image, output and that gradie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -215,7 +215,7 @@ def recomputed(ahead: Recording, back: Recording) -> Recording:
     if first is None:
         return back
     again = tuple(_until_last_save(ahead.ops))
-    return Recording((*back.ops[:first], *_keeping(again, _saved(ahead.ops)), *back.ops[first:]))
+    return Recording((*back.ops[:first], *_keeping(again, ahead.saved), *back.ops[first:]))
 
 
 def _until_last_save(ops: tuple[Op, ...]) -> Iterator[Op]:
@@ -225,7 +225,7 @@ def _until_last_save(ops: tuple[Op, ...]) -> Iterator[Op]:
     yield from ops[: last + 1 if own else last]
 
 
-def _keeping(ops: tuple[Op, ...], saved: set[Storage]) -> Iterator[Op]:
+def _keeping(ops: tuple[Op, ...], saved: frozenset[Storage]) -> Iterator[Op]:
     """The operations, freeing what is not saved alone, and all of that at the end."""
     made: dict[Storage, None] = {}
     for op in ops:
@@ -241,7 +241,3 @@ def _saved_bytes(segment: Segment) -> Dim:
     if segment.is_checkpointed:
         return sum(rounded(storage.nbytes) for storage in segment.kept)
     return saved_bytes(segment.recording)
-
-
-def _saved(ops: Iterable[Op]) -> set[Storage]:
-    return {storage for op in ops for storage in op.saves}
