@@ -418,6 +418,17 @@ def test_with_a_base_what_moved_and_was_raised_by_hand_is_a_finding(root):
     assert "raised without a reason: params 75.42 K params -> 88.13 K params" in result.summary
 
 
+def test_a_baseline_that_is_damaged_at_the_base_could_not_be_checked(root):
+    text = Path(NAME).read_text("utf-8")
+    Path(NAME).write_text(text[:-2], "utf-8")
+    new(root, {})
+    Path(NAME).write_text(text, "utf-8")
+    results = check(load_thresholds(), today=TODAY, base="main").results
+    (found,) = [result for result in results if result.outcome != "pass"]
+    assert (found.rule, found.outcome) == ("policy.loosened", "unchecked")
+    assert f"main:{NAME}:5:2: is not JSON" in found.summary
+
+
 def test_with_a_base_growth_is_explained_by_the_key_that_changed(root):
     new(root, {})
     deepen(5)

@@ -268,7 +268,7 @@ def test_a_profile_that_does_not_fit_a_config_is_said_at_its_place(tmp_path):
         (
             "latency",
             "1 ms",
-            "could not check latency: latency is not known here: it needs a device, and the profile has none",
+            "could not check latency: latency is not known here: it needs a device, of a profile or by --device",
         ),
         (
             "device.spare_bytes",

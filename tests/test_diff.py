@@ -354,6 +354,10 @@ class TestCommand:
                 ("sam_vit_b", "sam_vit_l", "--metric", "flop"),
                 "--metric flop: there is no metric 'flop'; did you mean 'flops'?",
             ),
+            (
+                ("sam_vit_b", "sam_vit_l", "--metric", "layers.90.flops"),
+                "nothing is called '90' here",
+            ),
             (("sam_vit_b", "--set-after", "depth=0"), "--set-after depth=0: "),
             (("encoders/new.yaml",), "there is no 'encoders/new.yaml' in HEAD"),
             (("main:../x.yaml",), "lies outside of the repository"),

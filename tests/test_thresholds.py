@@ -305,11 +305,15 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         ),
         (
             with_rule("id: a, metric: flops, limit: true"),
-            "FILE:4:33: rules.0.limit.error true: must be a plain value",
+            "FILE:4:33: rules.0.limit.error true: must be a number and a unit, such as 6 GiB, 6 TFLOP or +2%",
         ),
         (
             with_rule("id: a, metric: flops, limit: {error: true}"),
-            "FILE:4:41: rules.0.limit.error true: must be a plain value",
+            "FILE:4:41: rules.0.limit.error true: must be a number and a unit, such as 6 GiB, 6 TFLOP or +2%",
+        ),
+        (
+            with_rule("id: a, metric: flops, limit: .nan"),
+            "FILE:4:33: rules.0.limit.error .nan: must be a number and a unit, such as 6 GiB, 6 TFLOP or +2%",
         ),
         (with_rule("id: a, metric: flops, limit: {}"), "FILE:4:33: limit has neither warn nor error"),
         (

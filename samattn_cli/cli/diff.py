@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +33,9 @@ from .sides import Side, before, is_file, is_ref, now, side
 
 FORMATS = (*TEXTS, *TABLES)
 Format = Enum("DiffFormat", choices(TEXTS), type=str)  # type: ignore[misc]
+
+if TYPE_CHECKING:
+    from ..studies.check.metrics import Encoder
 
 
 @guarded
@@ -111,14 +114,16 @@ def diff(
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
     laid_over = overrides(set_, **flags, **runs)
     earlier, later = _sides(first, second, base, laid_over, set_after or ())
+    from ..studies.check.metrics import Encoder
     from ..studies.diff import diff as compare
     from ..studies.diff import places_in
-    from ..studies.passes import Passes
 
     where = device_of(device)
+    first_encoder, second_encoder = (Encoder(each.loaded.config, where) for each in (earlier, later))
+    _check_metric(metric, first_encoder, second_encoder)
     report = compare(
-        Passes(earlier.loaded.config, where),
-        Passes(later.loaded.config, where),
+        first_encoder.passes,
+        second_encoder.passes,
         names=(earlier.name, later.name),
         place=places_in(later.loaded),
         metric=metric,
@@ -126,6 +131,28 @@ def diff(
     deliver(report, chosen(format_), formats, terminal_options())
     if exit_code and report.costs_differ:
         raise typer.Exit(EXIT_DIFFERS)
+
+
+def _check_metric(metric: str, *encoders: Encoder) -> None:
+    """See that an encoder has it.
+
+    Raises:
+        UsageError: if none does, with what the last one has.
+    """
+    problems = [_problem(encoder, metric) for encoder in encoders]
+    if all(problems):
+        raise UsageError(f"--metric {metric}: {problems[-1]}")
+
+
+def _problem(encoder: Encoder, metric: str) -> str:
+    """Why an encoder has no such figure; "" if it has."""
+    from ..studies.check.metrics import MetricError
+
+    try:
+        encoder.readings(metric)
+    except MetricError as error:
+        return str(error)
+    return ""
 
 
 def _sides(

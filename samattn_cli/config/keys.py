@@ -99,8 +99,8 @@ def texts(least: int, most: int) -> CoreSchema:
     return core_schema.tuple_variable_schema(TEXT, min_length=least, max_length=most, strict=True)
 
 
-def parsed(parse: Callable[[Any], Any], *accepts: CoreSchema) -> CoreSchema:
-    """What `parse` makes of a value; it says what is wrong with it as a `UsageError`."""
+def parsed(parse: Callable[[Any], Any], what: str, *accepts: CoreSchema) -> CoreSchema:
+    """What `parse` makes of a value; it says what is wrong with it as a `UsageError`. `what` it must be, in words."""
 
     def run(value: Any) -> Any:
         try:
@@ -109,7 +109,7 @@ def parsed(parse: Callable[[Any], Any], *accepts: CoreSchema) -> CoreSchema:
             raise PydanticCustomError(UNPARSED, "{problem}", {"problem": str(error)}) from None
 
     scalar = core_schema.union_schema(
-        list(accepts), custom_error_type=UNPARSED, custom_error_message="must be a plain value"
+        list(accepts), custom_error_type=UNPARSED, custom_error_message=f"must be {what}"
     )
     return core_schema.no_info_after_validator_function(run, scalar)
 

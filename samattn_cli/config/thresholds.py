@@ -18,7 +18,7 @@ MOST = 1000
 EVERYTHING = "**"
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 WRITTEN = (core_schema.str_schema(strict=True), whole(-(10**30), 10**30), core_schema.float_schema(strict=True, allow_inf_nan=False))  # fmt: skip
-QUANTITY = parsed(quantity, *WRITTEN)
+QUANTITY = parsed(quantity, "a number and a unit, such as 6 GiB, 6 TFLOP or +2%", *WRITTEN)
 
 Action = Literal["error", "warn", "ignore"]
 Against = Literal["base", "baseline"]
@@ -39,8 +39,8 @@ def _words(text: str) -> str:
     return text
 
 
-WORDS = parsed(_words, TEXT)
-DAY = parsed(_date, core_schema.str_schema(strict=True))
+WORDS = parsed(_words, "text on one line", TEXT)
+DAY = parsed(_date, "a date, such as 2027-01-31", core_schema.str_schema(strict=True))
 ACTION = choice("error", "warn", "ignore")
 
 

@@ -182,7 +182,8 @@ class _Driver:
         if not self.uses[part.name] and part is not self.config.plan[-1]:
             outputs, gone = outputs[:1], [*gone, *outputs[1:]]  # what no part takes goes
         staying = {output.storage for output in outputs}
-        self.tape.free_storages(*({tensor.storage: None for tensor in gone}.keys() - staying))
+        going = dict.fromkeys(tensor.storage for tensor in gone if tensor.storage not in staying)
+        self.tape.free_storages(*going)
         layer = part if isinstance(part, LayerConfig) else None
         return Segment(
             name=part.name,

@@ -28,12 +28,14 @@ Keys = Mapping[tuple[str, str], tuple[str, str]]
 
 
 def by_hand(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Result]:
-    """Figures that were raised otherwise than with a reason, or taken out of it."""
-    try:
-        then, now = base.baseline, read_baseline(base.file)
-    except SamattnError:
-        return  # of today's the rules that need it tell; what cannot be read at the base held nothing
-    if then is None or now is None or action == "ignore":
+    """Figures that were raised otherwise than with a reason, or taken out of it.
+
+    Raises:
+        SamattnError: if the baseline cannot be read at the base.
+    """
+    now = _today(base)
+    then = base.baseline if now and action != "ignore" else None
+    if then is None or now is None:
         return
     found = _Found(base, action, {case.path: case.reference for case in cases})
     names = {case.path: _path(base, case) for case in cases}
@@ -47,6 +49,13 @@ def by_hand(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Res
         value = format_amount(entry.value, unit_of(entry.metric))
         said = f"the baseline lost a figure: {entry.metric} {value}"
         yield found.result(path, entry, said, "restore its line from git", Place(now.label, 1, 1))
+
+
+def _today(base: AtBase) -> Baseline | None:
+    try:
+        return read_baseline(base.file)
+    except SamattnError:
+        return None  # of which the rules that need it tell
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,10 @@ def history(base: AtBase, cases: Sequence[Case]) -> Iterator[Result]:
         yield _unknown(base, error)
         return
     policies = (now.thresholds.policy, (before or now).thresholds.policy)
-    yield from by_hand(base, cases, max((policy.loosened for policy in policies), key=STRICTNESS.index))
+    try:
+        yield from by_hand(base, cases, max((policy.loosened for policy in policies), key=STRICTNESS.index))
+    except SamattnError as error:
+        yield _unknown(base, error)
     yield from (found for change in changes for found in _by_policy(base, before, change, policies))
 
 
@@ -83,7 +86,7 @@ def _no_thresholds(base: AtBase) -> Result:
 
 
 def _unknown(base: AtBase, error: SamattnError) -> Result:
-    """Thresholds that cannot be read at the base."""
+    """Thresholds, or a baseline, that cannot be read at the base."""
     where = place_of(base.file.where())
     problems = error.problems if isinstance(error, ConfigError) else ()
     reason = str(problems[0]) if problems else str(error)

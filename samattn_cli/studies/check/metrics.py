@@ -249,7 +249,7 @@ def _number(metric: str, value: Any) -> float:
         MetricError: if it is not.
     """
     if value is None:
-        needs = ": it needs a device, and the profile has none" if "latency" in metric else ""
+        needs = ": it needs a device, of a profile or by --device" if "latency" in metric else ""
         raise MetricError(f"{metric} is not known here{needs}")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MetricError(f"{metric} is no number")
