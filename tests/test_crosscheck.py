@@ -112,7 +112,7 @@ def encoders(draw, most_blocks: int = 2) -> EncoderConfig:
     )
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=35, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(config=encoders())
 def test_tape_and_real_stack_agree_on_any_encoder(config):
     verdict = verify(config, every_layer=True)

@@ -145,7 +145,7 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_no_process(folder):
 def test_running_out_of_memory_is_a_result_and_does_not_touch_the_next_case(folder):
     command = [*SAMATTN, "measure", "tiny.yaml", "--device", "cpu", "--repeats", "1", "-o", "full.json"]
     result = subprocess.run(
-        [*command, "--resolutions", "360,32"],
+        [*command, "--resolutions", "420,32"],
         cwd=folder,
         env=environment(),
         capture_output=True,
@@ -155,7 +155,7 @@ def test_running_out_of_memory_is_a_result_and_does_not_touch_the_next_case(fold
     )
     assert result.returncode == 0, result.stderr
     _, full, fits, _ = result.stderr.splitlines()
-    assert "360x360 float32 eager batch 1 inference: out of memory; predicted 2.9" in full
+    assert "420x420 float32 eager batch 1 inference: out of memory; predicted 5.4" in full
     assert "32x32 float32 eager batch 1 inference: 938.4 KiB" in fits
     assert [case.status for case in read_recording(folder / "full.json").cases] == [
         "out of memory",
