@@ -30,14 +30,21 @@ def configs(
       samattn configs --show custom_encoder > my_encoder.yaml
     """
     if show is None:
-        headers = ("preset", "image", "blocks", "params", "FLOPs", "what it is")
-        table = Table("", headers, tuple(map(_row, presets())), text_columns=(0, 5))
-        emit(render_tables([table], terminal_options()))
+        options = terminal_options()
+        columns = range(len(HEADERS)) if options.width >= WIDE else NARROW
+        rows = tuple(tuple(row[column] for column in columns) for row in map(_row, presets()))
+        headers = tuple(HEADERS[column] for column in columns)
+        emit(render_tables([Table("", headers, rows, text_columns=(0, len(columns) - 1))], options))
     elif show in presets():
         emit(presets()[show].read_text(encoding="utf-8"))
     else:
         hint = did_you_mean(show, presets()) or f": there are {', '.join(presets())}"
         raise UsageError(f"--show {show}: there is no such preset{hint}")
+
+
+HEADERS = ("preset", "image", "blocks", "params", "FLOPs", "what it is")
+WIDE = 110  # with room for all columns; else those below, as most descriptions say the image
+NARROW = (0, 3, 4, 5)
 
 
 def _row(name: str) -> tuple[str, ...]:

@@ -174,11 +174,11 @@ def _too_much(answer: Answer) -> str:
 def _why(answer: Answer, memory_bytes: int) -> str:
     """How much of the smallest is weights."""
     assert answer.next is not None  # noqa: S101 - asked for only where it is; told to the type checker
-    state, takes = answer.next.state_bytes, format_bytes(answer.next.peak_bytes)
+    state = answer.next.state_bytes
     what = "weights" if answer.mode == "inference" else "weights, gradients and the optimizer's buffers"
     if state > memory_bytes:
         return f"Its {what} alone take {format_bytes(state)}."
-    return f"Of the {takes} that it takes, {what} are {format_bytes(state)}."
+    return f"Of what it takes, {what} are {format_bytes(state)}."
 
 
 def _gaps(answer: Answer) -> str:
