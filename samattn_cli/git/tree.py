@@ -25,6 +25,9 @@ LEADS = {
     "notdir": "is a symbolic link through a file",
 }
 
+THERE = {"blob", "tree", *LEADS}
+"""Links too: reading one says where it leads."""
+
 
 class OutsideError(GitError, OSError):
     """A path does not lie in the repository: it cannot be read from there, as a file may not be from the disk."""
@@ -58,11 +61,7 @@ class Tree:
 
     def exists(self, path: Path) -> bool:
         """See `Files`."""
-        return self._kind(path) in {
-            "blob",
-            "tree",
-            *LEADS,
-        }  # a link is there, and reading it says where it leads
+        return self._kind(path) in THERE
 
     def is_dir(self, path: Path) -> bool:
         """See `Files`."""
