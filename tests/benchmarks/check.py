@@ -2,24 +2,29 @@
 
     python tests/benchmarks/check.py    # under a minute on two cores
 
-The configs are 200 different ones (presets at several sizes and batches, as files that extend them); each case is run
-three times and the fastest is shown, with its time on a CPU (less than the other where the machine is shared), the peak
-of resident memory and whether torch was imported.
+The configs are 200 different ones (presets at several batches, as files that extend them); each case is run three times
+and the fastest is shown, with the peak of resident memory and what was imported. The peer is FlopCounterMode on the real
+stack on the meta device, over some of the configs, evenly chosen: a script that has torch imported and counts.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from samattn_cli.config.presets import presets
 
 CONFIGS = 200
+LIMIT = 3.0
+"""Seconds, without a base."""
 REPEATS = 3
+SAMPLE = 20
 RULES = {
     "flops": [("flops", "100 PFLOP")],
     "flops, params and peak": [("flops", "100 PFLOP"), ("params", "100 G"), ("peak_memory", "1 PiB")],
@@ -35,13 +40,36 @@ leave = os._exit
 def tell(code):
     usage = resource.getrusage(resource.RUSAGE_SELF)
     heavy = [name for name in ("torch", "numpy") if name in sys.modules]
-    told = {"code": code, "cpu": usage.ru_utime + usage.ru_stime, "mib": usage.ru_maxrss // 1024, "imported": heavy}
+    told = {"code": code, "mib": usage.ru_maxrss // 1024, "imported": heavy}
     print(json.dumps(told), file=sys.stderr, flush=True)
     leave(code)
 os._exit = tell
 sys.argv = ["samattn", "check", *sys.argv[1:]]
 from samattn_cli.cli import run
 run()
+"""
+COUNTED = f"""
+import json, logging, resource, sys, time
+from pathlib import Path
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from samattn_cli import load_config
+from samattn_cli.nn.encoder import build, image_for
+logging.disable(logging.WARNING)
+def count(path):
+    config = load_config(path)
+    model, image = build(config, "meta"), image_for(config, "meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image)
+    return counter.get_total_flops()
+paths = sorted(Path("encoders").iterdir())
+count(paths[0])
+began = time.perf_counter()
+flops = sum(count(path) for path in paths[::len(paths) // {SAMPLE}])
+seconds = time.perf_counter() - began
+print(flops)
+mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(json.dumps({{"seconds": seconds, "mib": mib}}), file=sys.stderr)
 """
 
 
@@ -76,24 +104,44 @@ def change(folder: Path, number: int) -> None:
         path.write_text(path.read_text("utf-8") + "in_chans: 4\n", "utf-8")
 
 
-def show(title: str, folder: Path, *options: str) -> None:
-    """The fastest of some runs."""
-    times, cpus = [], []
+def run(folder: Path, program: str, *options: str) -> tuple[float, dict[str, Any], str]:
+    """The fastest of some runs: its seconds, what it told of itself, and the last line that it printed."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    found = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        command = [sys.executable, "-c", PROGRAM, *options]
-        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        times.append(time.perf_counter() - start)
-        told = json.loads(ran.stderr.splitlines()[-1])
-        cpus.append(told["cpu"])
+        command = [sys.executable, "-c", program, *options]
+        ran = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        seconds = time.perf_counter() - start
+        found.append((seconds, json.loads(ran.stderr.splitlines()[-1]), ran.stdout.splitlines()[-1]))
+    return min(found, key=lambda each: each[0])
+
+
+def show(title: str, folder: Path, *options: str) -> None:
+    """A case, against its limit."""
+    seconds, told, verdict = run(folder, PROGRAM, *options)
+    imported = ", ".join(told["imported"]) or "no torch, no NumPy"
     print(
-        f"{title}: {min(times):.2f} s, {min(cpus):.2f} s of a CPU, {told['mib']} MiB, "
-        f"exit {told['code']}, imported {told['imported'] or 'neither torch nor NumPy'}; {ran.stdout.splitlines()[-1]}"
+        f"  {title:32} {seconds:6.2f} s  {told['mib']:4} MiB  (at most {LIMIT:.0f} s)  exit {told['code']}; {imported}; {verdict}"
+    )
+
+
+def show_peer(folder: Path) -> None:
+    """What FLOPs alone take by FlopCounterMode, and how often a check of them fits into that."""
+    checked, *_ = run(folder, PROGRAM)
+    _, told, _ = run(folder, COUNTED)
+    whole = told["seconds"] / SAMPLE * CONFIGS
+    print(
+        f"  FlopCounterMode on meta, FLOPs   {whole:6.1f} s  {told['mib']:4} MiB  {whole / checked:.1f}x the check of "
+        f"flops (extrapolated from {SAMPLE} configs in {told['seconds']:.2f} s)"
     )
 
 
 def main() -> None:
     """Each case, without a base and with one."""
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores; {CONFIGS} configs")
     for title, rules in RULES.items():
         with tempfile.TemporaryDirectory() as name:
             write(Path(name), rules)
@@ -106,6 +154,9 @@ def main() -> None:
             commit(Path(name))
             change(Path(name), number)
             show(title, Path(name), "--base", "main")
+    with tempfile.TemporaryDirectory() as name:
+        write(Path(name), RULES["flops"])
+        show_peer(Path(name))
 
 
 if __name__ == "__main__":
