@@ -13,6 +13,7 @@ from ..config.load import Override
 from ..config.load_thresholds import FILE
 from ..config.presets import devices
 from ..config.sources import STDIN
+from ..config.thresholds import MOST
 from ..errors import GitError, OutputError, UsageError
 from ..units import format_things
 from .output import emit, guarded, say, working, write_files
@@ -21,7 +22,6 @@ from .parameters import Attention, BatchSize, DTypeOption, ImageSize, Mode, devi
 WORKFLOW = Path(".github", "workflows", "samattn.yml")
 PRE_COMMIT = Path(".pre-commit-config.yaml")
 HOOK_ID = "- id: samattn-check"
-MOST_RULES = 1000
 
 
 @guarded
@@ -102,9 +102,9 @@ def _thresholds(folder: Path, given: list[str], run: list[Override], device: str
     on = device_of(device)
     encoders = limits_of(given or _found(folder, run), folder, run, on)
     limits = sum(len(encoder.limits) for encoder in encoders)
-    if limits > MOST_RULES:
+    if limits > MOST:
         raise UsageError(
-            f"{len(encoders)} encoders need {limits} rules, and a file has {MOST_RULES} at most: name some"
+            f"{len(encoders)} encoders need {limits} rules, and a file has {MOST} at most: name some"
         )
     text = thresholds(encoders, folder, _profile(run, device, folder))
     return text, f"{format_things(len(encoders), 'encoder')}, {format_things(limits, 'limit')}"

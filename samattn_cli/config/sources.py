@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import ConfigError, Problem, did_you_mean
-from .globs import matches
+from .globs import is_glob, matches
 from .kinds import ENCODER, Kind
 from .yaml12 import MAX_BYTES, too_large
 
@@ -119,7 +119,7 @@ def split_pattern(pattern: str) -> tuple[str, str]:
     A pattern without wildcards is all start; one that ends in `**` means every file below.
     """
     parts = pattern.split("/")
-    plain = next((at for at, part in enumerate(parts) if any(sign in part for sign in "*?[")), len(parts))
+    plain = next((at for at, part in enumerate(parts) if is_glob(part)), len(parts))
     start = "/".join(parts[:plain]) or ("/" if pattern.startswith("/") else "")
     return start, "/".join(parts[plain:] + ["*"] * (parts[-1] == "**"))
 

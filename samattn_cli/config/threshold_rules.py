@@ -14,6 +14,7 @@ from .check import Found
 from .globs import wrong
 from .keys import class_schema
 from .metric_names import is_gain, is_share, unit_of, unknown
+from .sources import STDIN
 from .thresholds import FORMS, Bounds, Increase, Rule, Waiver
 from .yaml12 import Loc, Node
 
@@ -67,7 +68,7 @@ def _of_configs(tree: Node, broken: set[Loc]) -> Said:
         return
     patterns = tree.find(("configs",)).plain()
     for index, pattern in enumerate(patterns if isinstance(patterns, tuple) else ()):
-        if not pattern.strip() or pattern == "-":
+        if not pattern.strip() or pattern == STDIN:
             yield (
                 ("configs", index),
                 "configs must be globs of files, or presets, such as 'encoders/**/*.yaml'",

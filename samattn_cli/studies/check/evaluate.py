@@ -9,7 +9,7 @@ from fractions import Fraction
 from ...config.metric_names import is_share, unit_of
 from ...config.thresholds import Bounds, Rule
 from ...quantities import PERCENT, Quantity
-from ...reports.check import Outcome
+from ...reports.check import EXPECTED, Outcome
 from ...units import format_apart
 from .metrics import Reading
 
@@ -133,7 +133,7 @@ def _expected(rule: Rule, readings: Sequence[Reading]) -> Judged:
         reading=reading,
         limit=near,
         compared=expected,
-        compared_with="expected",
+        compared_with=EXPECTED,
         summary=f"{_said(rule, reading, near)}, {said}",
     )
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...config.load import Override, load_config
+from ...config.yaml12 import MAX_BYTES
 from ...errors import ConfigError
 
 SUFFIXES = (".yaml", ".yml")
 LOOKS_LIKE_ONE = re.compile(rb"^(extends|embed_dim|stages)\s*:", re.MULTILINE)
 PASSED_OVER = frozenset({"node_modules", "__pycache__"})
 VENV = "pyvenv.cfg"
-MOST_BYTES = 1 << 20
-"""Of a config: one that is larger is something else."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,6 @@ def _yaml_files(folder: Path) -> Iterator[Path]:
 
 def _looks_like_one(path: Path) -> bool:
     try:
-        return path.stat().st_size <= MOST_BYTES and LOOKS_LIKE_ONE.search(path.read_bytes()) is not None
+        return path.stat().st_size <= MAX_BYTES and LOOKS_LIKE_ONE.search(path.read_bytes()) is not None
     except OSError:
         return False

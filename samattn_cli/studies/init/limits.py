@@ -13,7 +13,8 @@ from ...config.globs import WILD
 from ...config.load import Override, load_config
 from ...config.metric_names import unit_of
 from ...config.presets import presets
-from ...quantities import KINDS
+from ...quantities import FLOPS, KINDS
+from ...units import BINARY_UNITS, TIME_UNITS
 from ..check.metrics import Encoder
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ CALLED = {metric: metric.replace("_", "-") for metric in (*FIGURES, LATENCY)} | 
 """What ids call each metric."""
 
 WRITTEN_IN: Mapping[str, tuple[str, ...]] = {
-    "B": ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"),
-    "FLOP": ("FLOP", "KFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"),
+    "B": BINARY_UNITS,
+    "FLOP": tuple(FLOPS),
     "params": ("", "K", "M", "G", "T"),
-    "ms": ("us", "ms", "s"),
+    "ms": TIME_UNITS,
 }
 """The units of each kind that limits are written in, from the smallest."""
 
@@ -96,9 +97,7 @@ def _names(paths: Sequence[str]) -> dict[str, str]:
     for path in paths:
         bare = PurePosixPath(path).with_suffix("") if path not in presets() else PurePosixPath(path)
         tried = (str(bare.name), str(bare), *(f"{bare}-{number}" for number in range(2, len(paths) + 2)))
-        plain = (
-            name.replace(".", "-") for name in tried
-        )  # "config." and "policy." are how other findings begin
+        plain = (name.replace(".", "-") for name in tried)  # "config." is how other findings begin
         names[path] = next(name for name in plain if name not in names.values())
     return names
 
