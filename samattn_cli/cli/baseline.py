@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import EXIT_DIFFERS, UsageError
 from .output import emit, guarded, say, working, write_file
+from .parameters import ThresholdsFile, refuse_stdin
 
 if TYPE_CHECKING:
     from ..studies.check.baseline import Step
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 CI = "CI"
 """Set to true by every CI."""
 
-ThresholdsOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="The thresholds; samattn.yaml here or in the nearest folder around by default.",
-    ),
-]
 baseline = typer.Typer(
     name="baseline",
     no_args_is_help=True,
@@ -42,7 +35,7 @@ baseline = typer.Typer(
 
 @baseline.command()
 @guarded
-def create(thresholds: ThresholdsOption = None) -> None:
+def create(thresholds: ThresholdsFile = None) -> None:
     """Write samattn-baseline.json beside the thresholds: today's figures of all rules that are vs baseline.
 
     Refuses where there is one, and in CI: it is to be committed and reviewed.
@@ -74,7 +67,7 @@ def update(
         list[str] | None,
         typer.Argument(metavar="CONFIG...", help="YAML files or presets, whose figures alone are looked at."),
     ] = None,
-    thresholds: ThresholdsOption = None,
+    thresholds: ThresholdsFile = None,
     accept: Annotated[
         list[str] | None,
         typer.Option(metavar="RULE", help="Take larger figures of this rule too; may repeat; not in CI."),
@@ -97,6 +90,7 @@ def update(
     from ..studies.check.baseline import path_of
     from ..studies.check.baseline import update as updated
 
+    refuse_stdin(configs)
     accepted = _accepted(accept, reason)
     file = load_thresholds(thresholds)
     path = path_of(file)

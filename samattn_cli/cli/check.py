@@ -18,7 +18,7 @@ from ..reports.check import FAILING, CheckReport
 from .checkout import checkout
 from .github import under_github
 from .output import asked_files, guarded, say, show, terminal_options, working, write
-from .parameters import Outputs, choices, chosen
+from .parameters import Outputs, ThresholdsFile, choices, chosen, refuse_stdin
 
 PRINTED = (*TEXTS, *CHECKS)
 FORMATS = (*PRINTED, *TABLES)
@@ -37,13 +37,7 @@ def check(
             help="YAML files or presets, in place of all that the thresholds file names.",
         ),
     ] = None,
-    thresholds: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The thresholds; samattn.yaml here or in the nearest folder around by default.",
-        ),
-    ] = None,
+    thresholds: ThresholdsFile = None,
     base: Annotated[
         str | None,
         typer.Option(
@@ -98,8 +92,7 @@ def check(
       samattn check --fail-on warn -o check.json -o check.md -o check.sarif -o gitlab=gl-code-quality-report.json
     """
     files = asked_files(output, FORMATS)
-    if "-" in (configs or ()):
-        raise UsageError("-: a config that is checked is a file, or a preset")
+    refuse_stdin(configs)
     shown = chosen(format_) or (None if files else "terminal")
     report, error = _checked(thresholds, configs or (), recording or (), base)
     report = replace(report, fail_on=fail_on.value)

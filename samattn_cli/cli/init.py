@@ -12,12 +12,11 @@ import typer
 from ..config.load import Override
 from ..config.load_thresholds import FILE
 from ..config.presets import devices
-from ..config.sources import STDIN
 from ..config.thresholds import MOST
 from ..errors import GitError, OutputError, UsageError
 from ..units import format_things
 from .output import emit, guarded, say, working, write_files
-from .parameters import Attention, BatchSize, DTypeOption, ImageSize, Mode, device_of, overrides
+from .parameters import Attention, BatchSize, DTypeOption, ImageSize, Mode, device_of, overrides, refuse_stdin
 
 WORKFLOW = Path(".github", "workflows", "samattn.yml")
 PRE_COMMIT = Path(".pre-commit-config.yaml")
@@ -69,8 +68,7 @@ def init(
 
     if not directory.is_dir():
         raise UsageError(f"--directory {directory}: there is no such directory")
-    if STDIN in (configs or ()):
-        raise UsageError(f"{STDIN}: a config that is checked is a file, or a preset")
+    refuse_stdin(configs)
     run = overrides(
         None, image_size=image_size, batch_size=batch_size, dtype=dtype, attention=attention, mode=mode
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..config.load import Override, option_where, parse_override
+from ..config.sources import STDIN
 from ..config.yaml12 import parse_yaml
 from ..errors import UsageError
 from ..render import ALIASES
@@ -80,6 +81,25 @@ Outputs = Annotated[
         help="Write FILE, in FORMAT or that of its extension; may repeat.",
     ),
 ]
+
+
+ThresholdsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The thresholds; samattn.yaml here or in the nearest folder around by default.",
+    ),
+]
+
+
+def refuse_stdin(configs: Iterable[str] | None) -> None:
+    """What is checked has a place that a rule can match.
+
+    Raises:
+        UsageError: if standard input is among the configs.
+    """
+    if STDIN in (configs or ()):
+        raise UsageError(f"{STDIN}: a config that is checked is a file, or a preset")
 
 
 def choices(formats: Iterable[str]) -> dict[str, str]:

@@ -15,6 +15,8 @@ from .kinds import ENCODER, Kind
 from .yaml12 import MAX_BYTES, too_large
 
 STDIN = "-"
+MOST_BYTES = 1 << 26
+"""Of the largest file that is read: a baseline; configs are far smaller."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 

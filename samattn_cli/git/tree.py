@@ -8,14 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 from ..config.globs import matches
-from ..config.sources import split_pattern
+from ..config.sources import MOST_BYTES, split_pattern
 from ..errors import GitError
 from .commands import Found, Objects
 from .moves import Moves
 from .repository import SHORT, Commit, Repository, repository
 
 LINK, SUBMODULE = "120000", "160000"
-PEEK = 1 << 21  # bytes that are kept of a file: more than any config may have
 UNREAD = "unread"
 LEADS = {
     UNREAD: "is a symbolic link with a line break in its name: give it another",
@@ -140,7 +139,7 @@ class Tree:
         return self._found[inside]
 
     def _whole(self, inside: str) -> Found:
-        return self._objects.get(f"{self.commit.sha}:{'' if inside == '.' else inside}", PEEK)
+        return self._objects.get(f"{self.commit.sha}:{'' if inside == '.' else inside}", MOST_BYTES)
 
     def _broken(self, inside: str) -> Found:
         """What a path with a line break leads to, which git does not take as a name: by its hash. No links are followed."""
@@ -149,7 +148,7 @@ class Tree:
         if mode == LINK:
             return Found(UNREAD)
         if sha:
-            return self._objects.get(sha, PEEK)
+            return self._objects.get(sha, MOST_BYTES)
         return Found("tree" if any(path.startswith(f"{normal}/") for path in self._modes) else "missing")
 
     def _without_new_folders(self, inside: str) -> str:
@@ -176,7 +175,7 @@ class Tree:
             here = os.path.normpath(f"{here}/{part}") if here else part
             mode, sha = self._modes.get(here, ("", ""))
             if mode == LINK:
-                target = os.fsdecode(self._objects.get(sha, PEEK).data)
+                target = os.fsdecode(self._objects.get(sha, MOST_BYTES).data)
                 here = self._real(f"{os.path.dirname(here)}/{target}".lstrip("/"))  # noqa: PTH120 - of git, not of the disk
         return here
 

@@ -81,19 +81,32 @@ def from_json(text: str, label: str) -> dict[Key, Entry]:
         ConfigError: at file:line:column, for text that `to_json` did not write.
     """
     found: dict[Key, Entry] = {}
-    for offset, data in _items(text, label):
-        where = _where(text, label, offset)
+    for line, column, data in _items(text, label):
+        where = f"{label}:{line}:{column}"
         if problem := _problem(data):
             raise ConfigError([Problem(where, f"{problem}: {REMEDY}")])
-        entry = _entry(data, text.count("\n", 0, offset) + 1)
+        entry = _entry(data, line)
         if entry.key in found:
             raise ConfigError([Problem(where, f"{' '.join(filter(None, entry.key))} stands twice: {REMEDY}")])
         found[entry.key] = entry
     return found
 
 
-def _items(text: str, label: str) -> Iterator[tuple[int, Any]]:
-    """Each item of the list of figures, and where in the text it begins."""
+def _items(text: str, label: str) -> Iterator[tuple[int, int, Any]]:
+    """Each item of the list of figures, and the line and column where it begins."""
+    data = _parsed(text, label)
+    offset, line, counted = text.index("[", text.index(f'"{FIGURES}"')) + 1, 1, 0
+    for _ in data[FIGURES]:
+        while text[offset] in " \t\r\n,":
+            offset += 1
+        line, counted = line + text.count("\n", counted, offset), offset
+        column = offset - text.rfind("\n", 0, offset)
+        item, offset = json.JSONDecoder().raw_decode(text, offset)
+        yield line, column, item
+
+
+def _parsed(text: str, label: str) -> dict[str, Any]:
+    """A file's text as data, if it is a baseline that can be read here."""
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
@@ -106,17 +119,7 @@ def _items(text: str, label: str) -> Iterator[tuple[int, Any]]:
     if data.get("schema_version") != SCHEMA_VERSION:
         said = f"has schema_version {data.get('schema_version')!r}; this samattn reads {SCHEMA_VERSION}"
         raise ConfigError([Problem(f"{label}:1:1", said)])
-    offset = text.index("[", text.index(f'"{FIGURES}"')) + 1
-    for _ in data[FIGURES]:
-        while text[offset] in " \t\r\n,":
-            offset += 1
-        item, end = json.JSONDecoder().raw_decode(text, offset)
-        yield offset, item
-        offset = end
-
-
-def _where(text: str, label: str, offset: int) -> str:
-    return f"{label}:{text.count(chr(10), 0, offset) + 1}:{offset - text.rfind(chr(10), 0, offset)}"
+    return data
 
 
 TYPES = {"config": str, "profile": str, "metric": str, "unit": str, "samattn": str, "counting": int}

@@ -13,6 +13,7 @@ from typing import Literal
 from ...config.globs import matches
 from ...config.load_thresholds import ThresholdsFile
 from ...config.metric_names import MEASURED
+from ...config.sources import MOST_BYTES
 from ...config.thresholds import Rule
 from ...errors import ConfigError, Problem, SamattnError, UsageError, did_you_mean
 from ...reports.baseline import Accepted, Entry, Key, from_json, to_json
@@ -25,7 +26,6 @@ from .metrics import Reading
 from .references import Case
 
 NAME = "samattn-baseline.json"
-MOST_BYTES = 1 << 26
 UPDATE = "samattn baseline update"
 
 Done = Literal["added", "lowered", "raised", "recounted", "removed", "renamed", "kept", "above"]

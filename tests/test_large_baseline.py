@@ -1,0 +1,50 @@
+"""A baseline of many figures, and what may not get into one."""
+
+from pathlib import Path
+
+import pytest
+from repositories import new, write
+from test_check_base import outside_of_ci  # noqa: F401 - a fixture for every test
+from thresholds_files import SMALL, TODAY
+from typer.testing import CliRunner
+
+from samattn_cli.cli.app import app
+from samattn_cli.config.load_thresholds import load_thresholds
+from samattn_cli.reports.baseline import Entry, to_json
+from samattn_cli.studies.check.baseline import NAME
+from samattn_cli.studies.check.run import check
+
+RULES = """\
+version: 1
+configs: ["encoders/*.yaml"]
+policy: {removed: ignore}
+rules: [{id: drift, metric: params, vs: baseline, increase: '+0'}]
+"""
+PARAMS = 75_424
+"""Of the small encoder: see test_baseline."""
+
+
+def test_three_megabytes_are_read_at_the_base_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    configs = ("encoders/a.yaml", *(f"encoders/gone{number:05}.yaml" for number in range(22_000)))
+    text = to_json([Entry(config=path, profile="", metric="params", value=PARAMS) for path in configs])
+    assert len(text) > 3_000_000
+    new(tmp_path, {"samattn.yaml": RULES, "encoders/a.yaml": SMALL, NAME: text})
+    Path(NAME).write_text(text.replace(f'"value": {PARAMS}', f'"value": {PARAMS + 1}', 1), "utf-8")
+    report = check(load_thresholds(), today=TODAY, base="HEAD")
+    found = [result for result in report.results if result.outcome != "pass"]
+    assert [(result.rule, result.config, result.outcome) for result in found] == [
+        ("policy.loosened", "encoders/a.yaml", "error")
+    ]
+    assert "75,424 params -> 75,425 params" in found[0].summary
+
+
+def test_standard_input_gets_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"samattn.yaml": RULES, "encoders/a.yaml": SMALL})
+    run = CliRunner().invoke
+    assert run(app, ["baseline", "create"]).exit_code == 0
+    result = run(app, ["baseline", "update", "-"], input=SMALL)
+    assert result.exit_code == 2
+    assert "-: a config that is checked is a file, or a preset" in result.output
+    assert '"-"' not in Path(NAME).read_text("utf-8")
