@@ -38,6 +38,10 @@ class ThresholdsFile:
         node = self.tree.find(loc)
         return node.key_where or node.where
 
+    def profile(self, name: str) -> Profile:
+        """A profile; one that lays nothing over a config for "", which is none."""
+        return (self.thresholds.profiles or {})[name] if name else Profile()
+
     def overrides(self, profile: str) -> list[Override]:
         """What a profile lays over a config; "" is none."""
         return list(_overrides(self.tree.find(("profiles", profile)))) if profile else []
@@ -48,7 +52,7 @@ class ThresholdsFile:
         Raises:
             ConfigError: if there is no such device, or its file is wrong.
         """
-        reference = (self.thresholds.profiles or {})[profile].device if profile else Profile.device
+        reference = self.profile(profile).device
         where = self.tree.find(("profiles", profile, "device")).where
         return read_device(reference, self.folder, where, files or self.files) if reference else None
 

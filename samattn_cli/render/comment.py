@@ -11,7 +11,7 @@ from html import escape
 from urllib.parse import quote
 
 from ..reports.check import CheckReport, Outcome, Result
-from .findings import beyond, cleaned, facts, figures, scope, sentences, subject, tally, worst_first
+from .findings import beyond, cleaned, facts, figures, not_passed, scope, sentences, subject, tally
 
 COMMENT_BYTES = 65_536
 """The most characters of a comment on GitHub; as bytes it holds however they are counted."""
@@ -49,7 +49,7 @@ def comment(report: CheckReport, most_bytes: int) -> str:
     details go first, then rows of the table, of the least bad.
     """
     report = cleaned(report)
-    results = [result for result in worst_first(report.results) if result.outcome != "pass"]
+    results = not_passed(report)
     head = "".join(f"{line}\n" for line in _head(report))
     room = most_bytes - len(head.encode()) - LEFT_OUT_BYTES
     rows, room = _fitting((_row(result, report) for result in results), room)

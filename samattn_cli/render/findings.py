@@ -98,6 +98,11 @@ def worst_first(results: Iterable[Result]) -> list[Result]:
     return sorted(results, key=lambda result: (WORST_FIRST.index(result.outcome), -abs(share(result) or 0.0)))
 
 
+def not_passed(report: CheckReport) -> list[Result]:
+    """What there is to say something of, worst first."""
+    return [result for result in worst_first(report.results) if result.outcome != "pass"]
+
+
 def share(result: Result) -> float | None:
     """How far a result is from its limit, as a share of that."""
     if not result.excess or not result.limit:

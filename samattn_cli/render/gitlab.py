@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ..reports.check import CheckReport, Outcome, Result
-from .findings import cleaned, fingerprints, from_root, location, whole_text, worst_first
+from .findings import cleaned, fingerprints, from_root, location, not_passed, whole_text
 from .options import Options
 
 SEVERITIES: dict[Outcome, str] = {
@@ -20,7 +20,7 @@ SEVERITIES: dict[Outcome, str] = {
 def render(report: CheckReport, options: Options) -> str:
     """What did not pass, worst first."""
     report = cleaned(from_root(report, options.checkout))
-    results = [result for result in worst_first(report.results) if result.outcome != "pass"]
+    results = not_passed(report)
     names = fingerprints(results)
     entries = [_entry(result, name, report) for result, name in zip(results, names, strict=True)]
     return json.dumps(entries, indent=2) + "\n"

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..reports.check import CheckReport, Outcome, Result
 from ..reports.diff import Place
-from .findings import cleaned, fingerprints, from_root, location, whole_text, worst_first
+from .findings import cleaned, fingerprints, from_root, location, not_passed, whole_text
 from .options import Options
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -21,7 +21,7 @@ FINGERPRINT = "samattn/v1"
 def render(report: CheckReport, options: Options) -> str:
     """One run: its rules, and what did not pass, worst first; waived results are suppressed ones."""
     report = cleaned(from_root(report, options.checkout))
-    results = [result for result in worst_first(report.results) if result.outcome != "pass"]
+    results = not_passed(report)
     rules = {result.rule: result for result in report.results}
     driver = {
         "name": "samattn",

@@ -94,7 +94,7 @@ class AtBase:
             return None
         overrides = self.file.overrides(case.profile)
         config = load_config(former or presets()[case.path], overrides, files=self.tree if former else DISK)
-        reference = (self.file.thresholds.profiles or {})[case.profile].device if case.profile else ""
+        reference = self.file.profile(case.profile).device
         device = self.file.device(case.profile, self._holding(reference)) if reference else None
         return self.encoders.twin(config, device)
 

@@ -20,7 +20,7 @@ from ...reports.baseline import Accepted, Entry, Key, from_json, to_json
 from ...version import COUNTING, __version__
 from .encoders import Encoders
 from .former import Former
-from .found import configs_of, given_configs
+from .found import configs_of, each_once, given_configs
 from .measured import Recordings
 from .metrics import Reading
 from .references import Case
@@ -212,7 +212,7 @@ def _cases(file: ThresholdsFile, given: Sequence[str]) -> list[Case]:
     """The configs to look at, each once."""
     of_file = (case for cases in configs_of(file).values() for case in cases)
     found = given_configs(file, given) if given else of_file
-    return list({case.path: case for case in found}.values())
+    return each_once(found)
 
 
 def _figures(

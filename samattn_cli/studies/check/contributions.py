@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ...config.metric_names import COUNT, path_of, unit_of
 from ...units import format_amount, ranges
 from ..causes import WORDS, figure_behind
+from ..diff import PEAKS
 from ..layers import LAYER, PART, At, segments_of
 from ..passes import FIGURES, Passes
 from .metrics import Encoder
@@ -30,8 +31,7 @@ def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
         return _counted(passes, path.split(".")[1])
     place = path.split(".")[1] if path.startswith("layers.") else ""
     if figure in BEHIND_A_PEAK:
-        at = passes.step.peak_at if figure == "training_bytes" else passes.peak_at
-        return (f"{figure} at {at}", *_most(passes, BEHIND_A_PEAK[figure], place))
+        return (f"{figure} at {PEAKS[figure](passes)}", *_most(passes, BEHIND_A_PEAK[figure], place))
     return tuple(_most(passes, figure, place))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -89,9 +89,14 @@ def judge_increase(rule: Rule, readings: Sequence[Reading], there: Sequence[Read
 
 def reaches(rule: Rule, value: Fraction, upto: Fraction) -> bool:
     """Whether a value that breaks a rule is within `upto`, on the side on which it breaks it."""
-    if rule.at_least is not None or (rule.expect is not None and upto < rule.expect.amount):
-        return value >= upto and (rule.expect is None or value <= rule.expect.amount)
-    return value <= upto and (rule.expect is None or value >= rule.expect.amount)
+    sign = side(rule, upto)
+    return sign * (value - upto) <= 0 and (rule.expect is None or sign * (value - rule.expect.amount) >= 0)
+
+
+def side(rule: Rule, upto: Fraction) -> int:
+    """On which side of a rule `upto` lies: 1 where a higher one allows more, -1 where a lower one does."""
+    below = rule.expect is not None and upto < rule.expect.amount
+    return -1 if rule.at_least is not None or below else 1
 
 
 def _value(reading: Reading) -> Fraction:
@@ -122,7 +127,10 @@ def _bounded(rule: Rule, bounds: Bounds, reading: Reading, sign: int) -> Judged:
 def _expected(rule: Rule, readings: Sequence[Reading]) -> Judged:
     assert rule.expect is not None  # noqa: S101 - a rule has one of four forms; told to the type checker
     expected, leeway = rule.expect.amount, slack(rule)
-    off: Callable[[Reading], Fraction] = lambda reading: abs(_value(reading) - expected)  # noqa: E731
+
+    def off(reading: Reading) -> Fraction:
+        return abs(_value(reading) - expected)
+
     reading = max(readings, key=off)
     near = expected + (leeway if _value(reading) > expected else -leeway)
     within = f" within {rule.tolerance}" if rule.tolerance else " exactly"

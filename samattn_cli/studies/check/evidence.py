@@ -86,7 +86,6 @@ def _laid_over(file: ThresholdsFile, profile: str) -> Iterator[str]:
     for override in file.overrides(profile):
         value = override.value.plain()
         yield from ("--set", f"{override.key}={value if isinstance(value, str) else json.dumps(value)}")
-    device = (file.thresholds.profiles or {})[profile].device if profile else ""
-    if device:
+    if device := file.profile(profile).device:
         is_shipped = device in DEVICE.names() and not (file.folder / device).is_file()
         yield from ("--device", device if is_shipped else os.path.normpath(file.folder / device))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ...config.globs import is_glob
@@ -22,6 +22,11 @@ def configs_of(file: ThresholdsFile) -> dict[int, list[Case]]:
 def given_configs(file: ThresholdsFile, given: Sequence[str]) -> list[Case]:
     """Configs that are asked for, by paths from the working directory or names of presets."""
     return [_case(file, reference, reference) for reference in given]
+
+
+def each_once(cases: Iterable[Case]) -> list[Case]:
+    """Each config once, whatever led to it."""
+    return list({case.path: case for case in cases}.values())
 
 
 def _led_to(file: ThresholdsFile, pattern: str) -> Iterator[Case]:

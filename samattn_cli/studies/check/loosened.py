@@ -12,7 +12,7 @@ from ...config.metric_names import path_of
 from ...config.thresholds import FORMS, Policy, Profile, Rule, Waiver
 from ...config.yaml12 import Loc
 from ...quantities import PERCENT, Quantity
-from .evaluate import LEVELS, slack
+from .evaluate import LEVELS, side, slack
 
 STRICTNESS = ("ignore", "warn", "error")
 NONE = "none"
@@ -181,7 +181,7 @@ def _differences(
     then: str, name: str, before: ThresholdsFile, now: ThresholdsFile
 ) -> Iterator[tuple[str, str]]:
     """The keys of two profiles that differ, and what they say."""
-    old, new = _profile(before, then), _profile(now, name)
+    old, new = before.profile(then), now.profile(name)
     for field in fields(Profile):
         was, given = _given(getattr(old, field.name)), _given(getattr(new, field.name))
         if was != given:
@@ -193,10 +193,6 @@ def _differences(
 def _given(value: Any) -> Any:
     """What a profile lays over configs; None if nothing. False is something."""
     return None if value in ("", {}) else value
-
-
-def _profile(file: ThresholdsFile, name: str) -> Profile:
-    return (file.thresholds.profiles or {}).get(name, Profile()) if name else Profile()
 
 
 def _said(value: Any) -> str:
@@ -216,7 +212,7 @@ def _of_waivers(before: Sequence[Waiver], now: Sequence[Waiver], pairs: Sequence
         if waiver.rule not in then:
             continue
         former = [old for old in before if (old.rule, old.config) == (then[waiver.rule], waiver.config)]
-        sign = _side(rules[waiver.rule], waiver)
+        sign = side(rules[waiver.rule], waiver.upto.amount)
         if any(
             sign * (waiver.upto.amount - old.upto.amount) <= 0 and waiver.expires <= old.expires
             for old in former
@@ -227,12 +223,6 @@ def _of_waivers(before: Sequence[Waiver], now: Sequence[Waiver], pairs: Sequence
         said = f"the {of} was {'extended' if former else 'added'}: {new}"
         was = f", was up to {former[0].upto} until {former[0].expires}" if former else f": {waiver.reason}"
         yield Change("loosened", said + was, ("waivers", index))
-
-
-def _side(rule: Rule, waiver: Waiver) -> int:
-    """1 where a waiver that reaches higher allows more, -1 where one that reaches lower does."""
-    below = rule.expect is not None and waiver.upto.amount < rule.expect.amount
-    return -1 if rule.at_least is not None or below else 1
 
 
 def _of_policy(before: Policy, now: Policy) -> Iterator[Change]:

@@ -18,7 +18,7 @@ from .baseline import Baseline
 from .encoders import Encoders
 from .evaluate import Judged, judge, judge_increase, number, shown_unit
 from .evidence import NOTHING, evidence
-from .found import configs_of, given_configs
+from .found import configs_of, each_once, given_configs
 from .history import history
 from .measured import Recordings, alike
 from .metrics import Reading
@@ -81,7 +81,7 @@ class _Run:
     @cached_property
     def cases(self) -> list[Case]:
         """Those to check, without profiles."""
-        return _unlike(given_configs(self.file, self.given) if self.given else self._all_of_file)
+        return each_once(given_configs(self.file, self.given) if self.given else self._all_of_file)
 
     @property
     def _all_of_file(self) -> list[Case]:
@@ -96,12 +96,12 @@ class _Run:
         yield from self._not_loaded()
         if not self.given:
             yield from empty_globs(self.file, self.of_file)
-        yield from unmatched(self.file, _unlike([*self._all_of_file, *self.cases]), self.cases)
+        yield from unmatched(self.file, each_once([*self._all_of_file, *self.cases]), self.cases)
         base, baseline = self.references.get("base"), self.references.get("baseline")
         if isinstance(baseline, Baseline):
-            yield from gone(self.file, baseline, _unlike([*self._all_of_file, *self.cases]))
+            yield from gone(self.file, baseline, each_once([*self._all_of_file, *self.cases]))
         if isinstance(base, AtBase):
-            yield from history(base, _unlike(self._all_of_file))
+            yield from history(base, each_once(self._all_of_file))
 
     def _not_loaded(self) -> Iterator[Result]:
         for case in self.cases:
@@ -173,11 +173,6 @@ class _Run:
             causes=known.causes,
             command=known.command,
         )
-
-
-def _unlike(cases: Sequence[Case]) -> list[Case]:
-    """Each config once."""
-    return list({case.path: case for case in cases}.values())
 
 
 def _there(reference: Reference, case: Case, rule: Rule) -> tuple[Reading, ...] | None:
