@@ -11,7 +11,7 @@ from ..render.comment import comment
 from ..render.github import render
 from ..render.options import Options
 from ..reports.check import CheckReport
-from .output import say
+from .output import is_github, say
 
 SUMMARY_BYTES = 2**20
 """The most that GitHub takes as the summary of a step."""
@@ -35,7 +35,7 @@ def under_github(
         options: with the checkout that GitHub shows.
         annotate: False if the commands were printed already.
     """
-    if environ.get("GITHUB_ACTIONS") != "true":
+    if not is_github(environ):
         return
     if annotate and sys.stderr is not None:
         with suppress(OSError):

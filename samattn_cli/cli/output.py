@@ -190,13 +190,18 @@ def write(report: Any, files: Mapping[Path, str], options: Options) -> None:
         write_file(path, render_file(report, name, options.of_a_file))
 
 
+def is_github(environ: Mapping[str, str]) -> bool:
+    """Whether this is a step of GitHub Actions."""
+    return environ.get("GITHUB_ACTIONS") == "true"
+
+
 def shielded(text: str, environ: Mapping[str, str]) -> str:
     """Text to be read; under GitHub Actions, what would be a workflow command in it is only shown.
 
     A message in a thresholds file, or the name of a config, could be "::add-mask::..." (at the beginning of a line) or
     "##[...]" (anywhere). GitHub's own remedy is to stop commands until a word that nobody can guess.
     """
-    if environ.get("GITHUB_ACTIONS") != "true" or not WORKFLOW_COMMAND.search(text):
+    if not is_github(environ) or not WORKFLOW_COMMAND.search(text):
         return text
     from secrets import token_hex
 

@@ -17,6 +17,7 @@ from .causes import causes
 from .layers import LAYER, PART, At, segments_of
 from .likeness import Piece, pairs
 from .passes import FIGURES, Passes
+from .places import place_of
 
 OF_LAYERS = ("params", "macs", "flops", "elementwise_flops", "attention_bytes", "saved_bytes", "latency_ms")
 """The figures of a layer that are its own."""
@@ -83,7 +84,7 @@ def places_in(loaded: Loaded) -> PlaceOf:
             return None
         if where is None or where.source in shipped:
             return None if loaded.label in shipped else Place(loaded.label)
-        return Place(where.source, where.line, where.column)
+        return place_of(where)
 
     return place
 

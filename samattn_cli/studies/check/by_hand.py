@@ -17,7 +17,7 @@ from ...units import format_amount, format_apart
 from .base import AtBase
 from .baseline import UPDATE, Baseline, read_baseline
 from .loosened import same_rules
-from .policy import NEW
+from .policy import LOOSENED, NEW
 from .references import Case
 
 Names = Mapping[str, str]
@@ -68,7 +68,7 @@ class _Found:
 
     def result(self, path: str, entry: Entry, summary: str, advice: str, place: Place) -> Result:
         return Result(
-            rule="policy.loosened",
+            rule=LOOSENED,
             config=self.called.get(path, path),
             profile=entry.profile,
             outcome=NEW[self.action],

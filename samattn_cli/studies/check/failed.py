@@ -9,8 +9,8 @@ from ...config.load_thresholds import FILE, ThresholdsFile, find_thresholds
 from ...config.sources import DISK
 from ...errors import ConfigError, GitError, Problem, SamattnError
 from ...reports.check import CheckReport, Result
+from ..places import place_in
 from .baseline import path_of
-from .policy import place_in
 
 THRESHOLDS = "check.thresholds"
 BASE = "check.base"

@@ -16,11 +16,12 @@ from ...config.yaml12 import Loc
 from ...errors import ConfigError, SamattnError
 from ...reports.check import Result
 from ...units import format_things
+from ..places import place_of
 from .base import AtBase
 from .by_hand import by_hand
 from .found import configs_of
-from .loosened import STRICTNESS, Change, loosened, same_rules
-from .policy import NEW, place_of
+from .loosened import Change, loosened, same_rules, strictest
+from .policy import LOOSENED, NEW
 from .references import Case
 
 MOST_NAMES = 3
@@ -51,7 +52,7 @@ def history(base: AtBase, cases: Sequence[Case]) -> Iterator[Result]:
         return
     policies = (now.thresholds.policy, (before or now).thresholds.policy)
     try:
-        yield from by_hand(base, cases, max((policy.loosened for policy in policies), key=STRICTNESS.index))
+        yield from by_hand(base, cases, strictest(policy.loosened for policy in policies))
     except SamattnError as error:
         yield _unknown(base, error)
     yield from (found for change in changes for found in _by_policy(base, before, change, policies))
@@ -60,8 +61,7 @@ def history(base: AtBase, cases: Sequence[Case]) -> Iterator[Result]:
 def _by_policy(
     base: AtBase, before: ThresholdsFile | None, change: Change, policies: Sequence[Policy]
 ) -> Iterator[Result]:
-    actions: list[Action] = [getattr(policy, change.kind) for policy in policies]
-    action = max(actions, key=STRICTNESS.index)
+    action = strictest(getattr(policy, change.kind) for policy in policies)
     if action == "ignore":
         return
     stood = f"; it stood at {before.where(*change.then)}" if before and change.then else ""
@@ -80,7 +80,7 @@ def _no_thresholds(base: AtBase) -> Result:
     if gone := base.removed_thresholds:
         policy = base.file.thresholds.policy
         said = f"{_names(gone)} was removed since {base.name}, and {label} is new, not alike: {unknown}"
-        return _found(base, "removed", max(policy.removed, policy.new, key=STRICTNESS.index), said, ())
+        return _found(base, "removed", strictest((policy.removed, policy.new)), said, ())
     said = f"{base.name} has no {label}: {unknown}"
     return _found(base, "new", base.file.thresholds.policy.new, said, ())
 
@@ -91,7 +91,7 @@ def _unknown(base: AtBase, error: SamattnError) -> Result:
     problems = error.problems if isinstance(error, ConfigError) else ()
     reason = str(problems[0]) if problems else str(error)
     return Result(
-        rule="policy.loosened",
+        rule=LOOSENED,
         config="",
         outcome="unchecked",
         summary=f"could not check what this change loosens: in {base.name}: {reason}",

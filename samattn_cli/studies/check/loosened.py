@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal
 
 from ...config.load_thresholds import ThresholdsFile
 from ...config.metric_names import path_of
-from ...config.thresholds import FORMS, Policy, Profile, Rule, Waiver
+from ...config.thresholds import FORMS, Action, Policy, Profile, Rule, Waiver
 from ...config.yaml12 import Loc
 from ...quantities import PERCENT, Quantity
 from .evaluate import LEVELS, side, slack
 
-STRICTNESS = ("ignore", "warn", "error")
+STRICTNESS: tuple[Action, ...] = ("ignore", "warn", "error")
 NONE = "none"
 
 
@@ -59,6 +59,11 @@ def loosened(before: ThresholdsFile, now: ThresholdsFile) -> Iterator[Change]:
     yield from _of_profiles(before, now, pairs)
     yield from _of_waivers(before.thresholds.waivers, now.thresholds.waivers, pairs)
     yield from _of_policy(before.thresholds.policy, now.thresholds.policy)
+
+
+def strictest(actions: Iterable[Action]) -> Action:
+    """The one that lets least pass."""
+    return max(actions, key=STRICTNESS.index)
 
 
 def same_rules(before: ThresholdsFile, now: ThresholdsFile) -> list[Pair]:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ...config.globs import is_glob, matches
 from ...config.load_thresholds import ThresholdsFile
 from ...config.thresholds import Action
-from ...config.yaml12 import Where
 from ...errors import ConfigError, SamattnError
 from ...reports.check import Outcome, Result
 from ...reports.diff import Place
 from ...units import format_things
+from ..places import place_in, place_of
 from .baseline import UPDATE, Baseline
 from .references import Case
 
 CONFIG = "config"
 UNMATCHED = "policy.unmatched"
 REMOVED = "policy.removed"
+LOOSENED = "policy.loosened"
 NEW: dict[Action, Outcome] = {"error": "error", "warn": "warn", "ignore": "pass"}
-PLACE = re.compile(r"(.*?):(\d+):(\d+)", re.DOTALL)
 
 
 def not_loaded(case: Case, error: ConfigError) -> Result:
@@ -91,17 +90,6 @@ def gone(file: ThresholdsFile, baseline: Baseline, cases: Sequence[Case]) -> Ite
 def has_rule(file: ThresholdsFile, case: Case) -> bool:
     """Whether a rule is for a config."""
     return any(matches(rule.match, case.path) for rule in file.thresholds.rules)
-
-
-def place_of(where: Where) -> Place:
-    """A place of a file, for a report."""
-    return Place(where.source, where.line, where.column)
-
-
-def place_in(where: str) -> Place | None:
-    """The place that a problem names as file:line:column, if it does."""
-    found = PLACE.fullmatch(where)
-    return Place(found[1], int(found[2]), int(found[3])) if found else None
 
 
 def _waives(file: ThresholdsFile, rule_id: str, pattern: str, case: Case) -> bool:

@@ -13,6 +13,7 @@ from ...config.load_thresholds import ThresholdsFile
 from ...config.thresholds import Rule
 from ...errors import ConfigError, SamattnError
 from ...reports.check import CheckReport, Result
+from ..places import place_of
 from .base import AtBase
 from .baseline import Baseline
 from .encoders import Encoders
@@ -22,7 +23,7 @@ from .found import configs_of, each_once, given_configs
 from .history import history
 from .measured import Recordings, alike
 from .metrics import Reading
-from .policy import NEW, empty_globs, gone, has_rule, not_loaded, place_of, unmatched
+from .policy import NEW, empty_globs, gone, has_rule, not_loaded, unmatched
 from .references import Case, Reference
 from .standing import known_references
 from .waivers import waive

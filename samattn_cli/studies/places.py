@@ -1,0 +1,21 @@
+"""Places in files, as reports have them."""
+
+from __future__ import annotations
+
+import re
+
+from ..config.yaml12 import Where
+from ..reports.diff import Place
+
+PLACE = re.compile(r"(.*?):(\d+):(\d+)", re.DOTALL)
+
+
+def place_of(where: Where) -> Place:
+    """A place of a YAML file, for a report."""
+    return Place(where.source, where.line, where.column)
+
+
+def place_in(where: str) -> Place | None:
+    """The place that a problem names as file:line:column, if it does."""
+    found = PLACE.fullmatch(where)
+    return Place(found[1], int(found[2]), int(found[3])) if found else None
