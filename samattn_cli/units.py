@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of one number of each dtype."""
@@ -22,6 +22,9 @@ FLOPS_PER_MAC = 2
 """A multiply and an add, as torch's FlopCounterMode counts."""
 
 LARGE_RATIO = 10_000
+
+SMALLEST_PERCENT, LARGE_PERCENT = 0.01, 1000
+"""Below the one two decimals show nothing, and from the other on they say nothing."""
 
 MS_PER_SECOND = 1000
 
@@ -54,6 +57,14 @@ def format_ms(value_ms: float) -> str:
 def format_percent(share: float) -> str:
     """A share of 1 as a percentage: 0.9428 -> "94.28 %"."""
     return f"{100 * share:.2f} %"
+
+
+def format_share(share: float, sign: Literal["", "+"] = "") -> str:
+    """As `format_percent`, of any size: 0.00001 -> "<0.01 %", 0.125 -> "12.50 %", 34 -> "3,400 %"; "+" is always said."""
+    percent = 100 * share
+    if percent and abs(percent) < SMALLEST_PERCENT:
+        return f"{'-' if percent < 0 else sign}<{SMALLEST_PERCENT} %"
+    return f"{percent:{sign},.{0 if abs(percent) >= LARGE_PERCENT else 2}f} %"
 
 
 def format_ratio(ratio: float) -> str:
@@ -93,6 +104,14 @@ def format_exact(value: float, unit: str) -> str:
         return f"{(Decimal(str(value)) * 100).normalize():f} %"
     whole = math.isfinite(value) and value == int(value)
     return f"{int(value) if whole else value:,} {unit}".strip()
+
+
+def format_excess(unit: str, excess: float, share: float | None) -> str:
+    """How far a figure is from a bound, and as a share of that if there is one: "0.75 GiB (12.50 %)"; points of shares."""
+    amount = format_apart(unit, excess, 0)[0]
+    if unit == "%":
+        return amount.replace("%", "points")
+    return amount if share is None else f"{amount} ({format_share(share)})"
 
 
 DIGITS_APART = range(5, 18)

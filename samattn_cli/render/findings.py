@@ -12,11 +12,8 @@ from pathlib import PurePath
 from ..config.presets import presets
 from ..reports.check import EXPECTED, WORST_FIRST, CheckReport, Outcome, Result
 from ..reports.diff import Place
-from ..units import format_apart, format_things
+from ..units import format_apart, format_excess, format_things
 from .options import Checkout
-
-SMALLEST_PERCENT = 0.01
-LARGEST_PERCENT = 1000
 
 Fact = tuple[str, str]
 """A label and a text."""
@@ -162,16 +159,8 @@ def beyond(result: Result) -> str:
 
 def _excess(result: Result) -> str:
     """How far a value is from its limit, in its unit and in percent."""
-    amount, of_limit = format_apart(result.unit, abs(result.excess or 0), 0)[0], share(result)
-    if result.unit == "%":
-        return amount.replace("%", "points")
-    return amount if of_limit is None else f"{amount} ({_percent(100 * abs(of_limit))})"
-
-
-def _percent(percent: float) -> str:
-    if percent < SMALLEST_PERCENT:
-        return f"<{SMALLEST_PERCENT} %"
-    return f"{percent:,.2f} %" if percent < LARGEST_PERCENT else f"{percent:,.0f} %"
+    of_limit = share(result)
+    return format_excess(result.unit, abs(result.excess or 0), None if of_limit is None else abs(of_limit))
 
 
 def facts(result: Result) -> Iterator[Fact]:

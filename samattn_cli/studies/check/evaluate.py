@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ...config.metric_names import is_share, unit_of
-from ...config.thresholds import Bounds, Rule
+from ...config.thresholds import Bounds, Increase, Rule
 from ...quantities import PERCENT, Quantity
 from ...reports.check import EXPECTED, Outcome
-from ...units import format_apart
+from ...units import format_apart, format_excess, format_share
 from .metrics import Reading
 
 LEVELS: tuple[Outcome, ...] = ("error", "warn")
 """The bounds of a rule, the worse first."""
-
-
-SMALLEST_PERCENT = 0.01
-LARGE_PERCENT = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +46,9 @@ class Judged:
 def shown_unit(rule: Rule) -> str:
     """The unit in which a rule's figures are shown: "%" where it is a share."""
     unit = unit_of(rule.metric)
-    written = [rule.expect, *(getattr(bounds, level) for bounds in (rule.limit, rule.at_least) if bounds for level in LEVELS)]  # fmt: skip
-    shown = is_share(rule.metric) or any(one and one.unit == PERCENT for one in written)
-    return PERCENT if not unit and shown else unit
+    bounds = (bound for form in (rule.limit, rule.at_least) if form for bound in _given(form).values())
+    written = [bound.unit for bound in (rule.expect, *bounds) if bound]
+    return PERCENT if not unit and (is_share(rule.metric) or PERCENT in written) else unit
 
 
 def judge(rule: Rule, readings: Sequence[Reading]) -> Judged:
@@ -69,7 +65,7 @@ def judge_increase(rule: Rule, readings: Sequence[Reading], there: Sequence[Read
     assert rule.increase is not None  # noqa: S101 - the caller's; told to the type checker
     reading, before = max(readings, key=_value), _value(max(there, key=_value))
     least = rule.increase.and_above
-    bounds = {level: bound for level in LEVELS if (bound := getattr(rule.increase, level)) is not None}
+    bounds = _given(rule.increase)
     limits = {
         level: before + max([_growth(bound, before), *([least.amount] if least else [])])
         for level, bound in bounds.items()
@@ -103,13 +99,18 @@ def _value(reading: Reading) -> Fraction:
     return Fraction(reading.value)
 
 
+def _given(bounds: Bounds | Increase) -> dict[Outcome, Quantity]:
+    """Those that are there, the worse first."""
+    return {level: bound for level in LEVELS if (bound := getattr(bounds, level)) is not None}
+
+
 def _growth(bound: Quantity, before: Fraction) -> Fraction:
     return bound.amount * abs(before) if bound.unit == PERCENT else bound.amount
 
 
 def _bounded(rule: Rule, bounds: Bounds, reading: Reading, sign: int) -> Judged:
     """Against the most that passes (`sign` 1), or the least (-1)."""
-    given = {level: bound for level in LEVELS if (bound := getattr(bounds, level)) is not None}
+    given = _given(bounds)
     broken = (level for level, bound in given.items() if sign * (_value(reading) - bound.amount) > 0)
     outcome: Outcome = next(broken, "pass")
     bound = given[outcome if outcome in given else next(iter(given))]
@@ -163,20 +164,8 @@ def _said(rule: Rule, reading: Reading, beside: Fraction) -> str:
 
 def _by(rule: Rule, reading: Reading, bound: Fraction) -> str:
     """By how much, and in percent."""
-    excess, unit = abs(_value(reading) - bound), shown_unit(rule)
-    amount = format_apart(unit, number(excess), 0)[0]
-    if unit == PERCENT:
-        return amount.replace("%", "points")
-    return amount + (f" ({_percent(excess / abs(bound))} %)" if bound else "")
-
-
-def _percent(share: Fraction, sign: str = "") -> str:
-    """A share in percent, without decimals where they say nothing."""
-    percent = 100 * float(share)
-    if percent and abs(percent) < SMALLEST_PERCENT:
-        shown = "-" if percent < 0 else sign
-        return f"{shown}<{SMALLEST_PERCENT}"
-    return f"{percent:{sign},.{0 if abs(percent) >= LARGE_PERCENT else 2}f}"
+    excess = abs(_value(reading) - bound)
+    return format_excess(shown_unit(rule), number(excess), float(excess / abs(bound)) if bound else None)
 
 
 def _grown(
@@ -189,7 +178,7 @@ def _grown(
     if not change:
         said = f"{rule.metric} is {format_apart(unit, number(before))[0]}{at} as in {name}"
     else:
-        percent = f" ({_percent(change / abs(before), '+')} %)" if before else ""
+        percent = f" ({format_share(float(change / abs(before)), '+')})" if before else ""
         verb = "grew" if change > 0 else "fell"
         said = f"{rule.metric} {verb} from {was} in {name} to {now}{at}{percent}"
     return f"{said}, {'within' if outcome == 'pass' else 'beyond'} {bound}{least}"
