@@ -12,7 +12,7 @@ from .output import emit, guarded, say, working, write_file
 from .parameters import ThresholdsFile, refuse_stdin
 
 if TYPE_CHECKING:
-    from ..studies.check.baseline import Step
+    from ..studies.check.update import Step
 
 CI = "CI"
 """Set to true by every CI."""
@@ -46,7 +46,7 @@ def create(thresholds: ThresholdsFile = None) -> None:
     """
     from ..config.load_thresholds import load_thresholds
     from ..studies.check.baseline import path_of
-    from ..studies.check.baseline import update as updated
+    from ..studies.check.update import update as updated
 
     file = load_thresholds(thresholds)
     path = path_of(file)
@@ -88,7 +88,7 @@ def update(
     """
     from ..config.load_thresholds import load_thresholds
     from ..studies.check.baseline import path_of
-    from ..studies.check.baseline import update as updated
+    from ..studies.check.update import update as updated
 
     refuse_stdin(configs)
     accepted = _accepted(accept, reason)

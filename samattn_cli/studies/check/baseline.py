@@ -1,37 +1,25 @@
-"""The baseline beside a thresholds file: what rules compare with, and how it follows the figures, downwards by itself."""
+"""The baseline beside a thresholds file: what rules compare with."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
-from ...config.globs import matches
 from ...config.load_thresholds import ThresholdsFile
 from ...config.metric_names import MEASURED
 from ...config.sources import MOST_BYTES
-from ...config.thresholds import Rule
-from ...errors import ConfigError, Problem, SamattnError, UsageError, did_you_mean
-from ...reports.baseline import Accepted, Entry, Key, from_json, to_json
+from ...errors import ConfigError, Problem, SamattnError, UsageError
+from ...reports.baseline import Entry, Key, from_json
 from ...version import COUNTING, __version__
-from .encoders import Encoders
 from .former import Former
-from .found import configs_of, each_once, given_configs
-from .measured import Recordings
 from .metrics import Reading
 from .references import Case
 
 NAME = "samattn-baseline.json"
 UPDATE = "samattn baseline update"
-
-Done = Literal["added", "lowered", "raised", "recounted", "removed", "renamed", "kept", "above"]
-"""What became of a figure; "above": it is larger than the baseline, which was left as it is."""
-
-AS_IT_WAS = ("kept", "renamed", "above")
 
 
 @dataclass(frozen=True)
@@ -73,7 +61,7 @@ class Baseline:
 
     def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:
         """See `Reference`."""
-        _check_derived(metric)
+        check_derived(metric)
         entry = self.entries.get((self.path(case), case.profile, metric))
         if entry is None:
             return None
@@ -82,7 +70,12 @@ class Baseline:
         return (Reading(entry.value),)
 
 
-def _check_derived(metric: str) -> None:
+def check_derived(metric: str) -> None:
+    """See that a metric is one that a baseline keeps.
+
+    Raises:
+        UsageError: if it is measured.
+    """
     if metric.startswith(f"{MEASURED}."):
         raise UsageError(
             f"{metric} is measured, and a baseline keeps what is derived: compare it vs base, or limit it"
@@ -125,142 +118,3 @@ def read_baseline(file: ThresholdsFile) -> Baseline | None:
         raise ConfigError([Problem(label, f"cannot be read: {error.strerror or error}")]) from None
     entries = from_json(text, label)
     return Baseline(label, entries, Former(file, path, frozenset(config for config, _, _ in entries)))
-
-
-@dataclass(frozen=True)
-class Step:
-    """What became of a figure: of which it is, what it was and is."""
-
-    done: Done
-    key: Key
-    was: float | None
-    now: float | None
-    rules: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Update:
-    """A baseline as it is to be, and how it came about."""
-
-    entries: tuple[Entry, ...]
-    steps: tuple[Step, ...]
-
-    @property
-    def text(self) -> str:
-        """The file's."""
-        return to_json(self.entries)
-
-    def count(self, done: Done) -> int:
-        """How many figures something became of."""
-        return sum(step.done == done for step in self.steps)
-
-    @property
-    def above(self) -> tuple[Step, ...]:
-        """What is larger than the baseline has it."""
-        return tuple(step for step in self.steps if step.done == "above")
-
-
-def update(
-    file: ThresholdsFile,
-    given: Sequence[str] = (),
-    *,
-    accept: Sequence[str] = (),
-    reason: str = "",
-) -> Update:
-    """The baseline with today's figures where those are smaller or new; a larger one is taken only of an accepted rule.
-
-    Args:
-        file: the thresholds.
-        given: the configs to look at; all if none, and then what nothing asks for any more is left out.
-        accept: ids of rules whose figures may be larger.
-        reason: why.
-
-    Raises:
-        ConfigError: if the baseline is damaged, or a config is.
-        UsageError: if there is no such rule, or none that is vs baseline.
-        SamattnError: if there is no such figure.
-    """
-    rules = _rules(file, accept)
-    known = read_baseline(file)
-    cases = _cases(file, given)
-    then = known.of_today(cases) if known else {}
-    figures, asked = _figures(file, cases, rules)
-    steps = []
-    entries = {key: entry for key, entry in then.items() if given and key not in figures}
-    for key, value in figures.items():
-        taken = next((rule for rule in asked[key] if rule in accept), None)
-        done = _done(then.get(key), key, value, accepted=taken is not None)
-        steps.append(Step(done, key, then[key].value if key in then else None, value, asked[key]))
-        entries[key] = _next(then.get(key), key, value, done, taken, reason)
-    gone = (Step("removed", key, entry.value, None) for key, entry in then.items() if key not in entries)
-    return Update(tuple(entries.values()), (*steps, *gone))
-
-
-def _rules(file: ThresholdsFile, accept: Sequence[str]) -> list[Rule]:
-    """Those that are vs baseline."""
-    rules = [rule for rule in file.thresholds.rules if rule.vs == "baseline"]
-    known = [rule.id for rule in rules]
-    if not rules:
-        raise UsageError(f"{file.label}: no rule is `vs: baseline`")
-    for name in accept:
-        if name not in known:
-            raise UsageError(f"--accept {name}: no rule of that id is vs baseline{did_you_mean(name, known)}")
-    return rules
-
-
-def _cases(file: ThresholdsFile, given: Sequence[str]) -> list[Case]:
-    """The configs to look at, each once."""
-    of_file = (case for cases in configs_of(file).values() for case in cases)
-    found = given_configs(file, given) if given else of_file
-    return each_once(found)
-
-
-def _figures(
-    file: ThresholdsFile, cases: Sequence[Case], rules: Sequence[Rule]
-) -> tuple[dict[Key, float], dict[Key, tuple[str, ...]]]:
-    """Today's figures, and the rules that ask for each."""
-    encoders = Encoders(file, Recordings())
-    figures: dict[Key, float] = {}
-    asked: dict[Key, tuple[str, ...]] = {}
-    for rule in rules:
-        _check_derived(rule.metric)
-        for case in (replace(case, profile=rule.profile) for case in cases if matches(rule.match, case.path)):
-            key = (case.path, case.profile, rule.metric)
-            figures[key] = _figure(encoders, case, rule)
-            asked[key] = (*asked.get(key, ()), rule.id)
-    return figures, asked
-
-
-def _figure(encoders: Encoders, case: Case, rule: Rule) -> float:
-    """Of several of a kind of layer, the largest."""
-    encoder = encoders.of(case)
-    if isinstance(encoder, ConfigError):
-        raise encoder
-    try:
-        return max(reading.value for reading in encoder.readings(rule.metric))
-    except SamattnError as error:
-        raise SamattnError(f"{case.reference}: {error}") from None
-
-
-def _done(then: Entry | None, key: Key, value: float, *, accepted: bool) -> Done:
-    if then is None:
-        return "added"
-    if not then.counts_as_today:
-        return "recounted"
-    was, now = Fraction(then.value), Fraction(value)
-    if now > was:
-        return "raised" if accepted else "above"
-    if now < was:
-        return "lowered"
-    return "kept" if then.key == key else "renamed"
-
-
-def _next(then: Entry | None, key: Key, value: float, done: Done, rule: str | None, reason: str) -> Entry:
-    """The line of a figure from now on."""
-    config, profile, metric = key
-    if then is not None and done in AS_IT_WAS:
-        return replace(then, config=config)
-    accepted = (
-        Accepted(rule=rule, reason=reason, was=then.value) if then and rule and done == "raised" else None
-    )
-    return Entry(config=config, profile=profile, metric=metric, value=value, accepted=accepted)
