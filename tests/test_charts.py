@@ -16,7 +16,8 @@ from pyarrow import parquet as pq
 from running import samattn
 
 from samattn_cli import render
-from samattn_cli.cli.output import file_format, write_file
+from samattn_cli.cli.asked import file_format
+from samattn_cli.cli.output import write_file
 from samattn_cli.errors import OutputError
 from samattn_cli.render import parquet
 from samattn_cli.render.charts import bars, lines, scales, strip

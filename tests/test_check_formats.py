@@ -21,9 +21,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from running import UPDATE
 
+from samattn_cli.cli.asked import asked_files
 from samattn_cli.cli.checkout import checkout
 from samattn_cli.cli.github import SUMMARY_BYTES, under_github
-from samattn_cli.cli.output import asked_files, deliver, say, shielded
+from samattn_cli.cli.output import deliver, say, shielded
 from samattn_cli.errors import OutputError
 from samattn_cli.render import CHECKS, TEXTS, render
 from samattn_cli.render.comment import COMMENT_BYTES, comment, prose

@@ -18,7 +18,8 @@ from ..studies.analyze import analyze as analyze_config
 from ..studies.layers import no_such_place
 from ..studies.verify import verify as crosscheck
 from ..verdicts import CrossCheck
-from .output import asked_files, emit, guarded, say, terminal_options, working, write_file
+from .asked import asked_files
+from .output import emit, guarded, say, terminal_options, working, write_file
 from .parameters import (
     Attention,
     Autocast,

@@ -9,7 +9,8 @@ import typer
 
 from ..errors import OutputError
 from ..units import format_bytes, format_percent
-from .output import check_place, emit, guarded, say, terminal_options, working, write_file
+from .asked import check_place
+from .output import emit, guarded, say, terminal_options, working, write_file
 
 if TYPE_CHECKING:  # not when another command starts
     from ..reports.calibration import CalibrationReport

@@ -15,9 +15,10 @@ import typer
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, OutputError, SamattnError, UsageError
 from ..render import CHECKS, TABLES, TEXTS
 from ..reports.check import FAILING, CheckReport
+from .asked import asked_files
 from .checkout import checkout
 from .github import under_github
-from .output import asked_files, guarded, say, show, terminal_options, working, write
+from .output import guarded, say, show, terminal_options, working, write
 from .parameters import Outputs, ThresholdsFile, choices, chosen, refuse_stdin
 
 PRINTED = (*TEXTS, *CHECKS)

@@ -8,7 +8,8 @@ import typer
 
 from ..config.load import load_config
 from .analyze import FORMATS, Format
-from .output import asked_files, deliver, guarded, terminal_options, working
+from .asked import asked_files
+from .output import deliver, guarded, terminal_options, working
 from .parameters import (
     Attention,
     Autocast,

@@ -12,7 +12,8 @@ from ..config.load import Override, parse_override
 from ..config.metric_names import unknown
 from ..errors import EXIT_DIFFERS, UsageError
 from ..render import TABLES, TEXTS
-from .output import asked_files, deliver, guarded, terminal_options
+from .asked import asked_files
+from .output import deliver, guarded, terminal_options
 from .parameters import (
     Attention,
     Autocast,

@@ -11,7 +11,8 @@ from ..config.load import load_config
 from ..config.metric_names import meant
 from ..errors import UsageError
 from ..render import LATEX, TEXTS
-from .output import asked_files, deliver, guarded, terminal_options
+from .asked import asked_files
+from .output import deliver, guarded, terminal_options
 from .parameters import (
     Attention,
     Autocast,

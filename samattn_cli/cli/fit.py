@@ -15,7 +15,8 @@ from ..config.model import MAX_SIDE
 from ..errors import UsageError, did_you_mean
 from ..quantities import parse_bytes
 from ..render import TABLES, TEXTS
-from .output import asked_files, deliver, guarded, terminal_options, working
+from .asked import asked_files
+from .output import deliver, guarded, terminal_options, working
 from .parameters import (
     Autocast,
     BatchSize,

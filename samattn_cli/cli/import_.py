@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .output import check_place, emit, guarded, write_file
+from .asked import check_place
+from .output import emit, guarded, write_file
 
 
 @guarded

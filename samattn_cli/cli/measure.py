@@ -13,7 +13,8 @@ import typer
 
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, did_you_mean
 from ..units import format_things
-from .output import emit, file_format, guarded, say, terminal_options, working, write_file
+from .asked import file_format
+from .output import emit, guarded, say, terminal_options, working, write_file
 from .parameters import Configs, Set, axis, overrides
 
 DEVICES = ("cuda", "cpu")

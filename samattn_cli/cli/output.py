@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import typer
 from rich.console import Console
 
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError, did_you_mean
-from ..render import ALIASES, EXTRAS, FORMATS, render, render_file
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError
+from ..render import render, render_file
 from ..render.options import Options
 from ..render.plain import PLAIN
+from .files import replace_file, staged_file
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SPECIAL = "→·⌈█"  # of the characters that reports are laid out with
@@ -122,55 +121,6 @@ def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Op
     )
 
 
-def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[Path, str]:
-    """What `-o [FORMAT=]FILE` asks for: each file and its format, by its name or by the file's extension.
-
-    Raises:
-        OutputError: as `file_format`, if a file is given twice, or if what stands before "=" is no format.
-    """
-    asked: dict[Path, str] = {}
-    for output in outputs or ():
-        named, _, rest = str(output).partition("=")
-        named = ALIASES.get(named, named)
-        if rest and named.isalpha() and named not in formats:
-            hint = did_you_mean(named, formats)
-            raise OutputError(f"-o {output}: {named!r} is no format: use one of {', '.join(formats)}{hint}")
-        path = Path(rest) if named in formats and rest else output
-        if path in asked:
-            raise OutputError(f"-o {output}: the file {path} is given twice")
-        asked[path] = file_format(path, formats) if path is output else _named_format(path, named)
-    return asked
-
-
-def _named_format(path: Path, name: str) -> str:
-    _check_extra(path, name)
-    check_place(path)
-    return name
-
-
-def file_format(path: Path, formats: Sequence[str]) -> str:
-    """The format that a file's extension asks for.
-
-    Raises:
-        OutputError: if none does, if the format's extra is missing, or if the file could not be written anyway.
-    """
-    extensions = {FORMATS[name]: name for name in formats if FORMATS[name]}
-    if path.suffix.lower() not in extensions:
-        known = ", ".join(extensions)
-        hint = did_you_mean(path.suffix.lower(), extensions)
-        raise OutputError(f"-o {path}: the extension says the format and must be one of {known}{hint}")
-    return _named_format(path, extensions[path.suffix.lower()])
-
-
-def _check_extra(path: Path, name: str) -> None:
-    """Before the work for a file is done, see that what its format needs is installed."""
-    extra = EXTRAS.get(name)
-    if extra and find_spec(extra.module) is None:
-        raise OutputError(
-            f"-o {path}: {extra.whose} the extra '{extra.name}': pip install 'samattn[{extra.name}]'"
-        )
-
-
 def deliver(report: Any, shown: str | None, files: Mapping[Path, str], options: Options) -> None:
     """Show a report, on the terminal if nothing else was asked for, and write its files, each in its format."""
     if shown or not files:
@@ -209,20 +159,6 @@ def shielded(text: str, environ: Mapping[str, str]) -> str:
     return f"::stop-commands::{word}\n{text.removesuffix(chr(10))}\n::{word}::\n"
 
 
-def check_place(path: Path) -> None:
-    """Before the work for a file is done, see that it can be written.
-
-    Raises:
-        OutputError: if it could not be.
-    """
-    if path.is_dir():
-        raise OutputError(f"-o {path}: is a directory")
-    if not path.parent.is_dir():
-        raise OutputError(f"-o {path}: there is no directory {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"-o {path}: the directory {path.parent} cannot be written to")
-
-
 def write_file(path: Path, content: str | bytes, *, quiet: bool = False) -> None:
     """Write a file whole or not at all, text as UTF-8, and say so unless `quiet`.
 
@@ -231,7 +167,7 @@ def write_file(path: Path, content: str | bytes, *, quiet: bool = False) -> None
     """
     shown, path = path, path.resolve()  # of a link, what it leads to
     try:
-        _replace(path, content.encode() if isinstance(content, str) else content)
+        replace_file(path, content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise OutputError(f"-o {shown}: {error.strerror or error}") from None
     if not quiet:
@@ -248,7 +184,7 @@ def write_files(files: Mapping[Path, str]) -> None:
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            staged[path] = _staged(path, text.encode())
+            staged[path] = staged_file(path, text.encode())
             if path.is_dir():
                 raise IsADirectoryError(None, "is a directory")
     except OSError as error:
@@ -258,33 +194,3 @@ def write_files(files: Mapping[Path, str]) -> None:
     for path, temporary in staged.items():
         temporary.replace(path)
         say(f"wrote {path}")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a finished file in a path's place."""
-    temporary = _staged(path, content)
-    try:
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
-
-
-def _staged(path: Path, content: bytes) -> Path:
-    """A finished file beside a path, to be put in its place."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        temporary.chmod(0o666 & ~_umask())
-    except BaseException:
-        temporary.unlink()
-        raise
-    return temporary
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -16,8 +16,9 @@ from ..config.yaml12 import Node, parse_yaml
 from ..errors import DeviceError, UsageError, did_you_mean
 from ..render import PICTURES, TABLES, TEXTS
 from ..units import format_things
+from .asked import asked_files
 from .measure import DEVICE, DEVICES, measured_in_turn
-from .output import asked_files, deliver, guarded, say, terminal_options, working
+from .output import deliver, guarded, say, terminal_options, working
 from .parameters import Configs, Outputs, Set, axis, choices, chosen, device_of, overrides
 from .ranges import numbers, sizes, span
 

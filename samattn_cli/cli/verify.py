@@ -16,7 +16,8 @@ from ..render.options import Options
 from ..reports.analysis import Verification, Verified
 from ..reports.text import to_json
 from ..studies.verify import verify as crosscheck
-from .output import asked_files, emit, guarded, say, terminal_options, working, write_file
+from .asked import asked_files
+from .output import emit, guarded, say, terminal_options, working, write_file
 from .parameters import (
     Attention,
     Autocast,
