@@ -26,8 +26,9 @@ from samattn_cli.reports.recording import Fingerprint, Latency, MeasuredCase, Me
 from samattn_cli.reports.text import from_json
 from samattn_cli.reports.text import to_json as analysis_to_json
 from samattn_cli.studies import passes
+from samattn_cli.studies.check.lookup import MetricError
 from samattn_cli.studies.check.measured import Recordings
-from samattn_cli.studies.check.metrics import Encoder, MetricError
+from samattn_cli.studies.check.metrics import Encoder
 from samattn_cli.studies.check.references import Case
 from samattn_cli.studies.check.run import check
 

@@ -11,7 +11,8 @@ from running import ROOT
 from samattn_cli import load_config
 from samattn_cli.config.load_thresholds import load_thresholds
 from samattn_cli.reports.check import CheckReport, Result
-from samattn_cli.studies.check.metrics import Encoder, MetricError
+from samattn_cli.studies.check.lookup import MetricError
+from samattn_cli.studies.check.metrics import Encoder
 from samattn_cli.studies.check.run import check
 
 LAYERS, GLOBAL_LAYERS = 32, 4

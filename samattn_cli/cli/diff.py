@@ -147,7 +147,7 @@ def _check_metric(metric: str, *encoders: Encoder) -> None:
 
 def _problem(encoder: Encoder, metric: str) -> str:
     """Why an encoder has no such figure; "" if it has."""
-    from ..studies.check.metrics import MetricError
+    from ..studies.check.lookup import MetricError
 
     try:
         encoder.readings(metric)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from ...config.hash import config_hash
 from ...config.model import EncoderConfig
 from ..recorded import FOLDER
-from .metrics import MetricError, Reading
+from .lookup import MetricError
+from .metrics import Reading
 
 if TYPE_CHECKING:
     from ...config.device import Device
