@@ -15,7 +15,7 @@ from .globs import wrong
 from .keys import class_schema
 from .metric_names import is_gain, is_share, unit_of, unknown
 from .sources import STDIN
-from .thresholds import FORMS, Bounds, Increase, Rule, Waiver
+from .thresholds import FORMS, LEVELS, Bounds, Increase, Rule, Waiver
 from .yaml12 import Loc, Node
 
 RESERVED = ("check", "config", "policy")
@@ -120,23 +120,10 @@ def _of_bounds(rule: Rule) -> Said:
         if bounds is None:
             continue
         yield from _given(form, bounds)
-        unfit = [
-            (name, message)
-            for name in ("warn", "error")
-            for message in _unfit(getattr(bounds, name), rule.metric)
-        ]
+        unfit = [(name, message) for name in LEVELS for message in _unfit(getattr(bounds, name), rule.metric)]
         yield from (((form, name), f"{form}.{name} {message}") for name, message in unfit)
-        if (
-            not unfit
-            and bounds.warn
-            and bounds.error
-            and sign * (bounds.warn.amount - bounds.error.amount) > 0
-        ):
-            beyond = "above" if sign > 0 else "below"
-            yield (
-                (form, "warn"),
-                f"{form}.warn {bounds.warn} is {beyond} {form}.error {bounds.error}: it never warns",
-            )
+        if not unfit:
+            yield from _unreached(form, bounds, sign)
 
 
 def _of_expected(rule: Rule) -> Said:
@@ -157,7 +144,7 @@ def _of_increase(rule: Rule) -> Said:
     if increase is None:
         return
     yield from _given("increase", increase)
-    for name in ("warn", "error"):
+    for name in LEVELS:
         bound: Quantity | None = getattr(increase, name)
         if bound is None:
             continue
@@ -167,23 +154,27 @@ def _of_increase(rule: Rule) -> Said:
             yield from (
                 (("increase", name), f"increase.{name} {message}") for message in _unfit(bound, rule.metric)
             )
-    warn, error = increase.warn, increase.error
-    if warn and error and warn.unit == error.unit and warn.amount > error.amount:
-        yield ("increase", "warn"), f"increase.warn {warn} is above increase.error {error}: it never warns"
+    if increase.warn and increase.error and increase.warn.unit == increase.error.unit:
+        yield from _unreached("increase", increase, 1)
     if increase.and_above is not None:
-        yield from (
-            (("increase", "and_above"), f"increase.and_above {message}") for message in _least(increase, rule)
-        )
+        unfit = _unfit_least(increase.and_above, rule.metric)
+        yield from ((("increase", "and_above"), f"increase.and_above {message}") for message in unfit)
 
 
-def _least(increase: Increase, rule: Rule) -> Iterator[str]:
-    above = increase.and_above
-    if above is None:
-        return
+def _unfit_least(above: Quantity, metric: str) -> Iterator[str]:
+    """Why growth of a metric cannot be asked to be above it."""
     if above.signed or above.unit == PERCENT:
-        yield f"{above} must be an amount without a sign, such as {EXAMPLES[unit_of(rule.metric)]}"
+        yield f"{above} must be an amount without a sign, such as {EXAMPLES[unit_of(metric)]}"
     else:
-        yield from _unfit(above, rule.metric)
+        yield from _unfit(above, metric)
+
+
+def _unreached(form: str, bounds: Bounds | Increase, sign: int) -> Said:
+    """A warning that comes after the error: `sign` is 1 where more is worse, -1 where less is."""
+    warn, error = bounds.warn, bounds.error
+    if warn and error and sign * (warn.amount - error.amount) > 0:
+        beyond = "above" if sign > 0 else "below"
+        yield (form, "warn"), f"{form}.warn {warn} is {beyond} {form}.error {error}: it never warns"
 
 
 def _given(form: str, bounds: Bounds | Increase) -> Said:

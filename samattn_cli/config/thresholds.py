@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic_core import core_schema
 
@@ -41,7 +41,7 @@ def _words(text: str) -> str:
 
 WORDS = parsed(_words, "text on one line", TEXT)
 DAY = parsed(_date, "a date, such as 2027-01-31", core_schema.str_schema(strict=True))
-ACTION = choice("error", "warn", "ignore")
+ACTION = choice(*get_args(Action))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,7 @@ class Rule:
         default=None,
     )
     vs: Against | None = key(
-        choice("base", "baseline"), "What `increase` is over.", example="base", default=None
+        choice(*get_args(Against)), "What `increase` is over.", example="base", default=None
     )
     increase: Increase | None = key(
         keys_or_one(Increase, "error"), "How much more it may be.", example={"error": "+2 %"}, default=None
@@ -138,6 +138,9 @@ class Rule:
 
 FORMS = ("limit", "at_least", "expect", "increase")
 """The keys that say what a figure may be."""
+
+LEVELS: tuple[Literal["error", "warn"], ...] = ("error", "warn")
+"""Their bounds, the worse first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ...config.metric_names import is_share, unit_of
-from ...config.thresholds import Bounds, Increase, Rule
+from ...config.thresholds import LEVELS, Bounds, Increase, Rule
 from ...quantities import PERCENT, Quantity
 from ...reports.check import EXPECTED, Outcome
 from ...units import format_apart, format_excess, format_share
 from .metrics import Reading
-
-LEVELS: tuple[Outcome, ...] = ("error", "warn")
-"""The bounds of a rule, the worse first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,28 +34,29 @@ def history(base: AtBase, cases: Sequence[Case]) -> Iterator[Result]:
         base: the base.
         cases: all configs of today's thresholds file, without profiles.
     """
-    now = base.file
     try:
         before = base.thresholds
         if before is None:
             yield _no_thresholds(base)
-            changes: list[Change] = []
-        else:
-            changes = [
-                *loosened(before, now),
-                *_out_of_rules(base, before, cases),
-                *_left_out(base, before, cases),
-            ]
-        changes += _out_of_configs(base, before or now, cases)
+        changes = _changes(base, before, cases)
     except SamattnError as error:
         yield _unknown(base, error)
         return
-    policies = (now.thresholds.policy, (before or now).thresholds.policy)
+    policies = tuple(file.thresholds.policy for file in (base.file, before) if file)
     try:
         yield from by_hand(base, cases, strictest(policy.loosened for policy in policies))
     except SamattnError as error:
         yield _unknown(base, error)
     yield from (found for change in changes for found in _by_policy(base, before, change, policies))
+
+
+def _changes(base: AtBase, before: ThresholdsFile | None, cases: Sequence[Case]) -> list[Change]:
+    """What is allowed now that was not, and what is out of reach."""
+    out = _out_of_configs(base, before or base.file, cases)
+    if before is None:
+        return list(out)
+    rules = (*loosened(before, base.file), *_out_of_rules(base, before, cases))
+    return [*rules, *_left_out(base, before, cases), *out]
 
 
 def _by_policy(

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from ...config.load_thresholds import ThresholdsFile
 from ...config.metric_names import path_of
-from ...config.thresholds import FORMS, Action, Policy, Profile, Rule, Waiver
+from ...config.thresholds import FORMS, LEVELS, Action, Policy, Profile, Rule, Waiver
 from ...config.yaml12 import Loc
 from ...quantities import PERCENT, Quantity
-from .evaluate import LEVELS, side, slack
+from .evaluate import side, slack
 
 STRICTNESS: tuple[Action, ...] = ("ignore", "warn", "error")
 NONE = "none"

@@ -15,7 +15,7 @@ from ...errors import ConfigError, SamattnError
 from ...reports.check import CheckReport, Result
 from ..places import place_of
 from .base import AtBase
-from .baseline import Baseline
+from .baseline import UPDATE, Baseline
 from .encoders import Encoders
 from .evaluate import Judged, judge, judge_increase, number, shown_unit
 from .evidence import NOTHING, evidence
@@ -114,15 +114,7 @@ class _Run:
         encoder = self.encoders.of(case)
         if isinstance(encoder, ConfigError):
             return  # said once for all rules
-        about: dict[str, Any] = {
-            "rule": rule.id,
-            "config": case.reference,
-            "profile": case.profile,
-            "metric": rule.metric,
-            "unit": shown_unit(rule),
-            "advice": rule.message,
-            "rule_place": place_of(self.file.where("rules", index)),
-        }
+        about = self._about(index, rule, case)
         try:
             judged = self._judged(rule, case, encoder.readings(rule.metric))
         except SamattnError as error:
@@ -133,6 +125,18 @@ class _Run:
             yield self._new(rule, about)
         else:
             yield self._said(rule, case, about, judged)
+
+    def _about(self, index: int, rule: Rule, case: Case) -> dict[str, Any]:
+        """What a result says whatever the verdict is."""
+        return {
+            "rule": rule.id,
+            "config": case.reference,
+            "profile": case.profile,
+            "metric": rule.metric,
+            "unit": shown_unit(rule),
+            "advice": rule.message,
+            "rule_place": place_of(self.file.where("rules", index)),
+        }
 
     def _judged(self, rule: Rule, case: Case, readings: tuple[Reading, ...]) -> Judged | None:
         """The verdict; None where there is nothing to compare with."""
@@ -149,7 +153,7 @@ class _Run:
 
     def _new(self, rule: Rule, about: Mapping[str, Any]) -> Result:
         name = self.references[rule.vs].name if rule.vs else ""
-        remedy = "; samattn baseline update adds it" if rule.vs == "baseline" else ""
+        remedy = f"; {UPDATE} adds it" if rule.vs == "baseline" else ""
         summary = f"is new: {name} has no such config, and so nothing to compare {rule.metric} with{remedy}"
         return Result(**about, outcome=NEW[self.file.thresholds.policy.new], summary=summary)
 
