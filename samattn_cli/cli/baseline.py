@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,7 +46,7 @@ def create(thresholds: ThresholdsFile = None) -> None:
       samattn baseline create
     """
     from ..config.load_thresholds import load_thresholds
-    from ..studies.check.baseline import path_of
+    from ..studies.check.baseline import UPDATE, path_of
     from ..studies.check.update import update as updated
 
     file = load_thresholds(thresholds)
@@ -53,7 +54,7 @@ def create(thresholds: ThresholdsFile = None) -> None:
     if os.environ.get(CI):
         raise UsageError(f"{CI} is set: a baseline is made by hand, and committed")
     if path.exists():
-        raise UsageError(f"there is {path} already: samattn baseline update")
+        raise UsageError(f"there is {path} already: {UPDATE}")
     with working("working out the figures"):
         found = updated(file)
     write_file(path, found.text, quiet=True)
@@ -105,13 +106,7 @@ def update(
     what = f"{_things(len(found.entries))}, {found.count('kept')} of those looked at as they were"
     emit(f"{'wrote' if changed else 'left as it is:'} {path}: {what}\n")
     if found.above:
-        rules = " ".join(
-            f"--accept {rule}" for rule in dict.fromkeys(r for step in found.above for r in step.rules)
-        )
-        say(
-            f"{_things(len(found.above))} above the baseline: if that is meant, {rules} --reason TEXT",
-            style="red",
-        )
+        say(_remedy(found.above), style="red")
         raise typer.Exit(EXIT_DIFFERS)
 
 
@@ -141,6 +136,13 @@ def _said(step: Step) -> str:
         format_apart(unit_of(metric), *(value for value in (step.was, step.now) if value is not None))
     )
     return f"{step.done:9}  {of}  {metric} {values}"
+
+
+def _remedy(above: Sequence[Step]) -> str:
+    """What would take figures that are above the baseline."""
+    accepted = dict.fromkeys(f"--accept {rule}" for step in above for rule in step.rules)
+    number = _things(len(above))
+    return f"{number} above the baseline: if that is meant, {' '.join(accepted)} --reason TEXT"
 
 
 def _things(number: int) -> str:

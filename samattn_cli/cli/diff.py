@@ -36,6 +36,8 @@ FORMATS = (*TEXTS, *TABLES)
 Format = Enum("DiffFormat", choices(TEXTS), type=str)  # type: ignore[misc]
 
 if TYPE_CHECKING:
+    from ..config.device import Device
+    from ..reports.diff import Diff
     from ..studies.check.metrics import Encoder
 
 
@@ -115,23 +117,22 @@ def diff(
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
     laid_over = overrides(set_, **flags, **runs)
     earlier, later = _sides(first, second, base, laid_over, set_after or ())
+    report = _compared(earlier, later, device_of(device), metric)
+    deliver(report, chosen(format_), formats, terminal_options())
+    if exit_code and report.costs_differ:
+        raise typer.Exit(EXIT_DIFFERS)
+
+
+def _compared(earlier: Side, later: Side, device: Device | None, metric: str) -> Diff:
     from ..studies.check.metrics import Encoder
     from ..studies.diff import diff as compare
     from ..studies.diff import places_in
 
-    where = device_of(device)
-    first_encoder, second_encoder = (Encoder(each.loaded.config, where) for each in (earlier, later))
-    _check_metric(metric, first_encoder, second_encoder)
-    report = compare(
-        first_encoder.passes,
-        second_encoder.passes,
-        names=(earlier.name, later.name),
-        place=places_in(later.loaded),
-        metric=metric,
-    )
-    deliver(report, chosen(format_), formats, terminal_options())
-    if exit_code and report.costs_differ:
-        raise typer.Exit(EXIT_DIFFERS)
+    encoders = [Encoder(each.loaded.config, device) for each in (earlier, later)]
+    _check_metric(metric, *encoders)
+    before, after = (encoder.passes for encoder in encoders)
+    names, place = (earlier.name, later.name), places_in(later.loaded)
+    return compare(before, after, names=names, place=place, metric=metric)
 
 
 def _check_metric(metric: str, *encoders: Encoder) -> None:

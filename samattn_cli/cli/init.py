@@ -74,15 +74,11 @@ def init(
     )
     root = _root(directory)
     path = PurePosixPath(Path(os.path.relpath(directory.resolve(), root), FILE).as_posix())
-    places = {"thresholds": directory / FILE}
-    if workflow:
-        places["workflow"] = Path(os.path.relpath(root / WORKFLOW))
-    _check_free(places.values(), force=force)
+    main, flow = directory / FILE, Path(os.path.relpath(root / WORKFLOW))
+    _check_free([main, *([flow] if workflow else [])], force=force)
     with working("counting"):
         thresholds, number = _thresholds(directory, configs or [], run, device)
-    written = {places["thresholds"]: thresholds}
-    if workflow:
-        written[places["workflow"]] = texts.workflow(path)
+    written = {main: thresholds} | ({flow: texts.workflow(path)} if workflow else {})
     hooks = Path(os.path.relpath(root / PRE_COMMIT))
     if pre_commit and not _is_there(hooks):
         written[hooks] = texts.pre_commit() + texts.hook(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic_core import SchemaValidator
 
@@ -43,7 +43,7 @@ def _of_rules(tree: Node, broken: set[Loc]) -> Said:
             yield (*at, "match"), f"{rule.match!r} {message}"
         if rule.id.partition(".")[0] in RESERVED:
             yield (*at, "id"), f"the id {rule.id!r} is taken: reports call other findings so"
-        known = list(_keys(tree, "profiles"))
+        known = _keys(tree, "profiles")
         if rule.profile and rule.profile not in known:
             hint = did_you_mean(rule.profile, known) or (f": there is {', '.join(known)}" if known else "")
             yield (*at, "profile"), f"there is no profile {rule.profile!r}{hint}"
@@ -66,8 +66,7 @@ def _of_waivers(tree: Node, broken: set[Loc]) -> Said:
 def _of_configs(tree: Node, broken: set[Loc]) -> Said:
     if ("configs",) in broken:
         return
-    patterns = tree.find(("configs",)).plain()
-    for index, pattern in enumerate(patterns if isinstance(patterns, tuple) else ()):
+    for index, pattern in enumerate(_items(tree, "configs")):
         if not pattern.strip() or pattern == STDIN:
             yield (
                 ("configs", index),
@@ -201,23 +200,22 @@ def _unfit(quantity: Quantity | None, metric: str) -> Iterator[str]:
 
 def _sound(tree: Node, broken: set[Loc], name: str, held: type[Held]) -> Iterator[tuple[Loc, Held]]:
     """The items of a list that are sound by themselves, with their places."""
-    items = tree.find((name,)).plain() if name in _keys(tree) else ()
-    if not isinstance(items, tuple):
-        return
     validator = SchemaValidator(class_schema(held))
-    for index, item in enumerate(items):
+    for index, item in enumerate(_items(tree, name)):
         if (name, index) not in broken:
             yield (name, index), validator.validate_python(item)
 
 
 def _ids(tree: Node) -> list[str]:
     """The ids of all rules, sound or not."""
-    rules = tree.find(("rules",)).plain() if "rules" in _keys(tree) else ()
-    return (
-        [str(rule["id"]) for rule in rules if isinstance(rule, dict) and "id" in rule]
-        if isinstance(rules, tuple)
-        else []
-    )
+    rules = _items(tree, "rules")
+    return [str(rule["id"]) for rule in rules if isinstance(rule, dict) and "id" in rule]
+
+
+def _items(tree: Node, name: str) -> tuple[Any, ...]:
+    """The items of a list as plain data; none where there is none."""
+    items = tree.find((name,)).plain() if name in _keys(tree) else ()
+    return items if isinstance(items, tuple) else ()
 
 
 def _keys(tree: Node, *loc: str) -> list[str]:
