@@ -73,10 +73,16 @@ def parse_quantity(text: str, units: Units, *, of: str, where: str, example: str
     found = QUANTITY.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"{where}: must be a number and a unit, such as {example}")
-    if not NUMBER.fullmatch(found["number"]):
-        raise UsageError(f"{where}: {found['number']} is no number: use one such as 6 or 5.5")
+    number = _number(found["number"], f"{where}: ")
     scale = _scale(found["unit"], units, of=of, where=where, example=example)
-    return int(Decimal(found["number"].replace(",", "")) * scale)
+    return int(number * scale)
+
+
+def _number(digits: str, before: str = "") -> Decimal:
+    """The number that digits are, with commas between thousands or not; `before` begins the message if they are none."""
+    if not NUMBER.fullmatch(digits):
+        raise UsageError(f"{before}{digits} is no number: use one such as 6 or 5.5")
+    return Decimal(digits.replace(",", ""))
 
 
 def _scale(unit: str, units: Units, *, of: str, where: str, example: str) -> Decimal:
@@ -150,10 +156,9 @@ def quantity(written: str | float) -> Quantity:
         raise UsageError("must be a number and a unit, such as 6 GiB, 6 TFLOP or +2%")
     if found is None:
         return Quantity(Fraction(Decimal(text)), "", text, signed=text.startswith("-"))
-    if not NUMBER.fullmatch(found["number"]):
-        raise UsageError(f"{found['number']} is no number: use one such as 6 or 5.5")
+    number = _number(found["number"])
     kind, scale = _known_unit(found["unit"])
-    amount = Fraction(Decimal(found["number"].replace(",", ""))) * Fraction(scale)
+    amount = Fraction(number) * Fraction(scale)
     return Quantity(amount if found["sign"] in {"", "+"} else -amount, kind, text, signed=bool(found["sign"]))
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import Field, fields, is_dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from ..config.keys import Pair
 from ..config.load import Loaded
 from ..config.model import EncoderConfig
 from ..config.plan import LayerConfig
@@ -105,9 +104,7 @@ def _changes(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]
     if is_dataclass(before) and is_dataclass(after):
         for entry in fields(before):
             dotted = f"{key}.{entry.name}" if key else entry.name
-            was, now = getattr(before, entry.name), getattr(after, entry.name)
-            if "Pair" in str(entry.type):
-                was, now = _size(was), _size(now)
+            was, now = (_written(entry, getattr(config, entry.name)) for config in (before, after))
             yield from _changes(dotted, was, now)
     elif isinstance(before, tuple) and any(map(is_dataclass, (*before, *after))):
         for number, (was, now) in enumerate(zip_longest(before, after)):
@@ -116,20 +113,17 @@ def _changes(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]
         yield key, _plain(before), _plain(after)
 
 
-def _size(size: Pair | None) -> Any:
-    """A size as people write it: 14, or [14, 28]."""
-    return size[0] if size is not None and size[0] == size[1] else size
+def _written(entry: Field[Any], value: Any) -> Any:
+    """What a key holds as people write it: a size as 14, or [14, 28]."""
+    is_square = "Pair" in str(entry.type) and value is not None and value[0] == value[1]
+    return value[0] if is_square else value
 
 
 def _plain(value: Any) -> Any:
     """Without classes; of a config class what it does not leave at its default."""
     if is_dataclass(value):
         given = ((entry, getattr(value, entry.name)) for entry in fields(value))
-        return {
-            entry.name: _plain(_size(held) if "Pair" in str(entry.type) else held)
-            for entry, held in given
-            if held != entry.default
-        }
+        return {entry.name: _plain(_written(entry, held)) for entry, held in given if held != entry.default}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
