@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..config.metric_names import unit_of, unknown
 from ..errors import ConfigError, Problem
@@ -108,18 +108,32 @@ def _items(text: str, label: str) -> Iterator[tuple[int, int, Any]]:
 def _parsed(text: str, label: str) -> dict[str, Any]:
     """A file's text as data, if it is a baseline that can be read here."""
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         where = f"{label}:{error.lineno}:{error.colno}"
         raise ConfigError([Problem(where, f"is not JSON ({error.msg}): {REMEDY}")]) from None
     except (RecursionError, ValueError) as error:
-        raise ConfigError([Problem(label, f"is not JSON ({error}): {REMEDY}")]) from None
-    if not isinstance(data, dict) or data.get("kind") != KIND or not isinstance(data.get(FIGURES), list):
+        raise ConfigError([Problem(label, f"cannot be read ({error}): {REMEDY}")]) from None
+    if not _is_baseline(data) or f'"{FIGURES}"' not in text:  # but spelt with escapes
         raise ConfigError([Problem(f"{label}:1:1", f"is no baseline: {REMEDY}")])
     if data.get("schema_version") != SCHEMA_VERSION:
         said = f"has schema_version {data.get('schema_version')!r}; this samattn reads {SCHEMA_VERSION}"
         raise ConfigError([Problem(f"{label}:1:1", said)])
+    if others := data.keys() - {"kind", "schema_version", FIGURES}:
+        raise ConfigError([Problem(f"{label}:1:1", f"{min(others)} is no key of a baseline: {REMEDY}")])
     return data
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which no key may hide another of its name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _is_baseline(data: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(data, dict) and data.get("kind") == KIND and isinstance(data.get(FIGURES), list)
 
 
 TYPES = {"config": str, "profile": str, "metric": str, "unit": str, "samattn": str, "counting": int}

@@ -1,5 +1,6 @@
-"""A baseline of many figures, and what may not get into one."""
+"""Baseline files: large ones, keys that hide others, and what may not get into one."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 
 from samattn_cli.cli.app import app
 from samattn_cli.config.load_thresholds import load_thresholds
-from samattn_cli.reports.baseline import Entry, to_json
+from samattn_cli.errors import ConfigError
+from samattn_cli.reports.baseline import Entry, from_json, to_json
 from samattn_cli.studies.check.baseline import NAME
 from samattn_cli.studies.check.run import check
 
@@ -48,3 +50,30 @@ def test_standard_input_gets_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert result.exit_code == 2
     assert "-: a config that is checked is a file, or a preset" in result.output
     assert '"-"' not in Path(NAME).read_text("utf-8")
+
+
+LINE = Entry(config="a", profile="", metric="params", value=1).text()
+TWICE = LINE.replace('"value": 1', '"value": 1, "value": 2')
+HEAD = '"kind": "baseline", "schema_version": 1'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{{HEAD}, "figures": [], "figures": [{LINE}]}}',
+        f'{{"figures": [{LINE}], {HEAD}, "figures": []}}',
+        f'{{"note": "figures", "more": [1], {HEAD}, "figures": [{LINE}]}}',
+        f'{{{HEAD}, "\\u0066igures": [{LINE}]}}',
+        f'{{{HEAD}, "figures": [{TWICE}]}}',
+    ],
+)
+def test_no_key_hides_another(text: str) -> None:
+    json.loads(text)
+    with pytest.raises(ConfigError):
+        from_json(text, NAME)
+
+
+def test_figures_may_be_laid_out_otherwise() -> None:
+    text = json.dumps(json.loads(f'{{{HEAD}, "figures": [{LINE}]}}'), indent=2)
+    (entry,) = from_json(text, NAME).values()
+    assert (entry.config, entry.value, entry.line) == ("a", 1, 5)
