@@ -49,7 +49,7 @@ class Tree:
     def read(self, path: Path, most: int) -> bytes:
         """See `Files`."""
         inside = self.inside(path)
-        found = self._find(inside)
+        found = self.find(inside)
         if found.kind == "tree":
             raise IsADirectoryError(inside)
         if found.kind in LEADS:
@@ -105,6 +105,34 @@ class Tree:
                 )
         raise OutsideError(f"{os.path.normpath(given)} lies outside of the repository {self.repository.root}")
 
+    def find(self, inside: str) -> Found:
+        """What a path from the root leads to."""
+        if inside not in self._found:
+            found = self._broken(inside) if "\n" in inside else self._whole(inside)
+            if found.kind == "missing":
+                shorter = self._without_new_folders(inside)
+                found = self._in_submodule(inside) if shorter == inside else self.find(shorter)
+            elif found.kind == "dangling":
+                found = self._behind_links(os.path.normpath(inside))
+            self._found[inside] = found
+        return self._found[inside]
+
+    def files(self, top: str) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Paths below a folder that no link leads through, from there on, with modes and hashes.
+
+        Those of submodules among them, as far as they are here; all, where the folder lies in one.
+        """
+        before = _inside(top)
+        for path, about in self._modes.items():
+            if about[0] != SUBMODULE:
+                if path.startswith(before):
+                    yield path[len(before) :], about
+            elif before.startswith(f"{path}/"):
+                yield from self._submodule(path).files(os.path.normpath(before[len(path) + 1 :]))
+            elif path.startswith(before) and (self.repository.root / path / ".git").exists():
+                for name, of in self._submodule(path).files("."):
+                    yield f"{path[len(before) :]}/{name}", of
+
     @cached_property
     def _objects(self) -> Objects:
         return Objects(self.repository.git)
@@ -123,20 +151,9 @@ class Tree:
 
     def _kind(self, path: Path) -> str:
         try:
-            return self._find(self.inside(path)).kind
+            return self.find(self.inside(path)).kind
         except OutsideError:
             return "missing"
-
-    def _find(self, inside: str) -> Found:
-        if inside not in self._found:
-            found = self._broken(inside) if "\n" in inside else self._whole(inside)
-            if found.kind == "missing":
-                shorter = self._without_new_folders(inside)
-                found = self._in_submodule(inside) if shorter == inside else self._find(shorter)
-            elif found.kind == "dangling":
-                found = self._behind_links(os.path.normpath(inside))
-            self._found[inside] = found
-        return self._found[inside]
 
     def _whole(self, inside: str) -> Found:
         return self._objects.get(f"{self.commit.sha}:{'' if inside == '.' else inside}", MOST_BYTES)
@@ -165,7 +182,7 @@ class Tree:
         for path, (mode, _) in self._modes.items():
             if mode == SUBMODULE and f"{normal}/".startswith(f"{path}/"):
                 rest = normal[len(path) + 1 :]
-                return self._submodule(path)._find(rest or ".")  # noqa: SLF001 - of its own kind
+                return self._submodule(path).find(rest or ".")
         return Found("missing")
 
     def _real(self, inside: str) -> str:
@@ -184,31 +201,15 @@ class Tree:
         queue, walked = [top], list[str]()
         for shown in queue:
             real = self._real(shown)
-            for path, (mode, _) in self._files(real):
+            for path, (mode, _) in self.files(real):
                 if os.path.normpath(f"{real}/{path}").startswith(tuple(map(_inside, walked))):
                     continue
                 name = os.path.normpath(f"{shown}/{path}")
-                if mode == LINK and self._find(name).kind == "tree":
+                if mode == LINK and self.find(name).kind == "tree":
                     queue.append(name)
                 else:
                     yield os.path.relpath(name, top)
             walked.append(real)
-
-    def _files(self, top: str) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Paths below a folder that no link leads through, from there on, with modes and hashes.
-
-        Those of submodules among them, as far as they are here; all, where the folder lies in one.
-        """
-        before = _inside(top)
-        for path, about in self._modes.items():
-            if about[0] != SUBMODULE:
-                if path.startswith(before):
-                    yield path[len(before) :], about
-            elif before.startswith(f"{path}/"):
-                yield from self._submodule(path)._files(os.path.normpath(before[len(path) + 1 :]))  # noqa: SLF001 - of its own kind
-            elif path.startswith(before) and (self.repository.root / path / ".git").exists():
-                for name, of in self._submodule(path)._files("."):  # noqa: SLF001
-                    yield f"{path[len(before) :]}/{name}", of
 
     def _behind_links(self, inside: str) -> Found:
         """What git does not follow: a link into a submodule. What a folder behind a link does not have is missing."""

@@ -91,10 +91,10 @@ def alike(here: Sequence[Reading], there: Sequence[Reading] | None = None) -> tu
 
 
 def _check_one(makers: Sequence[Fingerprint | None]) -> None:
-    known = list(dict.fromkeys(makers))
-    if len(known) < 2:  # noqa: PLR2004 - one, or none
+    others = [maker for maker in makers if maker != makers[0]]
+    if not others:
         return
-    first, second = known[:2]
+    first, second = makers[0], others[0]
     if first is None or second is None:
         raise MetricError(f"{INCOMPARABLE}: it was measured, and what it is compared with was not")
     raise MetricError(f"{INCOMPARABLE}: {'; '.join(second.differences(first))}")
