@@ -17,7 +17,7 @@ from ...units import format_amount, format_apart
 from .base import AtBase
 from .baseline import UPDATE, Baseline, read_baseline
 from .loosened import same_rules
-from .policy import LOOSENED, NEW
+from .policy import LOOSENED, OUTCOME_OF
 from .references import Case
 
 Names = Mapping[str, str]
@@ -71,7 +71,7 @@ class _Found:
             rule=LOOSENED,
             config=self.called.get(path, path),
             profile=entry.profile,
-            outcome=NEW[self.action],
+            outcome=OUTCOME_OF[self.action],
             summary=f"{summary} (since {self.base.name})",
             advice=advice,
             place=place,

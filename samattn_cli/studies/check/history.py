@@ -21,7 +21,7 @@ from .base import AtBase
 from .by_hand import by_hand
 from .found import configs_of
 from .loosened import Change, loosened, same_rules, strictest
-from .policy import LOOSENED, NEW
+from .policy import LOOSENED, OUTCOME_OF
 from .references import Case
 
 MOST_NAMES = 3
@@ -72,7 +72,12 @@ def _by_policy(
 def _found(base: AtBase, kind: str, action: Action, summary: str, loc: Loc) -> Result:
     where = place_of(base.file.where(*loc))
     return Result(
-        rule=f"policy.{kind}", config="", outcome=NEW[action], summary=summary, place=where, rule_place=where
+        rule=f"policy.{kind}",
+        config="",
+        outcome=OUTCOME_OF[action],
+        summary=summary,
+        place=where,
+        rule_place=where,
     )
 
 

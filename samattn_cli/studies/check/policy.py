@@ -19,7 +19,8 @@ CONFIG = "config"
 UNMATCHED = "policy.unmatched"
 REMOVED = "policy.removed"
 LOOSENED = "policy.loosened"
-NEW: dict[Action, Outcome] = {"error": "error", "warn": "warn", "ignore": "pass"}
+OUTCOME_OF: dict[Action, Outcome] = {"error": "error", "warn": "warn", "ignore": "pass"}
+"""What a finding is by each action of a policy."""
 
 
 def not_loaded(case: Case, error: ConfigError) -> Result:
@@ -79,7 +80,7 @@ def gone(file: ThresholdsFile, baseline: Baseline, cases: Sequence[Case]) -> Ite
             yield Result(
                 rule=REMOVED,
                 config=path,
-                outcome=NEW[file.thresholds.policy.removed],
+                outcome=OUTCOME_OF[file.thresholds.policy.removed],
                 summary=f"the baseline has figures of {path}, and nothing that is checked is or was called so",
                 advice=f"{UPDATE} takes them out",
                 place=where,

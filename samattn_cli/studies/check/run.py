@@ -23,7 +23,7 @@ from .found import configs_of, each_once, given_configs
 from .history import history
 from .measured import Recordings, alike
 from .metrics import Reading
-from .policy import NEW, empty_globs, gone, has_rule, not_loaded, unmatched
+from .policy import OUTCOME_OF, empty_globs, gone, has_rule, not_loaded, unmatched
 from .references import Case, Reference
 from .standing import known_references
 from .waivers import waive
@@ -155,7 +155,7 @@ class _Run:
         name = self.references[rule.vs].name if rule.vs else ""
         remedy = f"; {UPDATE} adds it" if rule.vs == "baseline" else ""
         summary = f"is new: {name} has no such config, and so nothing to compare {rule.metric} with{remedy}"
-        return Result(**about, outcome=NEW[self.file.thresholds.policy.new], summary=summary)
+        return Result(**about, outcome=OUTCOME_OF[self.file.thresholds.policy.new], summary=summary)
 
     def _said(self, rule: Rule, case: Case, about: Mapping[str, Any], judged: Judged) -> Result:
         fails = judged.outcome != "pass"
