@@ -454,6 +454,15 @@ def test_what_is_wrong_with_a_config_at_any_point_is_said_without_one(tmp_path: 
         sweep([str(tmp_path / "h.yaml")], Grid(resolutions=((512, 512),)), ["flops"])
 
 
+def test_pixels_that_fill_no_patch_are_said_to_be_dropped() -> None:
+    sizes = tuple((side, side) for side in (496, 498, 500, 512, 513))
+    text = render(sweep(["sam_vit_b"], Grid(resolutions=sizes), ["flops"]), "terminal", Options())
+    assert "498, 500, 513 are no multiples of the patch, 16: the pixels beyond" in text  # 31 * 16 = 496
+    assert "To know" not in render(
+        sweep(["sam_vit_b"], Grid(windows=(7, 14)), ["flops"]), "terminal", Options()
+    )
+
+
 def test_the_largest_grid_is_taken_and_one_more_is_not() -> None:
     side = math.isqrt(MOST_POINTS)
     squares = tuple((n, n) for n in range(16, 16 + MOST_POINTS // side))

@@ -290,6 +290,15 @@ class EncoderConfig:
         return PATCH_EMBEDS[self.patch_embed].grid(self.image_size, self.patch_size)
 
     @property
+    def dropped(self) -> Pair:
+        """Rows and columns of pixels that no patch has."""
+        height, width = (
+            max(side - patches * self.patch_size, 0)
+            for side, patches in zip(self.image_size, self.grid, strict=True)
+        )
+        return height, width
+
+    @property
     def pretrain_grid(self) -> Pair:
         """Patches (high, wide) of the images of pretraining."""
         size = self.pretrain_image_size or self.image_size

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from ..config.keys import Pair
+from ..config.model import EncoderConfig
 from ..reports.sweep import Cliff, Line, MeasuredPoint, MeasuredPoints, Sweep
 from ..units import format_bytes, format_ms, format_size, format_things
 from .elements import Table
 from .sweep_columns import NAMES, axis_along, name_along, or_nothing, point_label, size_label
 from .sweep_tables import left_out
+
+MOST_SIZES = 4
+"""That are said one by one."""
 
 
 def crossovers(report: Sweep) -> Table:
@@ -57,6 +63,29 @@ def _fits_until(report: Sweep, line: Line) -> str:
     if line.fits_until is None:
         return f"{axis} {line.too_large_from}, the first, does not fit"
     return f"{axis} {line.fits_until} fits; {line.too_large_from} is the first that does not"
+
+
+def dropped(report: Sweep) -> tuple[str, ...]:
+    """Which resolutions lose pixels that fill no patch, once for configs of the same patch."""
+    return tuple(dict.fromkeys(said for config in report.configs if (said := _dropped(report, config))))
+
+
+def _dropped(report: Sweep, config: EncoderConfig) -> str:
+    sizes = next((axis.values for axis in report.axes if axis.name == "resolution"), ())
+    given = [replace(config, image_size=_size(label)) for label in sizes] or [config]
+    lost = [size_label(each.image_size) for each in given if any(each.dropped)]
+    if not lost:
+        return ""
+    more = f" and {len(lost) - MOST_SIZES} more" if len(lost) > MOST_SIZES else ""
+    which = f"{', '.join(lost[:MOST_SIZES])}{more}"
+    verb = "is no multiple" if len(lost) == 1 else "are no multiples"
+    return f"{which} {verb} of the patch, {config.patch_size}: the pixels beyond the last whole patch are dropped, in the figures too."
+
+
+def _size(label: str) -> Pair:
+    """Of "512" or "512x768"."""
+    sides = [int(side) for side in label.split("x")]
+    return sides[0], sides[-1]
 
 
 def cliffs(report: Sweep) -> Table:

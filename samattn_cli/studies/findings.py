@@ -55,10 +55,7 @@ def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
 
 def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
     height, width = config.image_size
-    rest = tuple(
-        max(side - patches * config.patch_size, 0)
-        for side, patches in zip(config.image_size, config.grid, strict=True)
-    )
+    rest = config.dropped
     if any(rest):
         lost = [
             format_things(number, noun)

@@ -10,7 +10,7 @@ from ...reports.sweep import Sweep
 from ..elements import Lines, Page, Section
 from ..options import Options
 from ..sweep_chart import chart
-from ..sweep_findings import cliffs, crossovers, fits, measured
+from ..sweep_findings import cliffs, crossovers, dropped, fits, measured
 from ..sweep_heading import subtitle_of, title_of
 from ..sweep_tables import line_table, matrices
 
@@ -43,6 +43,8 @@ def _sections(report: Sweep, options: Options) -> Iterator[Section]:
         yield Lines(f"On {report.device.name} ({report.device.description})", tuple(fits(report)))
     if report.cliffs:
         yield cliffs(report)
+    if said := dropped(report):
+        yield Lines("To know", said)
 
 
 def rows(report: Sweep) -> Iterator[dict[str, Any]]:
