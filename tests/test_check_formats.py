@@ -507,6 +507,13 @@ def test_text_that_github_would_obey_is_shielded() -> None:
         assert (found[1], found[2]) == (found[3], text)
 
 
+def test_a_message_is_no_workflow_command_in_a_comment_that_is_printed() -> None:
+    assert prose("::add-mask::a") == r"\::add-mask::a"
+    assert prose(" ::add-mask::a") == r"\::add-mask::a"
+    assert prose("a ::b") == "a ::b"
+    assert MarkdownIt().render(prose("::add-mask::a")).strip() == "<p>::add-mask::a</p>"
+
+
 def test_only_what_is_to_be_read_is_shielded(monkeypatch, capsys) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     odd = of(replace(FITS, advice="##[group]x"))

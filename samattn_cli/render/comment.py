@@ -38,8 +38,8 @@ SPECIAL = {ord(mark): f"\\{mark}" for mark in "\\`*_[]~|$"} | {
 }
 """What Markdown or HTML would obey; a space of no width keeps GitHub from making mentions of @ and references of #."""
 
-BLOCK = re.compile(r"[-+=]|\d+(?=[.)](?:\s|$))")
-"""What makes the beginning of a paragraph a list, a rule or a heading."""
+BLOCK = re.compile(r"[-+=]|:(?=:)|\d+(?=[.)](?:\s|$))")
+"""What makes the beginning of a paragraph a list, a rule, a heading, or in a log of GitHub Actions a workflow command."""
 
 
 def comment(report: CheckReport, most_bytes: int) -> str:
