@@ -299,6 +299,20 @@ def test_with_a_base_a_figure_that_was_raised_by_hand_is_a_finding(root):
     assert [result for result in results if result.outcome != "pass"] == []
 
 
+def test_with_a_base_figures_that_are_new_are_no_finding(root):
+    Path(NAME).unlink()
+    new(root, {})
+    for _ in ("a baseline", "a line of it"):
+        assert samattn("update" if Path(NAME).exists() else "create").exit_code == 0
+        assert not any(
+            "baseline" in result.summary
+            for result in check(load_thresholds(), today=TODAY, base="HEAD").results
+            if result.outcome != "pass"
+        )
+        commit(root)
+        write(root, {"encoders/new.yaml": SMALL})
+
+
 def test_with_a_base_a_figure_that_was_taken_out_by_hand_is_a_finding(root):
     new(root, {})
     kept = [line for line in Path(NAME).read_text("utf-8").splitlines(keepends=True) if "75424" not in line]

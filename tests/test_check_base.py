@@ -175,6 +175,15 @@ def test_a_config_that_was_removed_is_by_the_policy(root, policy, expected):
         assert str(found[0].place) == "samattn.yaml:2:1"
 
 
+def test_what_configs_led_to_and_was_no_config_is_not_gone(root):
+    """Globs lead to the thresholds themselves, and a name to nothing: neither was checked."""
+    configs = '["encoders/*.yaml"'
+    commit(root, {"samattn.yaml": RULES.replace(configs, '["**/*.yaml", encoders/none.yaml')})
+    git(root, "branch", "-f", "main")
+    edit("samattn.yaml", (", encoders/none.yaml", ""))
+    assert wrong(run()) == []
+
+
 @pytest.mark.usefixtures("root")
 def test_a_config_that_configs_no_longer_lead_to_is_a_finding():
     edit("samattn.yaml", ("encoders/*.yaml", "encoders/s*.yaml"))

@@ -383,6 +383,11 @@ class TestRenames:
         assert found.sha == first
         assert repository().last_change("none.json") is None
 
+    def test_an_ignored_file_that_git_tracks_is_not_gone_for_one_that_it_does_not(self, root: Path) -> None:
+        commit(root, {"kept.yaml": "a: 1\n"})
+        write(root, {".gitignore": "kept.yaml\n", "new.yaml": "b: 2\n"})
+        assert repository().moves(repository().commit("HEAD")) == Moves({}, ())
+
 
 class TestMergeBase:
     def test_what_the_base_gained_since_is_not_compared(self, root: Path) -> None:

@@ -111,7 +111,7 @@ def test_quantities_are_exact_and_keep_their_unit(written, amount, unit):
         ),
         ("1.2.3 GiB", "1.2.3 is no number: use one such as 6 or 5.5"),
         ("6 TFLOB", "TFLOB is no unit; did you mean 'TFLOP'?"),
-        ("6 parsecs", "parsecs is no unit"),
+        ("6 parsecs", "parsecs is no unit: use one such as GiB, GB, GFLOP, GMAC, ms, params or %"),
         ("1,00 GB", "1,00 is no number: use one such as 6 or 5.5"),
         ("60 Gb", "Gb is no unit; did you mean 'GB'?"),  # bits
         ("30 TFLOPS", "TFLOPS is no unit; did you mean 'TFLOP'?"),  # a second
@@ -217,6 +217,10 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         ),
         (
             f"version: 1\nconfigs: [' ']\nrules: [{{{RULE}}}]",
+            "FILE:2:11: configs must be globs of files, or presets, such as 'encoders/**/*.yaml'",
+        ),
+        (
+            f"version: 1\nconfigs: ['-']\nrules: [{{{RULE}}}]",
             "FILE:2:11: configs must be globs of files, or presets, such as 'encoders/**/*.yaml'",
         ),
         (f"{HEAD}rule: []\nrules: [{{{RULE}}}]", "FILE:3:1: unknown key 'rule'; it belongs in 'waivers:'"),
