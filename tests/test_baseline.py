@@ -218,10 +218,13 @@ def test_what_was_counted_otherwise_is_taken_anew(root, monkeypatch):
     monkeypatch.chdir(root)
     text = Path(NAME).read_text("utf-8")
     Path(NAME).write_text(text.replace('"counting": 1', '"counting": 0').replace("75424", "70000"), "utf-8")
+    new(root, {})
     ran = samattn("update")
     assert ran.exit_code == 0
     assert "recounted" in ran.output
+    assert "3 figures, 0 of those looked at as they were" in ran.output
     assert Path(NAME).read_text("utf-8") == text
+    assert check(load_thresholds(), today=TODAY, base="main").outcome == "pass"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from samattn_cli.reports.recording import Fingerprint, Latency, MeasuredCase, Me
 from samattn_cli.reports.text import from_json
 from samattn_cli.reports.text import to_json as analysis_to_json
 from samattn_cli.studies import passes
+from samattn_cli.studies.check.evaluate import number
 from samattn_cli.studies.check.measured import Recordings, alike
 from samattn_cli.studies.check.metrics import Encoder, MetricError, Reading
 from samattn_cli.studies.check.references import Case
@@ -217,6 +219,10 @@ def test_a_figure_is_said_in_its_unit(tmp_path, rule, unit, summary):
     assert (result.unit, result.summary) == (unit, rule[8:].partition(",")[0] + summary)
 
 
+def test_a_figure_is_whole_where_it_is():
+    assert [repr(number(Fraction(value, 2))) for value in (1, 4)] == ["0.5", "2"]
+
+
 def test_growth_says_from_what_to_what(tmp_path):
     references = {"base": elsewhere(tmp_path, "global_attn_indexes=[]")}
     rule = "metric: flops, vs: base, increase: {error: '+1 %', and_above: 1 KFLOP}"
@@ -361,6 +367,16 @@ def test_a_glob_and_a_name_that_lead_to_nothing_could_not_be_checked(tmp_path):
         ):  # Python 3.13 has it match
             assert result.outcome == "unchecked"
             assert result.summary.startswith(summary)
+
+
+def test_a_name_leads_from_the_folder_of_the_thresholds_alone(tmp_path, monkeypatch):
+    (tmp_path / "none.yaml").write_text(SMALL, "utf-8")
+    (tmp_path / "team").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = check(
+        folder(Path("team"), "- {id: a, metric: flops, limit: 1 TFLOP}", configs="[none.yaml]"), today=TODAY
+    ).results[0]
+    assert (result.outcome, result.config) == ("unchecked", str(Path("team", "none.yaml")))
 
 
 def test_nothing_to_compare_with_could_not_be_checked(tmp_path):

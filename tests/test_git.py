@@ -70,6 +70,12 @@ class TestReading:
         assert windows("h.yaml") == 2
         assert windows("../encoders/h.yaml") == 2
         assert windows(str(root / "encoders" / "h.yaml")) == 2
+        assert windows("../../repository/encoders/h.yaml") == 2
+        files, around = tree(), f"../{root.name}/encoders/h.yaml"
+        (root.parent / "around").mkdir()
+        for folder in (root, root.parent / "around"):
+            monkeypatch.chdir(folder)
+            assert files.read(Path(around), 999) == VIT.encode()
 
     def test_places_name_the_ref(self, root: Path) -> None:
         commit(root, {"encoders/h.yaml": VIT.replace("depth: 4", "depth: 0")})
