@@ -11,7 +11,7 @@ from samattn_cli.config.load import load_config, load_located
 from samattn_cli.config.sources import DISK
 from samattn_cli.errors import ConfigError, GitError
 from samattn_cli.git import Base, Repository, Tree, base_of, repository
-from samattn_cli.git.commands import ELSEWHERE
+from samattn_cli.git.commands import ELSEWHERE, Git, Objects
 from samattn_cli.git.moves import Moves
 from samattn_cli.git.provider import PROVIDERS
 
@@ -289,6 +289,12 @@ class TestRepository:
         assert (
             error_of(repository) == "git is not installed, or not on PATH: install it to compare with a ref"
         )
+
+    def test_a_git_that_ended_is_said_to_have_each_time(self, root: Path) -> None:
+        objects = Objects(Git(root))
+        for _ in range(2):
+            assert "outside repository" in error_of(objects.get, "HEAD:../h.yaml", 1)
+        del objects  # closes its pipes
 
     def test_no_repository_and_a_bare_one(self, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

@@ -220,6 +220,10 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
             "FILE:2:11: configs must be globs of files, or presets, such as 'encoders/**/*.yaml'",
         ),
         (
+            f"version: 1\nconfigs: [5]\nrules: [{{{RULE}}}]",
+            "FILE:2:11: configs must be text (such as 'encoders/**/*.yaml'), not 5",
+        ),
+        (
             f"version: 1\nconfigs: ['-']\nrules: [{{{RULE}}}]",
             "FILE:2:11: configs must be globs of files, or presets, such as 'encoders/**/*.yaml'",
         ),
