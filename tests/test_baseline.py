@@ -128,8 +128,12 @@ def test_raising_needs_its_rule_and_a_reason_which_is_kept():
     line = next(line for line in lines() if line["value"] == PARAMS + 12_704)
     assert line["accepted"] == {"rule": "drift", "reason": "deeper", "was": PARAMS}
     assert drift().outcome == "pass"
-    assert samattn("update").exit_code == 0
+    ran = samattn("update")
+    assert "3 figures, 3 of those looked at as they were" in ran.output
     assert line in lines()  # the reason stays as long as the figure does
+    deepen(4)
+    assert samattn("update", "--accept", "drift", "--reason", "less").exit_code == 0
+    assert not any("accepted" in line for line in lines())
 
 
 @pytest.mark.usefixtures("root")
@@ -300,6 +304,10 @@ def test_with_a_base_a_figure_that_was_raised_by_hand_is_a_finding(root):
     assert samattn("update", "--accept", "drift", "--reason", "deeper").exit_code == 0
     results = check(load_thresholds(), today=TODAY, base="main").results
     assert [result for result in results if result.outcome != "pass"] == []
+    commit(root)
+    Path(NAME).write_text(Path(NAME).read_text("utf-8").replace("88128", "99999"), "utf-8")
+    results = check(load_thresholds(), today=TODAY, base="HEAD").results
+    assert [result.rule for result in results if result.outcome == "error"] == ["policy.loosened"]
 
 
 def test_with_a_base_figures_that_are_new_are_no_finding(root):

@@ -219,6 +219,12 @@ def test_a_figure_is_said_in_its_unit(tmp_path, rule, unit, summary):
     assert (result.unit, result.summary) == (unit, rule[8:].partition(",")[0] + summary)
 
 
+@pytest.mark.parametrize(("expected", "limit"), [(1_000_000, 1_010_000), (3_000_000, 2_970_000)])
+def test_the_limit_of_what_is_expected_is_the_end_that_is_nearer(tmp_path, expected, limit):
+    result = one(tmp_path, f"metric: flops, expect: {expected} FLOP, tolerance: 1 %")
+    assert (result.limit, result.excess) == (limit, FLOPS - limit)
+
+
 def test_a_figure_is_whole_where_it_is():
     assert [repr(number(Fraction(value, 2))) for value in (1, 4)] == ["0.5", "2"]
 

@@ -301,6 +301,7 @@ def test_a_device_file_is_that_of_the_base(root):
         ("id: fits, profile: big,", "id: fits,", "its profile is none, and was big", "6:"),
         ("expect: 1, tolerance: 0", "limit: 1", "it says limit, and said expect", "9: limit"),
         ("image_size: 128", "image_size: 64", "image_size 128 -> 64", "4: image_size"),
+        ("image_size: 128", "image_size: [64, 128]", "image_size 128 -> 64x128", "4: image_size"),
         ("image_size: 128", "image_size: 128, attention: sdpa", "attention none -> sdpa", "4: attention"),
         (
             "upto: 7 MB",

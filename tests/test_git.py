@@ -217,6 +217,7 @@ class TestGlob:
         (root / "encoders" / "gone.yaml").symlink_to("i.yaml")
         (root / "linked").symlink_to("other/deep")
         (root / "encoders" / "again").symlink_to("../encoders")
+        (root / "encoders" / "away").symlink_to("../other/deep")
         commit(root)
         for folder in (Path(), root, Path("encoders")):
             on_disk = [

@@ -220,6 +220,10 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
             "FILE:2:11: configs must be globs of files, or presets, such as 'encoders/**/*.yaml'",
         ),
         (
+            f"{HEAD}rules: [id, {{{RULE}}}]",
+            "FILE:3:9: rules must be a mapping of keys (such as {id: 'fits', metric: 'peak_memory', limit: '6 GiB'}), not 'id'",
+        ),
+        (
             f"version: 1\nconfigs: [5]\nrules: [{{{RULE}}}]",
             "FILE:2:11: configs must be text (such as 'encoders/**/*.yaml'), not 5",
         ),

@@ -49,10 +49,9 @@ class Judged:
 
 def shown_unit(rule: Rule) -> str:
     """The unit in which a rule's figures are shown: "%" where it is a share."""
-    unit = unit_of(rule.metric)
     written = [rule.expect, *(getattr(bounds, level) for bounds in (rule.limit, rule.at_least) if bounds for level in LEVELS)]  # fmt: skip
     shown = is_share(rule.metric) or any(one and one.unit == PERCENT for one in written)
-    return PERCENT if not unit and shown else unit
+    return PERCENT if shown else unit_of(rule.metric)
 
 
 def judge(rule: Rule, readings: Sequence[Reading]) -> Judged:
