@@ -538,6 +538,9 @@ def test_a_base_is_found_where_a_rule_needs_one_and_else_it_could_not_be_checked
     report = run(base=None)
     assert report.base.startswith("base origin/main (")
     assert wrong(report) == []
+    monkeypatch.setenv("CHANGE_TARGET", "nowhere")
+    with pytest.raises(GitError, match="the base is origin/nowhere"):
+        run(base=None)
 
 
 def test_outside_of_a_repository_it_exits_2(tmp_path, monkeypatch):

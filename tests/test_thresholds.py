@@ -224,6 +224,10 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
             "FILE:3:9: rules must be a mapping of keys (such as {id: 'fits', metric: 'peak_memory', limit: '6 GiB'}), not 'id'",
         ),
         (
+            f"{HEAD}rules: [{{{RULE}}}]\nwaivers: [{{rule: a, config: '[z-a]', upto: 1 FLOP, reason: r, expires: 2027-01-01}}]",
+            "FILE:4:29: '[z-a]' is no glob: bad character range z-a",
+        ),
+        (
             f"version: 1\nconfigs: [5]\nrules: [{{{RULE}}}]",
             "FILE:2:11: configs must be text (such as 'encoders/**/*.yaml'), not 5",
         ),
