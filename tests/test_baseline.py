@@ -166,7 +166,10 @@ def test_a_subset_never_deletes_and_a_whole_run_does():
     Path("encoders/other.yaml").unlink()
     assert samattn("update", "encoders/small.yaml").exit_code == 0
     assert params("other") == PARAMS
-    assert samattn("update").exit_code == 0
+    ran = samattn("update")
+    assert [line.split()[1] for line in ran.output.splitlines() if line.startswith("removed")] == [
+        "encoders/other.yaml"
+    ]
     assert [line["config"] for line in lines()] == ["encoders/small.yaml"] * 2
 
 

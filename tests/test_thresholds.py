@@ -167,6 +167,8 @@ def test_paths_begin_with_the_keys_of_an_analysis():
         ("encoders/[!a].yaml", "encoders/a.yaml", False),
         ("encoders/[ab].yaml", "encoders/b.yaml", True),
         ("a.yaml", "aXyaml", False),
+        ("[b.yaml", "[b.yaml", True),
+        ("b]", "b]", True),
     ],
 )
 def test_globs(pattern, path, matched):
