@@ -408,6 +408,15 @@ def test_a_config_that_was_renamed_is_held_to_its_figures(root, tracked):
     assert [line["config"] for line in lines()] == ["encoders/other.yaml", *["encoders/slim.yaml"] * 2]
 
 
+def test_of_a_baseline_that_is_not_committed_git_tells_no_names(root):
+    text = Path(NAME).read_text("utf-8")
+    Path(NAME).unlink()
+    new(root, {})
+    write(root, {NAME: text})
+    Path("encoders/small.yaml").rename("encoders/slim.yaml")
+    assert drift("slim").summary.startswith("is new: the baseline has no such config")
+
+
 def test_a_clone_that_is_too_shallow_to_say_what_was_renamed_could_not_be_checked(
     root, tmp_path_factory, monkeypatch
 ):
