@@ -128,8 +128,12 @@ def test_raising_needs_its_rule_and_a_reason_which_is_kept():
     line = next(line for line in lines() if line["value"] == PARAMS + 12_704)
     assert line["accepted"] == {"rule": "drift", "reason": "deeper", "was": PARAMS}
     assert drift().outcome == "pass"
-    assert samattn("update").exit_code == 0
+    ran = samattn("update")
+    assert "3 figures, 3 of those looked at as they were" in ran.output
     assert line in lines()  # the reason stays as long as the figure does
+    deepen(4)
+    assert samattn("update", "--accept", "drift", "--reason", "less").exit_code == 0
+    assert not any("accepted" in line for line in lines())
 
 
 @pytest.mark.usefixtures("root")
@@ -162,7 +166,10 @@ def test_a_subset_never_deletes_and_a_whole_run_does():
     Path("encoders/other.yaml").unlink()
     assert samattn("update", "encoders/small.yaml").exit_code == 0
     assert params("other") == PARAMS
-    assert samattn("update").exit_code == 0
+    ran = samattn("update")
+    assert [line.split()[1] for line in ran.output.splitlines() if line.startswith("removed")] == [
+        "encoders/other.yaml"
+    ]
     assert [line["config"] for line in lines()] == ["encoders/small.yaml"] * 2
 
 
@@ -218,10 +225,13 @@ def test_what_was_counted_otherwise_is_taken_anew(root, monkeypatch):
     monkeypatch.chdir(root)
     text = Path(NAME).read_text("utf-8")
     Path(NAME).write_text(text.replace('"counting": 1', '"counting": 0').replace("75424", "70000"), "utf-8")
+    new(root, {})
     ran = samattn("update")
     assert ran.exit_code == 0
     assert "recounted" in ran.output
+    assert "3 figures, 0 of those looked at as they were" in ran.output
     assert Path(NAME).read_text("utf-8") == text
+    assert check(load_thresholds(), today=TODAY, base="main").outcome == "pass"
 
 
 @pytest.mark.parametrize(
@@ -297,6 +307,24 @@ def test_with_a_base_a_figure_that_was_raised_by_hand_is_a_finding(root):
     assert samattn("update", "--accept", "drift", "--reason", "deeper").exit_code == 0
     results = check(load_thresholds(), today=TODAY, base="main").results
     assert [result for result in results if result.outcome != "pass"] == []
+    commit(root)
+    Path(NAME).write_text(Path(NAME).read_text("utf-8").replace("88128", "99999"), "utf-8")
+    results = check(load_thresholds(), today=TODAY, base="HEAD").results
+    assert [result.rule for result in results if result.outcome == "error"] == ["policy.loosened"]
+
+
+def test_with_a_base_figures_that_are_new_are_no_finding(root):
+    Path(NAME).unlink()
+    new(root, {})
+    for _ in ("a baseline", "a line of it"):
+        assert samattn("update" if Path(NAME).exists() else "create").exit_code == 0
+        assert not any(
+            "baseline" in result.summary
+            for result in check(load_thresholds(), today=TODAY, base="HEAD").results
+            if result.outcome != "pass"
+        )
+        commit(root)
+        write(root, {"encoders/new.yaml": SMALL})
 
 
 def test_with_a_base_a_figure_that_was_taken_out_by_hand_is_a_finding(root):
@@ -378,6 +406,15 @@ def test_a_config_that_was_renamed_is_held_to_its_figures(root, tracked):
     ran = samattn("update", "encoders/slim.yaml")
     assert "renamed    encoders/slim.yaml  params 75.42 K params" in ran.output
     assert [line["config"] for line in lines()] == ["encoders/other.yaml", *["encoders/slim.yaml"] * 2]
+
+
+def test_of_a_baseline_that_is_not_committed_git_tells_no_names(root):
+    text = Path(NAME).read_text("utf-8")
+    Path(NAME).unlink()
+    new(root, {})
+    write(root, {NAME: text})
+    Path("encoders/small.yaml").rename("encoders/slim.yaml")
+    assert drift("slim").summary.startswith("is new: the baseline has no such config")
 
 
 def test_a_clone_that_is_too_shallow_to_say_what_was_renamed_could_not_be_checked(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,10 @@ from samattn_cli.reports.recording import Fingerprint, Latency, MeasuredCase, Me
 from samattn_cli.reports.text import from_json
 from samattn_cli.reports.text import to_json as analysis_to_json
 from samattn_cli.studies import passes
+from samattn_cli.studies.check.evaluate import number
 from samattn_cli.studies.check.lookup import MetricError
-from samattn_cli.studies.check.measured import Recordings
-from samattn_cli.studies.check.metrics import Encoder
+from samattn_cli.studies.check.measured import Recordings, alike
+from samattn_cli.studies.check.metrics import Encoder, Reading
 from samattn_cli.studies.check.references import Case
 from samattn_cli.studies.check.run import check
 
@@ -194,12 +196,48 @@ def test_unequal_figures_look_unequal(tmp_path):
     assert "flops is 2,416,640 FLOP, over the limit of 2416639 FLOP by 1 FLOP" in result.summary
 
 
+@pytest.mark.parametrize(
+    ("rule", "unit", "summary"),
+    [
+        ("metric: layers.window.count, limit: 2", "", " is 3, over the limit of 2 by 1 (50.00 %)"),
+        ("metric: layers.window.count, limit: 0", "", " is 3, over the limit of 0 by 3"),
+        (
+            "metric: flops_ratio_vs_global, at_least: 4x",
+            "",
+            " is 1.031, under the least of 4x by 2.969 (74.24 %)",
+        ),
+        (
+            "metric: flops_ratio_vs_global, at_least: {warn: 4x, error: 150 %}",
+            "%",
+            " is 103.05 %, under the least of 150 % by 46.95 points",
+        ),
+        ("metric: flops, expect: 1 MFLOP, tolerance: 1 %", "FLOP", " is 2.42 MFLOP, not 1 MFLOP within 1 %"),
+        ("metric: params, expect: 75424", "params", " is 75.42 K params, as expected: 75424 exactly"),
+    ],
+)
+def test_a_figure_is_said_in_its_unit(tmp_path, rule, unit, summary):
+    result = one(tmp_path, rule)
+    assert (result.unit, result.summary) == (unit, rule[8:].partition(",")[0] + summary)
+
+
+@pytest.mark.parametrize(("expected", "limit"), [(1_000_000, 1_010_000), (3_000_000, 2_970_000)])
+def test_the_limit_of_what_is_expected_is_the_end_that_is_nearer(tmp_path, expected, limit):
+    result = one(tmp_path, f"metric: flops, expect: {expected} FLOP, tolerance: 1 %")
+    assert (result.limit, result.excess) == (limit, FLOPS - limit)
+
+
+def test_a_figure_is_whole_where_it_is():
+    assert [repr(number(Fraction(value, 2))) for value in (1, 4)] == ["0.5", "2"]
+
+
 def test_growth_says_from_what_to_what(tmp_path):
     references = {"base": elsewhere(tmp_path, "global_attn_indexes=[]")}
     rule = "metric: flops, vs: base, increase: {error: '+1 %', and_above: 1 KFLOP}"
     assert one(tmp_path, rule, references=references).summary == (
         "flops grew from 2.39 MFLOP in base main (1a2b3c4) to 2.42 MFLOP (+1.03 %), beyond +1 % and above 1 KFLOP"
     )
+    rule = "metric: flops, vs: base, increase: '+2 %'"
+    assert one(tmp_path, rule, references=references).summary.endswith(" (+1.03 %), within +2 %")
 
 
 # -- profiles --------------------------------------------------------------------------------------------------------
@@ -338,6 +376,16 @@ def test_a_glob_and_a_name_that_lead_to_nothing_could_not_be_checked(tmp_path):
             assert result.summary.startswith(summary)
 
 
+def test_a_name_leads_from_the_folder_of_the_thresholds_alone(tmp_path, monkeypatch):
+    (tmp_path / "none.yaml").write_text(SMALL, "utf-8")
+    (tmp_path / "team").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = check(
+        folder(Path("team"), "- {id: a, metric: flops, limit: 1 TFLOP}", configs="[none.yaml]"), today=TODAY
+    ).results[0]
+    assert (result.outcome, result.config) == ("unchecked", str(Path("team", "none.yaml")))
+
+
 def test_nothing_to_compare_with_could_not_be_checked(tmp_path):
     remedies = {
         "base": f"{tmp_path} is in no git repository: run samattn in a clone",
@@ -440,6 +488,20 @@ def test_a_waiver_is_of_its_rule_alone(tmp_path):
     rules = "- {id: a, metric: flops, limit: 1 MFLOP}\n- {id: b, metric: flops, limit: 1 MFLOP}"
     more = "waivers: [{rule: a, config: '**', upto: 1 GFLOP, reason: for now, expires: 2099-01-01}]"
     assert [result.outcome for result in checked(tmp_path, rules, more=more).results] == ["waived", "error"]
+
+
+def test_any_waiver_that_holds_is_enough_and_of_those_that_do_not_all_are_said(tmp_path):
+    waiver = "{{rule: {}, config: '**', upto: {} FLOP, reason: for now, expires: {}}}"
+    other, late, low = (
+        waiver.format(*each) for each in [("b", FLOPS, TODAY), ("a", FLOPS, "2026-01-01"), ("a", 9, TODAY)]
+    )
+    rules = "- {id: a, metric: flops, limit: 1 MFLOP}\n- {id: b, metric: flops, limit: 1 GFLOP}"
+    for waivers, outcome_, said in [
+        ([other, late, low, waiver.format("a", FLOPS, TODAY)], "waived", "; waived up to"),
+        ([other, late, low], "error", "; its waiver expired on 2026-01-01; beyond its waiver up to 9 FLOP"),
+    ]:
+        result = checked(tmp_path, rules, more=f"waivers: [{', '.join(waivers)}]").results[0]
+        assert (result.outcome, said in result.summary) == (outcome_, True)
 
 
 def test_a_waiver_holds_on_its_last_day_and_not_after(tmp_path):
@@ -554,6 +616,15 @@ def test_growth_of_what_was_measured_is_by_recordings_alike(tmp_path, driver, ex
     assert result.outcome == expected
     if expected == "unchecked":
         assert "incomparable: driver" in result.summary
+
+
+def test_what_was_measured_is_incomparable_with_what_was_not():
+    measured, derived = (Reading(1, made_by=H100),), (Reading(1),)
+    for here, there in [(measured, derived), (derived, measured)]:
+        with pytest.raises(
+            MetricError, match="incomparable: it was measured, and what it is compared with was not"
+        ):
+            alike(here, there)
 
 
 def test_a_damaged_recording_could_not_be_checked(tmp_path):

@@ -175,6 +175,15 @@ def test_a_config_that_was_removed_is_by_the_policy(root, policy, expected):
         assert str(found[0].place) == "samattn.yaml:2:1"
 
 
+def test_what_configs_led_to_and_was_no_config_is_not_gone(root):
+    """Globs lead to the thresholds themselves, and a name to nothing: neither was checked."""
+    configs = '["encoders/*.yaml"'
+    commit(root, {"samattn.yaml": RULES.replace(configs, '["**/*.yaml", encoders/none.yaml')})
+    git(root, "branch", "-f", "main")
+    edit("samattn.yaml", (", encoders/none.yaml", ""))
+    assert wrong(run()) == []
+
+
 @pytest.mark.usefixtures("root")
 def test_a_config_that_configs_no_longer_lead_to_is_a_finding():
     edit("samattn.yaml", ("encoders/*.yaml", "encoders/s*.yaml"))
@@ -292,6 +301,7 @@ def test_a_device_file_is_that_of_the_base(root):
         ("id: fits, profile: big,", "id: fits,", "its profile is none, and was big", "6:"),
         ("expect: 1, tolerance: 0", "limit: 1", "it says limit, and said expect", "9: limit"),
         ("image_size: 128", "image_size: 64", "image_size 128 -> 64", "4: image_size"),
+        ("image_size: 128", "image_size: [64, 128]", "image_size 128 -> 64x128", "4: image_size"),
         ("image_size: 128", "image_size: 128, attention: sdpa", "attention none -> sdpa", "4: attention"),
         (
             "upto: 7 MB",
@@ -528,6 +538,9 @@ def test_a_base_is_found_where_a_rule_needs_one_and_else_it_could_not_be_checked
     report = run(base=None)
     assert report.base.startswith("base origin/main (")
     assert wrong(report) == []
+    monkeypatch.setenv("CHANGE_TARGET", "nowhere")
+    with pytest.raises(GitError, match="the base is origin/nowhere"):
+        run(base=None)
 
 
 def test_outside_of_a_repository_it_exits_2(tmp_path, monkeypatch):

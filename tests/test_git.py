@@ -11,7 +11,7 @@ from samattn_cli.config.load import load_config, load_located
 from samattn_cli.config.sources import DISK
 from samattn_cli.errors import ConfigError, GitError
 from samattn_cli.git import Base, Repository, Tree, base_of, repository
-from samattn_cli.git.commands import ELSEWHERE
+from samattn_cli.git.commands import ELSEWHERE, Git, Objects
 from samattn_cli.git.moves import Moves
 from samattn_cli.git.provider import PROVIDERS
 
@@ -70,6 +70,12 @@ class TestReading:
         assert windows("h.yaml") == 2
         assert windows("../encoders/h.yaml") == 2
         assert windows(str(root / "encoders" / "h.yaml")) == 2
+        assert windows("../../repository/encoders/h.yaml") == 2
+        files, around = tree(), f"../{root.name}/encoders/h.yaml"
+        (root.parent / "around").mkdir()
+        for folder in (root, root.parent / "around"):
+            monkeypatch.chdir(folder)
+            assert files.read(Path(around), 999) == VIT.encode()
 
     def test_places_name_the_ref(self, root: Path) -> None:
         commit(root, {"encoders/h.yaml": VIT.replace("depth: 4", "depth: 0")})
@@ -211,6 +217,7 @@ class TestGlob:
         (root / "encoders" / "gone.yaml").symlink_to("i.yaml")
         (root / "linked").symlink_to("other/deep")
         (root / "encoders" / "again").symlink_to("../encoders")
+        (root / "encoders" / "away").symlink_to("../other/deep")
         commit(root)
         for folder in (Path(), root, Path("encoders")):
             on_disk = [
@@ -283,6 +290,12 @@ class TestRepository:
         assert (
             error_of(repository) == "git is not installed, or not on PATH: install it to compare with a ref"
         )
+
+    def test_a_git_that_ended_is_said_to_have_each_time(self, root: Path) -> None:
+        objects = Objects(Git(root))
+        for _ in range(2):
+            assert "outside repository" in error_of(objects.get, "HEAD:../h.yaml", 1)
+        del objects  # closes its pipes
 
     def test_no_repository_and_a_bare_one(self, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
@@ -382,6 +395,11 @@ class TestRenames:
         assert found is not None
         assert found.sha == first
         assert repository().last_change("none.json") is None
+
+    def test_an_ignored_file_that_git_tracks_is_not_gone_for_one_that_it_does_not(self, root: Path) -> None:
+        commit(root, {"kept.yaml": "a: 1\n"})
+        write(root, {".gitignore": "kept.yaml\n", "new.yaml": "b: 2\n"})
+        assert repository().moves(repository().commit("HEAD")) == Moves({}, ())
 
 
 class TestMergeBase:
@@ -571,6 +589,7 @@ class TestSubmodules:
         remedy = "sub is a submodule that is not here: git submodule update --init sub"
         assert error_of(windows, "sub/encoders/h.yaml") == remedy
         assert error_of(tree().glob, Path(), "sub/*.yaml") == remedy
+        assert not tree().exists(Path("none.yaml"))
         assert tree().glob(Path(), "**/*.yaml") == [Path("own.yaml")]
 
     def test_one_without_the_commit(self, outer: Path, monkeypatch) -> None:

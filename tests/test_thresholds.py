@@ -111,7 +111,7 @@ def test_quantities_are_exact_and_keep_their_unit(written, amount, unit):
         ),
         ("1.2.3 GiB", "1.2.3 is no number: use one such as 6 or 5.5"),
         ("6 TFLOB", "TFLOB is no unit; did you mean 'TFLOP'?"),
-        ("6 parsecs", "parsecs is no unit"),
+        ("6 parsecs", "parsecs is no unit: use one such as GiB, GB, GFLOP, GMAC, ms, params or %"),
         ("1,00 GB", "1,00 is no number: use one such as 6 or 5.5"),
         ("60 Gb", "Gb is no unit; did you mean 'GB'?"),  # bits
         ("30 TFLOPS", "TFLOPS is no unit; did you mean 'TFLOP'?"),  # a second
@@ -167,6 +167,8 @@ def test_paths_begin_with_the_keys_of_an_analysis():
         ("encoders/[!a].yaml", "encoders/a.yaml", False),
         ("encoders/[ab].yaml", "encoders/b.yaml", True),
         ("a.yaml", "aXyaml", False),
+        ("[b.yaml", "[b.yaml", True),
+        ("b]", "b]", True),
     ],
 )
 def test_globs(pattern, path, matched):
@@ -217,6 +219,22 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         ),
         (
             f"version: 1\nconfigs: [' ']\nrules: [{{{RULE}}}]",
+            "FILE:2:11: configs must be globs of files, or presets, such as 'encoders/**/*.yaml'",
+        ),
+        (
+            f"{HEAD}rules: [id, {{{RULE}}}]",
+            "FILE:3:9: rules must be a mapping of keys (such as {id: 'fits', metric: 'peak_memory', limit: '6 GiB'}), not 'id'",
+        ),
+        (
+            f"{HEAD}rules: [{{{RULE}}}]\nwaivers: [{{rule: a, config: '[z-a]', upto: 1 FLOP, reason: r, expires: 2027-01-01}}]",
+            "FILE:4:29: '[z-a]' is no glob: bad character range z-a",
+        ),
+        (
+            f"version: 1\nconfigs: [5]\nrules: [{{{RULE}}}]",
+            "FILE:2:11: configs must be text (such as 'encoders/**/*.yaml'), not 5",
+        ),
+        (
+            f"version: 1\nconfigs: ['-']\nrules: [{{{RULE}}}]",
             "FILE:2:11: configs must be globs of files, or presets, such as 'encoders/**/*.yaml'",
         ),
         (f"{HEAD}rule: []\nrules: [{{{RULE}}}]", "FILE:3:1: unknown key 'rule'; it belongs in 'waivers:'"),

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -165,7 +166,8 @@ def _found(header: bytes, answer: IO[bytes], most: int) -> Found:
 def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            pipe.close()
+            with suppress(BrokenPipeError):  # it ended before it took what was written
+                pipe.close()
     process.wait()
     errors.close()
 

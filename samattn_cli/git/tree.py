@@ -98,11 +98,10 @@ class Tree:
         folder, name = os.path.split(given)
         for spelt in (given, f"{os.path.realpath(folder)}{os.sep}{name}"):
             if f"{os.path.normpath(spelt)}{os.sep}".startswith(root):
-                return (
-                    spelt[len(root) :]
-                    if spelt.startswith(root)
-                    else os.path.normpath(spelt)[len(root) :] or "."
-                )
+                at = spelt if spelt.startswith(root) else os.path.normpath(spelt)
+                inside = at[len(root) :] or "."
+                if not os.path.normpath(inside).startswith(f"..{os.sep}"):  # by a folder around, and back
+                    return inside
         raise OutsideError(f"{os.path.normpath(given)} lies outside of the repository {self.repository.root}")
 
     def find(self, inside: str) -> Found:

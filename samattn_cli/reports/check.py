@@ -106,7 +106,7 @@ class CheckReport:
 
         With "never" an error remains one: that nobody is to be stopped by it does not make it less.
         """
-        return "error" if result.outcome == "warn" and self.fails(result) else result.outcome
+        return "error" if self.fails(result) else result.outcome
 
 
 def _worst(outcomes: Iterable[Outcome]) -> Outcome:

@@ -42,10 +42,9 @@ class Judged:
 
 def shown_unit(rule: Rule) -> str:
     """The unit in which a rule's figures are shown: "%" where it is a share."""
-    unit = unit_of(rule.metric)
     bounds = (bound for form in (rule.limit, rule.at_least) if form for bound in _given(form).values())
     written = [bound.unit for bound in (rule.expect, *bounds) if bound]
-    return PERCENT if not unit and (is_share(rule.metric) or PERCENT in written) else unit
+    return PERCENT if is_share(rule.metric) or PERCENT in written else unit_of(rule.metric)
 
 
 def judge(rule: Rule, readings: Sequence[Reading]) -> Judged:

@@ -172,7 +172,7 @@ def _of_profiles(before: ThresholdsFile, now: ThresholdsFile, pairs: Sequence[Pa
     """Profiles that run encoders otherwise, and so their rules check something else."""
     used: dict[str, list[str]] = {}
     for pair in pairs:
-        if pair.now.profile and pair.then.profile == pair.now.profile:
+        if pair.then.profile == pair.now.profile:
             used.setdefault(pair.now.profile, []).append(pair.now.id)
     for profile, rules in used.items():
         for key, said in _differences(profile, profile, before, now):

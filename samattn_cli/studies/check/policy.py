@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ...config.globs import is_glob, matches
+from ...config.globs import matches
 from ...config.load_thresholds import ThresholdsFile
 from ...config.thresholds import Action
 from ...errors import ConfigError, SamattnError
@@ -42,7 +42,7 @@ def empty_globs(file: ThresholdsFile, found: Mapping[int, Sequence[Case]]) -> It
     """Those of the file's `configs` that lead to no file."""
     for index, cases in found.items():
         pattern = file.thresholds.configs[index]
-        if not cases and is_glob(pattern):
+        if not cases:
             where = place_of(file.where("configs", index))
             summary = f"no file matches {pattern!r}"
             yield Result(

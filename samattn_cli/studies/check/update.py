@@ -83,7 +83,7 @@ def update(
     then = known.of_today(cases) if known else {}
     figures, asked = _figures(file, cases, rules)
     steps = []
-    entries = {key: entry for key, entry in then.items() if given and key not in figures}
+    entries = dict(then) if given else {}
     for key, value in figures.items():
         taken = next((rule for rule in asked[key] if rule in accept), None)
         done = _done(then.get(key), key, value, accepted=taken is not None)
