@@ -112,7 +112,7 @@ def encoders(draw, most_blocks: int = 2) -> EncoderConfig:
     )
 
 
-@settings(max_examples=35, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(config=encoders())
 def test_tape_and_real_stack_agree_on_any_encoder(config):
     verdict = verify(config, every_layer=True)
@@ -120,7 +120,7 @@ def test_tape_and_real_stack_agree_on_any_encoder(config):
     assert verdict.layers_run == len(config.layers)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ["sam_vit_b", "sam_vit_h"])
 def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks(name):
     config = load_config(name)
     folded, full = verify(config, every_layer=False), verify(config, every_layer=True)

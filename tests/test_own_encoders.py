@@ -60,7 +60,7 @@ def what_a_block_has(*, is_global: bool) -> st.SearchStrategy[dict[str, object]]
     return st.fixed_dictionaries({}, optional={"window_size": window, "num_heads": HEADS, "mlp_ratio": MLPS})
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(encoders())
 def test_any_mix_is_what_the_real_stack_is(config: EncoderConfig) -> None:
     verdict = verify(config)
