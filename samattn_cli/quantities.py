@@ -141,6 +141,9 @@ class Quantity:
         return self.text
 
 
+WRITTEN_AS = "a number and a unit, such as 6 GiB, 6 TFLOP or +2%"
+"""What a quantity is, in words."""
+
 SIGNED = re.compile(r"(?P<sign>[+\-\u2212]?)\s*(?P<number>[\d.,]+)\s*(?P<unit>\S*)")
 
 
@@ -153,7 +156,7 @@ def quantity(written: str | float) -> Quantity:
     text = str(written).strip()
     found = SIGNED.fullmatch(text) if isinstance(written, str) else None
     if isinstance(written, str) and found is None:
-        raise UsageError("must be a number and a unit, such as 6 GiB, 6 TFLOP or +2%")
+        raise UsageError(f"must be {WRITTEN_AS}")
     if found is None:
         return Quantity(Fraction(Decimal(text)), "", text, signed=text.startswith("-"))
     number = _number(found["number"])

@@ -10,15 +10,16 @@ from typing import Any, Literal, get_args
 from pydantic_core import core_schema
 
 from ..errors import UsageError
-from ..quantities import Quantity, quantity
+from ..quantities import WRITTEN_AS, Quantity, quantity
 from .keys import TEXT, Pair, anything, choice, key, keys_or_one, like, many, named, parsed, texts, whole
 from .model import EncoderConfig, RunConfig
 
 MOST = 1000
 EVERYTHING = "**"
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+DATED_AS = "a date, such as 2027-01-31"
 WRITTEN = (core_schema.str_schema(strict=True), whole(-(10**30), 10**30), core_schema.float_schema(strict=True, allow_inf_nan=False))  # fmt: skip
-QUANTITY = parsed(quantity, "a number and a unit, such as 6 GiB, 6 TFLOP or +2%", *WRITTEN)
+QUANTITY = parsed(quantity, WRITTEN_AS, *WRITTEN)
 
 Action = Literal["error", "warn", "ignore"]
 Against = Literal["base", "baseline"]
@@ -30,7 +31,7 @@ def _date(text: str) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise UsageError("must be a date, such as 2027-01-31")
+    raise UsageError(f"must be {DATED_AS}")
 
 
 def _words(text: str) -> str:
@@ -40,7 +41,7 @@ def _words(text: str) -> str:
 
 
 WORDS = parsed(_words, "text on one line", TEXT)
-DAY = parsed(_date, "a date, such as 2027-01-31", core_schema.str_schema(strict=True))
+DAY = parsed(_date, DATED_AS, core_schema.str_schema(strict=True))
 ACTION = choice(*get_args(Action))
 
 

@@ -97,10 +97,11 @@ class _Run:
         yield from self._not_loaded()
         if not self.given:
             yield from empty_globs(self.file, self.of_file)
-        yield from unmatched(self.file, each_once([*self._all_of_file, *self.cases]), self.cases)
+        known = each_once([*self._all_of_file, *self.cases])
+        yield from unmatched(self.file, known, self.cases)
         base, baseline = self.references.get("base"), self.references.get("baseline")
         if isinstance(baseline, Baseline):
-            yield from gone(self.file, baseline, each_once([*self._all_of_file, *self.cases]))
+            yield from gone(self.file, baseline, known)
         if isinstance(base, AtBase):
             yield from history(base, each_once(self._all_of_file))
 
