@@ -13,7 +13,7 @@ from transformers.models.swin.modeling_swin import SwinAttention
 from samattn_cli import load_config
 from samattn_cli.config.slots import GLOBAL
 from samattn_cli.cost.encoder import forward
-from samattn_cli.cost.memory import weights_bytes
+from samattn_cli.cost.memory import walk, weights_bytes
 from samattn_cli.cost.scores import score_elements
 from samattn_cli.errors import ConfigError
 from samattn_cli.nn.encoder import build, image_for
@@ -298,6 +298,36 @@ def test_every_parameter_flop_and_byte_is_torchs(given, overrides):
     verdict = verify(load_config(given, overrides), every_layer=False)
     assert not {name: check.differences for name, check in verdict.checks.items() if check.differences}
     assert {check.status for check in verdict.checks.values()} == {"exact"}
+
+
+@pytest.mark.parametrize("window", [[1, 7], [7, 1], [1, 4], [1, 1]], ids=str)
+@pytest.mark.parametrize(("block", "kernel"), [("swin", "eager"), ("swin", "sdpa"), ("swinv2", "eager")])
+def test_windows_one_token_high_or_wide_are_torchs_to_the_byte(block, kernel, window):
+    """Of windows one token high the cut is a view, so that what was rolled lives as long as its windows."""
+    verdict = verify(load_config(narrow(block, window, embed_dim=12), [f"run.attention={kernel}"]))
+    assert {name: check.differences for name, check in verdict.checks.items() if check.differences} == {}
+    assert verdict.status == "exact"
+
+
+def narrow(block, window, **keys):
+    """A grid of 14 x 14 tokens, the second block shifted where the window is smaller than the grid."""
+    return {
+        "image_size": 56,
+        "patch_size": 4,
+        "block": block,
+        "embed_dim": 96,
+        "depth": 2,
+        "num_heads": 3,
+        "window_size": window,
+        **keys,
+    }
+
+
+def test_the_shifted_block_of_windows_1x7_peaks_at_what_the_real_stack_takes():
+    """1,940,992 B is what the trace of the real stack found where the Tape derived 1,865,728."""
+    passed = forward(load_config(narrow("swin", [1, 7], patch_embed="patch_norm", pos_embed="none")))
+    peaks = {part.name: used.peak_bytes for part, used in zip(passed.segments, walk(passed), strict=True)}
+    assert peaks["blocks.1"] == 1_940_992
 
 
 def test_indexes_and_masks_are_memory_of_the_encoder():

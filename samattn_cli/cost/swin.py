@@ -68,7 +68,7 @@ def attend(
         attended = attention(tape, windows, layer, mask)
     joined = join(tape, attended, window, x.shape[1:3])
     if rolled is not x:
-        tape.free(rolled)
+        let_go(tape, rolled, (windows,))
     y = shifted_back(tape, joined) if layer.is_shifted else joined
     return y, (windows, attended, joined)
 
