@@ -10,7 +10,7 @@ import pytest
 from running import samattn
 from thresholds_files import thresholds
 
-from samattn_cli.config.globs import matches
+from samattn_cli.config.globs import Matcher, matches
 from samattn_cli.config.load_thresholds import FILE, load_thresholds
 from samattn_cli.config.metric_names import ENCODER, ROOTS, is_gain, path_of, unit_of
 from samattn_cli.config.schema import thresholds_schema
@@ -169,10 +169,45 @@ def test_paths_begin_with_the_keys_of_an_analysis():
         ("a.yaml", "aXyaml", False),
         ("[b.yaml", "[b.yaml", True),
         ("b]", "b]", True),
+        ("a[]b", "a[]b", True),
+        ("[a-cx-].yaml", "b.yaml", True),
+        ("[a-cx-].yaml", "-.yaml", True),
+        ("[a-cx-].yaml", "d.yaml", False),
+        ("[^a-c].yaml", "d.yaml", True),
+        ("e**h.yaml", "encoders/team/h.yaml", True),
+        ("e*h.yaml", "encoders/team/h.yaml", False),
+        ("**/**/**/a.yaml", "a.yaml", True),
+        ("e/**/*", "e", False),
+        ("e/**/*", "e/", True),
+        ("?", "/", False),
     ],
 )
 def test_globs(pattern, path, matched):
     assert matches(pattern, path) == matched
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matched"),
+    [
+        (
+            "e/*a*a*a*a*b",
+            "e/" + "a" * 4000,
+            False,
+        ),  # 19 s of CPU time in a name of 255 letters, when it was a regex
+        ("e/" + "*a" * 200 + "*b", "e/" + "a" * 4000, False),
+        ("e/" + "*a" * 200 + "*b", "e/" + "a" * 4000 + "b", True),
+        ("**a" * 200 + "b", "a/" * 2000, False),
+        ("**/a/" * 800, "a/" * 2000 + "b", False),
+        ("[" * 4096, "x", False),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str) else None,
+)
+def test_a_glob_takes_one_step_a_character(pattern, path, matched, monkeypatch):
+    steps = []
+    one = Matcher.after
+    monkeypatch.setattr(Matcher, "after", lambda *given: steps.append(given) or one(*given))
+    assert matches(pattern, path) == matched
+    assert len(steps) <= len(path)
 
 
 # -- what is wrong with a file ---------------------------------------------------------------------------------------
@@ -211,11 +246,15 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         ),
         (
             f"version: 1\nconfigs: ['[z-a]']\nrules: [{{{RULE}}}]",
-            "FILE:2:11: '[z-a]' is no glob: bad character range z-a",
+            "FILE:2:11: '[z-a]' is not a glob: bad character range z-a",
         ),
         (
             f"{HEAD}rules: [{{{RULE}, match: '[z-a]'}}]",
-            "FILE:3:55: '[z-a]' is no glob: bad character range z-a",
+            "FILE:3:55: '[z-a]' is not a glob: bad character range z-a",
+        ),
+        (
+            f"{HEAD}rules: [{{{RULE}, match: '{'*' * 4097}'}}]",
+            f"FILE:3:55: '{'*' * 57}...' is not a glob: it has 4097 characters, and a path has 4096 at most",
         ),
         (
             f"version: 1\nconfigs: [' ']\nrules: [{{{RULE}}}]",
@@ -227,7 +266,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         ),
         (
             f"{HEAD}rules: [{{{RULE}}}]\nwaivers: [{{rule: a, config: '[z-a]', upto: 1 FLOP, reason: r, expires: 2027-01-01}}]",
-            "FILE:4:29: '[z-a]' is no glob: bad character range z-a",
+            "FILE:4:29: '[z-a]' is not a glob: bad character range z-a",
         ),
         (
             f"version: 1\nconfigs: [5]\nrules: [{{{RULE}}}]",

@@ -16,6 +16,7 @@ from .keys import class_schema
 from .metric_names import is_gain, is_share, unit_of, unknown
 from .sources import STDIN
 from .thresholds import FORMS, LEVELS, Bounds, Increase, Rule, Waiver
+from .wording import cut
 from .yaml12 import Loc, Node
 
 RESERVED = ("check", "config", "policy")
@@ -40,7 +41,7 @@ def _of_rules(tree: Node, broken: set[Loc]) -> Said:
         if names[rule.id] > 1:
             yield (*at, "id"), f"the id {rule.id!r} is that of {names[rule.id]} rules: each needs its own"
         if message := wrong(rule.match):
-            yield (*at, "match"), f"{rule.match!r} {message}"
+            yield (*at, "match"), f"{cut(rule.match)!r} {message}"
         if rule.id.partition(".")[0] in RESERVED:
             yield (*at, "id"), f"the id {rule.id!r} is taken: reports call other findings so"
         known = _keys(tree, "profiles")
@@ -55,7 +56,7 @@ def _of_waivers(tree: Node, broken: set[Loc]) -> Said:
     ids = _ids(tree)
     for at, waiver in _sound(tree, broken, "waivers", Waiver):
         if message := wrong(waiver.config):
-            yield (*at, "config"), f"{waiver.config!r} {message}"
+            yield (*at, "config"), f"{cut(waiver.config)!r} {message}"
         if waiver.rule not in ids:
             yield (*at, "rule"), f"there is no rule {waiver.rule!r}{did_you_mean(waiver.rule, ids)}"
         elif waiver.rule in rules and not unknown(rules[waiver.rule].metric):
@@ -75,7 +76,7 @@ def _of_configs(tree: Node, broken: set[Loc]) -> Said:
         elif pattern.startswith(("/", "~")):
             yield ("configs", index), f"configs start from the folder of this file: {pattern!r} does not"
         elif message := wrong(pattern):
-            yield ("configs", index), f"{pattern!r} {message}"
+            yield ("configs", index), f"{cut(pattern)!r} {message}"
 
 
 def _of_rule(rule: Rule) -> Said:
