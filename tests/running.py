@@ -11,6 +11,9 @@ ROOT = Path(__file__).parent.parent
 SAMATTN = [sys.executable, "-m", "samattn_cli"]
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
 
+PATIENCE_S = 1800
+"""After this long a process hangs. It limits no speed: on a loaded machine a command takes minutes."""
+
 QUIET = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "SAMATTN_DEBUG", "GITHUB_ACTIONS"}
 
 
@@ -29,6 +32,6 @@ def samattn(
         text=True,
         encoding="utf-8",
         env=environment(COLUMNS=str(columns), **variables),
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from running import ROOT, environment
+from running import PATIENCE_S, ROOT, environment
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from samattn_cli.nn.cuda import AutocastOnCuda
@@ -26,7 +26,7 @@ def types():
         env=environment(PYTHONPATH=str(ROOT)),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -4,7 +4,7 @@ import sys
 from bad_files import hostile
 from checkpoints import of_sam, shapes_of, write_safetensors
 from importing import as_json
-from running import environment, samattn
+from running import PATIENCE_S, environment, samattn
 
 from samattn_cli import load_config
 
@@ -44,4 +44,4 @@ def test_json_and_safetensors_take_no_torch(tmp_path):
         f"for path in {list(map(str, paths))}: imported(path)\n"
         "assert not {'torch', 'numpy'} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", code], env=environment(), check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True, timeout=PATIENCE_S)

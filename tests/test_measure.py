@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import SAMATTN, environment, samattn
+from running import PATIENCE_S, SAMATTN, environment, samattn
 
 from samattn_cli import load_config
 from samattn_cli.config.hash import config_hash
@@ -109,7 +109,8 @@ def test_without_a_file_the_table_is_printed(folder):
 
 def gone(group: int) -> bool:
     """Whether a process group is no more, or soon will be: what was killed is still to be waited for."""
-    for _ in range(50):
+    given_up = time.monotonic() + PATIENCE_S
+    while time.monotonic() < given_up:
         try:
             os.killpg(group, 0)
         except ProcessLookupError:

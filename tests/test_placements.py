@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+from running import ROOT
 
 from samattn_cli import load_config
 from samattn_cli.config.model import EncoderConfig, OverrideConfig
@@ -9,6 +10,8 @@ from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.placements.compare import compare_placements
 from samattn_cli.studies.placements.placing import global_layers, movable, placed
 from samattn_cli.studies.placements.strategies import merged, placement, placements
+
+SHIFTED = ROOT / "examples" / "vit_shifted_windows.yaml"
 
 SMALL = ["embed_dim=48", "num_heads=3", "image_size=160", "window_size=4", "global_attn_indexes=[]"]
 
@@ -52,7 +55,7 @@ def test_shifted_windows_are_half_a_window_in_every_other_block():
     made = placement(plain(4, "window_size=[4, 5]"), "shifted").config
     assert [layer.shift_size for layer in made.layers] == [(0, 0), (2, 2), (0, 0), (2, 2)]
     assert global_layers(made) == ()
-    example = load_config("examples/vit_shifted_windows.yaml")
+    example = load_config(SHIFTED)
     assert (
         placement(load_config("sam_vit_h", "window_size=8"), "shifted").where
         == placement(example, "none").where
@@ -167,7 +170,7 @@ def test_published_results_are_the_papers_and_of_plain_encoders_alone():
             assert (row.published and " ".join(row.published.figures)) == text, row.names
     assert not any(row.published for row in compare_placements(load_config("swin_t")).placements)
     # windows that are shifted besides are another thing than "none"
-    shifting = load_config("examples/vit_shifted_windows.yaml")
+    shifting = load_config(SHIFTED)
     found = {
         row.names: row.published and row.published.strategy
         for row in compare_placements(shifting, ["none", "even:4"]).placements

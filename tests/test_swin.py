@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from public_swin import count, public_encoder
+from running import ROOT
 from torch import nn
 from transformers.models.swin.modeling_swin import SwinAttention
 
@@ -290,7 +291,7 @@ def test_a_shift_lets_blocks_of_vit_pass_on_what_windows_hold_back():
         (SHIFTED_VIT, ["run.autocast=float16"]),
         (SHIFTED_VIT, ["run.attention=sdpa", "run.batch_size=2"]),
         (SHIFTED_VIT, ["run.attention=sdpa", "rel_pos=none"]),
-        ("examples/vit_shifted_windows.yaml", []),
+        (ROOT / "examples" / "vit_shifted_windows.yaml", []),
         ("swin_t", []),
     ],
 )
