@@ -147,9 +147,10 @@ def change_part(whole: Tensor, part: Tensor, *, copy: bool = False) -> Backward:
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         (grad_whole,) = tape.make("grad_whole", "copy", (g,), whole.shape)
-        (grad_part,) = tape.make("grad_part", "copy", (part,), part.shape)
+        into = replace(part, storage=grad_whole.storage, grad_fn=None)
+        (grad_part,) = tape.make("grad_part", "copy", (into,), part.shape)
         zeros = tape.make("zeros", "copy", (), part.shape, like=part) if copy else ()
-        tape.record("put", "copy", reads=(part, part))
+        tape.record("put", "copy", reads=(*(zeros or (grad_part,)), into))
         tape.free(*zeros)
         return grad_whole, grad_part
 

@@ -12,8 +12,12 @@ from functools import cached_property, lru_cache
 from ..symbols.formula import greatest
 from ..units import rounded
 from .encoder import ForwardPass
-from .ops import Recording, parameter_elements
+from .ops import Op, Recording, parameter_elements
 from .tensor import Dim, Storage
+
+
+class LifetimeError(Exception):
+    """A pass on the Tape uses a tensor after it has let go of it, or lets go of it twice: a fault of its code."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +94,37 @@ def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
 
 @lru_cache(maxsize=64)
 def live_over(recording: Recording, held: frozenset[Storage] = frozenset()) -> Liveness:
-    """Run through the allocations and frees of `recording`; what is `held` is not freed."""
+    """Run through the allocations and frees of `recording`; what is `held` is not freed.
+
+    Raises:
+        LifetimeError: where an operation reads, keeps or frees what has been freed, or frees a weight or buffer.
+    """
     live: Dim = 0
     steps: list[tuple[str, Dim]] = []
     working: list[tuple[str, Dim]] = []
+    gone: set[Storage] = set()
     for op in recording.ops:
+        _refuse_if_gone(op, "reads", op.reads, gone)
+        _refuse_if_gone(op, "keeps", op.saves, gone)
         for storage in op.allocates:
             live = live + rounded(storage.nbytes)
             steps.append((op.name, live))
         if op.kind == "sdpa":
             working.append((op.name, live + rounded(op.workspace_bytes)))
         for storage in op.frees:
+            _refuse_if_gone(op, "frees", (storage,), gone)
+            gone.add(storage)
             if storage not in held:
                 live = live - rounded(storage.nbytes)
     return Liveness(tuple(steps), live, tuple(working))
+
+
+def _refuse_if_gone(op: Op, does: str, storages: tuple[Storage, ...], gone: set[Storage]) -> None:
+    for storage in storages:
+        if storage in gone:
+            raise LifetimeError(f"{op.name} {does} {storage.nbytes} bytes that have been freed")
+        if does == "frees" and storage.is_weight:
+            raise LifetimeError(f"{op.name} frees {storage.nbytes} bytes of a weight or buffer")
 
 
 @lru_cache(maxsize=64)

@@ -95,6 +95,7 @@ class Op:
     parameters: tuple[Parameter, ...] = ()
     bytes_read: Dim = 0
     bytes_written: Dim = 0
+    reads: tuple[Storage, ...] = ()
     allocates: tuple[Storage, ...] = ()
     frees: tuple[Storage, ...] = ()
     saves: tuple[Storage, ...] = ()

@@ -142,6 +142,7 @@ class Recorder:
                 self._first_used(parameters),
                 sum([tensor.distinct_bytes for tensor in reads]),
                 sum([tensor.nbytes for tensor in writes]),
+                tuple([tensor.storage for tensor in reads]),
                 tuple([tensor.storage for tensor in writes]),
                 frees,
                 workspace_bytes=workspace_bytes,
