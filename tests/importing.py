@@ -15,8 +15,9 @@ def as_json(entries: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def is_preset(text: str, preset: str, folder: Path) -> bool:
-    """Whether the YAML is the preset, but for name and description."""
+def is_preset(text: str, preset: str, folder: Path, attention: str = "") -> bool:
+    """Whether the YAML is the preset, but for name, description and, if it is said, run.attention."""
     (folder / "imported.yaml").write_text(text, "utf-8")
     wanted, found = load_config(preset), load_config(folder / "imported.yaml")
-    return replace(found, name=wanted.name, description=wanted.description) == wanted
+    run = replace(wanted.run, attention=attention or wanted.run.attention)
+    return replace(found, name=wanted.name, description=wanted.description) == replace(wanted, run=run)

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,6 +100,12 @@ CLASSES: dict[Callable[..., PreTrainedConfig], tuple[str, ...]] = {
     qwen: ("qwen2_5_vl_vision",),
 }
 CASES = [(made, preset) for made, presets in CLASSES.items() for preset in presets]
+EAGER_ALONE = ("vitdet", "swinv2")
+"""What transformers has no other attention for: `test_attention_is_that_which_transformers_selects` asks it."""
+
+
+def attention_of(preset: str) -> str:
+    return "eager" if preset.startswith(EAGER_ALONE) else "sdpa"
 
 
 @pytest.mark.parametrize(("made", "preset"), CASES, ids=[preset for _, preset in CASES])
@@ -106,17 +113,54 @@ def test_what_transformers_saves_of_a_published_model_is_its_preset(made, preset
     config = made(preset)
     for entries in (config.to_dict(), config.to_diff_dict()):
         as_json(entries, tmp_path / "config.json")
-        assert is_preset(imported(str(tmp_path)), preset, tmp_path)
+        assert is_preset(imported(str(tmp_path)), preset, tmp_path, attention_of(preset))
+
+
+@pytest.mark.parametrize("preset", ["vit_b", "mae_b_pretrain", "sam_vit_b", "vitdet_b", "swin_t", "swinv2_t",
+                                    "sam2_hiera_t", "sam3_vision", "qwen2_5_vl_vision"])  # fmt: skip
+def test_attention_is_that_which_transformers_selects(preset, tmp_path):
+    """By a model on meta, made of the config; of a whole model the vision part."""
+    made = next(made for made, presets in CLASSES.items() if preset in presets)
+    entries = made(preset).to_dict()
+    config = made(preset)
+    with torch.device("meta"):
+        model = transformers.AutoModel.from_config(getattr(config, "vision_config", config))
+    (tmp_path / "a.yaml").write_text(imported(str(as_json(entries, tmp_path / "config.json"))), "utf-8")
+    assert load_config(tmp_path / "a.yaml").run.attention == model.config._attn_implementation
+    assert model.config._attn_implementation == attention_of(preset)
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_attention_that_a_config_names(key, tmp_path):
+    """transformers 5.23.0 reads both entries, of the whole model and not of its vision part."""
+    entries = sam2("sam2_hiera_t").to_dict() | {key: "eager"}
+    assert transformers.Sam2Config.from_dict(entries)._attn_implementation == "eager"
+    text = imported(str(as_json(entries, tmp_path / "c.json")))
+    assert is_preset(text, "sam2_hiera_t", tmp_path, "eager")
+    warned = list[str]()
+    imported(str(as_json(entries | {key: "flash_attention_2"}, tmp_path / "c.json")), warned.append)
+    assert warned == ["Its attention, 'flash_attention_2', is written as sdpa."]
+
+
+def test_heads_that_sdpa_does_not_take_are_imported_as_eager(tmp_path):
+    """36 / 12 = 3 channels a head; CUDA's kernels take 16 bytes, 4 channels of float32."""
+    warned = list[str]()
+    entries = {"model_type": "vit", "hidden_size": 36, "num_attention_heads": 12}
+    text = imported(str(as_json(entries, tmp_path / "c.json")), warned.append)
+    assert "attention" not in text.partition("embed_dim")[2]
+    (said,) = warned
+    assert "needs heads of a multiple of 4 channels in float32" in said
+    assert said in " ".join(line.removeprefix("# ") for line in text.splitlines())
 
 
 def test_mae_without_its_decoder(tmp_path):
     config = mae("mae_b_pretrain", architectures=["ViTMAEModel"])
-    assert is_preset(imported(str(as_json(config.to_dict(), tmp_path / "c.json"))), "mae_b", tmp_path)
+    assert is_preset(imported(str(as_json(config.to_dict(), tmp_path / "c.json"))), "mae_b", tmp_path, "sdpa")
 
 
 def test_vision_parts_by_themselves(tmp_path):
     vision = as_json(sam("sam_vit_l").vision_config.to_dict(), tmp_path / "vision.json")
-    assert is_preset(imported(str(vision)), "sam_vit_l", tmp_path)
+    assert is_preset(imported(str(vision)), "sam_vit_l", tmp_path, "sdpa")
     backbone = sam2("sam2_hiera_t").vision_config.backbone_config.to_dict()
     text = imported(str(as_json(backbone, tmp_path / "backbone.json")))
     assert "neck" not in text
@@ -127,11 +171,13 @@ def test_files_of_other_versions(tmp_path):
     """SAM's published files leave the part's model_type empty; the video model of SAM 3 has the image model within."""
     older = sam("sam_vit_b").to_dict()
     older["vision_config"]["model_type"] = ""
-    assert is_preset(imported(str(as_json(older, tmp_path / "sam.json"))), "sam_vit_b", tmp_path)
+    assert is_preset(imported(str(as_json(older, tmp_path / "sam.json"))), "sam_vit_b", tmp_path, "sdpa")
     video = transformers.Sam3VideoConfig().to_dict()
-    assert is_preset(imported(str(as_json(video, tmp_path / "sam3.json"))), "sam3_vision", tmp_path)
+    assert is_preset(imported(str(as_json(video, tmp_path / "sam3.json"))), "sam3_vision", tmp_path, "sdpa")
     old = {"model_type": "qwen2_5_vl", "vision_config": {"model_type": "qwen2_5_vl", "hidden_size": 1280}}
-    assert is_preset(imported(str(as_json(old, tmp_path / "qwen.json"))), "qwen2_5_vl_vision", tmp_path)
+    assert is_preset(
+        imported(str(as_json(old, tmp_path / "qwen.json"))), "qwen2_5_vl_vision", tmp_path, "sdpa"
+    )
 
 
 NEITHER_COST_NOR_STRUCTURE = {
@@ -196,7 +242,7 @@ def test_the_yaml_is_what_a_person_would_write(tmp_path, monkeypatch):
     ]
     preset = Path("configs/sam_vit_b.yaml")
     own = (Path(__file__).parent.parent / preset).read_text("utf-8").splitlines()
-    assert lines[2:] == own[3:]  # but for its comments and its description
+    assert lines[2:] == [*own[3:], "run:", "  attention: sdpa"]  # but for its comments and its description
 
 
 def test_stages_stand_on_a_line_each_and_what_is_left_out_is_said(tmp_path, monkeypatch):
@@ -214,6 +260,8 @@ def test_stages_stand_on_a_line_each_and_what_is_left_out_is_said(tmp_path, monk
         "  - {block: swin, embed_dim: 192, depth: 2, num_heads: 6, window_size: 7, transition: patch_merging}",
         "  - {block: swin, embed_dim: 384, depth: 6, num_heads: 12, window_size: 7, transition: patch_merging}",
         "  - {block: swin, embed_dim: 768, depth: 2, num_heads: 24, window_size: 7, transition: patch_merging}",
+        "run:",
+        "  attention: sdpa",
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .asked import check_place
-from .output import emit, guarded, write_file
+from .output import emit, guarded, say, write_file
 
 
 @guarded
@@ -26,7 +26,8 @@ def import_(
 ) -> None:
     """Write the config of an encoder that you have in another form.
 
-    Of a checkpoint only the shapes of its weights are read, and nothing in it is run.
+    Of a checkpoint only the shapes of its weights are read, and nothing in it is run. What a source leaves open, or runs
+    otherwise than samattn, stands in the file's comments.
 
     Examples:
 
@@ -38,7 +39,7 @@ def import_(
 
     if output is not None:
         check_place(output)
-    text = imported(source)
+    text = imported(source, lambda sentence: say(f"samattn: {sentence}", style="yellow"))
     if output is None:
         emit(text)
     else:

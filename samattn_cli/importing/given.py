@@ -34,6 +34,7 @@ class Given:
 
     Attributes:
         notes: what whoever reads the config should know, a sentence each.
+        warnings: what whoever imports it should know at once, a sentence each: standard error says it too.
         asked: the entries that were asked for.
         said: the entries that it has, and so all within it that were looked into.
     """
@@ -45,6 +46,7 @@ class Given:
         said = {key: value for key, value in entries.items() if value is not None}
         self.entries = {**(defaults or {}), **said}
         self.notes: list[str] = []
+        self.warnings: list[str] = []
         self.asked: set[str] = set()
         self.said = set(said)
 
@@ -72,7 +74,8 @@ class Given:
         return made
 
     def _share(self, whole: Given) -> None:
-        self.notes, self.asked, self.said = whole.notes, whole.asked, whole.said
+        self.notes, self.warnings = whole.notes, whole.warnings
+        self.asked, self.said = whole.asked, whole.said
 
     def misspelt(self) -> Iterator[str]:
         """A note on each entry that was not asked for and is all but called as one that was, which is not there."""
@@ -126,6 +129,14 @@ class Given:
             raise ImportFailedError(
                 f"{self.label}: {key} is {cut(found)}, which samattn cannot express: it takes squares"
             )
+        return found
+
+    def word(self, *keys: str) -> str:
+        """What the first of the entries says that is there; "" if none is."""
+        self.asked.update(keys)
+        key = next((key for key in keys if key in self.entries), "")
+        if not isinstance(found := self.entries.get(key, ""), str):
+            raise self.wrong(key, "a word")
         return found
 
     def expect(self, key: str, *taken: Any) -> None:

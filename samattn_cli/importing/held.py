@@ -1,12 +1,29 @@
-"""A checkpoint held to the config that was read from it: the encoder's weights by name and shape, as the Tape says them."""
+"""What was read, held to what samattn has: its keys to a config, its weights by name and shape to those that the Tape says."""
 
 from __future__ import annotations
 
+from ..config.load import load_config
 from ..config.model import EncoderConfig
 from ..cost.encoder import forward
+from ..errors import ConfigError, ImportFailedError
 from .checkpoint import Shapes
-from .given import cut
+from .given import Keys, cut
 from .weights import Weights
+
+
+def checked(keys: Keys, label: str) -> EncoderConfig:
+    """The config of the keys; `label` is what messages call their source.
+
+    Raises:
+        ImportFailedError: if they make no encoder.
+    """
+    try:
+        return load_config(keys)
+    except ConfigError as error:
+        said = "; ".join(problem.message for problem in error.problems)
+        raise ImportFailedError(
+            f"{label}: describes an encoder that samattn cannot express: {said}"
+        ) from None
 
 
 def hold(config: EncoderConfig, weights: Weights) -> None:

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ImportFailedError, did_you_mean
-from .families import HUGGING_FACE
+from .attention import with_attention
+from .families import AS_TRANSFORMERS_RUNS, HUGGING_FACE
 from .given import Given, Keys, cut
+from .held import checked
 
 MOST_BYTES = 10 << 20
 """Of a config.json; those of real models have some kilobytes."""
 
 
-def keys_of(path: Path) -> tuple[Keys, list[str]]:
-    """The config's keys, and notes on them.
+def described(path: Path) -> tuple[Keys, Given]:
+    """The config's keys, and the description that they are from.
 
     Raises:
         ImportFailedError: if the file is damaged, of an unknown model, or says what samattn cannot express.
@@ -28,7 +30,10 @@ def keys_of(path: Path) -> tuple[Keys, list[str]]:
         said = "has no model_type" if word is None else f"model_type {cut(word)} is not known"
         raise ImportFailedError(f"{path}: {said}{hint or f'; known are {known}'}")
     keys = HUGGING_FACE[word](given)
-    return keys, [*given.notes, *given.misspelt()]
+    config = checked(keys, str(path))
+    given.notes.extend(given.misspelt())
+    given.warnings.extend(AS_TRANSFORMERS_RUNS[word](config) if word in AS_TRANSFORMERS_RUNS else ())
+    return with_attention(keys, config, given, word), given
 
 
 def _given(path: Path) -> Given:

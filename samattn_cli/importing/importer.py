@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config.load import load_config
-from ..config.model import EncoderConfig
-from ..errors import ConfigError, ImportFailedError
+from ..errors import ImportFailedError
 from .checkpoint import PYTORCH, SAFETENSORS, Shapes, shapes_of
 from .families import CHECKPOINTS
-from .given import Keys, cut
-from .held import hold
-from .hugging_face import keys_of
+from .given import Given, Keys, cut
+from .held import checked, hold
+from .hugging_face import described
 from .timm_model import model_of
 from .weights import Checkpoint, Weights
 from .write import tidy, yaml_of
@@ -23,28 +21,31 @@ IN_FOLDER = (CONFIG, "model.safetensors", "pytorch_model.bin")
 KNOWN = (".json", SAFETENSORS, *PYTORCH)
 
 
-def imported(source: str) -> str:
+def imported(source: str, warn: Callable[[str], object] = str) -> str:
     """The YAML of the encoder that a source describes.
 
     Args:
         source: Hugging Face's config.json or its folder, a checkpoint, or the name of a timm model.
+        warn: is called with each sentence that whoever imports it should know at once; the YAML says them too.
 
     Raises:
         ImportFailedError: if it is damaged, unknown, or says what samattn cannot express.
     """
+    read: Given | Weights
     path = _file_of(Path(source))
     if path is None:
         facts, shapes = model_of(source)
-        keys, notes = _from_weights(shapes, f"timm's {source}", facts)
+        keys, read = _from_weights(shapes, f"timm's {source}", facts)
         what = f"timm's {source}"
     elif path.suffix == ".json":
-        keys, notes = keys_of(path)
-        _checked(keys, str(path))
+        keys, read = described(path)
         what = f"{path}, of Hugging Face"
     else:
-        keys, notes = _from_weights(shapes_of(path), str(path), {})
+        keys, read = _from_weights(shapes_of(path), str(path), {})
         what = f"the names and shapes of the weights in {path}"
-    return yaml_of(tidy(keys), [f"Imported from {what}.", *notes])
+    for sentence in read.warnings:
+        warn(sentence)
+    return yaml_of(tidy(keys), [f"Imported from {what}.", *read.warnings, *read.notes])
 
 
 def _file_of(path: Path) -> Path | None:
@@ -65,7 +66,7 @@ def _file_of(path: Path) -> Path | None:
     return None
 
 
-def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple[Keys, list[str]]:
+def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple[Keys, Weights]:
     """The keys that the first kind reads that knows the names, if the encoder has those weights and no others."""
     kind = next((kind for kind in CHECKPOINTS if kind.is_one(shapes)), None)
     if kind is None:
@@ -75,8 +76,8 @@ def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple
         )
     weights = _named(kind, shapes, label, facts)
     keys = kind.read(weights)
-    hold(_checked(keys, label), weights)
-    return keys, weights.notes
+    hold(checked(keys, label), weights)
+    return keys, weights
 
 
 def _named(kind: Checkpoint, shapes: Shapes, label: str, facts: Mapping[str, Any]) -> Weights:
@@ -90,14 +91,3 @@ def _named(kind: Checkpoint, shapes: Shapes, label: str, facts: Mapping[str, Any
             theirs[ours] = name
             del beside[name]
     return Weights(label, {ours: shapes[name] for ours, name in theirs.items()}, theirs, beside, facts)
-
-
-def _checked(keys: Keys, label: str) -> EncoderConfig:
-    """The config of the keys, if they make an encoder."""
-    try:
-        return load_config(keys)
-    except ConfigError as error:
-        said = "; ".join(problem.message for problem in error.problems)
-        raise ImportFailedError(
-            f"{label}: describes an encoder that samattn cannot express: {said}"
-        ) from None

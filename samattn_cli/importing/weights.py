@@ -25,6 +25,7 @@ class Weights:
         beside: what is not the encoder's, by its own names: buffers tell what weights do not.
         facts: what a model in memory says of its modules by "name.attribute"; a file says nothing.
         notes: what whoever reads the config should know, a sentence each.
+        warnings: what whoever imports it should know at once, a sentence each: standard error says it too.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Weights:
     beside: Shapes = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def __contains__(self, name: str) -> bool:
         return name in self.shapes

@@ -20,6 +20,7 @@ POOLED = 2
 """The stride of pooled queries."""
 RUN = {"attention": "sdpa"}
 """The only kernel of SAM 2's own code."""
+LAST = ("stages", "run")
 
 
 def from_model(given: Given) -> Keys:
@@ -41,8 +42,11 @@ def from_vision(given: Given) -> Keys:
 
 
 def _with_neck(keys: Keys, channels: int) -> Keys:
-    run, stages = keys.pop("run"), keys.pop("stages")
-    return {**keys, "neck": "sam2_fpn", "out_chans": channels, "stages": stages, "run": run}
+    return {key: keys[key] for key in keys if key not in LAST} | {
+        "neck": "sam2_fpn",
+        "out_chans": channels,
+        **{key: keys[key] for key in LAST if key in keys},
+    }
 
 
 def from_backbone(given: Given) -> Keys:
@@ -68,7 +72,6 @@ def from_backbone(given: Given) -> Keys:
         "pos_embed_background": given.sides("window_positional_embedding_background_size"),
         "pos_embed_window": stages[0]["window_size"],
         "stages": stages,
-        "run": RUN,
     }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from ..checkpoint import Shapes
 from ..given import Given, Keys, Size, one, patches, ratio_of
+from ..transformers_swin import otherwise_windowed, unrunnable
 from ..weights import Checkpoint, Weights, renamed, side_of
 
 DEFAULTS = {
@@ -184,4 +185,6 @@ def _image_size(weights: Weights, patch: int, window: Size) -> Size:
 
 
 HUGGING_FACE = {"swin": from_v1, "swinv2": from_v2}
+AS_TRANSFORMERS_RUNS = {"swin": unrunnable, "swinv2": otherwise_windowed}
+EAGER_ALONE = ("swinv2",)
 CHECKPOINTS = (Checkpoint(is_swin, names, from_weights),)

@@ -133,4 +133,5 @@ def _neck(weights: Weights) -> Keys:
 
 
 HUGGING_FACE = {"vitdet": from_config}
+EAGER_ALONE = ("vitdet",)
 CHECKPOINTS = (Checkpoint(is_vitdet, names, from_weights),)
