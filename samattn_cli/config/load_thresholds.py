@@ -16,6 +16,7 @@ from .load_device import device_of
 from .sources import DISK, STDIN, Files, Source, read_source
 from .threshold_rules import problems
 from .thresholds import Profile, Thresholds
+from .within import files_around
 from .yaml12 import Node, Where, parse_yaml
 
 FILE = "samattn.yaml"
@@ -58,7 +59,7 @@ class ThresholdsFile:
 
 
 def load_thresholds(reference: str | Path | None = None) -> ThresholdsFile:
-    """Load a thresholds file.
+    """Load a thresholds file. Nothing outside of the repository that it is in is read for it: see `config.within`.
 
     Args:
         reference: its path; left out, ``samattn.yaml`` in the working directory or the nearest folder around it.
@@ -70,7 +71,9 @@ def load_thresholds(reference: str | Path | None = None) -> ThresholdsFile:
     if str(path) != STDIN and not path.is_file():
         what = "is a directory" if path.is_dir() else "there is no such file"
         raise ConfigError([Problem(os.path.normpath(path), f"{what}: {ADVICE}")])
-    return thresholds_of(read_source(str(path), Path(), "samattn", THRESHOLDS))
+    return thresholds_of(
+        read_source(str(path), Path(), "samattn", THRESHOLDS, files=files_around(path.parent))
+    )
 
 
 def find_thresholds(start: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -80,11 +80,17 @@ class Disk:
         root = folder / start
         depth = None if "**" in rest else rest.count("/")
         return sorted(
-            path for path in _below(root, depth) if matches(rest, path.relative_to(root).as_posix())
+            path
+            for path in _below(root, depth, self.holds)
+            if matches(rest, path.relative_to(root).as_posix())
         )
 
+    def holds(self, path: Path) -> bool:  # noqa: ARG002 - for those that hold less
+        """Whether a path may be read here."""
+        return True
 
-def _below(root: Path, depth: int | None) -> Iterator[Path]:
+
+def _below(root: Path, depth: int | None, holds: Callable[[Path], bool]) -> Iterator[Path]:
     """The files below a folder, and then those behind its links to folders, each folder once; links to no file among them.
 
     Files have the names that they have without links, where they have one, so that no new link takes that away.
@@ -92,6 +98,7 @@ def _below(root: Path, depth: int | None) -> Iterator[Path]:
     Args:
         root: the folder.
         depth: folders below it that are looked into; None: all.
+        holds: whether a link to a folder is followed; one that is not is as one to no file.
 
     Raises:
         ConfigError: for a folder that cannot be listed: what is in it would go unseen.
@@ -106,9 +113,11 @@ def _below(root: Path, depth: int | None) -> Iterator[Path]:
             real, here = os.path.realpath(where), Path(where)
             if real in seen or len(here.relative_to(root).parts) == depth:
                 folders.clear()
-            queue += sorted(here / name for name in folders if (here / name).is_symlink())
+            links = sorted(here / name for name in folders if (here / name).is_symlink())
+            queue += filter(holds, links)
             if real not in seen:
                 yield from (here / name for name in names)
+                yield from (link for link in links if not holds(link))
             seen.add(real)
 
 

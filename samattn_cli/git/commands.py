@@ -39,7 +39,17 @@ ELSEWHERE = (
 
 Most are of ``git rev-parse --local-env-vars``; GIT_CONFIG_* stay, by which CI may say safe.directory.
 """
-PLAINLY = {"LC_ALL": "C", "LANGUAGE": "", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+GIT = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+"""Without the programs that a repository's settings and hooks would have git run."""
+PLAINLY = {
+    "LC_ALL": "C",
+    "LANGUAGE": "",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": os.devnull,
+}
+"""What git is told by its environment; objects and their history are as their hashes say, whatever stands in for them."""
 DUBIOUS = re.compile(r"dubious ownership in repository at '(.*)'|unsafe repository \('(.*)' is owned")
 CHUNK = 1 << 20
 NO_GIT = "git is not installed, or not on PATH: install it to compare with a ref"
@@ -79,7 +89,7 @@ class Git:
         """
         try:
             done = subprocess.run(  # noqa: S603 - no shell; refs never begin with "-"
-                ["git", *arguments],  # noqa: S607 - the git that is on PATH is the user's choice
+                [*GIT, *arguments],  # the git that is on PATH is the user's choice
                 cwd=self.folder,
                 env=_environment(self.index),
                 stdin=subprocess.DEVNULL,
@@ -115,8 +125,8 @@ class Objects:
 
     def __init__(self, git: Git) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when these objects go
-        self._process = subprocess.Popen(
-            ["git", "cat-file", "--batch", "--follow-symlinks"],  # noqa: S607
+        self._process = subprocess.Popen(  # noqa: S603 - no shell, and nothing of anyone else's
+            [*GIT, "cat-file", "--batch", "--follow-symlinks"],
             cwd=git.folder,
             env=_environment(),
             stdin=subprocess.PIPE,

@@ -100,7 +100,7 @@ class AtBase:
 
     def _holding(self, device: str) -> Files:
         """The base's files, if the device is one of them."""
-        return self.tree if self.tree.exists(self.file.folder / device) else DISK
+        return self.tree if self.tree.exists(self.file.folder / device) else self.file.files
 
     @cached_property
     def path(self) -> Path | None:

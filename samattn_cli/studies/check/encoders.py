@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ...config.device import Device
 from ...config.load import Loaded, load_located
 from ...config.load_thresholds import ThresholdsFile
 from ...config.model import EncoderConfig
+from ...config.sources import Files
+from ...config.within import files_around
 from ...errors import ConfigError
 from .measured import Recordings
 from .metrics import Encoder
@@ -16,10 +19,14 @@ from .references import Case
 
 @dataclass(frozen=True)
 class Encoders:
-    """Encoders as they are asked for; twins, which differ in their name only, are one and share their passes."""
+    """Encoders as they are asked for; twins, which differ in their name only, are one and share their passes.
+
+    `given`: the paths of configs that were named on the command line, and so may lie in another repository.
+    """
 
     file: ThresholdsFile
     recordings: Recordings
+    given: frozenset[str] = frozenset()
     loaded: dict[Case, Loaded | ConfigError] = field(default_factory=dict)
     twins: dict[tuple[EncoderConfig, Device | None], Encoder] = field(default_factory=dict)
     devices: dict[str, Device | None] = field(default_factory=dict)
@@ -35,7 +42,9 @@ class Encoders:
         """The config of a case with the places of its keys, or why it cannot be loaded."""
         if case not in self.loaded:
             try:
-                self.loaded[case] = load_located(case.reference, self.file.overrides(case.profile))
+                self.loaded[case] = load_located(
+                    case.reference, self.file.overrides(case.profile), files=self._files(case)
+                )
             except ConfigError as error:
                 self.loaded[case] = error
         return self.loaded[case]
@@ -51,6 +60,9 @@ class Encoders:
         """The profiles in which a config could not be loaded."""
         of_path = ((case, found) for case, found in self.loaded.items() if case.path == path)
         return [(case, found) for case, found in of_path if isinstance(found, ConfigError)]
+
+    def _files(self, case: Case) -> Files:
+        return files_around(Path(case.reference).parent) if case.path in self.given else self.file.files
 
     def _device(self, profile: str) -> Device | None:
         if profile not in self.devices:

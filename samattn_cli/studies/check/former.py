@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...config.load_thresholds import ThresholdsFile
 from ...config.presets import presets
-from ...config.sources import DISK
+from ...config.sources import Disk
 from ...errors import GitError
 from ...git import Tree, repository
 from .references import Case
@@ -46,7 +46,7 @@ class Former:
     @cached_property
     def _gone(self) -> bool:
         folder = self.file.folder
-        return self.file.files is DISK and any(
+        return isinstance(self.file.files, Disk) and any(
             path not in presets() and not (folder / path).exists() for path in self.paths
         )
 

@@ -24,6 +24,11 @@ def given_configs(file: ThresholdsFile, given: Sequence[str]) -> list[Case]:
     return [_case(file, reference, reference) for reference in given]
 
 
+def paths_of(file: ThresholdsFile, given: Sequence[str]) -> frozenset[str]:
+    """The paths of configs that are asked for."""
+    return frozenset(case.path for case in given_configs(file, given))
+
+
 def each_once(cases: Iterable[Case]) -> list[Case]:
     """Each config once, whatever led to it."""
     return list({case.path: case for case in cases}.values())

@@ -10,7 +10,6 @@ from pathlib import Path
 from ...config.globs import matches
 from ...config.load_thresholds import ThresholdsFile
 from ...config.presets import presets
-from ...config.sources import DISK
 from ...config.thresholds import Action, Policy
 from ...config.yaml12 import Loc
 from ...errors import ConfigError, SamattnError
@@ -108,7 +107,7 @@ def _unknown(base: AtBase, error: SamattnError) -> Result:
 
 def _out_of_rules(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
     """Rules that are no longer for configs that they were for, whether `match` or the config's name changed."""
-    then = _today(before) | _paths(base, before)
+    then = _today(base, before) | _paths(base, before)
     former = [(case, then[path]) for case in cases if (path := _former(base, case)) in then]
     for pair in same_rules(before, base.file):
         lost = [
@@ -136,15 +135,15 @@ def _left_out(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> It
     """New configs that the base's thresholds would lead to, and today's do not."""
     known = {*_paths(base, before), *(os.path.normpath(case.reference) for case in cases)}
     own = {os.path.normpath(path) for path in (base.path, base.file.label) if path}
-    for path, case in _today(before).items():
+    for path, case in _today(base, before).items():
         if path not in known | own and Path(path).is_file():
             said = f"the new config {case.reference} is not checked: configs led to it, and does no more"
             yield Change("loosened", said, ("configs",))
 
 
-def _today(before: ThresholdsFile) -> dict[str, Case]:
+def _today(base: AtBase, before: ThresholdsFile) -> dict[str, Case]:
     """The configs that thresholds of the base lead to on the disk, by their paths."""
-    found = configs_of(replace(before, files=DISK))
+    found = configs_of(replace(before, files=base.file.files))
     return {os.path.normpath(case.reference): case for each in found.values() for case in each}
 
 

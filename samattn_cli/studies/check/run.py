@@ -19,7 +19,7 @@ from .baseline import UPDATE, Baseline
 from .encoders import Encoders
 from .evaluate import Judged, judge, judge_increase, number, shown_unit
 from .evidence import NOTHING, evidence
-from .found import configs_of, each_once, given_configs
+from .found import configs_of, each_once, given_configs, paths_of
 from .history import history
 from .measured import Recordings, alike
 from .metrics import Reading
@@ -53,7 +53,7 @@ def check(
         GitError: if there is no such base, with what would bring it.
         ConfigError: if the baseline is damaged, or the device of a profile is.
     """
-    encoders = Encoders(file, recordings or Recordings())
+    encoders = Encoders(file, recordings or Recordings(), paths_of(file, given))
     references = known_references(encoders, base) if references is None else references
     run = _Run(file, tuple(given), today, encoders, references)
     return CheckReport(

@@ -14,7 +14,7 @@ from ...errors import ConfigError, SamattnError, UsageError, did_you_mean
 from ...reports.baseline import Accepted, Entry, Key, to_json
 from .baseline import check_derived, read_baseline
 from .encoders import Encoders
-from .found import configs_of, each_once, given_configs
+from .found import configs_of, each_once, given_configs, paths_of
 from .measured import Recordings
 from .references import Case
 
@@ -81,7 +81,7 @@ def update(
     known = read_baseline(file)
     cases = _cases(file, given)
     then = known.of_today(cases) if known else {}
-    figures, asked = _figures(file, cases, rules)
+    figures, asked = _figures(Encoders(file, Recordings(), paths_of(file, given)), cases, rules)
     steps = []
     entries = dict(then) if given else {}
     for key, value in figures.items():
@@ -113,10 +113,9 @@ def _cases(file: ThresholdsFile, given: Sequence[str]) -> list[Case]:
 
 
 def _figures(
-    file: ThresholdsFile, cases: Sequence[Case], rules: Sequence[Rule]
+    encoders: Encoders, cases: Sequence[Case], rules: Sequence[Rule]
 ) -> tuple[dict[Key, float], dict[Key, tuple[str, ...]]]:
     """Today's figures, and the rules that ask for each."""
-    encoders = Encoders(file, Recordings())
     figures: dict[Key, float] = {}
     asked: dict[Key, tuple[str, ...]] = {}
     for rule in rules:
