@@ -4,9 +4,10 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
 from fractions import Fraction
 from pathlib import Path
 
@@ -479,7 +480,7 @@ def test_a_waiver_holds_up_to_its_value(tmp_path, rule, upto, expected):
     result = waived(tmp_path, rule, upto)
     assert result.outcome == expected
     if expected == "waived":
-        assert result.summary.endswith(f"; waived up to {upto} until 2026-11-22: for now")
+        assert result.summary.endswith(f"; waived up to {upto} until 2026-11-22 (UTC): for now")
     if expected == "error":
         assert result.summary.endswith(f"; beyond its waiver up to {upto}")
 
@@ -498,7 +499,11 @@ def test_any_waiver_that_holds_is_enough_and_of_those_that_do_not_all_are_said(t
     rules = "- {id: a, metric: flops, limit: 1 MFLOP}\n- {id: b, metric: flops, limit: 1 GFLOP}"
     for waivers, outcome_, said in [
         ([other, late, low, waiver.format("a", FLOPS, TODAY)], "waived", "; waived up to"),
-        ([other, late, low], "error", "; its waiver expired on 2026-01-01; beyond its waiver up to 9 FLOP"),
+        (
+            [other, late, low],
+            "error",
+            "; its waiver expired on 2026-01-01 (UTC); beyond its waiver up to 9 FLOP",
+        ),
     ]:
         result = checked(tmp_path, rules, more=f"waivers: [{', '.join(waivers)}]").results[0]
         assert (result.outcome, said in result.summary) == (outcome_, True)
@@ -509,7 +514,32 @@ def test_a_waiver_holds_on_its_last_day_and_not_after(tmp_path):
     assert waived(tmp_path, rule, "1 GFLOP", expires=TODAY).outcome == "waived"
     late = waived(tmp_path, rule, "1 GFLOP", expires=TODAY - timedelta(days=1))
     assert late.outcome == "error"
-    assert late.summary.endswith("; its waiver expired on 2026-11-21")
+    assert late.summary.endswith("; its waiver expired on 2026-11-21 (UTC)")
+
+
+@pytest.mark.parametrize(
+    "zone", ["AHEAD-14", "BEHIND+12"]
+)  # at any time the day is another than in UTC in one of them
+def test_a_waiver_ends_with_the_same_day_in_all_time_zones(tmp_path, monkeypatch, zone):
+    today = datetime.now(timezone.utc).date()
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    for expires, code, said in (
+        (today, 0, f"waived up to 1 GFLOP until {today} (UTC)"),
+        (today - timedelta(days=1), 1, f"its waiver expired on {today - timedelta(days=1)} (UTC)"),
+    ):
+        waiver = f"{{rule: a, config: '**', upto: 1 GFLOP, reason: r, expires: {expires}}}"
+        folder(tmp_path, "- {id: a, metric: flops, limit: 1 MFLOP}", more=f"waivers: [{waiver}]")
+        ran = CliRunner().invoke(app, ["check", "--thresholds", str(tmp_path / "samattn.yaml")])
+        assert ran.exit_code == code
+        assert said in " ".join(ran.output.split())
+
+
+@pytest.fixture(autouse=True)
+def time_zone():
+    """As it was, after each test."""
+    yield
+    time.tzset()
 
 
 def test_a_waiver_is_of_its_config_and_of_no_rule_that_could_not_be_checked(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -121,7 +121,7 @@ def _checked(
     try:
         file = load_thresholds(thresholds)
         with working("checking"):
-            today = date.today()  # noqa: DTZ011 - a waiver ends with the day where it is checked
+            today = datetime.now(timezone.utc).date()  # the same for every machine
             return run(file, configs, today=today, recordings=Recordings(tuple(recordings)), base=base), None
     except (UsageError, OutputError):
         raise

@@ -173,7 +173,7 @@ class Waiver:
         QUANTITY, "The value up to which it holds, in the metric's unit.", example="3.1 TFLOP"
     )
     reason: str = key(WORDS, "Why.", example="global attention for recall")
-    expires: date = key(DAY, "The last day on which it holds.", example="2027-01-31")
+    expires: date = key(DAY, "The last day on which it holds, in UTC.", example="2027-01-31")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ def check(
     Args:
         file: the thresholds.
         given: the configs to check, as paths from the working directory or presets; those of the file if none.
-        today: the day by which waivers expire.
+        today: the day by which waivers expire, in UTC.
         recordings: of measured metrics; those that ship with samattn if None.
         base: the ref that a change is compared with where it left it, or "auto": what CI names, else the main branch.
             Without it, "auto" if a rule has `vs: base`.

@@ -24,8 +24,8 @@ def waive(judged: Judged, rule: Rule, case: Case, waivers: Sequence[Waiver], tod
         if not reaches(rule, Fraction(judged.reading.value), waiver.upto.amount):
             reasons.append(f"beyond its waiver up to {waiver.upto}")
         elif today > waiver.expires:
-            reasons.append(f"its waiver expired on {waiver.expires}")
+            reasons.append(f"its waiver expired on {waiver.expires} (UTC)")
         else:
-            said = f"waived up to {waiver.upto} until {waiver.expires}: {waiver.reason}"
+            said = f"waived up to {waiver.upto} until {waiver.expires} (UTC): {waiver.reason}"
             return replace(judged, outcome="waived", summary=f"{judged.summary}; {said}")
     return replace(judged, summary="; ".join([judged.summary, *reasons]))

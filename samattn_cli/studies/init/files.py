@@ -22,8 +22,8 @@ REQUIREMENT = f"samattn=={__version__}"
 
 THRESHOLDS = """\
 # What these encoders may cost: `samattn check` fails where one costs more.
-# Written by `samattn init`, of samattn {version}, from what they cost that day: figures are derived and exact, so a limit is today's
-# figure, rounded up to three digits (less than 1 % of room). Raise one on purpose, in the change that needs it.
+# Written by `samattn init`, of samattn {version}, from what they cost that day: figures are derived and exact, so a limit is that
+# day's figure (a time is rounded up to three digits). Raise one on purpose, in the change that needs it.
 # `samattn schema --thresholds` says every key; `samattn check --all` every figure.
 version: 1
 configs:
@@ -149,7 +149,7 @@ def _mapping(keys: Mapping[str, Any]) -> str:
 
 def _value(key: str, value: Any) -> str:
     if key == "limit":
-        return str(value)  # a number and a unit, or a number: plain as they are
+        return json.dumps(value) if "," in value else str(value)  # a number and a unit, or a number
     return _scalar(value) if isinstance(value, str) else json.dumps(value)
 
 

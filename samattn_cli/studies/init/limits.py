@@ -1,9 +1,9 @@
-"""What encoders cost today, as limits: in three digits, rounded up."""
+"""What encoders cost today, as limits: counts exactly, times rounded up to three digits."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -13,8 +13,8 @@ from ...config.globs import WILD
 from ...config.load import Override, load_config
 from ...config.metric_names import unit_of
 from ...config.presets import presets
-from ...quantities import FLOPS, KINDS
-from ...units import BINARY_UNITS, TIME_UNITS
+from ...quantities import TIMES
+from ...units import TIME_UNITS
 from ..check.metrics import Encoder
 
 if TYPE_CHECKING:
@@ -29,14 +29,6 @@ CALLED = {metric: metric.replace("_", "-") for metric in (*FIGURES, LATENCY)} | 
     GLOBAL_LAYERS: "global-layers"
 }
 """What ids call each metric."""
-
-WRITTEN_IN: Mapping[str, tuple[str, ...]] = {
-    "B": BINARY_UNITS,
-    "FLOP": tuple(FLOPS),
-    "params": ("", "K", "M", "G", "T"),
-    "ms": TIME_UNITS,
-}
-"""The units of each kind that limits are written in, from the smallest."""
 
 
 @dataclass(frozen=True)
@@ -108,21 +100,26 @@ def _limits(path: str, name: str, encoder: Encoder) -> Limits:
 
 
 def _amounts(encoder: Encoder) -> Iterator[tuple[str, str]]:
-    """Each metric, and what it is today, rounded up; counts as they are."""
-    for metric in (*FIGURES, *([LATENCY] if encoder.device else [])):
-        yield metric, rounded_up(encoder.readings(metric)[0].value, unit_of(metric))
+    """Each metric, and what it is today."""
+    for metric in FIGURES:
+        yield metric, exactly(encoder.readings(metric)[0].value, unit_of(metric))
+    if encoder.device:
+        yield LATENCY, rounded_up(encoder.readings(LATENCY)[0].value)
     if encoder.readings(WINDOWED_LAYERS)[0].value:
-        yield GLOBAL_LAYERS, str(encoder.readings(GLOBAL_LAYERS)[0].value)
+        yield GLOBAL_LAYERS, exactly(encoder.readings(GLOBAL_LAYERS)[0].value, "")
 
 
-def rounded_up(value: float, unit: str) -> str:
-    """A figure in the largest unit of which it is at least 1, rounded up to three digits, or to the next whole one."""
-    names = WRITTEN_IN[unit]
-    scales = [(Fraction(KINDS[unit][name or "param"]), name) for name in names]
-    exact = Fraction(value)
+def exactly(count: float, unit: str) -> str:
+    """A count of whole things: all digits, in threes."""
+    return f"{count:,} {unit}".strip()
+
+
+def rounded_up(milliseconds: float) -> str:
+    """A time in the largest unit of which it is at least 1, rounded up to three digits, or to the next whole one."""
+    scales = [(Fraction(TIMES[name]), name) for name in TIME_UNITS]
+    exact = Fraction(milliseconds)
     scale, name = max((pair for pair in scales if pair[0] <= exact), default=scales[0])
     amount = exact / scale
     step = Fraction(1, 10 ** max(0, DIGITS - len(str(int(amount))))) if scale > scales[0][0] else Fraction(1)
-    rounded = -(-amount // step) * step
-    digits = f"{float(rounded):.{DIGITS}f}".rstrip("0").rstrip(".")
-    return f"{digits} {name}".strip()
+    digits = f"{float(-(-amount // step) * step):.{DIGITS}f}".rstrip("0").rstrip(".")
+    return f"{digits} {name}"
