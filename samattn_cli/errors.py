@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .spelling import alike, either
+
 EXIT_DIFFERS = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -63,8 +65,6 @@ class ImportFailedError(SamattnError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest of `known`, or an empty string."""
-    import difflib  # not at start-up: needed only when something is misspelt
-
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    """Return ``"; did you mean 'x'?"`` for the names of `known` that a word may stand for, or an empty string."""
+    names = alike(word, known)
+    return f"; did you mean {either(names)}?" if names else ""

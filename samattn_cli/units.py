@@ -10,6 +10,14 @@ from typing import Any, Literal
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of one number of each dtype."""
 
+DTYPE_NAMES = {
+    **{f"torch.{name}": name for name in ITEM_BYTES},
+    **dict.fromkeys(("fp32", "f32", "float", "torch.float"), "float32"),
+    **dict.fromkeys(("bf16",), "bfloat16"),
+    **dict.fromkeys(("fp16", "f16", "half", "torch.half"), "float16"),
+}
+"""What else dtypes are called."""
+
 INT64_BYTES = 8
 
 ALLOCATION_BYTES = 512

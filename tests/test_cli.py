@@ -331,7 +331,7 @@ def test_bad_input_gets_one_clear_message_and_exit_2(case: str, tmp_path: Path) 
             ("analyze", "sam_vit_b", "--set", "stages.3.depth=1"),
             "'3' is not an index of this list: it has only 0",
         ),
-        (("analyze", "sam_vit_b", "--dtype", "fp16"), "--dtype fp16: run.dtype must be 'float32'"),
+        (("analyze", "sam_vit_b", "--dtype", "int8"), "--dtype int8: run.dtype must be 'float32'"),
         (("analyze", "sam_vit_b", "--batch-size", "0"), "--batch-size 0: run.batch_size must be at least 1"),
         (
             ("analyze", "sam_vit_b", "--image-size", "4"),

@@ -332,7 +332,7 @@ def test_flat_keys_beside_stages_are_rejected_each_with_all_else_that_is_wrong(h
     stages = "stages: [{embed_dim: 64, depth: 1, num_head: 1, num_heads: 1}]\n"
     assert problems_in(head + "depth: 3\nimage_size: big\npatch_size: 16\n" + stages + "num_heads: 3\n") == [
         f"e.yaml:{line}:1: depth belongs in an entry of 'stages:', which stands here too",
-        f"e.yaml:{line + 1}:13: image_size must be a whole number (such as 1024), not 'big'",
+        f"e.yaml:{line + 1}:13: image_size must be a number or [height, width], not 'big'",
         f"e.yaml:{line + 3}:36: unknown key 'stages.0.num_head'; did you mean 'num_heads'?",
         f"e.yaml:{line + 4}:1: num_heads belongs in an entry of 'stages:', which stands here too",
     ]
@@ -676,7 +676,7 @@ WRONG = [
     ("depth: 0b11", "5:8: depth must be a whole number (such as 12), not '0b11'"),
     ("depth: 1_000", "5:8: depth must be a whole number (such as 12), not '1_000'"),
     ("patch_size: [16, 16]", "5:13: patch_size must be a whole number (such as 16), not [16, 16]"),
-    ("image_size: 1024x1024", "5:13: image_size must be a whole number (such as 1024), not '1024x1024'"),
+    ("image_size: 1024x", "5:13: image_size must be a number or [height, width], not '1024x'"),
     ("mlp_ratio: four", "6:12: mlp_ratio must be a number (such as 4.0), not 'four'"),
     ("mlp_ratio: true", "6:12: mlp_ratio must be a number (such as 4.0), not true"),
     ("qkv_bias: yes", "6:11: qkv_bias must be true or false (such as true), not 'yes'"),
@@ -704,13 +704,13 @@ WRONG = [
         "run: [batch_size]",
         "6:6: run must be a mapping of keys (such as {dtype: 'bfloat16'}), not ['batch_size']",
     ),
-    ("global_attn_indexes: 3", "6:22: global_attn_indexes must be a list (such as [2, 5, 8, 11]), not 3"),
+    ("global_attn_indexes: 3.5", "6:22: global_attn_indexes must be a list (such as [2, 5, 8, 11]), not 3.5"),
     ("global_attn_indexes: [1, a]", "6:26: global_attn_indexes must be a whole number (such as 2), not 'a'"),
     (
         "global_attn_indexes: [1, 2.0]",
         "6:26: global_attn_indexes must be a whole number (such as 2), not 2.0",
     ),
-    ("window_size: a", "6:14: window_size must be a whole number (such as 14), not 'a'"),
+    ("window_size: a", "6:14: window_size must be a number or [height, width], not 'a'"),
     ("window_size:", "6:13: window_size must be a whole number (such as 14), not null"),
     ("window_size: [7, 7.5]", "6:18: window_size must be a whole number (such as 14), not 7.5"),
     ("window_size: []", "6:14: window_size must be a number or [height, width], not []"),
@@ -855,8 +855,8 @@ NO_HEADS = FLAT.removesuffix("num_heads: 3\n")
             "6:17: run.autocast bfloat16 is for weights in float32, not bfloat16: leave out one of the two",
         ),
         (
-            "num_heads: 3\nrun: {attention: flash}",
-            "6:18: run.attention must be 'eager', 'sdpa' or 'fused' (such as 'fused'), not 'flash'",
+            "num_heads: 3\nrun: {attention: quick}",
+            "6:18: run.attention must be 'eager', 'sdpa' or 'fused' (such as 'fused'), not 'quick'",
         ),
     ],
 )
@@ -963,7 +963,7 @@ BAD_OF_BLOCKS = {
     "[{blocks: [1], num_heads: null}]": f"6:13: overrides gives block 1 nothing: {NOTHING}",
     "[{blocks: [], num_heads: 2}]": "6:22: overrides names no block: name some, or leave it out",
     "[{num_heads: 2}]": "6:13: overrides.0.blocks is missing (such as [3, 4])",
-    "[{blocks: 1, num_heads: 2}]": "6:22: overrides.0.blocks must be a list (such as [3, 4]), not 1",
+    "[{blocks: all, num_heads: 2}]": "6:22: overrides.0.blocks must be a list (such as [3, 4]), not 'all'",
     "[{blocks: [1], heads: 2}]": "6:27: unknown key 'overrides.0.heads'; did you mean 'num_heads'?",
     "[3]": "6:13: overrides must be a mapping of keys (such as {blocks: [3], window_size: 7}), not 3",
 }

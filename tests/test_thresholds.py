@@ -287,8 +287,8 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
             "FILE:3:16: unknown key 'profiles.p.dtyp'; did you mean 'dtype'?",
         ),
         (
-            f"{HEAD}profiles: {{p: {{dtype: bf16}}}}\nrules: [{{{RULE}}}]",
-            "FILE:3:23: profiles.p.dtype must be 'float32', 'bfloat16' or 'float16', not 'bf16'; did you mean 'bfloat16'?",
+            f"{HEAD}profiles: {{p: {{dtype: bflot16}}}}\nrules: [{{{RULE}}}]",
+            "FILE:3:23: profiles.p.dtype must be 'float32', 'bfloat16' or 'float16', not 'bflot16'; did you mean 'bfloat16'?",
         ),
         (
             f"{HEAD}profiles: {{p: {{device: h10}}}}\nrules: [{{{RULE}}}]",

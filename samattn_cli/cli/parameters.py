@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.load import Override, option_where, parse_override
+from ..config.load import Override, option_where, override_of, parse_override
 from ..config.sources import STDIN
 from ..config.yaml12 import parse_yaml
 from ..errors import UsageError
@@ -91,6 +91,15 @@ ThresholdsFile = Annotated[
     ),
 ]
 
+SEVERAL = {
+    "image_size": "--resolutions",
+    "batch_size": "--batch-sizes",
+    "dtype": "--dtypes",
+    "attention": "--attention",
+    "mode": "--modes",
+}
+"""By the name of an option that takes one value, that of `samattn sweep` that takes several."""
+
 
 def refuse_stdin(configs: Iterable[str] | None) -> None:
     """What is checked has a place that a rule can match.
@@ -121,10 +130,9 @@ def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Ov
             option = f"--{name.replace('_', '-')}"
             if isinstance(given, bool):
                 found.append(_flag(option, "", f"run.{name}", str(given).lower()))
-            elif name == "image_size":
-                found.append(_flag(option, given, name, _sides(given)))
             else:
-                found.append(_flag(option, given, f"run.{name}", given))
+                key = name if name == "image_size" else f"run.{name}"
+                found.append(_flag(option, _one(option, name, given), key, given))
     return found
 
 
@@ -142,14 +150,23 @@ def axis(option: str, key: str, given: str | None) -> list[Override]:
     values = [] if given is None else [value.strip() for value in given.split(",")]
     if "" in values:
         raise UsageError(f"{option} {given}: is a list with an empty place")
-    return [_flag(option, value, key, _sides(value) if key == "image_size" else value) for value in values]
+    return [_flag(option, value, key, value) for value in values]
 
 
-def _sides(size: str) -> str:
-    """HEIGHTxWIDTH as YAML."""
-    return re.sub(r"^(\d+)[x,](\d+)$", r"[\1, \2]", size)
+def _one(option: str, name: str, given: str) -> str:
+    """What an option that takes one value is given.
+
+    Raises:
+        UsageError: if it is several, with the command that takes them.
+    """
+    if "," not in given:
+        return given
+    pair = re.fullmatch(r"(\d+)\s*,\s*(\d+)", given.strip())
+    image = f" (height x width of one image: {pair[1]}x{pair[2]})" if pair and name == "image_size" else ""
+    several = f"{SEVERAL[name]} {given}" if name in SEVERAL else f"--vary run.{name}={given}"
+    raise UsageError(f"{option} {given}: takes one value{image}; several are for samattn sweep {several}")
 
 
 def _flag(option: str, given: str, key: str, value: str) -> Override:
     where = option_where(option, given)
-    return Override(key, parse_yaml(value, where, located=False), where)
+    return override_of(key, parse_yaml(value, where, located=False), where)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.load import Override, option_where
+from ..config.load import Override, option_where, override_of
 from ..config.metric_names import meant
 from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
@@ -235,7 +235,7 @@ def _values(key: str, text: str) -> Iterator[Override]:
             raise UsageError(f"{where}: is {len(steps):,} values: at most {MOST_VALUES:,}; use larger steps")
         for value in [node.value] if steps is None else steps:
             said = Node(value, node.where) if steps is not None else node
-            yield Override(key, said, f"--vary {key}={short(said.plain())}")
+            yield override_of(key, said, f"--vary {key}={short(said.plain())}")
 
 
 def _check_once(variation: Variation) -> None:

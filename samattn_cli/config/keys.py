@@ -6,18 +6,20 @@ pydantic-core validates, which is what pydantic itself runs on. The rest of pyda
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
 from typing import Any
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from ..errors import UsageError
+from .written import Reader, read_indexes, read_pair, reader_of_words
 
 Pair = tuple[int, int]
 """(height, width)."""
 
 _SPEC = "key"
+_READS = "reads"
 
 UNPARSED = "unparsed"
 """The type of error of what `parsed` refuses; its message is for people."""
@@ -26,7 +28,14 @@ FLAG = core_schema.bool_schema(strict=True)
 TEXT = core_schema.str_schema(strict=True, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")  # no escape for a terminal
 
 
-def key(accepts: CoreSchema | type, description: str, *, example: Any, default: Any = MISSING) -> Any:
+def key(
+    accepts: CoreSchema | type,
+    description: str,
+    *,
+    example: Any,
+    default: Any = MISSING,
+    instead: Mapping[str, str] | None = None,
+) -> Any:
     """A field of a config class; without a default it is required.
 
     Args:
@@ -34,10 +43,12 @@ def key(accepts: CoreSchema | type, description: str, *, example: Any, default: 
         description: one or two sentences, for the JSON Schema.
         example: a value that would be right, as YAML has it.
         default: its value where a file does not name it.
+        instead: what to use in place of words that people give and that it does not take, by how these begin.
     """
     schema = class_schema(accepts) if isinstance(accepts, type) else accepts
     updates = {"description": description, "examples": [example]}
-    return field(default=default, metadata={_SPEC: {"schema": schema, "updates": updates}})
+    spec = {"schema": schema, "updates": updates, "instead": instead or {}}
+    return field(default=default, metadata={_SPEC: spec})
 
 
 def whole(low: int, high: int) -> CoreSchema:
@@ -55,15 +66,23 @@ def share() -> CoreSchema:
     return core_schema.float_schema(strict=True, ge=0, lt=1, allow_inf_nan=False)
 
 
-def choice(*words: str | int) -> CoreSchema:
-    """One of some words or numbers."""
-    return core_schema.literal_schema(list(words))
+def choice(*words: str, also: Mapping[str, str] | None = None) -> CoreSchema:
+    """One of some words, in small or capital letters; `also` are other names of theirs, such as {"fp16": "float16"}."""
+    known = core_schema.literal_schema(list(words))
+    accepts = core_schema.literal_schema([*words, *(also or {})])
+    return _reading(reader_of_words(words, also or {}), known, accepts)
+
+
+def only(number: int) -> CoreSchema:
+    """One number and no other."""
+    return core_schema.literal_schema([number])
 
 
 def pair(item: CoreSchema) -> CoreSchema:
-    """(height, width), or a number that stands for both."""
+    """(height, width), also as the text "896x1536", or a number that stands for both."""
     both = core_schema.tuple_positional_schema([item, item])
-    return _before(_both, both, core_schema.union_schema([item, both]))
+    text = core_schema.str_schema(pattern=r"^\s*\d+\s*[xX×]\s*\d+\s*$")
+    return _reading(read_pair, both, core_schema.union_schema([item, both, text]), _both)
 
 
 def optional(schema: CoreSchema) -> CoreSchema:
@@ -72,9 +91,11 @@ def optional(schema: CoreSchema) -> CoreSchema:
 
 
 def indexes() -> CoreSchema:
-    """Whole numbers from 0, sorted."""
-    several = core_schema.tuple_variable_schema(core_schema.int_schema(strict=True, ge=0), strict=True)
-    return _before(_sorted, several, several)
+    """Whole numbers from 0, sorted; also one alone, the text "3,7,15", and "none"."""
+    one = core_schema.int_schema(strict=True, ge=0)
+    several = core_schema.tuple_variable_schema(one, strict=True)
+    text = core_schema.str_schema(pattern=r"^\s*(none|\d+(\s*,\s*\d+)*)\s*$")
+    return _reading(read_indexes, several, core_schema.union_schema([several, one, text]), _sorted)
 
 
 def many(config: type, least: int, most: int) -> CoreSchema:
@@ -128,9 +149,8 @@ def keys_or_one(config: type, name: str) -> CoreSchema:
 def like(config: type, name: str) -> Any:
     """A key that another config class has, which may be left out here: then it is None."""
     entry = {field.name: field for field in fields(config)}[name]
-    metadata = entry.metadata[_SPEC]
-    schema = metadata["schema"]
-    return field(default=None, metadata={_SPEC: {"schema": optional(schema), "updates": metadata["updates"]}})
+    spec = entry.metadata[_SPEC]
+    return field(default=None, metadata={_SPEC: {**spec, "schema": optional(spec["schema"])}})
 
 
 def class_schema(config: type) -> CoreSchema:
@@ -154,9 +174,22 @@ def example_of(entry: Field[Any]) -> Any:
 
 def choices_of(entry: Field[Any]) -> list[str]:
     """The words of a `choice`, if it is one."""
-    schema = entry.metadata[_SPEC]["schema"]
-    expected = schema.get("schema", schema).get("expected", ())
+    expected = _inner(_inner(entry.metadata[_SPEC]["schema"])).get("expected", ())
     return [word for word in expected if isinstance(word, str)]
+
+
+def reader_of(entry: Field[Any]) -> Reader | None:
+    """How a value that is written in another way is read, if it is; see `written`."""
+    schema = entry.metadata[_SPEC]["schema"]
+    schema = schema["schema"] if schema["type"] == "nullable" else schema
+    found: Reader | None = schema.get("metadata", {}).get(_READS)
+    return found
+
+
+def instead_of(entry: Field[Any], word: str) -> str:
+    """What to use in place of a word that a key does not take; "" if nothing is known."""
+    known: Mapping[str, str] = entry.metadata[_SPEC]["instead"]
+    return next((said for start, said in known.items() if word.lower().startswith(start)), "")
 
 
 def class_of(entry: Field[Any]) -> type | None:
@@ -176,6 +209,20 @@ def _with_default(entry: Field[Any]) -> CoreSchema:
 
 def _js_updates(entry: Field[Any]) -> dict[str, Any]:
     return {"pydantic_js_updates": entry.metadata[_SPEC]["updates"]}
+
+
+def _inner(schema: Any) -> Any:
+    """What a schema is around, if it is around another."""
+    return schema.get("schema", schema)
+
+
+def _reading(
+    reads: Reader, schema: CoreSchema, accepts: CoreSchema, then: Callable[[Any], Any] = lambda value: value
+) -> CoreSchema:
+    """A schema of what `reads`, and `then`, make of a value."""
+    return core_schema.no_info_before_validator_function(
+        lambda value: then(reads(value)), schema, json_schema_input_schema=accepts, metadata={_READS: reads}
+    )
 
 
 def _before(function: Callable[[Any], Any], schema: CoreSchema, accepts: CoreSchema) -> CoreSchema:

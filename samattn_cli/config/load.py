@@ -7,6 +7,7 @@ The steps: read the document and those it extends; bring each to the canonical f
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -16,12 +17,14 @@ from typing import Any
 from ..errors import ConfigError, Problem, did_you_mean
 from .check import build
 from .kinds import ENCODER
+from .meant import as_meant
 from .model import EncoderConfig, StageConfig
 from .sources import DISK, STDIN, Files, Source, read_source
 from .wording import cut
 from .yaml12 import MAX_DEPTH, Loc, Node, Where, parse_yaml
 
 MAX_EXTENDS = 16
+INDEX = re.compile(r"[0-9]{1,9}")
 STAGE_KEYS = frozenset(field.name for field in fields(StageConfig))
 PYTHON = Where("config")
 NOT_INHERITED = ("name", "description", "extends")
@@ -46,7 +49,17 @@ def parse_override(text: str, option: str = "--set") -> Override:
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
         raise ConfigError([Problem(where, "must be KEY=VALUE, such as 'window_size=8'")])
-    return Override(key.strip(), parse_yaml(value, where, located=False), where)
+    return override_of(key.strip(), parse_yaml(value, where, located=False), where)
+
+
+def override_of(key: str, value: Node, where: str) -> Override:
+    """An override of a key by a value as a person wrote it."""
+    return Override(key, as_meant(value, path_of(key)), where)
+
+
+def path_of(key: str) -> Loc:
+    """The path of a dotted key: "stages.0.depth" -> ("stages", 0, "depth")."""
+    return tuple(int(part) if INDEX.fullmatch(part) else part for part in key.split("."))
 
 
 def option_where(option: str, text: str) -> str:
@@ -67,7 +80,7 @@ class Loaded:
 
         None for a key that no file gives.
         """
-        parts: Loc = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+        parts = path_of(key)
         node: Node | None = self.tree
         for part in ("stages", 0, *parts) if parts[0] in STAGE_KEYS else parts:
             node = None if node is None else node.step(part)
@@ -111,7 +124,7 @@ def load_located(
         problems += _problems_of_applying(tree, override)
     if problems:
         raise ConfigError(problems)
-    return Loaded(build(tree, document.name), document.root.where.source, tree)
+    return Loaded(build(as_meant(tree), document.name), document.root.where.source, tree)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from ..units import ITEM_BYTES
+from ..units import DTYPE_NAMES, ITEM_BYTES
 from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, told
 from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
 from .plan import LayerConfig, PartConfig, plan_of
@@ -23,6 +23,7 @@ MAX_STAGES = 64
 MAX_BATCH = 1 << 20
 
 WIDTH = whole(1, MAX_WIDTH)
+HALVES = ("bfloat16", "float16")
 
 Phase = Literal["forward", "backward", "step"]
 Section = tuple[str, Phase]
@@ -165,13 +166,14 @@ class RunConfig:
 
     batch_size: int = key(whole(1, MAX_BATCH), "Images a forward pass.", example=1, default=1)
     dtype: str = key(
-        choice(*ITEM_BYTES),
+        choice(*ITEM_BYTES, also=DTYPE_NAMES),
         "Type of the weights, and of every activation where autocast is none.",
         example="bfloat16",
         default="float32",
+        instead={"tf32": "TF32 is how float32 products are made: run.tf32=true"},
     )
     autocast: str = key(
-        choice("none", "bfloat16", "float16"),
+        choice("none", *HALVES, also={name: of for name, of in DTYPE_NAMES.items() if of in HALVES}),
         "torch.autocast at CUDA: products in this type, norms and softmax in float32; weights stay float32.",
         example="bfloat16",
         default="none",
@@ -183,9 +185,13 @@ class RunConfig:
         "positions into longer queries and keys and makes no matrix of tokens by tokens.",
         example="fused",
         default="eager",
+        instead=dict.fromkeys(
+            ("flash", "mem", "efficient", "cudnn", "xformers", "scaled"),
+            "sdpa is torch's scaled_dot_product_attention, which takes its flash kernel where it can",
+        ),
     )
     mode: str = key(
-        choice("inference", "training"),
+        choice("inference", "training", also={"train": "training", "eval": "inference"}),
         "What memory and time are asked for: an inference forward, or a training step.",
         example="training",
         default="inference",

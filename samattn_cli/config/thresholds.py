@@ -11,7 +11,21 @@ from pydantic_core import core_schema
 
 from ..errors import UsageError
 from ..quantities import WRITTEN_AS, Quantity, quantity
-from .keys import TEXT, Pair, anything, choice, key, keys_or_one, like, many, named, parsed, texts, whole
+from .keys import (
+    TEXT,
+    Pair,
+    anything,
+    choice,
+    key,
+    keys_or_one,
+    like,
+    many,
+    named,
+    only,
+    parsed,
+    texts,
+    whole,
+)
 from .model import EncoderConfig, RunConfig
 
 MOST = 1000
@@ -180,7 +194,7 @@ class Waiver:
 class Thresholds:
     """A thresholds file."""
 
-    version: int = key(choice(1), "Of this format.", example=1)
+    version: int = key(only(1), "Of this format.", example=1)
     configs: tuple[str, ...] = key(
         texts(1, MOST),
         "Encoder configs: globs, from the folder of this file, and presets.",

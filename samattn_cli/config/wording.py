@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import Field, fields
 from functools import cache, lru_cache
 from typing import Any
 
 from ..errors import did_you_mean
-from .keys import UNPARSED, choices_of, class_of, example_of
+from .keys import UNPARSED, choices_of, class_of, example_of, instead_of, reader_of
 from .model import EncoderConfig, StageConfig
+from .written import read_pair
 from .yaml12 import Loc
 
 UNKNOWN_KEY = "unexpected_keyword_argument"
+TWO = re.compile(r"(\d+)\s*,\s*(\d+)")
 MOST_ITEMS = 5
 MOST_CHARACTERS = 60
 WRITTEN_OUT = (1e6, 1e16)  # floats that Python writes with all their zeros
@@ -23,8 +26,8 @@ def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False)
     """What is wrong at `loc` of a file that gives a `root`, and what would be right."""
     key = _dotted(loc, flat)
     kind, given = error["type"], error["input"]
-    if kind in ("missing", "too_long") and _is_pair(loc) and isinstance(given, tuple):
-        return f"{key} must be a number or [height, width], not {short(given)}"
+    if kind in ("missing", "too_long", "int_type") and _is_pair(loc, root) and isinstance(given, tuple | str):
+        return f"{key} must be a number or [height, width], not {short(given)}{_one_pair(given)}"
     if kind == "missing":
         return f"{key} is missing{_example(loc, root)}"
     if kind == UNKNOWN_KEY and root is EncoderConfig and len(loc) == 1 and key in _fields(StageConfig):
@@ -37,7 +40,7 @@ def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False)
     expected = _EXPECTED.get(kind, "cannot be read").format(**limits)
     hint = ""
     if kind == "literal_error" and isinstance(given, str):
-        hint = did_you_mean(given, choices_of(field_at(loc, root)))
+        hint = _instead(given, field_at(loc, root))
     return f"{key or 'a key'} {expected}{'' if hint else _example(loc, root)}, not {short(given)}{hint}"
 
 
@@ -76,8 +79,21 @@ def _example(loc: Loc, root: type) -> str:
     return f" (such as {short(example[0] if is_item else example)})"
 
 
-def _is_pair(loc: Loc) -> bool:
-    return any(part in ("image_size", "window_size") for part in loc)
+def _instead(word: str, field: Any) -> str:
+    """What to give in place of a word that a key does not take."""
+    instead = instead_of(field, word)
+    return f"; {instead}" if instead else did_you_mean(word, choices_of(field))
+
+
+def _is_pair(loc: Loc, root: type) -> bool:
+    field = field_at(loc, root)
+    return field is not None and reader_of(field) is read_pair
+
+
+def _one_pair(given: Any) -> str:
+    """How "512,768" would be a height and a width."""
+    found = TWO.fullmatch(given.strip()) if isinstance(given, str) else None
+    return f"; a height and a width are {found[1]}x{found[2]}" if found else ""
 
 
 def _home(loc: Loc, root: type) -> str:

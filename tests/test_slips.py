@@ -1,0 +1,160 @@
+"""What people type who are in a hurry: what surely means one thing is taken, and all else is told what would be right."""
+
+import jsonschema
+import pytest
+
+from samattn_cli import load_config
+from samattn_cli.config.keys import choices_of, instead_of
+from samattn_cli.config.load import parse_override
+from samattn_cli.config.model import RunConfig
+from samattn_cli.config.presets import devices, presets
+from samattn_cli.config.schema import config_schema
+from samattn_cli.errors import ConfigError, did_you_mean
+from samattn_cli.spelling import alike, containing, either, known_as
+
+SAM = ("sam_vit_b", "sam_vit_h", "med_sam_adapter_b", "swin_t")
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "written", ["sam_vit_h", "SAM_ViT_H", "sam-vit-h", "Sam ViT-H", "samvith", "sam.vit.h"]
+)
+def test_capitals_and_what_joins_words_make_no_difference_to_a_name(written: str) -> None:
+    assert known_as(written, presets()) == "sam_vit_h"
+
+
+@pytest.mark.parametrize("written", ["sam", "sam_vit", "", "-", "sam_vit_hh"])
+def test_a_word_that_may_be_several_names_or_none_is_taken_for_no_name(written: str) -> None:
+    assert known_as(written, presets()) is None
+
+
+def test_two_names_that_differ_in_what_is_left_out_are_told_apart_by_it() -> None:
+    assert known_as("a_b", ["a_b", "ab"]) == "a_b"
+    assert known_as("a-b", ["a_b", "ab"]) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("a100", ["a100_40", "a100_80"]),
+        ("A100", ["a100_40", "a100_80"]),
+        ("RTX4090", ["rtx_4090"]),
+        ("4090", ["rtx_4090"]),
+        ("h10", ["h100"]),
+        ("orin", ["jetson_orin"]),
+        ("quantum", []),
+        ("9", []),  # too short to be looked for in names
+    ],
+)
+def test_a_device_that_there_is_not_comes_with_those_that_it_may_be(written: str, meant: list[str]) -> None:
+    assert alike(written, devices()) == meant
+
+
+def test_names_that_begin_with_a_word_stand_before_those_that_only_contain_it() -> None:
+    assert containing("sam", SAM) == ["sam_vit_b", "sam_vit_h", "med_sam_adapter_b"]
+    assert did_you_mean("sam", SAM) == "; did you mean 'sam_vit_b' or 'sam_vit_h'?"
+    assert did_you_mean("adapter", SAM) == "; did you mean 'med_sam_adapter_b'?"
+
+
+def test_a_long_list_of_names_is_cut() -> None:
+    assert either("abc") == "'a', 'b' or 'c'"
+    assert either("a") == "'a'"
+    assert either("abcde", most=3) == "'a', 'b', 'c' or one of 2 more"
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+TYPES = {
+    "float32": ["fp32", "FP32", "f32", "float", "torch.float32", "Float32"],
+    "bfloat16": ["bf16", "BF16", "torch.bfloat16", "b-float16"],
+    "float16": ["fp16", "half", "f16", "torch.float16", "torch.half", "FLOAT16"],
+}
+VALUES = [
+    *((f"run.dtype={written}", dtype) for dtype, names in TYPES.items() for written in names),
+    ("run.autocast=bf16", "bfloat16"),
+    ("run.autocast=None", "none"),
+    ("run.attention=SDPA", "sdpa"),
+    ("run.mode=train", "training"),
+    ("run.optimizer=AdamW", "adamw"),
+    ("run.optimizer=sgd-momentum", "sgd_momentum"),
+    ("image_size=896x1536", (896, 1536)),
+    ("image_size=896 x 1536", (896, 1536)),
+    ("image_size=896×1536", (896, 1536)),
+    ("window_size=7x14", (7, 14)),
+    ("stages.0.window_size=7X14", (7, 14)),
+    ("global_attn_indexes=3,7,11", (3, 7, 11)),
+    ("global_attn_indexes=11, 3", (3, 11)),
+    ("global_attn_indexes=7", (7,)),
+    ("global_attn_indexes=none", ()),
+]
+
+
+@pytest.mark.parametrize(("override", "value"), VALUES)
+def test_a_value_is_taken_as_people_write_it(override: str, value: object) -> None:
+    config = load_config("sam_vit_b", [override])
+    key = override.partition("=")[0].rpartition(".")[2]
+    places = [place for place in (config.run, config.stages[0], config) if hasattr(place, key)]
+    assert getattr(places[0], key) == value
+
+
+def test_a_file_may_write_values_so_too(tmp_path) -> None:
+    file = tmp_path / "e.yaml"
+    text = "extends: sam_vit_b\nimage_size: 896x1536\nglobal_attn_indexes: 3,7\nrun: {dtype: half, mode: Training}\n"
+    file.write_text(text, "utf-8")
+    config = load_config(file)
+    assert (config.image_size, config.stages[0].global_attn_indexes) == ((896, 1536), (3, 7))
+    assert (config.run.dtype, config.run.mode) == ("float16", "training")
+
+
+def test_an_override_has_the_value_that_it_means_for_what_a_sweep_calls_its_points() -> None:
+    assert parse_override("run.dtype=fp16").value.plain() == "float16"
+    assert parse_override("stages.0.window_size=7x14").value.plain() == (7, 14)
+    assert parse_override("name=7x14").value.plain() == "7x14"  # a name is text
+
+
+def test_a_kernel_takes_its_heads_in_the_type_that_is_meant() -> None:
+    """The rules between keys see what is meant: 768 / 192 = 4 channels a head, and float16 takes multiples of 8."""
+    with pytest.raises(
+        ConfigError, match="needs heads of a multiple of 8 channels in float16, as CUDA's kernels do, not 4"
+    ):
+        load_config("vit_b", ["num_heads=192", "run.dtype=half", "run.attention=SDPA"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("run.attention=flash", "not 'flash'; sdpa is torch's scaled_dot_product_attention, which takes its flash kernel"),
+        ("run.attention=flash_attention_2", "; sdpa is torch's scaled_dot_product_attention"),
+        ("run.dtype=tf32", "not 'tf32'; TF32 is how float32 products are made: run.tf32=true"),
+        ("run.dtype=int8", "must be 'float32', 'bfloat16' or 'float16' (such as 'bfloat16'), not 'int8'"),
+        ("image_size=512,768", "not '512,768'; a height and a width are 512x768"),
+        ("image_size=512,768,1024", "must be a number or [height, width], not '512,768,1024'"),
+        ("rel_pos_grid=8,8", "not '8,8'; a height and a width are 8x8"),
+        ("global_attn_indexes=first", "must be a list (such as [2, 5, 8, 11]), not 'first'"),
+    ],
+)  # fmt: skip
+def test_a_value_that_means_nothing_comes_with_what_would_be_right(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("sam_vit_b", [override])
+    assert message in str(caught.value)
+
+
+def test_what_stands_for_a_kernel_is_said_only_of_what_is_not_one() -> None:
+    attention = RunConfig.__dataclass_fields__["attention"]
+    assert choices_of(attention) == ["eager", "sdpa", "fused"]
+    assert [instead_of(attention, word) for word in choices_of(attention)] == ["", "", ""]
+
+
+def test_the_schema_that_editors_check_with_takes_what_is_taken() -> None:
+    schema = config_schema()
+    file = {
+        "extends": "sam_vit_b",
+        "image_size": "896x1536",
+        "global_attn_indexes": "3,7",
+        "window_size": "7x14",
+    }
+    jsonschema.validate({**file, "run": {"dtype": "fp16", "autocast": "bf16"}}, schema)
+    for wrong in ({"image_size": "512,768"}, {"run": {"dtype": "int8"}}, {"global_attn_indexes": "first"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**file, **wrong}, schema)
