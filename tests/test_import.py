@@ -17,6 +17,7 @@ def test_the_command_writes_a_config_that_passes_verify(tmp_path):
     write_safetensors(tmp_path / "small.safetensors", of_sam(small))
     made = samattn("import", "small.safetensors", "-o", "small.yaml", cwd=tmp_path)
     assert (made.returncode, made.stdout) == (0, "")
+    assert "The nearest, sam_vit_b, has embed_dim 768 and not 32; depth 12 and not 2;" in made.stderr
     assert "image_size: 128\n" in (tmp_path / "small.yaml").read_text("utf-8")
     verified = samattn("verify", "small.yaml", cwd=tmp_path)
     assert verified.returncode == 0, verified.stdout

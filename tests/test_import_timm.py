@@ -28,13 +28,14 @@ def assembled(shapes: dict[str, tuple[int, ...]]) -> torch.nn.Module:
     return model
 
 
-def a_vit(activation: str = "GELU") -> torch.nn.Module:
+def a_vit(activation: str = "GELU", *, fused: bool = True) -> torch.nn.Module:
     """A width that no published ViT of the presets has."""
     config = load_config("vit_b", ["embed_dim=192", "num_heads=3", "image_size=[224, 112]"])
     model = assembled(of_vit(config))
     model.patch_embed.img_size = (224, 112)
     for block in model.blocks.children():
         block.attn.num_heads = 3
+        block.attn.fused_attn = fused
         block.mlp.act = type(activation, (torch.nn.Module,), {})()
     return model
 
@@ -45,7 +46,10 @@ def a_samvit() -> torch.nn.Module:
         for name, shape in of_sam(load_config("sam_vit_b")).items()
         if name.startswith("image_encoder.")
     }
-    return assembled(shapes)
+    model = assembled(shapes)
+    for block in model.blocks.children():
+        block.attn.fused_attn = True
+    return model
 
 
 def a_hiera() -> torch.nn.Module:
@@ -66,6 +70,7 @@ def a_hiera() -> torch.nn.Module:
 
 MODELS = {
     "vit_tiny_patch16_224": a_vit,
+    "vit_of_eager": lambda: a_vit(fused=False),
     "vit_quick": lambda: a_vit("QuickGELU"),
     "samvit_base_patch16": a_samvit,
     "sam2_hiera_tiny": a_hiera,
@@ -93,6 +98,8 @@ def test_timm_says_what_shapes_do_not(tmp_path):
     assert "# Imported from timm's vit_tiny_patch16_224." in text
     assert "image_size: [224, 112]" in text
     assert "num_heads: 3" in text
+    assert "attention: sdpa" in text
+    assert "attention" not in imported("vit_of_eager").partition("embed_dim")[2]
     assert is_preset(imported("samvit_base_patch16"), "sam_vit_b", tmp_path)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ImportFailedError, did_you_mean
-from .attention import with_attention
+from .attention import of_transformers
 from .families import AS_TRANSFORMERS_RUNS, HUGGING_FACE
 from .given import Given, Keys, cut
 from .held import checked
@@ -33,7 +33,7 @@ def described(path: Path) -> tuple[Keys, Given]:
     config = checked(keys, str(path))
     given.notes.extend(given.misspelt())
     given.warnings.extend(AS_TRANSFORMERS_RUNS[word](config) if word in AS_TRANSFORMERS_RUNS else ())
-    return with_attention(keys, config, given, word), given
+    return of_transformers(keys, config, given, word), given
 
 
 def _given(path: Path) -> Given:

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImportFailedError
-from .checkpoint import PYTORCH, SAFETENSORS, Shapes, shapes_of
+from .attention import of_timm
+from .checkpoint import PYTORCH, SAFETENSORS, Shapes
 from .families import CHECKPOINTS
 from .given import Given, Keys, cut
 from .held import checked, hold
 from .hugging_face import described
+from .likeness import unlike
+from .shards import INDEX, parts_of, shapes_in
 from .timm_model import model_of
 from .weights import Checkpoint, Weights
 from .write import tidy, yaml_of
 
-CONFIG = "config.json"
-IN_FOLDER = (CONFIG, "model.safetensors", "pytorch_model.bin")
+IN_FOLDER = (
+    "config.json",
+    *(f"{name}{ending}" for ending in ("", INDEX) for name in ("model.safetensors", "pytorch_model.bin")),
+)
 KNOWN = (".json", SAFETENSORS, *PYTORCH)
 
 
@@ -37,12 +42,13 @@ def imported(source: str, warn: Callable[[str], object] = str) -> str:
         facts, shapes = model_of(source)
         keys, read = _from_weights(shapes, f"timm's {source}", facts)
         what = f"timm's {source}"
-    elif path.suffix == ".json":
+    elif path.suffix == ".json" and not path.name.endswith(INDEX):
         keys, read = described(path)
         what = f"{path}, of Hugging Face"
     else:
-        keys, read = _from_weights(shapes_of(path), str(path), {})
-        what = f"the names and shapes of the weights in {path}"
+        parts = parts_of(path)
+        keys, read = _from_weights(shapes_in(parts), str(path), {})
+        what = f"the names and shapes of the weights in {', '.join(map(str, parts))}"
     for sentence in read.warnings:
         warn(sentence)
     return yaml_of(tidy(keys), [f"Imported from {what}.", *read.warnings, *read.notes])
@@ -76,7 +82,12 @@ def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple
         )
     weights = _named(kind, shapes, label, facts)
     keys = kind.read(weights)
-    hold(checked(keys, label), weights)
+    config = checked(keys, label)
+    hold(config, weights)
+    if facts:
+        return of_timm(keys, config, weights), weights
+    if said := unlike(config, weights.beside):  # a model that timm made has all its weights
+        weights.warnings.append(said)
     return keys, weights
 
 

@@ -8,11 +8,19 @@ from ..config.load import load_config
 from ..config.model import EncoderConfig
 from ..config.presets import presets
 
+OUR_OWN = ("custom_encoder", "sam_vit_h_all_global", "sam_vit_h_all_windowed")
+"""Presets that are of no published model."""
+
 
 def published(block: str) -> Iterator[EncoderConfig]:
-    """The presets that begin with a block of that kind."""
+    """The presets of published models that begin with a block of that kind."""
     for name, path in presets().items():
-        if f"block: {block}" in path.read_text(encoding="utf-8"):
+        if name not in OUR_OWN and _may_have(block, path.read_text(encoding="utf-8")):
             config = load_config(name)
             if config.stages[0].block == block:
                 yield config
+
+
+def _may_have(block: str, text: str) -> bool:
+    """Whether a file may be of such blocks: it names them, or names none and so has the default or what it extends."""
+    return f"block: {block}" in text or "block:" not in text

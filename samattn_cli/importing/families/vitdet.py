@@ -128,6 +128,10 @@ def _pretrained(weights: Weights, patch: int) -> Keys:
 
 def _neck(weights: Weights) -> Keys:
     if "neck.simfp_4.0.weight" not in weights:
+        if any(OF_THE_ENCODER in theirs for theirs in weights.theirs.values()):
+            weights.warnings.append(
+                "It is of a backbone with a feature pyramid, whose weights it has not: no neck is read."
+            )
         return {}
     return {"neck": "simple_fpn", "out_chans": weights.shape("neck.simfp_4.0.weight", 4)[0]}
 

@@ -1,0 +1,106 @@
+"""A checkpoint in several files: its parts by the index next to them, or by their names ("model-00001-of-00002.safetensors").
+
+Source: huggingface_hub, serialization/_base.py and _torch.py: the index's "weight_map" says in which file a weight is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import ImportFailedError
+from .checkpoint import PYTORCH, SAFETENSORS, Shapes, shapes_of
+from .given import cut
+
+INDEX = ".index.json"
+MOST_BYTES = 100 << 20
+"""Of an index; those of real models have some hundred kilobytes."""
+NAME = re.compile(r"(?P<before>.*?)(?P<number>\d{1,6})(?P<of>[-_]of[-_])(?P<many>\d{1,6})(?P<after>\.\w+)")
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files that a checkpoint consists of, whichever of them or of its index `path` is.
+
+    Raises:
+        ImportFailedError: if one of them is not there, or the index is damaged.
+    """
+    index = path if path.name.endswith(INDEX) else _index_next_to(path)
+    names = sorted(set(_map_of(index).values())) if index else _names_like(path)
+    parts = [path.with_name(name) for name in names]
+    for number, part in enumerate(parts, 1):
+        if not part.is_file():
+            raise ImportFailedError(_said_of(path, parts, number))
+    return parts
+
+
+def shapes_in(parts: list[Path]) -> Shapes:
+    """Name to shape of each weight of all parts.
+
+    Raises:
+        ImportFailedError: if one is damaged, holds a weight that another has, or lacks one that the index says it has.
+    """
+    found: Shapes = {}
+    for part in parts:
+        shapes = shapes_of(part)
+        if twice := found.keys() & shapes.keys():
+            raise ImportFailedError(f"{part}: its weight {cut(min(twice))} is in another part of it too")
+        found |= shapes
+    index = _index_next_to(parts[0]) if len(parts) > 1 else None
+    for name, file in _map_of(index).items() if index else ():
+        if name not in found:
+            raise ImportFailedError(f"{index}: says that {file} has a weight {cut(name)}, which it has not")
+    return found
+
+
+def _said_of(path: Path, parts: list[Path], missing: int) -> str:
+    lacks = f"part {missing} ({parts[missing - 1].name}) is not next to it: put all parts into one folder"
+    if path not in parts:
+        return f"{path}: is the index of {len(parts)} parts, of which {lacks}"
+    return f"{path}: is part {parts.index(path) + 1} of {len(parts)} of a checkpoint, of which {lacks}"
+
+
+def _index_next_to(path: Path) -> Path | None:
+    """The index that names this file, if there is one."""
+    indexes = (index for index in sorted(path.parent.glob(f"*{INDEX}")) if index.is_file())
+    return next((index for index in indexes if path.name in _files_of(index)), None)
+
+
+def _files_of(index: Path) -> set[str]:
+    """The files that an index names; none if it is damaged, which says nothing of a file that it may not name."""
+    try:
+        return set(_map_of(index).values())
+    except ImportFailedError:
+        return set()
+
+
+def _names_like(path: Path) -> list[str]:
+    """The names of all parts by that of one; the file alone if its name tells of no others."""
+    match = NAME.fullmatch(path.name)
+    if not match or not 1 <= int(match["number"]) <= int(match["many"]):
+        return [path.name]
+    digits = len(match["number"])
+    return [
+        f"{match['before']}{number:0{digits}}{match['of']}{match['many']}{match['after']}"
+        for number in range(1, int(match["many"]) + 1)
+    ]
+
+
+def _map_of(index: Path) -> dict[str, str]:
+    """Weight to the name of its file, which is next to the index."""
+    try:
+        if index.stat().st_size > MOST_BYTES:
+            raise ImportFailedError(f"{index}: is not an index: it is larger than {MOST_BYTES >> 20} MiB")
+        entries = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ImportFailedError(f"{index}: cannot be read as JSON: {error}") from None
+    found = entries.get("weight_map") if isinstance(entries, Mapping) else None
+    if not isinstance(found, Mapping) or not found:
+        raise ImportFailedError(f"{index}: is not the index of a checkpoint: it has no weight_map")
+    for name in found.values():
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith((SAFETENSORS, *PYTORCH)):
+            raise ImportFailedError(
+                f"{index}: weight_map names {cut(name)}, which is not a checkpoint next to it"
+            )
+    return dict(found)
