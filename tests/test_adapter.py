@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from score_matrices import assert_scores_are_those_of_the_layers
 from segment_anything_encoder import official, official_encoder
 from torch import Tensor, nn
 from weights import randomised
@@ -19,7 +20,6 @@ from samattn_cli import EncoderConfig, SamattnError, load_config
 from samattn_cli.config.families.adapter import depth_grid
 from samattn_cli.config.hash import config_hash
 from samattn_cli.cost.encoder import forward
-from samattn_cli.cost.scores import score_elements
 from samattn_cli.cost.training import training_step
 from samattn_cli.nn.adapter import AdapterBlock
 from samattn_cli.nn.encoder import build, freeze
@@ -130,12 +130,7 @@ def test_slices_are_factored_as_their_code_does(slices):
 
 @pytest.mark.parametrize("changes", [{}, VOLUMES, {"window_size": 2}, LORA])
 def test_score_matrices_are_as_large_as_those_that_are_made(changes):
-    config = small(**changes)
-    for segment in forward(config).segments:
-        if segment.layer is not None:
-            made = [op for op in segment.recording.ops if op.name == "attn.scores"]
-            numbers = sum(op.allocates[0].nbytes for op in made) // 4
-            assert numbers == score_elements(segment.layer) * 4 * config.run.batch_size
+    assert_scores_are_those_of_the_layers(forward(small(**changes)))
 
 
 # -- values -----------------------------------------------------------------------------------------------------------

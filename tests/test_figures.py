@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from samattn_cli import Analysis, EncoderConfig, analyze, load_config
+from samattn_cli.config.kernels import takes
+from samattn_cli.config.presets import presets
 from samattn_cli.cost.encoder import forward
 from samattn_cli.reports.analysis import LayerReport
 
@@ -237,3 +239,16 @@ def test_timms_486_43_gmacs_for_vit_b_add_five_for_each_element_of_a_norm():
     norms = 12 * 2 * 4096 * 768 + 2 * 4096 * 256
     assert round(totals.macs / 1e9, 2) == 486.04
     assert round((totals.macs + 5 * norms) / 1e9, 2) == 486.43
+
+
+@pytest.mark.parametrize("name", presets())
+def test_score_columns_are_what_the_operations_make_and_the_same_for_every_kernel(name: str) -> None:
+    """Eager attention allocates the score matrices; the other kernels go through as many pairs."""
+    eager = report(preset(name, "run.attention=eager", "run.autocast=none"))
+    for layer in eager.layers:
+        made = sum(op.allocated_bytes for op in layer.ops if op.name.rpartition(".")[2] == "scores")
+        assert layer.attention_bytes == layer.attention_bytes_per_head * layer.num_heads == made > 0
+    assert eager.totals.attention_bytes == sum(layer.attention_bytes for layer in eager.layers)
+    for kernel in filter(lambda kernel: takes(kernel, eager.config), ("sdpa", "fused")):
+        other = report(preset(name, f"run.attention={kernel}", "run.autocast=none"))
+        assert other.totals.attention_bytes == eager.totals.attention_bytes

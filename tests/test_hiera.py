@@ -5,11 +5,11 @@ from __future__ import annotations
 import public_hiera
 import pytest
 import torch
+from score_matrices import assert_scores_are_those_of_the_layers
 from transformers import Sam2VisionModel
 
 from samattn_cli import analyze, load_config
 from samattn_cli.cost.encoder import forward
-from samattn_cli.cost.scores import score_elements
 from samattn_cli.errors import ConfigError
 from samattn_cli.nn.encoder import build
 from samattn_cli.studies.verify import verify
@@ -184,13 +184,7 @@ def test_score_elements_are_those_that_the_block_makes(changes):
         small({"attention": "eager"}, **changes),
         small({"attention": "eager"}, **changes).all_global(),
     ):
-        for segment in forward(config).segments:
-            if segment.layer is not None:
-                (product,) = (op for op in segment.recording.ops if op.name == "attn.scores")
-                of_a_head = segment.layer.stage.embed_dim // segment.layer.stage.num_heads
-                assert product.macs == of_a_head * segment.layer.stage.num_heads * score_elements(
-                    segment.layer
-                )
+        assert_scores_are_those_of_the_layers(forward(config))
 
 
 def test_a_pooling_block_made_global_costs_all_keys_for_a_quarter_of_the_queries():

@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from public_plain import PRESETS, count, official, renamed
+from score_matrices import assert_scores_are_those_of_the_layers
 from weights import randomised
 
 from samattn_cli import load_config
 from samattn_cli.cost.encoder import forward
-from samattn_cli.cost.scores import score_elements
 from samattn_cli.errors import ConfigError
 from samattn_cli.nn.encoder import build
 from samattn_cli.nn.plain import random_masking
@@ -131,12 +131,7 @@ def test_fixed_positions_are_weights_without_gradient():
 
 @pytest.mark.parametrize("encoder", SMALL.values(), ids=SMALL.keys())
 def test_scores_are_as_large_as_said(encoder):
-    passed = forward(load_config(encoder))
-    for segment in passed.segments:
-        if segment.layer is not None:
-            (scores,) = (op for op in segment.recording.ops if op.name == "attn.scores")
-            said = score_elements(segment.layer) * segment.layer.stage.num_heads
-            assert scores.bytes_written == said * passed.image.item_bytes
+    assert_scores_are_those_of_the_layers(forward(load_config(encoder)))
 
 
 def test_half_of_the_patches_masked_takes_the_figures_worked_out_by_hand():

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from public_qwen2_5_vl import PRESETS, count, grids_of, public_encoder
+from score_matrices import assert_scores_are_those_of_the_layers
 from torch import nn
 
 from samattn_cli import EncoderConfig, analyze, load_config
 from samattn_cli.cost.encoder import forward
 from samattn_cli.cost.memory import live_over
-from samattn_cli.cost.scores import score_elements
 from samattn_cli.errors import ConfigError
 from samattn_cli.nn.encoder import build
 from samattn_cli.nn.trace import Tracer
@@ -175,12 +175,7 @@ def test_the_tape_equals_the_real_stack_of_the_preset() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_size_of_score_matrices_is_what_the_blocks_make(variant: str) -> None:
-    config = small(**VARIANTS[variant])
-    for segment in forward(config).segments:
-        if segment.layer is not None:
-            made = [op.allocates[0].nbytes for op in segment.recording.ops if op.name == "attn.scores"]
-            heads = config.run.batch_size * segment.layer.stage.num_heads
-            assert sum(made) == heads * score_elements(segment.layer) * FLOAT32_BYTES
+    assert_scores_are_those_of_the_layers(forward(small(**VARIANTS[variant])))
 
 
 def test_windows_do_not_pad() -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from public_sam3 import PRESETS, count, public_encoder
+from score_matrices import assert_scores_are_those_of_the_layers
 from torch import Tensor, nn
 
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.cost.encoder import forward
-from samattn_cli.cost.scores import score_elements
 from samattn_cli.errors import ConfigError
 from samattn_cli.nn.encoder import build, image_for
 from samattn_cli.nn.rotary import rotate, rotations
@@ -176,12 +176,7 @@ def test_the_tape_equals_the_real_stack_of_the_preset() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_size_of_score_matrices_is_what_the_blocks_make(variant: str) -> None:
-    config = small(**VARIANTS[variant])
-    for segment in forward(config).segments:
-        if segment.layer is not None:
-            made = next(op for op in segment.recording.ops if op.name == "attn.scores").allocates[0]
-            heads = config.run.batch_size * segment.layer.stage.num_heads
-            assert made.nbytes == heads * score_elements(segment.layer) * 4
+    assert_scores_are_those_of_the_layers(forward(small(**VARIANTS[variant])))
 
 
 def test_the_neck_has_four_maps() -> None:

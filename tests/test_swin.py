@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from public_swin import count, public_encoder
 from running import ROOT
+from score_matrices import assert_scores_are_those_of_the_layers
 from torch import nn
 from transformers.models.swin.modeling_swin import SwinAttention
 
@@ -15,7 +16,6 @@ from samattn_cli import load_config
 from samattn_cli.config.slots import GLOBAL
 from samattn_cli.cost.encoder import forward
 from samattn_cli.cost.memory import walk, weights_bytes
-from samattn_cli.cost.scores import score_elements
 from samattn_cli.errors import ConfigError
 from samattn_cli.nn.encoder import build, image_for
 from samattn_cli.nn.windows import shift_mask
@@ -126,11 +126,7 @@ def test_the_stage_says_by_how_much_else_swin_is_shifted_and_vit_is_not():
 
 @pytest.mark.parametrize("block", ["swin", "swinv2"])
 def test_score_matrices_are_of_the_size_that_is_reported(block):
-    config = load_config(encoder(block, windows=(4, [2, 3])))
-    for segment in forward(config).segments:
-        if layer := segment.layer:
-            (made,) = (op for op in segment.recording.ops if op.name == "attn.scores")
-            assert made.macs == score_elements(layer) * layer.stage.embed_dim
+    assert_scores_are_those_of_the_layers(forward(load_config(encoder(block, windows=(4, [2, 3])))))
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from public_vitdet import PRESETS, Public, count, counted_for
+from score_matrices import assert_scores_are_those_of_the_layers
 from weights import randomised
 
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.cost.encoder import backward, forward
-from samattn_cli.cost.scores import score_elements
 from samattn_cli.errors import ConfigError
 from samattn_cli.nn.encoder import build, image_for
 from samattn_cli.studies.analyze import analyze
@@ -249,11 +249,8 @@ def test_a_residual_block_by_hand():
 
 
 def test_score_matrices_are_those_of_sams_block():
-    for segment in forward(small(image_size=[112, 144], residual_block_indexes=[0, 1])).segments:
-        if segment.layer:
-            (scores,) = [op for op in segment.recording.ops if op.name == "attn.scores"]
-            made = sum(storage.nbytes for storage in scores.allocates) // 4
-            assert made == segment.layer.stage.num_heads * score_elements(segment.layer)
+    config = small(image_size=[112, 144], residual_block_indexes=[0, 1])
+    assert_scores_are_those_of_the_layers(forward(config))
 
 
 def test_resizing_is_where_the_grid_is_another():

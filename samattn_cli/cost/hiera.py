@@ -83,7 +83,7 @@ def sdpa(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
 
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """Attention that makes the score matrix, as transformers' code does; with it what is held to the end."""
-    raw = tape.matmul("scores", q, k.transpose(-2, -1))  # (B, h, N, M)
+    raw = tape.scores(q, k)  # (B, h, N, M)
     scores = tape.scale("scale", raw)
     tape.free(raw)
     wide = tape.softmax("softmax", scores, in_float32=True)

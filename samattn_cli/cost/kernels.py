@@ -47,6 +47,7 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
         writes=(out, *extra),
         macs=scores * (d + e),
         elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * scores,
+        scores=scores,
         frees=tuple(tensor.storage for tensor in extra),
     )
     if aligned is not None and low is not None:

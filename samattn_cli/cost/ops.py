@@ -64,6 +64,9 @@ ELEMENTWISE_FLOPS = {
 OPERATOR = "@"
 """A product that is written as an operator: tools that replace torch's functions do not see it."""
 
+SCORES = "scores"
+"""What the product of queries and keys is called, and the share of the cost that it belongs to."""
+
 BATCHED_LINEAR = "batched_linear"
 """A linear layer that is run as a batched product: to fvcore it is a linear layer, to FlopCounterMode a product."""
 
@@ -82,7 +85,8 @@ class Op:
     """One operation. `module` is the module whose forward runs it ("" for the part itself).
 
     `workspace_bytes` is what its kernel takes from the allocator for its own work: no tensor, and so never traced.
-    `is_kept` where autograd keeps anything for its backward, be it but a weight, which is none of `saves`.
+    `scores` are the pairs of a query and a key, over all heads, that it makes a number of, or that a fused kernel goes
+    through. `is_kept` where autograd keeps anything for its backward, be it but a weight, which is none of `saves`.
     `entering` is the shape of its first operand, `leaving` that of what it makes first, as the real stack's call has
     them. `call` is how the real stack asks for a product of tensors: by the operator "@" or a function of torch.
     """
@@ -101,6 +105,7 @@ class Op:
     saves: tuple[Storage, ...] = ()
     is_kept: bool = False
     workspace_bytes: Dim = 0
+    scores: Dim = 0
     entering: Shape = ()
     leaving: Shape = ()
     call: str = ""
@@ -146,6 +151,11 @@ class Recording:
     def elementwise_flops(self) -> Dim:
         """FLOPs of everything else."""
         return sum(op.elementwise_flops for op in self.ops)
+
+    @cached_property
+    def scores(self) -> Dim:
+        """Numbers in the score matrices, of all heads, windows and images, padding included."""
+        return sum(op.scores for op in self.ops)
 
     @cached_property
     def saved(self) -> frozenset[Storage]:

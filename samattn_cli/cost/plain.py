@@ -58,7 +58,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """Attention that makes the score matrix: (B, h, N, d), and what lives as long as the queries."""
     scaled = tape.scale("scale", q)
-    scores = tape.matmul("scores", scaled, k.transpose(-2, -1))  # (B, h, N, N)
+    scores = tape.scores(scaled, k)  # (B, h, N, N)
     probabilities = tape.softmax("softmax", scores)
     tape.free(scores)
     return tape.matmul("values", probabilities, v), scaled, probabilities

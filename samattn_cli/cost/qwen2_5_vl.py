@@ -72,7 +72,7 @@ def lengths_of(layer: LayerConfig) -> tuple[int, ...]:
 
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention that makes the score matrix, softmax in float32: (1, h, n, d), each -> (1, n, h, d)."""
-    products = tape.matmul("scores", q, k.transpose(-2, -1), call="torch.matmul")  # (1, h, n, n)
+    products = tape.scores(q, k, call="torch.matmul")  # (1, h, n, n)
     scores = tape.scale("scale", products)
     tape.free(products)
     wide = tape.softmax("softmax", scores, in_float32=True)

@@ -119,6 +119,7 @@ class Recorder:
         elementwise_flops: Dim = 0,
         frees: tuple[Storage, ...] = (),
         workspace_bytes: Dim = 0,
+        scores: Dim = 0,
         entering: Shape | None = None,
         leaving: Shape | None = None,
         call: str = "",
@@ -146,6 +147,7 @@ class Recorder:
                 tuple([tensor.storage for tensor in writes]),
                 frees,
                 workspace_bytes=workspace_bytes,
+                scores=scores,
                 entering=entering,
                 leaving=leaving,
                 call=call,
@@ -161,11 +163,14 @@ class Recorder:
         self.unrecorded = []
         return tuple(used)
 
-    def product(self, name: str, kind: str, a: Tensor, b: Tensor, call: str = "") -> Tensor:
-        """A product: (..., m, k) @ (..., k, n) -> (..., m, n)."""
+    def product(
+        self, name: str, kind: str, a: Tensor, b: Tensor, call: str = "", *, scores: bool = False
+    ) -> Tensor:
+        """A product, which may be of queries and keys: (..., m, k) @ (..., k, n) -> (..., m, n)."""
         out = self.like(a, *a.shape[:-1], b.shape[-1])
         macs = out.elements * a.shape[-1]
-        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs, call=call)
+        pairs = out.elements if scores else 0
+        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs, scores=pairs, call=call)
         return out
 
     def make(

@@ -41,7 +41,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
 
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention that makes the score matrix, as transformers does: (B, h, HW, d), each -> (B, h, HW, d)."""
-    products = tape.matmul("scores", q, k.transpose(-2, -1))  # (B, h, HW, HW)
+    products = tape.scores(q, k)  # (B, h, HW, HW)
     scores = tape.scale("scale", products)
     tape.free(products)
     probabilities = tape.softmax("softmax", scores)

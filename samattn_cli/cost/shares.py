@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from .ops import Op
+from .ops import SCORES, Op
 
-SCORES = "scores"
 REL_POS = "rel_pos"
 
 _OF_REL_POS = ("attn.rel", "attn.cpb_mlp")

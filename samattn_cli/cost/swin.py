@@ -86,7 +86,7 @@ def eager(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Ten
     qkv = tape.linear("qkv", x, 3 * x.shape[-1], bias=layer.stage.qkv_bias)
     q, k, v = each_of(split(qkv, layer))
     scaled = tape.scale("scale", q)
-    scores = tape.matmul("scores", scaled, k.transpose(-2, -1))  # (M, h, N, N)
+    scores = tape.scores(scaled, k)  # (M, h, N, N)
     bias = relative_bias(tape, layer)
     y, probabilities = weighed(tape, scores, bias, mask, v)
     out = tape.linear("proj", y, x.shape[-1])

@@ -42,7 +42,7 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) ->
     qkv = tape.linear_with("qkv", x, tape.parameter("qkv.weight", 3 * C, C), bias_of_qkv)
     q, k, v = each_of(split(qkv, layer))
     one, other = tape.normalize("normalize_q", q), tape.normalize("normalize_k", k)
-    cosines = tape.matmul("scores", one, other.transpose(-2, -1))  # (M, h, N, N)
+    cosines = tape.scores(one, other)  # (M, h, N, N)
     tape.free(one, other)
     bounded = tape.clamp("logit_scale.clamp", tape.used_weight("logit_scale", heads, 1, 1))
     scale = tape.exp("logit_scale.exp", bounded)

@@ -6,7 +6,7 @@ import math
 
 from . import derivatives
 from .derivatives import where_needed
-from .ops import BATCHED_LINEAR, OPERATOR, Parameter
+from .ops import BATCHED_LINEAR, OPERATOR, SCORES, Parameter
 from .tape_moving import Moving
 from .tensor import Dim, Tensor
 
@@ -73,7 +73,13 @@ class Multiplying(Moving):
             return True
         return all(x.stride[i] == x.stride[i + 1] * x.shape[i + 1] for i in range(len(x.shape) - 2))
 
-    def matmul(self, name: str, a: Tensor, b: Tensor, *, call: str = OPERATOR) -> Tensor:
+    def scores(self, q: Tensor, k: Tensor, *, call: str = OPERATOR) -> Tensor:
+        """The score matrix, queries by keys: (..., N, d), (..., M, d) -> (..., N, M)."""
+        return self.matmul(SCORES, q, k.transpose(-2, -1), call=call, scores=True)
+
+    def matmul(
+        self, name: str, a: Tensor, b: Tensor, *, call: str = OPERATOR, scores: bool = False
+    ) -> Tensor:
         """``a @ b``, or a `call`: (..., m, k) @ (..., k, n) -> (..., m, n), of three dimensions or more.
 
         ATen folds what is before the last two dimensions into one, by a copy where strides do not allow a view
@@ -84,7 +90,7 @@ class Multiplying(Moving):
         n = b.shape[-1]
         rows = self.reshape(f"{name}.a", low_a.expand_to(*batch, m, k), math.prod(batch), m, k)
         columns = self.reshape(f"{name}.b", low_b.expand_to(*batch, k, n), math.prod(batch), k, n)
-        out = self._bmm(name, rows, columns, call)
+        out = self._bmm(name, rows, columns, call, scores=scores)
         self.free(*_but_for((rows, columns, low_a, low_b), (a, b)))
         return out.view(*batch, m, n).seen(is_view=False)
 
@@ -95,7 +101,7 @@ class Multiplying(Moving):
         self.free(*_but_for((low_a, low_b), (a, b)))
         return out
 
-    def _bmm(self, name: str, a: Tensor, b: Tensor, call: str) -> Tensor:
-        out = self.product(name, "matmul", a, b, call)
+    def _bmm(self, name: str, a: Tensor, b: Tensor, call: str, *, scores: bool = False) -> Tensor:
+        out = self.product(name, "matmul", a, b, call, scores=scores)
         saves = (*where_needed(b, a), *where_needed(a, b))
         return self.derived(name, out, (a, b), derivatives.bmm(a, b), saves)

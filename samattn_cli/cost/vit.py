@@ -93,7 +93,7 @@ def eager(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
     packed = tape.reshape("split_heads", split, 3, B * heads, H * W, d)
     q, k, v = packed.unbind()  # (B*h, HW, d), each
     scaled = tape.scale("scale", q)
-    scores = tape.matmul("scores", scaled, k.permute(0, 2, 1))  # (B*h, HW, HW)
+    scores = tape.scores(scaled, k)  # (B*h, HW, HW)
     tape.free(scaled)
     if layer.stage.rel_pos != "none":
         biased = add_rel_pos(tape, scores, q, (H, W), layer)

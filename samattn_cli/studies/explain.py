@@ -161,9 +161,7 @@ def _whole(on_symbols: Symbolic, config: EncoderConfig, metric: str, found: Metr
         return sum(map(found.of_op, on_symbols.recording.ops))
     if metric == "peak_bytes":
         return on_symbols.names["L"] + live_over(on_symbols.recording).peak_bytes
-    assert on_symbols.layer is not None  # noqa: S101 - parts have no scores; told to the type checker
-    run = replace(config.run, batch_size=on_symbols.names["B"])
-    return attention_bytes(replace(config, run=run), on_symbols.layer)
+    return attention_bytes(config, on_symbols.recording)
 
 
 def _row(on_symbols: Symbolic, name: str, formula: Integer) -> FormulaRow:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ..config.plan import LayerConfig
 from ..cost.encoder import Segment
 from ..cost.memory import saved_by_op
-from ..cost.ops import Op, Recording, parameter_elements
-from ..cost.shares import SCORES, share_of
+from ..cost.ops import SCORES, Op, Recording, parameter_elements
+from ..cost.shares import share_of
 from ..cost.training import PHASES, Moment
 from ..errors import UsageError, did_you_mean
 from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
@@ -90,7 +90,7 @@ def _vs_global(at: At) -> VsGlobal:
 
 
 def _attention_bytes(at: At) -> int:
-    return attention_bytes(at.passes.config, at.layer)
+    return int(attention_bytes(at.passes.config, at.segment.recording))
 
 
 PART: dict[str, Callable[[At], Any]] = {

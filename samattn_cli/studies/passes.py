@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ..config.model import EncoderConfig, Section
-from ..config.plan import LayerConfig
 from ..cost.encoder import ForwardPass, forward
 from ..cost.memory import SegmentMemory, walk, weights_bytes
 from ..cost.ops import Op, Recording
-from ..cost.scores import score_elements
 from ..cost.tensor import Dim
 from ..cost.training import TrainingStep, training_step
 from ..reports.analysis import Figures
@@ -171,11 +169,9 @@ class Passes:
         return segment.qualified(part.peak_op)
 
 
-@lru_cache(maxsize=1024)
-def attention_bytes(config: EncoderConfig, layer: LayerConfig) -> int:
-    """Bytes of the score matrix, all heads, windows and images, padding included, as eager attention makes it."""
-    elements = config.run.batch_size * layer.stage.num_heads * score_elements(layer)
-    return elements * ITEM_BYTES[config.run.product_dtype]
+def attention_bytes(config: EncoderConfig, recording: Recording) -> Dim:
+    """Bytes of a block's score matrices, all heads, windows and images, padding included, as eager attention makes them."""
+    return recording.scores * ITEM_BYTES[config.run.product_dtype]
 
 
 FIGURES: dict[str, Callable[[Passes], Dim]] = {
@@ -184,7 +180,9 @@ FIGURES: dict[str, Callable[[Passes], Dim]] = {
     "flops": lambda passes: passes.forward.flops,
     "elementwise_flops": lambda passes: passes.forward.elementwise_flops,
     "attention_bytes": lambda passes: sum(
-        attention_bytes(passes.config, layer) for layer in passes.config.layers
+        attention_bytes(passes.config, segment.recording)
+        for segment in passes.forward.segments
+        if segment.layer is not None
     ),
     "weights_bytes": lambda passes: passes.forward.params * ITEM_BYTES[passes.config.run.dtype],
     "peak_bytes": lambda passes: greatest(part.peak_bytes for part in passes.memory),

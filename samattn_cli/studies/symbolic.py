@@ -46,7 +46,6 @@ class Symbolic:
     space: Space
     names: Mapping[str, Integer]
     recording: Recording
-    layer: LayerConfig | None
 
 
 MEANINGS = {
@@ -88,7 +87,7 @@ def symbolic(
     entered = _entered(segment.entries[0], _shape(part, names), names["s"])
     with tape.weights(train=not (training and config.run.trains != "all")):
         call(tape, placed, (entered, *segment.entries[1:]), config.run.attention)
-    return Symbolic(space, names, tape.recording(), placed if isinstance(placed, LayerConfig) else None)
+    return Symbolic(space, names, tape.recording())
 
 
 def _of_layer(layer: LayerConfig) -> dict[str, int]:

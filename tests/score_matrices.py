@@ -1,11 +1,12 @@
-"""The size of a layer's score matrices."""
+"""The size of a layer's score matrices worked out from where it attends: what the Tape's are set against."""
 
 from __future__ import annotations
 
 from itertools import product
 from math import prod
 
-from ..config.plan import LayerConfig
+from samattn_cli.config.plan import LayerConfig
+from samattn_cli.cost.encoder import ForwardPass
 
 
 def score_elements(layer: LayerConfig) -> int:
@@ -21,3 +22,14 @@ def score_elements(layer: LayerConfig) -> int:
 def _of_window(layer: LayerConfig, area: int) -> int:
     """Of one window."""
     return (area // layer.q_stride**2 + layer.extra_tokens) * (area + layer.extra_tokens)
+
+
+def assert_scores_are_those_of_the_layers(passed: ForwardPass) -> None:
+    """What the operations say that they make, against the number of queries and keys, by heads and images."""
+    config = passed.config
+    for segment in passed.segments:
+        if segment.layer is not None:
+            heads = config.run.batch_size * segment.layer.stage.num_heads
+            assert segment.recording.scores == heads * score_elements(segment.layer)
+            made = [op for op in segment.recording.ops if op.scores]
+            assert {op.name.rpartition(".")[2] for op in made} <= {"scores", "sdpa"}
