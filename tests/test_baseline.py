@@ -306,11 +306,107 @@ def test_with_a_base_a_figure_that_was_raised_by_hand_is_a_finding(root):
     git(root, "checkout", "-q", NAME)
     assert samattn("update", "--accept", "drift", "--reason", "deeper").exit_code == 0
     results = check(load_thresholds(), today=TODAY, base="main").results
-    assert [result for result in results if result.outcome != "pass"] == []
+    (shown,) = [result for result in results if result.outcome != "pass"]
+    assert (shown.rule, shown.config, shown.outcome) == ("drift", "encoders/small.yaml", "waived")
+    assert shown.summary.startswith(
+        "the baseline was raised: params 75.42 K params -> 88.13 K params, accepted under 'drift': deeper (since base main"
+    )
     commit(root)
     Path(NAME).write_text(Path(NAME).read_text("utf-8").replace("88128", "99999"), "utf-8")
     results = check(load_thresholds(), today=TODAY, base="HEAD").results
     assert [result.rule for result in results if result.outcome == "error"] == ["policy.loosened"]
+
+
+FORGED = {"rule": "drift", "reason": "deeper", "was": PARAMS}
+
+
+def loosened() -> list[str]:
+    """What is said of the baseline since main."""
+    results = check(load_thresholds(), today=TODAY, base="main").results
+    return [
+        result.summary for result in results if result.rule == "policy.loosened" and result.outcome == "error"
+    ]
+
+
+def rewrite(config: str, metric: str = "params", **keys: object) -> None:
+    """The baseline with other values in the line of a figure."""
+    changed = [
+        line | keys if (line["config"], line["metric"]) == (config, metric) else line for line in lines()
+    ]
+    text = ",\n".join(map(json.dumps, changed))
+    Path(NAME).write_text(f'{{"kind": "baseline", "schema_version": 1, "figures": [\n{text}\n]}}\n', "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "doubt"),
+    [
+        ({"rule": "no-such-rule", "reason": ".", "was": 1}, "there is no rule 'no-such-rule'"),
+        (FORGED | {"rule": "fits"}, "the rule 'fits', under which it was accepted, is not vs baseline"),
+        (
+            FORGED | {"rule": "big"},
+            "the rule 'big', under which it was accepted, is of layers.window.flops in big",
+        ),
+        (
+            FORGED | {"rule": "others"},
+            "the rule 'others', under which it was accepted, is not for encoders/small.yaml",
+        ),
+        (FORGED | {"was": PARAMS + 1}, "it says that it was 75,425 params, and it was 75,424 params"),
+        (FORGED, "params of 226.3 K params is more than the config gives, which is 88.13 K params"),
+    ],
+)
+def test_a_reason_that_is_forged_lets_no_figure_grow(root, accepted, doubt):
+    """Every value is three times as large, and one has a reason that `update` did not write."""
+    others = "rules:\n  - {id: others, match: '**/other.yaml', metric: params, vs: baseline, increase: '+0'}"
+    write(root, {"samattn.yaml": RULES.replace("rules:", others)})
+    new(root, {})
+    deepen(5)
+    rewrite("encoders/small.yaml", value=3 * PARAMS, accepted=accepted)
+    assert drift().outcome == "pass"  # it is what is checked
+    (said,) = loosened()
+    assert said.startswith(f"the baseline was raised with a reason that does not hold ({doubt}")
+
+
+def test_a_new_figure_is_no_more_than_the_config_gives(root):
+    """A line for a config that is new has no former value, and would leave it room to grow."""
+    new(root, {})
+    write(root, {"encoders/new.yaml": SMALL})
+    assert samattn("update").exit_code == 0
+    assert loosened() == []
+    rewrite("encoders/new.yaml", value=3 * PARAMS)
+    (said,) = loosened()
+    assert said.startswith(
+        "the baseline was written by hand: params of 226.3 K params is more than the config gives, which is 75.42 K params"
+    )
+
+
+def test_a_figure_that_is_said_to_be_counted_otherwise_is_no_more_than_the_config_gives(root):
+    new(root, {})
+    rewrite("encoders/small.yaml", counting=0)
+    commit(root)
+    rewrite("encoders/small.yaml", counting=1, value=3 * PARAMS)
+    assert ["more than the config gives" in said for said in loosened()] == [True]
+
+
+def test_a_baseline_that_is_new_has_no_figure_above_those_of_the_configs(root):
+    text = Path(NAME).read_text("utf-8")
+    Path(NAME).unlink()
+    new(root, {})
+    write(root, {NAME: text})
+    assert loosened() == []
+    rewrite("encoders/small.yaml", "layers.window.flops", value=10**9)
+    assert ["layers.window.flops of 1.00 GFLOP is more than" in said for said in loosened()] == [True]
+
+
+def test_what_is_raised_twice_in_a_change_was_what_it_was_before_the_change(root):
+    new(root, {})
+    git(root, "checkout", "-q", "-b", "feature")
+    for depth in (5, 6):
+        deepen(depth)
+        assert samattn("update", "--accept", "drift", "--reason", "deeper").exit_code == 0
+        commit(root)
+    line = next(line for line in lines() if "accepted" in line)
+    assert (line["value"], line["accepted"]["was"]) == (PARAMS + 2 * 12_704, PARAMS)
+    assert loosened() == []
 
 
 def test_with_a_base_figures_that_are_new_are_no_finding(root):

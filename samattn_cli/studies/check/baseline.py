@@ -53,7 +53,10 @@ class Baseline:
 
     def of_today(self, cases: Iterable[Case]) -> dict[Key, Entry]:
         """Its entries by the names that configs have now."""
-        now = {self.path(case): case.path for case in cases}
+        return self.called({self.path(case): case.path for case in cases})
+
+    def called(self, now: Mapping[str, str]) -> dict[Key, Entry]:
+        """Its entries by other names of configs; `now` has them by those that it has."""
         return {
             (now.get(path, path), profile, metric): entry
             for (path, profile, metric), entry in self.entries.items()

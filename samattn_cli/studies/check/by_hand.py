@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ...config.globs import matches
 from ...config.metric_names import unit_of
 from ...config.thresholds import Action
 from ...errors import SamattnError
-from ...reports.baseline import Entry
+from ...reports.baseline import Entry, Key
 from ...reports.check import Result
 from ...reports.diff import CHANGED, Place
 from ...units import format_amount, format_apart
+from .acceptance import Acceptances
 from .base import AtBase
 from .baseline import UPDATE, Baseline, read_baseline
 from .loosened import same_rules
 from .policy import LOOSENED, OUTCOME_OF
 from .references import Case
+
+RAISE = f"{UPDATE} --accept RULE --reason TEXT raises it, and keeps the reason"
 
 Names = Mapping[str, str]
 """The paths that configs have now, and had then, from the folder of the thresholds."""
@@ -28,27 +31,27 @@ Keys = Mapping[tuple[str, str], tuple[str, str]]
 
 
 def by_hand(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Result]:
-    """Figures that were raised otherwise than with a reason, or taken out of it.
+    """Figures that were raised, each with its reason or as what is wrong with it; that are above today's; that are gone.
 
     Raises:
         SamattnError: if the baseline cannot be read at the base.
     """
     now = _today(base)
-    then = base.baseline if now and action != "ignore" else None
-    if then is None or now is None:
+    if now is None or action == "ignore":
         return
-    found = _Found(base, action, {case.path: case.reference for case in cases})
+    then = base.baseline
+    before = then.entries if then else {}
+    found = _Found(base, action, now.label, {case.path: case.reference for case in cases})
     names = {case.path: _path(base, case) for case in cases}
     keys = _former_keys(base)
-    for was, entry in _raised(then, now, names, keys):
-        values = CHANGED.join(format_apart(unit_of(entry.metric), was.value, entry.value))
-        said = f"the baseline was raised without a reason: {entry.metric} {values}"
-        advice = f"{UPDATE} --accept RULE --reason TEXT raises it, and keeps the reason"
-        yield found.result(entry.config, entry, said, advice, Place(now.label, entry.line, 1))
-    for path, entry in _taken_out(then, now, base, names, keys):
-        value = format_amount(entry.value, unit_of(entry.metric))
-        said = f"the baseline lost a figure: {entry.metric} {value}"
-        yield found.result(path, entry, said, "restore its line from git", Place(now.label, 1, 1))
+    acceptances = Acceptances(base, {case.path: case for case in cases})
+    for was, entry in _risen(before, now, names, keys):
+        if was is None:
+            yield from found.above(entry, acceptances.excess(entry))
+        else:
+            yield found.raised(was, entry, acceptances.doubts(was, entry))
+    for path, entry in _taken_out(before, now, base, names, keys):
+        yield found.lost(path, entry)
 
 
 def _today(base: AtBase) -> Baseline | None:
@@ -64,14 +67,39 @@ class _Found:
 
     base: AtBase
     action: Action
+    baseline: str
     called: Mapping[str, str]
 
-    def result(self, path: str, entry: Entry, summary: str, advice: str, place: Place) -> Result:
+    def raised(self, was: Entry, entry: Entry, doubts: str) -> Result:
+        """A figure that is larger than it was: shown as a waiver is, if there is nothing wrong with its reason."""
+        values = f"{entry.metric} {CHANGED.join(format_apart(unit_of(entry.metric), was.value, entry.value))}"
+        if doubts or entry.accepted is None:
+            said = f"the baseline was raised {doubts}: {values}"
+            return self._finding(entry.config, entry, said, RAISE, entry.line)
+        said = f"the baseline was raised: {values}, accepted under {entry.accepted.rule!r}: {entry.accepted.reason}"
+        finding = self._finding(entry.config, entry, said, "", entry.line)
+        return replace(finding, rule=entry.accepted.rule, outcome="waived")
+
+    def above(self, entry: Entry, excess: str) -> Iterator[Result]:
+        """A new figure, if it is larger than what it is of."""
+        if excess:
+            said = f"the baseline was written by hand: {excess}"
+            yield self._finding(entry.config, entry, said, f"{UPDATE} takes today's figure", entry.line)
+
+    def lost(self, path: str, entry: Entry) -> Result:
+        """A figure that is not there any more."""
+        value = format_amount(entry.value, unit_of(entry.metric))
+        said = f"the baseline lost a figure: {entry.metric} {value}"
+        return self._finding(path, entry, said, "restore its line from git", 1)
+
+    def _finding(self, path: str, entry: Entry, summary: str, advice: str, line: int | None) -> Result:
+        place = Place(self.baseline, line, 1)
         return Result(
             rule=LOOSENED,
             config=self.called.get(path, path),
             profile=entry.profile,
             outcome=OUTCOME_OF[self.action],
+            metric=entry.metric,
             summary=f"{summary} (since {self.base.name})",
             advice=advice,
             place=place,
@@ -93,25 +121,27 @@ def _former_keys(base: AtBase) -> Keys:
     return {(pair.now.profile, pair.now.metric): (pair.then.profile, pair.then.metric) for pair in pairs}
 
 
-def _raised(before: Baseline, now: Baseline, names: Names, keys: Keys) -> Iterator[tuple[Entry, Entry]]:
-    """Figures that are larger than they were without a reason of their own: then and now."""
+def _risen(
+    before: Mapping[Key, Entry], now: Baseline, names: Names, keys: Keys
+) -> Iterator[tuple[Entry | None, Entry]]:
+    """Figures that are larger than they were, new, or counted otherwise: then and now; None where none is to compare."""
     for (path, *key), entry in now.entries.items():
         profile, metric = keys.get((entry.profile, entry.metric), key)
-        then = before.entries.get((names.get(path, path), profile, metric))
-        if then is None or then.counting != entry.counting or Fraction(entry.value) <= Fraction(then.value):
-            continue
-        if entry.accepted is None or entry.accepted == then.accepted:
+        then = before.get((names.get(path, path), profile, metric))
+        if then is None or then.counting != entry.counting:
+            yield None, entry
+        elif Fraction(entry.value) > Fraction(then.value):
             yield then, entry
 
 
 def _taken_out(
-    before: Baseline, now: Baseline, base: AtBase, names: Names, keys: Keys
+    before: Mapping[Key, Entry], now: Baseline, base: AtBase, names: Names, keys: Keys
 ) -> Iterator[tuple[str, Entry]]:
     """Figures that are there no more under any name, though a rule asks for them and their configs are there."""
     rules = [rule for rule in base.file.thresholds.rules if rule.vs == "baseline"]
     for path, then in names.items():
         asked = {(rule.profile, rule.metric) for rule in rules if matches(rule.match, path)}
         for key in sorted(asked):
-            entry = before.entries.get((then, *keys.get(key, key)))
+            entry = before.get((then, *keys.get(key, key)))
             if entry and not any((name, *key) in now.entries for name in (path, then)):
                 yield path, entry

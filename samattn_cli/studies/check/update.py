@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -11,7 +11,9 @@ from ...config.globs import matches
 from ...config.load_thresholds import ThresholdsFile
 from ...config.thresholds import Rule
 from ...errors import ConfigError, SamattnError, UsageError, did_you_mean
+from ...git import AUTO
 from ...reports.baseline import Accepted, Entry, Key, to_json
+from .base import at_base
 from .baseline import check_derived, read_baseline
 from .encoders import Encoders
 from .found import configs_of, each_once, given_configs, paths_of
@@ -81,14 +83,21 @@ def update(
     known = read_baseline(file)
     cases = _cases(file, given)
     then = known.of_today(cases) if known else {}
-    figures, asked = _figures(Encoders(file, Recordings(), paths_of(file, given)), cases, rules)
+    encoders = Encoders(file, Recordings(), paths_of(file, given))
+    figures, asked = _figures(encoders, cases, rules)
+    before = _before_the_change(encoders, cases) if accept else {}
     steps = []
     entries = dict(then) if given else {}
     for key, value in figures.items():
         taken = next((rule for rule in asked[key] if rule in accept), None)
         done = _done(then.get(key), key, value, accepted=taken is not None)
         steps.append(Step(done, key, then[key].value if key in then else None, value, asked[key]))
-        entries[key] = _next(then.get(key), key, value, done, taken, reason)
+        accepted = (
+            _accepted(then[key], before.get(key), value, taken, reason)
+            if taken and done == "raised"
+            else None
+        )
+        entries[key] = _next(then.get(key), key, value, done, accepted)
     gone = (Step("removed", key, entry.value, None) for key, entry in then.items() if key not in entries)
     return Update(tuple(entries.values()), (*steps, *gone))
 
@@ -151,12 +160,25 @@ def _done(then: Entry | None, key: Key, value: float, *, accepted: bool) -> Done
     return "kept" if then.key == key else "renamed"
 
 
-def _next(then: Entry | None, key: Key, value: float, done: Done, rule: str | None, reason: str) -> Entry:
+def _before_the_change(encoders: Encoders, cases: Sequence[Case]) -> Mapping[Key, Entry]:
+    """The figures of the baseline where the change began, which `check --base auto` compares with; none where none can tell."""
+    try:
+        base = at_base(AUTO, encoders)
+        now = {base.path_of(case): case.path for case in cases}
+        return base.baseline.called(now) if base.baseline else {}
+    except SamattnError:
+        return {}
+
+
+def _accepted(then: Entry, before: Entry | None, value: float, rule: str, reason: str) -> Accepted:
+    """Why a figure was raised, and from what: from what it was before the change, which may have raised it already."""
+    began = before is not None and before.counts_as_today and Fraction(before.value) < Fraction(value)
+    return Accepted(rule=rule, reason=reason, was=before.value if before and began else then.value)
+
+
+def _next(then: Entry | None, key: Key, value: float, done: Done, accepted: Accepted | None) -> Entry:
     """The line of a figure from now on."""
     config, profile, metric = key
     if then is not None and done in AS_IT_WAS:
         return replace(then, config=config)
-    accepted = (
-        Accepted(rule=rule, reason=reason, was=then.value) if then and rule and done == "raised" else None
-    )
     return Entry(config=config, profile=profile, metric=metric, value=value, accepted=accepted)
