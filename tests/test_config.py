@@ -559,9 +559,9 @@ def test_every_wrong_override_is_reported():
     ]
 
 
-def test_a_rule_broken_by_an_override_is_reported_where_the_other_value_stands():
+def test_a_rule_broken_by_an_override_is_reported_at_the_override():
     assert problems_in(flat_with("global_attn_indexes: [1, 3]"), "depth=3") == [
-        "e.yaml:6:26: global_attn_indexes names block 3, but depth 3 gives blocks 0 to 2"
+        "override depth=3: global_attn_indexes names block 3, but depth 3 gives blocks 0 to 2 (see e.yaml:6:26)"
     ]
 
 

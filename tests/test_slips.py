@@ -158,3 +158,54 @@ def test_the_schema_that_editors_check_with_takes_what_is_taken() -> None:
     for wrong in ({"image_size": "512,768"}, {"run": {"dtype": "int8"}}, {"global_attn_indexes": "first"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**file, **wrong}, schema)
+
+
+# -- whose fault it is -----------------------------------------------------------------------------------------------
+
+
+def problems(source, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(source, [parse_override(text) for text in overrides])
+    return list(map(str, caught.value.problems))
+
+
+def test_a_rule_that_an_option_breaks_is_not_blamed_on_a_preset() -> None:
+    said = "--set embed_dim=1000: num_heads 12 does not divide embed_dim 1000: use 8 or 10"
+    assert problems("sam_vit_b", "embed_dim=1000") == [said]
+    assert problems("sam_vit_b", "mlp_ratio=2", "embed_dim=1000", "run.dtype=fp16") == [said]
+
+
+def test_of_several_options_each_has_its_own_fault() -> None:
+    assert problems("sam_vit_b", "depth=8", "embed_dim=1000") == [
+        "--set embed_dim=1000: num_heads 12 does not divide embed_dim 1000: use 8 or 10",
+        "--set depth=8: global_attn_indexes names block 8, but depth 8 gives blocks 0 to 7",
+        "--set depth=8: global_attn_indexes names block 11, but depth 8 gives blocks 0 to 7",
+    ]
+
+
+def test_a_rule_that_only_the_whole_encoder_shows_is_the_options_too(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (found,) = problems("swin_t", "run.trains=adapters")
+    assert found.startswith("--set run.trains=adapters: ")
+    (tmp_path / "e.yaml").write_text("extends: swin_t\nrun: {attention: eager}\n", "utf-8")
+    (found,) = problems("e.yaml", "run.attention=fused")
+    assert found.startswith("--set run.attention=fused: ")
+
+
+def test_a_key_of_a_file_is_blamed_for_what_it_breaks_in_the_file_that_it_extends(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base.yaml").write_text("extends: sam_vit_b\nnum_heads: 12\n", "utf-8")
+    (tmp_path / "e.yaml").write_text("extends: base.yaml\nembed_dim: 1000\n", "utf-8")
+    said = "num_heads 12 does not divide embed_dim 1000: use 8 or 10"
+    assert problems("e.yaml") == [f"e.yaml:2:12: {said} (see base.yaml:2:12)"]
+    (tmp_path / "base.yaml").write_text("extends: sam_vit_b\n", "utf-8")
+    assert problems("e.yaml") == [f"e.yaml:2:12: {said}"]
+
+
+def test_what_is_wrong_without_the_option_too_stays_where_it_is(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "e.yaml").write_text("extends: sam_vit_b\nnum_heads: 11\n", "utf-8")
+    said = "e.yaml:2:12: num_heads 11 does not divide embed_dim 768: use 8 or 12"
+    assert problems("e.yaml", "mlp_ratio=2") == [said]

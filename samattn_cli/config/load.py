@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, Problem, did_you_mean
+from .blame import Change, blamed
 from .check import build
 from .kinds import ENCODER
 from .meant import as_meant
@@ -118,13 +119,13 @@ def load_located(
         document = _Document(_from_python(source), Path(), "encoder", files)
     else:
         document = _read_document(str(source), Path(), "samattn", files)
-    tree = _resolve(document, ())
-    problems: list[Problem] = []
-    for override in [overrides] if isinstance(overrides, str) else overrides:
-        problems += _problems_of_applying(tree, override)
-    if problems:
-        raise ConfigError(problems)
-    return Loaded(build(as_meant(tree), document.name), document.root.where.source, tree)
+    laid_over = [overrides] if isinstance(overrides, str) else list(overrides)
+    tree = _tree(document, laid_over)
+    try:
+        config = build(tree, document.name)
+    except ConfigError as error:
+        raise blamed(error, list(_changes(document, list(map(_override, laid_over))))) from None
+    return Loaded(config, document.root.where.source, tree)
 
 
 @dataclass(frozen=True)
@@ -143,18 +144,60 @@ def _read_document(reference: str, folder: Path, where: str, files: Files) -> _D
     return _Document(root, source.folder, source.name, source.files)
 
 
+def _tree(document: _Document, overrides: Iterable[str | Override], without: _Key | None = None) -> Node:
+    """The canonical tree of a document, what it extends and overrides, `without` a key of one of the documents."""
+    tree = _resolve(document, (), without)
+    problems: list[Problem] = []
+    for override in overrides:
+        problems += _problems_of_applying(tree, override)
+    if problems:
+        raise ConfigError(problems)
+    return as_meant(tree)
+
+
+_Key = tuple[str, str]
+"""The label of a document, and a key of it."""
+
+
+def _changes(document: _Document, overrides: Sequence[Override]) -> Iterator[Change]:
+    """What lies over something else: each override, then each key of the documents that extend others."""
+    for at, override in enumerate(overrides):
+        others = [*overrides[:at], *overrides[at + 1 :]]
+        yield Change(override.where, (), partial(_build, document, others))
+    chain = list(_chain(document))
+    for at, over in enumerate(chain):
+        label, under = over.root.where.source, tuple(each.root.where.source for each in chain[at + 1 :])
+        for key, node in _entries(over.root).items() if under else ():
+            if key != "extends":
+                yield Change(str(node.where), under, partial(_build, document, overrides, (label, key)))
+
+
+def _build(document: _Document, overrides: Sequence[Override], without: _Key | None = None) -> None:
+    build(_tree(document, overrides, without), document.name)
+
+
+def _chain(document: _Document) -> Iterator[_Document]:
+    """A document and those that it extends, which are known to be there."""
+    yield document
+    if extends := _entries(document.root).get("extends"):
+        yield from _chain(
+            _read_document(str(extends.value), document.folder, str(extends.where), document.files)
+        )
+
+
 @lru_cache(maxsize=256)
 def _parsed(text: str, label: str) -> Node:
     """A document's tree, which many may extend: it is not changed."""
     return parse_yaml(text, label)
 
 
-def _resolve(document: _Document, seen: tuple[str, ...]) -> Node:
-    """The canonical tree of a document laid over what it extends."""
-    entries = _entries(document.root)
-    extends = entries.get("extends")
+def _resolve(document: _Document, seen: tuple[str, ...], without: _Key | None = None) -> Node:
+    """The canonical tree of a document laid over what it extends, `without` a key of one of them."""
+    root, extends = document.root, _entries(document.root).get("extends")
+    if without is not None and without[0] == root.where.source:
+        root = replace(root, value={key: node for key, node in _entries(root).items() if key != without[1]})
     if extends is None:
-        return _canonical(document.root)
+        return _canonical(root)
     if not isinstance(extends.value, str) or extends.value == STDIN:
         raise _problem(extends.where, "extends must be the name of a preset or a path, such as 'sam_vit_b'")
     base = _read_document(extends.value, document.folder, str(extends.where), document.files)
@@ -164,7 +207,7 @@ def _resolve(document: _Document, seen: tuple[str, ...]) -> Node:
         raise _problem(extends.where, f"extends itself: {loop}")
     if len(chain) > MAX_EXTENDS:
         raise _problem(extends.where, f"more than {MAX_EXTENDS} configs extend one another")
-    return _lay_over(_resolve(base, chain), document.root)
+    return _lay_over(_resolve(base, chain, without), root)
 
 
 def _canonical(root: Node) -> Node:
@@ -215,9 +258,13 @@ def _put_in_stage(tree: Node, flat: dict[str, Node]) -> None:
     _entries(tree)["stages"] = replace(stages, value=[changed])
 
 
+def _override(given: str | Override) -> Override:
+    return given if isinstance(given, Override) else parse_override(given, "override")
+
+
 def _problems_of_applying(tree: Node, override: str | Override) -> tuple[Problem, ...]:
     try:
-        _apply(tree, override if isinstance(override, Override) else parse_override(override, "override"))
+        _apply(tree, _override(override))
     except ConfigError as error:
         return error.problems
     return ()
