@@ -15,6 +15,7 @@ from running import PATIENCE_S, SAMATTN, environment, samattn
 from samattn_cli import load_config
 from samattn_cli.config.hash import config_hash
 from samattn_cli.reports.recording import read_recording
+from samattn_cli.reports.text import from_json, to_json
 from samattn_cli.studies.machine import available_bytes
 
 TINY = {
@@ -344,6 +345,9 @@ def test_on_cuda_an_error_of_more_than_one_percent_exits_1(recorded, tmp_path):
     judgement = json.loads(result.stdout)
     assert (judgement["kind"], len(judgement["cases"])) == ("judgement", 4)
     assert judgement["whole_errors"]["worst"] > 0.5
+    assert to_json(from_json(result.stdout)) == result.stdout
+    assert not from_json(result.stdout).is_close
+    assert from_json((tmp_path / "far.json").read_text("utf-8")).cases[0].measured.workspace_bytes == 8 << 20
 
 
 @pytest.mark.usefixtures("recorded")

@@ -133,7 +133,6 @@ def _judge(
 ) -> None:
     """Predicted against measured, for the recordings of --measured and those among the arguments."""
     from ..render.measured import render_judgement
-    from ..reports.judgement import to_json as judgement_to_json
     from ..reports.recording import read_recording
     from ..studies.judge import judge
 
@@ -142,7 +141,7 @@ def _judge(
     judgement = judge({path: read_recording(path) for path in (*measured, *more)}, configs)
 
     def text(name: str, options: Options) -> str:
-        return judgement_to_json(judgement) if name == "json" else render_judgement(judgement, options)
+        return to_json(judgement) if name == "json" else render_judgement(judgement, options)
 
     if shown or not formats:
         emit(text(shown or "terminal", terminal_options()))

@@ -5,8 +5,7 @@ An error is (predicted - measured) / measured; measured leaves the cuBLAS worksp
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from ..config.model import EncoderConfig
@@ -75,8 +74,3 @@ class Judgement:
             for peak in (case.whole, *case.layers)
         )
         return all(abs(peak.error) <= MOST_ERROR for peak in peaks)
-
-
-def to_json(judgement: Judgement) -> str:
-    """The judgement as JSON text."""
-    return json.dumps(asdict(judgement), indent=2, allow_nan=False) + "\n"

@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
+from ..errors import did_you_mean
+
 HEAD = ("schema_version", "kind", "samattn_version")
 
 KINDS = {
@@ -17,11 +19,17 @@ KINDS = {
     "diff": "diff.Diff",
     "explanation": "explanation.Explanation",
     "fit": "fit.Fit",
+    "judgement": "judgement.Judgement",
     "placements": "placements.Placements",
     "sweep": "sweep.Sweep",
     "verification": "analysis.Verification",
 }
 """Where the class of each kind of report is, from here; none is imported before it is needed."""
+
+FILES = {"baseline": "baseline", "recording": "recording"}
+"""The modules of the kinds that commands keep in files, and check more strictly: each has a `from_json` of its own."""
+THE_TEXT = "the text"
+"""What messages call what was given."""
 
 
 def to_json(report: Any) -> str:
@@ -56,14 +64,31 @@ def _column(array: Any) -> str:
 
 
 def from_json(text: str) -> Any:
-    """The report that `to_json` wrote, of whichever kind it is.
+    """What a command wrote as JSON: the report that `to_json` was given, a recording, or the figures of a baseline by key.
 
     Raises:
-        ValueError: for text that is no JSON, or no report (pydantic.ValidationError).
+        ValueError: for text that is not JSON, or not of a kind that samattn writes, or is damaged (pydantic.ValidationError).
+        RecordingError: for a damaged recording.
+        ConfigError: for a damaged baseline.
     """
+    kind = _kind_of(text)
+    if kind in FILES:
+        return import_module(f"{__package__}.{FILES[kind]}").from_json(text, THE_TEXT)
     from pydantic import TypeAdapter
 
-    data = json.loads(text)
-    kind = data.get("kind") if isinstance(data, dict) else None
-    module, name = KINDS.get(str(kind), KINDS["analysis"]).split(".")
+    module, name = KINDS[kind].split(".")
     return TypeAdapter(getattr(import_module(f"{__package__}.{module}"), name)).validate_json(text)
+
+
+def _kind_of(text: str) -> str:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{THE_TEXT} is not JSON: {error}") from None
+    kind = data.get("kind") if isinstance(data, dict) else None
+    known = sorted((*KINDS, *FILES))
+    if not isinstance(kind, str) or kind not in known:
+        said = "has no kind" if kind is None else f"is of kind {kind!r}, which samattn does not write"
+        hint = isinstance(kind, str) and did_you_mean(kind, known)
+        raise ValueError(f"{THE_TEXT} {said}" + (hint or f"; known are {', '.join(known)}"))
+    return kind
