@@ -3,11 +3,13 @@
 import sys
 import types
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import pytest
 import torch
 from checkpoints import of_sam, of_vit
 from importing import is_preset
+from running import samattn
 
 from samattn_cli import load_config
 from samattn_cli.errors import ImportFailedError
@@ -115,3 +117,54 @@ def test_a_timm_model_that_is_not_there_or_cannot_be_expressed():
         imported("vit_tiny_patch16_24")
     with pytest.raises(ImportFailedError, match=r"blocks\.0\.mlp\.act is QuickGELU, .* it has GELU"):
         imported("vit_quick")
+
+
+NO_OPERATOR = "operator torchvision::nms does not exist"
+BROKEN = {
+    "raise RuntimeError('operator torchvision::nms\\ndoes not exist')": (
+        f"(RuntimeError: {NO_OPERATOR}): the torchvision that is installed is not of torch {torch.__version__}: "
+        "pip install --upgrade torchvision"
+    ),
+    "import torchvision": "(ModuleNotFoundError: No module named 'torchvision'): the torchvision that is installed is not",
+    "raise OSError('libjpeg.so.8: cannot open')": "(OSError: libjpeg.so.8: cannot open): python -c 'import timm' shows",
+    "def f(:": "(SyntaxError: ",
+}
+
+
+def broken_timm(source: str, folder: Path) -> str:
+    (folder / "timm").mkdir()
+    (folder / "timm" / "__init__.py").write_text(source, "utf-8")
+    return str(folder)
+
+
+@pytest.mark.parametrize("source", BROKEN)
+def test_a_timm_that_cannot_be_imported_is_named(source, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    monkeypatch.syspath_prepend(broken_timm(source, tmp_path))
+    with pytest.raises(ImportFailedError) as caught:
+        imported("vit_base_patch16_224")
+    assert str(caught.value).startswith("vit_base_patch16_224: timm is installed but cannot be imported ")
+    assert BROKEN[source] in str(caught.value)
+
+
+def test_a_torchvision_of_another_torch_is_no_bug_of_samattn(tmp_path):
+    """As a user meets it: what imports torchvision finds its operators missing."""
+    folder = broken_timm(next(iter(BROKEN)), tmp_path)
+    made = samattn("import", "vit_base_patch16_224", cwd=tmp_path, PYTHONPATH=folder)
+    assert (made.returncode, made.stdout) == (2, "")
+    assert made.stderr.startswith(
+        f"vit_base_patch16_224: timm is installed but cannot be imported (RuntimeError: {NO_OPERATOR}"
+    )
+    assert len(made.stderr.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("timm")
+def test_a_model_that_timm_cannot_make_is_no_bug_of_samattn(monkeypatch):
+    def unmade() -> torch.nn.Module:
+        raise ImportError("takes flash_attn")
+
+    monkeypatch.setitem(MODELS, "needs_more", unmade)
+    with pytest.raises(
+        ImportFailedError, match=r"needs_more: timm cannot make it \(ImportError: takes flash_attn\)"
+    ):
+        imported("needs_more")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,16 +18,16 @@ Said = dict[str, Any]
 
 GELU = "GELU"
 """torch's, or timm's own."""
+TORCHVISION = "torchvision"
 
 
 def described(name: str) -> tuple[Said, dict[str, tuple[int, ...]]]:
     """What the modules of a timm model say, by "module.attribute", and name to shape of its weights.
 
     Raises:
-        ImportFailedError: if timm has no such model, or its activations are not GELU.
+        ImportFailedError: if timm cannot be used, has no such model, or the model's activations are not GELU.
     """
-    import timm
-
+    timm = _timm(name)
     if not timm.is_model(name):
         raise ImportFailedError(
             f"{name}: there is no such file, and timm has no such model{did_you_mean(name, timm.list_models())}"
@@ -35,17 +38,52 @@ def described(name: str) -> tuple[Said, dict[str, tuple[int, ...]]]:
     return dict(_said(model)), shapes
 
 
-def _made(timm: Any, name: str) -> nn.Module:
-    """On the meta device; on the CPU where a model asks for values when it is made, as some do."""
+def _timm(name: str) -> ModuleType:
+    """The library, which imports torchvision, whose operators must be of this torch.
+
+    Raises:
+        ImportFailedError: if it cannot be imported.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return import_module("timm")
+    except Exception as error:  # noqa: BLE001 - whatever the libraries that it imports raise
+        said = _in_a_line(error)
+        cure = (
+            f"the torchvision that is installed is not of torch {torch.__version__}: pip install --upgrade torchvision"
+            if TORCHVISION in said
+            else "python -c 'import timm' shows where"
+        )
+        raise ImportFailedError(
+            f"{name}: timm is installed but cannot be imported ({said}): {cure}"
+        ) from None
+
+
+def _made(timm: ModuleType, name: str) -> nn.Module:
+    """On the meta device; on the CPU where a model asks for values when it is made, as some do.
+
+    Raises:
+        ImportFailedError: if timm cannot make it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        with suppress(Exception), torch.device("meta"):
+            return _module(timm, name)
         try:
-            with torch.device("meta"):
-                made = timm.create_model(name, pretrained=False)
-        except (RuntimeError, NotImplementedError):
-            made = timm.create_model(name, pretrained=False)
+            return _module(timm, name)
+        except Exception as error:  # noqa: BLE001 - whatever timm raises of a model that lacks something
+            raise ImportFailedError(f"{name}: timm cannot make it ({_in_a_line(error)})") from None
+
+
+def _module(timm: ModuleType, name: str) -> nn.Module:
+    made = timm.create_model(name, pretrained=False)
     assert isinstance(made, nn.Module)  # noqa: S101 - told to the type checker
     return made
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _check_activations(name: str, model: nn.Module) -> None:
