@@ -329,6 +329,40 @@ def test_no_layer_of_a_kind_could_not_be_checked_but_counts_as_none(tmp_path):
     assert outcome(tmp_path, "profile: p, metric: layers.global.count, expect: 0", more=more) == "pass"
 
 
+@pytest.mark.parametrize(
+    ("window", "number"), [("4", 2), ("5", 2), ("[4, 9]", 2), ("[4, 3]", 1), ("[3, 4]", 1), ("3", 1)]
+)
+def test_a_window_that_covers_the_grid_counts_as_global(tmp_path, window, number):
+    """Block 1 is global and the grid is 4x4: block 2 attends to all of it through a window, too."""
+    more = f"profiles: {{p: {{set: {{overrides: [{{blocks: [2], window_size: {window}}}]}}}}}}"
+    counted = one(tmp_path, "profile: p, metric: layers.global.count, limit: 1", more=more)
+    assert (counted.outcome, counted.value) == ("pass" if number == 1 else "error", number)
+    assert (
+        outcome(tmp_path, f"profile: p, metric: layers.window.count, expect: {4 - number}", more=more)
+        == "pass"
+    )
+    if number == 2:
+        said = f"window {window}x{window}" if len(window) == 1 else "window 4x9"
+        assert counted.causes == (f"blocks.1-2 (global, {said})",)
+
+
+def test_figures_of_a_window_that_covers_the_grid_are_of_both_kinds(tmp_path):
+    """So it evades neither what global layers may cost nor what windows are to save."""
+    more = "profiles: {p: {set: {overrides: [{blocks: [2], window_size: 4, mlp_ratio: 8.0}]}}}"
+    # by hand: 425,984 FLOPs of a global block, and 2 * 16 tokens * 2 * 32 * 128 more in the MLP
+    dear = one(tmp_path, "profile: p, metric: layers.global.flops, limit: 425984 FLOP", more=more)
+    assert (dear.outcome, dear.value) == ("error", 688_128)
+    assert "at blocks.2" in dear.summary
+    saved = one(tmp_path, "profile: p, metric: attention_memory_saving_per_head, at_least: 75 %", more=more)
+    assert (saved.outcome, saved.value) == ("error", 0)
+
+
+def test_the_last_stage_of_swin_is_one_window(tmp_path):
+    """Swin-T at 224: a grid of 7x7 and windows of 7 in its last two blocks."""
+    file = folder(tmp_path, "- {id: a, metric: layers.global.count, expect: 2}", configs="[swin_t]")
+    assert check(file, today=TODAY).outcome == "pass"
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, True, "12"])
 def test_what_is_no_finite_number_could_not_be_checked(tmp_path, monkeypatch, value):
     monkeypatch.setitem(passes.FIGURES, "flops", lambda _: value)

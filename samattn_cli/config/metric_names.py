@@ -63,7 +63,7 @@ ROOTS = (
 )
 """Where the paths of an analysis begin."""
 
-KINDS = ("window", "global")
+WINDOW, GLOBAL = KINDS = ("window", "global")
 COUNT = "count"
 """Of a kind of layer: how many there are."""
 

@@ -88,6 +88,11 @@ class LayerConfig:
         return self.window_size == GLOBAL
 
     @property
+    def spans_grid(self) -> bool:
+        """Whether each token attends to all: it is global, or one window covers the grid."""
+        return self.windows == (1, 1)
+
+    @property
     def attends(self) -> str:
         """Where it attends, in words."""
         return attends(self.window_size, self.shift_size)

@@ -124,7 +124,7 @@ class Rule:
     metric: str = key(
         WORDS,
         "The figure: of the encoder (flops), of a layer (layers.7.flops), of the worst of a kind of layer "
-        "(layers.window.flops_ratio_vs_global), or the path of any number of `analyze --format json`.",
+        "(layers.window.flops_ratio_vs_global; a window that covers the grid counts as global), or the path of any number of `analyze --format json`.",
         example="peak_memory",
     )
     limit: Bounds | None = key(

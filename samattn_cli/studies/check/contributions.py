@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...config.metric_names import COUNT, path_of, unit_of
+from ...config.metric_names import COUNT, KINDS, path_of, unit_of
 from ...units import format_amount, ranges
 from ..causes import WORDS, figure_behind
 from ..diff import PEAKS
 from ..layers import LAYER, PART, At, segments_of
 from ..passes import FIGURES, Passes
-from .metrics import Encoder
+from .metrics import Encoder, is_counted, is_of_kind
 
 MOST = 3
 ROOTS = ("totals.", "comparison.", "layers.", "measured.")
@@ -36,9 +36,11 @@ def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
 
 
 def _counted(passes: Passes, kind: str) -> tuple[str, ...]:
-    """The layers of a kind."""
-    ats = [at for at in segments_of(passes).values() if _is_meant(at, kind)]
-    return (f"{_names(ats)}{_attention(ats)}",) if ats else ()
+    """The layers that count as of a kind."""
+    blocks = (at for at in segments_of(passes).values() if at.segment.layer is not None)
+    ats = [at for at in blocks if is_counted(at.layer, kind)]
+    attends = ", ".join(dict.fromkeys(at.layer.attends for at in ats))
+    return (f"{_names(ats)} ({attends})",) if ats else ()
 
 
 def _most(passes: Passes, figure: str, place: str) -> Iterator[str]:
@@ -65,7 +67,9 @@ def _is_meant(at: At, place: str) -> bool:
     if not place:
         return True
     layer = at.segment.layer
-    return layer is not None and place in {str(layer.index), LAYER["attention"](at)}
+    if layer is None:
+        return False
+    return is_of_kind(layer, place) if place in KINDS else place == str(layer.index)
 
 
 def _figure(at: At, figure: str) -> float:

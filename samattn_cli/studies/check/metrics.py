@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from ...config.metric_names import COUNT, KINDS, MEASURED, path_of
+from ...config.metric_names import COUNT, GLOBAL, KINDS, MEASURED, path_of
 from ...config.model import EncoderConfig
+from ...config.plan import LayerConfig
 from ...reports.analysis import Analysis
 from ..layers import LAYER, PART, At, segments_of
 from ..passes import COMPARED, FIGURES, Passes
@@ -34,6 +35,20 @@ class Reading:
     value: float
     at: str = ""
     made_by: Fingerprint | None = None
+
+
+def is_counted(layer: LayerConfig, kind: str) -> bool:
+    """Whether a layer counts as one of a kind: a window that covers the grid counts as global."""
+    return layer.spans_grid == (kind == GLOBAL)
+
+
+def is_of_kind(layer: LayerConfig, kind: str) -> bool:
+    """Whether the figures of a kind are of a layer.
+
+    Of a window that covers the grid they are those of both kinds, so that no rule is evaded by how a layer is written:
+    neither a limit on what global layers cost nor the least that windows save.
+    """
+    return layer.spans_grid if kind == GLOBAL else not layer.is_global
 
 
 @dataclass(frozen=True)
@@ -76,10 +91,10 @@ class Encoder:
 
     def _of_kind(self, metric: str, kind: str, keys: Sequence[str]) -> Iterator[Reading]:
         """Of each layer of a kind, those of one figure once."""
-        ats = [at for at in self._layers.values() if LAYER["attention"](at) == kind]
         if list(keys) == [COUNT]:
-            yield Reading(len(ats))
+            yield Reading(sum(is_counted(at.layer, kind) for at in self._layers.values()))
             return
+        ats = [at for at in self._layers.values() if is_of_kind(at.layer, kind)]
         if not ats:
             raise MetricError(f"no layer is {'windowed' if kind == 'window' else kind}")
         names: dict[float, list[str]] = {}
