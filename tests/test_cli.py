@@ -1,21 +1,26 @@
 import csv
+import fcntl
 import io
 import json
 import os
+import pty
 import re
 import signal
 import stat
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
-from running import ROOT, SAMATTN, environment, samattn
+from running import PATIENCE_S, ROOT, SAMATTN, environment, samattn
 
 from samattn_cli import analyze, load_config
+from samattn_cli.cli.output import terminal_options
 from samattn_cli.config.presets import presets
 from samattn_cli.reports.text import from_json
 
@@ -166,6 +171,36 @@ def test_no_line_is_wider_than_the_terminal_and_no_figure_is_cut(columns: int) -
     assert "…" not in text
     for exact in ("637,026,048", "5,961,082,830,848", "7,961,258,754,048", "5,675,343,413,248"):
         assert exact in text
+
+
+@pytest.mark.parametrize(("stream", "columns", "width"), [
+    ("stderr", "", 93), ("stdin", "", 93), ("", "", 100), ("stderr", "120", 120), ("", "0", 100), ("stdin", "wide", 93),
+])  # fmt: skip
+def test_a_report_in_a_pipe_is_as_wide_as_the_terminal(
+    stream: str, columns: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Piped into a pager, standard error and standard input are the terminal still."""
+    number = {"stdin": 0, "stderr": 2, "": -1}[stream]
+
+    def size(descriptor: int) -> os.terminal_size:
+        if descriptor != number:
+            raise OSError("is not a terminal")
+        return os.terminal_size((93, 24))
+
+    monkeypatch.setattr(os, "get_terminal_size", size)
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal_options().width == width
+
+
+def test_a_real_terminal_on_standard_error_is_what_the_report_fits() -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 93, 0, 0))
+    command = [*SAMATTN, "analyze", "sam_vit_b", "--no-verify"]
+    piped = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL, env=environment(),
+                           check=True, timeout=PATIENCE_S)  # fmt: skip
+    os.close(theirs)
+    os.close(ours)
+    assert max(map(len, piped.stdout.decode().splitlines())) == 93
 
 
 def test_an_encoding_without_our_characters_gets_plain_ones() -> None:

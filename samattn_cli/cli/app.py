@@ -102,7 +102,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 clean, 1 a check found a difference, 2 bad input or could not check, 130 interrupted.",
+    epilog="Exit codes: 0 clean, 1 a check found a difference, 2 bad input or could not check, 130 interrupted. "
+    "COLUMNS sets the width of reports.",
 )
 
 

@@ -23,7 +23,8 @@ from .files import replace_file, staged_file
 Command = TypeVar("Command", bound=Callable[..., Any])
 SPECIAL = "→·⌈█"  # of the characters that reports are laid out with
 WORKFLOW_COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
-PIPE_WIDTH = 160  # of a table that no terminal limits
+STREAMS = (1, 2, 0)  # standard output, standard error, standard input
+WIDTH = 100  # of a report where none of them is a terminal
 DEBUG_VARIABLE = "SAMATTN_DEBUG"
 
 
@@ -114,11 +115,24 @@ def working(message: str) -> Iterator[None]:
 def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Options:
     """How to show a report on standard output: its width, and colour as NO_COLOR, FORCE_COLOR and TERM have it."""
     console = Console()
-    width = console.width if console.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
     color = console.is_terminal and not console.no_color and console.color_system is not None
     return Options(
-        all_layers=all_layers, ops=tuple(ops), width=width, color=color, ascii=not _can_write(SPECIAL)
+        all_layers=all_layers, ops=tuple(ops), width=_width(), color=color, ascii=not _can_write(SPECIAL)
     )
+
+
+def _width() -> int:
+    """COLUMNS if that is a number, else of the terminal that any standard stream is: a pager shows the report there."""
+    said = os.environ.get("COLUMNS", "")
+    return int(said) if said.isdecimal() and int(said) else next(filter(None, map(_width_of, STREAMS)), WIDTH)
+
+
+def _width_of(stream: int) -> int:
+    """Of the terminal that a standard stream is; 0 if it is not one, or one that does not say its width."""
+    try:
+        return os.get_terminal_size(stream).columns
+    except OSError:
+        return 0
 
 
 def deliver(report: Any, shown: str | None, files: Mapping[Path, str], options: Options) -> None:
