@@ -96,8 +96,9 @@ def encoders(draw, most_blocks: int = 2) -> EncoderConfig:
             "patch_size": patch,
             "in_chans": draw(st.integers(1, 3)),
             "pos_embed": draw(st.sampled_from(["none", "learned"])),
-            "neck": draw(st.sampled_from(["none", "sam"])),
-            "out_chans": draw(st.integers(1, 5)),
+            **draw(
+                st.sampled_from([{}, *({"neck": "sam", "out_chans": channels} for channels in range(1, 6))])
+            ),
             "stages": [
                 stage | {"global_attn_indexes": sorted(stage["global_attn_indexes"])} for stage in blocks
             ],

@@ -108,7 +108,7 @@ BAD = {
     "no such stage": (["stages.1.transition=none", "stages.1.embed_dim=24"], "neck deepseek stands behind a stage"),
     "blocks of windows behind": (["stages.1.block=vit"], "block vit takes tokens on a grid, not a token sequence, which transition deepseek_compressor makes"),
     "a sequence before": (
-        ["stages.0.block=plain", "stages.0.rel_pos=none", "stages.0.window_size=0", "pos_embed=class_token"],
+        ["stages.0.block=plain", "stages.0.window_size=0", "pos_embed=class_token"],
         "transition deepseek_compressor takes tokens on a grid, not a token sequence, which block plain makes",
     ),
     "first": (["stages.0.transition=deepseek_compressor"], "leads from one stage into the next: the first has none"),

@@ -52,6 +52,7 @@ VARIANTS = {
     },
     "no neck, one row of windows": {
         "neck": "none",
+        "out_chans": None,
         "image_size": [32, 96],
         "stages": [stage(0, 2, 8), stage(1, 1, 4)],
     },
@@ -65,7 +66,8 @@ FIGURES = {
 
 
 def small(run=None, **changes):
-    return load_config(SMALL | changes | {"run": SMALL["run"] | (run or {})})
+    keys = SMALL | changes | {"run": SMALL["run"] | (run or {})}
+    return load_config({key: value for key, value in keys.items() if value is not None})
 
 
 @pytest.mark.parametrize("preset", public_hiera.PRESETS)

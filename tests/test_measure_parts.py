@@ -25,7 +25,7 @@ from samattn_cli.studies import machine, recorded
 from samattn_cli.studies.child import outcome_from
 from samattn_cli.studies.measure import cases_of, measure_case
 
-TINY = {"image_size": 16, "patch_size": 4, "embed_dim": 8, "depth": 2, "num_heads": 2, "out_chans": 4}
+TINY = {"image_size": 16, "patch_size": 4, "embed_dim": 8, "depth": 2, "num_heads": 2}
 
 
 def tiny(*overrides):

@@ -166,7 +166,7 @@ def test_the_tape_equals_the_real_stack_at_odd_sizes(variant: str) -> None:
 
 def test_the_tape_equals_the_real_stack_without_a_neck() -> None:
     """The last block lets go of the positions."""
-    assert_exact(small(neck="none", depth=4, global_attn_indexes=[2]), every_layer=True)
+    assert_exact(load_config(SMALL | {"depth": 4, "global_attn_indexes": [2]}, "neck=none"), every_layer=True)
 
 
 def test_the_tape_equals_the_real_stack_of_the_preset() -> None:

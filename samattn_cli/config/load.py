@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ConfigError, Problem, did_you_mean
+from .applies import made_way
 from .blame import Change, blamed
 from .check import build
 from .kinds import ENCODER
@@ -28,6 +30,8 @@ MAX_EXTENDS = 16
 INDEX = re.compile(r"[0-9]{1,9}")
 STAGE_KEYS = frozenset(field.name for field in fields(StageConfig))
 PYTHON = Where("config")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 NOT_INHERITED = ("name", "description", "extends")
 
 
@@ -146,13 +150,7 @@ def _read_document(reference: str, folder: Path, where: str, files: Files) -> _D
 
 def _tree(document: _Document, overrides: Iterable[str | Override], without: _Key | None = None) -> Node:
     """The canonical tree of a document, what it extends and overrides, `without` a key of one of the documents."""
-    tree = _resolve(document, (), without)
-    problems: list[Problem] = []
-    for override in overrides:
-        problems += _problems_of_applying(tree, override)
-    if problems:
-        raise ConfigError(problems)
-    return as_meant(tree)
+    return as_meant(_with_overrides(_resolve(document, (), without), list(overrides)))
 
 
 _Key = tuple[str, str]
@@ -164,9 +162,9 @@ def _changes(document: _Document, overrides: Sequence[Override]) -> Iterator[Cha
     for at, override in enumerate(overrides):
         others = [*overrides[:at], *overrides[at + 1 :]]
         yield Change(override.where, (), partial(_build, document, others))
-    chain = list(_chain(document))
-    for at, over in enumerate(chain):
-        label, under = over.root.where.source, tuple(each.root.where.source for each in chain[at + 1 :])
+    documents = list(_chain(document))
+    for at, over in enumerate(documents):
+        label, under = over.root.where.source, tuple(each.root.where.source for each in documents[at + 1 :])
         for key, node in _entries(over.root).items() if under else ():
             if key != "extends":
                 yield Change(str(node.where), under, partial(_build, document, overrides, (label, key)))
@@ -201,13 +199,13 @@ def _resolve(document: _Document, seen: tuple[str, ...], without: _Key | None = 
     if not isinstance(extends.value, str) or extends.value == STDIN:
         raise _problem(extends.where, "extends must be the name of a preset or a path, such as 'sam_vit_b'")
     base = _read_document(extends.value, document.folder, str(extends.where), document.files)
-    chain = (*seen, document.root.where.source)
-    if base.root.where.source in chain:
-        loop = " -> ".join((*chain, base.root.where.source))
+    labels = (*seen, document.root.where.source)
+    if base.root.where.source in labels:
+        loop = " -> ".join((*labels, base.root.where.source))
         raise _problem(extends.where, f"extends itself: {loop}")
-    if len(chain) > MAX_EXTENDS:
+    if len(labels) > MAX_EXTENDS:
         raise _problem(extends.where, f"more than {MAX_EXTENDS} configs extend one another")
-    return _lay_over(_resolve(base, chain, without), root)
+    return _lay_over(_resolve(base, labels, without), root)
 
 
 def _canonical(root: Node) -> Node:
@@ -225,8 +223,9 @@ def _canonical(root: Node) -> Node:
 
 def _lay_over(base: Node, root: Node) -> Node:
     """The canonical `base` with the keys of `root` in place of its own."""
-    merged = {key: node for key, node in _entries(base).items() if key not in NOT_INHERITED}
     over = _entries(root)
+    below = _entries(made_way(base, ((key, node.value) for key, node in over.items())))
+    merged = {key: node for key, node in below.items() if key not in NOT_INHERITED}
     tree = replace(root, value=merged)
     flat = _flat(over)
     if "stages" in over:
@@ -262,12 +261,27 @@ def _override(given: str | Override) -> Override:
     return given if isinstance(given, Override) else parse_override(given, "override")
 
 
-def _problems_of_applying(tree: Node, override: str | Override) -> tuple[Problem, ...]:
+def _with_overrides(tree: Node, overrides: Sequence[str | Override]) -> Node:
+    """The tree with the keys of all overrides set; all of them are one layer, in which no word replaces another's keys."""
+    problems: list[list[Problem]] = [[] for _ in overrides]
+    parsed = [_or_note(*at, _override) for at in zip(problems, overrides, strict=True)]
+    words = ((one.key, getattr(one.value, "value", one.value)) for one in parsed if one is not None)
+    tree = made_way(tree, words)
+    for noted, override in zip(problems, parsed, strict=True):
+        if override is not None:
+            _or_note(noted, override, partial(_apply, tree))
+    if any(problems):
+        raise ConfigError(chain.from_iterable(problems))
+    return tree
+
+
+def _or_note(noted: list[Problem], given: Given, act: Callable[[Given], Made]) -> Made | None:
+    """What `act` makes of what it is given; if it cannot, its problems are added to those noted."""
     try:
-        _apply(tree, _override(override))
+        return act(given)
     except ConfigError as error:
-        return error.problems
-    return ()
+        noted += error.problems
+    return None
 
 
 def _apply(tree: Node, override: Override) -> None:

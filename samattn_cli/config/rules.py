@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
+from .applies import ENCODER_READERS, unread, why_unread
 from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .kernels import unfit_heads, unfit_kernel, unfit_positions, unfit_shift
 from .layouts import layout_problems
@@ -22,10 +23,6 @@ def is_flat(tree: Node) -> bool:
     """Whether the file has its stage at the top level."""
     stages = tree.step("stages")
     return stages is not None and stages.key_where is None
-
-
-OF_SOME_BLOCKS = frozenset(key for block in BLOCKS.values() for key in block.keys)
-"""The keys of a stage that some kinds of block read and others do not."""
 
 
 class Rules:
@@ -48,6 +45,8 @@ class Rules:
     def problems(self) -> Iterator[tuple[Where, str]]:
         """Each broken rule: where, and what to do about it."""
         yield from self._image()
+        for chooser in ENCODER_READERS:
+            yield from self._unread((), chooser)
         yield from self._autocast()
         stages = self.tree.step("stages")
         first_block: int | None = 0
@@ -139,23 +138,23 @@ class Rules:
 
     def _keys(self, number: int) -> Iterator[tuple[Where, str]]:
         """The keys that a kind of block reads, and the words that it takes of them."""
-        block = self._get("stages", number, "block")
-        if block is None:
+        place: Loc = ("stages", number)
+        yield from self._unread(place, "block")
+        block, rel_pos = self._get(*place, "block"), self._get(*place, "rel_pos")
+        if None in {block, rel_pos} or "rel_pos" not in BLOCKS[block].keys:
             return
-        for key in sorted(OF_SOME_BLOCKS - BLOCKS[block].keys):
-            if self._is_set("stages", number, key):
-                yield self._at(("stages", number), key), f"blocks of {block} have no {key}: leave it out"
-        rel_pos, taken = self._get("stages", number, "rel_pos"), BLOCKS[block].rel_pos
-        if "rel_pos" in BLOCKS[block].keys and rel_pos is not None and rel_pos not in taken:
-            yield (
-                self._at(("stages", number), "rel_pos"),
-                f"rel_pos of block {block} must be {' or '.join(taken)}, not {rel_pos}",
-            )
+        if rel_pos not in (taken := BLOCKS[block].rel_pos):
+            said = f"rel_pos of block {block} must be {' or '.join(taken)}, not {rel_pos}"
+            yield self._at(place, "rel_pos"), said
 
-    def _is_set(self, *loc: int | str) -> bool:
-        """Whether a file gives a key another value than its default."""
-        field = field_at(loc)
-        return loc not in self.broken and field is not None and self._get(*loc) != field.default
+    def _unread(self, place: Loc, chooser: str) -> Iterator[tuple[Where, str]]:
+        """The keys of an encoder or a stage that are written though its word of `chooser` does not read them."""
+        word = self._get(*place, chooser)
+        for key in unread(chooser, word) if word is not None else ():
+            node = self.tree.find(place).step(key)
+            is_written = node is not None and node.value is not None  # null: as if it were left out
+            if is_written and (*place, key) not in self.broken:
+                yield self._at(place, key), why_unread(chooser, word, key)
 
     def _width(self, number: int) -> Iterator[tuple[Where, str]]:
         if not number:
@@ -214,14 +213,6 @@ def _divisors(width: int, heads: int) -> str:
     return " or ".join(map(str, sorted(sorted(near, key=lambda count: abs(count - heads))[:2])))
 
 
-def _unread_keys(config: EncoderConfig) -> Iterator[Problem]:
-    """Keys of some position embeddings, given to another."""
-    read = frozenset() if config.pos_embed == NONE else POS_EMBEDS[config.pos_embed].keys
-    for key in sorted(frozenset(key for part in POS_EMBEDS.values() for key in part.keys) - read):
-        if getattr(config, key) != field_at((key,)).default:
-            yield (key,), f"pos_embed {config.pos_embed} has no {key}: leave it out"
-
-
 def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
     """What is wrong with a config whose keys are sound by themselves and together, as its families know it."""
     if config.run.trains == "adapters" and not any(BLOCKS[stage.block].adapters for stage in config.stages):
@@ -230,7 +221,6 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
             ("run", "trains"),
             f"run.trains adapters is for blocks of {adapted}: there are none here, use all",
         )
-    yield from _unread_keys(config)
     yield from layout_problems(config)
     for number, stage in enumerate(config.stages):
         yield from BLOCKS[stage.block].problems(config, number)

@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
+from ..config.applies import mapping_of
+from ..config.model import EncoderConfig
 from ..errors import did_you_mean
 
 HEAD = ("schema_version", "kind", "samattn_version")
@@ -42,6 +44,8 @@ def to_json(report: Any) -> str:
     mark = uuid4().hex  # that no name in a config can be
 
     def default(value: Any) -> Any:
+        if isinstance(value, EncoderConfig):
+            return mapping_of(value)
         if is_dataclass(value):
             return _entries(value)
         columns.append(value)

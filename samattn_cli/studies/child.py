@@ -6,10 +6,10 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..config.applies import mapping_of
 from ..config.model import EncoderConfig
 from ..errors import DeviceError
 from ..reports.recording import Fingerprint, Outcome
@@ -40,7 +40,7 @@ def ask_outcome(
 ) -> Outcome:
     """Measure a case; a process that was killed or crashed is an outcome too."""
     place = str(snapshot.resolve()) if snapshot else None
-    request = {"device": device, "config": asdict(config), "snapshot": place, "repeats": repeats}
+    request = {"device": device, "config": mapping_of(config), "snapshot": place, "repeats": repeats}
     return outcome_from(_run(request))
 
 

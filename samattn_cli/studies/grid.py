@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from ..config.applies import mapping_of
 from ..config.keys import Pair
 from ..config.load import Override, load_config
 from ..config.model import EncoderConfig
@@ -119,7 +120,7 @@ def encoders_of(
     if grid.batch_sizes:
         first.append(Override("run.batch_size", grid.batch_sizes[0], f"--batch-sizes {grid.batch_sizes[0]}"))
     for reference in references:
-        source = asdict(load_config(STDIN)) if reference == STDIN else reference  # which is read once
+        source = mapping_of(load_config(STDIN)) if reference == STDIN else reference  # which is read once
         yield [
             _loaded(source, laid_over, [*combination, *first])
             for combination in product(*(variation.overrides for variation in grid.variations))
