@@ -50,6 +50,10 @@ def alike(word: str, known: Iterable[str]) -> list[str]:
     names, wanted = list(dict.fromkeys(known)), folded(word)
     if same := [name for name in names if folded(name) == wanted]:
         return same
+    if kinds := [
+        name for name in names if len(wanted) >= SHORTEST and name.lower().startswith(f"{word.lower()}_")
+    ]:
+        return kinds
     if typo := difflib.get_close_matches(word, names, n=1, cutoff=TYPO):
         return typo
     parts = containing(word, names)

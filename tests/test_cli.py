@@ -375,7 +375,7 @@ def test_bad_input_gets_one_clear_message_and_exit_2(case: str, tmp_path: Path) 
         (("analyze", "sam_vit_b", "--ops", "12"), "--ops 12: there is blocks.0 to blocks.11"),
         (("analyze", "sam_vit_b", "--ops", "nek"), "did you mean 'neck'?"),
         (("analyze", "sam_vit_b", "--format", "xml"), "'xml' is not one of"),
-        (("analyse", "sam_vit_b"), "Did you mean 'analyze'?"),
+        (("anlyze", "sam_vit_b"), "did you mean 'analyze'?"),
         (("configs", "--show", "sam_vit_g"), "--show sam_vit_g: there is no such preset; did you mean"),
         (("analyze",), "Missing argument 'CONFIG'"),
     ],

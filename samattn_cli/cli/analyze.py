@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..config.load import load_config
-from ..errors import EXIT_DIFFERS, EXIT_ERROR
+from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError
 from ..render import PICTURES, TABLES, TEXTS, render, render_file
 from ..render.options import Options
 from ..reports.analysis import Analysis
@@ -35,6 +35,7 @@ from .parameters import (
     choices,
     chosen,
     device_of,
+    device_option,
     overrides,
 )
 
@@ -56,9 +57,8 @@ def analyze(
     checkpointing: Checkpointing = None,
     device: Annotated[
         str | None,
-        typer.Option(
-            metavar="DEVICE",
-            help="Add times, and whether it fits: h100, rtx_4090, ... (see `samattn devices`) or a YAML file.",
+        device_option(
+            "Add times, and whether it fits: h100, rtx_4090, ... (see `samattn devices`) or a YAML file."
         ),
     ] = None,
     verify: Annotated[
@@ -170,5 +170,10 @@ def layer_names(report: Analysis, asked: Sequence[str]) -> list[str]:
     names = {given: f"blocks.{given}" if given.isdecimal() else given for given in asked}
     for given, name in names.items():
         if name not in places:
+            inside = next(
+                (layer.name for layer in report.layers for op in layer.ops if op.name == given), None
+            )
+            if inside:
+                raise UsageError(f"--ops {given}: is an operation: name the layer to open, such as {inside}")
             raise no_such_place(f"--ops {given}", name, places)
     return list(names.values())

@@ -12,6 +12,10 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from .. import __version__
+from ..errors import did_you_mean
+from ..shell import command
+from ..spelling import known_as
+from .command import Command, UsageError
 
 COMMANDS = {
     "analyze": "analyze.analyze",
@@ -33,23 +37,14 @@ COMMANDS = {
 }
 """Where the function of each command is, or the application of its own commands, in the order of the help."""
 
-OTHER_NAMES = {
-    "sweep": {
-        "image-size": "resolutions",
-        "window-size": "windows",
-        "batch-size": "batch-sizes",
-        "dtype": "dtypes",
-        "mode": "modes",
-        "metric": "metrics",
-    },
-    "measure": {
-        "image-size": "resolutions",
-        "batch-sizes": "batch-size",
-        "dtypes": "dtype",
-        "modes": "mode",
-    },
+OTHER_COMMANDS = {
+    "analyse": "analyze",
+    "compare": "compare-placements",
+    "placements": "compare-placements",
+    "presets": "configs",
+    "gpus": "devices",
 }
-"""Options that a command takes by the name that they have in other commands, too."""
+"""Other names of commands."""
 
 WRAPPED = re.compile(r"(?<=\S)\n(?=\S)")
 """A line's end within a paragraph."""
@@ -64,9 +59,7 @@ class Commands(Mapping[str, TyperCommand]):
         if isinstance(found, typer.Typer):
             return _unwrapped(get_command(found))
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        names = OTHER_NAMES.get(name, {})
-        settings = {"token_normalize_func": lambda word: names.get(word, word)}
-        alone.command(name, context_settings=settings)(found)
+        alone.command(name, cls=Command)(found)
         return _unwrapped(get_command(alone))
 
     def __iter__(self) -> Iterator[str]:
@@ -94,6 +87,27 @@ class LazyGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the same in any context
         """All names, in the order of the help."""
         return list(COMMANDS)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command of a name.
+
+        Raises:
+            UsageError: of Typer, with a hint.
+        """
+        name = known_as(args[0], COMMANDS, OTHER_COMMANDS)
+        if name is None and not args[0].startswith("-"):
+            raise UsageError(f"No such command '{args[0]}'{_instead(args)}", ctx)
+        return super().resolve_command(ctx, [name or args[0], *args[1:]])
+
+
+def _instead(args: list[str]) -> str:
+    """What to write for words that begin with no command."""
+    from ..config.presets import presets
+
+    preset = known_as(args[0], presets())
+    if preset or args[0].endswith((".yaml", ".yml")):
+        return f"; it is a config: {command('analyze', preset or args[0], *args[1:])}"
+    return did_you_mean(args[0], COMMANDS)
 
 
 app = typer.Typer(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EXIT_DIFFERS, UsageError
+from .command import Command
 from .output import emit, guarded, say, working, write_file
-from .parameters import ThresholdsFile, refuse_stdin
+from .parameters import ThresholdsFile, config_names, refuse_stdin
 
 if TYPE_CHECKING:
     from ..studies.check.update import Step
@@ -34,7 +35,7 @@ baseline = typer.Typer(
 )
 
 
-@baseline.command()
+@baseline.command(cls=Command)
 @guarded
 def create(thresholds: ThresholdsFile = None) -> None:
     """Write samattn-baseline.json beside the thresholds: today's figures of all rules that are vs baseline.
@@ -61,12 +62,16 @@ def create(thresholds: ThresholdsFile = None) -> None:
     emit(f"wrote {path}: {_things(len(found.entries))}\n")
 
 
-@baseline.command()
+@baseline.command(cls=Command)
 @guarded
 def update(
     configs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CONFIG...", help="YAML files or presets, whose figures alone are looked at."),
+        typer.Argument(
+            metavar="CONFIG...",
+            help="YAML files or presets, whose figures alone are looked at.",
+            callback=config_names,
+        ),
     ] = None,
     thresholds: ThresholdsFile = None,
     accept: Annotated[

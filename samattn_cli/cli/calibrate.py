@@ -11,6 +11,7 @@ from ..errors import OutputError
 from ..units import format_bytes, format_percent
 from .asked import check_place
 from .output import emit, guarded, say, terminal_options, working, write_file
+from .parameters import device_name
 
 if TYPE_CHECKING:  # not when another command starts
     from ..reports.calibration import CalibrationReport
@@ -27,6 +28,7 @@ def calibrate(
         typer.Argument(
             metavar="DEVICE",
             help="What it was measured on: h100, ... (see `samattn devices`) or a YAML file.",
+            callback=device_name,
         ),
     ],
     recordings: Annotated[

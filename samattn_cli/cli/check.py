@@ -19,7 +19,7 @@ from .asked import asked_files
 from .checkout import checkout
 from .github import under_github
 from .output import guarded, say, show, terminal_options, working, write
-from .parameters import Outputs, ThresholdsFile, choices, chosen, refuse_stdin
+from .parameters import Outputs, ThresholdsFile, choices, chosen, config_names, refuse_stdin
 
 PRINTED = (*TEXTS, *CHECKS)
 FORMATS = (*PRINTED, *TABLES)
@@ -36,6 +36,7 @@ def check(
         typer.Argument(
             metavar="CONFIG...",
             help="YAML files or presets, in place of all that the thresholds file names.",
+            callback=config_names,
         ),
     ] = None,
     thresholds: ThresholdsFile = None,

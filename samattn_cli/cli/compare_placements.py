@@ -15,22 +15,24 @@ from .parameters import (
     Autocast,
     BatchSize,
     Checkpointing,
-    Config,
     DTypeOption,
     ImageSize,
     Mode,
     OptimizerOption,
+    OrDefaultConfig,
     Outputs,
     Set,
     chosen,
     device_of,
+    device_option,
+    or_default,
     overrides,
 )
 
 
 @guarded
 def compare_placements(
-    config: Config,
+    config: OrDefaultConfig = None,
     placements: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,10 +72,7 @@ def compare_placements(
     optimizer: OptimizerOption = None,
     checkpointing: Checkpointing = None,
     device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE", help="Add times: h100, rtx_4090, ... (see `samattn devices`) or a YAML file."
-        ),
+        str | None, device_option("Add times: h100, rtx_4090, ... (see `samattn devices`) or a YAML file.")
     ] = None,
     all_layers: Annotated[
         bool, typer.Option("--all", help="All that a search found, and a row for each layer.")
@@ -113,7 +112,7 @@ def compare_placements(
     question = asked(search, budget, by)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
-    encoder = load_config(config, overrides(set_, **flags, **runs))
+    encoder = load_config(or_default(config), overrides(set_, **flags, **runs))
     with working("searching every placement" if question else "comparing placements"):
         report = compare_placements(encoder, placements or (), device=device_of(device), search=question)
     deliver(report, chosen(format_), formats, terminal_options(all_layers=all_layers))

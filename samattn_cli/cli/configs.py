@@ -8,16 +8,21 @@ import typer
 
 from ..config.load import load_config
 from ..config.presets import presets
-from ..errors import UsageError, did_you_mean
 from ..render.elements import Table
 from ..render.terminal import render_tables
 from ..units import format_count, format_size
 from .output import emit, guarded, terminal_options
+from .shipped import asked_for, text_of
 
 
 @guarded
 def configs(
-    show: Annotated[str | None, typer.Option(metavar="PRESET", help="Print the YAML of a preset.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[PRESET]", help="Print its YAML; all are listed if left out.")
+    ] = None,
+    show: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Likewise: print the YAML of a preset.")
+    ] = None,
 ) -> None:
     """List the presets, or print one as the start of a config of your own.
 
@@ -27,19 +32,17 @@ def configs(
 
       samattn configs
 
-      samattn configs --show custom_encoder > my_encoder.yaml
+      samattn configs custom_encoder > my_encoder.yaml
     """
-    if show is None:
+    asked = asked_for(name, show)
+    if asked is None:
         options = terminal_options()
         columns = range(len(HEADERS)) if options.width >= WIDE else NARROW
         rows = tuple(tuple(row[column] for column in columns) for row in map(_row, presets()))
         headers = tuple(HEADERS[column] for column in columns)
         emit(render_tables([Table("", headers, rows, text_columns=(0, len(columns) - 1))], options))
-    elif show in presets():
-        emit(presets()[show].read_text(encoding="utf-8"))
     else:
-        hint = did_you_mean(show, presets()) or f": there are {', '.join(presets())}"
-        raise UsageError(f"--show {show}: there is no such preset{hint}")
+        emit(text_of(*asked, presets(), "preset"))
 
 
 HEADERS = ("preset", "image", "blocks", "params", "FLOPs", "what it is")

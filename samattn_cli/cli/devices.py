@@ -7,16 +7,21 @@ from typing import Annotated
 import typer
 
 from ..config.presets import devices as device_files
-from ..errors import UsageError, did_you_mean
 from ..render.elements import Table
 from ..render.terminal import render_tables
 from ..units import format_bytes, format_count
 from .output import emit, guarded, terminal_options
+from .shipped import asked_for, text_of
 
 
 @guarded
 def devices(
-    show: Annotated[str | None, typer.Option(metavar="DEVICE", help="Print the YAML of a device.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[DEVICE]", help="Print its YAML; all are listed if left out.")
+    ] = None,
+    show: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Likewise: print the YAML of a device.")
+    ] = None,
 ) -> None:
     """List the devices that --device knows, or print one, with its sources, as the start of your own.
 
@@ -26,18 +31,16 @@ def devices(
 
       samattn devices
 
-      samattn devices --show h100 > my_gpu.yaml
+      samattn devices h100 > my_gpu.yaml
     """
-    if show is None:
+    asked = asked_for(name, show)
+    if asked is None:
         options = terminal_options()
         shown = len(HEADERS) if options.width >= WIDE else len(HEADERS) - 1
         rows = tuple(_row(name)[:shown] for name in device_files())
         emit(render_tables([Table("", HEADERS[:shown], rows, NOTE, text_columns=(0, 7))], options))
-    elif show in device_files():
-        emit(device_files()[show].read_text(encoding="utf-8"))
     else:
-        hint = did_you_mean(show, device_files()) or f": there are {', '.join(device_files())}"
-        raise UsageError(f"--show {show}: there is no such device{hint}")
+        emit(text_of(*asked, device_files(), "device"))
 
 
 HEADERS = ("device", "memory", "bandwidth", "float32", "TF32", "bfloat16", "float16", "what it is")

@@ -27,7 +27,9 @@ from .parameters import (
     Set,
     choices,
     chosen,
+    config_name,
     device_of,
+    device_option,
     overrides,
 )
 from .sides import Side, before, is_file, is_ref, now, side
@@ -45,7 +47,11 @@ if TYPE_CHECKING:
 def diff(
     first: Annotated[
         str,
-        typer.Argument(metavar="A", help="A YAML file, a preset, or REF:PATH, such as main:encoders/h.yaml."),
+        typer.Argument(
+            metavar="A",
+            help="A YAML file, a preset, or REF:PATH, such as main:encoders/h.yaml.",
+            callback=config_name,
+        ),
     ],
     second: Annotated[
         str,
@@ -53,6 +59,7 @@ def diff(
             metavar="[B]",
             help="Likewise; what is taken where it is left out stands above.",
             show_default=False,
+            callback=config_name,
         ),
     ] = "",
     set_: Set = None,
@@ -74,9 +81,7 @@ def diff(
     mode: Mode = None,
     optimizer: OptimizerOption = None,
     checkpointing: Checkpointing = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="Compare times too: h100, ... or a YAML file.")
-    ] = None,
+    device: Annotated[str | None, device_option("Compare times too: h100, ... or a YAML file.")] = None,
     metric: Annotated[
         str,
         typer.Option(

@@ -11,6 +11,7 @@ from ..config.load import load_config
 from ..config.metric_names import meant
 from ..errors import UsageError
 from ..render import LATEX, TEXTS
+from ..spelling import known_as
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options
 from .parameters import (
@@ -84,6 +85,7 @@ def explain(
     from ..studies.explain import explain as explain_figure
     from ..studies.metrics import METRICS
 
+    metric = known_as(metric, METRICS) or metric
     if metric not in METRICS:
         hint = meant(metric, METRICS) or f": there are {', '.join(METRICS)}"
         raise UsageError(f"--metric {metric}: there is no such figure{hint}")

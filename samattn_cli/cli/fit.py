@@ -12,6 +12,7 @@ import typer
 
 from ..config.load import load_config
 from ..config.model import MAX_SIDE
+from ..config.wording import field_at, instead, word_at
 from ..errors import UsageError, did_you_mean
 from ..quantities import parse_bytes
 from ..render import TABLES, TEXTS
@@ -29,6 +30,8 @@ from .parameters import (
     Set,
     choices,
     chosen,
+    device_option,
+    named_device,
     overrides,
 )
 
@@ -53,9 +56,8 @@ def fit(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(
-            metavar="DEVICE",
-            help="In its place, what a process has on a device: rtx_4090, ... (see `samattn devices`) or a YAML file.",
+        device_option(
+            "In its place, what a process has on a device: rtx_4090, ... (see `samattn devices`) or a YAML file."
         ),
     ] = None,
     vary: Annotated[
@@ -150,9 +152,7 @@ def _memory(memory: str | None, device: str | None) -> int | Device:
         which = "not both" if memory else "such as --memory 24GiB or --device rtx_4090"
         raise UsageError(f"give --memory or --device, {which}")
     if memory is None:
-        from ..config.load_device import load_device
-
-        return load_device(str(device), f"--device {device}")
+        return named_device(str(device))
     found = parse_bytes(memory, f"--memory {memory}")
     if found > MOST_BYTES:
         raise UsageError(f"--memory {memory}: must be at most 1 PiB")
@@ -167,12 +167,12 @@ def _some(option: str, given: str | None, known: Sequence[str]) -> list[str]:
     """
     if given is None:
         return list(known)
-    words = [word.strip() for word in given.split(",")]
+    key = ("run", option.lstrip("-"))
+    words = [word_at(key, word.strip()) for word in given.split(",")]
     for word in words:
         if word not in known:
-            raise UsageError(
-                f"{option} {given}: there is {', '.join(known)}, no {word or 'empty one'}{did_you_mean(word, known)}"
-            )
+            hint = instead(word, field_at(key)) if field_at(key) else did_you_mean(word, known)
+            raise UsageError(f"{option} {given}: there is {', '.join(known)}, no {word or 'empty one'}{hint}")
     return [word for word in known if word in words]
 
 

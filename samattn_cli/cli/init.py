@@ -16,7 +16,18 @@ from ..config.thresholds import MOST
 from ..errors import GitError, OutputError, UsageError
 from ..units import format_things
 from .output import emit, guarded, say, working, write_files
-from .parameters import Attention, BatchSize, DTypeOption, ImageSize, Mode, device_of, overrides, refuse_stdin
+from .parameters import (
+    Attention,
+    BatchSize,
+    DTypeOption,
+    ImageSize,
+    Mode,
+    config_names,
+    device_of,
+    device_option,
+    overrides,
+    refuse_stdin,
+)
 
 WORKFLOW = Path(".github", "workflows", "samattn.yml")
 PRE_COMMIT = Path(".pre-commit-config.yaml")
@@ -28,7 +39,9 @@ def init(
     configs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="CONFIG...", help="YAML files or presets; every encoder config below DIR by default."
+            metavar="CONFIG...",
+            help="YAML files or presets; every encoder config below DIR by default.",
+            callback=config_names,
         ),
     ] = None,
     directory: Annotated[
@@ -39,10 +52,7 @@ def init(
     dtype: DTypeOption = None,
     attention: Attention = None,
     mode: Mode = None,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="DEVICE", help="Where they run, for times: see `samattn devices`."),
-    ] = None,
+    device: Annotated[str | None, device_option("Where they run, for times: see `samattn devices`.")] = None,
     workflow: Annotated[
         bool, typer.Option("--workflow/--no-workflow", help="Write .github/workflows/samattn.yml.")
     ] = True,

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..config.presets import devices
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, did_you_mean
+from ..shell import command
+from ..spelling import known_as
 from ..units import format_things
 from .asked import file_format
 from .output import emit, guarded, say, terminal_options, working, write_file
@@ -130,7 +133,14 @@ def _run(
 
 def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
     if not DEVICE.fullmatch(device):
-        raise UsageError(f"--device {device}: must be cuda, cuda:1 or cpu{did_you_mean(device, DEVICES)}")
+        known = known_as(device, devices())
+        predicted = (
+            f"; times on {known} are predicted by {command('analyze', 'sam_vit_b', '--device', known)}"
+            if known
+            else ""
+        )
+        hint = predicted or did_you_mean(device, DEVICES)
+        raise UsageError(f"--device {device}: must be cuda, cuda:1 or cpu{hint}")
     if output:
         file_format(output, ("json",))
     if snapshot and device == "cpu":

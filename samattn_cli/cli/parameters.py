@@ -2,41 +2,82 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..config.load import Override, option_where, override_of, parse_override
+from ..config.presets import devices, presets
 from ..config.sources import STDIN
 from ..config.yaml12 import parse_yaml
 from ..errors import UsageError
 from ..render import ALIASES
+from ..spelling import known_as
+from .output import say
 
 if TYPE_CHECKING:
     from ..config.device import Device
 
-Config = Annotated[
-    str,
-    typer.Argument(
-        metavar="CONFIG", help="A YAML file, a preset (see `samattn configs`), or - for standard input."
-    ),
-]
-Configs = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="CONFIG...", help="YAML files, presets (see `samattn configs`), or - for standard input."
-    ),
-]
+
+def config_name(given: str) -> str:
+    """What a word names: a preset, also by a name in other letters ("SAM-ViT-H"), unless there is a file of that name."""
+    if os.path.exists(given):  # noqa: PTH110 - False of what is too long a name
+        return given
+    return known_as(given, presets()) or given
+
+
+def _config_name(given: str | None) -> str | None:
+    return given and config_name(given)
+
+
+def config_names(given: list[str] | None) -> list[str] | None:
+    """What several words name."""
+    return given and list(map(config_name, given))
+
+
+def device_name(given: str | None) -> str | None:
+    """Likewise of a device: "RTX 4090" is rtx_4090."""
+    if not given or os.path.exists(given):  # noqa: PTH110 - likewise
+        return given
+    return known_as(given, devices()) or given
+
+
+_CONFIG = "preset (see `samattn configs`), or - for standard input."
+_ONE = typer.Argument(metavar="CONFIG", help=f"A YAML file, a {_CONFIG}", callback=_config_name)
+_MANY = "YAML files, presets (see `samattn configs`), or - for standard input"
+Config = Annotated[str, _ONE]
+Configs = Annotated[list[str], typer.Argument(metavar="CONFIG...", help=f"{_MANY}.", callback=config_names)]
 SomeConfigs = Annotated[
+    list[str] | None, typer.Argument(metavar="CONFIG...", help=f"{_MANY}.", callback=config_names)
+]
+DEFAULT_CONFIG = "sam_vit_h"
+OrDefaultConfig = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[CONFIG]",
+        help=f"A YAML file, a preset, or - for standard input; {DEFAULT_CONFIG} if left out.",
+        callback=_config_name,
+        show_default=False,
+    ),
+]
+OrDefaultConfigs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="CONFIG...", help="YAML files, presets (see `samattn configs`), or - for standard input."
+        metavar="[CONFIG]...", help=f"{_MANY}; {DEFAULT_CONFIG} if left out.", callback=config_names
     ),
 ]
+
+
+def device_option(text: str) -> Any:
+    """The option --device with a help of its own."""
+    return typer.Option(metavar="DEVICE", help=text, callback=device_name)
+
+
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -91,6 +132,7 @@ ThresholdsFile = Annotated[
     ),
 ]
 
+CUDA = re.compile(r"cuda(:\d+)?")
 SEVERAL = {
     "image_size": "--resolutions",
     "batch_size": "--batch-sizes",
@@ -138,11 +180,33 @@ def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Ov
 
 def device_of(reference: str | None) -> Device | None:
     """The device that --device names, if any."""
-    if reference is None:
-        return None
+    return None if reference is None else named_device(reference)
+
+
+def named_device(reference: str) -> Device:
+    """The device that --device names.
+
+    Raises:
+        UsageError: for several, and for a device of this machine.
+        ConfigError: for what is not a device.
+    """
     from ..config.load_device import load_device
 
+    if "," in reference and not os.path.exists(reference):  # noqa: PTH110 - False of what is too long a name
+        raise UsageError(f"--device {reference}: takes one device, such as {reference.partition(',')[0]}")
+    if CUDA.fullmatch(reference):
+        raise UsageError(
+            f"--device {reference}: names a device whose times are predicted, such as h100 (see `samattn devices`); what is "
+            "in this machine is measured: samattn measure"
+        )
     return load_device(reference, f"--device {reference}")
+
+
+def or_default(given: str | None) -> str:
+    """The config that is given, or the default one, which is said."""
+    if given is None:
+        say(f"no config is given: taking {DEFAULT_CONFIG}")
+    return given or DEFAULT_CONFIG
 
 
 def axis(option: str, key: str, given: str | None) -> list[Override]:

@@ -15,11 +15,23 @@ from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
 from ..errors import DeviceError, UsageError, did_you_mean
 from ..render import PICTURES, TABLES, TEXTS
+from ..spelling import known_as
 from ..units import format_things
 from .asked import asked_files
 from .measure import DEVICE, DEVICES, measured_in_turn
 from .output import deliver, guarded, say, terminal_options, working
-from .parameters import Configs, Outputs, Set, axis, choices, chosen, device_of, overrides
+from .parameters import (
+    OrDefaultConfigs,
+    Outputs,
+    Set,
+    axis,
+    choices,
+    chosen,
+    device_of,
+    device_option,
+    or_default,
+    overrides,
+)
 from .ranges import numbers, sizes, span
 
 if TYPE_CHECKING:
@@ -39,7 +51,7 @@ COUNTED = {"image_size": "--resolutions", "run.batch_size": "--batch-sizes"}
 
 @guarded
 def sweep(
-    configs: Configs,
+    configs: OrDefaultConfigs = None,
     resolutions: Annotated[
         str | None,
         typer.Option(metavar="SIZES", help="Inputs in pixels: 512,768x1152 or start:stop:step, 512:4096:64."),
@@ -74,8 +86,7 @@ def sweep(
         ),
     ] = None,
     device: Annotated[
-        str | None,
-        typer.Option(metavar="DEVICE", help="Add times, and what fits: h100, ... or a YAML file."),
+        str | None, device_option("Add times, and what fits: h100, ... or a YAML file.")
     ] = None,
     measure: Annotated[
         str | None,
@@ -127,15 +138,16 @@ def sweep(
         ],
         keys,
     )
-    if len(configs) == 1 and not grid.axes(configs):
+    names = configs or [or_default(None)]
+    if len(names) == 1 and not grid.axes(names):
         raise UsageError(f"nothing varies: give {AXES}, or several configs")
     where = device_of(device)
     asked = _metrics(metrics, where)
     from ..studies.sweep import sweep as sweep_over
 
-    _check_measured(measure, len(configs) * grid.points, max_cases, repeats)
+    _check_measured(measure, len(names) * grid.points, max_cases, repeats)
     with working("working out the grid"):
-        report = sweep_over(configs, grid, asked, laid_over=overrides(set_), device=where)
+        report = sweep_over(names, grid, asked, laid_over=overrides(set_), device=where)
     if measure:
         report = _measured(report, measure, repeats)
     deliver(report, chosen(format_), formats, terminal_options())
@@ -250,7 +262,7 @@ def _metrics(given: str | None, device: Device | None) -> list[str]:
 
     if given is None:
         return [*DEFAULT_METRICS, *(["latency_ms"] if device else [])]
-    asked = [name.strip() for name in given.split(",")]
+    asked = [known_as(name.strip(), METRICS) or name.strip() for name in given.split(",")]
     for name in asked:
         if name not in METRICS:
             known = ", ".join(METRICS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, Problem
+from ..shell import command
 from .check import checked
 from .device import Device
 from .kinds import DEVICE, THRESHOLDS
@@ -86,7 +87,8 @@ def find_thresholds(start: Path) -> Path:
     for folder in (here, *here.parents):
         if (folder / FILE).is_file():
             return Path(os.path.relpath(folder / FILE))
-    raise ConfigError([Problem(FILE, f"there is none in {here}, nor in a folder around it: {ADVICE}")])
+    advice = f"{ADVICE}, or write one: {command('init')}"
+    raise ConfigError([Problem(FILE, f"there is none in {here}, nor in a folder around it: {advice}")])
 
 
 def thresholds_of(source: Source) -> ThresholdsFile:

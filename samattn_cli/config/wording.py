@@ -40,7 +40,7 @@ def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False)
     expected = _EXPECTED.get(kind, "cannot be read").format(**limits)
     hint = ""
     if kind == "literal_error" and isinstance(given, str):
-        hint = _instead(given, field_at(loc, root))
+        hint = instead(given, field_at(loc, root))
     return f"{key or 'a key'} {expected}{'' if hint else _example(loc, root)}, not {short(given)}{hint}"
 
 
@@ -79,10 +79,17 @@ def _example(loc: Loc, root: type) -> str:
     return f" (such as {short(example[0] if is_item else example)})"
 
 
-def _instead(word: str, field: Any) -> str:
+def instead(word: str, field: Any) -> str:
     """What to give in place of a word that a key does not take."""
     instead = instead_of(field, word)
     return f"; {instead}" if instead else did_you_mean(word, choices_of(field))
+
+
+def word_at(loc: Loc, word: str) -> str:
+    """What a word means as the value of a key: of ("run", "mode"), "Train" is "training"."""
+    field = field_at(loc)
+    reads = reader_of(field) if field is not None else None
+    return str(reads(word)) if reads else word
 
 
 def _is_pair(loc: Loc, root: type) -> bool:

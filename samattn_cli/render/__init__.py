@@ -27,7 +27,7 @@ TABLES = {"parquet": ".parquet"}
 CHECKS = {"junit": ".xml", "sarif": ".sarif", "gitlab": "", "github": ""}
 """Likewise of checks; "": no extension says it, so that `-o` must name it."""
 
-ALIASES = {"text": "terminal"}
+ALIASES = {"text": "terminal", "md": "markdown"}
 """Other names of formats."""
 
 FORMATS = TEXTS | CHECKS | LATEX | PICTURES | TABLES

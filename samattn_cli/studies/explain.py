@@ -127,19 +127,23 @@ def _place(config: EncoderConfig, where: str) -> tuple[Segment, str]:
     for name in sorted(segments, key=len, reverse=True):
         if asked == name or asked.startswith(f"{name}."):
             return segments[name], asked[len(name) + 1 :]
-    raise no_such_place(where, asked, list(segments))
+    raise no_such_place(
+        where, asked, list(segments), {name: _places_in(each.recording) for name, each in segments.items()}
+    )
+
+
+def _places_in(recording: Recording) -> list[str]:
+    """The operations of a recording, and the modules that they are in."""
+    names = [op.name for op in recording.ops if op.is_kernel]
+    modules = (name.rsplit(".", cut)[0] for name in names for cut in range(1, name.count(".") + 1))
+    return list(dict.fromkeys((*names, *modules)))
 
 
 def _inside(on_symbols: Symbolic, inner: str, where: str) -> list[Op]:
     """The operations that are called `inner`, or that are in the module of that name."""
-    ops = [op for op in on_symbols.recording.ops if op.is_kernel]
-    names = {op.name for op in ops}
-    modules = {name.rsplit(".", cut)[0] for name in names for cut in range(1, name.count(".") + 1)}
-    if inner and inner not in names | modules:
-        hint = (
-            did_you_mean(inner, names | modules)
-            or f": it has {', '.join(dict.fromkeys(op.name for op in ops))}"
-        )
+    ops, places = [op for op in on_symbols.recording.ops if op.is_kernel], _places_in(on_symbols.recording)
+    if inner and inner not in places:
+        hint = did_you_mean(inner, places) or f": it has {', '.join(dict.fromkeys(op.name for op in ops))}"
         raise UsageError(f"{where}: there is no such operation{hint}")
     return [op for op in ops if not inner or op.name == inner or op.name.startswith(f"{inner}.")]
 

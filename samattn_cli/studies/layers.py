@@ -167,12 +167,32 @@ def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpRep
     )
 
 
-def no_such_place(given: str, name: str, places: Sequence[str]) -> UsageError:
-    """The error for a layer or part that an encoder does not have, by how it was given and the name that this means."""
+def no_such_place(
+    given: str, name: str, places: Sequence[str], inside: Mapping[str, Iterable[str]] | None = None
+) -> UsageError:
+    """The error for a layer or part that an encoder does not have.
+
+    Args:
+        given: how messages call what was given.
+        name: what was given means this name.
+        places: the layers and parts that there are.
+        inside: the operations and modules in each of them, where such a name may be given too.
+    """
     blocks = [place for place in places if place.startswith("blocks.")]
     parts = ", ".join(place for place in places if place not in blocks)
-    hint = "" if name.startswith("blocks.") else did_you_mean(name, places)
+    hint = _inside(name, inside or {})
+    if not hint and not name.startswith("blocks."):
+        hint = did_you_mean(name, places)
     return UsageError(f"{given}: there is {blocks[0]} to {blocks[-1]}, and {parts}{hint}")
+
+
+def _inside(name: str, inside: Mapping[str, Iterable[str]]) -> str:
+    """The first place with an operation of that name, or of one that ends in it: "qkv" is in 0.attn.qkv."""
+    for place, names in inside.items():
+        for inner in sorted(names, key=len):
+            if inner == name or inner.endswith(f".{name}"):
+                return f"; did you mean '{place.removeprefix('blocks.')}.{inner}'?"
+    return ""
 
 
 def shares_of(passes: Passes) -> tuple[Share, ...]:

@@ -1,0 +1,171 @@
+"""What would be right, for words of the command line that a command does not take."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..config.model import EncoderConfig, RunConfig, StageConfig
+from ..config.presets import presets
+from ..config.sources import STDIN
+from ..errors import did_you_mean
+from ..render import ALIASES, FORMATS
+from ..shell import command, options
+from ..spelling import known_as
+
+FILE = re.compile(r".*(/|\.(yaml|yml|json)$)")
+
+
+def hint_of(self: Any, ctx: Any, given: Sequence[str], error: Any) -> str:
+    """The message of an error of usage with what would be right; "" if nothing is known."""
+    said = error.format_message()
+    if hasattr(error, "option_name") and hasattr(error, "possibilities"):
+        return _unknown_option(self, error.option_name, given)
+    if "unexpected extra argument" in said:
+        run = next(_runs_of_values(self, ctx, given), None)
+        hint = _of_one_config(run) if run else _second_config(self, given)
+        return hint and f"{said}: {hint}"
+    if "Missing argument 'CONFIG" in said:
+        example = command(str(ctx.info_name), "sam_vit_h")
+        return f"{said} It is a YAML file or a preset, as in: {example}"
+    picture = next((name for name in FORMATS if f"'{name}' is not one of" in said), "")
+    return f"{said} A file may be: -o report{FORMATS[picture]}" if picture and FORMATS[picture] else ""
+
+
+def stray_values(self: Any, ctx: Any, given: Sequence[str]) -> str:
+    """What is wrong where values of an option stand apart, as in ``--resolutions 512 1024``, and would be taken for configs."""
+    if not any(param.name == "configs" and param.nargs == -1 for param in self.params):
+        return ""
+    run = next(_runs_of_values(self, ctx, given), None)
+    what = "is not a file or a preset" if run and len(run.words) == 1 else "are not files or presets"
+    return f"{' '.join(run.words)} {what}; {_together(run)}" if run else ""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Words after an option that takes one, none of which could be a config.
+
+    Attributes:
+        option: its name.
+        value: the word that it takes.
+        words: those after it.
+        lists: whether it takes several, with commas between.
+        repeats: whether it may be given several times.
+    """
+
+    option: str
+    value: str
+    words: tuple[str, ...]
+    lists: bool
+    repeats: bool
+
+
+def _runs_of_values(self: Any, ctx: Any, given: Sequence[str]) -> Iterator[_Run]:
+    taking = {name: param for param in self.params for name in param.opts if _takes_value(param)}
+    for at, first in enumerate(given):
+        name, equals, value = first.partition("=")
+        option = f"--{ctx.token_normalize_func(name[2:])}" if name.startswith("--") else name
+        start = at + 1 if equals else at + 2
+        if option not in taking or start > len(given):
+            continue
+        value, words = value if equals else given[at + 1], _plain_words(given[start:])
+        if words and all(_is_like(value, word) and not _may_be_config(word) for word in words):
+            param = taking[option]
+            lists = (param.metavar or "").endswith(("S", "A,B"))
+            yield _Run(option, value, tuple(words), lists, param.multiple)
+
+
+def _together(run: _Run) -> str:
+    """How the words are given to their option."""
+    values = [",".join((run.value, *run.words))] if run.lists else [run.value, *run.words]
+    if run.lists or run.repeats:
+        return f"values of {run.option} go together: {options(run.option, values)}"
+    return f"{run.option} takes one value, {run.value}"
+
+
+def _of_one_config(run: _Run) -> str:
+    """Likewise for a command of one config."""
+    sides = (run.value, *run.words)
+    if run.option == "--image-size" and len(sides) == len("HW") and all(map(str.isdecimal, sides)):
+        return f"one image is {options(run.option, ['x'.join(sides)])}"
+    return _together(run)
+
+
+def _takes_value(param: Any) -> bool:
+    return (
+        param.opts[0].startswith("-")
+        and not getattr(param, "is_flag", False)
+        and not getattr(param, "count", False)
+    )
+
+
+def _plain_words(given: Sequence[str]) -> list[str]:
+    """The words up to the next option."""
+    end = next((at for at, word in enumerate(given) if word.startswith("-")), len(given))
+    return [*given[:end]]
+
+
+def _is_like(value: str, word: str) -> bool:
+    """Whether a word may stand in a list after a value: a number after a number, another word after another word."""
+    return value[:1].isdigit() == word[:1].isdigit()
+
+
+def _may_be_config(word: str) -> bool:
+    """Whether a word is a file, a preset, or at least looks as if it were meant to be one."""
+    return bool(
+        word == STDIN or FILE.match(word) or known_as(word, presets()) or os.path.exists(word)  # noqa: PTH110 - never raises
+        or did_you_mean(word, presets())
+    )  # fmt: skip
+
+
+def _second_config(self: Any, given: Sequence[str]) -> str:
+    """What to do with two configs, for a command that takes one."""
+    configs = [word for word in given if known_as(word, presets()) or FILE.match(word)]
+    if len(configs) <= 1 or not any(param.name == "config" for param in self.params):
+        return ""
+    several = f", or {command('sweep', *configs)} --resolutions 512,1024"
+    return f"it takes one config; several are for {command('diff', *configs[:2])}{several}"
+
+
+def _unknown_option(self: Any, option: str, given: Sequence[str]) -> str:
+    """What stands for an option that there is not."""
+    said, name = f"No such option: {option}", option.lstrip("-")
+    known = {word for param in self.params for word in param.opts if word.startswith("--")}
+    form = known_as(name, FORMATS, ALIASES)
+    if form and "--output" in known:
+        is_shown = f"'{form}'" in _format_choices(self)
+        file = f"-o {form}=FILE" if not FORMATS[form] else f"-o report{FORMATS[form]}"
+        return f"{said}; write {f'--format {form}, or ' if is_shown else ''}{file}"
+    key = known_as(name, [*_keys()])
+    if key and "--set" in known:
+        value = next(iter(_value_of(option, given)), "VALUE")
+        return f"{said}; write {options('--set', [f'{_keys()[key]}={value}'])}"
+    return f"{said}{did_you_mean(option, known)}"
+
+
+def _format_choices(self: Any) -> str:
+    """The words of --format, each in quotation marks."""
+    return " ".join(
+        f"'{word}'"
+        for param in self.params
+        if "--format" in param.opts
+        for word in getattr(param.type, "choices", ())
+    )
+
+
+def _keys() -> dict[str, str]:
+    """The keys of a config by name, as --set has them."""
+    flat = {entry.name: entry.name for config in (EncoderConfig, StageConfig) for entry in fields(config)}
+    return flat | {entry.name: f"run.{entry.name}" for entry in fields(RunConfig)}
+
+
+def _value_of(option: str, given: Sequence[str]) -> Iterator[str]:
+    """The value that an option was given."""
+    for at, word in enumerate(given):
+        if word.startswith(f"{option}="):
+            yield word.partition("=")[2]
+        elif word == option:
+            yield from (value for value in given[at + 1 : at + 2] if not value.startswith("-"))
