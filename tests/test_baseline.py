@@ -504,6 +504,23 @@ def test_a_config_that_was_renamed_is_held_to_its_figures(root, tracked):
     assert [line["config"] for line in lines()] == ["encoders/other.yaml", *["encoders/slim.yaml"] * 2]
 
 
+@pytest.mark.parametrize("updated", [True, False])
+def test_with_a_base_a_grown_config_beside_a_cheap_one_under_its_name_is_held_to_its_figures(root, updated):
+    new(root, {})
+    deepen(2)
+    deepen(8, "large")
+    if updated:
+        assert samattn("update").exit_code == 0
+        raised, narrower = loosened()
+        assert narrower.startswith("the rule 'big' is no longer for encoders/large.yaml")  # it is for s*
+        assert raised.startswith(
+            "the baseline was raised without a reason: params 75.42 K params -> 126.2 K params"
+        )
+    else:
+        result = drift("large", base="main")
+        assert (result.outcome, result.value, result.compared) == ("error", PARAMS + 4 * 12_704, PARAMS)
+
+
 def test_of_a_baseline_that_is_not_committed_git_tells_no_names(root):
     text = Path(NAME).read_text("utf-8")
     Path(NAME).unlink()

@@ -88,7 +88,11 @@ def test_what_did_not_change_passes_and_is_worked_out_once():
     assert wrong(report) == []
     assert report.base.startswith("base main (")
     small = one(report, "growth", "small")
-    assert (small.value, small.compared, small.compared_with) == (2_416_640, 2_416_640, report.base)
+    assert (small.value, small.compared, small.compared_with) == (
+        2_416_640,
+        2_416_640,
+        report.base.partition(",")[0],
+    )
 
 
 @pytest.mark.usefixtures("root")
@@ -153,6 +157,50 @@ def test_a_config_that_was_renamed_is_compared_with_its_former_self(root):
     assert (result.outcome, result.compared) == ("warn", 2_416_640)
     assert "main:encoders/small.yaml encoders/short.yaml" in result.command
     assert not [found for found in report.results if found.rule == "policy.removed"]
+
+
+CHEAP, GROWN = SMALL.replace("depth: 4", "depth: 2"), SMALL.replace("depth: 4", "depth: 8")
+
+
+def test_a_grown_config_under_a_new_name_is_compared_with_what_it_was(root):
+    """And a cheap one stands under the old name."""
+    write(root, {"encoders/small.yaml": CHEAP, "encoders/short.yaml": GROWN})
+    report = run()
+    assert one(report, "growth", "small").outcome == "pass"
+    result = one(report, "growth", "short")
+    assert (result.outcome, result.compared) == ("error", 2_416_640)
+    assert result.causes[:2] == (
+        "encoders/short.yaml is a copy of main:encoders/small.yaml, which costs less now under its own name",
+        "depth: 4 -> 8",
+    )
+    assert result.command == "samattn diff main:encoders/small.yaml encoders/short.yaml --metric flops"
+
+
+def test_a_grown_config_beside_a_cheap_one_and_none_under_the_old_name_is_compared_too(root):
+    """Git takes the one that is more alike for the new name of the old one."""
+    git(root, "mv", "encoders/small.yaml", "encoders/slim.yaml")
+    grown = GROWN.replace("embed_dim: 32", "embed_dim: 64")
+    write(root, {"encoders/slim.yaml": CHEAP, "encoders/short.yaml": grown})
+    commit(root)
+    report = run()
+    assert (one(report, "growth", "slim").outcome, one(report, "growth", "short").outcome) == (
+        "pass",
+        "error",
+    )
+
+
+def test_a_copy_out_of_reach_of_a_rule_is_a_finding(root):
+    """The rule 'saving' is for encoders/s*.yaml."""
+    write(root, {"encoders/small.yaml": CHEAP, "encoders/tiny.yaml": GROWN})
+    found = [result.summary for result in run().results if result.rule == "policy.loosened"]
+    assert ["the rule 'saving' is no longer for encoders/tiny.yaml" in said for said in found] == [True]
+
+
+@pytest.mark.parametrize("text", [SMALL, SMALL + "name: tiny\n", SMALL.replace("depth: 4", "depth: 5")])
+def test_a_copy_of_what_costs_as_much_as_it_did_or_more_is_new(root, text):
+    write(root, {"encoders/small.yaml": text, "encoders/short.yaml": GROWN})
+    result = one(run(), "growth", "short")
+    assert (result.outcome, result.summary.startswith("is new: ")) == ("warn", True)
 
 
 def test_a_config_that_was_renamed_out_of_a_rule_is_a_finding(root):
@@ -457,10 +505,24 @@ def test_it_is_the_merge_base_and_not_the_tip(root):
     commit(root, {"encoders/small.yaml": SMALL.replace("depth: 4", "depth: 9")})
     git(root, "checkout", "-q", "feature")
     report = run()
-    assert report.base == f"base main ({left[:7]})"
+    assert report.base.startswith(f"base main ({left[:7]})")
     assert one(report, "growth", "small").compared == 2_416_640
     edit("encoders/small.yaml", ("[1]", "[1, 2, 3]"))
     assert f"{left[:7]}:encoders/small.yaml" in one(run(), "growth", "small").command
+
+
+@pytest.mark.parametrize("request_", ["main", "auto", "HEAD"])
+def test_a_base_that_is_head_itself_is_said_to_be(root, request_):
+    git(root, "checkout", "-q", "main")
+    head = git(root, "rev-parse", "--short=7", "HEAD")
+    base = f"base {'main' if request_ == 'auto' else request_} ({head}), which is HEAD itself: "
+    assert run(base=request_).base == f"{base}nothing is compared"
+    ran = CliRunner().invoke(app, ["check", "--base", request_])
+    assert (ran.exit_code, f"{base}nothing is compared" in " ".join(ran.output.split())) == (0, True)
+    edit("encoders/small.yaml", ("depth: 4", "depth: 8"))
+    report = run(base=request_)
+    assert report.base == f"{base}only what is not committed is compared"
+    assert one(report, "growth", "small").outcome == "error"
 
 
 def test_a_detached_head_and_a_folder_below(root, monkeypatch):

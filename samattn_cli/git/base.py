@@ -15,11 +15,12 @@ USUAL = ("HEAD", "main", "master")
 
 @dataclass(frozen=True)
 class Base:
-    """The commit, the ref that it is the merge base with, and why it is that one."""
+    """The commit, the ref that it is the merge base with, why it is that one, and whether HEAD is that commit."""
 
     commit: Commit
     ref: str
     why: str
+    is_head: bool = False
 
     def __str__(self) -> str:
         return str(self.commit) if self.commit.name == self.ref else f"{self.ref} ({self.commit.short})"
@@ -50,7 +51,8 @@ def base_of(request: str, repository: Repository) -> Base:
 
 
 def _base(repository: Repository, commit: Commit, why: str) -> Base:
-    return Base(repository.merge_base(commit), commit.name, why)
+    base = repository.merge_base(commit)
+    return Base(base, commit.name, why, is_head=base.sha == repository.commit("HEAD").sha)
 
 
 def _usual(repository: Repository) -> list[tuple[str, str]]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .commands import Git
 
 CONFIGS = ("*.yaml", "*.yml")
-OPTIONS = ("--no-ext-diff", "--no-textconv", "--name-status", "--find-renames", "--diff-filter=RD", "-z")
-RENAMED = "R"
+OPTIONS = ("--no-ext-diff", "--no-textconv", "--name-status", "--find-copies", "--diff-filter=RCD", "-z")
+RENAMED, COPIED = "R", "C"
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,12 @@ class Moves:
     Attributes:
         renamed: what a config is called now, to what the commit calls it.
         removed: what the commit has and nothing now is alike.
+        copied: new configs, to those of the commit that they are alike, which changed or are called otherwise now.
     """
 
     renamed: Mapping[str, str]
     removed: tuple[str, ...]
+    copied: Mapping[str, str] = field(default_factory=dict)
 
 
 def moves(git: Git, sha: str) -> Moves:
@@ -51,17 +53,11 @@ def _tracking(git: Git, paths: Sequence[str], index: Path) -> Git:
 
 def _moves(git: Git, sha: str) -> Moves:
     names = iter(git.ask("diff", *OPTIONS, sha, "--", *CONFIGS).names)
-    renamed, removed = dict[str, str](), list[str]()
-    for now, then in _pairs(names):
-        if now:
-            renamed[now] = then
+    found: dict[str, dict[str, str]] = {RENAMED: {}, COPIED: {}}
+    removed = list[str]()
+    for status, then in zip(names, names, strict=False):
+        if status[0] in found:
+            found[status[0]][next(names)] = then
         else:
             removed.append(then)
-    return Moves(renamed, tuple(removed))
-
-
-def _pairs(names: Iterator[str]) -> Iterator[tuple[str, str]]:
-    """What each is called now, "" if it is gone, and then."""
-    for status in names:
-        then = next(names)
-        yield (next(names) if status.startswith(RENAMED) else ""), then
+    return Moves(found[RENAMED], tuple(removed), found[COPIED])

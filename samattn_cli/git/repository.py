@@ -114,6 +114,11 @@ class Repository:
             )
         raise GitError(f"HEAD and {commit} have no commit in common: name a base from the history of HEAD")
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether all files are as HEAD has them, but for those that git ignores."""
+        return not self.git.ask("status", "--porcelain").out
+
     def tree(self, commit: Commit) -> Tree:
         """Its files."""
         from .tree import Tree

@@ -85,8 +85,23 @@ class Tree:
         inside = os.path.normpath(self.inside(path))
         if self.exists(path) or inside not in self.moves.renamed:
             return path
-        former = self.repository.root / self.moves.renamed[inside]
-        return former if path.is_absolute() else Path(os.path.relpath(former))
+        return self._as_given(self.moves.renamed[inside], path)
+
+    def copied(self, path: Path) -> tuple[Path, Path] | None:
+        """What a new file is a copy of, as git finds it: its path in the commit, and the path that it has now.
+
+        None of a file that was there, or is alike none, or alike one that is as it was.
+        """
+        then = self.moves.copied.get(os.path.normpath(self.inside(path)))
+        if then is None:
+            return None
+        now = next((name for name, was in self.moves.renamed.items() if was == then), then)
+        return self._as_given(then, path), self._as_given(now, path)
+
+    def _as_given(self, inside: str, path: Path) -> Path:
+        """A path from the root of the repository as another is given: absolute, or from the working directory."""
+        found = self.repository.root / inside
+        return found if path.is_absolute() else Path(os.path.relpath(found))
 
     def inside(self, path: Path) -> str:
         """A path from the root of the repository.

@@ -12,11 +12,15 @@ from ...config.load import load_config
 from ...config.load_thresholds import FILE, ThresholdsFile, thresholds_of
 from ...config.presets import presets
 from ...config.sources import DISK, Files, read_source
+from ...errors import SamattnError
 from ...git import Base, Tree, base_of, repository
 from .baseline import Baseline, read_baseline
 from .encoders import Encoders
 from .metrics import Encoder, Reading
 from .references import Case
+
+COSTS = ("params", "flops", "peak_memory")
+"""By which an encoder is told to cost less than it did."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,15 @@ class AtBase:
         encoders: those of the check, so that what did not change is worked out once.
         base: the commit.
         tree: its files.
+        loaded: the encoders at the base, as they were asked for.
+        continued: what new configs continue, likewise.
     """
 
     encoders: Encoders
     base: Base
     tree: Tree
     loaded: dict[tuple[str, str], Encoder | None] = field(default_factory=dict)
+    continued: dict[Path, Path | None] = field(default_factory=dict)
 
     @property
     def file(self) -> ThresholdsFile:
@@ -43,6 +50,14 @@ class AtBase:
     def name(self) -> str:
         """See `Reference`."""
         return f"base {self.base}"
+
+    @property
+    def described(self) -> str:
+        """Its name, and that it is HEAD itself, if it is."""
+        if not self.base.is_head:
+            return self.name
+        compared = "nothing" if self.tree.repository.is_clean else "only what is not committed"
+        return f"{self.name}, which is HEAD itself: {compared} is compared"
 
     def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:
         """See `Reference`."""
@@ -61,7 +76,9 @@ class AtBase:
         return self.loaded[at]
 
     def former(self, case: Case) -> Path | None:
-        """The path that a config had at the base; None where there was none, and of a preset, which is samattn's own.
+        """The path that a config had at the base, or that of what it continues; None where there was none.
+
+        A preset, which is samattn's own, had none.
 
         Raises:
             GitError: if it lies outside of the repository.
@@ -70,7 +87,33 @@ class AtBase:
         if case.reference in presets() and not path.is_file():
             path = self.file.folder / path  # a file may have had the preset's name
         former = self.tree.former(path)
-        return former if self.tree.exists(former) and not self.tree.is_dir(former) else None
+        if self.tree.exists(former) and not self.tree.is_dir(former):
+            return former
+        return self.continues(case)
+
+    def continues(self, case: Case) -> Path | None:
+        """The path at the base of what a new config is a copy of, if that costs less now: what it cost goes on in the copy.
+
+        Raises:
+            GitError: if the config lies outside of the repository.
+        """
+        path = Path(case.reference)
+        if path not in self.continued:
+            found = self.tree.copied(path)
+            self.continued[path] = found[0] if found and self._costs_less(*found) else None
+        return self.continued[path]
+
+    def _costs_less(self, then: Path, now: Path) -> bool:
+        """Whether an encoder costs less than it did, or cannot be loaded; not what was none."""
+        try:
+            before = self.encoders.twin(load_config(then, files=self.tree), None)
+        except SamattnError:
+            return False
+        try:
+            today = self.encoders.twin(load_config(now, files=self.file.files), None)
+        except SamattnError:
+            return True
+        return any(today.readings(cost)[0].value < before.readings(cost)[0].value for cost in COSTS)
 
     def path_of(self, case: Case) -> str:
         """The path that a config had from the folder in which the thresholds stood; its own, if it was not there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -59,7 +60,7 @@ def check(
     return CheckReport(
         thresholds=file.label,
         configs=tuple(dict.fromkeys(case.reference for case in run.cases)),
-        base=references["base"].name if "base" in references else "",
+        base=_described(references.get("base")),
         results=tuple(run.results()),
     )
 
@@ -146,11 +147,21 @@ class _Run:
         else:
             reference = self.references[rule.vs]
             there = _there(reference, case, rule)
+            if there is None and rule.vs == "baseline":
+                there = _there(reference, self._continued(case), rule)
             if there is None:
                 return None
             here = alike(readings, there)
             judged = judge_increase(rule, here, alike(there, here), reference.name)
         return waive(judged, rule, case, self.file.thresholds.waivers, self.today)
+
+    def _continued(self, case: Case) -> Case:
+        """The config that a new one continues: a baseline has its figures; itself, if there is none."""
+        base = self.references.get("base")
+        try:
+            return replace(case, path=base.path_of(case)) if isinstance(base, AtBase) else case
+        except SamattnError:
+            return case
 
     def _new(self, rule: Rule, about: Mapping[str, Any]) -> Result:
         name = self.references[rule.vs].name if rule.vs else ""
@@ -176,9 +187,21 @@ class _Run:
             excess=None if judged.excess is None else number(judged.excess),
             summary=judged.summary,
             place=known.place,
-            causes=known.causes,
+            causes=(*(_copy(base, case) if fails and rule.vs else ()), *known.causes),
             command=known.command,
         )
+
+
+def _described(base: Reference | None) -> str:
+    """What reports call the base; "" if there is none."""
+    return "" if base is None else base.described if isinstance(base, AtBase) else base.name
+
+
+def _copy(base: Reference | None, case: Case) -> Iterator[str]:
+    """Why a new config is compared with another."""
+    with suppress(SamattnError):
+        if isinstance(base, AtBase) and (former := base.continues(case)):
+            yield f"{case.reference} is a copy of {base.label(former)}, which costs less now under its own name"
 
 
 def _there(reference: Reference, case: Case, rule: Rule) -> tuple[Reading, ...] | None:
