@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 
-from ..errors import EXIT_INTERRUPTED
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED
 
 
 def run() -> None:
@@ -27,8 +28,24 @@ def run() -> None:
     except SystemExit as leaving:
         if not isinstance(leaving.code, int):
             raise
-        code = leaving.code
+        unread = any(isinstance(cause, BrokenPipeError) for cause in _causes(leaving))
+        code = _verdict(leaving, 0) if unread else leaving.code  # Rich exits 1 where nobody reads a help
+    except OSError as unsaid:  # of a wrong option, on a standard error that is full
+        code = _verdict(unsaid, EXIT_ERROR)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, AttributeError, ValueError):  # closed, or none
             stream.flush()
     os._exit(code)
+
+
+def _verdict(unsaid: BaseException, otherwise: int) -> int:
+    """The exit code of what could not be said: that changes no verdict."""
+    codes = (getattr(cause, "exit_code", None) for cause in _causes(unsaid))
+    return next((code for code in codes if isinstance(code, int)), otherwise)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what was being handled as it came."""
+    while error is not None:
+        yield error
+        error = error.__context__

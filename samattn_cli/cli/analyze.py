@@ -118,9 +118,9 @@ def analyze(
     if shown == "terminal":
         _verdict(report, options)
     elif shown:
-        emit(render(report, shown, options))
+        emit(render(report, shown, options), shown)
     for path, name in formats.items():
-        write_file(path, render_file(report, name, options.of_a_file))
+        write_file(path, render_file(report, name, options.of_a_file), name)
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     finish(report.crosscheck, insist=verify is True)
@@ -130,13 +130,13 @@ def _figures(report: Analysis, options: Options) -> None:
     from ..render import kind_of
     from ..render.terminal import render_page
 
-    emit(render_page(kind_of(report).page(report, options), options))
+    emit(render_page(kind_of(report).page(report, options), options), "terminal")
 
 
 def _verdict(report: Analysis, options: Options) -> None:
     from ..render.terminal import render_crosscheck
 
-    emit(render_crosscheck(report.crosscheck, report.config, options))
+    emit(render_crosscheck(report.crosscheck, report.config, options), "terminal")
 
 
 def _say_verdict(crosscheck: CrossCheck, *, quiet: bool) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from typer.main import get_command
 
 from .. import __version__
 from ..errors import did_you_mean
+from ..render.shield import printed
 from ..shell import command
 from ..spelling import known_as
 from .command import Command, UsageError
@@ -99,6 +102,16 @@ class LazyGroup(TyperGroup):
             raise UsageError(f"No such command '{args[0]}'{_instead(args)}", ctx)
         return super().resolve_command(ctx, [name or args[0], *args[1:]])
 
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        """As Typer does, with what it says shielded."""
+        with _shielded():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As Typer does, with what it says shielded."""
+        with _shielded():
+            return super().invoke(ctx)
+
 
 def _instead(args: list[str]) -> str:
     """What to write for words that begin with no command."""
@@ -108,6 +121,20 @@ def _instead(args: list[str]) -> str:
     if preset or args[0].endswith((".yaml", ".yml")):
         return f"; it is a config: {command('analyze', preset or args[0], *args[1:])}"
     return did_you_mean(args[0], COMMANDS)
+
+
+@contextmanager
+def _shielded() -> Iterator[None]:
+    """What Typer says itself: nothing in a message is obeyed, and a help that cannot be printed is no verdict."""
+    from .output import said
+
+    try:
+        with said():
+            yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):  # of a wrong option or command
+            error.message = printed(message, "line", os.environ)  # type: ignore[attr-defined]
+        raise
 
 
 app = typer.Typer(
@@ -123,7 +150,10 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"samattn {__version__}")
+        from .output import emit, said
+
+        with said():
+            emit(f"samattn {__version__}\n")
         raise typer.Exit
 
 

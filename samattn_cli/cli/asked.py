@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import OutputError, did_you_mean
 from ..render import ALIASES, EXTRAS, FORMATS
+from .files import is_written_into
 
 
 def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[Path, str]:
@@ -66,6 +67,8 @@ def check_place(path: Path) -> None:
     Raises:
         OutputError: if it could not be.
     """
+    if is_written_into(path):
+        return
     if path.is_dir():
         raise OutputError(f"-o {path}: is a directory")
     if not path.parent.is_dir():

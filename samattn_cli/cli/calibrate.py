@@ -72,9 +72,9 @@ def calibrate(
     text = with_calibrated(source, report.device.calibrated)
     _show(report)
     if output:
-        write_file(output, text)
+        write_file(output, text, "yaml")
     else:
-        emit(f"\n{calibrated_yaml(report.device.calibrated)}")
+        emit(f"\n{calibrated_yaml(report.device.calibrated)}", "yaml")
 
 
 def _check(output: Path) -> None:
@@ -97,4 +97,4 @@ def _show(report: CalibrationReport) -> None:
             f"samattn: {unit.unit} has a {what}: measure more cases, or with less else going on",
             style="yellow",
         )
-    emit(render_calibration(report, terminal_options()))
+    emit(render_calibration(report, terminal_options()), "terminal")

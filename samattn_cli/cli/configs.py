@@ -40,9 +40,11 @@ def configs(
         columns = range(len(HEADERS)) if options.width >= WIDE else NARROW
         rows = tuple(tuple(row[column] for column in columns) for row in map(_row, presets()))
         headers = tuple(HEADERS[column] for column in columns)
-        emit(render_tables([Table("", headers, rows, text_columns=(0, len(columns) - 1))], options))
+        emit(
+            render_tables([Table("", headers, rows, text_columns=(0, len(columns) - 1))], options), "terminal"
+        )
     else:
-        emit(text_of(*asked, presets(), "preset"))
+        emit(text_of(*asked, presets(), "preset"), "yaml")
 
 
 HEADERS = ("preset", "image", "blocks", "params", "FLOPs", "what it is")

@@ -38,9 +38,11 @@ def devices(
         options = terminal_options()
         shown = len(HEADERS) if options.width >= WIDE else len(HEADERS) - 1
         rows = tuple(_row(name)[:shown] for name in device_files())
-        emit(render_tables([Table("", HEADERS[:shown], rows, NOTE, text_columns=(0, 7))], options))
+        emit(
+            render_tables([Table("", HEADERS[:shown], rows, NOTE, text_columns=(0, 7))], options), "terminal"
+        )
     else:
-        emit(text_of(*asked, device_files(), "device"))
+        emit(text_of(*asked, device_files(), "device"), "yaml")
 
 
 HEADERS = ("device", "memory", "bandwidth", "float32", "TF32", "bfloat16", "float16", "what it is")

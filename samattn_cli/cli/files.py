@@ -3,8 +3,45 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+OF_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+FOLDERS_OF_STREAMS = ("/dev/fd/", "/proc/self/fd/")
+
+
+def stream_of(path: Path) -> int | None:
+    """The open stream that a path names, as /dev/stdout does; None if it names a file."""
+    name = str(path)
+    if name in OF_STREAMS:
+        return OF_STREAMS[name]
+    number = next((name[len(folder) :] for folder in FOLDERS_OF_STREAMS if name.startswith(folder)), "")
+    return int(number) if number.isascii() and number.isdecimal() else None
+
+
+def is_written_into(path: Path) -> bool:
+    """Whether a path is a stream, a pipe or a device, which takes what is written and is not put in another's place."""
+    if stream_of(path) is not None:
+        return True
+    with suppress(OSError):
+        return not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode)
+    return False
+
+
+def write_into(path: Path, content: bytes) -> None:
+    """Write all of it into a stream, a pipe or a device.
+
+    Raises:
+        OSError: if that fails, and for a pipe that nothing reads from, which would be waited for.
+    """
+    number = stream_of(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK) if number is None else os.dup(number)
+    with os.fdopen(descriptor, "wb") as file:
+        if number is None:
+            os.set_blocking(descriptor, True)
+        file.write(content)
 
 
 def replace_file(path: Path, content: bytes) -> None:

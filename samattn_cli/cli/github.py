@@ -10,8 +10,9 @@ from pathlib import Path
 from ..render.comment import comment
 from ..render.github import render
 from ..render.options import Options
+from ..render.shield import is_github
 from ..reports.check import CheckReport
-from .output import is_github, say
+from .output import say
 
 SUMMARY_BYTES = 2**20
 """The most that GitHub takes as the summary of a step."""

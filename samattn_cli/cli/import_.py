@@ -41,6 +41,6 @@ def import_(
         check_place(output)
     text = imported(source, lambda sentence: say(f"samattn: {sentence}", style="yellow"))
     if output is None:
-        emit(text)
+        emit(text, "yaml")
     else:
-        write_file(output, text)
+        write_file(output, text, "yaml")

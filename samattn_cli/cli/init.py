@@ -173,7 +173,7 @@ def _advise(hooks: Path, hook: str) -> None:
         f"{hooks} {'has the hook already' if has_it else 'is there and is left alone; under its repos, add:'}"
     )
     if not has_it:
-        emit(hook)
+        emit(hook, "yaml")
 
 
 def _is_there(place: Path) -> bool:

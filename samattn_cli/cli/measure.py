@@ -170,4 +170,4 @@ def _say_kept(done: int, cases: int, output: Path | None) -> None:
 def _show(recording: Recording) -> None:
     from ..render.measured import render_recording
 
-    emit(render_recording(recording, terminal_options()))
+    emit(render_recording(recording, terminal_options()), "terminal")

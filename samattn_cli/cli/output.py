@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError, UsageError
 from ..render import render, render_file
 from ..render.options import Options
-from ..render.plain import PLAIN
-from .files import replace_file, staged_file
+from ..render.plain import PLAIN as ASCII
+from ..render.shield import printed, visible
+from .files import is_written_into, replace_file, staged_file, write_into
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SPECIAL = "→·⌈█"  # of the characters that reports are laid out with
-WORKFLOW_COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
 STREAMS = (1, 2, 0)  # standard output, standard error, standard input
 WIDTH = 100  # of a report where none of them is a terminal
 DEBUG_VARIABLE = "SAMATTN_DEBUG"
@@ -34,10 +35,14 @@ def guarded(command: Command) -> Command:
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
+            _check_folder()
             return command(*args, **kwargs)
         except SamattnError as error:
             say(str(error), style="red")
             raise typer.Exit(error.exit_code) from None
+        except MemoryError as error:
+            say(_out_of_memory(error), style="red")
+            raise typer.Exit(EXIT_ERROR) from None
         except KeyboardInterrupt:
             say("samattn: interrupted", style="yellow")
             raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -51,40 +56,90 @@ def guarded(command: Command) -> Command:
     return run  # type: ignore[return-value]
 
 
+def _check_folder() -> None:
+    """See that the working directory is there: no path leads anywhere without it, and torch does not start.
+
+    Raises:
+        UsageError: if it is not.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        reason = "it was deleted" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UsageError(
+            f"samattn: the working directory is not there ({reason}): cd to one that is"
+        ) from None
+
+
+def _out_of_memory(error: MemoryError) -> str:
+    """NumPy says how much it was that could not be had; Python says nothing."""
+    said = f": {error}" if str(error) else ""
+    return f"samattn: memory ran out{said}; ask for less at once, such as fewer points of a sweep"
+
+
 class _Messages(Console):
     """Standard error."""
 
     def on_broken_pipe(self) -> None:
         """Nobody reads on, which changes no exit code; rich would exit 1, which says that a check found a difference."""
-        _drop(sys.stderr)
+        drop(sys.stderr)
 
 
 def say(message: str, style: str = "") -> None:
-    """A message on standard error, shielded as a report is, and then without style."""
-    safe = shielded(message, os.environ)
-    _Messages(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
-        safe.removesuffix("\n") if safe != message else message,
-        style=style if safe == message else "",
-        markup=False,
-    )
+    """A message on standard error, in which nothing is obeyed, and then without style.
+
+    Where it cannot be said (a full disk, a closed stream) nothing else changes: not the exit code either.
+    """
+    safe = printed(message, "text", os.environ)
+    try:
+        _Messages(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
+            safe.removesuffix("\n") if safe != message else message,
+            style=style if safe == message else "",
+            markup=False,
+        )
+    except OSError:
+        drop(sys.stderr)
 
 
-def emit(text: str) -> None:
-    """Report text on standard output, at once; in plain characters where its encoding has no others."""
+def emit(text: str, format_name: str = "text") -> None:
+    """Text on standard output, at once; in plain characters where its encoding has no others.
+
+    Args:
+        text: a report, or a part of one.
+        format_name: the format that it is in, for which what could be obeyed in it is escaped: see `printed`.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     if sys.stdout is None:
         raise OutputError("standard output is closed")
+    text = printed(text, format_name, os.environ)
     if not _can_write(text):
         encoding = sys.stdout.encoding
-        text = text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
+        text = text.translate(ASCII).encode(encoding, "replace").decode(encoding)
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop(sys.stdout)
+        drop(sys.stdout)
         raise OutputError("standard output was closed before the report was complete") from None
     except OSError as error:
-        _drop(sys.stdout)
+        drop(sys.stdout)
         raise OutputError(f"standard output: {error.strerror or error}") from None
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """What only informs, as the version and the help do: that it cannot be printed is said, and changes no exit code."""
+    try:
+        yield
+    except OutputError as error:
+        say(str(error), style="red")
+    except OSError as error:
+        drop(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            say(f"standard output: {error.strerror or error}", style="red")
+        raise typer.Exit from None
 
 
 def _can_write(text: str) -> bool:
@@ -96,9 +151,10 @@ def _can_write(text: str) -> bool:
     return True
 
 
-def _drop(stream: TextIO) -> None:
+def drop(stream: TextIO) -> None:
     """Send what is still to be flushed at exit nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    with suppress(OSError, ValueError):  # a stream of a test, or one that is closed, has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -108,7 +164,7 @@ def working(message: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(message):
+    with console.status(Text(visible(message))):
         yield
 
 
@@ -143,49 +199,41 @@ def deliver(report: Any, shown: str | None, files: Mapping[Path, str], options: 
 
 
 def show(report: Any, name: str, options: Options) -> None:
-    """A report on standard output; shielded if it is to be read."""
-    text = render(report, name, options)
-    emit(shielded(text, os.environ) if name == "terminal" else text)
+    """A report on standard output."""
+    emit(render(report, name, options), name)
 
 
 def write(report: Any, files: Mapping[Path, str], options: Options) -> None:
     """A report's files, each in its format."""
     for path, name in files.items():
-        write_file(path, render_file(report, name, options.of_a_file))
+        write_file(path, render_file(report, name, options.of_a_file), name)
 
 
-def is_github(environ: Mapping[str, str]) -> bool:
-    """Whether this is a step of GitHub Actions."""
-    return environ.get("GITHUB_ACTIONS") == "true"
-
-
-def shielded(text: str, environ: Mapping[str, str]) -> str:
-    """Text to be read; under GitHub Actions, what would be a workflow command in it is only shown.
-
-    A message in a thresholds file, or the name of a config, could be "::add-mask::..." (at the beginning of a line) or
-    "##[...]" (anywhere). GitHub's own remedy is to stop commands until a word that nobody can guess.
-    """
-    if not is_github(environ) or not WORKFLOW_COMMAND.search(text):
-        return text
-    from secrets import token_hex
-
-    word = token_hex()
-    return f"::stop-commands::{word}\n{text.removesuffix(chr(10))}\n::{word}::\n"
-
-
-def write_file(path: Path, content: str | bytes, *, quiet: bool = False) -> None:
+def write_file(path: Path, content: str | bytes, format_name: str = "text", *, quiet: bool = False) -> None:
     """Write a file whole or not at all, text as UTF-8, and say so unless `quiet`.
+
+    Into a stream, a pipe or a device it is written as it is printed on standard output.
 
     Raises:
         OutputError: if it cannot be written.
     """
-    shown, path = path, path.resolve()  # of a link, what it leads to
     try:
-        replace_file(path, content.encode() if isinstance(content, str) else content)
+        if is_written_into(path):
+            shown = (
+                content if isinstance(content, bytes) else printed(content, format_name, os.environ).encode()
+            )
+            write_into(path, shown)
+            return
+        replace_file(
+            path.resolve(), content.encode() if isinstance(content, str) else content
+        )  # what a link leads to
     except OSError as error:
-        raise OutputError(f"-o {shown}: {error.strerror or error}") from None
+        no_reader = error.errno == errno.ENXIO
+        raise OutputError(
+            f"-o {path}: {'is a pipe that nothing reads from' if no_reader else error.strerror or error}"
+        ) from None
     if not quiet:
-        say(f"wrote {shown}")
+        say(f"wrote {path}")
 
 
 def write_files(files: Mapping[Path, str]) -> None:

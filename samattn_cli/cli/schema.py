@@ -28,4 +28,4 @@ def schema(
     """
     from ..config.schema import config_schema, thresholds_schema
 
-    emit(json.dumps(thresholds_schema() if thresholds else config_schema(), indent=2) + "\n")
+    emit(json.dumps(thresholds_schema() if thresholds else config_schema(), indent=2) + "\n", "json")

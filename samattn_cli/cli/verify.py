@@ -97,11 +97,12 @@ def verify(
         return to_json(report) if name == "json" else render(report, options)
 
     if format_ or not formats:
-        emit(text(chosen(format_) or "terminal", terminal_options()))
+        shown = chosen(format_) or "terminal"
+        emit(text(shown, terminal_options()), shown)
     else:
         _say_verdicts(report)
     for path, name in formats.items():
-        write_file(path, text(name, Options()))
+        write_file(path, text(name, Options()), name)
     if report.status != "exact":
         raise typer.Exit(EXIT_DIFFERS if report.status == "differs" else EXIT_ERROR)
 
@@ -144,8 +145,9 @@ def _judge(
         return to_json(judgement) if name == "json" else render_judgement(judgement, options)
 
     if shown or not formats:
-        emit(text(shown or "terminal", terminal_options()))
+        shown = shown or "terminal"
+        emit(text(shown, terminal_options()), shown)
     for path, name in formats.items():
-        write_file(path, text(name, Options()))
+        write_file(path, text(name, Options()), name)
     if not judgement.is_close:
         raise typer.Exit(EXIT_DIFFERS)

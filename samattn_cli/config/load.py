@@ -24,7 +24,7 @@ from .meant import as_meant
 from .model import EncoderConfig, StageConfig
 from .sources import DISK, STDIN, Files, Source, read_source
 from .wording import cut
-from .yaml12 import MAX_DEPTH, Loc, Node, Where, parse_yaml
+from .yaml12 import MAX_DEPTH, NOT_TEXT, Loc, Node, Where, is_text, parse_yaml
 
 MAX_EXTENDS = 16
 INDEX = re.compile(r"[0-9]{1,9}")
@@ -289,6 +289,8 @@ def _apply(tree: Node, override: Override) -> None:
     value = override.value
     where = Where(override.where)
     node = replace(value, key_where=where) if isinstance(value, Node) else _from_python(value, where)
+    if not is_text(override.key):
+        raise _problem(where, f"the key {override.key!r} {NOT_TEXT}")
     first, *rest = override.key.split(".", MAX_DEPTH)
     if len(rest) == MAX_DEPTH:
         raise _problem(where, "names a key deeper than any that a config has")
@@ -329,6 +331,8 @@ def _from_python(value: Any, where: Where = PYTHON, depth: int = 1) -> Node:
     if depth > MAX_DEPTH:
         raise _problem(where, f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, Mapping):
+        if odd := [key for key in map(str, value) if not is_text(key)]:
+            raise _problem(where, f"the key {odd[0]!r} {NOT_TEXT}")
         entries = {str(key): _from_python(item, where, depth + 1) for key, item in value.items()}
         return Node(entries, where, where)
     if isinstance(value, (list, tuple)):

@@ -12,6 +12,7 @@ from typing import Protocol
 from ..errors import ConfigError, Problem, did_you_mean
 from .globs import is_glob, matches
 from .kinds import ENCODER, Kind
+from .reading import read_file, read_regular_file
 from .yaml12 import MAX_BYTES, too_large
 
 STDIN = "-"
@@ -57,8 +58,7 @@ class Disk:
 
     def read(self, path: Path, most: int) -> bytes:
         """See `Files`."""
-        with path.open("rb") as file:
-            return file.read(most)
+        return read_file(path, most)
 
     def exists(self, path: Path) -> bool:
         """See `Files`."""
@@ -121,7 +121,16 @@ def _below(root: Path, depth: int | None, holds: Callable[[Path], bool]) -> Iter
             seen.add(real)
 
 
+class RegularFiles(Disk):
+    """The files as they are now, without pipes and devices, whose content would be another each time."""
+
+    def read(self, path: Path, most: int) -> bytes:
+        """See `Files`."""
+        return read_regular_file(path, most)
+
+
 DISK = Disk()
+REGULAR_FILES = RegularFiles()
 
 
 def split_pattern(pattern: str) -> tuple[str, str]:
@@ -157,9 +166,7 @@ def read_source(
         ConfigError: at `where`, or at the file, if there is no such thing or it cannot be read as text.
     """
     if reference == STDIN:
-        return Source(
-            _decode(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", kind), "<stdin>", "stdin", Path()
-        )
+        return Source(_decode(_from_stdin(), "<stdin>", kind), "<stdin>", "stdin", Path())
     if not reference.strip():
         raise _problem(where, f"the name of a {kind.word} is empty: name a YAML file, or a {kind.shipped}")
     path = folder / reference
@@ -171,6 +178,15 @@ def read_source(
         letter if letter.isprintable() else "?" for letter in path.stem
     )  # it may be bytes, or escapes
     return Source(text, label, name, path.parent, files)
+
+
+def _from_stdin() -> bytes:
+    if sys.stdin is None:
+        raise _problem(STDIN, "standard input is closed: give it a config, or name a file")
+    try:
+        return sys.stdin.buffer.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _problem(STDIN, f"standard input cannot be read: {error.strerror or error}") from None
 
 
 def _read(path: Path, reference: str, where: str, kind: Kind, files: Files) -> bytes:

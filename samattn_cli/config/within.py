@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, Problem
-from .sources import DISK, Disk, Files, split_pattern
+from .sources import REGULAR_FILES, Files, RegularFiles, split_pattern
 
 WORKSPACES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 """Where GitHub and GitLab say what they checked out, for a checkout without git's own folder."""
@@ -34,13 +34,13 @@ def _workspace(folder: Path, environ: Mapping[str, str]) -> Path | None:
 
 
 def files_around(folder: Path) -> Files:
-    """The files of the repository that a folder is in; all of the disk where it is in none."""
+    """The files of the repository that a folder is in; all files of the disk where it is in none."""
     root = root_around(Path(os.path.realpath(folder)), os.environ)
-    return Within(root) if root else DISK
+    return Within(root) if root else REGULAR_FILES
 
 
 @dataclass(frozen=True)
-class Within(Disk):
+class Within(RegularFiles):
     """See `Files`: the disk, without what lies outside of the folder `root`, links followed."""
 
     root: Path

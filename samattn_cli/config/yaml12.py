@@ -26,6 +26,9 @@ MAX_DIGITS = 300  # of one number
 Scalar = bool | int | float | str | None
 Loc = tuple[int | str, ...]
 """A path of keys and indexes."""
+NOT_TEXT = "is not text: it holds half of a character (a byte that is not UTF-8, or a lone surrogate)"
+"""What is wrong with a key for which `is_text` is False."""
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _INT = re.compile(r"[-+]?[0-9]+")
@@ -117,6 +120,15 @@ def parse_yaml(text: str, source: str, *, located: bool = True, kind: Kind = ENC
     if builder.problems:
         raise ConfigError(builder.problems)
     return root
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8 has all the characters: not so of a lone surrogate, which stands for a byte that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def too_large(kind: Kind) -> str:
@@ -228,6 +240,8 @@ class _Builder:
             return f"a key must be a word, such as {self.kind.example_key!r}"
         if key == "<<":
             return f"merge keys (<<) are not YAML 1.2: {self.kind.instead_of_merge}"
+        if not is_text(key):
+            return f"the key {key!r} {NOT_TEXT}"
         if key in entries:
             first = f" (first at {entries[key].key_where})" if self.located else ""
             return f"the key {key!r} stands twice{first}: keep one"

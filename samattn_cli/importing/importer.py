@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..config.reading import not_a_file
 from ..errors import ImportFailedError
 from .attention import of_timm
 from .checkpoint import PYTORCH, SAFETENSORS, Shapes
@@ -66,6 +67,8 @@ def _file_of(path: Path) -> Path | None:
             raise ImportFailedError(
                 f"{path}: what it is must be told by its extension, one of {', '.join(KNOWN)}"
             )
+        if not path.is_file():
+            raise ImportFailedError(f"{path}: {not_a_file(path.stat().st_mode).strerror}")
         return path
     if len(path.parts) != 1 or path.suffix in KNOWN:
         raise ImportFailedError(f"{path}: there is no such file; nothing is fetched from a hub")

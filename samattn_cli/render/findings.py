@@ -14,6 +14,7 @@ from ..reports.check import EXPECTED, WORST_FIRST, CheckReport, Outcome, Result
 from ..reports.diff import Place
 from ..units import format_apart, format_excess, format_things
 from .options import Checkout
+from .shield import visible
 
 Fact = tuple[str, str]
 """A label and a text."""
@@ -77,17 +78,6 @@ def _cleaned_result(result: Result) -> Result:
 
 def _cleaned_place(place: Place | None) -> Place | None:
     return place and replace(place, file=visible(place.file))
-
-
-def visible(text: str, keep: str = "") -> str:
-    r"""Text with what a terminal or a browser would obey rather than show as Python escapes it: ESC as "\x1b".
-
-    That is controls, line separators, changes of direction, halves of a surrogate pair (bytes of a file name that are
-    no UTF-8) and code points that are no characters; none of them is legal, or safe, in every format.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c in keep or c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def worst_first(results: Iterable[Result]) -> list[Result]:

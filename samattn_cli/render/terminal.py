@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -21,6 +23,7 @@ from .elements import UNBROKEN, Bars, Equation, Finding, Lines, Math, Page, Sect
 from .formulas import unicode
 from .options import Options
 from .plain import in_ascii
+from .shield import visible
 
 NARROWEST = 78  # of a table; a narrower terminal wraps its lines rather than lose a digit
 BAR = 24
@@ -91,8 +94,19 @@ def to_text(parts: Iterable[RenderableType], options: Options) -> str:
     )
     with console.capture() as capture:
         for part in parts:
-            console.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
+            console.print(_Visible(part), soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+@dataclass(frozen=True)
+class _Visible:
+    """Something to print, in which escapes are shown: those of the result are Rich's own, of styles."""
+
+    part: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.part, options):
+            yield segment._replace(text=visible(segment.text, keep="\n"))
 
 
 def _section(section: Section) -> list[RenderableType]:

@@ -6,15 +6,16 @@ A line says which samattn wrote it and how that counted, so that a change in sam
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from ..config.metric_names import unit_of, unknown
+from ..config.wording import cut
 from ..errors import ConfigError, Problem
 from ..version import COUNTING, __version__
 from . import SCHEMA_VERSION
+from .finite import is_finite
 
 KIND = "baseline"
 FIGURES = "figures"
@@ -147,9 +148,9 @@ def _problem(data: Any) -> str:
     if wrong := set(data) ^ {*TYPES, "value", *(["accepted"] if "accepted" in data else [])}:
         return f"{min(wrong)} is {'no key of a figure' if min(wrong) in data else 'missing'}"
     if wrong := {name for name, kind in TYPES.items() if type(data[name]) is not kind}:
-        return f"{min(wrong)} is {data[min(wrong)]!r}"
+        return f"{min(wrong)} is {cut(repr(data[min(wrong)]))}"
     if not _is_number(data["value"]):
-        return f"value is {data['value']!r}"
+        return f"value is {cut(repr(data['value']))}, not a finite number"
     if unknown(data["metric"]) or data["unit"] != unit_of(data["metric"]):
         return unknown(data["metric"]) or f"{data['metric']} is not in {data['unit']!r}"
     return _problem_of_acceptance(data["accepted"]) if "accepted" in data else ""
@@ -165,7 +166,7 @@ def _problem_of_acceptance(data: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
 
 
 def _entry(data: dict[str, Any], line: int) -> Entry:

@@ -14,7 +14,10 @@ from typing import Literal
 
 from ..config.hash import config_hash
 from ..config.model import EncoderConfig, Phase
+from ..config.reading import read_file
+from ..config.sources import MOST_BYTES
 from ..errors import RecordingError
+from .finite import finite_json
 
 SCHEMA_VERSION = 1
 CaseStatus = Literal["measured", "out of memory", "failed", "not run"]
@@ -152,7 +155,7 @@ def read_recording(path: Path) -> Recording:
         RecordingError: if there is none, or it is damaged: says what is wrong.
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_file(path, MOST_BYTES).decode()
     except OSError as error:
         raise RecordingError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -181,7 +184,7 @@ def from_json(text: str, label: str) -> Recording:
 
 def _check_head(text: str, label: str) -> None:
     try:
-        data = json.loads(text)
+        data = finite_json(text)
     except (ValueError, RecursionError) as error:
         raise RecordingError(f"{label}: is damaged: not JSON ({error})") from None
     kind = data.get("kind") if isinstance(data, dict) else None

@@ -12,6 +12,7 @@ from uuid import uuid4
 from ..config.applies import mapping_of
 from ..config.model import EncoderConfig
 from ..errors import did_you_mean
+from .finite import finite_json
 
 HEAD = ("schema_version", "kind", "samattn_version")
 
@@ -71,7 +72,8 @@ def from_json(text: str) -> Any:
     """What a command wrote as JSON: the report that `to_json` was given, a recording, or the figures of a baseline by key.
 
     Raises:
-        ValueError: for text that is not JSON, or not of a kind that samattn writes, or is damaged (pydantic.ValidationError).
+        ValueError: for text that is not JSON, that holds a number which is not finite (NaN, 1e999), that is not of a kind
+            that samattn writes, or that is damaged (pydantic.ValidationError).
         RecordingError: for a damaged recording.
         ConfigError: for a damaged baseline.
     """
@@ -86,7 +88,7 @@ def from_json(text: str) -> Any:
 
 def _kind_of(text: str) -> str:
     try:
-        data = json.loads(text)
+        data = finite_json(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{THE_TEXT} is not JSON: {error}") from None
     kind = data.get("kind") if isinstance(data, dict) else None

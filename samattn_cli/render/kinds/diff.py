@@ -9,8 +9,8 @@ from ...config.metric_names import path_of, unit_of
 from ...reports.diff import CHANGED, Diff, FigureChange, LayerChange
 from ...units import format_apart, format_change, format_percent, format_things, ranges
 from ..elements import Lines, Page, Section, Table
-from ..findings import visible
 from ..options import Options
+from ..shield import visible
 from ..sweep_columns import NAMES
 from .analysis import heading_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from ...config.device import Device
@@ -57,9 +58,14 @@ class Encoders:
         return self.twins[key]
 
     def failed(self, path: str) -> list[tuple[Case, ConfigError]]:
-        """The profiles in which a config could not be loaded."""
-        of_path = ((case, found) for case, found in self.loaded.items() if case.path == path)
-        return [(case, found) for case, found in of_path if isinstance(found, ConfigError)]
+        """Why a config could not be loaded: once if that is in all of its profiles, else each reason in a profile once."""
+        of_path = [(case, found) for case, found in self.loaded.items() if case.path == path]
+        failed = [(case, found) for case, found in of_path if isinstance(found, ConfigError)]
+        problems = [found.problems for _, found in failed]
+        if 1 < len(failed) == len(of_path) and set.intersection(*map(set, problems)):
+            return [(replace(failed[0][0], profile=""), ConfigError(dict.fromkeys(chain(*problems))))]
+        reasons = {found.problems: (case, found) for case, found in reversed(failed)}
+        return [*reversed(reasons.values())]
 
     def _files(self, case: Case) -> Files:
         return files_around(Path(case.reference).parent) if case.path in self.given else self.file.files

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...config.load import Override, load_config
+from ...config.reading import read_regular_file
 from ...config.yaml12 import MAX_BYTES
 from ...errors import ConfigError
 
@@ -51,6 +52,7 @@ def _yaml_files(folder: Path) -> Iterator[Path]:
 
 def _looks_like_one(path: Path) -> bool:
     try:
-        return path.stat().st_size <= MAX_BYTES and LOOKS_LIKE_ONE.search(path.read_bytes()) is not None
+        text = read_regular_file(path, MAX_BYTES + 1)
     except OSError:
         return False
+    return len(text) <= MAX_BYTES and LOOKS_LIKE_ONE.search(text) is not None

@@ -1,0 +1,82 @@
+"""Reads files that others name: what is not a file is refused before reading it could wait for ever."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from time import monotonic, sleep
+
+OF_DEVICES = ("/dev/", "/proc/")
+"""A device is read where it is named itself (/dev/stdin, /dev/fd/63), not where a link in some folder leads to it."""
+
+WRITER_S = 1.0
+"""How long a pipe waits for somebody to write to it."""
+
+NO_WRITER = "is a pipe that nothing writes to"
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a file, or of a pipe that a program writes to.
+
+    Raises:
+        OSError: as the disk does, for a pipe that nothing writes to, and for a link to a device.
+        ValueError: for a path with a NUL in it.
+    """
+    kind = path.stat().st_mode
+    if stat.S_ISFIFO(kind):
+        return _piped(path, most)
+    if stat.S_ISSOCK(kind) or (stat.S_ISCHR(kind) and not str(path).startswith(OF_DEVICES)):
+        raise not_a_file(kind)
+    with path.open("rb") as file:
+        return file.read(most)
+
+
+def read_regular_file(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a file on the disk.
+
+    Raises:
+        OSError: as the disk does, and for a pipe, a device or a socket.
+        ValueError: for a path with a NUL in it.
+    """
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise not_a_file(kind)
+    with path.open("rb") as file:
+        return file.read(most)
+
+
+def not_a_file(kind: int) -> OSError:
+    """The error that something of this mode is not a file."""
+    word = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}.get(stat.S_IFMT(kind), "device")
+    return OSError(errno.EINVAL, f"is a {word}, not a file")
+
+
+def _piped(path: Path, most: int) -> bytes:
+    """What is written to a pipe: opened without waiting, as that would have no end where nothing writes to it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        start = _first_bytes(descriptor)
+        os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return start + file.read(max(0, most - len(start)))
+    finally:
+        os.close(descriptor)
+
+
+def _first_bytes(descriptor: int) -> bytes:
+    """What there is to read at first; b"" if a program has the pipe open and has not written yet.
+
+    Raises:
+        OSError: if none has it open.
+    """
+    until = monotonic() + WRITER_S
+    while monotonic() < until:
+        try:
+            if start := os.read(descriptor, 1 << 16):
+                return start
+        except BlockingIOError:
+            return b""
+        sleep(WRITER_S / 100)
+    raise OSError(errno.EINVAL, NO_WRITER)
