@@ -79,7 +79,7 @@ def test_a_report_with_a_number_that_is_not_finite_is_refused(number: str) -> No
     damaged = re.sub(r'"flops": \d+', f'"flops": {number}', text, count=1)
     with pytest.raises(ValueError, match=r"is not a finite number") as error:
         from_json(damaged)
-    assert len(str(error.value)) < 60
+    assert len(str(error.value)) < 100
 
 
 @pytest.mark.parametrize("number", ["1e999", "NaN", TOO_LARGE])

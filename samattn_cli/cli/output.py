@@ -67,7 +67,7 @@ def _check_folder() -> None:
     except OSError as error:
         reason = "it was deleted" if isinstance(error, FileNotFoundError) else error.strerror
         raise UsageError(
-            f"samattn: the working directory is not there ({reason}): cd to one that is"
+            f"samattn: the working directory is not there ({reason}): cd to one that is there"
         ) from None
 
 
