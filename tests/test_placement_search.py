@@ -7,6 +7,9 @@ import pytest
 from samattn_cli import load_config
 from samattn_cli.config.load_device import load_device
 from samattn_cli.errors import UsageError
+from samattn_cli.render.elements import Table
+from samattn_cli.render.kinds.placements import page
+from samattn_cli.render.options import Options
 from samattn_cli.studies.flow import flow_of, windowed_flow
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.placements import masks as masks_module
@@ -17,6 +20,7 @@ from samattn_cli.studies.placements.masks import masks
 from samattn_cli.studies.placements.pieces import NEEDED
 from samattn_cli.studies.placements.placing import movable, placed
 from samattn_cli.studies.placements.table import table_of
+from samattn_cli.units import format_bytes
 
 TRAINING = "run.mode=training"
 PLAIN = ["image_size=160", "embed_dim=48", "num_heads=3", "window_size=4", "global_attn_indexes=[1]"]
@@ -151,6 +155,63 @@ def test_four_of_32_by_hand():
     assert [row.global_layers for row in found.front] == [(0, 8, 16, 24), (4, 11, 18, 25)]
     assert [point[1:] for point in front] == [(0, 7, 1), (4, 6, 1)]
     assert (found.searched, found.own_is_beaten) == (comb(32, 4), True)
+    assert found.beaten_by == ((0, 8, 16, 24), (4, 11, 18, 25))
+
+
+def sections_of(preset: str, *question: str | None) -> dict[str, tuple[str, ...]]:
+    """The titles of the report's parts, each with its lines, or the first cell of each row."""
+    report = compare_placements(load_config(preset), search=asked(*question))
+    return {
+        part.title: tuple(row[0] for row in part.rows) if isinstance(part, Table) else part.rows
+        for part in page(report, Options(width=80)).sections
+    }
+
+
+def test_the_own_placement_is_set_apart_where_it_is_beaten():
+    """SAM's 7, 15, 23, 31 sees all behind layer 7, after 7 windowed layers: 4, 11, 18, 25 behind 4, and never after 7."""
+    parts = sections_of("sam_vit_h", "4", None, None)
+    assert parts["Those that no other beats"] == ("0,8,16,24", "4,11,18,25")
+    assert parts["Their layers, and how information flows"] == ("0,8,16,24", "4,11,18,25")
+    assert parts["The config's own placement (beaten)"] == parts["Its layers"] == ("own",)
+    assert parts["Every placement"][-1] == (
+        "the config's own placement (7, 15, 23, 31) is beaten by 4,11,18,25 (sees all: 4, not 7; run: 6, not 7; else as "
+        "good) and by 1 other"
+    )
+
+
+def test_by_what_cost_the_own_placement_is_beaten():
+    """0, 3, 6, 9 are as far apart as 2, 5, 8, 11 and earlier, so that blocks 10 and 11 keep no scores of all tokens."""
+    report = compare_placements(load_config("sam_vit_b"), search=asked("4", None, "training_memory"))
+    best = next(row for row in report.search.front if row.global_layers == (0, 3, 6, 9))
+    there, own = (row.figures.training_bytes for row in (best, report.own))
+    assert there < own
+    assert best.global_layers in report.search.beaten_by
+    (said,) = (
+        part.rows[-1] for part in page(report, Options(width=80)).sections if part.title == "Every placement"
+    )
+    assert said == (
+        "the config's own placement (2, 5, 8, 11) is beaten by 0,3,6,9 (training peak: "
+        f"{format_bytes(there)}, not {format_bytes(own)}; sees all: 0, not 2; else as good)"
+    )
+
+
+@pytest.mark.parametrize(("question", "why"), [
+    (("2", None, None), "not searched"), (("1:2", "training_memory <= 8 GiB", None), "beyond the budget"),
+])  # fmt: skip
+def test_the_own_placement_is_set_apart_where_it_is_not_among_them(question, why):
+    parts = sections_of("sam_vit_b", *question)
+    assert parts[f"The config's own placement ({why})"] == ("own",)
+    assert "own" not in parts.get("Those that no other beats", ())
+
+
+def test_the_own_placement_stands_first_where_nothing_beats_it():
+    report = compare_placements(
+        load_config("sam_vit_b", ["global_attn_indexes=[0, 4, 8]"]), search=asked("3", None, None)
+    )
+    parts = {part.title: part for part in page(report, Options(width=80)).sections}
+    assert not report.search.own_is_beaten
+    assert parts["Those that no other beats"].rows[0][0] == "own"
+    assert not any(title.startswith("The config's own") for title in parts)
 
 
 def test_the_own_placement_stands_for_those_that_tie_with_it():

@@ -93,6 +93,7 @@ class SearchReport:
         front: those of them that no other is as good as in all that is compared and better than in one.
         own_within: whether the config's own placement is within the budget.
         own_is_beaten: whether one on the front beats the config's own placement.
+        beaten_by: the global layers of each that does.
     """
 
     choices: int
@@ -106,6 +107,7 @@ class SearchReport:
     front: tuple[FrontPlacement, ...]
     own_within: bool
     own_is_beaten: bool
+    beaten_by: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

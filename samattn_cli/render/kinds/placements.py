@@ -10,6 +10,7 @@ from ...reports.analysis import Figures
 from ...reports.flow import FlowFacts, LayerFlow
 from ...reports.placements import FrontPlacement, PlacementReport, Placements, SearchReport, VsOwn
 from ...units import (
+    format_apart,
     format_bytes,
     format_count,
     format_ms,
@@ -53,6 +54,15 @@ COSTS = {
     "training_memory": "training peak",
     "latency": "time",
 }
+FIGURES = {
+    "flops": ("flops", "FLOP"),
+    "macs": ("macs", "MAC"),
+    "params": ("params", ""),
+    "peak_memory": ("peak_bytes", "B"),
+    "training_memory": ("training_bytes", "B"),
+    "latency": ("latency_ms", "ms"),
+}
+"""The figure of each cost, and its unit."""
 FACTS = {
     "first_full_context": "the first layer behind which every token has seen the whole image (the earlier the better)",
     "longest_without_global": "the most layers in a row without a global one (the fewer the better)",
@@ -131,11 +141,13 @@ def _cost_columns(report: Placements, *, wide: bool) -> Iterator[Column]:
         yield "global layers", lambda row: ranges(row.global_layers)
 
 
-def _flows(title: str, rows: Sequence[tuple[str, Row]], report: Placements) -> Iterator[Table]:
+def _flows(
+    title: str, rows: Sequence[tuple[str, Row]], report: Placements, note: str = FLOW_NOTE
+) -> Iterator[Table]:
     headers = ("placement", f"layers 0-{len(report.own.layers) - 1}", "sees all", "run", "share", "after")
     cells = tuple((name, strip(row.flow.layers), *_facts(row.flow)) for name, row in rows if row.flow)
     if cells:
-        yield Table(title, headers, cells, FLOW_NOTE, text_columns=(0, 1), strip_columns=(1,))
+        yield Table(title, headers, cells, note, text_columns=(0, 1), strip_columns=(1,))
 
 
 def _facts(flow: FlowFacts) -> tuple[str, ...]:
@@ -187,11 +199,19 @@ def _search(report: Placements, search: SearchReport, options: Options) -> Itera
     some = (
         f"{len(picked)} of {len(front)}, evenly picked (--all: every one)" if len(picked) < len(front) else ""
     )
-    shown = (
-        picked if any(row.names for _, row in picked) else [(_name(report.own, room), report.own), *picked]
-    )
-    yield _costs(f"Those that no other beats{some and f': {some}'}", shown, report, options)
-    yield from _flows("Their layers, and how information flows", shown, report)
+    yield _costs(f"Those that no other beats{some and f': {some}'}", picked, report, options)
+    yield from _flows("Their layers, and how information flows", picked, report)
+    if len(report.placements) == 1 and not any(row.names for _, row in front):
+        own = [(_name(report.own, room), report.own)]
+        yield _costs(f"The config's own placement ({_standing(search)})", own, report, options)
+        yield from _flows("Its layers", own, report, note="")
+
+
+def _standing(search: SearchReport) -> str:
+    """Why the config's own placement is not among those that no other beats."""
+    if search.own_is_beaten:
+        return "beaten"
+    return "not searched" if search.own_within else "beyond the budget"
 
 
 def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
@@ -206,9 +226,36 @@ def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
     compared = "; ".join(FACTS[fact] for fact in search.facts)
     yield f"compared: {COSTS[search.cost]} (the less the better); {compared}; alike: placements that are equal in these"
     if search.front:
-        own = "beaten by one of them" if search.own_is_beaten else "not beaten"
+        own = f"beaten by {_winner(report, search)}" if search.own_is_beaten else "not beaten"
         within = "" if search.own_within else ", and beyond the budget"
         yield f"the config's own placement ({ranges(report.own.global_layers) or 'none'}) is {own}{within}"
+
+
+def _winner(report: Placements, search: SearchReport) -> str:
+    """Of those that beat the config's own placement the one that is better in most, and in what."""
+    winners = [row for row in search.front if row.global_layers in search.beaten_by]
+    if not winners:  # of an older report, which does not say
+        return "one of them"
+    best = max(winners, key=lambda row: len(_better(report.own, row, search)))
+    others = len(winners) - 1
+    said = f"{_listed(best.global_layers)} ({'; '.join(_better(report.own, best, search))}; else as good)"
+    return f"{said} and by {format_things(others, 'other')}" if others else said
+
+
+def _better(own: Row, other: Row, search: SearchReport) -> list[str]:
+    """In what a placement is better than the config's own: "run: 6, not 7"."""
+    figure, unit = FIGURES[search.cost]
+    costs = [getattr(row.figures, figure) for row in (other, own)]
+    pairs = [(COSTS[search.cost], *format_apart(unit, *costs))] if costs[0] < costs[1] else []
+    facts = [_facts(row.flow) if row.flow else ("", "") for row in (other, own)]
+    pairs += [
+        (name, *pair) for name, *pair in zip(("sees all", "run"), *facts, strict=False) if len(set(pair)) > 1
+    ]
+    return [f"{name}: {there}, not {here}" for name, there, here in pairs]
+
+
+def _listed(layers: Sequence[int]) -> str:
+    return ",".join(map(str, layers)) or "none"
 
 
 def _numbers(numbers: Sequence[int]) -> str:
@@ -218,7 +265,7 @@ def _numbers(numbers: Sequence[int]) -> str:
 def _numbered(front: Sequence[FrontPlacement], room: int) -> Iterator[tuple[str, Row]]:
     """Each with its layers as its name, or where they are many a number."""
     for number, row in enumerate(front, 1):
-        layers = ",".join(map(str, row.global_layers)) or "none"
+        layers = _listed(row.global_layers)
         name = layers if len(layers) <= room else f"{len(row.global_layers)} layers, #{number}"
         yield _name(row, room) if row.names else name, row
 

@@ -82,6 +82,8 @@ def search_report(
     of_own = terms.point(table, table.mask(own.global_layers))
     _prove(own, table.figures_of(of_own.mask, terms.figures))
     front = [_with_own(point, of_own) for point in found.front]
+    better = [point for point in front if point.beats(of_own)]
+    reported = {point: _on_front(config, table, terms, point, own, device) for point in front}
     return SearchReport(
         choices=len(layers),
         numbers=tuple(feasible),
@@ -90,9 +92,10 @@ def search_report(
         cost=question.cost.name,
         searched=found.searched,
         within=found.within,
-        front=tuple(_on_front(config, table, terms, point, own, device) for point in front),
+        front=tuple(reported.values()),
         own_within=terms.is_within(table, of_own.mask),
-        own_is_beaten=any(point.beats(of_own) for point in front),
+        own_is_beaten=bool(better),
+        beaten_by=tuple(reported[point].global_layers for point in better),
     )
 
 
