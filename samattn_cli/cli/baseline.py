@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EXIT_DIFFERS, UsageError
+from ..shell import options
 from .command import Command
 from .output import emit, guarded, say, working, write_file
 from .parameters import ThresholdsFile, config_names, refuse_stdin
@@ -145,9 +146,9 @@ def _said(step: Step) -> str:
 
 def _remedy(above: Sequence[Step]) -> str:
     """What would take figures that are above the baseline."""
-    accepted = dict.fromkeys(f"--accept {rule}" for step in above for rule in step.rules)
+    accepted = options("--accept", dict.fromkeys(rule for step in above for rule in step.rules))
     number = _things(len(above))
-    return f"{number} above the baseline: if that is meant, {' '.join(accepted)} --reason TEXT"
+    return f"{number} above the baseline: if that is meant, {accepted} --reason TEXT"
 
 
 def _things(number: int) -> str:

@@ -17,6 +17,7 @@ from ..config.sources import STDIN
 from ..config.yaml12 import parse_yaml
 from ..errors import UsageError
 from ..render import ALIASES
+from ..shell import command
 from ..spelling import known_as
 from .output import say
 
@@ -227,8 +228,10 @@ def _one(option: str, name: str, given: str) -> str:
         return given
     pair = re.fullmatch(r"(\d+)\s*,\s*(\d+)", given.strip())
     image = f" (height x width of one image: {pair[1]}x{pair[2]})" if pair and name == "image_size" else ""
-    several = f"{SEVERAL[name]} {given}" if name in SEVERAL else f"--vary run.{name}={given}"
-    raise UsageError(f"{option} {given}: takes one value{image}; several are for samattn sweep {several}")
+    several = (SEVERAL[name], given) if name in SEVERAL else ("--vary", f"run.{name}={given}")
+    raise UsageError(
+        f"{option} {given}: takes one value{image}; several are for {command('sweep', *several)}"
+    )
 
 
 def _flag(option: str, given: str, key: str, value: str) -> Override:

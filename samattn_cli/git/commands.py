@@ -13,6 +13,7 @@ from typing import IO
 from weakref import finalize
 
 from ..errors import GitError
+from ..shell import line
 
 ELSEWHERE = (
     "GIT_DIR",
@@ -192,7 +193,7 @@ def _failure(answer: Answer, folder: Path, arguments: tuple[str, ...]) -> GitErr
         path = found[1] or found[2]
         return GitError(
             f"git does not trust {path}, which belongs to another user; if you do: "
-            f"git config --global --add safe.directory {path}"
+            f"{line('git', 'config', '--global', '--add', 'safe.directory', path)}"
         )
     if "not a git repository" in answer.err:
         return GitError(f"{folder.resolve()} is in no git repository: run samattn in a clone")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import GitError, did_you_mean
+from ..shell import line
 from .commands import Git
 from .moves import Moves, moves
 from .provider import deepening
@@ -158,8 +159,8 @@ class Repository:
         if branch in {"", "HEAD"}:
             return self.remote
         if SHA.fullmatch(branch):
-            return f"{self.remote} {branch}"
-        return f"{self.remote} {branch}:refs/remotes/{self.remote}/{branch}"
+            return line(self.remote, branch)
+        return line(self.remote, f"{branch}:refs/remotes/{self.remote}/{branch}")
 
     def _unknown(self, ref: str) -> str:
         if not ref.strip():

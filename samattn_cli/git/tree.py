@@ -10,6 +10,7 @@ from pathlib import Path
 from ..config.globs import matches
 from ..config.sources import MOST_BYTES, split_pattern
 from ..errors import GitError
+from ..shell import line
 from .commands import Found, Objects
 from .moves import Moves
 from .repository import SHORT, Commit, Repository, repository
@@ -243,11 +244,13 @@ class Tree:
         if path not in self._submodules:
             folder, sha = self.repository.root / path, self._modes[path][1]
             if not (folder / ".git").exists():
-                raise GitError(f"{path} is a submodule that is not here: git submodule update --init {path}")
+                raise GitError(
+                    f"{path} is a submodule that is not here: {line('git', 'submodule', 'update', '--init', path)}"
+                )
             of = repository(folder)
             if of.find(sha) is None:
                 what = f"the submodule {path} lacks {sha[:SHORT]}, which {self.commit.name} has"
-                raise GitError(f"{what}: git -C {path} fetch origin {sha}")
+                raise GitError(f"{what}: {line('git', '-C', path, 'fetch', 'origin', sha)}")
             self._submodules[path] = Tree(of, Commit(sha, self.commit.name))
         return self._submodules[path]
 

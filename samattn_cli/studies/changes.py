@@ -10,6 +10,7 @@ from ..config.kernels import takes
 from ..config.model import EncoderConfig
 from ..config.slots import GLOBAL
 from ..reports.analysis import Change
+from ..units import format_size
 from .passes import Passes
 
 Candidate = tuple[str, EncoderConfig, tuple[str, ...]]
@@ -72,9 +73,9 @@ def _windowing(config: EncoderConfig) -> Iterator[str]:
     for number, stage in enumerate(config.stages):
         own = "" if len(config.stages) == 1 else f"stages.{number}."
         if stage.global_attn_indexes:
-            yield f"{own}global_attn_indexes=[]"
+            yield f"{own}global_attn_indexes=none"
         if stage.window_size != GLOBAL:
-            window = "[{},{}]".format(*stage.window_size)
+            window = format_size(stage.window_size)
             for at, override in enumerate(stage.overrides):
                 if override.window_size == GLOBAL:
                     yield f"{own}overrides.{at}.window_size={window}"

@@ -10,6 +10,7 @@ from math import gcd, prod
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
 from ..reports.analysis import Change, Comparisons, DeviceReport, Finding, LayerReport, Totals
+from ..shell import options
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is none
@@ -219,7 +220,7 @@ def _best_change(config: EncoderConfig, totals: Totals, changes: Sequence[Change
     yield Finding(
         "best-single-change",
         f"The single change that lowers the {'training' if training else 'inference'} peak most is {best.change} "
-        f"({' '.join(f'--set {text}' for text in best.set)}): {format_bytes(best.peak_bytes)} for "
+        f"({options('--set', best.set)}): {format_bytes(best.peak_bytes)} for "
         f"{format_bytes(now)} at {where}, {format_percent(best.peak_bytes_saving)} less.",
     )
 
@@ -242,5 +243,4 @@ def fitting(
 
 
 def _fits(change: Change) -> str:
-    settings = " ".join(f"--set {text}" for text in change.set)
-    return f"{change.change} ({settings}: {format_bytes(change.peak_bytes)})"
+    return f"{change.change} ({options('--set', change.set)}: {format_bytes(change.peak_bytes)})"

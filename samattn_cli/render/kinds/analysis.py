@@ -18,6 +18,7 @@ from ...reports.analysis import (
     PublishedFigure,
     VsGlobal,
 )
+from ...shell import options as options_of
 from ...units import (
     format_bytes,
     format_change,
@@ -161,7 +162,7 @@ def _changes(report: Analysis) -> Table:
             format_bytes(change.peak_bytes),
             format_change(change.peak_bytes_saving),
             *([] if change.fits is None else ["fits" if change.fits else ""]),
-            " ".join(f"--set {text}" for text in change.set),
+            options_of("--set", change.set),
         )
         for change in report.changes
     )

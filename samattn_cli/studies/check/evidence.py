@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from ...config.load import Loaded
 from ...config.load_thresholds import ThresholdsFile
 from ...errors import SamattnError
 from ...reports.diff import Place
+from ...shell import command
 from ..causes import figures_of_causes
 from ..diff import diff, key_changes, places_in
 from ..passes import Passes
@@ -47,12 +47,12 @@ def evidence(encoders: Encoders, case: Case, metric: str, base: AtBase | None) -
     laid_over = _laid_over(encoders.file, case.profile)
     if base and before:
         former = base.former(case) or Path(case.reference)
-        words = ["samattn", "diff", base.label(former), case.reference, *laid_over, "--metric", metric]
+        words = ["diff", base.label(former), case.reference, *laid_over, "--metric", metric]
         causes = _causes(before.passes, encoder.passes, metric)
-        return Evidence(causes, _place(before, encoder, loaded), shlex.join(words))
+        return Evidence(causes, _place(before, encoder, loaded), command(*words))
     place = Place(case.reference) if Path(case.reference).is_file() else None
-    words = ["samattn", "analyze", case.reference, *laid_over]
-    return Evidence(contributions(encoder, metric), place, shlex.join(words))
+    words = ["analyze", case.reference, *laid_over]
+    return Evidence(contributions(encoder, metric), place, command(*words))
 
 
 def _since(base: AtBase, case: Case, metric: str, encoder: Encoder) -> Encoder | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ...shell import command
 from ...version import __version__
 from .found import SUFFIXES
 from .limits import Limits
@@ -111,7 +111,7 @@ def hook(path: PurePosixPath) -> str:
 def _command(path: PurePosixPath, *options: str) -> str:
     """The check as it is run from the root of the repository."""
     where = ("--thresholds", str(path)) if len(path.parts) > 1 else ()
-    return shlex.join(["samattn", "check", *options, *where])
+    return command("check", *options, *where)
 
 
 def _patterns(encoders: Sequence[Limits], folder: Path) -> Iterator[str]:
