@@ -456,6 +456,74 @@ def test_a_part_without_claims_is_found():
     )
 
 
+@pytest.mark.parametrize("every_layer", [False, True])
+@pytest.mark.parametrize("part", ["patch_embed", "blocks.2", "neck"])
+@pytest.mark.parametrize("passed", PASSES)
+def test_what_a_part_leaves_live_is_compared(passed, part, every_layer):
+    claims = right_claims()
+    claimed = getattr(claims, passed)
+    left = claimed.change[part]
+    wrong = replace(claimed, change={**claimed.change, part: left + 512})
+    found = memory_differences(replace(claims, **{passed: wrong}), every_layer=every_layer)
+    assert found == (Difference(part, f"live bytes once it is done{PASSES[passed]}", left + 512, left),)
+
+
+def test_a_leak_at_the_end_of_a_part_is_named_first(monkeypatch):
+    """What the last MLP of a stack makes is added to the stream, and held on to: 5 x 7 tokens of 8 floats."""
+    held, rest = [], 5 * 7 * 8 * 4
+    nbytes = rest + -rest % 512
+
+    def leaky(config, device):
+        model = build(config, device)
+        model.blocks["4"].mlp.register_forward_hook(
+            lambda _, __, output: held.append(output.untyped_storage())
+        )
+        return model
+
+    claims = right_claims()
+    monkeypatch.setattr("samattn_cli.nn.crosscheck.build", leaky)
+    first, *others = memory_differences(claims, every_layer=True)
+    left = claims.inference.change["blocks.4"]
+    assert first == Difference("blocks.4", "live bytes once it is done", left, left + nbytes)
+    whats = [difference.what for difference in others]
+    assert "peak_bytes" in whats
+    assert whats[whats.index("peak_bytes") :] == ["peak_bytes"] * whats.count("peak_bytes")
+
+
+def test_the_first_operation_that_differs_is_named_first_whatever_differs_of_it():
+    claims = right_claims()
+    for what, operation in (("live", "attn.proj"), ("products", "attn.scores"), ("allocations", "mlp.lin1")):
+        steps = steps_of(claims, "inference", what, "blocks.1")
+        at = index_of(steps, operation)
+        steps[at] = (operation, steps[at][1] + 512)
+        claims = with_steps(claims, "inference", what, "blocks.1", steps)
+    peaks = {name: peak + 512 for name, peak in claims.peak_bytes.items()}
+    found = [(each.where, each.what) for each in memory_differences(replace(claims, peak_bytes=peaks))]
+    assert found == [
+        ("blocks.1 attn.scores", "FLOPs"),
+        ("blocks.1 attn.proj", "live bytes"),
+        ("blocks.1 mlp.lin1", "allocated bytes"),
+        *((name, "peak_bytes") for name in peaks),
+    ]
+
+
+def test_differences_of_a_backward_come_in_its_own_order():
+    """Its last part is run first."""
+    claims = right_claims()
+    for part in ("blocks.0", "neck"):
+        (name, number), *others = steps_of(claims, "backward", "allocations", part)
+        claims = with_steps(claims, "backward", "allocations", part, [(name, number + 1), *others])
+    first, second = memory_differences(claims, every_layer=True)
+    assert (first.where.partition(" ")[0], second.where.partition(" ")[0]) == ("neck", "blocks.0")
+
+
+@pytest.mark.parametrize("run", [{"autocast": "bfloat16"}, {"autocast": "float16", "checkpointing": True}])
+@pytest.mark.parametrize("every_layer", [False, True])
+def test_autocasts_copies_go_with_the_end_of_the_pass(run, every_layer):
+    verdict = verify(load_config(TWO_STAGES | {"run": run}), every_layer=every_layer)
+    assert_exact_on_meta(verdict)
+
+
 def test_blocks_that_differ_in_anything_are_not_folded():
     config = load_config("sam_vit_b")
     model = build(config, "meta")

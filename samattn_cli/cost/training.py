@@ -126,17 +126,8 @@ class TrainingStep:
     @cached_property
     def kept_bytes(self) -> Dim:
         """Memory of the activations that are kept when the forward is done, the output with them."""
-        return sum(liveness.change for liveness in self.kept) - self._uncached_bytes
-
-    @cached_property
-    def _uncached_bytes(self) -> Dim:
-        """Autocast's copies of weights that autograd does not keep: they go with the end of the forward."""
-        return sum(
-            rounded(storage.nbytes)
-            for segment in self.forward.segments
-            for storage in segment.recording.cached
-            if storage not in segment.kept
-        )
+        changes = sum(liveness.change for liveness in self.kept)
+        return changes - sum(map(uncached_bytes, self.forward.segments))
 
     @cached_property
     def moments(self) -> dict[Section, Moment]:
@@ -235,6 +226,12 @@ def _keeping(ops: tuple[Op, ...], saved: frozenset[Storage]) -> Iterator[Op]:
             made.pop(storage, None)
         yield replace(op, frees=gone)
     yield Op("free", "free", "", frees=tuple(made))
+
+
+def uncached_bytes(segment: Segment) -> Dim:
+    """Autocast's copies of weights that autograd does not keep: they go when the forward ends."""
+    gone = (storage for storage in segment.recording.cached if storage not in segment.kept)
+    return sum(rounded(storage.nbytes) for storage in gone)
 
 
 def _saved_bytes(segment: Segment) -> Dim:

@@ -1,10 +1,11 @@
-"""What was claimed beside what was found: integers, equal or not, each at its place."""
+"""What was claimed next to what was found: integers, equal or not, each at its place."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import repeat, zip_longest
+from operator import itemgetter
 from typing import Any
 
 from ..verdicts import Check, Counts, Difference, NamedNumber
@@ -21,13 +22,30 @@ def compare_parameters(claimed: Mapping[str, tuple[int, ...]], found: Mapping[st
 
 
 def compare_in_order(
-    wanted: Mapping[str, Sequence[NamedNumber]], found: Mapping[str, Sequence[int]], what: str
+    part: str, wanted: Mapping[str, Sequence[NamedNumber]], found: Mapping[str, Sequence[int]]
 ) -> Iterator[Difference]:
-    """Each number of each part beside its counterpart, equal or not."""
-    for part in _union(wanted, found):
-        for pair, number in zip_longest(wanted.get(part, ()), found.get(part, ())):
+    """Each number of a part next to its counterpart, equal or not: what -> numbers, in the order of the operations.
+
+    Each list has its own order; the first of `wanted` says which operation comes when.
+    """
+    order = [name for name, _ in next(iter(wanted.values()))]
+    cells = []
+    for what, steps in wanted.items():
+        places = _places(steps, order)
+        for pair, number in zip_longest(steps, found[what]):
             name, derived = pair or ("one more operation", None)
-            yield Difference(f"{part} {name}", what, derived, number)
+            cells.append((next(places), Difference(f"{part} {name}", what, derived, number)))
+    yield from (difference for _, difference in sorted(cells, key=itemgetter(0)))
+
+
+def _places(steps: Sequence[NamedNumber], order: Sequence[str]) -> Iterator[int]:
+    """Where each step stands in `order`: at the next of its name, else where the one before stands; then at the end."""
+    at = 0
+    for name, _ in steps:
+        at = order.index(name, at) if name in order[at:] else at
+        yield at
+        at += 1
+    yield from repeat(len(order))
 
 
 def compare_tables(wanted: Counts, found: Counts, total: int) -> Check:

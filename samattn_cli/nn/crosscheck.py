@@ -26,6 +26,9 @@ from .encoder import build, freeze, image_for
 from .fold import fold, twins_of, unfold, unfold_counts
 from .trace import PartTrace, trace_forward, trace_saved, trace_training
 
+NUMBERS = {"allocations": "allocated bytes", "live": "live bytes", "products": "FLOPs"}
+"""What is compared operation by operation, by its name in a claim and in a trace, and in words."""
+
 HOLDERS = (nn.ModuleList, nn.ModuleDict)
 """Modules that hold others and are never called: not every counter has them."""
 
@@ -127,12 +130,12 @@ def _compare_trace(config: EncoderConfig, claims: Claims, stack: _Stack) -> Chec
     peak = max(peaks.values())
     sums = compare_tables(wanted, found, peak)
     sequences = [
-        *_compare_pass("", claims.inference, inference, {}),
+        *_compare_pass("", claims.inference, inference, stack.twins),
         *_compare_pass(" in training", claims.training, training, stack.twins),
         *_compare_pass(" in backward", claims.backward, backward, stack.twins),
     ]
     differences = tuple(cell for cell in sequences if cell.derived != cell.found)
-    return verdict(sums.differences + differences, sums.compared + len(sequences), peak)
+    return verdict(differences + sums.differences, sums.compared + len(sequences), peak)
 
 
 def _peaks(parts: Mapping[str, PartTrace], order: Iterable[str]) -> dict[str, int]:
@@ -150,11 +153,26 @@ def _peaks(parts: Mapping[str, PartTrace], order: Iterable[str]) -> dict[str, in
 def _compare_pass(
     when: str, claimed: ClaimedPass, parts: Mapping[str, PartTrace], twins: Mapping[str, str]
 ) -> Iterator[Difference]:
-    """Each allocation, what is live after it, and each product, but for the parts that were not run."""
-    for what, unit in (("allocations", "allocated bytes"), ("live", "live bytes"), ("products", "FLOPs")):
-        wanted = {name: steps for name, steps in getattr(claimed, what).items() if name not in twins}
-        found = {name: getattr(part, what) for name, part in parts.items()}
-        yield from compare_in_order(wanted, found, f"{unit}{when}")
+    """Each allocation, what is live after it, each product, and what a part leaves, in the order of the pass.
+
+    Twins that were not run are left out, where `parts` has not the numbers of their originals.
+    """
+    change = _with_copies_gone(claimed, twins)
+    for name in dict.fromkeys((*change, *parts)):
+        if name in twins and name not in parts:
+            continue
+        part = parts.get(name, PartTrace(0))
+        wanted = {f"{unit}{when}": getattr(claimed, what).get(name, ()) for what, unit in NUMBERS.items()}
+        found = {f"{unit}{when}": getattr(part, what) for what, unit in NUMBERS.items()}
+        yield from compare_in_order(name, wanted, found)
+        yield Difference(name, f"live bytes once it is done{when}", change.get(name), part.change)
+
+
+def _with_copies_gone(claimed: ClaimedPass, twins: Mapping[str, str]) -> dict[str, int]:
+    """The change of each part, autocast's copies for all that were run gone with the last."""
+    *_, last = claimed.change
+    copies = sum(nbytes for name, nbytes in claimed.copies.items() if name not in twins)
+    return {**claimed.change, last: claimed.change[last] - copies}
 
 
 def _first_line(error: Exception) -> str:

@@ -26,14 +26,14 @@ from .convolution import is_grouped_backward, of_grouped_backward
 from .cuda import AsOnCuda, steps_on_cuda
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
-from .sections import on_entering_parts, parts_of
+from .sections import on_entering_parts
 
 
 @dataclass
 class PartTrace:
     """Of a part or block: bytes live at its start; its allocations and products, in order.
 
-    `live` is what is live after each allocation, over the start; `change` what is at the start of the next part.
+    `live` is what is live after each allocation, over the start; `change` what is so once the part is done.
     """
 
     start_bytes: int
@@ -76,11 +76,6 @@ class Tracer(TorchDispatchMode):
         """From here on it is about nothing in particular."""
         self._part.change = self.live - self._part.start_bytes
         self._part = PartTrace(self.live)
-
-    def at_the_end(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Any) -> None:
-        """A part is done; where it is the last, no next one tells what is live when its input has gone."""
-        entered = rounded(inputs[0].untyped_storage().nbytes())
-        self._part.change = self.live - self._part.start_bytes - entered
 
     def parts_in(self, phase: Phase) -> dict[str, PartTrace]:
         """The parts and blocks in one phase of the pass."""
@@ -129,7 +124,7 @@ class Tracer(TorchDispatchMode):
 
 
 def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[str, PartTrace]:
-    """Trace an inference forward of `model`, part by part.
+    """Trace an inference forward of `model`, part by part; the last is done when the output alone is left of the pass.
 
     Args:
         model: the encoder on the meta device; repeated blocks may be identities.
@@ -138,11 +133,10 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(*model.parameters(), *model.buffers(), image)
-    handles = [part.register_forward_hook(mode.at_the_end) for _, part in parts_of(model)]
     with torch.no_grad(), AsOnCuda(), mode, on_entering_parts(model, mode.enter):
-        model(image)
-    for handle in handles:
-        handle.remove()
+        output = model(image)
+    mode.leave()
+    del output
     return mode.parts_in("forward")
 
 
@@ -234,6 +228,7 @@ def trace_training(
         torch.autograd.Variable._execution_engine.run_backward(
             outputs, gradients, False, False, (), allow_unreachable=True, accumulate_grad=True
         )
+        mode.leave()
     model.zero_grad(set_to_none=True)
     forward, backward = mode.parts_in("forward"), mode.parts_in("backward")
     return forward, {name: backward.get(name, PartTrace(live)) for name in forward}
