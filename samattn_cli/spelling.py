@@ -10,6 +10,9 @@ TYPO, LIKENESS = 0.85, 0.6
 SHORTEST = 3
 """Letters of a word that is worth looking for inside of names."""
 
+LONGEST, MOST_COMPARED = 100, 256
+"""Letters of a word, and names, that likeness is looked for in: for each name difflib takes the square of its letters."""
+
 MOST_NAMES = 8
 """Names that a message lists."""
 
@@ -54,11 +57,12 @@ def alike(word: str, known: Iterable[str]) -> list[str]:
         name for name in names if len(wanted) >= SHORTEST and name.lower().startswith(f"{word.lower()}_")
     ]:
         return kinds
-    if typo := difflib.get_close_matches(word, names, n=1, cutoff=TYPO):
+    near = [name for name in names if max(len(word), len(name)) <= LONGEST][:MOST_COMPARED]
+    if typo := difflib.get_close_matches(word, near, n=1, cutoff=TYPO):
         return typo
     parts = containing(word, names)
     begin = [name for name in parts if folded(name).startswith(wanted)]
-    return begin or parts or _closest(word, names)
+    return begin or parts or _closest(word, near)
 
 
 def _closest(word: str, names: Iterable[str]) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic_core import SchemaValidator
 
 from ..errors import did_you_mean
 from ..quantities import EXAMPLES, PERCENT, TIMES_AS_MUCH, Quantity
+from ..spelling import either
 from .check import Found
 from .globs import wrong
 from .keys import class_schema
@@ -25,6 +26,9 @@ RESERVED = ("check", "config", "policy")
 COUNTED = ("params", "")
 """Units of which a number needs none."""
 
+MOST_HINTS = 20
+"""That are worked out for unknown names of a kind."""
+
 Held = TypeVar("Held")
 Said = Iterator[tuple[Loc, str]]
 
@@ -36,32 +40,40 @@ def problems(tree: Node, broken: set[Loc]) -> Iterator[Found]:
 
 
 def _of_rules(tree: Node, broken: set[Loc]) -> Said:
-    names = Counter(_ids(tree))
-    for at, rule in _sound(tree, broken, "rules", Rule):
+    names, known = Counter(_ids(tree)), _keys(tree, "profiles")
+    rules = list(_sound(tree, broken, "rules", Rule))
+    hints = _hints([rule.profile for _, rule in rules if rule.profile], known)
+    for at, rule in rules:
         if names[rule.id] > 1:
             yield (*at, "id"), f"the id {rule.id!r} is that of {names[rule.id]} rules: each needs its own"
         if message := wrong(rule.match):
             yield (*at, "match"), f"{cut(rule.match)!r} {message}"
         if rule.id.partition(".")[0] in RESERVED:
             yield (*at, "id"), f"the id {rule.id!r} is taken: reports call other findings so"
-        known = _keys(tree, "profiles")
         if rule.profile and rule.profile not in known:
-            hint = did_you_mean(rule.profile, known) or (f": there is {', '.join(known)}" if known else "")
-            yield (*at, "profile"), f"there is no profile {rule.profile!r}{hint}"
+            hint = hints.get(rule.profile, "") or (f": there is {either(known)}" if known else "")
+            yield (*at, "profile"), f"there is no profile {cut(rule.profile)!r}{hint}"
         yield from (((*at, *place), message) for place, message in _of_rule(rule))
 
 
 def _of_waivers(tree: Node, broken: set[Loc]) -> Said:
     rules = {rule.id: rule for _, rule in _sound(tree, broken, "rules", Rule)}
-    ids = _ids(tree)
-    for at, waiver in _sound(tree, broken, "waivers", Waiver):
+    ids, waivers = _ids(tree), list(_sound(tree, broken, "waivers", Waiver))
+    hints = _hints([waiver.rule for _, waiver in waivers], ids)
+    for at, waiver in waivers:
         if message := wrong(waiver.config):
             yield (*at, "config"), f"{cut(waiver.config)!r} {message}"
         if waiver.rule not in ids:
-            yield (*at, "rule"), f"there is no rule {waiver.rule!r}{did_you_mean(waiver.rule, ids)}"
+            yield (*at, "rule"), f"there is no rule {cut(waiver.rule)!r}{hints.get(waiver.rule, '')}"
         elif waiver.rule in rules and not unknown(rules[waiver.rule].metric):
             for message in _unfit(waiver.upto, rules[waiver.rule].metric):
                 yield (*at, "upto"), f"upto {message}"
+
+
+def _hints(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """What the first words that are none of the known names may have been meant to be; a file may have any number."""
+    unknown = [word for word in dict.fromkeys(words) if word not in known]
+    return {word: did_you_mean(word, known) for word in unknown[:MOST_HINTS]}
 
 
 def _of_configs(tree: Node, broken: set[Loc]) -> Said:
