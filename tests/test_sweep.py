@@ -3,6 +3,7 @@ import io
 import itertools
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -193,11 +194,39 @@ def test_every_jump_is_marked_however_many_there_are() -> None:
     marks = [(mark.config, mark.x) for mark in _marks(report) if mark.kind == "cliff"]
     assert marks == [(name, sides[at][0]) for name in ("sam_vit_b", "sam_vit_l") for at in jumps]
 
-    report = sweep(["sam_vit_b"], Grid(resolutions=sides[::2]), ["flops"])
+
+def test_a_resolution_is_starred_where_it_has_more_padding_than_the_one_before() -> None:
+    """Grids of 32, 40, 44, 64 tokens a side are padded to 42, 42, 56, 70: by 72, 10, 62 and 20 % of their tokens."""
+    sides = tuple((side, side) for side in (512, 640, 704, 1024))
+    shown = render(sweep(["sam_vit_b"], Grid(resolutions=sides), ["flops"]), "terminal", Options())
+    assert [line.split()[0] for line in shown.splitlines() if line.split()[1:2] == ["*"]] == ["704"]
+    assert "*: more padding than at the resolution before." in " ".join(shown.split())
+    falling = render(sweep(["sam_vit_b"], Grid(resolutions=sides[::3]), ["flops"]), "terminal", Options())
+    assert "+72.27 %" in falling
+    assert "+19.63 %" in falling
+    assert "*" not in falling
+
+
+def test_every_rise_is_starred_however_many_there_are() -> None:
+    sides = tuple((side, side) for side in range(512, 4097, 128))
+    report = sweep(["sam_vit_b"], Grid(resolutions=sides), ["flops"])
+    shares = [(-(-side // 16 // 14) * 14 * 16 / side) ** 2 for side, _ in sides]
+    rises = [str(sides[at][0]) for at in range(1, len(sides)) if shares[at] > shares[at - 1]]
     shown = render(report, "terminal", Options())
-    starred = [line.split()[0] for line in shown.splitlines() if line.split()[1:2] == ["*"]]
-    assert starred == [report.axes[-1].values[at] for at in report.lines[0].jumps]
-    assert len(starred) > len(report.cliffs)
+    assert [line.split()[0] for line in shown.splitlines() if line.split()[1:2] == ["*"]] == rises
+    assert len(rises) > 5
+
+
+def test_cells_of_several_lines_are_figures_alone() -> None:
+    """A peak of 5.5 GiB at 1024 does not fit in 4 GB: what fits is said once, below."""
+    grid = Grid(resolutions=((512, 512), (1024, 1024)), windows=(8, 14))
+    device = replace(load_device("rtx_4090"), memory_bytes=4 * 10**9)
+    shown = render(sweep(["sam_vit_h"], grid, ["flops", "peak_bytes"], device=device), "terminal", Options())
+    rows = [line for line in shown.splitlines() if re.match(r"(512|1024) .*x$", line)]
+    assert len(rows) == 4
+    for row in rows:
+        assert re.fullmatch(r"\d+( +[\d.]+ (G|T|MiB|GiB) [\d.]+x){2}", row)
+    assert "1024 is the first that does not" in shown
 
 
 def test_a_picture_says_which_cliffs_it_does_not_mark() -> None:

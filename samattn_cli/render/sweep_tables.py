@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from ..reports.sweep import Line, Sweep
 from ..units import format_percent, format_ratio
@@ -67,10 +68,6 @@ def matrices(report: Sweep, metric: str, width: int) -> Iterator[Table]:
         lines = (*lines[: MOST_MATRICES * room - 1], lines[-1])
     rows = _thinned(report, *lines)
     note = ["The ratio: all global over this, above 1.00x a gain."]
-    if any(values_of(report, line, "padding")[row] for line in lines for row in rows):
-        note.append("p: padded.")
-    if "fits" in report.columns:
-        note.append("!: does not fit.")
     note.append(left_out(lines[0].count - len(rows), report.line_count - len(lines)))
     for start in range(0, len(lines), room):
         some = lines[start : start + room]
@@ -91,14 +88,9 @@ def _cells(report: Sweep, line: Line, metric: str) -> list[str]:
     values = zip(
         values_of(report, line, metric),
         values_of(report, line, f"{metric}_vs_all_global"),
-        values_of(report, line, "padding"),
-        values_of(report, line, "fits") if "fits" in report.columns else [True] * line.count,
         strict=True,
     )
-    return [
-        f"{'p ' if padding else ''}{formatted(metric, value, short=True)} {format_ratio(ratio)}{'' if fits else ' !'}"
-        for value, ratio, padding, fits in values
-    ]
+    return [f"{formatted(metric, value, short=True)} {format_ratio(ratio)}" for value, ratio in values]
 
 
 def _growth(value: float) -> str:
@@ -106,9 +98,16 @@ def _growth(value: float) -> str:
 
 
 def _labels(report: Sweep, line: Line) -> list[str]:
-    axis = axis_along(report)
-    marked = set(line.jumps) if report.line_count == 1 and report.along == "resolution" else set()
+    axis, marked = axis_along(report), _rises(report, line)
     return [f"{value}{' *' if at in marked else ''}" for at, value in enumerate(axis.values)]
+
+
+def _rises(report: Sweep, line: Line) -> set[int]:
+    """Where the only line of resolutions has more padding, as a share of its tokens, than at the one before."""
+    if report.line_count > 1 or report.along != "resolution":
+        return set()
+    shares = values_of(report, line, "padding")
+    return {at for at, (before, share) in enumerate(pairwise(shares), 1) if share > before}
 
 
 def _thinned(report: Sweep, *lines: Line) -> list[int]:
@@ -154,6 +153,6 @@ def _meaning(report: Sweep, *, grows: bool) -> str:
     meaning += (
         " all global, windowed: what the encoder with every layer so costs over this, above 1.00x a gain."
     )
-    if report.cliffs and report.along == "resolution":
-        meaning += " *: padding jumps."
+    if _rises(report, report.lines[0]):
+        meaning += " *: more padding than at the resolution before."
     return meaning.strip()
