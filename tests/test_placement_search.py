@@ -6,6 +6,7 @@ import pytest
 
 from samattn_cli import load_config
 from samattn_cli.config.load_device import load_device
+from samattn_cli.config.placed import placed
 from samattn_cli.errors import UsageError
 from samattn_cli.render.elements import Table
 from samattn_cli.render.kinds.placements import page
@@ -18,7 +19,7 @@ from samattn_cli.studies.placements.compare import compare_placements
 from samattn_cli.studies.placements.exhaustive import MOST, asked
 from samattn_cli.studies.placements.masks import masks
 from samattn_cli.studies.placements.pieces import NEEDED
-from samattn_cli.studies.placements.placing import movable, placed
+from samattn_cli.studies.placements.placing import movable
 from samattn_cli.studies.placements.table import table_of
 from samattn_cli.units import format_bytes
 

@@ -3,12 +3,14 @@ from dataclasses import replace
 import pytest
 from running import ROOT
 
-from samattn_cli import load_config
+from samattn_cli import analyze, load_config
 from samattn_cli.config.model import EncoderConfig, OverrideConfig
+from samattn_cli.config.placed import placed
+from samattn_cli.config.presets import presets
 from samattn_cli.errors import UsageError
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.placements.compare import compare_placements
-from samattn_cli.studies.placements.placing import global_layers, movable, placed
+from samattn_cli.studies.placements.placing import global_layers, movable
 from samattn_cli.studies.placements.strategies import merged, placement, placements
 
 SHIFTED = ROOT / "examples" / "vit_shifted_windows.yaml"
@@ -114,7 +116,7 @@ def test_placements_that_are_one_encoder_are_one_row():
 @pytest.mark.parametrize(
     ("preset", "text", "message"),
     [
-        ("sam_vit_b", "evenly:4", "must be one of none, all, alternate, even:K"),
+        ("sam_vit_b", "evenly:4", "must be one of none, all, shifted, alternate, even:K"),
         ("sam_vit_b", "evn:4", "did you mean 'even:4'?"),
         ("sam_vit_b", "even", "even:K"),
         ("sam_vit_b", "even:0", "use 1 to 12"),
@@ -176,3 +178,41 @@ def test_published_results_are_the_papers_and_of_plain_encoders_alone():
         for row in compare_placements(shifting, ["none", "even:4"]).placements
     }
     assert found == {("own", "none"): None, ("even:4",): None}
+
+
+@pytest.mark.parametrize("preset", sorted(presets()))
+def test_all_global_is_one_encoder_for_analyze_sweep_and_placements(preset):
+    config = load_config(preset)
+    whole = config.all_global()
+    assert all(layer.is_global for layer in whole.layers)
+    if all(layer.is_global for layer in config.layers):
+        assert whole == config
+    else:
+        assert placement(config, "all").config == whole
+        assert placement(config, "none").config == config.all_windowed()
+
+
+@pytest.mark.parametrize("preset", ["swin_t", "sam2_hiera_t", "deep_encoder"])
+def test_all_global_costs_the_same_in_analyze_and_in_compare_placements(preset):
+    config = load_config(preset)
+    compared = compare_placements(config, ("all",)).placements
+    (row,) = (row for row in compared if "all" in row.names)
+    assert analyze(config, verify=False).comparison.vs_all_global.flops == row.figures.flops
+
+
+def test_layers_of_sam_3_keep_the_window_that_scales_their_positions_where_all_are_global():
+    (stage,) = load_config("sam3_vision").all_global().stages
+    assert (stage.window_size, stage.global_attn_indexes) == ((24, 24), tuple(range(32)))
+
+
+def test_a_layer_that_nothing_windows_is_not_named_global():
+    stages = load_config("deep_encoder").all_global().stages
+    assert [stage.global_attn_indexes for stage in stages] == [tuple(range(12)), ()]
+
+
+def test_a_first_block_that_pools_is_global_where_all_are_though_its_window_cannot_be_pooled():
+    """Of SAM 2's windows of 7x7 none can be pooled by 2: the block is named global, as it must be."""
+    config = load_config("sam2_hiera_t", ["stages.0.window_size=7", "stages.1.global_attn_indexes=[1]"])
+    assert placement(config, "all").config == config.all_global()
+    with pytest.raises(UsageError, match="q_stride 2 does not divide the window of stage 0, 7x7"):
+        placement(config, "none")

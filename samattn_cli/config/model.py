@@ -5,7 +5,6 @@ Source of the words: segment-anything, modeling/image_encoder.py, ``ImageEncoder
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -13,8 +12,8 @@ from typing import Literal
 from ..units import DTYPE_NAMES, ITEM_BYTES
 from .families import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, told
 from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
+from .placed import placed
 from .plan import LayerConfig, PartConfig, plan_of
-from .slots import GLOBAL
 
 MAX_SIDE = 1 << 20
 MAX_WIDTH = 1 << 20
@@ -327,25 +326,8 @@ class EncoderConfig:
 
     def all_global(self) -> EncoderConfig:
         """The same encoder with every block global."""
-        return self._with_stages(
-            replace(stage, window_size=GLOBAL, overrides=tuple(_windowless(stage.overrides)))
-            for stage in self.stages
-        )
+        return placed(self, range(sum(stage.depth for stage in self.stages)))
 
     def all_windowed(self) -> EncoderConfig:
-        """The same encoder with every block windowed; stages without a window stay global."""
-        return self._with_stages(
-            replace(stage, global_attn_indexes=(), overrides=tuple(_never_global(stage.overrides)))
-            for stage in self.stages
-        )
-
-    def _with_stages(self, stages: Iterator[StageConfig]) -> EncoderConfig:
-        return replace(self, stages=tuple(stages))
-
-
-def _windowless(overrides: tuple[OverrideConfig, ...]) -> Iterator[OverrideConfig]:
-    return (replace(override, window_size=None) for override in overrides)
-
-
-def _never_global(overrides: tuple[OverrideConfig, ...]) -> Iterator[OverrideConfig]:
-    return (replace(each, window_size=None) if each.window_size == GLOBAL else each for each in overrides)
+        """The same encoder with every block windowed; blocks without a window stay global."""
+        return placed(self, ())

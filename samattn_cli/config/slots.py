@@ -130,6 +130,7 @@ class Block:
         kernels: the attention kernels that are modelled.
         layout: how the tokens lie that it takes and makes.
         changes_width: whether the first of a stage may make another width of what enters.
+        windows: whether it may have windows.
         place: where it attends.
         adapters: whether some of its weights adapt the others, and may be trained alone.
         pads: whether windows reach over padding beyond the grid; else the last ones are smaller.
@@ -146,6 +147,7 @@ class Block:
     kernels: tuple[str, ...] = ("eager", "sdpa")
     layout: Layout = "grid"
     changes_width: bool = False
+    windows: bool = True
     place: Callable[[Entering], Placing] = as_configured
     adapters: bool = False
     pads: bool = True

@@ -12,12 +12,13 @@ import numpy as np
 from ..config.families import BLOCKS, TRANSITIONS
 from ..config.keys import Pair
 from ..config.model import MAX_BATCH, MAX_SIDE, EncoderConfig
+from ..config.placed import placed
 from ..config.plan import LayerConfig
 from ..symbols.formula import Integer
 from ..symbols.space import Space
 from ..units import ITEM_BYTES, format_size
 from .passes import FIGURES, Passes
-from .placements.placing import movable, placed, problem_of
+from .placements.placing import movable, problem_of
 from .placements.strategies import OF_A_NUMBER
 from .points import Array, at, at_all, figures_at, in_lots
 

@@ -20,12 +20,13 @@ from itertools import combinations, islice
 from math import comb
 
 from samattn_cli import EncoderConfig, load_config
+from samattn_cli.config.placed import placed
 from samattn_cli.studies.flow import flow_of, windowed_flow
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.placements.budget import METRICS
 from samattn_cli.studies.placements.compare import compare_placements
 from samattn_cli.studies.placements.exhaustive import asked
-from samattn_cli.studies.placements.placing import movable, placed
+from samattn_cli.studies.placements.placing import movable
 from samattn_cli.studies.placements.search import Question, search
 from samattn_cli.studies.placements.table import table_of
 

@@ -52,6 +52,7 @@ PLAIN = Block(
     summary="ViT's block: pre-norm, over all tokens of a sequence.",
     kernels=KERNELS,
     layout="sequence",
+    windows=False,
     place=everywhere,
     problems=block_problems,
 )

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from ...config.device import Device
 from ...config.model import EncoderConfig
+from ...config.placed import placed
 from ...errors import UsageError
 from ...reports.placements import FrontPlacement, PlacementReport, SearchReport
 from ...units import format_things
 from ..flow import WindowedFlow, windowed_flow
 from .budget import METRICS, PS_PER_MS, Limit, Metric, budget, metric
-from .placing import movable, placed
+from .placing import movable
 from .reported import report_of
 from .strategies import Placement
 

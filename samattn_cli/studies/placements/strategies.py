@@ -21,15 +21,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ...config.model import EncoderConfig
+from ...config.placed import placed
 from ...errors import UsageError, did_you_mean
 from ...units import format_things
-from .placing import global_layers, movable, placed, problem_of, shifted
+from .placing import global_layers, movable, problem_of, shifted, windowed
 
 Pick = Callable[[Sequence[int], int], Sequence[int]]
 
+SHIFTED = "shifted"
+WHOLE: dict[str, Callable[[EncoderConfig], EncoderConfig]] = {
+    "none": EncoderConfig.all_windowed,
+    "all": EncoderConfig.all_global,
+    SHIFTED: shifted,
+}
 OF_ALL: dict[str, Callable[[Sequence[int]], Sequence[int]]] = {
-    "none": lambda _: (),
-    "all": lambda layers: layers,
     "alternate": lambda layers: layers[1::2],
 }
 OF_A_NUMBER: dict[str, Pick] = {
@@ -38,8 +43,7 @@ OF_A_NUMBER: dict[str, Pick] = {
     "last": lambda layers, number: layers[-number:],
     "every": lambda layers, step: layers[step - 1 :: step],
 }
-SHIFTED = "shifted"
-KNOWN = (*OF_ALL, *(f"{name}:4" for name in OF_A_NUMBER), SHIFTED)
+KNOWN = (*WHOLE, *OF_ALL, *(f"{name}:4" for name in OF_A_NUMBER))
 DEFAULT = ("none", "all", "even:4", "first:4", "last:4", "every:4", "alternate", SHIFTED)
 
 NAMED = re.compile(r"([a-z]+):(\d+)")
@@ -74,7 +78,8 @@ def placement(config: EncoderConfig, text: str) -> Placement:
     text = text.strip()
     where = f"--placements {text}"
     try:
-        made = shifted(config) if text == SHIFTED else placed(config, _chosen(config, text))
+        windowed(config)
+        made = WHOLE[text](config) if text in WHOLE else placed(config, _chosen(config, text))
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
     if problem := problem_of(made):
@@ -91,7 +96,7 @@ def _chosen(config: EncoderConfig, text: str) -> Sequence[int]:
     found = NAMED.fullmatch(text)
     if found is None or found[1] not in OF_A_NUMBER:
         hint = did_you_mean(text, KNOWN)
-        known = ", ".join((*OF_ALL, *(f"{name}:K" for name in OF_A_NUMBER), SHIFTED))
+        known = ", ".join((*WHOLE, *OF_ALL, *(f"{name}:K" for name in OF_A_NUMBER)))
         raise UsageError(f"must be one of {known}, or layers such as 7,15,23,31{hint}")
     number = int(found[2])
     if not 1 <= number <= len(layers):

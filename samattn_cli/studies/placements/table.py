@@ -21,11 +21,11 @@ import numpy as np
 
 from ...config.device import Device
 from ...config.model import EncoderConfig
+from ...config.placed import placed
 from ...errors import UsageError
 from ..passes import Passes
 from .masks import Ints
 from .pieces import NEEDED, SUMS, Constants, Piece, constants_of, pieces_of
-from .placing import placed
 from .runs import NO_LAYER, Runs
 
 CYCLE = (0, 0, 0, 1, 0, 1, 1, 1)
