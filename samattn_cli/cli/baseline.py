@@ -10,6 +10,7 @@ import typer
 
 from ..errors import EXIT_DIFFERS, UsageError
 from ..shell import options
+from . import complete
 from .command import Command
 from .output import emit, guarded, say, working, write_file
 from .parameters import ThresholdsFile, config_names, refuse_stdin
@@ -72,6 +73,7 @@ def update(
             metavar="CONFIG...",
             help="YAML files or presets, whose figures alone are looked at.",
             callback=config_names,
+            autocompletion=complete.configs,
         ),
     ] = None,
     thresholds: ThresholdsFile = None,

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import OutputError
 from ..units import format_bytes, format_percent
+from . import complete
 from .asked import check_place
 from .output import emit, guarded, say, terminal_options, working, write_file
 from .parameters import device_name
@@ -29,6 +30,7 @@ def calibrate(
             metavar="DEVICE",
             help="What it was measured on: h100, ... (see `samattn devices`) or a YAML file.",
             callback=device_name,
+            autocompletion=complete.devices,
         ),
     ],
     recordings: Annotated[

@@ -15,6 +15,7 @@ import typer
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, OutputError, SamattnError, UsageError
 from ..render import CHECKS, TABLES, TEXTS
 from ..reports.check import FAILING, CheckReport
+from . import complete
 from .asked import asked_files
 from .checkout import checkout
 from .github import under_github
@@ -37,6 +38,7 @@ def check(
             metavar="CONFIG...",
             help="YAML files or presets, in place of all that the thresholds file names.",
             callback=config_names,
+            autocompletion=complete.configs,
         ),
     ] = None,
     thresholds: ThresholdsFile = None,

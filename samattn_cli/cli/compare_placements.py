@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..config.load import load_config
+from . import complete
 from .analyze import FORMATS, Format
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options, working
@@ -39,6 +40,7 @@ def compare_placements(
             metavar="STRATEGY",
             help="none, all, even:K, first:K, last:K, every:K, alternate, shifted, or layers such as 7,15,23,31; may "
             "repeat. Left out: the usual ones, with K 4.",
+            autocompletion=complete.words(complete.placements),
         ),
     ] = None,
     search: Annotated[
@@ -60,6 +62,7 @@ def compare_placements(
         typer.Option(
             metavar="COST",
             help="The cost that a search compares with flow, one of those that --budget limits; flops by default.",
+            autocompletion=complete.words(complete.costs),
         ),
     ] = None,
     set_: Set = None,

@@ -11,6 +11,7 @@ from ..config.presets import presets
 from ..render.elements import Table
 from ..render.terminal import render_tables
 from ..units import format_count, format_size
+from . import complete
 from .output import emit, guarded, terminal_options
 from .shipped import asked_for, text_of
 
@@ -18,10 +19,18 @@ from .shipped import asked_for, text_of
 @guarded
 def configs(
     name: Annotated[
-        str | None, typer.Argument(metavar="[PRESET]", help="Print its YAML; all are listed if left out.")
+        str | None,
+        typer.Argument(
+            metavar="[PRESET]",
+            help="Print its YAML; all are listed if left out.",
+            autocompletion=complete.presets,
+        ),
     ] = None,
     show: Annotated[
-        str | None, typer.Option(metavar="PRESET", help="Likewise: print the YAML of a preset.")
+        str | None,
+        typer.Option(
+            metavar="PRESET", autocompletion=complete.presets, help="Likewise: print the YAML of a preset."
+        ),
     ] = None,
 ) -> None:
     """List the presets, or print one as the start of a config of your own.

@@ -10,6 +10,7 @@ from ..config.presets import devices as device_files
 from ..render.elements import Table
 from ..render.terminal import render_tables
 from ..units import format_bytes, format_count
+from . import complete
 from .output import emit, guarded, terminal_options
 from .shipped import asked_for, text_of
 
@@ -17,10 +18,20 @@ from .shipped import asked_for, text_of
 @guarded
 def devices(
     name: Annotated[
-        str | None, typer.Argument(metavar="[DEVICE]", help="Print its YAML; all are listed if left out.")
+        str | None,
+        typer.Argument(
+            metavar="[DEVICE]",
+            help="Print its YAML; all are listed if left out.",
+            autocompletion=complete.shipped_devices,
+        ),
     ] = None,
     show: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="Likewise: print the YAML of a device.")
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            autocompletion=complete.shipped_devices,
+            help="Likewise: print the YAML of a device.",
+        ),
     ] = None,
 ) -> None:
     """List the devices that --device knows, or print one, with its sources, as the start of your own.

@@ -12,6 +12,7 @@ from ..config.load import Override, parse_override
 from ..config.metric_names import unknown
 from ..errors import EXIT_DIFFERS, UsageError
 from ..render import TABLES, TEXTS
+from . import complete
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options
 from .parameters import (
@@ -51,6 +52,7 @@ def diff(
             metavar="A",
             help="A YAML file, a preset, or REF:PATH, such as main:encoders/h.yaml.",
             callback=config_name,
+            autocompletion=complete.configs,
         ),
     ],
     second: Annotated[
@@ -60,12 +62,17 @@ def diff(
             help="Likewise; what is taken where it is left out stands above.",
             show_default=False,
             callback=config_name,
+            autocompletion=complete.configs,
         ),
     ] = "",
     set_: Set = None,
     set_after: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Override a key of B alone; without B, of A."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Override a key of B alone; without B, of A.",
+            autocompletion=complete.settings,
+        ),
     ] = None,
     base: Annotated[
         str | None,
@@ -85,7 +92,9 @@ def diff(
     metric: Annotated[
         str,
         typer.Option(
-            metavar="METRIC", help="The figure to explain: flops, params, peak_memory, layers.7.flops, ..."
+            metavar="METRIC",
+            help="The figure to explain: flops, params, peak_memory, layers.7.flops, ...",
+            autocompletion=complete.words(complete.limited_metrics),
         ),
     ] = "flops",
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if any cost differs.")] = False,

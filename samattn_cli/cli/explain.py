@@ -12,6 +12,7 @@ from ..config.metric_names import meant
 from ..errors import UsageError
 from ..render import LATEX, TEXTS
 from ..spelling import known_as
+from . import complete
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options
 from .parameters import (
@@ -48,6 +49,7 @@ def explain(
             metavar="METRIC",
             help="macs, flops, elementwise_flops, params, bytes_read, bytes_written, allocated_bytes, attention_bytes or "
             "peak_bytes.",
+            autocompletion=complete.words(complete.explained_metrics),
         ),
     ] = "macs",
     set_: Set = None,

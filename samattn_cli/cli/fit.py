@@ -16,6 +16,7 @@ from ..config.wording import field_at, instead, word_at
 from ..errors import UsageError, did_you_mean
 from ..quantities import parse_bytes
 from ..render import TABLES, TEXTS
+from . import complete
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options, working
 from .parameters import (
@@ -62,13 +63,27 @@ def fit(
     ] = None,
     vary: Annotated[
         str | None,
-        typer.Option(metavar="WHAT", help="resolution, batch-size, global-layers; all three by default."),
+        typer.Option(
+            metavar="WHAT",
+            help="resolution, batch-size, global-layers; all three by default.",
+            autocompletion=complete.words(lambda: VARY, several=True),
+        ),
     ] = None,
     mode: Annotated[
-        str | None, typer.Option(metavar="MODES", help="inference, training; both by default.")
+        str | None,
+        typer.Option(
+            metavar="MODES",
+            help="inference, training; both by default.",
+            autocompletion=complete.words_of("run.mode", several=True),
+        ),
     ] = None,
     attention: Annotated[
-        str | None, typer.Option(metavar="KERNELS", help="eager, sdpa, fused; all three by default.")
+        str | None,
+        typer.Option(
+            metavar="KERNELS",
+            help="eager, sdpa, fused; all three by default.",
+            autocompletion=complete.words_of("run.attention", several=True),
+        ),
     ] = None,
     no_padding: Annotated[
         bool,

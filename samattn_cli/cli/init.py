@@ -15,6 +15,7 @@ from ..config.presets import devices
 from ..config.thresholds import MOST
 from ..errors import GitError, OutputError, UsageError
 from ..units import format_things
+from . import complete
 from .output import emit, guarded, say, working, write_files
 from .parameters import (
     Attention,
@@ -42,6 +43,7 @@ def init(
             metavar="CONFIG...",
             help="YAML files or presets; every encoder config below DIR by default.",
             callback=config_names,
+            autocompletion=complete.configs,
         ),
     ] = None,
     directory: Annotated[

@@ -16,6 +16,7 @@ from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, did_you_mean
 from ..shell import command
 from ..spelling import known_as
 from ..units import format_things
+from . import complete
 from .asked import file_format
 from .output import emit, guarded, say, terminal_options, working, write_file
 from .parameters import Configs, Set, axis, overrides
@@ -33,20 +34,41 @@ if TYPE_CHECKING:  # not when another command starts
 @guarded
 def measure(
     configs: Configs,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="cuda, cuda:1 or cpu.")] = "cuda",
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="DEVICE", help="cuda, cuda:1 or cpu.", autocompletion=complete.words(lambda: DEVICES)
+        ),
+    ] = "cuda",
     set_: Set = None,
     resolutions: Annotated[
         str | None, typer.Option(metavar="SIZES", help="Inputs in pixels, such as 512,1024,768x1152.")
     ] = None,
     attention: Annotated[
-        str | None, typer.Option(metavar="KERNELS", help="Attention kernels, such as eager,sdpa,fused.")
+        str | None,
+        typer.Option(
+            metavar="KERNELS",
+            help="Attention kernels, such as eager,sdpa,fused.",
+            autocompletion=complete.words_of("run.attention", several=True),
+        ),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option("--dtype", metavar="TYPES", help="Types, such as float32,bfloat16.")
+        str | None,
+        typer.Option(
+            "--dtype",
+            metavar="TYPES",
+            help="Types, such as float32,bfloat16.",
+            autocompletion=complete.words_of("run.dtype", several=True),
+        ),
     ] = None,
     batch_size: Annotated[str | None, typer.Option(metavar="NUMBERS", help="Batches, such as 1,4.")] = None,
     mode: Annotated[
-        str | None, typer.Option(metavar="MODES", help="inference, training, or both: inference,training.")
+        str | None,
+        typer.Option(
+            metavar="MODES",
+            help="inference, training, or both: inference,training.",
+            autocompletion=complete.words_of("run.mode", several=True),
+        ),
     ] = None,
     repeats: Annotated[
         int | None,

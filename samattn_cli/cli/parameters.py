@@ -19,6 +19,7 @@ from ..errors import UsageError
 from ..render import ALIASES
 from ..shell import command
 from ..spelling import known_as
+from . import complete
 from .output import say
 
 if TYPE_CHECKING:
@@ -49,12 +50,22 @@ def device_name(given: str | None) -> str | None:
 
 
 _CONFIG = "preset (see `samattn configs`), or - for standard input."
-_ONE = typer.Argument(metavar="CONFIG", help=f"A YAML file, a {_CONFIG}", callback=_config_name)
+_ONE = typer.Argument(
+    metavar="CONFIG", help=f"A YAML file, a {_CONFIG}", callback=_config_name, autocompletion=complete.configs
+)
 _MANY = "YAML files, presets (see `samattn configs`), or - for standard input"
 Config = Annotated[str, _ONE]
-Configs = Annotated[list[str], typer.Argument(metavar="CONFIG...", help=f"{_MANY}.", callback=config_names)]
+Configs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CONFIG...", help=f"{_MANY}.", callback=config_names, autocompletion=complete.configs
+    ),
+]
 SomeConfigs = Annotated[
-    list[str] | None, typer.Argument(metavar="CONFIG...", help=f"{_MANY}.", callback=config_names)
+    list[str] | None,
+    typer.Argument(
+        metavar="CONFIG...", help=f"{_MANY}.", callback=config_names, autocompletion=complete.configs
+    ),
 ]
 DEFAULT_CONFIG = "sam_vit_h"
 OrDefaultConfig = Annotated[
@@ -63,26 +74,33 @@ OrDefaultConfig = Annotated[
         metavar="[CONFIG]",
         help=f"A YAML file, a preset, or - for standard input; {DEFAULT_CONFIG} if left out.",
         callback=_config_name,
+        autocompletion=complete.configs,
         show_default=False,
     ),
 ]
 OrDefaultConfigs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[CONFIG]...", help=f"{_MANY}; {DEFAULT_CONFIG} if left out.", callback=config_names
+        metavar="[CONFIG]...",
+        help=f"{_MANY}; {DEFAULT_CONFIG} if left out.",
+        callback=config_names,
+        autocompletion=complete.configs,
     ),
 ]
 
 
 def device_option(text: str) -> Any:
     """The option --device with a help of its own."""
-    return typer.Option(metavar="DEVICE", help=text, callback=device_name)
+    return typer.Option(metavar="DEVICE", help=text, callback=device_name, autocompletion=complete.devices)
 
 
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a key, such as window_size=8 or run.dtype=float16."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key, such as window_size=8 or run.dtype=float16.",
+        autocompletion=complete.settings,
     ),
 ]
 ImageSize = Annotated[
@@ -91,21 +109,45 @@ ImageSize = Annotated[
 BatchSize = Annotated[str | None, typer.Option(metavar="N", help="Images a pass; overrides run.batch_size.")]
 DTypeOption = Annotated[
     str | None,
-    typer.Option("--dtype", metavar="TYPE", help="float32, bfloat16 or float16; overrides run.dtype."),
+    typer.Option(
+        "--dtype",
+        metavar="TYPE",
+        help="float32, bfloat16 or float16; overrides run.dtype.",
+        autocompletion=complete.words_of("run.dtype"),
+    ),
 ]
 Attention = Annotated[
-    str | None, typer.Option(metavar="KERNEL", help="eager, sdpa or fused; overrides run.attention.")
+    str | None,
+    typer.Option(
+        metavar="KERNEL",
+        help="eager, sdpa or fused; overrides run.attention.",
+        autocompletion=complete.words_of("run.attention"),
+    ),
 ]
 Autocast = Annotated[
     str | None,
     typer.Option(
-        metavar="TYPE", help="Products in bfloat16 or float16 by torch.autocast; overrides run.autocast."
+        metavar="TYPE",
+        help="Products in bfloat16 or float16 by torch.autocast; overrides run.autocast.",
+        autocompletion=complete.words_of("run.autocast"),
     ),
 ]
-Mode = Annotated[str | None, typer.Option(metavar="MODE", help="inference or training; overrides run.mode.")]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODE",
+        help="inference or training; overrides run.mode.",
+        autocompletion=complete.words_of("run.mode"),
+    ),
+]
 OptimizerOption = Annotated[
     str | None,
-    typer.Option("--optimizer", metavar="NAME", help="adamw, sgd_momentum or sgd; overrides run.optimizer."),
+    typer.Option(
+        "--optimizer",
+        metavar="NAME",
+        help="adamw, sgd_momentum or sgd; overrides run.optimizer.",
+        autocompletion=complete.words_of("run.optimizer"),
+    ),
 ]
 Checkpointing = Annotated[
     bool | None,

@@ -17,6 +17,7 @@ from ..errors import DeviceError, UsageError, did_you_mean
 from ..render import PICTURES, TABLES, TEXTS
 from ..spelling import known_as
 from ..units import format_things
+from . import complete
 from .asked import asked_files
 from .measure import DEVICE, DEVICES, measured_in_turn
 from .output import deliver, guarded, say, terminal_options, working
@@ -64,17 +65,36 @@ def sweep(
         str | None, typer.Option(metavar="NUMBERS", help="Images a pass: 1,4,16 or 1:64.")
     ] = None,
     dtypes: Annotated[
-        str | None, typer.Option(metavar="TYPES", help="Types, such as float32,bfloat16.")
+        str | None,
+        typer.Option(
+            metavar="TYPES",
+            help="Types, such as float32,bfloat16.",
+            autocompletion=complete.words_of("run.dtype", several=True),
+        ),
     ] = None,
     attention: Annotated[
-        str | None, typer.Option(metavar="KERNELS", help="Attention kernels, such as eager,sdpa,fused.")
+        str | None,
+        typer.Option(
+            metavar="KERNELS",
+            help="Attention kernels, such as eager,sdpa,fused.",
+            autocompletion=complete.words_of("run.attention", several=True),
+        ),
     ] = None,
     modes: Annotated[
-        str | None, typer.Option(metavar="MODES", help="inference,training: what time and fit are of.")
+        str | None,
+        typer.Option(
+            metavar="MODES",
+            help="inference,training: what time and fit are of.",
+            autocompletion=complete.words_of("run.mode", several=True),
+        ),
     ] = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=A,B", help="Values of any key: mlp_ratio=2,4 or depth=4:24:4; may repeat."),
+        typer.Option(
+            metavar="KEY=A,B",
+            help="Values of any key: mlp_ratio=2,4 or depth=4:24:4; may repeat.",
+            autocompletion=complete.settings,
+        ),
     ] = None,
     set_: Set = None,
     metrics: Annotated[
@@ -83,6 +103,7 @@ def sweep(
             metavar="NAMES",
             help="flops, macs, params, elementwise_flops, attention_bytes, weights_bytes, peak_bytes, training_bytes, "
             "latency_ms; flops,attention_bytes,peak_bytes by default.",
+            autocompletion=complete.words(complete.sweep_metrics, several=True),
         ),
     ] = None,
     device: Annotated[
@@ -90,7 +111,11 @@ def sweep(
     ] = None,
     measure: Annotated[
         str | None,
-        typer.Option(metavar="DEVICE", help="Run the real stack at each point too: cuda, cuda:1 or cpu."),
+        typer.Option(
+            metavar="DEVICE",
+            help="Run the real stack at each point too: cuda, cuda:1 or cpu.",
+            autocompletion=complete.words(lambda: DEVICES),
+        ),
     ] = None,
     repeats: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Timed passes of a measured point.")

@@ -178,6 +178,11 @@ def choices_of(entry: Field[Any]) -> list[str]:
     return [word for word in expected if isinstance(word, str)]
 
 
+def is_flag(entry: Field[Any]) -> bool:
+    """Whether a key is true or false."""
+    return bool(entry.metadata[_SPEC]["schema"] == FLAG)
+
+
 def reader_of(entry: Field[Any]) -> Reader | None:
     """How a value that is written in another way is read, if it is; see `written`."""
     schema = entry.metadata[_SPEC]["schema"]
