@@ -16,12 +16,12 @@ from samattn_cli.config.load import load_config
 from samattn_cli.config.load_thresholds import load_thresholds
 from samattn_cli.config.sources import DISK
 from samattn_cli.errors import GitError
-from samattn_cli.git import repository
+from samattn_cli.git import Tree, repository
 from samattn_cli.git.commands import ELSEWHERE
 from samattn_cli.reports.check import CheckReport, Result
 from samattn_cli.studies.check.run import check
 from samattn_cli.studies.diff import diff as compare
-from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.passes import FIGURES, Passes
 
 RULES = """\
 version: 1
@@ -194,6 +194,25 @@ def test_a_copy_out_of_reach_of_a_rule_is_a_finding(root):
     write(root, {"encoders/small.yaml": CHEAP, "encoders/tiny.yaml": GROWN})
     found = [result.summary for result in run().results if result.rule == "policy.loosened"]
     assert ["the rule 'saving' is no longer for encoders/tiny.yaml" in said for said in found] == [True]
+
+
+def test_what_costs_less_in_a_profile_alone_is_continued_by_its_copy(root):
+    """A window of 4 is the whole grid at 64, where it saves nothing, and a quarter of it at 128, as rules run it."""
+    rules = RULES.replace("metric: flops, vs", "profile: big, metric: flops, vs")
+    whole = SMALL.replace("window_size: 2", "window_size: 0").replace("global_attn_indexes: [1]\n", "")
+    commit(root, {"samattn.yaml": rules, "encoders/small.yaml": whole})
+    git(root, "branch", "-f", "main")
+    grown = whole.replace("depth: 4", "depth: 8")
+    write(root, {"encoders/small.yaml": whole.replace(": 0", ": 4"), "encoders/short.yaml": grown})
+    was, now = (Passes(load_config("encoders/small.yaml", files=files)) for files in (at_main(), DISK))
+    assert FIGURES["flops"](was) == FIGURES["flops"](now)
+    result = one(run(), "growth", "short")
+    assert (result.outcome, "is a copy of main:encoders/small.yaml" in result.causes[0]) == ("error", True)
+
+
+def at_main() -> Tree:
+    here = repository()
+    return here.tree(here.commit("main"))
 
 
 @pytest.mark.parametrize("text", [SMALL, SMALL + "name: tiny\n", SMALL.replace("depth: 4", "depth: 5")])

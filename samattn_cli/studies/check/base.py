@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -104,16 +105,20 @@ class AtBase:
         return self.continued[path]
 
     def _costs_less(self, then: Path, now: Path) -> bool:
-        """Whether an encoder costs less than it did, or cannot be loaded; not what was none."""
+        """Whether an encoder costs less than it did in some profile, or cannot be loaded; not what was none."""
+        for profile in ("", *(self.file.thresholds.profiles or {})):
+            before, today = self._costs(then, profile, self.tree), self._costs(now, profile, self.file.files)
+            if before and (today is None or any(map(operator.lt, today, before))):
+                return True
+        return False
+
+    def _costs(self, path: Path, profile: str, files: Files) -> tuple[float, ...] | None:
+        """What an encoder costs; None where there is none that can be loaded."""
         try:
-            before = self.encoders.twin(load_config(then, files=self.tree), None)
+            encoder = self.encoders.twin(load_config(path, self.file.overrides(profile), files=files), None)
         except SamattnError:
-            return False
-        try:
-            today = self.encoders.twin(load_config(now, files=self.file.files), None)
-        except SamattnError:
-            return True
-        return any(today.readings(cost)[0].value < before.readings(cost)[0].value for cost in COSTS)
+            return None
+        return tuple(encoder.readings(cost)[0].value for cost in COSTS)
 
     def path_of(self, case: Case) -> str:
         """The path that a config had from the folder in which the thresholds stood; its own, if it was not there.
