@@ -24,10 +24,12 @@ from samattn_cli.render import render
 from samattn_cli.render.kinds.sweep import rows
 from samattn_cli.render.options import Options
 from samattn_cli.render.sweep_chart import _marks, chart
+from samattn_cli.render.sweep_heading import set_alike
 from samattn_cli.reports.sweep import DEFAULT_METRICS, METRICS
 from samattn_cli.studies import points
 from samattn_cli.studies.grid import MOST_POINTS, Grid, Variation
 from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.points import at
 from samattn_cli.studies.sweep import sweep
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -215,6 +217,35 @@ def test_every_rise_is_starred_however_many_there_are() -> None:
     shown = render(report, "terminal", Options())
     assert [line.split()[0] for line in shown.splitlines() if line.split()[1:2] == ["*"]] == rises
     assert len(rises) > 5
+
+
+SET_ALIKE = "sam2_hiera_t has windows of 8, 4, 14, 7: a window of the sweep takes the place of each of them"
+
+
+def test_windows_that_are_set_to_one_are_said(tmp_path, capsys) -> None:
+    grid = Grid(windows=(8, 16))
+    report = sweep(["sam2_hiera_t", "swin_t"], grid, ["flops"])
+    assert set_alike(report) == (SET_ALIKE,)
+    assert {layer.window_size for layer in at(report.configs[0], {"window": 16}).layers} == {(16, 16), (0, 0)}
+    shown = " ".join(render(report, "terminal", Options()).split())
+    assert f"Windows - {SET_ALIKE} FLOPs" in shown
+    assert not set_alike(sweep(["sam2_hiera_t"], Grid(resolutions=((512, 512),)), ["flops"]))
+    with pytest.raises(SystemExit):
+        app(
+            ["sweep", "sam2_hiera_t", "--windows", "8,16", "-o", str(tmp_path / "a.csv")], prog_name="samattn"
+        )
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"samattn: {SET_ALIKE}\n")
+
+
+def test_windows_of_overrides_are_among_those_that_are_set_to_one(tmp_path) -> None:
+    text = "extends: sam_vit_b\noverrides:\n  - {blocks: [0, 1], window_size: 8}\n"
+    (tmp_path / "own.yaml").write_text(text, "utf-8")
+    report = sweep([str(tmp_path / "own.yaml")], Grid(windows=(7,)), ["flops"])
+    assert [said.partition(" has ")[2].partition(":")[0] for said in set_alike(report)] == [
+        "windows of 14, 8"
+    ]
 
 
 def test_cells_of_several_lines_are_figures_alone() -> None:

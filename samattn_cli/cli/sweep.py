@@ -168,6 +168,7 @@ def sweep(
         raise UsageError(f"nothing varies: give {AXES}, or several configs")
     where = device_of(device)
     asked = _metrics(metrics, where)
+    from ..render.sweep_heading import set_alike
     from ..studies.sweep import sweep as sweep_over
 
     _check_measured(measure, len(names) * grid.points, max_cases, repeats)
@@ -175,6 +176,9 @@ def sweep(
         report = sweep_over(names, grid, asked, laid_over=overrides(set_), device=where)
     if measure:
         report = _measured(report, measure, repeats)
+    if formats and not format_:  # of which some are figures alone
+        for sentence in set_alike(report):
+            say(f"samattn: {sentence}")
     deliver(report, chosen(format_), formats, terminal_options())
 
 

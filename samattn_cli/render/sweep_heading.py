@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ..config.model import EncoderConfig
+from ..config.slots import GLOBAL
 from ..reports.sweep import Axis, Sweep
 from ..units import format_size, format_things
 from .kinds.analysis import how_it_runs
+from .sweep_columns import size_label
 
 PLURALS = {"resolution": "resolutions", "window": "windows", "batch_size": "batch sizes", "config": "configs"}
 MOST_NAMES = 6
@@ -37,6 +40,25 @@ def subtitle_of(report: Sweep) -> str:
         fixed.append(f"on {report.device.name}")
     axes = [_axis(axis) for axis in report.axes if axis.name != "config"]
     return "; ".join([*axes, *filter(None, [", ".join(fixed)])])
+
+
+def set_alike(report: Sweep) -> tuple[str, ...]:
+    """Which configs have windows of several sizes, all of which the axis of windows sets to one."""
+    if not any(axis.name == "window" for axis in report.axes):
+        return ()
+    return tuple(dict.fromkeys(said for config in report.configs if (said := _set_alike(config))))
+
+
+def _set_alike(config: EncoderConfig) -> str:
+    windows = (
+        (stage.window_size, *(override.window_size for override in stage.overrides))
+        for stage in config.stages
+    )
+    own = dict.fromkeys(size for sizes in windows for size in sizes if size and size != GLOBAL)
+    if len(own) <= 1:
+        return ""
+    sizes = ", ".join(map(size_label, own))
+    return f"{config.name} has windows of {sizes}: a window of the sweep takes the place of each of them"
 
 
 def _axis(axis: Axis) -> str:

@@ -11,7 +11,7 @@ from ..elements import Lines, Page, Section
 from ..options import Options
 from ..sweep_chart import chart
 from ..sweep_findings import cliffs, crossovers, dropped, fits, measured
-from ..sweep_heading import subtitle_of, title_of
+from ..sweep_heading import set_alike, subtitle_of, title_of
 from ..sweep_tables import line_table, matrices
 
 __all__ = ["chart", "page", "rows"]
@@ -26,6 +26,13 @@ def page(report: Sweep, options: Options) -> Page:
 
 
 def _sections(report: Sweep, options: Options) -> Iterator[Section]:
+    if alike := set_alike(report):
+        yield Lines("Windows", alike)
+    yield from _figures(report, options)
+    yield from _findings(report)
+
+
+def _figures(report: Sweep, options: Options) -> Iterator[Section]:
     if report.line_count == 1:
         size = 2 if options.wide else 1
         for start in range(0, len(report.metrics), size):
@@ -35,6 +42,9 @@ def _sections(report: Sweep, options: Options) -> Iterator[Section]:
         for metric in report.metrics:
             for table in matrices(report, metric, options.width):
                 yield table if metric == report.metrics[-1] else replace(table, note="")
+
+
+def _findings(report: Sweep) -> Iterator[Section]:
     if report.measured:
         yield measured(report, report.measured)
     if any(line.pays_from for line in report.lines):
