@@ -123,9 +123,10 @@ def _checked(
     file = None
     try:
         file = load_thresholds(thresholds)
-        with working("checking"):
-            today = datetime.now(timezone.utc).date()  # the same for every machine
-            return run(file, configs, today=today, recordings=Recordings(tuple(recordings)), base=base), None
+        today = datetime.now(timezone.utc).date()  # the same for every machine
+        measured = Recordings(tuple(recordings))
+        with working("checking", "checks") as tell:
+            return run(file, configs, today=today, recordings=measured, base=base, tell=tell), None
     except (UsageError, OutputError):
         raise
     except SamattnError as error:

@@ -116,6 +116,7 @@ def compare_placements(
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
     encoder = load_config(or_default(config), overrides(set_, **flags, **runs))
-    with working("searching every placement" if question else "comparing placements"):
-        report = compare_placements(encoder, placements or (), device=device_of(device), search=question)
+    where = device_of(device)
+    with working("searching every placement" if question else "comparing placements", "placements") as tell:
+        report = compare_placements(encoder, placements or (), device=where, search=question, tell=tell)
     deliver(report, chosen(format_), formats, terminal_options(all_layers=all_layers))

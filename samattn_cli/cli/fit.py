@@ -144,8 +144,8 @@ def fit(
         no_padding=no_padding,
     )
     _check_sizes(asked)
-    with working("working out every size"):
-        report = fit_config(encoder, where, asked)
+    with working("working out every size", "answers") as tell:
+        report = fit_config(encoder, where, asked, tell=tell)
     deliver(report, chosen(format_), formats, terminal_options())
 
 

@@ -20,6 +20,7 @@ from ..render import render, render_file
 from ..render.options import Options
 from ..render.plain import PLAIN as ASCII
 from ..render.shield import printed, visible
+from ..studies.progress import Tell, silent
 from .files import is_written_into, replace_file, staged_file, write_into
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -158,14 +159,17 @@ def drop(stream: TextIO) -> None:
 
 
 @contextmanager
-def working(message: str) -> Iterator[None]:
-    """A spinner on standard error while something takes a moment, if that is a terminal."""
+def working(message: str, of: str = "") -> Iterator[Tell]:
+    """A spinner on standard error while something takes a moment, if that is a terminal.
+
+    What it gives is told how much is done: "working out every size: 7 of 18 answers", where `of` is "answers".
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield
+        yield silent
         return
-    with console.status(Text(visible(message))):
-        yield
+    with console.status(Text(visible(message))) as status:
+        yield lambda done, all_: status.update(Text(visible(f"{message}: {done:,} of {all_:,} {of}")))
 
 
 def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Options:

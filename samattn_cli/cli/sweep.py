@@ -172,8 +172,8 @@ def sweep(
     from ..studies.sweep import sweep as sweep_over
 
     _check_measured(measure, len(names) * grid.points, max_cases, repeats)
-    with working("working out the grid"):
-        report = sweep_over(names, grid, asked, laid_over=overrides(set_), device=where)
+    with working("working out the grid", "points") as tell:
+        report = sweep_over(names, grid, asked, laid_over=overrides(set_), device=where, tell=tell)
     if measure:
         report = _measured(report, measure, repeats)
     if formats and not format_:  # of which some are figures alone

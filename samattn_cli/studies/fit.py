@@ -20,6 +20,7 @@ from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary
 from .candidates import Candidates, batch_size, global_layers, grown, resolution
 from .passes import FIGURES, Passes
 from .placements.placing import global_layers as global_layers_of
+from .progress import Tell, silent, telling
 
 VARY: tuple[Vary, ...] = ("resolution", "batch_size", "global_layers")
 MODES = ("inference", "training")
@@ -38,13 +39,14 @@ class Asked:
     no_padding: bool = False
 
 
-def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked()) -> Fit:
+def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, tell: Tell = silent) -> Fit:
     """How far an encoder can grow.
 
     Args:
         config: the encoder; its mode and attention kernel are those of `asked`.
         memory: bytes that a process has, or a device.
         asked: what is asked.
+        tell: is told how many of the answers are found.
 
     Raises:
         UsageError: if none of the kernels is modelled for the encoder, or nothing that is asked for can grow.
@@ -58,12 +60,13 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked()) -> 
         if kernel not in unmodelled
     }
     memory_bytes = memory if isinstance(memory, int) else memory.usable_bytes
-    answers = [
+    found = (
         answer
         for vary in asked.vary
         for encoder in modelled.values()
         for answer in _answers(encoder, vary, memory_bytes, asked)
-    ]
+    )
+    answers = list(telling(found, tell, len(asked.vary) * len(modelled) * len(asked.modes)))
     if all(answer.status == "no candidates" for answer in answers):
         raise UsageError("\n".join(dict.fromkeys(answer.message for answer in answers)))
     return Fit(

@@ -15,6 +15,7 @@ from ..reports.sweep import Fitting, Sweep
 from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_axes, encoders_of, has_windows, plain
 from .points import figures_at
+from .progress import Tell, silent, telling
 from .sweep_lines import along_of, growth, lines_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def sweep(
     *,
     laid_over: Sequence[Override] = (),
     device: Device | None = None,
+    tell: Tell = silent,
 ) -> Sweep:
     """Work out metrics over a grid.
 
@@ -41,6 +43,7 @@ def sweep(
         metrics: names of `reports.sweep.METRICS`.
         laid_over: over each config, before what varies.
         device: for times, and whether it fits.
+        tell: is told how many of the points are worked out.
 
     Raises:
         ConfigError, UsageError: for what some encoder of the grid refuses, or a grid that is too large.
@@ -51,7 +54,9 @@ def sweep(
     encoders = [encoder for group in by_config for encoder in group]
     axes = grid.axes(names)
     columns = _coordinates(grid, names, encoders)
-    columns |= _joined([_figures(encoder, grid, metrics, device) for encoder in encoders])
+    each = prod(grid.shape)
+    figures = (_figures(encoder, grid, metrics, device) for encoder in encoders)
+    columns |= _joined(list(telling(figures, tell, len(encoders) * each, each)))
     along = along_of(axes)
     columns |= growth(axes, along, columns, metrics)
     lines, count = lines_of(axes, along, columns, metrics, list(map(has_windows, encoders)))
@@ -63,7 +68,7 @@ def sweep(
         axes=axes,
         along=along,
         metrics=tuple(metrics),
-        points=len(encoders) * prod(grid.shape),
+        points=len(encoders) * each,
         columns=columns,
         lines=lines,
         line_count=count,

@@ -15,6 +15,7 @@ from ...config.thresholds import Rule
 from ...errors import ConfigError, SamattnError
 from ...reports.check import CheckReport, Result
 from ..places import place_of
+from ..progress import Tell, silent, telling
 from .base import AtBase
 from .baseline import UPDATE, Baseline
 from .encoders import Encoders
@@ -38,6 +39,7 @@ def check(
     recordings: Recordings | None = None,
     base: str | None = None,
     references: Mapping[str, Reference] | None = None,
+    tell: Tell = silent,
 ) -> CheckReport:
     """Check encoders against thresholds.
 
@@ -49,6 +51,7 @@ def check(
         base: the ref that a change is compared with where it left it, or "auto": what CI names, else the main branch.
             Without it, "auto" if a rule has `vs: base`.
         references: what rules compare with, by their `vs`, in place of that base and of the baseline beside the thresholds.
+        tell: is told how many of the checks, of a rule on a config each, are done.
 
     Raises:
         GitError: if there is no such base, with what would bring it.
@@ -56,7 +59,7 @@ def check(
     """
     encoders = Encoders(file, recordings or Recordings(), paths_of(file, given))
     references = known_references(encoders, base) if references is None else references
-    run = _Run(file, tuple(given), today, encoders, references)
+    run = _Run(file, tuple(given), today, encoders, references, tell)
     return CheckReport(
         thresholds=file.label,
         configs=tuple(dict.fromkeys(case.reference for case in run.cases)),
@@ -74,6 +77,7 @@ class _Run:
     today: date
     encoders: Encoders
     references: Mapping[str, Reference]
+    tell: Tell
 
     @cached_property
     def of_file(self) -> dict[int, list[Case]]:
@@ -91,10 +95,14 @@ class _Run:
 
     def results(self) -> Iterator[Result]:
         """All results: of rules on configs, then of what could not be loaded, and of what matches nothing."""
-        for index, rule in enumerate(self.file.thresholds.rules):
-            for case in self.cases:
-                if matches(rule.match, case.path):
-                    yield from self._of_rule(index, rule, replace(case, profile=rule.profile))
+        rules = enumerate(self.file.thresholds.rules)
+        checks = [(*rule, case) for rule in rules for case in self.cases if matches(rule[1].match, case.path)]
+        done = (
+            tuple(self._of_rule(index, rule, replace(case, profile=rule.profile)))
+            for index, rule, case in checks
+        )
+        for results in telling(done, self.tell, len(checks)):
+            yield from results
         yield from self._not_loaded()
         if not self.given:
             yield from empty_globs(self.file, self.of_file)

@@ -10,6 +10,7 @@ from ...errors import UsageError
 from ...reports.placements import PlacementReport, Placements
 from ..flow import flow_of
 from ..passes import Passes
+from ..progress import Tell, silent
 from .exhaustive import Asked, search_report
 from .reported import report_of
 from .strategies import Placement, placements
@@ -21,6 +22,7 @@ def compare_placements(
     *,
     device: Device | None = None,
     search: Asked | None = None,
+    tell: Tell = silent,
 ) -> Placements:
     """Compare placements of an encoder's global layers with its own.
 
@@ -29,6 +31,7 @@ def compare_placements(
         asked: strategies ("even:4") and lists of layers ("7,15,23,31"); the usual strategies if there are none.
         device: where it is to run, for times.
         search: what to search every placement for, if anything; then no strategies but those that were asked for.
+        tell: is told how many placements a search has looked at.
 
     Raises:
         UsageError: for what does not fit the encoder, and for a search that is too large.
@@ -46,7 +49,7 @@ def compare_placements(
     )
     if search is not None and missing:
         raise UsageError(f"a search compares how information flows, and {missing}")
-    found = None if search is None else search_report(config, reported[0], search, device)
+    found = None if search is None else search_report(config, reported[0], search, device, tell)
     name = None if device is None else device.name
     return Placements(
         config=config, device=name, placements=reported, unfit=unfit, flow_missing=missing, search=found

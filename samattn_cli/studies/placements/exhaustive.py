@@ -17,6 +17,7 @@ from ...errors import UsageError
 from ...reports.placements import FrontPlacement, PlacementReport, SearchReport
 from ...units import format_things
 from ..flow import WindowedFlow, windowed_flow
+from ..progress import Tell, silent
 from .budget import METRICS, PS_PER_MS, Limit, Metric, budget, metric
 from .placing import movable
 from .reported import report_of
@@ -58,7 +59,11 @@ def asked(numbers: str | None, limits: str | None, cost: str | None) -> Asked | 
 
 
 def search_report(
-    config: EncoderConfig, own: PlacementReport, question: Asked, device: Device | None
+    config: EncoderConfig,
+    own: PlacementReport,
+    question: Asked,
+    device: Device | None,
+    tell: Tell = silent,
 ) -> SearchReport:
     """Search every placement.
 
@@ -79,7 +84,7 @@ def search_report(
     table = table_of(config, layers, flow.mixing, device=device, training=IN_TRAINING in terms.figures)
     feasible = possible(table, numbers, question.limits)
     _check_size(feasible, len(layers))
-    found = search(table, feasible, terms)
+    found = search(table, feasible, terms, tell)
     of_own = terms.point(table, table.mask(own.global_layers))
     _prove(own, table.figures_of(of_own.mask, terms.figures))
     front = [_with_own(point, of_own) for point in found.front]

@@ -15,6 +15,7 @@ from math import comb
 
 import numpy as np
 
+from ..progress import Tell, silent
 from .budget import Limit, Metric
 from .masks import Ints, masks
 from .runs import Runs
@@ -116,13 +117,16 @@ def size(table: Table, numbers: Iterable[int]) -> int:
     return sum(comb(len(table.layers), number) for number in numbers)
 
 
-def search(table: Table, numbers: Sequence[int], question: Question) -> Found:
-    """Look at every placement of each of these numbers of global layers."""
-    best, within = _Best(question.depth), 0
+def search(table: Table, numbers: Sequence[int], question: Question, tell: Tell = silent) -> Found:
+    """Look at every placement of each of these numbers of global layers; `tell` is told how many were looked at."""
+    best, within, done, all_ = _Best(question.depth), 0, 0, size(table, numbers)
+    tell(0, all_)
     for number in numbers:
         for chunk in masks(len(table.layers), number):
             within += _look(table, chunk, question, best)
-    return Found(size(table, numbers), within, tuple(_front(list(best.points()))))
+            done += len(chunk)
+            tell(done, all_)
+    return Found(all_, within, tuple(_front(list(best.points()))))
 
 
 def _look(table: Table, chunk: Ints, question: Question, best: _Best) -> int:
