@@ -388,6 +388,19 @@ class TestRenames:
         assert found == Moves({"h.yaml": "encoders/h.yaml"}, ("gone.yml",))
         assert (root / ".git" / "index").read_bytes() == index
 
+    def test_what_changed_in_the_moment_in_which_git_wrote_its_index_is_seen(self, root: Path) -> None:
+        """In as many bytes and at the same time: git reads such files anew, if it knows when the index was written."""
+        git(root, "config", "core.trustctime", "false")
+        moment = (1_700_000_000, 1_700_000_000)
+        os.utime(root / "encoders" / "h.yaml", moment)
+        git(root, "update-index", "--refresh")
+        cheap = VIT.replace("depth: 4", "depth: 2")
+        write(root, {"encoders/h.yaml": cheap, "encoders/new.yaml": VIT.replace("depth: 4", "depth: 8")})
+        for name in ("encoders/h.yaml", ".git/index"):
+            os.utime(root / name, moment)
+        found = repository().moves(repository().commit("HEAD"))
+        assert found.copied == {"encoders/new.yaml": "encoders/h.yaml"}
+
     def test_the_last_commit_that_changed_a_file(self, root: Path) -> None:
         first = commit(root, {"a[b].json": "1", "ab.json": "1"})
         commit(root, {"ab.json": "2"})

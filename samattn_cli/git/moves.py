@@ -43,7 +43,7 @@ def _tracking(git: Git, paths: Sequence[str], index: Path) -> Git:
     """Git with an index of its own, in which these files are to be added: the user's is left alone."""
     own = git.folder / git.ask("rev-parse", "--git-path", "index").text
     if own.exists():
-        shutil.copyfile(own, index)
+        shutil.copy2(own, index)  # with its time, by which git tells what changed right after it was written
     other = replace(git, index=index)
     for suffix in CONFIGS:
         if any(path.endswith(suffix[1:]) for path in paths):
