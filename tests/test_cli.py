@@ -69,11 +69,15 @@ def test_without_torch_the_figures_stand_and_the_crosscheck_says_skipped() -> No
     )
     assert insisted.returncode == 2
     assert "cross-check skipped: torch is not installed" in insisted.stderr
+    install = "the cross-check cannot be run: torch is not installed: pip install 'samattn[torch]'\n"
+    assert insisted.stderr.endswith(install)
     verified = subprocess.run(
         [sys.executable, "-c", code, "verify", "sam_vit_b"], capture_output=True, text=True, check=False
     )
     assert verified.returncode == 2
     assert "torch is not installed" in verified.stdout
+    assert verified.stderr == install
+    assert not analyzed.stderr
 
 
 def test_json_round_trips_into_the_report_and_its_config_is_a_config(tmp_path: Path) -> None:

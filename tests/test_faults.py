@@ -3,21 +3,27 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from running import ROOT, SAMATTN, environment, samattn
+from running import PATIENCE_S, ROOT, SAMATTN, environment, samattn
 from thresholds_files import SMALL, checked, folder
 from typer.testing import CliRunner
 
 from samattn_cli import analyze, from_json, load_config, to_json
 from samattn_cli.cli import files
 from samattn_cli.cli.app import app
+from samattn_cli.config.hash import config_hash
+from samattn_cli.config.model import EncoderConfig
 from samattn_cli.config.sources import DISK, REGULAR_FILES
 from samattn_cli.errors import ConfigError, RecordingError
+from samattn_cli.reports.recording import MeasuredCase, read_recording
 from samattn_cli.reports.recording import from_json as recording_from_json
 from samattn_cli.studies.init.found import configs_below
 
@@ -307,3 +313,102 @@ def test_a_profile_in_which_a_config_cannot_be_loaded_is_named(tmp_path) -> None
         ("b", "cannot be loaded: image_size 9 is smaller than a patch of 16: use at least 16"),
         ("c", "cannot be loaded: image_size 7 is smaller than a patch of 16: use at least 16"),
     ]
+
+
+# -- measuring -------------------------------------------------------------------------------------------------------
+
+MEASURE = ["measure", "small.yaml", "--device", "cpu", "--repeats", "1", "-o", "m.json"]
+
+
+@pytest.fixture
+def meanwhile(tmp_path, monkeypatch) -> list[Callable[[], object]]:
+    """A folder in which cases run out of memory at once; what happens while the second one runs is put into the list."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(SMALL, "utf-8")
+    (shipped,) = (ROOT / "samattn_cli" / "recordings").glob("*.json")
+    made_by = read_recording(shipped).fingerprint
+    events: list[Callable[[], object]] = []
+
+    def case(config: EncoderConfig, **_: Any) -> MeasuredCase:
+        if config.run.batch_size == 2:
+            events.pop()()
+        of = {"config": config, "config_hash": config_hash(config), "predicted_bytes": 1, "measured_at": ""}
+        return MeasuredCase(status="out of memory", **of)
+
+    monkeypatch.setattr("samattn_cli.studies.measure.measure_case", case)
+    monkeypatch.setattr("samattn_cli.studies.measure.device_fingerprint", lambda _: made_by)
+    return events
+
+
+def measured_batches() -> list[int]:
+    return [case.config.run.batch_size for case in read_recording(Path("m.json")).cases]
+
+
+def test_two_commands_that_measure_into_one_file_lose_nothing(meanwhile, tmp_path) -> None:
+    """The second runs from beginning to end while the first measures its second case."""
+    meanwhile.append(lambda: run(*MEASURE, "--batch-size", "3,4"))
+    assert run(*MEASURE, "--batch-size", "1,2,5").exit_code == 0
+    assert measured_batches() == [1, 3, 4, 2, 5]
+    assert {path.name for path in tmp_path.iterdir()} == {"small.yaml", "m.json"}
+
+
+def test_a_fresh_recording_replaces_the_file_once(meanwhile) -> None:
+    assert run(*MEASURE, "--batch-size", "7").exit_code == 0
+    meanwhile.append(lambda: run(*MEASURE, "--batch-size", "3"))
+    assert run(*MEASURE, "--batch-size", "1,2", "--fresh").exit_code == 0
+    assert measured_batches() == [1, 3, 2]
+
+
+def test_a_file_that_is_removed_while_it_is_measured_into_is_written_again(meanwhile) -> None:
+    meanwhile.append(Path("m.json").unlink)
+    assert run(*MEASURE, "--batch-size", "1,2").exit_code == 0
+    assert measured_batches() == [1, 2]
+
+
+def test_a_file_that_became_another_while_it_was_measured_into(meanwhile) -> None:
+    meanwhile.append(lambda: Path("m.json").write_text("{}", "utf-8"))
+    done = run(*MEASURE, "--batch-size", "1,2", COLUMNS="150")
+    assert done.exit_code == 2
+    assert "m.json: is not a recording" in done.stderr
+    assert Path("m.json").read_text("utf-8") == "{}"
+    assert "batch 1" in done.stdout  # what was measured is shown
+    assert "batch 2" in done.stdout
+
+
+ASKS = """
+import sys
+from samattn_cli.studies import child
+child.CODE = '''
+import os, time
+from samattn_cli.nn import child
+def answer(request):
+    with open("pid", "w") as file:
+        print(os.getpid(), file=file)
+    time.sleep(600)
+child.answer = answer
+child.main()
+'''
+child.ask_fingerprint("cpu")
+"""
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGKILL])
+def test_the_process_of_a_case_ends_with_the_one_that_asked(tmp_path, signal_: signal.Signals) -> None:
+    asking = subprocess.Popen(
+        [SAMATTN[0], "-c", ASKS],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(ROOT)),
+        stderr=subprocess.DEVNULL,
+    )
+    pid = tmp_path / "pid"
+    _wait_until(lambda: pid.is_file() and pid.read_text().strip())
+    asking.send_signal(signal_)
+    asking.wait()
+    _wait_until(lambda: not Path("/proc", pid.read_text().strip()).exists())
+
+
+def _wait_until(is_so: Callable[[], object]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.02)

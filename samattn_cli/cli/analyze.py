@@ -16,6 +16,7 @@ from ..render.options import Options
 from ..reports.analysis import Analysis
 from ..studies.analyze import analyze as analyze_config
 from ..studies.layers import no_such_place
+from ..studies.verify import how_to_install
 from ..studies.verify import verify as crosscheck
 from ..verdicts import CrossCheck
 from .asked import asked_files
@@ -123,6 +124,8 @@ def analyze(
         write_file(path, render_file(report, name, options.of_a_file), name)
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
+    if verify and (missing := how_to_install()):
+        say(f"the cross-check cannot be run: {missing}", style="red")
     finish(report.crosscheck, insist=verify is True)
 
 

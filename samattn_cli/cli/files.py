@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # on Windows, where no lock is taken
+    fcntl = None  # type: ignore[assignment]
 
 OF_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 FOLDERS_OF_STREAMS = ("/dev/fd/", "/proc/self/fd/")
@@ -52,6 +58,22 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink()
         raise
+
+
+@contextmanager
+def folder_lock(path: Path) -> Iterator[None]:
+    """While others that take the lock wait: a path's file is read, changed and written by one process at a time.
+
+    The lock is of the folder, so that it leaves no file behind and ends with the process that has it. Where the file
+    system has none, nothing is locked.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            descriptor = os.open(path.resolve().parent, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def staged_file(path: Path, content: bytes) -> Path:

@@ -18,6 +18,7 @@ from ..spelling import known_as
 from ..units import format_things
 from . import complete
 from .asked import file_format
+from .files import folder_lock
 from .output import emit, guarded, say, terminal_options, working, write_file
 from .parameters import Configs, Set, axis, overrides
 
@@ -122,7 +123,7 @@ def measure(
     done = f"; {kept} finished before, in {output}" if kept else ""
     say(f"{format_things(len(cases), 'case')} on {recording.fingerprint}{done}")
     run = partial(measure_case, device=device, snapshot=snapshot, repeats=repeats)
-    finished = _run(recording, left, run, output, kept)
+    finished = _run(recording, left, run, output, kept, fresh=fresh)
     for path in (output, snapshot):
         if path and finished:
             say(f"wrote {path}")
@@ -131,26 +132,59 @@ def measure(
 
 
 def _run(
-    recording: Recording, left: Sequence[EncoderConfig], run: Run, output: Path | None, kept: int
+    recording: Recording,
+    left: Sequence[EncoderConfig],
+    run: Run,
+    output: Path | None,
+    kept: int,
+    *,
+    fresh: bool,
 ) -> list[MeasuredCase]:
     """Measure what is left; each case is in the file before it is said to be done."""
-    from ..reports.recording import to_json
-
     finished: list[MeasuredCase] = []
+    unwritten = False
     try:
         for said, case in measured_in_turn(left, run):
-            recording = recording.with_case(case)
-            if output:
-                write_file(output, to_json(recording), quiet=True)
             finished.append(case)
+            unwritten, recording = True, recording.with_case(case)
+            if output:
+                recording = _keep(recording, finished, output, anew=fresh and len(finished) == 1)
+                unwritten = False
             say(said)
     except KeyboardInterrupt:
         _say_kept(kept + len(finished), kept + len(left), output)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     finally:
-        if output is None and finished:
+        if unwritten:  # there is no file, or it cannot be written
             _show(recording)
     return finished
+
+
+def _keep(
+    recording: Recording, finished: Sequence[MeasuredCase], output: Path, *, anew: bool = False
+) -> Recording:
+    """Write the recording; cases that another `samattn measure` has put into the file meanwhile stay there.
+
+    Args:
+        recording: what there was when this command began, and what it has measured since.
+        finished: what it has measured.
+        output: the file.
+        anew: whatever there is in the file goes.
+
+    Raises:
+        RecordingError: if the file has become one of something else.
+        OutputError: if it cannot be written.
+    """
+    from ..reports.recording import to_json
+    from ..studies.measure import start
+
+    with folder_lock(output):
+        if output.exists() and not anew:
+            recording = start(recording.fingerprint, output)
+            for case in finished:
+                recording = recording if case in recording.cases else recording.with_case(case)
+        write_file(output, to_json(recording), quiet=True)
+    return recording
 
 
 def _check(device: str, output: Path | None, snapshot: Path | None) -> None:

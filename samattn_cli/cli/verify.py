@@ -15,6 +15,7 @@ from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
 from ..reports.analysis import Verification, Verified
 from ..reports.text import to_json
+from ..studies.verify import how_to_install
 from ..studies.verify import verify as crosscheck
 from .asked import asked_files
 from .output import emit, guarded, say, terminal_options, working, write_file
@@ -103,6 +104,8 @@ def verify(
         _say_verdicts(report)
     for path, name in formats.items():
         write_file(path, text(name, Options()), name)
+    if missing := how_to_install():
+        say(f"the cross-check cannot be run: {missing}", style="red")
     if report.status != "exact":
         raise typer.Exit(EXIT_DIFFERS if report.status == "differs" else EXIT_ERROR)
 

@@ -6,8 +6,11 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from ..config.applies import mapping_of
 from ..config.model import EncoderConfig
@@ -55,14 +58,48 @@ def outcome_from(ended: subprocess.CompletedProcess[str]) -> Outcome:
 
 
 def _run(request: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - this Python and code of this package
-        [sys.executable, "-c", CODE.format(path=sys.path)],
-        input=json.dumps(request),
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    """What a process answers to a request. Its standard input stays open: where that ends, so does the process.
+
+    So it does not outlive this one, which may be killed without being asked.
+    """
+    with TemporaryFile() as answers, TemporaryFile() as messages:
+        process = subprocess.Popen(  # noqa: S603 - this Python and code of this package
+            [sys.executable, "-c", CODE.format(path=sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=answers,
+            stderr=messages,
+        )
+        with _ended_with_this(process):
+            _send(process, json.dumps(request))
+            code = process.wait()
+        return subprocess.CompletedProcess(process.args, code, _text_in(answers), _text_in(messages))
+
+
+@contextmanager
+def _ended_with_this(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Whatever happens here, the process ends."""
+    try:
+        yield
+    finally:
+        process.kill()  # nothing, if it has ended
+        process.wait()
+        if process.stdin is not None:
+            with suppress(OSError):  # what could not be sent
+                process.stdin.close()
+
+
+def _send(process: subprocess.Popen[bytes], request: str) -> None:
+    """The request as a line; a process that ended before it read that tells why by its end."""
+    if process.stdin is None:
+        raise TypeError
+    with suppress(BrokenPipeError):
+        process.stdin.write(f"{request}\n".encode())
+        process.stdin.flush()
+
+
+def _text_in(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
 
 
 def _how_it_ended(ended: subprocess.CompletedProcess[str]) -> str:

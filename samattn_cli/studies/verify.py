@@ -24,6 +24,16 @@ def missing_packages() -> list[str]:
     return [name for name in NEEDED if find_spec(name) is None]
 
 
+def how_to_install() -> str:
+    """What is missing for the cross-check, and the command that installs it; "" if nothing is."""
+    missing = missing_packages()
+    return f"{_not_installed(missing)}: pip install 'samattn[torch]'" if missing else ""
+
+
+def _not_installed(missing: Sequence[str]) -> str:
+    return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+
+
 def verify(config: EncoderConfig, *, every_layer: bool = True) -> CrossCheck:
     """Cross-check the Tape against the real stack of `config`.
 
@@ -35,10 +45,8 @@ def verify(config: EncoderConfig, *, every_layer: bool = True) -> CrossCheck:
         The verdicts; "skipped" with the reason where torch or fvcore is not installed, or where a tensor is larger
         than torch can address.
     """
-    missing = missing_packages()
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        return CrossCheck.not_run("skipped", f"{' and '.join(missing)} {verb} not installed")
+    if missing := missing_packages():
+        return CrossCheck.not_run("skipped", _not_installed(missing))
     largest = _largest_tensor(training_step(config))
     if largest > MOST_BYTES:
         return CrossCheck.not_run("skipped", f"a tensor of {largest:,} bytes is more than torch can address")
