@@ -25,12 +25,14 @@ from samattn_cli.render.kinds.sweep import rows
 from samattn_cli.render.options import Options
 from samattn_cli.render.sweep_chart import _marks, chart
 from samattn_cli.render.sweep_heading import set_alike
-from samattn_cli.reports.sweep import DEFAULT_METRICS, METRICS
+from samattn_cli.reports.sweep import METRICS
 from samattn_cli.studies import points
 from samattn_cli.studies.grid import MOST_POINTS, Grid, Variation
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.points import at
 from samattn_cli.studies.sweep import sweep
+
+DEFAULT_METRICS = ("flops", "attention_bytes", "peak_bytes")
 
 GOLDEN = Path(__file__).parent / "golden"
 SIX = ("sam_vit_b", "--resolutions", "512:1024:128,768x1152")
@@ -283,6 +285,98 @@ def test_sides_that_differ_have_neighbours_that_differ() -> None:
     (cliff,) = report.cliffs
     assert (cliff.grid, cliff.padded_grid) == ((32, 62), (42, 70))
     assert (cliff.below, cliff.above) == ((448, 896), (672, 1120))
+
+
+def tables(*arguments: str) -> dict[str, list[str]]:
+    """The tables of a sweep as CSV-like rows, by their titles: headers first."""
+    blocks = samattn("sweep", *arguments, columns=100).stdout.split("\n\n")
+    return {title: lines for title, *lines in (block.strip("\n").splitlines() for block in blocks)}
+
+
+def test_the_peak_of_a_training_step_is_shown_and_judged_where_modes_are_training() -> None:
+    """ViT-H's step takes 26.72 GiB at 1024, beyond a GPU of 24 GB that a forward of 5.52 GiB fits."""
+    shown = tables("sam_vit_h", "--resolutions", "512,1024", "--modes", "training", "--device", "rtx_4090")
+    assert "Peak, inference" not in shown
+    headers, _, small, large = (line.split() for line in shown["Peak, training step"])
+    assert headers == [
+        "resolution",
+        "padding",
+        "peak,",
+        "training",
+        "step",
+        "fits",
+        "growth",
+        "all",
+        "global",
+        "windowed",
+    ]
+    assert (small[:5], large[:5]) == (
+        ["512", "+72.27", "%", "11.80", "GiB"],
+        ["1024", "+19.63", "%", "26.72", "GiB"],
+    )
+    assert (small[5], large[5]) == ("yes", "no")
+    others = [
+        lines[0] for title, lines in shown.items() if title in {"FLOPs", "Score matrices", "Time of a pass"}
+    ]
+    assert len(others) == 3
+    assert not any("fits" in header for header in others)
+
+
+def test_what_does_not_depend_on_the_mode_has_one_column_of_two_modes() -> None:
+    shown = tables(
+        "sam_vit_b",
+        "sam_vit_l",
+        "--resolutions",
+        "512,1024",
+        "--modes",
+        "inference,training",
+        "--device",
+        "rtx_4090",
+    )
+    assert {
+        title: lines[0].split() for title, lines in shown.items() if title.startswith(("F", "Sc", "Pe", "Ti"))
+    } == {
+        title: ["resolution", "sam_vit_b", "sam_vit_l"]
+        for title in ("FLOPs", "Score matrices", "Peak, inference", "Peak, training step")
+    } | {
+        "Time of a pass": ["resolution"]
+        + [word for name in ("sam_vit_b,", "sam_vit_l,") for word in (name, "inference", name, "training")]
+    }
+
+
+def test_of_two_modes_each_peak_is_judged_by_its_own() -> None:
+    shown = tables(
+        "sam_vit_h", "--resolutions", "512,1024", "--modes", "inference,training", "--device", "rtx_4090"
+    )
+    fits = {
+        title: [line.split()[5] for line in shown[title][2:4]]
+        for title in ("Peak, inference", "Peak, training step")
+    }
+    assert fits == {"Peak, inference": ["yes", "yes"], "Peak, training step": ["yes", "no"]}
+
+
+def test_along_modes_a_peak_stands_in_the_row_of_its_mode() -> None:
+    """The sibling: lines that go along the modes, of which `run.mode` is another name."""
+    for axis in (("--modes", "inference,training"), ("--vary", "run.mode=inference,training")):
+        shown = tables("sam_vit_b", *axis, "--device", "rtx_4090")
+        inference, training = (line.split() for line in shown["Peak, training step"][2:4])
+        assert (inference, training[:5]) == (
+            ["inference", "+19.63", "%"],
+            ["training", "+19.63", "%", "8.50", "GiB"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "peaks"),
+    [
+        ((), ["peak_bytes"]),
+        (("run.mode=training",), ["training_bytes"]),
+    ],
+)
+def test_the_peak_shown_by_default_follows_the_mode(changes: tuple[str, ...], peaks: list[str]) -> None:
+    laid_over = [parse_override(change) for change in changes]
+    report = sweep(["sam_vit_b"], Grid(resolutions=((512, 512), (1024, 1024))), laid_over=laid_over)
+    assert list(report.metrics) == ["flops", "attention_bytes", *peaks]
 
 
 def test_what_does_not_fit_is_told_by_the_peak() -> None:

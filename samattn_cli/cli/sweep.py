@@ -102,7 +102,7 @@ def sweep(
         typer.Option(
             metavar="NAMES",
             help="flops, macs, params, elementwise_flops, attention_bytes, weights_bytes, peak_bytes, training_bytes, "
-            "latency_ms; flops,attention_bytes,peak_bytes by default.",
+            "latency_ms; by default flops, attention_bytes, the peak of each mode, and with --device latency_ms.",
             autocompletion=complete.words(complete.sweep_metrics, several=True),
         ),
     ] = None,
@@ -167,7 +167,7 @@ def sweep(
     if len(names) == 1 and not grid.axes(names):
         raise UsageError(f"nothing varies: give {AXES}, or several configs")
     where = device_of(device)
-    asked = _metrics(metrics, where)
+    asked = None if metrics is None else _metrics(metrics, where)
     from ..render.sweep_heading import set_alike
     from ..studies.sweep import sweep as sweep_over
 
@@ -286,11 +286,9 @@ def _check_once(variation: Variation) -> None:
         raise UsageError(f"{variation.name}: {twice[0]} stands there twice: keep one")
 
 
-def _metrics(given: str | None, device: Device | None) -> list[str]:
-    from ..reports.sweep import DEFAULT_METRICS, METRICS
+def _metrics(given: str, device: Device | None) -> list[str]:
+    from ..reports.sweep import METRICS
 
-    if given is None:
-        return [*DEFAULT_METRICS, *(["latency_ms"] if device else [])]
     asked = [known_as(name.strip(), METRICS) or name.strip() for name in given.split(",")]
     for name in asked:
         if name not in METRICS:

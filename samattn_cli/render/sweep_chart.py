@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..reports.sweep import Line, MeasuredPoints, Sweep
+from ..reports.sweep import PEAKS, Line, MeasuredPoints, Sweep
 from ..units import format_percent
 from .charts import lines as drawn
 from .charts.scales import Unit
 from .charts.theme import Spec
-from .sweep_columns import NAMES, axis_along, formatted, name_along, size_label, values_of
+from .sweep_columns import NAMES, axis_along, formatted, lines_of, name_along, size_label, values_of
 from .sweep_heading import subtitle_of, title_of
 
 UNITS: dict[str, Unit] = {"macs": "MAC", "params": "parameters", "latency_ms": "ms"}
@@ -60,7 +60,7 @@ def _unit(metric: str) -> Unit:
 def _lines(report: Sweep) -> Iterator[drawn.Line]:
     xs = _places(report)
     for metric in report.metrics:
-        for line in report.lines:
+        for line in lines_of(report, metric):
             name, unit = _name(line), _unit(metric)
             yield drawn.Line(name, NAMES[metric], unit, xs, values_of(report, line, metric))
             for other in ("all_global", "all_windowed")[: 2 if report.line_count == 1 else 1]:
@@ -88,19 +88,20 @@ def _ratios(report: Sweep) -> Iterator[drawn.Line]:
 
 
 def _marks(report: Sweep) -> Iterator[drawn.Mark]:
-    for line in report.lines:
-        yield from _crossovers(report, line)
-        if _has_cliffs(report) and len(line.jumps) <= MOST_CLIFFS:
-            yield from _cliffs(report, line)
+    for metric in report.metrics:
+        for line in lines_of(report, metric):
+            yield from _crossovers(report, line, metric)
+            if metric == "flops" and report.along == "resolution" and len(line.jumps) <= MOST_CLIFFS:
+                yield from _cliffs(report, line)
     if report.measured:
         yield from _measured(report, report.measured)
 
 
-def _crossovers(report: Sweep, line: Line) -> Iterator[drawn.Mark]:
-    for metric, value in line.pays_from.items():
-        at = axis_along(report).values.index(value) if value else 0
-        if at:
-            yield _mark(report, line, metric, "crossover", at, f"cheaper than all global from {value} on")
+def _crossovers(report: Sweep, line: Line, metric: str) -> Iterator[drawn.Mark]:
+    value = line.pays_from.get(metric)
+    at = axis_along(report).values.index(value) if value else 0
+    if at:
+        yield _mark(report, line, metric, "crossover", at, f"cheaper than all global from {value} on")
 
 
 def _has_cliffs(report: Sweep) -> bool:
@@ -118,16 +119,14 @@ def _cliffs(report: Sweep, line: Line) -> Iterator[drawn.Mark]:
 
 
 def _measured(report: Sweep, found: MeasuredPoints) -> Iterator[drawn.Mark]:
-    peak = "training_bytes" if report.configs[0].run.mode == "training" else "peak_bytes"
     xs = _places(report)
-    for line in report.lines:
-        for point in (point for point in found.points if _on(line, point.point)):
-            for metric, value in ((peak, point.peak_bytes), ("latency_ms", point.latency_ms)):
-                if value is not None and metric in report.metrics:
-                    x, text = (
-                        xs[(point.point - line.first) // line.stride],
-                        f"measured {formatted(metric, value)}",
-                    )
+    for point in found.points:
+        peak = PEAKS[report.mode_at(point.point)]
+        for metric, value in ((peak, point.peak_bytes), ("latency_ms", point.latency_ms)):
+            for line in lines_of(report, metric) if metric in report.metrics else ():
+                if value is not None and _on(line, point.point):
+                    x = xs[(point.point - line.first) // line.stride]
+                    text = f"measured {formatted(metric, value)}"
                     yield drawn.Mark(_name(line), NAMES[metric], "measured", x, value, text)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ..config.keys import Pair
-from ..reports.sweep import Axis, Line, Sweep
+from ..reports.sweep import PEAKS, Axis, Line, Sweep
 from ..units import format_bytes, format_count, format_ms, format_size
+
+MODE_AXES = ("mode", "run.mode")
 
 NAMES = {
     "flops": "FLOPs",
@@ -42,6 +45,51 @@ def values_of(report: Sweep, line: Line, name: str) -> list[Any]:
     """A column's values on a line, as Python's own."""
     column = report.columns[name][line.first : line.first + line.stride * line.count : line.stride]
     return list(column.tolist() if hasattr(column, "tolist") else column)
+
+
+def lines_of(report: Sweep, metric: str) -> tuple[Line, ...]:
+    """The lines to show a metric on: of lines that differ in the mode only one, if the metric does not depend on it."""
+    axis = _mode_axis(report)
+    if axis is None or metric == "latency_ms":
+        return report.lines
+    judges = next((mode for mode, peak in PEAKS.items() if peak == metric), "")
+    mode = judges if judges in axis.values else axis.values[0]
+    word = mode if axis.name == "mode" else f"{axis.name} {mode}"
+    return tuple(
+        replace(line, label=_without(line.label, word))
+        for line in report.lines
+        if report.mode_at(line.first) == mode
+    )
+
+
+def line_count_of(report: Sweep, metric: str) -> int:
+    """How many such lines there are, also of those that are not shown."""
+    axis = _mode_axis(report)
+    return (
+        report.line_count if axis is None or metric == "latency_ms" else report.line_count // len(axis.values)
+    )
+
+
+def _mode_axis(report: Sweep) -> Axis | None:
+    """The axis of modes, if lines differ in it."""
+    several = (axis for axis in report.axes if len(axis.values) > 1 and axis.name != report.along)
+    return next((axis for axis in several if axis.name in MODE_AXES), None)
+
+
+def is_of(report: Sweep, metric: str, point: int) -> bool:
+    """Whether a metric is of a point: where modes vary each peak is of the points of its mode alone."""
+    modes = {config.run.mode for config in report.configs}
+    return metric not in PEAKS.values() or len(modes) == 1 or PEAKS[report.mode_at(point)] == metric
+
+
+def _without(label: str, word: str) -> str:
+    """The label of a line without one of its words."""
+    return f", {label}, ".replace(f", {word}, ", ", ", 1).removeprefix(", ").removesuffix(", ")
+
+
+def rows_of(line: Line) -> range:
+    """The points of a line, by their rows."""
+    return range(line.first, line.first + line.stride * line.count, line.stride)
 
 
 def axis_along(report: Sweep) -> Axis:

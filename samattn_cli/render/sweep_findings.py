@@ -10,7 +10,7 @@ from ..config.model import EncoderConfig
 from ..reports.sweep import Cliff, Line, MeasuredPoint, MeasuredPoints, Sweep
 from ..units import format_bytes, format_ms, format_size, format_things
 from .elements import Table
-from .sweep_columns import NAMES, axis_along, name_along, or_nothing, point_label, size_label
+from .sweep_columns import NAMES, axis_along, is_of, name_along, or_nothing, point_label, size_label
 from .sweep_tables import left_out
 
 MOST_SIZES = 4
@@ -27,7 +27,13 @@ def crossovers(report: Sweep) -> Table:
         return "no" if not value else "at all of these" if value == axis.values[0] else f"from {value} on"
 
     rows = tuple(
-        (line.label or line.config, *(words(line.pays_from[metric]) for metric in report.metrics))
+        (
+            line.label or line.config,
+            *(
+                words(line.pays_from[metric]) if is_of(report, metric, line.first) else ""
+                for metric in report.metrics
+            ),
+        )
         for line in lines
     )
     left = report.line_count - len(report.lines)

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from ..reports.sweep import Line, Sweep
+from ..reports.sweep import PEAKS, Line, Sweep
 from ..units import format_percent, format_ratio
 from .elements import Table
-from .sweep_columns import NAMES, axis_along, formatted, name_along, or_nothing, values_of
+from .sweep_columns import (
+    NAMES,
+    axis_along,
+    formatted,
+    is_of,
+    line_count_of,
+    lines_of,
+    name_along,
+    or_nothing,
+    rows_of,
+    values_of,
+)
 
 UNITS = {"resolution": "pixels", "batch_size": "images", "window": "tokens of a window"}
 """What growth along an axis is in."""
@@ -23,7 +34,7 @@ LABEL, CELL = 12, 19
 
 def line_table(report: Sweep, line: Line, metrics: Sequence[str]) -> Table:
     """The points of one line, and of each metric how it grows and what other placements of global layers cost."""
-    extras = _extras(report)
+    extras = _extras(report, line)
     headers, columns = [name_along(report), *extras], [_labels(report, line), *extras.values()]
     rows = _thinned(report, line)
     grows = len(rows) == line.count  # of rows with others left out between it is not theirs
@@ -33,23 +44,30 @@ def line_table(report: Sweep, line: Line, metrics: Sequence[str]) -> Table:
             columns.append(cells)
     shown = tuple(tuple(column[row] for column in columns) for row in rows)
     title = " and ".join(NAMES[metric] for metric in metrics)
-    note = " ".join(filter(None, (_meaning(report, grows=grows), left_out(line.count - len(rows)))))
+    note = " ".join(filter(None, (_meaning(report, line, grows=grows), left_out(line.count - len(rows)))))
     return Table(title[0].upper() + title[1:], tuple(headers), shown, note)
 
 
-def _extras(report: Sweep) -> dict[str, list[str]]:
-    """Columns beside the metrics: padding, and whether it fits; of the only line."""
-    line, found = report.lines[0], {}
+def _extras(report: Sweep, line: Line) -> dict[str, list[str]]:
+    """Columns next to the metrics: padding."""
     padding = values_of(report, line, "padding")
-    if any(padding):
-        found["padding"] = [f"+{format_percent(share)}" if share else "" for share in padding]
-    if "fits" in report.columns:
-        found["fits"] = ["yes" if fits else "no" for fits in values_of(report, line, "fits")]
-    return found
+    shown = [f"+{format_percent(share)}" if share else "" for share in padding]
+    return {"padding": shown} if any(padding) else {}
 
 
 def _of_metric(report: Sweep, line: Line, metric: str, *, grows: bool) -> Iterator[tuple[str, list[str]]]:
+    of_row = [is_of(report, metric, row) for row in rows_of(line)]
+    for header, cells in _columns(report, line, metric, grows=grows):
+        yield header, [cell if of else "" for cell, of in zip(cells, of_row, strict=True)]
+
+
+def _columns(report: Sweep, line: Line, metric: str, *, grows: bool) -> Iterator[tuple[str, list[str]]]:
+    """A metric, whether it fits if it is the peak of the run, its growth, and what others cost."""
     yield NAMES[metric], [formatted(metric, value) for value in values_of(report, line, metric)]
+    judged = [PEAKS[report.mode_at(row)] == metric for row in rows_of(line)]
+    if "fits" in report.columns and any(judged):
+        fits = values_of(report, line, "fits")
+        yield "fits", [{True: "yes", False: "no"}[bool(each)] for each in fits]
     if grows and f"{metric}_growth" in report.columns:
         yield "growth", [or_nothing(value, _growth) for value in values_of(report, line, f"{metric}_growth")]
     for name, header in (("all_global", "all global"), ("all_windowed", "windowed")):
@@ -63,12 +81,12 @@ def _of_metric(report: Sweep, line: Line, metric: str, *, grows: bool) -> Iterat
 def matrices(report: Sweep, metric: str, width: int) -> Iterator[Table]:
     """A row a point of the axis, a column a line, with what all global costs of it; in two tables where one is too wide."""
     room = max((width - LABEL) // CELL, 2)
-    lines = report.lines
-    if report.line_count > MOST_MATRICES * room:
+    lines, count = lines_of(report, metric), line_count_of(report, metric)
+    if count > MOST_MATRICES * room:
         lines = (*lines[: MOST_MATRICES * room - 1], lines[-1])
     rows = _thinned(report, *lines)
     note = ["The ratio: all global over this, above 1.00x a gain."]
-    note.append(left_out(lines[0].count - len(rows), report.line_count - len(lines)))
+    note.append(left_out(lines[0].count - len(rows), count - len(lines)))
     for start in range(0, len(lines), room):
         some = lines[start : start + room]
         yield _matrix(
@@ -103,8 +121,8 @@ def _labels(report: Sweep, line: Line) -> list[str]:
 
 
 def _rises(report: Sweep, line: Line) -> set[int]:
-    """Where the only line of resolutions has more padding, as a share of its tokens, than at the one before."""
-    if report.line_count > 1 or report.along != "resolution":
+    """Where the line of a table has more padding, as a share of its tokens, than at the resolution before."""
+    if line.label or report.along != "resolution":
         return set()
     shares = values_of(report, line, "padding")
     return {at for at, (before, share) in enumerate(pairwise(shares), 1) if share > before}
@@ -145,7 +163,7 @@ def left_out(rows: int, lines: int = 0) -> str:
     return f"Left out: {' and '.join(parts)}; -o FILE.csv has all." if parts else ""
 
 
-def _meaning(report: Sweep, *, grows: bool) -> str:
+def _meaning(report: Sweep, line: Line, *, grows: bool) -> str:
     meaning = ""
     if grows and any(name.endswith("_growth") for name in report.columns):
         unit = UNITS.get(report.along, report.along)
@@ -153,6 +171,6 @@ def _meaning(report: Sweep, *, grows: bool) -> str:
     meaning += (
         " all global, windowed: what the encoder with every layer so costs over this, above 1.00x a gain."
     )
-    if _rises(report, report.lines[0]):
+    if _rises(report, line):
         meaning += " *: more padding than at the resolution before."
     return meaning.strip()

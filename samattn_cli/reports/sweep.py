@@ -8,7 +8,7 @@ this, so that above 1 is a gain, and likewise "flops_all_windowed", where there 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,8 +31,14 @@ METRICS = (
 )
 """What can be asked for: figures of `analysis.Figures`."""
 
-DEFAULT_METRICS = ("flops", "attention_bytes", "peak_bytes")
-"""What is shown where nothing is asked for."""
+PEAKS = {"inference": "peak_bytes", "training": "training_bytes"}
+"""The metric that says whether a run fits, by its mode."""
+
+
+def default_metrics(modes: Collection[str], *, timed: bool) -> tuple[str, ...]:
+    """What is shown where nothing is asked for: the peak of each mode of the runs, and times if there is a device."""
+    peaks = [peak for mode, peak in PEAKS.items() if mode in modes]
+    return ("flops", "attention_bytes", *peaks, *(["latency_ms"] if timed else []))
 
 
 @dataclass(frozen=True)
@@ -169,3 +175,7 @@ class Sweep:
     kind: Literal["sweep"] = "sweep"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__
+
+    def mode_at(self, point: int) -> str:
+        """The mode of the run at a point, by its row."""
+        return self.configs[point * len(self.configs) // self.points].run.mode

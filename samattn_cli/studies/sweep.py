@@ -11,7 +11,7 @@ import numpy as np
 from ..config.load import Override
 from ..config.model import EncoderConfig
 from ..errors import UsageError
-from ..reports.sweep import Fitting, Sweep
+from ..reports.sweep import PEAKS, Fitting, Sweep, default_metrics
 from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_axes, encoders_of, has_windows, plain
 from .points import figures_at
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
     from ..config.device import Device
 
 Columns = dict[str, Any]
-PEAKS = {"inference": "peak_bytes", "training": "training_bytes"}
-"""The metric that says whether a run fits, by its mode."""
 
 
 def sweep(
     references: Sequence[str],
     grid: Grid,
-    metrics: Sequence[str],
+    metrics: Sequence[str] | None = None,
     *,
     laid_over: Sequence[Override] = (),
     device: Device | None = None,
@@ -40,7 +38,7 @@ def sweep(
     Args:
         references: what `load_config` takes.
         grid: what is varied.
-        metrics: names of `reports.sweep.METRICS`.
+        metrics: names of `reports.sweep.METRICS`; None: those of `default_metrics`.
         laid_over: over each config, before what varies.
         device: for times, and whether it fits.
         tell: is told how many of the points are worked out.
@@ -52,6 +50,8 @@ def sweep(
     by_config = list(encoders_of(references, laid_over, grid))
     names = _names(references, [encoders[0] for encoders in by_config])
     encoders = [encoder for group in by_config for encoder in group]
+    if metrics is None:
+        metrics = default_metrics({encoder.run.mode for encoder in encoders}, timed=device is not None)
     axes = grid.axes(names)
     columns = _coordinates(grid, names, encoders)
     each = prod(grid.shape)

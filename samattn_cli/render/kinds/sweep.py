@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from ...reports.sweep import Sweep
-from ..elements import Lines, Page, Section
+from ..elements import Lines, Page, Section, Table
 from ..options import Options
 from ..sweep_chart import chart
+from ..sweep_columns import line_count_of, lines_of
 from ..sweep_findings import cliffs, crossovers, dropped, fits, measured
 from ..sweep_heading import set_alike, subtitle_of, title_of
 from ..sweep_tables import line_table, matrices
@@ -33,15 +34,11 @@ def _sections(report: Sweep, options: Options) -> Iterator[Section]:
 
 
 def _figures(report: Sweep, options: Options) -> Iterator[Section]:
-    if report.line_count == 1:
-        size = 2 if options.wide else 1
-        for start in range(0, len(report.metrics), size):
-            table = line_table(report, report.lines[0], report.metrics[start : start + size])
-            yield table if start + size >= len(report.metrics) else replace(table, note="")
-    else:
-        for metric in report.metrics:
-            for table in matrices(report, metric, options.width):
-                yield table if metric == report.metrics[-1] else replace(table, note="")
+    """The tables, each note once, with the last table that it is of."""
+    tables = list(_tables(report, options))
+    for at, table in enumerate(tables):
+        is_said_later = any(later.note == table.note for later in tables[at + 1 :])
+        yield replace(table, note="") if is_said_later else table
 
 
 def _findings(report: Sweep) -> Iterator[Section]:
@@ -55,6 +52,20 @@ def _findings(report: Sweep) -> Iterator[Section]:
         yield cliffs(report)
     if said := dropped(report):
         yield Lines("To know", said)
+
+
+def _tables(report: Sweep, options: Options) -> Iterator[Table]:
+    """The figures: of one line one or two metrics a table, else a metric a table."""
+    if report.line_count == 1:
+        size = 2 if options.wide else 1
+        for start in range(0, len(report.metrics), size):
+            yield line_table(report, report.lines[0], report.metrics[start : start + size])
+        return
+    for metric in report.metrics:
+        if line_count_of(report, metric) == 1:
+            yield line_table(report, lines_of(report, metric)[0], [metric])
+        else:
+            yield from matrices(report, metric, options.width)
 
 
 def rows(report: Sweep) -> Iterator[dict[str, Any]]:
