@@ -8,6 +8,7 @@ of the same shape and strides. Convolutions take `torch._convolution`, the opera
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -43,19 +44,34 @@ FLOP_COUNTER_KINDS = {
     "_scaled_dot_product_efficient_attention": "sdpa",
     "_scaled_dot_product_flash_attention": "sdpa",
 }
+JIT_SCRIPT_WARNING = r"`torch\.jit\.script` is (deprecated|not supported in Python 3\.14\+)"
+
+OF_CONVOLUTION = 9  # arguments of `_convolution`; the others choose a library
 
 Sides = int | Sequence[int]
 
 
 def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
     """What fvcore's FlopCountAnalysis counts: MACs, and 5 per element of a LayerNorm."""
-    from fvcore.nn import FlopCountAnalysis
-
+    analyze = import_flop_count_analysis()
     logger = logging.getLogger("fvcore.nn.jit_analysis")
     with torch.no_grad(), _quiet(logger), _untraced_on_meta(image):
-        analysis = FlopCountAnalysis(model, (image,)).unsupported_ops_warnings(False)
+        analysis = analyze(model, (image,)).unsupported_ops_warnings(False)
         by_module = analysis.uncalled_modules_warnings(False).by_module_and_operator()
     return {module: _by_kind(counts, FVCORE_KINDS) for module, counts in by_module.items()}
+
+
+def import_flop_count_analysis() -> Any:
+    """fvcore's FlopCountAnalysis, without the warning that torch gives when fvcore is imported.
+
+    fvcore compiles two loss functions at import. torch deprecates that: with a DeprecationWarning from 2.10 on, with a
+    FutureWarning, which Python shows, in 2.14.1. The counts do not use those functions.
+    """
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", JIT_SCRIPT_WARNING, category, r"torch\.jit\._script")
+        from fvcore.nn import FlopCountAnalysis
+    return FlopCountAnalysis
 
 
 def count_with_flop_counter(model: nn.Module, image: Tensor) -> Counts:
@@ -190,6 +206,8 @@ class _OnUntracedThread(TorchDispatchMode):
 def _run_detached(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     with torch.no_grad():
         args, kwargs = _pytree.tree_map_only(Tensor, torch.Tensor.detach, (args, kwargs))
+        if func is torch.ops.aten._convolution.default:  # in torch 2.6 it does not run on meta
+            return torch.ops.aten.convolution.default(*args[:OF_CONVOLUTION])
         return func(*args, **kwargs)
 
 
