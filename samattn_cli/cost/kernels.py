@@ -1,8 +1,9 @@
 """scaled_dot_product_attention on CUDA: which kernel takes it, what that makes, and what its backward makes.
 
 Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment. cuDNN's
-kernel, which torch prefers on H100 and B200, is left out: what it allocates is not documented. The same choice in torch
-is `samattn_cli/nn/cuda.py`. Sources: sdp_utils.cpp, attention.cpp, attention.cu and attention_backward.cu of ATen.
+kernel, which torch prefers on H100 and B200, is left out: what it allocates is not documented. The rules are those of
+torch 2.13.0 and 2.14.1 for inputs of four dimensions; of three, torch 2.13.0 makes the matrix of scores and torch 2.14.1
+runs a fused kernel, and no encoder here has them. The same choice in torch is `samattn_cli/nn/cuda.py`. Sources: sdp_utils.cpp, attention.cpp, attention.cu and attention_backward.cu of ATen.
 """
 
 from __future__ import annotations

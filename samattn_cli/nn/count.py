@@ -62,7 +62,7 @@ def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
 
 
 def import_flop_count_analysis() -> Any:
-    """fvcore's FlopCountAnalysis, without the warning that torch gives when fvcore is imported.
+    """FlopCountAnalysis of fvcore, without the warning that torch gives when fvcore is imported.
 
     fvcore compiles two loss functions at import. torch deprecates that: with a DeprecationWarning from 2.10 on, with a
     FutureWarning, which Python shows, in 2.14.1. The counts do not use those functions.

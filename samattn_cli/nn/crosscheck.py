@@ -24,6 +24,7 @@ from .count import count_with_flop_counter, count_with_fvcore
 from .dynamo import without_dynamo
 from .encoder import build, freeze, image_for
 from .fold import fold, twins_of, unfold, unfold_counts
+from .slices import NOTE
 from .trace import PartTrace, trace_forward, trace_saved, trace_training
 
 NUMBERS = {"allocations": "allocated bytes", "live": "live bytes", "products": "FLOPs"}
@@ -135,7 +136,8 @@ def _compare_trace(config: EncoderConfig, claims: Claims, stack: _Stack) -> Chec
         *_compare_pass(" in backward", claims.backward, backward, stack.twins),
     ]
     differences = tuple(cell for cell in sequences if cell.derived != cell.found)
-    return verdict(differences + sums.differences, sums.compared + len(sequences), peak)
+    traced = verdict(differences + sums.differences, sums.compared + len(sequences), peak)
+    return replace(traced, reason=traced.reason or NOTE)
 
 
 def _peaks(parts: Mapping[str, PartTrace], order: Iterable[str]) -> dict[str, int]:

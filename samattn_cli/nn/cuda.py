@@ -7,7 +7,9 @@
 - scaled_dot_product_attention runs flash attention where that can be, else the memory-efficient kernel, behind a mask
   padded to its alignment; on meta ATen would run the unfused product. Sources: attention.cpp (preprocess_mask) and
   sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left out: what it
-  allocates is not documented.
+  allocates is not documented. The rules are those of torch 2.13.0 and 2.14.1 for inputs (B, h, N, d). Others are
+  refused: of inputs (B, N, d) torch 2.13.0 makes the whole matrix of scores, and torch 2.14.1 runs a fused kernel.
+- Slices that take a whole dimension do nothing, on a torch that records them too: see `slices`.
 - Autocast acts by device, and the meta device has none. Source: the lists of autocast_mode.h for CUDA; of operations
   that are on neither, those with operands of two types take the wider (TensorIterator's type promotion).
 """
@@ -22,8 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from . import slices
+
 MASK_ALIGNMENT = 8
 MOST_FLASH_DIM = 256
+FUSED_DIMS = 4  # of queries, keys and values of which every torch runs a fused kernel
 WITHOUT_BIAS = 2  # arguments of a linear layer
 
 
@@ -48,6 +53,8 @@ class AsOnCuda(TorchFunctionMode):
             return _attention(*args, **kwargs)
         if func is Tensor.softmax and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
             return torch._softmax(args[0], kwargs["dim"], True)  # one kernel, at CUDA
+        if slices.RECORDED and func is Tensor.__getitem__:
+            args = (args[0], slices.written_out(*args))
         if func is Tensor.__setitem__ and isinstance(args[2], int | float):
             return args[0][args[1]].fill_(args[2])  # without a tensor of the number, which stays on the host
         return func(*args, **kwargs)
@@ -160,6 +167,11 @@ def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *, scale: float) -> Tensor:
+    if q.dim() != FUSED_DIMS:
+        raise NotImplementedError(
+            f"scaled_dot_product_attention of {q.dim()} dimensions: what it makes depends on the version of torch "
+            "(2.13.0: a matrix of scores; 2.14.1: none). Pass (B, h, N, d)"
+        )
     if flash_takes(q, v, attn_mask):
         return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))

@@ -49,7 +49,8 @@ def _say(name: str, check: Check) -> str:
         "flop_counter": f"{check.total:,} FLOPs; {check.compared:,} counts by module and kind",
         "memory_trace": f"{check.total:,} B at the peak; {check.compared:,} peaks, sums kept, allocations and products of forward and backward, in order",
     }[name]
-    return f"{what}{'; counted on real tensors, as the meta device failed' if check.route == 'real' else ''}"
+    route = "counted on real tensors, as the meta device failed" if check.route == "real" else ""
+    return "; ".join(filter(None, (what, route, check.reason)))
 
 
 def _differences(check: Check) -> Iterator[str]:

@@ -14,6 +14,7 @@ from ..cost.ops import Recording, parameter_elements
 from ..cost.training import TrainingStep, training_step, uncached_bytes
 from ..units import rounded
 from ..verdicts import ClaimedPass, Claims, CrossCheck, NamedNumber
+from .torch_version import too_old
 
 NEEDED = ("torch", "fvcore")
 MOST_BYTES = (1 << 63) - 1
@@ -42,11 +43,13 @@ def verify(config: EncoderConfig, *, every_layer: bool = True) -> CrossCheck:
         every_layer: run each block of the real stack; else one of each kind, whose numbers stand for its twins.
 
     Returns:
-        The verdicts; "skipped" with the reason where torch or fvcore is not installed, or where a tensor is larger
-        than torch can address.
+        The verdicts; "skipped" with the reason where torch or fvcore is not installed, where torch is older than
+        the oldest that is tested, or where a tensor is larger than torch can address.
     """
     if missing := missing_packages():
         return CrossCheck.not_run("skipped", _not_installed(missing))
+    if old := too_old():
+        return CrossCheck.not_run("skipped", old)
     largest = _largest_tensor(training_step(config))
     if largest > MOST_BYTES:
         return CrossCheck.not_run("skipped", f"a tensor of {largest:,} bytes is more than torch can address")

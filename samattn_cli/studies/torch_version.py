@@ -1,0 +1,25 @@
+"""The oldest torch that the cross-check is tested with. Nothing is imported: the version is read from its metadata."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+
+OLDEST_TESTED = (2, 6)
+"""As in pyproject.toml and in the matrix of .github/workflows/ci.yml."""
+
+
+def too_old() -> str:
+    """Why the cross-check cannot be run with the installed torch, and what to install; "" if it can."""
+    try:
+        installed = version("torch")
+    except PackageNotFoundError:  # built from source, without metadata
+        return ""
+    numbers = re.match(r"(\d+)\.(\d+)", installed)
+    if not numbers or tuple(map(int, numbers.groups())) >= OLDEST_TESTED:
+        return ""
+    oldest = ".".join(map(str, OLDEST_TESTED))
+    return (
+        f"torch {installed} is older than {oldest}, the oldest that samattn is tested with: "
+        f"pip install 'torch>={oldest}'"
+    )
