@@ -65,6 +65,11 @@ def alike(word: str, known: Iterable[str]) -> list[str]:
     return begin or parts or _closest(word, near)
 
 
+def is_like(word: str, known: Iterable[str]) -> bool:
+    """Whether a word is much like a name."""
+    return bool(_closest(word, known))
+
+
 def _closest(word: str, names: Iterable[str]) -> list[str]:
     """The name that is most like a word, in small letters or as it is."""
     import difflib

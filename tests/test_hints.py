@@ -125,7 +125,7 @@ HINTS = {
     ("check", "--sarif"): "No such option: --sarif; write --format sarif, or -o report.sarif",
     ("check", "--gitlab"): "No such option: --gitlab; write --format gitlab, or -o gitlab=FILE",
     ("analyze", "sam_vit_b", "--format", "html"): "'html' is not one of 'terminal', 'json', 'csv', 'markdown'",
-    ("sweep", "sam_vit_b", "--format", "html"): "A file may be: -o report.html",
+    ("sweep", "sam_vit_b", "--format", "html"): "; a file may be: -o report.html",
     ("analyze", "sam_vit_b", "--embed-dim", "1000"): "No such option: --embed-dim; write --set embed_dim=1000",
     ("fit", "sam_vit_b", "--tf32"): "No such option: --tf32; write --set run.tf32=VALUE",
     ("analyze", "sam_vit_b", "--dvice", "h100"): "No such option: --dvice; did you mean '--device'?",
@@ -148,6 +148,19 @@ HINTS = {
     ("SAM_ViT_H", "--no-verify"): "it is a config: samattn analyze sam_vit_h --no-verify",
     ("my encoder.yaml",): "it is a config: samattn analyze 'my encoder.yaml'",
     ("anlyze", "sam_vit_b"): "No such command 'anlyze'; did you mean 'analyze'?",
+    ("version",): "No such command 'version'; write samattn --version",
+    ("analyze", "sam_vit_h.yaml"): "did you mean 'sam_vit_h'?",
+    ("analyze", "sam_vit_h", "--set", "window_size", "8"): "takes a key and its value in one: --set window_size=8",
+    ("sweep", "sam_vit_h", "--set", "window_size", "8"): "takes a key and its value in one: --set window_size=8",
+    ("sweep", "sam_vit_h", "--metrics", "flops", "params"): "values of --metrics go together: --metrics flops,params",
+    ("compare-placements", "sam_vit_h", "--placements", "7", "15"): "values of --placements go together: --placements 7,15",
+    ("compare-placements", "sam_vit_h", "--placements", "none", "all"): "--placements none --placements all",
+    ("analyze", "sam_vit_b", "--set", "dtype=fp16"): "unknown key 'dtype'; it belongs in 'run:'",
+    ("analyze", "sam_vit_b", "--set", "hidden_size=512"): "unknown key 'hidden_size'; did you mean 'embed_dim'?",
+    ("analyze", "sam_vit_b", "--num-layers", "8"): "No such option: --num-layers; write --set depth=8",
+    ("measure", "sam_vit_b", "--device", "gpu"): "must be cuda, cuda:1 or cpu; did you mean 'cuda'?",
+    ("check", "--fail-on", "warning"): "'warning' is not one of 'warn', 'error', 'never'; did you mean 'warn'?",
+    ("import", "sam_vit_b"): "; the preset of that name: samattn configs sam_vit_b",
     ("analyze", "sam_vit"): "did you mean 'sam_vit_b', 'sam_vit_b_lora', 'sam_vit_h',",
 }  # fmt: skip
 
@@ -173,3 +186,15 @@ def test_two_configs_stay_two_configs() -> None:
 def test_a_place_of_explain_is_not_taken_for_a_value() -> None:
     assert run("explain", "vit_b", "--metric", "flops", "7").exit_code == 0
     assert run("explain", "vit_b", "--batch-size", "2", "7").exit_code == 0
+
+
+def test_help_is_a_command_too() -> None:
+    assert same(("help", "analyze"), ("analyze", "--help")).stderr == ""
+    assert same(("help",), ("--help",)).stderr == ""
+
+
+def test_a_pair_in_brackets_is_one_size() -> None:
+    same(
+        ("analyze", "vit_b", "--image-size", "[448, 224]", *NO_VERIFY),
+        ("analyze", "vit_b", "--image-size", "448x224", *NO_VERIFY),
+    )

@@ -209,3 +209,11 @@ def test_what_is_wrong_without_the_option_too_stays_where_it_is(tmp_path, monkey
     (tmp_path / "e.yaml").write_text("extends: sam_vit_b\nnum_heads: 11\n", "utf-8")
     said = "e.yaml:2:12: num_heads 11 does not divide embed_dim 768: use 8 or 12"
     assert problems("e.yaml", "mlp_ratio=2") == [said]
+
+
+@pytest.mark.parametrize("key", ["dtype", "attention", "autocast", "trains"])
+def test_a_key_of_run_at_the_top_level_is_not_taken_for_that_of_run(key: str, tmp_path) -> None:
+    """The rules between keys looked for run.dtype where there is no run, and found a stray dtype: KeyError."""
+    file = tmp_path / "e.yaml"
+    file.write_text("image_size: 32\npatch_size: 8\nembed_dim: 8\ndepth: 1\nnum_heads: 1\n", "utf-8")
+    assert problems(file, f"{key}=x") == [f"--set {key}=x: unknown key '{key}'; it belongs in 'run:'"]

@@ -49,6 +49,7 @@ OTHER_COMMANDS = {
 }
 """Other names of commands."""
 
+VERSION = "--version"
 WRAPPED = re.compile(r"(?<=\S)\n(?=\S)")
 """A line's end within a paragraph."""
 
@@ -97,6 +98,8 @@ class LazyGroup(TyperGroup):
         Raises:
             UsageError: of Typer, with a hint.
         """
+        if args[0] == "help":
+            return super().resolve_command(ctx, [*args[1:2], "--help"]) if args[1:] else self._help(ctx)
         name = known_as(args[0], COMMANDS, OTHER_COMMANDS)
         if name is None and not args[0].startswith("-"):
             raise UsageError(f"No such command '{args[0]}'{_instead(args)}", ctx)
@@ -112,6 +115,11 @@ class LazyGroup(TyperGroup):
         with _shielded():
             return super().invoke(ctx)
 
+    def _help(self, ctx: Any) -> Any:
+        """Of samattn itself, as `samattn --help`."""
+        typer.echo(ctx.get_help())
+        ctx.exit()
+
 
 def _instead(args: list[str]) -> str:
     """What to write for words that begin with no command."""
@@ -120,6 +128,8 @@ def _instead(args: list[str]) -> str:
     preset = known_as(args[0], presets())
     if preset or args[0].endswith((".yaml", ".yml")):
         return f"; it is a config: {command('analyze', preset or args[0], *args[1:])}"
+    if f"--{args[0]}" == VERSION:
+        return f"; write {command(VERSION)}"
     return did_you_mean(args[0], COMMANDS)
 
 
@@ -160,7 +170,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option(VERSION, callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """What each layer of a windowed/global vision encoder costs, and what windowing it really saves.

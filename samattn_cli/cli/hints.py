@@ -11,11 +11,13 @@ from typing import Any
 from ..config.model import EncoderConfig, RunConfig, StageConfig
 from ..config.presets import presets
 from ..config.sources import STDIN
+from ..config.wording import OTHER_KEYS
 from ..errors import did_you_mean
 from ..render import ALIASES, FORMATS
 from ..shell import command, options
-from ..spelling import known_as
+from ..spelling import is_like, known_as
 
+NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.*)", re.DOTALL)
 FILE = re.compile(r".*(/|\.(yaml|yml|json)$)")
 
 
@@ -31,8 +33,15 @@ def hint_of(self: Any, ctx: Any, given: Sequence[str], error: Any) -> str:
     if "Missing argument 'CONFIG" in said:
         example = command(str(ctx.info_name), "sam_vit_h")
         return f"{said} It is a YAML file or a preset, as in: {example}"
-    picture = next((name for name in FORMATS if f"'{name}' is not one of" in said), "")
-    return f"{said} A file may be: -o report{FORMATS[picture]}" if picture and FORMATS[picture] else ""
+    wrong = NOT_ONE_OF.search(said)
+    return f"{said.rstrip('.')}{_instead(wrong[1], wrong[2])}" if wrong else ""
+
+
+def _instead(word: str, known: str) -> str:
+    """What to give in place of a word that is not one of those of an option."""
+    if FORMATS.get(word):
+        return f"; a file may be: -o report{FORMATS[word]}"
+    return did_you_mean(word, re.findall(r"'([^']*)'", known))
 
 
 def stray_values(self: Any, ctx: Any, given: Sequence[str]) -> str:
@@ -53,6 +62,7 @@ class _Run:
         value: the word that it takes.
         words: those after it.
         lists: whether it takes several, with commas between.
+        sets: whether it takes KEY=VALUE.
         repeats: whether it may be given several times.
     """
 
@@ -60,6 +70,7 @@ class _Run:
     value: str
     words: tuple[str, ...]
     lists: bool
+    sets: bool
     repeats: bool
 
 
@@ -72,14 +83,18 @@ def _runs_of_values(self: Any, ctx: Any, given: Sequence[str]) -> Iterator[_Run]
         if option not in taking or start > len(given):
             continue
         value, words = value if equals else given[at + 1], _plain_words(given[start:])
-        if words and all(_is_like(value, word) and not _may_be_config(word) for word in words):
-            param = taking[option]
-            lists = (param.metavar or "").endswith(("S", "A,B"))
-            yield _Run(option, value, tuple(words), lists, param.multiple)
+        param = taking[option]
+        metavar = param.metavar or ""
+        sets = metavar.startswith("KEY=") and "=" not in value
+        if words and all((sets or _is_like(value, word)) and not _may_be_config(word) for word in words):
+            lists = metavar.endswith("S") or (metavar == "STRATEGY" and value.isdecimal())
+            yield _Run(option, value, tuple(words), lists, sets, param.multiple)
 
 
 def _together(run: _Run) -> str:
     """How the words are given to their option."""
+    if run.sets:
+        return f"{run.option} takes a key and its value in one: {options(run.option, [f'{run.value}={run.words[0]}'])}"
     values = [",".join((run.value, *run.words))] if run.lists else [run.value, *run.words]
     if run.lists or run.repeats:
         return f"values of {run.option} go together: {options(run.option, values)}"
@@ -114,11 +129,10 @@ def _is_like(value: str, word: str) -> bool:
 
 
 def _may_be_config(word: str) -> bool:
-    """Whether a word is a file, a preset, or at least looks as if it were meant to be one."""
-    return bool(
-        word == STDIN or FILE.match(word) or known_as(word, presets()) or os.path.exists(word)  # noqa: PTH110 - never raises
-        or did_you_mean(word, presets())
-    )  # fmt: skip
+    """Whether a word is a file or a preset, or looks as if it were meant to be one."""
+    if word == STDIN or FILE.match(word) or os.path.exists(word):  # noqa: PTH110 - False of what is too long a name
+        return True
+    return known_as(word, presets()) is not None or is_like(word, presets())
 
 
 def _second_config(self: Any, given: Sequence[str]) -> str:
@@ -139,7 +153,7 @@ def _unknown_option(self: Any, option: str, given: Sequence[str]) -> str:
         is_shown = f"'{form}'" in _format_choices(self)
         file = f"-o {form}=FILE" if not FORMATS[form] else f"-o report{FORMATS[form]}"
         return f"{said}; write {f'--format {form}, or ' if is_shown else ''}{file}"
-    key = known_as(name, [*_keys()])
+    key = known_as(name, _keys(), OTHER_KEYS)
     if key and "--set" in known:
         value = next(iter(_value_of(option, given)), "VALUE")
         return f"{said}; write {options('--set', [f'{_keys()[key]}={value}'])}"

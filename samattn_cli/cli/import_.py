@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ..config.presets import presets
+from ..errors import ImportFailedError
+from ..shell import command
+from ..spelling import known_as
 from .asked import check_place
 from .output import emit, guarded, say, write_file
 
@@ -39,7 +43,13 @@ def import_(
 
     if output is not None:
         check_place(output)
-    text = imported(source, lambda sentence: say(f"samattn: {sentence}", style="yellow"))
+    try:
+        text = imported(source, lambda sentence: say(f"samattn: {sentence}", style="yellow"))
+    except ImportFailedError as error:
+        preset = known_as(source, presets())
+        if preset is None:
+            raise
+        raise ImportFailedError(f"{error}; the preset of that name: {command('configs', preset)}") from None
     if output is None:
         emit(text, "yaml")
     else:

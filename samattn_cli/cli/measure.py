@@ -23,6 +23,7 @@ from .output import emit, guarded, say, terminal_options, working, write_file
 from .parameters import Configs, Set, axis, overrides
 
 DEVICES = ("cuda", "cpu")
+OTHER_DEVICES = {"gpu": "cuda"}
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 if TYPE_CHECKING:  # not when another command starts
@@ -195,7 +196,7 @@ def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
             if known
             else ""
         )
-        hint = predicted or did_you_mean(device, DEVICES)
+        hint = predicted or did_you_mean(OTHER_DEVICES.get(device, device), DEVICES)
         raise UsageError(f"--device {device}: must be cuda, cuda:1 or cpu{hint}")
     if output:
         file_format(output, ("json",))

@@ -266,7 +266,7 @@ def _one(option: str, name: str, given: str) -> str:
     Raises:
         UsageError: if it is several, with the command that takes them.
     """
-    if "," not in given:
+    if "," not in given or given.strip().startswith("["):
         return given
     pair = re.fullmatch(r"(\d+)\s*,\s*(\d+)", given.strip())
     image = f" (height x width of one image: {pair[1]}x{pair[2]})" if pair and name == "image_size" else ""

@@ -36,7 +36,7 @@ class Rules:
     def _get(self, *loc: int | str) -> Any:
         if loc in self.broken:
             return None
-        node = self.tree.find(loc[:-1]).step(loc[-1])
+        node = self.tree.at(loc)
         if node is not None:
             return node.plain()
         field = field_at(loc)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import ConfigError, Problem, did_you_mean
+from ..spelling import known_as
 from .globs import is_glob, matches
 from .kinds import ENCODER, Kind
 from .reading import read_file, read_regular_file
@@ -205,7 +206,8 @@ def _read(path: Path, reference: str, where: str, kind: Kind, files: Files) -> b
 def _not_found(path: Path, reference: str, kind: Kind, files: Files) -> str:
     siblings = [entry.name for entry in files.glob(path.parent, "*.y*ml")]
     names = [str(Path(reference).parent / name) for name in siblings] + list(kind.names())
-    hint = did_you_mean(reference, names) or f"; {kind.known}"
+    shipped = known_as(Path(reference).stem, kind.names())  # "sam_vit_h.yaml", where there is no such file
+    hint = did_you_mean(shipped or reference, names) or f"; {kind.known}"
     return f"there is no file{files.which} and no {kind.shipped} called {reference!r}{hint}"
 
 

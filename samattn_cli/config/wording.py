@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import Field, fields
 from functools import cache, lru_cache
 from typing import Any
 
 from ..errors import did_you_mean
+from ..spelling import known_as
 from .keys import UNPARSED, choices_of, class_of, example_of, instead_of, reader_of
 from .model import EncoderConfig, StageConfig
 from .written import read_pair
 from .yaml12 import Loc
 
 UNKNOWN_KEY = "unexpected_keyword_argument"
+OTHER_KEYS = {
+    **dict.fromkeys(("hidden_size", "hidden_dim", "dim", "width", "d_model", "channels"), "embed_dim"),
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "layers", "num_blocks", "depths"), "depth"),
+    **dict.fromkeys(("num_attention_heads", "heads"), "num_heads"),
+    **dict.fromkeys(("resolution", "img_size", "input_size"), "image_size"),
+    **dict.fromkeys(("in_channels", "num_channels"), "in_chans"),
+    **dict.fromkeys(("global_attn", "global_layers", "global_blocks"), "global_attn_indexes"),
+    **dict.fromkeys(("use_rel_pos", "relative_positions"), "rel_pos"),
+    **dict.fromkeys(("use_abs_pos", "abs_pos"), "pos_embed"),
+    **dict.fromkeys(("precision", "torch_dtype"), "dtype"),
+    **dict.fromkeys(("attn_implementation", "kernel"), "attention"),
+}
+"""What timm, transformers and SAM's code call the keys of a config."""
+
 TWO = re.compile(r"(\d+)\s*,\s*(\d+)")
 MOST_ITEMS = 5
 MOST_CHARACTERS = 60
@@ -33,7 +49,7 @@ def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False)
     if kind == UNKNOWN_KEY and root is EncoderConfig and len(loc) == 1 and key in _fields(StageConfig):
         return f"{key} belongs in an entry of 'stages:', which stands here too"
     if kind == UNKNOWN_KEY:
-        return f"unknown key {key!r}{_home(loc, root) or did_you_mean(str(loc[-1]), _known_keys(loc, root))}"
+        return f"unknown key {key!r}{_home(loc, root) or _meant(str(loc[-1]), _known_keys(loc, root))}"
     if kind == UNPARSED:
         return f"{key} {short(given)}: {error['msg']}"
     limits = {name: _number(limit) for name, limit in error.get("ctx", {}).items()}
@@ -90,6 +106,12 @@ def word_at(loc: Loc, word: str) -> str:
     field = field_at(loc)
     reads = reader_of(field) if field is not None else None
     return str(reads(word)) if reads else word
+
+
+def _meant(word: str, known: Collection[str]) -> str:
+    """The key that a word stands for in another tool, or that it is most like."""
+    other = OTHER_KEYS.get(known_as(word, OTHER_KEYS) or "", word)
+    return did_you_mean(other if other in known else word, known)
 
 
 def _is_pair(loc: Loc, root: type) -> bool:

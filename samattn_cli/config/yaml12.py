@@ -73,6 +73,13 @@ class Node:
             return self.value[key]
         return None
 
+    def at(self, loc: Loc) -> Node | None:
+        """The node at `loc`, if there is one."""
+        node: Node | None = self
+        for key in loc:
+            node = None if node is None else node.step(key)
+        return node
+
     def find(self, loc: Loc) -> Node:
         """The node at `loc`, or the nearest one around it."""
         node = self
