@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["exact", "differs", "skipped", "failed"]
@@ -73,15 +73,13 @@ class ClaimedPass:
     """Of each part and block, in order, with the names of their operations: what a pass over the encoder does.
 
     `allocations` in bytes, `live` the bytes after each of them over those at the start of the part, `products` in FLOPs;
-    `change` the bytes once the part is done, over the same; `copies` those of them that are autocast's copies of weights
-    and go when the pass ends.
+    `change` the bytes once the part is done, over the same.
     """
 
     allocations: Mapping[str, Sequence[NamedNumber]]
     live: Mapping[str, Sequence[NamedNumber]]
     products: Mapping[str, Sequence[NamedNumber]]
     change: Mapping[str, int]
-    copies: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -524,6 +524,23 @@ def test_autocasts_copies_go_with_the_end_of_the_pass(run, every_layer):
     assert_exact_on_meta(verdict)
 
 
+def test_twins_of_the_last_part_leave_what_they_leave_before_autocasts_copies_go():
+    """The copies go when the forward is done, and not with each block that is like its last."""
+    last = {
+        "image_size": [24, 12],
+        "patch_size": 2,
+        "block": "hiera",
+        "embed_dim": 16,
+        "depth": 2,
+        "num_heads": 2,
+    }
+    verdict = verify(
+        load_config(last | {"window_size": 6, "run": {"autocast": "bfloat16"}}), every_layer=False
+    )
+    assert_exact_on_meta(verdict)
+    assert verdict.layers_run == 1
+
+
 def test_blocks_that_differ_in_anything_are_not_folded():
     config = load_config("sam_vit_b")
     model = build(config, "meta")

@@ -10,6 +10,7 @@ from weights import randomised
 
 from samattn_cli import load_config
 from samattn_cli.cost.encoder import forward
+from samattn_cli.cost.training import training_step
 from samattn_cli.errors import ConfigError
 from samattn_cli.nn.encoder import build
 from samattn_cli.nn.plain import random_masking
@@ -191,3 +192,19 @@ def test_what_is_wrong_is_said(encoder, override, message):
     with pytest.raises(ConfigError) as error:
         load_config(encoder, override)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("batch", "kept"), [(1, 197 * 768 * 4 - 768 * 4), (2, 0)])
+def test_the_gradient_of_a_class_token_keeps_that_of_all_tokens_of_one_image(batch, kept):
+    """Of one image it is a view, 3,072 bytes in 605,184; of two it is a sum of its own."""
+    step = training_step(load_config("vit_b", [f"run.batch_size={batch}", "run.optimizer=sgd"]))
+    output = batch * 197 * 768 * 4
+    image = batch * 3 * 224 * 224 * 4
+    moment = step.peaks["optimizer", "step"]
+    assert moment - step.weights_bytes - step.gradients_bytes == image + 2 * output + kept
+
+
+def test_a_class_token_in_training_is_torchs_to_the_byte():
+    tiny = {"image_size": 8, "patch_size": 2, "block": "plain", "embed_dim": 16, "depth": 2, "num_heads": 2}
+    verdict = verify(load_config(tiny | {"pos_embed": "class_token"}))
+    assert verdict.status == "exact"

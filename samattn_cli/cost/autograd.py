@@ -27,6 +27,7 @@ def backward(
     held: Iterable[Storage] = (),
     *,
     checkpoint: tuple[Storage, ...] = (),
+    taken: set[Storage] | None = None,
 ) -> tuple[Tensor | None, ...]:
     """Run the backward of what made `outputs`, up to the entries of their segment.
 
@@ -37,11 +38,12 @@ def backward(
         held: storages that others keep.
         checkpoint: the inputs from which all that nodes saved is computed again: they are kept until the last of them has
             run, and what they saved is let go of as soon as it has been used.
+        taken: to it are added the storages that gradients of weights are views of, and so keep.
 
     Returns:
         The gradient of each entry; None where it has none.
     """
-    engine = _Engine(tape, held, checkpoint)
+    engine = _Engine(tape, held, checkpoint, set() if taken is None else taken)
     engine.expect(*(output.grad_fn for output, gradient in outputs if gradient is not None))
     for entry, gradient in entries:
         engine.give(entry.grad_fn, gradient)
@@ -51,9 +53,12 @@ def backward(
 
 
 class _Engine:
-    def __init__(self, tape: Tape, held: Iterable[Storage], checkpoint: tuple[Storage, ...]) -> None:
+    def __init__(
+        self, tape: Tape, held: Iterable[Storage], checkpoint: tuple[Storage, ...], taken: set[Storage]
+    ) -> None:
         self.tape = tape
         self.checkpoint = checkpoint
+        self.taken = taken
         self.holders: defaultdict[Storage, int] = defaultdict(int)
         self.unpacked = False  # whether anything that was saved has been asked for
         self.buffers: dict[Node, list[Tensor | None]] = {}
@@ -183,7 +188,9 @@ class _Engine:
                 node.shape, gradient.stride, contiguous_stride(node.shape), strict=True
             )
         )
-        if not own:
+        if own:
+            self.taken |= {gradient.storage} if gradient.is_view else set()
+        else:
             self.tape.make("gradient", "copy", (gradient,), node.shape)
             self._release(gradient.storage)
 

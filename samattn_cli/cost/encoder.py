@@ -243,6 +243,7 @@ class _BackwardDriver:
             for index, output in enumerate(self.last.outputs)
         }
         self.given = {gradient.storage for gradient in self.due.values()}
+        self.taken: set[Storage] = set()  # what gradients of weights are views of
         self.passed: dict[Hashable, tuple[Recording, tuple[Tensor | None, ...]]] = {}
 
     def run(self, segment: Segment) -> Recording:
@@ -261,13 +262,13 @@ class _BackwardDriver:
         pending: tuple[Tensor | None, ...],
     ) -> tuple[Recording, tuple[Tensor | None, ...]]:
         (gradient, *others), elsewhere = gradients, [each.storage for each in self.due.values()]
-        held = [self.image.storage, *self.given, *elsewhere, *segment.shared]
+        held = [self.image.storage, *self.given, *self.taken, *elsewhere, *segment.shared]
         if segment is self.last:
             held += {output.storage for output in segment.outputs}
         plain = gradient is not None and not others and not any(pending) and gradient.storage not in elsewhere
         key: Hashable = object()
         if plain and gradient is not None:
-            given = gradient.storage in self.given
+            given = gradient.storage in self.given, gradient.storage in self.taken
             key = (segment.recording, gradient.stride, gradient.is_view, given, segment.shared)
         if key not in self.passed:
             made = autograd.backward(
@@ -276,6 +277,7 @@ class _BackwardDriver:
                 list(zip(segment.entries, pending, strict=True)),
                 held,
                 checkpoint=tuple(e.storage for e in segment.entries) if segment.is_checkpointed else (),
+                taken=self.taken,
             )
             self.passed[key] = self.tape.recording(), made
         return self.passed[key]

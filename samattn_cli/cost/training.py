@@ -127,7 +127,7 @@ class TrainingStep:
     def kept_bytes(self) -> Dim:
         """Memory of the activations that are kept when the forward is done, the output with them."""
         changes = sum(liveness.change for liveness in self.kept)
-        return changes - sum(map(uncached_bytes, self.forward.segments))
+        return changes - sum(map(_uncached_bytes, self.forward.segments))
 
     @cached_property
     def moments(self) -> dict[Section, Moment]:
@@ -163,11 +163,6 @@ class TrainingStep:
     def _output_gradient_bytes(self) -> Dim:
         return sum(rounded(output.nbytes) for output in self.forward.segments[-1].outputs)
 
-    @cached_property
-    def _output_bytes(self) -> Dim:
-        outputs = {output.storage for output in self.forward.segments[-1].outputs}
-        return sum(rounded(storage.nbytes) for storage in outputs)
-
     def _forward(self) -> Iterator[Moment]:
         live = self._before
         for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
@@ -184,10 +179,13 @@ class TrainingStep:
             live = live + liveness.change
 
     def _optimizer_step(self) -> Moment:
-        """Weights, gradients, buffers old and transient, image, output and its gradient."""
-        copies = OPTIMIZERS[self.config.run.optimizer].transient + 1
-        given_out = self._output_bytes + self._output_gradient_bytes
-        return Moment(self._before + given_out + copies * self.gradients_bytes, ("optimizer", "step"))
+        """What the backward leaves, weights, gradients, output and its gradient among it, and transient buffers.
+
+        A gradient that is a view keeps all that it is a view of: that of a class token keeps those of all tokens.
+        """
+        left = self.kept_bytes + sum(live_over(recording).change for recording in self.recordings)
+        transient = OPTIMIZERS[self.config.run.optimizer].transient * self.gradients_bytes
+        return Moment(self._before + self._output_gradient_bytes + left + transient, ("optimizer", "step"))
 
 
 def training_step(config: EncoderConfig) -> TrainingStep:
@@ -228,7 +226,7 @@ def _keeping(ops: tuple[Op, ...], saved: frozenset[Storage]) -> Iterator[Op]:
     yield Op("free", "free", "", frees=tuple(made))
 
 
-def uncached_bytes(segment: Segment) -> Dim:
+def _uncached_bytes(segment: Segment) -> Dim:
     """Autocast's copies of weights that autograd does not keep: they go when the forward ends."""
     gone = (storage for storage in segment.recording.cached if storage not in segment.kept)
     return sum(rounded(storage.nbytes) for storage in gone)

@@ -159,22 +159,14 @@ def _compare_pass(
 
     Twins that were not run are left out, where `parts` has not the numbers of their originals.
     """
-    change = _with_copies_gone(claimed, twins)
-    for name in dict.fromkeys((*change, *parts)):
+    for name in dict.fromkeys((*claimed.change, *parts)):
         if name in twins and name not in parts:
             continue
         part = parts.get(name, PartTrace(0))
         wanted = {f"{unit}{when}": getattr(claimed, what).get(name, ()) for what, unit in NUMBERS.items()}
         found = {f"{unit}{when}": getattr(part, what) for what, unit in NUMBERS.items()}
         yield from compare_in_order(name, wanted, found)
-        yield Difference(name, f"live bytes once it is done{when}", change.get(name), part.change)
-
-
-def _with_copies_gone(claimed: ClaimedPass, twins: Mapping[str, str]) -> dict[str, int]:
-    """The change of each part, autocast's copies for all that were run gone with the last."""
-    *_, last = claimed.change
-    copies = sum(nbytes for name, nbytes in claimed.copies.items() if name not in twins)
-    return {**claimed.change, last: claimed.change[last] - copies}
+        yield Difference(name, f"live bytes once it is done{when}", claimed.change.get(name), part.change)
 
 
 def _first_line(error: Exception) -> str:

@@ -26,7 +26,7 @@ from .convolution import is_grouped_backward, laid_out, of_grouped_backward
 from .cuda import AsOnCuda, steps_on_cuda
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
-from .sections import on_entering_parts
+from .sections import on_entering_parts, parts_of
 
 
 @dataclass
@@ -64,6 +64,10 @@ class Tracer(TorchDispatchMode):
         self.alone: Uses | None = None  # set where a backward is traced
         self._part = PartTrace(live)
         self._known: set[int] = set()
+        self._entered: dict[
+            int, int
+        ] = {}  # the part that ran last: its inputs, and what was live as it ended
+        self._ended = live
 
     def enter(self, section: Section) -> None:
         """From here on it is about `section`; of several outputs each gradient says so."""
@@ -75,6 +79,17 @@ class Tracer(TorchDispatchMode):
     def leave(self) -> None:
         """From here on it is about nothing in particular."""
         self._part.change = self.live - self._part.start_bytes
+        self._part = PartTrace(self.live)
+
+    def at_the_end(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Any) -> None:
+        """A part has run; what it was given may go yet."""
+        self._entered = {storage_key(x): rounded(x.untyped_storage().nbytes()) for x in inputs}
+        self._ended = self.live
+
+    def leave_forward(self) -> None:
+        """The forward is done: of the last part's inputs those have gone that are not kept; autocast's copies do not count."""
+        gone = sum(nbytes for key, nbytes in self._entered.items() if key not in self._known)
+        self._part.change = self._ended - gone - self._part.start_bytes
         self._part = PartTrace(self.live)
 
     def parts_in(self, phase: Phase) -> dict[str, PartTrace]:
@@ -133,9 +148,9 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(*model.parameters(), *model.buffers(), image)
-    with torch.no_grad(), AsOnCuda(), mode, on_entering_parts(model, mode.enter):
+    with torch.no_grad(), AsOnCuda(), mode, _forward_of(model, mode):
         output = model(image)
-    mode.leave()
+        mode.leave_forward()
     del output
     return mode.parts_in("forward")
 
@@ -218,9 +233,9 @@ def trace_training(
     mode = Tracer(image.device.type, live)
     mode.ignore(*model.parameters(), *model.buffers(), image)
     with torch.enable_grad(), AsOnCuda(), mode:
-        with on_entering_parts(model, mode.enter):
+        with _forward_of(model, mode):
             output = model(image)
-        mode.leave()
+        mode.leave_forward()
         outputs = output if isinstance(output, tuple) else (output,)
         gradients = tuple(map(torch.empty_like, outputs))
         mode.alone = alone
@@ -232,6 +247,18 @@ def trace_training(
     model.zero_grad(set_to_none=True)
     forward, backward = mode.parts_in("forward"), mode.parts_in("backward")
     return forward, {name: backward.get(name, PartTrace(live)) for name in forward}
+
+
+@contextmanager
+def _forward_of(model: nn.Module, mode: Tracer) -> Iterator[None]:
+    """Tell `mode` where each part of a forward begins and ends."""
+    handles = [part.register_forward_hook(mode.at_the_end) for _, part in parts_of(model)]
+    try:
+        with on_entering_parts(model, mode.enter):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _show(see: Callable[..., None], _module: Any, inputs: tuple[Tensor, ...]) -> None:

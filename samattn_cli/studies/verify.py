@@ -11,8 +11,7 @@ from ..cost.conventions import counts, flop_counter, fvcore
 from ..cost.encoder import forward
 from ..cost.memory import Liveness, live_over, walk
 from ..cost.ops import Recording, parameter_elements
-from ..cost.training import TrainingStep, training_step, uncached_bytes
-from ..units import rounded
+from ..cost.training import TrainingStep, training_step
 from ..verdicts import ClaimedPass, Claims, CrossCheck, NamedNumber
 from .torch_version import too_old
 
@@ -76,7 +75,7 @@ def claims_of(config: EncoderConfig) -> Claims:
     inference, step = forward(config), training_step(config)
     names = [segment.name for segment in inference.segments]
     recordings = [segment.recording for segment in inference.segments]
-    kept = step.forward.segments
+    kept = [segment.recording for segment in step.forward.segments]
     return Claims(
         parameters={
             segment.qualified(parameter.name): tuple(parameter.shape)
@@ -87,20 +86,13 @@ def claims_of(config: EncoderConfig) -> Claims:
         flop_counter=counts(inference, flop_counter),
         peak_bytes={name: part.peak_bytes for name, part in zip(names, walk(inference), strict=True)},
         saved_bytes=dict(zip(names, step.saved_bytes, strict=True)),
-        inference=_claimed(names, recordings, map(live_over, recordings), map(_copies, recordings)),
-        training=_claimed(
-            names, [segment.recording for segment in kept], step.kept, map(uncached_bytes, kept)
-        ),
+        inference=_claimed(names, recordings, map(live_over, recordings)),
+        training=_claimed(names, kept, step.kept),
         backward=_claimed(names[::-1], step.recordings[::-1], map(live_over, step.recordings[::-1])),
     )
 
 
-def _claimed(
-    names: Sequence[str],
-    recordings: Sequence[Recording],
-    live: Iterable[Liveness],
-    copies: Iterable[int] = (),
-) -> ClaimedPass:
+def _claimed(names: Sequence[str], recordings: Sequence[Recording], live: Iterable[Liveness]) -> ClaimedPass:
     """What each part does, in the order of the pass."""
     lives = dict(zip(names, live, strict=True))
     return ClaimedPass(
@@ -108,13 +100,7 @@ def _claimed(
         live={name: liveness.steps for name, liveness in lives.items()},
         products=dict(zip(names, map(_products, recordings), strict=True)),
         change={name: liveness.change for name, liveness in lives.items()},
-        copies=dict(zip(names, copies, strict=False)),
     )
-
-
-def _copies(recording: Recording) -> int:
-    """Bytes of autocast's copies of weights, which go when the pass ends."""
-    return sum(rounded(storage.nbytes) for storage in recording.cached)
 
 
 @lru_cache(maxsize=64)
