@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samattn_cli.config.applies import mapping_of
+from samattn_cli.config.documents import MAX_EXTENDS
 from samattn_cli.config.families import NECKS, POS_EMBEDS, TRANSITIONS
-from samattn_cli.config.load import MAX_EXTENDS, Override, load_config, parse_override
+from samattn_cli.config.load import Override, load_config, parse_override
 from samattn_cli.config.model import EncoderConfig, RunConfig, StageConfig
 from samattn_cli.config.presets import presets
 from samattn_cli.config.yaml12 import MAX_BYTES, NOT_TEXT

@@ -5,8 +5,10 @@ import shlex
 import subprocess
 
 import pytest
+from repositories import git, new
 
 from samattn_cli import analyze, load_config
+from samattn_cli.git import repository
 from samattn_cli.render.options import Options
 from samattn_cli.render.terminal import render
 from samattn_cli.shell import command, line, options
@@ -59,3 +61,11 @@ def test_what_would_make_every_layer_windowed_is_said_in_full(tmp_path) -> None:
     assert change.set == ("global_attn_indexes=none", "overrides.0.window_size=7x14")
     set_so, meant = load_config(file, change.set), config.all_windowed()
     assert [layer.window_size for layer in set_so.layers] == [layer.window_size for layer in meant.layers]
+
+
+def test_what_git_is_told_to_fetch_is_quoted(tmp_path) -> None:
+    """A branch may be called `a;b`, a folder anything."""
+    root = new(tmp_path / "my clone", {"a.txt": "a"})
+    git(root, "remote", "add", "origin", "nowhere")
+    assert repository(root).fetch("a;b") == "git fetch origin 'a;b:refs/remotes/origin/a;b'"
+    assert repository(root).fetch("main") == "git fetch origin main:refs/remotes/origin/main"

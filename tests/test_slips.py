@@ -6,6 +6,7 @@ import pytest
 from samattn_cli import load_config
 from samattn_cli.config.keys import choices_of, instead_of
 from samattn_cli.config.load import parse_override
+from samattn_cli.config.load_thresholds import load_thresholds
 from samattn_cli.config.model import RunConfig
 from samattn_cli.config.presets import devices, presets
 from samattn_cli.config.schema import config_schema
@@ -217,3 +218,13 @@ def test_a_key_of_run_at_the_top_level_is_not_taken_for_that_of_run(key: str, tm
     file = tmp_path / "e.yaml"
     file.write_text("image_size: 32\npatch_size: 8\nembed_dim: 8\ndepth: 1\nnum_heads: 1\n", "utf-8")
     assert problems(file, f"{key}=x") == [f"--set {key}=x: unknown key '{key}'; it belongs in 'run:'"]
+
+
+def test_a_profile_of_a_thresholds_file_may_write_values_so_too(tmp_path) -> None:
+    file = tmp_path / "samattn.yaml"
+    file.write_text(
+        "version: 1\nconfigs: [vit_b]\nprofiles: {p: {dtype: half, image_size: 448x224}}\nrules: [{id: a, metric: flops, limit: 1 TFLOP}]\n",
+        "utf-8",
+    )
+    profile = load_thresholds(file).thresholds.profiles["p"]
+    assert (profile.dtype, profile.image_size) == ("float16", (448, 224))
