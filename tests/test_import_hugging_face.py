@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from importing import as_json, is_preset
 from transformers import PreTrainedConfig
 
-from samattn_cli import load_config
+from samattn_cli import analyze, load_config
 from samattn_cli.config.yaml12 import parse_yaml
 from samattn_cli.errors import ImportFailedError
 from samattn_cli.importing.families import HUGGING_FACE
@@ -128,6 +128,19 @@ def test_attention_is_that_which_transformers_selects(preset, tmp_path):
     (tmp_path / "a.yaml").write_text(imported(str(as_json(entries, tmp_path / "config.json"))), "utf-8")
     assert load_config(tmp_path / "a.yaml").run.attention == model.config._attn_implementation
     assert model.config._attn_implementation == attention_of(preset)
+
+
+def test_sam_3_is_imported_with_the_activations_that_it_has(tmp_path):
+    """At 1008 px and in float32 they are 251 MiB and not the 3,425 that scores of all tokens make."""
+    (tmp_path / "a.yaml").write_text(imported(str(as_json(sam3("").to_dict(), tmp_path / "c.json"))), "utf-8")
+    image = 3 * 1008 * 1008 * 4
+
+    def activations(*changes: str) -> float:
+        totals = analyze(load_config(tmp_path / "a.yaml", list(changes)), verify=False).totals
+        return (totals.peak_bytes - totals.weights_bytes - image) / 2**20
+
+    assert activations() < 251
+    assert round(activations("run.attention=eager")) == 3425
 
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])

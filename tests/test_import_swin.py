@@ -87,6 +87,43 @@ def test_other_windows_of_swin_v2_are_named(tmp_path):
     )
 
 
+@pytest.mark.parametrize("kind", [transformers.SwinConfig, transformers.Swinv2Config])
+def test_an_image_that_transformers_pads_is_said(kind, tmp_path):
+    """50 and 55 pixels are 12 and 13 whole patches of 4; transformers has 13 and 14, which are those of 52 and 56."""
+    config = kind(image_size=[50, 55], window_size=4, **SMALL)
+    said = "transformers pads images of 50x55 to 52x56, whole patches, where samattn drops the rest: image_size 52x56 has its figures."
+    totals, warned = read(config, tmp_path)
+    assert warned[0] == said
+    padded, _ = read(kind(image_size=[52, 56], window_size=4, **SMALL), tmp_path)
+    assert flops(theirs(config), (50, 55)) == padded.flops != totals.flops
+    absolute = kind(image_size=[50, 55], window_size=4, use_absolute_embeddings=True, **SMALL)
+    assert "it cannot run, for its absolute embeddings are of fewer patches" in read(absolute, tmp_path)[1][0]
+    with pytest.raises(RuntimeError, match=r"size of tensor|broadcast"):
+        flops(theirs(absolute), (50, 55))
+
+
+def test_swin_v2_with_absolute_embeddings_is_said(tmp_path):
+    """transformers 5.23.0 makes one for a class token, which Swin V2 has not: 32 parameters more."""
+    config = transformers.Swinv2Config(image_size=64, window_size=4, use_absolute_embeddings=True, **SMALL)
+    totals, (said,) = read(config, tmp_path)
+    assert said.startswith("transformers cannot run Swin V2 with absolute embeddings")
+    assert sum(weight.numel() for weight in theirs(config).parameters()) == totals.params + 32
+    with pytest.raises(RuntimeError, match=r"size of tensor|broadcast"):
+        flops(theirs(config), (64, 64))
+
+
+def test_a_swin_v2_whose_last_grid_has_no_rows_is_said(tmp_path):
+    """A row of patches is halved to none; samattn pads it to two, which are one again, as Microsoft's code does."""
+    config = transformers.Swinv2Config(image_size=[4, 64], window_size=7, **SMALL)
+    (said,) = read(config, tmp_path)[1]
+    assert said == (
+        "transformers cannot make it for 4x64: halved and rounded down from stage to stage, 1 rows of patches are none in "
+        "the last."
+    )
+    with pytest.raises(RuntimeError):
+        theirs(config)
+
+
 @pytest.mark.parametrize("window", [0, [7, 5]])
 def test_windows_that_are_no_squares_are_not_those_of_transformers(window, tmp_path):
     warned = list[str]()
