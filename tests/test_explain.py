@@ -54,6 +54,12 @@ def test_the_formula_of_every_operation_gives_the_figure_of_the_report(name):
                 assert number_of(text, values) == getattr(reported_op, metric), (op.name, metric, text)
 
 
+HERE_ALONE = {
+    ("sam2_hiera_t", "peak_bytes"): ["pos_embed"],
+    ("mae_b_pretrain", "peak_bytes"): ["blocks.0"],
+}
+"""Parts whose peak moves to another operation with more images or larger ones, so that no formula of it holds."""
+
 FAMILIES = [
     "sam_vit_h",
     "swin_t",
@@ -76,7 +82,9 @@ def test_an_encoder_and_its_layers_have_the_figures_of_the_report(name, metric):
         if hasattr(place, metric):
             row = next((row for row in whole.rows if place.name in row.names), None)
             assert (row.value if row else 0) == getattr(place, metric)
-    for row in whole.rows:
+    here_alone = [row.name for row in whole.rows if not row.formula]
+    assert here_alone == HERE_ALONE.get((name, metric), [])
+    for row in (row for row in whole.rows if row.formula):
         values = {symbol.name: symbol.value for symbol in row.symbols}
         assert number_of(row.formula, values) == row.value
         assert number_of(with_numbers(row.formula, values), {}) == row.value

@@ -95,6 +95,8 @@ def _written(node: ast.expr, how: Notation) -> str:
     if isinstance(node, ast.Call):
         assert isinstance(node.func, ast.Name)  # noqa: S101 - as `symbols.written` writes them
         return how.calls[node.func.id](how.comma.join(_written(part, how) for part in node.args))
+    if isinstance(node, ast.Name) and node.id[-1].isdigit() and how is LATEX:
+        return f"{node.id[0]}_{{{node.id[1:]}}}"
     if isinstance(node, ast.UnaryOp):
         return f"-{_written(node.operand, how)}"
     return ast.unparse(node)

@@ -26,7 +26,8 @@ class FormulaRow:
     Attributes:
         name: the operation; the first of the layers.
         names: all that have the formula.
-        formula: Python's notation, with ``ceil`` and ``floor`` of exact quotients and ``max``.
+        formula: Python's notation, with ``ceil`` and ``floor`` of exact quotients and ``max``; "" where the number is
+            that of this size, and no formula gives it at others.
         value: the formula's number, of one of them.
         symbols: those of the formula.
     """
@@ -59,7 +60,9 @@ class Explanation:
         metric: the key of the figure in an analysis.
         what: the metric in words.
         combined: how the rows make the value: they are added, or the largest is taken.
-        formula: of the whole; "" for an encoder, whose rows have symbols of their own.
+        formula: of the whole; "" for an encoder, whose rows have symbols of their own, and where the number is that of
+            this size alone.
+        not_at: sizes at which other operations run, so that the formula does not give the whole there.
         value: of the whole.
         symbols: those of the formula.
         rows: what it is made of.
@@ -80,6 +83,7 @@ class Explanation:
     definition: str
     left_out: tuple[str, ...]
     others: tuple[ToolFigure, ...] = ()
+    not_at: tuple[str, ...] = ()
     kind: Literal["explanation"] = "explanation"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ..config.model import EncoderConfig
 from ..cost.encoder import Segment, forward
@@ -15,12 +16,14 @@ from ..errors import UsageError, did_you_mean
 from ..reports.explanation import Explanation, FormulaRow, SymbolValue
 from ..symbols.formula import Integer, atoms_of
 from ..symbols.written import Writer
+from .holds import Elsewhere, FiguresOf, elsewhere, holding
 from .layers import no_such_place
 from .metrics import METRICS, Metric
 from .passes import attention_bytes
 from .symbolic import MEANINGS, Symbolic, symbolic
+from .tapped import TAPPED
 
-ORDER = ("B", "H", "W", "N", "", *(name for name in MEANINGS if name not in {"B", "H", "W", "N"}))
+ORDER = ("B", "H", "W", "N", "", *TAPPED, *(name for name in MEANINGS if name not in {"B", "H", "W", "N"}))
 WORK = ("macs", "flops")
 """What other tools have figures of."""
 WRITER = Writer(ORDER, {("h", "d"): "C"})
@@ -46,9 +49,9 @@ def explain(config: EncoderConfig, where: str = "", metric: str = "macs") -> Exp
 
 def _of_encoder(config: EncoderConfig, metric: str, found: Metric) -> Explanation:
     """All parts and layers, those together that have one formula and its numbers."""
-    rows: dict[tuple[str, tuple[SymbolValue, ...]], FormulaRow] = {}
+    rows: dict[tuple[str, tuple[SymbolValue, ...], int], FormulaRow] = {}
     for row in _segment_rows(config, metric, found):
-        key = row.formula, row.symbols
+        key = row.formula, row.symbols, row.value
         rows[key] = replace(rows[key], names=(*rows[key].names, row.name)) if key in rows else row
     made = tuple(row for row in rows.values() if row.value)
     values = [row.value if found.combined == "max" else len(row.names) * row.value for row in made]
@@ -59,13 +62,16 @@ def _of_encoder(config: EncoderConfig, metric: str, found: Metric) -> Explanatio
 def _segment_rows(config: EncoderConfig, metric: str, found: Metric) -> Iterator[FormulaRow]:
     """The figure of each part and layer; a block like one before is not passed again."""
     rows: dict[Recording, FormulaRow] = {}
+    places = elsewhere(config)
     for segment, live in _with_live_bytes(config):
         if metric == "attention_bytes" and segment.layer is None:
             continue
         if segment.recording not in rows:
             on_symbols = symbolic(config, segment, live_bytes=live if found.combined == "max" else None)
             whole = _whole(on_symbols, config, metric, found)
-            rows[segment.recording] = _row(on_symbols, segment.name, whole)
+            row = _row(on_symbols, segment.name, whole)
+            held = holding(whole, segment, _figures_of(metric, found), places)
+            rows[segment.recording] = _here_alone(row) if held.is_here_alone else row
         yield replace(rows[segment.recording], name=segment.name, names=(segment.name,))
 
 
@@ -77,6 +83,7 @@ def _of_segment(
     live = {each.name: live for each, live in _with_live_bytes(config)}[segment.name]
     on_symbols = symbolic(config, segment, live_bytes=live if found.combined == "max" else None)
     rows: tuple[FormulaRow, ...] = ()
+    places = elsewhere(config)
     if found.of_op is None:
         if inner:
             raise UsageError(f"{where}: {metric} is of a layer, not of an operation: ask for {segment.name}")
@@ -85,8 +92,31 @@ def _of_segment(
         total = _whole(on_symbols, config, metric, found)
     else:
         ops = _inside(on_symbols, inner, where)
-        total, rows = sum(map(found.of_op, ops)), tuple(_op_rows(on_symbols, ops, found))
-    return _explanation(config, _row(on_symbols, where, total), metric, rows, (segment.name, inner))
+        total, rows = sum(map(found.of_op, ops)), tuple(_op_rows(on_symbols, ops, found, segment, places))
+    held = holding(total, segment, _figures_of(metric, found, inner), places)
+    whole = _row(on_symbols, where, total)
+    whole = _here_alone(whole) if held.is_here_alone else whole
+    return replace(_explanation(config, whole, metric, rows, (segment.name, inner)), not_at=held.others)
+
+
+def _here_alone(row: FormulaRow) -> FormulaRow:
+    """A row without its formula, which gives the number of this size only."""
+    return replace(row, formula="", symbols=())
+
+
+def _figures_of(metric: str, found: Metric, inner: str = "") -> FiguresOf:
+    """The figure of a segment, or of what is called `inner` in it, from its own pass."""
+
+    def figures(segment: Segment, config: EncoderConfig, live: int) -> tuple[int, ...]:
+        recording = segment.recording
+        if found.of_op is not None:
+            ops = (op for op in recording.ops if not inner or _is_in(op, inner))
+            return (sum(map(found.of_op, ops)),)
+        if metric == "peak_bytes":
+            return (live + live_over(recording).peak_bytes,)
+        return (attention_bytes(config, recording),)
+
+    return figures
 
 
 def _explanation(
@@ -145,18 +175,36 @@ def _inside(on_symbols: Symbolic, inner: str, where: str) -> list[Op]:
     if inner and inner not in places:
         hint = did_you_mean(inner, places) or f": it has {', '.join(dict.fromkeys(op.name for op in ops))}"
         raise UsageError(f"{where}: there is no such operation{hint}")
-    return [op for op in ops if not inner or op.name == inner or op.name.startswith(f"{inner}.")]
+    return [op for op in ops if not inner or _is_in(op, inner)]
 
 
-def _op_rows(on_symbols: Symbolic, ops: Iterable[Op], found: Metric) -> Iterator[FormulaRow]:
+def _is_in(op: Op, inner: str) -> bool:
+    return op.is_kernel and (op.name == inner or op.name.startswith(f"{inner}."))
+
+
+def _op_rows(
+    on_symbols: Symbolic, ops: Iterable[Op], found: Metric, segment: Segment, places: Sequence[Elsewhere]
+) -> Iterator[FormulaRow]:
     """The operations that count, those of one name and formula together."""
     assert found.of_op is not None  # noqa: S101 - those without are of layers; told to the type checker
+    of_op = found.of_op
     rows: dict[tuple[str, str], FormulaRow] = {}
     for op in ops:
-        row = _row(on_symbols, op.name, found.of_op(op))
+        row = _row(on_symbols, op.name, of_op(op))
+        if (row.name, row.formula) not in rows:
+            named = partial(_of_name, of_op, op.name)
+            held = holding(of_op(op), segment, named, places)
+            row = _here_alone(row) if held.is_here_alone else row
         key = row.name, row.formula
         rows[key] = replace(row, names=(*rows[key].names, *row.names)) if key in rows else row
     yield from (row for row in rows.values() if row.value)
+
+
+def _of_name(
+    of_op: Callable[[Op], int], name: str, segment: Segment, _config: EncoderConfig, _live: int
+) -> tuple[int, ...]:
+    """The figures of the operations of a name."""
+    return tuple(of_op(op) for op in segment.recording.ops if op.is_kernel and op.name == name)
 
 
 def _whole(on_symbols: Symbolic, config: EncoderConfig, metric: str, found: Metric) -> Dim:
@@ -185,7 +233,7 @@ def _symbols(on_symbols: Symbolic, formula: Integer) -> Iterator[SymbolValue]:
     text = WRITER(formula)
     for name in ORDER:
         if name in values and name in _names_in(text):
-            yield SymbolValue(name, MEANINGS[name], values[name])
+            yield SymbolValue(name, on_symbols.meanings[name], values[name])
 
 
 def _names_in(text: str) -> set[str]:

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..config.families import BLOCKS
+from ..config.families import BLOCKS, NECKS, POS_EMBEDS, TRANSITIONS
 from ..config.model import EncoderConfig, StageConfig
 from ..config.plan import LayerConfig, PartConfig
+from ..config.slots import Part
 from ..cost.encoder import Segment, call, tape_for
 from ..cost.ops import Recording
 from ..cost.tensor import Shape, Storage, Tensor
 from ..symbols.formula import Integer
 from ..symbols.space import Space
 from ..units import ITEM_BYTES
+from .tapped import taps_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,14 @@ class Symbolic:
     space: Space
     names: Mapping[str, Integer]
     recording: Recording
+    meanings: Mapping[str, str]
 
+
+DECLARED: dict[str, Mapping[str, Part]] = {
+    "pos_embeds": POS_EMBEDS,
+    "transitions": TRANSITIONS,
+    "necks": NECKS,
+}
 
 MEANINGS = {
     "B": "images a pass (run.batch_size)",
@@ -76,18 +85,32 @@ def symbolic(
     config: EncoderConfig, segment: Segment, *, live_bytes: int | None = None, training: bool = False
 ) -> Symbolic:
     """Pass one segment of an encoder over the Tape on symbols; L is one where the bytes live before it are said."""
-    part = next(part for part in config.plan if part.name == segment.name)
-    values = _of_layer(part) if isinstance(part, LayerConfig) else _of_part(part)
-    values |= {"B": config.run.batch_size, "s": ITEM_BYTES[config.run.dtype]}
-    values |= {} if live_bytes is None else {"L": live_bytes}
-    space = Space(_with_tokens(values, part, segment.entries[0]))
-    names = {name: space.symbol(name) for name in MEANINGS if name in space.points}
+    part = _part_of(config, segment)
+    taps = taps_of(part, segment, config.run.batch_size)
+    space = Space(values_of(config, segment, live_bytes=live_bytes))
+    names = {name: space.symbol(name) for name in space.points}
     placed = _layer(part, names) if isinstance(part, LayerConfig) else _part(part, names)
     tape = tape_for(config.run, names["s"], training=training)
     entered = _entered(segment.entries[0], _shape(part, names), names["s"])
     with tape.weights(train=not (training and config.run.trains != "all")):
-        call(tape, placed, (entered, *segment.entries[1:]), config.run.attention)
-    return Symbolic(space, names, tape.recording())
+        call(tape, placed, (entered, *(tap.entered(names) for tap in taps)), config.run.attention)
+    meanings = {name: meaning for tap in taps for name, meaning in tap.meanings.items()}
+    return Symbolic(space, names, tape.recording(), MEANINGS | meanings)
+
+
+def values_of(config: EncoderConfig, segment: Segment, *, live_bytes: int | None = None) -> dict[str, int]:
+    """The values of the symbols of a segment."""
+    part = _part_of(config, segment)
+    values = _of_layer(part) if isinstance(part, LayerConfig) else _of_part(part)
+    values |= {"B": config.run.batch_size, "s": ITEM_BYTES[config.run.dtype]}
+    values |= {} if live_bytes is None else {"L": live_bytes}
+    for tap in taps_of(part, segment, config.run.batch_size):
+        values |= tap.values
+    return _with_tokens(values, part, segment.entries[0])
+
+
+def _part_of(config: EncoderConfig, segment: Segment) -> PartConfig | LayerConfig:
+    return next(part for part in config.plan if part.name == segment.name)
 
 
 def _of_layer(layer: LayerConfig) -> dict[str, int]:
@@ -135,9 +158,10 @@ def _part(part: PartConfig, names: Mapping[str, Integer]) -> PartConfig:
     """A part made of symbols."""
     config = _encoder(part, names)
     entering = replace(part.entering, grid=(names["H"], names["W"]), dim=names["C"])
-    leaving = replace(part.leaving, dim=names.get("E", names["C"]))
-    if part.leaving.grid == part.entering.grid:
-        leaving = replace(leaving, grid=entering.grid)
+    leaving = (
+        entering if part.slot not in DECLARED else DECLARED[part.slot][part.word].leaving(config, entering)
+    )
+    leaving = replace(leaving, dim=names.get("E", names["C"]))
     return replace(part, config=config, entering=entering, leaving=leaving)
 
 

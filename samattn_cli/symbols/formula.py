@@ -6,7 +6,7 @@ product? - is answered without a number. What has no symbol in it is a plain int
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from math import gcd
 from typing import TYPE_CHECKING, Any
@@ -247,3 +247,23 @@ def atoms_of(value: Integer) -> Iterator[Atom]:
                     yield atom
 
     return walk(value)
+
+
+def value_at(value: Integer, points: Mapping[str, int]) -> int:
+    """What a formula is where its symbols have other values than those of its space."""
+    total = 0
+    for monomial, coefficient in terms_of(value).items():
+        product = coefficient
+        for atom, power in monomial:
+            product *= _atom_at(atom, points) ** power
+        total += product
+    return total
+
+
+def _atom_at(atom: Atom, points: Mapping[str, int]) -> int:
+    if atom.kind == "symbol":
+        return points[atom.name]
+    parts: list[int] = [value_at(part, points) for part in atom.parts]
+    if atom.kind == "max":
+        return max(parts)
+    return parts[0] // parts[1] if atom.kind == "floor" else -(-parts[0] // parts[1])

@@ -17,6 +17,9 @@ LONGEST = 200
 """Of a formula with numbers in it that is still to be read."""
 
 
+AT_THIS_SIZE = "at this size"
+WHY = "No formula is shown: at other batches or images it would not give what a pass gives there."
+
 OTHER_NUMBERS = "Other numbers are this encoder's own: sides of kernels, windows that are run one by one."
 
 
@@ -42,6 +45,12 @@ def _row(name: str, count: int, formula: str, value: int, symbols: tuple[SymbolV
 def _sections(report: Explanation) -> Iterator[Section]:
     if report.formula:
         yield _equation(report)
+    elif report.where:
+        yield Lines(AT_THIS_SIZE.capitalize(), (f"{report.what} = {_both(report, report.value)}", WHY))
+    if report.not_at:
+        yield Lines(
+            "Elsewhere", (f"With {_listed(report.not_at)} other operations run: the formula is of these.",)
+        )
     if len(report.rows) > 1:
         yield _made_of(report)
     if symbols := _symbols(report):
@@ -81,7 +90,13 @@ def _made_of(report: Explanation) -> Table:
 
 def _cells(report: Explanation, row: FormulaRow, *, often: bool) -> tuple[str, ...]:
     each = [_short(report, row.value)] if often else []
-    return (_name(row), Math(row.formula), *each, _times(report, row))
+    return (_name(row), Math(row.formula) if row.formula else AT_THIS_SIZE, *each, _times(report, row))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """The names in a sentence."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _times(report: Explanation, row: FormulaRow) -> str:

@@ -1,0 +1,105 @@
+"""What a part takes besides the stream (the ends of stages, positions), in shapes of symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+
+from ..config.families import BLOCKS
+from ..config.plan import LayerConfig, PartConfig
+from ..cost.encoder import Segment
+from ..cost.tensor import Storage, Tensor
+from ..symbols.formula import Integer
+
+MOST_TAPS = 9
+OWN = {
+    "H": "tokens down the grid of {}",
+    "W": "tokens across the grid of {}",
+    "N": "tokens or patches of {}",
+    "C": "width of {}",
+}
+TAPPED = tuple(f"{letter}{number}" for number in range(1, MOST_TAPS + 1) for letter in OWN)
+"""Symbols for sizes that the stream does not have: of the first tap H1, W1 and C1, or N1 and C1."""
+
+TOKENS = "T"
+"""Where images are packed, the tokens of all of them; "T/4" a quarter as many."""
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A tensor that a part taps, what each of its sides is called, and where it is from."""
+
+    tensor: Tensor
+    sides: tuple[str, ...]
+    source: str
+
+    @property
+    def values(self) -> dict[str, int]:
+        """The values of the symbols that are its own."""
+        return {
+            side: size
+            for side, size in zip(self.sides, self.tensor.shape, strict=True)
+            if side in TAPPED and isinstance(size, int)
+        }
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What those symbols stand for."""
+        return {side: OWN[side[0]].format(self.source) for side in self.values}
+
+    def entered(self, names: Mapping[str, Integer]) -> Tensor:
+        """The tensor in a shape of symbols. Positions have numbers of a type that the run does not change."""
+        shape = tuple(_size(side, names) for side in self.sides)
+        item_bytes = self.tensor.item_bytes if self.source == "pos_embed" else names["s"]
+        storage = Storage(prod(shape) * item_bytes)
+        return replace(self.tensor, shape=shape, item_bytes=item_bytes, storage=storage)
+
+
+def taps_of(part: PartConfig | LayerConfig, segment: Segment, batch: int) -> tuple[Tap, ...]:
+    """What a part or block takes besides the stream."""
+    tensors = zip(segment.entries[1:], segment.sources[1:], strict=True)
+    return tuple(
+        Tap(tensor, tuple(_sides(part, tensor, str(number), batch)), source)
+        for number, (tensor, (source, _)) in enumerate(tensors, 1)
+    )
+
+
+def _sides(part: PartConfig | LayerConfig, tensor: Tensor, number: str, batch: int) -> Iterator[str]:
+    """What the sides of a tensor are called: as those of the stream, or with the number of the tap."""
+    grid = part.grid if isinstance(part, LayerConfig) else part.entering.grid
+    first, *others = tensor.shape
+    yield _first(part, first, batch * prod(grid))
+    if not others:
+        return
+    *inner, last = others
+    match inner:
+        case [channels, height] if (height, last) == grid:  # (B, C, H, W)
+            yield from (_channels(part, channels, number), "H", "W")
+            return
+        case [height, width]:
+            yield from ("H", "W") if (height, width) == grid else (f"H{number}", f"W{number}")
+        case [_]:
+            yield f"N{number}"
+        case []:
+            if first == batch:  # (B, N)
+                yield f"N{number}"
+                return
+    yield _channels(part, last, number)
+
+
+def _first(part: PartConfig | LayerConfig, size: Integer, tokens: int) -> str:
+    layout = BLOCKS[part.stage.block].layout if isinstance(part, LayerConfig) else part.entering.layout
+    return f"{TOKENS}/{tokens // size}" if layout == "packed" else "B"
+
+
+def _channels(part: PartConfig | LayerConfig, size: Integer, number: str) -> str:
+    if isinstance(part, LayerConfig):
+        return "d" if size == part.stage.embed_dim // part.stage.num_heads else f"C{number}"
+    return "C" if size == part.entering.dim else f"C{number}"
+
+
+def _size(side: str, names: Mapping[str, Integer]) -> Integer:
+    if side.startswith(TOKENS):
+        return names["B"] * names["H"] * names["W"] // int(side.removeprefix(f"{TOKENS}/"))
+    return names[side]
