@@ -16,9 +16,9 @@ from running import ROOT, SAMATTN, environment, samattn
 
 from samattn_cli import load_config
 from samattn_cli.nn import crosscheck, slices
-from samattn_cli.nn.convolution import laid_out
 from samattn_cli.nn.count import import_flop_count_analysis
 from samattn_cli.nn.cuda import AsOnCuda
+from samattn_cli.nn.versions import as_in_torch_2_13
 from samattn_cli.render.crosscheck import verdicts
 from samattn_cli.studies import torch_version
 from samattn_cli.studies.verify import verify
@@ -134,17 +134,21 @@ def test_convolutions_are_laid_out_as_in_torch_2_13_whatever_its_meta_kernels_ma
     weight = torch.empty(16, 8, 3, 3, device="meta").to(memory_format=of_weight)
     for made in (torch.contiguous_format, torch.channels_last):
         out = torch.empty(2, 16, 4, 4, device="meta").to(memory_format=made)
-        assert laid_out(torch.ops.aten.convolution.default, (x, weight), out).is_contiguous()
+        assert as_in_torch_2_13(torch.ops.aten.convolution.default, (x, weight), out).is_contiguous()
         gradients = tuple(torch.empty_like(each, memory_format=made) for each in (x, weight))
         bias = torch.empty(16, device="meta")
-        laid = laid_out(torch.ops.aten.convolution_backward.default, (out, x, weight), (*gradients, bias))
+        laid = as_in_torch_2_13(
+            torch.ops.aten.convolution_backward.default, (out, x, weight), (*gradients, bias)
+        )
         assert all(each.is_contiguous(memory_format=wanted) for each in laid[:2])
         assert laid[2] is bias
         assert (
-            laid_out(torch.ops.aten.convolution_backward.default, (out, x, weight), (None, None, bias))[0]
+            as_in_torch_2_13(
+                torch.ops.aten.convolution_backward.default, (out, x, weight), (None, None, bias)
+            )[0]
             is None
         )
-        assert laid_out(torch.ops.aten.add.Tensor, (x, x), out) is out
+        assert as_in_torch_2_13(torch.ops.aten.add.Tensor, (x, x), out) is out
 
 
 def test_the_trace_on_an_old_torch_is_exact_and_says_which_rule_it_follows(monkeypatch):

@@ -1,0 +1,59 @@
+"""What operations make on meta in torch 2.13.0 and 2.14.1, where an older torch makes it otherwise.
+
+- The output of a convolution is contiguous; its gradients are channels-last if the input or the weight is. In torch
+  2.6.0 and 2.9.1 the output follows the input, and the gradients are contiguous. It matters to autograd, which copies
+  the gradient of a weight that is laid out otherwise than the weight. Sources: meta_conv and meta_convolution_backward.
+- The random state of flash attention is two numbers. In torch 2.6.0 it is one. Source:
+  meta__scaled_dot_product_flash_attention.
+
+All sources are in torch/_meta_registrations.py. What slices do is in `slices`, and what CUDA does in `cuda`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._prims_common import suggest_memory_format
+
+RANDOM_STATE = 6
+"""Which of the results of flash attention it is."""
+
+
+def as_in_torch_2_13(func: Any, args: Sequence[Any], result: Any) -> Any:
+    """The `result` of an operation, as torch 2.13.0 makes it."""
+    change = _CHANGED.get(func)
+    return change(args, result) if change else result
+
+
+def _contiguous(_: Sequence[Any], out: Tensor) -> Tensor:
+    return out.contiguous()
+
+
+def _gradients(args: Sequence[Any], gradients: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    of_x, of_weight, of_bias = gradients
+    layout = _layout(*args[1:3])
+    return _as(layout, of_x), _as(layout, of_weight), of_bias
+
+
+def _layout(x: Tensor, weight: Tensor) -> torch.memory_format:
+    formats = {suggest_memory_format(x), suggest_memory_format(weight)} - {torch.contiguous_format}
+    return formats.pop() if formats else torch.contiguous_format
+
+
+def _as(layout: torch.memory_format, gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else gradient.contiguous(memory_format=layout)
+
+
+def _two_numbers(_: Sequence[Any], made: tuple[Any, ...]) -> tuple[Any, ...]:
+    state = made[RANDOM_STATE]
+    return (*made[:RANDOM_STATE], state.new_empty(2), *made[RANDOM_STATE + 1 :])
+
+
+_CHANGED: dict[Any, Callable[[Sequence[Any], Any], Any]] = {
+    torch.ops.aten.convolution.default: _contiguous,
+    torch.ops.aten.convolution_backward.default: _gradients,
+    torch.ops.aten._scaled_dot_product_flash_attention.default: _two_numbers,
+}
