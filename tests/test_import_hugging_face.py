@@ -171,6 +171,25 @@ def test_mae_without_its_decoder(tmp_path):
     assert is_preset(imported(str(as_json(config.to_dict(), tmp_path / "c.json"))), "mae_b", tmp_path, "sdpa")
 
 
+def test_a_sam_that_transformers_cannot_make_is_said(tmp_path):
+    small = {
+        "image_size": [64, 32],
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "global_attn_indexes": [],
+    }
+    warned = list[str]()
+    entries = {"model_type": "sam_vision_model", "window_size": [2, 3], **small}
+    imported(str(as_json(entries, tmp_path / "c.json")), warned.append)
+    assert warned == [
+        f"transformers cannot run SAM with {what}: it takes squares."
+        for what in ("images of 64x32", "windows of 2x3")
+    ]
+    with pytest.raises(TypeError), torch.device("meta"):
+        transformers.AutoModel.from_config(transformers.SamVisionConfig(**small))
+
+
 def test_vision_parts_by_themselves(tmp_path):
     vision = as_json(sam("sam_vit_l").vision_config.to_dict(), tmp_path / "vision.json")
     assert is_preset(imported(str(vision)), "sam_vit_l", tmp_path, "sdpa")

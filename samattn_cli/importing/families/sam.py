@@ -6,8 +6,9 @@ models/vision_transformer_sam.py; Medical SAM Adapter, models/ImageEncoder/vit/a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from ...config.model import EncoderConfig
 from ..checkpoint import Shapes
 from ..given import Given, Keys, Size, one, ratio_of
 from ..weights import Checkpoint, Weights, renamed
@@ -57,6 +58,13 @@ def _blocks(given: Given) -> Keys:
         "window_size": given.sides("window_size"),
         "global_attn_indexes": given.wholes("global_attn_indexes"),
     }
+
+
+def as_transformers_runs(config: EncoderConfig) -> Iterator[str]:
+    """Squares alone: transformers 5.23.0 takes a number for the side of an image, and one for that of a window."""
+    for what, (height, width) in (("images", config.image_size), ("windows", config.stages[0].window_size)):
+        if height != width:
+            yield f"transformers cannot run SAM with {what} of {height}x{width}: it takes squares."
 
 
 def is_sam(shapes: Shapes) -> bool:
@@ -143,4 +151,5 @@ def _window(weights: Weights, index: int) -> tuple[int, int]:
 
 
 HUGGING_FACE = {"sam": from_model, "sam_vision_model": from_vision}
+AS_TRANSFORMERS_RUNS = dict.fromkeys(HUGGING_FACE, as_transformers_runs)
 CHECKPOINTS = (Checkpoint(is_sam, names, from_weights),)
