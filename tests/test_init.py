@@ -29,6 +29,7 @@ from samattn_cli.studies.check.run import check
 from samattn_cli.studies.init.files import hook, pre_commit, thresholds, workflow
 from samattn_cli.studies.init.found import configs_below
 from samattn_cli.studies.init.limits import exactly, limits_of, rounded_up
+from samattn_cli.studies.init.origin import Origin
 
 ACTION = ROOT / ".github" / "action" / "action.yml"
 GLOBAL = VIT.replace("window_size: 2\nglobal_attn_indexes: [1]\n", "")
@@ -183,7 +184,9 @@ def test_init_writes_what_passes_at_once(folder: Path) -> None:
     git(folder, "init", "-q")
     done = samattn("init")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.splitlines() == [
+    *wrote, installs, end = done.stderr.splitlines()
+    assert "install" in installs  # see test_init_add.py
+    assert [*wrote, end] == [
         "wrote samattn.yaml",
         "wrote .github/workflows/samattn.yml",
         "wrote .pre-commit-config.yaml",
@@ -200,9 +203,15 @@ def test_init_overwrites_nothing_unless_forced(folder: Path) -> None:
     before = files(folder)
     refused = samattn("init")
     assert refused.returncode == 2
-    assert refused.stderr == "samattn.yaml is there already; --force overwrites, and nothing was written\n"
+    assert (
+        refused.stderr
+        == "samattn.yaml is there already: --add adds limits, --force sets those that are there anew; nothing was written\n"
+    )
     assert files(folder) == before
     assert Path("samattn.yaml").read_text("utf-8") == "mine"
+    broken = samattn("init", "--force", "--no-workflow")
+    assert (broken.returncode, Path("samattn.yaml").read_text("utf-8")) == (2, "mine")
+    Path("samattn.yaml").unlink()
     done = samattn("init", "--force", "--no-workflow")
     assert done.returncode == 0
     assert yaml.safe_load(done.stdout)[0]["hooks"][0]["id"] == "samattn-check"
@@ -268,7 +277,7 @@ def test_bad_input(folder: Path, arguments: tuple[str, ...], said: str) -> None:
 
 def test_the_workflow_and_the_hook() -> None:
     path = PurePosixPath("my encoders/samattn.yaml")
-    job = yaml.safe_load(workflow(path))
+    job = yaml.safe_load(workflow(path, Origin()))
     checkout, python, install, run = job["jobs"]["check"]["steps"]
     assert checkout["with"] == {"fetch-depth": 0}
     assert python["uses"].startswith("actions/setup-python@")
@@ -276,7 +285,7 @@ def test_the_workflow_and_the_hook() -> None:
     assert run["run"] == "samattn check --base auto --thresholds 'my encoders/samattn.yaml'\n"
     assert job["permissions"] == {"contents": "read"}
     assert set(job[True]) == {"pull_request", "push"}  # `on`, by YAML 1.1
-    (entry,) = yaml.safe_load(pre_commit() + hook(path))["repos"]
+    (entry,) = yaml.safe_load(pre_commit() + hook(path, Origin()))["repos"]
     assert entry["hooks"][0]["entry"] == "samattn check --thresholds 'my encoders/samattn.yaml'"
     assert entry["hooks"][0]["pass_filenames"] is False
 

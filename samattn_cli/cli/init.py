@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,9 @@ from .parameters import (
     overrides,
     refuse_stdin,
 )
+
+if TYPE_CHECKING:
+    from ..studies.init.origin import Origin
 
 WORKFLOW = Path(".github", "workflows", "samattn.yml")
 PRE_COMMIT = Path(".pre-commit-config.yaml")
@@ -61,8 +64,16 @@ def init(
     pre_commit: Annotated[
         bool, typer.Option("--pre-commit/--no-pre-commit", help="Write .pre-commit-config.yaml.")
     ] = True,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add limits to a samattn.yaml that is there; nothing in it changes.")
+    ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite a samattn.yaml and a workflow that are there.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Set the limits that a samattn.yaml has to today's figures, add those that it lacks, and overwrite a "
+            "workflow. Other rules stay.",
+        ),
     ] = False,
 ) -> None:
     """Start checking: thresholds with today's figures as limits, a GitHub workflow, a pre-commit hook.
@@ -74,9 +85,12 @@ def init(
 
       samattn init
 
+      samattn init --add encoders/new.yaml
+
       samattn init encoders/vit_h.yaml sam_vit_b --dtype bfloat16 --attention sdpa --device a100_80
     """
     from ..studies.init import files as texts
+    from ..studies.init.origin import installed_from
 
     if not directory.is_dir():
         raise UsageError(f"--directory {directory}: there is no such directory")
@@ -87,17 +101,76 @@ def init(
     root = _root(directory)
     path = PurePosixPath(Path(os.path.relpath(directory.resolve(), root), FILE).as_posix())
     main, flow = directory / FILE, Path(os.path.relpath(root / WORKFLOW))
-    _check_free([main, *([flow] if workflow else [])], force=force)
+    goes_on = (add or force) and _is_there(main)
+    workflow = workflow and not (goes_on and not force)
+    _check_free([*([] if goes_on else [main]), *([flow] if workflow else [])], force=force)
     with working("counting"):
-        thresholds, number = _thresholds(directory, configs or [], run, device)
-    written = {main: thresholds} | ({flow: texts.workflow(path)} if workflow else {})
+        if goes_on:
+            _refuse_run(run, device)
+            thresholds, number = _more(directory, configs or [], renew=force)
+        else:
+            thresholds, number = _thresholds(directory, configs or [], run, device)
+    origin = installed_from(root)
+    written = {main: thresholds} | ({flow: texts.workflow(path, origin)} if workflow else {})
     hooks = Path(os.path.relpath(root / PRE_COMMIT))
-    if pre_commit and not _is_there(hooks):
-        written[hooks] = texts.pre_commit() + texts.hook(path)
+    if pre_commit and not _is_there(hooks) and not (goes_on and not force):
+        written[hooks] = texts.pre_commit() + texts.hook(path, origin)
     write_files(written)
-    if pre_commit and hooks not in written:
-        _advise(hooks, texts.hook(path))
+    if pre_commit and hooks not in written and not goes_on:
+        _advise(hooks, texts.hook(path, origin))
+    if {flow, hooks} & written.keys():
+        _say_origin(origin)
     say(f"{number}. Next: samattn check, then commit what was written")
+
+
+def _refuse_run(run: list[Override], device: str | None) -> None:
+    """How encoders are run is in the file already."""
+    if run or device:
+        option = run[0].where if run else f"--device {device}"
+        raise UsageError(f"{option}: how encoders are run is in the profiles of {FILE}: change it there")
+
+
+def _more(folder: Path, given: list[str], *, renew: bool) -> tuple[str, str]:
+    """The text of a thresholds file that is there with more limits, and what is new in a few words."""
+    from ..config.load_thresholds import load_thresholds, thresholds_of
+    from ..config.sources import Source
+    from ..studies.init.add import check_kept, with_limits
+    from ..studies.init.limits import limits_of
+
+    file = load_thresholds(folder / FILE)
+    text = (folder / FILE).read_text("utf-8-sig")
+    rules = file.thresholds.rules
+    profiles = list(dict.fromkeys(rule.profile for rule in rules if rule.limit)) or [""]
+    taken = {rule.id: rule.match for rule in rules}
+    configs = given or _found(folder, [])
+    limits = {
+        profile: limits_of(
+            configs,
+            folder,
+            file.overrides(profile),
+            file.device(profile),
+            taken,
+            f"-{profile}" if len(profiles) > 1 else "",
+        )
+        for profile in profiles
+    }
+    found = with_limits(file, text, limits, renew=renew)
+    after = thresholds_of(Source(found.text, file.label, FILE, file.folder, file.files))
+    check_kept(file.thresholds, after.thresholds, renew=renew)
+    changed = f", {format_things(found.changed, 'limit')} set to today's figure" if renew else ""
+    return found.text, f"{format_things(found.added, 'limit')} added{changed}"
+
+
+def _say_origin(origin: Origin) -> None:
+    """What the workflow and the hook install."""
+    if origin.is_reachable:
+        say(f"they install samattn from where this one was: {origin.said}")
+    else:
+        say(
+            f"this samattn was installed from {origin.said}, which no other machine has: they install {origin.requirement}; "
+            "put there where yours is published",
+            style="yellow",
+        )
 
 
 def _thresholds(folder: Path, given: list[str], run: list[Override], device: str | None) -> tuple[str, str]:
@@ -164,7 +237,7 @@ def _check_free(places: Iterable[Path], *, force: bool) -> None:
     if taken and not force:
         verb = "is" if len(taken) == 1 else "are"
         raise OutputError(
-            f"{' and '.join(taken)} {verb} there already; --force overwrites, and nothing was written"
+            f"{' and '.join(taken)} {verb} there already: --add adds limits, --force sets those that are there anew; nothing was written"
         )
 
 

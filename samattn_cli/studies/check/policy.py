@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 
 from ...config.globs import matches
-from ...config.load_thresholds import ThresholdsFile
+from ...config.load_thresholds import FILE, ThresholdsFile
 from ...config.thresholds import Action
 from ...errors import ConfigError, SamattnError
 from ...reports.check import Outcome, Result
 from ...reports.diff import Place
+from ...shell import command
 from ...units import format_things
 from ..places import place_in, place_of
 from .baseline import UPDATE, Baseline
@@ -64,7 +66,12 @@ def unmatched(file: ThresholdsFile, known: Sequence[Case], asked: Sequence[Case]
     for case in asked:
         if not has_rule(file, case):
             yield from _by_policy(
-                file, "unchecked", f"no rule is for {case.reference}", ("rules",), case.reference
+                file,
+                "unchecked",
+                f"no rule is for {case.reference}",
+                ("rules",),
+                case.reference,
+                _how_to_add(file, case),
             )
 
 
@@ -98,8 +105,21 @@ def _waives(file: ThresholdsFile, rule_id: str, pattern: str, case: Case) -> boo
     return matches(pattern, case.path) and any(matches(rule.match, case.path) for rule in rules)
 
 
+def _how_to_add(file: ThresholdsFile, case: Case) -> str:
+    """The command that gives a config its limits."""
+    if PurePath(file.label).name != FILE:
+        return ""
+    where = () if file.folder == Path() else ("--directory", str(file.folder))
+    return f"{command('init', '--add', case.reference, *where)} gives it limits of today's figures"
+
+
 def _by_policy(
-    file: ThresholdsFile, worst: Outcome, summary: str, loc: tuple[str | int, ...], config: str = ""
+    file: ThresholdsFile,
+    worst: Outcome,
+    summary: str,
+    loc: tuple[str | int, ...],
+    config: str = "",
+    advice: str = "",
 ) -> Iterator[Result]:
     """What the policy makes of something that matches nothing; `worst` is what it is as an error."""
     action = file.thresholds.policy.unmatched
@@ -107,5 +127,11 @@ def _by_policy(
         outcome = worst if action == "error" else "warn"
         where = place_of(file.where(*loc))
         yield Result(
-            rule=UNMATCHED, config=config, outcome=outcome, summary=summary, place=where, rule_place=where
+            rule=UNMATCHED,
+            config=config,
+            outcome=outcome,
+            summary=summary,
+            advice=advice,
+            place=where,
+            rule_place=where,
         )

@@ -8,17 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...shell import command
+from ...shell import command, line
 from ...version import __version__
 from .found import SUFFIXES
-from .limits import Limits
+from .limits import Limit, Limits
+from .origin import Origin
 
 PROFILES_OF = {"inference": "serve", "training": "train"}
 """What the profile is called, by its mode."""
 
 PLAIN = re.compile(r"[A-Za-z][\w./-]*(?<!-)", re.ASCII)
 WORDS = frozenset({"true", "false", "null"})
-REQUIREMENT = f"samattn=={__version__}"
 
 THRESHOLDS = """\
 # What these encoders may cost: `samattn check` fails where one costs more.
@@ -59,7 +59,7 @@ jobs:
       - uses: actions/setup-python@v6
         with:
           python-version: "3.12"
-      - run: pip install {requirement} # without torch: figures are derived
+      - run: {install} # without torch: figures are derived
       - run: |
           {command}
 """
@@ -73,8 +73,7 @@ HOOK = """\
     hooks:
       - id: samattn-check
         name: samattn check
-        language: python
-        additional_dependencies: [{requirement}]
+        {language}
         entry: {command}
         types: [yaml]
         pass_filenames: false
@@ -86,16 +85,17 @@ def thresholds(encoders: Sequence[Limits], folder: Path, profile: Mapping[str, A
     name = PROFILES_OF[profile.get("mode", "inference")]
     return THRESHOLDS.format(
         version=__version__,
-        configs="\n".join(f"  - {_scalar(pattern)}" for pattern in _patterns(encoders, folder)),
+        configs="\n".join(f"  - {scalar(pattern)}" for pattern in _patterns(encoders, folder)),
         profiles=f"profiles:\n  {name}: {_mapping(profile)}" if profile else PROFILES,
         rules="\n".join(line for each in encoders for line in _rules(each, name if profile else "")),
     )
 
 
-def workflow(path: PurePosixPath) -> str:
+def workflow(path: PurePosixPath, origin: Origin) -> str:
     """The workflow, with the thresholds file at `path` from the root of the repository."""
     command = _command(path, "--base", "auto")
-    return WORKFLOW.format(thresholds=path, requirement=REQUIREMENT, command=command)
+    install = line("pip", "install", origin.requirement)
+    return WORKFLOW.format(thresholds=path, install=install, command=command)
 
 
 def pre_commit() -> str:
@@ -103,9 +103,14 @@ def pre_commit() -> str:
     return PRE_COMMIT
 
 
-def hook(path: PurePosixPath) -> str:
-    """The entry of a pre-commit configuration, with the thresholds file at `path`."""
-    return HOOK.format(requirement=REQUIREMENT, command=_scalar(_command(path)))
+def hook(path: PurePosixPath, origin: Origin) -> str:
+    """The entry of a pre-commit configuration, with the thresholds file at `path`.
+
+    pre-commit installs from no path of the repository: then the hook is the samattn that is on PATH.
+    """
+    needed = f"language: python\n        additional_dependencies: [{scalar(origin.requirement)}]"
+    language = "language: system # samattn as it is installed" if origin.is_path else needed
+    return HOOK.format(language=language, command=scalar(_command(path)))
 
 
 def _command(path: PurePosixPath, *options: str) -> str:
@@ -135,12 +140,22 @@ def _holds_only(folder: Path, parent: PurePosixPath, paths: set[str]) -> bool:
 
 
 def _rules(encoder: Limits, profile: str) -> Iterator[str]:
-    title = " ".join(f"{encoder.path}: {encoder.description}".split()).rstrip(":")
-    yield f"  # {title if title.isprintable() else json.dumps(title)}"
+    yield f"  # {title(encoder)}"
+    yield from (f"  - {rule_of(encoder, limit, profile)}" for limit in encoder.limits)
+
+
+def title(encoder: Limits) -> str:
+    """What a comment calls an encoder, on one line."""
+    text = " ".join(f"{encoder.path}: {encoder.description}".split()).rstrip(":")
+    return text if text.isprintable() else json.dumps(text)
+
+
+def rule_of(encoder: Limits, limit: Limit, profile: str) -> str:
+    """A limit as a rule of a thresholds file, in one line; "" is no profile."""
     run = {"profile": profile} if profile else {}
-    for limit in encoder.limits:
-        keys = {"id": limit.id, "match": encoder.pattern, **run, "metric": limit.metric, "limit": limit.most}
-        yield f"  - {_mapping(keys)}"
+    return _mapping(
+        {"id": limit.id, "match": encoder.pattern, **run, "metric": limit.metric, "limit": limit.most}
+    )
 
 
 def _mapping(keys: Mapping[str, Any]) -> str:
@@ -149,11 +164,16 @@ def _mapping(keys: Mapping[str, Any]) -> str:
 
 def _value(key: str, value: Any) -> str:
     if key == "limit":
-        return json.dumps(value) if "," in value else str(value)  # a number and a unit, or a number
-    return _scalar(value) if isinstance(value, str) else json.dumps(value)
+        return amount(value)
+    return scalar(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _scalar(text: str) -> str:
+def amount(text: str) -> str:
+    """A number and a unit, or a number, in YAML."""
+    return json.dumps(text) if "," in text else text
+
+
+def scalar(text: str) -> str:
     """Text in YAML: as it is where that is safe, else in double quotes."""
     is_plain = all(map(PLAIN.fullmatch, text.split(" "))) and text.lower() not in WORDS
     return text if is_plain else json.dumps(text, ensure_ascii=False)

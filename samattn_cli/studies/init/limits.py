@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -57,21 +58,39 @@ class Limits:
     @property
     def pattern(self) -> str:
         """A glob that matches its path and no other."""
-        return "".join(f"[{char}]" if char in ESCAPED else char for char in self.path)
+        return pattern_of(self.path)
+
+
+def pattern_of(path: str) -> str:
+    """A glob that matches a path and no other."""
+    return "".join(f"[{char}]" if char in ESCAPED else char for char in path)
 
 
 def limits_of(
-    references: Sequence[str], folder: Path, overrides: Sequence[Override], device: Device | None
+    references: Sequence[str],
+    folder: Path,
+    overrides: Sequence[Override],
+    device: Device | None,
+    taken: Mapping[str, str] | None = None,
+    suffix: str = "",
 ) -> tuple[Limits, ...]:
     """Of each encoder, in the order given.
+
+    Args:
+        references: the encoders, as paths from the working directory or names of presets.
+        folder: that of the thresholds file.
+        overrides: what is laid over each.
+        device: where they run, for times.
+        taken: the ids that the file has, and what their rules match.
+        suffix: what ids end in.
 
     Raises:
         ConfigError: if one cannot be loaded.
     """
     paths = {_path(reference, folder): reference for reference in references}
-    names = _names(tuple(paths))
+    names = _names(tuple(paths), taken or {})
     return tuple(
-        _limits(path, names[path], Encoder(load_config(reference, overrides), device))
+        _limits(path, names[path], suffix, Encoder(load_config(reference, overrides), device))
         for path, reference in paths.items()
     )
 
@@ -83,19 +102,25 @@ def _path(reference: str, folder: Path) -> str:
     return Path(os.path.relpath(reference, folder)).as_posix()
 
 
-def _names(paths: Sequence[str]) -> dict[str, str]:
-    """What ids begin with, each another: a file's name; where another has it the path, or with a number behind it."""
+def _names(paths: Sequence[str], taken: Mapping[str, str]) -> dict[str, str]:
+    """What ids begin with, each another: a file's name; where another has it the path, or with a number after it."""
     names: dict[str, str] = {}
     for path in paths:
         bare = PurePosixPath(path).with_suffix("") if path not in presets() else PurePosixPath(path)
-        tried = (str(bare.name), str(bare), *(f"{bare}-{number}" for number in range(2, len(paths) + 2)))
+        tried = chain((str(bare.name), str(bare)), (f"{bare}-{number}" for number in count(2)))
         plain = (name.replace(".", "-") for name in tried)  # "config." is how other findings begin
-        names[path] = next(name for name in plain if name not in names.values())
+        others = {rule for rule, match in taken.items() if match != pattern_of(path)}
+        names[path] = next(
+            name
+            for name in plain
+            if name not in names.values()
+            and others.isdisjoint(f"{name}-{called}" for called in CALLED.values())
+        )
     return names
 
 
-def _limits(path: str, name: str, encoder: Encoder) -> Limits:
-    found = (Limit(f"{name}-{CALLED[metric]}", metric, most) for metric, most in _amounts(encoder))
+def _limits(path: str, name: str, suffix: str, encoder: Encoder) -> Limits:
+    found = (Limit(f"{name}-{CALLED[metric]}{suffix}", metric, most) for metric, most in _amounts(encoder))
     return Limits(path, encoder.config.description, tuple(found))
 
 

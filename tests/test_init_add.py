@@ -1,0 +1,240 @@
+"""`samattn init` where there is a thresholds file, and where it says samattn is installed from."""
+
+import json
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from repositories import VIT, commit, git, new, write
+from thresholds_files import SMALL
+from typer.testing import CliRunner
+
+from samattn_cli.cli.app import app
+from samattn_cli.config.load_thresholds import load_thresholds
+from samattn_cli.studies.init import origin
+from samattn_cli.studies.init.files import hook, pre_commit, workflow
+from samattn_cli.studies.init.origin import Origin, installed_from
+
+MINE = """\
+# by hand, and kept
+version: 1
+configs: ["encoders/small.yaml"] # the old one
+profiles:
+  p: {batch_size: 2}
+rules:
+- id: small-flops
+  match: encoders/small.yaml
+  profile: p
+  metric: flops
+  limit: 1 GFLOP # raised in #12
+  message: ask us
+- {id: all, match: "**", profile: p, metric: params, limit: 5 M}
+- {id: new-flops, match: "encoders/n*", profile: p, metric: flops, limit: 7 GFLOP}
+
+# what follows
+policy: {new: warn}
+waivers:
+- {rule: small-flops, config: encoders/small.yaml, upto: 2 GFLOP, reason: "# why", expires: 2099-01-01}
+"""
+LINE_OF_LIMIT = "  limit: 1 GFLOP # raised in #12\n"
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write(tmp_path, {"encoders/small.yaml": SMALL, "encoders/new.yaml": VIT, "samattn.yaml": MINE})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "samattn.yaml"
+
+
+def init(*arguments: str):
+    return CliRunner().invoke(app, ["init", "--no-workflow", "--no-pre-commit", *arguments])
+
+
+def test_add_appends_and_changes_nothing_else(mine: Path) -> None:
+    before = load_thresholds().thresholds
+    done = init("--add", "encoders/new.yaml")
+    assert (done.exit_code, done.stderr.splitlines()[-1].partition(".")[0]) == (0, "4 limits added")
+    after = load_thresholds().thresholds
+    assert after.configs == (*before.configs, "encoders/new.yaml")
+    assert after.rules[:3] == before.rules
+    added = after.rules[3:]
+    assert [rule.id for rule in added] == [
+        f"encoders/new-{name}" for name in ("params", "flops", "peak-memory", "global-layers")
+    ]  # new-flops is another's
+    assert {(rule.match, rule.profile) for rule in added} == {("encoders/new.yaml", "p")}
+    assert (after.policy, after.waivers, after.profiles) == (before.policy, before.waivers, before.profiles)
+    left = [line for line in mine.read_text("utf-8").splitlines() if "new.yaml" not in line]
+    assert left == [line for line in MINE.splitlines() if not line.startswith("configs:")]
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+    again = mine.read_text("utf-8")
+    assert init("--add", "encoders/new.yaml").exit_code == 0
+    assert mine.read_text("utf-8") == again
+
+
+def test_force_sets_its_own_limits_and_drops_nothing(mine: Path) -> None:
+    done = init("encoders/small.yaml", "--force")
+    assert done.exit_code == 0, done.stderr
+    assert "3 limits added, 1 limit set to today's figure" in done.stderr
+    text = mine.read_text("utf-8")
+    flops = 2 * 2_416_640  # a batch of two
+    kept = text.replace(f'  limit: "{flops:,} FLOP" # raised in #12\n', LINE_OF_LIMIT)
+    assert [line for line in kept.splitlines() if "id: small-" not in line or line in MINE] == _with_comment(
+        MINE
+    )
+    ids = [rule.id for rule in load_thresholds().thresholds.rules]
+    assert ids[:3] == ["small-flops", "all", "new-flops"]
+    assert ids[3:] == ["small-params", "small-peak-memory", "small-global-layers"]
+
+
+def _with_comment(text: str) -> list[str]:
+    """The lines of MINE with the title of what is added before the empty line that ends its rules."""
+    before, _, after = text.partition("\n\n")
+    return [*before.splitlines(), "# encoders/small.yaml", "", *after.splitlines()]
+
+
+@pytest.mark.parametrize("text", ["mine", "version: 1\nconfigs: [a.yaml]\nrules: []\n"])
+def test_a_file_that_is_broken_is_not_added_to(mine: Path, text: str) -> None:
+    mine.write_text(text, "utf-8")
+    for option in ("--add", "--force"):
+        assert init(option, "encoders/new.yaml").exit_code == 2
+        assert mine.read_text("utf-8") == text
+
+
+def test_lists_in_brackets_are_added_to_in_brackets(mine: Path) -> None:
+    rule = "{id: a, metric: flops, limit: 1 GFLOP}"
+    mine.write_text(f"version: 1\nconfigs: [encoders/small.yaml]\nrules: [{rule}]", "utf-8")
+    assert init("--add", "encoders/new.yaml").exit_code == 0
+    assert len(load_thresholds().thresholds.rules) == 5
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+
+
+def test_limits_are_added_in_each_profile_that_has_limits(mine: Path) -> None:
+    rules = "".join(f"- {{id: {name}, metric: flops, limit: 1 GFLOP, profile: {name}}}\n" for name in "ab")
+    profiles = "profiles: {a: {batch_size: 1}, b: {batch_size: 2}, c: {batch_size: 3}}\n"
+    mine.write_text(f"version: 1\nconfigs: [encoders/*.yaml]\n{profiles}rules:\n{rules}", "utf-8")
+    assert init("--add", "encoders/new.yaml").exit_code == 0
+    flops = {
+        rule.id: rule.limit.error.amount
+        for rule in load_thresholds().thresholds.rules
+        if rule.metric == "flops"
+    }
+    assert list(flops) == ["a", "b", "new-flops-a", "new-flops-b"]
+    assert flops["new-flops-b"] == 2 * flops["new-flops-a"]
+
+
+def test_how_encoders_are_run_stands_in_the_file(mine: Path) -> None:
+    done = init("--add", "--dtype", "float16")
+    assert done.exit_code == 2
+    assert (
+        done.stderr
+        == "--dtype float16: how encoders are run is in the profiles of samattn.yaml: change it there\n"
+    )
+    assert mine.read_text("utf-8") == MINE
+
+
+def test_a_config_without_rules_is_told_how_to_get_them(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine.write_text(
+        "version: 1\nconfigs: [encoders/*.yaml]\nrules:\n"
+        "- {id: a, match: encoders/small.yaml, metric: flops, limit: 1 GFLOP}\n",
+        "utf-8",
+    )
+    command = "samattn init --add encoders/new.yaml"
+    done = CliRunner().invoke(app, ["check"])
+    assert (done.exit_code, f"{command} gives it limits" in done.stdout) == (2, True)
+    assert CliRunner().invoke(app, [*command.split()[1:], "--no-workflow"]).exit_code == 0
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+    monkeypatch.chdir(mine.parent / "encoders")
+    mine.write_text(mine.read_text("utf-8").partition("# encoders/new")[0], "utf-8")
+    said = CliRunner().invoke(app, ["check"]).stdout
+    assert "samattn init --add ../encoders/new.yaml --directory .. gives it limits" in said
+
+
+# -- where samattn comes from ----------------------------------------------------------------------------------------
+
+COMMIT = "a" * 40
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, direct: object) -> None:
+    text = direct if isinstance(direct, str | None) else json.dumps(direct)
+    monkeypatch.setattr(origin, "distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
+
+
+@pytest.mark.parametrize(
+    ("direct", "requirement"),
+    [
+        (None, "samattn==0.1.0"),
+        ("", "samattn==0.1.0"),
+        ("{", "samattn==0.1.0"),
+        (
+            {"url": "https://github.com/o/samattn.git", "vcs_info": {"vcs": "git", "commit_id": COMMIT}},
+            f"samattn @ git+https://github.com/o/samattn.git@{COMMIT}",
+        ),
+        (
+            {"url": "https://me:secret@h.org/s.git", "vcs_info": {"vcs": "git", "commit_id": COMMIT}},
+            f"samattn @ git+https://h.org/s.git@{COMMIT}",
+        ),
+        (
+            {"url": "https://h.org/samattn-0.1.0.whl", "archive_info": {}},
+            "samattn @ https://h.org/samattn-0.1.0.whl",
+        ),
+    ],
+)
+def test_it_is_installed_from_where_it_came(monkeypatch, tmp_path, direct: object, requirement: str) -> None:
+    installed(monkeypatch, direct)
+    found = installed_from(tmp_path)
+    assert (found.requirement, found.is_reachable) == (requirement, True)
+    job = yaml.safe_load(workflow(PurePosixPath("samattn.yaml"), found))
+    install = job["jobs"]["check"]["steps"][2]["run"]
+    assert install in {f"pip install {requirement}", f"pip install '{requirement}'"}
+    (entry,) = yaml.safe_load(pre_commit() + hook(PurePosixPath("samattn.yaml"), found))["repos"]
+    assert entry["hooks"][0]["additional_dependencies"] == [requirement]
+
+
+def test_a_checkout_is_its_remote_where_that_has_the_commit(monkeypatch, tmp_path) -> None:
+    checkout = new(tmp_path / "samattn", {"pyproject.toml": ""})
+    installed(monkeypatch, {"url": checkout.as_uri(), "dir_info": {"editable": True}})
+    root = tmp_path / "project"
+    unreachable = Origin("samattn==0.1.0", str(checkout), is_reachable=False)
+    assert installed_from(root) == unreachable
+    git(checkout, "remote", "add", "origin", "git@github.com:o/samattn.git")
+    assert installed_from(root) == unreachable  # nobody else has the commit
+    head = git(checkout, "rev-parse", "HEAD")
+    git(checkout, "update-ref", "refs/remotes/origin/main", head)
+    assert installed_from(root).requirement == f"samattn @ git+https://github.com/o/samattn.git@{head}"
+    commit(checkout, {"new": ""})
+    assert installed_from(root) == unreachable
+
+
+def test_a_folder_of_the_repository_is_a_path_in_it(monkeypatch, tmp_path) -> None:
+    installed(monkeypatch, {"url": (tmp_path / "third party" / "samattn").as_uri(), "dir_info": {}})
+    found = installed_from(tmp_path)
+    assert (found.requirement, found.is_path) == ("./third party/samattn", True)
+    job = yaml.safe_load(workflow(PurePosixPath("samattn.yaml"), found))
+    assert job["jobs"]["check"]["steps"][2]["run"] == "pip install './third party/samattn'"
+    (entry,) = yaml.safe_load(pre_commit() + hook(PurePosixPath("samattn.yaml"), found))["repos"]
+    assert entry["hooks"][0]["language"] == "system"
+
+
+def test_what_is_not_installed_is_its_checkout(monkeypatch, tmp_path) -> None:
+    def none(_: str) -> None:
+        raise PackageNotFoundError
+
+    monkeypatch.setattr(origin, "distribution", none)
+    monkeypatch.setattr(origin, "PACKAGE", tmp_path / "samattn_cli")
+    assert installed_from(tmp_path / "project") == Origin("samattn==0.1.0", str(tmp_path), is_reachable=False)
+
+
+def test_init_says_where_it_installs_from(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine.unlink()
+    installed(monkeypatch, {"url": "file:///somewhere/samattn", "dir_info": {"editable": True}})
+    done = CliRunner().invoke(app, ["init"])
+    assert done.exit_code == 0
+    assert "this samattn was installed from /somewhere/samattn, which no other machine has" in done.stderr
+    Path(".github/workflows/samattn.yml").unlink()
+    installed(monkeypatch, None)
+    assert (
+        "they install samattn from where this one was: an index"
+        in CliRunner().invoke(app, ["init", "--force"]).stderr
+    )
