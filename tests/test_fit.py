@@ -128,6 +128,46 @@ def test_an_aspect_is_width_to_height():
     assert answer.next.image_size == (height + 32, width + 48)
 
 
+@pytest.mark.parametrize(
+    ("size", "own"),
+    [
+        ([896, 1536], (12, 7)),
+        ([1536, 896], (7, 12)),
+        ([1024, 1024], (1, 1)),
+        ([800, 1333], (5, 3)),  # 50 x 83 patches: 1.66, to which 5/3 is nearest of at most 16 to one
+        ([1000, 1000], (1, 1)),
+    ],
+)
+def test_the_aspect_is_the_configs_own_unless_another_is_asked_for(size, own):
+    config = load_config("sam_vit_b", [*SMALL, f"image_size={size}"])
+    asked = Asked(vary=["resolution"], modes=["inference"], kernels=["eager"])
+    report = fit(config, 256 * MIB, asked)
+    height, width = report.answers[0].fits.image_size
+    assert (report.aspect, report.is_own_aspect, height * own[0]) == (own, True, width * own[1])
+
+
+def first_lines_of_fit(*options):
+    result = CliRunner().invoke(
+        app, ["fit", "sam_vit_b", "--memory", "8GiB", "--vary", "resolution", *options]
+    )
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_a_fit_says_whose_shape_its_resolutions_have_and_what_it_leaves_out():
+    few = ("--image-size", "896x1536", "--mode", "inference", "--attention", "eager")
+    own = first_lines_of_fit(*few)
+    assert "The encoder alone: a decoder, a head or a loss after it" in " ".join(
+        own.split("As it is")[0].split()
+    )
+    assert "Height x width as 7x12, the shape of the config's own 896x1536, of whole patches" in " ".join(
+        own.split()
+    )
+    asked = " ".join(first_lines_of_fit(*few, "--aspect", "896x1536").split())
+    assert "Height x width as 7x12, of whole patches" in asked
+    assert asked == " ".join(first_lines_of_fit(*few, "--aspect", "12:7").split())
+
+
 def test_only_sizes_that_the_encoder_takes_are_looked_at():
     # SAM 2: windows of positions (8 tokens of 4 pixels) must cover the grid, and each stage halves it
     config = load_config("sam2_hiera_t")
@@ -254,7 +294,8 @@ def test_bytes_that_are_none_are_refused(text, said):
         (["--memory", "8GiB", "--vary", "size"], "no size"),
         (["--memory", "8GiB", "--mode", "trainng"], "did you mean 'training'"),
         (["--memory", "8GiB", "--attention", "eager,"], "no empty one"),
-        (["--memory", "8GiB", "--aspect", "3x2"], "WIDTH:HEIGHT"),
+        (["--memory", "8GiB", "--aspect", "3by2"], "must be WIDTH:HEIGHT, such as 3:2, or HEIGHTxWIDTH"),
+        (["--memory", "8GiB", "--aspect", "0x2"], "must be WIDTH:HEIGHT, such as 3:2, or HEIGHTxWIDTH"),
         (["--memory", "8GiB", "--aspect", "1:1000000"], "a side of more than"),
         (["--memory", "8GiB", "-o", "fit.svg"], "the extension says the format"),
         (["--memory", "8GiB", "--vary", "batch-size", "--aspect", "3:2"], "use it with --vary resolution"),

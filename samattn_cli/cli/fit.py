@@ -45,7 +45,8 @@ FORMATS = (*TEXTS, *TABLES)
 Format = Enum("FitFormat", choices(TEXTS), type=str)  # type: ignore[misc]
 VARY = ("resolution", "batch-size", "global-layers")
 MOST_BYTES = 1 << 50
-ASPECT = re.compile(r"(\d{1,7}):(\d{1,7})")
+ASPECT = re.compile(r"(?P<width>\d{1,7}):(?P<height>\d{1,7})|(?P<down>\d{1,7})[xX×](?P<across>\d{1,7})")
+NAMED = (("width", "across"), ("height", "down"))
 
 
 @guarded
@@ -93,8 +94,13 @@ def fit(
         ),
     ] = False,
     aspect: Annotated[
-        str, typer.Option(metavar="WIDTH:HEIGHT", help="Shape of the resolutions, such as 3:2.")
-    ] = "1:1",
+        str | None,
+        typer.Option(
+            metavar="SHAPE",
+            help="Shape of the resolutions: WIDTH:HEIGHT, such as 3:2, or HEIGHTxWIDTH, such as 896x1536; that of the "
+            "config's image by default.",
+        ),
+    ] = None,
     set_: Set = None,
     image_size: ImageSize = None,
     batch_size: BatchSize = None,
@@ -140,7 +146,7 @@ def fit(
         vary=[word.replace("-", "_") for word in _some("--vary", vary, VARY)],  # type: ignore[misc]
         modes=_some("--mode", mode, MODES),
         kernels=_some("--attention", attention, KERNELS),
-        aspect=_aspect(aspect, encoder.patch_size),
+        aspect=None if aspect is None else _aspect(aspect, encoder.patch_size),
         no_padding=no_padding,
     )
     _check_sizes(asked)
@@ -152,7 +158,7 @@ def fit(
 def _check_sizes(asked: Asked) -> None:
     if "resolution" in asked.vary:
         return
-    for option, given in (("--no-padding", asked.no_padding), ("--aspect", asked.aspect != (1, 1))):
+    for option, given in (("--no-padding", asked.no_padding), ("--aspect", asked.aspect is not None)):
         if given:
             raise UsageError(f"{option} says which resolutions to look at: use it with --vary resolution")
 
@@ -198,9 +204,11 @@ def _aspect(given: str, patch: int) -> Pair:
         UsageError: if it is no aspect, or no image of it is in bounds.
     """
     found = ASPECT.fullmatch(given.strip())
-    width, height = (int(side) for side in found.groups()) if found else (0, 0)
+    width, height = (int(found[across] or found[x]) for across, x in NAMED) if found else (0, 0)
     if not width or not height:
-        raise UsageError(f"--aspect {given}: must be WIDTH:HEIGHT, such as 3:2")
+        raise UsageError(
+            f"--aspect {given}: must be WIDTH:HEIGHT, such as 3:2, or HEIGHTxWIDTH, such as 896x1536"
+        )
     width, height = width // gcd(width, height), height // gcd(width, height)
     if max(width, height) * patch > MAX_SIDE:
         raise UsageError(

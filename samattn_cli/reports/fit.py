@@ -116,6 +116,7 @@ class Fit:
         memory_bytes: what a process has for tensors.
         device: whose memory that is; "" where bytes were asked for.
         aspect: (width, height) of the resolutions, in lowest terms.
+        is_own_aspect: whether that is, nearly at least, the aspect of the config's own image.
         no_padding: whether only resolutions that patches and windows divide were looked at.
     """
 
@@ -127,6 +128,7 @@ class Fit:
     as_it_is: tuple[AsItIs, ...]
     answers: tuple[Answer, ...]
     unmodelled: tuple[Unmodelled, ...]
+    is_own_aspect: bool = False
     kind: Literal["fit"] = "fit"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

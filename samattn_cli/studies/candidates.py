@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import Any, Protocol
 
@@ -63,6 +64,9 @@ class Growing:
         return {axis: step * np.arange(first, last + 1) for axis, step in self.steps.items()}
 
 
+MOST_OF_ASPECT = 16
+
+
 def resolution(config: EncoderConfig, aspect: Pair) -> Growing:
     """Resolutions of whole patches of an aspect, (width, height)."""
     width, height = (side * config.patch_size for side in aspect)
@@ -71,6 +75,18 @@ def resolution(config: EncoderConfig, aspect: Pair) -> Growing:
         MAX_SIDE // max(height, width),
         lambda grown: format_size(grown.image_size),
     )
+
+
+def own_aspect(config: EncoderConfig) -> Pair:
+    """The aspect of an encoder's own image, (width, height) in whole patches and lowest terms.
+
+    One of larger numbers, of which there would be few resolutions, is taken as the nearest of which the shorter side is at
+    most `MOST_OF_ASPECT`.
+    """
+    height, width = config.grid
+    near = Fraction(max(config.grid), min(config.grid)).limit_denominator(MOST_OF_ASPECT)
+    longer, shorter = near.numerator, near.denominator
+    return (longer, shorter) if width >= height else (shorter, longer)
 
 
 def batch_size() -> Growing:

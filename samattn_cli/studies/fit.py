@@ -17,7 +17,7 @@ from ..config.keys import Pair
 from ..config.model import EncoderConfig
 from ..errors import UsageError
 from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary
-from .candidates import Candidates, batch_size, global_layers, grown, resolution
+from .candidates import Candidates, batch_size, global_layers, grown, own_aspect, resolution
 from .passes import FIGURES, Passes
 from .placements.placing import global_layers as global_layers_of
 from .progress import Tell, silent, telling
@@ -35,7 +35,7 @@ class Asked:
     vary: Sequence[Vary] = VARY
     modes: Sequence[str] = MODES
     kernels: Sequence[str] = KERNELS
-    aspect: Pair = (1, 1)
+    aspect: Pair | None = None  # the encoder's own
     no_padding: bool = False
 
 
@@ -73,7 +73,8 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, 
         config=config,
         memory_bytes=memory_bytes,
         device="" if isinstance(memory, int) else memory.name,
-        aspect=asked.aspect,
+        aspect=asked.aspect or own_aspect(config),
+        is_own_aspect=asked.aspect is None,
         no_padding=asked.no_padding,
         as_it_is=tuple(_as_it_is(list(modelled.values()), memory_bytes, asked.modes)),
         answers=tuple(sorted(answers, key=lambda answer: _order(answer, asked))),
@@ -142,7 +143,12 @@ def _candidates(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: As
         return global_layers(encoder)
     if vary == "batch_size":
         return grown(encoder, batch_size(), memory_bytes)
-    return grown(encoder, resolution(encoder, asked.aspect), memory_bytes, no_padding=asked.no_padding)
+    return grown(
+        encoder,
+        resolution(encoder, asked.aspect or own_aspect(encoder)),
+        memory_bytes,
+        no_padding=asked.no_padding,
+    )
 
 
 @dataclass(frozen=True)

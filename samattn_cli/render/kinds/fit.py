@@ -22,6 +22,7 @@ MOST_GAPS = 4
 
 Of = TypeVar("Of", bound=Answer | AsItIs)
 
+ALONE = "The encoder alone: a decoder, a head or a loss after it takes memory of its own."
 NOTHING = "-"
 HEADERS = ("", "largest", "takes", "spare", "next", "lacks", "stopped at")
 
@@ -29,7 +30,7 @@ HEADERS = ("", "largest", "takes", "spare", "next", "lacks", "stopped at")
 def page(report: Fit, options: Options) -> Page:
     """The whole of it."""
     title, shape = heading_of(report.config)
-    return Page(title, f"{shape}; in {_memory(report)}", tuple(_sections(report, options)))
+    return Page(title, f"{shape}; in {_memory(report)}. {ALONE}", tuple(_sections(report, options)))
 
 
 def _memory(report: Fit) -> str:
@@ -134,9 +135,18 @@ def _note(report: Fit, vary: Vary) -> str:
             f"{'no layer is' if not now else '1 layer is' if now == 1 else f'{now} layers are'} global."
         )
     width, height = report.aspect
-    shape = "Squares" if width == height else f"Height x width, {width}:{height}"
-    only = " that patches, windows and strides divide" if report.no_padding else " of whole patches"
-    return f"{shape}{only}, in pixels."
+    shape = "Squares" if width == height else f"Height x width as {height}x{width}"
+    only = "that patches, windows and strides divide" if report.no_padding else "of whole patches"
+    return f"{shape}{_own_image(report)}, {only}, in pixels."
+
+
+def _own_image(report: Fit) -> str:
+    """Whose shape that is, if it was not asked for."""
+    if not report.is_own_aspect:
+        return ""
+    (height, width), (across, down) = report.config.image_size, report.aspect
+    nearly = "" if width * down == height * across else "nearly "
+    return f", {nearly}the shape of the config's own {height}x{width}"
 
 
 def _said(report: Fit) -> Iterator[str]:
