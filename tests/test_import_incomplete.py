@@ -89,6 +89,8 @@ def test_a_part_without_the_others_is_refused(with_index, tmp_path):
 BAD_INDEXES = {
     "names '../secret.safetensors', which is not a checkpoint next to it": {"x": "../secret.safetensors"},
     "names '/etc/passwd', which is not a checkpoint next to it": {"x": "/etc/passwd"},
+    "names 'nnnnn": {"x": "n" * 300 + ".bin"},
+    "names 'a\\x00.bin', which is": {"x": "a\x00.bin"},
     "names 'run.py', which is not a checkpoint next to it": {"x": "run.py"},
     f"says that {FIRST} has a weight 'image_encoder.blocks.99.x', which it has not": {
         "image_encoder.blocks.99.x": FIRST
@@ -116,6 +118,12 @@ def test_what_is_not_an_index_is_refused(text, tmp_path):
     if text != "{}":  # next to a checkpoint it says nothing of that
         write_safetensors(tmp_path / "model.safetensors", shapes_of("vit_b"))
         assert is_preset(imported(str(tmp_path / "model.safetensors")), "vit_b", tmp_path)
+
+
+@pytest.mark.parametrize("source", ["n" * 300, "a\x00b"])
+def test_a_name_that_no_file_can_have_is_refused(source):
+    with pytest.raises(ImportFailedError):
+        imported(source)
 
 
 def test_a_weight_in_two_parts_is_refused(tmp_path):

@@ -38,7 +38,10 @@ def imported(source: str, warn: Callable[[str], object] = str) -> str:
         ImportFailedError: if it is damaged, unknown, or says what samattn cannot express.
     """
     read: Given | Weights
-    path = _file_of(Path(source))
+    try:
+        path = _file_of(Path(source))
+    except (OSError, ValueError) as error:  # a name that no file can have, a folder that may not be read
+        raise ImportFailedError(f"{cut(source)}: cannot be read: {error}") from None
     if path is None:
         facts, shapes = model_of(source)
         keys, read = _from_weights(shapes, f"timm's {source}", facts)

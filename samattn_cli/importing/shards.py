@@ -6,6 +6,7 @@ Source: huggingface_hub, serialization/_base.py and _torch.py: the index's "weig
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from .given import cut
 INDEX = ".index.json"
 MOST_BYTES = 100 << 20
 """Of an index; those of real models have some hundred kilobytes."""
+MOST_OF_A_NAME = 255
+"""Bytes of a file's name that file systems take."""
 NAME = re.compile(r"(?P<before>.*?)(?P<number>\d{1,6})(?P<of>[-_]of[-_])(?P<many>\d{1,6})(?P<after>\.\w+)")
 
 
@@ -99,8 +102,14 @@ def _map_of(index: Path) -> dict[str, str]:
     if not isinstance(found, Mapping) or not found:
         raise ImportFailedError(f"{index}: is not the index of a checkpoint: it has no weight_map")
     for name in found.values():
-        if not isinstance(name, str) or Path(name).name != name or not name.endswith((SAFETENSORS, *PYTORCH)):
+        if not isinstance(name, str) or not _is_name(name):
             raise ImportFailedError(
                 f"{index}: weight_map names {cut(name)}, which is not a checkpoint next to it"
             )
     return dict(found)
+
+
+def _is_name(name: str) -> bool:
+    """Whether it can be a checkpoint's in the index's own folder."""
+    plain = name.isprintable() and Path(name).name == name and len(os.fsencode(name)) <= MOST_OF_A_NAME
+    return plain and name.endswith((SAFETENSORS, *PYTORCH))
