@@ -540,7 +540,7 @@ BAD = {
         "sam2_hiera_t",
         "--resolutions",
         "500,512",
-    ): "with --resolutions 500: pos_embed_window 8x8 does not divide",
+    ): "--resolutions 500: pos_embed_window 8x8 does not divide",
     (
         "swin_t",
         "--set",
@@ -562,7 +562,7 @@ BAD = {
         "sam_vit_b",
         "--vary",
         "embed_dim=770,780",
-    ): "8:12: with --vary embed_dim=770: num_heads 12 does not divide",
+    ): "--vary embed_dim=770: num_heads 12 does not divide",
     ("sam_vit_x", "--resolutions", "512"): "samattn: there is no file and no preset called 'sam_vit_x'",
     ("sam_vit_b", "--vary", "depth"): "must be KEY=A,B, such as 'mlp_ratio=2,4'",
     ("sam_vit_b", "--vary", "depht=2,3"): "unknown key 'depht'; did you mean 'depth'?",
