@@ -4,6 +4,7 @@ import jsonschema
 import pytest
 
 from samattn_cli import load_config
+from samattn_cli.config.blame import MOST_PROBLEMS
 from samattn_cli.config.keys import choices_of, instead_of
 from samattn_cli.config.load import parse_override
 from samattn_cli.config.load_thresholds import load_thresholds
@@ -228,3 +229,15 @@ def test_a_profile_of_a_thresholds_file_may_write_values_so_too(tmp_path) -> Non
     )
     profile = load_thresholds(file).thresholds.profiles["p"]
     assert (profile.dtype, profile.image_size) == ("float16", (448, 224))
+
+
+def test_a_file_with_more_faults_than_a_slip_makes_is_not_searched_for_whose_they_are(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong = ",".join(map(str, range(12, 12 + MOST_PROBLEMS + 1)))
+    (tmp_path / "base.yaml").write_text(f"extends: sam_vit_b\nglobal_attn_indexes: [{wrong}]\n", "utf-8")
+    (tmp_path / "e.yaml").write_text("extends: base.yaml\ndepth: 12\n", "utf-8")
+    found = problems("e.yaml", "depth=11")
+    assert len(found) == MOST_PROBLEMS + 1
+    assert all(problem.startswith("base.yaml:2:") for problem in found)

@@ -13,8 +13,8 @@ from pathlib import Path
 from ..errors import ConfigError, Problem
 from .presets import presets
 
-MOST_CHANGES = 100
-"""Values that are tried; a file with more keys than that is wrong in other ways."""
+MOST_CHANGES, MOST_PROBLEMS = 50, 50
+"""Values that are tried, and problems that they are tried for; beyond that, places stay as they are: each try is a load."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,19 @@ def blamed(error: ConfigError, changes: Sequence[Change]) -> ConfigError:
     options = {change.where for change in changes if not change.over}
     left = [problem for problem in error.problems if problem.where not in options]
     found: dict[Problem, Problem] = {}
-    for change in changes[:MOST_CHANGES]:
+    for change in changes[:MOST_CHANGES] if len(left) <= MOST_PROBLEMS else ():
         under = [problem for problem in left if problem not in found and change.is_over(problem.where)]
-        remaining = _problems(change) if under else ()
+        remaining = _problems(change) if under else frozenset()
         found |= {problem: _moved(problem, change) for problem in under if problem not in remaining}
     return ConfigError(dict.fromkeys(found.get(problem, problem) for problem in error.problems))
 
 
-def _problems(change: Change) -> tuple[Problem, ...]:
+def _problems(change: Change) -> frozenset[Problem]:
     try:
         change.without()
     except ConfigError as error:
-        return error.problems
-    return ()
+        return frozenset(error.problems)
+    return frozenset()
 
 
 def _moved(problem: Problem, change: Change) -> Problem:
