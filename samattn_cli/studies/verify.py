@@ -25,9 +25,9 @@ def missing_packages() -> list[str]:
 
 
 def how_to_install() -> str:
-    """What is missing for the cross-check, and the command that installs it; "" if nothing is."""
+    """What is missing for the cross-check or too old, and the command that installs it; "" if nothing is."""
     missing = missing_packages()
-    return f"{_not_installed(missing)}: pip install 'samattn[torch]'" if missing else ""
+    return f"{_not_installed(missing)}: pip install 'samattn[torch]'" if missing else too_old()
 
 
 def _not_installed(missing: Sequence[str]) -> str:
