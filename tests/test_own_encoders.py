@@ -20,7 +20,7 @@ from samattn_cli.studies.verify import verify
 
 SATELLITE = ROOT / "examples" / "satellite_13_channels.yaml"
 WIDTH = 12
-WINDOWS = st.sampled_from([0, 1, 2, 3, 7, [3, 2], [5, 1]])
+WINDOWS = st.sampled_from([0, 1, 2, 3, 7, [3, 2], [5, 1], [1, 4]])
 HEADS = st.sampled_from([1, 2, 3, 6])
 MLPS = st.sampled_from([0.25, 1, 2.6, 4])
 
