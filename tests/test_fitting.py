@@ -96,6 +96,39 @@ def test_times_of_layers_parts_and_optimizer_sum_to_that_of_the_step():
     assert against.latency_ratio == against.latency_ms / inference.totals.latency_ms > against.flops_ratio
 
 
+@pytest.mark.parametrize(
+    "changes", [(), ("run.checkpointing=true",), ("run.attention=sdpa", "run.autocast=bfloat16")]
+)
+def test_the_time_of_a_whole_step_is_that_of_forward_backward_and_optimizer(changes):
+    training = report("run.mode=training", *changes, device="a100_80").training
+    phases = training.forward_ms, training.backward_ms, training.optimizer_ms
+    assert sum(phases) == pytest.approx(training.step_ms)
+    assert min(phases) > 0
+    inference = report(*changes, device="a100_80")
+    assert inference.training.step_ms is inference.training.backward_ms is None
+
+
+def test_checkpointing_runs_the_forwards_of_blocks_again_in_the_backward():
+    plain, checkpointed = (
+        report("run.mode=training", f"run.checkpointing={word}", device="a100_80").training
+        for word in ("false", "true")
+    )
+    inference = report(device="a100_80")
+    again = sum(layer.latency_ms for layer in inference.layers)
+    assert plain.forward_ms == checkpointed.forward_ms == pytest.approx(inference.totals.latency_ms)
+    assert again / 2 < checkpointed.backward_ms - plain.backward_ms < again  # the last product is not run again
+
+
+def test_the_report_of_a_training_step_has_a_line_with_its_time():
+    arguments = ("analyze", "sam_vit_b", "--mode", "training", "--device", "rtx_4090", "--no-verify")
+    lines = [" ".join(line.split()) for line in samattn(*arguments, columns=160).stdout.splitlines()]
+    assert "time of a whole step 118.7 ms 216.9 ms 69.59 ms" in lines
+    (line,) = (line for line in lines if line.startswith("- time of"))
+    assert line.startswith(
+        "- time of a whole step (forward 46.31 ms, backward 65.25 ms, optimizer 7.12 ms): 118.7 ms, by"
+    )
+
+
 def test_a_device_without_units_of_the_type_is_said():
     result = samattn("analyze", "sam_vit_b", "--no-verify", "--device", "t4", "--dtype", "bfloat16")
     assert (result.returncode, result.stdout) == (2, "")

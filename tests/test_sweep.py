@@ -316,7 +316,9 @@ def test_the_peak_of_a_training_step_is_shown_and_judged_where_modes_are_trainin
     )
     assert (small[5], large[5]) == ("yes", "no")
     others = [
-        lines[0] for title, lines in shown.items() if title in {"FLOPs", "Score matrices", "Time of a pass"}
+        lines[0]
+        for title, lines in shown.items()
+        if title in {"FLOPs", "Score matrices", "Time of a whole step"}
     ]
     assert len(others) == 3
     assert not any("fits" in header for header in others)
@@ -339,7 +341,7 @@ def test_what_does_not_depend_on_the_mode_has_one_column_of_two_modes() -> None:
         title: ["resolution", "sam_vit_b", "sam_vit_l"]
         for title in ("FLOPs", "Score matrices", "Peak, inference", "Peak, training step")
     } | {
-        "Time of a pass": ["resolution"]
+        "Time of a pass or a whole step": ["resolution"]
         + [word for name in ("sam_vit_b,", "sam_vit_l,") for word in (name, "inference", name, "training")]
     }
 

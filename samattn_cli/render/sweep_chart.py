@@ -10,7 +10,7 @@ from ..units import format_percent
 from .charts import lines as drawn
 from .charts.scales import Unit
 from .charts.theme import Spec
-from .sweep_columns import NAMES, axis_along, formatted, lines_of, name_along, size_label, values_of
+from .sweep_columns import axis_along, formatted, lines_of, name_along, name_of, size_label, values_of
 from .sweep_heading import subtitle_of, title_of
 
 UNITS: dict[str, Unit] = {"macs": "MAC", "params": "parameters", "latency_ms": "ms"}
@@ -62,11 +62,11 @@ def _lines(report: Sweep) -> Iterator[drawn.Line]:
     for metric in report.metrics:
         for line in lines_of(report, metric):
             name, unit = _name(line), _unit(metric)
-            yield drawn.Line(name, NAMES[metric], unit, xs, values_of(report, line, metric))
+            yield drawn.Line(name, name_of(report, metric), unit, xs, values_of(report, line, metric))
             for other in ("all_global", "all_windowed")[: 2 if report.line_count == 1 else 1]:
                 values = _others(report, line, f"{metric}_{other}")
                 if report.line_count <= FEW and values:
-                    yield drawn.Line(name, NAMES[metric], unit, xs, values, other.replace("_", " "))
+                    yield drawn.Line(name, name_of(report, metric), unit, xs, values, other.replace("_", " "))
 
 
 def _others(report: Sweep, line: Line, name: str) -> list[Any]:
@@ -127,7 +127,7 @@ def _measured(report: Sweep, found: MeasuredPoints) -> Iterator[drawn.Mark]:
                 if value is not None and _on(line, point.point):
                     x = xs[(point.point - line.first) // line.stride]
                     text = f"measured {formatted(metric, value)}"
-                    yield drawn.Mark(_name(line), NAMES[metric], "measured", x, value, text)
+                    yield drawn.Mark(_name(line), name_of(report, metric), "measured", x, value, text)
 
 
 def _on(line: Line, row: int) -> bool:
@@ -137,4 +137,4 @@ def _on(line: Line, row: int) -> bool:
 
 def _mark(report: Sweep, line: Line, metric: str, kind: drawn.MarkKind, at: int, text: str) -> drawn.Mark:
     x, y = _places(report)[at], values_of(report, line, metric)[at]
-    return drawn.Mark(_name(line), NAMES[metric], kind, x, y, text)
+    return drawn.Mark(_name(line), name_of(report, metric), kind, x, y, text)

@@ -26,6 +26,14 @@ NAMES = {
 """The metrics in words."""
 
 
+def name_of(report: Sweep, metric: str) -> str:
+    """A metric in words; the time of a training step is that of the whole of it."""
+    modes = {config.run.mode for config in report.configs}
+    if metric != "latency_ms" or modes == {"inference"}:
+        return NAMES[metric]
+    return "time of a whole step" if modes == {"training"} else "time of a pass or a whole step"
+
+
 def formatted(metric: str, value: Any, *, short: bool = False) -> str:
     """A metric with its unit."""
     if metric.endswith("_bytes"):

@@ -10,7 +10,7 @@ from ..config.model import EncoderConfig
 from ..reports.sweep import Cliff, Line, MeasuredPoint, MeasuredPoints, Sweep
 from ..units import format_bytes, format_ms, format_size, format_things
 from .elements import Table
-from .sweep_columns import NAMES, axis_along, is_of, name_along, or_nothing, point_label, size_label
+from .sweep_columns import axis_along, is_of, name_along, name_of, or_nothing, point_label, size_label
 from .sweep_tables import left_out
 
 MOST_SIZES = 4
@@ -21,7 +21,7 @@ def crossovers(report: Sweep) -> Table:
     """From where on windows pay, a row a line."""
     lines = [line for line in report.lines if line.pays_from]
     axis = axis_along(report)
-    headers = ("", *(NAMES[metric] for metric in report.metrics))
+    headers = ("", *(name_of(report, metric) for metric in report.metrics))
 
     def words(value: str) -> str:
         return "no" if not value else "at all of these" if value == axis.values[0] else f"from {value} on"

@@ -9,13 +9,13 @@ from ..reports.sweep import PEAKS, Line, Sweep
 from ..units import format_percent, format_ratio
 from .elements import Table
 from .sweep_columns import (
-    NAMES,
     axis_along,
     formatted,
     is_of,
     line_count_of,
     lines_of,
     name_along,
+    name_of,
     or_nothing,
     rows_of,
     values_of,
@@ -43,7 +43,7 @@ def line_table(report: Sweep, line: Line, metrics: Sequence[str]) -> Table:
             headers.append(header)
             columns.append(cells)
     shown = tuple(tuple(column[row] for column in columns) for row in rows)
-    title = " and ".join(NAMES[metric] for metric in metrics)
+    title = " and ".join(name_of(report, metric) for metric in metrics)
     note = " ".join(filter(None, (_meaning(report, line, grows=grows), left_out(line.count - len(rows)))))
     return Table(title[0].upper() + title[1:], tuple(headers), shown, note)
 
@@ -63,7 +63,7 @@ def _of_metric(report: Sweep, line: Line, metric: str, *, grows: bool) -> Iterat
 
 def _columns(report: Sweep, line: Line, metric: str, *, grows: bool) -> Iterator[tuple[str, list[str]]]:
     """A metric, whether it fits if it is the peak of the run, its growth, and what others cost."""
-    yield NAMES[metric], [formatted(metric, value) for value in values_of(report, line, metric)]
+    yield name_of(report, metric), [formatted(metric, value) for value in values_of(report, line, metric)]
     judged = [PEAKS[report.mode_at(row)] == metric for row in rows_of(line)]
     if "fits" in report.columns and any(judged):
         fits = values_of(report, line, "fits")
@@ -98,7 +98,7 @@ def _matrix(report: Sweep, metric: str, lines: Sequence[Line], rows: Sequence[in
     columns = [_labels(report, lines[0]), *(_cells(report, line, metric) for line in lines)]
     cells = tuple(tuple(column[row] for column in columns) for row in rows)
     headers = (name_along(report), *(line.label for line in lines))
-    name = NAMES[metric]
+    name = name_of(report, metric)
     return Table(name[0].upper() + name[1:], headers, cells, note)
 
 

@@ -140,8 +140,8 @@ class TrainingReport:
 
     Bytes are those that the allocator takes, each tensor rounded up. `trained_params` are in the weights that have a
     gradient: not in frozen ones, nor in those that nothing uses. `flops` are those of forward and backward, what is
-    computed again included; `optimizer_ms` is the time of the optimizer's step on the device that was asked for, which
-    no layer has.
+    computed again included. `step_ms` is the time of a whole step on the device that was asked for: of its forward, its
+    backward and the optimizer's step, which no layer has.
     """
 
     optimizer: str
@@ -154,7 +154,10 @@ class TrainingReport:
     peak_bytes: int
     peak_at: str
     flops: int
+    forward_ms: float | None = None
+    backward_ms: float | None = None
     optimizer_ms: float | None = None
+    step_ms: float | None = None
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,10 @@ def _training(passes: Passes) -> TrainingReport:
         peak_bytes=step.peak_bytes,
         peak_at=step.peak_at,
         flops=step.flops,
-        optimizer_ms=passes.optimizer_ms,
+        forward_ms=passes.phase_ms("forward"),
+        backward_ms=passes.phase_ms("backward"),
+        optimizer_ms=passes.phase_ms("step"),
+        step_ms=passes.latency.ms if passes.latency and passes.trains else None,
     )
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ..config.model import EncoderConfig, Section
+from ..config.model import EncoderConfig, Phase, Section
 from ..cost.encoder import ForwardPass, forward
 from ..cost.memory import SegmentMemory, walk, weights_bytes
 from ..cost.ops import Op, Recording
@@ -98,14 +98,14 @@ class Passes:
 
         return layer_time(chain.from_iterable(self.sections.values()), self.device, self.config.run)
 
-    @property
-    def optimizer_ms(self) -> float | None:
-        """The time of the optimizer's step; None without a device, and in inference."""
+    def phase_ms(self, phase: Phase) -> float | None:
+        """The time of a training step's forward, backward or optimizer ("step"); None without a device, and in inference."""
         if self.device is None or not self.trains:
             return None
         from ..cost.roofline import layer_time
 
-        return layer_time([self.step.optimizer_op], self.device, self.config.run).ms
+        ops = (op for (_, of), ops in self.sections.items() if of == phase for op in ops)
+        return layer_time(ops, self.device, self.config.run).ms
 
     @cached_property
     def sections(self) -> dict[Section, tuple[Op, ...]]:

@@ -16,6 +16,7 @@ from ...reports.analysis import (
     LayerReport,
     Measured,
     PublishedFigure,
+    TrainingReport,
     VsGlobal,
 )
 from ...shell import options as options_of
@@ -87,7 +88,10 @@ def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Sect
     if report.changes:
         yield _changes(report)
     if report.device is not None:
-        yield Lines(f"On {report.device.name} ({report.device.description})", tuple(_device(report.device)))
+        yield Lines(
+            f"On {report.device.name} ({report.device.description})",
+            tuple(_device(report.device, report.training)),
+        )
     if report.measured:
         yield Lines("Measured", tuple(map(_measured, report.measured)))
     if report.published:
@@ -116,7 +120,9 @@ def _totals(report: Analysis) -> Table:
         row("all score matrices", lambda column: format_bytes(column.attention_bytes)),
         row("peak, inference", lambda column: format_bytes(column.peak_bytes)),
         row("peak, training step", lambda column: format_bytes(column.training_bytes)),
-        *_time_rows(totals, others),
+        *_time_rows(
+            "time of a whole step" if report.config.run.mode == "training" else "time", totals, others
+        ),
     )
     note = f"Peaks include weights and input; they are set at {totals.peak_at} and {totals.training_at} "
     note += f"({report.training.optimizer}{', checkpointing' if report.training.checkpointing else ''})."
@@ -125,10 +131,10 @@ def _totals(report: Analysis) -> Table:
     return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)
 
 
-def _time_rows(totals: Figures, others: list[Comparison]) -> Iterator[tuple[str, ...]]:
+def _time_rows(name: str, totals: Figures, others: list[Comparison]) -> Iterator[tuple[str, ...]]:
     if totals.latency_ms is not None:
         columns = (totals, *others)
-        yield ("time", *(format_ms(column.latency_ms or 0.0) for column in columns))
+        yield (name, *(format_ms(column.latency_ms or 0.0) for column in columns))
         yield ("  relative to this", "1.00x", *(format_ratio(other.latency_ratio or 0.0) for other in others))
 
 
@@ -145,14 +151,21 @@ def _training(report: Analysis) -> Table:
         ("activations kept by the forward", format_bytes(training.kept_bytes)),
         ("peak", format_bytes(training.peak_bytes)),
         ("FLOPs, forward and backward", format_count(training.flops)),
-        *(
-            [("time of the optimizer's step", format_ms(training.optimizer_ms))]
-            if training.optimizer_ms
-            else []
-        ),
+        *_step_times(training),
     )
     note = f"The peak is set at {training.peak_at}; gradients grow while activations go, so the rows do not add up to it."
     return Table("Training step", ("", "this encoder"), rows, note)
+
+
+def _step_times(training: TrainingReport) -> Iterator[tuple[str, str]]:
+    """The times of a step and of its phases, if a device was asked for."""
+    times = {
+        "time of the forward": training.forward_ms,
+        "time of the backward": training.backward_ms,
+        "time of the optimizer's step": training.optimizer_ms,
+        "time of a whole step": training.step_ms,
+    }
+    yield from ((name, format_ms(time)) for name, time in times.items() if time is not None)
 
 
 def _changes(report: Analysis) -> Table:
@@ -182,13 +195,22 @@ def _is_another(change: Change) -> bool:
     return not all(text.startswith("run.") for text in change.set)
 
 
-def _device(device: DeviceReport) -> Iterator[str]:
+def _device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
     spare = format_bytes(abs(device.spare_bytes))
     verdict = f"yes, with {spare} to spare" if device.fits else f"no, {spare} are missing"
     yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process has)"
     if device.too_large:
         yield f"too large for it: {', '.join(_ranges(device.too_large))}"
-    yield f"time of a pass: {format_ms(device.latency_ms)}, {_basis(device)}"
+    yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
+
+
+def _time_of(training: TrainingReport) -> str:
+    """What the time is of."""
+    phases = training.forward_ms, training.backward_ms, training.optimizer_ms
+    if None in phases:
+        return "time of a pass"
+    forward, backward, optimizer = (format_ms(time or 0.0) for time in phases)
+    return f"time of a whole step (forward {forward}, backward {backward}, optimizer {optimizer})"
 
 
 def _basis(device: DeviceReport) -> str:

@@ -191,5 +191,5 @@ def _optimizer_ps(passes: Passes) -> tuple[int, float]:
 
     op = replace(passes.step.optimizer_op, bytes_read=0, bytes_written=0)
     launch_ms = layer_time([op], passes.device, passes.config.run).ms
-    bytes_ms = (passes.optimizer_ms or 0.0) - launch_ms
+    bytes_ms = (passes.phase_ms("step") or 0.0) - launch_ms
     return round(launch_ms * PS_PER_MS), bytes_ms * PS_PER_MS / (passes.step.gradients_bytes or 1)
