@@ -221,13 +221,13 @@ BAD = {
     "overrides: [{blocks: [3], num_heads: 4}]": "14:38: num_heads 4 is not that of the blocks before, 2: rotary "
     "positions are made once",
     "num_heads: 8": "8:12: num_heads 8 gives heads of 2 channels: rotary positions need a multiple of 4",
-    "shift_size: 4": "14:13: blocks of qwen2_5_vl have no shift_size: leave it out",
+    "shift_size: 4": "14:13: blocks of qwen2_5_vl have no shift_size: leave it out, or use block: swin, swinv2, vit or vitdet",
     "run: {attention: fused}": "14:18: run.attention fused is not modelled for blocks of qwen2_5_vl: use eager or sdpa",
     "pos_embed: none": "5:8: block qwen2_5_vl takes what pos_embed window_order hands on, which is not there",
     "patch_embed: patch": "4:12: pos_embed window_order takes a packed sequence of all images, not tokens on a grid, which patch_embed patch "
     "makes",
     "neck: sam": "12:7: neck sam takes tokens on a grid, not a packed sequence of all images, which block qwen2_5_vl makes",
-    "rel_pos: decomposed": "14:10: blocks of qwen2_5_vl have no rel_pos: leave it out",
+    "rel_pos: decomposed": "14:10: blocks of qwen2_5_vl have no rel_pos: leave it out, or use block: sam_adapter, sam_lora, vit or vitdet",
     "block: vit": "5:8: block vit takes tokens on a grid, not a packed sequence of all images, which pos_embed window_order makes",
 }
 YAML = "".join(f"{key}: {json.dumps(value)}\n" for key, value in SMALL.items())

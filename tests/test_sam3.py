@@ -206,7 +206,7 @@ BAD = {
     "pretrain_image_size: 3": "5:22: pretrain_image_size 3 is smaller than a patch of 4: use at least 4",
     "image_size: 7": "14:7: neck sam3_fpn halves the grid, 1x1 here: it takes 2x2 or more",
     "run: {attention: fused}": "16:18: run.attention fused is not modelled for blocks of rope_vit: use eager or sdpa",
-    "rel_pos: decomposed": "16:10: blocks of rope_vit have no rel_pos: leave it out",
+    "rel_pos: decomposed": "16:10: blocks of rope_vit have no rel_pos: leave it out, or use block: sam_adapter, sam_lora, vit or vitdet",
 }
 YAML = "".join(f"{key}: {json.dumps(value)}\n" for key, value in SMALL.items())
 

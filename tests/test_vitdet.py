@@ -291,7 +291,7 @@ BAD = {
     ),
     "a convolution behind SAM's block": (
         {"block": "vit", "residual_block_indexes": [1]},
-        "blocks of vit have no residual_block_indexes: leave it out",
+        "blocks of vit have no residual_block_indexes: leave it out, or use block: vitdet",
     ),
     "a bottleneck of nothing": (
         {"embed_dim": 1, "num_heads": 1, "residual_block_indexes": [1]},
