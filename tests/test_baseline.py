@@ -465,6 +465,36 @@ def test_with_a_base_another_name_of_a_metric_or_profile_loses_no_figure(root, n
     assert ("was raised without a reason" if updated else "lost a figure") in said["encoders/small.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ("metric: totals.params", "metric: params"),
+        ("profile: plain, metric: params", "metric: params"),
+        ("profile: plain, metric: totals.params", "metric: params"),
+    ],
+    ids=["metric", "profile", "both"],
+)
+def test_another_rule_that_is_called_as_one_vs_baseline_now_hides_no_raise(root, then, now):
+    """The limit was of the same figure by another name, of which the baseline had none."""
+    drift = "  - {id: drift, metric: params, vs: baseline, increase: '+0'}\n"
+    cap = f"  - {{id: cap, {then}, limit: 1000000}}\n"
+    text = f"version: 1\nconfigs: ['encoders/*.yaml']\nprofiles: {{plain: {{}}}}\nrules:\n{drift}{cap}"
+    new(root, {"samattn.yaml": text})
+    Path(NAME).unlink()
+    samattn("create")
+    commit(root)
+    write(root, {"samattn.yaml": text.replace(then, now)})
+    deepen(5)
+    write(root, {NAME: Path(NAME).read_text("utf-8").replace(str(PARAMS), str(PARAMS + 12_704))})
+    said = [
+        r.summary for r in check(load_thresholds(), today=TODAY, base="main").results if r.outcome == "error"
+    ]
+    assert ["raised without a reason" in summary for summary in said] == [
+        True,
+        True,
+    ]  # small, and other: above today's
+
+
 def test_figures_of_a_config_that_is_gone_are_by_the_policy(root):
     """Git takes the other one for no new name of it: it is not alike, and the baseline was touched since."""
     new(root, {})

@@ -37,7 +37,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def printed(*arguments: str, code: int = 2) -> str:
     """What a check says, in which nothing of the secret stands."""
-    ran = CliRunner().invoke(app, ["check", *arguments])
+    ran = CliRunner().invoke(app, ["check", *arguments], env={"COLUMNS": "1000"})  # no path is broken
     assert ran.exit_code == code, ran.output
     assert "password" not in ran.output
     assert "12345" not in ran.output

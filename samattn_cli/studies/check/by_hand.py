@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -26,8 +27,8 @@ RAISE = f"{UPDATE} --accept RULE --reason TEXT raises it, and keeps the reason"
 Names = Mapping[str, str]
 """The paths that configs have now, and had then, from the folder of the thresholds."""
 
-Keys = Mapping[tuple[str, str], tuple[str, str]]
-"""The profile and metric that a rule names now, and named then."""
+Keys = Mapping[tuple[str, str], Sequence[tuple[str, str]]]
+"""The profile and metric that a rule names now, to those that rules vs baseline named then, which it was."""
 
 
 def by_hand(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Result]:
@@ -117,17 +118,26 @@ def _path(base: AtBase, case: Case) -> str:
 
 def _former_keys(base: AtBase) -> Keys:
     """Of rules that are called otherwise than at the base, run in a profile or of a metric of another name."""
-    pairs = same_rules(base.thresholds, base.file) if base.thresholds else []
-    return {(pair.now.profile, pair.now.metric): (pair.then.profile, pair.then.metric) for pair in pairs}
+    found: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for pair in same_rules(base.thresholds, base.file) if base.thresholds else ():
+        if pair.then.vs == "baseline":
+            found[pair.now.profile, pair.now.metric].append((pair.then.profile, pair.then.metric))
+    return dict(found)
+
+
+def _then(before: Mapping[Key, Entry], path: str, key: tuple[str, str], keys: Keys) -> Entry | None:
+    """The figure that the baseline had of a config, by what its rules named then: of several rules the smallest."""
+    former = [entry for name in keys.get(key, ()) if (entry := before.get((path, *name)))]
+    smallest = min(former, key=lambda entry: Fraction(entry.value), default=None)
+    return smallest or before.get((path, *key))
 
 
 def _risen(
     before: Mapping[Key, Entry], now: Baseline, names: Names, keys: Keys
 ) -> Iterator[tuple[Entry | None, Entry]]:
     """Figures that are larger than they were, new, or counted otherwise: then and now; None where none is to compare."""
-    for (path, *key), entry in now.entries.items():
-        profile, metric = keys.get((entry.profile, entry.metric), key)
-        then = before.get((names.get(path, path), profile, metric))
+    for (path, profile, metric), entry in now.entries.items():
+        then = _then(before, names.get(path, path), (profile, metric), keys)
         if then is None or then.counting != entry.counting:
             yield None, entry
         elif Fraction(entry.value) > Fraction(then.value):
@@ -142,6 +152,6 @@ def _taken_out(
     for path, then in names.items():
         asked = {(rule.profile, rule.metric) for rule in rules if matches(rule.match, path)}
         for key in sorted(asked):
-            entry = before.get((then, *keys.get(key, key)))
+            entry = _then(before, then, key, keys)
             if entry and not any((name, *key) in now.entries for name in (path, then)):
                 yield path, entry
