@@ -14,7 +14,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
-venv/bin/pip install -q --no-compile torch==2.13.0 numpy==2.4.6 calflops==0.3.2 ptflops==0.7.5 accelerate==1.15.0 transformers==5.24.0
+venv/bin/pip install -q --no-compile torch==2.13.0 numpy==2.4.6 calflops==0.3.2 ptflops==0.7.5 \
+    accelerate==1.15.0 transformers==5.24.0
 
 venv/bin/python - >seen <<'PY'
 import torch

@@ -5,8 +5,8 @@
 # Versions: jax and jaxlib 0.10.2, CPU backend.
 # Guess: temp_size_in_bytes is at least one score matrix, heads * tokens^2 * 4 bytes, for attention written out in jnp.
 # Seen: for 12 heads of 64 on 4,096 tokens temp_size_in_bytes is 12 MiB, a copy of k, and the process grows by more than
-#   the 768 MiB of the scores when it runs. jax.nn.dot_product_attention, the same function, is analysed as 1,536 MiB. So the analysis
-#   ranks the two the wrong way round.
+#   the 768 MiB of the scores when it runs. jax.nn.dot_product_attention, the same function, is analysed as 1,536 MiB.
+#   So the analysis cannot be used to choose between the two.
 # Why: XLA puts the products and the softmax into one custom fusion (ynn_fusion in the compiled text). What that kernel
 #   allocates while it runs is not in the buffer assignment that the analysis reads.
 set -euo pipefail
