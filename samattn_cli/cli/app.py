@@ -37,6 +37,7 @@ COMMANDS = {
     "devices": "devices.devices",
     "calibrate": "calibrate.calibrate",
     "schema": "schema.schema",
+    "guide": "guide.guide",
 }
 """Where the function of each command is, or the application of its own commands, in the order of the help."""
 

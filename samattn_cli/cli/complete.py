@@ -40,6 +40,13 @@ def shipped_devices(incomplete: str) -> list[str]:
     return _beginning(known(), incomplete)
 
 
+def topics(incomplete: str) -> list[str]:
+    """Topics of the guide."""
+    from ..pages import PAGES
+
+    return _beginning(PAGES, incomplete)
+
+
 def words_of(key: str, *, several: bool = False) -> Completer:
     """The words of a key of `run`; `several`, with commas between."""
     return words(lambda: _words(key), several=several)

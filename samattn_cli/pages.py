@@ -1,0 +1,77 @@
+"""The pages of documentation, by topic: Markdown files that a forge shows next to what they describe.
+
+`samattn guide` shows the same files. In a wheel they lie in `samattn_cli/pages/`, under the paths that they have in the
+repository (see `pyproject.toml`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Page:
+    """A file, by its path from the root of the repository, and what it says, in a line."""
+
+    path: str
+    summary: str
+
+
+PAGES = {
+    "start": Page("README.md", "What samattn answers, with an example of each command"),
+    "commands": Page("examples/README.md", "Every command and option; formats, exit codes, Python"),
+    "config": Page("configs/README.md", "Your own encoder: every key and word; import one"),
+    "memory": Page("examples/memory.md", "Will it fit: kernels, training steps, the largest size"),
+    "devices": Page("examples/devices.md", "Time on a device: roofline, measuring, calibrating"),
+    "sweep": Page("examples/sweep.md", "How cost grows with resolution, window, batch, any key"),
+    "placements": Page("examples/placements.md", "Where the global layers go, and what tokens see"),
+    "explain": Page("examples/explain.md", "The formula of a figure, and what other tools count"),
+    "diff": Page("examples/diff.md", "What changed between two encoders, or since a commit"),
+    "check": Page("examples/ci/README.md", "Limits on what encoders may cost, in CI"),
+    "claims": Page("examples/claims/README.md", "What notes on SAM claim, checked"),
+    "design": Page("samattn_cli/README.md", "How samattn works: Tape, real stack, cross-check"),
+    "evidence": Page("tests/README.md", "Why to believe a figure, and where other code differs"),
+    "speed": Page("tests/benchmarks/README.md", "How fast samattn is, and how that is measured"),
+    "contributing": Page(".github/CONTRIBUTING.md", "Set up, add to samattn, what is stable"),
+}
+
+OTHER_TOPICS = {
+    "readme": "start",
+    "help": "start",
+    "analyze": "start",
+    "python": "commands",
+    "api": "commands",
+    "formats": "commands",
+    "configs": "config",
+    "keys": "config",
+    "import": "config",
+    "schema": "config",
+    "families": "config",
+    "fit": "memory",
+    "kernels": "memory",
+    "attention": "memory",
+    "training": "memory",
+    "device": "devices",
+    "measure": "devices",
+    "calibrate": "devices",
+    "time": "devices",
+    "latency": "devices",
+    "compare-placements": "placements",
+    "ci": "check",
+    "thresholds": "check",
+    "baseline": "check",
+    "init": "check",
+    "verify": "evidence",
+    "benchmarks": "speed",
+}
+"""Other names of topics: the commands that a page is about, and words that people look for."""
+
+
+def page_file(page: Page) -> Path:
+    """Where a page is: within the package if it was installed, else in the checkout."""
+    shipped = _PACKAGE / "pages"
+    root = shipped if shipped.is_dir() else _PACKAGE.parent
+    return root / page.path
