@@ -110,6 +110,65 @@ def test_lists_in_brackets_are_added_to_in_brackets(mine: Path) -> None:
     assert CliRunner().invoke(app, ["check"]).exit_code == 0
 
 
+def test_a_list_in_brackets_may_end_in_a_comma(mine: Path) -> None:
+    mine.write_text(
+        "version: 1\nconfigs: [encoders/small.yaml, ]\nrules: [{id: a, metric: flops, limit: 1 TFLOP},]"
+    )
+    assert init("--add", "encoders/new.yaml").exit_code == 0
+    assert load_thresholds().thresholds.configs == ("encoders/small.yaml", "encoders/new.yaml")
+
+
+def test_what_cannot_be_added_to_is_left_and_not_called_broken(mine: Path) -> None:
+    text = "version: 1\nconfigs: [encoders/*.yaml]\nrules: [\n{id: a, metric: flops, limit: 1 TFLOP}, # last\n]\n"
+    mine.write_text(text, "utf-8")
+    done = init("--add", "encoders/new.yaml")
+    assert (done.exit_code, mine.read_text("utf-8")) == (2, text)
+    assert "in a way in which nothing can be added" in done.stderr
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_ends_of_lines_and_a_byte_order_mark_stay(mine: Path, start: str) -> None:
+    before = (start + MINE).replace("\n", "\r\n").encode()
+    mine.write_bytes(before)
+    assert init("--add", "encoders/new.yaml").exit_code == 0
+    lines = mine.read_bytes().replace(b", encoders/new.yaml]", b"]").split(b"\r\n")
+    assert b"\n" not in b"".join(lines)
+    assert [line for line in lines if b"new" not in line or line in before] == before.split(b"\r\n")
+
+
+@pytest.mark.parametrize(("limit", "other"), [("&most 1 GFLOP", "*most"), (">\n    1 GFLOP", "2 GFLOP")])
+def test_a_limit_that_is_not_simply_a_value_is_not_set_anew(mine: Path, limit: str, other: str) -> None:
+    rules = "".join(
+        f"- id: {name}\n  match: {match}\n  metric: flops\n  limit: {most}\n"
+        for name, match, most in (("a", "encoders/small.yaml", limit), ("b", "encoders/new.yaml", other))
+    )
+    text = f"version: 1\nconfigs: [encoders/*.yaml]\nrules:\n{rules}"
+    mine.write_text(text, "utf-8")
+    for names in ("small", "new")[: 2 if "&" in limit else 1]:
+        done = init("--force", f"encoders/{names}.yaml")
+        assert (done.exit_code, mine.read_text("utf-8")) == (2, text)
+        assert " has its limit as a YAML anchor, alias or block" in done.stderr
+    assert init("--add", "encoders/small.yaml", "encoders/new.yaml").exit_code == 0
+
+
+def test_a_file_behind_a_link_is_written_with_its_permissions(mine: Path) -> None:
+    place = mine.rename(mine.parent / "shared.yaml")
+    place.chmod(0o640)
+    mine.symlink_to(place.name)
+    assert init("--add", "encoders/new.yaml").exit_code == 0
+    assert (mine.is_symlink(), place.stat().st_mode & 0o777) == (True, 0o640)
+    assert "new-params" in place.read_text("utf-8")
+
+
+def test_limits_without_a_profile_have_ids_without_one(mine: Path) -> None:
+    rules = "- {id: a, metric: flops, limit: 1 TFLOP, profile: p}\n- {id: b, metric: flops, limit: 1 TFLOP}\n"
+    profiles = "profiles: {p: {batch_size: 2}}\n"
+    mine.write_text(f"version: 1\nconfigs: [encoders/*.yaml]\n{profiles}rules:\n{rules}", "utf-8")
+    assert init("--add", "encoders/new.yaml").exit_code == 0
+    ids = [rule.id for rule in load_thresholds().thresholds.rules if "params" in rule.id]
+    assert ids == ["new-params-p", "new-params"]
+
+
 def test_limits_are_added_in_each_profile_that_has_limits(mine: Path) -> None:
     rules = "".join(f"- {{id: {name}, metric: flops, limit: 1 GFLOP, profile: {name}}}\n" for name in "ab")
     profiles = "profiles: {a: {batch_size: 1}, b: {batch_size: 2}, c: {batch_size: 3}}\n"

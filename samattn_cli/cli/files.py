@@ -83,11 +83,19 @@ def staged_file(path: Path, content: bytes) -> Path:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(_mode(path))
     except BaseException:
         temporary.unlink()
         raise
     return temporary
+
+
+def _mode(path: Path) -> int:
+    """The permissions of the file that is there, or of a new one."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return 0o666 & ~_umask()
 
 
 def _umask() -> int:

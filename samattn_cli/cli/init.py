@@ -132,13 +132,12 @@ def _refuse_run(run: list[Override], device: str | None) -> None:
 
 def _more(folder: Path, given: list[str], *, renew: bool) -> tuple[str, str]:
     """The text of a thresholds file that is there with more limits, and what is new in a few words."""
-    from ..config.load_thresholds import load_thresholds, thresholds_of
-    from ..config.sources import Source
+    from ..config.load_thresholds import load_thresholds
     from ..studies.init.add import check_kept, with_limits
     from ..studies.init.limits import limits_of
 
     file = load_thresholds(folder / FILE)
-    text = (folder / FILE).read_text("utf-8-sig")
+    text = (folder / FILE).read_bytes().decode()  # as it is, with a byte order mark and its ends of lines
     rules = file.thresholds.rules
     profiles = list(dict.fromkeys(rule.profile for rule in rules if rule.limit)) or [""]
     taken = {rule.id: rule.match for rule in rules}
@@ -150,13 +149,12 @@ def _more(folder: Path, given: list[str], *, renew: bool) -> tuple[str, str]:
             file.overrides(profile),
             file.device(profile),
             taken,
-            f"-{profile}" if len(profiles) > 1 else "",
+            f"-{profile}" if profile and len(profiles) > 1 else "",
         )
         for profile in profiles
     }
     found = with_limits(file, text, limits, renew=renew)
-    after = thresholds_of(Source(found.text, file.label, FILE, file.folder, file.files))
-    check_kept(file.thresholds, after.thresholds, renew=renew)
+    check_kept(file, found.text, renew=renew)
     changed = f", {format_things(found.changed, 'limit')} set to today's figure" if renew else ""
     return found.text, f"{format_things(found.added, 'limit')} added{changed}"
 

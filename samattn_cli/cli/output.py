@@ -228,9 +228,7 @@ def write_file(path: Path, content: str | bytes, format_name: str = "text", *, q
             )
             write_into(path, shown)
             return
-        replace_file(
-            path.resolve(), content.encode() if isinstance(content, str) else content
-        )  # what a link leads to
+        replace_file(_place_of(path), content.encode() if isinstance(content, str) else content)
     except OSError as error:
         no_reader = error.errno == errno.ENXIO
         raise OutputError(
@@ -238,6 +236,11 @@ def write_file(path: Path, content: str | bytes, format_name: str = "text", *, q
         ) from None
     if not quiet:
         say(f"wrote {path}")
+
+
+def _place_of(path: Path) -> Path:
+    """Where a file is put: what a link leads to. Of links in a loop it is one of them, where `Path.resolve` raises."""
+    return Path(os.path.realpath(path))
 
 
 def write_files(files: Mapping[Path, str]) -> None:
@@ -250,7 +253,7 @@ def write_files(files: Mapping[Path, str]) -> None:
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            staged[path] = staged_file(path, text.encode())
+            staged[path] = staged_file(_place_of(path), text.encode())
             if path.is_dir():
                 raise IsADirectoryError(None, "is a directory")
     except OSError as error:
@@ -258,5 +261,5 @@ def write_files(files: Mapping[Path, str]) -> None:
             temporary.unlink()
         raise OutputError(f"{path}: {error.strerror or error}; nothing was written") from None
     for path, temporary in staged.items():
-        temporary.replace(path)
+        temporary.replace(_place_of(path))
         say(f"wrote {path}")

@@ -9,11 +9,17 @@ from typing import Any
 import yaml
 
 from ...config.globs import matches
-from ...config.load_thresholds import ThresholdsFile
-from ...config.thresholds import Rule, Thresholds
-from ...errors import UsageError
+from ...config.load_thresholds import FILE, ThresholdsFile, thresholds_of
+from ...config.sources import Source
+from ...config.thresholds import Rule
+from ...errors import ConfigError, UsageError
 from .files import amount, rule_of, scalar, title
 from .limits import Limit, Limits
+
+NOT_PLAIN = "&|>"
+"""How what is more than a value begins in YAML: an anchor, a block of lines."""
+
+UNFIT = "the file is written in a way in which nothing can be added: write its lists with one item to a line"
 
 Edit = tuple[int, int, str]
 """What stands in place of the characters from one index to another."""
@@ -43,6 +49,7 @@ def with_limits(
         UsageError: if the text is written in a way in which nothing can be added.
     """
     root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    end_of_line = "\r\n" if "\r\n" in text else "\n"
     nodes = {key.value: value for key, value in root.value}
     rules = file.thresholds.rules
     held = {
@@ -60,7 +67,7 @@ def with_limits(
             lines += _lines(encoder, new, profile)
             for limit in encoder.limits if renew else ():
                 index = held[profile, encoder.path, limit.metric]
-                if index is not None and (edit := _renewed(nodes["rules"].value[index], limit)):
+                if index is not None and (edit := _renewed(nodes["rules"].value[index], limit, text)):
                     edits.append(edit)
                     changed += 1
     patterns = dict.fromkeys(
@@ -72,7 +79,7 @@ def with_limits(
     edits += _appended(nodes["configs"], [scalar(pattern) for pattern in patterns], text)
     edits += _appended(nodes["rules"], lines, text)
     added = sum(not line.startswith("#") for line in lines)
-    return Addition(_edited(text, edits), added, changed)
+    return Addition(_edited(text, edits, end_of_line), added, changed)
 
 
 def _limit_of(rules: Sequence[Rule], profile: str, pattern: str, metric: str) -> int | None:
@@ -86,12 +93,28 @@ def _limit_of(rules: Sequence[Rule], profile: str, pattern: str, metric: str) ->
     return next(found, None)
 
 
-def _renewed(node: Any, limit: Limit) -> Edit | None:
-    """The limit in place of the one that a rule has; None if it has that, or says more than one value."""
-    value = next(value for key, value in node.value if key.value == "limit")
+def _renewed(rule: Any, limit: Limit, text: str) -> Edit | None:
+    """The limit in place of the one that a rule has; None if it has that, or says more than one value.
+
+    Raises:
+        UsageError: for a limit with an anchor, one that is an alias, and a block of lines.
+    """
+    value = next(value for key, value in rule.value if key.value == "limit")
     if not isinstance(value, yaml.ScalarNode) or value.value == limit.most:
         return None
-    return value.start_mark.index, value.end_mark.index, amount(limit.most)
+    start, end = value.start_mark.index, value.end_mark.index
+    if text[start] in NOT_PLAIN or not _is_within(value, rule):
+        line = rule.start_mark.line + 1
+        raise UsageError(
+            f"the rule in line {line} has its limit as a YAML anchor, alias or block, which cannot be set anew: "
+            "write it as a number and a unit; nothing was written"
+        )
+    return start, end, amount(limit.most)
+
+
+def _is_within(value: Any, node: Any) -> bool:
+    """Whether a value stands in its mapping; of an alias it stands where its anchor is."""
+    return bool(node.start_mark.index <= value.start_mark.index < node.end_mark.index)
 
 
 def _lines(encoder: Limits, limits: Sequence[Limit], profile: str) -> Iterator[str]:
@@ -111,7 +134,8 @@ def _appended(node: Any, lines: Sequence[str], text: str) -> Iterator[Edit]:
     if node.flow_style:
         items = ", ".join(line for line in lines if not line.startswith("#"))
         end = node.end_mark.index - 1
-        yield end, end, f"{', ' if node.value else ''}{items}"
+        has_comma = not node.value or text[:end].rstrip().endswith(",")
+        yield end, end, f"{'' if has_comma else ', '}{items}"
         return
     end = _end_of_items(node, text)
     indent = " " * node.start_mark.column
@@ -130,26 +154,29 @@ def _end_of_items(node: Any, text: str) -> int:
     return end + len(rest)
 
 
-def _edited(text: str, edits: Iterable[Edit]) -> str:
+def _edited(text: str, edits: Iterable[Edit], end_of_line: str) -> str:
     for start, end, new in sorted(edits, reverse=True):
-        text = text[:start] + new + text[end:]
+        text = text[:start] + new.replace("\n", end_of_line) + text[end:]
     return text
 
 
-def check_kept(before: Thresholds, after: Thresholds, *, renew: bool) -> None:
-    """See that nothing that was in a file is lost or another.
+def check_kept(file: ThresholdsFile, text: str, *, renew: bool) -> None:
+    """See that nothing that was in a file is lost or another in its new text.
 
     Raises:
         UsageError: if it is.
     """
+    try:
+        new = Source(text.removeprefix("\ufeff"), file.label, FILE, file.folder, file.files)
+        before, after = file.thresholds, thresholds_of(new).thresholds
+    except ConfigError:
+        raise UsageError(UNFIT) from None
     count = len(before.rules)
     kept = [_without_limit(rule) if renew else rule for rule in before.rules]
     there = [_without_limit(rule) if renew else rule for rule in after.rules[:count]]
     others = [(each.profiles, each.policy, each.waivers) for each in (before, after)]
     if there != kept or others[0] != others[1] or after.configs[: len(before.configs)] != before.configs:
-        raise UsageError(
-            "the file is written in a way in which nothing can be added: write its lists a line an item"
-        )
+        raise UsageError(UNFIT)
 
 
 def _without_limit(rule: Rule) -> tuple[Any, ...]:
