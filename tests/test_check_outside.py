@@ -96,6 +96,13 @@ def test_who_runs_the_check_may_name_a_config_of_another_place():
     assert one(report, "fits", "other").value == FLOPS
 
 
+@pytest.mark.parametrize("given", [(), ("encoders/sub/new.yaml",)])
+def test_a_config_of_a_submodule_extends_one_of_the_repository_around_it(root, given):
+    new(root.parent / "sub", {"new.yaml": "extends: ../small.yaml\n"})
+    git(root, "submodule", "add", "-q", str(root.parent / "sub"), "encoders/sub")
+    assert one(run(*given, base=None), "fits", "new").value == FLOPS
+
+
 def test_in_a_checkout_without_git_it_is_what_the_ci_says(root, monkeypatch):
     (root / ".git").rename(root.parent / "moved")
     write(root, {"samattn.yaml": RULES.replace("vs: base,", "vs: baseline,")})

@@ -1115,11 +1115,12 @@ def test_a_path_below_a_file_cannot_be_read():
     assert problems_of("e.yaml/f.yaml") == [f"samattn: 'e.yaml/f.yaml' cannot be read: {reason}"]
 
 
-def test_a_dangling_link_is_no_file(folder):
+def test_a_dangling_link_is_said_to_be_one(folder):
     (folder / "link.yaml").symlink_to("gone.yaml")
-    assert problems_of("link.yaml")[0].startswith(
-        "samattn: there is no file and no preset called 'link.yaml'"
-    )
+    said = "cannot be read: is a symbolic link to nothing"
+    assert problems_of("link.yaml") == [f"samattn: 'link.yaml' {said}"]
+    write("e.yaml", "extends: link.yaml\n")
+    assert problems_of("e.yaml") == [f"e.yaml:1:10: 'link.yaml' {said}"]
 
 
 def test_a_link_to_itself_cannot_be_read(folder):

@@ -15,6 +15,7 @@ WRITER_S = 1.0
 """How long a pipe waits for somebody to write to it."""
 
 NO_WRITER = "is a pipe that nothing writes to"
+TO_NOTHING = "is a symbolic link to nothing"
 
 
 def read_file(path: Path, most: int) -> bytes:
@@ -24,7 +25,7 @@ def read_file(path: Path, most: int) -> bytes:
         OSError: as the disk does, for a pipe that nothing writes to, and for a link to a device.
         ValueError: for a path with a NUL in it.
     """
-    kind = path.stat().st_mode
+    kind = _mode_of(path)
     if stat.S_ISFIFO(kind):
         return _piped(path, most)
     if stat.S_ISSOCK(kind) or (stat.S_ISCHR(kind) and not str(path).startswith(OF_DEVICES)):
@@ -40,11 +41,25 @@ def read_regular_file(path: Path, most: int) -> bytes:
         OSError: as the disk does, and for a pipe, a device or a socket.
         ValueError: for a path with a NUL in it.
     """
-    kind = path.stat().st_mode
+    kind = _mode_of(path)
     if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         raise not_a_file(kind)
     with path.open("rb") as file:
         return file.read(most)
+
+
+def _mode_of(path: Path) -> int:
+    """The mode of what a path leads to.
+
+    Raises:
+        OSError: as the disk does, and for a symbolic link to nothing, which is there and so is not a missing file.
+    """
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise OSError(errno.EINVAL, TO_NOTHING) from None
+        raise
 
 
 def not_a_file(kind: int) -> OSError:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..config.globs import matches
+from ..config.reading import TO_NOTHING
 from ..config.sources import MOST_BYTES, split_pattern
 from ..errors import GitError
 from ..shell import line
@@ -20,7 +21,7 @@ UNREAD = "unread"
 LEADS = {
     UNREAD: "is a symbolic link with a line break in its name: give it another",
     "symlink": "is a symbolic link out of the repository",
-    "dangling": "is a symbolic link to nothing",
+    "dangling": TO_NOTHING,
     "loop": "is a symbolic link to itself",
     "notdir": "is a symbolic link through a file",
 }

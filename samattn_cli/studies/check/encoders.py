@@ -11,7 +11,7 @@ from ...config.load import Loaded, load_located
 from ...config.load_thresholds import ThresholdsFile
 from ...config.model import EncoderConfig
 from ...config.sources import Files
-from ...config.within import files_around
+from ...config.within import Within, files_around
 from ...errors import ConfigError
 from .measured import Recordings
 from .metrics import Encoder
@@ -68,7 +68,11 @@ class Encoders:
         return [*reversed(reasons.values())]
 
     def _files(self, case: Case) -> Files:
-        return files_around(Path(case.reference).parent) if case.path in self.given else self.file.files
+        """The files of the thresholds' repository; of a config that was named and lies in another, those of that one."""
+        files, path = self.file.files, Path(case.reference)
+        if case.path not in self.given or (isinstance(files, Within) and files.holds(path)):
+            return files
+        return files_around(path.parent)
 
     def _device(self, profile: str) -> Device | None:
         if profile not in self.devices:
