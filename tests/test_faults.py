@@ -249,6 +249,22 @@ def test_a_stream_that_takes_no_report(tmp_path, monkeypatch, place: str, reason
     assert (done.exit_code, done.stderr) == (2, f"-o {place}: {reason}\n")
 
 
+@pytest.mark.parametrize(
+    "command", ["check", "analyze sam_vit_b --no-verify", "sweep sam_vit_b --resolutions 512,1024"]
+)
+def test_what_cannot_be_written_keeps_no_other_file_from_being_written(tmp_path, command: str) -> None:
+    folder(tmp_path, LIMIT)
+    summary = f"GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY={tmp_path}/summary"
+    done = shell(
+        f"{summary} samattn {command} --format json -o csv=/dev/full -o a.json -o b.md >/dev/full", tmp_path
+    )
+    assert done.returncode == 2
+    assert "-o /dev/full: No space left on device\n" in done.stderr
+    assert json.loads((tmp_path / "a.json").read_text("utf-8"))["kind"]
+    assert (tmp_path / "b.md").is_file()
+    assert (tmp_path / "summary").is_file() == (command == "check")
+
+
 def test_what_streams_are_called() -> None:
     assert files.stream_of(Path("/dev/stdout")) == 1
     assert files.stream_of(Path("/proc/self/fd/12")) == 12

@@ -11,7 +11,7 @@ import typer
 
 from ..config.load import load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError
-from ..render import PICTURES, TABLES, TEXTS, render, render_file
+from ..render import PICTURES, TABLES, TEXTS
 from ..render.options import Options
 from ..reports.analysis import Analysis
 from ..studies.analyze import analyze as analyze_config
@@ -20,7 +20,7 @@ from ..studies.verify import how_to_install
 from ..studies.verify import verify as crosscheck
 from ..verdicts import CrossCheck
 from .asked import asked_files
-from .output import emit, guarded, say, terminal_options, working, write_file
+from .output import deliver, emit, guarded, say, terminal_options, working, write
 from .parameters import (
     Attention,
     Autocast,
@@ -118,10 +118,9 @@ def analyze(
             report = replace(report, crosscheck=crosscheck(encoder, every_layer=False))
     if shown == "terminal":
         _verdict(report, options)
-    elif shown:
-        emit(render(report, shown, options), shown)
-    for path, name in formats.items():
-        write_file(path, render_file(report, name, options.of_a_file), name)
+        write(report, formats, options)
+    else:
+        deliver(report, shown, formats, options)
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     if verify and (missing := how_to_install()):

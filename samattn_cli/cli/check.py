@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from enum import Enum
@@ -104,10 +105,11 @@ def check(
         say(str(error), style="red")
         shown = None if shown == "terminal" else shown  # for who reads it, that is said
     options = replace(terminal_options(all_layers=all_results), checkout=checkout(os.environ))
-    if shown:
-        show(report, shown, options)
-    write(report, files, options)
-    under_github(report, os.environ, options, annotate=shown != "github")
+    with ExitStack() as after:  # the last first; each whether what came before could be written or not
+        after.callback(under_github, report, os.environ, options, annotate=shown != "github")
+        after.callback(write, report, files, options)
+        if shown:
+            show(report, shown, options)
     finish(report)
 
 

@@ -197,9 +197,11 @@ def _width_of(stream: int) -> int:
 
 def deliver(report: Any, shown: str | None, files: Mapping[Path, str], options: Options) -> None:
     """Show a report, on the terminal if nothing else was asked for, and write its files, each in its format."""
-    if shown or not files:
-        show(report, shown or "terminal", options)
-    write(report, files, options)
+    try:
+        if shown or not files:
+            show(report, shown or "terminal", options)
+    finally:  # files are written also where nobody reads standard output
+        write(report, files, options)
 
 
 def show(report: Any, name: str, options: Options) -> None:
@@ -208,9 +210,28 @@ def show(report: Any, name: str, options: Options) -> None:
 
 
 def write(report: Any, files: Mapping[Path, str], options: Options) -> None:
-    """A report's files, each in its format."""
-    for path, name in files.items():
-        write_file(path, render_file(report, name, options.of_a_file), name)
+    """A report's files, each in its format: see `write_each`."""
+    write_each(files, lambda name: render_file(report, name, options.of_a_file))
+
+
+def write_each(files: Mapping[Path, str], content: Callable[[str], str | bytes]) -> None:
+    """Write all files that can be written, with what is in each of its format.
+
+    Raises:
+        OutputError: with what is wrong with each of the others.
+    """
+    problems = [_problem_of(path, content(name), name) for path, name in files.items()]
+    if any(problems):
+        raise OutputError("\n".join(filter(None, problems)))
+
+
+def _problem_of(path: Path, content: str | bytes, format_name: str) -> str:
+    """Why a file cannot be written; "" if it was."""
+    try:
+        write_file(path, content, format_name)
+    except OutputError as error:
+        return str(error)
+    return ""
 
 
 def write_file(path: Path, content: str | bytes, format_name: str = "text", *, quiet: bool = False) -> None:

@@ -18,7 +18,7 @@ from ..reports.text import to_json
 from ..studies.verify import how_to_install
 from ..studies.verify import verify as crosscheck
 from .asked import asked_files
-from .output import emit, guarded, say, terminal_options, working, write_file
+from .output import emit, guarded, say, terminal_options, working, write_each
 from .parameters import (
     Attention,
     Autocast,
@@ -102,8 +102,7 @@ def verify(
         emit(text(shown, terminal_options()), shown)
     else:
         _say_verdicts(report)
-    for path, name in formats.items():
-        write_file(path, text(name, Options()), name)
+    write_each(formats, lambda name: text(name, Options()))
     if missing := how_to_install():
         say(f"the cross-check cannot be run: {missing}", style="red")
     if report.status != "exact":
@@ -150,7 +149,6 @@ def _judge(
     if shown or not formats:
         shown = shown or "terminal"
         emit(text(shown, terminal_options()), shown)
-    for path, name in formats.items():
-        write_file(path, text(name, Options()), name)
+    write_each(formats, lambda name: text(name, Options()))
     if not judgement.is_close:
         raise typer.Exit(EXIT_DIFFERS)
