@@ -21,7 +21,8 @@ from samattn_cli.git.commands import ELSEWHERE
 from samattn_cli.reports.check import CheckReport, Result
 from samattn_cli.studies.check.run import check
 from samattn_cli.studies.diff import diff as compare
-from samattn_cli.studies.passes import FIGURES, Passes
+from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.readers import FIGURES
 
 RULES = """\
 version: 1

@@ -3,6 +3,7 @@
 import json
 import math
 from fractions import Fraction
+from functools import partial
 
 import pytest
 from running import samattn
@@ -11,16 +12,17 @@ from samattn_cli import analyze, load_config
 from samattn_cli.config.presets import presets
 from samattn_cli.cost.encoder import forward
 from samattn_cli.errors import UsageError
+from samattn_cli.figures import EXPLAINED, FIGURES
 from samattn_cli.render import render
 from samattn_cli.render.formulas import escaped, latex, unicode, with_numbers
 from samattn_cli.render.options import Options
 from samattn_cli.studies.explain import WRITER, explain
 from samattn_cli.studies.layers import PART, segments_of
-from samattn_cli.studies.metrics import METRICS
 from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.readers import of_op
 from samattn_cli.studies.symbolic import symbolic
 
-OF_OPS = {name: metric.of_op for name, metric in METRICS.items() if metric.of_op}
+OF_OPS = {name: partial(of_op, FIGURES[name]) for name in EXPLAINED if FIGURES[name].op_keys}
 FUNCTIONS = {
     "ceil": lambda quotient: Fraction(math.ceil(quotient)),
     "floor": lambda quotient: Fraction(math.floor(quotient)),
@@ -49,8 +51,8 @@ def test_the_formula_of_every_operation_gives_the_figure_of_the_report(name):
         ops = [op for op in found.recording.ops if op.is_kernel]
         assert [op.name for op in ops] == [op.name for op in reported[segment.name]]
         for op, reported_op in zip(ops, reported[segment.name], strict=True):
-            for metric, of_op in OF_OPS.items():
-                text = WRITER(of_op(op))
+            for metric, read in OF_OPS.items():
+                text = WRITER(read(op))
                 assert number_of(text, values) == getattr(reported_op, metric), (op.name, metric, text)
 
 
@@ -179,8 +181,8 @@ def test_the_command_writes_every_format(tmp_path):
 
 
 def test_an_unknown_metric_is_refused():
-    limit = samattn("explain", "sam_vit_b", "--metric", "peak_memory")
-    assert limit.stderr == "--metric peak_memory: there is no such figure; did you mean 'peak_bytes'?\n"
+    elsewhere = samattn("explain", "sam_vit_b", "--metric", "latency")
+    assert elsewhere.stderr.startswith("--metric latency: latency_ms has no formula: use params, macs,")
     result = samattn("explain", "sam_vit_b", "--metric", "mac")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "--metric mac: there is no such figure; did you mean 'macs'?\n"

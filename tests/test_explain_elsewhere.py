@@ -1,19 +1,22 @@
 """Formulas hold at other sizes: their numbers there are those of a pass there, for every part, block and operation."""
 
+from functools import partial
+
 import pytest
 
 from samattn_cli import load_config
 from samattn_cli.config.presets import presets
 from samattn_cli.cost.encoder import forward
+from samattn_cli.figures import EXPLAINED, FIGURES
 from samattn_cli.render import render
 from samattn_cli.render.options import Options
 from samattn_cli.studies.explain import explain
 from samattn_cli.studies.holds import elsewhere
-from samattn_cli.studies.metrics import METRICS
+from samattn_cli.studies.readers import of_op
 from samattn_cli.studies.symbolic import symbolic
 from samattn_cli.symbols.formula import value_at
 
-OF_OPS = {name: metric.of_op for name, metric in METRICS.items() if metric.of_op}
+OF_OPS = {name: partial(of_op, FIGURES[name]) for name in EXPLAINED if FIGURES[name].op_keys}
 WORK = ("macs", "flops", "params")
 
 
@@ -35,8 +38,8 @@ def test_the_formula_of_every_operation_gives_its_figure_at_two_other_batches_an
             if [op.name for op in there] != [op.name for op in formulas]:
                 continue  # a copy that one image does not need, padding, windows that are run one by one
             for formula, op in zip(formulas, there, strict=True):
-                for metric, of_op in OF_OPS.items():
-                    assert value_at(of_op(formula), points) == of_op(op), (
+                for metric, read in OF_OPS.items():
+                    assert value_at(read(formula), points) == read(op), (
                         place.name,
                         segment.name,
                         op.name,

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from samattn_cli import load_config
 from samattn_cli.config.load_device import load_device
 from samattn_cli.errors import UsageError
-from samattn_cli.studies.passes import FIGURES, Passes
+from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.points import at, figures_at
+from samattn_cli.studies.readers import FIGURES
 
 DEVICE = load_device("h100", "h100")
 TINY = {"in_chans": 3, "embed_dim": 32, "depth": 3, "num_heads": 2}

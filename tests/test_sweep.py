@@ -20,12 +20,12 @@ from samattn_cli.cli.app import app
 from samattn_cli.cli.ranges import numbers, sizes
 from samattn_cli.config.load import parse_override
 from samattn_cli.errors import ConfigError, UsageError
+from samattn_cli.figures import OF_ENCODER as METRICS
 from samattn_cli.render import render
 from samattn_cli.render.kinds.sweep import rows
 from samattn_cli.render.options import Options
 from samattn_cli.render.sweep_chart import _marks, chart
 from samattn_cli.render.sweep_heading import set_alike
-from samattn_cli.reports.sweep import METRICS
 from samattn_cli.studies import points
 from samattn_cli.studies.grid import MOST_POINTS, Grid, Variation
 from samattn_cli.studies.passes import Passes

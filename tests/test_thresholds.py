@@ -326,7 +326,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         ),
         (
             with_rule("id: a, metric: measured.power, limit: 1"),
-            "FILE:4:19: there is no metric 'measured.power', but measured.peak_memory and measured.latency",
+            "FILE:4:19: there is no metric 'measured.power', but measured.peak_bytes and measured.latency_ms",
         ),
         (
             with_rule("id: a, metric: flops"),

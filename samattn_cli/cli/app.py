@@ -35,6 +35,7 @@ COMMANDS = {
     "import": "import_.import_",
     "configs": "configs.configs",
     "devices": "devices.devices",
+    "metrics": "metrics.metrics",
     "calibrate": "calibrate.calibrate",
     "schema": "schema.schema",
     "guide": "guide.guide",
@@ -47,6 +48,7 @@ OTHER_COMMANDS = {
     "placements": "compare-placements",
     "presets": "configs",
     "gpus": "devices",
+    "figures": "metrics",
 }
 """Other names of commands."""
 

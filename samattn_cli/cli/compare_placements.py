@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..config.load import load_config
+from ..figures import OF_ENCODER, listed
 from . import complete
 from .analyze import FORMATS, Format
 from .asked import asked_files
@@ -53,8 +54,8 @@ def compare_placements(
         str | None,
         typer.Option(
             metavar="LIMITS",
-            help="Every placement within limits such as 'flops <= 6 TFLOP, peak_memory <= 8 GiB'; of flops, macs, "
-            "params, peak_memory, training_memory, latency.",
+            help="Every placement within limits such as 'flops <= 6 TFLOP, peak_memory <= 8 GiB'; of "
+            f"{listed(OF_ENCODER)}.",
         ),
     ] = None,
     by: Annotated[

@@ -73,16 +73,23 @@ def settings(incomplete: str) -> list[str]:
 
 def sweep_metrics() -> Iterable[str]:
     """The metrics of a sweep."""
-    from ..reports.sweep import METRICS
+    from ..figures import OF_ENCODER
 
-    return METRICS
+    return OF_ENCODER
 
 
 def explained_metrics() -> Iterable[str]:
     """The figures that can be explained."""
-    from ..studies.metrics import METRICS
+    from ..figures import EXPLAINED
 
-    return METRICS
+    return EXPLAINED
+
+
+def all_metrics() -> Iterable[str]:
+    """Every figure, by each of its names."""
+    from ..figures import ALIASES, FIGURES
+
+    return (*FIGURES, *ALIASES)
 
 
 def limited_metrics() -> Iterable[str]:
@@ -94,9 +101,9 @@ def limited_metrics() -> Iterable[str]:
 
 def costs() -> Iterable[str]:
     """The costs that a search of placements compares."""
-    from ..studies.placements.budget import METRICS
+    from ..figures import OF_ENCODER
 
-    return METRICS
+    return OF_ENCODER
 
 
 def placements() -> Iterable[str]:

@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from ..config.load import load_config
-from ..config.metric_names import meant
-from ..errors import UsageError
+from ..figures import EXPLAINED, asked, listed
 from ..render import LATEX, TEXTS
-from ..spelling import known_as
 from . import complete
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options
@@ -47,8 +45,7 @@ def explain(
         str,
         typer.Option(
             metavar="METRIC",
-            help="macs, flops, elementwise_flops, params, bytes_read, bytes_written, allocated_bytes, attention_bytes or "
-            "peak_bytes.",
+            help=f"{listed(EXPLAINED)}.",
             autocompletion=complete.words(complete.explained_metrics),
         ),
     ] = "macs",
@@ -85,12 +82,8 @@ def explain(
       samattn explain my_encoder.yaml 7 --metric peak_bytes --dtype bfloat16
     """
     from ..studies.explain import explain as explain_figure
-    from ..studies.metrics import METRICS
 
-    metric = known_as(metric, METRICS) or metric
-    if metric not in METRICS:
-        hint = meant(metric, METRICS) or f": there are {', '.join(METRICS)}"
-        raise UsageError(f"--metric {metric}: there is no such figure{hint}")
+    metric = asked("--metric", metric, EXPLAINED, "has no formula")
     formats = asked_files(output, list(FORMATS))
     runs = {"batch_size": batch_size, "dtype": dtype, "autocast": autocast, "attention": attention}
     encoder = load_config(config, overrides(set_, image_size=image_size, **runs))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..config.load import Override, option_where, override_of
-from ..config.metric_names import meant
 from ..config.wording import short
 from ..config.yaml12 import Node, parse_yaml
 from ..errors import DeviceError, UsageError, did_you_mean
+from ..figures import FIGURES, OF_ENCODER, listed
+from ..figures import asked as asked_figure
 from ..render import PICTURES, TABLES, TEXTS
-from ..spelling import known_as
 from ..units import format_things
 from . import complete
 from .asked import asked_files
@@ -101,8 +101,8 @@ def sweep(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="flops, macs, params, elementwise_flops, attention_bytes, weights_bytes, peak_bytes, training_bytes, "
-            "latency_ms; by default flops, attention_bytes, the peak of each mode, and with --device latency_ms.",
+            help=f"{listed(OF_ENCODER)}; by default flops, attention_bytes, the peak of each mode, and with --device "
+            "latency_ms.",
             autocompletion=complete.words(complete.sweep_metrics, several=True),
         ),
     ] = None,
@@ -287,17 +287,12 @@ def _check_once(variation: Variation) -> None:
 
 
 def _metrics(given: str, device: Device | None) -> list[str]:
-    from ..reports.sweep import METRICS
-
-    asked = [known_as(name.strip(), METRICS) or name.strip() for name in given.split(",")]
+    asked = [asked_figure("--metrics", name.strip(), OF_ENCODER) for name in given.split(",")]
     for name in asked:
-        if name not in METRICS:
-            known = ", ".join(METRICS)
-            raise UsageError(f"--metrics {name}: must be of {known}{meant(name, METRICS)}")
         if asked.count(name) > 1:
             raise UsageError(f"--metrics: {name} stands there twice: keep one")
-    if "latency_ms" in asked and device is None:
-        raise UsageError(
-            "--metrics latency_ms: needs --device, such as --device h100 (see `samattn devices`)"
-        )
+        if FIGURES[name].needs and device is None:
+            raise UsageError(
+                f"--metrics {name}: needs --device, such as --device h100 (see `samattn devices`)"
+            )
     return asked

@@ -1,56 +1,68 @@
-"""The names by which thresholds call figures: those with a name of their own, and paths into `analyze --format json`.
+"""The names by which thresholds call figures: those of `figures.py`, and paths into `analyze --format json`.
 
-The unit of a figure is that of its key: ``_bytes``, ``_flops``, ``_macs``, ``_params``, ``_ms``, else none.
+The unit of a path is that of its key: ``_bytes``, ``_flops``, ``_macs``, ``_params``, ``_ms``, else none.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from ..errors import did_you_mean
-
-ENDS = (("_bytes", "_memory"), ("latency_ms", "latency"))
-"""How the names of the same figures end in `analyze --format json` and in limits."""
+from ..figures import FIGURES, OF_ENCODER, Figure, Scope, of
 
 PEAK = "{peak}"
 """In a path: what the run's mode has its peak as."""
 
-ENCODER = {
-    "params": "totals.params",
-    "macs": "totals.macs",
-    "flops": "totals.flops",
-    "elementwise_flops": "totals.elementwise_flops",
-    "peak_memory": f"totals.{PEAK}",
-    "training_memory": "totals.training_bytes",
-    "weights_memory": "totals.weights_bytes",
-    "attention_memory": "totals.attention_bytes",
-    "latency": "totals.latency_ms",
+PEAK_OF_MODE = "peak_memory"
+"""The name of that peak. Its other name, "peak_bytes", is the key of JSON: always the peak of an inference forward."""
+
+
+def _names(figure: Figure) -> Iterator[tuple[str, str]]:
+    """Each name of a figure, and the key that it leads to."""
+    for name in (figure.name, *figure.aliases):
+        yield name, PEAK if name == PEAK_OF_MODE else figure.name
+
+
+def names_against_global(figure: Figure) -> Iterator[tuple[str, str]]:
+    """Each name of how an encoder compares by a figure with itself with every layer global, and its key."""
+    if figure.against:
+        yield f"{figure.compared}_vs_global", figure.compared
+        for name in figure.aliases:
+            key = f"{PEAK}_{figure.against}" if name == PEAK_OF_MODE else figure.compared
+            if name != figure.stem:
+                yield f"{name}_{figure.against}_vs_global", key
+
+
+def _measured() -> Iterator[tuple[str, str]]:
+    """Each name of what a recording has, and its path."""
+    for key in ("peak_bytes", "latency_ms"):
+        for name in (key, *FIGURES[key].aliases):
+            yield f"measured.{name}", f"measured.{key}"
+
+
+ENCODER: dict[str, str] = {
+    **{name: f"totals.{key}" for figure in of("encoder") for name, key in _names(figure)},
     "attention_memory_saving_per_head": "layers.window.vs_global.attention_bytes_saving",
-    "flops_ratio_vs_global": "comparison.vs_all_global.flops_ratio",
-    "attention_memory_saving_vs_global": "comparison.vs_all_global.attention_bytes_saving",
-    "peak_memory_saving_vs_global": f"comparison.vs_all_global.{PEAK}_saving",
-    "training_memory_saving_vs_global": "comparison.vs_all_global.training_bytes_saving",
-    "latency_ratio_vs_global": "comparison.vs_all_global.latency_ratio",
-    "measured.peak_memory": "measured.peak_bytes",
-    "measured.latency": "measured.latency_ms",
+    **{
+        name: f"comparison.vs_all_global.{key}"
+        for figure in of("encoder")
+        for name, key in names_against_global(figure)
+    },
+    **dict(_measured()),
 }
 """Of an encoder: the path of each."""
 
-PART = {
-    "peak_memory": PEAK,
-    "training_memory": "training_bytes",
-    "latency": "latency_ms",
-}
-"""Likewise of a part beside the layers, behind its name."""
+PART = {name: key for figure in of("part") for name, key in _names(figure) if name != key}
+"""Likewise of a part next to the layers, after its name."""
 
-LAYER = PART | {
-    "attention_memory": "attention_bytes",
+LAYER = {name: key for figure in of("layer") for name, key in _names(figure) if name != key} | {
     "attention_memory_per_head": "attention_bytes_per_head",
     "flops_ratio_vs_global": "vs_global.layer_flops_ratio",
     "attention_flops_ratio_vs_global": "vs_global.attention_flops_ratio",
     "scores_flops_ratio_vs_global": "vs_global.scores_flops_ratio",
     "attention_memory_saving_vs_global": "vs_global.attention_bytes_saving",
+    "attention_bytes_saving_vs_global": "vs_global.attention_bytes_saving",
     "rel_pos_params_saving_vs_joint": "rel_pos_params_saving",
 }
 """Likewise of a layer, or of a kind of layer."""
@@ -91,6 +103,19 @@ def unit_of(metric: str) -> str:
     return next((unit for unit, keys in UNITS.items() if keys.fullmatch(last)), "")
 
 
+def figure_in(path: str, scope: Scope = "encoder") -> Figure | None:
+    """The figure that a path into an analysis is of, or is made of: flops of "layers.7.vs_global.layer_flops_ratio"."""
+    last = path.rpartition(".")[2]
+    found = [figure for figure in of(scope) if figure.stem in last]  # latency_ratio
+    return max(found, key=lambda figure: len(figure.name), default=None)
+
+
+def needs_device(metric: str) -> bool:
+    """Whether it is known on a device alone."""
+    figure = figure_in(path_of(metric))
+    return figure is not None and figure.needs == "device"
+
+
 def is_gain(metric: str) -> bool:
     """Whether more of it is better: a saving, or a ratio of what something else costs to this."""
     return path_of(metric).endswith(("_saving", "_ratio"))
@@ -107,23 +132,13 @@ def unknown(metric: str) -> str:
     if metric in ENCODER:
         return ""
     if root == MEASURED:
-        known = [name for name in ENCODER if name.startswith(f"{MEASURED}.")]
-        return f"there is no metric {metric!r}, but {' and '.join(known)}"
+        return f"there is no metric {metric!r}, but measured.peak_bytes and measured.latency_ms"
     if dot and rest and root in ROOTS:
         return ""
-    hint = did_you_mean(root, ROOTS) if dot else meant(metric, ENCODER)
+    hint = did_you_mean(root, ROOTS) if dot else did_you_mean(metric, ENCODER)
     return f"there is no metric {metric!r}{hint or instead()}"
-
-
-def meant(name: str, known: Iterable[str]) -> str:
-    """As `did_you_mean`, of metrics: limits call by "peak_memory" and "latency" what JSON calls "peak_bytes" and "latency_ms"."""
-    known = list(known)
-    ends = [*ENDS, *(end[::-1] for end in ENDS)]
-    others = (f"{name.removesuffix(here)}{there}" for here, there in ends if name.endswith(here))
-    other = next((word for word in others if word in known), None)
-    return f"; did you mean '{other}'?" if other else did_you_mean(name, known)
 
 
 def instead() -> str:
     """What there is in place of a metric that there is not."""
-    return f": use {', '.join(ENCODER)}, or the path of a number of `samattn analyze --format json`"
+    return f": use {', '.join(OF_ENCODER)} (see `samattn metrics`), or the path of a number of `samattn analyze --format json`"

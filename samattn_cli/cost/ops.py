@@ -116,6 +116,16 @@ class Op:
         return FLOPS_PER_MAC * self.macs
 
     @property
+    def params(self) -> Dim:
+        """Numbers in the weights that it is the first to use."""
+        return sum(map(parameter_elements, self.parameters))
+
+    @property
+    def allocated_bytes(self) -> Dim:
+        """Bytes asked of the allocator for what it makes."""
+        return sum(storage.nbytes for storage in self.allocates)
+
+    @property
     def is_kernel(self) -> bool:
         """Whether anything is run.
 
@@ -151,6 +161,16 @@ class Recording:
     def elementwise_flops(self) -> Dim:
         """FLOPs of everything else."""
         return sum(op.elementwise_flops for op in self.ops)
+
+    @cached_property
+    def bytes_read(self) -> Dim:
+        """Bytes of the operands, each read once by each operation."""
+        return sum(op.bytes_read for op in self.ops)
+
+    @cached_property
+    def bytes_written(self) -> Dim:
+        """Bytes of what the operations make."""
+        return sum(op.bytes_written for op in self.ops)
 
     @cached_property
     def scores(self) -> Dim:

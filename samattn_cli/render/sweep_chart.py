@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..reports.sweep import PEAKS, Line, MeasuredPoints, Sweep
+from ..figures import FIGURES, PEAKS
+from ..reports.sweep import Line, MeasuredPoints, Sweep
 from ..units import format_percent
 from .charts import lines as drawn
-from .charts.scales import Unit
+from .charts.scales import unit_of
 from .charts.theme import Spec
 from .sweep_columns import axis_along, formatted, lines_of, name_along, name_of, size_label, values_of
 from .sweep_heading import subtitle_of, title_of
 
-UNITS: dict[str, Unit] = {"macs": "MAC", "params": "parameters", "latency_ms": "ms"}
 AXES = {"resolution": "image side (px)", "batch_size": "batch (images)", "window": "window (tokens a side)"}
 FEW = 4
 """Lines up to which what all global costs is drawn beside each."""
@@ -53,15 +53,11 @@ def _name(line: Line) -> str:
     return line.label or line.config
 
 
-def _unit(metric: str) -> Unit:
-    return UNITS.get(metric, "B" if metric.endswith("_bytes") else "FLOP")
-
-
 def _lines(report: Sweep) -> Iterator[drawn.Line]:
     xs = _places(report)
     for metric in report.metrics:
         for line in lines_of(report, metric):
-            name, unit = _name(line), _unit(metric)
+            name, unit = _name(line), unit_of(FIGURES[metric])
             yield drawn.Line(name, name_of(report, metric), unit, xs, values_of(report, line, metric))
             for other in ("all_global", "all_windowed")[: 2 if report.line_count == 1 else 1]:
                 values = _others(report, line, f"{metric}_{other}")

@@ -7,41 +7,24 @@ from dataclasses import replace
 from typing import Any
 
 from ..config.keys import Pair
-from ..reports.sweep import PEAKS, Axis, Line, Sweep
-from ..units import format_bytes, format_count, format_ms, format_size
+from ..figures import FIGURES, PEAKS
+from ..reports.sweep import Axis, Line, Sweep
+from ..units import format_amount, format_count, format_size
 
 MODE_AXES = ("mode", "run.mode")
-
-NAMES = {
-    "flops": "FLOPs",
-    "macs": "MACs",
-    "params": "parameters",
-    "elementwise_flops": "elementwise FLOPs",
-    "attention_bytes": "score matrices",
-    "weights_bytes": "weights",
-    "peak_bytes": "peak, inference",
-    "training_bytes": "peak, training step",
-    "latency_ms": "time of a pass",
-}
-"""The metrics in words."""
 
 
 def name_of(report: Sweep, metric: str) -> str:
     """A metric in words; the time of a training step is that of the whole of it."""
-    modes = {config.run.mode for config in report.configs}
-    if metric != "latency_ms" or modes == {"inference"}:
-        return NAMES[metric]
-    return "time of a whole step" if modes == {"training"} else "time of a pass or a whole step"
+    return FIGURES[metric].word_in({config.run.mode for config in report.configs})
 
 
 def formatted(metric: str, value: Any, *, short: bool = False) -> str:
     """A metric with its unit."""
-    if metric.endswith("_bytes"):
-        return format_bytes(value)
-    if metric.endswith("_ms"):
-        return format_ms(value)
-    unit = "" if short else {"macs": "MAC", "params": ""}.get(metric, "FLOP")
-    return format_count(value, unit)
+    unit = FIGURES[metric].unit
+    if unit in {"B", "ms"}:
+        return format_amount(value, unit)
+    return format_count(value, "" if short or unit == "params" else unit)
 
 
 def or_nothing(value: float | None, format_: Callable[[float], str]) -> str:
@@ -58,7 +41,7 @@ def values_of(report: Sweep, line: Line, name: str) -> list[Any]:
 def lines_of(report: Sweep, metric: str) -> tuple[Line, ...]:
     """The lines to show a metric on: of lines that differ in the mode only one, if the metric does not depend on it."""
     axis = _mode_axis(report)
-    if axis is None or metric == "latency_ms":
+    if axis is None or FIGURES[metric].by_mode:
         return report.lines
     judges = next((mode for mode, peak in PEAKS.items() if peak == metric), "")
     mode = judges if judges in axis.values else axis.values[0]
@@ -74,7 +57,9 @@ def line_count_of(report: Sweep, metric: str) -> int:
     """How many such lines there are, also of those that are not shown."""
     axis = _mode_axis(report)
     return (
-        report.line_count if axis is None or metric == "latency_ms" else report.line_count // len(axis.values)
+        report.line_count
+        if axis is None or FIGURES[metric].by_mode
+        else report.line_count // len(axis.values)
     )
 
 

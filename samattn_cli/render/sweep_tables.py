@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from ..reports.sweep import PEAKS, Line, Sweep
+from ..figures import PEAKS
+from ..reports.sweep import Line, Sweep
 from ..units import format_percent, format_ratio
 from .elements import Table
 from .sweep_columns import (

@@ -14,25 +14,10 @@ from typing import Any, Literal
 
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
+from ..figures import PEAKS
 from ..version import __version__
 from . import SCHEMA_VERSION
 from .recording import Fingerprint
-
-METRICS = (
-    "flops",
-    "macs",
-    "params",
-    "elementwise_flops",
-    "attention_bytes",
-    "weights_bytes",
-    "peak_bytes",
-    "training_bytes",
-    "latency_ms",
-)
-"""What can be asked for: figures of `analysis.Figures`."""
-
-PEAKS = {"inference": "peak_bytes", "training": "training_bytes"}
-"""The metric that says whether a run fits, by its mode."""
 
 
 def default_metrics(modes: Collection[str], *, timed: bool) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from ..verdicts import CrossCheck
 from .changes import changes_of, pairs_of
 from .findings import findings, fitting
 from .layers import layers_of, parts_of, shares_of
-from .passes import COMPARED, Passes
+from .passes import Passes
 from .published import published
+from .readers import COMPARED
 from .recorded import measured
 from .verify import verify as run_crosscheck
 

@@ -18,10 +18,11 @@ from ..config.plan import LayerConfig
 from ..symbols.formula import Integer
 from ..symbols.space import Space
 from ..units import ITEM_BYTES, format_size
-from .passes import FIGURES, Passes
+from .passes import Passes
 from .placements.placing import movable, problem_of
 from .placements.strategies import OF_A_NUMBER
 from .points import Array, at, at_all, figures_at, in_lots
+from .readers import FIGURES
 
 FIRST = 64
 """Candidates that are looked at first; twice as many as long as the largest may fit."""

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..config.metric_names import path_of, unit_of
+from ..config.metric_names import figure_in, path_of, unit_of
+from ..figures import FIGURES
 from ..reports.diff import CHANGED, Diff, FigureChange, LayerChange, PeakChange
 from ..units import format_apart
 
 MOST_LINES = 8
 MOST_KEYS = 4
-PEAKS = ("peak_bytes", "training_bytes")
-BEHIND = (
-    *("elementwise_flops", "flops", "macs", "params", "attention_bytes", "saved_bytes", "latency_ms"),
-    *PEAKS,
-)
-"""Figures that are of a layer's own, and peaks, which are not."""
-WORDS = {
-    "attention_bytes": "score matrices ",
-    "saved_bytes": "kept for backward ",
-    "elementwise_flops": "elementwise ",
-}
-"""What a line says of a figure whose unit does not say it."""
-BEHIND_WEIGHTS = {"weights_bytes": "params"}
-BEHIND_PEAKS = ("attention_bytes", "saved_bytes", "elementwise_flops", "params")
-"""What of a layer changes a peak, the most telling first."""
 
 
 def causes(diff: Diff, metric: str) -> tuple[str, ...]:
@@ -42,9 +28,8 @@ def causes(diff: Diff, metric: str) -> tuple[str, ...]:
     peak = next((peak for peak in diff.peaks if peak.metric == figure), None)
     if peak is not None:
         lines += _peak(diff, peak)
-        figure = next(
-            (each for each in BEHIND_PEAKS if any(layer.figure(each) for layer in diff.layers)), figure
-        )
+        told = FIGURES[figure].causes
+        figure = next((each for each in told if any(layer.figure(each) for layer in diff.layers)), figure)
     layers = list(_layers(diff, path, figure))
     return tuple(lines + _some(layers, MOST_LINES - len(lines), "more"))
 
@@ -52,14 +37,15 @@ def causes(diff: Diff, metric: str) -> tuple[str, ...]:
 def figures_of_causes(metric: str, *, training: bool) -> tuple[str, ...]:
     """The figures by which `causes` explains a metric."""
     figure = figure_behind(path_of(metric, training=training))
-    return (figure, *(BEHIND_PEAKS if figure in PEAKS else ()))
+    return (figure, *FIGURES[figure].causes)
 
 
 def figure_behind(path: str) -> str:
-    """The figure of layers that a path into an analysis is of, or is made of."""
-    last = path.rpartition(".")[2]
-    last = BEHIND_WEIGHTS.get(last, last)
-    return next((figure for figure in BEHIND if figure.removesuffix("_ms") in last), "flops")  # latency_ratio
+    """The figure by which a change of what a path into an analysis leads to is explained: of layers, or a peak."""
+    figure = figure_in(path, "layer") or figure_in(path) or figure_in(path, "op")
+    if figure is None:
+        return "flops"
+    return figure.causes[0] if figure.causes and figure.combined == "sum" else figure.name
 
 
 def _some(lines: list[str], most: int, what: str) -> list[str]:
@@ -107,5 +93,5 @@ def _line(layer: LayerChange, change: FigureChange) -> str:
     each = " each" if len(layer.names) > 1 else ""
     done = "" if layer.change == "changed" else f"{layer.change}, "
     attention = layer.attention if CHANGED in layer.attention or layer.change != "changed" else ""
-    what = WORDS.get(change.metric, "")
-    return f"{layer.name}: {done}{what}{change.text}{each}{f' ({attention})' if attention else ''}"
+    what = " ".join(filter(None, (FIGURES[change.metric].tag, change.text)))
+    return f"{layer.name}: {done}{what}{each}{f' ({attention})' if attention else ''}"

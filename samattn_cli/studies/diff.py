@@ -11,20 +11,18 @@ from ..config.load import Loaded
 from ..config.model import EncoderConfig
 from ..config.plan import LayerConfig
 from ..config.presets import presets
+from ..figures import names as names_of
+from ..figures import of
 from ..reports.diff import CHANGED, Diff, FigureChange, KeyChange, LayerChange, PeakChange, Place
 from .causes import causes
 from .layers import LAYER, PART, At, segments_of
 from .likeness import Piece, pairs
-from .passes import FIGURES, Passes
+from .passes import Passes
 from .places import place_of
+from .readers import FIGURES, PEAK_AT
 
-OF_LAYERS = ("params", "macs", "flops", "elementwise_flops", "attention_bytes", "saved_bytes", "latency_ms")
+OF_LAYERS = names_of(figure for figure in of("layer") if figure.combined == "sum")
 """The figures of a layer that are its own."""
-PEAKS: dict[str, Callable[[Passes], str]] = {
-    "peak_bytes": lambda passes: passes.peak_at,
-    "training_bytes": lambda passes: passes.step.peak_at,
-}
-"""The operation at which each peak is set."""
 NOT_OF_COST = ("name", "description")
 FLAT = "stages.0."
 
@@ -63,7 +61,9 @@ def diff(
         after_config=after.config,
         keys=tuple(key_changes(before.config, after.config, place)),
         totals=tuple(_totals(before, after, figures)),
-        peaks=tuple(PeakChange(name, at(before), at(after)) for name, at in PEAKS.items() if name in figures),
+        peaks=tuple(
+            PeakChange(name, at(before), at(after)) for name, at in PEAK_AT.items() if name in figures
+        ),
         layers=tuple(_grouped(_layers(before, after, figures))),
         metric=metric,
     )

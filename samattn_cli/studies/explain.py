@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -13,13 +13,13 @@ from ..cost.ops import Op, Recording
 from ..cost.tensor import Dim
 from ..cost.tools import what_others_say
 from ..errors import UsageError, did_you_mean
+from ..figures import FIGURES, Figure
 from ..reports.explanation import Explanation, FormulaRow, SymbolValue
 from ..symbols.formula import Integer, atoms_of
 from ..symbols.written import Writer
 from .holds import Elsewhere, FiguresOf, elsewhere, holding
 from .layers import no_such_place
-from .metrics import METRICS, Metric
-from .passes import attention_bytes
+from .readers import OF_RECORDING, is_of_parts, of_op, of_recordings
 from .symbolic import MEANINGS, Symbolic, symbolic
 from .tapped import TAPPED
 
@@ -35,22 +35,26 @@ def explain(config: EncoderConfig, where: str = "", metric: str = "macs") -> Exp
     Args:
         config: the encoder.
         where: "7", "blocks.7", "neck", or an operation or module in it, such as "7.attn.scores"; "" for all of it.
-        metric: of `METRICS`.
+        metric: a figure that has a formula.
 
     Raises:
         UsageError: for a place that the encoder does not have, or that has no such figure.
     """
-    found = METRICS[metric]
+    found = FIGURES[metric]
+    if found.by_mode and config.run.mode == "training":
+        raise UsageError(
+            f"{metric}: the formulas are those of a forward, and the run is a training step: use --set run.mode=inference"
+        )
     if not where:
         return _of_encoder(config, metric, found)
     segment, inner = _place(config, where)
     return _of_segment(config, segment, inner, metric, found)
 
 
-def _of_encoder(config: EncoderConfig, metric: str, found: Metric) -> Explanation:
+def _of_encoder(config: EncoderConfig, metric: str, found: Figure) -> Explanation:
     """All parts and layers, those together that have one formula and its numbers."""
     rows: dict[tuple[str, tuple[SymbolValue, ...], int], FormulaRow] = {}
-    for row in _segment_rows(config, metric, found):
+    for row in _segment_rows(config, found):
         key = row.formula, row.symbols, row.value
         rows[key] = replace(rows[key], names=(*rows[key].names, row.name)) if key in rows else row
     made = tuple(row for row in rows.values() if row.value)
@@ -59,24 +63,24 @@ def _of_encoder(config: EncoderConfig, metric: str, found: Metric) -> Explanatio
     return _explanation(config, FormulaRow("", (), "", value, ()), metric, made, ("", ""))
 
 
-def _segment_rows(config: EncoderConfig, metric: str, found: Metric) -> Iterator[FormulaRow]:
+def _segment_rows(config: EncoderConfig, found: Figure) -> Iterator[FormulaRow]:
     """The figure of each part and layer; a block like one before is not passed again."""
     rows: dict[Recording, FormulaRow] = {}
     places = elsewhere(config)
     for segment, live in _with_live_bytes(config):
-        if metric == "attention_bytes" and segment.layer is None:
+        if segment.layer is None and not is_of_parts(found):
             continue
         if segment.recording not in rows:
             on_symbols = symbolic(config, segment, live_bytes=live if found.combined == "max" else None)
-            whole = _whole(on_symbols, config, metric, found)
+            whole = _whole(on_symbols, config, found)
             row = _row(on_symbols, segment.name, whole)
-            held = holding(whole, segment, _figures_of(metric, found), places)
+            held = holding(whole, segment, _figures_of(found), places)
             rows[segment.recording] = _here_alone(row) if held.is_here_alone else row
         yield replace(rows[segment.recording], name=segment.name, names=(segment.name,))
 
 
 def _of_segment(
-    config: EncoderConfig, segment: Segment, inner: str, metric: str, found: Metric
+    config: EncoderConfig, segment: Segment, inner: str, metric: str, found: Figure
 ) -> Explanation:
     """A part or layer, or the operations in it that are called `inner`."""
     where = segment.qualified(inner)
@@ -84,16 +88,17 @@ def _of_segment(
     on_symbols = symbolic(config, segment, live_bytes=live if found.combined == "max" else None)
     rows: tuple[FormulaRow, ...] = ()
     places = elsewhere(config)
-    if found.of_op is None:
+    if not found.op_keys:
         if inner:
             raise UsageError(f"{where}: {metric} is of a layer, not of an operation: ask for {segment.name}")
-        if segment.layer is None and metric == "attention_bytes":
+        if segment.layer is None and not is_of_parts(found):
             raise UsageError(f"{where}: has no attention: ask for a layer, such as blocks.0")
-        total = _whole(on_symbols, config, metric, found)
+        total = _whole(on_symbols, config, found)
     else:
         ops = _inside(on_symbols, inner, where)
-        total, rows = sum(map(found.of_op, ops)), tuple(_op_rows(on_symbols, ops, found, segment, places))
-    held = holding(total, segment, _figures_of(metric, found, inner), places)
+        total = sum(of_op(found, op) for op in ops)
+        rows = tuple(_op_rows(on_symbols, ops, found, segment, places))
+    held = holding(total, segment, _figures_of(found, inner), places)
     whole = _row(on_symbols, where, total)
     whole = _here_alone(whole) if held.is_here_alone else whole
     return replace(_explanation(config, whole, metric, rows, (segment.name, inner)), not_at=held.others)
@@ -104,17 +109,16 @@ def _here_alone(row: FormulaRow) -> FormulaRow:
     return replace(row, formula="", symbols=())
 
 
-def _figures_of(metric: str, found: Metric, inner: str = "") -> FiguresOf:
+def _figures_of(found: Figure, inner: str = "") -> FiguresOf:
     """The figure of a segment, or of what is called `inner` in it, from its own pass."""
 
     def figures(segment: Segment, config: EncoderConfig, live: int) -> tuple[int, ...]:
         recording = segment.recording
-        if found.of_op is not None:
-            ops = (op for op in recording.ops if not inner or _is_in(op, inner))
-            return (sum(map(found.of_op, ops)),)
-        if metric == "peak_bytes":
+        if found.op_keys:
+            return (sum(of_op(found, op) for op in recording.ops if not inner or _is_in(op, inner)),)
+        if found.combined == "max":
             return (live + live_over(recording).peak_bytes,)
-        return (attention_bytes(config, recording),)
+        return (OF_RECORDING[found.name](config, recording),)
 
     return figures
 
@@ -126,18 +130,18 @@ def _explanation(
     rows: tuple[FormulaRow, ...],
     place: tuple[str, str],
 ) -> Explanation:
-    found = METRICS[metric]
+    found = FIGURES[metric]
     return Explanation(
         config=config,
         where=whole.name,
         metric=metric,
-        what=found.what,
+        what=found.word,
         combined=found.combined,
         formula=whole.formula,
         value=whole.value,
         symbols=whole.symbols,
         rows=rows,
-        definition=found.definition,
+        definition=found.meaning,
         left_out=found.left_out,
         others=what_others_say(forward(config), *place) if metric in WORK else (),
     )
@@ -183,17 +187,15 @@ def _is_in(op: Op, inner: str) -> bool:
 
 
 def _op_rows(
-    on_symbols: Symbolic, ops: Iterable[Op], found: Metric, segment: Segment, places: Sequence[Elsewhere]
+    on_symbols: Symbolic, ops: Iterable[Op], found: Figure, segment: Segment, places: Sequence[Elsewhere]
 ) -> Iterator[FormulaRow]:
     """The operations that count, those of one name and formula together."""
-    assert found.of_op is not None  # noqa: S101 - those without are of layers; told to the type checker
-    of_op = found.of_op
     rows: dict[tuple[str, str], FormulaRow] = {}
     for op in ops:
-        row = _row(on_symbols, op.name, of_op(op))
+        value = of_op(found, op)
+        row = _row(on_symbols, op.name, value)
         if (row.name, row.formula) not in rows:
-            named = partial(_of_name, of_op, op.name)
-            held = holding(of_op(op), segment, named, places)
+            held = holding(value, segment, partial(_of_name, found, op.name), places)
             row = _here_alone(row) if held.is_here_alone else row
         key = row.name, row.formula
         rows[key] = replace(row, names=(*rows[key].names, *row.names)) if key in rows else row
@@ -201,19 +203,19 @@ def _op_rows(
 
 
 def _of_name(
-    of_op: Callable[[Op], int], name: str, segment: Segment, _config: EncoderConfig, _live: int
+    found: Figure, name: str, segment: Segment, _config: EncoderConfig, _live: int
 ) -> tuple[int, ...]:
     """The figures of the operations of a name."""
-    return tuple(of_op(op) for op in segment.recording.ops if op.is_kernel and op.name == name)
+    return tuple(of_op(found, op) for op in segment.recording.ops if op.is_kernel and op.name == name)
 
 
-def _whole(on_symbols: Symbolic, config: EncoderConfig, metric: str, found: Metric) -> Dim:
+def _whole(on_symbols: Symbolic, config: EncoderConfig, found: Figure) -> Dim:
     """The figure of a part or layer."""
-    if found.of_op is not None:
-        return sum(map(found.of_op, on_symbols.recording.ops))
-    if metric == "peak_bytes":
+    if found.op_keys:
+        return of_recordings(found, (on_symbols.recording,))
+    if found.combined == "max":
         return on_symbols.names["L"] + live_over(on_symbols.recording).peak_bytes
-    return attention_bytes(config, on_symbols.recording)
+    return OF_RECORDING[found.name](config, on_symbols.recording)
 
 
 def _row(on_symbols: Symbolic, name: str, formula: Integer) -> FormulaRow:

@@ -16,16 +16,17 @@ from ..config.kernels import unfit
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
 from ..errors import UsageError
+from ..figures import PEAKS
 from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary
 from .candidates import Candidates, batch_size, global_layers, grown, own_aspect, resolution
-from .passes import FIGURES, Passes
+from .passes import Passes
 from .placements.placing import global_layers as global_layers_of
 from .progress import Tell, silent, telling
+from .readers import FIGURES
 
 VARY: tuple[Vary, ...] = ("resolution", "batch_size", "global_layers")
 MODES = ("inference", "training")
 KERNELS = ("eager", "sdpa", "fused")
-METRICS = {"inference": "peak_bytes", "training": "training_bytes"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +163,9 @@ class Edge:
 
 def _every_one(candidates: Candidates, memory_bytes: int, modes: Sequence[str]) -> Iterator[tuple[str, Edge]]:
     """The edge in each mode, from the peaks of all."""
-    peaks = candidates.peaks([METRICS[mode] for mode in modes])
+    peaks = candidates.peaks([PEAKS[mode] for mode in modes])
     for mode in modes:
-        found = peaks[METRICS[mode]]
+        found = peaks[PEAKS[mode]]
         fit_at = np.flatnonzero(found <= memory_bytes)
         place = int(fit_at[-1]) if fit_at.size else -1
         gaps = np.flatnonzero(found[: max(place, 0)] > memory_bytes)
@@ -178,7 +179,7 @@ def _by_halving(
     for mode in modes:
 
         def fits(place: int, mode: str = mode) -> bool:
-            peak: int = FIGURES[METRICS[mode]](Passes(candidates[place]))
+            peak: int = FIGURES[PEAKS[mode]](Passes(candidates[place]))
             return peak <= memory_bytes
 
         low, high = -1, 0

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..config.plan import LayerConfig
 from ..cost.encoder import Segment
 from ..cost.memory import saved_by_op
-from ..cost.ops import SCORES, Op, Recording, parameter_elements
+from ..cost.ops import SCORES, Op, Recording
 from ..cost.shares import share_of
 from ..cost.training import PHASES, Moment
 from ..errors import UsageError, did_you_mean
+from ..figures import Figure, of
 from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
-from .passes import Passes, attention_bytes
+from .passes import Passes
+from .readers import attention_bytes, of_op, of_segment
 
 if TYPE_CHECKING:  # not at start-up: needed only where times are asked for
     from ..cost.roofline import LayerTime
@@ -93,12 +95,14 @@ def _attention_bytes(at: At) -> int:
     return int(attention_bytes(at.passes.config, at.segment.recording))
 
 
+def _summed(figure: Figure, at: At) -> Any:
+    return of_segment(figure, at.passes, at.number)
+
+
 PART: dict[str, Callable[[At], Any]] = {
+    figure.name: partial(_summed, figure) for figure in of("part") if figure.op_keys
+} | {
     "name": lambda at: at.segment.name,
-    "params": lambda at: at.segment.recording.params,
-    "macs": lambda at: at.segment.recording.macs,
-    "flops": lambda at: at.segment.recording.flops,
-    "elementwise_flops": lambda at: at.segment.recording.elementwise_flops,
     "saved_bytes": lambda at: at.passes.step.saved_bytes[at.number],
     "peak_bytes": lambda at: at.passes.memory[at.number].peak_bytes,
     "peak_op": lambda at: at.passes.memory[at.number].peak_op,
@@ -142,6 +146,9 @@ def _flops_ratios(layer: Recording, as_global: Recording) -> tuple[float, float,
     )
 
 
+OF_OPS = tuple(figure for figure in of("op") if figure.op_keys)
+
+
 @lru_cache(maxsize=64)
 def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpReport, ...]:
     """The operations of a forward, with what a training step keeps of each: of a checkpointed block nothing."""
@@ -153,14 +160,8 @@ def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpRep
         OpReport(
             name=op.name,
             kind=op.kind,
-            macs=op.macs,
-            flops=op.flops,
-            elementwise_flops=op.elementwise_flops,
-            params=sum(map(parameter_elements, op.parameters)),
-            bytes_read=op.bytes_read,
-            bytes_written=op.bytes_written,
-            allocated_bytes=sum(storage.nbytes for storage in op.allocates),
             saved_bytes=kept.pop(op.name, 0),
+            **{figure.name: of_op(figure, op) for figure in OF_OPS},
         )
         for op in recording.ops
         if op.is_kernel

@@ -1,96 +1,87 @@
-"""What can be explained: each figure of an operation or a layer, what it counts and what it leaves out."""
+"""The figures that there are, as `samattn metrics` lists them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
 
-from ..cost.ops import Op, parameter_elements
-from ..cost.tensor import Dim
+from ..config.metric_names import PEAK_OF_MODE, names_against_global
+from ..errors import UsageError, did_you_mean
+from ..figures import ALIASES, FIGURES, Figure, named
+from ..reports.metrics import MetricReport, Metrics
 
-WORK_LEFT_OUT = (
-    "biases, norms, softmax, activations, adds: elementwise_flops has them",
-    "the backward of a training step",
-    "what a kernel computes beyond its result, such as the rest of a tile",
-)
+WHOLE = ("sweep --metrics", "compare-placements --by and --budget", "diff --metric", "check")
+"""What takes a figure of the whole encoder."""
+PLACES = "diff --metric and check as layers.7.{name}, layers.window.{name}"
+OF_MODE = f"In check and diff, {PEAK_OF_MODE} is the peak of the run's mode: in training that of a step, as training_bytes."
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A figure.
+def metrics(name: str | None = None) -> Metrics:
+    """All figures, or one by any of its names.
 
-    Attributes:
-        what: in words.
-        definition: what is counted.
-        left_out: what is not.
-        of_op: that of an operation; None for a figure that only a layer has.
-        combined: how those of an encoder's layers make its own.
+    Raises:
+        UsageError: for a name that there is not.
     """
+    found = tuple(_all())
+    if name is None:
+        return Metrics(metrics=found)
+    wanted = named(name) or name
+    one = tuple(each for each in found if wanted == each.name or wanted in each.aliases)
+    if not one:
+        known = [*FIGURES, *ALIASES, *(each.name for each in found if each.name not in FIGURES)]
+        hint = did_you_mean(name, known) or "; `samattn metrics` lists all"
+        raise UsageError(f"there is no metric {name!r}{hint}")
+    return Metrics(metrics=one)
 
-    what: str
-    definition: str
-    left_out: tuple[str, ...]
-    of_op: Callable[[Op], Dim] | None = None
-    combined: Literal["sum", "max"] = "sum"
+
+def _all() -> Iterator[MetricReport]:
+    yield from map(_figure, FIGURES.values())
+    yield from (_comparison(figure) for figure in FIGURES.values() if figure.against)
 
 
-METRICS = {
-    "macs": Metric(
-        "MACs",
-        "Multiply-accumulates of matrix products and convolutions, padding included.",
-        WORK_LEFT_OUT,
-        lambda op: op.macs,
-    ),
-    "flops": Metric(
-        "FLOPs",
-        "Two for each MAC of matrix products and convolutions, as torch's FlopCounterMode counts.",
-        WORK_LEFT_OUT,
-        lambda op: op.flops,
-    ),
-    "elementwise_flops": Metric(
-        "elementwise FLOPs",
-        "One for each elementary operation on a number: softmax 5, LayerNorm 5, GELU 5, an add 1.",
-        ("matrix products and convolutions: flops has them", "how long an exponential takes against an add"),
-        lambda op: op.elementwise_flops,
-    ),
-    "params": Metric(
-        "parameters",
-        "Numbers in the weights, where they are first used.",
-        ("buffers, such as the masks of shifted windows and rotary tables",),
-        lambda op: sum(map(parameter_elements, op.parameters)),
-    ),
-    "bytes_read": Metric(
-        "bytes read",
-        "Bytes of each operand, read once, weights included.",
-        ("what a cache spares, and what a kernel reads twice",),
-        lambda op: op.bytes_read,
-    ),
-    "bytes_written": Metric(
-        "bytes written",
-        "Bytes of what the operation makes.",
-        ("what a kernel writes for its own use",),
-        lambda op: op.bytes_written,
-    ),
-    "allocated_bytes": Metric(
-        "bytes allocated",
-        "Bytes asked of the allocator for what the operation makes.",
-        ("the allocator's rounding to 512 bytes: peak_bytes has it",),
-        lambda op: sum(storage.nbytes for storage in op.allocates),
-    ),
-    "attention_bytes": Metric(
-        "score matrix bytes",
-        "Queries by keys, of all heads, windows and images, padding included, as eager attention makes them.",
-        (
-            "the softmax beside it, which is as large",
-            "sdpa and fused attention make no such matrix",
-        ),
-    ),
-    "peak_bytes": Metric(
-        "peak bytes",
-        "The most bytes live at once in an inference forward: what is there before (L), and the most that stands beside it. Each tensor is "
-        "rounded up to 512 bytes, as the CUDA allocator does.",
-        ("workspaces of cuBLAS and cuDNN, the CUDA context, gaps between blocks of the allocator",),
-        combined="max",
-    ),
-}
+def _figure(figure: Figure) -> MetricReport:
+    return MetricReport(
+        name=figure.name,
+        aliases=figure.aliases,
+        unit=figure.unit,
+        word=figure.word,
+        meaning=f"{figure.meaning} {OF_MODE}" if PEAK_OF_MODE in figure.aliases else figure.meaning,
+        left_out=figure.left_out,
+        better="less",
+        of=figure.of,
+        combined=figure.combined,
+        by_mode=figure.by_mode,
+        needs=figure.needs,
+        used_in=tuple(_uses(figure)),
+    )
+
+
+def _uses(figure: Figure) -> Iterator[str]:
+    """The commands and options that take a figure."""
+    yield f"analyze ({', '.join(figure.of)})"
+    if figure.has_formula:
+        yield "explain --metric"
+    if "encoder" in figure.of:
+        yield from WHOLE
+    if "layer" in figure.of:
+        yield PLACES.format(name=figure.name)
+
+
+def _comparison(figure: Figure) -> MetricReport:
+    name, *aliases = (name for name, _ in names_against_global(figure))
+    what = "Less of it than with every layer global, as a share"
+    if figure.against == "ratio":
+        what = "How many times as much it is with every layer global"
+    return MetricReport(
+        name=name,
+        aliases=tuple(aliases),
+        unit="",
+        word=f"{figure.word}, against all global",
+        meaning=f"{what} ({figure.word}).",
+        left_out=(),
+        better="more",
+        of=(),
+        combined="",
+        by_mode=figure.by_mode,
+        needs=figure.needs,
+        used_in=("diff --metric", "check"),
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..config.model import EncoderConfig, Phase, Section
 from ..cost.encoder import ForwardPass, forward
@@ -16,7 +16,7 @@ from ..cost.tensor import Dim
 from ..cost.training import TrainingStep, training_step
 from ..reports.analysis import Figures
 from ..symbols.formula import greatest
-from ..units import ITEM_BYTES
+from .readers import FIGURES
 
 if TYPE_CHECKING:  # not at start-up: needed only where times are asked for
     from ..config.device import Device
@@ -66,10 +66,15 @@ class Passes:
         """Of each segment, in the run's mode: its forward, in training its backward too; () without a device."""
         if self.device is None:
             return ()
+        return tuple(self._time(*recordings) for recordings in self.recordings)
+
+    @cached_property
+    def recordings(self) -> tuple[tuple[Recording, ...], ...]:
+        """Of each segment, in the run's mode: that of its forward, in training that of its backward too."""
         if not self.trains:
-            return tuple(self._time(segment.recording) for segment in self.forward.segments)
+            return tuple((segment.recording,) for segment in self.forward.segments)
         pairs = zip(self.step.forward.segments, self.step.recordings, strict=True)
-        return tuple(self._time(segment.recording, backward) for segment, backward in pairs)
+        return tuple((segment.recording, backward) for segment, backward in pairs)
 
     def _time(self, *recordings: Recording) -> LayerTime:
         """Blocks of one kind share their recordings, which are timed once."""
@@ -167,51 +172,3 @@ class Passes:
         pairs = zip(self.forward.segments, self.memory, strict=True)
         segment, part = max(pairs, key=lambda pair: pair[1].peak_bytes)
         return segment.qualified(part.peak_op)
-
-
-def attention_bytes(config: EncoderConfig, recording: Recording) -> Dim:
-    """Bytes of a block's score matrices, all heads, windows and images, padding included, as eager attention makes them."""
-    return recording.scores * ITEM_BYTES[config.run.product_dtype]
-
-
-FIGURES: dict[str, Callable[[Passes], Dim]] = {
-    "params": lambda passes: passes.forward.params,
-    "macs": lambda passes: passes.forward.macs,
-    "flops": lambda passes: passes.forward.flops,
-    "elementwise_flops": lambda passes: passes.forward.elementwise_flops,
-    "attention_bytes": lambda passes: sum(
-        attention_bytes(passes.config, segment.recording)
-        for segment in passes.forward.segments
-        if segment.layer is not None
-    ),
-    "weights_bytes": lambda passes: passes.forward.params * ITEM_BYTES[passes.config.run.dtype],
-    "peak_bytes": lambda passes: greatest(part.peak_bytes for part in passes.memory),
-    "training_bytes": lambda passes: passes.step.peak_bytes,
-    "latency_ms": lambda passes: passes.latency and passes.latency.ms,
-}
-"""Each of `Figures`, alone."""
-
-
-def _saving(name: str) -> Callable[[Passes, Passes], Any]:
-    """How much less of a figure there is than in another encoder, as a share."""
-    return lambda this, other: 1 - FIGURES[name](this) / FIGURES[name](other)
-
-
-def _ratio(name: str) -> Callable[[Passes, Passes], Any]:
-    """How many times as much of a figure there is in another encoder."""
-
-    def ratio(this: Passes, other: Passes) -> Any:
-        ours, theirs = FIGURES[name](this), FIGURES[name](other)
-        return theirs / ours if ours and theirs else None
-
-    return ratio
-
-
-COMPARED: dict[str, Callable[[Passes, Passes], Any]] = {
-    "flops_ratio": _ratio("flops"),
-    "attention_bytes_saving": _saving("attention_bytes"),
-    "peak_bytes_saving": _saving("peak_bytes"),
-    "training_bytes_saving": _saving("training_bytes"),
-    "latency_ratio": _ratio("latency_ms"),
-}
-"""An encoder against another: what a `Comparison` has besides the other's figures, each alone."""

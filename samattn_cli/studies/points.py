@@ -24,7 +24,8 @@ from ..errors import UsageError
 from ..symbols.formula import Integer
 from ..symbols.space import RELATIONS, MixedPointsError, Space
 from ..units import format_size
-from .passes import FIGURES, Passes
+from .passes import Passes
+from .readers import FIGURES
 
 if TYPE_CHECKING:
     from ..config.device import Device

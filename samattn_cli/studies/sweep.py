@@ -11,7 +11,8 @@ import numpy as np
 from ..config.load import Override
 from ..config.model import EncoderConfig
 from ..errors import UsageError
-from ..reports.sweep import PEAKS, Fitting, Sweep, default_metrics
+from ..figures import PEAKS
+from ..reports.sweep import Fitting, Sweep, default_metrics
 from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_axes, encoders_of, has_windows, plain
 from .points import figures_at
@@ -38,7 +39,7 @@ def sweep(
     Args:
         references: what `load_config` takes.
         grid: what is varied.
-        metrics: names of `reports.sweep.METRICS`; None: those of `default_metrics`.
+        metrics: names of `figures.OF_ENCODER`; None: those of `default_metrics`.
         laid_over: over each config, before what varies.
         device: for times, and whether it fits.
         tell: is told how many of the points are worked out.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from ...figures import Figure
 from ...units import (
     BINARY_UNITS,
     DECIMAL_PREFIXES,
@@ -18,6 +19,14 @@ from ...units import (
 from .theme import Spec
 
 Unit = Literal["FLOP", "MAC", "parameters", "B", "ms", "ratio", "layers"]
+
+NOUNS: dict[str, Unit] = {"params": "parameters", "MAC": "MAC", "FLOP": "FLOP", "B": "B", "ms": "ms"}
+
+
+def unit_of(figure: Figure) -> Unit:
+    """The unit of a figure's axis."""
+    return NOUNS[figure.unit]
+
 
 WHOLE = ("FLOP", "MAC", "parameters", "B")
 """Units of integers that may be large."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...config.model import EncoderConfig, RunConfig
+from ...figures import Figure, of
 from ...reports.analysis import (
     Analysis,
     Change,
@@ -21,6 +22,7 @@ from ...reports.analysis import (
 )
 from ...shell import options as options_of
 from ...units import (
+    format_amount,
     format_bytes,
     format_change,
     format_count,
@@ -33,6 +35,9 @@ from ...units import (
 from ..elements import Bars, Lines, Page, Section, Table
 from ..layers import layer_tables, memory_table, op_tables
 from ..options import Options
+
+if TYPE_CHECKING:
+    from ..charts.strip import Cost
 
 PREFIXES = ("", "M", "G")  # a unit that does not say of what
 PUBLISHED_AS = {"params": "parameters", "macs": "MACs", "flops": "FLOPs"}
@@ -107,22 +112,8 @@ def _totals(report: Analysis) -> Table:
     others = [other for _, other in against]
     columns: list[Figures] = [totals, *others]
 
-    def row(label: str, figure: Callable[[Figures], str]) -> tuple[str, ...]:
-        return (label, *map(figure, columns))
-
-    rows = (
-        row("parameters", lambda column: _exact(column.params)),
-        row("MACs", lambda column: _exact(column.macs)),
-        row("FLOPs", lambda column: _exact(column.flops)),
-        ("  relative to this", "1.00x", *(format_ratio(other.flops_ratio) for other in others)),
-        row("elementwise FLOPs", lambda column: _exact(column.elementwise_flops)),
-        row("weights", lambda column: format_bytes(column.weights_bytes)),
-        row("all score matrices", lambda column: format_bytes(column.attention_bytes)),
-        row("peak, inference", lambda column: format_bytes(column.peak_bytes)),
-        row("peak, training step", lambda column: format_bytes(column.training_bytes)),
-        *_time_rows(
-            "time of a whole step" if report.config.run.mode == "training" else "time", totals, others
-        ),
+    rows = tuple(
+        row for figure in of("encoder") for row in _rows_of(figure, report.config.run.mode, columns, others)
     )
     note = f"Peaks include weights and input; they are set at {totals.peak_at} and {totals.training_at} "
     note += f"({report.training.optimizer}{', checkpointing' if report.training.checkpointing else ''})."
@@ -131,11 +122,22 @@ def _totals(report: Analysis) -> Table:
     return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)
 
 
-def _time_rows(name: str, totals: Figures, others: list[Comparison]) -> Iterator[tuple[str, ...]]:
-    if totals.latency_ms is not None:
-        columns = (totals, *others)
-        yield (name, *(format_ms(column.latency_ms or 0.0) for column in columns))
-        yield ("  relative to this", "1.00x", *(format_ratio(other.latency_ratio or 0.0) for other in others))
+def _rows_of(
+    figure: Figure, mode: str, columns: Sequence[Figures], others: Sequence[Comparison]
+) -> Iterator[tuple[str, ...]]:
+    """A figure of this encoder and of others, and what others have of it over this."""
+    values = [getattr(column, figure.name) for column in columns]
+    if values[0] is None:
+        return
+    yield (figure.word_in([mode]), *(_amount(value, figure) for value in values))
+    if figure.against == "ratio":
+        ratios = (getattr(other, figure.compared) or 0.0 for other in others)
+        yield ("  relative to this", "1.00x", *map(format_ratio, ratios))
+
+
+def _amount(value: float | None, figure: Figure) -> str:
+    """A figure in four digits; a count in all."""
+    return format_amount(value or 0, figure.unit) if figure.unit in {"B", "ms"} else _exact(int(value or 0))
 
 
 def _training(report: Analysis) -> Table:
@@ -273,22 +275,24 @@ def chart(report: Analysis) -> dict[str, Any]:
     """Bars of each layer's cost; what stands beside the layers is not drawn."""
     from ..charts import bars
     from ..charts.bars import Bar
-    from ..charts.strip import Cost
 
     title, shape = heading_of(report.config)
-    costs = {
-        "flops": Cost("FLOPs", "FLOP"),
-        "peak_bytes": Cost("peak, inference", "B"),
-        "training_bytes": Cost("peak, training step", "B"),
-    }
-    if report.device is not None:
-        costs["latency_ms"] = Cost(f"time on {report.device.name}", "ms")
+    shown = [each for each in of("layer") if each.shown == "always" and (report.device or not each.needs)]
+    costs = {figure.name: _cost(figure, report) for figure in shown}
     layers = tuple(
         Bar(layer.name, layer.attention, tuple(getattr(layer, name) for name in costs))
         for layer in report.layers
     )
     subtitle = f"{shape}. Blocks alone, without {', '.join(part.name for part in report.parts)}."
     return bars.spec(bars.Picture(title, subtitle, tuple(costs.values()), layers))
+
+
+def _cost(figure: Figure, report: Analysis) -> Cost:
+    from ..charts.scales import unit_of
+    from ..charts.strip import Cost
+
+    on = f" on {report.device.name}" if figure.needs and report.device else ""
+    return Cost(f"{figure.word_in([report.config.run.mode])}{on}", unit_of(figure))
 
 
 def rows(report: Analysis) -> Iterator[dict[str, Any]]:

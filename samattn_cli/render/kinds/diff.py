@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...config.metric_names import path_of, unit_of
+from ...config.metric_names import path_of
+from ...figures import FIGURES, names, of
 from ...reports.diff import CHANGED, Diff, FigureChange, LayerChange
 from ...units import format_apart, format_change, format_percent, format_things, ranges
 from ..elements import Lines, Page, Section, Table
 from ..options import Options
 from ..shield import visible
-from ..sweep_columns import NAMES
 from .analysis import heading_of
 
-OF_LAYERS = NAMES | {"saved_bytes": "kept for backward"}
+OF_LAYERS = names(figure for figure in of("layer") if figure.combined == "sum")
 COLUMNS = ("flops", "latency_ms", "attention_bytes", "params", "saved_bytes", "elementwise_flops", "macs")
 """Of layers, the most telling first."""
 NARROW, WIDE = 2, 4
@@ -55,15 +55,20 @@ def _keys(report: Diff) -> Iterator[str]:
 
 def _totals(report: Diff) -> Table:
     peaks = [
-        f"{NAMES[peak.metric]}: set at {_arrows(CHANGED.join(dict.fromkeys((peak.before, peak.after))))}"
+        f"{FIGURES[peak.metric].word}: set at {_arrows(CHANGED.join(dict.fromkeys((peak.before, peak.after))))}"
         for peak in report.peaks
     ]
-    rows = tuple(_total(figure) for figure in report.totals)
+    rows = tuple(_total(figure, _word(report, figure.metric)) for figure in report.totals)
     return Table("Encoder", ("", "before", "after", "change", ""), rows, "\n".join(peaks))
 
 
-def _total(figure: FigureChange) -> tuple[str, ...]:
-    unit, name = unit_of(figure.metric), NAMES[figure.metric]
+def _word(report: Diff, metric: str) -> str:
+    """What a figure is called of runs as both are."""
+    return FIGURES[metric].word_in({report.before_config.run.mode, report.after_config.run.mode})
+
+
+def _total(figure: FigureChange, name: str) -> tuple[str, ...]:
+    unit = FIGURES[figure.metric].unit
     if figure.before is None or figure.after is None:
         values = (figure.before, figure.after)
         return (name, *("" if value is None else format_apart(unit, value)[0] for value in values), "", "")
@@ -92,7 +97,7 @@ def _layers(report: Diff, options: Options) -> Table:
     shares = len(columns) if options.wide else 1  # of the columns with a percentage beside them
     headers = ["layer", "attention"]
     for number, metric in enumerate(columns):
-        headers += [OF_LAYERS[metric], ""][: 1 + (number < shares)]
+        headers += [_word(report, metric), ""][: 1 + (number < shares)]
     shown = [layer for layer in report.layers if any(map(layer.figure, columns))]
     rows = tuple(_row(layer, columns, shares, wide=options.wide) for layer in shown)
     note = "\n".join(_notes(report, shown))
@@ -104,7 +109,7 @@ def _columns(report: Diff) -> list[str]:
     asked = path_of(report.metric).rpartition(".")[2]
     return [
         metric
-        for metric in dict.fromkeys((asked, *COLUMNS))
+        for metric in dict.fromkeys((asked, *COLUMNS, *OF_LAYERS))
         if metric in OF_LAYERS and any(layer.figure(metric) for layer in report.layers)
     ]
 
@@ -144,7 +149,7 @@ def _notes(report: Diff, shown: Sequence[LayerChange]) -> Iterator[str]:
             yield f"{_name(layer)}: {ranges(layer.indexes)}"
     others = [layer for layer in report.layers if layer not in shown]
     if others:
-        figures = dict.fromkeys(OF_LAYERS[each.metric] for layer in others for each in layer.figures)
+        figures = dict.fromkeys(_word(report, each.metric) for layer in others for each in layer.figures)
         yield f"{', '.join(map(_name, others))}: {', '.join(figures)} alone"
     moved = sum(len(layer.former) for layer in report.layers)
     if moved:

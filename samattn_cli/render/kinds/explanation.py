@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+from ...figures import FIGURES
 from ...reports.explanation import Explanation, FormulaRow, SymbolValue, ToolFigure
 from ...units import format_bytes, format_count, format_things
 from ..elements import Equation, Lines, Math, Page, Section, Table
@@ -75,7 +76,7 @@ def _both(report: Explanation, value: int) -> str:
 
 
 def _short(report: Explanation, value: int) -> str:
-    return format_bytes(value) if "bytes" in report.metric else format_count(value)
+    return format_bytes(value) if FIGURES[report.metric].unit == "B" else format_count(value)
 
 
 def _made_of(report: Explanation) -> Table:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
+from ...figures import FIGURES, Figure, named, of
 from ...reports.analysis import Figures
 from ...reports.flow import FlowFacts, LayerFlow
 from ...reports.placements import FrontPlacement, PlacementReport, Placements, SearchReport, VsOwn
 from ...units import (
+    format_amount,
     format_apart,
     format_bytes,
     format_count,
@@ -46,23 +49,6 @@ READING_FLOW = (
     "what is seen is structure: it follows from windows alone, and says nothing of accuracy",
 )
 READING_ALIKE = ("alike: placements that are equal in all that a search compares; shown is one of them",)
-COSTS = {
-    "flops": "FLOPs",
-    "macs": "MACs",
-    "params": "parameters",
-    "peak_memory": "inference peak",
-    "training_memory": "training peak",
-    "latency": "time",
-}
-FIGURES = {
-    "flops": ("flops", "FLOP"),
-    "macs": ("macs", "MAC"),
-    "params": ("params", ""),
-    "peak_memory": ("peak_bytes", "B"),
-    "training_memory": ("training_bytes", "B"),
-    "latency": ("latency_ms", "ms"),
-}
-"""The figure of each cost, and its unit."""
 FACTS = {
     "first_full_context": "the first layer behind which every token has seen the whole image (the earlier the better)",
     "longest_without_global": "the most layers in a row without a global one (the fewer the better)",
@@ -118,27 +104,41 @@ def _costs(title: str, rows: Sequence[tuple[str, Row]], report: Placements, opti
 
 
 def _cost_columns(report: Placements, *, wide: bool) -> Iterator[Column]:
-    by = report.search.cost if report.search else ""
     depth = len(report.own.layers)
     yield "global", lambda row: f"{len(row.global_layers)}/{depth}"
-    if by == "params" or wide:
-        yield "params", lambda row: format_count(row.figures.params)
-    if by == "macs" or wide:
-        yield "MACs", lambda row: format_count(row.figures.macs)
-    yield "FLOPs", lambda row: format_count(row.figures.flops)
-    yield "of own", lambda row: format_ratio(row.vs_own.flops_ratio)
-    yield "peak", lambda row: format_bytes(row.figures.peak_bytes)
-    if wide:
-        yield "of own", lambda row: format_ratio(row.vs_own.peak_bytes_ratio)
-    yield "training", lambda row: format_bytes(row.figures.training_bytes)
-    if wide:
-        yield "of own", lambda row: format_ratio(row.vs_own.training_bytes_ratio)
-    if report.device is not None:
-        yield "time", lambda row: format_ms(row.figures.latency_ms or 0.0)
-    if report.device is not None and wide:
-        yield "of own", lambda row: format_ratio(row.vs_own.latency_ratio or 0.0)
+    for figure in _shown(report, wide=wide):
+        yield figure.title, partial(_amount, figure)
+        if figure.name == "flops" or (wide and hasattr(report.own.vs_own, _of_own(figure))):
+            yield "of own", partial(_ratio, figure)
     if wide:
         yield "global layers", lambda row: ranges(row.global_layers)
+
+
+def _shown(report: Placements, *, wide: bool = False) -> Iterator[Figure]:
+    """The costs that are shown: that which is searched by, the usual ones, and others where there is room."""
+    by = _cost(report.search) if report.search else None
+    for figure in of("encoder"):
+        usual = figure.shown == "always" or (wide and figure.shown == "wide")
+        if (usual or figure == by) and (report.device or not figure.needs):
+            yield figure
+
+
+def _cost(search: SearchReport) -> Figure:
+    """The figure that a search compares; older reports have other names of it."""
+    return FIGURES[named(search.cost) or search.cost]
+
+
+def _amount(figure: Figure, row: Row) -> str:
+    value = getattr(row.figures, figure.name) or 0
+    return format_amount(value, figure.unit) if figure.unit in {"B", "ms"} else format_count(value)
+
+
+def _of_own(figure: Figure) -> str:
+    return f"{figure.stem}_ratio"
+
+
+def _ratio(figure: Figure, row: Row) -> str:
+    return format_ratio(getattr(row.vs_own, _of_own(figure)) or 0.0)
 
 
 def _flows(
@@ -224,7 +224,7 @@ def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
     if search.budget:
         yield f"within {', '.join(search.budget)}: {format_things(search.within, 'placement')}"
     compared = "; ".join(FACTS[fact] for fact in search.facts)
-    yield f"compared: {COSTS[search.cost]} (the less the better); {compared}; alike: placements that are equal in these"
+    yield f"compared: {_cost(search).word} (the less the better); {compared}; alike: placements that are equal in these"
     if search.front:
         own = f"beaten by {_winner(report, search)}" if search.own_is_beaten else "not beaten"
         within = "" if search.own_within else ", and beyond the budget"
@@ -244,9 +244,9 @@ def _winner(report: Placements, search: SearchReport) -> str:
 
 def _better(own: Row, other: Row, search: SearchReport) -> list[str]:
     """In what a placement is better than the config's own: "run: 6, not 7"."""
-    figure, unit = FIGURES[search.cost]
-    costs = [getattr(row.figures, figure) for row in (other, own)]
-    pairs = [(COSTS[search.cost], *format_apart(unit, *costs))] if costs[0] < costs[1] else []
+    figure = _cost(search)
+    costs = [getattr(row.figures, figure.name) for row in (other, own)]
+    pairs = [(figure.word, *format_apart(figure.unit, *costs))] if costs[0] < costs[1] else []
     facts = [_facts(row.flow) if row.flow else ("", "") for row in (other, own)]
     pairs += [
         (name, *pair) for name, *pair in zip(("sees all", "run"), *facts, strict=False) if len(set(pair)) > 1
@@ -340,22 +340,14 @@ def _flat(group: str, row: Row) -> dict[str, Any]:
 
 def chart(report: Placements) -> Spec:
     """The strips of the placements with their costs; of a search the own placement and the front."""
+    from ..charts.scales import unit_of
     from ..charts.strip import Cell, Cost, Picture, Placement, spec
 
     title, shape = heading_of(report.config)
     room = _room(report)
     front = list(_numbered(report.search.front if report.search else (), room))
     found = [*((_name(row, room), row) for row in report.placements), *_picked(front)]
-    timed = report.device is not None
-
-    def costs(row: Row) -> tuple[float | None, ...]:
-        figures = row.figures
-        return (
-            figures.flops,
-            figures.peak_bytes,
-            figures.training_bytes,
-            *([figures.latency_ms] if timed else []),
-        )
+    figures = list(_shown(report))
 
     def cells(row: Row) -> tuple[Cell, ...]:
         flows = row.flow.layers if row.flow else (None,) * len(row.layers)
@@ -369,18 +361,20 @@ def chart(report: Placements) -> Spec:
             title=f"{title}: where its global layers are",
             subtitle=shape,
             placements=tuple(
-                Placement(name, cells(row), costs(row), own="own" in row.names, note=_note(row))
+                Placement(name, cells(row), _values(row, figures), own="own" in row.names, note=_note(row))
                 for name, row in found
             ),
-            costs=(
-                Cost("FLOPs", "FLOP"),
-                Cost("inference peak", "B"),
-                Cost("training peak", "B"),
-                *([Cost(f"time on {report.device}", "ms")] if timed else []),
+            costs=tuple(
+                Cost(f"{figure.title} on {report.device}" if figure.needs else figure.word, unit_of(figure))
+                for figure in figures
             ),
             stages=tuple(stage.depth for stage in report.config.stages),
         )
     )
+
+
+def _values(row: Row, figures: Sequence[Figure]) -> tuple[float | None, ...]:
+    return tuple(getattr(row.figures, figure.name) for figure in figures)
 
 
 def _note(row: Row) -> str:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...config.metric_names import COUNT, KINDS, path_of, unit_of
+from ...config.metric_names import COUNT, KINDS, path_of
+from ...figures import FIGURES as KNOWN
 from ...units import format_amount, ranges
-from ..causes import WORDS, figure_behind
-from ..diff import PEAKS
+from ..causes import figure_behind
 from ..layers import LAYER, PART, At, segments_of
-from ..passes import FIGURES, Passes
+from ..passes import Passes
+from ..readers import FIGURES, PEAK_AT
 from .metrics import Encoder, is_counted, is_of_kind
 
 MOST = 3
 ROOTS = ("totals.", "comparison.", "layers.", "measured.")
-SAID = WORDS | {"peak_bytes": "up to "}
 BEHIND_A_PEAK = {"peak_bytes": "peak_bytes", "training_bytes": "saved_bytes"}
 """What of a layer is told of a peak: what is live in it; in training what stays for backward, which adds up."""
-NO_SUMS = ("peak_bytes",)
 
 
 def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
@@ -31,7 +30,7 @@ def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
         return _counted(passes, path.split(".")[1])
     place = path.split(".")[1] if path.startswith("layers.") else ""
     if figure in BEHIND_A_PEAK:
-        return (f"{figure} at {PEAKS[figure](passes)}", *_most(passes, BEHIND_A_PEAK[figure], place))
+        return (f"{figure} at {PEAK_AT[figure](passes)}", *_most(passes, BEHIND_A_PEAK[figure], place))
     return tuple(_most(passes, figure, place))
 
 
@@ -48,18 +47,19 @@ def _most(passes: Passes, figure: str, place: str) -> Iterator[str]:
     for at in segments_of(passes).values():
         if _is_meant(at, place) and (value := _figure(at, figure)):
             groups.setdefault(value, []).append(at)
-    weight = 0 if figure in NO_SUMS else 1
-    worst = sorted(groups.items(), key=lambda group: -group[0] * len(group[1]) ** weight)
-    of = "" if place or figure in NO_SUMS else _of_total(passes, figure)
+    of_figure = KNOWN[figure]
+    adds_up = of_figure.combined == "sum"
+    worst = sorted(groups.items(), key=lambda group: -group[0] * len(group[1]) ** adds_up)
+    of = "" if place or not adds_up else _of_total(passes, figure)
     for value, ats in worst[:MOST]:
         each = " each" if len(ats) > 1 else ""
-        said = f"{SAID.get(figure, '')}{format_amount(value, unit_of(figure))}{each}{of}"
-        yield f"{_names(ats)}: {said}{_attention(ats)}"
+        said = " ".join(filter(None, (of_figure.tag, format_amount(value, of_figure.unit))))
+        yield f"{_names(ats)}: {said}{each}{of}{_attention(ats)}"
 
 
 def _of_total(passes: Passes, figure: str) -> str:
     total = FIGURES[figure](passes) if figure in FIGURES else None
-    return "" if total is None else f" of {format_amount(total, unit_of(figure))}"
+    return "" if total is None else f" of {format_amount(total, KNOWN[figure].unit)}"
 
 
 def _is_meant(at: At, place: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import Any
 
+from ...config.metric_names import needs_device
 from ...errors import SamattnError, did_you_mean
 
 NAMES = ("name", "part", "change", "code")
@@ -88,7 +89,7 @@ def known_number(metric: str, value: Any) -> float:
         MetricError: if it is not.
     """
     if value is None:
-        needs = ": it needs a device, of a profile or by --device" if "latency" in metric else ""
+        needs = ": it needs a device, of a profile or by --device" if needs_device(metric) else ""
         raise MetricError(f"{metric} is not known here{needs}")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MetricError(f"{metric} is no number")

@@ -12,7 +12,8 @@ from ...config.model import EncoderConfig
 from ...config.plan import LayerConfig
 from ...reports.analysis import Analysis
 from ..layers import LAYER, PART, At, segments_of
-from ..passes import COMPARED, FIGURES, Passes
+from ..passes import Passes
+from ..readers import COMPARED, FIGURES
 from ..rel_pos import POSITIONS
 from .lookup import Keyed, MetricError, deferred, known_number, walk
 

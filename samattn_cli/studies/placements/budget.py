@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ...config.metric_names import meant
 from ...errors import UsageError
-from ...quantities import BYTES, FLOPS, MACS, PARAMS, TIMES, Units, parse_quantity
+from ...figures import Figure, asked, of
+from ...quantities import EXAMPLES, KINDS, TIMES, Units, parse_quantity
 
 PS_PER_MS = 10**9
 PICOSECONDS = {unit: scale * PS_PER_MS for unit, scale in TIMES.items()}
@@ -24,17 +24,14 @@ class Metric:
     example: str
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("flops", "flops", FLOPS, "6 TFLOP"),
-        Metric("macs", "macs", MACS, "3 TMAC"),
-        Metric("params", "params", PARAMS, "640 Mparam"),
-        Metric("peak_memory", "peak_bytes", BYTES, "8 GiB"),
-        Metric("training_memory", "training_bytes", BYTES, "24 GiB"),
-        Metric("latency", "latency_ps", PICOSECONDS, "80 ms"),
-    )
-}
+def _metric(figure: Figure) -> Metric:
+    is_time = figure.unit == "ms"
+    units = PICOSECONDS if is_time else KINDS[figure.unit]
+    column = f"{figure.stem}_ps" if is_time else figure.name
+    return Metric(figure.name, column, units, EXAMPLES[figure.unit].partition(" (")[0])
+
+
+METRICS = {figure.name: _metric(figure) for figure in of("encoder")}
 
 LIMIT = re.compile(r"(\w+)\s*([<>=≤≥]+)\s*([\d._]+)\s*([A-Za-z]*)")
 
@@ -68,10 +65,7 @@ def metric(name: str, option: str) -> Metric:
     Raises:
         UsageError: if there is none.
     """
-    if name not in METRICS:
-        known = ", ".join(METRICS)
-        raise UsageError(f"{option}: there is no metric {name}, but {known}{meant(name, METRICS)}")
-    return METRICS[name]
+    return METRICS[asked(option, name, METRICS)]
 
 
 def _limit(part: str) -> Limit:
@@ -81,7 +75,7 @@ def _limit(part: str) -> Limit:
             f"--budget: '{part}' is no limit: use METRIC <= NUMBER UNIT, such as 'flops <= 6 TFLOP'"
         )
     name, operator, number, unit = found.groups()
-    of = metric(name, "--budget")
+    of = metric(name, "--budget:")
     if operator not in {"<=", "≤"}:
         raise UsageError(
             f"--budget: '{part}': a limit is the most that there may be, so use <=, not {operator}"

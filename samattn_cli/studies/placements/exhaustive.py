@@ -14,6 +14,7 @@ from ...config.device import Device
 from ...config.model import EncoderConfig
 from ...config.placed import placed
 from ...errors import UsageError
+from ...figures import FIGURES, PEAKS
 from ...reports.placements import FrontPlacement, PlacementReport, SearchReport
 from ...units import format_things
 from ..flow import WindowedFlow, windowed_flow
@@ -31,7 +32,7 @@ MOST = 200_000_000
 """Placements that a search takes: about two minutes, or four with the peaks of a training step."""
 
 NUMBERS = re.compile(r"(\d+)(?::(\d+))?")
-IN_TRAINING = METRICS["training_memory"].figure
+IN_TRAINING = METRICS["training_bytes"].figure
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ def search_report(
     from .table import table_of
 
     limited = [limit.metric for limit in question.limits]
-    if device is None and any(each.name == "latency" for each in (question.cost, *limited)):
-        raise UsageError("latency needs a device to be on: use --device, such as --device h100")
+    for each in (question.cost, *limited):
+        if device is None and FIGURES[each.name].needs:
+            raise UsageError(f"{each.name} needs a device to be on: use --device, such as --device h100")
     layers, flow = movable(config), windowed_flow(config)
     terms = _terms(config, question, flow)
     numbers = _numbers(question.numbers, config, len(layers))
@@ -108,7 +110,7 @@ def search_report(
 def _terms(config: EncoderConfig, question: Asked, flow: WindowedFlow) -> Question:
     from .search import Question
 
-    peak = METRICS["training_memory" if config.run.mode == "training" else "peak_memory"].figure
+    peak = PEAKS[config.run.mode]
     return Question(question.cost, question.limits, peak, flow.depth, flow.first_full_context)
 
 

@@ -13,7 +13,9 @@ import numpy as np
 
 from ...cost.memory import gradients_bytes, live_over, weights_bytes
 from ...cost.training import OPTIMIZERS, TrainingStep
+from ...figures import of, with_keys
 from ..passes import Passes
+from ..readers import of_op, of_segment
 from .budget import PS_PER_MS
 
 DEEPEST = -(2**62)
@@ -23,14 +25,18 @@ Number = Any
 """An int or an array of int64."""
 
 
+ADDED = tuple(figure for figure in of("encoder") if figure.combined == "sum" and not figure.needs)
+"""The figures of an encoder that add up over its parts and layers."""
+
+
 @dataclass(frozen=True, kw_only=True)
+@with_keys(ADDED, "Number", 0)
 class Piece:
     """What layers in a row add to a pass; the fields of training are 0 where it is not asked for.
 
+    It has each figure of `ADDED` too, under its name; those of the run's mode with their share of the optimizer's step.
+
     Attributes:
-        params: numbers in the weights.
-        macs: MACs of products.
-        flops: FLOPs of products.
         latency_ps: the time of their operations, in training with their share of the optimizer's.
         weights: bytes of weights and buffers.
         gradients: bytes of the gradients of the weights that train.
@@ -43,9 +49,6 @@ class Piece:
         undone_rise: as `rise`, there.
     """
 
-    params: Number = 0
-    macs: Number = 0
-    flops: Number = 0
     latency_ps: Number = 0
     weights: Number = 0
     gradients: Number = 0
@@ -76,9 +79,7 @@ RISES = frozenset({"rise", "kept_rise", "undone_rise"})
 SUMS = tuple(field.name for field in fields(Piece) if field.name not in RISES)
 
 NEEDED = {
-    "params": frozenset({"params"}),
-    "macs": frozenset({"macs"}),
-    "flops": frozenset({"flops"}),
+    **{figure.name: frozenset({figure.name}) for figure in ADDED},
     "peak_bytes": frozenset({"weights", "change", "rise"}),
     "training_bytes": frozenset(
         {"weights", "gradients", "kept", "kept_rise", "lost", "undone", "undone_rise"}
@@ -148,17 +149,17 @@ def pieces_of(passes: Passes, *, training: bool) -> list[Piece]:
     passed = passes.forward
     pieces = [
         Piece(
-            params=segment.recording.params,
-            macs=segment.recording.macs,
-            flops=segment.recording.flops,
+            **{figure.name: of_segment(figure, passes, number) for figure in ADDED},
             weights=weights_bytes(replace(passed, segments=(segment,))),
             change=used.liveness.change,
             rise=used.liveness.peak_bytes,
         )
-        for segment, used in zip(passed.segments, passes.memory, strict=True)
+        for number, (segment, used) in enumerate(zip(passed.segments, passes.memory, strict=True))
     ]
     if training:
         pieces = [_trained(piece, passes.step, number) for number, piece in enumerate(pieces)]
+    if training and passes.trains:
+        pieces = [_with_optimizer(piece, passes.step) for piece in pieces]
     if passes.device is not None:
         _, rate = _optimizer_ps(passes)
         pieces = [
@@ -180,6 +181,18 @@ def _trained(piece: Piece, step: TrainingStep, number: int) -> Piece:
         lost=kept.change - TrainingStep(alone, (step.backward[number],)).kept_bytes,
         undone=back.change,
         undone_rise=back.peak_bytes,
+    )
+
+
+def _with_optimizer(piece: Piece, step: TrainingStep) -> Piece:
+    """With what the optimizer's step adds to the figures of the run's mode, which goes with the bytes of gradients."""
+    each = {
+        figure.name: of_op(figure, step.optimizer_op) // (step.gradients_bytes or 1)
+        for figure in ADDED
+        if figure.by_mode
+    }
+    return replace(
+        piece, **{name: getattr(piece, name) + rate * piece.gradients for name, rate in each.items()}
     )
 
 

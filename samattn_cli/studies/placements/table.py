@@ -23,9 +23,10 @@ from ...config.device import Device
 from ...config.model import EncoderConfig
 from ...config.placed import placed
 from ...errors import UsageError
+from ...figures import names
 from ..passes import Passes
 from .masks import Ints
-from .pieces import NEEDED, SUMS, Constants, Piece, constants_of, pieces_of
+from .pieces import ADDED, NEEDED, SUMS, Constants, Piece, constants_of, pieces_of
 from .runs import NO_LAYER, Runs
 
 CYCLE = (0, 0, 0, 1, 0, 1, 1, 1)
@@ -105,7 +106,7 @@ class Table:
         return int(self.constants.figure(name, Piece(**{name: total})))
 
 
-SUMMED = frozenset({"params", "macs", "flops", "latency_ps"})
+SUMMED = frozenset({*names(ADDED), "latency_ps"})
 
 
 def table_of(

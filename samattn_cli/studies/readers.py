@@ -1,0 +1,115 @@
+"""How each figure of `figures.py` is read from an operation, from recordings and from the passes of an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from .. import figures
+from ..config.model import EncoderConfig
+from ..cost.ops import Op, Recording
+from ..cost.tensor import Dim
+from ..figures import Figure
+from ..symbols.formula import greatest
+from ..units import ITEM_BYTES
+
+if TYPE_CHECKING:
+    from .passes import Passes
+
+
+def of_op(figure: Figure, op: Op) -> Dim:
+    """A figure that sums numbers of operations, of one of them."""
+    return sum(getattr(op, key) for key in figure.op_keys)
+
+
+def of_recordings(figure: Figure, recordings: Iterable[Recording]) -> Dim:
+    """The same figure of all operations of some recordings."""
+    return sum(getattr(recording, key) for recording in recordings for key in figure.op_keys)
+
+
+def attention_bytes(config: EncoderConfig, recording: Recording) -> Dim:
+    """Bytes of a block's score matrices, all heads, windows and images, padding included, as eager attention makes them."""
+    return recording.scores * ITEM_BYTES[config.run.product_dtype]
+
+
+def weights_bytes(config: EncoderConfig, recording: Recording) -> Dim:
+    """Bytes of the parameters of a part or block."""
+    return recording.params * ITEM_BYTES[config.run.dtype]
+
+
+OF_RECORDING: dict[str, Callable[[EncoderConfig, Recording], Dim]] = {
+    "attention_bytes": attention_bytes,
+    "weights_bytes": weights_bytes,
+}
+"""Figures of a part or block that its forward gives as a whole."""
+
+
+def is_of_parts(figure: Figure) -> bool:
+    """Whether the parts next to the layers have a figure that adds up too."""
+    return "part" in figure.of or "layer" not in figure.of
+
+
+def of_segment(figure: Figure, passes: Passes, number: int) -> Dim:
+    """A figure that adds up over the parts and layers, of one of them by its number."""
+    segment = passes.forward.segments[number]
+    if figure.op_keys:
+        return of_recordings(figure, passes.recordings[number] if figure.by_mode else (segment.recording,))
+    if segment.layer is None and not is_of_parts(figure):
+        return 0
+    return OF_RECORDING[figure.name](passes.config, segment.recording)
+
+
+def _summed(figure: Figure) -> Callable[[Passes], Dim]:
+    """How an encoder's figure is read that adds up over its parts and layers."""
+
+    def read(passes: Passes) -> Dim:
+        in_segments = sum(
+            of_segment(figure, passes, number) for number in range(len(passes.forward.segments))
+        )
+        if not (figure.by_mode and passes.trains):
+            return in_segments
+        return in_segments + of_op(figure, passes.step.optimizer_op)
+
+    return read
+
+
+OF_ENCODER: dict[str, Callable[[Passes], Dim]] = {
+    "peak_bytes": lambda passes: greatest(part.peak_bytes for part in passes.memory),
+    "training_bytes": lambda passes: passes.step.peak_bytes,
+    "latency_ms": lambda passes: passes.latency and passes.latency.ms,
+}
+
+FIGURES: dict[str, Callable[[Passes], Dim]] = {
+    figure.name: OF_ENCODER.get(figure.name) or _summed(figure) for figure in figures.of("encoder")
+}
+"""Each of `Figures`, alone."""
+
+PEAK_AT: dict[str, Callable[[Passes], str]] = {
+    "peak_bytes": attrgetter("peak_at"),
+    "training_bytes": attrgetter("step.peak_at"),
+}
+"""The operation at which each peak is set."""
+
+
+def _saving(name: str) -> Callable[[Passes, Passes], Any]:
+    """How much less of a figure there is than in another encoder, as a share."""
+    return lambda this, other: 1 - FIGURES[name](this) / FIGURES[name](other)
+
+
+def _ratio(name: str) -> Callable[[Passes, Passes], Any]:
+    """How many times as much of a figure there is in another encoder."""
+
+    def ratio(this: Passes, other: Passes) -> Any:
+        ours, theirs = FIGURES[name](this), FIGURES[name](other)
+        return theirs / ours if ours and theirs else None
+
+    return ratio
+
+
+COMPARED: dict[str, Callable[[Passes, Passes], Any]] = {
+    figure.compared: {"ratio": _ratio, "saving": _saving}[figure.against](figure.name)
+    for figure in figures.FIGURES.values()
+    if figure.against
+}
+"""An encoder against another: what a `Comparison` has next to the other's figures, each alone."""
