@@ -10,15 +10,17 @@ from ..elements import Lines, Page, Section, Table
 from ..options import Options
 
 MARKS = {"encoder": "E", "layer": "L", "part": "P", "op": "O"}
+EXPLAINED_BY = "explain --metric"
+FORMULA = " *"
 NOTE = (
-    "of: E the encoder, L a layer, P a part next to the layers, O an operation. Every command takes the other names too. "
+    "*: `samattn explain` has a formula of it. Of: E the encoder, L a layer, P a part next to the layers, O an operation. Every command takes the other names too. "
     "`samattn metrics NAME` says what is counted, and where the name can be used."
 )
 AGAINST = "More is better. They can be limited in thresholds, and explained by `samattn diff --metric`."
 SPAN = {"sum": "the sum of", "max": "the largest of"}
 
 
-def page(report: Metrics, options: Options) -> Page:
+def page(report: Metrics, options: Options) -> Page:  # noqa: ARG001 - the same at any width
     """One with its words, several as a table."""
     if len(report.metrics) == 1:
         (metric,) = report.metrics
@@ -26,22 +28,21 @@ def page(report: Metrics, options: Options) -> Page:
     return Page(
         "Figures",
         "What samattn works out, by the names that every command takes.",
-        tuple(_tables(report, options)),
+        tuple(_tables(report)),
     )
 
 
-def _tables(report: Metrics, options: Options) -> Iterator[Section]:
+def _tables(report: Metrics) -> Iterator[Section]:
     figures = [metric for metric in report.metrics if metric.of]
-    headers = ("name", "other names", "unit", "of", "what it is", "explain")[: 6 if options.wide else 5]
+    headers = ("name", "other names", "unit", "of", "what it is")
     rows = tuple(
         (
             metric.name,
             ", ".join(metric.aliases),
             metric.unit,
             "".join(mark for scope, mark in MARKS.items() if scope in metric.of),
-            f"{metric.word}{' (needs --device)' if metric.needs else ''}",
-            "yes" if "explain --metric" in metric.used_in else "",
-        )[: len(headers)]
+            f"{metric.word}{', on a device' if metric.needs else ''}{FORMULA * (EXPLAINED_BY in metric.used_in)}",
+        )
         for metric in figures
     )
     yield Table("Of an encoder and its parts", headers, rows, NOTE, text_columns=tuple(range(len(headers))))
