@@ -46,9 +46,9 @@ def _tables(report: Metrics) -> Iterator[Section]:
         for metric in figures
     )
     yield Table("Of an encoder and its parts", headers, rows, NOTE, text_columns=tuple(range(len(headers))))
-    rows = tuple((metric.name, ", ".join(metric.aliases)) for metric in report.metrics if not metric.of)
+    others = tuple((metric.name, ", ".join(metric.aliases)) for metric in report.metrics if not metric.of)
     yield Table(
-        "Against the same encoder with every layer global", ("name", "other names"), rows, AGAINST, (0, 1)
+        "Against the same encoder with every layer global", ("name", "other names"), others, AGAINST, (0, 1)
     )
 
 
