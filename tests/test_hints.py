@@ -188,6 +188,38 @@ def test_a_place_of_explain_is_not_taken_for_a_value() -> None:
     assert run("explain", "vit_b", "--batch-size", "2", "7").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "config.json",
+            '{"model_type": "sam_vision_model", "hidden_size": 768}',
+            "config.json:1:1: is a config.json of Hugging Face, not an encoder config: "
+            "samattn import config.json -o encoder.yaml writes one from it",
+        ),
+        (
+            "sam_vit_b.pth",
+            "PK",
+            "sam_vit_b.pth: is a checkpoint, not an encoder config: "
+            "samattn import sam_vit_b.pth -o encoder.yaml writes its config",
+        ),
+        (
+            "before.json",
+            '{"schema_version": 1, "kind": "analysis"}',
+            "before.json:1:1: is a report of samattn (kind: analysis), not an encoder config: give the config that it is of",
+        ),
+    ],
+)
+def test_files_that_are_not_configs_are_told_what_takes_them(
+    name: str, text: str, said: str, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(text, "utf-8")
+    Path("over.yaml").write_text(f"extends: {name}\n", "utf-8")
+    for config in (name, "over.yaml"):
+        assert refused("analyze", config, "--no-verify") == said
+
+
 def test_help_is_a_command_too() -> None:
     assert same(("help", "analyze"), ("analyze", "--help")).stderr == ""
     assert same(("help",), ("--help",)).stderr == ""

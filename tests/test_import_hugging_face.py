@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import deepcopy
@@ -153,6 +154,46 @@ def test_attention_that_a_config_names(key, tmp_path):
     warned = list[str]()
     imported(str(as_json(entries | {key: "flash_attention_2"}, tmp_path / "c.json")), warned.append)
     assert warned == ["Its attention, 'flash_attention_2', is written as sdpa."]
+
+
+@pytest.mark.parametrize(
+    ("whole", "vision", "loaded"),
+    [
+        ({"dtype": "bfloat16"}, {}, "bfloat16"),
+        ({"torch_dtype": "float16"}, {}, "float16"),
+        ({"dtype": "bfloat16"}, {"dtype": "float16"}, "bfloat16"),
+        ({}, {"dtype": "float16"}, "float32"),
+    ],
+)
+def test_dtype_is_that_in_which_transformers_loads_the_weights(whole, vision, loaded, tmp_path):
+    """That of the whole model's config counts, whatever the vision part says: transformers is asked."""
+    tiny = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "image_size": 64}
+    config = transformers.SamConfig(
+        vision_config=tiny | {"global_attn_indexes": [0], "output_channels": 16},
+        prompt_encoder_config={"hidden_size": 16, "image_size": 64},
+        mask_decoder_config={
+            "hidden_size": 16,
+            "iou_head_hidden_dim": 16,
+            "mlp_dim": 16,
+            "num_attention_heads": 2,
+        },
+    )
+    transformers.SamModel(config).save_pretrained(tmp_path)
+    entries = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    del entries["dtype"]
+    as_json(entries | whole | {"vision_config": entries["vision_config"] | vision}, tmp_path / "config.json")
+    model = transformers.SamModel.from_pretrained(tmp_path)
+    (tmp_path / "a.yaml").write_text(imported(str(tmp_path / "config.json")), "utf-8")
+    assert load_config(tmp_path / "a.yaml").run.dtype == loaded
+    assert {parameter.dtype for parameter in model.vision_encoder.parameters()} == {getattr(torch, loaded)}
+
+
+def test_a_dtype_that_samattn_does_not_have_is_said(tmp_path):
+    warned = list[str]()
+    entries = {"model_type": "vit", "dtype": "float64"}
+    text = imported(str(as_json(entries, tmp_path / "c.json")), warned.append)
+    assert warned == ["Its dtype, 'float64', is written as float32."]
+    assert "dtype:" not in text
 
 
 def test_heads_that_sdpa_does_not_take_are_imported_as_eager(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, Problem
+from . import foreign
 from .applies import made_way
 from .kinds import ENCODER
 from .model import StageConfig
@@ -39,12 +40,18 @@ def read_document(reference: str, folder: Path, where: str, files: Files) -> Doc
     """The document that `reference` names, from a folder; `where` is the place of the reference, for messages.
 
     Raises:
-        ConfigError: if there is none, or it is not YAML, or its top level is not a mapping.
+        ConfigError: if there is none, or it is not YAML, or its top level is not a mapping, or it is a file of another
+            kind, such as a checkpoint.
     """
+    path = folder / reference
+    if foreign.is_checkpoint(reference) and files.exists(path):
+        raise problem_at(Where(files.label(path)), foreign.checkpoint(files.label(path)))
     source: Source = read_source(reference, folder, where, files=files)
     root = _parsed(source.text, source.label)
     if not isinstance(root.value, dict):
         raise problem_at(root.where, ENCODER.must_be)
+    if other := foreign.document(root):
+        raise problem_at(root.where, other)
     return Document(root, source.folder, source.name, source.files)
 
 

@@ -17,6 +17,7 @@ from .reading import read_file, read_regular_file
 from .yaml12 import MAX_BYTES, too_large
 
 STDIN = "-"
+LABEL_OF_STDIN = "<stdin>"
 MOST_BYTES = 1 << 26
 """Of the largest file that is read: a baseline; configs are far smaller."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -167,7 +168,7 @@ def read_source(
         ConfigError: at `where`, or at the file, if there is no such thing or it cannot be read as text.
     """
     if reference == STDIN:
-        return Source(_decode(_from_stdin(), "<stdin>", kind), "<stdin>", "stdin", Path())
+        return Source(_decode(_from_stdin(), LABEL_OF_STDIN, kind), LABEL_OF_STDIN, "stdin", Path())
     if not reference.strip():
         raise _problem(where, f"the name of a {kind.word} is empty: name a YAML file, or a {kind.shipped}")
     path = folder / reference

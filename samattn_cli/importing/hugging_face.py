@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ImportFailedError, did_you_mean
-from .attention import of_transformers
+from . import attention, dtype
 from .families import AS_TRANSFORMERS_RUNS, HUGGING_FACE
 from .given import Given, Keys, cut
 from .held import checked
@@ -29,11 +29,11 @@ def described(path: Path) -> tuple[Keys, Given]:
         hint = isinstance(word, str) and did_you_mean(word, HUGGING_FACE)
         said = "has no model_type" if word is None else f"model_type {cut(word)} is not known"
         raise ImportFailedError(f"{path}: {said}{hint or f'; known are {known}'}")
-    keys = HUGGING_FACE[word](given)
+    keys = dtype.of_transformers(HUGGING_FACE[word](given), given)
     config = checked(keys, str(path))
     given.notes.extend(given.misspelt())
     given.warnings.extend(AS_TRANSFORMERS_RUNS[word](config) if word in AS_TRANSFORMERS_RUNS else ())
-    return of_transformers(keys, config, given, word), given
+    return attention.of_transformers(keys, config, given, word), given
 
 
 def _given(path: Path) -> Given:
