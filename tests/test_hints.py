@@ -194,14 +194,18 @@ def test_a_place_of_explain_is_not_taken_for_a_value() -> None:
         (
             "config.json",
             '{"model_type": "sam_vision_model", "hidden_size": 768}',
-            "config.json:1:1: is a config.json of Hugging Face, not an encoder config: "
-            "samattn import config.json -o encoder.yaml writes one from it",
+            (
+                "config.json:1:1: is a config.json of Hugging Face, not an encoder config: "
+                "samattn import config.json -o encoder.yaml writes one from it"
+            ),
         ),
         (
             "sam_vit_b.pth",
             "PK",
-            "sam_vit_b.pth: is a checkpoint, not an encoder config: "
-            "samattn import sam_vit_b.pth -o encoder.yaml writes its config",
+            (
+                "sam_vit_b.pth: is a checkpoint, not an encoder config: "
+                "samattn import sam_vit_b.pth -o encoder.yaml writes its config"
+            ),
         ),
         (
             "before.json",
