@@ -194,6 +194,13 @@ def test_json_comes_back() -> None:
     assert from_json(to_json(REPORT)) == REPORT
 
 
+def test_whole_numbers_stay_whole_beyond_what_a_float_holds() -> None:
+    result = replace(REPORT.results[0], value=2**53 + 1, compared=2**53 + 3, limit=2**60 + 1, excess=5)
+    report = replace(REPORT, results=(result,))
+    assert from_json(to_json(report)).results[0] == result
+    assert to_json(from_json(to_json(report))) == to_json(report)
+
+
 def test_csv_has_a_row_each() -> None:
     rows = list(csv.DictReader(io.StringIO(shown(REPORT, "csv"))))
     assert [row["outcome"] for row in rows] == [result.outcome for result in REPORT.results]

@@ -376,7 +376,10 @@ def test_bad_input_gets_one_clear_message_and_exit_2(case: str, tmp_path: Path) 
             ("analyze", "sam_vit_b", "--image-size", "4"),
             "--image-size 4: image_size 4 is smaller than a patch of 16",
         ),
-        (("analyze", "sam_vit_b", "--ops", "12"), "--ops 12: there is blocks.0 to blocks.11"),
+        (
+            ("analyze", "sam_vit_b", "--ops", "12"),
+            "--ops 12: is not a layer or part of it; it has blocks.0 to blocks.11",
+        ),
         (("analyze", "sam_vit_b", "--ops", "nek"), "did you mean 'neck'?"),
         (("analyze", "sam_vit_b", "--format", "xml"), "'xml' is not one of"),
         (("anlyze", "sam_vit_b"), "did you mean 'analyze'?"),

@@ -67,7 +67,10 @@ def test_color_makes_global_layers_stand_out():
     ("arguments", "message"),
     [
         (("sam_vit_h", "--placements", "evn:4"), "did you mean 'even:4'?"),
-        (("sam_vit_h", "--placements", "some"), "--placements some: must be one of none, all, alternate, "),
+        (
+            ("sam_vit_h", "--placements", "some"),
+            "--placements some: must be one of none, all, shifted, alternate, ",
+        ),
         (("sam_vit_h", "--search", "16"), "601,080,390 placements"),
         (("sam_vit_h", "--budget", "flops <= 6"), "has no unit"),
         (("sam_vit_h", "-o", "a.docx"), "the extension says the format"),

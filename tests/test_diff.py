@@ -260,6 +260,7 @@ def test_a_report_comes_back_from_json() -> None:
     )
     found = from_json(to_json(report))
     assert isinstance(found, Diff)
+    assert to_json(found) == to_json(report)  # whole numbers stay whole: 89670912, not 89670912.0
     assert (found.totals, found.layers, found.causes, found.peaks) == (
         report.totals,
         report.layers,

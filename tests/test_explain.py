@@ -144,11 +144,15 @@ def test_formulas_are_shown_as_people_write_them(formula, line, math):
 @pytest.mark.parametrize(
     ("where", "metric", "message"),
     [
-        ("12", "macs", "12: there is blocks.0 to blocks.11, and patch_embed, pos_embed, neck"),
+        (
+            "12",
+            "macs",
+            "12: is not a layer or part of it; it has blocks.0 to blocks.11, and patch_embed, pos_embed, neck",
+        ),
         (
             "nek",
             "macs",
-            "nek: there is blocks.0 to blocks.11, and patch_embed, pos_embed, neck; did you mean 'neck'?",
+            "nek: is not a layer or part of it; it has blocks.0 to blocks.11, and patch_embed, pos_embed, neck; did you mean 'neck'?",
         ),
         (
             "3.attn.score",

@@ -192,3 +192,21 @@ def test_the_norm_of_a_mean_is_no_missing_norm(tmp_path):
     warned = list[str]()
     imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)), warned.append)
     assert not warned
+
+
+MISSING = {
+    ("sam_vit_b", r"blocks\.5\."): "'image_encoder.blocks.11' but none of 'image_encoder.blocks.5'",
+    ("sam_vit_b", r"blocks\.[0-5]\."): "'image_encoder.blocks.11' but none of 'image_encoder.blocks.0'",
+    ("swin_t", r"layers\.2\.blocks\.3\."): "'layers.2.blocks.5' but none of 'layers.2.blocks.3'",
+    ("swin_t", r"layers\.1\."): "'layers.3' but none of 'layers.1'",
+    ("sam2_hiera_t", r"blocks\.7\."): "'image_encoder.trunk.blocks.11' but none of 'image_encoder.trunk.blocks.7'",
+    ("mae_b_pretrain", r"decoder_blocks\.2\."): "'decoder_blocks.7' but none of 'decoder_blocks.2'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("preset", "lost"), MISSING)
+def test_blocks_missing_in_the_middle_are_named(preset, lost, tmp_path):
+    shapes = {name: shape for name, shape in shapes_of(preset).items() if not re.search(lost, name)}
+    with pytest.raises(ImportFailedError) as caught:
+        imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
+    assert f"has weights of {MISSING[preset, lost]}: it is incomplete" in str(caught.value)

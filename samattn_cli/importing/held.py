@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from itertools import count
+
 from ..config.load import load_config
 from ..config.model import EncoderConfig
 from ..cost.encoder import forward
@@ -9,6 +13,9 @@ from ..errors import ConfigError, ImportFailedError
 from .checkpoint import Shapes
 from .given import Keys, cut
 from .weights import Weights
+
+NUMBERED = re.compile(r"\b(?:[a-z]+_)?(?:blocks|layers)\.([0-9]{1,4})\.")
+"""A block or a layer in the name of a weight, and its number."""
 
 
 def checked(keys: Keys, label: str) -> EncoderConfig:
@@ -24,6 +31,25 @@ def checked(keys: Keys, label: str) -> EncoderConfig:
         raise ImportFailedError(
             f"{label}: describes an encoder that samattn cannot express: {said}"
         ) from None
+
+
+def no_block_missing(names: Iterable[str], label: str) -> None:
+    """See that the names of weights number blocks and layers from 0 on, and leave none out.
+
+    Raises:
+        ImportFailedError: with the first that is missing: its checkpoint is a part of one.
+    """
+    found: dict[str, dict[int, None]] = {}
+    for name in names:
+        for match in NUMBERED.finditer(name):
+            found.setdefault(name[: match.start(1)], {})[int(match[1])] = None
+    for before, numbers in found.items():
+        lost = next(number for number in count() if number not in numbers)
+        if lost < max(numbers):
+            raise ImportFailedError(
+                f"{label}: has weights of {cut(f'{before}{max(numbers)}')} but none of {cut(f'{before}{lost}')}: it is "
+                "incomplete"
+            )
 
 
 def hold(config: EncoderConfig, weights: Weights) -> None:
@@ -46,7 +72,7 @@ def hold(config: EncoderConfig, weights: Weights) -> None:
     for name in weights.shapes:
         if name not in claimed:
             raise weights.unfit(
-                f"has a weight {cut(weights.theirs[name])}, which samattn cannot express: its encoder has none such"
+                f"has a weight {cut(weights.theirs[name])}, which samattn cannot express: no encoder that it knows has it"
             )
 
 

@@ -12,7 +12,7 @@ from .attention import of_timm
 from .checkpoint import PYTORCH, SAFETENSORS, Shapes
 from .families import CHECKPOINTS
 from .given import Given, Keys, cut
-from .held import checked, hold
+from .held import checked, hold, no_block_missing
 from .hugging_face import described
 from .likeness import unlike
 from .shards import INDEX, parts_of, shapes_in
@@ -82,6 +82,7 @@ def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple
     """The keys that the first kind reads that knows the names, if the encoder has those weights and no others."""
     kind = next((kind for kind in CHECKPOINTS if kind.is_one(shapes)), None)
     if kind is None:
+        no_block_missing(shapes, label)  # a model is known by its first block
         names = ", ".join(cut(name) for name in list(shapes)[:3])
         raise ImportFailedError(
             f"{label}: its weights ({names}, ...) are of no model that samattn knows (of transformers' it takes config.json)"
@@ -100,6 +101,7 @@ def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple
 def _named(kind: Checkpoint, shapes: Shapes, label: str, facts: Mapping[str, Any]) -> Weights:
     """The encoder's weights by samattn's names, what is not its own beside them."""
     name_of, theirs, beside = kind.names(shapes), dict[str, str](), dict(shapes)
+    no_block_missing((name for name in shapes if name_of(name) is not None), label)
     for name in shapes:
         if (ours := name_of(name)) is not None:
             if ours in theirs:

@@ -28,7 +28,7 @@ class Accepted:
 
     rule: str
     reason: str
-    was: float
+    was: int | float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Entry:
     config: str
     profile: str
     metric: str
-    value: float
+    value: int | float
     samattn: str = __version__
     counting: int = COUNTING
     accepted: Accepted | None = None

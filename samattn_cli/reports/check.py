@@ -58,11 +58,11 @@ class Result:
     outcome: Outcome
     metric: str = ""
     unit: str = ""
-    value: float | None = None
-    compared: float | None = None
+    value: int | float | None = None
+    compared: int | float | None = None
     compared_with: str = ""
-    limit: float | None = None
-    excess: float | None = None
+    limit: int | float | None = None
+    excess: int | float | None = None
     summary: str
     advice: str = ""
     place: Place | None = None

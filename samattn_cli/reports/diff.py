@@ -68,8 +68,8 @@ class FigureChange:
     """A figure of both encoders, by its name in an analysis; None where one of them has none."""
 
     metric: str
-    before: float | None
-    after: float | None
+    before: int | float | None
+    after: int | float | None
 
     @property
     def change(self) -> float:

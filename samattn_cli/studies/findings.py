@@ -96,7 +96,7 @@ def _compressed_tokens(config: EncoderConfig) -> Iterator[Finding]:
         yield Finding(
             "compressed-tokens",
             f"transitions.{after.stage_index} makes {left:,} tokens of {tokens:,}: {format_ratio(tokens / left)} fewer for "
-            f"the {format_things(behind, 'global layer')} behind it, whose score matrices are {format_ratio(scores)} smaller "
+            f"the {format_things(behind, 'global layer')} after it, whose score matrices are {format_ratio(scores)} smaller "
             "than over all of them.",
         )
 
@@ -126,10 +126,14 @@ def _without_padding(window: Pair, grid: Pair) -> list[str]:
         above = [size for size in square if size > side][:1]
         return [str(size) for size in below + above]
     sides = [
-        min(_near(part, whole), key=lambda size, part=part: abs(size - part), default=0)  # type: ignore[misc]
-        for part, whole in zip(window, grid, strict=True)
+        part if whole % part == 0 else _nearest(part, whole) for part, whole in zip(window, grid, strict=True)
     ]
     return [f"[{sides[0]}, {sides[1]}]"] if all(sides) and tuple(sides) != grid else []
+
+
+def _nearest(side: int, number: int) -> int:
+    """The divisor of `number` that is nearest to `side`; 0 where none is near."""
+    return min(_near(side, number), key=lambda size: abs(size - side), default=0)
 
 
 def _near(side: int, number: int) -> list[int]:

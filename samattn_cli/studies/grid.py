@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -15,7 +15,7 @@ from ..config.model import EncoderConfig
 from ..config.slots import GLOBAL
 from ..config.sources import STDIN
 from ..config.wording import short
-from ..errors import ConfigError, Problem, UsageError
+from ..errors import UsageError
 from ..reports.sweep import Axis
 from ..units import format_size
 
@@ -122,39 +122,9 @@ def encoders_of(
     for reference in references:
         source = mapping_of(load_config(STDIN)) if reference == STDIN else reference  # which is read once
         yield [
-            _loaded(source, laid_over, [*combination, *first])
+            load_config(source, [*laid_over, *combination, *first])
             for combination in product(*(variation.overrides for variation in grid.variations))
         ]
-
-
-def _loaded(
-    source: str | Mapping[str, Any], laid_over: Sequence[Override], point: Sequence[Override]
-) -> EncoderConfig:
-    """A config at its first point, `point`, laid over it last.
-
-    Raises:
-        ConfigError: with what is wrong with it there.
-    """
-    try:
-        return load_config(source, [*laid_over, *point])
-    except ConfigError as refused:
-        options = " ".join(override.where for override in point)
-        anywhere = _problems(source, laid_over) if point else refused.problems
-        raise ConfigError(  # a place in the config may be where it goes wrong, not what is wrong
-            problem
-            if problem.where.startswith("--") or ":" not in problem.where or problem in anywhere
-            else Problem(problem.where, f"with {options}: {problem.message}")
-            for problem in refused.problems
-        ) from None
-
-
-def _problems(source: str | Mapping[str, Any], laid_over: Sequence[Override]) -> tuple[Problem, ...]:
-    """What is wrong with a config at whatever point."""
-    try:
-        load_config(source, laid_over)
-    except ConfigError as refused:
-        return refused.problems
-    return ()
 
 
 def has_windows(config: EncoderConfig) -> bool:

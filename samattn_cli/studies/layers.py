@@ -184,7 +184,9 @@ def no_such_place(
     hint = _inside(name, inside or {})
     if not hint and not name.startswith("blocks."):
         hint = did_you_mean(name, places)
-    return UsageError(f"{given}: there is {blocks[0]} to {blocks[-1]}, and {parts}{hint}")
+    return UsageError(
+        f"{given}: is not a layer or part of it; it has {blocks[0]} to {blocks[-1]}, and {parts}{hint}"
+    )
 
 
 def _inside(name: str, inside: Mapping[str, Iterable[str]]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import accumulate, count, takewhile
 
 from ..checkpoint import Shapes
 from ..given import Given, Keys, Size, one, patches, ratio_of
@@ -78,10 +79,11 @@ def is_swin(shapes: Shapes) -> bool:
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:
     """Blocks are counted over the whole encoder. Microsoft's merging ends a layer, timm's begins the next."""
-    firsts, at = [0], 0
-    while depth := Weights("", shapes).count(f"layers.{at}.blocks.{{}}.attn.qkv.weight"):
-        firsts.append(firsts[-1] + depth)
-        at += 1
+    depths: dict[int, int] = {}
+    for match in filter(None, map(BLOCK.fullmatch, shapes)):
+        layer, index = int(match[1]), int(match[2])
+        depths[layer] = max(depths.get(layer, 0), index + 1)
+    firsts = [*accumulate(takewhile(bool, (depths.get(layer, 0) for layer in count())), initial=0)]
     of_next = int("layers.0.downsample.reduction.weight" in shapes)
     name_of = renamed((BUFFERS, None), (r"head\..*", None), (r"(absolute_pos_embed)", "pos_embed"))
 
