@@ -15,10 +15,6 @@ KEYS_HEADER = """\
 | {} | default | what it is |
 | :-- | :-- | :-- |
 """
-READERS_HEADER = """\
-| {} | default | read by | what it is |
-| :-- | :-- | :-- | :-- |
-"""
 WORDS_HEADER = """\
 | key | word | what it is | tokens | attention kernels |
 | :-- | :-- | :-- | :-- | :-- |
@@ -41,7 +37,7 @@ DEFAULTS = {"name": "the file's name", "run": "the defaults below"}
 
 def tables() -> dict[str, str]:
     """Each table by its header."""
-    keys = {_header(model).format(title): "".join(_keys(model)) for title, model in MODELS.items()}
+    keys = {KEYS_HEADER.format(title): "".join(_keys(model)) for title, model in MODELS.items()}
     return {**keys, WORDS_HEADER: "".join(f"{line}\n" for line in words())}
 
 
@@ -58,14 +54,10 @@ def _word(key: str, word: str, declared: Any, tokens: str, kernels: str) -> str:
     return f"| `{key}` | `{word}` | {declared.summary.rstrip('.')} | {tokens} | {kernels} |"
 
 
-def _header(model: type) -> str:
-    return READERS_HEADER if model in {EncoderConfig, StageConfig} else KEYS_HEADER
-
-
 def _keys(model: type) -> Iterator[str]:
     for entry in fields(model):
-        readers = f" {_readers(entry.name)} |" if _header(model) is READERS_HEADER else ""
-        yield f"| `{entry.name}` | {_default(entry)} |{readers} {_description(entry)} |\n"
+        readers = "" if model is OverrideConfig else _readers(entry.name)
+        yield f"| `{entry.name}` | {_default(entry)} | {_description(entry)}{readers} |\n"
 
 
 def _readers(key: str) -> str:
@@ -74,7 +66,8 @@ def _readers(key: str) -> str:
         (chooser, [f"`{word}`" for word, keys in words.items() if key in keys])
         for chooser, words in READERS.items()
     )
-    return "; ".join(f"{chooser} {', '.join(names)}" for chooser, names in lines if names)
+    said = "; ".join(f"{chooser} {', '.join(names)}" for chooser, names in lines if names)
+    return f" Read by {said}." if said else ""
 
 
 def _default(entry: Field[Any]) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import typer.main
 import yaml
-from running import ROOT
+from repositories import commit, git, new
+from running import ROOT, samattn
 
 from samattn_cli.cli.app import app
 from samattn_cli.config.load_thresholds import load_thresholds
@@ -63,3 +64,26 @@ def test_the_job_of_gitlab_writes_the_reports_that_it_collects():
 def test_each_file_says_its_name_and_what_it_is(path):
     first = path.read_text("utf-8").splitlines()[0]
     assert first.startswith(f"# examples/ci/{path.name}: ")
+
+
+def test_a_check_of_a_change_says_what_the_page_shows(tmp_path):
+    """The thresholds of the folder, without the waiver; the change makes layers global and raises a limit."""
+    thresholds = (FOLDER / "samattn.yaml").read_text("utf-8").partition("\nwaivers:")[0]
+    encoders = {
+        "encoders/vit_h.yaml": "extends: sam_vit_h\nglobal_attn_indexes: [7, 15, 23, 31]\n",
+        "encoders/sam_b.yaml": "extends: sam_vit_b\n",
+    }
+    root = new(tmp_path / "team", {"samattn.yaml": thresholds, **encoders})
+    git(root, "checkout", "-q", "-b", "change")
+    commit(
+        root,
+        {
+            "samattn.yaml": thresholds.replace("error: 2 GiB", "error: 3 GiB"),
+            "encoders/vit_h.yaml": encoders["encoders/vit_h.yaml"].replace("[7", "[3, 5, 7"),
+        },
+    )
+    result = samattn("check", "--base", "main", cwd=root)
+    assert result.returncode == 1
+    base = git(root, "rev-parse", "--short=7", "main")
+    said = result.stdout.replace(base, "e8a1dd1")
+    assert f"$ samattn check --base main\n{said}```" in (FOLDER / "README.md").read_text("utf-8")

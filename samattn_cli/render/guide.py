@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.markdown import Heading, Markdown, MarkdownElement
+from rich.markdown import Heading, Markdown, MarkdownElement, TableElement
+from rich.table import Table
 from rich.text import Text
 
 from .options import Options
@@ -35,10 +36,26 @@ class _Heading(Heading):
         yield self.text
 
 
-class _Markdown(Markdown):
-    """Markdown whose headings stand at the left."""
+class _Table(TableElement):
+    """A table that wraps cells rather than lose a digit of them."""
 
-    elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "heading_open": _Heading}
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        for table in super().__rich_console__(console, options):
+            if isinstance(table, Table):
+                for number, column in enumerate(table.columns):
+                    is_of_names = not any(" " in str(cell) for cell in column.cells)
+                    column.overflow, column.no_wrap = "fold", number == 0 and is_of_names
+            yield table
+
+
+class _Markdown(Markdown):
+    """Markdown with these elements in place of Rich's."""
+
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+        **Markdown.elements,
+        "heading_open": _Heading,
+        "table_open": _Table,
+    }
 
 
 def render_guide(text: str, path: str, topics: Mapping[str, str], options: Options) -> str:
