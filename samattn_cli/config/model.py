@@ -86,8 +86,8 @@ class StageConfig:
     )
     residual_block_indexes: tuple[int, ...] = key(
         indexes(),
-        "Blocks with a convolutional residual block behind them, which takes what windows do not share over the grid, "
-        "counted from 0 over the whole encoder, as in 'blocks.7'.",
+        "Blocks with a convolutional residual block after them, which mixes tokens of neighbouring windows; counted "
+        "from 0 over the whole encoder, as in 'blocks.7'.",
         example=[2, 5, 8, 11],
         default=(),
     )
@@ -127,7 +127,7 @@ class StageConfig:
     )
     overrides: tuple[OverrideConfig, ...] = key(
         many(OverrideConfig, 0, MAX_DEPTH),
-        "What some of the blocks have otherwise: window, heads, width of the MLP.",
+        "Settings of some of the blocks that differ from the stage: window, heads, width of the MLP.",
         example=[{"blocks": [3], "window_size": 7}],
         default=(),
     )
@@ -163,7 +163,7 @@ class StageConfig:
 class RunConfig:
     """How the encoder is run."""
 
-    batch_size: int = key(whole(1, MAX_BATCH), "Images a forward pass.", example=1, default=1)
+    batch_size: int = key(whole(1, MAX_BATCH), "Images in a forward pass.", example=1, default=1)
     dtype: str = key(
         choice(*ITEM_BYTES, also=DTYPE_NAMES),
         "Type of the weights, and of every activation where autocast is none.",
@@ -173,7 +173,7 @@ class RunConfig:
     )
     autocast: str = key(
         choice("none", *HALVES, also={name: of for name, of in DTYPE_NAMES.items() if of in HALVES}),
-        "torch.autocast at CUDA: products in this type, norms and softmax in float32; weights stay float32.",
+        "torch.autocast on CUDA: products in this type, norms and softmax in float32; weights stay float32.",
         example="bfloat16",
         default="none",
     )
@@ -191,7 +191,7 @@ class RunConfig:
     )
     mode: str = key(
         choice("inference", "training", also={"train": "training", "eval": "inference"}),
-        "What memory and time are asked for: an inference forward, or a training step.",
+        "Whether memory and time are those of an inference forward or of a training step.",
         example="training",
         default="inference",
     )
@@ -271,11 +271,11 @@ class EncoderConfig:
         example=8,
         default=(8, 8),
     )
-    pre_norm: bool = key(FLAG, "Whether a LayerNorm stands before the blocks.", example=True, default=False)
-    norm: bool = key(FLAG, "Whether a LayerNorm stands behind the blocks.", example=True, default=False)
+    pre_norm: bool = key(FLAG, "Whether there is a LayerNorm before the blocks.", example=True, default=False)
+    norm: bool = key(FLAG, "Whether there is a LayerNorm after the blocks.", example=True, default=False)
     neck: str = key(
         choice(NONE, *NECKS),
-        f"What stands behind the blocks. none: nothing. {told(NECKS)}",
+        f"What comes after the blocks. none: nothing. {told(NECKS)}",
         example="sam",
         default=NONE,
     )

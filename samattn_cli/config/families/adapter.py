@@ -60,7 +60,7 @@ def runs_of_windows(layer: LayerConfig) -> str:
 FAMILY = Family(
     blocks={
         "sam_adapter": Block(
-            summary="SAM's block with Medical SAM Adapter's bottlenecks behind attention, beside the MLP and over depth; "
+            summary="SAM's block with Medical SAM Adapter's bottlenecks after attention, next to the MLP and over depth; "
             "windows are cut before norm1.",
             keys=frozenset({"rel_pos", "adapter_ratio", "depth_slices"}),
             rel_pos=("none", "decomposed"),

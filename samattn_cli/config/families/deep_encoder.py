@@ -61,7 +61,7 @@ FAMILY = Family(
     },
     necks={
         "deepseek": Part(
-            summary="DeepEncoder's: CLIP's tokens beside the compressor's, and a linear layer to out_chans.",
+            summary="DeepEncoder's: CLIP's tokens next to the compressor's, and a linear layer to out_chans.",
             keys=frozenset({"out_chans"}),
             takes="sequence",
             stream=projected,

@@ -9,7 +9,7 @@ from .swin import MERGING, clamped, merged
 FAMILY = Family(
     blocks={
         "swinv2": Block(
-            summary="Swin V2's block: as Swin's, but cosine attention, an MLP for its biases, norms behind.",
+            summary="Swin V2's block: as Swin's, but cosine attention, an MLP for its biases, norms after attention and MLP.",
             keys=frozenset({"shift_size"}),
             kernels=("eager",),
             place=clamped,
