@@ -42,6 +42,7 @@ OTHER_TOPICS = {
     "readme": "start",
     "help": "start",
     "analyze": "start",
+    "metrics": "commands",
     "python": "commands",
     "api": "commands",
     "formats": "commands",
