@@ -296,14 +296,13 @@ def tables(*arguments: str) -> dict[str, list[str]]:
 def test_the_peak_of_a_training_step_is_shown_and_judged_where_modes_are_training() -> None:
     """ViT-H's step takes 26.72 GiB at 1024, beyond a GPU of 24 GB that a forward of 5.52 GiB fits."""
     shown = tables("sam_vit_h", "--resolutions", "512,1024", "--modes", "training", "--device", "rtx_4090")
-    assert "Peak, inference" not in shown
-    headers, _, small, large = (line.split() for line in shown["Peak, training step"])
+    assert "Inference peak" not in shown
+    headers, _, small, large = (line.split() for line in shown["Training peak"])
     assert headers == [
         "resolution",
         "padding",
-        "peak,",
         "training",
-        "step",
+        "peak",
         "fits",
         "growth",
         "all",
@@ -336,10 +335,12 @@ def test_what_does_not_depend_on_the_mode_has_one_column_of_two_modes() -> None:
         "rtx_4090",
     )
     assert {
-        title: lines[0].split() for title, lines in shown.items() if title.startswith(("F", "Sc", "Pe", "Ti"))
+        title: lines[0].split()
+        for title, lines in shown.items()
+        if title.startswith(("F", "Sc", "In", "Tr", "Ti"))
     } == {
         title: ["resolution", "sam_vit_b", "sam_vit_l"]
-        for title in ("FLOPs", "Score matrices", "Peak, inference", "Peak, training step")
+        for title in ("FLOPs", "Score matrices", "Inference peak", "Training peak")
     } | {
         "Time of a pass or a whole step": ["resolution"]
         + [word for name in ("sam_vit_b,", "sam_vit_l,") for word in (name, "inference", name, "training")]
@@ -352,16 +353,16 @@ def test_of_two_modes_each_peak_is_judged_by_its_own() -> None:
     )
     fits = {
         title: [line.split()[5] for line in shown[title][2:4]]
-        for title in ("Peak, inference", "Peak, training step")
+        for title in ("Inference peak", "Training peak")
     }
-    assert fits == {"Peak, inference": ["yes", "yes"], "Peak, training step": ["yes", "no"]}
+    assert fits == {"Inference peak": ["yes", "yes"], "Training peak": ["yes", "no"]}
 
 
 def test_along_modes_a_peak_stands_in_the_row_of_its_mode() -> None:
     """The sibling: lines that go along the modes, of which `run.mode` is another name."""
     for axis in (("--modes", "inference,training"), ("--vary", "run.mode=inference,training")):
         shown = tables("sam_vit_b", *axis, "--device", "rtx_4090")
-        inference, training = (line.split() for line in shown["Peak, training step"][2:4])
+        inference, training = (line.split() for line in shown["Training peak"][2:4])
         assert (inference, training[:5]) == (
             ["inference", "+19.63", "%"],
             ["training", "+19.63", "%", "8.50", "GiB"],
