@@ -105,7 +105,7 @@ def test_the_preset_equals_the_real_stack():
 
 
 BAD = {
-    "no such stage": (["stages.1.transition=none", "stages.1.embed_dim=24"], "neck deepseek stands behind a stage"),
+    "no such stage": (["stages.1.transition=none", "stages.1.embed_dim=24"], "neck deepseek follows a stage"),
     "blocks of windows behind": (["stages.1.block=vit"], "block vit takes tokens on a grid, not a token sequence, which transition deepseek_compressor makes"),
     "a sequence before": (
         ["stages.0.block=plain", "stages.0.window_size=0", "pos_embed=class_token"],

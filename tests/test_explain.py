@@ -15,6 +15,7 @@ from samattn_cli.errors import UsageError
 from samattn_cli.figures import EXPLAINED, FIGURES
 from samattn_cli.render import render
 from samattn_cli.render.formulas import escaped, latex, unicode, with_numbers
+from samattn_cli.render.kinds.explanation import page
 from samattn_cli.render.options import Options
 from samattn_cli.studies.explain import WRITER, explain
 from samattn_cli.studies.layers import PART, segments_of
@@ -216,3 +217,11 @@ def test_text_is_escaped_in_latex():
 def test_bytes_are_said_in_units_of_bytes(metric):
     report = explain(load_config("sam_vit_b"), "0", metric)
     assert " MiB)" in render(report, "terminal", Options())
+
+
+def test_values_of_a_symbol_stand_in_the_order_of_the_rows() -> None:
+    report = explain(load_config("swin_t"))
+    (table,) = (section for section in page(report, Options()).sections if section.title == "Symbols")
+    here = {row[0]: row[2] for row in table.rows}
+    assert here["C"] == "96, 192, 384, 768"
+    assert here["H"] == "56, 28, 14, 7"

@@ -160,11 +160,12 @@ def test_a_fit_says_whose_shape_its_resolutions_have_and_what_it_leaves_out():
     assert "The encoder alone: a decoder, a head or a loss after it" in " ".join(
         own.split("As it is")[0].split()
     )
-    assert "Height x width as 7x12, the shape of the config's own 896x1536, of whole patches" in " ".join(
-        own.split()
+    assert (
+        "Images of 7 to 12, height to width, the shape of the config's own 896x1536, in pixels"
+        in " ".join(own.split())
     )
     asked = " ".join(first_lines_of_fit(*few, "--aspect", "896x1536").split())
-    assert "Height x width as 7x12, of whole patches" in asked
+    assert "Images of 7 to 12, height to width, in pixels" in asked
     assert asked == " ".join(first_lines_of_fit(*few, "--aspect", "12:7").split())
 
 

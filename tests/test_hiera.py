@@ -218,7 +218,7 @@ BAD_STAGES = {
     "q_stride 2 of the first stage: there is no stage before it to pool, use 1": (
         [FIRST | {"q_stride": 2}, SECOND, THIRD, LAST]
     ),
-    "q_stride 2 needs another embed_dim than that of stage 0, 16: the shortcut is pooled behind a projection to another "
+    "q_stride 2 needs another embed_dim than that of stage 0, 16: the shortcut is pooled after a projection to another "
     "width": [FIRST, SECOND | {"embed_dim": 16}, THIRD, LAST],
     "block 2 leads into stage 1 and has the window of stage 0": (
         [FIRST, SECOND | {"overrides": [{"blocks": [2], "window_size": 3}]}, THIRD, LAST]

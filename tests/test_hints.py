@@ -113,6 +113,9 @@ HINTS = {
     ("sweep", "sam_vit_b", "--dtypes", "fp16", "fp32"): "values of --dtypes go together: --dtypes fp16,fp32",
     ("measure", "sam_vit_b", "--resolutions", "512", "1024"): "values of --resolutions go together: --resolutions 512,1024",
     ("verify", "sam_vit_b", "--set", "depth=12", "num_heads=12"): "--set depth=12 --set num_heads=12",
+    ("analyze", "sam_vit_b", "image_size=512"): "image_size=512 is not a file or a preset; write --set image_size=512",
+    ("analyze", "sam_vit_b", "attn_implementation=sdpa"): "; write --set run.attention=sdpa",
+    ("sweep", "sam_vit_b", "stages.0.depth=3"): "stages.0.depth=3 is not a file or a preset; write --set stages.0.depth=3",
     ("analyze", "sam_vit_b", "--image-size", "512", "1024"): "one image is --image-size 512x1024",
     ("analyze", "sam_vit_b", "--image-size", "512,768"):
         "takes one value (height x width of one image: 512x768); several are for samattn sweep --resolutions 512,768",

@@ -172,7 +172,7 @@ BAD = {
     "ratio of one": (MAE, "mask_ratio=1", "mask_ratio must be below 1"),
     "ratio below zero": (MAE, "mask_ratio=-0.1", "mask_ratio must be at least 0"),
     "decoder without masking": (PRETRAIN, "pos_embed=class_token", "transition mae_decoder restores what pos_embed mae masks"),
-    "prediction without masking": (VIT, "neck=mae_pred", "neck mae_pred stands behind a stage with transition mae_decoder"),
+    "prediction without masking": (VIT, "neck=mae_pred", "neck mae_pred follows a stage with transition mae_decoder"),
     "a stage of windows behind": (
         PRETRAIN | {"stages": [STAGE, DECODER | {"block": "vit", "transition": "none", "embed_dim": 24}]},
         "neck=none",

@@ -109,6 +109,14 @@ def test_a_file_may_write_values_so_too(tmp_path) -> None:
     assert (config.run.dtype, config.run.mode) == ("float16", "training")
 
 
+def test_a_preset_is_extended_and_listed_whatever_its_capitals(tmp_path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text("extends: SAM-ViT-B\n", "utf-8")
+    assert load_config(path).stages == load_config("Sam_ViT_B").stages == load_config("sam_vit_b").stages
+    (tmp_path / "SAM-ViT-B").write_text("extends: vit_b\n", "utf-8")  # a file of that name comes first
+    assert load_config(path).stages == load_config("vit_b").stages
+
+
 def test_an_override_has_the_value_that_it_means_for_what_a_sweep_calls_its_points() -> None:
     assert parse_override("run.dtype=fp16").value.plain() == "float16"
     assert parse_override("stages.0.window_size=7x14").value.plain() == (7, 14)

@@ -64,7 +64,7 @@ def words(known: Callable[[], Iterable[str]], *, several: bool = False) -> Compl
 
 
 def settings(incomplete: str) -> list[str]:
-    """KEY= of --set; behind it the words of the key."""
+    """KEY= of --set; after it the words of the key."""
     key, equals, value = incomplete.partition("=")
     if equals:
         return [f"{key}={word}" for word in _beginning(_words(key), value)]

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 from ..config.model import EncoderConfig, RunConfig, StageConfig
@@ -28,7 +29,7 @@ def hint_of(self: Any, ctx: Any, given: Sequence[str], error: Any) -> str:
         return _unknown_option(self, error.option_name, given)
     if "unexpected extra argument" in said:
         run = next(_runs_of_values(self, ctx, given), None)
-        hint = _of_one_config(run) if run else _second_config(self, given)
+        hint = _of_one_config(run) if run else _bare_setting(self, given) or _second_config(self, given)
         return hint and f"{said}: {hint}"
     if "Missing argument 'CONFIG" in said:
         example = command(str(ctx.info_name), "sam_vit_h")
@@ -50,7 +51,7 @@ def stray_values(self: Any, ctx: Any, given: Sequence[str]) -> str:
         return ""
     run = next(_runs_of_values(self, ctx, given), None)
     what = "is not a file or a preset" if run and len(run.words) == 1 else "are not files or presets"
-    return f"{' '.join(run.words)} {what}; {_together(run)}" if run else ""
+    return f"{' '.join(run.words)} {what}; {_together(run)}" if run else _bare_setting(self, given)
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,18 @@ def _may_be_config(word: str) -> bool:
     if word == STDIN or FILE.match(word) or os.path.exists(word):  # noqa: PTH110 - False of what is too long a name
         return True
     return known_as(word, presets()) is not None or is_like(word, presets())
+
+
+def _bare_setting(self: Any, given: Sequence[str]) -> str:
+    """How a KEY=VALUE is given that has no option before it, as Hydra takes it."""
+    taking = {name for param in self.params for name in param.opts if _takes_value(param)}
+    for before, word in pairwise(("", *given) if "--set" in taking else ()):
+        written, equals, value = word.partition("=")
+        key = known_as(written.rpartition(".")[2], _keys(), OTHER_KEYS)
+        if equals and key and before not in taking and not os.path.exists(word):  # noqa: PTH110 - likewise
+            whole = written if "." in written else _keys()[key]
+            return f"{word} is not a file or a preset; write {options('--set', [f'{whole}={value}'])}"
+    return ""
 
 
 def _second_config(self: Any, given: Sequence[str]) -> str:

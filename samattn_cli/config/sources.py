@@ -172,8 +172,9 @@ def read_source(
     if not reference.strip():
         raise _problem(where, f"the name of a {kind.word} is empty: name a YAML file, or a {kind.shipped}")
     path = folder / reference
-    if reference in kind.names() and (files.is_dir(path) or not files.exists(path)):
-        path, files = kind.names()[reference], DISK
+    shipped = known_as(reference, kind.names())
+    if shipped and (files.is_dir(path) or not files.exists(path)):
+        path, files = kind.names()[shipped], DISK
     data, label = _read(path, reference, where, kind, files), files.label(path)
     text = _decode(data, label, kind)
     name = "".join(

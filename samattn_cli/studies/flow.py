@@ -124,7 +124,7 @@ def _behind_transition(part: PartConfig, first: LayerConfig, seen: Fields) -> Fi
         return Fields(_slid(seen.rows, slides), _slid(seen.columns, slides))
     if not _mixes_all(first):
         raise UsageError(
-            f"no receptive fields behind transition {part.word}, which does not say what it mixes"
+            f"no receptive fields after transition {part.word}, which does not say what it mixes"
         )
     # Wherever they are put, the block behind it lets each see what all of them see.
     height, width = part.leaving.grid

@@ -46,7 +46,7 @@ def compressor_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
 def projector_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
     """A projector without the compressor's features."""
     if config.stages[-1].transition != COMPRESSOR:
-        yield ("neck",), f"neck deepseek stands behind a stage with transition {COMPRESSOR}"
+        yield ("neck",), f"neck deepseek follows a stage with transition {COMPRESSOR}"
 
 
 FAMILY = Family(

@@ -72,7 +72,7 @@ def _pooling_problems(config: EncoderConfig, number: int, first: LayerConfig) ->
         return
     if first.in_dim == stage.embed_dim:
         said = f"q_stride {stage.q_stride} needs another embed_dim than that of stage {number - 1}"
-        yield place, f"{said}, {stage.embed_dim}: the shortcut is pooled behind a projection to another width"
+        yield place, f"{said}, {stage.embed_dim}: the shortcut is pooled after a projection to another width"
     named_global = first.index in stage.global_attn_indexes
     window = GLOBAL if named_global else config.stages[number - 1].window_size
     for what, sides in ((f"window of stage {number - 1}", window), ("grid", first.grid)):

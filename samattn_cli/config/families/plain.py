@@ -121,7 +121,7 @@ def decoder_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
 def prediction_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
     """A prediction without a decoder before it."""
     if config.stages[-1].transition != "mae_decoder":
-        yield ("neck",), "neck mae_pred stands behind a stage with transition mae_decoder"
+        yield ("neck",), "neck mae_pred follows a stage with transition mae_decoder"
 
 
 NECKS = {

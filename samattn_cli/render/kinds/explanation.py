@@ -115,15 +115,14 @@ def _name(row: FormulaRow) -> str:
 
 
 def _symbols(report: Explanation) -> tuple[tuple[str, ...], ...]:
-    """Each symbol once, with all values that it has."""
-    found: dict[str, tuple[str, dict[int, None]]] = {}
-    fullest_first = sorted((row.symbols for row in report.rows), key=len, reverse=True)
-    for symbol in (*report.symbols, *chain.from_iterable(fullest_first)):
-        found.setdefault(symbol.name, (symbol.meaning, {}))[1][symbol.value] = None
-    return tuple(
-        (name, meaning, ", ".join(f"{value:,}" for value in values))
-        for name, (meaning, values) in found.items()
-    )
+    """Each symbol once, with the values that it has in the order of the rows."""
+    rows = [report.symbols, *(row.symbols for row in report.rows)]
+    fullest_first = sorted(rows, key=len, reverse=True)
+    meanings = {symbol.name: symbol.meaning for symbol in chain.from_iterable(fullest_first)}
+    values: dict[str, dict[str, None]] = {name: {} for name in meanings}
+    for symbol in chain.from_iterable(rows):
+        values[symbol.name][f"{symbol.value:,}"] = None
+    return tuple((name, meaning, ", ".join(values[name])) for name, meaning in meanings.items())
 
 
 def _others(report: Explanation) -> Table:

@@ -135,9 +135,11 @@ def _note(report: Fit, vary: Vary) -> str:
             f"{'no layer is' if not now else '1 layer is' if now == 1 else f'{now} layers are'} global."
         )
     width, height = report.aspect
-    shape = "Squares" if width == height else f"Height x width as {height}x{width}"
-    only = "that patches, windows and strides divide" if report.no_padding else "of whole patches"
-    return f"{shape}{_own_image(report)}, {only}, in pixels."
+    shape = "Square images" if width == height else f"Images of {height} to {width}, height to width"
+    sides = (
+        "sides that patches, windows and strides divide" if report.no_padding else "each side whole patches"
+    )
+    return f"{shape}{_own_image(report)}, in pixels; {sides}."
 
 
 def _own_image(report: Fit) -> str:

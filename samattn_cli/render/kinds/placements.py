@@ -36,21 +36,21 @@ MOST_ON_FRONT = 20
 SEEN = "▁▂▃▄▅▆▇"
 SEEN_ALL, GLOBAL, STAGE = "█", "G", "|"
 
-FLOW_NOTE = f"{GLOBAL}: a global layer; {SEEN[0]} to {SEEN_ALL}: mean share of the image seen behind a layer."
+FLOW_NOTE = f"{GLOBAL}: a global layer; {SEEN[0]} to {SEEN_ALL}: mean share of the image seen after a layer."
 READING = (
     "of own: over the figure of the config's own placement",
     "peak: of an inference pass; training: of a training step",
 )
 READING_FLOW = (
-    "sees all: the first layer behind which every token has seen the whole image",
+    "sees all: the first layer after which every token has seen the whole image",
     "run: the most layers in a row none of which is global",
-    "share: layers behind which every token has seen the whole image, over all layers",
-    "after: layers behind the last global one",
+    "share: layers after which every token has seen the whole image, over all layers",
+    "after: layers after the last global one",
     "what is seen is structure: it follows from windows alone, and says nothing of accuracy",
 )
 READING_ALIKE = ("alike: placements that are equal in all that a search compares; shown is one of them",)
 FACTS = {
-    "first_full_context": "the first layer behind which every token has seen the whole image (the earlier the better)",
+    "first_full_context": "the first layer after which every token has seen the whole image (the earlier the better)",
     "longest_without_global": "the most layers in a row without a global one (the fewer the better)",
 }
 
