@@ -56,10 +56,10 @@ class FlowFacts:
     """What a placement of global layers comes to. "Global" here is every layer with `mixes_all`.
 
     Attributes:
-        first_full_context: the first layer behind which every token sees the whole first grid; None: there is none.
+        first_full_context: the first layer after which every token sees the whole first grid; None: there is none.
         longest_without_global: the most layers in a row none of which is global.
-        global_share: layers behind which every token sees the whole first grid, over all layers.
-        refined_after_last_global: layers behind the last global one; None: there is no global one.
+        global_share: layers after which every token sees the whole first grid, over all layers.
+        refined_after_last_global: layers after the last global one; None: there is no global one.
     """
 
     first_full_context: int | None

@@ -53,7 +53,7 @@ class WindowedFlow:
     Attributes:
         depth: its layers.
         mixing: those that are global all the same: without a window, or with one that covers the grid.
-        first_full_context: the first layer behind which every token sees everything; None: there is none.
+        first_full_context: the first layer after which every token sees everything; None: there is none.
     """
 
     depth: int

@@ -1,6 +1,6 @@
 """Every placement of some number of global layers, and those that no other beats: the Pareto front of cost against flow.
 
-Compared are one cost (the less the better) and two facts of structure: the first layer behind which every token sees the
+Compared are one cost (the less the better) and two facts of structure: the first layer after which every token sees the
 whole image (the earlier the better), and the most layers in a row without global mixing (the fewer the better). The share of
 layers that see the whole image follows from the first of them. Layers behind the last global one are shown and not compared:
 more of them are more layers that refine what was gathered, and also more that cannot gather anew, which the longest run
@@ -31,7 +31,7 @@ class Point:
 
     Attributes:
         cost: in the unit of the metric's figure.
-        full: the first layer behind which every token sees everything; the encoder's depth if there is none.
+        full: the first layer after which every token sees everything; the encoder's depth if there is none.
         longest: the most layers in a row without global mixing.
         ties: how many placements there are of this.
         mask: of these the one with the lowest peak of memory, then the smallest mask.
@@ -72,7 +72,7 @@ class Question:
         limits: what a placement must keep within.
         tie_breaker: the peak by which placements that tie are told apart.
         depth: layers of the encoder.
-        windowed_full: the first layer behind which every token sees everything by windows alone; None: there is none.
+        windowed_full: the first layer after which every token sees everything by windows alone; None: there is none.
     """
 
     cost: Metric
@@ -87,7 +87,7 @@ class Question:
         return {self.cost.figure, self.tie_breaker, *(limit.metric.figure for limit in self.limits)}
 
     def full(self, runs: Runs) -> Ints:
-        """The first layer behind which every token sees everything: the first global one, or by windows before it."""
+        """The first layer after which every token sees everything: the first global one, or by windows before it."""
         full: Ints = np.minimum(runs.before, self.depth if self.windowed_full is None else self.windowed_full)
         return full
 
