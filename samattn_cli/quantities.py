@@ -144,7 +144,8 @@ class Quantity:
 WRITTEN_AS = "a number and a unit, such as 6 GiB, 6 TFLOP or +2%"
 """What a quantity is, in words."""
 
-SIGNED = re.compile(r"(?P<sign>[+\-\u2212]?)\s*(?P<number>[\d.,]+)\s*(?P<unit>\S*)")
+SIGNED = re.compile(r"(?P<sign>[+\-\u2212]?)\s*(?P<number>[\d.,]+)\s*(?P<unit>\S*|[KMGTP]\s+params?)")
+"""A unit is one word, but for "75.42 K params", as reports write it."""
 
 
 def quantity(written: str | float) -> Quantity:
@@ -160,7 +161,7 @@ def quantity(written: str | float) -> Quantity:
     if found is None:
         return Quantity(Fraction(Decimal(text)), "", text, signed=text.startswith("-"))
     number = _number(found["number"])
-    kind, scale = _known_unit(found["unit"])
+    kind, scale = _known_unit("".join(found["unit"].split()))
     amount = Fraction(number) * Fraction(scale)
     return Quantity(amount if found["sign"] in {"", "+"} else -amount, kind, text, signed=bool(found["sign"]))
 

@@ -83,6 +83,7 @@ def test_a_plain_bound_is_the_error(tmp_path):
         ("640 M", 640_000_000, "params"),
         ("640 Mparams", 640_000_000, "params"),
         ("640 k", 640_000, "params"),
+        ("75.42 K params", 75_420, "params"),
         ("3 gflops", 3 * 10**9, "FLOP"),
         ("3 kFLOPs", 3 * 10**3, "FLOP"),
         ("94.3 %", Fraction(943, 1000), "%"),
