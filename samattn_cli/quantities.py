@@ -81,7 +81,7 @@ def parse_quantity(text: str, units: Units, *, of: str, where: str, example: str
 def _number(digits: str, before: str = "") -> Decimal:
     """The number that digits are, with commas between thousands or not; `before` begins the message if they are none."""
     if not NUMBER.fullmatch(digits):
-        raise UsageError(f"{before}{digits} is no number: use one such as 6 or 5.5")
+        raise UsageError(f"{before}{digits} is not a number: use one such as 6 or 5.5")
     return Decimal(digits.replace(",", ""))
 
 
@@ -90,7 +90,7 @@ def _scale(unit: str, units: Units, *, of: str, where: str, example: str) -> Dec
     for name, scale in units.items():
         if unit in spelt(name):
             return scale
-    wrong = f"{unit} is no unit of {of}" if unit else "has no unit"
+    wrong = f"{unit} is not a unit of {of}" if unit else "has no unit"
     raise UsageError(f"{where}: {wrong}: use {', '.join(units)}, such as {example}")
 
 
@@ -178,7 +178,7 @@ def _known_unit(unit: str) -> tuple[str, Decimal]:
         did_you_mean(alike[0] if alike else unit, names)
         or ": use one such as GiB, GB, GFLOP, GMAC, ms, params or %"
     )
-    raise UsageError(f"{unit[:40]} is no unit{hint}")
+    raise UsageError(f"{unit[:40]} is not a unit{hint}")
 
 
 @cache

@@ -245,13 +245,13 @@ def test_what_was_counted_otherwise_is_taken_anew(root, monkeypatch):
         ('"unit": "params"', '"unit": "FLOP"', "2:1: params is not in 'FLOP'"),
         ('"metric": "params"', '"metric": "parms"', "2:1: there is no metric 'parms'"),
         ('"counting": 1', '"counting": "1"', "2:1: counting is '1'"),
-        ('"counting": 1', '"counting": 1, "more": 1', "2:1: more is no key of a figure"),
+        ('"counting": 1', '"counting": 1, "more": 1', "2:1: more is not a key of a figure"),
         ('"counting": 1', '"counting": 1, "accepted": {"rule": "drift"}', "2:1: accepted has not"),
         ("encoders/other.yaml", "encoders/small.yaml", "3:1: encoders/small.yaml params stands twice"),
         ('{"config"', '<<<<<<< HEAD\n{"config"', "2:1: is not JSON"),
-        ('"kind": "baseline"', '"kind": "recording"', "1:1: is no baseline"),
+        ('"kind": "baseline"', '"kind": "recording"', "1:1: is not a baseline"),
         ('"schema_version": 1', '"schema_version": 9', "1:1: has schema_version 9"),
-        ('"figures": [', '"figures": 3, "x": [', "1:1: is no baseline"),
+        ('"figures": [', '"figures": 3, "x": [', "1:1: is not a baseline"),
     ],
 )
 @pytest.mark.usefixtures("root")

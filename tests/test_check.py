@@ -302,9 +302,9 @@ def test_a_profile_that_does_not_fit_a_config_is_said_at_its_place(tmp_path):
             "1",
             "could not check parts.neck.params: there is no metric 'parts.neck.params': nothing is called 'neck' here, there is patch_embed",
         ),
-        ("layers.1", "1", "could not check layers.1: layers.1 is no number"),
-        ("totals.peak_at", "1", "could not check totals.peak_at: totals.peak_at is no number"),
-        ("config.run.checkpointing", "1", "could not check config.run.checkpointing: config.run.checkpointing is no number"),
+        ("layers.1", "1", "could not check layers.1: layers.1 is not a number"),
+        ("totals.peak_at", "1", "could not check totals.peak_at: totals.peak_at is not a number"),
+        ("config.run.checkpointing", "1", "could not check config.run.checkpointing: config.run.checkpointing is not a number"),
         (
             "latency",
             "1 ms",
@@ -475,6 +475,13 @@ def test_what_matches_nothing_is_by_the_policy(tmp_path, action, of_rule, of_wai
             (of_waiver, "the waiver of 'a' is for no config: 'none.yaml' matches none that the rule is for"),
         ]
     )
+
+
+def test_of_a_config_that_cannot_be_loaded_it_is_not_said_that_no_rule_is_for_it(tmp_path):
+    """That a rule would be its remedy is not so."""
+    rule = "- {id: a, match: encoders/*, metric: flops, limit: 1 GFLOP}"
+    results = checked(tmp_path, rule, str(tmp_path / "none.yaml")).results
+    assert [(result.rule, result.outcome) for result in results] == [("config", "unchecked")]
 
 
 def test_a_config_that_no_rule_is_for_is_by_the_policy(tmp_path):

@@ -401,6 +401,18 @@ class TestRenames:
         found = repository().moves(repository().commit("HEAD"))
         assert found.copied == {"encoders/new.yaml": "encoders/h.yaml"}
 
+    def test_settings_of_this_machine_hide_no_copy_and_no_new_file(self, root: Path) -> None:
+        commit(root, {"other.yaml": WIDE})
+        for name, value in (("renameLimit", "1"), ("renames", "false")):
+            git(root, "config", f"diff.{name}", value)
+        git(root, "config", "status.showUntrackedFiles", "no")
+        assert repository().is_clean
+        write(root, {"new.yaml": VIT.replace("depth: 4", "depth: 8")})
+        assert not repository().is_clean
+        write(root, {"encoders/h.yaml": "a: 1\n", "other.yaml": "b: 1\n", "newer.yaml": f"{WIDE}# 2\n"})
+        found = repository().moves(repository().commit("HEAD"))
+        assert found.copied.keys() | found.renamed.keys() == {"new.yaml", "newer.yaml"}
+
     def test_the_last_commit_that_changed_a_file(self, root: Path) -> None:
         first = commit(root, {"a[b].json": "1", "ab.json": "1"})
         commit(root, {"ab.json": "2"})
@@ -491,10 +503,7 @@ class TestAuto:
     def test_without_a_remote(self, root: Path) -> None:
         assert base().ref == "main"
         git(root, "branch", "-m", "work")
-        assert (
-            error_of(base)
-            == "there is no main branch to compare with here: name the base, such as --base HEAD~1"
-        )
+        assert error_of(base) == "this repository has no main branch: name the base, such as --base HEAD~1"
         git(root, "branch", "master")
         assert base().ref == "master"
 

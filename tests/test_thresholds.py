@@ -108,17 +108,17 @@ def test_quantities_are_exact_and_keep_their_unit(written, amount, unit):
         ("six GiB", "must be a number and a unit, such as 6 GiB, 6 TFLOP or +2%"),
         (
             "\N{ARABIC-INDIC DIGIT THREE} GiB",
-            "\N{ARABIC-INDIC DIGIT THREE} is no number: use one such as 6 or 5.5",
+            "\N{ARABIC-INDIC DIGIT THREE} is not a number: use one such as 6 or 5.5",
         ),
-        ("1.2.3 GiB", "1.2.3 is no number: use one such as 6 or 5.5"),
-        ("6 TFLOB", "TFLOB is no unit; did you mean 'TFLOP'?"),
-        ("6 parsecs", "parsecs is no unit: use one such as GiB, GB, GFLOP, GMAC, ms, params or %"),
-        ("1,00 GB", "1,00 is no number: use one such as 6 or 5.5"),
-        ("60 Gb", "Gb is no unit; did you mean 'GB'?"),  # bits
-        ("30 TFLOPS", "TFLOPS is no unit; did you mean 'TFLOP'?"),  # a second
-        ("700 m", "m is no unit; did you mean 'M'?"),  # thousandths
-        ("5 Ms", "Ms is no unit; did you mean 'ms'?"),
-        ("6 GiBs", "GiBs is no unit; did you mean 'GiB'?"),
+        ("1.2.3 GiB", "1.2.3 is not a number: use one such as 6 or 5.5"),
+        ("6 TFLOB", "TFLOB is not a unit; did you mean 'TFLOP'?"),
+        ("6 parsecs", "parsecs is not a unit: use one such as GiB, GB, GFLOP, GMAC, ms, params or %"),
+        ("1,00 GB", "1,00 is not a number: use one such as 6 or 5.5"),
+        ("60 Gb", "Gb is not a unit; did you mean 'GB'?"),  # bits
+        ("30 TFLOPS", "TFLOPS is not a unit; did you mean 'TFLOP'?"),  # a second
+        ("700 m", "m is not a unit; did you mean 'M'?"),  # thousandths
+        ("5 Ms", "Ms is not a unit; did you mean 'ms'?"),
+        ("6 GiBs", "GiBs is not a unit; did you mean 'GiB'?"),
     ],
 )
 def test_what_is_no_quantity_is_said(written, message):
@@ -343,23 +343,23 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         ),
         (
             with_rule("id: a, metric: flops, limit: 6 GMAC"),
-            "FILE:4:33: limit.error 6 GMAC is no amount of flops, which is in FLOP, such as 6 TFLOP",
+            "FILE:4:33: limit.error 6 GMAC is not an amount of flops, which is in FLOP, such as 6 TFLOP",
         ),
         (
             with_rule("id: a, metric: peak_memory, at_least: {warn: 6 GFLOP}"),
-            "FILE:4:49: at_least.warn 6 GFLOP is no amount of peak_memory, which is in B, such as 6 GiB (2**30 bytes each) or 6 GB (10**9)",
+            "FILE:4:49: at_least.warn 6 GFLOP is not an amount of peak_memory, which is in B, such as 6 GiB (2**30 bytes each) or 6 GB (10**9)",
         ),
         (
             with_rule("id: a, metric: layers.global.count, limit: 6 GB"),
-            "FILE:4:47: limit.error 6 GB is no amount of layers.global.count, which is a share, ratio or count, such as 94.3 %, 1.5x or 28",
+            "FILE:4:47: limit.error 6 GB is not an amount of layers.global.count, which is a share, ratio or count, such as 94.3 %, 1.5x or 28",
         ),
         (
             with_rule("id: a, metric: flops, limit: 5 %"),
-            "FILE:4:33: limit.error 5 % is no amount of flops, which is in FLOP, such as 6 TFLOP",
+            "FILE:4:33: limit.error 5 % is not an amount of flops, which is in FLOP, such as 6 TFLOP",
         ),
         (
             with_rule("id: a, metric: flops, limit: 6 TFLOB"),
-            "FILE:4:33: rules.0.limit.error '6 TFLOB': TFLOB is no unit; did you mean 'TFLOP'?",
+            "FILE:4:33: rules.0.limit.error '6 TFLOB': TFLOB is not a unit; did you mean 'TFLOP'?",
         ),
         (
             with_rule("id: a, metric: flops, limit: true"),
@@ -400,7 +400,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         ),
         (
             with_rule("id: a, metric: flops, expect: 1 GFLOP, tolerance: 1 GB"),
-            "FILE:4:54: tolerance 1 GB is no amount of flops, which is in FLOP, such as 6 TFLOP",
+            "FILE:4:54: tolerance 1 GB is not an amount of flops, which is in FLOP, such as 6 TFLOP",
         ),
         (with_rule(f"{RULE}, vs: base"), "FILE:4:46: vs goes with increase"),
         (
@@ -421,7 +421,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         ),
         (
             with_rule("id: a, metric: flops, vs: base, increase: '+2 GB'"),
-            "FILE:4:46: increase.error +2 GB is no amount of flops, which is in FLOP, such as 6 TFLOP",
+            "FILE:4:46: increase.error +2 GB is not an amount of flops, which is in FLOP, such as 6 TFLOP",
         ),
         (
             with_rule("id: a, metric: flops, vs: base, increase: '+2'"),
@@ -463,7 +463,7 @@ def test_what_is_wrong_is_said_at_its_place(tmp_path, text, message):
         ),
         (
             "rule: growth, config: x, upto: 2 GB, reason: r, expires: 2027-01-31",
-            "5:35: upto 2 GB is no amount of flops, which is in FLOP, such as 6 TFLOP",
+            "5:35: upto 2 GB is not an amount of flops, which is in FLOP, such as 6 TFLOP",
         ),
         (
             "rule: growth, config: x, upto: 2, reason: r, expires: 2027-01-31",

@@ -16,7 +16,7 @@ def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[
     """What `-o [FORMAT=]FILE` asks for: each file and its format, by its name or by the file's extension.
 
     Raises:
-        OutputError: as `file_format`, if a file is given twice, or if what stands before "=" is no format.
+        OutputError: as `file_format`, if a file is given twice, or if what stands before "=" is not a format.
     """
     asked: dict[Path, str] = {}
     for output in outputs or ():
@@ -24,7 +24,9 @@ def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[
         named = ALIASES.get(named, named)
         if rest and named.isalpha() and named not in formats:
             hint = did_you_mean(named, formats)
-            raise OutputError(f"-o {output}: {named!r} is no format: use one of {', '.join(formats)}{hint}")
+            raise OutputError(
+                f"-o {output}: {named!r} is not a format: use one of {', '.join(formats)}{hint}"
+            )
         path = Path(rest) if named in formats and rest else output
         if path in asked:
             raise OutputError(f"-o {output}: the file {path} is given twice")

@@ -165,8 +165,8 @@ def _say_origin(origin: Origin) -> None:
         say(f"they install samattn from where this one was: {origin.said}")
     else:
         say(
-            f"this samattn was installed from {origin.said}, which no other machine has: they install {origin.requirement}; "
-            "put there where yours is published",
+            f"this samattn was installed from {origin.said}, which other machines do not have. They install "
+            f"{origin.requirement}: replace that with the place where yours is published",
             style="yellow",
         )
 

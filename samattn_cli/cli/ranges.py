@@ -22,7 +22,7 @@ def numbers(option: str, given: str | None, what: str) -> tuple[int, ...]:
     """The numbers that an option lists, in ascending order; `what` is what they count.
 
     Raises:
-        UsageError: for what is no number or range, is out of bounds, or stands there twice.
+        UsageError: for what is not a number or range, is out of bounds, or stands there twice.
     """
     return tuple(sorted(_once(option, _numbers(option, given, what)))) if given is not None else ()
 

@@ -208,7 +208,7 @@ def _unfit(quantity: Quantity | None, metric: str) -> Iterator[str]:
         yield f"{quantity} has no unit: {metric} is in {unit}, such as {example}"
     else:
         measured = f"in {unit}" if unit else "a share, ratio or count"
-        yield f"{quantity} is no amount of {metric}, which is {measured}, such as {example}"
+        yield f"{quantity} is not an amount of {metric}, which is {measured}, such as {example}"
 
 
 def _sound(tree: Node, broken: set[Loc], name: str, held: type[Held]) -> Iterator[tuple[Loc, Held]]:

@@ -44,9 +44,11 @@ def base_of(request: str, repository: Repository) -> Base:
     if named:
         ref, why = named[0]
         raise GitError(f"the base is {ref} ({why}), which is not in this clone: {repository.fetch(ref)}")
-    said = "there is no main branch to compare with here"
+    said = "this repository has no main branch"
     if repository.is_shallow and repository.remote:
-        raise GitError(f"{said}, in a shallow clone: {repository.fetch('main')}, or as it is called")
+        raise GitError(
+            f"this clone is shallow and has no main branch: {repository.fetch('main')} (or what yours is called)"
+        )
     raise GitError(f"{said}: name the base, such as --base HEAD~1")
 
 

@@ -11,7 +11,16 @@ from pathlib import Path
 from .commands import Git
 
 CONFIGS = ("*.yaml", "*.yml")
-OPTIONS = ("--no-ext-diff", "--no-textconv", "--name-status", "--find-copies", "--diff-filter=RCD", "-z")
+OPTIONS = (
+    "--no-ext-diff",
+    "--no-textconv",
+    "--name-status",
+    "--find-copies",
+    "-l1000",
+    "--diff-filter=RCD",
+    "-z",
+)
+"""The limit of how much is compared is git's own, as a setting of this machine may be another."""
 RENAMED, COPIED = "R", "C"
 
 

@@ -117,8 +117,8 @@ class Repository:
 
     @property
     def is_clean(self) -> bool:
-        """Whether all files are as HEAD has them, but for those that git ignores."""
-        return not self.git.ask("status", "--porcelain").out
+        """Whether all files are as HEAD has them, except for those that git ignores."""
+        return not self.git.ask("status", "--porcelain", "--untracked-files=normal").out
 
     def tree(self, commit: Commit) -> Tree:
         """Its files."""

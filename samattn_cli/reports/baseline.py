@@ -116,12 +116,12 @@ def _parsed(text: str, label: str) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:
         raise ConfigError([Problem(label, f"cannot be read ({error}): {REMEDY}")]) from None
     if not _is_baseline(data) or f'"{FIGURES}"' not in text:  # but spelt with escapes
-        raise ConfigError([Problem(f"{label}:1:1", f"is no baseline: {REMEDY}")])
+        raise ConfigError([Problem(f"{label}:1:1", f"is not a baseline: {REMEDY}")])
     if data.get("schema_version") != SCHEMA_VERSION:
         said = f"has schema_version {data.get('schema_version')!r}; this samattn reads {SCHEMA_VERSION}"
         raise ConfigError([Problem(f"{label}:1:1", said)])
     if others := data.keys() - {"kind", "schema_version", FIGURES}:
-        raise ConfigError([Problem(f"{label}:1:1", f"{min(others)} is no key of a baseline: {REMEDY}")])
+        raise ConfigError([Problem(f"{label}:1:1", f"{min(others)} is not a key of a baseline: {REMEDY}")])
     return data
 
 
@@ -144,9 +144,9 @@ OF_ACCEPTED = {"rule", "reason", "was"}
 def _problem(data: Any) -> str:
     """What is wrong with an item; "" if nothing."""
     if not isinstance(data, dict):
-        return "is no figure"
+        return "is not a figure"
     if wrong := set(data) ^ {*TYPES, "value", *(["accepted"] if "accepted" in data else [])}:
-        return f"{min(wrong)} is {'no key of a figure' if min(wrong) in data else 'missing'}"
+        return f"{min(wrong)} is {'not a key of a figure' if min(wrong) in data else 'missing'}"
     if wrong := {name for name, kind in TYPES.items() if type(data[name]) is not kind}:
         return f"{min(wrong)} is {cut(repr(data[min(wrong)]))}"
     if not _is_number(data["value"]):

@@ -92,7 +92,7 @@ def known_number(metric: str, value: Any) -> float:
         needs = ": it needs a device, of a profile or by --device" if needs_device(metric) else ""
         raise MetricError(f"{metric} is not known here{needs}")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise MetricError(f"{metric} is no number")
+        raise MetricError(f"{metric} is not a number")
     if not math.isfinite(value):
         raise MetricError(f"{metric} is {value}, which compares with nothing")
     return value

@@ -88,8 +88,8 @@ def gone(file: ThresholdsFile, baseline: Baseline, cases: Sequence[Case]) -> Ite
                 rule=REMOVED,
                 config=path,
                 outcome=OUTCOME_OF[file.thresholds.policy.removed],
-                summary=f"the baseline has figures of {path}, and nothing that is checked is or was called so",
-                advice=f"{UPDATE} takes them out",
+                summary=f"the baseline has figures of {path}, and no config that is checked has or had that name",
+                advice=f"{UPDATE} removes them",
                 place=where,
                 rule_place=where,
             )

@@ -107,7 +107,8 @@ class _Run:
         if not self.given:
             yield from empty_globs(self.file, self.of_file)
         known = each_once([*self._all_of_file, *self.cases])
-        yield from unmatched(self.file, known, self.cases)
+        loaded = [case for case in self.cases if not self.encoders.failed(case.path)]
+        yield from unmatched(self.file, known, loaded)
         base, baseline = self.references.get("base"), self.references.get("baseline")
         if isinstance(baseline, Baseline):
             yield from gone(self.file, baseline, known)

@@ -121,7 +121,7 @@ def _numbers(text: str | None, config: EncoderConfig, choices: int) -> range:
     found = NUMBERS.fullmatch(text.replace(" ", ""))
     if found is None:
         raise UsageError(
-            f"--search {text}: is no number of global layers: use one such as 4, or a range such as 2:6"
+            f"--search {text}: is not a number of global layers: use one such as 4, or a range such as 2:6"
         )
     low, high = int(found[1]), int(found[2] or found[1])
     if low > high:
