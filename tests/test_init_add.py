@@ -290,7 +290,9 @@ def test_init_says_where_it_installs_from(mine: Path, monkeypatch: pytest.Monkey
     installed(monkeypatch, {"url": "file:///somewhere/samattn", "dir_info": {"editable": True}})
     done = CliRunner().invoke(app, ["init"])
     assert done.exit_code == 0
-    assert "this samattn was installed from /somewhere/samattn, which other machines do not have" in done.stderr
+    assert (
+        "this samattn was installed from /somewhere/samattn, which other machines do not have" in done.stderr
+    )
     Path(".github/workflows/samattn.yml").unlink()
     installed(monkeypatch, None)
     assert (
