@@ -287,22 +287,22 @@ EXPLAINED = names(figure for figure in FIGURES.values() if figure.has_formula)
 
 
 def with_keys(
-    wanted: Iterable[Figure], kind: str, default: object = None
+    keys: Iterable[str], kind: str, default: object = None
 ) -> Callable[[type[Record]], type[Record]]:
-    """Give a class, before it is made a dataclass, a key for each figure that it does not name itself.
+    """Give a class, before it is made a dataclass, the keys that it does not name itself.
 
     Args:
-        wanted: the figures.
+        keys: such as the names of the figures of a layer.
         kind: the annotation of the keys.
         default: their value where none is given.
     """
 
     def add(record: type[Record]) -> type[Record]:
         known = {name for base in record.__mro__ for name in getattr(base, "__annotations__", ())}
-        for name in names(wanted):
-            if name not in known:
-                record.__annotations__[name] = kind
-                setattr(record, name, default)
+        for key in keys:
+            if key not in known:
+                record.__annotations__[key] = kind
+                setattr(record, key, default)
         return record
 
     return add

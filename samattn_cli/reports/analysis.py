@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
+from ..figures import names, of, with_keys
 from ..verdicts import CrossCheck, Status, worst
 from ..version import __version__
 from . import SCHEMA_VERSION
@@ -16,6 +17,7 @@ Bound = Literal["compute", "memory", "launch"]
 
 
 @dataclass(frozen=True)
+@with_keys(names(of("op")), "int | None")
 class OpReport:
     """One operation of a layer or part; what several keep for backward is the first one's `saved_bytes`."""
 
@@ -42,8 +44,11 @@ class VsGlobal:
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_keys(names(of("part")), "int | None")
 class PartReport:
     """What stands beside the blocks: embeddings, transitions between stages, norms, neck.
+
+    It has a key for each figure of a part that `figures.py` defines; those that code names are written out.
 
     `peak_bytes` is of an inference forward, `training_bytes` of its forward and backward in a training step. The time is
     that of the run's mode on the device that was asked for, if any.
@@ -66,6 +71,7 @@ class PartReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_keys(names(of("layer")), "int | None")
 class LayerReport(PartReport):
     """One transformer block. Sizes are (height, width) in tokens; `windows` counts those of one image."""
 
@@ -84,8 +90,12 @@ class LayerReport(PartReport):
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_keys(names(of("encoder")), "int | None")
 class Figures:
-    """What a whole encoder costs: `training_bytes` is the peak of a training step, `latency_ms` the time of a pass."""
+    """What a whole encoder costs: `training_bytes` is the peak of a training step, `latency_ms` the time of a pass.
+
+    It has a key for each figure of an encoder that `figures.py` defines; those that code names are written out.
+    """
 
     params: int
     macs: int
@@ -107,6 +117,7 @@ class Totals(Figures):
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_keys((figure.compared for figure in of("encoder") if figure.against), "float | None")
 class Comparison(Figures):
     """Another placement of its global layers, and this one against it: a ratio above 1, a saving above 0 are gains."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...cost.memory import gradients_bytes, live_over, weights_bytes
 from ...cost.training import OPTIMIZERS, TrainingStep
-from ...figures import of, with_keys
+from ...figures import names, of, with_keys
 from ..passes import Passes
 from ..readers import of_op, of_segment
 from .budget import PS_PER_MS
@@ -30,7 +30,7 @@ ADDED = tuple(figure for figure in of("encoder") if figure.combined == "sum" and
 
 
 @dataclass(frozen=True, kw_only=True)
-@with_keys(ADDED, "Number", 0)
+@with_keys(names(ADDED), "Number", 0)
 class Piece:
     """What layers in a row add to a pass; the fields of training are 0 where it is not asked for.
 
