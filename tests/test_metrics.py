@@ -19,7 +19,7 @@ from samattn_cli.studies.check.metrics import Encoder
 from samattn_cli.studies.diff import diff
 from samattn_cli.studies.explain import explain
 from samattn_cli.studies.grid import Grid
-from samattn_cli.studies.layers import LAYER, PART
+from samattn_cli.studies.layers import LAYER, PART, segments_of
 from samattn_cli.studies.metrics import metrics
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.placements.compare import compare_placements
@@ -127,6 +127,27 @@ def test_what_a_figure_comes_from_is_told_in_its_unit(word, name, h100):
     unit = "params" if name == "weights_bytes" else units[FIGURES[name].unit]
     assert lines
     assert all(unit in line for line in lines if ": " in line)
+
+
+def test_the_traffic_of_a_product_is_its_operands_and_its_result():
+    """QKV of 4 windows of 14 x 14 tokens: 784 x 768 times 768 x 2304 and its bias, in 4 bytes each."""
+    tokens, dim, made = 4 * 14 * 14, 768, 3 * 768
+    found = explain(small(), "0.attn.qkv", "traffic_bytes")
+    assert found.value == 4 * (tokens * dim + dim * made + made + tokens * made)
+
+
+def test_the_traffic_of_a_training_step_is_that_of_all_that_it_runs():
+    """Forward, backward, and AdamW, which reads 12 buffers of the size of the weights that train and writes 8."""
+    passes = Passes(small("training"))
+    ops = [op for section in passes.sections.values() for op in section]
+    assert passes.figures.traffic_bytes == sum(op.bytes_read + op.bytes_written for op in ops)
+    layers = sum(LAYER["traffic_bytes"](at) for at in segments_of(passes).values())
+    step = passes.step.optimizer_op
+    assert passes.figures.traffic_bytes - layers == step.bytes_read + step.bytes_written
+    assert step.bytes_read + step.bytes_written == (12 + 8) * passes.step.gradients_bytes
+    assert passes.figures.traffic_bytes > 2 * Passes(small()).figures.traffic_bytes
+    with pytest.raises(UsageError, match=r"use --set run\.mode=inference"):
+        explain(small("training"), "", "traffic_bytes")
 
 
 def test_an_operations_figure_is_not_explained_by_flops():
