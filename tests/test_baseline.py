@@ -495,6 +495,13 @@ def test_another_rule_that_is_called_as_one_vs_baseline_now_hides_no_raise(root,
     ]  # small, and other: above today's
 
 
+@pytest.mark.usefixtures("root")
+def test_a_byte_order_mark_and_other_ends_of_lines_are_read():
+    text = Path(NAME).read_text("utf-8")
+    Path(NAME).write_bytes(("\ufeff" + text).replace("\n", "\r\n").encode())
+    assert check(load_thresholds(), today=TODAY).outcome == "pass"
+
+
 def test_figures_of_a_config_that_is_gone_are_by_the_policy(root):
     """Git takes the other one for no new name of it: it is not alike, and the baseline was touched since."""
     new(root, {})

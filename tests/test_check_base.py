@@ -190,6 +190,25 @@ def test_a_grown_config_beside_a_cheap_one_and_none_under_the_old_name_is_compar
     )
 
 
+@pytest.mark.parametrize("rename", [True, False])
+def test_a_config_behind_a_link_continues_what_its_file_was(root, rename):
+    """The link is new; what it leads to is a copy of what another link led to, or has its place."""
+    Path("files").mkdir()
+    Path("encoders/small.yaml").rename("files/small.yaml")
+    Path("encoders/small.yaml").symlink_to("../files/small.yaml")
+    commit(root)
+    git(root, "branch", "-qf", "main")
+    write(root, {"files/short.yaml": GROWN})
+    Path("encoders/short.yaml").symlink_to("../files/short.yaml")
+    if rename:
+        Path("files/small.yaml").unlink()
+        Path("encoders/small.yaml").unlink()
+    else:
+        write(root, {"files/small.yaml": CHEAP})
+    result = one(run(), "growth", "short")
+    assert (result.outcome, result.compared) == ("error", 2_416_640)
+
+
 def test_a_copy_out_of_reach_of_a_rule_is_a_finding(root):
     """The rule 'saving' is for encoders/s*.yaml."""
     write(root, {"encoders/small.yaml": CHEAP, "encoders/tiny.yaml": GROWN})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -84,21 +85,33 @@ class Tree:
 
     def former(self, path: Path) -> Path:
         """The path that the file now at `path` had in the commit: another if git finds that it was renamed since."""
-        inside = os.path.normpath(self.inside(path))
-        if self.exists(path) or inside not in self.moves.renamed:
+        names = self._names(path)
+        if self.exists(path):
             return path
-        return self._as_given(self.moves.renamed[inside], path)
+        then = next(filter(None, map(self.moves.renamed.get, names)), None)
+        return self._as_given(then, path) if then else path
 
     def copied(self, path: Path) -> tuple[Path, Path] | None:
         """What a new file is a copy of, as git finds it: its path in the commit, and the path that it has now.
 
         None of a file that was there, or is alike none, or alike one that is as it was.
         """
-        then = self.moves.copied.get(os.path.normpath(self.inside(path)))
+        then = next(filter(None, map(self.moves.copied.get, self._names(path))), None)
         if then is None:
             return None
         now = next((name for name, was in self.moves.renamed.items() if was == then), then)
         return self._as_given(then, path), self._as_given(now, path)
+
+    def _names(self, path: Path) -> list[str]:
+        """A path from the root of the repository, and, if it is of a link, that of what the link leads to there.
+
+        Raises:
+            OutsideError: if it does not lie in there.
+        """
+        names = [os.path.normpath(self.inside(path))]
+        with suppress(OutsideError):
+            names.append(os.path.normpath(self.inside(Path(os.path.realpath(path)))))
+        return names
 
     def _as_given(self, inside: str, path: Path) -> Path:
         """A path from the root of the repository as another is given: absolute, or from the working directory."""

@@ -114,7 +114,7 @@ def read_baseline(file: ThresholdsFile) -> Baseline | None:
         return None
     label = files.label(path)
     try:
-        text = files.read(path, MOST_BYTES).decode("utf-8")
+        text = files.read(path, MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError([Problem(label, "is not UTF-8 text, and so no baseline")]) from None
     except OSError as error:
