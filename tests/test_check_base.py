@@ -209,6 +209,27 @@ def test_a_config_behind_a_link_continues_what_its_file_was(root, rename):
     assert (result.outcome, result.compared) == ("error", 2_416_640)
 
 
+THIN = "extends: ../files/{}.yaml\n"
+
+
+@pytest.mark.parametrize("more", ["", "mlp_ratio: 4\nqkv_bias: true\nin_chans: 3\n"])
+def test_a_config_that_extends_a_copy_continues_what_that_was(root, more):
+    """The config of the old name is as it was; what it extends costs less, and a grown copy of that is extended."""
+    write(root, {"files/base.yaml": SMALL, "encoders/small.yaml": THIN.format("base") + more})
+    commit(root)
+    git(root, "branch", "-qf", "main")
+    assert one(run(), "growth", "small").outcome == "pass"
+    write(root, {"files/base.yaml": CHEAP, "files/copy.yaml": GROWN})
+    write(root, {"encoders/short.yaml": THIN.format("copy") + more})
+    result = one(run(), "growth", "short")
+    assert (result.outcome, result.compared) == ("error", 2_416_640)
+    assert result.causes[0].startswith(
+        "encoders/short.yaml is a copy of main:"
+        if more
+        else "encoders/short.yaml extends a copy of main:files/base.yaml"
+    )
+
+
 def test_a_copy_out_of_reach_of_a_rule_is_a_finding(root):
     """The rule 'saving' is for encoders/s*.yaml."""
     write(root, {"encoders/small.yaml": CHEAP, "encoders/tiny.yaml": GROWN})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,14 @@ def chain_of(document: Document) -> Iterator[Document]:
         yield from chain_of(
             read_document(str(extends.value), document.folder, str(extends.where), document.files)
         )
+
+
+def files_of(path: Path, files: Files) -> Iterator[Path]:
+    """The path of a config and, as far as they can be read, those of the files that it extends."""
+    yield path
+    with suppress(ConfigError):
+        document = read_document(str(path), Path(), "samattn", files)
+        yield from (Path(other.root.where.source) for other in islice(chain_of(document), 1, MAX_EXTENDS))
 
 
 @lru_cache(maxsize=256)

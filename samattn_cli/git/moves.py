@@ -31,7 +31,7 @@ class Moves:
     Attributes:
         renamed: what a config is called now, to what the commit calls it.
         removed: what the commit has and nothing now is alike.
-        copied: new configs, to those of the commit that they are alike, which changed or are called otherwise now.
+        copied: new configs, to those of the commit that they are alike.
     """
 
     renamed: Mapping[str, str]

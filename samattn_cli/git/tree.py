@@ -94,9 +94,12 @@ class Tree:
     def copied(self, path: Path) -> tuple[Path, Path] | None:
         """What a new file is a copy of, as git finds it: its path in the commit, and the path that it has now.
 
-        None of a file that was there, or is alike none, or alike one that is as it was.
+        None of a file that was there, is alike none, or lies outside of the repository.
         """
-        then = next(filter(None, map(self.moves.copied.get, self._names(path))), None)
+        try:
+            then = next(filter(None, map(self.moves.copied.get, self._names(path))), None)
+        except OutsideError:
+            return None
         if then is None:
             return None
         now = next((name for name, was in self.moves.renamed.items() if was == then), then)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from ...config.documents import files_of
 from ...config.kinds import THRESHOLDS
 from ...config.load import load_config
 from ...config.load_thresholds import FILE, ThresholdsFile, thresholds_of
@@ -95,13 +96,12 @@ class AtBase:
     def continues(self, case: Case) -> Path | None:
         """The path at the base of what a new config is a copy of, if that costs less now: what it cost goes on in the copy.
 
-        Raises:
-            GitError: if the config lies outside of the repository.
+        A file that the config extends may be the copy, too.
         """
         path = Path(case.reference)
         if path not in self.continued:
-            found = self.tree.copied(path)
-            self.continued[path] = found[0] if found and self._costs_less(*found) else None
+            copies = filter(None, map(self.tree.copied, files_of(path, self.file.files)))
+            self.continued[path] = next((then for then, now in copies if self._costs_less(then, now)), None)
         return self.continued[path]
 
     def _costs_less(self, then: Path, now: Path) -> bool:
