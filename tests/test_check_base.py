@@ -212,8 +212,15 @@ def test_a_config_behind_a_link_continues_what_its_file_was(root, rename):
 THIN = "extends: ../files/{}.yaml\n"
 
 
-@pytest.mark.parametrize("more", ["", "mlp_ratio: 4\nqkv_bias: true\nin_chans: 3\n"])
-def test_a_config_that_extends_a_copy_continues_what_that_was(root, more):
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "encoders/short.yaml extends a copy of main:files/base.yaml"),
+        (SMALL.replace("depth: 4\n", ""), "encoders/short.yaml is a copy of main:encoders/small.yaml"),
+    ],
+    ids=["short", "long"],
+)
+def test_a_config_that_extends_a_copy_continues_what_that_was(root, more, said):
     """The config of the old name is as it was; what it extends costs less, and a grown copy of that is extended."""
     write(root, {"files/base.yaml": SMALL, "encoders/small.yaml": THIN.format("base") + more})
     commit(root)
@@ -223,11 +230,7 @@ def test_a_config_that_extends_a_copy_continues_what_that_was(root, more):
     write(root, {"encoders/short.yaml": THIN.format("copy") + more})
     result = one(run(), "growth", "short")
     assert (result.outcome, result.compared) == ("error", 2_416_640)
-    assert result.causes[0].startswith(
-        "encoders/short.yaml is a copy of main:"
-        if more
-        else "encoders/short.yaml extends a copy of main:files/base.yaml"
-    )
+    assert result.causes[0] == f"{said}, which costs less now under its own name"
 
 
 def test_a_copy_out_of_reach_of_a_rule_is_a_finding(root):
