@@ -1,9 +1,10 @@
-"""Activations at the peak of encoders that others wrote, next to what samattn derives: a table of tests/README.md.
+"""Memory at the peak of encoders that others wrote, next to what samattn derives: a table of tests/README.md.
 
 python tests/memory_against_public.py
 
 An inference forward of one image on the meta device, traced as the cross-check traces samattn's own stack: every
-allocation rounded up to 512 bytes, attention kernels as CUDA chooses them. Weights, buffers and the input are left out.
+allocation rounded up to 512 bytes, attention kernels as CUDA chooses them. Weights and the input are left out; buffers
+are not, as what one implementation keeps in a buffer another makes in each forward.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import public_deep_encoder
 import public_hiera
 import public_plain
+import public_qwen2_5_vl
 import public_sam3
 import public_swin
 import public_vitdet
@@ -23,8 +26,10 @@ from segment_anything_encoder import official_encoder
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from transformers import SamVisionConfig, SamVisionModel
+from transformers.vision_utils import get_vision_position_ids
 
 from samattn_cli import EncoderConfig, analyze, load_config
+from samattn_cli.config.families.qwen2_5_vl import MERGE
 from samattn_cli.cost.encoder import forward
 from samattn_cli.cost.memory import weights_bytes
 from samattn_cli.nn.cuda import AsOnCuda
@@ -62,7 +67,6 @@ class Row:
 
     preset: str
     whose: str
-    make: Callable[[EncoderConfig, str], nn.Module]
     attention: str
     dtype: str = "float32"
 
@@ -70,6 +74,36 @@ class Row:
     def config(self) -> EncoderConfig:
         """The encoder for samattn."""
         return load_config(self.preset, [f"run.attention={self.attention}", f"run.dtype={self.dtype}"])
+
+
+ORIGINAL, OTHER = "segment-anything", "transformers"
+ROWS = (
+    Row("sam_vit_b", ORIGINAL, "eager"),
+    Row("sam_vit_l", ORIGINAL, "eager"),
+    Row("sam_vit_h", ORIGINAL, "eager"),
+    Row("sam_vit_b", OTHER, "sdpa"),
+    Row("sam_vit_b", OTHER, "sdpa", "bfloat16"),
+    Row("sam_vit_b", OTHER, "eager"),
+    Row("sam_vit_b", OTHER, "eager", "bfloat16"),
+    Row("sam_vit_b", OTHER, "eager", "float16"),
+    Row("sam_vit_h", OTHER, "sdpa"),
+    Row("sam2_hiera_t", OTHER, "sdpa"),
+    Row("sam2_hiera_t", OTHER, "eager"),
+    Row("sam3_vision", OTHER, "sdpa"),
+    Row("sam3_vision", OTHER, "eager"),
+    Row("deep_encoder", OTHER, "eager"),
+    Row("vitdet_b", OTHER, "eager"),
+    Row("swin_t", OTHER, "sdpa"),
+    Row("swin_t", OTHER, "eager"),
+    Row("swinv2_t", OTHER, "eager"),
+    Row("vit_b", OTHER, "sdpa"),
+    Row("vit_b", OTHER, "eager"),
+    Row("mae_b", OTHER, "sdpa"),
+    Row("mae_b", OTHER, "eager"),
+    Row("mae_b_pretrain", OTHER, "sdpa"),
+    Row("qwen2_5_vl_vision", OTHER, "sdpa"),
+    Row("qwen2_5_vl_vision", OTHER, "eager"),
+)
 
 
 def _sam(config: EncoderConfig, attention: str) -> nn.Module:
@@ -86,66 +120,72 @@ def _sam(config: EncoderConfig, attention: str) -> nn.Module:
     return SamVisionModel(settings).eval()
 
 
-def _with(model: nn.Module, attention: str) -> nn.Module:
+class Qwen(nn.Module):
+    """Qwen2.5-VL's encoder with what it takes besides patches: on the host, where its code reads it."""
+
+    def __init__(self, config: EncoderConfig, attention: str) -> None:
+        super().__init__()
+        with torch.device("cpu"):
+            self.grids = public_qwen2_5_vl.grids_of(config)
+            positions = get_vision_position_ids(self.grids, MERGE)
+        self.inputs = (positions.to("meta"),)
+        self.encoder = public_qwen2_5_vl.public_encoder(config, "meta", attention)
+
+    def forward(self, image: torch.Tensor) -> Any:
+        """As transformers calls it."""
+        with torch.device("cpu"):
+            return self.encoder(image, grid_thw=self.grids, position_ids=self.inputs[0])
+
+
+def _under(model: nn.Module, attention: str) -> nn.Module:
     for module in model.modules():
         if hasattr(module, "config"):
             module.config._attn_implementation = attention
     return model
 
 
-ROWS = (
-    *(
-        Row(preset, "segment-anything", lambda c, _: official_encoder(c, "meta"), "eager")
-        for preset in ("sam_vit_b", "sam_vit_l", "sam_vit_h")
-    ),
-    Row("sam_vit_b", "transformers", _sam, "sdpa"),
-    Row("sam_vit_b", "transformers", _sam, "eager"),
-    Row("sam_vit_b", "transformers", _sam, "eager", "bfloat16"),
-    Row("sam_vit_b", "transformers", _sam, "eager", "float16"),
-    Row("vitdet_b", "transformers", lambda c, _: public_vitdet.Public(c), "eager"),
-    *(
-        Row(
-            "sam2_hiera_t",
-            "transformers",
-            lambda _, a: _with(public_hiera.model(**public_hiera.TRUNKS["sam2_hiera_t"]), a),
-            attention,
-        )
-        for attention in ("sdpa", "eager")
-    ),
-    *(
-        Row("swin_t", "transformers", lambda c, a: _with(public_swin.public_encoder(c), a), attention)
-        for attention in ("sdpa", "eager")
-    ),
-    Row("swinv2_t", "transformers", lambda c, _: public_swin.public_encoder(c), "eager"),
-    *(
-        Row(preset, "transformers", lambda c, a: _with(public_plain.official(c), a), attention)
-        for preset in ("vit_b", "mae_b")
-        for attention in ("sdpa", "eager")
-    ),
-    *(
-        Row("sam3_vision", "transformers", lambda c, a: public_sam3.public_encoder(c, "meta", a), attention)
-        for attention in ("sdpa", "eager")
-    ),
-)
+MAKE: dict[str, Callable[[EncoderConfig, str], nn.Module]] = {
+    "sam": _sam,
+    "sam2": lambda _, a: _under(public_hiera.model(**public_hiera.TRUNKS["sam2_hiera_t"]), a),
+    "sam3": lambda c, a: public_sam3.public_encoder(c, "meta", a),
+    "deep": lambda c, _: public_deep_encoder.DeepEncoder(c).eval(),
+    "vitdet": lambda c, _: public_vitdet.Public(c),
+    "swin": lambda c, a: _under(public_swin.public_encoder(c), a),
+    "swinv2": lambda c, _: public_swin.public_encoder(c),
+    "vit": lambda c, a: _under(public_plain.official(c), a),
+    "mae": lambda c, a: _under(public_plain.official(c), a),
+    "qwen2": Qwen,
+}
+"""What makes transformers' encoder, by how presets begin; those that take no kernel have eager attention alone."""
+
+
+def made(row: Row) -> nn.Module:
+    """Their encoder."""
+    if row.whose == ORIGINAL:
+        return official_encoder(row.config, "meta")
+    return MAKE[row.preset.partition("_")[0]](row.config, row.attention)
 
 
 def public(row: Row) -> int:
-    """Bytes of activations at the peak of their encoder."""
+    """Bytes at the peak of their encoder, buffers and activations."""
     config = row.config
     dtype: torch.dtype = getattr(torch, row.dtype)
     with torch.device("meta"):
-        model = row.make(config, row.attention).to(dtype)
+        model = made(row).to(dtype)
         image = image_for(config, "meta").to(dtype)
-        mode = Tracer("meta", 0)
-        mode.ignore(*model.parameters(), *model.buffers(), image)
+        buffers = sum(rounded(buffer.nbytes) for buffer in model.buffers())
+        mode = Tracer("meta", buffers)
+        mode.ignore(*model.parameters(), *model.buffers(), image, *getattr(model, "inputs", ()))
         with torch.no_grad(), AsOnCuda(), Plain(), mode:
             model(image)
     return mode._part.peak_bytes
 
 
 def derived(row: Row) -> int:
-    """What samattn derives: the peak less weights and input."""
-    before = weights_bytes(forward(row.config)) + rounded(image_for(row.config, "meta").nbytes)
+    """What samattn derives: the peak without weights and input."""
+    passed = forward(row.config)
+    buffers = sum(rounded(buffer.nbytes) for part in passed.segments for buffer in part.recording.buffers)
+    before = weights_bytes(passed) - buffers + rounded(image_for(row.config, "meta").nbytes)
     return analyze(row.config, verify=False).totals.peak_bytes - before
 
 
