@@ -95,3 +95,12 @@ def test_the_keys_of_set_are_all_keys_and_their_words_follow() -> None:
     assert complete.settings("qkv_bias=t") == ["qkv_bias=true"]
     assert complete.settings("image_size=") == []
     assert complete.settings("nothing=") == []
+
+
+def test_a_folder_that_cannot_be_listed_completes_nothing(monkeypatch) -> None:
+    def refused(_path):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert complete.configs("locked/") == []
+    assert complete.configs("a\0/") == []

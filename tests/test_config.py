@@ -321,7 +321,7 @@ def test_stages_replace_those_of_the_base():
 
 def test_flat_keys_over_a_base_of_several_stages_say_what_to_do():
     write("base.yaml", STAGES)
-    which = "this encoder has 2 stages: say which, such as 'stages.0.{0}' with --set, or write 'stages:'"
+    which = "this encoder has 2 stages: say which, such as 'stages.0.{0}' in an option, or write 'stages:' in a file"
     assert problems_in("extends: base.yaml\ndepth: 3\nwindow_size: 7\n") == [
         f"e.yaml:2:1: depth: {which.format('depth')}",
         f"e.yaml:3:1: window_size: {which.format('window_size')}",
@@ -539,7 +539,7 @@ def test_an_absurd_override_is_rejected():
 
 def test_a_flat_override_of_several_stages_says_what_to_do_for_each():
     write("e.yaml", STAGES)
-    which = "this encoder has 2 stages: say which, such as 'stages.0.{0}' with --set, or write 'stages:'"
+    which = "this encoder has 2 stages: say which, such as 'stages.0.{0}' in an option, or write 'stages:' in a file"
     assert problems_of("e.yaml", "depth=3", "image_size=512", "window_size=8") == [
         f"override depth=3: depth: {which.format('depth')}",
         f"override window_size=8: window_size: {which.format('window_size')}",

@@ -68,7 +68,7 @@ CHANGED = {
     "its weight 'blocks.7.mlp.fc1.weight' is [3000, 768], but in the encoder that the others describe it is [3072, "
     "768]": ("vit_b", {"blocks.7.mlp.fc1.weight": (3000, 768)}),
     "has a weight 'blocks.0.ls1.gamma', which samattn cannot express": ("vit_b", {"blocks.0.ls1.gamma": (768,)}),
-    "its 198 position embeddings are no class token's and those of a square": ("vit_b", {"pos_embed": (1, 198, 768)}),
+    "its 198 position embeddings are not a class token's and those of a square": ("vit_b", {"pos_embed": (1, 198, 768)}),
     "is a kernel of 16x8": ("vit_b", {"patch_embed.proj.weight": (768, 3, 16, 8)}),
     "'patch_embed.proj.weight' is [768], not of 4 dimensions": ("vit_b", {"patch_embed.proj.weight": (768,)}),
     "known of published models of width 768, 1024, 1280, not of 384": ("vit_b", {"blocks.0.norm1.weight": (384,)}),

@@ -181,7 +181,7 @@ def test_a_pyramid_whose_weights_are_missing_is_said(tmp_path):
     warned = list[str]()
     imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)), warned.append)
     assert warned == [
-        "It is of a backbone with a feature pyramid, whose weights it has not: no neck is read.",
+        "Its backbone has a feature pyramid, whose weights are missing: the config has no neck.",
     ]
 
 

@@ -44,7 +44,7 @@ def test_a_swin_that_transformers_cannot_run_is_said(side, params, tmp_path):
     totals, (said,) = read(config, tmp_path)
     assert totals.params == params
     assert said == (
-        f"transformers cannot run it at {side}x{side}: the grid of stage 4 is {side // 32}x{side // 32}, smaller than its "
+        f"transformers cannot run it at {side}x{side}: the grid of stages.3 is {side // 32}x{side // 32}, smaller than its "
         "window of 7x7. samattn makes the window smaller, as Microsoft's code does, and so has "
         f"{params:,} parameters where transformers has 27,519,354."
     )

@@ -614,7 +614,7 @@ def test_what_is_wrong_with_a_config_at_any_point_is_said_without_one(tmp_path: 
 def test_pixels_that_fill_no_patch_are_said_to_be_dropped() -> None:
     sizes = tuple((side, side) for side in (496, 498, 500, 512, 513))
     text = render(sweep(["sam_vit_b"], Grid(resolutions=sizes), ["flops"]), "terminal", Options())
-    assert "498, 500, 513 are no multiples of the patch, 16: the pixels beyond" in text  # 31 * 16 = 496
+    assert "498, 500, 513 are not multiples of the patch, 16: the pixels beyond" in text  # 31 * 16 = 496
     assert "To know" not in render(
         sweep(["sam_vit_b"], Grid(windows=(7, 14)), ["flops"]), "terminal", Options()
     )

@@ -121,7 +121,11 @@ def _files(incomplete: str) -> Iterator[str]:
     """YAML files and folders that a path so far may become."""
     folder = Path(incomplete if incomplete.endswith("/") else Path(incomplete).parent)
     shown = incomplete[: incomplete.rfind("/") + 1]
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    try:
+        paths = sorted(folder.iterdir())
+    except (OSError, ValueError):  # no folder of that name, or one that may not be read
+        return
+    for path in paths:
         name = f"{shown}{path.name}{'/' if path.is_dir() else ''}"
         wanted = path.is_dir() or path.suffix in YAML
         if wanted and name.startswith(incomplete) and not path.name.startswith(SKIPPED):

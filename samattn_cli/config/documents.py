@@ -141,7 +141,7 @@ def put_in_stage(tree: Node, flat: dict[str, Node]) -> None:
     if not flat or stages is None or not isinstance(stages.value, list) or not stages.value:
         return
     if len(stages.value) != 1:
-        which = "say which, such as 'stages.0.{key}' with --set, or write 'stages:'"
+        which = "say which, such as 'stages.0.{key}' in an option, or write 'stages:' in a file"
         raise _each(flat, f"{{key}}: this encoder has {len(stages.value)} stages: {which}")
     stage = stages.value[0]
     changed = replace(stage, value={**entries_of(stage), **flat})

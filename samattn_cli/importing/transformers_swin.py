@@ -33,8 +33,8 @@ def unrunnable(config: EncoderConfig) -> Iterator[str]:
     if small and _is_square(config):
         grid, window = (format_size(pair) for pair in (small[0].grid, small[0].stage.window_size))
         yield (
-            f"transformers cannot run it at {format_size(config.image_size)}: the grid of stage "
-            f"{small[0].stage_index + 1} is {grid}, smaller than its window of {window}. samattn makes the window "
+            f"transformers cannot run it at {format_size(config.image_size)}: the grid of stages."
+            f"{small[0].stage_index} is {grid}, smaller than its window of {window}. samattn makes the window "
             f"smaller, as Microsoft's code does, and so has {_params(ours):,} parameters where transformers has "
             f"{_params(ours | full):,}."
         )

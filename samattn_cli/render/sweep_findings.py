@@ -84,7 +84,7 @@ def _dropped(report: Sweep, config: EncoderConfig) -> str:
         return ""
     more = f" and {len(lost) - MOST_SIZES} more" if len(lost) > MOST_SIZES else ""
     which = f"{', '.join(lost[:MOST_SIZES])}{more}"
-    verb = "is no multiple" if len(lost) == 1 else "are no multiples"
+    verb = "is not a multiple" if len(lost) == 1 else "are not multiples"
     return f"{which} {verb} of the patch, {config.patch_size}: the pixels beyond the last whole patch are dropped, in the figures too."
 
 

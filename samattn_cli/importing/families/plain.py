@@ -138,7 +138,9 @@ def _image_size(weights: Weights, patch: int) -> Size:
     _, vectors, _ = weights.shape("pos_embed.pos_embed", 3)
     side = side_of(vectors - 1)
     if side is None:
-        raise weights.unfit(f"its {vectors} position embeddings are no class token's and those of a square")
+        raise weights.unfit(
+            f"its {vectors} position embeddings are not a class token's and those of a square"
+        )
     return side * patch
 
 

@@ -122,7 +122,9 @@ def _pretrained(weights: Weights, patch: int) -> Keys:
     _, vectors, _ = weights.shape("pos_embed.pos_embed", 3)
     side = side_of(vectors - 1)
     if side is None:
-        raise weights.unfit(f"its {vectors} position embeddings are no square of them and a class token's")
+        raise weights.unfit(
+            f"its {vectors} position embeddings are not a class token's and those of a square"
+        )
     return {"pos_embed": "pretrained", "pretrain_image_size": side * patch}
 
 
@@ -130,7 +132,7 @@ def _neck(weights: Weights) -> Keys:
     if "neck.simfp_4.0.weight" not in weights:
         if any(OF_THE_ENCODER in theirs for theirs in weights.theirs.values()):
             weights.warnings.append(
-                "It is of a backbone with a feature pyramid, whose weights it has not: no neck is read."
+                "Its backbone has a feature pyramid, whose weights are missing: the config has no neck."
             )
         return {}
     return {"neck": "simple_fpn", "out_chans": weights.shape("neck.simfp_4.0.weight", 4)[0]}

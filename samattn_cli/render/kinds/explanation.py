@@ -50,7 +50,8 @@ def _sections(report: Explanation) -> Iterator[Section]:
         yield Lines(AT_THIS_SIZE.capitalize(), (f"{report.what} = {_both(report, report.value)}", WHY))
     if report.not_at:
         yield Lines(
-            "Elsewhere", (f"With {_listed(report.not_at)} other operations run: the formula is of these.",)
+            "Elsewhere",
+            (f"With {_listed(report.not_at)} other operations run, which the formula does not count.",),
         )
     if len(report.rows) > 1:
         yield _made_of(report)
