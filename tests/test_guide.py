@@ -51,7 +51,9 @@ def test_each_page_is_shown_with_all_its_headings_and_code(topic, columns):
         assert heading.replace("`", "") in lines
     verbatim = {line.rstrip() for text in code for line in text.splitlines()}
     assert max(len(line) for line in lines if line not in verbatim) <= columns
-    assert "](" not in "\n".join(line for line in lines if line not in verbatim)
+    rest = "\n".join(line for line in lines if line not in verbatim)
+    assert "](" not in rest
+    assert "…" not in rest  # what Rich writes for what it leaves out of a cell
 
 
 @pytest.mark.parametrize(("word", "topic"), {**OTHER_TOPICS, "MEMORY": "memory"}.items())
@@ -86,6 +88,18 @@ def test_a_long_line_of_code_is_not_wrapped_and_one_of_prose_is():
     lines = shown(f"```text\n{'x ' * 100}\n```\n\n{'y ' * 100}").splitlines()
     assert ("x " * 100).rstrip() in lines
     assert max(len(line) for line in lines if "y" in line) <= 80
+
+
+def test_a_cell_that_is_too_long_is_wrapped_and_loses_no_digit():
+    cells = ["123,456,789,012,345", "987,654,321,098,765", "111,222,333,444,555"]
+    table = (
+        f"| preset | one | two | three |\n| :-- | --: | --: | --: |\n| sam_vit_h | {' | '.join(cells)} |\n"
+    )
+    lines = shown(table, 78).splitlines()
+    assert all(cell in "".join(lines) for cell in cells)
+    narrow = "| a | b |\n| :-- | --: |\n" + f"| x | {'1234567890' * 10} |\n"
+    digits = "".join(re.findall(r"\d+", shown(narrow, 78)))
+    assert digits == "1234567890" * 10
 
 
 def test_colour_changes_no_text():

@@ -179,4 +179,6 @@ def main(
     """What each layer of a windowed/global vision encoder costs, and what windowing it really saves.
 
     Start with: samattn analyze sam_vit_h
+
+    Read on with: samattn guide
     """
