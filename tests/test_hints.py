@@ -113,6 +113,8 @@ HINTS = {
     ("sweep", "sam_vit_b", "--dtypes", "fp16", "fp32"): "values of --dtypes go together: --dtypes fp16,fp32",
     ("measure", "sam_vit_b", "--resolutions", "512", "1024"): "values of --resolutions go together: --resolutions 512,1024",
     ("verify", "sam_vit_b", "--set", "depth=12", "num_heads=12"): "--set depth=12 --set num_heads=12",
+    ("analyze", "sam_vit_b", "--device", "RTX", "4090"): "RTX 4090 is one word: --device rtx_4090",
+    ("sweep", "sam_vit_b", "--gpu", "jetson", "orin"): "jetson orin is one word: --device jetson_orin",
     ("analyze", "sam_vit_b", "image_size=512"): "image_size=512 is not a file or a preset; write --set image_size=512",
     ("analyze", "sam_vit_b", "attn_implementation=sdpa"): "; write --set run.attention=sdpa",
     ("sweep", "sam_vit_b", "stages.0.depth=3"): "stages.0.depth=3 is not a file or a preset; write --set stages.0.depth=3",

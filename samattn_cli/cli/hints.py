@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..config.model import EncoderConfig, RunConfig, StageConfig
-from ..config.presets import presets
+from ..config.presets import devices, presets
 from ..config.sources import STDIN
 from ..config.wording import OTHER_KEYS
 from ..errors import did_you_mean
@@ -29,7 +29,8 @@ def hint_of(self: Any, ctx: Any, given: Sequence[str], error: Any) -> str:
         return _unknown_option(self, error.option_name, given)
     if "unexpected extra argument" in said:
         run = next(_runs_of_values(self, ctx, given), None)
-        hint = _of_one_config(run) if run else _bare_setting(self, given) or _second_config(self, given)
+        others = _bare_setting(self, given) or _second_config(self, given)
+        hint = _device_in_two(given) or (_of_one_config(run) if run else others)
         return hint and f"{said}: {hint}"
     if "Missing argument 'CONFIG" in said:
         example = command(str(ctx.info_name), "sam_vit_h")
@@ -49,6 +50,8 @@ def stray_values(self: Any, ctx: Any, given: Sequence[str]) -> str:
     """What is wrong where values of an option stand apart, as in ``--resolutions 512 1024``, and would be taken for configs."""
     if not any(param.name == "configs" and param.nargs == -1 for param in self.params):
         return ""
+    if said := _device_in_two(given):
+        return said
     run = next(_runs_of_values(self, ctx, given), None)
     what = "is not a file or a preset" if run and len(run.words) == 1 else "are not files or presets"
     return f"{' '.join(run.words)} {what}; {_together(run)}" if run else _bare_setting(self, given)
@@ -134,6 +137,15 @@ def _may_be_config(word: str) -> bool:
     if word == STDIN or FILE.match(word) or os.path.exists(word):  # noqa: PTH110 - False of what is too long a name
         return True
     return known_as(word, presets()) is not None or is_like(word, presets())
+
+
+def _device_in_two(given: Sequence[str]) -> str:
+    """How a device is given whose name was written with a space."""
+    for option, first, second in zip(given, given[1:], given[2:], strict=False):
+        device = known_as(f"{first} {second}", devices())
+        if option in {"--device", "--gpu"} and device:
+            return f"{first} {second} is one word: {options('--device', [device])}"
+    return ""
 
 
 def _bare_setting(self: Any, given: Sequence[str]) -> str:
