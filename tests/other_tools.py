@@ -7,10 +7,12 @@ from importlib import import_module
 import calflops
 import ptflops
 import torchinfo
-from fvcore.nn import FlopCountAnalysis
 from torch.utils.flop_counter import FlopCounterMode
 
+from samattn_cli.nn.count import import_flop_count_analysis
 from samattn_cli.nn.encoder import build, image_for
+
+FlopCountAnalysis = import_flop_count_analysis()
 
 # imported by torch when it is first needed, it would meet what tools put in place of torch's functions
 import_module("torch._dynamo")

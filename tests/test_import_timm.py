@@ -9,7 +9,7 @@ import pytest
 import torch
 from checkpoints import of_sam, of_vit
 from importing import is_preset
-from running import samattn
+from running import ROOT, samattn
 
 from samattn_cli import load_config
 from samattn_cli.errors import ImportFailedError
@@ -125,7 +125,7 @@ BROKEN = {
         f"(RuntimeError: {NO_OPERATOR}): the torchvision that is installed is not of torch {torch.__version__}: "
         "pip install --upgrade torchvision"
     ),
-    "import torchvision": "(ModuleNotFoundError: No module named 'torchvision'): the torchvision that is installed is not",
+    "raise ModuleNotFoundError(\"No module named 'torchvision'\")": "(ModuleNotFoundError: No module named 'torchvision'): the torchvision that is installed is not",
     "raise OSError('libjpeg.so.8: cannot open')": "(OSError: libjpeg.so.8: cannot open): python -c 'import timm' shows",
     "def f(:": "(SyntaxError: ",
 }
@@ -150,7 +150,7 @@ def test_a_timm_that_cannot_be_imported_is_named(source, tmp_path, monkeypatch):
 def test_a_torchvision_of_another_torch_is_no_bug_of_samattn(tmp_path):
     """As a user meets it: what imports torchvision finds its operators missing."""
     folder = broken_timm(next(iter(BROKEN)), tmp_path)
-    made = samattn("import", "vit_base_patch16_224", cwd=tmp_path, PYTHONPATH=folder)
+    made = samattn("import", "vit_base_patch16_224", cwd=tmp_path, PYTHONPATH=f"{folder}:{ROOT}")
     assert (made.returncode, made.stdout) == (2, "")
     assert made.stderr.startswith(
         f"vit_base_patch16_224: timm is installed but cannot be imported (RuntimeError: {NO_OPERATOR}"
