@@ -216,7 +216,10 @@ THIN = "extends: ../files/{}.yaml\n"
     ("more", "said"),
     [
         ("", "encoders/short.yaml extends a copy of main:files/base.yaml"),
-        (SMALL.replace("depth: 4\n", ""), "encoders/short.yaml is a copy of main:encoders/small.yaml"),
+        (
+            "description: what we ship, and nothing else\nmlp_ratio: 4\n",
+            "encoders/short.yaml is a copy of main:encoders/small.yaml",
+        ),
     ],
     ids=["short", "long"],
 )
