@@ -209,6 +209,15 @@ def test_a_config_behind_a_link_continues_what_its_file_was(root, rename):
     assert (result.outcome, result.compared) == ("error", 2_416_640)
 
 
+@pytest.mark.parametrize("touched", [OTHER + "# touched\n", OTHER])
+def test_a_copy_that_is_as_much_alike_another_config_is_compared_too(root, touched):
+    """What costs as much as it did is nothing that a copy could continue, however much the two are alike."""
+    grown = OTHER.replace("depth: 5", "depth: 9") + "# touched\n"
+    write(root, {"encoders/small.yaml": CHEAP, "encoders/other.yaml": touched, "encoders/short.yaml": grown})
+    result = one(run(), "growth", "short")
+    assert (result.outcome, result.compared) == ("error", 2_416_640)
+
+
 THIN = "extends: ../files/{}.yaml\n"
 
 

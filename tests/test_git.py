@@ -385,7 +385,7 @@ class TestRenames:
         write(root, {"new.yml": "b: 2\n", "ignored.yaml": "a: 1\n" * 9})
         (root / "gone.yml").unlink()
         found = repository().moves(repository().commit("HEAD"))
-        assert found == Moves({"h.yaml": "encoders/h.yaml"}, ("gone.yml",))
+        assert found == Moves({"h.yaml": "encoders/h.yaml"}, ("gone.yml",), ("new.yml",))
         assert (root / ".git" / "index").read_bytes() == index
 
     def test_what_changed_in_the_moment_in_which_git_wrote_its_index_is_seen(self, root: Path) -> None:
@@ -399,7 +399,7 @@ class TestRenames:
         for name in ("encoders/h.yaml", ".git/index"):
             os.utime(root / name, moment)
         found = repository().moves(repository().commit("HEAD"))
-        assert found.copied == {"encoders/new.yaml": "encoders/h.yaml"}
+        assert (found.added, found.changed) == (("encoders/new.yaml",), ("encoders/h.yaml",))
 
     def test_settings_of_this_machine_hide_no_copy_and_no_new_file(self, root: Path) -> None:
         commit(root, {"other.yaml": WIDE})
@@ -410,8 +410,22 @@ class TestRenames:
         write(root, {"new.yaml": VIT.replace("depth: 4", "depth: 8")})
         assert not repository().is_clean
         write(root, {"encoders/h.yaml": "a: 1\n", "other.yaml": "b: 1\n", "newer.yaml": f"{WIDE}# 2\n"})
-        found = repository().moves(repository().commit("HEAD"))
-        assert found.copied.keys() | found.renamed.keys() == {"new.yaml", "newer.yaml"}
+        (root / "encoders" / "h.yaml").unlink()
+        head, here = repository().commit("HEAD"), repository()
+        assert here.moves(head).renamed == {"new.yaml": "encoders/h.yaml"}
+        added = ("new.yaml", "newer.yaml")
+        assert here.copies(head, ["encoders/h.yaml", "other.yaml"], added) == dict(
+            zip(added, ("encoders/h.yaml", "other.yaml"), strict=True)
+        )
+
+    def test_a_copy_is_of_the_one_of_the_sources_that_it_is_most_alike(self, root: Path) -> None:
+        """Of one that is as it was, too; "?" in a name is no wildcard."""
+        commit(root, {"a?.yaml": VIT, "ab.yaml": f"{VIT}# b\n", "own.yaml": "a: 1\n"})
+        write(root, {"new.yaml": f"{VIT}# b\n"})
+        here = repository()
+        for sources in (["a?.yaml"], ["a?.yaml", "ab.yaml"]):
+            found = here.copies(here.commit("HEAD"), [*sources, "own.yaml"], ("new.yaml",))
+            assert found == {"new.yaml": sources[-1]}
 
     def test_the_last_commit_that_changed_a_file(self, root: Path) -> None:
         first = commit(root, {"a[b].json": "1", "ab.json": "1"})
@@ -424,7 +438,7 @@ class TestRenames:
     def test_an_ignored_file_that_git_tracks_is_not_gone_for_one_that_it_does_not(self, root: Path) -> None:
         commit(root, {"kept.yaml": "a: 1\n"})
         write(root, {".gitignore": "kept.yaml\n", "new.yaml": "b: 2\n"})
-        assert repository().moves(repository().commit("HEAD")) == Moves({}, ())
+        assert repository().moves(repository().commit("HEAD")) == Moves({}, (), ("new.yaml",))
 
 
 class TestMergeBase:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import GitError, did_you_mean
 from ..shell import line
 from .commands import Git
-from .moves import Moves, moves
+from .moves import Moves, copies, moves
 from .provider import deepening
 
 if TYPE_CHECKING:
@@ -129,6 +129,10 @@ class Repository:
     def moves(self, commit: Commit) -> Moves:
         """What became of the configs of a commit since."""
         return moves(self.git, commit.sha)
+
+    def copies(self, commit: Commit, sources: Sequence[str], added: Sequence[str]) -> dict[str, str]:
+        """Which new configs are copies of some that a commit has."""
+        return copies(self.git, commit.sha, sources, added)
 
     def last_change(self, path: Path) -> Commit | None:
         """The last commit up to HEAD that changed a file; None where none did."""

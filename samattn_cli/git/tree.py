@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -91,19 +91,25 @@ class Tree:
         then = next(filter(None, map(self.moves.renamed.get, names)), None)
         return self._as_given(then, path) if then else path
 
-    def copied(self, path: Path) -> tuple[Path, Path] | None:
-        """What a new file is a copy of, as git finds it: its path in the commit, and the path that it has now.
+    def changed(self) -> dict[Path, Path]:
+        """The configs of the commit that are another now or called otherwise: their paths then and now."""
+        now = {then: name for name, then in self.moves.renamed.items()} | {
+            path: path for path in self.moves.changed
+        }
+        return {self._as_given(then): self._as_given(path) for then, path in now.items()}
 
-        None of a file that was there, is alike none, or lies outside of the repository.
-        """
-        try:
-            then = next(filter(None, map(self.moves.copied.get, self._names(path))), None)
-        except OutsideError:
-            return None
-        if then is None:
-            return None
-        now = next((name for name, was in self.moves.renamed.items() if was == then), then)
-        return self._as_given(then, path), self._as_given(now, path)
+    def copies(self, sources: Iterable[Path]) -> dict[str, Path]:
+        """New configs, by their paths from the root, and of which of the `sources` each is a copy, as git finds it."""
+        added = self.moves.added
+        inside = {os.path.normpath(self.inside(path)): path for path in sources} if added else {}
+        found = self.repository.copies(self.commit, list(inside), added) if inside else {}
+        return {now: inside[then] for now, then in found.items()}
+
+    def copied(self, path: Path, copies: Mapping[str, Path]) -> Path | None:
+        """Of what a file is a copy; None of one outside of the repository."""
+        with suppress(OutsideError):
+            return next(filter(None, map(copies.get, self._names(path))), None)
+        return None
 
     def _names(self, path: Path) -> list[str]:
         """A path from the root of the repository, and, if it is of a link, that of what the link leads to there.
@@ -116,7 +122,7 @@ class Tree:
             names.append(os.path.normpath(self.inside(Path(os.path.realpath(path)))))
         return names
 
-    def _as_given(self, inside: str, path: Path) -> Path:
+    def _as_given(self, inside: str, path: Path = Path()) -> Path:
         """A path from the root of the repository as another is given: absolute, or from the working directory."""
         found = self.repository.root / inside
         return found if path.is_absolute() else Path(os.path.relpath(found))

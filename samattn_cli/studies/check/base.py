@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import operator
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -18,6 +18,7 @@ from ...errors import SamattnError
 from ...git import Base, Tree, base_of, repository
 from .baseline import Baseline, read_baseline
 from .encoders import Encoders
+from .found import configs_of
 from .metrics import Encoder, Reading
 from .references import Case
 
@@ -100,25 +101,38 @@ class AtBase:
         """
         path = Path(case.reference)
         if path not in self.continued:
-            copies = filter(None, map(self.tree.copied, files_of(path, self.file.files)))
-            self.continued[path] = next((then for then, now in copies if self._costs_less(then, now)), None)
+            copied = (self.tree.copied(file, self.copies) for file in files_of(path, self.file.files))
+            self.continued[path] = next(filter(None, copied), None)
         return self.continued[path]
+
+    def is_copy(self, case: Case) -> bool:
+        """Whether a config itself is a copy of what it continues, and not what it extends."""
+        return self.tree.copied(Path(case.reference), self.copies) is not None
+
+    @cached_property
+    def copies(self) -> Mapping[str, Path]:
+        """New configs that are copies of such that cost less now, of which others may be no copies: see `Tree.copies`."""
+        if not self.tree.moves.added:
+            return {}
+        checked = (Path(case.reference) for cases in configs_of(self.file).values() for case in cases)
+        pairs = {path: path for path in checked if self.tree.exists(path)} | self.tree.changed()
+        return self.tree.copies([then for then, now in pairs.items() if self._costs_less(then, now)])
 
     def _costs_less(self, then: Path, now: Path) -> bool:
         """Whether an encoder costs less than it did in some profile, or cannot be loaded; not what was none."""
         for profile in ("", *(self.file.thresholds.profiles or {})):
-            before, today = self._costs(then, profile, self.tree), self._costs(now, profile, self.file.files)
-            if before and (today is None or any(map(operator.lt, today, before))):
+            before = self._encoder_of(then, profile, self.tree)
+            today = self._encoder_of(now, profile, self.file.files)
+            if before and before is not today and (today is None or _costs_less(today, before)):
                 return True
         return False
 
-    def _costs(self, path: Path, profile: str, files: Files) -> tuple[float, ...] | None:
-        """What an encoder costs; None where there is none that can be loaded."""
+    def _encoder_of(self, path: Path, profile: str, files: Files) -> Encoder | None:
+        """The encoder of a file; None where there is none that can be loaded."""
         try:
-            encoder = self.encoders.twin(load_config(path, self.file.overrides(profile), files=files), None)
+            return self.encoders.twin(load_config(path, self.file.overrides(profile), files=files), None)
         except SamattnError:
             return None
-        return tuple(encoder.readings(cost)[0].value for cost in COSTS)
 
     def path_of(self, case: Case) -> str:
         """The path that a config had from the folder in which the thresholds stood; its own, if it was not there.
@@ -194,6 +208,14 @@ class AtBase:
         return thresholds_of(
             read_source(os.fspath(self.path), Path(), "samattn", THRESHOLDS, files=self.tree)
         )
+
+
+def _costs_less(today: Encoder, before: Encoder) -> bool:
+    """Whether a cost is less than before, or cannot be told."""
+    try:
+        return any(today.readings(cost)[0].value < before.readings(cost)[0].value for cost in COSTS)
+    except SamattnError:
+        return True
 
 
 def at_base(request: str, encoders: Encoders) -> AtBase:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from ...config.globs import matches
@@ -211,8 +210,7 @@ def _copy(base: Reference | None, case: Case) -> Iterator[str]:
     """Why a new config is compared with another."""
     with suppress(SamattnError):
         if isinstance(base, AtBase) and (former := base.continues(case)):
-            itself = base.tree.copied(Path(case.reference))
-            verb = "is" if itself and itself[0] == former else "extends"
+            verb = "is" if base.is_copy(case) else "extends"
             yield f"{case.reference} {verb} a copy of {base.label(former)}, which costs less now under its own name"
 
 
