@@ -39,6 +39,7 @@ class Figure(NamedTuple):
         against: how an encoder is compared by it with another one: by their ratio, by the share that is saved, or not.
         tag: what a line says before a number of it, where the unit does not say what it is.
         causes: the figures of layers by which a change of it is explained; its own if empty.
+        sums: other keys of JSON, which are made of those of the layers.
         shown: whether tables and charts of many costs show it always, where there is room, or where it is asked for.
     """
 
@@ -58,6 +59,7 @@ class Figure(NamedTuple):
     against: Literal["", "ratio", "saving"] = ""
     tag: str = ""
     causes: tuple[str, ...] = ()
+    sums: tuple[str, ...] = ()
     shown: Literal["always", "wide", "asked"] = "asked"
 
     @property
@@ -103,6 +105,7 @@ FIGURES: Mapping[str, Figure] = {
             EVERYTHING,
             ("buffers, such as the masks of shifted windows and rotary tables",),
             heading="params",
+            sums=("gradients_bytes", "optimizer_bytes"),
             shown="wide",
             op_keys=("params",),
             aliases=("parameters",),
@@ -227,6 +230,7 @@ FIGURES: Mapping[str, Figure] = {
             ("op", "layer", "part"),
             ("weights, which are there anyway",),
             aliases=("saved_memory",),
+            sums=("kept_bytes",),
             tag="kept for backward",
         ),
         Figure(
@@ -272,6 +276,7 @@ FIGURES: Mapping[str, Figure] = {
             heading="time",
             by_mode=True,
             needs="device",
+            sums=("forward_ms", "backward_ms", "optimizer_ms", "step_ms"),
             aliases=("latency",),
             against="ratio",
             shown="always",

@@ -158,6 +158,22 @@ def test_an_operations_figure_is_not_explained_by_flops():
     assert contributions(Encoder(small()), "layers.1.ops.attn.qkv.bytes_read") == ()
 
 
+@pytest.mark.parametrize(
+    ("path", "behind"),
+    [
+        ("training.kept_bytes", "saved_bytes"),
+        ("training.optimizer_bytes", "params"),
+        ("training.step_ms", "latency_ms"),
+        ("device.spare_bytes", ""),
+        ("layers.window.count", "flops"),
+        ("comparison.vs_all_global.latency_ratio", "latency_ms"),
+        ("layers.7.attention_bytes_per_head", "attention_bytes"),
+    ],
+)
+def test_bytes_and_times_are_never_explained_by_flops(path, behind):
+    assert figure_behind(path) == behind
+
+
 def test_what_needs_a_device_says_so():
     assert needs_device("latency")
     assert needs_device("latency_ratio_vs_global")

@@ -106,8 +106,8 @@ def unit_of(metric: str) -> str:
 def figure_in(path: str, scope: Scope = "encoder") -> Figure | None:
     """The figure that a path into an analysis is of, or is made of: flops of "layers.7.vs_global.layer_flops_ratio"."""
     last = path.rpartition(".")[2]
-    found = [figure for figure in of(scope) if figure.stem in last]  # latency_ratio
-    return max(found, key=lambda figure: len(figure.name), default=None)
+    keys = ((key, figure) for figure in of(scope) for key in (figure.stem, *figure.sums))  # latency_ratio
+    return max(((len(key), figure) for key, figure in keys if key in last), default=(0, None))[1]
 
 
 def needs_device(metric: str) -> bool:

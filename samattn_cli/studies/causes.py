@@ -37,14 +37,17 @@ def causes(diff: Diff, metric: str) -> tuple[str, ...]:
 def figures_of_causes(metric: str, *, training: bool) -> tuple[str, ...]:
     """The figures by which `causes` explains a metric."""
     figure = figure_behind(path_of(metric, training=training))
-    return (figure, *FIGURES[figure].causes)
+    return (figure, *FIGURES[figure].causes) if figure else ()
 
 
 def figure_behind(path: str) -> str:
-    """The figure by which a change of what a path into an analysis leads to is explained: of layers, or a peak."""
+    """The figure by which a change of what a path into an analysis leads to is explained: of layers, or a peak.
+
+    FLOPs tell of counts and ratios; "" where layers have nothing in the unit of what it leads to.
+    """
     figure = figure_in(path, "layer") or figure_in(path) or figure_in(path, "op")
     if figure is None:
-        return "flops"
+        return "" if unit_of(path) else "flops"
     return figure.causes[0] if figure.causes and figure.combined == "sum" else figure.name
 
 

@@ -24,7 +24,7 @@ def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
     passes = encoder.passes
     path = path_of(metric, training=passes.trains)
     figure = figure_behind(path)
-    if not path.startswith(ROOTS):
+    if not figure or not path.startswith(ROOTS):
         return ()
     if path.endswith(f".{COUNT}"):
         return _counted(passes, path.split(".")[1])
