@@ -145,7 +145,7 @@ def test_memory_that_runs_out(monkeypatch) -> None:
     def analyze(*_: object, **__: object) -> None:
         raise MemoryError("Unable to allocate 8.00 EiB for an array")
 
-    monkeypatch.setattr("samattn_cli.cli.analyze.analyze_config", analyze)
+    monkeypatch.setattr("samattn_cli.studies.analyze.analyze", analyze)
     done = run("analyze", "sam_vit_b")
     assert done.exit_code == 2
     assert done.stderr == (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,6 @@ from ..config.load import load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError
 from ..render import PICTURES, TABLES, TEXTS
 from ..render.options import Options
-from ..reports.analysis import Analysis
-from ..studies.analyze import analyze as analyze_config
-from ..studies.layers import no_such_place
-from ..studies.verify import how_to_install
-from ..studies.verify import verify as crosscheck
 from ..verdicts import CrossCheck
 from .asked import asked_files
 from .output import deliver, emit, guarded, say, terminal_options, working, write
@@ -39,6 +34,9 @@ from .parameters import (
     device_option,
     overrides,
 )
+
+if TYPE_CHECKING:
+    from ..reports.analysis import Analysis
 
 FORMATS = (*TEXTS, *PICTURES, *TABLES)
 Format = Enum("Format", choices(TEXTS), type=str)  # type: ignore[misc]
@@ -104,6 +102,10 @@ def analyze(
 
       samattn analyze sam_vit_b --mode training --checkpointing -o report.json -o report.md
     """
+    from ..studies.analyze import analyze as analyze_config
+    from ..studies.verify import how_to_install
+    from ..studies.verify import verify as crosscheck
+
     formats = asked_files(output, FORMATS)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
@@ -168,6 +170,8 @@ def layer_names(report: Analysis, asked: Sequence[str]) -> list[str]:
     Raises:
         UsageError: for one that the encoder does not have.
     """
+    from ..studies.layers import no_such_place
+
     places = [*(layer.name for layer in report.layers), *(part.name for part in report.parts)]
     names = {given: f"blocks.{given}" if given.isdecimal() else given for given in asked}
     for given, name in names.items():

@@ -13,10 +13,8 @@ from ..config.load import Override, load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError, UsageError
 from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
-from ..reports.analysis import Verification, Verified
 from ..reports.text import to_json
-from ..studies.verify import how_to_install
-from ..studies.verify import verify as crosscheck
+from ..reports.verification import Verification, Verified
 from .asked import asked_files
 from .output import emit, guarded, say, terminal_options, working, write_each
 from .parameters import (
@@ -83,6 +81,8 @@ def verify(
 
       samattn verify --measured h100.json
     """
+    from ..studies.verify import how_to_install
+
     formats = asked_files(output, FORMATS)
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     laid_over = overrides(set_, **flags, attention=attention, checkpointing=checkpointing)
@@ -119,6 +119,8 @@ def _say_verdicts(report: Verification) -> None:
 
 
 def _verify(reference: str, laid_over: list[Override], every_layer: bool) -> Verified:
+    from ..studies.verify import verify as crosscheck
+
     try:
         config = load_config(reference, laid_over)
     except SamattnError as error:

@@ -73,22 +73,26 @@ class ForwardPass:
     @cached_property
     def params(self) -> Dim:
         """Numbers in the weights."""
-        return sum(segment.recording.params for segment in self.segments)
+        return self.total("params")
 
     @cached_property
     def macs(self) -> Dim:
         """MACs of matrix products and convolutions."""
-        return sum(segment.recording.macs for segment in self.segments)
+        return self.total("macs")
 
     @cached_property
     def flops(self) -> Dim:
         """FLOPs of matrix products and convolutions."""
-        return sum(segment.recording.flops for segment in self.segments)
+        return self.total("flops")
 
     @cached_property
     def elementwise_flops(self) -> Dim:
         """FLOPs of everything else."""
-        return sum(segment.recording.elementwise_flops for segment in self.segments)
+        return self.total("elementwise_flops")
+
+    def total(self, key: str) -> Dim:
+        """The sum of a number of the recordings, such as "bytes_read", over all parts and blocks."""
+        return sum([getattr(segment.recording, key) for segment in self.segments])
 
 
 def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:

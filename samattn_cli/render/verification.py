@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ..reports.analysis import Verification, Verified
+from ..reports.verification import Verification, Verified
 from .crosscheck import CHECK_NAMES, STATUS_STYLES, verdicts
 from .options import Options
 from .terminal import plain_table, to_text, verdict_grid

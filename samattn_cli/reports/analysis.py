@@ -1,4 +1,4 @@
-"""The answers of `samattn analyze` and `samattn verify`."""
+"""The answer of `samattn analyze`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from ..config.keys import Pair
 from ..config.model import EncoderConfig
 from ..figures import names, of, with_keys
-from ..verdicts import CrossCheck, Status, worst
+from ..verdicts import CrossCheck
 from ..version import __version__
 from . import SCHEMA_VERSION
 
@@ -270,32 +270,3 @@ class Analysis:
     kind: Literal["analysis"] = "analysis"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__
-
-
-@dataclass(frozen=True)
-class Verified:
-    """One config's verdicts, or the reason why it could not be loaded."""
-
-    config: str
-    crosscheck: CrossCheck | None = None
-    error: str = ""
-
-    @property
-    def status(self) -> Status:
-        """The worst of the verdicts."""
-        return "failed" if self.crosscheck is None else self.crosscheck.status
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The answer of `samattn verify`."""
-
-    results: tuple[Verified, ...]
-    kind: Literal["verification"] = "verification"
-    schema_version: int = SCHEMA_VERSION
-    samattn_version: str = __version__
-
-    @property
-    def status(self) -> Status:
-        """The worst of the verdicts."""
-        return worst(result.status for result in self.results)

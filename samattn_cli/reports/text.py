@@ -26,7 +26,7 @@ KINDS = {
     "metrics": "metrics.Metrics",
     "placements": "placements.Placements",
     "sweep": "sweep.Sweep",
-    "verification": "analysis.Verification",
+    "verification": "verification.Verification",
 }
 """Where the class of each kind of report is, from here; none is imported before it is needed."""
 

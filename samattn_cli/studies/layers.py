@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ..config.plan import LayerConfig
@@ -19,7 +20,7 @@ from ..errors import UsageError, did_you_mean
 from ..figures import Figure, of
 from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
 from .passes import Passes
-from .readers import attention_bytes, of_op, of_segment
+from .readers import attention_bytes, of_segment
 
 if TYPE_CHECKING:  # not at start-up: needed only where times are asked for
     from ..cost.roofline import LayerTime
@@ -146,7 +147,9 @@ def _flops_ratios(layer: Recording, as_global: Recording) -> tuple[float, float,
     )
 
 
-OF_OPS = tuple(figure for figure in of("op") if figure.op_keys)
+OF_OPS = tuple(figure.name for figure in of("op") if figure.op_keys)
+read_op = attrgetter(*OF_OPS)
+"""The figures of an operation, all of them its own numbers."""
 
 
 @lru_cache(maxsize=64)
@@ -161,7 +164,7 @@ def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpRep
             name=op.name,
             kind=op.kind,
             saved_bytes=kept.pop(op.name, 0),
-            **{figure.name: of_op(figure, op) for figure in OF_OPS},
+            **dict(zip(OF_OPS, read_op(op), strict=True)),
         )
         for op in recording.ops
         if op.is_kernel

@@ -89,6 +89,11 @@ class Passes:
     def _timed(self) -> dict[tuple[Recording, ...], LayerTime]:
         return {}
 
+    @cached_property
+    def sums(self) -> dict[str, Dim]:
+        """Figures that add up over parts and layers, as far as they were read."""
+        return {}
+
     @property
     def _on(self) -> Device:
         assert self.device is not None  # noqa: S101 - asked for only where there is one; told to the type checker

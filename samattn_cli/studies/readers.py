@@ -53,6 +53,8 @@ def is_of_parts(figure: Figure) -> bool:
 def of_segment(figure: Figure, passes: Passes, number: int) -> Dim:
     """A figure that adds up over the parts and layers, of one of them by its number."""
     segment = passes.forward.segments[number]
+    if len(figure.op_keys) == 1 and not figure.by_mode:  # most figures: analyze asks for many
+        return getattr(segment.recording, figure.op_keys[0])
     if figure.op_keys:
         return of_recordings(figure, passes.recordings[number] if figure.by_mode else (segment.recording,))
     if segment.layer is None and not is_of_parts(figure):
@@ -64,14 +66,20 @@ def _summed(figure: Figure) -> Callable[[Passes], Dim]:
     """How an encoder's figure is read that adds up over its parts and layers."""
 
     def read(passes: Passes) -> Dim:
-        in_segments = sum(
-            of_segment(figure, passes, number) for number in range(len(passes.forward.segments))
-        )
-        if not (figure.by_mode and passes.trains):
-            return in_segments
-        return in_segments + of_op(figure, passes.step.optimizer_op)
+        if figure.name not in passes.sums:
+            passes.sums[figure.name] = _sum(figure, passes)
+        return passes.sums[figure.name]
 
     return read
+
+
+def _sum(figure: Figure, passes: Passes) -> Dim:
+    if figure.op_keys and not (figure.by_mode and passes.trains):
+        return sum(passes.forward.total(key) for key in figure.op_keys)
+    in_segments = sum(of_segment(figure, passes, number) for number in range(len(passes.forward.segments)))
+    if not (figure.by_mode and passes.trains):
+        return in_segments
+    return in_segments + of_op(figure, passes.step.optimizer_op)
 
 
 OF_ENCODER: dict[str, Callable[[Passes], Dim]] = {
