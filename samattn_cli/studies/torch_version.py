@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, version
 
 OLDEST_TESTED = (2, 6)
 """As in pyproject.toml and in the matrix of .github/workflows/ci.yml."""
@@ -11,6 +10,8 @@ OLDEST_TESTED = (2, 6)
 
 def too_old() -> str:
     """Why the cross-check cannot be run with the installed torch, and what to install; "" if it can."""
+    from importlib.metadata import PackageNotFoundError, version  # slow, and not for `analyze --no-verify`
+
     try:
         installed = version("torch")
     except PackageNotFoundError:  # built from source, without metadata
