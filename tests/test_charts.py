@@ -352,7 +352,7 @@ def test_bytes_are_written_whole_or_not_at_all(tmp_path, monkeypatch, capsys) ->
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "chmod", full)
+    monkeypatch.setattr("pathlib.Path.chmod", full)
     with pytest.raises(OutputError, match="No space left on device"):
         write_file(file, b"other")
     assert file.read_bytes() == b"\x00\r\n\xff"

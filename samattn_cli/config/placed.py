@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def placed(config: EncoderConfig, chosen: Collection[int]) -> EncoderConfig:
     """The encoder with the layers `chosen` global and all others windowed, where they have a window.
 
-    Shifts, heads and widths stay as they are. Layers that nothing windows are not named.
+    Shifts, heads and widths stay as they are. Layers of a stage
+    are not named if neither it nor the stage before it has a window.
     """
     ends = (0, *accumulate(stage.depth for stage in config.stages))
     before: StageConfig | None = None
