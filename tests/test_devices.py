@@ -379,10 +379,15 @@ def test_what_is_wrong_is_said_with_its_place(text, expected):
     assert problems_in(text) == expected
 
 
-@pytest.mark.parametrize(("word", "nearest"), [("h10", "h100"), ("H100", "h100"), ("rtx4090", "rtx_4090")])
+@pytest.mark.parametrize(("word", "nearest"), [("h10", "h100"), ("rtx_4091", "rtx_4090")])
 def test_an_unknown_device_comes_with_the_nearest(word, nearest):
     no = f"samattn: there is no file and no device called {word!r}"
     assert problems_of(word) == [f"{no}; did you mean '{nearest}'?"]
+
+
+@pytest.mark.parametrize(("word", "name"), [("H100", "h100"), ("rtx4090", "rtx_4090")])
+def test_a_name_that_surely_means_a_device_is_it(word, name):
+    assert load_device(word) == load_device(name)
 
 
 def test_a_name_near_none_comes_with_them_all():
