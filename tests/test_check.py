@@ -187,6 +187,13 @@ def test_what_a_failure_says(tmp_path):
     assert result.command == f"samattn analyze {tmp_path / 'encoders' / 'small.yaml'}"
 
 
+def test_a_preset_in_other_capitals_evades_no_rule(tmp_path):
+    rule = '  - {id: small, match: "sam_vit_b", metric: params, limit: "10 M params"}'
+    file = folder(tmp_path, rule, configs="[SAM_VIT_B]")
+    report = check(file, (), today=TODAY)
+    assert [(result.rule, result.config) for result in report.results] == [("small", "sam_vit_b")]
+
+
 def test_a_count_that_is_off_names_the_layers(tmp_path):
     for kind, causes in [("global", ("blocks.1 (global)",)), ("window", ("blocks.0, 2-3 (window 2x2)",))]:
         assert one(tmp_path, f"metric: layers.{kind}.count, limit: 0").causes == causes

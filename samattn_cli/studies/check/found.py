@@ -10,6 +10,7 @@ from ...config.globs import is_glob
 from ...config.load_thresholds import ThresholdsFile
 from ...config.presets import presets
 from ...errors import SamattnError
+from ...spelling import known_as
 from .references import Case
 
 
@@ -56,7 +57,8 @@ def _glob(file: ThresholdsFile, pattern: str) -> list[Path]:
 
 
 def _case(file: ThresholdsFile, name: str, path: str) -> Case:
-    if name in presets() and not Path(path).is_file():
-        return Case(name, name)
+    preset = known_as(name, presets())
+    if preset and not Path(path).is_file():
+        return Case(preset, preset)
     reference = os.path.normpath(path)
     return Case(Path(os.path.relpath(reference, file.folder)).as_posix(), reference)
