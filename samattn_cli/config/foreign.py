@@ -9,14 +9,17 @@ from .sources import LABEL_OF_STDIN
 from .wording import cut
 from .yaml12 import Node
 
-OF_WEIGHTS = frozenset({".safetensors", ".pth", ".pt", ".bin", ".ckpt"})
+SAFETENSORS = ".safetensors"
+PYTORCH = (".pth", ".pt", ".bin", ".ckpt")
+"""How the names of checkpoints end."""
+
 OF_HUGGING_FACE = ("model_type", "architectures")
 """Keys that a config.json of transformers has, and an encoder config does not."""
 
 
 def is_checkpoint(name: str) -> bool:
     """Whether the name of a file is that of a file of weights."""
-    return PurePath(name).suffix in OF_WEIGHTS
+    return PurePath(name).suffix in {SAFETENSORS, *PYTORCH}
 
 
 def checkpoint(label: str) -> str:

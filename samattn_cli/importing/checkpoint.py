@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..config.foreign import SAFETENSORS
 from ..errors import ImportFailedError
 
 Shapes = dict[str, tuple[int, ...]]
 
-SAFETENSORS = ".safetensors"
-PYTORCH = (".pth", ".pt", ".bin", ".ckpt")
 LENGTH_BYTES = 8
 MOST_HEADER_BYTES = 100 << 20  # safetensors' own limit
 HOLDERS = ("model", "state_dict", "module", "teacher")

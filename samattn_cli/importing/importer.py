@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..config.foreign import PYTORCH, SAFETENSORS
 from ..config.reading import not_a_file
 from ..errors import ImportFailedError
 from .attention import of_timm
-from .checkpoint import PYTORCH, SAFETENSORS, Shapes
+from .checkpoint import Shapes
 from .families import CHECKPOINTS
 from .given import Given, Keys, cut
 from .held import checked, hold, no_block_missing

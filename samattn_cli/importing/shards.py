@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..config.foreign import PYTORCH, SAFETENSORS
 from ..errors import ImportFailedError
-from .checkpoint import PYTORCH, SAFETENSORS, Shapes, shapes_of
+from .checkpoint import Shapes, shapes_of
 from .given import cut
 
 INDEX = ".index.json"
