@@ -15,10 +15,50 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
+class Message(str):
+    """A sentence for the user, and a code by which scripts and tests know what is wrong, whatever the words.
+
+    A code is a few lower-case words with hyphens: ``Message("unknown-key", "unknown key 'foo'")``.
+    """
+
+    __slots__ = ("code",)
+    code: str
+
+    def __new__(cls, code: str, text: str) -> Message:  # noqa: PYI034 - Self is not in Python 3.10
+        """Join the two."""
+        message = super().__new__(cls, text)
+        message.code = code
+        return message
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        return self.code, str(self)
+
+
+def code_of(message: str) -> str:
+    """The code of a message; "" for a text without one."""
+    return message.code if isinstance(message, Message) else ""
+
+
+def with_code(message: str) -> str:
+    """A message as it is printed: its code in brackets at the end of its first line."""
+    code = code_of(message)
+    first, *rest = message.split("\n")
+    return "\n".join([f"{first} [{code}]" if code else first, *rest])
+
+
 class SamattnError(Exception):
-    """An error whose message is meant for the user, without a traceback."""
+    """An error whose message is meant for the user, without a traceback: its code, and the sentence."""
 
     exit_code = EXIT_ERROR
+
+    def __init__(self, code: str, text: str | None = None) -> None:
+        self.message = code if text is None else Message(code, text)
+        super().__init__(with_code(self.message))
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The code of each thing that is wrong."""
+        return (code_of(self.message),)
 
 
 @dataclass(frozen=True)
@@ -29,7 +69,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+        return f"{self.where}: {with_code(self.message)}"
 
 
 class ConfigError(SamattnError):
@@ -38,6 +78,11 @@ class ConfigError(SamattnError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The code of each thing that is wrong."""
+        return tuple(code_of(problem.message) for problem in self.problems)
 
 
 class OutputError(SamattnError):
