@@ -42,7 +42,7 @@ def page() -> str:
 def _of(path: Path) -> Iterator[Coded]:
     """Calls whose first argument is a code and whose second is a sentence."""
     for call in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if not isinstance(call, ast.Call) or len(call.args) < 2:  # noqa: PLR2004
+        if not isinstance(call, ast.Call) or len(call.args) < 2:
             continue
         code, text = call.args[:2]
         if isinstance(code, ast.Constant) and isinstance(code.value, str) and CODE.fullmatch(code.value):

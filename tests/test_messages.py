@@ -41,7 +41,7 @@ def test_errors_know_the_codes_of_all_that_is_wrong() -> None:
     assert UsageError("not-a-size", "x is not a size").codes == ("not-a-size",)
 
 
-@pytest.mark.parametrize("same", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])  # noqa: S301
+@pytest.mark.parametrize("same", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
 def test_copies_of_a_message_keep_its_code(same) -> None:
     message = same(Message("unknown-key", "unknown key"))
     assert (code_of(message), message) == ("unknown-key", "unknown key")
