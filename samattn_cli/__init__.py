@@ -32,15 +32,15 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .config.load import load_config
-    from .config.load_device import load_device
-    from .config.load_thresholds import load_thresholds
-    from .config.model import EncoderConfig
+    from .device.load import load_device
+    from .encoder.model import EncoderConfig
     from .errors import SamattnError
+    from .files.load import load_config
+    from .gate.load_thresholds import load_thresholds
+    from .gate.run import check
     from .reports.analysis import Analysis
     from .reports.text import from_json, to_json
     from .studies.analyze import analyze
-    from .studies.check.run import check
     from .studies.explain import explain
     from .studies.fit import fit
     from .studies.grid import Grid
@@ -49,18 +49,18 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Analysis": "reports.analysis",
-    "EncoderConfig": "config.model",
+    "EncoderConfig": "encoder.model",
     "Grid": "studies.grid",
     "SamattnError": "errors",
     "analyze": "studies.analyze",
-    "check": "studies.check.run",
+    "check": "gate.run",
     "compare_placements": "studies.placements.compare",
     "explain": "studies.explain",
     "fit": "studies.fit",
     "from_json": "reports.text",
-    "load_config": "config.load",
-    "load_device": "config.load_device",
-    "load_thresholds": "config.load_thresholds",
+    "load_config": "files.load",
+    "load_device": "device.load",
+    "load_thresholds": "gate.load_thresholds",
     "sweep": "studies.sweep",
     "to_json": "reports.text",
 }

@@ -1,6 +1,6 @@
 """Figures that others published for the encoders of the presets: read from `published.json`, which ships beside this.
 
-They are data: what was printed, where, and by which convention it is to be read. Counting is for `cost/conventions.py`.
+They are data: what was printed, where, and by which convention it is to be read. Counting is for `tape/conventions.py`.
 """
 
 from __future__ import annotations

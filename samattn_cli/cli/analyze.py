@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.load import load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError
+from ..files.load import load_config
 from ..render import PICTURES, TABLES, TEXTS
 from ..render.options import Options
 from ..verdicts import CrossCheck
@@ -132,13 +132,13 @@ def analyze(
 
 def _figures(report: Analysis, options: Options) -> None:
     from ..render import kind_of
-    from ..render.terminal import render_page
+    from ..render.formats.terminal import render_page
 
     emit(render_page(kind_of(report).page(report, options), options), "terminal")
 
 
 def _verdict(report: Analysis, options: Options) -> None:
-    from ..render.terminal import render_crosscheck
+    from ..render.formats.terminal import render_crosscheck
 
     emit(render_crosscheck(report.crosscheck, report.config, options), "terminal")
 

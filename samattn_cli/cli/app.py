@@ -126,7 +126,7 @@ class LazyGroup(TyperGroup):
 
 def _instead(args: list[str]) -> str:
     """What to write for words that begin with no command."""
-    from ..config.presets import presets
+    from ..encoder.presets import presets
 
     preset = known_as(args[0], presets())
     if preset or args[0].endswith((".yaml", ".yml")):

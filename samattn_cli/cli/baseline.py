@@ -16,7 +16,7 @@ from .output import emit, guarded, say, working, write_file
 from .parameters import ThresholdsFile, config_names, refuse_stdin
 
 if TYPE_CHECKING:
-    from ..studies.check.update import Step
+    from ..gate.update import Step
 
 CI = "CI"
 """Set to true by every CI."""
@@ -48,9 +48,9 @@ def create(thresholds: ThresholdsFile = None) -> None:
 
       samattn baseline create
     """
-    from ..config.load_thresholds import load_thresholds
-    from ..studies.check.baseline import UPDATE, path_of
-    from ..studies.check.update import update as updated
+    from ..gate.baseline import UPDATE, path_of
+    from ..gate.load_thresholds import load_thresholds
+    from ..gate.update import update as updated
 
     file = load_thresholds(thresholds)
     path = path_of(file)
@@ -95,9 +95,9 @@ def update(
 
       samattn baseline update encoders/h.yaml --accept drift --reason "global attention for recall"
     """
-    from ..config.load_thresholds import load_thresholds
-    from ..studies.check.baseline import path_of
-    from ..studies.check.update import update as updated
+    from ..gate.baseline import path_of
+    from ..gate.load_thresholds import load_thresholds
+    from ..gate.update import update as updated
 
     refuse_stdin(configs)
     accepted = _accepted(accept, reason)
@@ -135,7 +135,7 @@ def _accepted(accept: list[str] | None, reason: str) -> list[str]:
 
 def _said(step: Step) -> str:
     """A line on what became of a figure."""
-    from ..config.metric_names import unit_of
+    from ..metric_names import unit_of
     from ..units import format_apart
 
     config, profile, metric = step.key

@@ -15,7 +15,7 @@ from .output import emit, guarded, say, terminal_options, working, write_file
 from .parameters import device_name
 
 if TYPE_CHECKING:  # not when another command starts
-    from ..reports.calibration import CalibrationReport
+    from ..device.calibration import CalibrationReport
 
 EXTENSIONS = (".yaml", ".yml")
 MOST_APART = 0.1
@@ -59,8 +59,8 @@ def calibrate(
 
       samattn analyze sam_vit_l --device my_h100.yaml
     """
-    from ..config.load_device import device_of, device_source
-    from ..config.write_device import calibrated_yaml, with_calibrated
+    from ..device.load import device_of, device_source
+    from ..device.write import calibrated_yaml, with_calibrated
     from ..reports.recording import read_recording
     from ..studies.calibrate import calibrate_device
 
@@ -86,8 +86,8 @@ def _check(output: Path) -> None:
 
 
 def _show(report: CalibrationReport) -> None:
+    from ..device.calibration import MOST_ERROR
     from ..render.calibration import render_calibration
-    from ..reports.calibration import MOST_ERROR
 
     here, there = report.device.memory_bytes, report.measured_on.total_bytes
     if abs(there - here) > MOST_APART * here:

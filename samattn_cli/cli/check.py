@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, OutputError, SamattnError, UsageError
+from ..gate.reports.check import FAILING, CheckReport
 from ..render import CHECKS, TABLES, TEXTS
-from ..reports.check import FAILING, CheckReport
 from . import complete
 from .asked import asked_files
 from .checkout import checkout
@@ -117,10 +117,10 @@ def _checked(
     thresholds: Path | None, configs: Sequence[str], recordings: Sequence[Path], base: str | None
 ) -> tuple[CheckReport, SamattnError | None]:
     """The report, and if the check could not begin, why."""
-    from ..config.load_thresholds import load_thresholds
-    from ..studies.check.failed import failed
-    from ..studies.check.measured import Recordings
-    from ..studies.check.run import check as run
+    from ..gate.failed import failed
+    from ..gate.load_thresholds import load_thresholds
+    from ..gate.measured import Recordings
+    from ..gate.run import check as run
 
     file = None
     try:

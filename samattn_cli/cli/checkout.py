@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..config.within import root_around
+from ..gate.within import root_around
 from ..render.options import Checkout
 
 

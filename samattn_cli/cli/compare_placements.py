@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..config.load import load_config
 from ..figures import OF_ENCODER, listed
+from ..files.load import load_config
 from . import complete
 from .analyze import FORMATS, Format
 from .asked import asked_files

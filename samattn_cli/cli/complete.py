@@ -14,35 +14,35 @@ SKIPPED = "."
 
 def configs(incomplete: str) -> list[str]:
     """Presets, and YAML files and folders."""
-    from ..config.presets import presets
+    from ..encoder.presets import presets
 
     return [*_beginning(presets(), incomplete), *_files(incomplete)]
 
 
 def devices(incomplete: str) -> list[str]:
     """Devices, and YAML files and folders."""
-    from ..config.presets import devices as known
+    from ..encoder.presets import devices as known
 
     return [*_beginning(known(), incomplete), *_files(incomplete)]
 
 
 def presets(incomplete: str) -> list[str]:
     """Presets alone."""
-    from ..config.presets import presets as known
+    from ..encoder.presets import presets as known
 
     return _beginning(known(), incomplete)
 
 
 def shipped_devices(incomplete: str) -> list[str]:
     """Devices that ship with samattn alone."""
-    from ..config.presets import devices as known
+    from ..encoder.presets import devices as known
 
     return _beginning(known(), incomplete)
 
 
 def topics(incomplete: str) -> list[str]:
     """Topics of the guide."""
-    from ..pages import PAGES
+    from ..guide import PAGES
 
     return _beginning(PAGES, incomplete)
 
@@ -94,7 +94,7 @@ def all_metrics() -> Iterable[str]:
 
 def limited_metrics() -> Iterable[str]:
     """The figures that a threshold may limit."""
-    from ..config.metric_names import ENCODER
+    from ..metric_names import ENCODER
 
     return ENCODER
 
@@ -134,7 +134,7 @@ def _files(incomplete: str) -> Iterator[str]:
 
 def _keys() -> Iterator[str]:
     """The keys of a config, dotted, as --set has them."""
-    from ..config.model import EncoderConfig, RunConfig, StageConfig
+    from ..encoder.model import EncoderConfig, RunConfig, StageConfig
 
     nested = {"stages", "run", "overrides"}
     for config, prefix in ((EncoderConfig, ""), (StageConfig, ""), (RunConfig, "run.")):
@@ -143,9 +143,9 @@ def _keys() -> Iterator[str]:
 
 def _words(key: str) -> list[str]:
     """The words that a key takes."""
-    from ..config.keys import choices_of, is_flag
-    from ..config.load import path_of
-    from ..config.wording import field_at
+    from ..encoder.keys import choices_of, is_flag
+    from ..encoder.wording import field_at
+    from ..files.load import path_of
 
     path = path_of(key)
     field = field_at(path) or field_at(("stages", *path))

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ..config.load import load_config
-from ..config.presets import presets
+from ..encoder.presets import presets
+from ..files.load import load_config
 from ..render.elements import Table
-from ..render.terminal import render_tables
+from ..render.formats.terminal import render_tables
 from ..units import format_count, format_size
 from . import complete
 from .output import emit, guarded, terminal_options

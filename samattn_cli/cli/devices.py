@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ..config.presets import devices as device_files
+from ..encoder.presets import devices as device_files
 from ..render.elements import Table
-from ..render.terminal import render_tables
+from ..render.formats.terminal import render_tables
 from ..units import format_bytes, format_count
 from . import complete
 from .output import emit, guarded, terminal_options
@@ -62,7 +62,7 @@ NOTE = "Peaks of products in FLOP/s, dense, by the datasheet that each file name
 
 
 def _row(name: str) -> tuple[str, ...]:
-    from ..config.load_device import load_device
+    from ..device.load import load_device
 
     device = load_device(name)
     peaks = device.peak_flops

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.load import Override, parse_override
-from ..config.metric_names import unknown
 from ..errors import EXIT_DIFFERS, UsageError
+from ..files.load import Override, parse_override
+from ..metric_names import unknown
 from ..render import TABLES, TEXTS
 from . import complete
 from .asked import asked_files
@@ -39,9 +39,9 @@ FORMATS = (*TEXTS, *TABLES)
 Format = Enum("DiffFormat", choices(TEXTS), type=str)  # type: ignore[misc]
 
 if TYPE_CHECKING:
-    from ..config.device import Device
+    from ..device.model import Device
+    from ..gate.metrics import Encoder
     from ..reports.diff import Diff
-    from ..studies.check.metrics import Encoder
 
 
 @guarded
@@ -138,7 +138,7 @@ def diff(
 
 
 def _compared(earlier: Side, later: Side, device: Device | None, metric: str) -> Diff:
-    from ..studies.check.metrics import Encoder
+    from ..gate.metrics import Encoder
     from ..studies.diff import diff as compare
     from ..studies.diff import places_in
 
@@ -162,7 +162,7 @@ def _check_metric(metric: str, *encoders: Encoder) -> None:
 
 def _problem(encoder: Encoder, metric: str) -> str:
     """Why an encoder has no such figure; "" if it has."""
-    from ..studies.check.lookup import MetricError
+    from ..gate.lookup import MetricError
 
     try:
         encoder.readings(metric)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..config.load import load_config
 from ..figures import EXPLAINED, asked, listed
+from ..files.load import load_config
 from ..render import LATEX, TEXTS
 from . import complete
 from .asked import asked_files

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.load import load_config
-from ..config.model import MAX_SIDE
-from ..config.wording import field_at, instead, word_at
+from ..encoder.model import MAX_SIDE
+from ..encoder.wording import field_at, instead, word_at
 from ..errors import UsageError, did_you_mean
+from ..files.load import load_config
 from ..quantities import parse_bytes
 from ..render import TABLES, TEXTS
 from . import complete
@@ -37,8 +37,8 @@ from .parameters import (
 )
 
 if TYPE_CHECKING:
-    from ..config.device import Device
-    from ..config.keys import Pair
+    from ..device.model import Device
+    from ..encoder.keys import Pair
     from ..studies.fit import Asked
 
 FORMATS = (*TEXTS, *TABLES)

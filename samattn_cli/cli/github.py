@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ..render.comment import comment
-from ..render.github import render
+from ..gate.formats.comment import comment
+from ..gate.formats.github import render
+from ..gate.reports.check import CheckReport
 from ..render.options import Options
 from ..render.shield import is_github
-from ..reports.check import CheckReport
 from .output import say
 
 SUMMARY_BYTES = 2**20

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError, did_you_mean
-from ..pages import OTHER_TOPICS, PAGES, page_file
+from ..guide import OTHER_TOPICS, PAGES, page_file
 from ..spelling import known_as
 from . import complete
 from .output import emit, guarded, terminal_options
@@ -56,7 +56,7 @@ def guide(
 
 def _listed() -> str:
     from ..render.elements import Table
-    from ..render.terminal import render_tables
+    from ..render.formats.terminal import render_tables
 
     rows = tuple((topic, page.summary) for topic, page in PAGES.items())
     table = Table(

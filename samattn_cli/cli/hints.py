@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from ..config.model import EncoderConfig, RunConfig, StageConfig
-from ..config.presets import devices, presets
-from ..config.sources import STDIN
-from ..config.wording import OTHER_KEYS
+from ..encoder.model import EncoderConfig, RunConfig, StageConfig
+from ..encoder.presets import devices, presets
+from ..encoder.wording import OTHER_KEYS
 from ..errors import did_you_mean
+from ..files.sources import STDIN
 from ..render import ALIASES, FORMATS
 from ..shell import command, options
 from ..spelling import is_like, known_as

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..config.presets import presets
+from ..encoder.presets import presets
 from ..errors import ImportFailedError
 from ..shell import command
 from ..spelling import known_as

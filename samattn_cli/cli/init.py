@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config.load import Override
-from ..config.load_thresholds import FILE
-from ..config.presets import devices
-from ..config.thresholds import MOST
+from ..encoder.presets import devices
 from ..errors import GitError, OutputError, UsageError
+from ..files.load import Override
+from ..gate.load_thresholds import FILE
+from ..gate.thresholds import MOST
 from ..units import format_things
 from . import complete
 from .output import emit, guarded, say, working, write_files
@@ -31,7 +31,7 @@ from .parameters import (
 )
 
 if TYPE_CHECKING:
-    from ..studies.init.origin import Origin
+    from ..gate.init.origin import Origin
 
 WORKFLOW = Path(".github", "workflows", "samattn.yml")
 PRE_COMMIT = Path(".pre-commit-config.yaml")
@@ -89,8 +89,8 @@ def init(
 
       samattn init encoders/vit_h.yaml sam_vit_b --dtype bfloat16 --attention sdpa --device a100_80
     """
-    from ..studies.init import files as texts
-    from ..studies.init.origin import installed_from
+    from ..gate.init import files as texts
+    from ..gate.init.origin import installed_from
 
     if not directory.is_dir():
         raise UsageError(f"--directory {directory}: there is no such directory")
@@ -132,9 +132,9 @@ def _refuse_run(run: list[Override], device: str | None) -> None:
 
 def _more(folder: Path, given: list[str], *, renew: bool) -> tuple[str, str]:
     """The text of a thresholds file that is there with more limits, and what is new in a few words."""
-    from ..config.load_thresholds import load_thresholds
-    from ..studies.init.add import check_kept, with_limits
-    from ..studies.init.limits import limits_of
+    from ..gate.init.add import check_kept, with_limits
+    from ..gate.init.limits import limits_of
+    from ..gate.load_thresholds import load_thresholds
 
     file = load_thresholds(folder / FILE)
     text = (folder / FILE).read_bytes().decode()  # as it is, with a byte order mark and its ends of lines
@@ -173,8 +173,8 @@ def _say_origin(origin: Origin) -> None:
 
 def _thresholds(folder: Path, given: list[str], run: list[Override], device: str | None) -> tuple[str, str]:
     """The text of the thresholds file, and what it holds in a few words."""
-    from ..studies.init.files import thresholds
-    from ..studies.init.limits import limits_of
+    from ..gate.init.files import thresholds
+    from ..gate.init.limits import limits_of
 
     on = device_of(device)
     encoders = limits_of(given or _found(folder, run), folder, run, on)
@@ -193,7 +193,7 @@ def _found(folder: Path, run: list[Override]) -> tuple[str, ...]:
     Raises:
         UsageError: if there is none, with what to do.
     """
-    from ..studies.init.found import configs_below
+    from ..gate.init.discovery import configs_below
 
     found = configs_below(folder, run)
     for reason in found.refused:
@@ -208,7 +208,7 @@ def _found(folder: Path, run: list[Override]) -> tuple[str, ...]:
 
 def _root(directory: Path) -> Path:
     """The root of the git repository that a directory is in; itself, if it is in none."""
-    from ..git.repository import repository
+    from ..gate.git.repository import repository
 
     try:
         return repository(directory).root.resolve()

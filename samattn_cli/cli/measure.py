@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.presets import devices
+from ..encoder.presets import devices
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, did_you_mean
 from ..shell import command
 from ..spelling import known_as
@@ -27,7 +27,7 @@ OTHER_DEVICES = {"gpu": "cuda"}
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 if TYPE_CHECKING:  # not when another command starts
-    from ..config.model import EncoderConfig
+    from ..encoder.model import EncoderConfig
     from ..reports.recording import MeasuredCase, Recording
 
     Run = Callable[[EncoderConfig], MeasuredCase]

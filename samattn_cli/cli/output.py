@@ -17,8 +17,8 @@ from rich.text import Text
 
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError, UsageError
 from ..render import render, render_file
+from ..render.formats.ascii import PLAIN as ASCII
 from ..render.options import Options
-from ..render.plain import PLAIN as ASCII
 from ..render.shield import printed, visible
 from ..studies.progress import Tell, silent
 from .files import is_written_into, replace_file, staged_file, write_into

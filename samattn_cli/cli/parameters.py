@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config.load import Override, option_where, override_of, parse_override
-from ..config.presets import devices, presets
-from ..config.sources import STDIN
-from ..config.yaml12 import parse_yaml
+from ..encoder.presets import devices, presets
 from ..errors import UsageError
+from ..files.load import Override, option_where, override_of, parse_override
+from ..files.sources import STDIN
+from ..files.yaml12 import parse_yaml
 from ..render import ALIASES
 from ..shell import command
 from ..spelling import known_as
@@ -23,7 +23,7 @@ from . import complete
 from .output import say
 
 if TYPE_CHECKING:
-    from ..config.device import Device
+    from ..device.model import Device
 
 
 def config_name(given: str) -> str:
@@ -233,7 +233,7 @@ def named_device(reference: str) -> Device:
         UsageError: for several, and for a device of this machine.
         ConfigError: for what is not a device.
     """
-    from ..config.load_device import load_device
+    from ..device.load import load_device
 
     if "," in reference and not os.path.exists(reference):  # noqa: PTH110 - False of what is too long a name
         raise UsageError(f"--device {reference}: takes one device, such as {reference.partition(',')[0]}")

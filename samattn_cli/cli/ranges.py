@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from ..config.keys import Pair
-from ..config.load import option_where
-from ..config.model import MAX_SIDE
+from ..encoder.keys import Pair
+from ..encoder.model import MAX_SIDE
 from ..errors import UsageError
+from ..files.load import option_where
 from ..units import format_size
 
 RANGE = re.compile(r"(-?\d{1,18})\s*:\s*(-?\d{1,18})(?:\s*:\s*(-?\d{1,18}))?")

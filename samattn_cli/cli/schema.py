@@ -26,6 +26,7 @@ def schema(
 
       samattn schema --thresholds > thresholds.json
     """
-    from ..config.schema import config_schema, thresholds_schema
+    from ..files.schema import config_schema
+    from ..gate.schema import thresholds_schema
 
     emit(json.dumps(thresholds_schema() if thresholds else config_schema(), indent=2) + "\n", "json")

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config.load import Loaded, Override, load_located
-from ..config.presets import presets
-from ..config.sources import STDIN
+from ..encoder.presets import presets
 from ..errors import GitError, did_you_mean
-from ..git import Commit, Repository, Tree, base_of, repository
+from ..files.load import Loaded, Override, load_located
+from ..files.sources import STDIN
+from ..gate.git import Commit, Repository, Tree, base_of, repository
 
 HERE = ("./", "../")
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.load import Override, option_where, override_of
-from ..config.wording import short
-from ..config.yaml12 import Node, parse_yaml
+from ..encoder.tree import Node
+from ..encoder.wording import short
 from ..errors import DeviceError, UsageError, did_you_mean
 from ..figures import FIGURES, OF_ENCODER, listed
 from ..figures import asked as asked_figure
+from ..files.load import Override, option_where, override_of
+from ..files.yaml12 import parse_yaml
 from ..render import PICTURES, TABLES, TEXTS
 from ..units import format_things
 from . import complete
@@ -36,7 +37,7 @@ from .parameters import (
 from .ranges import numbers, sizes, span
 
 if TYPE_CHECKING:
-    from ..config.device import Device
+    from ..device.model import Device
     from ..reports.sweep import Sweep
     from ..studies.grid import Grid, Variation
 
@@ -168,7 +169,7 @@ def sweep(
         raise UsageError(f"nothing varies: give {AXES}, or several configs")
     where = device_of(device)
     asked = None if metrics is None else _metrics(metrics, where)
-    from ..render.sweep_heading import set_alike
+    from ..render.pages.sweep_heading import set_alike
     from ..studies.sweep import sweep as sweep_over
 
     _check_measured(measure, len(names) * grid.points, max_cases, repeats)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ..config.load import Override, load_config
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError, UsageError
+from ..files.load import Override, load_config
 from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
 from ..reports.text import to_json

@@ -6,10 +6,10 @@ where the model's class supports it, else eager; timm, layers/attention.py: `fus
 
 from __future__ import annotations
 
-from ..config.kernels import unfit
-from ..config.model import EncoderConfig
+from ..encoder.kernels import unfit
+from ..encoder.model import EncoderConfig
+from .description import Given, Keys, cut
 from .families import EAGER_ALONE
-from .given import Given, Keys, cut
 from .weights import Weights
 
 EAGER, DEFAULT = "eager", "sdpa"

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config.foreign import SAFETENSORS
 from ..errors import ImportFailedError
+from ..files.foreign import SAFETENSORS
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -90,7 +90,7 @@ def _from_pytorch(path: Path) -> Shapes:
         raise ImportFailedError(
             f"{path}: reading it takes torch, which is not installed: pip install 'samattn[torch]'"
         )
-    from ..nn.checkpoint import entries_of
+    from ..stack.checkpoint import entries_of
 
     return _weights_in(path, entries_of(path))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..spelling import known_as
 from ..units import DTYPE_NAMES, ITEM_BYTES
-from .given import Given, Keys, cut
+from .description import Given, Keys, cut
 
 DEFAULT = "float32"
 ENTRIES = ("dtype", "torch_dtype")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..errors import ImportFailedError, did_you_mean
 from . import attention, dtype
+from .agreement import checked
+from .description import Given, Keys, cut
 from .families import AS_TRANSFORMERS_RUNS, HUGGING_FACE
-from .given import Given, Keys, cut
-from .held import checked
 
 MOST_BYTES = 10 << 20
 """Of a config.json; those of real models have some kilobytes."""

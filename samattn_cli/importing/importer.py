@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config.foreign import PYTORCH, SAFETENSORS
-from ..config.reading import not_a_file
 from ..errors import ImportFailedError
+from ..files.foreign import PYTORCH, SAFETENSORS
+from ..files.reading import not_a_file
+from .agreement import checked, hold, no_block_missing
 from .attention import of_timm
 from .checkpoint import Shapes
+from .description import Given, Keys, cut
 from .families import CHECKPOINTS
-from .given import Given, Keys, cut
-from .held import checked, hold, no_block_missing
 from .hugging_face import described
-from .likeness import unlike
+from .known_models import unlike
 from .shards import INDEX, parts_of, shapes_in
 from .timm_model import model_of
 from .weights import Checkpoint, Weights

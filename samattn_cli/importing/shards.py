@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..config.foreign import PYTORCH, SAFETENSORS
 from ..errors import ImportFailedError
+from ..files.foreign import PYTORCH, SAFETENSORS
 from .checkpoint import Shapes, shapes_of
-from .given import cut
+from .description import cut
 
 INDEX = ".index.json"
 MOST_BYTES = 100 << 20

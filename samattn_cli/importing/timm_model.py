@@ -23,6 +23,6 @@ def model_of(name: str) -> tuple[dict[str, Any], Shapes]:
             f"{name}: there is no such file; if a timm model is meant, it takes {' and '.join(missing)}: "
             f"pip install {' '.join(missing)}"
         )
-    from ..nn.timm_model import described
+    from ..stack.timm_model import described
 
     return described(name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ImportFailedError
 from .checkpoint import Shapes
-from .given import Keys
+from .description import Keys
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from ..config.model import EncoderConfig, StageConfig
-from .given import Keys
+from ..encoder.model import EncoderConfig, StageConfig
+from .description import Keys
 
 WIDTH = 110
 ITEM_WIDTH = 130

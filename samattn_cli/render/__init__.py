@@ -1,4 +1,4 @@
-"""Reports to text: data in, text out, nothing computed. One file a format, and in `kinds` one a kind of report."""
+"""Reports to text: data in, text out, nothing computed. One file a format in `formats`, and in `pages` one a kind of report."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ CHECKS = {"junit": ".xml", "sarif": ".sarif", "gitlab": "", "github": ""}
 ALIASES = {"text": "terminal", "md": "markdown"}
 """Other names of formats."""
 
+HOMES = {name: f"..gate.formats.{name}" for name in CHECKS} | {"check": "..gate.formats.page"}
+"""The modules that are not here."""
+
 FORMATS = TEXTS | CHECKS | LATEX | PICTURES | TABLES
 
 
@@ -57,7 +60,7 @@ def render(report: Any, format_name: str, options: Options) -> str:
 
 def render_file(report: Any, format_name: str, options: Options) -> str | bytes:
     """The report in a format of `FORMATS`, as its file has it."""
-    renderer: Renderer = import_module(f"{__name__}.{format_name}").render
+    renderer: Renderer = import_module(HOMES.get(format_name, f".formats.{format_name}"), __name__).render
     return renderer(report, options)
 
 
@@ -66,4 +69,4 @@ def kind_of(report: Any) -> ModuleType:
 
     ``page(report, options)`` is a `Page`, ``rows(report)`` flat dictionaries, ``chart(report)`` a Vega-Lite spec.
     """
-    return import_module(f"{__name__}.kinds.{report.kind}")
+    return import_module(HOMES.get(report.kind, f".pages.{report.kind}"), __name__)

@@ -7,14 +7,14 @@ from dataclasses import fields
 
 from rich.text import Text
 
-from ..config.device import ProductShares, TrafficShares
-from ..reports.calibration import CalibrationReport, JudgedLatency, UnitCalibration
+from ..device.calibration import CalibrationReport, JudgedLatency, UnitCalibration
+from ..device.model import ProductShares, TrafficShares
 from ..reports.judgement import Errors
 from ..units import format_change, format_ms, format_percent, format_things
 from .elements import Table
+from .formats.terminal import render_tables, to_text
 from .measured import case_name
 from .options import Options
-from .terminal import render_tables, to_text
 
 SHARES = (
     "Shares of the datasheet's peaks of products, then of its bandwidth, above 100 % where a cache helps; microseconds a "

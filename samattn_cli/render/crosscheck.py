@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..config.model import EncoderConfig
+from ..encoder.model import EncoderConfig
 from ..verdicts import Check, CrossCheck
 
 MOST_DIFFERENCES = 12

@@ -13,9 +13,9 @@ from rich.markdown import Heading, Markdown, MarkdownElement, TableElement
 from rich.table import Table
 from rich.text import Text
 
+from .formats.terminal import to_text
 from .options import Options
 from .shield import STYLE
-from .terminal import to_text
 
 WIDEST = 120
 """Columns of a page: longer lines of prose are hard to read."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from ..config.plan import attends
+from ..encoder.plan import attends
 from ..reports.analysis import Analysis, LayerReport, OpReport, PartReport
 from ..units import (
     format_bytes,

@@ -7,13 +7,13 @@ from itertools import groupby
 
 from rich.text import Text
 
-from ..config.model import EncoderConfig
+from ..encoder.model import EncoderConfig
 from ..reports.judgement import MOST_ERROR, Errors, JudgedCase, JudgedPeak, Judgement
 from ..reports.recording import MeasuredCase, Recording
 from ..units import format_bytes, format_change, format_ms, format_percent, format_size
 from .elements import Table
+from .formats.terminal import render_tables, to_text
 from .options import Options
-from .terminal import render_tables, to_text
 
 
 def case_name(config: EncoderConfig) -> str:

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from ..reports.verification import Verification, Verified
 from .crosscheck import CHECK_NAMES, STATUS_STYLES, verdicts
+from .formats.terminal import plain_table, to_text, verdict_grid
 from .options import Options
-from .terminal import plain_table, to_text, verdict_grid
 
 
 def render(report: Verification, options: Options) -> str:

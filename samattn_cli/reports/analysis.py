@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config.keys import Pair
-from ..config.model import EncoderConfig
+from ..encoder.keys import Pair
+from ..encoder.model import EncoderConfig
 from ..figures import names, of, with_keys
 from ..verdicts import CrossCheck
 from ..version import __version__

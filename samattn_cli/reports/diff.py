@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..config.metric_names import unit_of
-from ..config.model import EncoderConfig
+from ..encoder.model import EncoderConfig
+from ..metric_names import unit_of
 from ..units import format_apart, ranges
 from ..version import __version__
 from . import SCHEMA_VERSION

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config.keys import Pair
-from ..config.model import EncoderConfig
+from ..encoder.keys import Pair
+from ..encoder.model import EncoderConfig
 from ..version import __version__
 from . import SCHEMA_VERSION
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config.keys import Pair
+from ..encoder.keys import Pair
 
 
 @dataclass(frozen=True, kw_only=True)

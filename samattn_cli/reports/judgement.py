@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config.model import EncoderConfig
+from ..encoder.model import EncoderConfig
 from ..version import __version__
 
 SCHEMA_VERSION = 1

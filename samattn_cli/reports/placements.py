@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config.model import EncoderConfig
+from ..encoder.model import EncoderConfig
 from ..version import __version__
 from . import SCHEMA_VERSION
 from .analysis import Figures

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from ..config.hash import config_hash
-from ..config.model import EncoderConfig, Phase
-from ..config.reading import read_file
-from ..config.sources import MOST_BYTES
+from ..encoder.hash import config_hash
+from ..encoder.model import EncoderConfig, Phase
 from ..errors import RecordingError
+from ..files.reading import read_file
+from ..files.sources import MOST_BYTES
 from .finite import finite_json
 
 SCHEMA_VERSION = 1

@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..config.keys import Pair
-from ..config.model import EncoderConfig
+from ..encoder.keys import Pair
+from ..encoder.model import EncoderConfig
 from ..figures import PEAKS
 from ..version import __version__
 from . import SCHEMA_VERSION

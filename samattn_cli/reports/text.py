@@ -9,28 +9,28 @@ from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
-from ..config.applies import mapping_of
-from ..config.model import EncoderConfig
+from ..encoder.applies import mapping_of
+from ..encoder.model import EncoderConfig
 from ..errors import did_you_mean
 from .finite import finite_json
 
 HEAD = ("schema_version", "kind", "samattn_version")
 
 KINDS = {
-    "analysis": "analysis.Analysis",
-    "check": "check.CheckReport",
-    "diff": "diff.Diff",
-    "explanation": "explanation.Explanation",
-    "fit": "fit.Fit",
-    "judgement": "judgement.Judgement",
-    "metrics": "metrics.Metrics",
-    "placements": "placements.Placements",
-    "sweep": "sweep.Sweep",
-    "verification": "verification.Verification",
+    "analysis": ".analysis.Analysis",
+    "check": "..gate.reports.check.CheckReport",
+    "diff": ".diff.Diff",
+    "explanation": ".explanation.Explanation",
+    "fit": ".fit.Fit",
+    "judgement": ".judgement.Judgement",
+    "metrics": ".metrics.Metrics",
+    "placements": ".placements.Placements",
+    "sweep": ".sweep.Sweep",
+    "verification": ".verification.Verification",
 }
 """Where the class of each kind of report is, from here; none is imported before it is needed."""
 
-FILES = {"baseline": "baseline", "recording": "recording"}
+FILES = {"baseline": "..gate.reports.baseline", "recording": ".recording"}
 """The modules of the kinds that commands keep in files, and check more strictly: each has a `from_json` of its own."""
 THE_TEXT = "the text"
 """What messages call what was given."""
@@ -80,11 +80,11 @@ def from_json(text: str) -> Any:
     """
     kind = _kind_of(text)
     if kind in FILES:
-        return import_module(f"{__package__}.{FILES[kind]}").from_json(text, THE_TEXT)
+        return import_module(FILES[kind], __package__).from_json(text, THE_TEXT)
     from pydantic import TypeAdapter
 
-    module, name = KINDS[kind].split(".")
-    return TypeAdapter(getattr(import_module(f"{__package__}.{module}"), name)).validate_json(text)
+    module, _, name = KINDS[kind].rpartition(".")
+    return TypeAdapter(getattr(import_module(module, __package__), name)).validate_json(text)
 
 
 def _kind_of(text: str) -> str:

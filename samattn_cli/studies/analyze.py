@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..config.model import EncoderConfig
-from ..reports.analysis import (
-    Analysis,
-    Comparison,
-    Comparisons,
-    DeviceReport,
-    Totals,
-    TrainingReport,
-)
+from ..encoder.model import EncoderConfig
+from ..reports.analysis import Analysis, Comparison, Comparisons, DeviceReport, Totals, TrainingReport
 from ..verdicts import CrossCheck
+from .against_published import published
 from .changes import changes_of, pairs_of
 from .findings import findings, fitting
 from .layers import layers_of, parts_of, shares_of
 from .passes import Passes
-from .published import published
 from .readers import COMPARED
 from .recorded import measured
 from .verify import verify as run_crosscheck
 
 if TYPE_CHECKING:
-    from ..config.device import Device
+    from ..device.model import Device
 
 NOT_ASKED = CrossCheck.not_run("skipped", "not asked for")
 
@@ -106,7 +99,7 @@ def _training(passes: Passes) -> TrainingReport:
 
 
 def _device(passes: Passes, device: Device) -> DeviceReport:
-    from ..cost.roofline import calibration
+    from ..device.roofline import calibration
 
     time, spare_bytes = passes.latency, device.usable_bytes - passes.peak_bytes
     measured_on = calibration(device, passes.config.run)

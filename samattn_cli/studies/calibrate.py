@@ -9,11 +9,11 @@ from itertools import chain
 from pathlib import Path
 from statistics import median
 
-from ..config.device import Calibrations, Device
-from ..cost.calibrate import Case, calibrate, with_calibration
-from ..cost.roofline import layer_time, unit_of
+from ..device.calibration import CalibrationReport, JudgedLatency, UnitCalibration
+from ..device.fitting import Case, calibrate, with_calibration
+from ..device.model import Calibrations, Device
+from ..device.roofline import layer_time, unit_of
 from ..errors import RecordingError, UsageError
-from ..reports.calibration import CalibrationReport, JudgedLatency, UnitCalibration
 from ..reports.judgement import Errors
 from ..reports.recording import Fingerprint, MeasuredCase, Measurement, Recording
 from ..units import format_ms, format_things

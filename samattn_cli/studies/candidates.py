@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..config.families import BLOCKS, TRANSITIONS
-from ..config.keys import Pair
-from ..config.model import MAX_BATCH, MAX_SIDE, EncoderConfig
-from ..config.placed import placed
-from ..config.plan import LayerConfig
-from ..symbols.formula import Integer
-from ..symbols.space import Space
+from ..encoder.keys import Pair
+from ..encoder.model import MAX_BATCH, MAX_SIDE, EncoderConfig
+from ..encoder.placed import placed
+from ..encoder.plan import LayerConfig
+from ..encoder.registry import BLOCKS, TRANSITIONS
+from ..tape.symbols.formula import Integer
+from ..tape.symbols.space import Space
 from ..units import ITEM_BYTES, format_size
 from .passes import Passes
 from .placements.placing import movable, problem_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..config.metric_names import figure_in, path_of, unit_of
 from ..figures import FIGURES
+from ..metric_names import figure_in, path_of, unit_of
 from ..reports.diff import CHANGED, Diff, FigureChange, LayerChange, PeakChange
 from ..units import format_apart
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ..config.kernels import takes
-from ..config.model import EncoderConfig
-from ..config.slots import GLOBAL
+from ..encoder.kernels import takes
+from ..encoder.model import EncoderConfig
+from ..encoder.slots import GLOBAL
 from ..reports.analysis import Change
 from ..units import format_size
 from .passes import Passes

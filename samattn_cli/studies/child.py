@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from ..config.applies import mapping_of
-from ..config.model import EncoderConfig
+from ..encoder.applies import mapping_of
+from ..encoder.model import EncoderConfig
 from ..errors import DeviceError
 from ..reports.recording import Fingerprint, Outcome
 
-CODE = "import sys; sys.path[:] = {path!r}; from samattn_cli.nn.child import main; main()"
+CODE = "import sys; sys.path[:] = {path!r}; from samattn_cli.stack.child import main; main()"
 """With the import path of this process, so that the same samattn and torch answer."""
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..config.keys import Pair
-from ..config.model import EncoderConfig
-from ..config.plan import LayerConfig
-from ..config.rules import problems_of_plan
+from ..encoder.keys import Pair
+from ..encoder.model import EncoderConfig
+from ..encoder.plan import LayerConfig
+from ..encoder.rules import problems_of_plan
 from ..reports.sweep import Axis, Cliff, Line
 from .passes import Passes
 from .points import AXES, at

@@ -7,12 +7,12 @@ from dataclasses import Field, fields, is_dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from ..config.load import Loaded
-from ..config.model import EncoderConfig
-from ..config.plan import LayerConfig
-from ..config.presets import presets
+from ..encoder.model import EncoderConfig
+from ..encoder.plan import LayerConfig
+from ..encoder.presets import presets
 from ..figures import names as names_of
 from ..figures import of
+from ..files.load import Loaded
 from ..reports.diff import CHANGED, Diff, FigureChange, KeyChange, LayerChange, PeakChange, Place
 from .causes import causes
 from .layers import LAYER, PART, At, segments_of

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from ..config.model import EncoderConfig
-from ..cost.encoder import Segment, forward
-from ..cost.memory import live_over, walk
-from ..cost.ops import Op, Recording
-from ..cost.tensor import Dim
-from ..cost.tools import what_others_say
+from ..encoder.model import EncoderConfig
 from ..errors import UsageError, did_you_mean
 from ..figures import FIGURES, Figure
 from ..reports.explanation import Explanation, FormulaRow, SymbolValue
-from ..symbols.formula import Integer, atoms_of
-from ..symbols.written import Writer
+from ..tape.encoder import Segment, forward
+from ..tape.memory import live_over, walk
+from ..tape.ops import Op, Recording
+from ..tape.symbols.formula import Integer, atoms_of
+from ..tape.symbols.written import Writer
+from ..tape.tensor import Dim
+from ..tape.tools import what_others_say
 from .holds import Elsewhere, FiguresOf, elsewhere, holding
 from .layers import no_such_place
 from .readers import OF_RECORDING, is_of_parts, of_op, of_recordings

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import gcd, prod
 
-from ..config.keys import Pair
-from ..config.model import EncoderConfig
+from ..encoder.keys import Pair
+from ..encoder.model import EncoderConfig
 from ..reports.analysis import Change, Comparisons, DeviceReport, Finding, LayerReport, Totals
 from ..shell import options
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..config.device import Device
-from ..config.kernels import unfit
-from ..config.keys import Pair
-from ..config.model import EncoderConfig
+from ..device.model import Device
+from ..encoder.kernels import unfit
+from ..encoder.keys import Pair
+from ..encoder.model import EncoderConfig
 from ..errors import UsageError
 from ..figures import PEAKS
 from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
-from ..config.families import BLOCKS, TRANSITIONS
-from ..config.model import EncoderConfig
-from ..config.plan import LayerConfig, PartConfig
-from ..config.slots import Sliding
+from ..encoder.model import EncoderConfig
+from ..encoder.plan import LayerConfig, PartConfig
+from ..encoder.registry import BLOCKS, TRANSITIONS
+from ..encoder.slots import Sliding
 from ..errors import UsageError
 from ..reports.flow import Flow, FlowFacts, LayerFlow
 

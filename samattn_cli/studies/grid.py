@@ -8,14 +8,14 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from ..config.applies import mapping_of
-from ..config.keys import Pair
-from ..config.load import Override, load_config
-from ..config.model import EncoderConfig
-from ..config.slots import GLOBAL
-from ..config.sources import STDIN
-from ..config.wording import short
+from ..encoder.applies import mapping_of
+from ..encoder.keys import Pair
+from ..encoder.model import EncoderConfig
+from ..encoder.slots import GLOBAL
+from ..encoder.wording import short
 from ..errors import UsageError
+from ..files.load import Override, load_config
+from ..files.sources import STDIN
 from ..reports.sweep import Axis
 from ..units import format_size
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ..config.model import EncoderConfig
-from ..config.rules import problems_of_plan
-from ..cost.encoder import Segment, forward
-from ..cost.memory import walk
-from ..symbols.formula import Integer, value_at
+from ..encoder.model import EncoderConfig
+from ..encoder.rules import problems_of_plan
+from ..tape.encoder import Segment, forward
+from ..tape.memory import walk
+from ..tape.symbols.formula import Integer, value_at
 from ..units import format_size
 from .symbolic import values_of
 

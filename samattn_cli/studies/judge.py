@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-from ..config.hash import config_hash
-from ..config.model import EncoderConfig
+from ..encoder.hash import config_hash
+from ..encoder.model import EncoderConfig
 from ..errors import UsageError
 from ..reports.judgement import Errors, JudgedCase, JudgedPeak, Judgement
 from ..reports.recording import Fingerprint, MeasuredCase, Recording

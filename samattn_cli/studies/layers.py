@@ -10,20 +10,20 @@ from math import prod
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ..config.plan import LayerConfig
-from ..cost.encoder import Segment
-from ..cost.memory import saved_by_op
-from ..cost.ops import SCORES, Op, Recording
-from ..cost.shares import share_of
-from ..cost.training import PHASES, Moment
+from ..encoder.plan import LayerConfig
 from ..errors import UsageError, did_you_mean
 from ..figures import Figure, of
 from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
+from ..tape.encoder import Segment
+from ..tape.memory import saved_by_op
+from ..tape.ops import SCORES, Op, Recording
+from ..tape.shares import share_of
+from ..tape.training import PHASES, Moment
 from .passes import Passes
 from .readers import attention_bytes, of_segment
 
 if TYPE_CHECKING:  # not at start-up: needed only where times are asked for
-    from ..cost.roofline import LayerTime
+    from ..device.roofline import LayerTime
 
 
 @dataclass(frozen=True)

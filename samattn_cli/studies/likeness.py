@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
-from ..config.plan import LayerConfig, PartConfig
-from ..config.slots import GLOBAL
+from ..encoder.plan import LayerConfig, PartConfig
+from ..encoder.slots import GLOBAL
 
 Piece = PartConfig | LayerConfig
 Matched = tuple[Piece | None, Piece | None]

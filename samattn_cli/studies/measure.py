@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
-from ..config.hash import config_hash
-from ..config.load import Override, load_config
-from ..config.model import EncoderConfig
+from ..encoder.hash import config_hash
+from ..encoder.model import EncoderConfig
 from ..errors import DeviceError, RecordingError
+from ..files.load import Override, load_config
 from ..reports.recording import Fingerprint, MeasuredCase, Outcome, Recording, read_recording
 from ..units import format_bytes
 from .child import ask_fingerprint, ask_outcome

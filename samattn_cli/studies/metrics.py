@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..config.metric_names import PEAK_OF_MODE, names_against_global
 from ..errors import UsageError, did_you_mean
 from ..figures import ALIASES, FIGURES, Figure, named
+from ..metric_names import PEAK_OF_MODE, names_against_global
 from ..reports.metrics import MetricReport, Metrics
 
 WHOLE = ("sweep --metrics", "compare-placements --by and --budget", "diff --metric", "check")

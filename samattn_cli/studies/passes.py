@@ -8,19 +8,19 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ..config.model import EncoderConfig, Phase, Section
-from ..cost.encoder import ForwardPass, forward
-from ..cost.memory import SegmentMemory, walk, weights_bytes
-from ..cost.ops import Op, Recording
-from ..cost.tensor import Dim
-from ..cost.training import TrainingStep, training_step
+from ..encoder.model import EncoderConfig, Phase, Section
 from ..reports.analysis import Figures
-from ..symbols.formula import greatest
+from ..tape.encoder import ForwardPass, forward
+from ..tape.memory import SegmentMemory, walk, weights_bytes
+from ..tape.ops import Op, Recording
+from ..tape.symbols.formula import greatest
+from ..tape.tensor import Dim
+from ..tape.training import TrainingStep, training_step
 from .readers import FIGURES
 
 if TYPE_CHECKING:  # not at start-up: needed only where times are asked for
-    from ..config.device import Device
-    from ..cost.roofline import LayerTime
+    from ..device.model import Device
+    from ..device.roofline import LayerTime
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Passes:
 
     def _time(self, *recordings: Recording) -> LayerTime:
         """Blocks of one kind share their recordings, which are timed once."""
-        from ..cost.roofline import layer_time
+        from ..device.roofline import layer_time
 
         if recordings not in self._timed:
             ops = (op for recording in recordings for op in recording.ops)
@@ -104,7 +104,7 @@ class Passes:
         """The time of the whole pass, in training with the optimizer's step; None without a device."""
         if self.device is None:
             return None
-        from ..cost.roofline import layer_time
+        from ..device.roofline import layer_time
 
         return layer_time(chain.from_iterable(self.sections.values()), self.device, self.config.run)
 
@@ -112,7 +112,7 @@ class Passes:
         """The time of a training step's forward, backward or optimizer ("step"); None without a device, and in inference."""
         if self.device is None or not self.trains:
             return None
-        from ..cost.roofline import layer_time
+        from ..device.roofline import layer_time
 
         ops = (op for (_, of), ops in self.sections.items() if of == phase for op in ops)
         return layer_time(ops, self.device, self.config.run).ms

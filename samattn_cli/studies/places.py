@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..config.yaml12 import Where
+from ..encoder.tree import Where
 from ..reports.diff import Place
 
 PLACE = re.compile(r"(.*?):(\d+):(\d+)", re.DOTALL)

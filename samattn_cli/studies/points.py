@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config.model import EncoderConfig, OverrideConfig, StageConfig
-from ..config.plan import LayerConfig
-from ..config.rules import problems_of_plan
-from ..config.slots import GLOBAL
-from ..cost.ops import Op
-from ..cost.roofline import op_time
-from ..cost.tensor import Dim
+from ..device.roofline import op_time
+from ..encoder.model import EncoderConfig, OverrideConfig, StageConfig
+from ..encoder.plan import LayerConfig
+from ..encoder.rules import problems_of_plan
+from ..encoder.slots import GLOBAL
 from ..errors import UsageError
-from ..symbols.formula import Integer
-from ..symbols.space import RELATIONS, MixedPointsError, Space
+from ..tape.ops import Op
+from ..tape.symbols.formula import Integer
+from ..tape.symbols.space import RELATIONS, MixedPointsError, Space
+from ..tape.tensor import Dim
 from ..units import format_size
 from .passes import Passes
 from .readers import FIGURES
 
 if TYPE_CHECKING:
-    from ..config.device import Device
+    from ..device.model import Device
 
 AXES = ("height", "width", "batch_size", "window")
 """What points may differ in: pixels of the image, images a pass, tokens of the square window of windowed blocks."""

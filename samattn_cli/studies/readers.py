@@ -7,11 +7,11 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from .. import figures
-from ..config.model import EncoderConfig
-from ..cost.ops import Op, Recording
-from ..cost.tensor import Dim
+from ..encoder.model import EncoderConfig
 from ..figures import Figure
-from ..symbols.formula import greatest
+from ..tape.ops import Op, Recording
+from ..tape.symbols.formula import greatest
+from ..tape.tensor import Dim
 from ..units import ITEM_BYTES
 
 if TYPE_CHECKING:

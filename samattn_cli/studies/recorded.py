@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..config.hash import config_hash
-from ..config.model import EncoderConfig
+from ..encoder.hash import config_hash
+from ..encoder.model import EncoderConfig
 from ..reports.analysis import Measured
 
 FOLDER = Path(__file__).resolve().parent.parent / "recordings"

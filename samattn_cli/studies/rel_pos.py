@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..cost.ops import Parameter, parameter_elements
-from ..cost.shares import REL_POS, share_of
+from ..tape.ops import Parameter, parameter_elements
+from ..tape.shares import REL_POS, share_of
 from .layers import At
 from .passes import Passes
 

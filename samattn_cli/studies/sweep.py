@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config.load import Override
-from ..config.model import EncoderConfig
+from ..encoder.model import EncoderConfig
 from ..errors import UsageError
 from ..figures import PEAKS
+from ..files.load import Override
 from ..reports.sweep import Fitting, Sweep, default_metrics
 from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_axes, encoders_of, has_windows, plain
@@ -20,7 +20,7 @@ from .progress import Tell, silent, telling
 from .sweep_lines import along_of, growth, lines_of
 
 if TYPE_CHECKING:
-    from ..config.device import Device
+    from ..device.model import Device
 
 Columns = dict[str, Any]
 

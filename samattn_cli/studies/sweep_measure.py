@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..config.model import EncoderConfig
+from ..encoder.model import EncoderConfig
 from ..reports.recording import Fingerprint, MeasuredCase
 from ..reports.sweep import MeasuredPoint, MeasuredPoints, Sweep
 from .points import AXES, at

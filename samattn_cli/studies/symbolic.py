@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..config.families import BLOCKS, NECKS, POS_EMBEDS, TRANSITIONS
-from ..config.model import EncoderConfig, StageConfig
-from ..config.plan import LayerConfig, PartConfig
-from ..config.slots import Part
-from ..cost.encoder import Segment, call, tape_for
-from ..cost.ops import Recording
-from ..cost.tensor import Shape, Storage, Tensor
-from ..symbols.formula import Integer
-from ..symbols.space import Space
+from ..encoder.model import EncoderConfig, StageConfig
+from ..encoder.plan import LayerConfig, PartConfig
+from ..encoder.registry import BLOCKS, NECKS, POS_EMBEDS, TRANSITIONS
+from ..encoder.slots import Part
+from ..tape.encoder import Segment, call, tape_for
+from ..tape.ops import Recording
+from ..tape.symbols.formula import Integer
+from ..tape.symbols.space import Space
+from ..tape.tensor import Shape, Storage, Tensor
 from ..units import ITEM_BYTES
 from .tapped import taps_of
 

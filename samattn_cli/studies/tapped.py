@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..config.families import BLOCKS
-from ..config.plan import LayerConfig, PartConfig
-from ..cost.encoder import Segment
-from ..cost.tensor import Storage, Tensor
-from ..symbols.formula import Integer
+from ..encoder.plan import LayerConfig, PartConfig
+from ..encoder.registry import BLOCKS
+from ..tape.encoder import Segment
+from ..tape.symbols.formula import Integer
+from ..tape.tensor import Storage, Tensor
 
 MOST_TAPS = 9
 OWN = {

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 
-from ..config.model import EncoderConfig
-from ..cost.conventions import counts, flop_counter, fvcore
-from ..cost.encoder import forward
-from ..cost.memory import Liveness, live_over, walk
-from ..cost.ops import Recording, parameter_elements
-from ..cost.training import TrainingStep, training_step
+from ..encoder.model import EncoderConfig
+from ..tape.conventions import counts, flop_counter, fvcore
+from ..tape.encoder import forward
+from ..tape.memory import Liveness, live_over, walk
+from ..tape.ops import Recording, parameter_elements
+from ..tape.training import TrainingStep, training_step
 from ..verdicts import ClaimedPass, Claims, CrossCheck, NamedNumber
 from .torch_version import too_old
 
@@ -52,7 +52,7 @@ def verify(config: EncoderConfig, *, every_layer: bool = True) -> CrossCheck:
     largest = _largest_tensor(training_step(config))
     if largest > MOST_BYTES:
         return CrossCheck.not_run("skipped", f"a tensor of {largest:,} bytes is more than torch can address")
-    from ..nn.crosscheck import crosscheck
+    from ..stack.crosscheck import crosscheck
 
     return crosscheck(config, claims_of(config), every_layer=every_layer)
 

@@ -24,7 +24,7 @@ IMPORT_TORCH = "import torch, fvcore.nn"
 BUILD = """
 import logging, torch
 from samattn_cli import load_config
-from samattn_cli.nn.encoder import build, image_for
+from samattn_cli.stack.encoder import build, image_for
 config = load_config("sam_vit_h")
 logging.disable(logging.WARNING)
 """

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from samattn_cli.config.presets import presets
+from samattn_cli.encoder.presets import presets
 
 CONFIGS = 200
 LIMIT = 3.0
@@ -54,7 +54,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from samattn_cli import load_config
-from samattn_cli.nn.encoder import build, image_for
+from samattn_cli.stack.encoder import build, image_for
 logging.disable(logging.WARNING)
 def count(path):
     config = load_config(path)

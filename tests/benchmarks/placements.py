@@ -20,7 +20,7 @@ from itertools import combinations, islice
 from math import comb
 
 from samattn_cli import EncoderConfig, load_config
-from samattn_cli.config.placed import placed
+from samattn_cli.encoder.placed import placed
 from samattn_cli.studies.flow import flow_of, windowed_flow
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.placements.budget import METRICS
@@ -78,7 +78,7 @@ def by_counter(config: EncoderConfig) -> None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from samattn_cli.nn.encoder import build, image_for
+    from samattn_cli.stack.encoder import build, image_for
 
     model, image = build(config, "meta"), image_for(config, "meta")
     with torch.no_grad(), FlopCounterMode(display=False):

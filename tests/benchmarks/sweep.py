@@ -48,7 +48,7 @@ COUNTED = f"""{CHOSEN}
 import logging, torch
 from torch.utils.flop_counter import FlopCounterMode
 from samattn_cli import load_config
-from samattn_cli.nn.encoder import build, image_for
+from samattn_cli.stack.encoder import build, image_for
 logging.disable(logging.WARNING)
 def count(key):
     config = load_config("sam_vit_b", key)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...config.device import Device
-from ...config.model import EncoderConfig
+from ...device.model import Device
+from ...encoder.model import EncoderConfig
 from ...errors import UsageError
 from ...reports.placements import PlacementReport, Placements
 from ..flow import flow_of

@@ -10,9 +10,9 @@ from itertools import accumulate
 from math import comb
 from typing import TYPE_CHECKING
 
-from ...config.device import Device
-from ...config.model import EncoderConfig
-from ...config.placed import placed
+from ...device.model import Device
+from ...encoder.model import EncoderConfig
+from ...encoder.placed import placed
 from ...errors import UsageError
 from ...figures import FIGURES, PEAKS
 from ...reports.placements import FrontPlacement, PlacementReport, SearchReport

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ...cost.memory import gradients_bytes, live_over, weights_bytes
-from ...cost.training import OPTIMIZERS, TrainingStep
 from ...figures import names, of, with_keys
+from ...tape.memory import gradients_bytes, live_over, weights_bytes
+from ...tape.training import OPTIMIZERS, TrainingStep
 from ..passes import Passes
 from ..readers import of_op, of_segment
 from .budget import PS_PER_MS
@@ -200,7 +200,7 @@ def _optimizer_ps(passes: Passes) -> tuple[int, float]:
     """The time of an optimizer's step: without its bytes, and for each byte of gradients."""
     if passes.device is None or not passes.trains:
         return 0, 0.0
-    from ...cost.roofline import layer_time
+    from ...device.roofline import layer_time
 
     op = replace(passes.step.optimizer_op, bytes_read=0, bytes_written=0)
     launch_ms = layer_time([op], passes.device, passes.config.run).ms

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...config.families import BLOCKS
-from ...config.model import EncoderConfig, StageConfig
-from ...config.placed import placed
-from ...config.rules import problems_of_plan
-from ...config.slots import GLOBAL
+from ...encoder.model import EncoderConfig, StageConfig
+from ...encoder.placed import placed
+from ...encoder.registry import BLOCKS
+from ...encoder.rules import problems_of_plan
+from ...encoder.slots import GLOBAL
 from ...errors import UsageError
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...config.device import Device
-from ...cost.training import PHASES
+from ...device.model import Device
 from ...reports.analysis import Figures
 from ...reports.placements import LayerCost, VsOwn
+from ...tape.training import PHASES
 from ..flow import flow_of
 from ..passes import Passes
 from .results import published_result

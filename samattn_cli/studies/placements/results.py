@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ...config.model import EncoderConfig
+from ...encoder.model import EncoderConfig
 from ...reports.placements import PublishedResult
 from .strategies import SHIFTED, Placement
 

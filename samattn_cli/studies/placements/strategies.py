@@ -20,8 +20,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ...config.model import EncoderConfig
-from ...config.placed import placed
+from ...encoder.model import EncoderConfig
+from ...encoder.placed import placed
 from ...errors import UsageError, did_you_mean
 from ...units import format_things
 from .placing import global_layers, movable, problem_of, shifted, windowed

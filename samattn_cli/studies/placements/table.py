@@ -19,9 +19,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...config.device import Device
-from ...config.model import EncoderConfig
-from ...config.placed import placed
+from ...device.model import Device
+from ...encoder.model import EncoderConfig
+from ...encoder.placed import placed
 from ...errors import UsageError
 from ...figures import names
 from ..passes import Passes

@@ -1,0 +1,1 @@
+"""Devices: their files, the roofline, and factors fitted to measured times."""

@@ -1,0 +1,267 @@
+"""Shares of a device's peaks from measured times, so that the roofline says what was measured.
+
+A few factors (the share of peak of each kind of product, the share of bandwidth of each kind of traffic, the launch
+overhead) are fitted to many measured times: the sum of squared logarithms of predicted over measured time is made
+small by a pattern search (Hooke and Jeeves, Journal of the ACM 8(2), 1961), which needs no derivatives, as a
+maximum has none. Measure layers of different shapes: a factor that no time depends on cannot be found, and is left
+out. Factors are rounded to what a device file keeps of them. Fit on some cases and judge on others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..encoder.model import RunConfig
+from ..errors import UsageError
+from ..tape.ops import Op
+from .model import DIGITS, MOST_CACHED, Calibration, Device, ProductShares, TrafficShares
+from .roofline import US_PER_MS, layer_time, memory_ms, product_ms, product_share, traffic_share, vector_ms
+
+CASES_PER_FACTOR = 2
+LAUNCH = "launch_overhead_us"
+START_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""A search may end where only a leap would help, so that several are made."""
+
+MOST = {
+    **{field.name: 0.0 for field in fields(ProductShares)},
+    **{field.name: math.log(MOST_CACHED) for field in fields(TrafficShares)},
+}
+"""The largest logarithm of each share: nothing does more than its peak, unless a cache helps."""
+
+LEAST_LAUNCH = math.log(0.01)
+"""Of the launch overhead in microseconds: where the best is none at all, a search would go on for ever."""
+
+FIRST_STEP, LAST_STEP = math.log(2), 1e-5  # of the logarithm of a factor
+NUDGE = math.log(1.2)
+NO_EFFECT = 1e-4  # root mean square of the change of the logarithms of the times
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Factors = dict[str, float]
+"""Logarithms of the factors: shares by their names in a device file, and `LAUNCH`."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Operations that were run one after another, such as a layer, and the milliseconds that they took."""
+
+    ops: Sequence[Op]
+    measured_ms: float
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """What the time of a kernel depends on: times at the peaks, and the factors that they are divided by."""
+
+    product_ms: float
+    vector_ms: float
+    memory_ms: float
+    compute: str
+    memory: str
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Cases of the same kernels: how many of each kernel, what they took by geometric mean, and how many cases."""
+
+    kernels: Counter[_Kernel]
+    measured_ms: float
+    cases: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Times:
+    """All cases, each kernel once: arrays with a place for each kernel, and for each of `timed`.
+
+    Attributes:
+        timed: the cases.
+        product_ms, vector_ms, memory_ms: times at the peaks.
+        compute, memory: the factors that they are divided by.
+        counts: (cases, kernels): how many of each.
+        measured_ms: of the cases.
+        cases: how many each stands for.
+    """
+
+    timed: tuple[_Timed, ...]
+    product_ms: Array
+    vector_ms: Array
+    memory_ms: Array
+    compute: tuple[str, ...]
+    memory: tuple[str, ...]
+    counts: Array
+    measured_ms: Array
+    cases: Array
+
+    @classmethod
+    def of(cls, timed: Iterable[_Timed]) -> _Times:
+        timed = tuple(timed)
+        kernels = list(dict.fromkeys(kernel for case in timed for kernel in case.kernels))
+        return cls(
+            timed,
+            np.array([kernel.product_ms for kernel in kernels]),
+            np.array([kernel.vector_ms for kernel in kernels]),
+            np.array([kernel.memory_ms for kernel in kernels]),
+            tuple(kernel.compute for kernel in kernels),
+            tuple(kernel.memory for kernel in kernels),
+            np.array([[case.kernels[kernel] for kernel in kernels] for case in timed], dtype=float),
+            np.array([case.measured_ms for case in timed]),
+            np.array([case.cases for case in timed], dtype=float),
+        )
+
+    def errors(self, factors: Factors) -> Array:
+        """Of each of `timed` the logarithm of its predicted over its measured time."""
+        shares = {name: math.exp(value) for name, value in factors.items()}
+        compute = np.array([shares.get(name, 1.0) for name in self.compute])  # 1: of what has no product
+        memory = np.array([shares[name] for name in self.memory])
+        busy_ms = np.maximum(np.maximum(self.product_ms / compute, self.vector_ms), self.memory_ms / memory)
+        each_ms = busy_ms + shares[LAUNCH] / US_PER_MS
+        return np.asarray(np.log(self.counts @ each_ms / self.measured_ms))
+
+    def loss(self, factors: Factors) -> float:
+        """The sum of the squares of the errors; infinite where a factor is none that there can be."""
+        if factors[LAUNCH] < LEAST_LAUNCH:
+            return math.inf
+        if any(factors[name] > most for name, most in MOST.items() if name in factors):
+            return math.inf
+        errors = zip(self.errors(factors).tolist(), self.timed, strict=True)
+        return float(sum(case.cases * error * error for error, case in errors))
+
+
+def calibrate(cases: Iterable[Case], device: Device, run: RunConfig, recorded_on: str) -> Calibration:
+    """Fit the factors of a device to measured times.
+
+    Args:
+        cases: what was run, and how long it took.
+        device: its datasheet; what is calibrated of it does not matter.
+        run: how the cases were run.
+        recorded_on: the device, driver, torch and date of the measurement.
+
+    Returns:
+        The factors; one that no time depends on is None.
+
+    Raises:
+        UsageError: if there are too few cases, a time is not above 0, or the device has no units for the run.
+    """
+    times = _Times.of(_merged((_kernels(case.ops, device, run), case.measured_ms) for case in cases))
+    names = sorted({name for case in times.timed for kernel in case.kernels for name in _names(kernel)})
+    _check(times, [*names, LAUNCH])
+    datasheet = {**dict.fromkeys(names, 0.0), LAUNCH: math.log(device.launch_overhead_us)}
+    factors = _fit(times, datasheet)
+    found = {
+        name: float(f"{math.exp(value):.{DIGITS}g}")
+        for name, value in factors.items()
+        if _matters(times, factors, datasheet, name)
+    }
+    return Calibration(
+        recorded_on=recorded_on,
+        compute=_pick(ProductShares, found),
+        memory=_pick(TrafficShares, found),
+        launch_overhead_us=found.get(LAUNCH),
+    )
+
+
+def relative_errors(cases: Iterable[Case], device: Device, run: RunConfig) -> list[float]:
+    """Of each case the predicted over the measured time, less 1: judge a calibration on cases it was not fitted to."""
+    return [layer_time(case.ops, device, run).ms / case.measured_ms - 1 for case in cases]
+
+
+def with_calibration(device: Device, unit: str, measured: Calibration) -> Device:
+    """The device with what was measured in runs on one of its units."""
+    return replace(device, calibrated=replace(device.calibrated, **{unit: measured}))
+
+
+def _kernels(ops: Iterable[Op], device: Device, run: RunConfig) -> Counter[_Kernel]:
+    return Counter(
+        _Kernel(
+            product_ms(op, device, run),
+            vector_ms(op, device),
+            memory_ms(op, device),
+            product_share(op.kind),
+            traffic_share(op.kind),
+        )
+        for op in ops
+        if op.is_kernel
+    )
+
+
+def _names(kernel: _Kernel) -> list[str]:
+    return [kernel.memory, *([kernel.compute] if kernel.product_ms else [])]
+
+
+def _merged(cases: Iterable[tuple[Counter[_Kernel], float]]) -> list[_Timed]:
+    """Cases of the same kernels as one: the squares of their errors have their minimum at the same factors."""
+    found: dict[frozenset[tuple[_Kernel, int]], list[float]] = defaultdict(list)
+    for kernels, measured_ms in cases:
+        if not measured_ms > 0:
+            raise UsageError("a calibration needs measured times above 0 ms")
+        found[frozenset(kernels.items())].append(math.log(measured_ms))
+    return [
+        _Timed(Counter(dict(key)), math.exp(sum(logs) / len(logs)), len(logs)) for key, logs in found.items()
+    ]
+
+
+def _check(times: _Times, names: Sequence[str]) -> None:
+    different, needed = len(times.timed), CASES_PER_FACTOR * len(names)
+    if different < needed:
+        what = f"{len(names)} factors ({', '.join(names)})"
+        raise UsageError(f"a calibration of {what} needs at least {needed} different cases, not {different}")
+
+
+def _fit(times: _Times, datasheet: Factors) -> Factors:
+    """The best that searches from several starts find."""
+    launch = {LAUNCH: max(datasheet[LAUNCH], LEAST_LAUNCH)}
+    starts = [{**dict.fromkeys(datasheet, math.log(share)), **launch} for share in START_SHARES]
+    return min((_search(times.loss, start) for start in starts), key=times.loss)
+
+
+def _search(loss: Callable[[Factors], float], start: Factors) -> Factors:
+    """Hooke and Jeeves: better neighbours along each axis, then a leap the same way; a smaller step if there are none."""
+    base, step = start, FIRST_STEP
+    while step > LAST_STEP:
+        best = _explore(loss, base, step)
+        if best == base:
+            step /= 2
+        while best != base:
+            leap = {name: 2 * best[name] - base[name] for name in best}
+            landed = _explore(loss, leap, step)
+            base, best = best, landed if loss(landed) < loss(best) else best
+    return base
+
+
+def _explore(loss: Callable[[Factors], float], factors: Factors, step: float) -> Factors:
+    """The best that steps along one axis after another lead to."""
+    least = loss(factors)
+    for name in factors:
+        for change in (step, -step):
+            stepped = {**factors, name: factors[name] + change}
+            if (found := loss(stepped)) < least:
+                factors, least = stepped, found
+                break
+    return factors
+
+
+def _matters(times: _Times, factors: Factors, datasheet: Factors, name: str) -> bool:
+    """Whether the times depend on a factor: both a smaller and a larger one change them, or the datasheet's does.
+
+    Where only one of the two does, the times say that the factor is at least so large, and no more; but without it the
+    datasheet's would hold.
+    """
+    here = factors[name]
+    return _changes(times, factors, name, datasheet[name]) or all(
+        _changes(times, factors, name, nudged) for nudged in (here + NUDGE, here - NUDGE)
+    )
+
+
+def _changes(times: _Times, factors: Factors, name: str, value: float) -> bool:
+    change = times.errors({**factors, name: value}) - times.errors(factors)
+    return bool(math.sqrt(times.cases @ change**2 / times.cases.sum()) >= NO_EFFECT)
+
+
+def _pick(shares: type, found: Factors) -> Any:
+    """The shares of a class that were found."""
+    return shares(**{field.name: found[field.name] for field in fields(shares) if field.name in found})

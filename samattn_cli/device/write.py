@@ -1,0 +1,69 @@
+"""What was measured on a device, written as its file has it: the section alone, or the whole file around it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import yaml
+
+from ..errors import ConfigError, UsageError
+from ..files.sources import Source
+from .load import device_of
+from .model import Calibrations
+
+SECTION = "calibrated"
+
+
+def calibrated_yaml(measured: Calibrations) -> str:
+    """The section of a device file that holds what was measured, without what was not."""
+    kept = _without_none(asdict(measured))
+    return yaml.safe_dump({SECTION: kept}, sort_keys=False, allow_unicode=True)
+
+
+def with_calibrated(source: Source, measured: Calibrations) -> str:
+    """The text of a device file with what was measured in place of its section, or at its end; the rest as it stands.
+
+    Raises:
+        UsageError: if the text cannot take the section.
+        ConfigError: if it is no device file.
+    """
+    device, text = device_of(source), source.text
+    start, end = _place(text)
+    gap = "" if not text[:start] or text[:start].endswith("\n") else "\n"
+    written = f"{text[:start]}{gap}{calibrated_yaml(measured)}{text[end:]}"
+    try:
+        taken = device_of(replace(source, text=written)) == replace(device, calibrated=measured)
+    except ConfigError:
+        taken = False
+    if not taken:
+        raise UsageError(
+            f"{source.label}: cannot take a '{SECTION}:' section: write each of its keys on a line"
+        )
+    return written
+
+
+def _place(text: str) -> tuple[int, int]:
+    """Where the section begins and ends, whole lines; at the end of the text if there is none."""
+    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    for key, value in root.value:
+        if key.value == SECTION:
+            newline = text.find("\n", max(_last(value), key.end_mark.index) - 1)
+            return key.start_mark.index, len(text) if newline < 0 else newline + 1
+    return len(text), len(text)
+
+
+def _last(node: Any) -> int:
+    """Where the last word of a node ends: what follows a block belongs to the next key."""
+    is_block = isinstance(node, yaml.CollectionNode) and not node.flow_style
+    if not is_block or not node.value:
+        return int(node.end_mark.index)
+    last = node.value[-1]
+    return _last(last[-1] if isinstance(last, tuple) else last)
+
+
+def _without_none(measured: dict[str, Any]) -> dict[str, Any]:
+    kept = {
+        name: _without_none(value) if isinstance(value, dict) else value for name, value in measured.items()
+    }
+    return {name: value for name, value in kept.items() if value not in (None, {})}

@@ -1,0 +1,53 @@
+"""Whether each part takes tokens as the one before it makes them: on a grid, as a sequence, packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from .model import EncoderConfig
+from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
+from .slots import LAYOUTS, Layout, Part, Problem
+
+Step = tuple[tuple[int | str, ...], str, Layout | None, Layout]
+"""Where a part is named, what it is called, how the tokens lie that it takes (None: it makes them) and makes."""
+
+
+def layout_problems(config: EncoderConfig) -> Iterator[Problem]:
+    """The first part that does not take what the one before it makes; those behind it may be right."""
+    for (_, before, _, made), (loc, name, taken, _) in pairwise(_steps(config)):
+        if taken != made:
+            wanted, given = LAYOUTS[taken or made], LAYOUTS[made]
+            yield loc, f"{name} takes {wanted}, not {given}, which {before} makes{_hint(config, loc, taken)}"
+            return
+
+
+def _steps(config: EncoderConfig) -> Iterator[Step]:
+    patch = PATCH_EMBEDS[config.patch_embed]
+    yield ("patch_embed",), f"patch_embed {config.patch_embed}", None, patch.makes
+    yield from _part(("pos_embed",), "pos_embed", config.pos_embed, POS_EMBEDS)
+    for number, stage in enumerate(config.stages):
+        yield from _part(("stages", number, "transition"), "transition", stage.transition, TRANSITIONS)
+        layout = BLOCKS[stage.block].layout
+        yield ("stages", number, "block"), f"block {stage.block}", layout, layout
+    yield from _part(("neck",), "neck", config.neck, NECKS)
+
+
+def _part(loc: tuple[int | str, ...], slot: str, word: str, words: Mapping[str, Part]) -> Iterator[Step]:
+    if word != NONE:
+        part = words[word]
+        yield loc, f"{slot} {word}", part.takes, part.makes or part.takes
+
+
+def _hint(config: EncoderConfig, loc: tuple[int | str, ...], wanted: Layout | None) -> str:
+    """What would make such tokens for the blocks of the first stage."""
+    if loc != ("stages", 0, "block"):
+        return ""
+    patch = PATCH_EMBEDS[config.patch_embed].makes
+    makers = [
+        word
+        for word, part in POS_EMBEDS.items()
+        if (part.makes or part.takes) == wanted and part.takes == patch
+    ]
+    *most, last = makers or [""]
+    return f": use pos_embed {' or '.join(filter(None, (', '.join(most), last)))}" if makers else ""

@@ -1,0 +1,29 @@
+"""The values of a tree as its keys mean them: what is written in another way is brought to the one form (see `written`)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .keys import reader_of
+from .tree import Loc, Node
+from .wording import field_at
+
+
+def as_meant(node: Node, loc: Loc = ()) -> Node:
+    """A node at `loc` of an encoder config, with each value in it as its key means it; places stay as they are."""
+    if isinstance(node.value, dict):
+        return replace(node, value={key: as_meant(inner, (*loc, key)) for key, inner in node.value.items()})
+    if isinstance(node.value, list):
+        return replace(node, value=[as_meant(inner, (*loc, at)) for at, inner in enumerate(node.value)])
+    return _scalar(node, loc) if isinstance(node.value, str | int) and loc else node
+
+
+def _scalar(node: Node, loc: Loc) -> Node:
+    field = field_at(loc) or field_at(
+        ("stages", *loc)
+    )  # the keys of a single stage stand at the top level, too
+    reads = reader_of(field) if field is not None and isinstance(loc[-1], str) else None
+    value = node.value if reads is None else reads(node.value)
+    if isinstance(value, tuple):
+        return replace(node, value=[Node(item, node.where) for item in value])
+    return replace(node, value=value)

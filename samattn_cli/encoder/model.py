@@ -1,0 +1,333 @@
+"""The frozen config of an encoder. The words are SAM's and timm's; the descriptions here are the documentation.
+
+Source of the words: segment-anything, modeling/image_encoder.py, ``ImageEncoderViT``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from ..units import DTYPE_NAMES, ITEM_BYTES
+from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
+from .placed import placed
+from .plan import LayerConfig, PartConfig, plan_of
+from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, told
+
+MAX_SIDE = 1 << 20
+MAX_WIDTH = 1 << 20
+MAX_DEPTH = 1000
+MAX_STAGES = 64
+MAX_BATCH = 1 << 20
+
+WIDTH = whole(1, MAX_WIDTH)
+HALVES = ("bfloat16", "float16")
+
+Phase = Literal["forward", "backward", "step"]
+Section = tuple[str, Phase]
+"""A part or block ("blocks.7") in the forward or the backward of a pass; ("optimizer", "step")."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverrideConfig:
+    """What some blocks of a stage have otherwise."""
+
+    blocks: tuple[int, ...] = key(
+        indexes(), "The blocks, counted from 0 over the whole encoder, as in 'blocks.7'.", example=[3, 4]
+    )
+    window_size: Pair | None = key(
+        optional(pair(whole(0, MAX_SIDE))), "Their window, as in the stage.", example=7, default=None
+    )
+    num_heads: int | None = key(optional(WIDTH), "Their attention heads.", example=8, default=None)
+    mlp_ratio: float | None = key(
+        optional(number(0, 1024)), "Hidden width of their MLP over embed_dim.", example=2.0, default=None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """Consecutive transformer blocks of one shape."""
+
+    block: str = key(choice(*BLOCKS), f"Kind of block. {told(BLOCKS)}", example="vit", default="vit")
+    embed_dim: int = key(WIDTH, "Width of the token stream, in channels.", example=768)
+    depth: int = key(whole(1, MAX_DEPTH), "Number of transformer blocks.", example=12)
+    num_heads: int = key(WIDTH, "Attention heads; they must divide embed_dim.", example=12)
+    mlp_ratio: float = key(
+        number(0, 1024), "Hidden width of the MLP over embed_dim.", example=4.0, default=4.0
+    )
+    qkv_bias: bool = key(FLAG, "Whether the qkv projection has a bias.", example=True, default=True)
+    rel_pos: str = key(
+        choice("none", "decomposed", "joint"),
+        "Relative positions: decomposed adds a table per axis, (2h-1)+(2w-1) entries per head channel, as SAM and "
+        "ViTDet do; joint is the full table of (2h-1)(2w-1) entries.",
+        example="decomposed",
+        default="none",
+    )
+    rel_pos_grid: Pair | None = key(
+        optional(pair(whole(1, MAX_SIDE))),
+        "Tokens that the relative-position tables of global blocks are made for: a number, or [height, width]. Another "
+        "grid resizes them in each forward, as ViTDet and SAM do. Left out, it is the grid.",
+        example=64,
+        default=None,
+    )
+    window_size: Pair = key(
+        pair(whole(0, MAX_SIDE)),
+        "Attention window in tokens: a number, or [height, width]. 0: every block is global.",
+        example=14,
+        default=(0, 0),
+    )
+    global_attn_indexes: tuple[int, ...] = key(
+        indexes(),
+        "Blocks that attend over the whole grid in place of windows, counted from 0 over the whole encoder, as in "
+        "'blocks.7'.",
+        example=[2, 5, 8, 11],
+        default=(),
+    )
+    residual_block_indexes: tuple[int, ...] = key(
+        indexes(),
+        "Blocks with a convolutional residual block after them, which mixes tokens of neighbouring windows; counted "
+        "from 0 over the whole encoder, as in 'blocks.7'.",
+        example=[2, 5, 8, 11],
+        default=(),
+    )
+    shift_size: Pair | None = key(
+        optional(pair(whole(0, MAX_SIDE))),
+        "Cyclic shift of every other block's windows, from the second on: a number, or [height, width]. Left out, it is "
+        "what the block has by itself: half a window for Swin's, else none.",
+        example=3,
+        default=None,
+    )
+    q_stride: int = key(
+        whole(1, MAX_SIDE),
+        "Stride by which the first block of the stage pools its queries, and so the grid; 1: not at all.",
+        example=2,
+        default=1,
+    )
+    adapter_ratio: float = key(
+        number(0, 1024), "Hidden width of the adapters over embed_dim.", example=0.25, default=0.25
+    )
+    depth_slices: int = key(
+        whole(0, MAX_SIDE),
+        "Slices of a volume over which a second attention runs; the batch is the slices of all volumes. 0: images.",
+        example=96,
+        default=0,
+    )
+    lora_rank: int = key(
+        WIDTH,
+        "Rank of what is added to queries and values: A is rank by embed_dim, B embed_dim by rank.",
+        example=4,
+        default=4,
+    )
+    transition: str = key(
+        choice(NONE, *TRANSITIONS),
+        f"What leads into the stage from the one before. none: nothing. {told(TRANSITIONS)}".strip(),
+        example=NONE,
+        default=NONE,
+    )
+    overrides: tuple[OverrideConfig, ...] = key(
+        many(OverrideConfig, 0, MAX_DEPTH),
+        "Settings of some of the blocks that differ from the stage: window, heads, width of the MLP.",
+        example=[{"blocks": [3], "window_size": 7}],
+        default=(),
+    )
+
+    def at(self, index: int) -> StageConfig:
+        """The stage as one of its blocks has it."""
+        own = {
+            key: value
+            for override in self.overrides
+            if index in override.blocks
+            for key, value in vars(override).items()
+            if key != "blocks" and value is not None
+        }
+        return replace(self._of_no_block, **own) if own else self._of_no_block
+
+    @cached_property
+    def _of_no_block(self) -> StageConfig:
+        """The stage without what only some of its blocks have."""
+        return replace(self, overrides=(), global_attn_indexes=(), residual_block_indexes=())
+
+    @property
+    def mlp_dim(self) -> int:
+        """Hidden width of the MLP, rounded down as SAM does."""
+        return int(self.embed_dim * self.mlp_ratio)
+
+    @property
+    def adapter_dim(self) -> int:
+        """Hidden width of an adapter, rounded down as Medical SAM Adapter does."""
+        return int(self.embed_dim * self.adapter_ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How the encoder is run."""
+
+    batch_size: int = key(whole(1, MAX_BATCH), "Images in a forward pass.", example=1, default=1)
+    dtype: str = key(
+        choice(*ITEM_BYTES, also=DTYPE_NAMES),
+        "Type of the weights, and of every activation where autocast is none.",
+        example="bfloat16",
+        default="float32",
+        instead={"tf32": "TF32 is how float32 products are made: run.tf32=true"},
+    )
+    autocast: str = key(
+        choice("none", *HALVES, also={name: of for name, of in DTYPE_NAMES.items() if of in HALVES}),
+        "torch.autocast on CUDA: products in this type, norms and softmax in float32; weights stay float32.",
+        example="bfloat16",
+        default="none",
+    )
+    attention: str = key(
+        choice("eager", "sdpa", "fused"),
+        "Attention kernel: eager makes the score matrix, as SAM's code does; sdpa is torch's "
+        "scaled_dot_product_attention with the relative positions as its mask; fused folds decomposed relative "
+        "positions into longer queries and keys and makes no matrix of tokens by tokens.",
+        example="fused",
+        default="eager",
+        instead=dict.fromkeys(
+            ("flash", "mem", "efficient", "cudnn", "xformers", "scaled"),
+            "sdpa is torch's scaled_dot_product_attention, which takes its flash kernel where it can",
+        ),
+    )
+    mode: str = key(
+        choice("inference", "training", also={"train": "training", "eval": "inference"}),
+        "Whether memory and time are those of an inference forward or of a training step.",
+        example="training",
+        default="inference",
+    )
+    optimizer: str = key(
+        choice("adamw", "sgd_momentum", "sgd"),
+        "Optimizer of a training step, as torch.optim has it by default; it keeps two, one or no buffers a weight.",
+        example="sgd",
+        default="adamw",
+    )
+    trains: str = key(
+        choice("all", "adapters"),
+        "Weights that a training step changes. adapters: only those that adapt a frozen encoder.",
+        example="adapters",
+        default="all",
+    )
+    checkpointing: bool = key(
+        FLAG,
+        "Whether a training step keeps only the input of each block and runs its forward again in backward.",
+        example=True,
+        default=False,
+    )
+    tf32: bool = key(
+        FLAG, "Whether float32 products may use TF32 units; changes time only.", example=True, default=False
+    )
+
+    @property
+    def product_dtype(self) -> str:
+        """Type of matrix products and convolutions."""
+        return self.dtype if self.autocast == "none" else self.autocast
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """A vision encoder: patch embedding, position embedding, stages of blocks, neck."""
+
+    # Made by load_config, which checks it; made directly, nothing of it is checked.
+
+    name: str = key(
+        TEXT, "What to call it; the file's name if left out.", example="my_vit", default="encoder"
+    )
+    description: str = key(TEXT, "One line for `samattn configs`.", example="SAM ViT-H", default="")
+    image_size: Pair = key(
+        pair(whole(1, MAX_SIDE)), "Input in pixels: a number, or [height, width].", example=1024
+    )
+    in_chans: int = key(WIDTH, "Channels of the input.", example=3, default=3)
+    patch_size: int = key(whole(1, MAX_SIDE), "Side of the square patch; also the stride.", example=16)
+    patch_embed: str = key(
+        choice(*PATCH_EMBEDS),
+        f"How the image becomes tokens. {told(PATCH_EMBEDS)}",
+        example="patch",
+        default="patch",
+    )
+    pos_embed: str = key(
+        choice(NONE, *POS_EMBEDS),
+        f"Absolute positions. none: none. {told(POS_EMBEDS)}",
+        example="learned",
+        default="learned",
+    )
+    mask_ratio: float = key(
+        share(), "Share of the patches that pos_embed mae masks.", example=0.75, default=0.0
+    )
+    pretrain_image_size: Pair | None = key(
+        optional(pair(whole(1, MAX_SIDE))),
+        "Image size that absolute positions of a grid of their own were made for; left out, it is image_size.",
+        example=336,
+        default=None,
+    )
+    pos_embed_background: Pair = key(
+        pair(whole(1, MAX_SIDE)),
+        "Tokens of the background that pos_embed hiera resizes to the grid: a number, or [height, width].",
+        example=7,
+        default=(14, 14),
+    )
+    pos_embed_window: Pair = key(
+        pair(whole(1, MAX_SIDE)),
+        "Tokens of the window that pos_embed hiera repeats over the grid: a number, or [height, width].",
+        example=8,
+        default=(8, 8),
+    )
+    pre_norm: bool = key(FLAG, "Whether there is a LayerNorm before the blocks.", example=True, default=False)
+    norm: bool = key(FLAG, "Whether there is a LayerNorm after the blocks.", example=True, default=False)
+    neck: str = key(
+        choice(NONE, *NECKS),
+        f"What comes after the blocks. none: nothing. {told(NECKS)}",
+        example="sam",
+        default=NONE,
+    )
+    out_chans: int = key(WIDTH, "Output channels of the neck.", example=256, default=256)
+    stages: tuple[StageConfig, ...] = key(
+        many(StageConfig, 1, MAX_STAGES),
+        "Stages of blocks. The keys of a single stage may stand at the top level instead.",
+        example=[{"embed_dim": 768, "depth": 12, "num_heads": 12}],
+    )
+    run: RunConfig = key(
+        RunConfig, "How the encoder is run.", example={"dtype": "bfloat16"}, default=RunConfig()
+    )
+
+    @cached_property
+    def grid(self) -> Pair:
+        """Patches (high, wide), all of them. A rest of the image smaller than a patch is dropped."""
+        return PATCH_EMBEDS[self.patch_embed].grid(self.image_size, self.patch_size)
+
+    @property
+    def dropped(self) -> Pair:
+        """Rows and columns of pixels that no patch has."""
+        height, width = (
+            max(side - patches * self.patch_size, 0)
+            for side, patches in zip(self.image_size, self.grid, strict=True)
+        )
+        return height, width
+
+    @property
+    def pretrain_grid(self) -> Pair:
+        """Patches (high, wide) of the images of pretraining."""
+        size = self.pretrain_image_size or self.image_size
+        return PATCH_EMBEDS[self.patch_embed].grid(size, self.patch_size)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of what the encoder is given, such as (B, in_chans, height, width)."""
+        return PATCH_EMBEDS[self.patch_embed].input_shape(self)
+
+    @cached_property
+    def plan(self) -> tuple[PartConfig | LayerConfig, ...]:
+        """The parts and blocks in the order in which they run."""
+        return tuple(plan_of(self))
+
+    @cached_property
+    def layers(self) -> tuple[LayerConfig, ...]:
+        """The blocks in order."""
+        return tuple(part for part in self.plan if isinstance(part, LayerConfig))
+
+    def all_global(self) -> EncoderConfig:
+        """The same encoder with every block global."""
+        return placed(self, range(sum(stage.depth for stage in self.stages)))
+
+    def all_windowed(self) -> EncoderConfig:
+        """The same encoder with every block windowed; blocks without a window stay global."""
+        return placed(self, ())

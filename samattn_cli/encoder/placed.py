@@ -1,0 +1,61 @@
+"""The same encoder with its global layers elsewhere. There is one way to say so: by `global_attn_indexes`.
+
+Windows stay in the config of a layer that is global, because some families read them there: SAM 3 scales the positions of
+its global layers to its windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+from .registry import BLOCKS
+from .slots import GLOBAL
+
+if TYPE_CHECKING:
+    from .model import EncoderConfig, OverrideConfig, StageConfig
+
+
+def placed(config: EncoderConfig, chosen: Collection[int]) -> EncoderConfig:
+    """The encoder with the layers `chosen` global and all others windowed, where they have a window.
+
+    Shifts, heads and widths stay as they are. Layers of a stage
+    are not named if neither it nor the stage before it has a window.
+    """
+    ends = (0, *accumulate(stage.depth for stage in config.stages))
+    before: StageConfig | None = None
+    stages: list[StageConfig] = []
+    for stage, blocks in zip(config.stages, (range(*ends) for ends in pairwise(ends)), strict=True):
+        named = [index for index in blocks if index in chosen] if _may_window(stage, before) else []
+        stages.append(_stage(stage, named))
+        before = stage
+    return replace(config, stages=tuple(stages))
+
+
+def _may_window(stage: StageConfig, before: StageConfig | None) -> bool:
+    """Whether blocks of a stage may have windows: their own or, in SAM 2's first block, those of the stage before."""
+    return BLOCKS[stage.block].windows and any(
+        window not in {None, GLOBAL}
+        for each in (stage, before)
+        if each is not None
+        for window in (each.window_size, *(override.window_size for override in each.overrides))
+    )
+
+
+def _stage(stage: StageConfig, named: list[int]) -> StageConfig:
+    given = (part for override in stage.overrides for part in _parts(override, named))
+    return replace(stage, global_attn_indexes=tuple(named), overrides=tuple(given))
+
+
+def _parts(override: OverrideConfig, named: list[int]) -> Iterator[OverrideConfig]:
+    """An override without its window for blocks that are global, and without one that makes blocks global."""
+    if override.window_size == GLOBAL:
+        override = replace(override, window_size=None)
+    windowless = [index for index in override.blocks if index in named]
+    windowed = [index for index in override.blocks if index not in named]
+    for blocks, window in ((windowed, override.window_size), (windowless, None)):
+        part = replace(override, blocks=tuple(blocks), window_size=window)
+        if blocks and part != type(override)(blocks=part.blocks):
+            yield part

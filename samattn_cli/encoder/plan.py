@@ -1,0 +1,214 @@
+"""The plan of an encoder: its parts and blocks in order, each with what enters it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..units import format_size
+from .keys import Pair
+from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
+from .slots import GLOBAL, UNSHIFTED, Entering, Part, Stream
+
+if TYPE_CHECKING:
+    from .model import EncoderConfig, StageConfig
+
+
+def attends(window: Pair, shift: Pair) -> str:
+    """Where a layer attends: "global", "window 7x7", "7x7 shift 3"."""
+    down, right = shift
+    if window == GLOBAL:
+        return "global"
+    if not down and not right:
+        return f"window {format_size(window)}"
+    return f"{format_size(window)} shift {down if down == right else format_size(shift)}"
+
+
+@dataclass(frozen=True)
+class PartConfig:
+    """A part that is no block.
+
+    Attributes:
+        name: its module in the real stack: "patch_embed", "transitions.1", "neck".
+        slot: what it is, and so where its code is found; "" for a plain LayerNorm.
+        word: which of the slot.
+        config: the encoder's.
+        entering: the stream that enters (the patch embedding makes it).
+        leaving: the stream that leaves.
+        taps: earlier parts whose outputs it takes beside the stream.
+    """
+
+    name: str
+    slot: str
+    word: str
+    config: EncoderConfig
+    entering: Stream
+    leaving: Stream
+    taps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One block: its index over the encoder, its stage (overrides applied), what enters it and how it attends.
+
+    `grid`, `in_dim` and `extra_tokens` are of the tokens that enter; window ((0, 0): global) and shift are (height,
+    width) in tokens; queries are pooled by `q_stride`; a convolutional residual block may stand behind it.
+    """
+
+    index: int
+    stage_index: int
+    stage: StageConfig
+    window_size: Pair
+    grid: Pair
+    in_dim: int
+    shift_size: Pair = UNSHIFTED
+    q_stride: int = 1
+    extra_tokens: int = 0
+    has_residual_block: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its module name in the real stack."""
+        return f"blocks.{self.index}"
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Earlier parts whose outputs it takes beside the stream."""
+        return BLOCKS[self.stage.block].taps
+
+    @property
+    def kind(self) -> LayerConfig:
+        """What it has in common with layers that cost the same on the same stream."""
+        return replace(self, index=0, stage_index=0)
+
+    @property
+    def is_global(self) -> bool:
+        """Whether it attends over the whole grid."""
+        return self.window_size == GLOBAL
+
+    @property
+    def spans_grid(self) -> bool:
+        """Whether each token attends to all: it is global, or one window covers the grid."""
+        return self.windows == (1, 1)
+
+    @property
+    def attends(self) -> str:
+        """Where it attends, in words."""
+        return attends(self.window_size, self.shift_size)
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether its windows are shifted."""
+        return self.shift_size != UNSHIFTED
+
+    @property
+    def rel_pos_size(self) -> Pair:
+        """The tokens (high, wide) that its relative-position tables are made for."""
+        return (self.stage.rel_pos_grid or self.grid) if self.is_global else self.window_size
+
+    @property
+    def out_grid(self) -> Pair:
+        """The tokens that leave it."""
+        return self.grid[0] // self.q_stride, self.grid[1] // self.q_stride
+
+    @property
+    def windows(self) -> Pair:
+        """Windows over the grid: (rows, columns); the last of each may reach beyond it. A global layer is one."""
+        (_, rows, top), (_, columns, left) = self.window_sides
+        return rows + bool(top), columns + bool(left)
+
+    @property
+    def padded_grid(self) -> Pair:
+        """The tokens that windows cover."""
+        height, width = (side * often + rest for side, often, rest in self.window_sides)
+        return height, width
+
+    @property
+    def window_sides(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Of windows down the grid and across: their side, how many have it, the side of a smaller last one (0: none).
+
+        A global layer is one window.
+        """
+        sizes = self.grid if self.is_global else self.window_size
+        pads = BLOCKS[self.stage.block].pads
+        down, across = (
+            (side, -(-whole // side), 0) if pads else (side, *divmod(whole, side))
+            for whole, side in zip(self.grid, sizes, strict=True)
+        )
+        return down, across
+
+
+def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
+    """The parts and blocks of `config` in the order in which they run."""
+    layout = PATCH_EMBEDS[config.patch_embed].makes
+    stream = Stream(config.grid, config.stages[0].embed_dim, layout=layout)
+    yield PartConfig("patch_embed", "patch_embeds", config.patch_embed, config, stream, stream)
+    part: PartConfig | None
+    for part in _before_blocks(config, stream):
+        yield part
+        stream = part.leaving
+    index, before = 0, None
+    for number, stage in enumerate(config.stages):
+        if stage.transition != NONE:
+            leaving = replace(TRANSITIONS[stage.transition].leaving(config, stream), dim=stage.embed_dim)
+            name = f"transitions.{number}"
+            taps = TRANSITIONS[stage.transition].taps(config)
+            yield PartConfig(name, "transitions", stage.transition, config, stream, leaving, taps)
+            stream = leaving
+        for position in range(stage.depth):
+            layer = _layer(stage, before, index, number, position, stream)
+            yield layer
+            stream = replace(
+                stream, grid=layer.out_grid, dim=stage.embed_dim, layout=BLOCKS[stage.block].layout
+            )
+            index += 1
+        before = stage
+    yield from _after_blocks(config, stream)
+
+
+def _before_blocks(config: EncoderConfig, stream: Stream) -> Iterator[PartConfig]:
+    if config.pos_embed != NONE:
+        part = _part("pos_embed", "pos_embeds", config.pos_embed, POS_EMBEDS, config, stream)
+        yield part
+        stream = part.leaving
+    if config.pre_norm:
+        yield PartConfig("pre_norm", "", "", config, stream, stream)
+
+
+def _after_blocks(config: EncoderConfig, stream: Stream) -> Iterator[PartConfig]:
+    if config.norm:
+        yield PartConfig("norm", "", "", config, stream, stream)
+    if config.neck != NONE:
+        yield _part("neck", "necks", config.neck, NECKS, config, stream)
+
+
+def _part(
+    name: str, slot: str, word: str, words: dict[str, Part], config: EncoderConfig, stream: Stream
+) -> PartConfig:
+    declared = words[word]
+    return PartConfig(
+        name, slot, word, config, stream, declared.leaving(config, stream), declared.taps(config)
+    )
+
+
+def _layer(
+    stage: StageConfig, before: StageConfig | None, index: int, number: int, position: int, stream: Stream
+) -> LayerConfig:
+    own = stage.at(index)
+    named_global = index in stage.global_attn_indexes
+    windowed = own.window_size != GLOBAL and not named_global
+    entering = Entering(own, before, position, stream.grid, windowed, named_global)
+    placed = BLOCKS[own.block].place(entering)
+    return LayerConfig(
+        index=index,
+        stage_index=number,
+        stage=own,
+        window_size=placed.window_size,
+        grid=stream.grid,
+        in_dim=stream.dim,
+        shift_size=placed.shift_size,
+        q_stride=placed.q_stride,
+        extra_tokens=stream.extra_tokens,
+        has_residual_block=index in stage.residual_block_indexes,
+    )

@@ -1,0 +1,202 @@
+"""What is wrong with a value and what would be right, in words: pydantic-core's verdicts for people."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+from dataclasses import Field, fields
+from functools import cache, lru_cache
+from typing import Any
+
+from ..errors import did_you_mean
+from ..spelling import known_as
+from .keys import UNPARSED, choices_of, class_of, example_of, instead_of, reader_of
+from .model import EncoderConfig, StageConfig
+from .tree import Loc
+from .written import read_pair
+
+UNKNOWN_KEY = "unexpected_keyword_argument"
+OTHER_KEYS = {
+    **dict.fromkeys(("hidden_size", "hidden_dim", "dim", "width", "d_model", "channels"), "embed_dim"),
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "layers", "num_blocks", "depths"), "depth"),
+    **dict.fromkeys(("num_attention_heads", "heads"), "num_heads"),
+    **dict.fromkeys(("resolution", "img_size", "input_size"), "image_size"),
+    **dict.fromkeys(("in_channels", "num_channels"), "in_chans"),
+    **dict.fromkeys(("global_attn", "global_layers", "global_blocks"), "global_attn_indexes"),
+    **dict.fromkeys(("use_rel_pos", "relative_positions"), "rel_pos"),
+    **dict.fromkeys(("use_abs_pos", "abs_pos"), "pos_embed"),
+    **dict.fromkeys(("precision", "torch_dtype"), "dtype"),
+    **dict.fromkeys(("attn_implementation", "kernel"), "attention"),
+}
+"""What timm, transformers and SAM's code call the keys of a config."""
+
+TWO = re.compile(r"(\d+)\s*,\s*(\d+)")
+MOST_ITEMS = 5
+MOST_CHARACTERS = 60
+WRITTEN_OUT = (1e6, 1e16)  # floats that Python writes with all their zeros
+MOST_BITS = 10_000  # Python refuses to write out an int of more than 4,300 digits
+
+
+def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False) -> str:
+    """What is wrong at `loc` of a file that gives a `root`, and what would be right."""
+    key = _dotted(loc, flat)
+    kind, given = error["type"], error["input"]
+    if kind in ("missing", "too_long", "int_type") and _is_pair(loc, root) and isinstance(given, tuple | str):
+        return f"{key} must be a number or [height, width], not {short(given)}{_one_pair(given)}"
+    if kind == "missing":
+        return f"{key} is missing{_example(loc, root)}"
+    if kind == UNKNOWN_KEY and root is EncoderConfig and len(loc) == 1 and key in _fields(StageConfig):
+        return f"{key} belongs in an entry of 'stages:', which stands here too"
+    if kind == UNKNOWN_KEY:
+        return f"unknown key {key!r}{_home(loc, root) or _meant(str(loc[-1]), _known_keys(loc, root))}"
+    if kind == UNPARSED:
+        return f"{key} {short(given)}: {error['msg']}"
+    limits = {name: _number(limit) for name, limit in error.get("ctx", {}).items()}
+    expected = _EXPECTED.get(kind, "cannot be read").format(**limits)
+    hint = ""
+    if kind == "literal_error" and isinstance(given, str):
+        hint = instead(given, field_at(loc, root))
+    return f"{key or 'a key'} {expected}{'' if hint else _example(loc, root)}, not {short(given)}{hint}"
+
+
+def _number(limit: Any) -> str:
+    return f"{limit:,.0f}" if isinstance(limit, (int, float)) else str(limit)
+
+
+_EXPECTED = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_pattern_mismatch": "must be one line without control characters",
+    "string_unicode": "must be text without lone surrogates",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be below {lt}",
+    "too_short": "must hold at least {min_length}",
+    "too_long": "must hold at most {max_length}",
+    "tuple_type": "must be a list",
+    "dataclass_type": "must be a mapping of keys",
+}
+"""What pydantic-core's types of error say that a value must be."""
+
+
+def _example(loc: Loc, root: type) -> str:
+    field = field_at(loc, root)
+    if field is None:
+        return ""
+    example = example_of(field)
+    is_item = isinstance(loc[-1], int) and isinstance(example, list)
+    return f" (such as {short(example[0] if is_item else example)})"
+
+
+def instead(word: str, field: Any) -> str:
+    """What to give in place of a word that a key does not take."""
+    instead = instead_of(field, word)
+    return f"; {instead}" if instead else did_you_mean(word, choices_of(field))
+
+
+def word_at(loc: Loc, word: str) -> str:
+    """What a word means as the value of a key: of ("run", "mode"), "Train" is "training"."""
+    field = field_at(loc)
+    reads = reader_of(field) if field is not None else None
+    return str(reads(word)) if reads else word
+
+
+def _meant(word: str, known: Collection[str]) -> str:
+    """The key that a word stands for in another tool, or that it is most like."""
+    other = OTHER_KEYS.get(known_as(word, OTHER_KEYS) or "", word)
+    return did_you_mean(other if other in known else word, known)
+
+
+def _is_pair(loc: Loc, root: type) -> bool:
+    field = field_at(loc, root)
+    return field is not None and reader_of(field) is read_pair
+
+
+def _one_pair(given: Any) -> str:
+    """How "512,768" would be a height and a width."""
+    found = TWO.fullmatch(given.strip()) if isinstance(given, str) else None
+    return f"; a height and a width are {found[1]}x{found[2]}" if found else ""
+
+
+def _home(loc: Loc, root: type) -> str:
+    """Where a key belongs that stands in the wrong place."""
+    homes = {"at the top level": root, **{f"in '{key}:'": held for key, held in _classes(root).items()}}
+    owner = _owner(loc, root)
+    fitting = [home for home, config in homes.items() if config is not owner and loc[-1] in _fields(config)]
+    return f"; it belongs {fitting[0]}" if fitting else ""
+
+
+def short(value: Any) -> str:
+    """How a value would stand in YAML, cut if long."""
+    if value is None or isinstance(value, bool):
+        text = {None: "null", True: "true", False: "false"}[value]
+    elif isinstance(value, (tuple, list)):
+        more = ", ..." if len(value) > MOST_ITEMS else ""
+        text = f"[{', '.join(map(short, value[:MOST_ITEMS]))}{more}]"
+    elif isinstance(value, dict):
+        text = f"{{{', '.join(f'{key}: {short(item)}' for key, item in value.items())}}}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        text = f"{value:+}".replace("+", "").replace("inf", ".inf").replace("nan", ".nan")
+    elif isinstance(value, float) and WRITTEN_OUT[0] <= value < WRITTEN_OUT[1]:
+        text = f"{value:.10g}".replace("e+", "e")
+    elif isinstance(value, int) and value.bit_length() > MOST_BITS:
+        text = "a huge number"
+    else:
+        text = repr(value) if isinstance(value, str) else str(value)
+    return cut(text)
+
+
+def cut(text: str) -> str:
+    """The text, or as much of it as a message has room for."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
+
+
+def _owner(loc: Loc, root: type) -> type:
+    """The config class that the last key of `loc` belongs to."""
+    owner = root
+    for key in _keys(loc)[:-1]:
+        owner = _classes(owner).get(key, owner)
+    return owner
+
+
+@lru_cache(maxsize=4096)
+def field_at(loc: Loc, root: type = EncoderConfig) -> Any:
+    """The dataclass field that `loc` leads to."""
+    keys = _keys(loc)
+    return _fields(_owner(loc, root)).get(keys[-1]) if keys else None
+
+
+def _keys(loc: Loc) -> list[str]:
+    return [part for part in loc if isinstance(part, str)]
+
+
+@cache
+def _classes(config: type) -> dict[str, type]:
+    """The keys of a config class that hold other config classes."""
+    held = {name: class_of(field) for name, field in _fields(config).items()}
+    return {name: inner for name, inner in held.items() if inner is not None}
+
+
+@cache
+def _fields(config: type) -> dict[str, Field[Any]]:
+    return {field.name: field for field in fields(config)}
+
+
+def _known_keys(loc: Loc, root: type) -> list[str]:
+    owner = _owner(loc, root)
+    return [*_fields(owner), *([*_fields(StageConfig), "extends"] if owner is EncoderConfig else ())]
+
+
+def _dotted(loc: Loc, flat: bool) -> str:
+    """Such as "stages.1.depth", or "depth" where the file has its stage at the top level. A list's items have its name."""
+    shown = loc[2:] if flat and loc[:1] == ("stages",) and len(loc) > len(("stages", 0)) else loc
+    while len(shown) > 1 and isinstance(shown[-1], int) and shown[-2] != "stages":
+        shown = shown[:-1]
+    return ".".join(map(str, shown))

@@ -1,0 +1,132 @@
+"""SAM's encoder fine-tuned: Medical SAM Adapter and LoRA.
+
+Sources: Medical SAM Adapter (arXiv:2304.12620) and its code (MedicineToken/Medical-SAM-Adapter,
+models/ImageEncoder/vit/adapter_block.py and models/common/adapter.py); LoRA (arXiv:2106.09685) as SAMed has it
+(arXiv:2304.13785; hitachinsk/SAMed, sam_lora_image_encoder.py). Names, values and the lifetimes of tensors are those of
+that code, so that their checkpoints load and memory is that of the code people run. Its position embedding is resized
+even where it fits, which changes nothing and is left out here. Shapes: B batch, H x W grid, C width, r rank.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from ...encoder.plan import LayerConfig
+from ...stack.windows import window_partition, window_unpartition
+from ..vit.stack import Block
+from .words import depth_grid
+
+MLP_SCALE = 0.5
+"""Of what the adapter beside the MLP makes."""
+
+
+class Adapter(nn.Module):
+    """A bottleneck: linear, GELU, linear, with the input added or not."""
+
+    adapts = True
+
+    def __init__(self, dim: int, hidden_dim: int, *, skip: bool = False) -> None:
+        super().__init__()
+        self.D_fc1 = nn.Linear(dim, hidden_dim)
+        self.D_fc2 = nn.Linear(hidden_dim, dim)
+        self.act = nn.GELU()
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        out = self.D_fc2(self.act(self.D_fc1(x)))
+        return x + out if self.skip else out
+
+
+class AdapterBlock(Block):
+    """SAM's block with three adapters: behind attention, beside the MLP, and one that is used over depth alone.
+
+    Windows are cut before norm1, so that padding is normed and adapted too. Over depth, in a windowed block, it is runs
+    of `depth_slices` windows in the order in which they lie that are taken together, as in their code.
+    """
+
+    def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
+        super().__init__(layer, kernel)
+        dim, hidden_dim = layer.stage.embed_dim, layer.stage.adapter_dim
+        self.MLP_Adapter = Adapter(dim, hidden_dim)
+        self.Space_Adapter = Adapter(dim, hidden_dim, skip=True)
+        self.Depth_Adapter = Adapter(dim, hidden_dim)
+        self.depth_slices = layer.stage.depth_slices
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        shortcut = x
+        windowed = self.window_size != (0, 0)
+        grid = (x.shape[1], x.shape[2])
+        if windowed:
+            x = window_partition(x, self.window_size)
+        volume = self._over_depth(x) if self.depth_slices else None  # alive to the end, as in their code
+        x = self.norm1(x)
+        x = self.attn(x)
+        x = self.Space_Adapter(x)
+        if volume is not None:
+            x = x + volume
+        if windowed:
+            x = window_unpartition(x, self.window_size, grid)
+        x = shortcut + x
+        normed = self.norm2(x)
+        return x + self.mlp(normed) + MLP_SCALE * self.MLP_Adapter(normed)
+
+    def _over_depth(self, x: Tensor) -> Tensor:
+        """Attention with the same weights over the slices of each volume: (B, H, W, C) -> the same."""
+        shape, slices = x.shape, self.depth_slices
+        _, H, W, C = shape
+        # (volumes * slices, H, W, C) -> (volumes * H * W, slices, C)
+        x = x.view(-1, slices, H, W, C).permute(0, 2, 3, 1, 4).reshape(-1, slices, C)
+        x = self.norm1(x)
+        x = x.view(-1, *depth_grid(slices), C)
+        x = self.Depth_Adapter(self.attn(x))
+        return x.view(-1, H * W, slices, C).transpose(1, 2).reshape(shape)
+
+
+def low_rank(in_features: int, out_features: int) -> nn.Linear:
+    """One of the two layers of a low-rank term."""
+    layer: Any = nn.Linear(
+        in_features, out_features, bias=False
+    )  # of torch's own class, which ptflops asks for
+    layer.adapts = True
+    return cast("nn.Linear", layer)
+
+
+class LoRAQkv(nn.Module):
+    """A packed projection of queries, keys and values, with a low-rank term added to queries and one to values.
+
+    They are added as they are (alpha = rank), and nothing is dropped out.
+    """
+
+    def __init__(self, qkv: nn.Linear, rank: int) -> None:
+        super().__init__()
+        dim = qkv.in_features
+        self.qkv = qkv
+        self.linear_a_q = low_rank(dim, rank)
+        self.linear_b_q = low_rank(rank, dim)
+        self.linear_a_v = low_rank(dim, rank)
+        self.linear_b_v = low_rank(rank, dim)
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., 3C)."""
+        qkv = self.qkv(x)
+        new_q = self.linear_b_q(self.linear_a_q(x))
+        new_v = self.linear_b_v(self.linear_a_v(x))
+        qkv[..., : self.dim] += new_q
+        qkv[..., -self.dim :] += new_v
+        return qkv
+
+
+class LoRABlock(Block):
+    """SAM's block, its projection of queries, keys and values with low-rank terms."""
+
+    def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
+        super().__init__(layer, kernel)
+        self.attn.add_module("qkv", LoRAQkv(cast("nn.Linear", self.attn.qkv), layer.stage.lora_rank))
+
+
+BLOCKS = {"sam_adapter": AdapterBlock, "sam_lora": LoRABlock}

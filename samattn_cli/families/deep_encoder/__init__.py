@@ -1,0 +1,1 @@
+"""DeepSeek-OCR's DeepEncoder."""

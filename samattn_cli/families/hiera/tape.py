@@ -1,0 +1,147 @@
+"""SAM 2's encoder on the Tape; the same pass in torch is `samattn_cli/families/hiera/stack.py`.
+
+Shapes: B batch, H x W grid, C and D width before and after a block, h heads, d = D / h, M tokens of a window (or the
+grid), N = M / q_stride ** 2 queries.
+"""
+
+from __future__ import annotations
+
+from ...encoder.plan import LayerConfig, PartConfig
+from ...tape.kernels import attention as attention_kernel
+from ...tape.tape import Tape
+from ...tape.tensor import Tensor
+from ...tape.windows import join, window_partition
+from ...units import ITEM_BYTES
+from ..vit.tape import mlp
+
+
+def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
+    """Pre-norm block: (B, H, W, C) -> (B, H / q_stride, W / q_stride, D)."""
+    shortcut = x
+    normed = tape.layer_norm("norm1", x)
+    if layer.in_dim != layer.stage.embed_dim:
+        projected = tape.linear("proj", normed, layer.stage.embed_dim)
+        shortcut = pool(tape, "pool", projected, layer.q_stride)
+        tape.free(projected, keep=shortcut)
+    joined = attend(tape, normed, layer, kernel)
+    x = tape.add("add_attn", shortcut, joined)
+    tape.free(joined)
+    normed = tape.layer_norm("norm2", x)
+    with tape.module("mlp"):
+        y = mlp(tape, normed, layer.stage, names=("layers.0", "layers.1"))
+    tape.free(normed)
+    out = tape.add("add_mlp", x, y)
+    tape.free(x, y, *(() if layer.in_dim == layer.stage.embed_dim else (shortcut,)))
+    return out
+
+
+def attend(tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
+    """Attention over windows (or the grid), which `normed` is cut into: the grid pooled, (B, H', W', D)."""
+    windows = normed
+    if not layer.is_global:
+        windows = window_partition(tape, normed, layer.window_size)
+        tape.free(normed, keep=windows)
+    with tape.module("attn"):
+        attended = attention(tape, windows, layer, kernel)
+    tape.free(windows)
+    if layer.is_global:
+        return attended
+    height, width = (side // layer.q_stride for side in layer.window_size)
+    joined = join(tape, attended, (height, width), layer.out_grid)
+    tape.free(attended, keep=joined)
+    return joined.narrow((joined.shape[0], *layer.out_grid, joined.shape[-1]))  # its padding stays in memory
+
+
+def pool(tape: Tape, name: str, x: Tensor, stride: int) -> Tensor:
+    """Maxima over squares of (B, H, W, C); itself for a stride of 1."""
+    if stride == 1:
+        return x
+    return tape.max_pool2d(name, x.permute(0, 3, 1, 2), stride).permute(0, 2, 3, 1)
+
+
+def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
+    """Attention of pooled queries to all keys: (B, H, W, C) -> (B, H / q_stride, W / q_stride, D)."""
+    (B, H, W, _), D, h = x.shape, layer.stage.embed_dim, layer.stage.num_heads
+    qkv = tape.linear("qkv", x, 3 * D, bias=layer.stage.qkv_bias)
+    q, k, v = qkv.view(B, H * W, 3, h, D // h).unbind(2)
+    height, width = H // layer.q_stride, W // layer.q_stride
+    if layer.q_stride != 1:
+        pooled = pool(tape, "q_pool", q.view(B, H, W, D), layer.q_stride)
+        q = pooled.view(B, height * width, h, D // h)
+    q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+    out, *held = (eager if kernel == "eager" else sdpa)(tape, q, k, v)
+    y = tape.reshape("merge_heads", out, B, height, width, D)
+    result = tape.linear("proj", y, D)
+    tape.free(y, out, *held, q, qkv)
+    return result
+
+
+def sdpa(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """Torch's scaled_dot_product_attention, as SAM 2's code has it: (B, h, N, d), (B, h, M, d) twice -> (B, N, h, d)."""
+    return (attention_kernel(tape, "sdpa", q, k, v).transpose(1, 2),)
+
+
+def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """Attention that makes the score matrix, as transformers' code does; with it what is held to the end."""
+    raw = tape.scores(q, k)  # (B, h, N, M)
+    scores = tape.scale("scale", raw)
+    tape.free(raw)
+    wide = tape.softmax("softmax", scores, in_float32=True)
+    probabilities = tape.cast("softmax.narrow", wide, q.item_bytes)
+    tape.free(wide, scores, keep=probabilities)
+    values = tape.matmul("values", probabilities, v)
+    merged = tape.contiguous("merge", values.transpose(1, 2))
+    tape.free(values, keep=merged)
+    return merged, probabilities
+
+
+def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
+    """Overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
+    patch = part.config.patch_size
+    y = tape.conv2d("proj", image, part.leaving.dim, 2 * patch - 1, stride=patch, padding=patch - 1)
+    return y.permute(0, 2, 3, 1)
+
+
+def pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+    """Add a background, resized to the grid, and a window, repeated over it: (B, H, W, C) -> the same."""
+    grid, window, C = part.entering.grid, part.config.pos_embed_window, part.entering.dim
+    background = tape.used_weight("background", 1, C, *part.config.pos_embed_background)
+    resized = tape.interpolate("resize", background, grid, "bicubic")
+    times = [side // tile for side, tile in zip(grid, window, strict=True)]
+    tiled = tape.repeat("tile", tape.used_weight("window", 1, C, *window), 1, 1, *times)
+    positions = tape.add("add_window", resized, tiled)
+    tape.free(resized, tiled)
+    out = tape.add("add", x, positions.permute(0, 2, 3, 1))
+    tape.free(positions)
+    return out
+
+
+def sam2_fpn(tape: Tape, x: Tensor, part: PartConfig, *finer: Tensor) -> tuple[Tensor, ...]:
+    """The ends of four stages, finest first in `finer`, x the last: (B, H, W, C) each -> three (B, out_chans, H, W).
+
+    The last level is only added to the one before it, enlarged in float32, which makes that output float32 whatever
+    the dtype. SAM 2's encoder also makes a sine encoding of the position for each output: that is left out here.
+    """
+    fine, middle, coarse = finer
+    coarsest = _lateral(tape, 0, x, part)
+    lateral = _lateral(tape, 1, coarse, part)
+    wide = tape.cast("to_float32", coarsest, ITEM_BYTES["float32"])
+    top_down = tape.interpolate("top_down", wide, lateral.shape[2:], "nearest")
+    tape.free(wide, keep=coarsest)
+    summed = tape.add("add_top_down", lateral, top_down)
+    second = _lateral(tape, 2, middle, part)
+    tape.free(lateral)
+    first = _lateral(tape, 3, fine, part)
+    tape.free(coarsest, top_down)
+    return first, second, summed
+
+
+def _lateral(tape: Tape, number: int, x: Tensor, part: PartConfig) -> Tensor:
+    """(B, H, W, C) -> (B, out_chans, H, W)."""
+    return tape.conv2d(f"convs.{number}.conv", x.permute(0, 3, 1, 2), part.config.out_chans, 1)
+
+
+BLOCKS = {"hiera": block}
+PATCH_EMBEDS = {"overlapping": patch_embed}
+POS_EMBEDS = {"hiera": pos_embed}
+NECKS = {"sam2_fpn": sam2_fpn}

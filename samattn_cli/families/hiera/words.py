@@ -1,0 +1,146 @@
+"""SAM 2's hierarchical encoder: windows that lag a block, queries pooled between stages, windowed positions, an FPN neck.
+
+Sources: SAM 2 (arXiv:2408.00714) and its code, sam2/modeling/backbones/hieradet.py and image_encoder.py; Hiera
+(arXiv:2306.00989); its windowed positions (arXiv:2311.05613).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ...encoder.keys import Pair
+from ...encoder.slots import (
+    GLOBAL,
+    Block,
+    Entering,
+    Family,
+    Part,
+    PatchEmbed,
+    Placing,
+    Problem,
+    ends_of_stages,
+)
+from ...units import format_size
+
+if TYPE_CHECKING:
+    from ...encoder.model import EncoderConfig
+    from ...encoder.plan import LayerConfig
+
+FPN_LEVELS = 4
+
+
+def lagging(entering: Entering) -> Placing:
+    """The first block of a stage has the window of the stage before, on the grid that it then pools."""
+    stage, before = entering.stage, entering.before
+    leads_in = before is not None and not entering.position
+    window = before.window_size if leads_in and before is not None else stage.window_size
+    stride = stage.q_stride if leads_in else 1
+    is_global = entering.is_named_global or any(
+        side % stride for side in window
+    )  # no such window can be pooled
+    return Placing(GLOBAL if is_global else window, q_stride=stride)
+
+
+def overlapping_patches(image: Pair, patch: int) -> Pair:
+    """One patch for each stride that begins within the image: it is padded by a stride less one on every side."""
+    return -(-image[0] // patch), -(-image[1] // patch)
+
+
+def block_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
+    """What is wrong with the first block of a stage, which may pool."""
+    first = next(layer for layer in config.layers if layer.stage_index == number)
+    yield from _pooling_problems(config, number, first)
+    for position, override in enumerate(config.stages[number].overrides):
+        if number and override.window_size is not None and first.index in override.blocks:
+            place = ("stages", number, "overrides", position, "window_size")
+            yield (
+                place,
+                f"block {first.index} leads into stage {number} and has the window of stage {number - 1}",
+            )
+
+
+def _pooling_problems(config: EncoderConfig, number: int, first: LayerConfig) -> Iterator[Problem]:
+    stage, place = config.stages[number], ("stages", number, "q_stride")
+    if stage.q_stride == 1:
+        return
+    if not number:
+        yield (
+            place,
+            f"q_stride {stage.q_stride} of the first stage: there is no stage before it to pool, use 1",
+        )
+        return
+    if first.in_dim == stage.embed_dim:
+        said = f"q_stride {stage.q_stride} needs another embed_dim than that of stage {number - 1}"
+        yield place, f"{said}, {stage.embed_dim}: the shortcut is pooled after a projection to another width"
+    named_global = first.index in stage.global_attn_indexes
+    window = GLOBAL if named_global else config.stages[number - 1].window_size
+    for what, sides in ((f"window of stage {number - 1}", window), ("grid", first.grid)):
+        if any(side % stage.q_stride for side in sides):
+            block = f"in block {first.index}, the first of stage {number}"
+            yield (
+                place,
+                f"q_stride {stage.q_stride} does not divide the {what}, {format_size(sides)}, {block}",
+            )
+
+
+def position_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
+    """Whole windows must cover the grid."""
+    window = config.pos_embed_window
+    if any(side % tile for side, tile in zip(config.grid, window, strict=True)):
+        said = f"pos_embed_window {format_size(window)} does not divide the grid, {format_size(config.grid)}"
+        yield ("pos_embed_window",), f"{said}, over which it is repeated"
+
+
+def fpn_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
+    """Four levels, the last of which is enlarged to the one before it."""
+    levels = [config.layers[index].out_grid for index in ends_of_stages(config)]
+    if len(levels) != FPN_LEVELS:
+        yield ("neck",), f"neck sam2_fpn takes the ends of {FPN_LEVELS} stages, not of {len(levels)}"
+    elif levels[-2] != (2 * levels[-1][0], 2 * levels[-1][1]):
+        finer, coarser = map(format_size, levels[-2:])
+        yield (
+            ("neck",),
+            f"neck sam2_fpn doubles the grid of the last stage, {coarser}, which does not give {finer}",
+        )
+
+
+def stage_ends(config: EncoderConfig) -> tuple[str, ...]:
+    """The last blocks of all stages but the last, whose output is the stream."""
+    return tuple(f"blocks.{index}" for index in ends_of_stages(config)[:-1])
+
+
+FAMILY = Family(
+    blocks={
+        "hiera": Block(
+            summary="SAM 2's block: the first of a stage changes the width and may pool its queries, in the windows of "
+            "the stage before.",
+            keys=frozenset({"q_stride"}),
+            changes_width=True,
+            place=lagging,
+            problems=block_problems,
+        )
+    },
+    patch_embeds={
+        "overlapping": PatchEmbed(
+            summary="A convolution of side 2 * patch_size - 1: 7x7 at stride 4, as in SAM 2.",
+            grid=overlapping_patches,
+        )
+    },
+    pos_embeds={
+        "hiera": Part(
+            summary="A small background resized to the grid, and a window repeated over it, as in SAM 2.",
+            keys=frozenset({"pos_embed_background", "pos_embed_window"}),
+            problems=position_problems,
+        )
+    },
+    necks={
+        "sam2_fpn": Part(
+            summary="SAM 2's: a 1x1 convolution of each of four stages to out_chans, the last added to the one before it; "
+            "three outputs.",
+            keys=frozenset({"out_chans"}),
+            taps=stage_ends,
+            problems=fpn_problems,
+        )
+    },
+)

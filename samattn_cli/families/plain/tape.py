@@ -1,0 +1,168 @@
+"""ViT's and MAE's encoder on the Tape; the same pass in torch is `samattn_cli/families/plain/stack.py`.
+
+Shapes: B batch, N tokens, L patches, C width, h heads, d = C / h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from ...encoder.model import StageConfig
+from ...encoder.plan import LayerConfig, PartConfig
+from ...tape.kernels import attention as attention_kernel
+from ...tape.tape import Tape
+from ...tape.tensor import Tensor
+from ...units import ITEM_BYTES
+from .words import visible
+
+RANDOM_BYTES = ITEM_BYTES["float32"]
+"""Of what torch.rand and torch.ones make unless told otherwise."""
+
+Activation = Callable[[Tape, str, Tensor], Tensor]
+
+
+def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, act: Activation = Tape.gelu) -> Tensor:
+    """Pre-norm block: (B, N, C) -> (B, N, C)."""
+    stage = layer.stage
+    normed = tape.layer_norm("norm1", x)
+    with tape.module("attn"):
+        attended = attention(tape, normed, stage, kernel)
+    tape.free(normed)
+    x = tape.add("add_attn", x, attended)
+    tape.free(attended)
+    normed = tape.layer_norm("norm2", x)
+    with tape.module("mlp"):
+        y = mlp(tape, normed, stage, act)
+    tape.free(normed)
+    out = tape.add("add_mlp", x, y)
+    tape.free(x, y)
+    return out
+
+
+def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
+    """Multi-head self-attention: (B, N, C) -> (B, N, C)."""
+    (B, N, C), h = x.shape, stage.num_heads
+    qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
+    # (B, N, 3C) -> (B, N, 3, h, d) -> (3, B, h, N, d)
+    q, k, v = qkv.view(B, N, 3, h, C // h).permute(2, 0, 3, 1, 4).unbind()
+    made = eager(tape, q, k, v) if kernel == "eager" else (attention_kernel(tape, "sdpa", q, k, v),)
+    values, *held = made
+    y = tape.reshape("merge_heads", values.permute(0, 2, 1, 3), B, N, C)
+    tape.free(values, keep=y)
+    out = tape.linear("proj", y, C)
+    tape.free(y, *held, qkv)
+    return out
+
+
+def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """Attention that makes the score matrix: (B, h, N, d), and what lives as long as the queries."""
+    scaled = tape.scale("scale", q)
+    scores = tape.scores(scaled, k)  # (B, h, N, N)
+    probabilities = tape.softmax("softmax", scores)
+    tape.free(scores)
+    return tape.matmul("values", probabilities, v), scaled, probabilities
+
+
+def mlp(tape: Tape, x: Tensor, stage: StageConfig, act: Activation) -> Tensor:
+    """Linear, activation, linear: (..., C) -> (..., C)."""
+    hidden = tape.linear("fc1", x, stage.mlp_dim)
+    active = act(tape, "act", hidden)
+    tape.free(hidden)
+    out = tape.linear("fc2", active, x.shape[-1])
+    tape.free(active)
+    return out
+
+
+def quick_gelu(tape: Tape, name: str, x: Tensor) -> Tensor:
+    """X * sigmoid(1.702 x)."""
+    scaled = tape.scale(f"{name}.scale", x)
+    gate = tape.sigmoid(f"{name}.sigmoid", scaled)
+    tape.free(scaled)
+    out = tape.mul(f"{name}.mul", x, gate)
+    tape.free(gate)
+    return out
+
+
+def class_token(tape: Tape, x: Tensor, _part: PartConfig) -> Tensor:
+    """A class token in front, then a learned vector for each: (B, H, W, C) -> (B, 1 + HW, C)."""
+    B, H, W, C = x.shape
+    token = tape.used_weight("cls_token", 1, 1, C).expand_to(B, 1, C)
+    tokens = tape.cat("cat", (token, x.view(B, H * W, C)), dim=1)
+    out = tape.add_weight("add", tokens, tape.parameter("pos_embed", 1, 1 + H * W, C))
+    tape.free(tokens)
+    return out
+
+
+def mae(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
+    """Fixed positions, random masking, a class token in front: (B, H, W, C) -> (B, 1 + visible, C).
+
+    Beside it the order that restores the patches and the mask: (B, L), each.
+    """
+    B, H, W, C = x.shape
+    positions = _fixed(tape, "pos_embed", 1 + H * W, C)
+    patches = tape.add("add", x.view(B, H * W, C), positions.slice(1, 1))
+    staying, restore, mask = random_masking(tape, patches, visible(part.config))
+    tape.free(patches)
+    token = tape.add("add_class", tape.used_weight("cls_token", 1, 1, C), positions.slice(1, 0, 1))
+    out = tape.cat("cat", (token.expand_to(B, 1, C), staying), dim=1)
+    tape.free(staying, token)
+    return out, restore, mask
+
+
+def _fixed(tape: Tape, name: str, tokens: int, width: int) -> Tensor:
+    """A vector for each token, which does not train."""
+    with tape.weights(train=False):
+        return tape.used_weight(name, 1, tokens, width)
+
+
+def random_masking(tape: Tape, x: Tensor, staying: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The patches that stay (B, staying, C), the order that restores all, and the mask: (B, L)."""
+    B, L, C = x.shape
+    noise = tape.computed("noise", B, L, item_bytes=RANDOM_BYTES)
+    shuffle = tape.argsort("shuffle", noise)
+    restore = tape.argsort("restore", shuffle)
+    index = tape.repeat("index", shuffle.slice(1, 0, staying).unsqueeze(2), 1, 1, C)
+    out = tape.gather_along("gather", x, index)
+    tape.free(index)
+    shuffled = tape.computed("mask", B, L, item_bytes=RANDOM_BYTES)
+    tape.record("fill", "index", reads=(shuffled.slice(1, 0, staying),))
+    mask = tape.gather_along("unshuffle", shuffled, restore)
+    tape.free(shuffled, noise, shuffle)
+    return out, restore, mask
+
+
+def mae_decoder(
+    tape: Tape, x: Tensor, part: PartConfig, restore: Tensor, _mask: Tensor
+) -> tuple[Tensor, ...]:
+    """Encoder norm, a linear layer, mask tokens, patches restored, positions: (B, 1 + visible, C) -> (B, 1 + L, D).
+
+    Beside it what the public code has in its hands until its end: the normed tokens, the mask tokens, the patches.
+    """
+    (B, N, _), (_, L), D = x.shape, restore.shape, part.leaving.dim
+    latent = tape.layer_norm("norm", x)
+    x = tape.linear("decoder_embed", latent, D)
+    masks = tape.repeat("mask_tokens", tape.used_weight("mask_token", 1, 1, D), B, L + 1 - N, 1)
+    shuffled = tape.cat("cat", (x.slice(1, 1), masks), dim=1)
+    index = tape.repeat("index", restore.unsqueeze(2), 1, 1, D)
+    patches = tape.gather_along("unshuffle", shuffled, index)
+    tape.free(shuffled, index)
+    tokens = tape.cat("cat_class", (x.slice(1, 0, 1), patches), dim=1)
+    tape.free(x)
+    out = tape.add("add", tokens, _fixed(tape, "decoder_pos_embed", 1 + L, D))
+    tape.free(tokens)
+    return out, latent, masks, patches
+
+
+def mae_pred(tape: Tape, x: Tensor, part: PartConfig, *_held: Tensor) -> Tensor:
+    """Norm and a linear layer, without the class token: (B, 1 + L, D) -> (B, L, p * p * in_chans)."""
+    normed = tape.layer_norm("decoder_norm", x)
+    out = tape.linear("decoder_pred", normed, part.leaving.dim)
+    tape.free(normed)
+    return out.slice(1, 1)
+
+
+BLOCKS = {"plain": block, "clip": partial(block, act=quick_gelu)}
+POS_EMBEDS = {"class_token": class_token, "mae": mae}
+TRANSITIONS = {"mae_decoder": mae_decoder}
+NECKS = {"mae_pred": mae_pred}

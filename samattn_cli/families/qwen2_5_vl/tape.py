@@ -1,0 +1,205 @@
+"""Qwen2.5-VL's vision encoder on the Tape; the same pass in torch, and its sources, are in `samattn_cli/families/qwen2_5_vl/stack.py`.
+
+Shapes: T tokens of all images, C width, h heads, d = C / h, n tokens of a window.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from ...encoder.model import StageConfig
+from ...encoder.plan import LayerConfig, PartConfig
+from ...tape.kernels import attention as attention_kernel
+from ...tape.norms import rms_norm
+from ...tape.rotary import WIDE, turn
+from ...tape.tape import Tape
+from ...tape.tensor import Dim, Tensor
+from .words import FRAMES, MERGE
+
+UNIT = MERGE**2
+"""Tokens that stay together in every order."""
+
+
+def block(
+    tape: Tape,
+    x: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    _order: Tensor,
+    layer: LayerConfig,
+    kernel: str = "eager",
+) -> Tensor:
+    """Pre-norm block with rotary positions (T, d) each: (T, C) -> (T, C)."""
+    normed = rms_norm(tape, "norm1", x)
+    with tape.module("attn"):
+        attended = attention(tape, normed, (cos, sin), layer, kernel)
+    tape.free(normed)
+    joined = tape.add("add_attn", x, attended)
+    tape.free(attended)
+    normed = rms_norm(tape, "norm2", joined)
+    with tape.module("mlp"):
+        y = gated_mlp(tape, normed, layer.stage)
+    tape.free(normed)
+    out = tape.add("add_mlp", joined, y)
+    tape.free(joined, y)
+    return out
+
+
+def attention(
+    tape: Tape, x: Tensor, positions: tuple[Tensor, Tensor], layer: LayerConfig, kernel: str
+) -> Tensor:
+    """Multi-head self-attention, one window after the other: (T, C) -> (T, C)."""
+    (T, C), heads = x.shape, layer.stage.num_heads
+    attend = sdpa if kernel == "sdpa" else eager
+    qkv = tape.linear("qkv", x, 3 * C, bias=layer.stage.qkv_bias)
+    # (T, 3C) -> (T, 3, h, d) -> three of (T, h, d)
+    q, k, v = qkv.view(T, 3, heads, C // heads).permute(1, 0, 2, 3).unbind()
+    q, k = turned(tape, (q, k), *positions)
+    lengths = lengths_of(layer) * (T // prod(layer.grid))
+    chunks = (each.transpose(0, 1).unsqueeze(0).split(lengths, 2) for each in (q, k, v))
+    outputs = [attend(tape, *chunk) for chunk in zip(*chunks, strict=True)]
+    joined = tape.cat("join_windows", outputs, 1)  # (1, T, h, d)
+    out = tape.linear("proj", joined.view(T, C), C)
+    tape.free(joined, *outputs, q, k, qkv)
+    return out
+
+
+def lengths_of(layer: LayerConfig) -> tuple[int, ...]:
+    """Tokens of each window of an image, from left to right and top to bottom."""
+    heights, widths = ((side,) * often + (rest,) * bool(rest) for side, often, rest in layer.window_sides)
+    return tuple(height * width for height in heights for width in widths)
+
+
+def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention that makes the score matrix, softmax in float32: (1, h, n, d), each -> (1, n, h, d)."""
+    products = tape.scores(q, k, call="torch.matmul")  # (1, h, n, n)
+    scores = tape.scale("scale", products)
+    tape.free(products)
+    wide = tape.softmax("softmax", scores, in_float32=True)
+    probabilities = tape.cast("cast", wide, q.item_bytes)
+    tape.free(scores)
+    tape.free(wide, keep=probabilities)
+    values = tape.matmul("values", probabilities, v, call="torch.matmul")
+    out = tape.contiguous("merge_heads", values.transpose(1, 2))
+    tape.free(values, keep=out)
+    tape.free(probabilities)
+    return out
+
+
+def sdpa(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Torch's scaled_dot_product_attention: (1, h, n, d), each -> (1, n, h, d)."""
+    out = attention_kernel(tape, "sdpa", q, k, v)
+    return tape.contiguous("merge_heads", out.transpose(1, 2))
+
+
+def turned(tape: Tape, both: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
+    """Queries and keys (T, h, d) turned by their positions (T, d), in float32, and in their type again."""
+    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+    named = tuple(zip(("rotate_q", "rotate_k"), both, strict=True))
+    wide = [tape.cast(f"{name}.float", x, WIDE) for name, x in named]
+    summed = [turn(tape, name, x, cos, sin, _half_turn) for (name, _), x in zip(named, wide, strict=True)]
+    low = []
+    for (name, x), each in zip(named, summed, strict=True):
+        low.append(tape.cast(f"{name}.cast", each, x.item_bytes))
+        tape.free(each, keep=low[-1])
+    tape.free(*(each for each, x in zip(wide, both, strict=True) if each is not x))
+    return tuple(low)
+
+
+def _half_turn(tape: Tape, name: str, x: Tensor) -> Tensor:
+    """The halves (a, b) of the channels as (-b, a)."""
+    last, half = len(x.shape) - 1, x.shape[-1] // 2
+    a, b = x.slice(last, 0, half), x.slice(last, half)
+    negative = tape.neg(f"{name}.neg", b)
+    out = tape.cat(f"{name}.cat", (negative, a))
+    tape.free(negative)
+    return out
+
+
+def gated_mlp(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+    """down(SiLU(gate) * up): (T, C) -> (T, C)."""
+    gate = tape.linear("gate_proj", x, stage.mlp_dim)
+    active = tape.silu("act_fn", gate)
+    tape.free(gate)
+    up = tape.linear("up_proj", x, stage.mlp_dim)
+    product = tape.mul("gate", active, up)
+    tape.free(active, up)
+    out = tape.linear("down_proj", product, x.shape[-1])
+    tape.free(product)
+    return out
+
+
+def patch_embed(tape: Tape, patches: Tensor, part: PartConfig) -> Tensor:
+    """Flattened patches of two frames to vectors: (T, in_chans * 2 * p * p) -> (T, C)."""
+    (T, _), patch, dim = patches.shape, part.config.patch_size, part.leaving.dim
+    kernel = (FRAMES, patch, patch)
+    volumes = patches.view(T, part.config.in_chans, *kernel)
+    return tape.conv3d("proj", volumes, dim, kernel, bias=False).view(T, dim)
+
+
+def window_order(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
+    """(T, C) with windows one after the other; cosines and sines (T, d) in that order, and the order (T / 4)."""
+    stage = part.config.stages[0]
+    order = tape.integers("window_index", x.shape[0] // UNIT)
+    tokens = _in_order(tape, "tokens", x, order)
+    tables = rotations(tape, x.shape[0], stage.embed_dim // stage.num_heads)
+    cos, sin = (
+        _in_order(tape, name, table, order) for name, table in zip(("cos", "sin"), tables, strict=True)
+    )
+    tape.free(*tables)
+    return tokens, cos, sin, order
+
+
+def _in_order(tape: Tape, name: str, x: Tensor, order: Tensor) -> Tensor:
+    """Squares of tokens (T, ...) put in an order (T / 4)."""
+    T, width = x.shape
+    units = T // UNIT, UNIT, width
+    return tape.rows(f"{name}_in_order", x.view(*units), (order,), *units).view(T, width)
+
+
+def rotations(tape: Tape, tokens: Dim, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the angles of T tokens: (T, d) each. They are no activations: no FLOPs are counted."""
+    quarter = head_dim // 4
+    positions = tape.integers("position_ids", tokens, 2)
+    wide = tape.computed("positions", tokens, 2, 1, item_bytes=WIDE, reads=(positions,))
+    frequencies = tape.computed("inv_freq", quarter, item_bytes=WIDE)
+    angles = tape.computed("angles", tokens, 2, quarter, item_bytes=WIDE, reads=(wide, frequencies))
+    tape.free(wide, frequencies)
+    cos, sin = (_spread(tape, name, angles) for name in ("cos", "sin"))
+    tape.free(angles, positions)
+    return cos, sin
+
+
+def _spread(tape: Tape, name: str, angles: Tensor) -> Tensor:
+    """A function of the angles of rows and columns (T, 2, d / 4), for both halves of a head: (T, d)."""
+    tokens, axes, quarter = angles.shape
+    of_axes = tape.computed(name, *angles.shape, item_bytes=WIDE, reads=(angles,))
+    side_by_side = tape.computed(f"{name}_axes", tokens, axes * quarter, item_bytes=WIDE, reads=(of_axes,))
+    out = tape.computed(f"{name}_halves", tokens, 2 * axes * quarter, item_bytes=WIDE, reads=(side_by_side,))
+    tape.free(of_axes, side_by_side)
+    return out
+
+
+def patch_merger(
+    tape: Tape, x: Tensor, part: PartConfig, _cos: Tensor, _sin: Tensor, order: Tensor
+) -> Tensor:
+    """Squares of 2x2 tokens to one each, in the order of the image again: (T, C) -> (T / 4, out_chans)."""
+    (T, C), channels = x.shape, part.config.out_chans
+    back = tape.argsort("argsort", order)
+    normed = rms_norm(tape, "ln_q", x)
+    with tape.module("mlp"):
+        hidden = tape.linear("0", normed.view(T // UNIT, UNIT * C), UNIT * C)
+        active = tape.gelu("1", hidden)
+        tape.free(hidden)
+        merged = tape.linear("2", active, channels)
+        tape.free(active)
+    tape.free(normed)
+    out = tape.rows("reverse", merged, (back,), T // UNIT, channels)
+    tape.free(merged, back)
+    return out
+
+
+BLOCKS = {"qwen2_5_vl": block}
+PATCH_EMBEDS = {"qwen2_5_vl": patch_embed}
+POS_EMBEDS = {"window_order": window_order}
+NECKS = {"patch_merger": patch_merger}

@@ -1,0 +1,180 @@
+"""Swin Transformer: windowed attention with a bias per relative position, windows shifted in every other block.
+
+Source: arXiv:2103.14030 and microsoft/Swin-Transformer, models/swin_transformer.py, whose names, operations and
+lifetimes of tensors these are; where the grid is padded, those of its detector (SwinTransformer/
+Swin-Transformer-Object-Detection, mmdet/models/backbones/swin_transformer.py). There the grid is padded even by
+nothing, a copy; here only where it has to be, as Microsoft's classifier never pads. Shapes: B batch, H x W grid, C
+width, h heads, d = C / h, M = B * windows, N tokens of a window.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...encoder.keys import Pair
+from ...encoder.plan import LayerConfig, PartConfig
+from ...stack.windows import add_mask, crop, cut, join, of_images, padded, shift_mask, shifted, shifted_back
+
+NORM_EPS = 1e-5
+
+
+class ShiftedWindows(nn.Module):
+    """What the blocks of Swin and Swin V2 have in common: attention over windows, which may be shifted."""
+
+    attn_mask: Tensor | None
+
+    def __init__(self, layer: LayerConfig, attention: nn.Module) -> None:
+        super().__init__()
+        stage, self.grid = layer.stage, layer.grid
+        self.window_size = layer.grid if layer.is_global else layer.window_size
+        self.shift_size = layer.shift_size if layer.is_shifted else None
+        self.norm1 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
+        self.attn = attention
+        self.norm2 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
+        self.mlp = Mlp(stage.embed_dim, stage.mlp_dim)
+        mask = shift_mask(layer.grid, self.window_size, self.shift_size) if self.shift_size else None
+        self.register_buffer("attn_mask", mask, persistent=False)
+
+    def attend(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(B, H, W, C), of whole windows, to the same, and what Microsoft's forward holds until its end."""
+        h, w = self.window_size
+        shifted_x = shifted(x, self.shift_size) if self.shift_size else x
+        x_windows = cut(shifted_x, self.window_size).view(-1, h * w, x.shape[-1])
+        attn_windows = self.attn(x_windows, self.attn_mask)
+        shifted_x = join(attn_windows, self.window_size, self.grid)
+        x = shifted_back(shifted_x, self.shift_size) if self.shift_size else shifted_x
+        return x, (x_windows, attn_windows, shifted_x)
+
+
+class Block(ShiftedWindows):
+    """Swin's block: norm, attention, shortcut; norm, MLP, shortcut."""
+
+    def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
+        super().__init__(layer, WindowAttention(layer, kernel))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        shortcut = x
+        x = padded(self.norm1(x), self.window_size)
+        x, held = self.attend(x)
+        x = crop(x, self.grid)
+        x = shortcut + x
+        x = x + self.mlp(self.norm2(x))
+        del held
+        return x
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention over windows of N tokens with a learned bias per relative position and head."""
+
+    relative_position_index: Tensor
+
+    def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
+        super().__init__()
+        stage = layer.stage
+        dim, self.num_heads = stage.embed_dim, stage.num_heads
+        self.scale = (dim // self.num_heads) ** -0.5
+        self.kernel = kernel
+        size = layer.grid if layer.is_global else layer.window_size
+        entries = (2 * size[0] - 1) * (2 * size[1] - 1)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(entries, self.num_heads))
+        self.register_buffer("relative_position_index", relative_position_index(size), persistent=False)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=stage.qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(M, N, C), and the mask of shifted windows (windows, N, N), to (M, N, C)."""
+        return self._sdpa(x, mask) if self.kernel == "sdpa" else self._eager(x, mask)
+
+    def _eager(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Microsoft's code: the score matrix is made, then its bias and the mask are added."""
+        M, N, C = x.shape
+        # (M, N, 3C) -> (M, N, 3, h, d) -> (3, M, h, N, d)
+        qkv = self.qkv(x).reshape(M, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv[0], qkv[1], qkv[2]
+        q = q * self.scale
+        attn = q @ k.transpose(-2, -1)  # (M, h, N, N)
+        bias = self._bias()
+        attn = attn + bias.unsqueeze(0)
+        if mask is not None:
+            attn = add_mask(attn, mask)
+        attn = attn.softmax(dim=-1)
+        x = (attn @ v).transpose(1, 2).reshape(M, N, C)
+        return self.proj(x)
+
+    def _sdpa(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Torch's scaled_dot_product_attention; bias and mask make its mask as in transformers' SwinAttention."""
+        M, N, C = x.shape
+        q, k, v = self.qkv(x).reshape(M, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        bias = self._bias().unsqueeze(0)
+        if mask is not None:
+            bias = bias + of_images(mask, M)
+        x = F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
+        return self.proj(x.transpose(1, 2).reshape(M, N, C))
+
+    def _bias(self) -> Tensor:
+        """What is added to the scores of a window: (h, N, N)."""
+        index = self.relative_position_index
+        bias = self.relative_position_bias_table[index.view(-1)].view(*index.shape, -1)
+        return bias.permute(2, 0, 1).contiguous()
+
+
+def relative_position_index(size: Pair) -> Tensor:
+    """The row of the table for each query and key of a window: (N, N)."""
+    (h, w), (rows, columns) = size, torch.meshgrid(*map(torch.arange, size), indexing="ij")
+    down, right = (at.flatten()[:, None] - at.flatten() for at in (rows, columns))
+    return (down + h - 1) * (2 * w - 1) + right + w - 1
+
+
+class Mlp(nn.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches to vectors, and their norm; a rest of the image smaller than a patch is dropped."""
+
+    def __init__(self, part: PartConfig) -> None:
+        super().__init__()
+        patch = part.config.patch_size
+        self.proj = nn.Conv2d(part.config.in_chans, part.leaving.dim, kernel_size=patch, stride=patch)
+        self.norm = nn.LayerNorm(part.leaving.dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_chans, height, width) -> (B, H, W, C)."""
+        return self.norm(self.proj(x).permute(0, 2, 3, 1))
+
+
+class PatchMerging(nn.Module):
+    """Each 2x2 tokens in one, norm, then a linear layer; a row or column too few is padded, as in the detector."""
+
+    def __init__(self, part: PartConfig) -> None:
+        super().__init__()
+        self.reduction = nn.Linear(4 * part.entering.dim, part.leaving.dim, bias=False)
+        self.norm = nn.LayerNorm(4 * part.entering.dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H / 2, W / 2, C')."""
+        quarters = quarters_of(padded(x, (2, 2)))  # held until the end, as in Microsoft's forward
+        return self.reduction(self.norm(torch.cat(quarters, -1)))
+
+
+def quarters_of(x: Tensor) -> list[Tensor]:
+    """Of each 2x2 tokens one: four of (B, H / 2, W / 2, C)."""
+    return [x[:, i::2, j::2, :] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
+
+
+BLOCKS = {"swin": Block}
+PATCH_EMBEDS = {"patch_norm": PatchEmbed}
+TRANSITIONS = {"patch_merging": PatchMerging}

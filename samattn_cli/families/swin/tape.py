@@ -1,0 +1,200 @@
+"""Swin Transformer on the Tape; the same pass in torch, with its sources, is `samattn_cli/families/swin/stack.py`.
+
+Shapes: B batch, H x W grid, C width, h heads, d = C / h, M = B * windows, N tokens of a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from ...encoder.keys import Pair
+from ...encoder.plan import LayerConfig, PartConfig
+from ...tape.kernels import attention as attention_kernel
+from ...tape.tape import Tape
+from ...tape.tensor import Tensor
+from ...tape.windows import (
+    add_mask,
+    crop,
+    cut,
+    join,
+    let_go,
+    of_images,
+    padded,
+    shift_mask,
+    shifted,
+    shifted_back,
+)
+from ...units import INT64_BYTES
+
+Attention = Callable[[Tape, Tensor, LayerConfig, Tensor | None], Tensor]
+
+
+def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
+    """Norm, attention, shortcut; norm, MLP, shortcut: (B, H, W, C) -> (B, H, W, C)."""
+    shortcut = x
+    normed = tape.layer_norm("norm1", x)
+    whole = padded(tape, normed, size_of(layer))
+    if whole is not normed:
+        tape.free(normed)
+    y, held = attend(tape, whole, layer, {"eager": eager, "sdpa": sdpa}[kernel])
+    let_go(tape, whole, held)
+    y = cropped(tape, y, layer, held)
+    x = tape.add("add_attn", shortcut, y)
+    let_go(tape, y, held)
+    normed = tape.layer_norm("norm2", x)
+    y = mlp(tape, normed, layer)
+    tape.free(normed)
+    out = tape.add("add_mlp", x, y)
+    tape.free(x, y, *held)
+    return out
+
+
+def size_of(layer: LayerConfig) -> Pair:
+    """The window: that of a global block is the grid."""
+    return layer.grid if layer.is_global else layer.window_size
+
+
+def attend(
+    tape: Tape, x: Tensor, layer: LayerConfig, attention: Attention
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """(B, H, W, C), of whole windows, to the same, and what Microsoft's forward holds until its end."""
+    window, C = size_of(layer), x.shape[-1]
+    mask = shift_mask(tape, layer)
+    rolled = shifted(tape, x) if layer.is_shifted else x
+    windows = cut(tape, rolled, window)
+    windows = windows.view(windows.shape[0], prod(window), C)
+    with tape.module("attn"):
+        attended = attention(tape, windows, layer, mask)
+    joined = join(tape, attended, window, x.shape[1:3])
+    if rolled is not x:
+        let_go(tape, rolled, (windows,))
+    y = shifted_back(tape, joined) if layer.is_shifted else joined
+    return y, (windows, attended, joined)
+
+
+def cropped(tape: Tape, y: Tensor, layer: LayerConfig, held: tuple[Tensor, ...]) -> Tensor:
+    """Without the padding."""
+    out = crop(tape, y, layer.grid)
+    if out.storage is not y.storage:
+        let_go(tape, y, held)
+    return out
+
+
+def eager(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
+    """Attention that makes the score matrix: (M, N, C) -> (M, N, C)."""
+    qkv = tape.linear("qkv", x, 3 * x.shape[-1], bias=layer.stage.qkv_bias)
+    q, k, v = each_of(split(qkv, layer))
+    scaled = tape.scale("scale", q)
+    scores = tape.scores(scaled, k)  # (M, h, N, N)
+    bias = relative_bias(tape, layer)
+    y, probabilities = weighed(tape, scores, bias, mask, v)
+    out = tape.linear("proj", y, x.shape[-1])
+    tape.free(y, probabilities, scaled, bias, qkv)
+    return out
+
+
+def split(qkv: Tensor, layer: LayerConfig) -> Tensor:
+    """Queries, keys and values, a view of the packed projection: (M, N, 3C) -> (3, M, h, N, d)."""
+    (M, N, _), heads = qkv.shape, layer.stage.num_heads
+    # (M, N, 3C) -> (M, N, 3, h, d) -> (3, M, h, N, d)
+    return qkv.view(M, N, 3, heads, layer.stage.embed_dim // heads).permute(2, 0, 3, 1, 4)
+
+
+def each_of(packed: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values, each selected by itself, as Microsoft's code does: three gradients of the whole."""
+    return tuple(packed.select(0) for _ in range(3))
+
+
+def weighed(
+    tape: Tape, scores: Tensor, bias: Tensor, mask: Tensor | None, v: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Values (M, N, C) by scores (M, h, N, N) plus bias (h, N, N) and mask; the probabilities, which are held."""
+    biased = tape.add("add_bias", scores, bias.unsqueeze(0))
+    tape.free(scores)
+    if mask is not None:
+        masked = add_mask(tape, biased, mask)
+        tape.free(biased)
+        biased = masked
+    probabilities = tape.softmax("softmax", biased)
+    tape.free(biased)
+    values = tape.matmul("values", probabilities, v)
+    M, h, N, d = values.shape
+    y = tape.reshape("merge_heads", values.transpose(1, 2), M, N, h * d)
+    tape.free(values, keep=y)
+    return y, probabilities
+
+
+def relative_bias(tape: Tape, layer: LayerConfig) -> Tensor:
+    """What is added to the scores of a window: (h, N, N)."""
+    heads, (h, w) = layer.stage.num_heads, size_of(layer)
+    table = tape.parameter("relative_position_bias_table", (2 * h - 1) * (2 * w - 1), heads)
+    N = h * w
+    rows = tape.gather(
+        "rel_pos", table, (tape.buffer(N, N, item_bytes=INT64_BYTES).view(N * N),), N * N, heads
+    )
+    bias = tape.contiguous("rel_pos_bias", rows.view(N, N, heads).permute(2, 0, 1))
+    tape.free(rows, keep=bias)
+    return bias
+
+
+def sdpa(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
+    """Torch's scaled_dot_product_attention, bias and mask as its mask: (M, N, C) -> (M, N, C)."""
+    M, N, C = x.shape
+    qkv = tape.linear("qkv", x, 3 * C, bias=layer.stage.qkv_bias)
+    q, k, v = split(qkv, layer).unbind()
+    whole = bias = relative_bias(tape, layer).unsqueeze(0)
+    if mask is not None:
+        repeated = of_images(tape, mask, M)
+        whole = tape.add("add_mask", bias, repeated)
+        tape.free(bias)
+        let_go(tape, repeated, (mask,))
+    values = attention_kernel(tape, "sdpa", q, k, v, whole)
+    y = tape.reshape("merge_heads", values.transpose(1, 2), M, N, C)
+    out = tape.linear("proj", y, C)
+    tape.free(y, values, whole, qkv)
+    return out
+
+
+def mlp(tape: Tape, x: Tensor, layer: LayerConfig) -> Tensor:
+    """Linear, GELU, linear: (..., C) -> (..., C)."""
+    with tape.module("mlp"):
+        hidden = tape.linear("fc1", x, layer.stage.mlp_dim)
+        active = tape.gelu("act", hidden)
+        tape.free(hidden)
+        out = tape.linear("fc2", active, x.shape[-1])
+    tape.free(active)
+    return out
+
+
+def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
+    """Non-overlapping patches to vectors, and their norm: (B, in_chans, height, width) -> (B, H, W, C)."""
+    patch = part.config.patch_size
+    patches = tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch)
+    out = tape.layer_norm("norm", patches.permute(0, 2, 3, 1))
+    tape.free(patches)
+    return out
+
+
+def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+    """Each 2x2 tokens in one, norm, then a linear layer: (B, H, W, C) -> (B, H / 2, W / 2, C')."""
+    whole = padded(tape, x, (2, 2))
+    together = merged(tape, whole)
+    normed = tape.layer_norm("norm", together)
+    tape.free(together)
+    out = tape.linear("reduction", normed, part.leaving.dim, bias=False)
+    tape.free(normed)
+    if whole is not x:
+        tape.free(whole)
+    return out
+
+
+def merged(tape: Tape, x: Tensor) -> Tensor:
+    """Each 2x2 tokens side by side: (B, H, W, C) -> (B, H / 2, W / 2, 4C)."""
+    corners = ((0, 0), (1, 0), (0, 1), (1, 1))
+    return tape.cat("merge", [x.slice(1, i, step=2).slice(2, j, step=2) for i, j in corners])
+
+
+BLOCKS = {"swin": block}
+PATCH_EMBEDS = {"patch_norm": patch_embed}
+TRANSITIONS = {"patch_merging": patch_merging}

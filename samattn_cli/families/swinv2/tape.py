@@ -1,0 +1,102 @@
+"""Swin Transformer V2 on the Tape; the same pass in torch, with its sources, is `samattn_cli/families/swinv2/stack.py`.
+
+Shapes: B batch, H x W grid, C width, h heads, d = C / h, M = B * windows, N tokens of a window.
+"""
+
+from __future__ import annotations
+
+from ...encoder.plan import LayerConfig, PartConfig
+from ...tape.tape import Tape
+from ...tape.tensor import Tensor
+from ...tape.windows import let_go, padded
+from ...units import INT64_BYTES
+from ..swin.tape import attend, cropped, each_of, merged, mlp, size_of, split, weighed
+
+BIAS_HIDDEN = 512
+
+
+def block(tape: Tape, x: Tensor, layer: LayerConfig, _kernel: str = "eager") -> Tensor:
+    """Attention, norm, shortcut; MLP, norm, shortcut: (B, H, W, C) -> (B, H, W, C)."""
+    shortcut = x
+    whole = padded(tape, x, size_of(layer))
+    y, held = attend(tape, whole, layer, attention)
+    let_go(tape, whole, (x, *held))
+    y = cropped(tape, y, layer, held)
+    normed = tape.layer_norm("norm1", y)
+    x = tape.add("add_attn", shortcut, normed)
+    tape.free(normed)
+    let_go(tape, y, held)
+    y = mlp(tape, x, layer)
+    normed = tape.layer_norm("norm2", y)
+    tape.free(y)
+    out = tape.add("add_mlp", x, normed)
+    tape.free(normed, x)
+    tape.free(*held, keep=shortcut)
+    return out
+
+
+def attention(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
+    """Attention by the cosine of queries and keys: (M, N, C) -> (M, N, C)."""
+    heads, C = layer.stage.num_heads, x.shape[-1]
+    bias_of_qkv = qkv_bias(tape, C) if layer.stage.qkv_bias else None
+    qkv = tape.linear_with("qkv", x, tape.parameter("qkv.weight", 3 * C, C), bias_of_qkv)
+    q, k, v = each_of(split(qkv, layer))
+    one, other = tape.normalize("normalize_q", q), tape.normalize("normalize_k", k)
+    cosines = tape.scores(one, other)  # (M, h, N, N)
+    tape.free(one, other)
+    bounded = tape.clamp("logit_scale.clamp", tape.used_weight("logit_scale", heads, 1, 1))
+    scale = tape.exp("logit_scale.exp", bounded)
+    tape.free(bounded)
+    scores = tape.mul("scale", cosines, scale)
+    tape.free(cosines)
+    table, bias = relative_bias(tape, layer)
+    y, probabilities = weighed(tape, scores, bias, mask, v)
+    out = tape.linear("proj", y, C)
+    tape.free(y, probabilities, scale, table, bias, qkv)
+    if bias_of_qkv is not None:
+        tape.free(bias_of_qkv)
+    return out
+
+
+def qkv_bias(tape: Tape, C: int) -> Tensor:
+    """Keys have none: (3C,)."""
+    q, v = tape.used_weight("q_bias", C), tape.used_weight("v_bias", C)
+    zeros = tape.constant("k_bias", q, C)
+    out = tape.cat("qkv_bias", (q, zeros, v))
+    tape.free(zeros)
+    return out
+
+
+def relative_bias(tape: Tape, layer: LayerConfig) -> tuple[Tensor, Tensor]:
+    """A bias per offset and head, from an MLP whatever the batch; of it what is added to scores, (h, N, N)."""
+    heads, (h, w) = layer.stage.num_heads, size_of(layer)
+    N, offsets = h * w, (2 * h - 1, 2 * w - 1)
+    with tape.module("cpb_mlp"):
+        hidden = tape.linear("0", tape.buffer(1, *offsets, 2), BIAS_HIDDEN)
+        active = tape.relu_("1", hidden)
+        made = tape.linear("2", active, heads, bias=False)
+        tape.free(active)
+    table = made.view(offsets[0] * offsets[1], heads)
+    rows = tape.rows("rel_pos", table, (tape.buffer(N, N, item_bytes=INT64_BYTES).view(N * N),), N * N, heads)
+    bias = tape.contiguous("rel_pos_bias", rows.view(N, N, heads).permute(2, 0, 1))
+    tape.free(rows, keep=bias)
+    gate = tape.sigmoid("rel_pos_sigmoid", bias)
+    scaled = tape.scale("rel_pos_scale", gate)
+    tape.free(gate, bias)
+    return table, scaled
+
+
+def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+    """Each 2x2 tokens in one, a linear layer, then norm: (B, H, W, C) -> (B, H / 2, W / 2, C')."""
+    whole = padded(tape, x, (2, 2))
+    together = merged(tape, whole)
+    reduced = tape.linear("reduction", together, part.leaving.dim, bias=False)
+    tape.free(together)
+    out = tape.layer_norm("norm", reduced)
+    tape.free(reduced)
+    let_go(tape, whole, (x,))
+    return out
+
+
+BLOCKS = {"swinv2": block}
+TRANSITIONS = {"patch_merging_v2": patch_merging}

@@ -1,0 +1,25 @@
+"""Swin Transformer V2: cosine attention, biases from an MLP on relative positions, norms behind attention and MLP.
+
+Source: arXiv:2111.09883 and microsoft/Swin-Transformer, models/swin_transformer_v2.py.
+"""
+
+from ...encoder.slots import Block, Family, Transition
+from ..swin.words import MERGING, clamped, merged
+
+FAMILY = Family(
+    blocks={
+        "swinv2": Block(
+            summary="Swin V2's block: as Swin's, but cosine attention, an MLP for its biases, norms after attention and MLP.",
+            keys=frozenset({"shift_size"}),
+            kernels=("eager",),
+            place=clamped,
+        )
+    },
+    transitions={
+        "patch_merging_v2": Transition(
+            summary="Swin V2's: each 2x2 tokens in one, a linear layer, then LayerNorm.",
+            stream=merged,
+            slides=MERGING,
+        )
+    },
+)

@@ -1,0 +1,1 @@
+"""SAM's and ViTDet's encoder."""

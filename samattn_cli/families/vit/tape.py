@@ -1,0 +1,267 @@
+"""SAM's and ViTDet's encoder on the Tape; the same pass in torch is `samattn_cli/families/vit/stack.py`.
+
+Shapes: B batch, H x W grid, C width, h heads, d = C / h, N = windows (or B) * h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...encoder.model import StageConfig
+from ...encoder.plan import LayerConfig, PartConfig
+from ...tape.kernels import attention as attention_kernel
+from ...tape.norms import layer_norm_2d
+from ...tape.rel_pos import decomposed_terms, joint_term, relative_positions
+from ...tape.tape import Tape
+from ...tape.tensor import Dim, Shape, Tensor
+from ...tape.windows import add_mask, let_go, of_images, shift_mask, window_partition, window_unpartition
+from ...units import KERNEL_ALIGNMENT_BYTES
+
+Step = Callable[[Tensor], Tensor]
+
+
+def qkv_of(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
+    """Queries, keys and values in one projection: (..., C) -> (..., 3C)."""
+    return tape.linear("qkv", x, 3 * x.shape[-1], bias=stage.qkv_bias)
+
+
+Projection = Callable[[Tape, Tensor, StageConfig], Tensor]
+
+
+def block(
+    tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager", *, project: Projection = qkv_of
+) -> Tensor:
+    """Pre-norm block: (B, H, W, C) -> (B, H, W, C); `project` as in `attention`."""
+    stage = layer.stage
+
+    def attend(windows: Tensor) -> Tensor:
+        return attention(tape, windows, layer, kernel, project=project)
+
+    return windowed_block(tape, x, layer, attend, lambda y: mlp(tape, y, stage))
+
+
+def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix: Step) -> Tensor:
+    """Pre-norm block of any attention over windows and any MLP: (B, H, W, C) -> (B, H, W, C)."""
+    window, shift = layer.window_size, layer.shift_size
+    shortcut, grid = x, x.shape[1:3]
+    x = normed = tape.layer_norm("norm1", shortcut)
+    if not layer.is_global:
+        x = window_partition(tape, normed, window, shift)
+        tape.free(normed, keep=x)
+    windows = x
+    with tape.module("attn"):
+        x = attended = attend(windows)
+    tape.free(windows)
+    if not layer.is_global:
+        x = window_unpartition(tape, attended, window, grid, shift)
+        tape.free(attended, keep=x)
+    joined = x
+    x = tape.add("add_attn", shortcut, joined)
+    tape.free(joined)
+    normed = tape.layer_norm("norm2", x)
+    with tape.module("mlp"):
+        y = mix(normed)
+    tape.free(normed)
+    out = tape.add("add_mlp", x, y)
+    tape.free(x, y)
+    return out
+
+
+def attention(
+    tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, project: Projection = qkv_of
+) -> Tensor:
+    """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C).
+
+    Args:
+        tape: where it is recorded.
+        x: the tokens.
+        layer: heads, relative positions, shift.
+        kernel: "eager", "sdpa" or "fused".
+        project: makes the packed queries, keys and values (B, H, W, 3C).
+    """
+    kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if layer.stage.rel_pos == "none" else fused}
+    return kernels[kernel](tape, project(tape, x, layer.stage), layer)
+
+
+def eager(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
+    """Attention that makes the score matrix, as SAM's code does."""
+    (B, H, W, width), heads = qkv.shape, layer.stage.num_heads
+    C = width // 3
+    d = C // heads
+    # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d) -> (3, B*h, HW, d)
+    split = qkv.view(B, H * W, 3, heads, d).permute(2, 0, 3, 1, 4)
+    packed = tape.reshape("split_heads", split, 3, B * heads, H * W, d)
+    q, k, v = packed.unbind()  # (B*h, HW, d), each
+    scaled = tape.scale("scale", q)
+    scores = tape.scores(scaled, k)  # (B*h, HW, HW)
+    tape.free(scaled)
+    if layer.stage.rel_pos != "none":
+        biased = add_rel_pos(tape, scores, q, (H, W), layer)
+        tape.free(scores)
+        scores = biased
+    if mask := shift_mask(tape, layer):
+        masked = add_mask(tape, scores.view(B, heads, H * W, H * W), mask).view(*scores.shape)
+        tape.free(scores)
+        scores = masked
+    probabilities = tape.softmax("softmax", scores)
+    tape.free(scores)
+    values = tape.matmul("values", probabilities, v)  # (B*h, HW, d)
+    # (B*h, HW, d) -> (B, h, H, W, d) -> (B, H, W, C)
+    merged = values.view(B, heads, H, W, d).permute(0, 2, 3, 1, 4)
+    y = tape.reshape("merge_heads", merged, B, H, W, C)
+    tape.free(values, keep=y)
+    out = tape.linear("proj", y, C)
+    tape.free(y, probabilities, packed, qkv)
+    return out
+
+
+def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
+    """Scores (N, HW, HW) plus the terms of their relative positions."""
+    (N, _, d), (H, W) = q.shape, size
+    if layer.stage.rel_pos == "joint":
+        rel = joint_term(tape, q, size, layer.rel_pos_size)
+        out = tape.add("add_rel_hw", scores, rel)
+        tape.free(rel)
+        return out
+    Rh, Rw = both_relative_positions(tape, size, layer.rel_pos_size, d)
+    rel_h, rel_w = decomposed_terms(tape, tape.reshape("rel_q", q, N, H, W, d), Rh, Rw)
+    with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
+    out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
+    tape.free(with_rows, Rh, Rw, rel_h, rel_w)
+    return out.view(N, H * W, H * W)
+
+
+def sdpa(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
+    """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
+    q, k, v = split(qkv, layer.stage)
+    mask = shift_mask(tape, layer)
+    bias = None if layer.stage.rel_pos == "none" else rel_pos_term(tape, q, qkv.shape[1:3], layer)
+    if mask is not None:
+        bias = with_mask(tape, bias, mask, qkv.shape[0])
+    out = attention_kernel(tape, "sdpa", q, k, v, bias)
+    if bias is not None:
+        let_go(tape, bias, () if mask is None else (mask,))
+    return merge(tape, out, qkv.shape[1:3], qkv)
+
+
+def with_mask(tape: Tape, bias: Tensor | None, mask: Tensor, B: Dim) -> Tensor:
+    """The mask of shifted windows added to what relative positions add to the scores: (B, h or 1, HW, HW)."""
+    repeated = of_images(tape, mask, B)
+    if bias is None:
+        return repeated
+    out = tape.add("add_mask", bias, repeated)
+    let_go(tape, repeated, (mask,))
+    tape.free(bias)
+    return out
+
+
+def fused(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
+    """Decomposed relative positions as a part of longer queries and keys: no tensor of tokens by tokens is made."""
+    q, k, v = split(qkv, layer.stage)
+    (B, h, N, d), (H, W) = q.shape, qkv.shape[1:3]
+    q, k = q.view(B, h, H, W, d), k.view(B, h, H, W, d)
+    Rh, Rw = both_relative_positions(tape, (H, W), layer.rel_pos_size, d)
+    rel_h, rel_w = decomposed_terms(tape, q, Rh, Rw)
+    tape.free(Rh, Rw)
+    rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // q.item_bytes)
+    zeros = (tape.constant("zeros", q, 1),) if rest != 0 else ()
+    padding = tuple(zero.expanded((B, h, H, W, rest)) for zero in zeros)
+    rows, columns = tape.constant("rows", q, H, H), tape.constant("columns", q, W, W)
+    scaled = tape.scale("scale", q)
+    longer_q = tape.cat("cat_q", (scaled, rel_h, rel_w, *padding))
+    tape.free(scaled)
+    of_rows, of_columns = rows.view(H, 1, H).expanded((B, h, H, W, H)), columns.expanded((B, h, H, W, W))
+    longer_k = tape.cat("cat_k", (k, of_rows, of_columns, *padding))
+    tape.free(rel_h, rel_w, rows, columns, *zeros)
+    length = longer_q.shape[-1]
+    longer_q, longer_k = longer_q.view(B, h, N, length), longer_k.view(B, h, N, length)
+    out = attention_kernel(tape, "sdpa", longer_q, longer_k, v)
+    return merge(tape, out, (H, W), qkv, longer_q, longer_k)
+
+
+def split(qkv: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
+    """Queries, keys and values (B, h, HW, d), views of the packed projection."""
+    (B, H, W, packed), heads = qkv.shape, stage.num_heads
+    # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
+    return qkv.view(B, H * W, 3, heads, packed // 3 // heads).permute(2, 0, 3, 1, 4).unbind()
+
+
+def rel_pos_term(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
+    """What relative positions add to the scores: (B, h, HW, HW)."""
+    (B, h, N, d), (H, W) = q.shape, size
+    if layer.stage.rel_pos == "joint":
+        rows = tape.reshape("rel_q", q, B * h, N, d)
+        term = joint_term(tape, rows, size, layer.rel_pos_size).view(B, h, N, N)
+        tape.free(rows, keep=q)
+        return term
+    grid_q = q.view(B, h, H, W, d)
+    Rh, Rw = both_relative_positions(tape, size, layer.rel_pos_size, d)
+    terms = decomposed_terms(tape, grid_q, Rh, Rw)
+    tape.free(Rh, Rw)
+    rel_h = tape.contiguous("rel_h_rows", terms[0])
+    rel_w = tape.contiguous("rel_w_rows", terms[1])
+    tape.free(terms[0], keep=rel_h)
+    tape.free(terms[1], keep=rel_w)
+    summed = tape.add("add_rel", rel_h.view(B, h, H, W, H, 1), rel_w.view(B, h, H, W, 1, W))
+    tape.free(rel_h, rel_w)
+    return summed.view(B, h, N, N)
+
+
+def merge(tape: Tape, out: Tensor, size: Shape, *held: Tensor) -> Tensor:
+    """Join the heads of (B, h, HW, d) and project; what is `held` goes at the end."""
+    B, h, _, d = out.shape
+    y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), B, *size, h * d)
+    result = tape.linear("proj", y, h * d)
+    tape.free(y, out, *held)
+    return result
+
+
+def both_relative_positions(tape: Tape, size: Shape, made_for: Shape, d: Dim) -> tuple[Tensor, Tensor]:
+    """(H, H, d) and (W, W, d)."""
+    Rh = relative_positions(tape, "rel_pos_h", size[0], made_for[0], d)
+    return Rh, relative_positions(tape, "rel_pos_w", size[1], made_for[1], d)
+
+
+def mlp(tape: Tape, x: Tensor, stage: StageConfig, names: tuple[str, str] = ("lin1", "lin2")) -> Tensor:
+    """Linear, GELU, linear: (..., C) -> (..., C)."""
+    hidden = tape.linear(names[0], x, stage.mlp_dim)
+    active = tape.gelu("act", hidden)
+    tape.free(hidden)
+    out = tape.linear(names[1], active, x.shape[-1])
+    tape.free(active)
+    return out
+
+
+def patch_embed(tape: Tape, image: Tensor, part: PartConfig, *, bias: bool = True) -> Tensor:
+    """Non-overlapping patches to vectors: (B, in_chans, height, width) -> (B, H, W, C)."""
+    patch = part.config.patch_size
+    patches = tape.conv2d("proj", image, part.leaving.dim, patch, stride=patch, bias=bias)
+    return patches.permute(0, 2, 3, 1)
+
+
+def learned_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+    """Add one learned vector per patch: (B, H, W, C) -> the same. The weight is the encoder's own, "pos_embed"."""
+    return tape.add_weight("add", x, tape.parameter("", 1, *part.entering.grid, x.shape[-1]))
+
+
+def sam_neck(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+    """SAM's neck: (B, H, W, C) -> (B, out_chans, H, W)."""
+    return neck_of(tape, x, part.config.out_chans)
+
+
+def neck_of(tape: Tape, x: Tensor, channels: int) -> Tensor:
+    """1x1 convolution, norm, 3x3 convolution, norm: (B, H, W, C) -> (B, channels, H, W)."""
+    y = tape.conv2d("0", x.permute(0, 3, 1, 2), channels, 1, bias=False)
+    normed = layer_norm_2d(tape, "1", y)
+    tape.free(y)
+    y = tape.conv2d("2", normed, channels, 3, padding=1, bias=False)
+    tape.free(normed)
+    out = layer_norm_2d(tape, "3", y)
+    tape.free(y)
+    return out
+
+
+BLOCKS = {"vit": block}
+PATCH_EMBEDS = {"patch": patch_embed}
+POS_EMBEDS = {"learned": learned_pos_embed}
+NECKS = {"sam": sam_neck}

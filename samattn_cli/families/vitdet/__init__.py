@@ -1,0 +1,1 @@
+"""ViTDet's own block, positions and pyramid."""

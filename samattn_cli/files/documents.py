@@ -1,0 +1,180 @@
+"""A YAML document and those that it extends, brought to the canonical form, in which the blocks stand in ``stages``."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..encoder.applies import made_way
+from ..encoder.model import StageConfig
+from ..encoder.tree import Node, Where
+from ..errors import ConfigError, Problem
+from . import foreign
+from .kinds import ENCODER
+from .sources import STDIN, Files, Source, read_source
+from .yaml12 import MAX_DEPTH, NOT_TEXT, is_text, parse_yaml
+
+MAX_EXTENDS = 16
+STAGE_KEYS = frozenset(field.name for field in fields(StageConfig))
+PYTHON = Where("config")
+NOT_INHERITED = ("name", "description", "extends")
+
+Key = tuple[str, str]
+"""The label of a document, and a key of it."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document: its tree, the folder that its paths start from, its short name, and where its paths lead."""
+
+    root: Node
+    folder: Path
+    name: str
+    files: Files
+
+
+def read_document(reference: str, folder: Path, where: str, files: Files) -> Document:
+    """The document that `reference` names, from a folder; `where` is the place of the reference, for messages.
+
+    Raises:
+        ConfigError: if there is none, or it is not YAML, or its top level is not a mapping, or it is a file of another
+            kind, such as a checkpoint.
+    """
+    path = folder / reference
+    if foreign.is_checkpoint(reference) and files.exists(path):
+        raise problem_at(Where(files.label(path)), foreign.checkpoint(files.label(path)))
+    source: Source = read_source(reference, folder, where, files=files)
+    root = _parsed(source.text, source.label)
+    if not isinstance(root.value, dict):
+        raise problem_at(root.where, ENCODER.must_be)
+    if other := foreign.document(root):
+        raise problem_at(root.where, other)
+    return Document(root, source.folder, source.name, source.files)
+
+
+def chain_of(document: Document) -> Iterator[Document]:
+    """A document and those that it extends, which are known to be there."""
+    yield document
+    if extends := entries_of(document.root).get("extends"):
+        yield from chain_of(
+            read_document(str(extends.value), document.folder, str(extends.where), document.files)
+        )
+
+
+def files_of(path: Path, files: Files) -> Iterator[Path]:
+    """The path of a config and, as far as they can be read, those of the files that it extends."""
+    yield path
+    with suppress(ConfigError):
+        document = read_document(str(path), Path(), "samattn", files)
+        yield from (Path(other.root.where.source) for other in islice(chain_of(document), 1, MAX_EXTENDS))
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, label: str) -> Node:
+    """A document's tree, which many may extend: it is not changed."""
+    return parse_yaml(text, label)
+
+
+def resolve(document: Document, seen: tuple[str, ...], without: Key | None = None) -> Node:
+    """The canonical tree of a document laid over what it extends, `without` a key of one of them."""
+    root, extends = document.root, entries_of(document.root).get("extends")
+    if without is not None and without[0] == root.where.source:
+        root = replace(root, value={key: node for key, node in entries_of(root).items() if key != without[1]})
+    if extends is None:
+        return _canonical(root)
+    if not isinstance(extends.value, str) or extends.value == STDIN:
+        raise problem_at(extends.where, "extends must be the name of a preset or a path, such as 'sam_vit_b'")
+    base = read_document(extends.value, document.folder, str(extends.where), document.files)
+    labels = (*seen, document.root.where.source)
+    if base.root.where.source in labels:
+        loop = " -> ".join((*labels, base.root.where.source))
+        raise problem_at(extends.where, f"extends itself: {loop}")
+    if len(labels) > MAX_EXTENDS:
+        raise problem_at(extends.where, f"more than {MAX_EXTENDS} configs extend one another")
+    return _lay_over(resolve(base, labels, without), root)
+
+
+def _canonical(root: Node) -> Node:
+    """A document that extends nothing, with the flat keys of a single stage moved into ``stages``.
+
+    Beside ``stages`` they stay where they are, which `build` says with all else that is wrong.
+    """
+    entries = dict(entries_of(root))
+    if "stages" in entries:
+        return replace(root, value=entries)  # overrides are put in: not in what others are read from
+    flat = {key: entries.pop(key) for key in list(entries) if key in STAGE_KEYS}
+    stage = replace(root, value=flat)
+    return replace(root, value={**entries, "stages": Node([stage], root.where)})
+
+
+def _lay_over(base: Node, root: Node) -> Node:
+    """The canonical `base` with the keys of `root` in place of its own."""
+    over = entries_of(root)
+    below = entries_of(made_way(base, ((key, node.value) for key, node in over.items())))
+    merged = {key: node for key, node in below.items() if key not in NOT_INHERITED}
+    tree = replace(root, value=merged)
+    flat = _flat(over)
+    if "stages" in over:
+        merged.update(flat)
+    else:
+        put_in_stage(tree, flat)
+    for key, node in over.items():
+        if key == "run" and isinstance(node.value, dict) and "run" in merged:
+            merged[key] = replace(node, value={**entries_of(merged[key]), **node.value})
+        elif key != "extends" and key not in STAGE_KEYS:
+            merged[key] = node
+    return tree
+
+
+def _flat(entries: dict[str, Node]) -> dict[str, Node]:
+    return {key: node for key, node in entries.items() if key in STAGE_KEYS}
+
+
+def put_in_stage(tree: Node, flat: dict[str, Node]) -> None:
+    """Set flat keys in the single stage of `tree`, without touching the base it came from."""
+    stages = entries_of(tree).get("stages")
+    if not flat or stages is None or not isinstance(stages.value, list) or not stages.value:
+        return
+    if len(stages.value) != 1:
+        which = "say which, such as 'stages.0.{key}' in an option, or write 'stages:' in a file"
+        raise _each(flat, f"{{key}}: this encoder has {len(stages.value)} stages: {which}")
+    stage = stages.value[0]
+    changed = replace(stage, value={**entries_of(stage), **flat})
+    entries_of(tree)["stages"] = replace(stages, value=[changed])
+
+
+def from_python(value: Any, where: Where = PYTHON, depth: int = 1) -> Node:
+    """Python data to nodes, so that a mapping given to `load_config` goes through the same checks as a file."""
+    if depth > MAX_DEPTH:
+        raise problem_at(where, f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, Mapping):
+        if odd := [key for key in map(str, value) if not is_text(key)]:
+            raise problem_at(where, f"the key {odd[0]!r} {NOT_TEXT}")
+        entries = {str(key): from_python(item, where, depth + 1) for key, item in value.items()}
+        return Node(entries, where, where)
+    if isinstance(value, (list, tuple)):
+        return Node([from_python(item, where, depth + 1) for item in value], where, where)
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)  # NumPy's integers too
+    return Node(operator.index(value) if whole else value, where, where)
+
+
+def entries_of(node: Node) -> dict[str, Node]:
+    """The keys of a mapping; of anything else, none."""
+    return node.value if isinstance(node.value, dict) else {}
+
+
+def _each(nodes: dict[str, Node], message: str) -> ConfigError:
+    return ConfigError(
+        Problem(str(node.key_where or node.where), message.format(key=key)) for key, node in nodes.items()
+    )
+
+
+def problem_at(where: Where, message: str) -> ConfigError:
+    """One problem at a place, as an error."""
+    return ConfigError([Problem(str(where), message)])

@@ -1,0 +1,88 @@
+"""Where a figure comes from, where there is nothing to compare it with: what peaks, and the layers that cost most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..figures import FIGURES as KNOWN
+from ..metric_names import COUNT, KINDS, path_of
+from ..studies.causes import figure_behind
+from ..studies.layers import LAYER, PART, At, segments_of
+from ..studies.passes import Passes
+from ..studies.readers import FIGURES, PEAK_AT
+from ..units import format_amount, ranges
+from .metrics import Encoder, is_counted, is_of_kind
+
+MOST = 3
+ROOTS = ("totals.", "comparison.", "layers.", "measured.")
+BEHIND_A_PEAK = {"peak_bytes": "peak_bytes", "training_bytes": "saved_bytes"}
+"""What of a layer is told of a peak: what is live in it; in training what stays for backward, which adds up."""
+
+
+def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
+    """The layers and parts that a figure comes from, those that contribute most first, a line each."""
+    passes = encoder.passes
+    path = path_of(metric, training=passes.trains)
+    figure = figure_behind(path)
+    if not figure or not path.startswith(ROOTS):
+        return ()
+    if path.endswith(f".{COUNT}"):
+        return _counted(passes, path.split(".")[1])
+    place = path.split(".")[1] if path.startswith("layers.") else ""
+    if figure in BEHIND_A_PEAK:
+        return (f"{figure} at {PEAK_AT[figure](passes)}", *_most(passes, BEHIND_A_PEAK[figure], place))
+    return tuple(_most(passes, figure, place))
+
+
+def _counted(passes: Passes, kind: str) -> tuple[str, ...]:
+    """The layers that count as of a kind."""
+    blocks = (at for at in segments_of(passes).values() if at.segment.layer is not None)
+    ats = [at for at in blocks if is_counted(at.layer, kind)]
+    attends = ", ".join(dict.fromkeys(at.layer.attends for at in ats))
+    return (f"{_names(ats)} ({attends})",) if ats else ()
+
+
+def _most(passes: Passes, figure: str, place: str) -> Iterator[str]:
+    groups: dict[float, list[At]] = {}
+    for at in segments_of(passes).values():
+        if _is_meant(at, place) and (value := _figure(at, figure)):
+            groups.setdefault(value, []).append(at)
+    of_figure = KNOWN[figure]
+    adds_up = of_figure.combined == "sum"
+    worst = sorted(groups.items(), key=lambda group: -group[0] * len(group[1]) ** adds_up)
+    of = "" if place or not adds_up else _of_total(passes, figure)
+    for value, ats in worst[:MOST]:
+        each = " each" if len(ats) > 1 else ""
+        said = " ".join(filter(None, (of_figure.tag, format_amount(value, of_figure.unit))))
+        yield f"{_names(ats)}: {said}{each}{of}{_attention(ats)}"
+
+
+def _of_total(passes: Passes, figure: str) -> str:
+    total = FIGURES[figure](passes) if figure in FIGURES else None
+    return "" if total is None else f" of {format_amount(total, KNOWN[figure].unit)}"
+
+
+def _is_meant(at: At, place: str) -> bool:
+    """Whether a path is of this layer, or of the whole encoder."""
+    if not place:
+        return True
+    layer = at.segment.layer
+    if layer is None:
+        return False
+    return is_of_kind(layer, place) if place in KINDS else place == str(layer.index)
+
+
+def _figure(at: At, figure: str) -> float:
+    table = PART if at.segment.layer is None else LAYER
+    return table[figure](at) or 0 if figure in table else 0
+
+
+def _names(ats: list[At]) -> str:
+    layers = [at.segment.layer.index for at in ats if at.segment.layer is not None]
+    parts = [at.segment.name for at in ats if at.segment.layer is None]
+    return ", ".join([*([f"blocks.{ranges(layers)}"] if layers else []), *parts])
+
+
+def _attention(ats: list[At]) -> str:
+    kinds = {at.segment.layer.attends for at in ats if at.segment.layer is not None}
+    return f" ({kinds.pop()})" if len(kinds) == 1 else ""

@@ -1,0 +1,186 @@
+"""Rules against figures: each form of rule, in exact arithmetic. A bound itself passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ..metric_names import is_share, unit_of
+from ..quantities import PERCENT, Quantity
+from ..units import format_apart, format_excess, format_share
+from .metrics import Reading
+from .reports.check import EXPECTED, Outcome
+from .thresholds import LEVELS, Bounds, Increase, Rule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a rule says of a figure.
+
+    Attributes:
+        outcome: of the rule.
+        reading: the figure, the worst of its kind.
+        limit: the value that would just pass.
+        compared: what it was compared with, if that is a figure.
+        compared_with: what that is.
+        summary: a sentence.
+    """
+
+    outcome: Outcome
+    reading: Reading
+    limit: Fraction
+    compared: Fraction | None = None
+    compared_with: str = ""
+    summary: str
+
+    @property
+    def excess(self) -> Fraction | None:
+        """How far what fails is beyond the limit."""
+        return None if self.outcome == "pass" else Fraction(self.reading.value) - self.limit
+
+
+def shown_unit(rule: Rule) -> str:
+    """The unit in which a rule's figures are shown: "%" where it is a share."""
+    bounds = (bound for form in (rule.limit, rule.at_least) if form for bound in _given(form).values())
+    written = [bound.unit for bound in (rule.expect, *bounds) if bound]
+    return PERCENT if is_share(rule.metric) or PERCENT in written else unit_of(rule.metric)
+
+
+def judge(rule: Rule, readings: Sequence[Reading]) -> Judged:
+    """A rule that compares with nothing else."""
+    if rule.limit is not None:
+        return _bounded(rule, rule.limit, max(readings, key=_value), 1)
+    if rule.at_least is not None:
+        return _bounded(rule, rule.at_least, min(readings, key=_value), -1)
+    return _expected(rule, readings)
+
+
+def judge_increase(rule: Rule, readings: Sequence[Reading], there: Sequence[Reading], name: str) -> Judged:
+    """A rule that compares with what the figure is elsewhere, which is called `name`; of several, the largest."""
+    assert rule.increase is not None  # noqa: S101 - the caller's; told to the type checker
+    reading, before = max(readings, key=_value), _value(max(there, key=_value))
+    least = rule.increase.and_above
+    bounds = _given(rule.increase)
+    limits = {
+        level: before + max([_growth(bound, before), *([least.amount] if least else [])])
+        for level, bound in bounds.items()
+    }
+    broken = (level for level in limits if _value(reading) > limits[level])
+    outcome: Outcome = next(broken, "pass")
+    shown = outcome if outcome in limits else next(iter(limits))
+    return Judged(
+        outcome=outcome,
+        reading=reading,
+        limit=limits[shown],
+        compared=before,
+        compared_with=name,
+        summary=_grown(rule, reading, before, name, bounds[shown], outcome),
+    )
+
+
+def reaches(rule: Rule, value: Fraction, upto: Fraction) -> bool:
+    """Whether a value that breaks a rule is within `upto`, on the side on which it breaks it."""
+    sign = side(rule, upto)
+    return sign * (value - upto) <= 0 and (rule.expect is None or sign * (value - rule.expect.amount) >= 0)
+
+
+def side(rule: Rule, upto: Fraction) -> int:
+    """On which side of a rule `upto` lies: 1 where a higher one allows more, -1 where a lower one does."""
+    below = rule.expect is not None and upto < rule.expect.amount
+    return -1 if rule.at_least is not None or below else 1
+
+
+def _value(reading: Reading) -> Fraction:
+    return Fraction(reading.value)
+
+
+def _given(bounds: Bounds | Increase) -> dict[Outcome, Quantity]:
+    """Those that are there, the worse first."""
+    return {level: bound for level in LEVELS if (bound := getattr(bounds, level)) is not None}
+
+
+def _growth(bound: Quantity, before: Fraction) -> Fraction:
+    return bound.amount * abs(before) if bound.unit == PERCENT else bound.amount
+
+
+def _bounded(rule: Rule, bounds: Bounds, reading: Reading, sign: int) -> Judged:
+    """Against the most that passes (`sign` 1), or the least (-1)."""
+    given = _given(bounds)
+    broken = (level for level, bound in given.items() if sign * (_value(reading) - bound.amount) > 0)
+    outcome: Outcome = next(broken, "pass")
+    bound = given[outcome if outcome in given else next(iter(given))]
+    what = ("limit" if sign > 0 else "least") + f" of {bound}"
+    over = ("over" if sign > 0 else "under") + f" the {what} by {_by(rule, reading, bound.amount)}"
+    said = f"within the {what}" if outcome == "pass" else over
+    return Judged(
+        outcome=outcome,
+        reading=reading,
+        limit=bound.amount,
+        summary=f"{_said(rule, reading, bound.amount)}, {said}",
+    )
+
+
+def _expected(rule: Rule, readings: Sequence[Reading]) -> Judged:
+    assert rule.expect is not None  # noqa: S101 - a rule has one of four forms; told to the type checker
+    expected, leeway = rule.expect.amount, slack(rule)
+
+    def off(reading: Reading) -> Fraction:
+        return abs(_value(reading) - expected)
+
+    reading = max(readings, key=off)
+    near = expected + (leeway if _value(reading) > expected else -leeway)
+    within = f" within {rule.tolerance}" if rule.tolerance else " exactly"
+    outcome: Outcome = "error" if off(reading) > leeway else "pass"
+    said = f"not {rule.expect}{within}" if outcome == "error" else f"as expected: {rule.expect}{within}"
+    return Judged(
+        outcome=outcome,
+        reading=reading,
+        limit=near,
+        compared=expected,
+        compared_with=EXPECTED,
+        summary=f"{_said(rule, reading, near)}, {said}",
+    )
+
+
+def slack(rule: Rule) -> Fraction:
+    """How far a figure may be from what is expected: points where that is a share, else a share of it."""
+    expect, tolerance = rule.expect, rule.tolerance
+    if expect is None or tolerance is None:
+        return Fraction(0)
+    if tolerance.unit == PERCENT and expect.unit != PERCENT:
+        return tolerance.amount * abs(expect.amount)
+    return tolerance.amount
+
+
+def _said(rule: Rule, reading: Reading, beside: Fraction) -> str:
+    shown = format_apart(shown_unit(rule), number(reading.value), number(beside))[0]
+    return f"{rule.metric} is {shown}{f' at {reading.at}' if reading.at else ''}"
+
+
+def _by(rule: Rule, reading: Reading, bound: Fraction) -> str:
+    """By how much, and in percent."""
+    excess = abs(_value(reading) - bound)
+    return format_excess(shown_unit(rule), number(excess), float(excess / abs(bound)) if bound else None)
+
+
+def _grown(
+    rule: Rule, reading: Reading, before: Fraction, name: str, bound: Quantity, outcome: Outcome
+) -> str:
+    change, unit = _value(reading) - before, shown_unit(rule)
+    was, now = format_apart(unit, number(before), number(reading.value)) if change else ("", "")
+    least = f" and above {rule.increase.and_above}" if rule.increase and rule.increase.and_above else ""
+    at = f" at {reading.at}" if reading.at else ""
+    if not change:
+        said = f"{rule.metric} is {format_apart(unit, number(before))[0]}{at} as in {name}"
+    else:
+        percent = f" ({format_share(float(change / abs(before)), '+')})" if before else ""
+        verb = "grew" if change > 0 else "fell"
+        said = f"{rule.metric} {verb} from {was} in {name} to {now}{at}{percent}"
+    return f"{said}, {'within' if outcome == 'pass' else 'beyond'} {bound}{least}"
+
+
+def number(value: Fraction | float) -> float:
+    """A figure as a report has it: whole where it is."""
+    exact = Fraction(value)
+    return exact.numerator if exact.denominator == 1 else float(exact)

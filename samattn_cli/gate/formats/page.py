@@ -1,0 +1,66 @@
+"""A check: what fails, worst first, each with its cause and place; what passes in one line, or listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from ...render.elements import Finding, Page, Section, Table
+from ...render.options import Options
+from ...reports.diff import Place
+from ..reports.check import CheckReport, Result
+from .comment import COMMENT_BYTES, comment
+from .words import cleaned, facts, figures, scope, sentences, subject, tally, worst_first
+
+
+def page(report: CheckReport, options: Options) -> Page:
+    """What fails, what passes where that is asked for, and the verdict."""
+    report = cleaned(report)
+    return Page(f"samattn check: {report.thresholds}", scope(report), tuple(_sections(report, options)))
+
+
+def markdown(report: CheckReport) -> str:
+    """A comment on a pull request."""
+    return comment(report, COMMENT_BYTES)
+
+
+def _sections(report: CheckReport, options: Options) -> Iterator[Section]:
+    ordered = worst_first(report.results)
+    for result in ordered:
+        if result.outcome != "pass":
+            yield Finding(result.outcome, subject(result), sentences(result), tuple(facts(result)))
+    passed = [result for result in ordered if result.outcome == "pass"]
+    if passed and options.all_layers:
+        yield _passed(passed, options)
+    yield Finding(report.verdict, tally(report))
+
+
+def _passed(results: list[Result], options: Options) -> Table:
+    headers = ("rule", "config", *(("profile", "metric") if options.wide else ()), "value", "limit")
+    rows = tuple(_row(result, options) for result in results)
+    return Table("Passed", headers, rows, text_columns=tuple(range(len(headers) - 2)))
+
+
+def _row(result: Result, options: Options) -> tuple[str, ...]:
+    known = figures(result)
+    more = (result.profile, result.metric) if options.wide else ()
+    return (
+        result.rule,
+        result.config,
+        *more,
+        known.get("value", ""),
+        known.get("limit", ""),
+    )
+
+
+def rows(report: CheckReport) -> Iterator[dict[str, Any]]:
+    """A row a result, in the order of rules and configs; places as file:line:column, causes a line each."""
+    for result in cleaned(report).results:
+        yield {field.name: _cell(getattr(result, field.name)) for field in fields(result)}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Place):
+        return str(value)
+    return "\n".join(value) if isinstance(value, tuple) else value

@@ -1,0 +1,179 @@
+"""The files that `samattn init` writes: thresholds, a GitHub workflow, a pre-commit configuration."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ...shell import command, line
+from ...version import __version__
+from .discovery import SUFFIXES
+from .limits import Limit, Limits
+from .origin import Origin
+
+PROFILES_OF = {"inference": "serve", "training": "train"}
+"""What the profile is called, by its mode."""
+
+PLAIN = re.compile(r"[A-Za-z][\w./-]*(?<!-)", re.ASCII)
+WORDS = frozenset({"true", "false", "null"})
+
+THRESHOLDS = """\
+# What these encoders may cost: `samattn check` fails where one costs more.
+# Written by `samattn init`, of samattn {version}, from what they cost that day: figures are derived and exact, so a limit is that
+# day's figure (a time is rounded up to three digits). Raise one on purpose, in the change that needs it.
+# `samattn schema --thresholds` says every key; `samattn check --all` every figure.
+version: 1
+configs:
+{configs}
+{profiles}
+rules:
+{rules}
+  # Growth over the branch that a change is for:
+  # - {{id: growth, metric: flops, vs: base, increase: {{error: "+2%", and_above: 1 GFLOP}}}}
+"""
+PROFILES = """\
+# How they are run; without a profile, as each config says under `run`.
+# profiles:
+#   serve: {batch_size: 1, dtype: bfloat16, attention: sdpa, device: a100_80}
+# and in a rule: profile: serve"""
+
+WORKFLOW = """\
+# Fails a change in which an encoder costs more than {thresholds} allows. Written by `samattn init`.
+name: samattn
+on:
+  pull_request:
+  push:
+    branches: [main, master]
+permissions:
+  contents: read
+jobs:
+  check:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v5
+        with:
+          fetch-depth: 0 # what a change is compared with is in the history
+      - uses: actions/setup-python@v6
+        with:
+          python-version: "3.12"
+      - run: {install} # without torch: figures are derived
+      - run: |
+          {command}
+"""
+
+PRE_COMMIT = """\
+# `pre-commit install` makes git run it. Written by `samattn init`.
+repos:
+"""
+HOOK = """\
+  - repo: local
+    hooks:
+      - id: samattn-check
+        name: samattn check
+        {language}
+        entry: {command}
+        types: [yaml]
+        pass_filenames: false
+"""
+
+
+def thresholds(encoders: Sequence[Limits], folder: Path, profile: Mapping[str, Any]) -> str:
+    """The thresholds file of a folder, in which encoders are run as `profile` says; {} is as they say."""
+    name = PROFILES_OF[profile.get("mode", "inference")]
+    return THRESHOLDS.format(
+        version=__version__,
+        configs="\n".join(f"  - {scalar(pattern)}" for pattern in _patterns(encoders, folder)),
+        profiles=f"profiles:\n  {name}: {_mapping(profile)}" if profile else PROFILES,
+        rules="\n".join(line for each in encoders for line in _rules(each, name if profile else "")),
+    )
+
+
+def workflow(path: PurePosixPath, origin: Origin) -> str:
+    """The workflow, with the thresholds file at `path` from the root of the repository."""
+    command = _command(path, "--base", "auto")
+    install = line("pip", "install", origin.requirement)
+    return WORKFLOW.format(thresholds=path, install=install, command=command)
+
+
+def pre_commit() -> str:
+    """What a pre-commit configuration begins with; hooks follow."""
+    return PRE_COMMIT
+
+
+def hook(path: PurePosixPath, origin: Origin) -> str:
+    """The entry of a pre-commit configuration, with the thresholds file at `path`.
+
+    pre-commit installs from no path of the repository: then the hook is the samattn that is on PATH.
+    """
+    needed = f"language: python\n        additional_dependencies: [{scalar(origin.requirement)}]"
+    language = "language: system # samattn as it is installed" if origin.is_path else needed
+    return HOOK.format(language=language, command=scalar(_command(path)))
+
+
+def _command(path: PurePosixPath, *options: str) -> str:
+    """The check as it is run from the root of the repository."""
+    where = ("--thresholds", str(path)) if len(path.parts) > 1 else ()
+    return command("check", *options, *where)
+
+
+def _patterns(encoders: Sequence[Limits], folder: Path) -> Iterator[str]:
+    """The encoders; those of a folder with nothing else in it as one glob, by which the next one is found too."""
+    paths = {encoder.path for encoder in encoders}
+    said = set[str]()
+    for encoder in encoders:
+        parent = PurePosixPath(encoder.path).parent
+        glob = f"{parent}/*{PurePosixPath(encoder.path).suffix}"
+        whole = parent.parts and encoder.pattern == encoder.path and _holds_only(folder, parent, paths)
+        pattern = glob if whole else encoder.pattern
+        if pattern not in said:
+            said.add(pattern)
+            yield pattern
+
+
+def _holds_only(folder: Path, parent: PurePosixPath, paths: set[str]) -> bool:
+    """Whether all YAML files of a folder are among the paths."""
+    files = (path.name for path in (folder / parent).iterdir() if path.name.endswith(SUFFIXES))
+    return all(str(parent / name) in paths for name in files)
+
+
+def _rules(encoder: Limits, profile: str) -> Iterator[str]:
+    yield f"  # {title(encoder)}"
+    yield from (f"  - {rule_of(encoder, limit, profile)}" for limit in encoder.limits)
+
+
+def title(encoder: Limits) -> str:
+    """What a comment calls an encoder, on one line."""
+    text = " ".join(f"{encoder.path}: {encoder.description}".split()).rstrip(":")
+    return text if text.isprintable() else json.dumps(text)
+
+
+def rule_of(encoder: Limits, limit: Limit, profile: str) -> str:
+    """A limit as a rule of a thresholds file, in one line; "" is no profile."""
+    run = {"profile": profile} if profile else {}
+    return _mapping(
+        {"id": limit.id, "match": encoder.pattern, **run, "metric": limit.metric, "limit": limit.most}
+    )
+
+
+def _mapping(keys: Mapping[str, Any]) -> str:
+    return "{" + ", ".join(f"{key}: {_value(key, value)}" for key, value in keys.items()) + "}"
+
+
+def _value(key: str, value: Any) -> str:
+    if key == "limit":
+        return amount(value)
+    return scalar(value) if isinstance(value, str) else json.dumps(value)
+
+
+def amount(text: str) -> str:
+    """A number and a unit, or a number, in YAML."""
+    return json.dumps(text) if "," in text else text
+
+
+def scalar(text: str) -> str:
+    """Text in YAML: as it is where that is safe, else in double quotes."""
+    is_plain = all(map(PLAIN.fullmatch, text.split(" "))) and text.lower() not in WORDS
+    return text if is_plain else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,150 @@
+"""What encoders cost today, as limits: counts exactly, times rounded up to three digits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ...encoder.presets import presets
+from ...files.globs import WILD
+from ...files.load import Override, load_config
+from ...metric_names import unit_of
+from ...quantities import TIMES
+from ...units import TIME_UNITS
+from ..metrics import Encoder
+
+if TYPE_CHECKING:
+    from ...device.model import Device
+
+ESCAPED = WILD | {"~"}  # which would begin a home folder
+DIGITS = 3
+LATENCY = "latency"
+GLOBAL_LAYERS, WINDOWED_LAYERS = "layers.global.count", "layers.window.count"
+FIGURES = ("params", "flops", "peak_memory")
+CALLED = {metric: metric.replace("_", "-") for metric in (*FIGURES, LATENCY)} | {
+    GLOBAL_LAYERS: "global-layers"
+}
+"""What ids call each metric."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A rule: the figure of one encoder, and the most that it may be."""
+
+    id: str
+    metric: str
+    most: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one encoder.
+
+    Attributes:
+        path: from the folder of the thresholds file, or a preset's name.
+        description: the config's.
+        limits: its rules.
+    """
+
+    path: str
+    description: str
+    limits: tuple[Limit, ...]
+
+    @property
+    def pattern(self) -> str:
+        """A glob that matches its path and no other."""
+        return pattern_of(self.path)
+
+
+def pattern_of(path: str) -> str:
+    """A glob that matches a path and no other."""
+    return "".join(f"[{char}]" if char in ESCAPED else char for char in path)
+
+
+def limits_of(
+    references: Sequence[str],
+    folder: Path,
+    overrides: Sequence[Override],
+    device: Device | None,
+    taken: Mapping[str, str] | None = None,
+    suffix: str = "",
+) -> tuple[Limits, ...]:
+    """Of each encoder, in the order given.
+
+    Args:
+        references: the encoders, as paths from the working directory or names of presets.
+        folder: that of the thresholds file.
+        overrides: what is laid over each.
+        device: where they run, for times.
+        taken: the ids that the file has, and what their rules match.
+        suffix: what ids end in.
+
+    Raises:
+        ConfigError: if one cannot be loaded.
+    """
+    paths = {_path(reference, folder): reference for reference in references}
+    names = _names(tuple(paths), taken or {})
+    return tuple(
+        _limits(path, names[path], suffix, Encoder(load_config(reference, overrides), device))
+        for path, reference in paths.items()
+    )
+
+
+def _path(reference: str, folder: Path) -> str:
+    """As the thresholds file has it."""
+    if reference in presets() and not Path(reference).is_file():
+        return reference
+    return Path(os.path.relpath(reference, folder)).as_posix()
+
+
+def _names(paths: Sequence[str], taken: Mapping[str, str]) -> dict[str, str]:
+    """What ids begin with, each another: a file's name; where another has it the path, or with a number after it."""
+    names: dict[str, str] = {}
+    for path in paths:
+        bare = PurePosixPath(path).with_suffix("") if path not in presets() else PurePosixPath(path)
+        tried = chain((str(bare.name), str(bare)), (f"{bare}-{number}" for number in count(2)))
+        plain = (name.replace(".", "-") for name in tried)  # "config." is how other findings begin
+        others = {rule for rule, match in taken.items() if match != pattern_of(path)}
+        names[path] = next(
+            name
+            for name in plain
+            if name not in names.values()
+            and others.isdisjoint(f"{name}-{called}" for called in CALLED.values())
+        )
+    return names
+
+
+def _limits(path: str, name: str, suffix: str, encoder: Encoder) -> Limits:
+    found = (Limit(f"{name}-{CALLED[metric]}{suffix}", metric, most) for metric, most in _amounts(encoder))
+    return Limits(path, encoder.config.description, tuple(found))
+
+
+def _amounts(encoder: Encoder) -> Iterator[tuple[str, str]]:
+    """Each metric, and what it is today."""
+    for metric in FIGURES:
+        yield metric, exactly(encoder.readings(metric)[0].value, unit_of(metric))
+    if encoder.device:
+        yield LATENCY, rounded_up(encoder.readings(LATENCY)[0].value)
+    if encoder.readings(WINDOWED_LAYERS)[0].value:
+        yield GLOBAL_LAYERS, exactly(encoder.readings(GLOBAL_LAYERS)[0].value, "")
+
+
+def exactly(count: float, unit: str) -> str:
+    """A count of whole things: all digits, in threes."""
+    return f"{count:,} {unit}".strip()
+
+
+def rounded_up(milliseconds: float) -> str:
+    """A time in the largest unit of which it is at least 1, rounded up to three digits, or to the next whole one."""
+    scales = [(Fraction(TIMES[name]), name) for name in TIME_UNITS]
+    exact = Fraction(milliseconds)
+    scale, name = max((pair for pair in scales if pair[0] <= exact), default=scales[0])
+    amount = exact / scale
+    step = Fraction(1, 10 ** max(0, DIGITS - len(str(int(amount))))) if scale > scales[0][0] else Fraction(1)
+    digits = f"{float(-(-amount // step) * step):.{DIGITS}f}".rstrip("0").rstrip(".")
+    return f"{digits} {name}"

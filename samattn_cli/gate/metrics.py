@@ -1,0 +1,154 @@
+"""Numbers of an analysis by name or path, each worked out when it is asked for and no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from ..encoder.model import EncoderConfig
+from ..encoder.plan import LayerConfig
+from ..metric_names import COUNT, GLOBAL, KINDS, MEASURED, path_of
+from ..reports.analysis import Analysis
+from ..studies.layers import LAYER, PART, At, segments_of
+from ..studies.passes import Passes
+from ..studies.readers import COMPARED, FIGURES
+from ..studies.rel_pos import POSITIONS
+from .lookup import Keyed, MetricError, deferred, known_number, walk
+
+if TYPE_CHECKING:
+    from ..device.model import Device
+    from ..reports.recording import Fingerprint
+    from .measured import Recordings
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A figure.
+
+    Attributes:
+        value: as the analysis has it.
+        at: the layer that it is of, where there are several of a kind.
+        made_by: what measured it, if it was measured.
+    """
+
+    value: float
+    at: str = ""
+    made_by: Fingerprint | None = None
+
+
+def is_counted(layer: LayerConfig, kind: str) -> bool:
+    """Whether a layer counts as one of a kind: a window that covers the grid counts as global."""
+    return layer.spans_grid == (kind == GLOBAL)
+
+
+def is_of_kind(layer: LayerConfig, kind: str) -> bool:
+    """Whether the figures of a kind are of a layer.
+
+    Of a window that covers the grid they are those of both kinds, so that no rule is evaded by how a layer is written:
+    neither a limit on what global layers cost nor the least that windows save.
+    """
+    return layer.spans_grid if kind == GLOBAL else not layer.is_global
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder as a profile runs it, on a device if it has one, and the recordings that may be of it."""
+
+    config: EncoderConfig
+    device: Device | None = None
+    recordings: Recordings | None = None
+
+    @cached_property
+    def passes(self) -> Passes:
+        """Its passes."""
+        return Passes(self.config, self.device)
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """All that `samattn analyze` says of it."""
+        from ..studies.analyze import analyze
+
+        return analyze(self.config, device=self.device, verify=False)
+
+    def readings(self, metric: str) -> tuple[Reading, ...]:
+        """A figure; of a kind of layer that of each such layer; of what was measured that of each recording.
+
+        Raises:
+            MetricError: if there is none, or it is no finite number.
+        """
+        root, *keys = path_of(metric, training=self.passes.trains).split(".")
+        if root == MEASURED:
+            return self._measured(keys[0])
+        if root == "layers" and keys[0] in KINDS:
+            return tuple(self._of_kind(metric, keys[0], keys[1:]))
+        return (Reading(known_number(metric, walk(self._root, [root, *keys], metric))),)
+
+    def _measured(self, key: str) -> tuple[Reading, ...]:
+        if self.recordings is None:
+            raise MetricError("no recordings were given")
+        return tuple(self.recordings.readings(self.config, self.device, key))
+
+    def _of_kind(self, metric: str, kind: str, keys: Sequence[str]) -> Iterator[Reading]:
+        """Of each layer of a kind, those of one figure once."""
+        if list(keys) == [COUNT]:
+            yield Reading(sum(is_counted(at.layer, kind) for at in self._layers.values()))
+            return
+        ats = [at for at in self._layers.values() if is_of_kind(at.layer, kind)]
+        if not ats:
+            raise MetricError(f"no layer is {'windowed' if kind == 'window' else kind}")
+        names: dict[float, list[str]] = {}
+        for at in ats:
+            value = known_number(metric, walk(self._layer(at), keys, metric))
+            names.setdefault(value, []).append(at.segment.name)
+        for value, (first, *others) in names.items():
+            yield Reading(value, f"{first} and {len(others)} alike" if others else first)
+
+    @cached_property
+    def _layers(self) -> dict[str, At]:
+        """The blocks by their index."""
+        blocks = (at for at in segments_of(self.passes).values() if at.segment.layer is not None)
+        return {str(at.layer.index): at for at in blocks}
+
+    @cached_property
+    def _parts(self) -> dict[str, At]:
+        """What stands beside them by name."""
+        return {name: at for name, at in segments_of(self.passes).items() if at.segment.layer is None}
+
+    def _layer(self, at: At) -> Keyed:
+        return Keyed(deferred(LAYER | POSITIONS, at), lambda: self.analysis.layers[at.layer.index])
+
+    @property
+    def _root(self) -> Keyed:
+        """An analysis whose figures are worked out as they are asked for."""
+        known = {
+            "totals": lambda: Keyed(deferred(FIGURES, self.passes), lambda: self.analysis.totals),
+            "layers": lambda: Keyed(self._each(self._layer, self._layers), lambda: self.analysis.layers),
+            "parts": lambda: Keyed(self._each(self._part, self._parts), lambda: self.analysis.parts),
+            "comparison": lambda: Keyed(self._comparisons, lambda: self.analysis.comparison),
+        }
+        return Keyed(known, lambda: self.analysis)
+
+    @staticmethod
+    def _each(laid: Callable[[At], Keyed], ats: Mapping[str, At]) -> dict[str, Callable[[], Any]]:
+        return {name: partial(laid, at) for name, at in ats.items()}
+
+    def _part(self, at: At) -> Keyed:
+        name = at.segment.name
+        return Keyed(
+            deferred(PART, at), lambda: next(part for part in self.analysis.parts if part.name == name)
+        )
+
+    @property
+    def _comparisons(self) -> dict[str, Callable[[], Any]]:
+        def against(name: str, other: Passes | None) -> Keyed | None:
+            if other is None:
+                return None
+            compared = {key: partial(figure, self.passes, other) for key, figure in COMPARED.items()}
+            return Keyed(deferred(FIGURES, other) | compared, lambda: getattr(self.analysis.comparison, name))
+
+        return {
+            "vs_all_global": lambda: against("vs_all_global", self.passes.all_global),
+            "vs_all_window": lambda: against("vs_all_window", self.passes.all_windowed),
+        }

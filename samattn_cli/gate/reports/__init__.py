@@ -1,0 +1,1 @@
+"""Reports and files of the gate, frozen."""

@@ -1,0 +1,224 @@
+"""Every rule on every config that it is for, and what could not be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+from ..errors import ConfigError, SamattnError
+from ..files.globs import matches
+from ..studies.places import place_of
+from ..studies.progress import Tell, silent, telling
+from .base import AtBase
+from .baseline import UPDATE, Baseline
+from .configs import configs_of, each_once, given_configs, paths_of
+from .encoders import Encoders
+from .evaluate import Judged, judge, judge_increase, number, shown_unit
+from .evidence import NOTHING, evidence
+from .history import history
+from .load_thresholds import ThresholdsFile
+from .measured import Recordings, alike
+from .metrics import Reading
+from .open_references import known_references
+from .policy import OUTCOME_OF, empty_globs, gone, has_rule, not_loaded, unmatched
+from .references import Case, Reference
+from .reports.check import CheckReport, Result
+from .thresholds import Rule
+from .waivers import waive
+
+
+def check(
+    file: ThresholdsFile,
+    given: Sequence[str] = (),
+    *,
+    today: date,
+    recordings: Recordings | None = None,
+    base: str | None = None,
+    references: Mapping[str, Reference] | None = None,
+    tell: Tell = silent,
+) -> CheckReport:
+    """Check encoders against thresholds.
+
+    Args:
+        file: the thresholds.
+        given: the configs to check, as paths from the working directory or presets; those of the file if none.
+        today: the day by which waivers expire, in UTC.
+        recordings: of measured metrics; those that ship with samattn if None.
+        base: the ref that a change is compared with where it left it, or "auto": what CI names, else the main branch.
+            Without it, "auto" if a rule has `vs: base`.
+        references: what rules compare with, by their `vs`, in place of that base and of the baseline beside the thresholds.
+        tell: is told how many of the checks, of a rule on a config each, are done.
+
+    Raises:
+        GitError: if there is no such base, with what would bring it.
+        ConfigError: if the baseline is damaged, or the device of a profile is.
+    """
+    encoders = Encoders(file, recordings or Recordings(), paths_of(file, given))
+    references = known_references(encoders, base) if references is None else references
+    run = _Run(file, tuple(given), today, encoders, references, tell)
+    return CheckReport(
+        thresholds=file.label,
+        configs=tuple(dict.fromkeys(case.reference for case in run.cases)),
+        base=_described(references.get("base")),
+        results=tuple(run.results()),
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One check."""
+
+    file: ThresholdsFile
+    given: tuple[str, ...]
+    today: date
+    encoders: Encoders
+    references: Mapping[str, Reference]
+    tell: Tell
+
+    @cached_property
+    def of_file(self) -> dict[int, list[Case]]:
+        """The configs of the file, by the entry that leads to them."""
+        return configs_of(self.file)
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        """Those to check, without profiles."""
+        return each_once(given_configs(self.file, self.given) if self.given else self._all_of_file)
+
+    @property
+    def _all_of_file(self) -> list[Case]:
+        return [case for cases in self.of_file.values() for case in cases]
+
+    def results(self) -> Iterator[Result]:
+        """All results: of rules on configs, then of what could not be loaded, and of what matches nothing."""
+        rules = enumerate(self.file.thresholds.rules)
+        checks = [(*rule, case) for rule in rules for case in self.cases if matches(rule[1].match, case.path)]
+        done = (
+            tuple(self._of_rule(index, rule, replace(case, profile=rule.profile)))
+            for index, rule, case in checks
+        )
+        for results in telling(done, self.tell, len(checks)):
+            yield from results
+        yield from self._not_loaded()
+        if not self.given:
+            yield from empty_globs(self.file, self.of_file)
+        known = each_once([*self._all_of_file, *self.cases])
+        loaded = [case for case in self.cases if not self.encoders.failed(case.path)]
+        yield from unmatched(self.file, known, loaded)
+        base, baseline = self.references.get("base"), self.references.get("baseline")
+        if isinstance(baseline, Baseline):
+            yield from gone(self.file, baseline, known)
+        if isinstance(base, AtBase):
+            yield from history(base, each_once(self._all_of_file))
+
+    def _not_loaded(self) -> Iterator[Result]:
+        for case in self.cases:
+            if not has_rule(self.file, case):
+                self.encoders.of(case)
+            yield from (not_loaded(*failed) for failed in self.encoders.failed(case.path))
+
+    def _of_rule(self, index: int, rule: Rule, case: Case) -> Iterator[Result]:
+        encoder = self.encoders.of(case)
+        if isinstance(encoder, ConfigError):
+            return  # said once for all rules
+        about = self._about(index, rule, case)
+        try:
+            judged = self._judged(rule, case, encoder.readings(rule.metric))
+        except SamattnError as error:
+            reason = str(error).replace("\n", "; ")
+            yield Result(**about, outcome="unchecked", summary=f"could not check {rule.metric}: {reason}")
+            return
+        if judged is None:
+            yield self._new(rule, about)
+        else:
+            yield self._said(rule, case, about, judged)
+
+    def _about(self, index: int, rule: Rule, case: Case) -> dict[str, Any]:
+        """What a result says whatever the verdict is."""
+        return {
+            "rule": rule.id,
+            "config": case.reference,
+            "profile": case.profile,
+            "metric": rule.metric,
+            "unit": shown_unit(rule),
+            "advice": rule.message,
+            "rule_place": place_of(self.file.where("rules", index)),
+        }
+
+    def _judged(self, rule: Rule, case: Case, readings: tuple[Reading, ...]) -> Judged | None:
+        """The verdict; None where there is nothing to compare with."""
+        if rule.vs is None:
+            judged = judge(rule, alike(readings))
+        else:
+            reference = self.references[rule.vs]
+            there = _there(reference, case, rule)
+            if there is None and rule.vs == "baseline":
+                there = _there(reference, self._continued(case), rule)
+            if there is None:
+                return None
+            here = alike(readings, there)
+            judged = judge_increase(rule, here, alike(there, here), reference.name)
+        return waive(judged, rule, case, self.file.thresholds.waivers, self.today)
+
+    def _continued(self, case: Case) -> Case:
+        """The config that a new one continues: a baseline has its figures; itself, if there is none."""
+        base = self.references.get("base")
+        try:
+            return replace(case, path=base.path_of(case)) if isinstance(base, AtBase) else case
+        except SamattnError:
+            return case
+
+    def _new(self, rule: Rule, about: Mapping[str, Any]) -> Result:
+        name = self.references[rule.vs].name if rule.vs else ""
+        remedy = f"; {UPDATE} adds it" if rule.vs == "baseline" else ""
+        summary = f"is new: {name} has no such config, and so nothing to compare {rule.metric} with{remedy}"
+        return Result(**about, outcome=OUTCOME_OF[self.file.thresholds.policy.new], summary=summary)
+
+    def _said(self, rule: Rule, case: Case, about: Mapping[str, Any], judged: Judged) -> Result:
+        fails = judged.outcome != "pass"
+        base = self.references.get("base")
+        known = (
+            evidence(self.encoders, case, rule.metric, base if isinstance(base, AtBase) else None)
+            if fails
+            else NOTHING
+        )
+        return Result(
+            **about,
+            outcome=judged.outcome,
+            value=number(judged.reading.value),
+            compared=None if judged.compared is None else number(judged.compared),
+            compared_with=judged.compared_with,
+            limit=number(judged.limit),
+            excess=None if judged.excess is None else number(judged.excess),
+            summary=judged.summary,
+            place=known.place,
+            causes=(*(_copy(base, case) if fails and rule.vs else ()), *known.causes),
+            command=known.command,
+        )
+
+
+def _described(base: Reference | None) -> str:
+    """What reports call the base; "" if there is none."""
+    return "" if base is None else base.described if isinstance(base, AtBase) else base.name
+
+
+def _copy(base: Reference | None, case: Case) -> Iterator[str]:
+    """Why a new config is compared with another."""
+    with suppress(SamattnError):
+        if isinstance(base, AtBase) and (former := base.continues(case)):
+            verb = "is" if base.is_copy(case) else "extends"
+            yield f"{case.reference} {verb} a copy of {base.label(former)}, which costs less now under its own name"
+
+
+def _there(reference: Reference, case: Case, rule: Rule) -> tuple[Reading, ...] | None:
+    """The figure elsewhere; None where there is no such config."""
+    try:
+        return reference.readings(case, rule.metric)
+    except SamattnError as error:
+        raise SamattnError(
+            ": ".join(filter(None, [reference.name and f"in {reference.name}", str(error)]))
+        ) from None

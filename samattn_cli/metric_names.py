@@ -1,0 +1,144 @@
+"""The names by which thresholds call figures: those of `figures.py`, and paths into `analyze --format json`.
+
+The unit of a path is that of its key: ``_bytes``, ``_flops``, ``_macs``, ``_params``, ``_ms``, else none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .errors import did_you_mean
+from .figures import FIGURES, OF_ENCODER, Figure, Scope, of
+
+PEAK = "{peak}"
+"""In a path: what the run's mode has its peak as."""
+
+PEAK_OF_MODE = "peak_memory"
+"""The name of that peak. Its other name, "peak_bytes", is the key of JSON: always the peak of an inference forward."""
+
+
+def _names(figure: Figure) -> Iterator[tuple[str, str]]:
+    """Each name of a figure, and the key that it leads to."""
+    for name in (figure.name, *figure.aliases):
+        yield name, PEAK if name == PEAK_OF_MODE else figure.name
+
+
+def names_against_global(figure: Figure) -> Iterator[tuple[str, str]]:
+    """Each name of how an encoder compares by a figure with itself with every layer global, and its key."""
+    if figure.against:
+        yield f"{figure.compared}_vs_global", figure.compared
+        for name in figure.aliases:
+            key = f"{PEAK}_{figure.against}" if name == PEAK_OF_MODE else figure.compared
+            if name != figure.stem:
+                yield f"{name}_{figure.against}_vs_global", key
+
+
+def _measured() -> Iterator[tuple[str, str]]:
+    """Each name of what a recording has, and its path."""
+    for key in ("peak_bytes", "latency_ms"):
+        for name in (key, *FIGURES[key].aliases):
+            yield f"measured.{name}", f"measured.{key}"
+
+
+ENCODER: dict[str, str] = {
+    **{name: f"totals.{key}" for figure in of("encoder") for name, key in _names(figure)},
+    "attention_memory_saving_per_head": "layers.window.vs_global.attention_bytes_saving",
+    **{
+        name: f"comparison.vs_all_global.{key}"
+        for figure in of("encoder")
+        for name, key in names_against_global(figure)
+    },
+    **dict(_measured()),
+}
+"""Of an encoder: the path of each."""
+
+PART = {name: key for figure in of("part") for name, key in _names(figure) if name != key}
+"""Likewise of a part next to the layers, after its name."""
+
+LAYER = {name: key for figure in of("layer") for name, key in _names(figure) if name != key} | {
+    "attention_memory_per_head": "attention_bytes_per_head",
+    "flops_ratio_vs_global": "vs_global.layer_flops_ratio",
+    "attention_flops_ratio_vs_global": "vs_global.attention_flops_ratio",
+    "scores_flops_ratio_vs_global": "vs_global.scores_flops_ratio",
+    "attention_memory_saving_vs_global": "vs_global.attention_bytes_saving",
+    "attention_bytes_saving_vs_global": "vs_global.attention_bytes_saving",
+    "rel_pos_params_saving_vs_joint": "rel_pos_params_saving",
+}
+"""Likewise of a layer, or of a kind of layer."""
+
+OF_PLACES = {"layers": LAYER, "parts": PART}
+MEASURED = "measured"
+ROOTS = (
+    *("totals", "layers", "parts", "shares", "comparison", "training", "changes", "device", MEASURED),
+    *("published", "config"),
+)
+"""Where the paths of an analysis begin."""
+
+WINDOW, GLOBAL = KINDS = ("window", "global")
+COUNT = "count"
+"""Of a kind of layer: how many there are."""
+
+UNITS = {
+    "B": re.compile(r"(.*_)?bytes(_per_head)?"),
+    "FLOP": re.compile(r"(.*_)?flops"),
+    "MAC": re.compile(r"(.*_)?macs"),
+    "params": re.compile(r"(.*_)?params"),
+    "ms": re.compile(r".*_ms"),
+}
+
+
+def path_of(metric: str, *, training: bool = False) -> str:
+    """The path of a metric in an analysis whose run is an inference forward, or a training step."""
+    root, _, rest = metric.partition(".")
+    names = OF_PLACES.get(root, {})
+    place, _, name = rest.rpartition(".")
+    path = f"{root}.{place}.{names[name]}" if place and name in names else ENCODER.get(metric, metric)
+    return path.replace(PEAK, "training_bytes" if training else "peak_bytes")
+
+
+def unit_of(metric: str) -> str:
+    """The unit of a metric: B, FLOP, MAC, params, ms, or "" of shares, ratios and counts."""
+    last = path_of(metric).rpartition(".")[2]
+    return next((unit for unit, keys in UNITS.items() if keys.fullmatch(last)), "")
+
+
+def figure_in(path: str, scope: Scope = "encoder") -> Figure | None:
+    """The figure that a path into an analysis is of, or is made of: flops of "layers.7.vs_global.layer_flops_ratio"."""
+    last = path.rpartition(".")[2]
+    keys = ((key, figure) for figure in of(scope) for key in (figure.stem, *figure.sums))  # latency_ratio
+    return max(((len(key), figure) for key, figure in keys if key in last), default=(0, None))[1]
+
+
+def needs_device(metric: str) -> bool:
+    """Whether it is known on a device alone."""
+    figure = figure_in(path_of(metric))
+    return figure is not None and figure.needs == "device"
+
+
+def is_gain(metric: str) -> bool:
+    """Whether more of it is better: a saving, or a ratio of what something else costs to this."""
+    return path_of(metric).endswith(("_saving", "_ratio"))
+
+
+def is_share(metric: str) -> bool:
+    """Whether it is a share of something, at most all of it, such as a saving."""
+    return path_of(metric).endswith("_saving")
+
+
+def unknown(metric: str) -> str:
+    """What is wrong with the name of a metric, as far as it can be told without an encoder; "" if nothing."""
+    root, dot, rest = metric.partition(".")
+    if metric in ENCODER:
+        return ""
+    if root == MEASURED:
+        return f"there is no metric {metric!r}, but measured.peak_bytes and measured.latency_ms"
+    if dot and rest and root in ROOTS:
+        return ""
+    hint = did_you_mean(root, ROOTS) if dot else did_you_mean(metric, ENCODER)
+    return f"there is no metric {metric!r}{hint or instead()}"
+
+
+def instead() -> str:
+    """What there is in place of a metric that there is not."""
+    return f": use {', '.join(OF_ENCODER)} (see `samattn metrics`), or the path of a number of `samattn analyze --format json`"

@@ -1,0 +1,74 @@
+"""A report as Markdown, for a pull request or a wiki."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from ...reports.analysis import Analysis
+from .. import kind_of
+from ..crosscheck import layers_note, verdicts
+from ..elements import Bars, Equation, Finding, Math, Page, Section, Table
+from ..formulas import aligned, latex
+from ..options import WIDE, Options
+
+
+def render(report: Any, options: Options) -> str:
+    """Headings, tables and lists of GitHub's Markdown, unless the kind of report has Markdown of its own."""
+    kind = kind_of(report)
+    if hasattr(kind, "markdown"):
+        return str(kind.markdown(report))
+    page: Page = kind.page(report, replace(options, width=WIDE))
+    lines = [f"# {_escape(page.title)}", "", _escape(page.subtitle), ""]
+    for section in page.sections:
+        lines += _section(section)
+    if isinstance(report, Analysis):
+        lines += _crosscheck(report)
+    return "\n".join(lines) + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    if isinstance(section, Finding):
+        yield from (
+            f"## {section.status}: {_escape(section.title)}",
+            "",
+            *map(_escape, section.sentences),
+            "",
+        )
+        yield from (f"- {label}: {_escape(text)}" for label, text in section.facts)
+        return
+    yield from (f"## {section.title}", "")
+    if isinstance(section, Table):
+        yield from _table(section.headers, [row for row in section.rows if row is not None])
+        yield from (("", section.note) if section.note else ())
+    elif isinstance(section, Bars):
+        yield from _table(("part", "share", "FLOPs"), [(name, *figures) for name, _, figures in section.rows])
+    elif isinstance(section, Equation):
+        yield from ("$$", *aligned(section), "$$")
+    else:
+        yield from (f"- {_escape(row)}" for row in section.rows)
+    yield ""
+
+
+def _crosscheck(report: Analysis) -> Iterator[str]:
+    yield from ("## Cross-check against the real stack", "")
+    if note := layers_note(report.crosscheck, report.config):
+        yield from (note, "")
+    for verdict in verdicts(report.crosscheck):
+        yield f"- **{verdict.status}** {verdict.name}: {_escape(verdict.text)}"
+        yield from (f"  - {_escape(difference)}" for difference in verdict.differences)
+
+
+def _table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(headers)} |"
+    yield f"|{'|'.join([' :-- ', *(' --: ' for _ in headers[1:])])}|"
+    yield from (f"| {' | '.join(map(_cell, row))} |" for row in rows)
+
+
+def _cell(text: str) -> str:
+    return f"${latex(text)}$" if isinstance(text, Math) else _escape(text)
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;").replace("_", "\\_").strip()

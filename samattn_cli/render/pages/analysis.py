@@ -1,0 +1,336 @@
+"""An analysis as tables, bars and lines of text, which the terminal and Markdown lay out, each in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from ...encoder.model import EncoderConfig, RunConfig
+from ...figures import Figure, of
+from ...reports.analysis import (
+    Analysis,
+    Change,
+    Comparison,
+    DeviceReport,
+    Figures,
+    LayerReport,
+    Measured,
+    PublishedFigure,
+    TrainingReport,
+    VsGlobal,
+)
+from ...shell import options as options_of
+from ...units import (
+    format_amount,
+    format_bytes,
+    format_change,
+    format_count,
+    format_ms,
+    format_percent,
+    format_ratio,
+    format_size,
+    format_things,
+)
+from ..elements import Bars, Lines, Page, Section, Table
+from ..layers import layer_tables, memory_table, op_tables
+from ..options import Options
+
+if TYPE_CHECKING:
+    from ..charts.strip import Cost
+
+PREFIXES = ("", "M", "G")  # a unit that does not say of what
+PUBLISHED_AS = {"params": "parameters", "macs": "MACs", "flops": "FLOPs"}
+LEFT_OUT = {"index", "ops", "vs_global"}  # of rows
+PAIRS = {"window_size", "shift_size", "grid", "padded_grid"}
+LONGEST = 10**18  # a longer number would not fit its column
+
+
+def heading_of(config: EncoderConfig) -> tuple[str, str]:
+    """Name and description; the shape of the encoder and how it is run."""
+    title = " - ".join(filter(None, (config.name, config.description)))
+    blocks = ", then ".join(
+        f"{format_things(stage.depth, 'block')} of {stage.embed_dim} with {format_things(stage.num_heads, 'head')}"
+        for stage in config.stages
+    )
+    return title, (
+        f"image {format_size(config.image_size)}, {format_things(config.in_chans, 'channel')}, patch {config.patch_size}, grid {format_size(config.grid)}; "
+        f"{blocks}; {', '.join(how_it_runs(config.run))}"
+    )
+
+
+def how_it_runs(run: RunConfig) -> Iterator[str]:
+    """Batch, types, kernel and mode, as far as they are not the plain ones."""
+    yield f"batch {run.batch_size}"
+    yield run.dtype if run.autocast == "none" else f"{run.dtype} with autocast to {run.autocast}"
+    if run.attention != "eager":
+        yield f"{run.attention} attention"
+    if run.mode == "training":
+        yield f"training with {run.optimizer}{' and checkpointing' if run.checkpointing else ''}"
+        if run.trains != "all":
+            yield f"{run.trains} alone"
+    if run.tf32:
+        yield "TF32"
+
+
+def page(report: Analysis, options: Options) -> Page:
+    """The whole of it but for the cross-check."""
+    title, shape = heading_of(report.config)
+    operations = op_tables(report, options.ops, wide=options.wide)
+    return Page(
+        title, shape, (*sections(report, all_layers=options.all_layers, wide=options.wide), *operations)
+    )
+
+
+def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Section]:
+    """The sections of an analysis in order."""
+    yield from layer_tables(report, all_layers=all_layers, wide=wide)
+    yield memory_table(report, all_layers=all_layers)
+    yield _totals(report)
+    yield _shares(report)
+    if report.config.run.mode == "training":
+        yield _training(report)
+    if report.changes:
+        yield _changes(report)
+    if report.device is not None:
+        yield Lines(
+            f"On {report.device.name} ({report.device.description})",
+            tuple(_device(report.device, report.training)),
+        )
+    if report.measured:
+        yield Lines("Measured", tuple(map(_measured, report.measured)))
+    if report.published:
+        yield Lines("Published", tuple(map(_published, report.published)))
+    if report.findings:
+        yield Lines("Findings", tuple(finding.message for finding in report.findings))
+
+
+def _totals(report: Analysis) -> Table:
+    totals, against = report.totals, [("all global", report.comparison.vs_all_global)]
+    if report.comparison.vs_all_window is not None:
+        against.append(("all windowed", report.comparison.vs_all_window))
+    others = [other for _, other in against]
+    columns: list[Figures] = [totals, *others]
+
+    rows = tuple(
+        row for figure in of("encoder") for row in _rows_of(figure, report.config.run.mode, columns, others)
+    )
+    note = f"Peaks include weights and input; they are set at {totals.peak_at} and {totals.training_at} "
+    note += f"({report.training.optimizer}{', checkpointing' if report.training.checkpointing else ''})."
+    if report.config.run.mode == "training":
+        note += " MACs and FLOPs are those of a forward."
+    return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)
+
+
+def _rows_of(
+    figure: Figure, mode: str, columns: Sequence[Figures], others: Sequence[Comparison]
+) -> Iterator[tuple[str, ...]]:
+    """A figure of this encoder and of others, and what others have of it over this."""
+    values = [getattr(column, figure.name) for column in columns]
+    if values[0] is None:
+        return
+    yield (figure.word_in([mode]), *(_amount(value, figure) for value in values))
+    if figure.against == "ratio":
+        ratios = (getattr(other, figure.compared) or 0.0 for other in others)
+        yield ("  relative to this", "1.00x", *map(format_ratio, ratios))
+
+
+def _amount(value: float | None, figure: Figure) -> str:
+    """A figure in four digits; a count in all."""
+    return format_amount(value or 0, figure.unit) if figure.unit in {"B", "ms"} else _exact(int(value or 0))
+
+
+def _training(report: Analysis) -> Table:
+    training = report.training
+    rows = (
+        ("weights", format_bytes(training.weights_bytes)),
+        (
+            "weights that train",
+            f"{format_count(training.trained_params)} of {format_count(report.totals.params)}",
+        ),
+        ("gradients", format_bytes(training.gradients_bytes)),
+        (f"state of {training.optimizer}", format_bytes(training.optimizer_bytes)),
+        ("activations kept by the forward", format_bytes(training.kept_bytes)),
+        ("peak", format_bytes(training.peak_bytes)),
+        ("FLOPs, forward and backward", format_count(training.flops)),
+        *_step_times(training),
+    )
+    note = f"The peak is set at {training.peak_at}; gradients grow while activations go, so the rows do not add up to it."
+    return Table("Training step", ("", "this encoder"), rows, note)
+
+
+def _step_times(training: TrainingReport) -> Iterator[tuple[str, str]]:
+    """The times of a step and of its phases, if a device was asked for."""
+    times = {
+        "time of the forward": training.forward_ms,
+        "time of the backward": training.backward_ms,
+        "time of the optimizer's step": training.optimizer_ms,
+        "time of a whole step": training.step_ms,
+    }
+    yield from ((name, format_ms(time)) for name, time in times.items() if time is not None)
+
+
+def _changes(report: Analysis) -> Table:
+    rows = tuple(
+        (
+            change.change,
+            format_bytes(change.peak_bytes),
+            format_change(change.peak_bytes_saving),
+            *([] if change.fits is None else ["fits" if change.fits else ""]),
+            options_of("--set", change.set),
+        )
+        for change in report.changes
+    )
+    title = f"What would lower the {report.config.run.mode} peak"
+    note = (
+        "Without its global layers it is another model."
+        if any(_is_another(c) for c in report.changes)
+        else ""
+    )
+    columns = len(rows[0])
+    headers = ("one change", "peak", *[""] * (columns - 2))
+    return Table(title, headers, rows, note, text_columns=(0, *range(3, columns)))
+
+
+def _is_another(change: Change) -> bool:
+    """Whether what it sets is no matter of how the encoder is run."""
+    return not all(text.startswith("run.") for text in change.set)
+
+
+def _device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
+    spare = format_bytes(abs(device.spare_bytes))
+    verdict = f"yes, with {spare} to spare" if device.fits else f"no, {spare} are missing"
+    yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process has)"
+    if device.too_large:
+        yield f"too large for it: {', '.join(_ranges(device.too_large))}"
+    yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
+
+
+def _time_of(training: TrainingReport) -> str:
+    """What the time is of."""
+    phases = training.forward_ms, training.backward_ms, training.optimizer_ms
+    if None in phases:
+        return "time of a pass"
+    forward, backward, optimizer = (format_ms(time or 0.0) for time in phases)
+    return f"time of a whole step (forward {forward}, backward {backward}, optimizer {optimizer})"
+
+
+def _basis(device: DeviceReport) -> str:
+    """What the time is by."""
+    if not device.calibrated_share:
+        return "by its datasheet, which no kernel reaches; not measured"
+    part = "" if device.calibrated_share == 1.0 else f"{format_percent(device.calibrated_share)} of it "
+    rest = ", the rest by its datasheet" if part else ""
+    return f"{part}calibrated by measurement on {device.recorded_on}{rest}"
+
+
+def _ranges(names: Sequence[str]) -> Iterator[str]:
+    """Neighbouring blocks as one: "blocks.7 to blocks.31"."""
+    run: list[str] = []
+    for name in (*names, ""):
+        if run and not _follows(run[-1], name):
+            yield run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}"
+            run = []
+        run.append(name)
+
+
+def _follows(one: str, other: str) -> bool:
+    (container, _, index), (also, _, following) = one.rpartition("."), other.rpartition(".")
+    return container == also and index.isdecimal() and following == str(int(index) + 1)
+
+
+def _measured(found: Measured) -> str:
+    on = f"on {found.device} with torch {found.torch}"
+    if found.peak_bytes is None:
+        return f"{on}: {found.status}"
+    note = "" if found.kind == "cuda" else "; its kernels are not CUDA's"
+    times = [format_ms(time or 0.0) for time in (found.latency_ms, found.low_ms, found.high_ms)]
+    return (
+        f"{on}: peak {format_bytes(found.peak_bytes)} (predicted {format_change(-(found.error or 0.0))}), "
+        f"{times[0]} a pass ({times[1]} to {times[2]}){note}"
+    )
+
+
+def _published(found: PublishedFigure) -> str:
+    unit = f"{found.unit} {PUBLISHED_AS[found.quantity]}" if found.unit in PREFIXES else found.unit
+    printed = f"{found.figure} {unit.strip()} ({found.source})"
+    ours = " ".join(filter(None, ("ours", found.words)))
+    return f"{printed}: {ours if found.equals else f'differs: {found.words}'}"
+
+
+def _exact(value: int) -> str:
+    return f"{value:,}" if value < LONGEST else format_count(value)
+
+
+def _shares(report: Analysis) -> Bars:
+    return Bars(
+        "Share of FLOPs",
+        tuple(
+            (s.part, s.share, (format_percent(s.share), format_count(s.flops, "FLOP"))) for s in report.shares
+        ),
+    )
+
+
+def chart(report: Analysis) -> dict[str, Any]:
+    """Bars of each layer's cost; what stands beside the layers is not drawn."""
+    from ..charts import bars
+    from ..charts.bars import Bar
+
+    title, shape = heading_of(report.config)
+    shown = [each for each in of("layer") if each.shown == "always" and (report.device or not each.needs)]
+    costs = {figure.name: _cost(figure, report) for figure in shown}
+    layers = tuple(
+        Bar(layer.name, layer.attention, tuple(getattr(layer, name) for name in costs))
+        for layer in report.layers
+    )
+    subtitle = f"{shape}. Blocks alone, without {', '.join(part.name for part in report.parts)}."
+    return bars.spec(bars.Picture(title, subtitle, tuple(costs.values()), layers))
+
+
+def _cost(figure: Figure, report: Analysis) -> Cost:
+    from ..charts.scales import unit_of
+    from ..charts.strip import Cost
+
+    on = f" on {report.device.name}" if figure.needs and report.device else ""
+    return Cost(f"{figure.word_in([report.config.run.mode])}{on}", unit_of(figure))
+
+
+def rows(report: Analysis) -> Iterator[dict[str, Any]]:
+    """A row for each part and layer and one for the total, figures exact, sizes as height and width."""
+    columns = list(_columns())
+    for row in _rows(report):
+        yield {column: row.get(column) for column in columns}
+
+
+def _columns() -> Iterator[str]:
+    yield from ("row", "index")
+    for field in fields(LayerReport):
+        if field.name in PAIRS:
+            yield from (f"{field.name}_h", f"{field.name}_w")
+        elif field.name not in LEFT_OUT:
+            yield field.name
+    yield "weights_bytes"
+    yield from (f"vs_global_{field.name}" for field in fields(VsGlobal))
+
+
+def _rows(report: Analysis) -> Iterator[dict[str, Any]]:
+    for part in report.parts:
+        yield {"row": "part", **vars(part)}
+    for layer in report.layers:
+        yield {"row": "layer", **vars(layer), **_flat(layer)}
+    totals = dict(vars(report.totals))
+    yield {
+        "row": "total",
+        "name": report.config.name,
+        "peak_op": totals.pop("peak_at"),
+        **totals,
+        "training_op": report.totals.training_at,
+    }
+
+
+def _flat(layer: LayerReport) -> dict[str, Any]:
+    pairs = {name: getattr(layer, name) for name in PAIRS}
+    heights = {f"{name}_h": pair[0] for name, pair in pairs.items()}
+    widths = {f"{name}_w": pair[1] for name, pair in pairs.items()}
+    ratios = {f"vs_global_{name}": value for name, value in vars(layer.vs_global).items()}
+    return heights | widths | ratios

@@ -1,0 +1,49 @@
+"""The process of one case: a request as a line of JSON on standard input, an answer as JSON on standard output.
+
+Each case has a process to itself, so that one case's allocator, or its crash, cannot touch another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from ..errors import EXIT_ERROR, DeviceError
+from ..files.load import load_config
+
+
+def main() -> None:
+    """Answer the request, and end at once where the process that asked is gone."""
+    request = json.loads(sys.stdin.readline())
+    Thread(target=_end_with_input, daemon=True).start()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what torch's libraries print is no answer
+    with answers:
+        json.dump(answer(request), answers)
+
+
+def _end_with_input() -> None:
+    """Wait for the end of standard input: the process that asked keeps it open for as long as it lives."""
+    while os.read(0, 1):  # not sys.stdin, whose lock would be held at the end of this process
+        pass
+    os._exit(EXIT_ERROR)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """The fingerprint of a device, or the outcome of a case on it."""
+    if "config" not in request:
+        from .fingerprint import fingerprint
+
+        try:
+            return asdict(fingerprint(request["device"]))
+        except DeviceError as error:
+            return {"problem": str(error)}
+    from .measure import outcome_of
+
+    snapshot = Path(request["snapshot"]) if request.get("snapshot") else None
+    return asdict(outcome_of(load_config(request["config"]), request["device"], snapshot, request["repeats"]))

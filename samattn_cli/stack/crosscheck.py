@@ -1,0 +1,179 @@
+"""The Tape's claims against the real stack: parameters, fvcore, FlopCounterMode, traced memory. Integers, equal or not.
+
+By default one block of each kind is run and its numbers stand for its twins: the repeated blocks of the real stack
+become identities, which changes nothing for the others where they keep the shape and the strides of their stream.
+Twins are told from the real modules, not from the config.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
+from threading import Lock
+
+import torch
+from torch import Tensor, nn
+
+from ..encoder.model import EncoderConfig
+from ..units import rounded
+from ..verdicts import Check, ClaimedPass, Claims, Counts, CrossCheck, Difference
+from .compare import compare_in_order, compare_parameters, compare_tables, verdict
+from .count import count_with_flop_counter, count_with_fvcore
+from .dynamo import without_dynamo
+from .encoder import build, freeze, image_for
+from .fold import fold, twins_of, unfold, unfold_counts
+from .slices import NOTE
+from .trace import PartTrace, trace_forward, trace_saved, trace_training
+
+NUMBERS = {"allocations": "allocated bytes", "live": "live bytes", "products": "FLOPs"}
+"""What is compared operation by operation, by its name in a claim and in a trace, and in words."""
+
+HOLDERS = (nn.ModuleList, nn.ModuleDict)
+"""Modules that hold others and are never called: not every counter has them."""
+
+_ONE_AT_A_TIME = Lock()  # torch's tracer and FlopCounterMode keep state that threads share
+
+
+def crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool = False) -> CrossCheck:
+    """Compare `claims` with what is counted and traced on the real stack of `config`.
+
+    Where the meta device cannot be used (a torch release may break it), real tensors are counted instead (memory is
+    traced on meta only) and the verdict's `route` says so; where neither works the verdict is "failed", with the reason.
+
+    Args:
+        config: the encoder.
+        claims: what the Tape says of it.
+        every_layer: run each block, not one of each kind.
+    """
+    with _ONE_AT_A_TIME, torch.inference_mode(mode=False), without_dynamo():
+        try:
+            return _crosscheck(config, claims, every_layer=every_layer)
+        except Exception as error:  # noqa: BLE001 - a stack that cannot be built is a verdict too
+            return CrossCheck.not_run("failed", f"the real stack cannot be built: {_first_line(error)}")
+
+
+def _crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool) -> CrossCheck:
+    stack = _Stack(config, "meta", every_layer)
+    real = partial(_Stack, config, "cpu", every_layer)  # built only if it is needed
+    need = max(claims.peak_bytes.values())
+    return CrossCheck(
+        parameters=compare_parameters(claims.parameters, stack.parameters),
+        fvcore=_attempt(partial(_compare_counts, claims.fvcore, count_with_fvcore), stack, real, need),
+        flop_counter=_attempt(
+            partial(_compare_counts, claims.flop_counter, count_with_flop_counter), stack, real, need
+        ),
+        memory_trace=_attempt(partial(_compare_trace, config, claims), stack, None, need),
+        layers_run=len(config.layers) - len(stack.twins),
+    )
+
+
+class _Stack:
+    """The real encoder on a device, folded unless every layer is asked for, and an image for it."""
+
+    def __init__(self, config: EncoderConfig, device: str, every_layer: bool) -> None:
+        self.model = build(config, device)
+        self.image = image_for(config, device)
+        self.parameters = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
+        self.holders = {name for name, module in self.model.named_modules() if isinstance(module, HOLDERS)}
+        there = (*self.model.parameters(), *self.model.buffers())
+        self.weights_bytes = sum(rounded(tensor.nbytes) for tensor in there)
+        self.twins = {} if every_layer else _twins(config)
+        fold(self.model, self.twins)
+
+
+@lru_cache(maxsize=1)
+def _twins(config: EncoderConfig) -> dict[str, str]:
+    return twins_of(freeze(build(config, "meta"), config), image_for(config, "meta"))
+
+
+def _attempt(
+    compare: Callable[[_Stack], Check], stack: _Stack, real: Callable[[], _Stack] | None, need: int
+) -> Check:
+    """A verdict on meta tensors, else on real ones where `need` bytes are to be had, else "failed" with the reason."""
+    try:
+        return replace(compare(stack), route="meta")
+    except Exception as error:  # noqa: BLE001 - whatever a torch release may raise: it is said, never passed over
+        reason = f"on meta: {_first_line(error)}"
+    if real is None:
+        return Check("failed", reason=reason)
+    if need > _physical_memory() // 2:
+        return Check(
+            "failed", reason=f"{reason}; real tensors would take {need:,} bytes, over half of the memory"
+        )
+    try:
+        return replace(compare(real()), route="real")
+    except Exception as error:  # noqa: BLE001 - a check that could not run is a verdict of its own
+        return Check("failed", reason=f"{reason}; on real tensors: {_first_line(error)}")
+
+
+def _compare_counts(claimed: Counts, count: Callable[[nn.Module, Tensor], Counts], stack: _Stack) -> Check:
+    found = unfold_counts(count(stack.model, stack.image), stack.twins)
+    derived, counted = (
+        {module: kinds for module, kinds in counts.items() if module not in stack.holders}
+        for counts in (claimed, found)
+    )
+    return compare_tables(derived, counted, sum(found.get("", {}).values()))
+
+
+def _compare_trace(config: EncoderConfig, claims: Claims, stack: _Stack) -> Check:
+    inference = unfold(trace_forward(stack.model, stack.image, stack.weights_bytes), stack.twins)
+    freeze(stack.model, config)
+    saved = unfold(trace_saved(stack.model, stack.image), stack.twins)
+    training, backward = trace_training(stack.model, stack.image, 0)
+    peaks = _peaks(inference, claims.peak_bytes)
+    found = {name: {"peak_bytes": peak, "saved_bytes": saved[name]} for name, peak in peaks.items()}
+    wanted = {
+        name: {"peak_bytes": peak, "saved_bytes": claims.saved_bytes[name]}
+        for name, peak in claims.peak_bytes.items()
+    }
+    peak = max(peaks.values())
+    sums = compare_tables(wanted, found, peak)
+    sequences = [
+        *_compare_pass("", claims.inference, inference, stack.twins),
+        *_compare_pass(" in training", claims.training, training, stack.twins),
+        *_compare_pass(" in backward", claims.backward, backward, stack.twins),
+    ]
+    differences = tuple(cell for cell in sequences if cell.derived != cell.found)
+    traced = verdict(differences + sums.differences, sums.compared + len(sequences), peak)
+    return replace(traced, reason=traced.reason or NOTE)
+
+
+def _peaks(parts: Mapping[str, PartTrace], order: Iterable[str]) -> dict[str, int]:
+    """The peak of each part where all are run in `order`: what autocast copied for a twin is live after it."""
+    peaks = {name: part.peak_bytes for name, part in parts.items()}
+    live = min(part.start_bytes for part in parts.values())
+    for name in order:
+        if name in parts:
+            part = parts[name]
+            peaks[name] = live + part.peak_bytes - part.start_bytes
+            live += part.change
+    return peaks
+
+
+def _compare_pass(
+    when: str, claimed: ClaimedPass, parts: Mapping[str, PartTrace], twins: Mapping[str, str]
+) -> Iterator[Difference]:
+    """Each allocation, what is live after it, each product, and what a part leaves, in the order of the pass.
+
+    Twins that were not run are left out, where `parts` has not the numbers of their originals.
+    """
+    for name in dict.fromkeys((*claimed.change, *parts)):
+        if name in twins and name not in parts:
+            continue
+        part = parts.get(name, PartTrace(0))
+        wanted = {f"{unit}{when}": getattr(claimed, what).get(name, ()) for what, unit in NUMBERS.items()}
+        found = {f"{unit}{when}": getattr(part, what) for what, unit in NUMBERS.items()}
+        yield from compare_in_order(name, wanted, found)
+        yield Difference(name, f"live bytes once it is done{when}", claimed.change.get(name), part.change)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def _physical_memory() -> int:
+    if not hasattr(os, "sysconf"):  # Windows
+        return 1 << 33
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

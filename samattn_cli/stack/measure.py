@@ -1,0 +1,111 @@
+"""One case, measured in this process: memory first, while nothing else has been allocated, then time."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..encoder.model import EncoderConfig, RunConfig
+from ..reports.recording import MeasuredLayer, Measurement, Outcome
+from .latency import CpuClock, CudaClock, section_latencies, whole_latency
+from .memory import snapshot_to, usage_on_cpu, usage_on_cuda
+from .step import Step
+
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""What errors of CUDA, its libraries and the CPU allocator say when memory runs out."""
+
+
+def outcome_of(
+    config: EncoderConfig, device: str, snapshot: Path | None = None, repeats: int | None = None
+) -> Outcome:
+    """Measure `config`; running out of memory is an outcome, and so is whatever else goes wrong."""
+    try:
+        return Outcome(status="measured", measured=measure(config, device, snapshot, repeats))
+    except Exception as error:  # noqa: BLE001 - of a case in its own process, told as its outcome
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        return Outcome(status="out of memory" if is_out_of_memory(error) else "failed", message=reason)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or any(words in str(error) for words in NO_MEMORY)
+
+
+def measure(
+    config: EncoderConfig, device: str, snapshot: Path | None = None, repeats: int | None = None
+) -> Measurement:
+    """Memory and time of a pass of `config` on `device`, whole and by part and block.
+
+    Args:
+        config: the encoder, and how it is run.
+        device: "cpu", "cuda" or "cuda:1".
+        snapshot: where to leave torch's memory snapshot (CUDA only).
+        repeats: how often a pass is timed; where it is None, until that is enough.
+    """
+    on_cuda = device != "cpu"
+    if on_cuda:
+        set_up_cuda(device, config.run)
+    make = partial(Step, config, device)
+    with snapshot_to(snapshot):
+        step, usage = usage_on_cuda(make) if on_cuda else usage_on_cpu(make)
+    clock = CudaClock() if on_cuda else CpuClock()
+    step()  # the workspaces are gone, and the profiler
+    clock.wait()
+    whole, times = whole_latency(step, clock, repeats), section_latencies(step, clock, repeats)
+    return Measurement(
+        baseline_bytes=usage.baseline_bytes,
+        peak_allocated_bytes=usage.peak_allocated_bytes,
+        peak_reserved_bytes=usage.peak_reserved_bytes,
+        peak_requested_bytes=usage.peak_requested_bytes,
+        workspace_bytes=usage.workspace_bytes,
+        attention_kernels=() if config.run.attention == "eager" else attention_kernels(step),
+        latency=whole,
+        layers=tuple(
+            MeasuredLayer(name, phase, peak, times[name, phase])
+            for (name, phase), peak in usage.section_bytes.items()
+        ),
+    )
+
+
+def set_up_cuda(device: str, run: RunConfig) -> None:
+    """TF32 in products as the config has it, in convolutions as torch has it: on; no cuDNN attention.
+
+    Without that, flash or memory-efficient attention is what runs, whose allocations are known.
+    """
+    torch.cuda.set_device(device)
+    torch.backends.cuda.matmul.allow_tf32 = run.tf32
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def attention_kernels(step: Step) -> tuple[str, ...]:
+    """The attention kernels that a pass runs, by the names that ATen has for them."""
+    mode = _AttentionKernels()
+    try:
+        with mode:
+            step()
+    except Exception as error:
+        if not is_out_of_memory(
+            error
+        ):  # under a dispatch mode a pass takes a little more, and all else is measured
+            raise
+    return tuple(sorted(mode.names))
+
+
+class _AttentionKernels(TorchDispatchMode):
+    """Notes the operations that have attention in their name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation and note its name."""
+        name = func.overloadpacket.__name__
+        if "attention" in name and not name.endswith("backward"):
+            self.names.add(name)
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,141 @@
+"""The memory of a pass: on CUDA as its caching allocator counts it, on the CPU by the allocator's own events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.cuda import memory as cuda
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from ..encoder.model import Section
+from .sections import on_entering
+from .step import Step
+
+MARK = "samattn."
+"""Before the names of the marks that are set among the CPU allocator's events."""
+
+BEGIN, END = "begin", "end"
+ALLOCATION = "[memory]"
+
+
+@dataclass
+class Usage:
+    """Bytes live before the pass and at its peak, whole and of each section."""
+
+    baseline_bytes: int = 0
+    peak_allocated_bytes: int = 0
+    peak_reserved_bytes: int | None = None
+    peak_requested_bytes: int = 0
+    workspace_bytes: int = 0
+    section_bytes: dict[Section, int] = field(default_factory=dict)
+
+
+def usage_on_cuda(make: Callable[[], Step]) -> tuple[Step, Usage]:
+    """Make a step, warm it up, and read the allocator's counters of a pass, and of one pass more by section."""
+    step, usage = make(), Usage()
+    cuda.empty_cache()
+    cuda.reset_peak_memory_stats()
+    step()  # makes the optimizer's state and the cuBLAS workspace
+    live, reserved = cuda.memory_allocated(), cuda.max_memory_reserved()
+    cuda.reset_peak_memory_stats()
+    step()
+    usage.peak_allocated_bytes = cuda.max_memory_allocated()
+    usage.peak_reserved_bytes = max(reserved, cuda.max_memory_reserved())
+    usage.peak_requested_bytes = cuda.memory_stats()["requested_bytes.all.peak"]
+    peaks = CudaPeaks()
+    with on_entering(step, peaks.enter):
+        step()
+    peaks.leave()
+    usage.section_bytes = peaks.section_bytes
+    usage.workspace_bytes = free_workspaces()
+    usage.baseline_bytes = live - usage.workspace_bytes
+    return step, usage
+
+
+class CudaPeaks:
+    """The highest count of the allocator in each section."""
+
+    def __init__(self) -> None:
+        self.section_bytes: dict[Section, int] = {}
+        self._section: Section | None = None
+
+    def enter(self, section: Section) -> None:
+        """From here on it is about `section`."""
+        self.leave()
+        self._section = section
+        cuda.reset_peak_memory_stats()
+
+    def leave(self) -> None:
+        """The section is over."""
+        if self._section is not None:
+            before = self.section_bytes.get(self._section, 0)
+            self.section_bytes[self._section] = max(before, cuda.max_memory_allocated())
+
+
+def free_workspaces() -> int:
+    """Free the cuBLAS workspaces, which the caching allocator hands out too, and say how large they were."""
+    torch.cuda.synchronize()
+    before = cuda.memory_allocated()
+    torch._C._cuda_clearCublasWorkspaces()
+    return before - cuda.memory_allocated()
+
+
+@contextmanager
+def snapshot_to(path: Path | None) -> Iterator[None]:
+    """Keep torch's memory history, and leave its snapshot in `path`, whole, even if memory runs out."""
+    if path is None:
+        yield
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    cuda._record_memory_history(stacks="python")
+    try:
+        yield
+    finally:
+        cuda._dump_snapshot(str(partial))
+        cuda._record_memory_history(enabled=None)
+        partial.replace(path)
+
+
+def usage_on_cpu(make: Callable[[], Step]) -> tuple[Step, Usage]:
+    """Make a step and run it under the profiler from the first byte on, so that every free is known."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        step = make()
+        step()  # makes the optimizer's state
+        _mark(BEGIN)
+        with on_entering(step, lambda section: _mark("/".join(section))):
+            step()
+        _mark(END)
+    return step, usage_of_events(profiled.profiler.kineto_results.events())
+
+
+def _mark(name: str) -> None:
+    with record_function(MARK + name):
+        pass
+
+
+def usage_of_events(events: Iterable[Any]) -> Usage:
+    """Follow the sum of live bytes through the allocator's events, from the mark `BEGIN` to the mark `END`."""
+    usage, live, section, inside = Usage(), 0, None, False
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        name = event.name()
+        if name == ALLOCATION:
+            live += event.nbytes()
+        elif name == MARK + BEGIN:
+            usage.baseline_bytes, inside = live, True
+        elif name == MARK + END:
+            break
+        elif name.startswith(MARK):
+            section = tuple(name.removeprefix(MARK).rsplit("/", 1))
+        else:
+            continue
+        if inside:
+            usage.peak_allocated_bytes = max(usage.peak_allocated_bytes, live)
+            if section:
+                usage.section_bytes[section] = max(usage.section_bytes.get(section, 0), live)
+    usage.peak_requested_bytes = usage.peak_allocated_bytes
+    return usage

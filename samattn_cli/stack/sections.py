@@ -1,0 +1,92 @@
+"""Where a pass is: which part or block it is in, forward or backward, told by hooks that keep no tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..encoder.model import Section
+from .step import Step
+
+Enter = Callable[[Section], None]
+NOT_IN_BACKWARD = -1
+
+
+@contextmanager
+def on_entering(step: Step, enter: Enter) -> Iterator[None]:
+    """Call `enter` as each section of a pass of `step` begins: forward, then backward, then the optimizer's step."""
+    handle = None
+    if step.optimizer is not None:
+        handle = step.optimizer.register_step_pre_hook(lambda *_: enter(("optimizer", "step")))
+    try:
+        with on_entering_parts(step.model, enter):
+            yield
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+@contextmanager
+def on_entering_parts(model: nn.Module, enter: Enter) -> Iterator[None]:
+    """Call `enter` as each part and block begins its forward, and in the backward of what is run within its backward."""
+    hooks = _Hooks(enter)
+    handles = [
+        *(module.register_forward_pre_hook(hooks.before(name)) for name, module in parts_of(model)),
+        model.register_forward_hook(hooks.at_the_end),
+    ]
+    if isinstance(model.pos_embed, nn.Parameter):
+        patch_embed = model.get_submodule("patch_embed")
+        handles.append(patch_embed.register_forward_hook(hooks.after_patch_embed))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def parts_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The parts and blocks that are run ("patch_embed", "blocks.7", "neck"), without identities."""
+    for name, module in model.named_children():
+        if isinstance(module, (nn.ModuleDict, nn.ModuleList)):
+            held = module.named_children()
+            yield from ((f"{name}.{i}", part) for i, part in held if not isinstance(part, nn.Identity))
+        else:
+            yield name, module
+
+
+class _Hooks:
+    """Each part's backward begins when the gradient of what it made, the input of the next, is there."""
+
+    def __init__(self, enter: Enter) -> None:
+        self._enter = enter
+        self._last = ""
+
+    def before(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        """What to call before the module of a part."""
+        return lambda _, inputs: self._begin(name, inputs[0])
+
+    def after_patch_embed(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
+        """The position embedding has no module of its own."""
+        self._begin("pos_embed", output)
+
+    def at_the_end(self, _: nn.Module, __: tuple[Any, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+        """The backward of the whole begins with that of its last part."""
+        for each in output if isinstance(output, tuple) else (output,):
+            self._on_gradient_of(each)
+        self._last = ""
+
+    def _begin(self, name: str, tensor: Tensor) -> None:
+        if torch._C._current_graph_task_id() != NOT_IN_BACKWARD:
+            return  # a checkpointed block runs its forward again: that is a part of its backward
+        self._on_gradient_of(tensor)
+        self._last = name
+        self._enter((name, "forward"))
+
+    def _on_gradient_of(self, tensor: Tensor) -> None:
+        if tensor.requires_grad and self._last:
+            made_by = self._last
+            tensor.register_hook(lambda _: self._enter((made_by, "backward")))

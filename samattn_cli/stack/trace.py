@@ -1,0 +1,271 @@
+"""The real stack traced on meta tensors, operation by operation: no arithmetic, no memory, every allocation seen.
+
+A dispatch mode sees each tensor that an operation makes; a finalizer on its storage tells when the last reference
+goes. Autograd's saved-tensor hooks tell what it keeps for backward.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils import _pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ..encoder.model import Phase, Section
+from ..units import rounded
+from .convolution import is_grouped_backward, of_grouped_backward
+from .cuda import AsOnCuda, steps_on_cuda
+from .fold import CONTAINER
+from .gradients import Uses, in_place, uses_of_the_last_holder
+from .sections import on_entering_parts, parts_of
+from .versions import as_in_torch_2_13
+
+
+@dataclass
+class PartTrace:
+    """Of a part or block: bytes live at its start; its allocations and products, in order.
+
+    `live` is what is live after each allocation, over the start; `change` what is so once the part is done.
+    """
+
+    start_bytes: int
+    allocations: list[int] = field(default_factory=list)
+    live: list[int] = field(default_factory=list)
+    products: list[int] = field(default_factory=list)
+    change: int = 0
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most bytes live at once."""
+        return self.start_bytes + max(self.live, default=0)
+
+
+class Tracer(TorchDispatchMode):
+    """Follows each operation: the storages it makes on `device` until they go, its FLOPs by torch's own formulas.
+
+    Args:
+        device: type of device to follow ("meta").
+        live: bytes live before the pass: weights and input.
+    """
+
+    def __init__(self, device: str, live: int) -> None:
+        super().__init__()
+        self.device = device
+        self.live = live
+        self.sections: dict[Section, PartTrace] = {}
+        self.alone: Uses | None = None  # set where a backward is traced
+        self._part = PartTrace(live)
+        self._known: set[int] = set()
+        self._entered: dict[
+            int, int
+        ] = {}  # the part that ran last: its inputs, and what was live as it ended
+        self._ended = live
+
+    def enter(self, section: Section) -> None:
+        """From here on it is about `section`; of several outputs each gradient says so."""
+        if self.sections.get(section) is self._part:
+            return
+        self.leave()
+        self.sections[section] = self._part
+
+    def leave(self) -> None:
+        """From here on it is about nothing in particular."""
+        self._part.change = self.live - self._part.start_bytes
+        self._part = PartTrace(self.live)
+
+    def at_the_end(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Any) -> None:
+        """A part has run; what it was given may go yet."""
+        self._entered = {storage_key(x): rounded(x.untyped_storage().nbytes()) for x in inputs}
+        self._ended = self.live
+
+    def leave_forward(self) -> None:
+        """The forward is done: of the last part's inputs those have gone that are not kept; autocast's copies do not count."""
+        gone = sum(nbytes for key, nbytes in self._entered.items() if key not in self._known)
+        self._part.change = self._ended - gone - self._part.start_bytes
+        self._part = PartTrace(self.live)
+
+    def parts_in(self, phase: Phase) -> dict[str, PartTrace]:
+        """The parts and blocks in one phase of the pass."""
+        return {name: part for (name, entered), part in self.sections.items() if entered == phase}
+
+    def ignore(self, *tensors: Tensor) -> None:
+        """These are in `live` already."""
+        self._known |= {storage_key(tensor) for tensor in tensors}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and note what it made."""
+        kwargs = kwargs or {}
+        if in_steps := steps_on_cuda(func):
+            with self:
+                return in_steps(*args, **kwargs)
+        result = in_place(func, args, self.alone) if self.alone else None
+        if result is None:
+            result = as_in_torch_2_13(func, args, func(*args, **kwargs))
+        if formula := flop_registry.get(func.overloadpacket):
+            count = of_grouped_backward if is_grouped_backward(func, args) else formula
+            flops = int(count(*args, **kwargs, out_val=result))
+            # a convolution's gradient of a bias alone is no product
+            self._part.products += [flops] if flops else []
+        for tensor in _pytree.tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.device.type == self.device:
+                self._seen(tensor)
+        return result
+
+    def _seen(self, tensor: Tensor) -> None:
+        key = storage_key(tensor)
+        if key in self._known:
+            return
+        storage = tensor.untyped_storage()
+        nbytes = rounded(storage.nbytes())
+        self._part.allocations.append(storage.nbytes())
+        self._known.add(key)
+        self.live += nbytes
+        self._part.live.append(self.live - self._part.start_bytes)
+        weakref.finalize(storage, self._gone, key, nbytes)
+
+    def _gone(self, key: int, nbytes: int) -> None:
+        self._known.discard(key)
+        self.live -= nbytes
+
+
+def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[str, PartTrace]:
+    """Trace an inference forward of `model`, part by part; the last is done when the output alone is left of the pass.
+
+    Args:
+        model: the encoder on the meta device; repeated blocks may be identities.
+        image: its input.
+        weights_bytes: memory of the weights and buffers of the whole encoder.
+    """
+    mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
+    mode.ignore(*model.parameters(), *model.buffers(), image)
+    with torch.no_grad(), AsOnCuda(), mode, _forward_of(model, mode):
+        output = model(image)
+        mode.leave_forward()
+    del output
+    return mode.parts_in("forward")
+
+
+def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
+    """Bytes that autograd keeps for backward, for each part and block of `model`, weights and buffers left out.
+
+    Of a block that is checkpointed that is its input, where it would keep anything.
+    """
+    weights = {storage_key(weight) for weight in (*model.parameters(), *model.buffers())}
+    kept: list[tuple[str, weakref.ref[_Kept]]] = []
+    parts: list[str] = []
+
+    def enter(section: Section) -> None:
+        parts.append(section[0])
+
+    def pack(tensor: Tensor) -> _Kept:
+        saved = _Kept(tensor)
+        if tensor.device == image.device and storage_key(tensor) not in weights:
+            kept.append((parts[-1], weakref.ref(saved)))
+        return saved
+
+    def claim(*inputs: Tensor) -> None:
+        """The checkpoint kept them just before its block began."""
+        kept[-len(inputs) :] = [(parts[-1], ref) for _, ref in kept[-len(inputs) :]]
+
+    with (
+        torch.enable_grad(),
+        AsOnCuda(),
+        saved_tensors_hooks(pack, lambda saved: saved.tensor),
+        on_entering_parts(model, enter),
+        _on_checkpointed_inputs(model, claim),
+    ):
+        output = model(image)
+    sums = {
+        part: sum(map(rounded, _alive(ref for name, ref in kept if name == part).values())) for part in parts
+    }
+    del output  # and with it the graph, and all that was kept
+    return sums
+
+
+@dataclass(eq=False)
+class _Kept:
+    """A tensor that autograd keeps, for as long as it does."""
+
+    tensor: Tensor
+
+
+def _alive(kept: Iterable[weakref.ref[_Kept]]) -> dict[int, int]:
+    """The storages of what is kept still, and their bytes."""
+    tensors = [saved.tensor for ref in kept if (saved := ref())]
+    return {storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
+
+
+@contextmanager
+def _on_checkpointed_inputs(model: nn.Module, see: Callable[..., None]) -> Iterator[None]:
+    """Show `see` the inputs of each block that is checkpointed."""
+    blocks = model.get_submodule(CONTAINER).children() if model.checkpointing else ()
+    handles = [block.register_forward_pre_hook(partial(_show, see)) for block in blocks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def trace_training(
+    model: nn.Module, image: Tensor, live: int
+) -> tuple[dict[str, PartTrace], dict[str, PartTrace]]:
+    """Trace a forward that autograd keeps what it needs of, and its backward, part by part.
+
+    A part before all that trains has no backward: its trace is there, and empty.
+
+    Args:
+        model: the encoder on the meta device; repeated blocks may be identities.
+        image: its input.
+        live: bytes live before: weights, their optimizer's state, the image.
+    """
+    alone = uses_of_the_last_holder()
+    mode = Tracer(image.device.type, live)
+    mode.ignore(*model.parameters(), *model.buffers(), image)
+    with torch.enable_grad(), AsOnCuda(), mode:
+        with _forward_of(model, mode):
+            output = model(image)
+        mode.leave_forward()
+        outputs = output if isinstance(output, tuple) else (output,)
+        gradients = tuple(map(torch.empty_like, outputs))
+        mode.alone = alone
+        # as torch.autograd.backward(outputs, gradients), which would switch the function mode off
+        torch.autograd.Variable._execution_engine.run_backward(
+            outputs, gradients, False, False, (), allow_unreachable=True, accumulate_grad=True
+        )
+        mode.leave()
+    model.zero_grad(set_to_none=True)
+    forward, backward = mode.parts_in("forward"), mode.parts_in("backward")
+    return forward, {name: backward.get(name, PartTrace(live)) for name in forward}
+
+
+@contextmanager
+def _forward_of(model: nn.Module, mode: Tracer) -> Iterator[None]:
+    """Tell `mode` where each part of a forward begins and ends."""
+    handles = [part.register_forward_hook(mode.at_the_end) for _, part in parts_of(model)]
+    try:
+        with on_entering_parts(model, mode.enter):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _show(see: Callable[..., None], _module: Any, inputs: tuple[Tensor, ...]) -> None:
+    see(*inputs)
+
+
+def storage_key(tensor: Tensor) -> int:
+    """What tells the storage of a tensor from every other live one."""
+    return int(tensor.untyped_storage()._cdata)  # its address: data_ptr is 0 on meta

@@ -1,0 +1,59 @@
+"""Figures that others published for a preset, each against the count that its convention asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..encoder.model import EncoderConfig, RunConfig
+from ..encoder.presets import presets
+from ..files.load import load_config
+from ..published import NOT_OF_THIS_ENCODER, Published
+from ..published import published as all_published
+from ..reports.analysis import PublishedFigure
+from ..tape.conventions import OURS, PUBLISHED
+from ..tape.encoder import ForwardPass, forward
+
+
+def published(config: EncoderConfig) -> tuple[PublishedFigure, ...]:
+    """What was published for `config`: a preset by name and structure, at the image size of the figure, however run."""
+    entries = [
+        entry
+        for entry in all_published().get(config.name, ())
+        if (entry.image_size, entry.image_size) == config.image_size
+    ]
+    if not entries or not _is_preset(config):
+        return ()
+    counted = forward(_plain(config))
+    return tuple(compare(entry, counted) for entry in entries)
+
+
+def compare(entry: Published, counted: ForwardPass) -> PublishedFigure:
+    """A published figure against a forward pass of one image."""
+    differs = NOT_OF_THIS_ENCODER.get(entry.convention)
+    tally = OURS[entry.quantity] if differs else PUBLISHED[entry.convention]
+    count = tally(counted)
+    return PublishedFigure(
+        quantity=entry.quantity,
+        figure=entry.figure,
+        unit=entry.unit,
+        source=entry.source.title,
+        address=entry.source.address,
+        convention=entry.convention,
+        words=", ".join(filter(None, (differs or tally.words, entry.note))),
+        count=count,
+        equals=entry.prints(count),
+    )
+
+
+def _is_preset(config: EncoderConfig) -> bool:
+    path = presets().get(config.name)
+    if path is None:
+        return False
+    height, width = config.image_size
+    preset = load_config(path, f"image_size=[{height}, {width}]")
+    return replace(_plain(config), description=preset.description) == _plain(preset)
+
+
+def _plain(config: EncoderConfig) -> EncoderConfig:
+    """The same encoder on one image, run as it would be by default."""
+    return replace(config, run=RunConfig())

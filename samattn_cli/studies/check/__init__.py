@@ -1,1 +1,0 @@
-"""The study of `samattn check`: encoders against a thresholds file."""

@@ -1,0 +1,149 @@
+"""scaled_dot_product_attention on CUDA: which kernel takes it, what that makes, and what its backward makes.
+
+Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment. cuDNN's
+kernel, which torch prefers on H100 and B200, is left out: what it allocates is not documented. The rules are those of
+torch 2.13.0 and 2.14.1 for inputs of four dimensions; of three, torch 2.13.0 makes the matrix of scores and torch 2.14.1
+runs a fused kernel, and no encoder here has them. The same choice in torch is `samattn_cli/stack/cuda.py`. Sources: sdp_utils.cpp, attention.cpp, attention.cu and attention_backward.cu of ATen.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..units import INT64_BYTES
+from .graph import Backward
+from .ops import ELEMENTWISE_FLOPS
+from .symbols.formula import greatest
+from .tape import Tape
+from .tape_reduction import STATISTIC_BYTES
+from .tensor import Dim, Tensor, ceil_div
+
+HALF_BYTES = 2
+MOST_FLASH_DIM = 256  # of queries, keys and values
+MASK_ALIGNMENT = 8  # of the memory-efficient kernel, in numbers; preprocess_mask in attention.cpp
+LSE_ALIGNMENT = 32  # of its log-sum-exp, in rows; attention.cu
+TILE = 64  # of the memory-efficient kernel's backward, in rows and columns
+FLASH_ROWS, FLASH_COLUMNS = 128, 32  # to which flash attention's backward rounds rows and head dimension
+BIAS_GRAD_ALIGNMENT = 16  # of its gradient of the mask, in numbers; attention_backward.cu
+
+
+def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, M, d), (B, h, M, e) -> (B, h, N, e).
+
+    Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment, which
+    may broadcast to (B, h, N, M). In memory the result is (B, N, h, e).
+    """
+    d, e = q.shape[-1], v.shape[-1]
+    scores = _scores(q, k)
+    flash = mask is None and q.item_bytes == HALF_BYTES and d == e and d <= MOST_FLASH_DIM
+    low = mask and tape.cast(f"{name}.mask.cast", mask, q.item_bytes)  # autocast's
+    aligned = low and _aligned(tape, f"{name}.mask", low).expand_to(*q.shape[:-1], k.shape[2])
+    out = _heads_inside(tape, q, e)
+    extra = _flash_extra(tape, q) if flash else _efficient_extra(tape, q, k, v)
+    operands = (q, k, v) if aligned is None else (q, k, v, aligned)
+    tape.record(
+        name,
+        "sdpa",
+        reads=operands,
+        writes=(out, *extra),
+        macs=scores * (d + e),
+        elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * scores,
+        scores=scores,
+        frees=tuple(tensor.storage for tensor in extra),
+    )
+    if aligned is not None and low is not None:
+        tape.free(aligned, low, keep=mask)
+    derivative = _backward(*operands, flash=flash)
+    return tape.derived(name, out, operands, derivative, saves=(*operands, out, *extra))
+
+
+def _scores(q: Tensor, k: Tensor) -> Dim:
+    """Pairs of a query and a key, over all heads: B * h * N * M."""
+    return math.prod(q.shape[:-1]) * k.shape[2]
+
+
+def _heads_inside(tape: Tape, x: Tensor, d: Dim) -> Tensor:
+    """A tensor (B, h, N, d), as `x` is, that lies in memory as (B, N, h, d)."""
+    B, h, N, _ = x.shape
+    return tape.like(x, B, N, h, d).permute(0, 2, 1, 3).seen(is_view=False)
+
+
+def _mask_gradient(tape: Tape, mask: Tensor) -> Tensor:
+    """The memory-efficient kernel's gradient of a mask, in padded rows."""
+    *rows, width = mask.shape
+    aligned = _whole(width, BIAS_GRAD_ALIGNMENT)
+    return tape.like(mask, *rows, aligned).narrow(mask.shape)
+
+
+def _aligned(tape: Tape, name: str, mask: Tensor) -> Tensor:
+    """The mask, in rows of a padded copy where its strides are not aligned."""
+    if all(stride % MASK_ALIGNMENT == 0 for stride in mask.stride[:-1]):
+        return mask
+    *rows, width = mask.shape
+    padded = tape.pad(name, mask, *rows, width + MASK_ALIGNMENT - width % MASK_ALIGNMENT)
+    return padded.narrow(mask.shape)
+
+
+def _efficient_extra(tape: Tape, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """What the memory-efficient kernel makes beside its result: log-sum-exp for backward, seed and offset."""
+    B, h, N, _ = inputs[0].shape
+    needed = tape.training and any(x.grad_fn for x in inputs)
+    rows = _whole(N, LSE_ALIGNMENT) if needed else 0
+    return tape.new((B, h, rows), (), STATISTIC_BYTES), *(tape.new((), (), INT64_BYTES) for _ in "so")
+
+
+def _flash_extra(tape: Tape, q: Tensor) -> tuple[Tensor, ...]:
+    """What flash attention makes beside its result: log-sum-exp, two words of random state, an empty debug mask."""
+    sizes = (q.shape[:3], STATISTIC_BYTES), ((2,), INT64_BYTES), ((), INT64_BYTES), ((0,), q.item_bytes)
+    return tuple(tape.new(shape, (), item_bytes) for shape, item_bytes in sizes)
+
+
+def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, flash: bool) -> Backward:
+    """Fused attention: edges q, k, v and, where there is one, mask. The scores are computed again."""
+
+    def backward(tape: Tape, g: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = (q, k, v) if mask is None else (q, k, v, mask)
+        grads = [tape.tensor_like(x) if flash else _heads_inside(tape, x, x.shape[-1]) for x in (q, k, v)]
+        if mask is not None and mask.grad_fn:
+            grads.append(_mask_gradient(tape, mask))
+        # scores again, gradients of scores, v, q and k
+        macs = _scores(q, k) * (3 * q.shape[-1] + 2 * v.shape[-1])
+        workspace = _flash_workspace(q) if flash else _efficient_workspace(q, v)
+        tape.record(
+            "backward",
+            "sdpa",
+            reads=(g, *inputs),
+            writes=tuple(grads),
+            macs=macs,
+            workspace_bytes=workspace,
+        )
+        return *grads, *(None for _ in inputs[len(grads) :])
+
+    return backward
+
+
+def _efficient_workspace(q: Tensor, v: Tensor) -> Dim:
+    """What the memory-efficient kernel's backward takes inside: row sums, and the queries' gradient in float32.
+
+    The latter in whole tiles (kernel_backward.h, workspace_elements_gq, from compute capability 7.0 on). In half
+    precision the kernel makes the row sums itself; in float32 they are those of a product that is made before.
+    """
+    B, h, N, d = q.shape
+    row_sums = B * h * N * STATISTIC_BYTES
+    tiles = B * h * _whole(N, TILE) * _whole(d, TILE) * STATISTIC_BYTES
+    if q.item_bytes == HALF_BYTES:
+        return row_sums + tiles
+    product = B * h * N * v.shape[-1] * STATISTIC_BYTES
+    return row_sums + greatest((product, tiles))
+
+
+def _flash_workspace(q: Tensor) -> Dim:
+    """What flash attention's backward takes inside: row sums, and the queries' gradient, in float32 (flash_api.cpp)."""
+    B, h, N, d = q.shape
+    rows = _whole(N, FLASH_ROWS)
+    return B * h * rows * (1 + _whole(d, FLASH_COLUMNS)) * STATISTIC_BYTES
+
+
+def _whole(size: Dim, step: int) -> Dim:
+    """`size` rounded up to whole steps."""
+    return ceil_div(size, step) * step

@@ -1,0 +1,88 @@
+"""Relative positions on the Tape; the same in torch, with the sources, is `samattn_cli/stack/rel_pos.py`."""
+
+from __future__ import annotations
+
+from .tape import Tape
+from .tensor import Dim, Shape, Tensor
+
+
+def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each query (..., H, W, d) its term for each row and column of keys: (..., H, W, H), (..., H, W, W)."""
+    *batch, H, W, d = q.shape
+    dims = range(len(batch))
+    h, w, c = (len(batch) + i for i in range(3))
+    N = q.elements // (H * W * d)
+    # (H, N*W, d) @ (H, d, H) -> (..., H, W, H)
+    by_row = tape.reshape("rel_h_q", q.permute(h, *dims, w, c), H, N * W, d)
+    rel_h = tape.bmm("rel_h", by_row, Rh.permute(0, 2, 1)).view(H, *batch, W, H)
+    tape.free(by_row, keep=q)
+    # (W, N*H, d) @ (W, d, W) -> (..., H, W, W)
+    by_column = tape.reshape("rel_w_q", q.permute(w, *dims, h, c), W, N * H, d)
+    rel_w = tape.bmm("rel_w", by_column, Rw.permute(0, 2, 1)).view(W, *batch, H, W)
+    tape.free(by_column, keep=q)
+    first = [i + 1 for i in dims]
+    return rel_h.permute(*first, 0, w, c), rel_w.permute(*first, w, 0, c)
+
+
+def joint_term(tape: Tape, q: Tensor, size: Shape, made_for: Shape) -> Tensor:
+    """Of each query its term for each key, one vector per relative position: (N, HW, d) -> (N, HW, HW).
+
+    The table is that of a grid `made_for`, and resized for a grid of another `size`.
+    """
+    (_, _, d), (H, W) = q.shape, size
+    name, wanted, own = "rel_pos_hw", offsets(*size), offsets(*made_for)
+    resized = _resized_plane(tape, name, own, wanted, d) if differ(own, wanted) else None
+    rows, columns = relative_index(tape, "rows", H), relative_index(tape, "columns", W)
+    table = resized or tape.used_weight(name, *own, d)
+    R = tape.rows(name, table, (rows, columns), H, W, H, W, d).view(H * W, H * W, d)
+    tape.free(rows, columns, *([resized] if resized else []))
+    # (HW, N, d) @ (HW, d, HW) -> (N, HW, HW)
+    rel = tape.bmm("rel_hw", q.permute(1, 0, 2), R.permute(0, 2, 1)).permute(1, 0, 2)
+    tape.free(R)
+    return rel
+
+
+def relative_positions(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) -> Tensor:
+    """The rows of a table for each pair of a query and a key position: (size, size, d).
+
+    The table is that of a side `made_for`, and resized for another `size`.
+    """
+    wanted, own = offsets(size), offsets(made_for)
+    resized = _resized_table(tape, name, own, wanted, d) if differ(own, wanted) else None
+    index = relative_index(tape, f"{name}.index", size)
+    table = resized or tape.used_weight(name, *own, d)
+    R = tape.rows(name, table, (index,), size, size, d)
+    tape.free(index, *([resized] if resized else []))
+    return R
+
+
+def offsets(*sides: Dim) -> Shape:
+    """Offsets of a query from a key along each side."""
+    return tuple(2 * side - 1 for side in sides)
+
+
+def differ(own: Shape, wanted: Shape) -> bool:
+    """Whether a table has to be resized."""
+    return own != wanted
+
+
+def _resized_table(tape: Tape, name: str, own: Shape, wanted: Shape, d: Dim) -> Tensor:
+    """(L, d) -> (length, d), linearly."""
+    (L,), (length,) = own, wanted
+    channels = tape.used_weight(name, L, d).permute(1, 0).view(1, d, L)
+    return tape.interpolate(f"{name}.resize", channels, (length,), "linear").view(d, length).permute(1, 0)
+
+
+def _resized_plane(tape: Tape, name: str, own: Shape, wanted: Shape, d: Dim) -> Tensor:
+    """(L, M, d) -> (*wanted, d), bilinearly."""
+    channels = tape.used_weight(name, *own, d).permute(2, 0, 1).view(1, d, *own)
+    return tape.interpolate(f"{name}.resize", channels, wanted, "bilinear").view(d, *wanted).permute(1, 2, 0)
+
+
+def relative_index(tape: Tape, name: str, size: Dim) -> Tensor:
+    """Indexes q - k + size - 1, for each pair: (size, size)."""
+    at = tape.integers(f"{name}.arange", size)
+    offset = tape.integers(f"{name}.offset", size, size, reads=(at, at))
+    index = tape.integers(name, size, size, reads=(offset,))
+    tape.free(offset, at)
+    return index

@@ -1,0 +1,71 @@
+"""Rotary positions of a grid on the Tape, in real numbers; in torch: `samattn_cli/stack/rotary.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..units import ITEM_BYTES
+from .tape import Tape
+from .tensor import Dim, Shape, Tensor
+
+WIDE = ITEM_BYTES["float32"]
+"""Angles are made, and queries and keys turned, in float32."""
+
+QuarterTurn = Callable[[Tape, str, Tensor], Tensor]
+"""(tape, name, x) -> each pair of channels (a, b) of x as (-b, a), wherever the pairs are."""
+
+
+def rotations(tape: Tape, size: Shape, head_dim: Dim) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the angles of H x W tokens: (HW, d) each. They are no activations: no FLOPs are counted."""
+    (H, W), quarter = size, head_dim // 4
+    frequencies = tape.computed("frequencies", quarter, item_bytes=WIDE)
+    rows, columns = _angles(tape, H, frequencies), _angles(tape, W, frequencies)
+    halves = columns.expanded((H, W, quarter)), rows.view(H, 1, quarter).expanded((H, W, quarter))
+    angles = tape.computed("angles", H, W, 2 * quarter, item_bytes=WIDE, reads=halves)
+    twice = tape.computed("pairs", H * W, head_dim, item_bytes=WIDE, reads=(angles,))
+    tape.free(angles)
+    cos, sin = (
+        tape.computed(name, H * W, head_dim, item_bytes=WIDE, reads=(twice,)) for name in ("cos", "sin")
+    )
+    tape.free(twice, rows, columns, frequencies)
+    return cos, sin
+
+
+def _angles(tape: Tape, length: Dim, frequencies: Tensor) -> Tensor:
+    """Of each place along an axis: (length, d / 4)."""
+    quarter = frequencies.elements
+    places = tape.computed("places", length, item_bytes=WIDE)
+    scaled = tape.computed("scale_frequencies", quarter, item_bytes=WIDE, reads=(frequencies,))
+    out = tape.computed("outer", length, quarter, item_bytes=WIDE, reads=(places, scaled))
+    tape.free(places, scaled)
+    return out
+
+
+def rotate(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys (B, h, HW, d) turned, in float32: in the type of `x` again."""
+    wide = tape.cast(f"{name}.float", x, WIDE)
+    summed = turn(tape, name, wide, cos, sin, _quarter_turn)
+    out = tape.cast(f"{name}.cast", summed, x.item_bytes)
+    tape.free(*(each for each in (wide, summed) if each.storage not in {x.storage, out.storage}))
+    return out
+
+
+def turn(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor, quarter_turn: QuarterTurn) -> Tensor:
+    """``x * cos + quarter_turn(x) * sin``: pairs of channels turned by their angles."""
+    straight = tape.mul(f"{name}.cos", x, cos)
+    turned = quarter_turn(tape, name, x)
+    across = tape.mul(f"{name}.sin", turned, sin)
+    tape.free(turned)
+    out = tape.add(f"{name}.add", straight, across)
+    tape.free(straight, across)
+    return out
+
+
+def _quarter_turn(tape: Tape, name: str, x: Tensor) -> Tensor:
+    """Each pair of channels (a, b) as (-b, a)."""
+    *shape, width = x.shape
+    a, b = x.view(*shape, width // 2, 2).unbind(-1)
+    negative = tape.neg(f"{name}.neg", b)
+    out = tape.stack(f"{name}.stack", (negative, a), -1)
+    tape.free(negative)
+    return out.view(*x.shape)

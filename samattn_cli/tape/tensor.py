@@ -1,0 +1,344 @@
+"""Tensors without data: shape, strides and the storage they view, as PyTorch keeps them.
+
+Whether a reshape is a view or a copy, and so whether it takes memory and time, depends on strides. The rules here
+are ATen's: TensorUtils.cpp (computeStride) for views, TensorGeometry for contiguity, TensorIterator.cpp
+(compute_strides) for the result of an elementwise operation.
+
+A dimension is an int or a formula (see `samattn_cli.tape.symbols`), which decides a comparison for all of its points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .graph import Edge, Node
+from .immutable import immutable
+
+if TYPE_CHECKING:
+    from .tape import Tape
+
+Dim = Any
+Shape = tuple[Dim, ...]
+
+IMAGE_DIMS = 4
+"""(B, C, H, W): of these tensors the memory order of channels is looked at."""
+
+
+def ceil_div(a: Dim, b: Dim) -> Dim:
+    """Divide and round up."""
+    return -(-a // b)
+
+
+@immutable(frozen=True, eq=False)
+class Storage:
+    """Memory behind one or more tensors, in bytes as asked for (not yet rounded by an allocator).
+
+    `is_weight`: it is the encoder's, there before and after the pass; that of a buffer too.
+    """
+
+    nbytes: Dim
+    is_weight: bool = False
+
+
+@immutable(frozen=True, eq=False)
+class Tensor:
+    """A view of a storage: `shape` and `stride` in elements, `item_bytes` a number; `grad_fn` made it, if anything.
+
+    `is_view`: made from another tensor, which autograd keeps alive with it.
+    """
+
+    shape: Shape
+    stride: Shape
+    storage: Storage
+    item_bytes: int
+    grad_fn: Edge | None = None
+    is_view: bool = False
+
+    @property
+    def elements(self) -> Dim:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> Dim:
+        """Bytes of its elements."""
+        return self.elements * self.item_bytes
+
+    @property
+    def distinct_bytes(self) -> Dim:
+        """Bytes of its elements, what a broadcast repeats counted once."""
+        nbytes: Dim = self.item_bytes
+        for size, step in zip(self.shape, self.stride, strict=True):
+            if not isinstance(step, int) or step:
+                nbytes = nbytes * size
+        return nbytes
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether its elements lie in row-major order; dimensions of size 1 do not matter."""
+        return _is_dense(self.shape, self.stride, reversed(range(len(self.shape))))
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether its elements fill their memory, in some order (ATen's is_non_overlapping_and_dense)."""
+        return self.is_contiguous or _is_dense(self.shape, self.stride, reversed(_memory_order([self])))
+
+    @property
+    def is_channels_last(self) -> bool:
+        """Whether (B, C, H, W) lies in memory as (B, H, W, C) (ATen's is_channels_last_strides_2d)."""
+        inwards_out = (1, 3, 2, 0)
+        if len(self.shape) != IMAGE_DIMS or self.stride[1] == 0:
+            return False
+        least: Dim = 0
+        for dim in inwards_out:
+            stride, size = self.stride[dim], self.shape[dim]
+            if stride < least or (dim == 0 and least == self.stride[1]):
+                return False
+            least = stride * size if size > 1 else stride
+        return True
+
+    def made_by(self, grad_fn: Edge | None) -> Tensor:
+        """The same tensor, whose gradient goes there."""
+        return Tensor(self.shape, self.stride, self.storage, self.item_bytes, grad_fn, self.is_view)
+
+    def seen(self, *, is_view: bool) -> Tensor:
+        """The same tensor, to autograd a view of another or none (_unsafe_view)."""
+        return Tensor(self.shape, self.stride, self.storage, self.item_bytes, self.grad_fn, is_view)
+
+    def permute(self, *order: int) -> Tensor:
+        """The dimensions in another order; no copy."""
+
+        def backward(_: Tape, gradient: Tensor) -> tuple[Tensor]:
+            return (gradient.permute(*sorted(range(len(order)), key=order.__getitem__)),)
+
+        shape, stride = self.shape, self.stride
+        return self._view(tuple([shape[i] for i in order]), tuple([stride[i] for i in order]), backward)
+
+    def transpose(self, one: int, other: int) -> Tensor:
+        """Two dimensions, counted from either end, in each other's place; no copy."""
+        order = list(range(len(self.shape)))
+        order[one], order[other] = order[other], order[one]
+        return self.permute(*order)
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        """A dimension of size 1 put in at `dim`; no copy."""
+        whole, stride = self.shape, self.stride
+        step = whole[dim] * stride[dim] if dim < len(whole) else 1
+        return self._view(
+            (*whole[:dim], 1, *whole[dim:]),
+            (*stride[:dim], step, *stride[dim:]),
+            lambda tape, gradient: (tape.reshape("squeeze", gradient, *whole),),
+        )
+
+    def narrow(self, shape: Shape) -> Tensor:
+        """The leading corner of `shape`; no copy. Each dimension that is cut is a slice of its own in torch."""
+        out = self
+        for dim, size in enumerate(shape):
+            out = out.slice(dim, 0, size)
+        return out
+
+    def slice(self, dim: int, start: int, stop: Dim | None = None, step: int = 1) -> Tensor:
+        """``x[..., start:stop:step]`` along `dim`; no copy. All of it is `x` itself, as Python's indexing has it."""
+        whole = self.shape
+        size = ceil_div((whole[dim] if stop is None else stop) - start, step)
+        if step == 1 and size == whole[dim]:
+            return self
+        shape, stride = list(whole), list(self.stride)
+        shape[dim], stride[dim] = size, stride[dim] * step
+        return self._view(tuple(shape), tuple(stride), _uncut(whole))
+
+    def select(self, dim: int) -> Tensor:
+        """One place along `dim`, which goes; no copy."""
+        shape, stride = list(self.shape), list(self.stride)
+        del shape[dim], stride[dim]
+        return self._view(tuple(shape), tuple(stride), _uncut(self.shape))
+
+    def expand(self, dim: int, size: Dim) -> Tensor:
+        """A dimension of size 1 repeated; no copy, and no backward."""
+        shape, stride = self.shape, self.stride
+        return self._view(
+            (*shape[:dim], size, *shape[dim + 1 :]), (*stride[:dim], 0, *stride[dim + 1 :]), None
+        )
+
+    def expanded(self, shape: Shape) -> Tensor:
+        """Repeated to `shape`: dimensions of size 1 and such as it lacks before its own; no copy, and no backward."""
+        more = len(shape) - len(self.shape)
+        out = (
+            replace(self, shape=(1,) * more + self.shape, stride=(0,) * more + self.stride) if more else self
+        )
+        for dim, size in enumerate(shape):
+            one_symbol = _is_one(out.shape[dim]) and not isinstance(size, int)  # it may stand for 1
+            if one_symbol or size != out.shape[dim]:
+                out = out.expand(dim, size)
+        return out
+
+    def expand_to(self, *shape: Dim) -> Tensor:
+        """``x.expand(*shape)``: no copy; its gradient is summed."""
+        out, own = self.expanded(shape), self.shape
+        return self._view(out.shape, out.stride, lambda tape, gradient: (tape.sum_to("sum", gradient, own),))
+
+    def channels_last(self) -> Tensor:
+        """(B, C, H, W) in the memory order (B, H, W, C)."""
+        B, C, H, W = self.shape
+        b, h, w, c = contiguous_stride((B, H, W, C))
+        return replace(self, stride=(b, c, h, w))
+
+    def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
+        """The tensors along a dimension; no copy."""
+        at = dim % len(self.shape)
+        shapes = ((*self.shape[:at], *self.shape[at + 1 :]),) * self.shape[at]
+        stride = (*self.stride[:at], *self.stride[at + 1 :])
+
+        def zeros(tape: Tape, like: Tensor, shape: Shape) -> Tensor:
+            """One zero, repeated (unbind_backward in FunctionsManual.cpp)."""
+            return tape.constant("zeros", like).expanded(shape)
+
+        return self._parts(shapes, stride, zeros, lambda tape, parts: tape.stack("stack", parts, at))
+
+    def split(self, sizes: Sequence[Dim], dim: int) -> tuple[Tensor, ...]:
+        """Consecutive parts along `dim`, as torch's split and chunk give them; no copy."""
+        at = dim % len(self.shape)
+        shapes = tuple((*self.shape[:at], size, *self.shape[at + 1 :]) for size in sizes)
+
+        def zeros(tape: Tape, like: Tensor, shape: Shape) -> Tensor:
+            return tape.constant("zeros", like, *shape)
+
+        return self._parts(shapes, self.stride, zeros, lambda tape, parts: tape.cat("unsplit", parts, at))
+
+    def _parts(
+        self,
+        shapes: tuple[Shape, ...],
+        stride: Shape,
+        zeros: Callable[[Tape, Tensor, Shape], Tensor],
+        join: Callable[[Tape, tuple[Tensor, ...]], Tensor],
+    ) -> tuple[Tensor, ...]:
+        """Views of `shapes` that share a node, whose backward joins their gradients: `zeros` for one that has none."""
+
+        def backward(tape: Tape, *gradients: Tensor | None) -> tuple[Tensor]:
+            like = next(gradient for gradient in gradients if gradient is not None)
+            made = {i: zeros(tape, like, shapes[i]) for i, g in enumerate(gradients) if g is None}
+            out = join(tape, tuple(made.get(i) or g for i, g in enumerate(gradients)))  # type: ignore[misc]
+            tape.free(*made.values())
+            return (out,)
+
+        views = tuple(self._view(shape, stride, None) for shape in shapes)
+        if self.grad_fn is None:
+            return views
+        node = Node(backward, (self.grad_fn,), outputs=len(shapes))
+        return tuple(view.made_by((node, index)) for index, view in enumerate(views))
+
+    def view(self, *shape: Dim) -> Tensor:
+        """The same elements in another shape; no copy.
+
+        Raises:
+            ValueError: where PyTorch would refuse a view.
+        """
+        out = self.viewed(shape)
+        if out is None:
+            raise ValueError(f"no view of {self.shape} with strides {self.stride} has the shape {shape}")
+        return out
+
+    def viewed(self, shape: Shape) -> Tensor | None:
+        """`view`, or None where only a copy has that shape."""
+        stride, whole = view_stride(self, shape), self.shape
+        if stride is None:
+            return None
+        return self._view(shape, stride, lambda tape, gradient: (tape.reshape("reshape", gradient, *whole),))
+
+    def _view(
+        self, shape: Shape, stride: Shape, backward: Callable[[Tape, Tensor], tuple[Tensor]] | None
+    ) -> Tensor:
+        node = self.grad_fn and backward and (Node(backward, (self.grad_fn,)), 0)
+        return Tensor(shape, stride, self.storage, self.item_bytes, node, is_view=True)
+
+
+def _is_one(size: Dim) -> bool:
+    return isinstance(size, int) and size == 1
+
+
+def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:
+    return lambda tape, gradient: (tape.pad("uncut", gradient, *whole),)
+
+
+def _is_dense(shape: Shape, stride: Shape, inwards_out: Iterable[int]) -> bool:
+    """Whether strides have no gaps in an order of dimensions; those of size 1 do not matter."""
+    expected: Dim = 1
+    for dim in inwards_out:
+        if shape[dim] != 1:
+            if stride[dim] != expected:
+                return False
+            expected = expected * shape[dim]
+    return True
+
+
+def contiguous_stride(shape: Shape) -> Shape:
+    """Row-major strides."""
+    stride: list[Dim] = []
+    step: Dim = 1
+    for size in reversed(shape):
+        stride.append(step)
+        step = step * size
+    return tuple(reversed(stride))
+
+
+def dense_stride_like(*tensors: Tensor) -> Shape:
+    """Strides without gaps that an elementwise result of `tensors`, all of its shape, gets: their memory order."""
+    first = tensors[0]
+    if first.is_contiguous:
+        return contiguous_stride(first.shape)
+    order = _memory_order(tensors)
+    dense = contiguous_stride(tuple(first.shape[i] for i in order))
+    return tuple(dense[order.index(i)] for i in range(len(order)))
+
+
+def _memory_order(tensors: Sequence[Tensor]) -> list[int]:
+    """Dimensions from the largest stride to the smallest, with ATen's ways for equal strides (reorder_dimensions)."""
+    order = list(reversed(range(len(tensors[0].shape))))
+    for start in range(1, len(order)):
+        at = start
+        for other in reversed(range(start)):
+            outside = _lies_outside(tensors, order[other], order[at])
+            if outside > 0:
+                order[other], order[at] = order[at], order[other]
+                at = other
+            elif outside < 0:
+                break
+    return order[::-1]
+
+
+def _lies_outside(tensors: Sequence[Tensor], left: int, right: int) -> int:
+    """1 if dimension `left` lies outside `right` by the first tensor that tells (larger stride or size), -1 inside."""
+    for tensor in tensors:
+        one, other = tensor.stride[left], tensor.stride[right]
+        if one == 0 or other == 0:
+            continue
+        if one != other:
+            return 1 if one > other else -1
+        if tensor.shape[left] > tensor.shape[right]:
+            return 1
+    return 0
+
+
+def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
+    """Strides of `tensor` viewed as `shape`, or None where only a copy has that shape (ATen's computeStride)."""
+    new = list(reversed(shape))
+    stride: list[Dim] = []
+    old, steps = tensor.shape, tensor.stride
+    base, chunk = steps[-1], 1
+    for dim in range(len(old) - 1, -1, -1):
+        chunk = chunk * old[dim]
+        if dim and (
+            old[dim - 1] == 1 or steps[dim - 1] == chunk * base
+        ):  # no gap in memory, nor another order
+            continue
+        taken: Dim = 1
+        while len(stride) < len(new) and (taken != chunk or new[len(stride)] == 1):
+            stride.append(taken * base)
+            taken = taken * new[len(stride) - 1]
+        if taken != chunk:
+            return None
+        base, chunk = steps[dim - 1], 1
+    return tuple(reversed(stride)) if len(stride) == len(new) else None

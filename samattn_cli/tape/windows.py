@@ -1,0 +1,114 @@
+"""Windows over a grid on the Tape, as SAM, ViTDet and SAM 2 cut them, and Swin's, which are shifted; in torch: `samattn_cli/stack/windows.py`."""
+
+from __future__ import annotations
+
+from ..encoder.keys import Pair
+from ..encoder.plan import LayerConfig
+from ..encoder.slots import UNSHIFTED
+from .tape import Tape
+from .tensor import Dim, Shape, Tensor, ceil_div
+
+
+def windows_over(grid: Shape, window: Pair) -> Shape:
+    """Windows that cover a grid: (rows, columns); the last of each may reach beyond it, over padding."""
+    return ceil_div(grid[0], window[0]), ceil_div(grid[1], window[1])
+
+
+def window_partition(tape: Tape, x: Tensor, window: Pair, shift: Pair = UNSHIFTED) -> Tensor:
+    """Cut (B, H, W, C) into (B * windows, h, w, C), padding below and to the right with zeros, then shifting."""
+    whole = rolled = padded(tape, x, window)
+    if shift != UNSHIFTED:
+        rolled = shifted(tape, whole)
+        tape.free(whole, keep=x)
+    windows = cut(tape, rolled, window)
+    if rolled is not x:
+        tape.free(rolled, keep=windows)
+    return windows
+
+
+def window_unpartition(
+    tape: Tape, windows: Tensor, window: Pair, grid: Shape, shift: Pair = UNSHIFTED
+) -> Tensor:
+    """Join (B * windows, h, w, C) to (B, H, W, C), shifting back, then dropping the padding."""
+    joined = whole = join(tape, windows, window, grid)
+    if shift != UNSHIFTED:
+        whole = shifted_back(tape, joined)
+        tape.free(joined, keep=windows)
+    out = crop(tape, whole, grid)
+    if out is not whole and whole.storage is not windows.storage:
+        tape.free(whole, keep=out)
+    return out
+
+
+def padded(tape: Tape, x: Tensor, window: Pair) -> Tensor:
+    """(B, H, W, C) with zeros below and to the right up to whole windows."""
+    (B, H, W, C), (h, w) = x.shape, window
+    rows, columns = windows_over((H, W), window)
+    if rows * h != H or columns * w != W:
+        return tape.pad("pad", x, B, rows * h, columns * w, C)
+    return x
+
+
+def cut(tape: Tape, x: Tensor, window: Pair) -> Tensor:
+    """Cut (B, H, W, C), of whole windows, into (B * windows, h, w, C)."""
+    (B, H, W, C), (h, w) = x.shape, window
+    rows, columns = windows_over((H, W), window)
+    # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
+    windows = x.view(B, rows, h, columns, w, C).permute(0, 1, 3, 2, 4, 5)
+    return tape.contiguous("window_partition", windows).view(B * rows * columns, h, w, C)
+
+
+def join(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -> Tensor:
+    """Join (B * windows, h, w, C) to (B, H, W, C), padding included."""
+    (h, w), C = window, windows.shape[-1]
+    rows, columns = windows_over(grid, window)
+    B = windows.shape[0] // (rows * columns)
+    # (B, rows, columns, h, w, C) -> (B, rows, h, columns, w, C)
+    joined = windows.view(B, rows, columns, h, w, C).permute(0, 1, 3, 2, 4, 5)
+    return tape.contiguous("window_unpartition", joined).view(B, rows * h, columns * w, C)
+
+
+def crop(tape: Tape, x: Tensor, grid: Shape) -> Tensor:
+    """(B, H, W, C) without the padding below and to the right."""
+    (B, H, W, C), (rows, columns) = x.shape, grid
+    if rows != H or columns != W:
+        return tape.contiguous("crop", x.narrow((B, rows, columns, C)))
+    return x
+
+
+def shifted(tape: Tape, x: Tensor) -> Tensor:
+    """(B, H, W, C) rolled up and to the left, as Swin's windows are."""
+    return tape.roll("shift", x, 1, 2)
+
+
+def shifted_back(tape: Tape, x: Tensor) -> Tensor:
+    """(B, H, W, C) rolled down and to the right."""
+    return tape.roll("shift_back", x, 1, 2)
+
+
+def shift_mask(tape: Tape, layer: LayerConfig) -> Tensor | None:
+    """What keeps tokens apart that only the shift brought together, a buffer: (windows, hw, hw)."""
+    if not layer.is_shifted:
+        return None
+    (h, w), (rows, columns) = layer.window_size, layer.windows
+    return tape.buffer(rows * columns, h * w, h * w)
+
+
+def add_mask(tape: Tape, scores: Tensor, mask: Tensor) -> Tensor:
+    """Scores (B * windows, h, N, N) plus the mask of their window."""
+    (M, h, N, _), windows = scores.shape, mask.shape[0]
+    out = tape.add("add_mask", scores.view(M // windows, windows, h, N, N), mask.unsqueeze(1).unsqueeze(0))
+    return out.view(M, h, N, N)
+
+
+def of_images(tape: Tape, mask: Tensor, M: Dim) -> Tensor:
+    """The mask of each window (windows, N, N) for those of all images: (M, 1, N, N)."""
+    windows, N, _ = mask.shape
+    repeated = mask.view(1, windows, 1, N, N).expand_to(M // windows, windows, 1, N, N)
+    return tape.reshape("repeat_mask", repeated, M, 1, N, N)
+
+
+def let_go(tape: Tape, x: Tensor, held: tuple[Tensor, ...]) -> None:
+    """The last reference to `x` goes, unless its memory is held."""
+    if all(x.storage is not other.storage for other in held):
+        tape.free(x)

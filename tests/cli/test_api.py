@@ -1,0 +1,103 @@
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import samattn_cli
+import samattn_cli.reports
+from samattn_cli import SamattnError, analyze, from_json, load_config, to_json
+from samattn_cli.gate.reports.baseline import Entry
+from samattn_cli.gate.reports.baseline import to_json as baseline_to_json
+from samattn_cli.reports.text import FILES, KINDS
+
+
+def test_every_name_of_the_api_is_there():
+    for name in samattn_cli.__all__:
+        assert getattr(samattn_cli, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'analyse'"):
+        _ = samattn_cli.analyse
+
+
+def test_a_report_goes_to_json_and_back():
+    report = analyze(load_config("sam_vit_b"), verify=False)
+    assert from_json(to_json(report)) == report
+    assert report.totals.flops == 972_077_334_528
+
+
+def test_every_kind_that_a_report_can_have_is_read():
+    """By the sources: a kind that is added to them must be known to `from_json`."""
+    sources = Path(samattn_cli.reports.__path__[0]).glob("*.py")
+    kinds = {
+        kind
+        for path in sources
+        for kind in re.findall(
+            r'^    kind: Literal\["(\w+)"\] = |^KIND = "(\w+)"', path.read_text("utf-8"), re.MULTILINE
+        )
+    }
+    assert {"".join(kind) for kind in kinds} == {*KINDS, *FILES}
+    assert {"judgement", "recording", "baseline", "verification"} <= {*KINDS, *FILES}
+
+
+def test_a_baseline_comes_back_from_json():
+    entry = Entry(config="a.yaml", profile="", metric="totals.flops", value=7, samattn="0.1.0", counting=1)
+    assert from_json(baseline_to_json([entry])) == {entry.key: replace(entry, line=2)}
+
+
+UNREADABLE = {
+    "the text is of kind 'judgment', which samattn does not write; did you mean 'judgement'?": '{"kind": "judgment"}',
+    "the text is of kind 'poem', which samattn does not write; known are analysis, baseline, check,": '{"kind": "poem"}',
+    "the text is of kind 5, which samattn does not write; known are": '{"kind": 5}',
+    "the text has no kind; known are analysis,": "{}",
+    "the text has no kind; known are": "[1]",
+    "the text is not JSON: Expecting value: line 1 column 1": "",
+    "the text is not JSON: maximum recursion depth": "[" * 10**5,
+}
+
+
+@pytest.mark.parametrize("message", UNREADABLE)
+def test_what_is_no_report_is_named(message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        from_json(UNREADABLE[message])
+
+
+def test_analyze_with_the_cross_check():
+    assert analyze(load_config("sam_vit_b", "image_size=256")).crosscheck.status == "exact"
+
+
+def test_analyze_says_what_it_takes():
+    with pytest.raises(TypeError, match="load_config makes one"):
+        analyze("sam_vit_b")
+
+
+def test_numpy_integers_are_whole_numbers():
+    sizes = {
+        "image_size": np.int64(64),
+        "patch_size": np.uint8(8),
+        "embed_dim": 32,
+        "depth": 1,
+        "num_heads": 2,
+    }
+    assert load_config(sizes) == load_config({**sizes, "image_size": 64, "patch_size": 8})
+
+
+def test_one_override_needs_no_list():
+    assert load_config("sam_vit_b", "window_size=8") == load_config("sam_vit_b", ["window_size=8"])
+
+
+def test_a_mapping_that_holds_itself_is_an_error():
+    loop = {}
+    loop["run"] = loop
+    with pytest.raises(SamattnError, match="nested deeper than 32 levels"):
+        load_config(loop)
+
+
+def test_operations_sum_to_their_layer():
+    report = analyze(load_config("custom_encoder"), verify=False)
+    for place in (*report.layers, *report.parts):
+        for figure in ("params", "macs", "flops", "elementwise_flops", "saved_bytes"):
+            assert sum(getattr(op, figure) for op in place.ops) == getattr(place, figure), (
+                place.name,
+                figure,
+            )

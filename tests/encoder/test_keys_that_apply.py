@@ -1,0 +1,126 @@
+"""A key that nothing reads is refused wherever it is written, at its default too; what a word replaces goes with it."""
+
+from dataclasses import fields
+
+import pytest
+
+from samattn_cli.encoder.applies import ENCODER_READERS, STAGE_READERS, mapping_of
+from samattn_cli.encoder.model import EncoderConfig, StageConfig
+from samattn_cli.encoder.presets import presets
+from samattn_cli.errors import ConfigError
+from samattn_cli.files.load import load_config
+
+DEFAULTS = {field.name: field.default for model in (EncoderConfig, StageConfig) for field in fields(model)}
+BARE = {"image_size": 64, "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
+LORA = "leave it out, or use block: sam_lora"
+
+
+def problem_of(source, *overrides):
+    with pytest.raises(ConfigError) as caught:
+        load_config(source, overrides)
+    (problem,) = caught.value.problems
+    return str(problem)
+
+
+def written(tmp_path, text, name="own.yaml"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("rank", [4, 8])  # 4 is its default
+def test_a_rank_for_plain_sam_is_refused_from_the_command_line(rank):
+    said = f"override lora_rank={rank}: blocks of vit have no lora_rank: {LORA}"
+    assert problem_of("sam_vit_h", f"lora_rank={rank}") == said
+
+
+def test_a_key_beside_extends_is_refused_where_it_stands(tmp_path):
+    path = written(tmp_path, "extends: sam_vit_h\nadapter_ratio: 0.25\n")
+    said = "blocks of vit have no adapter_ratio: leave it out, or use block: sam_adapter"
+    assert problem_of(path) == f"{path}:2:16: {said}"
+
+
+def unread():
+    """Every key that some words do not read, at its default, with the first word that does not read it."""
+    for readers, of_stage in ((STAGE_READERS, True), (ENCODER_READERS, False)):
+        for chooser, words in readers.items():
+            for key in sorted(frozenset().union(*words.values())):
+                word = next(word for word, keys in words.items() if key not in keys)
+                if chooser != "rel_pos" and DEFAULTS[key] is not None:
+                    yield chooser, word, key, of_stage
+
+
+@pytest.mark.parametrize(("chooser", "word", "key", "of_stage"), list(unread()))
+def test_every_key_is_refused_at_its_default_where_nothing_reads_it(chooser, word, key, of_stage):
+    value = list(DEFAULTS[key]) if isinstance(DEFAULTS[key], tuple) else DEFAULTS[key]
+    shape = {name: BARE[name] for name in ("embed_dim", "depth", "num_heads")}
+    stage = {**shape, **({chooser: word, key: value} if of_stage else {})}
+    keys = {"image_size": 64, "patch_size": 16, "stages": [stage]} | (
+        {} if of_stage else {chooser: word, key: value}
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(keys)
+    said = f" no {key}: leave it out, or use {chooser}: "
+    assert [problem for problem in caught.value.problems if said in problem.message]
+
+
+@pytest.mark.parametrize("key", ["stages.1.q_stride=1", "stages.1.rel_pos=none"])
+def test_a_key_of_one_of_several_stages_is_refused(key):
+    assert problem_of("swin_t", key).startswith(f"override {key}: blocks of swin have no ")
+
+
+def test_null_is_as_if_a_key_were_left_out():
+    assert load_config("swin_t", "pretrain_image_size=null") == load_config("swin_t")
+
+
+REPLACED = [  # what is inherited, the word laid over it, and what the encoder then is
+    ({"block": "sam_lora", "lora_rank": 8}, "block=vit", {"block": "vit"}),
+    ({"block": "sam_adapter", "adapter_ratio": 0.5, "rel_pos": "decomposed"}, "block=vit", {"rel_pos": "decomposed"}),
+    ({"rel_pos": "joint", "rel_pos_grid": 7}, "block=swin", {"block": "swin"}),
+    ({"rel_pos": "joint", "rel_pos_grid": 7}, "rel_pos=none", {}),
+    ({"neck": "sam", "out_chans": 8}, "neck=none", {}),
+    ({"neck": "sam", "out_chans": 8}, "neck=simple_fpn", {"neck": "simple_fpn", "out_chans": 8}),
+    ({"pos_embed": "tiled", "pretrain_image_size": 32}, "pos_embed=none", {"pos_embed": "none"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("inherited", "word", "left"), REPLACED)
+def test_a_word_takes_the_keys_with_it_that_only_the_word_it_replaces_reads(tmp_path, inherited, word, left):
+    expected = load_config({**BARE, **left, "name": "own"})
+    base = "".join(f"{key}: {value}\n" for key, value in {**BARE, **inherited}.items())
+    written(tmp_path, base, "base.yaml")
+    path = written(tmp_path, f"extends: ./base.yaml\n{word.replace('=', ': ')}\n")
+    assert load_config(path) == expected
+    assert load_config({**BARE, **inherited, "name": "own"}, word) == expected
+
+
+def test_a_word_for_one_of_several_stages_takes_the_keys_of_that_stage_with_it():
+    stage = {"embed_dim": 16, "depth": 1, "num_heads": 2, "block": "sam_lora", "lora_rank": 8}
+    keys = {"image_size": 64, "patch_size": 16, "stages": [stage, stage]}
+    first, second = load_config(keys, "stages.1.block=vit").stages
+    assert (first.block, first.lora_rank, second.block, second.lora_rank) == ("sam_lora", 8, "vit", 4)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_key_beside_the_word_that_does_not_read_it_is_refused_in_either_order(tmp_path, order):
+    lines = ["block: vit", "lora_rank: 4"][::order]
+    path = written(tmp_path, "\n".join(["extends: sam_vit_b_lora", "run: {trains: all}", *lines, ""]))
+    assert f"blocks of vit have no lora_rank: {LORA}" in problem_of(path)
+    overrides = ["run.trains=all", *(line.replace(": ", "=") for line in lines)]
+    assert (
+        problem_of("sam_vit_b_lora", *overrides)
+        == f"override lora_rank=4: blocks of vit have no lora_rank: {LORA}"
+    )
+
+
+def test_a_word_that_changes_nothing_hides_no_key_below_it():
+    assert f"blocks of vit have no lora_rank: {LORA}" in problem_of({**BARE, "lora_rank": 4}, "block=vit")
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_a_config_as_a_mapping_holds_what_applies_and_loads_to_the_same(name):
+    config = load_config(name)
+    keys = mapping_of(config)
+    assert load_config(keys) == config
+    assert ("out_chans" in keys) == (config.neck not in {"none", "mae_pred"})
+    assert all(("lora_rank" in stage) == (stage["block"] == "sam_lora") for stage in keys["stages"])

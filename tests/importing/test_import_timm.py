@@ -1,0 +1,170 @@
+"""timm takes torchvision, which these tests do without: a stub stands here for it."""
+
+import sys
+import types
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+import torch
+
+from samattn_cli import load_config
+from samattn_cli.errors import ImportFailedError
+from samattn_cli.importing.agreement import weights_of
+from samattn_cli.importing.importer import imported
+from tests.support.checkpoints import of_sam, of_vit
+from tests.support.importing import is_preset
+from tests.support.running import ROOT, samattn
+
+
+def assembled(shapes: dict[str, tuple[int, ...]]) -> torch.nn.Module:
+    model = torch.nn.Module()
+    for name, shape in shapes.items():
+        *path, last = name.split(".")
+        module = model
+        for step in path:
+            if not hasattr(module, step):
+                module.add_module(step, torch.nn.Module())
+            module = getattr(module, step)
+        module.register_parameter(last, torch.nn.Parameter(torch.zeros(shape, device="meta")))
+    return model
+
+
+def a_vit(activation: str = "GELU", *, fused: bool = True) -> torch.nn.Module:
+    """A width that no published ViT of the presets has."""
+    config = load_config("vit_b", ["embed_dim=192", "num_heads=3", "image_size=[224, 112]"])
+    model = assembled(of_vit(config))
+    model.patch_embed.img_size = (224, 112)
+    for block in model.blocks.children():
+        block.attn.num_heads = 3
+        block.attn.fused_attn = fused
+        block.mlp.act = type(activation, (torch.nn.Module,), {})()
+    return model
+
+
+def a_samvit() -> torch.nn.Module:
+    shapes = {
+        name.removeprefix("image_encoder.").replace("mlp.lin", "mlp.fc"): shape
+        for name, shape in of_sam(load_config("sam_vit_b")).items()
+        if name.startswith("image_encoder.")
+    }
+    model = assembled(shapes)
+    for block in model.blocks.children():
+        block.attn.fused_attn = True
+    return model
+
+
+def a_hiera() -> torch.nn.Module:
+    config = load_config("sam2_hiera_t")
+    shapes = {"pos_embed.background": "pos_embed", "pos_embed.window": "pos_embed_window"}
+    model = assembled({
+        shapes.get(name, name.replace("layers.0", "fc1").replace("layers.1", "fc2")): shape
+        for name, shape in weights_of(config).items()
+        if not name.startswith("neck.")
+    })  # fmt: skip
+    for layer, block in zip(config.layers, model.blocks.children(), strict=True):
+        block.window_size = layer.window_size
+        block.attn.num_heads = layer.stage.num_heads
+        block.q_stride = (2, 2) if layer.q_stride == 2 else None
+    model.pretrained_cfg = {"input_size": (3, 1024, 1024)}
+    return model
+
+
+MODELS = {
+    "vit_tiny_patch16_224": a_vit,
+    "vit_of_eager": lambda: a_vit(fused=False),
+    "vit_quick": lambda: a_vit("QuickGELU"),
+    "samvit_base_patch16": a_samvit,
+    "sam2_hiera_tiny": a_hiera,
+}
+
+
+def created(name: str, *, pretrained: bool) -> torch.nn.Module:
+    assert not pretrained
+    return MODELS[name]()
+
+
+@pytest.fixture
+def timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = types.ModuleType("timm")
+    stub.__spec__ = ModuleSpec("timm", None)
+    stub.is_model = MODELS.__contains__
+    stub.list_models = lambda: list(MODELS)
+    stub.create_model = created
+    monkeypatch.setitem(sys.modules, "timm", stub)
+
+
+@pytest.mark.usefixtures("timm")
+def test_timm_says_what_shapes_do_not(tmp_path):
+    text = imported("vit_tiny_patch16_224")
+    assert "# Imported from timm's vit_tiny_patch16_224." in text
+    assert "image_size: [224, 112]" in text
+    assert "num_heads: 3" in text
+    assert "attention: sdpa" in text
+    assert "attention" not in imported("vit_of_eager").partition("embed_dim")[2]
+    assert is_preset(imported("samvit_base_patch16"), "sam_vit_b", tmp_path)
+
+
+@pytest.mark.usefixtures("timm")
+def test_a_hiera_of_timm_is_that_of_sam_2_without_its_neck(tmp_path):
+    text = imported("sam2_hiera_tiny").replace("stages:", "neck: sam2_fpn\nstages:")
+    assert is_preset(text, "sam2_hiera_t", tmp_path)
+
+
+@pytest.mark.usefixtures("timm")
+def test_a_timm_model_that_is_not_there_or_cannot_be_expressed():
+    with pytest.raises(ImportFailedError, match="did you mean 'vit_tiny_patch16_224'"):
+        imported("vit_tiny_patch16_24")
+    with pytest.raises(ImportFailedError, match=r"blocks\.0\.mlp\.act is QuickGELU, .* it has GELU"):
+        imported("vit_quick")
+
+
+NO_OPERATOR = "operator torchvision::nms does not exist"
+BROKEN = {
+    "raise RuntimeError('operator torchvision::nms\\ndoes not exist')": (
+        f"(RuntimeError: {NO_OPERATOR}): the torchvision that is installed is not of torch {torch.__version__}: "
+        "pip install --upgrade torchvision"
+    ),
+    "raise ModuleNotFoundError(\"No module named 'torchvision'\")": "(ModuleNotFoundError: No module named 'torchvision'): the torchvision that is installed is not",
+    "raise OSError('libjpeg.so.8: cannot open')": "(OSError: libjpeg.so.8: cannot open): python -c 'import timm' shows",
+    "def f(:": "(SyntaxError: ",
+}
+
+
+def broken_timm(source: str, folder: Path) -> str:
+    (folder / "timm").mkdir()
+    (folder / "timm" / "__init__.py").write_text(source, "utf-8")
+    return str(folder)
+
+
+@pytest.mark.parametrize("source", BROKEN)
+def test_a_timm_that_cannot_be_imported_is_named(source, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    monkeypatch.syspath_prepend(broken_timm(source, tmp_path))
+    with pytest.raises(ImportFailedError) as caught:
+        imported("vit_base_patch16_224")
+    assert str(caught.value).startswith("vit_base_patch16_224: timm is installed but cannot be imported ")
+    assert BROKEN[source] in str(caught.value)
+
+
+def test_a_torchvision_of_another_torch_is_no_bug_of_samattn(tmp_path):
+    """As a user meets it: what imports torchvision finds its operators missing."""
+    folder = broken_timm(next(iter(BROKEN)), tmp_path)
+    made = samattn("import", "vit_base_patch16_224", cwd=tmp_path, PYTHONPATH=f"{folder}:{ROOT}")
+    assert (made.returncode, made.stdout) == (2, "")
+    assert made.stderr.startswith(
+        f"vit_base_patch16_224: timm is installed but cannot be imported (RuntimeError: {NO_OPERATOR}"
+    )
+    assert len(made.stderr.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("timm")
+def test_a_model_that_timm_cannot_make_is_no_bug_of_samattn(monkeypatch):
+    def unmade() -> torch.nn.Module:
+        raise ImportError("takes flash_attn")
+
+    monkeypatch.setitem(MODELS, "needs_more", unmade)
+    with pytest.raises(
+        ImportFailedError, match=r"needs_more: timm cannot make it \(ImportError: takes flash_attn\)"
+    ):
+        imported("needs_more")

@@ -1,0 +1,48 @@
+"""The table of tests/README.md that sets samattn's counts beside those of public implementations; each is run on meta.
+
+python -m tests.public.counts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+from samattn_cli import load_config
+from samattn_cli.tape.encoder import forward
+
+HERE = Path(__file__).parent
+OTHERS = {"__init__", "counts", "counting", "memory", "segment_anything_encoder"}
+HEADER = """\
+| preset | image | parameters, samattn | public | FLOPs, samattn | public | difference |
+| :-- | --: | --: | --: | --: | --: | --: |
+"""
+
+
+def families() -> dict[str, tuple[str, ...]]:
+    """The modules that count a public implementation, with the presets that each has."""
+    files = (path.stem for path in HERE.glob("*.py") if not path.stem.startswith("test_"))
+    names = [f"tests.public.{name}" for name in sorted(files) if name not in OTHERS]
+    return {name: import_module(name).PRESETS for name in names}
+
+
+def row(preset: str, public: tuple[int, int]) -> str:
+    """A line of the table."""
+    config = load_config(preset)
+    passed = forward(config)
+    (params, flops), (height, width) = public, config.image_size
+    difference = abs(passed.params - params) + abs(passed.flops - flops)
+    size = f"{height}" if height == width else f"{height}x{width}"
+    numbers = " | ".join(f"{number:,}" for number in (passed.params, params, passed.flops, flops, difference))
+    return f"| {preset} | {size} | {numbers} |"
+
+
+def rows() -> Iterator[str]:
+    """All lines, counted now."""
+    for module, presets in families().items():
+        yield from (row(preset, import_module(module).count(preset)) for preset in presets)
+
+
+if __name__ == "__main__":
+    print(HEADER + "\n".join(rows()))  # noqa: T201

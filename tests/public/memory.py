@@ -1,0 +1,200 @@
+"""Memory at the peak of encoders that others wrote, next to what samattn derives: a table of tests/README.md.
+
+python -m tests.public.memory
+
+An inference forward of one image on the meta device, traced as the cross-check traces samattn's own stack: every
+allocation rounded up to 512 bytes, attention kernels as CUDA chooses them. Weights and the input are left out; buffers
+are not, as what one implementation keeps in a buffer another makes in each forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from transformers import SamVisionConfig, SamVisionModel
+from transformers.vision_utils import get_vision_position_ids
+
+from samattn_cli import EncoderConfig, analyze, load_config
+from samattn_cli.families.qwen2_5_vl.words import MERGE
+from samattn_cli.stack.cuda import AsOnCuda
+from samattn_cli.stack.encoder import image_for
+from samattn_cli.stack.trace import Tracer
+from samattn_cli.tape.encoder import forward
+from samattn_cli.tape.memory import weights_bytes
+from samattn_cli.units import rounded
+from tests.public import deep_encoder as public_deep_encoder
+from tests.public import hiera as public_hiera
+from tests.public import plain as public_plain
+from tests.public import qwen2_5_vl as public_qwen2_5_vl
+from tests.public import sam3 as public_sam3
+from tests.public import swin as public_swin
+from tests.public import vitdet as public_vitdet
+from tests.public.segment_anything_encoder import official_encoder
+
+MIB = 2**20
+HEADER = """\
+| model | whose code | attention | type | public, MiB | samattn, MiB | ratio |
+| :-- | :-- | :-- | :-- | --: | --: | --: |
+"""
+
+
+class Plain(TorchFunctionMode):
+    """Calls attention and softmax as samattn's own stack calls them, without arguments that change nothing here."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run `func`."""
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            left_out = {name: kwargs.pop(name, None) for name in ("dropout_p", "is_causal", "enable_gqa")}
+            assert not any(left_out.values()), left_out
+            kwargs.setdefault("scale", args[0].shape[-1] ** -0.5)
+        if func is F.softmax and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
+            return torch._softmax(args[0], kwargs["dim"], True)  # one kernel, at CUDA
+        return func(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A preset, and the code of somebody else that runs it, under an attention kernel and in a type."""
+
+    preset: str
+    whose: str
+    attention: str
+    dtype: str = "float32"
+
+    @property
+    def config(self) -> EncoderConfig:
+        """The encoder for samattn."""
+        return load_config(self.preset, [f"run.attention={self.attention}", f"run.dtype={self.dtype}"])
+
+
+ORIGINAL, OTHER = "segment-anything", "transformers"
+ROWS = (
+    Row("sam_vit_b", ORIGINAL, "eager"),
+    Row("sam_vit_l", ORIGINAL, "eager"),
+    Row("sam_vit_h", ORIGINAL, "eager"),
+    Row("sam_vit_b", OTHER, "sdpa"),
+    Row("sam_vit_b", OTHER, "sdpa", "bfloat16"),
+    Row("sam_vit_b", OTHER, "eager"),
+    Row("sam_vit_b", OTHER, "eager", "bfloat16"),
+    Row("sam_vit_b", OTHER, "eager", "float16"),
+    Row("sam_vit_h", OTHER, "sdpa"),
+    Row("sam2_hiera_t", OTHER, "sdpa"),
+    Row("sam2_hiera_t", OTHER, "eager"),
+    Row("sam3_vision", OTHER, "sdpa"),
+    Row("sam3_vision", OTHER, "eager"),
+    Row("deep_encoder", OTHER, "eager"),
+    Row("vitdet_b", OTHER, "eager"),
+    Row("swin_t", OTHER, "sdpa"),
+    Row("swin_t", OTHER, "eager"),
+    Row("swinv2_t", OTHER, "eager"),
+    Row("vit_b", OTHER, "sdpa"),
+    Row("vit_b", OTHER, "eager"),
+    Row("mae_b", OTHER, "sdpa"),
+    Row("mae_b", OTHER, "eager"),
+    Row("mae_b_pretrain", OTHER, "sdpa"),
+    Row("qwen2_5_vl_vision", OTHER, "sdpa"),
+    Row("qwen2_5_vl_vision", OTHER, "eager"),
+)
+
+
+def _sam(config: EncoderConfig, attention: str) -> nn.Module:
+    stage = config.stages[0]
+    settings = SamVisionConfig(
+        hidden_size=stage.embed_dim,
+        num_hidden_layers=stage.depth,
+        num_attention_heads=stage.num_heads,
+        mlp_dim=stage.mlp_dim,
+        window_size=stage.window_size[0],
+        global_attn_indexes=list(stage.global_attn_indexes),
+        attn_implementation=attention,
+    )
+    return SamVisionModel(settings).eval()
+
+
+class Qwen(nn.Module):
+    """Qwen2.5-VL's encoder with what it takes besides patches: on the host, where its code reads it."""
+
+    def __init__(self, config: EncoderConfig, attention: str) -> None:
+        super().__init__()
+        with torch.device("cpu"):
+            self.grids = public_qwen2_5_vl.grids_of(config)
+            positions = get_vision_position_ids(self.grids, MERGE)
+        self.inputs = (positions.to("meta"),)
+        self.encoder = public_qwen2_5_vl.public_encoder(config, "meta", attention)
+
+    def forward(self, image: torch.Tensor) -> Any:
+        """As transformers calls it."""
+        with torch.device("cpu"):
+            return self.encoder(image, grid_thw=self.grids, position_ids=self.inputs[0])
+
+
+def _under(model: nn.Module, attention: str) -> nn.Module:
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config._attn_implementation = attention
+    return model
+
+
+MAKE: dict[str, Callable[[EncoderConfig, str], nn.Module]] = {
+    "sam": _sam,
+    "sam2": lambda _, a: _under(public_hiera.model(**public_hiera.TRUNKS["sam2_hiera_t"]), a),
+    "sam3": lambda c, a: public_sam3.public_encoder(c, "meta", a),
+    "deep": lambda c, _: public_deep_encoder.DeepEncoder(c).eval(),
+    "vitdet": lambda c, _: public_vitdet.Public(c),
+    "swin": lambda c, a: _under(public_swin.public_encoder(c), a),
+    "swinv2": lambda c, _: public_swin.public_encoder(c),
+    "vit": lambda c, a: _under(public_plain.official(c), a),
+    "mae": lambda c, a: _under(public_plain.official(c), a),
+    "qwen2": Qwen,
+}
+"""What makes transformers' encoder, by how presets begin; those that take no kernel have eager attention alone."""
+
+
+def made(row: Row) -> nn.Module:
+    """Their encoder."""
+    if row.whose == ORIGINAL:
+        return official_encoder(row.config, "meta")
+    return MAKE[row.preset.partition("_")[0]](row.config, row.attention)
+
+
+def public(row: Row) -> int:
+    """Bytes at the peak of their encoder, buffers and activations."""
+    config = row.config
+    dtype: torch.dtype = getattr(torch, row.dtype)
+    with torch.device("meta"):
+        model = made(row).to(dtype)
+        image = image_for(config, "meta").to(dtype)
+        buffers = sum(rounded(buffer.nbytes) for buffer in model.buffers())
+        mode = Tracer("meta", buffers)
+        mode.ignore(*model.parameters(), *model.buffers(), image, *getattr(model, "inputs", ()))
+        with torch.no_grad(), AsOnCuda(), Plain(), mode:
+            model(image)
+    return mode._part.peak_bytes
+
+
+def derived(row: Row) -> int:
+    """What samattn derives: the peak without weights and input."""
+    passed = forward(row.config)
+    buffers = sum(rounded(buffer.nbytes) for part in passed.segments for buffer in part.recording.buffers)
+    before = weights_bytes(passed) - buffers + rounded(image_for(row.config, "meta").nbytes)
+    return analyze(row.config, verify=False).totals.peak_bytes - before
+
+
+def line(row: Row, theirs: float) -> str:
+    """A line of the table, for `theirs` MiB."""
+    ours = derived(row) / MIB
+    figures = f"{theirs:,.2f} | {ours:,.2f} | {theirs / ours:.2f}"
+    return f"| {row.preset} | {row.whose} | {row.attention} | {row.dtype} | {figures} |"
+
+
+if __name__ == "__main__":
+    print(HEADER + "\n".join(line(row, round(public(row) / MIB, 2)) for row in ROWS))  # noqa: T201

@@ -1,0 +1,42 @@
+"""The tables of public implementations in tests/README.md: samattn's own side is today's, every preset counted is there."""
+
+from __future__ import annotations
+
+from tests.public.counts import HEADER, families, row
+from tests.public.memory import HEADER as MEMORY_HEADER
+from tests.public.memory import ROWS, line, public
+from tests.support.pages import text_of
+
+EVIDENCE = text_of("tests/README.md")
+
+
+def table_under(header: str) -> list[str]:
+    return EVIDENCE.partition(header)[2].partition("\n\n")[0].splitlines()
+
+
+def test_the_table_has_every_preset_that_is_counted_and_no_difference():
+    lines = {line.split(" | ")[0].strip("| "): line for line in table_under(HEADER)}
+    assert list(lines) == [preset for presets in families().values() for preset in presets]
+    for preset, found in lines.items():
+        numbers = [int(cell.replace(",", "")) for cell in found.split(" | ")[2:-1]]
+        assert found == row(preset, (numbers[1], numbers[3])), preset
+        assert found.endswith("| 0 |")
+
+
+def test_memory_of_other_implementations_is_said_with_its_ratio_to_what_samattn_derives():
+    lines = table_under(MEMORY_HEADER)
+    assert len(lines) == len(ROWS)
+    for each, found in zip(ROWS, lines, strict=True):
+        theirs = float(found.split(" | ")[4].replace(",", ""))
+        assert found == line(each, theirs)
+
+
+def test_the_first_and_the_worst_of_them_are_traced_again():
+    """segment-anything's ViT-B is equal to the byte; transformers' holds the bias of tokens by tokens twice."""
+    lines = dict(zip(ROWS, table_under(MEMORY_HEADER), strict=True))
+    equal, worst = ROWS[0], next(each for each in ROWS if each.whose == "transformers")
+    assert (equal.whose, worst.preset, worst.attention) == ("segment-anything", "sam_vit_b", "sdpa")
+    for each in (equal, worst):
+        assert lines[each] == line(each, round(public(each) / 2**20, 2))
+    assert lines[equal].endswith("| 1.00 |")
+    assert lines[worst].endswith("| 1.87 |")

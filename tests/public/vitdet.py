@@ -1,0 +1,117 @@
+"""ViTDet as transformers has it (VitDetModel), and detectron2's SimpleFeaturePyramid, which no package has, restated.
+
+detectron2 cannot be installed beside torch 2.13; the pyramid is written out here of torch's functions on weights by
+detectron2's names (modeling/backbone/vit.py, fpn.py, layers/batch_norm.py), and shares no code with samattn. Its
+parameters are the weights that these calls take. Nothing is corrected: transformers' figures are taken as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import VitDetConfig, VitDetModel
+
+from samattn_cli import EncoderConfig, load_config
+from tests.public.counting import counted
+
+PRESETS = ("vitdet_b", "vitdet_l", "vitdet_h", "vitdet_b_fpn", "vitdet_l_fpn", "vitdet_h_fpn")
+
+
+class Public(nn.Module):
+    """transformers' backbone, and behind it the pyramid if a config has it."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.backbone = VitDetModel(transformers_config(config)).eval()
+        width = config.stages[-1].embed_dim
+        shapes = pyramid_shapes(width, config.out_chans) if config.neck == "simple_fpn" else {}
+        self.names = tuple(shapes)
+        self.weights = nn.ParameterList(torch.zeros(shape) for shape in shapes.values())
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """(B, 3, height, width) -> (B, C, H, W), or the maps of the pyramid."""
+        features = self.backbone(image).last_hidden_state
+        if not self.names:
+            return features
+        return pyramid(features, dict(zip(self.names, self.weights, strict=True)))
+
+
+def transformers_config(config: EncoderConfig) -> VitDetConfig:
+    """Of an encoder of one stage, square windows and a square pretraining; `rel_pos_grid` is the image it is made for."""
+    (stage,) = config.stages
+    depth, patch = range(stage.depth), config.patch_size
+    made_for = stage.rel_pos_grid or config.grid
+    windowed = [i for i in depth if stage.window_size != (0, 0) and i not in stage.global_attn_indexes]
+    return VitDetConfig(
+        hidden_size=stage.embed_dim,
+        num_hidden_layers=stage.depth,
+        num_attention_heads=stage.num_heads,
+        mlp_ratio=int(stage.mlp_ratio),
+        image_size=[side * patch for side in made_for],
+        pretrain_image_size=config.pretrain_grid[0] * patch,
+        patch_size=patch,
+        num_channels=config.in_chans,
+        qkv_bias=stage.qkv_bias,
+        window_block_indices=windowed,
+        residual_block_indices=list(stage.residual_block_indexes),
+        use_relative_position_embeddings=stage.rel_pos == "decomposed",
+        window_size=stage.window_size[0],
+    )
+
+
+def pyramid_shapes(C: int, channels: int) -> dict[str, tuple[int, ...]]:
+    """The weights of SimpleFeaturePyramid by detectron2's names."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "simfp_2.0.weight": (C, C // 2, 2, 2),
+        "simfp_2.0.bias": (C // 2,),
+        "simfp_2.1.weight": (C // 2,),
+        "simfp_2.1.bias": (C // 2,),
+        "simfp_2.3.weight": (C // 2, C // 4, 2, 2),
+        "simfp_2.3.bias": (C // 4,),
+        "simfp_3.0.weight": (C, C // 2, 2, 2),
+        "simfp_3.0.bias": (C // 2,),
+    }
+    for name, first, width in LATERALS:
+        for layer, entering, kernel in ((first, C // width, 1), (first + 1, channels, 3)):
+            shapes[f"{name}.{layer}.weight"] = (channels, entering, kernel, kernel)
+            shapes[f"{name}.{layer}.norm.weight"] = (channels,)
+            shapes[f"{name}.{layer}.norm.bias"] = (channels,)
+    return shapes
+
+
+LATERALS = (("simfp_2", 4, 4), ("simfp_3", 1, 2), ("simfp_4", 0, 1), ("simfp_5", 1, 1))
+"""Each level, the number of its first convolution, and by what the width is divided there."""
+
+
+def pyramid(x: Tensor, weights: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """(B, C, H, W) -> p2 to p6."""
+
+    def norm(y: Tensor, name: str) -> Tensor:
+        y = F.layer_norm(
+            y.movedim(1, -1), y.shape[1:2], weights[f"{name}.weight"], weights[f"{name}.bias"], 1e-6
+        )
+        return y.movedim(-1, 1)
+
+    def up(y: Tensor, name: str) -> Tensor:
+        return F.conv_transpose2d(y, weights[f"{name}.weight"], weights[f"{name}.bias"], stride=2)
+
+    doubled = F.gelu(norm(up(x, "simfp_2.0"), "simfp_2.1"))
+    scaled = (up(doubled, "simfp_2.3"), up(x, "simfp_3.0"), x, F.max_pool2d(x, 2))
+    maps = []
+    for y, (name, first, _) in zip(scaled, LATERALS, strict=True):
+        lateral = norm(F.conv2d(y, weights[f"{name}.{first}.weight"]), f"{name}.{first}.norm")
+        out = F.conv2d(lateral, weights[f"{name}.{first + 1}.weight"], padding=1)
+        maps.append(norm(out, f"{name}.{first + 1}.norm"))
+    return (*maps, maps[-1][:, :, ::2, ::2])
+
+
+def count(preset: str) -> tuple[int, int]:
+    """Parameters and FLOPs of a preset."""
+    return counted_for(load_config(preset))
+
+
+def counted_for(config: EncoderConfig) -> tuple[int, int]:
+    """Parameters and FLOPs of one forward of an encoder's batch."""
+    with torch.device("meta"):  # transformers makes the indexes of relative positions on the default device
+        return counted(Public(config), torch.empty(config.input_shape))

@@ -1,0 +1,88 @@
+"""Autocast as the real stack has it on meta, against torch's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from samattn_cli.stack.cuda import AutocastOnCuda
+from tests.support.running import PATIENCE_S, ROOT, environment
+
+
+@pytest.fixture(scope="module")
+def types():
+    """Of each low type, of torch and of us: the type of each operation's result."""
+    run = subprocess.run(
+        [sys.executable, str(Path(__file__).parent.parent / "support" / "autocast_types.py")],
+        cwd=ROOT,
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("low", ["torch.bfloat16", "torch.float16"])
+def test_each_operation_of_the_encoders_has_the_type_that_torch_gives_it_on_cuda(types, low):
+    theirs, ours = types[low]["torch"], types[low]["ours"]
+    assert ours == theirs
+    assert set(theirs.values()) == {low, "torch.float32"}  # all of them could be run
+    for operation in ("linear", "conv2d", "scaled_dot_product_attention"):
+        assert theirs[f"{operation} of full"] == low
+    for operation in ("layer_norm", "softmax", "pow"):
+        assert theirs[f"{operation} of low"] == "torch.float32"
+
+
+class Casts(TorchDispatchMode):
+    """Counts the casts, by the shape of what is cast."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default:
+            self.counts[tuple(args[0].shape)] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_weight_is_cast_once_in_a_pass_and_an_activation_whenever_it_is_used(gradients):
+    weight, bias = torch.nn.Parameter(torch.ones(5, 4)), torch.nn.Parameter(torch.ones(5))
+    frozen, x = torch.ones(6, 4), torch.ones(3, 4)
+    counts = []
+    for autocast in (
+        lambda: torch.autocast("cpu", torch.bfloat16),  # its cache is that of every device
+        lambda: AutocastOnCuda(torch.bfloat16),
+    ):
+        casts = Casts()
+        for _ in range(2):
+            with torch.set_grad_enabled(gradients), casts, autocast():
+                F.linear(x, weight, bias)
+                F.linear(x, weight, bias)
+                F.linear(x, frozen)
+                F.linear(x * 1, weight)
+        counts.append(casts.counts)
+    theirs, ours = counts
+    assert ours == theirs
+    # in each of two passes; a weight that needs no gradient is cast as an activation is
+    assert ours == {(5, 4): 2, (5,): 2, (6, 4): 2, (3, 4): 2 * 4}
+
+
+def test_copies_of_weights_go_when_the_pass_is_over():
+    weight = torch.nn.Parameter(torch.ones(5, 4))
+    with AutocastOnCuda(torch.bfloat16) as mode:
+        F.linear(torch.ones(3, 4), weight)
+        assert [copy.dtype for copy in mode.copies.values()] == [torch.bfloat16]
+    assert not mode.copies

@@ -1,0 +1,311 @@
+"""`samattn fit`: edges that are edges, by a pass over each candidate alone."""
+
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from samattn_cli import from_json, load_config, to_json
+from samattn_cli.cli.app import app
+from samattn_cli.encoder.rules import problems_of_plan
+from samattn_cli.errors import UsageError
+from samattn_cli.quantities import parse_bytes
+from samattn_cli.studies.candidates import resolution
+from samattn_cli.studies.fit import Asked, candidate, fit
+from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.placements.strategies import placement
+
+MIB, GIB = 1 << 20, 1 << 30
+SMALL = ["depth=4", "global_attn_indexes=[1,3]", "image_size=256", "embed_dim=96", "num_heads=3"]
+
+
+def peak(config, answer, **keys):
+    """The peak of the run's mode by a pass of its own, on plain numbers."""
+    image_size = keys.pop("image_size", config.image_size)
+    run = replace(config.run, mode=answer.mode, attention=answer.attention, **keys)
+    return Passes(replace(config, image_size=image_size, run=run)).peak_bytes
+
+
+def of(report, vary, mode, attention):
+    return next(
+        answer
+        for answer in report.answers
+        if (answer.vary, answer.mode, answer.attention) == (vary, mode, attention)
+    )
+
+
+@pytest.mark.parametrize(
+    ("preset", "memory", "step"),
+    [
+        ("sam_vit_b", 2 * GIB, 16),
+        ("vit_b", 1 * GIB, 16),
+        ("sam2_hiera_t", 1 * GIB, 32),
+        ("vitdet_b", 3 * GIB, 16),
+        ("mae_b_pretrain", 2 * GIB, 16),
+    ],
+)
+def test_the_largest_resolution_fits_and_the_next_does_not(preset, memory, step):
+    config = load_config(preset)
+    report = fit(config, memory, Asked(vary=["resolution"]))
+    answers = [answer for answer in report.answers if answer.status == "edge"]
+    assert answers
+    for answer in answers:
+        fits, following = answer.fits, answer.next
+        assert following.image_size == (fits.image_size[0] + step,) * 2
+        assert fits.peak_bytes == peak(config, answer, image_size=fits.image_size)
+        assert following.peak_bytes == peak(config, answer, image_size=following.image_size)
+        assert fits.peak_bytes <= memory < following.peak_bytes
+        assert fits.spare_bytes == memory - fits.peak_bytes
+        assert following.spare_bytes == memory - following.peak_bytes
+        assert following.stopped_at.startswith(tuple(following.too_large))
+
+
+def test_every_mode_and_kernel_is_answered_for_everything_that_may_grow():
+    report = fit(load_config("sam_vit_b", SMALL), 64 * MIB)
+    found = {(answer.vary, answer.mode, answer.attention) for answer in report.answers}
+    assert len(report.answers) == len(found) == 3 * 2 * 3
+
+
+def test_the_largest_batch_fits_and_the_next_does_not():
+    config = load_config("swin_t")
+    for answer in fit(config, 1 * GIB, Asked(vary=["batch_size"])).answers:
+        largest = answer.fits.batch_size
+        assert answer.next.batch_size == largest + 1
+        assert peak(config, answer, batch_size=largest) <= GIB < peak(config, answer, batch_size=largest + 1)
+
+
+def test_the_most_global_layers_are_placed_evenly_and_one_more_does_not_fit():
+    config = load_config("sam_vit_b", ["run.attention=eager"])
+    (answer,) = fit(
+        config, 11 * GIB, Asked(vary=["global_layers"], modes=["training"], kernels=["eager"])
+    ).answers
+    number = len(answer.fits.global_layers)
+    assert 0 < number < 11
+    assert answer.label == f"{number} of 12"
+    here, there = (placement(config, f"even:{count}") for count in (number, number + 1))
+    assert (answer.fits.global_layers, answer.next.global_layers) == (here.layers, there.layers)
+    assert peak(here.config, answer) == answer.fits.peak_bytes <= 11 * GIB
+    assert peak(there.config, answer) == answer.next.peak_bytes > 11 * GIB
+
+
+def test_a_smaller_resolution_that_does_not_fit_though_a_larger_does_is_found():
+    # A mask whose rows are no multiple of 8 tokens is copied into padded ones: 64 pixels a step do without.
+    config = load_config("sam_vit_b", SMALL)
+    asked = Asked(vary=["resolution"], modes=["inference"], kernels=["sdpa"])
+    (answer,) = fit(config, 256 * MIB, asked).answers
+    assert answer.fits.image_size[0] % 64 == 0
+    assert answer.gaps
+    every = {side: peak(config, answer, image_size=(side, side)) for side in range(16, 1600, 16)}
+    largest = max(side for side, taken in every.items() if taken <= 256 * MIB)
+    assert answer.fits.image_size == (largest, largest)
+    assert {int(gap.label.split("x")[0]): gap.peak_bytes for gap in answer.gaps} == {
+        side: taken for side, taken in every.items() if side < largest and taken > 256 * MIB
+    }
+
+
+def test_without_padding_resolutions_are_multiples_of_patch_and_window():
+    # SAM: patches of 16, windows of 14 tokens: 224 pixels a step
+    asked = Asked(vary=["resolution"], modes=["inference"], kernels=["eager"], no_padding=True)
+    (answer,) = fit(load_config("sam_vit_b"), 2 * GIB, asked).answers
+    assert answer.fits.image_size == (896, 896)
+    assert answer.next.image_size == (1120, 1120)
+
+
+def test_without_padding_merged_tokens_have_pairs():
+    # Swin: patches of 4, windows of 7 on grids of 1, 1/2, 1/4 and 1/8: 4 * 7 * 8 = 224 pixels a step
+    asked = Asked(vary=["resolution"], modes=["inference"], kernels=["eager"], no_padding=True)
+    (answer,) = fit(load_config("swin_t"), 2 * GIB, asked).answers
+    height = answer.fits.image_size[0]
+    assert height % 224 == 0
+    assert answer.next.image_size == (height + 224, height + 224)
+
+
+def test_an_aspect_is_width_to_height():
+    asked = Asked(vary=["resolution"], modes=["inference"], kernels=["eager"], aspect=(3, 2))
+    (answer,) = fit(load_config("sam_vit_b", SMALL), 256 * MIB, asked).answers
+    height, width = answer.fits.image_size
+    assert 2 * width == 3 * height
+    assert answer.next.image_size == (height + 32, width + 48)
+
+
+@pytest.mark.parametrize(
+    ("size", "own"),
+    [
+        ([896, 1536], (12, 7)),
+        ([1536, 896], (7, 12)),
+        ([1024, 1024], (1, 1)),
+        ([800, 1333], (5, 3)),  # 50 x 83 patches: 1.66, to which 5/3 is nearest of at most 16 to one
+        ([1000, 1000], (1, 1)),
+    ],
+)
+def test_the_aspect_is_the_configs_own_unless_another_is_asked_for(size, own):
+    config = load_config("sam_vit_b", [*SMALL, f"image_size={size}"])
+    asked = Asked(vary=["resolution"], modes=["inference"], kernels=["eager"])
+    report = fit(config, 256 * MIB, asked)
+    height, width = report.answers[0].fits.image_size
+    assert (report.aspect, report.is_own_aspect, height * own[0]) == (own, True, width * own[1])
+
+
+def first_lines_of_fit(*options):
+    result = CliRunner().invoke(
+        app, ["fit", "sam_vit_b", "--memory", "8GiB", "--vary", "resolution", *options]
+    )
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_a_fit_says_whose_shape_its_resolutions_have_and_what_it_leaves_out():
+    few = ("--image-size", "896x1536", "--mode", "inference", "--attention", "eager")
+    own = first_lines_of_fit(*few)
+    assert "The encoder alone: a decoder, a head or a loss after it" in " ".join(
+        own.split("As it is")[0].split()
+    )
+    assert (
+        "Images of 7 to 12, height to width, the shape of the config's own 896x1536, in pixels"
+        in " ".join(own.split())
+    )
+    asked = " ".join(first_lines_of_fit(*few, "--aspect", "896x1536").split())
+    assert "Images of 7 to 12, height to width, in pixels" in asked
+    assert asked == " ".join(first_lines_of_fit(*few, "--aspect", "12:7").split())
+
+
+def test_only_sizes_that_the_encoder_takes_are_looked_at():
+    # SAM 2: windows of positions (8 tokens of 4 pixels) must cover the grid, and each stage halves it
+    config = load_config("sam2_hiera_t")
+    asked = Asked(vary=["resolution"], modes=["inference"], kernels=["sdpa"])
+    (answer,) = fit(config, 1 * GIB, asked).answers
+    for encoder in (answer.fits, answer.next):
+        assert not list(problems_of_plan(replace(config, image_size=encoder.image_size)))
+    between = range(answer.fits.image_size[0] + 4, answer.next.image_size[0], 4)
+    assert all(list(problems_of_plan(replace(config, image_size=(side, side)))) for side in between)
+
+
+def test_slices_of_a_volume_stay_together():
+    config = load_config("med_sam_adapter_b_3d", ["depth=2", "global_attn_indexes=[1]"])
+    asked = Asked(vary=["batch_size"], modes=["inference"], kernels=["fused"])
+    (answer,) = fit(config, 24 * GIB, asked).answers
+    assert answer.fits.batch_size % 96 == 0
+    assert answer.next.batch_size == answer.fits.batch_size + 96
+
+
+def test_windows_that_are_run_one_by_one_have_an_edge_found_by_halving():
+    blocks = ["stages.0.depth=2", "stages.0.global_attn_indexes=[1]"]
+    config = load_config("qwen2_5_vl_vision", blocks)
+    asked = Asked(vary=["resolution"], modes=["inference"], kernels=["eager"])
+    (answer,) = fit(config, 4 * GIB, asked).answers
+    assert not answer.every_one
+    assert answer.next.image_size[0] == answer.fits.image_size[0] + 28
+    assert answer.fits.peak_bytes <= 4 * GIB < answer.next.peak_bytes
+    assert answer.fits.peak_bytes == peak(config, answer, image_size=answer.fits.image_size)
+
+
+def test_where_nothing_fits_the_smallest_says_what_it_lacks():
+    report = fit(load_config("sam_vit_h"), GIB, Asked(kernels=["eager"]))
+    for answer in report.answers:
+        assert answer.status == "none fits"
+        assert answer.fits is None
+        assert answer.next.state_bytes > GIB
+    assert of(report, "resolution", "inference", "eager").next.image_size == (16, 16)
+    assert of(report, "batch_size", "inference", "eager").next.batch_size == 1
+    assert of(report, "global_layers", "inference", "eager").next.global_layers == ()
+
+
+def test_where_everything_fits_it_says_why_there_is_no_more():
+    config = load_config("sam_vit_b", SMALL)
+    asked = Asked(vary=["batch_size", "global_layers"], modes=["inference"], kernels=["eager"])
+    batch, layers = fit(config, 1 << 50, asked).answers
+    assert batch.status == layers.status == "all fit"
+    assert batch.fits.batch_size == 1 << 20
+    assert batch.message == "samattn takes at most 1,048,576"
+    assert layers.label == "4 of 4"
+
+
+def test_memory_that_is_just_enough_is_enough():
+    config = load_config("sam_vit_b", SMALL)
+    asked = Asked(vary=["batch_size"], modes=["inference"], kernels=["eager"])
+    exact = candidate(replace(config, run=replace(config.run, batch_size=3)), 0).peak_bytes
+    assert [fit(config, exact - less, asked).answers[0].label for less in (0, 1)] == ["3", "2"]
+
+
+def test_a_kernel_that_is_not_modelled_is_said():
+    report = fit(load_config("swin_t"), GIB, Asked(vary=["batch_size"], modes=["inference"]))
+    assert [unmodelled.attention for unmodelled in report.unmodelled] == ["fused"]
+    assert {answer.attention for answer in report.answers} == {"eager", "sdpa"}
+    half = load_config("sam_vit_b", ["num_heads=192", "run.dtype=bfloat16"])  # heads of 4 channels, 8 bytes
+    report = fit(half, GIB, Asked(vary=["batch_size"], modes=["inference"]))
+    assert [unmodelled.attention for unmodelled in report.unmodelled] == ["sdpa", "fused"]
+
+
+def test_what_cannot_grow_is_refused_where_nothing_else_is_asked():
+    with pytest.raises(UsageError, match="has a window smaller than its grid"):
+        fit(load_config("vit_b"), GIB, Asked(vary=["global_layers"]))
+    report = fit(load_config("vit_b"), GIB, Asked(vary=["batch_size", "global_layers"], kernels=["eager"]))
+    assert of(report, "global_layers", "inference", "eager").status == "no candidates"
+
+
+def test_the_report_round_trips():
+    report = fit(load_config("sam_vit_b", SMALL), 256 * MIB, Asked(vary=["batch_size"]))
+    assert from_json(to_json(report)) == report
+
+
+def test_resolutions_are_bounded():
+    assert resolution(load_config("vit_b"), (1, 1)).most == (1 << 20) // 16
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("24GiB", 24 * 2**30),
+        ("24 GB", 24 * 10**9),
+        ("1.5gib", 3 * 2**29),
+        ("25,769,803,776 B", 25_769_803_776),
+        ("0.1 KiB", 102),
+    ],
+)
+def test_bytes_are_read_with_their_unit(text, value):
+    assert parse_bytes(text, "--memory") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("24", "has no unit"),
+        ("24G", "G is not a unit of memory"),
+        ("24 Gbit", "Gbit is not a unit of memory"),
+        ("-1GiB", "-1 is not a number"),
+        ("1e3 GB", "must be a number and a unit"),
+        ("2,5 GiB", "2,5 is not a number"),
+        ("0 GB", "must be above 0"),
+        ("", "must be a number and a unit"),
+    ],
+)
+def test_bytes_that_are_none_are_refused(text, said):
+    with pytest.raises(UsageError, match=said):
+        parse_bytes(text, "--memory")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "give --memory or --device, such as"),
+        (["--memory", "8GiB", "--device", "h100"], "not both"),
+        (["--memory", "24"], "has no unit"),
+        (["--memory", "2PiB"], "at most 1 PiB"),
+        (["--device", "4090"], "did you mean 'rtx_4090'"),
+        (["--memory", "8GiB", "--vary", "size"], "no size"),
+        (["--memory", "8GiB", "--mode", "trainng"], "did you mean 'training'"),
+        (["--memory", "8GiB", "--attention", "eager,"], "no empty one"),
+        (["--memory", "8GiB", "--aspect", "3by2"], "must be WIDTH:HEIGHT, such as 3:2, or HEIGHTxWIDTH"),
+        (["--memory", "8GiB", "--aspect", "0x2"], "must be WIDTH:HEIGHT, such as 3:2, or HEIGHTxWIDTH"),
+        (["--memory", "8GiB", "--aspect", "1:1000000"], "a side of more than"),
+        (["--memory", "8GiB", "-o", "fit.svg"], "the extension says the format"),
+        (["--memory", "8GiB", "--vary", "batch-size", "--aspect", "3:2"], "use it with --vary resolution"),
+        (["--memory", "8GiB", "--vary", "batch-size", "--no-padding"], "use it with --vary resolution"),
+    ],
+)
+def test_bad_input_is_said(options, said):
+    result = CliRunner().invoke(app, ["fit", "sam_vit_b", *options])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not result.stdout

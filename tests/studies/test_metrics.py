@@ -1,0 +1,198 @@
+"""Every figure is defined once: its names work in every command, and each has its reader, its keys in reports and its unit."""
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from samattn_cli import from_json, load_config, load_device, to_json
+from samattn_cli.cli import complete
+from samattn_cli.errors import UsageError
+from samattn_cli.figures import ALIASES, EXPLAINED, FIGURES, OF_ENCODER, asked, named, of
+from samattn_cli.files.load import parse_override
+from samattn_cli.gate.contributions import contributions
+from samattn_cli.gate.metrics import Encoder
+from samattn_cli.metric_names import figure_in, needs_device, path_of, unit_of
+from samattn_cli.reports.analysis import Comparison, Figures, LayerReport, OpReport, PartReport
+from samattn_cli.studies.causes import causes, figure_behind
+from samattn_cli.studies.diff import diff
+from samattn_cli.studies.explain import explain
+from samattn_cli.studies.grid import Grid
+from samattn_cli.studies.layers import LAYER, PART, segments_of
+from samattn_cli.studies.metrics import metrics
+from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.placements.compare import compare_placements
+from samattn_cli.studies.placements.exhaustive import asked as search_of
+from samattn_cli.studies.readers import COMPARED
+from samattn_cli.studies.readers import FIGURES as READERS
+from samattn_cli.studies.sweep import sweep
+from tests.support.running import samattn
+
+RECORDS = {"op": OpReport, "layer": LayerReport, "part": PartReport, "encoder": Figures}
+NAMES = [(name, name) for name in FIGURES] + list(ALIASES.items())
+OF_ENCODERS = [(word, name) for word, name in NAMES if name in OF_ENCODER]
+SMALL = ("sam_vit_b", ["depth=4", "global_attn_indexes=[1,3]", "image_size=256"])
+
+
+def small(mode="inference"):
+    name, settings = SMALL
+    return load_config(name, [*settings, f"run.mode={mode}"])
+
+
+@pytest.fixture(scope="module")
+def h100():
+    return load_device("h100")
+
+
+@pytest.mark.parametrize("scope", RECORDS)
+def test_reports_have_the_figures_of_each_scope_and_no_others(scope):
+    keys = {field.name for field in fields(RECORDS[scope])} & set(FIGURES)
+    assert keys == {figure.name for figure in of(scope)}
+
+
+def test_each_figure_has_its_reader():
+    assert tuple(READERS) == OF_ENCODER
+    assert {figure.name for figure in of("layer")} <= set(LAYER)
+    assert {figure.name for figure in of("part")} <= set(PART)
+    assert set(COMPARED) == {field.name for field in fields(Comparison)} - {
+        field.name for field in fields(Figures)
+    }
+
+
+def test_names_are_told_apart_and_units_are_those_of_the_keys():
+    words = [*FIGURES, *ALIASES]
+    assert len(set(words)) == len(words)
+    assert len({figure.word for figure in FIGURES.values()}) == len(FIGURES)
+    for name, figure in FIGURES.items():
+        assert name in {"bytes_read", "bytes_written"} or unit_of(f"layers.7.{name}") == figure.unit
+        assert figure.name == name == named(name.upper().replace("_", "-"))
+
+
+@pytest.mark.parametrize(("word", "name"), NAMES)
+def test_each_name_is_explained_listed_and_completed(word, name):
+    (found,) = metrics(word).metrics
+    assert (found.name, found.unit) == (name, FIGURES[name].unit)
+    assert word in complete.all_metrics()
+    if name in EXPLAINED:
+        assert explain(small(), "1", asked("--metric", word, EXPLAINED)).value > 0
+    else:
+        with pytest.raises(UsageError, match="has no formula: use params"):
+            asked("--metric", word, EXPLAINED, "has no formula")
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_every_figure_is_the_same_in_every_command(mode, h100):
+    """analyze is the reference: sweep, a search of placements, diff and a threshold have its numbers."""
+    config = small(mode)
+    passes = Passes(config, h100)
+    swept = sweep(
+        ["sam_vit_b"], Grid(resolutions=((256, 256),)), OF_ENCODER, device=h100, laid_over=_overrides(mode)
+    )
+    for word, name in OF_ENCODERS:
+        value = getattr(passes.figures, name)
+        close = pytest.approx(value, rel=1e-12)
+        assert swept.columns[name][0] == close
+        report = compare_placements(config, ["none"], device=h100, search=search_of("2", None, word))
+        assert report.search.cost == name
+        assert getattr(report.own.figures, name) == close
+        if word != "peak_memory" or mode == "inference":
+            assert Encoder(config, h100).readings(word)[0].value == close
+
+
+def _overrides(mode):
+    return [parse_override(text) for text in (*SMALL[1], f"run.mode={mode}")]
+
+
+@pytest.mark.parametrize(("word", "name"), OF_ENCODERS)
+def test_the_cause_of_a_change_is_told_in_the_figure_itself(word, name, h100):
+    """A second global layer: what is said of blocks.2 is its own figure, or what a peak is made of."""
+    before = Passes(small(), h100)
+    after = Passes(
+        load_config("sam_vit_b", [*SMALL[1][:1], "global_attn_indexes=[1,2,3]", "image_size=256"]), h100
+    )
+    report = diff(before, after, metric=word)
+    behind = figure_behind(path_of(word))
+    told = FIGURES[name].causes or (name,)
+    assert behind in {name, *told}
+    changed = next(layer for layer in report.layers if layer.names == ("blocks.2",))
+    lines = [line for line in causes(report, word) if line.startswith("blocks.2: ")]
+    texts = [changed.figure(each).text for each in told if changed.figure(each)]
+    assert [any(text in line for text in texts) for line in lines] == [True]
+
+
+@pytest.mark.parametrize(("word", "name"), OF_ENCODERS)
+def test_what_a_figure_comes_from_is_told_in_its_unit(word, name, h100):
+    lines = contributions(Encoder(small(), h100), word)
+    units = {"B": "iB", "FLOP": "FLOP", "MAC": "MAC", "params": "params", "ms": "s"}
+    unit = "params" if name == "weights_bytes" else units[FIGURES[name].unit]
+    assert lines
+    assert all(unit in line for line in lines if ": " in line)
+
+
+def test_the_traffic_of_a_product_is_its_operands_and_its_result():
+    """QKV of 4 windows of 14 x 14 tokens: 784 x 768 times 768 x 2304 and its bias, in 4 bytes each."""
+    tokens, dim, made = 4 * 14 * 14, 768, 3 * 768
+    found = explain(small(), "0.attn.qkv", "traffic_bytes")
+    assert found.value == 4 * (tokens * dim + dim * made + made + tokens * made)
+
+
+def test_the_traffic_of_a_training_step_is_that_of_all_that_it_runs():
+    """Forward, backward, and AdamW, which reads 12 buffers of the size of the weights that train and writes 8."""
+    passes = Passes(small("training"))
+    ops = [op for section in passes.sections.values() for op in section]
+    assert passes.figures.traffic_bytes == sum(op.bytes_read + op.bytes_written for op in ops)
+    layers = sum(LAYER["traffic_bytes"](at) for at in segments_of(passes).values())
+    step = passes.step.optimizer_op
+    assert passes.figures.traffic_bytes - layers == step.bytes_read + step.bytes_written
+    assert step.bytes_read + step.bytes_written == (12 + 8) * passes.step.gradients_bytes
+    assert passes.figures.traffic_bytes > 2 * Passes(small()).figures.traffic_bytes
+    with pytest.raises(UsageError, match=r"use --set run\.mode=inference"):
+        explain(small("training"), "", "traffic_bytes")
+
+
+def test_an_operations_figure_is_not_explained_by_flops():
+    """A sibling of a figure without causes of its own: no layer has bytes_read, so no layer is named for it."""
+    assert figure_behind("layers.1.ops.attn.qkv.bytes_read") == "bytes_read"
+    report = diff(Passes(small()), Passes(small("training")), metric="layers.1.ops.attn.qkv.bytes_read")
+    assert not any("FLOP" in line for line in causes(report, "layers.1.ops.attn.qkv.bytes_read"))
+    assert contributions(Encoder(small()), "layers.1.ops.attn.qkv.bytes_read") == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "behind"),
+    [
+        ("training.kept_bytes", "saved_bytes"),
+        ("training.optimizer_bytes", "params"),
+        ("training.step_ms", "latency_ms"),
+        ("device.spare_bytes", ""),
+        ("layers.window.count", "flops"),
+        ("comparison.vs_all_global.latency_ratio", "latency_ms"),
+        ("layers.7.attention_bytes_per_head", "attention_bytes"),
+    ],
+)
+def test_bytes_and_times_are_never_explained_by_flops(path, behind):
+    assert figure_behind(path) == behind
+
+
+def test_what_needs_a_device_says_so():
+    assert needs_device("latency")
+    assert needs_device("latency_ratio_vs_global")
+    assert not needs_device("peak_memory")
+    assert figure_in("layers.7.vs_global.layer_flops_ratio").name == "flops"
+
+
+def test_the_command_lists_all_and_shows_one():
+    listed = samattn("metrics", "--format", "json")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    found = json.loads(listed.stdout)
+    assert [each["name"] for each in found["metrics"]][: len(FIGURES)] == list(FIGURES)
+    assert {each["better"] for each in found["metrics"] if each["of"]} == {"less"}
+    assert {each["better"] for each in found["metrics"] if not each["of"]} == {"more"}
+    assert to_json(from_json(listed.stdout)) == listed.stdout
+    one = samattn("metrics", "Peak-Memory")
+    assert one.returncode == 0
+    assert "inference peak" in one.stdout
+    assert "also called peak_memory" in one.stdout
+    wrong = samattn("metrics", "peek_memory")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "there is no metric 'peek_memory'; did you mean 'peak_memory'?\n"

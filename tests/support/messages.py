@@ -1,0 +1,60 @@
+"""Every message that samattn has a code for, read from its source: tests know messages by their codes alone.
+
+`tests/golden/messages.txt` is the page of them, so that a sentence can be made better in one place.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+CODE = re.compile(r"[a-z]+(-[a-z0-9]+)+")
+PACKAGE = Path(__file__).parent.parent.parent / "samattn_cli"
+
+
+class Coded(NamedTuple):
+    code: str
+    sentence: str
+    """With names in braces for what is filled in."""
+    path: str
+
+
+def messages() -> list[Coded]:
+    every = (found for path in sorted(PACKAGE.rglob("*.py")) for found in _of(path))
+    return sorted(found for found in every if " " in found.sentence)
+
+
+def page() -> str:
+    """The messages of each code, in the order of codes."""
+    lines: list[str] = []
+    last = ""
+    for code, sentence, _ in dict.fromkeys(each._replace(path="") for each in messages()):
+        if code != last:
+            lines.append(f"[{code}]")
+        lines.append(f"    {sentence}")
+        last = code
+    return "\n".join([*lines, ""])
+
+
+def _of(path: Path) -> Iterator[Coded]:
+    """Calls whose first argument is a code and whose second is a sentence."""
+    for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(call, ast.Call) or len(call.args) < 2:
+            continue
+        code, text = call.args[:2]
+        if isinstance(code, ast.Constant) and isinstance(code.value, str) and CODE.fullmatch(code.value):
+            yield Coded(code.value, _sentence(text), str(path.relative_to(PACKAGE)))
+
+
+def _sentence(text: ast.expr) -> str:
+    if isinstance(text, ast.Constant):
+        return str(text.value)
+    if isinstance(text, ast.JoinedStr):
+        return "".join(
+            f"{{{ast.unparse(part.value)}}}" if isinstance(part, ast.FormattedValue) else _sentence(part)
+            for part in text.values
+        )
+    return f"{{{ast.unparse(text)}}}"

@@ -1,0 +1,35 @@
+"""The size of a layer's score matrices worked out from where it attends: what the Tape's are set against."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+from samattn_cli.encoder.plan import LayerConfig
+from samattn_cli.tape.encoder import ForwardPass
+
+
+def score_elements(layer: LayerConfig) -> int:
+    """Numbers in the score matrices of one head of one image: queries by keys, over all windows, padding included.
+
+    Where a block attends over the slices of volumes too, each of its tokens has a row for those as well.
+    """
+    rows, columns = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.window_sides)
+    over_grid = sum(m * n * _of_window(layer, h * w) for (h, m), (w, n) in product(rows, columns))
+    return over_grid + prod(layer.padded_grid) * layer.stage.depth_slices
+
+
+def _of_window(layer: LayerConfig, area: int) -> int:
+    """Of one window."""
+    return (area // layer.q_stride**2 + layer.extra_tokens) * (area + layer.extra_tokens)
+
+
+def assert_scores_are_those_of_the_layers(passed: ForwardPass) -> None:
+    """What the operations say that they make, against the number of queries and keys, by heads and images."""
+    config = passed.config
+    for segment in passed.segments:
+        if segment.layer is not None:
+            heads = config.run.batch_size * segment.layer.stage.num_heads
+            assert segment.recording.scores == heads * score_elements(segment.layer)
+            made = [op for op in segment.recording.ops if op.scores]
+            assert {op.name.rpartition(".")[2] for op in made} <= {"scores", "sdpa"}
