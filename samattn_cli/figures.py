@@ -333,7 +333,7 @@ def named(word: str, known: Collection[str] = FIGURES.keys()) -> str | None:
     return known_as(word, known, {alias: name for alias, name in ALIASES.items() if name in known})
 
 
-def asked(
+def figure_for_option(
     option: str, word: str, known: Collection[str], lacks: str = "is not a figure of the whole encoder"
 ) -> str:
     """The name of the figure that an option asks for.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..figures import EXPLAINED, asked, listed
+from ..figures import EXPLAINED, figure_for_option, listed
 from ..files.load import load_config
 from ..render import LATEX, TEXTS
 from . import complete
@@ -83,7 +83,7 @@ def explain(
     """
     from ..studies.explain import explain as explain_figure
 
-    metric = asked("--metric", metric, EXPLAINED, "has no formula")
+    metric = figure_for_option("--metric", metric, EXPLAINED, "has no formula")
     formats = asked_files(output, list(FORMATS))
     runs = {"batch_size": batch_size, "dtype": dtype, "autocast": autocast, "attention": attention}
     encoder = load_config(config, overrides(set_, image_size=image_size, **runs))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..encoder.model import MAX_SIDE
-from ..encoder.wording import field_at, instead, word_at
+from ..encoder.wording import field_at, suggestion, word_at
 from ..errors import UsageError, did_you_mean
 from ..files.load import load_config
 from ..quantities import parse_bytes
@@ -192,7 +192,7 @@ def _some(option: str, given: str | None, known: Sequence[str]) -> list[str]:
     words = [word_at(key, word.strip()) for word in given.split(",")]
     for word in words:
         if word not in known:
-            hint = instead(word, field_at(key)) if field_at(key) else did_you_mean(word, known)
+            hint = suggestion(word, field_at(key)) if field_at(key) else did_you_mean(word, known)
             raise UsageError(f"{option} {given}: there is {', '.join(known)}, no {word or 'empty one'}{hint}")
     return [word for word in known if word in words]
 

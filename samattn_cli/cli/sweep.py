@@ -12,8 +12,7 @@ import typer
 from ..encoder.tree import Node
 from ..encoder.wording import short
 from ..errors import DeviceError, UsageError, did_you_mean
-from ..figures import FIGURES, OF_ENCODER, listed
-from ..figures import asked as asked_figure
+from ..figures import FIGURES, OF_ENCODER, figure_for_option, listed
 from ..files.load import Override, option_where, override_of
 from ..files.yaml12 import parse_yaml
 from ..render import PICTURES, TABLES, TEXTS
@@ -288,7 +287,7 @@ def _check_once(variation: Variation) -> None:
 
 
 def _metrics(given: str, device: Device | None) -> list[str]:
-    asked = [asked_figure("--metrics", name.strip(), OF_ENCODER) for name in given.split(",")]
+    asked = [figure_for_option("--metrics", name.strip(), OF_ENCODER) for name in given.split(",")]
     for name in asked:
         if asked.count(name) > 1:
             raise UsageError(f"--metrics: {name} stands there twice: keep one")

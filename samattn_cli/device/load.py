@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..encoder.tree import Loc, Node
-from ..encoder.validate import Found, checked
+from ..encoder.validate import LocatedMessage, validated
 from ..errors import ConfigError, Problem
-from ..files.kinds import DEVICE
+from ..files.file_kinds import DEVICE
 from ..files.sources import Source, read_source
 from ..files.yaml12 import parse_yaml
 from .model import Device, PeakSources, Sources
@@ -45,10 +45,10 @@ def device_of(source: Source) -> Device:
     tree = parse_yaml(source.text, source.label, kind=DEVICE)
     if not isinstance(tree.value, dict):
         raise ConfigError([Problem(str(tree.where), DEVICE.must_be)])
-    return checked(Device, tree, source.name, _between_keys)
+    return validated(Device, tree, source.name, _between_keys)
 
 
-def _between_keys(tree: Node, broken: set[Loc]) -> Iterator[Found]:
+def _between_keys(tree: Node, broken: set[Loc]) -> Iterator[LocatedMessage]:
     """The rules between the keys of a device file, each where the keys it needs are sound."""
     if ("sources",) not in broken:
         yield from _sources(tree, Sources, ())
@@ -61,7 +61,7 @@ def _between_keys(tree: Node, broken: set[Loc]) -> Iterator[Found]:
         yield from _reserved(tree)
 
 
-def _sources(tree: Node, known: type, loc: Loc) -> Iterator[Found]:
+def _sources(tree: Node, known: type, loc: Loc) -> Iterator[LocatedMessage]:
     """Each figure at `loc` has a source."""
     figures, sources = _entries(tree, *loc), _entries(tree, "sources", *loc)
     for name in (field.name for field in fields(known)):
@@ -71,21 +71,21 @@ def _sources(tree: Node, known: type, loc: Loc) -> Iterator[Found]:
             yield _key(figures[name]), f"{dotted} has no source: say in sources.{dotted} where it is from"
 
 
-def _without_figure(tree: Node) -> Iterator[Found]:
+def _without_figure(tree: Node) -> Iterator[LocatedMessage]:
     """Each source of a peak has that peak."""
     for unit in _entries(tree, "sources", PEAKS).keys() - _entries(tree, PEAKS).keys():
         source = _entries(tree, "sources", PEAKS)[unit]
         yield _key(source), f"sources.{PEAKS}.{unit} is the source of no figure: {PEAKS}.{unit} is left out"
 
 
-def _calibrated(tree: Node) -> Iterator[Found]:
+def _calibrated(tree: Node) -> Iterator[LocatedMessage]:
     """What was measured was measured on a unit that the device has."""
     for unit, measured in _entries(tree, "calibrated").items():
         if unit not in _entries(tree, PEAKS):
             yield _key(measured), f"calibrated.{unit} is a share of no figure: {PEAKS}.{unit} is left out"
 
 
-def _reserved(tree: Node) -> Iterator[Found]:
+def _reserved(tree: Node) -> Iterator[LocatedMessage]:
     """Something is left of the memory."""
     memory, reserved = tree.find(("memory_bytes",)), tree.find(("reserved_bytes",))
     if reserved.plain() >= memory.plain():

@@ -19,15 +19,15 @@ def config_hash(config: EncoderConfig) -> str:
     if run.mode == "inference":  # of a training step only
         plain = RunConfig()
         run = replace(run, optimizer=plain.optimizer, checkpointing=plain.checkpointing, trains=plain.trains)
-    said = _said(replace(config, run=run, name="encoder", description=""))
-    return sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    keys = _without_defaults(replace(config, run=run, name="encoder", description=""))
+    return sha256(json.dumps(keys, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _said(value: Any) -> Any:
+def _without_defaults(value: Any) -> Any:
     """A config's keys without those at their default."""
     if isinstance(value, tuple):
-        return [_said(item) for item in value]
+        return [_without_defaults(item) for item in value]
     if not is_dataclass(value):
         return value
     entries = ((field, getattr(value, field.name)) for field in fields(value))
-    return {field.name: _said(entry) for field, entry in entries if entry != field.default}
+    return {field.name: _without_defaults(entry) for field, entry in entries if entry != field.default}

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from ..errors import UsageError
-from .written import Reader, read_indexes, read_pair, reader_of_words
+from .shorthand import Reader, read_indexes, read_pair, reader_of_words
 
 Pair = tuple[int, int]
 """(height, width)."""
@@ -184,7 +184,7 @@ def is_flag(entry: Field[Any]) -> bool:
 
 
 def reader_of(entry: Field[Any]) -> Reader | None:
-    """How a value that is written in another way is read, if it is; see `written`."""
+    """How a value that is written in another way is read, if it is; see `shorthand`."""
     schema = entry.metadata[_SPEC]["schema"]
     schema = schema["schema"] if schema["type"] == "nullable" else schema
     found: Reader | None = schema.get("metadata", {}).get(_READS)

@@ -13,7 +13,7 @@ from ..units import DTYPE_NAMES, ITEM_BYTES
 from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
 from .placed import placed
 from .plan import LayerConfig, PartConfig, plan_of
-from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, told
+from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, summaries
 
 MAX_SIDE = 1 << 20
 MAX_WIDTH = 1 << 20
@@ -49,7 +49,7 @@ class OverrideConfig:
 class StageConfig:
     """Consecutive transformer blocks of one shape."""
 
-    block: str = key(choice(*BLOCKS), f"Kind of block. {told(BLOCKS)}", example="vit", default="vit")
+    block: str = key(choice(*BLOCKS), f"Kind of block. {summaries(BLOCKS)}", example="vit", default="vit")
     embed_dim: int = key(WIDTH, "Width of the token stream, in channels.", example=768)
     depth: int = key(whole(1, MAX_DEPTH), "Number of transformer blocks.", example=12)
     num_heads: int = key(WIDTH, "Attention heads; they must divide embed_dim.", example=12)
@@ -121,7 +121,7 @@ class StageConfig:
     )
     transition: str = key(
         choice(NONE, *TRANSITIONS),
-        f"What leads into the stage from the one before. none: nothing. {told(TRANSITIONS)}".strip(),
+        f"What leads into the stage from the one before. none: nothing. {summaries(TRANSITIONS)}".strip(),
         example=NONE,
         default=NONE,
     )
@@ -240,13 +240,13 @@ class EncoderConfig:
     patch_size: int = key(whole(1, MAX_SIDE), "Side of the square patch; also the stride.", example=16)
     patch_embed: str = key(
         choice(*PATCH_EMBEDS),
-        f"How the image becomes tokens. {told(PATCH_EMBEDS)}",
+        f"How the image becomes tokens. {summaries(PATCH_EMBEDS)}",
         example="patch",
         default="patch",
     )
     pos_embed: str = key(
         choice(NONE, *POS_EMBEDS),
-        f"Absolute positions. none: none. {told(POS_EMBEDS)}",
+        f"Absolute positions. none: none. {summaries(POS_EMBEDS)}",
         example="learned",
         default="learned",
     )
@@ -275,7 +275,7 @@ class EncoderConfig:
     norm: bool = key(FLAG, "Whether there is a LayerNorm after the blocks.", example=True, default=False)
     neck: str = key(
         choice(NONE, *NECKS),
-        f"What comes after the blocks. none: nothing. {told(NECKS)}",
+        f"What comes after the blocks. none: nothing. {summaries(NECKS)}",
         example="sam",
         default=NONE,
     )

@@ -61,6 +61,6 @@ def modules(module: str) -> Iterator[ModuleType]:
             yield import_module(f"{_PACKAGE}.{name}.{module}")
 
 
-def told(slot: dict[str, Any]) -> str:
+def summaries(slot: dict[str, Any]) -> str:
     """The words of a slot with what they are, for a key's description."""
     return " ".join(f"{word}: {held.summary}" for word, held in slot.items())

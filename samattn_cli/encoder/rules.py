@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
-from .applies import ENCODER_READERS, unread, why_unread
+from .applicable_keys import ENCODER_READERS, unused_key, unused_keys
+from .block_overrides import GIVEN, Override
+from .block_overrides import problems as problems_of_overrides
 from .kernels import unfit_heads, unfit_kernel, unfit_positions, unfit_shift
 from .layouts import layout_problems
 from .model import EncoderConfig
-from .overrides import GIVEN, Override
-from .overrides import problems as problems_of_overrides
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .slots import GLOBAL, Problem, shift_problems
 from .tree import Loc, Node, Where
@@ -46,7 +46,7 @@ class Rules:
         """Each broken rule: where, and what to do about it."""
         yield from self._image()
         for chooser in ENCODER_READERS:
-            yield from self._unread((), chooser)
+            yield from self._unused_keys((), chooser)
         yield from self._autocast()
         stages = self.tree.step("stages")
         first_block: int | None = 0
@@ -139,7 +139,7 @@ class Rules:
     def _keys(self, number: int) -> Iterator[tuple[Where, str]]:
         """The keys that a kind of block reads, and the words that it takes of them."""
         place: Loc = ("stages", number)
-        yield from self._unread(place, "block")
+        yield from self._unused_keys(place, "block")
         block, rel_pos = self._get(*place, "block"), self._get(*place, "rel_pos")
         if None in {block, rel_pos} or "rel_pos" not in BLOCKS[block].keys:
             return
@@ -147,14 +147,14 @@ class Rules:
             said = f"rel_pos of block {block} must be {' or '.join(taken)}, not {rel_pos}"
             yield self._at(place, "rel_pos"), said
 
-    def _unread(self, place: Loc, chooser: str) -> Iterator[tuple[Where, str]]:
+    def _unused_keys(self, place: Loc, chooser: str) -> Iterator[tuple[Where, str]]:
         """The keys of an encoder or a stage that are written though its word of `chooser` does not read them."""
         word = self._get(*place, chooser)
-        for key in unread(chooser, word) if word is not None else ():
+        for key in unused_keys(chooser, word) if word is not None else ():
             node = self.tree.find(place).step(key)
             is_written = node is not None and node.value is not None  # null: as if it were left out
             if is_written and (*place, key) not in self.broken:
-                yield self._at(place, key), why_unread(chooser, word, key)
+                yield self._at(place, key), unused_key(chooser, word, key)
 
     def _width(self, number: int) -> Iterator[tuple[Where, str]]:
         if not number:

@@ -16,11 +16,11 @@ from .keys import class_schema
 from .model import EncoderConfig
 from .rules import Rules, is_flat, problems_of_plan
 from .tree import Loc, Node, Where
-from .wording import UNKNOWN_KEY, say
+from .wording import UNKNOWN_KEY, explain
 
 Config = TypeVar("Config")
-Found = tuple[Where, str]
-BetweenKeys = Callable[[Node, set[Loc]], Iterable[Found]]
+LocatedMessage = tuple[Where, str]
+BetweenKeys = Callable[[Node, set[Loc]], Iterable[LocatedMessage]]
 """Rules between the keys of a tree, given the places that are broken by themselves."""
 
 
@@ -31,14 +31,14 @@ def build(tree: Node, name: str) -> EncoderConfig:
         ConfigError: with every problem of the tree, in the order of the file.
     """
     flat = is_flat(tree)
-    config = checked(EncoderConfig, tree, name, lambda *places: Rules(*places).problems(), flat=flat)
+    config = validated(EncoderConfig, tree, name, lambda *places: Rules(*places).problems(), flat=flat)
     found = [(tree.find(loc).where, message) for loc, message in problems_of_plan(config)]
     if found:
         raise _in_order(found)
     return config
 
 
-def checked(
+def validated(
     root: type[Config], tree: Node, name: str | None, rules: BetweenKeys, *, flat: bool = False
 ) -> Config:
     """The `root` that a tree gives; its name is `name` where the tree has none, or it has no name at all if None.
@@ -48,7 +48,7 @@ def checked(
     """
     config: Config | None = None
     named = {} if name is None else {"name": name}
-    found: list[Found] = []
+    found: list[LocatedMessage] = []
     broken: set[Loc] = set()
     try:
         config = _validator(root).validate_python({**named, **tree.plain()})  # type: ignore[arg-type] # a class is hashable
@@ -56,7 +56,7 @@ def checked(
         details = errors.errors(include_url=False)
         broken = {error["loc"][:length] for error in details for length in range(1, len(error["loc"]) + 1)}
         found = [
-            (_place(tree, error["loc"], error["type"]), say(error["loc"], error, root=root, flat=flat))
+            (_place(tree, error["loc"], error["type"]), explain(error["loc"], error, root=root, flat=flat))
             for error in details
             if not any(
                 error["loc"] == other["loc"][: len(error["loc"])] for other in details if other is not error
@@ -68,7 +68,7 @@ def checked(
     return config
 
 
-def _in_order(found: Iterable[Found]) -> ConfigError:
+def _in_order(found: Iterable[LocatedMessage]) -> ConfigError:
     """Each problem once, in the order of the file."""
     ordered = sorted(
         dict.fromkeys(found), key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0)

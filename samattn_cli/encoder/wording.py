@@ -13,8 +13,8 @@ from ..errors import did_you_mean
 from ..spelling import known_as
 from .keys import UNPARSED, choices_of, class_of, example_of, instead_of, reader_of
 from .model import EncoderConfig, StageConfig
+from .shorthand import read_pair
 from .tree import Loc
-from .written import read_pair
 
 UNKNOWN_KEY = "unexpected_keyword_argument"
 OTHER_KEYS = {
@@ -38,7 +38,7 @@ WRITTEN_OUT = (1e6, 1e16)  # floats that Python writes with all their zeros
 MOST_BITS = 10_000  # Python refuses to write out an int of more than 4,300 digits
 
 
-def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False) -> str:
+def explain(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False) -> str:
     """What is wrong at `loc` of a file that gives a `root`, and what would be right."""
     key = _dotted(loc, flat)
     kind, given = error["type"], error["input"]
@@ -56,7 +56,7 @@ def say(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False)
     expected = _EXPECTED.get(kind, "cannot be read").format(**limits)
     hint = ""
     if kind == "literal_error" and isinstance(given, str):
-        hint = instead(given, field_at(loc, root))
+        hint = suggestion(given, field_at(loc, root))
     return f"{key or 'a key'} {expected}{'' if hint else _example(loc, root)}, not {short(given)}{hint}"
 
 
@@ -95,7 +95,7 @@ def _example(loc: Loc, root: type) -> str:
     return f" (such as {short(example[0] if is_item else example)})"
 
 
-def instead(word: str, field: Any) -> str:
+def suggestion(word: str, field: Any) -> str:
     """What to give in place of a word that a key does not take."""
     instead = instead_of(field, word)
     return f"; {instead}" if instead else did_you_mean(word, choices_of(field))

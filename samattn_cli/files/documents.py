@@ -11,12 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..encoder.applies import made_way
+from ..encoder.applicable_keys import without_replaced_keys
 from ..encoder.model import StageConfig
 from ..encoder.tree import Node, Where
 from ..errors import ConfigError, Problem
 from . import foreign
-from .kinds import ENCODER
+from .file_kinds import ENCODER
 from .sources import STDIN, Files, Source, read_source
 from .yaml12 import MAX_DEPTH, NOT_TEXT, is_text, parse_yaml
 
@@ -116,7 +116,7 @@ def _canonical(root: Node) -> Node:
 def _lay_over(base: Node, root: Node) -> Node:
     """The canonical `base` with the keys of `root` in place of its own."""
     over = entries_of(root)
-    below = entries_of(made_way(base, ((key, node.value) for key, node in over.items())))
+    below = entries_of(without_replaced_keys(base, ((key, node.value) for key, node in over.items())))
     merged = {key: node for key, node in below.items() if key not in NOT_INHERITED}
     tree = replace(root, value=merged)
     flat = _flat(over)

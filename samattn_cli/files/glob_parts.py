@@ -10,7 +10,7 @@ from enum import Enum, auto
 TOKEN = re.compile(r"(?:\*\*+/)+|\*\*+|\*|\?|.", re.DOTALL)
 
 
-class Kind(Enum):
+class PartKind(Enum):
     """Of a part."""
 
     LETTER = auto()
@@ -32,16 +32,16 @@ class Kind(Enum):
 class Part:
     """One part; of a letter the letter, of a class what stands in its brackets."""
 
-    kind: Kind
+    kind: PartKind
     text: str = ""
 
     def ends_with(self, char: str) -> bool:
         """Whether it takes a character and the next part comes after it."""
-        if self.kind is Kind.CLASS:
+        if self.kind is PartKind.CLASS:
             return _is_in_class(self.text, char)
-        if self.kind is Kind.ONE:
+        if self.kind is PartKind.ONE:
             return char != "/"
-        return self.kind in {Kind.LETTER, Kind.BELOW} and char == self.text
+        return self.kind in {PartKind.LETTER, PartKind.BELOW} and char == self.text
 
 
 def parts_of(pattern: str) -> tuple[Part, ...]:
@@ -58,7 +58,7 @@ def _parts(pattern: str) -> Iterator[Part]:
     while at < len(pattern):
         end = pattern.find("]", at) if pattern[at] == "[" and at < last else -1
         if end > at + 1:
-            yield Part(Kind.CLASS, _class(pattern[at + 1 : end]))
+            yield Part(PartKind.CLASS, _class(pattern[at + 1 : end]))
             at = end + 1
             continue
         token = TOKEN.match(pattern, at)
@@ -69,8 +69,12 @@ def _parts(pattern: str) -> Iterator[Part]:
 
 def _of_token(token: str) -> tuple[Part, ...]:
     if token.startswith("**"):
-        return (Part(Kind.FOLDERS), Part(Kind.BELOW, "/")) if token.endswith("/") else (Part(Kind.PATH),)
-    return (Part({"*": Kind.NAME, "?": Kind.ONE}.get(token, Kind.LETTER), token),)
+        return (
+            (Part(PartKind.FOLDERS), Part(PartKind.BELOW, "/"))
+            if token.endswith("/")
+            else (Part(PartKind.PATH),)
+        )
+    return (Part({"*": PartKind.NAME, "?": PartKind.ONE}.get(token, PartKind.LETTER), token),)
 
 
 def _class(inner: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
 
-from .glob_parts import Kind, Part, parts_of
+from .glob_parts import Part, PartKind, parts_of
 
 WILD = frozenset("*?[")
 MOST = 4096
@@ -85,19 +85,19 @@ class Matcher:
 @cache
 def _matcher(pattern: str) -> Matcher:
     parts = parts_of(pattern)
-    letters = takewhile(lambda part: part.kind is Kind.LETTER, parts)
-    paths = _of_kind(parts, Kind.PATH, Kind.BELOW)
+    letters = takewhile(lambda part: part.kind is PartKind.LETTER, parts)
+    paths = _of_kind(parts, PartKind.PATH, PartKind.BELOW)
     return Matcher(
         parts=parts,
         prefix="".join(part.text for part in letters),
         ends={},
-        stays=(paths, paths | _of_kind(parts, Kind.NAME)),
-        stars=_of_kind(parts, Kind.NAME, Kind.PATH),
-        folders=_of_kind(parts, Kind.FOLDERS),
+        stays=(paths, paths | _of_kind(parts, PartKind.NAME)),
+        stars=_of_kind(parts, PartKind.NAME, PartKind.PATH),
+        folders=_of_kind(parts, PartKind.FOLDERS),
     )
 
 
-def _of_kind(parts: Sequence[Part], *kinds: Kind) -> int:
+def _of_kind(parts: Sequence[Part], *kinds: PartKind) -> int:
     return _bits(part.kind in kinds for part in parts)
 
 

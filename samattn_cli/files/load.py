@@ -14,9 +14,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..encoder.applies import made_way
-from ..encoder.meant import as_meant
+from ..encoder.applicable_keys import without_replaced_keys
 from ..encoder.model import EncoderConfig
+from ..encoder.normalize import normalized
 from ..encoder.tree import Loc, Node, Where
 from ..encoder.validate import build
 from ..encoder.wording import cut
@@ -66,7 +66,7 @@ def parse_override(text: str, option: str = "--set") -> Override:
 
 def override_of(key: str, value: Node, where: str) -> Override:
     """An override of a key by a value as a person wrote it."""
-    return Override(key, as_meant(value, path_of(key)), where)
+    return Override(key, normalized(value, path_of(key)), where)
 
 
 def path_of(key: str) -> Loc:
@@ -141,7 +141,7 @@ def load_located(
 
 def _tree(document: Document, overrides: Iterable[str | Override], without: Key | None = None) -> Node:
     """The canonical tree of a document, what it extends and overrides, `without` a key of one of the documents."""
-    return as_meant(_with_overrides(resolve(document, (), without), list(overrides)))
+    return normalized(_with_overrides(resolve(document, (), without), list(overrides)))
 
 
 def _changes(document: Document, overrides: Sequence[Override]) -> Iterator[Change]:
@@ -170,7 +170,7 @@ def _with_overrides(tree: Node, overrides: Sequence[str | Override]) -> Node:
     problems: list[list[Problem]] = [[] for _ in overrides]
     parsed = [_or_note(*at, _override) for at in zip(problems, overrides, strict=True)]
     words = ((one.key, getattr(one.value, "value", one.value)) for one in parsed if one is not None)
-    tree = made_way(tree, words)
+    tree = without_replaced_keys(tree, words)
     for noted, override in zip(problems, parsed, strict=True):
         if override is not None:
             _or_note(noted, override, partial(_apply, tree))

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from ..errors import ConfigError, Problem, did_you_mean
 from ..spelling import known_as
+from .file_kinds import ENCODER, FileKind
 from .globs import is_glob, matches
-from .kinds import ENCODER, Kind
 from .reading import read_file, read_regular_file
 from .yaml12 import MAX_BYTES, too_large
 
@@ -158,7 +158,7 @@ class Source:
 
 
 def read_source(
-    reference: str, folder: Path, where: str, kind: Kind = ENCODER, files: Files = DISK
+    reference: str, folder: Path, where: str, kind: FileKind = ENCODER, files: Files = DISK
 ) -> Source:
     """Read what `reference` names: a path (relative to `folder`), what ships with samattn, or "-" for standard input.
 
@@ -192,7 +192,7 @@ def _from_stdin() -> bytes:
         raise _problem(STDIN, f"standard input cannot be read: {error.strerror or error}") from None
 
 
-def _read(path: Path, reference: str, where: str, kind: Kind, files: Files) -> bytes:
+def _read(path: Path, reference: str, where: str, kind: FileKind, files: Files) -> bytes:
     try:
         return files.read(path, MAX_BYTES + 1)
     except IsADirectoryError:
@@ -205,7 +205,7 @@ def _read(path: Path, reference: str, where: str, kind: Kind, files: Files) -> b
         raise _problem(where, f"{reference!r} cannot be read{files.which}: {reason}") from None
 
 
-def _not_found(path: Path, reference: str, kind: Kind, files: Files) -> str:
+def _not_found(path: Path, reference: str, kind: FileKind, files: Files) -> str:
     siblings = [entry.name for entry in files.glob(path.parent, "*.y*ml")]
     names = [str(Path(reference).parent / name) for name in siblings] + list(kind.names())
     shipped = known_as(Path(reference).stem, kind.names())  # "sam_vit_h.yaml", where there is no such file
@@ -218,7 +218,7 @@ _OUT_OF_LFS = (
 )
 
 
-def _decode(data: bytes, label: str, kind: Kind) -> str:
+def _decode(data: bytes, label: str, kind: FileKind) -> str:
     if data.startswith(LFS_POINTER):
         raise _problem(label, f"is a pointer of Git LFS, not the file: {_OUT_OF_LFS}")
     if b"\0" in data:

@@ -17,7 +17,7 @@ import yaml
 
 from ..encoder.tree import Node, Scalar, Where
 from ..errors import ConfigError, Problem
-from .kinds import ENCODER, Kind
+from .file_kinds import ENCODER, FileKind
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -42,7 +42,7 @@ _WORDS: dict[str, Scalar] = {
 }
 
 
-def parse_yaml(text: str, source: str, *, located: bool = True, kind: Kind = ENCODER) -> Node:
+def parse_yaml(text: str, source: str, *, located: bool = True, kind: FileKind = ENCODER) -> Node:
     """Parse one YAML document.
 
     Args:
@@ -81,7 +81,7 @@ def is_text(text: str) -> bool:
     return True
 
 
-def too_large(kind: Kind) -> str:
+def too_large(kind: FileKind) -> str:
     """What is wrong with a file beyond `MAX_BYTES`."""
     return f"is larger than {MAX_BYTES:,} bytes: not {kind.noun}"
 
@@ -107,7 +107,7 @@ def resolve_scalar(text: str) -> Scalar:
 class _Builder:
     """Builds nodes from parser events, with the caps checked at every step."""
 
-    def __init__(self, source: str, located: bool, kind: Kind) -> None:
+    def __init__(self, source: str, located: bool, kind: FileKind) -> None:
         self.source = source
         self.located = located
         self.kind = kind

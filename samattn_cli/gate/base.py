@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from ..encoder.presets import presets
 from ..errors import SamattnError
 from ..files.documents import files_of
-from ..files.kinds import THRESHOLDS
+from ..files.file_kinds import THRESHOLDS
 from ..files.load import load_config
 from ..files.sources import DISK, Files, read_source
 from .baseline import Baseline, read_baseline

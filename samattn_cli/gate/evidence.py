@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import SamattnError
-from ..files.kinds import DEVICE
+from ..files.file_kinds import DEVICE
 from ..files.load import Loaded
 from ..reports.diff import Place
 from ..shell import command

@@ -10,9 +10,9 @@ from pathlib import Path
 from ..device.load import device_of
 from ..device.model import Device
 from ..encoder.tree import Node, Where
-from ..encoder.validate import checked
+from ..encoder.validate import validated
 from ..errors import ConfigError, Problem
-from ..files.kinds import DEVICE, THRESHOLDS
+from ..files.file_kinds import DEVICE, THRESHOLDS
 from ..files.load import Override
 from ..files.sources import DISK, STDIN, Files, Source, read_source
 from ..files.yaml12 import parse_yaml
@@ -101,7 +101,7 @@ def thresholds_of(source: Source) -> ThresholdsFile:
     tree = parse_yaml(source.text, source.label, kind=THRESHOLDS)
     if not isinstance(tree.value, dict):
         raise ConfigError([Problem(str(tree.where), THRESHOLDS.must_be)])
-    thresholds = checked(Thresholds, tree, None, problems)
+    thresholds = validated(Thresholds, tree, None, problems)
     file = ThresholdsFile(thresholds, tree, source.label, source.folder, source.files)
     _check_devices(file)
     return file

@@ -10,7 +10,7 @@ from pydantic_core import SchemaValidator
 
 from ..encoder.keys import class_schema
 from ..encoder.tree import Loc, Node
-from ..encoder.validate import Found
+from ..encoder.validate import LocatedMessage
 from ..encoder.wording import cut
 from ..errors import did_you_mean
 from ..files.globs import wrong
@@ -33,7 +33,7 @@ Held = TypeVar("Held")
 Said = Iterator[tuple[Loc, str]]
 
 
-def problems(tree: Node, broken: set[Loc]) -> Iterator[Found]:
+def problems(tree: Node, broken: set[Loc]) -> Iterator[LocatedMessage]:
     """Every problem between keys, each where the keys that it needs are sound."""
     found = [*_of_rules(tree, broken), *_of_waivers(tree, broken), *_of_configs(tree, broken)]
     yield from ((tree.find(loc).where, message) for loc, message in found)

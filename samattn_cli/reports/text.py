@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
-from ..encoder.applies import mapping_of
+from ..encoder.applicable_keys import mapping_of
 from ..encoder.model import EncoderConfig
 from ..errors import did_you_mean
 from .finite import finite_json

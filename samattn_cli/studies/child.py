@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from ..encoder.applies import mapping_of
+from ..encoder.applicable_keys import mapping_of
 from ..encoder.model import EncoderConfig
 from ..errors import DeviceError
 from ..reports.recording import Fingerprint, Outcome

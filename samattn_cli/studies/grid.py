@@ -8,7 +8,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from ..encoder.applies import mapping_of
+from ..encoder.applicable_keys import mapping_of
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..encoder.slots import GLOBAL

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from samattn_cli.encoder.applies import mapping_of
+from samattn_cli.encoder.applicable_keys import mapping_of
 from samattn_cli.encoder.model import EncoderConfig, RunConfig, StageConfig
 from samattn_cli.encoder.presets import presets
 from samattn_cli.encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from samattn_cli.cli.app import app
 from samattn_cli.errors import GitError
-from samattn_cli.files.kinds import DEVICE
+from samattn_cli.files.file_kinds import DEVICE
 from samattn_cli.files.load import load_config
 from samattn_cli.files.sources import DISK
 from samattn_cli.gate.git import Tree, repository

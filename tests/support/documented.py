@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from samattn_cli.encoder.applies import READERS
+from samattn_cli.encoder.applicable_keys import READERS
 from samattn_cli.encoder.keys import choices_of
 from samattn_cli.encoder.model import EncoderConfig, OverrideConfig, RunConfig, StageConfig
-from samattn_cli.encoder.registry import BLOCKS, NECKS, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, told
+from samattn_cli.encoder.registry import BLOCKS, NECKS, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, summaries
 
 KEYS_HEADER = """\
 | {} | default | what it is |
@@ -87,6 +87,6 @@ def _description(entry: Field[Any]) -> str:
     """What a key is, with its words where the description does not give them."""
     text: str = entry.metadata["key"]["updates"]["description"]
     if entry.name in SLOTS:
-        return f"{text.removesuffix(told(SLOTS[entry.name])).strip().removesuffix(' none: none.')} See the words below."
+        return f"{text.removesuffix(summaries(SLOTS[entry.name])).strip().removesuffix(' none: none.')} See the words below."
     missing = [word for word in choices_of(entry) if word not in text]
     return f"{text} One of {', '.join(f'`{word}`' for word in choices_of(entry))}." if missing else text

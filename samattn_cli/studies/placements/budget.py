@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ...errors import UsageError
-from ...figures import Figure, asked, of
+from ...figures import Figure, figure_for_option, of
 from ...quantities import EXAMPLES, KINDS, TIMES, Units, parse_quantity
 
 PS_PER_MS = 10**9
@@ -65,7 +65,7 @@ def metric(name: str, option: str) -> Metric:
     Raises:
         UsageError: if there is none.
     """
-    return METRICS[asked(option, name, METRICS)]
+    return METRICS[figure_for_option(option, name, METRICS)]
 
 
 def _limit(part: str) -> Limit:

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from samattn_cli.encoder.applies import ENCODER_READERS, STAGE_READERS, mapping_of
+from samattn_cli.encoder.applicable_keys import ENCODER_READERS, STAGE_READERS, mapping_of
 from samattn_cli.encoder.model import EncoderConfig, StageConfig
 from samattn_cli.encoder.presets import presets
 from samattn_cli.errors import ConfigError

@@ -10,7 +10,7 @@ from ..encoder.presets import devices, presets
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """What messages call a kind of file.
 
     Attributes:
@@ -47,7 +47,7 @@ class Kind:
         return self.listing or f"there are {', '.join(self.names())}"
 
 
-ENCODER = Kind(
+ENCODER = FileKind(
     noun="an encoder config",
     word="config",
     example="embed_dim: 768",
@@ -56,7 +56,7 @@ ENCODER = Kind(
     names=presets,
     listing="`samattn configs` lists the presets",
 )
-DEVICE = Kind(
+DEVICE = FileKind(
     noun="a device file",
     word="device",
     example="bandwidth_bytes_per_s: 3.35e12",
@@ -64,7 +64,7 @@ DEVICE = Kind(
     shipped="device",
     names=devices,
 )
-THRESHOLDS = Kind(
+THRESHOLDS = FileKind(
     noun="a thresholds file",
     word="thresholds file",
     example="version: 1",

@@ -31,13 +31,13 @@ READERS = {**STAGE_READERS, **ENCODER_READERS}
 DEFAULTS = {field.name: field.default for model in (EncoderConfig, StageConfig) for field in fields(model)}
 
 
-def unread(chooser: str, word: str) -> list[str]:
+def unused_keys(chooser: str, word: str) -> list[str]:
     """The keys that other words of a chooser read, and this one does not."""
     some = frozenset(key for keys in READERS[chooser].values() for key in keys)
     return sorted(some - READERS[chooser].get(word, some))
 
 
-def why_unread(chooser: str, word: str, key: str) -> str:
+def unused_key(chooser: str, word: str, key: str) -> str:
     """What is wrong with a key that a word does not read, and which words read it."""
     *most, last = (other for other, keys in READERS[chooser].items() if key in keys)
     readers = f"{', '.join(most)} or {last}" if most else last
@@ -45,21 +45,27 @@ def why_unread(chooser: str, word: str, key: str) -> str:
     return f"{whose} no {key}: leave it out, or use {chooser}: {readers}"
 
 
-def made_way(tree: Node, layer: Iterable[tuple[str, Any]]) -> Node:
+def without_replaced_keys(tree: Node, layer: Iterable[tuple[str, Any]]) -> Node:
     """The tree without the keys that only those words read which a layer, by its dotted keys, replaces."""
     for key, word in layer:
         *place, chooser = key.split(".")
         if chooser in STAGE_READERS and not place:
             place = ["stages", "0"]  # which has the keys of a single stage
         if chooser in READERS and isinstance(word, str):
-            tree = _made_way(tree, [int(part) if part.isdecimal() else part for part in place], chooser, word)
+            tree = _without_replaced(
+                tree, [int(part) if part.isdecimal() else part for part in place], chooser, word
+            )
     return tree
 
 
-def _made_way(node: Node, place: list[int | str], chooser: str, word: str) -> Node:
+def _without_replaced(node: Node, place: list[int | str], chooser: str, word: str) -> Node:
     if place:
         inner = node.step(place[0])
-        return node if inner is None else _put(node, place[0], _made_way(inner, place[1:], chooser, word))
+        return (
+            node
+            if inner is None
+            else _put(node, place[0], _without_replaced(inner, place[1:], chooser, word))
+        )
     if not isinstance(node.value, dict):
         return node
     gone = _replaced(chooser, node.value, word)
@@ -96,5 +102,5 @@ def _leave_out(keys: dict[str, Any], choosers: Mapping[str, Any]) -> None:
     """Take out what the words of some keys do not read."""
     for chooser in choosers:
         if chooser in keys:
-            for key in unread(chooser, keys[chooser]):
+            for key in unused_keys(chooser, keys[chooser]):
                 keys.pop(key, None)

@@ -1,4 +1,4 @@
-"""The values of a tree as its keys mean them: what is written in another way is brought to the one form (see `written`)."""
+"""The values of a tree as its keys mean them: what is written in another way is brought to the one form (see `shorthand`)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .tree import Loc, Node
 from .wording import field_at
 
 
-def as_meant(node: Node, loc: Loc = ()) -> Node:
+def normalized(node: Node, loc: Loc = ()) -> Node:
     """A node at `loc` of an encoder config, with each value in it as its key means it; places stay as they are."""
     if isinstance(node.value, dict):
-        return replace(node, value={key: as_meant(inner, (*loc, key)) for key, inner in node.value.items()})
+        return replace(node, value={key: normalized(inner, (*loc, key)) for key, inner in node.value.items()})
     if isinstance(node.value, list):
-        return replace(node, value=[as_meant(inner, (*loc, at)) for at, inner in enumerate(node.value)])
+        return replace(node, value=[normalized(inner, (*loc, at)) for at, inner in enumerate(node.value)])
     return _scalar(node, loc) if isinstance(node.value, str | int) and loc else node
 
 
