@@ -41,6 +41,8 @@ class Figure(NamedTuple):
         causes: the figures of layers by which a change of it is explained; its own if empty.
         sums: other keys of JSON, which are made of those of the layers.
         shown: whether tables and charts of many costs show it always, where there is room, or where it is asked for.
+        is_cost: whether an encoder costs less if it is less: `samattn init` limits it, and `check` looks for new copies of
+            encoders that cost less now.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Figure(NamedTuple):
     causes: tuple[str, ...] = ()
     sums: tuple[str, ...] = ()
     shown: Literal["always", "wide", "asked"] = "asked"
+    is_cost: bool = False
 
     @property
     def title(self) -> str:
@@ -110,6 +113,7 @@ FIGURES: Mapping[str, Figure] = {
             op_keys=("params",),
             aliases=("parameters",),
             has_formula=True,
+            is_cost=True,
         ),
         Figure(
             "macs",
@@ -133,6 +137,7 @@ FIGURES: Mapping[str, Figure] = {
             has_formula=True,
             against="ratio",
             shown="always",
+            is_cost=True,
         ),
         Figure(
             "elementwise_flops",
@@ -249,6 +254,7 @@ FIGURES: Mapping[str, Figure] = {
             tag="up to",
             causes=OF_A_PEAK,
             shown="always",
+            is_cost=True,
         ),
         Figure(
             "training_bytes",
@@ -280,6 +286,7 @@ FIGURES: Mapping[str, Figure] = {
             aliases=("latency",),
             against="ratio",
             shown="always",
+            is_cost=True,
         ),
     )
 }

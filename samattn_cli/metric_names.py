@@ -88,6 +88,15 @@ UNITS = {
 }
 
 
+def _without_unit(figure: Figure) -> str:
+    """The name of a figure in thresholds that samattn writes: an alias in place of a name that ends in its unit."""
+    return figure.aliases[0] if figure.name.endswith(("_bytes", "_ms")) else figure.name
+
+
+COSTS = tuple(_without_unit(figure) for figure in of("encoder") if figure.is_cost)
+"""The metrics by which an encoder costs less than another."""
+
+
 def path_of(metric: str, *, training: bool = False) -> str:
     """The path of a metric in an analysis whose run is an inference forward, or a training step."""
     root, _, rest = metric.partition(".")

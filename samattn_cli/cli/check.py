@@ -119,7 +119,7 @@ def _checked(
     """The report, and if the check could not begin, why."""
     from ..gate.failed import failed
     from ..gate.load_thresholds import load_thresholds
-    from ..gate.measured import Recordings
+    from ..gate.recordings import Recordings
     from ..gate.run import check as run
 
     file = None

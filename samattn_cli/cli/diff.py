@@ -40,7 +40,7 @@ Format = Enum("DiffFormat", choices(TEXTS), type=str)  # type: ignore[misc]
 
 if TYPE_CHECKING:
     from ..device.model import Device
-    from ..gate.metrics import Encoder
+    from ..gate.readings import Encoder
     from ..reports.diff import Diff
 
 
@@ -138,7 +138,7 @@ def diff(
 
 
 def _compared(earlier: Side, later: Side, device: Device | None, metric: str) -> Diff:
-    from ..gate.metrics import Encoder
+    from ..gate.readings import Encoder
     from ..studies.diff import diff as compare
     from ..studies.diff import places_in
 

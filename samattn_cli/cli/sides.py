@@ -36,7 +36,7 @@ def side(reference: str, laid_over: Sequence[Override]) -> Side:
         return Side(loaded.label if reference == STDIN else reference, loaded)
     ref, _, path = reference.partition(":")
     here = repository()
-    tree = here.tree(here.commit(ref))
+    tree = Tree(here, here.commit(ref))
     return _at(tree, _from_root(path, here), laid_over)
 
 
@@ -66,7 +66,7 @@ def before(file: str, request: str | None, laid_over: Sequence[Override]) -> Sid
     folder = Path(file).resolve().parent
     here = repository(folder if folder.is_dir() else None)
     commit = here.commit("HEAD") if request is None else base_of(request, here).commit
-    tree = here.tree(commit)
+    tree = Tree(here, commit)
     return _at(tree, tree.former(Path(file)), laid_over)
 
 
@@ -111,6 +111,6 @@ def _later(here: Repository, commit: Commit, then: Path) -> Path:
     """What a file of a commit is called now."""
     if then.exists():
         return then
-    inside = here.tree(commit).inside(then)
+    inside = Tree(here, commit).inside(then)
     renamed = (now for now, was in here.moves(commit).renamed.items() if was == os.path.normpath(inside))
     return next((Path(os.path.relpath(here.root / name)) for name in renamed), then)

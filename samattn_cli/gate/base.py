@@ -14,16 +14,18 @@ from ..files.documents import files_of
 from ..files.file_kinds import THRESHOLDS
 from ..files.load import load_config
 from ..files.sources import DISK, Files, read_source
+from ..metric_names import COSTS, needs_device
 from .baseline import Baseline, read_baseline
 from .configs import configs_of
 from .encoders import Encoders
 from .git import Base, Tree, base_of, repository
 from .load_thresholds import FILE, ThresholdsFile, thresholds_of
-from .metrics import Encoder, Reading
+from .lookup import Reading
+from .readings import Encoder
 from .references import Case
 
-COSTS = ("params", "flops", "peak_memory")
-"""By which an encoder is told to cost less than it did."""
+WITHOUT_DEVICE = tuple(cost for cost in COSTS if not needs_device(cost))
+"""Those by which two encoders can be compared wherever they run."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ class AtBase:
 def _costs_less(today: Encoder, before: Encoder) -> bool:
     """Whether a cost is less than before, or cannot be told."""
     try:
-        return any(today.readings(cost)[0].value < before.readings(cost)[0].value for cost in COSTS)
+        return any(today.readings(cost)[0].value < before.readings(cost)[0].value for cost in WITHOUT_DEVICE)
     except SamattnError:
         return True
 
@@ -226,4 +228,4 @@ def at_base(request: str, encoders: Encoders) -> AtBase:
     """
     here = repository(encoders.file.folder)
     base = base_of(request, here)
-    return AtBase(encoders, base, here.tree(base.commit))
+    return AtBase(encoders, base, Tree(here, base.commit))

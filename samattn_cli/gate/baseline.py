@@ -13,7 +13,7 @@ from ..files.sources import MOST_BYTES
 from ..metric_names import MEASURED
 from ..version import COUNTING, __version__
 from .load_thresholds import ThresholdsFile
-from .metrics import Reading
+from .lookup import Reading
 from .references import Case
 from .renamed_configs import Former
 from .reports.baseline import Entry, Key, from_json

@@ -11,7 +11,7 @@ from ..studies.layers import LAYER, PART, At, segments_of
 from ..studies.passes import Passes
 from ..studies.readers import FIGURES, PEAK_AT
 from ..units import format_amount, ranges
-from .metrics import Encoder, is_counted, is_of_kind
+from .readings import Encoder, is_counted, is_of_kind
 
 MOST = 3
 ROOTS = ("totals.", "comparison.", "layers.", "measured.")

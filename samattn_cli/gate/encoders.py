@@ -12,8 +12,8 @@ from ..errors import ConfigError
 from ..files.load import Loaded, load_located
 from ..files.sources import Files
 from .load_thresholds import ThresholdsFile
-from .measured import Recordings
-from .metrics import Encoder
+from .readings import Encoder
+from .recordings import Recordings
 from .references import Case
 from .within import Within, files_around
 

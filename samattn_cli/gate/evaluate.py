@@ -9,7 +9,7 @@ from fractions import Fraction
 from ..metric_names import is_share, unit_of
 from ..quantities import PERCENT, Quantity
 from ..units import format_apart, format_excess, format_share
-from .metrics import Reading
+from .lookup import Reading
 from .reports.check import EXPECTED, Outcome
 from .thresholds import LEVELS, Bounds, Increase, Rule
 

@@ -21,7 +21,7 @@ from .base import AtBase
 from .contributions import contributions
 from .encoders import Encoders
 from .load_thresholds import ThresholdsFile
-from .metrics import Encoder
+from .readings import Encoder
 from .references import Case
 
 

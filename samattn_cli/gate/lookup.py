@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SamattnError, did_you_mean
 from ..metric_names import needs_device
+
+if TYPE_CHECKING:
+    from ..reports.recording import Fingerprint
 
 NAMES = ("name", "part", "change", "code")
 """The fields by which the items of an analysis' lists are called."""
@@ -20,6 +23,21 @@ MOST_NAMES = 30
 
 class MetricError(SamattnError):
     """An encoder has no such figure, or none that can be compared."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A figure.
+
+    Attributes:
+        value: as the analysis has it.
+        at: the layer that it is of, where there are several of a kind.
+        made_by: what measured it, if it was measured.
+    """
+
+    value: float
+    at: str = ""
+    made_by: Fingerprint | None = None
 
 
 @dataclass(frozen=True)

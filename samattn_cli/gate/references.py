@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import SamattnError
-from .metrics import Reading
+from .lookup import Reading
 
 
 @dataclass(frozen=True)

@@ -65,4 +65,4 @@ class Former:
                 "this clone is too shallow to say which configs were renamed since the baseline was made: "
                 + here.unshallow("HEAD")
             )
-        return here.tree(commit)
+        return Tree(here, commit)

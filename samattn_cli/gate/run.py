@@ -21,10 +21,10 @@ from .evaluate import Judged, judge, judge_increase, number, shown_unit
 from .evidence import NOTHING, evidence
 from .history import history
 from .load_thresholds import ThresholdsFile
-from .measured import Recordings, alike
-from .metrics import Reading
+from .lookup import Reading
 from .open_references import known_references
 from .policy import OUTCOME_OF, empty_globs, gone, has_rule, not_loaded, unmatched
+from .recordings import Recordings, alike
 from .references import Case, Reference
 from .reports.check import CheckReport, Result
 from .thresholds import Rule

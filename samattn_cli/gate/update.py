@@ -15,7 +15,7 @@ from .configs import configs_of, each_once, given_configs, paths_of
 from .encoders import Encoders
 from .git import AUTO
 from .load_thresholds import ThresholdsFile
-from .measured import Recordings
+from .recordings import Recordings
 from .references import Case
 from .reports.baseline import Accepted, Entry, Key, to_json
 from .thresholds import Rule

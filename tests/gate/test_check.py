@@ -23,9 +23,9 @@ from samattn_cli.errors import ConfigError
 from samattn_cli.files.sources import DISK
 from samattn_cli.gate.evaluate import number
 from samattn_cli.gate.load_thresholds import load_thresholds
-from samattn_cli.gate.lookup import MetricError
-from samattn_cli.gate.measured import Recordings, alike
-from samattn_cli.gate.metrics import Encoder, Reading
+from samattn_cli.gate.lookup import MetricError, Reading
+from samattn_cli.gate.readings import Encoder
+from samattn_cli.gate.recordings import Recordings, alike
 from samattn_cli.gate.references import Case
 from samattn_cli.gate.run import check
 from samattn_cli.reports.recording import Fingerprint, Latency, MeasuredCase, Measurement, Recording, to_json

@@ -268,7 +268,7 @@ def test_what_costs_less_in_a_profile_alone_is_continued_by_its_copy(root):
 
 def at_main() -> Tree:
     here = repository()
-    return here.tree(here.commit("main"))
+    return Tree(here, here.commit("main"))
 
 
 @pytest.mark.parametrize("text", [SMALL, SMALL + "name: tiny\n", SMALL.replace("depth: 4", "depth: 5")])
@@ -720,7 +720,7 @@ def test_every_cause_is_the_same_as_that_of_diff(root):
     )
     write(root, {"samattn.yaml": f"version: 1\nconfigs: [encoders/small.yaml]\nrules:\n{rules}"})
     here = repository()
-    tree = here.tree(here.commit("main"))
+    tree = Tree(here, here.commit("main"))
     before, after = (Passes(load_config("encoders/small.yaml", files=files)) for files in (tree, DISK))
     for at, name in enumerate(metrics):
         assert one(run(), f"r{at}").causes == compare(before, after, metric=name).causes

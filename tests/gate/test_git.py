@@ -42,7 +42,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def tree(ref: str = "HEAD") -> Tree:
     found = repository()
-    return found.tree(found.commit(ref))
+    return Tree(found, found.commit(ref))
 
 
 def base(request: str = "auto") -> Base:
@@ -451,7 +451,7 @@ class TestMergeBase:
         git(root, "checkout", "-q", "--detach", "feature")
         found = base("main")
         assert (found.commit.sha, str(found), found.why) == (fork, f"main ({fork[:7]})", "--base main")
-        label = load_located("encoders/h.yaml", files=repository().tree(found.commit)).label
+        label = load_located("encoders/h.yaml", files=Tree(repository(), found.commit)).label
         assert label == f"{fork[:7]}:encoders/h.yaml"  # not main's: that has other lines
 
     def test_unrelated_histories(self, root: Path) -> None:

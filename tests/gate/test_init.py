@@ -17,15 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from samattn_cli import load_config
+from samattn_cli import load_config, load_device
 from samattn_cli.cli.app import app
+from samattn_cli.figures import FIGURES
 from samattn_cli.gate.init.discovery import configs_below
 from samattn_cli.gate.init.files import hook, pre_commit, thresholds, workflow
 from samattn_cli.gate.init.limits import exactly, limits_of, rounded_up
 from samattn_cli.gate.init.origin import Origin
 from samattn_cli.gate.load_thresholds import load_thresholds
-from samattn_cli.gate.metrics import Encoder
+from samattn_cli.gate.readings import Encoder
 from samattn_cli.gate.run import check
+from samattn_cli.metric_names import path_of
 from samattn_cli.quantities import quantity
 from tests.support.repositories import VIT, git, write
 from tests.support.running import ROOT, environment, samattn
@@ -102,6 +104,13 @@ def test_limits_are_the_figures_of_today(folder: Path) -> None:
         assert limits[f"small-{rule}"] == value
     assert limits["small-global-layers"] == 1
     assert "vit-global-layers" not in limits  # it has no windows to lose
+
+
+def test_every_figure_that_is_a_cost_is_limited(folder: Path) -> None:
+    [limits] = limits_of(["encoders/vit.yaml"], folder, [], load_device("a100_80"))
+    limited = [path_of(limit.metric).removeprefix("totals.") for limit in limits.limits]
+    assert limited == [figure.name for figure in FIGURES.values() if figure.is_cost]
+    assert limited == ["params", "flops", "peak_bytes", "latency_ms"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from samattn_cli import load_config
 from samattn_cli.gate.load_thresholds import load_thresholds
 from samattn_cli.gate.lookup import MetricError
-from samattn_cli.gate.metrics import Encoder
+from samattn_cli.gate.readings import Encoder
 from samattn_cli.gate.reports.check import CheckReport, Result
 from samattn_cli.gate.run import check
 from tests.support.running import ROOT

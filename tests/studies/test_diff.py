@@ -9,7 +9,7 @@ from samattn_cli.cli.app import app
 from samattn_cli.device.load import load_device
 from samattn_cli.encoder.model import EncoderConfig
 from samattn_cli.files.load import load_config, load_located
-from samattn_cli.gate.git import repository
+from samattn_cli.gate.git import Tree, repository
 from samattn_cli.reports.diff import Diff, KeyChange, LayerChange, Place
 from samattn_cli.reports.text import from_json, to_json
 from samattn_cli.studies.causes import MOST_LINES, causes
@@ -416,5 +416,5 @@ def test_a_tree_gives_the_same_config_as_the_disk(tmp_path: Path, monkeypatch) -
     root = new(tmp_path, {"h.yaml": VIT})
     monkeypatch.chdir(root)
     here = repository()
-    at_head = load_config("h.yaml", files=here.tree(here.commit("HEAD")))
+    at_head = load_config("h.yaml", files=Tree(here, here.commit("HEAD")))
     assert at_head == load_config("h.yaml")

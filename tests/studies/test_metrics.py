@@ -11,7 +11,7 @@ from samattn_cli.errors import UsageError
 from samattn_cli.figures import ALIASES, EXPLAINED, FIGURES, OF_ENCODER, asked, named, of
 from samattn_cli.files.load import parse_override
 from samattn_cli.gate.contributions import contributions
-from samattn_cli.gate.metrics import Encoder
+from samattn_cli.gate.readings import Encoder
 from samattn_cli.metric_names import figure_in, needs_device, path_of, unit_of
 from samattn_cli.reports.analysis import Comparison, Figures, LayerReport, OpReport, PartReport
 from samattn_cli.studies.causes import causes, figure_behind

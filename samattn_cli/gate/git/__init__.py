@@ -1,7 +1,7 @@
 """Files as they are in a commit, straight from git's objects: no checkout, nothing written.
 
-`repository(folder)` finds the repository, `Repository.tree(ref)` is a commit's files, which `load_config` reads as it does
-the disk, and `base_of` names the commit that a change is to be compared with.
+`repository(folder)` finds the repository, and `base_of` the commit to compare a change with. `Tree(repository, commit)` has the
+files of a commit; `load_config` reads them as it reads the disk.
 """
 
 from __future__ import annotations

@@ -7,16 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...errors import GitError, did_you_mean
 from ...shell import line
 from .commands import Git
 from .moves import Moves, copies, moves
 from .provider import deepening
-
-if TYPE_CHECKING:
-    from .tree import Tree
 
 SHORT = 7
 SHA = re.compile(r"[0-9a-f]{7,64}")
@@ -119,12 +115,6 @@ class Repository:
     def is_clean(self) -> bool:
         """Whether all files are as HEAD has them, except for those that git ignores."""
         return not self.git.ask("status", "--porcelain", "--untracked-files=normal").out
-
-    def tree(self, commit: Commit) -> Tree:
-        """Its files."""
-        from .tree import Tree
-
-        return Tree(self, commit)
 
     def moves(self, commit: Commit) -> Moves:
         """What became of the configs of a commit since."""

@@ -13,23 +13,19 @@ from typing import TYPE_CHECKING
 from ...encoder.presets import presets
 from ...files.globs import WILD
 from ...files.load import Override, load_config
-from ...metric_names import unit_of
+from ...metric_names import COSTS, COUNT, GLOBAL, WINDOW, needs_device, unit_of
 from ...quantities import TIMES
 from ...units import TIME_UNITS
-from ..metrics import Encoder
+from ..readings import Encoder
 
 if TYPE_CHECKING:
     from ...device.model import Device
 
 ESCAPED = WILD | {"~"}  # which would begin a home folder
 DIGITS = 3
-LATENCY = "latency"
-GLOBAL_LAYERS, WINDOWED_LAYERS = "layers.global.count", "layers.window.count"
-FIGURES = ("params", "flops", "peak_memory")
-CALLED = {metric: metric.replace("_", "-") for metric in (*FIGURES, LATENCY)} | {
-    GLOBAL_LAYERS: "global-layers"
-}
-"""What ids call each metric."""
+GLOBAL_LAYERS, WINDOWED_LAYERS = (f"layers.{kind}.{COUNT}" for kind in (GLOBAL, WINDOW))
+CALLED = {metric: metric.replace("_", "-") for metric in COSTS} | {GLOBAL_LAYERS: "global-layers"}
+"""What ids call each metric that is limited."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +122,15 @@ def _limits(path: str, name: str, suffix: str, encoder: Encoder) -> Limits:
 
 def _amounts(encoder: Encoder) -> Iterator[tuple[str, str]]:
     """Each metric, and what it is today."""
-    for metric in FIGURES:
-        yield metric, exactly(encoder.readings(metric)[0].value, unit_of(metric))
-    if encoder.device:
-        yield LATENCY, rounded_up(encoder.readings(LATENCY)[0].value)
+    for metric in COSTS:
+        if encoder.device or not needs_device(metric):
+            yield metric, _amount(encoder.readings(metric)[0].value, unit_of(metric))
     if encoder.readings(WINDOWED_LAYERS)[0].value:
         yield GLOBAL_LAYERS, exactly(encoder.readings(GLOBAL_LAYERS)[0].value, "")
+
+
+def _amount(value: float, unit: str) -> str:
+    return rounded_up(value) if unit == "ms" else exactly(value, unit)
 
 
 def exactly(count: float, unit: str) -> str:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from ..encoder.hash import config_hash
 from ..encoder.model import EncoderConfig
 from ..studies.recorded import FOLDER
-from .lookup import MetricError
-from .metrics import Reading
+from .lookup import MetricError, Reading
 
 if TYPE_CHECKING:
     from ..device.model import Device

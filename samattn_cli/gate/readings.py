@@ -15,27 +15,11 @@ from ..studies.layers import LAYER, PART, At, segments_of
 from ..studies.passes import Passes
 from ..studies.readers import COMPARED, FIGURES
 from ..studies.rel_pos import POSITIONS
-from .lookup import Keyed, MetricError, deferred, known_number, walk
+from .lookup import Keyed, MetricError, Reading, deferred, known_number, walk
+from .recordings import Recordings
 
 if TYPE_CHECKING:
     from ..device.model import Device
-    from ..reports.recording import Fingerprint
-    from .measured import Recordings
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A figure.
-
-    Attributes:
-        value: as the analysis has it.
-        at: the layer that it is of, where there are several of a kind.
-        made_by: what measured it, if it was measured.
-    """
-
-    value: float
-    at: str = ""
-    made_by: Fingerprint | None = None
 
 
 def is_counted(layer: LayerConfig, kind: str) -> bool:
