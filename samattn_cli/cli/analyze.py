@@ -131,10 +131,10 @@ def analyze(
 
 
 def _figures(report: Analysis, options: Options) -> None:
-    from ..render import kind_of
+    from ..render import layout_of
     from ..render.formats.terminal import render_page
 
-    emit(render_page(kind_of(report).page(report, options), options), "terminal")
+    emit(render_page(layout_of(report).page(report, options), options), "terminal")
 
 
 def _verdict(report: Analysis, options: Options) -> None:

@@ -46,7 +46,7 @@ def file_format(path: Path, formats: Sequence[str]) -> str:
     Raises:
         OutputError: if none does, if the format's extra is missing, or if the file could not be written anyway.
     """
-    extensions = {FORMATS[name]: name for name in formats if FORMATS[name]}
+    extensions = {FORMATS[name].extension: name for name in formats if FORMATS[name].extension}
     if path.suffix.lower() not in extensions:
         known = ", ".join(extensions)
         hint = did_you_mean(path.suffix.lower(), extensions)

@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, OutputError, SamattnError, UsageError
+from ..gate.formats import CHECKS
 from ..gate.reports.check import FAILING, CheckReport
-from ..render import CHECKS, TABLES, TEXTS
+from ..render import TABLES, TEXTS
 from . import complete
 from .asked import asked_files
 from .checkout import checkout

@@ -14,12 +14,14 @@ from ..encoder.presets import devices, presets
 from ..encoder.wording import OTHER_KEYS
 from ..errors import did_you_mean
 from ..files.sources import STDIN
+from ..gate.formats import CHECKS
 from ..render import ALIASES, FORMATS
 from ..shell import command, options
 from ..spelling import is_like, known_as
 
 NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.*)", re.DOTALL)
 FILE = re.compile(r".*(/|\.(yaml|yml|json)$)")
+EXTENSIONS = {name: format_.extension for name, format_ in {**FORMATS, **CHECKS}.items()}
 
 
 def hint_of(self: Any, ctx: Any, given: Sequence[str], error: Any) -> str:
@@ -41,8 +43,8 @@ def hint_of(self: Any, ctx: Any, given: Sequence[str], error: Any) -> str:
 
 def _instead(word: str, known: str) -> str:
     """What to give in place of a word that is not one of those of an option."""
-    if FORMATS.get(word):
-        return f"; a file may be: -o report{FORMATS[word]}"
+    if EXTENSIONS.get(word):
+        return f"; a file may be: -o report{EXTENSIONS[word]}"
     return did_you_mean(word, re.findall(r"'([^']*)'", known))
 
 
@@ -173,10 +175,10 @@ def _unknown_option(self: Any, option: str, given: Sequence[str]) -> str:
     """What stands for an option that there is not."""
     said, name = f"No such option: {option}", option.lstrip("-")
     known = {word for param in self.params for word in param.opts if word.startswith("--")}
-    form = known_as(name, FORMATS, ALIASES)
+    form = known_as(name, EXTENSIONS, ALIASES)
     if form and "--output" in known:
         is_shown = f"'{form}'" in _format_choices(self)
-        file = f"-o {form}=FILE" if not FORMATS[form] else f"-o report{FORMATS[form]}"
+        file = f"-o {form}=FILE" if not EXTENSIONS[form] else f"-o report{EXTENSIONS[form]}"
         return f"{said}; write {f'--format {form}, or ' if is_shown else ''}{file}"
     key = known_as(name, _keys(), OTHER_KEYS)
     if key and "--set" in known:

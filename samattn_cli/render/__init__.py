@@ -1,44 +1,111 @@
-"""Reports to text: data in, text out, nothing computed. One file a format in `formats`, and in `pages` one a kind of report."""
+"""Reports to text and pictures: data in, text out; nothing is computed here.
+
+`formats/` has the formats, `pages/` lays out each kind of report, `charts/` draws. Formats and kinds of report are
+listed below as functions, which import what they need when they are first called. The gate adds its own: see `register`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .options import Options
 
+if TYPE_CHECKING:
+    from .layout import Layout
+
 Renderer = Callable[[Any, Options], str | bytes]
 
-TEXTS = {"terminal": ".txt", "json": ".json", "csv": ".csv", "markdown": ".md"}
-"""Format to the extension of its files; the module of each has its name."""
 
-LATEX = {"latex": ".tex"}
-"""Likewise of explanations."""
+class Format(NamedTuple):
+    """A format of reports: the extension of its files ("" if `-o` must name the format), and what renders a report."""
 
-PICTURES = {"svg": ".svg", "png": ".png", "html": ".html"}
-"""Likewise of kinds of report that have a `chart`."""
+    extension: str
+    render: Renderer
 
-TABLES = {"parquet": ".parquet"}
-"""Likewise of kinds of report that have `rows`, besides CSV."""
 
-CHECKS = {"junit": ".xml", "sarif": ".sarif", "gitlab": "", "github": ""}
-"""Likewise of checks; "": no extension says it, so that `-o` must name it."""
+def _terminal(report: Any, options: Options) -> str:
+    from .formats.terminal import render
+
+    return render(report, options)
+
+
+def _json(report: Any, options: Options) -> str:
+    from .formats.data import to_json
+
+    return to_json(report, options)
+
+
+def _csv(report: Any, options: Options) -> str:
+    from .formats.data import to_csv
+
+    return to_csv(report, options)
+
+
+def _parquet(report: Any, options: Options) -> bytes:
+    from .formats.parquet import render
+
+    return render(report, options)
+
+
+def _markdown(report: Any, options: Options) -> str:
+    from .formats.markdown import render
+
+    return render(report, options)
+
+
+def _latex(report: Any, options: Options) -> str:
+    from .formats.latex import render
+
+    return render(report, options)
+
+
+def _svg(report: Any, options: Options) -> str:
+    from .formats.pictures import to_svg
+
+    return to_svg(report, options)
+
+
+def _png(report: Any, options: Options) -> bytes:
+    from .formats.pictures import to_png
+
+    return to_png(report, options)
+
+
+def _html(report: Any, options: Options) -> str:
+    from .formats.pictures import to_html
+
+    return to_html(report, options)
+
+
+TEXTS = {
+    "terminal": Format(".txt", _terminal),
+    "json": Format(".json", _json),
+    "csv": Format(".csv", _csv),
+    "markdown": Format(".md", _markdown),
+}
+"""The formats that every kind of report has."""
+
+LATEX = {"latex": Format(".tex", _latex)}
+"""The format of explanations."""
+
+PICTURES = {"svg": Format(".svg", _svg), "png": Format(".png", _png), "html": Format(".html", _html)}
+"""The formats of kinds of report that have a chart."""
+
+TABLES = {"parquet": Format(".parquet", _parquet)}
+"""The format, next to CSV, of kinds of report that have rows."""
+
+FORMATS: dict[str, Format] = TEXTS | LATEX | PICTURES | TABLES
+"""Every format by its name."""
 
 ALIASES = {"text": "terminal", "md": "markdown"}
 """Other names of formats."""
 
-HOMES = {name: f"..gate.formats.{name}" for name in CHECKS} | {"check": "..gate.formats.page"}
-"""The modules that are not here."""
-
-FORMATS = TEXTS | CHECKS | LATEX | PICTURES | TABLES
-
 
 @dataclass(frozen=True)
 class Extra:
-    """What a format needs that samattn does without: the extra's name, the module that it brings, who needs it."""
+    """An extra that a format needs: its name, the module that it installs, and the start of the message."""
 
     name: str
     module: str
@@ -50,23 +117,83 @@ EXTRAS = dict.fromkeys(PICTURES, Extra("charts", "vl_convert", "pictures need"))
 }
 
 
+def _analysis() -> Layout:
+    from .pages.analysis import LAYOUT
+
+    return LAYOUT
+
+
+def _diff() -> Layout:
+    from .pages.diff import LAYOUT
+
+    return LAYOUT
+
+
+def _explanation() -> Layout:
+    from .pages.explanation import LAYOUT
+
+    return LAYOUT
+
+
+def _fit() -> Layout:
+    from .pages.fit import LAYOUT
+
+    return LAYOUT
+
+
+def _metrics() -> Layout:
+    from .pages.metrics import LAYOUT
+
+    return LAYOUT
+
+
+def _placements() -> Layout:
+    from .pages.placements import LAYOUT
+
+    return LAYOUT
+
+
+def _sweep() -> Layout:
+    from .pages.sweep import LAYOUT
+
+    return LAYOUT
+
+
+LAYOUTS: dict[str, Callable[[], Layout]] = {
+    "analysis": _analysis,
+    "diff": _diff,
+    "explanation": _explanation,
+    "fit": _fit,
+    "metrics": _metrics,
+    "placements": _placements,
+    "sweep": _sweep,
+}
+"""How each kind of report is laid out."""
+
+
+def register(formats: Mapping[str, Format], layouts: Mapping[str, Callable[[], Layout]]) -> None:
+    """Add formats by their names, and layouts by the kinds of their reports: of a package that this one cannot import."""
+    FORMATS.update(formats)
+    LAYOUTS.update(layouts)
+
+
 def render(report: Any, format_name: str, options: Options) -> str:
-    """The report in a format of `TEXTS`, `LATEX` or `CHECKS`; each of its lines ends in a newline."""
+    """The report in a format that is text; each of its lines ends in a newline.
+
+    Raises:
+        TypeError: if the format is not text.
+    """
     text = render_file(report, format_name, options)
     if isinstance(text, bytes):
-        raise TypeError(f"{format_name} is no text")
+        raise TypeError(f"{format_name} is not text")
     return text
 
 
 def render_file(report: Any, format_name: str, options: Options) -> str | bytes:
     """The report in a format of `FORMATS`, as its file has it."""
-    renderer: Renderer = import_module(HOMES.get(format_name, f".formats.{format_name}"), __name__).render
-    return renderer(report, options)
+    return FORMATS[format_name].render(report, options)
 
 
-def kind_of(report: Any) -> ModuleType:
-    """How a kind of report is laid out.
-
-    ``page(report, options)`` is a `Page`, ``rows(report)`` flat dictionaries, ``chart(report)`` a Vega-Lite spec.
-    """
-    return import_module(HOMES.get(report.kind, f".pages.{report.kind}"), __name__)
+def layout_of(report: Any) -> Layout:
+    """How a report of its kind is laid out."""
+    return LAYOUTS[report.kind]()

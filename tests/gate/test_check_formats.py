@@ -25,11 +25,12 @@ from samattn_cli.cli.checkout import checkout
 from samattn_cli.cli.github import SUMMARY_BYTES, under_github
 from samattn_cli.cli.output import deliver, say
 from samattn_cli.errors import OutputError
+from samattn_cli.gate.formats import CHECKS
 from samattn_cli.gate.formats.comment import COMMENT_BYTES, comment, prose
 from samattn_cli.gate.formats.github import command
 from samattn_cli.gate.formats.words import beyond, figures, fingerprints, worst_first
 from samattn_cli.gate.reports.check import CheckReport, Result
-from samattn_cli.render import CHECKS, TEXTS, render
+from samattn_cli.render import TEXTS, render
 from samattn_cli.render.options import Checkout, Options
 from samattn_cli.render.shield import shielded, visible
 from samattn_cli.reports.diff import Place

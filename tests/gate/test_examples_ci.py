@@ -10,8 +10,8 @@ import typer.main
 import yaml
 
 from samattn_cli.cli.app import app
+from samattn_cli.gate.formats import CHECKS
 from samattn_cli.gate.load_thresholds import load_thresholds
-from samattn_cli.render import FORMATS
 from tests.support.repositories import commit, git, new
 from tests.support.running import ROOT, samattn
 
@@ -57,7 +57,7 @@ def test_the_job_of_gitlab_writes_the_reports_that_it_collects():
     junit, quality = parsed["output"]
     assert job["artifacts"]["reports"]["junit"] == str(junit)
     assert job["artifacts"]["reports"]["codequality"] == str(quality).removeprefix("gitlab=")
-    assert FORMATS["junit"] == ".xml"
+    assert CHECKS["junit"].extension == ".xml"
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.y*ml")), ids=lambda path: path.name)

@@ -6,7 +6,6 @@ import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import pytest
 import vl_convert
@@ -25,6 +24,7 @@ from samattn_cli.render.charts.strip import Cell, Cost, Placement
 from samattn_cli.render.charts.theme import COLORS
 from samattn_cli.render.charts.thin import thin
 from samattn_cli.render.formats import parquet
+from samattn_cli.render.layout import Layout
 from samattn_cli.render.options import Options
 from tests.support.running import samattn
 
@@ -77,21 +77,17 @@ SPECS = {"bars": bars.spec(BARS), "lines": lines.spec(SWEEP), "strip": strip.spe
 
 @dataclass(frozen=True)
 class Drawn:
-    """A report whose kind is `of`: what it is laid out by."""
+    """A report of a kind that only these tests have."""
 
-    of: SimpleNamespace
     kind: str = "drawn"
 
 
 @pytest.fixture
 def in_format(monkeypatch):
     def run(name: str, **of):
-        report = Drawn(SimpleNamespace(**of))
-        monkeypatch.setattr(f"samattn_cli.render.formats.{name}.kind_of", lambda report: report.of)
-        return render.render_file(report, name, Options())
+        monkeypatch.setitem(render.LAYOUTS, Drawn.kind, lambda: Layout(page=None, rows=None, **of))
+        return render.render_file(Drawn(), name, Options())
 
-    for name in ("svg", "png", "html", "parquet"):
-        __import__(f"samattn_cli.render.formats.{name}")
     return run
 
 
@@ -292,8 +288,8 @@ VALUES = {
 def test_parquet_gives_back_what_went_in(rows: list[dict], at_a_time: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parquet, "ROWS", at_a_time)
-        patch.setattr(parquet, "kind_of", lambda report: report.of)
-        file = parquet.render(Drawn(SimpleNamespace(rows=lambda _: iter(rows))), Options())
+        patch.setitem(render.LAYOUTS, Drawn.kind, lambda: Layout(page=None, rows=lambda _: iter(rows)))
+        file = render.render_file(Drawn(), "parquet", Options())
     found = pq.read_table(io.BytesIO(file)).to_pylist()
     if any((row["large"] or 0) >= 2**63 for row in rows):
         for row in found:
@@ -323,7 +319,9 @@ def test_a_missing_extra_is_named_before_anything_is_done(
 
 
 def test_formats_by_extension(tmp_path) -> None:
-    for name, extension in ((name, extension) for name, extension in render.FORMATS.items() if extension):
+    extensions = {name: format_.extension for name, format_ in render.FORMATS.items() if format_.extension}
+    assert extensions["parquet"] == ".parquet"
+    for name, extension in extensions.items():
         assert file_format(tmp_path / f"sweep{extension.upper()}", list(render.FORMATS)) == name
 
 

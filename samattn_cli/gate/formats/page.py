@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ...render.elements import Finding, Page, Section, Table
+from ...render.layout import Layout
 from ...render.options import Options
 from ...reports.diff import Place
 from ..reports.check import CheckReport, Result
@@ -64,3 +65,6 @@ def _cell(value: Any) -> Any:
     if isinstance(value, Place):
         return str(value)
     return "\n".join(value) if isinstance(value, tuple) else value
+
+
+LAYOUT = Layout(page, rows, markdown=markdown)

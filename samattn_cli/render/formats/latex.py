@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from .. import kind_of
-from ..elements import Bars, Equation, Finding, Lines, Math, Page, Section, Table
+from .. import layout_of
+from ..elements import Bars, Equation, Finding, Lines, Math, Section, Table
 from ..formulas import aligned, escaped, latex
 from ..options import WIDE, Options
 
 
 def render(report: Any, options: Options) -> str:
     """Paragraphs, tables and equations, without a preamble."""
-    page: Page = kind_of(report).page(report, replace(options, width=WIDE))
+    page = layout_of(report).page(report, replace(options, width=WIDE))
     lines = [rf"\section*{{{escaped(page.title)}}}", escaped(page.subtitle), ""]
     for section in page.sections:
         lines += [rf"\subsection*{{{escaped(section.title)}}}", *_section(section), ""]

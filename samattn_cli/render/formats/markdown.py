@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 from ...reports.analysis import Analysis
-from .. import kind_of
+from .. import layout_of
 from ..crosscheck import layers_note, verdicts
-from ..elements import Bars, Equation, Finding, Math, Page, Section, Table
+from ..elements import Bars, Equation, Finding, Math, Section, Table
 from ..formulas import aligned, latex
 from ..options import WIDE, Options
 
 
 def render(report: Any, options: Options) -> str:
     """Headings, tables and lists of GitHub's Markdown, unless the kind of report has Markdown of its own."""
-    kind = kind_of(report)
-    if hasattr(kind, "markdown"):
-        return str(kind.markdown(report))
-    page: Page = kind.page(report, replace(options, width=WIDE))
+    layout = layout_of(report)
+    if layout.markdown:
+        return layout.markdown(report)
+    page = layout.page(report, replace(options, width=WIDE))
     lines = [f"# {_escape(page.title)}", "", _escape(page.subtitle), ""]
     for section in page.sections:
         lines += _section(section)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .. import kind_of
+from .. import layout_of
 from ..options import Options
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def render(report: Any, options: Options) -> bytes:  # noqa: ARG001 - Parquet is
     import pyarrow as pa
     from pyarrow import parquet
 
-    rows = iter(kind_of(report).rows(report))
+    rows = iter(layout_of(report).rows(report))
     chunks: dict[str, list[pa.Array]] = {}
     while some := list(islice(rows, ROWS)):
         for name in some[0]:

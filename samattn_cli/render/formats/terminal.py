@@ -17,7 +17,7 @@ from rich.text import Text
 from ...encoder.model import EncoderConfig
 from ...reports.analysis import Analysis
 from ...verdicts import CrossCheck
-from .. import kind_of
+from .. import layout_of
 from ..crosscheck import STATUS_STYLES, Verdict, layers_note, verdicts
 from ..elements import UNBROKEN, Bars, Equation, Finding, Lines, Math, Page, Section, Table
 from ..formulas import unicode
@@ -39,7 +39,7 @@ OUTCOME_STYLES = {
 
 def render(report: Any, options: Options) -> str:
     """The whole report, the cross-check of an analysis included."""
-    text = render_page(kind_of(report).page(report, options), options)
+    text = render_page(layout_of(report).page(report, options), options)
     if not isinstance(report, Analysis):
         return text.rstrip() + "\n"
     return text + render_crosscheck(report.crosscheck, report.config, options)

@@ -34,6 +34,7 @@ from ...units import (
 )
 from ..elements import Bars, Lines, Page, Section, Table
 from ..layers import layer_tables, memory_table, op_tables
+from ..layout import Layout
 from ..options import Options
 
 if TYPE_CHECKING:
@@ -334,3 +335,6 @@ def _flat(layer: LayerReport) -> dict[str, Any]:
     widths = {f"{name}_w": pair[1] for name, pair in pairs.items()}
     ratios = {f"vs_global_{name}": value for name, value in vars(layer.vs_global).items()}
     return heights | widths | ratios
+
+
+LAYOUT = Layout(page, rows, chart)

@@ -10,6 +10,7 @@ from ...metric_names import path_of
 from ...reports.diff import CHANGED, Diff, FigureChange, LayerChange
 from ...units import format_apart, format_change, format_percent, format_things, ranges
 from ..elements import Lines, Page, Section, Table
+from ..layout import Layout
 from ..options import Options
 from ..shield import visible
 from .analysis import heading_of
@@ -180,3 +181,6 @@ def _flat(row: str, name: str, what: str, before: Any, after: Any, **about: str)
     difference = after - before if is_number and not isinstance(after, bool) else None
     values = {"before": before, "after": after, "difference": difference, "place": ""}
     return entries | values | about
+
+
+LAYOUT = Layout(page, rows)

@@ -11,6 +11,7 @@ from ...reports.explanation import Explanation, FormulaRow, SymbolValue, ToolFig
 from ...units import format_bytes, format_count, format_things
 from ..elements import Equation, Lines, Math, Page, Section, Table
 from ..formulas import with_numbers
+from ..layout import Layout
 from ..options import Options
 from .analysis import heading_of
 
@@ -135,3 +136,6 @@ def _others(report: Explanation) -> Table:
 
 def _said(figure: ToolFigure) -> str:
     return "" if figure.value is None else f"{format_count(figure.value)} {figure.quantity}"
+
+
+LAYOUT = Layout(page, rows)

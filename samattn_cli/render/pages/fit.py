@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ...reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Vary
 from ...units import format_bytes, format_things
 from ..elements import Lines, Page, Section, Table
+from ..layout import Layout
 from ..options import Options
 from .analysis import heading_of
 
@@ -237,3 +238,6 @@ def _flat(prefix: str, label: str, encoder: Candidate | None) -> dict[str, Any]:
         "peak_at": encoder and encoder.peak_at,
     }
     return {prefix: label or None} | {f"{prefix}_{name}": value for name, value in figures.items()}
+
+
+LAYOUT = Layout(page, rows)

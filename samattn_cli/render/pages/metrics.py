@@ -7,6 +7,7 @@ from typing import Any
 
 from ...reports.metrics import MetricReport, Metrics
 from ..elements import Lines, Page, Section, Table
+from ..layout import Layout
 from ..options import Options
 
 MARKS = {"encoder": "E", "layer": "L", "part": "P", "op": "O"}
@@ -77,3 +78,6 @@ def rows(report: Metrics) -> Iterator[dict[str, Any]]:
             name: " | ".join(value) if isinstance(value, tuple) else value
             for name, value in vars(metric).items()
         }
+
+
+LAYOUT = Layout(page, rows)

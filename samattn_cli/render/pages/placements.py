@@ -24,6 +24,7 @@ from ...units import (
 )
 from ..charts.theme import Spec
 from ..elements import Lines, Page, Section, Table
+from ..layout import Layout
 from ..options import Options
 from .analysis import heading_of
 
@@ -386,3 +387,6 @@ def _note(row: Row) -> str:
         )
         said.append(f"published for {found.model} on {found.task}: {figures} ({found.source})")
     return "; ".join(said)
+
+
+LAYOUT = Layout(page, rows, chart)

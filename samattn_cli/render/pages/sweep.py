@@ -8,14 +8,13 @@ from typing import Any
 
 from ...reports.sweep import Sweep
 from ..elements import Lines, Page, Section, Table
+from ..layout import Layout
 from ..options import Options
 from .sweep_chart import chart
 from .sweep_columns import line_count_of, lines_of
 from .sweep_findings import cliffs, crossovers, dropped, fits, measured
 from .sweep_heading import set_alike, subtitle_of, title_of
 from .sweep_tables import line_table, matrices
-
-__all__ = ["chart", "page", "rows"]
 
 CHUNK = 10_000
 """Rows that are taken out of the columns at once."""
@@ -80,3 +79,6 @@ def rows(report: Sweep) -> Iterator[dict[str, Any]]:
 def _plain(column: Any) -> list[Any]:
     values = column.tolist() if hasattr(column, "tolist") else list(column)
     return [None if value != value else value for value in values]  # noqa: PLR0124 - not a number
+
+
+LAYOUT = Layout(page, rows, chart)

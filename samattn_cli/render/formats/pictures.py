@@ -1,0 +1,33 @@
+"""Reports as pictures: SVG and PNG, and HTML with tooltips, which needs no network as all its scripts are in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import layout_of
+from ..charts import convert
+from ..charts.page import to_page
+from ..charts.theme import Spec
+from ..options import Options
+
+
+def to_svg(report: Any, options: Options) -> str:  # noqa: ARG001 - a picture always has everything
+    """It scales; its text is text."""
+    return convert.to_svg(_chart(report))
+
+
+def to_png(report: Any, options: Options) -> bytes:  # noqa: ARG001 - likewise
+    """For slides, and where SVG is not shown."""
+    return convert.to_png(_chart(report))
+
+
+def to_html(report: Any, options: Options) -> str:  # noqa: ARG001 - likewise
+    """With figures in tooltips, a legend to pick lines by, and zoom."""
+    return to_page(_chart(report))
+
+
+def _chart(report: Any) -> Spec:
+    chart = layout_of(report).chart
+    if chart is None:
+        raise TypeError(f"a report of kind {report.kind!r} has no chart")
+    return chart(report)

@@ -1,0 +1,26 @@
+"""What a kind of report provides, so that every format can show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from .elements import Page
+    from .options import Options
+
+
+class Layout(NamedTuple):
+    """How a kind of report is laid out.
+
+    Attributes:
+        page: the sections, which the terminal, Markdown and LaTeX show, each in its own way.
+        rows: flat dictionaries, all with the same keys, for CSV and Parquet.
+        chart: a Vega-Lite spec, for SVG, PNG and HTML; None if the kind has no chart.
+        markdown: its Markdown, if that is not made from the page.
+    """
+
+    page: Callable[[Any, Options], Page]
+    rows: Callable[[Any], Iterator[dict[str, Any]]]
+    chart: Callable[[Any], dict[str, Any]] | None = None
+    markdown: Callable[[Any], str] | None = None
