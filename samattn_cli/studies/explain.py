@@ -13,9 +13,9 @@ from ..reports.explanation import Explanation, FormulaRow, SymbolValue
 from ..tape.encoder import Segment, forward
 from ..tape.memory import live_over, walk
 from ..tape.ops import Op, Recording
+from ..tape.storage import Dim
 from ..tape.symbols.formula import Integer, atoms_of
 from ..tape.symbols.written import Writer
-from ..tape.tensor import Dim
 from ..tape.tools import what_others_say
 from .holds import Elsewhere, FiguresOf, elsewhere, holding
 from .layers import no_such_place

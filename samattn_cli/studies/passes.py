@@ -13,8 +13,8 @@ from ..reports.analysis import Figures
 from ..tape.encoder import ForwardPass, forward
 from ..tape.memory import SegmentMemory, walk, weights_bytes
 from ..tape.ops import Op, Recording
+from ..tape.storage import Dim
 from ..tape.symbols.formula import greatest
-from ..tape.tensor import Dim
 from ..tape.training import TrainingStep, training_step
 from .readers import FIGURES
 

@@ -20,9 +20,9 @@ from ..encoder.rules import problems_of_plan
 from ..encoder.slots import GLOBAL
 from ..errors import UsageError
 from ..tape.ops import Op
+from ..tape.storage import Dim
 from ..tape.symbols.formula import Integer
 from ..tape.symbols.space import RELATIONS, MixedPointsError, Space
-from ..tape.tensor import Dim
 from ..units import format_size
 from .passes import Passes
 from .readers import FIGURES

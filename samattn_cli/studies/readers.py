@@ -10,8 +10,8 @@ from .. import figures
 from ..encoder.model import EncoderConfig
 from ..figures import Figure
 from ..tape.ops import Op, Recording
+from ..tape.storage import Dim
 from ..tape.symbols.formula import greatest
-from ..tape.tensor import Dim
 from ..units import ITEM_BYTES
 
 if TYPE_CHECKING:

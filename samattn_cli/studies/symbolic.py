@@ -16,9 +16,10 @@ from ..encoder.registry import BLOCKS, NECKS, POS_EMBEDS, TRANSITIONS
 from ..encoder.slots import Part
 from ..tape.encoder import Segment, call, tape_for
 from ..tape.ops import Recording
+from ..tape.storage import Shape, Storage
 from ..tape.symbols.formula import Integer
 from ..tape.symbols.space import Space
-from ..tape.tensor import Shape, Storage, Tensor
+from ..tape.tensor import Tensor
 from ..units import ITEM_BYTES
 from .tapped import taps_of
 

@@ -9,8 +9,9 @@ from math import prod
 from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import BLOCKS
 from ..tape.encoder import Segment
+from ..tape.storage import Storage
 from ..tape.symbols.formula import Integer
-from ..tape.tensor import Storage, Tensor
+from ..tape.tensor import Tensor
 
 MOST_TAPS = 9
 OWN = {

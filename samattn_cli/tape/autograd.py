@@ -16,8 +16,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from .graph import Edge, Node, Sum
+from .storage import Storage
 from .tape import Tape
-from .tensor import Storage, Tensor, contiguous_stride
+from .tensor import Tensor, contiguous_stride
 
 
 def backward(

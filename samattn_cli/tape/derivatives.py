@@ -14,7 +14,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from .graph import Backward, Sum
-from .tensor import Dim, Tensor
+from .storage import Dim
+from .tensor import Tensor
 
 if TYPE_CHECKING:
     from .tape import Tape

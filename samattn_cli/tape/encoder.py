@@ -14,8 +14,9 @@ from ..units import ITEM_BYTES
 from . import autograd
 from .graph import Node
 from .ops import Recording
+from .storage import Dim, Storage
 from .tape import Tape
-from .tensor import Dim, Storage, Tensor
+from .tensor import Tensor
 
 Source = tuple[str, int]
 """A segment and which of its outputs is meant."""

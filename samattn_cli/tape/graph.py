@@ -9,12 +9,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import field
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .immutable import immutable
-
-if TYPE_CHECKING:
-    from .tensor import Shape, Storage
+from .storage import Shape, Storage
 
 _numbers = count()
 

@@ -13,10 +13,10 @@ import math
 from ..units import INT64_BYTES
 from .graph import Backward
 from .ops import ELEMENTWISE_FLOPS
+from .storage import Dim
 from .symbols.formula import greatest
-from .tape import Tape
-from .tape_reduction import STATISTIC_BYTES
-from .tensor import Dim, Tensor, ceil_div
+from .tape import STATISTIC_BYTES, Tape
+from .tensor import Tensor, ceil_div
 
 HALF_BYTES = 2
 MOST_FLASH_DIM = 256  # of queries, keys and values

@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 from ..units import rounded
 from .encoder import ForwardPass
 from .ops import Op, Recording, parameter_elements
+from .storage import Dim, Storage
 from .symbols.formula import greatest
-from .tensor import Dim, Storage
 
 
 class LifetimeError(Exception):

@@ -18,7 +18,7 @@ from functools import cached_property
 
 from ..units import FLOPS_PER_MAC
 from .immutable import immutable
-from .tensor import Dim, Shape, Storage
+from .storage import Dim, Shape, Storage
 
 ELEMENTWISE_FLOPS = {
     "add": 1,

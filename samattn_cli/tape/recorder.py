@@ -10,7 +10,8 @@ from functools import lru_cache
 
 from .graph import Backward, Edge, Node, leaf
 from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
-from .tensor import Dim, Shape, Storage, Tensor, contiguous_stride, dense_stride_like
+from .storage import Dim, Shape, Storage
+from .tensor import Tensor, contiguous_stride, dense_stride_like
 
 
 @lru_cache(maxsize=4096)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .storage import Dim, Shape
 from .tape import Tape
-from .tensor import Dim, Shape, Tensor
+from .tensor import Tensor
 
 
 def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..units import ITEM_BYTES
+from .storage import Dim, Shape
 from .tape import Tape
-from .tensor import Dim, Shape, Tensor
+from .tensor import Tensor
 
 WIDE = ITEM_BYTES["float32"]
 """Angles are made, and queries and keys turned, in float32."""

@@ -1,20 +1,594 @@
-"""The Tape: an abstract machine that runs a forward pass on shapes and writes down what each operation costs.
+"""The Tape: an abstract machine that runs a forward pass on shapes and records the cost of each operation.
 
 A block on the Tape reads like the block in torch: the same calls in the same order with the same names. Each call
-appends an immutable `Op`; everything that samattn reports is a sum, a running maximum or a picture of those. Each
+appends an immutable `Op`; every figure that samattn reports is a sum, a running maximum or a picture of those. Each
 tensor knows the node that made it, so that `autograd.backward` can record the backward of what has been recorded.
+
+`Recorder` appends operations and makes their tensors. `Tape` has the operations that encoders call, each with its
+derivative: products, images, elementwise, reductions, moves, casts.
 """
 
 from __future__ import annotations
 
-from .tape_convolution import Convolving
-from .tape_product import Multiplying
-from .tape_reduction import Reducing
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ..units import INT64_BYTES, ITEM_BYTES
+from . import derivatives
+from .derivatives import where_needed
+from .graph import Backward
+from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, OPERATOR, SCORES, Parameter
+from .recorder import Recorder
+from .storage import Dim, Shape
+from .symbols.formula import greatest
+from .tensor import Tensor, contiguous_stride, dense_stride_like
+
+MATRIX_DIMS = 2
+
+STATISTIC_BYTES = 4
+"""Bytes of LayerNorm's mean and 1/std: on CUDA they are float32, whatever the dtype of the input."""
 
 
-class Tape(Multiplying, Convolving, Reducing):
-    """The operations of an encoder, each with its backward.
+class Tape(Recorder):
+    """The operations of an encoder, each with its backward."""
 
-    Where each is, and where the next one goes: products in tape_product, images in tape_convolution, one number from
-    one place in tape_elementwise, one from many in tape_reduction, what computes nothing in tape_moving.
-    """
+    # Matrix products
+
+    def linear(self, name: str, x: Tensor, out_features: Dim, *, bias: bool = True) -> Tensor:
+        """``nn.Linear``, as the submodule `name`: (..., in) -> (..., out)."""
+        with self.module(name):
+            weight = self.parameter("weight", out_features, x.shape[-1])
+            return self._linear("", x, weight, self.parameter("bias", out_features) if bias else None)
+
+    def linear_with(self, name: str, x: Tensor, weight: Parameter, bias: Tensor | None) -> Tensor:
+        """``F.linear`` with a weight of the current module and a bias that was computed: (..., in) -> (..., out)."""
+        return self._linear(name, x, weight, bias)
+
+    def _linear(self, name: str, x: Tensor, weight: Parameter, bias: Parameter | Tensor | None) -> Tensor:
+        *leading, in_features = x.shape
+        out_features = weight.shape[0]
+        weights = [weight] if bias is None else [weight, bias]
+        low, *used = self._for_product(x, *weights, name=name)
+        folds = self._folds(low, used[0])
+        batch = (math.prod(leading),) if folds else (math.prod(leading[:-1]), leading[-1])
+        is_matrix = len(x.shape) == MATRIX_DIMS  # a matrix needs no view
+        rows = low if is_matrix else self.reshape(f"{name}.flatten".strip("."), low, *batch, in_features)
+        out = self.like(rows, *batch, out_features)
+        parameters = [weight for weight in weights if isinstance(weight, Parameter)]
+        kind = "linear" if folds else BATCHED_LINEAR
+        shapes = {"entering": x.shape, "leaving": (*leading, out_features)}
+        self._product(name, kind, rows, out, used, parameters, macs=out.elements * in_features, **shapes)
+        computed = used[1:] if isinstance(bias, Tensor) else []
+        self.free(rows, low, *self._frozen_copies(used[: len(used) - len(computed)]), keep=x)
+        self.free(*computed, keep=bias if isinstance(bias, Tensor) else None)
+        saves = (*where_needed(used[0], rows), *where_needed(rows, used[0]))
+        added = bias is not None and not low.is_contiguous  # ATen adds the bias in place afterwards
+        if not folds:
+            out = self.derived(name, out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
+        elif bias is not None and not added:
+            weight_used, with_bias = used
+            edges = (with_bias, rows, weight_used)
+            out = self.derived(name, out, edges, derivatives.addmm(rows, weight_used, with_bias), saves)
+        else:
+            out = self.derived(name, out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
+        if not is_matrix:
+            out = out.view(*leading, out_features).seen(is_view=bias is not None)
+        return self.derived(name, out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
+
+    def _folds(self, x: Tensor, weight: Tensor) -> bool:
+        """Whether ATen folds (..., in) into rows for one product with a weight (should_fold of LinearAlgebra.cpp).
+
+        The product is batched only if the weight needs no gradient and folding would copy `x`. Autocast's copy of a
+        weight needs no gradient in inference.
+        """
+        needs_gradient = weight.grad_fn and (self.training or self.autocast_bytes is None)
+        if needs_gradient or x.is_contiguous:
+            return True
+        return all(x.stride[i] == x.stride[i + 1] * x.shape[i + 1] for i in range(len(x.shape) - 2))
+
+    def scores(self, q: Tensor, k: Tensor, *, call: str = OPERATOR) -> Tensor:
+        """The score matrix, queries by keys: (..., N, d), (..., M, d) -> (..., N, M)."""
+        return self.matmul(SCORES, q, k.transpose(-2, -1), call=call, scores=True)
+
+    def matmul(
+        self, name: str, a: Tensor, b: Tensor, *, call: str = OPERATOR, scores: bool = False
+    ) -> Tensor:
+        """``a @ b``, or a `call`: (..., m, k) @ (..., k, n) -> (..., m, n), of three dimensions or more.
+
+        ATen folds the leading dimensions into one. It copies where strides do not allow a view (LinearAlgebra.cpp,
+        _matmul_impl).
+        """
+        low_a, low_b = self._for_product(a, b, name=name)
+        *batch, m, k = a.shape
+        n = b.shape[-1]
+        rows = self.reshape(f"{name}.a", low_a.expand_to(*batch, m, k), math.prod(batch), m, k)
+        columns = self.reshape(f"{name}.b", low_b.expand_to(*batch, k, n), math.prod(batch), k, n)
+        out = self._bmm(name, rows, columns, call, scores=scores)
+        self.free(*_without_memory_of((a, b), (rows, columns, low_a, low_b)))
+        return out.view(*batch, m, n).seen(is_view=False)
+
+    def bmm(self, name: str, a: Tensor, b: Tensor) -> Tensor:
+        """``torch.bmm``: (N, m, k) @ (N, k, n) -> (N, m, n)."""
+        low_a, low_b = self._for_product(a, b, name=name)
+        out = self._bmm(name, low_a, low_b, "torch.bmm")
+        self.free(*_without_memory_of((a, b), (low_a, low_b)))
+        return out
+
+    def _bmm(self, name: str, a: Tensor, b: Tensor, call: str, *, scores: bool = False) -> Tensor:
+        out = self.product(name, "matmul", a, b, call, scores=scores)
+        saves = (*where_needed(b, a), *where_needed(a, b))
+        return self.derived(name, out, (a, b), derivatives.bmm(a, b), saves)
+
+    # Operations on images (B, C, H, W). On the meta device the output of a convolution is contiguous, whatever the
+    # memory order of its input. Pooling and resizing keep the memory order.
+
+    def conv2d(
+        self,
+        name: str,
+        x: Tensor,
+        out_channels: Dim,
+        kernel: Dim,
+        *,
+        stride: Dim = 1,
+        padding: Dim = 0,
+        groups: Dim = 1,
+        bias: bool = True,
+    ) -> Tensor:
+        """``nn.Conv2d``, as the submodule `name`: (B, in, height, width) -> (B, out, ...)."""
+        batch, in_channels, *size = x.shape
+        made = (batch, out_channels, *((side + 2 * padding - kernel) // stride + 1 for side in size))
+        weight = (out_channels, in_channels // groups, kernel, kernel)
+        return self._convolution(name, x, weight, made, bias=bias)
+
+    def conv3d(self, name: str, x: Tensor, out_channels: Dim, kernel: Shape, *, bias: bool = True) -> Tensor:
+        """``nn.Conv3d`` whose stride is its `kernel`: (B, in, frames, height, width) -> (B, out, ...).
+
+        It is counted with the convolutions over two dimensions.
+        """
+        batch, in_channels, *size = x.shape
+        made = (batch, out_channels, *(side // step for side, step in zip(size, kernel, strict=True)))
+        return self._convolution(name, x, (out_channels, in_channels, *kernel), made, bias=bias)
+
+    def conv_transpose2d(
+        self, name: str, x: Tensor, out_channels: Dim, kernel: Dim, *, stride: Dim = 1, bias: bool = True
+    ) -> Tensor:
+        """``nn.ConvTranspose2d``, as the submodule `name`: (B, in, height, width) -> (B, out, ...)."""
+        batch, in_channels, *size = x.shape
+        made = (batch, out_channels, *((side - 1) * stride + kernel for side in size))
+        return self._convolution(
+            name, x, (in_channels, out_channels, kernel, kernel), made, bias=bias, transposed=True
+        )
+
+    def _convolution(
+        self, name: str, x: Tensor, weight: Shape, made: Shape, *, bias: bool, transposed: bool = False
+    ) -> Tensor:
+        with self.module(name):
+            weights = [self.parameter("weight", *weight)]
+            weights += [self.parameter("bias", made[1])] if bias else []
+            low, *used = self._for_product(x, *weights)
+            out = self.like(low, *made)
+            places = (x if transposed else out).elements // (x if transposed else out).shape[1]
+            macs = places * used[0].elements
+            self._product("", "conv2d", low, out, used, weights, macs=macs)
+            self.free(low, *self._frozen_copies(used), keep=x)
+            derivative = derivatives.conv2d(low, *used, macs=macs)
+            return self.derived("", out, (low, *used), derivative, saves=(low, used[0]))
+
+    def max_pool2d(self, name: str, x: Tensor, kernel: Dim, *, stride: Dim | None = None) -> Tensor:
+        """``F.max_pool2d``; the stride is `kernel` by default: (B, C, H, W) -> (B, C, ...)."""
+        step = kernel if stride is None else stride
+        shape = (*x.shape[:2], *((side - kernel) // step + 1 for side in x.shape[2:]))
+        out = _in_order_of(x, self.like(x, *shape))
+        index = self.new(shape, contiguous_stride(shape), INT64_BYTES)
+        flops = ELEMENTWISE_FLOPS["max_pool"] * out.elements * kernel**2
+        self.record(
+            name,
+            "max_pool",
+            reads=(x,),
+            writes=(out, index),
+            elementwise_flops=flops,
+            frees=(index.storage,),
+        )
+        return self.derived(name, out, (x,), derivatives.max_pool(x, index), saves=(x, index))
+
+    def pooling(self, name: str, x: Tensor, kernel: Dim) -> Tensor:
+        """``nn.MaxPool2d`` of `kernel`, as the submodule `name`: (B, C, H, W) -> (B, C, ...)."""
+        with self.module(name):
+            return self.max_pool2d("", x, kernel)
+
+    def interpolate(self, name: str, x: Tensor, size: Shape, mode: str) -> Tensor:
+        """``F.interpolate`` to `size`; autocast computes it in the wide type.
+
+        `mode` is "nearest", "bilinear" or "bicubic" for (B, C, H, W), and "linear" for (B, C, L).
+        """
+        kind = f"upsample_{mode}"
+        wide = self._for_statistics(name, x)
+        out = _in_order_of(wide, self.like(wide, *x.shape[:2], *size))
+        flops = ELEMENTWISE_FLOPS[kind] * out.elements
+        self.record(name, kind, reads=(wide,), writes=(out,), elementwise_flops=flops)
+        if wide is not x:
+            self.free(wide)
+        return self.derived(name, out, (wide,), derivatives.interpolate(wide, mode))
+
+    # Elementwise operations
+
+    def add(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """``x + other``; either broadcasts to the other."""
+        out = self.elementwise(name, "add", *_broadcast(x, other))
+        return self.derived(name, out, (x, other), derivatives.passes(x, other))
+
+    def add_number(self, name: str, x: Tensor) -> Tensor:
+        """``x`` plus a number."""
+        return self.derived(name, self.elementwise(name, "add", x), (x,), derivatives.passes(x))
+
+    def add_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape | None = None) -> Tensor:
+        """``x + weight``; the weight is viewed as `shape`, if given, and broadcasts to `x`."""
+        into = self.weight(weight) if shape is None else self.weight(weight).view(*shape)
+        out = self.elementwise(name, "add", x, into, parameters=(weight,))
+        return self.derived(name, out, (x, into), derivatives.passes(x, into))
+
+    def add_(self, name: str, x: Tensor, other: Tensor) -> None:
+        """``x += other``, without its derivative."""
+        self.record(name, "add", reads=(x, other), elementwise_flops=ELEMENTWISE_FLOPS["add"] * x.elements)
+
+    def add_to_channels(self, x: Tensor, *terms: tuple[str, Dim, Tensor]) -> Tensor:
+        """``x[..., first : first + C] += term`` for each (name, first, term), in place; returns the changed `x`.
+
+        Python then assigns the sum to the slice that already holds it. Autograd records this copy onto itself too. So it
+        sees two changes of the whole, each a CopySlices node. The gradient of a part, or of a view of the whole, goes
+        through as_strided (variable.cpp and accumulate_grad.h of torch/csrc/autograd).
+        """
+        whole = x
+        for name, first, term in terms:
+            part = x.slice(len(x.shape) - 1, first, first + term.shape[-1])
+            self.add_(name, part, term)
+            added = self.derived(name, whole, (whole, term), derivatives.change_part(whole, part))
+            if added.grad_fn is None:
+                continue
+            seen = self.derived(name, part, (added,), derivatives.as_strided(whole))
+            whole = self.derived(name, added, (added, seen), derivatives.change_part(whole, part, copy=True))
+        if not x.is_view or whole is x:
+            return whole
+        return self.derived("view", whole, (whole,), derivatives.as_strided(whole))
+
+    def sub(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """``x - other``; `other` broadcasts to `x`."""
+        out = self.elementwise(name, "sub", x, other)
+        return self.derived(name, out, (x, other), derivatives.sub(x, other))
+
+    def scale(self, name: str, x: Tensor) -> Tensor:
+        """``x`` times a number."""
+        return self.derived(name, self.elementwise(name, "mul", x), (x,), derivatives.scale)
+
+    def mul(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """``x * other``; either broadcasts to the other."""
+        out = self.elementwise(name, "mul", *_broadcast(x, other))
+        saves = (*where_needed(other, x), *where_needed(x, other))
+        return self.derived(name, out, (x, other), derivatives.mul(x, other), saves)
+
+    def scale_by_weight(self, name: str, x: Tensor, weight: Parameter, shape: Shape) -> Tensor:
+        """``weight.view(shape) * x``; the weight broadcasts to `x`."""
+        self.unrecorded.append(weight)
+        return self.mul(name, self.weight(weight).view(*shape), x)
+
+    def neg(self, name: str, x: Tensor) -> Tensor:
+        """``-x``."""
+        return self.derived(name, self.elementwise(name, "neg", x), (x,), derivatives.neg)
+
+    def div(self, name: str, x: Tensor, other: Tensor) -> Tensor:
+        """``x / other``; `other` broadcasts to `x`."""
+        out = self.elementwise(name, "div", x, other)
+        return self.derived(
+            name, out, (x, other), derivatives.div(x, other), saves=(*where_needed(other, x), other)
+        )
+
+    def square(self, name: str, x: Tensor) -> Tensor:
+        """``x**2``."""
+        wide = self._for_statistics(name, x)
+        out = self.elementwise(name, "square", wide)
+        if wide is not x:
+            self.free(wide)
+        return self.derived(name, out, (wide,), derivatives.square(wide), saves=(wide,))
+
+    def sqrt(self, name: str, x: Tensor) -> Tensor:
+        """The square root."""
+        out = self.elementwise(name, "sqrt", x)
+        return self.derived(name, out, (x,), derivatives.sqrt(out), saves=(out,))
+
+    def rsqrt(self, name: str, x: Tensor) -> Tensor:
+        """One over the square root."""
+        return self._widened(name, "rsqrt", x, derivatives.rsqrt)
+
+    def exp(self, name: str, x: Tensor) -> Tensor:
+        """The exponential."""
+        return self._widened(name, "exp", x, derivatives.exp)
+
+    def clamp(self, name: str, x: Tensor) -> Tensor:
+        """``clamp_min``, or ``clamp`` with one bound."""
+        out = self.elementwise(name, "clamp", x)
+        return self.derived(name, out, (x,), derivatives.clamp(x), saves=(x,))
+
+    def sigmoid(self, name: str, x: Tensor) -> Tensor:
+        """The logistic function."""
+        out = self.elementwise(name, "sigmoid", x)
+        return self.derived(name, out, (x,), derivatives.of_one("sigmoid_backward", out), saves=(out,))
+
+    def relu(self, name: str, x: Tensor) -> Tensor:
+        """ReLU."""
+        out = self.elementwise(name, "relu", x)
+        return self.derived(name, out, (x,), derivatives.of_one("relu_backward", out), saves=(out,))
+
+    def relu_(self, name: str, x: Tensor) -> Tensor:
+        """ReLU in place, on a view that no operation saves, such as the output of a linear layer."""
+        flops = ELEMENTWISE_FLOPS["relu"] * x.elements
+        self.record(name, "relu", reads=(x,), elementwise_flops=flops)
+        changed = self.derived(name, x, (x,), derivatives.copy_slices("relu_backward", x), saves=(x,))
+        return self.derived(name, changed, (changed,), derivatives.as_strided(x))
+
+    def silu(self, name: str, x: Tensor) -> Tensor:
+        """SiLU: x * sigmoid(x), in one kernel."""
+        out = self.elementwise(name, "silu", x)
+        return self.derived(name, out, (x,), derivatives.of_one("silu_backward", x), saves=(x,))
+
+    def gelu(self, name: str, x: Tensor, *, tanh: bool = False) -> Tensor:
+        """GELU, or its approximation by `tanh`."""
+        kind = "gelu_tanh" if tanh else "gelu"
+        out = self.elementwise(name, kind, x)
+        return self.derived(name, out, (x,), derivatives.of_one(f"{kind}_backward", x), saves=(x,))
+
+    def _widened(self, name: str, kind: str, x: Tensor, derivative: Callable[[Tensor], Backward]) -> Tensor:
+        """An elementwise operation that autocast computes in the wide type, and whose backward needs its output."""
+        wide = self._for_statistics(name, x)
+        out = self.elementwise(name, kind, wide)
+        if wide is not x:
+            self.free(wide)
+        return self.derived(name, out, (wide,), derivative(out), saves=(out,))
+
+    # Reductions, which compute a number from many
+
+    def softmax(self, name: str, x: Tensor, *, in_float32: bool = False) -> Tensor:
+        """Softmax over the last dimension; in float32 where autocast or ``dtype=torch.float32`` asks for it.
+
+        On CUDA the kernel itself widens float16. bfloat16 is copied to float32 first.
+        """
+        widens = in_float32 or self.autocast_bytes is not None
+        item_bytes = ITEM_BYTES["float32"] if widens else x.item_bytes
+        wide = x if self.half_to_float else self.cast(f"{name}.cast".strip("."), x, item_bytes)
+        out = self.new(x.shape, contiguous_stride(x.shape), item_bytes)
+        flops = ELEMENTWISE_FLOPS["softmax"] * x.elements
+        self.record(name, "softmax", reads=(wide,), writes=(out,), elementwise_flops=flops)
+        if wide is not x:
+            self.free(wide)
+        return self.derived(name, out, (wide,), derivatives.softmax(wide, out), saves=(out,))
+
+    def mean(self, name: str, x: Tensor, dim: int) -> Tensor:
+        """The mean over `dim`, kept as a dimension of size 1."""
+        shape = tuple(1 if i == dim else size for i, size in enumerate(x.shape))
+        (out,) = self.make(name, "mean", (x,), shape)
+        return self.derived(name, out, (x,), derivatives.mean(x, dim))
+
+    def norm(self, name: str, x: Tensor) -> Tensor:
+        """The Euclidean norm over the last dimension, kept as a dimension of size 1."""
+        wide = self._for_statistics(name, x)
+        (out,) = self.make(name, "norm", (wide,), (*x.shape[:-1], 1))
+        if wide is not x:
+            self.free(wide)
+        return self.derived(name, out, (wide,), derivatives.norm(wide, out), saves=(wide, out))
+
+    def normalize(self, name: str, x: Tensor) -> Tensor:
+        """``F.normalize(x, dim=-1)``: `x` divided by its norm, which is clamped from below."""
+        norm = self.norm(f"{name}.norm", x)
+        bounded = self.clamp(f"{name}.clamp", norm)
+        self.free(norm)
+        out = self.div(name, x, bounded.expand_to(*x.shape))
+        self.free(bounded)
+        return out
+
+    def layer_norm(self, name: str, x: Tensor) -> Tensor:
+        """``nn.LayerNorm`` over the last dimension, as the submodule `name`; its statistics take memory too."""
+        with self.module(name):
+            width = x.shape[-1]
+            weights = [self.parameter("weight", width), self.parameter("bias", width)]
+            narrow, x = x, self._for_statistics("", x)
+            out = self.like(x, *x.shape)
+            stats = tuple(self.new((x.elements // width,), (1,), STATISTIC_BYTES) for _ in ("mean", "rstd"))
+            used = [self.weight(weight) for weight in weights]
+            self.record(
+                "",
+                "layer_norm",
+                reads=(x, *used),
+                writes=(out, *stats),
+                parameters=tuple(weights),
+                elementwise_flops=ELEMENTWISE_FLOPS["layer_norm"] * x.elements,
+                frees=tuple(stat.storage for stat in stats),
+            )
+            if x is not narrow:
+                self.free(x)
+            derivative = derivatives.layer_norm(x, *used, stats=stats)
+            return self.derived("", out, (x, *used), derivative, saves=(x, *used, *stats))
+
+    # Operations that move numbers and compute none
+
+    def reshape(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
+        """``x.reshape(*shape)``: a view where strides allow it, otherwise a copy."""
+        out = x.viewed(shape)
+        if out is not None:
+            return out
+        return self._copy(name, x).view(*shape).seen(is_view=False)
+
+    def contiguous(self, name: str, x: Tensor) -> Tensor:
+        """``x.contiguous()``: `x` itself if it is in row-major order, otherwise a copy."""
+        return x if x.is_contiguous else self._copy(name, x)
+
+    def pad(self, name: str, x: Tensor, *shape: Dim) -> Tensor:
+        """``F.pad`` with zeros at the end of each dimension, up to `shape`."""
+        out = self.like(x, *shape)
+        self.record(name, "pad", reads=(x,), writes=(out,))
+        return self.derived(name, out, (x,), derivatives.pad(x))
+
+    def stack(self, name: str, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+        """``torch.stack``: tensors of one shape along a new dimension."""
+        shape = tensors[0].shape
+        at = dim % (len(shape) + 1)
+        (out,) = self.make(name, "copy", tuple(tensors), (*shape[:at], len(tensors), *shape[at:]))
+        return self.derived(name, out, tuple(tensors), derivatives.stack(tensors, at))
+
+    def gather(self, name: str, parameter: Parameter, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
+        """Rows of a weight at `index`: (*shape)."""
+        self.unrecorded.append(parameter)
+        return self.rows(name, self.weight(parameter), index, *shape)
+
+    def rows(self, name: str, x: Tensor, index: tuple[Tensor, ...], *shape: Dim) -> Tensor:
+        """``x[index]``: (*shape). Autograd keeps the index."""
+        out = self.like(x, *shape)
+        reads = (out, *index)  # one row is read for each row written
+        self.record(name, "gather", reads=reads, writes=(out,))
+        return self.derived(name, out, (x,), derivatives.gather(x), saves=index)
+
+    def gather_along(self, name: str, x: Tensor, index: Tensor) -> Tensor:
+        """``torch.gather`` along a dimension: in the shape of `index`. Autograd keeps both."""
+        out = self.like(x, *index.shape)
+        self.record(name, "gather", reads=(out, index), writes=(out,))
+        return self.derived(name, out, (x,), derivatives.gather_along(x, index), saves=(x, index))
+
+    def argsort(self, name: str, x: Tensor) -> Tensor:
+        """``torch.argsort``: int64 indices. The sorted values are allocated too, and freed at once."""
+        values, order = self.like(x, *x.shape), self.new(x.shape, contiguous_stride(x.shape), INT64_BYTES)
+        self.record(name, "index", reads=(x,), writes=(values, order), frees=(values.storage,))
+        return order
+
+    def roll(self, name: str, x: Tensor, *dims: int) -> Tensor:
+        """``torch.roll`` along `dims`: `x` in row-major order, then a copy for each dimension, on CUDA and the CPU.
+
+        A shift by zero is a copy too. Source: roll_common and roll_cuda of ATen.
+        """
+        out = x
+        for dim in (None, *dims):
+            before = out
+            out = self.contiguous(name, x) if dim is None else self.like(x, *x.shape)
+            if dim is not None:
+                self.record(name, "copy", reads=(before,), writes=(out,))
+                self.free(before, keep=x)
+        out = out.made_by(None)
+        return self.derived(name, out, (x,), derivatives.roll(dims))
+
+    def repeat(self, name: str, x: Tensor, *times: Dim) -> Tensor:
+        """``x.repeat(*times)`` and ``x.tile(*times)``: a copy, repeated `times` along each dimension."""
+        sizes = (*(1 for _ in times[len(x.shape) :]), *x.shape)
+        out = self.like(x, *(size * often for size, often in zip(sizes, times, strict=True)))
+        self.record(name, "copy", reads=(x,), writes=(out,))
+        return self.derived(name, out, (x,), derivatives.repeat(x, times))
+
+    def cat(self, name: str, parts: Sequence[Tensor], dim: int = -1) -> Tensor:
+        """``torch.cat`` of `parts` along `dim`, in the widest of their types."""
+        first, at = parts[0].shape, dim % len(parts[0].shape)
+        length = sum(part.shape[at] for part in parts)
+        item_bytes = max(part.item_bytes for part in parts)
+        shape = (*first[:at], length, *first[at + 1 :])
+        out = self.new(shape, contiguous_stride(shape), item_bytes)
+        if all(part.is_channels_last for part in parts):
+            out = out.channels_last()
+        self.record(name, "cat", reads=tuple(parts), writes=(out,))
+        return self.derived(name, out, tuple(parts), derivatives.cat(parts, at))
+
+    def masked_fill(self, name: str, x: Tensor, mask: Tensor) -> Tensor:
+        """``x.masked_fill(mask, number)``; `mask` broadcasts to `x`. Autograd keeps the mask."""
+        out = self.like(x, *x.shape)
+        self.record(name, "copy", reads=(x, mask), writes=(out,))
+        return self.derived(name, out, (x,), derivatives.masked_fill(mask), saves=(mask,))
+
+    def constant(self, name: str, like: Tensor, *shape: Dim) -> Tensor:
+        """A new tensor in the type of `like`: ``torch.zeros``, ``torch.ones``, ``torch.eye``, ``torch.rand``."""
+        return self.computed(name, *shape, item_bytes=like.item_bytes)
+
+    def integers(self, name: str, *shape: Dim, reads: tuple[Tensor, ...] = ()) -> Tensor:
+        """An int64 tensor made by `torch.arange` or index arithmetic."""
+        return self.computed(name, *shape, item_bytes=INT64_BYTES, reads=reads)
+
+    def computed(self, name: str, *shape: Dim, item_bytes: int, reads: tuple[Tensor, ...] = ()) -> Tensor:
+        """A constant, a mask or an index: a tensor without a gradient, whose computation does not count as FLOPs."""
+        out = self.new(shape, contiguous_stride(shape), item_bytes)
+        self.record(name, "index", reads=reads, writes=(out,))
+        return out
+
+    # Casts and copies
+
+    def cast(self, name: str, x: Tensor, item_bytes: int) -> Tensor:
+        """`x` in a type of `item_bytes`: `x` itself if it has that size, otherwise a copy."""
+        if x.item_bytes == item_bytes:
+            return x
+        out = self.new(x.shape, dense_stride_like(x), item_bytes)
+        self.record(name, "copy", reads=(x,), writes=(out,))
+        return self.derived(name, out, (x,), derivatives.passes(x))
+
+    def _for_product(self, *operands: Tensor | Parameter, name: str = "") -> tuple[Tensor, ...]:
+        """Operands in the type of products. Under autocast they are copies.
+
+        Autocast keeps the copies of weights that train until the forward ends: at::autocast::cached_cast caches the
+        copy of a tensor only if it requires a gradient.
+        """
+        return tuple(self._operand(name, operand) for operand in operands)
+
+    def _operand(self, name: str, operand: Tensor | Parameter) -> Tensor:
+        x = self.weight(operand) if isinstance(operand, Parameter) else operand
+        if self.autocast_bytes is None:
+            return x
+        if isinstance(operand, Parameter) and operand.name in self.copies:
+            return self.copies[operand.name]
+        low = self.cast(f"{name}.cast".strip("."), x, self.autocast_bytes)
+        if isinstance(operand, Parameter) and operand.trains:
+            self.copies[operand.name] = low
+        return low
+
+    @staticmethod
+    def _frozen_copies(weights: list[Tensor]) -> Iterator[Tensor]:
+        """Autocast's copies of frozen weights, which are freed when the product is done."""
+        return (weight for weight in weights if not (weight.storage.is_weight or weight.grad_fn))
+
+    def _for_statistics(self, name: str, x: Tensor) -> Tensor:
+        """`x` in the type of norms and softmax; under autocast that is the wide type."""
+        return x if self.autocast_bytes is None else self.cast(f"{name}.cast".strip("."), x, self.item_bytes)
+
+    def _product(
+        self,
+        name: str,
+        kind: str,
+        x: Tensor,
+        out: Tensor,
+        used: list[Tensor],
+        weights: list[Parameter],
+        **costs: Any,
+    ) -> None:
+        """Record a product with `weights`; `used` are those weights in the type of the product."""
+        self.record(
+            name,
+            kind,
+            reads=(x, *used),
+            writes=(out,),
+            parameters=tuple(weights),
+            elementwise_flops=ELEMENTWISE_FLOPS["bias"] * out.elements if len(used) > 1 else 0,
+            **costs,
+        )
+
+    def _copy(self, name: str, x: Tensor) -> Tensor:
+        out = self.like(x, *x.shape)
+        self.record(name, "copy", reads=(x,), writes=(out,))
+        return self.derived(name, out, (x,), derivatives.passes(x))
+
+
+def _in_order_of(x: Tensor, out: Tensor) -> Tensor:
+    return out.channels_last() if x.is_channels_last else out
+
+
+def _broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Each expanded to the shape that they broadcast to."""
+    longest = max(len(x.shape) for x in tensors)
+    shapes = [(1,) * (longest - len(x.shape)) + x.shape for x in tensors]
+    shape = tuple(map(greatest, zip(*shapes, strict=True)))
+    return tuple(x.expanded(shape) for x in tensors)
+
+
+def _without_memory_of(operands: tuple[Tensor, ...], tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Those of `tensors` that do not share memory with any of `operands`."""
+    return tuple(x for x in tensors if all(x.storage is not other.storage for other in operands))

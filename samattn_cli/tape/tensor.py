@@ -3,8 +3,6 @@
 Whether a reshape is a view or a copy, and so whether it takes memory and time, depends on strides. The rules here
 are ATen's: TensorUtils.cpp (computeStride) for views, TensorGeometry for contiguity, TensorIterator.cpp
 (compute_strides) for the result of an elementwise operation.
-
-A dimension is an int or a formula (see `samattn_cli.tape.symbols`), which decides a comparison for all of its points.
 """
 
 from __future__ import annotations
@@ -12,16 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .graph import Edge, Node
 from .immutable import immutable
+from .storage import Dim, Shape, Storage
 
 if TYPE_CHECKING:
     from .tape import Tape
-
-Dim = Any
-Shape = tuple[Dim, ...]
 
 IMAGE_DIMS = 4
 """(B, C, H, W): of these tensors the memory order of channels is looked at."""
@@ -30,17 +26,6 @@ IMAGE_DIMS = 4
 def ceil_div(a: Dim, b: Dim) -> Dim:
     """Divide and round up."""
     return -(-a // b)
-
-
-@immutable(frozen=True, eq=False)
-class Storage:
-    """Memory behind one or more tensors, in bytes as asked for (not yet rounded by an allocator).
-
-    `is_weight`: it is the encoder's, there before and after the pass; that of a buffer too.
-    """
-
-    nbytes: Dim
-    is_weight: bool = False
 
 
 @immutable(frozen=True, eq=False)

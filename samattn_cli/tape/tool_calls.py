@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .conventions import ancestors
 from .ops import Op, Parameter, Recording, parameter_elements
-from .tensor import Dim
+from .storage import Dim
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from . import conventions
 from .ops import BATCHED_LINEAR, OPERATOR, parameter_elements
-from .tensor import Dim
+from .storage import Dim
 from .tool_calls import Call
 
 Count = Callable[[Call], Dim]

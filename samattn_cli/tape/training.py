@@ -15,8 +15,8 @@ from ..units import rounded
 from .encoder import ForwardPass, Segment, backward, forward
 from .memory import Liveness, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
 from .ops import Op, Recording
+from .storage import Dim, Storage
 from .symbols.formula import greatest
-from .tensor import Dim, Storage
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..encoder.keys import Pair
 from ..encoder.plan import LayerConfig
 from ..encoder.slots import UNSHIFTED
+from .storage import Dim, Shape
 from .tape import Tape
-from .tensor import Dim, Shape, Tensor, ceil_div
+from .tensor import Tensor, ceil_div
 
 
 def windows_over(grid: Shape, window: Pair) -> Shape:

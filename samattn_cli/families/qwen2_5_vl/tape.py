@@ -12,8 +12,9 @@ from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.kernels import attention as attention_kernel
 from ...tape.norms import rms_norm
 from ...tape.rotary import WIDE, turn
+from ...tape.storage import Dim
 from ...tape.tape import Tape
-from ...tape.tensor import Dim, Tensor
+from ...tape.tensor import Tensor
 from .words import FRAMES, MERGE
 
 UNIT = MERGE**2

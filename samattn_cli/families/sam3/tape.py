@@ -11,8 +11,9 @@ from ...encoder.model import StageConfig
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.kernels import attention as attention_kernel
 from ...tape.rotary import rotate, rotations
+from ...tape.storage import Dim
 from ...tape.tape import Tape
-from ...tape.tensor import Dim, Tensor
+from ...tape.tensor import Tensor
 from ..vit import tape as vit
 from ..vitdet.tape import Layer, in_turn, up
 

@@ -12,8 +12,9 @@ from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.kernels import attention as attention_kernel
 from ...tape.norms import layer_norm_2d
 from ...tape.rel_pos import decomposed_terms, joint_term, relative_positions
+from ...tape.storage import Dim, Shape
 from ...tape.tape import Tape
-from ...tape.tensor import Dim, Shape, Tensor
+from ...tape.tensor import Tensor
 from ...tape.windows import add_mask, let_go, of_images, shift_mask, window_partition, window_unpartition
 from ...units import KERNEL_ALIGNMENT_BYTES
 

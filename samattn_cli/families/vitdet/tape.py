@@ -10,8 +10,9 @@ from functools import partial
 
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.norms import layer_norm_2d
+from ...tape.storage import Dim
 from ...tape.tape import Tape
-from ...tape.tensor import Dim, Tensor
+from ...tape.tensor import Tensor
 from ..vit import tape as vit
 
 Layer = Callable[[Tensor], Tensor]
