@@ -16,6 +16,7 @@ MICROSECONDS = number(0, 1e6)
 SHARE = number(0, 1)
 MOST_CACHED = 10
 CACHED_SHARE = number(0, MOST_CACHED)
+CAPABILITY = number(1, 99)
 DIGITS = 4
 """Of a measured factor, those that a device file keeps."""
 
@@ -60,6 +61,11 @@ class Sources:
     bandwidth_bytes_per_s: str = key(TEXT, "Source of bandwidth_bytes_per_s.", example=SOURCE, default="")
     launch_overhead_us: str = key(TEXT, "Source of launch_overhead_us.", example=SOURCE, default="")
     vector_flops: str = key(TEXT, "Source of vector_flops.", example=SOURCE, default="")
+    compute_capability: str = key(TEXT, "Source of compute_capability.", example=SOURCE, default="")
+    multiprocessors: str = key(TEXT, "Source of multiprocessors.", example=SOURCE, default="")
+    threads_per_multiprocessor: str = key(
+        TEXT, "Source of threads_per_multiprocessor.", example=SOURCE, default=""
+    )
     peak_flops: PeakSources = key(
         PeakSources, "Sources of peak_flops.", example={"float32": SOURCE}, default=PeakSources()
     )
@@ -163,6 +169,18 @@ class Device:
         PeakFlops,
         "Peak FLOP/s of products by type, dense.",
         example={"float32": 66.9e12},
+    )
+    compute_capability: float | None = key(
+        CAPABILITY,
+        "CUDA compute capability, for dry runs; left out of what is not a CUDA device.",
+        example=9.0,
+        default=None,
+    )
+    multiprocessors: int | None = key(
+        whole(1, 1 << 16), "Streaming multiprocessors, for dry runs.", example=132, default=None
+    )
+    threads_per_multiprocessor: int | None = key(
+        whole(32, 1 << 16), "Resident threads of a multiprocessor, for dry runs.", example=2048, default=None
     )
     sources: Sources = key(Sources, "Where each figure is from.", example={"memory_bytes": SOURCE})
     calibrated: Calibrations = key(

@@ -1,0 +1,120 @@
+"""Builds the library of the dry device once, into the user's cache: one for each source, torch and CUDA headers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ...errors import DeviceError
+
+HERE = Path(__file__).resolve().parent
+SOURCE = HERE / "stub.c"
+SHIM = HERE / "shim"
+LIBRARY = "libsamattn_dry.so"
+LINKS = ("libcuda.so.1", "libnvidia-ml.so.1")
+"""Names under which torch and triton look for the driver's libraries."""
+
+COMPILERS = ("cc", "gcc", "clang")
+INSTALL_CUDA = "pip install torch from PyPI brings it on Linux x86_64 (about 5.5 GB)"
+
+
+def library() -> Path:
+    """The library, built if it is not in the cache.
+
+    Raises:
+        DeviceError: if this machine cannot build or run it: says what is missing.
+    """
+    headers = cuda_headers()
+    place = _cache() / _key(headers) / LIBRARY
+    if not place.exists():
+        _build(headers, place)
+    return place
+
+
+def cuda_headers() -> Path:
+    """The folder of the CUDA headers that came with torch.
+
+    Raises:
+        DeviceError: if there is no dry device for this platform or this torch.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        found = f"{platform.system()} {platform.machine()}"
+        raise DeviceError("dry-platform", f"the dry device runs on Linux x86_64, and this is {found}")
+    if find_spec("torch") is None:
+        raise DeviceError(
+            "dry-without-torch",
+            f"the dry device runs torch's CUDA build, and torch is not installed: {INSTALL_CUDA}",
+        )
+    spec = find_spec("nvidia")
+    roots = [Path(root) for root in (spec.submodule_search_locations if spec else None) or ()]
+    found_headers = sorted(
+        header.parent for root in roots for header in root.glob("*/include/cuda_runtime_api.h")
+    )
+    if not found_headers:
+        raise DeviceError(
+            "dry-without-cuda",
+            f"the dry device runs torch's CUDA build, and this torch has none: {INSTALL_CUDA}",
+        )
+    return found_headers[-1]
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "samattn" / "dry"
+
+
+def _key(headers: Path) -> str:
+    """What the library is made of, as a name."""
+    made_of = hashlib.sha256(str(headers).encode())
+    for path in (SOURCE, *sorted(SHIM.rglob("*.h")), headers / "cuda_runtime_api.h", headers / "cuda.h"):
+        made_of.update(path.read_bytes())
+    return made_of.hexdigest()[:16]
+
+
+def _build(headers: Path, place: Path) -> None:
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        raise DeviceError(
+            "dry-without-compiler",
+            "the dry device is built once with a C compiler, and there is no cc: install gcc",
+        )
+    try:
+        place.parent.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=place.parent.parent) as folder:
+            _compile(compiler, headers, Path(folder) / LIBRARY)
+            for link in LINKS:
+                (Path(folder) / link).symlink_to(LIBRARY)
+            _move(Path(folder), place.parent)
+    except OSError as error:
+        raise DeviceError("dry-not-built", f"{place.parent}: {error.strerror or error}") from None
+
+
+def _compile(compiler: str, headers: Path, to: Path) -> None:
+    words = [compiler, "-shared", "-fPIC", "-O1", "-w", f"-I{SHIM}", f"-I{headers}", str(SOURCE)]
+    done = subprocess.run(  # noqa: S603 - a compiler of the PATH, and code of this package
+        [*words, "-Wl,-soname,libcuda.so.1", "-o", str(to)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        raise DeviceError(
+            "dry-not-built",
+            f"{compiler} could not build the dry device: {(lines or ['no message'])[0].strip()}",
+        )
+
+
+def _move(folder: Path, place: Path) -> None:
+    """The folder into its place, whole; another process may have put one there meanwhile."""
+    fresh = place.with_name(f".{place.name}.{os.getpid()}")
+    shutil.copytree(folder, fresh, symlinks=True)
+    try:
+        fresh.rename(place)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if not (place / LIBRARY).exists():
+            raise

@@ -1,0 +1,62 @@
+"""The environment of a process that runs over the dry device."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ...errors import DeviceError
+from ..model import Device
+from .build import library
+
+TORCH = {
+    "TORCH_CPP_LOG_LEVEL": "FATAL",
+    "TORCH_CUDNN_V8_API_DISABLED": "1",  # the stub answers cuDNN's older interface
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "TORCHINDUCTOR_MAX_AUTOTUNE": "0",
+    "CUDA_VISIBLE_DEVICES": "0",
+}
+"""What torch is told, so that it asks the stub for nothing that the stub does not have."""
+
+
+def environment(device: Device) -> dict[str, str]:
+    """The variables of a process that runs over a device.
+
+    Raises:
+        DeviceError: if the dry device cannot be built here, or the device's file lacks what it needs.
+    """
+    built = library()
+    path = os.environ.get("LD_LIBRARY_PATH")
+    return {
+        **TORCH,
+        **_settings(device),
+        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, (str(built.parent), path))),
+        "LD_PRELOAD": os.pathsep.join(filter(None, (str(built), os.environ.get("LD_PRELOAD")))),
+        **{key: str(place) for key, place in _caches(built.parent).items() if key not in os.environ},
+    }
+
+
+def _settings(device: Device) -> dict[str, str]:
+    missing = [
+        name
+        for name in ("compute_capability", "multiprocessors", "threads_per_multiprocessor")
+        if getattr(device, name) is None
+    ]
+    if missing:
+        raise DeviceError(
+            "device-not-cuda",
+            f"{device.name} cannot be run dry: its device file has no {' or '.join(missing)}; give them, each with its source",
+        )
+    return {
+        "SAMATTN_DRY_NAME": device.description or device.name,
+        "SAMATTN_DRY_BYTES": str(device.memory_bytes),
+        "SAMATTN_DRY_CONTEXT": str(device.reserved_bytes),
+        "SAMATTN_DRY_CC": f"{device.compute_capability:.1f}",
+        "SAMATTN_DRY_SMS": str(device.multiprocessors),
+        "SAMATTN_DRY_THREADS": str(device.threads_per_multiprocessor),
+    }
+
+
+def _caches(folder: Path) -> dict[str, Path]:
+    """What the compilers of torch.compile keep, apart from what they keep of a real GPU."""
+    return {"TORCHINDUCTOR_CACHE_DIR": folder / "inductor", "TRITON_CACHE_DIR": folder / "triton"}
