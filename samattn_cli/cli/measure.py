@@ -24,7 +24,13 @@ from .parameters import Configs, Set, axis, overrides
 
 DEVICES = ("cuda", "cpu")
 OTHER_DEVICES = {"gpu": "cuda"}
-DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+DEVICE = re.compile(r"cpu|cuda(:\d+)?|dry(:.+)?")
+
+
+def dry_devices() -> list[str]:
+    """What --device takes."""
+    return [*DEVICES, "dry", *(f"dry:{name}" for name in devices())]
+
 
 if TYPE_CHECKING:  # not when another command starts
     from ..encoder.model import EncoderConfig
@@ -39,7 +45,10 @@ def measure(
     device: Annotated[
         str,
         typer.Option(
-            metavar="DEVICE", help="cuda, cuda:1 or cpu.", autocompletion=complete.words(lambda: DEVICES)
+            metavar="DEVICE",
+            help="cuda, cuda:1, cpu, or dry:NAME: a dry run of a device of `samattn devices` or of a device file, "
+            "without a GPU; dry alone is an A100.",
+            autocompletion=complete.words(dry_devices),
         ),
     ] = "cuda",
     set_: Set = None,
@@ -197,7 +206,7 @@ def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
             else ""
         )
         hint = predicted or did_you_mean(OTHER_DEVICES.get(device, device), DEVICES)
-        raise UsageError(f"--device {device}: must be cuda, cuda:1 or cpu{hint}")
+        raise UsageError(f"--device {device}: must be cuda, cuda:1, cpu or dry:NAME{hint}")
     if output:
         file_format(output, ("json",))
     if snapshot and device == "cpu":

@@ -68,6 +68,8 @@ def _figure(case: MeasuredCase, key: str) -> float:
     if case.measured is None:
         raise MetricError("it ran out of memory where it was recorded")
     if key == "latency_ms":
+        if case.measured.latency is None:
+            raise MetricError("no-times", "it is of a dry run, which has no times")
         return case.measured.latency.median_ms
     return case.measured.peak_allocated_bytes - case.measured.workspace_bytes
 

@@ -15,6 +15,8 @@ from .elements import Table
 from .formats.terminal import render_tables, to_text
 from .options import Options
 
+DRY_RUN = "A dry run: torch's own CUDA code, allocations real, kernels not run; no times."
+
 
 def case_name(config: EncoderConfig) -> str:
     """What tells a case from the others."""
@@ -36,17 +38,27 @@ def result(case: MeasuredCase) -> str:
         predicted = f"; predicted {_bytes(case.predicted_bytes)}" if case.predicted_bytes else ""
         reason = f": {case.message}" if case.message and case.status != "out of memory" else ""
         return f"{case.status}{predicted}{reason}"
-    return f"{format_bytes(case.measured.peak_allocated_bytes)}, {format_ms(case.measured.latency.median_ms)}"
+    took = case.measured.latency
+    time = (
+        f", {format_ms(took.median_ms)}"
+        if took
+        else f", {_bytes(case.measured.peak_reserved_bytes)} reserved"
+    )
+    return f"{format_bytes(case.measured.peak_allocated_bytes)}{time}"
 
 
 def render_recording(recording: Recording, options: Options) -> str:
     """A row a case, and the device they were measured on."""
     print_ = recording.fingerprint
-    head = Text(f"{print_.device}: torch {print_.torch}{print_.cuda and f', CUDA {print_.cuda}'}", "bold")
-    headers = ("", "case", "peak", "predicted", "reserved", "median", "10th", "90th")
-    note = "Peak: bytes that torch's allocator gave out at once, weights and input included; the median, the 10th and "
-    note += "the 90th percentile of the latency."
-    rows = tuple(_case_row(number, case) for number, case in enumerate(recording.cases, 1))
+    head = Text(
+        f"{'dry run of ' * (print_.kind == 'dry')}{print_.device}: torch {print_.torch}{print_.cuda and f', CUDA {print_.cuda}'}",
+        "bold",
+    )
+    is_dry = print_.kind == "dry"
+    headers = ("", "case", "peak", "predicted", "reserved", *(() if is_dry else ("median", "10th", "90th")))
+    note = "Peak: bytes that torch's allocator gave out at once, weights and input included"
+    note += f". {DRY_RUN}" if is_dry else "; the median, the 10th and the 90th percentile of the latency."
+    rows = tuple(_case_row(number, case)[: len(headers)] for number, case in enumerate(recording.cases, 1))
     table = Table("", headers, rows, note, text_columns=(0, 1))
     return to_text([head, Text()], options) + render_tables([table], options)
 
@@ -56,7 +68,7 @@ def _case_row(number: int, case: MeasuredCase) -> tuple[str, ...]:
     if case.measured is None:
         return (*name, case.status, predicted, "", "", "", "")
     measured, latency = case.measured, case.measured.latency
-    times = map(format_ms, (latency.median_ms, latency.low_ms, latency.high_ms))
+    times = map(format_ms, (latency.median_ms, latency.low_ms, latency.high_ms)) if latency else ("", "", "")
     peak, reserved = _bytes(measured.peak_allocated_bytes), _bytes(measured.peak_reserved_bytes)
     return (*name, peak, predicted, reserved, *times)
 

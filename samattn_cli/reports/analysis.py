@@ -213,7 +213,7 @@ class Measured:
     """
 
     device: str
-    kind: Literal["cuda", "cpu"]
+    kind: Literal["cuda", "cpu", "dry"]
     torch: str
     status: Literal["measured", "out of memory"]
     peak_bytes: int | None = None

@@ -33,7 +33,7 @@ class JudgedCase:
 
     config: EncoderConfig
     device: str
-    kind: Literal["cuda", "cpu"]
+    kind: Literal["cuda", "cpu", "dry"]
     message: str
     workspace_bytes: int
     whole: JudgedPeak | None
@@ -66,11 +66,11 @@ class Judgement:
 
     @property
     def is_close(self) -> bool:
-        """Whether every error on CUDA is at most `MOST_ERROR`."""
+        """Whether every error on CUDA, measured or in a dry run, is at most `MOST_ERROR`."""
         peaks = (
             peak
             for case in self.cases
-            if case.kind == "cuda" and case.whole
+            if case.kind != "cpu" and case.whole
             for peak in (case.whole, *case.layers)
         )
         return all(abs(peak.error) <= MOST_ERROR for peak in peaks)

@@ -28,12 +28,12 @@ CaseStatus = Literal["measured", "out of memory", "failed", "not run"]
 class Fingerprint:
     """The device and the software that measured.
 
-    `allocation_bytes` is what the allocator takes for one byte; `settings` are those that the environment or samattn
+    `kind` is "dry" for a dry run: torch's own CUDA code, allocations real, kernels not run. `allocation_bytes` is what the allocator takes for one byte; `settings` are those that the environment or samattn
     chose, in words.
     """
 
     device: str
-    kind: Literal["cuda", "cpu"]
+    kind: Literal["cuda", "cpu", "dry"]
     total_bytes: int
     compute_capability: str
     driver: str
@@ -48,7 +48,7 @@ class Fingerprint:
     settings: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.device}, torch {self.torch}"
+        return f"{'dry run of ' * (self.kind == 'dry')}{self.device}, torch {self.torch}"
 
     def differences(self, other: Fingerprint) -> list[str]:
         """What differs, in words."""
@@ -70,12 +70,15 @@ class Latency:
 
 @dataclass(frozen=True)
 class MeasuredLayer:
-    """A part or block in one phase of the pass: the most bytes live at once in it (all of them), and its time."""
+    """A part or block in one phase of the pass: the most bytes live at once in it (all of them), and its time.
+
+    A dry run has no times.
+    """
 
     name: str
     phase: Phase
     peak_bytes: int
-    latency: Latency
+    latency: Latency | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Measurement:
     state too. `workspace_bytes` is the cuBLAS workspace, which the allocator hands out once and which every peak here
     includes; it is not part of the baseline. `peak_reserved_bytes` is None where the allocator keeps no cache (CPU);
     `peak_requested_bytes` is the peak of what tensors asked for, before CUDA's allocator rounds it up or hands out a
-    cached block up to 1 MiB larger than was asked for.
+    cached block up to 1 MiB larger than was asked for. `latency` is None for a dry run.
     """
 
     baseline_bytes: int
@@ -95,7 +98,7 @@ class Measurement:
     peak_requested_bytes: int
     workspace_bytes: int
     attention_kernels: tuple[str, ...]
-    latency: Latency
+    latency: Latency | None
     layers: tuple[MeasuredLayer, ...]
 
 
@@ -209,7 +212,7 @@ def _check_cases(cases: Iterable[MeasuredCase], label: str) -> None:
 
 
 def _are_positive(measured: Measurement) -> bool:
-    latencies = (measured.latency, *(layer.latency for layer in measured.layers))
+    latencies = filter(None, (measured.latency, *(layer.latency for layer in measured.layers)))
     times = [time for latency in latencies for time in (latency.low_ms, latency.median_ms, latency.high_ms)]
     peaks = [measured.peak_allocated_bytes, *(layer.peak_bytes for layer in measured.layers)]
-    return min(times) > 0 and min(peaks) > measured.workspace_bytes
+    return min(times, default=1) > 0 and min(peaks) > measured.workspace_bytes

@@ -25,6 +25,8 @@ def main() -> None:
     os.dup2(2, 1)  # what torch's libraries print is no answer
     with answers:
         json.dump(answer(request), answers)
+    if request.get("dry"):  # the end of a process over the dry device can abort while a backward thread lives
+        os._exit(0)
 
 
 def _end_with_input() -> None:
@@ -40,10 +42,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         from .fingerprint import fingerprint
 
         try:
-            return asdict(fingerprint(request["device"]))
+            return asdict(fingerprint(request["device"], dry=request["dry"]))
         except DeviceError as error:
             return {"problem": str(error)}
     from .measure import outcome_of
 
     snapshot = Path(request["snapshot"]) if request.get("snapshot") else None
-    return asdict(outcome_of(load_config(request["config"]), request["device"], snapshot, request["repeats"]))
+    config, timed = load_config(request["config"]), not request["dry"]
+    return asdict(outcome_of(config, request["device"], snapshot, request["repeats"], timed=timed))

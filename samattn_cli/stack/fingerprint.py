@@ -19,8 +19,8 @@ CUDNN_ATTENTION_OFF = "cuDNN attention off"
 ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 
 
-def fingerprint(device: str) -> Fingerprint:
-    """The fingerprint of a device of this machine ("cpu", "cuda" or "cuda:1").
+def fingerprint(device: str, *, dry: bool = False) -> Fingerprint:
+    """The fingerprint of a device of this machine ("cpu", "cuda" or "cuda:1"), or of the dry device as "cuda".
 
     Raises:
         DeviceError: if torch has no such device, or cannot run on it.
@@ -32,7 +32,7 @@ def fingerprint(device: str) -> Fingerprint:
         python=platform.python_version(),
         platform=platform.platform(),
     )
-    return _cpu(software) if device == "cpu" else _cuda(software, device)
+    return _cpu(software) if device == "cpu" else _cuda(software, device, dry=dry)
 
 
 def _cpu(software: Any) -> Fingerprint:
@@ -62,20 +62,20 @@ def _cpu_name() -> str:
     return next(iter(names), platform.processor() or platform.machine())
 
 
-def _cuda(software: Any, device: str) -> Fingerprint:
+def _cuda(software: Any, device: str, *, dry: bool) -> Fingerprint:
     _start_cuda(device)
     properties = torch.cuda.get_device_properties(device)
     return software(
         device=properties.name,
-        kind="cuda",
+        kind="dry" if dry else "cuda",
         total_bytes=properties.total_memory,
         compute_capability=f"{properties.major}.{properties.minor}",
-        driver=_driver(),
+        driver="" if dry else _driver(),
         cuda=torch.version.cuda or "",
         cudnn=str(torch.backends.cudnn.version() or ""),
         allocator=torch.cuda.get_allocator_backend(),
         allocation_bytes=_allocation_bytes(device),
-        settings=(CUDNN_ATTENTION_OFF, *_allocator_settings()),
+        settings=(*_dry_settings(properties, dry=dry), CUDNN_ATTENTION_OFF, *_allocator_settings()),
     )
 
 
@@ -87,13 +87,25 @@ def _start_cuda(device: str) -> None:
         warnings.simplefilter("always")
         try:
             torch.cuda.init()
-            torch.cuda.set_device(device)
+            choose(device)
             torch.ones(1, device=device).add_(1).item()
         except Exception as error:  # noqa: BLE001 - whatever a driver may raise: it is said
             said = [str(error), *(str(warning.message) for warning in caught)]
             reason = "; ".join(text.strip().partition("\n")[0] for text in said)
             message = f"--device {device}: torch {torch.__version__} cannot run on it: {reason}; {ADVICE}"
             raise DeviceError(message) from None
+
+
+def choose(device: str) -> None:
+    """Make a CUDA device the current one. "cuda" is the one that is current: torch's set_device wants an index."""
+    index = torch.device(device).index
+    if index is not None:
+        torch.cuda.set_device(index)
+
+
+def _dry_settings(properties: Any, *, dry: bool) -> list[str]:
+    """What of the device decides how much memory kernels take."""
+    return [f"{properties.multi_processor_count} multiprocessors"] if dry else []
 
 
 def _driver() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..encoder.model import EncoderConfig, RunConfig
-from ..reports.recording import MeasuredLayer, Measurement, Outcome
+from ..encoder.model import EncoderConfig, RunConfig, Section
+from ..reports.recording import Latency, MeasuredLayer, Measurement, Outcome
+from .fingerprint import choose
 from .latency import CpuClock, CudaClock, section_latencies, whole_latency
 from .memory import snapshot_to, usage_on_cpu, usage_on_cuda
 from .step import Step
@@ -20,11 +22,16 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALL
 
 
 def outcome_of(
-    config: EncoderConfig, device: str, snapshot: Path | None = None, repeats: int | None = None
+    config: EncoderConfig,
+    device: str,
+    snapshot: Path | None = None,
+    repeats: int | None = None,
+    *,
+    timed: bool = True,
 ) -> Outcome:
     """Measure `config`; running out of memory is an outcome, and so is whatever else goes wrong."""
     try:
-        return Outcome(status="measured", measured=measure(config, device, snapshot, repeats))
+        return Outcome(status="measured", measured=measure(config, device, snapshot, repeats, timed=timed))
     except Exception as error:  # noqa: BLE001 - of a case in its own process, told as its outcome
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         return Outcome(status="out of memory" if is_out_of_memory(error) else "failed", message=reason)
@@ -37,7 +44,12 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def measure(
-    config: EncoderConfig, device: str, snapshot: Path | None = None, repeats: int | None = None
+    config: EncoderConfig,
+    device: str,
+    snapshot: Path | None = None,
+    repeats: int | None = None,
+    *,
+    timed: bool = True,
 ) -> Measurement:
     """Memory and time of a pass of `config` on `device`, whole and by part and block.
 
@@ -46,6 +58,7 @@ def measure(
         device: "cpu", "cuda" or "cuda:1".
         snapshot: where to leave torch's memory snapshot (CUDA only).
         repeats: how often a pass is timed; where it is None, until that is enough.
+        timed: False for a dry run, whose kernels do not run.
     """
     on_cuda = device != "cpu"
     if on_cuda:
@@ -53,10 +66,7 @@ def measure(
     make = partial(Step, config, device)
     with snapshot_to(snapshot):
         step, usage = usage_on_cuda(make) if on_cuda else usage_on_cpu(make)
-    clock = CudaClock() if on_cuda else CpuClock()
-    step()  # the workspaces are gone, and the profiler
-    clock.wait()
-    whole, times = whole_latency(step, clock, repeats), section_latencies(step, clock, repeats)
+    whole, times = _latencies(step, repeats, on_cuda=on_cuda) if timed else (None, {})
     return Measurement(
         baseline_bytes=usage.baseline_bytes,
         peak_allocated_bytes=usage.peak_allocated_bytes,
@@ -66,10 +76,20 @@ def measure(
         attention_kernels=() if config.run.attention == "eager" else attention_kernels(step),
         latency=whole,
         layers=tuple(
-            MeasuredLayer(name, phase, peak, times[name, phase])
+            MeasuredLayer(name, phase, peak, times.get((name, phase)))
             for (name, phase), peak in usage.section_bytes.items()
         ),
     )
+
+
+def _latencies(
+    step: Step, repeats: int | None, *, on_cuda: bool
+) -> tuple[Latency, Mapping[Section, Latency]]:
+    """Of the whole pass, and of each section."""
+    clock = CudaClock() if on_cuda else CpuClock()
+    step()  # the workspaces are gone, and the profiler
+    clock.wait()
+    return whole_latency(step, clock, repeats), section_latencies(step, clock, repeats)
 
 
 def set_up_cuda(device: str, run: RunConfig) -> None:
@@ -77,7 +97,7 @@ def set_up_cuda(device: str, run: RunConfig) -> None:
 
     Without that, flash or memory-efficient attention is what runs, whose allocations are known.
     """
-    torch.cuda.set_device(device)
+    choose(device)
     torch.backends.cuda.matmul.allow_tf32 = run.tf32
     torch.backends.cuda.enable_cudnn_sdp(False)
 

@@ -15,7 +15,7 @@ from ..device.model import Calibrations, Device
 from ..device.roofline import layer_time, unit_of
 from ..errors import RecordingError, UsageError
 from ..reports.judgement import Errors
-from ..reports.recording import Fingerprint, MeasuredCase, Measurement, Recording
+from ..reports.recording import Fingerprint, Latency, MeasuredCase, Measurement, Recording
 from ..units import format_ms, format_things
 from .passes import Passes
 
@@ -34,20 +34,21 @@ class _Run:
 
     passes: Passes
     measured: Measurement
+    latency: Latency
     measured_at: str
 
     @property
     def rank(self) -> tuple[str, str, float]:
         """By this order every second case is like the one before it: its mode, its kernel and about its length."""
         run = self.passes.config.run
-        return run.mode, run.attention, self.measured.latency.median_ms
+        return run.mode, run.attention, self.latency.median_ms
 
     def cases(self) -> Iterator[Case]:
         """The whole pass, and each of its sections."""
         sections = self.passes.sections
-        yield Case(tuple(chain.from_iterable(sections.values())), self.measured.latency.median_ms)
+        yield Case(tuple(chain.from_iterable(sections.values())), self.latency.median_ms)
         for layer in self.measured.layers:
-            if ops := sections.get((layer.name, layer.phase)):
+            if layer.latency and (ops := sections.get((layer.name, layer.phase))):
                 yield Case(ops, layer.latency.median_ms)
 
 
@@ -83,6 +84,8 @@ def _one_device(recordings: Mapping[Path, Recording]) -> Fingerprint:
     """The fingerprint of the device that all were measured on."""
     (first, *_), prints = recordings, {path: recording.fingerprint for path, recording in recordings.items()}
     for path, other in prints.items():
+        if other.kind == "dry":
+            raise RecordingError("no-times", f"{path}: is of a dry run, which has no times to calibrate by")
         for name in ("device", "kind", "torch"):
             here, there = getattr(prints[first], name), getattr(other, name)
             if here != there:
@@ -101,8 +104,8 @@ def _by_unit(device: Device, recordings: Iterable[Recording]) -> dict[str, list[
 
 
 def _run(case: MeasuredCase, device: Device) -> Iterator[_Run]:
-    if case.measured:
-        yield _Run(Passes(case.config, device), case.measured, case.measured_at)
+    if case.measured and case.measured.latency:
+        yield _Run(Passes(case.config, device), case.measured, case.measured.latency, case.measured_at)
 
 
 def _tried(
@@ -131,7 +134,7 @@ def _calibrated(unit: str, device: Device, runs: Sequence[_Run], measured_on: Fi
 
 def _check_peak(run: _Run, device: Device) -> None:
     """Nothing runs faster than its products would at the peaks of its device."""
-    time, config, measured_ms = run.passes.latency, run.passes.config, run.measured.latency.median_ms
+    time, config, measured_ms = run.passes.latency, run.passes.config, run.latency.median_ms
     at_peak_ms = time.share_of_peak * time.ms if time else 0.0
     if at_peak_ms > MOST_OF_PEAK * measured_ms:
         what = f"a pass of {config.name} took {format_ms(measured_ms)}, its products alone at the peak of {device.name}"

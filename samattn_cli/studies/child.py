@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -20,6 +21,10 @@ from ..reports.recording import Fingerprint, Outcome
 CODE = "import sys; sys.path[:] = {path!r}; from samattn_cli.stack.child import main; main()"
 """With the import path of this process, so that the same samattn and torch answer."""
 
+DRY = "dry"
+DRY_DEFAULT = "a100_80"
+"""The device of ``dry`` alone; ``dry:NAME`` is a device of samattn's, or a file."""
+
 
 def ask_fingerprint(device: str) -> Fingerprint:
     """The fingerprint of a device of this machine.
@@ -27,7 +32,8 @@ def ask_fingerprint(device: str) -> Fingerprint:
     Raises:
         DeviceError: if torch has no such device, or cannot run on it.
     """
-    ended = _run({"device": device})
+    on, variables = _target(device)
+    ended = _run({"device": on, "dry": on != device}, variables)
     if ended.returncode != 0:
         raise DeviceError(f"--device {device}: {_how_it_ended(ended)}")
     found: dict[str, Any] = json.loads(ended.stdout)
@@ -43,8 +49,15 @@ def ask_outcome(
 ) -> Outcome:
     """Measure a case; a process that was killed or crashed is an outcome too."""
     place = str(snapshot.resolve()) if snapshot else None
-    request = {"device": device, "config": mapping_of(config), "snapshot": place, "repeats": repeats}
-    return outcome_from(_run(request))
+    on, variables = _target(device)
+    request = {
+        "device": on,
+        "dry": on != device,
+        "config": mapping_of(config),
+        "snapshot": place,
+        "repeats": repeats,
+    }
+    return outcome_from(_run(request, variables))
 
 
 def outcome_from(ended: subprocess.CompletedProcess[str]) -> Outcome:
@@ -57,7 +70,22 @@ def outcome_from(ended: subprocess.CompletedProcess[str]) -> Outcome:
     return Outcome(status="out of memory" if killed else "failed", message=_how_it_ended(ended))
 
 
-def _run(request: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def _target(device: str) -> tuple[str, Mapping[str, str]]:
+    """What torch calls a device, and the variables of a process that runs on it.
+
+    Raises:
+        DeviceError: if there is no dry run of it here.
+        ConfigError: if the device's file is wrong.
+    """
+    if device.partition(":")[0] != DRY:
+        return device, {}
+    from ..device.dry.environment import environment
+    from ..device.load import load_device
+
+    return "cuda", environment(load_device(device.partition(":")[2] or DRY_DEFAULT, "--device dry"))
+
+
+def _run(request: dict[str, Any], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """What a process answers to a request. Its standard input stays open: where that ends, so does the process.
 
     So it does not outlive this one, which may be killed without being asked.
@@ -68,6 +96,7 @@ def _run(request: dict[str, Any]) -> subprocess.CompletedProcess[str]:
             stdin=subprocess.PIPE,
             stdout=answers,
             stderr=messages,
+            env=os.environ | variables,
         )
         with _ended_with_this(process):
             _send(process, json.dumps(request))

@@ -53,8 +53,8 @@ def _of(recording: Any) -> Iterator[tuple[str, Measured]]:
                     **on,
                     status="measured",
                     peak_bytes=figures["peak_allocated_bytes"] - figures["workspace_bytes"],
-                    latency_ms=latency["median_ms"],
-                    low_ms=latency["low_ms"],
-                    high_ms=latency["high_ms"],
+                    latency_ms=latency and latency["median_ms"],
+                    low_ms=latency and latency["low_ms"],
+                    high_ms=latency and latency["high_ms"],
                 ),
             )

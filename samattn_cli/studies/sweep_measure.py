@@ -45,8 +45,8 @@ def _point(report: Sweep, row: int, case: MeasuredCase) -> MeasuredPoint:
         peak_bytes=peak,
         peak_ratio=peak / case.predicted_bytes,
         predicted_ms=predicted_ms,
-        latency_ms=took.median_ms,
-        low_ms=took.low_ms,
-        high_ms=took.high_ms,
-        latency_ratio=None if predicted_ms is None else took.median_ms / predicted_ms,
+        latency_ms=None if took is None else took.median_ms,
+        low_ms=None if took is None else took.low_ms,
+        high_ms=None if took is None else took.high_ms,
+        latency_ratio=None if predicted_ms is None or took is None else took.median_ms / predicted_ms,
     )
