@@ -12,6 +12,7 @@ from typing import Literal
 from ..units import DTYPE_NAMES, ITEM_BYTES
 from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
 from .placed import placed
+from .placement import NO_WINDOW, Placement, said_by
 from .plan import LayerConfig, PartConfig, plan_of
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, summaries
 
@@ -44,6 +45,16 @@ class OverrideConfig:
         optional(number(0, 1024)), "Hidden width of their MLP over embed_dim.", example=2.0, default=None
     )
 
+    @property
+    def placement(self) -> Placement | None:
+        """Where its blocks attend; None: where the stage says."""
+        return None if self.window_size is None else said_by(self.window_size)
+
+    @property
+    def unplaced(self) -> OverrideConfig:
+        """Without where its blocks attend."""
+        return replace(self, window_size=None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig:
@@ -75,7 +86,7 @@ class StageConfig:
         pair(whole(0, MAX_SIDE)),
         "Attention window in tokens: a number, or [height, width]. 0: every block is global.",
         example=14,
-        default=(0, 0),
+        default=NO_WINDOW,
     )
     global_attn_indexes: tuple[int, ...] = key(
         indexes(),
@@ -147,6 +158,17 @@ class StageConfig:
     def _of_no_block(self) -> StageConfig:
         """The stage without what only some of its blocks have."""
         return replace(self, overrides=(), global_attn_indexes=(), residual_block_indexes=())
+
+    @property
+    def placement(self) -> Placement:
+        """Where its blocks attend, if it does not name them global; the shift aside, which not all of them have."""
+        return said_by(self.window_size, pads=BLOCKS[self.block].pads)
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """Its own, and those that its overrides give some of its blocks."""
+        given = (override.placement for override in self.overrides)
+        return self.placement, *(placement for placement in given if placement is not None)
 
     @property
     def mlp_dim(self) -> int:
@@ -323,6 +345,11 @@ class EncoderConfig:
     def layers(self) -> tuple[LayerConfig, ...]:
         """The blocks in order."""
         return tuple(part for part in self.plan if isinstance(part, LayerConfig))
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether a block of it has a window, if it is not named global."""
+        return any(not said.is_global for stage in self.stages for said in stage.placements)
 
     def all_global(self) -> EncoderConfig:
         """The same encoder with every block global."""

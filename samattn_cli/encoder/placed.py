@@ -12,7 +12,6 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from .registry import BLOCKS
-from .slots import GLOBAL
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, OverrideConfig, StageConfig
@@ -37,10 +36,7 @@ def placed(config: EncoderConfig, chosen: Collection[int]) -> EncoderConfig:
 def _may_window(stage: StageConfig, before: StageConfig | None) -> bool:
     """Whether blocks of a stage may have windows: their own or, in SAM 2's first block, those of the stage before."""
     return BLOCKS[stage.block].windows and any(
-        window not in {None, GLOBAL}
-        for each in (stage, before)
-        if each is not None
-        for window in (each.window_size, *(override.window_size for override in each.overrides))
+        not said.is_global for each in (stage, before) if each is not None for said in each.placements
     )
 
 
@@ -51,11 +47,11 @@ def _stage(stage: StageConfig, named: list[int]) -> StageConfig:
 
 def _parts(override: OverrideConfig, named: list[int]) -> Iterator[OverrideConfig]:
     """An override without its window for blocks that are global, and without one that makes blocks global."""
-    if override.window_size == GLOBAL:
-        override = replace(override, window_size=None)
+    placement = override.placement
+    as_it_is = override.unplaced if placement is not None and placement.is_global else override
     windowless = [index for index in override.blocks if index in named]
     windowed = [index for index in override.blocks if index not in named]
-    for blocks, window in ((windowed, override.window_size), (windowless, None)):
-        part = replace(override, blocks=tuple(blocks), window_size=window)
+    for blocks, given in ((windowed, as_it_is), (windowless, override.unplaced)):
+        part = replace(given, blocks=tuple(blocks))
         if blocks and part != type(override)(blocks=part.blocks):
             yield part

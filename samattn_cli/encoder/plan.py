@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..units import format_size
 from .keys import Pair
+from .placement import EVERYWHERE, Placement, Windows
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
-from .slots import GLOBAL, UNSHIFTED, Entering, Part, Stream
+from .slots import Entering, Part, Stream
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
-
-
-def attends(window: Pair, shift: Pair) -> str:
-    """Where a layer attends: "global", "window 7x7", "7x7 shift 3"."""
-    down, right = shift
-    if window == GLOBAL:
-        return "global"
-    if not down and not right:
-        return f"window {format_size(window)}"
-    return f"{format_size(window)} shift {down if down == right else format_size(shift)}"
 
 
 @dataclass(frozen=True)
@@ -52,17 +43,16 @@ class PartConfig:
 class LayerConfig:
     """One block: its index over the encoder, its stage (overrides applied), what enters it and how it attends.
 
-    `grid`, `in_dim` and `extra_tokens` are of the tokens that enter; window ((0, 0): global) and shift are (height,
-    width) in tokens; queries are pooled by `q_stride`; a convolutional residual block may stand behind it.
+    `grid`, `in_dim` and `extra_tokens` are of the tokens that enter; queries are pooled by `q_stride`; a convolutional
+    residual block may come after it.
     """
 
     index: int
     stage_index: int
     stage: StageConfig
-    window_size: Pair
+    placement: Placement
     grid: Pair
     in_dim: int
-    shift_size: Pair = UNSHIFTED
     q_stride: int = 1
     extra_tokens: int = 0
     has_residual_block: bool = False
@@ -85,58 +75,52 @@ class LayerConfig:
     @property
     def is_global(self) -> bool:
         """Whether it attends over the whole grid."""
-        return self.window_size == GLOBAL
+        return self.placement.is_global
 
     @property
     def spans_grid(self) -> bool:
         """Whether each token attends to all: it is global, or one window covers the grid."""
-        return self.windows == (1, 1)
+        return self.windows.counts == (1, 1)
 
     @property
     def attends(self) -> str:
         """Where it attends, in words."""
-        return attends(self.window_size, self.shift_size)
+        return self.placement.words
+
+    @property
+    def window_size(self) -> Pair:
+        """Tokens (high, wide) of its windows, as configs and reports write them: (0, 0) if it is global."""
+        return self.placement.reported_over(self.grid)
+
+    @property
+    def shift_size(self) -> Pair:
+        """By how many tokens (down, right) its windows are shifted."""
+        return self.placement.shift
 
     @property
     def is_shifted(self) -> bool:
         """Whether its windows are shifted."""
-        return self.shift_size != UNSHIFTED
+        return self.placement.is_shifted
 
     @property
     def rel_pos_size(self) -> Pair:
         """The tokens (high, wide) that its relative-position tables are made for."""
-        return (self.stage.rel_pos_grid or self.grid) if self.is_global else self.window_size
+        return (self.is_global and self.stage.rel_pos_grid) or self.windows.size
 
     @property
     def out_grid(self) -> Pair:
         """The tokens that leave it."""
         return self.grid[0] // self.q_stride, self.grid[1] // self.q_stride
 
-    @property
-    def windows(self) -> Pair:
-        """Windows over the grid: (rows, columns); the last of each may reach beyond it. A global layer is one."""
-        (_, rows, top), (_, columns, left) = self.window_sides
-        return rows + bool(top), columns + bool(left)
+    @cached_property
+    def windows(self) -> Windows:
+        """Its windows over the grid; a global layer has one."""
+        return self.placement.over(self.grid)
 
     @property
     def padded_grid(self) -> Pair:
-        """The tokens that windows cover."""
-        height, width = (side * often + rest for side, often, rest in self.window_sides)
-        return height, width
-
-    @property
-    def window_sides(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        """Of windows down the grid and across: their side, how many have it, the side of a smaller last one (0: none).
-
-        A global layer is one window.
-        """
-        sizes = self.grid if self.is_global else self.window_size
-        pads = BLOCKS[self.stage.block].pads
-        down, across = (
-            (side, -(-whole // side), 0) if pads else (side, *divmod(whole, side))
-            for whole, side in zip(self.grid, sizes, strict=True)
-        )
-        return down, across
+        """The tokens that its windows cover."""
+        return self.windows.covered
 
 
 def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
@@ -197,17 +181,16 @@ def _layer(
 ) -> LayerConfig:
     own = stage.at(index)
     named_global = index in stage.global_attn_indexes
-    windowed = own.window_size != GLOBAL and not named_global
-    entering = Entering(own, before, position, stream.grid, windowed, named_global)
+    said = EVERYWHERE if named_global else own.placement
+    entering = Entering(own, before, position, stream.grid, said, named_global)
     placed = BLOCKS[own.block].place(entering)
     return LayerConfig(
         index=index,
         stage_index=number,
         stage=own,
-        window_size=placed.window_size,
+        placement=placed.where,
         grid=stream.grid,
         in_dim=stream.dim,
-        shift_size=placed.shift_size,
         q_stride=placed.q_stride,
         extra_tokens=stream.extra_tokens,
         has_residual_block=index in stage.residual_block_indexes,

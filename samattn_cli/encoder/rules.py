@@ -13,8 +13,9 @@ from .block_overrides import problems as problems_of_overrides
 from .kernels import unfit_heads, unfit_kernel, unfit_positions, unfit_shift
 from .layouts import layout_problems
 from .model import EncoderConfig
+from .placement import NO_WINDOW
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
-from .slots import GLOBAL, Problem, shift_problems
+from .slots import Problem, shift_problems
 from .tree import Loc, Node, Where
 from .wording import field_at, short
 
@@ -183,7 +184,7 @@ class Rules:
 
     def _override(self, place: Loc) -> Override:
         given = {key: value for key in GIVEN if (value := self._get(*place, key)) is not None}
-        windowed = given.get("window_size", 0) not in {0, GLOBAL}
+        windowed = given.get("window_size", 0) not in {0, NO_WINDOW}
         return Override(place, self._get(*place, "blocks"), tuple(given), windowed)
 
     def _indexes(self, number: int, key: str, blocks: range) -> Iterator[tuple[Where, str]]:

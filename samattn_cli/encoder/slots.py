@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..units import format_size
 from .keys import Pair
+from .placement import EVERYWHERE, UNSHIFTED, Placement
 
 if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
@@ -30,12 +31,6 @@ LAYOUTS = {
     "packed": "a packed sequence of all images",
 }
 
-GLOBAL: Pair = (0, 0)
-"""The window of a global layer."""
-
-UNSHIFTED: Pair = (0, 0)
-"""The shift of windows that lie as the grid begins."""
-
 
 def no_problems(_config: Any, _at: int) -> Iterator[Problem]:
     """Whatever is wrong with it is wrong with its keys."""
@@ -46,31 +41,28 @@ def no_problems(_config: Any, _at: int) -> Iterator[Problem]:
 class Entering:
     """What a block is placed by: its stage (overrides applied), the one before, and what enters it.
 
-    `is_windowed`: its stage has a window and does not name it global; `is_named_global`: it does.
+    `placement` is what its stage says, which may name it global (`is_named_global`).
     """
 
     stage: StageConfig
     before: StageConfig | None
     position: int
     grid: Pair
-    is_windowed: bool
+    placement: Placement
     is_named_global: bool = False
 
 
 @dataclass(frozen=True)
 class Placing:
-    """How a block attends: its window (`GLOBAL`: over the grid), its cyclic shift, the stride that pools its queries."""
+    """How a block attends: where, and by what stride its queries are pooled."""
 
-    window_size: Pair = GLOBAL
-    shift_size: Pair = UNSHIFTED
+    where: Placement = EVERYWHERE
     q_stride: int = 1
 
 
 def as_configured(entering: Entering) -> Placing:
-    """The stage's window, unless the block is global; odd blocks are shifted where the stage says by how much."""
-    if not entering.is_windowed:
-        return Placing()
-    return Placing(entering.stage.window_size, shift_of(entering))
+    """As the stage says; odd blocks are shifted where the stage says by how much."""
+    return Placing(entering.placement.shifted(shift_of(entering)))
 
 
 def shift_of(entering: Entering, unsaid: Pair = UNSHIFTED) -> Pair:
@@ -86,8 +78,9 @@ def shift_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
     for layer in config.layers:
         if layer.stage_index != number or not layer.is_shifted:
             continue
-        if any(shift >= side for shift, side in zip(layer.shift_size, layer.window_size, strict=True)):
-            shift, window = format_size(layer.shift_size), format_size(layer.window_size)
+        size = layer.windows.size
+        if any(shift >= side for shift, side in zip(layer.shift_size, size, strict=True)):
+            shift, window = format_size(layer.shift_size), format_size(size)
             problem = f"shift_size {shift} is not smaller than the window of block {layer.index}, {window}"
             yield ("stages", number, "shift_size"), problem
             return

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Any
 
 from ..encoder.model import EncoderConfig
-from ..encoder.slots import GLOBAL
 from .from_presets import published
 
 KIN = ("vit", "sam_adapter", "sam_lora")
@@ -60,7 +59,7 @@ def _traits(config: EncoderConfig) -> Traits:
 
 def _global(config: EncoderConfig) -> list[int] | str:
     """The blocks that are global whatever the image's size: a window that covers the grid is a window all the same."""
-    if all(stage.window_size == GLOBAL for stage in config.stages):
+    if all(stage.placement.is_global for stage in config.stages):
         return "all"
     return [index for stage in config.stages for index in stage.global_attn_indexes]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from ..encoder.plan import attends
 from ..reports.analysis import Analysis, LayerReport, OpReport, PartReport
 from ..units import (
     format_bytes,
@@ -24,7 +24,7 @@ Column = tuple[str, Callable[[LayerReport], str]]
 
 
 COST: tuple[Column, ...] = (
-    ("attention", lambda layer: attends(layer.window_size, layer.shift_size)),
+    ("attention", attrgetter("placement")),
     (
         "grid",
         lambda layer: (

@@ -73,11 +73,15 @@ class PartReport:
 @dataclass(frozen=True, kw_only=True)
 @with_keys(names(of("layer")), "int | None")
 class LayerReport(PartReport):
-    """One transformer block. Sizes are (height, width) in tokens; `windows` counts those of one image."""
+    """One transformer block. Sizes are (height, width) in tokens; `windows` counts those of one image.
+
+    `placement` is where it attends, in words: "global", "window 14x14", "7x7 shift 3", "4x4 windows".
+    """
 
     index: int
     stage: int
     attention: Literal["window", "global"]
+    placement: str
     window_size: Pair
     shift_size: Pair = (0, 0)
     grid: Pair

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..encoder.keys import Pair
-from ..encoder.slots import UNSHIFTED
+from ..encoder.placement import UNSHIFTED
 
 
 def window_partition(x: Tensor, window: Pair, shift: Pair = UNSHIFTED) -> Tensor:

@@ -185,7 +185,7 @@ def _rests(config: EncoderConfig) -> Iterator[Integer]:
     for part in config.plan:
         if isinstance(part, LayerConfig):
             if not part.is_global:
-                yield from (side % window for side, window in zip(part.grid, part.window_size, strict=True))
+                yield from (side % window for side, window in zip(part.grid, part.windows.size, strict=True))
         elif part.slot == "transitions":
             for sliding in TRANSITIONS[part.word].slides or ():
                 yield from (side % sliding.stride for side in part.entering.grid)

@@ -8,7 +8,6 @@ from typing import Any
 
 from ..encoder.kernels import takes
 from ..encoder.model import EncoderConfig
-from ..encoder.slots import GLOBAL
 from ..reports.analysis import Change
 from ..units import format_size
 from .passes import Passes
@@ -74,10 +73,10 @@ def _windowing(config: EncoderConfig) -> Iterator[str]:
         own = "" if len(config.stages) == 1 else f"stages.{number}."
         if stage.global_attn_indexes:
             yield f"{own}global_attn_indexes=none"
-        if stage.window_size != GLOBAL:
+        if not stage.placement.is_global:
             window = format_size(stage.window_size)
             for at, override in enumerate(stage.overrides):
-                if override.window_size == GLOBAL:
+                if override.placement is not None and override.placement.is_global:
                     yield f"{own}overrides.{at}.window_size={window}"
 
 

@@ -77,7 +77,7 @@ def _cliff(config: EncoderConfig, columns: Columns, row: int, label: str) -> Cli
         point=row,
         label=label,
         resolution=placed.image_size,
-        window_size=layer.window_size,
+        window_size=layer.windows.size,
         grid=layer.grid,
         padded_grid=layer.padded_grid,
         padding=float(columns["padding"][row]),

@@ -151,9 +151,7 @@ def _windows(layer: LayerConfig) -> tuple[Windows, Windows]:
     """Those down the grid and across it; a global layer is one window."""
     down, across = (
         _along(whole, side, side * often + rest, shift)
-        for whole, shift, (side, often, rest) in zip(
-            layer.grid, layer.shift_size, layer.window_sides, strict=True
-        )
+        for whole, shift, (side, often, rest) in zip(layer.grid, layer.shift_size, layer.windows, strict=True)
     )
     return down, across
 

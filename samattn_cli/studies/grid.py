@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ..encoder.applicable_keys import mapping_of
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
-from ..encoder.slots import GLOBAL
 from ..encoder.wording import short
 from ..errors import UsageError
 from ..files.load import Override, load_config
@@ -127,13 +126,6 @@ def encoders_of(
         ]
 
 
-def has_windows(config: EncoderConfig) -> bool:
-    """Whether a block of it has a window, if it is not named global."""
-    overrides = (override.window_size for stage in config.stages for override in stage.overrides)
-    stages = (stage.window_size for stage in config.stages)
-    return any(window not in {None, GLOBAL} for window in (*stages, *overrides))
-
-
 def check_axes(config: EncoderConfig, grid: Grid) -> None:
     """See that the axes mean something to a config.
 
@@ -146,7 +138,7 @@ def check_axes(config: EncoderConfig, grid: Grid) -> None:
                 f"--resolutions {resolution_label(size)}: {config.name} has patches of {config.patch_size}: use at least "
                 f"{config.patch_size}"
             )
-    if grid.windows and not has_windows(config):
+    if grid.windows and not config.has_windows:
         raise UsageError(f"--windows: {config.name} has no windowed block: a window would change nothing")
 
 

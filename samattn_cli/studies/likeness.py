@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
+from ..encoder.placement import EVERYWHERE
 from ..encoder.plan import LayerConfig, PartConfig
-from ..encoder.slots import GLOBAL
 
 Piece = PartConfig | LayerConfig
 Matched = tuple[Piece | None, Piece | None]
@@ -18,7 +18,7 @@ Matched = tuple[Piece | None, Piece | None]
 def _cost(layer: LayerConfig) -> LayerConfig:
     """All that a layer's cost follows from: not how many others its stage has, nor what window these have."""
     kind = layer.kind
-    return replace(kind, stage=replace(kind.stage, depth=1, window_size=GLOBAL, shift_size=None))
+    return replace(kind, stage=replace(kind.stage, depth=1, shift_size=None, **EVERYWHERE.keys))
 
 
 LIKENESSES: tuple[Callable[[LayerConfig], Any], ...] = (

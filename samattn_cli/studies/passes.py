@@ -53,8 +53,7 @@ class Passes:
     @cached_property
     def all_windowed(self) -> Passes | None:
         """Of the same encoder with every block windowed; None where there is no window."""
-        has_windows = any(stage.window_size != (0, 0) for stage in self.config.stages)
-        return Passes(self.config.all_windowed(), self.device) if has_windows else None
+        return Passes(self.config.all_windowed(), self.device) if self.config.has_windows else None
 
     @property
     def trains(self) -> bool:

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..device.roofline import op_time
 from ..encoder.model import EncoderConfig, OverrideConfig, StageConfig
+from ..encoder.placement import Placement
 from ..encoder.plan import LayerConfig
 from ..encoder.rules import problems_of_plan
-from ..encoder.slots import GLOBAL
 from ..errors import UsageError
 from ..tape.ops import Op
 from ..tape.storage import Dim
@@ -109,12 +109,12 @@ def _dimension(space: Space, name: str) -> Integer:
 
 def _windowed(stage: StageConfig, window: Integer) -> StageConfig:
     """The stage with square windows of that side in place of its own."""
+    keys = Placement((window, window)).keys
 
     def own(part: StageConfig | OverrideConfig) -> Any:
-        return (window, window) if part.window_size not in {None, GLOBAL} else part.window_size
+        return part if part.placement is None or part.placement.is_global else replace(part, **keys)
 
-    overrides = tuple(replace(override, window_size=own(override)) for override in stage.overrides)
-    return replace(stage, window_size=own(stage), overrides=overrides)
+    return own(replace(stage, overrides=tuple(map(own, stage.overrides))))  # type: ignore[no-any-return]
 
 
 def at(config: EncoderConfig, point: Mapping[str, Integer]) -> EncoderConfig:

@@ -14,7 +14,7 @@ from ..figures import PEAKS
 from ..files.load import Override
 from ..reports.sweep import Fitting, Sweep, default_metrics
 from .cliffs import cliffs_of, with_jumps
-from .grid import Grid, arrays, check_axes, encoders_of, has_windows, plain
+from .grid import Grid, arrays, check_axes, encoders_of, plain
 from .points import figures_at
 from .progress import Tell, silent, telling
 from .sweep_lines import along_of, growth, lines_of
@@ -60,7 +60,7 @@ def sweep(
     columns |= _joined(list(telling(figures, tell, len(encoders) * each, each)))
     along = along_of(axes)
     columns |= growth(axes, along, columns, metrics)
-    lines, count = lines_of(axes, along, columns, metrics, list(map(has_windows, encoders)))
+    lines, count = lines_of(axes, along, columns, metrics, [config.has_windows for config in encoders])
     lines = with_jumps(lines, columns, along)
     cliffs, cliff_count = cliffs_of(columns, axes, lines, encoders)
     del columns["padded_tokens"]
@@ -149,7 +149,7 @@ def _worked_out(
     figures = {
         name: own if twin == config else _at_grid(twin, grid, metrics, device) for name, twin in twins.items()
     }
-    if not has_windows(config):
+    if not config.has_windows:
         del figures["all_windowed"]
     for metric in metrics:
         yield metric, own[metric]

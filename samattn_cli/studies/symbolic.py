@@ -120,7 +120,7 @@ def _of_layer(layer: LayerConfig) -> dict[str, int]:
     values = {"H": height, "W": width, "h": stage.num_heads, "d": stage.embed_dim // stage.num_heads}
     values |= {"M": stage.mlp_dim, "A": stage.adapter_dim}
     if not layer.is_global:
-        down, across = layer.window_size
+        down, across = layer.windows.size
         values |= {"w": down} if down == across else {"v": down, "u": across}
     return values if layer.in_dim == stage.embed_dim else values | {"D": layer.in_dim}
 
@@ -139,9 +139,10 @@ def _of_part(part: PartConfig) -> dict[str, int]:
 def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
     """A block made of symbols."""
     width, heads = names["h"] * names["d"], names["h"]
-    window = layer.window_size
+    where = layer.placement
     if not layer.is_global:
         window = (names["w"], names["w"]) if "w" in names else (names["v"], names["u"])
+        where = replace(where, size=window)
     made = vars(layer.stage) | {"embed_dim": width, "num_heads": heads}
     stage = SymbolicStage(**made, hidden=names["M"], adapter_hidden=names["A"])
     if layer.rel_pos_size == layer.grid:
@@ -151,7 +152,7 @@ def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
         stage=stage,
         grid=(names["H"], names["W"]),
         in_dim=names.get("D", width),
-        window_size=window,
+        placement=where,
     )
 
 

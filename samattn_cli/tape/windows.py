@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..encoder.keys import Pair
+from ..encoder.placement import UNSHIFTED
 from ..encoder.plan import LayerConfig
-from ..encoder.slots import UNSHIFTED
 from .storage import Dim, Shape
 from .tape import Tape
 from .tensor import Tensor, ceil_div
@@ -91,7 +91,7 @@ def shift_mask(tape: Tape, layer: LayerConfig) -> Tensor | None:
     """What keeps tokens apart that only the shift brought together, a buffer: (windows, hw, hw)."""
     if not layer.is_shifted:
         return None
-    (h, w), (rows, columns) = layer.window_size, layer.windows
+    (h, w), (rows, columns) = layer.windows.size, layer.windows.counts
     return tape.buffer(rows * columns, h * w, h * w)
 
 

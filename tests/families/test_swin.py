@@ -10,7 +10,7 @@ from torch import nn
 from transformers.models.swin.modeling_swin import SwinAttention
 
 from samattn_cli import load_config
-from samattn_cli.encoder.slots import GLOBAL
+from samattn_cli.encoder.placement import NO_WINDOW
 from samattn_cli.errors import ConfigError
 from samattn_cli.stack.encoder import build, image_for
 from samattn_cli.stack.windows import shift_mask
@@ -107,7 +107,7 @@ def test_the_bias_mlp_of_v2_costs_the_same_whatever_the_batch():
 def test_every_other_block_is_shifted_by_half_a_window_and_a_window_as_large_as_the_grid_is_none():
     layers = load_config("swin_t").layers
     assert [layer.shift_size for layer in layers] == [(0, 0), (3, 3)] * 5 + [(0, 0)] * 2
-    assert [layer.window_size for layer in layers] == [(7, 7)] * 10 + [GLOBAL] * 2
+    assert [layer.window_size for layer in layers] == [(7, 7)] * 10 + [NO_WINDOW] * 2
 
 
 def test_a_window_larger_than_the_shorter_side_is_a_square_of_it_unshifted():

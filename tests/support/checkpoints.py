@@ -92,13 +92,13 @@ def _places(config: EncoderConfig) -> Iterator[tuple[int, int]]:
 def _buffers(config: EncoderConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Of each block; its mask only where windows are shifted."""
     for layer, (number, index) in zip(config.layers, _places(config), strict=True):
-        height, width = layer.grid if layer.is_global else layer.window_size
+        height, width = layer.windows.size
         before, area = f"layers.{number}.blocks.{index}", height * width
         yield f"{before}.attn.relative_position_index", (area, area)
         if layer.stage.block == "swinv2":
             yield f"{before}.attn.relative_coords_table", (1, 2 * height - 1, 2 * width - 1, 2)
         if any(layer.shift_size):
-            yield f"{before}.attn_mask", (prod(layer.windows), area, area)
+            yield f"{before}.attn_mask", (prod(layer.windows.counts), area, area)
 
 
 def of_sam2(config: EncoderConfig) -> Shapes:

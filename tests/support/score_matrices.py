@@ -14,7 +14,7 @@ def score_elements(layer: LayerConfig) -> int:
 
     Where a block attends over the slices of volumes too, each of its tokens has a row for those as well.
     """
-    rows, columns = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.window_sides)
+    rows, columns = (((side, often), (rest, 1 if rest else 0)) for side, often, rest in layer.windows)
     over_grid = sum(m * n * _of_window(layer, h * w) for (h, m), (w, n) in product(rows, columns))
     return over_grid + prod(layer.padded_grid) * layer.stage.depth_slices
 

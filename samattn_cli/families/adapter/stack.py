@@ -58,9 +58,8 @@ class AdapterBlock(Block):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         shortcut = x
-        windowed = self.window_size != (0, 0)
         grid = (x.shape[1], x.shape[2])
-        if windowed:
+        if self.window_size is not None:
             x = window_partition(x, self.window_size)
         volume = self._over_depth(x) if self.depth_slices else None  # alive to the end, as in their code
         x = self.norm1(x)
@@ -68,7 +67,7 @@ class AdapterBlock(Block):
         x = self.Space_Adapter(x)
         if volume is not None:
             x = x + volume
-        if windowed:
+        if self.window_size is not None:
             x = window_unpartition(x, self.window_size, grid)
         x = shortcut + x
         normed = self.norm2(x)

@@ -49,7 +49,7 @@ def runs_of_windows(layer: LayerConfig) -> str:
     Where an image is one window those are the slices of a volume: tokens at the same place of the grid.
     """
     slices = layer.stage.depth_slices
-    if not slices or prod(layer.windows) == 1:
+    if not slices or prod(layer.windows.counts) == 1:
         return ""
     taken = (
         f"depth_slices {slices} takes runs of {slices} windows together, whatever image and place they are of"

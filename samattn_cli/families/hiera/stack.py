@@ -25,7 +25,7 @@ class Block(nn.Module):
     def __init__(self, layer: LayerConfig, kernel: str = "sdpa") -> None:
         super().__init__()
         stage = layer.stage
-        self.window_size = layer.window_size
+        self.window_size = None if layer.is_global else layer.windows.size
         self.q_stride = layer.q_stride
         self.norm1 = nn.LayerNorm(layer.in_dim, eps=NORM_EPS)
         self.attn = Attention(layer, kernel)
@@ -41,10 +41,10 @@ class Block(nn.Module):
         x = self.norm1(x)
         if self.proj is not None:
             shortcut = pool(self.proj(x), self.q_stride)
-        if self.window_size != (0, 0):
+        if self.window_size is not None:
             x = window_partition(x, self.window_size)
         x = self.attn(x)
-        if self.window_size != (0, 0):
+        if self.window_size is not None:
             height, width = (side // self.q_stride for side in self.window_size)
             H, W = shortcut.shape[1:3]
             x = join(x, (height, width), (H, W))[:, :H, :W]

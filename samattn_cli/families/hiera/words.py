@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
+from ...encoder.placement import EVERYWHERE
 from ...encoder.slots import (
-    GLOBAL,
     Block,
     Entering,
     Family,
@@ -34,12 +34,10 @@ def lagging(entering: Entering) -> Placing:
     """The first block of a stage has the window of the stage before, on the grid that it then pools."""
     stage, before = entering.stage, entering.before
     leads_in = before is not None and not entering.position
-    window = before.window_size if leads_in and before is not None else stage.window_size
+    where = before.placement if leads_in and before is not None else stage.placement
     stride = stage.q_stride if leads_in else 1
-    is_global = entering.is_named_global or any(
-        side % stride for side in window
-    )  # no such window can be pooled
-    return Placing(GLOBAL if is_global else window, q_stride=stride)
+    cannot_be_pooled = any(side % stride for side in where.over(entering.grid).size)
+    return Placing(EVERYWHERE if entering.is_named_global or cannot_be_pooled else where, stride)
 
 
 def overlapping_patches(image: Pair, patch: int) -> Pair:
@@ -74,8 +72,9 @@ def _pooling_problems(config: EncoderConfig, number: int, first: LayerConfig) ->
         said = f"q_stride {stage.q_stride} needs another embed_dim than that of stage {number - 1}"
         yield place, f"{said}, {stage.embed_dim}: the shortcut is pooled after a projection to another width"
     named_global = first.index in stage.global_attn_indexes
-    window = GLOBAL if named_global else config.stages[number - 1].window_size
-    for what, sides in ((f"window of stage {number - 1}", window), ("grid", first.grid)):
+    where = EVERYWHERE if named_global else config.stages[number - 1].placement
+    whose = "grid" if where.is_global else f"window of stage {number - 1}"
+    for what, sides in {whose: where.over(first.grid).size, "grid": first.grid}.items():
         if any(side % stage.q_stride for side in sides):
             block = f"in block {first.index}, the first of stage {number}"
             yield (

@@ -11,7 +11,6 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ...encoder.slots import (
-    GLOBAL,
     Block,
     Entering,
     Family,
@@ -39,12 +38,12 @@ def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     """Windows, and what is global among them."""
     stage = config.stages[at]
     said = f"blocks of {stage.block} attend over all tokens: leave"
-    if stage.window_size != GLOBAL:
+    if not stage.placement.is_global:
         yield ("stages", at, "window_size"), f"{said} window_size out"
     if stage.global_attn_indexes:
         yield ("stages", at, "global_attn_indexes"), f"{said} global_attn_indexes out"
     for number, override in enumerate(stage.overrides):
-        if override.window_size not in {None, GLOBAL}:
+        if override.placement is not None and not override.placement.is_global:
             yield ("stages", at, "overrides", number, "window_size"), f"{said} window_size out"
 
 

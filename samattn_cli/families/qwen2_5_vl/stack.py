@@ -139,7 +139,7 @@ class Attention(nn.Module):
 
     def __init__(self, layer: LayerConfig, kernel: str) -> None:
         super().__init__()
-        stage, size = layer.stage, layer.grid if layer.is_global else layer.window_size
+        stage, size = layer.stage, layer.windows.size
         self.lengths = tuple(UNIT * len(window) for window in windows(layer.grid, size))
         self.num_heads = stage.num_heads
         self.scale = (stage.embed_dim // stage.num_heads) ** -0.5

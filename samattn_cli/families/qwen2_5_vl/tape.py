@@ -67,7 +67,7 @@ def attention(
 
 def lengths_of(layer: LayerConfig) -> tuple[int, ...]:
     """Tokens of each window of an image, from left to right and top to bottom."""
-    heights, widths = ((side,) * often + (rest,) * bool(rest) for side, often, rest in layer.window_sides)
+    heights, widths = ((side,) * often + (rest,) * bool(rest) for side, often, rest in layer.windows)
     return tuple(height * width for height in heights for width in widths)
 
 

@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
-from ...encoder.slots import GLOBAL, Block, Family, Part, PatchEmbed, Problem, Stream, side_or_sides
+from ...encoder.slots import Block, Family, Part, PatchEmbed, Problem, Stream, side_or_sides
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
@@ -41,7 +41,7 @@ def flattened_patches(config: EncoderConfig) -> tuple[int, ...]:
 
 def window_of(config: EncoderConfig) -> Pair:
     """The windows that tokens are put in the order of: the whole grid where no block has any."""
-    return next((layer.window_size for layer in config.layers if not layer.is_global), config.grid)
+    return next((layer.windows.size for layer in config.layers if not layer.is_global), config.grid)
 
 
 def merged(config: EncoderConfig, stream: Stream) -> Stream:
@@ -78,7 +78,7 @@ def order_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
 def _many_windows(config: EncoderConfig) -> Iterator[Problem]:
     """More windows than can be looked at one by one."""
     images = config.run.batch_size
-    each = max(prod(layer.windows) for layer in config.layers)
+    each = max(prod(layer.windows.counts) for layer in config.layers)
     if each * images > MOST_WINDOWS:
         where = ("image_size",) if each > MOST_WINDOWS else ("run", "batch_size")
         many = f"{each * images:,} windows a layer, which are run one by one"
@@ -99,11 +99,11 @@ def _layer_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     window, first = window_of(config), config.layers[0].stage
     found: dict[tuple[int | str, ...], str] = {}
     for layer in (layer for layer in config.layers if layer.stage_index == at):
-        size, heads, width = layer.window_size, layer.stage.num_heads, layer.stage.embed_dim
-        if size != GLOBAL and any(side % MERGE for side in size):
+        size, heads, width = layer.windows.size, layer.stage.num_heads, layer.stage.embed_dim
+        if not layer.is_global and any(side % MERGE for side in size):
             said = f"window_size {side_or_sides(size)} must be even: windows are of {MERGE}x{MERGE} tokens that are merged"
             found.setdefault(_where(config, at, layer.index, "window_size"), said)
-        elif size not in {GLOBAL, window}:
+        elif not layer.is_global and size != window:
             said = f"window_size {side_or_sides(size)} is not that of the blocks before, {side_or_sides(window)}: tokens are put in one order"
             found.setdefault(_where(config, at, layer.index, "window_size"), said)
         channels = width // heads

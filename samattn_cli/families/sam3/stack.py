@@ -38,7 +38,7 @@ class Attention(vit.Attention):
     """
 
     def __init__(self, layer: LayerConfig, kernel: str) -> None:
-        stage, size = layer.stage, layer.grid if layer.is_global else layer.window_size
+        stage, size = layer.stage, layer.windows.size
         super().__init__(
             stage.embed_dim,
             stage.num_heads,

@@ -13,7 +13,8 @@ from math import prod
 
 from ...encoder.keys import Pair
 from ...encoder.model import EncoderConfig
-from ...encoder.plan import LayerConfig, attends
+from ...encoder.placement import Placement
+from ...encoder.plan import LayerConfig
 from ...encoder.registry import NONE
 from ...importing.agreement import weights_of
 from ...importing.checkpoint import Shapes
@@ -54,7 +55,7 @@ def otherwise_windowed(config: EncoderConfig) -> Iterator[str]:
     rows, config = config.grid[0], _padded(config)
     others = [layer for layer in config.layers if _placed(layer) != _placed_there(config, layer, rows)]
     if others and _is_square(config):
-        ours, theirs = attends(*_placed(others[0])), attends(*_placed_there(config, others[0], rows))
+        ours, theirs = _placed(others[0]).words, _placed_there(config, others[0], rows).words
         yield (
             f"At {format_size(config.image_size)} transformers runs other windows in the blocks "
             f"{ranges([layer.index for layer in others])}: {theirs} in the first of them, where Microsoft's code and "
@@ -95,14 +96,15 @@ def _params(weights: Shapes) -> int:
     return sum(map(prod, weights.values()))
 
 
-def _placed(layer: LayerConfig) -> tuple[Pair, Pair]:
-    return (layer.grid if layer.is_global else layer.window_size), layer.shift_size
+def _placed(layer: LayerConfig) -> Placement:
+    """Where a layer attends, a global one as one window."""
+    return Placement(layer.windows.size, shift=layer.shift_size)
 
 
-def _placed_there(config: EncoderConfig, layer: LayerConfig, rows: int) -> tuple[Pair, Pair]:
+def _placed_there(config: EncoderConfig, layer: LayerConfig, rows: int) -> Placement:
     """Window and shift, for which transformers takes the height alone: that of `rows` of whole patches."""
     high, wanted = rows >> layer.stage_index, layer.stage.window_size[0]
     first = sum(stage.depth for stage in config.stages[: layer.stage_index])
     side = min(high, wanted)
     shift = 0 if high <= side or (layer.index - first) % 2 == 0 else wanted // 2
-    return (side, side), (shift, shift)
+    return Placement((side, side), shift=(shift, shift))

@@ -28,7 +28,7 @@ class ShiftedWindows(nn.Module):
     def __init__(self, layer: LayerConfig, attention: nn.Module) -> None:
         super().__init__()
         stage, self.grid = layer.stage, layer.grid
-        self.window_size = layer.grid if layer.is_global else layer.window_size
+        self.window_size = layer.windows.size
         self.shift_size = layer.shift_size if layer.is_shifted else None
         self.norm1 = nn.LayerNorm(stage.embed_dim, eps=NORM_EPS)
         self.attn = attention
@@ -77,7 +77,7 @@ class WindowAttention(nn.Module):
         dim, self.num_heads = stage.embed_dim, stage.num_heads
         self.scale = (dim // self.num_heads) ** -0.5
         self.kernel = kernel
-        size = layer.grid if layer.is_global else layer.window_size
+        size = layer.windows.size
         entries = (2 * size[0] - 1) * (2 * size[1] - 1)
         self.relative_position_bias_table = nn.Parameter(torch.zeros(entries, self.num_heads))
         self.register_buffer("relative_position_index", relative_position_index(size), persistent=False)

@@ -52,7 +52,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
 
 def size_of(layer: LayerConfig) -> Pair:
     """The window: that of a global block is the grid."""
-    return layer.grid if layer.is_global else layer.window_size
+    return layer.windows.size
 
 
 def attend(

@@ -29,13 +29,14 @@ def clamped(entering: Entering) -> Placing:
     A window that covers the grid is no window: the block is global. Source: SwinTransformerBlock, which clamps to
     ``min(input_resolution)`` before it makes the table of relative positions.
     """
-    if not entering.is_windowed:
+    said, grid = entering.placement, entering.grid
+    if said.is_global:
         return Placing()
-    window, grid = entering.stage.window_size, entering.grid
+    window = said.over(grid).size
     if all(side < length for side, length in zip(window, grid, strict=True)):
-        return Placing(window, shift_of(entering, (window[0] // 2, window[1] // 2)))
+        return Placing(said.shifted(shift_of(entering, (window[0] // 2, window[1] // 2))))
     window = (min(window[0], *grid), min(window[1], *grid))
-    return Placing() if window == grid else Placing(window)
+    return Placing() if window == grid else Placing(replace(said, size=window))
 
 
 MERGING = (Sliding(kernel=2, stride=2),)

@@ -53,7 +53,7 @@ class WindowAttention(nn.Module):
         super().__init__()
         stage = layer.stage
         dim, self.num_heads = stage.embed_dim, stage.num_heads
-        size = layer.grid if layer.is_global else layer.window_size
+        size = layer.windows.size
         self.logit_scale = nn.Parameter(torch.full((self.num_heads, 1, 1), math.log(10)))
         self.cpb_mlp = nn.Sequential(
             nn.Linear(2, BIAS_HIDDEN),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ...encoder.model import EncoderConfig
+from ...encoder.placement import NO_WINDOW
 from ...importing.checkpoint import Shapes
 from ...importing.description import Given, Keys, Size, one, ratio_of
 from ...importing.weights import Checkpoint, Weights, renamed
@@ -138,7 +139,7 @@ def _placement(weights: Weights, patch: int, depth: int) -> tuple[Size, Keys]:
     windows = sorted({side for side in sides if side != (height, width)})
     if len(windows) > 1:
         raise weights.unfit(f"its tables of relative positions are of several windows, {windows}")
-    window = windows[0] if windows else (0, 0)
+    window = windows[0] if windows else NO_WINDOW
     return one((height * patch, width * patch)), {
         "window_size": one(window),
         "global_attn_indexes": [i for i, side in enumerate(sides) if windows and side != window],

@@ -24,7 +24,7 @@ class WindowedBlock(nn.Module):
 
     def __init__(self, layer: LayerConfig, attn: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
-        self.window_size = layer.window_size
+        self.window_size = None if layer.is_global else layer.windows.size
         self.shift_size = layer.shift_size
         self.norm1 = nn.LayerNorm(layer.stage.embed_dim, eps=NORM_EPS)
         self.attn = attn
@@ -35,12 +35,11 @@ class WindowedBlock(nn.Module):
         """(B, H, W, C) -> (B, H, W, C)."""
         shortcut = x
         x = self.norm1(x)
-        windowed = self.window_size != (0, 0)
         grid = (x.shape[1], x.shape[2])
-        if windowed:
+        if self.window_size is not None:
             x = window_partition(x, self.window_size, self.shift_size)
         x = self.attn(x)
-        if windowed:
+        if self.window_size is not None:
             x = window_unpartition(x, self.window_size, grid, self.shift_size)
         x = shortcut + x
         return x + self.mlp(self.norm2(x))
@@ -58,7 +57,7 @@ class Block(WindowedBlock):
             rel_pos=stage.rel_pos,
             size=layer.rel_pos_size,
             kernel=kernel,
-            mask=shift_mask(layer.grid, layer.window_size, layer.shift_size) if layer.is_shifted else None,
+            mask=shift_mask(layer.grid, layer.windows.size, layer.shift_size) if layer.is_shifted else None,
         )
         super().__init__(layer, attn, MLP(stage.embed_dim, stage.mlp_dim))
 

@@ -43,7 +43,7 @@ def block(
 
 def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix: Step) -> Tensor:
     """Pre-norm block of any attention over windows and any MLP: (B, H, W, C) -> (B, H, W, C)."""
-    window, shift = layer.window_size, layer.shift_size
+    window, shift = layer.windows.size, layer.shift_size
     shortcut, grid = x, x.shape[1:3]
     x = normed = tape.layer_norm("norm1", shortcut)
     if not layer.is_global:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ...encoder.model import EncoderConfig
-from ...encoder.slots import GLOBAL
 from ...reports.sweep import Axis, Sweep
 from ...units import format_size, format_things
 from .analysis import how_it_runs
@@ -50,11 +49,8 @@ def set_alike(report: Sweep) -> tuple[str, ...]:
 
 
 def _set_alike(config: EncoderConfig) -> str:
-    windows = (
-        (stage.window_size, *(override.window_size for override in stage.overrides))
-        for stage in config.stages
-    )
-    own = dict.fromkeys(size for sizes in windows for size in sizes if size and size != GLOBAL)
+    said = (placement for stage in config.stages for placement in stage.placements)
+    own = dict.fromkeys(placement.size for placement in said if placement.size is not None)
     if len(own) <= 1:
         return ""
     sizes = ", ".join(map(size_label, own))

@@ -8,7 +8,6 @@ from ...encoder.model import EncoderConfig, StageConfig
 from ...encoder.placed import placed
 from ...encoder.registry import BLOCKS
 from ...encoder.rules import problems_of_plan
-from ...encoder.slots import GLOBAL
 from ...errors import UsageError
 
 
@@ -67,7 +66,7 @@ def shifted(config: EncoderConfig) -> EncoderConfig:
 
 
 def _shifted(stage: StageConfig) -> StageConfig:
-    if stage.window_size == GLOBAL or "shift_size" not in BLOCKS[stage.block].keys:
+    if stage.placement.is_global or "shift_size" not in BLOCKS[stage.block].keys:
         return stage
     height, width = stage.window_size
     return replace(stage, shift_size=(height // 2, width // 2))

@@ -66,7 +66,7 @@ class Placement:
     @property
     def where(self) -> tuple[object, ...]:
         """How its layers attend: what tells it from others."""
-        return tuple((layer.window_size, layer.shift_size) for layer in self.config.layers)
+        return tuple(layer.placement for layer in self.config.layers)
 
 
 def placement(config: EncoderConfig, text: str) -> Placement:
