@@ -1,0 +1,179 @@
+"""The dry device: what it needs, what it says where that is missing, and runs on it where torch's CUDA build is installed."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from samattn_cli import load_device
+from samattn_cli.device.dry import build
+from samattn_cli.device.dry.environment import environment
+from samattn_cli.encoder.presets import devices
+from samattn_cli.errors import DeviceError, RecordingError
+from samattn_cli.reports.recording import from_json
+from samattn_cli.studies.calibrate import calibrate_device
+from tests.support.running import samattn
+
+
+def on_this_machine() -> bool:
+    try:
+        build.cuda_headers()
+    except DeviceError:
+        return False
+    return shutil.which("cc") is not None
+
+
+CUDA_BUILD = pytest.mark.skipif(not on_this_machine(), reason="torch's CUDA build is not installed")
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A machine whose torch has CUDA headers, with an empty cache."""
+    headers = tmp_path / "nvidia" / "cu13" / "include"
+    headers.mkdir(parents=True)
+    for name in ("cuda.h", "cuda_runtime_api.h"):
+        (headers / name).write_text("")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path / "nvidia")])
+    monkeypatch.setattr(build, "find_spec", lambda _: found)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return headers
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_another_platform(monkeypatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    with pytest.raises(DeviceError, match="arm64") as error:
+        build.library()
+    assert error.value.codes == ("dry-platform",)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(
+    ("missing", "code"), [("torch", "dry-without-torch"), ("nvidia", "dry-without-cuda")]
+)
+def test_no_torch_or_one_without_cuda(monkeypatch, missing, code) -> None:
+    monkeypatch.setattr(build, "find_spec", lambda name: None if name == missing else SimpleNamespace())
+    with pytest.raises(DeviceError, match=r"5\.5 GB") as error:
+        build.library()
+    assert error.value.codes == (code,)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_no_compiler(monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(DeviceError) as error:
+        build.library()
+    assert error.value.codes == ("dry-without-compiler",)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_compiler_that_fails_leaves_nothing_in_the_cache(tmp_path) -> None:
+    """The headers of this machine are empty."""
+    with pytest.raises(DeviceError) as error:
+        build.library()
+    assert error.value.codes == ("dry-not-built",)
+    assert not list((tmp_path / "cache").rglob("*.so"))
+
+
+def test_a_library_that_is_built_is_not_built_again(elsewhere, monkeypatch) -> None:
+    built = []
+
+    def compiled(_compiler, _headers, to) -> None:
+        built.append(to)
+        to.write_text("library")
+
+    monkeypatch.setattr(build, "_compile", compiled)
+    first = build.library()
+    assert build.library() == first
+    assert len(built) == 1
+    assert sorted(path.name for path in first.parent.iterdir()) == sorted([build.LIBRARY, *build.LINKS])
+    assert (first.parent / build.LINKS[0]).resolve() == first.resolve()
+    (elsewhere / "cuda.h").write_text("of another torch")
+    assert build.library() != first
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_the_environment_has_the_figures_of_the_device(monkeypatch) -> None:
+    monkeypatch.setattr(build, "_compile", lambda _compiler, _headers, to: to.write_text("library"))
+    monkeypatch.setenv("LD_PRELOAD", "other.so")
+    variables = environment(load_device("rtx_4090"))
+    assert variables["SAMATTN_DRY_CC"] == "8.9"
+    assert variables["SAMATTN_DRY_SMS"] == "128"
+    assert variables["SAMATTN_DRY_THREADS"] == "1536"
+    assert int(variables["SAMATTN_DRY_BYTES"]) == load_device("rtx_4090").memory_bytes
+    library, other = variables["LD_PRELOAD"].split(":")
+    assert (library.rpartition("/")[2], other) == (build.LIBRARY, "other.so")
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_device_that_has_no_compute_capability(monkeypatch) -> None:
+    monkeypatch.setattr(build, "_compile", lambda _compiler, _headers, to: to.write_text("library"))
+    with pytest.raises(DeviceError, match="compute_capability or multiprocessors") as error:
+        environment(load_device("cpu"))
+    assert error.value.codes == ("device-not-cuda",)
+    with pytest.raises(DeviceError, match="no multiprocessors"):
+        environment(replace(load_device("t4"), multiprocessors=None))
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_every_cuda_device_that_ships_can_be_run_dry(monkeypatch) -> None:
+    monkeypatch.setattr(build, "_compile", lambda _compiler, _headers, to: to.write_text("library"))
+    for name in devices():
+        if name != "cpu":
+            assert environment(load_device(name))
+
+
+def test_a_device_that_there_is_not(tmp_path) -> None:
+    done = samattn("measure", "sam_vit_b", "--device", "dry:h1000", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "h1000" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@CUDA_BUILD
+def test_a_dry_run(tmp_path) -> None:
+    """Weights and input are those that are derived; a second run goes on with the recording, a measured one is refused."""
+    words = ["measure", "vit_b", "--device", "dry:t4", "--mode", "inference,training", "-o", "dry.json"]
+    done = samattn(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    recording = from_json((tmp_path / "dry.json").read_text("utf-8"), "dry.json")
+    print_ = recording.fingerprint
+    assert (print_.kind, print_.compute_capability, "40 multiprocessors" in print_.settings) == (
+        "dry",
+        "7.5",
+        True,
+    )
+    inference, training = (case.measured for case in recording.cases)
+    assert inference.latency is None
+    assert {layer.latency for layer in training.layers} == {None}
+    assert training.peak_reserved_bytes >= training.peak_allocated_bytes >= training.peak_requested_bytes
+    with pytest.raises(RecordingError) as error:
+        calibrate_device(load_device("t4"), {tmp_path / "dry.json": recording})
+    assert error.value.codes == ("no-times",)
+    assert "2 finished before" in samattn(*words, cwd=tmp_path).stderr
+    other = samattn(*words[:2], "--device", "dry:l4", "-o", "dry.json", cwd=tmp_path)
+    assert other.returncode == 2
+
+
+@CUDA_BUILD
+def test_out_of_memory_is_a_result(tmp_path) -> None:
+    done = samattn(
+        "measure", "sam_vit_h", "--device", "dry:t4", "--mode", "training", "-o", "x.json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "x.json").read_text("utf-8"))["cases"][0]["status"] == "out of memory"
+
+
+@CUDA_BUILD
+def test_a_snapshot_of_a_run_that_no_gpu_did(tmp_path) -> None:
+    done = samattn("measure", "vit_b", "--device", "dry", "--snapshot", "s.pickle", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "s.pickle").stat().st_size > 10_000
