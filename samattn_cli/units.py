@@ -85,6 +85,11 @@ def format_size(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
+def format_side(size: tuple[int, int]) -> str:
+    """A square by one number: (14, 14) -> "14", (512, 768) -> "512x768"."""
+    return str(size[0]) if size[0] == size[1] else format_size(size)
+
+
 def format_things(number: int, noun: str) -> str:
     """A number of things: (1, "block") -> "1 block", (2, "block") -> "2 blocks"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -168,7 +168,7 @@ def sweep(
         raise UsageError(f"nothing varies: give {AXES}, or several configs")
     where = device_of(device)
     asked = None if metrics is None else _metrics(metrics, where)
-    from ..render.pages.sweep_heading import set_alike
+    from ..render.pages.sweep_words import set_alike
     from ..studies.sweep import sweep as sweep_over
 
     _check_measured(measure, len(names) * grid.points, max_cases, repeats)

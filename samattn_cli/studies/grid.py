@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..files.load import Override, load_config
 from ..files.sources import STDIN
 from ..reports.sweep import Axis
-from ..units import format_size
+from ..units import format_side
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ class Grid:
         counted = [
             Axis("batch_size", tuple(map(str, self.batch_sizes))),
             Axis("window", tuple(map(str, self.windows))),
-            Axis("resolution", tuple(map(resolution_label, self.resolutions))),
+            Axis("resolution", tuple(map(format_side, self.resolutions))),
         ]
         return (*configs, *others, *(axis for axis in counted if axis.values))
 
@@ -102,18 +102,13 @@ def plain(value: Any) -> Any:
     return value.plain() if hasattr(value, "plain") else value
 
 
-def resolution_label(size: Pair) -> str:
-    """Pixels in words: one number for a square."""
-    return str(size[0]) if size[0] == size[1] else format_size(size)
-
-
 def encoders_of(
     references: Sequence[str], laid_over: Sequence[Override], grid: Grid
 ) -> Iterator[list[EncoderConfig]]:
     """Of each config its encoders, a combination of `grid.variations` each, at the first point of the grid."""
     first = []
     if grid.resolutions:
-        where = f"--resolutions {resolution_label(grid.resolutions[0])}"
+        where = f"--resolutions {format_side(grid.resolutions[0])}"
         height, width = grid.resolutions[0]
         first.append(Override("image_size", height if height == width else (height, width), where))
     if grid.batch_sizes:
@@ -135,7 +130,7 @@ def check_axes(config: EncoderConfig, grid: Grid) -> None:
     for size in grid.resolutions:
         if min(size) < config.patch_size:
             raise UsageError(
-                f"--resolutions {resolution_label(size)}: {config.name} has patches of {config.patch_size}: use at least "
+                f"--resolutions {format_side(size)}: {config.name} has patches of {config.patch_size}: use at least "
                 f"{config.patch_size}"
             )
     if grid.windows and not config.has_windows:

@@ -24,7 +24,7 @@ from samattn_cli.render import render
 from samattn_cli.render.options import Options
 from samattn_cli.render.pages.sweep import rows
 from samattn_cli.render.pages.sweep_chart import _marks, chart
-from samattn_cli.render.pages.sweep_heading import set_alike
+from samattn_cli.render.pages.sweep_words import set_alike
 from samattn_cli.studies import points
 from samattn_cli.studies.grid import MOST_POINTS, Grid, Variation
 from samattn_cli.studies.passes import Passes
@@ -204,7 +204,7 @@ def test_a_resolution_is_starred_where_it_has_more_padding_than_the_one_before()
     sides = tuple((side, side) for side in (512, 640, 704, 1024))
     shown = render(sweep(["sam_vit_b"], Grid(resolutions=sides), ["flops"]), "terminal", Options())
     assert [line.split()[0] for line in shown.splitlines() if line.split()[1:2] == ["*"]] == ["704"]
-    assert "*: more padding than at the resolution before." in " ".join(shown.split())
+    assert "*: more padding than at the previous resolution." in " ".join(shown.split())
     falling = render(sweep(["sam_vit_b"], Grid(resolutions=sides[::3]), ["flops"]), "terminal", Options())
     assert "+72.27 %" in falling
     assert "+19.63 %" in falling
@@ -221,7 +221,7 @@ def test_every_rise_is_starred_however_many_there_are() -> None:
     assert len(rises) > 5
 
 
-SET_ALIKE = "sam2_hiera_t has windows of 8, 4, 14, 7: a window of the sweep takes the place of each of them"
+SET_ALIKE = "sam2_hiera_t has windows of 8, 4, 14, 7: a window size of the sweep replaces each of them"
 
 
 def test_windows_that_are_set_to_one_are_said(tmp_path, capsys) -> None:
@@ -267,7 +267,9 @@ def test_a_picture_says_which_cliffs_it_does_not_mark() -> None:
     report = sweep(["sam_vit_b"], Grid(resolutions=sides, windows=(2,)), ["flops"])
     assert len(report.lines[0].jumps) == 64
     assert not [mark for mark in _marks(report) if mark.kind == "cliff"]
-    assert "Cliffs are not marked on lines of so many: 64." in str(chart(report)["title"])
+    assert "Padding cliffs are not marked on lines with more than 40; one line has 64." in str(
+        chart(report)["title"]
+    )
 
 
 def test_what_padding_costs_is_worked_out_by_hand() -> None:
@@ -614,8 +616,8 @@ def test_what_is_wrong_with_a_config_at_any_point_is_said_without_one(tmp_path: 
 def test_pixels_that_fill_no_patch_are_said_to_be_dropped() -> None:
     sizes = tuple((side, side) for side in (496, 498, 500, 512, 513))
     text = render(sweep(["sam_vit_b"], Grid(resolutions=sizes), ["flops"]), "terminal", Options())
-    assert "498, 500, 513 are not multiples of the patch, 16: the pixels beyond" in text  # 31 * 16 = 496
-    assert "To know" not in render(
+    assert "498, 500, 513 are not multiples of the patch size, 16: pixels beyond" in text  # 31 * 16 = 496
+    assert "Notes" not in render(
         sweep(["sam_vit_b"], Grid(windows=(7, 14)), ["flops"]), "terminal", Options()
     )
 

@@ -46,7 +46,7 @@ def _sections(report: Fit, options: Options) -> Iterator[Section]:
         if any(answer.status != "no candidates" for answer in answers):
             yield _table(report, answers, vary, wide=options.wide)
     if said := tuple(dict.fromkeys(_said(report))):
-        yield Lines("To know", said)
+        yield Lines("Notes", said)
 
 
 def _as_it_is(report: Fit, *, wide: bool) -> Table:

@@ -1,4 +1,4 @@
-"""A sweep as a picture: a panel a metric, a colour a line of points, all global and all windowed beside it."""
+"""A sweep as a chart: a panel for each metric, a colour for each line, and all global and all windowed next to it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from typing import Any
 
 from ...figures import FIGURES, PEAKS
 from ...reports.sweep import Line, MeasuredPoints, Sweep
-from ...units import format_percent
+from ...units import format_percent, format_side
 from ..charts import lines as drawn
 from ..charts.scales import unit_of
 from ..charts.theme import Spec
-from .sweep_columns import axis_along, formatted, lines_of, name_along, name_of, size_label, values_of
-from .sweep_heading import subtitle_of, title_of
+from .sweep_words import (
+    axis_along,
+    formatted,
+    lines_of,
+    name_along,
+    name_of,
+    subtitle_of,
+    title_of,
+    values_of,
+)
 
 AXES = {"resolution": "image side (px)", "batch_size": "batch (images)", "window": "window (tokens a side)"}
 FEW = 4
-"""Lines up to which what all global costs is drawn beside each."""
+"""Lines up to which all global is drawn next to each."""
 MOST_CLIFFS = 40
-"""Of a line whose padding cliffs are marked."""
+"""Padding cliffs of a line, up to which they are marked."""
 
 
 def chart(report: Sweep) -> Spec:
@@ -27,7 +35,10 @@ def chart(report: Sweep) -> Spec:
     left = report.line_count - len(report.lines)
     more = f" {left:,} more lines are not drawn." if left else ""
     if most := max((len(line.jumps) for line in report.lines if len(line.jumps) > MOST_CLIFFS), default=0):
-        more += f" Cliffs are not marked on lines of so many: {most:,}." * _has_cliffs(report)
+        more += (
+            f" Padding cliffs are not marked on lines with more than {MOST_CLIFFS}; one line has {most:,}."
+            * _has_cliffs(report)
+        )
     return drawn.spec(
         drawn.Picture(
             title=title_of(report),
@@ -41,7 +52,7 @@ def chart(report: Sweep) -> Spec:
 
 
 def _places(report: Sweep) -> list[Any]:
-    """Where on the axis the points of a line are: numbers, or words where some are none."""
+    """Where on the axis the points of a line are: numbers, or words if some are not numbers."""
     values = axis_along(report).values
     try:
         return [int(value) if value.isdecimal() else float(value) for value in values]
@@ -72,12 +83,12 @@ def _others(report: Sweep, line: Line, name: str) -> list[Any]:
 
 
 def _ratios(report: Sweep) -> Iterator[drawn.Line]:
-    """What was measured over what was predicted."""
+    """Measured over predicted."""
     xs = _places(report)
-    found = {point.point: point for point in report.measured.points} if report.measured else {}
+    points = {point.point: point for point in report.measured.points} if report.measured else {}
     for name, what in (("peak_ratio", "peak"), ("latency_ratio", "time")):
-        for line in report.lines if found else ():
-            ratios = [getattr(found[line.first + at * line.stride], name) for at in range(line.count)]
+        for line in report.lines if points else ():
+            ratios = [getattr(points[line.first + at * line.stride], name) for at in range(line.count)]
             if kept := [(x, ratio) for x, ratio in zip(xs, ratios, strict=True) if ratio is not None]:
                 places, values = zip(*kept, strict=True)
                 yield drawn.Line(_name(line), f"measured over predicted, {what}", "ratio", places, values)
@@ -109,14 +120,14 @@ def _cliffs(report: Sweep, line: Line) -> Iterator[drawn.Mark]:
     padding = values_of(report, line, "padding")
     for at in line.jumps:
         cliff = known.get(line.first + at * line.stride)
-        near = " or ".join(size_label(size) for size in (cliff.below, cliff.above) if size) if cliff else ""
+        near = " or ".join(format_side(size) for size in (cliff.below, cliff.above) if size) if cliff else ""
         text = f"{format_percent(padding[at])} more tokens in windows{near and f'; none at {near}'}"
         yield _mark(report, line, "flops", "cliff", at, text)
 
 
-def _measured(report: Sweep, found: MeasuredPoints) -> Iterator[drawn.Mark]:
+def _measured(report: Sweep, measured: MeasuredPoints) -> Iterator[drawn.Mark]:
     xs = _places(report)
-    for point in found.points:
+    for point in measured.points:
         peak = PEAKS[report.mode_at(point.point)]
         for metric, value in ((peak, point.peak_bytes), ("latency_ms", point.latency_ms)):
             for line in lines_of(report, metric) if metric in report.metrics else ():
