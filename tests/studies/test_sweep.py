@@ -267,9 +267,8 @@ def test_a_picture_says_which_cliffs_it_does_not_mark() -> None:
     report = sweep(["sam_vit_b"], Grid(resolutions=sides, windows=(2,)), ["flops"])
     assert len(report.lines[0].jumps) == 64
     assert not [mark for mark in _marks(report) if mark.kind == "cliff"]
-    assert "Padding cliffs are not marked on lines with more than 40; one line has 64." in str(
-        chart(report)["title"]
-    )
+    subtitle = " ".join(chart(report)["title"]["subtitle"])
+    assert "Padding cliffs are not marked on lines with more than 40; one line has 64." in subtitle
 
 
 def test_what_padding_costs_is_worked_out_by_hand() -> None:
