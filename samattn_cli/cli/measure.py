@@ -185,7 +185,7 @@ def _keep(
         RecordingError: if the file has become one of something else.
         OutputError: if it cannot be written.
     """
-    from ..reports.recording import to_json
+    from ..reports.text import to_json
     from ..studies.measure import start
 
     with folder_lock(output):

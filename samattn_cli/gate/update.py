@@ -17,7 +17,7 @@ from .git import AUTO
 from .load_thresholds import ThresholdsFile
 from .recordings import Recordings
 from .references import Case
-from .reports.baseline import Accepted, Entry, Key, to_json
+from .reports.baseline import Accepted, Entry, Key, to_text
 from .thresholds import Rule
 
 Done = Literal["added", "lowered", "raised", "recounted", "removed", "renamed", "kept", "above"]
@@ -47,7 +47,7 @@ class Update:
     @property
     def text(self) -> str:
         """The file's."""
-        return to_json(self.entries)
+        return to_text(self.entries)
 
     def count(self, done: Done) -> int:
         """How many figures something became of."""

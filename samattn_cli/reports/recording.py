@@ -6,9 +6,8 @@ torch's allocator; times are medians with the 10th and the 90th percentile besid
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -144,11 +143,6 @@ class Recording:
         """The recording with `case` at its end, in place of an earlier one of the same config."""
         others = (other for other in self.cases if other.config_hash != case.config_hash)
         return replace(self, cases=(*others, case))
-
-
-def to_json(recording: Recording) -> str:
-    """The recording as JSON text."""
-    return json.dumps(asdict(recording), indent=1, allow_nan=False) + "\n"
 
 
 def read_recording(path: Path) -> Recording:

@@ -37,17 +37,20 @@ THE_TEXT = "the text"
 
 
 def to_json(report: Any) -> str:
-    """The report as JSON text, `schema_version` and `kind` first."""
+    """The report as JSON text, `schema_version` and `kind` first.
+
+    A config has the keys that apply to it; in a recording it has all keys, as its hash is of all.
+    """
     if not is_dataclass(report) or isinstance(report, type):
         raise TypeError(f"to_json takes a report, not {report!r}")
     data = _entries(report)
-    ordered = {key: data[key] for key in (*HEAD, *(key for key in data if key not in HEAD))}
+    ordered = {key: data[key] for key in dict.fromkeys((*HEAD, *data)) if key in data}
     columns: list[Any] = []
     mark = uuid4().hex  # that no name in a config can be
 
     def default(value: Any) -> Any:
         if isinstance(value, EncoderConfig):
-            return mapping_of(value)
+            return _entries(value) if data["kind"] == "recording" else mapping_of(value)
         if is_dataclass(value):
             return _entries(value)
         columns.append(value)

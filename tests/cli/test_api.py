@@ -8,7 +8,7 @@ import pytest
 import samattn_cli
 from samattn_cli import SamattnError, analyze, from_json, load_config, to_json
 from samattn_cli.gate.reports.baseline import Entry
-from samattn_cli.gate.reports.baseline import to_json as baseline_to_json
+from samattn_cli.gate.reports.baseline import to_text as baseline_text
 from samattn_cli.reports.text import FILES, KINDS
 
 
@@ -41,7 +41,7 @@ def test_every_kind_that_a_report_can_have_is_read():
 
 def test_a_baseline_comes_back_from_json():
     entry = Entry(config="a.yaml", profile="", metric="totals.flops", value=7, samattn="0.1.0", counting=1)
-    assert from_json(baseline_to_json([entry])) == {entry.key: replace(entry, line=2)}
+    assert from_json(baseline_text([entry])) == {entry.key: replace(entry, line=2)}
 
 
 UNREADABLE = {

@@ -19,8 +19,8 @@ from samattn_cli.reports.recording import (
     Recording,
     config_hash,
     from_json,
-    to_json,
 )
+from samattn_cli.reports.text import to_json
 from samattn_cli.studies.calibrate import calibrate_device
 from samattn_cli.studies.passes import Passes
 from tests.support.running import samattn

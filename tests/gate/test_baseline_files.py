@@ -10,7 +10,7 @@ from samattn_cli.cli.app import app
 from samattn_cli.errors import ConfigError
 from samattn_cli.gate.baseline import NAME
 from samattn_cli.gate.load_thresholds import load_thresholds
-from samattn_cli.gate.reports.baseline import Entry, from_json, to_json
+from samattn_cli.gate.reports.baseline import Entry, from_json, to_text
 from samattn_cli.gate.run import check
 from tests.gate.test_check_base import outside_of_ci  # noqa: F401 - a fixture for every test
 from tests.support.repositories import new, write
@@ -29,7 +29,7 @@ PARAMS = 75_424
 def test_three_megabytes_are_read_at_the_base_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     configs = ("encoders/a.yaml", *(f"encoders/gone{number:05}.yaml" for number in range(22_000)))
-    text = to_json([Entry(config=path, profile="", metric="params", value=PARAMS) for path in configs])
+    text = to_text([Entry(config=path, profile="", metric="params", value=PARAMS) for path in configs])
     assert len(text) > 3_000_000
     new(tmp_path, {"samattn.yaml": RULES, "encoders/a.yaml": SMALL, NAME: text})
     Path(NAME).write_text(text.replace(f'"value": {PARAMS}', f'"value": {PARAMS + 1}', 1), "utf-8")

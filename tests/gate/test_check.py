@@ -28,9 +28,8 @@ from samattn_cli.gate.readings import Encoder
 from samattn_cli.gate.recordings import Recordings, alike
 from samattn_cli.gate.references import Case
 from samattn_cli.gate.run import check
-from samattn_cli.reports.recording import Fingerprint, Latency, MeasuredCase, Measurement, Recording, to_json
-from samattn_cli.reports.text import from_json
-from samattn_cli.reports.text import to_json as analysis_to_json
+from samattn_cli.reports.recording import Fingerprint, Latency, MeasuredCase, Measurement, Recording
+from samattn_cli.reports.text import from_json, to_json
 from samattn_cli.studies import passes
 from tests.support.running import samattn
 from tests.support.thresholds_files import SMALL, TODAY, checked, folder
@@ -717,7 +716,7 @@ def test_a_damaged_recording_could_not_be_checked(tmp_path):
 def test_every_figure_alone_is_that_of_the_whole_analysis():
     for name, overrides in [("swin_t", []), ("sam_vit_b", ["run.mode=training", "run.batch_size=2"])]:
         config, device = load_config(name, overrides), load_device("h100")
-        data = json.loads(analysis_to_json(analyze(config, device=device, verify=False)))
+        data = json.loads(to_json(analyze(config, device=device, verify=False)))
         encoder = Encoder(config, device)
         paths = [
             path for path in _numbers(data) if path.partition(".")[0] in {"totals", "comparison", "training"}

@@ -16,8 +16,8 @@ from samattn_cli.reports.recording import (
     Outcome,
     Recording,
     read_recording,
-    to_json,
 )
+from samattn_cli.reports.text import to_json
 from samattn_cli.stack import fingerprint, latency, measure, memory
 from samattn_cli.stack.sections import on_entering
 from samattn_cli.stack.step import Step

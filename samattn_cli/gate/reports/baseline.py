@@ -69,7 +69,7 @@ Key = tuple[str, str, str]
 """Config, profile and metric."""
 
 
-def to_json(entries: Sequence[Entry]) -> str:
+def to_text(entries: Sequence[Entry]) -> str:
     """The file's text."""
     lines = ",\n".join(entry.text() for entry in sorted(entries, key=lambda entry: entry.key))
     return f'{{"kind": "{KIND}", "schema_version": {SCHEMA_VERSION}, "{FIGURES}": [\n{lines}\n]}}\n'
@@ -79,7 +79,7 @@ def from_json(text: str, label: str) -> dict[Key, Entry]:
     """The figures of a file's text; `label` is what messages call it.
 
     Raises:
-        ConfigError: at file:line:column, for text that `to_json` did not write.
+        ConfigError: at file:line:column, for text that `to_text` did not write.
     """
     found: dict[Key, Entry] = {}
     for line, column, data in _items(text, label):
