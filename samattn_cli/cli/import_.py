@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..encoder.presets import presets
-from ..errors import ImportFailedError
+from ..errors import ImportFailedError, code_of, with_code
 from ..shell import command
 from ..spelling import known_as
 from .asked import check_place
@@ -30,8 +30,8 @@ def import_(
 ) -> None:
     """Write the config of an encoder that you have in another form.
 
-    Of a checkpoint only the shapes of its weights are read, and nothing in it is run. What a source leaves open, or runs
-    otherwise than samattn, stands in the file's comments.
+    Of a checkpoint only the shapes of its weights are read, and no code in it is run. Comments in the file say what the
+    source does not specify, and where its library differs from samattn.
 
     Examples:
 
@@ -44,12 +44,13 @@ def import_(
     if output is not None:
         check_place(output)
     try:
-        text = imported(source, lambda sentence: say(f"samattn: {sentence}", style="yellow"))
+        text = imported(source, lambda sentence: say(f"samattn: {with_code(sentence)}", style="yellow"))
     except ImportFailedError as error:
         preset = known_as(source, presets())
         if preset is None:
             raise
-        raise ImportFailedError(f"{error}; the preset of that name: {command('configs', preset)}") from None
+        text = f"{error.message}; to see the preset of that name: {command('configs', preset)}"
+        raise ImportFailedError(code_of(error.message), text) from None
     if output is None:
         emit(text, "yaml")
     else:

@@ -1,6 +1,6 @@
-"""The shapes of a checkpoint's weights. Nothing of it is run, and no weight is read.
+"""The shapes of a checkpoint's weights. No code in it is run, and no weight is read.
 
-A safetensors file says them in its header; PyTorch's own are read by torch with ``weights_only``, onto the meta device.
+A safetensors file has them in its header. PyTorch's own files are read by torch with ``weights_only``, onto the meta device.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ Shapes = dict[str, tuple[int, ...]]
 
 LENGTH_BYTES = 8
 MOST_HEADER_BYTES = 100 << 20  # safetensors' own limit
-HOLDERS = ("model", "state_dict", "module", "teacher")
-"""Where training scripts put the weights in what they save."""
+WEIGHTS_ENTRIES = ("model", "state_dict", "module", "teacher")
+"""The entries under which training scripts save the weights."""
 PARALLEL = "module."
-"""Before each name where DataParallel held the model."""
+"""Prefix of each name if DataParallel wrapped the model."""
 
 
 def shapes_of(path: Path) -> Shapes:
     """Name to shape of each weight.
 
     Raises:
-        ImportFailedError: if the file is damaged, or holds anything but weights.
+        ImportFailedError: if the file is damaged, or has anything but weights.
     """
     try:
         shapes = _from_safetensors(path) if path.suffix == SAFETENSORS else _from_pytorch(path)
     except OSError as error:
-        raise ImportFailedError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ImportFailedError("cannot-read", f"{path}: cannot be read: {error.strerror}") from None
     if all(name.startswith(PARALLEL) for name in shapes):
         return {name.removeprefix(PARALLEL): shape for name, shape in shapes.items()}
     return shapes
@@ -47,33 +47,38 @@ def _from_safetensors(path: Path) -> Shapes:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         if size < LENGTH_BYTES or not 0 < length <= min(MOST_HEADER_BYTES, size - LENGTH_BYTES):
             raise ImportFailedError(
-                f"{path}: is truncated, or no safetensors file: its header would be {length:,} bytes"
+                "damaged-checkpoint",
+                f"{path}: is truncated, or not a safetensors file: its header would be {length:,} bytes",
             )
         header = file.read(length)
     try:
         weights = [(str(name), *_weight(entry)) for name, entry in _header(header).items()]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise ImportFailedError(f"{path}: is damaged, or no safetensors file: its header is none") from None
+        raise ImportFailedError(
+            "damaged-checkpoint",
+            f"{path}: is damaged, or not a safetensors file: it does not begin with such a header",
+        ) from None
     if not weights:
-        raise ImportFailedError(f"{path}: holds no weights")
+        raise ImportFailedError("no-weights", f"{path}: has no weights")
     if (missing := LENGTH_BYTES + length + max(end for *_, end in weights) - size) > 0:
         raise ImportFailedError(
-            f"{path}: is truncated: the last {missing:,} bytes of its weights are missing"
+            "damaged-checkpoint",
+            f"{path}: is truncated: the last {missing:,} bytes of its weights are missing",
         )
     return {name: shape for name, shape, _ in weights}
 
 
 def _header(text: bytes) -> dict[str, Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict):
+    header = json.loads(text)
+    if not isinstance(header, dict):
         raise TypeError
-    return {name: entry for name, entry in found.items() if name != "__metadata__"}
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def _weight(entry: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
-    """Its shape and where it ends, in bytes; the numbers between must be those of the shape."""
+    """A weight's shape, and where its data ends, in bytes. The data must have the size of the shape."""
     shape, (start, end) = tuple(map(int, entry["shape"])), map(int, entry["data_offsets"])
-    bits = re.search(r"\d+", entry["dtype"])  # F32, BF16, F8_E4M3; BOOL is of 8
+    bits = re.search(r"\d+", entry["dtype"])  # F32, BF16, F8_E4M3; BOOL has 8
     if (
         start < 0
         or min(shape, default=0) < 0
@@ -88,7 +93,8 @@ def _from_pytorch(path: Path) -> Shapes:
 
     if find_spec("torch") is None:
         raise ImportFailedError(
-            f"{path}: reading it takes torch, which is not installed: pip install 'samattn[torch]'"
+            "missing-package",
+            f"{path}: torch is not installed, and needed to read this: pip install 'samattn[torch]'",
         )
     from ..stack.checkpoint import entries_of
 
@@ -96,11 +102,11 @@ def _from_pytorch(path: Path) -> Shapes:
 
 
 def _weights_in(path: Path, entries: Mapping[str, Any]) -> Shapes:
-    """The shapes, also where a training script has put the weights into an entry of their own."""
-    for holder in HOLDERS:
-        if isinstance(held := entries.get(holder), Mapping):
-            return _weights_in(path, held)
+    """The shapes, also if a training script has saved the weights under an entry of their own."""
+    for key in WEIGHTS_ENTRIES:
+        if isinstance(inner := entries.get(key), Mapping):
+            return _weights_in(path, inner)
     shapes = {str(name): entry for name, entry in entries.items() if isinstance(entry, tuple)}
     if not shapes:
-        raise ImportFailedError(f"{path}: holds no weights by name")
+        raise ImportFailedError("no-weights", f"{path}: has no named weights")
     return shapes

@@ -1,4 +1,7 @@
-"""What a foreign description says: each of its entries is read, or said to be what samattn takes for granted."""
+"""Reading a model's description, such as a config.json, entry by entry.
+
+An importer reads an entry with a method that checks its type, or says with `expect` which values samattn can express.
+"""
 
 from __future__ import annotations
 
@@ -6,185 +9,194 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import ImportFailedError
+from ..errors import ImportFailedError, Message
 
 Keys = dict[str, Any]
 """The keys of an encoder config, in the order in which a person would write them."""
 
 Size = int | list[int]
-"""[height, width] as a person would write it: a number where both are the same."""
+"""[height, width] as a person would write it: one number if both are the same."""
 
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
 MOST = 1 << 40
-"""More than any number of a model's description."""
-ALIKE = 0.9
-"""Of the letters of two names of entries, from which on one may be the other misspelt."""
+"""No number in a model's description is larger."""
+SIMILARITY = 0.9
+"""Two names of entries that are at least this similar (difflib's ratio) may be one name, misspelt."""
 MOST_DIGITS = 9
-"""Behind the point of a ratio that is written exactly."""
+"""Digits after the decimal point of a ratio that is written exactly."""
 
 
-class Given:
-    """A foreign description, such as Hugging Face's config.json.
+class Description:
+    """A model's description in the format of another library, such as Hugging Face's config.json.
 
     Args:
-        label: what messages call it.
-        entries: what it says.
-        defaults: what it leaves unsaid, or says to be null.
+        label: how messages name it.
+        entries: its entries; one that is null counts as missing.
+        defaults: the library's values for missing entries.
 
     Attributes:
-        notes: what whoever reads the config should know, a sentence each.
-        warnings: what whoever imports it should know at once, a sentence each: standard error says it too.
-        asked: the entries that were asked for.
-        said: the entries that it has, and so all within it that were looked into.
+        notes: sentences for readers of the config.
+        warnings: sentences for whoever runs the import. They go to standard error and into the config.
+        read: the names of the entries that have been read.
+        present: the names of the entries that it has, with those of each inner description that has been read.
     """
 
     def __init__(
         self, label: str, entries: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
     ) -> None:
         self.label = label
-        said = {key: value for key, value in entries.items() if value is not None}
-        self.entries = {**(defaults or {}), **said}
+        present = {key: value for key, value in entries.items() if value is not None}
+        self.entries = {**(defaults or {}), **present}
         self.notes: list[str] = []
         self.warnings: list[str] = []
-        self.asked: set[str] = set()
-        self.said = set(said)
+        self.read: set[str] = set()
+        self.present = set(present)
 
-    def inner(self, key: str, *model_types: str) -> Given:
-        """The description within it, as a vision model's in that of a whole model; left out, it says nothing.
+    def inner(self, key: str, *model_types: str) -> Description:
+        """The description under `key`, such as that of a vision model in a whole model; empty if it is missing.
 
         Raises:
-            ImportFailedError: if it is of none of the `model_types`, where it says of which.
+            ImportFailedError: if its model_type is not one of `model_types`, where it has one.
         """
-        self.asked.add(key)
-        found = self.entries.get(key, {})
-        if not isinstance(found, Mapping):
-            raise self.wrong(key, "a description")
-        made = Given(f"{self.label}: {key}", found)
-        self.said |= made.said
-        made._share(self)
+        self.read.add(key)
+        entries = self.entries.get(key, {})
+        if not isinstance(entries, Mapping):
+            raise self.wrong(key, "a mapping")
+        inner = Description(f"{self.label}: {key}", entries)
+        self.present |= inner.present
+        inner._share(self)
         if model_types:
-            made.expect("model_type", *model_types, "")  # older files leave it empty
-        return made
+            inner.expect("model_type", *model_types, "")  # older files leave it empty
+        return inner
 
-    def with_defaults(self, **defaults: Any) -> Given:
-        """The same, with what its library takes where it says nothing."""
-        made = Given(self.label, self.entries, defaults)
-        made._share(self)
-        return made
+    def with_defaults(self, **defaults: Any) -> Description:
+        """The same description, with the library's defaults for missing entries."""
+        completed = Description(self.label, self.entries, defaults)
+        completed._share(self)
+        return completed
 
-    def _share(self, whole: Given) -> None:
-        self.notes, self.warnings = whole.notes, whole.warnings
-        self.asked, self.said = whole.asked, whole.said
+    def _share(self, outer: Description) -> None:
+        self.notes, self.warnings = outer.notes, outer.warnings
+        self.read, self.present = outer.read, outer.present
 
     def misspelt(self) -> Iterator[str]:
-        """A note on each entry that was not asked for and is all but called as one that was, which is not there."""
-        for key in sorted(self.said - self.asked):
-            for close in difflib.get_close_matches(key, sorted(self.asked - self.said), n=1, cutoff=ALIKE):
-                yield f"{cut(key)} is not read: if {close!r} is meant, which is not there, its default was taken."
+        """A note for each unread entry whose name is very similar to that of a missing entry."""
+        for key in sorted(self.present - self.read):
+            missing = sorted(self.read - self.present)
+            for close in difflib.get_close_matches(key, missing, n=1, cutoff=SIMILARITY):
+                yield Message(
+                    "misspelt-entry",
+                    f"Entry {quoted(key)} is not read. If you meant {close!r}: that entry is missing, and its default is "
+                    "used.",
+                )
 
-    def whole(self, key: str, least: int = 1) -> int:
-        """A whole number, `least` or more."""
-        found = self._get(key)
-        if not _is_whole(found, least):
+    def integer(self, key: str, least: int = 1) -> int:
+        """An integer that is at least `least`."""
+        value = self._get(key)
+        if not _is_integer(value, least):
             raise self.wrong(key, f"a whole number, {least} or more")
-        return int(found)
+        return int(value)
 
-    def wholes(self, key: str, many: int | None = None) -> list[int]:
-        """A list of whole numbers, so `many` of them, none negative."""
-        found = self._get(key)
-        wanted = "a list of whole numbers" if many is None else f"a list of {many} whole numbers"
-        if not isinstance(found, (list, tuple)) or not all(map(_is_whole, found)):
+    def integers(self, key: str, length: int | None = None) -> list[int]:
+        """A list of integers, none of them negative, of that `length`."""
+        values = self._get(key)
+        wanted = "a list of whole numbers" if length is None else f"a list of {length} whole numbers"
+        if not isinstance(values, (list, tuple)) or not all(map(_is_integer, values)):
             raise self.wrong(key, wanted)
-        if many is not None and len(found) != many:
+        if length is not None and len(values) != length:
             raise self.wrong(key, wanted)
-        return list(found)
+        return list(values)
 
     def number(self, key: str) -> float:
         """A number above 0."""
-        found = self._get(key)
-        if type(found) not in {int, float} or not 0 < found <= MOST:
+        value = self._get(key)
+        if type(value) not in {int, float} or not 0 < value <= MOST:
             raise self.wrong(key, "a number above 0")
-        return float(found)
+        return float(value)
 
     def flag(self, key: str) -> bool:
         """True or false."""
-        found = self._get(key)
-        if not isinstance(found, bool):
+        value = self._get(key)
+        if not isinstance(value, bool):
             raise self.wrong(key, "true or false")
-        return found
+        return value
 
-    def sides(self, key: str) -> Size:
-        """A number, or [height, width]; one number where both are the same."""
-        found = self._get(key)
-        pair = [found, found] if type(found) is int else found
-        if not isinstance(pair, (list, tuple)) or len(pair) != len("hw") or not all(map(_is_whole, pair)):
+    def size(self, key: str) -> Size:
+        """A number, or [height, width]."""
+        value = self._get(key)
+        pair = [value, value] if type(value) is int else value
+        if not isinstance(pair, (list, tuple)) or len(pair) != len("hw") or not all(map(_is_integer, pair)):
             raise self.wrong(key, "a number or [height, width]")
-        return one(pair)
+        return as_size(pair)
 
     def side(self, key: str) -> int:
-        """A number, or twice the same: the side of a square."""
-        found = self.sides(key)
-        if not isinstance(found, int) or found < 1:
-            raise ImportFailedError(
-                f"{self.label}: {key} is {cut(found)}, which samattn cannot express: it takes squares"
-            )
-        return found
+        """The side of a square: a number, or [number, number]."""
+        size = self.size(key)
+        if not isinstance(size, int) or size < 1:
+            raise self._unsupported(key, size, "squares only")
+        return size
 
     def word(self, *keys: str) -> str:
-        """What the first of the entries says that is there; "" if none is."""
-        self.asked.update(keys)
+        """The text of the first of these entries that is present; "" if all are missing."""
+        self.read.update(keys)
         key = next((key for key in keys if key in self.entries), "")
-        if not isinstance(found := self.entries.get(key, ""), str):
+        if not isinstance(value := self.entries.get(key, ""), str):
             raise self.wrong(key, "a word")
-        return found
+        return value
 
-    def expect(self, key: str, *taken: Any) -> None:
-        """Refuse what samattn cannot express.
+    def expect(self, key: str, *supported: Any) -> None:
+        """Check that an entry has a value that samattn can express.
 
         Raises:
-            ImportFailedError: if it says anything but what is `taken` (the first stands for what is left unsaid).
+            ImportFailedError: if its value is not one of `supported`; a missing entry has the first of them.
         """
-        self.asked.add(key)
-        if (found := self.entries.get(key, taken[0])) not in taken:
-            known = " or ".join(repr(word) for word in taken)
-            raise ImportFailedError(
-                f"{self.label}: {key} is {cut(found)}, which samattn cannot express: it has {known}"
-            )
+        self.read.add(key)
+        if (value := self.entries.get(key, supported[0])) not in supported:
+            raise self._unsupported(key, value, " or ".join(map(repr, supported)))
 
-    def leave_out(self, *keys: str) -> None:
-        """Entries that change nothing but what a training step drops at random, which samattn leaves out."""
-        self.asked.update(keys)
+    def _unsupported(self, key: str, value: Any, supported: str) -> ImportFailedError:
+        return ImportFailedError(
+            "unsupported-model",
+            f"{self.label}: samattn cannot express {key} {quoted(value)}; it supports {supported}",
+        )
+
+    def ignore(self, *keys: str) -> None:
+        """Note that samattn leaves out these entries, which say what a training step drops at random."""
+        self.read.update(keys)
         for key in keys:
-            if found := self.entries.get(key):
-                said = "a training step of samattn drops nothing at random"
-                self.notes.append(f"{key} ({cut(found)}) is left out: {said}.")
+            if value := self.entries.get(key):
+                self.notes.append(
+                    f"{key} ({quoted(value)}) is left out: samattn's training step drops nothing at random."
+                )
 
     def _get(self, key: str) -> Any:
-        self.asked.add(key)
+        self.read.add(key)
         if key not in self.entries:
-            raise ImportFailedError(f"{self.label}: {key} is missing")
+            raise ImportFailedError("missing-entry", f"{self.label}: {key} is missing")
         return self.entries[key]
 
     def wrong(self, key: str, wanted: str) -> ImportFailedError:
-        """That an entry is not what is wanted."""
-        return ImportFailedError(f"{self.label}: {key} must be {wanted}, not {cut(self._get(key))}")
+        """The error for an entry that is not what is `wanted`."""
+        return ImportFailedError(
+            "wrong-entry", f"{self.label}: {key} must be {wanted}, not {quoted(self._get(key))}"
+        )
 
 
-def one(sides: Sequence[int]) -> Size:
+def as_size(sides: Sequence[int]) -> Size:
     """[height, width] as a person would write it."""
     return sides[0] if sides[0] == sides[1] else list(sides)
 
 
-def patches(image: Size, patch: int) -> Size:
-    """Patches of an image's sides; a rest is dropped."""
+def grid_of(image: Size, patch: int) -> Size:
+    """Whole patches along an image's sides; the remaining pixels are dropped."""
     return image // patch if isinstance(image, int) else [side // patch for side in image]
 
 
 def ratio_of(hidden: int, width: int) -> float:
-    """`hidden` over `width`: exact if a person can write it, else as short as it can be.
+    """`hidden` over `width`, with which `int(width * ratio)` is `hidden` again.
 
-    Times the width, rounded down, it is `hidden` again.
+    It is exact if it has few decimals, otherwise it has as few decimals as possible.
     """
     if any(hidden * 10**digits % width == 0 for digits in range(MOST_DIGITS)):
         return hidden / width
@@ -192,11 +204,11 @@ def ratio_of(hidden: int, width: int) -> float:
     return float(next(ratio for ratio in ratios if int(width * ratio) == hidden))
 
 
-def _is_whole(value: Any, least: int = 0) -> bool:
+def _is_integer(value: Any, least: int = 0) -> bool:
     return type(value) is int and least <= value <= MOST
 
 
-def cut(value: Any) -> str:
-    """A value as a message shows it."""
-    said = repr(value)
-    return said if len(said) <= SHOWN else f"{said[:SHOWN]}..."
+def quoted(value: Any) -> str:
+    """A value as messages show it: Python's repr, cut to `SHOWN` characters."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -1,8 +1,8 @@
-"""What descriptions and checkpoints of each family say: the `importing.py` of its folder; nothing lists them.
+"""What the `importing.py` of each family declares. Nothing lists the families.
 
-It has `HUGGING_FACE`, model_type to what reads the description, and `CHECKPOINTS`. It may have
-`AS_TRANSFORMERS_RUNS`, model_type to what says in which way transformers runs an encoder otherwise than samattn, and
-`EAGER_ALONE`, the model_types for which transformers has no other attention.
+`HUGGING_FACE` maps a model_type to the function that reads its description. `CHECKPOINTS` has the kinds of checkpoint. Two
+more are optional: `TRANSFORMERS_DIFFERENCES` maps a model_type to a function that says where transformers runs an encoder
+differently from samattn; `EAGER_ONLY` has the model_types for which transformers has no attention but eager.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ from collections.abc import Callable, Iterator
 
 from ..encoder.model import EncoderConfig
 from ..encoder.registry import modules
-from .description import Given, Keys
-from .weights import Checkpoint
+from .description import Description, Keys
+from .weights import CheckpointKind
 
 _FAMILIES = list(modules("importing"))
 
-HUGGING_FACE: dict[str, Callable[[Given], Keys]] = {
-    word: read for family in _FAMILIES for word, read in getattr(family, "HUGGING_FACE", {}).items()
+HUGGING_FACE: dict[str, Callable[[Description], Keys]] = {
+    model_type: read
+    for family in _FAMILIES
+    for model_type, read in getattr(family, "HUGGING_FACE", {}).items()
 }
-AS_TRANSFORMERS_RUNS: dict[str, Callable[[EncoderConfig], Iterator[str]]] = {
-    word: check for family in _FAMILIES for word, check in getattr(family, "AS_TRANSFORMERS_RUNS", {}).items()
+TRANSFORMERS_DIFFERENCES: dict[str, Callable[[EncoderConfig], Iterator[str]]] = {
+    model_type: differences
+    for family in _FAMILIES
+    for model_type, differences in getattr(family, "TRANSFORMERS_DIFFERENCES", {}).items()
 }
-EAGER_ALONE = frozenset(word for family in _FAMILIES for word in getattr(family, "EAGER_ALONE", ()))
-CHECKPOINTS: tuple[Checkpoint, ...] = tuple(
+EAGER_ONLY = frozenset(model_type for family in _FAMILIES for model_type in getattr(family, "EAGER_ONLY", ()))
+CHECKPOINTS: tuple[CheckpointKind, ...] = tuple(
     kind for family in _FAMILIES for kind in getattr(family, "CHECKPOINTS", ())
 )

@@ -1,4 +1,4 @@
-"""Hugging Face's config.json, by its model_type."""
+"""Hugging Face's config.json, read by the family that knows its model_type."""
 
 from __future__ import annotations
 
@@ -8,41 +8,52 @@ from pathlib import Path
 
 from ..errors import ImportFailedError, did_you_mean
 from . import attention, dtype
-from .agreement import checked
-from .description import Given, Keys, cut
-from .families import AS_TRANSFORMERS_RUNS, HUGGING_FACE
+from .checks import config_of
+from .description import Description, Keys, quoted
+from .families import HUGGING_FACE, TRANSFORMERS_DIFFERENCES
 
 MOST_BYTES = 10 << 20
-"""Of a config.json; those of real models have some kilobytes."""
+"""Of a config.json; those of real models have a few kilobytes."""
 
 
-def described(path: Path) -> tuple[Keys, Given]:
-    """The config's keys, and the description that they are from.
+def read_config_json(path: Path) -> tuple[Keys, Description]:
+    """The config's keys, and the description that they are read from.
 
     Raises:
         ImportFailedError: if the file is damaged, of an unknown model, or says what samattn cannot express.
     """
-    given = _given(path)
-    word = given.entries.get("model_type")
-    if not isinstance(word, str) or word not in HUGGING_FACE:
-        known = ", ".join(sorted(HUGGING_FACE))
-        hint = isinstance(word, str) and did_you_mean(word, HUGGING_FACE)
-        said = "has no model_type" if word is None else f"model_type {cut(word)} is not known"
-        raise ImportFailedError(f"{path}: {said}{hint or f'; known are {known}'}")
-    keys = dtype.of_transformers(HUGGING_FACE[word](given), given)
-    config = checked(keys, str(path))
-    given.notes.extend(given.misspelt())
-    given.warnings.extend(AS_TRANSFORMERS_RUNS[word](config) if word in AS_TRANSFORMERS_RUNS else ())
-    return attention.of_transformers(keys, config, given, word), given
+    description = _description(path)
+    model_type = _model_type(description)
+    keys = dtype.of_transformers(HUGGING_FACE[model_type](description), description)
+    config = config_of(keys, str(path))
+    description.notes.extend(description.misspelt())
+    if model_type in TRANSFORMERS_DIFFERENCES:
+        description.warnings.extend(TRANSFORMERS_DIFFERENCES[model_type](config))
+    return attention.of_transformers(keys, config, description, model_type), description
 
 
-def _given(path: Path) -> Given:
+def _model_type(description: Description) -> str:
+    word = description.entries.get("model_type")
+    if isinstance(word, str) and word in HUGGING_FACE:
+        return word
+    hint = isinstance(word, str) and did_you_mean(word, HUGGING_FACE)
+    what = "has no model_type" if word is None else f"unknown model_type {quoted(word)}"
+    known = f"; choose from {', '.join(sorted(HUGGING_FACE))}"
+    raise ImportFailedError("unknown-model", f"{description.label}: {what}{hint or known}")
+
+
+def _description(path: Path) -> Description:
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise ImportFailedError(f"{path}: is no config.json: it is larger than {MOST_BYTES >> 20} MiB")
+            raise ImportFailedError(
+                "file-too-large", f"{path}: is not a config.json: it is larger than {MOST_BYTES >> 20} MiB"
+            )
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ImportFailedError(f"{path}: cannot be read as JSON: {error}") from None
+        raise ImportFailedError("not-json", f"{path}: cannot be read as JSON: {error}") from None
     if not isinstance(entries, Mapping):
-        raise ImportFailedError(f"{path}: is no description of a model, but a {type(entries).__name__}")
-    return Given(str(path), entries)
+        raise ImportFailedError(
+            "not-a-description",
+            f"{path}: is not a model's config.json: it holds a {type(entries).__name__} instead of a mapping",
+        )
+    return Description(str(path), entries)

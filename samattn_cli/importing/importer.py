@@ -1,4 +1,7 @@
-"""From a source to the YAML of a config: what kind of source it is, whose family knows it, and whether it holds."""
+"""`samattn import`: from a source to the YAML of a config.
+
+It finds out what kind of source it is and which family knows it, and checks that the config has the source's weights.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,23 @@ from typing import Any
 from ..errors import ImportFailedError
 from ..files.foreign import PYTORCH, SAFETENSORS
 from ..files.reading import not_a_file
-from .agreement import checked, hold, no_block_missing
 from .attention import of_timm
 from .checkpoint import Shapes
-from .description import Given, Keys, cut
+from .checks import check_blocks, check_weights, config_of
+from .description import Description, Keys, quoted
 from .families import CHECKPOINTS
-from .hugging_face import described
-from .known_models import unlike
+from .hugging_face import read_config_json
+from .published_models import difference_from_published
 from .shards import INDEX, parts_of, shapes_in
-from .timm_model import model_of
-from .weights import Checkpoint, Weights
+from .timm_model import read_timm_model
+from .weights import CheckpointKind, Weights
 from .write import tidy, yaml_of
 
 IN_FOLDER = (
     "config.json",
     *(f"{name}{ending}" for ending in ("", INDEX) for name in ("model.safetensors", "pytorch_model.bin")),
 )
-KNOWN = (".json", SAFETENSORS, *PYTORCH)
+EXTENSIONS = (".json", SAFETENSORS, *PYTORCH)
 
 
 def imported(source: str, warn: Callable[[str], object] = str) -> str:
@@ -33,22 +36,22 @@ def imported(source: str, warn: Callable[[str], object] = str) -> str:
 
     Args:
         source: Hugging Face's config.json or its folder, a checkpoint, or the name of a timm model.
-        warn: is called with each sentence that whoever imports it should know at once; the YAML says them too.
+        warn: is called with each warning for whoever runs the import; the YAML's comments have it too.
 
     Raises:
-        ImportFailedError: if it is damaged, unknown, or says what samattn cannot express.
+        ImportFailedError: if the source is damaged, unknown, or says what samattn cannot express.
     """
-    read: Given | Weights
+    read: Description | Weights
     try:
         path = _file_of(Path(source))
-    except (OSError, ValueError) as error:  # a name that no file can have, a folder that may not be read
-        raise ImportFailedError(f"{cut(source)}: cannot be read: {error}") from None
+    except (OSError, ValueError) as error:  # not a possible name of a file, or a folder without permission
+        raise ImportFailedError("cannot-read", f"{quoted(source)}: cannot be read: {error}") from None
     if path is None:
-        facts, shapes = model_of(source)
-        keys, read = _from_weights(shapes, f"timm's {source}", facts)
+        attributes, shapes = read_timm_model(source)
+        keys, read = _from_weights(shapes, f"timm's {source}", attributes)
         what = f"timm's {source}"
     elif path.suffix == ".json" and not path.name.endswith(INDEX):
-        keys, read = described(path)
+        keys, read = read_config_json(path)
         what = f"{path}, of Hugging Face"
     else:
         parts = parts_of(path)
@@ -60,54 +63,63 @@ def imported(source: str, warn: Callable[[str], object] = str) -> str:
 
 
 def _file_of(path: Path) -> Path | None:
-    """The file that a path means; None where nothing is there, and so a timm model may be meant."""
+    """The file that a path means; None if there is none, so that it may be the name of a timm model."""
     if path.is_dir():
-        found = next((path / name for name in IN_FOLDER if (path / name).is_file()), None)
-        if found is None:
-            raise ImportFailedError(f"{path}: holds none of {', '.join(IN_FOLDER)}")
-        return found
+        file = next((path / name for name in IN_FOLDER if (path / name).is_file()), None)
+        if file is None:
+            raise ImportFailedError("nothing-to-import", f"{path}: has none of {', '.join(IN_FOLDER)}")
+        return file
     if path.exists():
-        if path.suffix not in KNOWN:
+        if path.suffix not in EXTENSIONS:
             raise ImportFailedError(
-                f"{path}: what it is must be told by its extension, one of {', '.join(KNOWN)}"
+                "unknown-extension",
+                f"{path}: unknown kind of file; the extension must be one of {', '.join(EXTENSIONS)}",
             )
         if not path.is_file():
-            raise ImportFailedError(f"{path}: {not_a_file(path.stat().st_mode).strerror}")
+            raise ImportFailedError("not-a-file", f"{path}: {not_a_file(path.stat().st_mode).strerror}")
         return path
-    if len(path.parts) != 1 or path.suffix in KNOWN:
-        raise ImportFailedError(f"{path}: there is no such file; nothing is fetched from a hub")
+    if len(path.parts) != 1 or path.suffix in EXTENSIONS:
+        raise ImportFailedError(
+            "file-not-found", f"{path}: no such file; samattn does not download from a hub"
+        )
     return None
 
 
-def _from_weights(shapes: Shapes, label: str, facts: Mapping[str, Any]) -> tuple[Keys, Weights]:
-    """The keys that the first kind reads that knows the names, if the encoder has those weights and no others."""
-    kind = next((kind for kind in CHECKPOINTS if kind.is_one(shapes)), None)
+def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> tuple[Keys, Weights]:
+    """The keys read by the first kind of checkpoint that matches; the encoder must have exactly those weights."""
+    kind = next((kind for kind in CHECKPOINTS if kind.matches(shapes)), None)
     if kind is None:
-        no_block_missing(shapes, label)  # a model is known by its first block
-        names = ", ".join(cut(name) for name in list(shapes)[:3])
+        check_blocks(shapes, label)  # kinds are recognized by the first block
+        names = ", ".join(quoted(name) for name in list(shapes)[:3])
         raise ImportFailedError(
-            f"{label}: its weights ({names}, ...) are of no model that samattn knows (of transformers' it takes config.json)"
+            "unknown-model",
+            f"{label}: samattn knows no model with these weights ({names}, ...); of a model saved by transformers, import "
+            "the config.json",
         )
-    weights = _named(kind, shapes, label, facts)
+    weights = _renamed(kind, shapes, label, attributes)
     keys = kind.read(weights)
-    config = checked(keys, label)
-    hold(config, weights)
-    if facts:
+    config = config_of(keys, label)
+    check_weights(config, weights)
+    if attributes:
         return of_timm(keys, config, weights), weights
-    if said := unlike(config, weights.beside):  # a model that timm made has all its weights
-        weights.warnings.append(said)
+    if difference := difference_from_published(config, weights.others):  # timm's models are always complete
+        weights.warnings.append(difference)
     return keys, weights
 
 
-def _named(kind: Checkpoint, shapes: Shapes, label: str, facts: Mapping[str, Any]) -> Weights:
-    """The encoder's weights by samattn's names, what is not its own beside them."""
-    name_of, theirs, beside = kind.names(shapes), dict[str, str](), dict(shapes)
-    no_block_missing((name for name in shapes if name_of(name) is not None), label)
+def _renamed(kind: CheckpointKind, shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> Weights:
+    """The encoder's weights by samattn's names; the other weights by their own."""
+    name_of, original_names, others = kind.names(shapes), dict[str, str](), dict(shapes)
+    check_blocks((name for name in shapes if name_of(name) is not None), label)
     for name in shapes:
         if (ours := name_of(name)) is not None:
-            if ours in theirs:
-                said = f"{cut(theirs[ours])} and {cut(name)}"
-                raise ImportFailedError(f"{label}: {said} are one weight to samattn: it is of another model")
-            theirs[ours] = name
-            del beside[name]
-    return Weights(label, {ours: shapes[name] for ours, name in theirs.items()}, theirs, beside, facts)
+            if ours in original_names:
+                both = f"{quoted(original_names[ours])} and {quoted(name)}"
+                raise ImportFailedError(
+                    "unknown-model",
+                    f"{label}: {both} would be one weight of samattn's: this is another model",
+                )
+            original_names[ours] = name
+            del others[name]
+    own = {ours: shapes[name] for ours, name in original_names.items()}
+    return Weights(label, own, original_names, others, attributes)

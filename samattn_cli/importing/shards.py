@@ -1,4 +1,4 @@
-"""A checkpoint in several files: its parts by the index next to them, or by their names ("model-00001-of-00002.safetensors").
+"""A checkpoint in several files, found by the index next to them, or by names like "model-00001-of-00002.safetensors".
 
 Source: huggingface_hub, serialization/_base.py and _torch.py: the index's "weight_map" says in which file a weight is.
 """
@@ -14,28 +14,28 @@ from pathlib import Path
 from ..errors import ImportFailedError
 from ..files.foreign import PYTORCH, SAFETENSORS
 from .checkpoint import Shapes, shapes_of
-from .description import cut
+from .description import quoted
 
 INDEX = ".index.json"
 MOST_BYTES = 100 << 20
-"""Of an index; those of real models have some hundred kilobytes."""
-MOST_OF_A_NAME = 255
-"""Bytes of a file's name that file systems take."""
+"""Of an index; those of real models have a few hundred kilobytes."""
+MOST_NAME_BYTES = 255
+"""Of the name of a file on common file systems."""
 NAME = re.compile(r"(?P<before>.*?)(?P<number>\d{1,6})(?P<of>[-_]of[-_])(?P<many>\d{1,6})(?P<after>\.\w+)")
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The files that a checkpoint consists of, whichever of them or of its index `path` is.
+    """All files of a checkpoint; `path` is one of them, or the index.
 
     Raises:
-        ImportFailedError: if one of them is not there, or the index is damaged.
+        ImportFailedError: if one of them is missing, or the index is damaged.
     """
     index = path if path.name.endswith(INDEX) else _index_next_to(path)
     names = sorted(set(_map_of(index).values())) if index else _names_like(path)
     parts = [path.with_name(name) for name in names]
     for number, part in enumerate(parts, 1):
         if not part.is_file():
-            raise ImportFailedError(_said_of(path, parts, number))
+            raise ImportFailedError("missing-part", _missing_part(path, parts, number))
     return parts
 
 
@@ -43,26 +43,30 @@ def shapes_in(parts: list[Path]) -> Shapes:
     """Name to shape of each weight of all parts.
 
     Raises:
-        ImportFailedError: if one is damaged, holds a weight that another has, or lacks one that the index says it has.
+        ImportFailedError: if a part is damaged, has a weight that another part has, or lacks one that the index lists.
     """
     found: Shapes = {}
     for part in parts:
         shapes = shapes_of(part)
         if twice := found.keys() & shapes.keys():
-            raise ImportFailedError(f"{part}: its weight {cut(min(twice))} is in another part of it too")
+            raise ImportFailedError(
+                "duplicate-weight", f"{part}: weight {quoted(min(twice))} is in another part too"
+            )
         found |= shapes
     index = _index_next_to(parts[0]) if len(parts) > 1 else None
     for name, file in _map_of(index).items() if index else ():
         if name not in found:
-            raise ImportFailedError(f"{index}: says that {file} has a weight {cut(name)}, which it has not")
+            raise ImportFailedError(
+                "missing-weight", f"{index}: lists weight {quoted(name)} in {file}, which does not have it"
+            )
     return found
 
 
-def _said_of(path: Path, parts: list[Path], missing: int) -> str:
-    lacks = f"part {missing} ({parts[missing - 1].name}) is not next to it: put all parts into one folder"
+def _missing_part(path: Path, parts: list[Path], missing: int) -> str:
+    rest = f"part {missing} ({parts[missing - 1].name}) is not next to it: put all parts into one folder"
     if path not in parts:
-        return f"{path}: is the index of {len(parts)} parts, of which {lacks}"
-    return f"{path}: is part {parts.index(path) + 1} of {len(parts)} of a checkpoint, of which {lacks}"
+        return f"{path}: is the index of a checkpoint in {len(parts)} parts, but {rest}"
+    return f"{path}: is part {parts.index(path) + 1} of a checkpoint in {len(parts)} parts, but {rest}"
 
 
 def _index_next_to(path: Path) -> Path | None:
@@ -72,7 +76,7 @@ def _index_next_to(path: Path) -> Path | None:
 
 
 def _files_of(index: Path) -> set[str]:
-    """The files that an index names; none if it is damaged, which says nothing of a file that it may not name."""
+    """The files that an index names; none if it is damaged, since it may be that of another checkpoint."""
     try:
         return set(_map_of(index).values())
     except ImportFailedError:
@@ -80,7 +84,7 @@ def _files_of(index: Path) -> set[str]:
 
 
 def _names_like(path: Path) -> list[str]:
-    """The names of all parts by that of one; the file alone if its name tells of no others."""
+    """The names of all parts, by the name of one; that name alone if it is not numbered."""
     match = NAME.fullmatch(path.name)
     if not match or not 1 <= int(match["number"]) <= int(match["many"]):
         return [path.name]
@@ -92,25 +96,31 @@ def _names_like(path: Path) -> list[str]:
 
 
 def _map_of(index: Path) -> dict[str, str]:
-    """Weight to the name of its file, which is next to the index."""
+    """The name of a weight to the name of its file, which is next to the index."""
     try:
         if index.stat().st_size > MOST_BYTES:
-            raise ImportFailedError(f"{index}: is not an index: it is larger than {MOST_BYTES >> 20} MiB")
+            raise ImportFailedError(
+                "file-too-large", f"{index}: is not an index: it is larger than {MOST_BYTES >> 20} MiB"
+            )
         entries = json.loads(index.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ImportFailedError(f"{index}: cannot be read as JSON: {error}") from None
-    found = entries.get("weight_map") if isinstance(entries, Mapping) else None
-    if not isinstance(found, Mapping) or not found:
-        raise ImportFailedError(f"{index}: is not the index of a checkpoint: it has no weight_map")
-    for name in found.values():
+        raise ImportFailedError("not-json", f"{index}: cannot be read as JSON: {error}") from None
+    weight_map = entries.get("weight_map") if isinstance(entries, Mapping) else None
+    if not isinstance(weight_map, Mapping) or not weight_map:
+        raise ImportFailedError(
+            "not-an-index", f"{index}: is not the index of a checkpoint: it has no weight_map"
+        )
+    for name in weight_map.values():
         if not isinstance(name, str) or not _is_name(name):
             raise ImportFailedError(
-                f"{index}: weight_map names {cut(name)}, which is not a checkpoint next to it"
+                "not-a-part",
+                f"{index}: weight_map names {quoted(name)}, which is not a checkpoint next to it",
             )
-    return dict(found)
+    return dict(weight_map)
 
 
 def _is_name(name: str) -> bool:
-    """Whether it can be a checkpoint's in the index's own folder."""
-    plain = name.isprintable() and Path(name).name == name and len(os.fsencode(name)) <= MOST_OF_A_NAME
-    return plain and name.endswith((SAFETENSORS, *PYTORCH))
+    """Whether it can be the name of a checkpoint in the index's own folder."""
+    is_file_name = name.isprintable() and Path(name).name == name
+    fits = len(os.fsencode(name)) <= MOST_NAME_BYTES
+    return is_file_name and fits and name.endswith((SAFETENSORS, *PYTORCH))

@@ -1,4 +1,4 @@
-"""A timm model, made without memory for its weights: their shapes, and what its modules say beside."""
+"""A timm model, made without memory for its weights: their shapes, and the attributes of its modules."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .checkpoint import Shapes
 NEEDED = ("torch", "timm")
 
 
-def model_of(name: str) -> tuple[dict[str, Any], Shapes]:
-    """What its modules say, by "module.attribute", and name to shape of its weights.
+def read_timm_model(name: str) -> tuple[dict[str, Any], Shapes]:
+    """The attributes of its modules by "module.attribute", and name to shape of its weights.
 
     Raises:
         ImportFailedError: if timm is not installed, or has no such model.
@@ -20,9 +20,10 @@ def model_of(name: str) -> tuple[dict[str, Any], Shapes]:
     missing = [package for package in NEEDED if find_spec(package) is None]
     if missing:
         raise ImportFailedError(
-            f"{name}: there is no such file; if a timm model is meant, it takes {' and '.join(missing)}: "
-            f"pip install {' '.join(missing)}"
+            "missing-package",
+            f"{name}: no such file; to import a timm model of that name, install {' and '.join(missing)}: "
+            f"pip install {' '.join(missing)}",
         )
-    from ..stack.timm_model import described
+    from ..stack.timm_model import attributes_and_shapes
 
-    return described(name)
+    return attributes_and_shapes(name)

@@ -19,20 +19,20 @@ class Weights:
     """The encoder's weights by samattn's names.
 
     Attributes:
-        label: what messages call the checkpoint.
+        label: how messages name the checkpoint.
         shapes: name to shape.
-        theirs: name to the checkpoint's own name.
-        beside: what is not the encoder's, by its own names: buffers tell what weights do not.
-        facts: what a model in memory says of its modules by "name.attribute"; a file says nothing.
-        notes: what whoever reads the config should know, a sentence each.
-        warnings: what whoever imports it should know at once, a sentence each: standard error says it too.
+        original_names: name to the name in the checkpoint.
+        others: name in the checkpoint to shape, of what is not the encoder's. Buffers show what weights do not.
+        attributes: the attributes of a timm model's modules by "name.attribute"; empty for a file.
+        notes: sentences for readers of the config.
+        warnings: sentences for whoever runs the import. They go to standard error and into the config.
     """
 
     label: str
     shapes: Shapes
-    theirs: Mapping[str, str] = field(default_factory=dict)
-    beside: Shapes = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    original_names: Mapping[str, str] = field(default_factory=dict)
+    others: Shapes = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -40,59 +40,77 @@ class Weights:
         return name in self.shapes
 
     def shape(self, name: str, dims: int) -> tuple[int, ...]:
-        """The shape of a weight of so many dimensions.
+        """The shape of a weight that must have `dims` dimensions, none of them 0.
 
         Raises:
-            ImportFailedError: if there is none of that name, or it has others.
+            ImportFailedError: if there is no such weight, or it has another shape.
         """
         if name not in self.shapes:
-            raise self.unfit(f"has no weight {name!r}: it is incomplete, or of another model")
-        found = self.shapes[name]
-        if len(found) != dims or not all(found):
-            raise self.unfit(
-                f"its weight {name!r} is {list(found)}, not of {dims} dimensions: it is of another model"
+            raise self.missing(name)
+        shape = self.shapes[name]
+        if len(shape) != dims or not all(shape):
+            raise self.error(
+                "weight-shape",
+                f"weight {name!r} has shape {list(shape)} instead of {dims} dimensions: this is another model",
             )
-        return found
+        return shape
 
     def square(self, name: str) -> int:
         """The side of a convolution's square kernel."""
         *_, height, width = self.shape(name, 4)
         if height != width:
-            raise self.unfit(f"its weight {name!r} is a kernel of {height}x{width}: samattn takes squares")
+            raise self.error(
+                "unsupported-model",
+                f"weight {name!r} is a kernel of {height}x{width}; samattn supports squares only",
+            )
         return height
 
     def count(self, pattern: str) -> int:
-        """How many weights there are of a name with a number in place of "{}", from 0 on."""
+        """How many weights are named like `pattern` with "{}" replaced by 0, 1, 2, ..."""
         return next(number for number in count() if pattern.format(number) not in self.shapes)
 
-    def some(self, pattern: str) -> int:
-        """The same, of which there must be one."""
-        if not (found := self.count(pattern)):
-            raise self.unfit(f"has no weight {pattern.format(0)!r}: it is incomplete, or of another model")
-        return found
+    def count_at_least_one(self, pattern: str) -> int:
+        """`count`, which must not be 0.
 
-    def unfit(self, said: str) -> ImportFailedError:
-        """What is wrong with it."""
-        return ImportFailedError(f"{self.label}: {said}")
+        Raises:
+            ImportFailedError: if it is.
+        """
+        if not (number := self.count(pattern)):
+            raise self.missing(pattern.format(0))
+        return number
+
+    def missing(self, name: str) -> ImportFailedError:
+        """The error for a weight that is missing."""
+        return self.error(
+            "missing-weight", f"has no weight {name!r} (samattn's name): it is incomplete, or another model"
+        )
+
+    def error(self, code: str, text: str) -> ImportFailedError:
+        """An error about this checkpoint."""
+        return ImportFailedError(code, f"{self.label}: {text}")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointKind:
     """A kind of checkpoint.
 
     Attributes:
-        is_one: whether weights of these names are of this kind.
-        names: the names there -> (name there -> samattn's name; None for what is not the encoder's).
+        matches: whether a checkpoint with these weights is of this kind.
+        names: of a checkpoint's weights makes a function from a name in it to samattn's name; None: not the encoder's.
         read: the config's keys by the encoder's weights.
     """
 
-    is_one: Callable[[Shapes], bool]
+    matches: Callable[[Shapes], bool]
     names: Callable[[Shapes], Callable[[str], str | None]]
     read: Callable[[Weights], Keys]
 
 
-def renamed(*patterns: tuple[str, str | None]) -> Callable[[str], str | None]:
-    """Names by the first pattern that a whole name matches; None: not the encoder's. Others stay what they are."""
+def renamer(*patterns: tuple[str, str | None]) -> Callable[[str], str | None]:
+    """A function that renames by the first pattern that matches a whole name. Other names stay as they are.
+
+    Args:
+        patterns: a regular expression and its replacement each; None: the weight is not the encoder's.
+    """
     compiled = [(re.compile(pattern), ours) for pattern, ours in patterns]
 
     def name(theirs: str) -> str | None:
@@ -104,7 +122,7 @@ def renamed(*patterns: tuple[str, str | None]) -> Callable[[str], str | None]:
     return name
 
 
-def side_of(area: int) -> int | None:
-    """The side of a square of so many; None if it is none."""
+def square_side(area: int) -> int | None:
+    """The side of a square of that area; None if it is not a whole number."""
     side = math.isqrt(area)
     return side if side * side == area else None

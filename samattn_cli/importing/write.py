@@ -1,4 +1,4 @@
-"""A config as the YAML that a person would write."""
+"""Writes a config as the YAML that a person would write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .description import Keys
 
 WIDTH = 110
 ITEM_WIDTH = 130
-"""Of a stage on one line: a table of stages is read by column."""
+"""Of a stage on one line: the stages below each other read like a table."""
 SCHEMA = "yaml-language-server: $schema=./schema.json"
 
 DEFAULTS = {field.name: field.default for model in (EncoderConfig, StageConfig) for field in fields(model)}
@@ -26,11 +26,11 @@ WRITTEN = (
     "adapter_ratio",
     "lora_rank",
 )
-"""What says something of an encoder at its default too, where it stands once."""
+"""Keys of an encoder that are written even at their default. In a stage they are left out."""
 
 
 def tidy(keys: Keys) -> Keys:
-    """Without what is at its default and goes without saying."""
+    """The keys without those at their default, except those in `WRITTEN`."""
     return {key: _tidy(value) for key, value in keys.items() if key in WRITTEN or not _is_default(key, value)}
 
 
@@ -48,9 +48,9 @@ def _is_default(key: str, value: Any) -> bool:
 
 
 def yaml_of(keys: Keys, comments: list[str]) -> str:
-    """The text of a config file: comments, then a key a line; stages and what is in them stand indented."""
-    plain = ("".join(sign if sign.isprintable() else "?" for sign in comment) for comment in comments)
-    lines = [line for comment in plain for line in textwrap.wrap(comment, WIDTH)]
+    """The text of a config file: comments, then one key on each line; stages and mappings are indented."""
+    printable = ("".join(sign if sign.isprintable() else "?" for sign in comment) for comment in comments)
+    lines = [line for comment in printable for line in textwrap.wrap(comment, WIDTH)]
     return "\n".join((*(f"# {line}" for line in (SCHEMA, *lines)), *_lines(keys, 0), ""))
 
 
@@ -69,7 +69,7 @@ def _lines(keys: Keys, depth: int) -> Iterator[str]:
 
 
 def _item(item: Keys, depth: int) -> Iterator[str]:
-    """An item of a list: on a line where it fits."""
+    """An item of a list: on one line if it fits."""
     start = f"{'  ' * depth}- "
     if len(line := start + _flow(item)) <= ITEM_WIDTH:
         yield line
@@ -84,7 +84,7 @@ def _is_stages(value: Any) -> bool:
 
 
 def _flow(value: Any) -> str:
-    """On one line."""
+    """A value on one line, in YAML's flow style."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key}: {_flow(entry)}' for key, entry in value.items())}}}"
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a PyTorch checkpoint holds, its weights as shapes: no code in it is run, and no weight is read."""
+"""The entries of a PyTorch checkpoint, its weights as shapes. No code in it is run, and no weight is read."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from torch import Tensor
 from ..errors import ImportFailedError
 
 HARMLESS: list[Any] = [argparse.Namespace]
-"""What training scripts save beside the weights (MAE's): it holds data alone."""
+"""Classes that training scripts (MAE's) save next to the weights, and that have nothing but data."""
 
 
 MOST_DEPTH = 4
-"""Of entries within entries in which weights are looked for; what is pickled may hold itself."""
+"""Of nested entries in which weights are looked for; a pickled object may contain itself."""
 
 
 def entries_of(path: Path) -> Mapping[str, Any]:
     """The entries of a checkpoint, nested as in the file, each weight as its shape.
 
     Raises:
-        ImportFailedError: if it is damaged, is no mapping, or would run code.
+        ImportFailedError: if it is damaged, is not a mapping, or would run code.
     """
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
             warnings.simplefilter("ignore")
             loaded = _load(path)
     except pickle.UnpicklingError as error:
-        raise ImportFailedError(_refusal(path, str(error))) from None
-    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes torch raise
-        raise ImportFailedError(_refusal(path, "", _first_sentence(str(error)))) from None
+        raise _refusal(path, str(error)) from None
+    except Exception as error:  # noqa: BLE001 - a damaged file may make torch raise any error
+        raise _damaged(path, _first_sentence(str(error))) from None
     if not isinstance(loaded, Mapping):
-        raise ImportFailedError(f"{path}: holds a {type(loaded).__name__}, not weights by name")
+        raise ImportFailedError(
+            "no-weights", f"{path}: has a {type(loaded).__name__} instead of named weights"
+        )
     return _shapes(loaded, MOST_DEPTH)
 
 
@@ -49,17 +51,26 @@ def _load(path: Path) -> Any:
 
 
 def _first_sentence(text: str) -> str:
-    """What went wrong: torch goes on about what it may mean."""
+    """The first sentence of torch's message; the rest is advice that does not apply here."""
     return re.split(r"\.\s|\n", text, maxsplit=1)[0].rstrip(".")
 
 
-def _refusal(path: Path, refused: str, broken: str = "") -> str:
-    """What is wrong with it: a class that torch `refused`, or what was `broken`."""
-    unsafe = re.search(r"(?:GLOBAL|class) (\S+)", refused)
+def _refusal(path: Path, message: str) -> ImportFailedError:
+    """The error for a file that torch refuses: it names a class that is not safe, or is damaged."""
+    unsafe = re.search(r"(?:GLOBAL|class) (\S+)", message)
     if unsafe is None:
-        return f"{path}: is truncated, or no checkpoint of PyTorch{broken and f': {broken}'}"
-    held = unsafe[1].strip("`'")
-    return f"{path}: holds more than weights ({held}), which samattn does not run: save its state_dict alone"
+        return _damaged(path, "")
+    name = unsafe[1].strip("`'")
+    return ImportFailedError(
+        "unsafe-checkpoint",
+        f"{path}: has more than weights ({name}), and samattn does not run it: save only its state_dict",
+    )
+
+
+def _damaged(path: Path, why: str) -> ImportFailedError:
+    return ImportFailedError(
+        "damaged-checkpoint", f"{path}: is truncated, or not a PyTorch checkpoint{why and f': {why}'}"
+    )
 
 
 def _shapes(entries: Mapping[Any, Any], depth: int) -> dict[str, Any]:

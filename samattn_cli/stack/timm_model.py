@@ -14,15 +14,13 @@ from torch import nn
 
 from ..errors import ImportFailedError, did_you_mean
 
-Said = dict[str, Any]
-
 GELU = "GELU"
-"""torch's, or timm's own."""
+"""The name of torch's class and of timm's own."""
 TORCHVISION = "torchvision"
 
 
-def described(name: str) -> tuple[Said, dict[str, tuple[int, ...]]]:
-    """What the modules of a timm model say, by "module.attribute", and name to shape of its weights.
+def attributes_and_shapes(name: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+    """The attributes of a timm model's modules by "module.attribute", and name to shape of its weights.
 
     Raises:
         ImportFailedError: if timm cannot be used, has no such model, or the model's activations are not GELU.
@@ -30,16 +28,17 @@ def described(name: str) -> tuple[Said, dict[str, tuple[int, ...]]]:
     timm = _timm(name)
     if not timm.is_model(name):
         raise ImportFailedError(
-            f"{name}: there is no such file, and timm has no such model{did_you_mean(name, timm.list_models())}"
+            "file-not-found",
+            f"{name}: no such file, and timm has no such model{did_you_mean(name, timm.list_models())}",
         )
     model = _made(timm, name)
     _check_activations(name, model)
     shapes = {key: tuple(weight.shape) for key, weight in model.named_parameters()}
-    return dict(_said(model)), shapes
+    return dict(_attributes(model)), shapes
 
 
 def _timm(name: str) -> ModuleType:
-    """The library, which imports torchvision, whose operators must be of this torch.
+    """The library. It imports torchvision, whose operators must be built for the installed torch.
 
     Raises:
         ImportFailedError: if it cannot be imported.
@@ -48,20 +47,20 @@ def _timm(name: str) -> ModuleType:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return import_module("timm")
-    except Exception as error:  # noqa: BLE001 - whatever the libraries that it imports raise
-        said = _in_a_line(error)
+    except Exception as error:  # noqa: BLE001 - the libraries that it imports may raise any error
+        line = _in_a_line(error)
         cure = (
-            f"the torchvision that is installed is not of torch {torch.__version__}: pip install --upgrade torchvision"
-            if TORCHVISION in said
+            f"the installed torchvision does not fit torch {torch.__version__}: pip install --upgrade torchvision"
+            if TORCHVISION in line
             else "python -c 'import timm' shows where"
         )
         raise ImportFailedError(
-            f"{name}: timm is installed but cannot be imported ({said}): {cure}"
+            "broken-timm", f"{name}: timm is installed but cannot be imported ({line}): {cure}"
         ) from None
 
 
 def _made(timm: ModuleType, name: str) -> nn.Module:
-    """On the meta device; on the CPU where a model asks for values when it is made, as some do.
+    """The model on the meta device, or on the CPU if it needs values when it is made, as some models do.
 
     Raises:
         ImportFailedError: if timm cannot make it.
@@ -72,14 +71,16 @@ def _made(timm: ModuleType, name: str) -> nn.Module:
             return _module(timm, name)
         try:
             return _module(timm, name)
-        except Exception as error:  # noqa: BLE001 - whatever timm raises of a model that lacks something
-            raise ImportFailedError(f"{name}: timm cannot make it ({_in_a_line(error)})") from None
+        except Exception as error:  # noqa: BLE001 - timm may raise any error for a model that needs more packages
+            raise ImportFailedError(
+                "broken-timm", f"{name}: timm cannot make this model ({_in_a_line(error)})"
+            ) from None
 
 
 def _module(timm: ModuleType, name: str) -> nn.Module:
-    made = timm.create_model(name, pretrained=False)
-    assert isinstance(made, nn.Module)  # noqa: S101 - told to the type checker
-    return made
+    model = timm.create_model(name, pretrained=False)
+    assert isinstance(model, nn.Module)  # noqa: S101 - for the type checker
+    return model
 
 
 def _in_a_line(error: Exception) -> str:
@@ -87,7 +88,7 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _check_activations(name: str, model: nn.Module) -> None:
-    """Blocks with another activation have the same weights."""
+    """Check that blocks have GELU: the shapes of weights would not show another activation."""
     for path, module in model.named_modules():
         if (
             path.startswith(("blocks.", "layers."))
@@ -95,12 +96,13 @@ def _check_activations(name: str, model: nn.Module) -> None:
             and type(module).__name__ != GELU
         ):
             raise ImportFailedError(
-                f"{name}: {path} is {type(module).__name__}, which samattn cannot express: it has {GELU}"
+                "unsupported-model",
+                f"{name}: samattn cannot express {path} {type(module).__name__}; it supports {GELU}",
             )
 
 
-def _said(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Numbers and tuples of numbers; that of the input from the model's card."""
+def _attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Those that are numbers and tuples, and the input size from the model's card."""
     for path, module in model.named_modules():
         for key, value in vars(module).items():
             if isinstance(value, (int, tuple)) and not key.startswith("_"):

@@ -12,7 +12,7 @@ import torch
 
 from samattn_cli import load_config
 from samattn_cli.encoder.model import EncoderConfig
-from samattn_cli.importing.agreement import weights_of
+from samattn_cli.importing.checks import weight_shapes
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -38,13 +38,13 @@ def expanded(shapes: Shapes) -> dict[str, torch.Tensor]:
 def of_sam(config: EncoderConfig) -> Shapes:
     """segment-anything's, MedSAM's and Medical SAM Adapter's: the encoder within the whole model."""
     rest = {"prompt_encoder.no_mask_embed.weight": (1, 256), "mask_decoder.iou_token.weight": (1, 256)}
-    return {f"image_encoder.{name}": shape for name, shape in weights_of(config).items()} | rest
+    return {f"image_encoder.{name}": shape for name, shape in weight_shapes(config).items()} | rest
 
 
 def of_mae(config: EncoderConfig) -> Shapes:
     """facebookresearch/mae's and timm's: the decoder has blocks of its own."""
     depth, renamed = config.stages[0].depth, {}
-    for name, shape in weights_of(config).items():
+    for name, shape in weight_shapes(config).items():
         block = re.fullmatch(r"blocks\.(\d+)\.(.*)", name)
         if block and int(block[1]) >= depth:
             renamed[f"decoder_blocks.{int(block[1]) - depth}.{block[2]}"] = shape
@@ -62,7 +62,7 @@ def of_vit(config: EncoderConfig) -> Shapes:
 def of_detectron2(config: EncoderConfig) -> Shapes:
     """A detector of detectron2's."""
     found = {"roi_heads.box_head.fc1.weight": (1024, 12544)}
-    for name, shape in weights_of(config).items():
+    for name, shape in weight_shapes(config).items():
         of_net = f"net.{name.replace('pos_embed.', '').replace('.mlp.lin', '.mlp.fc')}"
         found[f"backbone.{name.removeprefix('neck.') if name.startswith('neck.') else of_net}"] = shape
     return found
@@ -72,7 +72,7 @@ def of_swin(config: EncoderConfig) -> Shapes:
     """Microsoft's, with the buffers that its checkpoints hold; a merging ends a layer."""
     found: Shapes = {"head.weight": (1000, config.stages[-1].embed_dim)}
     places = list(_places(config))
-    for name, shape in weights_of(config).items():
+    for name, shape in weight_shapes(config).items():
         if block := re.fullmatch(r"blocks\.(\d+)\.(.*)", name):
             layer, index = places[int(block[1])]
             found[f"layers.{layer}.blocks.{index}.{block[2]}"] = shape
@@ -105,7 +105,7 @@ def of_sam2(config: EncoderConfig) -> Shapes:
     """facebookresearch/sam2's."""
     found: Shapes = {"no_mem_embed": (1, 1, 256), "sam_mask_decoder.iou_token.weight": (1, 256)}
     special = {"pos_embed.background": "trunk.pos_embed", "pos_embed.window": "trunk.pos_embed_window"}
-    for name, shape in weights_of(config).items():
+    for name, shape in weight_shapes(config).items():
         theirs = name if name.startswith("neck.") else special.get(name, f"trunk.{name}")
         found[f"image_encoder.{theirs}"] = shape
     return found

@@ -1,4 +1,4 @@
-"""SAM 2's Hiera: transformers' Sam2Config, its vision and backbone parts; checkpoints of SAM 2, and timm's models.
+"""SAM 2's Hiera: transformers' Sam2Config with its vision and backbone parts, checkpoints of SAM 2, and timm's models.
 
 Sources: transformers, models/sam2/configuration_sam2.py and modeling_sam2.py; facebookresearch/sam2,
 sam2/modeling/backbones/hieradet.py and image_encoder.py; timm, models/hieradet_sam2.py.
@@ -10,35 +10,37 @@ from collections.abc import Callable
 
 from ...encoder.model import EncoderConfig
 from ...importing.checkpoint import Shapes
-from ...importing.description import Given, Keys, ratio_of
-from ...importing.from_presets import published
-from ...importing.weights import Checkpoint, Weights, renamed
+from ...importing.description import Description, Keys, ratio_of
+from ...importing.published_models import published_models
+from ...importing.weights import CheckpointKind, Weights, renamer
 
 TRUNK, NECK = "trunk.", "neck."
-OF_THE_MODEL = "image_encoder."
+ENCODER = "image_encoder."
+"""Prefix of the encoder's weights in a checkpoint of the whole model."""
 POOLED = 2
 """The stride of pooled queries."""
 RUN = {"attention": "sdpa"}
-"""The only kernel of SAM 2's own code."""
+"""SAM 2's own code has no other kernel."""
 LAST = ("stages", "run")
+"""Keys that are written after the neck's."""
 
 
-def from_model(given: Given) -> Keys:
+def from_model(description: Description) -> Keys:
     """A Sam2Config."""
-    return from_vision(given.inner("vision_config", "sam2_vision_model"))
+    return from_vision(description.inner("vision_config", "sam2_vision_model"))
 
 
-def from_vision(given: Given) -> Keys:
+def from_vision(description: Description) -> Keys:
     """A Sam2VisionConfig: backbone and neck."""
-    keys = from_backbone(given.inner("backbone_config", "sam2_hiera_det_model"))
-    given = given.with_defaults(fpn_hidden_size=256)
-    given.expect("backbone_channel_list", [stage["embed_dim"] for stage in reversed(keys["stages"])])
-    given.expect("fpn_kernel_size", 1)
-    given.expect("fpn_stride", 1)
-    given.expect("fpn_padding", 0)
-    given.expect("fpn_top_down_levels", [2, 3])
-    given.expect("num_feature_levels", 3)
-    return _with_neck(keys, given.whole("fpn_hidden_size"))
+    keys = from_backbone(description.inner("backbone_config", "sam2_hiera_det_model"))
+    description = description.with_defaults(fpn_hidden_size=256)
+    description.expect("backbone_channel_list", [stage["embed_dim"] for stage in reversed(keys["stages"])])
+    description.expect("fpn_kernel_size", 1)
+    description.expect("fpn_stride", 1)
+    description.expect("fpn_padding", 0)
+    description.expect("fpn_top_down_levels", [2, 3])
+    description.expect("num_feature_levels", 3)
+    return _with_neck(keys, description.integer("fpn_hidden_size"))
 
 
 def _with_neck(keys: Keys, channels: int) -> Keys:
@@ -49,39 +51,39 @@ def _with_neck(keys: Keys, channels: int) -> Keys:
     }
 
 
-def from_backbone(given: Given) -> Keys:
+def from_backbone(description: Description) -> Keys:
     """A Sam2HieraDetConfig."""
-    given = given.with_defaults(
+    description = description.with_defaults(
         hidden_size=96, num_channels=3, image_size=[1024, 1024], patch_stride=[4, 4], query_stride=[2, 2],
         window_positional_embedding_background_size=[7, 7], num_query_pool_stages=3, mlp_ratio=4.0,
         blocks_per_stage=[1, 2, 7, 2], embed_dim_per_stage=[96, 192, 384, 768],
         num_attention_heads_per_stage=[1, 2, 4, 8], window_size_per_stage=[8, 4, 14, 7],
         global_attention_blocks=[5, 7, 9],
     )  # fmt: skip
-    given.expect("hidden_act", "gelu")
-    patch, stages = given.side("patch_stride"), _stages(given)
-    for key, taken in (("patch_kernel_size", 2 * patch - 1), ("patch_padding", patch - 1)):
-        given.expect(key, [taken, taken], taken)
-    given.expect("hidden_size", stages[0]["embed_dim"])
+    description.expect("hidden_act", "gelu")
+    patch, stages = description.side("patch_stride"), _stages(description)
+    for key, expected in (("patch_kernel_size", 2 * patch - 1), ("patch_padding", patch - 1)):
+        description.expect(key, [expected, expected], expected)
+    description.expect("hidden_size", stages[0]["embed_dim"])
     return {
-        "image_size": given.sides("image_size"),
-        "in_chans": given.whole("num_channels"),
+        "image_size": description.size("image_size"),
+        "in_chans": description.integer("num_channels"),
         "patch_size": patch,
         "patch_embed": "overlapping",
         "pos_embed": "hiera",
-        "pos_embed_background": given.sides("window_positional_embedding_background_size"),
+        "pos_embed_background": description.size("window_positional_embedding_background_size"),
         "pos_embed_window": stages[0]["window_size"],
         "stages": stages,
     }
 
 
-def _stages(given: Given) -> list[Keys]:
-    """A stage for each number of blocks; queries are pooled in the stages after the first, as many as it says."""
-    depths, ratio = _depths(given), given.number("mlp_ratio")
-    stride, everywhere = given.side("query_stride"), given.wholes("global_attention_blocks")
-    pooled = range(1, given.whole("num_query_pool_stages", 0) + 1)
+def _stages(description: Description) -> list[Keys]:
+    """The stages. `num_query_pool_stages` of them, from the second on, pool queries."""
+    depths, ratio = _depths(description), description.number("mlp_ratio")
+    stride, global_blocks = description.side("query_stride"), description.integers("global_attention_blocks")
+    pooled = range(1, description.integer("num_query_pool_stages", 0) + 1)
     columns = [
-        given.wholes(key, len(depths))
+        description.integers(key, len(depths))
         for key in ("embed_dim_per_stage", "num_attention_heads_per_stage", "window_size_per_stage")
     ]
     stages = []
@@ -90,30 +92,30 @@ def _stages(given: Given) -> list[Keys]:
         stages.append({
             "block": "hiera", "embed_dim": width, "depth": depth, "num_heads": heads, "mlp_ratio": ratio,
             "window_size": window, "q_stride": stride if number in pooled else 1,
-            "global_attn_indexes": [index for index in everywhere if first <= index < first + depth],
+            "global_attn_indexes": [index for index in global_blocks if first <= index < first + depth],
         })  # fmt: skip
     return stages
 
 
-def _depths(given: Given) -> list[int]:
-    found = given.wholes("blocks_per_stage")
-    if not found:
-        raise given.wrong("blocks_per_stage", "a list of a number for each stage")
-    return found
+def _depths(description: Description) -> list[int]:
+    depths = description.integers("blocks_per_stage")
+    if not depths:
+        raise description.wrong("blocks_per_stage", "a list with a number for each stage")
+    return depths
 
 
 def is_hiera(shapes: Shapes) -> bool:
-    """The two position embeddings of SAM 2's trunk."""
-    found = {name.removeprefix(OF_THE_MODEL).removeprefix(TRUNK) for name in shapes}
+    """Whether it has the two position embeddings of SAM 2's trunk."""
+    found = {name.removeprefix(ENCODER).removeprefix(TRUNK) for name in shapes}
     return {"pos_embed", "pos_embed_window", "blocks.0.attn.qkv.weight"} <= found
 
 
 def names(shapes: Shapes) -> Callable[[str], str | None]:
-    """The encoder's alone. timm has no neck, and calls the MLP's layers fc1 and fc2."""
-    before = OF_THE_MODEL if any(name.startswith(OF_THE_MODEL) for name in shapes) else ""
-    trunk = rf"{before}(?:{TRUNK})?"
-    return renamed(
-        (rf"(?!{before}).*", None),
+    """Names of the encoder's weights only. timm has no neck, and names the MLP's layers fc1 and fc2."""
+    prefix = ENCODER if any(name.startswith(ENCODER) for name in shapes) else ""
+    trunk = rf"{prefix}(?:{TRUNK})?"
+    return renamer(
+        (rf"(?!{prefix}).*", None),
         (rf"{trunk}head\..*", None),
         (rf"{trunk}pos_embed", "pos_embed.background"),
         (rf"{trunk}pos_embed_window", "pos_embed.window"),
@@ -124,14 +126,14 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
 
 
 def from_weights(weights: Weights) -> Keys:
-    """Windows and heads are those of the published model of those widths and depths, or timm's own word."""
+    """Windows and heads are those of a timm model, or of the published model with the same widths and depths."""
     width, in_chans, *_ = weights.shape("patch_embed.proj.weight", 4)
     kernel = weights.square("patch_embed.proj.weight")
     *_, background, _ = weights.shape("pos_embed.background", 4)
-    stages = _told(weights) if weights.facts else _known(weights)
+    stages = _stages_of_timm(weights) if weights.attributes else _published_stages(weights)
     hidden, _ = weights.shape("blocks.0.mlp.layers.0.weight", 2)
     keys = {
-        "image_size": weights.facts.get("input_size") or _published_size(weights),
+        "image_size": weights.attributes.get("input_size") or _published_size(weights),
         "in_chans": in_chans,
         "patch_size": (kernel + 1) // 2,
         "patch_embed": "overlapping",
@@ -147,31 +149,32 @@ def from_weights(weights: Weights) -> Keys:
 
 
 def _runs(weights: Weights) -> list[tuple[int, int]]:
-    """(width, depth) of each run of blocks that leave one width."""
+    """(width, depth) of each run of blocks with the same output width."""
     runs: list[tuple[int, int]] = []
-    for index in range(weights.some("blocks.{}.attn.proj.weight")):
+    for index in range(weights.count_at_least_one("blocks.{}.attn.proj.weight")):
         width = weights.shape(f"blocks.{index}.attn.proj.weight", 2)[0]
         depth = runs.pop()[1] if runs and runs[-1][0] == width else 0
         runs.append((width, depth + 1))
     return runs
 
 
-def _twin(weights: Weights) -> EncoderConfig:
-    """The published model of these widths and depths."""
+def _published_model(weights: Weights) -> EncoderConfig:
+    """The published model with these widths and depths."""
     runs = _runs(weights)
-    for config in published("hiera"):
+    for config in published_models("hiera"):
         if [(stage.embed_dim, stage.depth) for stage in config.stages] == runs:
             return config
-    said = ", ".join(f"{depth} of {width}" for width, depth in runs)
-    raise weights.unfit(
-        "heads, windows and global blocks cannot be told from shapes, and are known of SAM 2's published models, none of "
-        f"which has blocks as this one ({said}): write the config by hand (`samattn configs --show sam2_hiera_t`)"
+    blocks = ", ".join(f"{depth} of width {width}" for width, depth in runs)
+    raise weights.error(
+        "not-in-shapes",
+        "shapes do not show heads, windows and global blocks, and none of SAM 2's published models has these blocks: "
+        f"{blocks}. Write the config by hand (`samattn configs --show sam2_hiera_t`)",
     )
 
 
-def _known(weights: Weights) -> list[Keys]:
+def _published_stages(weights: Weights) -> list[Keys]:
     weights.notes.append(
-        "Weights do not tell image size, heads, windows and global blocks: they are those of the published model."
+        "Weights do not show image size, heads, windows and global blocks: these are those of the published model."
     )
     return [
         {
@@ -179,25 +182,25 @@ def _known(weights: Weights) -> list[Keys]:
             "window_size": stage.window_size[0], "q_stride": stage.q_stride,
             "global_attn_indexes": list(stage.global_attn_indexes),
         }
-        for stage in _twin(weights).stages
+        for stage in _published_model(weights).stages
     ]  # fmt: skip
 
 
 def _published_size(weights: Weights) -> int:
-    return _twin(weights).image_size[0]
+    return _published_model(weights).image_size[0]
 
 
-def _told(weights: Weights) -> list[Keys]:
-    """As timm's blocks say: the window of a stage is that of its last block that has any."""
-    facts, stages, first = weights.facts, [], 0
+def _stages_of_timm(weights: Weights) -> list[Keys]:
+    """The stages by the attributes of timm's blocks; the window of a stage is that of its last windowed block."""
+    attributes, stages, first = weights.attributes, [], 0
     for width, depth in _runs(weights):
         blocks = range(first, first + depth)
-        windows = {index: facts[f"blocks.{index}.window_size"][0] for index in blocks}
+        windows = {index: attributes[f"blocks.{index}.window_size"][0] for index in blocks}
         own = [window for window in list(windows.values())[bool(first) :] if window]
         stages.append({
             "block": "hiera", "embed_dim": width, "depth": depth,
-            "num_heads": facts[f"blocks.{first}.attn.num_heads"], "window_size": own[-1] if own else 0,
-            "q_stride": POOLED if facts.get(f"blocks.{first}.q_stride") else 1,
+            "num_heads": attributes[f"blocks.{first}.attn.num_heads"], "window_size": own[-1] if own else 0,
+            "q_stride": POOLED if attributes.get(f"blocks.{first}.q_stride") else 1,
             "global_attn_indexes": [index for index, window in windows.items() if not window],
         })  # fmt: skip
         first += depth
@@ -210,4 +213,4 @@ HUGGING_FACE = {
     "sam2_vision_model": from_vision,
     "sam2_hiera_det_model": from_backbone,
 }
-CHECKPOINTS = (Checkpoint(is_hiera, names, from_weights),)
+CHECKPOINTS = (CheckpointKind(is_hiera, names, from_weights),)
