@@ -18,6 +18,7 @@ __all__ = [
     "Grid",
     "SamattnError",
     "__version__",
+    "add_family",
     "analyze",
     "check",
     "compare_placements",
@@ -34,6 +35,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .device.load import load_device
     from .encoder.model import EncoderConfig
+    from .encoder.outside import add_family
     from .errors import SamattnError
     from .files.load import load_config
     from .gate.load_thresholds import load_thresholds
@@ -52,6 +54,7 @@ _HOMES = {
     "EncoderConfig": "encoder.model",
     "Grid": "studies.grid",
     "SamattnError": "errors",
+    "add_family": "encoder.outside",
     "analyze": "studies.analyze",
     "check": "gate.run",
     "compare_placements": "studies.placements.compare",

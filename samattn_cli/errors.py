@@ -93,6 +93,10 @@ class UsageError(SamattnError):
     """An option's value makes no sense for this config."""
 
 
+class FamilyError(SamattnError):
+    """A family of encoders from outside the package cannot be used."""
+
+
 class DeviceError(SamattnError):
     """There is no such device here, or torch cannot run on it."""
 

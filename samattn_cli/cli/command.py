@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from .family_option import NAME, WITHOUT, add_families, family_option
+
 SAME_OPTIONS = (
     ("image-size", "resolutions", "resolution", "image-sizes", "img-size", "input-size", "size", "sizes"),
     ("windows", "window", "window-size", "window-sizes"),
@@ -47,7 +49,12 @@ def normalizer(own: Iterable[str]) -> Callable[[str], str]:
 
 
 class Command(TyperCommand):
-    """A command that says what would be right where it was called in another way."""
+    """A command that says what would be right where it was called in another way, and takes families from outside."""
+
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        super().__init__(name, **settings)
+        if name not in WITHOUT:
+            self.params.append(family_option())
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """With the names of its options."""
@@ -72,3 +79,10 @@ class Command(TyperCommand):
             if said := hint_of(self, ctx, given, error):
                 raise UsageError(said, ctx) from None
             raise
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, with the families that are named."""
+        from .output import guarded
+
+        guarded(add_families)(ctx.params.pop(NAME, None) or ())
+        return super().invoke(ctx)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 Completer = Callable[[str], list[str]]
 YAML = (".yaml", ".yml")
+PYTHON = (".py",)
 SKIPPED = "."
 """What a folder's hidden files begin with."""
 
@@ -38,6 +39,11 @@ def shipped_devices(incomplete: str) -> list[str]:
     from ..encoder.presets import devices as known
 
     return _beginning(known(), incomplete)
+
+
+def families(incomplete: str) -> list[str]:
+    """Python files and folders."""
+    return list(_files(incomplete, PYTHON))
 
 
 def topics(incomplete: str) -> list[str]:
@@ -117,8 +123,8 @@ def _beginning(known: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in known if name.lower().startswith(incomplete.lower())]
 
 
-def _files(incomplete: str) -> Iterator[str]:
-    """YAML files and folders that a path so far may become."""
+def _files(incomplete: str, suffixes: tuple[str, ...] = YAML) -> Iterator[str]:
+    """Files with some suffixes, and folders, that a path so far may become."""
     folder = Path(incomplete if incomplete.endswith("/") else Path(incomplete).parent)
     shown = incomplete[: incomplete.rfind("/") + 1]
     try:
@@ -127,7 +133,7 @@ def _files(incomplete: str) -> Iterator[str]:
         return
     for path in paths:
         name = f"{shown}{path.name}{'/' if path.is_dir() else ''}"
-        wanted = path.is_dir() or path.suffix in YAML
+        wanted = path.is_dir() or path.suffix in suffixes
         if wanted and name.startswith(incomplete) and not path.name.startswith(SKIPPED):
             yield name
 
@@ -144,9 +150,11 @@ def _keys() -> Iterator[str]:
 def _words(key: str) -> list[str]:
     """The words that a key takes."""
     from ..encoder.keys import choices_of, is_flag
+    from ..encoder.outside import add_installed
     from ..encoder.wording import field_at
     from ..files.load import path_of
 
+    add_installed()
     path = path_of(key)
     field = field_at(path) or field_at(("stages", *path))
     if field is None:

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, OutputError, SamattnError, UsageError
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, Message, OutputError, SamattnError, UsageError, with_code
 from ..render import render, render_file
 from ..render.formats.ascii import PLAIN as ASCII
 from ..render.options import Options
@@ -50,6 +50,12 @@ def guarded(command: Command) -> Command:
         except Exception as error:
             if os.environ.get(DEBUG_VARIABLE) or isinstance(error, typer.Exit):
                 raise
+            from ..encoder.outside import place_in_family
+
+            if place := place_in_family(error):
+                told = Message("family-fails", f"{place}: {type(error).__name__}: {error}")
+                say(with_code(told), style="red")
+                raise typer.Exit(EXIT_ERROR) from None
             say(f"samattn: internal error: {type(error).__name__}: {error}", style="red")
             say(f"This is a bug in samattn; {DEBUG_VARIABLE}=1 shows where.")
             raise typer.Exit(EXIT_ERROR) from None

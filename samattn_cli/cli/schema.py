@@ -25,8 +25,14 @@ def schema(
       samattn schema > schema.json
 
       samattn schema --thresholds > thresholds.json
+
+      samattn schema --family my_family.py > schema.json
     """
+    from ..encoder.outside import add_installed
+    from ..errors import ConfigError
     from ..files.schema import config_schema
     from ..gate.schema import thresholds_schema
 
+    if problems := add_installed():
+        raise ConfigError(problems)
     emit(json.dumps(thresholds_schema() if thresholds else config_schema(), indent=2) + "\n", "json")

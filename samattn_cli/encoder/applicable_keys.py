@@ -17,41 +17,55 @@ from .tree import Node
 
 OF_TABLES = frozenset({"rel_pos_grid"})
 
-STAGE_READERS: dict[str, dict[str, frozenset[str]]] = {
-    "block": {word: block.keys for word, block in BLOCKS.items()},
-    "rel_pos": {NONE: frozenset(), "decomposed": OF_TABLES, "joint": OF_TABLES},
-}
-ENCODER_READERS: dict[str, dict[str, frozenset[str]]] = {
-    "pos_embed": {NONE: frozenset(), **{word: part.keys for word, part in POS_EMBEDS.items()}},
-    "neck": {NONE: frozenset(), **{word: part.keys for word, part in NECKS.items()}},
-}
+Readers = Mapping[str, Mapping[str, frozenset[str]]]
 """By the key that chooses: its words, and the keys that each word reads beside those that are always read."""
 
-READERS = {**STAGE_READERS, **ENCODER_READERS}
 DEFAULTS = {field.name: field.default for model in (EncoderConfig, StageConfig) for field in fields(model)}
+
+
+def stage_readers() -> Readers:
+    """The choosing keys of a stage."""
+    return {
+        "block": {word: block.keys for word, block in BLOCKS.items()},
+        "rel_pos": {NONE: frozenset(), "decomposed": OF_TABLES, "joint": OF_TABLES},
+    }
+
+
+def encoder_readers() -> Readers:
+    """The choosing keys of an encoder."""
+    return {
+        "pos_embed": {NONE: frozenset(), **{word: part.keys for word, part in POS_EMBEDS.items()}},
+        "neck": {NONE: frozenset(), **{word: part.keys for word, part in NECKS.items()}},
+    }
+
+
+def readers() -> Readers:
+    """The choosing keys of both."""
+    return {**stage_readers(), **encoder_readers()}
 
 
 def unused_keys(chooser: str, word: str) -> list[str]:
     """The keys that other words of a chooser read, and this one does not."""
-    some = frozenset(key for keys in READERS[chooser].values() for key in keys)
-    return sorted(some - READERS[chooser].get(word, some))
+    words = readers()[chooser]
+    some = frozenset(key for keys in words.values() for key in keys)
+    return sorted(some - words.get(word, some))
 
 
 def unused_key(chooser: str, word: str, key: str) -> str:
     """What is wrong with a key that a word does not read, and which words read it."""
-    *most, last = (other for other, keys in READERS[chooser].items() if key in keys)
-    readers = f"{', '.join(most)} or {last}" if most else last
+    *most, last = (other for other, keys in readers()[chooser].items() if key in keys)
+    others = f"{', '.join(most)} or {last}" if most else last
     whose = f"blocks of {word} have" if chooser == "block" else f"{chooser} {word} has"
-    return f"{whose} no {key}: leave it out, or use {chooser}: {readers}"
+    return f"{whose} no {key}: leave it out, or use {chooser}: {others}"
 
 
 def without_replaced_keys(tree: Node, layer: Iterable[tuple[str, Any]]) -> Node:
     """The tree without the keys that only those words read which a layer, by its dotted keys, replaces."""
     for key, word in layer:
         *place, chooser = key.split(".")
-        if chooser in STAGE_READERS and not place:
+        if chooser in stage_readers() and not place:
             place = ["stages", "0"]  # which has the keys of a single stage
-        if chooser in READERS and isinstance(word, str):
+        if chooser in readers() and isinstance(word, str):
             tree = _without_replaced(
                 tree, [int(part) if part.isdecimal() else part for part in place], chooser, word
             )
@@ -82,7 +96,7 @@ def _put(node: Node, key: int | str, inner: Node) -> Node:
 
 def _replaced(chooser: str, below: Mapping[str, Node], word: str) -> frozenset[str]:
     """The keys that the word below reads, and the word that takes its place does not."""
-    words = READERS[chooser]
+    words = readers()[chooser]
     former = below[chooser].value if chooser in below else DEFAULTS[chooser]
     if not isinstance(former, str) or word not in words:
         return frozenset()
@@ -93,8 +107,8 @@ def mapping_of(config: EncoderConfig) -> dict[str, Any]:
     """All keys of a config that apply, as plain data that `load_config` reads."""
     keys = asdict(config)
     for stage in keys["stages"]:
-        _leave_out(stage, STAGE_READERS)
-    _leave_out(keys, ENCODER_READERS)
+        _leave_out(stage, stage_readers())
+    _leave_out(keys, encoder_readers())
     return keys
 
 

@@ -29,8 +29,8 @@ TEXT = core_schema.str_schema(strict=True, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$") 
 
 
 def key(
-    accepts: CoreSchema | type,
-    description: str,
+    accepts: CoreSchema | type | Callable[[], CoreSchema],
+    description: str | Callable[[], str],
     *,
     example: Any,
     default: Any = MISSING,
@@ -39,15 +39,15 @@ def key(
     """A field of a config class; without a default it is required.
 
     Args:
-        accepts: a schema of this module, or another config class.
-        description: one or two sentences, for the JSON Schema.
+        accepts: a schema of this module, or another config class; a function that makes a schema of the words that there
+            are by then, which grow with each family that is added.
+        description: one or two sentences, for the JSON Schema, or a function that writes them likewise.
         example: a value that would be right, as YAML has it.
         default: its value where a file does not name it.
         instead: what to use in place of words that people give and that it does not take, by how these begin.
     """
     schema = class_schema(accepts) if isinstance(accepts, type) else accepts
-    updates = {"description": description, "examples": [example]}
-    spec = {"schema": schema, "updates": updates, "instead": instead or {}}
+    spec = {"schema": schema, "description": description, "example": example, "instead": instead or {}}
     return field(default=default, metadata={_SPEC: spec})
 
 
@@ -150,7 +150,7 @@ def like(config: type, name: str) -> Any:
     """A key that another config class has, which may be left out here: then it is None."""
     entry = {field.name: field for field in fields(config)}[name]
     spec = entry.metadata[_SPEC]
-    return field(default=None, metadata={_SPEC: {**spec, "schema": optional(spec["schema"])}})
+    return field(default=None, metadata={_SPEC: {**spec, "schema": optional(_schema(entry))}})
 
 
 def class_schema(config: type) -> CoreSchema:
@@ -169,23 +169,29 @@ def class_schema(config: type) -> CoreSchema:
 
 def example_of(entry: Field[Any]) -> Any:
     """A value that would be right."""
-    return entry.metadata[_SPEC]["updates"]["examples"][0]
+    return entry.metadata[_SPEC]["example"]
+
+
+def description_of(entry: Field[Any]) -> str:
+    """What it means."""
+    said = entry.metadata[_SPEC]["description"]
+    return str(said() if callable(said) else said)
 
 
 def choices_of(entry: Field[Any]) -> list[str]:
     """The words of a `choice`, if it is one."""
-    expected = _inner(_inner(entry.metadata[_SPEC]["schema"])).get("expected", ())
+    expected = _inner(_inner(_schema(entry))).get("expected", ())
     return [word for word in expected if isinstance(word, str)]
 
 
 def is_flag(entry: Field[Any]) -> bool:
     """Whether a key is true or false."""
-    return bool(entry.metadata[_SPEC]["schema"] == FLAG)
+    return bool(_schema(entry) == FLAG)
 
 
 def reader_of(entry: Field[Any]) -> Reader | None:
     """How a value that is written in another way is read, if it is; see `shorthand`."""
-    schema = entry.metadata[_SPEC]["schema"]
+    schema = _schema(entry)
     schema = schema["schema"] if schema["type"] == "nullable" else schema
     found: Reader | None = schema.get("metadata", {}).get(_READS)
     return found
@@ -199,21 +205,27 @@ def instead_of(entry: Field[Any], word: str) -> str:
 
 def class_of(entry: Field[Any]) -> type | None:
     """The config class that a key holds, or a list of which it holds; None for a plain value."""
-    schema = entry.metadata[_SPEC]["schema"]
+    schema = _schema(entry)
     schema = schema.get("schema", schema) if schema["type"] in {"nullable", "function-before"} else schema
     held: type | None = schema.get("values_schema", schema.get("items_schema", [schema])[0]).get("cls")
     return held
 
 
 def _with_default(entry: Field[Any]) -> CoreSchema:
-    schema: CoreSchema = entry.metadata[_SPEC]["schema"]
+    schema: CoreSchema = _schema(entry)
     return (
         schema if entry.default is MISSING else core_schema.with_default_schema(schema, default=entry.default)
     )
 
 
 def _js_updates(entry: Field[Any]) -> dict[str, Any]:
-    return {"pydantic_js_updates": entry.metadata[_SPEC]["updates"]}
+    updates = {"description": description_of(entry), "examples": [example_of(entry)]}
+    return {"pydantic_js_updates": updates}
+
+
+def _schema(entry: Field[Any]) -> Any:
+    schema = entry.metadata[_SPEC]["schema"]
+    return schema() if callable(schema) else schema
 
 
 def _inner(schema: Any) -> Any:

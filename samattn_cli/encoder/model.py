@@ -60,7 +60,9 @@ class OverrideConfig:
 class StageConfig:
     """Consecutive transformer blocks of one shape."""
 
-    block: str = key(choice(*BLOCKS), f"Kind of block. {summaries(BLOCKS)}", example="vit", default="vit")
+    block: str = key(
+        lambda: choice(*BLOCKS), lambda: f"Kind of block. {summaries(BLOCKS)}", example="vit", default="vit"
+    )
     embed_dim: int = key(WIDTH, "Width of the token stream, in channels.", example=768)
     depth: int = key(whole(1, MAX_DEPTH), "Number of transformer blocks.", example=12)
     num_heads: int = key(WIDTH, "Attention heads; they must divide embed_dim.", example=12)
@@ -131,8 +133,8 @@ class StageConfig:
         default=4,
     )
     transition: str = key(
-        choice(NONE, *TRANSITIONS),
-        f"What leads into the stage from the one before. none: nothing. {summaries(TRANSITIONS)}".strip(),
+        lambda: choice(NONE, *TRANSITIONS),
+        lambda: f"What leads into the stage from the one before. none: nothing. {summaries(TRANSITIONS)}",
         example=NONE,
         default=NONE,
     )
@@ -261,14 +263,14 @@ class EncoderConfig:
     in_chans: int = key(WIDTH, "Channels of the input.", example=3, default=3)
     patch_size: int = key(whole(1, MAX_SIDE), "Side of the square patch; also the stride.", example=16)
     patch_embed: str = key(
-        choice(*PATCH_EMBEDS),
-        f"How the image becomes tokens. {summaries(PATCH_EMBEDS)}",
+        lambda: choice(*PATCH_EMBEDS),
+        lambda: f"How the image becomes tokens. {summaries(PATCH_EMBEDS)}",
         example="patch",
         default="patch",
     )
     pos_embed: str = key(
-        choice(NONE, *POS_EMBEDS),
-        f"Absolute positions. none: none. {summaries(POS_EMBEDS)}",
+        lambda: choice(NONE, *POS_EMBEDS),
+        lambda: f"Absolute positions. none: none. {summaries(POS_EMBEDS)}",
         example="learned",
         default="learned",
     )
@@ -296,14 +298,14 @@ class EncoderConfig:
     pre_norm: bool = key(FLAG, "Whether there is a LayerNorm before the blocks.", example=True, default=False)
     norm: bool = key(FLAG, "Whether there is a LayerNorm after the blocks.", example=True, default=False)
     neck: str = key(
-        choice(NONE, *NECKS),
-        f"What comes after the blocks. none: nothing. {summaries(NECKS)}",
+        lambda: choice(NONE, *NECKS),
+        lambda: f"What comes after the blocks. none: nothing. {summaries(NECKS)}",
         example="sam",
         default=NONE,
     )
     out_chans: int = key(WIDTH, "Output channels of the neck.", example=256, default=256)
     stages: tuple[StageConfig, ...] = key(
-        many(StageConfig, 1, MAX_STAGES),
+        lambda: many(StageConfig, 1, MAX_STAGES),
         "Stages of blocks. The keys of a single stage may stand at the top level instead.",
         example=[{"embed_dim": 768, "depth": 12, "num_heads": 12}],
     )

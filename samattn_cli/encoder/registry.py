@@ -1,17 +1,21 @@
 """The families of encoders, a folder each in `families/`; a word of a config leads to the family that declares it.
 
-This is the one look-up of families: nothing lists them, and nothing below `families/` imports one by its name. See
-`families/README.md`.
+This is the one look-up of families: nothing lists those of the package, and nothing below `families/` imports one by its
+name. `outside` adds families that are kept elsewhere. See `families/README.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
+from itertools import count
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from ..errors import FamilyError
 from .slots import Block, Family, Part, PatchEmbed, Transition
 
 _FOLDER = Path(__file__).parent.parent / "families"
@@ -20,47 +24,157 @@ _PACKAGE = f"{__package__.rpartition('.')[0]}.families"
 NONE = "none"
 """The word for a slot that is empty."""
 
-SLOTS = ("blocks", "patch_embeds", "pos_embeds", "transitions", "necks")
-
-_FAMILIES: dict[str, Family] = {
-    folder.parent.name: import_module(f"{_PACKAGE}.{folder.parent.name}.words").FAMILY
-    for folder in sorted(_FOLDER.glob("*/words.py"))
+SLOTS: dict[str, type] = {
+    "blocks": Block,
+    "patch_embeds": PatchEmbed,
+    "pos_embeds": Part,
+    "transitions": Transition,
+    "necks": Part,
 }
+"""The slots of a family, and what each of their words stands for."""
+
+WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def _words(slot: str) -> Iterator[tuple[str, Any]]:
-    for family in _FAMILIES.values():
-        yield from getattr(family, slot).items()
+@dataclass(frozen=True)
+class Home:
+    """Where a family is kept.
+
+    Attributes:
+        place: what messages call it: a file, or the name of a module.
+        family: its words.
+        module: its code by name: "tape", "stack" or "importing"; None if it has no such code.
+        files: its file or folder; None if it is a part of the package.
+        origin: what another process adds it by, see `outside.add_again`; () if it is a part of the package.
+    """
+
+    place: str
+    family: Family
+    module: Callable[[str], Any]
+    files: Path | None = None
+    origin: tuple[str, ...] = ()
 
 
-BLOCKS: dict[str, Block] = dict(_words("blocks"))
-PATCH_EMBEDS: dict[str, PatchEmbed] = dict(_words("patch_embeds"))
-POS_EMBEDS: dict[str, Part] = dict(_words("pos_embeds"))
-TRANSITIONS: dict[str, Transition] = dict(_words("transitions"))
-NECKS: dict[str, Part] = dict(_words("necks"))
+def _built_in_module(name: str, module: str) -> Any:
+    if not (_FOLDER / name / f"{module}.py").exists():
+        return None
+    return import_module(f"{_PACKAGE}.{name}.{module}")
+
+
+def _built_in(name: str) -> Home:
+    module = partial(_built_in_module, name)
+    return Home(f"{_PACKAGE}.{name}", module("words").FAMILY, module)
+
+
+_HOMES: list[Home] = [_built_in(path.parent.name) for path in sorted(_FOLDER.glob("*/words.py"))]
+
+BLOCKS: dict[str, Block] = {}
+PATCH_EMBEDS: dict[str, PatchEmbed] = {}
+POS_EMBEDS: dict[str, Part] = {}
+TRANSITIONS: dict[str, Transition] = {}
+NECKS: dict[str, Part] = {}
+"""The words of each slot. They grow when a family from outside is added, and never while a config is read."""
+
+_WORDS: dict[str, dict[str, Any]] = {
+    "blocks": BLOCKS,
+    "patch_embeds": PATCH_EMBEDS,
+    "pos_embeds": POS_EMBEDS,
+    "transitions": TRANSITIONS,
+    "necks": NECKS,
+}
+_VERSIONS = count()
+_version = next(_VERSIONS)
+
+
+def version() -> int:
+    """A number that changes with the words: what is made of them may be kept for as long as it is the same."""
+    return _version
+
+
+def homes() -> tuple[Home, ...]:
+    """All families, those of the package first."""
+    return tuple(_HOMES)
+
+
+def add(home: Home) -> None:
+    """Add a family from outside the package.
+
+    Raises:
+        FamilyError: if it declares something else than words, or a word that another family has.
+    """
+    check(home)
+    set_homes((*_HOMES, home))
+
+
+def set_homes(known: tuple[Home, ...]) -> None:
+    """Have these families and no others; for `add`, and for tests, which take out what they added."""
+    global _version  # noqa: PLW0603 - it counts what happens to the dictionaries above
+    _HOMES[:] = known
+    for slot, words in _WORDS.items():
+        words.clear()
+        for home in known:
+            words.update(getattr(home.family, slot))
+    _version = next(_VERSIONS)
+
+
+def check(home: Home) -> None:
+    """See that a family declares words that no other family has.
+
+    Raises:
+        FamilyError: if it does not.
+    """
+    for slot, kind in SLOTS.items():
+        words = getattr(home.family, slot)
+        if not isinstance(words, dict):
+            said = f"FAMILY.{slot} must be a dictionary, not {type(words).__name__}"
+            raise FamilyError("family-bad-word", f"{home.place}: {said}")
+        for word, declared in words.items():
+            name = f"FAMILY.{slot}[{word!r}]"
+            if not isinstance(word, str) or not WORD.fullmatch(word) or word == NONE:
+                said = "a word has small letters, digits and underscores, begins with a letter, and is not 'none'"
+                raise FamilyError("family-bad-word", f"{home.place}: {name}: {said}")
+            if not isinstance(declared, kind):
+                said = f"must be a {kind.__name__}, not {type(declared).__name__}"
+                raise FamilyError("family-bad-word", f"{home.place}: {name} {said}")
+            if word in _WORDS[slot]:
+                said = f"is a word of {_home_of(slot, word).place} already: choose another"
+                raise FamilyError("family-word-taken", f"{home.place}: {name}: {word} {said}")
+
+
+def _home_of(slot: str, word: str) -> Home:
+    return next(home for home in _HOMES if word in getattr(home.family, slot))
 
 
 def code_for(module: str, slot: str, word: str) -> Any:
     """What stands for a word of a slot in a family's `module`: "tape" (passes over the Tape) or "stack" (torch modules).
 
     The module has a dictionary for each slot that it fills, such as ``BLOCKS = {"vit": block}``.
+
+    Raises:
+        FamilyError: if a family from outside has no code for its word.
     """
-    return getattr(module_for(module, slot, word), slot.upper())[word]
+    words = getattr(module_for(module, slot, word), slot.upper(), {})
+    if word not in words:
+        place = _home_of(slot, word).place
+        said = f"the family has the word {word} but no {module} for it: give its {module} {slot.upper()}[{word!r}]"
+        raise FamilyError("family-without-code", f"{place}: {said}")
+    return words[word]
 
 
-def module_for(module: str, slot: str, word: str) -> ModuleType:
-    """The `module` of the family that declares a word of a slot."""
-    family = next(name for name, family in _FAMILIES.items() if word in getattr(family, slot))
-    return import_module(f"{_PACKAGE}.{family}.{module}")
+def module_for(module: str, slot: str, word: str) -> Any:
+    """The `module` of the family that declares a word of a slot; None if the family has no such module."""
+    return _home_of(slot, word).module(module)
 
 
-def modules(module: str) -> Iterator[ModuleType]:
-    """The `module` of each family that has one, such as "importing", in the order of names."""
-    for name in _FAMILIES:
-        if (_FOLDER / name / f"{module}.py").exists():
-            yield import_module(f"{_PACKAGE}.{name}.{module}")
+def modules(module: str) -> Iterator[Any]:
+    """The `module` of each family that has one, such as "importing", in the order of the families."""
+    found = (home.module(module) for home in _HOMES)
+    return (each for each in found if each is not None)
 
 
 def summaries(slot: dict[str, Any]) -> str:
     """The words of a slot with what they are, for a key's description."""
     return " ".join(f"{word}: {held.summary}" for word, held in slot.items())
+
+
+set_homes(tuple(_HOMES))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
-from .applicable_keys import ENCODER_READERS, unused_key, unused_keys
+from .applicable_keys import encoder_readers, unused_key, unused_keys
 from .block_overrides import GIVEN, Override
 from .block_overrides import problems as problems_of_overrides
 from .kernels import unfit_heads, unfit_kernel, unfit_positions, unfit_shift
@@ -46,7 +46,7 @@ class Rules:
     def problems(self) -> Iterator[tuple[Where, str]]:
         """Each broken rule: where, and what to do about it."""
         yield from self._image()
-        for chooser in ENCODER_READERS:
+        for chooser in encoder_readers():
             yield from self._unused_keys((), chooser)
         yield from self._autocast()
         stages = self.tree.step("stages")

@@ -14,6 +14,7 @@ from pydantic_core import SchemaValidator, ValidationError
 from ..errors import ConfigError, Problem
 from .keys import class_schema
 from .model import EncoderConfig
+from .registry import version
 from .rules import Rules, is_flat, problems_of_plan
 from .tree import Loc, Node, Where
 from .wording import UNKNOWN_KEY, explain
@@ -51,7 +52,7 @@ def validated(
     found: list[LocatedMessage] = []
     broken: set[Loc] = set()
     try:
-        config = _validator(root).validate_python({**named, **tree.plain()})  # type: ignore[arg-type] # a class is hashable
+        config = _validator(root, version()).validate_python({**named, **tree.plain()})  # type: ignore[arg-type] # a class is hashable
     except ValidationError as errors:
         details = errors.errors(include_url=False)
         broken = {error["loc"][:length] for error in details for length in range(1, len(error["loc"]) + 1)}
@@ -77,7 +78,8 @@ def _in_order(found: Iterable[LocatedMessage]) -> ConfigError:
 
 
 @cache
-def _validator(root: type) -> SchemaValidator:
+def _validator(root: type, _version: int) -> SchemaValidator:
+    """One for as long as the words of the families are the same."""
     return SchemaValidator(class_schema(root))
 
 

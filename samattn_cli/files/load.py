@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from ..encoder.applicable_keys import without_replaced_keys
 from ..encoder.model import EncoderConfig
 from ..encoder.normalize import normalized
+from ..encoder.registry import version
 from ..encoder.tree import Loc, Node, Where
 from ..encoder.validate import build
 from ..encoder.wording import cut
@@ -131,11 +132,22 @@ def load_located(
     else:
         document = read_document(str(source), Path(), "samattn", files)
     laid_over = [overrides] if isinstance(overrides, str) else list(overrides)
+    return _loaded(document, laid_over)
+
+
+def _loaded(document: Document, laid_over: Sequence[str | Override]) -> Loaded:
+    """The config of a document; where it is wrong, again with the families of installed packages, if there are any."""
     tree = _tree(document, laid_over)
     try:
         config = build(tree, document.name)
     except ConfigError as error:
-        raise blamed(error, list(_changes(document, list(map(_override, laid_over))))) from None
+        from ..encoder.outside import add_installed  # which a config of known words does not need
+
+        before, unusable = version(), add_installed()
+        if version() != before:
+            return _loaded(document, laid_over)
+        found = blamed(error, list(_changes(document, list(map(_override, laid_over)))))
+        raise ConfigError((*found.problems, *unusable)) from None
     return Loaded(config, document.root.where.source, tree)
 
 

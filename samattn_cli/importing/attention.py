@@ -10,7 +10,7 @@ from ..encoder.kernels import unfit
 from ..encoder.model import EncoderConfig
 from ..errors import Message
 from .description import Description, Keys, quoted
-from .families import EAGER_ONLY
+from .families import eager_only
 from .weights import Weights
 
 EAGER, DEFAULT = "eager", "sdpa"
@@ -25,7 +25,7 @@ REL_POS = "blocks.0.attn.rel_pos_h"
 def of_transformers(keys: Keys, config: EncoderConfig, description: Description, model_type: str) -> Keys:
     """The keys with the kernel, if they do not name one: eager is the default and is not written."""
     named = description.word(*ENTRIES)
-    if named == EAGER or model_type in EAGER_ONLY:
+    if named == EAGER or model_type in eager_only():
         return keys
     if named not in {"", DEFAULT}:
         description.warnings.append(

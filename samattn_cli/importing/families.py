@@ -1,4 +1,4 @@
-"""What the `importing.py` of each family declares. Nothing lists the families.
+"""What the `importing` of each family declares. Nothing lists the families.
 
 `HUGGING_FACE` maps a model_type to the function that reads its description. `CHECKPOINTS` has the kinds of checkpoint. Two
 more are optional: `TRANSFORMERS_DIFFERENCES` maps a model_type to a function that says where transformers runs an encoder
@@ -7,26 +7,40 @@ differently from samattn; `EAGER_ONLY` has the model_types for which transformer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from ..encoder.model import EncoderConfig
+from ..encoder.outside import add_installed
 from ..encoder.registry import modules
 from .description import Description, Keys
 from .weights import CheckpointKind
 
-_FAMILIES = list(modules("importing"))
 
-HUGGING_FACE: dict[str, Callable[[Description], Keys]] = {
-    model_type: read
-    for family in _FAMILIES
-    for model_type, read in getattr(family, "HUGGING_FACE", {}).items()
-}
-TRANSFORMERS_DIFFERENCES: dict[str, Callable[[EncoderConfig], Iterator[str]]] = {
-    model_type: differences
-    for family in _FAMILIES
-    for model_type, differences in getattr(family, "TRANSFORMERS_DIFFERENCES", {}).items()
-}
-EAGER_ONLY = frozenset(model_type for family in _FAMILIES for model_type in getattr(family, "EAGER_ONLY", ()))
-CHECKPOINTS: tuple[CheckpointKind, ...] = tuple(
-    kind for family in _FAMILIES for kind in getattr(family, "CHECKPOINTS", ())
-)
+def hugging_face() -> dict[str, Callable[[Description], Keys]]:
+    """The function that reads a description, by model_type."""
+    return {word: read for family in _families() for word, read in _of(family, "HUGGING_FACE")}
+
+
+def transformers_differences() -> dict[str, Callable[[EncoderConfig], Iterator[str]]]:
+    """The function that says where transformers runs an encoder differently, by model_type."""
+    return {word: check for family in _families() for word, check in _of(family, "TRANSFORMERS_DIFFERENCES")}
+
+
+def eager_only() -> frozenset[str]:
+    """The model_types for which transformers has no attention but eager."""
+    return frozenset(word for family in _families() for word in getattr(family, "EAGER_ONLY", ()))
+
+
+def checkpoints() -> tuple[CheckpointKind, ...]:
+    """The kinds of checkpoints, in the order in which they are tried."""
+    return tuple(kind for family in _families() for kind in getattr(family, "CHECKPOINTS", ()))
+
+
+def _of(family: Any, name: str) -> Iterable[tuple[str, Any]]:
+    return getattr(family, name, {}).items()
+
+
+def _families() -> Iterator[Any]:
+    add_installed()
+    return modules("importing")

@@ -10,7 +10,7 @@ from ..errors import ImportFailedError, did_you_mean
 from . import attention, dtype
 from .checks import config_of
 from .description import Description, Keys, quoted
-from .families import HUGGING_FACE, TRANSFORMERS_DIFFERENCES
+from .families import hugging_face, transformers_differences
 
 MOST_BYTES = 10 << 20
 """Of a config.json; those of real models have a few kilobytes."""
@@ -24,21 +24,22 @@ def read_config_json(path: Path) -> tuple[Keys, Description]:
     """
     description = _description(path)
     model_type = _model_type(description)
-    keys = dtype.of_transformers(HUGGING_FACE[model_type](description), description)
+    keys = dtype.of_transformers(hugging_face()[model_type](description), description)
     config = config_of(keys, str(path))
     description.notes.extend(description.misspelt())
-    if model_type in TRANSFORMERS_DIFFERENCES:
-        description.warnings.extend(TRANSFORMERS_DIFFERENCES[model_type](config))
+    if (differences := transformers_differences().get(model_type)) is not None:
+        description.warnings.extend(differences(config))
     return attention.of_transformers(keys, config, description, model_type), description
 
 
 def _model_type(description: Description) -> str:
     word = description.entries.get("model_type")
-    if isinstance(word, str) and word in HUGGING_FACE:
+    known_types = hugging_face()
+    if isinstance(word, str) and word in known_types:
         return word
-    hint = isinstance(word, str) and did_you_mean(word, HUGGING_FACE)
+    hint = isinstance(word, str) and did_you_mean(word, known_types)
     what = "has no model_type" if word is None else f"unknown model_type {quoted(word)}"
-    known = f"; choose from {', '.join(sorted(HUGGING_FACE))}"
+    known = f"; choose from {', '.join(sorted(known_types))}"
     raise ImportFailedError("unknown-model", f"{description.label}: {what}{hint or known}")
 
 

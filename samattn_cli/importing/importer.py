@@ -16,7 +16,7 @@ from .attention import of_timm
 from .checkpoint import Shapes
 from .checks import check_blocks, check_weights, config_of
 from .description import Description, Keys, quoted
-from .families import CHECKPOINTS
+from .families import checkpoints
 from .hugging_face import read_config_json
 from .published_models import difference_from_published
 from .shards import INDEX, parts_of, shapes_in
@@ -87,7 +87,7 @@ def _file_of(path: Path) -> Path | None:
 
 def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> tuple[Keys, Weights]:
     """The keys read by the first kind of checkpoint that matches; the encoder must have exactly those weights."""
-    kind = next((kind for kind in CHECKPOINTS if kind.matches(shapes)), None)
+    kind = next((kind for kind in checkpoints() if kind.matches(shapes)), None)
     if kind is None:
         check_blocks(shapes, label)  # kinds are recognized by the first block
         names = ", ".join(quoted(name) for name in list(shapes)[:3])

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from ..encoder.outside import add_again
 from ..errors import EXIT_ERROR, DeviceError
 from ..files.load import load_config
 
@@ -47,6 +48,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             return {"problem": str(error)}
     from .measure import outcome_of
 
+    for origin in request["families"]:
+        add_again(tuple(origin))
     snapshot = Path(request["snapshot"]) if request.get("snapshot") else None
     config, timed = load_config(request["config"]), not request["dry"]
     return asdict(outcome_of(config, request["device"], snapshot, request["repeats"], timed=timed))

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from ..encoder.applicable_keys import mapping_of
 from ..encoder.model import EncoderConfig
+from ..encoder.outside import origins
 from ..errors import DeviceError
 from ..reports.recording import Fingerprint, Outcome
 
@@ -56,6 +57,7 @@ def ask_outcome(
         "config": mapping_of(config),
         "snapshot": place,
         "repeats": repeats,
+        "families": origins(),
     }
     return outcome_from(_run(request, variables))
 

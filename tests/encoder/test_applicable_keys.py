@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from samattn_cli.encoder.applicable_keys import ENCODER_READERS, STAGE_READERS, mapping_of
+from samattn_cli.encoder.applicable_keys import encoder_readers, mapping_of, stage_readers
 from samattn_cli.encoder.model import EncoderConfig, StageConfig
 from samattn_cli.encoder.presets import presets
 from samattn_cli.errors import ConfigError
@@ -42,7 +42,7 @@ def test_a_key_beside_extends_is_refused_where_it_stands(tmp_path):
 
 def unread():
     """Every key that some words do not read, at its default, with the first word that does not read it."""
-    for readers, of_stage in ((STAGE_READERS, True), (ENCODER_READERS, False)):
+    for readers, of_stage in ((stage_readers(), True), (encoder_readers(), False)):
         for chooser, words in readers.items():
             for key in sorted(frozenset().union(*words.values())):
                 word = next(word for word, keys in words.items() if key not in keys)

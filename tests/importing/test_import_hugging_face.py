@@ -18,7 +18,7 @@ from samattn_cli import analyze, load_config
 from samattn_cli.errors import ImportFailedError, code_of
 from samattn_cli.files.yaml12 import parse_yaml
 from samattn_cli.importing.description import Description, ratio_of
-from samattn_cli.importing.families import HUGGING_FACE
+from samattn_cli.importing.families import hugging_face
 from samattn_cli.importing.importer import imported
 from tests.support.importing import as_json, is_preset
 
@@ -272,7 +272,7 @@ NEITHER_COST_NOR_STRUCTURE = {
 def test_every_entry_of_a_class_is_read_or_known_to_change_nothing(made, preset):
     config = made(preset)
     description = Description("config", config.to_dict())
-    HUGGING_FACE[config.model_type](description)
+    hugging_face()[config.model_type](description)
     for part in _parts(config):
         own = {field.name for field in fields(part)} - {field.name for field in fields(PreTrainedConfig)}
         unread = own - description.read - NEITHER_COST_NOR_STRUCTURE

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from samattn_cli.encoder.applicable_keys import READERS
-from samattn_cli.encoder.keys import choices_of
+from samattn_cli.encoder.applicable_keys import readers
+from samattn_cli.encoder.keys import choices_of, description_of
 from samattn_cli.encoder.model import EncoderConfig, OverrideConfig, RunConfig, StageConfig
 from samattn_cli.encoder.registry import BLOCKS, NECKS, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, summaries
 
@@ -64,7 +64,7 @@ def _readers(key: str) -> str:
     """The words that read a key, where not every encoder does."""
     lines = (
         (chooser, [f"`{word}`" for word, keys in words.items() if key in keys])
-        for chooser, words in READERS.items()
+        for chooser, words in readers().items()
     )
     said = "; ".join(f"{chooser} {', '.join(names)}" for chooser, names in lines if names)
     return f" Read by {said}." if said else ""
@@ -85,7 +85,7 @@ def _default(entry: Field[Any]) -> str:
 
 def _description(entry: Field[Any]) -> str:
     """What a key is, with its words where the description does not give them."""
-    text: str = entry.metadata["key"]["updates"]["description"]
+    text = description_of(entry)
     if entry.name in SLOTS:
         return f"{text.removesuffix(summaries(SLOTS[entry.name])).strip().removesuffix(' none: none.')} See the words below."
     missing = [word for word in choices_of(entry) if word not in text]

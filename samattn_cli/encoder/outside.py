@@ -1,0 +1,236 @@
+"""Families that are kept outside the package: a Python file, a folder, or a module of an installed package.
+
+They come in two forms. A folder or a package has the modules of a family in `families/`: `words.py`, `tape.py`, `stack.py`
+and, if there is something to import, `importing.py`. A single file has its words in `FAMILY` and its code in the functions
+`tape()`, `stack()` and `importing()`, each of which returns what such a module holds: ``{"BLOCKS": {"my_block": block}}``.
+Functions, so that torch is imported by `stack()` and by nothing before it.
+
+Adding a family runs its code.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from functools import cache, partial
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, TypeVar
+
+from ..errors import FamilyError, Problem, did_you_mean
+from .applicable_keys import encoder_readers, stage_readers
+from .keys import choices_of
+from .model import RunConfig, StageConfig
+from .registry import SLOTS, Home, add, check, homes
+from .slots import Family
+
+GROUP = "samattn.families"
+"""The entry points of installed packages that name a module with a family."""
+
+WORDS = "words"
+CHOICES: dict[str, tuple[type, str]] = {
+    "kernels": (RunConfig, "attention"),
+    "rel_pos": (StageConfig, "rel_pos"),
+}
+"""What a block declares of which only some words are known, and the key that has them."""
+
+Made = TypeVar("Made")
+
+
+def add_family(source: str | Path | ModuleType) -> None:
+    """Add a family from outside the package, for as long as this process runs. This runs its code.
+
+    Adding a family again changes nothing.
+
+    Args:
+        source: a Python file, a folder, or a module.
+
+    Raises:
+        FamilyError: if it is missing, its code fails, or it does not declare a family; nothing is added then.
+    """
+    module = source if isinstance(source, ModuleType) else None
+    path = Path(str(source) if module is None else str(module.__file__)).absolute()
+    files = path.parent if path.name == "__init__.py" else path
+    if any(home.files == files for home in homes()):
+        return
+    place = str(source) if module is None else module.__name__
+    origin = ("path", str(files)) if module is None else ("module", module.__name__)
+    if module is None:
+        module = _from_path(place, files)
+    code = (
+        partial(_code_of_package, module) if hasattr(module, "__path__") else partial(_code_of_file, module)
+    )
+    words = code(WORDS)
+    family = getattr(words, "FAMILY", None)
+    if not isinstance(family, Family):
+        said = "is missing" if family is None else f"must be a Family, not {type(family).__name__}"
+        where = words.__file__ if isinstance(words, ModuleType) else place
+        raise FamilyError("family-without-words", f"{where}: FAMILY {said}; see `samattn guide families`")
+    home = Home(place, family, code, files, origin)
+    check(home)
+    _check_values(home)
+    add(home)
+
+
+def origins() -> list[tuple[str, ...]]:
+    """What another process adds the families from outside by."""
+    return [home.origin for home in homes() if home.origin]
+
+
+def add_again(origin: tuple[str, ...]) -> None:
+    """Add a family that another process has."""
+    kind, name = origin
+    add_family(name if kind == "path" else import_module(name))
+
+
+@cache
+def add_installed() -> tuple[Problem, ...]:
+    """Add the families of installed packages, once in a process: reading all entry points takes time.
+
+    Returns:
+        What is wrong with those that cannot be added.
+    """
+    from importlib.metadata import entry_points
+
+    problems = []
+    for point in entry_points(group=GROUP):
+        place = f"{point.name} = {point.value} ({GROUP})"
+        try:
+            add_family(_run(place, None, partial(import_module, point.module)))
+        except FamilyError as error:
+            problems.append(Problem(place, error.message))
+    return tuple(problems)
+
+
+def place_in_family(error: BaseException) -> str:
+    """Where in a family from outside an error was raised or passed through: "FILE:LINE"; "" if it was elsewhere."""
+    known = [home.files for home in homes() if home.files]
+    return next((place for files in known if (place := _place(error, files))), "")
+
+
+def _from_path(place: str, path: Path) -> ModuleType:
+    if not path.exists():
+        raise FamilyError(
+            "file-not-found", f"{place}: no such file or folder: name a family's Python file or folder"
+        )
+    if path.is_dir():
+        return _package(place, path)
+    if path.suffix != ".py":
+        raise FamilyError(
+            "family-not-python", f"{place}: is not a Python file (.py): name a family's file or folder"
+        )
+    return _executed(place, path, spec_from_file_location(_free_name(path), path))
+
+
+def _package(place: str, folder: Path) -> ModuleType:
+    """A folder as a package, so that its modules import each other: ``from .words import WIDTH``."""
+    if not (folder / f"{WORDS}.py").is_file():
+        raise FamilyError("family-without-words", f"{place}: has no {WORDS}.py; see `samattn guide families`")
+    name, init = _free_name(folder), folder / "__init__.py"
+    if init.is_file():
+        spec = spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
+    else:
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+    return _executed(place, folder, spec)
+
+
+def _free_name(path: Path) -> str:
+    """A name for a module that no other has."""
+    stem = "".join(letter if letter.isalnum() else "_" for letter in path.stem)
+    names = (f"samattn_family_{stem}{'_' * more}" for more in range(len(sys.modules) + 1))
+    return next(name for name in names if name not in sys.modules)
+
+
+def _executed(place: str, files: Path, spec: ModuleSpec | None) -> ModuleType:
+    assert spec is not None  # noqa: S101 - for a .py file and a folder there is always one
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    if spec.loader is not None:
+        try:
+            _run(place, files, partial(spec.loader.exec_module, module))
+        except FamilyError:
+            del sys.modules[spec.name]
+            raise
+    return module
+
+
+def _code_of_package(package: ModuleType, name: str) -> Any:
+    full = f"{package.__name__}.{name}"
+    if find_spec(full) is None:
+        return None
+    return _run(full, Path(package.__path__[0]), partial(import_module, full))
+
+
+@cache
+def _code_of_file(module: ModuleType, name: str) -> Any:
+    if name == WORDS:
+        return module
+    make = getattr(module, name, None)
+    if make is None:
+        return None
+    place = str(module.__file__)
+    made = _run(place, Path(place), make)
+    if isinstance(made, Mapping):
+        return SimpleNamespace(**made)
+    if not isinstance(made, ModuleType):
+        said = f"{name}() must return a dictionary, such as {{'BLOCKS': {{...}}}}, not {type(made).__name__}"
+        raise FamilyError("family-bad-code", f"{place}: {said}")
+    return made
+
+
+def _run(place: str, files: Path | None, code: Callable[[], Made]) -> Made:
+    """What a family's code makes.
+
+    Raises:
+        FamilyError: with the place in its files, if it fails.
+    """
+    try:
+        return code()
+    except FamilyError:
+        raise
+    except SyntaxError as error:
+        where = f"{error.filename or place}:{error.lineno or 1}:{error.offset or 1}"
+        raise FamilyError("family-not-python", f"{where}: {error.msg}") from None
+    except (Exception, SystemExit) as error:  # whatever the code of others raises
+        where = (files and _place(error, files)) or place
+        raise FamilyError("family-fails", f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _place(error: BaseException, files: Path) -> str:
+    """The last line of a family's files that an error passed through."""
+    from traceback import walk_tb
+
+    lines = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
+    own = [f"{path}:{line}" for path, line in lines if path == files or files in path.parents]
+    return own[-1] if own else ""
+
+
+def _check_values(home: Home) -> None:
+    declared = ((slot, *item) for slot in SLOTS for item in getattr(home.family, slot).items())
+    for slot, word, held in declared:
+        for name, given, known in _limited(slot, held):
+            if unknown := sorted(set(given) - set(known)):
+                hint = did_you_mean(unknown[0], known) or f"; choose from {', '.join(sorted(known))}"
+                said = f"FAMILY.{slot}[{word!r}].{name}: unknown {unknown[0]!r}{hint}"
+                raise FamilyError("family-unknown-value", f"{home.place}: {said}")
+
+
+def _limited(slot: str, declared: Any) -> Iterator[tuple[str, Any, Any]]:
+    """What a word declares of which only some values are known: its name, the values, those that are known.
+
+    A key that every encoder has belongs to no word: declared by one, it would be refused for all others.
+    """
+    readers = (
+        stage_readers()["block"] if slot == "blocks" else encoder_readers().get(slot.removesuffix("s"), {})
+    )
+    if readers:
+        yield "keys", declared.keys, {key for keys in readers.values() for key in keys}
+    for name, (model, key) in CHOICES.items():
+        if hasattr(declared, name):
+            (entry,) = (entry for entry in fields(model) if entry.name == key)
+            yield name, getattr(declared, name), choices_of(entry)
