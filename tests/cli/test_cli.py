@@ -41,7 +41,8 @@ def test_no_verify_imports_neither_torch_nor_numpy_nor_the_rest_of_pydantic() ->
     code = (
         "import sys; sys.argv = ['samattn', 'analyze', 'sam_vit_h', '--no-verify']\n"
         "import os; leave = os._exit\n"
-        "heavy = ['torch', 'numpy', 'fvcore', 'sympy', 'pydantic.main', 'samattn_cli.reports.recording']\n"
+        "heavy = ['torch', 'numpy', 'fvcore', 'sympy', 'pydantic.main', 'samattn_cli.reports.recording', "
+        "'importlib.metadata', 'samattn_cli.encoder.outside']\n"
         "found = lambda: [name for name in heavy if name in sys.modules]\n"
         "os._exit = lambda code: (print('HEAVY', found(), flush=True), leave(code))\n"
         "from samattn_cli.cli import run; run()"

@@ -1,0 +1,329 @@
+"""Families from outside the package: a file, a folder, an installed package; what is wrong with one is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from samattn_cli import add_family, analyze, load_config
+from samattn_cli.encoder.outside import add_again, add_installed, origins
+from samattn_cli.encoder.registry import BLOCKS, code_for, homes, set_homes
+from samattn_cli.errors import ConfigError, FamilyError
+from samattn_cli.files.schema import config_schema
+from samattn_cli.tape.encoder import forward
+from samattn_cli.verdicts import CrossCheck
+from tests.support import repositories
+from tests.support.running import ROOT, samattn
+
+FOLDER = ROOT / "examples" / "families"
+TALKING, CONFIG = FOLDER / "talking_heads.py", FOLDER / "talking_heads.yaml"
+SMALL = ("--image-size", "128")
+FIRST = """\
+from samattn_cli.encoder.slots import Block, Family
+FAMILY = Family(blocks={"mine": Block(summary="Mine.")})
+"""
+AS_VIT = """\
+def tape():
+    from samattn_cli.families.vit import tape
+    return {"BLOCKS": {"mine": tape.BLOCKS["vit"]}}
+def stack():
+    from samattn_cli.families.vit import stack
+    return {"BLOCKS": {"mine": stack.BLOCKS["vit"]}}
+"""
+MINE = {"image_size": 64, "patch_size": 16, "block": "mine", "embed_dim": 64, "depth": 2, "num_heads": 4}
+
+
+@pytest.fixture(autouse=True)
+def _only_those_of_the_package():
+    before = homes()
+    yield
+    set_homes(before)
+
+
+def written(folder: Path, files: dict[str, str]) -> Path:
+    repositories.write(folder, files)
+    return folder
+
+
+def package(folder: Path, name: str = "my_lab") -> Path:
+    """A family in the form of a package: as `AS_VIT`, in modules that import each other."""
+    code = "from samattn_cli.families.vit import {0}\nfrom .words import WORD\nBLOCKS = {{WORD: {0}.BLOCKS['vit']}}\n"
+    words = f"WORD = 'mine'\n{FIRST.replace(repr('mine').replace(chr(39), chr(34)), 'WORD')}"
+    files = {"words.py": words, "tape.py": code.format("tape"), "stack.py": code.format("stack")}
+    return written(folder / name, files)
+
+
+def exact(config) -> bool:
+    verdict = analyze(config, verify=True).crosscheck
+    assert isinstance(verdict, CrossCheck)
+    return verdict.status == "exact"
+
+
+def test_the_example_is_vit_with_two_products_over_heads() -> None:
+    add_family(TALKING)
+    talking, plain = load_config(CONFIG), load_config(CONFIG, "block=vit")
+    tokens, heads = 32 * 32, 6
+    for layer, ours, vit in zip(
+        talking.layers, forward(talking).segments[2:], forward(plain).segments[2:], strict=True
+    ):
+        pairs = tokens * tokens if layer.is_global else tokens * 8 * 8
+        assert ours.recording.macs - vit.recording.macs == 2 * heads * heads * pairs
+        assert ours.recording.params - vit.recording.params == 2 * (heads * heads + heads)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["run.autocast=bfloat16", "run.batch_size=2"],
+        ["run.dtype=float16", "run.checkpointing=true", "qkv_bias=false", "window_size=[3, 5]"],
+    ],
+)
+def test_the_example_is_exact_against_its_stack(overrides) -> None:
+    add_family(TALKING)
+    assert exact(
+        load_config(CONFIG, ["image_size=[128, 160]", "depth=3", "global_attn_indexes=2", *overrides])
+    )
+
+
+def test_a_folder_is_a_family_in_the_form_of_the_package(tmp_path) -> None:
+    add_family(package(tmp_path))
+    assert exact(load_config(MINE))
+
+
+def test_an_imported_module_is_a_family(tmp_path, monkeypatch) -> None:
+    package(tmp_path, "lab_by_name")
+    monkeypatch.syspath_prepend(tmp_path)
+    add_family(import_module("lab_by_name"))
+    assert exact(load_config(MINE))
+    assert origins() == [("module", "lab_by_name")]
+
+
+def test_a_family_is_added_once_and_the_words_of_configs_are_those_there_are(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="'mine'"):
+        load_config(MINE)
+    path = written(tmp_path, {"mine.py": FIRST + AS_VIT}) / "mine.py"
+    before = homes()
+    for _ in range(2):
+        add_family(path)
+    assert len(homes()) == len(before) + 1
+    assert load_config(MINE | {"block": "MINE"}).stages[0].block == "mine"
+    words = config_schema()["properties"]["block"]
+    assert "mine" in json.dumps(words)
+    assert "mine: Mine." in words["description"]
+    set_homes(before)
+    with pytest.raises(ConfigError, match="'mine'"):
+        load_config(MINE)
+
+
+def test_torch_is_imported_by_the_stack_alone() -> None:
+    code = "import sys; from samattn_cli import *; from samattn_cli import add_family, load_config\n"
+    code += f"add_family({str(TALKING)!r}); from samattn_cli.tape.encoder import forward\n"
+    code += f"forward(load_config({str(CONFIG)!r})); print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
+BLOCK = 'FAMILY = Family(blocks={"mine": Block(summary="Mine.", %s)})'
+IMPORT = "from samattn_cli.encoder.slots import Block, Family, Part\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("def tape(:\n", "family-not-python", "mine.py:1:10: "),
+        ("x = 1\n", "family-without-words", "mine.py: FAMILY is missing"),
+        ("FAMILY = {}\n", "family-without-words", "must be a Family, not dict"),
+        ("import math\n\nmath.sqrt(-1)\n", "family-fails", "mine.py:3: ValueError: "),
+        ("import no_such_package\n", "family-fails", "mine.py:1: ModuleNotFoundError: "),
+        ("raise SystemExit(0)\n", "family-fails", "mine.py:1: SystemExit: 0"),
+        (
+            f'{IMPORT}FAMILY = Family(blocks={{"vit": Block(summary="x")}})',
+            "family-word-taken",
+            "families.vit",
+        ),
+        (f'{IMPORT}FAMILY = Family(blocks={{"My-Vit": Block(summary="x")}})', "family-bad-word", "'My-Vit'"),
+        (f'{IMPORT}FAMILY = Family(necks={{"none": Part(summary="x")}})', "family-bad-word", "'none'"),
+        (
+            f'{IMPORT}FAMILY = Family(blocks={{"mine": Part(summary="x")}})',
+            "family-bad-word",
+            "Block, not Part",
+        ),
+        (f"{IMPORT}FAMILY = Family(blocks=[])", "family-bad-word", "a dictionary, not list"),
+        (IMPORT + BLOCK % "keys={'rel_poss'}", "family-unknown-value", "did you mean 'rel_pos'"),
+        (IMPORT + BLOCK % "keys={'window_size'}", "family-unknown-value", "unknown 'window_size'"),
+        (IMPORT + BLOCK % "kernels=('flash',)", "family-unknown-value", "choose from eager, fused, sdpa"),
+        (IMPORT + BLOCK % "rel_pos=('none', 'joined')", "family-unknown-value", "'joined'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_and_nothing_is_added(tmp_path, text, code, said) -> None:
+    path, before = written(tmp_path, {"mine.py": text}) / "mine.py", homes()
+    with pytest.raises(FamilyError) as caught:
+        add_family(path)
+    assert caught.value.codes == (code,)
+    assert said in str(caught.value)
+    assert homes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("nowhere.py", "file-not-found"),
+        ("notes.txt", "family-not-python"),
+        ("empty", "family-without-words"),
+        ("binary.py", "family-not-python"),
+    ],
+)
+def test_what_is_not_a_family_at_all(tmp_path, name, code) -> None:
+    repositories.write(tmp_path, {"notes.txt": "x", "empty/x.txt": "", "binary.py": b"x = 1\0"})
+    result = samattn("analyze", "sam_vit_b", "--family", name, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(name) or name in result.stderr
+    assert f"[{code}]" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("module", ["tape", "stack"])
+def test_a_word_without_code_is_said_with_the_family(tmp_path, module) -> None:
+    rest = AS_VIT.replace(f"def {module}()", f"def no_{module}()")
+    path = written(tmp_path, {"mine.py": FIRST + rest}) / "mine.py"
+    add_family(path)
+    with pytest.raises(FamilyError) as caught:
+        code_for(module, "blocks", "mine")
+    assert caught.value.codes == ("family-without-code",)
+    assert str(path) in str(caught.value)
+    assert f"{module} BLOCKS['mine']" in str(caught.value)
+    if module == "stack":  # which is no reason against the derived figures
+        verdict = analyze(load_config(MINE), verify=True).crosscheck
+        assert verdict.status == "failed"
+
+
+def test_code_that_returns_something_else(tmp_path) -> None:
+    text = f"{FIRST}def tape():\n    return [1]\n"
+    add_family(written(tmp_path, {"mine.py": text}) / "mine.py")
+    with pytest.raises(FamilyError) as caught:
+        code_for("tape", "blocks", "mine")
+    assert caught.value.codes == ("family-bad-code",)
+
+
+def test_an_error_in_a_pass_is_the_family_s_with_its_line(tmp_path) -> None:
+    text = (
+        FIRST
+        + "def tape():\n    return {'BLOCKS': {'mine': block}}\ndef block(tape, x, layer, kernel):\n    return x.shap\n"
+    )
+    written(tmp_path, {"mine.py": text, "e.yaml": json.dumps(MINE)})
+    result = samattn("analyze", "e.yaml", "--family", "mine.py", "--no-verify", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "mine.py:6: AttributeError: " in result.stderr
+    assert "[family-fails]" in result.stderr
+    assert "bug in samattn" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("analyze", "--verify"),
+        ("verify",),
+        ("sweep", "--resolutions", "128,256"),
+        ("compare-placements",),
+        ("explain",),
+        ("fit", "--device", "t4"),
+    ],
+)
+def test_commands_take_a_config_of_the_example(words) -> None:
+    name, *rest = words
+    result = samattn(name, str(CONFIG), *rest, *([] if name == "sweep" else SMALL), "--family", str(TALKING))
+    assert result.returncode == 0, result.stderr
+    if name in {"analyze", "verify"}:
+        assert "exact" in result.stdout
+        assert "differs" not in result.stdout
+    else:
+        assert "talking_heads" in result.stdout
+
+
+def test_the_variable_names_families_and_a_measuring_process_has_them(tmp_path) -> None:
+    recording = tmp_path / "r.json"
+    result = samattn(
+        "measure", str(CONFIG), "--device", "cpu", "--image-size", "64", "--set", "depth=1", "--set",
+        "global_attn_indexes=none", "-o", str(recording), SAMATTN_FAMILY=str(TALKING),
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    (case,) = json.loads(recording.read_text())["cases"]
+    assert case["status"] == "measured"
+
+
+def test_check_judges_a_config_of_the_example_against_its_base(tmp_path) -> None:
+    limit = "configs: [e.yaml]\nrules:\n  - id: drift\n    metric: flops\n    vs: base\n    increase: +10 %\n"
+    text = CONFIG.read_text()
+    repository = repositories.new(tmp_path, {"e.yaml": text, "samattn.yaml": f"version: 1\n{limit}"})
+    repositories.commit(repository, {"e.yaml": text.replace("depth: 12", "depth: 16")})
+    result = samattn("check", "--base", "HEAD~1", "--family", str(TALKING), cwd=repository)
+    assert result.returncode == 1, result.stdout + result.stderr
+    unnamed = samattn("check", "--base", "HEAD~1", cwd=repository)
+    assert unnamed.returncode == 2
+    assert "talking_vit" in unnamed.stderr + unnamed.stdout
+
+
+def installed(folder: Path, value: str, name: str = "talking") -> dict[str, str]:
+    """A package on PYTHONPATH with an entry point, as pip would install it."""
+    info = "lab-1.0.dist-info"
+    repositories.write(
+        folder,
+        {
+            f"{info}/METADATA": "Metadata-Version: 2.1\nName: lab\nVersion: 1.0\n",
+            f"{info}/entry_points.txt": f"[samattn.families]\n{name} = {value}\n",
+        },
+    )
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_an_installed_package_offers_its_family(tmp_path) -> None:
+    package(tmp_path / "site")
+    variables = installed(tmp_path / "site", "my_lab")
+    written(tmp_path, {"e.yaml": json.dumps(MINE)})
+    verified = samattn("verify", "e.yaml", cwd=tmp_path, **variables)
+    assert verified.returncode == 0, verified.stderr
+    assert "exact" in verified.stdout
+    schema = samattn("schema", cwd=tmp_path, **variables)
+    assert "mine: Mine." in schema.stdout
+    twice = samattn("analyze", "e.yaml", "--family", "site/my_lab", "--no-verify", cwd=tmp_path, **variables)
+    assert twice.returncode == 0, twice.stderr
+
+
+def test_an_installed_family_that_is_broken_is_said_where_a_config_is_wrong(tmp_path) -> None:
+    variables = installed(tmp_path / "site", "no_such_lab")
+    written(tmp_path, {"e.yaml": json.dumps(MINE)})
+    assert samattn("analyze", "sam_vit_b", "--no-verify", **variables).returncode == 0
+    for words in (("analyze", "e.yaml"), ("schema",)):
+        result = samattn(*words, cwd=tmp_path, **variables)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert "talking = no_such_lab (samattn.families): " in result.stderr
+        assert "[family-fails]" in result.stderr
+    assert "mine" in samattn("analyze", "e.yaml", cwd=tmp_path, **variables).stderr
+
+
+def test_the_words_of_a_family_that_is_imported_are_read(tmp_path) -> None:
+    reader = "def importing():\n    return {'HUGGING_FACE': {'mine': read}}\ndef read(given):\n    for key in list(given.entries): given.leave_out(key)\n    return "
+    text = f"{FIRST}{AS_VIT}{reader}{MINE!r}\n"
+    written(tmp_path, {"mine.py": text, "config.json": json.dumps({"model_type": "mine"})})
+    result = samattn("import", "config.json", "--family", "mine.py", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "block: mine" in result.stdout
+
+
+def test_another_process_adds_the_same_families() -> None:
+    add_family(TALKING)
+    (origin,) = origins()
+    set_homes([home for home in homes() if not home.origin])
+    assert "talking_vit" not in BLOCKS
+    add_again(tuple(json.loads(json.dumps(origin))))
+    assert "talking_vit" in BLOCKS
+
+
+def test_reading_entry_points_of_this_environment_finds_nothing_wrong() -> None:
+    assert add_installed() == ()
