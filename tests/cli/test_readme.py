@@ -24,6 +24,7 @@ from tests.support.pages import (
     links,
     refreshed,
     replace,
+    shown_files,
     text_of,
 )
 from tests.support.running import ROOT, UPDATE, environment, samattn
@@ -119,6 +120,17 @@ def test_yaml_that_names_a_file_is_that_file(path):
                 replace(ROOT / path, f"\n{code}```", f"\n{file.read_text('utf-8')}```")
             else:
                 assert file.read_text("utf-8") == code
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "code"), [(path, *file) for path in PATHS for file in shown_files(path)]
+)
+def test_a_file_that_a_page_shows_is_that_file(path, name, code):
+    text = (ROOT / name).read_text("utf-8")
+    if UPDATE and text != code:
+        replace(ROOT / path, f" {name}\n{code}```", f" {name}\n{text}```")
+    else:
+        assert text == code
 
 
 def test_the_python_of_the_pages_runs() -> None:

@@ -308,7 +308,7 @@ def test_an_installed_family_that_is_broken_is_said_where_a_config_is_wrong(tmp_
 
 
 def test_the_words_of_a_family_that_is_imported_are_read(tmp_path) -> None:
-    reader = "def importing():\n    return {'HUGGING_FACE': {'mine': read}}\ndef read(given):\n    for key in list(given.entries): given.leave_out(key)\n    return "
+    reader = "def importing():\n    return {'HUGGING_FACE': {'mine': read}}\ndef read(given):\n    given.ignore(*given.entries)\n    return "
     text = f"{FIRST}{AS_VIT}{reader}{MINE!r}\n"
     written(tmp_path, {"mine.py": text, "config.json": json.dumps({"model_type": "mine"})})
     result = samattn("import", "config.json", "--family", "mine.py", cwd=tmp_path)

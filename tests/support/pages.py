@@ -57,11 +57,15 @@ def tokens(path: str) -> list[Token]:
 
 def fences(path: str, language: str) -> Iterator[str]:
     """The code of a page in a language."""
-    yield from (
-        token.content
-        for token in tokens(path)
-        if token.type == "fence" and token.info.split(" ")[0] == language
-    )
+    yield from (token.content for token in tokens(path) if token.type == "fence" and token.info == language)
+
+
+def shown_files(path: str) -> Iterator[tuple[str, str]]:
+    """The files that a page shows whole, as "```python examples/api.py": the name and the code of each."""
+    for token in tokens(path):
+        language, _, name = token.info.partition(" ")
+        if token.type == "fence" and name and language != "console":
+            yield name, token.content
 
 
 def blocks() -> Iterator[Block]:
