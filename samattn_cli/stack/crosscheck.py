@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..encoder.model import EncoderConfig
+from ..encoder.outside import place_in_family
 from ..units import rounded
 from ..verdicts import Check, ClaimedPass, Claims, Counts, CrossCheck, Difference
 from .compare import compare_in_order, compare_parameters, compare_tables, verdict
@@ -170,7 +171,8 @@ def _compare_pass(
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    place = place_in_family(error)
+    return f"{place and f'{place}: '}{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _physical_memory() -> int:

@@ -224,6 +224,15 @@ def test_an_error_in_a_pass_is_the_family_s_with_its_line(tmp_path) -> None:
     assert "bug in samattn" not in result.stderr
 
 
+def test_an_error_in_a_module_is_a_reason_of_the_crosscheck_with_its_line(tmp_path) -> None:
+    stack = "def stack():\n    def block(layer, kernel):\n        return layer.nothing\n    return {'BLOCKS': {'mine': block}}\n"
+    path = written(tmp_path, {"mine.py": FIRST + AS_VIT.partition("def stack")[0] + stack}) / "mine.py"
+    add_family(path)
+    verdict = analyze(load_config(MINE), verify=True).crosscheck
+    assert verdict.status == "failed"
+    assert f"{path}:8: AttributeError: " in verdict.fvcore.reason
+
+
 @pytest.mark.parametrize(
     "words",
     [
