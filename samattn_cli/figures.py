@@ -39,6 +39,8 @@ class Figure(NamedTuple):
         against: how an encoder is compared by it with another one: by their ratio, by the share that is saved, or not.
         tag: what a line says before a number of it, where the unit does not say what it is.
         causes: the figures of layers by which a change of it is explained; its own if empty.
+        seen_in: the figure of layers that shows where a value of it comes from; itself if empty.
+        telling: how much a change of it says of a layer; tables of changes show the larger ones first.
         sums: other keys of JSON, which are made of those of the layers.
         shown: whether tables and charts of many costs show it always, where there is room, or where it is asked for.
         is_cost: whether an encoder costs less if it is less: `samattn init` limits it, and `check` looks for new copies of
@@ -61,6 +63,8 @@ class Figure(NamedTuple):
     against: Literal["", "ratio", "saving"] = ""
     tag: str = ""
     causes: tuple[str, ...] = ()
+    seen_in: str = ""
+    telling: int = 0
     sums: tuple[str, ...] = ()
     shown: Literal["always", "wide", "asked"] = "asked"
     is_cost: bool = False
@@ -69,6 +73,16 @@ class Figure(NamedTuple):
     def title(self) -> str:
         """What a narrow column calls it."""
         return self.heading or self.word
+
+    @property
+    def is_count(self) -> bool:
+        """Whether it counts what its words name, so that a number under them needs no unit."""
+        return self.unit not in {"B", "ms"}
+
+    @property
+    def over_own(self) -> str:
+        """The key of its ratio to the config's own placement: "flops_ratio"."""
+        return f"{self.stem}_ratio"
 
     @property
     def stem(self) -> str:
@@ -114,6 +128,7 @@ FIGURES: Mapping[str, Figure] = {
             aliases=("parameters",),
             has_formula=True,
             is_cost=True,
+            telling=3,
         ),
         Figure(
             "macs",
@@ -138,6 +153,7 @@ FIGURES: Mapping[str, Figure] = {
             against="ratio",
             shown="always",
             is_cost=True,
+            telling=6,
         ),
         Figure(
             "elementwise_flops",
@@ -153,6 +169,7 @@ FIGURES: Mapping[str, Figure] = {
             op_keys=("elementwise_flops",),
             has_formula=True,
             tag="elementwise",
+            telling=1,
         ),
         Figure(
             "bytes_read",
@@ -161,6 +178,7 @@ FIGURES: Mapping[str, Figure] = {
             "Bytes of each operand, read once, weights included.",
             ("op",),
             ("what a cache spares, and what a kernel reads twice",),
+            heading="read",
             op_keys=("bytes_read",),
             has_formula=True,
         ),
@@ -171,6 +189,7 @@ FIGURES: Mapping[str, Figure] = {
             "Bytes of what the operation makes.",
             ("op",),
             ("what a kernel writes for its own use",),
+            heading="written",
             op_keys=("bytes_written",),
             has_formula=True,
         ),
@@ -196,6 +215,7 @@ FIGURES: Mapping[str, Figure] = {
             "Bytes asked of the allocator for what the operation makes.",
             ("op",),
             ("the allocator's rounding to 512 bytes: peak_bytes has it",),
+            heading="allocated",
             op_keys=("allocated_bytes",),
             aliases=("allocated_memory",),
             has_formula=True,
@@ -214,6 +234,7 @@ FIGURES: Mapping[str, Figure] = {
             has_formula=True,
             against="saving",
             tag="score matrices",
+            telling=4,
         ),
         Figure(
             "weights_bytes",
@@ -237,6 +258,7 @@ FIGURES: Mapping[str, Figure] = {
             aliases=("saved_memory",),
             sums=("kept_bytes",),
             tag="kept for backward",
+            telling=2,
         ),
         Figure(
             "peak_bytes",
@@ -269,6 +291,7 @@ FIGURES: Mapping[str, Figure] = {
             aliases=("training_memory",),
             against="saving",
             causes=OF_A_PEAK,
+            seen_in="saved_bytes",
             shown="always",
         ),
         Figure(
@@ -287,6 +310,7 @@ FIGURES: Mapping[str, Figure] = {
             against="ratio",
             shown="always",
             is_cost=True,
+            telling=5,
         ),
     )
 }
@@ -299,6 +323,11 @@ ALIASES: Mapping[str, str] = {alias: figure.name for figure in FIGURES.values() 
 def of(scope: Scope) -> tuple[Figure, ...]:
     """The figures that an operation, a layer, a part or the encoder has."""
     return tuple(figure for figure in FIGURES.values() if scope in figure.of)
+
+
+def always(scope: Scope) -> tuple[Figure, ...]:
+    """Those that tables and charts of many costs show always."""
+    return tuple(figure for figure in of(scope) if figure.shown == "always")
 
 
 def names(figures: Iterable[Figure]) -> tuple[str, ...]:

@@ -15,8 +15,6 @@ from .readings import Encoder, is_counted, is_of_kind
 
 MOST = 3
 ROOTS = ("totals.", "comparison.", "layers.", "measured.")
-BEHIND_A_PEAK = {"peak_bytes": "peak_bytes", "training_bytes": "saved_bytes"}
-"""What of a layer is told of a peak: what is live in it; in training what stays for backward, which adds up."""
 
 
 def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
@@ -29,9 +27,8 @@ def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
     if path.endswith(f".{COUNT}"):
         return _counted(passes, path.split(".")[1])
     place = path.split(".")[1] if path.startswith("layers.") else ""
-    if figure in BEHIND_A_PEAK:
-        return (f"{figure} at {PEAK_AT[figure](passes)}", *_most(passes, BEHIND_A_PEAK[figure], place))
-    return tuple(_most(passes, figure, place))
+    peak = (f"{figure} at {PEAK_AT[figure](passes)}",) if figure in PEAK_AT else ()
+    return (*peak, *_most(passes, KNOWN[figure].seen_in or figure, place))
 
 
 def _counted(passes: Passes, kind: str) -> tuple[str, ...]:

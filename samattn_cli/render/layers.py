@@ -1,15 +1,18 @@
-"""Layers and their operations as tables of text."""
+"""Layers, the parts next to them, and their operations as tables of text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from ..reports.analysis import Analysis, LayerReport, OpReport, PartReport
+from ..figures import FIGURES, Figure, of
+from ..reports.analysis import Analysis, LayerReport, OpReport
 from ..units import (
+    format_amount,
     format_bytes,
     format_change,
     format_count,
@@ -21,21 +24,29 @@ from ..units import (
 from .elements import Table
 
 Column = tuple[str, Callable[[LayerReport], str]]
+COUNTS = tuple(figure for figure in of("layer") if figure.is_count and figure.shown != "asked")
+"""The figures that the first table shows of layers, parts and the encoder."""
+
+
+def amount(figure: Figure, value: float) -> str:
+    """Four digits, with a unit unless the header of the column names it."""
+    return format_count(value) if figure.is_count else format_amount(value, figure.unit)
+
+
+def _column(figure: Figure) -> Column:
+    return figure.title, lambda layer: amount(figure, getattr(layer, figure.name))
+
+
+def _grid(layer: LayerReport) -> str:
+    grid, padded = format_size(layer.grid), format_size(layer.padded_grid)
+    return grid if grid == padded else f"{grid} → {padded}"
 
 
 COST: tuple[Column, ...] = (
     ("attention", attrgetter("placement")),
-    (
-        "grid",
-        lambda layer: (
-            format_size(layer.grid)
-            + ("" if layer.grid == layer.padded_grid else f" → {format_size(layer.padded_grid)}")
-        ),
-    ),
+    ("grid", _grid),
     ("windows", lambda layer: f"{layer.windows:,}"),
-    ("params", lambda layer: format_count(layer.params)),
-    ("MACs", lambda layer: format_count(layer.macs)),
-    ("FLOPs", lambda layer: format_count(layer.flops)),
+    *map(_column, COUNTS),
 )
 SCORES: tuple[Column, ...] = (
     ("scores/head", lambda layer: format_bytes(layer.attention_bytes_per_head)),
@@ -56,7 +67,7 @@ VS_NOTE = (
 
 
 def layer_tables(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Table]:
-    """A row a run of identical layers (or a layer); one table where there is room (`wide`), else two."""
+    """A row for each run of identical layers, or each layer; one table where there is room (`wide`), else two."""
     runs = [[layer] for layer in report.layers] if all_layers else fold(report.layers)
     versus = VS_GLOBAL if any(layer.attention == "window" for layer in report.layers) else ()
     if wide:
@@ -69,23 +80,27 @@ def layer_tables(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[
 
 RunColumn = tuple[str, Callable[[Sequence[Any]], str]]
 
-MEMORY: tuple[RunColumn, ...] = (
-    ("peak", lambda run: format_bytes(max(place.peak_bytes for place in run))),
-    ("kept for backward", lambda run: format_bytes(run[0].saved_bytes)),
-    ("peak in training", lambda run: format_bytes(max(place.training_bytes for place in run))),
-)
+
+def _run_column(figure: Figure) -> RunColumn:
+    """A figure of a run: the largest of its layers, or that of each."""
+    get = attrgetter(figure.name)
+    if figure.combined == "max":
+        return figure.word, lambda run: amount(figure, max(map(get, run)))
+    return figure.word, lambda run: amount(figure, get(run[0]))
+
+
+MEMORY = tuple(_run_column(figure) for figure in of("part") if figure.unit == "B" and not figure.op_keys)
+"""Columns of what is live: not of bytes that operations read and write."""
 TIME: tuple[RunColumn, ...] = (
     ("time each", lambda run: format_ms(run[0].latency_ms or 0.0)),
     ("bound", lambda run: run[0].bound or ""),
     ("of peak FLOP/s", lambda run: format_percent(run[0].share_of_peak or 0.0)),
 )
-MEMORY_NOTE = (
-    "The most bytes live at once while a layer runs, the whole encoder's included; of a run its highest."
-)
+MEMORY_NOTE = "Peak: the most bytes live in the whole encoder while the layer runs; of several layers, the highest of theirs."
 
 
 def memory_table(report: Analysis, *, all_layers: bool) -> Table:
-    """A row a run of identical layers (or a layer), and a part; with times where there is a device."""
+    """A row for each run of identical layers, or each layer, and each part; with times if there is a device."""
     columns = MEMORY if report.device is None else MEMORY + TIME
     runs = [[layer] for layer in report.layers] if all_layers else fold(report.layers)
     rows = [(_indexes(run), *(cell(run) for _, cell in columns)) for run in runs]
@@ -95,12 +110,12 @@ def memory_table(report: Analysis, *, all_layers: bool) -> Table:
 
 
 def fold(layers: Sequence[LayerReport]) -> list[list[LayerReport]]:
-    """Runs of layers that differ in nothing but their place, and what is live besides them there."""
+    """Runs of layers that differ only in their place, and in what else is live there."""
 
-    def nowhere(layer: LayerReport) -> LayerReport:
+    def anywhere(layer: LayerReport) -> LayerReport:
         return replace(layer, index=0, name="", peak_bytes=0, training_bytes=0, training_op="")
 
-    return [list(run) for _, run in groupby(layers, key=nowhere)]
+    return [list(run) for _, run in groupby(layers, key=anywhere)]
 
 
 def _versus(layer: LayerReport, text: str) -> str:
@@ -114,11 +129,9 @@ def _layer_table(
         (_indexes(run), *(cell(run[0]) for _, cell in columns)) for run in runs
     ]
     if report is not None:
-        totals = report.totals
-        rows += [None, *(_part_row(part, columns) for part in report.parts), None]
-        rows.append(
-            _sum_row("total", totals.params, totals.macs, totals.flops, columns, totals.attention_bytes)
-        )
+        rows += [None, *(_row(part.name, part, columns) for part in report.parts), None]
+        scores = {"scores": format_bytes(report.totals.attention_bytes)}
+        rows.append(_row("total", report.totals, columns, scores))
     note = VS_NOTE if columns[-len(VS_GLOBAL) :] == VS_GLOBAL else ""
     return Table(title, ("layer", *(header for header, _ in columns)), tuple(rows), note)
 
@@ -128,48 +141,38 @@ def _indexes(run: list[LayerReport]) -> str:
     return str(first) if first == last else f"{first}-{last} ×{len(run)}"
 
 
-def _part_row(part: PartReport, columns: tuple[Column, ...]) -> tuple[str, ...]:
-    return _sum_row(part.name, part.params, part.macs, part.flops, columns)
-
-
-def _sum_row(
-    name: str, params: int, macs: int, flops: int, columns: tuple[Column, ...], scores: int | None = None
+def _row(
+    name: str, place: Any, columns: tuple[Column, ...], more: dict[str, str] | None = None
 ) -> tuple[str, ...]:
-    cells = {
-        "params": format_count(params),
-        "MACs": format_count(macs),
-        "FLOPs": format_count(flops),
-        "scores": "" if scores is None else format_bytes(scores),
-    }
+    """A part, or the encoder: its counts, under the headers of layers."""
+    cells = {figure.title: amount(figure, getattr(place, figure.name)) for figure in COUNTS} | (more or {})
     return (name, *(cells.get(header, "") for header, _ in columns))
 
 
 OpColumn = tuple[str, Callable[[OpReport], str]]
-
-OP_NAME: OpColumn = ("op", lambda op: op.name)
-OP_KIND: OpColumn = ("kind", lambda op: op.kind)
-OPS: tuple[OpColumn, ...] = (
-    ("MACs", lambda op: _blank_zero(op.macs, format_count)),
-    ("FLOPs", lambda op: _blank_zero(op.flops, format_count)),
-    ("elementwise", lambda op: _blank_zero(op.elementwise_flops, format_count)),
-    ("params", lambda op: _blank_zero(op.params, format_count)),
-    ("written", lambda op: _blank_zero(op.bytes_written, format_bytes)),
-)
-OPS_WIDE: tuple[OpColumn, ...] = (
-    ("read", lambda op: _blank_zero(op.bytes_read, format_bytes)),
-    ("kept for backward", lambda op: _blank_zero(op.saved_bytes, format_bytes)),
-)
+OPS_NARROW = ("macs", "flops", "elementwise_flops", "params", "bytes_written")
+"""The figures of operations for which there is room in 80 columns; wide tables have all."""
 
 
 def op_tables(report: Analysis, names: Sequence[str], *, wide: bool) -> Iterator[Table]:
     """The operations of the layers and parts called `names`."""
-    columns = (OP_NAME, OP_KIND, *OPS, *OPS_WIDE) if wide else (OP_NAME, *OPS)
-    places: list[PartReport] = [*report.parts, *report.layers]
-    for place in places:
+    columns = list(_op_columns(wide=wide))
+    for place in (*report.parts, *report.layers):
         if place.name in names:
             rows = tuple(tuple(cell(op) for _, cell in columns) for op in place.ops)
             yield Table(f"Operations of {place.name}", tuple(header for header, _ in columns), rows)
 
 
-def _blank_zero(value: int, show: Callable[[int], str]) -> str:
-    return show(value) if value else ""
+def _op_columns(*, wide: bool) -> Iterator[OpColumn]:
+    yield "op", attrgetter("name")
+    if wide:
+        yield "kind", attrgetter("kind")
+    others = (figure.name for figure in of("op") if figure.name not in OPS_NARROW)
+    for name in (*OPS_NARROW, *others) if wide else OPS_NARROW:
+        yield FIGURES[name].title, partial(_amount_or_blank, FIGURES[name])
+
+
+def _amount_or_blank(figure: Figure, op: OpReport) -> str:
+    """Nothing for a zero, which most cells are."""
+    value = getattr(op, figure.name)
+    return amount(figure, value) if value else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..encoder.model import EncoderConfig
+from ..figures import always, names, with_keys
 from ..version import __version__
 from . import SCHEMA_VERSION
 from .analysis import Figures
@@ -13,25 +14,24 @@ from .flow import Flow
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_keys((figure.over_own for figure in always("encoder")), "float | None")
 class VsOwn:
-    """A placement's figures over those of the config's own; below 1 is cheaper."""
+    """A placement's figures over those of the config's own; below 1 is cheaper.
 
-    flops_ratio: float
-    peak_bytes_ratio: float
-    training_bytes_ratio: float
-    latency_ratio: float | None = None
+    It has a key for each figure of an encoder that is always shown, such as `flops_ratio`.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_keys(names(always("layer")), "int | float | None")
 class LayerCost:
-    """What a layer of a placement costs: times are those of the run's mode, peaks the most live while it runs."""
+    """What a layer of a placement costs: times are those of the run's mode, peaks the most live while it runs.
+
+    It has a key for each figure of a layer that is always shown, such as `flops`.
+    """
 
     index: int
     attention: Literal["window", "global"]
-    flops: int
-    peak_bytes: int
-    training_bytes: int
-    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

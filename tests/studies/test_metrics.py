@@ -8,7 +8,7 @@ import pytest
 from samattn_cli import from_json, load_config, load_device, to_json
 from samattn_cli.cli import complete
 from samattn_cli.errors import UsageError
-from samattn_cli.figures import ALIASES, EXPLAINED, FIGURES, OF_ENCODER, asked, named, of
+from samattn_cli.figures import ALIASES, EXPLAINED, FIGURES, OF_ENCODER, figure_for_option, named, of
 from samattn_cli.files.load import parse_override
 from samattn_cli.gate.contributions import contributions
 from samattn_cli.gate.readings import Encoder
@@ -74,10 +74,10 @@ def test_each_name_is_explained_listed_and_completed(word, name):
     assert (found.name, found.unit) == (name, FIGURES[name].unit)
     assert word in complete.all_metrics()
     if name in EXPLAINED:
-        assert explain(small(), "1", asked("--metric", word, EXPLAINED)).value > 0
+        assert explain(small(), "1", figure_for_option("--metric", word, EXPLAINED)).value > 0
     else:
         with pytest.raises(UsageError, match="has no formula: use params"):
-            asked("--metric", word, EXPLAINED, "has no formula")
+            figure_for_option("--metric", word, EXPLAINED, "has no formula")
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])

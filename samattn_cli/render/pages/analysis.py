@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ...encoder.model import EncoderConfig, RunConfig
-from ...figures import Figure, of
+from ...figures import FIGURES, Figure, always, of
 from ...reports.analysis import (
     Analysis,
     Change,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from ..charts.strip import Cost
 
 PREFIXES = ("", "M", "G")  # a unit that does not say of what
-PUBLISHED_AS = {"params": "parameters", "macs": "MACs", "flops": "FLOPs"}
 LEFT_OUT = {"index", "ops", "vs_global"}  # of rows
 PAIRS = {"window_size", "shift_size", "grid", "padded_grid"}
 LONGEST = 10**18  # a longer number would not fit its column
@@ -138,7 +137,7 @@ def _rows_of(
 
 def _amount(value: float | None, figure: Figure) -> str:
     """A figure in four digits; a count in all."""
-    return format_amount(value or 0, figure.unit) if figure.unit in {"B", "ms"} else _exact(int(value or 0))
+    return _exact(int(value or 0)) if figure.is_count else format_amount(value or 0, figure.unit)
 
 
 def _training(report: Analysis) -> Table:
@@ -253,7 +252,7 @@ def _measured(found: Measured) -> str:
 
 
 def _published(found: PublishedFigure) -> str:
-    unit = f"{found.unit} {PUBLISHED_AS[found.quantity]}" if found.unit in PREFIXES else found.unit
+    unit = f"{found.unit} {FIGURES[found.quantity].word}" if found.unit in PREFIXES else found.unit
     printed = f"{found.figure} {unit.strip()} ({found.source})"
     ours = " ".join(filter(None, ("ours", found.words)))
     return f"{printed}: {ours if found.equals else f'differs: {found.words}'}"
@@ -278,7 +277,7 @@ def chart(report: Analysis) -> dict[str, Any]:
     from ..charts.bars import Bar
 
     title, shape = heading_of(report.config)
-    shown = [each for each in of("layer") if each.shown == "always" and (report.device or not each.needs)]
+    shown = [each for each in always("layer") if report.device or not each.needs]
     costs = {figure.name: _cost(figure, report) for figure in shown}
     layers = tuple(
         Bar(layer.name, layer.attention, tuple(getattr(layer, name) for name in costs))

@@ -15,12 +15,11 @@ from ..options import Options
 from ..shield import visible
 from .analysis import heading_of
 
-OF_LAYERS = names(figure for figure in of("layer") if figure.combined == "sum")
-COLUMNS = ("flops", "latency_ms", "attention_bytes", "params", "saved_bytes", "elementwise_flops", "macs")
-"""Of layers, the most telling first."""
+SUMMED = [figure for figure in of("layer") if figure.combined == "sum"]
+OF_LAYERS = names(sorted(SUMMED, key=lambda figure: -figure.telling))
+"""The figures of layers, the most telling first."""
 NARROW, WIDE = 2, 4
-UNSAID = {"params": " params", "flops": "FLOP", "elementwise_flops": "FLOP", "macs": "MAC"}
-"""Units that the name of a column or a row says."""
+"""Figures that the table of layers shows."""
 SMALLEST = 1e-4  # share of a change that two decimals of a percentage show
 LONGEST = 14  # of the names of layers that a row has
 
@@ -81,8 +80,9 @@ def _total(figure: FigureChange, name: str) -> tuple[str, ...]:
 
 
 def _bare(text: str, metric: str) -> str:
-    """Without the unit that its row or column says."""
-    return text.removesuffix(UNSAID.get(metric, "")).rstrip()
+    """Without the unit, where the name of its row or column has it."""
+    figure = FIGURES[metric]
+    return text.removesuffix(figure.unit).rstrip() if figure.is_count else text
 
 
 def _percent(figure: FigureChange) -> str:
@@ -110,7 +110,7 @@ def _columns(report: Diff) -> list[str]:
     asked = path_of(report.metric).rpartition(".")[2]
     return [
         metric
-        for metric in dict.fromkeys((asked, *COLUMNS, *OF_LAYERS))
+        for metric in dict.fromkeys((asked, *OF_LAYERS))
         if metric in OF_LAYERS and any(layer.figure(metric) for layer in report.layers)
     ]
 

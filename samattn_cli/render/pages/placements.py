@@ -7,16 +7,12 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
-from ...figures import FIGURES, Figure, named, of
+from ...figures import FIGURES, Figure, always, named, of
 from ...reports.analysis import Figures
 from ...reports.flow import FlowFacts, LayerFlow
 from ...reports.placements import FrontPlacement, PlacementReport, Placements, SearchReport, VsOwn
 from ...units import (
-    format_amount,
     format_apart,
-    format_bytes,
-    format_count,
-    format_ms,
     format_percent,
     format_ratio,
     format_things,
@@ -24,6 +20,7 @@ from ...units import (
 )
 from ..charts.theme import Spec
 from ..elements import Lines, Page, Section, Table
+from ..layers import amount
 from ..layout import Layout
 from ..options import Options
 from .analysis import heading_of
@@ -107,9 +104,10 @@ def _costs(title: str, rows: Sequence[tuple[str, Row]], report: Placements, opti
 def _cost_columns(report: Placements, *, wide: bool) -> Iterator[Column]:
     depth = len(report.own.layers)
     yield "global", lambda row: f"{len(row.global_layers)}/{depth}"
+    ratios = always("encoder")[: None if wide else 1]
     for figure in _shown(report, wide=wide):
         yield figure.title, partial(_amount, figure)
-        if figure.name == "flops" or (wide and hasattr(report.own.vs_own, _of_own(figure))):
+        if figure in ratios:
             yield "of own", partial(_ratio, figure)
     if wide:
         yield "global layers", lambda row: ranges(row.global_layers)
@@ -130,16 +128,11 @@ def _cost(search: SearchReport) -> Figure:
 
 
 def _amount(figure: Figure, row: Row) -> str:
-    value = getattr(row.figures, figure.name) or 0
-    return format_amount(value, figure.unit) if figure.unit in {"B", "ms"} else format_count(value)
-
-
-def _of_own(figure: Figure) -> str:
-    return f"{figure.stem}_ratio"
+    return amount(figure, getattr(row.figures, figure.name) or 0)
 
 
 def _ratio(figure: Figure, row: Row) -> str:
-    return format_ratio(getattr(row.vs_own, _of_own(figure)) or 0.0)
+    return format_ratio(getattr(row.vs_own, figure.over_own) or 0.0)
 
 
 def _flows(
@@ -278,23 +271,20 @@ def _picked(front: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
 
 
 def _layers(name: str, row: Row) -> Table:
+    shown = [figure for figure in always("layer") if getattr(row.layers[0], figure.name) is not None]
     flows = row.flow.layers if row.flow else (None,) * len(row.layers)
-    cells = []
-    for cost, flow in zip(row.layers, flows, strict=True):
-        cells.append(
-            (
-                str(cost.index),
-                cost.attention,
-                "" if flow is None else format_percent(flow.smallest_share),
-                "" if flow is None else format_percent(flow.mean_share),
-                format_count(cost.flops),
-                format_bytes(cost.peak_bytes),
-                format_bytes(cost.training_bytes),
-                *([] if cost.latency_ms is None else [format_ms(cost.latency_ms)]),
-            )
+    cells = tuple(
+        (
+            str(cost.index),
+            cost.attention,
+            "" if flow is None else format_percent(flow.smallest_share),
+            "" if flow is None else format_percent(flow.mean_share),
+            *(amount(figure, getattr(cost, figure.name)) for figure in shown),
         )
-    headers = ("layer", "attention", "sees, least", "mean", "FLOPs", "peak", "training", "time")
-    return Table(f"Layers of {name}", headers[: len(cells[0])], tuple(cells), text_columns=(0, 1))
+        for cost, flow in zip(row.layers, flows, strict=True)
+    )
+    headers = ("layer", "attention", "sees, least", "mean", *(figure.title for figure in shown))
+    return Table(f"Layers of {name}", headers, cells, text_columns=(0, 1))
 
 
 def _room(report: Placements) -> int:

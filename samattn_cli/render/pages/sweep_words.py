@@ -87,10 +87,10 @@ def name_of(report: Sweep, metric: str) -> str:
 
 def formatted(metric: str, value: Any, *, short: bool = False) -> str:
     """A value of a metric with its unit."""
-    unit = FIGURES[metric].unit
-    if unit in {"B", "ms"}:
-        return format_amount(value, unit)
-    return format_count(value, "" if short or unit == "params" else unit)
+    figure = FIGURES[metric]
+    if not figure.is_count:
+        return format_amount(value, figure.unit)
+    return format_count(value, "" if short or figure.unit == "params" else figure.unit)
 
 
 def or_blank(value: float | None, format_: Callable[[float], str]) -> str:

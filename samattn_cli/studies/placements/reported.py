@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...device.model import Device
+from ...figures import always, names
 from ...reports.analysis import Figures
 from ...reports.placements import LayerCost, VsOwn
-from ...tape.training import PHASES
 from ..flow import flow_of
+from ..layers import LAYER, segments_of
 from ..passes import Passes
 from .results import published_result
 from .strategies import Placement
@@ -33,23 +34,15 @@ def report_of(
 
 
 def _vs_own(figures: Figures, own: Figures) -> VsOwn:
-    return VsOwn(
-        flops_ratio=figures.flops / own.flops,
-        peak_bytes_ratio=figures.peak_bytes / own.peak_bytes,
-        training_bytes_ratio=figures.training_bytes / own.training_bytes,
-        latency_ratio=figures.latency_ms / own.latency_ms if figures.latency_ms and own.latency_ms else None,
-    )
+    ratios = {}
+    for figure in always("encoder"):
+        ours, theirs = getattr(figures, figure.name), getattr(own, figure.name)
+        ratios[figure.over_own] = ours / theirs if ours and theirs else None
+    return VsOwn(**ratios)
 
 
 def _layers(passes: Passes) -> Iterator[LayerCost]:
-    times: list[float | None] = [time.ms for time in passes.times] or [None] * len(passes.memory)
-    for segment, used, time in zip(passes.forward.segments, passes.memory, times, strict=True):
-        if segment.layer is not None:
-            yield LayerCost(
-                index=segment.layer.index,
-                attention="global" if segment.layer.is_global else "window",
-                flops=segment.recording.flops,
-                peak_bytes=used.peak_bytes,
-                training_bytes=max(passes.step.peaks[segment.name, phase] for phase in PHASES),
-                latency_ms=time,
-            )
+    for at in segments_of(passes).values():
+        if at.segment.layer is not None:
+            costs = {name: LAYER[name](at) for name in names(always("layer"))}
+            yield LayerCost(index=at.layer.index, attention=LAYER["attention"](at), **costs)
