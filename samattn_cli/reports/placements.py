@@ -23,7 +23,8 @@ class VsOwn:
 
 
 @dataclass(frozen=True, kw_only=True)
-@with_keys(names(always("layer")), "int | float | None")
+@with_keys(names(figure for figure in always("layer") if figure.needs), "float | None")
+@with_keys(names(figure for figure in always("layer") if not figure.needs), "int | None")
 class LayerCost:
     """What a layer of a placement costs: times are those of the run's mode, peaks the most live while it runs.
 

@@ -47,7 +47,6 @@ FILE = Options()
 GOLDEN = {
     "check-80.txt": ("terminal", Options(width=80)),
     "check-all-160.txt": ("terminal", Options(width=160, all_layers=True)),
-    "check.json": ("json", Options()),
     "check.csv": ("csv", Options()),
     "check.md": ("markdown", Options()),
     "check.xml": ("junit", Options()),

@@ -55,19 +55,6 @@ CASES = {
     "sweep-words-80.txt": (("sam_vit_b", "--dtypes", "float32,bfloat16", "--vary", "mlp_ratio=2,4"), 80),
     "sweep-long-80.txt": (("sam_vit_b", "--resolutions", "64:4096:16", "--metrics", "flops"), 80),
     "sweep.csv": ((*SIX, "--format", "csv"), 80),
-    "sweep.json": (
-        (
-            "custom_encoder",
-            "vit_b",
-            "--resolutions",
-            "256,512",
-            "--metrics",
-            "flops,params",
-            "--format",
-            "json",
-        ),
-        80,
-    ),
     "sweep.md": ((*SIX, "--format", "markdown", "--device", "t4"), 80),
 }
 
