@@ -46,6 +46,11 @@ def with_code(message: str) -> str:
     return "\n".join([f"{first} [{code}]" if code else first, *rest])
 
 
+def at_place(where: str, message: str) -> Message:
+    """A message after the place that it is about ("file.yaml:3:7", "--metric foo"); it keeps its code."""
+    return Message(code_of(message), f"{where}: {message}")
+
+
 class SamattnError(Exception):
     """An error whose message is meant for the user, without a traceback: its code, and the sentence."""
 

@@ -14,8 +14,8 @@ from ..errors import EXIT_ERROR, EXIT_INTERRUPTED
 def run() -> None:
     """The entry point of ``samattn``.
 
-    A command lives for a moment: collecting its young objects took a seventh of it, and taking all down at its end as
-    much. So neither is done; what was printed is flushed.
+    A command is a short process. Garbage collection took a seventh of its time, and the interpreter's shutdown another
+    seventh, so we skip both and only flush the standard streams.
     """
     gc.set_threshold(100_000)
     try:
@@ -23,29 +23,29 @@ def run() -> None:
 
         app(prog_name="samattn")
         code = 0
-    except KeyboardInterrupt:  # before Typer could take it
+    except KeyboardInterrupt:  # before Typer could handle it
         code = EXIT_INTERRUPTED
     except SystemExit as leaving:
         if not isinstance(leaving.code, int):
             raise
-        unread = any(isinstance(cause, BrokenPipeError) for cause in _causes(leaving))
-        code = _verdict(leaving, 0) if unread else leaving.code  # Rich exits 1 where nobody reads a help
-    except OSError as unsaid:  # of a wrong option, on a standard error that is full
-        code = _verdict(unsaid, EXIT_ERROR)
+        pipe_closed = any(isinstance(cause, BrokenPipeError) for cause in _causes(leaving))
+        code = _own_code(leaving, 0) if pipe_closed else leaving.code  # Rich exits 1 on a closed pipe
+    except OSError as error:  # a usage error could not be printed: standard error is full
+        code = _own_code(error, EXIT_ERROR)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, AttributeError, ValueError):  # closed, or none
+        with suppress(OSError, AttributeError, ValueError):  # the stream is closed or None
             stream.flush()
     os._exit(code)
 
 
-def _verdict(unsaid: BaseException, otherwise: int) -> int:
-    """The exit code of what could not be said: that changes no verdict."""
-    codes = (getattr(cause, "exit_code", None) for cause in _causes(unsaid))
-    return next((code for code in codes if isinstance(code, int)), otherwise)
+def _own_code(error: BaseException, default: int) -> int:
+    """The exit code of the error that could not be printed: a failed print does not change it."""
+    codes = (getattr(cause, "exit_code", None) for cause in _causes(error))
+    return next((code for code in codes if isinstance(code, int)), default)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what was being handled as it came."""
+    """An error, and the errors that were being handled when it was raised."""
     while error is not None:
         yield error
         error = error.__context__

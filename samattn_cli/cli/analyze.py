@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import EXIT_DIFFERS, EXIT_ERROR, UsageError
+from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, UsageError, with_code
 from ..files.load import load_config
 from ..render import PICTURES, TABLES, TEXTS
 from ..render.options import Options
@@ -28,7 +27,7 @@ from .parameters import (
     OptimizerOption,
     Outputs,
     Set,
-    choices,
+    TextFormat,
     chosen,
     device_of,
     device_option,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from ..reports.analysis import Analysis
 
 FORMATS = (*TEXTS, *PICTURES, *TABLES)
-Format = Enum("Format", choices(TEXTS), type=str)  # type: ignore[misc]
 
 
 @guarded
@@ -57,40 +55,33 @@ def analyze(
     device: Annotated[
         str | None,
         device_option(
-            "Add times, and whether it fits: h100, rtx_4090, ... (see `samattn devices`) or a YAML file."
+            "Add predicted times, and whether the encoder fits: h100, rtx_4090, ... (see `samattn devices`) or a YAML "
+            "file."
         ),
     ] = None,
     verify: Annotated[
         bool | None,
         typer.Option(
             "--verify/--no-verify",
-            help="Cross-check against the real stack; where torch is installed by default. --verify insists.",
+            help="Cross-check against the real PyTorch stack. Default: if torch is installed; with --verify, exit 2 if "
+            "the check cannot run.",
         ),
     ] = None,
-    all_layers: Annotated[
-        bool, typer.Option("--all", help="A row for each layer, identical ones too.")
-    ] = False,
+    all_layers: Annotated[bool, typer.Option("--all", help="Show every layer, also identical ones.")] = False,
     ops: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="LAYER", help="Open a layer's operations: 7, blocks.7, patch_embed, neck; may repeat."
+            metavar="LAYER",
+            help="Show the operations of a layer: 7, blocks.7, patch_embed, neck; may repeat.",
         ),
     ] = None,
-    format_: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="terminal (or text), json, csv or markdown; terminal by default.",
-        ),
-    ] = None,
+    format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
-    """Report what each layer of an encoder costs and what its windows save.
+    """Report what each layer of an encoder costs, and how much its windows save.
 
-    Counts and memory are derived from shapes, then compared with fvcore, FlopCounterMode and traced memory on the real
-    stack. With -o and no --format nothing is printed. Exits 1 if a check finds a difference.
+    Counts and memory are derived from shapes, then compared with fvcore, FlopCounterMode and traced memory of the real
+    PyTorch stack. With -o and without --format, nothing is printed. Exits with 1 if the comparison finds a difference.
 
     Examples:
 
@@ -126,7 +117,7 @@ def analyze(
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     if verify and (missing := how_to_install()):
-        say(f"the cross-check cannot be run: {missing}", style="red")
+        say(with_code(Message("cross-check-not-run", f"the cross-check cannot run: {missing}")), style="red")
     finish(report.crosscheck, insist=verify is True)
 
 
@@ -144,7 +135,7 @@ def _verdict(report: Analysis, options: Options) -> None:
 
 
 def _say_verdict(crosscheck: CrossCheck, *, quiet: bool) -> None:
-    """The verdict on standard error, for a report that goes elsewhere; `quiet` says only what is not exact."""
+    """Print the verdict on standard error, for a report that is printed elsewhere; `quiet`: only if it is not exact."""
     from ..render.crosscheck import STATUS_STYLES, verdicts
 
     lines = [line for line in verdicts(crosscheck) if line.status != "exact"]
@@ -157,15 +148,15 @@ def _say_verdict(crosscheck: CrossCheck, *, quiet: bool) -> None:
 
 
 def finish(crosscheck: CrossCheck, *, insist: bool) -> None:
-    """Exit by the verdict; a skipped check passes unless it was insisted on."""
+    """Exit with the code of the verdict; a skipped cross-check passes unless `insist`."""
     if crosscheck.status == "differs":
         raise typer.Exit(EXIT_DIFFERS)
     if crosscheck.status == "failed" or (crosscheck.status == "skipped" and insist):
         raise typer.Exit(EXIT_ERROR)
 
 
-def layer_names(report: Analysis, asked: Sequence[str]) -> list[str]:
-    """The names of the layers and parts that were asked for by index or by name.
+def layer_names(report: Analysis, words: Sequence[str]) -> list[str]:
+    """The names of layers and parts that are given by index or by name.
 
     Raises:
         UsageError: for one that the encoder does not have.
@@ -173,13 +164,15 @@ def layer_names(report: Analysis, asked: Sequence[str]) -> list[str]:
     from ..studies.layers import no_such_place
 
     places = [*(layer.name for layer in report.layers), *(part.name for part in report.parts)]
-    names = {given: f"blocks.{given}" if given.isdecimal() else given for given in asked}
-    for given, name in names.items():
+    names = {word: f"blocks.{word}" if word.isdecimal() else word for word in words}
+    for word, name in names.items():
         if name not in places:
             inside = next(
-                (layer.name for layer in report.layers for op in layer.ops if op.name == given), None
+                (layer.name for layer in report.layers for op in layer.ops if op.name == word), None
             )
             if inside:
-                raise UsageError(f"--ops {given}: is an operation: name the layer to open, such as {inside}")
-            raise no_such_place(f"--ops {given}", name, places)
+                raise UsageError(
+                    "not-a-layer", f"--ops {word}: is an operation; give its layer, such as {inside}"
+                )
+            raise no_such_place(f"--ops {word}", name, places)
     return list(names.values())

@@ -1,4 +1,4 @@
-"""The Typer application: the commands, each in its file, which is imported when it is asked for."""
+"""The Typer application. Each command has its own file, which is imported only when the command is used."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from .. import __version__
-from ..errors import did_you_mean
+from ..errors import Message, did_you_mean, with_code
 from ..render.shield import printed
 from ..shell import command
 from ..spelling import known_as
-from .command import Command, UsageError
+from .command import Command, UsageError, coded
 
 COMMANDS = {
     "analyze": "analyze.analyze",
@@ -40,7 +40,7 @@ COMMANDS = {
     "schema": "schema.schema",
     "guide": "guide.guide",
 }
-"""Where the function of each command is, or the application of its own commands, in the order of the help."""
+"""The module and function of each command (or of its Typer application), in the order of the help."""
 
 OTHER_COMMANDS = {
     "analyse": "analyze",
@@ -50,23 +50,23 @@ OTHER_COMMANDS = {
     "gpus": "devices",
     "figures": "metrics",
 }
-"""Other names of commands."""
+"""Aliases of commands."""
 
 VERSION = "--version"
 WRAPPED = re.compile(r"(?<=\S)\n(?=\S)")
-"""A line's end within a paragraph."""
+"""A line break within a paragraph."""
 
 
 class Commands(Mapping[str, TyperCommand]):
-    """The commands by name; one is made when it is taken."""
+    """The commands by name; each is created on access."""
 
     def __getitem__(self, name: str) -> Any:
-        module, function = COMMANDS[name].split(".")
-        found = getattr(import_module(f".{module}", __package__), function)
-        if isinstance(found, typer.Typer):
-            return _unwrapped(get_command(found))
+        module, attribute = COMMANDS[name].split(".")
+        function = getattr(import_module(f".{module}", __package__), attribute)
+        if isinstance(function, typer.Typer):
+            return _unwrapped(get_command(function))
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(name, cls=Command)(found)
+        alone.command(name, cls=Command)(function)
         return _unwrapped(get_command(alone))
 
     def __iter__(self) -> Iterator[str]:
@@ -77,7 +77,7 @@ class Commands(Mapping[str, TyperCommand]):
 
 
 def _unwrapped(command: Any) -> Any:
-    """The command with each paragraph of its help on one line: Typer keeps the source's line ends in all but the first."""
+    """The command, with each paragraph of its help on one line: Typer keeps the source's line breaks after the first."""
     command.help = WRAPPED.sub(" ", command.help or "")
     for inner in getattr(command, "commands", {}).values():
         _unwrapped(inner)
@@ -85,52 +85,52 @@ def _unwrapped(command: Any) -> Any:
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are imported when they are asked for: the others cost a start nothing."""
+    """A group that imports a command only when it is used, so that start-up does not pay for the others."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = Commands()  # type: ignore[assignment]
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the same in any context
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
         """All names, in the order of the help."""
         return list(COMMANDS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command of a name.
+        """Find a command by its name or an alias.
 
         Raises:
-            UsageError: of Typer, with a hint.
+            UsageError: Typer's, with a hint, if there is no such command.
         """
         if args[0] == "help":
             return super().resolve_command(ctx, [*args[1:2], "--help"]) if args[1:] else self._help(ctx)
         name = known_as(args[0], COMMANDS, OTHER_COMMANDS)
         if name is None and not args[0].startswith("-"):
-            raise UsageError(f"No such command '{args[0]}'{_instead(args)}", ctx)
+            raise UsageError(Message("unknown-command", f"No such command '{args[0]}'{_hint(args)}"), ctx)
         return super().resolve_command(ctx, [name or args[0], *args[1:]])
 
     def make_context(self, *args: Any, **settings: Any) -> Any:
-        """As Typer does, with what it says shielded."""
+        """Parse samattn's own options; see `_shielded`."""
         with _shielded():
             return super().make_context(*args, **settings)
 
     def invoke(self, ctx: Any) -> Any:
-        """As Typer does, with what it says shielded."""
+        """Run a command; see `_shielded`."""
         with _shielded():
             return super().invoke(ctx)
 
     def _help(self, ctx: Any) -> Any:
-        """Of samattn itself, as `samattn --help`."""
+        """Print samattn's own help, as `samattn --help` does."""
         typer.echo(ctx.get_help())
         ctx.exit()
 
 
-def _instead(args: list[str]) -> str:
-    """What to write for words that begin with no command."""
+def _hint(args: list[str]) -> str:
+    """What the user probably meant by a first word that is not a command."""
     from ..encoder.presets import presets
 
     preset = known_as(args[0], presets())
     if preset or args[0].endswith((".yaml", ".yml")):
-        return f"; it is a config: {command('analyze', preset or args[0], *args[1:])}"
+        return f"; to analyze this config, write {command('analyze', preset or args[0], *args[1:])}"
     if f"--{args[0]}" == VERSION:
         return f"; write {command(VERSION)}"
     return did_you_mean(args[0], COMMANDS)
@@ -138,15 +138,19 @@ def _instead(args: list[str]) -> str:
 
 @contextmanager
 def _shielded() -> Iterator[None]:
-    """What Typer says itself: nothing in a message is obeyed, and a help that cannot be printed is no verdict."""
-    from .output import said
+    """The one place through which Typer's own output passes.
+
+    A usage error is printed with its code, and control characters in it are made visible. A help text that cannot be
+    printed does not change the exit code.
+    """
+    from .output import informing
 
     try:
-        with said():
+        with informing():
             yield
-    except Exception as error:
-        if isinstance(message := getattr(error, "message", None), str):  # of a wrong option or command
-            error.message = printed(message, "line", os.environ)  # type: ignore[attr-defined]
+    except UsageError as error:
+        if message := coded(error):
+            raise UsageError(printed(with_code(message), "line", os.environ), error.ctx) from None
         raise
 
 
@@ -156,16 +160,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 clean, 1 a check found a difference, 2 bad input or could not check, 130 interrupted. "
-    "COLUMNS sets the width of reports.",
+    epilog="Exit codes: 0 success, 1 a check failed, 2 bad input or a check could not run, 130 interrupted. "
+    "The environment variable COLUMNS sets the width of reports.",
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        from .output import emit, said
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .output import emit, informing
 
-        with said():
+        with informing():
             emit(f"samattn {__version__}\n")
         raise typer.Exit
 
@@ -176,9 +180,9 @@ def main(
         bool, typer.Option(VERSION, callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """What each layer of a windowed/global vision encoder costs, and what windowing it really saves.
+    """See what each layer of a vision encoder costs, and how much windowed attention really saves.
 
     Start with: samattn analyze sam_vit_h
 
-    Read on with: samattn guide
+    Documentation: samattn guide
     """

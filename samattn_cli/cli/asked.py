@@ -1,4 +1,4 @@
-"""The files that `-o` asks for: the format of each, and, before the work for it is done, whether it can be written."""
+"""The files of `-o`: the format of each, and a check that it can be written, before any work is done."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .files import is_written_into
 
 
 def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[Path, str]:
-    """What `-o [FORMAT=]FILE` asks for: each file and its format, by its name or by the file's extension.
+    """Each file of `-o [FORMAT=]FILE` and its format, which is FORMAT or follows from the file's extension.
 
     Raises:
-        OutputError: as `file_format`, if a file is given twice, or if what stands before "=" is not a format.
+        OutputError: if a file is named twice, if FORMAT is not a format, and as `file_format`.
     """
     asked: dict[Path, str] = {}
     for output in outputs or ():
@@ -25,11 +25,12 @@ def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[
         if rest and named.isalpha() and named not in formats:
             hint = did_you_mean(named, formats)
             raise OutputError(
-                f"-o {output}: {named!r} is not a format: use one of {', '.join(formats)}{hint}"
+                "unknown-format",
+                f"-o {output}: unknown format {named!r}; choose from {', '.join(formats)}{hint}",
             )
         path = Path(rest) if named in formats and rest else output
         if path in asked:
-            raise OutputError(f"-o {output}: the file {path} is given twice")
+            raise OutputError("given-twice", f"-o {output}: the file {path} is given twice")
         asked[path] = file_format(path, formats) if path is output else _named_format(path, named)
     return asked
 
@@ -41,39 +42,45 @@ def _named_format(path: Path, name: str) -> str:
 
 
 def file_format(path: Path, formats: Sequence[str]) -> str:
-    """The format that a file's extension asks for.
+    """The format of a file's extension.
 
     Raises:
-        OutputError: if none does, if the format's extra is missing, or if the file could not be written anyway.
+        OutputError: if no format has it, if the format needs an extra that is not installed, or if the file cannot be
+            written.
     """
     extensions = {FORMATS[name].extension: name for name in formats if FORMATS[name].extension}
     if path.suffix.lower() not in extensions:
         known = ", ".join(extensions)
         hint = did_you_mean(path.suffix.lower(), extensions)
-        raise OutputError(f"-o {path}: the extension says the format and must be one of {known}{hint}")
+        raise OutputError("unknown-extension", f"-o {path}: the extension must be one of {known}{hint}")
     return _named_format(path, extensions[path.suffix.lower()])
 
 
 def _check_extra(path: Path, name: str) -> None:
-    """Before the work for a file is done, see that what its format needs is installed."""
+    """Check that the extra that a format needs is installed.
+
+    Raises:
+        OutputError: if it is not.
+    """
     extra = EXTRAS.get(name)
     if extra and find_spec(extra.module) is None:
         raise OutputError(
-            f"-o {path}: {extra.whose} the extra '{extra.name}': pip install 'samattn[{extra.name}]'"
+            "not-installed",
+            f"-o {path}: {extra.whose} the extra '{extra.name}': pip install 'samattn[{extra.name}]'",
         )
 
 
 def check_place(path: Path) -> None:
-    """Before the work for a file is done, see that it can be written.
+    """Check that a file can be written.
 
     Raises:
-        OutputError: if it could not be.
+        OutputError: if it cannot.
     """
     if is_written_into(path):
         return
     if path.is_dir():
-        raise OutputError(f"-o {path}: is a directory")
+        raise OutputError("is-a-directory", f"-o {path}: is a directory")
     if not path.parent.is_dir():
-        raise OutputError(f"-o {path}: there is no directory {path.parent}")
+        raise OutputError("no-such-directory", f"-o {path}: no such directory: {path.parent}")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"-o {path}: the directory {path.parent} cannot be written to")
+        raise OutputError("not-writable", f"-o {path}: no permission to write in the directory {path.parent}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # not when another command starts
 
 EXTENSIONS = (".yaml", ".yml")
 MOST_APART = 0.1
-"""Of the memory of a device: one that is further from its file is plainly another."""
+"""As a share of a device's memory. A larger difference between the file and the machine means another device."""
 
 
 @guarded
@@ -28,13 +28,14 @@ def calibrate(
         str,
         typer.Argument(
             metavar="DEVICE",
-            help="What it was measured on: h100, ... (see `samattn devices`) or a YAML file.",
+            help="The measured device: h100, ... (see `samattn devices`) or a YAML file.",
             callback=device_name,
             autocompletion=complete.devices,
         ),
     ],
     recordings: Annotated[
-        list[Path], typer.Argument(metavar="RECORDING...", help="Files of `samattn measure`, of one device.")
+        list[Path],
+        typer.Argument(metavar="RECORDING...", help="Recordings by `samattn measure`, all of one device."),
     ],
     output: Annotated[
         Path | None,
@@ -42,14 +43,15 @@ def calibrate(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write the device's file with its calibrated section to FILE.yaml, for `analyze --device`.",
+            help="Write a device file with the calibrated section to FILE.yaml, for `analyze --device`.",
         ),
     ] = None,
 ) -> None:
-    """Fit the shares of a device's peaks to what was measured on it, and say how good they are.
+    """Fit the efficiency factors of a device to measurements, and report how well they predict.
 
-    Half of the measured cases give the factors, the other half the error of the latencies that they predict. Measure
-    encoders of different sizes, batches and kernels. Without -o the section is printed, to be put into a device file.
+    Half of the measured cases are used to fit the factors, the other half to compute the error of predicted latencies.
+    Measure encoders of different sizes, with several batch sizes and kernels. Without -o the calibrated section is
+    printed, to paste into a device file.
 
     Examples:
 
@@ -68,9 +70,9 @@ def calibrate(
         _check(output)
     source = device_source(device)
     datasheet = device_of(source)
-    read = {path: read_recording(path) for path in recordings}
+    by_file = {path: read_recording(path) for path in recordings}
     with working(f"calibrating {datasheet.name}"):
-        report = calibrate_device(datasheet, read)
+        report = calibrate_device(datasheet, by_file)
     text = with_calibrated(source, report.device.calibrated)
     _show(report)
     if output:
@@ -81,7 +83,9 @@ def calibrate(
 
 def _check(output: Path) -> None:
     if output.suffix.lower() not in EXTENSIONS:
-        raise OutputError(f"-o {output}: is written as YAML: the extension must be {' or '.join(EXTENSIONS)}")
+        raise OutputError(
+            "unknown-extension", f"-o {output}: the extension must be {' or '.join(EXTENSIONS)}"
+        )
     check_place(output)
 
 
@@ -91,12 +95,12 @@ def _show(report: CalibrationReport) -> None:
 
     here, there = report.device.memory_bytes, report.measured_on.total_bytes
     if abs(there - here) > MOST_APART * here:
-        what = f"has {format_bytes(there)} of memory, {report.device.name} {format_bytes(here)}"
-        say(f"samattn: {report.measured_on.device} {what}: is it the same device?", style="yellow")
+        what = f"has {format_bytes(there)} of memory, and {report.device.name} has {format_bytes(here)}"
+        say(f"samattn: {report.measured_on.device} {what}. Is it the same device?", style="yellow")
     for unit in report.loose:
         what = f"median error of {format_percent(unit.calibrated.median)}, more than {format_percent(MOST_ERROR)}"
         say(
-            f"samattn: {unit.unit} has a {what}: measure more cases, or with less else going on",
+            f"samattn: {unit.unit} has a {what}: measure more cases, with no other load on the device",
             style="yellow",
         )
     emit(render_calibration(report, terminal_options()), "terminal")

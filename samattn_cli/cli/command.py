@@ -1,4 +1,4 @@
-"""The class of samattn's commands: options by the names that other commands have for them, and hints for what is wrong."""
+"""The class of samattn's commands: it accepts other names of options, and adds hints and codes to Typer's errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from ..errors import Message
 from .family_option import NAME, WITHOUT, add_families, family_option
 
 SAME_OPTIONS = (
@@ -25,14 +26,35 @@ SAME_OPTIONS = (
     ("placements", "placement", "strategy"),
     ("checkpointing", "gradient-checkpointing"),
 )
-"""Names of one option: a command takes all of them for the one that it has, in singular, plural or another tool's words."""
+"""Names of one option, in singular, plural or another tool's words. A command accepts all of them for the one it has."""
 
 UsageError: Any = typer.BadParameter.__mro__[1]
-"""Typer has none of its own in every version that it may be."""
+"""The base class of Typer's usage errors; not every version of Typer exports it."""
+
+CODES = {
+    "NoSuchOption": "unknown-option",
+    "MissingParameter": "missing-argument",
+    "BadParameter": "bad-value",
+    "BadOptionUsage": "bad-option",
+    "BadArgumentUsage": "bad-argument",
+    "UsageError": "bad-usage",
+}
+"""The codes of Typer's own usage errors, by class."""
+
+
+def coded(error: Any) -> Message | None:
+    """The message of a usage error, with a code; None for an error that is a page of help."""
+    if isinstance(error.message, Message):
+        return error.message
+    code = CODES.get(type(error).__name__)
+    return Message(code, error.format_message()) if code else None
 
 
 def normalizer(own: Iterable[str]) -> Callable[[str], str]:
-    """What a command with options of its `own` takes a word for; "_" is "-", and capitals make no difference."""
+    """A function from a word to the option that it means, for a command whose options are `own`.
+
+    "_" is "-", and the case of letters makes no difference.
+    """
     own = frozenset(own)
     names = {
         word: next(name for name in group if name in own)
@@ -49,7 +71,7 @@ def normalizer(own: Iterable[str]) -> Callable[[str], str]:
 
 
 class Command(TyperCommand):
-    """A command that says what would be right where it was called in another way, and takes families from outside."""
+    """A command that accepts families from outside, and whose usage errors say what would be right."""
 
     def __init__(self, name: str | None, **settings: Any) -> None:
         super().__init__(name, **settings)
@@ -57,27 +79,27 @@ class Command(TyperCommand):
             self.params.append(family_option())
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
-        """With the names of its options."""
+        """Parse the command line, with other names of options accepted."""
         own = (option.lstrip("-") for param in self.params for option in (*param.opts, *param.secondary_opts))
         extra.setdefault("token_normalize_func", normalizer(own))
         return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """What the words mean.
+        """Parse options and arguments.
 
         Raises:
-            UsageError: of Typer, with a hint.
+            UsageError: Typer's, with a hint.
         """
-        from .hints import hint_of, stray_values
+        from .hints import explained, stray_values
 
-        given = list(args)
-        if said := stray_values(self, ctx, given):
-            ctx.fail(said)
+        words = list(args)
+        if problem := stray_values(self, ctx, words):
+            ctx.fail(problem)
         try:
             return super().parse_args(ctx, args)
         except UsageError as error:
-            if said := hint_of(self, ctx, given, error):
-                raise UsageError(said, ctx) from None
+            if problem := explained(self, ctx, words, error):
+                raise UsageError(problem, ctx) from None
             raise
 
     def invoke(self, ctx: Any) -> Any:

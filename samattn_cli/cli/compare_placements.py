@@ -9,7 +9,7 @@ import typer
 from ..figures import OF_ENCODER, listed
 from ..files.load import load_config
 from . import complete
-from .analyze import FORMATS, Format
+from .analyze import FORMATS
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options, working
 from .parameters import (
@@ -24,6 +24,7 @@ from .parameters import (
     OrDefaultConfig,
     Outputs,
     Set,
+    TextFormat,
     chosen,
     device_of,
     device_option,
@@ -40,21 +41,21 @@ def compare_placements(
         typer.Option(
             metavar="STRATEGY",
             help="none, all, even:K, first:K, last:K, every:K, alternate, shifted, or layers such as 7,15,23,31; may "
-            "repeat. Left out: the usual ones, with K 4.",
+            "repeat. Default: all of these, with K = 4.",
             autocompletion=complete.words(complete.placements),
         ),
     ] = None,
     search: Annotated[
         str | None,
         typer.Option(
-            metavar="K", help="Every placement of K global layers, or of a range of numbers such as 2:6."
+            metavar="K", help="Search all placements of K global layers, or of a range such as 2:6."
         ),
     ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
             metavar="LIMITS",
-            help="Every placement within limits such as 'flops <= 6 TFLOP, peak_memory <= 8 GiB'; of "
+            help="Search all placements within limits, such as 'flops <= 6 TFLOP, peak_memory <= 8 GiB'. Metrics: "
             f"{listed(OF_ENCODER)}.",
         ),
     ] = None,
@@ -62,7 +63,7 @@ def compare_placements(
         str | None,
         typer.Option(
             metavar="COST",
-            help="The cost that a search compares with flow, one of those that --budget limits; flops by default.",
+            help="The cost that a search trades against information flow: a metric of --budget; default: flops.",
             autocompletion=complete.words(complete.costs),
         ),
     ] = None,
@@ -76,28 +77,21 @@ def compare_placements(
     optimizer: OptimizerOption = None,
     checkpointing: Checkpointing = None,
     device: Annotated[
-        str | None, device_option("Add times: h100, rtx_4090, ... (see `samattn devices`) or a YAML file.")
+        str | None,
+        device_option("Add predicted times: h100, rtx_4090, ... (see `samattn devices`) or a YAML file."),
     ] = None,
     all_layers: Annotated[
-        bool, typer.Option("--all", help="All that a search found, and a row for each layer.")
+        bool, typer.Option("--all", help="Show all results of a search, and every layer.")
     ] = False,
-    format_: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="terminal (or text), json, csv or markdown; terminal by default.",
-        ),
-    ] = None,
+    format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
-    """Compare where the global layers of an encoder stand: what each placement costs, and how information flows.
+    """Compare placements of an encoder's global layers: the cost of each, and how information flows.
 
-    Beside them, where a strategy was published, its published result. What tokens see is computed on the windows as they
-    lie; it is structure, and says nothing of accuracy. A search looks at every placement and shows those that no other
-    beats in cost, in the first layer that has seen the whole image, and in the longest run without a global layer. With -o
-    and no --format nothing is printed.
+    Published results are shown next to the strategies that have them. Receptive fields are computed from the windows;
+    they describe structure, not accuracy. A search looks at all placements and shows the Pareto front of three values:
+    the cost, the first layer after which every token has seen the whole image, and the longest run of layers without
+    global attention. With -o and without --format, nothing is printed.
 
     Examples:
 

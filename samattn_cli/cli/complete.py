@@ -1,4 +1,4 @@
-"""What a shell completes: presets, devices, words of keys, metrics, keys of --set. Nothing here imports torch."""
+"""Shell completion: presets, devices, values of keys, metrics, keys of --set. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Completer = Callable[[str], list[str]]
 YAML = (".yaml", ".yml")
 PYTHON = (".py",)
 SKIPPED = "."
-"""What a folder's hidden files begin with."""
+"""The first character of hidden files."""
 
 
 def configs(incomplete: str) -> list[str]:
@@ -28,14 +28,14 @@ def devices(incomplete: str) -> list[str]:
 
 
 def presets(incomplete: str) -> list[str]:
-    """Presets alone."""
+    """Presets only."""
     from ..encoder.presets import presets as known
 
     return _beginning(known(), incomplete)
 
 
 def shipped_devices(incomplete: str) -> list[str]:
-    """Devices that ship with samattn alone."""
+    """Devices that ship with samattn, without files."""
     from ..encoder.presets import devices as known
 
     return _beginning(known(), incomplete)
@@ -54,23 +54,23 @@ def topics(incomplete: str) -> list[str]:
 
 
 def words_of(key: str, *, several: bool = False) -> Completer:
-    """The words of a key of `run`; `several`, with commas between."""
+    """The values of a key; `several`, separated by commas."""
     return words(lambda: _words(key), several=several)
 
 
 def words(known: Callable[[], Iterable[str]], *, several: bool = False) -> Completer:
-    """Some words, found when they are asked for; `several`, with commas between, each once."""
+    """The words of `known()`; `several`, separated by commas, each once."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",") if several else ("", "", incomplete)
-        listed = before.split(",")
-        return [f"{before}{comma}{word}" for word in _beginning(known(), last) if word not in listed]
+        earlier = before.split(",")
+        return [f"{before}{comma}{word}" for word in _beginning(known(), last) if word not in earlier]
 
     return complete
 
 
 def settings(incomplete: str) -> list[str]:
-    """KEY= of --set; after it the words of the key."""
+    """KEY= of --set, then the values of the key."""
     key, equals, value = incomplete.partition("=")
     if equals:
         return [f"{key}={word}" for word in _beginning(_words(key), value)]
@@ -85,28 +85,28 @@ def sweep_metrics() -> Iterable[str]:
 
 
 def explained_metrics() -> Iterable[str]:
-    """The figures that can be explained."""
+    """The metrics that have a formula."""
     from ..figures import EXPLAINED
 
     return EXPLAINED
 
 
 def all_metrics() -> Iterable[str]:
-    """Every figure, by each of its names."""
+    """Every metric, by each of its names."""
     from ..figures import ALIASES, FIGURES
 
     return (*FIGURES, *ALIASES)
 
 
 def limited_metrics() -> Iterable[str]:
-    """The figures that a threshold may limit."""
+    """The metrics that a threshold may limit."""
     from ..metric_names import ENCODER
 
     return ENCODER
 
 
 def costs() -> Iterable[str]:
-    """The costs that a search of placements compares."""
+    """The costs that a search of placements may compare."""
     from ..figures import OF_ENCODER
 
     return OF_ENCODER
@@ -124,12 +124,12 @@ def _beginning(known: Iterable[str], incomplete: str) -> list[str]:
 
 
 def _files(incomplete: str, suffixes: tuple[str, ...] = YAML) -> Iterator[str]:
-    """Files with some suffixes, and folders, that a path so far may become."""
+    """Folders, and files with some suffixes, whose path begins with `incomplete`."""
     folder = Path(incomplete if incomplete.endswith("/") else Path(incomplete).parent)
     shown = incomplete[: incomplete.rfind("/") + 1]
     try:
         paths = sorted(folder.iterdir())
-    except (OSError, ValueError):  # no folder of that name, or one that may not be read
+    except (OSError, ValueError):  # there is no such folder, or we may not read it
         return
     for path in paths:
         name = f"{shown}{path.name}{'/' if path.is_dir() else ''}"
@@ -139,7 +139,7 @@ def _files(incomplete: str, suffixes: tuple[str, ...] = YAML) -> Iterator[str]:
 
 
 def _keys() -> Iterator[str]:
-    """The keys of a config, dotted, as --set has them."""
+    """The keys of a config, dotted, as --set takes them."""
     from ..encoder.model import EncoderConfig, RunConfig, StageConfig
 
     nested = {"stages", "run", "overrides"}
@@ -148,7 +148,7 @@ def _keys() -> Iterator[str]:
 
 
 def _words(key: str) -> list[str]:
-    """The words that a key takes."""
+    """The values of a key."""
     from ..encoder.keys import choices_of, is_flag
     from ..encoder.outside import add_installed
     from ..encoder.wording import field_at

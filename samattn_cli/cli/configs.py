@@ -13,7 +13,7 @@ from ..render.formats.terminal import render_tables
 from ..units import format_count, format_size
 from . import complete
 from .output import emit, guarded, terminal_options
-from .shipped import asked_for, text_of
+from .shipped import text_of, wanted_name
 
 
 @guarded
@@ -22,20 +22,20 @@ def configs(
         str | None,
         typer.Argument(
             metavar="[PRESET]",
-            help="Print its YAML; all are listed if left out.",
+            help="Print the YAML of this preset; default: list all.",
             autocompletion=complete.presets,
         ),
     ] = None,
     show: Annotated[
         str | None,
         typer.Option(
-            metavar="PRESET", autocompletion=complete.presets, help="Likewise: print the YAML of a preset."
+            metavar="PRESET", autocompletion=complete.presets, help="The same as the argument PRESET."
         ),
     ] = None,
 ) -> None:
-    """List the presets, or print one as the start of a config of your own.
+    """List the presets, or print one as a starting point for your own config.
 
-    A preset's name stands wherever a command takes CONFIG, and behind `extends:` in a config.
+    Use the name of a preset wherever a command takes CONFIG, and after `extends:` in a config file.
 
     Examples:
 
@@ -43,8 +43,8 @@ def configs(
 
       samattn configs custom_encoder > my_encoder.yaml
     """
-    asked = asked_for(name, show)
-    if asked is None:
+    wanted = wanted_name(name, show)
+    if wanted is None:
         options = terminal_options()
         columns = range(len(HEADERS)) if options.width >= WIDE else NARROW
         rows = tuple(tuple(row[column] for column in columns) for row in map(_row, presets()))
@@ -53,11 +53,11 @@ def configs(
             render_tables([Table("", headers, rows, text_columns=(0, len(columns) - 1))], options), "terminal"
         )
     else:
-        emit(text_of(*asked, presets(), "preset"), "yaml")
+        emit(text_of(*wanted, presets(), "preset"), "yaml")
 
 
 HEADERS = ("preset", "image", "blocks", "params", "FLOPs", "what it is")
-WIDE = 110  # with room for all columns; else those below, as most descriptions say the image
+WIDE = 110  # the width at which all columns fit; otherwise those of NARROW, as most descriptions name the image size
 NARROW = (0, 3, 4, 5)
 
 

@@ -12,7 +12,7 @@ from ..render.formats.terminal import render_tables
 from ..units import format_bytes, format_count
 from . import complete
 from .output import emit, guarded, terminal_options
-from .shipped import asked_for, text_of
+from .shipped import text_of, wanted_name
 
 
 @guarded
@@ -21,7 +21,7 @@ def devices(
         str | None,
         typer.Argument(
             metavar="[DEVICE]",
-            help="Print its YAML; all are listed if left out.",
+            help="Print the YAML of this device; default: list all.",
             autocompletion=complete.shipped_devices,
         ),
     ] = None,
@@ -30,13 +30,14 @@ def devices(
         typer.Option(
             metavar="DEVICE",
             autocompletion=complete.shipped_devices,
-            help="Likewise: print the YAML of a device.",
+            help="The same as the argument DEVICE.",
         ),
     ] = None,
 ) -> None:
-    """List the devices that --device knows, or print one, with its sources, as the start of your own.
+    """List the devices that --device knows, or print one, with its sources, as a starting point for your own.
 
-    Times, and what fits, are by the figures of such a file. `measure` and `sweep --measure` run on a real device instead.
+    Predicted times, and whether an encoder fits, are computed from such a file. `measure` and `sweep --measure` run on
+    the real device instead.
 
     Examples:
 
@@ -44,8 +45,8 @@ def devices(
 
       samattn devices h100 > my_gpu.yaml
     """
-    asked = asked_for(name, show)
-    if asked is None:
+    wanted = wanted_name(name, show)
+    if wanted is None:
         options = terminal_options()
         shown = len(HEADERS) if options.width >= WIDE else len(HEADERS) - 1
         rows = tuple(_row(name)[:shown] for name in device_files())
@@ -53,12 +54,12 @@ def devices(
             render_tables([Table("", HEADERS[:shown], rows, NOTE, text_columns=(0, 7))], options), "terminal"
         )
     else:
-        emit(text_of(*asked, device_files(), "device"), "yaml")
+        emit(text_of(*wanted, device_files(), "device"), "yaml")
 
 
 HEADERS = ("device", "memory", "bandwidth", "float32", "TF32", "bfloat16", "float16", "what it is")
-WIDE = 120  # with room for the descriptions
-NOTE = "Peaks of products in FLOP/s, dense, by the datasheet that each file names; none was measured unless it says calibrated."
+WIDE = 120  # the width at which the descriptions fit
+NOTE = "Peak dense FLOP/s of matrix products, from the datasheet that each file names. Only devices marked calibrated were measured."
 
 
 def _row(name: str) -> tuple[str, ...]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import EXIT_DIFFERS, UsageError
+from ..errors import EXIT_DIFFERS, Message, UsageError, code_of
 from ..files.load import Override, parse_override
 from ..metric_names import unknown
 from ..render import TABLES, TEXTS
@@ -26,9 +25,9 @@ from .parameters import (
     OptimizerOption,
     Outputs,
     Set,
-    choices,
+    TextFormat,
     chosen,
-    config_name,
+    config_argument,
     device_of,
     device_option,
     overrides,
@@ -36,7 +35,6 @@ from .parameters import (
 from .sides import Side, before, is_file, is_ref, now, side
 
 FORMATS = (*TEXTS, *TABLES)
-Format = Enum("DiffFormat", choices(TEXTS), type=str)  # type: ignore[misc]
 
 if TYPE_CHECKING:
     from ..device.model import Device
@@ -47,37 +45,23 @@ if TYPE_CHECKING:
 @guarded
 def diff(
     first: Annotated[
-        str,
-        typer.Argument(
-            metavar="A",
-            help="A YAML file, a preset, or REF:PATH, such as main:encoders/h.yaml.",
-            callback=config_name,
-            autocompletion=complete.configs,
-        ),
+        str, config_argument("A", "A YAML file, a preset, or REF:PATH, such as main:encoders/h.yaml.")
     ],
-    second: Annotated[
-        str,
-        typer.Argument(
-            metavar="[B]",
-            help="Likewise; what is taken where it is left out stands above.",
-            show_default=False,
-            callback=config_name,
-            autocompletion=complete.configs,
-        ),
-    ] = "",
+    second: Annotated[str, config_argument("[B]", "The same; for the default see above.")] = "",
     set_: Set = None,
     set_after: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Override a key of B alone; without B, of A.",
+            help="Override a key of B only; without B, compare A with this change. May repeat.",
             autocompletion=complete.settings,
         ),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
-            metavar="REF", help="With a file alone: what it was where HEAD left REF, or auto: what CI names."
+            metavar="REF",
+            help="Compare a file with its version where the branch left REF; auto: the base that CI names.",
         ),
     ] = None,
     image_size: ImageSize = None,
@@ -88,31 +72,26 @@ def diff(
     mode: Mode = None,
     optimizer: OptimizerOption = None,
     checkpointing: Checkpointing = None,
-    device: Annotated[str | None, device_option("Compare times too: h100, ... or a YAML file.")] = None,
+    device: Annotated[
+        str | None, device_option("Also compare predicted times: h100, ... or a YAML file.")
+    ] = None,
     metric: Annotated[
         str,
         typer.Option(
             metavar="METRIC",
-            help="The figure to explain: flops, params, peak_memory, layers.7.flops, ...",
+            help="The metric whose change is explained: flops, params, peak_memory, layers.7.flops, ...",
             autocompletion=complete.words(complete.limited_metrics),
         ),
     ] = "flops",
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if any cost differs.")] = False,
-    format_: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="terminal (or text), json, csv or markdown; terminal by default.",
-        ),
-    ] = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 if any cost differs.")] = False,
+    format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
-    """Compare two encoders: the keys that changed, what that costs, and which layers it comes from.
+    """Compare two encoders: the keys that changed, the change in cost, and the layers that cause it.
 
-    REF:PATH is a file as git has it, with all that it extends: no checkout. Without B, REF:PATH is compared with the
-    file now, a file with what HEAD has, anything with itself under --set-after. Exits 0 unless --exit-code.
+    REF:PATH is a file as git has it, with all files that it extends; nothing is checked out. Without B, REF:PATH is
+    compared with the present file, a file with its version at HEAD, and, with --set-after, A with A so changed. Exits
+    with 0 even if costs differ, unless --exit-code is given.
 
     Examples:
 
@@ -124,8 +103,8 @@ def diff(
 
       samattn diff sam_vit_h --set-after window_size=16 --device h100
     """
-    if wrong := unknown(metric):
-        raise UsageError(f"--metric {metric}: {wrong}")
+    if problem := unknown(metric):
+        raise _bad_metric(metric, problem)
     formats = asked_files(output, list(FORMATS))
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
     runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
@@ -150,38 +129,44 @@ def _compared(earlier: Side, later: Side, device: Device | None, metric: str) ->
 
 
 def _check_metric(metric: str, *encoders: Encoder) -> None:
-    """See that an encoder has it.
+    """Check that at least one of the encoders has a metric.
 
     Raises:
-        UsageError: if none does, with what the last one has.
+        UsageError: if none has, with what the last one has.
     """
     problems = [_problem(encoder, metric) for encoder in encoders]
     if all(problems):
-        raise UsageError(f"--metric {metric}: {problems[-1]}")
+        raise _bad_metric(metric, problems[-1])
+
+
+def _bad_metric(metric: str, problem: str) -> UsageError:
+    return UsageError(Message(code_of(problem) or "unknown-metric", f"--metric {metric}: {problem}"))
 
 
 def _problem(encoder: Encoder, metric: str) -> str:
-    """Why an encoder has no such figure; "" if it has."""
+    """Why an encoder does not have a metric; "" if it does."""
     from ..gate.lookup import MetricError
 
     try:
         encoder.readings(metric)
     except MetricError as error:
-        return str(error)
+        return error.message
     return ""
 
 
 def _sides(
     first: str, second: str, base: str | None, laid_over: Sequence[Override], of_second: Sequence[str]
 ) -> tuple[Side, Side]:
-    """Both configs; see the command's help for what stands in for the second.
+    """Both configs; the command's help says what is compared without the second.
 
     Raises:
         UsageError: if there is nothing to compare with.
     """
     over = [*laid_over, *(parse_override(text, "--set-after") for text in of_second)]
     if base is not None and (second or not is_file(first)):
-        raise UsageError(f"--base {base}: is for a file alone, which it is compared with")
+        raise UsageError(
+            "conflicting-options", f"--base {base}: needs exactly one config, which must be a file"
+        )
     if second:
         return side(first, laid_over), _named(side(second, over), of_second)
     if is_ref(first):
@@ -190,9 +175,11 @@ def _sides(
         return before(first, base, laid_over), _named(side(first, over), of_second)
     if of_second:
         return side(first, laid_over), _named(side(first, over), of_second)
-    raise UsageError(f"{first}: name what to compare it with, or what to change: --set-after KEY=VALUE")
+    raise UsageError(
+        "nothing-to-compare", f"{first}: give a second config, or a change: --set-after KEY=VALUE"
+    )
 
 
-def _named(found: Side, of_second: Sequence[str]) -> Side:
-    """With what is set for it alone."""
-    return Side(" ".join((found.name, *of_second)), found.loaded)
+def _named(second: Side, of_second: Sequence[str]) -> Side:
+    """The second side, with the settings that only it has in its name."""
+    return Side(" ".join((second.name, *of_second)), second.loaded)

@@ -24,6 +24,7 @@ from .parameters import (
     Set,
     choices,
     chosen,
+    format_option,
     overrides,
 )
 
@@ -38,7 +39,7 @@ def explain(
         str,
         typer.Argument(
             metavar="[LAYER[.OP]]",
-            help="What to explain: 7, blocks.7, neck, 7.attn.scores, 7.attn; the encoder if left out.",
+            help="What to explain: 7, blocks.7, neck, 7.attn.scores, 7.attn; default: the whole encoder.",
         ),
     ] = "",
     metric: Annotated[
@@ -55,21 +56,13 @@ def explain(
     dtype: DTypeOption = None,
     autocast: Autocast = None,
     attention: Attention = None,
-    format_: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="terminal (or text), json, csv, markdown or latex; terminal by default.",
-        ),
-    ] = None,
+    format_: Annotated[Format | None, format_option(FORMATS)] = None,
     output: Outputs = None,
 ) -> None:
-    """Say where a figure comes from: its formula, the formula with numbers, the number.
+    """Explain a number: its formula, the formula with numbers, and the result.
 
-    The formula is what the same pass gives on symbols, so it is the figure's own. It goes with what each symbol stands
-    for, what is left out, and what other tools say.
+    The formula is derived by running the same pass on symbols instead of numbers. The report also says what each symbol
+    means, what is not counted, and what other tools report.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: finished beside their place, then put there."""
+"""Files that are written whole or not at all: a temporary file in the same folder, then a rename."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ModuleNotFoundError:  # on Windows, where no lock is taken
+except ModuleNotFoundError:  # on Windows, where we do not lock
     fcntl = None  # type: ignore[assignment]
 
 OF_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -19,7 +19,7 @@ FOLDERS_OF_STREAMS = ("/dev/fd/", "/proc/self/fd/")
 
 
 def stream_of(path: Path) -> int | None:
-    """The open stream that a path names, as /dev/stdout does; None if it names a file."""
+    """The file descriptor that a path such as /dev/stdout names; None if it names a file."""
     name = str(path)
     if name in OF_STREAMS:
         return OF_STREAMS[name]
@@ -28,7 +28,7 @@ def stream_of(path: Path) -> int | None:
 
 
 def is_written_into(path: Path) -> bool:
-    """Whether a path is a stream, a pipe or a device, which takes what is written and is not put in another's place."""
+    """Whether a path is a stream, a pipe or a device, which must be written into and cannot be replaced."""
     if stream_of(path) is not None:
         return True
     with suppress(OSError):
@@ -37,10 +37,10 @@ def is_written_into(path: Path) -> bool:
 
 
 def write_into(path: Path, content: bytes) -> None:
-    """Write all of it into a stream, a pipe or a device.
+    """Write bytes into a stream, a pipe or a device.
 
     Raises:
-        OSError: if that fails, and for a pipe that nothing reads from, which would be waited for.
+        OSError: if that fails, and for a pipe without a reader, where writing would block.
     """
     number = stream_of(path)
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK) if number is None else os.dup(number)
@@ -51,7 +51,7 @@ def write_into(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put a finished file in a path's place."""
+    """Replace the file at a path, or create it."""
     temporary = staged_file(path, content)
     try:
         temporary.replace(path)
@@ -62,10 +62,10 @@ def replace_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def folder_lock(path: Path) -> Iterator[None]:
-    """While others that take the lock wait: a path's file is read, changed and written by one process at a time.
+    """Hold a lock, so that one process at a time reads, changes and writes a path's file.
 
-    The lock is of the folder, so that it leaves no file behind and ends with the process that has it. Where the file
-    system has none, nothing is locked.
+    The lock is on the folder: it leaves no lock file, and ends with the process that holds it. On a file system without
+    locks, nothing is locked.
     """
     with ExitStack() as stack:
         with suppress(OSError):
@@ -77,7 +77,7 @@ def folder_lock(path: Path) -> Iterator[None]:
 
 
 def staged_file(path: Path, content: bytes) -> Path:
-    """A finished file beside a path, to be put in its place."""
+    """Write a temporary file in the folder of a path, ready to replace it."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -91,7 +91,7 @@ def staged_file(path: Path, content: bytes) -> Path:
 
 
 def _mode(path: Path) -> int:
-    """The permissions of the file that is there, or of a new one."""
+    """The permissions of the existing file, or those of a new one."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from enum import Enum
 from math import gcd
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,11 +28,12 @@ from .parameters import (
     OptimizerOption,
     Outputs,
     Set,
-    choices,
+    TextFormat,
     chosen,
     device_option,
     named_device,
     overrides,
+    run_option,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from ..studies.fit import Asked
 
 FORMATS = (*TEXTS, *TABLES)
-Format = Enum("FitFormat", choices(TEXTS), type=str)  # type: ignore[misc]
 VARY = ("resolution", "batch-size", "global-layers")
 MOST_BYTES = 1 << 50
 ASPECT = re.compile(r"(?P<width>\d{1,7}):(?P<height>\d{1,7})|(?P<down>\d{1,7})[xX×](?P<across>\d{1,7})")
@@ -54,51 +53,42 @@ def fit(
     config: Config,
     memory: Annotated[
         str | None,
-        typer.Option(metavar="BYTES", help="What a process has for tensors: 24GiB, or 24GB, which is less."),
+        typer.Option(metavar="BYTES", help="Memory for tensors, such as 24GiB (or 24GB, which is less)."),
     ] = None,
     device: Annotated[
         str | None,
         device_option(
-            "In its place, what a process has on a device: rtx_4090, ... (see `samattn devices`) or a YAML file."
+            "Instead of --memory, the memory of a device: rtx_4090, ... (see `samattn devices`) or a YAML file."
         ),
     ] = None,
     vary: Annotated[
         str | None,
         typer.Option(
             metavar="WHAT",
-            help="resolution, batch-size, global-layers; all three by default.",
+            help="Any of resolution,batch-size,global-layers; default: all three.",
             autocompletion=complete.words(lambda: VARY, several=True),
         ),
     ] = None,
     mode: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODES",
-            help="inference, training; both by default.",
-            autocompletion=complete.words_of("run.mode", several=True),
-        ),
+        str | None, run_option("mode", "MODES", "inference or training; default: both.", several=True)
     ] = None,
     attention: Annotated[
         str | None,
-        typer.Option(
-            metavar="KERNELS",
-            help="eager, sdpa, fused; all three by default.",
-            autocompletion=complete.words_of("run.attention", several=True),
-        ),
+        run_option("attention", "KERNELS", "Any of eager,sdpa,fused; default: all three.", several=True),
     ] = None,
     no_padding: Annotated[
         bool,
         typer.Option(
             "--no-padding",
-            help="Only resolutions that patches, windows and strides divide: nothing is padded.",
+            help="Only resolutions that need no padding: patches, windows and strides divide them.",
         ),
     ] = False,
     aspect: Annotated[
         str | None,
         typer.Option(
             metavar="SHAPE",
-            help="Shape of the resolutions: WIDTH:HEIGHT, such as 3:2, or HEIGHTxWIDTH, such as 896x1536; that of the "
-            "config's image by default.",
+            help="Aspect ratio of the resolutions: WIDTH:HEIGHT, such as 3:2, or HEIGHTxWIDTH, such as 896x1536; "
+            "default: that of the config's image.",
         ),
     ] = None,
     set_: Set = None,
@@ -108,22 +98,15 @@ def fit(
     autocast: Autocast = None,
     optimizer: OptimizerOption = None,
     checkpointing: Checkpointing = None,
-    format_: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="terminal (or text), json, csv or markdown; terminal by default.",
-        ),
-    ] = None,
+    format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
-    """Find how large an encoder can be in a memory: to the exact edge, with what stops it there.
+    """Find the largest encoder that fits a memory, exactly, and what stops the next larger one.
 
-    The largest resolution, the largest batch, and the most global layers, each with all else as the config has it, in
-    inference and in training, under each attention kernel. Every size is worked out, so that one that fits though
-    smaller ones do not is found, and said. With -o and no --format nothing is printed.
+    The answers are the largest resolution, the largest batch size and the most global layers, each with the rest of the
+    config unchanged, for inference and training and for each attention kernel. Every size is computed, because a
+    larger size may fit where a smaller one does not; such gaps are reported. With -o and without --format, nothing is
+    printed.
 
     Examples:
 
@@ -158,60 +141,71 @@ def fit(
 def _check_sizes(asked: Asked) -> None:
     if "resolution" in asked.vary:
         return
-    for option, given in (("--no-padding", asked.no_padding), ("--aspect", asked.aspect is not None)):
-        if given:
-            raise UsageError(f"{option} says which resolutions to look at: use it with --vary resolution")
+    for option, is_set in (("--no-padding", asked.no_padding), ("--aspect", asked.aspect is not None)):
+        if is_set:
+            raise UsageError(
+                "needs-option", f"{option}: applies to resolutions only; add resolution to --vary"
+            )
 
 
 def _memory(memory: str | None, device: str | None) -> int | Device:
-    """The bytes or the device that is asked for.
+    """The memory in bytes, or the device.
 
     Raises:
-        UsageError: if it is neither, both, or no memory.
+        UsageError: if neither or both are given, or the memory is not a size.
     """
-    if (memory is None) == (device is None):
-        which = "not both" if memory else "such as --memory 24GiB or --device rtx_4090"
-        raise UsageError(f"give --memory or --device, {which}")
+    if memory is None and device is None:
+        raise UsageError(
+            "missing-option", "give --memory or --device, such as --memory 24GiB or --device rtx_4090"
+        )
     if memory is None:
         return named_device(str(device))
-    found = parse_bytes(memory, f"--memory {memory}")
-    if found > MOST_BYTES:
-        raise UsageError(f"--memory {memory}: must be at most 1 PiB")
-    return found
+    if device is not None:
+        raise UsageError("conflicting-options", "give --memory or --device, not both")
+    size = parse_bytes(memory, f"--memory {memory}")
+    if size > MOST_BYTES:
+        raise UsageError("out-of-range", f"--memory {memory}: must be at most 1 PiB")
+    return size
 
 
-def _some(option: str, given: str | None, known: Sequence[str]) -> list[str]:
-    """The words that an option lists, in their own order; all of them if it is not given.
+def _some(option: str, text: str | None, known: Sequence[str]) -> list[str]:
+    """The known words that an option lists, in the order of `known`; all of them without the option.
 
     Raises:
-        UsageError: for one that there is not.
+        UsageError: for an unknown word.
     """
-    if given is None:
+    if text is None:
         return list(known)
     key = ("run", option.lstrip("-"))
-    words = [word_at(key, word.strip()) for word in given.split(",")]
+    words = [word_at(key, word.strip()) for word in text.split(",")]
     for word in words:
         if word not in known:
             hint = suggestion(word, field_at(key)) if field_at(key) else did_you_mean(word, known)
-            raise UsageError(f"{option} {given}: there is {', '.join(known)}, no {word or 'empty one'}{hint}")
+            raise UsageError(
+                "unknown-value",
+                f"{option} {text}: unknown value '{word}'; choose from {', '.join(known)}{hint}",
+            )
     return [word for word in known if word in words]
 
 
-def _aspect(given: str, patch: int) -> Pair:
+def _aspect(text: str, patch: int) -> Pair:
     """Width and height in lowest terms.
 
     Raises:
-        UsageError: if it is no aspect, or no image of it is in bounds.
+        UsageError: if the text is not an aspect ratio, or every image of it is too large.
     """
-    found = ASPECT.fullmatch(given.strip())
+    found = ASPECT.fullmatch(text.strip())
     width, height = (int(found[across] or found[x]) for across, x in NAMED) if found else (0, 0)
     if not width or not height:
         raise UsageError(
-            f"--aspect {given}: must be WIDTH:HEIGHT, such as 3:2, or HEIGHTxWIDTH, such as 896x1536"
+            "not-an-aspect",
+            f"--aspect {text}: must be WIDTH:HEIGHT, such as 3:2, or HEIGHTxWIDTH, such as 896x1536",
         )
     width, height = width // gcd(width, height), height // gcd(width, height)
     if max(width, height) * patch > MAX_SIDE:
         raise UsageError(
-            f"--aspect {given}: the smallest image of it, in whole patches of {patch}, has a side of more than {MAX_SIDE:,}"
+            "out-of-range",
+            f"--aspect {text}: the smallest image with this aspect ratio, in whole patches of {patch}, has a side longer "
+            f"than {MAX_SIDE:,}",
         )
     return width, height

@@ -19,14 +19,14 @@ def guide(
         str | None,
         typer.Argument(
             metavar="[TOPIC]",
-            help="The page to show; all are listed if left out. A command's name finds the page about it.",
+            help="The page to show, or a command's name for the page about it; default: list all pages.",
             autocompletion=complete.topics,
         ),
     ] = None,
 ) -> None:
     """Show a page of the documentation, or list the pages.
 
-    These are the pages of the repository, as they were when this samattn was built.
+    These are the pages of the repository, for this version of samattn.
 
     Examples:
 
@@ -42,14 +42,16 @@ def guide(
     name = known_as(topic, PAGES, OTHER_TOPICS)
     if name is None:
         hint = did_you_mean(topic, PAGES) or f"; choose from {', '.join(PAGES)}"
-        raise UsageError(f"unknown topic '{topic}'{hint}")
+        raise UsageError("unknown-topic", f"unknown topic '{topic}'{hint}")
     from ..render.guide import render_guide
 
     page = PAGES[name]
     try:
         text = page_file(page).read_text("utf-8")
     except OSError as error:
-        raise UsageError(f"guide {name}: {page_file(page)}: {error.strerror or error}") from None
+        raise UsageError(
+            "cannot-read", f"guide {name}: {page_file(page)}: {error.strerror or error}"
+        ) from None
     topics = {page.path: topic for topic, page in PAGES.items()}
     emit(render_guide(text, page.path, topics, terminal_options()), "terminal")
 

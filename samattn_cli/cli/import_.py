@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..encoder.presets import presets
-from ..errors import ImportFailedError, code_of, with_code
+from ..errors import ImportFailedError, Message, code_of
 from ..shell import command
 from ..spelling import known_as
 from .asked import check_place
@@ -21,17 +21,17 @@ def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="Hugging Face's config.json or its folder, a checkpoint (.pth .pt .bin .safetensors), or a timm model.",
+            help="A Hugging Face config.json or its folder, a checkpoint (.pth .pt .bin .safetensors), or a timm model.",
         ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the YAML to a file.")
     ] = None,
 ) -> None:
-    """Write the config of an encoder that you have in another form.
+    """Write a config from another description of an encoder.
 
-    Of a checkpoint only the shapes of its weights are read, and no code in it is run. Comments in the file say what the
-    source does not specify, and where its library differs from samattn.
+    From a checkpoint only the shapes of its weights are read; no code in it is run. Comments in the config name what the
+    source does not say, and what it runs differently from samattn.
 
     Examples:
 
@@ -49,8 +49,8 @@ def import_(
         preset = known_as(source, presets())
         if preset is None:
             raise
-        text = f"{error.message}; to see the preset of that name: {command('configs', preset)}"
-        raise ImportFailedError(code_of(error.message), text) from None
+        hint = f"there is a preset of that name: {command('configs', preset)}"
+        raise ImportFailedError(Message(code_of(error.message), f"{error.message}; {hint}")) from None
     if output is None:
         emit(text, "yaml")
     else:

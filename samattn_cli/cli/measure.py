@@ -20,7 +20,7 @@ from . import complete
 from .asked import file_format
 from .files import folder_lock
 from .output import emit, guarded, say, terminal_options, working, write_file
-from .parameters import Configs, Set, axis, overrides
+from .parameters import Configs, Set, axis, overrides, run_option
 
 DEVICES = ("cuda", "cpu")
 OTHER_DEVICES = {"gpu": "cuda"}
@@ -53,60 +53,54 @@ def measure(
     ] = "cuda",
     set_: Set = None,
     resolutions: Annotated[
-        str | None, typer.Option(metavar="SIZES", help="Inputs in pixels, such as 512,1024,768x1152.")
+        str | None, typer.Option(metavar="SIZES", help="Image sizes in pixels, such as 512,1024,768x1152.")
     ] = None,
     attention: Annotated[
         str | None,
-        typer.Option(
-            metavar="KERNELS",
-            help="Attention kernels, such as eager,sdpa,fused.",
-            autocompletion=complete.words_of("run.attention", several=True),
-        ),
+        run_option("attention", "KERNELS", "Attention kernels, such as eager,sdpa,fused.", several=True),
     ] = None,
     dtype: Annotated[
-        str | None,
-        typer.Option(
-            "--dtype",
-            metavar="TYPES",
-            help="Types, such as float32,bfloat16.",
-            autocompletion=complete.words_of("run.dtype", several=True),
-        ),
+        str | None, run_option("dtype", "TYPES", "Types, such as float32,bfloat16.", several=True)
     ] = None,
-    batch_size: Annotated[str | None, typer.Option(metavar="NUMBERS", help="Batches, such as 1,4.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="Batch sizes, such as 1,4.")
+    ] = None,
     mode: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODES",
-            help="inference, training, or both: inference,training.",
-            autocompletion=complete.words_of("run.mode", several=True),
-        ),
+        run_option("mode", "MODES", "inference, training or both: inference,training.", several=True),
     ] = None,
     repeats: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Timed passes; 10 and a second by default, fewer of slow ones."
+            metavar="N",
+            min=1,
+            help="Timed passes. Default: at least 10 and at least one second; fewer if they are slow.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Keep the recording in FILE.json, and go on with it."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Keep the recording in FILE.json, and continue one that is there.",
         ),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin the recording anew, whatever -o has.")
+        bool, typer.Option("--fresh", help="Start a new recording, even if the file of -o exists.")
     ] = False,
     snapshot: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Keep torch's memory snapshot of one case for its viewer; CUDA only."
+            metavar="FILE", help="Keep torch's memory snapshot of one case, for its viewer; CUDA only."
         ),
     ] = None,
 ) -> None:
-    """Run the real stack and record its memory and latency, whole and by layer.
+    """Run the real PyTorch stack, and record its memory and latency, in total and by layer.
 
-    Each combination of the options is a case, and runs in a process of its own. With -o each finished case is kept,
-    and the same command goes on where it was interrupted. Running out of memory is a result. Exits 2 if a case failed.
+    Each combination of the options is a case, which runs in its own process. With -o each finished case is kept, and
+    the same command continues after an interruption. Running out of memory is a valid result. Exits with 2 if a case
+    failed.
 
     Examples:
 
@@ -126,11 +120,13 @@ def measure(
 
     cases = cases_of(configs, overrides(set_), axes)
     if snapshot and len(cases) != 1:
-        raise UsageError(f"--snapshot {snapshot}: is of one case, and there are {len(cases)}")
+        raise UsageError(
+            "one-case-only", f"--snapshot {snapshot}: needs exactly one case, but there are {len(cases)}"
+        )
     recording = start(device_fingerprint(device), None if fresh else output)
     left = [config for config in cases if snapshot or not recording.finished(config)]
     kept = len(cases) - len(left)
-    done = f"; {kept} finished before, in {output}" if kept else ""
+    done = f"; {kept} already finished, in {output}" if kept else ""
     say(f"{format_things(len(cases), 'case')} on {recording.fingerprint}{done}")
     run = partial(measure_case, device=device, snapshot=snapshot, repeats=repeats)
     finished = _run(recording, left, run, output, kept, fresh=fresh)
@@ -150,22 +146,22 @@ def _run(
     *,
     fresh: bool,
 ) -> list[MeasuredCase]:
-    """Measure what is left; each case is in the file before it is said to be done."""
+    """Measure the cases that are left; each is written to the file before its line is printed."""
     finished: list[MeasuredCase] = []
     unwritten = False
     try:
-        for said, case in measured_in_turn(left, run):
+        for line, case in measured_in_turn(left, run):
             finished.append(case)
             unwritten, recording = True, recording.with_case(case)
             if output:
                 recording = _keep(recording, finished, output, anew=fresh and len(finished) == 1)
                 unwritten = False
-            say(said)
+            say(line)
     except KeyboardInterrupt:
         _say_kept(kept + len(finished), kept + len(left), output)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     finally:
-        if unwritten:  # there is no file, or it cannot be written
+        if unwritten:  # without -o, or if the file could not be written
             _show(recording)
     return finished
 
@@ -173,16 +169,16 @@ def _run(
 def _keep(
     recording: Recording, finished: Sequence[MeasuredCase], output: Path, *, anew: bool = False
 ) -> Recording:
-    """Write the recording; cases that another `samattn measure` has put into the file meanwhile stay there.
+    """Write the recording, and keep cases that another `samattn measure` has added to the file in the meantime.
 
     Args:
-        recording: what there was when this command began, and what it has measured since.
-        finished: what it has measured.
+        recording: the recording from the start of this command, with the cases measured since.
+        finished: the cases measured since.
         output: the file.
-        anew: whatever there is in the file goes.
+        anew: drop the cases in the file.
 
     Raises:
-        RecordingError: if the file has become one of something else.
+        RecordingError: if the file now holds a recording of another device, or something else.
         OutputError: if it cannot be written.
     """
     from ..reports.text import to_json
@@ -201,22 +197,22 @@ def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
     if not DEVICE.fullmatch(device):
         known = known_as(device, devices())
         predicted = (
-            f"; times on {known} are predicted by {command('analyze', 'sam_vit_b', '--device', known)}"
+            f"; to predict times on {known}, use {command('analyze', 'sam_vit_b', '--device', known)}"
             if known
             else ""
         )
         hint = predicted or did_you_mean(OTHER_DEVICES.get(device, device), DEVICES)
-        raise UsageError(f"--device {device}: must be cuda, cuda:1, cpu or dry:NAME{hint}")
+        raise UsageError("unknown-device", f"--device {device}: must be cuda, cuda:1, cpu or dry:NAME{hint}")
     if output:
         file_format(output, ("json",))
     if snapshot and device == "cpu":
-        raise UsageError("--snapshot: torch keeps snapshots of CUDA memory only")
+        raise UsageError("cuda-only", "--snapshot: torch takes snapshots of CUDA memory only")
     if snapshot and not snapshot.resolve().parent.is_dir():
-        raise UsageError(f"--snapshot {snapshot}: there is no directory {snapshot.parent}")
+        raise UsageError("no-such-directory", f"--snapshot {snapshot}: no such directory: {snapshot.parent}")
 
 
 def measured_in_turn(configs: Sequence[EncoderConfig], run: Run) -> Iterator[tuple[str, MeasuredCase]]:
-    """Each case as it is done, and a line that says so with the time that is left."""
+    """Measure cases one after another; yield a line with the result and the time that is left, and the case."""
     from ..render.measured import case_name, result
 
     began = monotonic()
@@ -229,7 +225,7 @@ def measured_in_turn(configs: Sequence[EncoderConfig], run: Run) -> Iterator[tup
 
 
 def _say_kept(done: int, cases: int, output: Path | None) -> None:
-    where = f", kept in {output}: the same command goes on from here" if output and done else ""
+    where = f" and kept in {output}; run the same command to continue" if output and done else ""
     say(f"samattn: interrupted; {done} of {format_things(cases, 'case')} finished{where}", style="yellow")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Annotated
 
 import typer
@@ -11,9 +10,7 @@ from ..render import TEXTS
 from . import complete
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options
-from .parameters import Outputs, choices, chosen
-
-Format = Enum("MetricsFormat", choices(TEXTS), type=str)  # type: ignore[misc]
+from .parameters import Outputs, TextFormat, chosen
 
 
 @guarded
@@ -22,24 +19,16 @@ def metrics(
         str | None,
         typer.Argument(
             metavar="[METRIC]",
-            help="Show one, by any of its names; all are listed if left out.",
+            help="Show one metric, by any of its names; default: list all.",
             autocompletion=complete.words(complete.all_metrics),
         ),
     ] = None,
-    format_: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="terminal (or text), json, csv or markdown; terminal by default.",
-        ),
-    ] = None,
+    format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
-    """List the figures that samattn works out: names, units, what is counted, and where each can be used.
+    """List the metrics: names, units, what is counted, and which commands take each.
 
-    Every command takes every name of a figure.
+    Every command accepts every name of a metric.
 
     Examples:
 

@@ -15,7 +15,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, Message, OutputError, SamattnError, UsageError, with_code
+from ..errors import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    Message,
+    OutputError,
+    SamattnError,
+    UsageError,
+    with_code,
+)
 from ..render import render, render_file
 from ..render.formats.ascii import PLAIN as ASCII
 from ..render.options import Options
@@ -24,14 +32,14 @@ from ..studies.progress import Tell, silent
 from .files import is_written_into, replace_file, staged_file, write_into
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-SPECIAL = "→·⌈█"  # of the characters that reports are laid out with
+SPECIAL = "→·⌈█"  # characters that reports use and not every encoding has
 STREAMS = (1, 2, 0)  # standard output, standard error, standard input
-WIDTH = 100  # of a report where none of them is a terminal
+WIDTH = 100  # of a report if none of them is a terminal
 DEBUG_VARIABLE = "SAMATTN_DEBUG"
 
 
 def guarded(command: Command) -> Command:
-    """Turn what goes wrong in a command into one message on standard error and its exit code."""
+    """Turn an exception in a command into one message on standard error and an exit code."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -53,53 +61,55 @@ def guarded(command: Command) -> Command:
             from ..encoder.outside import place_in_family
 
             if place := place_in_family(error):
-                told = Message("family-fails", f"{place}: {type(error).__name__}: {error}")
-                say(with_code(told), style="red")
+                say(Message("family-fails", f"{place}: {type(error).__name__}: {error}"), style="red")
                 raise typer.Exit(EXIT_ERROR) from None
             say(f"samattn: internal error: {type(error).__name__}: {error}", style="red")
-            say(f"This is a bug in samattn; {DEBUG_VARIABLE}=1 shows where.")
+            say(f"This is a bug in samattn; set {DEBUG_VARIABLE}=1 to see the traceback.")
             raise typer.Exit(EXIT_ERROR) from None
 
     return run  # type: ignore[return-value]
 
 
 def _check_folder() -> None:
-    """See that the working directory is there: no path leads anywhere without it, and torch does not start.
+    """Check that the working directory exists: without it no relative path works, and torch does not start.
 
     Raises:
-        UsageError: if it is not.
+        UsageError: if it does not exist.
     """
     try:
         Path.cwd()
     except OSError as error:
         reason = "it was deleted" if isinstance(error, FileNotFoundError) else error.strerror
         raise UsageError(
-            f"samattn: the working directory is not there ({reason}): cd to one that is there"
+            "no-working-directory",
+            f"samattn: the working directory does not exist ({reason}); change to one that does",
         ) from None
 
 
 def _out_of_memory(error: MemoryError) -> str:
-    """NumPy says how much it was that could not be had; Python says nothing."""
-    said = f": {error}" if str(error) else ""
-    return f"samattn: memory ran out{said}; ask for less at once, such as fewer points of a sweep"
+    """NumPy's error says how much memory was needed; Python's is empty."""
+    detail = f": {error}" if str(error) else ""
+    what = f"samattn: out of memory{detail}; ask for less at once, such as fewer points of a sweep"
+    return with_code(Message("out-of-memory", what))
 
 
-class _Messages(Console):
+class _StandardError(Console):
     """Standard error."""
 
     def on_broken_pipe(self) -> None:
-        """Nobody reads on, which changes no exit code; rich would exit 1, which says that a check found a difference."""
+        """The reader closed the pipe; keep our exit code. Rich would exit 1, which means that a check failed."""
         drop(sys.stderr)
 
 
 def say(message: str, style: str = "") -> None:
-    """A message on standard error, in which nothing is obeyed, and then without style.
+    """Print a message on standard error.
 
-    Where it cannot be said (a full disk, a closed stream) nothing else changes: not the exit code either.
+    Control characters in it are made visible; such a message has no style. If it cannot be printed (the disk is full,
+    the stream is closed), the command goes on, with the same exit code.
     """
     safe = printed(message, "text", os.environ)
     try:
-        _Messages(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
+        _StandardError(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
             safe.removesuffix("\n") if safe != message else message,
             style=style if safe == message else "",
             markup=False,
@@ -109,17 +119,17 @@ def say(message: str, style: str = "") -> None:
 
 
 def emit(text: str, format_name: str = "text") -> None:
-    """Text on standard output, at once; in plain characters where its encoding has no others.
+    """Print text on standard output and flush it; in ASCII if the stream's encoding lacks a character.
 
     Args:
         text: a report, or a part of one.
-        format_name: the format that it is in, for which what could be obeyed in it is escaped: see `printed`.
+        format_name: the format of the text, by which control characters are escaped: see `printed`.
 
     Raises:
         OutputError: if it cannot be written.
     """
     if sys.stdout is None:
-        raise OutputError("standard output is closed")
+        raise OutputError("output-closed", "standard output is closed")
     text = printed(text, format_name, os.environ)
     if not _can_write(text):
         encoding = sys.stdout.encoding
@@ -129,15 +139,21 @@ def emit(text: str, format_name: str = "text") -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         drop(sys.stdout)
-        raise OutputError("standard output was closed before the report was complete") from None
+        raise OutputError(
+            "output-closed", "standard output was closed before the report was complete"
+        ) from None
     except OSError as error:
         drop(sys.stdout)
-        raise OutputError(f"standard output: {error.strerror or error}") from None
+        raise _unwritable(error) from None
+
+
+def _unwritable(error: OSError) -> OutputError:
+    return OutputError("cannot-write", f"standard output: {error.strerror or error}")
 
 
 @contextmanager
-def said() -> Iterator[None]:
-    """What only informs, as the version and the help do: that it cannot be printed is said, and changes no exit code."""
+def informing() -> Iterator[None]:
+    """For output that only informs (version, help): if it cannot be printed, say so and keep the exit code."""
     try:
         yield
     except OutputError as error:
@@ -145,12 +161,12 @@ def said() -> Iterator[None]:
     except OSError as error:
         drop(sys.stdout)
         if not isinstance(error, BrokenPipeError):
-            say(f"standard output: {error.strerror or error}", style="red")
+            say(str(_unwritable(error)), style="red")
         raise typer.Exit from None
 
 
 def _can_write(text: str) -> bool:
-    """Whether the encoding of standard output has these characters."""
+    """Whether the encoding of standard output has all characters of a text."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -159,16 +175,17 @@ def _can_write(text: str) -> bool:
 
 
 def drop(stream: TextIO) -> None:
-    """Send what is still to be flushed at exit nowhere."""
-    with suppress(OSError, ValueError):  # a stream of a test, or one that is closed, has no descriptor
+    """Redirect a stream to the null device, so that flushing it at exit cannot fail."""
+    with suppress(OSError, ValueError):  # a closed stream, or a test's, has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
 def working(message: str, of: str = "") -> Iterator[Tell]:
-    """A spinner on standard error while something takes a moment, if that is a terminal.
+    """Show a spinner while something runs, if standard error is a terminal.
 
-    What it gives is told how much is done: "working out every size: 7 of 18 answers", where `of` is "answers".
+    Call the yielded function with the progress. It is shown as "working out every size: 7 of 18 answers", where `of` is
+    "answers".
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -179,7 +196,7 @@ def working(message: str, of: str = "") -> Iterator[Tell]:
 
 
 def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Options:
-    """How to show a report on standard output: its width, and colour as NO_COLOR, FORCE_COLOR and TERM have it."""
+    """How to show a report on standard output: its width, and its colour by NO_COLOR, FORCE_COLOR and TERM."""
     console = Console()
     color = console.is_terminal and not console.no_color and console.color_system is not None
     return Options(
@@ -188,13 +205,15 @@ def terminal_options(*, all_layers: bool = False, ops: Sequence[str] = ()) -> Op
 
 
 def _width() -> int:
-    """COLUMNS if that is a number, else of the terminal that any standard stream is: a pager shows the report there."""
-    said = os.environ.get("COLUMNS", "")
-    return int(said) if said.isdecimal() and int(said) else next(filter(None, map(_width_of, STREAMS)), WIDTH)
+    """COLUMNS if it is a number, else the width of the first standard stream that is a terminal (with a pager: stderr)."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    return next(filter(None, map(_width_of, STREAMS)), WIDTH)
 
 
 def _width_of(stream: int) -> int:
-    """Of the terminal that a standard stream is; 0 if it is not one, or one that does not say its width."""
+    """The width of a standard stream that is a terminal; 0 if it is not a terminal, or does not report its width."""
     try:
         return os.get_terminal_size(stream).columns
     except OSError:
@@ -202,29 +221,29 @@ def _width_of(stream: int) -> int:
 
 
 def deliver(report: Any, shown: str | None, files: Mapping[Path, str], options: Options) -> None:
-    """Show a report, on the terminal if nothing else was asked for, and write its files, each in its format."""
+    """Show a report, and write its files. Without a format and without files, show it as on a terminal."""
     try:
         if shown or not files:
             show(report, shown or "terminal", options)
-    finally:  # files are written also where nobody reads standard output
+    finally:  # write the files even if standard output is closed
         write(report, files, options)
 
 
 def show(report: Any, name: str, options: Options) -> None:
-    """A report on standard output."""
+    """Print a report on standard output."""
     emit(render(report, name, options), name)
 
 
 def write(report: Any, files: Mapping[Path, str], options: Options) -> None:
-    """A report's files, each in its format: see `write_each`."""
+    """Write a report's files, each in its format: see `write_each`."""
     write_each(files, lambda name: render_file(report, name, options.of_a_file))
 
 
 def write_each(files: Mapping[Path, str], content: Callable[[str], str | bytes]) -> None:
-    """Write all files that can be written, with what is in each of its format.
+    """Write all files that can be written; `content` returns the content for a format.
 
     Raises:
-        OutputError: with what is wrong with each of the others.
+        OutputError: with one line for each file that cannot be written.
     """
     problems = [_problem_of(path, content(name), name) for path, name in files.items()]
     if any(problems):
@@ -232,7 +251,7 @@ def write_each(files: Mapping[Path, str], content: Callable[[str], str | bytes])
 
 
 def _problem_of(path: Path, content: str | bytes, format_name: str) -> str:
-    """Why a file cannot be written; "" if it was."""
+    """Write a file; return why it cannot be written, or "" on success."""
     try:
         write_file(path, content, format_name)
     except OutputError as error:
@@ -241,9 +260,9 @@ def _problem_of(path: Path, content: str | bytes, format_name: str) -> str:
 
 
 def write_file(path: Path, content: str | bytes, format_name: str = "text", *, quiet: bool = False) -> None:
-    """Write a file whole or not at all, text as UTF-8, and say so unless `quiet`.
+    """Write a file, whole or not at all, text as UTF-8, and print a message unless `quiet`.
 
-    Into a stream, a pipe or a device it is written as it is printed on standard output.
+    A stream, a pipe or a device receives what standard output would.
 
     Raises:
         OutputError: if it cannot be written.
@@ -255,23 +274,21 @@ def write_file(path: Path, content: str | bytes, format_name: str = "text", *, q
             )
             write_into(path, shown)
             return
-        replace_file(_place_of(path), content.encode() if isinstance(content, str) else content)
+        replace_file(_target_of(path), content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        no_reader = error.errno == errno.ENXIO
-        raise OutputError(
-            f"-o {path}: {'is a pipe that nothing reads from' if no_reader else error.strerror or error}"
-        ) from None
+        reason = "no process reads from this pipe" if error.errno == errno.ENXIO else error.strerror or error
+        raise OutputError("cannot-write", f"-o {path}: {reason}") from None
     if not quiet:
         say(f"wrote {path}")
 
 
-def _place_of(path: Path) -> Path:
-    """Where a file is put: what a link leads to. Of links in a loop it is one of them, where `Path.resolve` raises."""
+def _target_of(path: Path) -> Path:
+    """The file that a link leads to. Of links in a loop it is one of the links, where `Path.resolve` raises."""
     return Path(os.path.realpath(path))
 
 
 def write_files(files: Mapping[Path, str]) -> None:
-    """Write several files, with the folders that they need, all or none of them, and say each.
+    """Write several files and the folders that they need, all or none, and print a message for each.
 
     Raises:
         OutputError: if one cannot be written.
@@ -280,13 +297,13 @@ def write_files(files: Mapping[Path, str]) -> None:
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            staged[path] = staged_file(_place_of(path), text.encode())
+            staged[path] = staged_file(_target_of(path), text.encode())
             if path.is_dir():
                 raise IsADirectoryError(None, "is a directory")
     except OSError as error:
         for temporary in staged.values():
             temporary.unlink()
-        raise OutputError(f"{path}: {error.strerror or error}; nothing was written") from None
+        raise OutputError("cannot-write", f"{path}: {error.strerror or error}; nothing was written") from None
     for path, temporary in staged.items():
-        temporary.replace(_place_of(path))
+        temporary.replace(_target_of(path))
         say(f"wrote {path}")

@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..files.load import Override, option_where, override_of, parse_override
 from ..files.sources import STDIN
 from ..files.yaml12 import parse_yaml
-from ..render import ALIASES
+from ..render import ALIASES, TEXTS
 from ..shell import command
 from ..spelling import known_as
 from . import complete
@@ -26,72 +26,74 @@ if TYPE_CHECKING:
     from ..device.model import Device
 
 
-def config_name(given: str) -> str:
-    """What a word names: a preset, also by a name in other letters ("SAM-ViT-H"), unless there is a file of that name."""
-    if os.path.exists(given):  # noqa: PTH110 - False of what is too long a name
-        return given
-    return known_as(given, presets()) or given
+def config_name(word: str) -> str:
+    """The file, or else the preset, that a word names; a preset also in other letters ("SAM-ViT-H")."""
+    if os.path.exists(word):  # noqa: PTH110 - False for a name that is too long
+        return word
+    return known_as(word, presets()) or word
 
 
-def _config_name(given: str | None) -> str | None:
-    return given and config_name(given)
+def _config_name(word: str | None) -> str | None:
+    return word and config_name(word)
 
 
-def config_names(given: list[str] | None) -> list[str] | None:
-    """What several words name."""
-    return given and list(map(config_name, given))
+def config_names(words: list[str] | None) -> list[str] | None:
+    """The files and presets that several words name."""
+    return words and list(map(config_name, words))
 
 
-def device_name(given: str | None) -> str | None:
-    """Likewise of a device: "RTX 4090" is rtx_4090."""
-    if not given or os.path.exists(given):  # noqa: PTH110 - likewise
-        return given
-    return known_as(given, devices()) or given
+def device_name(word: str | None) -> str | None:
+    """The device file or device that a word names: "RTX 4090" is rtx_4090."""
+    if not word or os.path.exists(word):  # noqa: PTH110 - as above
+        return word
+    return known_as(word, devices()) or word
 
 
-_CONFIG = "preset (see `samattn configs`), or - for standard input."
-_ONE = typer.Argument(
-    metavar="CONFIG", help=f"A YAML file, a {_CONFIG}", callback=_config_name, autocompletion=complete.configs
-)
-_MANY = "YAML files, presets (see `samattn configs`), or - for standard input"
-Config = Annotated[str, _ONE]
-Configs = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="CONFIG...", help=f"{_MANY}.", callback=config_names, autocompletion=complete.configs
-    ),
-]
-SomeConfigs = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="CONFIG...", help=f"{_MANY}.", callback=config_names, autocompletion=complete.configs
-    ),
-]
-DEFAULT_CONFIG = "sam_vit_h"
-OrDefaultConfig = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[CONFIG]",
-        help=f"A YAML file, a preset, or - for standard input; {DEFAULT_CONFIG} if left out.",
+def config_argument(metavar: str, text: str) -> Any:
+    """An argument that is one config; `text` is its help."""
+    return typer.Argument(
+        metavar=metavar,
+        help=text,
         callback=_config_name,
         autocompletion=complete.configs,
         show_default=False,
-    ),
-]
-OrDefaultConfigs = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[CONFIG]...",
-        help=f"{_MANY}; {DEFAULT_CONFIG} if left out.",
-        callback=config_names,
-        autocompletion=complete.configs,
-    ),
-]
+    )
+
+
+def configs_argument(metavar: str, text: str) -> Any:
+    """An argument that is several configs; `text` is its help."""
+    return typer.Argument(metavar=metavar, help=text, callback=config_names, autocompletion=complete.configs)
+
+
+DEFAULT_CONFIG = "sam_vit_h"
+_ONE = "A YAML file, a preset (see `samattn configs`), or - for standard input"
+_MANY = "YAML files, presets (see `samattn configs`), or - for standard input"
+_DEFAULT = f"default: {DEFAULT_CONFIG}"
+Config = Annotated[str, config_argument("CONFIG", f"{_ONE}.")]
+Configs = Annotated[list[str], configs_argument("CONFIG...", f"{_MANY}.")]
+SomeConfigs = Annotated[list[str] | None, configs_argument("CONFIG...", f"{_MANY}.")]
+OrDefaultConfig = Annotated[str | None, config_argument("[CONFIG]", f"{_ONE}; {_DEFAULT}.")]
+OrDefaultConfigs = Annotated[list[str] | None, configs_argument("[CONFIG]...", f"{_MANY}; {_DEFAULT}.")]
 
 
 def device_option(text: str) -> Any:
-    """The option --device with a help of its own."""
+    """The option --device; `text` is its help."""
     return typer.Option(metavar="DEVICE", help=text, callback=device_name, autocompletion=complete.devices)
+
+
+def run_option(key: str, metavar: str, text: str, *, several: bool = False) -> Any:
+    """An option for a key of `run` whose values are words; `several`, separated by commas. `text` is its help."""
+    return typer.Option(
+        metavar=metavar, help=text, autocompletion=complete.words_of(f"run.{key}", several=several)
+    )
+
+
+def format_option(formats: Iterable[str]) -> Any:
+    """The option --format for a report that can be printed in these formats."""
+    *most, last = (f"{name} (or text)" if name == "terminal" else name for name in formats)
+    return typer.Option(
+        "--format", "-f", metavar="FORMAT", help=f"{', '.join(most)} or {last}; default: terminal."
+    )
 
 
 Set = Annotated[
@@ -99,61 +101,41 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override a key, such as window_size=8 or run.dtype=float16.",
+        help="Override a key of the config, such as window_size=8 or run.dtype=float16; may repeat.",
         autocompletion=complete.settings,
     ),
 ]
 ImageSize = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Input in pixels: N or HEIGHTxWIDTH; overrides image_size.")
-]
-BatchSize = Annotated[str | None, typer.Option(metavar="N", help="Images a pass; overrides run.batch_size.")]
-DTypeOption = Annotated[
     str | None,
-    typer.Option(
-        "--dtype",
-        metavar="TYPE",
-        help="float32, bfloat16 or float16; overrides run.dtype.",
-        autocompletion=complete.words_of("run.dtype"),
-    ),
+    typer.Option(metavar="SIZE", help="Image size in pixels: N or HEIGHTxWIDTH; overrides image_size."),
+]
+BatchSize = Annotated[
+    str | None, typer.Option(metavar="N", help="Images per pass; overrides run.batch_size.")
+]
+DTypeOption = Annotated[
+    str | None, run_option("dtype", "TYPE", "float32, bfloat16 or float16; overrides run.dtype.")
 ]
 Attention = Annotated[
     str | None,
-    typer.Option(
-        metavar="KERNEL",
-        help="eager, sdpa or fused; overrides run.attention.",
-        autocompletion=complete.words_of("run.attention"),
-    ),
+    run_option("attention", "KERNEL", "Attention kernel: eager, sdpa or fused; overrides run.attention."),
 ]
 Autocast = Annotated[
     str | None,
-    typer.Option(
-        metavar="TYPE",
-        help="Products in bfloat16 or float16 by torch.autocast; overrides run.autocast.",
-        autocompletion=complete.words_of("run.autocast"),
+    run_option(
+        "autocast",
+        "TYPE",
+        "Run matrix products in bfloat16 or float16, as torch.autocast does; overrides run.autocast.",
     ),
 ]
-Mode = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODE",
-        help="inference or training; overrides run.mode.",
-        autocompletion=complete.words_of("run.mode"),
-    ),
-]
+Mode = Annotated[str | None, run_option("mode", "MODE", "inference or training; overrides run.mode.")]
 OptimizerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--optimizer",
-        metavar="NAME",
-        help="adamw, sgd_momentum or sgd; overrides run.optimizer.",
-        autocompletion=complete.words_of("run.optimizer"),
-    ),
+    str | None, run_option("optimizer", "NAME", "adamw, sgd_momentum or sgd; overrides run.optimizer.")
 ]
 Checkpointing = Annotated[
     bool | None,
     typer.Option(
         "--checkpointing/--no-checkpointing",
-        help="Training keeps only each block's input; overrides run.checkpointing.",
+        help="Activation checkpointing: training keeps only the input of each block; overrides run.checkpointing.",
     ),
 ]
 Outputs = Annotated[
@@ -162,7 +144,7 @@ Outputs = Annotated[
         "--output",
         "-o",
         metavar="[FORMAT=]FILE",
-        help="Write FILE, in FORMAT or that of its extension; may repeat.",
+        help="Write the report to FILE, in FORMAT or the format of its extension; may repeat.",
     ),
 ]
 
@@ -171,7 +153,7 @@ ThresholdsFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="The thresholds; samattn.yaml here or in the nearest folder around by default.",
+        help="Thresholds file; default: samattn.yaml in this directory or the nearest parent.",
     ),
 ]
 
@@ -183,41 +165,48 @@ SEVERAL = {
     "attention": "--attention",
     "mode": "--modes",
 }
-"""By the name of an option that takes one value, that of `samattn sweep` that takes several."""
+"""By the name of an option that takes one value, the option of `samattn sweep` that takes several."""
 
 
 def refuse_stdin(configs: Iterable[str] | None) -> None:
-    """What is checked has a place that a rule can match.
+    """Check that every config has a path, by which rules can select it.
 
     Raises:
         UsageError: if standard input is among the configs.
     """
     if STDIN in (configs or ()):
-        raise UsageError(f"{STDIN}: a config that is checked is a file, or a preset")
+        raise UsageError(
+            "stdin-not-allowed", f"{STDIN}: cannot check standard input; give a file or a preset"
+        )
 
 
 def choices(formats: Iterable[str]) -> dict[str, str]:
-    """What --format may be, as the members of an enumeration: formats, and other names of theirs."""
+    """The values of --format, as the members of an enumeration: formats and their aliases."""
     names = list(formats)
     return {name: name for name in (*names, *(name for name, of in ALIASES.items() if of in names))}
 
 
-def chosen(given: Enum | None) -> str | None:
-    """The format that --format asks for, if it is given."""
-    return given and ALIASES.get(given.value, given.value)
+def chosen(choice: Enum | None) -> str | None:
+    """The format that --format names; None without --format."""
+    return choice and ALIASES.get(choice.value, choice.value)
+
+
+TextFormats = Enum("TextFormats", choices(TEXTS), type=str)  # type: ignore[misc]
+TextFormat = Annotated[TextFormats | None, format_option(TEXTS)]
+"""--format of most commands."""
 
 
 def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Override]:
-    """What the options lay over a config: --set in its order, then the flags, by the names of their keys."""
+    """The overrides of a config: those of --set in order, then those of flags, which have the names of their keys."""
     found = [parse_override(text) for text in set_ or ()]
-    for name, given in flags.items():
-        if given is not None:
+    for name, value in flags.items():
+        if value is not None:
             option = f"--{name.replace('_', '-')}"
-            if isinstance(given, bool):
-                found.append(_flag(option, "", f"run.{name}", str(given).lower()))
+            if isinstance(value, bool):
+                found.append(_flag(option, "", f"run.{name}", str(value).lower()))
             else:
                 key = name if name == "image_size" else f"run.{name}"
-                found.append(_flag(option, _one(option, name, given), key, given))
+                found.append(_flag(option, _one(option, name, value), key, value))
     return found
 
 
@@ -230,52 +219,60 @@ def named_device(reference: str) -> Device:
     """The device that --device names.
 
     Raises:
-        UsageError: for several, and for a device of this machine.
-        ConfigError: for what is not a device.
+        UsageError: for several devices, and for a device of this machine.
+        ConfigError: if there is no such device.
     """
     from ..device.load import load_device
 
-    if "," in reference and not os.path.exists(reference):  # noqa: PTH110 - False of what is too long a name
-        raise UsageError(f"--device {reference}: takes one device, such as {reference.partition(',')[0]}")
+    if "," in reference and not os.path.exists(reference):  # noqa: PTH110 - False for a name that is too long
+        raise UsageError(
+            "one-value", f"--device {reference}: takes one device, such as {reference.partition(',')[0]}"
+        )
     if CUDA.fullmatch(reference):
         raise UsageError(
-            f"--device {reference}: names a device whose times are predicted, such as h100 (see `samattn devices`); what is "
-            "in this machine is measured: samattn measure"
+            "device-of-this-machine",
+            f"--device {reference}: give a device whose times can be predicted, such as h100 (see `samattn devices`); "
+            "to measure on this machine, use samattn measure",
         )
     return load_device(reference, f"--device {reference}")
 
 
-def or_default(given: str | None) -> str:
-    """The config that is given, or the default one, which is said."""
-    if given is None:
-        say(f"no config is given: taking {DEFAULT_CONFIG}")
-    return given or DEFAULT_CONFIG
+def or_default(config: str | None) -> str:
+    """A config, or the default one with a message that says so."""
+    if config is None:
+        say(f"no config given, using {DEFAULT_CONFIG}")
+    return config or DEFAULT_CONFIG
 
 
-def axis(option: str, key: str, given: str | None) -> list[Override]:
-    """What each of the values that an option lists, with commas between, lays over a config."""
-    values = [] if given is None else [value.strip() for value in given.split(",")]
+def axis(option: str, key: str, text: str | None) -> list[Override]:
+    """An override of a key for each value of an option, which are separated by commas.
+
+    Raises:
+        UsageError: if the list has an empty item.
+    """
+    values = [] if text is None else [value.strip() for value in text.split(",")]
     if "" in values:
-        raise UsageError(f"{option} {given}: is a list with an empty place")
+        raise UsageError("empty-item", f"{option} {text}: the list has an empty item")
     return [_flag(option, value, key, value) for value in values]
 
 
-def _one(option: str, name: str, given: str) -> str:
-    """What an option that takes one value is given.
+def _one(option: str, name: str, text: str) -> str:
+    """The value of an option that takes one.
 
     Raises:
-        UsageError: if it is several, with the command that takes them.
+        UsageError: for a list, with the command that takes lists.
     """
-    if "," not in given or given.strip().startswith("["):
-        return given
-    pair = re.fullmatch(r"(\d+)\s*,\s*(\d+)", given.strip())
+    if "," not in text or text.strip().startswith("["):
+        return text
+    pair = re.fullmatch(r"(\d+)\s*,\s*(\d+)", text.strip())
     image = f" (height x width of one image: {pair[1]}x{pair[2]})" if pair and name == "image_size" else ""
-    several = (SEVERAL[name], given) if name in SEVERAL else ("--vary", f"run.{name}={given}")
+    several = (SEVERAL[name], text) if name in SEVERAL else ("--vary", f"run.{name}={text}")
     raise UsageError(
-        f"{option} {given}: takes one value{image}; several are for {command('sweep', *several)}"
+        "one-value",
+        f"{option} {text}: takes one value{image}; for several values, use {command('sweep', *several)}",
     )
 
 
-def _flag(option: str, given: str, key: str, value: str) -> Override:
-    where = option_where(option, given)
+def _flag(option: str, text: str, key: str, value: str) -> Override:
+    where = option_where(option, text)
     return override_of(key, parse_yaml(value, where, located=False), where)

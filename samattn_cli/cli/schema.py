@@ -13,12 +13,12 @@ from .output import emit, guarded
 @guarded
 def schema(
     thresholds: Annotated[
-        bool, typer.Option("--thresholds", help="That of thresholds files, for `samattn check`.")
+        bool, typer.Option("--thresholds", help="The schema of thresholds files, for `samattn check`.")
     ] = False,
 ) -> None:
     """Print the JSON Schema of config files, for editors.
 
-    Presets name it in their first line: # yaml-language-server: $schema=./schema.json
+    To use it, begin a config with this line: # yaml-language-server: $schema=./schema.json
 
     Examples:
 

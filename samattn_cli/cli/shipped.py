@@ -1,4 +1,4 @@
-"""Printing what ships with samattn: the YAML of a preset or of a device, found by its name or a part of it."""
+"""The YAML of a preset or device that ships with samattn, found by its name."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ def text_of(word: str, shown_as: str, files: Mapping[str, Path], what: str) -> s
     """The text of the file that a word names.
 
     Args:
-        word: as it was given.
+        word: a name, also in other letters.
         shown_as: what messages call it: "--show sam", "sam".
-        files: by their names.
-        what: one of them is, in a word.
+        files: the files by their names.
+        what: "preset" or "device".
 
     Raises:
-        UsageError: if there is none, with those that contain the word, or the one that is most like it.
+        UsageError: if there is no such file, with the names that contain the word, or the most similar name.
     """
     name = known_as(word, files)
     if name is not None:
         return files[name].read_text(encoding="utf-8")
     within = containing(word, files)
     if len(within) > 1:
-        raise UsageError(f"{shown_as}: {len(within)} {what}s have that in their names: {', '.join(within)}")
-    hint = did_you_mean(word, files) or f": there are {', '.join(files)}"
-    raise UsageError(f"{shown_as}: there is no such {what}{hint}")
+        raise UsageError(
+            "several-names", f"{shown_as}: {len(within)} {what}s contain this name: {', '.join(within)}"
+        )
+    hint = did_you_mean(word, files) or f"; choose from {', '.join(files)}"
+    raise UsageError("unknown-name", f"{shown_as}: unknown {what}{hint}")
 
 
-def asked_for(name: str | None, show: str | None) -> tuple[str, str] | None:
-    """What is to be shown, and what messages call that; None if all are to be listed.
+def wanted_name(name: str | None, show: str | None) -> tuple[str, str] | None:
+    """The name to show, and what messages call it; None if all are to be listed.
 
     Raises:
-        UsageError: if it is named twice.
+        UsageError: if both the argument and the option are given.
     """
     if name is not None and show is not None:
-        raise UsageError(f"{name} --show {show}: name one")
+        raise UsageError("given-twice", f"{name} --show {show}: give only one of them")
     if name is not None:
         return name, name
     return None if show is None else (show, f"--show {show}")

@@ -1,4 +1,4 @@
-"""What a comparison is of: files, presets, and files as they were at a ref (REF:PATH)."""
+"""The two sides of a comparison: files, presets, and files as they were at a git ref (REF:PATH)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ HERE = ("./", "../")
 
 @dataclass(frozen=True)
 class Side:
-    """A config and what it is called."""
+    """A config and its name in the report."""
 
     name: str
     loaded: Loaded
 
 
 def side(reference: str, laid_over: Sequence[Override]) -> Side:
-    """The config that a reference names: REF:PATH, as git has it, unless there is a file of that name.
+    """The config that a reference names: a file or preset, or REF:PATH, a file as git has it.
 
     Raises:
         GitError: if there is no such ref, or no such file in it.
-        ConfigError: for what is no config.
+        ConfigError: if the file is not a valid config.
     """
     if not is_ref(reference):
         loaded = load_located(reference, laid_over)
@@ -44,7 +44,7 @@ def now(reference: str, laid_over: Sequence[Override]) -> Side:
     """The file of a REF:PATH as it is now, also if it was renamed since.
 
     Raises:
-        GitError: if there is none any more.
+        GitError: if the file no longer exists.
     """
     ref, _, path = reference.partition(":")
     here = repository()
@@ -52,16 +52,17 @@ def now(reference: str, laid_over: Sequence[Override]) -> Side:
     file = _later(here, commit, then)
     if not file.exists():
         raise GitError(
-            f"{file} is no longer there, so that {reference} has nothing to be compared with: name it"
+            "file-not-found",
+            f"{file} no longer exists, so there is nothing to compare {reference} with; give the second config",
         )
     return Side(str(file), load_located(file, laid_over))
 
 
 def before(file: str, request: str | None, laid_over: Sequence[Override]) -> Side:
-    """A file as it was at the base that is asked for, by the name that it had there; by default at HEAD.
+    """A file as it was at a base (by default at HEAD), under the name that it had there.
 
     Raises:
-        GitError: if it was not there.
+        GitError: if it did not exist there.
     """
     folder = Path(file).resolve().parent
     here = repository(folder if folder.is_dir() else None)
@@ -71,44 +72,50 @@ def before(file: str, request: str | None, laid_over: Sequence[Override]) -> Sid
 
 
 def is_ref(reference: str) -> bool:
-    """Whether it is REF:PATH."""
-    return ":" in reference and not os.path.exists(reference)  # noqa: PTH110 - False of what is too long a name
+    """Whether a reference is REF:PATH."""
+    return ":" in reference and not os.path.exists(reference)  # noqa: PTH110 - False for a name that is too long
 
 
 def is_file(reference: str) -> bool:
-    """Whether it is a file on the disk."""
-    return os.path.isfile(reference)  # noqa: PTH113 - likewise
+    """Whether a reference is a file on the disk."""
+    return os.path.isfile(reference)  # noqa: PTH113 - as above
 
 
 def _at(tree: Tree, path: Path, laid_over: Sequence[Override]) -> Side:
     if not tree.exists(path):
-        raise GitError(_missing(tree, path))
+        raise GitError("not-in-commit", f"{_missing(tree, path)}")
     loaded = load_located(path, laid_over, files=tree)
     return Side(loaded.label, loaded)
 
 
 def _missing(tree: Tree, path: Path) -> str:
-    """That a commit has no such file, and what it has."""
+    """Say that a commit does not have a file, and what the user probably meant."""
     inside = os.path.normpath(tree.inside(path))
-    said = f"there is no {inside!r} in {tree.commit}"
+    missing = f"no file {inside!r} in {tree.commit}"
     if inside in presets():
-        return f"{said}; the preset of that name comes with samattn: write {inside}"
+        return f"{missing}; for the preset of that name, which ships with samattn, write {inside}"
     if tree.exists(Path(inside)):
-        return f"{said}, but there is one from this folder on: write REF:./{inside}"
+        return f"{missing}; there is one relative to this directory: write REF:./{inside}"
     files = [os.path.normpath(tree.inside(file)) for file in tree.glob(tree.repository.root, "**/*.y*ml")]
     namesake = next((file for file in files if Path(file).name == path.name), "")
-    return f"{said}; did you mean '{namesake}'?" if namesake else f"{said}{did_you_mean(inside, files)}"
+    return f"{missing}; did you mean '{namesake}'?" if namesake else f"{missing}{did_you_mean(inside, files)}"
 
 
 def _from_root(path: str, here: Repository) -> Path:
-    """A path of REF:PATH, which git takes from the root of the repository unless it begins with ./ or ../."""
+    """A path of REF:PATH, which git takes relative to the root of the repository unless it begins with ./ or ../.
+
+    Raises:
+        GitError: if it is empty.
+    """
     if not path.strip():
-        raise GitError("REF: names no file: write REF:PATH, such as main:encoders/h.yaml")
+        raise GitError(
+            "missing-path", "the path after REF: is missing; write REF:PATH, such as main:encoders/h.yaml"
+        )
     return Path(path) if path.startswith(HERE) else Path(os.path.relpath(here.root / path))
 
 
 def _later(here: Repository, commit: Commit, then: Path) -> Path:
-    """What a file of a commit is called now."""
+    """The present path of a file of a commit."""
     if then.exists():
         return then
     inside = Tree(here, commit).inside(then)

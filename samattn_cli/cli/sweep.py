@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from ..encoder.tree import Node
 from ..encoder.wording import short
-from ..errors import DeviceError, UsageError, did_you_mean
+from ..errors import DeviceError, Message, UsageError, code_of, did_you_mean
 from ..figures import FIGURES, OF_ENCODER, figure_for_option, listed
 from ..files.load import Override, option_where, override_of
 from ..files.yaml12 import parse_yaml
@@ -25,13 +24,14 @@ from .parameters import (
     OrDefaultConfigs,
     Outputs,
     Set,
+    TextFormat,
     axis,
-    choices,
     chosen,
     device_of,
     device_option,
     or_default,
     overrides,
+    run_option,
 )
 from .ranges import numbers, sizes, span
 
@@ -41,13 +41,12 @@ if TYPE_CHECKING:
     from ..studies.grid import Grid, Variation
 
 FORMATS = (*TEXTS, *PICTURES, *TABLES)
-Format = Enum("SweepFormat", choices(TEXTS), type=str)  # type: ignore[misc]
 AXES = "--resolutions, --windows, --batch-sizes, --dtypes, --attention, --modes or --vary KEY=A,B"
 MOST_VALUES = 1000
 MOST_CASES = 40
 NAMES = {"--dtypes": "dtype", "--attention": "attention", "--modes": "mode"}
 COUNTED = {"image_size": "--resolutions", "run.batch_size": "--batch-sizes"}
-"""Keys with an option of their own."""
+"""Keys that have their own option."""
 
 
 @guarded
@@ -55,44 +54,35 @@ def sweep(
     configs: OrDefaultConfigs = None,
     resolutions: Annotated[
         str | None,
-        typer.Option(metavar="SIZES", help="Inputs in pixels: 512,768x1152 or start:stop:step, 512:4096:64."),
+        typer.Option(
+            metavar="SIZES", help="Image sizes in pixels: 512,768x1152, or start:stop:step as in 512:4096:64."
+        ),
     ] = None,
     windows: Annotated[
         str | None,
-        typer.Option(metavar="SIZES", help="Windows in tokens of all windowed blocks: 7,14 or 4:32:2."),
+        typer.Option(
+            metavar="SIZES", help="Window sizes in tokens, for all windowed blocks: 7,14 or 4:32:2."
+        ),
     ] = None,
     batch_sizes: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="Images a pass: 1,4,16 or 1:64.")
+        str | None, typer.Option(metavar="NUMBERS", help="Images per pass: 1,4,16 or 1:64.")
     ] = None,
     dtypes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TYPES",
-            help="Types, such as float32,bfloat16.",
-            autocompletion=complete.words_of("run.dtype", several=True),
-        ),
+        str | None, run_option("dtype", "TYPES", "Types, such as float32,bfloat16.", several=True)
     ] = None,
     attention: Annotated[
         str | None,
-        typer.Option(
-            metavar="KERNELS",
-            help="Attention kernels, such as eager,sdpa,fused.",
-            autocompletion=complete.words_of("run.attention", several=True),
-        ),
+        run_option("attention", "KERNELS", "Attention kernels, such as eager,sdpa,fused.", several=True),
     ] = None,
     modes: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODES",
-            help="inference,training: what time and fit are of.",
-            autocompletion=complete.words_of("run.mode", several=True),
-        ),
+        run_option("mode", "MODES", "inference, training or both: inference,training.", several=True),
     ] = None,
     vary: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY=A,B",
-            help="Values of any key: mlp_ratio=2,4 or depth=4:24:4; may repeat.",
+            help="Values of any key, such as mlp_ratio=2,4 or depth=4:24:4; may repeat.",
             autocompletion=complete.settings,
         ),
     ] = None,
@@ -101,44 +91,39 @@ def sweep(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help=f"{listed(OF_ENCODER)}; by default flops, attention_bytes, the peak of each mode, and with --device "
-            "latency_ms.",
+            help=f"Any of {listed(OF_ENCODER)}. Default: flops, attention_bytes, the peak memory of each mode and, with "
+            "--device, latency_ms.",
             autocompletion=complete.words(complete.sweep_metrics, several=True),
         ),
     ] = None,
     device: Annotated[
-        str | None, device_option("Add times, and what fits: h100, ... or a YAML file.")
+        str | None,
+        device_option("Add predicted times, and which points fit: h100, ... or a YAML file."),
     ] = None,
     measure: Annotated[
         str | None,
         typer.Option(
             metavar="DEVICE",
-            help="Run the real stack at each point too: cuda, cuda:1 or cpu.",
+            help="Also run the real stack at each point: cuda, cuda:1 or cpu.",
             autocompletion=complete.words(lambda: DEVICES),
         ),
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Timed passes of a measured point.")
+        int | None, typer.Option(metavar="N", min=1, help="Timed passes per measured point.")
     ] = None,
     max_cases: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help=f"Points that --measure may run; {MOST_CASES} by default."),
-    ] = None,
-    format_: Annotated[
-        Format | None,
         typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="terminal (or text), json, csv or markdown; terminal by default.",
+            metavar="N", min=1, help=f"The most points that --measure may run; default: {MOST_CASES}."
         ),
     ] = None,
+    format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
-    """Work out what encoders cost over a grid of resolutions, windows, batches and any key of a config.
+    """Compute the cost of encoders over a grid of resolutions, windows, batch sizes and any key of a config.
 
-    Every combination is a point. Each metric stands beside that of the encoder with every layer global and with every
-    layer windowed. With -o and no --format nothing is printed.
+    Every combination is a point. Each metric is shown next to that of the same encoder with all layers global and with
+    all layers windowed. With -o and without --format, nothing is printed.
 
     Examples:
 
@@ -153,9 +138,9 @@ def sweep(
     formats = asked_files(output, FORMATS)
     keys = dict(_varied(text) for text in _each_once(vary or ()))
     grid = _grid(
-        sizes(*_given("--resolutions", resolutions, keys)),
-        numbers("--windows", windows, "windows"),
-        numbers(*_given("--batch-sizes", batch_sizes, keys), "batches"),
+        sizes(*_own_or_vary("--resolutions", resolutions, keys)),
+        numbers("--windows", windows, "window sizes"),
+        numbers(*_own_or_vary("--batch-sizes", batch_sizes, keys), "batch sizes"),
         [
             ("--dtypes", "run.dtype", dtypes),
             ("--attention", "run.attention", attention),
@@ -165,18 +150,18 @@ def sweep(
     )
     names = configs or [or_default(None)]
     if len(names) == 1 and not grid.axes(names):
-        raise UsageError(f"nothing varies: give {AXES}, or several configs")
+        raise UsageError("nothing-varies", f"nothing varies: give {AXES}, or several configs")
     where = device_of(device)
-    asked = None if metrics is None else _metrics(metrics, where)
+    wanted = None if metrics is None else _metrics(metrics, where)
     from ..render.pages.sweep_words import set_alike
     from ..studies.sweep import sweep as sweep_over
 
     _check_measured(measure, len(names) * grid.points, max_cases, repeats)
     with working("working out the grid", "points") as tell:
-        report = sweep_over(names, grid, asked, laid_over=overrides(set_), device=where, tell=tell)
+        report = sweep_over(names, grid, wanted, laid_over=overrides(set_), device=where, tell=tell)
     if measure:
         report = _measured(report, measure, repeats)
-    if formats and not format_:  # of which some are figures alone
+    if formats and not format_:  # some formats have figures only
         for sentence in set_alike(report):
             say(f"samattn: {sentence}")
     deliver(report, chosen(format_), formats, terminal_options())
@@ -184,19 +169,19 @@ def sweep(
 
 def _check_measured(device: str | None, points: int, most: int | None, repeats: int | None) -> None:
     if device is None:
-        for option, given in (("--repeats", repeats), ("--max-cases", most)):
-            if given is not None:
-                raise UsageError(
-                    f"{option} {given}: is of measuring: use it with --measure, such as --measure cpu"
-                )
+        for option, value in (("--repeats", repeats), ("--max-cases", most)):
+            if value is not None:
+                raise UsageError("needs-option", f"{option} {value}: needs --measure, such as --measure cpu")
         return
     most = most or MOST_CASES
     if not DEVICE.fullmatch(device):
-        raise UsageError(f"--measure {device}: must be cuda, cuda:1 or cpu{did_you_mean(device, DEVICES)}")
+        hint = did_you_mean(device, DEVICES)
+        raise UsageError("unknown-device", f"--measure {device}: must be cuda, cuda:1 or cpu{hint}")
     if points > most:
         raise UsageError(
-            f"--measure {device}: {points:,} points, each run in a process of its own: at most {most:,}; use larger steps, "
-            f"or --max-cases {points}"
+            "too-many-cases",
+            f"--measure {device}: the grid has {points:,} points, and at most {most:,} are measured by default; use "
+            f"larger steps, or --max-cases {points}",
         )
 
 
@@ -207,23 +192,28 @@ def _measured(report: Sweep, device: str, repeats: int | None) -> Sweep:
     try:
         fingerprint = device_fingerprint(device)
     except DeviceError as error:
-        raise DeviceError(str(error).replace("--device", "--measure")) from None
+        message = error.message.replace("--device", "--measure")
+        raise DeviceError(Message(code_of(error.message), message)) from None
     say(f"{format_things(report.points, 'case')} on {fingerprint}")
     run = partial(measure_case, device=device, repeats=repeats)
     cases = []
-    for said, case in measured_in_turn(encoders_at(report), run):
-        say(said)
+    for line, case in measured_in_turn(encoders_at(report), run):
+        say(line)
         cases.append(case)
     return with_measured(report, fingerprint, cases)
 
 
-def _given(option: str, given: str | None, keys: dict[str, str]) -> tuple[str, str | None]:
-    """What an option says, or --vary of its key in its place."""
+def _own_or_vary(option: str, text: str | None, keys: dict[str, str]) -> tuple[str, str | None]:
+    """The value of an option, or of --vary with its key; which of them it is, and the value.
+
+    Raises:
+        UsageError: if both are given.
+    """
     key = next(key for key, own in COUNTED.items() if own == option)
     if key not in keys:
-        return option, given
-    if given is not None:
-        raise UsageError(f"--vary {key}: is what {option} varies, which is given too")
+        return option, text
+    if text is not None:
+        raise UsageError("given-twice", f"--vary {key}: {option} varies the same key; give only one of them")
     return f"--vary {key}", keys.pop(key)
 
 
@@ -232,7 +222,7 @@ def _each_once(vary: Sequence[str]) -> Iterator[str]:
     for text in vary:
         key = text.partition("=")[0].strip()
         if key in seen:
-            raise UsageError(f"--vary {key}: is given twice: list all of its values in one")
+            raise UsageError("given-twice", f"--vary {key}: is given twice; list all values in one --vary")
         seen.add(key)
         yield text
 
@@ -240,7 +230,9 @@ def _each_once(vary: Sequence[str]) -> Iterator[str]:
 def _varied(text: str) -> tuple[str, str]:
     key, _, values = (part.strip() for part in text.partition("="))
     if not key or not values:
-        raise UsageError(f"{option_where('--vary', text)}: must be KEY=A,B, such as 'mlp_ratio=2,4'")
+        raise UsageError(
+            "not-a-setting", f"{option_where('--vary', text)}: must be KEY=A,B, such as 'mlp_ratio=2,4'"
+        )
     return key, values
 
 
@@ -254,9 +246,9 @@ def _grid(
     from ..studies.grid import Grid, Variation
 
     variations = [
-        Variation(NAMES[option], tuple(axis(option, key, given)))
-        for option, key, given in words
-        if given is not None
+        Variation(NAMES[option], tuple(axis(option, key, text)))
+        for option, key, text in words
+        if text is not None
     ]
     variations += [Variation(key, tuple(_values(key, values))) for key, values in keys.items()]
     for variation in variations:
@@ -269,30 +261,34 @@ def _grid(
 def _values(key: str, text: str) -> Iterator[Override]:
     """The values of ``--vary KEY=A,B``, each YAML or a range of whole numbers."""
     where = option_where("--vary", f"{key}={text}")
-    listed = parse_yaml(f"[{text}]", where, located=False)
-    for node in listed.value if isinstance(listed.value, list) else ():
+    items = parse_yaml(f"[{text}]", where, located=False)
+    for node in items.value if isinstance(items.value, list) else ():
         steps = span("--vary", node.value) if isinstance(node.value, str) else None
         if steps is not None and len(steps) > MOST_VALUES:
-            raise UsageError(f"{where}: is {len(steps):,} values: at most {MOST_VALUES:,}; use larger steps")
+            raise UsageError(
+                "too-many-values",
+                f"{where}: has {len(steps):,} values, and at most {MOST_VALUES:,} are allowed; use larger steps",
+            )
         for value in [node.value] if steps is None else steps:
-            said = Node(value, node.where) if steps is not None else node
-            yield override_of(key, said, f"--vary {key}={short(said.plain())}")
+            item = Node(value, node.where) if steps is not None else node
+            yield override_of(key, item, f"--vary {key}={short(item.plain())}")
 
 
 def _check_once(variation: Variation) -> None:
     labels = variation.labels
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
-        raise UsageError(f"{variation.name}: {twice[0]} stands there twice: keep one")
+        raise UsageError("given-twice", f"{variation.name}: {twice[0]} is given twice")
 
 
-def _metrics(given: str, device: Device | None) -> list[str]:
-    asked = [figure_for_option("--metrics", name.strip(), OF_ENCODER) for name in given.split(",")]
-    for name in asked:
-        if asked.count(name) > 1:
-            raise UsageError(f"--metrics: {name} stands there twice: keep one")
+def _metrics(text: str, device: Device | None) -> list[str]:
+    names = [figure_for_option("--metrics", name.strip(), OF_ENCODER) for name in text.split(",")]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError("given-twice", f"--metrics: {name} is given twice")
         if FIGURES[name].needs and device is None:
             raise UsageError(
-                f"--metrics {name}: needs --device, such as --device h100 (see `samattn devices`)"
+                "needs-device",
+                f"--metrics {name}: needs --device, such as --device h100 (see `samattn devices`)",
             )
-    return asked
+    return names

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import EXIT_DIFFERS, EXIT_ERROR, SamattnError, UsageError
+from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, SamattnError, UsageError, with_code
 from ..files.load import Override, load_config
 from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
@@ -29,6 +29,7 @@ from .parameters import (
     SomeConfigs,
     choices,
     chosen,
+    format_option,
     overrides,
 )
 
@@ -49,29 +50,26 @@ def verify(
     every_layer: Annotated[
         bool,
         typer.Option(
-            "--every-layer/--one-of-each", help="Run each block of the real stack, or one of each kind."
+            "--every-layer/--one-of-each",
+            help="Run every block of the real stack, or only one of each kind.",
         ),
     ] = True,
     measured: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="RECORDING",
-            help="Judge predicted memory by recordings of `samattn measure` instead; more may follow as FILE.json. "
-            "Exits 1 if an error on CUDA exceeds 1 %; on a CPU, whose kernels differ, errors are only shown.",
+            help="Instead, compare predicted memory with recordings by `samattn measure`; more may follow as FILE.json. "
+            "Exits with 1 if an error on CUDA exceeds 1 %. On a CPU, whose kernels differ, errors are only shown.",
         ),
     ] = None,
-    format_: Annotated[
-        Format | None,
-        typer.Option(
-            "--format", "-f", metavar="FORMAT", help="terminal (or text) or json; terminal by default."
-        ),
-    ] = None,
+    format_: Annotated[Format | None, format_option(FORMATS)] = None,
     output: Outputs = None,
 ) -> None:
-    """Prove the derived figures of encoders against the real stack, and nothing else.
+    """Cross-check the derived numbers of encoders against the real PyTorch stack.
 
-    Parameters by name and shape, fvcore's and FlopCounterMode's counts by module and kind, then each operation's
-    FLOPs and memory, byte for byte, in an inference forward and a training step. Exits 0 if all are equal, 1 if any differs, 2 if any could not be checked.
+    Compared are parameters by name and shape, the counts of fvcore and FlopCounterMode by module and kind, and the FLOPs
+    and memory of each operation, byte for byte, in an inference forward and a training step. Exits with 0 if all are
+    equal, 1 if any differ, 2 if a check could not run.
 
     Examples:
 
@@ -90,7 +88,7 @@ def verify(
         _judge(measured, configs or (), laid_over, chosen(format_), formats)
         return
     if not configs:
-        raise UsageError("name a config to verify, or --measured RECORDING")
+        raise UsageError("missing-argument", "give a config to verify, or --measured RECORDING")
     report = Verification(tuple(_verify(config, laid_over, every_layer) for config in configs))
     from ..render.verification import render
 
@@ -104,13 +102,13 @@ def verify(
         _say_verdicts(report)
     write_each(formats, lambda name: text(name, Options()))
     if missing := how_to_install():
-        say(f"the cross-check cannot be run: {missing}", style="red")
+        say(with_code(Message("cross-check-not-run", f"the cross-check cannot run: {missing}")), style="red")
     if report.status != "exact":
         raise typer.Exit(EXIT_DIFFERS if report.status == "differs" else EXIT_ERROR)
 
 
 def _say_verdicts(report: Verification) -> None:
-    """The worst of each config's verdicts on standard error, for a report that goes to a file."""
+    """Print the worst verdict of each config on standard error, for a report that goes to a file."""
     for result in report.results:
         say(
             f"{result.config}: {result.error or f'cross-check {result.status}'}",
@@ -131,18 +129,18 @@ def _verify(reference: str, laid_over: list[Override], every_layer: bool) -> Ver
 
 def _judge(
     measured: Sequence[Path],
-    given: Sequence[str],
+    arguments: Sequence[str],
     laid_over: Sequence[Override],
     shown: str | None,
     formats: Mapping[Path, str],
 ) -> None:
-    """Predicted against measured, for the recordings of --measured and those among the arguments."""
+    """Compare predictions with the recordings of --measured and those among the arguments."""
     from ..render.measured import render_judgement
     from ..reports.recording import read_recording
     from ..studies.judge import judge
 
-    more = [Path(name) for name in given if name.endswith(".json")]
-    configs = [load_config(name, laid_over) for name in given if not name.endswith(".json")]
+    more = [Path(name) for name in arguments if name.endswith(".json")]
+    configs = [load_config(name, laid_over) for name in arguments if not name.endswith(".json")]
     judgement = judge({path: read_recording(path) for path in (*measured, *more)}, configs)
 
     def text(name: str, options: Options) -> str:

@@ -70,14 +70,14 @@ def test_without_torch_the_figures_stand_and_the_crosscheck_says_skipped() -> No
     )
     assert insisted.returncode == 2
     assert "cross-check skipped: torch is not installed" in insisted.stderr
-    install = "the cross-check cannot be run: torch is not installed: pip install 'samattn[torch]'\n"
+    install = "torch is not installed: pip install 'samattn[torch]' [cross-check-not-run]\n"
     assert insisted.stderr.endswith(install)
     verified = subprocess.run(
         [sys.executable, "-c", code, "verify", "sam_vit_b"], capture_output=True, text=True, check=False
     )
     assert verified.returncode == 2
     assert "torch is not installed" in verified.stdout
-    assert verified.stderr == install
+    assert verified.stderr.endswith(install)
     assert not analyzed.stderr
 
 
@@ -262,23 +262,24 @@ def test_output_with_a_format_also_prints(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "message"),
+    ("target", "parts"),
     [
         (
             "report.jsn",
-            "-o report.jsn: the extension says the format and must be one of .txt, .json, .csv, .md",
+            ("[unknown-extension]", ".txt, .json, .csv, .md", "'.json'"),
         ),
-        ("none/report.json", "-o none/report.json: there is no directory none"),
-        ("folder.json", "-o folder.json: is a directory"),
-        ("file.txt/report.json", "-o file.txt/report.json: there is no directory file.txt"),
+        ("none/report.json", ("[no-such-directory]", "none")),
+        ("folder.json", ("[is-a-directory]",)),
+        ("file.txt/report.json", ("[no-such-directory]", "file.txt")),
     ],
 )
-def test_a_bad_output_is_refused_before_any_work(target: str, message: str, tmp_path: Path) -> None:
+def test_a_bad_output_is_refused_before_any_work(target: str, parts: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "file.txt").write_text("", "utf-8")
     result = samattn("analyze", "sam_vit_b", "--no-verify", "-o", target, cwd=tmp_path)
     assert result.returncode == 2
-    assert result.stderr.startswith(message)
+    assert result.stderr.startswith(f"-o {target}: ")
+    assert all(part in result.stderr for part in parts)
     assert result.stdout == ""
 
 
@@ -295,7 +296,7 @@ def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(tmp_path: Path) -
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
-    assert result.stderr == "-o report.json: No space left on device\n"
+    assert result.stderr == "-o report.json: No space left on device [cannot-write]\n"
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
     assert (tmp_path / "report.json").read_text("utf-8") == "before"
 
@@ -379,13 +380,13 @@ def test_bad_input_gets_one_clear_message_and_exit_2(case: str, tmp_path: Path) 
         ),
         (
             ("analyze", "sam_vit_b", "--ops", "12"),
-            "--ops 12: is not a layer or part of it; it has blocks.0 to blocks.11",
+            "[unknown-layer]",
         ),
         (("analyze", "sam_vit_b", "--ops", "nek"), "did you mean 'neck'?"),
-        (("analyze", "sam_vit_b", "--format", "xml"), "'xml' is not one of"),
+        (("analyze", "sam_vit_b", "--format", "xml"), "[unknown-value]"),
         (("anlyze", "sam_vit_b"), "did you mean 'analyze'?"),
-        (("configs", "--show", "sam_vit_g"), "--show sam_vit_g: there is no such preset; did you mean"),
-        (("analyze",), "Missing argument 'CONFIG'"),
+        (("configs", "--show", "sam_vit_g"), "[unknown-name]"),
+        (("analyze",), "[missing-argument]"),
     ],
 )
 def test_bad_options_get_one_clear_message_and_exit_2(arguments: tuple[str, ...], message: str) -> None:
@@ -413,7 +414,8 @@ def test_a_closed_pipe_is_said_and_is_no_traceback() -> None:
         process.stdout.close()
         message = process.stderr.read()
     assert process.returncode == 2
-    assert message == "standard output was closed before the report was complete\n"
+    assert message.endswith(" [output-closed]\n")
+    assert message.count("\n") == 1
 
 
 def test_a_pipe_closed_for_messages_too_is_no_difference() -> None:
@@ -428,8 +430,8 @@ def test_a_pipe_closed_for_messages_too_is_no_difference() -> None:
 
 def test_help_wraps_at_the_terminal_alone() -> None:
     for columns, line in (
-        (80, "with every layer global and with every layer windowed. With -o and no --format"),
-        (200, "with every layer windowed. With -o and no --format nothing is printed."),
+        (80, "with all layers global and with all layers windowed. With -o and without"),
+        (200, "with all layers windowed. With -o and without --format, nothing is printed."),
     ):
         assert line in samattn("sweep", "--help", columns=columns).stdout
 
@@ -453,7 +455,7 @@ def test_a_full_disk_behind_standard_output_is_said() -> None:
             command, stdout=full, stderr=subprocess.PIPE, env=environment(), text=True, check=False
         )
     assert result.returncode == 2
-    assert result.stderr == "standard output: No space left on device\n"
+    assert result.stderr == "standard output: No space left on device [cannot-write]\n"
 
 
 def cpu_seconds(pid: int) -> float:

@@ -329,8 +329,8 @@ def test_an_unknown_device_comes_with_the_nearest(folder):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("mine.json", "-o mine.json: is written as YAML: the extension must be .yaml or .yml"),
-        ("no/mine.yaml", "-o no/mine.yaml: there is no directory no"),
+        ("mine.json", "-o mine.json: the extension must be .yaml or .yml [unknown-extension]"),
+        ("no/mine.yaml", "-o no/mine.yaml: no such directory: no [no-such-directory]"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_said_first(folder, output, message):

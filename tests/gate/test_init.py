@@ -234,7 +234,7 @@ def test_all_is_written_or_nothing(folder: Path) -> None:
     before = files(folder)
     done = samattn("init")
     assert done.returncode == 2
-    assert done.stderr.endswith("; nothing was written\n")
+    assert done.stderr.endswith("; nothing was written [cannot-write]\n")
     assert files(folder) == before
 
 

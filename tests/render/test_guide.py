@@ -68,7 +68,7 @@ def test_every_command_has_a_page():
 def test_an_unknown_topic_is_an_error_with_what_would_be_right():
     result = guide("memry")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "unknown topic 'memry'; did you mean 'memory'?\n"
+    assert result.stderr == "unknown topic 'memry'; did you mean 'memory'? [unknown-topic]\n"
     assert guide("xyz").stderr.startswith("unknown topic 'xyz'; choose from start, commands, config, ")
 
 

@@ -69,7 +69,7 @@ def test_measure_says_each_case_with_the_time_left_and_keeps_the_recording(recor
 def test_finished_cases_are_not_run_again(recorded):
     _, second, file = recorded
     begun, only, _ = second.stderr.splitlines()
-    assert begun.endswith("; 1 finished before, in all.json")
+    assert begun.endswith("; 1 already finished, in all.json")
     assert only.startswith("[1/1] tiny 64x64 ")
     assert [case.status for case in read_recording(file).cases] == ["measured"] * 3
 
@@ -133,7 +133,7 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_no_process(folder):
         said = list(lines)
     assert process.returncode == 130
     wanted = (
-        "interrupted; 1 of 3 cases finished, kept in interrupted.json: the same command goes on from here"
+        "interrupted; 1 of 3 cases finished and kept in interrupted.json; run the same command to continue"
     )
     assert said == [f"samattn: {wanted}\n"]
     assert gone(process.pid)
@@ -208,17 +208,17 @@ def test_on_a_gpu_the_allocators_counters_events_and_snapshot_are_recorded(folde
         (("--device", "gpu"), "--device gpu: must be cuda, cuda:1 or cpu"),
         (
             ("--device", "cpu", "--snapshot", "x.pickle"),
-            "--snapshot: torch keeps snapshots of CUDA memory only",
+            "[cuda-only]",
         ),
-        (("--snapshot", "no/x.pickle"), "--snapshot no/x.pickle: there is no directory no"),
+        (("--snapshot", "no/x.pickle"), "--snapshot no/x.pickle: no such directory: no [no-such-directory]"),
         (("--device", "cpu", "--resolutions", "32,,64"), "--resolutions"),
         (("--device", "cpu", "--attention", "flash"), "flash"),
         (("--device", "cpu", "--dtype", "float32,float8"), "--dtype float8"),
         (
             ("--device", "cpu", "-o", "x.csv"),
-            "-o x.csv: the extension says the format and must be one of .json",
+            ".json [unknown-extension]",
         ),
-        (("--resolutions", "32,64", "--snapshot", "x.pickle"), "is of one case, and there are 2"),
+        (("--resolutions", "32,64", "--snapshot", "x.pickle"), "there are 2 [one-case-only]"),
     ],
 )
 def test_bad_options_are_one_message(folder, arguments, message):
