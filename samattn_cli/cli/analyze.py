@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, UsageError, with_code
+from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, UsageError
 from ..files.load import load_config
 from ..render import PICTURES, TABLES, TEXTS
 from ..render.options import Options
@@ -117,7 +117,7 @@ def analyze(
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     if verify and (missing := how_to_install()):
-        say(with_code(Message("cross-check-not-run", f"the cross-check cannot run: {missing}")), style="red")
+        say(Message("cross-check-not-run", f"the cross-check cannot run: {missing}"), style="red")
     finish(report.crosscheck, insist=verify is True)
 
 

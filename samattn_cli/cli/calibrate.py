@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import OutputError
+from ..errors import Message, OutputError
 from ..units import format_bytes, format_percent
 from . import complete
 from .asked import check_place
@@ -96,11 +96,10 @@ def _show(report: CalibrationReport) -> None:
     here, there = report.device.memory_bytes, report.measured_on.total_bytes
     if abs(there - here) > MOST_APART * here:
         what = f"has {format_bytes(there)} of memory, and {report.device.name} has {format_bytes(here)}"
-        say(f"samattn: {report.measured_on.device} {what}. Is it the same device?", style="yellow")
+        warning = f"samattn: {report.measured_on.device} {what}; is it the same device?"
+        say(Message("another-device", warning), style="yellow")
     for unit in report.loose:
         what = f"median error of {format_percent(unit.calibrated.median)}, more than {format_percent(MOST_ERROR)}"
-        say(
-            f"samattn: {unit.unit} has a {what}: measure more cases, with no other load on the device",
-            style="yellow",
-        )
+        warning = f"samattn: {unit.unit} has a {what}; measure more cases, with no other load on the device"
+        say(Message("large-error", warning), style="yellow")
     emit(render_calibration(report, terminal_options()), "terminal")

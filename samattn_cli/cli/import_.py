@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..encoder.presets import presets
-from ..errors import ImportFailedError, Message, code_of
+from ..errors import ImportFailedError, Message, code_of, with_code
 from ..shell import command
 from ..spelling import known_as
 from .asked import check_place

@@ -90,7 +90,7 @@ def _out_of_memory(error: MemoryError) -> str:
     """NumPy's error says how much memory was needed; Python's is empty."""
     detail = f": {error}" if str(error) else ""
     what = f"samattn: out of memory{detail}; ask for less at once, such as fewer points of a sweep"
-    return with_code(Message("out-of-memory", what))
+    return Message("out-of-memory", what)
 
 
 class _StandardError(Console):
@@ -102,11 +102,12 @@ class _StandardError(Console):
 
 
 def say(message: str, style: str = "") -> None:
-    """Print a message on standard error.
+    """Print a message, with its code if it has one, on standard error.
 
     Control characters in it are made visible; such a message has no style. If it cannot be printed (the disk is full,
     the stream is closed), the command goes on, with the same exit code.
     """
+    message = with_code(message)
     safe = printed(message, "text", os.environ)
     try:
         _StandardError(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, SamattnError, UsageError, with_code
+from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, SamattnError, UsageError
 from ..files.load import Override, load_config
 from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
@@ -102,7 +102,7 @@ def verify(
         _say_verdicts(report)
     write_each(formats, lambda name: text(name, Options()))
     if missing := how_to_install():
-        say(with_code(Message("cross-check-not-run", f"the cross-check cannot run: {missing}")), style="red")
+        say(Message("cross-check-not-run", f"the cross-check cannot run: {missing}"), style="red")
     if report.status != "exact":
         raise typer.Exit(EXIT_DIFFERS if report.status == "differs" else EXIT_ERROR)
 

@@ -380,7 +380,7 @@ def test_bad_input_gets_one_clear_message_and_exit_2(case: str, tmp_path: Path) 
         ),
         (
             ("analyze", "sam_vit_b", "--ops", "12"),
-            "[unknown-layer]",
+            "--ops 12: ",
         ),
         (("analyze", "sam_vit_b", "--ops", "nek"), "did you mean 'neck'?"),
         (("analyze", "sam_vit_b", "--format", "xml"), "[unknown-value]"),
@@ -430,7 +430,7 @@ def test_a_pipe_closed_for_messages_too_is_no_difference() -> None:
 
 def test_help_wraps_at_the_terminal_alone() -> None:
     for columns, line in (
-        (80, "with all layers global and with all layers windowed. With -o and without"),
+        (80, "encoder with all layers global and with all layers windowed. With -o and"),
         (200, "with all layers windowed. With -o and without --format, nothing is printed."),
     ):
         assert line in samattn("sweep", "--help", columns=columns).stdout
