@@ -1,6 +1,6 @@
-"""The process of one case: a request as a line of JSON on standard input, an answer as JSON on standard output.
+"""The process that measures one case: a request as a line of JSON on standard input, an answer as JSON on standard output.
 
-Each case has a process to itself, so that one case's allocator, or its crash, cannot touch another.
+Each case has its own process, so that its allocator, or a crash, cannot affect another case.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from threading import Thread
 from typing import Any
 
 from ..encoder.outside import add_again
-from ..errors import EXIT_ERROR, DeviceError
+from ..errors import EXIT_ERROR, DeviceError, code_of
 from ..files.load import load_config
 
 
 def main() -> None:
-    """Answer the request, and end at once where the process that asked is gone."""
+    """Answer the request; end at once if the parent process ends."""
     request = json.loads(sys.stdin.readline())
     Thread(target=_end_with_input, daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what torch's libraries print is no answer
+    os.dup2(2, 1)  # output of torch's libraries goes to standard error
     with answers:
         json.dump(answer(request), answers)
     if request.get("dry"):  # the end of a process over the dry device can abort while a backward thread lives
@@ -31,8 +31,8 @@ def main() -> None:
 
 
 def _end_with_input() -> None:
-    """Wait for the end of standard input: the process that asked keeps it open for as long as it lives."""
-    while os.read(0, 1):  # not sys.stdin, whose lock would be held at the end of this process
+    """Wait for the end of standard input, which the parent process keeps open as long as it lives."""
+    while os.read(0, 1):  # not sys.stdin, whose lock would be taken when this process ends
         pass
     os._exit(EXIT_ERROR)
 
@@ -45,7 +45,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         try:
             return asdict(fingerprint(request["device"], dry=request["dry"]))
         except DeviceError as error:
-            return {"problem": str(error)}
+            return {"problem": str(error.message), "code": code_of(error.message)}
     from .measure import outcome_of
 
     for origin in request["families"]:

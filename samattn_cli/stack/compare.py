@@ -1,4 +1,4 @@
-"""What was claimed next to what was found: integers, equal or not, each at its place."""
+"""Compares derived integers with those found on the real stack, each at its place."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ def compare_parameters(claimed: Mapping[str, tuple[int, ...]], found: Mapping[st
 def compare_in_order(
     part: str, wanted: Mapping[str, Sequence[NamedNumber]], found: Mapping[str, Sequence[int]]
 ) -> Iterator[Difference]:
-    """Each number of a part next to its counterpart, equal or not: what -> numbers, in the order of the operations.
+    """Each derived number of a part next to the one that was found, equal or not, in the order of the operations.
 
-    Each list has its own order; the first of `wanted` says which operation comes when.
+    Args:
+        part: name of the part.
+        wanted: derived numbers by what they are ("FLOPs"). The first list has the order of the operations.
+        found: numbers of the real stack, likewise.
     """
     order = [name for name, _ in next(iter(wanted.values()))]
     cells = []
@@ -39,7 +42,7 @@ def compare_in_order(
 
 
 def _places(steps: Sequence[NamedNumber], order: Sequence[str]) -> Iterator[int]:
-    """Where each step stands in `order`: at the next of its name, else where the one before stands; then at the end."""
+    """The place of each step in `order`: the next of its name, otherwise that of the step before it; then the end."""
     at = 0
     for name, _ in steps:
         at = order.index(name, at) if name in order[at:] else at
@@ -49,7 +52,7 @@ def _places(steps: Sequence[NamedNumber], order: Sequence[str]) -> Iterator[int]
 
 
 def compare_tables(wanted: Counts, found: Counts, total: int) -> Check:
-    """Compare two tables, place -> what -> number, over every place and what of either."""
+    """Compare all cells of two tables of numbers (place -> what -> number)."""
     empty: Mapping[str, int] = {}
     cells = [
         (place, what, wanted.get(place, empty).get(what), found.get(place, empty).get(what))

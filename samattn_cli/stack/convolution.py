@@ -1,4 +1,4 @@
-"""What torch's tools have otherwise of convolutions: FLOPs of the backward of one in groups."""
+"""Corrects torch's FLOP formula for the backward of a convolution in groups."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def is_grouped_backward(func: Any, args: Sequence[Any]) -> bool:
 def of_grouped_backward(*args: Any, out_val: Any) -> int:
     """FLOPs of the backward of a convolution in groups.
 
-    torch's conv_backward_flop knows no groups: it multiplies each channel of x with each of the gradient for the
-    gradient of the weight, where each meets only those of its group.
+    torch's conv_backward_flop ignores groups: for the gradient of the weight it multiplies each channel of x with each
+    channel of the gradient, and not only with those of its group.
     """
     *before, groups, (of_x, of_weight, _) = args
     formula = flop_registry[BACKWARD]

@@ -1,8 +1,8 @@
 """FLOP counts of the real stack by fvcore and by torch's FlopCounterMode, on meta tensors: no arithmetic is run.
 
-fvcore traces with torch.jit, and tracing fails inside meta kernels, where sizes have become tensors. So each
-operation on meta tensors runs on another thread, which has no tracing state, and the tracer gets a fresh meta tensor
-of the same shape and strides. Convolutions take `torch._convolution`, the operation that the tracer records.
+fvcore traces with torch.jit. Tracing fails inside meta kernels, because sizes are tensors there. So each operation on meta
+tensors runs on another thread, which has no tracing state, and the tracer gets a new meta tensor of the same shape and
+strides. Convolutions are run as `torch._convolution`, the operation that the tracer records.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ FLOP_COUNTER_KINDS = {
 }
 JIT_SCRIPT_WARNING = r"`torch\.jit\.script` is (deprecated|not supported in Python 3\.14\+)"
 
-OF_CONVOLUTION = 9  # arguments of `_convolution`; the others choose a library
+OF_CONVOLUTION = 9  # arguments of `_convolution`; the remaining ones select a library
 
 Sides = int | Sequence[int]
 
 
 def count_with_fvcore(model: nn.Module, image: Tensor) -> Counts:
-    """What fvcore's FlopCountAnalysis counts: MACs, and 5 per element of a LayerNorm."""
+    """Counts of fvcore's FlopCountAnalysis: MACs, and 5 for each element of a LayerNorm."""
     analyze = import_flop_count_analysis()
     logger = logging.getLogger("fvcore.nn.jit_analysis")
     with torch.no_grad(), _quiet(logger), _untraced_on_meta(image):
@@ -75,7 +75,7 @@ def import_flop_count_analysis() -> Any:
 
 
 def count_with_flop_counter(model: nn.Module, image: Tensor) -> Counts:
-    """What torch's FlopCounterMode counts: two FLOPs a MAC of matrix products and convolutions."""
+    """Counts of torch's FlopCounterMode: two FLOPs for each MAC of matrix products and convolutions."""
     with torch.no_grad(), AsOnCuda(), FlopCounterMode(display=False) as counter:
         model(image)
     root = type(model).__name__
@@ -90,12 +90,12 @@ def _relative(module: str, root: str) -> str:
 
 
 def _by_kind(counts: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, int]:
-    """Counts by our names of the kinds; one that we do not know keeps its own name, and so shows as a difference."""
+    """Counts by samattn's names of the kinds; an unknown kind keeps its own name, so that it shows as a difference."""
     result: dict[str, int] = {}
     for name, count in counts.items():
         kind = kinds.get(name, name)
         if count != int(count):
-            raise ValueError(f"a count of {count} {name}: rounded, and so no count")
+            raise ValueError(f"{count} {name} is not a whole number, so the count is rounded")
         result[kind] = result.get(kind, 0) + int(count)
     return {kind: count for kind, count in result.items() if count}
 
@@ -127,7 +127,7 @@ class _RecordedConvolution(TorchFunctionMode):
     ) -> Any:
         """Run `func`; a convolution as `torch._convolution`.
 
-        What is put into a part of a tensor counts nothing, and fails while tracing: it is left out.
+        An assignment to a part of a tensor has no FLOPs and fails while tracing, so it is left out.
         """
         kwargs = kwargs or {}
         if func is Tensor.__setitem__:
@@ -194,7 +194,7 @@ class _OnUntracedThread(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run `func` elsewhere if it touches a meta tensor; the tracer's own 0-d size tensors stay here."""
+        """Run `func` on the other thread if it has a meta tensor; the tracer's own 0-d size tensors stay here."""
         kwargs = kwargs or {}
         leaves = _pytree.arg_tree_leaves(*args, **kwargs)
         if not any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves):
@@ -206,7 +206,7 @@ class _OnUntracedThread(TorchDispatchMode):
 def _run_detached(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     with torch.no_grad():
         args, kwargs = _pytree.tree_map_only(Tensor, torch.Tensor.detach, (args, kwargs))
-        if func is torch.ops.aten._convolution.default:  # in torch 2.6 it does not run on meta
+        if func is torch.ops.aten._convolution.default:  # it does not run on meta in torch 2.6
             return torch.ops.aten.convolution.default(*args[:OF_CONVOLUTION])
         return func(*args, **kwargs)
 

@@ -1,8 +1,8 @@
-"""The Tape's claims against the real stack: parameters, fvcore, FlopCounterMode, traced memory. Integers, equal or not.
+"""Compares what the Tape derives with the real stack: parameters, fvcore, FlopCounterMode, traced memory, as integers.
 
-By default one block of each kind is run and its numbers stand for its twins: the repeated blocks of the real stack
-become identities, which changes nothing for the others where they keep the shape and the strides of their stream.
-Twins are told from the real modules, not from the config.
+By default one block of each kind is run, and its numbers stand for its twins. The twins are replaced by identities. That
+changes nothing for other blocks, because a twin keeps the shape and the strides of its input. Twins are found by comparing
+the real modules, not the config.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from .slices import NOTE
 from .trace import PartTrace, trace_forward, trace_saved, trace_training
 
 NUMBERS = {"allocations": "allocated bytes", "live": "live bytes", "products": "FLOPs"}
-"""What is compared operation by operation, by its name in a claim and in a trace, and in words."""
+"""What is compared operation by operation: the attribute of a claim and of a trace, and its name in reports."""
 
 HOLDERS = (nn.ModuleList, nn.ModuleDict)
-"""Modules that hold others and are never called: not every counter has them."""
+"""Containers of modules, which are never called: not every counter lists them."""
 
 _ONE_AT_A_TIME = Lock()  # torch's tracer and FlopCounterMode keep state that threads share
 
@@ -40,24 +40,24 @@ _ONE_AT_A_TIME = Lock()  # torch's tracer and FlopCounterMode keep state that th
 def crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool = False) -> CrossCheck:
     """Compare `claims` with what is counted and traced on the real stack of `config`.
 
-    Where the meta device cannot be used (a torch release may break it), real tensors are counted instead (memory is
-    traced on meta only) and the verdict's `route` says so; where neither works the verdict is "failed", with the reason.
+    A torch release may break the meta device. FLOPs are then counted on real tensors, and the verdict's `route` says so;
+    memory is traced on meta only. If that fails too, the verdict is "failed", with the reason.
 
     Args:
         config: the encoder.
-        claims: what the Tape says of it.
-        every_layer: run each block, not one of each kind.
+        claims: what the Tape derives for it.
+        every_layer: run every block instead of one of each kind.
     """
     with _ONE_AT_A_TIME, torch.inference_mode(mode=False), without_dynamo():
         try:
             return _crosscheck(config, claims, every_layer=every_layer)
-        except Exception as error:  # noqa: BLE001 - a stack that cannot be built is a verdict too
+        except Exception as error:  # noqa: BLE001 - if the stack cannot be built, the verdict says so
             return CrossCheck.not_run("failed", f"the real stack cannot be built: {_first_line(error)}")
 
 
 def _crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool) -> CrossCheck:
     stack = _Stack(config, "meta", every_layer)
-    real = partial(_Stack, config, "cpu", every_layer)  # built only if it is needed
+    real = partial(_Stack, config, "cpu", every_layer)  # built only if needed
     need = max(claims.peak_bytes.values())
     return CrossCheck(
         parameters=compare_parameters(claims.parameters, stack.parameters),
@@ -71,15 +71,15 @@ def _crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool) -> 
 
 
 class _Stack:
-    """The real encoder on a device, folded unless every layer is asked for, and an image for it."""
+    """The real encoder on a device, without twins unless `every_layer` is set, and an image for it."""
 
     def __init__(self, config: EncoderConfig, device: str, every_layer: bool) -> None:
         self.model = build(config, device)
         self.image = image_for(config, device)
         self.parameters = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
         self.holders = {name for name, module in self.model.named_modules() if isinstance(module, HOLDERS)}
-        there = (*self.model.parameters(), *self.model.buffers())
-        self.weights_bytes = sum(rounded(tensor.nbytes) for tensor in there)
+        resident = (*self.model.parameters(), *self.model.buffers())
+        self.weights_bytes = sum(rounded(tensor.nbytes) for tensor in resident)
         self.twins = {} if every_layer else _twins(config)
         fold(self.model, self.twins)
 
@@ -92,20 +92,20 @@ def _twins(config: EncoderConfig) -> dict[str, str]:
 def _attempt(
     compare: Callable[[_Stack], Check], stack: _Stack, real: Callable[[], _Stack] | None, need: int
 ) -> Check:
-    """A verdict on meta tensors, else on real ones where `need` bytes are to be had, else "failed" with the reason."""
+    """The verdict on meta tensors; else on real ones, if `need` bytes fit in memory; else "failed" with the reason."""
     try:
         return replace(compare(stack), route="meta")
-    except Exception as error:  # noqa: BLE001 - whatever a torch release may raise: it is said, never passed over
+    except Exception as error:  # noqa: BLE001 - a torch release may raise anything; the reason is always reported
         reason = f"on meta: {_first_line(error)}"
     if real is None:
         return Check("failed", reason=reason)
     if need > _physical_memory() // 2:
         return Check(
-            "failed", reason=f"{reason}; real tensors would take {need:,} bytes, over half of the memory"
+            "failed", reason=f"{reason}; real tensors need {need:,} bytes, more than half of the memory"
         )
     try:
         return replace(compare(real()), route="real")
-    except Exception as error:  # noqa: BLE001 - a check that could not run is a verdict of its own
+    except Exception as error:  # noqa: BLE001 - if the check cannot run, the verdict says so
         return Check("failed", reason=f"{reason}; on real tensors: {_first_line(error)}")
 
 
@@ -142,7 +142,7 @@ def _compare_trace(config: EncoderConfig, claims: Claims, stack: _Stack) -> Chec
 
 
 def _peaks(parts: Mapping[str, PartTrace], order: Iterable[str]) -> dict[str, int]:
-    """The peak of each part where all are run in `order`: what autocast copied for a twin is live after it."""
+    """The peak of each part if all run in `order`: autocast's copies of a twin's weights stay live after it."""
     peaks = {name: part.peak_bytes for name, part in parts.items()}
     live = min(part.start_bytes for part in parts.values())
     for name in order:
@@ -156,9 +156,9 @@ def _peaks(parts: Mapping[str, PartTrace], order: Iterable[str]) -> dict[str, in
 def _compare_pass(
     when: str, claimed: ClaimedPass, parts: Mapping[str, PartTrace], twins: Mapping[str, str]
 ) -> Iterator[Difference]:
-    """Each allocation, what is live after it, each product, and what a part leaves, in the order of the pass.
+    """Each allocation, the bytes live after it, each product, and the bytes that a part leaves live, in order.
 
-    Twins that were not run are left out, where `parts` has not the numbers of their originals.
+    Twins that were not run are left out, unless `parts` has the numbers of their originals.
     """
     for name in dict.fromkeys((*claimed.change, *parts)):
         if name in twins and name not in parts:
@@ -167,7 +167,7 @@ def _compare_pass(
         wanted = {f"{unit}{when}": getattr(claimed, what).get(name, ()) for what, unit in NUMBERS.items()}
         found = {f"{unit}{when}": getattr(part, what) for what, unit in NUMBERS.items()}
         yield from compare_in_order(name, wanted, found)
-        yield Difference(name, f"live bytes once it is done{when}", claimed.change.get(name), part.change)
+        yield Difference(name, f"live bytes after it{when}", claimed.change.get(name), part.change)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,17 +1,18 @@
-"""What PyTorch runs on a CUDA device, on tensors without a device: the meta device and dispatch modes choose otherwise.
+"""Runs on meta tensors what PyTorch runs on CUDA. Without this, the meta device and dispatch modes choose differently.
 
-- A linear layer whose input is not contiguous adds its bias in place; under a dispatch mode ATen would add it out of
-  place (Linear.cpp, isTensorSubclassLike), which is a tensor too many.
-- Layer norm gives contiguous strides; on meta it leaves odd ones to dimensions of size 1, for which a product with
-  autocast's copy of a weight, made without a gradient, is batched (LinearAlgebra.cpp, should_fold). A view mends them.
-- scaled_dot_product_attention runs flash attention where that can be, else the memory-efficient kernel, behind a mask
-  padded to its alignment; on meta ATen would run the unfused product. Sources: attention.cpp (preprocess_mask) and
-  sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left out: what it
-  allocates is not documented. The rules are those of torch 2.13.0 and 2.14.1 for inputs (B, h, N, d). Others are
-  refused: of inputs (B, N, d) torch 2.13.0 makes the whole matrix of scores, and torch 2.14.1 runs a fused kernel.
-- Slices that take a whole dimension do nothing, on a torch that records them too: see `slices`.
-- Autocast acts by device, and the meta device has none. Source: the lists of autocast_mode.h for CUDA; of operations
-  that are on neither, those with operands of two types take the wider (TensorIterator's type promotion).
+- A linear layer whose input is not contiguous adds its bias in place. Under a dispatch mode ATen would add it out of
+  place (Linear.cpp, isTensorSubclassLike), which makes one tensor more.
+- Layer norm returns contiguous strides. On meta the strides of dimensions of size 1 differ, and then a product with
+  autocast's copy of a weight, made without a gradient, is batched (LinearAlgebra.cpp, should_fold). A view corrects them.
+- scaled_dot_product_attention runs flash attention if its inputs allow it. Otherwise it runs the memory-efficient kernel,
+  after padding the mask to its alignment. On meta ATen would run the unfused product. Sources: attention.cpp
+  (preprocess_mask) and sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left
+  out, because its allocations are not documented. The rules are those of torch 2.13.0 and 2.14.1 for inputs (B, h, N, d).
+  Other inputs are refused: for (B, N, d) torch 2.13.0 makes the whole matrix of scores, and torch 2.14.1 runs a fused
+  kernel.
+- Slices that take a whole dimension do nothing, even if the installed torch records them: see `slices`.
+- Autocast depends on the device type, and meta does not have autocast. Source: the lists for CUDA in autocast_mode.h. An
+  operation on neither list with operands of two types takes the wider type (TensorIterator's type promotion).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from . import slices
 
 MASK_ALIGNMENT = 8
 MOST_FLASH_DIM = 256
-FUSED_DIMS = 4  # of queries, keys and values of which every torch runs a fused kernel
+FUSED_DIMS = 4  # of queries, keys and values for which every torch runs a fused kernel
 WITHOUT_BIAS = 2  # arguments of a linear layer
 
 
@@ -52,11 +53,11 @@ class AsOnCuda(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
         if func is Tensor.softmax and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
-            return torch._softmax(args[0], kwargs["dim"], True)  # one kernel, at CUDA
+            return torch._softmax(args[0], kwargs["dim"], True)  # one kernel on CUDA
         if slices.RECORDED and func is Tensor.__getitem__:
             args = (args[0], slices.written_out(*args))
         if func is Tensor.__setitem__ and isinstance(args[2], int | float):
-            return args[0][args[1]].fill_(args[2])  # without a tensor of the number, which stays on the host
+            return args[0][args[1]].fill_(args[2])  # without a tensor for the number, which stays on the host
         return func(*args, **kwargs)
 
 
@@ -95,19 +96,19 @@ class AutocastOnCuda(TorchFunctionMode):
         self.copies: dict[int, Tensor] = {}
 
     def __exit__(self, *error: object) -> None:
-        """Leave the mode, and let the copies go."""
+        """Leave the mode and free the copies."""
         self.copies.clear()
         super().__exit__(*error)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run `func` in the type that autocast gives it."""
+        """Run `func` in the type that autocast chooses."""
         kwargs = kwargs or {}
         if func in IN_PRODUCT_TYPE:
             args = tuple(map(self._copy, args))
         elif func is Tensor.softmax and args[0].dtype == torch.float16:
-            return torch._softmax(args[0], kwargs.get("dim", -1), True)  # one kernel, at CUDA
+            return torch._softmax(args[0], kwargs.get("dim", -1), True)  # one kernel on CUDA
         elif func is F.normalize:
             return _normalize(*args, **kwargs)
         elif func in IN_FLOAT32:
@@ -125,17 +126,17 @@ class AutocastOnCuda(TorchFunctionMode):
 
 
 def _normalize(x: Tensor, p: float, dim: int, eps: float, **_: object) -> Tensor:
-    """F.normalize, whose norm is one of the operations in float32."""
+    """F.normalize; autocast computes its norm in float32."""
     return x / torch.linalg.vector_norm(x.float(), p, dim, keepdim=True).clamp_min(eps).expand_as(x)
 
 
 def steps_on_cuda(func: Any) -> Callable[..., Any] | None:
-    """What an operation is made of below autograd at CUDA, or makes there, where on meta it is otherwise."""
+    """A function that does what an operation does below autograd on CUDA, if it differs on meta."""
     return _ON_CUDA.get(func)
 
 
 def _roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor:
-    """roll_common and roll_cuda of ATen: row-major order, then one dimension after the other."""
+    """roll_common and roll_cuda of ATen: a copy in row-major order, then one for each dimension."""
     out = x.contiguous()
     for shift, dim in zip(shifts, dims, strict=True):
         at = shift % out.shape[dim]
@@ -146,7 +147,7 @@ def _roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor:
 def _layer_norm_backward(
     _g: Tensor, x: Tensor, _shape: Any, _mean: Tensor, _rstd: Tensor, *weights: Any
 ) -> tuple[Tensor | None, ...]:
-    """layer_norm_backward_cuda of ATen: its gradients are contiguous, whatever the strides of what is given."""
+    """layer_norm_backward_cuda of ATen: its gradients are contiguous, whatever the strides of its operands."""
     *operands, needed = (x, *weights)
     return tuple(
         torch.empty(operand.shape, dtype=operand.dtype, device=operand.device) if wanted else None
@@ -169,8 +170,8 @@ def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:
 def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *, scale: float) -> Tensor:
     if q.dim() != FUSED_DIMS:
         raise NotImplementedError(
-            f"scaled_dot_product_attention of {q.dim()} dimensions: what it makes depends on the version of torch "
-            "(2.13.0: a matrix of scores; 2.14.1: none). Pass (B, h, N, d)"
+            f"scaled_dot_product_attention of {q.dim()} dimensions allocates different tensors in different versions of "
+            "torch (2.13.0: a matrix of scores; 2.14.1: none). Pass (B, h, N, d)"
         )
     if flash_takes(q, v, attn_mask):
         return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
@@ -182,7 +183,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None,
 
 
 def _aligned(mask: Tensor) -> Tensor:
-    """The mask, in rows of a padded copy where its strides are not aligned."""
+    """The mask; if its strides are not aligned, a view of a padded copy."""
     if all(stride % MASK_ALIGNMENT == 0 for stride in mask.stride()[:-1]) and mask.stride(-1) == 1:
         return mask
     width = mask.shape[-1]

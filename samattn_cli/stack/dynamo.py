@@ -1,7 +1,7 @@
 """Keeps torch from importing its compiler while shapes are run on the meta device.
 
-Many of torch's Python kernels are wrapped in ``torch._disable_dynamo``, which on its first call imports torch._dynamo
-to shield them from compilation. That takes a second, and nothing is compiled here.
+Many of torch's Python kernels are wrapped in ``torch._disable_dynamo``. On its first call, it imports torch._dynamo to
+exclude them from compilation. That takes a second, and nothing is compiled here.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any
 import torch
 
 NAME = "torch._dynamo"
-MARK = "__dynamo_disable"  # where torch._compile keeps the shielded function
+MARK = "__dynamo_disable"  # the attribute in which torch._compile keeps the excluded function
 
 
 class _Stub(ModuleType):
-    """Stands for torch._dynamo: shields nothing, and gives way to the real one when anything else is asked of it."""
+    """Replaces torch._dynamo: its `disable` does nothing, and any other attribute loads the real module."""
 
     def __init__(self) -> None:
         super().__init__(NAME)
-        self.unshielded: list[Any] = []
+        self.not_excluded: list[Any] = []
 
     def disable(self, function: Callable[..., Any], *_: Any, **__: Any) -> Callable[..., Any]:
-        """The function as it is."""
-        self.unshielded.append(function)
+        """Return the function unchanged."""
+        self.not_excluded.append(function)
         return function
 
     def __getattr__(self, name: str) -> Any:
@@ -38,22 +38,22 @@ class _Stub(ModuleType):
         return getattr(importlib.import_module(NAME), name)
 
     def install(self) -> None:
-        """Stand in."""
+        """Take the place of torch._dynamo."""
         sys.modules[NAME] = self
         torch._dynamo = self
 
     def remove(self) -> None:
-        """Leave no trace: what was not shielded will be, the next time."""
+        """Undo everything: functions that were not excluded will be at their next call."""
         if sys.modules.get(NAME) is self:
             del sys.modules[NAME], torch._dynamo
-        for function in self.unshielded:
+        for function in self.not_excluded:
             vars(function).pop(MARK, None)
-        self.unshielded.clear()
+        self.not_excluded.clear()
 
 
 @contextmanager
 def without_dynamo() -> Iterator[None]:
-    """Within, torch._dynamo is not imported for shielding; nothing happens where it is imported already."""
+    """Keep torch from importing torch._dynamo. If it is imported already, this does nothing."""
     if NAME in sys.modules:
         yield
         return

@@ -1,6 +1,6 @@
 """The real encoder: the parts and blocks of a config's plan, run in order.
 
-A part's code is its family's, a file here each. Names are those of the plan, which are SAM's where SAM has them: a
+The code of a part is in its family's `stack.py`. Names are those of the plan, which are SAM's names where SAM has the part: a
 released checkpoint's ``image_encoder.*`` entries load with ``strict=True``.
 """
 
@@ -37,17 +37,17 @@ class ImageEncoder(nn.Module):
             self.add_module(container, nn.ModuleDict())
         self.plan = tuple((part.name, part.taps) for part in config.plan)
         for part in config.plan:
-            made = _make(part, config.run.attention)
+            module = _make(part, config.run.attention)
             container, _, key = part.name.rpartition(".")
             if container:
-                self.get_submodule(container).add_module(key, made)
+                self.get_submodule(container).add_module(key, module)
             else:
-                setattr(self, part.name, made)
+                setattr(self, part.name, module)
         self.checkpointing = config.run.checkpointing
         self.autocast = None if config.run.autocast == "none" else getattr(torch, config.run.autocast)
 
     def forward(self, x: Tensor) -> Outputs:
-        """What comes in has the shape of `image_for`; what comes out is the neck's, else (B, H, W, C)."""
+        """From the shape of `image_for` to the neck's outputs, or (B, H, W, C) without a neck."""
         with self._autocast(x):
             return self._forward(x)
 
@@ -57,40 +57,39 @@ class ImageEncoder(nn.Module):
         return AutocastOnCuda(self.autocast) if x.is_meta else torch.autocast(x.device.type, self.autocast)
 
     def _forward(self, x: Tensor) -> Outputs:
-        uses = Counter(tap for _, taps in self.plan for tap in taps)  # those still to come
+        uses = Counter(tap for _, taps in self.plan for tap in taps)  # how often each will still be used
         tapped: dict[str, tuple[Tensor, ...]] = {}
         outputs: tuple[Tensor, ...] = (x,)
         for name, taps in self.plan:
             uses.subtract(taps)
-            taken = [t for tap in taps for t in (tapped[tap] if uses[tap] else tapped.pop(tap))]
-            outputs = self._run(name, outputs[0], *taken)
+            tap_inputs = [t for tap in taps for t in (tapped[tap] if uses[tap] else tapped.pop(tap))]
+            outputs = self._run(name, outputs[0], *tap_inputs)
             if uses[name]:
                 tapped[name] = outputs[1:] or outputs
             elif name != self.plan[-1][0]:
-                outputs = outputs[:1]  # what no part takes goes
+                outputs = outputs[:1]  # frees the outputs that no later part uses
         return outputs if len(outputs) > 1 else outputs[0]
 
-    def _run(self, name: str, x: Tensor, *taken: Tensor) -> tuple[Tensor, ...]:
-        """The outputs of a part, of the stream and of what it taps."""
+    def _run(self, name: str, x: Tensor, *taps: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of a part for `x`, the output of the part before it, and the outputs of earlier parts it taps."""
         if isinstance(self.pos_embed, nn.Parameter) and name == "pos_embed":
             return (x + self.pos_embed,)
         part = self.get_submodule(name)
         if self.checkpointing and name.startswith(CONTAINER) and torch.is_grad_enabled():
-            return (self._checkpointed(part, x, *taken),)
-        out = part(x, *taken)
+            return (self._checkpointed(part, x, *taps),)
+        out = part(x, *taps)
         return out if isinstance(out, tuple) else (out,)
 
-    def _checkpointed(self, block: nn.Module, x: Tensor, *taken: Tensor) -> Tensor:
-        again = (
-            self._autocast(x) if x.is_meta else nullcontext()
-        )  # a device's own is restored by checkpoint itself
+    def _checkpointed(self, block: nn.Module, x: Tensor, *taps: Tensor) -> Tensor:
+        # checkpoint restores torch's own autocast by itself when it runs the forward again
+        in_second_forward = self._autocast(x) if x.is_meta else nullcontext()
         return checkpoint(
             block,
             x,
-            *taken,
+            *taps,
             use_reentrant=False,
             preserve_rng_state=False,
-            context_fn=lambda: (nullcontext(), again),
+            context_fn=lambda: (nullcontext(), in_second_forward),
         )
 
 
@@ -110,7 +109,7 @@ def build(config: EncoderConfig, device: str = "cpu") -> ImageEncoder:
 
 
 def freeze(model: ImageEncoder, config: EncoderConfig) -> ImageEncoder:
-    """`model`, of whose weights only those are left to train that `config` says: all, or those of adapters."""
+    """`model`, in which only the weights that `config` trains require a gradient: all, or those of adapters."""
     if config.run.trains == "adapters":
         model.requires_grad_(False)
         for module in model.modules():
@@ -120,5 +119,5 @@ def freeze(model: ImageEncoder, config: EncoderConfig) -> ImageEncoder:
 
 
 def image_for(config: EncoderConfig, device: str = "cpu") -> Tensor:
-    """An input of the size, batch and dtype of `config`: (B, in_chans, height, width) unless the encoder takes another."""
+    """An input for `config`, in its dtype: (B, in_chans, height, width), unless the encoder has another input shape."""
     return torch.empty(config.input_shape, dtype=getattr(torch, config.run.dtype), device=device)

@@ -1,4 +1,4 @@
-"""What measures: the device, its driver, torch and how its allocator rounds. Says why where torch cannot run on it."""
+"""The fingerprint of what measures: the device, its driver, torch, and how torch's allocator rounds."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _cpu(software: Any) -> Fingerprint:
 
 
 def _cpu_name() -> str:
-    """As Linux has it; elsewhere whatever Python knows."""
+    """The name of the CPU, by Linux, otherwise by Python."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a stream, not a file to be read whole
             names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -82,29 +82,33 @@ def _cuda(software: Any, device: str, *, dry: bool) -> Fingerprint:
 def _start_cuda(device: str) -> None:
     """Start CUDA and run one operation on the device."""
     if torch.version.cuda is None:
-        raise DeviceError(f"--device {device}: torch {torch.__version__} is built without CUDA; {ADVICE}")
+        raise DeviceError(
+            "no-cuda", f"--device {device}: torch {torch.__version__} is built without CUDA; {ADVICE}"
+        )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             torch.cuda.init()
             choose(device)
             torch.ones(1, device=device).add_(1).item()
-        except Exception as error:  # noqa: BLE001 - whatever a driver may raise: it is said
-            said = [str(error), *(str(warning.message) for warning in caught)]
-            reason = "; ".join(text.strip().partition("\n")[0] for text in said)
-            message = f"--device {device}: torch {torch.__version__} cannot run on it: {reason}; {ADVICE}"
-            raise DeviceError(message) from None
+        except Exception as error:  # noqa: BLE001 - a driver may raise anything
+            texts = [str(error), *(str(warning.message) for warning in caught)]
+            reason = "; ".join(text.strip().partition("\n")[0] for text in texts)
+            raise DeviceError(
+                "device-does-not-run",
+                f"--device {device}: torch {torch.__version__} cannot run on it: {reason}; {ADVICE}",
+            ) from None
 
 
 def choose(device: str) -> None:
-    """Make a CUDA device the current one. "cuda" is the one that is current: torch's set_device wants an index."""
+    """Make a CUDA device the current one. "cuda" is the current one already: torch's set_device needs an index."""
     index = torch.device(device).index
     if index is not None:
         torch.cuda.set_device(index)
 
 
 def _dry_settings(properties: Any, *, dry: bool) -> list[str]:
-    """What of the device decides how much memory kernels take."""
+    """The properties of the device that decide how much memory kernels allocate."""
     return [f"{properties.multi_processor_count} multiprocessors"] if dry else []
 
 

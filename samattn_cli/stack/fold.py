@@ -1,4 +1,4 @@
-"""One block of each kind for all that are alike: the real stack shortened, and its numbers lengthened again."""
+"""Shortens the real stack to one block of each kind, and gives the numbers of that block to all blocks like it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..verdicts import Counts
 
 Value = TypeVar("Value")
 Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype, bool]
-"""Shape, strides and type, and whether autograd follows it."""
+"""Shape, strides, dtype, and whether it requires a gradient."""
 
 CONTAINER = "blocks"
 PLAIN = (bool, int, float, str, tuple)
 
 
 class Skipped(nn.Identity):
-    """In place of a block: the stream as it was, whatever it taps."""
+    """An identity in place of a block; it ignores the outputs that the block taps."""
 
     def forward(self, x: Tensor, *_taps: Tensor) -> Tensor:
         """`x`."""
@@ -35,12 +35,12 @@ def fold(model: nn.Module, twins: Mapping[str, str]) -> None:
 
 
 def twins_of(model: Any, image: Tensor) -> dict[str, str]:
-    """The blocks that a later one repeats: name to name of the original.
+    """The blocks that a later block repeats (twins): name to name of the original.
 
-    The last of a kind is it: what comes to it in backward is what comes to it in the whole encoder. A block that makes
-    another shape, or other strides, of its stream cannot be left out, nor one whose output or input a later part takes
-    too: that input is not let go of, and the next block's is another tensor. The first to tap a part is run: it is the
-    one that keeps what it taps longest.
+    The last block of a kind is the original, since its gradient comes from the same part as in the whole encoder. Some
+    blocks cannot be left out: one that changes the shape or the strides of its input; one whose output or input a later
+    part taps, because that input stays alive and the next block gets another tensor; the first block that taps a part,
+    because it keeps the tapped output longest.
 
     Args:
         model: an encoder on the meta device: it is run once.
@@ -56,8 +56,11 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
         name = f"{CONTAINER}.{index}"
         stays = name in first.values() or not tapped.isdisjoint({name, before[name]})
-        lets_go = before[name] not in tapped, name in last.values()  # of its input, of what it taps
-        kind = _signature(blocks.get_submodule(index)), entering, lets_go
+        frees = (
+            before[name] not in tapped,
+            name in last.values(),
+        )  # whether it frees its input, and what it taps
+        kind = _signature(blocks.get_submodule(index)), entering, frees
         original = originals.setdefault(kind, name)
         if original != name and entering == leaving and not stays:
             twins[name] = original
@@ -65,7 +68,7 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
 
 
 def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]]:
-    """The layout of what enters and leaves each block; where all weights train autograd is left out, which follows all."""
+    """The layout of each block's input and output. If all weights train, all need a gradient: autograd is then off."""
     seen: dict[str, tuple[Layout, Layout]] = {}
 
     def watch(index: str) -> Callable[..., None]:
@@ -88,9 +91,9 @@ def _layout(tensor: Tensor) -> Layout:
 
 
 def _signature(block: nn.Module) -> Any:
-    """All that decides a block's cost: its modules, their attributes, the shapes of their weights and buffers, what trains.
+    """What decides a block's cost: its modules, their attributes, the shapes of weights and buffers, what trains.
 
-    A block with an attribute that cannot be compared here is like no other.
+    A block with an attribute that cannot be compared differs from every other block.
     """
     return tuple(
         (
@@ -116,7 +119,7 @@ def _comparable(value: Any) -> Any:
 
 
 def unfold_counts(counts: Counts, twins: Mapping[str, str]) -> Counts:
-    """Give twins the counts of their originals, and the encoder those of its twins."""
+    """Give twins the counts of their originals, and add them to the encoder's."""
     result = {module: dict(kinds) for module, kinds in counts.items() if module != CONTAINER and kinds}
     total = result.setdefault("", {})
     for twin, original in twins.items():

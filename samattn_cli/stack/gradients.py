@@ -1,4 +1,4 @@
-"""What autograd's engine does to gradients in place, and would not while a dispatch mode looks on.
+"""Operations on gradients that autograd's engine does in place, but not under a dispatch mode.
 
 Sources: can_accumulate_inplace in torch/csrc/autograd/input_buffer.cpp, index_backward and gather_backward in FunctionsManual.cpp.
 """
@@ -18,22 +18,22 @@ PUT: dict[Any, Callable[..., Tensor]] = {
     torch.ops.aten.index_put.default: torch.Tensor.index_put_,
     torch.ops.aten.scatter_add.default: torch.Tensor.scatter_add_,
 }
-"""What puts gradients into zeros made for it."""
+"""Operations that put gradients into zeros, and how to do them in place."""
 
 
 Uses = tuple[int, int]
-"""How many hold a tensor, and its storage; those that come with asking included."""
+"""The reference counts of a tensor and of its storage, including the references that counting adds."""
 
 
 def in_place(func: Any, args: tuple[Any, ...], alone: Uses) -> Tensor | None:
-    """An operation of backward done in place, if the engine would have: a gradient added to, rows of a table put.
+    """Do an operation of backward in place, if the engine would: adding gradients, putting rows of a table.
 
     Args:
         func: what a dispatch mode was asked to run.
         args: its arguments.
         alone: `uses_of_the_last_holder`.
     """
-    if torch.is_grad_enabled():  # a checkpointed forward, run again
+    if torch.is_grad_enabled():  # the second forward of a checkpointed block
         return None
     if func is ADD and _uses(args[0]) == alone and _is_dense(args[0]):
         return args[0].add_(args[1])
@@ -47,9 +47,9 @@ def _uses(tensor: Tensor) -> Uses:
 
 @cache
 def uses_of_the_last_holder() -> Uses:
-    """The uses of a gradient that nothing but the engine's buffer holds: counted on one that surely is so.
+    """The reference counts of a gradient that only the engine's buffer holds, counted on an example.
 
-    To be asked for while no mode is on.
+    Call it while no mode is active.
     """
     x = torch.ones(1, device="meta", requires_grad=True)
     with torch.enable_grad(), _Probe() as probe:
@@ -59,14 +59,14 @@ def uses_of_the_last_holder() -> Uses:
 
 
 class _Probe(TorchDispatchMode):
-    """Counts the uses of what is added to in backward."""
+    """Counts the references to a gradient that another is added to."""
 
     def __init__(self) -> None:
         super().__init__()
         self.uses = (0, 0)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation, and look at its argument if it adds gradients."""
+        """Run the operation; if it adds gradients, count the references to its argument."""
         if func is ADD and not torch.is_grad_enabled():
             self.uses = _uses(args[0])
         return func(*args, **(kwargs or {}))

@@ -1,4 +1,4 @@
-"""The time of a pass, whole and by section: CUDA events on a GPU, the clock on a CPU."""
+"""Measures the time of a pass, in total and by section: by CUDA events on a GPU, by the clock on a CPU."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from .step import Step
 
 ENOUGH_REPEATS, ENOUGH_SECONDS = 10, 1.0
 FEWEST_REPEATS, MOST_SECONDS = 3, 20.0
-"""A slow case gets fewer repeats, never fewer than these."""
+"""A slow case gets fewer repeats, but at least FEWEST_REPEATS."""
 
 
 class CudaClock:
-    """Events on the current stream: the GPU's own time."""
+    """Events on the current stream, which measure the GPU's own time."""
 
     @staticmethod
     def now() -> torch.cuda.Event:
-        """This point of the stream."""
+        """An event at this point of the stream."""
         event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
 
     @staticmethod
     def wait() -> None:
-        """Until the GPU has done all that it was given."""
+        """Wait until the GPU has finished all its work."""
         torch.cuda.synchronize()
 
     @staticmethod
     def elapsed_ms(start: torch.cuda.Event, end: torch.cuda.Event) -> float:
-        """From one event to another, both passed."""
+        """Time between two events that have passed, in ms."""
         return start.elapsed_time(end)
 
 
 class CpuClock:
-    """The clock of the process: a CPU has done its work when the call returns."""
+    """The clock of the process; on a CPU the work is finished when the call returns."""
 
     now = staticmethod(perf_counter)
 
     @staticmethod
     def wait() -> None:
-        """For nothing."""
+        """Do nothing."""
 
     @staticmethod
     def elapsed_ms(start: float, end: float) -> float:
-        """From one point to another."""
+        """Time between two points, in ms."""
         return (end - start) * MS_PER_SECOND
 
 
 def whole_latency(step: Step, clock: Any, repeats: int | None) -> Latency:
-    """The latency of a pass, of so many repeats or of as many as are enough."""
+    """The latency of a pass over `repeats`; None: until that is enough."""
 
     def once() -> float:
         start = clock.now()
@@ -70,7 +70,7 @@ def whole_latency(step: Step, clock: Any, repeats: int | None) -> Latency:
 
 
 def section_latencies(step: Step, clock: Any, repeats: int | None) -> dict[Section, Latency]:
-    """The latency of each section, in passes of their own: marks cost a little."""
+    """The latency of each section, measured in separate passes because marks cost a little time."""
 
     def once() -> Mapping[Section, float]:
         marks: list[tuple[Section, Any]] = []
@@ -85,7 +85,7 @@ def section_latencies(step: Step, clock: Any, repeats: int | None) -> dict[Secti
 
 
 def repeated(once: Callable[[], Any], repeats: int | None) -> list[Any]:
-    """What `once` says, `repeats` times or until that is enough."""
+    """Results of `once`, called `repeats` times; None: until that is enough."""
     start, results = perf_counter(), list[Any]()
     while len(results) < repeats if repeats else not _enough(len(results), perf_counter() - start):
         results.append(once())
@@ -99,6 +99,6 @@ def _enough(repeats: int, seconds: float) -> bool:
 
 
 def latency_of(times_ms: Sequence[float]) -> Latency:
-    """The median of some times, with the 10th and the 90th percentile."""
+    """The median, the 10th and the 90th percentile of times in ms."""
     tenths = quantiles(times_ms, n=10, method="inclusive") if len(times_ms) > 1 else times_ms
     return Latency(median(times_ms), tenths[0], tenths[-1], len(times_ms))

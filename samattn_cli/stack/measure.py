@@ -1,4 +1,4 @@
-"""One case, measured in this process: memory first, while nothing else has been allocated, then time."""
+"""Measures one case in this process: first memory, while nothing else is allocated, then time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .memory import snapshot_to, usage_on_cpu, usage_on_cuda
 from .step import Step
 
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""What errors of CUDA, its libraries and the CPU allocator say when memory runs out."""
+"""Words in the errors of CUDA, its libraries and the CPU allocator when memory runs out."""
 
 
 def outcome_of(
@@ -29,16 +29,16 @@ def outcome_of(
     *,
     timed: bool = True,
 ) -> Outcome:
-    """Measure `config`; running out of memory is an outcome, and so is whatever else goes wrong."""
+    """Measure `config`. Running out of memory is an outcome, and so is any other error."""
     try:
         return Outcome(status="measured", measured=measure(config, device, snapshot, repeats, timed=timed))
-    except Exception as error:  # noqa: BLE001 - of a case in its own process, told as its outcome
+    except Exception as error:  # noqa: BLE001 - any error is the outcome of this case, which has a process of its own
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         return Outcome(status="out of memory" if is_out_of_memory(error) else "failed", message=reason)
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out."""
+    """Whether an error means that memory ran out."""
     known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
     return known or any(words in str(error) for words in NO_MEMORY)
 
@@ -51,13 +51,13 @@ def measure(
     *,
     timed: bool = True,
 ) -> Measurement:
-    """Memory and time of a pass of `config` on `device`, whole and by part and block.
+    """Memory and time of a pass of `config` on `device`, in total and by part and block.
 
     Args:
         config: the encoder, and how it is run.
         device: "cpu", "cuda" or "cuda:1".
-        snapshot: where to leave torch's memory snapshot (CUDA only).
-        repeats: how often a pass is timed; where it is None, until that is enough.
+        snapshot: path for torch's memory snapshot (CUDA only).
+        repeats: how often a pass is timed; None: until that is enough.
         timed: False for a dry run, whose kernels do not run.
     """
     on_cuda = device != "cpu"
@@ -85,17 +85,18 @@ def measure(
 def _latencies(
     step: Step, repeats: int | None, *, on_cuda: bool
 ) -> tuple[Latency, Mapping[Section, Latency]]:
-    """Of the whole pass, and of each section."""
+    """Latency of the whole pass, and of each section."""
     clock = CudaClock() if on_cuda else CpuClock()
-    step()  # the workspaces are gone, and the profiler
+    step()  # warm up again: measuring memory freed the workspaces
     clock.wait()
     return whole_latency(step, clock, repeats), section_latencies(step, clock, repeats)
 
 
 def set_up_cuda(device: str, run: RunConfig) -> None:
-    """TF32 in products as the config has it, in convolutions as torch has it: on; no cuDNN attention.
+    """Set TF32 of products to that of the config, and switch off cuDNN attention.
 
-    Without that, flash or memory-efficient attention is what runs, whose allocations are known.
+    torch's default for convolutions, TF32 on, stays. Without cuDNN attention, flash or memory-efficient attention runs,
+    whose allocations are known.
     """
     choose(device)
     torch.backends.cuda.matmul.allow_tf32 = run.tf32
@@ -103,21 +104,20 @@ def set_up_cuda(device: str, run: RunConfig) -> None:
 
 
 def attention_kernels(step: Step) -> tuple[str, ...]:
-    """The attention kernels that a pass runs, by the names that ATen has for them."""
+    """The attention kernels that a pass runs, by ATen's names."""
     mode = _AttentionKernels()
     try:
         with mode:
             step()
     except Exception as error:
-        if not is_out_of_memory(
-            error
-        ):  # under a dispatch mode a pass takes a little more, and all else is measured
+        # a pass under a dispatch mode takes a little more memory, and everything else has been measured by now
+        if not is_out_of_memory(error):
             raise
     return tuple(sorted(mode.names))
 
 
 class _AttentionKernels(TorchDispatchMode):
-    """Notes the operations that have attention in their name."""
+    """Notes the operations with "attention" in their name."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The memory of a pass: on CUDA as its caching allocator counts it, on the CPU by the allocator's own events."""
+"""Measures the memory of a pass: by the counters of the caching allocator on CUDA, by the allocator's events on the CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sections import on_entering
 from .step import Step
 
 MARK = "samattn."
-"""Before the names of the marks that are set among the CPU allocator's events."""
+"""Prefix of the names of marks that are set between the CPU allocator's events."""
 
 BEGIN, END = "begin", "end"
 ALLOCATION = "[memory]"
@@ -25,7 +25,7 @@ ALLOCATION = "[memory]"
 
 @dataclass
 class Usage:
-    """Bytes live before the pass and at its peak, whole and of each section."""
+    """Bytes live before the pass and at its peak, of the whole pass and of each section."""
 
     baseline_bytes: int = 0
     peak_allocated_bytes: int = 0
@@ -36,7 +36,7 @@ class Usage:
 
 
 def usage_on_cuda(make: Callable[[], Step]) -> tuple[Step, Usage]:
-    """Make a step, warm it up, and read the allocator's counters of a pass, and of one pass more by section."""
+    """Make a step, warm it up, and read the allocator's counters over one pass, then over another by section."""
     step, usage = make(), Usage()
     cuda.empty_cache()
     cuda.reset_peak_memory_stats()
@@ -58,27 +58,27 @@ def usage_on_cuda(make: Callable[[], Step]) -> tuple[Step, Usage]:
 
 
 class CudaPeaks:
-    """The highest count of the allocator in each section."""
+    """The peak of the allocator's counter in each section."""
 
     def __init__(self) -> None:
         self.section_bytes: dict[Section, int] = {}
         self._section: Section | None = None
 
     def enter(self, section: Section) -> None:
-        """From here on it is about `section`."""
+        """`section` begins."""
         self.leave()
         self._section = section
         cuda.reset_peak_memory_stats()
 
     def leave(self) -> None:
-        """The section is over."""
+        """The section ends."""
         if self._section is not None:
             before = self.section_bytes.get(self._section, 0)
             self.section_bytes[self._section] = max(before, cuda.max_memory_allocated())
 
 
 def free_workspaces() -> int:
-    """Free the cuBLAS workspaces, which the caching allocator hands out too, and say how large they were."""
+    """Free the cuBLAS workspaces, which the caching allocator counts too, and return their bytes."""
     torch.cuda.synchronize()
     before = cuda.memory_allocated()
     torch._C._cuda_clearCublasWorkspaces()
@@ -87,7 +87,7 @@ def free_workspaces() -> int:
 
 @contextmanager
 def snapshot_to(path: Path | None) -> Iterator[None]:
-    """Keep torch's memory history, and leave its snapshot in `path`, whole, even if memory runs out."""
+    """Record torch's memory history and write its snapshot to `path`, even if memory runs out, whole or not at all."""
     if path is None:
         yield
         return
@@ -102,7 +102,7 @@ def snapshot_to(path: Path | None) -> Iterator[None]:
 
 
 def usage_on_cpu(make: Callable[[], Step]) -> tuple[Step, Usage]:
-    """Make a step and run it under the profiler from the first byte on, so that every free is known."""
+    """Make a step and run it, all under the profiler, so that it sees the allocation of everything that is freed."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         step = make()
         step()  # makes the optimizer's state
@@ -119,7 +119,7 @@ def _mark(name: str) -> None:
 
 
 def usage_of_events(events: Iterable[Any]) -> Usage:
-    """Follow the sum of live bytes through the allocator's events, from the mark `BEGIN` to the mark `END`."""
+    """Sum the allocator's events to live bytes; the pass is between the marks `BEGIN` and `END`."""
     usage, live, section, inside = Usage(), 0, None, False
     for event in sorted(events, key=lambda event: event.start_ns()):
         name = event.name()

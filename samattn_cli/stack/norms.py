@@ -1,4 +1,4 @@
-"""Norms that are written out in the code of the families, and the epsilon that most have."""
+"""Norms that families write as several operations, and the epsilon that most of them have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NORM_EPS = 1e-6
 
 
 class LayerNorm2d(nn.Module):
-    """Layer norm over the channels of (B, C, H, W), written out as in SAM's code."""
+    """Layer norm over the channels of (B, C, H, W), as several operations like in SAM's code."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class LayerNorm2d(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Vectors over their root mean square, in float32, then scaled: written out as transformers does (T5's norm)."""
+    """Vectors divided by their root mean square in float32, then scaled: the operations of transformers (T5's norm)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,9 +1,8 @@
-"""Rotary positions of a grid: queries and keys turned by angles that grow with column and row.
+"""Rotary positions of a grid: queries and keys are rotated by angles that grow with column and row.
 
-Source: axial RoPE of rope-vit (arXiv:2403.13298) as SAM 3 has it. Meta's code multiplies complex numbers and keeps
-what it multiplies by as a buffer; here, as in transformers' models/sam3, they are real, and cosines and sines are made
-in the forward of each block. Coordinates and frequencies, buffers there, are made with them: nothing but weights is
-there before a pass.
+Source: axial RoPE of rope-vit (arXiv:2403.13298) as in SAM 3. Meta's code multiplies by complex numbers, which are a buffer.
+Here, as in transformers' models/sam3, cosines and sines are computed in the forward of each block. Coordinates and
+frequencies, which are buffers in transformers, are computed there too: before a pass, only weights are in memory.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ def rotations(
 ) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the angles of H x W tokens: (HW, d) each, in float32.
 
-    Two channels at a time turn together; the first half of the pairs by the column, the second by the row.
+    Channels are rotated in pairs: the first half of the pairs by the column, the second half by the row.
 
     Args:
-        size: tokens (high, wide).
-        scale: what a step down and a step to the right count for.
+        size: tokens (height, width).
+        scale: length of a step down, and of a step to the right.
         head_dim: d, channels of a head.
-        device: where to make them.
+        device: device of the result.
     """
     (H, W), quarter = size, head_dim // 4
     frequencies = torch.logspace(0, 4 / head_dim - 1, quarter, THETA, dtype=torch.float32, device=device)
@@ -39,13 +38,13 @@ def rotations(
 
 
 def _angles(length: int, scale: float, frequencies: Tensor) -> Tensor:
-    """Of each place along an axis: (length, d / 4)."""
+    """The angles of each place along an axis: (length, d / 4)."""
     places = torch.arange(length, dtype=torch.float32, device=frequencies.device)
     return places[:, None] * (frequencies * scale)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Queries or keys (..., HW, d) turned, in float32: in the type of `x` again."""
+    """Queries or keys (..., HW, d) rotated in float32; the result has the type of `x`."""
     wide = x.float()
     return (wide * cos + _quarter_turn(wide) * sin).type_as(x)
 

@@ -1,4 +1,4 @@
-"""Where a pass is: which part or block it is in, forward or backward, told by hooks that keep no tensor."""
+"""Reports which part or block a pass is in, forward or backward, by hooks that do not keep tensors alive."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def on_entering(step: Step, enter: Enter) -> Iterator[None]:
 
 @contextmanager
 def on_entering_parts(model: nn.Module, enter: Enter) -> Iterator[None]:
-    """Call `enter` as each part and block begins its forward, and in the backward of what is run within its backward."""
+    """Call `enter` as each part and block begins its forward, and its backward in any backward run within this context."""
     hooks = _Hooks(enter)
     handles = [
         *(module.register_forward_pre_hook(hooks.before(name)) for name, module in parts_of(model)),
@@ -52,21 +52,21 @@ def parts_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The parts and blocks that are run ("patch_embed", "blocks.7", "neck"), without identities."""
     for name, module in model.named_children():
         if isinstance(module, (nn.ModuleDict, nn.ModuleList)):
-            held = module.named_children()
-            yield from ((f"{name}.{i}", part) for i, part in held if not isinstance(part, nn.Identity))
+            children = module.named_children()
+            yield from ((f"{name}.{i}", part) for i, part in children if not isinstance(part, nn.Identity))
         else:
             yield name, module
 
 
 class _Hooks:
-    """Each part's backward begins when the gradient of what it made, the input of the next, is there."""
+    """The hooks. A part's backward begins when the gradient of its output, the input of the next part, is ready."""
 
     def __init__(self, enter: Enter) -> None:
         self._enter = enter
         self._last = ""
 
     def before(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        """What to call before the module of a part."""
+        """The hook before the module of a part."""
         return lambda _, inputs: self._begin(name, inputs[0])
 
     def after_patch_embed(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
@@ -74,14 +74,14 @@ class _Hooks:
         self._begin("pos_embed", output)
 
     def at_the_end(self, _: nn.Module, __: tuple[Any, ...], output: Tensor | tuple[Tensor, ...]) -> None:
-        """The backward of the whole begins with that of its last part."""
+        """After the whole model: its backward begins with that of the last part."""
         for each in output if isinstance(output, tuple) else (output,):
             self._on_gradient_of(each)
         self._last = ""
 
     def _begin(self, name: str, tensor: Tensor) -> None:
         if torch._C._current_graph_task_id() != NOT_IN_BACKWARD:
-            return  # a checkpointed block runs its forward again: that is a part of its backward
+            return  # the second forward of a checkpointed block belongs to its backward
         self._on_gradient_of(tensor)
         self._last = name
         self._enter((name, "forward"))

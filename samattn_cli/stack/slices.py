@@ -1,10 +1,9 @@
 """Slices that take a whole dimension, such as the `:` of `x[:, :n]`.
 
-In torch 2.9.1 and later such a slice does nothing. In torch 2.6.0 it is an operation: autograd records it, and its
-backward makes a tensor of zeros and copies the gradient into it. The figures are those of torch 2.9.1 and later, so the
-trace on an older torch runs slices as torch 2.9.1 does, and its verdict says so. Source: applySlice in ATen's
-TensorIndexing.h, which compares the length of the dimension with where the slice stops (`==` in 2.6.0, `<=` in 2.9.1; a
-`:` stops at 2**63 - 1).
+In torch 2.9.1 and later such a slice does nothing. In torch 2.6.0 it is an operation: autograd records it, and its backward
+makes a tensor of zeros and copies the gradient into it. The figures are those of torch 2.9.1 and later. So on an older torch
+the trace runs slices like torch 2.9.1, and its verdict says so. Source: applySlice in ATen's TensorIndexing.h, which compares
+the length of the dimension with the end of the slice (`==` in 2.6.0, `<=` in 2.9.1; a `:` ends at 2**63 - 1).
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ RECORDED = _are_recorded()
 """Whether the installed torch records slices that take a whole dimension."""
 
 NOTE = (
-    f"with slices as in torch 2.9.1: in backward torch {torch.__version__} makes a copy more for each that takes a "
-    "whole dimension"
+    f"with slices as in torch 2.9.1: torch {torch.__version__} makes one more copy in backward for each slice that takes "
+    "a whole dimension"
     if RECORDED
     else ""
 )
 
 
 def written_out(x: Tensor, index: Any) -> Any:
-    """`index` of `x` with each slice in numbers, `0:n` for `:`, which every torch skips if it takes a whole dimension.
+    """`index` of `x` with each slice in numbers, such as `0:n` for `:`. Every torch skips `0:n` of a whole dimension.
 
-    An index of masks or lists stays as it is.
+    An index with masks or lists is returned unchanged.
     """
     parts = index if isinstance(index, tuple) else (index,)
     if not all(map(_is_simple, parts)):
@@ -47,7 +46,7 @@ def written_out(x: Tensor, index: Any) -> Any:
 
 
 def _is_simple(part: Any) -> bool:
-    """Whether it stands for one dimension, a new one or what is left out."""
+    """Whether it is a number, a slice, `None`, an ellipsis or a tensor of indices."""
     if isinstance(part, Tensor):
         return part.dtype not in {torch.bool, torch.uint8}
     return part is None or part is Ellipsis or type(part) in {int, slice}

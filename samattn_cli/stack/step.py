@@ -1,4 +1,4 @@
-"""How a pass is run: an inference forward, or a training step. Everything that is measured goes through here."""
+"""Runs a pass: an inference forward, or a training step. Everything that is measured is run by this module."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd_momentum": partial(SGD, momentum=0.9),
     "sgd": SGD,
 }
-"""As torch.optim has them by default."""
+"""Each with torch.optim's defaults."""
 
 GRADIENT = 1e-3
-"""Of every output of the encoder, as a decoder would hand it back."""
+"""The gradient of each output, which a decoder would pass back."""
 
 SEED = 0
 
 
 class Step:
-    """The encoder of a config on a device, with what a pass of it needs; call it to run one."""
+    """A pass of an encoder on a device, with its model, image and optimizer; call it to run the pass."""
 
     def __init__(self, config: EncoderConfig, device: str) -> None:
         self.model = build(config, device)
         torch.manual_seed(SEED)
-        self.image = image_for(config, device).normal_()  # what `empty` leaves may be slow to compute with
+        self.image = image_for(
+            config, device
+        ).normal_()  # denormal numbers in uninitialized memory would be slow
         self.optimizer: Optimizer | None = None
         if config.run.mode == "training":
             freeze(self.model, config)
@@ -39,7 +41,7 @@ class Step:
             self.optimizer = OPTIMIZERS[config.run.optimizer](trained)
 
     def __call__(self) -> None:
-        """Run one pass; what comes out is dropped."""
+        """Run one pass and drop its output."""
         if self.optimizer is None:
             forward_only(self.model, self.image)
         else:
@@ -53,7 +55,7 @@ def forward_only(model: nn.Module, image: Tensor) -> Tensor:
 
 
 def training_step(model: nn.Module, image: Tensor, optimizer: Optimizer) -> None:
-    """Forward, backward from a dense gradient of the output, and the optimizer's step."""
+    """Run forward, backward from a dense gradient of each output, and the optimizer's step."""
     optimizer.zero_grad(set_to_none=True)
     output = model(image)
     outputs = output if isinstance(output, tuple) else (output,)

@@ -1,7 +1,7 @@
-"""The real stack traced on meta tensors, operation by operation: no arithmetic, no memory, every allocation seen.
+"""Traces the real stack on meta tensors, operation by operation: it sees every allocation, without arithmetic or memory.
 
-A dispatch mode sees each tensor that an operation makes; a finalizer on its storage tells when the last reference
-goes. Autograd's saved-tensor hooks tell what it keeps for backward.
+A dispatch mode sees each tensor that an operation makes. A finalizer on its storage reports when its last reference is gone.
+Autograd's saved-tensor hooks report what it keeps for backward.
 """
 
 from __future__ import annotations
@@ -32,9 +32,14 @@ from .versions import as_in_torch_2_13
 
 @dataclass
 class PartTrace:
-    """Of a part or block: bytes live at its start; its allocations and products, in order.
+    """The trace of a part or block.
 
-    `live` is what is live after each allocation, over the start; `change` what is so once the part is done.
+    Attributes:
+        start_bytes: bytes live at its start.
+        allocations: bytes of each allocation, as asked for.
+        live: bytes live after each allocation, minus those at the start.
+        products: FLOPs of each matrix product and convolution.
+        change: bytes live at its end, minus those at the start.
     """
 
     start_bytes: int
@@ -50,10 +55,10 @@ class PartTrace:
 
 
 class Tracer(TorchDispatchMode):
-    """Follows each operation: the storages it makes on `device` until they go, its FLOPs by torch's own formulas.
+    """Follows each operation: the storages that it makes, until they are freed, and its FLOPs by torch's own formulas.
 
     Args:
-        device: type of device to follow ("meta").
+        device: type of device whose storages count ("meta").
         live: bytes live before the pass: weights and input.
     """
 
@@ -62,35 +67,33 @@ class Tracer(TorchDispatchMode):
         self.device = device
         self.live = live
         self.sections: dict[Section, PartTrace] = {}
-        self.alone: Uses | None = None  # set where a backward is traced
+        self.alone: Uses | None = None  # set while a backward is traced
         self._part = PartTrace(live)
         self._known: set[int] = set()
-        self._entered: dict[
-            int, int
-        ] = {}  # the part that ran last: its inputs, and what was live as it ended
-        self._ended = live
+        self._last_inputs: dict[int, int] = {}  # of the part that ran last, bytes by storage
+        self._live_at_end = live  # of that part
 
     def enter(self, section: Section) -> None:
-        """From here on it is about `section`; of several outputs each gradient says so."""
+        """`section` begins. With several outputs, the gradient of each calls this."""
         if self.sections.get(section) is self._part:
             return
         self.leave()
         self.sections[section] = self._part
 
     def leave(self) -> None:
-        """From here on it is about nothing in particular."""
+        """The section ends."""
         self._part.change = self.live - self._part.start_bytes
         self._part = PartTrace(self.live)
 
     def at_the_end(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Any) -> None:
-        """A part has run; what it was given may go yet."""
-        self._entered = {storage_key(x): rounded(x.untyped_storage().nbytes()) for x in inputs}
-        self._ended = self.live
+        """A part has run; its inputs may still be freed."""
+        self._last_inputs = {storage_key(x): rounded(x.untyped_storage().nbytes()) for x in inputs}
+        self._live_at_end = self.live
 
     def leave_forward(self) -> None:
-        """The forward is done: of the last part's inputs those have gone that are not kept; autocast's copies do not count."""
-        gone = sum(nbytes for key, nbytes in self._entered.items() if key not in self._known)
-        self._part.change = self._ended - gone - self._part.start_bytes
+        """The forward ends: inputs of the last part have been freed, unless kept. Autocast's copies do not count."""
+        freed = sum(nbytes for key, nbytes in self._last_inputs.items() if key not in self._known)
+        self._part.change = self._live_at_end - freed - self._part.start_bytes
         self._part = PartTrace(self.live)
 
     def parts_in(self, phase: Phase) -> dict[str, PartTrace]:
@@ -98,13 +101,13 @@ class Tracer(TorchDispatchMode):
         return {name: part for (name, entered), part in self.sections.items() if entered == phase}
 
     def ignore(self, *tensors: Tensor) -> None:
-        """These are in `live` already."""
+        """Do not count `tensors`, which `live` includes already."""
         self._known |= {storage_key(tensor) for tensor in tensors}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run the operation and note what it made."""
+        """Run the operation and note its results."""
         kwargs = kwargs or {}
         if in_steps := steps_on_cuda(func):
             with self:
@@ -115,14 +118,14 @@ class Tracer(TorchDispatchMode):
         if formula := flop_registry.get(func.overloadpacket):
             count = of_grouped_backward if is_grouped_backward(func, args) else formula
             flops = int(count(*args, **kwargs, out_val=result))
-            # a convolution's gradient of a bias alone is no product
+            # the gradient of a convolution's bias alone is not a product
             self._part.products += [flops] if flops else []
         for tensor in _pytree.tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == self.device:
-                self._seen(tensor)
+                self._note(tensor)
         return result
 
-    def _seen(self, tensor: Tensor) -> None:
+    def _note(self, tensor: Tensor) -> None:
         key = storage_key(tensor)
         if key in self._known:
             return
@@ -132,15 +135,15 @@ class Tracer(TorchDispatchMode):
         self._known.add(key)
         self.live += nbytes
         self._part.live.append(self.live - self._part.start_bytes)
-        weakref.finalize(storage, self._gone, key, nbytes)
+        weakref.finalize(storage, self._freed, key, nbytes)
 
-    def _gone(self, key: int, nbytes: int) -> None:
+    def _freed(self, key: int, nbytes: int) -> None:
         self._known.discard(key)
         self.live -= nbytes
 
 
 def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[str, PartTrace]:
-    """Trace an inference forward of `model`, part by part; the last is done when the output alone is left of the pass.
+    """Trace an inference forward of `model`, part by part. The last part ends when only the output is left.
 
     Args:
         model: the encoder on the meta device; repeated blocks may be identities.
@@ -157,9 +160,9 @@ def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[s
 
 
 def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
-    """Bytes that autograd keeps for backward, for each part and block of `model`, weights and buffers left out.
+    """Bytes that autograd keeps for backward, for each part and block of `model`, without weights and buffers.
 
-    Of a block that is checkpointed that is its input, where it would keep anything.
+    A checkpointed block keeps its input, if it would keep anything at all.
     """
     weights = {storage_key(weight) for weight in (*model.parameters(), *model.buffers())}
     kept: list[tuple[str, weakref.ref[_Kept]]] = []
@@ -175,7 +178,7 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
         return saved
 
     def claim(*inputs: Tensor) -> None:
-        """The checkpoint kept them just before its block began."""
+        """The checkpoint saved these just before its block began, so they count for the block."""
         kept[-len(inputs) :] = [(parts[-1], ref) for _, ref in kept[-len(inputs) :]]
 
     with (
@@ -189,26 +192,26 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
     sums = {
         part: sum(map(rounded, _alive(ref for name, ref in kept if name == part).values())) for part in parts
     }
-    del output  # and with it the graph, and all that was kept
+    del output  # and with it the graph and everything that it kept
     return sums
 
 
 @dataclass(eq=False)
 class _Kept:
-    """A tensor that autograd keeps, for as long as it does."""
+    """A tensor that autograd keeps; it lives as long as autograd keeps it."""
 
     tensor: Tensor
 
 
 def _alive(kept: Iterable[weakref.ref[_Kept]]) -> dict[int, int]:
-    """The storages of what is kept still, and their bytes."""
+    """The storages of tensors that are still kept, and their bytes."""
     tensors = [saved.tensor for ref in kept if (saved := ref())]
     return {storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
 
 
 @contextmanager
 def _on_checkpointed_inputs(model: nn.Module, see: Callable[..., None]) -> Iterator[None]:
-    """Show `see` the inputs of each block that is checkpointed."""
+    """Call `see` with the inputs of each checkpointed block."""
     blocks = model.get_submodule(CONTAINER).children() if model.checkpointing else ()
     handles = [block.register_forward_pre_hook(partial(_show, see)) for block in blocks]
     try:
@@ -221,14 +224,14 @@ def _on_checkpointed_inputs(model: nn.Module, see: Callable[..., None]) -> Itera
 def trace_training(
     model: nn.Module, image: Tensor, live: int
 ) -> tuple[dict[str, PartTrace], dict[str, PartTrace]]:
-    """Trace a forward that autograd keeps what it needs of, and its backward, part by part.
+    """Trace a forward in which autograd saves tensors, and its backward, part by part.
 
-    A part before all that trains has no backward: its trace is there, and empty.
+    A part before everything that trains has no backward; its trace is empty.
 
     Args:
         model: the encoder on the meta device; repeated blocks may be identities.
         image: its input.
-        live: bytes live before: weights, their optimizer's state, the image.
+        live: bytes live before the pass: weights, optimizer state, the image.
     """
     alone = uses_of_the_last_holder()
     mode = Tracer(image.device.type, live)
@@ -252,7 +255,7 @@ def trace_training(
 
 @contextmanager
 def _forward_of(model: nn.Module, mode: Tracer) -> Iterator[None]:
-    """Tell `mode` where each part of a forward begins and ends."""
+    """Call `mode` as each part of a forward begins and ends."""
     handles = [part.register_forward_hook(mode.at_the_end) for _, part in parts_of(model)]
     try:
         with on_entering_parts(model, mode.enter):
@@ -267,5 +270,5 @@ def _show(see: Callable[..., None], _module: Any, inputs: tuple[Tensor, ...]) ->
 
 
 def storage_key(tensor: Tensor) -> int:
-    """What tells the storage of a tensor from every other live one."""
+    """A number that identifies the storage of a tensor among all that are live."""
     return int(tensor.untyped_storage()._cdata)  # its address: data_ptr is 0 on meta

@@ -1,12 +1,13 @@
-"""What operations make on meta in torch 2.13.0 and 2.14.1, where an older torch makes it otherwise.
+"""Makes operations on meta tensors return what they return in torch 2.13.0 and 2.14.1, on older versions too.
 
-- The output of a convolution is contiguous; its gradients are channels-last if the input or the weight is. In torch
-  2.6.0 and 2.9.1 the output follows the input, and the gradients are contiguous. It matters to autograd, which copies
-  the gradient of a weight that is laid out otherwise than the weight. Sources: meta_conv and meta_convolution_backward.
+- The output of a convolution is contiguous; its gradients are channels-last if the input or the weight is. In torch 2.6.0
+  and 2.9.1 the output has the memory order of the input, and the gradients are contiguous. This matters because autograd
+  copies a weight's gradient that has another memory order than the weight. Sources: meta_conv and
+  meta_convolution_backward.
 - The random state of flash attention is two numbers. In torch 2.6.0 it is one. Source:
   meta__scaled_dot_product_flash_attention.
 
-All sources are in torch/_meta_registrations.py. What slices do is in `slices`, and what CUDA does in `cuda`.
+All sources are in torch/_meta_registrations.py. For slices see `slices`; for differences between meta and CUDA see `cuda`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
 RANDOM_STATE = 6
-"""Which of the results of flash attention it is."""
+"""Its index in the results of flash attention."""
 
 
 def as_in_torch_2_13(func: Any, args: Sequence[Any], result: Any) -> Any:
-    """The `result` of an operation, as torch 2.13.0 makes it."""
+    """The `result` of an operation, with the layout and sizes of torch 2.13.0."""
     change = _CHANGED.get(func)
     return change(args, result) if change else result
 
@@ -47,9 +48,9 @@ def _as(layout: torch.memory_format, gradient: Tensor | None) -> Tensor | None:
     return None if gradient is None else gradient.contiguous(memory_format=layout)
 
 
-def _two_numbers(_: Sequence[Any], made: tuple[Any, ...]) -> tuple[Any, ...]:
-    state = made[RANDOM_STATE]
-    return (*made[:RANDOM_STATE], state.new_empty(2), *made[RANDOM_STATE + 1 :])
+def _two_numbers(_: Sequence[Any], results: tuple[Any, ...]) -> tuple[Any, ...]:
+    state = results[RANDOM_STATE]
+    return (*results[:RANDOM_STATE], state.new_empty(2), *results[RANDOM_STATE + 1 :])
 
 
 _CHANGED: dict[Any, Callable[[Sequence[Any], Any], Any]] = {

@@ -1,4 +1,4 @@
-"""Windows over a grid, as SAM, ViTDet and SAM 2 cut them, and Swin's, which are shifted.
+"""Windows over a grid, as in SAM, ViTDet and SAM 2, and shifted windows, as in Swin.
 
 Source: segment-anything, modeling/image_encoder.py; microsoft/Swin-Transformer, models/swin_transformer.py.
 """
@@ -74,9 +74,9 @@ def shifted_back(x: Tensor, shift: Pair) -> Tensor:
 
 
 def shift_mask(grid: Pair, window: Pair, shift: Pair) -> Tensor:
-    """What keeps tokens apart that only the shift brought together: (windows, hw, hw) of 0 and -100.
+    """The mask between tokens that only the shift brought into one window: (windows, hw, hw) of 0 and -100.
 
-    A window holds tokens of up to four regions: those that lay before the border and those that were rolled round it.
+    A window has tokens of up to four regions: for each axis, those before the border and those rolled around it.
 
     Source: microsoft/Swin-Transformer, models/swin_transformer.py (attn_mask).
     """
@@ -95,7 +95,7 @@ def add_mask(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def of_images(mask: Tensor, M: int) -> Tensor:
-    """The mask of each window (windows, N, N) for those of all images: (M, 1, N, N)."""
+    """The mask of each window (windows, N, N), repeated for all images: (M, 1, N, N)."""
     windows, N, _ = mask.shape
     return mask[None, :, None].expand(M // windows, windows, 1, N, N).reshape(M, 1, N, N)
 
@@ -105,6 +105,6 @@ _APART = -100.0
 
 
 def _regions(length: int, window: int, shift: int) -> Tensor:
-    """Along one side: 0 but in the last window, where it is 1, and 2 for what was rolled round."""
+    """The region of each token along one axis: 0; in the last window 1, or 2 if it was rolled around the border."""
     at = torch.arange(-(-length // window) * window)
     return (at >= len(at) - window).long() + (at >= len(at) - shift).long()

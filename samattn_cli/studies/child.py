@@ -39,7 +39,7 @@ def ask_fingerprint(device: str) -> Fingerprint:
         raise DeviceError(f"--device {device}: {_how_it_ended(ended)}")
     found: dict[str, Any] = json.loads(ended.stdout)
     if "problem" in found:
-        raise DeviceError(found["problem"])
+        raise DeviceError(found["code"], found["problem"])
     from pydantic import TypeAdapter
 
     return TypeAdapter(Fingerprint).validate_python(found)

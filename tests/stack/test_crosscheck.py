@@ -465,7 +465,7 @@ def test_what_a_part_leaves_live_is_compared(passed, part, every_layer):
     left = claimed.change[part]
     wrong = replace(claimed, change={**claimed.change, part: left + 512})
     found = memory_differences(replace(claims, **{passed: wrong}), every_layer=every_layer)
-    assert found == (Difference(part, f"live bytes once it is done{PASSES[passed]}", left + 512, left),)
+    assert found == (Difference(part, f"live bytes after it{PASSES[passed]}", left + 512, left),)
 
 
 def test_a_leak_at_the_end_of_a_part_is_named_first(monkeypatch):
@@ -484,7 +484,7 @@ def test_a_leak_at_the_end_of_a_part_is_named_first(monkeypatch):
     monkeypatch.setattr("samattn_cli.stack.crosscheck.build", leaky)
     first, *others = memory_differences(claims, every_layer=True)
     left = claims.inference.change["blocks.4"]
-    assert first == Difference("blocks.4", "live bytes once it is done", left, left + nbytes)
+    assert first == Difference("blocks.4", "live bytes after it", left, left + nbytes)
     whats = [difference.what for difference in others]
     assert "peak_bytes" in whats
     assert whats[whats.index("peak_bytes") :] == ["peak_bytes"] * whats.count("peak_bytes")
@@ -640,7 +640,7 @@ def test_memory_that_is_freed_too_late_is_found_even_away_from_the_peak(passed, 
     ]
 
 
-def test_a_rounded_count_is_no_count(monkeypatch):
+def test_a_rounded_count_is_refused(monkeypatch):
     monkeypatch.setitem(count.FVCORE_KINDS, "einsum", "matmul")
-    with pytest.raises(ValueError, match="rounded, and so no count"):
+    with pytest.raises(ValueError, match=r"2\.5 einsum is not a whole number"):
         count._by_kind({"einsum": 2.5}, count.FVCORE_KINDS)

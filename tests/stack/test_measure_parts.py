@@ -62,7 +62,7 @@ def test_a_process_that_ends_badly_is_an_outcome(code, stderr, status, message):
     ],
 )
 def test_running_out_of_memory_is_told_from_other_errors(monkeypatch, error, status):
-    def broken(*_):
+    def broken(*_, **__):
         raise error
 
     monkeypatch.setattr(measure, "measure", broken)
@@ -103,6 +103,7 @@ def test_a_cuda_that_does_not_start_is_one_message(monkeypatch, problem):
     monkeypatch.setattr(torch.cuda, "init", init)
     with pytest.raises(SamattnError) as caught:
         fingerprint.fingerprint("cuda")
+    assert caught.value.codes == ("device-does-not-run",)
     assert problem.partition("\n")[0] in str(caught.value)
     assert "\n" not in str(caught.value)
 
