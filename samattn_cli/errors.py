@@ -16,7 +16,7 @@ EXIT_INTERRUPTED = 130
 
 
 class Message(str):
-    """A sentence for the user, and a code by which scripts and tests know what is wrong, whatever the words.
+    """A sentence for the user, with a code that tells scripts and tests what is wrong whatever the words are.
 
     A code is a few lower-case words with hyphens: ``Message("unknown-key", "unknown key 'foo'")``.
     """
@@ -40,7 +40,7 @@ def code_of(message: str) -> str:
 
 
 def with_code(message: str) -> str:
-    """A message as it is printed: its code in brackets at the end of its first line."""
+    """A message as it is printed, with its code in brackets at the end of the first line."""
     code = code_of(message)
     first, *rest = message.split("\n")
     return "\n".join([f"{first} [{code}]" if code else first, *rest])
@@ -52,7 +52,7 @@ def at_place(where: str, message: str) -> Message:
 
 
 class SamattnError(Exception):
-    """An error whose message is meant for the user, without a traceback: its code, and the sentence."""
+    """An error for the user, printed without a traceback: a code and a sentence."""
 
     exit_code = EXIT_ERROR
 
@@ -68,7 +68,7 @@ class SamattnError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with the input: where it stands ("file.yaml:3:7"), what is wrong, what would be right."""
+    """One thing that is wrong with the input: its place ("file.yaml:3:7"), and what is wrong and what would be right."""
 
     where: str
     message: str
@@ -95,7 +95,7 @@ class OutputError(SamattnError):
 
 
 class UsageError(SamattnError):
-    """An option's value makes no sense for this config."""
+    """The value of an option is wrong, or wrong for this config."""
 
 
 class FamilyError(SamattnError):
@@ -103,22 +103,22 @@ class FamilyError(SamattnError):
 
 
 class DeviceError(SamattnError):
-    """There is no such device here, or torch cannot run on it."""
+    """There is no such device on this machine, or torch cannot run on it."""
 
 
 class RecordingError(SamattnError):
-    """A recording is damaged, or of something else."""
+    """A recording is damaged, or belongs to something else."""
 
 
 class GitError(SamattnError):
-    """git cannot give what was asked of it; the message says what to do."""
+    """git cannot do what was asked; the message says what to do."""
 
 
 class ImportFailedError(SamattnError):
-    """What was to be imported is damaged, unknown, or says what samattn cannot express."""
+    """A model to import is damaged, unknown, or has a feature that samattn cannot express."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the names of `known` that a word may stand for, or an empty string."""
+    """Return ``"; did you mean 'x'?"`` for the names of `known` that a word may mean, or an empty string."""
     names = alike(word, known)
     return f"; did you mean {either(names)}?" if names else ""

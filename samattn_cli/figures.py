@@ -1,4 +1,4 @@
-"""The figures that samattn works out, each defined once: its names, unit, words, and where it can be used.
+"""The figures that samattn derives, each defined once: its names, unit, words, and where it can be used.
 
 Commands, reports, charts, thresholds, completion and help read this registry. How a figure is read from a pass is bound
 by name in `studies/readers.py`; a figure that sums numbers of operations (see `op_keys`) needs no reader of its own.
@@ -14,7 +14,7 @@ from .spelling import known_as
 
 Record = TypeVar("Record")
 Scope = Literal["op", "layer", "part", "encoder"]
-"""What a figure can be of: an operation, a layer, a part next to the layers, or the whole encoder."""
+"""What can have a figure: an operation, a layer, a part next to the layers, or the whole encoder."""
 
 EVERYTHING: tuple[Scope, ...] = ("op", "layer", "part", "encoder")
 
@@ -25,26 +25,26 @@ class Figure(NamedTuple):
     Attributes:
         name: its key in JSON, and its name in every command.
         unit: B, FLOP, MAC, params or ms.
-        word: what reports and charts call it.
-        heading: the same in a narrow column; `word` if empty.
+        word: its name in reports and charts.
+        heading: its name in a narrow column; `word` if empty.
         meaning: what is counted.
         left_out: what is not counted.
-        of: what has such a figure in reports.
-        op_keys: it is the sum of these numbers of each operation; () if it is no such sum.
-        by_mode: whether it is of the run's mode, so that in training it is of forward, backward and the optimizer.
-        combined: how the figures of layers and parts make that of the encoder.
-        needs: what it cannot be worked out without: a device.
+        of: what has this figure in reports.
+        op_keys: it is the sum of these numbers of each operation; () if it is not such a sum.
+        by_mode: whether it depends on the run's mode, so that in training it covers forward, backward and the optimizer.
+        combined: how the figures of layers and parts combine to that of the encoder.
+        needs: what it requires: a device, or nothing.
         aliases: other names, which every command takes.
-        has_formula: whether `samattn explain` has a formula of it.
-        against: how an encoder is compared by it with another one: by their ratio, by the share that is saved, or not.
-        tag: what a line says before a number of it, where the unit does not say what it is.
-        causes: the figures of layers by which a change of it is explained; its own if empty.
+        has_formula: whether `samattn explain` has a formula for it.
+        against: how two encoders are compared by it: by their ratio, by the share that is saved, or not at all.
+        tag: what to print before a number of it where the unit alone is ambiguous.
+        causes: the figures of layers that explain a change of it; its own if empty.
         seen_in: the figure of layers that shows where a value of it comes from; itself if empty.
-        telling: how much a change of it says of a layer; tables of changes show the larger ones first.
-        sums: other keys of JSON, which are made of those of the layers.
-        shown: whether tables and charts of many costs show it always, where there is room, or where it is asked for.
-        is_cost: whether an encoder costs less if it is less: `samattn init` limits it, and `check` looks for new copies of
-            encoders that cost less now.
+        telling: how important a change of it is for a layer; tables of changes show the larger ones first.
+        sums: other keys of JSON, which are sums over the layers.
+        shown: whether tables and charts with many figures show it always, if there is room, or on request.
+        is_cost: whether less of it means a lower cost: `samattn init` limits it, and `check` looks for new copies of encoders
+            by it.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Figure(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What a narrow column calls it."""
+        """Its name in a narrow column."""
         return self.heading or self.word
 
     @property
@@ -86,7 +86,7 @@ class Figure(NamedTuple):
 
     @property
     def stem(self) -> str:
-        """What keys of its ratios and savings begin with."""
+        """The start of the keys of its ratios and savings."""
         return self.name.removesuffix("_ms")
 
     @property
@@ -95,7 +95,7 @@ class Figure(NamedTuple):
         return f"{self.stem}_{self.against}" if self.against else ""
 
     def word_in(self, modes: Collection[str]) -> str:
-        """What to call it for runs in some modes: a pass of a training run is a whole step."""
+        """Its name for runs in some modes: in a training run, a pass is a whole step."""
         if not self.by_mode or "training" not in modes:
             return self.word
         return (
@@ -109,7 +109,7 @@ WORK_LEFT_OUT = (
     "what a kernel computes beyond its result, such as the rest of a tile",
 )
 OF_A_PEAK = ("attention_bytes", "saved_bytes", "elementwise_flops", "params")
-"""What of a layer changes a peak of memory, the most telling first."""
+"""The figures of a layer that explain a change of a memory peak, the most important first."""
 
 FIGURES: Mapping[str, Figure] = {
     figure.name: figure
@@ -317,11 +317,11 @@ FIGURES: Mapping[str, Figure] = {
 """Every figure by its name, in the order of reports."""
 
 ALIASES: Mapping[str, str] = {alias: figure.name for figure in FIGURES.values() for alias in figure.aliases}
-"""The name of the figure that each alias means."""
+"""Each alias and the name of its figure."""
 
 
 def of(scope: Scope) -> tuple[Figure, ...]:
-    """The figures that an operation, a layer, a part or the encoder has."""
+    """The figures of an operation, a layer, a part or the encoder."""
     return tuple(figure for figure in FIGURES.values() if scope in figure.of)
 
 
@@ -339,18 +339,18 @@ OF_ENCODER = names(of("encoder"))
 PEAKS = {"inference": "peak_bytes", "training": "training_bytes"}
 """The figure that says whether a run fits, by its mode."""
 EXPLAINED = names(figure for figure in FIGURES.values() if figure.has_formula)
-"""The figures that `samattn explain` has a formula of."""
+"""The figures that `samattn explain` has a formula for."""
 
 
 def with_keys(
     keys: Iterable[str], kind: str, default: object = None
 ) -> Callable[[type[Record]], type[Record]]:
-    """Give a class, before it is made a dataclass, the keys that it does not name itself.
+    """A decorator that adds keys to a class before it becomes a dataclass. Keys that the class has already are kept.
 
     Args:
-        keys: such as the names of the figures of a layer.
+        keys: the keys, such as the names of the figures of a layer.
         kind: the annotation of the keys.
-        default: their value where none is given.
+        default: their default value.
     """
 
     def add(record: type[Record]) -> type[Record]:
@@ -365,35 +365,35 @@ def with_keys(
 
 
 def named(word: str, known: Collection[str] = FIGURES.keys()) -> str | None:
-    """The name among `known` that a word surely means, by an alias or in other letters too; None if there is none."""
+    """The name among `known` that a word means, also as an alias or in another case; None if there is none."""
     return known_as(word, known, {alias: name for alias, name in ALIASES.items() if name in known})
 
 
 def figure_for_option(
     option: str, word: str, known: Collection[str], lacks: str = "is not a figure of the whole encoder"
 ) -> str:
-    """The name of the figure that an option asks for.
+    """The name of the figure that the value of an option means.
 
     Args:
-        option: what messages call it, such as "--metric".
+        option: its name in messages, such as "--metric".
         word: a name or an alias.
-        known: the names of the figures that it takes.
-        lacks: what is said of a figure that is not one of them.
+        known: the names of the figures that the option takes.
+        lacks: what messages say about any other figure.
 
     Raises:
-        UsageError: if it is none of these, with what would be right.
+        UsageError: if the option does not take the word; the message says what would be right.
     """
     if name := named(word, known):
         return name
-    instead = f"use {', '.join(known)} (see `samattn metrics`)"
+    advice = f"choose from {', '.join(known)} (see `samattn metrics`)"
     if other := named(word):
-        raise UsageError(f"{option} {word}: {other} {lacks}: {instead}")
+        raise UsageError("figure-not-usable", f"{option} {word}: {other} {lacks}: {advice}")
     aliases = [alias for alias, name in ALIASES.items() if name in known]
-    hint = did_you_mean(word, [*known, *aliases]) or f": {instead}"
-    raise UsageError(f"{option} {word}: there is no such figure{hint}")
+    hint = did_you_mean(word, [*known, *aliases]) or f"; {advice}"
+    raise UsageError("unknown-figure", f"{option} {word}: unknown figure{hint}")
 
 
 def listed(known: Iterable[str]) -> str:
-    """Names in a sentence: "flops, macs or params"."""
+    """Names as part of a sentence: "flops, macs or params"."""
     *most, last = known
     return f"{', '.join(most)} or {last}"

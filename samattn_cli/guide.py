@@ -1,7 +1,7 @@
-"""The pages of documentation, by topic: Markdown files that a forge shows next to what they describe.
+"""The pages of documentation by topic: Markdown files next to what they describe, where a forge shows them.
 
-`samattn guide` shows the same files. In a wheel they lie in `samattn_cli/pages/`, under the paths that they have in the
-repository (see `pyproject.toml`).
+`samattn guide` shows the same files. A wheel has them in `samattn_cli/pages/`, under their paths in the repository (see
+`pyproject.toml`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Page:
-    """A file, by its path from the root of the repository, and what it says, in a line."""
+    """The path of a file from the root of the repository, and a summary of one line."""
 
     path: str
     summary: str
@@ -68,11 +68,11 @@ OTHER_TOPICS = {
     "verify": "evidence",
     "benchmarks": "speed",
 }
-"""Other names of topics: the commands that a page is about, and words that people look for."""
+"""Other names of topics: the commands that a page describes, and words that people may look for."""
 
 
 def page_file(page: Page) -> Path:
-    """Where a page is: within the package if it was installed, else in the checkout."""
+    """The path of a page: in the package if it was installed, otherwise in the checkout."""
     shipped = _PACKAGE / "pages"
     root = shipped if shipped.is_dir() else _PACKAGE.parent
     return root / page.path

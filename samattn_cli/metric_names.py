@@ -1,6 +1,6 @@
-"""The names by which thresholds call figures: those of `figures.py`, and paths into `analyze --format json`.
+"""The names of metrics in thresholds: those of `figures.py`, and paths into `analyze --format json`.
 
-The unit of a path is that of its key: ``_bytes``, ``_flops``, ``_macs``, ``_params``, ``_ms``, else none.
+The unit of a path follows from the end of its key: ``_bytes``, ``_flops``, ``_macs``, ``_params``, ``_ms``, or none.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .errors import did_you_mean
+from .errors import Message, did_you_mean
 from .figures import FIGURES, OF_ENCODER, Figure, Scope, of
 
 PEAK = "{peak}"
-"""In a path: what the run's mode has its peak as."""
+"""In a path: the key of the peak of the run's mode."""
 
 PEAK_OF_MODE = "peak_memory"
-"""The name of that peak. Its other name, "peak_bytes", is the key of JSON: always the peak of an inference forward."""
+"""The name of that peak. "peak_bytes" is the key in JSON and always means the peak of an inference forward."""
 
 
 def _names(figure: Figure) -> Iterator[tuple[str, str]]:
@@ -25,7 +25,7 @@ def _names(figure: Figure) -> Iterator[tuple[str, str]]:
 
 
 def names_against_global(figure: Figure) -> Iterator[tuple[str, str]]:
-    """Each name of how an encoder compares by a figure with itself with every layer global, and its key."""
+    """Each name of the comparison by a figure with the same encoder with every layer global, and its key."""
     if figure.against:
         yield f"{figure.compared}_vs_global", figure.compared
         for name in figure.aliases:
@@ -35,7 +35,7 @@ def names_against_global(figure: Figure) -> Iterator[tuple[str, str]]:
 
 
 def _measured() -> Iterator[tuple[str, str]]:
-    """Each name of what a recording has, and its path."""
+    """Each name of a figure of a recording, and its path."""
     for key in ("peak_bytes", "latency_ms"):
         for name in (key, *FIGURES[key].aliases):
             yield f"measured.{name}", f"measured.{key}"
@@ -51,10 +51,10 @@ ENCODER: dict[str, str] = {
     },
     **dict(_measured()),
 }
-"""Of an encoder: the path of each."""
+"""The path of each metric of an encoder."""
 
 PART = {name: key for figure in of("part") for name, key in _names(figure) if name != key}
-"""Likewise of a part next to the layers, after its name."""
+"""The same for a part next to the layers, after its name."""
 
 LAYER = {name: key for figure in of("layer") for name, key in _names(figure) if name != key} | {
     "attention_memory_per_head": "attention_bytes_per_head",
@@ -65,7 +65,7 @@ LAYER = {name: key for figure in of("layer") for name, key in _names(figure) if 
     "attention_bytes_saving_vs_global": "vs_global.attention_bytes_saving",
     "rel_pos_params_saving_vs_joint": "rel_pos_params_saving",
 }
-"""Likewise of a layer, or of a kind of layer."""
+"""The same for a layer, or for a kind of layer."""
 
 OF_PLACES = {"layers": LAYER, "parts": PART}
 MEASURED = "measured"
@@ -73,11 +73,11 @@ ROOTS = (
     *("totals", "layers", "parts", "shares", "comparison", "training", "changes", "device", MEASURED),
     *("published", "config"),
 )
-"""Where the paths of an analysis begin."""
+"""The first words of the paths into an analysis."""
 
 WINDOW, GLOBAL = KINDS = ("window", "global")
 COUNT = "count"
-"""Of a kind of layer: how many there are."""
+"""The number of layers of a kind."""
 
 UNITS = {
     "B": re.compile(r"(.*_)?bytes(_per_head)?"),
@@ -107,47 +107,51 @@ def path_of(metric: str, *, training: bool = False) -> str:
 
 
 def unit_of(metric: str) -> str:
-    """The unit of a metric: B, FLOP, MAC, params, ms, or "" of shares, ratios and counts."""
+    """The unit of a metric: B, FLOP, MAC, params, ms, or "" for shares, ratios and counts."""
     last = path_of(metric).rpartition(".")[2]
     return next((unit for unit, keys in UNITS.items() if keys.fullmatch(last)), "")
 
 
 def figure_in(path: str, scope: Scope = "encoder") -> Figure | None:
-    """The figure that a path into an analysis is of, or is made of: flops of "layers.7.vs_global.layer_flops_ratio"."""
+    """The figure that a path into an analysis belongs to: flops for "layers.7.vs_global.layer_flops_ratio"."""
     last = path.rpartition(".")[2]
     keys = ((key, figure) for figure in of(scope) for key in (figure.stem, *figure.sums))  # latency_ratio
     return max(((len(key), figure) for key, figure in keys if key in last), default=(0, None))[1]
 
 
 def needs_device(metric: str) -> bool:
-    """Whether it is known on a device alone."""
+    """Whether the metric is known only for a device."""
     figure = figure_in(path_of(metric))
     return figure is not None and figure.needs == "device"
 
 
 def is_gain(metric: str) -> bool:
-    """Whether more of it is better: a saving, or a ratio of what something else costs to this."""
+    """Whether more is better: for a saving, or for the ratio of another cost to this one."""
     return path_of(metric).endswith(("_saving", "_ratio"))
 
 
 def is_share(metric: str) -> bool:
-    """Whether it is a share of something, at most all of it, such as a saving."""
+    """Whether it is a share, which is at most 1, such as a saving."""
     return path_of(metric).endswith("_saving")
 
 
-def unknown(metric: str) -> str:
-    """What is wrong with the name of a metric, as far as it can be told without an encoder; "" if nothing."""
+def unknown_metric(metric: str) -> Message | None:
+    """What is wrong with the name of a metric, as far as one can tell without an encoder; None if nothing is."""
     root, dot, rest = metric.partition(".")
     if metric in ENCODER:
-        return ""
+        return None
     if root == MEASURED:
-        return f"there is no metric {metric!r}, but measured.peak_bytes and measured.latency_ms"
+        return Message(
+            "unknown-metric",
+            f"unknown metric {metric!r}; choose from measured.peak_bytes and measured.latency_ms",
+        )
     if dot and rest and root in ROOTS:
-        return ""
+        return None
     hint = did_you_mean(root, ROOTS) if dot else did_you_mean(metric, ENCODER)
-    return f"there is no metric {metric!r}{hint or instead()}"
+    return Message("unknown-metric", f"unknown metric {metric!r}{hint or known_metrics()}")
 
 
-def instead() -> str:
-    """What there is in place of a metric that there is not."""
-    return f": use {', '.join(OF_ENCODER)} (see `samattn metrics`), or the path of a number of `samattn analyze --format json`"
+def known_metrics() -> str:
+    """The metrics to choose from, to end a message with."""
+    names = ", ".join(OF_ENCODER)
+    return f"; choose from {names} (see `samattn metrics`), or the path of a number in `samattn analyze --format json`"

@@ -1,6 +1,6 @@
-"""Figures that others published for the encoders of the presets: read from `published.json`, which ships beside this.
+"""Published figures for the encoders of the presets, read from `published.json` next to this file.
 
-They are data: what was printed, where, and by which convention it is to be read. Counting is for `tape/conventions.py`.
+They are data: what was printed, where, and the convention that it follows. `tape/conventions.py` does the counting.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOT_OF_THIS_ENCODER = {
     "other_input": "another input",
     "unexplained": "unexplained",
 }
-"""Conventions by which no count of the encoder gives the figure, in words."""
+"""Conventions of figures that are not counts of the encoder, in words."""
 
 _PREFIXES = {"": 0, "M": 6, "G": 9}
 
@@ -38,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One figure as printed: `quantity` is what its source calls it, `convention` what is counted in truth."""
+    """One figure as printed. `quantity` is its name in the source; `convention` is what it really counts."""
 
     quantity: Quantity
     figure: str
@@ -49,7 +49,7 @@ class Published:
     note: str = ""
 
     def prints(self, count: int) -> bool:
-        """Whether `count` is the figure to its last printed digit."""
+        """Whether `count` rounds to the figure as printed."""
         step = Decimal(1).scaleb(Decimal(self.figure).as_tuple().exponent)  # type: ignore[arg-type]
         return self._scaled(count).quantize(step, ROUND_HALF_UP) == Decimal(self.figure)
 
@@ -59,7 +59,7 @@ class Published:
 
 @cache
 def published() -> dict[str, tuple[Published, ...]]:
-    """The figures by preset."""
+    """The figures of each preset."""
     file = _read()
     sources = {name: Source(**source) for name, source in file["sources"].items()}
     return {

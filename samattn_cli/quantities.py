@@ -1,4 +1,4 @@
-"""Quantities as people write them, a number and a unit: "24GiB", "6 TFLOP". Units must be said: 1 GiB is no GB."""
+"""Parses quantities, a number and a unit: "24GiB", "6 TFLOP". The unit is required, because 1 GiB is not 1 GB."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import UsageError, did_you_mean
 from .units import BINARY_UNITS, DECIMAL_PREFIXES
 
 Units = Mapping[str, Decimal]
-"""Each unit, and how many of the smallest whole thing (a byte, a FLOP) it is."""
+"""Each unit, in terms of the base unit (a byte, a FLOP)."""
 
 
 def decimal_units(noun: str) -> dict[str, Decimal]:
@@ -26,7 +26,7 @@ FLOPS: Units = decimal_units("FLOP")
 MACS: Units = decimal_units("MAC")
 PARAMS: Units = decimal_units("param") | {unit: scale for unit, scale in decimal_units("").items() if unit}
 TIMES: Units = {"us": 1 / Decimal(1000), "ms": Decimal(1), "s": Decimal(1000)}
-"""In milliseconds."""
+"""The base unit is a millisecond."""
 
 PERCENT, TIMES_AS_MUCH = "%", "x"
 SHARES: Units = {PERCENT: 1 / Decimal(100)}
@@ -41,7 +41,7 @@ KINDS: Mapping[str, Units] = {
     TIMES_AS_MUCH: RATIOS,
     "params": PARAMS,
 }
-"""What is measured in units that convert into one another, by the one that all are converted to."""
+"""The units that convert into one another, by their base unit."""
 
 EXAMPLES = {
     "ms": "80 ms",
@@ -51,54 +51,55 @@ EXAMPLES = {
     "params": "640 M",
     "": "94.3 %, 1.5x or 28",
 }
-"""By the unit of a figure; "" is that of shares, ratios and counts."""
+"""Examples for messages, by the unit of a figure; "" is the unit of shares, ratios and counts."""
 
 QUANTITY = re.compile(r"(?P<number>[^A-Za-z\s]+)\s*(?P<unit>[A-Za-z]*)")
 NUMBER = re.compile(r"\d{1,30}(?:\.\d{1,30})?|\d{1,3}(?:,\d{3})+", re.ASCII)
 
 
 def parse_quantity(text: str, units: Units, *, of: str, where: str, example: str) -> int:
-    """A quantity in the smallest thing of its units, rounded down.
+    """A quantity in its base unit, rounded down.
 
     Args:
-        text: a number and a unit (see `spelt`); "25,769,803,776 B" too, as reports have it.
-        units: those that there are.
-        of: what they are units of.
-        where: what messages begin with, such as "--memory 24".
-        example: what messages give as one.
+        text: a number and a unit (see `spellings`); also "25,769,803,776 B", as reports have it.
+        units: the units to choose from.
+        of: what they measure, for messages.
+        where: the start of messages, such as "--memory 24".
+        example: an example for messages.
 
     Raises:
-        UsageError: if it is none, or has no unit or one that there is not.
+        UsageError: if the text is not a number with one of these units.
     """
-    found = QUANTITY.fullmatch(text.strip())
-    if found is None:
-        raise UsageError(f"{where}: must be a number and a unit, such as {example}")
-    number = _number(found["number"], f"{where}: ")
-    scale = _scale(found["unit"], units, of=of, where=where, example=example)
+    match = QUANTITY.fullmatch(text.strip())
+    if match is None:
+        raise UsageError("not-a-quantity", f"{where}: must be a number and a unit, such as {example}")
+    number = _number(match["number"], f"{where}: ")
+    scale = _scale(match["unit"], units, of=of, where=where, example=example)
     return int(number * scale)
 
 
-def _number(digits: str, before: str = "") -> Decimal:
-    """The number that digits are, with commas between thousands or not; `before` begins the message if they are none."""
+def _number(digits: str, where: str = "") -> Decimal:
+    """The number that digits stand for, with or without commas between thousands; messages begin with `where`."""
     if not NUMBER.fullmatch(digits):
-        raise UsageError(f"{before}{digits} is not a number: use one such as 6 or 5.5")
+        raise UsageError("not-a-number", f"{where}{digits} is not a number: use one such as 6 or 5.5")
     return Decimal(digits.replace(",", ""))
 
 
 def _scale(unit: str, units: Units, *, of: str, where: str, example: str) -> Decimal:
-    """How much a unit is."""
+    """The size of a unit in its base unit."""
     for name, scale in units.items():
-        if unit in spelt(name):
+        if unit in spellings(name):
             return scale
-    wrong = f"{unit} is not a unit of {of}" if unit else "has no unit"
-    raise UsageError(f"{where}: {wrong}: use {', '.join(units)}, such as {example}")
+    wrong = f"{unit} is not a unit of {of}" if unit else "the unit is missing"
+    code = "unknown-unit" if unit else "missing-unit"
+    raise UsageError(code, f"{where}: {wrong}: use {', '.join(units)}, such as {example}")
 
 
 @cache
-def spelt(unit: str) -> frozenset[str]:
-    """How a unit may be written: with k for K, with a plural's s, and all in small letters.
+def spellings(unit: str) -> frozenset[str]:
+    """The ways to write a unit: with k for K, with the s of a plural, or all in lower case.
 
-    Not so a letter alone (m is no M), nor capitals elsewhere: Gb are bits, FLOPS are FLOPs a second.
+    A single letter keeps its case (m is not M), and other capitals too: Gb are bits, FLOPS are FLOPs per second.
     """
     names = {unit, f"k{unit[1:]}"} if unit.startswith("K") else {unit}
     if len(unit) > 1:
@@ -112,13 +113,13 @@ def parse_bytes(text: str, where: str) -> int:
     """Bytes of memory, such as "24GiB" (24 * 2**30) or "24 GB" (24 * 10**9).
 
     Raises:
-        UsageError: as `parse_quantity`, and for none.
+        UsageError: as `parse_quantity`, and for 0 bytes.
     """
     example = "24GiB (2**30 bytes each) or 24GB (10**9)"
-    found = parse_quantity(text, BYTES, of="memory", where=where, example=example)
-    if not found:
-        raise UsageError(f"{where}: must be above 0")
-    return found
+    nbytes = parse_quantity(text, BYTES, of="memory", where=where, example=example)
+    if not nbytes:
+        raise UsageError("out-of-range", f"{where}: must be above 0")
+    return nbytes
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,9 @@ class Quantity:
     """A number with its unit.
 
     Attributes:
-        amount: in `unit`, exactly; of a percentage the share.
-        unit: of `KINDS`, or "" for a bare number.
-        text: as it was written.
+        amount: the exact amount in `unit`; for a percentage the share.
+        unit: a base unit of `KINDS`, or "" for a bare number.
+        text: the quantity as it was written.
         signed: whether it was written with a sign.
     """
 
@@ -142,51 +143,52 @@ class Quantity:
 
 
 WRITTEN_AS = "a number and a unit, such as 6 GiB, 6 TFLOP or +2%"
-"""What a quantity is, in words."""
+"""What a quantity must be, for messages."""
 
 SIGNED = re.compile(r"(?P<sign>[+\-\u2212]?)\s*(?P<number>[\d.,]+)\s*(?P<unit>\S*|[KMGTP]\s+params?)")
 """A unit is one word, but for "75.42 K params", as reports write it."""
 
 
 def quantity(written: str | float) -> Quantity:
-    """A quantity of any kind: a number, with its sign if need be, and its unit if it has one.
+    """A quantity of any kind: a number with an optional sign and an optional unit.
 
     Raises:
-        UsageError: if it is none, with what would be right.
+        UsageError: if it is not a quantity; the message says what would be right.
     """
     text = str(written).strip()
-    found = SIGNED.fullmatch(text) if isinstance(written, str) else None
-    if isinstance(written, str) and found is None:
-        raise UsageError(f"must be {WRITTEN_AS}")
-    if found is None:
+    match = SIGNED.fullmatch(text) if isinstance(written, str) else None
+    if isinstance(written, str) and match is None:
+        raise UsageError("not-a-quantity", f"must be {WRITTEN_AS}")
+    if match is None:
         return Quantity(Fraction(Decimal(text)), "", text, signed=text.startswith("-"))
-    number = _number(found["number"])
-    kind, scale = _known_unit("".join(found["unit"].split()))
+    number = _number(match["number"])
+    base_unit, scale = _known_unit("".join(match["unit"].split()))
     amount = Fraction(number) * Fraction(scale)
-    return Quantity(amount if found["sign"] in {"", "+"} else -amount, kind, text, signed=bool(found["sign"]))
+    signed_amount = amount if match["sign"] in {"", "+"} else -amount
+    return Quantity(signed_amount, base_unit, text, signed=bool(match["sign"]))
 
 
 def _known_unit(unit: str) -> tuple[str, Decimal]:
-    """The kind of a unit, and how much it is."""
+    """The base unit of a unit, and its size in this base unit."""
     if not unit:
         return "", Decimal(1)
     if unit in _units():
         return _units()[unit]
     names = dict.fromkeys(name for units in KINDS.values() for name in units)
-    alike = [name for name in names if name and name.lower() == unit.lower()]
+    same = [name for name in names if name and name.lower() == unit.lower()]
     hint = (
-        did_you_mean(alike[0] if alike else unit, names)
+        did_you_mean(same[0] if same else unit, names)
         or ": use one such as GiB, GB, GFLOP, GMAC, ms, params or %"
     )
-    raise UsageError(f"{unit[:40]} is not a unit{hint}")
+    raise UsageError("unknown-unit", f"{unit[:40]} is not a unit{hint}")
 
 
 @cache
 def _units() -> dict[str, tuple[str, Decimal]]:
-    """Every unit in each way to write it; where two kinds have one, the first has it."""
+    """Every spelling of every unit. If two kinds share a spelling, it belongs to the first."""
     named = ((name, kind, scale) for kind, units in KINDS.items() for name, scale in units.items())
     known: dict[str, tuple[str, Decimal]] = {}
     for name, kind, scale in named:
-        for written in spelt(name):
-            known.setdefault(written, (kind, scale))
+        for spelling in spellings(name):
+            known.setdefault(spelling, (kind, scale))
     return known

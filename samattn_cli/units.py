@@ -1,4 +1,4 @@
-"""Types of numbers and the units that figures are shown in. 1 GiB is 2**30 bytes; 1 GB is 10**9."""
+"""Sizes of dtypes, and how figures are shown with their units. 1 GiB is 2**30 bytes; 1 GB is 10**9 bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-"""Bytes of one number of each dtype."""
+"""The bytes of one number of each dtype."""
 
 DTYPE_NAMES = {
     **{f"torch.{name}": name for name in ITEM_BYTES},
@@ -16,12 +16,12 @@ DTYPE_NAMES = {
     **dict.fromkeys(("bf16",), "bfloat16"),
     **dict.fromkeys(("fp16", "f16", "half", "torch.half"), "float16"),
 }
-"""What else dtypes are called."""
+"""Other names of dtypes."""
 
 INT64_BYTES = 8
 
 ALLOCATION_BYTES = 512
-"""Every allocation is rounded up to a multiple of this, as PyTorch's CUDA caching allocator does (kMinBlockSize)."""
+"""Every allocation is rounded up to a multiple of this, as in PyTorch's CUDA caching allocator (kMinBlockSize)."""
 
 KERNEL_ALIGNMENT_BYTES = 16
 """CUDA's attention kernels take vectors whose length is a multiple of this (minimum_gemm_alignment, sdp_utils.cpp)."""
@@ -32,7 +32,7 @@ FLOPS_PER_MAC = 2
 LARGE_RATIO = 10_000
 
 SMALLEST_PERCENT, LARGE_PERCENT = 0.01, 1000
-"""Below the one two decimals show nothing, and from the other on they say nothing."""
+"""Below the first, two decimals would show 0.00; from the second on, decimals are noise."""
 
 MS_PER_SECOND = 1000
 
@@ -52,7 +52,7 @@ def format_bytes(value: float) -> str:
 
 
 def format_change(share: float) -> str:
-    """A saving as a change: 0.9428 -> "-94.28 %", -0.5 -> "+50.00 %", 0 -> "0.00 %"."""
+    """A share that is saved, as a change: 0.9428 -> "-94.28 %", -0.5 -> "+50.00 %", 0 -> "0.00 %"."""
     percent = f"{-100 * share:+.2f}"
     return f"{percent if float(percent) else '0.00'} %"
 
@@ -68,7 +68,10 @@ def format_percent(share: float) -> str:
 
 
 def format_share(share: float, sign: Literal["", "+"] = "") -> str:
-    """As `format_percent`, of any size: 0.00001 -> "<0.01 %", 0.125 -> "12.50 %", 34 -> "3,400 %"; "+" is always said."""
+    """Like `format_percent`, for any size: 0.00001 -> "<0.01 %", 0.125 -> "12.50 %", 34 -> "3,400 %".
+
+    With the sign "+", positive shares get a plus sign.
+    """
     percent = 100 * share
     if percent and abs(percent) < SMALLEST_PERCENT:
         return f"{'-' if percent < 0 else sign}<{SMALLEST_PERCENT} %"
@@ -120,7 +123,10 @@ def format_exact(value: float, unit: str) -> str:
 
 
 def format_excess(unit: str, excess: float, share: float | None) -> str:
-    """How far a figure is from a bound, and as a share of that if there is one: "0.75 GiB (12.50 %)"; points of shares."""
+    """The distance of a figure from a bound, and its share of the bound if known: "0.75 GiB (12.50 %)".
+
+    The distance of a share is in points: "2.00 points".
+    """
     amount = format_apart(unit, excess, 0)[0]
     if unit == "%":
         return amount.replace("%", "points")
@@ -128,11 +134,11 @@ def format_excess(unit: str, excess: float, share: float | None) -> str:
 
 
 DIGITS_APART = range(5, 18)
-"""Digits that figures are told apart by; 17 is every one that a float has."""
+"""The numbers of digits to try until figures look different; a float has at most 17."""
 
 
 def format_apart(unit: str, *values: float) -> tuple[str, ...]:
-    """Figures side by side: in four digits; where unequal ones would look equal, whole ones in all, others in more."""
+    """Figures to compare, in four digits; with more digits if different figures would look the same."""
     short = tuple(format_amount(value, unit) for value in values)
     if len(set(short)) == len(set(values)):
         return short
@@ -155,7 +161,7 @@ def ranges(indexes: Sequence[int]) -> str:
 
 
 def rounded(nbytes: Any) -> Any:
-    """Bytes that the allocator takes for `nbytes`: a number, an array or a symbol."""
+    """The bytes that the allocator takes for `nbytes`, which is a number, an array or a symbol."""
     return -(-nbytes // ALLOCATION_BYTES) * ALLOCATION_BYTES
 
 

@@ -1,4 +1,4 @@
-"""What is claimed of an encoder, and the verdicts of what checks it: integers, equal or not."""
+"""What the Tape claims about an encoder, and the verdicts of the checks: integers, equal or not."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["exact", "differs", "skipped", "failed"]
-"""exact: every integer equal. skipped: was not asked for, or cannot be here. failed: should have run and could not."""
+"""exact: all integers are equal. skipped: not requested, or not possible here. failed: it should have run and could not."""
 
 NamedNumber = tuple[str, int]
 
 Counts = Mapping[str, Mapping[str, int]]
-"""Module -> kind of operation -> count; a module's counts include its children's, "" is the encoder."""
+"""Module -> kind of operation -> count. The counts of a module include those of its children; "" is the encoder."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a check found another number than the Tape's."""
+    """A number of a check that differs from the Tape's."""
 
     where: str
     what: str
@@ -27,9 +27,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Check:
-    """The verdict of one independent count: `compared` numbers, `total` of which the encoder's.
+    """The verdict of one independent count.
 
-    `route` is "meta" where shapes were run without arithmetic, "real" where real tensors had to be.
+    Attributes:
+        status: the verdict.
+        compared: how many numbers were compared.
+        total: the number of the whole encoder.
+        route: "meta" if shapes ran without arithmetic, "real" if real tensors were needed.
+        reason: why it did not run.
+        differences: the numbers that differ.
     """
 
     status: Status
@@ -42,7 +48,7 @@ class Check:
 
 @dataclass(frozen=True)
 class CrossCheck:
-    """The Tape against the real stack; `layers_run` blocks of it were run, one of each kind or all."""
+    """The Tape against the real stack. `layers_run` is the number of blocks that ran: one of each kind, or all."""
 
     parameters: Check
     fvcore: Check
@@ -63,17 +69,20 @@ class CrossCheck:
 
     @classmethod
     def not_run(cls, status: Status, reason: str) -> CrossCheck:
-        """No verdict, for one reason."""
+        """The cross-check if no check ran, for one reason."""
         check = Check(status, reason=reason)
         return cls(check, check, check, check)
 
 
 @dataclass(frozen=True)
 class ClaimedPass:
-    """Of each part and block, in order, with the names of their operations: what a pass over the encoder does.
+    """What a pass over the encoder does in each part and block, in order and with the names of operations.
 
-    `allocations` in bytes, `live` the bytes after each of them over those at the start of the part, `products` in FLOPs;
-    `change` the bytes once the part is done, over the same.
+    Attributes:
+        allocations: bytes of each allocation.
+        live: live bytes after each allocation, less those at the start of the part.
+        products: FLOPs of each product.
+        change: live bytes at the end of the part, less those at its start.
     """
 
     allocations: Mapping[str, Sequence[NamedNumber]]
@@ -84,10 +93,10 @@ class ClaimedPass:
 
 @dataclass(frozen=True)
 class Claims:
-    """What the Tape says of the real stack, in the words of each of the tools that check it.
+    """What the Tape predicts for the real stack, in the terms of each tool that checks it.
 
-    Beside parameters and counts: the memory of an inference forward; the forward of a training step, which keeps what
-    its backward needs; and that backward.
+    It has parameters and counts, the memory of an inference forward, of the forward of a training step, which keeps what
+    its backward needs, and of this backward.
     """
 
     parameters: Mapping[str, tuple[int, ...]]
@@ -101,7 +110,7 @@ class Claims:
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The worst of some verdicts: a difference, then a check that could not run, then one that was not."""
-    found = set(statuses)
+    """The worst verdict: "differs", then "failed", then "skipped", then "exact"."""
+    present = set(statuses)
     order: tuple[Status, ...] = ("differs", "failed", "skipped", "exact")
-    return next(status for status in order if status in found)
+    return next(status for status in order if status in present)

@@ -1,6 +1,6 @@
-"""The version, and that of how figures are counted."""
+"""The version of samattn, and of its rules for counting."""
 
 __version__ = "0.1.0"
 
 COUNTING = 1
-"""One more with each change by which the same config has another figure: CHANGELOG names those under "Counting"."""
+"""Goes up with each change that gives the same config a different figure. CHANGELOG lists these under "Counting"."""

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import EXIT_DIFFERS, Message, UsageError, code_of
 from ..files.load import Override, parse_override
-from ..metric_names import unknown
+from ..metric_names import unknown_metric
 from ..render import TABLES, TEXTS
 from . import complete
 from .asked import asked_files
@@ -103,7 +103,7 @@ def diff(
 
       samattn diff sam_vit_h --set-after window_size=16 --device h100
     """
-    if problem := unknown(metric):
+    if problem := unknown_metric(metric):
         raise _bad_metric(metric, problem)
     formats = asked_files(output, list(FORMATS))
     flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}

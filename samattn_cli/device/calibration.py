@@ -1,6 +1,6 @@
-"""Factors of a device and how good they are, frozen: the answer of `samattn calibrate`.
+"""The answer of `samattn calibrate`: the factors of a device, and how good they are.
 
-An error is (predicted - measured) / measured, of the latency of a whole pass that the factors were not fitted to.
+An error is (predicted - measured) / measured, for the latency of a whole pass that the factors were not fitted to.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from ..reports.recording import Fingerprint
 from .model import Calibration, Device
 
 MOST_ERROR = 0.1
-"""Of the median case, for factors that can be relied on."""
+"""The largest error of the median case for factors that are reliable."""
 
 
 @dataclass(frozen=True)
 class JudgedLatency:
-    """The latency of a pass: measured, predicted by the datasheet, and predicted by the factors."""
+    """The latency of a pass: measured, predicted from the datasheet, and predicted with the factors."""
 
     config: EncoderConfig
     measured_ms: float
@@ -27,18 +27,18 @@ class JudgedLatency:
 
     @property
     def datasheet_error(self) -> float:
-        """By the datasheet."""
+        """The error of the prediction from the datasheet."""
         return self.datasheet_ms / self.measured_ms - 1
 
     @property
     def calibrated_error(self) -> float:
-        """By the factors."""
+        """The error of the prediction with the factors."""
         return self.calibrated_ms / self.measured_ms - 1
 
 
 @dataclass(frozen=True)
 class UnitCalibration:
-    """The factors of runs on one unit: how many cases they were fitted to, and the other cases, with their errors."""
+    """The factors of runs on one unit, the number of cases they were fitted to, and the errors of the other cases."""
 
     unit: str
     factors: Calibration
@@ -52,7 +52,7 @@ class UnitCalibration:
 class CalibrationReport:
     """The device with its factors, and the errors of all the cases that were judged.
 
-    `left_out` says of what no factors could be found, and why.
+    `left_out` has a sentence for each unit without factors, which says why.
     """
 
     device: Device
@@ -64,5 +64,5 @@ class CalibrationReport:
 
     @property
     def loose(self) -> tuple[UnitCalibration, ...]:
-        """Those whose median error is above `MOST_ERROR`."""
+        """The units whose median error is above `MOST_ERROR`."""
         return tuple(unit for unit in self.units if unit.calibrated.median > MOST_ERROR)

@@ -1,10 +1,10 @@
-"""Shares of a device's peaks from measured times, so that the roofline says what was measured.
+"""Fits shares of a device's peaks to measured times, so that the roofline predicts these times.
 
 A few factors (the share of peak of each kind of product, the share of bandwidth of each kind of traffic, the launch
-overhead) are fitted to many measured times: the sum of squared logarithms of predicted over measured time is made
-small by a pattern search (Hooke and Jeeves, Journal of the ACM 8(2), 1961), which needs no derivatives, as a
-maximum has none. Measure layers of different shapes: a factor that no time depends on cannot be found, and is left
-out. Factors are rounded to what a device file keeps of them. Fit on some cases and judge on others.
+overhead) are fitted to many measured times. A pattern search minimizes the sum of squared logarithms of predicted over
+measured time (Hooke and Jeeves, Journal of the ACM 8(2), 1961); it needs no derivatives, and a maximum has none.
+Measure layers of different shapes, because a factor that no time depends on cannot be fitted and is left out. Factors
+are rounded to the digits of a device file. Fit on some cases and judge on others.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .roofline import US_PER_MS, layer_time, memory_ms, product_ms, product_shar
 CASES_PER_FACTOR = 2
 LAUNCH = "launch_overhead_us"
 START_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
-"""A search may end where only a leap would help, so that several are made."""
+"""A search may stop at a local minimum, so there are several, from different starts."""
 
 MOST = {
     **{field.name: 0.0 for field in fields(ProductShares)},
     **{field.name: math.log(MOST_CACHED) for field in fields(TrafficShares)},
 }
-"""The largest logarithm of each share: nothing does more than its peak, unless a cache helps."""
+"""The largest logarithm of each share: nothing exceeds its peak, except through a cache."""
 
 LEAST_LAUNCH = math.log(0.01)
-"""Of the launch overhead in microseconds: where the best is none at all, a search would go on for ever."""
+"""The smallest logarithm of the launch overhead in us: if the best overhead is 0, the search would never end."""
 
 FIRST_STEP, LAST_STEP = math.log(2), 1e-5  # of the logarithm of a factor
 NUDGE = math.log(1.2)
@@ -48,7 +48,7 @@ Factors = dict[str, float]
 
 @dataclass(frozen=True)
 class Case:
-    """Operations that were run one after another, such as a layer, and the milliseconds that they took."""
+    """Operations that ran one after another, such as a layer, and the milliseconds that they took."""
 
     ops: Sequence[Op]
     measured_ms: float
@@ -56,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True)
 class _Kernel:
-    """What the time of a kernel depends on: times at the peaks, and the factors that they are divided by."""
+    """What the time of a kernel depends on: its times at the peaks, and the factors to divide them by."""
 
     product_ms: float
     vector_ms: float
@@ -67,7 +67,7 @@ class _Kernel:
 
 @dataclass(frozen=True)
 class _Timed:
-    """Cases of the same kernels: how many of each kernel, what they took by geometric mean, and how many cases."""
+    """Cases with the same kernels: the number of each kernel, the geometric mean of their times, the number of cases."""
 
     kernels: Counter[_Kernel]
     measured_ms: float
@@ -76,15 +76,15 @@ class _Timed:
 
 @dataclass(frozen=True, eq=False)
 class _Times:
-    """All cases, each kernel once: arrays with a place for each kernel, and for each of `timed`.
+    """All cases as arrays, with one entry for each different kernel, or for each of `timed`.
 
     Attributes:
         timed: the cases.
         product_ms, vector_ms, memory_ms: times at the peaks.
-        compute, memory: the factors that they are divided by.
-        counts: (cases, kernels): how many of each.
-        measured_ms: of the cases.
-        cases: how many each stands for.
+        compute, memory: the factors to divide them by.
+        counts: (cases, kernels): the number of each kernel in each case.
+        measured_ms: the measured time of each case.
+        cases: the number of cases that each of `timed` merges.
     """
 
     timed: tuple[_Timed, ...]
@@ -114,16 +114,18 @@ class _Times:
         )
 
     def errors(self, factors: Factors) -> Array:
-        """Of each of `timed` the logarithm of its predicted over its measured time."""
+        """For each of `timed`, the logarithm of predicted over measured time."""
         shares = {name: math.exp(value) for name, value in factors.items()}
-        compute = np.array([shares.get(name, 1.0) for name in self.compute])  # 1: of what has no product
+        compute = np.array(
+            [shares.get(name, 1.0) for name in self.compute]
+        )  # 1 for a kernel without a product
         memory = np.array([shares[name] for name in self.memory])
         busy_ms = np.maximum(np.maximum(self.product_ms / compute, self.vector_ms), self.memory_ms / memory)
         each_ms = busy_ms + shares[LAUNCH] / US_PER_MS
         return np.asarray(np.log(self.counts @ each_ms / self.measured_ms))
 
     def loss(self, factors: Factors) -> float:
-        """The sum of the squares of the errors; infinite where a factor is none that there can be."""
+        """The sum of the squares of the errors; infinite if a factor is impossible."""
         if factors[LAUNCH] < LEAST_LAUNCH:
             return math.inf
         if any(factors[name] > most for name, most in MOST.items() if name in factors):
@@ -136,13 +138,13 @@ def calibrate(cases: Iterable[Case], device: Device, run: RunConfig, recorded_on
     """Fit the factors of a device to measured times.
 
     Args:
-        cases: what was run, and how long it took.
-        device: its datasheet; what is calibrated of it does not matter.
-        run: how the cases were run.
+        cases: what ran, and how long it took.
+        device: its datasheet; an existing calibration does not matter.
+        run: how the cases ran.
         recorded_on: the device, driver, torch and date of the measurement.
 
     Returns:
-        The factors; one that no time depends on is None.
+        The factors; a factor that no time depends on is None.
 
     Raises:
         UsageError: if there are too few cases, a time is not above 0, or the device has no units for the run.
@@ -152,21 +154,21 @@ def calibrate(cases: Iterable[Case], device: Device, run: RunConfig, recorded_on
     _check(times, [*names, LAUNCH])
     datasheet = {**dict.fromkeys(names, 0.0), LAUNCH: math.log(device.launch_overhead_us)}
     factors = _fit(times, datasheet)
-    found = {
+    fitted = {
         name: float(f"{math.exp(value):.{DIGITS}g}")
         for name, value in factors.items()
         if _matters(times, factors, datasheet, name)
     }
     return Calibration(
         recorded_on=recorded_on,
-        compute=_pick(ProductShares, found),
-        memory=_pick(TrafficShares, found),
-        launch_overhead_us=found.get(LAUNCH),
+        compute=_pick(ProductShares, fitted),
+        memory=_pick(TrafficShares, fitted),
+        launch_overhead_us=fitted.get(LAUNCH),
     )
 
 
 def relative_errors(cases: Iterable[Case], device: Device, run: RunConfig) -> list[float]:
-    """Of each case the predicted over the measured time, less 1: judge a calibration on cases it was not fitted to."""
+    """For each case, predicted over measured time, less 1. Judge a calibration on cases that it was not fitted to."""
     return [layer_time(case.ops, device, run).ms / case.measured_ms - 1 for case in cases]
 
 
@@ -194,14 +196,14 @@ def _names(kernel: _Kernel) -> list[str]:
 
 
 def _merged(cases: Iterable[tuple[Counter[_Kernel], float]]) -> list[_Timed]:
-    """Cases of the same kernels as one: the squares of their errors have their minimum at the same factors."""
-    found: dict[frozenset[tuple[_Kernel, int]], list[float]] = defaultdict(list)
+    """Cases with the same kernels merged into one: the sum of squared errors has its minimum at the same factors."""
+    merged: dict[frozenset[tuple[_Kernel, int]], list[float]] = defaultdict(list)
     for kernels, measured_ms in cases:
         if not measured_ms > 0:
-            raise UsageError("a calibration needs measured times above 0 ms")
-        found[frozenset(kernels.items())].append(math.log(measured_ms))
+            raise UsageError("time-not-positive", "a calibration needs measured times above 0 ms")
+        merged[frozenset(kernels.items())].append(math.log(measured_ms))
     return [
-        _Timed(Counter(dict(key)), math.exp(sum(logs) / len(logs)), len(logs)) for key, logs in found.items()
+        _Timed(Counter(dict(key)), math.exp(sum(logs) / len(logs)), len(logs)) for key, logs in merged.items()
     ]
 
 
@@ -209,18 +211,19 @@ def _check(times: _Times, names: Sequence[str]) -> None:
     different, needed = len(times.timed), CASES_PER_FACTOR * len(names)
     if different < needed:
         what = f"{len(names)} factors ({', '.join(names)})"
-        raise UsageError(f"a calibration of {what} needs at least {needed} different cases, not {different}")
+        message = f"a calibration of {what} needs at least {needed} different cases, not {different}"
+        raise UsageError("too-few-cases", message)
 
 
 def _fit(times: _Times, datasheet: Factors) -> Factors:
-    """The best that searches from several starts find."""
+    """The best factors that searches from several starts find."""
     launch = {LAUNCH: max(datasheet[LAUNCH], LEAST_LAUNCH)}
     starts = [{**dict.fromkeys(datasheet, math.log(share)), **launch} for share in START_SHARES]
     return min((_search(times.loss, start) for start in starts), key=times.loss)
 
 
 def _search(loss: Callable[[Factors], float], start: Factors) -> Factors:
-    """Hooke and Jeeves: better neighbours along each axis, then a leap the same way; a smaller step if there are none."""
+    """The pattern search: a better neighbour along each axis, then a leap in the same direction; else a smaller step."""
     base, step = start, FIRST_STEP
     while step > LAST_STEP:
         best = _explore(loss, base, step)
@@ -234,22 +237,22 @@ def _search(loss: Callable[[Factors], float], start: Factors) -> Factors:
 
 
 def _explore(loss: Callable[[Factors], float], factors: Factors, step: float) -> Factors:
-    """The best that steps along one axis after another lead to."""
+    """The best factors after a step along each axis in turn."""
     least = loss(factors)
     for name in factors:
         for change in (step, -step):
             stepped = {**factors, name: factors[name] + change}
-            if (found := loss(stepped)) < least:
-                factors, least = stepped, found
+            if (lower := loss(stepped)) < least:
+                factors, least = stepped, lower
                 break
     return factors
 
 
 def _matters(times: _Times, factors: Factors, datasheet: Factors, name: str) -> bool:
-    """Whether the times depend on a factor: both a smaller and a larger one change them, or the datasheet's does.
+    """Whether the times depend on a factor: both a smaller and a larger value change them, or the datasheet's value does.
 
-    Where only one of the two does, the times say that the factor is at least so large, and no more; but without it the
-    datasheet's would hold.
+    If only one of the two changes them, the times only give a bound on the factor. The factor still matters if the
+    datasheet's value, which would replace it, changes the times.
     """
     here = factors[name]
     return _changes(times, factors, name, datasheet[name]) or all(
@@ -262,6 +265,6 @@ def _changes(times: _Times, factors: Factors, name: str, value: float) -> bool:
     return bool(math.sqrt(times.cases @ change**2 / times.cases.sum()) >= NO_EFFECT)
 
 
-def _pick(shares: type, found: Factors) -> Any:
-    """The shares of a class that were found."""
-    return shares(**{field.name: found[field.name] for field in fields(shares) if field.name in found})
+def _pick(shares: type, fitted: Factors) -> Any:
+    """An object of a class of shares, with those that were fitted."""
+    return shares(**{field.name: fitted[field.name] for field in fields(shares) if field.name in fitted})

@@ -1,4 +1,4 @@
-"""YAML files and the names of shipped devices to a `Device`, or to every problem there is, each at its place."""
+"""Loads a `Device` from a YAML file or the name of a shipped device, or reports every problem, each at its place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ..encoder.tree import Loc, Node
 from ..encoder.validate import LocatedMessage, validated
-from ..errors import ConfigError, Problem
+from ..errors import ConfigError, Message, Problem
 from ..files.file_kinds import DEVICE
 from ..files.sources import Source, read_source
 from ..files.yaml12 import parse_yaml
@@ -23,7 +23,7 @@ def load_device(reference: str | Path, where: str = "samattn") -> Device:
 
     Args:
         reference: the name of a device that ships with samattn, or a path to a YAML file.
-        where: what messages call the place that `reference` comes from, such as an option.
+        where: the place that `reference` comes from, such as an option, for messages.
 
     Raises:
         ConfigError: with every problem found, each with file:line:column.
@@ -32,7 +32,7 @@ def load_device(reference: str | Path, where: str = "samattn") -> Device:
 
 
 def device_source(reference: str | Path, where: str = "samattn") -> Source:
-    """The text of a device's file, for `device_of`; arguments and errors are those of `load_device`."""
+    """The text of a device's file, for `device_of`; with the arguments and errors of `load_device`."""
     return read_source(str(reference), Path(), where, DEVICE)
 
 
@@ -49,7 +49,7 @@ def device_of(source: Source) -> Device:
 
 
 def _between_keys(tree: Node, broken: set[Loc]) -> Iterator[LocatedMessage]:
-    """The rules between the keys of a device file, each where the keys it needs are sound."""
+    """The rules between the keys of a device file. Each is checked only if the keys that it needs are valid."""
     if ("sources",) not in broken:
         yield from _sources(tree, Sources, ())
     if ("sources",) not in broken and (PEAKS,) not in broken:
@@ -62,39 +62,46 @@ def _between_keys(tree: Node, broken: set[Loc]) -> Iterator[LocatedMessage]:
 
 
 def _sources(tree: Node, known: type, loc: Loc) -> Iterator[LocatedMessage]:
-    """Each figure at `loc` has a source."""
+    """Each figure at `loc` must have a source."""
     figures, sources = _entries(tree, *loc), _entries(tree, "sources", *loc)
     for name in (field.name for field in fields(known)):
         unsourced = name not in sources or not str(sources[name].plain()).strip()
         if name in figures and name != PEAKS and unsourced:
             dotted = ".".join(map(str, (*loc, name)))
-            yield _key(figures[name]), f"{dotted} has no source: say in sources.{dotted} where it is from"
+            message = f"{dotted} has no source: set sources.{dotted} to where the figure comes from"
+            yield _key(figures[name]), Message("missing-source", message)
 
 
 def _without_figure(tree: Node) -> Iterator[LocatedMessage]:
-    """Each source of a peak has that peak."""
+    """Each source of a peak must have that peak."""
     for unit in _entries(tree, "sources", PEAKS).keys() - _entries(tree, PEAKS).keys():
         source = _entries(tree, "sources", PEAKS)[unit]
-        yield _key(source), f"sources.{PEAKS}.{unit} is the source of no figure: {PEAKS}.{unit} is left out"
+        message = (
+            f"sources.{PEAKS}.{unit} is a source without a figure: set {PEAKS}.{unit}, or remove the source"
+        )
+        yield _key(source), Message("missing-figure", message)
 
 
 def _calibrated(tree: Node) -> Iterator[LocatedMessage]:
-    """What was measured was measured on a unit that the device has."""
+    """Measured shares must be of a unit that the device has."""
     for unit, measured in _entries(tree, "calibrated").items():
         if unit not in _entries(tree, PEAKS):
-            yield _key(measured), f"calibrated.{unit} is a share of no figure: {PEAKS}.{unit} is left out"
+            message = (
+                f"calibrated.{unit} has shares without a figure: set {PEAKS}.{unit}, or remove the section"
+            )
+            yield _key(measured), Message("missing-figure", message)
 
 
 def _reserved(tree: Node) -> Iterator[LocatedMessage]:
-    """Something is left of the memory."""
+    """Some memory must be left."""
     memory, reserved = tree.find(("memory_bytes",)), tree.find(("reserved_bytes",))
     if reserved.plain() >= memory.plain():
-        message = f"reserved_bytes {reserved.value} leaves nothing of memory_bytes {memory.value}"
-        yield reserved.where, message
+        message = f"reserved_bytes {reserved.value} must be less than memory_bytes {memory.value}"
+        yield reserved.where, Message("no-memory-left", message)
 
 
 def _entries(tree: Node, *loc: Any) -> dict[str, Node]:
-    """The keys of the mapping at `loc`; none where there is none."""
+    """The keys of the mapping at `loc`; {} if there is none."""
     node: Node | None = tree
     for part in loc:
         node = None if node is None else node.step(part)

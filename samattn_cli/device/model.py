@@ -1,7 +1,7 @@
-"""A device: what its maker says it can do, each figure with its source, and apart from that what was measured on it.
+"""A device: the figures of its datasheet, each with its source, and the shares of them that were measured.
 
-Datasheet figures stand at the top of a device file and say where they are from. What was measured stands under
-``calibrated:``, as shares of those figures, and comes from measurement only: a file without it is a datasheet.
+Datasheet figures are at the top of a device file, and each has a source. Measured shares of these figures are under
+``calibrated:``. A file without this section is a datasheet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOST_CACHED = 10
 CACHED_SHARE = number(0, MOST_CACHED)
 CAPABILITY = number(1, 99)
 DIGITS = 4
-"""Of a measured factor, those that a device file keeps."""
+"""The significant digits of a measured factor in a device file."""
 
 SOURCE = "NVIDIA H100 datasheet, SXM5: 3.35 TB/s"
 
@@ -44,7 +44,7 @@ class PeakFlops:
 
 @dataclass(frozen=True, kw_only=True)
 class PeakSources:
-    """Where each of `PeakFlops` is from."""
+    """The source of each of `PeakFlops`."""
 
     float32: str = key(TEXT, "Source of peak_flops.float32.", example=SOURCE, default="")
     tf32: str = key(TEXT, "Source of peak_flops.tf32.", example=SOURCE, default="")
@@ -54,7 +54,7 @@ class PeakSources:
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where each figure is from: the document and the place in it, or that it is an estimate."""
+    """The source of each figure: a document and the place in it, or that the figure is an estimate."""
 
     memory_bytes: str = key(TEXT, "Source of memory_bytes.", example=SOURCE, default="")
     reserved_bytes: str = key(TEXT, "Source of reserved_bytes.", example=SOURCE, default="")
@@ -98,7 +98,7 @@ class TrafficShares:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What was measured on the device, in runs whose linear layers are on one unit."""
+    """What was measured on the device, in runs whose linear layers use one unit."""
 
     recorded_on: str = key(
         TEXT,
@@ -139,9 +139,9 @@ class Calibrations:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A GPU or CPU: what its datasheet says, and what was measured on it."""
+    """A GPU or CPU: the figures of its datasheet, and what was measured on it."""
 
-    # Made by load_device, which checks it; made directly, nothing of it is checked.
+    # load_device checks the values; the constructor does not.
 
     name: str = key(TEXT, "What to call it; the file's name if left out.", example="h100", default="device")
     description: str = key(TEXT, "Its full name.", example="NVIDIA H100 SXM5 80 GB", default="")
@@ -192,5 +192,5 @@ class Device:
 
     @property
     def usable_bytes(self) -> int:
-        """The memory that one process has for tensors."""
+        """The memory in bytes that one process has for tensors."""
         return self.memory_bytes - self.reserved_bytes

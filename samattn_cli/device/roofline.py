@@ -5,13 +5,13 @@ Source of the model: Williams, Waterman, Patterson, "Roofline", Communications o
 - Compute time: FLOPs of products over the peak of the unit they run on, or elementwise FLOPs over that of the CUDA
   cores, whichever is longer; a kernel with both (an attention kernel, a bias) uses both at once. A peak counts a
   multiply-add as two, so elementwise work can reach half of it; memory bounds such work long before.
-- Memory time: bytes read and written, each operand once, over the peak bandwidth. Caches are ignored: what a kernel
-  finds in a cache is faster than this.
-- Launch: a fixed time for each kernel, added. A GPU runs behind the CPU that feeds it, so a long kernel hides most
-  of its launch and the sum says too much of it by a few microseconds; a kernel that is shorter than its launch waits
-  for the CPU, and is what "launch" bound means here. An operation is one kernel; a free is none.
-- These are a datasheet's figures, which no kernel reaches, so times come out too short, unless the device file holds a
-  calibration for the run: then each peak is multiplied by the share of it that was measured.
+- Memory time: bytes read and written, each operand once, over the peak bandwidth. Caches are ignored: data in a cache is
+  read faster than this.
+- Launch: a fixed time for each kernel is added. The CPU launches kernels ahead of the GPU, so a long kernel hides most of
+  the next launch, and the sum is too long by a few microseconds. A kernel that is shorter than its launch waits for the
+  CPU; this is what "launch" bound means here. Each operation is one kernel; freeing memory is not a kernel.
+- No kernel reaches the figures of a datasheet, so times are too short. If the device file has a calibration for the run,
+  each peak is multiplied by the measured share.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ US_PER_MS = 1e3
 BOUNDS = ("compute", "memory", "launch")
 PRODUCTS = tuple(field.name for field in fields(ProductShares))
 MOVES = frozenset({"copy", "pad", "gather", "index", "cat"})
-"""Kinds that only move numbers; all others stream through memory as elementwise work does."""
+"""Kinds that only move numbers; all others read and write memory in order, as elementwise work does."""
 
 NOT_MEASURED = Calibration(recorded_on="")
 
 
 @dataclass(frozen=True)
 class OpTime:
-    """One operation: its three times, and which of them are by measured figures.
+    """The three times of one operation, and which of them come from measured figures.
 
-    The times are numbers, or arrays of one for each point of a sweep, of which `time_ms` alone is asked.
+    The times are numbers, or arrays with one number for each point of a sweep; for arrays only `time_ms` is used.
     """
 
     compute_ms: Values
@@ -62,20 +62,20 @@ class OpTime:
 
     @property
     def calibrated(self) -> bool:
-        """Whether the times that add up to its own are by measured figures."""
+        """Whether the times that it consists of come from measured figures."""
         longer = self.calibrated_compute if self.compute_ms > self.memory_ms else self.calibrated_memory
         return self.calibrated_launch and longer
 
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Operations one after another.
+    """The time of operations that run one after another.
 
     Attributes:
         ms: the sum of their times.
-        bound: what most of that time is bound by.
-        share_of_peak: FLOP/s of products that this makes, over the peak of the unit they run on.
-        calibrated_share: of the time, by figures measured on the device; the rest is by its datasheet.
+        bound: what bounds most of that time.
+        share_of_peak: FLOP/s of the products, over the peak of the unit that they run on.
+        calibrated_share: the share of the time that comes from measured figures; the rest comes from the datasheet.
     """
 
     ms: float
@@ -85,7 +85,7 @@ class LayerTime:
 
     @property
     def calibrated(self) -> bool:
-        """Whether all of the time is by figures measured on the device."""
+        """Whether all of the time comes from measured figures."""
         return self.calibrated_share == 1.0
 
 
@@ -93,7 +93,7 @@ def layer_time(ops: Iterable[Op], device: Device, run: RunConfig) -> LayerTime:
     """The time of `ops`, one after another, in a run on a device.
 
     Raises:
-        UsageError: if the device has no units for the type of the run.
+        UsageError: if the device has no units for the dtype of the run.
     """
     kernels = [(op, op_time(op, device, run)) for op in ops if op.is_kernel]
     due = dict.fromkeys(BOUNDS, 0.0)
@@ -119,7 +119,7 @@ def op_time(op: Op, device: Device, run: RunConfig) -> OpTime:
     """The time of one operation in a run on a device.
 
     Raises:
-        UsageError: if the device has no units for the type of the run.
+        UsageError: if the device has no units for the dtype of the run.
     """
     if not op.is_kernel:
         return OpTime(0.0, 0.0, 0.0)
@@ -136,19 +136,19 @@ def op_time(op: Op, device: Device, run: RunConfig) -> OpTime:
 
 
 def product_ms(op: Op, device: Device, run: RunConfig) -> Values:
-    """Its products at the peak of their unit."""
+    """The time of its products at the peak of their unit, in ms."""
     if isinstance(op.macs, int) and not op.macs:
         return 0.0
     return op.flops / peak_flops(op.kind, device, run) * MS_PER_SECOND
 
 
 def vector_ms(op: Op, device: Device) -> Values:
-    """Its elementwise work at the peak of the CUDA cores."""
+    """The time of its elementwise work at the peak of the CUDA cores, in ms."""
     return op.elementwise_flops / device.vector_flops * MS_PER_SECOND
 
 
 def memory_ms(op: Op, device: Device) -> Values:
-    """Its bytes at the peak of the bandwidth."""
+    """The time of its memory traffic at the peak bandwidth, in ms."""
     return (op.bytes_read + op.bytes_written) / device.bandwidth_bytes_per_s * MS_PER_SECOND
 
 
@@ -163,15 +163,15 @@ def peak_flops(kind: str, device: Device, run: RunConfig) -> float:
     if peak is None:
         types = [name for name in _units(device) if name != "tf32"]
         has = f"{', '.join(types[:-1])} and {types[-1]}" if len(types) > 1 else f"only {types[0]}"
-        raise UsageError(f"{device.name} has no {unit} units: it has {has}")
+        raise UsageError("no-such-unit", f"{device.name} has no {unit} units: it has {has}")
     return peak
 
 
 def unit_of(kind: str, device: Device, run: RunConfig) -> str:
     """The unit that a kind of product runs on.
 
-    It is that of the run's type, or under autocast of autocast's. In float32 it is TF32 where the device has it and
-    ``run.tf32`` allows it, and for convolutions in any case: ``torch.backends.cudnn.allow_tf32`` is True by default,
+    It is the unit of the run's dtype, or of autocast's. Products in float32 use TF32 units if the device has them and
+    ``run.tf32`` allows it. Convolutions always may: ``torch.backends.cudnn.allow_tf32`` is True by default,
     ``torch.backends.cuda.matmul.allow_tf32`` is not (PyTorch, notes/cuda.rst).
     """
     dtype = run.product_dtype
@@ -180,23 +180,23 @@ def unit_of(kind: str, device: Device, run: RunConfig) -> str:
 
 
 def calibration(device: Device, run: RunConfig) -> Calibration | None:
-    """What was measured on the device for such a run, named by the unit of its linear layers; None if nothing was."""
+    """What was measured on the device in runs on the same unit, that of their linear layers; None if nothing was."""
     measured: Calibration | None = getattr(device.calibrated, unit_of("linear", device, run))
     return measured
 
 
 def product_share(kind: str) -> str:
-    """The measured share that a kind of product goes by: its own, or where it has none that of batched products."""
+    """The name of the measured share for a kind of product: its own, or that of batched products if it has none."""
     return kind if kind in PRODUCTS else "matmul"
 
 
 def traffic_share(kind: str) -> str:
-    """The measured share that a kind's bytes go by."""
+    """The name of the measured share for the memory traffic of a kind."""
     return "copy" if kind in MOVES else "elementwise"
 
 
 def _shares(op: Op, measured: Calibration) -> tuple[float | None, float | None, float | None]:
-    """Of an operation: shares of peak and of bandwidth, launch in microseconds; None where not measured."""
+    """The measured shares of peak and of bandwidth, and the launch overhead in us; None where not measured."""
     has_products = not isinstance(op.macs, int) or op.macs > 0
     compute = getattr(measured.compute, product_share(op.kind)) if has_products else 1.0
     memory = getattr(measured.memory, traffic_share(op.kind))

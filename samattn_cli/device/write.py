@@ -1,4 +1,4 @@
-"""What was measured on a device, written as its file has it: the section alone, or the whole file around it."""
+"""Writes what was measured on a device: the section of a device file alone, or the whole file."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ SECTION = "calibrated"
 
 
 def calibrated_yaml(measured: Calibrations) -> str:
-    """The section of a device file that holds what was measured, without what was not."""
+    """The section of a device file with what was measured."""
     kept = _without_none(asdict(measured))
     return yaml.safe_dump({SECTION: kept}, sort_keys=False, allow_unicode=True)
 
 
 def with_calibrated(source: Source, measured: Calibrations) -> str:
-    """The text of a device file with what was measured in place of its section, or at its end; the rest as it stands.
+    """The text of a device file with what was measured, in place of the old section or at the end; the rest is unchanged.
 
     Raises:
-        UsageError: if the text cannot take the section.
-        ConfigError: if it is no device file.
+        UsageError: if the section cannot be put into the text.
+        ConfigError: if it is not a device file.
     """
     device, text = device_of(source), source.text
     start, end = _place(text)
     gap = "" if not text[:start] or text[:start].endswith("\n") else "\n"
     written = f"{text[:start]}{gap}{calibrated_yaml(measured)}{text[end:]}"
     try:
-        taken = device_of(replace(source, text=written)) == replace(device, calibrated=measured)
+        is_right = device_of(replace(source, text=written)) == replace(device, calibrated=measured)
     except ConfigError:
-        taken = False
-    if not taken:
+        is_right = False
+    if not is_right:
         raise UsageError(
-            f"{source.label}: cannot take a '{SECTION}:' section: write each of its keys on a line"
+            "cannot-insert-section",
+            f"{source.label}: cannot insert a '{SECTION}:' section: write each key of the file on a line of its own",
         )
     return written
 
 
 def _place(text: str) -> tuple[int, int]:
-    """Where the section begins and ends, whole lines; at the end of the text if there is none."""
+    """The start and end of the section in the text, as whole lines; the end of the text if there is none."""
     root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     for key, value in root.value:
         if key.value == SECTION:
@@ -54,7 +55,7 @@ def _place(text: str) -> tuple[int, int]:
 
 
 def _last(node: Any) -> int:
-    """Where the last word of a node ends: what follows a block belongs to the next key."""
+    """The end of the last word of a node; a comment after a block belongs to the next key."""
     is_block = isinstance(node, yaml.CollectionNode) and not node.flow_style
     if not is_block or not node.value:
         return int(node.end_mark.index)

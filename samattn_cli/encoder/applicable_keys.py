@@ -1,8 +1,8 @@
-"""Which keys apply: some are read by certain kinds of block, position embedding or neck only.
+"""Which keys apply: some keys are used only by certain kinds of block, position embedding or neck.
 
-A key that nothing reads is refused wherever it is written, at its default too: its writer expects it to do something.
-A config that extends another need not repeat its keys: a word of its own, such as `block: vit`, replaces the word that it
-inherits, together with the inherited keys that only the replaced word reads.
+A key that nothing uses is an error wherever it is written, even at its default, because its author expects an effect.
+When a config extends another and sets a word such as `block: vit`, the word replaces the inherited one, and the inherited
+keys that only the replaced word uses are dropped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from ..errors import Message
 from .model import EncoderConfig, StageConfig
 from .registry import BLOCKS, NECKS, NONE, POS_EMBEDS
 from .tree import Node
@@ -18,7 +19,7 @@ from .tree import Node
 OF_TABLES = frozenset({"rel_pos_grid"})
 
 Readers = Mapping[str, Mapping[str, frozenset[str]]]
-"""By the key that chooses: its words, and the keys that each word reads beside those that are always read."""
+"""Key -> its words -> the keys that each word uses, in addition to those that are always used."""
 
 DEFAULTS = {field.name: field.default for model in (EncoderConfig, StageConfig) for field in fields(model)}
 
@@ -45,26 +46,25 @@ def readers() -> Readers:
 
 
 def unused_keys(chooser: str, word: str) -> list[str]:
-    """The keys that other words of a chooser read, and this one does not."""
+    """The keys that other words of a chooser use, and this one does not."""
     words = readers()[chooser]
     some = frozenset(key for keys in words.values() for key in keys)
     return sorted(some - words.get(word, some))
 
 
-def unused_key(chooser: str, word: str, key: str) -> str:
-    """What is wrong with a key that a word does not read, and which words read it."""
+def unused_key(chooser: str, word: str, key: str) -> Message:
+    """What is wrong with a key that a word does not use, and which words use it."""
     *most, last = (other for other, keys in readers()[chooser].items() if key in keys)
-    others = f"{', '.join(most)} or {last}" if most else last
-    whose = f"blocks of {word} have" if chooser == "block" else f"{chooser} {word} has"
-    return f"{whose} no {key}: leave it out, or use {chooser}: {others}"
+    users = f"{', '.join(most)} or {last}" if most else last
+    return Message("unused-key", f"{chooser} {word} does not use {key}: remove it, or use {chooser}: {users}")
 
 
-def without_replaced_keys(tree: Node, layer: Iterable[tuple[str, Any]]) -> Node:
-    """The tree without the keys that only those words read which a layer, by its dotted keys, replaces."""
-    for key, word in layer:
+def without_replaced_keys(tree: Node, changes: Iterable[tuple[str, Any]]) -> Node:
+    """The tree without the keys that only replaced words use; `changes` are dotted keys with their new values."""
+    for key, word in changes:
         *place, chooser = key.split(".")
         if chooser in stage_readers() and not place:
-            place = ["stages", "0"]  # which has the keys of a single stage
+            place = ["stages", "0"]  # holds the keys of a single stage
         if chooser in readers() and isinstance(word, str):
             tree = _without_replaced(
                 tree, [int(part) if part.isdecimal() else part for part in place], chooser, word
@@ -82,25 +82,25 @@ def _without_replaced(node: Node, place: list[int | str], chooser: str, word: st
         )
     if not isinstance(node.value, dict):
         return node
-    gone = _replaced(chooser, node.value, word)
-    return replace(node, value={key: inner for key, inner in node.value.items() if key not in gone})
+    dropped = _replaced_keys(chooser, node.value, word)
+    return replace(node, value={key: inner for key, inner in node.value.items() if key not in dropped})
 
 
 def _put(node: Node, key: int | str, inner: Node) -> Node:
-    """The node with another value of a key, or another item of its list."""
+    """The node with one key of its mapping, or one item of its list, replaced."""
     value: Any = node.value
-    held: Any = dict(value) if isinstance(value, dict) else list(value)
-    held[key] = inner
-    return replace(node, value=held)
+    entries: Any = dict(value) if isinstance(value, dict) else list(value)
+    entries[key] = inner
+    return replace(node, value=entries)
 
 
-def _replaced(chooser: str, below: Mapping[str, Node], word: str) -> frozenset[str]:
-    """The keys that the word below reads, and the word that takes its place does not."""
+def _replaced_keys(chooser: str, inherited: Mapping[str, Node], word: str) -> frozenset[str]:
+    """The keys that the inherited word uses and the new word does not."""
     words = readers()[chooser]
-    former = below[chooser].value if chooser in below else DEFAULTS[chooser]
-    if not isinstance(former, str) or word not in words:
+    old_word = inherited[chooser].value if chooser in inherited else DEFAULTS[chooser]
+    if not isinstance(old_word, str) or word not in words:
         return frozenset()
-    return words.get(former, frozenset()) - words[word]
+    return words.get(old_word, frozenset()) - words[word]
 
 
 def mapping_of(config: EncoderConfig) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def mapping_of(config: EncoderConfig) -> dict[str, Any]:
 
 
 def _leave_out(keys: dict[str, Any], choosers: Mapping[str, Any]) -> None:
-    """Take out what the words of some keys do not read."""
+    """Remove the keys that the chosen words do not use."""
     for chooser in choosers:
         if chooser in keys:
             for key in unused_keys(chooser, keys[chooser]):

@@ -1,27 +1,28 @@
-"""The rules for what some blocks of a stage have otherwise: each override names blocks, and gives them something."""
+"""The rules for `overrides`: each entry names blocks of a stage and sets some of their keys."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
+from ..errors import Message
 from .model import OverrideConfig
 from .slots import Problem
 from .tree import Loc
 
-GIVEN = tuple(entry.name for entry in fields(OverrideConfig) if entry.name != "blocks")
-"""What an override may give its blocks."""
+KEYS = tuple(entry.name for entry in fields(OverrideConfig) if entry.name != "blocks")
+"""The keys that an override may set."""
 
 
 @dataclass(frozen=True)
-class Override:
-    """One as a file has it.
+class BlockOverride:
+    """One entry of `overrides`, as a file has it.
 
     Attributes:
-        place: where it stands.
-        blocks: those that it names.
-        keys: what it gives them.
-        is_windowed: whether that is a window.
+        place: its path of keys.
+        blocks: the indexes of its blocks.
+        keys: the keys that it sets.
+        is_windowed: whether it sets a window.
     """
 
     place: Loc
@@ -30,51 +31,64 @@ class Override:
     is_windowed: bool
 
     def at(self, position: int) -> Loc:
-        """Where a block is named."""
+        """The path of one of its block indexes."""
         return (*self.place, "blocks", position)
 
 
 def problems(
-    overrides: Sequence[Override], of_global: Sequence[int], blocks: range, held: str
+    overrides: Sequence[BlockOverride], global_indexes: Sequence[int], blocks: range, stage_has: str
 ) -> Iterator[Problem]:
     """What is wrong with the overrides of a stage.
 
     Args:
         overrides: in the order of the file.
-        of_global: the stage's `global_attn_indexes`.
-        blocks: those that the stage has.
-        held: the same in words.
+        global_indexes: the stage's `global_attn_indexes`.
+        blocks: the indexes of the stage's blocks.
+        stage_has: the same as a sentence, for messages.
     """
-    given: set[tuple[int, str]] = set()
+    already_set: set[tuple[int, str]] = set()
     for override in overrides:
-        yield from _idle(override)
+        yield from _without_effect(override)
         for position, index in enumerate(override.blocks):
             at = override.at(position)
             if index not in blocks:
-                yield at, f"overrides names block {index}, but {held}"
+                yield at, Message("no-such-block", f"overrides names block {index}, but {stage_has}")
             elif index in override.blocks[:position]:
-                yield at, f"overrides names block {index} twice: keep one"
+                yield at, Message("block-named-twice", f"overrides names block {index} twice: keep one")
             else:
-                yield from ((at, message) for message in _contradictions(override, index, given, of_global))
-        given |= {(index, key) for index in override.blocks for key in override.keys}
+                conflicts = _conflicts(override, index, already_set, global_indexes)
+                yield from ((at, message) for message in conflicts)
+        already_set |= {(index, key) for index in override.blocks for key in override.keys}
 
 
-def _idle(override: Override) -> Iterator[Problem]:
-    """One that changes nothing."""
-    named = ", ".join(map(str, override.blocks))
+def _without_effect(override: BlockOverride) -> Iterator[Problem]:
+    """An override that changes nothing."""
     if not override.blocks:
-        yield (*override.place, "blocks"), "overrides names no block: name some, or leave it out"
+        message = Message(
+            "override-without-effect", "overrides names no blocks: name some, or remove the entry"
+        )
+        yield (*override.place, "blocks"), message
     elif not override.keys:
-        several, given = "s" if len(override.blocks) > 1 else "", f"{', '.join(GIVEN[:-1])} or {GIVEN[-1]}"
-        yield override.place, f"overrides gives block{several} {named} nothing: give {given}, or leave it out"
+        which = f"block{'s' if len(override.blocks) > 1 else ''} {', '.join(map(str, override.blocks))}"
+        keys = f"{', '.join(KEYS[:-1])} or {KEYS[-1]}"
+        yield (
+            override.place,
+            Message(
+                "override-without-effect",
+                f"overrides changes nothing for {which}: set {keys}, or remove the entry",
+            ),
+        )
 
 
-def _contradictions(
-    override: Override, index: int, given: set[tuple[int, str]], of_global: Sequence[int]
-) -> Iterator[str]:
-    """What a block has from elsewhere already."""
+def _conflicts(
+    override: BlockOverride, index: int, already_set: set[tuple[int, str]], global_indexes: Sequence[int]
+) -> Iterator[Message]:
+    """What contradicts an earlier override of the block, or `global_attn_indexes`."""
     for key in override.keys:
-        if (index, key) in given:
-            yield f"overrides gives block {index} its {key} twice: keep one"
-    if override.is_windowed and index in of_global:
-        yield f"overrides gives block {index} a window, but global_attn_indexes has it global: keep one of the two"
+        if (index, key) in already_set:
+            yield Message("override-set-twice", f"overrides sets {key} of block {index} twice: keep one")
+    if override.is_windowed and index in global_indexes:
+        yield Message(
+            "override-of-global-block",
+            f"overrides sets a window for block {index}, but global_attn_indexes makes it global: keep one of the two",
+        )

@@ -1,4 +1,4 @@
-"""What tells one config from another: the hash by which a recording knows the encoder that was measured."""
+"""The hash of a config: a recording keeps it to name the encoder that was measured."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .model import EncoderConfig, RunConfig
 
 
 def config_hash(config: EncoderConfig) -> str:
-    """SHA-256 of what the config says, as canonical JSON: not of its name, nor of what it leaves at its default.
+    """SHA-256 of a config's keys as canonical JSON, without its name, its description and keys at their default.
 
-    So neither a new name nor a key that samattn learns later loses a recording.
+    So a recording stays valid when the config is renamed, or when samattn gets a new key.
     """
     run = config.run
-    if run.mode == "inference":  # of a training step only
+    if run.mode == "inference":  # these keys matter for training steps only
         plain = RunConfig()
         run = replace(run, optimizer=plain.optimizer, checkpointing=plain.checkpointing, trains=plain.trains)
     keys = _without_defaults(replace(config, run=run, name="encoder", description=""))

@@ -1,63 +1,69 @@
-"""Which encoders an attention kernel takes: facts about CUDA's kernels, for the config's rules and for advice."""
+"""Which attention kernels an encoder can run with: limits of CUDA's kernels, for the checks of a config and for advice."""
 
 from __future__ import annotations
 
+from ..errors import Message
 from ..units import ITEM_BYTES, KERNEL_ALIGNMENT_BYTES
 from .model import EncoderConfig, StageConfig
 from .plan import LayerConfig
 from .registry import BLOCKS
 
 
-def unfit_kernel(kernel: str, block: str) -> str:
-    """Why blocks of a kind cannot have a kernel; "" if they can."""
+def unfit_kernel(kernel: str, block: str) -> Message | None:
+    """Why blocks of a kind cannot run with a kernel; None if they can."""
     modelled = BLOCKS[block].kernels
-    return (
-        ""
-        if kernel in modelled
-        else f"run.attention {kernel} is not modelled for blocks of {block}: use {' or '.join(modelled)}"
+    if kernel in modelled:
+        return None
+    return Message(
+        "kernel-not-modelled",
+        f"run.attention {kernel} is not modelled for {block} blocks: use {' or '.join(modelled)}",
     )
 
 
-def unfit_positions(kernel: str, rel_pos: str) -> str:
-    """Why a kernel cannot have such relative positions; "" if it can."""
-    if kernel == "fused" and rel_pos == "joint":
-        return "run.attention fused folds decomposed relative positions, not joint ones: use sdpa or eager"
-    return ""
+def unfit_positions(kernel: str, rel_pos: str) -> Message | None:
+    """Why a kernel cannot take these relative positions; None if it can."""
+    if kernel != "fused" or rel_pos != "joint":
+        return None
+    return Message(
+        "kernel-rel-pos",
+        "run.attention fused supports decomposed relative positions only, not joint ones: use sdpa or eager",
+    )
 
 
-def unfit_shift(kernel: str, layer: LayerConfig) -> str:
-    """Why a kernel cannot take a block's shifted windows; "" if it can."""
-    if kernel == "fused" and layer.is_shifted and layer.stage.rel_pos != "none":
-        return (
-            "run.attention fused makes no matrix of tokens by tokens, which is what keeps shifted windows apart: use "
-            "sdpa or eager"
-        )
-    return ""
+def unfit_shift(kernel: str, layer: LayerConfig) -> Message | None:
+    """Why a kernel cannot run a block with shifted windows; None if it can."""
+    if kernel != "fused" or not layer.is_shifted or layer.stage.rel_pos == "none":
+        return None
+    return Message(
+        "kernel-shift",
+        "run.attention fused never forms the score matrix, so it cannot add the mask of shifted windows: use sdpa or eager",
+    )
 
 
-def unfit_heads(kernel: str, embed_dim: int, num_heads: int, dtype: str) -> str:
-    """Why a kernel cannot take such heads in products of a dtype; "" if it can."""
+def unfit_heads(kernel: str, embed_dim: int, num_heads: int, dtype: str) -> Message | None:
+    """Why a kernel cannot take heads of this width in this dtype; None if it can."""
     head_dim, step = embed_dim // num_heads, KERNEL_ALIGNMENT_BYTES // ITEM_BYTES[dtype]
     if kernel == "eager" or head_dim % step == 0:
-        return ""
-    return (
-        f"run.attention {kernel} needs heads of a multiple of {step} channels in {dtype}, as CUDA's kernels do, not "
-        f"{head_dim} (embed_dim {embed_dim} over num_heads {num_heads}): use eager"
+        return None
+    return Message(
+        "kernel-head-width",
+        f"run.attention {kernel} in {dtype} needs a head width that is a multiple of {step}, as CUDA's kernels do, not "
+        f"{head_dim} (embed_dim {embed_dim} / num_heads {num_heads}): use eager",
     )
 
 
-def unfit(kernel: str, config: EncoderConfig) -> str:
-    """Why some block of an encoder cannot be run with a kernel; "" if all can."""
+def unfit(kernel: str, config: EncoderConfig) -> Message | None:
+    """Why some block of an encoder cannot run with a kernel; None if all can."""
 
-    def of_stage(stage: StageConfig) -> str:
+    def of_stage(stage: StageConfig) -> Message | None:
         heads = unfit_heads(kernel, stage.embed_dim, stage.num_heads, config.run.product_dtype)
         return unfit_kernel(kernel, stage.block) or unfit_positions(kernel, stage.rel_pos) or heads
 
     shifts = (unfit_shift(kernel, layer) for layer in config.layers)
     stages = map(of_stage, dict.fromkeys(layer.stage for layer in config.layers))
-    return next(filter(None, (*stages, *shifts)), "")
+    return next(filter(None, (*stages, *shifts)), None)
 
 
 def takes(kernel: str, config: EncoderConfig) -> bool:
-    """Whether every block of an encoder can be run with a kernel."""
-    return not unfit(kernel, config)
+    """Whether every block of an encoder can run with a kernel."""
+    return unfit(kernel, config) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+from ..errors import Message
 from .model import EncoderConfig
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .slots import LAYOUTS, Layout, Part, Problem
@@ -14,11 +15,12 @@ Step = tuple[tuple[int | str, ...], str, Layout | None, Layout]
 
 
 def layout_problems(config: EncoderConfig) -> Iterator[Problem]:
-    """The first part that does not take what the one before it makes; those behind it may be right."""
+    """The first part that does not take the layout which the part before it outputs; the parts after it may be right."""
     for (_, before, _, made), (loc, name, taken, _) in pairwise(_steps(config)):
         if taken != made:
-            wanted, given = LAYOUTS[taken or made], LAYOUTS[made]
-            yield loc, f"{name} takes {wanted}, not {given}, which {before} makes{_hint(config, loc, taken)}"
+            hint = _hint(config, loc, taken)
+            message = f"{name} takes {LAYOUTS[taken or made]}, but {before} outputs {LAYOUTS[made]}{hint}"
+            yield loc, Message("layout-mismatch", message)
             return
 
 
@@ -40,7 +42,7 @@ def _part(loc: tuple[int | str, ...], slot: str, word: str, words: Mapping[str, 
 
 
 def _hint(config: EncoderConfig, loc: tuple[int | str, ...], wanted: Layout | None) -> str:
-    """What would make such tokens for the blocks of the first stage."""
+    """The position embeddings that output this layout, if it is the first stage that needs it."""
     if loc != ("stages", 0, "block"):
         return ""
     patch = PATCH_EMBEDS[config.patch_embed].makes

@@ -1,6 +1,6 @@
-"""The frozen config of an encoder. The words are SAM's and timm's; the descriptions here are the documentation.
+"""The frozen config of an encoder. Names of keys follow SAM and timm; the descriptions of keys are their documentation.
 
-Source of the words: segment-anything, modeling/image_encoder.py, ``ImageEncoderViT``.
+Source of the names: segment-anything, modeling/image_encoder.py, ``ImageEncoderViT``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Section = tuple[str, Phase]
 
 @dataclass(frozen=True, kw_only=True)
 class OverrideConfig:
-    """What some blocks of a stage have otherwise."""
+    """Settings of some blocks of a stage that differ from the stage's."""
 
     blocks: tuple[int, ...] = key(
         indexes(), "The blocks, counted from 0 over the whole encoder, as in 'blocks.7'.", example=[3, 4]
@@ -146,7 +146,7 @@ class StageConfig:
     )
 
     def at(self, index: int) -> StageConfig:
-        """The stage as one of its blocks has it."""
+        """The settings of one block: the stage's, with those of its overrides in their place."""
         own = {
             key: value
             for override in self.overrides
@@ -154,11 +154,11 @@ class StageConfig:
             for key, value in vars(override).items()
             if key != "blocks" and value is not None
         }
-        return replace(self._of_no_block, **own) if own else self._of_no_block
+        return replace(self._shared, **own) if own else self._shared
 
     @cached_property
-    def _of_no_block(self) -> StageConfig:
-        """The stage without what only some of its blocks have."""
+    def _shared(self) -> StageConfig:
+        """The settings that all blocks of the stage share."""
         return replace(self, overrides=(), global_attn_indexes=(), residual_block_indexes=())
 
     @property
@@ -174,12 +174,12 @@ class StageConfig:
 
     @property
     def mlp_dim(self) -> int:
-        """Hidden width of the MLP, rounded down as SAM does."""
+        """Hidden width of the MLP, rounded down as in SAM's code."""
         return int(self.embed_dim * self.mlp_ratio)
 
     @property
     def adapter_dim(self) -> int:
-        """Hidden width of an adapter, rounded down as Medical SAM Adapter does."""
+        """Hidden width of an adapter, rounded down as in Medical SAM Adapter's code."""
         return int(self.embed_dim * self.adapter_ratio)
 
 
@@ -193,7 +193,7 @@ class RunConfig:
         "Type of the weights, and of every activation where autocast is none.",
         example="bfloat16",
         default="float32",
-        instead={"tf32": "TF32 is how float32 products are made: run.tf32=true"},
+        instead={"tf32": "TF32 is a way to compute float32 products: set run.tf32=true"},
     )
     autocast: str = key(
         choice("none", *HALVES, also={name: of for name, of in DTYPE_NAMES.items() if of in HALVES}),
@@ -210,7 +210,7 @@ class RunConfig:
         default="eager",
         instead=dict.fromkeys(
             ("flash", "mem", "efficient", "cudnn", "xformers", "scaled"),
-            "sdpa is torch's scaled_dot_product_attention, which takes its flash kernel where it can",
+            "use sdpa: torch's scaled_dot_product_attention, which runs its flash kernel where it can",
         ),
     )
     mode: str = key(
@@ -251,7 +251,7 @@ class RunConfig:
 class EncoderConfig:
     """A vision encoder: patch embedding, position embedding, stages of blocks, neck."""
 
-    # Made by load_config, which checks it; made directly, nothing of it is checked.
+    # load_config checks the values; the constructor does not.
 
     name: str = key(
         TEXT, "What to call it; the file's name if left out.", example="my_vit", default="encoder"
@@ -315,12 +315,12 @@ class EncoderConfig:
 
     @cached_property
     def grid(self) -> Pair:
-        """Patches (high, wide), all of them. A rest of the image smaller than a patch is dropped."""
+        """All patches (high, wide). A remainder of the image that is smaller than a patch is dropped."""
         return PATCH_EMBEDS[self.patch_embed].grid(self.image_size, self.patch_size)
 
     @property
     def dropped(self) -> Pair:
-        """Rows and columns of pixels that no patch has."""
+        """Rows and columns of pixels that are in no patch."""
         height, width = (
             max(side - patches * self.patch_size, 0)
             for side, patches in zip(self.image_size, self.grid, strict=True)
@@ -329,18 +329,18 @@ class EncoderConfig:
 
     @property
     def pretrain_grid(self) -> Pair:
-        """Patches (high, wide) of the images of pretraining."""
+        """Patches (high, wide) of the pretraining images."""
         size = self.pretrain_image_size or self.image_size
         return PATCH_EMBEDS[self.patch_embed].grid(size, self.patch_size)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of what the encoder is given, such as (B, in_chans, height, width)."""
+        """The shape of the encoder's input, such as (B, in_chans, height, width)."""
         return PATCH_EMBEDS[self.patch_embed].input_shape(self)
 
     @cached_property
     def plan(self) -> tuple[PartConfig | LayerConfig, ...]:
-        """The parts and blocks in the order in which they run."""
+        """The parts and blocks in the order that they run in."""
         return tuple(plan_of(self))
 
     @cached_property
@@ -358,5 +358,5 @@ class EncoderConfig:
         return placed(self, range(sum(stage.depth for stage in self.stages)))
 
     def all_windowed(self) -> EncoderConfig:
-        """The same encoder with every block windowed; blocks without a window stay global."""
+        """The same encoder with every block windowed. Blocks without a window stay global."""
         return placed(self, ())

@@ -1,4 +1,4 @@
-"""The values of a tree as its keys mean them: what is written in another way is brought to the one form (see `shorthand`)."""
+"""Replaces the shorthand values of a tree by what they mean, such as "fp16" by "float16" (see `shorthand`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .wording import field_at
 
 
 def normalized(node: Node, loc: Loc = ()) -> Node:
-    """A node at `loc` of an encoder config, with each value in it as its key means it; places stay as they are."""
+    """The node at `loc` of an encoder config with all shorthand values replaced; the places of values do not change."""
     if isinstance(node.value, dict):
         return replace(node, value={key: normalized(inner, (*loc, key)) for key, inner in node.value.items()})
     if isinstance(node.value, list):
@@ -19,9 +19,7 @@ def normalized(node: Node, loc: Loc = ()) -> Node:
 
 
 def _scalar(node: Node, loc: Loc) -> Node:
-    field = field_at(loc) or field_at(
-        ("stages", *loc)
-    )  # the keys of a single stage stand at the top level, too
+    field = field_at(loc) or field_at(("stages", *loc))  # the keys of a single stage may be at the top level
     reads = reader_of(field) if field is not None and isinstance(loc[-1], str) else None
     value = node.value if reads is None else reads(node.value)
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""The YAML files that ship with samattn: the encoder configs of `configs/`, the devices of `samattn_cli/devices/`."""
+"""The YAML files that ship with samattn: encoder configs in `configs/` and devices in `samattn_cli/devices/`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 @cache
 def presets() -> dict[str, Path]:
-    """Preset name to its file. In a wheel the folder lies in the package; in a checkout beside it."""
+    """The name of each preset and its file. In a wheel the folder is inside the package, in a checkout next to it."""
     shipped = _PACKAGE / "configs"
     return _yaml_files(shipped if shipped.is_dir() else _PACKAGE.parent / "configs")
 
 
 @cache
 def devices() -> dict[str, Path]:
-    """Device name to its file."""
+    """The name of each device and its file."""
     return _yaml_files(_PACKAGE / "devices")
 
 

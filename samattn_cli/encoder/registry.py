@@ -1,7 +1,7 @@
-"""The families of encoders, a folder each in `families/`; a word of a config leads to the family that declares it.
+"""Finds the families of encoders, each a folder in `families/`, and the family that declares a word of a config.
 
-This is the one look-up of families: nothing lists those of the package, and nothing below `families/` imports one by its
-name. `outside` adds families that are kept elsewhere. See `families/README.md`.
+Families are not listed anywhere, and no module below `families/` imports one by name. `outside` adds families that are
+kept elsewhere. See `families/README.md`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FOLDER = Path(__file__).parent.parent / "families"
 _PACKAGE = f"{__package__.rpartition('.')[0]}.families"
 
 NONE = "none"
-"""The word for a slot that is empty."""
+"""The word for an empty slot."""
 
 SLOTS: dict[str, type] = {
     "blocks": Block,
@@ -146,9 +146,9 @@ def _home_of(slot: str, word: str) -> Home:
 
 
 def code_for(module: str, slot: str, word: str) -> Any:
-    """What stands for a word of a slot in a family's `module`: "tape" (passes over the Tape) or "stack" (torch modules).
+    """The code for a word of a slot, in the family's `module`: "tape" (passes over the Tape) or "stack" (torch modules).
 
-    The module has a dictionary for each slot that it fills, such as ``BLOCKS = {"vit": block}``.
+    The module has a dictionary for each of its slots, such as ``BLOCKS = {"vit": block}``.
 
     Raises:
         FamilyError: if a family from outside has no code for its word.
@@ -168,13 +168,13 @@ def module_for(module: str, slot: str, word: str) -> Any:
 
 def modules(module: str) -> Iterator[Any]:
     """The `module` of each family that has one, such as "importing", in the order of the families."""
-    found = (home.module(module) for home in _HOMES)
-    return (each for each in found if each is not None)
+    every = (home.module(module) for home in _HOMES)
+    return (each for each in every if each is not None)
 
 
 def summaries(slot: dict[str, Any]) -> str:
-    """The words of a slot with what they are, for a key's description."""
-    return " ".join(f"{word}: {held.summary}" for word, held in slot.items())
+    """The words of a slot with their summaries, for the description of a key."""
+    return " ".join(f"{word}: {entry.summary}" for word, entry in slot.items())
 
 
 set_homes(tuple(_HOMES))

@@ -1,4 +1,4 @@
-"""Values as people write them, read as what they mean: "896x1536" is a pair, "fp16" is float16, "3,7,15" is a list."""
+"""Shorthand that people write for values: "896x1536" for a pair, "fp16" for float16, "3,7,15" for a list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ..spelling import known_as
 
 Reader = Callable[[Any], Any]
-"""A plain value as it is written to what it means; what means nothing else stays as it is."""
+"""Takes a value as it is written and returns what it means; a value that is not shorthand is returned unchanged."""
 
 PAIR = re.compile(r"(\d{1,18})\s*[xX×]\s*(\d{1,18})")
 LIST = re.compile(r"\d{1,18}(\s*,\s*\d{1,18})*")
@@ -18,12 +18,12 @@ NONE = "none"
 
 def read_pair(value: Any) -> Any:
     """Height and width: "896x1536" -> (896, 1536)."""
-    found = PAIR.fullmatch(value.strip()) if isinstance(value, str) else None
-    return (int(found[1]), int(found[2])) if found else value
+    match = PAIR.fullmatch(value.strip()) if isinstance(value, str) else None
+    return (int(match[1]), int(match[2])) if match else value
 
 
 def read_indexes(value: Any) -> Any:
-    """Several numbers: "3,7,15" -> (3, 7, 15), 7 -> (7,), "none" -> ()."""
+    """A list of numbers: "3,7,15" -> (3, 7, 15), 7 -> (7,), "none" -> ()."""
     if isinstance(value, int) and not isinstance(value, bool):
         return (value,)
     if not isinstance(value, str):
@@ -34,7 +34,7 @@ def read_indexes(value: Any) -> Any:
 
 
 def reader_of_words(words: Collection[str], also: Mapping[str, str]) -> Reader:
-    """Reads one of some words, whatever its capitals, hyphens and underscores, or another name of one."""
+    """A reader of the words in `words`, in any case and with or without hyphens and underscores; `also` has other names."""
 
     def read(value: Any) -> Any:
         return (known_as(value, words, also) or value) if isinstance(value, str) else value

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import Message
 from ..units import format_size
 from .keys import Pair
 from .placement import EVERYWHERE, UNSHIFTED, Placement
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from .model import EncoderConfig, StageConfig
     from .plan import LayerConfig
 
-Problem = tuple[tuple[int | str, ...], str]
-"""Where in the config (its keys), and what is wrong with it."""
+Problem = tuple[tuple[int | str, ...], Message]
+"""The path of a key, and what is wrong there."""
 
 Layout = Literal["grid", "sequence", "packed"]
 """How tokens lie: (B, H, W, C), (B, N, C), or (N, C) with those of all images one after the other."""
@@ -81,8 +82,8 @@ def shift_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
         size = layer.windows.size
         if any(shift >= side for shift, side in zip(layer.shift_size, size, strict=True)):
             shift, window = format_size(layer.shift_size), format_size(size)
-            problem = f"shift_size {shift} is not smaller than the window of block {layer.index}, {window}"
-            yield ("stages", number, "shift_size"), problem
+            message = f"shift_size {shift} must be smaller than the window of block {layer.index}, {window}"
+            yield ("stages", number, "shift_size"), Message("shift-too-large", message)
             return
 
 
@@ -268,5 +269,5 @@ def a_patch_of_pretraining(config: EncoderConfig, _: int) -> Iterator[Problem]:
     """The images of pretraining have a patch."""
     size, patch = config.pretrain_image_size, config.patch_size
     if size is not None and min(config.pretrain_grid) < 1:
-        said = f"pretrain_image_size {side_or_sides(size)} is smaller than a patch of {patch}"
-        yield ("pretrain_image_size",), f"{said}: use at least {patch}"
+        message = f"pretrain_image_size {side_or_sides(size)} is smaller than patch_size {patch}: use at least {patch}"
+        yield ("pretrain_image_size",), Message("image-smaller-than-patch", message)

@@ -1,4 +1,4 @@
-"""A document as a tree of values, each with its place in the file that it is from."""
+"""A document as a tree of values, each with its place in its file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Node:
-    """A YAML value with its place, and with the place of its key if it is the value of one."""
+    """A YAML value with its place and, if it is the value of a key, the place of the key."""
 
     value: Scalar | list[Node] | dict[str, Node]
     where: Where
@@ -32,7 +32,7 @@ class Node:
     size: int = field(default=1, repr=False)
 
     def step(self, key: int | str) -> Node | None:
-        """The value of a key, or an item of a list."""
+        """The value of a key, or an item of a list; None if there is none."""
         if isinstance(self.value, dict) and isinstance(key, str):
             return self.value.get(key)
         if isinstance(self.value, list) and isinstance(key, int) and key < len(self.value):
@@ -40,14 +40,14 @@ class Node:
         return None
 
     def at(self, loc: Loc) -> Node | None:
-        """The node at `loc`, if there is one."""
+        """The node at `loc`; None if there is none."""
         node: Node | None = self
         for key in loc:
             node = None if node is None else node.step(key)
         return node
 
     def find(self, loc: Loc) -> Node:
-        """The node at `loc`, or the nearest one around it."""
+        """The node at `loc`, or the innermost node on the way there."""
         node = self
         for key in loc:
             child = node.step(key)
@@ -57,7 +57,7 @@ class Node:
         return node
 
     def plain(self) -> Any:
-        """The value without its places; lists become tuples."""
+        """The value as plain Python data, without places; lists become tuples."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, list):

@@ -1,6 +1,6 @@
-"""Everything that can be wrong with a file, found at once and said with its place.
+"""Validates the tree of a file and reports all problems at once, each at its place.
 
-First each key by itself (type, range, spelling), then the rules between keys.
+Each key is checked by itself first (type, range, spelling), then the rules between keys.
 """
 
 from __future__ import annotations
@@ -14,65 +14,73 @@ from pydantic_core import SchemaValidator, ValidationError
 from ..errors import ConfigError, Problem
 from .keys import class_schema
 from .model import EncoderConfig
+from .plan_rules import problems_of_plan
 from .registry import version
-from .rules import Rules, is_flat, problems_of_plan
+from .rules import Rules, is_flat
 from .tree import Loc, Node, Where
 from .wording import UNKNOWN_KEY, explain
 
 Config = TypeVar("Config")
 LocatedMessage = tuple[Where, str]
 BetweenKeys = Callable[[Node, set[Loc]], Iterable[LocatedMessage]]
-"""Rules between the keys of a tree, given the places that are broken by themselves."""
+"""The rules between the keys of a tree. The second argument holds the paths that are wrong by themselves."""
 
 
 def build(tree: Node, name: str) -> EncoderConfig:
-    """The config of a canonical tree (see `load`); its name is `name` where the tree has none.
+    """The config of a canonical tree (see `files/load.py`); it is called `name` if the tree has no name.
 
     Raises:
         ConfigError: with every problem of the tree, in the order of the file.
     """
     flat = is_flat(tree)
     config = validated(EncoderConfig, tree, name, lambda *places: Rules(*places).problems(), flat=flat)
-    found = [(tree.find(loc).where, message) for loc, message in problems_of_plan(config)]
-    if found:
-        raise _in_order(found)
+    problems = [(tree.find(loc).where, message) for loc, message in problems_of_plan(config)]
+    if problems:
+        raise _in_order(problems)
     return config
 
 
 def validated(
     root: type[Config], tree: Node, name: str | None, rules: BetweenKeys, *, flat: bool = False
 ) -> Config:
-    """The `root` that a tree gives; its name is `name` where the tree has none, or it has no name at all if None.
+    """An object of the config class `root` from a tree.
+
+    Args:
+        root: the config class.
+        tree: the keys and their values.
+        name: the value of the key `name` if the tree has none; None for a class without this key.
+        rules: the rules between keys.
+        flat: whether the keys of the one stage are at the top level of the file.
 
     Raises:
         ConfigError: with every problem of the tree, in the order of the file.
     """
     config: Config | None = None
     named = {} if name is None else {"name": name}
-    found: list[LocatedMessage] = []
+    problems: list[LocatedMessage] = []
     broken: set[Loc] = set()
     try:
         config = _validator(root, version()).validate_python({**named, **tree.plain()})  # type: ignore[arg-type] # a class is hashable
     except ValidationError as errors:
         details = errors.errors(include_url=False)
         broken = {error["loc"][:length] for error in details for length in range(1, len(error["loc"]) + 1)}
-        found = [
+        problems = [
             (_place(tree, error["loc"], error["type"]), explain(error["loc"], error, root=root, flat=flat))
             for error in details
             if not any(
                 error["loc"] == other["loc"][: len(error["loc"])] for other in details if other is not error
             )
-        ]  # one around another only says that something inside it is wrong
-    found += rules(tree, broken)
-    if config is None or found:
-        raise _in_order(found)
+        ]  # an error at an outer path only says that something inside it is wrong
+    problems += rules(tree, broken)
+    if config is None or problems:
+        raise _in_order(problems)
     return config
 
 
-def _in_order(found: Iterable[LocatedMessage]) -> ConfigError:
+def _in_order(problems: Iterable[LocatedMessage]) -> ConfigError:
     """Each problem once, in the order of the file."""
     ordered = sorted(
-        dict.fromkeys(found), key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0)
+        dict.fromkeys(problems), key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0)
     )
     return ConfigError(Problem(str(where), message) for where, message in ordered)
 

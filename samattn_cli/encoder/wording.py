@@ -1,4 +1,4 @@
-"""What is wrong with a value and what would be right, in words: pydantic-core's verdicts for people."""
+"""Messages for what pydantic-core finds wrong with a value: what is wrong, and what would be right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import Field, fields
 from functools import cache, lru_cache
 from typing import Any
 
-from ..errors import did_you_mean
+from ..errors import Message, code_of, did_you_mean
 from ..spelling import known_as
 from .keys import UNPARSED, choices_of, class_of, example_of, instead_of, reader_of
 from .model import EncoderConfig, StageConfig
@@ -29,7 +29,7 @@ OTHER_KEYS = {
     **dict.fromkeys(("precision", "torch_dtype"), "dtype"),
     **dict.fromkeys(("attn_implementation", "kernel"), "attention"),
 }
-"""What timm, transformers and SAM's code call the keys of a config."""
+"""Names of keys in timm, transformers and SAM's code, and the key that each means here."""
 
 TWO = re.compile(r"(\d+)\s*,\s*(\d+)")
 MOST_ITEMS = 5
@@ -38,52 +38,79 @@ WRITTEN_OUT = (1e6, 1e16)  # floats that Python writes with all their zeros
 MOST_BITS = 10_000  # Python refuses to write out an int of more than 4,300 digits
 
 
-def explain(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False) -> str:
-    """What is wrong at `loc` of a file that gives a `root`, and what would be right."""
-    key = _dotted(loc, flat)
-    kind, given = error["type"], error["input"]
-    if kind in ("missing", "too_long", "int_type") and _is_pair(loc, root) and isinstance(given, tuple | str):
-        return f"{key} must be a number or [height, width], not {short(given)}{_one_pair(given)}"
+def explain(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = False) -> Message:
+    """What is wrong at `loc` of a file that describes a `root`, and what would be right.
+
+    Args:
+        loc: the path of keys.
+        error: one of pydantic-core's `ErrorDetails`.
+        root: the config class of the file.
+        flat: whether the keys of the one stage are at the top level.
+    """
+    key, kind, value = _dotted(loc, flat), error["type"], error["input"]
+    if kind in ("missing", "too_long", "int_type") and _is_pair(loc, root) and isinstance(value, tuple | str):
+        return Message(
+            "not-a-pair", f"{key} must be a number or [height, width], not {short(value)}{_one_pair(value)}"
+        )
     if kind == "missing":
-        return f"{key} is missing{_example(loc, root)}"
+        return Message("missing-key", f"{key} is missing{_example(loc, root)}")
     if kind == UNKNOWN_KEY and root is EncoderConfig and len(loc) == 1 and key in _fields(StageConfig):
-        return f"{key} belongs in an entry of 'stages:', which stands here too"
+        return Message(
+            "misplaced-key", f"{key} is the key of a stage: move it into 'stages:', which this file also has"
+        )
     if kind == UNKNOWN_KEY:
-        return f"unknown key {key!r}{_home(loc, root) or _meant(str(loc[-1]), _known_keys(loc, root))}"
+        hint = _home(loc, root) or _similar_key(str(loc[-1]), _known_keys(loc, root))
+        return Message("unknown-key", f"unknown key {key!r}{hint}")
     if kind == UNPARSED:
-        return f"{key} {short(given)}: {error['msg']}"
+        return _unparsed(key, error)
+    return _unexpected(key, loc, error, root)
+
+
+def _unparsed(key: str, error: Any) -> Message:
+    """A value that the parser of its key refuses."""
+    reason = error.get("ctx", {}).get("problem", error["msg"])
+    return Message(code_of(reason) or "not-a-quantity", f"{key} {short(error['input'])}: {reason}")
+
+
+def _unexpected(key: str, loc: Loc, error: Any, root: type) -> Message:
+    """A value of the wrong type, out of range, or not among the choices."""
+    kind, value = error["type"], error["input"]
     limits = {name: _number(limit) for name, limit in error.get("ctx", {}).items()}
-    expected = _EXPECTED.get(kind, "cannot be read").format(**limits)
+    expected = _EXPECTED.get(kind, CANNOT_BE_READ)
     hint = ""
-    if kind == "literal_error" and isinstance(given, str):
-        hint = suggestion(given, field_at(loc, root))
-    return f"{key or 'a key'} {expected}{'' if hint else _example(loc, root)}, not {short(given)}{hint}"
+    if kind == "literal_error" and isinstance(value, str):
+        hint = suggestion(value, field_at(loc, root))
+    example = "" if hint else _example(loc, root)
+    return Message(
+        expected.code, f"{key or 'a key'} {expected.format(**limits)}{example}, not {short(value)}{hint}"
+    )
 
 
 def _number(limit: Any) -> str:
     return f"{limit:,.0f}" if isinstance(limit, (int, float)) else str(limit)
 
 
+CANNOT_BE_READ = Message("wrong-type", "cannot be read")
 _EXPECTED = {
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_type": "must be true or false",
-    "string_type": "must be text",
-    "string_pattern_mismatch": "must be one line without control characters",
-    "string_unicode": "must be text without lone surrogates",
-    "literal_error": "must be {expected}",
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be above {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be below {lt}",
-    "too_short": "must hold at least {min_length}",
-    "too_long": "must hold at most {max_length}",
-    "tuple_type": "must be a list",
-    "dataclass_type": "must be a mapping of keys",
+    "int_type": Message("wrong-type", "must be a whole number"),
+    "int_from_float": Message("wrong-type", "must be a whole number"),
+    "float_type": Message("wrong-type", "must be a number"),
+    "finite_number": Message("out-of-range", "must be a finite number"),
+    "bool_type": Message("wrong-type", "must be true or false"),
+    "string_type": Message("wrong-type", "must be text"),
+    "string_pattern_mismatch": Message("control-characters", "must be one line without control characters"),
+    "string_unicode": Message("not-utf-8", "must be text without lone surrogates"),
+    "literal_error": Message("unknown-value", "must be {expected}"),
+    "greater_than_equal": Message("out-of-range", "must be at least {ge}"),
+    "greater_than": Message("out-of-range", "must be above {gt}"),
+    "less_than_equal": Message("out-of-range", "must be at most {le}"),
+    "less_than": Message("out-of-range", "must be below {lt}"),
+    "too_short": Message("wrong-length", "must have at least {min_length}"),
+    "too_long": Message("wrong-length", "must have at most {max_length}"),
+    "tuple_type": Message("wrong-type", "must be a list"),
+    "dataclass_type": Message("wrong-type", "must be a mapping of keys"),
 }
-"""What pydantic-core's types of error say that a value must be."""
+"""What a value must be, for each of pydantic-core's types of error."""
 
 
 def _example(loc: Loc, root: type) -> str:
@@ -96,20 +123,20 @@ def _example(loc: Loc, root: type) -> str:
 
 
 def suggestion(word: str, field: Any) -> str:
-    """What to give in place of a word that a key does not take."""
-    instead = instead_of(field, word)
-    return f"; {instead}" if instead else did_you_mean(word, choices_of(field))
+    """What to use instead of a word that a key does not take, to end a message with; "" if nothing is similar."""
+    advice = instead_of(field, word)
+    return f"; {advice}" if advice else did_you_mean(word, choices_of(field))
 
 
 def word_at(loc: Loc, word: str) -> str:
-    """What a word means as the value of a key: of ("run", "mode"), "Train" is "training"."""
+    """What a word means as the value of a key: for ("run", "mode"), "Train" means "training"."""
     field = field_at(loc)
     reads = reader_of(field) if field is not None else None
     return str(reads(word)) if reads else word
 
 
-def _meant(word: str, known: Collection[str]) -> str:
-    """The key that a word stands for in another tool, or that it is most like."""
+def _similar_key(word: str, known: Collection[str]) -> str:
+    """The key that a word means in another tool, or the key whose name is most similar."""
     other = OTHER_KEYS.get(known_as(word, OTHER_KEYS) or "", word)
     return did_you_mean(other if other in known else word, known)
 
@@ -119,22 +146,22 @@ def _is_pair(loc: Loc, root: type) -> bool:
     return field is not None and reader_of(field) is read_pair
 
 
-def _one_pair(given: Any) -> str:
-    """How "512,768" would be a height and a width."""
-    found = TWO.fullmatch(given.strip()) if isinstance(given, str) else None
-    return f"; a height and a width are {found[1]}x{found[2]}" if found else ""
+def _one_pair(value: Any) -> str:
+    """How to write "512,768" as a height and a width."""
+    pair = TWO.fullmatch(value.strip()) if isinstance(value, str) else None
+    return f"; for a height and a width, write {pair[1]}x{pair[2]}" if pair else ""
 
 
 def _home(loc: Loc, root: type) -> str:
-    """Where a key belongs that stands in the wrong place."""
-    homes = {"at the top level": root, **{f"in '{key}:'": held for key, held in _classes(root).items()}}
+    """Where a misplaced key belongs."""
+    homes = {"at the top level": root, **{f"in '{key}:'": inner for key, inner in _classes(root).items()}}
     owner = _owner(loc, root)
     fitting = [home for home, config in homes.items() if config is not owner and loc[-1] in _fields(config)]
     return f"; it belongs {fitting[0]}" if fitting else ""
 
 
 def short(value: Any) -> str:
-    """How a value would stand in YAML, cut if long."""
+    """A value as YAML has it, cut if long."""
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     elif isinstance(value, (tuple, list)):
@@ -154,7 +181,7 @@ def short(value: Any) -> str:
 
 
 def cut(text: str) -> str:
-    """The text, or as much of it as a message has room for."""
+    """The text, cut to the length that a message has room for."""
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
 
 
@@ -168,7 +195,7 @@ def _owner(loc: Loc, root: type) -> type:
 
 @lru_cache(maxsize=4096)
 def field_at(loc: Loc, root: type = EncoderConfig) -> Any:
-    """The dataclass field that `loc` leads to."""
+    """The dataclass field at `loc`; None if it is not the path of a known key."""
     keys = _keys(loc)
     return _fields(_owner(loc, root)).get(keys[-1]) if keys else None
 
@@ -179,9 +206,9 @@ def _keys(loc: Loc) -> list[str]:
 
 @cache
 def _classes(config: type) -> dict[str, type]:
-    """The keys of a config class that hold other config classes."""
-    held = {name: class_of(field) for name, field in _fields(config).items()}
-    return {name: inner for name, inner in held.items() if inner is not None}
+    """The keys of a config class whose values are other config classes."""
+    classes = {name: class_of(field) for name, field in _fields(config).items()}
+    return {name: inner for name, inner in classes.items() if inner is not None}
 
 
 @cache
@@ -195,7 +222,7 @@ def _known_keys(loc: Loc, root: type) -> list[str]:
 
 
 def _dotted(loc: Loc, flat: bool) -> str:
-    """Such as "stages.1.depth", or "depth" where the file has its stage at the top level. A list's items have its name."""
+    """A path as messages show it: "stages.1.depth", or "depth" if `flat`. An item of a list is shown by the list's key."""
     shown = loc[2:] if flat and loc[:1] == ("stages",) and len(loc) > len(("stages", 0)) else loc
     while len(shown) > 1 and isinstance(shown[-1], int) and shown[-2] != "stages":
         shown = shown[:-1]

@@ -1,1 +1,1 @@
-"""Files that people write: YAML 1.2 with places, where files come from, `extends`, and what loads a config."""
+"""Files that people write: YAML 1.2 with places, the sources of files, `extends`, and loading a config."""

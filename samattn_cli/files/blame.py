@@ -1,7 +1,7 @@
-"""Which of the values that lie over a file broke a rule between keys, when the rule's place is in that file.
+"""Finds the value that breaks a rule between keys, when it replaces a value of the file that the rule points at.
 
-`--set embed_dim=1000` over a preset whose 12 heads do not divide 1000 is the fault of the option, not of the preset: a
-problem that is gone without one value is that value's.
+If `--set embed_dim=1000` is used with a preset whose 12 heads do not divide 1000, the option is at fault, not the preset.
+A problem that disappears without a value is reported at that value.
 """
 
 from __future__ import annotations
@@ -11,41 +11,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..encoder.presets import presets
-from ..errors import ConfigError, Problem
+from ..errors import ConfigError, Message, Problem, code_of
 
 MOST_CHANGES, MOST_PROBLEMS = 50, 50
-"""Values that are tried, and problems that they are tried for; beyond that, places stay as they are: each try is a load."""
+"""The most values to try, and the most problems to try them for. With more, places do not change: each try is a load."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A value that lies over a file.
+    """A value that replaces one of a file.
 
     Attributes:
-        where: what messages call its place: "--set embed_dim=1000", "e.yaml:3:12".
-        over: the files under it, by their names in messages; () of an option: all.
-        without: raises what is wrong with the config if it had not that value.
+        where: its place in messages: "--set embed_dim=1000", "e.yaml:3:12".
+        files: the files that it changes, by their names in messages; () for an option, which changes all.
+        without: raises the problems of the config without this value.
     """
 
     where: str
-    over: tuple[str, ...]
+    files: tuple[str, ...]
     without: Callable[[], object]
 
-    def is_over(self, place: str) -> bool:
-        """Whether what stands at a place is under it."""
-        return not self.over or place.startswith(tuple(f"{label}:" for label in self.over))
+    def affects(self, place: str) -> bool:
+        """Whether it changes the file of a place."""
+        return not self.files or place.startswith(tuple(f"{label}:" for label in self.files))
 
 
 def blamed(error: ConfigError, changes: Sequence[Change]) -> ConfigError:
-    """The error with each problem at the value that makes it, if that is one of `changes`, the first to be tried first."""
-    options = {change.where for change in changes if not change.over}
-    left = [problem for problem in error.problems if problem.where not in options]
-    found: dict[Problem, Problem] = {}
-    for change in changes[:MOST_CHANGES] if len(left) <= MOST_PROBLEMS else ():
-        under = [problem for problem in left if problem not in found and change.is_over(problem.where)]
-        remaining = _problems(change) if under else frozenset()
-        found |= {problem: _moved(problem, change) for problem in under if problem not in remaining}
-    return ConfigError(dict.fromkeys(found.get(problem, problem) for problem in error.problems))
+    """The error with each problem at the value that causes it, if this is one of `changes`; these are tried in order."""
+    options = {change.where for change in changes if not change.files}
+    candidates = [problem for problem in error.problems if problem.where not in options]
+    moved: dict[Problem, Problem] = {}
+    for change in changes[:MOST_CHANGES] if len(candidates) <= MOST_PROBLEMS else ():
+        affected = [
+            problem for problem in candidates if problem not in moved and change.affects(problem.where)
+        ]
+        remaining = _problems(change) if affected else frozenset()
+        moved |= {problem: _moved(problem, change) for problem in affected if problem not in remaining}
+    return ConfigError(dict.fromkeys(moved.get(problem, problem) for problem in error.problems))
 
 
 def _problems(change: Change) -> frozenset[Problem]:
@@ -57,7 +59,7 @@ def _problems(change: Change) -> frozenset[Problem]:
 
 
 def _moved(problem: Problem, change: Change) -> Problem:
-    """At the value that makes it; where it was is said too, if the file is the user's own."""
+    """The problem at the value that causes it; the message also names the old place, if that is in a file of the user."""
     file = problem.where.partition(":")[0]
     see = "" if Path(file) in presets().values() or file == problem.where else f" (see {problem.where})"
-    return Problem(change.where, f"{problem.message}{see}")
+    return Problem(change.where, Message(code_of(problem.message), f"{problem.message}{see}"))

@@ -1,4 +1,4 @@
-"""A YAML document and those that it extends, brought to the canonical form, in which the blocks stand in ``stages``."""
+"""Reads a YAML document and those that it extends, and brings them to one canonical form: all blocks are in ``stages``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from ..encoder.applicable_keys import without_replaced_keys
 from ..encoder.model import StageConfig
 from ..encoder.tree import Node, Where
-from ..errors import ConfigError, Problem
+from ..errors import ConfigError, Message, Problem
 from . import foreign
 from .file_kinds import ENCODER
 from .sources import STDIN, Files, Source, read_source
@@ -31,7 +31,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Document:
-    """A document: its tree, the folder that its paths start from, its short name, and where its paths lead."""
+    """A document: its tree, the folder where its relative paths start, its short name, and where its paths lead."""
 
     root: Node
     folder: Path
@@ -40,26 +40,26 @@ class Document:
 
 
 def read_document(reference: str, folder: Path, where: str, files: Files) -> Document:
-    """The document that `reference` names, from a folder; `where` is the place of the reference, for messages.
+    """The document that `reference` names, relative to `folder`; `where` is the place of the reference, for messages.
 
     Raises:
-        ConfigError: if there is none, or it is not YAML, or its top level is not a mapping, or it is a file of another
-            kind, such as a checkpoint.
+        ConfigError: if it does not exist, is not YAML, is not a mapping at the top level, or is another kind of file,
+            such as a checkpoint.
     """
     path = folder / reference
     if foreign.is_checkpoint(reference) and files.exists(path):
-        raise problem_at(Where(files.label(path)), foreign.checkpoint(files.label(path)))
+        raise problem_at(Where(files.label(path)), foreign.checkpoint_problem(files.label(path)))
     source: Source = read_source(reference, folder, where, files=files)
     root = _parsed(source.text, source.label)
     if not isinstance(root.value, dict):
         raise problem_at(root.where, ENCODER.must_be)
-    if other := foreign.document(root):
-        raise problem_at(root.where, other)
+    if problem := foreign.document_problem(root):
+        raise problem_at(root.where, problem)
     return Document(root, source.folder, source.name, source.files)
 
 
 def chain_of(document: Document) -> Iterator[Document]:
-    """A document and those that it extends, which are known to be there."""
+    """A document and those that it extends, all of which must exist."""
     yield document
     if extends := entries_of(document.root).get("extends"):
         yield from chain_of(
@@ -68,7 +68,7 @@ def chain_of(document: Document) -> Iterator[Document]:
 
 
 def files_of(path: Path, files: Files) -> Iterator[Path]:
-    """The path of a config and, as far as they can be read, those of the files that it extends."""
+    """The path of a config and those of the files that it extends, up to the first that cannot be read."""
     yield path
     with suppress(ConfigError):
         document = read_document(str(path), Path(), "samattn", files)
@@ -77,37 +77,39 @@ def files_of(path: Path, files: Files) -> Iterator[Path]:
 
 @lru_cache(maxsize=256)
 def _parsed(text: str, label: str) -> Node:
-    """A document's tree, which many may extend: it is not changed."""
+    """The tree of a document. Many documents may share it, so nothing may change it."""
     return parse_yaml(text, label)
 
 
 def resolve(document: Document, seen: tuple[str, ...], without: Key | None = None) -> Node:
-    """The canonical tree of a document laid over what it extends, `without` a key of one of them."""
+    """The canonical tree of a document on top of what it extends, `without` one key of one of these documents."""
     root, extends = document.root, entries_of(document.root).get("extends")
     if without is not None and without[0] == root.where.source:
         root = replace(root, value={key: node for key, node in entries_of(root).items() if key != without[1]})
     if extends is None:
         return _canonical(root)
     if not isinstance(extends.value, str) or extends.value == STDIN:
-        raise problem_at(extends.where, "extends must be the name of a preset or a path, such as 'sam_vit_b'")
+        message = "extends must be the name of a preset or a path, such as 'sam_vit_b'"
+        raise problem_at(extends.where, Message("bad-extends", message))
     base = read_document(extends.value, document.folder, str(extends.where), document.files)
     labels = (*seen, document.root.where.source)
     if base.root.where.source in labels:
         loop = " -> ".join((*labels, base.root.where.source))
-        raise problem_at(extends.where, f"extends itself: {loop}")
+        raise problem_at(extends.where, Message("extends-itself", f"the config extends itself: {loop}"))
     if len(labels) > MAX_EXTENDS:
-        raise problem_at(extends.where, f"more than {MAX_EXTENDS} configs extend one another")
+        message = f"the chain of extends is longer than {MAX_EXTENDS} configs"
+        raise problem_at(extends.where, Message("extends-too-long", message))
     return _lay_over(resolve(base, labels, without), root)
 
 
 def _canonical(root: Node) -> Node:
-    """A document that extends nothing, with the flat keys of a single stage moved into ``stages``.
+    """A document that extends nothing, with the top-level keys of a single stage moved into ``stages``.
 
-    Beside ``stages`` they stay where they are, which `build` says with all else that is wrong.
+    If the document also has ``stages``, they are not moved, and `build` reports them with all other problems.
     """
     entries = dict(entries_of(root))
     if "stages" in entries:
-        return replace(root, value=entries)  # overrides are put in: not in what others are read from
+        return replace(root, value=entries)  # a copy, because overrides are set in it
     flat = {key: entries.pop(key) for key in list(entries) if key in STAGE_KEYS}
     stage = replace(root, value=flat)
     return replace(root, value={**entries, "stages": Node([stage], root.where)})
@@ -115,16 +117,16 @@ def _canonical(root: Node) -> Node:
 
 def _lay_over(base: Node, root: Node) -> Node:
     """The canonical `base` with the keys of `root` in place of its own."""
-    over = entries_of(root)
-    below = entries_of(without_replaced_keys(base, ((key, node.value) for key, node in over.items())))
-    merged = {key: node for key, node in below.items() if key not in NOT_INHERITED}
+    own = entries_of(root)
+    inherited = entries_of(without_replaced_keys(base, ((key, node.value) for key, node in own.items())))
+    merged = {key: node for key, node in inherited.items() if key not in NOT_INHERITED}
     tree = replace(root, value=merged)
-    flat = _flat(over)
-    if "stages" in over:
+    flat = _flat(own)
+    if "stages" in own:
         merged.update(flat)
     else:
         put_in_stage(tree, flat)
-    for key, node in over.items():
+    for key, node in own.items():
         if key == "run" and isinstance(node.value, dict) and "run" in merged:
             merged[key] = replace(node, value={**entries_of(merged[key]), **node.value})
         elif key != "extends" and key not in STAGE_KEYS:
@@ -137,25 +139,28 @@ def _flat(entries: dict[str, Node]) -> dict[str, Node]:
 
 
 def put_in_stage(tree: Node, flat: dict[str, Node]) -> None:
-    """Set flat keys in the single stage of `tree`, without touching the base it came from."""
+    """Set keys in the single stage of `tree`, without changing the base that it comes from.
+
+    Raises:
+        ConfigError: at each key, if there are several stages.
+    """
     stages = entries_of(tree).get("stages")
     if not flat or stages is None or not isinstance(stages.value, list) or not stages.value:
         return
     if len(stages.value) != 1:
-        which = "say which, such as 'stages.0.{key}' in an option, or write 'stages:' in a file"
-        raise _each(flat, f"{{key}}: this encoder has {len(stages.value)} stages: {which}")
+        raise ConfigError(_which_stage(key, node, len(stages.value)) for key, node in flat.items())
     stage = stages.value[0]
     changed = replace(stage, value={**entries_of(stage), **flat})
     entries_of(tree)["stages"] = replace(stages, value=[changed])
 
 
 def from_python(value: Any, where: Where = PYTHON, depth: int = 1) -> Node:
-    """Python data to nodes, so that a mapping given to `load_config` goes through the same checks as a file."""
+    """Python data as nodes, so that a mapping passed to `load_config` gets the same checks as a file."""
     if depth > MAX_DEPTH:
-        raise problem_at(where, f"nested deeper than {MAX_DEPTH} levels")
+        raise problem_at(where, Message("too-deep", f"is nested deeper than {MAX_DEPTH} levels"))
     if isinstance(value, Mapping):
-        if odd := [key for key in map(str, value) if not is_text(key)]:
-            raise problem_at(where, f"the key {odd[0]!r} {NOT_TEXT}")
+        if not_text := [key for key in map(str, value) if not is_text(key)]:
+            raise problem_at(where, Message("not-utf-8", f"the key {not_text[0]!r} {NOT_TEXT}"))
         entries = {str(key): from_python(item, where, depth + 1) for key, item in value.items()}
         return Node(entries, where, where)
     if isinstance(value, (list, tuple)):
@@ -165,16 +170,19 @@ def from_python(value: Any, where: Where = PYTHON, depth: int = 1) -> Node:
 
 
 def entries_of(node: Node) -> dict[str, Node]:
-    """The keys of a mapping; of anything else, none."""
+    """The keys of a mapping; {} for any other node."""
     return node.value if isinstance(node.value, dict) else {}
 
 
-def _each(nodes: dict[str, Node], message: str) -> ConfigError:
-    return ConfigError(
-        Problem(str(node.key_where or node.where), message.format(key=key)) for key, node in nodes.items()
+def _which_stage(key: str, node: Node, stages: int) -> Problem:
+    """A key of a stage at the top level, where there are several stages."""
+    message = (
+        f"{key}: this encoder has {stages} stages: choose one, such as 'stages.0.{key}' in an option, or write 'stages:' in "
+        "a file"
     )
+    return Problem(str(node.key_where or node.where), Message("which-stage", message))
 
 
-def problem_at(where: Where, message: str) -> ConfigError:
-    """One problem at a place, as an error."""
+def problem_at(where: Where, message: Message) -> ConfigError:
+    """An error with one problem at a place."""
     return ConfigError([Problem(str(where), message)])

@@ -1,4 +1,4 @@
-"""The kinds of YAML file that samattn reads, and what messages call them: an encoder config, a device file."""
+"""The kinds of YAML file that samattn reads, and the words for them in messages: an encoder config, a device file."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..encoder.presets import devices, presets
+from ..errors import Message
 
 
 @dataclass(frozen=True)
 class FileKind:
-    """What messages call a kind of file.
+    """A kind of file, and the words for it in messages.
 
     Attributes:
-        noun: with its article.
-        word: what it describes, in a word.
+        noun: its name with an article.
+        word: what such a file describes, in a word.
         example: a line of such a file.
-        instead_of_merge: what to do where YAML 1.1 would merge.
-        shipped: one that comes with samattn.
-        names: those that do, by name.
-        listing: where to look for those that do; if empty, messages name them all.
+        instead_of_merge: what to do instead of a YAML 1.1 merge key.
+        shipped: what such a file is called if it ships with samattn.
+        names: returns the files that ship with samattn, by name.
+        listing: how to list them; if empty, messages name them all.
     """
 
     noun: str
@@ -37,14 +38,14 @@ class FileKind:
         return self.example.partition(":")[0]
 
     @property
-    def must_be(self) -> str:
-        """What the top level of such a file is."""
-        return f"{self.noun} is a mapping of keys, such as {self.example!r}"
+    def must_be(self) -> Message:
+        """What the top level of such a file must be."""
+        return Message("not-a-mapping", f"{self.noun} must be a mapping of keys, such as {self.example!r}")
 
     @property
     def known(self) -> str:
-        """Which files come with samattn, or where to look."""
-        return self.listing or f"there are {', '.join(self.names())}"
+        """The files that ship with samattn, or how to list them, to end a message with."""
+        return self.listing or f"choose from {', '.join(self.names())}"
 
 
 ENCODER = FileKind(

@@ -1,4 +1,4 @@
-"""What a glob is made of: letters, wildcards and classes."""
+"""Splits a glob into its parts: letters, wildcards and character classes."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ TOKEN = re.compile(r"(?:\*\*+/)+|\*\*+|\*|\?|.", re.DOTALL)
 
 
 class PartKind(Enum):
-    """Of a part."""
+    """The kinds of parts."""
 
     LETTER = auto()
     ONE = auto()
     """``?``: one character of a name."""
     CLASS = auto()
-    """``[a-z]``, ``[!a-z]``: one character that is among some, or is not."""
+    """``[a-z]``, ``[!a-z]``: one character that is in the class, or is not."""
     NAME = auto()
-    """``*``: any characters of a name."""
+    """``*``: any characters within a name."""
     PATH = auto()
     """``**``: any characters."""
     FOLDERS = auto()
     """``**/``: nothing, or the next part, which is BELOW."""
     BELOW = auto()
-    """Any characters, and then a "/"."""
+    """Any characters and then a "/"."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part; of a letter the letter, of a class what stands in its brackets."""
+    """One part. `text` is the letter, or the content of the class's brackets."""
 
     kind: PartKind
     text: str = ""
 
     def ends_with(self, char: str) -> bool:
-        """Whether it takes a character and the next part comes after it."""
+        """Whether the part is complete after a character, so that the next part comes after it."""
         if self.kind is PartKind.CLASS:
             return _is_in_class(self.text, char)
         if self.kind is PartKind.ONE:
@@ -45,7 +45,7 @@ class Part:
 
 
 def parts_of(pattern: str) -> tuple[Part, ...]:
-    """The parts of a glob. A "[" that no "]" closes is a letter.
+    """The parts of a glob. A "[" without a "]" is a letter.
 
     Raises:
         ValueError: for a class with a range that ends before it begins.
@@ -62,7 +62,7 @@ def _parts(pattern: str) -> Iterator[Part]:
             at = end + 1
             continue
         token = TOKEN.match(pattern, at)
-        assert token is not None  # noqa: S101 - a character always is one; told to the type checker
+        assert token is not None  # noqa: S101 - any character matches; this is for the type checker
         yield from _of_token(token[0])
         at = token.end()
 
@@ -78,7 +78,7 @@ def _of_token(token: str) -> tuple[Part, ...]:
 
 
 def _class(inner: str) -> str:
-    """What stands in the brackets, if its ranges are sound."""
+    """The content of the brackets, after a check of its ranges."""
     for low, high in _ranges(inner):
         if high < low:
             raise ValueError(f"bad character range {low}-{high}")
@@ -94,7 +94,7 @@ def _is_negated(inner: str) -> bool:
 
 
 def _ranges(inner: str) -> Iterator[tuple[str, str]]:
-    """The first and last character of each range; of a character alone, it twice."""
+    """The first and last character of each range; for a single character, the character twice."""
     at = int(_is_negated(inner))
     while at < len(inner):
         to = at + 2 if inner[at + 1 : at + 2] == "-" and at + 2 < len(inner) else at

@@ -1,7 +1,7 @@
-"""Globs over the paths of configs: ``*`` and ``?`` within a folder's name or a file's, ``**`` any number of folders.
+"""Globs for the paths of configs: ``*`` and ``?`` match within one name, ``**`` matches any number of folders.
 
-A glob may come with the change that is checked, whose author could choose one that takes hours to match: a regular
-expression tries a long name again for each star. Here all ways to match go on together, one step a character.
+The author of a change that is checked may choose the globs, so no glob may take hours to match. A regular expression
+starts again for each star. Here all possible matches advance together, one step for each character.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
 
+from ..errors import Message
 from .glob_parts import Part, PartKind, parts_of
 
 WILD = frozenset("*?[")
 MOST = 4096
-"""Characters of a glob: Linux takes no longer path."""
+"""The most characters of a glob: paths on Linux are not longer."""
 
 
 def is_glob(pattern: str) -> bool:
@@ -24,33 +25,34 @@ def is_glob(pattern: str) -> bool:
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a glob matches a path, both with "/" and from the same folder."""
+    """Whether a glob matches a path; both use "/" and start from the same folder."""
     pattern = pattern.removeprefix("./")
     return _matcher(pattern).matches(path) if is_glob(pattern) else pattern == path
 
 
-def wrong(pattern: str) -> str:
-    """Why a glob cannot be one; "" if it can."""
+def glob_problem(pattern: str) -> Message | None:
+    """What is wrong with a glob, to follow the glob in a message; None if nothing is."""
     if len(pattern) > MOST:
-        return f"is not a glob: it has {len(pattern)} characters, and a path has {MOST} at most"
+        message = f"is not a glob: it has {len(pattern)} characters, and a path has at most {MOST}"
+        return Message("not-a-glob", message)
     try:
         parts_of(pattern)
     except ValueError as error:
-        return f"is not a glob: {error}"
-    return ""
+        return Message("not-a-glob", f"is not a glob: {error}")
+    return None
 
 
 @dataclass(frozen=True)
 class Matcher:
-    """A glob's parts, and sets of them as bits of a number. The bit after the last part is the end.
+    """A finite automaton for a glob. A set of its parts is a number with one bit for each; the bit after the last is the end.
 
     Attributes:
-        parts: of the glob.
-        prefix: the letters with which it begins.
-        ends: by character, the parts after which the next one comes; worked out as characters come.
-        stays: the parts that go on after a "/", and after any other character.
-        stars: those that may be nothing.
-        folders: those that may be nothing together with the next.
+        parts: the parts of the glob.
+        prefix: the letters that the glob begins with.
+        ends: for each character, the parts that are complete after it; filled in when a character first occurs.
+        stays: the parts that continue after a "/", and after any other character.
+        stars: the parts that may match nothing.
+        folders: the parts that may match nothing together with the next part.
     """
 
     parts: tuple[Part, ...]
@@ -61,7 +63,7 @@ class Matcher:
     folders: int
 
     def matches(self, path: str) -> bool:
-        """Whether it matches a whole path."""
+        """Whether the glob matches the whole path."""
         if not path.startswith(self.prefix):
             return False
         coming = self._with_optional(1 << len(self.prefix))
@@ -70,14 +72,14 @@ class Matcher:
         return bool(coming >> len(self.parts))
 
     def after(self, coming: int, char: str) -> int:
-        """The parts that may come after a character, of those that may come before it."""
+        """The parts that may come next after a character, if those of `coming` may come before it."""
         if char not in self.ends:
             self.ends[char] = _bits(part.ends_with(char) for part in self.parts)
         ended, stayed = coming & self.ends[char], coming & self.stays[char != "/"]
         return self._with_optional(ended << 1 | stayed)
 
     def _with_optional(self, coming: int) -> int:
-        """And what comes after parts that may be nothing: after `**/` perhaps a star, after a star none."""
+        """`coming`, and the parts after those that may match nothing. After `**/` may come a star, never after a star."""
         coming |= (coming & self.folders) << 1 | (coming & self.folders) << 2
         return coming | (coming & self.stars) << 1
 

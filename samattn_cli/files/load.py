@@ -1,7 +1,7 @@
-"""YAML files, presets and overrides to one `EncoderConfig`, or to every problem there is, each at its place.
+"""Loads an `EncoderConfig` from a YAML file or preset and overrides, or reports every problem, each at its place.
 
-The steps: read the document and those it extends, and lay them over each other (see `documents`); lay the overrides over
-them; check; build the frozen model.
+The steps: read the document and those that it extends, and merge them (see `documents`); set the overrides; check; build
+the frozen model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..encoder.registry import version
 from ..encoder.tree import Loc, Node, Where
 from ..encoder.validate import build
 from ..encoder.wording import cut
-from ..errors import ConfigError, Problem, did_you_mean
+from ..errors import ConfigError, Message, Problem, did_you_mean
 from .blame import Change, blamed
 from .documents import (
     STAGE_KEYS,
@@ -39,13 +39,13 @@ from .sources import DISK, Files
 from .yaml12 import MAX_DEPTH, NOT_TEXT, is_text, parse_yaml
 
 INDEX = re.compile(r"[0-9]{1,9}")
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Override:
-    """A value laid over the file: `key` is dotted ("stages.0.window_size"), `where` names the option it came from."""
+    """A value that replaces the file's: `key` is dotted ("stages.0.window_size"), `where` names the option."""
 
     key: str
     value: Any
@@ -53,7 +53,7 @@ class Override:
 
 
 def parse_override(text: str, option: str = "--set") -> Override:
-    """``KEY=VALUE`` to an `Override`; the value is read as YAML.
+    """An `Override` from ``KEY=VALUE``; the value is YAML.
 
     Raises:
         ConfigError: if there is no "=", or the value is not YAML.
@@ -61,12 +61,13 @@ def parse_override(text: str, option: str = "--set") -> Override:
     where = option_where(option, text)
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
-        raise ConfigError([Problem(where, "must be KEY=VALUE, such as 'window_size=8'")])
+        message = Message("not-key-value", "must be KEY=VALUE, such as 'window_size=8'")
+        raise ConfigError([Problem(where, message)])
     return override_of(key.strip(), parse_yaml(value, where, located=False), where)
 
 
 def override_of(key: str, value: Node, where: str) -> Override:
-    """An override of a key by a value as a person wrote it."""
+    """An override of a key by a value, which may be shorthand."""
     return Override(key, normalized(value, path_of(key)), where)
 
 
@@ -76,22 +77,22 @@ def path_of(key: str) -> Loc:
 
 
 def option_where(option: str, text: str) -> str:
-    """What messages call an option with its value, cut if long."""
+    """An option with its value, as messages show it; cut if long."""
     return f"{option} {cut(text)}"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A config, what messages call its file, and where its keys stand."""
+    """A config, the name of its file in messages, and the places of its keys."""
 
     config: EncoderConfig
     label: str
     tree: Node
 
     def where(self, key: str) -> Where | None:
-        """Where a key stands ("window_size", "stages.1.depth", "run.dtype"), perhaps in a file that is extended.
+        """The place of a key ("window_size", "stages.1.depth", "run.dtype"), which may be in an extended file.
 
-        None for a key that no file gives.
+        None for a key that no file sets.
         """
         parts = path_of(key)
         node: Node | None = self.tree
@@ -111,7 +112,8 @@ def load_config(
     Args:
         source: a path to a YAML file, the name of a preset, "-" for standard input, or a mapping with the keys of
             a config file.
-        overrides: laid over the file, each "key=value" ("window_size=8", "stages.0.depth=4", "run.dtype=float16").
+        overrides: values that replace the file's, each "key=value" ("window_size=8", "stages.0.depth=4",
+            "run.dtype=float16").
         files: where its path and those that it extends lead: the disk, or a commit's files.
 
     Raises:
@@ -126,61 +128,64 @@ def load_located(
     *,
     files: Files = DISK,
 ) -> Loaded:
-    """As `load_config`, with the places of its keys."""
+    """Like `load_config`, but also returns the places of the keys."""
     if isinstance(source, Mapping):
         document = Document(from_python(source), Path(), "encoder", files)
     else:
         document = read_document(str(source), Path(), "samattn", files)
-    laid_over = [overrides] if isinstance(overrides, str) else list(overrides)
-    return _loaded(document, laid_over)
+    changes = [overrides] if isinstance(overrides, str) else list(overrides)
+    return _loaded(document, changes)
 
 
-def _loaded(document: Document, laid_over: Sequence[str | Override]) -> Loaded:
-    """The config of a document; where it is wrong, again with the families of installed packages, if there are any."""
-    tree = _tree(document, laid_over)
+def _loaded(document: Document, changes: Sequence[str | Override]) -> Loaded:
+    """The config of a document. If it is wrong, it is read again with the families of installed packages."""
+    tree = _tree(document, changes)
     try:
         config = build(tree, document.name)
     except ConfigError as error:
-        from ..encoder.outside import add_installed  # which a config of known words does not need
+        from ..encoder.outside import add_installed  # configs with known words do not need it
 
         before, unusable = version(), add_installed()
         if version() != before:
-            return _loaded(document, laid_over)
-        found = blamed(error, list(_changes(document, list(map(_override, laid_over)))))
-        raise ConfigError((*found.problems, *unusable)) from None
+            return _loaded(document, changes)
+        error = blamed(error, list(_changes(document, list(map(_override, changes)))))
+        raise ConfigError((*error.problems, *unusable)) from None
     return Loaded(config, document.root.where.source, tree)
 
 
 def _tree(document: Document, overrides: Iterable[str | Override], without: Key | None = None) -> Node:
-    """The canonical tree of a document, what it extends and overrides, `without` a key of one of the documents."""
+    """The canonical tree of a document, what it extends, and overrides, `without` one key of one of the documents."""
     return normalized(_with_overrides(resolve(document, (), without), list(overrides)))
 
 
 def _changes(document: Document, overrides: Sequence[Override]) -> Iterator[Change]:
-    """What lies over something else: each override, then each key of the documents that extend others."""
+    """Every value that replaces another: each override, then each key of the documents that extend others."""
     for at, override in enumerate(overrides):
         others = [*overrides[:at], *overrides[at + 1 :]]
         yield Change(override.where, (), partial(_build, document, others))
     documents = list(chain_of(document))
-    for at, over in enumerate(documents):
-        label, under = over.root.where.source, tuple(each.root.where.source for each in documents[at + 1 :])
-        for key, node in entries_of(over.root).items() if under else ():
+    for at, extending in enumerate(documents):
+        label = extending.root.where.source
+        bases = tuple(base.root.where.source for base in documents[at + 1 :])
+        for key, node in entries_of(extending.root).items() if bases else ():
             if key != "extends":
-                yield Change(str(node.where), under, partial(_build, document, overrides, (label, key)))
+                yield Change(str(node.where), bases, partial(_build, document, overrides, (label, key)))
 
 
 def _build(document: Document, overrides: Sequence[Override], without: Key | None = None) -> None:
     build(_tree(document, overrides, without), document.name)
 
 
-def _override(given: str | Override) -> Override:
-    return given if isinstance(given, Override) else parse_override(given, "override")
+def _override(override: str | Override) -> Override:
+    return override if isinstance(override, Override) else parse_override(override, "override")
 
 
 def _with_overrides(tree: Node, overrides: Sequence[str | Override]) -> Node:
-    """The tree with the keys of all overrides set; all of them are one layer, in which no word replaces another's keys."""
+    """The tree with the keys of all overrides set. No override drops keys that another override sets."""
     problems: list[list[Problem]] = [[] for _ in overrides]
-    parsed = [_or_note(*at, _override) for at in zip(problems, overrides, strict=True)]
+    parsed = [
+        _or_note(noted, override, _override) for noted, override in zip(problems, overrides, strict=True)
+    ]
     words = ((one.key, getattr(one.value, "value", one.value)) for one in parsed if one is not None)
     tree = without_replaced_keys(tree, words)
     for noted, override in zip(problems, parsed, strict=True):
@@ -191,27 +196,32 @@ def _with_overrides(tree: Node, overrides: Sequence[str | Override]) -> Node:
     return tree
 
 
-def _or_note(noted: list[Problem], given: Given, act: Callable[[Given], Made]) -> Made | None:
-    """What `act` makes of what it is given; if it cannot, its problems are added to those noted."""
+def _or_note(noted: list[Problem], value: Argument, act: Callable[[Argument], Result]) -> Result | None:
+    """The result of `act(value)`; if it raises, its problems are added to `noted`, and the result is None."""
     try:
-        return act(given)
+        return act(value)
     except ConfigError as error:
         noted += error.problems
     return None
 
 
 def _apply(tree: Node, override: Override) -> None:
-    """Set one dotted key in `tree`."""
+    """Set one dotted key in `tree`.
+
+    Raises:
+        ConfigError: if the key or its value cannot be set there.
+    """
     value = override.value
     where = Where(override.where)
     node = replace(value, key_where=where) if isinstance(value, Node) else from_python(value, where)
     if not is_text(override.key):
-        raise problem_at(where, f"the key {override.key!r} {NOT_TEXT}")
+        raise problem_at(where, Message("not-utf-8", f"the key {override.key!r} {NOT_TEXT}"))
     first, *rest = override.key.split(".", MAX_DEPTH)
     if len(rest) == MAX_DEPTH:
-        raise problem_at(where, "names a key deeper than any that a config has")
+        raise problem_at(where, Message("unknown-key", "the key is deeper than any key of a config"))
     if first == "extends":
-        raise problem_at(where, "extends is for a file: name what it would extend as the config")
+        message = "extends works in a file only: name the config to extend as the config itself"
+        raise problem_at(where, Message("bad-extends", message))
     if first in STAGE_KEYS:
         stages = entries_of(tree)["stages"].value
         stage = entries_of(stages[0]) if isinstance(stages, list) and stages else {}
@@ -233,10 +243,12 @@ def _set(parent: Node, keys: list[str], node: Node, where: Where) -> Node:
         items = list(parent.value)
         indexes = [str(index) for index in range(len(items))]
         if key not in indexes:
-            known = {0: "none, as it is empty", 1: "only 0"}.get(len(items), f"from 0 to {len(items) - 1}")
-            raise problem_at(where, f"{key!r} is not an index of this list: it has {known}")
+            known = {0: "it is empty", 1: "use 0"}.get(len(items), f"use 0 to {len(items) - 1}")
+            message = f"{key!r} is not an index of this list: {known}"
+            raise problem_at(where, Message("not-an-index", message))
         index = int(key)
         items[index] = _set(items[index], rest, node, where)
         return replace(parent, value=items)
     hint = did_you_mean(key, (field.name for field in fields(EncoderConfig)))
-    raise problem_at(where, f"{key!r} cannot be set inside a plain value{hint}")
+    message = f"{key!r} cannot be set, because what comes before it is a plain value, not a mapping{hint}"
+    raise problem_at(where, Message("not-a-mapping", message))

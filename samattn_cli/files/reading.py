@@ -1,4 +1,4 @@
-"""Reads files that others name: what is not a file is refused before reading it could wait for ever."""
+"""Reads files that others name. It refuses anything that is not a file, because reading it might never end."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from time import monotonic, sleep
 
 OF_DEVICES = ("/dev/", "/proc/")
-"""A device is read where it is named itself (/dev/stdin, /dev/fd/63), not where a link in some folder leads to it."""
+"""A device is read if it is named itself (/dev/stdin, /dev/fd/63), but not through a link in some folder."""
 
 WRITER_S = 1.0
-"""How long a pipe waits for somebody to write to it."""
+"""How long to wait for a writer of a pipe, in seconds."""
 
-NO_WRITER = "is a pipe that nothing writes to"
-TO_NOTHING = "is a symbolic link to nothing"
+NO_WRITER = "it is a pipe that nothing writes to"
+BROKEN_LINK = "it is a broken symbolic link"
 
 
 def read_file(path: Path, most: int) -> bytes:
     """The first `most` bytes of a file, or of a pipe that a program writes to.
 
     Raises:
-        OSError: as the disk does, for a pipe that nothing writes to, and for a link to a device.
+        OSError: if the file cannot be read, for a pipe that nothing writes to, and for a link to a device.
         ValueError: for a path with a NUL in it.
     """
     kind = _mode_of(path)
@@ -38,7 +38,7 @@ def read_regular_file(path: Path, most: int) -> bytes:
     """The first `most` bytes of a file on the disk.
 
     Raises:
-        OSError: as the disk does, and for a pipe, a device or a socket.
+        OSError: if the file cannot be read, and for a pipe, a device or a socket.
         ValueError: for a path with a NUL in it.
     """
     kind = _mode_of(path)
@@ -49,27 +49,27 @@ def read_regular_file(path: Path, most: int) -> bytes:
 
 
 def _mode_of(path: Path) -> int:
-    """The mode of what a path leads to.
+    """The mode of the file at a path.
 
     Raises:
-        OSError: as the disk does, and for a symbolic link to nothing, which is there and so is not a missing file.
+        OSError: if it cannot be read, and for a broken symbolic link: the link exists, so the file is not just missing.
     """
     try:
         return path.stat().st_mode
     except FileNotFoundError:
         if path.is_symlink():
-            raise OSError(errno.EINVAL, TO_NOTHING) from None
+            raise OSError(errno.EINVAL, BROKEN_LINK) from None
         raise
 
 
 def not_a_file(kind: int) -> OSError:
-    """The error that something of this mode is not a file."""
+    """The error for a path whose mode is not that of a file."""
     word = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}.get(stat.S_IFMT(kind), "device")
-    return OSError(errno.EINVAL, f"is a {word}, not a file")
+    return OSError(errno.EINVAL, f"it is a {word}, not a file")
 
 
 def _piped(path: Path, most: int) -> bytes:
-    """What is written to a pipe: opened without waiting, as that would have no end where nothing writes to it."""
+    """What is written to a pipe. It is opened without blocking, because that would never end without a writer."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         start = _first_bytes(descriptor)
@@ -81,10 +81,10 @@ def _piped(path: Path, most: int) -> bytes:
 
 
 def _first_bytes(descriptor: int) -> bytes:
-    """What there is to read at first; b"" if a program has the pipe open and has not written yet.
+    """The first bytes in a pipe; b"" if a program has the pipe open and has not written yet.
 
     Raises:
-        OSError: if none has it open.
+        OSError: if no program has it open.
     """
     until = monotonic() + WRITER_S
     while monotonic() < until:

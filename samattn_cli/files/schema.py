@@ -1,4 +1,4 @@
-"""The JSON Schema of a config file, made from the model: what an editor completes and checks."""
+"""The JSON Schema of a config file, generated from the model, with which editors complete and check configs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def config_schema() -> dict[str, Any]:
-    """The schema of a file: the model's keys, those of a single stage at the top level, and ``extends``."""
+    """The schema of a config file: the keys of the model, those of a single stage at the top level, and ``extends``."""
     from pydantic.json_schema import GenerateJsonSchema  # slow to import; see `keys`
 
     schema = GenerateJsonSchema().generate(class_schema(EncoderConfig))

@@ -1,4 +1,4 @@
-"""Where a file's text comes from: a path on disk or in a commit, what ships with samattn, or standard input."""
+"""Reads the text of a file from a path on disk or in a commit, from what ships with samattn, or from standard input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import ConfigError, Problem, did_you_mean
+from ..errors import ConfigError, Message, Problem, did_you_mean
 from ..spelling import known_as
 from .file_kinds import ENCODER, FileKind
 from .globs import is_glob, matches
@@ -19,22 +19,22 @@ from .yaml12 import MAX_BYTES, too_large
 STDIN = "-"
 LABEL_OF_STDIN = "<stdin>"
 MOST_BYTES = 1 << 26
-"""Of the largest file that is read: a baseline; configs are far smaller."""
+"""The size of the largest file that is read, a baseline. Configs are far smaller."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class Files(Protocol):
-    """Where paths lead: to the disk, or to a commit's files (see `samattn_cli.gate.git`). Both take the same paths."""
+    """A file system: the disk, or the files of a commit (see `samattn_cli.gate.git`). Both take the same paths."""
 
     @property
     def which(self) -> str:
-        """What messages say behind a path: "" of the disk, " at main"."""
+        """What messages say after a path: "" for the disk, or " at main"."""
 
     def read(self, path: Path, most: int) -> bytes:
         """The first `most` bytes of a file.
 
         Raises:
-            OSError: as the disk does; the reason is in words that can be shown.
+            OSError: as for a file on the disk; its `strerror` can be shown to users.
         """
 
     def exists(self, path: Path) -> bool:
@@ -47,14 +47,14 @@ class Files(Protocol):
         """What messages call a file: "encoders/h.yaml", "main:encoders/h.yaml"."""
 
     def glob(self, folder: Path, pattern: str) -> list[Path]:
-        """The files under `folder` that match, sorted; `*` is within a folder, `**` any folders, none among them.
+        """The files under `folder` that match, sorted. `*` matches within a folder, `**` any number of folders.
 
-        Symbolic links that lead to no file are among them: a file was meant, and reading it says what is wrong.
+        A broken symbolic link is included: its author meant a file, and reading it tells what is wrong.
         """
 
 
 class Disk:
-    """The files as they are now."""
+    """The files on the disk as they are now."""
 
     which = ""
 
@@ -93,21 +93,22 @@ class Disk:
 
 
 def _below(root: Path, depth: int | None, holds: Callable[[Path], bool]) -> Iterator[Path]:
-    """The files below a folder, and then those behind its links to folders, each folder once; links to no file among them.
+    """The files below a folder, then those that its links to folders lead to. It visits each folder once.
 
-    Files have the names that they have without links, where they have one, so that no new link takes that away.
+    A file that can be reached without a link keeps that path, so that a new link does not change it. Broken links are
+    included.
 
     Args:
         root: the folder.
-        depth: folders below it that are looked into; None: all.
-        holds: whether a link to a folder is followed; one that is not is as one to no file.
+        depth: how many levels of folders to visit below it; None: all.
+        holds: whether to follow a link to a folder; if not, it is treated as a broken link.
 
     Raises:
-        ConfigError: for a folder that cannot be listed: what is in it would go unseen.
+        ConfigError: for a folder that cannot be listed, because files in it would be missed.
     """
 
     def refuse(error: OSError) -> None:
-        raise _problem(str(error.filename), f"cannot be listed: {error.strerror}")
+        raise _problem(str(error.filename), Message("cannot-list", f"cannot be listed: {error.strerror}"))
 
     queue, seen = [root], set[str]()
     for start in queue:
@@ -124,7 +125,7 @@ def _below(root: Path, depth: int | None, holds: Callable[[Path], bool]) -> Iter
 
 
 class RegularFiles(Disk):
-    """The files as they are now, without pipes and devices, whose content would be another each time."""
+    """The files on the disk, without pipes and devices, whose content differs each time they are read."""
 
     def read(self, path: Path, most: int) -> bytes:
         """See `Files`."""
@@ -138,7 +139,7 @@ REGULAR_FILES = RegularFiles()
 def split_pattern(pattern: str) -> tuple[str, str]:
     """The folders at the start of a pattern that are plain names, and the rest: ("encoders", "**/*.yaml").
 
-    A pattern without wildcards is all start; one that ends in `**` means every file below.
+    A pattern without wildcards has no rest. A pattern that ends in `**` means every file below.
     """
     parts = pattern.split("/")
     plain = next((at for at, part in enumerate(parts) if is_glob(part)), len(parts))
@@ -148,7 +149,15 @@ def split_pattern(pattern: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Source:
-    """The text of a file, what to call it in messages, its short name, the folder its paths start from, and where."""
+    """The text of a file.
+
+    Attributes:
+        text: its content.
+        label: what messages call it.
+        name: its short name, the default for the key `name`.
+        folder: where its relative paths start.
+        files: where its paths lead.
+    """
 
     text: str
     label: str
@@ -160,17 +169,18 @@ class Source:
 def read_source(
     reference: str, folder: Path, where: str, kind: FileKind = ENCODER, files: Files = DISK
 ) -> Source:
-    """Read what `reference` names: a path (relative to `folder`), what ships with samattn, or "-" for standard input.
+    """Read what `reference` names: a path (relative to `folder`), a file that ships with samattn, or "-" for stdin.
 
-    What ships is that of the samattn which runs, whatever `files` are.
+    A file that ships with samattn always comes from the running samattn, even if `files` are those of a commit.
 
     Raises:
-        ConfigError: at `where`, or at the file, if there is no such thing or it cannot be read as text.
+        ConfigError: at `where`, or at the file, if it does not exist or cannot be read as text.
     """
     if reference == STDIN:
         return Source(_decode(_from_stdin(), LABEL_OF_STDIN, kind), LABEL_OF_STDIN, "stdin", Path())
     if not reference.strip():
-        raise _problem(where, f"the name of a {kind.word} is empty: name a YAML file, or a {kind.shipped}")
+        message = f"the name of a {kind.word} is empty: name a YAML file, or a {kind.shipped}"
+        raise _problem(where, Message("empty-name", message))
     path = folder / reference
     shipped = known_as(reference, kind.names())
     if shipped and (files.is_dir(path) or not files.exists(path)):
@@ -179,17 +189,19 @@ def read_source(
     text = _decode(data, label, kind)
     name = "".join(
         letter if letter.isprintable() else "?" for letter in path.stem
-    )  # it may be bytes, or escapes
+    )  # the name may have bytes that are not UTF-8, or escapes
     return Source(text, label, name, path.parent, files)
 
 
 def _from_stdin() -> bytes:
     if sys.stdin is None:
-        raise _problem(STDIN, "standard input is closed: give it a config, or name a file")
+        message = "standard input is closed: send a config to it, or name a file"
+        raise _problem(STDIN, Message("stdin-closed", message))
     try:
         return sys.stdin.buffer.read(MAX_BYTES + 1)
     except OSError as error:
-        raise _problem(STDIN, f"standard input cannot be read: {error.strerror or error}") from None
+        message = f"standard input cannot be read: {error.strerror or error}"
+        raise _problem(STDIN, Message("cannot-read", message)) from None
 
 
 def _read(path: Path, reference: str, where: str, kind: FileKind, files: Files) -> bytes:
@@ -197,42 +209,48 @@ def _read(path: Path, reference: str, where: str, kind: FileKind, files: Files) 
         return files.read(path, MAX_BYTES + 1)
     except IsADirectoryError:
         message = f"{reference!r} is a directory{files.which}: name a YAML file in it, or a {kind.shipped}"
-        raise _problem(where, message) from None
+        raise _problem(where, Message("is-a-directory", message)) from None
     except FileNotFoundError:
         raise _problem(where, _not_found(path, reference, kind, files)) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise _problem(where, f"{reference!r} cannot be read{files.which}: {reason}") from None
+        message = f"{reference!r} cannot be read{files.which}: {reason}"
+        raise _problem(where, Message("cannot-read", message)) from None
 
 
-def _not_found(path: Path, reference: str, kind: FileKind, files: Files) -> str:
+def _not_found(path: Path, reference: str, kind: FileKind, files: Files) -> Message:
     siblings = [entry.name for entry in files.glob(path.parent, "*.y*ml")]
     names = [str(Path(reference).parent / name) for name in siblings] + list(kind.names())
-    shipped = known_as(Path(reference).stem, kind.names())  # "sam_vit_h.yaml", where there is no such file
+    shipped = known_as(
+        Path(reference).stem, kind.names()
+    )  # "sam_vit_h.yaml" is not a file, but sam_vit_h is a preset
     hint = did_you_mean(shipped or reference, names) or f"; {kind.known}"
-    return f"there is no file{files.which} and no {kind.shipped} called {reference!r}{hint}"
+    return Message(
+        "file-not-found", f"there is no file{files.which} and no {kind.shipped} called {reference!r}{hint}"
+    )
 
 
 _OUT_OF_LFS = (
-    "`git lfs pull` brings it to the disk, but no ref has more than the pointer: keep configs out of LFS"
+    "`git lfs pull` downloads it to the disk, but commits only have the pointer: keep configs out of LFS"
 )
 
 
 def _decode(data: bytes, label: str, kind: FileKind) -> str:
     if data.startswith(LFS_POINTER):
-        raise _problem(label, f"is a pointer of Git LFS, not the file: {_OUT_OF_LFS}")
+        message = f"is a Git LFS pointer, not the file itself: {_OUT_OF_LFS}"
+        raise _problem(label, Message("lfs-pointer", message))
     if b"\0" in data:
-        raise _problem(label, "is a binary file, not YAML text")
-    if len(data) > MAX_BYTES:  # before decoding: the cut may lie inside a character
+        raise _problem(label, Message("binary-file", "is a binary file, not YAML text"))
+    if len(data) > MAX_BYTES:  # before decoding, because the cut may be inside a character
         raise _problem(label, too_large(kind))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = error.object[: error.start].decode()  # error.object: the data without a byte order mark
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        byte = error.object[error.start]
-        raise _problem(f"{label}:{line}:{column}", f"is not UTF-8 text (byte 0x{byte:02x})") from None
+        message = Message("not-utf-8", f"is not UTF-8 text (byte 0x{error.object[error.start]:02x})")
+        raise _problem(f"{label}:{line}:{column}", message) from None
 
 
-def _problem(where: str, message: str) -> ConfigError:
+def _problem(where: str, message: Message) -> ConfigError:
     return ConfigError([Problem(where, message)])

@@ -1,8 +1,8 @@
-"""Untrusted YAML text to a tree of values that know where they stand.
+"""Parses untrusted YAML text into a tree of values with their places.
 
-Scalars mean what YAML 1.2's core schema says (https://yaml.org/spec/1.2.2/#103-core-schema), which is what a
-person thinks: ``no`` is the word, ``017`` is 17, ``22:22`` is text, ``1e9`` is a number. PyYAML's parser gives the
-events; its constructors, which are YAML 1.1 and can build Python objects, are never used.
+Scalars follow YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema), which is what people expect: ``no``
+is a word, ``017`` is 17, ``22:22`` is text, ``1e9`` is a number. PyYAML's parser delivers the events. Its constructors,
+which follow YAML 1.1 and can build Python objects, are never used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ..encoder.tree import Node, Scalar, Where
-from ..errors import ConfigError, Problem
+from ..errors import ConfigError, Message, Problem
 from .file_kinds import ENCODER, FileKind
 
 MAX_BYTES = 1 << 20
@@ -24,7 +24,7 @@ MAX_DEPTH = 32
 MAX_NODES = 10_000  # after aliases are expanded
 MAX_DIGITS = 300  # of one number
 
-NOT_TEXT = "is not text: it holds half of a character (a byte that is not UTF-8, or a lone surrogate)"
+NOT_TEXT = "is not text: it has a byte that is not UTF-8, or a lone surrogate"
 """What is wrong with a key for which `is_text` is False."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -48,12 +48,12 @@ def parse_yaml(text: str, source: str, *, located: bool = True, kind: FileKind =
     Args:
         text: the document.
         source: what to call it in messages.
-        located: False for the value of an option, in which lines and columns mean nothing.
+        located: False for the value of an option, where lines and columns mean nothing.
         kind: what the document is, for messages.
 
     Raises:
-        ConfigError: for text that is not one YAML document or goes beyond the caps of this module, with every
-            duplicate key, tag and merge key of it.
+        ConfigError: for text that is not exactly one YAML document, that exceeds the limits of this module, or that has
+            duplicate keys, tags or merge keys; it lists all of these.
     """
     builder = _Builder(source, located, kind)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
@@ -62,18 +62,20 @@ def parse_yaml(text: str, source: str, *, located: bool = True, kind: FileKind =
         root = builder.document(yaml.parse(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         what = " ".join(part for part in (error.context, error.problem) if part)
-        raise builder.error(error.problem_mark, f"not valid YAML: {what}") from None
+        raise builder.error(error.problem_mark, Message("invalid-yaml", f"not valid YAML: {what}")) from None
     except (yaml.YAMLError, UnicodeEncodeError):
-        raise builder.error(None, "holds control characters: a binary file, not YAML text") from None
-    except (ValueError, OverflowError):  # PyYAML's own, as for the tag !%ED%A0%80
-        raise builder.error(None, "not valid YAML: an escape in it stands for no character") from None
+        message = Message("binary-file", "has control characters: it is a binary file, not YAML text")
+        raise builder.error(None, message) from None
+    except (ValueError, OverflowError):  # raised by PyYAML itself, for example for the tag !%ED%A0%80
+        message = Message("invalid-yaml", "not valid YAML: an escape sequence in it is not a character")
+        raise builder.error(None, message) from None
     if builder.problems:
         raise ConfigError(builder.problems)
     return root
 
 
 def is_text(text: str) -> bool:
-    """Whether UTF-8 has all the characters: not so of a lone surrogate, which stands for a byte that is not UTF-8."""
+    """Whether UTF-8 can encode the text: it cannot encode a lone surrogate, as Python decodes a byte that is not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -81,16 +83,16 @@ def is_text(text: str) -> bool:
     return True
 
 
-def too_large(kind: FileKind) -> str:
-    """What is wrong with a file beyond `MAX_BYTES`."""
-    return f"is larger than {MAX_BYTES:,} bytes: not {kind.noun}"
+def too_large(kind: FileKind) -> Message:
+    """What is wrong with a file that is larger than `MAX_BYTES`."""
+    return Message("file-too-large", f"is larger than {MAX_BYTES:,} bytes, too large for {kind.noun}")
 
 
 def resolve_scalar(text: str) -> Scalar:
     """The value of a plain (unquoted) scalar by YAML 1.2's core schema.
 
-    A number in exponent form that is a whole number is an int ("1e3" is 1000). A number too large for a float is
-    an infinity, which no key accepts.
+    A whole number in exponent form is an int: "1e3" is 1000. A number too large for a float is infinity, which no key
+    accepts.
     """
     if text in _WORDS:
         return _WORDS[text]
@@ -105,7 +107,7 @@ def resolve_scalar(text: str) -> Scalar:
 
 
 class _Builder:
-    """Builds nodes from parser events, with the caps checked at every step."""
+    """Builds nodes from parser events and checks the limits at every step."""
 
     def __init__(self, source: str, located: bool, kind: FileKind) -> None:
         self.source = source
@@ -120,10 +122,10 @@ class _Builder:
             return Where(self.source)
         return Where(self.source, mark.line + 1, mark.column + 1)
 
-    def error(self, mark: Any, message: str) -> ConfigError:
+    def error(self, mark: Any, message: Message) -> ConfigError:
         return ConfigError([*self.problems, Problem(str(self.where(mark)), message)])
 
-    def note(self, where: Where, message: str) -> None:
+    def note(self, where: Where, message: Message) -> None:
         self.problems.append(Problem(str(where), message))
 
     def document(self, events: Iterator[Any]) -> Node:
@@ -131,23 +133,26 @@ class _Builder:
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
-                    raise self.error(
-                        event.start_mark, f"a second YAML document starts here: one {self.kind.word} a file"
-                    )
+                    message = f"a second YAML document starts here: use one file for each {self.kind.word}"
+                    raise self.error(event.start_mark, Message("several-documents", message))
                 root = self.node(next(events), events, depth=1)
         if root is None:
-            raise self.error(None, f"is empty: {self.kind.noun} is a mapping, such as {self.kind.example!r}")
+            message = f"is empty: {self.kind.noun} is a mapping, such as {self.kind.example!r}"
+            raise self.error(None, Message("empty-file", message))
         return root
 
     def node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event)
         if depth > MAX_DEPTH:
-            raise self.error(event.start_mark, f"nested deeper than {MAX_DEPTH} levels")
+            raise self.error(
+                event.start_mark, Message("too-deep", f"is nested deeper than {MAX_DEPTH} levels")
+            )
         self.grow(1, event)
         if event.tag is not None and event.tag != "!":
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self.note(self.where(event.start_mark), f"the tag {tag!r} is not allowed: write a plain value")
+            message = f"the tag {tag!r} is not allowed: write a plain value"
+            self.note(self.where(event.start_mark), Message("tag-not-allowed", message))
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         node = self.content(event, events, depth)
@@ -185,28 +190,29 @@ class _Builder:
                 entries[key] = replace(value, key_where=key_where)
         return Node(entries, where, size=size)
 
-    def key_fault(self, key: str | None, entries: dict[str, Node]) -> str:
+    def key_fault(self, key: str | None, entries: dict[str, Node]) -> Message | None:
         if key is None:
-            return f"a key must be a word, such as {self.kind.example_key!r}"
+            return Message("not-a-key", f"a key must be a word, such as {self.kind.example_key!r}")
         if key == "<<":
-            return f"merge keys (<<) are not YAML 1.2: {self.kind.instead_of_merge}"
+            return Message("merge-key", f"merge keys (<<) are not YAML 1.2: {self.kind.instead_of_merge}")
         if not is_text(key):
-            return f"the key {key!r} {NOT_TEXT}"
+            return Message("not-utf-8", f"the key {key!r} {NOT_TEXT}")
         if key in entries:
             first = f" (first at {entries[key].key_where})" if self.located else ""
-            return f"the key {key!r} stands twice{first}: keep one"
-        return ""
+            return Message("duplicate-key", f"the key {key!r} is there twice{first}: keep one")
+        return None
 
     def alias(self, event: Any) -> Node:
         node = self.anchors.get(event.anchor)
         if node is None:
             known = event.anchor in self.anchors
-            what = "contains itself" if known else "is not defined before it is used"
-            raise self.error(event.start_mark, f"the alias '*{event.anchor}' {what}")
+            what = "contains itself" if known else "is used before it is defined"
+            raise self.error(event.start_mark, Message("bad-alias", f"the alias '*{event.anchor}' {what}"))
         self.grow(node.size, event)
         return node
 
     def grow(self, size: int, event: Any) -> None:
         self.nodes += size
         if self.nodes > MAX_NODES:
-            raise self.error(event.start_mark, f"more than {MAX_NODES:,} values once aliases are expanded")
+            message = f"has more than {MAX_NODES:,} values after aliases are expanded"
+            raise self.error(event.start_mark, Message("too-many-values", message))

@@ -13,9 +13,9 @@ from ..encoder.tree import Loc, Node
 from ..encoder.validate import LocatedMessage
 from ..encoder.wording import cut
 from ..errors import did_you_mean
-from ..files.globs import wrong
+from ..files.globs import glob_problem
 from ..files.sources import STDIN
-from ..metric_names import is_gain, is_share, unit_of, unknown
+from ..metric_names import is_gain, is_share, unit_of, unknown_metric
 from ..quantities import EXAMPLES, PERCENT, TIMES_AS_MUCH, Quantity
 from ..spelling import either
 from .thresholds import FORMS, LEVELS, Bounds, Increase, Rule, Waiver
@@ -46,7 +46,7 @@ def _of_rules(tree: Node, broken: set[Loc]) -> Said:
     for at, rule in rules:
         if names[rule.id] > 1:
             yield (*at, "id"), f"the id {rule.id!r} is that of {names[rule.id]} rules: each needs its own"
-        if message := wrong(rule.match):
+        if message := glob_problem(rule.match):
             yield (*at, "match"), f"{cut(rule.match)!r} {message}"
         if rule.id.partition(".")[0] in RESERVED:
             yield (*at, "id"), f"the id {rule.id!r} is taken: reports call other findings so"
@@ -61,13 +61,13 @@ def _of_waivers(tree: Node, broken: set[Loc]) -> Said:
     ids, waivers = _ids(tree), list(_sound(tree, broken, "waivers", Waiver))
     hints = _hints([waiver.rule for _, waiver in waivers], ids)
     for at, waiver in waivers:
-        if message := wrong(waiver.config):
+        if message := glob_problem(waiver.config):
             yield (*at, "config"), f"{cut(waiver.config)!r} {message}"
         if waiver.rule not in ids:
             yield (*at, "rule"), f"there is no rule {cut(waiver.rule)!r}{hints.get(waiver.rule, '')}"
-        elif waiver.rule in rules and not unknown(rules[waiver.rule].metric):
-            for message in _unfit(waiver.upto, rules[waiver.rule].metric):
-                yield (*at, "upto"), f"upto {message}"
+        elif waiver.rule in rules and not unknown_metric(rules[waiver.rule].metric):
+            for reason in _unfit(waiver.upto, rules[waiver.rule].metric):
+                yield (*at, "upto"), f"upto {reason}"
 
 
 def _hints(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
@@ -87,13 +87,13 @@ def _of_configs(tree: Node, broken: set[Loc]) -> Said:
             )
         elif pattern.startswith(("/", "~")):
             yield ("configs", index), f"configs start from the folder of this file: {pattern!r} does not"
-        elif message := wrong(pattern):
+        elif message := glob_problem(pattern):
             yield ("configs", index), f"{cut(pattern)!r} {message}"
 
 
 def _of_rule(rule: Rule) -> Said:
     """What is wrong within a rule."""
-    if message := unknown(rule.metric):
+    if message := unknown_metric(rule.metric):
         yield ("metric",), message
     forms = [form for form in FORMS if getattr(rule, form) is not None]
     if len(forms) != 1:
@@ -103,7 +103,7 @@ def _of_rule(rule: Rule) -> Said:
             f"the rule {rule.id!r} says {what}: give one of {', '.join(FORMS)}",
         )
     yield from _of_keys_beside(rule)
-    if not unknown(rule.metric):
+    if not unknown_metric(rule.metric):
         yield from _of_bounds(rule)
         yield from _of_expected(rule)
         yield from _of_increase(rule)

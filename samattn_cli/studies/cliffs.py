@@ -11,7 +11,7 @@ import numpy as np
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..encoder.plan import LayerConfig
-from ..encoder.rules import problems_of_plan
+from ..encoder.plan_rules import problems_of_plan
 from ..reports.sweep import Axis, Cliff, Line
 from .passes import Passes
 from .points import AXES, at

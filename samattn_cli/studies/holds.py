@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..encoder.model import EncoderConfig
-from ..encoder.rules import problems_of_plan
+from ..encoder.plan_rules import problems_of_plan
 from ..tape.encoder import Segment, forward
 from ..tape.memory import walk
 from ..tape.symbols.formula import Integer, value_at

@@ -17,7 +17,7 @@ from ..device.roofline import op_time
 from ..encoder.model import EncoderConfig, OverrideConfig, StageConfig
 from ..encoder.placement import Placement
 from ..encoder.plan import LayerConfig
-from ..encoder.rules import problems_of_plan
+from ..encoder.plan_rules import problems_of_plan
 from ..errors import UsageError
 from ..tape.ops import Op
 from ..tape.storage import Dim

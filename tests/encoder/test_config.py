@@ -18,7 +18,8 @@ from samattn_cli.encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS
 from samattn_cli.errors import ConfigError
 from samattn_cli.files.documents import MAX_EXTENDS
 from samattn_cli.files.load import Override, load_config, parse_override
-from samattn_cli.files.yaml12 import MAX_BYTES, NOT_TEXT
+from samattn_cli.files.yaml12 import MAX_BYTES
+from tests.support.problems import problems_of as known_problems
 
 FLAT = "image_size: 224\npatch_size: 16\nembed_dim: 96\ndepth: 4\nnum_heads: 3\n"
 STAGES = """\
@@ -51,7 +52,7 @@ def load(text, *overrides):
 def problems_of(source, *overrides):
     with pytest.raises(ConfigError) as caught:
         load_config(source, overrides)
-    return list(map(str, caught.value.problems))
+    return known_problems(caught)
 
 
 def problems_in(text, *overrides):
@@ -59,12 +60,10 @@ def problems_in(text, *overrides):
 
 
 def one_of(*words):
-    *others, last = map(repr, words)
-    return f"{', '.join(others)} or {last}"
+    return " ".join(map(repr, words))
 
 
-TO_A_GRID = [word for word, part in TRANSITIONS.items() if (part.makes or part.takes) == "grid"]
-OR_A_TRANSITION = f", or a transition ({', '.join(TO_A_GRID)})"
+TO_A_GRID = " ".join(word for word, part in TRANSITIONS.items() if (part.makes or part.takes) == "grid")
 A_NECK, A_POS_EMBED = one_of("none", *NECKS), one_of("none", *POS_EMBEDS)
 
 
@@ -222,7 +221,7 @@ def test_standard_input_is_read_for_a_dash(monkeypatch):
 
 def test_standard_input_is_named_in_messages(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(FLAT.encode() + b"dpth: 7\n")))
-    assert problems_of("-") == ["<stdin>:6:1: unknown key 'dpth'; did you mean 'depth'?"]
+    assert problems_of("-") == ["<stdin>:6:1: [unknown-key] 'dpth' 'depth'"]
 
 
 def test_a_mapping_is_a_source():
@@ -321,10 +320,9 @@ def test_stages_replace_those_of_the_base():
 
 def test_flat_keys_over_a_base_of_several_stages_say_what_to_do():
     write("base.yaml", STAGES)
-    which = "this encoder has 2 stages: say which, such as 'stages.0.{0}' in an option, or write 'stages:' in a file"
     assert problems_in("extends: base.yaml\ndepth: 3\nwindow_size: 7\n") == [
-        f"e.yaml:2:1: depth: {which.format('depth')}",
-        f"e.yaml:3:1: window_size: {which.format('window_size')}",
+        "e.yaml:2:1: [which-stage] depth 2 stages.0.depth",
+        "e.yaml:3:1: [which-stage] window_size 2 stages.0.window_size",
     ]
 
 
@@ -333,25 +331,23 @@ def test_flat_keys_beside_stages_are_rejected_each_with_all_else_that_is_wrong(h
     line = 1 + head.count("\n")
     stages = "stages: [{embed_dim: 64, depth: 1, num_head: 1, num_heads: 1}]\n"
     assert problems_in(head + "depth: 3\nimage_size: big\npatch_size: 16\n" + stages + "num_heads: 3\n") == [
-        f"e.yaml:{line}:1: depth belongs in an entry of 'stages:', which stands here too",
-        f"e.yaml:{line + 1}:13: image_size must be a number or [height, width], not 'big'",
-        f"e.yaml:{line + 3}:36: unknown key 'stages.0.num_head'; did you mean 'num_heads'?",
-        f"e.yaml:{line + 4}:1: num_heads belongs in an entry of 'stages:', which stands here too",
+        f"e.yaml:{line}:1: [misplaced-key] depth stages",
+        f"e.yaml:{line + 1}:13: [not-a-pair] image_size 'big'",
+        f"e.yaml:{line + 3}:36: [unknown-key] 'stages.0.num_head' 'num_heads'",
+        f"e.yaml:{line + 4}:1: [misplaced-key] num_heads stages",
     ]
 
 
 def test_a_config_that_extends_itself_is_rejected():
     write("a.yaml", "extends: a.yaml\n")
-    assert problems_of("a.yaml") == ["a.yaml:1:10: extends itself: a.yaml -> a.yaml"]
+    assert problems_of("a.yaml") == ["a.yaml:1:10: [extends-itself] extends a.yaml"]
 
 
 def test_a_cycle_is_rejected_with_its_way():
     write("a.yaml", "extends: sub/b.yaml\n")
     write("sub/b.yaml", "\nextends: ./c.yaml\n")
     write("sub/c.yaml", "extends: ../a.yaml\n")
-    assert problems_of("a.yaml") == [
-        "sub/c.yaml:1:10: extends itself: a.yaml -> sub/b.yaml -> sub/c.yaml -> a.yaml"
-    ]
+    assert problems_of("a.yaml") == ["sub/c.yaml:1:10: [extends-itself] extends a.yaml b.yaml c.yaml"]
 
 
 def test_a_chain_may_be_as_long_as_the_cap_and_no_longer():
@@ -359,34 +355,32 @@ def test_a_chain_may_be_as_long_as_the_cap_and_no_longer():
         write(f"{number}.yaml", f"extends: {number + 1}.yaml\n")
     write(f"{MAX_EXTENDS + 1}.yaml", FLAT)
     assert load_config("1.yaml").stages[0].depth == 4
-    assert problems_of("0.yaml") == ["16.yaml:1:10: more than 16 configs extend one another"]
+    assert problems_of("0.yaml") == ["16.yaml:1:10: [extends-too-long] 16"]
 
 
 @pytest.mark.parametrize("value", ["", " 12", " [sam_vit_b]", " {}", " '-'", " true"])
 def test_extends_must_be_a_name_or_path(value):
     column = 9 + value.count(" ")
-    assert problems_in(f"extends:{value}\n") == [
-        f"e.yaml:1:{column}: extends must be the name of a preset or a path, such as 'sam_vit_b'"
-    ]
+    assert problems_in(f"extends:{value}\n") == [f"e.yaml:1:{column}: [bad-extends] extends"]
 
 
 def test_a_base_that_is_missing_is_reported_at_extends():
     assert problems_in(FLAT + "extends: sam_vit_bb\n") == [
-        "e.yaml:6:10: there is no file and no preset called 'sam_vit_bb'; did you mean 'sam_vit_b'?"
+        "e.yaml:6:10: [file-not-found] 'sam_vit_bb' 'sam_vit_b'"
     ]
 
 
 def test_a_problem_in_a_base_is_reported_in_the_base():
     write("sub/base.yaml", flat_with("num_heads: 5"))
     assert problems_in("extends: sub/base.yaml\nin_chans: 0\n") == [
-        "e.yaml:2:11: in_chans must be at least 1 (such as 3), not 0",
-        "sub/base.yaml:5:12: num_heads 5 does not divide embed_dim 96: use 4 or 6",
+        "e.yaml:2:11: [out-of-range] in_chans 1 0",
+        "sub/base.yaml:5:12: [heads-do-not-divide] num_heads 5 embed_dim 96 4 6",
     ]
 
 
 def test_keys_that_neither_config_has_are_missing_in_the_extending_one():
     write("base.yaml", "patch_size: 16\nembed_dim: 96\ndepth: 4\nnum_heads: 3\n")
-    assert problems_in("# mine\nextends: base.yaml\n") == ["e.yaml:2:1: image_size is missing (such as 1024)"]
+    assert problems_in("# mine\nextends: base.yaml\n") == ["e.yaml:2:1: [missing-key] image_size"]
 
 
 def test_a_broken_base_is_put_right_by_the_extending_config():
@@ -455,57 +449,53 @@ def test_an_override_may_be_python_data_with_its_option():
     override = Override("run.batch_size", 4, "--batch-size")
     assert load_config(write("e.yaml", FLAT), [override]).run.batch_size == 4
     bad = Override("run.batch_size", 0, "--batch-size")
-    assert problems_of("e.yaml", bad) == [
-        "--batch-size: run.batch_size must be at least 1 (such as 1), not 0"
-    ]
+    assert problems_of("e.yaml", bad) == ["--batch-size: [out-of-range] run.batch_size 1 0"]
 
 
 def test_an_override_keeps_the_option_it_came_from():
     override = parse_override("depth=x", "--set")
     assert (override.key, override.where) == ("depth", "--set depth=x")
-    assert problems_of("sam_vit_b", override) == [
-        "--set depth=x: depth must be a whole number (such as 12), not 'x'"
-    ]
+    assert problems_of("sam_vit_b", override) == ["--set depth=x: [wrong-type] depth 'x'"]
 
 
 BAD_OVERRIDES = [
-    ("depth", "must be KEY=VALUE, such as 'window_size=8'"),
-    ("=3", "must be KEY=VALUE, such as 'window_size=8'"),
-    ("depth=", "must be KEY=VALUE, such as 'window_size=8'"),
-    ("depth= ", "must be KEY=VALUE, such as 'window_size=8'"),
-    ("dept=3", "unknown key 'dept'; did you mean 'depth'?"),
-    ("run.batchsize=3", "unknown key 'run.batchsize'; did you mean 'batch_size'?"),
-    ("run.extend=3", "unknown key 'run.extend'"),
-    ("stages.0.dept=3", "unknown key 'dept'; did you mean 'depth'?"),
-    ("x.y.z=3", "unknown key 'x'"),
-    ("run.=2", "unknown key 'run.'"),
-    ("dtype=float16", "unknown key 'dtype'; it belongs in 'run:'"),
-    ("extends=sam_vit_h", "extends is for a file: name what it would extend as the config"),
-    ("stages.1.depth=3", "'1' is not an index of this list: it has only 0"),
-    ("stages.-1.depth=3", "'-1' is not an index of this list: it has only 0"),
-    ("stages.x.depth=3", "'x' is not an index of this list: it has only 0"),
-    ("stages.².depth=3", "'²' is not an index of this list: it has only 0"),
-    ("global_attn_indexes.4=3", "'4' is not an index of this list: it has from 0 to 3"),
-    ("stages.0.global_attn_indexes.4=3", "'4' is not an index of this list: it has from 0 to 3"),
-    ("image_size.0=512", "'0' cannot be set inside a plain value"),
-    ("depth.z=3", "'z' cannot be set inside a plain value"),
-    ("stages.0.depth.z=3", "'z' cannot be set inside a plain value"),
-    ("depth=x", "depth must be a whole number (such as 12), not 'x'"),
-    ("depth=[1]", "depth must be a whole number (such as 12), not [1]"),
-    ("run=3", "run must be a mapping of keys (such as {dtype: 'bfloat16'}), not 3"),
-    ("stages=3", "stages must be a list (such as [{embed_dim: 768, depth: 12, num_heads: 12}]), not 3"),
+    ("depth", "[not-key-value] 'window_size=8'"),
+    ("=3", "[not-key-value] 'window_size=8'"),
+    ("depth=", "[not-key-value] 'window_size=8'"),
+    ("depth= ", "[not-key-value] 'window_size=8'"),
+    ("dept=3", "[unknown-key] 'dept' 'depth'"),
+    ("run.batchsize=3", "[unknown-key] 'run.batchsize' 'batch_size'"),
+    ("run.extend=3", "[unknown-key] 'run.extend'"),
+    ("stages.0.dept=3", "[unknown-key] 'dept' 'depth'"),
+    ("x.y.z=3", "[unknown-key] 'x'"),
+    ("run.=2", "[unknown-key] 'run.'"),
+    ("dtype=float16", "[unknown-key] 'dtype' 'run:'"),
+    ("extends=sam_vit_h", "[bad-extends] extends"),
+    ("stages.1.depth=3", "[not-an-index] '1' 0"),
+    ("stages.-1.depth=3", "[not-an-index] '-1' 0"),
+    ("stages.x.depth=3", "[not-an-index] 'x' 0"),
+    ("stages.².depth=3", "[not-an-index] '²' 0"),
+    ("global_attn_indexes.4=3", "[not-an-index] '4' 0 3"),
+    ("stages.0.global_attn_indexes.4=3", "[not-an-index] '4' 0 3"),
+    ("image_size.0=512", "[not-a-mapping] '0'"),
+    ("depth.z=3", "[not-a-mapping] 'z'"),
+    ("stages.0.depth.z=3", "[not-a-mapping] 'z'"),
+    ("depth=x", "[wrong-type] depth 'x'"),
+    ("depth=[1]", "[wrong-type] depth 1"),
+    ("run=3", "[wrong-type] run 3"),
+    ("stages=3", "[wrong-type] stages 3"),
     (
         "stages.0=3",
-        "stages.0 must be a mapping of keys (such as {embed_dim: 768, depth: 12, num_heads: 12}), not 3",
+        "[wrong-type] stages.0 3",
     ),
-    ("num_heads=5", "num_heads 5 does not divide embed_dim 768: use 4 or 6"),
+    ("num_heads=5", "[heads-do-not-divide] num_heads 5 embed_dim 768 4 6"),
     (
         "window_size=[0, 7]",
-        "window_size [0, 7] has one side 0: use two sides above 0, or 0 for global attention",
+        "[window-side-zero] window_size 0 7",
     ),
-    ("run={a: 1, a: 2}", "the key 'a' stands twice: keep one"),
-    ("depth=!!int 3", "the tag '!!int' is not allowed: write a plain value"),
-    ("depth=*x", "the alias '*x' is not defined before it is used"),
+    ("run={a: 1, a: 2}", "[duplicate-key] 'a'"),
+    ("depth=!!int 3", "[tag-not-allowed] '!!int'"),
+    ("depth=*x", "[bad-alias] '*x'"),
 ]
 
 
@@ -516,54 +506,51 @@ def test_a_wrong_override_is_reported_at_the_option(override, message):
 
 def test_the_index_of_an_empty_list_is_rejected():
     assert problems_of("sam_vit_h_all_windowed", "global_attn_indexes.0=3") == [
-        "override global_attn_indexes.0=3: '0' is not an index of this list: it has none, as it is empty"
+        "override global_attn_indexes.0=3: [not-an-index] '0'"
     ]
 
 
 def test_an_override_that_is_no_yaml_is_reported_at_the_option():
     (problem,) = problems_of("sam_vit_b", "depth=[")
-    assert problem.startswith("override depth=[: not valid YAML: ")
+    assert problem == "override depth=[: [invalid-yaml]"
 
 
 def test_an_absurd_override_is_rejected():
     digits = "9" * 5000
     where = f"override stages.{'9' * 50}..."
-    assert problems_of("sam_vit_b", f"stages.{digits}.depth=3") == [
-        f"{where}: '{digits}' is not an index of this list: it has only 0"
-    ]
+    assert problems_of("sam_vit_b", f"stages.{digits}.depth=3") == [f"{where}: [not-an-index] '{digits}' 0"]
     deep = "run" + ".a" * 5000
-    assert problems_of("sam_vit_b", f"{deep}=1") == [
-        f"override {deep[:57]}...: names a key deeper than any that a config has"
-    ]
+    assert problems_of("sam_vit_b", f"{deep}=1") == [f"override {deep[:57]}...: [unknown-key]"]
 
 
 def test_a_flat_override_of_several_stages_says_what_to_do_for_each():
     write("e.yaml", STAGES)
-    which = "this encoder has 2 stages: say which, such as 'stages.0.{0}' in an option, or write 'stages:' in a file"
     assert problems_of("e.yaml", "depth=3", "image_size=512", "window_size=8") == [
-        f"override depth=3: depth: {which.format('depth')}",
-        f"override window_size=8: window_size: {which.format('window_size')}",
+        "override depth=3: [which-stage] depth 2 stages.0.depth",
+        "override window_size=8: [which-stage] window_size 2 stages.0.window_size",
     ]
 
 
-@pytest.mark.parametrize(("stages", "message"), [("[]", "must hold at least 1"), ("3", "must be a list")])
+@pytest.mark.parametrize(
+    ("stages", "message"), [("[]", "[wrong-length] stages 1"), ("3", "[wrong-type] stages 3")]
+)
 @pytest.mark.parametrize("override", ["depth=3", "window_size.0=3"])
 def test_a_flat_override_does_not_hide_that_stages_are_wrong(stages, message, override):
     (problem,) = problems_in(f"image_size: 224\npatch_size: 16\nstages: {stages}\n", override)
-    assert problem.startswith(f"e.yaml:3:9: stages {message} ")
+    assert problem == f"e.yaml:3:9: {message}"
 
 
 def test_every_wrong_override_is_reported():
     assert problems_of("sam_vit_b", "a", "stages.3.depth=1", "b=[1, *x]") == [
-        "override a: must be KEY=VALUE, such as 'window_size=8'",
-        "override stages.3.depth=1: '3' is not an index of this list: it has only 0",
-        "override b=[1, *x]: the alias '*x' is not defined before it is used",
+        "override a: [not-key-value] 'window_size=8'",
+        "override stages.3.depth=1: [not-an-index] '3' 0",
+        "override b=[1, *x]: [bad-alias] '*x'",
     ]
 
 
 def test_a_rule_broken_by_an_override_is_reported_at_the_override():
     assert problems_in(flat_with("global_attn_indexes: [1, 3]"), "depth=3") == [
-        "override depth=3: global_attn_indexes names block 3, but depth 3 gives blocks 0 to 2 (see e.yaml:6:26)"
+        "override depth=3: [no-such-block] global_attn_indexes 3 0 2 e.yaml 6 26"
     ]
 
 
@@ -622,11 +609,11 @@ def test_equal_configs_are_one_key():
 
 
 MISSING = {
-    "image_size": "1:1: image_size is missing (such as 1024)",
-    "patch_size": "1:1: patch_size is missing (such as 16)",
-    "embed_dim": "1:1: embed_dim is missing (such as 768)",
-    "depth": "1:1: depth is missing (such as 12)",
-    "num_heads": "1:1: num_heads is missing (such as 12)",
+    "image_size": "1:1: [missing-key] image_size",
+    "patch_size": "1:1: [missing-key] patch_size",
+    "embed_dim": "1:1: [missing-key] embed_dim",
+    "depth": "1:1: [missing-key] depth",
+    "num_heads": "1:1: [missing-key] num_heads",
 }
 
 
@@ -645,8 +632,8 @@ def test_keys_missing_in_a_stage_are_named_with_the_stage():
         "image_size: 64\npatch_size: 16\nstages:\n- {embed_dim: 96, depth: 4, num_heads: 3}\n- {depth: 1}\n"
     )
     assert problems_in(text) == [
-        "e.yaml:5:3: stages.1.embed_dim is missing (such as 768)",
-        "e.yaml:5:3: stages.1.num_heads is missing (such as 12)",
+        "e.yaml:5:3: [missing-key] stages.1.embed_dim",
+        "e.yaml:5:3: [missing-key] stages.1.num_heads",
     ]
 
 
@@ -654,138 +641,138 @@ STAGE = "{embed_dim: 8, depth: 1, num_heads: 2}"
 STAGES_EXAMPLE = "[{embed_dim: 768, depth: 12, num_heads: 12}]"
 WRONG = [
     # unknown keys
-    ("image_sze: 3", "6:1: unknown key 'image_sze'; did you mean 'image_size'?"),
-    ("dept: 3", "6:1: unknown key 'dept'; did you mean 'depth'?"),
-    ("extend: sam_vit_b", "6:1: unknown key 'extend'; did you mean 'extends'?"),
-    ("Depth: 3", "6:1: unknown key 'Depth'; did you mean 'depth'?"),
-    ("zzz: 3", "6:1: unknown key 'zzz'"),
-    ("~: 3", "6:1: unknown key '~'"),
-    ("12: 3", "6:1: unknown key '12'"),
-    ('"\\e[31m\\n": 3', r"6:1: unknown key '\x1b[31m\n'"),
-    ("batch_size: 3", "6:1: unknown key 'batch_size'; it belongs in 'run:'"),
-    ("run: {batchsize: 2}", "6:7: unknown key 'run.batchsize'; did you mean 'batch_size'?"),
-    ("run: {depth: 2}", "6:7: unknown key 'run.depth'; it belongs in 'stages:'"),
-    ("run: {neck: sam}", "6:7: unknown key 'run.neck'; it belongs at the top level"),
+    ("image_sze: 3", "6:1: [unknown-key] 'image_sze' 'image_size'"),
+    ("dept: 3", "6:1: [unknown-key] 'dept' 'depth'"),
+    ("extend: sam_vit_b", "6:1: [unknown-key] 'extend' 'extends'"),
+    ("Depth: 3", "6:1: [unknown-key] 'Depth' 'depth'"),
+    ("zzz: 3", "6:1: [unknown-key] 'zzz'"),
+    ("~: 3", "6:1: [unknown-key] '~'"),
+    ("12: 3", "6:1: [unknown-key] '12'"),
+    ('"\\e[31m\\n": 3', "6:1: [unknown-key] '\\x1b[31m\\n'"),
+    ("batch_size: 3", "6:1: [unknown-key] 'batch_size' 'run:'"),
+    ("run: {batchsize: 2}", "6:7: [unknown-key] 'run.batchsize' 'batch_size'"),
+    ("run: {depth: 2}", "6:7: [unknown-key] 'run.depth' 'stages:'"),
+    ("run: {neck: sam}", "6:7: [unknown-key] 'run.neck'"),
     # types
-    ("depth: twelve", "5:8: depth must be a whole number (such as 12), not 'twelve'"),
-    ("depth: '12'", "5:8: depth must be a whole number (such as 12), not '12'"),
-    ("depth: 12.0", "5:8: depth must be a whole number (such as 12), not 12.0"),
-    ("depth: 12.5", "5:8: depth must be a whole number (such as 12), not 12.5"),
-    ("depth: true", "5:8: depth must be a whole number (such as 12), not true"),
-    ("depth:", "5:7: depth must be a whole number (such as 12), not null"),
-    ("depth: [12]", "5:8: depth must be a whole number (such as 12), not [12]"),
-    ("depth: {a: 12}", "5:8: depth must be a whole number (such as 12), not {a: 12}"),
-    ("depth: 0b11", "5:8: depth must be a whole number (such as 12), not '0b11'"),
-    ("depth: 1_000", "5:8: depth must be a whole number (such as 12), not '1_000'"),
-    ("patch_size: [16, 16]", "5:13: patch_size must be a whole number (such as 16), not [16, 16]"),
-    ("image_size: 1024x", "5:13: image_size must be a number or [height, width], not '1024x'"),
-    ("mlp_ratio: four", "6:12: mlp_ratio must be a number (such as 4.0), not 'four'"),
-    ("mlp_ratio: true", "6:12: mlp_ratio must be a number (such as 4.0), not true"),
-    ("qkv_bias: yes", "6:11: qkv_bias must be true or false (such as true), not 'yes'"),
-    ("qkv_bias: 1", "6:11: qkv_bias must be true or false (such as true), not 1"),
-    ("name: 12", "6:7: name must be text (such as 'my_vit'), not 12"),
-    ("description:", "6:13: description must be text (such as 'SAM ViT-H'), not null"),
-    ("neck: no", f"6:7: neck must be {A_NECK}, not 'no'; did you mean 'none'?"),
-    ("neck: ~", f"6:7: neck must be {A_NECK} (such as 'sam'), not null"),
-    ("pos_embed: xyz", f"6:12: pos_embed must be {A_POS_EMBED} (such as 'learned'), not 'xyz'"),
+    ("depth: twelve", "5:8: [wrong-type] depth 'twelve'"),
+    ("depth: '12'", "5:8: [wrong-type] depth '12'"),
+    ("depth: 12.0", "5:8: [wrong-type] depth 12.0"),
+    ("depth: 12.5", "5:8: [wrong-type] depth 12.5"),
+    ("depth: true", "5:8: [wrong-type] depth true"),
+    ("depth:", "5:7: [wrong-type] depth null"),
+    ("depth: [12]", "5:8: [wrong-type] depth 12"),
+    ("depth: {a: 12}", "5:8: [wrong-type] depth 12"),
+    ("depth: 0b11", "5:8: [wrong-type] depth '0b11'"),
+    ("depth: 1_000", "5:8: [wrong-type] depth '1_000'"),
+    ("patch_size: [16, 16]", "5:13: [wrong-type] patch_size 16"),
+    ("image_size: 1024x", "5:13: [not-a-pair] image_size '1024x'"),
+    ("mlp_ratio: four", "6:12: [wrong-type] mlp_ratio 'four'"),
+    ("mlp_ratio: true", "6:12: [wrong-type] mlp_ratio true"),
+    ("qkv_bias: yes", "6:11: [wrong-type] qkv_bias 'yes'"),
+    ("qkv_bias: 1", "6:11: [wrong-type] qkv_bias 1"),
+    ("name: 12", "6:7: [wrong-type] name 12"),
+    ("description:", "6:13: [wrong-type] description null"),
+    ("neck: no", f"6:7: [unknown-value] neck {A_NECK} 'no' 'none'"),
+    ("neck: ~", f"6:7: [unknown-value] neck {A_NECK} null"),
+    ("pos_embed: xyz", f"6:12: [unknown-value] pos_embed {A_POS_EMBED} 'xyz'"),
     (
         "rel_pos: decompose",
-        "6:10: rel_pos must be 'none', 'decomposed' or 'joint', not 'decompose'; did you mean 'decomposed'?",
+        "6:10: [unknown-value] rel_pos 'none' 'decomposed' 'joint' 'decompose'",
     ),
     (
         "rel_pos: [joint]",
-        "6:10: rel_pos must be 'none', 'decomposed' or 'joint' (such as 'decomposed'), not ['joint']",
+        "6:10: [unknown-value] rel_pos 'none' 'decomposed' 'joint'",
     ),
     (
         "run: {dtype: float61}",
-        "6:14: run.dtype must be 'float32', 'bfloat16' or 'float16', not 'float61'; did you mean 'float16'?",
+        "6:14: [unknown-value] run.dtype 'float32' 'bfloat16' 'float16' 'float61'",
     ),
-    ("run: 3", "6:6: run must be a mapping of keys (such as {dtype: 'bfloat16'}), not 3"),
-    ("run:", "6:5: run must be a mapping of keys (such as {dtype: 'bfloat16'}), not null"),
+    ("run: 3", "6:6: [wrong-type] run 3"),
+    ("run:", "6:5: [wrong-type] run null"),
     (
         "run: [batch_size]",
-        "6:6: run must be a mapping of keys (such as {dtype: 'bfloat16'}), not ['batch_size']",
+        "6:6: [wrong-type] run 'batch_size'",
     ),
-    ("global_attn_indexes: 3.5", "6:22: global_attn_indexes must be a list (such as [2, 5, 8, 11]), not 3.5"),
-    ("global_attn_indexes: [1, a]", "6:26: global_attn_indexes must be a whole number (such as 2), not 'a'"),
+    ("global_attn_indexes: 3.5", "6:22: [wrong-type] global_attn_indexes 3.5"),
+    ("global_attn_indexes: [1, a]", "6:26: [wrong-type] global_attn_indexes 'a'"),
     (
         "global_attn_indexes: [1, 2.0]",
-        "6:26: global_attn_indexes must be a whole number (such as 2), not 2.0",
+        "6:26: [wrong-type] global_attn_indexes 2.0",
     ),
-    ("window_size: a", "6:14: window_size must be a number or [height, width], not 'a'"),
-    ("window_size:", "6:13: window_size must be a whole number (such as 14), not null"),
-    ("window_size: [7, 7.5]", "6:18: window_size must be a whole number (such as 14), not 7.5"),
-    ("window_size: []", "6:14: window_size must be a number or [height, width], not []"),
-    ("window_size: [7]", "6:14: window_size must be a number or [height, width], not [7]"),
-    ("window_size: [7, 7, 7]", "6:14: window_size must be a number or [height, width], not [7, 7, 7]"),
-    ("image_size: [7]", "5:13: image_size must be a number or [height, width], not [7]"),
+    ("window_size: a", "6:14: [not-a-pair] window_size 'a'"),
+    ("window_size:", "6:13: [wrong-type] window_size null"),
+    ("window_size: [7, 7.5]", "6:18: [wrong-type] window_size 7.5"),
+    ("window_size: []", "6:14: [not-a-pair] window_size"),
+    ("window_size: [7]", "6:14: [not-a-pair] window_size 7"),
+    ("window_size: [7, 7, 7]", "6:14: [not-a-pair] window_size 7"),
+    ("image_size: [7]", "5:13: [not-a-pair] image_size 7"),
     (
         "name: [a, b, c, d, e, f]",
-        "6:7: name must be text (such as 'my_vit'), not ['a', 'b', 'c', 'd', 'e', ...]",
+        "6:7: [wrong-type] name 'a' 'b' 'c' 'd' 'e'",
     ),
-    ("name: [a, b, c, d, e]", "6:7: name must be text (such as 'my_vit'), not ['a', 'b', 'c', 'd', 'e']"),
-    (f"depth: {'a' * 58}", f"5:8: depth must be a whole number (such as 12), not '{'a' * 58}'"),
-    (f"depth: {'a' * 59}", f"5:8: depth must be a whole number (such as 12), not '{'a' * 56}..."),
-    (f"depth: {'a' * 80}", f"5:8: depth must be a whole number (such as 12), not '{'a' * 56}..."),
+    ("name: [a, b, c, d, e]", "6:7: [wrong-type] name 'a' 'b' 'c' 'd' 'e'"),
+    (f"depth: {'a' * 58}", f"5:8: [wrong-type] depth '{'a' * 58}'"),
+    (f"depth: {'a' * 59}", f"5:8: [wrong-type] depth '{'a' * 56}..."),
+    (f"depth: {'a' * 80}", f"5:8: [wrong-type] depth '{'a' * 56}..."),
     # ranges
-    ("depth: 0", "5:8: depth must be at least 1 (such as 12), not 0"),
-    ("depth: -3", "5:8: depth must be at least 1 (such as 12), not -3"),
-    ("depth: 1001", "5:8: depth must be at most 1,000 (such as 12), not 1001"),
-    ("depth: .inf", "5:8: depth must be a whole number (such as 12), not .inf"),
-    ("depth: -.inf", "5:8: depth must be a whole number (such as 12), not -.inf"),
-    ("depth: .nan", "5:8: depth must be a whole number (such as 12), not .nan"),
-    (f"depth: 1{'0' * 99}", f"5:8: depth must be at most 1,000 (such as 12), not 1{'0' * 56}..."),
-    (f"depth: 1{'0' * 999}", "5:8: depth must be a whole number (such as 12), not .inf"),
-    ("image_size: 0", "5:13: image_size must be at least 1 (such as 1024), not 0"),
-    ("image_size: [64, -1]", "5:18: image_size must be at least 1 (such as 1024), not -1"),
-    ("image_size: 1e7", "5:13: image_size must be at most 1,048,576 (such as 1024), not 10000000"),
-    ("image_size: .inf", "5:13: image_size must be a whole number (such as 1024), not .inf"),
-    ("patch_size: 0", "5:13: patch_size must be at least 1 (such as 16), not 0"),
-    ("patch_size: .nan", "5:13: patch_size must be a whole number (such as 16), not .nan"),
-    ("embed_dim: 0", "5:12: embed_dim must be at least 1 (such as 768), not 0"),
-    ("embed_dim: 1048577", "5:12: embed_dim must be at most 1,048,576 (such as 768), not 1048577"),
-    ("num_heads: 0", "5:12: num_heads must be at least 1 (such as 12), not 0"),
-    ("num_heads: -1", "5:12: num_heads must be at least 1 (such as 12), not -1"),
-    ("in_chans: 0", "6:11: in_chans must be at least 1 (such as 3), not 0"),
-    ("in_chans: 1e9", "6:11: in_chans must be at most 1,048,576 (such as 3), not 1000000000"),
-    ("out_chans: -256", "6:12: out_chans must be at least 1 (such as 256), not -256"),
-    ("mlp_ratio: 0", "6:12: mlp_ratio must be above 0 (such as 4.0), not 0"),
-    ("mlp_ratio: -1.5", "6:12: mlp_ratio must be above 0 (such as 4.0), not -1.5"),
-    ("mlp_ratio: 1025", "6:12: mlp_ratio must be at most 1,024 (such as 4.0), not 1025"),
-    ("mlp_ratio: .nan", "6:12: mlp_ratio must be a finite number (such as 4.0), not .nan"),
-    ("mlp_ratio: .inf", "6:12: mlp_ratio must be a finite number (such as 4.0), not .inf"),
-    ("mlp_ratio: -.inf", "6:12: mlp_ratio must be a finite number (such as 4.0), not -.inf"),
-    ("mlp_ratio: 1e999", "6:12: mlp_ratio must be a finite number (such as 4.0), not .inf"),
-    ("mlp_ratio: 0.01", "6:12: mlp_ratio 0.01 leaves the MLP of width 96 no hidden channel"),
-    ("mlp_ratio: 1e-300", "6:12: mlp_ratio 1e-300 leaves the MLP of width 96 no hidden channel"),
-    ("window_size: -1", "6:14: window_size must be at least 0 (such as 14), not -1"),
-    ("window_size: 2000000", "6:14: window_size must be at most 1,048,576 (such as 14), not 2000000"),
-    ("run: {batch_size: 0}", "6:19: run.batch_size must be at least 1 (such as 1), not 0"),
-    ("run: {batch_size: 1e7}", "6:19: run.batch_size must be at most 1,048,576 (such as 1), not 10000000"),
-    ("global_attn_indexes: [-1]", "6:23: global_attn_indexes must be at least 0 (such as 2), not -1"),
+    ("depth: 0", "5:8: [out-of-range] depth 1 0"),
+    ("depth: -3", "5:8: [out-of-range] depth 1 -3"),
+    ("depth: 1001", "5:8: [out-of-range] depth 1,000 1001"),
+    ("depth: .inf", "5:8: [wrong-type] depth"),
+    ("depth: -.inf", "5:8: [wrong-type] depth -.inf"),
+    ("depth: .nan", "5:8: [wrong-type] depth"),
+    (f"depth: 1{'0' * 99}", f"5:8: [out-of-range] depth 1,000 1{'0' * 56}..."),
+    (f"depth: 1{'0' * 999}", "5:8: [wrong-type] depth"),
+    ("image_size: 0", "5:13: [out-of-range] image_size 1 0"),
+    ("image_size: [64, -1]", "5:18: [out-of-range] image_size 1 -1"),
+    ("image_size: 1e7", "5:13: [out-of-range] image_size 1,048,576 10000000"),
+    ("image_size: .inf", "5:13: [wrong-type] image_size"),
+    ("patch_size: 0", "5:13: [out-of-range] patch_size 1 0"),
+    ("patch_size: .nan", "5:13: [wrong-type] patch_size"),
+    ("embed_dim: 0", "5:12: [out-of-range] embed_dim 1 0"),
+    ("embed_dim: 1048577", "5:12: [out-of-range] embed_dim 1,048,576 1048577"),
+    ("num_heads: 0", "5:12: [out-of-range] num_heads 1 0"),
+    ("num_heads: -1", "5:12: [out-of-range] num_heads 1 -1"),
+    ("in_chans: 0", "6:11: [out-of-range] in_chans 1 0"),
+    ("in_chans: 1e9", "6:11: [out-of-range] in_chans 1,048,576 1000000000"),
+    ("out_chans: -256", "6:12: [out-of-range] out_chans 1 -256"),
+    ("mlp_ratio: 0", "6:12: [out-of-range] mlp_ratio 0"),
+    ("mlp_ratio: -1.5", "6:12: [out-of-range] mlp_ratio 0 -1.5"),
+    ("mlp_ratio: 1025", "6:12: [out-of-range] mlp_ratio 1,024 1025"),
+    ("mlp_ratio: .nan", "6:12: [out-of-range] mlp_ratio"),
+    ("mlp_ratio: .inf", "6:12: [out-of-range] mlp_ratio"),
+    ("mlp_ratio: -.inf", "6:12: [out-of-range] mlp_ratio -.inf"),
+    ("mlp_ratio: 1e999", "6:12: [out-of-range] mlp_ratio"),
+    ("mlp_ratio: 0.01", "6:12: [no-channels-left] mlp_ratio 0.01 96"),
+    ("mlp_ratio: 1e-300", "6:12: [no-channels-left] mlp_ratio 300 96"),
+    ("window_size: -1", "6:14: [out-of-range] window_size 0 -1"),
+    ("window_size: 2000000", "6:14: [out-of-range] window_size 1,048,576 2000000"),
+    ("run: {batch_size: 0}", "6:19: [out-of-range] run.batch_size 1 0"),
+    ("run: {batch_size: 1e7}", "6:19: [out-of-range] run.batch_size 1,048,576 10000000"),
+    ("global_attn_indexes: [-1]", "6:23: [out-of-range] global_attn_indexes 0 -1"),
     # rules between keys
-    ("image_size: 15", "5:13: image_size 15 is smaller than a patch of 16: use at least 16"),
-    ("image_size: [64, 15]", "5:13: image_size [64, 15] is smaller than a patch of 16: use at least 16"),
-    ("patch_size: 225", "1:13: image_size 224 is smaller than a patch of 225: use at least 225"),
+    ("image_size: 15", "5:13: [image-smaller-than-patch] image_size 15 16"),
+    ("image_size: [64, 15]", "5:13: [image-smaller-than-patch] image_size 64 15 16"),
+    ("patch_size: 225", "1:13: [image-smaller-than-patch] image_size 224 225"),
     (
         "window_size: [0, 7]",
-        "6:14: window_size [0, 7] has one side 0: use two sides above 0, or 0 for global attention",
+        "6:14: [window-side-zero] window_size 0 7",
     ),
     (
         "window_size: [7, 0]",
-        "6:14: window_size [7, 0] has one side 0: use two sides above 0, or 0 for global attention",
+        "6:14: [window-side-zero] window_size 7 0",
     ),
-    ("global_attn_indexes: [4]", "6:23: global_attn_indexes names block 4, but depth 4 gives blocks 0 to 3"),
-    ("global_attn_indexes: [1, 3, 1]", "6:29: global_attn_indexes names block 1 twice: keep one"),
+    ("global_attn_indexes: [4]", "6:23: [no-such-block] global_attn_indexes 4 0 3"),
+    ("global_attn_indexes: [1, 3, 1]", "6:29: [block-named-twice] global_attn_indexes 1"),
     # stages
-    ("stages: []", f"3:9: stages must hold at least 1 (such as {STAGES_EXAMPLE}), not []"),
-    ("stages: 3", f"3:9: stages must be a list (such as {STAGES_EXAMPLE}), not 3"),
-    ("stages:", f"3:8: stages must be a list (such as {STAGES_EXAMPLE}), not null"),
-    ("stages: {a: 1}", f"3:9: stages must be a list (such as {STAGES_EXAMPLE}), not {{a: 1}}"),
-    ("stages: [3]", f"3:10: stages.0 must be a mapping of keys (such as {STAGES_EXAMPLE[1:-1]}), not 3"),
+    ("stages: []", "3:9: [wrong-length] stages 1 []"),
+    ("stages: 3", "3:9: [wrong-type] stages 3"),
+    ("stages:", "3:8: [wrong-type] stages null"),
+    ("stages: {a: 1}", "3:9: [wrong-type] stages {a: 1}"),
+    ("stages: [3]", "3:10: [wrong-type] stages.0 3"),
     (
         f"stages: [{f'{STAGE}, ' * 65}]",
-        f"3:9: stages must hold at most 64 (such as {STAGES_EXAMPLE}), not [{STAGE}, {STAGE[:16]}...",
+        "3:9: [wrong-length] stages 64",
     ),
 ]
 
@@ -813,7 +800,7 @@ def test_each_wrong_key_gives_one_message_with_its_place(line, message):
 def test_heads_that_do_not_divide_the_width_come_with_the_nearest_that_do(width, heads, choices):
     text = f"image_size: 224\npatch_size: 16\nembed_dim: {width}\ndepth: 4\nnum_heads: {heads}\n"
     assert problems_in(text) == [
-        f"e.yaml:5:12: num_heads {heads} does not divide embed_dim {width}: use {choices}"
+        f"e.yaml:5:12: [heads-do-not-divide] {heads} {width} {choices.replace(' or', '')}"
     ]
 
 
@@ -825,40 +812,31 @@ NO_HEADS = FLAT.removesuffix("num_heads: 3\n")
     [
         (
             "num_heads: 8\nrun: {attention: sdpa, dtype: bfloat16}",
-            (
-                "6:18: run.attention sdpa needs heads of a multiple of 8 channels in bfloat16, as CUDA's kernels do, "
-                "not 12 (embed_dim 96 over num_heads 8): use eager"
-            ),
+            ("6:18: [kernel-head-width] run.attention 8 12 embed_dim 96 num_heads"),
         ),
         (
             "num_heads: 8\nrun: {attention: sdpa, autocast: float16}",
-            (
-                "6:18: run.attention sdpa needs heads of a multiple of 8 channels in float16, as CUDA's kernels do, "
-                "not 12 (embed_dim 96 over num_heads 8): use eager"
-            ),
+            ("6:18: [kernel-head-width] run.attention 8 12 embed_dim 96 num_heads"),
         ),
         (
             "num_heads: 16\nrun:\n  attention: fused",
-            (
-                "7:14: run.attention fused needs heads of a multiple of 4 channels in float32, as CUDA's kernels do, "
-                "not 6 (embed_dim 96 over num_heads 16): use eager"
-            ),
+            ("7:14: [kernel-head-width] run.attention 4 6 embed_dim 96 num_heads 16"),
         ),
         (
             "num_heads: 3\nrel_pos: joint\nrun: {attention: fused}",
-            "7:18: run.attention fused folds decomposed relative positions, not joint ones: use sdpa or eager",
+            "7:18: [kernel-rel-pos] run.attention",
         ),
         (
             "num_heads: 3\nrun: {dtype: bfloat16, autocast: float16}",
-            "6:34: run.autocast float16 is for weights in float32, not bfloat16: leave out one of the two",
+            "6:34: [autocast-needs-float32] run.autocast",
         ),
         (
             "num_heads: 3\nrun: {autocast: bfloat16, dtype: bfloat16}",
-            "6:17: run.autocast bfloat16 is for weights in float32, not bfloat16: leave out one of the two",
+            "6:17: [autocast-needs-float32] run.autocast",
         ),
         (
             "num_heads: 3\nrun: {attention: quick}",
-            "6:18: run.attention must be 'eager', 'sdpa' or 'fused' (such as 'fused'), not 'quick'",
+            "6:18: [unknown-value] run.attention 'eager' 'sdpa' 'fused' 'quick'",
         ),
     ],
 )
@@ -872,13 +850,10 @@ def test_each_stage_that_a_kernel_does_not_take_is_reported():
         + "run: {attention: fused, dtype: float16}\n"
     )
     channels = text.replace("num_heads: 3", "num_heads: 8")
-    joint = "run.attention fused folds decomposed relative positions, not joint ones: use sdpa or eager"
+    joint = "[kernel-rel-pos] run.attention"
     assert problems_in(text) == [f"e.yaml:6:18: {joint}"]
     assert problems_in(channels) == [
-        (
-            "e.yaml:6:18: run.attention fused needs heads of a multiple of 8 channels in float16, as CUDA's kernels do, "
-            "not 12 (embed_dim 96 over num_heads 8): use eager"
-        ),
+        "e.yaml:6:18: [kernel-head-width] fused float16 8 12",
         f"e.yaml:6:18: {joint}",
     ]
 
@@ -900,7 +875,7 @@ def test_kernels_and_types_that_can_be_run_load(lines):
 
 def test_an_index_in_an_encoder_of_one_block_is_told_the_one():
     assert problems_in(FLAT.replace("depth: 4", "depth: 1") + "global_attn_indexes: [1]\n") == [
-        "e.yaml:6:23: global_attn_indexes names block 1, but depth 1 gives only block 0"
+        "e.yaml:6:23: [no-such-block] global_attn_indexes 1 0"
     ]
 
 
@@ -923,51 +898,45 @@ stages:
   global_attn_indexes: [99]
 """
     assert problems_in(text) == [
-        "e.yaml:4:65: global_attn_indexes names block 4, but stage 0 holds blocks 0 to 3",
-        "e.yaml:4:71: global_attn_indexes names block 1 twice: keep one",
-        f"e.yaml:5:14: stages.1.embed_dim is 64 but stage 0 hands on 96 channels, and vit blocks keep the width: use 96{OR_A_TRANSITION}",
-        "e.yaml:7:14: num_heads 5 does not divide embed_dim 64: use 2 or 4",
-        "e.yaml:8:28: global_attn_indexes names block 3, but stage 1 holds only block 4",
-        "e.yaml:9:16: window_size [0, 1] has one side 0: use two sides above 0, or 0 for global attention",
-        "e.yaml:10:3: stages.2.depth is missing (such as 12)",
-        "e.yaml:11:3: unknown key 'stages.2.depht'; did you mean 'depth'?",
-        "e.yaml:12:14: stages.2.num_heads must be at least 1 (such as 12), not 0",
-        "e.yaml:13:3: unknown key 'stages.2.image_size'; it belongs at the top level",
-        "e.yaml:14:3: unknown key 'stages.2.run'; it belongs at the top level",
+        "e.yaml:4:65: [no-such-block] global_attn_indexes 4 0 3",
+        "e.yaml:4:71: [block-named-twice] global_attn_indexes 1",
+        f"e.yaml:5:14: [width-changes] stages.1.embed_dim 64 0 96 vit {TO_A_GRID}",
+        "e.yaml:7:14: [heads-do-not-divide] num_heads 5 embed_dim 64 2 4",
+        "e.yaml:8:28: [no-such-block] global_attn_indexes 3 1 4",
+        "e.yaml:9:16: [window-side-zero] window_size 0 1",
+        "e.yaml:10:3: [missing-key] stages.2.depth",
+        "e.yaml:11:3: [unknown-key] 'stages.2.depht' 'depth'",
+        "e.yaml:12:14: [out-of-range] stages.2.num_heads 1 0",
+        "e.yaml:13:3: [unknown-key] 'stages.2.image_size'",
+        "e.yaml:14:3: [unknown-key] 'stages.2.run'",
     ]
 
 
 def test_each_stage_is_held_to_the_width_of_the_one_before_it():
     stage = "{{embed_dim: {}, depth: 1, num_heads: 2}}"
     stages = ", ".join(map(stage.format, (64, 64, 96, 64)))
-    told = (
-        "stages.{}.embed_dim is {} but stage {} hands on {} channels, and vit blocks keep the width: use {}"
-    )
     assert problems_in(f"image_size: 224\npatch_size: 16\nstages: [{stages}]\n") == [
-        f"e.yaml:3:104: {told.format(2, 96, 1, 64, 64)}{OR_A_TRANSITION}",
-        f"e.yaml:3:145: {told.format(3, 64, 2, 96, 96)}{OR_A_TRANSITION}",
+        f"e.yaml:3:104: [width-changes] stages.2.embed_dim 96 1 64 {TO_A_GRID}",
+        f"e.yaml:3:145: [width-changes] stages.3.embed_dim 64 2 96 {TO_A_GRID}",
     ]
 
 
-NOTHING = "give window_size, num_heads or mlp_ratio, or leave it out"
+NOTHING = "window_size num_heads mlp_ratio"
 BAD_OF_BLOCKS = {
-    "[{blocks: [1, 4], num_heads: 2}]": "6:26: overrides names block 4, but depth 4 gives blocks 0 to 3",
-    "[{blocks: [1, 1], num_heads: 2}]": "6:26: overrides names block 1 twice: keep one",
-    "[{blocks: [1], num_heads: 5}]": "6:38: num_heads 5 does not divide embed_dim 96: use 4 or 6",
-    "[{blocks: [1], num_heads: 2}, {blocks: [0, 1], num_heads: 4}]": "6:55: overrides gives block 1 its num_heads "
-    "twice: keep one",
-    "[{blocks: [3], window_size: 2}]": "6:23: overrides gives block 3 a window, but global_attn_indexes has it global: "
-    "keep one of the two",
-    "[{blocks: [1], window_size: [0, 7]}]": "6:40: window_size [0, 7] has one side 0: use two sides above 0, or 0 for "
-    "global attention",
-    "[{blocks: [1], mlp_ratio: 0.01}]": "6:38: mlp_ratio 0.01 leaves the MLP of width 96 no hidden channel",
-    "[{blocks: [1, 2]}]": f"6:13: overrides gives blocks 1, 2 nothing: {NOTHING}",
-    "[{blocks: [1], num_heads: null}]": f"6:13: overrides gives block 1 nothing: {NOTHING}",
-    "[{blocks: [], num_heads: 2}]": "6:22: overrides names no block: name some, or leave it out",
-    "[{num_heads: 2}]": "6:13: overrides.0.blocks is missing (such as [3, 4])",
-    "[{blocks: all, num_heads: 2}]": "6:22: overrides.0.blocks must be a list (such as [3, 4]), not 'all'",
-    "[{blocks: [1], heads: 2}]": "6:27: unknown key 'overrides.0.heads'; did you mean 'num_heads'?",
-    "[3]": "6:13: overrides must be a mapping of keys (such as {blocks: [3], window_size: 7}), not 3",
+    "[{blocks: [1, 4], num_heads: 2}]": "6:26: [no-such-block] overrides 4 0 3",
+    "[{blocks: [1, 1], num_heads: 2}]": "6:26: [block-named-twice] overrides 1",
+    "[{blocks: [1], num_heads: 5}]": "6:38: [heads-do-not-divide] num_heads 5 embed_dim 96 4 6",
+    "[{blocks: [1], num_heads: 2}, {blocks: [0, 1], num_heads: 4}]": "6:55: [override-set-twice] overrides 1 num_heads",
+    "[{blocks: [3], window_size: 2}]": "6:23: [override-of-global-block] overrides 3 global_attn_indexes",
+    "[{blocks: [1], window_size: [0, 7]}]": "6:40: [window-side-zero] window_size 0 7",
+    "[{blocks: [1], mlp_ratio: 0.01}]": "6:38: [no-channels-left] mlp_ratio 0.01 96",
+    "[{blocks: [1, 2]}]": f"6:13: [override-without-effect] 1 2 {NOTHING}",
+    "[{blocks: [1], num_heads: null}]": f"6:13: [override-without-effect] 1 {NOTHING}",
+    "[{blocks: [], num_heads: 2}]": "6:22: [override-without-effect] overrides",
+    "[{num_heads: 2}]": "6:13: [missing-key] overrides.0.blocks",
+    "[{blocks: all, num_heads: 2}]": "6:22: [wrong-type] overrides.0.blocks 'all'",
+    "[{blocks: [1], heads: 2}]": "6:27: [unknown-key] 'overrides.0.heads' 'num_heads'",
+    "[3]": "6:13: [wrong-type] overrides 3",
 }
 
 
@@ -995,18 +964,17 @@ def test_a_kernel_is_asked_of_the_heads_that_some_blocks_have():
     assert load(text).run.attention == "eager"
     (problem,) = problems_in(text, "run.attention=sdpa")
     assert problem == (
-        "override run.attention=sdpa: run.attention sdpa needs heads of a multiple of 4 channels in float32, as CUDA's "
-        "kernels do, not 3 (embed_dim 96 over num_heads 32): use eager"
+        "override run.attention=sdpa: [kernel-head-width] run.attention 4 3 embed_dim 96 num_heads 32"
     )
 
 
 def test_a_rule_waits_for_the_keys_it_needs():
     assert problems_in(FLAT.replace("96", "0") + "global_attn_indexes: [9]\n") == [
-        "e.yaml:3:12: embed_dim must be at least 1 (such as 768), not 0",
-        "e.yaml:6:23: global_attn_indexes names block 9, but depth 4 gives blocks 0 to 3",
+        "e.yaml:3:12: [out-of-range] embed_dim 1 0",
+        "e.yaml:6:23: [no-such-block] global_attn_indexes 9 4 0 3",
     ]
     assert problems_in(FLAT.replace("depth: 4", "depth: 0") + "global_attn_indexes: [9]\n") == [
-        "e.yaml:4:8: depth must be at least 1 (such as 12), not 0"
+        "e.yaml:4:8: [out-of-range] depth 1 0"
     ]
 
 
@@ -1031,55 +999,55 @@ colour: red
 depth: 1001
 """
     assert problems_in(text) == [
-        "e.yaml:1:14: description must be text (such as 'SAM ViT-H'), not 12",
-        "e.yaml:2:17: image_size must be a whole number (such as 1024), not .inf",
-        "e.yaml:3:14: window_size [0, 7] has one side 0: use two sides above 0, or 0 for global attention",
-        "e.yaml:6:12: num_heads 7 does not divide embed_dim 100: use 4 or 5",
-        "e.yaml:7:12: mlp_ratio must be above 0 (such as 4.0), not -4",
-        "e.yaml:8:11: qkv_bias must be true or false (such as true), not 'yes'",
-        "e.yaml:10:15: run.batch_size must be at least 1 (such as 1), not 0",
-        "e.yaml:11:3: unknown key 'run.dtpye'; did you mean 'dtype'?",
-        f"e.yaml:12:7: neck must be {A_NECK} (such as 'sam'), not ['sam']",
-        "e.yaml:13:10: rel_pos must be 'none', 'decomposed' or 'joint', not 'decompsed'; did you mean 'decomposed'?",
-        "e.yaml:14:30: global_attn_indexes must be a whole number (such as 2), not 'x'",
-        "e.yaml:15:11: in_chans must be at most 1,048,576 (such as 3), not 1000000000",
-        "e.yaml:16:1: unknown key 'colour'",
-        "e.yaml:17:8: depth must be at most 1,000 (such as 12), not 1001",
+        "e.yaml:1:14: [wrong-type] description 12",
+        "e.yaml:2:17: [wrong-type] image_size",
+        "e.yaml:3:14: [window-side-zero] window_size 0 7",
+        "e.yaml:6:12: [heads-do-not-divide] num_heads 7 embed_dim 100 4 5",
+        "e.yaml:7:12: [out-of-range] mlp_ratio 0 -4",
+        "e.yaml:8:11: [wrong-type] qkv_bias 'yes'",
+        "e.yaml:10:15: [out-of-range] run.batch_size 1 0",
+        "e.yaml:11:3: [unknown-key] 'run.dtpye' 'dtype'",
+        f"e.yaml:12:7: [unknown-value] neck {A_NECK} 'sam'",
+        "e.yaml:13:10: [unknown-value] rel_pos 'none' 'decomposed' 'joint' 'decompsed'",
+        "e.yaml:14:30: [wrong-type] global_attn_indexes 'x'",
+        "e.yaml:15:11: [out-of-range] in_chans 1,048,576 1000000000",
+        "e.yaml:16:1: [unknown-key] 'colour'",
+        "e.yaml:17:8: [out-of-range] depth 1,000 1001",
     ]
 
 
 def test_all_syntax_level_problems_of_a_file_are_reported_at_once():
     assert problems_in("depth: 1\ndepth: 2\n<<: {}\nneck: !!str sam\n") == [
-        "e.yaml:2:1: the key 'depth' stands twice (first at e.yaml:1:1): keep one",
-        "e.yaml:3:1: merge keys (<<) are not YAML 1.2: use 'extends:'",
-        "e.yaml:4:7: the tag '!!str' is not allowed: write a plain value",
+        "e.yaml:2:1: [duplicate-key] 'depth' e.yaml 1",
+        "e.yaml:3:1: [merge-key] 1.2 'extends:'",
+        "e.yaml:4:7: [tag-not-allowed] '!!str'",
     ]
 
 
 def test_an_aliased_value_is_reported_where_it_was_written():
     assert problems_in("image_size: &n 0\npatch_size: *n\nembed_dim: 96\ndepth: 4\nnum_heads: 3\n") == [
-        "e.yaml:1:13: image_size must be at least 1 (such as 1024), not 0",
-        "e.yaml:1:13: patch_size must be at least 1 (such as 16), not 0",
+        "e.yaml:1:13: [out-of-range] image_size 1 0",
+        "e.yaml:1:13: [out-of-range] patch_size 1 0",
     ]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"depth": True}, "depth must be a whole number (such as 12), not true"),
-        ({"depth": 4.0}, "depth must be a whole number (such as 12), not 4.0"),
-        ({"depth": float("nan")}, "depth must be a whole number (such as 12), not .nan"),
-        ({"depth": b"4"}, "depth must be a whole number (such as 12), not b'4'"),
-        ({"depth": 10**5000}, "depth must be at most 1,000 (such as 12), not a huge number"),
-        ({"dept": 4}, "unknown key 'dept'; did you mean 'depth'?"),
-        ({7: 4}, "unknown key '7'"),
-        ({"image_size": {224}}, "image_size must be a whole number (such as 1024), not {224}"),
-        ({"run": None}, "run must be a mapping of keys (such as {dtype: 'bfloat16'}), not null"),
+        ({"depth": True}, "[wrong-type] depth true"),
+        ({"depth": 4.0}, "[wrong-type] depth 4.0"),
+        ({"depth": float("nan")}, "[wrong-type] depth"),
+        ({"depth": b"4"}, "[wrong-type] depth"),
+        ({"depth": 10**5000}, "[out-of-range] depth 1,000"),
+        ({"dept": 4}, "[unknown-key] 'dept' 'depth'"),
+        ({7: 4}, "[unknown-key] '7'"),
+        ({"image_size": {224}}, "[wrong-type] image_size 224"),
+        ({"run": None}, "[wrong-type] run null"),
         (
             {"rel_pos": "\ud800"},
-            "rel_pos must be text without lone surrogates (such as 'decomposed'), not '\\ud800'",
+            "[not-utf-8] rel_pos '\\ud800'",
         ),
-        ({"\ud800": 1}, f"the key {chr(0xD800)!r} {NOT_TEXT}"),
+        ({"\ud800": 1}, "[not-utf-8] '\\ud800'"),
     ],
 )
 def test_a_wrong_mapping_is_reported_without_a_place(change, message):
@@ -1092,41 +1060,38 @@ def test_a_wrong_mapping_is_reported_without_a_place(change, message):
 def test_a_missing_file_comes_with_the_nearest_name():
     write("dir/encoder.yaml", FLAT)
     write("encoder.yml", FLAT)
-    no = "samattn: there is no file and no preset called"
-    assert problems_of("dir/encodr.yaml") == [f"{no} 'dir/encodr.yaml'; did you mean 'dir/encoder.yaml'?"]
-    assert problems_of("encoder.yaml") == [f"{no} 'encoder.yaml'; did you mean 'encoder.yml'?"]
-    assert problems_of("sam_vit_hh") == [f"{no} 'sam_vit_hh'; did you mean 'sam_vit_h'?"]
-    assert problems_of("no/such/folder.yaml") == [
-        f"{no} 'no/such/folder.yaml'; `samattn configs` lists the presets"
-    ]
-    assert problems_of("\x1b[2J") == [rf"{no} '\x1b[2J'; `samattn configs` lists the presets"]
+    no = "samattn: [file-not-found]"
+    assert problems_of("dir/encodr.yaml") == [f"{no} 'dir/encodr.yaml' 'dir/encoder.yaml'"]
+    assert problems_of("encoder.yaml") == [f"{no} 'encoder.yaml' 'encoder.yml'"]
+    assert problems_of("sam_vit_hh") == [f"{no} 'sam_vit_hh' 'sam_vit_h'"]
+    assert problems_of("no/such/folder.yaml") == [f"{no} 'no/such/folder.yaml'"]
+    assert problems_of("\x1b[2J") == [rf"{no} '\x1b[2J'"]
 
 
 def test_a_directory_is_no_config():
     write("dir/encoder.yaml", FLAT)
-    what = "is a directory: name a YAML file in it, or a preset"
-    assert problems_of("dir") == [f"samattn: 'dir' {what}"]
-    assert problems_in("extends: dir\n") == [f"e.yaml:1:10: 'dir' {what}"]
+    assert problems_of("dir") == ["samattn: [is-a-directory] 'dir'"]
+    assert problems_in("extends: dir\n") == ["e.yaml:1:10: [is-a-directory] 'dir'"]
 
 
 def test_a_path_below_a_file_cannot_be_read():
     write("e.yaml", FLAT)
     reason = os.strerror(errno.ENOTDIR)
-    assert problems_of("e.yaml/f.yaml") == [f"samattn: 'e.yaml/f.yaml' cannot be read: {reason}"]
+    assert problems_of("e.yaml/f.yaml") == [f"samattn: [cannot-read] 'e.yaml/f.yaml' {reason}"]
 
 
 def test_a_dangling_link_is_said_to_be_one(folder):
     (folder / "link.yaml").symlink_to("gone.yaml")
-    said = "cannot be read: is a symbolic link to nothing"
-    assert problems_of("link.yaml") == [f"samattn: 'link.yaml' {said}"]
+    said = "[cannot-read] 'link.yaml' broken symbolic link"
+    assert problems_of("link.yaml") == [f"samattn: {said}"]
     write("e.yaml", "extends: link.yaml\n")
-    assert problems_of("e.yaml") == [f"e.yaml:1:10: 'link.yaml' {said}"]
+    assert problems_of("e.yaml") == [f"e.yaml:1:10: {said}"]
 
 
 def test_a_link_to_itself_cannot_be_read(folder):
     (folder / "link.yaml").symlink_to("link.yaml")
     reason = os.strerror(errno.ELOOP)
-    assert problems_of("link.yaml") == [f"samattn: 'link.yaml' cannot be read: {reason}"]
+    assert problems_of("link.yaml") == [f"samattn: [cannot-read] 'link.yaml' {reason}"]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
@@ -1136,7 +1101,7 @@ def test_a_file_without_permission_cannot_be_read(locked):
     Path(locked).chmod(0)
     try:
         reason = os.strerror(errno.EACCES)
-        assert problems_of("dir/e.yaml") == [f"samattn: 'dir/e.yaml' cannot be read: {reason}"]
+        assert problems_of("dir/e.yaml") == [f"samattn: [cannot-read] 'dir/e.yaml' {reason}"]
     finally:
         Path(locked).chmod(0o700)
 
@@ -1144,36 +1109,34 @@ def test_a_file_without_permission_cannot_be_read(locked):
 @pytest.mark.parametrize("name", ["a" * 300, "a/" * 5000 + "a"])
 def test_a_name_that_is_too_long_cannot_be_read(name):
     reason = os.strerror(errno.ENAMETOOLONG)
-    assert problems_of(name) == [f"samattn: '{name}' cannot be read: {reason}"]
-    assert problems_in(f"extends: '{name}'\n") == [f"e.yaml:1:10: '{name}' cannot be read: {reason}"]
+    assert problems_of(name) == [f"samattn: [cannot-read] '{name}' {reason}"]
+    assert problems_in(f"extends: '{name}'\n") == [f"e.yaml:1:10: [cannot-read] '{name}' {reason}"]
 
 
 def test_a_path_with_a_nul_cannot_be_read():
-    assert problems_of("a\0b") == ["samattn: 'a\\x00b' cannot be read: embedded null byte"]
+    assert problems_of("a\0b") == ["samattn: [cannot-read] 'a\\x00b'"]
 
 
 def test_a_path_that_is_no_text_cannot_be_read():
     (problem,) = problems_of("a\ud800")
-    assert problem.startswith("samattn: 'a\\ud800' cannot be read: ")
+    assert problem == "samattn: [cannot-read] 'a\\ud800'"
 
 
 @pytest.mark.parametrize(
     "data", [b"\x7fELF\0\0", FLAT.encode("utf-16"), FLAT.encode() + b"\0", b"\0" * (MAX_BYTES + 9)]
 )
 def test_a_binary_file_is_no_config(data):
-    assert problems_in(data) == ["e.yaml: is a binary file, not YAML text"]
+    assert problems_in(data) == ["e.yaml: [binary-file]"]
 
 
 def test_control_characters_are_no_config():
-    assert problems_in(FLAT + "name: '\x07'\n") == [
-        "e.yaml: holds control characters: a binary file, not YAML text"
-    ]
+    assert problems_in(FLAT + "name: '\x07'\n") == ["e.yaml: [binary-file]"]
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_text_that_is_not_utf_8_is_reported_at_its_place(mark):
     assert problems_in(mark + "image_size: 224\n# é caf".encode() + b"\xe9\npatch_size: 16\n") == [
-        "e.yaml:2:8: is not UTF-8 text (byte 0xe9)"
+        "e.yaml:2:8: [not-utf-8] 8"
     ]
 
 
@@ -1184,23 +1147,19 @@ def test_a_file_of_exactly_the_largest_size_loads():
 @pytest.mark.parametrize("filler", [".", "é", "€", "😀"])
 @pytest.mark.parametrize("offset", range(4))
 def test_a_file_that_is_too_large_is_reported_as_such(filler, offset):
-    assert problems_in("#" + "." * offset + filler * MAX_BYTES) == [
-        "e.yaml: is larger than 1,048,576 bytes: not an encoder config"
-    ]
+    assert problems_in("#" + "." * offset + filler * MAX_BYTES) == ["e.yaml: [file-too-large] 1,048,576"]
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", b"\xef\xbb\xbf"])
 def test_an_empty_file_is_no_config(text):
-    assert problems_in(text) == ["e.yaml: is empty: an encoder config is a mapping, such as 'embed_dim: 768'"]
+    assert problems_in(text) == ["e.yaml: [empty-file] embed_dim 768"]
 
 
 @pytest.mark.parametrize(
     ("text", "place"), [("- a\n", "1:1"), ("\n  [a]", "2:3"), ("just words", "1:1"), ("---\n~", "2:1")]
 )
 def test_something_else_than_a_mapping_at_the_top_is_no_config(text, place):
-    assert problems_in(text) == [
-        f"e.yaml:{place}: an encoder config is a mapping of keys, such as 'embed_dim: 768'"
-    ]
+    assert problems_in(text) == [f"e.yaml:{place}: [not-a-mapping] config embed_dim"]
 
 
 def test_a_file_whose_name_is_no_text_still_gives_a_config_that_can_be_written():
@@ -1213,7 +1172,7 @@ def test_a_file_whose_name_is_no_text_still_gives_a_config_that_can_be_written()
 
 
 def test_an_empty_name_is_not_a_directory():
-    assert problems_of("") == ["samattn: the name of a config is empty: name a YAML file, or a preset"]
+    assert problems_of("") == ["samattn: [empty-name]"]
 
 
 @pytest.mark.parametrize("preset", ["swin_t", "sam_vit_b"])

@@ -10,6 +10,7 @@ from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
 from tests.public.deep_encoder import DeepEncoder, count, renamed
 from tests.public.sam import count as count_sam
+from tests.support.problems import messages_of
 from tests.support.weights import randomised
 
 SMALL = {
@@ -105,14 +106,14 @@ def test_the_preset_equals_the_real_stack():
 
 
 BAD = {
-    "no such stage": (["stages.1.transition=none", "stages.1.embed_dim=24"], "neck deepseek follows a stage"),
-    "blocks of windows behind": (["stages.1.block=vit"], "block vit takes tokens on a grid, not a token sequence, which transition deepseek_compressor makes"),
+    "no such stage": (["stages.1.transition=none", "stages.1.embed_dim=24"], "[neck-needs-transition] neck deepseek deepseek_compressor"),
+    "blocks of windows behind": (["stages.1.block=vit"], "[layout-mismatch] block vit deepseek_compressor"),
     "a sequence before": (
         ["stages.0.block=plain", "stages.0.window_size=0", "pos_embed=class_token"],
-        "transition deepseek_compressor takes tokens on a grid, not a token sequence, which block plain makes",
+        "[layout-mismatch] transition deepseek_compressor",
     ),
-    "first": (["stages.0.transition=deepseek_compressor"], "leads from one stage into the next: the first has none"),
-    "width": (["stages.1.embed_dim=30", "stages.1.num_heads=2"], "use a multiple of 4, not 30"),
+    "first": (["stages.0.transition=deepseek_compressor"], "[transition-of-first-stage] deepseek_compressor"),
+    "width": (["stages.1.embed_dim=30", "stages.1.num_heads=2"], "[width-not-divisible] embed_dim 30 4"),
 }  # fmt: skip
 
 
@@ -120,4 +121,4 @@ BAD = {
 def test_what_is_wrong_is_said(overrides, message):
     with pytest.raises(ConfigError) as error:
         load_config(SMALL, overrides)
-    assert message in str(error.value)
+    assert message in messages_of(error)

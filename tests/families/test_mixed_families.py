@@ -7,6 +7,7 @@ import pytest
 from samattn_cli import analyze, load_config
 from samattn_cli.errors import ConfigError
 from samattn_cli.studies.verify import verify
+from tests.support.problems import messages_of
 
 LORA = {"block": "sam_lora", "embed_dim": 16, "num_heads": 2, "depth": 1}
 SWIN = {"block": "swin", "embed_dim": 16, "num_heads": 2, "depth": 2, "window_size": 2}
@@ -106,18 +107,18 @@ def test_a_block_that_pools_a_window_it_cannot_stays_global_where_all_are_asked_
 @pytest.mark.parametrize(
     ("preset", "change", "said"),
     [
-        ("sam_vit_b", "stages.0.transition=patch_merging", "the first has none before it"),
-        ("sam_vit_b", "pos_embed_window=4", "pos_embed learned has no pos_embed_window: leave it out"),
+        ("sam_vit_b", "stages.0.transition=patch_merging", "[transition-of-first-stage] patch_merging"),
+        ("sam_vit_b", "pos_embed_window=4", "[unused-key] pos_embed learned pos_embed_window hiera"),
         (
             "sam_vit_b",
             "pretrain_image_size=224",
-            "pos_embed learned has no pretrain_image_size: leave it out",
+            "[unused-key] pos_embed learned pretrain_image_size pretrained",
         ),
-        ("vit_b", "global_attn_indexes=[3]", "attend over all tokens: leave global_attn_indexes out"),
-        ("swin_t", "stages.1.transition=none", "use 96, or a transition (patch_merging, patch_merging_v2)"),
+        ("vit_b", "global_attn_indexes=[3]", "[always-global] plain global_attn_indexes"),
+        ("swin_t", "stages.1.transition=none", "[width-changes] 96 patch_merging patch_merging_v2"),
     ],
 )
 def test_what_would_change_nothing_or_chain_nothing_is_said(preset, change, said):
     with pytest.raises(ConfigError) as caught:
         load_config(preset, change)
-    assert said in str(caught.value)
+    assert said in messages_of(caught)

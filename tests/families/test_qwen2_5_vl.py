@@ -17,6 +17,7 @@ from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.memory import live_over
 from tests.public.qwen2_5_vl import PRESETS, count, grids_of, public_encoder
+from tests.support.problems import Known, problems_of
 from tests.support.score_matrices import assert_scores_are_those_of_the_layers
 
 FLOAT32_BYTES = 4
@@ -209,39 +210,35 @@ def test_a_batch_is_packed_into_one_sequence() -> None:
 
 
 BAD = {
-    "image_size: [72, 60]": "1:13: image_size [72, 60] is not a multiple of 8, 2 patches of 4: use [72, 56] or [72, 64]",
-    "image_size: 4": "1:13: image_size 4 is not a multiple of 8, 2 patches of 4: use 8",
-    "image_size: 16384": "1:13: image_size 16384 makes 262,144 windows a layer, which are run one by one: at most 4,096 "
-    "for all images",
-    "run: {batch_size: 6000}": "14:19: image_size [72, 56] makes 36,000 windows a layer, which are run one by one: at "
-    "most 4,096 for all images",
-    "window_size: 7": "10:14: window_size 7 must be even: windows are of 2x2 tokens that are merged",
-    "overrides: [{blocks: [3], window_size: 4}]": "14:40: window_size 4 is not that of the blocks before, 8: tokens are "
-    "put in one order",
-    "overrides: [{blocks: [3], num_heads: 4}]": "14:38: num_heads 4 is not that of the blocks before, 2: rotary "
-    "positions are made once",
-    "num_heads: 8": "8:12: num_heads 8 gives heads of 2 channels: rotary positions need a multiple of 4",
-    "shift_size: 4": "14:13: blocks of qwen2_5_vl have no shift_size: leave it out, or use block: swin, swinv2, vit or vitdet",
-    "run: {attention: fused}": "14:18: run.attention fused is not modelled for blocks of qwen2_5_vl: use eager or sdpa",
-    "pos_embed: none": "5:8: block qwen2_5_vl takes what pos_embed window_order hands on, which is not there",
-    "patch_embed: patch": "4:12: pos_embed window_order takes a packed sequence of all images, not tokens on a grid, which patch_embed patch "
-    "makes",
-    "neck: sam": "12:7: neck sam takes tokens on a grid, not a packed sequence of all images, which block qwen2_5_vl makes",
-    "rel_pos: decomposed": "14:10: blocks of qwen2_5_vl have no rel_pos: leave it out, or use block: sam_adapter, sam_lora, vit or vitdet",
-    "block: vit": "5:8: block vit takes tokens on a grid, not a packed sequence of all images, which pos_embed window_order makes",
+    "image_size: [72, 60]": "1:13: [image-not-divisible] image_size 72 60 8 2 4 56 64",
+    "image_size: 4": "1:13: [image-not-divisible] image_size 4 8 2",
+    "image_size: 16384": "1:13: [too-many-windows] image_size 16384 262,144 4,096",
+    "run: {batch_size: 6000}": "14:19: [too-many-windows] image_size 72 56 36,000 4,096",
+    "window_size: 7": "10:14: [window-not-even] window_size 7",
+    "overrides: [{blocks: [3], window_size: 4}]": "14:40: [window-differs] window_size 4 8",
+    "overrides: [{blocks: [3], num_heads: 4}]": "14:38: [heads-differ] num_heads 4 8",
+    "num_heads: 8": "8:12: [rotary-head-width] num_heads 8 2 4",
+    "shift_size: 4": "14:13: [unused-key] qwen2_5_vl shift_size",
+    "run: {attention: fused}": "14:18: [kernel-not-modelled] run.attention qwen2_5_vl",
+    "pos_embed: none": "5:8: [needs-pos-embed] block qwen2_5_vl pos_embed window_order",
+    "patch_embed: patch": "4:12: [layout-mismatch] pos_embed window_order patch_embed",
+    "neck: sam": "12:7: [layout-mismatch] neck qwen2_5_vl",
+    "rel_pos: decomposed": "14:10: [unused-key] qwen2_5_vl rel_pos sam_adapter sam_lora",
+    "block: vit": "5:8: [layout-mismatch] block pos_embed window_order",
 }
 YAML = "".join(f"{key}: {json.dumps(value)}\n" for key, value in SMALL.items())
 
 
-def problems_with(line: str, path: Path) -> list[str]:
+def problems_with(line: str, path: Path) -> list[Known]:
     key = line.partition(":")[0]
     lines = [line if old.startswith(f"{key}:") else old for old in YAML.splitlines()]
     path.write_text("\n".join(lines if key in SMALL else [*lines, line]))
     with pytest.raises(ConfigError) as caught:
         load_config(path)
-    return [str(problem).removeprefix(f"{path}:") for problem in caught.value.problems]
+    return problems_of(caught)
 
 
 @pytest.mark.parametrize("line", BAD)
 def test_what_is_wrong_is_said_where_it_stands(line: str, tmp_path: Path) -> None:
-    assert BAD[line] in problems_with(line, tmp_path / "bad.yaml")
+    path = tmp_path / "bad.yaml"
+    assert f"{path}:{BAD[line]}" in problems_with(line, path)

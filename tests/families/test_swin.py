@@ -18,6 +18,7 @@ from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.memory import walk, weights_bytes
 from tests.public.swin import count, public_encoder
+from tests.support.problems import messages_of
 from tests.support.running import ROOT
 from tests.support.score_matrices import assert_scores_are_those_of_the_layers
 
@@ -340,24 +341,24 @@ def test_indexes_and_masks_are_memory_of_the_encoder():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (encoder(shift_size=5), "shift_size 5x5 is not smaller than the window of block 1, 4x4"),
-        (SHIFTED_VIT | {"shift_size": 3}, "shift_size 3x3 is not smaller than the window of block 1, 4x3"),
+        (encoder(shift_size=5), "[shift-too-large] shift_size 5x5 1 4x4"),
+        (SHIFTED_VIT | {"shift_size": 3}, "[shift-too-large] shift_size 3x3 1 3x3"),
         (
             SHIFTED_VIT | {"run": {"attention": "fused"}},
-            "run.attention fused makes no matrix of tokens by tokens, which is what keeps shifted windows apart",
+            "[kernel-shift] fused sdpa eager",
         ),
         (
             encoder() | {"run": {"attention": "fused"}},
-            "run.attention fused is not modelled for blocks of swin: use eager or sdpa",
+            "[kernel-not-modelled] fused swin",
         ),
         (
             encoder("swinv2") | {"run": {"attention": "sdpa"}},
-            "run.attention sdpa is not modelled for blocks of swinv2: use eager",
+            "[kernel-not-modelled] sdpa swinv2",
         ),
-        (encoder(rel_pos="decomposed"), "blocks of swin have no rel_pos: leave it out"),
+        (encoder(rel_pos="decomposed"), "[unused-key] swin rel_pos"),
     ],
 )
 def test_what_cannot_be_is_said(given, message):
     with pytest.raises(ConfigError) as error:
         load_config(given)
-    assert message in str(error.value)
+    assert message in messages_of(error)

@@ -1,4 +1,4 @@
-"""SAM's encoder fine-tuned: blocks to which Medical SAM Adapter or LoRA add weights that may be trained alone."""
+"""SAM's encoder for fine-tuning: blocks with weights added by Medical SAM Adapter or LoRA, which may be trained alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
 from ...encoder.slots import Block, Family, Problem
+from ...errors import Message
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def depth_grid(slices: int) -> Pair:
-    """The slices of a volume as a grid (rows, columns) of fewer rows than columns, as square as can be: 96 is 8 x 12.
+    """The slices of a volume as a grid (rows, columns), as square as possible with fewer rows than columns: 96 is 8 x 12.
 
-    Never a square: 4 is 1 x 4. Source: `closest_numbers` of Medical SAM Adapter's adapter_block.py.
+    It is never a square: 4 is 1 x 4. Source: `closest_numbers` of Medical SAM Adapter's adapter_block.py.
     """
     rows = next(rows for rows in range(isqrt(slices - 1), 0, -1) if slices % rows == 0)
     return rows, slices // rows
@@ -29,32 +30,41 @@ def problems_of_adapters(config: EncoderConfig, number: int) -> Iterator[Problem
     if stage.adapter_dim < 1:
         yield (
             ("stages", number, "adapter_ratio"),
-            f"adapter_ratio {stage.adapter_ratio} leaves the adapters of width {stage.embed_dim} no hidden channel",
+            Message(
+                "no-channels-left",
+                f"adapter_ratio {stage.adapter_ratio} gives the adapters no hidden channels at embed_dim "
+                f"{stage.embed_dim}: use a larger ratio",
+            ),
         )
     if stage.depth_slices == 1:
         yield (
             ("stages", number, "depth_slices"),
-            "depth_slices 1 is no volume: use 2 or more, or 0 for images",
+            Message("not-a-volume", "depth_slices 1 is not a volume: use 2 or more, or 0 for images"),
         )
     elif stage.depth_slices and batch % stage.depth_slices:
         yield (
             ("stages", number, "depth_slices"),
-            f"depth_slices {stage.depth_slices} does not divide run.batch_size {batch}: the batch is the slices of whole volumes",
+            Message(
+                "slices-do-not-divide",
+                f"depth_slices {stage.depth_slices} does not divide run.batch_size {batch}: a batch holds the slices of "
+                "whole volumes",
+            ),
         )
 
 
 def runs_of_windows(layer: LayerConfig) -> str:
-    """Over depth it is runs of windows, one after the other and over the ends of images, that are taken together.
+    """Attention over depth joins runs of consecutive windows, across the borders of images too.
 
-    Where an image is one window those are the slices of a volume: tokens at the same place of the grid.
+    If an image is one window, a run is the slices of a volume, and tokens at the same place of the grid attend to each
+    other.
     """
     slices = layer.stage.depth_slices
     if not slices or prod(layer.windows.counts) == 1:
         return ""
-    taken = (
-        f"depth_slices {slices} takes runs of {slices} windows together, whatever image and place they are of"
+    return (
+        f"depth_slices {slices} joins runs of {slices} windows, from any image and any place in it; with depth_slices 0 "
+        "each image is processed by itself"
     )
-    return f"{taken}; with 0 images are taken one by one"
 
 
 FAMILY = Family(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...encoder.slots import Family, Part, Problem, Sliding, Stream, Transition, slid, transitions_called
+from ...errors import Message
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
@@ -17,36 +18,40 @@ COMPRESSOR = "deepseek_compressor"
 HALVINGS = 2
 """Convolutions of stride 2; each doubles the channels."""
 CONVOLUTIONS = (Sliding(kernel=3, before=1), *[Sliding(kernel=3, stride=2, before=1)] * HALVINGS)
-"""That of SAM's neck, then those."""
+"""SAM's neck convolution, then those."""
 
 
 def compressed(_config: EncoderConfig, stream: Stream) -> Stream:
-    """Half of the grid, rounded up, and half of that; a class token in front."""
+    """The stream after the compressor: the grid halved twice, rounded up, with a class token in front."""
     return Stream(slid(stream.grid, CONVOLUTIONS), stream.dim, extra_tokens=1)
 
 
 def projected(config: EncoderConfig, stream: Stream) -> Stream:
-    """Without the class token."""
+    """The stream after the projector, without the class token."""
     return Stream(stream.grid, config.out_chans)
 
 
 def of_compressor(config: EncoderConfig) -> tuple[str, ...]:
-    """What the compressor made, before its class token."""
+    """The compressor, whose output without the class token the projector takes."""
     return transitions_called(COMPRESSOR, config)
 
 
 def compressor_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """A width that it cannot halve."""
+    """The width of the stage must be divisible by 4."""
     stage = config.stages[at]
     if stage.embed_dim % 2**HALVINGS:
-        said = f"transition {COMPRESSOR} doubles its channels twice up to embed_dim"
-        yield ("stages", at, "embed_dim"), f"{said}: use a multiple of {2**HALVINGS}, not {stage.embed_dim}"
+        message = (
+            f"embed_dim {stage.embed_dim} is not a multiple of {2**HALVINGS}: transition {COMPRESSOR} doubles its channels "
+            "twice to reach it"
+        )
+        yield ("stages", at, "embed_dim"), Message("width-not-divisible", message)
 
 
 def projector_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
-    """A projector without the compressor's features."""
+    """The projector needs the compressor's features."""
     if config.stages[-1].transition != COMPRESSOR:
-        yield ("neck",), f"neck deepseek follows a stage with transition {COMPRESSOR}"
+        message = f"neck deepseek needs transition {COMPRESSOR} in the last stage"
+        yield ("neck",), Message("neck-needs-transition", message)
 
 
 FAMILY = Family(

@@ -1,4 +1,4 @@
-"""SAM 2's hierarchical encoder: windows that lag a block, queries pooled between stages, windowed positions, an FPN neck.
+"""SAM 2's hierarchical encoder: a stage's first block has the previous stage's window and pools queries; an FPN neck.
 
 Sources: SAM 2 (arXiv:2408.00714) and its code, sam2/modeling/backbones/hieradet.py and image_encoder.py; Hiera
 (arXiv:2306.00989); its windowed positions (arXiv:2311.05613).
@@ -21,6 +21,7 @@ from ...encoder.slots import (
     Problem,
     ends_of_stages,
 )
+from ...errors import Message
 from ...units import format_size
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ FPN_LEVELS = 4
 
 
 def lagging(entering: Entering) -> Placing:
-    """The first block of a stage has the window of the stage before, on the grid that it then pools."""
+    """The first block of a stage has the window of the previous stage, because it attends before it pools the grid."""
     stage, before = entering.stage, entering.before
     leads_in = before is not None and not entering.position
     where = before.placement if leads_in and before is not None else stage.placement
@@ -41,12 +42,12 @@ def lagging(entering: Entering) -> Placing:
 
 
 def overlapping_patches(image: Pair, patch: int) -> Pair:
-    """One patch for each stride that begins within the image: it is padded by a stride less one on every side."""
+    """The grid (high, wide): a patch for each stride that begins in the image, which is padded by stride - 1 on each side."""
     return -(-image[0] // patch), -(-image[1] // patch)
 
 
 def block_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
-    """What is wrong with the first block of a stage, which may pool."""
+    """What is wrong with the first block of a stage, which may pool its queries."""
     first = next(layer for layer in config.layers if layer.stage_index == number)
     yield from _pooling_problems(config, number, first)
     for position, override in enumerate(config.stages[number].overrides):
@@ -54,7 +55,11 @@ def block_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
             place = ("stages", number, "overrides", position, "window_size")
             yield (
                 place,
-                f"block {first.index} leads into stage {number} and has the window of stage {number - 1}",
+                Message(
+                    "window-of-first-block",
+                    f"block {first.index} is the first of stage {number} and always has the window of stage {number - 1}: "
+                    "remove window_size",
+                ),
             )
 
 
@@ -65,47 +70,67 @@ def _pooling_problems(config: EncoderConfig, number: int, first: LayerConfig) ->
     if not number:
         yield (
             place,
-            f"q_stride {stage.q_stride} of the first stage: there is no stage before it to pool, use 1",
+            Message(
+                "pooling-in-first-stage",
+                f"q_stride {stage.q_stride} of the first stage must be 1: there is no stage before it to pool",
+            ),
         )
         return
     if first.in_dim == stage.embed_dim:
-        said = f"q_stride {stage.q_stride} needs another embed_dim than that of stage {number - 1}"
-        yield place, f"{said}, {stage.embed_dim}: the shortcut is pooled after a projection to another width"
+        yield (
+            place,
+            Message(
+                "pooling-needs-new-width",
+                f"q_stride {stage.q_stride} needs an embed_dim that differs from stage {number - 1}'s {stage.embed_dim}: the "
+                "shortcut is pooled after a projection to a new width",
+            ),
+        )
     named_global = first.index in stage.global_attn_indexes
     where = EVERYWHERE if named_global else config.stages[number - 1].placement
     whose = "grid" if where.is_global else f"window of stage {number - 1}"
     for what, sides in {whose: where.over(first.grid).size, "grid": first.grid}.items():
         if any(side % stage.q_stride for side in sides):
-            block = f"in block {first.index}, the first of stage {number}"
             yield (
                 place,
-                f"q_stride {stage.q_stride} does not divide the {what}, {format_size(sides)}, {block}",
+                Message(
+                    "pooling-does-not-divide",
+                    f"q_stride {stage.q_stride} does not divide the {what}, {format_size(sides)}, in block {first.index}, "
+                    f"the first of stage {number}",
+                ),
             )
 
 
 def position_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
-    """Whole windows must cover the grid."""
+    """Whole copies of the window must cover the grid."""
     window = config.pos_embed_window
     if any(side % tile for side, tile in zip(config.grid, window, strict=True)):
-        said = f"pos_embed_window {format_size(window)} does not divide the grid, {format_size(config.grid)}"
-        yield ("pos_embed_window",), f"{said}, over which it is repeated"
+        message = (
+            f"pos_embed_window {format_size(window)} does not divide the grid, {format_size(config.grid)}, over which it is "
+            "repeated"
+        )
+        yield ("pos_embed_window",), Message("window-does-not-divide", message)
 
 
 def fpn_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
-    """Four levels, the last of which is enlarged to the one before it."""
+    """The neck needs four stages; it doubles the last map to the size of the one before."""
     levels = [config.layers[index].out_grid for index in ends_of_stages(config)]
     if len(levels) != FPN_LEVELS:
-        yield ("neck",), f"neck sam2_fpn takes the ends of {FPN_LEVELS} stages, not of {len(levels)}"
+        message = f"neck sam2_fpn needs {FPN_LEVELS} stages, not {len(levels)}"
+        yield ("neck",), Message("neck-needs-stages", message)
     elif levels[-2] != (2 * levels[-1][0], 2 * levels[-1][1]):
         finer, coarser = map(format_size, levels[-2:])
         yield (
             ("neck",),
-            f"neck sam2_fpn doubles the grid of the last stage, {coarser}, which does not give {finer}",
+            Message(
+                "neck-does-not-fit",
+                f"neck sam2_fpn doubles the grid of the last stage, {coarser}, which must give that of the stage before, "
+                f"{finer}",
+            ),
         )
 
 
 def stage_ends(config: EncoderConfig) -> tuple[str, ...]:
-    """The last blocks of all stages but the last, whose output is the stream."""
+    """The names of the last block of each stage, except the last stage, whose output is the stream itself."""
     return tuple(f"blocks.{index}" for index in ends_of_stages(config)[:-1])
 
 

@@ -1,4 +1,4 @@
-"""Plain vision transformers over token sequences, all of it global: ViT, MAE and the CLIP stage of DeepSeek-OCR.
+"""Plain vision transformers: global attention over a token sequence. ViT, MAE and the CLIP stage of DeepSeek-OCR.
 
 Sources: ViT (arXiv:2010.11929) as timm has it; MAE (arXiv:2111.06377) as facebookresearch/mae has it.
 """
@@ -21,30 +21,35 @@ from ...encoder.slots import (
     Transition,
     transitions_called,
 )
+from ...errors import Message
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
+    from ...encoder.tree import Loc
 
 KERNELS = ("eager", "sdpa", "fused")
-"""There are no relative positions to fold: fused is sdpa."""
+"""These blocks have no relative positions to fold, so fused is the same as sdpa."""
 
 
 def everywhere(_entering: Entering) -> Placing:
-    """Over all tokens."""
+    """Global attention."""
     return Placing()
 
 
 def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """Windows, and what is global among them."""
+    """These blocks have neither windows nor a choice of global blocks."""
     stage = config.stages[at]
-    said = f"blocks of {stage.block} attend over all tokens: leave"
+    places: list[Loc] = []
     if not stage.placement.is_global:
-        yield ("stages", at, "window_size"), f"{said} window_size out"
+        places.append(("stages", at, "window_size"))
     if stage.global_attn_indexes:
-        yield ("stages", at, "global_attn_indexes"), f"{said} global_attn_indexes out"
+        places.append(("stages", at, "global_attn_indexes"))
     for number, override in enumerate(stage.overrides):
         if override.placement is not None and not override.placement.is_global:
-            yield ("stages", at, "overrides", number, "window_size"), f"{said} window_size out"
+            places.append(("stages", at, "overrides", number, "window_size"))
+    for place in places:
+        message = f"{stage.block} blocks attend to all tokens: remove {place[-1]}"
+        yield place, Message("always-global", message)
 
 
 PLAIN = Block(
@@ -62,36 +67,36 @@ BLOCKS = {
 
 
 EXACT = 1 << 13
-"""A share of this denominator or a smaller one, times any number of patches, is the same in floats and in integers."""
+"""Up to this denominator, a share times any number of patches is the same in floats and in integers."""
 
 
 def visible(config: EncoderConfig) -> int:
-    """Patches that stay, as MAE's code rounds."""
+    """The number of patches that are not masked, rounded as MAE's code does."""
     over, under = (1 - config.mask_ratio).as_integer_ratio()
-    if under <= EXACT:  # 3/4 of them and the like: integers, which may be formulas
+    if under <= EXACT:  # such as 3/4: integer arithmetic, which formulas can take too
         return prod(config.grid) * over // under
     return int(prod(config.grid) * (1 - config.mask_ratio))
 
 
 def masking_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
-    """A masking that leaves nothing."""
+    """Masking must leave a patch."""
     if not visible(config):
-        said = f"mask_ratio {config.mask_ratio} leaves none of {prod(config.grid)} patches: use a smaller one"
-        yield ("mask_ratio",), said
+        message = f"mask_ratio {config.mask_ratio} masks all {prod(config.grid)} patches: use a smaller ratio"
+        yield ("mask_ratio",), Message("no-patches-left", message)
 
 
 def with_class_token(_config: EncoderConfig, stream: Stream) -> Stream:
-    """The grid, and a class token in front."""
+    """The stream with a class token in front."""
     return replace(stream, extra_tokens=1)
 
 
 def masked(config: EncoderConfig, stream: Stream) -> Stream:
-    """The patches that stay, in no order of a grid, and a class token in front."""
+    """The visible patches, as one row because they are no longer in grid order, with a class token in front."""
     return replace(stream, grid=(1, visible(config)), extra_tokens=1)
 
 
 def decoded(config: EncoderConfig, stream: Stream) -> Stream:
-    """All patches, with mask tokens for those that did not stay."""
+    """All patches, with mask tokens in place of those that were masked."""
     return replace(stream, grid=config.grid)
 
 
@@ -101,26 +106,29 @@ def predicted(config: EncoderConfig, stream: Stream) -> Stream:
 
 
 def of_masking(_config: EncoderConfig) -> tuple[str, ...]:
-    """What the masking hands on: the order that restores the patches, and the mask."""
+    """The other outputs of masking: the order that restores the patches, and the mask."""
     return ("pos_embed",)
 
 
 def of_decoder(config: EncoderConfig) -> tuple[str, ...]:
-    """What MAE's forward has in its hands until its end."""
+    """What MAE's forward keeps until its end."""
     return (*of_masking(config), *transitions_called("mae_decoder", config))
 
 
 def decoder_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """A decoder that has no masked tokens to restore."""
+    """The decoder restores masked patches, so the encoder must mask them."""
     if config.pos_embed != "mae":
-        where = ("stages", at, "transition")
-        yield where, f"transition mae_decoder restores what pos_embed mae masks, not {config.pos_embed}"
+        message = (
+            f"transition mae_decoder needs pos_embed mae, which masks the patches, not {config.pos_embed}"
+        )
+        yield ("stages", at, "transition"), Message("needs-pos-embed", message)
 
 
 def prediction_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
-    """A prediction without a decoder before it."""
+    """The prediction needs the decoder before it."""
     if config.stages[-1].transition != "mae_decoder":
-        yield ("neck",), "neck mae_pred follows a stage with transition mae_decoder"
+        message = "neck mae_pred needs transition mae_decoder in the last stage"
+        yield ("neck",), Message("neck-needs-transition", message)
 
 
 NECKS = {

@@ -1,6 +1,6 @@
 """Qwen2.5-VL's vision encoder (arXiv:2502.13923): packed token sequences of any aspect ratio, windows without padding.
 
-Facts as transformers has them, models/qwen2_5_vl. A stream is (tokens, C): the tokens of all images, one after the other.
+Source: transformers, models/qwen2_5_vl. A stream is (tokens, C): the tokens of all images, one image after the other.
 """
 
 from __future__ import annotations
@@ -12,56 +12,58 @@ from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
 from ...encoder.slots import Block, Family, Part, PatchEmbed, Problem, Stream, side_or_sides
+from ...errors import Message
 
 if TYPE_CHECKING:
-    from ...encoder.model import EncoderConfig
+    from ...encoder.model import EncoderConfig, StageConfig
 
 WORD = "qwen2_5_vl"
 ORDER = "window_order"
 MERGER = "patch_merger"
 
 MERGE = 2
-"""Tokens a side that the merger joins; windows are whole numbers of such squares."""
+"""The side in tokens of the squares that the merger joins; a window holds a whole number of such squares."""
 
 FRAMES = 2
-"""Pictures that a patch reaches over; an image is taken twice."""
+"""Frames of a patch; a still image is used twice."""
 
 ROTARY_STEP = 4
-"""Channels of a head turn in pairs, half of the pairs by the row and half by the column."""
+"""The width of a head is a multiple of this: channels rotate in pairs, half of the pairs by row and half by column."""
 
 MOST_WINDOWS = 1 << 12
-"""Of a layer over all images: each is run by itself, and is a few operations on the Tape."""
+"""The most windows of a layer over all images: each window runs by itself, as a few operations on the Tape."""
 
 
 def flattened_patches(config: EncoderConfig) -> tuple[int, ...]:
-    """(tokens of all images, numbers of a patch): the processor cuts images up."""
+    """The shape of the input, (tokens of all images, numbers in a patch): the processor cuts images into patches."""
     numbers = config.in_chans * FRAMES * config.patch_size**2
     return config.run.batch_size * prod(config.grid), numbers
 
 
 def window_of(config: EncoderConfig) -> Pair:
-    """The windows that tokens are put in the order of: the whole grid where no block has any."""
+    """The window that tokens are ordered by; the whole grid if no block has a window."""
     return next((layer.windows.size for layer in config.layers if not layer.is_global), config.grid)
 
 
 def merged(config: EncoderConfig, stream: Stream) -> Stream:
-    """A token for each square of tokens."""
+    """The stream with one token for each square of tokens."""
     H, W = stream.grid
     return replace(stream, grid=(H // MERGE, W // MERGE), dim=config.out_chans)
 
 
 def merger_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
-    """A merger that has no order of windows to undo."""
+    """The merger undoes the order of windows, so something must have made it."""
     yield from _needs_order(config, ("neck",), f"neck {MERGER}")
 
 
 def _needs_order(config: EncoderConfig, loc: tuple[int | str, ...], name: str) -> Iterator[Problem]:
     if config.pos_embed != ORDER:
-        yield loc, f"{name} takes what pos_embed {ORDER} hands on, which is not there"
+        message = f"{name} needs pos_embed {ORDER}, not {config.pos_embed}"
+        yield loc, Message("needs-pos-embed", message)
 
 
 def order_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
-    """Images that are no whole number of squares."""
+    """The sides of an image must be whole numbers of squares."""
     unit = config.patch_size * MERGE
     if any(side % unit for side in config.image_size):
         below, above = (
@@ -69,55 +71,82 @@ def order_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
             for rounding in (1, -1)
         )
         near = " or ".join(map(side_or_sides, (below, above) if all(below) else (above,)))
-        said = f"image_size {side_or_sides(config.image_size)} is not a multiple of {unit}, {MERGE} patches of {config.patch_size}"
-        yield ("image_size",), f"{said}: use {near}"
+        message = (
+            f"image_size {side_or_sides(config.image_size)} is not a multiple of {unit}, {MERGE} patches of "
+            f"{config.patch_size}: use {near}"
+        )
+        yield ("image_size",), Message("image-not-divisible", message)
         return
     yield from _many_windows(config)
 
 
 def _many_windows(config: EncoderConfig) -> Iterator[Problem]:
-    """More windows than can be looked at one by one."""
+    """There is a limit on the windows of a layer, because each runs by itself."""
     images = config.run.batch_size
     each = max(prod(layer.windows.counts) for layer in config.layers)
     if each * images > MOST_WINDOWS:
         where = ("image_size",) if each > MOST_WINDOWS else ("run", "batch_size")
-        many = f"{each * images:,} windows a layer, which are run one by one"
-        yield (
-            where,
-            f"image_size {side_or_sides(config.image_size)} makes {many}: at most {MOST_WINDOWS:,} for all images",
+        size = side_or_sides(config.image_size)
+        message = (
+            f"image_size {size} gives {each * images:,} windows a layer over all images, and each runs by itself: use at "
+            f"most {MOST_WINDOWS:,}"
         )
+        yield where, Message("too-many-windows", message)
 
 
 def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """No order of windows before it, and windows and heads that this order and the positions cannot have."""
+    """The block needs the order of windows, and windows and heads that fit this order and the rotary positions."""
     yield from _needs_order(config, ("stages", at, "block"), f"block {WORD}")
     yield from _layer_problems(config, at)
 
 
 def _layer_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """What the first block that has it otherwise is told of: the stage's keys are its own or an override's."""
+    """Each problem once, at the key of the stage or of the override that the first block concerned has it from."""
     window, first = window_of(config), config.layers[0].stage
-    found: dict[tuple[int | str, ...], str] = {}
+    problems: dict[tuple[int | str, ...], Message] = {}
     for layer in (layer for layer in config.layers if layer.stage_index == at):
-        size, heads, width = layer.windows.size, layer.stage.num_heads, layer.stage.embed_dim
-        if not layer.is_global and any(side % MERGE for side in size):
-            said = f"window_size {side_or_sides(size)} must be even: windows are of {MERGE}x{MERGE} tokens that are merged"
-            found.setdefault(_where(config, at, layer.index, "window_size"), said)
-        elif not layer.is_global and size != window:
-            said = f"window_size {side_or_sides(size)} is not that of the blocks before, {side_or_sides(window)}: tokens are put in one order"
-            found.setdefault(_where(config, at, layer.index, "window_size"), said)
-        channels = width // heads
-        if channels % ROTARY_STEP:
-            said = f"num_heads {heads} gives heads of {channels} channels: rotary positions need a multiple of {ROTARY_STEP}"
-            found.setdefault(_where(config, at, layer.index, "num_heads"), said)
-        elif channels != first.embed_dim // first.num_heads:
-            said = f"num_heads {heads} is not that of the blocks before, {first.num_heads}: rotary positions are made once"
-            found.setdefault(_where(config, at, layer.index, "num_heads"), said)
-    yield from found.items()
+        if not layer.is_global and (message := _window_problem(layer.windows.size, window)):
+            problems.setdefault(_where(config, at, layer.index, "window_size"), message)
+        if message := _heads_problem(layer.stage, first):
+            problems.setdefault(_where(config, at, layer.index, "num_heads"), message)
+    yield from problems.items()
+
+
+def _window_problem(size: Pair, first: Pair) -> Message | None:
+    """What is wrong with a window, where the tokens are in the order of the `first` one."""
+    if any(side % MERGE for side in size):
+        return Message(
+            "window-not-even",
+            f"window_size {side_or_sides(size)} must be even: squares of {MERGE}x{MERGE} tokens are merged",
+        )
+    if size != first:
+        return Message(
+            "window-differs",
+            f"window_size {side_or_sides(size)} must be that of the blocks before, {side_or_sides(first)}: all blocks share "
+            "one order of tokens",
+        )
+    return None
+
+
+def _heads_problem(stage: StageConfig, first: StageConfig) -> Message | None:
+    """What is wrong with the heads of a block, where the rotary positions are made for those of the `first` one."""
+    heads, channels = stage.num_heads, stage.embed_dim // stage.num_heads
+    if channels % ROTARY_STEP:
+        return Message(
+            "rotary-head-width",
+            f"num_heads {heads} gives heads of {channels} channels: rotary positions need a multiple of {ROTARY_STEP}",
+        )
+    if channels != first.embed_dim // first.num_heads:
+        return Message(
+            "heads-differ",
+            f"num_heads {heads} gives heads of {channels} channels, but the blocks before have "
+            f"{first.embed_dim // first.num_heads}: all blocks share their rotary positions",
+        )
+    return None
 
 
 def _where(config: EncoderConfig, at: int, index: int, key: str) -> tuple[int | str, ...]:
-    """Where a block has a key from: the last override that gives it, or the stage."""
+    """The path of a block's key: in the last override that sets it, or in the stage."""
     named = [
         number
         for number, override in enumerate(config.stages[at].overrides)

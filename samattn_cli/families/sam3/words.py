@@ -1,4 +1,4 @@
-"""SAM 3's vision encoder: ViTDet's blocks with rotary positions, tiled absolute ones, a simple pyramid."""
+"""SAM 3's vision encoder: ViTDet's blocks with rotary positions, tiled absolute positions, and a simple pyramid."""
 
 from __future__ import annotations
 
@@ -6,28 +6,32 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...encoder.slots import Block, Family, Part, PatchEmbed, Problem, a_patch_of_pretraining
+from ...errors import Message
 from ..vitdet.words import pyramid_problems
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
     from ...encoder.tree import Loc
 
-TURNING = 4
-"""Channels that turn together: two by the column, two by the row."""
+ROTARY_STEP = 4
+"""The width of a head is a multiple of this: two channels rotate by the column, two by the row."""
 
 
-def _heads_that_turn(config: EncoderConfig, number: int) -> Iterator[Problem]:
-    """Each head turns pairs of channels, one half by the column, the other by the row."""
+def _rotary_heads(config: EncoderConfig, number: int) -> Iterator[Problem]:
+    """Rotary positions rotate pairs of channels, half of them by the column and half by the row."""
     stage, loc = config.stages[number], ("stages", number)
     places: list[tuple[Loc, int | None]] = [(loc, stage.num_heads)]
     places += [((*loc, "overrides", at), own.num_heads) for at, own in enumerate(stage.overrides)]
     for at, heads in places:
-        if heads and (stage.embed_dim // heads) % TURNING:
+        if heads and (stage.embed_dim // heads) % ROTARY_STEP:
             width = stage.embed_dim // heads
-            said = f"heads of {width} channels (embed_dim {stage.embed_dim} over num_heads {heads})"
             yield (
                 (*at, "num_heads"),
-                f"{said} cannot turn by column and row: use heads of a multiple of {TURNING}",
+                Message(
+                    "rotary-head-width",
+                    f"num_heads {heads} gives heads of {width} channels at embed_dim {stage.embed_dim}: "
+                    f"rotary positions need a multiple of {ROTARY_STEP}",
+                ),
             )
 
 
@@ -35,7 +39,7 @@ FAMILY = Family(
     blocks={
         "rope_vit": Block(
             summary="SAM 3's block: as vit, with rotary positions along both axes in place of relative ones.",
-            problems=_heads_that_turn,
+            problems=_rotary_heads,
         )
     },
     patch_embeds={"patch_no_bias": PatchEmbed(summary="As patch, without a bias.")},

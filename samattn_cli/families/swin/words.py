@@ -1,4 +1,4 @@
-"""Swin Transformer: windows of patches, shifted in every other block, over four grids, each half the one before.
+"""Swin Transformer: windows, shifted in every other block, on four grids, each half the size of the one before.
 
 Source: arXiv:2103.14030 and microsoft/Swin-Transformer, models/swin_transformer.py.
 """
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def clamped(entering: Entering) -> Placing:
-    """Windows that the grid is larger than; else squares of its shorter side, unshifted.
+    """The window if the grid is larger; otherwise a square of the grid's shorter side, without a shift.
 
-    A window that covers the grid is no window: the block is global. Source: SwinTransformerBlock, which clamps to
+    A block whose window covers the grid is global. Source: SwinTransformerBlock, which clamps the window to
     ``min(input_resolution)`` before it makes the table of relative positions.
     """
     said, grid = entering.placement, entering.grid
@@ -40,11 +40,11 @@ def clamped(entering: Entering) -> Placing:
 
 
 MERGING = (Sliding(kernel=2, stride=2),)
-"""2x2 tokens in one."""
+"""2x2 tokens become one."""
 
 
 def merged(_config: "EncoderConfig", stream: Stream) -> Stream:
-    """Half as many tokens high and wide; a row or column too few is padded."""
+    """The stream with half as many tokens high and wide; an odd side is padded."""
     return replace(stream, grid=slid(stream.grid, MERGING))
 
 

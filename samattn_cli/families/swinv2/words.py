@@ -1,4 +1,4 @@
-"""Swin Transformer V2: cosine attention, biases from an MLP on relative positions, norms behind attention and MLP.
+"""Swin Transformer V2: cosine attention, biases from an MLP on relative positions, norms after attention and MLP.
 
 Source: arXiv:2111.09883 and microsoft/Swin-Transformer, models/swin_transformer_v2.py.
 """

@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...encoder.slots import Block, Family, Part, PatchEmbed, Problem
+from ...errors import Message
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
 
 
-def tables_for_nothing(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """A size of relative-position tables where there are none."""
+def rel_pos_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
+    """A size of relative-position tables needs such tables."""
     stage = config.stages[at]
     if stage.rel_pos == "none" and stage.rel_pos_grid is not None:
-        said = "rel_pos_grid is the size of relative-position tables, but rel_pos is none: leave out one of the two"
-        yield ("stages", at, "rel_pos_grid"), said
+        message = "rel_pos_grid is the size of relative-position tables, but rel_pos is none: remove rel_pos_grid, or set rel_pos"
+        yield ("stages", at, "rel_pos_grid"), Message("unused-key", message)
 
 
 FAMILY = Family(
@@ -26,7 +27,7 @@ FAMILY = Family(
             keys=frozenset({"rel_pos", "rel_pos_grid", "shift_size"}),
             rel_pos=("none", "decomposed", "joint"),
             kernels=("eager", "sdpa", "fused"),
-            problems=tables_for_nothing,
+            problems=rel_pos_problems,
         )
     },
     patch_embeds={"patch": PatchEmbed(summary="Non-overlapping patches by a convolution.")},

@@ -1,4 +1,4 @@
-"""ViTDet (arXiv:2203.16527): SAM's block with convolutional propagation, positions of a pretraining, its feature pyramid.
+"""ViTDet (arXiv:2203.16527): SAM's block with convolutional propagation, pretrained positions, and a feature pyramid.
 
 Source: detectron2, modeling/backbone/vit.py and configs/common/models/mask_rcnn_vitdet.py.
 """
@@ -10,40 +10,39 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...encoder.slots import Family, Part, Problem, Sliding, a_patch_of_pretraining
+from ...errors import Message
 from ..vit import words as vit
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
 
 LEAST_BOTTLENECK, LEAST_PYRAMID = 2, 4
-"""The narrowest streams of which a half, and a quarter, is left."""
+"""The smallest widths that can be halved, and quartered."""
 LEAST_SIDE = 2
-"""Of a grid that is halved."""
+"""The smallest side of a grid that can be halved."""
 
 VIT = vit.FAMILY.blocks["vit"]
 
 
 def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
-    """Those of SAM's block, and a bottleneck without channels."""
+    """The problems of SAM's block, and a residual block without channels."""
     stage = config.stages[at]
     yield from VIT.problems(config, at)
     if stage.residual_block_indexes and stage.embed_dim < LEAST_BOTTLENECK:
-        said = (
-            f"embed_dim {stage.embed_dim} leaves the bottleneck of a residual block, half of it, no channel"
-        )
-        yield ("stages", at, "embed_dim"), said
+        message = f"embed_dim {stage.embed_dim} is too small: residual blocks have half as many channels"
+        yield ("stages", at, "embed_dim"), Message("no-channels-left", message)
 
 
 def pyramid_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
-    """What is too narrow to be quartered, or too small to be halved."""
+    """The width must be large enough to be quartered, and the grid to be halved."""
     last = len(config.stages) - 1
     grid, width = config.layers[-1].out_grid, config.stages[last].embed_dim
     if width < LEAST_PYRAMID:
-        said = f"embed_dim {width} leaves the largest map of neck {config.neck}, a quarter of it, no channel"
-        yield ("stages", last, "embed_dim"), said
+        message = f"embed_dim {width} is too small: the largest map of neck {config.neck} has a quarter as many channels"
+        yield ("stages", last, "embed_dim"), Message("no-channels-left", message)
     if min(grid) < LEAST_SIDE:
-        said = f"neck {config.neck} halves the grid, {grid[0]}x{grid[1]} here: it takes {LEAST_SIDE}x{LEAST_SIDE} or more"
-        yield ("neck",), said
+        message = f"neck {config.neck} halves the grid, which must be at least {LEAST_SIDE}x{LEAST_SIDE}, not {grid[0]}x{grid[1]}"
+        yield ("neck",), Message("neck-does-not-fit", message)
 
 
 FAMILY = Family(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import GitError
 from ...files.globs import matches
-from ...files.reading import TO_NOTHING
+from ...files.reading import BROKEN_LINK
 from ...files.sources import MOST_BYTES, split_pattern
 from ...shell import line
 from .commands import Found, Objects
@@ -22,7 +22,7 @@ UNREAD = "unread"
 LEADS = {
     UNREAD: "is a symbolic link with a line break in its name: give it another",
     "symlink": "is a symbolic link out of the repository",
-    "dangling": TO_NOTHING,
+    "dangling": BROKEN_LINK,
     "loop": "is a symbolic link to itself",
     "notdir": "is a symbolic link through a file",
 }

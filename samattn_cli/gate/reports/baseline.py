@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 from ...encoder.wording import cut
 from ...errors import ConfigError, Problem
-from ...metric_names import unit_of, unknown
+from ...metric_names import unit_of, unknown_metric
 from ...reports import SCHEMA_VERSION
 from ...reports.finite import is_finite
 from ...version import COUNTING, __version__
@@ -151,8 +151,8 @@ def _problem(data: Any) -> str:
         return f"{min(wrong)} is {cut(repr(data[min(wrong)]))}"
     if not _is_number(data["value"]):
         return f"value is {cut(repr(data['value']))}, not a finite number"
-    if unknown(data["metric"]) or data["unit"] != unit_of(data["metric"]):
-        return unknown(data["metric"]) or f"{data['metric']} is not in {data['unit']!r}"
+    if unknown_metric(data["metric"]) or data["unit"] != unit_of(data["metric"]):
+        return unknown_metric(data["metric"]) or f"{data['metric']} is not in {data['unit']!r}"
     return _problem_of_acceptance(data["accepted"]) if "accepted" in data else ""
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from ...encoder.model import EncoderConfig, StageConfig
 from ...encoder.placed import placed
+from ...encoder.plan_rules import problems_of_plan
 from ...encoder.registry import BLOCKS
-from ...encoder.rules import problems_of_plan
 from ...errors import UsageError
 
 

@@ -1,0 +1,47 @@
+"""The rules on a whole encoder, checked once all of its keys are valid: those of its families, and of its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import Message
+from .kernels import unfit_shift
+from .layouts import layout_problems
+from .model import EncoderConfig
+from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
+from .slots import Problem, shift_problems
+
+
+def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
+    """What is wrong with a config whose keys are valid by themselves and together, by the rules of its families."""
+    if config.run.trains == "adapters" and not any(BLOCKS[stage.block].adapters for stage in config.stages):
+        adapted = " or ".join(word for word, block in BLOCKS.items() if block.adapters)
+        yield (
+            ("run", "trains"),
+            Message(
+                "nothing-to-train",
+                f"run.trains adapters needs {adapted} blocks, and this encoder has none: use all",
+            ),
+        )
+    yield from layout_problems(config)
+    for number, stage in enumerate(config.stages):
+        yield from BLOCKS[stage.block].problems(config, number)
+        yield from shift_problems(config, number)
+        if stage.transition != NONE and number:
+            yield from TRANSITIONS[stage.transition].problems(config, number)
+        elif stage.transition != NONE:
+            yield (
+                ("stages", number, "transition"),
+                Message(
+                    "transition-of-first-stage",
+                    f"transition {stage.transition} leads from one stage to the next, and nothing comes before the first "
+                    "stage: remove it",
+                ),
+            )
+    for layer in config.layers:
+        if problem := unfit_shift(config.run.attention, layer):
+            yield ("run", "attention"), problem
+    yield from PATCH_EMBEDS[config.patch_embed].problems(config, 0)
+    for words, word in ((POS_EMBEDS, config.pos_embed), (NECKS, config.neck)):
+        if word != NONE:
+            yield from words[word].problems(config, 0)
