@@ -115,7 +115,7 @@ def _tried(
     try:
         return _calibrated(unit, device, runs, measured_on)
     except UsageError as error:
-        return f"{unit}: {error}"
+        return f"{unit}: {error.message}"
 
 
 def _calibrated(unit: str, device: Device, runs: Sequence[_Run], measured_on: Fingerprint) -> UnitCalibration:

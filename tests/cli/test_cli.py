@@ -252,7 +252,8 @@ def test_verdicts_that_go_to_a_file_are_said_config_by_config(tmp_path: Path) ->
     assert result.stdout == ""
     said = result.stderr.splitlines()
     assert said[0] == "sam_vit_b: cross-check exact"
-    assert said[1].startswith("none: samattn: there is no file and no preset called 'none'")
+    assert said[1].startswith("none: samattn: ")
+    assert said[1].endswith("[file-not-found]")
     assert said[2] == "wrote v.json"
 
 
@@ -324,42 +325,42 @@ def test_a_folder_named_like_a_preset_does_not_hide_it(tmp_path: Path) -> None:
 # -- bad input -------------------------------------------------------------------------------------------------------
 
 BAD = {
-    "missing": ("none.yaml", None, "samattn: there is no file and no preset called 'none.yaml'"),
-    "misspelt preset": ("sam_vit_hh", None, "did you mean 'sam_vit_h'?"),
-    "directory": (".", None, "samattn: '.' is a directory: name a YAML file in it, or a preset"),
-    "empty": ("c.yaml", b"", "c.yaml: is empty"),
-    "binary": ("c.yaml", b"\0\1\2", "c.yaml: is a binary file, not YAML text"),
-    "not utf-8": ("c.yaml", b"a: \xff", "c.yaml:1:4: is not UTF-8 text (byte 0xff)"),
-    "list at the top": ("c.yaml", b"- 1\n", "c.yaml:1:1: an encoder config is a mapping of keys"),
-    "not yaml": ("c.yaml", b"a: [1,", "c.yaml:2:1: not valid YAML: while parsing a flow node"),
-    "unknown key": ("c.yaml", b"extends: sam_vit_b\nwindow: 3\n", "c.yaml:2:1: unknown key 'window'; did you mean 'window_size'?"),
-    "duplicate key": ("c.yaml", b"depth: 1\ndepth: 2\n", "c.yaml:2:1: the key 'depth' stands twice"),
-    "wrong type": ("c.yaml", b"extends: sam_vit_b\ndepth: many\n", "c.yaml:2:8: depth must be a whole number"),
-    "heads": ("c.yaml", b"extends: sam_vit_b\nnum_heads: 7\n", "c.yaml:2:12: num_heads 7 does not divide embed_dim 768: use 6 or 8"),
-    "index outside": ("c.yaml", b"extends: sam_vit_b\nglobal_attn_indexes: [12]\n", "c.yaml:2:23: global_attn_indexes names block 12, but depth 12 gives blocks 0 to 11"),
-    "index twice": ("c.yaml", b"extends: sam_vit_b\nglobal_attn_indexes: [2, 2]\n", "c.yaml:2:26: global_attn_indexes names block 2 twice"),
-    "zero": ("c.yaml", b"extends: sam_vit_b\nimage_size: 0\n", "c.yaml:2:13: image_size must be at least 1"),
-    "negative": ("c.yaml", b"extends: sam_vit_b\nembed_dim: -1\n", "c.yaml:2:12: embed_dim must be at least 1"),
-    "nan": ("c.yaml", b"extends: sam_vit_b\nmlp_ratio: .nan\n", "c.yaml:2:12: mlp_ratio must be a finite number"),
-    "infinite": ("c.yaml", b"extends: sam_vit_b\nmlp_ratio: .inf\n", "c.yaml:2:12: mlp_ratio must be a finite number"),
-    "absurd": ("c.yaml", b"extends: sam_vit_b\nimage_size: 1e30\n", "c.yaml:2:13: image_size must be at most 1,048,576"),
-    "too many digits": ("c.yaml", b"extends: sam_vit_b\nimage_size: " + b"9" * 5000, "c.yaml:2:13: image_size must be a whole number"),
-    "alias bomb": ("c.yaml", b"a: &a [x,x,x,x,x,x,x,x]\n" + b"".join(b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % ((n, n) + (n - 1,) * 8) for n in range(98, 106)), "more than 10,000 values once aliases are expanded"),
-    "deep": ("c.yaml", b"[" * 100_000, "c.yaml:1:33: nested deeper than 32 levels"),
-    "huge": ("c.yaml", b"# " + b"x" * (1 << 21), "c.yaml: is larger than 1,048,576 bytes"),
-    "escape in a name": ("c.yaml", b'extends: sam_vit_b\nname: "\\e[31m"\n', "c.yaml:2:7: name must be one line without control characters"),
-    "extends itself": ("c.yaml", b"extends: c.yaml\n", "c.yaml:1:10: extends itself: c.yaml -> c.yaml"),
+    "missing": ("none.yaml", None, ("samattn: ", "[file-not-found]", "'none.yaml'")),
+    "misspelt preset": ("sam_vit_hh", None, ("[file-not-found]", "'sam_vit_h'")),
+    "directory": (".", None, ("samattn: '.'", "[is-a-directory]")),
+    "empty": ("c.yaml", b"", ("c.yaml: ", "[empty-file]")),
+    "binary": ("c.yaml", b"\0\1\2", ("c.yaml: ", "[binary-file]")),
+    "not utf-8": ("c.yaml", b"a: \xff", ("c.yaml:1:4: ", "0xff", "[not-utf-8]")),
+    "list at the top": ("c.yaml", b"- 1\n", ("c.yaml:1:1: ", "[not-a-mapping]")),
+    "not yaml": ("c.yaml", b"a: [1,", ("c.yaml:2:1: ", "while parsing a flow node", "[invalid-yaml]")),
+    "unknown key": ("c.yaml", b"extends: sam_vit_b\nwindow: 3\n", ("c.yaml:2:1: ", "'window'", "'window_size'", "[unknown-key]")),
+    "duplicate key": ("c.yaml", b"depth: 1\ndepth: 2\n", ("c.yaml:2:1: ", "'depth'", "[duplicate-key]")),
+    "wrong type": ("c.yaml", b"extends: sam_vit_b\ndepth: many\n", ("c.yaml:2:8: depth", "[wrong-type]")),
+    "heads": ("c.yaml", b"extends: sam_vit_b\nnum_heads: 7\n", ("c.yaml:2:12: num_heads 7", "768", "6 or 8", "[heads-do-not-divide]")),
+    "index outside": ("c.yaml", b"extends: sam_vit_b\nglobal_attn_indexes: [12]\n", ("c.yaml:2:23: global_attn_indexes", "block 12", "blocks 0 to 11", "[no-such-block]")),
+    "index twice": ("c.yaml", b"extends: sam_vit_b\nglobal_attn_indexes: [2, 2]\n", ("c.yaml:2:26: global_attn_indexes", "block 2", "[block-named-twice]")),
+    "zero": ("c.yaml", b"extends: sam_vit_b\nimage_size: 0\n", ("c.yaml:2:13: image_size", "at least 1", "[out-of-range]")),
+    "negative": ("c.yaml", b"extends: sam_vit_b\nembed_dim: -1\n", ("c.yaml:2:12: embed_dim", "at least 1", "[out-of-range]")),
+    "nan": ("c.yaml", b"extends: sam_vit_b\nmlp_ratio: .nan\n", ("c.yaml:2:12: mlp_ratio", "[out-of-range]")),
+    "infinite": ("c.yaml", b"extends: sam_vit_b\nmlp_ratio: .inf\n", ("c.yaml:2:12: mlp_ratio", "[out-of-range]")),
+    "absurd": ("c.yaml", b"extends: sam_vit_b\nimage_size: 1e30\n", ("c.yaml:2:13: image_size", "1,048,576", "[out-of-range]")),
+    "too many digits": ("c.yaml", b"extends: sam_vit_b\nimage_size: " + b"9" * 5000, ("c.yaml:2:13: image_size", "[wrong-type]")),
+    "alias bomb": ("c.yaml", b"a: &a [x,x,x,x,x,x,x,x]\n" + b"".join(b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % ((n, n) + (n - 1,) * 8) for n in range(98, 106)), ("10,000", "[too-many-values]")),
+    "deep": ("c.yaml", b"[" * 100_000, ("c.yaml:1:33: ", "32", "[too-deep]")),
+    "huge": ("c.yaml", b"# " + b"x" * (1 << 21), ("c.yaml: ", "1,048,576", "[file-too-large]")),
+    "escape in a name": ("c.yaml", b'extends: sam_vit_b\nname: "\\e[31m"\n', ("c.yaml:2:7: name", "[control-characters]")),
+    "extends itself": ("c.yaml", b"extends: c.yaml\n", ("c.yaml:1:10: ", "c.yaml -> c.yaml", "[extends-itself]")),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_one_clear_message_and_exit_2(case: str, tmp_path: Path) -> None:
-    reference, content, message = BAD[case]
+    reference, content, parts = BAD[case]
     if content is not None:
         (tmp_path / reference).write_bytes(content)
     result = samattn("analyze", reference, cwd=tmp_path)
     assert result.returncode == 2
-    assert message in result.stderr
+    assert [part for part in parts if part not in result.stderr] == []
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
 
@@ -367,16 +368,16 @@ def test_bad_input_gets_one_clear_message_and_exit_2(case: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("analyze", "sam_vit_b", "--set", "depth"), "--set depth: must be KEY=VALUE"),
+        (("analyze", "sam_vit_b", "--set", "depth"), "[not-key-value]"),
         (
             ("analyze", "sam_vit_b", "--set", "stages.3.depth=1"),
-            "'3' is not an index of this list: it has only 0",
+            "[not-an-index]",
         ),
         (("analyze", "sam_vit_b", "--dtype", "int8"), "--dtype int8: run.dtype must be 'float32'"),
         (("analyze", "sam_vit_b", "--batch-size", "0"), "--batch-size 0: run.batch_size must be at least 1"),
         (
             ("analyze", "sam_vit_b", "--image-size", "4"),
-            "--image-size 4: image_size 4 is smaller than a patch of 16",
+            "[image-smaller-than-patch]",
         ),
         (
             ("analyze", "sam_vit_b", "--ops", "12"),
@@ -400,7 +401,7 @@ def test_verify_goes_on_after_a_config_that_cannot_be_loaded(tmp_path: Path) -> 
     (tmp_path / "bad.yaml").write_text("depth: x\n", "utf-8")
     result = samattn("verify", "bad.yaml", "sam_vit_b", "--image-size", "64", cwd=tmp_path)
     assert result.returncode == 2
-    assert "bad.yaml:1:8: depth must be a whole number" in result.stdout
+    assert "bad.yaml:1:8: depth" in result.stdout
     assert "sam_vit_b  exact       exact   exact            exact" in result.stdout
 
 

@@ -110,14 +110,16 @@ def test_a_key_that_is_not_text_beside_another_wrong_value(key: str) -> None:
 
 
 def test_a_mapping_with_a_key_that_is_not_text() -> None:
-    with pytest.raises(ConfigError, match="is not text"):
+    with pytest.raises(ConfigError) as caught:
         load_config({"extends": "sam_vit_b", "run": {"\ud800": 1}, "embed_dim": "x"})
+    assert caught.value.codes == ("not-utf-8",)
 
 
 def test_a_closed_standard_input(tmp_path) -> None:
     done = shell("samattn analyze - --no-verify <&-", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "-: standard input is closed: give it a config, or name a file\n"
+    assert done.stderr.startswith("-: ")
+    assert done.stderr.endswith(" [stdin-closed]\n")
 
 
 @pytest.mark.parametrize("command", ["analyze sam_vit_b", "check", "init", "measure sam_vit_b --device cpu"])
@@ -169,7 +171,8 @@ def test_what_is_not_a_file_and_matched_by_a_glob_is_not_waited_for(tmp_path, mo
     report = checked(tmp_path, LIMIT)
     (result,) = [result for result in report.results if result.outcome == "unchecked"]
     assert Path(result.config) == tmp_path / odd
-    assert result.summary == f"cannot be loaded: '{tmp_path / odd}' cannot be read: is a {kind}, not a file"
+    assert f"'{tmp_path / odd}'" in result.summary
+    assert kind in result.summary
     assert report.outcome == "unchecked"
     assert configs_below(tmp_path, []).configs == ("encoders/small.yaml",)  # init
 
@@ -325,8 +328,8 @@ def test_a_profile_in_which_a_config_cannot_be_loaded_is_named(tmp_path) -> None
     report = checked(tmp_path, IN_EACH, more=broken)
     failed = [(result.profile, result.summary) for result in report.results if result.outcome == "unchecked"]
     assert failed == [
-        ("b", "cannot be loaded: image_size 9 is smaller than a patch of 16: use at least 16"),
-        ("c", "cannot be loaded: image_size 7 is smaller than a patch of 16: use at least 16"),
+        ("b", "cannot be loaded: image_size 9 is smaller than patch_size 16: use at least 16"),
+        ("c", "cannot be loaded: image_size 7 is smaller than patch_size 16: use at least 16"),
     ]
 
 

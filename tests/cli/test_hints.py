@@ -102,10 +102,10 @@ HINTS = {
     ("analyze", "sam_vit_b", "--device", "cuda:0"): ("[device-of-this-machine]", "--device cuda:0: ", "samattn measure"),
     ("analyze", "sam_vit_b", "--device", "h100,t4"): ("[one-value]", "--device h100,t4: ", "such as h100"),
     ("measure", "sam_vit_b", "--device", "H100"): ("[unknown-device]", "samattn analyze sam_vit_b --device h100"),
-    ("analyze", "sam_vit_b", "--attention", "flash"): ("sdpa is torch's scaled_dot_product_attention",),
+    ("analyze", "sam_vit_b", "--attention", "flash"): ("; use sdpa: torch's scaled_dot_product_attention",),
     ("fit", "sam_vit_b", "--memory", "8GiB", "--attention", "flash"):
-        ("[unknown-value]", "--attention flash: ", "'flash'", "; sdpa is torch's scaled_dot_product_attention"),
-    ("sweep", "sam_vit_b", "--attention", "eager,flash"): ("'flash'", "; sdpa is torch's scaled_dot_product_attention"),
+        ("[unknown-value]", "--attention flash: ", "'flash'", "; use sdpa: torch's scaled_dot_product_attention"),
+    ("sweep", "sam_vit_b", "--attention", "eager,flash"): ("'flash'", "; use sdpa: torch's scaled_dot_product_attention"),
     ("analyze", "sam_vit_b", "--set", "embed_dim=1000"): ("--set embed_dim=1000: num_heads 12 does not divide embed_dim 1000",),
     ("sweep", "sam_vit_b", "--vary", "embed_dim=768,1000"): ("--vary embed_dim=1000: num_heads 12 does not divide",),
     ("sweep", "sam_vit_b", "--resolutions", "512", "1024"): ("[values-apart]", "1024 is not", "--resolutions 512,1024"),
@@ -213,34 +213,29 @@ def test_a_place_of_explain_is_not_taken_for_a_value() -> None:
         (
             "config.json",
             '{"model_type": "sam_vision_model", "hidden_size": 768}',
-            (
-                "config.json:1:1: is a config.json of Hugging Face, not an encoder config: "
-                "samattn import config.json -o encoder.yaml writes one from it"
-            ),
+            ("config.json:1:1: ", "`samattn import config.json -o encoder.yaml`"),
         ),
         (
             "sam_vit_b.pth",
             "PK",
-            (
-                "sam_vit_b.pth: is a checkpoint, not an encoder config: "
-                "samattn import sam_vit_b.pth -o encoder.yaml writes its config"
-            ),
+            ("sam_vit_b.pth: ", "`samattn import sam_vit_b.pth -o encoder.yaml`"),
         ),
         (
             "before.json",
             '{"schema_version": 1, "kind": "analysis"}',
-            "before.json:1:1: is a report of samattn (kind: analysis), not an encoder config: give the config that it is of",
+            ("before.json:1:1: ", "(kind: analysis)"),
         ),
     ],
 )
 def test_files_that_are_not_configs_are_told_what_takes_them(
-    name: str, text: str, said: str, tmp_path: Path, monkeypatch
+    name: str, text: str, said: tuple[str, str], tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_text(text, "utf-8")
     Path("over.yaml").write_text(f"extends: {name}\n", "utf-8")
     for config in (name, "over.yaml"):
-        assert refused("analyze", config, "--no-verify") == said
+        message = refused("analyze", config, "--no-verify")
+        assert [part for part in (*said, "[not-a-config]") if part not in message] == []
 
 
 def test_help_is_a_command_too() -> None:

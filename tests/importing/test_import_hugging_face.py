@@ -206,7 +206,7 @@ def test_heads_that_sdpa_does_not_take_are_imported_as_eager(tmp_path):
     assert "attention" not in text.partition("embed_dim")[2]
     (said,) = warned
     assert code_of(said) == "unsupported-attention"
-    assert "heads of a multiple of 4 channels in float32" in said
+    assert "needs a head width that is a multiple of 4" in said
     assert said in " ".join(line.removeprefix("# ") for line in text.splitlines())
 
 

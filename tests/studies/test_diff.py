@@ -349,11 +349,11 @@ class TestCommand:
             (("main:",), "[missing-path]"),
             (("mian:encoders/h.yaml",), "there is no commit 'mian' here; did you mean 'main'?"),
             (("nothing.yaml",), "nothing.yaml: "),
-            (("nothing.yaml", "sam_vit_b"), "there is no file and no preset called 'nothing.yaml'"),
+            (("nothing.yaml", "sam_vit_b"), "[file-not-found]"),
             (("sam_vit_b", "sam_vit_l", "--base", "main"), "[conflicting-options]"),
             (
                 ("sam_vit_b", "sam_vit_l", "--metric", "flop"),
-                "--metric flop: there is no metric 'flop'; did you mean 'flops'?",
+                "--metric flop: unknown metric 'flop'; did you mean 'flops'? [unknown-metric]",
             ),
             (
                 ("sam_vit_b", "sam_vit_l", "--metric", "layers.90.flops"),

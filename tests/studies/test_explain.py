@@ -191,7 +191,7 @@ def test_an_unknown_metric_is_refused():
     assert elsewhere.stderr.startswith("--metric latency: latency_ms has no formula: use params, macs,")
     result = samattn("explain", "sam_vit_b", "--metric", "mac")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "--metric mac: there is no such figure; did you mean 'macs'?\n"
+    assert result.stderr == "--metric mac: unknown figure; did you mean 'macs'? [unknown-figure]\n"
 
 
 @pytest.mark.parametrize(
