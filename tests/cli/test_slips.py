@@ -248,4 +248,4 @@ def test_a_file_with_more_faults_than_a_slip_makes_is_not_searched_for_whose_the
     (tmp_path / "e.yaml").write_text("extends: base.yaml\ndepth: 12\n", "utf-8")
     found = problems("e.yaml", "depth=11")
     assert len(found) == MOST_PROBLEMS + 1
-    assert all(problem.startswith("base.yaml:2:") for problem in found)
+    assert all(problem.where.startswith("base.yaml:2:") for problem in found)
