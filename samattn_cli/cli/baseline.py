@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import EXIT_DIFFERS, UsageError
+from ..errors import EXIT_DIFFERS, Message, UsageError, with_code
 from ..shell import options
 from . import complete
 from .command import Command
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ..gate.update import Step
 
 CI = "CI"
-"""Set to true by every CI."""
+"""Every CI sets this variable."""
 
 baseline = typer.Typer(
     name="baseline",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="""Keep today's figures beside the thresholds, for rules that are vs baseline.
+    help="""Keep today's figures in a file next to the thresholds, for rules with `vs: baseline`.
 
     Examples:
 
@@ -40,9 +40,9 @@ baseline = typer.Typer(
 @baseline.command(cls=Command)
 @guarded
 def create(thresholds: ThresholdsFile = None) -> None:
-    """Write samattn-baseline.json beside the thresholds: today's figures of all rules that are vs baseline.
+    """Write samattn-baseline.json next to the thresholds: today's figures for all rules with `vs: baseline`.
 
-    Refuses where there is one, and in CI: it is to be committed and reviewed.
+    It is an error if the file exists, and in CI: a baseline is committed and reviewed.
 
     Examples:
 
@@ -55,13 +55,13 @@ def create(thresholds: ThresholdsFile = None) -> None:
     file = load_thresholds(thresholds)
     path = path_of(file)
     if os.environ.get(CI):
-        raise UsageError(f"{CI} is set: a baseline is made by hand, and committed")
+        raise UsageError("not-in-ci", f"{CI} is set: create the baseline on your machine, and commit it")
     if path.exists():
-        raise UsageError(f"there is {path} already: {UPDATE}")
+        raise UsageError("file-exists", f"{path} already exists: run {UPDATE}")
     with working("working out the figures"):
-        found = updated(file)
-    write_file(path, found.text, quiet=True)
-    emit(f"wrote {path}: {_things(len(found.entries))}\n")
+        new = updated(file)
+    write_file(path, new.text, quiet=True)
+    emit(f"wrote {path}: {_things(len(new.entries))}\n")
 
 
 @baseline.command(cls=Command)
@@ -71,7 +71,7 @@ def update(
         list[str] | None,
         typer.Argument(
             metavar="CONFIG...",
-            help="YAML files or presets, whose figures alone are looked at.",
+            help="YAML files or presets; only their figures are updated. By default those of all configs.",
             callback=config_names,
             autocompletion=complete.configs,
         ),
@@ -79,15 +79,15 @@ def update(
     thresholds: ThresholdsFile = None,
     accept: Annotated[
         list[str] | None,
-        typer.Option(metavar="RULE", help="Take larger figures of this rule too; may repeat; not in CI."),
+        typer.Option(metavar="RULE", help="Also take larger figures for this rule. Repeatable; not in CI."),
     ] = None,
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why they may be larger; is kept beside each.")
+        str, typer.Option(metavar="TEXT", help="Why they may be larger; stored next to each figure.")
     ] = "",
 ) -> None:
-    """Follow today's figures: smaller ones and new ones are taken, larger ones of accepted rules alone.
+    """Take today's figures that are smaller or new, and larger ones only for accepted rules.
 
-    Figures of configs that are gone are left out, unless CONFIG is given. Exits 1 if a figure is above the baseline.
+    Without CONFIG, figures that no rule needs any more are removed. Exits 1 if a figure is above the baseline.
 
     Examples:
 
@@ -95,7 +95,7 @@ def update(
 
       samattn baseline update encoders/h.yaml --accept drift --reason "global attention for recall"
     """
-    from ..gate.baseline import path_of
+    from ..gate.baseline import CREATE, path_of
     from ..gate.load_thresholds import load_thresholds
     from ..gate.update import update as updated
 
@@ -104,37 +104,39 @@ def update(
     file = load_thresholds(thresholds)
     path = path_of(file)
     if not path.exists():
-        raise UsageError(f"there is no {path}: samattn baseline create")
+        raise UsageError("no-baseline", f"there is no {path}: run {CREATE}")
     with working("working out the figures"):
-        found = updated(file, configs or (), accept=accepted, reason=reason.strip())
-    changed = found.text.encode() != path.read_bytes()
+        new = updated(file, configs or (), accept=accepted, reason=reason.strip())
+    changed = new.text.encode() != path.read_bytes()
     if changed:
-        write_file(path, found.text, quiet=True)
-    emit("".join(f"{_said(step)}\n" for step in found.steps if step.done != "kept"))
-    what = f"{_things(len(found.entries))}, {found.count('kept')} of those looked at as they were"
-    emit(f"{'wrote' if changed else 'left as it is:'} {path}: {what}\n")
-    if found.above:
-        say(_remedy(found.above), style="red")
+        write_file(path, new.text, quiet=True)
+    emit("".join(f"{_line(step)}\n" for step in new.steps if step.done != "kept"))
+    what = f"{_things(len(new.entries))}, {new.count('kept')} unchanged"
+    emit(f"{'wrote' if changed else 'did not change'} {path}: {what}\n")
+    if new.above:
+        say(with_code(_remedy(new.above)), style="red")
         raise typer.Exit(EXIT_DIFFERS)
 
 
 def _accepted(accept: list[str] | None, reason: str) -> list[str]:
-    """The rules that are accepted.
+    """The rules that the user accepts.
 
     Raises:
-        UsageError: without a reason, in CI, and for a reason alone.
+        UsageError: in CI, without a reason, and for a reason without a rule.
     """
     if accept and os.environ.get(CI):
-        raise UsageError(f"--accept {accept[0]}: {CI} is set: a baseline is raised by hand, and committed")
+        text = f"--accept {accept[0]}: {CI} is set: raise the baseline on your machine, and commit it"
+        raise UsageError("not-in-ci", text)
     if accept and not reason.strip():
-        raise UsageError(f"--accept {accept[0]}: needs --reason TEXT, which is kept beside the figures")
+        text = f"--accept {accept[0]} needs --reason TEXT, which is stored next to the figures"
+        raise UsageError("missing-option", text)
     if reason and not accept:
-        raise UsageError(f"--reason {reason}: goes with --accept RULE")
+        raise UsageError("missing-option", f"--reason {reason} needs --accept RULE")
     return accept or []
 
 
-def _said(step: Step) -> str:
-    """A line on what became of a figure."""
+def _line(step: Step) -> str:
+    """A line about what happened to a figure."""
     from ..metric_names import unit_of
     from ..units import format_apart
 
@@ -146,11 +148,11 @@ def _said(step: Step) -> str:
     return f"{step.done:9}  {of}  {metric} {values}"
 
 
-def _remedy(above: Sequence[Step]) -> str:
-    """What would take figures that are above the baseline."""
-    accepted = options("--accept", dict.fromkeys(rule for step in above for rule in step.rules))
-    number = _things(len(above))
-    return f"{number} above the baseline: if that is meant, {accepted} --reason TEXT"
+def _remedy(above: Sequence[Step]) -> Message:
+    """How to take figures that are above the baseline."""
+    accept = options("--accept", dict.fromkeys(rule for step in above for rule in step.rules))
+    text = f"{_things(len(above))} above the baseline: to take larger figures on purpose, add {accept} --reason TEXT"
+    return Message("above-baseline", text)
 
 
 def _things(number: int) -> str:

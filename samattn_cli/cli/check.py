@@ -38,7 +38,7 @@ def check(
         list[str] | None,
         typer.Argument(
             metavar="CONFIG...",
-            help="YAML files or presets, in place of all that the thresholds file names.",
+            help="YAML files or presets to check; by default all that the thresholds file matches.",
             callback=config_names,
             autocompletion=complete.configs,
         ),
@@ -48,25 +48,25 @@ def check(
         str | None,
         typer.Option(
             metavar="REF",
-            help="Compare with the configs and thresholds where HEAD left REF, or auto: what CI names, else the main "
-            "branch. auto by itself, if a rule is vs base.",
+            help="Compare with the configs and thresholds of the commit where HEAD left REF. auto is the ref that CI names, "
+            "else the main branch; it is the default if a rule has `vs: base`.",
         ),
     ] = None,
     recording: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="A recording of `samattn measure`, for measured metrics, in place of those that ship; may repeat.",
+            help="A recording of `samattn measure`, for measured metrics; by default those that ship with samattn. Repeatable.",
         ),
     ] = None,
     fail_on: Annotated[
         FailOn,
         typer.Option(
             metavar="OUTCOME",
-            help="Exit 1 from this on: warn, error or never. What could not be checked always exits 2.",
+            help="Exit 1 on this outcome or a worse one: warn, error or never. Exit 2 if something could not be checked.",
         ),
     ] = BY_DEFAULT,
-    all_results: Annotated[bool, typer.Option("--all", help="List what passes too.")] = False,
+    all_results: Annotated[bool, typer.Option("--all", help="Also list results that pass.")] = False,
     format_: Annotated[
         Format | None,
         typer.Option(
@@ -80,12 +80,11 @@ def check(
 ) -> None:
     """Check encoders against thresholds: limits, expected figures, and growth.
 
-    Figures are derived, so that the same config gives the same verdict everywhere. Exits 0 if all pass (with warnings or
-    not), 1 if a threshold is broken, 2 if something could not be checked, whatever else there is. Reports are written in
-    each case, also where the thresholds, the base or the baseline cannot be read; with -o and no --format nothing is
-    printed. With --fail-on warn they show warnings as failures; with never, errors remain errors. Under GitHub Actions
-    files are annotated, and the step's summary is added to, without being asked. With a base, limits that were loosened
-    and configs that were removed are findings.
+    Figures are derived, so a config gets the same verdict on every machine. Exit codes: 0 if all rules pass, perhaps with
+    warnings; 1 if a rule failed; 2 if anything could not be checked, even if rules also failed. Reports are always written,
+    even if the thresholds, the base or the baseline cannot be read. With -o and without --format, nothing is printed. With
+    --fail-on warn, reports show warnings as failures; with never, errors remain errors. Under GitHub Actions, files are
+    annotated and the summary of the step is written. With a base, loosened limits and removed configs are findings.
 
     Examples:
 
@@ -104,9 +103,9 @@ def check(
     report = replace(report, fail_on=fail_on.value)
     if error is not None:
         say(str(error), style="red")
-        shown = None if shown == "terminal" else shown  # for who reads it, that is said
+        shown = None if shown == "terminal" else shown  # the message says it all
     options = replace(terminal_options(all_layers=all_results), checkout=checkout(os.environ))
-    with ExitStack() as after:  # the last first; each whether what came before could be written or not
+    with ExitStack() as after:  # runs the last first, and each even if the one before fails
         after.callback(under_github, report, os.environ, options, annotate=shown != "github")
         after.callback(write, report, files, options)
         if shown:
@@ -117,7 +116,7 @@ def check(
 def _checked(
     thresholds: Path | None, configs: Sequence[str], recordings: Sequence[Path], base: str | None
 ) -> tuple[CheckReport, SamattnError | None]:
-    """The report, and if the check could not begin, why."""
+    """The report, and the error if the check could not start."""
     from ..gate.failed import failed
     from ..gate.load_thresholds import load_thresholds
     from ..gate.recordings import Recordings
@@ -126,7 +125,7 @@ def _checked(
     file = None
     try:
         file = load_thresholds(thresholds)
-        today = datetime.now(timezone.utc).date()  # the same for every machine
+        today = datetime.now(timezone.utc).date()  # the same on every machine
         measured = Recordings(tuple(recordings))
         with working("checking", "checks") as tell:
             return run(file, configs, today=today, recordings=measured, base=base, tell=tell), None
@@ -137,7 +136,7 @@ def _checked(
 
 
 def finish(report: CheckReport) -> None:
-    """Exit by the worst outcome."""
+    """Exit with the code of the worst outcome."""
     if report.outcome == "unchecked":
         raise typer.Exit(EXIT_ERROR)
     if any(report.fails(result) for result in report.results):

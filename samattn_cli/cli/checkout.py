@@ -1,4 +1,4 @@
-"""Which repository the working directory is in, as viewers of reports are to know it."""
+"""The repository of the working directory, from whose root reports name files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..render.options import Checkout
 
 
 def checkout(environ: Mapping[str, str]) -> Checkout | None:
-    """The repository around the working directory, else the CI's checkout around it; None where there is neither."""
+    """The repository that contains the working directory, else CI's checkout that does; None if there is neither."""
     folder = Path.cwd()
     root = root_around(folder, environ)
     return Checkout(os.fspath(root), os.fspath(folder)) if root else None

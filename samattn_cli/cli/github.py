@@ -1,4 +1,4 @@
-"""What `samattn check` does by itself under GitHub Actions: annotations, and the step's summary."""
+"""What `samattn check` adds under GitHub Actions: annotations, and the summary of the step."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from ..errors import Message, with_code
 from ..gate.formats.comment import comment
 from ..gate.formats.github import render
 from ..gate.reports.check import CheckReport
@@ -15,7 +16,7 @@ from ..render.shield import is_github
 from .output import say
 
 SUMMARY_BYTES = 2**20
-"""The most that GitHub takes as the summary of a step."""
+"""GitHub's limit of the summary of a step."""
 
 
 def under_github(
@@ -25,16 +26,16 @@ def under_github(
     *,
     annotate: bool = True,
 ) -> None:
-    """Under GitHub Actions, annotate the files and add to the step's summary; elsewhere nothing.
+    """Under GitHub Actions, annotate files and add to the summary of the step; elsewhere do nothing.
 
-    Annotations go to standard error, where GitHub reads them too: standard output may be a file. What cannot be written
-    is said, and changes nothing of the check.
+    Annotations go to standard error, which GitHub reads too, because standard output may be a file. If the summary cannot be
+    written, a warning says so, and the exit code stays the same.
 
     Args:
-        report: the check's.
+        report: of the check.
         environ: the environment.
         options: with the checkout that GitHub shows.
-        annotate: False if the commands were printed already.
+        annotate: False if the annotations were already printed.
     """
     if not is_github(environ):
         return
@@ -53,6 +54,11 @@ def _summarise(report: CheckReport, path: Path) -> None:
             if file.tell() + len(text) <= SUMMARY_BYTES:
                 file.write(text)
             else:
-                say(f"samattn: no step summary: {path} is full", style="yellow")
+                _warn(f"{path} is full")
     except OSError as error:
-        say(f"samattn: no step summary: {path}: {error.strerror or error}", style="yellow")
+        _warn(f"{path}: {error.strerror or error}")
+
+
+def _warn(reason: str) -> None:
+    message = Message("no-step-summary", f"samattn: the step summary was not written: {reason}")
+    say(with_code(message), style="yellow")

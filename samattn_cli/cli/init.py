@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..encoder.presets import devices
-from ..errors import GitError, OutputError, UsageError
+from ..errors import GitError, Message, OutputError, UsageError, with_code
 from ..files.load import Override
 from ..gate.load_thresholds import FILE
 from ..gate.thresholds import MOST
@@ -44,20 +44,22 @@ def init(
         list[str] | None,
         typer.Argument(
             metavar="CONFIG...",
-            help="YAML files or presets; every encoder config below DIR by default.",
+            help="YAML files or presets; by default every encoder config below DIR.",
             callback=config_names,
             autocompletion=complete.configs,
         ),
     ] = None,
     directory: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where samattn.yaml goes; here by default.")
+        Path, typer.Option(metavar="DIR", help="The directory of samattn.yaml; by default this one.")
     ] = Path(),
     image_size: ImageSize = None,
     batch_size: BatchSize = None,
     dtype: DTypeOption = None,
     attention: Attention = None,
     mode: Mode = None,
-    device: Annotated[str | None, device_option("Where they run, for times: see `samattn devices`.")] = None,
+    device: Annotated[
+        str | None, device_option("The device they run on, for limits of times: see `samattn devices`.")
+    ] = None,
     workflow: Annotated[
         bool, typer.Option("--workflow/--no-workflow", help="Write .github/workflows/samattn.yml.")
     ] = True,
@@ -65,21 +67,22 @@ def init(
         bool, typer.Option("--pre-commit/--no-pre-commit", help="Write .pre-commit-config.yaml.")
     ] = True,
     add: Annotated[
-        bool, typer.Option("--add", help="Add limits to a samattn.yaml that is there; nothing in it changes.")
+        bool,
+        typer.Option("--add", help="Add limits to an existing samattn.yaml; nothing else in it changes."),
     ] = False,
     force: Annotated[
         bool,
         typer.Option(
             "--force",
-            help="Set the limits that a samattn.yaml has to today's figures, add those that it lacks, and overwrite a "
+            help="Set the limits in an existing samattn.yaml to today's figures, add missing ones, and overwrite an existing "
             "workflow. Other rules stay.",
         ),
     ] = False,
 ) -> None:
     """Start checking: thresholds with today's figures as limits, a GitHub workflow, a pre-commit hook.
 
-    The workflow and the hook go to the root of the git repository. All is written, or nothing is. Where there is a
-    .pre-commit-config.yaml, it is left alone, and what to add to it is printed.
+    The workflow and the hook go to the root of the git repository. Either all files are written or none. An existing
+    .pre-commit-config.yaml is not changed; what to add to it is printed.
 
     Examples:
 
@@ -93,7 +96,7 @@ def init(
     from ..gate.init.origin import installed_from
 
     if not directory.is_dir():
-        raise UsageError(f"--directory {directory}: there is no such directory")
+        raise UsageError("no-such-directory", f"--directory {directory}: no such directory")
     refuse_stdin(configs)
     run = overrides(
         None, image_size=image_size, batch_size=batch_size, dtype=dtype, attention=attention, mode=mode
@@ -124,90 +127,95 @@ def init(
 
 
 def _refuse_run(run: list[Override], device: str | None) -> None:
-    """How encoders are run is in the file already."""
+    """Refuse options that say how encoders are run, because the file says it.
+
+    Raises:
+        UsageError: for such an option.
+    """
     if run or device:
         option = run[0].where if run else f"--device {device}"
-        raise UsageError(f"{option}: how encoders are run is in the profiles of {FILE}: change it there")
+        text = f"{option}: the profiles of {FILE} say how encoders are run: change them"
+        raise UsageError("option-in-profile", text)
 
 
-def _more(folder: Path, given: list[str], *, renew: bool) -> tuple[str, str]:
-    """The text of a thresholds file that is there with more limits, and what is new in a few words."""
+def _more(folder: Path, names: list[str], *, renew: bool) -> tuple[str, str]:
+    """The text of an existing thresholds file with more limits, and a few words about what is new."""
     from ..gate.init.add import check_kept, with_limits
     from ..gate.init.limits import limits_of
     from ..gate.load_thresholds import load_thresholds
 
     file = load_thresholds(folder / FILE)
-    text = (folder / FILE).read_bytes().decode()  # as it is, with a byte order mark and its ends of lines
+    text = (folder / FILE).read_bytes().decode()  # keeps a byte order mark and the ends of lines
     rules = file.thresholds.rules
     profiles = list(dict.fromkeys(rule.profile for rule in rules if rule.limit)) or [""]
-    taken = {rule.id: rule.match for rule in rules}
-    configs = given or _found(folder, [])
+    ids = {rule.id: rule.match for rule in rules}
+    configs = names or _discovered(folder, [])
     limits = {
         profile: limits_of(
             configs,
             folder,
             file.overrides(profile),
             file.device(profile),
-            taken,
+            ids,
             f"-{profile}" if profile and len(profiles) > 1 else "",
         )
         for profile in profiles
     }
-    found = with_limits(file, text, limits, renew=renew)
-    check_kept(file, found.text, renew=renew)
-    changed = f", {format_things(found.changed, 'limit')} set to today's figure" if renew else ""
-    return found.text, f"{format_things(found.added, 'limit')} added{changed}"
+    new = with_limits(file, text, limits, renew=renew)
+    check_kept(file, new.text, renew=renew)
+    changed = f", {format_things(new.changed, 'limit')} set to today's figure" if renew else ""
+    return new.text, f"{format_things(new.added, 'limit')} added{changed}"
 
 
 def _say_origin(origin: Origin) -> None:
-    """What the workflow and the hook install."""
+    """Say what the workflow and the hook install."""
     if origin.is_reachable:
-        say(f"they install samattn from where this one was: {origin.said}")
+        say(f"CI installs samattn from the same place as this one: {origin.place}")
     else:
-        say(
-            f"this samattn was installed from {origin.said}, which other machines do not have. They install "
-            f"{origin.requirement}: replace that with the place where yours is published",
-            style="yellow",
+        text = (
+            f"this samattn was installed from {origin.place}, which other machines cannot reach. CI installs "
+            f"{origin.requirement}: replace that with the place where yours is published"
         )
+        say(with_code(Message("unreachable-origin", text)), style="yellow")
 
 
-def _thresholds(folder: Path, given: list[str], run: list[Override], device: str | None) -> tuple[str, str]:
-    """The text of the thresholds file, and what it holds in a few words."""
+def _thresholds(folder: Path, names: list[str], run: list[Override], device: str | None) -> tuple[str, str]:
+    """The text of a new thresholds file, and a few words about it."""
     from ..gate.init.files import thresholds
     from ..gate.init.limits import limits_of
 
     on = device_of(device)
-    encoders = limits_of(given or _found(folder, run), folder, run, on)
+    encoders = limits_of(names or _discovered(folder, run), folder, run, on)
     limits = sum(len(encoder.limits) for encoder in encoders)
     if limits > MOST:
-        raise UsageError(
-            f"{len(encoders)} encoders need {limits} rules, and a file has {MOST} at most: name some"
-        )
+        text = f"{len(encoders)} encoders need {limits} rules, but a file has at most {MOST}: name fewer"
+        raise UsageError("too-many-rules", text)
     text = thresholds(encoders, folder, _profile(run, device, folder))
     return text, f"{format_things(len(encoders), 'encoder')}, {format_things(limits, 'limit')}"
 
 
-def _found(folder: Path, run: list[Override]) -> tuple[str, ...]:
-    """The configs below a folder; files that only look like one are said.
+def _discovered(folder: Path, run: list[Override]) -> tuple[str, ...]:
+    """The configs below a folder. Files that look like a config but cannot be loaded are reported.
 
     Raises:
         UsageError: if there is none, with what to do.
     """
     from ..gate.init.discovery import configs_below
 
-    found = configs_below(folder, run)
-    for reason in found.refused:
-        say(f"passed over {reason}", style="yellow")
-    if not found.configs:
+    below = configs_below(folder, run)
+    for problem in below.refused:
+        say(f"skipped {problem}", style="yellow")
+    if not below.configs:
         raise UsageError(
-            f"there is no encoder config in {folder.resolve()}: name one, or a preset (samattn init sam_vit_b), or write "
-            "one (samattn configs --show sam_vit_b > encoder.yaml; samattn import SOURCE -o encoder.yaml)"
+            "no-configs",
+            f"no encoder config in {folder.resolve()}: name one, or a preset (samattn init sam_vit_b), or write "
+            "one (samattn configs --show sam_vit_b > encoder.yaml; samattn import SOURCE -o encoder.yaml)",
         )
-    return found.configs
+    return below.configs
 
 
 def _root(directory: Path) -> Path:
-    """The root of the git repository that a directory is in; itself, if it is in none."""
+    """The root of the git repository that contains a directory; the directory itself, if there is none."""
     from ..gate.git.repository import repository
 
     try:
@@ -217,7 +225,7 @@ def _root(directory: Path) -> Path:
 
 
 def _profile(run: list[Override], device: str | None, folder: Path) -> dict[str, Any]:
-    """How they are run, in the keys of a profile; {} is as they say."""
+    """How encoders are run, as the keys of a profile; {} for none."""
     keys = {override.key.removeprefix("run."): override.value.plain() for override in run}
     if device is None:
         return keys
@@ -226,25 +234,25 @@ def _profile(run: list[Override], device: str | None, folder: Path) -> dict[str,
 
 
 def _check_free(places: Iterable[Path], *, force: bool) -> None:
-    """Nothing that is there is overwritten without --force.
+    """See that no existing file would be overwritten without --force.
 
     Raises:
-        OutputError: if it would be.
+        OutputError: if one would be.
     """
-    taken = [str(place) for place in places if _is_there(place)]
-    if taken and not force:
-        verb = "is" if len(taken) == 1 else "are"
+    existing = [str(place) for place in places if _is_there(place)]
+    if existing and not force:
+        verb = "exists" if len(existing) == 1 else "exist"
         raise OutputError(
-            f"{' and '.join(taken)} {verb} there already: --add adds limits, --force sets those that are there anew; nothing was written"
+            "file-exists",
+            f"{' and '.join(existing)} already {verb}: --add adds limits, --force sets existing limits to today's figures; "
+            "nothing was written",
         )
 
 
 def _advise(hooks: Path, hook: str) -> None:
-    """What to add to a pre-commit configuration, unless it is in there."""
+    """Print what to add to an existing pre-commit configuration, unless it has the hook."""
     has_it = hooks.is_file() and HOOK_ID in map(str.strip, hooks.read_text("utf-8", "replace").splitlines())
-    say(
-        f"{hooks} {'has the hook already' if has_it else 'is there and is left alone; under its repos, add:'}"
-    )
+    say(f"{hooks} {'has the hook already' if has_it else 'exists and was not changed; add to its repos:'}")
     if not has_it:
         emit(hook, "yaml")
 

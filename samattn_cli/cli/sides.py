@@ -68,7 +68,7 @@ def before(file: str, request: str | None, laid_over: Sequence[Override]) -> Sid
     here = repository(folder if folder.is_dir() else None)
     commit = here.commit("HEAD") if request is None else base_of(request, here).commit
     tree = Tree(here, commit)
-    return _at(tree, tree.former(Path(file)), laid_over)
+    return _at(tree, tree.old_path(Path(file)), laid_over)
 
 
 def is_ref(reference: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a figure of a baseline may be what a change made of it: a baseline is a file that anyone may edit."""
+"""Whether a change of a baseline is justified: anyone can edit the file, so its figures and reasons are verified."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from .thresholds import Rule
 
 @dataclass(frozen=True)
 class Acceptances:
-    """What is wrong with figures that are new or larger since the base; `cases` are today's by their paths."""
+    """Verifies figures that are new or larger since the base. `cases` are today's configs by their paths."""
 
     base: AtBase
     cases: Mapping[str, Case]
 
     def doubts(self, then: Entry, now: Entry) -> str:
-        """What is wrong with the reason of a figure that is larger than it was; "" if nothing."""
+        """What is wrong with the reason for a larger figure; "" if nothing is."""
         if now.accepted is None or now.accepted == then.accepted:
             return "without a reason"
         doubt = next(self._doubts(then, now, now.accepted), "")
-        return doubt and f"with a reason that does not hold ({doubt})"
+        return doubt and f"with an invalid reason ({doubt})"
 
     def excess(self, now: Entry) -> str:
-        """That a figure is larger than that of the config today; "" if it is not, or today's cannot be told."""
+        """That a figure is larger than today's; "" if it is not, or if today's is unknown."""
         today = self._today(now)
         if today is None or Fraction(now.value) <= Fraction(today):
             return ""
         value, gives = format_apart(unit_of(now.metric), now.value, today)
-        return f"{now.metric} of {value} is more than the config gives, which is {gives}"
+        return f"{now.metric} of {value} is above that of the config, which is {gives}"
 
     def _doubts(self, then: Entry, now: Entry, accepted: Accepted) -> Iterator[str]:
         rules = {rule.id: rule for rule in self.base.file.thresholds.rules}
         if accepted.rule not in rules:
-            yield f"there is no rule {accepted.rule!r}, under which it was accepted"
+            yield f"it was accepted under the rule {accepted.rule!r}, which does not exist"
         elif unfit := _unfit(rules[accepted.rule], now):
-            yield f"the rule {accepted.rule!r}, under which it was accepted, {unfit}"
+            yield f"it was accepted under the rule {accepted.rule!r}, which {unfit}"
         if accepted.was != then.value:
-            said, was = format_apart(unit_of(now.metric), accepted.was, then.value)
-            yield f"it says that it was {said}, and it was {was}"
+            claimed, was = format_apart(unit_of(now.metric), accepted.was, then.value)
+            yield f"it claims a former figure of {claimed}, and that was {was}"
         if excess := self.excess(now):
             yield excess
 
     def _today(self, entry: Entry) -> float | None:
-        """The figure of a config as it is now."""
+        """Today's figure of a config; None if it is unknown."""
         case, profiles = self.cases.get(entry.config), self.base.file.thresholds.profiles or {}
         if case is None or (entry.profile and entry.profile not in profiles):
             return None
@@ -65,9 +65,9 @@ class Acceptances:
 
 
 def _unfit(rule: Rule, entry: Entry) -> str:
-    """Why a rule cannot have let a figure rise; "" if it can."""
+    """Why a rule does not apply to a figure; "" if it does."""
     if rule.vs != "baseline":
-        return "is not vs baseline"
+        return "has no `vs: baseline`"
     if (rule.metric, rule.profile) != (entry.metric, entry.profile):
-        return f"is of {' in '.join(filter(None, [rule.metric, rule.profile]))}"
-    return "" if matches(rule.match, entry.config) else f"is not for {entry.config}"
+        return f"limits {' in '.join(filter(None, [rule.metric, rule.profile]))}"
+    return "" if matches(rule.match, entry.config) else f"does not match {entry.config}"

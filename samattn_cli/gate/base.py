@@ -1,4 +1,4 @@
-"""The configs as they are at the base of a change, straight from git's objects, with today's samattn."""
+"""The configs at the base of a change, read from git's objects and analyzed by this samattn."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ WITHOUT_DEVICE = tuple(cost for cost in COSTS if not needs_device(cost))
 
 @dataclass(frozen=True)
 class AtBase:
-    """A `Reference`: today's rules and profiles on the configs and device files of the base.
+    """A `Reference`: today's rules and profiles, applied to the configs and device files of the base.
 
     Attributes:
-        encoders: those of the check, so that what did not change is worked out once.
+        encoders: those of the check, so that an encoder that did not change is worked out once.
         base: the commit.
         tree: its files.
-        loaded: the encoders at the base, as they were asked for.
-        continued: what new configs continue, likewise.
+        loaded: the encoders at the base, once they were needed.
+        originals: the configs that new configs are copies of, once they were needed.
     """
 
     encoders: Encoders
     base: Base
     tree: Tree
     loaded: dict[tuple[str, str], Encoder | None] = field(default_factory=dict)
-    continued: dict[Path, Path | None] = field(default_factory=dict)
+    originals: dict[Path, Path | None] = field(default_factory=dict)
 
     @property
     def file(self) -> ThresholdsFile:
@@ -58,10 +58,10 @@ class AtBase:
 
     @property
     def described(self) -> str:
-        """Its name, and that it is HEAD itself, if it is."""
+        """Its name, and a warning if it is HEAD itself."""
         if not self.base.is_head:
             return self.name
-        compared = "nothing" if self.tree.repository.is_clean else "only what is not committed"
+        compared = "nothing" if self.tree.repository.is_clean else "only uncommitted work"
         return f"{self.name}, which is HEAD itself: {compared} is compared"
 
     def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:
@@ -70,7 +70,7 @@ class AtBase:
         return None if encoder is None else encoder.readings(metric)
 
     def encoder(self, case: Case) -> Encoder | None:
-        """The encoder of a case at the base; None where there was none.
+        """The encoder of a case at the base; None if it did not exist.
 
         Raises:
             SamattnError: if it cannot be loaded there.
@@ -80,40 +80,39 @@ class AtBase:
             self.loaded[at] = self._load(case)
         return self.loaded[at]
 
-    def former(self, case: Case) -> Path | None:
-        """The path that a config had at the base, or that of what it continues; None where there was none.
-
-        A preset, which is samattn's own, had none.
+    def old_path(self, case: Case) -> Path | None:
+        """The path of a config at the base, or of the config that it is a copy of; None if there is neither, and for presets.
 
         Raises:
-            GitError: if it lies outside of the repository.
+            GitError: if the config is outside the repository.
         """
         path = Path(case.reference)
         if case.reference in presets() and not path.is_file():
-            path = self.file.folder / path  # a file may have had the preset's name
-        former = self.tree.former(path)
-        if self.tree.exists(former) and not self.tree.is_dir(former):
-            return former
-        return self.continues(case)
+            path = self.file.folder / path  # at the base a file may have had the preset's name
+        then = self.tree.old_path(path)
+        if self.tree.exists(then) and not self.tree.is_dir(then):
+            return then
+        return self.copied_from(case)
 
-    def continues(self, case: Case) -> Path | None:
-        """The path at the base of what a new config is a copy of, if that costs less now: what it cost goes on in the copy.
+    def copied_from(self, case: Case) -> Path | None:
+        """The path at the base of the config that a new one is a copy of, if the original costs less now.
 
-        A file that the config extends may be the copy, too.
+        Otherwise a change could evade a rule: copy a config, make the original cheaper, and use the copy. A file that the
+        new config extends may be the copy, too.
         """
         path = Path(case.reference)
-        if path not in self.continued:
-            copied = (self.tree.copied(file, self.copies) for file in files_of(path, self.file.files))
-            self.continued[path] = next(filter(None, copied), None)
-        return self.continued[path]
+        if path not in self.originals:
+            copied = (self.tree.copied_from(file, self.copies) for file in files_of(path, self.file.files))
+            self.originals[path] = next(filter(None, copied), None)
+        return self.originals[path]
 
     def is_copy(self, case: Case) -> bool:
-        """Whether a config itself is a copy of what it continues, and not what it extends."""
-        return self.tree.copied(Path(case.reference), self.copies) is not None
+        """Whether a config itself is the copy, and not a file that it extends."""
+        return self.tree.copied_from(Path(case.reference), self.copies) is not None
 
     @cached_property
     def copies(self) -> Mapping[str, Path]:
-        """New configs that are copies of such that cost less now, of which others may be no copies: see `Tree.copies`."""
+        """New configs that are copies of configs that cost less now, by their paths from the root: see `Tree.copies`."""
         if not self.tree.moves.added:
             return {}
         checked = (Path(case.reference) for cases in configs_of(self.file).values() for case in cases)
@@ -121,7 +120,7 @@ class AtBase:
         return self.tree.copies([then for then, now in pairs.items() if self._costs_less(then, now)])
 
     def _costs_less(self, then: Path, now: Path) -> bool:
-        """Whether an encoder costs less than it did in some profile, or cannot be loaded; not what was none."""
+        """Whether an encoder costs less than before in some profile, or can no longer be loaded."""
         for profile in ("", *(self.file.thresholds.profiles or {})):
             before = self._encoder_of(then, profile, self.tree)
             today = self._encoder_of(now, profile, self.file.files)
@@ -130,77 +129,77 @@ class AtBase:
         return False
 
     def _encoder_of(self, path: Path, profile: str, files: Files) -> Encoder | None:
-        """The encoder of a file; None where there is none that can be loaded."""
+        """The encoder of a file; None if it cannot be loaded."""
         try:
             return self.encoders.twin(load_config(path, self.file.overrides(profile), files=files), None)
         except SamattnError:
             return None
 
     def path_of(self, case: Case) -> str:
-        """The path that a config had from the folder in which the thresholds stood; its own, if it was not there.
+        """The old path of a config from the old folder of the thresholds; today's path, if the config is new.
 
         Raises:
-            GitError: if it lies outside of the repository.
+            GitError: if the config is outside the repository.
         """
-        former = self.former(case)
-        if former is None:
+        then = self.old_path(case)
+        if then is None:
             return case.path
         folder = self.path.parent if self.path else self.file.folder
-        return Path(os.path.relpath(former, folder)).as_posix()
+        return Path(os.path.relpath(then, folder)).as_posix()
 
-    def label(self, former: Path) -> str:
+    def label(self, path: Path) -> str:
         """A file of the base as `samattn diff` takes it: "main:encoders/h.yaml"."""
-        return self.tree.label(former)
+        return self.tree.label(path)
 
     def _load(self, case: Case) -> Encoder | None:
-        former = self.former(case)
-        if former is None and case.path not in presets():
+        then = self.old_path(case)
+        if then is None and case.path not in presets():
             return None
         overrides = self.file.overrides(case.profile)
-        config = load_config(former or presets()[case.path], overrides, files=self.tree if former else DISK)
+        config = load_config(then or presets()[case.path], overrides, files=self.tree if then else DISK)
         reference = self.file.profile(case.profile).device
-        device = self.file.device(case.profile, self._holding(reference)) if reference else None
+        device = self.file.device(case.profile, self._files_with(reference)) if reference else None
         return self.encoders.twin(config, device)
 
-    def _holding(self, device: str) -> Files:
-        """The base's files, if the device is one of them."""
+    def _files_with(self, device: str) -> Files:
+        """The base's files, if the device is one of them; else those of today."""
         return self.tree if self.tree.exists(self.file.folder / device) else self.file.files
 
     @cached_property
     def path(self) -> Path | None:
-        """Where the thresholds file stood at the base, or the one that it takes the place of; None where there was none."""
+        """The path of the thresholds file at the base, or of the file that it replaces; None if there is neither."""
         here = Path(self.file.label)
         if not here.is_file():
             return None
-        former = self.tree.former(here)
-        return former if self.tree.exists(former) else self._around(here)
+        then = self.tree.old_path(here)
+        return then if self.tree.exists(then) else self._in_parents(here)
 
-    def _around(self, here: Path) -> Path | None:
-        """The file that the base has in a folder around a new one, where a check from this folder would have found it."""
+    def _in_parents(self, here: Path) -> Path | None:
+        """The thresholds file that a check from here would have found at the base, in a parent directory of a new file."""
         folder = Path.cwd()
         if here.name != FILE or not folder.is_relative_to(here.parent.resolve()):
             return None
-        around = (Path(os.path.relpath(above / FILE)) for above in here.parent.resolve().parents)
-        return next((path for path in around if self.tree.exists(path)), None)
+        above_it = (Path(os.path.relpath(above / FILE)) for above in here.parent.resolve().parents)
+        return next((path for path in above_it if self.tree.exists(path)), None)
 
     @cached_property
     def baseline(self) -> Baseline | None:
-        """The baseline beside the thresholds of the base; None where there was none.
+        """The baseline next to the thresholds of the base; None if there was none.
 
         Raises:
-            ConfigError: if one of both cannot be read.
+            ConfigError: if the thresholds or the baseline cannot be read.
         """
         return read_baseline(self.thresholds or replace(self.file, files=self.tree))
 
     @cached_property
     def removed_thresholds(self) -> tuple[str, ...]:
-        """Thresholds files of the base that are gone, as git calls them: what is called so, or as today's is."""
+        """The paths from the root of thresholds files of the base that were removed, by the usual name or by today's."""
         names = {FILE, Path(self.file.label).name}
         return tuple(path for path in self.tree.moves.removed if PurePosixPath(path).name in names)
 
     @cached_property
     def thresholds(self) -> ThresholdsFile | None:
-        """The thresholds of the base; None where there were none.
+        """The thresholds of the base; None if there were none.
 
         Raises:
             ConfigError: if they cannot be read.
@@ -213,7 +212,7 @@ class AtBase:
 
 
 def _costs_less(today: Encoder, before: Encoder) -> bool:
-    """Whether a cost is less than before, or cannot be told."""
+    """Whether some cost is less than before, or is unknown."""
     try:
         return any(today.readings(cost)[0].value < before.readings(cost)[0].value for cost in WITHOUT_DEVICE)
     except SamattnError:
@@ -221,10 +220,10 @@ def _costs_less(today: Encoder, before: Encoder) -> bool:
 
 
 def at_base(request: str, encoders: Encoders) -> AtBase:
-    """The base that is asked for, of the repository that the thresholds file is in.
+    """The requested base, in the repository of the thresholds file.
 
     Raises:
-        GitError: if there is none, with what would bring it.
+        GitError: if there is none; the message says how to fetch it.
     """
     here = repository(encoders.file.folder)
     base = base_of(request, here)

@@ -1,4 +1,4 @@
-"""What was done to a baseline since the base of a change, otherwise than by `samattn baseline update`."""
+"""Edits of a baseline since the base of a change that `samattn baseline update` would not have made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ..errors import SamattnError
+from ..errors import Message, SamattnError
 from ..files.globs import matches
 from ..metric_names import unit_of
 from ..reports.diff import CHANGED, Place
@@ -19,20 +19,20 @@ from .loosened import same_rules
 from .policy import LOOSENED, OUTCOME_OF
 from .references import Case
 from .reports.baseline import Entry, Key
-from .reports.check import Result
+from .reports.check import Result, coded
 from .thresholds import Action
 
-RAISE = f"{UPDATE} --accept RULE --reason TEXT raises it, and keeps the reason"
+RAISE = f"{UPDATE} --accept RULE --reason TEXT raises it and stores the reason"
 
 Names = Mapping[str, str]
-"""The paths that configs have now, and had then, from the folder of the thresholds."""
+"""The path of each config now, and then, from the folder of the thresholds."""
 
 Keys = Mapping[tuple[str, str], Sequence[tuple[str, str]]]
-"""The profile and metric that a rule names now, to those that rules vs baseline named then, which it was."""
+"""The profile and metric of a rule now, and those of the rules with `vs: baseline` that it was then."""
 
 
-def by_hand(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Result]:
-    """Figures that were raised, each with its reason or as what is wrong with it; that are above today's; that are gone.
+def baseline_edits(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Result]:
+    """Figures that were raised (waived if the reason is valid), new figures above today's, and figures that were removed.
 
     Raises:
         SamattnError: if the baseline cannot be read at the base.
@@ -42,66 +42,72 @@ def by_hand(base: AtBase, cases: Sequence[Case], action: Action) -> Iterator[Res
         return
     then = base.baseline
     before = then.entries if then else {}
-    found = _Found(base, action, now.label, {case.path: case.reference for case in cases})
+    findings = _Findings(base, action, now.label, {case.path: case.reference for case in cases})
     names = {case.path: _path(base, case) for case in cases}
-    keys = _former_keys(base)
+    keys = _old_keys(base)
     acceptances = Acceptances(base, {case.path: case for case in cases})
     for was, entry in _risen(before, now, names, keys):
         if was is None:
-            yield from found.above(entry, acceptances.excess(entry))
+            yield from findings.above(entry, acceptances.excess(entry))
         else:
-            yield found.raised(was, entry, acceptances.doubts(was, entry))
-    for path, entry in _taken_out(before, now, base, names, keys):
-        yield found.lost(path, entry)
+            yield findings.raised(was, entry, acceptances.doubts(was, entry))
+    for path, entry in _removed(before, now, base, names, keys):
+        yield findings.removed(path, entry)
 
 
 def _today(base: AtBase) -> Baseline | None:
     try:
         return read_baseline(base.file)
     except SamattnError:
-        return None  # of which the rules that need it tell
+        return None  # the rules that need it report this
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What findings have in common; `called` is what configs are called in reports, by their paths."""
+class _Findings:
+    """Makes the findings about one baseline. `references` are the names of configs in reports, by their paths."""
 
     base: AtBase
     action: Action
     baseline: str
-    called: Mapping[str, str]
+    references: Mapping[str, str]
 
     def raised(self, was: Entry, entry: Entry, doubts: str) -> Result:
-        """A figure that is larger than it was: shown as a waiver is, if there is nothing wrong with its reason."""
+        """A figure that is larger than it was. If its reason is valid, it is shown as a waiver is."""
         values = f"{entry.metric} {CHANGED.join(format_apart(unit_of(entry.metric), was.value, entry.value))}"
         if doubts or entry.accepted is None:
-            said = f"the baseline was raised {doubts}: {values}"
-            return self._finding(entry.config, entry, said, RAISE, entry.line)
-        said = f"the baseline was raised: {values}, accepted under {entry.accepted.rule!r}: {entry.accepted.reason}"
-        finding = self._finding(entry.config, entry, said, "", entry.line)
+            message = Message("baseline-raised", f"the baseline was raised {doubts}: {values}{self._since}")
+            return self._finding(entry.config, entry, message, RAISE, entry.line)
+        accepted = f"accepted under {entry.accepted.rule!r}: {entry.accepted.reason}"
+        message = Message("baseline-accepted", f"the baseline was raised: {values}, {accepted}{self._since}")
+        finding = self._finding(entry.config, entry, message, "", entry.line)
         return replace(finding, rule=entry.accepted.rule, outcome="waived")
 
     def above(self, entry: Entry, excess: str) -> Iterator[Result]:
-        """A new figure, if it is larger than what it is of."""
+        """A new figure, if it is larger than today's figure of its config."""
         if excess:
-            said = f"the baseline was written by hand: {excess}"
-            yield self._finding(entry.config, entry, said, f"{UPDATE} takes today's figure", entry.line)
+            message = Message("baseline-too-high", f"the baseline was edited by hand: {excess}{self._since}")
+            yield self._finding(entry.config, entry, message, f"{UPDATE} sets today's figure", entry.line)
 
-    def lost(self, path: str, entry: Entry) -> Result:
-        """A figure that is not there any more."""
+    def removed(self, path: str, entry: Entry) -> Result:
+        """A figure that the baseline no longer has."""
         value = format_amount(entry.value, unit_of(entry.metric))
-        said = f"the baseline lost a figure: {entry.metric} {value}"
-        return self._finding(path, entry, said, "restore its line from git", 1)
+        text = f"a figure was removed from the baseline: {entry.metric} {value}{self._since}"
+        message = Message("baseline-figure-removed", text)
+        return self._finding(path, entry, message, "restore its line from git", 1)
 
-    def _finding(self, path: str, entry: Entry, summary: str, advice: str, line: int | None) -> Result:
+    @property
+    def _since(self) -> str:
+        return f" (since {self.base.name})"
+
+    def _finding(self, path: str, entry: Entry, message: Message, advice: str, line: int | None) -> Result:
         place = Place(self.baseline, line, 1)
-        return Result(
+        return coded(
+            message,
             rule=LOOSENED,
-            config=self.called.get(path, path),
+            config=self.references.get(path, path),
             profile=entry.profile,
             outcome=OUTCOME_OF[self.action],
             metric=entry.metric,
-            summary=f"{summary} (since {self.base.name})",
             advice=advice,
             place=place,
             rule_place=place,
@@ -109,15 +115,15 @@ class _Found:
 
 
 def _path(base: AtBase, case: Case) -> str:
-    """What the baseline at the base calls a config."""
+    """The path of a config in the baseline at the base."""
     try:
         return base.path_of(case)
     except SamattnError:
         return case.path
 
 
-def _former_keys(base: AtBase) -> Keys:
-    """Of rules that are called otherwise than at the base, run in a profile or of a metric of another name."""
+def _old_keys(base: AtBase) -> Keys:
+    """The old profiles and metrics of rules; since the base a rule, its profile or its metric may have been renamed."""
     found: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for pair in same_rules(base.thresholds, base.file) if base.thresholds else ():
         if pair.then.vs == "baseline":
@@ -126,16 +132,16 @@ def _former_keys(base: AtBase) -> Keys:
 
 
 def _then(before: Mapping[Key, Entry], path: str, key: tuple[str, str], keys: Keys) -> Entry | None:
-    """The figure that the baseline had of a config, by what its rules named then: of several rules the smallest."""
-    former = [entry for name in keys.get(key, ()) if (entry := before.get((path, *name)))]
-    smallest = min(former, key=lambda entry: Fraction(entry.value), default=None)
+    """The old figure of a config, by the old names of its rules; the smallest if several rules had one."""
+    entries = [entry for name in keys.get(key, ()) if (entry := before.get((path, *name)))]
+    smallest = min(entries, key=lambda entry: Fraction(entry.value), default=None)
     return smallest or before.get((path, *key))
 
 
 def _risen(
     before: Mapping[Key, Entry], now: Baseline, names: Names, keys: Keys
 ) -> Iterator[tuple[Entry | None, Entry]]:
-    """Figures that are larger than they were, new, or counted otherwise: then and now; None where none is to compare."""
+    """Each figure that is larger than it was, new, or counted differently: then and now. Then is None if they do not compare."""
     for (path, profile, metric), entry in now.entries.items():
         then = _then(before, names.get(path, path), (profile, metric), keys)
         if then is None or then.counting != entry.counting:
@@ -144,10 +150,10 @@ def _risen(
             yield then, entry
 
 
-def _taken_out(
+def _removed(
     before: Mapping[Key, Entry], now: Baseline, base: AtBase, names: Names, keys: Keys
 ) -> Iterator[tuple[str, Entry]]:
-    """Figures that are there no more under any name, though a rule asks for them and their configs are there."""
+    """Figures that the baseline no longer has under any name, although a rule needs them and their configs exist."""
     rules = [rule for rule in base.file.thresholds.rules if rule.vs == "baseline"]
     for path, then in names.items():
         asked = {(rule.profile, rule.metric) for rule in rules if matches(rule.match, path)}

@@ -1,4 +1,4 @@
-"""The configs that a thresholds file is about, or that are asked for."""
+"""The configs that a thresholds file matches, and those that the user names."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from .references import Case
 
 
 def configs_of(file: ThresholdsFile) -> dict[int, list[Case]]:
-    """The configs that each of the file's `configs` leads to, by its index."""
+    """The configs that each entry of the file's `configs` matches, by the index of the entry."""
     patterns = file.thresholds.configs
-    return {index: list(_led_to(file, pattern)) for index, pattern in enumerate(patterns)}
+    return {index: list(_matching(file, pattern)) for index, pattern in enumerate(patterns)}
 
 
-def given_configs(file: ThresholdsFile, given: Sequence[str]) -> list[Case]:
-    """Configs that are asked for, by paths from the working directory or names of presets."""
-    return [_case(file, reference, reference) for reference in given]
+def named_configs(file: ThresholdsFile, names: Sequence[str]) -> list[Case]:
+    """The configs that the user names, as paths from the working directory or names of presets."""
+    return [_case(file, reference, reference) for reference in names]
 
 
-def paths_of(file: ThresholdsFile, given: Sequence[str]) -> frozenset[str]:
-    """The paths of configs that are asked for."""
-    return frozenset(case.path for case in given_configs(file, given))
+def paths_of(file: ThresholdsFile, names: Sequence[str]) -> frozenset[str]:
+    """The paths of the configs that the user names."""
+    return frozenset(case.path for case in named_configs(file, names))
 
 
 def each_once(cases: Iterable[Case]) -> list[Case]:
-    """Each config once, whatever led to it."""
+    """Each config once, even if several entries match it."""
     return list({case.path: case for case in cases}.values())
 
 
-def _led_to(file: ThresholdsFile, pattern: str) -> Iterator[Case]:
+def _matching(file: ThresholdsFile, pattern: str) -> Iterator[Case]:
     if not is_glob(pattern):
         yield _case(file, pattern, str(file.folder / pattern))
         return

@@ -1,4 +1,4 @@
-"""Where a figure comes from, where there is nothing to compare it with: what peaks, and the layers that cost most."""
+"""What contributes most to a figure: the operation of a peak, and the layers that cost most."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOTS = ("totals.", "comparison.", "layers.", "measured.")
 
 
 def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
-    """The layers and parts that a figure comes from, those that contribute most first, a line each."""
+    """The layers and parts that contribute to a figure, a line each, the largest first."""
     passes = encoder.passes
     path = path_of(metric, training=passes.trains)
     figure = figure_behind(path)
@@ -32,7 +32,7 @@ def contributions(encoder: Encoder, metric: str) -> tuple[str, ...]:
 
 
 def _counted(passes: Passes, kind: str) -> tuple[str, ...]:
-    """The layers that count as of a kind."""
+    """The layers that count as one kind."""
     blocks = (at for at in segments_of(passes).values() if at.segment.layer is not None)
     ats = [at for at in blocks if is_counted(at.layer, kind)]
     attends = ", ".join(dict.fromkeys(at.layer.attends for at in ats))
@@ -50,8 +50,8 @@ def _most(passes: Passes, figure: str, place: str) -> Iterator[str]:
     of = "" if place or not adds_up else _of_total(passes, figure)
     for value, ats in worst[:MOST]:
         each = " each" if len(ats) > 1 else ""
-        said = " ".join(filter(None, (of_figure.tag, format_amount(value, of_figure.unit))))
-        yield f"{_names(ats)}: {said}{each}{of}{_attention(ats)}"
+        amount = " ".join(filter(None, (of_figure.tag, format_amount(value, of_figure.unit))))
+        yield f"{_names(ats)}: {amount}{each}{of}{_attention(ats)}"
 
 
 def _of_total(passes: Passes, figure: str) -> str:
@@ -60,7 +60,7 @@ def _of_total(passes: Passes, figure: str) -> str:
 
 
 def _is_meant(at: At, place: str) -> bool:
-    """Whether a path is of this layer, or of the whole encoder."""
+    """Whether a path leads to this layer, to layers of its kind, or to the whole encoder."""
     if not place:
         return True
     layer = at.segment.layer

@@ -1,4 +1,4 @@
-"""The encoders of a check, each loaded once in each profile."""
+"""The encoders of a check. Each is loaded once in each profile."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from .within import Within, files_around
 
 @dataclass(frozen=True)
 class Encoders:
-    """Encoders as they are asked for; twins, which differ in their name only, are one and share their passes.
+    """Encoders, loaded when they are first needed. Twins, which differ only in their name, share one `Encoder` and its passes.
 
-    `given`: the paths of configs that were named on the command line, and so may lie in another repository.
+    `named`: the paths of configs that the user named; these may be in another repository.
     """
 
     file: ThresholdsFile
     recordings: Recordings
-    given: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
     loaded: dict[Case, Loaded | ConfigError] = field(default_factory=dict)
     twins: dict[tuple[EncoderConfig, Device | None], Encoder] = field(default_factory=dict)
     devices: dict[str, Device | None] = field(default_factory=dict)
 
     def of(self, case: Case) -> Encoder | ConfigError:
-        """The encoder of a case, or why it cannot be loaded."""
+        """The encoder of a case, or the error of loading it."""
         loaded = self.located(case)
         if isinstance(loaded, ConfigError):
             return loaded
         return self.twin(loaded.config, self._device(case.profile))
 
     def located(self, case: Case) -> Loaded | ConfigError:
-        """The config of a case with the places of its keys, or why it cannot be loaded."""
+        """The config of a case with the places of its keys, or the error of loading it."""
         if case not in self.loaded:
             try:
                 self.loaded[case] = load_located(
@@ -58,19 +58,19 @@ class Encoders:
         return self.twins[key]
 
     def failed(self, path: str) -> list[tuple[Case, ConfigError]]:
-        """Why a config could not be loaded: once if that is in all of its profiles, else each reason in a profile once."""
-        of_path = [(case, found) for case, found in self.loaded.items() if case.path == path]
-        failed = [(case, found) for case, found in of_path if isinstance(found, ConfigError)]
-        problems = [found.problems for _, found in failed]
+        """Why a config could not be loaded: one error if it failed in all its profiles, else each different error once."""
+        of_path = [(case, loaded) for case, loaded in self.loaded.items() if case.path == path]
+        failed = [(case, loaded) for case, loaded in of_path if isinstance(loaded, ConfigError)]
+        problems = [error.problems for _, error in failed]
         if 1 < len(failed) == len(of_path) and set.intersection(*map(set, problems)):
             return [(replace(failed[0][0], profile=""), ConfigError(dict.fromkeys(chain(*problems))))]
-        reasons = {found.problems: (case, found) for case, found in reversed(failed)}
-        return [*reversed(reasons.values())]
+        different = {error.problems: (case, error) for case, error in reversed(failed)}
+        return [*reversed(different.values())]
 
     def _files(self, case: Case) -> Files:
-        """The files of the thresholds' repository; of a config that was named and lies in another, those of that one."""
+        """The files of the thresholds' repository; for a named config in another repository, the files of that one."""
         files, path = self.file.files, Path(case.reference)
-        if case.path not in self.given or (isinstance(files, Within) and files.holds(path)):
+        if case.path not in self.named or (isinstance(files, Within) and files.holds(path)):
             return files
         return files_around(path.parent)
 

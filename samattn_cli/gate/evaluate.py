@@ -16,14 +16,14 @@ from .thresholds import LEVELS, Bounds, Increase, Rule
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What a rule says of a figure.
+    """The verdict of a rule on a figure.
 
     Attributes:
-        outcome: of the rule.
-        reading: the figure, the worst of its kind.
-        limit: the value that would just pass.
-        compared: what it was compared with, if that is a figure.
-        compared_with: what that is.
+        outcome: the outcome.
+        reading: the figure; the worst one, if there are several.
+        limit: the value that just passes.
+        compared: the figure that it was compared with, if any.
+        compared_with: the name of what has that figure.
         summary: a sentence.
     """
 
@@ -36,19 +36,19 @@ class Judged:
 
     @property
     def excess(self) -> Fraction | None:
-        """How far what fails is beyond the limit."""
+        """Value - limit; None if the rule passes."""
         return None if self.outcome == "pass" else Fraction(self.reading.value) - self.limit
 
 
 def shown_unit(rule: Rule) -> str:
-    """The unit in which a rule's figures are shown: "%" where it is a share."""
-    bounds = (bound for form in (rule.limit, rule.at_least) if form for bound in _given(form).values())
+    """The unit in which a rule's figures are shown: "%" for a share."""
+    bounds = (bound for form in (rule.limit, rule.at_least) if form for bound in _levels(form).values())
     written = [bound.unit for bound in (rule.expect, *bounds) if bound]
     return PERCENT if is_share(rule.metric) or PERCENT in written else unit_of(rule.metric)
 
 
 def judge(rule: Rule, readings: Sequence[Reading]) -> Judged:
-    """A rule that compares with nothing else."""
+    """The verdict of a rule without `vs`."""
     if rule.limit is not None:
         return _bounded(rule, rule.limit, max(readings, key=_value), 1)
     if rule.at_least is not None:
@@ -57,11 +57,18 @@ def judge(rule: Rule, readings: Sequence[Reading]) -> Judged:
 
 
 def judge_increase(rule: Rule, readings: Sequence[Reading], there: Sequence[Reading], name: str) -> Judged:
-    """A rule that compares with what the figure is elsewhere, which is called `name`; of several, the largest."""
+    """The verdict of a rule with `vs`, on the largest reading.
+
+    Args:
+        rule: the rule, which has `increase`.
+        readings: of the config.
+        there: of the same config in the reference.
+        name: of the reference.
+    """
     assert rule.increase is not None  # noqa: S101 - the caller's; told to the type checker
     reading, before = max(readings, key=_value), _value(max(there, key=_value))
     least = rule.increase.and_above
-    bounds = _given(rule.increase)
+    bounds = _levels(rule.increase)
     limits = {
         level: before + max([_growth(bound, before), *([least.amount] if least else [])])
         for level, bound in bounds.items()
@@ -80,13 +87,13 @@ def judge_increase(rule: Rule, readings: Sequence[Reading], there: Sequence[Read
 
 
 def reaches(rule: Rule, value: Fraction, upto: Fraction) -> bool:
-    """Whether a value that breaks a rule is within `upto`, on the side on which it breaks it."""
+    """Whether a value that breaks a rule is still within `upto`, and on the side of the rule on which `upto` is."""
     sign = side(rule, upto)
     return sign * (value - upto) <= 0 and (rule.expect is None or sign * (value - rule.expect.amount) >= 0)
 
 
 def side(rule: Rule, upto: Fraction) -> int:
-    """On which side of a rule `upto` lies: 1 where a higher one allows more, -1 where a lower one does."""
+    """The direction in which `upto` allows more: 1 if upwards, -1 if downwards."""
     below = rule.expect is not None and upto < rule.expect.amount
     return -1 if rule.at_least is not None or below else 1
 
@@ -95,8 +102,8 @@ def _value(reading: Reading) -> Fraction:
     return Fraction(reading.value)
 
 
-def _given(bounds: Bounds | Increase) -> dict[Outcome, Quantity]:
-    """Those that are there, the worse first."""
+def _levels(bounds: Bounds | Increase) -> dict[Outcome, Quantity]:
+    """The bounds that a rule sets, `error` first."""
     return {level: bound for level in LEVELS if (bound := getattr(bounds, level)) is not None}
 
 
@@ -106,18 +113,18 @@ def _growth(bound: Quantity, before: Fraction) -> Fraction:
 
 def _bounded(rule: Rule, bounds: Bounds, reading: Reading, sign: int) -> Judged:
     """Against the most that passes (`sign` 1), or the least (-1)."""
-    given = _given(bounds)
-    broken = (level for level, bound in given.items() if sign * (_value(reading) - bound.amount) > 0)
+    levels = _levels(bounds)
+    broken = (level for level, bound in levels.items() if sign * (_value(reading) - bound.amount) > 0)
     outcome: Outcome = next(broken, "pass")
-    bound = given[outcome if outcome in given else next(iter(given))]
-    what = ("limit" if sign > 0 else "least") + f" of {bound}"
+    bound = levels[outcome if outcome in levels else next(iter(levels))]
+    what = ("limit" if sign > 0 else "minimum") + f" of {bound}"
     over = ("over" if sign > 0 else "under") + f" the {what} by {_by(rule, reading, bound.amount)}"
-    said = f"within the {what}" if outcome == "pass" else over
+    verdict = f"within the {what}" if outcome == "pass" else over
     return Judged(
         outcome=outcome,
         reading=reading,
         limit=bound.amount,
-        summary=f"{_said(rule, reading, bound.amount)}, {said}",
+        summary=f"{_value_is(rule, reading, bound.amount)}, {verdict}",
     )
 
 
@@ -132,19 +139,19 @@ def _expected(rule: Rule, readings: Sequence[Reading]) -> Judged:
     near = expected + (leeway if _value(reading) > expected else -leeway)
     within = f" within {rule.tolerance}" if rule.tolerance else " exactly"
     outcome: Outcome = "error" if off(reading) > leeway else "pass"
-    said = f"not {rule.expect}{within}" if outcome == "error" else f"as expected: {rule.expect}{within}"
+    verdict = f"not {rule.expect}{within}" if outcome == "error" else f"as expected: {rule.expect}{within}"
     return Judged(
         outcome=outcome,
         reading=reading,
         limit=near,
         compared=expected,
         compared_with=EXPECTED,
-        summary=f"{_said(rule, reading, near)}, {said}",
+        summary=f"{_value_is(rule, reading, near)}, {verdict}",
     )
 
 
 def slack(rule: Rule) -> Fraction:
-    """How far a figure may be from what is expected: points where that is a share, else a share of it."""
+    """How far a figure may be from the expected one. A percentage means points if that is a share, else a share of it."""
     expect, tolerance = rule.expect, rule.tolerance
     if expect is None or tolerance is None:
         return Fraction(0)
@@ -153,8 +160,9 @@ def slack(rule: Rule) -> Fraction:
     return tolerance.amount
 
 
-def _said(rule: Rule, reading: Reading, beside: Fraction) -> str:
-    shown = format_apart(shown_unit(rule), number(reading.value), number(beside))[0]
+def _value_is(rule: Rule, reading: Reading, other: Fraction) -> str:
+    """The start of a sentence, with as many digits as tell the value from another one."""
+    shown = format_apart(shown_unit(rule), number(reading.value), number(other))[0]
     return f"{rule.metric} is {shown}{f' at {reading.at}' if reading.at else ''}"
 
 
@@ -172,15 +180,15 @@ def _grown(
     least = f" and above {rule.increase.and_above}" if rule.increase and rule.increase.and_above else ""
     at = f" at {reading.at}" if reading.at else ""
     if not change:
-        said = f"{rule.metric} is {format_apart(unit, number(before))[0]}{at} as in {name}"
+        text = f"{rule.metric} is {format_apart(unit, number(before))[0]}{at} as in {name}"
     else:
         percent = f" ({format_share(float(change / abs(before)), '+')})" if before else ""
         verb = "grew" if change > 0 else "fell"
-        said = f"{rule.metric} {verb} from {was} in {name} to {now}{at}{percent}"
-    return f"{said}, {'within' if outcome == 'pass' else 'beyond'} {bound}{least}"
+        text = f"{rule.metric} {verb} from {was} in {name} to {now}{at}{percent}"
+    return f"{text}, {'within' if outcome == 'pass' else 'beyond'} {bound}{least}"
 
 
 def number(value: Fraction | float) -> float:
-    """A figure as a report has it: whole where it is."""
+    """A figure as reports have it: an int if it is whole."""
     exact = Fraction(value)
     return exact.numerator if exact.denominator == 1 else float(exact)

@@ -1,4 +1,4 @@
-"""What is behind a failing result: the keys and layers that did it, the line to look at, and the command that shows more."""
+"""Evidence of a failure: the keys and layers that caused it, the line to look at, and the command that shows more."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .references import Case
 
 @dataclass(frozen=True)
 class Evidence:
-    """Causes, a line each; the config's line to look at; the command that shows more."""
+    """Causes, a line each; the line of the config to look at; the command that shows more."""
 
     causes: tuple[str, ...]
     place: Place | None
@@ -35,28 +35,28 @@ class Evidence:
 
 
 NOTHING = Evidence((), None, "")
-"""Behind what passes."""
+"""Of a result that passes."""
 
 
 def evidence(encoders: Encoders, case: Case, metric: str, base: AtBase | None) -> Evidence:
-    """What is behind a figure of a config that can be loaded: what changed it since the base, or else where it is from."""
+    """Evidence for a figure of a config that can be loaded: what changed it since the base, else what contributes most."""
     encoder, loaded = encoders.of(case), encoders.located(case)
     assert isinstance(encoder, Encoder)  # noqa: S101 - it has been judged; told to the type checker
     assert isinstance(loaded, Loaded)  # noqa: S101 - likewise
     before = base and _since(base, case, metric, encoder)
-    laid_over = _laid_over(encoders.file, case.profile)
+    run = _options_of(encoders.file, case.profile)
     if base and before:
-        former = base.former(case) or Path(case.reference)
-        words = ["diff", base.label(former), case.reference, *laid_over, "--metric", metric]
+        path = base.old_path(case) or Path(case.reference)
+        words = ["diff", base.label(path), case.reference, *run, "--metric", metric]
         causes = _causes(before.passes, encoder.passes, metric)
         return Evidence(causes, _place(before, encoder, loaded), command(*words))
     place = Place(case.reference) if Path(case.reference).is_file() else None
-    words = ["analyze", case.reference, *laid_over]
+    words = ["analyze", case.reference, *run]
     return Evidence(contributions(encoder, metric), place, command(*words))
 
 
 def _since(base: AtBase, case: Case, metric: str, encoder: Encoder) -> Encoder | None:
-    """The encoder at the base, if it is another by this figure; None too where that cannot be told."""
+    """The encoder at the base, if its figure is different; None if it is equal or unknown."""
     try:
         before = base.encoder(case)
         if before is None or before is encoder or before.readings(metric) == encoder.readings(metric):
@@ -68,21 +68,21 @@ def _since(base: AtBase, case: Case, metric: str, encoder: Encoder) -> Encoder |
 
 @lru_cache(maxsize=1024)
 def _causes(before: Passes, after: Passes, metric: str) -> tuple[str, ...]:
-    """Once for all configs that changed alike."""
+    """Worked out once for all configs that changed alike."""
     figures = figures_of_causes(metric, training=after.trains)
     return diff(before, after, metric=metric, figures=figures).causes
 
 
 def _place(before: Encoder, after: Encoder, loaded: Loaded) -> Place:
-    """Where the first key that changed stands; the file where none does."""
+    """The place of the first key that changed; the file, if no key has a place."""
     changes = key_changes(before.config, after.config, places_in(loaded))
     places = [change.place for change in changes if change.place is not None]
     known = (place for place in places if place.line is not None)
     return next(known, Place(loaded.label))
 
 
-def _laid_over(file: ThresholdsFile, profile: str) -> Iterator[str]:
-    """A profile as options."""
+def _options_of(file: ThresholdsFile, profile: str) -> Iterator[str]:
+    """A profile as options of a command."""
     for override in file.overrides(profile):
         value = override.value.plain()
         yield from ("--set", f"{override.key}={value if isinstance(value, str) else json.dumps(value)}")

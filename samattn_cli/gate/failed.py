@@ -1,4 +1,4 @@
-"""The report of a check that never began: without its thresholds, its base or its baseline nothing can be checked."""
+"""The report of a check that could not start: its thresholds, its base or its baseline cannot be read."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from ..files.sources import DISK
 from ..studies.places import place_in
 from .baseline import path_of
 from .load_thresholds import FILE, ThresholdsFile, find_thresholds
-from .reports.check import CheckReport, Result
+from .reasons import in_context, reason
+from .reports.check import CheckReport, Result, coded
 
 THRESHOLDS = "check.thresholds"
 BASE = "check.base"
 BASELINE = "check.baseline"
 OTHER = "check"
-"""What is none of these, such as a folder that cannot be listed."""
+"""Anything else, such as a folder that cannot be listed."""
 
 
 def failed(error: SamattnError, reference: str | Path | None, file: ThresholdsFile | None) -> CheckReport:
-    """The report of what kept a check from beginning.
+    """The report of an error that kept a check from starting.
 
     Args:
-        error: what did.
-        reference: the thresholds file that was asked for, if one was.
+        error: the error.
+        reference: the thresholds file that the user named, if any.
         file: that file, if it could be read.
     """
     return CheckReport(
@@ -36,7 +37,7 @@ def failed(error: SamattnError, reference: str | Path | None, file: ThresholdsFi
 
 
 def _label(reference: str | Path | None) -> str:
-    """What reports call a thresholds file that cannot be read: the same as when it could."""
+    """The name of a thresholds file that cannot be read, the same as if it could be."""
     try:
         return DISK.label(find_thresholds(Path()) if reference is None else Path(reference))
     except ConfigError:
@@ -46,14 +47,16 @@ def _label(reference: str | Path | None) -> str:
 def _results(error: SamattnError, file: ThresholdsFile | None) -> Iterator[Result]:
     """A result for each problem."""
     if not isinstance(error, ConfigError):
-        yield _result(BASE if isinstance(error, GitError) else OTHER, str(error))
+        yield coded(
+            reason(error), rule=BASE if isinstance(error, GitError) else OTHER, config="", outcome="unchecked"
+        )
         return
     for problem in error.problems:
-        yield _result(_rule(problem, file), str(problem), problem)
+        yield _result(_rule(problem, file), problem)
 
 
 def _rule(problem: Problem, file: ThresholdsFile | None) -> str:
-    """What could not be read, by where the problem is."""
+    """What could not be read, found from the place of the problem."""
     if file is None:
         return THRESHOLDS
     place = place_in(problem.where)
@@ -61,7 +64,7 @@ def _rule(problem: Problem, file: ThresholdsFile | None) -> str:
     return BASELINE if at == file.files.label(path_of(file)) else OTHER
 
 
-def _result(rule: str, said: str, problem: Problem | None = None) -> Result:
-    place = place_in(problem.where) if problem else None
-    summary = problem.message if problem and place else said
-    return Result(rule=rule, config="", outcome="unchecked", summary=summary, place=place)
+def _result(rule: str, problem: Problem) -> Result:
+    place = place_in(problem.where)
+    message = problem.message if place else in_context(problem.where, problem.message)
+    return coded(message, rule=rule, config="", outcome="unchecked", place=place)

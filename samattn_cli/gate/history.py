@@ -1,4 +1,4 @@
-"""What a change does to the thresholds themselves: what it loosens, removes, and takes out of their reach."""
+"""What a change does to the thresholds themselves: limits that it loosens, and rules and configs that it removes."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from pathlib import Path
 
 from ..encoder.presets import presets
 from ..encoder.tree import Loc
-from ..errors import ConfigError, SamattnError
+from ..errors import Message, SamattnError
 from ..files.globs import matches
 from ..studies.places import place_of
 from ..units import format_things
 from .base import AtBase
-from .baseline_edits import by_hand
+from .baseline_edits import baseline_edits
 from .configs import configs_of
 from .load_thresholds import ThresholdsFile
 from .loosened import Change, loosened, same_rules, strictest
 from .policy import LOOSENED, OUTCOME_OF
+from .reasons import in_context, reason
 from .references import Case
-from .reports.check import Result
+from .reports.check import Result, coded
 from .thresholds import Action, Policy
 
 MOST_NAMES = 3
 
 
 def history(base: AtBase, cases: Sequence[Case]) -> Iterator[Result]:
-    """The findings, each by the stricter of the policy at the base and today's.
+    """The findings. The stricter of the policy at the base and today's decides about each.
 
     Args:
         base: the base.
@@ -43,19 +44,19 @@ def history(base: AtBase, cases: Sequence[Case]) -> Iterator[Result]:
         return
     policies = tuple(file.thresholds.policy for file in (base.file, before) if file)
     try:
-        yield from by_hand(base, cases, strictest(policy.loosened for policy in policies))
+        yield from baseline_edits(base, cases, strictest(policy.loosened for policy in policies))
     except SamattnError as error:
         yield _unknown(base, error)
-    yield from (found for change in changes for found in _by_policy(base, before, change, policies))
+    yield from (finding for change in changes for finding in _by_policy(base, before, change, policies))
 
 
 def _changes(base: AtBase, before: ThresholdsFile | None, cases: Sequence[Case]) -> list[Change]:
-    """What is allowed now that was not, and what is out of reach."""
-    out = _out_of_configs(base, before or base.file, cases)
+    """Everything that is allowed now and was not, and everything that is no longer checked."""
+    unchecked = _unchecked_configs(base, before or base.file, cases)
     if before is None:
-        return list(out)
-    rules = (*loosened(before, base.file), *_out_of_rules(base, before, cases))
-    return [*rules, *_left_out(base, before, cases), *out]
+        return list(unchecked)
+    rules = (*loosened(before, base.file), *_unmatched_configs(base, before, cases))
+    return [*rules, *_unchecked_new_configs(base, before, cases), *unchecked]
 
 
 def _by_policy(
@@ -64,94 +65,101 @@ def _by_policy(
     action = strictest(getattr(policy, change.kind) for policy in policies)
     if action == "ignore":
         return
-    stood = f"; it stood at {before.where(*change.then)}" if before and change.then else ""
-    yield _found(base, change.kind, action, f"{change.summary} (since {base.name}){stood}", change.now)
+    then = f"; it was at {before.where(*change.then)}" if before and change.then else ""
+    message = Message(change.summary.code, f"{change.summary} (since {base.name}){then}")
+    yield _finding(base, change.kind, action, message, change.now)
 
 
-def _found(base: AtBase, kind: str, action: Action, summary: str, loc: Loc) -> Result:
+def _finding(base: AtBase, kind: str, action: Action, message: Message, loc: Loc) -> Result:
     where = place_of(base.file.where(*loc))
-    return Result(
+    return coded(
+        message,
         rule=f"policy.{kind}",
         config="",
         outcome=OUTCOME_OF[action],
-        summary=summary,
         place=where,
         rule_place=where,
     )
 
 
 def _no_thresholds(base: AtBase) -> Result:
-    label, unknown = base.file.label, "nothing can be said of what this change loosens"
-    if gone := base.removed_thresholds:
-        policy = base.file.thresholds.policy
-        said = f"{_names(gone)} was removed since {base.name}, and {label} is new, not alike: {unknown}"
-        return _found(base, "removed", strictest((policy.removed, policy.new)), said, ())
-    said = f"{base.name} has no {label}: {unknown}"
-    return _found(base, "new", base.file.thresholds.policy.new, said, ())
+    label, unknown = base.file.label, "samattn cannot tell what this change loosens"
+    policy = base.file.thresholds.policy
+    if removed := base.removed_thresholds:
+        text = f"{_names(removed)} was removed since {base.name}, and {label} is new and different: {unknown}"
+        message = Message("thresholds-replaced", text)
+        return _finding(base, "removed", strictest((policy.removed, policy.new)), message, ())
+    message = Message("thresholds-new", f"{base.name} has no {label}: {unknown}")
+    return _finding(base, "new", policy.new, message, ())
 
 
 def _unknown(base: AtBase, error: SamattnError) -> Result:
     """Thresholds, or a baseline, that cannot be read at the base."""
     where = place_of(base.file.where())
-    problems = error.problems if isinstance(error, ConfigError) else ()
-    reason = str(problems[0]) if problems else str(error)
-    return Result(
+    return coded(
+        in_context(f"could not check what this change loosens: in {base.name}", reason(error)),
         rule=LOOSENED,
         config="",
         outcome="unchecked",
-        summary=f"could not check what this change loosens: in {base.name}: {reason}",
         place=where,
         rule_place=where,
     )
 
 
-def _out_of_rules(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
-    """Rules that are no longer for configs that they were for, whether `match` or the config's name changed."""
+def _unmatched_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
+    """Rules that no longer match a config that they matched, whether `match` or the config's name changed."""
     then = _today(base, before) | _paths(base, before)
-    former = [(case, then[path]) for case in cases if (path := _former(base, case)) in then]
+    pairs = [(case, then[path]) for case in cases if (path := _old_path(base, case)) in then]
     for pair in same_rules(before, base.file):
         lost = [
             case.reference
-            for case, was in former
+            for case, was in pairs
             if matches(pair.then.match, was.path) and not matches(pair.now.match, case.path)
         ]
         if lost:
             key = "match" if pair.now.match != pair.then.match else "id"
-            said = f"the rule {pair.now.id!r} is no longer for {_names(lost)}"
-            yield Change("loosened", said, ("rules", pair.index, key))
+            message = Message(
+                "rule-matches-less", f"the rule {pair.now.id!r} no longer matches {_names(lost)}"
+            )
+            yield Change("loosened", message, ("rules", pair.index, key))
 
 
-def _out_of_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
-    """Configs of the base that are gone, or that `configs` no longer leads to."""
-    still = {_former(base, case) for case in cases} | {os.path.normpath(case.reference) for case in cases}
+def _unchecked_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
+    """Configs of the base that were removed, or that `configs` no longer matches."""
+    still = {_old_path(base, case) for case in cases} | {os.path.normpath(case.reference) for case in cases}
     for path, case in _paths(base, before).items():
         if path not in still:
             is_there = Path(path).exists() or not base.tree.exists(Path(path))
-            how = "is no longer checked: nothing in configs leads to it" if is_there else "was removed"
-            yield Change("removed", f"the config {case.reference} {how}", ("configs",))
+            what = f"the config {case.reference}"
+            message = (
+                Message("config-unlisted", f"{what} is no longer checked: nothing in `configs` matches it")
+                if is_there
+                else Message("config-removed", f"{what} was removed")
+            )
+            yield Change("removed", message, ("configs",))
 
 
-def _left_out(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
-    """New configs that the base's thresholds would lead to, and today's do not."""
+def _unchecked_new_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Case]) -> Iterator[Change]:
+    """New configs that `configs` of the base would match, and today's `configs` does not."""
     known = {*_paths(base, before), *(os.path.normpath(case.reference) for case in cases)}
     own = {os.path.normpath(path) for path in (base.path, base.file.label) if path}
     for path, case in _today(base, before).items():
         if path not in known | own and Path(path).is_file():
-            said = f"the new config {case.reference} is not checked: configs led to it, and does no more"
-            yield Change("loosened", said, ("configs",))
+            text = f"the new config {case.reference} is not checked: `configs` of the base would match it"
+            yield Change("loosened", Message("new-config-unlisted", text), ("configs",))
 
 
 def _today(base: AtBase, before: ThresholdsFile) -> dict[str, Case]:
-    """The configs that thresholds of the base lead to on the disk, by their paths."""
+    """The configs on the disk that thresholds of the base match, by their paths."""
     found = configs_of(replace(before, files=base.file.files))
     return {os.path.normpath(case.reference): case for each in found.values() for case in each}
 
 
 def _paths(base: AtBase, before: ThresholdsFile) -> dict[str, Case]:
-    """The configs that the base's thresholds led to, by their paths there."""
+    """The configs at the base that its thresholds match, by their paths there."""
     if before.files is base.tree:
         found = configs_of(before)
-    else:  # it had none: those that today's would have led to
+    else:  # the base has no thresholds: the configs that today's would have matched
         found = configs_of(
             ThresholdsFile(before.thresholds, before.tree, before.label, before.folder, base.tree)
         )
@@ -164,13 +172,13 @@ def _was_there(base: AtBase, path: str, case: Case) -> bool:
     return case.reference in presets() or base.tree.exists(Path(path))
 
 
-def _former(base: AtBase, case: Case) -> str:
-    """The path that a config had at the base; its own, if it was not there."""
+def _old_path(base: AtBase, case: Case) -> str:
+    """The path of a config at the base; its own, if it is new."""
     try:
-        former = base.former(case)
+        path = base.old_path(case)
     except SamattnError:
-        former = None
-    return os.path.normpath(former or case.reference)
+        path = None
+    return os.path.normpath(path or case.reference)
 
 
 def _names(names: Sequence[str]) -> str:

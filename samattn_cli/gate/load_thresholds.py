@@ -1,4 +1,4 @@
-"""Thresholds files to `Thresholds`, or to every problem there is, each at its place."""
+"""Reads thresholds files. Every problem in a file is reported at once, with its place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..device.load import device_of
 from ..device.model import Device
 from ..encoder.tree import Node, Where
 from ..encoder.validate import validated
-from ..errors import ConfigError, Problem
+from ..errors import ConfigError, Message, Problem, code_of
 from ..files.file_kinds import DEVICE, THRESHOLDS
 from ..files.load import Override
 from ..files.sources import DISK, STDIN, Files, Source, read_source
@@ -23,12 +23,12 @@ from .within import files_around
 
 FILE = "samattn.yaml"
 OF_ENCODER = frozenset({"image_size"})
-ADVICE = "name one with --thresholds"
+ADVICE = "name the thresholds file with --thresholds"
 
 
 @dataclass(frozen=True)
 class ThresholdsFile:
-    """A thresholds file as it was read, and where all of it stands; its paths start from `folder`, in `files`."""
+    """A thresholds file with the places of its keys. Its paths start from `folder`, in `files`."""
 
     thresholds: Thresholds
     tree: Node
@@ -37,20 +37,20 @@ class ThresholdsFile:
     files: Files = DISK
 
     def where(self, *loc: str | int) -> Where:
-        """Where something stands, or what is nearest around it."""
+        """The place of a key or item; if it is not in the file, of the nearest one around it."""
         node = self.tree.find(loc)
         return node.key_where or node.where
 
     def profile(self, name: str) -> Profile:
-        """A profile; one that lays nothing over a config for "", which is none."""
+        """A profile by its name; one that changes nothing for ""."""
         return (self.thresholds.profiles or {})[name] if name else Profile()
 
     def overrides(self, profile: str) -> list[Override]:
-        """What a profile lays over a config; "" is none."""
+        """The overrides of configs that a profile sets; none for ""."""
         return list(_overrides(self.tree.find(("profiles", profile)))) if profile else []
 
     def device(self, profile: str, files: Files | None = None) -> Device | None:
-        """The device of a profile, if it has one; its file as it is in `files`, by default in those of this file.
+        """The device of a profile, if it has one. Its file is read from `files`, by default from those of this file.
 
         Raises:
             ConfigError: if there is no such device, or its file is wrong.
@@ -61,25 +61,29 @@ class ThresholdsFile:
 
 
 def load_thresholds(reference: str | Path | None = None) -> ThresholdsFile:
-    """Load a thresholds file. Nothing outside of the repository that it is in is read for it: see `config.within`.
+    """Load a thresholds file. Nothing outside its repository is read: see `within`.
 
     Args:
-        reference: its path; left out, ``samattn.yaml`` in the working directory or the nearest folder around it.
+        reference: its path; by default ``samattn.yaml`` in the working directory or the nearest parent directory.
 
     Raises:
         ConfigError: with every problem found, each with file:line:column.
     """
     path = find_thresholds(Path()) if reference is None else Path(reference)
     if str(path) != STDIN and not path.is_file():
-        what = "is a directory" if path.is_dir() else "there is no such file"
-        raise ConfigError([Problem(os.path.normpath(path), f"{what}: {ADVICE}")])
+        message = (
+            Message("is-a-directory", f"is a directory: {ADVICE}")
+            if path.is_dir()
+            else Message("file-not-found", f"no such file: {ADVICE}")
+        )
+        raise ConfigError([Problem(os.path.normpath(path), message)])
     return thresholds_of(
         read_source(str(path), Path(), "samattn", THRESHOLDS, files=files_around(path.parent))
     )
 
 
 def find_thresholds(start: Path) -> Path:
-    """``samattn.yaml`` in a folder or the nearest one around it, as a path from the working directory.
+    """``samattn.yaml`` in a directory or the nearest parent directory, as a path from the working directory.
 
     Raises:
         ConfigError: if there is none.
@@ -88,19 +92,20 @@ def find_thresholds(start: Path) -> Path:
     for folder in (here, *here.parents):
         if (folder / FILE).is_file():
             return Path(os.path.relpath(folder / FILE))
-    advice = f"{ADVICE}, or write one: {command('init')}"
-    raise ConfigError([Problem(FILE, f"there is none in {here}, nor in a folder around it: {advice}")])
+    text = f"no {FILE} in {here} or any parent directory: {ADVICE}, or write one with {command('init')}"
+    raise ConfigError([Problem(FILE, Message("no-thresholds", text))])
 
 
 def thresholds_of(source: Source) -> ThresholdsFile:
-    """The thresholds that a file's text has.
+    """The thresholds of a source.
 
     Raises:
         ConfigError: with every problem found, each with file:line:column.
     """
     tree = parse_yaml(source.text, source.label, kind=THRESHOLDS)
     if not isinstance(tree.value, dict):
-        raise ConfigError([Problem(str(tree.where), THRESHOLDS.must_be)])
+        message = Message(code_of(THRESHOLDS.must_be) or "not-a-mapping", THRESHOLDS.must_be)
+        raise ConfigError([Problem(str(tree.where), message)])
     thresholds = validated(Thresholds, tree, None, problems)
     file = ThresholdsFile(thresholds, tree, source.label, source.folder, source.files)
     _check_devices(file)
@@ -108,15 +113,17 @@ def thresholds_of(source: Source) -> ThresholdsFile:
 
 
 def _check_devices(file: ThresholdsFile) -> None:
-    """Every profile's device is one."""
-    found = [
-        problem for profile in file.thresholds.profiles or {} for problem in _without_device(file, profile)
-    ]
-    if found:
+    """See that the device of every profile exists.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    profiles = file.thresholds.profiles or {}
+    if found := [problem for profile in profiles for problem in _device_problems(file, profile)]:
         raise ConfigError(found)
 
 
-def _without_device(file: ThresholdsFile, profile: str) -> tuple[Problem, ...]:
+def _device_problems(file: ThresholdsFile, profile: str) -> tuple[Problem, ...]:
     try:
         file.device(profile)
     except ConfigError as error:
@@ -125,7 +132,7 @@ def _without_device(file: ThresholdsFile, profile: str) -> tuple[Problem, ...]:
 
 
 def read_device(reference: str, folder: Path, where: Where, files: Files) -> Device:
-    """A device that ships with samattn, or that of a YAML file.
+    """A device that ships with samattn, or the device in a YAML file.
 
     Raises:
         ConfigError: at `where`, or in the file.
@@ -134,7 +141,7 @@ def read_device(reference: str, folder: Path, where: Where, files: Files) -> Dev
 
 
 def _overrides(profile: Node) -> Iterator[Override]:
-    """What the keys of a profile lay over a config, each with its place."""
+    """The overrides that the keys of a profile mean, each with its place."""
     for name, node in _entries(profile):
         if name == "set":
             yield from (Override(key, value, str(value.where)) for key, value in _entries(node))

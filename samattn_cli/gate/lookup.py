@@ -1,4 +1,4 @@
-"""The way to a number of an analysis along a path, on which nothing is worked out that is not asked for."""
+"""Follows a path into an analysis to a number. Only the number that the path leads to is worked out."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SamattnError, did_you_mean
+from ..errors import Message, SamattnError, did_you_mean
 from ..metric_names import needs_device
 
 if TYPE_CHECKING:
     from ..reports.recording import Fingerprint
 
 NAMES = ("name", "part", "change", "code")
-"""The fields by which the items of an analysis' lists are called."""
+"""The fields that name the items of lists in an analysis."""
 
 MOST_NAMES = 30
-"""That a message lists."""
+"""The most names that a message lists."""
 
 
 class MetricError(SamattnError):
-    """An encoder has no such figure, or none that can be compared."""
+    """An encoder does not have such a figure, or one that can be compared."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Reading:
     """A figure.
 
     Attributes:
-        value: as the analysis has it.
-        at: the layer that it is of, where there are several of a kind.
-        made_by: what measured it, if it was measured.
+        value: as in the analysis.
+        at: its layer, if a kind of layer has several.
+        made_by: the hardware and software that measured it, if it was measured.
     """
 
     value: float
@@ -42,75 +42,87 @@ class Reading:
 
 @dataclass(frozen=True)
 class Keyed:
-    """Keys, each of which is worked out when it is asked for; those that are not known are keys of `rest`."""
+    """Keys whose values are worked out when they are needed. Any other key is looked up in `rest`."""
 
     known: Mapping[str, Callable[[], Any]]
     rest: Callable[[], Any]
 
 
 def deferred(table: Mapping[str, Callable[[Any], Any]], of: Any) -> dict[str, Callable[[], Any]]:
-    """A table's figures of one thing, each worked out when it is called."""
+    """The figures of a table for one thing, each worked out when it is called."""
     return {name: partial(figure, of) for name, figure in table.items()}
 
 
-def walk(held: Any, keys: Sequence[str], metric: str) -> Any:
-    """What the keys lead to.
+def walk(value: Any, keys: Sequence[str], metric: str) -> Any:
+    """The value at the end of a path.
 
     Raises:
-        MetricError: if they lead nowhere.
+        MetricError: if the path leads nowhere.
     """
     if not keys:
-        return held
-    if isinstance(held, Keyed):
-        name, others = _longest(keys, held.known)
-        return walk(held.known[name]() if name else held.rest(), others, metric)
-    entries = _entries(held)
+        return value
+    if isinstance(value, Keyed):
+        name, others = _longest(keys, value.known)
+        return walk(value.known[name]() if name else value.rest(), others, metric)
+    entries = _entries(value)
     name, others = _longest(keys, entries)
     if name:
         return walk(entries[name], others, metric)
-    raise MetricError(f"there is no metric {metric!r}: {_missing(keys[0], list(entries), held)}")
+    what = f"unknown metric {metric!r}"
+    raise MetricError("unknown-metric", f"{what}: {_missing(keys[0], list(entries), value)}")
 
 
 def _longest(keys: Sequence[str], known: Collection[str]) -> tuple[str, Sequence[str]]:
-    """The most of the first keys that are a known name, which may have dots in it, and the others; "" and all if none are."""
+    """The longest known name that the path begins with, and the rest of it; "" and all keys if there is none.
+
+    A name may have dots in it, as that of an operation has.
+    """
     names = ((".".join(keys[:length]), keys[length:]) for length in range(len(keys), 0, -1))
-    return next((found for found in names if found[0] in known), ("", keys))
+    return next((split for split in names if split[0] in known), ("", keys))
 
 
-def _entries(held: Any) -> dict[str, Any]:
+def _entries(value: Any) -> dict[str, Any]:
     """The keys of a record; the indexes and names of a list's items."""
-    if is_dataclass(held):
-        return {field.name: getattr(held, field.name) for field in fields(held)}
-    if not isinstance(held, tuple):
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if not isinstance(value, tuple):
         return {}
-    names = {getattr(item, name): item for item in held for name in NAMES if hasattr(item, name)}
-    return names | {str(index): item for index, item in enumerate(held)}
+    names = {getattr(item, name): item for item in value for name in NAMES if hasattr(item, name)}
+    return names | {str(index): item for index, item in enumerate(value)}
 
 
-def _missing(key: str, known: Sequence[str], held: Any) -> str:
-    if held is None:
-        return "what it is of is null"
+def _missing(key: str, known: Sequence[str], value: Any) -> str:
+    if value is None:
+        return f"{key!r} is a key of a value that is null here"
     if not known:
-        return f"nothing is called {key!r} here"
+        return f"no {key!r} here"
     if hint := did_you_mean(key, known):
-        return f"nothing is called {key!r} here{hint}"
+        return f"no {key!r} here{hint}"
     names = [name for name in known if not name.isdecimal()]
     by_index = len(names) != len(known) and (key.isdecimal() or not 0 < len(names) <= MOST_NAMES)
-    told = f"0 to {known[-1]}" if by_index else ", ".join(names)
-    return f"nothing is called {key!r} here, there is {told}"
+    choices = f"0 to {known[-1]}" if by_index else ", ".join(names)
+    return f"no {key!r} here; choose from {choices}"
 
 
 def known_number(metric: str, value: Any) -> float:
-    """The value, if it is one that can be compared.
+    """The value, if it can be compared.
 
     Raises:
-        MetricError: if it is not.
+        MetricError: if it cannot.
     """
+    if message := _incomparable(metric, value):
+        raise MetricError(message.code, message)
+    return float(value) if isinstance(value, float) else int(value)
+
+
+def _incomparable(metric: str, value: Any) -> Message | None:
+    """Why a value cannot be compared; None if it can."""
+    if value is None and needs_device(metric):
+        return Message("needs-device", f"{metric} needs a device: name one in the profile, or with --device")
     if value is None:
-        needs = ": it needs a device, of a profile or by --device" if needs_device(metric) else ""
-        raise MetricError(f"{metric} is not known here{needs}")
+        return Message("unknown-here", f"{metric} is unknown here")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise MetricError(f"{metric} is not a number")
+        return Message("not-a-number", f"{metric} is not a number")
     if not math.isfinite(value):
-        raise MetricError(f"{metric} is {value}, which compares with nothing")
-    return value
+        return Message("not-finite", f"{metric} is {value}, which cannot be compared")
+    return None

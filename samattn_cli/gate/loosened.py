@@ -1,4 +1,4 @@
-"""What a thresholds file allows that its former self did not: by quantities, not by how they are written."""
+"""What a thresholds file allows now and did not before. Quantities are compared, not the text in which they are written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from ..encoder.tree import Loc
+from ..errors import Message
 from ..metric_names import path_of
 from ..quantities import PERCENT, Quantity
 from .evaluate import side, slack
@@ -23,14 +24,14 @@ class Change:
     """One thing that is allowed now.
 
     Attributes:
-        kind: of policy.
+        kind: the key of `policy` that decides about it.
         summary: a sentence.
-        now: where it stands in the file now, or what is nearest.
-        then: where it stood, if it is not there any more.
+        now: its place in the file, or the nearest one.
+        then: its old place, if the file no longer has it.
     """
 
     kind: Literal["loosened", "removed"]
-    summary: str
+    summary: Message
     now: Loc
     then: Loc | None = None
 
@@ -45,29 +46,29 @@ class Pair:
 
 
 def loosened(before: ThresholdsFile, now: ThresholdsFile) -> Iterator[Change]:
-    """Everything that is looser now than before; what is stricter is nothing to say."""
+    """Everything that is looser now than before. Anything stricter is not reported."""
     pairs = same_rules(before, now)
     kept = {pair.then.id for pair in pairs}
     for index, rule in enumerate(before.thresholds.rules):
         if rule.id not in kept:
-            yield Change("removed", f"the rule {rule.id!r} was removed", ("rules",), ("rules", index))
+            message = Message("rule-removed", f"the rule {rule.id!r} was removed")
+            yield Change("removed", message, ("rules",), ("rules", index))
     for pair in pairs:
-        for key, said in _of_rule(pair, before, now):
-            yield Change(
-                "loosened", f"the rule {pair.now.id!r} was loosened: {said}", ("rules", pair.index, *key)
-            )
+        for key, what in _of_rule(pair, before, now):
+            message = Message("rule-loosened", f"the rule {pair.now.id!r} was loosened: {what}")
+            yield Change("loosened", message, ("rules", pair.index, *key))
     yield from _of_profiles(before, now, pairs)
     yield from _of_waivers(before.thresholds.waivers, now.thresholds.waivers, pairs)
     yield from _of_policy(before.thresholds.policy, now.thresholds.policy)
 
 
 def strictest(actions: Iterable[Action]) -> Action:
-    """The one that lets least pass."""
+    """The strictest of some actions."""
     return max(actions, key=STRICTNESS.index)
 
 
 def same_rules(before: ThresholdsFile, now: ThresholdsFile) -> list[Pair]:
-    """The rules that are in both: by their ids, and those that have another id and are otherwise as they were."""
+    """The rules that are in both files: those with the same id, and those that differ only in their id."""
     rules = list(enumerate(now.thresholds.rules))
     by_id = {rule.id: (index, rule) for index, rule in rules}
     new = [
@@ -76,14 +77,14 @@ def same_rules(before: ThresholdsFile, now: ThresholdsFile) -> list[Pair]:
     pairs = []
     for old in before.thresholds.rules:
         alike = ((index, rule) for index, rule in new if _meaning(rule) == _meaning(old))
-        found = by_id.get(old.id) or next(alike, None)
-        if found:
-            pairs.append(Pair(old, found[1], found[0]))
+        same = by_id.get(old.id) or next(alike, None)
+        if same:
+            pairs.append(Pair(old, same[1], same[0]))
     return pairs
 
 
 def _meaning(rule: Rule) -> tuple[Any, ...]:
-    """All of a rule but what it is called and what it tells."""
+    """Everything of a rule except its id and its message."""
     bounds = [getattr(rule, form) for form in ("limit", "at_least", "increase")]
     amounts = [_amount(getattr(bound, field.name)) for bound in bounds if bound for field in fields(bound)]
     forms = tuple(getattr(rule, form) is not None for form in FORMS)
@@ -99,18 +100,18 @@ def _amount(quantity: Quantity | None) -> tuple[Fraction, bool] | None:
 
 
 def _of_rule(pair: Pair, before: ThresholdsFile, now: ThresholdsFile) -> Iterator[tuple[Loc, str]]:
-    """What is looser in a rule: the key, and what was changed."""
+    """Everything that is looser in a rule: the key, and the change."""
     then, rule = pair.then, pair.now
     if path_of(then.metric) != path_of(rule.metric):
-        yield ("metric",), f"it is of {rule.metric}, and was of {then.metric}"
+        yield ("metric",), f"metric {then.metric} -> {rule.metric}"
         return
     if then.profile != rule.profile and not _runs_alike(then.profile, rule.profile, before, now):
-        yield ("profile",), f"its profile is {rule.profile or NONE}, and was {then.profile or NONE}"
+        yield ("profile",), f"profile {then.profile or NONE} -> {rule.profile or NONE}"
     old, new = _form(then), _form(rule)
     if old != new:
-        yield (new,), f"it says {new}, and said {old}"
+        yield (new,), f"{old} was replaced by {new}"
     elif then.vs != rule.vs:
-        yield ("vs",), f"it is vs {rule.vs}, and was vs {then.vs}"
+        yield ("vs",), f"vs {then.vs} -> {rule.vs}"
     elif new == "expect":
         yield from _of_expected(then, rule)
     else:
@@ -131,19 +132,19 @@ def _of_expected(then: Rule, rule: Rule) -> Iterator[tuple[Loc, str]]:
 
 
 def _of_bounds(form: str, then: Any, now: Any) -> Iterator[tuple[Loc, str]]:
-    """Of `limit`, `at_least` and `increase`. What fails warns too, so that `warn` may give way to a strict `error`."""
+    """Of `limit`, `at_least` and `increase`. An `error` that is as strict as the old `warn` may replace it."""
     as_strict = {"limit": _lower, "at_least": _higher, "increase": _grows_less}[form]
     for level in LEVELS:
         was: Quantity | None = getattr(then, level)
         levels = LEVELS if level == "warn" else ("error",)
         bounds = [bound for name in levels if (bound := getattr(now, name)) is not None]
         if was is not None and not any(as_strict(bound, was) for bound in bounds):
-            given = getattr(now, level)
-            key = (form, level) if given is not None else (form,)
-            yield key, f"{form}.{level} {was} -> {given or NONE}"
-    was, given = getattr(then, "and_above", None), getattr(now, "and_above", None)
-    if given is not None and given.amount > (was.amount if was else 0):
-        yield (form, "and_above"), f"{form}.and_above {was or NONE} -> {given}"
+            new = getattr(now, level)
+            key = (form, level) if new is not None else (form,)
+            yield key, f"{form}.{level} {was} -> {new or NONE}"
+    was, new = getattr(then, "and_above", None), getattr(now, "and_above", None)
+    if new is not None and new.amount > (was.amount if was else 0):
+        yield (form, "and_above"), f"{form}.and_above {was or NONE} -> {new}"
 
 
 def _lower(bound: Quantity, was: Quantity) -> bool:
@@ -155,7 +156,7 @@ def _higher(bound: Quantity, was: Quantity) -> bool:
 
 
 def _grows_less(bound: Quantity, was: Quantity) -> bool:
-    """A share of the figure and an amount cannot be compared, unless nothing lies between them."""
+    """A percentage and an amount cannot be compared, unless one of them is not above 0 and the other not below."""
     if (bound.unit == PERCENT) != (was.unit == PERCENT):
         return bound.amount <= 0 <= was.amount
     return bound.amount <= was.amount
@@ -169,38 +170,39 @@ def _runs_alike(then: str, name: str, before: ThresholdsFile, now: ThresholdsFil
 
 
 def _of_profiles(before: ThresholdsFile, now: ThresholdsFile, pairs: Sequence[Pair]) -> Iterator[Change]:
-    """Profiles that run encoders otherwise, and so their rules check something else."""
+    """Profiles that run encoders differently, so that their rules check something else."""
     used: dict[str, list[str]] = {}
     for pair in pairs:
         if pair.then.profile == pair.now.profile:
             used.setdefault(pair.now.profile, []).append(pair.now.id)
     for profile, rules in used.items():
-        for key, said in _differences(profile, profile, before, now):
+        for key, what in _differences(profile, profile, before, now):
             node = now.tree.find(("profiles", profile)).step(key)
             where: Loc = ("profiles", profile, key) if node is not None else ("profiles", profile)
             ids = ", ".join(map(repr, rules))
-            yield Change("loosened", f"the profile {profile!r} of {ids} runs them otherwise: {said}", where)
+            text = f"the profile {profile!r} of {ids} runs encoders differently: {what}"
+            yield Change("loosened", Message("profile-changed", text), where)
 
 
 def _differences(
     then: str, name: str, before: ThresholdsFile, now: ThresholdsFile
 ) -> Iterator[tuple[str, str]]:
-    """The keys of two profiles that differ, and what they say."""
+    """The keys in which two profiles differ, and both values."""
     old, new = before.profile(then), now.profile(name)
     for field in fields(Profile):
-        was, given = _given(getattr(old, field.name)), _given(getattr(new, field.name))
-        if was != given:
-            yield field.name, f"{field.name} {_said(was)} -> {_said(given)}"
+        was, value = _or_none(getattr(old, field.name)), _or_none(getattr(new, field.name))
+        if was != value:
+            yield field.name, f"{field.name} {_shown(was)} -> {_shown(value)}"
         elif field.name == "device" and before.device(then) != now.device(name):
-            yield field.name, f"the device {given} is another than it was"
+            yield field.name, f"the file of the device {value} was changed"
 
 
-def _given(value: Any) -> Any:
-    """What a profile lays over configs; None if nothing. False is something."""
+def _or_none(value: Any) -> Any:
+    """The value of a profile's key; None if it is empty, which is the same as leaving the key out. False is not empty."""
     return None if value in ("", {}) else value
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return str(value[0]) if value[0] == value[1] else "x".join(map(str, value))
     return NONE if value is None else str(value)
@@ -210,29 +212,29 @@ def _said(value: Any) -> str:
 
 
 def _of_waivers(before: Sequence[Waiver], now: Sequence[Waiver], pairs: Sequence[Pair]) -> Iterator[Change]:
-    """Waivers of rules that there were, which no former waiver held as far and as long."""
+    """Waivers of old rules that reach further, or last longer, than any old waiver."""
     then = {pair.now.id: pair.then.id for pair in pairs}
     rules = {pair.now.id: pair.now for pair in pairs}
     for index, waiver in enumerate(now):
         if waiver.rule not in then:
             continue
-        former = [old for old in before if (old.rule, old.config) == (then[waiver.rule], waiver.config)]
+        earlier = [old for old in before if (old.rule, old.config) == (then[waiver.rule], waiver.config)]
         sign = side(rules[waiver.rule], waiver.upto.amount)
         if any(
             sign * (waiver.upto.amount - old.upto.amount) <= 0 and waiver.expires <= old.expires
-            for old in former
+            for old in earlier
         ):
             continue
         of = f"waiver of {waiver.rule!r} for {waiver.config}"
         new = f"up to {waiver.upto} until {waiver.expires}"
-        said = f"the {of} was {'extended' if former else 'added'}: {new}"
-        was = f", was up to {former[0].upto} until {former[0].expires}" if former else f": {waiver.reason}"
-        yield Change("loosened", said + was, ("waivers", index))
+        text = f"the {of} was {'extended' if earlier else 'added'}: {new}"
+        was = f", was up to {earlier[0].upto} until {earlier[0].expires}" if earlier else f": {waiver.reason}"
+        yield Change("loosened", Message("waiver-loosened", text + was), ("waivers", index))
 
 
 def _of_policy(before: Policy, now: Policy) -> Iterator[Change]:
     for field in fields(Policy):
-        was, given = getattr(before, field.name), getattr(now, field.name)
-        if STRICTNESS.index(given) < STRICTNESS.index(was):
-            said = f"the policy was loosened: {field.name} {was} -> {given}"
-            yield Change("loosened", said, ("policy", field.name))
+        was, action = getattr(before, field.name), getattr(now, field.name)
+        if STRICTNESS.index(action) < STRICTNESS.index(was):
+            message = Message("policy-loosened", f"the policy was loosened: {field.name} {was} -> {action}")
+            yield Change("loosened", message, ("policy", field.name))

@@ -1,40 +1,42 @@
-"""What the rules of a thresholds file are compared with, where it is: the base of the change, and the baseline beside it."""
+"""Opens what the rules of a thresholds file compare with: the base of the change, and the baseline next to the file."""
 
 from __future__ import annotations
 
-from ..errors import GitError
+from ..errors import GitError, Message
 from .base import at_base
-from .baseline import read_baseline
+from .baseline import CREATE, NAME, read_baseline
 from .encoders import Encoders
 from .git import AUTO
 from .git.provider import candidates
+from .reasons import in_context, reason
 from .references import Missing, Reference
 
 
 def known_references(encoders: Encoders, base: str | None) -> dict[str, Reference]:
-    """By the `vs` of rules; what is not there tells what would bring it where a rule needs it.
+    """The references by the `vs` of rules. Rules report one that does not exist, and how to get it.
 
     Raises:
-        GitError: if the base that is asked for, or that CI names, is not here.
+        GitError: if the base that the user or CI names is not in this clone.
         ConfigError: if the baseline is damaged.
     """
     compared = {rule.vs for rule in encoders.file.thresholds.rules}
-    found: dict[str, Reference] = {}
+    references: dict[str, Reference] = {}
     if base is not None:
-        found["base"] = at_base(base, encoders)
+        references["base"] = at_base(base, encoders)
     elif "base" in compared:
-        found["base"] = _usual_base(encoders)
+        references["base"] = _usual_base(encoders)
     if "baseline" in compared:
-        missing = Missing("there is no baseline to compare with: samattn baseline create")
-        found["baseline"] = read_baseline(encoders.file) or missing
-    return found
+        text = f"there is no {NAME} to compare with: run {CREATE}"
+        missing = Missing(Message("no-baseline", text))
+        references["baseline"] = read_baseline(encoders.file) or missing
+    return references
 
 
 def _usual_base(encoders: Encoders) -> Reference:
-    """What CI names, and elsewhere the main branch, where there is one."""
+    """The base that CI names; elsewhere the main branch, if there is one."""
     try:
         return at_base(AUTO, encoders)
     except GitError as error:
         if candidates():
             raise
-        return Missing(f"there is no base to compare with: {error}")
+        return Missing(in_context("there is no base to compare with", reason(error)))

@@ -1,11 +1,11 @@
-"""What no rule says: configs that cannot be loaded, and what matches nothing."""
+"""Findings that no rule makes: configs that cannot be loaded, and rules, waivers and configs that match nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from ..errors import ConfigError, SamattnError
+from ..errors import ConfigError, Message, SamattnError, code_of
 from ..files.globs import matches
 from ..reports.diff import Place
 from ..shell import command
@@ -14,7 +14,7 @@ from ..units import format_things
 from .baseline import UPDATE, Baseline
 from .load_thresholds import FILE, ThresholdsFile
 from .references import Case
-from .reports.check import Outcome, Result
+from .reports.check import Outcome, Result, coded
 from .thresholds import Action
 
 CONFIG = "config"
@@ -22,73 +22,70 @@ UNMATCHED = "policy.unmatched"
 REMOVED = "policy.removed"
 LOOSENED = "policy.loosened"
 OUTCOME_OF: dict[Action, Outcome] = {"error": "error", "warn": "warn", "ignore": "pass"}
-"""What a finding is by each action of a policy."""
+"""The outcome of a finding by the action of its policy."""
 
 
 def not_loaded(case: Case, error: ConfigError) -> Result:
-    """A config that cannot be loaded, with all that is wrong with it."""
+    """A config that cannot be loaded, with every problem in it."""
     first, *others = error.problems
     more = f" (and {format_things(len(others), 'more problem')})" if others else ""
-    return Result(
+    return coded(
+        Message(code_of(first.message), f"cannot be loaded: {first.message}{more}"),
         rule=CONFIG,
         config=case.reference,
         profile=case.profile,
         outcome="unchecked",
-        summary=f"cannot be loaded: {first.message}{more}",
         place=place_in(first.where),
         causes=tuple(map(str, others)),
     )
 
 
-def empty_globs(file: ThresholdsFile, found: Mapping[int, Sequence[Case]]) -> Iterator[Result]:
-    """Those of the file's `configs` that lead to no file."""
-    for index, cases in found.items():
-        pattern = file.thresholds.configs[index]
+def empty_globs(file: ThresholdsFile, configs: Mapping[int, Sequence[Case]]) -> Iterator[Result]:
+    """The entries of the file's `configs` that match no file; `configs` are those that each entry matches."""
+    for index, cases in configs.items():
         if not cases:
             where = place_of(file.where("configs", index))
-            summary = f"no file matches {pattern!r}"
-            yield Result(
-                rule=CONFIG, config="", outcome="unchecked", summary=summary, place=where, rule_place=where
-            )
+            message = Message("no-file-matches", f"no file matches {file.thresholds.configs[index]!r}")
+            yield coded(message, rule=CONFIG, config="", outcome="unchecked", place=where, rule_place=where)
 
 
 def unmatched(file: ThresholdsFile, known: Sequence[Case], asked: Sequence[Case]) -> Iterator[Result]:
-    """Rules and waivers that are for none of the `known` configs, and configs of those `asked` that no rule is for."""
+    """Rules and waivers that match none of the `known` configs, and configs of those `asked` that no rule matches."""
     for index, rule in enumerate(file.thresholds.rules):
         if not any(matches(rule.match, case.path) for case in known):
-            summary = f"the rule {rule.id!r} is for no config: {rule.match!r} matches none"
-            yield from _by_policy(file, "unchecked", summary, ("rules", index))
+            message = Message("unmatched-rule", f"{rule.match!r} of the rule {rule.id!r} matches no config")
+            yield from _by_policy(file, "unchecked", message, ("rules", index))
     for index, waiver in enumerate(file.thresholds.waivers):
         if not any(_waives(file, waiver.rule, waiver.config, case) for case in known):
-            none = f"{waiver.config!r} matches none that the rule is for"
-            summary = f"the waiver of {waiver.rule!r} is for no config: {none}"
-            yield from _by_policy(file, "error", summary, ("waivers", index))
+            text = f"{waiver.config!r} of the waiver matches no config of the rule {waiver.rule!r}"
+            yield from _by_policy(file, "error", Message("unmatched-waiver", text), ("waivers", index))
     for case in asked:
         if not has_rule(file, case):
             yield from _by_policy(
                 file,
                 "unchecked",
-                f"no rule is for {case.reference}",
+                Message("unmatched-config", f"no rule matches {case.reference}"),
                 ("rules",),
                 case.reference,
                 _how_to_add(file, case),
             )
 
 
-def gone(file: ThresholdsFile, baseline: Baseline, cases: Sequence[Case]) -> Iterator[Result]:
-    """Configs that the baseline has figures of, which none of the file's is or was: what they were is not checked."""
+def removed(file: ThresholdsFile, baseline: Baseline, cases: Sequence[Case]) -> Iterator[Result]:
+    """Configs whose figures the baseline has, and which none of `cases` is or was called: nothing checks them any more."""
     try:
-        held = {baseline.path(case) for case in cases}
+        known = {baseline.path(case) for case in cases}
     except SamattnError:
-        return  # said for each rule
+        return  # reported for each rule
     for path, entries in baseline.by_config.items():
-        if path not in held:
+        if path not in known:
             where = Place(baseline.label, entries[0].line, 1)
-            yield Result(
+            text = f"the baseline has figures of {path}, but no checked config has or had that name"
+            yield coded(
+                Message("baseline-without-config", text),
                 rule=REMOVED,
                 config=path,
                 outcome=OUTCOME_OF[file.thresholds.policy.removed],
-                summary=f"the baseline has figures of {path}, and no config that is checked has or had that name",
                 advice=f"{UPDATE} removes them",
                 place=where,
                 rule_place=where,
@@ -96,7 +93,7 @@ def gone(file: ThresholdsFile, baseline: Baseline, cases: Sequence[Case]) -> Ite
 
 
 def has_rule(file: ThresholdsFile, case: Case) -> bool:
-    """Whether a rule is for a config."""
+    """Whether a rule matches a config."""
     return any(matches(rule.match, case.path) for rule in file.thresholds.rules)
 
 
@@ -106,31 +103,31 @@ def _waives(file: ThresholdsFile, rule_id: str, pattern: str, case: Case) -> boo
 
 
 def _how_to_add(file: ThresholdsFile, case: Case) -> str:
-    """The command that gives a config its limits."""
+    """Advice: the command that adds limits of a config."""
     if PurePath(file.label).name != FILE:
         return ""
     where = () if file.folder == Path() else ("--directory", str(file.folder))
-    return f"{command('init', '--add', case.reference, *where)} gives it limits of today's figures"
+    return f"{command('init', '--add', case.reference, *where)} adds today's figures as limits"
 
 
 def _by_policy(
     file: ThresholdsFile,
     worst: Outcome,
-    summary: str,
+    message: Message,
     loc: tuple[str | int, ...],
     config: str = "",
     advice: str = "",
 ) -> Iterator[Result]:
-    """What the policy makes of something that matches nothing; `worst` is what it is as an error."""
+    """The finding about something that matches nothing, unless the policy ignores it; `worst` is its outcome as an error."""
     action = file.thresholds.policy.unmatched
     if action != "ignore":
         outcome = worst if action == "error" else "warn"
         where = place_of(file.where(*loc))
-        yield Result(
+        yield coded(
+            message,
             rule=UNMATCHED,
             config=config,
             outcome=outcome,
-            summary=summary,
             advice=advice,
             place=where,
             rule_place=where,

@@ -1,4 +1,4 @@
-"""Numbers of an analysis by name or path, each worked out when it is asked for and no more than that."""
+"""The figures of an encoder by the names of metrics. Only the figures that a rule needs are worked out."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 
 def is_counted(layer: LayerConfig, kind: str) -> bool:
-    """Whether a layer counts as one of a kind: a window that covers the grid counts as global."""
+    """Whether a layer counts as one of a kind. A window that covers the grid counts as global."""
     return layer.spans_grid == (kind == GLOBAL)
 
 
 def is_of_kind(layer: LayerConfig, kind: str) -> bool:
-    """Whether the figures of a kind are of a layer.
+    """Whether rules on a kind of layer apply to a layer.
 
-    Of a window that covers the grid they are those of both kinds, so that no rule is evaded by how a layer is written:
-    neither a limit on what global layers cost nor the least that windows save.
+    Both kinds of rules apply to a window that covers the grid. Writing a layer differently must not evade a limit on the
+    cost of global layers, or on the least that windows save.
     """
     return layer.spans_grid if kind == GLOBAL else not layer.is_global
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder as a profile runs it, on a device if it has one, and the recordings that may be of it."""
+    """An encoder as a profile runs it, on a device if the profile has one, and the recordings with measured figures."""
 
     config: EncoderConfig
     device: Device | None = None
@@ -51,16 +51,16 @@ class Encoder:
 
     @cached_property
     def analysis(self) -> Analysis:
-        """All that `samattn analyze` says of it."""
+        """The report of `samattn analyze`."""
         from ..studies.analyze import analyze
 
         return analyze(self.config, device=self.device, verify=False)
 
     def readings(self, metric: str) -> tuple[Reading, ...]:
-        """A figure; of a kind of layer that of each such layer; of what was measured that of each recording.
+        """A figure: one reading, or one for each layer of a kind, or one for each recording.
 
         Raises:
-            MetricError: if there is none, or it is no finite number.
+            MetricError: if there is no such figure, or it is not a finite number.
         """
         root, *keys = path_of(metric, training=self.passes.trains).split(".")
         if root == MEASURED:
@@ -71,17 +71,17 @@ class Encoder:
 
     def _measured(self, key: str) -> tuple[Reading, ...]:
         if self.recordings is None:
-            raise MetricError("no recordings were given")
+            raise MetricError("not-recorded", "no recordings are in use here")
         return tuple(self.recordings.readings(self.config, self.device, key))
 
     def _of_kind(self, metric: str, kind: str, keys: Sequence[str]) -> Iterator[Reading]:
-        """Of each layer of a kind, those of one figure once."""
+        """The figures of all layers of a kind, each different figure once."""
         if list(keys) == [COUNT]:
             yield Reading(sum(is_counted(at.layer, kind) for at in self._layers.values()))
             return
         ats = [at for at in self._layers.values() if is_of_kind(at.layer, kind)]
         if not ats:
-            raise MetricError(f"no layer is {'windowed' if kind == 'window' else kind}")
+            raise MetricError("no-such-layer", f"no layer is {'windowed' if kind == 'window' else kind}")
         names: dict[float, list[str]] = {}
         for at in ats:
             value = known_number(metric, walk(self._layer(at), keys, metric))
@@ -97,7 +97,7 @@ class Encoder:
 
     @cached_property
     def _parts(self) -> dict[str, At]:
-        """What stands beside them by name."""
+        """The parts next to the blocks, by name."""
         return {name: at for name, at in segments_of(self.passes).items() if at.segment.layer is None}
 
     def _layer(self, at: At) -> Keyed:
@@ -105,7 +105,7 @@ class Encoder:
 
     @property
     def _root(self) -> Keyed:
-        """An analysis whose figures are worked out as they are asked for."""
+        """An analysis whose figures are worked out when they are needed."""
         known = {
             "totals": lambda: Keyed(deferred(FIGURES, self.passes), lambda: self.analysis.totals),
             "layers": lambda: Keyed(self._each(self._layer, self._layers), lambda: self.analysis.layers),
@@ -115,8 +115,8 @@ class Encoder:
         return Keyed(known, lambda: self.analysis)
 
     @staticmethod
-    def _each(laid: Callable[[At], Keyed], ats: Mapping[str, At]) -> dict[str, Callable[[], Any]]:
-        return {name: partial(laid, at) for name, at in ats.items()}
+    def _each(keyed: Callable[[At], Keyed], ats: Mapping[str, At]) -> dict[str, Callable[[], Any]]:
+        return {name: partial(keyed, at) for name, at in ats.items()}
 
     def _part(self, at: At) -> Keyed:
         name = at.segment.name

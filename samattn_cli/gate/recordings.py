@@ -1,4 +1,4 @@
-"""What was measured of an encoder: the recordings that ship with samattn, and those that are given."""
+"""Measured figures of an encoder, from the recordings that ship with samattn or that the user names."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from ..device.model import Device
     from ..reports.recording import Fingerprint, MeasuredCase, Recording
 
-INCOMPARABLE = "incomparable"
+INCOMPARABLE = "recordings-differ"
+"""The code of figures that different hardware or software measured."""
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """Recordings by file: those given, or if none are, those that ship with samattn. They are read when first asked."""
+    """Recordings by their files; by default those that ship with samattn. They are read when they are first needed."""
 
     files: tuple[Path, ...] = ()
 
     @cached_property
     def all(self) -> tuple[Recording, ...]:
-        """Every one.
+        """All recordings.
 
         Raises:
             RecordingError: if one is damaged.
@@ -38,35 +39,33 @@ class Recordings:
         return tuple(map(read_recording, self.files or sorted(FOLDER.glob("*.json"))))
 
     def readings(self, config: EncoderConfig, device: Device | None, key: str) -> Iterator[Reading]:
-        """What each recording has of a config, `peak_bytes` or `latency_ms`.
+        """The measured `peak_bytes` or `latency_ms` of a config in each recording.
 
         Raises:
-            MetricError: if none has it, or it was not measured on the device, or memory ran out.
+            MetricError: if no recording has it, if it was measured on another device, or if memory ran out.
         """
-        found = [
+        measured = [
             (recording.fingerprint, case) for recording in self.all if (case := recording.finished(config))
         ]
-        if not found:
-            raise MetricError(
-                f"no recording is of it as it is run here (config_hash {config_hash(config)[:12]})"
-            )
-        fitting = [(made_by, case) for made_by, case in found if _is_on(made_by, device)]
+        if not measured:
+            text = f"no recording has this config as it is run here (config_hash {config_hash(config)[:12]})"
+            raise MetricError("not-recorded", text)
+        fitting = [(made_by, case) for made_by, case in measured if _is_on(made_by, device)]
         if not fitting:
-            on = ", ".join(dict.fromkeys(made_by.device for made_by, _ in found))
-            raise MetricError(
-                f"{INCOMPARABLE}: recorded on {on}, not on the profile's {device and device.name}"
-            )
+            on = ", ".join(dict.fromkeys(made_by.device for made_by, _ in measured))
+            text = f"recorded on {on}, not on the profile's {device and device.name}"
+            raise MetricError(INCOMPARABLE, text)
         yield from (Reading(_figure(case, key), made_by=made_by) for made_by, case in fitting)
 
 
 def _is_on(made_by: Fingerprint, device: Device | None) -> bool:
-    """Whether a recording may be of a device: torch saw the memory that its file says torch sees."""
+    """Whether a recording may be from a device: torch saw as much memory as the device file states."""
     return device is None or made_by.total_bytes == device.memory_bytes
 
 
 def _figure(case: MeasuredCase, key: str) -> float:
     if case.measured is None:
-        raise MetricError("it ran out of memory where it was recorded")
+        raise MetricError("out-of-memory", "it ran out of memory when it was recorded")
     if key == "latency_ms":
         if case.measured.latency is None:
             raise MetricError("no-times", "it is of a dry run, which has no times")
@@ -75,10 +74,10 @@ def _figure(case: MeasuredCase, key: str) -> float:
 
 
 def alike(here: Sequence[Reading], there: Sequence[Reading] | None = None) -> tuple[Reading, ...]:
-    """The readings of `here` that may be compared with a limit, or with those of `there`.
+    """The readings of `here` that can be compared with a limit, or with those of `there`.
 
     Raises:
-        MetricError: if they are by different hardware or software.
+        MetricError: if different hardware or software measured them.
     """
     makers = [reading.made_by for reading in here]
     if there is None:
@@ -97,5 +96,5 @@ def _check_one(makers: Sequence[Fingerprint | None]) -> None:
         return
     first, second = makers[0], others[0]
     if first is None or second is None:
-        raise MetricError(f"{INCOMPARABLE}: it was measured, and what it is compared with was not")
-    raise MetricError(f"{INCOMPARABLE}: {'; '.join(second.differences(first))}")
+        raise MetricError(INCOMPARABLE, "one of the two figures was measured, and the other was not")
+    raise MetricError(INCOMPARABLE, f"measured differently: {'; '.join(second.differences(first))}")

@@ -1,11 +1,11 @@
-"""What a rule's `vs` compares with: the same configs elsewhere."""
+"""What a rule's `vs` compares with: figures of the same configs at a commit, or in a baseline."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import SamattnError
+from ..errors import Message, SamattnError
 from .lookup import Reading
 
 
@@ -15,8 +15,8 @@ class Case:
 
     Attributes:
         path: of the config from the folder of the thresholds file, with "/", or the name of a preset.
-        reference: the same from the working directory, as it can be loaded.
-        profile: the profile's name; "" is none.
+        reference: its path from the working directory, from which it is loaded, or the name of the preset.
+        profile: the profile's name; "" for none.
     """
 
     path: str
@@ -25,25 +25,25 @@ class Case:
 
 
 class Reference(Protocol):
-    """The same configs elsewhere: at a commit, or in a baseline."""
+    """Figures of the same configs, at a commit or in a baseline."""
 
     @property
     def name(self) -> str:
-        """What reports call it: "base main (1a2b3c4)"."""
+        """Its name in reports, such as "base main (1a2b3c4)"."""
 
     def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:
-        """A figure there; None where there is no such config.
+        """A figure; None if the reference does not have this config.
 
         Raises:
-            SamattnError: if it cannot be told.
+            SamattnError: if the figure cannot be worked out.
         """
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A reference that is not there."""
+    """A reference that does not exist. Only a rule that needs it fails."""
 
-    reason: str
+    reason: Message
     name: str = ""
 
     def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:  # noqa: ARG002 - as `Reference`
@@ -52,4 +52,4 @@ class Missing:
         Raises:
             SamattnError: always.
         """
-        raise SamattnError(self.reason)
+        raise SamattnError(self.reason.code, self.reason)

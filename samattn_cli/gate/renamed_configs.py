@@ -1,4 +1,4 @@
-"""What a baseline calls configs that were renamed since it was committed: their figures are still those to compare with."""
+"""The old names of configs that were renamed since a baseline was committed, so that its figures still apply to them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .references import Case
 
 
 @dataclass(frozen=True)
-class Former:
-    """Git is asked where a baseline has figures of configs that are gone, and so may have other names now.
+class OldPaths:
+    """Finds the path that a config had when the baseline was committed. Git is asked only if a config of the baseline is gone.
 
     Attributes:
         file: the thresholds.
         baseline: the path of the baseline.
-        paths: of the configs that it has figures of, from the folder of the thresholds.
+        paths: of the configs in the baseline, from the folder of the thresholds.
     """
 
     file: ThresholdsFile
@@ -30,18 +30,18 @@ class Former:
     paths: frozenset[str]
 
     def __call__(self, case: Case) -> str:
-        """The path that the baseline has of a config: its own, where that was not renamed, or none can tell.
+        """The path of a config in the baseline: its own, if it was not renamed or git does not know.
 
         Raises:
-            GitError: if the clone is too shallow to say.
+            GitError: if the clone is too shallow to tell.
         """
         if case.path in presets() or not self._gone or self._tree is None:
             return case.path
         try:
-            former = self._tree.former(Path(case.reference))
-        except GitError:  # out of the repository: of that git says nothing
+            path = self._tree.old_path(Path(case.reference))
+        except GitError:  # outside the repository: git knows nothing of it
             return case.path
-        return Path(os.path.relpath(former, self.file.folder)).as_posix()
+        return Path(os.path.relpath(path, self.file.folder)).as_posix()
 
     @cached_property
     def _gone(self) -> bool:
@@ -52,7 +52,7 @@ class Former:
 
     @cached_property
     def _tree(self) -> Tree | None:
-        """The files as they were when the baseline was committed; None where it was not, or there is no git."""
+        """The files as they were when the baseline was committed; None if it was not, or without git."""
         try:
             here = repository(self.file.folder)
         except GitError:
@@ -62,7 +62,8 @@ class Former:
             return None
         if here.is_shallow and here.find(f"{commit.sha}~1") is None:
             raise GitError(
-                "this clone is too shallow to say which configs were renamed since the baseline was made: "
-                + here.unshallow("HEAD")
+                "shallow-clone",
+                "this clone is too shallow to find the configs that were renamed since the baseline was committed: "
+                + here.unshallow("HEAD"),
             )
         return Tree(here, commit)

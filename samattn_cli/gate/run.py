@@ -1,4 +1,4 @@
-"""Every rule on every config that it is for, and what could not be checked."""
+"""`samattn check`: every rule on every config that it matches, and everything that could not be checked."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
-from ..errors import ConfigError, SamattnError
+from ..errors import ConfigError, Message, SamattnError
 from ..files.globs import matches
 from ..studies.places import place_of
 from ..studies.progress import Tell, silent, telling
 from .base import AtBase
 from .baseline import UPDATE, Baseline
-from .configs import configs_of, each_once, given_configs, paths_of
+from .configs import configs_of, each_once, named_configs, paths_of
 from .encoders import Encoders
 from .evaluate import Judged, judge, judge_increase, number, shown_unit
 from .evidence import NOTHING, evidence
@@ -23,17 +23,18 @@ from .history import history
 from .load_thresholds import ThresholdsFile
 from .lookup import Reading
 from .open_references import known_references
-from .policy import OUTCOME_OF, empty_globs, gone, has_rule, not_loaded, unmatched
+from .policy import OUTCOME_OF, empty_globs, has_rule, not_loaded, removed, unmatched
+from .reasons import in_context, reason
 from .recordings import Recordings, alike
 from .references import Case, Reference
-from .reports.check import CheckReport, Result
+from .reports.check import CheckReport, Result, coded
 from .thresholds import Rule
 from .waivers import waive
 
 
 def check(
     file: ThresholdsFile,
-    given: Sequence[str] = (),
+    configs: Sequence[str] = (),
     *,
     today: date,
     recordings: Recordings | None = None,
@@ -45,21 +46,21 @@ def check(
 
     Args:
         file: the thresholds.
-        given: the configs to check, as paths from the working directory or presets; those of the file if none.
-        today: the day by which waivers expire, in UTC.
-        recordings: of measured metrics; those that ship with samattn if None.
-        base: the ref that a change is compared with where it left it, or "auto": what CI names, else the main branch.
-            Without it, "auto" if a rule has `vs: base`.
-        references: what rules compare with, by their `vs`, in place of that base and of the baseline beside the thresholds.
-        tell: is told how many of the checks, of a rule on a config each, are done.
+        configs: the configs to check, as paths from the working directory or presets; by default all of the file.
+        today: the date on which waivers are judged, in UTC.
+        recordings: for measured metrics; by default those that ship with samattn.
+        base: a ref; configs are compared with the commit where HEAD left it. "auto" is the ref that CI names, else the main
+            branch. The default is "auto" if a rule has `vs: base`, else none.
+        references: what rules compare with, by their `vs`, in place of the base and of the baseline next to the thresholds.
+        tell: is called with the number of checks that are done and of all; a check is one rule on one config.
 
     Raises:
-        GitError: if there is no such base, with what would bring it.
+        GitError: if there is no such base; the message says how to fetch it.
         ConfigError: if the baseline is damaged, or the device of a profile is.
     """
-    encoders = Encoders(file, recordings or Recordings(), paths_of(file, given))
+    encoders = Encoders(file, recordings or Recordings(), paths_of(file, configs))
     references = known_references(encoders, base) if references is None else references
-    run = _Run(file, tuple(given), today, encoders, references, tell)
+    run = _Run(file, tuple(configs), today, encoders, references, tell)
     return CheckReport(
         thresholds=file.label,
         configs=tuple(dict.fromkeys(case.reference for case in run.cases)),
@@ -73,7 +74,7 @@ class _Run:
     """One check."""
 
     file: ThresholdsFile
-    given: tuple[str, ...]
+    configs: tuple[str, ...]
     today: date
     encoders: Encoders
     references: Mapping[str, Reference]
@@ -81,20 +82,20 @@ class _Run:
 
     @cached_property
     def of_file(self) -> dict[int, list[Case]]:
-        """The configs of the file, by the entry that leads to them."""
+        """The configs of the file, by the index of the entry that matches them."""
         return configs_of(self.file)
 
     @cached_property
     def cases(self) -> list[Case]:
-        """Those to check, without profiles."""
-        return each_once(given_configs(self.file, self.given) if self.given else self._all_of_file)
+        """The configs to check, without profiles."""
+        return each_once(named_configs(self.file, self.configs) if self.configs else self._all_of_file)
 
     @property
     def _all_of_file(self) -> list[Case]:
         return [case for cases in self.of_file.values() for case in cases]
 
     def results(self) -> Iterator[Result]:
-        """All results: of rules on configs, then of what could not be loaded, and of what matches nothing."""
+        """All results: of rules on configs, then configs that could not be loaded, then findings that no rule makes."""
         rules = enumerate(self.file.thresholds.rules)
         checks = [(*rule, case) for rule in rules for case in self.cases if matches(rule[1].match, case.path)]
         done = (
@@ -104,14 +105,14 @@ class _Run:
         for results in telling(done, self.tell, len(checks)):
             yield from results
         yield from self._not_loaded()
-        if not self.given:
+        if not self.configs:
             yield from empty_globs(self.file, self.of_file)
         known = each_once([*self._all_of_file, *self.cases])
         loaded = [case for case in self.cases if not self.encoders.failed(case.path)]
         yield from unmatched(self.file, known, loaded)
         base, baseline = self.references.get("base"), self.references.get("baseline")
         if isinstance(baseline, Baseline):
-            yield from gone(self.file, baseline, known)
+            yield from removed(self.file, baseline, known)
         if isinstance(base, AtBase):
             yield from history(base, each_once(self._all_of_file))
 
@@ -124,21 +125,22 @@ class _Run:
     def _of_rule(self, index: int, rule: Rule, case: Case) -> Iterator[Result]:
         encoder = self.encoders.of(case)
         if isinstance(encoder, ConfigError):
-            return  # said once for all rules
+            return  # reported once for all rules
         about = self._about(index, rule, case)
         try:
             judged = self._judged(rule, case, encoder.readings(rule.metric))
         except SamattnError as error:
-            reason = str(error).replace("\n", "; ")
-            yield Result(**about, outcome="unchecked", summary=f"could not check {rule.metric}: {reason}")
+            yield coded(
+                in_context(f"could not check {rule.metric}", reason(error)), **about, outcome="unchecked"
+            )
             return
         if judged is None:
             yield self._new(rule, about)
         else:
-            yield self._said(rule, case, about, judged)
+            yield self._verdict(rule, case, about, judged)
 
     def _about(self, index: int, rule: Rule, case: Case) -> dict[str, Any]:
-        """What a result says whatever the verdict is."""
+        """The attributes of a result that do not depend on the verdict."""
         return {
             "rule": rule.id,
             "config": case.reference,
@@ -150,22 +152,22 @@ class _Run:
         }
 
     def _judged(self, rule: Rule, case: Case, readings: tuple[Reading, ...]) -> Judged | None:
-        """The verdict; None where there is nothing to compare with."""
+        """The verdict; None if there is nothing to compare with."""
         if rule.vs is None:
             judged = judge(rule, alike(readings))
         else:
             reference = self.references[rule.vs]
             there = _there(reference, case, rule)
             if there is None and rule.vs == "baseline":
-                there = _there(reference, self._continued(case), rule)
+                there = _there(reference, self._copied(case), rule)
             if there is None:
                 return None
             here = alike(readings, there)
             judged = judge_increase(rule, here, alike(there, here), reference.name)
         return waive(judged, rule, case, self.file.thresholds.waivers, self.today)
 
-    def _continued(self, case: Case) -> Case:
-        """The config that a new one continues: a baseline has its figures; itself, if there is none."""
+    def _copied(self, case: Case) -> Case:
+        """The config that a new one is a copy of, whose figures the baseline has; itself, if it is not a copy."""
         base = self.references.get("base")
         try:
             return replace(case, path=base.path_of(case)) if isinstance(base, AtBase) else case
@@ -175,10 +177,12 @@ class _Run:
     def _new(self, rule: Rule, about: Mapping[str, Any]) -> Result:
         name = self.references[rule.vs].name if rule.vs else ""
         remedy = f"; {UPDATE} adds it" if rule.vs == "baseline" else ""
-        summary = f"is new: {name} has no such config, and so nothing to compare {rule.metric} with{remedy}"
-        return Result(**about, outcome=OUTCOME_OF[self.file.thresholds.policy.new], summary=summary)
+        text = f"is new: {name} does not have this config, so {rule.metric} cannot be compared{remedy}"
+        return coded(
+            Message("new-config", text), **about, outcome=OUTCOME_OF[self.file.thresholds.policy.new]
+        )
 
-    def _said(self, rule: Rule, case: Case, about: Mapping[str, Any], judged: Judged) -> Result:
+    def _verdict(self, rule: Rule, case: Case, about: Mapping[str, Any], judged: Judged) -> Result:
         fails = judged.outcome != "pass"
         base = self.references.get("base")
         known = (
@@ -202,23 +206,23 @@ class _Run:
 
 
 def _described(base: Reference | None) -> str:
-    """What reports call the base; "" if there is none."""
+    """The name of the base in reports; "" if there is none."""
     return "" if base is None else base.described if isinstance(base, AtBase) else base.name
 
 
 def _copy(base: Reference | None, case: Case) -> Iterator[str]:
     """Why a new config is compared with another."""
     with suppress(SamattnError):
-        if isinstance(base, AtBase) and (former := base.continues(case)):
+        if isinstance(base, AtBase) and (original := base.copied_from(case)):
             verb = "is" if base.is_copy(case) else "extends"
-            yield f"{case.reference} {verb} a copy of {base.label(former)}, which costs less now under its own name"
+            yield f"{case.reference} {verb} a copy of {base.label(original)}, which costs less now"
 
 
 def _there(reference: Reference, case: Case, rule: Rule) -> tuple[Reading, ...] | None:
-    """The figure elsewhere; None where there is no such config."""
+    """The figure of the reference; None if it does not have this config."""
     try:
         return reference.readings(case, rule.metric)
     except SamattnError as error:
-        raise SamattnError(
-            ": ".join(filter(None, [reference.name and f"in {reference.name}", str(error)]))
-        ) from None
+        why = reason(error)
+        text = f"in {reference.name}: {why}" if reference.name else str(why)
+        raise SamattnError(why.code, text) from None

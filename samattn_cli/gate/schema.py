@@ -1,4 +1,4 @@
-"""The JSON Schema of a thresholds file, made from its model: what an editor completes and checks."""
+"""The JSON Schema of a thresholds file, made from its model. Editors complete and validate files with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def thresholds_schema() -> dict[str, Any]:
 
 
 def _close(schema: Any) -> None:
-    """No other keys than those that are known."""
+    """Forbid unknown keys."""
     for part in schema if isinstance(schema, list) else schema.values() if isinstance(schema, dict) else ():
         _close(part)
     if isinstance(schema, dict) and isinstance(schema.get("properties"), dict):

@@ -1,4 +1,4 @@
-"""A thresholds file: which figures of which encoders, run how, may be what. The descriptions are the documentation."""
+"""The keys of a thresholds file. Their descriptions are its documentation and the JSON Schema."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def _date(text: str) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise UsageError(f"must be {DATED_AS}")
+    raise UsageError("not-a-date", f"must be {DATED_AS}")
 
 
 def _words(text: str) -> str:
     if not text.strip():
-        raise UsageError("must not be empty")
+        raise UsageError("empty-text", "must not be empty")
     return text
 
 
@@ -61,7 +61,7 @@ ACTION = choice(*get_args(Action))
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """How encoders are run: laid over each config. What is left out is as the config has it."""
+    """How encoders are run. Its keys override those of each config; other keys stay as in the config."""
 
     image_size: Pair | None = like(EncoderConfig, "image_size")
     batch_size: int | None = like(RunConfig, "batch_size")
@@ -73,13 +73,13 @@ class Profile:
     checkpointing: bool | None = like(RunConfig, "checkpointing")
     device: str = key(
         TEXT,
-        "Where it runs, for times: a device of `samattn devices`, or a YAML file, from the folder of this file.",
+        "The device, for times: a name of `samattn devices`, or the path of a YAML file from the folder of this file.",
         example="a100_80",
         default="",
     )
     set: dict[str, Any] | None = key(
         anything(),
-        "Any other keys of a config, dotted, as --set has them.",
+        "Any other keys of a config, with dots, as in --set.",
         example={"run.tf32": True},
         default=None,
     )
@@ -87,37 +87,37 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What a figure may be: beyond `warn` it warns, beyond `error` it fails. The bounds themselves pass."""
+    """Bounds of a figure: beyond `warn` it warns, beyond `error` it fails. The bounds themselves pass."""
 
-    warn: Quantity | None = key(QUANTITY, "Beyond it, a warning.", example="5.5 GiB", default=None)
-    error: Quantity | None = key(QUANTITY, "Beyond it, a failure.", example="6 GiB", default=None)
+    warn: Quantity | None = key(QUANTITY, "A value beyond it is a warning.", example="5.5 GiB", default=None)
+    error: Quantity | None = key(QUANTITY, "A value beyond it is a failure.", example="6 GiB", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Increase:
-    """By how much a figure may grow; a sign is needed. Growth that is not above `and_above` too always passes."""
+    """The growth that a figure may have, with a sign. Growth that is not also above `and_above` always passes."""
 
-    warn: Quantity | None = key(QUANTITY, "More than it: a warning.", example="+1 %", default=None)
-    error: Quantity | None = key(QUANTITY, "More than it: a failure.", example="+2 %", default=None)
+    warn: Quantity | None = key(QUANTITY, "Growth beyond it is a warning.", example="+1 %", default=None)
+    error: Quantity | None = key(QUANTITY, "Growth beyond it is a failure.", example="+2 %", default=None)
     and_above: Quantity | None = key(
-        QUANTITY, "Growth up to this much passes.", example="1 GFLOP", default=None
+        QUANTITY, "Growth up to this amount always passes.", example="1 GFLOP", default=None
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What one figure may be: one of `limit`, `at_least`, `expect` and `increase` says it."""
+    """A rule on one metric, with exactly one of `limit`, `at_least`, `expect` and `increase`."""
 
-    id: str = key(WORDS, "What reports and waivers call it.", example="fits")
+    id: str = key(WORDS, "Its name in reports and waivers.", example="fits")
     match: str = key(
         WORDS,
-        "The configs that it is for: a glob over their paths from the folder of this file. All, if left out.",
+        "The configs that it applies to: a glob over their paths from the folder of this file. By default all.",
         example="encoders/sam_*.yaml",
         default=EVERYTHING,
     )
     profile: str = key(
         TEXT,
-        "How they are run, by its name in `profiles`; as they say, if left out.",
+        "How they are run: a name in `profiles`. By default as each config says.",
         example="serve",
         default="",
     )
@@ -128,47 +128,58 @@ class Rule:
         example="peak_memory",
     )
     limit: Bounds | None = key(
-        keys_or_one(Bounds, "error"), "The most that passes.", example={"error": "6 GiB"}, default=None
+        keys_or_one(Bounds, "error"),
+        "The largest value that passes.",
+        example={"error": "6 GiB"},
+        default=None,
     )
     at_least: Bounds | None = key(
-        keys_or_one(Bounds, "error"), "The least that passes.", example={"error": "94 %"}, default=None
+        keys_or_one(Bounds, "error"),
+        "The smallest value that passes.",
+        example={"error": "94 %"},
+        default=None,
     )
     expect: Quantity | None = key(
-        QUANTITY, "What it is; exactly, without a tolerance.", example="94.3 %", default=None
+        QUANTITY, "The expected value; exact if there is no `tolerance`.", example="94.3 %", default=None
     )
     tolerance: Quantity | None = key(
         QUANTITY,
-        "How far it may be from what is expected, in its unit or as a share of it; in points where a share is expected.",
+        "How far the value may be from the expected one: in its unit, or as a share of it (in points if that is itself a share).",
         example="0.1 %",
         default=None,
     )
     vs: Against | None = key(
-        choice(*get_args(Against)), "What `increase` is over.", example="base", default=None
+        choice(*get_args(Against)), "What `increase` compares with.", example="base", default=None
     )
     increase: Increase | None = key(
-        keys_or_one(Increase, "error"), "How much more it may be.", example={"error": "+2 %"}, default=None
+        keys_or_one(Increase, "error"),
+        "The largest growth that passes.",
+        example={"error": "+2 %"},
+        default=None,
     )
-    message: str = key(TEXT, "What to do about it.", example="Ask the vision-perf group", default="")
+    message: str = key(
+        TEXT, "Advice that reports show if the rule fails.", example="Ask the vision-perf group", default=""
+    )
 
 
 FORMS = ("limit", "at_least", "expect", "increase")
-"""The keys that say what a figure may be."""
+"""The keys of which a rule has exactly one."""
 
 LEVELS: tuple[Literal["error", "warn"], ...] = ("error", "warn")
-"""Their bounds, the worse first."""
+"""The keys of their bounds, the worse first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What becomes of what no rule is about: an error, a warning, or nothing."""
+    """What findings that no rule makes are: an error, a warning, or ignored."""
 
     new: Action = key(
-        ACTION, "A config that there is nothing to compare with.", example="warn", default="warn"
+        ACTION, "A new config, which cannot be compared with anything.", example="warn", default="warn"
     )
     removed: Action = key(ACTION, "A rule or config that was removed.", example="error", default="error")
     unmatched: Action = key(
         ACTION,
-        "A rule, waiver or config that matches nothing; as an error, it could not be checked.",
+        "A rule, waiver or config that matches nothing. As an error it counts as something that could not be checked.",
         example="error",
         default="error",
     )
@@ -179,15 +190,15 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiver:
-    """A config that may break a rule, up to a value and until a day."""
+    """A config that may break a rule, up to a value and until a date."""
 
     rule: str = key(WORDS, "The rule's id.", example="growth")
-    config: str = key(WORDS, "The configs: a glob, as `match` of a rule.", example="encoders/vit_h.yaml")
+    config: str = key(WORDS, "The configs: a glob like `match` of a rule.", example="encoders/vit_h.yaml")
     upto: Quantity = key(
-        QUANTITY, "The value up to which it holds, in the metric's unit.", example="3.1 TFLOP"
+        QUANTITY, "The value up to which it applies, in the metric's unit.", example="3.1 TFLOP"
     )
     reason: str = key(WORDS, "Why.", example="global attention for recall")
-    expires: date = key(DAY, "The last day on which it holds, in UTC.", example="2027-01-31")
+    expires: date = key(DAY, "The last day on which it applies, in UTC.", example="2027-01-31")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +208,7 @@ class Thresholds:
     version: int = key(only(1), "Of this format.", example=1)
     configs: tuple[str, ...] = key(
         texts(1, MOST),
-        "Encoder configs: globs, from the folder of this file, and presets.",
+        "Encoder configs: globs of paths from the folder of this file, and presets.",
         example=["encoders/**/*.yaml"],
     )
     profiles: dict[str, Profile] | None = key(
@@ -208,12 +219,12 @@ class Thresholds:
     )
     rules: tuple[Rule, ...] = key(
         many(Rule, 1, MOST),
-        "What is checked; all that match apply.",
+        "The rules. All rules that match a config apply to it.",
         example=[{"id": "fits", "metric": "peak_memory", "limit": "6 GiB"}],
     )
     policy: Policy = key(
-        Policy, "What becomes of what no rule is about.", example={"new": "warn"}, default=Policy()
+        Policy, "What findings that no rule makes are.", example={"new": "warn"}, default=Policy()
     )
     waivers: tuple[Waiver, ...] = key(
-        many(Waiver, 0, MOST), "What may break a rule for a while.", example=[], default=()
+        many(Waiver, 0, MOST), "Configs that may break a rule for a while.", example=[], default=()
     )

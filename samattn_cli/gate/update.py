@@ -1,4 +1,4 @@
-"""How a baseline follows the figures: downwards by itself, upwards for a reason."""
+"""`samattn baseline`: a baseline follows figures downwards by itself, and upwards only with a reason."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from ..errors import ConfigError, SamattnError, UsageError, did_you_mean
 from ..files.globs import matches
 from .base import at_base
 from .baseline import check_derived, read_baseline
-from .configs import configs_of, each_once, given_configs, paths_of
+from .configs import configs_of, each_once, named_configs, paths_of
 from .encoders import Encoders
 from .git import AUTO
 from .load_thresholds import ThresholdsFile
+from .reasons import reason as reason_of
 from .recordings import Recordings
 from .references import Case
 from .reports.baseline import Accepted, Entry, Key, to_text
 from .thresholds import Rule
 
 Done = Literal["added", "lowered", "raised", "recounted", "removed", "renamed", "kept", "above"]
-"""What became of a figure; "above": it is larger than the baseline, which was left as it is."""
+"""What happened to a figure. "above": it is larger than the baseline, which was not changed."""
 
-AS_IT_WAS = ("kept", "renamed", "above")
+UNCHANGED: tuple[Done, ...] = ("kept", "renamed", "above")
+"""The figure in the baseline stays."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What became of a figure: of which it is, what it was and is."""
+    """What happened to one figure, and the rules that need it."""
 
     done: Done
     key: Key
@@ -39,92 +41,92 @@ class Step:
 
 @dataclass(frozen=True)
 class Update:
-    """A baseline as it is to be, and how it came about."""
+    """A new baseline, and what happened to each figure."""
 
     entries: tuple[Entry, ...]
     steps: tuple[Step, ...]
 
     @property
     def text(self) -> str:
-        """The file's."""
+        """The text of the file."""
         return to_text(self.entries)
 
     def count(self, done: Done) -> int:
-        """How many figures something became of."""
+        """The number of figures to which something happened."""
         return sum(step.done == done for step in self.steps)
 
     @property
     def above(self) -> tuple[Step, ...]:
-        """What is larger than the baseline has it."""
+        """The figures that are larger than the baseline."""
         return tuple(step for step in self.steps if step.done == "above")
 
 
 def update(
     file: ThresholdsFile,
-    given: Sequence[str] = (),
+    configs: Sequence[str] = (),
     *,
     accept: Sequence[str] = (),
     reason: str = "",
 ) -> Update:
-    """The baseline with today's figures where those are smaller or new; a larger one is taken only of an accepted rule.
+    """The baseline with today's figures that are smaller or new. Larger ones are taken only for accepted rules.
 
     Args:
         file: the thresholds.
-        given: the configs to look at; all if none, and then what nothing asks for any more is left out.
+        configs: the configs to update; by default all, and then figures that no rule needs are removed.
         accept: ids of rules whose figures may be larger.
-        reason: why.
+        reason: why they may.
 
     Raises:
-        ConfigError: if the baseline is damaged, or a config is.
-        UsageError: if there is no such rule, or none that is vs baseline.
-        SamattnError: if there is no such figure.
+        ConfigError: if the baseline or a config is damaged.
+        UsageError: if a rule does not exist, or has no `vs: baseline`.
+        SamattnError: if an encoder does not have a figure.
     """
     rules = _rules(file, accept)
     known = read_baseline(file)
-    cases = _cases(file, given)
+    cases = _cases(file, configs)
     then = known.of_today(cases) if known else {}
-    encoders = Encoders(file, Recordings(), paths_of(file, given))
+    encoders = Encoders(file, Recordings(), paths_of(file, configs))
     figures, asked = _figures(encoders, cases, rules)
     before = _before_the_change(encoders, cases) if accept else {}
     steps = []
-    entries = dict(then) if given else {}
+    entries = dict(then) if configs else {}
     for key, value in figures.items():
-        taken = next((rule for rule in asked[key] if rule in accept), None)
-        done = _done(then.get(key), key, value, accepted=taken is not None)
+        under = next((rule for rule in asked[key] if rule in accept), None)
+        done = _done(then.get(key), key, value, accepted=under is not None)
         steps.append(Step(done, key, then[key].value if key in then else None, value, asked[key]))
         accepted = (
-            _accepted(then[key], before.get(key), value, taken, reason)
-            if taken and done == "raised"
+            _accepted(then[key], before.get(key), value, under, reason)
+            if under and done == "raised"
             else None
         )
         entries[key] = _next(then.get(key), key, value, done, accepted)
-    gone = (Step("removed", key, entry.value, None) for key, entry in then.items() if key not in entries)
-    return Update(tuple(entries.values()), (*steps, *gone))
+    removed = (Step("removed", key, entry.value, None) for key, entry in then.items() if key not in entries)
+    return Update(tuple(entries.values()), (*steps, *removed))
 
 
 def _rules(file: ThresholdsFile, accept: Sequence[str]) -> list[Rule]:
-    """Those that are vs baseline."""
+    """The rules with `vs: baseline`."""
     rules = [rule for rule in file.thresholds.rules if rule.vs == "baseline"]
     known = [rule.id for rule in rules]
     if not rules:
-        raise UsageError(f"{file.label}: no rule is `vs: baseline`")
+        raise UsageError("no-baseline-rule", f"{file.label}: no rule has `vs: baseline`")
     for name in accept:
         if name not in known:
-            raise UsageError(f"--accept {name}: no rule of that id is vs baseline{did_you_mean(name, known)}")
+            text = f"--accept {name}: no rule with this id has `vs: baseline`{did_you_mean(name, known)}"
+            raise UsageError("unknown-rule", text)
     return rules
 
 
-def _cases(file: ThresholdsFile, given: Sequence[str]) -> list[Case]:
-    """The configs to look at, each once."""
+def _cases(file: ThresholdsFile, configs: Sequence[str]) -> list[Case]:
+    """The configs to update, each once."""
     of_file = (case for cases in configs_of(file).values() for case in cases)
-    found = given_configs(file, given) if given else of_file
-    return each_once(found)
+    return each_once(named_configs(file, configs) if configs else of_file)
 
 
 def _figures(
     encoders: Encoders, cases: Sequence[Case], rules: Sequence[Rule]
 ) -> tuple[dict[Key, float], dict[Key, tuple[str, ...]]]:
-    """Today's figures, and the rules that ask for each."""
+    """Today's figures, and the rules that need each."""
     figures: dict[Key, float] = {}
     asked: dict[Key, tuple[str, ...]] = {}
     for rule in rules:
@@ -137,14 +139,15 @@ def _figures(
 
 
 def _figure(encoders: Encoders, case: Case, rule: Rule) -> float:
-    """Of several of a kind of layer, the largest."""
+    """The largest reading, if there are several."""
     encoder = encoders.of(case)
     if isinstance(encoder, ConfigError):
         raise encoder
     try:
         return max(reading.value for reading in encoder.readings(rule.metric))
     except SamattnError as error:
-        raise SamattnError(f"{case.reference}: {error}") from None
+        why = reason_of(error)
+        raise SamattnError(why.code, f"{case.reference}: {why}") from None
 
 
 def _done(then: Entry | None, key: Key, value: float, *, accepted: bool) -> Done:
@@ -161,24 +164,24 @@ def _done(then: Entry | None, key: Key, value: float, *, accepted: bool) -> Done
 
 
 def _before_the_change(encoders: Encoders, cases: Sequence[Case]) -> Mapping[Key, Entry]:
-    """The figures of the baseline where the change began, which `check --base auto` compares with; none where none can tell."""
+    """The figures of the baseline at the base, with which `check --base auto` compares; none if there is no base."""
     try:
         base = at_base(AUTO, encoders)
         now = {base.path_of(case): case.path for case in cases}
-        return base.baseline.called(now) if base.baseline else {}
+        return base.baseline.renamed(now) if base.baseline else {}
     except SamattnError:
         return {}
 
 
 def _accepted(then: Entry, before: Entry | None, value: float, rule: str, reason: str) -> Accepted:
-    """Why a figure was raised, and from what: from what it was before the change, which may have raised it already."""
+    """Why a figure was raised, and its old value: that at the base, as the change may have raised the figure before."""
     began = before is not None and before.counts_as_today and Fraction(before.value) < Fraction(value)
     return Accepted(rule=rule, reason=reason, was=before.value if before and began else then.value)
 
 
 def _next(then: Entry | None, key: Key, value: float, done: Done, accepted: Accepted | None) -> Entry:
-    """The line of a figure from now on."""
+    """The new entry of a figure."""
     config, profile, metric = key
-    if then is not None and done in AS_IT_WAS:
+    if then is not None and done in UNCHANGED:
         return replace(then, config=config)
     return Entry(config=config, profile=profile, metric=metric, value=value, accepted=accepted)

@@ -1,4 +1,4 @@
-"""Waivers: what may break a rule, up to a value and until a day."""
+"""Waivers: a config may break a rule, up to a value and until a date."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .thresholds import Rule, Waiver
 
 
 def waive(judged: Judged, rule: Rule, case: Case, waivers: Sequence[Waiver], today: date) -> Judged:
-    """The verdict, waived by the first waiver that holds; of those that do not, the summary says why."""
+    """The verdict, waived if a waiver applies. If one is exceeded or has expired, the summary says so."""
     if judged.outcome == "pass":
         return judged
     reasons = []
@@ -26,6 +26,6 @@ def waive(judged: Judged, rule: Rule, case: Case, waivers: Sequence[Waiver], tod
         elif today > waiver.expires:
             reasons.append(f"its waiver expired on {waiver.expires} (UTC)")
         else:
-            said = f"waived up to {waiver.upto} until {waiver.expires} (UTC): {waiver.reason}"
-            return replace(judged, outcome="waived", summary=f"{judged.summary}; {said}")
+            waived = f"waived up to {waiver.upto} until {waiver.expires} (UTC): {waiver.reason}"
+            return replace(judged, outcome="waived", summary=f"{judged.summary}; {waived}")
     return replace(judged, summary="; ".join([judged.summary, *reasons]))

@@ -1,4 +1,4 @@
-"""The disk as far as a repository goes: a change under check may not have files read that are not in its repository."""
+"""The files of one repository: a change that is checked must not make samattn read files outside its repository."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError, Problem
+from ..errors import ConfigError, Message, Problem
 from ..files.sources import REGULAR_FILES, Files, RegularFiles, split_pattern
 
 WORKSPACES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
-"""Where GitHub and GitLab say what they checked out, for a checkout without git's own folder."""
+"""The variables in which GitHub and GitLab name the checkout, for one without a .git folder."""
 
 
 def root_around(folder: Path, environ: Mapping[str, str]) -> Path | None:
-    """The repository around a folder, else the CI's checkout around it; None where there is neither.
+    """The repository that contains a folder, else CI's checkout that does; None if there is neither.
 
-    Git is not run: it may not be installed, or not trust the folder.
+    Git is not run: it may not be installed, or may not trust the folder.
 
     Args:
         folder: its real path.
@@ -28,20 +28,20 @@ def root_around(folder: Path, environ: Mapping[str, str]) -> Path | None:
 
 
 def _workspace(folder: Path, environ: Mapping[str, str]) -> Path | None:
-    """What a CI says, if the folder is in there; as its real path, as that of the working directory is."""
+    """The real path of CI's checkout, if the folder is in it."""
     named = (Path(os.path.realpath(environ[name])) for name in WORKSPACES if environ.get(name))
     return next((path for path in named if folder.is_relative_to(path)), None)
 
 
 def files_around(folder: Path) -> Files:
-    """The files of the repository that a folder is in; all files of the disk where it is in none."""
+    """The files of the repository that contains a folder; all files of the disk, if there is none."""
     root = root_around(Path(os.path.realpath(folder)), os.environ)
     return Within(root) if root else REGULAR_FILES
 
 
 @dataclass(frozen=True)
 class Within(RegularFiles):
-    """See `Files`: the disk, without what lies outside of the folder `root`, links followed."""
+    """See `Files`: the files on the disk that are in the folder `root` after links are followed."""
 
     root: Path
 
@@ -53,7 +53,7 @@ class Within(RegularFiles):
     def read(self, path: Path, most: int) -> bytes:
         """See `Files`."""
         if not self.holds(path):
-            raise OSError(self._lies_outside(path))
+            raise OSError(self._outside(path))
         return super().read(path, most)
 
     def glob(self, folder: Path, pattern: str) -> list[Path]:
@@ -64,8 +64,8 @@ class Within(RegularFiles):
         """
         start = folder / split_pattern(pattern)[0]
         if not self.holds(start):
-            raise ConfigError([Problem(repr(pattern), self._lies_outside(start))])
+            raise ConfigError([Problem(repr(pattern), Message("outside-repository", self._outside(start)))])
         return super().glob(folder, pattern)
 
-    def _lies_outside(self, path: Path) -> str:
-        return f"{os.path.realpath(path)} lies outside of the repository {self.root}"
+    def _outside(self, path: Path) -> str:
+        return f"{os.path.realpath(path)} is outside the repository {self.root}"

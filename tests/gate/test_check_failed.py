@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from samattn_cli.cli.app import app
 from samattn_cli.errors import ConfigError
-from samattn_cli.gate.reports.check import CheckReport
+from samattn_cli.gate.reports.check import CheckReport, Result
 from samattn_cli.reports.diff import Place
 from samattn_cli.reports.text import from_json
 from tests.gate.test_check_base import outside_of_ci  # noqa: F401 - a fixture for every test
@@ -39,12 +39,17 @@ def reported(*arguments: str) -> tuple[CheckReport, str]:
     return report, "\n".join(said)
 
 
+def with_code(result: Result) -> str:
+    return f"{result.summary} [{result.code}]" if result.code else result.summary
+
+
 def test_every_problem_of_the_thresholds_is_a_result(inside):
     with pytest.raises(ConfigError) as error:
         folder(inside, "- {id: a, metric: flops, limit: 1 GB}\n- {id: b, metric: flops, limt: 1 GFLOP}")
     report, said = reported()
     assert report.thresholds == "samattn.yaml"
-    assert said.splitlines() == [f"{result.place}: {result.summary}" for result in report.results]
+    assert said.splitlines() == [f"{result.place}: {with_code(result)}" for result in report.results]
+    assert report.results[0].code == "wrong-unit"
     assert {result.rule for result in report.results} == {"check.thresholds"}
     assert [result.place.line for result in report.results] == [5, 6]
     assert [result.summary for result in report.results] == [
@@ -58,24 +63,24 @@ def test_no_yaml_no_file_and_none_named(inside):
     assert (result.rule, result.place) == ("check.thresholds", Place("samattn.yaml", 2, 1))
     report, said = reported("--thresholds", "none.yaml")
     (result,) = report.results
-    assert (report.thresholds, result.place, result.summary) == ("none.yaml", None, said)
-    assert said == "none.yaml: there is no such file: name one with --thresholds"
+    assert (report.thresholds, result.place, with_code(result)) == ("none.yaml", None, said)
+    assert (said.partition(":")[0], result.code) == ("none.yaml", "file-not-found")
     Path("samattn.yaml").unlink()
     report, said = reported()
-    assert (report.thresholds, report.results[0].summary) == ("samattn.yaml", said)
-    assert said.startswith(f"samattn.yaml: there is none in {inside}")
+    assert (report.thresholds, with_code(report.results[0])) == ("samattn.yaml", said)
+    assert (report.results[0].code, str(inside) in said) == ("no-thresholds", True)
 
 
 def test_a_base_that_there_is_not(inside):
     report, said = reported("--base", "main")
-    assert (report.results[0].rule, report.results[0].summary) == ("check.base", said)
-    assert "is in no git repository" in said
+    (result,) = report.results
+    assert (result.rule, result.code, with_code(result)) == ("check.base", "no-repository", said)
     git(inside, "init", "-q")
     commit(inside)
     report, said = reported("--base", "nope")
     (result,) = report.results
-    assert (result.rule, result.summary) == ("check.base", said)
-    assert said.startswith("there is no commit 'nope' here")
+    assert (result.rule, result.code, with_code(result)) == ("check.base", "unknown-ref", said)
+    assert "'nope'" in said
 
 
 def test_a_damaged_baseline(inside):
@@ -84,11 +89,11 @@ def test_a_damaged_baseline(inside):
     report, said = reported()
     (result,) = report.results
     assert result.rule == "check.baseline"
-    assert said == f"{result.place}: {result.summary}"
-    assert result.place.file == "samattn-baseline.json"
+    assert said == f"{result.place}: {with_code(result)}"
+    assert (result.place.file, result.code) == ("samattn-baseline.json", "not-json")
     Path("samattn-baseline.json").write_bytes(b"\xff")
     (result,) = reported()[0].results
-    assert (result.rule, result.place) == ("check.baseline", None)
+    assert (result.rule, result.place, result.code) == ("check.baseline", None, "not-utf8")
 
 
 def test_in_the_terminal_it_is_said_once_and_ci_is_told(inside, monkeypatch):

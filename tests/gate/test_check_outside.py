@@ -51,7 +51,7 @@ def test_a_config_extends_nothing_outside(root, tmp_path, path, base):
     (root / "encoders" / "there").symlink_to("../../outside")
     write(root, {"encoders/small.yaml": f"extends: {path.format(tmp=tmp_path)}\ndepth: 4\n"})
     said = printed("encoders/small.yaml", *base)
-    assert f"secret.yaml lies outside of the repository {root}" in said
+    assert f"secret.yaml is outside the repository {root}" in said
 
 
 def test_there_is_no_telling_whether_something_is_outside(root):
@@ -80,14 +80,14 @@ def test_globs_do_not_follow_links_out(root):
 )
 def test_thresholds_name_nothing_outside(root, old, new_):
     write(root, {"samattn.yaml": RULES.replace(old, new_)})
-    assert f"lies outside of the repository {root}" in printed()
+    assert f"is outside the repository {root}" in printed()
 
 
 @pytest.mark.parametrize("name", ["samattn.yaml", "samattn-baseline.json"])
 def test_neither_thresholds_nor_baseline_are_links_out(root, name):
     (root / name).unlink()
     (root / name).symlink_to("../secret.yaml")
-    assert f"lies outside of the repository {root}" in printed()
+    assert f"is outside the repository {root}" in printed()
 
 
 @pytest.mark.usefixtures("root")
@@ -108,7 +108,7 @@ def test_in_a_checkout_without_git_it_is_what_the_ci_says(root, monkeypatch):
     write(root, {"samattn.yaml": RULES.replace("vs: base,", "vs: baseline,")})
     write(root, {"encoders/small.yaml": "extends: ../../secret.yaml\n"})
     monkeypatch.setenv("CI_PROJECT_DIR", str(root))
-    assert f"lies outside of the repository {root}" in printed()
+    assert f"is outside the repository {root}" in printed()
 
 
 # -- git -------------------------------------------------------------------------------------------------------------

@@ -357,11 +357,11 @@ class TestCommand:
             ),
             (
                 ("sam_vit_b", "sam_vit_l", "--metric", "layers.90.flops"),
-                "nothing is called '90' here",
+                "no '90' here",
             ),
             (("sam_vit_b", "--set-after", "depth=0"), "--set-after depth=0: "),
             (("encoders/new.yaml",), "'encoders/new.yaml' in HEAD"),
-            (("main:../x.yaml",), "lies outside of the repository"),
+            (("main:../x.yaml",), "[outside-repository]"),
             (("a" * 5000 + ":x",), "there is no commit 'aaa"),
             (("a" * 5000,), "[nothing-to-compare]"),
             (("main:gone.yaml",), "[file-not-found]"),
@@ -384,7 +384,7 @@ class TestCommand:
     def test_outside_of_a_repository(self, root: Path, tmp_path: Path) -> None:
         write(tmp_path, {"x.yaml": VIT})
         result = samattn("diff", "x.yaml", cwd=tmp_path, GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
-        assert (result.returncode, "in no git repository" in result.stderr) == (2, True)
+        assert (result.returncode, "[no-repository]" in result.stderr) == (2, True)
         result = samattn("diff", "main:encoders/h.yaml", "../x.yaml", cwd=root)
         assert "→ ../x.yaml" in result.stdout
 

@@ -1,6 +1,6 @@
 """A check as a comment on a pull request, or the summary of a CI step: GitHub's Markdown, within its limits.
 
-Names stand in code spans and code blocks, where nothing is obeyed: no HTML, no link, no @mention, no #reference.
+Names are in code spans and code blocks, in which GitHub interprets nothing: no HTML, link, @mention or #reference.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from ..reports.check import CheckReport, Outcome, Result
 from .words import beyond, cleaned, facts, figures, not_passed, scope, sentences, subject, tally
 
 COMMENT_BYTES = 65_536
-"""The most characters of a comment on GitHub; as bytes it holds however they are counted."""
+"""GitHub's limit of a comment in characters. As a limit of bytes it is safe however they are counted."""
 
 LEFT_OUT_BYTES = 200
-"""Room for what is said of what is left out."""
+"""Room for the sentence about results that are not shown."""
 
 MARKS: dict[Outcome, str] = {
     "unchecked": "❓ unchecked",
@@ -36,17 +36,17 @@ SPECIAL = {ord(mark): f"\\{mark}" for mark in "\\`*_[]~|$"} | {
     ord("#"): "#&#8203;",
     ord("\n"): "<br>",
 }
-"""What Markdown or HTML would obey; a space of no width keeps GitHub from making mentions of @ and references of #."""
+"""Characters that Markdown or HTML interprets. A zero-width space keeps GitHub from making mentions and references."""
 
 BLOCK = re.compile(r"[-+=]|:(?=:)|\d+(?=[.)](?:\s|$))")
-"""What makes the beginning of a paragraph a list, a rule, a heading, or in a log of GitHub Actions a workflow command."""
+"""The starts of a paragraph that make it a list, a rule, a heading, or in a log of GitHub Actions a workflow command."""
 
 
 def comment(report: CheckReport, most_bytes: int) -> str:
-    """A hidden marker, the verdict, what did not pass in a table, and of each the details, folded.
+    """A hidden marker, the verdict, a table of the results that did not pass, and the details of each, folded.
 
-    The marker is the same for the same thresholds file: by it a bot finds its own comment again. Where all does not fit,
-    details go first, then rows of the table, of the least bad.
+    The marker is the same for the same thresholds file, so that a bot finds its own comment. If not everything fits, details
+    are left out first, and then rows of the table, from the end.
     """
     report = cleaned(report)
     results = not_passed(report)
@@ -71,7 +71,7 @@ def _head(report: CheckReport) -> Iterator[str]:
 
 
 def _fitting(parts: Iterable[str], room: int) -> tuple[list[str], int]:
-    """The first parts that fit into `room` bytes, and the room that is left."""
+    """The first parts that fit into `room` bytes, and the remaining room."""
     kept = []
     for part in parts:
         size = len(part.encode())
@@ -98,29 +98,31 @@ def _icon(outcome: Outcome) -> str:
 
 
 def _mark(result: Result, report: CheckReport) -> str:
-    """The icon of what a result counts as, and the word for what it is."""
+    """The icon of the outcome that a result counts as, and the word for its own outcome."""
     return " ".join([_icon(report.weight(result)), *MARKS[result.outcome].split()[1:]])
 
 
 def _details(result: Result) -> str:
-    said = "\n\n".join(map(prose, sentences(result)))
+    text = "\n\n".join(map(prose, sentences(result)))
     listed = "\n".join(f"{label:<8} {text}" for label, text in facts(result))
-    block = f"```text\n{listed}\n```\n\n" if listed else ""  # no line can end it: a label begins each
+    block = (
+        f"```text\n{listed}\n```\n\n" if listed else ""
+    )  # no line can end the block, because each begins with a label
     title = f"{result.outcome}: <code>{escape(subject(result))}</code>"
-    return f"<details><summary>{title}</summary>\n\n{said}\n\n{block}</details>\n\n"
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n{block}</details>\n\n"
 
 
 def prose(text: str) -> str:
-    """Text that says what it says, whatever it holds; web addresses are links to themselves."""
+    """Text in which Markdown interprets nothing, except that URLs become links."""
     parts = ADDRESS.split(text.strip())
-    said = "".join(f"<{part}>" if odd % 2 else part.translate(SPECIAL) for odd, part in enumerate(parts))
-    if not (found := BLOCK.match(said)):
-        return said
-    return f"{found[0]}\\{said[found.end() :]}" if found[0].isdigit() else f"\\{said}"
+    escaped = "".join(f"<{part}>" if odd % 2 else part.translate(SPECIAL) for odd, part in enumerate(parts))
+    if not (start := BLOCK.match(escaped)):
+        return escaped
+    return f"{start[0]}\\{escaped[start.end() :]}" if start[0].isdigit() else f"\\{escaped}"
 
 
 def _code(name: str) -> str:
-    """A name as code, also in a table: as a code span, or with what would end that, or a cell, as character references."""
+    """A name as code: a code span, or, if a character would end the span or a cell of a table, with character references."""
     if name and not set(name) & set("`|\\"):
         return f"`{name}`"
     referred = "".join(c if c.isalnum() else f"&#{ord(c)};" for c in name)

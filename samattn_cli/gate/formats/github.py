@@ -1,4 +1,4 @@
-"""A check as workflow commands of GitHub Actions, which become annotations of files."""
+"""A check as workflow commands of GitHub Actions, which annotate files."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from .words import cleaned, counts, from_root, location, subject, whole_text, wo
 
 LEVELS: dict[Outcome, str] = {"unchecked": "error", "error": "error", "warn": "warning"}
 MOST = 10
-"""Annotations of each level that GitHub keeps of one step."""
+"""The annotations of each level that GitHub keeps for one step."""
 
 TITLE_CHARACTERS, MESSAGE_CHARACTERS = 255, 16_000
-"""What GitHub keeps of a title; and of a message, 64 KB, which these are within whatever the characters."""
+"""GitHub keeps 255 characters of a title, and 64 KB of a message; this many characters never exceed that."""
 
 
 def render(report: CheckReport, options: Options) -> str:
-    """A command a line, worst first; what is beyond GitHub's caps, or waived, in one notice; nothing if all passes."""
+    """A command on each line, worst first. Waived results, and those beyond GitHub's caps, share one notice."""
     return "".join(f"{command}\n" for command in _commands(cleaned(from_root(report, options.checkout))))
 
 
 def _commands(report: CheckReport) -> Iterator[str]:
-    given: defaultdict[str, int] = defaultdict(int)
+    annotated: defaultdict[str, int] = defaultdict(int)
     others = []
     for result in worst_first(report.results):
         level = LEVELS.get(report.weight(result))
-        if level is not None and given[level] < MOST:
-            given[level] += 1
+        if level is not None and annotated[level] < MOST:
+            annotated[level] += 1
             yield _annotation(level, result, report)
         elif result.outcome != "pass":
             others.append(result)
     if others:
-        also = "also " if given else ""
+        also = "also " if annotated else ""
         yield command(
             "notice", {"title": "samattn check"}, f"{also}{counts(others)}: see the summary or the log"
         )
@@ -51,7 +51,7 @@ def _annotation(level: str, result: Result, report: CheckReport) -> str:
 
 
 def command(name: str, properties: Mapping[str, str], message: str) -> str:
-    """A workflow command, escaped as actions/toolkit does (packages/core/src/command.ts); empty properties are left out."""
+    """A workflow command, escaped like actions/toolkit does it (packages/core/src/command.ts), without empty properties."""
     listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
     return f"::{name}{' ' if listed else ''}{listed}::{_data(message)}"
 

@@ -1,4 +1,4 @@
-"""A check as a code quality report of GitLab: a JSON array, with the fields that GitLab requires of each entry."""
+"""A check as a code quality report of GitLab: a JSON array with the fields that GitLab requires."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEVERITIES: dict[Outcome, str] = {
 
 
 def render(report: CheckReport, options: Options) -> str:
-    """What did not pass, worst first."""
+    """The results that did not pass, worst first."""
     report = cleaned(from_root(report, options.checkout))
     results = not_passed(report)
     names = fingerprints(results)

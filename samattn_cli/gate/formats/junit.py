@@ -1,8 +1,8 @@
-"""A check as JUnit XML, which nearly every CI shows: a test case a rule and config.
+"""A check as JUnit XML, which nearly every CI shows: a test case for each rule and config.
 
-The elements and attributes are those of the schema of Jenkins' xUnit plugin (junit-10.xsd), which allows a test case no
-file and no line: these stand in its text. A test case is called by its config in a class called by its rule, as
-parametrised tests are.
+Elements and attributes follow the schema of Jenkins' xUnit plugin (junit-10.xsd). It does not allow a file or a line in a
+test case, so these are in its text. As with parametrised tests, the class has the name of the rule, and the test case that
+of the config.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ELEMENTS: dict[Outcome, str] = {"error": "failure", "unchecked": "error", "waive
 
 
 def render(report: CheckReport, options: Options) -> str:  # noqa: ARG001 - JUnit is always whole
-    """One test suite, of the thresholds file."""
+    """One test suite for the thresholds file."""
     report = cleaned(report)
     failed, broken, skipped = (str(_number(report, outcome)) for outcome in ("error", "unchecked", "waived"))
     totals = {"tests": str(len(report.results)), "failures": failed, "errors": broken}

@@ -1,4 +1,4 @@
-"""A check: what fails, worst first, each with its cause and place; what passes in one line, or listed."""
+"""The page of a check: failures, worst first, each with its cause and place; results that pass as a number, or listed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .words import cleaned, facts, figures, scope, sentences, subject, tally, wo
 
 
 def page(report: CheckReport, options: Options) -> Page:
-    """What fails, what passes where that is asked for, and the verdict."""
+    """Results that fail; results that pass, if the user asked for them; and the verdict."""
     report = cleaned(report)
     return Page(f"samattn check: {report.thresholds}", scope(report), tuple(_sections(report, options)))
 
@@ -56,7 +56,7 @@ def _row(result: Result, options: Options) -> tuple[str, ...]:
 
 
 def rows(report: CheckReport) -> Iterator[dict[str, Any]]:
-    """A row a result, in the order of rules and configs; places as file:line:column, causes a line each."""
+    """A row for each result, in the order of rules and configs; places as file:line:column, causes a line each."""
     for result in cleaned(report).results:
         yield {field.name: _cell(getattr(result, field.name)) for field in fields(result)}
 

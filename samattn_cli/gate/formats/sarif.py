@@ -15,11 +15,11 @@ from .words import cleaned, fingerprints, from_root, location, not_passed, whole
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS: dict[Outcome, str] = {"unchecked": "error", "error": "error", "warn": "warning", "waived": "note"}
 FINGERPRINT = "samattn/v1"
-"""What the fingerprint is made from, see `fingerprints`; another number if that should change."""
+"""The version of fingerprints, see `fingerprints`. If they change, so must this number."""
 
 
 def render(report: CheckReport, options: Options) -> str:
-    """One run: its rules, and what did not pass, worst first; waived results are suppressed ones."""
+    """One run: its rules, and the results that did not pass, worst first. Waived results are suppressed."""
     report = cleaned(from_root(report, options.checkout))
     results = not_passed(report)
     rules = {result.rule: result for result in report.results}
@@ -44,7 +44,7 @@ def render(report: CheckReport, options: Options) -> str:
 
 def _rule(result: Result) -> dict[str, Any]:
     about = f"{result.rule}: {result.metric}" if result.metric else result.rule
-    stands = f"The rule stands in {result.rule_place}." if result.rule_place else "A rule of samattn's own."
+    stands = f"The rule is at {result.rule_place}." if result.rule_place else "A rule of samattn itself."
     return {
         "id": result.rule,
         "shortDescription": {"text": _literal(about)},
@@ -67,7 +67,7 @@ def _result(result: Result, fingerprint: str, rule_index: int, report: CheckRepo
 
 
 def _physical(place: Place) -> dict[str, Any]:
-    """A relative path is of the root of the repository, which the viewer knows."""
+    """A relative path is from the root of the repository, which the viewer knows."""
     if PurePosixPath(place.file).is_absolute():
         artifact = {"uri": f"file://{quote(place.file)}"}
     else:
@@ -77,5 +77,5 @@ def _physical(place: Place) -> dict[str, Any]:
 
 
 def _literal(text: str) -> str:
-    """Text in which nothing is a placeholder ("{0}", SARIF 3.11.5) or a link ("[text](target)", 3.11.6)."""
+    """Text without placeholders ("{0}", SARIF 3.11.5) and links ("[text](target)", 3.11.6)."""
     return text.replace("{", "{{").replace("}", "}}").replace("](", "] (")

@@ -1,4 +1,4 @@
-"""The results of a check in words, for every format: what comes first, what each says, and all of them in one line."""
+"""The results of a check in words, for every format: their order, the sentences of each, and the tally."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import PurePath
 
 from ...encoder.presets import presets
+from ...errors import Message, with_code
 from ...render.options import Checkout
 from ...render.shield import visible
 from ...reports.diff import Place
@@ -21,7 +22,7 @@ Fact = tuple[str, str]
 
 
 def cleaned(report: CheckReport) -> CheckReport:
-    """The report with nothing in it that a reader cannot see: see `visible`."""
+    """The report with invisible characters made visible: see `visible`."""
     return replace(
         report,
         thresholds=visible(report.thresholds),
@@ -32,9 +33,9 @@ def cleaned(report: CheckReport) -> CheckReport:
 
 
 def from_root(report: CheckReport, checkout: Checkout | None) -> CheckReport:
-    """The report with the paths of its files as they are from the root of the repository, if there is one.
+    """The report with paths of files from the root of the repository, if there is one.
 
-    Programs that show files look for them there, wherever the check ran. Commands stay as they run.
+    Programs that show files look for them there, wherever the check ran. Commands are not changed.
     """
     if checkout is None:
         return report
@@ -73,6 +74,7 @@ def _cleaned_result(result: Result) -> Result:
         rule_place=_cleaned_place(result.rule_place),
         causes=tuple(map(visible, result.causes)),
         command=visible(result.command),
+        code=visible(result.code),
     )
 
 
@@ -81,17 +83,17 @@ def _cleaned_place(place: Place | None) -> Place | None:
 
 
 def worst_first(results: Iterable[Result]) -> list[Result]:
-    """What fails before what passes, and of one outcome what is furthest over its limit."""
+    """The results by outcome, the worst first, and then by the distance from their limit, the furthest first."""
     return sorted(results, key=lambda result: (WORST_FIRST.index(result.outcome), -abs(share(result) or 0.0)))
 
 
 def not_passed(report: CheckReport) -> list[Result]:
-    """What there is to say something of, worst first."""
+    """The results that did not pass, worst first."""
     return [result for result in worst_first(report.results) if result.outcome != "pass"]
 
 
 def share(result: Result) -> float | None:
-    """How far a result is from its limit, as a share of that."""
+    """The distance of a result from its limit, as a share of the limit."""
     if not result.excess or not result.limit:
         return None
     of_limit = result.excess / abs(result.limit)
@@ -99,22 +101,20 @@ def share(result: Result) -> float | None:
 
 
 def counts(results: Iterable[Result]) -> str:
-    """How many there are of each outcome."""
+    """How many results there are of each outcome."""
     number = Counter(result.outcome for result in results)
-    said: dict[Outcome, str] = {
+    words: dict[Outcome, str] = {
         "unchecked": f"{number['unchecked']} could not be checked",
         "error": format_things(number["error"], "error"),
         "warn": format_things(number["warn"], "warning"),
         "waived": f"{number['waived']} waived",
         "pass": f"{number['pass']} passed",
     }
-    return (
-        ", ".join(text for outcome, text in said.items() if number[outcome]) or "there was nothing to check"
-    )
+    return ", ".join(text for outcome, text in words.items() if number[outcome]) or "nothing to check"
 
 
 def tally(report: CheckReport) -> str:
-    """How many of the results there are of each outcome, and whether warnings fail the check."""
+    """How many results there are of each outcome, and whether warnings fail the check."""
     fail = (
         " (warnings fail)"
         if any(report.weight(result) != result.outcome for result in report.results)
@@ -124,43 +124,43 @@ def tally(report: CheckReport) -> str:
 
 
 def scope(report: CheckReport) -> str:
-    """What was checked, and against what."""
+    """What was checked, and what it was compared with."""
     configs = format_things(len(report.configs), "config")
     return f"{configs}, compared with {report.base}" if report.base else configs
 
 
 def subject(result: Result) -> str:
-    """The rule, and what it is on: "fits: encoders/h.yaml (serve)"."""
+    """The rule, its config and its profile: "fits: encoders/h.yaml (serve)"."""
     about = f": {result.config}" if result.config else ""
     return f"{result.rule}{about}" + (f" ({result.profile})" if result.profile else "")
 
 
 def figures(result: Result) -> dict[str, str]:
-    """The value, its limit, and what it was compared with, as far as there are any; unequal ones look unequal."""
+    """The value, its limit and what it was compared with, if there are any. Unequal figures look unequal."""
     named = {"value": result.value, "limit": result.limit, "compared": result.compared}
     known = {name: figure for name, figure in named.items() if figure is not None}
     return dict(zip(known, format_apart(result.unit, *known.values()), strict=True))
 
 
 def beyond(result: Result) -> str:
-    """On which side of its limit a value is, and by how much: "over by 0.75 GiB (12.50 %)"."""
+    """The side of its limit on which a value is, and the distance: "over by 0.75 GiB (12.50 %)"."""
     return f"{'over' if (result.excess or 0) > 0 else 'under'} by {_excess(result)}" if result.excess else ""
 
 
 def _excess(result: Result) -> str:
-    """How far a value is from its limit, in its unit and in percent."""
+    """The distance of a value from its limit, in its unit and in percent."""
     of_limit = share(result)
     return format_excess(result.unit, abs(result.excess or 0), None if of_limit is None else abs(of_limit))
 
 
 def facts(result: Result) -> Iterator[Fact]:
-    """What there is to say of a result besides its sentences, where to look, and what shows more."""
+    """Facts about a result that its sentences do not have: figures, causes, places, and a command that shows more."""
     known = figures(result)
-    is_expected = result.compared_with == EXPECTED  # and then the summary has the value, and what was
+    is_expected = result.compared_with == EXPECTED  # then the summary has the value and the expected one
     if is_expected and result.excess:
         yield "limit", f"{known['limit']}, {beyond(result)}"
-    if not is_expected and (unsaid := _unsaid(result, known)):
-        yield "value", unsaid
+    if not is_expected and (text := _figures_in_one_line(result, known)):
+        yield "value", text
     if not is_expected and "compared" in known:
         yield "against", ", ".join(filter(None, [known["compared"], result.compared_with]))
     yield from (("cause", cause) for cause in result.causes)
@@ -172,8 +172,8 @@ def facts(result: Result) -> Iterator[Fact]:
         yield "more", result.command
 
 
-def _unsaid(result: Result, known: dict[str, str]) -> str:
-    """The figures in one line, "flops 5.96 TFLOP, limit 5.58 TFLOP, over by ...", unless the summary has them."""
+def _figures_in_one_line(result: Result, known: dict[str, str]) -> str:
+    """Such as "flops 5.96 TFLOP, limit 5.58 TFLOP, over by ..."; "" if the summary has these figures."""
     if "value" not in known:
         return ""
     if result.excess and known["value"] in result.summary and _excess(result) in result.summary:
@@ -185,28 +185,28 @@ def _unsaid(result: Result, known: dict[str, str]) -> str:
 
 
 def sentences(result: Result) -> tuple[str, ...]:
-    """What is wrong, and the rule's own message."""
-    return tuple(filter(None, [result.summary, result.advice]))
+    """What is wrong, with its code, and the rule's own message."""
+    summary = with_code(Message(result.code, result.summary)) if result.code else result.summary
+    return tuple(filter(None, [summary, result.advice]))
 
 
 def whole_text(result: Result) -> str:
-    """All that there is to say of a result as plain text, a line each."""
-    said = (*sentences(result), *(f"{label}: {text}" for label, text in facts(result)))
-    return "\n".join(said)
+    """The sentences and facts of a result as plain text, a line each."""
+    return "\n".join([*sentences(result), *(f"{label}: {text}" for label, text in facts(result))])
 
 
 def location(result: Result, report: CheckReport) -> Place:
-    """Where a viewer is to point: at what the result names, else at its rule, else at the thresholds; a line always."""
+    """The place that a viewer shows: that of the result, else its rule, else the thresholds file. It always has a line."""
     place = result.place or result.rule_place or Place(report.thresholds)
     return replace(place, file=PurePath(place.file).as_posix(), line=place.line or 1)
 
 
 def fingerprints(results: Sequence[Result]) -> list[str]:
-    """A name of each result that stays the same while figures, lines and words change, and is another for each."""
+    """A unique name of each result, which stays the same when figures, lines and sentences change."""
     subjects = [repr((result.rule, result.config, result.profile, result.metric)) for result in results]
     seen: Counter[str] = Counter()
-    found = []
+    names = []
     for about in subjects:
         seen[about] += 1
-        found.append(sha256(f"{about} {seen[about]}".encode()).hexdigest())
-    return found
+        names.append(sha256(f"{about} {seen[about]}".encode()).hexdigest())
+    return names

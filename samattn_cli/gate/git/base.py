@@ -1,4 +1,4 @@
-"""The commit that a change is to be compared with: where it left the branch that it is to go into."""
+"""The commit that a change is compared with: where it left the branch into which it will be merged."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .repository import Commit, Repository
 
 AUTO = "auto"
 USUAL = ("HEAD", "main", "master")
-"""Names of the main branch: what the remote calls it, then the usual ones, of the remote first."""
+"""Names of the main branch, those of the remote first. The remote's HEAD is its default branch."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """The commit, the ref that it is the merge base with, why it is that one, and whether HEAD is that commit."""
+    """The commit, the ref that it is the merge base with, why that ref was chosen, and whether HEAD is the commit."""
 
     commit: Commit
     ref: str
@@ -27,13 +27,13 @@ class Base:
 
 
 def base_of(request: str, repository: Repository) -> Base:
-    """The base that is asked for: of HEAD and a ref, or "auto".
+    """The merge base of HEAD and a ref, or of HEAD and what "auto" means.
 
-    "auto" is what the CI's variables name; outside of CI, and where it builds no change, the remote's main branch, or
-    main or master here.
+    "auto" is the ref that variables of CI name; outside CI, or if CI builds no change, the remote's main branch, else main
+    or master here.
 
     Raises:
-        GitError: if it cannot be found here, with what would bring it.
+        GitError: if this clone does not have it; the message says how to fetch it.
     """
     if request != AUTO:
         return _base(repository, repository.commit(request), f"--base {request}")
@@ -43,13 +43,13 @@ def base_of(request: str, repository: Repository) -> Base:
             return _base(repository, commit, why)
     if named:
         ref, why = named[0]
-        raise GitError(f"the base is {ref} ({why}), which is not in this clone: {repository.fetch(ref)}")
-    said = "this repository has no main branch"
+        text = f"this clone does not have the base {ref} ({why}): {repository.fetch(ref)}"
+        raise GitError("base-not-fetched", text)
     if repository.is_shallow and repository.remote:
-        raise GitError(
-            f"this clone is shallow and has no main branch: {repository.fetch('main')} (or what yours is called)"
-        )
-    raise GitError(f"{said}: name the base, such as --base HEAD~1")
+        advice = f"{repository.fetch('main')} (or the name of yours)"
+        raise GitError("shallow-clone", f"this clone is shallow and has no main branch: {advice}")
+    text = "this repository has no main branch: name the base, such as --base HEAD~1"
+    raise GitError("no-main-branch", text)
 
 
 def _base(repository: Repository, commit: Commit, why: str) -> Base:
@@ -59,5 +59,5 @@ def _base(repository: Repository, commit: Commit, why: str) -> Base:
 
 def _usual(repository: Repository) -> list[tuple[str, str]]:
     remote = repository.remote
-    there = [f"{remote}/{name}" for name in USUAL] if remote else []
-    return [(name, f"no CI names a base; {name} is here") for name in (*there, *USUAL[1:])]
+    of_remote = [f"{remote}/{name}" for name in USUAL] if remote else []
+    return [(name, f"CI names no base, and {name} exists") for name in (*of_remote, *USUAL[1:])]

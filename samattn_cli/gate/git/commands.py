@@ -1,4 +1,4 @@
-"""The git binary, run in a folder: no shell, plumbing only, and what it says turned into errors that say what to do."""
+"""Runs the git binary in a folder, without a shell. Errors of git become messages that say what to do."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ ELSEWHERE = (
     "GIT_EXTERNAL_DIFF",
     "GIT_DIFF_OPTS",
 )
-"""What git sets for its hooks, and what else would lead it away from the folder in which it is run.
+"""Variables that git sets for its hooks, and others that would make it use another repository than the folder's.
 
-Most are of ``git rev-parse --local-env-vars``; GIT_CONFIG_* stay, by which CI may say safe.directory.
+Most are listed by ``git rev-parse --local-env-vars``. GIT_CONFIG_* are kept, because CI may set safe.directory with them.
 """
 GIT = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
-"""Without the programs that a repository's settings and hooks would have git run."""
+"""git, without the programs that settings and hooks of a repository would make it run."""
 PLAINLY = {
     "LC_ALL": "C",
     "LANGUAGE": "",
@@ -50,15 +50,15 @@ PLAINLY = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_GRAFT_FILE": os.devnull,
 }
-"""What git is told by its environment; objects and their history are as their hashes say, whatever stands in for them."""
+"""Environment of git. Messages are in English, and replacement objects and grafts are ignored."""
 DUBIOUS = re.compile(r"dubious ownership in repository at '(.*)'|unsafe repository \('(.*)' is owned")
 CHUNK = 1 << 20
-NO_GIT = "git is not installed, or not on PATH: install it to compare with a ref"
+NO_GIT = "git is not installed or not on PATH: install it to compare with a ref"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What git answered: its exit code and what it printed."""
+    """The exit code of git, and its output."""
 
     code: int
     out: bytes
@@ -66,31 +66,31 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """What it printed, as text on one line."""
+        """Its output as text without line breaks around it."""
         return os.fsdecode(self.out).strip()
 
     @property
     def names(self) -> list[str]:
-        """What it printed with -z, as texts."""
+        """Its output with -z, as a list of texts."""
         return [os.fsdecode(name) for name in self.out.split(b"\0")[:-1]]
 
 
 @dataclass(frozen=True)
 class Git:
-    """git in a folder, with an index of its own if one is given."""
+    """git in a folder, with its own index if `index` is set."""
 
     folder: Path
     index: Path | None = None
 
     def ask(self, *arguments: str, expected: tuple[int, ...] = (0,)) -> Answer:
-        """Run a command to its end.
+        """Run a command.
 
         Raises:
-            GitError: if there is no git, or its exit code is not among those `expected`.
+            GitError: if git is not installed, or its exit code is not one of `expected`.
         """
         try:
             done = subprocess.run(  # noqa: S603 - no shell; refs never begin with "-"
-                [*GIT, *arguments],  # the git that is on PATH is the user's choice
+                [*GIT, *arguments],  # git is found on PATH, which is the user's choice
                 cwd=self.folder,
                 env=_environment(self.index),
                 stdin=subprocess.DEVNULL,
@@ -98,9 +98,9 @@ class Git:
                 check=False,
             )
         except FileNotFoundError:
-            raise GitError(NO_GIT) from None
+            raise GitError("no-git", NO_GIT) from None
         except OSError as error:
-            raise GitError(f"git cannot be run: {error.strerror or error}") from None
+            raise GitError("git-fails", f"git cannot be run: {error.strerror or error}") from None
         answer = Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace").strip())
         if answer.code not in expected:
             raise _failure(answer, self.folder, arguments)
@@ -108,12 +108,12 @@ class Git:
 
 
 @dataclass(frozen=True)
-class Found:
-    """An object that a path in a commit leads to.
+class GitObject:
+    """The object at the end of a path in a commit.
 
     Attributes:
-        kind: "blob", "tree"; "missing"; of a symbolic link that leads to nothing in the commit "symlink" (out of the
-            repository), "dangling", "loop" or "notdir"; "unread" where it is not followed.
+        kind: "blob", "tree" or "missing"; for a symbolic link that cannot be followed in the commit "symlink" (it leads out
+            of the repository), "dangling", "loop", "notdir", or "unread" (samattn does not follow it).
         data: the start of a blob.
     """
 
@@ -122,11 +122,11 @@ class Found:
 
 
 class Objects:
-    """Objects by their name, from one `git cat-file --batch` for all of them. Symbolic links are followed."""
+    """Objects by name, all from one `git cat-file --batch`. Symbolic links are followed."""
 
     def __init__(self, git: Git) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when these objects go
-        self._process = subprocess.Popen(  # noqa: S603 - no shell, and nothing of anyone else's
+        self._process = subprocess.Popen(  # noqa: S603 - no shell, and no input of a user
             [*GIT, "cat-file", "--batch", "--follow-symlinks"],
             cwd=git.folder,
             env=_environment(),
@@ -136,17 +136,17 @@ class Objects:
         )
         finalize(self, _end, self._process, self._errors)
 
-    def get(self, name: str, most: int) -> Found:
-        """An object such as ``1a2b3c:encoders/h.yaml``, of a blob the first `most` bytes.
+    def get(self, name: str, most: int) -> GitObject:
+        """An object such as ``1a2b3c:encoders/h.yaml``; of a blob the first `most` bytes.
 
         Raises:
             GitError: if git ends before it answers.
         """
         process = self._process
-        assert process.stdin is not None  # noqa: S101 - both are pipes; told to the type checker
+        assert process.stdin is not None  # noqa: S101 - both are pipes; for the type checker
         assert process.stdout is not None  # noqa: S101
         if "\n" in name:
-            raise GitError(f"git takes no name with a line break: {name!r}")
+            raise GitError("line-break-in-name", f"git cannot look up a name with a line break: {name!r}")
         try:
             process.stdin.write(os.fsencode(name) + b"\n")
             process.stdin.flush()
@@ -155,48 +155,53 @@ class Objects:
         header = process.stdout.readline()
         if not header:
             raise self._gone()
-        return _found(header.rstrip(b"\n"), process.stdout, most)
+        return _read_object(header.rstrip(b"\n"), process.stdout, most)
 
     def _gone(self) -> GitError:
         self._process.wait()
         self._errors.seek(0)
-        return GitError(f"git cat-file: {self._errors.read().decode(errors='replace').strip() or 'ended'}")
+        text = self._errors.read().decode(errors="replace").strip() or "ended"
+        return GitError("git-fails", f"git cat-file: {text}")
 
 
-def _found(header: bytes, answer: IO[bytes], most: int) -> Found:
+def _read_object(header: bytes, answer: IO[bytes], most: int) -> GitObject:
     if header.endswith((b" missing", b" ambiguous", b" submodule")):
-        return Found("missing")
+        return GitObject("missing")
     *_, kind, size = header.split(b" ")
     data = answer.read(min(int(size), most))
     rest = int(size) + 1 - len(data)  # and a line break
     while rest > 0 and (skipped := answer.read(min(rest, CHUNK))):
         rest -= len(skipped)
-    return Found(kind.decode(), data)
+    return GitObject(kind.decode(), data)
 
 
 def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            with suppress(BrokenPipeError):  # it ended before it took what was written
+            with suppress(BrokenPipeError):  # git ended before it read everything
                 pipe.close()
     process.wait()
     errors.close()
 
 
 def _environment(index: Path | None = None) -> dict[str, str]:
-    known = {key: value for key, value in os.environ.items() if key not in ELSEWHERE} | PLAINLY
-    return known if index is None else known | {"GIT_INDEX_FILE": os.fspath(index)}
+    variables = {key: value for key, value in os.environ.items() if key not in ELSEWHERE} | PLAINLY
+    return variables if index is None else variables | {"GIT_INDEX_FILE": os.fspath(index)}
 
 
 def _failure(answer: Answer, folder: Path, arguments: tuple[str, ...]) -> GitError:
-    if found := DUBIOUS.search(answer.err):
-        path = found[1] or found[2]
+    if match := DUBIOUS.search(answer.err):
+        path = match[1] or match[2]
         return GitError(
-            f"git does not trust {path}, which belongs to another user; if you do: "
-            f"{line('git', 'config', '--global', '--add', 'safe.directory', path)}"
+            "untrusted-repository",
+            f"git does not trust {path}, because it belongs to another user; if you trust it: "
+            f"{line('git', 'config', '--global', '--add', 'safe.directory', path)}",
         )
     if "not a git repository" in answer.err:
-        return GitError(f"{folder.resolve()} is in no git repository: run samattn in a clone")
+        text = f"{folder.resolve()} is not in a git repository: run samattn in a clone"
+        return GitError("no-repository", text)
     if "must be run in a work tree" in answer.err:
-        return GitError(f"{folder.resolve()} is in a bare repository or in .git: run samattn in a work tree")
-    return GitError(f"git {arguments[0]}: {answer.err.removeprefix('fatal: ') or f'exit code {answer.code}'}")
+        text = f"{folder.resolve()} is in a bare repository or in .git: run samattn in a work tree"
+        return GitError("no-work-tree", text)
+    text = answer.err.removeprefix("fatal: ") or f"exit code {answer.code}"
+    return GitError("git-fails", f"git {arguments[0]}: {text}")

@@ -1,4 +1,4 @@
-"""What CI says in the environment: which commit a change is to be compared with, and where history is cut.
+"""Variables of CI: which commit to compare a change with, and how to get a clone with all of history.
 
 GitHub: docs.github.com/actions/reference/variables-reference, and the payloads of its events. GitLab:
 docs.gitlab.com/ci/variables/predefined_variables. Bitbucket: support.atlassian.com, Variables and secrets. Buildkite:
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 Candidate = tuple[str, str]
-"""A ref, and where its name is from."""
+"""A ref, and the variable that names it."""
 
 NONE = "0" * 7  # a hash of zeros: there was no commit before
 DEPTHS = {
@@ -28,20 +28,20 @@ DEPTHS = {
 
 
 def deepening() -> str:
-    """What to set so that CI clones all of history; "" outside of the CI that is known here."""
+    """Advice: the setting of CI that clones all of history; "" outside CI that is known here."""
     return next((f" (here: {advice})" for name, advice in DEPTHS.items() if os.environ.get(name)), "")
 
 
 @dataclass(frozen=True)
 class Provider:
-    """A CI: what tells that this is it, and its candidates for the base, the best first."""
+    """A CI: the variable by which it is recognized, and its candidates for the base, the best first."""
 
     variable: str
     candidates: Callable[[], Iterator[Candidate]]
 
 
 def candidates() -> list[Candidate]:
-    """Of the CI that this runs under; none elsewhere, and where it builds no change."""
+    """The candidates for the base in CI; none outside CI, or if CI builds no change."""
     for provider in PROVIDERS:
         if os.environ.get(provider.variable):
             return [(ref, why) for ref, why in provider.candidates() if ref and not ref.startswith(NONE)]
@@ -60,7 +60,7 @@ def _github() -> Iterator[Candidate]:
 
 
 def _gitlab() -> Iterator[Candidate]:
-    # The first is set in pipelines of merged results alone, where what the target added is in HEAD too.
+    # The first is set only in pipelines of merged results, in which HEAD contains the target branch.
     for name in ("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "CI_MERGE_REQUEST_DIFF_BASE_SHA"):
         yield os.environ.get(name, ""), name
     yield from _branch("CI_MERGE_REQUEST_TARGET_BRANCH_NAME")
@@ -83,7 +83,7 @@ PROVIDERS = (
 
 
 def _event() -> Any:
-    """The event that started a workflow; None where it cannot be read."""
+    """The event that started a workflow; None if it cannot be read."""
     try:
         return json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text("utf-8"))
     except (KeyError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The files of a commit, by the paths that they have on disk."""
+"""The files of a commit, by their paths on the disk."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from ...files.globs import matches
 from ...files.reading import BROKEN_LINK
 from ...files.sources import MOST_BYTES, split_pattern
 from ...shell import line
-from .commands import Found, Objects
+from .commands import GitObject, Objects
 from .moves import Moves
 from .repository import SHORT, Commit, Repository, repository
 
 LINK, SUBMODULE = "120000", "160000"
 UNREAD = "unread"
 LEADS = {
-    UNREAD: "is a symbolic link with a line break in its name: give it another",
-    "symlink": "is a symbolic link out of the repository",
+    UNREAD: "is a symbolic link with a line break in its name: rename it",
+    "symlink": "is a symbolic link to a place outside the repository",
     "dangling": BROKEN_LINK,
     "loop": "is a symbolic link to itself",
     "notdir": "is a symbolic link through a file",
 }
 
 THERE = {"blob", "tree", *LEADS}
-"""Links too: reading one says where it leads."""
+"""Broken links are files too: reading one reports what is wrong with it."""
 
 
 class OutsideError(GitError, OSError):
-    """A path does not lie in the repository: it cannot be read from there, as a file may not be from the disk."""
+    """A path is outside the repository. It is also an OSError, so that it is handled like a file that cannot be read."""
 
 
 class Tree:
-    """See `samattn_cli.files.sources.Files`. Paths are those of the disk: from the working directory, or absolute."""
+    """See `samattn_cli.files.sources.Files`. Paths are those on the disk: from the working directory, or absolute."""
 
-    def __init__(self, of: Repository, commit: Commit) -> None:
-        self.repository = of
+    def __init__(self, repository: Repository, commit: Commit) -> None:
+        self.repository = repository
         self.commit = commit
-        self._found: dict[str, Found] = {}
+        self._known: dict[str, GitObject] = {}
         self._submodules: dict[str, Tree] = {}
 
     @property
@@ -52,14 +52,14 @@ class Tree:
     def read(self, path: Path, most: int) -> bytes:
         """See `Files`."""
         inside = self.inside(path)
-        found = self.find(inside)
-        if found.kind == "tree":
+        each = self.find(inside)
+        if each.kind == "tree":
             raise IsADirectoryError(inside)
-        if found.kind in LEADS:
-            raise OSError(LEADS[found.kind])
-        if found.kind != "blob":
+        if each.kind in LEADS:
+            raise OSError(LEADS[each.kind])
+        if each.kind != "blob":
             raise FileNotFoundError(inside)
-        return found.data[:most]
+        return each.data[:most]
 
     def exists(self, path: Path) -> bool:
         """See `Files`."""
@@ -83,82 +83,84 @@ class Tree:
         matching = (base / path for path in self._below(top) if matches(rest, path))
         return sorted(path for path in matching if self._kind(path) in {"blob", *LEADS})
 
-    def former(self, path: Path) -> Path:
-        """The path that the file now at `path` had in the commit: another if git finds that it was renamed since."""
+    def old_path(self, path: Path) -> Path:
+        """The path in the commit of the file that is now at `path`: a different one if git finds that it was renamed."""
         names = self._names(path)
         if self.exists(path):
             return path
         then = next(filter(None, map(self.moves.renamed.get, names)), None)
-        return self._as_given(then, path) if then else path
+        return self._on_disk(then, path) if then else path
 
     def changed(self) -> dict[Path, Path]:
-        """The configs of the commit that are another now or called otherwise: their paths then and now."""
+        """The configs of the commit that were changed or renamed: path then to path now."""
         now = {then: name for name, then in self.moves.renamed.items()} | {
             path: path for path in self.moves.changed
         }
-        return {self._as_given(then): self._as_given(path) for then, path in now.items()}
+        return {self._on_disk(then): self._on_disk(path) for then, path in now.items()}
 
     def copies(self, sources: Iterable[Path]) -> dict[str, Path]:
-        """New configs, by their paths from the root, and of which of the `sources` each is a copy, as git finds it."""
+        """The new configs that git finds to be copies of some `sources`: new path from the root to source."""
         added = self.moves.added
         inside = {os.path.normpath(self.inside(path)): path for path in sources} if added else {}
-        found = self.repository.copies(self.commit, list(inside), added) if inside else {}
-        return {now: inside[then] for now, then in found.items()}
+        pairs = self.repository.copies(self.commit, list(inside), added) if inside else {}
+        return {now: inside[then] for now, then in pairs.items()}
 
-    def copied(self, path: Path, copies: Mapping[str, Path]) -> Path | None:
-        """Of what a file is a copy; None of one outside of the repository."""
+    def copied_from(self, path: Path, copies: Mapping[str, Path]) -> Path | None:
+        """The original of a file, if `copies` has one."""
         with suppress(OutsideError):
             return next(filter(None, map(copies.get, self._names(path))), None)
         return None
 
     def _names(self, path: Path) -> list[str]:
-        """A path from the root of the repository, and, if it is of a link, that of what the link leads to there.
+        """The path of a file from the root of the repository; if it is a link, also that of its target.
 
         Raises:
-            OutsideError: if it does not lie in there.
+            OutsideError: if the file is outside the repository.
         """
         names = [os.path.normpath(self.inside(path))]
         with suppress(OutsideError):
             names.append(os.path.normpath(self.inside(Path(os.path.realpath(path)))))
         return names
 
-    def _as_given(self, inside: str, path: Path = Path()) -> Path:
-        """A path from the root of the repository as another is given: absolute, or from the working directory."""
-        found = self.repository.root / inside
-        return found if path.is_absolute() else Path(os.path.relpath(found))
+    def _on_disk(self, inside: str, like: Path = Path()) -> Path:
+        """A path from the root of the repository as a path on the disk: absolute if `like` is, else from the working directory."""
+        path = self.repository.root / inside
+        return path if like.is_absolute() else Path(os.path.relpath(path))
 
     def inside(self, path: Path) -> str:
-        """A path from the root of the repository.
+        """A path on the disk as a path from the root of the repository.
 
         Raises:
-            OutsideError: if it does not lie in there.
+            OutsideError: if it is outside the repository.
         """
-        root, given = f"{self.repository.root}{os.sep}", os.path.join(Path.cwd(), path)  # noqa: PTH118 - keeps ".."
-        folder, name = os.path.split(given)
-        for spelt in (given, f"{os.path.realpath(folder)}{os.sep}{name}"):
+        root, absolute = f"{self.repository.root}{os.sep}", os.path.join(Path.cwd(), path)  # noqa: PTH118 - keeps ".."
+        folder, name = os.path.split(absolute)
+        for spelt in (absolute, f"{os.path.realpath(folder)}{os.sep}{name}"):
             if f"{os.path.normpath(spelt)}{os.sep}".startswith(root):
                 at = spelt if spelt.startswith(root) else os.path.normpath(spelt)
                 inside = at[len(root) :] or "."
-                if not os.path.normpath(inside).startswith(f"..{os.sep}"):  # by a folder around, and back
+                if not os.path.normpath(inside).startswith(f"..{os.sep}"):  # out of the repository and back
                     return inside
-        raise OutsideError(f"{os.path.normpath(given)} lies outside of the repository {self.repository.root}")
+        text = f"{os.path.normpath(absolute)} is outside the repository {self.repository.root}"
+        raise OutsideError("outside-repository", text)
 
-    def find(self, inside: str) -> Found:
-        """What a path from the root leads to."""
-        if inside not in self._found:
-            found = self._broken(inside) if "\n" in inside else self._whole(inside)
-            if found.kind == "missing":
-                shorter = self._without_new_folders(inside)
-                found = self._in_submodule(inside) if shorter == inside else self.find(shorter)
-            elif found.kind == "dangling":
-                found = self._behind_links(os.path.normpath(inside))
-            self._found[inside] = found
-        return self._found[inside]
+    def find(self, inside: str) -> GitObject:
+        """The object at the end of a path from the root."""
+        if inside not in self._known:
+            self._known[inside] = self._find(inside)
+        return self._known[inside]
+
+    def _find(self, inside: str) -> GitObject:
+        each = self._with_line_break(inside) if "\n" in inside else self._whole(inside)
+        if each.kind == "missing":
+            shorter = self._without_new_folders(inside)
+            return self._in_submodule(inside) if shorter == inside else self.find(shorter)
+        return self._through_links(os.path.normpath(inside)) if each.kind == "dangling" else each
 
     def files(self, top: str) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Paths below a folder that no link leads through, from there on, with modes and hashes.
+        """The files below a folder, as paths from that folder, with modes and hashes. Links are not followed.
 
-        Those of submodules among them, as far as they are here; all, where the folder lies in one.
+        Files of submodules are included if they are checked out, or if the folder is in one.
         """
         before = _inside(top)
         for path, about in self._modes.items():
@@ -177,7 +179,7 @@ class Tree:
 
     @cached_property
     def moves(self) -> Moves:
-        """What became of its configs since."""
+        """What happened to its configs since."""
         return self.repository.moves(self.commit)
 
     @cached_property
@@ -193,49 +195,50 @@ class Tree:
         except OutsideError:
             return "missing"
 
-    def _whole(self, inside: str) -> Found:
+    def _whole(self, inside: str) -> GitObject:
         return self._objects.get(f"{self.commit.sha}:{'' if inside == '.' else inside}", MOST_BYTES)
 
-    def _broken(self, inside: str) -> Found:
-        """What a path with a line break leads to, which git does not take as a name: by its hash. No links are followed."""
+    def _with_line_break(self, inside: str) -> GitObject:
+        """The object of a path with a line break, which git cannot look up by name, so by its hash. Links are not followed."""
         normal = os.path.normpath(inside)
         mode, sha = self._modes.get(normal, ("", ""))
         if mode == LINK:
-            return Found(UNREAD)
+            return GitObject(UNREAD)
         if sha:
             return self._objects.get(sha, MOST_BYTES)
-        return Found("tree" if any(path.startswith(f"{normal}/") for path in self._modes) else "missing")
+        return GitObject("tree" if any(path.startswith(f"{normal}/") for path in self._modes) else "missing")
 
     def _without_new_folders(self, inside: str) -> str:
-        """A path without "..", where it is one on disk: the folder below may not be in the commit.
+        """A path without "..", if it leads to the same place on the disk.
 
-        Such is the working directory where a change adds it: new/../encoders/h.yaml is encoders/h.yaml there too.
+        The commit may not have the folder before "..": if a change adds the working directory `new`, then
+        new/../encoders/h.yaml is encoders/h.yaml in the commit.
         """
         shorter = os.path.normpath(inside)
         root = self.repository.root
         return shorter if os.path.realpath(root / shorter) == os.path.realpath(root / inside) else inside
 
-    def _in_submodule(self, inside: str) -> Found:
+    def _in_submodule(self, inside: str) -> GitObject:
         normal = os.path.normpath(inside)
         for path, (mode, _) in self._modes.items():
             if mode == SUBMODULE and f"{normal}/".startswith(f"{path}/"):
                 rest = normal[len(path) + 1 :]
                 return self._submodule(path).find(rest or ".")
-        return Found("missing")
+        return GitObject("missing")
 
     def _real(self, inside: str) -> str:
-        """Where a path leads, its links followed, which make no loop and stay in the repository."""
+        """The target of a path whose links make no loop and stay in the repository."""
         here = ""
         for part in os.path.normpath(inside).split("/"):
             here = os.path.normpath(f"{here}/{part}") if here else part
             mode, sha = self._modes.get(here, ("", ""))
             if mode == LINK:
                 target = os.fsdecode(self._objects.get(sha, MOST_BYTES).data)
-                here = self._real(f"{os.path.dirname(here)}/{target}".lstrip("/"))  # noqa: PTH120 - of git, not of the disk
+                here = self._real(f"{os.path.dirname(here)}/{target}".lstrip("/"))  # noqa: PTH120 - a path of git, not of the disk
         return here
 
     def _below(self, top: str) -> Iterator[str]:
-        """The files below a folder, from there on, and then those behind its links to folders, each folder once."""
+        """The files below a folder, as paths from that folder. Links to folders are followed, into each folder once."""
         queue, walked = [top], list[str]()
         for shown in queue:
             real = self._real(shown)
@@ -249,17 +252,17 @@ class Tree:
                     yield os.path.relpath(name, top)
             walked.append(real)
 
-    def _behind_links(self, inside: str) -> Found:
-        """What git does not follow: a link into a submodule. What a folder behind a link does not have is missing."""
+    def _through_links(self, inside: str) -> GitObject:
+        """The object of a path with a link that git does not follow, because it leads into a submodule or to nothing."""
         into = self._in_submodule(self._real(inside))
         if into.kind != "missing":
             return into
         folder, name = os.path.split(inside)
         itself = os.path.normpath(f"{self._real(folder)}/{name}")
-        return Found("dangling" if itself in self._modes else "missing")
+        return GitObject("dangling" if itself in self._modes else "missing")
 
     def _submodule(self, path: str) -> Tree:
-        """The files of a submodule as the commit has it, from the submodule's own objects.
+        """The files of a submodule at the commit that the parent's commit names, from the submodule's own objects.
 
         Raises:
             GitError: if it is not checked out, or does not have that commit.
@@ -267,17 +270,18 @@ class Tree:
         if path not in self._submodules:
             folder, sha = self.repository.root / path, self._modes[path][1]
             if not (folder / ".git").exists():
-                raise GitError(
-                    f"{path} is a submodule that is not here: {line('git', 'submodule', 'update', '--init', path)}"
-                )
-            of = repository(folder)
-            if of.find(sha) is None:
-                what = f"the submodule {path} lacks {sha[:SHORT]}, which {self.commit.name} has"
-                raise GitError(f"{what}: {line('git', '-C', path, 'fetch', 'origin', sha)}")
-            self._submodules[path] = Tree(of, Commit(sha, self.commit.name))
+                advice = line("git", "submodule", "update", "--init", path)
+                text = f"the submodule {path} is not checked out: {advice}"
+                raise GitError("no-submodule", text)
+            inner = repository(folder)
+            if inner.find(sha) is None:
+                advice = line("git", "-C", path, "fetch", "origin", sha)
+                text = f"the submodule {path} does not have {sha[:SHORT]}, to which {self.commit.name} refers: {advice}"
+                raise GitError("base-not-fetched", text)
+            self._submodules[path] = Tree(inner, Commit(sha, self.commit.name))
         return self._submodules[path]
 
 
 def _inside(folder: str) -> str:
-    """How the paths in a folder begin."""
+    """What the paths in a folder begin with."""
     return "" if folder == "." else f"{folder}/"

@@ -1,1 +1,1 @@
-"""The study of `samattn init`: which encoders there are, and what they cost today, as a thresholds file."""
+"""`samattn init`: finds encoder configs, and writes what they cost today as a thresholds file."""

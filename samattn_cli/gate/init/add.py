@@ -1,4 +1,4 @@
-"""A thresholds file with the limits of more encoders; all else in it stays as it was written, comments too."""
+"""Adds limits of encoders to the text of a thresholds file. Everything else stays as it is, including comments."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .files import amount, rule_of, scalar, title
 from .limits import Limit, Limits
 
 NOT_PLAIN = "&|>"
-"""How what is more than a value begins in YAML: an anchor, a block of lines."""
+"""The first characters, in YAML, of an anchor and of blocks of lines."""
 
-UNFIT = "the file is written in a way in which nothing can be added: write its lists with one item to a line"
+UNFIT = "limits cannot be added to the file as it is written: write its lists with one item on each line"
 
 Edit = tuple[int, int, str]
-"""What stands in place of the characters from one index to another."""
+"""The start and end of some characters, and what replaces them."""
 
 
 @dataclass(frozen=True)
 class Addition:
-    """The text of a file, and what is new in it: how many limits were added, how many were set to another figure."""
+    """The new text of a file, and how many limits were added to it or changed."""
 
     text: str
     added: int
@@ -37,22 +37,22 @@ class Addition:
 def with_limits(
     file: ThresholdsFile, text: str, of_profiles: Mapping[str, Sequence[Limits]], *, renew: bool
 ) -> Addition:
-    """A file's text with limits.
+    """The text of a file with more limits.
 
     Args:
         file: the thresholds.
-        text: their file's text.
-        of_profiles: by the profile ("" is none), the encoders with their limits.
-        renew: limits that the file has of the same metrics are set to the new ones; else they stay.
+        text: of their file.
+        of_profiles: by profile ("" for none), the limits of encoders.
+        renew: whether to change the file's limits of the same metrics; else they stay.
 
     Raises:
-        UsageError: if the text is written in a way in which nothing can be added.
+        UsageError: if limits cannot be added to the text as it is written.
     """
     root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     end_of_line = "\r\n" if "\r\n" in text else "\n"
     nodes = {key.value: value for key, value in root.value}
     rules = file.thresholds.rules
-    held = {
+    existing = {
         (profile, encoder.path, limit.metric): _limit_of(rules, profile, encoder.pattern, limit.metric)
         for profile, encoders in of_profiles.items()
         for encoder in encoders
@@ -63,10 +63,10 @@ def with_limits(
     changed = 0
     for profile, encoders in of_profiles.items():
         for encoder in encoders:
-            new = [limit for limit in encoder.limits if held[profile, encoder.path, limit.metric] is None]
+            new = [limit for limit in encoder.limits if existing[profile, encoder.path, limit.metric] is None]
             lines += _lines(encoder, new, profile)
             for limit in encoder.limits if renew else ():
-                index = held[profile, encoder.path, limit.metric]
+                index = existing[profile, encoder.path, limit.metric]
                 if index is not None and (edit := _renewed(nodes["rules"].value[index], limit, text)):
                     edits.append(edit)
                     changed += 1
@@ -83,21 +83,21 @@ def with_limits(
 
 
 def _limit_of(rules: Sequence[Rule], profile: str, pattern: str, metric: str) -> int | None:
-    """The rule that limits a metric of one encoder and no other, as `samattn init` writes it, by its index."""
+    """The index of the rule that limits a metric of one encoder only, as `samattn init` writes it."""
     wanted = (pattern, metric, profile)
-    found = (
+    indexes = (
         index
         for index, rule in enumerate(rules)
         if (rule.match, rule.metric, rule.profile) == wanted and rule.limit is not None
     )
-    return next(found, None)
+    return next(indexes, None)
 
 
 def _renewed(rule: Any, limit: Limit, text: str) -> Edit | None:
-    """The limit in place of the one that a rule has; None if it has that, or says more than one value.
+    """The edit that changes the limit of a rule; None if it has this limit, or has `warn` and `error`.
 
     Raises:
-        UsageError: for a limit with an anchor, one that is an alias, and a block of lines.
+        UsageError: if the limit is written as an anchor, an alias or a block of lines.
     """
     value = next(value for key, value in rule.value if key.value == "limit")
     if not isinstance(value, yaml.ScalarNode) or value.value == limit.most:
@@ -106,14 +106,15 @@ def _renewed(rule: Any, limit: Limit, text: str) -> Edit | None:
     if text[start] in NOT_PLAIN or not _is_within(value, rule):
         line = rule.start_mark.line + 1
         raise UsageError(
-            f"the rule in line {line} has its limit as a YAML anchor, alias or block, which cannot be set anew: "
-            "write it as a number and a unit; nothing was written"
+            "limit-not-plain",
+            f"the limit of the rule in line {line} is a YAML anchor, alias or block, which cannot be changed: "
+            "write it as a number and a unit; nothing was written",
         )
     return start, end, amount(limit.most)
 
 
 def _is_within(value: Any, node: Any) -> bool:
-    """Whether a value stands in its mapping; of an alias it stands where its anchor is."""
+    """Whether a value is in its mapping. An alias is not: its place is that of the anchor."""
     return bool(node.start_mark.index <= value.start_mark.index < node.end_mark.index)
 
 
@@ -128,7 +129,7 @@ def _is_named(file: ThresholdsFile, encoder: Limits) -> bool:
 
 
 def _appended(node: Any, lines: Sequence[str], text: str) -> Iterator[Edit]:
-    """Items at the end of a list, in its own style."""
+    """Items added to the end of a list, in the style of the list."""
     if not lines:
         return
     if node.flow_style:
@@ -145,7 +146,7 @@ def _appended(node: Any, lines: Sequence[str], text: str) -> Iterator[Edit]:
 
 
 def _end_of_items(node: Any, text: str) -> int:
-    """Where the line after the last item begins: what follows of comments and empty lines comes after what is added."""
+    """The start of the line after the last item. Comments and empty lines that follow stay after new items."""
     lines = text[: node.end_mark.index].splitlines(keepends=True)
     while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
         lines.pop()
@@ -161,22 +162,22 @@ def _edited(text: str, edits: Iterable[Edit], end_of_line: str) -> str:
 
 
 def check_kept(file: ThresholdsFile, text: str, *, renew: bool) -> None:
-    """See that nothing that was in a file is lost or another in its new text.
+    """See that the new text of a file keeps everything that the file has.
 
     Raises:
-        UsageError: if it is.
+        UsageError: if it does not.
     """
     try:
         new = Source(text.removeprefix("\ufeff"), file.label, FILE, file.folder, file.files)
         before, after = file.thresholds, thresholds_of(new).thresholds
     except ConfigError:
-        raise UsageError(UNFIT) from None
+        raise UsageError("cannot-add-limits", UNFIT) from None
     count = len(before.rules)
     kept = [_without_limit(rule) if renew else rule for rule in before.rules]
     there = [_without_limit(rule) if renew else rule for rule in after.rules[:count]]
     others = [(each.profiles, each.policy, each.waivers) for each in (before, after)]
     if there != kept or others[0] != others[1] or after.configs[: len(before.configs)] != before.configs:
-        raise UsageError(UNFIT)
+        raise UsageError("cannot-add-limits", UNFIT)
 
 
 def _without_limit(rule: Rule) -> tuple[Any, ...]:

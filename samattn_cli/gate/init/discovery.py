@@ -8,37 +8,37 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import ConfigError
+from ...errors import ConfigError, Problem
 from ...files.load import Override, load_config
 from ...files.reading import read_regular_file
 from ...files.yaml12 import MAX_BYTES
 
 SUFFIXES = (".yaml", ".yml")
 LOOKS_LIKE_ONE = re.compile(rb"^(extends|embed_dim|stages)\s*:", re.MULTILINE)
-PASSED_OVER = frozenset({"node_modules", "__pycache__"})
+SKIPPED = frozenset({"node_modules", "__pycache__"})
 VENV = "pyvenv.cfg"
 
 
 @dataclass(frozen=True)
-class Found:
-    """Configs by their paths from the working directory, and files that look like one but are none, with the reason."""
+class Discovered:
+    """Configs by their paths from the working directory, and why files that look like a config cannot be loaded."""
 
     configs: tuple[str, ...]
-    refused: tuple[str, ...] = ()
+    refused: tuple[Problem, ...] = ()
 
 
-def configs_below(folder: Path, overrides: Sequence[Override]) -> Found:
-    """Every file below a folder that can be loaded as an encoder config. Hidden folders are passed over."""
+def configs_below(folder: Path, overrides: Sequence[Override]) -> Discovered:
+    """Every file below a folder that can be loaded as an encoder config. Hidden folders are skipped."""
     configs, refused = [], []
     for path in filter(_looks_like_one, _yaml_files(folder)):
         name = os.path.relpath(path)
         try:
             load_config(name, overrides)
         except ConfigError as error:
-            refused.append(str(error.problems[0]))
+            refused.append(error.problems[0])
         else:
             configs.append(name)
-    return Found(tuple(configs), tuple(refused))
+    return Discovered(tuple(configs), tuple(refused))
 
 
 def _yaml_files(folder: Path) -> Iterator[Path]:
@@ -46,7 +46,7 @@ def _yaml_files(folder: Path) -> Iterator[Path]:
         if VENV in files:
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in PASSED_OVER)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in SKIPPED)
         yield from (Path(here, name) for name in sorted(files) if name.endswith(SUFFIXES))
 
 

@@ -1,4 +1,4 @@
-"""The files that `samattn init` writes: thresholds, a GitHub workflow, a pre-commit configuration."""
+"""The texts of the files that `samattn init` writes: thresholds, a GitHub workflow, a pre-commit configuration."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from .limits import Limit, Limits
 from .origin import Origin
 
 PROFILES_OF = {"inference": "serve", "training": "train"}
-"""What the profile is called, by its mode."""
+"""The name of the profile, by its mode."""
 
 PLAIN = re.compile(r"[A-Za-z][\w./-]*(?<!-)", re.ASCII)
 WORDS = frozenset({"true", "false", "null"})
 
 THRESHOLDS = """\
-# What these encoders may cost: `samattn check` fails where one costs more.
-# Written by `samattn init`, of samattn {version}, from what they cost that day: figures are derived and exact, so a limit is that
-# day's figure (a time is rounded up to three digits). Raise one on purpose, in the change that needs it.
-# `samattn schema --thresholds` says every key; `samattn check --all` every figure.
+# What these encoders may cost: `samattn check` fails if one costs more.
+# `samattn init` of samattn {version} wrote this file. Each limit is the figure of that day: figures are derived and exact (times
+# are rounded up to three digits). Raise a limit on purpose, in the change that needs it.
+# `samattn schema --thresholds` documents every key; `samattn check --all` lists every figure.
 version: 1
 configs:
 {configs}
 {profiles}
 rules:
 {rules}
-  # Growth over the branch that a change is for:
+  # Growth compared with the branch into which a change is merged:
   # - {{id: growth, metric: flops, vs: base, increase: {{error: "+2%", and_above: 1 GFLOP}}}}
 """
 PROFILES = """\
-# How they are run; without a profile, as each config says under `run`.
+# How encoders are run; without a profile, as each config says under `run`.
 # profiles:
 #   serve: {batch_size: 1, dtype: bfloat16, attention: sdpa, device: a100_80}
 # and in a rule: profile: serve"""
 
 WORKFLOW = """\
-# Fails a change in which an encoder costs more than {thresholds} allows. Written by `samattn init`.
+# Fails a change if an encoder costs more than {thresholds} allows. Written by `samattn init`.
 name: samattn
 on:
   pull_request:
@@ -55,7 +55,7 @@ jobs:
     steps:
       - uses: actions/checkout@v5
         with:
-          fetch-depth: 0 # what a change is compared with is in the history
+          fetch-depth: 0 # the base that a change is compared with is in the history
       - uses: actions/setup-python@v6
         with:
           python-version: "3.12"
@@ -81,7 +81,7 @@ HOOK = """\
 
 
 def thresholds(encoders: Sequence[Limits], folder: Path, profile: Mapping[str, Any]) -> str:
-    """The thresholds file of a folder, in which encoders are run as `profile` says; {} is as they say."""
+    """The thresholds file of a folder. Encoders are run with the keys of `profile`; {} for none."""
     name = PROFILES_OF[profile.get("mode", "inference")]
     return THRESHOLDS.format(
         version=__version__,
@@ -99,14 +99,14 @@ def workflow(path: PurePosixPath, origin: Origin) -> str:
 
 
 def pre_commit() -> str:
-    """What a pre-commit configuration begins with; hooks follow."""
+    """The start of a pre-commit configuration; hooks follow."""
     return PRE_COMMIT
 
 
 def hook(path: PurePosixPath, origin: Origin) -> str:
     """The entry of a pre-commit configuration, with the thresholds file at `path`.
 
-    pre-commit installs from no path of the repository: then the hook is the samattn that is on PATH.
+    pre-commit cannot install from a path in the repository. In that case the hook runs the samattn on PATH.
     """
     needed = f"language: python\n        additional_dependencies: [{scalar(origin.requirement)}]"
     language = "language: system # samattn as it is installed" if origin.is_path else needed
@@ -114,22 +114,22 @@ def hook(path: PurePosixPath, origin: Origin) -> str:
 
 
 def _command(path: PurePosixPath, *options: str) -> str:
-    """The check as it is run from the root of the repository."""
+    """The command of the check, from the root of the repository."""
     where = ("--thresholds", str(path)) if len(path.parts) > 1 else ()
     return command("check", *options, *where)
 
 
 def _patterns(encoders: Sequence[Limits], folder: Path) -> Iterator[str]:
-    """The encoders; those of a folder with nothing else in it as one glob, by which the next one is found too."""
+    """The entries of `configs`. If a folder has only encoders, it is one glob, which also matches encoders added later."""
     paths = {encoder.path for encoder in encoders}
-    said = set[str]()
+    written = set[str]()
     for encoder in encoders:
         parent = PurePosixPath(encoder.path).parent
         glob = f"{parent}/*{PurePosixPath(encoder.path).suffix}"
         whole = parent.parts and encoder.pattern == encoder.path and _holds_only(folder, parent, paths)
         pattern = glob if whole else encoder.pattern
-        if pattern not in said:
-            said.add(pattern)
+        if pattern not in written:
+            written.add(pattern)
             yield pattern
 
 
@@ -145,13 +145,13 @@ def _rules(encoder: Limits, profile: str) -> Iterator[str]:
 
 
 def title(encoder: Limits) -> str:
-    """What a comment calls an encoder, on one line."""
+    """The title of an encoder in a comment, on one line."""
     text = " ".join(f"{encoder.path}: {encoder.description}".split()).rstrip(":")
     return text if text.isprintable() else json.dumps(text)
 
 
 def rule_of(encoder: Limits, limit: Limit, profile: str) -> str:
-    """A limit as a rule of a thresholds file, in one line; "" is no profile."""
+    """A limit as a rule of a thresholds file, on one line; "" for no profile."""
     run = {"profile": profile} if profile else {}
     return _mapping(
         {"id": limit.id, "match": encoder.pattern, **run, "metric": limit.metric, "limit": limit.most}
@@ -174,6 +174,6 @@ def amount(text: str) -> str:
 
 
 def scalar(text: str) -> str:
-    """Text in YAML: as it is where that is safe, else in double quotes."""
+    """Text in YAML: unquoted if that is safe, else in double quotation marks."""
     is_plain = all(map(PLAIN.fullmatch, text.split(" "))) and text.lower() not in WORDS
     return text if is_plain else json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What encoders cost today, as limits: counts exactly, times rounded up to three digits."""
+"""What encoders cost today as limits: counts exactly, times rounded up to three digits."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ESCAPED = WILD | {"~"}  # which would begin a home folder
 DIGITS = 3
 GLOBAL_LAYERS, WINDOWED_LAYERS = (f"layers.{kind}.{COUNT}" for kind in (GLOBAL, WINDOW))
 CALLED = {metric: metric.replace("_", "-") for metric in COSTS} | {GLOBAL_LAYERS: "global-layers"}
-"""What ids call each metric that is limited."""
+"""The end of a rule's id, by its metric."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A rule: the figure of one encoder, and the most that it may be."""
+    """A rule: the metric of one encoder, and the largest value that passes."""
 
     id: str
     metric: str
@@ -39,11 +39,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one encoder.
+    """The limits of one encoder.
 
     Attributes:
         path: from the folder of the thresholds file, or a preset's name.
-        description: the config's.
+        description: of the config.
         limits: its rules.
     """
 
@@ -53,12 +53,12 @@ class Limits:
 
     @property
     def pattern(self) -> str:
-        """A glob that matches its path and no other."""
+        """A glob that matches only its path."""
         return pattern_of(self.path)
 
 
 def pattern_of(path: str) -> str:
-    """A glob that matches a path and no other."""
+    """A glob that matches only this path."""
     return "".join(f"[{char}]" if char in ESCAPED else char for char in path)
 
 
@@ -67,24 +67,24 @@ def limits_of(
     folder: Path,
     overrides: Sequence[Override],
     device: Device | None,
-    taken: Mapping[str, str] | None = None,
+    rules: Mapping[str, str] | None = None,
     suffix: str = "",
 ) -> tuple[Limits, ...]:
-    """Of each encoder, in the order given.
+    """The limits of each encoder, in the order of `references`.
 
     Args:
         references: the encoders, as paths from the working directory or names of presets.
-        folder: that of the thresholds file.
-        overrides: what is laid over each.
-        device: where they run, for times.
-        taken: the ids that the file has, and what their rules match.
-        suffix: what ids end in.
+        folder: of the thresholds file.
+        overrides: of every config.
+        device: on which they run, for times.
+        rules: the ids of the file's rules, each with the `match` of its rule.
+        suffix: the end of all new ids.
 
     Raises:
         ConfigError: if one cannot be loaded.
     """
     paths = {_path(reference, folder): reference for reference in references}
-    names = _names(tuple(paths), taken or {})
+    names = _names(tuple(paths), rules or {})
     return tuple(
         _limits(path, names[path], suffix, Encoder(load_config(reference, overrides), device))
         for path, reference in paths.items()
@@ -92,20 +92,22 @@ def limits_of(
 
 
 def _path(reference: str, folder: Path) -> str:
-    """As the thresholds file has it."""
+    """The path of an encoder in the thresholds file."""
     if reference in presets() and not Path(reference).is_file():
         return reference
     return Path(os.path.relpath(reference, folder)).as_posix()
 
 
-def _names(paths: Sequence[str], taken: Mapping[str, str]) -> dict[str, str]:
-    """What ids begin with, each another: a file's name; where another has it the path, or with a number after it."""
+def _names(paths: Sequence[str], rules: Mapping[str, str]) -> dict[str, str]:
+    """The start of the ids of each encoder: the file's name; if that is in use the path, or the path and a number."""
     names: dict[str, str] = {}
     for path in paths:
         bare = PurePosixPath(path).with_suffix("") if path not in presets() else PurePosixPath(path)
         tried = chain((str(bare.name), str(bare)), (f"{bare}-{number}" for number in count(2)))
-        plain = (name.replace(".", "-") for name in tried)  # "config." is how other findings begin
-        others = {rule for rule, match in taken.items() if match != pattern_of(path)}
+        plain = (
+            name.replace(".", "-") for name in tried
+        )  # "config." begins the ids of samattn's own findings
+        others = {rule for rule, match in rules.items() if match != pattern_of(path)}
         names[path] = next(
             name
             for name in plain
@@ -116,12 +118,12 @@ def _names(paths: Sequence[str], taken: Mapping[str, str]) -> dict[str, str]:
 
 
 def _limits(path: str, name: str, suffix: str, encoder: Encoder) -> Limits:
-    found = (Limit(f"{name}-{CALLED[metric]}{suffix}", metric, most) for metric, most in _amounts(encoder))
-    return Limits(path, encoder.config.description, tuple(found))
+    limits = (Limit(f"{name}-{CALLED[metric]}{suffix}", metric, most) for metric, most in _amounts(encoder))
+    return Limits(path, encoder.config.description, tuple(limits))
 
 
 def _amounts(encoder: Encoder) -> Iterator[tuple[str, str]]:
-    """Each metric, and what it is today."""
+    """Each metric and its value today."""
     for metric in COSTS:
         if encoder.device or not needs_device(metric):
             yield metric, _amount(encoder.readings(metric)[0].value, unit_of(metric))
@@ -134,12 +136,12 @@ def _amount(value: float, unit: str) -> str:
 
 
 def exactly(count: float, unit: str) -> str:
-    """A count of whole things: all digits, in threes."""
+    """A count with all its digits, in groups of three."""
     return f"{count:,} {unit}".strip()
 
 
 def rounded_up(milliseconds: float) -> str:
-    """A time in the largest unit of which it is at least 1, rounded up to three digits, or to the next whole one."""
+    """A time in the largest unit in which it is at least 1, rounded up to three digits."""
     scales = [(Fraction(TIMES[name]), name) for name in TIME_UNITS]
     exact = Fraction(milliseconds)
     scale, name = max((pair for pair in scales if pair[0] <= exact), default=scales[0])

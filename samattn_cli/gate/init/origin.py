@@ -1,6 +1,6 @@
-"""Where this samattn was installed from, so that a CI installs the same: an index, a repository, an address or a folder.
+"""The place from which this samattn was installed, so that CI installs the same: an index, a repository, a URL or a folder.
 
-Source: PEP 610, by which installers leave direct_url.json next to the metadata of what comes from no index.
+Source: PEP 610. Installers write direct_url.json next to the metadata of a package that does not come from an index.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ NAME = "samattn"
 PINNED = f"{NAME}=={__version__}"
 PACKAGE = Path(__file__).resolve().parents[2]
 SCP = re.compile(r"(?:[^@/]+@)?(?P<host>[^:/]+):(?P<path>[^/].*)")
-"""How git writes an address of SSH: git@github.com:owner/samattn.git."""
+"""An address of SSH as git writes it: git@github.com:owner/samattn.git."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What pip is told to install.
+    """What CI installs.
 
     Attributes:
-        requirement: as pip takes it.
-        said: where this samattn was installed from, in words.
-        is_reachable: whether others can install that.
+        requirement: for pip.
+        place: from which this samattn was installed, in words.
+        is_reachable: whether other machines can install from it.
         is_path: whether it is a path from the root of the repository that is checked.
     """
 
     requirement: str = PINNED
-    said: str = "an index of packages"
+    place: str = "an index of packages"
     is_reachable: bool = True
     is_path: bool = False
 
 
 def installed_from(root: Path) -> Origin:
-    """Where this samattn was installed from.
+    """The place from which this samattn was installed.
 
     Args:
         root: the root of the repository that is checked.
     """
-    found = _direct_url()
-    if found is None:
+    direct_url = _direct_url()
+    if direct_url is None:
         return Origin()
-    url = str(found.get("url", ""))
-    if isinstance(vcs := found.get("vcs_info"), Mapping) and vcs.get("vcs") == "git":
+    url = str(direct_url.get("url", ""))
+    if isinstance(vcs := direct_url.get("vcs_info"), Mapping) and vcs.get("vcs") == "git":
         return _of_git(url, str(vcs.get("commit_id", "")))
     if urlsplit(url).scheme == "file":
         return _of_folder(Path(url2pathname(urlsplit(url).path)), root)
@@ -61,16 +61,16 @@ def installed_from(root: Path) -> Origin:
 
 
 def _direct_url() -> Mapping[str, Any] | None:
-    """What PEP 610 leaves; of a checkout that is run without being installed, its folder; None of an index."""
+    """The data of direct_url.json; for a checkout that is run without being installed, its folder; None for an index."""
     try:
         text = distribution(NAME).read_text("direct_url.json")
     except PackageNotFoundError:
         return {"url": PACKAGE.parent.as_uri(), "dir_info": {}}
     try:
-        found = json.loads(text) if text else None
+        data = json.loads(text) if text else None
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return data if isinstance(data, dict) else None
 
 
 def _of_git(url: str, commit: str) -> Origin:
@@ -79,7 +79,7 @@ def _of_git(url: str, commit: str) -> Origin:
 
 
 def _of_folder(path: Path, root: Path) -> Origin:
-    """A folder or an archive: a path where it lies in the repository that is checked, else the remote of a checkout."""
+    """A folder or an archive: its path, if it is in the repository that is checked; else the remote of the checkout."""
     if path.is_relative_to(root):
         inside = f"./{path.relative_to(root).as_posix()}"
         return Origin(inside, str(path), is_path=True)
@@ -87,7 +87,7 @@ def _of_folder(path: Path, root: Path) -> Origin:
 
 
 def _of_checkout(path: Path) -> Origin | None:
-    """The remote of a checkout, at its commit if the remote has that; None if nobody else has it."""
+    """The remote of a checkout at its commit; None if the commit was not pushed or the remote is not public."""
     try:
         git = repository(path).git
         url = git.ask("config", "--get", "remote.origin.url", expected=(0, 1)).text
@@ -101,9 +101,9 @@ def _of_checkout(path: Path) -> Origin | None:
 
 
 def _public(url: str) -> str:
-    """An address without a password; what git writes as git@host:path as an address of HTTPS, which needs no key."""
-    if "://" not in url and (found := SCP.fullmatch(url)):
-        return f"https://{found['host']}/{found['path']}"
+    """A URL without a password. git@host:path becomes a URL of HTTPS, which does not need a key."""
+    if "://" not in url and (match := SCP.fullmatch(url)):
+        return f"https://{match['host']}/{match['path']}"
     parts = urlsplit(url)
     return (
         urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.scheme != "ssh" else url

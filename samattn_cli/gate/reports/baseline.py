@@ -1,6 +1,6 @@
-"""A baseline: figures as they were accepted, in a JSON file that is committed, one a line, sorted.
+"""A baseline: accepted figures in a JSON file that is committed, a sorted line for each.
 
-A line says which samattn wrote it and how that counted, so that a change in samattn is never taken for one in a config.
+A line names the samattn that wrote it and its counting, so that a change in samattn is never blamed on a config.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from ...encoder.wording import cut
-from ...errors import ConfigError, Problem
+from ...errors import ConfigError, Message, Problem
 from ...metric_names import unit_of, unknown_metric
 from ...reports import SCHEMA_VERSION
 from ...reports.finite import is_finite
@@ -19,12 +19,12 @@ from ...version import COUNTING, __version__
 
 KIND = "baseline"
 FIGURES = "figures"
-REMEDY = "restore it from git, or make it anew with samattn baseline create"
+REMEDY = "restore the file from git, or remove it and run samattn baseline create"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """Why a figure may be above what it was: the rule that it would have broken, the reason given, and what it was."""
+    """Why a figure was raised: the rule that it broke, the reason of the user, and the figure before."""
 
     rule: str
     reason: str
@@ -33,7 +33,7 @@ class Accepted:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One figure of one config in one profile; `line` is where it stands in its file, from 1."""
+    """One figure of one config in one profile. `line` is its line in the file, from 1."""
 
     config: str
     profile: str
@@ -46,16 +46,16 @@ class Entry:
 
     @property
     def key(self) -> Key:
-        """What it is of."""
+        """Its config, profile and metric."""
         return self.config, self.profile, self.metric
 
     @property
     def counts_as_today(self) -> bool:
-        """Whether the samattn that wrote it counted as this one does."""
+        """Whether the samattn that wrote it counts as this one does."""
         return self.counting == COUNTING
 
     def text(self) -> str:
-        """Its line."""
+        """Its line in the file."""
         data: dict[str, Any] = {
             name: getattr(self, name) for name in ("config", "profile", "metric", "value")
         }
@@ -76,21 +76,25 @@ def to_text(entries: Sequence[Entry]) -> str:
 
 
 def from_json(text: str, label: str) -> dict[Key, Entry]:
-    """The figures of a file's text; `label` is what messages call it.
+    """The figures in the text of a file; `label` is its name in messages.
 
     Raises:
         ConfigError: at file:line:column, for text that `to_text` did not write.
     """
-    found: dict[Key, Entry] = {}
+    entries: dict[Key, Entry] = {}
     for line, column, data in _items(text, label):
         where = f"{label}:{line}:{column}"
-        if problem := _problem(data):
-            raise ConfigError([Problem(where, f"{problem}: {REMEDY}")])
+        if fault := _fault(data):
+            raise _damaged(where, "damaged-figure", fault)
         entry = _entry(data, line)
-        if entry.key in found:
-            raise ConfigError([Problem(where, f"{' '.join(filter(None, entry.key))} stands twice: {REMEDY}")])
-        found[entry.key] = entry
-    return found
+        if entry.key in entries:
+            raise _damaged(where, "figure-twice", f"{' '.join(filter(None, entry.key))} is there twice")
+        entries[entry.key] = entry
+    return entries
+
+
+def _damaged(where: str, code: str, fault: str) -> ConfigError:
+    return ConfigError([Problem(where, Message(code, f"{fault}: {REMEDY}"))])
 
 
 def _items(text: str, label: str) -> Iterator[tuple[int, int, Any]]:
@@ -107,30 +111,33 @@ def _items(text: str, label: str) -> Iterator[tuple[int, int, Any]]:
 
 
 def _parsed(text: str, label: str) -> dict[str, Any]:
-    """A file's text as data, if it is a baseline that can be read here."""
+    """The text of a file as data, if it is a baseline that this samattn reads."""
     try:
         data = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         where = f"{label}:{error.lineno}:{error.colno}"
-        raise ConfigError([Problem(where, f"is not JSON ({error.msg}): {REMEDY}")]) from None
+        raise _damaged(where, "not-json", f"is not JSON ({error.msg})") from None
     except (RecursionError, ValueError) as error:
-        raise ConfigError([Problem(label, f"cannot be read ({error}): {REMEDY}")]) from None
-    if not _is_baseline(data) or f'"{FIGURES}"' not in text:  # but spelt with escapes
-        raise ConfigError([Problem(f"{label}:1:1", f"is not a baseline: {REMEDY}")])
+        raise _damaged(label, "cannot-read", f"cannot be read ({error})") from None
+    start = f"{label}:1:1"
+    if not _is_baseline(data) or f'"{FIGURES}"' not in text:  # the key may be written with escapes
+        raise _damaged(start, "not-a-baseline", "is not a baseline")
     if data.get("schema_version") != SCHEMA_VERSION:
-        said = f"has schema_version {data.get('schema_version')!r}; this samattn reads {SCHEMA_VERSION}"
-        raise ConfigError([Problem(f"{label}:1:1", said)])
+        text = (
+            f"has schema_version {data.get('schema_version')!r}, but this samattn reads only {SCHEMA_VERSION}"
+        )
+        raise ConfigError([Problem(start, Message("other-schema-version", text))])
     if others := data.keys() - {"kind", "schema_version", FIGURES}:
-        raise ConfigError([Problem(f"{label}:1:1", f"{min(others)} is not a key of a baseline: {REMEDY}")])
+        raise _damaged(start, "unknown-key", f"{min(others)} is not a key of a baseline")
     return data
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, in which no key may hide another of its name."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
+    """An object of JSON, in which no key may occur twice."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        raise ValueError("a key is there twice")
+    return data
 
 
 def _is_baseline(data: Any) -> TypeGuard[dict[str, Any]]:
@@ -141,8 +148,8 @@ TYPES = {"config": str, "profile": str, "metric": str, "unit": str, "samattn": s
 OF_ACCEPTED = {"rule", "reason", "was"}
 
 
-def _problem(data: Any) -> str:
-    """What is wrong with an item; "" if nothing."""
+def _fault(data: Any) -> str:
+    """What is wrong with an item; "" if nothing is."""
     if not isinstance(data, dict):
         return "is not a figure"
     if wrong := set(data) ^ {*TYPES, "value", *(["accepted"] if "accepted" in data else [])}:
@@ -153,15 +160,15 @@ def _problem(data: Any) -> str:
         return f"value is {cut(repr(data['value']))}, not a finite number"
     if unknown_metric(data["metric"]) or data["unit"] != unit_of(data["metric"]):
         return unknown_metric(data["metric"]) or f"{data['metric']} is not in {data['unit']!r}"
-    return _problem_of_acceptance(data["accepted"]) if "accepted" in data else ""
+    return _fault_of_acceptance(data["accepted"]) if "accepted" in data else ""
 
 
-def _problem_of_acceptance(data: Any) -> str:
+def _fault_of_acceptance(data: Any) -> str:
     is_sound = isinstance(data, dict) and set(data) == OF_ACCEPTED and _is_number(data["was"])
     if not is_sound or not all(
         isinstance(data[key], str) and data[key].strip() for key in ("rule", "reason")
     ):
-        return "accepted has not a rule, a reason and what it was"
+        return "accepted must have a rule, a reason and a number `was`"
     return ""
 
 
@@ -170,6 +177,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _entry(data: dict[str, Any], line: int) -> Entry:
-    given = {key: value for key, value in data.items() if key not in {"unit", "accepted"}}
+    keys = {key: value for key, value in data.items() if key not in {"unit", "accepted"}}
     accepted = Accepted(**data["accepted"]) if "accepted" in data else None
-    return Entry(**given, accepted=accepted, line=line)
+    return Entry(**keys, accepted=accepted, line=line)

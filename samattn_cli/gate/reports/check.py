@@ -1,22 +1,23 @@
-"""The answer of `samattn check`: each rule on each config that it is for, and what is wrong with the rules themselves."""
+"""The report of `samattn check`: each rule on each config that it matches, and findings about the rules themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from ...errors import code_of
 from ...reports import SCHEMA_VERSION
 from ...reports.diff import Place
 from ...version import __version__
 
 Outcome = Literal["pass", "waived", "warn", "error", "unchecked"]
-"""From best to worst; "unchecked": what could not be checked, which never passes."""
+"""From best to worst. "unchecked" could not be checked, and never passes."""
 
 WORST_FIRST: tuple[Outcome, ...] = ("unchecked", "error", "warn", "waived", "pass")
 
 FailOn = Literal["warn", "error", "never"]
-"""From which outcome on a check fails."""
+"""The mildest outcome that fails a check."""
 
 FAILING: dict[FailOn, frozenset[Outcome]] = {
     "warn": frozenset({"warn", "error"}),
@@ -33,23 +34,24 @@ class Result:
     """One rule on one config, or a finding about the thresholds themselves (then `config` may be "").
 
     Attributes:
-        rule: the rule's id, or "policy.removed", "policy.loosened", "config" (one that cannot be loaded), ...
-        config: the config's path as it was found.
+        rule: the rule's id, or "policy.removed", "policy.loosened", "config" (a config that cannot be loaded), ...
+        config: the path of the config, from the working directory, or the name of a preset.
         profile: the profile's name.
-        outcome: of the rule here.
-        metric: what was looked up; "" where there is none.
+        outcome: the verdict.
+        metric: the metric of the rule; "" if there is none.
         unit: "B", "FLOP", "MAC", "ms", "params", "" for a ratio, "%" for a share of 1 (0.943 is shown as "94.30 %").
-        value: here; None where there is none.
-        compared: with what: the value at the base, in the baseline, or what was expected; None for an absolute limit.
+        value: of the metric; None if there is none.
+        compared: the value at the base, in the baseline, or the expected one; None for an absolute limit.
         compared_with: "base main (1a2b3c4)", "the baseline", EXPECTED, or "".
-        limit: the largest (or for a saving the smallest) value that passes, in `unit`; None where there is none.
-        excess: value - limit, in `unit`, of what fails.
+        limit: the largest (or for a saving the smallest) value that passes, in `unit`; None if there is none.
+        excess: value - limit, in `unit`, of a result that fails.
         summary: one sentence: what is wrong and by how much.
         advice: the rule's own message.
-        place: what to look at: the line of the config or of the thresholds file.
-        rule_place: where the rule stands.
-        causes: the keys and layers that did it, a line each.
-        command: what shows more.
+        place: the line of the config or of the thresholds file to look at.
+        rule_place: the line of the rule.
+        causes: the keys and layers that caused it, a line each.
+        command: a command that shows more.
+        code: the kind of fault, of what could not be checked and of findings that no rule made; "" for the verdict of a rule.
     """
 
     rule: str
@@ -69,13 +71,24 @@ class Result:
     rule_place: Place | None = None
     causes: tuple[str, ...] = ()
     command: str = ""
+    code: str = ""
+
+
+def coded(message: str, **keys: Any) -> Result:
+    """A result whose sentence is a message with a code.
+
+    Args:
+        message: see `Message`.
+        keys: the other attributes of `Result`.
+    """
+    return Result(**keys, summary=str(message), code=code_of(message))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """All results in the order of rules and configs.
+    """All results, in the order of rules and configs.
 
-    `base` is what it was compared with ("" if nothing); `fail_on` says which outcomes fail the check.
+    `base` is the commit that configs were compared with ("" if there is none). `fail_on` says which outcomes fail the check.
     """
 
     thresholds: str
@@ -89,22 +102,22 @@ class CheckReport:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst."""
+        """The worst outcome."""
         return _worst(result.outcome for result in self.results)
 
     @property
     def verdict(self) -> Outcome:
-        """The worst, of what results count as: see `weight`."""
+        """The worst of what results count as: see `weight`."""
         return _worst(map(self.weight, self.results))
 
     def fails(self, result: Result) -> bool:
-        """Whether a result fails the check; what could not be checked does so whatever `fail_on` says, and otherwise."""
+        """Whether the outcome of a result is one that `fail_on` names. "unchecked" is not: it has an exit code of its own."""
         return result.outcome in FAILING[self.fail_on]
 
     def weight(self, result: Result) -> Outcome:
-        """The outcome that a result counts as for others: a warning that fails the check is an error to them.
+        """The outcome that a result is reported as to other programs: a warning that fails the check is an error to them.
 
-        With "never" an error remains one: that nobody is to be stopped by it does not make it less.
+        With "never" an error remains an error, although it does not change the exit code.
         """
         return "error" if self.fails(result) else result.outcome
 
