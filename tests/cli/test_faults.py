@@ -74,8 +74,9 @@ def test_a_number_of_a_baseline_that_no_float_holds(tmp_path, monkeypatch, key: 
     for command in (["check"], ["baseline", "update"]):
         done = run(*command)
         assert done.exit_code == 2
-        wrong = "value is " if key == "value" else "accepted has not"
+        wrong = "value is " if key == "value" else "accepted must have "
         assert f"samattn-baseline.json:2:1: {wrong}" in done.output
+        assert "[damaged-figure]" in done.output
         assert len(done.stderr) < 300
     assert path.read_text("utf-8") == damaged
 
