@@ -1,17 +1,16 @@
-"""The counting conventions of other tools, said on the Tape's side: what each would count for an operation.
+"""The counting conventions of other tools, applied to the Tape's operations.
 
-- fvcore (`FlopCountAnalysis`): one per MAC; LayerNorm adds 5 per element, nearest and bilinear resizing 1 and 4 per
-  element that they make; softmax, GELU, adds and copies count 0, and so does scaled_dot_product_attention, products
-  and all.
-  It reads einsum from NumPy's printed text, rounded to 4 digits: the real stack uses plain products, counted exactly.
-  Source: fvcore/nn/jit_handles.py.
+- fvcore (`FlopCountAnalysis`): one per MAC; LayerNorm adds 5 per element, nearest and bilinear resizing 1 and 4 per element
+  of the output; softmax, GELU, adds and copies count 0, and so does the whole of scaled_dot_product_attention.
+  It reads the count of an einsum from NumPy's printed text, rounded to 4 digits. The real stack uses plain products instead,
+  which it counts exactly. Source: fvcore/nn/jit_handles.py.
 - torch's FlopCounterMode: two per MAC of matrix products and convolutions, nothing else.
   Source: torch/utils/flop_counter.py.
 - timm's benchmark tables (`GMACs`): fvcore; until 2023 with scaled_dot_product_attention, and so without QK^T and AV.
   Source: `profile_fvcore` in timm's benchmark.py.
-- what torchinfo, ptflops and calflops say: see `tools`.
+- torchinfo, ptflops and calflops: see `tools`.
 
-`PUBLISHED` has what published figures are counts of, by the names that `published.json` uses.
+`PUBLISHED` defines what published figures count, by the names that `published.json` uses.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from .encoder import ForwardPass, Segment
 from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, Op
 
 FVCORE_ELEMENTWISE = frozenset({"layer_norm", "upsample_nearest", "upsample_bilinear"})
-"""What fvcore counts without a product in it, in the figures of `ELEMENTWISE_FLOPS`."""
+"""Operations without a product that fvcore counts, with the figures of `ELEMENTWISE_FLOPS`."""
 
 Convention = Callable[[Op], int]
 
@@ -33,37 +32,37 @@ BIAS_MLP = "cpb_mlp"
 """Swin v2's continuous position bias: the module's name in microsoft/Swin-Transformer."""
 
 IMAGENET_1K, IMAGENET_21K = 1000, 21843
-"""Classes, of which a classification head has as many outputs."""
+"""Number of classes, and so of outputs of a classification head."""
 
 
 def fvcore(op: Op) -> int:
-    """What fvcore counts for `op`."""
+    """The count of fvcore."""
     if op.kind == "sdpa":
         return 0
     return int(op.elementwise_flops if op.kind in FVCORE_ELEMENTWISE else op.macs)
 
 
 def flop_counter(op: Op) -> int:
-    """What FlopCounterMode counts for `op`."""
+    """The count of FlopCounterMode."""
     return int(op.flops)
 
 
 def macs(op: Op) -> int:
-    """MACs of matrix products and convolutions, called FLOPs in many papers."""
+    """MACs of matrix products and convolutions, which many papers call FLOPs."""
     return int(op.macs)
 
 
 def timm(op: Op) -> int:
-    """What timm's tables count where attention is written out.
+    """The count of timm's tables for unfused attention.
 
-    timm's LayerNorm2d is one `layer_norm`; SAM's is written out, with one square per element.
+    timm's LayerNorm2d is one `layer_norm`; SAM's is several operations, with one square per element.
     """
-    written_out = op.elementwise_flops if op.kind == "square" else 0
-    return fvcore(op) + int(ELEMENTWISE_FLOPS["layer_norm"] * written_out)
+    elements_of_layer_norm_2d = op.elementwise_flops if op.kind == "square" else 0
+    return fvcore(op) + int(ELEMENTWISE_FLOPS["layer_norm"] * elements_of_layer_norm_2d)
 
 
 def timm_sdpa(op: Op) -> int:
-    """What timm's tables of 2023 count: attention was fused, which fvcore counts as 0."""
+    """The count of timm's tables of 2023: attention was fused, which fvcore counts as 0."""
     return 0 if is_attention_product(op) else timm(op)
 
 
@@ -93,18 +92,18 @@ def is_attention_product(op: Op) -> bool:
 
 
 def is_relative_position(op: Op) -> bool:
-    """Whether it is of relative positions."""
+    """Whether it belongs to relative positions."""
     return op.name.startswith(RELATIVE_POSITIONS)
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What a published figure is a count of.
+    """What a published figure counts.
 
     Attributes:
-        words: what to say of it beside "ours".
-        of: what counts for an operation; None: parameters are counted.
-        classes: outputs of a classification head on the mean or class token, Linear(C, classes), which no preset has.
+        words: words for it next to "ours".
+        of: the count of an operation; None: parameters are counted.
+        classes: outputs of a classification head, Linear(C, classes), which is counted too; presets have no head.
         neck: whether the neck counts.
     """
 
@@ -124,7 +123,7 @@ class Tally:
         return sum(map(self.of, segment.recording.ops))
 
     def _head(self, width: int) -> int:
-        inputs = width + 1 if self.of is None else width  # a bias is a parameter, no MAC
+        inputs = width + 1 if self.of is None else width  # a bias is a parameter, but not a MAC
         return inputs * self.classes
 
 
@@ -149,18 +148,18 @@ PUBLISHED = {
     "timm_sdpa_with_head": Tally("as MACs + LayerNorm + head, without QK^T, AV", timm_sdpa, IMAGENET_1K),
     "flops": Tally("as FLOPs", flop_counter),
 }
-"""What published figures are counts of, by name."""
+"""What published figures count, by name."""
 
 OURS = {"params": PUBLISHED["parameters"], "macs": PUBLISHED["macs"], "flops": PUBLISHED["flops"]}
-"""What samattn itself counts for a quantity."""
+"""What samattn itself counts, by quantity."""
 
 
 _BATCHED: dict[Convention, str] = {fvcore: "linear", flop_counter: "matmul"}
-"""What each tool calls a linear layer that is run as a batched product."""
+"""The kind under which each tool counts a linear layer that is run as a batched product."""
 
 
 def counts(forward: ForwardPass, convention: Convention) -> dict[str, dict[str, int]]:
-    """Counts by module and kind of operation; a module's include those of its children, "" is the encoder."""
+    """Counts by module and kind of operation. Those of a module include its children; "" is the encoder."""
     result: dict[str, dict[str, int]] = {}
     for segment in forward.segments:
         for op in segment.recording.ops:
@@ -173,7 +172,7 @@ def counts(forward: ForwardPass, convention: Convention) -> dict[str, dict[str, 
 
 
 def ancestors(module: str) -> Iterator[str]:
-    """The module, those around it, and "" for the encoder."""
+    """The module, its parents, and "" for the encoder."""
     while module:
         yield module
         module = module.rpartition(".")[0]

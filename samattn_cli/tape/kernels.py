@@ -1,9 +1,10 @@
-"""scaled_dot_product_attention on CUDA: which kernel takes it, what that makes, and what its backward makes.
+"""scaled_dot_product_attention on CUDA: which kernel runs, and the tensors that its forward and backward allocate.
 
-Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment. cuDNN's
-kernel, which torch prefers on H100 and B200, is left out: what it allocates is not documented. The rules are those of
-torch 2.13.0 and 2.14.1 for inputs of four dimensions; of three, torch 2.13.0 makes the matrix of scores and torch 2.14.1
-runs a fused kernel, and no encoder here has them. The same choice in torch is `samattn_cli/stack/cuda.py`. Sources: sdp_utils.cpp, attention.cpp, attention.cu and attention_backward.cu of ATen.
+Flash attention runs if its inputs allow it. Otherwise the memory-efficient kernel runs, after the mask is padded to its
+alignment. cuDNN's kernel, which torch prefers on H100 and B200, is left out, because its allocations are not documented. The
+rules are those of torch 2.13.0 and 2.14.1 for inputs of four dimensions, and every encoder here has those. (With three, torch
+2.13.0 makes the matrix of scores, and torch 2.14.1 runs a fused kernel.) `samattn_cli/stack/cuda.py` has the same choice in
+torch. Sources: sdp_utils.cpp, attention.cpp, attention.cu and attention_backward.cu of ATen.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ BIAS_GRAD_ALIGNMENT = 16  # of its gradient of the mask, in numbers; attention_b
 def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, M, d), (B, h, M, e) -> (B, h, N, e).
 
-    Flash attention where it can be, else the memory-efficient kernel, behind a mask padded to its alignment, which
-    may broadcast to (B, h, N, M). In memory the result is (B, N, h, e).
+    Flash attention runs without a mask, in half precision, for d = e <= 256; otherwise the memory-efficient kernel, after
+    padding the mask, which may broadcast to (B, h, N, M). In memory the result is (B, N, h, e).
     """
     d, e = q.shape[-1], v.shape[-1]
     scores = _scores(q, k)
@@ -63,20 +64,20 @@ def _scores(q: Tensor, k: Tensor) -> Dim:
 
 
 def _heads_inside(tape: Tape, x: Tensor, d: Dim) -> Tensor:
-    """A tensor (B, h, N, d), as `x` is, that lies in memory as (B, N, h, d)."""
+    """A tensor (B, h, N, d) like `x`, with the memory order (B, N, h, d)."""
     B, h, N, _ = x.shape
     return tape.like(x, B, N, h, d).permute(0, 2, 1, 3).seen(is_view=False)
 
 
 def _mask_gradient(tape: Tape, mask: Tensor) -> Tensor:
-    """The memory-efficient kernel's gradient of a mask, in padded rows."""
+    """The memory-efficient kernel's gradient of a mask, with padded rows."""
     *rows, width = mask.shape
     aligned = _whole(width, BIAS_GRAD_ALIGNMENT)
     return tape.like(mask, *rows, aligned).narrow(mask.shape)
 
 
 def _aligned(tape: Tape, name: str, mask: Tensor) -> Tensor:
-    """The mask, in rows of a padded copy where its strides are not aligned."""
+    """The mask; if its strides are not aligned, a view of a padded copy."""
     if all(stride % MASK_ALIGNMENT == 0 for stride in mask.stride[:-1]):
         return mask
     *rows, width = mask.shape
@@ -85,7 +86,7 @@ def _aligned(tape: Tape, name: str, mask: Tensor) -> Tensor:
 
 
 def _efficient_extra(tape: Tape, *inputs: Tensor) -> tuple[Tensor, ...]:
-    """What the memory-efficient kernel makes beside its result: log-sum-exp for backward, seed and offset."""
+    """The memory-efficient kernel's other outputs: log-sum-exp for backward, seed and offset."""
     B, h, N, _ = inputs[0].shape
     needed = tape.training and any(x.grad_fn for x in inputs)
     rows = _whole(N, LSE_ALIGNMENT) if needed else 0
@@ -93,13 +94,13 @@ def _efficient_extra(tape: Tape, *inputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def _flash_extra(tape: Tape, q: Tensor) -> tuple[Tensor, ...]:
-    """What flash attention makes beside its result: log-sum-exp, two words of random state, an empty debug mask."""
+    """Flash attention's other outputs: log-sum-exp, two words of random state, an empty debug mask."""
     sizes = (q.shape[:3], STATISTIC_BYTES), ((2,), INT64_BYTES), ((), INT64_BYTES), ((0,), q.item_bytes)
     return tuple(tape.new(shape, (), item_bytes) for shape, item_bytes in sizes)
 
 
 def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, flash: bool) -> Backward:
-    """Fused attention: edges q, k, v and, where there is one, mask. The scores are computed again."""
+    """Backward of fused attention, which computes the scores again: edges q, k, v and, if there is one, mask."""
 
     def backward(tape: Tape, g: Tensor) -> tuple[Tensor | None, ...]:
         inputs = (q, k, v) if mask is None else (q, k, v, mask)
@@ -123,10 +124,10 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, fl
 
 
 def _efficient_workspace(q: Tensor, v: Tensor) -> Dim:
-    """What the memory-efficient kernel's backward takes inside: row sums, and the queries' gradient in float32.
+    """Workspace of the memory-efficient kernel's backward: row sums, and the gradient of queries, in float32.
 
-    The latter in whole tiles (kernel_backward.h, workspace_elements_gq, from compute capability 7.0 on). In half
-    precision the kernel makes the row sums itself; in float32 they are those of a product that is made before.
+    The gradient is in whole tiles (kernel_backward.h, workspace_elements_gq, from compute capability 7.0 on). In half
+    precision the kernel computes the row sums itself; in float32 they come from a product that is computed first.
     """
     B, h, N, d = q.shape
     row_sums = B * h * N * STATISTIC_BYTES
@@ -138,7 +139,7 @@ def _efficient_workspace(q: Tensor, v: Tensor) -> Dim:
 
 
 def _flash_workspace(q: Tensor) -> Dim:
-    """What flash attention's backward takes inside: row sums, and the queries' gradient, in float32 (flash_api.cpp)."""
+    """Workspace of flash attention's backward: row sums, and the gradient of queries, in float32 (flash_api.cpp)."""
     B, h, N, d = q.shape
     rows = _whole(N, FLASH_ROWS)
     return B * h * rows * (1 + _whole(d, FLASH_COLUMNS)) * STATISTIC_BYTES

@@ -1,4 +1,4 @@
-"""Norms that are written out in the code of the families; in torch: `samattn_cli/stack/norms.py`."""
+"""Norms that families write as several operations; in torch: `samattn_cli/stack/norms.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .tensor import Tensor
 
 
 def layer_norm_2d(tape: Tape, name: str, x: Tensor) -> Tensor:
-    """Layer norm over the channels of (B, C, H, W), written out as in SAM's code."""
+    """Layer norm over the channels of (B, C, H, W), as several operations like in SAM's code."""
     with tape.module(name):
         mean = tape.mean("mean", x, dim=1)
         centred = tape.sub("centre", x, mean)
@@ -31,7 +31,7 @@ def layer_norm_2d(tape: Tape, name: str, x: Tensor) -> Tensor:
 
 
 def rms_norm(tape: Tape, name: str, x: Tensor) -> Tensor:
-    """RMSNorm over the last dimension, in float32, as transformers writes it out (Qwen2_5_VLRMSNorm)."""
+    """RMSNorm over the last dimension, in float32, with the operations of transformers (Qwen2_5_VLRMSNorm)."""
     with tape.module(name):
         wide = tape.cast("float", x, ITEM_BYTES["float32"])
         squared = tape.square("square", wide)

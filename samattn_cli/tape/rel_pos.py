@@ -1,4 +1,4 @@
-"""Relative positions on the Tape; the same in torch, with the sources, is `samattn_cli/stack/rel_pos.py`."""
+"""Relative positions on the Tape; in torch, with the sources: `samattn_cli/stack/rel_pos.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .tensor import Tensor
 
 
 def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each query (..., H, W, d) its term for each row and column of keys: (..., H, W, H), (..., H, W, W)."""
+    """The term of each query (..., H, W, d) for each row and column of keys: (..., H, W, H), (..., H, W, W)."""
     *batch, H, W, d = q.shape
     dims = range(len(batch))
     h, w, c = (len(batch) + i for i in range(3))
@@ -26,9 +26,9 @@ def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Ten
 
 
 def joint_term(tape: Tape, q: Tensor, size: Shape, made_for: Shape) -> Tensor:
-    """Of each query its term for each key, one vector per relative position: (N, HW, d) -> (N, HW, HW).
+    """The term of each query for each key, with a vector per relative position: (N, HW, d) -> (N, HW, HW).
 
-    The table is that of a grid `made_for`, and resized for a grid of another `size`.
+    The table is for a grid `made_for`, and is resized if the grid has another `size`.
     """
     (_, _, d), (H, W) = q.shape, size
     name, wanted, own = "rel_pos_hw", offsets(*size), offsets(*made_for)
@@ -44,9 +44,9 @@ def joint_term(tape: Tape, q: Tensor, size: Shape, made_for: Shape) -> Tensor:
 
 
 def relative_positions(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) -> Tensor:
-    """The rows of a table for each pair of a query and a key position: (size, size, d).
+    """The row of a table for each pair of a query and a key along one axis: (size, size, d).
 
-    The table is that of a side `made_for`, and resized for another `size`.
+    The table is for a side `made_for`, and is resized for another `size`.
     """
     wanted, own = offsets(size), offsets(made_for)
     resized = _resized_table(tape, name, own, wanted, d) if differ(own, wanted) else None
@@ -58,7 +58,7 @@ def relative_positions(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) 
 
 
 def offsets(*sides: Dim) -> Shape:
-    """Offsets of a query from a key along each side."""
+    """Number of offsets of a query from a key along each side."""
     return tuple(2 * side - 1 for side in sides)
 
 

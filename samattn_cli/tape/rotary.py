@@ -1,4 +1,4 @@
-"""Rotary positions of a grid on the Tape, in real numbers; in torch: `samattn_cli/stack/rotary.py`."""
+"""Rotary positions of a grid on the Tape, with real numbers; in torch: `samattn_cli/stack/rotary.py`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .tape import Tape
 from .tensor import Tensor
 
 WIDE = ITEM_BYTES["float32"]
-"""Angles are made, and queries and keys turned, in float32."""
+"""Angles are computed, and queries and keys rotated, in float32."""
 
 QuarterTurn = Callable[[Tape, str, Tensor], Tensor]
-"""(tape, name, x) -> each pair of channels (a, b) of x as (-b, a), wherever the pairs are."""
+"""(tape, name, x) -> each pair of channels (a, b) of x as (-b, a). Families pair channels in different ways."""
 
 
 def rotations(tape: Tape, size: Shape, head_dim: Dim) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the angles of H x W tokens: (HW, d) each. They are no activations: no FLOPs are counted."""
+    """Cosines and sines of the angles of H x W tokens: (HW, d) each. They do not depend on the image: no FLOPs count."""
     (H, W), quarter = size, head_dim // 4
     frequencies = tape.computed("frequencies", quarter, item_bytes=WIDE)
     rows, columns = _angles(tape, H, frequencies), _angles(tape, W, frequencies)
@@ -33,7 +33,7 @@ def rotations(tape: Tape, size: Shape, head_dim: Dim) -> tuple[Tensor, Tensor]:
 
 
 def _angles(tape: Tape, length: Dim, frequencies: Tensor) -> Tensor:
-    """Of each place along an axis: (length, d / 4)."""
+    """The angles of each place along an axis: (length, d / 4)."""
     quarter = frequencies.elements
     places = tape.computed("places", length, item_bytes=WIDE)
     scaled = tape.computed("scale_frequencies", quarter, item_bytes=WIDE, reads=(frequencies,))
@@ -43,7 +43,7 @@ def _angles(tape: Tape, length: Dim, frequencies: Tensor) -> Tensor:
 
 
 def rotate(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Queries or keys (B, h, HW, d) turned, in float32: in the type of `x` again."""
+    """Queries or keys (B, h, HW, d) rotated in float32; the result has the type of `x`."""
     wide = tape.cast(f"{name}.float", x, WIDE)
     summed = turn(tape, name, wide, cos, sin, _quarter_turn)
     out = tape.cast(f"{name}.cast", summed, x.item_bytes)
@@ -52,7 +52,7 @@ def rotate(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor
 
 
 def turn(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor, quarter_turn: QuarterTurn) -> Tensor:
-    """``x * cos + quarter_turn(x) * sin``: pairs of channels turned by their angles."""
+    """``x * cos + quarter_turn(x) * sin``: pairs of channels rotated by their angles."""
     straight = tape.mul(f"{name}.cos", x, cos)
     turned = quarter_turn(tape, name, x)
     across = tape.mul(f"{name}.sin", turned, sin)

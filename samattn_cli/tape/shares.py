@@ -1,4 +1,4 @@
-"""Which part of the cost a product belongs to, by its name: those of every family's blocks."""
+"""Which share of a block's cost a product belongs to, by its name. All families use these names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_ATTENTION = {
 
 
 def share_of(op: Op) -> str:
-    """qkv, scores (both products of queries, keys and values), rel_pos, proj; else the module of the block: mlp."""
+    """One of "qkv", "scores" (QK^T and AV), "rel_pos" or "proj"; otherwise the name of the block's module, such as "mlp"."""
     if op.name.startswith(_OF_REL_POS):
         return REL_POS
     if op.name.startswith("attn.qkv."):  # LoRA's terms with it

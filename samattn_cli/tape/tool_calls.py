@@ -1,4 +1,4 @@
-"""Operations as tools meet them that look at modules or replace torch's functions."""
+"""Operations as seen by tools that hook modules or replace torch's functions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .storage import Dim
 
 @dataclass(frozen=True)
 class Call:
-    """An operation, and what the module is like that runs it.
+    """An operation and its module.
 
     Attributes:
         op: the operation.
-        weights: of those that it uses, for the first time or again, its module's own weight and bias.
+        weights: those of its module's own weight and bias that it uses, for the first time or again.
         is_leaf: whether its module has no children.
     """
 
@@ -27,39 +27,39 @@ class Call:
 
     @property
     def is_module(self) -> bool:
-        """Whether it is all that its module does, which then is of one of torch's own classes."""
+        """Whether its module does nothing else. The module is then of one of torch's own classes."""
         return self.is_leaf and self.op.name == self.op.module
 
     @property
     def is_transposed(self) -> bool:
-        """Of a convolution: whether its weights meet each place that enters, not each that leaves."""
+        """For a convolution: whether it is transposed, so that its weights are used at each place of the input."""
         return bool(self.op.macs != self.places * parameter_elements(self.weights[0]))
 
     @property
     def places(self) -> Dim:
-        """Of a convolution: places of all images that it makes."""
+        """For a convolution: places in its output, over all images."""
         return self.elements_out // self.op.leaving[1]
 
     @property
     def elements_in(self) -> Dim:
-        """Numbers that enter."""
+        """Numbers in its input."""
         return math.prod(self.op.entering)
 
     @property
     def elements_out(self) -> Dim:
-        """Numbers that leave."""
+        """Numbers in its output."""
         return math.prod(self.op.leaving)
 
     @property
     def biased(self) -> Dim:
-        """Of a linear layer or convolution: numbers that it adds a bias to."""
+        """For a linear layer or convolution: numbers that it adds a bias to."""
         return self.elements_out if self.op.elementwise_flops else 0
 
 
 def calls(recording: Recording) -> Iterator[Call]:
     """The operations of a recording."""
     ops = [op for op in recording.ops if op.is_kernel]
-    first_used = {op.name: op.parameters for op in ops if op.parameters}  # they are put down there alone
+    first_used = {op.name: op.parameters for op in ops if op.parameters}  # weights are recorded at their first use only
     parents = {_parent(weight.name) for weight in recording.parameters} | {op.module for op in ops}
     inner = {module for name in parents if name for module in ancestors(_parent(name))}
     for op in ops:

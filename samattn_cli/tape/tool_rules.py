@@ -1,4 +1,4 @@
-"""What fvcore, FlopCounterMode, torchinfo, ptflops and calflops count, rule by rule; see `tools`.
+"""The counting rules of fvcore, FlopCounterMode, torchinfo, ptflops and calflops; see `tools`.
 
 Sources: those in `conventions`; torchinfo 1.8.0, layer_info.py (calculate_macs) and model_statistics.py; ptflops 0.7.5
 with its default backend, pytorch_ops.py and pytorch_engine.py; calflops 0.3.2, pytorch_ops.py.
@@ -28,11 +28,11 @@ class Rule:
     """What a tool counts for some operations.
 
     Attributes:
-        words: what it counts, behind "counts".
-        where: which operations it is for.
-        count: the figure.
-        by_module: whether a hook of the module counts it, which ptflops divides by the first dimension of the image.
-        crashes: whether the tool ends there, without a figure.
+        words: what it counts, as the text after "counts".
+        where: which operations the rule applies to.
+        count: the count of an operation.
+        by_module: whether a hook of the module counts it; ptflops divides these by the first dimension of the input.
+        crashes: whether the tool crashes at such an operation, without a figure.
     """
 
     words: str
@@ -48,11 +48,11 @@ PRODUCTS = frozenset({"matmul", "sdpa"})
 SDPA = frozenset({"sdpa"})
 LAYER_NORM = frozenset({"layer_norm"})
 ACTIVATIONS = frozenset({"gelu", "gelu_tanh", "relu"})
-"""Those that are modules in every family."""
+"""Activations that are modules in every family."""
 SILU = frozenset({"silu"})
 MAX_POOL = frozenset({"max_pool"})
 TO_SIZE = frozenset({"upsample_linear", "upsample_bilinear", "upsample_bicubic"})
-"""Resized to a size that is given."""
+"""Resized to a size."""
 BY_FACTOR = frozenset({"upsample_nearest"})
 """Resized by a factor, in SAM 2's pyramid."""
 
@@ -66,7 +66,7 @@ def _has_macs(call: Call) -> bool:
 
 
 def _is_tensor_function(call: Call) -> bool:
-    """Whether it is a product that a function of torch is asked for."""
+    """Whether it is a product by a function of torch, not by the operator @."""
     return call.op.call not in {"", OPERATOR}
 
 
@@ -108,12 +108,12 @@ FLOP_COUNTER = (
 
 
 def _is_plain(call: Call) -> bool:
-    """Whether it has weights, those of a module without children, and is no convolution."""
+    """Whether it has weights, its module has no children, and it is not a convolution."""
     return call.is_leaf and bool(call.weights) and not _of(CONVOLUTION)(call)
 
 
 def _is_of_images(call: Call) -> bool:
-    """Whether what leaves has a dimension of images, windows: it is not (tokens, channels)."""
+    """Whether its output has a dimension of images or windows: it is not (tokens, channels)."""
     return len(call.op.leaving) > len(("tokens", "channels"))
 
 
@@ -193,7 +193,7 @@ PTFLOPS = (
 
 
 def _biased_by_convolution(call: Call) -> Dim:
-    """Of a transposed one calflops takes the places that a plain one would make; its stride is its kernel's side."""
+    """For a transposed convolution, calflops counts the places of a plain one whose stride is the kernel's side."""
     if not call.is_transposed:
         return call.biased
     (batch, _, *sides), (_, _, *kernel) = call.op.entering, call.weights[0].shape
@@ -207,7 +207,7 @@ def _calls_matmul(call: Call) -> bool:
 
 CALFLOPS_OF_LAYER_NORM = 5
 MOST_DOUBLINGS = 1023
-"""Exponent of the largest power of two in float64: calflops raises the factor to the number of images."""
+"""Exponent of the largest power of two in float64: calflops raises the resize factor to the number of images."""
 
 CALFLOPS_CRASH = Rule(
     "it raises the factor by which an image is resized to the number of images, and overflows",

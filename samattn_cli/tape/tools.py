@@ -1,10 +1,10 @@
-"""What other tools would say of the same pass, exactly, and what they count otherwise.
+"""The exact figures of other tools for the same pass, and why they differ.
 
-Some look at modules (torchinfo, ptflops), some replace torch's functions by ones that count (ptflops, calflops), some
-see what reaches ATen (fvcore's tracer, FlopCounterMode). So a product counts, counts twice or counts nothing by how it
-is written. Figures are of the real stack, `samattn_cli/nn`, which writes what the public code writes, but for relative
-positions: an einsum there is a ``torch.bmm`` here. They are those of a device: on "meta" kernels are Python, whose own
-calls ptflops and calflops count too. The rules are in `tool_rules`; `tests/tape/test_tools.py` runs the tools.
+Some tools hook modules (torchinfo, ptflops), some replace torch's functions by counting ones (ptflops, calflops), some see
+the operations that reach ATen (fvcore's tracer, FlopCounterMode). So a product counts once, twice or not at all, depending on
+how it is written. The figures are for the real stack, `samattn_cli/stack`. It is written like the public code, except that an
+einsum of relative positions is a ``torch.bmm`` here. They are figures on a real device: on "meta" some kernels are in Python,
+and ptflops and calflops count their calls too. The rules are in `tool_rules`; `tests/tape/test_tools.py` runs the tools.
 """
 
 from __future__ import annotations
@@ -20,9 +20,14 @@ from .tool_rules import CALFLOPS, CALFLOPS_MACS, FLOP_COUNTER, FVCORE, PTFLOPS, 
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool and its rules; what falls under none counts nothing.
+    """A tool and its rules. An operation to which no rule applies counts 0.
 
-    It counts in `quantity`, MACs or FLOPs, which are `called` otherwise by some.
+    Attributes:
+        name: the tool.
+        version: its version.
+        quantity: "MACs" or "FLOPs".
+        called: the tool's own word for that quantity.
+        rules: its rules.
     """
 
     name: str
@@ -31,17 +36,17 @@ class Tool:
     called: str
     rules: tuple[Rule, ...]
 
-    def figure(self, made: Counter[Call], batch: int) -> ToolFigure:
-        """What it says of calls, each with how often it is made, where images have `batch` as their first dimension."""
-        value, reason = self._judge(made, batch)
+    def figure(self, counted: Counter[Call], batch: int) -> ToolFigure:
+        """Its figure for calls and how often each is made; `batch` is the first dimension of the input."""
+        value, reason = self._value_and_reason(counted, batch)
         return ToolFigure(self.name, self.version, self.quantity, value, reason)
 
-    def _judge(self, made: Counter[Call], batch: int) -> tuple[int | None, str]:
-        met = [rule for rule in self.rules if any(map(rule.where, made))]
-        if crash := next((rule for rule in met if rule.crashes), None):
+    def _value_and_reason(self, counted: Counter[Call], batch: int) -> tuple[int | None, str]:
+        rules = [rule for rule in self.rules if any(map(rule.where, counted))]
+        if crash := next((rule for rule in rules if rule.crashes), None):
             return None, f"no figure: {crash.words}"
-        words = [rule.words for rule in met]
-        value, of_modules = (_sum(met, made, by_module=by_module) for by_module in (False, True))
+        words = [rule.words for rule in rules]
+        value, of_modules = (_sum(rules, counted, by_module=by_module) for by_module in (False, True))
         if of_modules and batch != 1:
             words.append(
                 f"what modules count over {batch}, the first dimension of the input, functions in full"
@@ -51,12 +56,12 @@ class Tool:
         return value, f"its {self.called} count {'; '.join(words) or 'nothing'}"
 
 
-def _sum(rules: list[Rule], made: Counter[Call], *, by_module: bool) -> int:
+def _sum(rules: list[Rule], counted: Counter[Call], *, by_module: bool) -> int:
     return sum(
         often * int(rule.count(call))
         for rule in rules
         if rule.by_module == by_module
-        for call, often in made.items()
+        for call, often in counted.items()
         if rule.where(call)
     )
 
@@ -72,15 +77,15 @@ TOOLS = (
 
 
 def what_others_say(forward: ForwardPass, layer: str = "", inner: str = "") -> tuple[ToolFigure, ...]:
-    """The figure of each tool for the encoder, its part or block `layer`, or the operations of module `inner` in that.
+    """The figure of each tool for the encoder, its part or block `layer`, or the operations of module `inner` in it.
 
-    Of less than the encoder it is what that adds to the tool's figure.
+    For less than the encoder, it is the contribution to the tool's figure.
     """
     recordings = Counter(segment.recording for segment in forward.segments if layer in {"", segment.name})
-    made: Counter[Call] = Counter()
+    counted: Counter[Call] = Counter()
     for recording, often in recordings.items():
-        made.update({call: often for call in calls(recording) if _is_in(inner, call.op.name)})
-    return tuple(tool.figure(made, forward.image.shape[0]) for tool in TOOLS)
+        counted.update({call: often for call in calls(recording) if _is_in(inner, call.op.name)})
+    return tuple(tool.figure(counted, forward.image.shape[0]) for tool in TOOLS)
 
 
 def _is_in(inner: str, name: str) -> bool:
