@@ -1,12 +1,12 @@
-"""Backward on the Tape: the graph of a forward pass run in the order, and with the memory, of PyTorch's engine.
+"""Backward on the Tape: runs the graph of a forward pass in the order of PyTorch's engine, with its memory.
 
-Source: torch/csrc/autograd/engine.cpp, input_buffer.cpp and accumulate_grad.h. What matters for memory:
+Source: torch/csrc/autograd/engine.cpp, input_buffer.cpp and accumulate_grad.h. These rules matter for memory:
 
-- nodes run from the last made to the first; a weight's gradient is taken over as soon as all that use it have run;
-- a gradient that two operations share is one tensor; it is added to in place if nothing else holds it, and a view
-  holds what it is a view of;
-- a gradient that no operand needs goes as soon as it is there;
-- a gradient is reduced to the shape of an input that was broadcast before what the node took and saved goes.
+- Nodes run from the last made to the first. A weight takes its gradient as soon as all operations that use it have run.
+- A gradient that two operations share is one tensor. Another is added to it in place if nothing else holds it. A view holds
+  the tensor that it is a view of.
+- A gradient that no operand needs is freed at once.
+- A gradient is first reduced to the shape of an input that was broadcast. Then the node's inputs and saved tensors are freed.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ def backward(
     tape: Tape,
     outputs: Sequence[tuple[Tensor, Tensor | None]],
     entries: Sequence[tuple[Tensor, Tensor | None]],
-    held: Iterable[Storage] = (),
+    kept: Iterable[Storage] = (),
     *,
     checkpoint: tuple[Storage, ...] = (),
-    taken: set[Storage] | None = None,
+    kept_by_weights: set[Storage] | None = None,
 ) -> tuple[Tensor | None, ...]:
-    """Run the backward of what made `outputs`, up to the entries of their segment.
+    """Run the backward of a segment, from its outputs to its entries.
 
     Args:
-        tape: where its operations are recorded.
+        tape: records its operations.
         outputs: each with its gradient, if it has one.
-        entries: the inputs of the segment, each with the gradient that it has from elsewhere already.
-        held: storages that others keep.
-        checkpoint: the inputs from which all that nodes saved is computed again: they are kept until the last of them has
-            run, and what they saved is let go of as soon as it has been used.
-        taken: to it are added the storages that gradients of weights are views of, and so keep.
+        entries: the inputs of the segment, each with the gradient that it already has from elsewhere.
+        kept: storages that others keep.
+        checkpoint: the inputs from which a checkpointed segment computes its saved tensors again. They are kept until the
+            last node has run; a saved tensor is freed as soon as it has been used.
+        kept_by_weights: gets the storages that gradients of weights are views of, and so keep.
 
     Returns:
-        The gradient of each entry; None where it has none.
+        The gradient of each entry; None if it has none.
     """
-    engine = _Engine(tape, held, checkpoint, set() if taken is None else taken)
+    engine = _Engine(tape, kept, checkpoint, set() if kept_by_weights is None else kept_by_weights)
     engine.expect(*(output.grad_fn for output, gradient in outputs if gradient is not None))
     for entry, gradient in entries:
         engine.give(entry.grad_fn, gradient)
@@ -55,21 +55,27 @@ def backward(
 
 class _Engine:
     def __init__(
-        self, tape: Tape, held: Iterable[Storage], checkpoint: tuple[Storage, ...], taken: set[Storage]
+        self,
+        tape: Tape,
+        kept: Iterable[Storage],
+        checkpoint: tuple[Storage, ...],
+        kept_by_weights: set[Storage],
     ) -> None:
         self.tape = tape
         self.checkpoint = checkpoint
-        self.taken = taken
+        self.kept_by_weights = kept_by_weights
         self.holders: defaultdict[Storage, int] = defaultdict(int)
-        self.unpacked = False  # whether anything that was saved has been asked for
+        self.unpacked = False  # whether a saved tensor has been used
         self.buffers: dict[Node, list[Tensor | None]] = {}
         self.ready: list[tuple[float, int, Node]] = []
         self.to_unpack = 0
-        self.uses: defaultdict[Node, int] = defaultdict(int)  # of weights, still to come
-        self._hold(held)
+        self.uses: defaultdict[Node, int] = defaultdict(
+            int
+        )  # how many nodes that use a weight are still to run
+        self._hold(kept)
 
     def expect(self, *starts: Edge | None) -> None:
-        """All that runs from `starts` holds what it saved."""
+        """Prepare to run from `starts`: each node that will run holds its saved tensors."""
         for node in _reachable(starts):
             self._hold(node.saved)
             self.to_unpack += node.unpacks
@@ -84,12 +90,12 @@ class _Engine:
             self.holders[storage] += 1
 
     def give(self, edge: Edge | None, gradient: Tensor | None) -> None:
-        """A gradient that there is at the start."""
+        """Deliver a gradient that exists at the start."""
         if gradient is not None:
             self._deliver(edge, gradient)
 
     def run(self, *ends: Edge | None) -> tuple[Tensor | None, ...]:
-        """Run until nothing is left but the gradients of `ends`."""
+        """Run all nodes, and return the gradients of `ends`."""
         reached: dict[Node, Tensor | None] = {}
         while self.ready:
             *_, node = heapq.heappop(self.ready)
@@ -103,14 +109,14 @@ class _Engine:
         return tuple(end and reached.get(end[0]) for end in ends)
 
     def _call(self, node: Node, gradients: list[Tensor | None]) -> None:
-        assert node.backward is not None  # noqa: S101 - the caller's case; told to the type checker
+        assert node.backward is not None  # noqa: S101 - the caller has checked; for the type checker
         if node.scope is not None:
             self.tape.scope = node.scope
         if node.unpacks and not self.unpacked:
             self.unpacked = True
             self.tape.record("unpack", "unpack")
         results = [
-            self._held(edge, result)
+            self._hold_if_needed(edge, result)
             for edge, result in zip(node.edges, node.backward(self.tape, *gradients), strict=True)
         ]
         if self.checkpoint:
@@ -124,10 +130,10 @@ class _Engine:
             self._release(*() if self.to_unpack else self.checkpoint)
         for edge, result in zip(node.edges, reduced, strict=True):
             if result is not None:
-                self._deliver(edge, result, held=True)
+                self._deliver(edge, result, is_held=True)
 
-    def _held(self, edge: Edge | None, result: Tensor | Sum | None) -> Tensor | Sum | None:
-        """A gradient, held, or None where nothing needs it."""
+    def _hold_if_needed(self, edge: Edge | None, result: Tensor | Sum | None) -> Tensor | Sum | None:
+        """Hold a gradient and return it, or None if nothing needs it."""
         if result is None:
             return None
         storage = (result.gradient if isinstance(result, Sum) else result).storage
@@ -140,18 +146,18 @@ class _Engine:
     def _reduce(self, result: Tensor | Sum | None) -> Tensor | None:
         if not isinstance(result, Sum):
             return result
-        summed = self._hand_on(result.gradient, self.tape.sum_to("sum", result.gradient, result.shape))
-        return self._hand_on(summed, self.tape.cast("grad_cast", summed, result.item_bytes))
+        summed = self._hold_instead(result.gradient, self.tape.sum_to("sum", result.gradient, result.shape))
+        return self._hold_instead(summed, self.tape.cast("grad_cast", summed, result.item_bytes))
 
-    def _hand_on(self, given: Tensor, made: Tensor) -> Tensor:
-        """What was `made` is held from now on, in place of what it was made of."""
-        self.holders[made.storage] += 1
-        self._release(given.storage)
-        return made
+    def _hold_instead(self, old: Tensor, new: Tensor) -> Tensor:
+        """Hold `new` instead of `old`."""
+        self.holders[new.storage] += 1
+        self._release(old.storage)
+        return new
 
-    def _deliver(self, edge: Edge | None, gradient: Tensor, *, held: bool = False) -> None:
-        """Put `gradient` into the buffer of a node, adding it to what is there."""
-        if not held:
+    def _deliver(self, edge: Edge | None, gradient: Tensor, *, is_held: bool = False) -> None:
+        """Put `gradient` into the buffer of a node, or add it to the gradient that is there."""
+        if not is_held:
             self.holders[gradient.storage] += 1
         if edge is None:
             self._release(gradient.storage)
@@ -181,22 +187,22 @@ class _Engine:
         return out
 
     def _take_over(self, node: Node, gradient: Tensor | None) -> None:
-        """A weight keeps its gradient, or a copy of one that is held elsewhere or in another order than its own."""
-        assert gradient is not None  # noqa: S101 - a leaf has one output; told to the type checker
-        own = self._is_alone(gradient) and all(
+        """A weight keeps its gradient, or a copy if the gradient is held elsewhere or has another memory order."""
+        assert gradient is not None  # noqa: S101 - a leaf has one output; for the type checker
+        takes_it = self._is_alone(gradient) and all(
             size == 1 or one == other
             for size, one, other in zip(
                 node.shape, gradient.stride, contiguous_stride(node.shape), strict=True
             )
         )
-        if own:
-            self.taken |= {gradient.storage} if gradient.is_view else set()
+        if takes_it:
+            self.kept_by_weights |= {gradient.storage} if gradient.is_view else set()
         else:
             self.tape.make("gradient", "copy", (gradient,), node.shape)
             self._release(gradient.storage)
 
     def _is_alone(self, gradient: Tensor) -> bool:
-        """Whether no one else has this tensor; its memory may be that of others, if it is a view."""
+        """Whether nothing else holds this tensor. Others may hold the memory that a view shares."""
         if not gradient.is_view:
             return self.holders[gradient.storage] == 1
         return not any(gradient is other for buffer in self.buffers.values() for other in buffer)

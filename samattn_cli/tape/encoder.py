@@ -1,4 +1,4 @@
-"""The plan of an encoder run on the Tape, part by part; in torch: `samattn_cli/stack/encoder.py`."""
+"""Runs the plan of an encoder on the Tape, part by part; in torch: `samattn_cli/stack/encoder.py`."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from .tape import Tape
 from .tensor import Tensor
 
 Source = tuple[str, int]
-"""A segment and which of its outputs is meant."""
+"""The name of a segment, and the index of one of its outputs."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of the encoder or a block: what it does, and where its inputs come from.
+    """A part of the encoder or a block: its operations, and where its inputs come from.
+
+    The main output of one part is the main input of the next. A part may also tap outputs of earlier parts.
 
     Attributes:
-        name: the module of the real stack whose names it has.
+        name: the name of the module in the real stack.
         recording: its forward.
-        entries: its inputs: the stream, then what it taps.
-        outputs: what it makes: the stream, then what others tap.
+        entries: its inputs: the main one, then those that it taps.
+        outputs: its outputs: the main one, then those that later parts tap.
         sources: where the entries come from.
         layer: the block's config; None for a part.
-        is_checkpointed: whether a training step keeps nothing but the entries.
+        is_checkpointed: whether a training step keeps only the entries.
         shared: those of its inputs that an earlier segment keeps for backward too.
     """
 
@@ -48,12 +50,12 @@ class Segment:
 
     @property
     def entry(self) -> Storage:
-        """The storage of the stream that enters."""
+        """The storage of the main input."""
         return self.entries[0].storage
 
     @cached_property
     def kept(self) -> frozenset[Storage]:
-        """What autograd keeps of it for backward: what it saves, or only its inputs where it is checkpointed."""
+        """The storages that autograd keeps for its backward: those it saves, or its inputs if it is checkpointed."""
         if self.is_checkpointed and any(op.is_kept for op in self.recording.ops):
             return frozenset(entry.storage for entry in self.entries)
         return self.recording.saved
@@ -65,7 +67,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """One forward pass of an encoder: its segments in order, and the image that goes in."""
+    """One forward pass of an encoder: its segments in order, and its image."""
 
     config: EncoderConfig
     image: Tensor
@@ -102,7 +104,7 @@ def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
     Blocks of one kind are run once: their segments share one recording.
     """
     run = config.run
-    # eager attention makes no more for it; autocast's copies of weights need a gradient only then
+    # autograd changes the forward only for fused attention (more outputs) and autocast (copies of weights that train)
     differs = run.attention != "eager" or run.autocast != "none"
     return _forward(config, training and differs, training and run.trains != "all")
 
@@ -116,62 +118,64 @@ def _forward(config: EncoderConfig, training: bool, frozen: bool) -> ForwardPass
 
 
 def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool) -> Tape:
-    """A Tape as a run needs it; `item_bytes` are those of its type, as a number or a symbol."""
+    """A Tape for a run; `item_bytes` is the size of a number in its dtype, an integer or a symbol."""
     low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
     half = run.product_dtype == "float16"
     return Tape(item_bytes, autocast_bytes=low, half_to_float=half, training=training)
 
 
 class _Driver:
-    """Runs the plan, and lets go of what no later part takes, as the real encoder's forward does."""
+    """Runs the plan and frees the tensors that no later part uses, like the real encoder's forward."""
 
     def __init__(self, tape: Tape, config: EncoderConfig) -> None:
         self.tape = tape
         self.config = config
-        self.uses = Counter(tap for part in config.plan for tap in part.taps)  # those still to come
+        self.uses = Counter(
+            tap for part in config.plan for tap in part.taps
+        )  # how often each will still be tapped
         self.tapped: dict[str, list[tuple[Source, Tensor]]] = {}
         self.twins: dict[Hashable, Segment] = {}
-        self.kept: set[Storage] = set()  # by any segment so far
-        self.before: frozenset[Storage] = frozenset()  # by the one that made the stream
+        self.kept: set[Storage] = set()  # by all segments so far
+        self.kept_by_last: frozenset[Storage] = frozenset()  # by the last segment
 
     def segments(self, image: Tensor) -> Iterator[Segment]:
         """The segments of one pass."""
         sources: list[tuple[Source, Tensor]] = [(("", 0), image)]
         for part in self.config.plan:
-            stream = sources[0]
-            taken = [stream, *(tap for name in part.taps for tap in self.tapped[name])]
+            main = sources[0]
+            inputs = [main, *(tap for name in part.taps for tap in self.tapped[name])]
             self.uses.subtract(part.taps)
             last = [tap for name in part.taps if not self.uses[name] for tap in self.tapped.pop(name)]
-            gone = [
-                tensor for _, tensor in (stream, *last) if tensor is not image and not self._is_tapped(tensor)
+            freed = [
+                tensor for _, tensor in (main, *last) if tensor is not image and not self._is_tapped(tensor)
             ]
-            segment = self._segment(part, taken, gone)
+            segment = self._segment(part, inputs, freed)
             self.kept |= segment.kept
-            self.before = segment.kept
+            self.kept_by_last = segment.kept
             sources = [((part.name, index), output) for index, output in enumerate(segment.outputs)]
             if self.uses[part.name]:
                 self.tapped[part.name] = sources[1:] or sources
             yield segment
 
     def _is_tapped(self, tensor: Tensor) -> bool:
-        """Whether a later part takes it."""
-        held = (each for taps in self.tapped.values() for _, each in taps)
-        return any(each.storage is tensor.storage for each in held)
+        """Whether a later part taps it."""
+        tapped = (each for taps in self.tapped.values() for _, each in taps)
+        return any(each.storage is tensor.storage for each in tapped)
 
     def _segment(
-        self, part: PartConfig | LayerConfig, taken: list[tuple[Source, Tensor]], gone: list[Tensor]
+        self, part: PartConfig | LayerConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
     ) -> Segment:
-        """Run a part; a block as one before it, where it is its twin. What is tapped has storages of its own."""
-        x = taken[0][1]
-        sources = tuple(source for source, _ in taken)
+        """Run a part or a block, or reuse the segment of an earlier twin. A tapped block needs its own storages."""
+        x = inputs[0][1]
+        sources = tuple(source for source, _ in inputs)
         if isinstance(part, PartConfig):
-            return self._run(part, taken, gone)
+            return self._run(part, inputs, freed)
         layout = (x.shape, x.stride, x.item_bytes)
-        key = (part.kind, layout, x.grad_fn is None, x.storage in self.before, len(gone))
-        alone = not gone or bool(self.uses[part.name])
-        if alone or key not in self.twins:
-            segment = self._run(part, taken, gone)
-            if not alone:
+        key = (part.kind, layout, x.grad_fn is None, x.storage in self.kept_by_last, len(freed))
+        has_no_twins = not freed or bool(self.uses[part.name])
+        if has_no_twins or key not in self.twins:
+            segment = self._run(part, inputs, freed)
+            if not has_no_twins:
                 self.twins[key] = segment
             return segment
         twin = self.twins[key]
@@ -179,37 +183,37 @@ class _Driver:
         return replace(twin, name=part.name, sources=sources, layer=part, shared=shared)
 
     def _run(
-        self, part: PartConfig | LayerConfig, taken: list[tuple[Source, Tensor]], gone: list[Tensor]
+        self, part: PartConfig | LayerConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
     ) -> Segment:
-        entries = tuple(_entering(tensor) for _, tensor in taken)
-        made = call(self.tape, part, entries, self.config.run.attention)
-        outputs = made if isinstance(made, tuple) else (made,)
+        entries = tuple(_entering(tensor) for _, tensor in inputs)
+        result = call(self.tape, part, entries, self.config.run.attention)
+        outputs = result if isinstance(result, tuple) else (result,)
         if not self.uses[part.name] and part is not self.config.plan[-1]:
-            outputs, gone = outputs[:1], [*gone, *outputs[1:]]  # what no part takes goes
-        staying = {output.storage for output in outputs}
-        going = dict.fromkeys(tensor.storage for tensor in gone if tensor.storage not in staying)
-        self.tape.free_storages(*going)
+            outputs, freed = outputs[:1], [*freed, *outputs[1:]]  # no later part taps the others
+        output_storages = {output.storage for output in outputs}
+        storages = dict.fromkeys(tensor.storage for tensor in freed if tensor.storage not in output_storages)
+        self.tape.free_storages(*storages)
         layer = part if isinstance(part, LayerConfig) else None
         return Segment(
             name=part.name,
             recording=self.tape.recording(),
             entries=entries,
             outputs=outputs,
-            sources=tuple(source for source, _ in taken),
+            sources=tuple(source for source, _ in inputs),
             layer=layer,
             is_checkpointed=layer is not None and self.config.run.checkpointing,
-            shared=self._kept_taps(entries) | ({entries[0].storage} & self.before),
+            shared=self._kept_taps(entries) | ({entries[0].storage} & self.kept_by_last),
         )
 
     def _kept_taps(self, entries: tuple[Tensor, ...]) -> frozenset[Storage]:
-        """Those of the taps that are kept already: blocks that are twins share storages, what is tapped does not."""
+        """The tapped inputs that an earlier segment keeps. Twins share storages, but tapped outputs never do."""
         return frozenset(tap.storage for tap in entries[1:]) & self.kept
 
 
 def call(
     tape: Tape, part: PartConfig | LayerConfig, entries: tuple[Tensor, ...], kernel: str
 ) -> Tensor | tuple[Tensor, ...]:
-    """Run a part or a block on what enters it: what leaves, the stream first."""
+    """Run a part or a block on its inputs; returns its outputs, the main one first."""
     code: Callable[..., Tensor | tuple[Tensor, ...]]
     if isinstance(part, LayerConfig):
         code = code_for("tape", "blocks", part.stage.block)
@@ -221,15 +225,15 @@ def call(
 
 
 def _entering(x: Tensor) -> Tensor:
-    """`x` as the input of a segment, at which its backward ends; one that needs no gradient has none."""
+    """`x` as the input of a segment. The segment's backward ends there, if `x` needs a gradient."""
     return x.made_by(x.grad_fn and (Node(None), 0))
 
 
 def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:
     """Run the backward of a forward pass on the Tape: a recording for each segment, in the order of the forward.
 
-    It begins with contiguous gradients of the outputs, as a decoder would hand them over; the caller keeps those, the
-    outputs and the image. Segments that share a forward recording share that of their backward.
+    It begins with contiguous gradients of the outputs, which a decoder would pass back. The caller keeps those, the
+    outputs and the image. Segments that share the recording of their forward share that of their backward.
     """
     driver = _BackwardDriver(forward_pass)
     recordings = [driver.run(segment) for segment in reversed(forward_pass.segments)]
@@ -237,52 +241,55 @@ def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:
 
 
 class _BackwardDriver:
-    """Runs segments from the last to the first, and brings each gradient to the segment that made its tensor."""
+    """Runs segments from the last to the first, and passes each gradient to the segment that made its tensor."""
 
     def __init__(self, forward_pass: ForwardPass) -> None:
         self.tape = Tape(forward_pass.image.item_bytes)
         self.image = forward_pass.image
         self.last = forward_pass.segments[-1]
-        self.due = {
+        self.gradients = {
             (self.last.name, index): self.tape.tensor_like(output)
             for index, output in enumerate(self.last.outputs)
         }
-        self.given = {gradient.storage for gradient in self.due.values()}
-        self.taken: set[Storage] = set()  # what gradients of weights are views of
-        self.passed: dict[Hashable, tuple[Recording, tuple[Tensor | None, ...]]] = {}
+        self.callers = {gradient.storage for gradient in self.gradients.values()}
+        self.kept_by_weights: set[Storage] = set()  # gradients of weights are views of these
+        self.done: dict[Hashable, tuple[Recording, tuple[Tensor | None, ...]]] = {}
 
     def run(self, segment: Segment) -> Recording:
         """The backward of one segment."""
         outputs = [(segment.name, index) for index in range(len(segment.outputs))]
-        gradients = tuple(self.due.pop(output, None) for output in outputs)
-        pending = tuple(self.due.pop(source, None) for source in segment.sources)
-        recording, made = self._twin(segment, gradients, pending)
-        self.due |= {s: g for s, g in zip(segment.sources, made, strict=True) if g is not None}
+        gradients = tuple(self.gradients.pop(output, None) for output in outputs)
+        pending = tuple(self.gradients.pop(source, None) for source in segment.sources)
+        recording, results = self._run_or_reuse(segment, gradients, pending)
+        self.gradients |= {s: g for s, g in zip(segment.sources, results, strict=True) if g is not None}
         return recording
 
-    def _twin(
+    def _run_or_reuse(
         self,
         segment: Segment,
         gradients: tuple[Tensor | None, ...],
         pending: tuple[Tensor | None, ...],
     ) -> tuple[Recording, tuple[Tensor | None, ...]]:
-        (gradient, *others), elsewhere = gradients, [each.storage for each in self.due.values()]
-        held = [self.image.storage, *self.given, *self.taken, *elsewhere, *segment.shared]
+        """The backward of a segment, or that of a twin, if nothing but the segment's one gradient matters."""
+        (gradient, *others), elsewhere = gradients, [each.storage for each in self.gradients.values()]
+        kept = [self.image.storage, *self.callers, *self.kept_by_weights, *elsewhere, *segment.shared]
         if segment is self.last:
-            held += {output.storage for output in segment.outputs}
-        plain = gradient is not None and not others and not any(pending) and gradient.storage not in elsewhere
+            kept += {output.storage for output in segment.outputs}
+        simple = (
+            gradient is not None and not others and not any(pending) and gradient.storage not in elsewhere
+        )
         key: Hashable = object()
-        if plain and gradient is not None:
-            given = gradient.storage in self.given, gradient.storage in self.taken
-            key = (segment.recording, gradient.stride, gradient.is_view, given, segment.shared)
-        if key not in self.passed:
-            made = autograd.backward(
+        if simple and gradient is not None:
+            is_kept = gradient.storage in self.callers, gradient.storage in self.kept_by_weights
+            key = (segment.recording, gradient.stride, gradient.is_view, is_kept, segment.shared)
+        if key not in self.done:
+            results = autograd.backward(
                 self.tape,
                 list(zip(segment.outputs, gradients, strict=True)),
                 list(zip(segment.entries, pending, strict=True)),
-                held,
+                kept,
                 checkpoint=tuple(e.storage for e in segment.entries) if segment.is_checkpointed else (),
-                taken=self.taken,
+                kept_by_weights=self.kept_by_weights,
             )
-            self.passed[key] = self.tape.recording(), made
-        return self.passed[key]
+            self.done[key] = self.tape.recording(), results
+        return self.done[key]

@@ -17,12 +17,12 @@ from .symbols.formula import greatest
 
 
 class LifetimeError(Exception):
-    """A pass on the Tape uses a tensor after it has let go of it, or lets go of it twice: a fault of its code."""
+    """A pass on the Tape uses a tensor after freeing it, or frees it twice: a bug in its code."""
 
 
 @dataclass(frozen=True)
 class SegmentMemory:
-    """Of one segment: the bytes live before it (weights and input included), and what it makes of them."""
+    """The memory of one segment: bytes live before it (weights and input included), and its own liveness."""
 
     before: Dim
     liveness: Liveness
@@ -34,15 +34,18 @@ class SegmentMemory:
 
     @property
     def peak_op(self) -> str:
-        """The operation at which they are."""
+        """The operation at the peak."""
         return self.liveness.peak_op
 
 
 @dataclass(frozen=True)
 class Liveness:
-    """Of one recording, over what is live before it: the bytes after each allocation, the change once it is done.
+    """The live bytes of one recording, minus those that are live before it.
 
-    `working` are the bytes while a kernel has a workspace.
+    Attributes:
+        steps: (operation, live bytes) after each allocation.
+        change: live bytes at its end.
+        working: (operation, live bytes) while a kernel has a workspace.
     """
 
     steps: tuple[tuple[str, Dim], ...]
@@ -51,12 +54,12 @@ class Liveness:
 
     @cached_property
     def peak_bytes(self) -> Dim:
-        """The most that is live (0 where nothing is allocated)."""
+        """The most bytes live at once (0 if nothing is allocated)."""
         return greatest((0, *(live for _, live in self._moments)))
 
     @property
     def peak_op(self) -> str:
-        """The operation at which most is live, the first of several ("" where nothing is allocated)."""
+        """The first operation at the peak ("" if nothing is allocated)."""
         return next((name for name, live in self._moments if live == self.peak_bytes), "")
 
     @property
@@ -65,7 +68,7 @@ class Liveness:
 
 
 def weights_bytes(forward: ForwardPass) -> Dim:
-    """Memory of the weights and buffers, each its own allocation."""
+    """Memory of the weights and buffers; each is an allocation of its own."""
     recordings = [segment.recording for segment in forward.segments]
     buffers = sum(rounded(buffer.nbytes) for recording in recordings for buffer in recording.buffers)
     return buffers + sum(_weights_bytes(recording, forward.image.item_bytes) for recording in recordings)
@@ -93,35 +96,35 @@ def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
 
 
 @lru_cache(maxsize=64)
-def live_over(recording: Recording, held: frozenset[Storage] = frozenset()) -> Liveness:
-    """Run through the allocations and frees of `recording`; what is `held` is not freed.
+def live_over(recording: Recording, kept: frozenset[Storage] = frozenset()) -> Liveness:
+    """Run through the allocations and frees of `recording`; storages that others have `kept` are not freed.
 
     Raises:
-        LifetimeError: where an operation reads, keeps or frees what has been freed, or frees a weight or buffer.
+        LifetimeError: if an operation reads, keeps or frees a freed storage, or frees a weight or buffer.
     """
     live: Dim = 0
     steps: list[tuple[str, Dim]] = []
     working: list[tuple[str, Dim]] = []
-    gone: set[Storage] = set()
+    freed: set[Storage] = set()
     for op in recording.ops:
-        _refuse_if_gone(op, "reads", op.reads, gone)
-        _refuse_if_gone(op, "keeps", op.saves, gone)
+        _check_lifetimes(op, "reads", op.reads, freed)
+        _check_lifetimes(op, "keeps", op.saves, freed)
         for storage in op.allocates:
             live = live + rounded(storage.nbytes)
             steps.append((op.name, live))
         if op.kind == "sdpa":
             working.append((op.name, live + rounded(op.workspace_bytes)))
         for storage in op.frees:
-            _refuse_if_gone(op, "frees", (storage,), gone)
-            gone.add(storage)
-            if storage not in held:
+            _check_lifetimes(op, "frees", (storage,), freed)
+            freed.add(storage)
+            if storage not in kept:
                 live = live - rounded(storage.nbytes)
     return Liveness(tuple(steps), live, tuple(working))
 
 
-def _refuse_if_gone(op: Op, does: str, storages: tuple[Storage, ...], gone: set[Storage]) -> None:
+def _check_lifetimes(op: Op, does: str, storages: tuple[Storage, ...], freed: set[Storage]) -> None:
     for storage in storages:
-        if storage in gone:
+        if storage in freed:
             raise LifetimeError(f"{op.name} {does} {storage.nbytes} bytes that have been freed")
         if does == "frees" and storage.is_weight:
             raise LifetimeError(f"{op.name} frees {storage.nbytes} bytes of a weight or buffer")
@@ -129,13 +132,13 @@ def _refuse_if_gone(op: Op, does: str, storages: tuple[Storage, ...], gone: set[
 
 @lru_cache(maxsize=64)
 def saved_bytes(recording: Recording) -> Dim:
-    """Bytes that autograd keeps for the backward of `recording`, its input included where it is kept."""
+    """Bytes that autograd keeps for the backward of `recording`, including its input if that is kept."""
     return sum(saved_by_op(recording))
 
 
 @lru_cache(maxsize=64)
 def saved_by_op(recording: Recording) -> tuple[Dim, ...]:
-    """`saved_bytes` by operation: a storage that several keep counts for the first of them."""
+    """`saved_bytes` by operation: a storage that several operations keep counts for the first of them."""
     kept: set[int] = set()
     sums = []
     for op in recording.ops:

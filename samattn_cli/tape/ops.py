@@ -1,13 +1,13 @@
-"""Operations as they are written down: what each costs, makes, frees and keeps.
+"""Recorded operations: the cost of each, and the memory that it allocates, frees and keeps.
 
 Conventions:
 
 - MACs are those of matrix products and convolutions, as torch's FlopCounterMode counts them; one MAC is two FLOPs.
 - Elementwise FLOPs are kept apart, one per elementary operation and element; see `ELEMENTWISE_FLOPS`.
 - Bytes read and written are those of each operand once, weights included, caches ignored.
-- Memory is what eager PyTorch allocates, op by op, at the moment it allocates it. What a kernel takes inside for its
-  own work is no tensor: that of attention's backward is kept apart, others (cuBLAS, cuDNN) are not known here.
-- `saves` is what autograd keeps for backward, weights left out.
+- Memory is what eager PyTorch allocates, op by op, at the moment it allocates it. The workspace of a kernel is not a tensor:
+  that of attention's backward is kept apart, those of cuBLAS and cuDNN are not known here.
+- `saves` are the storages that autograd keeps for backward, without weights.
 """
 
 from __future__ import annotations
@@ -62,18 +62,18 @@ ELEMENTWISE_FLOPS = {
 
 
 OPERATOR = "@"
-"""A product that is written as an operator: tools that replace torch's functions do not see it."""
+"""The call of a product that is written as an operator: tools that replace torch's functions do not see it."""
 
 SCORES = "scores"
-"""What the product of queries and keys is called, and the share of the cost that it belongs to."""
+"""The name of the product of queries and keys, and of the share of the cost that it belongs to."""
 
 BATCHED_LINEAR = "batched_linear"
-"""A linear layer that is run as a batched product: to fvcore it is a linear layer, to FlopCounterMode a product."""
+"""A linear layer that is run as a batched product: fvcore sees a linear layer, FlopCounterMode a product."""
 
 
 @immutable(frozen=True, eq=True)
 class Parameter:
-    """A weight of the module, by the name it has in the real stack; one that is frozen, or unused, does not train."""
+    """A weight of the module, by its name in the real stack; a frozen or unused weight does not train."""
 
     name: str
     shape: tuple[Dim, ...]
@@ -82,13 +82,23 @@ class Parameter:
 
 @immutable(frozen=True, eq=False)
 class Op:
-    """One operation. `module` is the module whose forward runs it ("" for the part itself).
+    """One operation.
 
-    `workspace_bytes` is what its kernel takes from the allocator for its own work: no tensor, and so never traced.
-    `scores` are the pairs of a query and a key, over all heads, that it makes a number of, or that a fused kernel goes
-    through. `is_kept` where autograd keeps anything for its backward, be it but a weight, which is none of `saves`.
-    `entering` is the shape of its first operand, `leaving` that of what it makes first, as the real stack's call has
-    them. `call` is how the real stack asks for a product of tensors: by the operator "@" or a function of torch.
+    Attributes:
+        name: its name in the part or block.
+        kind: the kind of operation, such as "linear".
+        module: the module whose forward runs it ("" for the part itself).
+        macs: MACs of a matrix product or convolution.
+        elementwise_flops: all other FLOPs.
+        parameters: the weights that it is the first to use.
+        bytes_read, bytes_written: bytes of its operands and its results.
+        reads, allocates, frees: storages that it reads, allocates and frees.
+        saves: storages that autograd keeps for its backward.
+        is_kept: whether autograd keeps anything for its backward, including weights, which are not in `saves`.
+        workspace_bytes: memory that its kernel allocates for itself; it is not a tensor, so a trace does not see it.
+        scores: pairs of a query and a key, over all heads, for which it computes a score.
+        entering, leaving: shapes of its first operand and its first result, as in the real stack's call.
+        call: how the real stack calls a product of tensors: by the operator "@" or a function of torch.
     """
 
     name: str
@@ -122,14 +132,14 @@ class Op:
 
     @property
     def allocated_bytes(self) -> Dim:
-        """Bytes asked of the allocator for what it makes."""
+        """Bytes that it asks of the allocator for its results."""
         return sum(storage.nbytes for storage in self.allocates)
 
     @property
     def is_kernel(self) -> bool:
-        """Whether anything is run.
+        """Whether it runs a kernel.
 
-        The others are notes: of what goes ("free"), what is asked for again ("unpack"), weights beside all that is run
+        The other kinds are notes: storages are freed ("free"), saved tensors are used ("unpack"), a weight is never used
         ("unused").
         """
         return self.kind not in {"free", "unpack", "unused"}
@@ -139,8 +149,10 @@ class Op:
 class Recording:
     """The finished operations of a part of an encoder, and their sums.
 
-    `cached` are autocast's copies of weights, which live until the whole forward is done; `buffers` are what the part
-    has beside its weights.
+    Attributes:
+        ops: the operations in order.
+        cached: autocast's copies of weights, which live until the whole forward ends.
+        buffers: the buffers of the part.
     """
 
     ops: tuple[Op, ...]
@@ -169,7 +181,7 @@ class Recording:
 
     @cached_property
     def bytes_written(self) -> Dim:
-        """Bytes of what the operations make."""
+        """Bytes of the results of all operations."""
         return sum(op.bytes_written for op in self.ops)
 
     @cached_property
@@ -179,7 +191,7 @@ class Recording:
 
     @cached_property
     def saved(self) -> frozenset[Storage]:
-        """What autograd keeps for backward."""
+        """The storages that autograd keeps for backward."""
         return frozenset(storage for op in self.ops for storage in op.saves)
 
     @cached_property

@@ -59,7 +59,9 @@ class Call:
 def calls(recording: Recording) -> Iterator[Call]:
     """The operations of a recording."""
     ops = [op for op in recording.ops if op.is_kernel]
-    first_used = {op.name: op.parameters for op in ops if op.parameters}  # weights are recorded at their first use only
+    first_used = {
+        op.name: op.parameters for op in ops if op.parameters
+    }  # weights are recorded at their first use only
     parents = {_parent(weight.name) for weight in recording.parameters} | {op.module for op in ops}
     inner = {module for name in parents if name for module in ancestors(_parent(name))}
     for op in ops:

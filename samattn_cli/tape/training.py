@@ -1,7 +1,7 @@
-"""A training step over the Tape: forward, backward, optimizer; the most bytes live at once, where, and of what.
+"""A training step on the Tape: forward, backward, optimizer. It finds the peak of memory, where it is, and its parts.
 
-The step is `stack/step.py`'s: gradients of the step before are gone when it begins, the optimizer's buffers exist, the
-backward begins with a gradient of the output, and image, output and that gradient live until its end.
+The step is that of `stack/step.py`. When it begins, the gradients of the last step are freed and the optimizer's buffers
+exist. The backward begins with a gradient of the output. Image, output and that gradient live until the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from .symbols.formula import greatest
 
 @dataclass(frozen=True)
 class Optimizer:
-    """In buffers of the size of the weights that train: kept between steps, made for a step, and read and written by one."""
+    """The memory and traffic of an optimizer, in multiples of the size of the weights that train.
+
+    Attributes:
+        state: kept between steps.
+        transient: allocated during a step.
+        read: read by a step.
+        written: written by a step.
+    """
 
     state: int
     transient: int
@@ -39,12 +46,12 @@ OPTIMIZERS = {
 
 
 PHASES: tuple[Phase, ...] = ("forward", "backward")
-"""Those of a part or block; the step is the optimizer's."""
+"""The phases of a part or block. The third phase, the step, belongs to the optimizer."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """The most bytes live at once in a section of a step, and the segment's name and run in which they are."""
+    """The peak of memory in a section of a step, with the liveness of that section."""
 
     nbytes: Dim
     section: Section
@@ -52,12 +59,12 @@ class Moment:
 
     @property
     def at(self) -> str:
-        """The operation at which they are."""
+        """The operation at the peak."""
         name, phase = self.section
         if self.liveness is None:
             return f"{name} {phase}"
-        told = ".".join(filter(None, (name, self.liveness.peak_op)))
-        return told if phase == "forward" else f"{told} ({phase})"
+        operation = ".".join(filter(None, (name, self.liveness.peak_op)))
+        return operation if phase == "forward" else f"{operation} ({phase})"
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class TrainingStep:
 
     @cached_property
     def recordings(self) -> tuple[Recording, ...]:
-        """What is run after the forward: each segment's backward, behind its forward again where it is checkpointed."""
+        """The backward of each segment; a checkpointed segment runs its forward again first."""
         pairs = zip(self.forward.segments, self.backward, strict=True)
         return tuple(
             recomputed(segment.recording, ran) if segment.is_checkpointed else ran for segment, ran in pairs
@@ -82,7 +89,7 @@ class TrainingStep:
 
     @cached_property
     def kept(self) -> tuple[Liveness, ...]:
-        """Of each segment's forward, with what autograd keeps."""
+        """The liveness of each segment's forward, in which autograd keeps tensors."""
         segments = self.forward.segments
         return tuple(live_over(segment.recording, segment.kept | segment.shared) for segment in segments)
 
@@ -93,7 +100,7 @@ class TrainingStep:
 
     @cached_property
     def trained_params(self) -> Dim:
-        """Numbers in the weights that train; those that nothing uses have no gradient."""
+        """Numbers in the weights that train; unused weights have no gradient."""
         return trained(self.forward)
 
     @cached_property
@@ -103,12 +110,12 @@ class TrainingStep:
 
     @cached_property
     def optimizer_bytes(self) -> Dim:
-        """Memory of what the optimizer keeps between steps."""
+        """Memory of the optimizer's state between steps."""
         return OPTIMIZERS[self.config.run.optimizer].state * self.gradients_bytes
 
     @cached_property
     def flops(self) -> Dim:
-        """FLOPs of products, forward and backward, what is computed again included."""
+        """FLOPs of products, forward and backward, including those of a second forward of checkpointed segments."""
         return self.forward.flops + sum(recording.flops for recording in self.recordings)
 
     @cached_property
@@ -125,13 +132,13 @@ class TrainingStep:
 
     @cached_property
     def kept_bytes(self) -> Dim:
-        """Memory of the activations that are kept when the forward is done, the output with them."""
+        """Memory of the activations that are kept at the end of the forward, including the output."""
         changes = sum(liveness.change for liveness in self.kept)
         return changes - sum(map(_uncached_bytes, self.forward.segments))
 
     @cached_property
     def moments(self) -> dict[Section, Moment]:
-        """The moment at which most is live, in the forward and the backward of each segment and the optimizer's step."""
+        """The peak of each section: forward and backward of each segment, and the optimizer's step."""
         moments = (*self._forward(), *self._backward(), self._optimizer_step())
         return {moment.section: moment for moment in moments}
 
@@ -147,12 +154,12 @@ class TrainingStep:
 
     @property
     def peak_at(self) -> str:
-        """The operation at which they are."""
+        """The operation at the peak."""
         return next(moment.at for moment in self.moments.values() if moment.nbytes == self.peak_bytes)
 
     @cached_property
     def saved_bytes(self) -> tuple[Dim, ...]:
-        """Of each segment: what autograd keeps of it for backward, its input included where it is kept."""
+        """Bytes that autograd keeps for the backward of each segment, including its input if that is kept."""
         return tuple(map(_saved_bytes, self.forward.segments))
 
     @cached_property
@@ -195,10 +202,10 @@ def training_step(config: EncoderConfig) -> TrainingStep:
 
 
 def recomputed(ahead: Recording, back: Recording) -> Recording:
-    """A block's backward with its forward run again where it first needs what that would have kept.
+    """The backward of a checkpointed block, with its second forward where the backward first needs a saved tensor.
 
-    Source: torch/utils/checkpoint.py, use_reentrant=False: the forward stops early, at the last tensor to be kept, and
-    what is not kept goes. Nothing is run again where backward asks for nothing.
+    Source: torch/utils/checkpoint.py, use_reentrant=False: the second forward stops at the last tensor to be saved, and
+    frees the others. If the backward needs no saved tensor, there is no second forward.
     """
     first = next((i for i, op in enumerate(back.ops) if op.kind == "unpack"), None)
     if first is None:
@@ -208,28 +215,28 @@ def recomputed(ahead: Recording, back: Recording) -> Recording:
 
 
 def _until_last_save(ops: tuple[Op, ...]) -> Iterator[Op]:
-    """The operations before the last that saves, which stops as it begins where it saves what it was given."""
+    """The operations up to the last one that saves tensors. That one itself is left out if it only saves its inputs."""
     last = max(i for i, op in enumerate(ops) if op.is_kept)
     own = set(ops[last].allocates) & set(ops[last].saves)
     yield from ops[: last + 1 if own else last]
 
 
 def _keeping(ops: tuple[Op, ...], saved: frozenset[Storage]) -> Iterator[Op]:
-    """The operations, freeing what is not saved alone, and all of that at the end."""
+    """The operations, in which saved storages are not freed; at the end, all others are."""
     made: dict[Storage, None] = {}
     for op in ops:
-        gone = tuple(storage for storage in op.frees if storage not in saved)
+        freed = tuple(storage for storage in op.frees if storage not in saved)
         made |= dict.fromkeys(storage for storage in op.allocates if storage not in saved)
-        for storage in gone:
+        for storage in freed:
             made.pop(storage, None)
-        yield replace(op, frees=gone)
+        yield replace(op, frees=freed)
     yield Op("free", "free", "", frees=tuple(made))
 
 
 def _uncached_bytes(segment: Segment) -> Dim:
-    """Autocast's copies of weights that autograd does not keep: they go when the forward ends."""
-    gone = (storage for storage in segment.recording.cached if storage not in segment.kept)
-    return sum(rounded(storage.nbytes) for storage in gone)
+    """Bytes of autocast's copies of weights that autograd does not keep: they are freed when the forward ends."""
+    freed = (storage for storage in segment.recording.cached if storage not in segment.kept)
+    return sum(rounded(storage.nbytes) for storage in freed)
 
 
 def _saved_bytes(segment: Segment) -> Dim:

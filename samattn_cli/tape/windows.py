@@ -1,4 +1,4 @@
-"""Windows over a grid on the Tape, as SAM, ViTDet and SAM 2 cut them, and Swin's, which are shifted; in torch: `samattn_cli/stack/windows.py`."""
+"""Windows over a grid on the Tape, shifted ones too; in torch, with the sources: `samattn_cli/stack/windows.py`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def shifted_back(tape: Tape, x: Tensor) -> Tensor:
 
 
 def shift_mask(tape: Tape, layer: LayerConfig) -> Tensor | None:
-    """What keeps tokens apart that only the shift brought together, a buffer: (windows, hw, hw)."""
+    """The mask between tokens that only the shift brought into one window, a buffer: (windows, hw, hw)."""
     if not layer.is_shifted:
         return None
     (h, w), (rows, columns) = layer.windows.size, layer.windows.counts
@@ -103,13 +103,13 @@ def add_mask(tape: Tape, scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def of_images(tape: Tape, mask: Tensor, M: Dim) -> Tensor:
-    """The mask of each window (windows, N, N) for those of all images: (M, 1, N, N)."""
+    """The mask of each window (windows, N, N), repeated for all images: (M, 1, N, N)."""
     windows, N, _ = mask.shape
     repeated = mask.view(1, windows, 1, N, N).expand_to(M // windows, windows, 1, N, N)
     return tape.reshape("repeat_mask", repeated, M, 1, N, N)
 
 
-def let_go(tape: Tape, x: Tensor, held: tuple[Tensor, ...]) -> None:
-    """The last reference to `x` goes, unless its memory is held."""
-    if all(x.storage is not other.storage for other in held):
+def free_unless_shared(tape: Tape, x: Tensor, kept: tuple[Tensor, ...]) -> None:
+    """Free `x`, unless one of the `kept` tensors shares its memory."""
+    if all(x.storage is not other.storage for other in kept):
         tape.free(x)

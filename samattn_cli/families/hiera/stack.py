@@ -74,7 +74,7 @@ class Attention(nn.Module):
             H, W = q.shape[1:3]
             q = q.reshape(B, H * W, self.num_heads, -1)
         if self.kernel == "eager":
-            x, _held = self._eager(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+            x, _kept = self._eager(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         else:
             x = self._sdpa(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return self.proj(x.reshape(B, H, W, -1))

@@ -69,10 +69,10 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
         pooled = pool(tape, "q_pool", q.view(B, H, W, D), layer.q_stride)
         q = pooled.view(B, height * width, h, D // h)
     q, k, v = (each.transpose(1, 2) for each in (q, k, v))
-    out, *held = (eager if kernel == "eager" else sdpa)(tape, q, k, v)
+    out, *kept = (eager if kernel == "eager" else sdpa)(tape, q, k, v)
     y = tape.reshape("merge_heads", out, B, height, width, D)
     result = tape.linear("proj", y, D)
-    tape.free(y, out, *held, q, qkv)
+    tape.free(y, out, *kept, q, qkv)
     return result
 
 
@@ -82,7 +82,7 @@ def sdpa(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
 
 
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-    """Attention that makes the score matrix, as transformers' code does; with it what is held to the end."""
+    """Attention that makes the score matrix, as transformers' code does; with it what is kept to the end."""
     raw = tape.scores(q, k)  # (B, h, N, M)
     scores = tape.scale("scale", raw)
     tape.free(raw)

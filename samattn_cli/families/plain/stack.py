@@ -178,7 +178,7 @@ class MaePrediction(nn.Module):
         self.decoder_norm = nn.LayerNorm(part.entering.dim, eps=NORM_EPS)
         self.decoder_pred = nn.Linear(part.entering.dim, part.leaving.dim)
 
-    def forward(self, x: Tensor, *_held: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *_kept: Tensor) -> Tensor:
         """(B, 1 + L, D) -> (B, L, p * p * in_chans)."""
         return self.decoder_pred(self.decoder_norm(x))[:, 1:]
 

@@ -47,11 +47,11 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
     # (B, N, 3C) -> (B, N, 3, h, d) -> (3, B, h, N, d)
     q, k, v = qkv.view(B, N, 3, h, C // h).permute(2, 0, 3, 1, 4).unbind()
     made = eager(tape, q, k, v) if kernel == "eager" else (attention_kernel(tape, "sdpa", q, k, v),)
-    values, *held = made
+    values, *kept = made
     y = tape.reshape("merge_heads", values.permute(0, 2, 1, 3), B, N, C)
     tape.free(values, keep=y)
     out = tape.linear("proj", y, C)
-    tape.free(y, *held, qkv)
+    tape.free(y, *kept, qkv)
     return out
 
 
@@ -154,7 +154,7 @@ def mae_decoder(
     return out, latent, masks, patches
 
 
-def mae_pred(tape: Tape, x: Tensor, part: PartConfig, *_held: Tensor) -> Tensor:
+def mae_pred(tape: Tape, x: Tensor, part: PartConfig, *_kept: Tensor) -> Tensor:
     """Norm and a linear layer, without the class token: (B, 1 + L, D) -> (B, L, p * p * in_chans)."""
     normed = tape.layer_norm("decoder_norm", x)
     out = tape.linear("decoder_pred", normed, part.leaving.dim)

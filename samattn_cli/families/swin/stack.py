@@ -58,11 +58,11 @@ class Block(ShiftedWindows):
         """(B, H, W, C) -> (B, H, W, C)."""
         shortcut = x
         x = padded(self.norm1(x), self.window_size)
-        x, held = self.attend(x)
+        x, kept = self.attend(x)
         x = crop(x, self.grid)
         x = shortcut + x
         x = x + self.mlp(self.norm2(x))
-        del held
+        del kept
         return x
 
 
@@ -166,7 +166,7 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H / 2, W / 2, C')."""
-        quarters = quarters_of(padded(x, (2, 2)))  # held until the end, as in Microsoft's forward
+        quarters = quarters_of(padded(x, (2, 2)))  # kept until the end, as in Microsoft's forward
         return self.reduction(self.norm(torch.cat(quarters, -1)))
 
 

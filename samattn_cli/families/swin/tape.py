@@ -17,8 +17,8 @@ from ...tape.windows import (
     add_mask,
     crop,
     cut,
+    free_unless_shared,
     join,
-    let_go,
     of_images,
     padded,
     shift_mask,
@@ -37,16 +37,16 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
     whole = padded(tape, normed, size_of(layer))
     if whole is not normed:
         tape.free(normed)
-    y, held = attend(tape, whole, layer, {"eager": eager, "sdpa": sdpa}[kernel])
-    let_go(tape, whole, held)
-    y = cropped(tape, y, layer, held)
+    y, kept = attend(tape, whole, layer, {"eager": eager, "sdpa": sdpa}[kernel])
+    free_unless_shared(tape, whole, kept)
+    y = cropped(tape, y, layer, kept)
     x = tape.add("add_attn", shortcut, y)
-    let_go(tape, y, held)
+    free_unless_shared(tape, y, kept)
     normed = tape.layer_norm("norm2", x)
     y = mlp(tape, normed, layer)
     tape.free(normed)
     out = tape.add("add_mlp", x, y)
-    tape.free(x, y, *held)
+    tape.free(x, y, *kept)
     return out
 
 
@@ -68,16 +68,16 @@ def attend(
         attended = attention(tape, windows, layer, mask)
     joined = join(tape, attended, window, x.shape[1:3])
     if rolled is not x:
-        let_go(tape, rolled, (windows,))
+        free_unless_shared(tape, rolled, (windows,))
     y = shifted_back(tape, joined) if layer.is_shifted else joined
     return y, (windows, attended, joined)
 
 
-def cropped(tape: Tape, y: Tensor, layer: LayerConfig, held: tuple[Tensor, ...]) -> Tensor:
+def cropped(tape: Tape, y: Tensor, layer: LayerConfig, kept: tuple[Tensor, ...]) -> Tensor:
     """Without the padding."""
     out = crop(tape, y, layer.grid)
     if out.storage is not y.storage:
-        let_go(tape, y, held)
+        free_unless_shared(tape, y, kept)
     return out
 
 
@@ -109,7 +109,7 @@ def each_of(packed: Tensor) -> tuple[Tensor, ...]:
 def weighed(
     tape: Tape, scores: Tensor, bias: Tensor, mask: Tensor | None, v: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Values (M, N, C) by scores (M, h, N, N) plus bias (h, N, N) and mask; the probabilities, which are held."""
+    """Values (M, N, C) by scores (M, h, N, N) plus bias (h, N, N) and mask; the probabilities, which are kept."""
     biased = tape.add("add_bias", scores, bias.unsqueeze(0))
     tape.free(scores)
     if mask is not None:
@@ -148,7 +148,7 @@ def sdpa(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tens
         repeated = of_images(tape, mask, M)
         whole = tape.add("add_mask", bias, repeated)
         tape.free(bias)
-        let_go(tape, repeated, (mask,))
+        free_unless_shared(tape, repeated, (mask,))
     values = attention_kernel(tape, "sdpa", q, k, v, whole)
     y = tape.reshape("merge_heads", values.transpose(1, 2), M, N, C)
     out = tape.linear("proj", y, C)

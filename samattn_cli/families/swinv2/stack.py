@@ -35,11 +35,11 @@ class Block(ShiftedWindows):
         """(B, H, W, C) -> (B, H, W, C)."""
         shortcut = x
         x = padded(x, self.window_size)
-        x, held = self.attend(x)
+        x, kept = self.attend(x)
         x = crop(x, self.grid)
         x = shortcut + self.norm1(x)
         x = x + self.norm2(self.mlp(x))
-        del held
+        del kept
         return x
 
 
@@ -119,7 +119,7 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H / 2, W / 2, C')."""
-        quarters = quarters_of(padded(x, (2, 2)))  # held until the end, as in Microsoft's forward
+        quarters = quarters_of(padded(x, (2, 2)))  # kept until the end, as in Microsoft's forward
         return self.norm(self.reduction(torch.cat(quarters, -1)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
-from ...tape.windows import let_go, padded
+from ...tape.windows import free_unless_shared, padded
 from ...units import INT64_BYTES
 from ..swin.tape import attend, cropped, each_of, merged, mlp, size_of, split, weighed
 
@@ -19,19 +19,19 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, _kernel: str = "eager") -> 
     """Attention, norm, shortcut; MLP, norm, shortcut: (B, H, W, C) -> (B, H, W, C)."""
     shortcut = x
     whole = padded(tape, x, size_of(layer))
-    y, held = attend(tape, whole, layer, attention)
-    let_go(tape, whole, (x, *held))
-    y = cropped(tape, y, layer, held)
+    y, kept = attend(tape, whole, layer, attention)
+    free_unless_shared(tape, whole, (x, *kept))
+    y = cropped(tape, y, layer, kept)
     normed = tape.layer_norm("norm1", y)
     x = tape.add("add_attn", shortcut, normed)
     tape.free(normed)
-    let_go(tape, y, held)
+    free_unless_shared(tape, y, kept)
     y = mlp(tape, x, layer)
     normed = tape.layer_norm("norm2", y)
     tape.free(y)
     out = tape.add("add_mlp", x, normed)
     tape.free(normed, x)
-    tape.free(*held, keep=shortcut)
+    tape.free(*kept, keep=shortcut)
     return out
 
 
@@ -94,7 +94,7 @@ def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     tape.free(together)
     out = tape.layer_norm("norm", reduced)
     tape.free(reduced)
-    let_go(tape, whole, (x,))
+    free_unless_shared(tape, whole, (x,))
     return out
 
 

@@ -15,7 +15,14 @@ from ...tape.rel_pos import decomposed_terms, joint_term, relative_positions
 from ...tape.storage import Dim, Shape
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
-from ...tape.windows import add_mask, let_go, of_images, shift_mask, window_partition, window_unpartition
+from ...tape.windows import (
+    add_mask,
+    free_unless_shared,
+    of_images,
+    shift_mask,
+    window_partition,
+    window_unpartition,
+)
 from ...units import KERNEL_ALIGNMENT_BYTES
 
 Step = Callable[[Tensor], Tensor]
@@ -141,7 +148,7 @@ def sdpa(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
         bias = with_mask(tape, bias, mask, qkv.shape[0])
     out = attention_kernel(tape, "sdpa", q, k, v, bias)
     if bias is not None:
-        let_go(tape, bias, () if mask is None else (mask,))
+        free_unless_shared(tape, bias, () if mask is None else (mask,))
     return merge(tape, out, qkv.shape[1:3], qkv)
 
 
@@ -151,7 +158,7 @@ def with_mask(tape: Tape, bias: Tensor | None, mask: Tensor, B: Dim) -> Tensor:
     if bias is None:
         return repeated
     out = tape.add("add_mask", bias, repeated)
-    let_go(tape, repeated, (mask,))
+    free_unless_shared(tape, repeated, (mask,))
     tape.free(bias)
     return out
 
@@ -208,12 +215,12 @@ def rel_pos_term(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tens
     return summed.view(B, h, N, N)
 
 
-def merge(tape: Tape, out: Tensor, size: Shape, *held: Tensor) -> Tensor:
-    """Join the heads of (B, h, HW, d) and project; what is `held` goes at the end."""
+def merge(tape: Tape, out: Tensor, size: Shape, *kept: Tensor) -> Tensor:
+    """Join the heads of (B, h, HW, d) and project; what is `kept` goes at the end."""
     B, h, _, d = out.shape
     y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), B, *size, h * d)
     result = tape.linear("proj", y, h * d)
-    tape.free(y, out, *held)
+    tape.free(y, out, *kept)
     return result
 
 
