@@ -124,11 +124,11 @@ def _path(base: AtBase, case: Case) -> str:
 
 def _old_keys(base: AtBase) -> Keys:
     """The old profiles and metrics of rules; since the base a rule, its profile or its metric may have been renamed."""
-    found: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    keys: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for pair in same_rules(base.thresholds, base.file) if base.thresholds else ():
         if pair.then.vs == "baseline":
-            found[pair.now.profile, pair.now.metric].append((pair.then.profile, pair.then.metric))
-    return dict(found)
+            keys[pair.now.profile, pair.now.metric].append((pair.then.profile, pair.then.metric))
+    return dict(keys)
 
 
 def _then(before: Mapping[Key, Entry], path: str, key: tuple[str, str], keys: Keys) -> Entry | None:

@@ -65,7 +65,7 @@ def judge_increase(rule: Rule, readings: Sequence[Reading], there: Sequence[Read
         there: of the same config in the reference.
         name: of the reference.
     """
-    assert rule.increase is not None  # noqa: S101 - the caller's; told to the type checker
+    assert rule.increase is not None  # noqa: S101 - the caller's; for the type checker
     reading, before = max(readings, key=_value), _value(max(there, key=_value))
     least = rule.increase.and_above
     bounds = _levels(rule.increase)
@@ -129,7 +129,7 @@ def _bounded(rule: Rule, bounds: Bounds, reading: Reading, sign: int) -> Judged:
 
 
 def _expected(rule: Rule, readings: Sequence[Reading]) -> Judged:
-    assert rule.expect is not None  # noqa: S101 - a rule has one of four forms; told to the type checker
+    assert rule.expect is not None  # noqa: S101 - a rule has one of four forms; for the type checker
     expected, leeway = rule.expect.amount, slack(rule)
 
     def off(reading: Reading) -> Fraction:

@@ -41,7 +41,7 @@ NOTHING = Evidence((), None, "")
 def evidence(encoders: Encoders, case: Case, metric: str, base: AtBase | None) -> Evidence:
     """Evidence for a figure of a config that can be loaded: what changed it since the base, else what contributes most."""
     encoder, loaded = encoders.of(case), encoders.located(case)
-    assert isinstance(encoder, Encoder)  # noqa: S101 - it has been judged; told to the type checker
+    assert isinstance(encoder, Encoder)  # noqa: S101 - it has been judged; for the type checker
     assert isinstance(loaded, Loaded)  # noqa: S101 - likewise
     before = base and _since(base, case, metric, encoder)
     run = _options_of(encoders.file, case.profile)

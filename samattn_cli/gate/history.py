@@ -132,7 +132,7 @@ def _unchecked_configs(base: AtBase, before: ThresholdsFile, cases: Sequence[Cas
             is_there = Path(path).exists() or not base.tree.exists(Path(path))
             what = f"the config {case.reference}"
             message = (
-                Message("config-unlisted", f"{what} is no longer checked: nothing in `configs` matches it")
+                Message("config-unlisted", f"{what} is no longer checked: no entry of `configs` matches it")
                 if is_there
                 else Message("config-removed", f"{what} was removed")
             )
@@ -151,20 +151,20 @@ def _unchecked_new_configs(base: AtBase, before: ThresholdsFile, cases: Sequence
 
 def _today(base: AtBase, before: ThresholdsFile) -> dict[str, Case]:
     """The configs on the disk that thresholds of the base match, by their paths."""
-    found = configs_of(replace(before, files=base.file.files))
-    return {os.path.normpath(case.reference): case for each in found.values() for case in each}
+    configs = configs_of(replace(before, files=base.file.files))
+    return {os.path.normpath(case.reference): case for each in configs.values() for case in each}
 
 
 def _paths(base: AtBase, before: ThresholdsFile) -> dict[str, Case]:
     """The configs at the base that its thresholds match, by their paths there."""
     if before.files is base.tree:
-        found = configs_of(before)
+        configs = configs_of(before)
     else:  # the base has no thresholds: the configs that today's would have matched
-        found = configs_of(
+        configs = configs_of(
             ThresholdsFile(before.thresholds, before.tree, before.label, before.folder, base.tree)
         )
     own = os.path.normpath(base.path) if base.path else ""
-    cases = {os.path.normpath(case.reference): case for each in found.values() for case in each}
+    cases = {os.path.normpath(case.reference): case for each in configs.values() for case in each}
     return {path: case for path, case in cases.items() if path != own and _was_there(base, path, case)}
 
 

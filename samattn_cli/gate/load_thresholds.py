@@ -119,8 +119,8 @@ def _check_devices(file: ThresholdsFile) -> None:
         ConfigError: with every problem.
     """
     profiles = file.thresholds.profiles or {}
-    if found := [problem for profile in profiles for problem in _device_problems(file, profile)]:
-        raise ConfigError(found)
+    if unknown := [problem for profile in profiles for problem in _device_problems(file, profile)]:
+        raise ConfigError(unknown)
 
 
 def _device_problems(file: ThresholdsFile, profile: str) -> tuple[Problem, ...]:

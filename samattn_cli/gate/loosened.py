@@ -123,7 +123,7 @@ def _form(rule: Rule) -> str:
 
 
 def _of_expected(then: Rule, rule: Rule) -> Iterator[tuple[Loc, str]]:
-    assert then.expect is not None  # noqa: S101 - both expect something; told to the type checker
+    assert then.expect is not None  # noqa: S101 - both expect something; for the type checker
     assert rule.expect is not None  # noqa: S101 - likewise
     if then.expect.amount != rule.expect.amount:
         yield ("expect",), f"expect {then.expect} -> {rule.expect}"

@@ -14,5 +14,5 @@ def reason(error: SamattnError) -> Message:
 
 
 def in_context(context: str, message: str) -> Message:
-    """A message with what it is about in front of it, under the same code."""
+    """A message after a context such as "in base main", with the same code."""
     return Message(code_of(message), f"{context}: {message}")

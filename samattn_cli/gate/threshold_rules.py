@@ -34,8 +34,8 @@ Problems = Iterator[tuple[Loc, Message]]
 
 def problems(tree: Node, broken: set[Loc]) -> Iterator[LocatedMessage]:
     """Every problem between keys that are each valid by themselves."""
-    found = [*_of_rules(tree, broken), *_of_waivers(tree, broken), *_of_configs(tree, broken)]
-    yield from ((tree.find(loc).where, message) for loc, message in found)
+    located = [*_of_rules(tree, broken), *_of_waivers(tree, broken), *_of_configs(tree, broken)]
+    yield from ((tree.find(loc).where, message) for loc, message in located)
 
 
 def _of_rules(tree: Node, broken: set[Loc]) -> Problems:

@@ -47,11 +47,9 @@ def problems(path: Path, text: str) -> tuple[Problem, ...]:
 
 
 def matches_problem(problem: Problem, where: str, code: str, words: tuple[str, ...]) -> bool:
-    """Whether a problem has this place and code ("" for that of another folder), and names these names and numbers."""
-    return (
-        problem.where == where
-        and code in {"", code_of(problem.message)}
-        and all(word in problem.message for word in words)
+    """Whether a problem has this place and code, and names these names and numbers."""
+    return (problem.where, code_of(problem.message)) == (where, code) and all(
+        word in problem.message for word in words
     )
 
 
@@ -233,36 +231,36 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
 @pytest.mark.parametrize(
     ("text", "where", "code", "words"),
     [
-        ("", "", "", ("'version: 1'",)),
+        ("", "", "empty-file", ("'version: 1'",)),
         ("[1]", "1:1", "not-a-mapping", ("'version: 1'",)),
         (
             f"version: 2\nconfigs: [a.yaml]\nrules: [{{{RULE}}}]",
             "1:10",
-            "",
+            "unknown-value",
             ("1", "2"),
         ),
         (
             f"version: '1'\nconfigs: [a.yaml]\nrules: [{{{RULE}}}]",
             "1:10",
-            "",
+            "unknown-value",
             ("1", "'1'"),
         ),
         (
             "version: 1\nconfigs: [a.yaml]",
             "1:1",
-            "",
+            "missing-key",
             ("'fits'", "'peak_memory'", "'6 GiB'"),
         ),
         (
             "version: 1\nconfigs: [a.yaml]\nrules: []",
             "3:8",
-            "",
+            "wrong-length",
             ("1", "'fits'", "'peak_memory'", "'6 GiB'"),
         ),
         (
             f"version: 1\nconfigs: []\nrules: [{{{RULE}}}]",
             "2:10",
-            "",
+            "wrong-length",
             ("1", "'encoders/**/*.yaml'"),
         ),
         (
@@ -298,7 +296,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         (
             f"{HEAD}rules: [id, {{{RULE}}}]",
             "3:9",
-            "",
+            "wrong-type",
             ("'fits'", "'peak_memory'", "'6 GiB'", "'id'"),
         ),
         (
@@ -310,7 +308,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         (
             f"version: 1\nconfigs: [5]\nrules: [{{{RULE}}}]",
             "2:11",
-            "",
+            "wrong-type",
             ("'encoders/**/*.yaml'", "5"),
         ),
         (
@@ -319,36 +317,36 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
             "not-a-glob",
             ("'encoders/**/*.yaml'",),
         ),
-        (f"{HEAD}rule: []\nrules: [{{{RULE}}}]", "3:1", "", ("'rule'", "'waivers:'")),
-        (f"{HEAD}polcy: {{}}\nrules: [{{{RULE}}}]", "3:1", "", ("'polcy'", "'policy'")),
+        (f"{HEAD}rule: []\nrules: [{{{RULE}}}]", "3:1", "unknown-key", ("'rule'", "'waivers:'")),
+        (f"{HEAD}polcy: {{}}\nrules: [{{{RULE}}}]", "3:1", "unknown-key", ("'polcy'", "'policy'")),
         (
             f"{HEAD}policy: {{removed: eror}}\nrules: [{{{RULE}}}]",
             "3:19",
-            "",
+            "unknown-value",
             ("policy.removed", "'error'", "'warn'", "'ignore'", "'eror'"),
         ),
         (
             f"{HEAD}profiles: {{p: {{dtyp: float16}}}}\nrules: [{{{RULE}}}]",
             "3:16",
-            "",
+            "unknown-key",
             ("'profiles.p.dtyp'", "'dtype'"),
         ),
         (
             f"{HEAD}profiles: {{p: {{dtype: bflot16}}}}\nrules: [{{{RULE}}}]",
             "3:23",
-            "",
+            "unknown-value",
             ("profiles.p.dtype", "'float32'", "'bfloat16'", "'float16'", "'bflot16'"),
         ),
         (
             f"{HEAD}profiles: {{p: {{device: h10}}}}\nrules: [{{{RULE}}}]",
             "3:24",
-            "",
+            "file-not-found",
             ("'h10'", "'h100'"),
         ),
         (
             with_rule("id: a, metrc: flops, limit: 1 GFLOP"),
             "4:3",
-            "",
+            "missing-key",
             ("0", "'peak_memory'"),
         ),
         (with_rule(f"{RULE}, profile: serve"), "4:51", "unknown-profile", ("'serve'",)),
@@ -376,7 +374,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
             "reserved-rule-id",
             ("'policy.new'",),
         ),
-        (with_rule("id: ' ', metric: flops, limit: 1 GFLOP"), "4:8", "", ("0", "' '")),
+        (with_rule("id: ' ', metric: flops, limit: 1 GFLOP"), "4:8", "empty-text", ("0", "' '")),
         (
             with_rule("id: a, metric: flosp, limit: 1 GFLOP"),
             "4:19",
@@ -440,25 +438,25 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         (
             with_rule("id: a, metric: flops, limit: 6 TFLOB"),
             "4:33",
-            "",
+            "unknown-unit",
             ("0", "limit.error", "'6 TFLOB'", "'TFLOP'"),
         ),
         (
             with_rule("id: a, metric: flops, limit: true"),
             "4:33",
-            "",
+            "not-a-quantity",
             ("0", "limit.error", "6 GiB", "6 TFLOP", "2"),
         ),
         (
             with_rule("id: a, metric: flops, limit: {error: true}"),
             "4:41",
-            "",
+            "not-a-quantity",
             ("0", "limit.error", "6 GiB", "6 TFLOP", "2"),
         ),
         (
             with_rule("id: a, metric: flops, limit: .nan"),
             "4:33",
-            "",
+            "not-a-quantity",
             ("0", "limit.error", "6 GiB", "6 TFLOP", "2"),
         ),
         (with_rule("id: a, metric: flops, limit: {}"), "4:33", "missing-key", ()),
@@ -514,7 +512,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         (
             with_rule("id: a, metric: flops, vs: bas, increase: '+1 %'"),
             "4:30",
-            "",
+            "unknown-value",
             ("0", "'base'", "'baseline'", "'bas'"),
         ),
         (
@@ -601,31 +599,31 @@ def test_every_problem_has_a_place_a_code_and_names(tmp_path, text, where, code,
         (
             "rule: growth, config: x, upto: 2 GFLOP, reason: ' ', expires: 2027-01-31",
             "5:52",
-            "",
+            "empty-text",
             ("0", "' '"),
         ),
         (
             "rule: growth, config: x, upto: 2 GFLOP, reason: r, expires: 2027-02-29",
             "5:64",
-            "",
+            "not-a-date",
             ("0", "'2027-02-29'", "2027", "01", "31"),
         ),
         (
             "rule: growth, config: x, upto: 2 GFLOP, reason: r, expires: tomorrow",
             "5:64",
-            "",
+            "not-a-date",
             ("0", "'tomorrow'", "2027", "01", "31"),
         ),
         (
             "rule: growth, config: x, reason: r, expires: 2027-01-31",
             "5:3",
-            "",
+            "missing-key",
             ("0", "'3.1 TFLOP'"),
         ),
         (
             "rule: growth, config: x, upto: 2 GFLOP, reason: r",
             "5:3",
-            "",
+            "missing-key",
             ("0", "'2027-01-31'"),
         ),
     ],

@@ -44,12 +44,12 @@ def render(report: CheckReport, options: Options) -> str:
 
 def _rule(result: Result) -> dict[str, Any]:
     about = f"{result.rule}: {result.metric}" if result.metric else result.rule
-    stands = f"The rule is at {result.rule_place}." if result.rule_place else "A rule of samattn itself."
+    origin = f"The rule is at {result.rule_place}." if result.rule_place else "A rule of samattn itself."
     return {
         "id": result.rule,
         "shortDescription": {"text": _literal(about)},
-        "fullDescription": {"text": _literal(f"{about}. {stands}")},
-        "help": {"text": _literal(result.advice or stands)},
+        "fullDescription": {"text": _literal(f"{about}. {origin}")},
+        "help": {"text": _literal(result.advice or origin)},
     }
 
 
