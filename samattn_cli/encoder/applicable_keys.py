@@ -7,12 +7,15 @@ keys that only the replaced word uses are dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import Any
 
 from ..errors import Message
 from .model import EncoderConfig, StageConfig
+from .placement import SAYS_GLOBAL
 from .registry import BLOCKS, NECKS, NONE, POS_EMBEDS
 from .tree import Node
 
@@ -60,30 +63,40 @@ def unused_key(chooser: str, word: str, key: str) -> Message:
 
 
 def without_replaced_keys(tree: Node, changes: Iterable[tuple[str, Any]]) -> Node:
-    """The tree without the keys that only replaced words use; `changes` are dotted keys with their new values."""
+    """The tree without the keys that only replaced words use; `changes` are dotted keys with their new values.
+
+    Of the keys that say where blocks attend, one replaces the other.
+    """
     for key, word in changes:
         *place, chooser = key.split(".")
-        if chooser in stage_readers() and not place:
+        if (chooser in stage_readers() or chooser in SAYS_GLOBAL) and not place:
             place = ["stages", "0"]  # holds the keys of a single stage
         if chooser in readers() and isinstance(word, str):
-            tree = _without_replaced(
-                tree, [int(part) if part.isdecimal() else part for part in place], chooser, word
-            )
+            dropped = partial(_replaced_keys, chooser, word)
+        elif chooser in SAYS_GLOBAL and word is not None:
+            dropped = partial(_other_windows, chooser)
+        else:
+            continue
+        tree = _without(tree, [int(part) if part.isdecimal() else part for part in place], dropped)
     return tree
 
 
-def _without_replaced(node: Node, place: list[int | str], chooser: str, word: str) -> Node:
+def _without(
+    node: Node, place: list[int | str], dropped: Callable[[Mapping[str, Node]], AbstractSet[str]]
+) -> Node:
+    """The node without some of the keys of a mapping in it."""
     if place:
         inner = node.step(place[0])
-        return (
-            node
-            if inner is None
-            else _put(node, place[0], _without_replaced(inner, place[1:], chooser, word))
-        )
+        return node if inner is None else _put(node, place[0], _without(inner, place[1:], dropped))
     if not isinstance(node.value, dict):
         return node
-    dropped = _replaced_keys(chooser, node.value, word)
-    return replace(node, value={key: inner for key, inner in node.value.items() if key not in dropped})
+    keys = dropped(node.value)
+    return replace(node, value={key: inner for key, inner in node.value.items() if key not in keys})
+
+
+def _other_windows(key: str, _inherited: Mapping[str, Node]) -> AbstractSet[str]:
+    """The other keys that say where blocks attend."""
+    return SAYS_GLOBAL.keys() - {key}
 
 
 def _put(node: Node, key: int | str, inner: Node) -> Node:
@@ -94,7 +107,7 @@ def _put(node: Node, key: int | str, inner: Node) -> Node:
     return replace(node, value=entries)
 
 
-def _replaced_keys(chooser: str, inherited: Mapping[str, Node], word: str) -> frozenset[str]:
+def _replaced_keys(chooser: str, word: str, inherited: Mapping[str, Node]) -> AbstractSet[str]:
     """The keys that the inherited word uses and the new word does not."""
     words = readers()[chooser]
     old_word = inherited[chooser].value if chooser in inherited else DEFAULTS[chooser]
@@ -108,6 +121,9 @@ def mapping_of(config: EncoderConfig) -> dict[str, Any]:
     keys = asdict(config)
     for stage in keys["stages"]:
         _leave_out(stage, stage_readers())
+        for place in (stage, *stage["overrides"]):
+            unsaid = "num_windows_side" if place.get("num_windows_side") is None else "window_size"
+            place.pop(unsaid, None)
     _leave_out(keys, encoder_readers())
     return keys
 

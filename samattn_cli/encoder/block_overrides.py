@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from ..errors import Message
 from .model import OverrideConfig
+from .placement import SAYS_GLOBAL
 from .slots import Problem
 from .tree import Loc
 
@@ -58,7 +59,7 @@ def problems(
             else:
                 conflicts = _conflicts(override, index, already_set, global_indexes)
                 yield from ((at, message) for message in conflicts)
-        already_set |= {(index, key) for index in override.blocks for key in override.keys}
+        already_set |= {(index, what_it_says(key)) for index in override.blocks for key in override.keys}
 
 
 def _without_effect(override: BlockOverride) -> Iterator[Problem]:
@@ -80,12 +81,17 @@ def _without_effect(override: BlockOverride) -> Iterator[Problem]:
         )
 
 
+def what_it_says(key: str) -> str:
+    """What a key of an override sets: several keys say where its blocks attend."""
+    return "windows" if key in SAYS_GLOBAL else key
+
+
 def _conflicts(
     override: BlockOverride, index: int, already_set: set[tuple[int, str]], global_indexes: Sequence[int]
 ) -> Iterator[Message]:
     """What contradicts an earlier override of the block, or `global_attn_indexes`."""
     for key in override.keys:
-        if (index, key) in already_set:
+        if (index, what_it_says(key)) in already_set:
             yield Message("override-set-twice", f"overrides sets {key} of block {index} twice: keep one")
     if override.is_windowed and index in global_indexes:
         yield Message(

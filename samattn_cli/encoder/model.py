@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from ..units import DTYPE_NAMES, ITEM_BYTES
 from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
@@ -40,6 +40,12 @@ class OverrideConfig:
     window_size: Pair | None = key(
         optional(pair(whole(0, MAX_SIDE))), "Their window, as in the stage.", example=7, default=None
     )
+    num_windows_side: Pair | None = key(
+        optional(pair(whole(1, MAX_SIDE))),
+        "Windows that the grid is cut into for them, as in the stage.",
+        example=4,
+        default=None,
+    )
     num_heads: int | None = key(optional(WIDTH), "Their attention heads.", example=8, default=None)
     mlp_ratio: float | None = key(
         optional(number(0, 1024)), "Hidden width of their MLP over embed_dim.", example=2.0, default=None
@@ -48,12 +54,19 @@ class OverrideConfig:
     @property
     def placement(self) -> Placement | None:
         """Where its blocks attend; None: where the stage says."""
-        return None if self.window_size is None else said_by(self.window_size)
+        window, count = self.window_size, self.num_windows_side
+        return None if window is count is None else said_by(window or NO_WINDOW, count)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What its blocks have in place of what the stage says."""
+        given = {key: value for key, value in vars(self).items() if key != "blocks" and value is not None}
+        return given if self.placement is None else given | self.placement.keys
 
     @property
     def unplaced(self) -> OverrideConfig:
         """Without where its blocks attend."""
-        return replace(self, window_size=None)
+        return replace(self, window_size=None, num_windows_side=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +102,14 @@ class StageConfig:
         "Attention window in tokens: a number, or [height, width]. 0: every block is global.",
         example=14,
         default=NO_WINDOW,
+    )
+    num_windows_side: Pair | None = key(
+        optional(pair(whole(1, MAX_SIDE))),
+        "In place of window_size: windows along each side of the grid, whatever its size: a number, or [down, across], "
+        "which must divide the grid. 4 cuts it into 4x4 windows: num_windows 16 of LW-DETR, 4 of RF-DETR. 1: every block "
+        "is global.",
+        example=4,
+        default=None,
     )
     global_attn_indexes: tuple[int, ...] = key(
         indexes(),
@@ -151,8 +172,7 @@ class StageConfig:
             key: value
             for override in self.overrides
             if index in override.blocks
-            for key, value in vars(override).items()
-            if key != "blocks" and value is not None
+            for key, value in override.changes.items()
         }
         return replace(self._shared, **own) if own else self._shared
 
@@ -164,7 +184,7 @@ class StageConfig:
     @property
     def placement(self) -> Placement:
         """Where its blocks attend, if it does not name them global; the shift aside, which not all of them have."""
-        return said_by(self.window_size, pads=BLOCKS[self.block].pads)
+        return said_by(self.window_size, self.num_windows_side, pads=BLOCKS[self.block].pads)
 
     @property
     def placements(self) -> tuple[Placement, ...]:

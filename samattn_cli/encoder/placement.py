@@ -1,6 +1,8 @@
 """Where a layer attends: everywhere, in windows of a size, or in a number of windows. Sizes are in tokens, (high, wide).
 
-Only this module and the keys of a config know that a `window_size` of 0 means everywhere.
+Only this module and the keys of a config know that a `window_size` of 0 means everywhere. A number of windows stays the
+same at every resolution, as in LW-DETR (arXiv:2406.03459) and RF-DETR; their code calls it `num_windows_side` and
+`num_windows`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from .keys import Pair
 
 NO_WINDOW: Pair = (0, 0)
 """What a config and a report write as the window of a global layer."""
+
+SAYS_GLOBAL = {"window_size": 0, "num_windows_side": 1}
+"""The keys of a stage that say where its blocks attend, one of them at a time, and what each says for everywhere."""
 
 UNSHIFTED: Pair = (0, 0)
 """The shift of windows that begin where the grid begins."""
@@ -57,6 +62,10 @@ class Windows(NamedTuple):
         """Tokens that the windows cover: the grid with its padding."""
         return self.down.covered, self.across.covered
 
+    def pooled(self, stride: int) -> Windows:
+        """As many windows, pooled by a stride that divides them."""
+        return Windows(*(Along(side // stride, often, rest // stride) for side, often, rest in self))
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -100,6 +109,12 @@ class Placement:
         down, right = self.shift
         return self.is_shifted * f" shift {down if down == right else format_size(self.shift)}"
 
+    def divides(self, grid: Pair) -> bool:
+        """Whether a grid can be cut so; windows of a size cover any."""
+        return self.size is not None or not any(
+            whole % count for whole, count in zip(grid, self.count, strict=True)
+        )
+
     def reported_over(self, grid: Pair) -> Pair:
         """The window as reports write it: of a global layer `NO_WINDOW`."""
         return NO_WINDOW if self.is_global else self.over(grid).size
@@ -107,7 +122,14 @@ class Placement:
     @property
     def keys(self) -> dict[str, Any]:
         """The keys of a stage that say it, except for the shift."""
-        return {"window_size": self.size or NO_WINDOW}
+        count = None if self.is_global or self.size is not None else self.count
+        return {"window_size": self.size or NO_WINDOW, "num_windows_side": count}
+
+    @property
+    def setting(self) -> str:
+        """The one key of a stage that says it, as `--set` takes it: "window_size=14x14"."""
+        key, value = next((key, value) for key, value in reversed(self.keys.items()) if value is not None)
+        return f"{key}={format_size(value)}"
 
     def shifted(self, shift: Pair) -> Placement:
         """With its windows shifted; without windows there is nothing to shift."""

@@ -8,8 +8,9 @@ from ..errors import Message
 from .kernels import unfit_shift
 from .layouts import layout_problems
 from .model import EncoderConfig
+from .placement_rules import placement_problems
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
-from .slots import Problem, shift_problems
+from .slots import Problem
 
 
 def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
@@ -26,7 +27,7 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
     yield from layout_problems(config)
     for number, stage in enumerate(config.stages):
         yield from BLOCKS[stage.block].problems(config, number)
-        yield from shift_problems(config, number)
+        yield from placement_problems(config, number)
         if stage.transition != NONE and number:
             yield from TRANSITIONS[stage.transition].problems(config, number)
         elif stage.transition != NONE:

@@ -12,7 +12,7 @@ from .applicable_keys import encoder_readers, unused_key, unused_keys
 from .block_overrides import KEYS, BlockOverride
 from .block_overrides import problems as problems_of_overrides
 from .kernels import unfit_heads, unfit_kernel, unfit_positions
-from .placement import NO_WINDOW
+from .placement import SAYS_GLOBAL
 from .registry import BLOCKS, NONE, TRANSITIONS
 from .tree import Loc, Node, Where
 from .wording import field_at, short
@@ -156,11 +156,15 @@ class Rules:
                         f"window_size {short(window)} has a side of 0: use two sides above 0, or 0 for global attention",
                     ),
                 )
+            if all(self._is_written(place, key) for key in SAYS_GLOBAL):
+                said = f"{' and '.join(SAYS_GLOBAL)} both say the windows: keep one of the two"
+                yield self._at(place, "num_windows_side"), Message("windows-said-twice", said)
 
     def _keys(self, number: int) -> Iterator[tuple[Where, Message]]:
         """The keys that a kind of block uses, and the values that it takes."""
-        place: Loc = ("stages", number)
-        yield from self._unused_keys(place, "block")
+        place, *overrides = self._places(number)
+        for each in (place, *overrides):
+            yield from self._unused_keys(each, "block", place)
         block, rel_pos = self._get(*place, "block"), self._get(*place, "rel_pos")
         if None in {block, rel_pos} or "rel_pos" not in BLOCKS[block].keys:
             return
@@ -173,14 +177,19 @@ class Rules:
                 ),
             )
 
-    def _unused_keys(self, place: Loc, chooser: str) -> Iterator[tuple[Where, Message]]:
-        """The keys of an encoder or a stage that are set although its word for `chooser` does not use them."""
-        word = self._get(*place, chooser)
+    def _unused_keys(
+        self, place: Loc, chooser: str, of: Loc | None = None
+    ) -> Iterator[tuple[Where, Message]]:
+        """The keys of a place that are set although the word for `chooser`, there or in the place `of`, does not use them."""
+        word = self._get(*(place if of is None else of), chooser)
         for key in unused_keys(chooser, word) if word is not None else ():
-            node = self.tree.find(place).step(key)
-            is_written = node is not None and node.value is not None  # null is the same as leaving it out
-            if is_written and (*place, key) not in self.broken:
+            if self._is_written(place, key) and (*place, key) not in self.broken:
                 yield self._at(place, key), unused_key(chooser, word, key)
+
+    def _is_written(self, place: Loc, key: str) -> bool:
+        """Whether a key has a value; null is the same as leaving it out."""
+        node = self.tree.find(place).step(key)
+        return node is not None and node.value is not None
 
     def _width(self, number: int) -> Iterator[tuple[Where, Message]]:
         if not number:
@@ -211,7 +220,7 @@ class Rules:
 
     def _override(self, place: Loc) -> BlockOverride:
         values = {key: value for key in KEYS if (value := self._get(*place, key)) is not None}
-        windowed = values.get("window_size", 0) not in {0, NO_WINDOW}
+        windowed = any(values.get(key, says) not in {says, (says, says)} for key, says in SAYS_GLOBAL.items())
         return BlockOverride(place, self._get(*place, "blocks"), tuple(values), windowed)
 
     def _indexes(self, number: int, key: str, blocks: range) -> Iterator[tuple[Where, Message]]:

@@ -12,7 +12,6 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import Message
-from ..units import format_size
 from .keys import Pair
 from .placement import EVERYWHERE, UNSHIFTED, Placement
 
@@ -72,19 +71,6 @@ def shift_of(entering: Entering, unsaid: Pair = UNSHIFTED) -> Pair:
     if entering.position % 2 == 0:
         return UNSHIFTED
     return unsaid if said is None else said
-
-
-def shift_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
-    """A shift is smaller than the window that is shifted."""
-    for layer in config.layers:
-        if layer.stage_index != number or not layer.is_shifted:
-            continue
-        size = layer.windows.size
-        if any(shift >= side for shift, side in zip(layer.shift_size, size, strict=True)):
-            shift, window = format_size(layer.shift_size), format_size(size)
-            message = f"shift_size {shift} must be smaller than the window of block {layer.index}, {window}"
-            yield ("stages", number, "shift_size"), Message("shift-too-large", message)
-            return
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,18 @@ OTHER_KEYS = {
     **dict.fromkeys(("resolution", "img_size", "input_size"), "image_size"),
     **dict.fromkeys(("in_channels", "num_channels"), "in_chans"),
     **dict.fromkeys(("global_attn", "global_layers", "global_blocks"), "global_attn_indexes"),
+    **dict.fromkeys(("num_windows", "n_windows"), "num_windows_side"),
     **dict.fromkeys(("use_rel_pos", "relative_positions"), "rel_pos"),
     **dict.fromkeys(("use_abs_pos", "abs_pos"), "pos_embed"),
     **dict.fromkeys(("precision", "torch_dtype"), "dtype"),
     **dict.fromkeys(("attn_implementation", "kernel"), "attention"),
 }
 """Names of keys in timm, transformers and SAM's code, and the key that each means here."""
+
+COUNTED_OTHERWISE = {
+    "num_windows": " It counts the windows of one side; num_windows counts all of them in LW-DETR, those of a side in RF-DETR"
+}
+"""What to know of a key of another tool before its number is taken over."""
 
 TWO = re.compile(r"(\d+)\s*,\s*(\d+)")
 MOST_ITEMS = 5
@@ -138,7 +144,7 @@ def word_at(loc: Loc, word: str) -> str:
 def _similar_key(word: str, known: Collection[str]) -> str:
     """The key that a word means in another tool, or the key whose name is most similar."""
     other = OTHER_KEYS.get(known_as(word, OTHER_KEYS) or "", word)
-    return did_you_mean(other if other in known else word, known)
+    return did_you_mean(other if other in known else word, known) + COUNTED_OTHERWISE.get(word, "")
 
 
 def _is_pair(loc: Loc, root: type) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 from ..encoder.kernels import takes
 from ..encoder.model import EncoderConfig
 from ..reports.analysis import Change
-from ..units import format_size
 from .passes import Passes
 
 Candidate = tuple[str, EncoderConfig, tuple[str, ...]]
@@ -74,10 +73,9 @@ def _windowing(config: EncoderConfig) -> Iterator[str]:
         if stage.global_attn_indexes:
             yield f"{own}global_attn_indexes=none"
         if not stage.placement.is_global:
-            window = format_size(stage.window_size)
             for at, override in enumerate(stage.overrides):
                 if override.placement is not None and override.placement.is_global:
-                    yield f"{own}overrides.{at}.window_size={window}"
+                    yield f"{own}overrides.{at}.{stage.placement.setting}"
 
 
 def _run(config: EncoderConfig, change: str, **keys: Any) -> Candidate:

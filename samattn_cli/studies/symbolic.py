@@ -67,6 +67,9 @@ MEANINGS = {
     "w": "side of a window, in tokens (window_size)",
     "v": "height of a window, in tokens (window_size)",
     "u": "width of a window, in tokens (window_size)",
+    "k": "windows along each side of the grid (num_windows_side)",
+    "m": "windows down the grid (num_windows_side)",
+    "n": "windows across the grid (num_windows_side)",
     "h": "attention heads (num_heads)",
     "d": "width of a head, C / h",
     "C": "width of the tokens (embed_dim), h d",
@@ -81,6 +84,12 @@ MEANINGS = {
 }
 """What the symbols of formulas stand for."""
 
+OF_A_NUMBER = {
+    "v": "height of a window, in tokens (the grid's over num_windows_side)",
+    "u": "width of a window, in tokens (the grid's over num_windows_side)",
+}
+"""What these stand for where the grid is cut into a number of windows."""
+
 
 def symbolic(
     config: EncoderConfig, segment: Segment, *, live_bytes: int | None = None, training: bool = False
@@ -89,14 +98,16 @@ def symbolic(
     part = _part_of(config, segment)
     taps = taps_of(part, segment, config.run.batch_size)
     space = Space(values_of(config, segment, live_bytes=live_bytes))
-    names = {name: space.symbol(name) for name in space.points}
+    names = _with_grid({name: space.symbol(name) for name in space.points})
     placed = _layer(part, names) if isinstance(part, LayerConfig) else _part(part, names)
     tape = tape_for(config.run, names["s"], training=training)
     entered = _entered(segment.entries[0], _shape(part, names), names["s"])
     with tape.weights(train=not (training and config.run.trains != "all")):
         call(tape, placed, (entered, *(tap.entered(names) for tap in taps)), config.run.attention)
     meanings = {name: meaning for tap in taps for name, meaning in tap.meanings.items()}
-    return Symbolic(space, names, tape.recording(), MEANINGS | meanings)
+    return Symbolic(
+        space, names, tape.recording(), MEANINGS | (OF_A_NUMBER if _counts(names) else {}) | meanings
+    )
 
 
 def values_of(config: EncoderConfig, segment: Segment, *, live_bytes: int | None = None) -> dict[str, int]:
@@ -119,10 +130,18 @@ def _of_layer(layer: LayerConfig) -> dict[str, int]:
     stage, (height, width) = layer.stage, layer.grid
     values = {"H": height, "W": width, "h": stage.num_heads, "d": stage.embed_dim // stage.num_heads}
     values |= {"M": stage.mlp_dim, "A": stage.adapter_dim}
-    if not layer.is_global:
-        down, across = layer.windows.size
-        values |= {"w": down} if down == across else {"v": down, "u": across}
+    values |= {} if layer.is_global else _of_windows(layer)
+    if _counts(values):  # which with the window make the grid
+        del values["H"], values["W"]
     return values if layer.in_dim == stage.embed_dim else values | {"D": layer.in_dim}
+
+
+def _of_windows(layer: LayerConfig) -> dict[str, int]:
+    """The values of the symbols of a block's windows; those of a number of them are square on some grids only."""
+    (down, across), (high, wide) = layer.placement.count, layer.windows.size
+    if layer.placement.size is not None:
+        return {"w": high} if high == wide else {"v": high, "u": wide}
+    return ({"k": down} if down == across else {"m": down, "n": across}) | {"v": high, "u": wide}
 
 
 def _of_part(part: PartConfig) -> dict[str, int]:
@@ -140,9 +159,10 @@ def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
     """A block made of symbols."""
     width, heads = names["h"] * names["d"], names["h"]
     where = layer.placement
-    if not layer.is_global:
-        window = (names["w"], names["w"]) if "w" in names else (names["v"], names["u"])
-        where = replace(where, size=window)
+    if counts := _counts(names):
+        where = replace(where, count=counts)
+    elif not layer.is_global:
+        where = replace(where, size=_window(names))
     made = vars(layer.stage) | {"embed_dim": width, "num_heads": heads}
     stage = SymbolicStage(**made, hidden=names["M"], adapter_hidden=names["A"])
     if layer.rel_pos_size == layer.grid:
@@ -154,6 +174,26 @@ def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
         in_dim=names.get("D", width),
         placement=where,
     )
+
+
+def _window(names: Mapping[str, Integer]) -> tuple[Integer, Integer]:
+    """The sides of a window."""
+    return (names["w"], names["w"]) if "w" in names else (names["v"], names["u"])
+
+
+def _counts(names: Mapping[str, Integer]) -> tuple[Integer, Integer] | None:
+    """Windows down and across, where the grid is cut into a number of them."""
+    if "k" in names:
+        return names["k"], names["k"]
+    return (names["m"], names["n"]) if "m" in names else None
+
+
+def _with_grid(names: Mapping[str, Integer]) -> dict[str, Integer]:
+    """With the sides of the grid, which is so many windows where a number of them is said."""
+    if not (counts := _counts(names)):
+        return dict(names)
+    sides = zip(("H", "W"), counts, _window(names), strict=True)
+    return dict(names) | {name: count * side for name, count, side in sides}
 
 
 def _part(part: PartConfig, names: Mapping[str, Integer]) -> PartConfig:
@@ -209,7 +249,7 @@ def _shape(part: PartConfig | LayerConfig, names: Mapping[str, Integer]) -> Shap
 
 def _with_tokens(values: dict[str, int], part: PartConfig | LayerConfig, entry: Tensor) -> dict[str, int]:
     """The values with that of N, where the tokens that enter are not those of the grid."""
-    shape = _shape(part, values | {"C": values.get("C", 0)})
+    shape = _shape(part, _with_grid(values) | {"C": values.get("C", 0)})
     if part.name == "patch_embed" or shape == entry.shape:
         return values
     return values | {"N": prod(entry.shape[:-1]) // values["B"]}

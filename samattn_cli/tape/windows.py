@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from ..encoder.keys import Pair
-from ..encoder.placement import UNSHIFTED
+from ..encoder.placement import UNSHIFTED, Windows
 from ..encoder.plan import LayerConfig
 from .storage import Dim, Shape
 from .tape import Tape
-from .tensor import Tensor, ceil_div
+from .tensor import Tensor
 
 
-def windows_over(grid: Shape, window: Pair) -> Shape:
-    """Windows that cover a grid: (rows, columns); the last of each may reach beyond it, over padding."""
-    return ceil_div(grid[0], window[0]), ceil_div(grid[1], window[1])
-
-
-def window_partition(tape: Tape, x: Tensor, window: Pair, shift: Pair = UNSHIFTED) -> Tensor:
+def window_partition(tape: Tape, x: Tensor, cuts: Windows, shift: Pair = UNSHIFTED) -> Tensor:
     """Cut (B, H, W, C) into (B * windows, h, w, C), padding below and to the right with zeros, then shifting."""
-    whole = rolled = padded(tape, x, window)
+    whole = rolled = padded(tape, x, cuts)
     if shift != UNSHIFTED:
         rolled = shifted(tape, whole)
         tape.free(whole, keep=x)
-    windows = cut(tape, rolled, window)
+    windows = cut(tape, rolled, cuts)
     if rolled is not x:
         tape.free(rolled, keep=windows)
     return windows
 
 
 def window_unpartition(
-    tape: Tape, windows: Tensor, window: Pair, grid: Shape, shift: Pair = UNSHIFTED
+    tape: Tape, windows: Tensor, cuts: Windows, grid: Shape, shift: Pair = UNSHIFTED
 ) -> Tensor:
     """Join (B * windows, h, w, C) to (B, H, W, C), shifting back, then dropping the padding."""
-    joined = whole = join(tape, windows, window, grid)
+    joined = whole = join(tape, windows, cuts)
     if shift != UNSHIFTED:
         whole = shifted_back(tape, joined)
         tape.free(joined, keep=windows)
@@ -41,28 +36,23 @@ def window_unpartition(
     return out
 
 
-def padded(tape: Tape, x: Tensor, window: Pair) -> Tensor:
+def padded(tape: Tape, x: Tensor, cuts: Windows) -> Tensor:
     """(B, H, W, C) with zeros below and to the right up to whole windows."""
-    (B, H, W, C), (h, w) = x.shape, window
-    rows, columns = windows_over((H, W), window)
-    if rows * h != H or columns * w != W:
-        return tape.pad("pad", x, B, rows * h, columns * w, C)
-    return x
+    (B, H, W, C), (height, width) = x.shape, cuts.covered
+    return tape.pad("pad", x, B, height, width, C) if height != H or width != W else x
 
 
-def cut(tape: Tape, x: Tensor, window: Pair) -> Tensor:
+def cut(tape: Tape, x: Tensor, cuts: Windows) -> Tensor:
     """Cut (B, H, W, C), of whole windows, into (B * windows, h, w, C)."""
-    (B, H, W, C), (h, w) = x.shape, window
-    rows, columns = windows_over((H, W), window)
+    (B, _, _, C), (h, w), (rows, columns) = x.shape, cuts.size, cuts.counts
     # (B, rows, h, columns, w, C) -> (B, rows, columns, h, w, C)
     windows = x.view(B, rows, h, columns, w, C).permute(0, 1, 3, 2, 4, 5)
     return tape.contiguous("window_partition", windows).view(B * rows * columns, h, w, C)
 
 
-def join(tape: Tape, windows: Tensor, window: Pair, grid: Shape) -> Tensor:
+def join(tape: Tape, windows: Tensor, cuts: Windows) -> Tensor:
     """Join (B * windows, h, w, C) to (B, H, W, C), padding included."""
-    (h, w), C = window, windows.shape[-1]
-    rows, columns = windows_over(grid, window)
+    (h, w), (rows, columns), C = cuts.size, cuts.counts, windows.shape[-1]
     B = windows.shape[0] // (rows * columns)
     # (B, rows, columns, h, w, C) -> (B, rows, h, columns, w, C)
     joined = windows.view(B, rows, columns, h, w, C).permute(0, 1, 3, 2, 4, 5)

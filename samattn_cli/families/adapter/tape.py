@@ -17,7 +17,7 @@ from .words import depth_grid
 def adapter_block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
     """Pre-norm block with an adapter behind attention, over depth and beside the MLP: (B, H, W, C) -> (B, H, W, C)."""
     stage, shortcut, grid = layer.stage, x, x.shape[1:3]
-    windows = x if layer.is_global else window_partition(tape, x, layer.windows.size)
+    windows = x if layer.is_global else window_partition(tape, x, layer.windows)
     volume = over_depth(tape, windows, layer, kernel)
     normed = tape.layer_norm("norm1", windows)
     tape.free(windows, keep=shortcut)
@@ -29,7 +29,7 @@ def adapter_block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eage
     if volume is not None:
         alone, adapted = adapted, tape.add("add_depth", adapted, volume)
         tape.free(alone)
-    joined = adapted if layer.is_global else window_unpartition(tape, adapted, layer.windows.size, grid)
+    joined = adapted if layer.is_global else window_unpartition(tape, adapted, layer.windows, grid)
     tape.free(adapted, keep=joined)
     x = tape.add("add_attn", shortcut, joined)
     tape.free(joined)

@@ -72,7 +72,7 @@ FAMILY = Family(
         "sam_adapter": Block(
             summary="SAM's block with Medical SAM Adapter's bottlenecks after attention, next to the MLP and over depth; "
             "windows are cut before norm1.",
-            keys=frozenset({"rel_pos", "adapter_ratio", "depth_slices"}),
+            keys=frozenset({"rel_pos", "adapter_ratio", "depth_slices", "num_windows_side"}),
             rel_pos=("none", "decomposed"),
             kernels=("eager", "sdpa", "fused"),
             adapters=True,
@@ -81,7 +81,7 @@ FAMILY = Family(
         ),
         "sam_lora": Block(
             summary="SAM's block with low-rank terms (LoRA) added to queries and values, as SAMed has them.",
-            keys=frozenset({"rel_pos", "lora_rank"}),
+            keys=frozenset({"rel_pos", "lora_rank", "num_windows_side"}),
             rel_pos=("none", "decomposed", "joint"),
             kernels=("eager", "sdpa", "fused"),
             adapters=True,

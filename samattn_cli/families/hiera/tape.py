@@ -39,15 +39,14 @@ def attend(tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str) -> Tenso
     """Attention over windows (or the grid), which `normed` is cut into: the grid pooled, (B, H', W', D)."""
     windows = normed
     if not layer.is_global:
-        windows = window_partition(tape, normed, layer.windows.size)
+        windows = window_partition(tape, normed, layer.windows)
         tape.free(normed, keep=windows)
     with tape.module("attn"):
         attended = attention(tape, windows, layer, kernel)
     tape.free(windows)
     if layer.is_global:
         return attended
-    height, width = (side // layer.q_stride for side in layer.windows.size)
-    joined = join(tape, attended, (height, width), layer.out_grid)
+    joined = join(tape, attended, layer.windows.pooled(layer.q_stride))
     tape.free(attended, keep=joined)
     return joined.narrow((joined.shape[0], *layer.out_grid, joined.shape[-1]))  # its padding stays in memory
 

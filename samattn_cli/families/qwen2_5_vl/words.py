@@ -11,6 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
+from ...encoder.placement_rules import place_of
 from ...encoder.slots import Block, Family, Part, PatchEmbed, Problem, Stream, side_or_sides
 from ...errors import Message
 
@@ -106,9 +107,9 @@ def _layer_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     problems: dict[tuple[int | str, ...], Message] = {}
     for layer in (layer for layer in config.layers if layer.stage_index == at):
         if not layer.is_global and (message := _window_problem(layer.windows.size, window)):
-            problems.setdefault(_where(config, at, layer.index, "window_size"), message)
+            problems.setdefault(place_of(config, layer, "window_size"), message)
         if message := _heads_problem(layer.stage, first):
-            problems.setdefault(_where(config, at, layer.index, "num_heads"), message)
+            problems.setdefault(place_of(config, layer, "num_heads"), message)
     yield from problems.items()
 
 
@@ -143,16 +144,6 @@ def _heads_problem(stage: StageConfig, first: StageConfig) -> Message | None:
             f"{first.embed_dim // first.num_heads}: all blocks share their rotary positions",
         )
     return None
-
-
-def _where(config: EncoderConfig, at: int, index: int, key: str) -> tuple[int | str, ...]:
-    """The path of a block's key: in the last override that sets it, or in the stage."""
-    named = [
-        number
-        for number, override in enumerate(config.stages[at].overrides)
-        if index in override.blocks and getattr(override, key) is not None
-    ]
-    return ("stages", at, "overrides", named[-1], key) if named else ("stages", at, key)
 
 
 FAMILY = Family(

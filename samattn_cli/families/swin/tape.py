@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from ...encoder.keys import Pair
+from ...encoder.placement import Placement
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
@@ -30,11 +30,15 @@ from ...units import INT64_BYTES
 Attention = Callable[[Tape, Tensor, LayerConfig, Tensor | None], Tensor]
 
 
+SQUARES = Placement((2, 2))
+"""Tokens that are merged."""
+
+
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
     """Norm, attention, shortcut; norm, MLP, shortcut: (B, H, W, C) -> (B, H, W, C)."""
     shortcut = x
     normed = tape.layer_norm("norm1", x)
-    whole = padded(tape, normed, size_of(layer))
+    whole = padded(tape, normed, layer.windows)
     if whole is not normed:
         tape.free(normed)
     y, kept = attend(tape, whole, layer, {"eager": eager, "sdpa": sdpa}[kernel])
@@ -50,23 +54,17 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
     return out
 
 
-def size_of(layer: LayerConfig) -> Pair:
-    """The window: that of a global block is the grid."""
-    return layer.windows.size
-
-
 def attend(
     tape: Tape, x: Tensor, layer: LayerConfig, attention: Attention
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """(B, H, W, C), of whole windows, to the same, and what Microsoft's forward holds until its end."""
-    window, C = size_of(layer), x.shape[-1]
     mask = shift_mask(tape, layer)
     rolled = shifted(tape, x) if layer.is_shifted else x
-    windows = cut(tape, rolled, window)
-    windows = windows.view(windows.shape[0], prod(window), C)
+    windows = cut(tape, rolled, layer.windows)
+    windows = windows.view(windows.shape[0], prod(layer.windows.size), x.shape[-1])
     with tape.module("attn"):
         attended = attention(tape, windows, layer, mask)
-    joined = join(tape, attended, window, x.shape[1:3])
+    joined = join(tape, attended, layer.windows)
     if rolled is not x:
         free_unless_shared(tape, rolled, (windows,))
     y = shifted_back(tape, joined) if layer.is_shifted else joined
@@ -127,7 +125,7 @@ def weighed(
 
 def relative_bias(tape: Tape, layer: LayerConfig) -> Tensor:
     """What is added to the scores of a window: (h, N, N)."""
-    heads, (h, w) = layer.stage.num_heads, size_of(layer)
+    heads, (h, w) = layer.stage.num_heads, layer.windows.size
     table = tape.parameter("relative_position_bias_table", (2 * h - 1) * (2 * w - 1), heads)
     N = h * w
     rows = tape.gather(
@@ -178,7 +176,7 @@ def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
 
 def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Each 2x2 tokens in one, norm, then a linear layer: (B, H, W, C) -> (B, H / 2, W / 2, C')."""
-    whole = padded(tape, x, (2, 2))
+    whole = padded(tape, x, SQUARES.over(x.shape[1:3]))
     together = merged(tape, whole)
     normed = tape.layer_norm("norm", together)
     tape.free(together)

@@ -10,7 +10,7 @@ from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...tape.windows import free_unless_shared, padded
 from ...units import INT64_BYTES
-from ..swin.tape import attend, cropped, each_of, merged, mlp, size_of, split, weighed
+from ..swin.tape import SQUARES, attend, cropped, each_of, merged, mlp, split, weighed
 
 BIAS_HIDDEN = 512
 
@@ -18,7 +18,7 @@ BIAS_HIDDEN = 512
 def block(tape: Tape, x: Tensor, layer: LayerConfig, _kernel: str = "eager") -> Tensor:
     """Attention, norm, shortcut; MLP, norm, shortcut: (B, H, W, C) -> (B, H, W, C)."""
     shortcut = x
-    whole = padded(tape, x, size_of(layer))
+    whole = padded(tape, x, layer.windows)
     y, kept = attend(tape, whole, layer, attention)
     free_unless_shared(tape, whole, (x, *kept))
     y = cropped(tape, y, layer, kept)
@@ -69,7 +69,7 @@ def qkv_bias(tape: Tape, C: int) -> Tensor:
 
 def relative_bias(tape: Tape, layer: LayerConfig) -> tuple[Tensor, Tensor]:
     """A bias per offset and head, from an MLP whatever the batch; of it what is added to scores, (h, N, N)."""
-    heads, (h, w) = layer.stage.num_heads, size_of(layer)
+    heads, (h, w) = layer.stage.num_heads, layer.windows.size
     N, offsets = h * w, (2 * h - 1, 2 * w - 1)
     with tape.module("cpb_mlp"):
         hidden = tape.linear("0", tape.buffer(1, *offsets, 2), BIAS_HIDDEN)
@@ -88,7 +88,7 @@ def relative_bias(tape: Tape, layer: LayerConfig) -> tuple[Tensor, Tensor]:
 
 def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Each 2x2 tokens in one, a linear layer, then norm: (B, H, W, C) -> (B, H / 2, W / 2, C')."""
-    whole = padded(tape, x, (2, 2))
+    whole = padded(tape, x, SQUARES.over(x.shape[1:3]))
     together = merged(tape, whole)
     reduced = tape.linear("reduction", together, part.leaving.dim, bias=False)
     tape.free(together)

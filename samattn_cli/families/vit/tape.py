@@ -50,18 +50,18 @@ def block(
 
 def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix: Step) -> Tensor:
     """Pre-norm block of any attention over windows and any MLP: (B, H, W, C) -> (B, H, W, C)."""
-    window, shift = layer.windows.size, layer.shift_size
+    cuts, shift = layer.windows, layer.shift_size
     shortcut, grid = x, x.shape[1:3]
     x = normed = tape.layer_norm("norm1", shortcut)
     if not layer.is_global:
-        x = window_partition(tape, normed, window, shift)
+        x = window_partition(tape, normed, cuts, shift)
         tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
         x = attended = attend(windows)
     tape.free(windows)
     if not layer.is_global:
-        x = window_unpartition(tape, attended, window, grid, shift)
+        x = window_unpartition(tape, attended, cuts, grid, shift)
         tape.free(attended, keep=x)
     joined = x
     x = tape.add("add_attn", shortcut, joined)

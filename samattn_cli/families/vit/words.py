@@ -24,7 +24,7 @@ FAMILY = Family(
     blocks={
         "vit": Block(
             summary="SAM's and ViTDet's block: pre-norm, windows over a padded grid, decomposed or joint positions.",
-            keys=frozenset({"rel_pos", "rel_pos_grid", "shift_size"}),
+            keys=frozenset({"rel_pos", "rel_pos_grid", "shift_size", "num_windows_side"}),
             rel_pos=("none", "decomposed", "joint"),
             kernels=("eager", "sdpa", "fused"),
             problems=rel_pos_problems,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...encoder.model import EncoderConfig
+from ...encoder.placement import Placement
 from ...figures import FIGURES, PEAKS
 from ...reports.sweep import Axis, Line, Sweep
 from ...units import format_amount, format_count, format_side, format_size, format_things
@@ -70,11 +71,15 @@ def set_alike(report: Sweep) -> tuple[str, ...]:
 
 def _several_windows(config: EncoderConfig) -> str:
     placements = (placement for stage in config.stages for placement in stage.placements)
-    own = dict.fromkeys(placement.size for placement in placements if placement.size is not None)
+    own = dict.fromkeys(_windows(placement) for placement in placements if not placement.is_global)
     if len(own) <= 1:
         return ""
-    sizes = ", ".join(map(format_side, own))
-    return f"{config.name} has windows of {sizes}: a window size of the sweep replaces each of them"
+    return f"{config.name} has windows of {', '.join(own)}: a window size of the sweep replaces each of them"
+
+
+def _windows(placement: Placement) -> str:
+    """Windows of a size by that size, a number of them in words."""
+    return placement.words if placement.size is None else format_side(placement.size)
 
 
 # -- figures ---------------------------------------------------------------------------------------------------------

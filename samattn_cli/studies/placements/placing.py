@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ...encoder.keys import Pair
 from ...encoder.model import EncoderConfig, StageConfig
 from ...encoder.placed import placed
 from ...encoder.plan_rules import problems_of_plan
@@ -62,13 +63,15 @@ def shifted(config: EncoderConfig) -> EncoderConfig:
     for layer in unnamed.layers:
         if not layer.is_global and "shift_size" not in BLOCKS[layer.stage.block].keys:
             raise UsageError(f"blocks of {layer.stage.block} have no shift_size")
-    return replace(unnamed, stages=tuple(map(_shifted, unnamed.stages)))
+    grids = {layer.stage_index: layer.grid for layer in unnamed.layers}
+    stages = (_shifted(stage, grids[number]) for number, stage in enumerate(unnamed.stages))
+    return replace(unnamed, stages=tuple(stages))
 
 
-def _shifted(stage: StageConfig) -> StageConfig:
+def _shifted(stage: StageConfig, grid: Pair) -> StageConfig:
     if stage.placement.is_global or "shift_size" not in BLOCKS[stage.block].keys:
         return stage
-    height, width = stage.window_size
+    height, width = stage.placement.over(grid).size
     return replace(stage, shift_size=(height // 2, width // 2))
 
 

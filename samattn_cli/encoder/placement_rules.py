@@ -1,0 +1,64 @@
+"""Whether the blocks of an encoder can attend where its keys say: on the grids that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import Message
+from ..units import format_size
+from .keys import Pair
+from .slots import Problem, side_or_sides
+from .tree import Loc
+
+if TYPE_CHECKING:
+    from .model import EncoderConfig
+    from .plan import LayerConfig
+
+
+def placement_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
+    """What is wrong with where the blocks of a stage attend: the first of each kind."""
+    for layer in (layer for layer in config.layers if layer.stage_index == number):
+        if not layer.placement.divides(layer.grid):
+            yield _not_divided(config, layer)
+            return
+        if any(shift >= side for shift, side in zip(layer.shift_size, layer.windows.size, strict=True)):
+            shift, window = format_size(layer.shift_size), format_size(layer.windows.size)
+            message = f"shift_size {shift} must be smaller than the window of block {layer.index}, {window}"
+            yield ("stages", number, "shift_size"), Message("shift-too-large", message)
+            return
+
+
+def _not_divided(config: EncoderConfig, layer: LayerConfig) -> Problem:
+    """A grid that is not a whole number of windows."""
+    count, grid = layer.placement.count, layer.grid
+    said = (
+        f"num_windows_side {side_or_sides(count)} does not divide the grid of block {layer.index}, "
+        f"{format_size(grid)}, into {layer.placement.words} of one size"
+    )
+    if grid == config.grid:
+        said = f"{said}: use image_size {' or '.join(_near(config, count))}"
+    return place_of(config, layer, "num_windows_side"), Message("grid-not-divisible", said)
+
+
+def _near(config: EncoderConfig, count: Pair) -> list[str]:
+    """The nearest sizes of the image below and above whose patches are a whole number of windows, those of no pixel aside."""
+    units = [windows * config.patch_size for windows in count]
+    sizes = (
+        tuple(
+            sign * (sign * side // unit) * unit for side, unit in zip(config.image_size, units, strict=True)
+        )
+        for sign in (1, -1)
+    )
+    return [side_or_sides(size) for size in sizes if all(size)]
+
+
+def place_of(config: EncoderConfig, layer: LayerConfig, key: str) -> Loc:
+    """Where a block has a key from: the last override that gives it, or the stage."""
+    at = layer.stage_index
+    named = [
+        number
+        for number, override in enumerate(config.stages[at].overrides)
+        if layer.index in override.blocks and getattr(override, key) is not None
+    ]
+    return ("stages", at, "overrides", named[-1], key) if named else ("stages", at, key)
