@@ -1,55 +1,46 @@
-"""Whether each part takes tokens as the one before it makes them: on a grid, as a sequence, packed."""
+"""How tokens lie in memory as they flow from part to part. A family may bring a layout of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
-from ..errors import Message
-from .model import EncoderConfig
-from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
-from .slots import LAYOUTS, Layout, Part, Problem
+from .keys import Pair
 
-Step = tuple[tuple[int | str, ...], str, Layout | None, Layout]
-"""Where a part is named, what it is called, how the tokens lie that it takes (None: it makes them) and makes."""
+Sizes = tuple[Any, ...]
+"""Of a tensor: numbers or formulas."""
 
 
-def layout_problems(config: EncoderConfig) -> Iterator[Problem]:
-    """The first part that does not take the layout which the part before it outputs; the parts after it may be right."""
-    for (_, before, _, made), (loc, name, taken, _) in pairwise(_steps(config)):
-        if taken != made:
-            hint = _hint(config, loc, taken)
-            message = f"{name} takes {LAYOUTS[taken or made]}, but {before} outputs {LAYOUTS[made]}{hint}"
-            yield loc, Message("layout-mismatch", message)
-            return
+@dataclass(frozen=True)
+class TokenLayout:
+    """A way for tokens to lie; layouts of one name are the same.
+
+    Attributes:
+        name: in tables: "grid".
+        words: in messages, after "takes" and "not": "tokens on a grid".
+        shape: (B, (H, W), tokens of an image, C) -> the shape of the stream.
+        joins_images: whether the tokens of all images are one sequence.
+    """
+
+    name: str
+    words: str = field(compare=False)
+    shape: Callable[[Any, Pair, Any, Any], Sizes] = field(compare=False)
+    joins_images: bool = field(default=False, compare=False)
 
 
-def _steps(config: EncoderConfig) -> Iterator[Step]:
-    patch = PATCH_EMBEDS[config.patch_embed]
-    yield ("patch_embed",), f"patch_embed {config.patch_embed}", None, patch.makes
-    yield from _part(("pos_embed",), "pos_embed", config.pos_embed, POS_EMBEDS)
-    for number, stage in enumerate(config.stages):
-        yield from _part(("stages", number, "transition"), "transition", stage.transition, TRANSITIONS)
-        layout = BLOCKS[stage.block].layout
-        yield ("stages", number, "block"), f"block {stage.block}", layout, layout
-    yield from _part(("neck",), "neck", config.neck, NECKS)
+def _on_a_grid(B: Any, grid: Pair, _tokens: Any, C: Any) -> Sizes:
+    return (B, *grid, C)
 
 
-def _part(loc: tuple[int | str, ...], slot: str, word: str, words: Mapping[str, Part]) -> Iterator[Step]:
-    if word != NONE:
-        part = words[word]
-        yield loc, f"{slot} {word}", part.takes, part.makes or part.takes
+def _in_a_sequence(B: Any, _grid: Pair, tokens: Any, C: Any) -> Sizes:
+    return B, tokens, C
 
 
-def _hint(config: EncoderConfig, loc: tuple[int | str, ...], wanted: Layout | None) -> str:
-    """The position embeddings that output this layout, if it is the first stage that needs it."""
-    if loc != ("stages", 0, "block"):
-        return ""
-    patch = PATCH_EMBEDS[config.patch_embed].makes
-    makers = [
-        word
-        for word, part in POS_EMBEDS.items()
-        if (part.makes or part.takes) == wanted and part.takes == patch
-    ]
-    *most, last = makers or [""]
-    return f": use pos_embed {' or '.join(filter(None, (', '.join(most), last)))}" if makers else ""
+def _packed(B: Any, _grid: Pair, tokens: Any, C: Any) -> Sizes:
+    return B * tokens, C
+
+
+GRID = TokenLayout("grid", "tokens on a grid", _on_a_grid)
+SEQUENCE = TokenLayout("sequence", "a token sequence", _in_a_sequence)
+PACKED = TokenLayout("packed", "a packed sequence of all images", _packed, joins_images=True)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .keys import Pair
+from .layouts import TokenLayout
 from .placement import EVERYWHERE, Placement, Windows
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .slots import Entering, Part, Stream
@@ -38,6 +39,11 @@ class PartConfig:
     leaving: Stream
     taps: tuple[str, ...] = ()
 
+    @property
+    def layout(self) -> TokenLayout:
+        """How the tokens lie that enter."""
+        return self.entering.layout
+
 
 @dataclass(frozen=True)
 class LayerConfig:
@@ -66,6 +72,11 @@ class LayerConfig:
     def taps(self) -> tuple[str, ...]:
         """Earlier parts whose outputs it takes beside the stream."""
         return BLOCKS[self.stage.block].taps
+
+    @property
+    def layout(self) -> TokenLayout:
+        """How the tokens lie that enter, and that leave."""
+        return BLOCKS[self.stage.block].layout
 
     @property
     def kind(self) -> LayerConfig:
@@ -143,9 +154,7 @@ def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
         for position in range(stage.depth):
             layer = _layer(stage, before, index, number, position, stream)
             yield layer
-            stream = replace(
-                stream, grid=layer.out_grid, dim=stage.embed_dim, layout=BLOCKS[stage.block].layout
-            )
+            stream = replace(stream, grid=layer.out_grid, dim=stage.embed_dim, layout=layer.layout)
             index += 1
         before = stage
     yield from _after_blocks(config, stream)

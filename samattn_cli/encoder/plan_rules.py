@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..errors import Message
 from .kernels import unfit_shift
-from .layouts import layout_problems
+from .layout_rules import layout_problems
 from .model import EncoderConfig
 from .placement_rules import placement_problems
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS

@@ -200,7 +200,7 @@ class Rules:
             return
         if not BLOCKS[block].changes_width:
             layout = BLOCKS[block].layout
-            leading = (word for word, part in TRANSITIONS.items() if (part.makes or part.takes) == layout)
+            leading = (word for word, part in TRANSITIONS.items() if part.made == layout)
             yield (
                 self._at(("stages", number), "embed_dim"),
                 Message(

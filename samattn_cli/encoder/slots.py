@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Message
 from .keys import Pair
+from .layouts import GRID, TokenLayout
 from .placement import EVERYWHERE, UNSHIFTED, Placement
 
 if TYPE_CHECKING:
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
 
 Problem = tuple[tuple[int | str, ...], Message]
 """The path of a key, and what is wrong there."""
-
-Layout = Literal["grid", "sequence", "packed"]
-"""How tokens lie: (B, H, W, C), (B, N, C), or (N, C) with those of all images one after the other."""
-
-LAYOUTS = {
-    "grid": "tokens on a grid",
-    "sequence": "a token sequence",
-    "packed": "a packed sequence of all images",
-}
 
 
 def no_problems(_config: Any, _at: int) -> Iterator[Problem]:
@@ -125,7 +117,7 @@ class Block:
     keys: frozenset[str] = frozenset()
     rel_pos: tuple[str, ...] = ("none",)
     kernels: tuple[str, ...] = ("eager", "sdpa")
-    layout: Layout = "grid"
+    layout: TokenLayout = GRID
     changes_width: bool = False
     windows: bool = True
     place: Callable[[Entering], Placing] = as_configured
@@ -162,7 +154,7 @@ class PatchEmbed:
     summary: str
     grid: Callable[[Pair, int], Pair] = patches
     input_shape: Callable[[EncoderConfig], tuple[int, ...]] = an_image
-    makes: Layout = "grid"
+    makes: TokenLayout = GRID
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
@@ -173,7 +165,7 @@ class Stream:
     grid: Pair
     dim: int
     extra_tokens: int = 0
-    layout: Layout = "grid"
+    layout: TokenLayout = GRID
 
 
 def unchanged(_config: EncoderConfig, stream: Stream) -> Stream:
@@ -203,15 +195,20 @@ class Part:
 
     summary: str
     keys: frozenset[str] = frozenset()
-    takes: Layout = "grid"
-    makes: Layout | None = None
+    takes: TokenLayout = GRID
+    makes: TokenLayout | None = None
     stream: Callable[[EncoderConfig, Stream], Stream] = unchanged
     taps: Callable[[EncoderConfig], tuple[str, ...]] = no_taps
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
+    @property
+    def made(self) -> TokenLayout:
+        """How the tokens lie that leave it."""
+        return self.makes or self.takes
+
     def leaving(self, config: EncoderConfig, entering: Stream) -> Stream:
         """The stream that leaves it."""
-        return replace(self.stream(config, entering), layout=self.makes or self.takes)
+        return replace(self.stream(config, entering), layout=self.made)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from math import prod
 
 from ..encoder.model import EncoderConfig, StageConfig
 from ..encoder.plan import LayerConfig, PartConfig
-from ..encoder.registry import BLOCKS, NECKS, POS_EMBEDS, TRANSITIONS
+from ..encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS
 from ..encoder.slots import Part
 from ..tape.encoder import Segment, call, tape_for
 from ..tape.ops import Recording
@@ -239,12 +239,11 @@ def _shape(part: PartConfig | LayerConfig, names: Mapping[str, Integer]) -> Shap
     if isinstance(part, PartConfig) and part.name == "patch_embed":
         return _encoder(part, names).input_shape
     if isinstance(part, LayerConfig):
-        layout, width, extra = BLOCKS[part.stage.block].layout, names.get("D"), part.extra_tokens
+        width, extra = names.get("D"), part.extra_tokens
         width = names["h"] * names["d"] if width is None else width
     else:
-        layout, width, extra = part.entering.layout, names["C"], part.entering.extra_tokens
-    tokens = names.get("N", H * W + extra)
-    return {"grid": (B, H, W, width), "sequence": (B, tokens, width), "packed": (B * tokens, width)}[layout]
+        width, extra = names["C"], part.entering.extra_tokens
+    return part.layout.shape(B, (H, W), names.get("N", H * W + extra), width)
 
 
 def _with_tokens(values: dict[str, int], part: PartConfig | LayerConfig, entry: Tensor) -> dict[str, int]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ..encoder.plan import LayerConfig, PartConfig
-from ..encoder.registry import BLOCKS
 from ..tape.encoder import Segment
 from ..tape.storage import Storage
 from ..tape.symbols.formula import Integer
@@ -90,8 +89,7 @@ def _sides(part: PartConfig | LayerConfig, tensor: Tensor, number: str, batch: i
 
 
 def _first(part: PartConfig | LayerConfig, size: Integer, tokens: int) -> str:
-    layout = BLOCKS[part.stage.block].layout if isinstance(part, LayerConfig) else part.entering.layout
-    return f"{TOKENS}/{tokens // size}" if layout == "packed" else "B"
+    return f"{TOKENS}/{tokens // size}" if part.layout.joins_images else "B"
 
 
 def _channels(part: PartConfig | LayerConfig, size: Integer, number: str) -> str:

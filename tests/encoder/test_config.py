@@ -63,7 +63,7 @@ def one_of(*words):
     return " ".join(map(repr, words))
 
 
-TO_A_GRID = " ".join(word for word, part in TRANSITIONS.items() if (part.makes or part.takes) == "grid")
+TO_A_GRID = " ".join(word for word, part in TRANSITIONS.items() if part.made == GRID)
 A_NECK, A_POS_EMBED = one_of("none", *NECKS), one_of("none", *POS_EMBEDS)
 
 

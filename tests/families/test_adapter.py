@@ -151,10 +151,8 @@ def test_adapters_that_give_nothing_leave_sam_as_it_is():
 def restated(block: AdapterBlock, x: Tensor) -> Tensor:
     """The block of Medical SAM Adapter as its paper and code have it, with segment-anything's attention."""
     weights, dim = dict(block.named_parameters()), x.shape[-1]
-    window, slices = block.window_size[0], block.depth_slices
-    attention = official.Attention(
-        dim, 4, use_rel_pos=True, input_size=block.window_size if window else (4, 4)
-    )
+    window, slices = block.window_size and block.window_size[0], block.depth_slices
+    attention = official.Attention(dim, 4, use_rel_pos=True, input_size=block.window_size or (4, 4))
     attention.load_state_dict(block.attn.state_dict())
 
     def norm(name: str, tokens: Tensor) -> Tensor:

@@ -43,11 +43,15 @@ def tables() -> dict[str, str]:
 
 def words() -> Iterator[str]:
     """A line for each word of the families: what it is, how the tokens lie that it takes and makes, its kernels."""
-    yield from (_word("block", *item, item[1].layout, ", ".join(item[1].kernels)) for item in BLOCKS.items())
-    yield from (_word("patch_embed", *item, item[1].makes, "") for item in PATCH_EMBEDS.items())
+    yield from (
+        _word("block", *item, item[1].layout.name, ", ".join(item[1].kernels)) for item in BLOCKS.items()
+    )
+    yield from (_word("patch_embed", *item, item[1].makes.name, "") for item in PATCH_EMBEDS.items())
     for key, parts in (("pos_embed", POS_EMBEDS), ("transition", TRANSITIONS), ("neck", NECKS)):
         for word, part in parts.items():
-            yield _word(key, word, part, f"{part.takes} to {part.makes}" if part.makes else part.takes, "")
+            yield _word(
+                key, word, part, " to ".join(each.name for each in (part.takes, part.makes) if each), ""
+            )
 
 
 def _word(key: str, word: str, declared: Any, tokens: str, kernels: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...encoder.layouts import SEQUENCE
 from ...encoder.slots import Family, Part, Problem, Sliding, Stream, Transition, slid, transitions_called
 from ...errors import Message
 
@@ -58,7 +59,7 @@ FAMILY = Family(
     transitions={
         COMPRESSOR: Transition(
             summary="DeepEncoder's: SAM's neck, two convolutions of stride 2, CLIP's class token, positions and norm.",
-            makes="sequence",
+            makes=SEQUENCE,
             stream=compressed,
             slides=CONVOLUTIONS,
             problems=compressor_problems,
@@ -68,7 +69,7 @@ FAMILY = Family(
         "deepseek": Part(
             summary="DeepEncoder's: CLIP's tokens next to the compressor's, and a linear layer to out_chans.",
             keys=frozenset({"out_chans"}),
-            takes="sequence",
+            takes=SEQUENCE,
             stream=projected,
             taps=of_compressor,
             problems=projector_problems,

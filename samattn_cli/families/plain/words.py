@@ -10,6 +10,7 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
+from ...encoder.layouts import SEQUENCE
 from ...encoder.slots import (
     Block,
     Entering,
@@ -55,7 +56,7 @@ def block_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
 PLAIN = Block(
     summary="ViT's block: pre-norm, over all tokens of a sequence.",
     kernels=KERNELS,
-    layout="sequence",
+    layout=SEQUENCE,
     windows=False,
     place=everywhere,
     problems=block_problems,
@@ -134,7 +135,7 @@ def prediction_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
 NECKS = {
     "mae_pred": Part(
         summary="MAE's prediction: LayerNorm and a linear layer to the pixels of each patch.",
-        takes="sequence",
+        takes=SEQUENCE,
         stream=predicted,
         taps=of_decoder,
         problems=prediction_problems,
@@ -146,13 +147,13 @@ FAMILY = Family(
     pos_embeds={
         "class_token": Part(
             summary="A class token in front, then a learned vector per token, as ViT has it.",
-            makes="sequence",
+            makes=SEQUENCE,
             stream=with_class_token,
         ),
         "mae": Part(
             summary="MAE's: fixed vectors, patches masked at mask_ratio, a class token in front.",
             keys=frozenset({"mask_ratio"}),
-            makes="sequence",
+            makes=SEQUENCE,
             stream=masked,
             problems=masking_problems,
         ),
@@ -160,7 +161,7 @@ FAMILY = Family(
     transitions={
         "mae_decoder": Transition(
             summary="MAE's way into its decoder: LayerNorm, a linear layer, mask tokens, the order of patches restored.",
-            takes="sequence",
+            takes=SEQUENCE,
             stream=decoded,
             taps=of_masking,
             problems=decoder_problems,

@@ -11,6 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ...encoder.keys import Pair
+from ...encoder.layouts import PACKED
 from ...encoder.placement_rules import place_of
 from ...encoder.slots import Block, Family, Part, PatchEmbed, Problem, Stream, side_or_sides
 from ...errors import Message
@@ -150,7 +151,7 @@ FAMILY = Family(
     blocks={
         WORD: Block(
             summary="Qwen2.5-VL's: RMSNorm, rotary positions, windows without padding, a gated MLP.",
-            layout="packed",
+            layout=PACKED,
             pads=False,
             taps=("pos_embed",),
             problems=block_problems,
@@ -160,13 +161,13 @@ FAMILY = Family(
         WORD: PatchEmbed(
             summary="Flattened patches of two frames by a convolution without a bias, all images in one sequence.",
             input_shape=flattened_patches,
-            makes="packed",
+            makes=PACKED,
         )
     },
     pos_embeds={
         ORDER: Part(
             summary="Tokens put in the order of windows, and rotary positions for the blocks.",
-            takes="packed",
+            takes=PACKED,
             problems=order_problems,
         )
     },
@@ -174,7 +175,7 @@ FAMILY = Family(
         MERGER: Part(
             summary="RMSNorm, 2x2 tokens to one of out_chans by an MLP, the order of the image again.",
             keys=frozenset({"out_chans"}),
-            takes="packed",
+            takes=PACKED,
             stream=merged,
             taps=lambda _: ("pos_embed",),
             problems=merger_problems,
