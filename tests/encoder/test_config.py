@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samattn_cli.encoder.applicable_keys import mapping_of
+from samattn_cli.encoder.layouts import GRID
 from samattn_cli.encoder.model import EncoderConfig, RunConfig, StageConfig
 from samattn_cli.encoder.presets import presets
 from samattn_cli.encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS
