@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samattn_cli import load_config
+from samattn_cli.encoder.placement import Placement
 from samattn_cli.encoder.plan import LayerConfig
 from samattn_cli.families.vit import tape as vit
 from samattn_cli.tape.memory import live_over, saved_bytes
@@ -219,7 +220,7 @@ def assert_same(one, other) -> None:
 @pytest.mark.parametrize("window", [(3, 3), (2, 5), (w, w)], ids=str)
 def test_symbols_give_the_formula_of_a_windowed_block(window, rel_pos):
     height, width = rows * window[0], columns * window[1]
-    layer = LayerConfig(0, 0, layer_of(3, rel_pos).stage, window, grid=(height, width), in_dim=C)
+    layer = LayerConfig(0, 0, layer_of(3, rel_pos).stage, Placement(window), grid=(height, width), in_dim=C)
     found = record(layer, B, height, width, C)
     expected = formula(B * rows * columns, window, B * height * width, rel_pos=rel_pos)
     assert_same(found.flops, expected)
