@@ -1,9 +1,9 @@
-"""What backward does for each operation: its products, its allocations and what it lets go of, in PyTorch's order.
+"""The backward of each operation: its products, allocations and frees, in PyTorch's order.
 
-Source: tools/autograd/derivatives.yaml and torch/csrc/autograd/FunctionsManual.cpp of PyTorch. Each function takes
-the operands of the forward operation and returns its backward: (tape, gradient) -> the gradient of each edge. Where an
-operation has several, PyTorch's generated code computes them in the alphabetical order of the operands' names. One that
-no operand needs is not computed; where none has to be, what is given for it is let go of by the engine.
+Source: tools/autograd/derivatives.yaml and torch/csrc/autograd/FunctionsManual.cpp of PyTorch. Each function takes the
+operands of the forward operation and returns its backward: (tape, gradient) -> the gradient of each edge. PyTorch's generated
+code computes several gradients in the alphabetical order of the operands' names. A gradient that no operand needs is not
+computed; if a function returns one all the same, because it costs nothing, the engine frees it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Gradients = tuple[Tensor | Sum | None, ...]
 
 
 def where_needed(operand: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """`tensors` that the gradient of `operand` is computed of, if it needs one."""
+    """`tensors`, from which the gradient of `operand` is computed, if `operand` needs one; otherwise nothing."""
     return tensors if operand.grad_fn else ()
 
 
 def to(operand: Tensor, gradient: Tensor) -> Sum:
-    """A gradient that is to have the shape and the type of its operand."""
+    """A gradient that the engine reduces to the shape and type of its operand."""
     return Sum(gradient, operand.shape, operand.item_bytes)
 
 
@@ -60,14 +60,14 @@ def _grad_input(tape: Tape, g: Tensor, x: Tensor, weight: Tensor) -> Tensor | No
 
 
 def _grad_weight(tape: Tape, g: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
-    """Transposed twice on its way to the weight: by mm_mat2_backward, and as the weight was."""
+    """The gradient of a weight; it is transposed twice, by mm_mat2_backward and because the weight was transposed."""
     if not weight.grad_fn:
         return None
     return tape.product("grad_weight", "linear", g.permute(1, 0), x).seen(is_view=True)
 
 
 def batched_mm(x: Tensor, weight: Tensor) -> Backward:
-    """A product of (N, m, k) and a frozen weight (n, k), repeated for each of N: edge x."""
+    """A product of (N, m, k) and a frozen weight (n, k), which is repeated N times: edge x."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         repeated = replace(weight, shape=(x.shape[0], *weight.shape), stride=(0, *weight.stride))
@@ -87,11 +87,13 @@ def bmm(a: Tensor, b: Tensor) -> Backward:
 
 
 def conv2d(x: Tensor, weight: Tensor, *bias: Tensor, macs: Dim) -> Backward:
-    """A convolution, with a bias or without. The gradients of x and of the weight take the MACs of the forward each."""
+    """A convolution, with or without a bias. The gradients of x and of the weight each take the MACs of the forward."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         factors = (*where_needed(weight, x), *where_needed(x, weight))  # one for each product
-        grad_x, *rest = _made_for(tape, "conv2d", (g, *factors), (x, weight, *bias), macs=len(factors) * macs)
+        grad_x, *rest = _gradients_of(
+            tape, "conv2d", (g, *factors), (x, weight, *bias), macs=len(factors) * macs
+        )
         if not x.is_channels_last:
             return grad_x, *rest
         grad_weight, *grad_bias = rest
@@ -105,7 +107,7 @@ def _channels_last(gradient: Tensor | None) -> Tensor | None:
 
 
 def max_pool(x: Tensor, index: Tensor) -> Backward:
-    """Maxima over squares: the gradient where each was."""
+    """Maxima over squares: the gradient goes to the place of each maximum."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         (out,) = tape.make("grad_input", "max_pool_backward", (g, index), x.shape, like=g)
@@ -115,7 +117,7 @@ def max_pool(x: Tensor, index: Tensor) -> Backward:
 
 
 def interpolate(x: Tensor, mode: str) -> Backward:
-    """Resizing: the memory order of the gradient stays, but for bicubic's, which is contiguous."""
+    """Resizing: the memory order of the gradient stays, except for linear and bicubic, which are contiguous."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         (out,) = tape.make("grad_input", f"upsample_{mode}", (g,), x.shape)
@@ -125,25 +127,25 @@ def interpolate(x: Tensor, mode: str) -> Backward:
     return backward
 
 
-def _made_for(
+def _gradients_of(
     tape: Tape, kind: str, reads: tuple[Tensor, ...], operands: tuple[Tensor, ...], *, macs: Dim = 0
 ) -> tuple[Tensor | None, ...]:
-    """What one kernel makes for those of `operands` that need a gradient."""
+    """The gradients that one kernel computes, for those of `operands` that need one."""
     shapes = [operand.shape for operand in operands if operand.grad_fn]
-    made = iter(tape.make("backward", kind, reads, *shapes, macs=macs))
-    return tuple(next(made) if operand.grad_fn else None for operand in operands)
+    gradients = iter(tape.make("backward", kind, reads, *shapes, macs=macs))
+    return tuple(next(gradients) if operand.grad_fn else None for operand in operands)
 
 
 def passes(*operands: Tensor) -> Backward:
-    """An addition, a copy: the gradient goes to each operand as it is."""
+    """An addition or a copy: the gradient goes to each operand unchanged."""
     return lambda _, g: tuple(to(operand, g) for operand in operands)
 
 
 def change_part(whole: Tensor, part: Tensor, *, copy: bool = False) -> Backward:
-    """A part of a tensor added to, or copied to, in place (CopySlices): edges whole, what came to the part.
+    """An addition or a copy into a part of a tensor, in place (CopySlices): edges whole, and the operand for the part.
 
-    The gradient of the whole is copied, and that of the part again; into its place goes what the addition gives back,
-    which is the same, or what a copy gives back, which is zeros.
+    The gradient of the whole is copied, and then that of the part. The gradient of the part is replaced: by itself for an
+    addition, by zeros for a copy.
     """
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
@@ -159,7 +161,7 @@ def change_part(whole: Tensor, part: Tensor, *, copy: bool = False) -> Backward:
 
 
 def as_strided(whole: Tensor) -> Backward:
-    """A view that has been changed in place: its gradient in zeros of the shape of the whole."""
+    """A view of a tensor that was changed in place: its gradient, put into zeros of the shape of the whole."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         (grad,) = tape.make("grad_whole", "copy", (g,), whole.shape)
@@ -255,12 +257,12 @@ def exp(out: Tensor) -> Backward:
 
 
 def of_one(kind: str, saved: Tensor) -> Backward:
-    """What one kernel makes of the gradient and of what was kept."""
+    """An operation whose gradient one kernel computes from the output's gradient and a saved tensor."""
     return lambda tape, g: (tape.elementwise("grad_input", kind, g, saved),)
 
 
 def copy_slices(kind: str, saved: Tensor) -> Backward:
-    """What `of_one` is where it changed a view in place: the gradient of all that is viewed is copied, a part replaced.
+    """`of_one` for an operation that changed a view in place: copies the whole gradient and replaces a part of it.
 
     Source: CopySlices::apply in torch/csrc/autograd/functions/tensor.cpp.
     """
@@ -278,7 +280,7 @@ def copy_slices(kind: str, saved: Tensor) -> Backward:
 
 
 def clamp(x: Tensor) -> Backward:
-    """A bound: the gradient where it was not reached, elsewhere zero."""
+    """A bound: the gradient where the bound was not reached, zero elsewhere."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         zero = tape.constant("zero", g)
@@ -291,7 +293,7 @@ def clamp(x: Tensor) -> Backward:
 
 
 def norm(x: Tensor, out: Tensor) -> Backward:
-    """A Euclidean norm over the last dimension: g * (x / out), zero where that is."""
+    """A Euclidean norm over the last dimension: g * (x / out), zero where `out` is."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         unit = tape.elementwise("unit", "div", x, out)
@@ -304,7 +306,7 @@ def norm(x: Tensor, out: Tensor) -> Backward:
 
 
 def mean(x: Tensor, dim: int) -> Backward:
-    """A mean over a dimension, kept: g / n, over it."""
+    """A mean over a dimension, which is kept: g / n, repeated over it."""
     return lambda tape, g: (tape.elementwise("grad_input", "div", g.expand(dim, x.shape[dim])),)
 
 
@@ -315,21 +317,21 @@ def softmax(x: Tensor, out: Tensor) -> Backward:
 
 def layer_norm(x: Tensor, *weights: Tensor, stats: tuple[Tensor, ...]) -> Backward:
     """Layer norm: edges x, weight, bias."""
-    return lambda tape, g: _made_for(tape, "layer_norm_backward", (g, x, *stats), (x, *weights))
+    return lambda tape, g: _gradients_of(tape, "layer_norm_backward", (g, x, *stats), (x, *weights))
 
 
 def pad(x: Tensor) -> Backward:
-    """Padding: the corner of the gradient, as a copy."""
+    """Padding: a copy of the corner of the gradient."""
     return lambda tape, g: tape.make("grad_input", "copy", (g,), x.shape)
 
 
 def gather(table: Tensor) -> Backward:
-    """Rows of a table: their gradients added up in zeros of its shape."""
+    """Rows of a table: their gradients are added to zeros of its shape."""
     return lambda tape, g: tape.make("grad_table", "index", (g,), table.shape)
 
 
 def cat(parts: Sequence[Tensor], dim: int) -> Backward:
-    """Joining along a dimension: the part of the gradient that each came from."""
+    """Joining along a dimension: each operand gets its part of the gradient."""
     ends = list(accumulate(part.shape[dim] for part in parts))
     places = list(zip(parts, [0, *ends], ends, strict=False))
     return lambda _, g: tuple(
@@ -338,17 +340,17 @@ def cat(parts: Sequence[Tensor], dim: int) -> Backward:
 
 
 def stack(tensors: Sequence[Tensor], dim: int) -> Backward:
-    """Stacking along a new dimension: the place of the gradient that each was put at."""
+    """Stacking along a new dimension: each operand gets its place of the gradient."""
     return lambda _, g: tuple(to(tensor, part) for tensor, part in zip(tensors, g.unbind(dim), strict=True))
 
 
 def roll(dims: tuple[int, ...]) -> Backward:
-    """Rolling: back, the last dimension first."""
+    """Rolling: the gradient is rolled back, the last dimension first."""
     return lambda tape, g: (tape.roll("grad_input", g, *reversed(dims)),)
 
 
 def repeat(x: Tensor, times: Sequence[Dim]) -> Backward:
-    """Repeating: the sum over what was repeated (repeat_backward), new leading dimensions one by one."""
+    """Repeating: the sum over the repeats (repeat_backward); new leading dimensions are summed one by one."""
     leading = len(times) - len(x.shape)
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
@@ -371,10 +373,10 @@ def repeat(x: Tensor, times: Sequence[Dim]) -> Backward:
 
 
 def masked_fill(mask: Tensor) -> Backward:
-    """Filling with a number: the gradient with zeros there."""
+    """Filling with a number: the gradient with zeros at those places."""
     return lambda tape, g: (tape.masked_fill("grad_input", g, mask),)
 
 
 def gather_along(x: Tensor, index: Tensor) -> Backward:
-    """``torch.gather``: the gradients added up in zeros of the shape of x (gather_backward)."""
+    """``torch.gather``: the gradients are added to zeros of the shape of x (gather_backward)."""
     return lambda tape, g: tape.make("grad_input", "index", (g, index), x.shape)

@@ -1,6 +1,6 @@
-"""The graph that autograd would build: a node for each operation and view, with what its backward does.
+"""The graph that autograd would build: a node for each operation and view, with its backward.
 
-Nodes are numbered as they are made, as PyTorch's sequence numbers do; backward runs the highest first.
+Nodes are numbered in the order in which they are made, like PyTorch's sequence numbers. Backward runs the highest first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _numbers = count()
 
 @immutable(frozen=True, eq=False)
 class Sum:
-    """A gradient that autograd still reduces to the shape and casts to the type of its operand (validate_outputs)."""
+    """A gradient that autograd still has to sum to the shape and cast to the type of its operand (validate_outputs)."""
 
     gradient: Any
     shape: Shape
@@ -35,13 +35,13 @@ class Node:
     """An operation's backward (torch's grad_fn).
 
     Args:
-        backward: its derivative; None for a leaf (AccumulateGrad) and for the edge of a segment.
-        edges: where the gradients of its inputs go; None where an input needs none.
-        saved: what it keeps alive until it has run, weights left out.
-        unpacks: whether it asks for anything that it keeps, be it but a weight.
-        scope: the module and operation that it is of; None: those of the node run before.
-        outputs: how many gradients it takes.
-        shape: of the weight, for a leaf.
+        backward: its derivative; None for a leaf (AccumulateGrad) and for an entry of a segment.
+        edges: get the gradients of its inputs; None for an input that needs no gradient.
+        saved: storages that it keeps alive until it has run, without weights.
+        unpacks: whether it uses saved tensors, including weights.
+        scope: its module and operation; None: those of the node that ran before.
+        outputs: number of gradients that it takes.
+        shape: for a leaf, the shape of the weight.
     """
 
     backward: Backward | None
@@ -55,9 +55,9 @@ class Node:
 
 
 Edge = tuple[Node, int]
-"""A node and which of its outputs' gradients is meant."""
+"""A node, and the index of one of its outputs."""
 
 
 def leaf(shape: Shape) -> Edge:
-    """Where the gradient of a weight goes: once it is whole, before any other node."""
+    """The edge of a weight's gradient. Its node runs as soon as the gradient is complete, before all others."""
     return Node(None, shape=shape, number=math.inf), 0

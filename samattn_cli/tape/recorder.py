@@ -1,4 +1,4 @@
-"""Writes operations down, part by part, and makes the tensors that they make: what the Tape and its kernels stand on."""
+"""Records operations, part by part, and makes their tensors. The Tape and its kernels are built on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .tensor import Tensor, contiguous_stride, dense_stride_like
 
 @lru_cache(maxsize=4096)
 def _names(scope: tuple[str, ...], name: str) -> tuple[str, str]:
-    """The name of a module and of an operation or weight in it; blocks have the same ones, and keep each once."""
+    """The names of a module and of an operation or weight in it, cached because blocks have the same names."""
     return ".".join(scope), ".".join(part for part in (*scope, name) if part)
 
 
@@ -26,8 +26,8 @@ class Recorder:
     Args:
         item_bytes: bytes of a number in the dtype of the pass.
         autocast_bytes: bytes of a number in products, where autocast gives them another type.
-        half_to_float: whether softmax widens the type of products in its own kernel (float16), not by a copy before it.
-        training: whether autograd is on: some kernels make more for it.
+        half_to_float: whether softmax widens the type of products in its own kernel (float16), without a copy.
+        training: whether autograd is on; some kernels then have more outputs.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Recorder:
         self._forget()
 
     def recording(self) -> Recording:
-        """What has been recorded since the last recording."""
+        """The operations that have been recorded since the last recording."""
         ops, self.ops = tuple(self.ops), []
         cached = tuple(copy.storage for copy in self.copies.values())
         buffers, self.buffers = tuple(self.buffers), []
@@ -58,14 +58,14 @@ class Recorder:
         return Recording(ops, cached, buffers)
 
     def _forget(self) -> None:
-        """Weights that are used from here on are others than those before."""
+        """Start anew: weights of the next part have the same names, but are other weights."""
         self.recorded: set[str] = set()
         self.leaves: dict[str, Edge] = {}
-        self.copies: dict[str, Tensor] = {}  # autocast's, kept until the forward ends
+        self.copies: dict[str, Tensor] = {}  # autocast's copies of weights, kept until the forward ends
 
     @contextmanager
     def module(self, name: str) -> Iterator[None]:
-        """Operations within belong to the submodule `name`."""
+        """Operations in this context belong to the submodule `name`."""
         outer = self.scope
         self.scope = (*outer, name) if name else outer
         try:
@@ -75,7 +75,7 @@ class Recorder:
 
     @contextmanager
     def weights(self, *, train: bool) -> Iterator[None]:
-        """Weights within are trained, or frozen."""
+        """Weights in this context are trained, or frozen."""
         outer = self.trains
         self.trains = train
         try:
@@ -84,22 +84,22 @@ class Recorder:
             self.trains = outer
 
     def tensor(self, *shape: Dim) -> Tensor:
-        """A contiguous tensor with memory of its own, which nobody has been charged for yet."""
+        """A contiguous tensor with its own memory, whose allocation is not recorded."""
         return self.new(shape, contiguous_stride(shape), self.item_bytes)
 
     def tensor_like(self, x: Tensor) -> Tensor:
-        """A tensor of its shape, type and memory order, with memory of its own."""
+        """A tensor of the shape, type and memory order of `x`, with its own memory."""
         return self.new(x.shape, dense_stride_like(x), x.item_bytes)
 
     def free(self, *tensors: Tensor, keep: Tensor | None = None) -> None:
-        """The last references to the storages of `tensors` go, but for the one that `keep` views."""
+        """Free the storages of `tensors`, except the storage of `keep`."""
         storages = {id(tensor.storage): tensor.storage for tensor in tensors}
         if keep is not None:
             storages.pop(id(keep.storage), None)
         self.free_storages(*storages.values())
 
     def free_storages(self, *storages: Storage) -> None:
-        """The last references to `storages` go."""
+        """Free `storages`: their last references are dropped."""
         if storages:
             module, name = _names(self.scope, "free")
             self.ops.append(Op(name, "free", module, parameters=self._first_used(()), frees=storages))
@@ -125,9 +125,9 @@ class Recorder:
         leaving: Shape | None = None,
         call: str = "",
     ) -> None:
-        """Append an operation of the current module; a weight is put down where it is first used.
+        """Append an operation of the current module. A weight is recorded at the operation that first uses it.
 
-        What enters and leaves is the first that it reads and writes, where nothing else is said.
+        By default `entering` and `leaving` are the shapes of the first of `reads` and of `writes`.
         """
         module, full_name = _names(self.scope, name)
         if entering is None:
@@ -156,7 +156,7 @@ class Recorder:
         )
 
     def _first_used(self, parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
-        """Those of them, and of what waits for an operation, that none before has used."""
+        """Those of `parameters`, and of weights that wait for an operation, that no operation has used yet."""
         if not parameters and not self.unrecorded:
             return ()
         used = [weight for weight in (*self.unrecorded, *parameters) if weight.name not in self.recorded]
@@ -167,7 +167,7 @@ class Recorder:
     def product(
         self, name: str, kind: str, a: Tensor, b: Tensor, call: str = "", *, scores: bool = False
     ) -> Tensor:
-        """A product, which may be of queries and keys: (..., m, k) @ (..., k, n) -> (..., m, n)."""
+        """A matrix product, for `scores` of queries and keys: (..., m, k) @ (..., k, n) -> (..., m, n)."""
         out = self.like(a, *a.shape[:-1], b.shape[-1])
         macs = out.elements * a.shape[-1]
         pairs = out.elements if scores else 0
@@ -183,16 +183,16 @@ class Recorder:
         macs: Dim = 0,
         like: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """What an operation makes of `reads`: contiguous tensors of `shapes`, of the type of `like` or of the first."""
-        made = tuple(self.like(like or reads[0], *shape) for shape in shapes)
+        """An operation with contiguous results of `shapes`, in the type of `like` or of the first operand."""
+        results = tuple(self.like(like or reads[0], *shape) for shape in shapes)
         flops = ELEMENTWISE_FLOPS.get(kind, 0) * (reads[0].elements if reads else 0)
-        self.record(name, kind, reads=reads, writes=made, macs=macs, elementwise_flops=flops)
-        return made
+        self.record(name, kind, reads=reads, writes=results, macs=macs, elementwise_flops=flops)
+        return results
 
     def elementwise(
         self, name: str, kind: str, x: Tensor, *others: Tensor, parameters: tuple[Parameter, ...] = ()
     ) -> Tensor:
-        """An elementwise operation on `x`, whose shape the result has, and what broadcasts to it."""
+        """An elementwise operation on `x` and tensors that broadcast to it; the result has the shape of `x`."""
         alike = [other.expanded(x.shape) for other in others]
         item_bytes = max(operand.item_bytes for operand in (x, *others))  # the wider type wins
         out = self.new(x.shape, dense_stride_like(x, *alike), item_bytes)
@@ -203,7 +203,7 @@ class Recorder:
         return out
 
     def sum_to(self, name: str, x: Tensor, shape: Shape) -> Tensor:
-        """`x` summed to a shape that broadcasts to its own: itself where that is its shape."""
+        """`x` summed to a shape that broadcasts to its own; `x` itself if it has that shape."""
         leading = len(x.shape) - len(shape)
         kept = tuple(
             1 if dim < leading or (shape[dim - leading] == 1 and size != 1) else size
@@ -215,7 +215,7 @@ class Recorder:
         return out.view(*shape) if leading else out
 
     def weight(self, parameter: Parameter) -> Tensor:
-        """A weight as a tensor, whose memory is the encoder's; one that is frozen needs no gradient."""
+        """A weight as a tensor, whose memory belongs to the encoder; a frozen weight needs no gradient."""
         x = self._resident(parameter.shape, self.item_bytes)
         if not parameter.trains:
             return x
@@ -224,25 +224,25 @@ class Recorder:
         return x.made_by(self.leaves[parameter.name])
 
     def used_weight(self, name: str, *shape: Dim) -> Tensor:
-        """A weight of the current module as a tensor; the next operation to be recorded is the one that uses it."""
+        """A weight of the current module as a tensor; the next recorded operation is the first to use it."""
         parameter = self.parameter(name, *shape)
         self.unrecorded.append(parameter)
         return self.weight(parameter)
 
     def unused_weight(self, name: str, *shape: Dim) -> None:
-        """A weight of the current module that nothing uses: it takes memory, and never has a gradient."""
+        """A weight of the current module that no operation uses: it takes memory, and never has a gradient."""
         with self.weights(train=False):
             self.record(name, "unused", parameters=(self.parameter(name, *shape),))
 
     def buffer(self, *shape: Dim, item_bytes: int | None = None) -> Tensor:
-        """A tensor that the encoder has beside its weights; it needs no gradient."""
+        """A buffer of the encoder; it needs no gradient."""
         x = self._resident(shape, item_bytes or self.item_bytes)
         self.buffers.append(x.storage)
         return x
 
     @staticmethod
     def _resident(shape: Shape, item_bytes: int) -> Tensor:
-        """A tensor that is there before and after the pass."""
+        """A tensor that is in memory before and after the pass."""
         storage = Storage(math.prod(shape) * item_bytes, is_weight=True)
         return Tensor(shape, contiguous_stride(shape), storage, item_bytes)
 
@@ -251,7 +251,7 @@ class Recorder:
         return self.new(shape, contiguous_stride(shape), x.item_bytes)
 
     def new(self, shape: Shape, stride: Shape, item_bytes: int) -> Tensor:
-        """A tensor with memory of its own."""
+        """A tensor with its own memory."""
         return Tensor(shape, stride, Storage(math.prod(shape) * item_bytes), item_bytes)
 
     def derived(
@@ -262,14 +262,14 @@ class Recorder:
         backward: Backward,
         saves: tuple[Tensor, ...] = (),
     ) -> Tensor:
-        """`out` with the node that its gradient goes to; itself where no operand needs one, for which nothing is kept.
+        """`out` with its node in autograd's graph; `out` itself, with nothing saved, if no operand needs a gradient.
 
         Args:
-            name: of the operation that made `out`, the last but for what it frees.
-            out: what it made.
-            operands: where the gradients go, in the order of `backward`.
-            backward: the derivative.
-            saves: what autograd keeps for it.
+            name: of the operation that made `out`, which must be the last that is recorded, apart from frees.
+            out: its result.
+            operands: get the gradients, in the order of `backward`.
+            backward: its derivative.
+            saves: tensors that autograd keeps for it.
         """
         edges = tuple([operand.grad_fn for operand in operands])
         if not any(edges):
@@ -280,8 +280,8 @@ class Recorder:
         scope = (*self.scope, name) if name else self.scope
         return out.made_by((Node(backward, edges, saved, bool(saves), scope), 0))
 
-    def _save(self, made: Storage, saved: tuple[Storage, ...]) -> None:
-        """Write down what autograd keeps for the backward of the operation that `made` a storage, or changed it."""
-        at = next(i for i in reversed(range(len(self.ops))) if made in self.ops[i].allocates)
+    def _save(self, result: Storage, saved: tuple[Storage, ...]) -> None:
+        """Add the storages that autograd keeps to the operation that allocated `result`."""
+        at = next(i for i in reversed(range(len(self.ops))) if result in self.ops[i].allocates)
         kept = dict.fromkeys((*self.ops[at].saves, *saved))
         self.ops[at] = replace(self.ops[at], saves=tuple(kept), is_kept=True)

@@ -1,6 +1,6 @@
-"""Memory that tensors view, and the dimensions that sizes are given in.
+"""The memory that tensors view, and the type of dimensions.
 
-A dimension is an int or a formula (see `samattn_cli.tape.symbols`), which decides a comparison for all of its points.
+A dimension is an int, or a formula (see `samattn_cli.tape.symbols`) whose comparisons hold for all of its points.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ Shape = tuple[Dim, ...]
 
 @immutable(frozen=True, eq=False)
 class Storage:
-    """Memory behind one or more tensors, in bytes as asked for (not yet rounded by an allocator).
+    """The memory of one or more tensors.
 
-    `is_weight`: it is the encoder's, there before and after the pass; that of a buffer too.
+    Attributes:
+        nbytes: bytes as asked for, before an allocator rounds them.
+        is_weight: whether it is a weight or buffer of the encoder, in memory before and after the pass.
     """
 
     nbytes: Dim

@@ -1,8 +1,8 @@
-"""Tensors without data: shape, strides and the storage they view, as PyTorch keeps them.
+"""Tensors without data: shape, strides and the storage that they view, as in PyTorch.
 
-Whether a reshape is a view or a copy, and so whether it takes memory and time, depends on strides. The rules here
-are ATen's: TensorUtils.cpp (computeStride) for views, TensorGeometry for contiguity, TensorIterator.cpp
-(compute_strides) for the result of an elementwise operation.
+Strides decide whether a reshape is a view or a copy, and so whether it takes memory and time. The rules are those of ATen:
+TensorUtils.cpp (computeStride) for views, TensorGeometry for contiguity, TensorIterator.cpp (compute_strides) for the result
+of an elementwise operation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .tape import Tape
 
 IMAGE_DIMS = 4
-"""(B, C, H, W): of these tensors the memory order of channels is looked at."""
+"""(B, C, H, W): only tensors of this many dimensions can be channels-last."""
 
 
 def ceil_div(a: Dim, b: Dim) -> Dim:
@@ -30,9 +30,14 @@ def ceil_div(a: Dim, b: Dim) -> Dim:
 
 @immutable(frozen=True, eq=False)
 class Tensor:
-    """A view of a storage: `shape` and `stride` in elements, `item_bytes` a number; `grad_fn` made it, if anything.
+    """A view of a storage.
 
-    `is_view`: made from another tensor, which autograd keeps alive with it.
+    Attributes:
+        shape, stride: in elements.
+        storage: its memory.
+        item_bytes: bytes of a number.
+        grad_fn: the node that made it; None if it needs no gradient.
+        is_view: whether it was made as a view of another tensor, which autograd keeps alive with it.
     """
 
     shape: Shape
@@ -54,7 +59,7 @@ class Tensor:
 
     @property
     def distinct_bytes(self) -> Dim:
-        """Bytes of its elements, what a broadcast repeats counted once."""
+        """Bytes of its elements; elements that a broadcast repeats count once."""
         nbytes: Dim = self.item_bytes
         for size, step in zip(self.shape, self.stride, strict=True):
             if not isinstance(step, int) or step:
@@ -86,11 +91,11 @@ class Tensor:
         return True
 
     def made_by(self, grad_fn: Edge | None) -> Tensor:
-        """The same tensor, whose gradient goes there."""
+        """The same tensor with another `grad_fn`."""
         return Tensor(self.shape, self.stride, self.storage, self.item_bytes, grad_fn, self.is_view)
 
     def seen(self, *, is_view: bool) -> Tensor:
-        """The same tensor, to autograd a view of another or none (_unsafe_view)."""
+        """The same tensor, which autograd takes as a view of another or not (_unsafe_view)."""
         return Tensor(self.shape, self.stride, self.storage, self.item_bytes, self.grad_fn, is_view)
 
     def permute(self, *order: int) -> Tensor:
@@ -103,13 +108,13 @@ class Tensor:
         return self._view(tuple([shape[i] for i in order]), tuple([stride[i] for i in order]), backward)
 
     def transpose(self, one: int, other: int) -> Tensor:
-        """Two dimensions, counted from either end, in each other's place; no copy."""
+        """Two dimensions, counted from either end, exchanged; no copy."""
         order = list(range(len(self.shape)))
         order[one], order[other] = order[other], order[one]
         return self.permute(*order)
 
     def unsqueeze(self, dim: int) -> Tensor:
-        """A dimension of size 1 put in at `dim`; no copy."""
+        """With a new dimension of size 1 at `dim`; no copy."""
         whole, stride = self.shape, self.stride
         step = whole[dim] * stride[dim] if dim < len(whole) else 1
         return self._view(
@@ -119,14 +124,14 @@ class Tensor:
         )
 
     def narrow(self, shape: Shape) -> Tensor:
-        """The leading corner of `shape`; no copy. Each dimension that is cut is a slice of its own in torch."""
+        """The leading corner of `shape`; no copy. Each dimension that is cut is one slice in torch."""
         out = self
         for dim, size in enumerate(shape):
             out = out.slice(dim, 0, size)
         return out
 
     def slice(self, dim: int, start: int, stop: Dim | None = None, step: int = 1) -> Tensor:
-        """``x[..., start:stop:step]`` along `dim`; no copy. All of it is `x` itself, as Python's indexing has it."""
+        """``x[..., start:stop:step]`` along `dim`; no copy. A slice of the whole dimension is `x` itself, as in torch."""
         whole = self.shape
         size = ceil_div((whole[dim] if stop is None else stop) - start, step)
         if step == 1 and size == whole[dim]:
@@ -136,7 +141,7 @@ class Tensor:
         return self._view(tuple(shape), tuple(stride), _uncut(whole))
 
     def select(self, dim: int) -> Tensor:
-        """One place along `dim`, which goes; no copy."""
+        """One place along `dim`, without that dimension; no copy."""
         shape, stride = list(self.shape), list(self.stride)
         del shape[dim], stride[dim]
         return self._view(tuple(shape), tuple(stride), _uncut(self.shape))
@@ -149,7 +154,7 @@ class Tensor:
         )
 
     def expanded(self, shape: Shape) -> Tensor:
-        """Repeated to `shape`: dimensions of size 1 and such as it lacks before its own; no copy, and no backward."""
+        """Broadcast to `shape`: repeats dimensions of size 1 and adds leading ones; no copy, and no backward."""
         more = len(shape) - len(self.shape)
         out = (
             replace(self, shape=(1,) * more + self.shape, stride=(0,) * more + self.stride) if more else self
@@ -161,7 +166,7 @@ class Tensor:
         return out
 
     def expand_to(self, *shape: Dim) -> Tensor:
-        """``x.expand(*shape)``: no copy; its gradient is summed."""
+        """``x.expand(*shape)``: no copy; the gradient is summed."""
         out, own = self.expanded(shape), self.shape
         return self._view(out.shape, out.stride, lambda tape, gradient: (tape.sum_to("sum", gradient, own),))
 
@@ -184,7 +189,7 @@ class Tensor:
         return self._parts(shapes, stride, zeros, lambda tape, parts: tape.stack("stack", parts, at))
 
     def split(self, sizes: Sequence[Dim], dim: int) -> tuple[Tensor, ...]:
-        """Consecutive parts along `dim`, as torch's split and chunk give them; no copy."""
+        """Consecutive parts along `dim`, like torch's split and chunk; no copy."""
         at = dim % len(self.shape)
         shapes = tuple((*self.shape[:at], size, *self.shape[at + 1 :]) for size in sizes)
 
@@ -200,13 +205,13 @@ class Tensor:
         zeros: Callable[[Tape, Tensor, Shape], Tensor],
         join: Callable[[Tape, tuple[Tensor, ...]], Tensor],
     ) -> tuple[Tensor, ...]:
-        """Views of `shapes` that share a node, whose backward joins their gradients: `zeros` for one that has none."""
+        """Views of `shapes` with one node; its backward joins their gradients, with `zeros` for a missing one."""
 
         def backward(tape: Tape, *gradients: Tensor | None) -> tuple[Tensor]:
             like = next(gradient for gradient in gradients if gradient is not None)
-            made = {i: zeros(tape, like, shapes[i]) for i, g in enumerate(gradients) if g is None}
-            out = join(tape, tuple(made.get(i) or g for i, g in enumerate(gradients)))  # type: ignore[misc]
-            tape.free(*made.values())
+            missing = {i: zeros(tape, like, shapes[i]) for i, g in enumerate(gradients) if g is None}
+            out = join(tape, tuple(missing.get(i) or g for i, g in enumerate(gradients)))  # type: ignore[misc]
+            tape.free(*missing.values())
             return (out,)
 
         views = tuple(self._view(shape, stride, None) for shape in shapes)
@@ -219,7 +224,7 @@ class Tensor:
         """The same elements in another shape; no copy.
 
         Raises:
-            ValueError: where PyTorch would refuse a view.
+            ValueError: if PyTorch would refuse a view.
         """
         out = self.viewed(shape)
         if out is None:
@@ -227,7 +232,7 @@ class Tensor:
         return out
 
     def viewed(self, shape: Shape) -> Tensor | None:
-        """`view`, or None where only a copy has that shape."""
+        """`view`, or None if only a copy can have that shape."""
         stride, whole = view_stride(self, shape), self.shape
         if stride is None:
             return None
@@ -249,7 +254,7 @@ def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:
 
 
 def _is_dense(shape: Shape, stride: Shape, inwards_out: Iterable[int]) -> bool:
-    """Whether strides have no gaps in an order of dimensions; those of size 1 do not matter."""
+    """Whether strides have no gaps, for an order of dimensions; those of size 1 do not matter."""
     expected: Dim = 1
     for dim in inwards_out:
         if shape[dim] != 1:
@@ -270,7 +275,7 @@ def contiguous_stride(shape: Shape) -> Shape:
 
 
 def dense_stride_like(*tensors: Tensor) -> Shape:
-    """Strides without gaps that an elementwise result of `tensors`, all of its shape, gets: their memory order."""
+    """The strides of an elementwise result of `tensors`, all of its shape: their memory order, without gaps."""
     first = tensors[0]
     if first.is_contiguous:
         return contiguous_stride(first.shape)
@@ -280,22 +285,22 @@ def dense_stride_like(*tensors: Tensor) -> Shape:
 
 
 def _memory_order(tensors: Sequence[Tensor]) -> list[int]:
-    """Dimensions from the largest stride to the smallest, with ATen's ways for equal strides (reorder_dimensions)."""
+    """Dimensions from the largest stride to the smallest, with ATen's order for equal strides (reorder_dimensions)."""
     order = list(reversed(range(len(tensors[0].shape))))
     for start in range(1, len(order)):
         at = start
         for other in reversed(range(start)):
-            outside = _lies_outside(tensors, order[other], order[at])
-            if outside > 0:
+            comparison = _compare_dims(tensors, order[other], order[at])
+            if comparison > 0:
                 order[other], order[at] = order[at], order[other]
                 at = other
-            elif outside < 0:
+            elif comparison < 0:
                 break
     return order[::-1]
 
 
-def _lies_outside(tensors: Sequence[Tensor], left: int, right: int) -> int:
-    """1 if dimension `left` lies outside `right` by the first tensor that tells (larger stride or size), -1 inside."""
+def _compare_dims(tensors: Sequence[Tensor], left: int, right: int) -> int:
+    """1 if dimension `left` has the larger stride (or size), -1 if the smaller, in the first tensor that decides it."""
     for tensor in tensors:
         one, other = tensor.stride[left], tensor.stride[right]
         if one == 0 or other == 0:
@@ -308,7 +313,7 @@ def _lies_outside(tensors: Sequence[Tensor], left: int, right: int) -> int:
 
 
 def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
-    """Strides of `tensor` viewed as `shape`, or None where only a copy has that shape (ATen's computeStride)."""
+    """Strides of `tensor` viewed as `shape`, or None if only a copy can have that shape (ATen's computeStride)."""
     new = list(reversed(shape))
     stride: list[Dim] = []
     old, steps = tensor.shape, tensor.stride
@@ -317,13 +322,13 @@ def view_stride(tensor: Tensor, shape: Shape) -> Shape | None:
         chunk = chunk * old[dim]
         if dim and (
             old[dim - 1] == 1 or steps[dim - 1] == chunk * base
-        ):  # no gap in memory, nor another order
+        ):  # the next dimension continues the chunk
             continue
-        taken: Dim = 1
-        while len(stride) < len(new) and (taken != chunk or new[len(stride)] == 1):
-            stride.append(taken * base)
-            taken = taken * new[len(stride) - 1]
-        if taken != chunk:
+        covered: Dim = 1
+        while len(stride) < len(new) and (covered != chunk or new[len(stride)] == 1):
+            stride.append(covered * base)
+            covered = covered * new[len(stride) - 1]
+        if covered != chunk:
             return None
         base, chunk = steps[dim - 1], 1
     return tuple(reversed(stride)) if len(stride) == len(new) else None

@@ -1,5 +1,6 @@
-"""Dimensions that stand for many numbers at once: the pass that takes numbers takes these, and gives formulas.
+"""Dimensions that stand for many numbers at once: a pass on the Tape with these gives formulas instead of numbers.
 
-The Tape runs on a `Formula` as it runs on an int. What comes out is evaluated over the points of its `Space`: NumPy
-arrays of a sweep, or the one point of an explanation. Where the points part ways, the pass is run on each lot alone.
+The Tape runs on a `Formula` as it runs on an int. The results are evaluated over the points of its `Space`: NumPy arrays for
+a sweep, or one point for an explanation. If a comparison in the pass holds at some points only, the pass is run for the two
+groups of points separately.
 """

@@ -1,7 +1,7 @@
 """Integer formulas in a normal form: polynomials over symbols, rounded quotients and maxima, with exact coefficients.
 
-Two formulas that are equal as polynomials are the same dictionary, so what a pass asks most often - is this stride that
-product? - is answered without a number. What has no symbol in it is a plain int.
+Two formulas that are equal as polynomials are the same dictionary. So the most frequent question of a pass, whether a stride
+equals a product, is answered without a number. A value without symbols is a plain int.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Values = Any
 
 
 class Atom:
-    """What a formula is a polynomial over; equal to itself alone. Its space makes each but once.
+    """A variable of the polynomial: a symbol, a rounded quotient or a maximum. A space makes each atom only once.
 
     Attributes:
         number: its place in the order of a product.
         kind: "symbol", "floor" (a quotient rounded down), "ceil" (rounded up) or "max".
-        name: of a symbol.
-        parts: of a quotient, what is divided and by what; of a maximum, all that may be it.
-        low, high: what it is at least and at most, over all points.
+        name: the name of a symbol.
+        parts: for a quotient, dividend and divisor; for a maximum, its operands.
+        low, high: bounds of its value over all points.
     """
 
     __slots__ = ("high", "kind", "low", "name", "number", "parts")
@@ -52,13 +52,13 @@ Terms = dict[Monomial, int]
 
 
 class Formula:
-    """A polynomial with integer coefficients that is no plain number; see `Space.formula`.
+    """A polynomial with integer coefficients and at least one symbol; see `Space.formula`.
 
-    Comparisons are decided over all points of the space. With what is no integer it is a number, as `int` of it is.
+    Comparisons are decided over all points of the space. In arithmetic with a float it is converted by `int`.
 
     Raises:
-        MixedPointsError: from a comparison that holds at some points and not at others, and from `int` or `range` of
-            what is not the same number at all points.
+        MixedPointsError: from a comparison that holds at some points only, and from `int` or `range` of a formula that is
+            not the same number at all points.
     """
 
     __slots__ = ("_hash", "space", "terms")
@@ -164,21 +164,21 @@ class Formula:
         return plain(self)
 
     def __format__(self, spec: str) -> str:
-        """In a message that is no one's to read: what is said is of one point."""
+        """As `plain`. Messages for users are made with numbers, not with formulas."""
         return plain(self)
 
     def _compare(self, other: object, relation: str) -> bool:
         if not isinstance(other, (int, Formula)):
             if relation == "==":
                 return False
-            raise TypeError(f"{self} {relation} {other!r}: is no integer")
+            raise TypeError(f"cannot compare {self} {relation} {other!r}: it is not an integer")
         if self is other or (isinstance(other, Formula) and self.terms == other.terms):
             return relation == "=="
         return self.space.decide(self - other, relation)
 
 
 def greatest(values: Iterable[Integer]) -> Integer:
-    """The largest: of formulas the maximum as a formula, for which nothing is decided."""
+    """The largest value. For formulas it is the maximum as a formula, without a comparison."""
     values = list(values)
     space = next((value.space for value in values if isinstance(value, Formula)), None)
     return max(values) if space is None else space.maximum(values)
@@ -208,7 +208,7 @@ def common_factor(values: Iterable[Integer]) -> tuple[int, Monomial]:
 
 
 def divided(monomial: Monomial, by: Monomial) -> Monomial | None:
-    """The product without the factors of another; None where it has not all of them."""
+    """The product divided by another; None if it does not have all of its factors."""
     powers = dict(monomial)
     for atom, power in by:
         if powers.get(atom, 0) < power:
@@ -234,7 +234,7 @@ def _atom(atom: Atom) -> str:
 
 
 def atoms_of(value: Integer) -> Iterator[Atom]:
-    """The atoms of a formula, those within them first, each once."""
+    """The atoms of a formula, each once, after the atoms in its parts."""
     seen: set[Atom] = set()
 
     def walk(part: Integer) -> Iterator[Atom]:
@@ -250,7 +250,7 @@ def atoms_of(value: Integer) -> Iterator[Atom]:
 
 
 def value_at(value: Integer, points: Mapping[str, int]) -> int:
-    """What a formula is where its symbols have other values than those of its space."""
+    """The value of a formula for values of its symbols, which need not be points of its space."""
     total = 0
     for monomial, coefficient in terms_of(value).items():
         product = coefficient

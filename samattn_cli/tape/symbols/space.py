@@ -1,7 +1,7 @@
-"""The points that formulas stand for: their symbols' values, what is decided by them, and formulas evaluated over them.
+"""The points that formulas stand for: it has the values of their symbols, decides comparisons and evaluates formulas.
 
-Integers stay exact. Each formula has bounds by interval arithmetic in Python's own integers; where those of every term
-and sum fit in 63 bits the arrays are int64, else they hold Python's integers (dtype object), which are slower.
+Integers stay exact. Interval arithmetic with Python's integers gives bounds for each formula. If the bounds of every term and
+sum fit in 63 bits, arrays are int64; otherwise they have Python's integers (dtype object), which are slower.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 from .formula import Atom, Formula, Integer, Monomial, Terms, Values, common_factor, divided, larger, terms_of
 
 MOST = 2**63 - 1
-"""Of a 64-bit integer."""
+"""The largest 64-bit integer."""
 
 CHUNK = 1 << 15
-"""Points that are evaluated at once: what a processor's cache holds of some arrays."""
+"""Points that are evaluated at once: a few arrays of this length fit in a processor's cache."""
 
 KEPT = 1 << 21
-"""Points up to which rounded quotients are kept from one chunk's evaluation to the next: a few are in most formulas."""
+"""Up to this number of points, the values of atoms are kept for the next formula: most formulas share a few."""
 
 RELATIONS: dict[str, Callable[[Any], Any]] = {
     "==": lambda value: value == 0,
@@ -28,16 +28,16 @@ RELATIONS: dict[str, Callable[[Any], Any]] = {
 
 
 class MixedPointsError(Exception):
-    """Points part ways at `formula` (relation) 0: where it holds, and where it does not, the pass is another."""
+    """A comparison, `formula` (relation) 0, holds at some points only, so that the pass differs between points."""
 
     def __init__(self, formula: Formula, relation: str) -> None:
-        super().__init__(f"points part ways at {formula} {relation} 0")
+        super().__init__(f"{formula} {relation} 0 holds at some points only")
         self.formula = formula
         self.relation = relation
 
 
 class Space:
-    """Symbols and their values at some points: numbers of one point, or NumPy arrays of one length."""
+    """Symbols and their values: numbers for one point, or NumPy arrays of one length for many."""
 
     def __init__(self, points: Mapping[str, Values]) -> None:
         self.points = dict(points)
@@ -49,13 +49,13 @@ class Space:
         self._rounded_at: dict[int, dict[tuple[Atom, bool], Values]] = {}
 
     def symbol(self, name: str) -> Formula:
-        """One of the points' names as a dimension."""
+        """The symbol of that name, as a dimension."""
         values = self.points[name]
         low, high = (int(values.min()), int(values.max())) if hasattr(values, "min") else (values, values)
         return self._of_atom("symbol", name, (), low, high)
 
     def formula(self, terms: Terms) -> Integer:
-        """The formula of some terms, a plain int where no symbol is left."""
+        """The formula of some terms; a plain int if no symbol is left."""
         left = {monomial: coefficient for monomial, coefficient in terms.items() if coefficient}
         if not left:
             return 0
@@ -77,9 +77,9 @@ class Space:
         return found
 
     def quotient(self, value: Integer, by: Integer) -> Integer:
-        """`value` // `by`, which is above 0: what divides without rest as terms of its own, the rest rounded down.
+        """`value` // `by`, for `by` above 0: terms that divide exactly, plus the remaining terms rounded down together.
 
-        What is negative throughout is rounded up, and taken away.
+        If the remaining terms are negative at all points, their negative is rounded up and subtracted.
         """
         if (exact := self._exact(value, by)) is not None:
             return exact
@@ -139,9 +139,9 @@ class Space:
         return self._of_atom(kind, "", (value, by), min(ends), max(ends))
 
     def maximum(self, values: Iterable[Integer]) -> Integer:
-        """The largest at each point: without those that by their bounds another is never less than.
+        """The largest value at each point, without operands that can never be larger than another by their bounds.
 
-        Of a formula and a number that are always the same it is the formula.
+        If a formula and a number are always equal, it is the formula.
         """
         left: list[Integer] = []
         for value in sorted(dict.fromkeys(values), key=lambda value: isinstance(value, int)):
@@ -154,7 +154,7 @@ class Space:
         return self._of_atom("max", "", tuple(left), low, high)
 
     def bounds(self, value: Integer) -> tuple[int, int]:
-        """What a formula is at least and at most; the bounds need not be reached."""
+        """Lower and upper bound of a formula; it need not reach them."""
         low = high = 0
         for monomial, coefficient in terms_of(value).items():
             ends = self._ends(monomial)
@@ -163,7 +163,7 @@ class Space:
         return low, high
 
     def _ends(self, monomial: Monomial) -> tuple[int, int]:
-        """What a product is at least and at most."""
+        """Lower and upper bound of a product of atoms."""
         if monomial not in self._known_ends:
             low = high = 1
             for atom, power in monomial:
@@ -174,7 +174,7 @@ class Space:
         return self._known_ends[monomial]
 
     def magnitude(self, value: Integer) -> int:
-        """What no term of a formula, and no sum of some of them, is larger than in either direction."""
+        """A bound for the absolute value of each term of a formula, and of each sum of its terms."""
         return sum(
             abs(coefficient) * max(map(abs, self._ends(monomial)))
             for monomial, coefficient in terms_of(value).items()
@@ -207,10 +207,10 @@ class Space:
         return found.pop()
 
     def one_number(self, formula: Formula) -> int:
-        """What a formula is at all points: for what counts things in a pass.
+        """The value of a formula that is the same at all points, such as the length of a list.
 
         Raises:
-            MixedPointsError: if it is not the same number.
+            MixedPointsError: if it is not the same at all points.
         """
         first = next(iter(self.chunks()))(formula)
         number = int(first if isinstance(first, int) else first[0])
@@ -219,13 +219,13 @@ class Space:
         raise AssertionError("the first point has its own number")
 
     def chunks(self) -> Iterator[Evaluation]:
-        """The points in turn, some at a time: each evaluates formulas there."""
+        """Evaluations of formulas at all points, `CHUNK` points at a time."""
         for start in range(0, self.size, CHUNK):
             known = self._rounded_at.setdefault(start, {}) if self.size <= KEPT else {}
             yield Evaluation(self, slice(start, min(start + CHUNK, self.size)), known)
 
     def forget(self) -> None:
-        """Let go of the points, and of what was evaluated at them."""
+        """Free the points, and the values at them."""
         self.points.clear()
         self._rounded_at.clear()
 
@@ -237,7 +237,7 @@ class Space:
 
 
 class Evaluation:
-    """Evaluates formulas at some of the points; each atom once."""
+    """Evaluates formulas at some of the points. Each atom is evaluated once."""
 
     def __init__(self, space: Space, where: slice, known: dict[tuple[Atom, bool], Values]) -> None:
         self.space = space
@@ -247,7 +247,7 @@ class Evaluation:
         self.formulas: dict[tuple[Formula, bool], Values] = {}
 
     def __call__(self, value: Integer) -> Values:
-        """An int, or an array of one for each point: int64, or object where that would not do."""
+        """An int, or an array with an int for each point: int64, or dtype object if that might overflow."""
         return self._value(value, large=self.space.magnitude(value) > MOST)
 
     def _value(self, value: Integer, *, large: bool) -> Values:
@@ -274,7 +274,7 @@ class Evaluation:
         if key not in self.atoms:
             most = (
                 MOST // 2 if atom.kind == "max" else MOST
-            )  # of a maximum, whose parts are taken from one another
+            )  # operands of a maximum are subtracted from each other
             large = large or any(self.space.magnitude(part) > most for part in atom.parts)
             self.atoms[key] = self._of_kind[atom.kind](self, atom, large)
         return self.atoms[key]
@@ -294,7 +294,7 @@ class Evaluation:
         return -(-value // by)
 
     def _maximum(self, atom: Atom, large: bool) -> Values:
-        """Each by its difference from the one before: of layers of one kind these are the same, and known."""
+        """Each operand by its difference from the one before: layers of one kind have the same, already known one."""
         before, *_ = atom.parts
         most = now = self._value(before, large=large)
         for part in atom.parts[1:]:

@@ -1,7 +1,7 @@
-"""Formulas as text that Python reads: ``3*B*ceil(H/w)*ceil(W/w)*w**2*C*(C + 1)``.
+"""Formulas as text that Python can evaluate: ``3*B*ceil(H/w)*ceil(W/w)*w**2*C*(C + 1)``.
 
-What all terms have in common stands before the bracket. Evaluated with the values of its names, ``ceil`` and ``floor`` of
-exact quotients and ``max``, the text gives the formula's own number.
+The common factor of all terms is in front of the bracket. Evaluated with values for its names, with ``max`` and with ``ceil``
+and ``floor`` of exact quotients, the text gives the value of the formula.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from math import gcd
 from .formula import Atom, Integer, terms_of
 
 Factors = dict[str, int]
-"""Of a product: text of each factor, its power."""
+"""The text of each factor of a product, and its power."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Writer:
 
     Attributes:
         order: names in the order of a product; "" is the place of rounded quotients and maxima.
-        products: two names that have one of their own where they stand together: {("h", "d"): "C"}.
+        products: two names whose product has a name of its own: {("h", "d"): "C"}.
     """
 
     order: Sequence[str] = ("",)
@@ -47,7 +47,7 @@ class Writer:
         return inner if before == "1" else f"{before}*({inner})"
 
     def _factors(self, monomial: tuple[tuple[Atom, int], ...]) -> Factors:
-        """The factors of a product, those that have a name together joined."""
+        """The factors of a product; pairs of `products` are replaced by their common name."""
         factors = {self._atom(atom): power for atom, power in monomial}
         for (one, two), name in (self.products or {}).items():
             both = min(factors.get(one, 0), factors.get(two, 0))
@@ -64,7 +64,7 @@ class Writer:
 
     def _sum(self, terms: list[tuple[Factors, int]]) -> str:
         ordered = sorted(terms, key=lambda term: (-sum(term[0].values()), self._product(*term)))
-        ordered.sort(key=lambda term: term[1] < 0)  # what is taken away comes last
+        ordered.sort(key=lambda term: term[1] < 0)  # negative terms come last
         text = " + ".join(self._product(*term) for term in ordered)
         return text.replace("+ -", "- ")
 
@@ -79,8 +79,8 @@ class Writer:
         return self.order.index(name if name in self.order else "")
 
 
-def _without(factors: Factors, gone: Mapping[str, int]) -> Factors:
-    left = {name: power - gone.get(name, 0) for name, power in factors.items()}
+def _without(factors: Factors, removed: Mapping[str, int]) -> Factors:
+    left = {name: power - removed.get(name, 0) for name, power in factors.items()}
     return {name: power for name, power in left.items() if power}
 
 
