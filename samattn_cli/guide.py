@@ -40,6 +40,8 @@ PAGES = {
 }
 
 OTHER_TOPICS = {
+    "family": "families",
+    "plugins": "families",
     "readme": "start",
     "help": "start",
     "analyze": "start",

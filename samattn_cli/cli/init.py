@@ -113,14 +113,14 @@ def init(
             thresholds, number = _more(directory, configs or [], renew=force)
         else:
             thresholds, number = _thresholds(directory, configs or [], run, device)
-    origin = installed_from(root)
-    written = {main: thresholds} | ({flow: texts.workflow(path, origin)} if workflow else {})
+    origin, families = installed_from(root), _families(root)
+    written = {main: thresholds} | ({flow: texts.workflow(path, origin, families)} if workflow else {})
     hooks = Path(os.path.relpath(root / PRE_COMMIT))
     if pre_commit and not _is_there(hooks) and not (goes_on and not force):
-        written[hooks] = texts.pre_commit() + texts.hook(path, origin)
+        written[hooks] = texts.pre_commit() + texts.hook(path, origin, families)
     write_files(written)
     if pre_commit and hooks not in written and not goes_on:
-        _advise(hooks, texts.hook(path, origin))
+        _advise(hooks, texts.hook(path, origin, families))
     if {flow, hooks} & written.keys():
         _say_origin(origin)
     say(f"{number}. Next: samattn check, then commit what was written")
@@ -212,6 +212,22 @@ def _discovered(folder: Path, run: list[Override]) -> tuple[str, ...]:
             "one (samattn configs --show sam_vit_b > encoder.yaml; samattn import SOURCE -o encoder.yaml)",
         )
     return below.configs
+
+
+def _families(root: Path) -> list[str]:
+    """The paths of the families from outside, as the workflow and the hook name them; what these cannot name is said."""
+    from ..encoder.registry import homes
+
+    named = []
+    for home in homes():
+        if home.files is not None and home.origin[:1] == ("path",) and home.files.is_relative_to(root):
+            named.append(home.files.relative_to(root).as_posix())
+        elif home.origin:
+            say(
+                f"a workflow and a hook also need the family {home.place}: add it to what they install",
+                style="yellow",
+            )
+    return named
 
 
 def _root(directory: Path) -> Path:

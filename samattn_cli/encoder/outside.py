@@ -10,6 +10,7 @@ Adding a family runs its code.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
@@ -52,18 +53,16 @@ def add_family(source: str | Path | ModuleType) -> None:
     Raises:
         FamilyError: if it is missing, its code fails, or it does not declare a family; nothing is added then.
     """
-    module = source if isinstance(source, ModuleType) else None
-    path = Path(str(source) if module is None else str(module.__file__)).absolute()
-    files = path.parent if path.name == "__init__.py" else path
+    if isinstance(source, ModuleType):
+        place, origin = source.__name__, ("module", source.__name__)
+        files = _real(next(iter(getattr(source, "__path__", [str(source.__file__)]))))
+    else:
+        files = _real(source)
+        place, origin = str(source), ("path", str(files))
     if any(home.files == files for home in homes()):
         return
-    place = str(source) if module is None else module.__name__
-    origin = ("path", str(files)) if module is None else ("module", module.__name__)
-    if module is None:
-        module = _from_path(place, files)
-    code = (
-        partial(_code_of_package, module) if hasattr(module, "__path__") else partial(_code_of_file, module)
-    )
+    module = source if isinstance(source, ModuleType) else _from_path(place, files)
+    code = partial(_code_of_package if hasattr(module, "__path__") else _code_of_file, module)
     words = code(WORDS)
     family = getattr(words, "FAMILY", None)
     if not isinstance(family, Family):
@@ -110,6 +109,11 @@ def place_in_family(error: BaseException) -> str:
     """Where in a family from outside an error was raised or passed through: "FILE:LINE"; "" if it was elsewhere."""
     known = [home.files for home in homes() if home.files]
     return next((place for files in known if (place := _place(error, files))), "")
+
+
+def _real(path: str | Path) -> Path:
+    """A path without links: a family is one, whatever leads to it. Where links make a loop, one of them."""
+    return Path(os.path.realpath(path))
 
 
 def _from_path(place: str, path: Path) -> ModuleType:
@@ -205,7 +209,7 @@ def _place(error: BaseException, files: Path) -> str:
     """The last line of a family's files that an error passed through."""
     from traceback import walk_tb
 
-    lines = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
+    lines = [(_real(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
     own = [f"{path}:{line}" for path, line in lines if path == files or files in path.parents]
     return own[-1] if own else ""
 

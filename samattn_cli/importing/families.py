@@ -37,6 +37,11 @@ def checkpoints() -> tuple[CheckpointKind, ...]:
     return tuple(kind for family in _families() for kind in getattr(family, "CHECKPOINTS", ()))
 
 
+def unusable_families() -> str:
+    """What is wrong with families of installed packages, which may be the ones that a message misses; a line each."""
+    return "".join(f"\n{problem}" for problem in add_installed())
+
+
 def _of(family: Any, name: str) -> Iterable[tuple[str, Any]]:
     return getattr(family, name, {}).items()
 

@@ -10,7 +10,7 @@ from ..errors import ImportFailedError, did_you_mean
 from . import attention, dtype
 from .checks import config_of
 from .description import Description, Keys, quoted
-from .families import hugging_face, transformers_differences
+from .families import hugging_face, transformers_differences, unusable_families
 
 MOST_BYTES = 10 << 20
 """Of a config.json; those of real models have a few kilobytes."""
@@ -40,7 +40,9 @@ def _model_type(description: Description) -> str:
     hint = isinstance(word, str) and did_you_mean(word, known_types)
     what = "has no model_type" if word is None else f"unknown model_type {quoted(word)}"
     known = f"; choose from {', '.join(sorted(known_types))}"
-    raise ImportFailedError("unknown-model", f"{description.label}: {what}{hint or known}")
+    raise ImportFailedError(
+        "unknown-model", f"{description.label}: {what}{hint or known}{unusable_families()}"
+    )
 
 
 def _description(path: Path) -> Description:

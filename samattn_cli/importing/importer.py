@@ -16,7 +16,7 @@ from .attention import of_timm
 from .checkpoint import Shapes
 from .checks import check_blocks, check_weights, config_of
 from .description import Description, Keys, quoted
-from .families import checkpoints
+from .families import checkpoints, unusable_families
 from .hugging_face import read_config_json
 from .published_models import difference_from_published
 from .shards import INDEX, parts_of, shapes_in
@@ -94,7 +94,7 @@ def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> 
         raise ImportFailedError(
             "unknown-model",
             f"{label}: samattn knows no model with these weights ({names}, ...); of a model saved by transformers, import "
-            "the config.json",
+            f"the config.json{unusable_families()}",
         )
     weights = _renamed(kind, shapes, label, attributes)
     keys = kind.read(weights)

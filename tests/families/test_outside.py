@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from samattn_cli import add_family, analyze, load_config
+from samattn_cli.cli.app import app
 from samattn_cli.encoder.outside import add_again, add_installed, origins
 from samattn_cli.encoder.registry import BLOCKS, code_for, homes, set_homes
 from samattn_cli.errors import ConfigError, FamilyError
 from samattn_cli.files.schema import config_schema
+from samattn_cli.studies.child import ask_outcome
 from samattn_cli.tape.encoder import forward
 from samattn_cli.verdicts import CrossCheck
 from tests.support import repositories
@@ -56,6 +61,11 @@ def package(folder: Path, name: str = "my_lab") -> Path:
     words = f"WORD = 'mine'\n{FIRST.replace(repr('mine').replace(chr(39), chr(34)), 'WORD')}"
     files = {"words.py": words, "tape.py": code.format("tape"), "stack.py": code.format("stack")}
     return written(folder / name, files)
+
+
+def invoked(*words: str, **variables: str) -> Any:
+    """A command in this process."""
+    return CliRunner().invoke(app, list(words), env={"COLUMNS": "80", **variables})
 
 
 def exact(config) -> bool:
@@ -179,11 +189,12 @@ def test_what_is_wrong_with_a_file_is_said_and_nothing_is_added(tmp_path, text, 
         ("binary.py", "family-not-python"),
     ],
 )
-def test_what_is_not_a_family_at_all(tmp_path, name, code) -> None:
+def test_what_is_not_a_family_at_all(tmp_path, monkeypatch, name, code) -> None:
     repositories.write(tmp_path, {"notes.txt": "x", "empty/x.txt": "", "binary.py": b"x = 1\0"})
-    result = samattn("analyze", "sam_vit_b", "--family", name, cwd=tmp_path)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith(name) or name in result.stderr
+    monkeypatch.chdir(tmp_path)
+    result = invoked("analyze", "sam_vit_b", "--family", name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert name in result.stderr
     assert f"[{code}]" in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -246,8 +257,8 @@ def test_an_error_in_a_module_is_a_reason_of_the_crosscheck_with_its_line(tmp_pa
 )
 def test_commands_take_a_config_of_the_example(words) -> None:
     name, *rest = words
-    result = samattn(name, str(CONFIG), *rest, *([] if name == "sweep" else SMALL), "--family", str(TALKING))
-    assert result.returncode == 0, result.stderr
+    result = invoked(name, str(CONFIG), *rest, *([] if name == "sweep" else SMALL), "--family", str(TALKING))
+    assert result.exit_code == 0, result.stderr
     if name in {"analyze", "verify"}:
         assert "exact" in result.stdout
         assert "differs" not in result.stdout
@@ -255,15 +266,18 @@ def test_commands_take_a_config_of_the_example(words) -> None:
         assert "talking_heads" in result.stdout
 
 
-def test_the_variable_names_families_and_a_measuring_process_has_them(tmp_path) -> None:
-    recording = tmp_path / "r.json"
-    result = samattn(
-        "measure", str(CONFIG), "--device", "cpu", "--image-size", "64", "--set", "depth=1", "--set",
-        "global_attn_indexes=none", "-o", str(recording), SAMATTN_FAMILY=str(TALKING),
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    (case,) = json.loads(recording.read_text())["cases"]
-    assert case["status"] == "measured"
+def test_the_variable_names_families(tmp_path) -> None:
+    also = written(tmp_path, {"mine.py": FIRST + AS_VIT}) / "mine.py"
+    words = ("analyze", str(CONFIG), "--no-verify", "--set", "neck=none")
+    result = invoked(*words, SAMATTN_FAMILY=f"{also}{os.pathsep}{TALKING}")
+    assert result.exit_code == 0, result.stderr
+    assert {"mine", "talking_vit"} <= BLOCKS.keys()
+
+
+def test_a_measuring_process_has_the_families() -> None:
+    add_family(TALKING)
+    config = load_config(CONFIG, ["image_size=64", "depth=1", "global_attn_indexes=none"])
+    assert ask_outcome(config, "cpu", repeats=1).status == "measured"
 
 
 def test_check_judges_a_config_of_the_example_against_its_base(tmp_path) -> None:
@@ -276,6 +290,16 @@ def test_check_judges_a_config_of_the_example_against_its_base(tmp_path) -> None
     unnamed = samattn("check", "--base", "HEAD~1", cwd=repository)
     assert unnamed.returncode == 2
     assert "talking_vit" in unnamed.stderr + unnamed.stdout
+
+
+def test_what_init_writes_names_the_family(tmp_path) -> None:
+    text = TALKING.read_text()
+    root = repositories.new(tmp_path / "r", {"models/mine.py": text, "encoders/e.yaml": CONFIG.read_text()})
+    result = samattn("init", "--family", "../models/mine.py", cwd=root / "encoders")
+    assert result.returncode == 0, result.stderr
+    said = "samattn check --base auto --thresholds encoders/samattn.yaml --family models/mine.py"
+    assert said in (root / ".github" / "workflows" / "samattn.yml").read_text()
+    assert said.replace(" --base auto", "") in (root / ".pre-commit-config.yaml").read_text()
 
 
 def installed(folder: Path, value: str, name: str = "talking") -> dict[str, str]:
@@ -308,20 +332,25 @@ def test_an_installed_family_that_is_broken_is_said_where_a_config_is_wrong(tmp_
     variables = installed(tmp_path / "site", "no_such_lab")
     written(tmp_path, {"e.yaml": json.dumps(MINE)})
     assert samattn("analyze", "sam_vit_b", "--no-verify", **variables).returncode == 0
+    said = "talking = no_such_lab (samattn.families): "
     for words in (("analyze", "e.yaml"), ("schema",)):
         result = samattn(*words, cwd=tmp_path, **variables)
         assert (result.returncode, result.stdout) == (2, "")
-        assert "talking = no_such_lab (samattn.families): " in result.stderr
+        assert said in result.stderr
         assert "[family-fails]" in result.stderr
-    assert "mine" in samattn("analyze", "e.yaml", cwd=tmp_path, **variables).stderr
+        assert ("'mine'" in result.stderr) is (words[0] == "analyze")
+    written(tmp_path, {"config.json": json.dumps({"model_type": "mine"})})
+    imported = samattn("import", "config.json", cwd=tmp_path, **variables)
+    assert imported.returncode == 2
+    assert f"[unknown-model]\n{said}" in imported.stderr
 
 
 def test_the_words_of_a_family_that_is_imported_are_read(tmp_path) -> None:
     reader = "def importing():\n    return {'HUGGING_FACE': {'mine': read}}\ndef read(given):\n    given.ignore(*given.entries)\n    return "
     text = f"{FIRST}{AS_VIT}{reader}{MINE!r}\n"
     written(tmp_path, {"mine.py": text, "config.json": json.dumps({"model_type": "mine"})})
-    result = samattn("import", "config.json", "--family", "mine.py", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    result = invoked("import", str(tmp_path / "config.json"), "--family", str(tmp_path / "mine.py"))
+    assert result.exit_code == 0, result.stderr
     assert "block: mine" in result.stdout
 
 

@@ -91,9 +91,9 @@ def thresholds(encoders: Sequence[Limits], folder: Path, profile: Mapping[str, A
     )
 
 
-def workflow(path: PurePosixPath, origin: Origin) -> str:
+def workflow(path: PurePosixPath, origin: Origin, families: Sequence[str] = ()) -> str:
     """The workflow, with the thresholds file at `path` from the root of the repository."""
-    command = _command(path, "--base", "auto")
+    command = _command(path, families, "--base", "auto")
     install = line("pip", "install", origin.requirement)
     return WORKFLOW.format(thresholds=path, install=install, command=command)
 
@@ -103,20 +103,21 @@ def pre_commit() -> str:
     return PRE_COMMIT
 
 
-def hook(path: PurePosixPath, origin: Origin) -> str:
+def hook(path: PurePosixPath, origin: Origin, families: Sequence[str] = ()) -> str:
     """The entry of a pre-commit configuration, with the thresholds file at `path`.
 
     pre-commit cannot install from a path in the repository. In that case the hook runs the samattn on PATH.
     """
     needed = f"language: python\n        additional_dependencies: [{scalar(origin.requirement)}]"
-    language = "language: system # the samattn on PATH" if origin.is_path else needed
-    return HOOK.format(language=language, command=scalar(_command(path)))
+    language = "language: system # samattn as it is installed" if origin.is_path else needed
+    return HOOK.format(language=language, command=scalar(_command(path, families)))
 
 
-def _command(path: PurePosixPath, *options: str) -> str:
+def _command(path: PurePosixPath, families: Sequence[str], *options: str) -> str:
     """The command of the check, from the root of the repository."""
     where = ("--thresholds", str(path)) if len(path.parts) > 1 else ()
-    return command("check", *options, *where)
+    named = (word for family in families for word in ("--family", family))
+    return command("check", *options, *where, *named)
 
 
 def _patterns(encoders: Sequence[Limits], folder: Path) -> Iterator[str]:
