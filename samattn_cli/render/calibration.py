@@ -17,12 +17,12 @@ from .measured import case_name
 from .options import Options
 
 SHARES = (
-    "Shares of the datasheet's peaks of products, then of its bandwidth, above 100 % where a cache helps; microseconds a "
-    "kernel. Where there is none, no time depends on it, and the datasheet's holds."
+    "Shares of the datasheet's peak for products, then of its bandwidth (above 100 % where a cache helps), and microseconds "
+    "a kernel. No time depends on a blank factor; the datasheet's value is used."
 )
 HALVES = (
-    "The factors are those of every second case, in the order of mode, kernel and length; the errors are theirs on the "
-    "other cases."
+    "The factors were fitted to every second case, in the order of mode, kernel and length; the errors are on the other "
+    "cases."
 )
 
 
@@ -45,13 +45,13 @@ def render_calibration(report: CalibrationReport, options: Options) -> str:
 
 
 def _factors(report: CalibrationReport) -> Table:
-    found = [unit.factors for unit in report.units]
+    fitted = [unit.factors for unit in report.units]
     products = [field.name for field in fields(ProductShares)]
     traffic = [field.name for field in fields(TrafficShares)]
     rows = (
-        *((name, *(_share(getattr(one.compute, name)) for one in found)) for name in products),
-        *((name, *(_share(getattr(one.memory, name)) for one in found)) for name in traffic),
-        ("launch", *(_launch(one.launch_overhead_us) for one in found)),
+        *((name, *(_share(getattr(one.compute, name)) for one in fitted)) for name in products),
+        *((name, *(_share(getattr(one.memory, name)) for one in fitted)) for name in traffic),
+        ("launch", *(_launch(one.launch_overhead_us) for one in fitted)),
     )
     return Table("", ("factor", *(unit.unit for unit in report.units)), rows)
 

@@ -29,18 +29,18 @@ class Verdict:
 
 
 def verdicts(crosscheck: CrossCheck) -> list[Verdict]:
-    """A line a check; one for all where none was run for one reason."""
+    """A line for each check; one line if none was run, for the same reason."""
     reasons = {check.reason for check in crosscheck.checks.values()}
     first = crosscheck.parameters
     if first.status in {"skipped", "failed"} and len(reasons) == 1:
         return [Verdict("cross-check", first.status, first.reason)]
     return [
-        Verdict(CHECK_NAMES[name], check.status, _say(name, check), tuple(_differences(check)))
+        Verdict(CHECK_NAMES[name], check.status, _description(name, check), tuple(_differences(check)))
         for name, check in crosscheck.checks.items()
     ]
 
 
-def _say(name: str, check: Check) -> str:
+def _description(name: str, check: Check) -> str:
     if check.total is None:
         return check.reason
     what = {

@@ -28,7 +28,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Bars:
-    """Shares of 1: label, share, and the figures beside it."""
+    """Shares of 1: label, share, and the figures next to it."""
 
     title: str
     rows: tuple[tuple[str, float, tuple[str, ...]], ...]
@@ -54,9 +54,9 @@ class Equation:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and how that stands ("error"); then sentences, and labelled texts, a line each.
+    """A finding: its status ("error"), a title, sentences, and labelled texts, a line each.
 
-    Texts under `UNBROKEN` are to be clicked on or copied, so that no format wraps them.
+    Texts under `UNBROKEN` are to be clicked on or copied, so no format wraps them.
     """
 
     status: str
@@ -72,7 +72,7 @@ Section = Table | Bars | Lines | Equation | Finding
 
 @dataclass(frozen=True)
 class Page:
-    """A report laid out: what it is of, how that is, and its sections."""
+    """A report laid out: a title, a subtitle, and sections."""
 
     title: str
     subtitle: str

@@ -61,9 +61,7 @@ VS_GLOBAL: tuple[Column, ...] = (
         lambda layer: _versus(layer, format_change(layer.vs_global.attention_bytes_saving)),
     ),
 )
-VS_NOTE = (
-    "Against the same layer made global: FLOPs of QK and AV, of its attention, of the layer; score memory."
-)
+VS_NOTE = "Compared with the same layer made global: FLOPs of QK and AV, of its attention, of the layer; score memory."
 
 
 def layer_tables(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Table]:
@@ -73,7 +71,7 @@ def layer_tables(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[
     if wide:
         yield _layer_table("Layers", runs, COST + SCORES + versus, report)
         return
-    title = "Score matrices, and against the same layer made global" if versus else "Score matrices"
+    title = "Score matrices, and compared with the same layer made global" if versus else "Score matrices"
     yield _layer_table("Layers", runs, COST, report)
     yield _layer_table(title, runs, SCORES + versus, None)
 

@@ -1,6 +1,6 @@
-"""What samattn found, frozen: studies make it, renderers show it, JSON carries it and brings it back. One kind a file.
+"""Reports: the answers of studies as frozen dataclasses, which renderers show and JSON stores. A file for each kind.
 
-Keys are stable from one `SCHEMA_VERSION` to the next; more may be added beside them. Counts are integers, exact.
+Keys do not change within a `SCHEMA_VERSION`; keys may be added. Counts are exact integers.
 """
 
 from __future__ import annotations

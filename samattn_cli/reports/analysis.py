@@ -13,13 +13,13 @@ from ..version import __version__
 from . import SCHEMA_VERSION
 
 Bound = Literal["compute", "memory", "launch"]
-"""What most of a time is due to."""
+"""What limits the speed."""
 
 
 @dataclass(frozen=True)
 @with_keys(names(of("op")), "int | None")
 class OpReport:
-    """One operation of a layer or part; what several keep for backward is the first one's `saved_bytes`."""
+    """One operation of a layer or part. A tensor that several keep for backward counts in the first one's `saved_bytes`."""
 
     name: str
     kind: str
@@ -35,7 +35,7 @@ class OpReport:
 
 @dataclass(frozen=True)
 class VsGlobal:
-    """A layer against the same layer made global at the same resolution; a ratio above 1 is a gain."""
+    """A layer compared with the same layer made global at the same resolution; above 1 the layer is cheaper."""
 
     scores_flops_ratio: float
     attention_flops_ratio: float
@@ -46,7 +46,7 @@ class VsGlobal:
 @dataclass(frozen=True, kw_only=True)
 @with_keys(names(of("part")), "int | None")
 class PartReport:
-    """What stands beside the blocks: embeddings, transitions between stages, norms, neck.
+    """A part next to the blocks: an embedding, a transition between stages, a norm, the neck.
 
     It has a key for each figure of a part that `figures.py` defines; those that code names are written out.
 
@@ -123,7 +123,10 @@ class Totals(Figures):
 @dataclass(frozen=True, kw_only=True)
 @with_keys((figure.compared for figure in of("encoder") if figure.against), "float | None")
 class Comparison(Figures):
-    """Another placement of its global layers, and this one against it: a ratio above 1, a saving above 0 are gains."""
+    """The encoder with another placement of global layers, compared with this one.
+
+    This one is cheaper if a ratio is above 1, or a saving above 0.
+    """
 
     flops_ratio: float
     attention_bytes_saving: float
@@ -134,7 +137,7 @@ class Comparison(Figures):
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Against every layer global, and against every layer windowed (None where there is no window)."""
+    """Compared with every layer global, and with every layer windowed (None if no layer has a window)."""
 
     vs_all_global: Comparison
     vs_all_window: Comparison | None
@@ -142,7 +145,7 @@ class Comparisons:
 
 @dataclass(frozen=True)
 class Share:
-    """A part of the cost: qkv, scores, rel_pos, proj, mlp, what else blocks are made of, and the parts beside them."""
+    """A share of the FLOPs: of qkv, scores, rel_pos, proj, mlp, other operations of blocks, or a part next to them."""
 
     part: str
     flops: int
@@ -151,12 +154,12 @@ class Share:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """Of what a training step's memory is: whole buffers, and the activations kept when its forward is done.
+    """The memory of a training step: whole buffers, and the activations that are kept at the end of the forward.
 
-    Bytes are those that the allocator takes, each tensor rounded up. `trained_params` are in the weights that have a
-    gradient: not in frozen ones, nor in those that nothing uses. `flops` are those of forward and backward, what is
-    computed again included. `step_ms` is the time of a whole step on the device that was asked for: of its forward, its
-    backward and the optimizer's step, which no layer has.
+    Bytes are those that the allocator takes, each tensor rounded up. `trained_params` counts weights with a gradient: not
+    frozen ones, nor ones that nothing uses. `flops` are those of forward and backward, including what is computed again.
+    `step_ms` is the time of a whole step on the device that was asked for: the forward, the backward and the optimizer's
+    step, which belongs to no layer.
     """
 
     optimizer: str
@@ -191,7 +194,7 @@ class Change:
 
 @dataclass(frozen=True)
 class DeviceReport:
-    """A device: whether the peak of the run's mode fits into what a process has of its memory, and the time of a pass.
+    """A device: whether the peak of the run's mode fits into the memory that a process can use, and the time of a pass.
 
     `too_large` are the parts, layers and the optimizer's step in which more is live than that. `calibrated_share` of the
     time is by figures that were `recorded_on` the device, the rest by its datasheet.
@@ -211,7 +214,7 @@ class DeviceReport:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a recording that ships with samattn has of this very config: figures, or that memory ran out.
+    """A measurement of this very config in a recording that ships with samattn: figures, or that memory ran out.
 
     `error` is (predicted - measured) / measured.
     """
@@ -229,10 +232,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """A figure that others published for this very encoder, as printed, against what samattn counts.
+    """A figure that others published for this very encoder, as printed, compared with what samattn counts.
 
-    `count` is by the `convention` that gives the figure (`words` say which), and `equals` whether it does, to the last
-    printed digit; where no count of the encoder gives it, `count` is samattn's own of that quantity.
+    `count` follows the `convention` that gives the figure (`words` describe it), and `equals` says whether it does, to the
+    last printed digit. If no convention gives the figure, `count` is samattn's own count.
     """
 
     quantity: Literal["params", "macs", "flops"]

@@ -43,9 +43,9 @@ class KeyChange:
         if self.key.endswith("_indexes"):
             return f"{self.key}: {'; '.join(_moved(self.before, self.after))}"
         if isinstance(self.before, dict) or isinstance(self.after, dict):
-            given = self.after if self.before is None else self.before
-            return f"{self.key}: {'added' if self.before is None else 'removed'} ({_said(given)})"
-        return f"{self.key}: {_said(self.before)}{CHANGED}{_said(self.after)}"
+            entries = self.after if self.before is None else self.before
+            return f"{self.key}: {'added' if self.before is None else 'removed'} ({_as_yaml(entries)})"
+        return f"{self.key}: {_as_yaml(self.before)}{CHANGED}{_as_yaml(self.after)}"
 
 
 def _moved(before: Sequence[int], after: Sequence[int]) -> list[str]:
@@ -53,12 +53,12 @@ def _moved(before: Sequence[int], after: Sequence[int]) -> list[str]:
     return [f"{word} {ranges(sorted(indexes))}" for word, indexes in pairs if indexes]
 
 
-def _said(value: Any) -> str:
-    """A value as YAML has it."""
+def _as_yaml(value: Any) -> str:
+    """A value as YAML writes it."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_said(entry)}" for key, entry in value.items())
+        return ", ".join(f"{key} {_as_yaml(entry)}" for key, entry in value.items())
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_said, value))}]"
+        return f"[{', '.join(map(_as_yaml, value))}]"
     words = {None: "none", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else str(value)
 
@@ -73,7 +73,7 @@ class FigureChange:
 
     @property
     def change(self) -> float:
-        """By how much; what is not there counts as nothing."""
+        """By how much; a missing value counts as 0."""
         return (self.after or 0) - (self.before or 0)
 
     @property
@@ -103,9 +103,9 @@ class LayerChange:
     Attributes:
         names: such as "blocks.3"; those of the later encoder, or of the earlier where they are gone.
         change: whether they are in both.
-        attention: "window 14x14 -> global" where that changed; else "global"; "" of parts beside the layers.
+        attention: "window 14x14 -> global" if that changed; else "global"; "" of parts next to the layers.
         figures: those that changed, each of one layer. Peaks are not among them, as all that is live counts in each.
-        former: names in the earlier encoder, where they are others.
+        former: their names in the earlier encoder, if those differ.
     """
 
     names: tuple[str, ...]
@@ -116,7 +116,7 @@ class LayerChange:
 
     @property
     def indexes(self) -> tuple[int, ...]:
-        """Those of the layers; () of parts beside them."""
+        """Those of the layers; () of parts next to them."""
         return tuple(
             int(name.removeprefix(BLOCKS)) for name in self.names if name.removeprefix(BLOCKS).isdecimal()
         )

@@ -41,7 +41,7 @@ class FormulaRow:
 
 @dataclass(frozen=True)
 class ToolFigure:
-    """What another tool says of the same thing, by its own convention; None where it has no figure, for a reason."""
+    """The figure of another tool for the same thing, by its own convention; None, with a reason, if it has none."""
 
     tool: str
     version: str

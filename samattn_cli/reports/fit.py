@@ -14,12 +14,12 @@ Vary = Literal["resolution", "batch_size", "global_layers"]
 """What grows: pixels of the image, images a pass, layers that attend over the whole grid."""
 
 Status = Literal["edge", "all fit", "none fits", "no candidates"]
-"""edge: one fits, and the next larger does not. no candidates: there is nothing to choose from; it says why."""
+"""edge: one fits, and the next larger does not. no candidates: there is nothing to choose from; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An encoder, and what it takes.
+    """An encoder, and its memory.
 
     Attributes:
         image_size: (height, width) in pixels.
@@ -28,7 +28,7 @@ class Candidate:
         state_bytes: weights and buffers; in training their gradients and what the optimizer keeps too.
         peak_bytes: the most bytes live at once, those of `state_bytes` and the input with them.
         peak_at: the operation at which they are.
-        spare_bytes: what it leaves of the memory; below 0 what it lacks.
+        spare_bytes: memory that is left; below 0, memory that is missing.
         too_large: the parts and layers, and the optimizer, in which more is live than there is.
         stopped_at: the first of those in order of time, and the operation at which most is live in it; "" if it fits.
     """
@@ -45,13 +45,13 @@ class Candidate:
 
     @property
     def fits(self) -> bool:
-        """Whether it leaves something, or takes just what there is."""
+        """Whether it fits, also if nothing is left."""
         return self.spare_bytes >= 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """A smaller candidate that does not fit although a larger one does: its place among them, and what it takes."""
+    """A smaller candidate that does not fit although a larger one does: its place among them, and its peak."""
 
     label: str
     peak_bytes: int

@@ -15,7 +15,7 @@ from ..encoder.keys import Pair
 class LayerFlow:
     """The receptive fields of the tokens that leave a layer, counted in tokens of the first grid.
 
-    A token sees another if it depends on it through the layers so far. Padding is no token, and class tokens are not
+    A token sees another if it depends on it through the layers so far. Padding is not a token, and class tokens are not
     counted; tokens that a mask of -100 keeps apart do not see each other.
 
     Attributes:
@@ -25,13 +25,13 @@ class LayerFlow:
         attention: how the config has it.
         mixes_all: whether each token attends to all of its grid: a global layer, or a window that covers the grid.
         grid: tokens (high, wide) that leave it.
-        smallest: tokens that the one sees which sees fewest.
+        smallest: tokens seen by the token that sees fewest.
         mean: tokens seen, the mean over all tokens that leave.
-        largest: tokens that the one sees which sees most.
+        largest: tokens seen by the token that sees most.
         smallest_share: the smallest over the tokens of the first grid.
         mean_share: the mean over them.
         largest_share: the largest over them.
-        extent: rows and columns of the first grid that the largest reaches over, which it fills.
+        extent: rows and columns of the first grid that the largest receptive field spans, and fills.
         sees_all: whether every token sees the whole first grid.
     """
 
@@ -53,12 +53,12 @@ class LayerFlow:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowFacts:
-    """What a placement of global layers comes to. "Global" here is every layer with `mixes_all`.
+    """Facts about a placement of global layers. "Global" here is every layer with `mixes_all`.
 
     Attributes:
         first_full_context: the first layer after which every token sees the whole first grid; None: there is none.
-        longest_without_global: the most layers in a row none of which is global.
-        global_share: layers after which every token sees the whole first grid, over all layers.
+        longest_without_global: the most consecutive layers without a global one.
+        global_share: the share of layers after which every token sees the whole first grid.
         refined_after_last_global: layers after the last global one; None: there is no global one.
     """
 

@@ -1,4 +1,4 @@
-"""The answer of `samattn metrics`: the figures that there are, and where each can be used."""
+"""The answer of `samattn metrics`: all figures, and where each can be used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import SCHEMA_VERSION
 
 @dataclass(frozen=True, kw_only=True)
 class MetricReport:
-    """A figure, or how an encoder compares by one with itself with every layer global.
+    """A figure, or a comparison by a figure with the same encoder with every layer global.
 
     Attributes:
         name: its key in JSON.

@@ -16,7 +16,7 @@ from .flow import Flow
 @dataclass(frozen=True, kw_only=True)
 @with_keys((figure.over_own for figure in always("encoder")), "float | None")
 class VsOwn:
-    """A placement's figures over those of the config's own; below 1 is cheaper.
+    """A placement's figures divided by those of the config's own placement; below 1 it is cheaper.
 
     It has a key for each figure of an encoder that is always shown, such as `flops_ratio`.
     """
@@ -37,7 +37,7 @@ class LayerCost:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedResult:
-    """What others published for a strategy, as printed, on a model of theirs: no prediction for this encoder."""
+    """What others published for a strategy, as printed, on their model. It does not predict this encoder."""
 
     strategy: str
     model: str
@@ -53,10 +53,10 @@ class PlacementReport:
     """One placement.
 
     Attributes:
-        names: what asked for it: "own", strategies, lists of layers; none for one that a search found.
+        names: what it was asked for by: "own", strategies, lists of layers; () if a search found it.
         global_layers: the layers that attend over their whole grid.
         figures: what it costs.
-        vs_own: against the config's own.
+        vs_own: compared with the config's own placement.
         layers: what its layers cost.
         flow: how information flows; None where it is not the same for every image.
         published: what was published for its strategy.
@@ -73,14 +73,14 @@ class PlacementReport:
 
 @dataclass(frozen=True, kw_only=True)
 class FrontPlacement(PlacementReport):
-    """A placement that no other beats. `ties` placements are alike in cost and facts, this one among them."""
+    """A placement on the Pareto front. `ties` placements are equal in cost and facts, including this one."""
 
     ties: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchReport:
-    """Every placement of some numbers of global layers, and those that no other beats.
+    """A search of every placement with some numbers of global layers, and its Pareto front.
 
     Attributes:
         choices: how many layers can be windowed or global.
@@ -91,7 +91,7 @@ class SearchReport:
         facts: the facts of flow that are compared; the less the better.
         searched: placements that were looked at.
         within: those within the budget.
-        front: those of them that no other is as good as in all that is compared and better than in one.
+        front: the Pareto front: no other placement within the budget is at least as good in everything, and better in something.
         own_within: whether the config's own placement is within the budget.
         own_is_beaten: whether one on the front beats the config's own placement.
         beaten_by: the global layers of each that does.

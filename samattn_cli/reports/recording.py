@@ -1,7 +1,7 @@
 """What was measured, frozen, with all that made it: JSON that is resumed, shipped and judged against.
 
-A recording is of one device and one torch; each of its cases is one config, told by the hash of it. Bytes are those of
-torch's allocator; times are medians with the 10th and the 90th percentile beside them.
+A recording is of one device and one torch; each of its cases is one config, identified by its hash. Bytes are those of
+torch's allocator; times are medians with the 10th and the 90th percentile.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How it went, in words where it did not, and what was measured where it did."""
+    """What came of a case: a measurement, or a message why there is none."""
 
     status: CaseStatus
     message: str = ""
@@ -121,7 +121,7 @@ class MeasuredCase(Outcome):
 
     @property
     def is_finished(self) -> bool:
-        """Whether running it again would tell nothing new."""
+        """Whether running it again would give nothing new."""
         return self.status in {"measured", "out of memory"}
 
 
@@ -149,14 +149,14 @@ def read_recording(path: Path) -> Recording:
     """The recording in a file.
 
     Raises:
-        RecordingError: if there is none, or it is damaged: says what is wrong.
+        RecordingError: if the file cannot be read, or is damaged.
     """
     try:
         text = read_file(path, MOST_BYTES).decode()
     except OSError as error:
-        raise RecordingError(f"{path}: {error.strerror or error}") from None
+        raise RecordingError("cannot-read", f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise RecordingError(f"{path}: is not UTF-8 text, and so no recording") from None
+        raise RecordingError("not-utf-8", f"{path}: is not a recording: it is not UTF-8 text") from None
     return from_json(text, str(path))
 
 
@@ -164,7 +164,7 @@ def from_json(text: str, label: str) -> Recording:
     """The recording that `to_json` wrote; `label` is what messages call it.
 
     Raises:
-        RecordingError: for text that is no recording, is of another schema, or whose cases are not of their configs.
+        RecordingError: for text that is not a recording, or of another schema, or whose cases contradict their configs.
     """
     _check_head(text, label)
     from pydantic import TypeAdapter, ValidationError
@@ -174,7 +174,7 @@ def from_json(text: str, label: str) -> Recording:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise RecordingError(f"{label}: is damaged at {where}: {first['msg']}") from None
+        raise RecordingError("damaged-recording", f"{label}: is damaged at {where}: {first['msg']}") from None
     _check_cases(recording.cases, label)
     return recording
 
@@ -183,26 +183,31 @@ def _check_head(text: str, label: str) -> None:
     try:
         data = finite_json(text)
     except (ValueError, RecursionError) as error:
-        raise RecordingError(f"{label}: is damaged: not JSON ({error})") from None
+        raise RecordingError("damaged-recording", f"{label}: is damaged: not JSON ({error})") from None
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind != "recording":
-        raise RecordingError(f"{label}: is not a recording of `samattn measure`: its kind is {kind!r}")
+        raise RecordingError(
+            "not-a-recording", f"{label}: is not a recording of `samattn measure`: its kind is {kind!r}"
+        )
     if data.get("schema_version") != SCHEMA_VERSION:
-        found = data.get("schema_version")
-        raise RecordingError(f"{label}: has schema_version {found!r}; this samattn reads {SCHEMA_VERSION}")
+        version = data.get("schema_version")
+        raise RecordingError(
+            "other-schema-version",
+            f"{label}: has schema_version {version!r}; this samattn reads {SCHEMA_VERSION}",
+        )
 
 
 def _check_cases(cases: Iterable[MeasuredCase], label: str) -> None:
     for number, case in enumerate(cases):
         what = f"{label}: is damaged at cases.{number} ({case.config.name})"
         if config_hash(case.config) != case.config_hash:
-            raise RecordingError(f"{what}: its config_hash is of another config")
+            raise RecordingError("damaged-recording", f"{what}: its config_hash is of another config")
         if (case.status == "measured") != (case.measured is not None):
             raise RecordingError(
-                f"{what}: its status is {case.status!r}, and its figures do not go with that"
+                "damaged-recording", f"{what}: its status is {case.status!r}, which contradicts its figures"
             )
         if case.measured is not None and not _are_positive(case.measured):
-            raise RecordingError(f"{what}: a peak or a time is not above 0")
+            raise RecordingError("damaged-recording", f"{what}: a peak or a time is not above 0")
 
 
 def _are_positive(measured: Measurement) -> bool:

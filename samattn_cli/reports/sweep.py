@@ -1,7 +1,7 @@
 """The answer of `samattn sweep`: a column a figure, a row a point of the grid.
 
 The points are in the order of the axes, the last of which varies fastest. Columns are arrays; as JSON they are lists.
-Beside "config", "height", "width" and "batch_size" there is one for each axis and, for each metric such as "flops",
+Next to "config", "height", "width" and "batch_size" there is one for each axis and, for each metric such as "flops",
 "flops" itself, "flops_growth", "flops_all_global", the same with every layer global, "flops_vs_all_global", that over
 this, so that above 1 is a gain, and likewise "flops_all_windowed", where there are windows.
 """
@@ -61,7 +61,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Cliff:
-    """A point whose padded grid is larger than that of the point before it on its line, as grid and padding jump apart.
+    """A point whose padded grid is larger than that of the previous point on its line.
 
     Attributes:
         point: its row.
@@ -101,7 +101,7 @@ class Fitting:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredPoint:
-    """A point on the real stack, beside what was predicted; a ratio is measured over predicted.
+    """A point on the real stack, next to what was predicted; a ratio is measured over predicted.
 
     `peak_bytes` is without the cuBLAS workspace; the latency is the median, with its 10th and 90th percentile.
     """
@@ -135,11 +135,11 @@ class Sweep:
         configs: one for each combination of what makes another encoder, as it is at its first point.
         axes: what is varied; the columns are in their order.
         along: the axis along which growth is: the exponent of a metric in pixels, images, tokens of a window or
-            whatever the axis counts, from the point before on the line.
+            whatever the axis counts, from the previous point on the line.
         metrics: what was asked for.
         points: how many there are.
-        columns: by name, each of `points` values; None stands where there is nothing to say.
-        lines: those of which there are most to say, the first ones.
+        columns: by name, each of `points` values; None where a point has no value.
+        lines: the first ones, up to a number that a table can show.
         line_count: how many there are.
         cliffs: where padding jumps, of those lines, with what it costs: the first ones and the last.
         cliff_count: how many there are on them, those that are the same counted once.

@@ -28,12 +28,12 @@ KINDS = {
     "sweep": ".sweep.Sweep",
     "verification": ".verification.Verification",
 }
-"""Where the class of each kind of report is, from here; none is imported before it is needed."""
+"""The class of each kind of report, by its path from here; it is imported when it is first needed."""
 
 FILES = {"baseline": "..gate.reports.baseline", "recording": ".recording"}
 """The modules of the kinds that commands keep in files, and check more strictly: each has a `from_json` of its own."""
 THE_TEXT = "the text"
-"""What messages call what was given."""
+"""What messages call the text."""
 
 
 def to_json(report: Any) -> str:
@@ -73,7 +73,7 @@ def _column(array: Any) -> str:
 
 
 def from_json(text: str) -> Any:
-    """What a command wrote as JSON: the report that `to_json` was given, a recording, or the figures of a baseline by key.
+    """The report that `to_json` wrote, a recording, or the figures of a baseline by key.
 
     Raises:
         ValueError: for text that is not JSON, that holds a number which is not finite (NaN, 1e999), that is not of a kind
@@ -98,7 +98,7 @@ def _kind_of(text: str) -> str:
     kind = data.get("kind") if isinstance(data, dict) else None
     known = sorted((*KINDS, *FILES))
     if not isinstance(kind, str) or kind not in known:
-        said = "has no kind" if kind is None else f"is of kind {kind!r}, which samattn does not write"
+        problem = "has no kind" if kind is None else f"is of kind {kind!r}, which samattn does not write"
         hint = isinstance(kind, str) and did_you_mean(kind, known)
-        raise ValueError(f"{THE_TEXT} {said}" + (hint or f"; known are {', '.join(known)}"))
+        raise ValueError(f"{THE_TEXT} {problem}" + (hint or f"; known are {', '.join(known)}"))
     return kind

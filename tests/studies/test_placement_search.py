@@ -171,12 +171,12 @@ def sections_of(preset: str, *question: str | None) -> dict[str, tuple[str, ...]
 def test_the_own_placement_is_set_apart_where_it_is_beaten():
     """SAM's 7, 15, 23, 31 sees all behind layer 7, after 7 windowed layers: 4, 11, 18, 25 behind 4, and never after 7."""
     parts = sections_of("sam_vit_h", "4", None, None)
-    assert parts["Those that no other beats"] == ("0,8,16,24", "4,11,18,25")
-    assert parts["Their layers, and how information flows"] == ("0,8,16,24", "4,11,18,25")
+    assert parts["Pareto front"] == ("0,8,16,24", "4,11,18,25")
+    assert parts["Layers of the Pareto front, and how information flows"] == ("0,8,16,24", "4,11,18,25")
     assert parts["The config's own placement (beaten)"] == parts["Its layers"] == ("own",)
-    assert parts["Every placement"][-1] == (
-        "the config's own placement (7, 15, 23, 31) is beaten by 4,11,18,25 (sees all: 4, not 7; run: 6, not 7; else as "
-        "good) and by 1 other"
+    assert parts["Search"][-1] == (
+        "the config's own placement (7, 15, 23, 31) is beaten by 4,11,18,25 (sees all: 4, not 7; run: 6, not 7; "
+        "otherwise equal) and by 1 other"
     )
 
 
@@ -188,11 +188,11 @@ def test_by_what_cost_the_own_placement_is_beaten():
     assert there < own
     assert best.global_layers in report.search.beaten_by
     (said,) = (
-        part.rows[-1] for part in page(report, Options(width=80)).sections if part.title == "Every placement"
+        part.rows[-1] for part in page(report, Options(width=80)).sections if part.title == "Search"
     )
     assert said == (
         "the config's own placement (2, 5, 8, 11) is beaten by 0,3,6,9 (training peak: "
-        f"{format_bytes(there)}, not {format_bytes(own)}; sees all: 0, not 2; else as good)"
+        f"{format_bytes(there)}, not {format_bytes(own)}; sees all: 0, not 2; otherwise equal)"
     )
 
 
@@ -202,7 +202,7 @@ def test_by_what_cost_the_own_placement_is_beaten():
 def test_the_own_placement_is_set_apart_where_it_is_not_among_them(question, why):
     parts = sections_of("sam_vit_b", *question)
     assert parts[f"The config's own placement ({why})"] == ("own",)
-    assert "own" not in parts.get("Those that no other beats", ())
+    assert "own" not in parts.get("Pareto front", ())
 
 
 def test_the_own_placement_stands_first_where_nothing_beats_it():
@@ -211,7 +211,7 @@ def test_the_own_placement_stands_first_where_nothing_beats_it():
     )
     parts = {part.title: part for part in page(report, Options(width=80)).sections}
     assert not report.search.own_is_beaten
-    assert parts["Those that no other beats"].rows[0][0] == "own"
+    assert parts["Pareto front"].rows[0][0] == "own"
     assert not any(title.startswith("The config's own") for title in parts)
 
 

@@ -11,7 +11,7 @@ from .strip import Cost
 from .theme import GLOBAL, WINDOWED, Spec, picture
 
 WIDTH, WIDEST, HEIGHT = 860, 44, 150
-"""Width in pixels of a panel at most, of a bar with what is left free beside it, and a panel's height."""
+"""Width in pixels of a panel at most, of a bar with the space next to it, and a panel's height."""
 
 OPACITY = {"condition": {"param": "pick", "value": 1}, "value": 0.15}
 
@@ -40,7 +40,7 @@ def spec(picture_: Picture) -> Spec:
     panels = [_panel(picture_, number, cost) for number, cost in enumerate(picture_.costs)]
     select = {"type": "point", "fields": ["attention"]}
     pick = {"name": "pick", "select": select, "bind": "legend", "views": [panel["name"] for panel in panels]}
-    hint = "Point at a bar for its figure. Click a name below to pick it, beside it to undo."
+    hint = "Hover over a bar for its figure. Click a name below to pick it, next to it to undo."
     body = {"params": [pick], "vconcat": panels, "spacing": 16, "usermeta": {"hint": hint}}
     return picture(picture_.title, picture_.subtitle, WIDTH, body)
 

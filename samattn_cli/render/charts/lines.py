@@ -34,7 +34,7 @@ from .thin import thin
 MOST = 2000  # points of a line
 MOST_IN_ALL = 24_000  # points of a picture: about 3 MB of HTML
 SPARSE = 40  # points of a line up to which each is marked
-MANY = 6  # panels from which three stand beside one another
+MANY = 6  # panels from which three are in a row
 TICKS = 8  # values of an axis up to which each has a tick
 ONE, FEW = (680, 400), (420, 270)
 """Width and height in pixels of a panel that stands alone, and of one among others."""
@@ -42,8 +42,8 @@ DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3])
 SHAPES = {"crossover": "diamond", "cliff": "triangle-up", "measured": "circle"}
 
 HINT = (
-    "Point at a line for its figures. Click a name below to pick it, with Shift several, beside them to undo. "
-    "Drag to move, scroll to zoom, double-click to undo."
+    "Hover over a line for its figures. Click a name below to pick it, Shift-click to pick several, click next to them to "
+    "undo. Drag to move, scroll to zoom, double-click to reset."
 )
 
 X = Any
@@ -238,7 +238,7 @@ def _y(unit: Unit, ends: Sequence[float], step: int) -> Spec:
 def _layers(
     name: str, lines: Sequence[Line], marks: Sequence[dict[str, Any]], line_title: str
 ) -> Iterator[Spec]:
-    """The lines, their points, what answers to the pointer where points are too many to show, and the marks."""
+    """The lines, their points (for the pointer alone if they are too many to show), and the marks."""
     yield {"name": name, "mark": {"type": "line", "strokeWidth": 2}}
     dense = max(len(line.xs) for line in lines) > SPARSE
     point = {"type": "point", "filled": True, "strokeDash": [1, 0], "aria": False}

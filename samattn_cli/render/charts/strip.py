@@ -1,4 +1,4 @@
-"""Placements as strips: a row a placement, its layers as cells, what each costs beside it.
+"""Placements as strips: a row a placement, its layers as cells, what each costs next to it.
 
 A global layer's cell is of a strong colour; a windowed layer's is shaded by the share of the image that one of its
 output tokens has seen by then. compare-placements makes a `Picture` and returns `spec(picture)` as its chart::
@@ -13,7 +13,7 @@ output tokens has seen by then. compare-placements makes a `Picture` and returns
     )
 
 A placement has a figure for each of `costs`; cells may differ in number from row to row. `note` is shown by the
-pointer beside the placement's name: what it is, who published it. `own` marks the config's own placement.
+pointer next to the placement's name: what it is, who published it. `own` marks the config's own placement.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ INSET = 0.04
 """Of a cell's width, left free on either side."""
 MOST_NUMBERS = 24
 BARS_AND_TEXT = 1.9
-"""Width of a bar's panel over that of the longest bar, for the figure beside it."""
+"""Width of a bar's panel over that of the longest bar, for the figure next to it."""
 LEGEND = {"orient": "bottom", "titleLimit": 400, "gradientLength": 180}
 DARK = 0.45
 """Share from which a cell's shade wants white letters."""
@@ -65,7 +65,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Placement:
-    """A row: its name, its layers, and its figures, one for each cost; None where there is none."""
+    """A row: its name, its layers, and its figures, one for each cost; None where it has none."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -92,7 +92,7 @@ def spec(picture_: Picture) -> Spec:
     body = {
         "hconcat": [_strips(picture_), *costs],
         "spacing": 24,
-        "usermeta": {"hint": "Point at a layer for what it sees, at a bar for its figure."},
+        "usermeta": {"hint": "Hover over a layer for what it sees, over a bar for its figure."},
     }
     return picture(picture_.title, picture_.subtitle, STRIP + len(costs) * (BARS + 24), body)
 

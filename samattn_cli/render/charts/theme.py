@@ -32,7 +32,7 @@ def colors(count: int) -> list[str]:
 
 
 def legend_columns(names: Sequence[str], width: int) -> int:
-    """How many of the names, with their symbols, stand beside one another in `width` pixels."""
+    """How many of the names, with their symbols, fit in a row of `width` pixels."""
     return max(1, int(width / (CHARACTER * 1.2 * max(map(len, names)) + 50)))
 
 

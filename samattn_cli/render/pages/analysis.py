@@ -40,7 +40,7 @@ from ..options import Options
 if TYPE_CHECKING:
     from ..charts.strip import Cost
 
-PREFIXES = ("", "M", "G")  # a unit that does not say of what
+PREFIXES = ("", "M", "G")  # units that do not name what is counted
 LEFT_OUT = {"index", "ops", "vs_global"}  # of rows
 PAIRS = {"window_size", "shift_size", "grid", "padded_grid"}
 LONGEST = 10**18  # a longer number would not fit its column
@@ -60,7 +60,7 @@ def heading_of(config: EncoderConfig) -> tuple[str, str]:
 
 
 def how_it_runs(run: RunConfig) -> Iterator[str]:
-    """Batch, types, kernel and mode, as far as they are not the plain ones."""
+    """Batch, types, kernel and mode, if they are not the usual ones."""
     yield f"batch {run.batch_size}"
     yield run.dtype if run.autocast == "none" else f"{run.dtype} with autocast to {run.autocast}"
     if run.attention != "eager":
@@ -115,8 +115,9 @@ def _totals(report: Analysis) -> Table:
     rows = tuple(
         row for figure in of("encoder") for row in _rows_of(figure, report.config.run.mode, columns, others)
     )
-    note = f"Peaks include weights and input; they are set at {totals.peak_at} and {totals.training_at} "
-    note += f"({report.training.optimizer}{', checkpointing' if report.training.checkpointing else ''})."
+    how = f"{report.training.optimizer}{', checkpointing' if report.training.checkpointing else ''}"
+    note = f"Peaks include weights and input. In inference the peak is at {totals.peak_at}, in training ({how}) at "
+    note += f"{totals.training_at}."
     if report.config.run.mode == "training":
         note += " MACs and FLOPs are those of a forward."
     return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)
@@ -125,7 +126,7 @@ def _totals(report: Analysis) -> Table:
 def _rows_of(
     figure: Figure, mode: str, columns: Sequence[Figures], others: Sequence[Comparison]
 ) -> Iterator[tuple[str, ...]]:
-    """A figure of this encoder and of others, and what others have of it over this."""
+    """A figure of this encoder and of others, and the ratio of theirs to this."""
     values = [getattr(column, figure.name) for column in columns]
     if values[0] is None:
         return
@@ -155,7 +156,7 @@ def _training(report: Analysis) -> Table:
         ("FLOPs, forward and backward", format_count(training.flops)),
         *_step_times(training),
     )
-    note = f"The peak is set at {training.peak_at}; gradients grow while activations go, so the rows do not add up to it."
+    note = f"The peak is at {training.peak_at}. The rows do not add up to it: gradients grow while activations are freed."
     return Table("Training step", ("", "this encoder"), rows, note)
 
 
@@ -183,7 +184,7 @@ def _changes(report: Analysis) -> Table:
     )
     title = f"What would lower the {report.config.run.mode} peak"
     note = (
-        "Without its global layers it is another model."
+        "Without its global layers it is a different model."
         if any(_is_another(c) for c in report.changes)
         else ""
     )
@@ -193,14 +194,14 @@ def _changes(report: Analysis) -> Table:
 
 
 def _is_another(change: Change) -> bool:
-    """Whether what it sets is no matter of how the encoder is run."""
+    """Whether it sets more than how the encoder is run."""
     return not all(text.startswith("run.") for text in change.set)
 
 
 def _device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
     spare = format_bytes(abs(device.spare_bytes))
     verdict = f"yes, with {spare} to spare" if device.fits else f"no, {spare} are missing"
-    yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process has)"
+    yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
     if device.too_large:
         yield f"too large for it: {', '.join(_ranges(device.too_large))}"
     yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
@@ -218,9 +219,9 @@ def _time_of(training: TrainingReport) -> str:
 def _basis(device: DeviceReport) -> str:
     """What the time is by."""
     if not device.calibrated_share:
-        return "by its datasheet, which no kernel reaches; not measured"
+        return "from its datasheet, which no kernel reaches; not measured"
     part = "" if device.calibrated_share == 1.0 else f"{format_percent(device.calibrated_share)} of it "
-    rest = ", the rest by its datasheet" if part else ""
+    rest = ", the rest from its datasheet" if part else ""
     return f"{part}calibrated by measurement on {device.recorded_on}{rest}"
 
 
@@ -239,23 +240,27 @@ def _follows(one: str, other: str) -> bool:
     return container == also and index.isdecimal() and following == str(int(index) + 1)
 
 
-def _measured(found: Measured) -> str:
-    on = f"on {found.device} with torch {found.torch}"
-    if found.peak_bytes is None:
-        return f"{on}: {found.status}"
-    note = "" if found.kind == "cuda" else "; its kernels are not CUDA's"
-    times = [format_ms(time or 0.0) for time in (found.latency_ms, found.low_ms, found.high_ms)]
+def _measured(measured: Measured) -> str:
+    on = f"on {measured.device} with torch {measured.torch}"
+    if measured.peak_bytes is None:
+        return f"{on}: {measured.status}"
+    note = "" if measured.kind == "cuda" else "; its kernels are not CUDA's"
+    times = [format_ms(time or 0.0) for time in (measured.latency_ms, measured.low_ms, measured.high_ms)]
     return (
-        f"{on}: peak {format_bytes(found.peak_bytes)} (predicted {format_change(-(found.error or 0.0))}), "
+        f"{on}: peak {format_bytes(measured.peak_bytes)} (predicted {format_change(-(measured.error or 0.0))}), "
         f"{times[0]} a pass ({times[1]} to {times[2]}){note}"
     )
 
 
-def _published(found: PublishedFigure) -> str:
-    unit = f"{found.unit} {FIGURES[found.quantity].word}" if found.unit in PREFIXES else found.unit
-    printed = f"{found.figure} {unit.strip()} ({found.source})"
-    ours = " ".join(filter(None, ("ours", found.words)))
-    return f"{printed}: {ours if found.equals else f'differs: {found.words}'}"
+def _published(published: PublishedFigure) -> str:
+    unit = (
+        f"{published.unit} {FIGURES[published.quantity].word}"
+        if published.unit in PREFIXES
+        else published.unit
+    )
+    printed = f"{published.figure} {unit.strip()} ({published.source})"
+    ours = " ".join(filter(None, ("ours", published.words)))
+    return f"{printed}: {ours if published.equals else f'differs: {published.words}'}"
 
 
 def _exact(value: int) -> str:
@@ -272,7 +277,7 @@ def _shares(report: Analysis) -> Bars:
 
 
 def chart(report: Analysis) -> dict[str, Any]:
-    """Bars of each layer's cost; what stands beside the layers is not drawn."""
+    """Bars of each layer's cost; the parts next to the layers are not drawn."""
     from ..charts import bars
     from ..charts.bars import Bar
 

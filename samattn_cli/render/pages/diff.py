@@ -95,7 +95,7 @@ def _percent(figure: FigureChange) -> str:
 
 def _layers(report: Diff, options: Options) -> Table:
     columns = _columns(report)[: WIDE if options.wide else NARROW]
-    shares = len(columns) if options.wide else 1  # of the columns with a percentage beside them
+    shares = len(columns) if options.wide else 1  # of the columns with a percentage next to them
     headers = ["layer", "attention"]
     for number, metric in enumerate(columns):
         headers += [_word(report, metric), ""][: 1 + (number < shares)]
@@ -126,7 +126,7 @@ def _row(layer: LayerChange, columns: Sequence[str], shares: int, *, wide: bool)
 
 
 def _attention(layer: LayerChange, *, wide: bool) -> str:
-    """Where it attends, "window" said once or, where there is little room, not beside other words."""
+    """Where it attends; "window" once, or in a narrow table not next to other words."""
     words = _arrows(layer.attention)
     if words.startswith("window"):
         words = words.replace(" → window ", " → ")
@@ -144,17 +144,17 @@ def _name(layer: LayerChange) -> str:
 
 
 def _notes(report: Diff, shown: Sequence[LayerChange]) -> Iterator[str]:
-    """Which layers a row is of that does not name them, and what it takes to read the rows."""
+    """The layers of a row that does not name them, and what the rows do not say."""
     for layer in shown:
         if _name(layer) != (ranges(layer.indexes) or layer.name):
             yield f"{_name(layer)}: {ranges(layer.indexes)}"
     others = [layer for layer in report.layers if layer not in shown]
     if others:
         figures = dict.fromkeys(_word(report, each.metric) for layer in others for each in layer.figures)
-        yield f"{', '.join(map(_name, others))}: {', '.join(figures)} alone"
+        yield f"{', '.join(map(_name, others))}: only {', '.join(figures)}"
     moved = sum(len(layer.former) for layer in report.layers)
     if moved:
-        yield f"{format_things(moved, 'layer')} stood elsewhere before; matched by likeness"
+        yield f"{format_things(moved, 'layer')} moved; matched by similarity"
 
 
 def _arrows(text: str) -> str:

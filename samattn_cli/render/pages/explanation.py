@@ -1,4 +1,4 @@
-"""An explanation: the formula, the formula with numbers, the number, and of what it is made."""
+"""An explanation: the formula, the formula with numbers, the number, and its terms."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ LONGEST = 200
 
 
 AT_THIS_SIZE = "at this size"
-WHY = "No formula is shown: at other batches or images it would not give what a pass gives there."
+WHY = "No formula is shown: it would be wrong for other batch or image sizes."
 
-OTHER_NUMBERS = "Other numbers are this encoder's own: sides of kernels, windows that are run one by one."
+OTHER_NUMBERS = (
+    "Other numbers are fixed in this encoder, such as kernel sizes and windows that are run one by one."
+)
 
 
 def page(report: Explanation, options: Options) -> Page:  # noqa: ARG001 - the formulas take what room there is
@@ -52,7 +54,7 @@ def _sections(report: Explanation) -> Iterator[Section]:
     if report.not_at:
         yield Lines(
             "Elsewhere",
-            (f"With {_listed(report.not_at)} other operations run, which the formula does not count.",),
+            (f"With {_listed(report.not_at)} other operations run; the formula does not count them.",),
         )
     if len(report.rows) > 1:
         yield _made_of(report)
@@ -128,13 +130,13 @@ def _symbols(report: Explanation) -> tuple[tuple[str, ...], ...]:
 
 
 def _others(report: Explanation) -> Table:
-    rows = tuple((figure.tool, _said(figure), figure.reason) for figure in report.others)
+    rows = tuple((figure.tool, _figure(figure), figure.reason) for figure in report.others)
     versions = dict.fromkeys(f"{figure.tool} {figure.version}" for figure in report.others)
     note = f"Worked out by the rules of {', '.join(versions)}."
     return Table("What other tools say", ("", "figure", "why"), rows, note, text_columns=(0, 2))
 
 
-def _said(figure: ToolFigure) -> str:
+def _figure(figure: ToolFigure) -> str:
     return "" if figure.value is None else f"{format_count(figure.value)} {figure.quantity}"
 
 

@@ -1,4 +1,4 @@
-"""A fit as tables: for each thing that may grow, a row for each mode and kernel, with the edge on both sides."""
+"""A fit as tables: for each thing that may grow, a row for each mode and kernel, with the last that fits and the next."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TITLES: dict[Vary, str] = {
     "global_layers": "Most global layers",
 }
 MOST_GAPS = 4
-"""That are said one by one."""
+"""Gaps that a sentence lists."""
 
 Of = TypeVar("Of", bound=Answer | AsItIs)
 
-ALONE = "The encoder alone: a decoder, a head or a loss after it takes memory of its own."
+ALONE = "The encoder alone: a decoder, head or loss needs memory of its own."
 NOTHING = "-"
 HEADERS = ("", "largest", "takes", "spare", "next", "lacks", "stopped at")
 
@@ -36,17 +36,17 @@ def page(report: Fit, options: Options) -> Page:
 
 def _memory(report: Fit) -> str:
     size = f"{format_bytes(report.memory_bytes)} ({report.memory_bytes:,} bytes)"
-    return f"the {size} that a process has on {report.device}" if report.device else size
+    return f"the {size} that a process can use on {report.device}" if report.device else size
 
 
 def _sections(report: Fit, options: Options) -> Iterator[Section]:
     yield _as_it_is(report, wide=options.wide)
-    for vary, found in groupby(report.answers, key=lambda answer: answer.vary):
-        answers = list(found)
+    for vary, group in groupby(report.answers, key=lambda answer: answer.vary):
+        answers = list(group)
         if any(answer.status != "no candidates" for answer in answers):
             yield _table(report, answers, vary, wide=options.wide)
-    if said := tuple(dict.fromkeys(_said(report))):
-        yield Lines("Notes", said)
+    if notes := tuple(dict.fromkeys(_notes(report))):
+        yield Lines("Notes", notes)
 
 
 def _as_it_is(report: Fit, *, wide: bool) -> Table:
@@ -59,8 +59,8 @@ def _by_mode(
 ) -> tuple[tuple[str, ...] | None, ...]:
     """The rows of each mode under a row with its name."""
     rows: list[tuple[str, ...] | None] = []
-    for mode, found in groupby(of_modes, key=_mode_of):
-        made = [row(each) for each in found]
+    for mode, group in groupby(of_modes, key=_mode_of):
+        made = [row(each) for each in group]
         name = (mode, *("" for _ in made[0][1:]))
         rows += [*([None] if rows else []), name, *made]
     return tuple(rows)
@@ -83,7 +83,7 @@ def _row_as_it_is(each: AsItIs, *, wide: bool) -> tuple[str, ...]:
 
 
 def _stop(encoder: Candidate, *, wide: bool) -> str:
-    """The operation, or where there is no room for that the layer."""
+    """The operation; in a narrow table the layer."""
     if encoder.fits:
         return NOTHING
     names = (
@@ -98,17 +98,17 @@ def _table(report: Fit, answers: list[Answer], vary: Vary, *, wide: bool) -> Tab
 
 
 def _row(answer: Answer, *, wide: bool) -> tuple[str, ...]:
-    def told(encoder: Candidate | None, figure: Callable[[Candidate], str]) -> str:
+    def cell(encoder: Candidate | None, figure: Callable[[Candidate], str]) -> str:
         return NOTHING if encoder is None else figure(encoder)
 
     return (
         f"  {answer.attention}",
         _short(answer.label) or "none",
-        told(answer.fits, lambda encoder: format_bytes(encoder.peak_bytes)),
-        told(answer.fits, lambda encoder: format_bytes(encoder.spare_bytes)),
+        cell(answer.fits, lambda encoder: format_bytes(encoder.peak_bytes)),
+        cell(answer.fits, lambda encoder: format_bytes(encoder.spare_bytes)),
         _short(answer.next_label) or NOTHING,
-        told(answer.next, lambda encoder: format_bytes(-encoder.spare_bytes)),
-        told(answer.next, lambda encoder: _stop(encoder, wide=wide)),
+        cell(answer.next, lambda encoder: format_bytes(-encoder.spare_bytes)),
+        cell(answer.next, lambda encoder: _stop(encoder, wide=wide)),
     )
 
 
@@ -152,8 +152,8 @@ def _own_image(report: Fit) -> str:
     return f", {nearly}the shape of the config's own {height}x{width}"
 
 
-def _said(report: Fit) -> Iterator[str]:
-    """What the tables do not say, once for the kernels of which it is the same."""
+def _notes(report: Fit) -> Iterator[str]:
+    """What the tables do not say, once for kernels of which it is the same."""
     yield from (f"{kernel.attention}: {kernel.reason}." for kernel in report.unmodelled)
     kernels: dict[tuple[str, str, str], list[str]] = {}
     for answer in report.answers:
@@ -162,8 +162,8 @@ def _said(report: Fit) -> Iterator[str]:
     for (title, mode, text), having in kernels.items():
         yield f"{title}, {mode} {', '.join(having)}: {text}"
     for vary in dict.fromkeys(answer.vary for answer in report.answers if not answer.every_one):
-        yield f"{TITLES[vary]}: found by halving. Each size has a pass of its own, so smaller ones that do not fit were not looked for."
-    yield "Exact as the caching allocator counts, without the cuBLAS workspace and fragmentation."
+        yield f"{TITLES[vary]}: found by bisection. Each size is a pass of its own, so smaller sizes that do not fit were not looked for."
+    yield "Exact by the rules of the caching allocator, without the cuBLAS workspace and fragmentation."
 
 
 def _of_answer(answer: Answer, memory_bytes: int) -> Iterator[str]:
@@ -191,7 +191,7 @@ def _why(answer: Answer, memory_bytes: int) -> str:
     what = "weights" if answer.mode == "inference" else "weights, gradients and the optimizer's buffers"
     if state > memory_bytes:
         return f"Its {what} alone take {format_bytes(state)}."
-    return f"Of what it takes, {what} are {format_bytes(state)}."
+    return f"Of its peak, {format_bytes(state)} are {what}."
 
 
 def _gaps(answer: Answer) -> str:

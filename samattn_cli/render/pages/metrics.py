@@ -1,4 +1,4 @@
-"""The figures that there are, as a table, or one of them with all that is known of it."""
+"""All figures as a table, or one of them with all that is known of it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MARKS = {"encoder": "E", "layer": "L", "part": "P", "op": "O"}
 EXPLAINED_BY = "explain --metric"
 FORMULA = " *"
 NOTE = (
-    "*: `samattn explain` has a formula of it. Of: E the encoder, L a layer, P a part next to the layers, O an operation. Every command takes the other names too. "
+    "*: `samattn explain` has a formula for it. Of: E the encoder, L a layer, P a part next to the layers, O an operation. Every command takes the other names too. "
     "`samattn metrics NAME` says what is counted, and where the name can be used."
 )
-AGAINST = "More is better. They can be limited in thresholds, and explained by `samattn diff --metric`."
+AGAINST = "More is better. Thresholds can limit them, and `samattn diff --metric` explains them."
 SPAN = {"sum": "the sum of", "max": "the largest of"}
 
 
@@ -28,7 +28,7 @@ def page(report: Metrics, options: Options) -> Page:  # noqa: ARG001 - the same 
         return Page(metric.name, metric.word, tuple(_one(metric)))
     return Page(
         "Figures",
-        "What samattn works out, by the names that every command takes.",
+        "What samattn derives, by names that every command takes.",
         tuple(_tables(report)),
     )
 
@@ -49,7 +49,11 @@ def _tables(report: Metrics) -> Iterator[Section]:
     yield Table("Of an encoder and its parts", headers, rows, NOTE, text_columns=tuple(range(len(headers))))
     others = tuple((metric.name, ", ".join(metric.aliases)) for metric in report.metrics if not metric.of)
     yield Table(
-        "Against the same encoder with every layer global", ("name", "other names"), others, AGAINST, (0, 1)
+        "Compared with the same encoder with every layer global",
+        ("name", "other names"),
+        others,
+        AGAINST,
+        (0, 1),
     )
 
 

@@ -25,8 +25,8 @@ from ..layout import Layout
 from ..options import Options
 from .analysis import heading_of
 
-BESIDE = 47
-"""Columns of the narrowest terminal that names and strips share."""
+NAME_AND_STRIP = 47
+"""Columns of the narrowest terminal for names and strips together."""
 SHORTEST_NAME = 13
 MOST_ON_FRONT = 20
 """Rows of a front, unless all are asked for."""
@@ -36,20 +36,22 @@ SEEN_ALL, GLOBAL, STAGE = "█", "G", "|"
 
 FLOW_NOTE = f"{GLOBAL}: a global layer; {SEEN[0]} to {SEEN_ALL}: mean share of the image seen after a layer."
 READING = (
-    "of own: over the figure of the config's own placement",
+    "of own: divided by the figure of the config's own placement",
     "peak: of an inference pass; training: of a training step",
 )
 READING_FLOW = (
     "sees all: the first layer after which every token has seen the whole image",
-    "run: the most layers in a row none of which is global",
-    "share: layers after which every token has seen the whole image, over all layers",
+    "run: the most consecutive layers without a global one",
+    "share: the share of layers after which every token has seen the whole image",
     "after: layers after the last global one",
-    "what is seen is structure: it follows from windows alone, and says nothing of accuracy",
+    "what tokens see follows from the windows alone; it says nothing about accuracy",
 )
-READING_ALIKE = ("alike: placements that are equal in all that a search compares; shown is one of them",)
+READING_ALIKE = (
+    "alike: how many placements are equal in everything that the search compares; one of them is shown",
+)
 FACTS = {
     "first_full_context": "the first layer after which every token has seen the whole image (the earlier the better)",
-    "longest_without_global": "the most layers in a row without a global one (the fewer the better)",
+    "longest_without_global": "the most consecutive layers without a global one (the fewer the better)",
 }
 
 Row = PlacementReport
@@ -84,9 +86,9 @@ def _sections(report: Placements, options: Options) -> Iterator[Section]:
 def _reading(report: Placements) -> Iterator[str]:
     yield from READING
     yield from () if report.flow_missing else READING_FLOW
-    found = next((row.published for row in report.placements if row.published), None)
-    if found and (len(report.placements) > 1 or report.search is None):
-        yield f"published: {found.source}, {found.address}; of that model and task, no prediction for this encoder"
+    result = next((row.published for row in report.placements if row.published), None)
+    if result and (len(report.placements) > 1 or report.search is None):
+        yield f"published: {result.source}, {result.address}; for that model and task: it does not predict this encoder"
     yield from READING_ALIKE if report.search and report.search.front else ()
 
 
@@ -175,34 +177,36 @@ def _seen(layer: LayerFlow) -> str:
 
 
 def _published(rows: Sequence[tuple[str, Row]]) -> Iterator[Table]:
-    found = [(name, row.published) for name, row in rows if row.published is not None]
-    if found:
-        first = found[0][1]
-        cells = tuple((name, each.strategy, *each.figures) for name, each in found)
+    results = [(name, row.published) for name, row in rows if row.published is not None]
+    if results:
+        first = results[0][1]
+        cells = tuple((name, each.strategy, *each.figures) for name, each in results)
         title = f"Published for {first.model} on {first.task}"
         yield Table(title, ("placement", "strategy", *first.measures), cells, text_columns=(0, 1))
 
 
 def _search(report: Placements, search: SearchReport, options: Options) -> Iterator[Section]:
-    yield Lines("Every placement", tuple(_searched(report, search)))
+    yield Lines("Search", tuple(_searched(report, search)))
     room = _room(report)
     front = list(_numbered(search.front, room))
     if not front:
         return
     picked = front if options.all_layers else _picked(front)
     some = (
-        f"{len(picked)} of {len(front)}, evenly picked (--all: every one)" if len(picked) < len(front) else ""
+        f"{len(picked)} of {len(front)}, evenly picked (--all shows every one)"
+        if len(picked) < len(front)
+        else ""
     )
-    yield _costs(f"Those that no other beats{some and f': {some}'}", picked, report, options)
-    yield from _flows("Their layers, and how information flows", picked, report)
+    yield _costs(f"Pareto front{some and f': {some}'}", picked, report, options)
+    yield from _flows("Layers of the Pareto front, and how information flows", picked, report)
     if len(report.placements) == 1 and not any(row.names for _, row in front):
         own = [(_name(report.own, room), report.own)]
-        yield _costs(f"The config's own placement ({_standing(search)})", own, report, options)
+        yield _costs(f"The config's own placement ({_why_not_on_front(search)})", own, report, options)
         yield from _flows("Its layers", own, report, note="")
 
 
-def _standing(search: SearchReport) -> str:
-    """Why the config's own placement is not among those that no other beats."""
+def _why_not_on_front(search: SearchReport) -> str:
+    """Why the config's own placement is not on the Pareto front."""
     if search.own_is_beaten:
         return "beaten"
     return "not searched" if search.own_within else "beyond the budget"
@@ -211,7 +215,7 @@ def _standing(search: SearchReport) -> str:
 def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
     of = _numbers(search.numbers)
     if search.numbers:
-        looked = f"{format_things(search.searched, 'placement')} of {of} global among the {format_things(search.choices, 'layer')} that can be either"
+        looked = f"{format_things(search.searched, 'placement')} of {of} global layers among the {format_things(search.choices, 'layer')} that can be windowed or global"
         yield f"{looked}: all were counted, none sampled"
     if search.ruled_out:
         yield f"{_numbers(search.ruled_out)} global layers: even the cheapest placement is beyond the budget"
@@ -226,18 +230,20 @@ def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
 
 
 def _winner(report: Placements, search: SearchReport) -> str:
-    """Of those that beat the config's own placement the one that is better in most, and in what."""
+    """The placement that beats the config's own in most, and in what."""
     winners = [row for row in search.front if row.global_layers in search.beaten_by]
     if not winners:  # of an older report, which does not say
         return "one of them"
     best = max(winners, key=lambda row: len(_better(report.own, row, search)))
     others = len(winners) - 1
-    said = f"{_listed(best.global_layers)} ({'; '.join(_better(report.own, best, search))}; else as good)"
-    return f"{said} and by {format_things(others, 'other')}" if others else said
+    winner = (
+        f"{_listed(best.global_layers)} ({'; '.join(_better(report.own, best, search))}; otherwise equal)"
+    )
+    return f"{winner} and by {format_things(others, 'other')}" if others else winner
 
 
 def _better(own: Row, other: Row, search: SearchReport) -> list[str]:
-    """In what a placement is better than the config's own: "run: 6, not 7"."""
+    """What is better in a placement than in the config's own: "run: 6, not 7"."""
     figure = _cost(search)
     costs = [getattr(row.figures, figure.name) for row in (other, own)]
     pairs = [(figure.word, *format_apart(figure.unit, *costs))] if costs[0] < costs[1] else []
@@ -288,8 +294,8 @@ def _layers(name: str, row: Row) -> Table:
 
 
 def _room(report: Placements) -> int:
-    """Characters that a name may have beside the strip."""
-    return max(SHORTEST_NAME, BESIDE - len(report.own.layers) - len(report.config.stages) + 1)
+    """Characters that a name may have next to the strip."""
+    return max(SHORTEST_NAME, NAME_AND_STRIP - len(report.own.layers) - len(report.config.stages) + 1)
 
 
 def _name(row: Row, room: int) -> str:
@@ -337,7 +343,7 @@ def chart(report: Placements) -> Spec:
     title, shape = heading_of(report.config)
     room = _room(report)
     front = list(_numbered(report.search.front if report.search else (), room))
-    found = [*((_name(row, room), row) for row in report.placements), *_picked(front)]
+    shown = [*((_name(row, room), row) for row in report.placements), *_picked(front)]
     figures = list(_shown(report))
 
     def cells(row: Row) -> tuple[Cell, ...]:
@@ -353,7 +359,7 @@ def chart(report: Placements) -> Spec:
             subtitle=shape,
             placements=tuple(
                 Placement(name, cells(row), _values(row, figures), own="own" in row.names, note=_note(row))
-                for name, row in found
+                for name, row in shown
             ),
             costs=tuple(
                 Cost(f"{figure.title} on {report.device}" if figure.needs else figure.word, unit_of(figure))
@@ -370,13 +376,13 @@ def _values(row: Row, figures: Sequence[Figure]) -> tuple[float | None, ...]:
 
 def _note(row: Row) -> str:
     """For the pointer: its global layers, and what was published for its strategy."""
-    said = [f"global: {ranges(row.global_layers) or 'none'}"]
-    if found := row.published:
+    parts = [f"global: {ranges(row.global_layers) or 'none'}"]
+    if result := row.published:
         figures = ", ".join(
-            f"{measure} {figure}" for measure, figure in zip(found.measures, found.figures, strict=True)
+            f"{measure} {figure}" for measure, figure in zip(result.measures, result.figures, strict=True)
         )
-        said.append(f"published for {found.model} on {found.task}: {figures} ({found.source})")
-    return "; ".join(said)
+        parts.append(f"published for {result.model} on {result.task}: {figures} ({result.source})")
+    return "; ".join(parts)
 
 
 LAYOUT = Layout(page, rows, chart)

@@ -115,7 +115,7 @@ def _fits(report: Sweep) -> Iterator[str]:
     """How many points fit the device, and the last that fits of each line."""
     assert report.device is not None  # noqa: S101 - asked for only where there is one; told to the type checker
     usable = format_bytes(report.device.usable_bytes)
-    yield f"{report.device.fitting:,} of {report.points:,} points fit in the {usable} that a process has of its {report.device.memory_size}"
+    yield f"{report.device.fitting:,} of {report.points:,} points fit in the {usable} that a process can use of its {report.device.memory_size}"
     verdicts = {_fits_until(report, line) for line in report.lines}
     if len(verdicts) == 1 and report.line_count == len(report.lines):
         yield f"{'' if report.line_count == 1 else 'on each line: '}{verdicts.pop()}"
