@@ -1,4 +1,4 @@
-"""A page of documentation for a terminal: Markdown by Rich, with code as it stands, so that it can be copied."""
+"""A page of documentation for a terminal: Markdown by Rich, with code unchanged, so that it can be copied."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Heading(Heading):
 
 
 class _Table(TableElement):
-    """A table that wraps cells rather than lose a digit of them."""
+    """A table that wraps cells, so that no digit is lost."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for table in super().__rich_console__(console, options):
@@ -73,7 +73,7 @@ def render_guide(text: str, path: str, topics: Mapping[str, str], options: Optio
 
 
 def _single_spaced(text: str) -> Iterator[str]:
-    """The lines with one blank line where there are several, which may be styled."""
+    """The lines, with one blank line in place of several, which may be styled."""
     was_blank = True
     for line in text.splitlines(keepends=True):
         is_blank = not STYLE.sub("", line).strip()
@@ -88,7 +88,7 @@ def _parts(text: str, path: str, topics: Mapping[str, str]) -> Iterator[Any]:
         if number % 2:
             yield Text(part, style="cyan", no_wrap=True)
         elif part.strip():
-            prose = LINK.sub(lambda found: _shown(found, path, topics), part)
+            prose = LINK.sub(lambda link: _shown(link, path, topics), part)
             yield _Markdown(prose, hyperlinks=False)
             yield Text()
 

@@ -1,4 +1,4 @@
-"""What was measured, for a terminal: a row a case; and predicted against measured, by case and by layer."""
+"""Recordings for a terminal, a row for each case; and predictions compared with them, by case and by layer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def result(case: MeasuredCase) -> str:
 
 
 def render_recording(recording: Recording, options: Options) -> str:
-    """A row a case, and the device they were measured on."""
+    """A row for each case, and the device they were measured on."""
     print_ = recording.fingerprint
     head = Text(
         f"{'dry run of ' * (print_.kind == 'dry')}{print_.device}: torch {print_.torch}{print_.cuda and f', CUDA {print_.cuda}'}",
@@ -102,7 +102,7 @@ def _layer_table(case: JudgedCase) -> Table:
 
 
 def _layer_rows(layers: Iterable[JudgedPeak]) -> Iterator[tuple[str, ...]]:
-    """Neighbours with the same figures share a row."""
+    """Consecutive layers with the same figures share a row."""
     for (phase, *_), group in groupby(
         layers, key=lambda peak: (peak.phase, peak.predicted_bytes, peak.measured_bytes)
     ):

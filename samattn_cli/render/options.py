@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 WIDE = 140
-"""Columns from which tables show all of theirs."""
+"""Width from which tables show all of their columns."""
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """A repository's files: its `root`, and the working `folder`, from which reports name files; both absolute."""
+    """A repository: its `root`, and the working `folder`, which reports name files from; both absolute."""
 
     root: str
     folder: str
 
     def from_root(self, file: str) -> str:
-        """A file as it is called from the root; one that is named absolutely, and is not in there, as it is named."""
+        """The path of a file from the root; an absolute path outside the repository stays."""
         whole = os.path.normpath(PurePath(self.folder, file))
         if PurePath(file).is_absolute() and not PurePath(whole).is_relative_to(self.root):
             return file
@@ -27,10 +27,15 @@ class Checkout:
 
 @dataclass(frozen=True)
 class Options:
-    """`all_layers`: a row each, not one a run of identical layers; `ops`: layers and parts whose operations to open.
+    """How to show a report.
 
-    `ascii`: in these characters alone; `checkout`: where the files are that are named, for formats of programs that
-    look for them from the root of a repository.
+    Attributes:
+        all_layers: whether each layer has a row, not each run of identical layers.
+        ops: layers and parts whose operations are shown.
+        width: columns of the terminal.
+        color: whether to use colours.
+        ascii: whether to use ASCII characters alone.
+        checkout: the repository of the files that are named, for formats whose readers look for them from its root.
     """
 
     all_layers: bool = False

@@ -1,8 +1,8 @@
-r"""What is printed is only shown: a terminal does not obey it, nor does GitHub Actions, which reads the log of a step.
+r"""Other people's text is printed so that neither a terminal nor GitHub Actions, which reads the log of a step, obeys it.
 
-Names, ids, messages, file names and the keys of JSON are other people's text. An escape in them would move a terminal's
-cursor. A line that begins with "::add-mask::", or that holds "##[error]", would be a workflow command. In a report that
-people read, GitHub's own remedy stops commands; a format that programs read writes those characters as its escapes.
+Names, ids, messages, file names and the keys of JSON are other people's text. An escape sequence in them would move a
+terminal's cursor. A line that begins with "::add-mask::", or has "##[error]" in it, would be a workflow command. In a
+report for people, GitHub's own remedy stops commands; in a format for programs, those characters are escaped.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from unicodedata import category
 
 WORKFLOW_COMMAND = re.compile(r"^(?P<before>[^\S\n]*)::|##\[", re.MULTILINE)
 STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
-"""What Rich writes for a colour, and for bold and dim."""
+"""What Rich writes for a colour, bold and dim."""
 
 SPACE = "Zs"
 """Unicode's category of spaces."""
 
 STYLED = "terminal"
-"""The format whose styles are Rich's: other text in it is made visible before it is laid out."""
+"""The format with Rich's styles: its text is made visible before the layout."""
 
 COMMANDS = "github"
-"""The format that is meant to be commands; it escapes what stands in them."""
+"""The format that consists of commands; it escapes the text in them."""
 
 
 @dataclass(frozen=True)
 class Escapes:
-    """How a format writes a colon and a bracket that are only meant to be read."""
+    """How a format writes a colon and a bracket that must not be obeyed."""
 
     colon: str
     bracket: str
 
 
-JSON, XML = Escapes(":", "\\u005b"), Escapes("&#58;", "&#91;")  # of JSON no line begins with a colon
+JSON, XML = Escapes(":", "\\u005b"), Escapes("&#58;", "&#91;")  # no line of JSON begins with a colon
 MARKDOWN, LATEX = Escapes("\\:", "\\["), Escapes("{:}", "{[}")
 PLAIN = Escapes("\\x3a", "\\x5b")
 OF_FORMAT = {
@@ -48,11 +48,11 @@ OF_FORMAT = {
     "yaml": PLAIN,
     "line": PLAIN,
 }
-"""The formats that programs read, and a line that somebody else lays out; of YAML these are the escapes of a quoted text, and plain to see in a comment."""
+"""Formats for programs, and a line in another program's layout. For YAML these are the escapes of quoted text."""
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""Text with what a terminal or a browser would obey rather than show as Python escapes it: ESC as "\x1b".
+    r"""Text in which what a terminal or a browser would obey is escaped as in Python: ESC as "\x1b".
 
     That is controls, line separators, changes of direction, halves of a surrogate pair (bytes of a file name that are
     not UTF-8) and code points that are not characters; none of them is legal, or safe, in every format.
@@ -66,12 +66,12 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def _is_shown(character: str) -> bool:
-    """Whether a terminal shows it; so it does the spaces of other scripts, which Python does not call printable."""
+    """Whether a terminal shows it: also spaces of other scripts, which Python does not call printable."""
     return character.isprintable() or category(character) == SPACE
 
 
 def printed(text: str, format_name: str, environ: Mapping[str, str]) -> str:
-    """A report as it is printed: nothing in it is obeyed by a terminal, nor by GitHub Actions where that runs it.
+    """A report as it is printed, so that neither a terminal nor GitHub Actions obeys text in it.
 
     Args:
         text: the report.
@@ -90,11 +90,11 @@ def printed(text: str, format_name: str, environ: Mapping[str, str]) -> str:
 
 
 def _escaped(text: str, escapes: Escapes) -> str:
-    """Text for programs without a workflow command."""
+    """Text for programs, without workflow commands."""
 
-    def escape(found: re.Match[str]) -> str:
-        is_colon = found["before"] is not None
-        return f"{found['before']}{escapes.colon}:" if is_colon else f"##{escapes.bracket}"
+    def escape(match: re.Match[str]) -> str:
+        is_colon = match["before"] is not None
+        return f"{match['before']}{escapes.colon}:" if is_colon else f"##{escapes.bracket}"
 
     return WORKFLOW_COMMAND.sub(escape, text)
 
@@ -105,7 +105,7 @@ def is_github(environ: Mapping[str, str]) -> bool:
 
 
 def shielded(text: str, environ: Mapping[str, str]) -> str:
-    """Text that people read; under GitHub Actions, what would be a workflow command in it is only shown.
+    """Text for people; under GitHub Actions, a workflow command in it is shown, not run.
 
     GitHub's own remedy is to stop commands until a word that nobody can guess.
     """

@@ -1,4 +1,4 @@
-"""The verdicts of `samattn verify` for a terminal: a row a config, then what differs or could not be checked."""
+"""The verdicts of `samattn verify` for a terminal: a row for each config, then what differs or could not be checked."""
 
 from __future__ import annotations
 

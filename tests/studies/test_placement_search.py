@@ -187,9 +187,7 @@ def test_by_what_cost_the_own_placement_is_beaten():
     there, own = (row.figures.training_bytes for row in (best, report.own))
     assert there < own
     assert best.global_layers in report.search.beaten_by
-    (said,) = (
-        part.rows[-1] for part in page(report, Options(width=80)).sections if part.title == "Search"
-    )
+    (said,) = (part.rows[-1] for part in page(report, Options(width=80)).sections if part.title == "Search")
     assert said == (
         "the config's own placement (2, 5, 8, 11) is beaten by 0,3,6,9 (training peak: "
         f"{format_bytes(there)}, not {format_bytes(own)}; sees all: 0, not 2; otherwise equal)"

@@ -1,5 +1,5 @@
-"""Pictures as Vega-Lite specs, plain dictionaries: a file a picture, and how they look and become files in one place each.
+"""Charts as Vega-Lite specs, which are plain dictionaries: a file for each, one for their style, one to convert them.
 
 `lines` draws figures over an axis (sweeps), `strip` an encoder's layers in rows (placements). A kind of report has
-`chart(report)`, which makes the picture's dataclasses from the report and returns the spec.
+`chart(report)`, which makes the dataclasses of the chart from the report, and returns the spec.
 """

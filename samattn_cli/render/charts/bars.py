@@ -1,4 +1,4 @@
-"""An encoder's layers as bars, a panel a cost, global ones in a colour of their own."""
+"""An encoder's layers as bars: a panel for each cost, and another colour for global layers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Picture:
-    """All there is to draw."""
+    """What to draw."""
 
     title: str
     subtitle: str

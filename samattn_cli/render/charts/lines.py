@@ -1,4 +1,4 @@
-"""Figures over an axis, such as FLOPs over resolution: a panel a metric, a colour a config, a dash a variant.
+"""Figures over an axis, such as FLOPs over resolution: a panel for each metric, a colour for each config, a dash for each variant.
 
 A sweep makes a `Picture` and returns `spec(picture)` as its chart::
 
@@ -14,8 +14,8 @@ A sweep makes a `Picture` and returns `spec(picture)` as its chart::
         marks=(Mark("sam_vit_h", "FLOPs", "crossover", x=608, y=2_000_000_000_000, text="cheaper from 608 px on"),),
     )
 
-`xs` ascend where they are numbers; strings (types, kernels, sizes that are not square) make an axis of words in the
-order in which they come. Panels, colours and dashes come in the order of first appearance. The axes are logarithmic
+`xs` ascend if they are numbers; strings (types, kernels, sizes that are not square) make an axis of words, in their
+order. Panels, colours and dashes are in the order of first appearance. The axes are logarithmic
 unless a value is zero. Numbers are Python's, not NumPy's (`array.tolist()`). Give any number of points: a line that has too many is thinned, and the subtitle says so.
 """
 
@@ -77,7 +77,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Picture:
-    """All there is to draw; `line_title` says what tells its lines apart."""
+    """What to draw; `line_title` says what the lines differ in."""
 
     title: str
     subtitle: str
@@ -108,7 +108,7 @@ def _unique(names: Iterable[str]) -> list[str]:
 def _params(panels: Sequence[Spec]) -> list[Spec]:
     """A click in a legend picks, the wheel and dragging zoom a panel; `hover` is set where there is a pointer.
 
-    All stand here, and not in the panels: Vega-Lite drops those of a panel that one of the picture's applies to.
+    All are parameters of the chart, as Vega-Lite drops a panel's if one of the chart's applies to the panel.
     """
     names = [panel["layer"][0]["name"] for panel in panels]
     picks = [
@@ -208,7 +208,7 @@ PICKED = {"and": [{"param": "pick_config"}, {"param": "pick_variant"}]}
 
 
 def _legend(names: Sequence[str], title: str, width: float) -> Spec | None:
-    """None where it would name one thing alone."""
+    """None if it would have one name."""
     if len(names) == 1:
         return None
     symbol = {"symbolType": "stroke", "symbolSize": 400, "symbolStrokeWidth": width}
@@ -254,7 +254,7 @@ def _layers(
 
 
 def _rule_at_one() -> Spec:
-    """From side to side, whatever is picked."""
+    """From side to side, also if no line is picked."""
     across = {"x": {"value": 0}, "x2": {"value": "width"}, "color": {"value": CONTRAST}}
     plain = {"opacity": {"value": 1}, "strokeDash": {"value": [1, 0]}, "tooltip": {"value": None}}
     return {"data": {"values": [{"y": 1}]}, "mark": {"type": "rule"}, "encoding": {**across, **plain}}

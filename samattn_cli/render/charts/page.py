@@ -1,4 +1,4 @@
-"""A picture as a page for a browser, alone and offline: scripts inlined, and a policy that forbids any fetch."""
+"""A chart as a page for a browser that works offline: scripts inlined, and a policy that forbids any fetch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ draw();
 
 
 def to_page(spec: Spec) -> str:
-    """The page; its title is the picture's."""
+    """The page; its title is the chart's."""
     data = _script(with_hover(spec))
     return PAGE.format(
         version=__version__,
@@ -80,7 +80,7 @@ def to_page(spec: Spec) -> str:
 
 
 def with_hover(spec: Spec) -> Spec:
-    """The spec with its parameter `hover` set: points that only a pointer finds are drawn, unseen."""
+    """The spec with its parameter `hover` set: invisible points are drawn for the pointer to find."""
     params = [
         {**param, "value": True} if param["name"] == "hover" else param for param in spec.get("params", ())
     ]
@@ -88,5 +88,5 @@ def with_hover(spec: Spec) -> Spec:
 
 
 def _script(value: Any) -> str:
-    """JSON that no text in it can end the script with."""
+    """JSON in which no text can end the script."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""Axes of each unit: ticks that are round in it, labels in words that people read, and exact values for tooltips."""
+"""Axes for each unit: round ticks, readable labels, and exact values for tooltips."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ EXACT_FLOAT = 2**53
 """Integers up to here are exact in JavaScript."""
 
 CLOSE, SHORT, LONG = 2, 10, 1e4
-"""The largest over the smallest value up to which all ticks are named, more than 1, 2 and 5, and at last only 1."""
+"""Ratios of the largest to the smallest value.
+
+Up to the first all ticks have labels, up to the second more than 1, 2 and 5, beyond the third only 1.
+"""
 
 DIGIT = "(round(1e6 * datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9))) / 1e6)"
 """Vega's expression for a tick over its power of ten: 5 for 500."""
@@ -44,7 +47,7 @@ LEAST_MS = 1e-3  # TIME_UNITS begin with microseconds
 
 
 def step_of(values: Iterable[float], unit: Unit) -> int:
-    """What to divide the values of an axis by: of bytes the largest binary unit, so that ticks are round in it."""
+    """The divisor for the values of an axis: for bytes the largest binary unit, so that ticks are round."""
     largest = max(values)
     steps = [1024**power for power in range(len(BINARY_UNITS)) if unit == "B" and 1024**power <= largest]
     return max(steps, default=1)
@@ -71,14 +74,14 @@ def short(value: float, unit: Unit) -> str:
 
 def exact(value: float, unit: Unit) -> str:
     """A value in full, then as people say it: "5,961,082,830,848 FLOP (5.96 TFLOP)"."""
-    said = short(value, unit)
-    if unit not in WHOLE or said.startswith(f"{value:,}"):
-        return said
-    return f"{value:,} {unit} ({said})"
+    words = short(value, unit)
+    if unit not in WHOLE or words.startswith(f"{value:,}"):
+        return words
+    return f"{value:,} {unit} ({words})"
 
 
 def scale(values: Sequence[float], unit: Unit | None = None) -> Spec:
-    """Logarithmic, in powers of two for bytes and sizes; linear where there is a zero, which has no logarithm."""
+    """Logarithmic, in powers of two for bytes and sizes; linear if a value is zero."""
     if min(values) <= 0:
         return {"type": "linear", "zero": True, "nice": True}
     base = 2 if unit in ("B", None) else 10
@@ -86,7 +89,7 @@ def scale(values: Sequence[float], unit: Unit | None = None) -> Spec:
 
 
 def axis(values: Sequence[float], unit: Unit, step: int) -> Spec:
-    """Ticks at 1, 2 and 5 of each power of ten, at powers of two for bytes; where there are many, at powers alone.
+    """Ticks at 1, 2 and 5 of each power of ten, or at powers of two for bytes; if they are many, only at powers.
 
     A linear axis, which has a zero, keeps to one unit.
     """
@@ -103,7 +106,7 @@ def axis(values: Sequence[float], unit: Unit, step: int) -> Spec:
 
 
 def _units(unit: Unit, step: int) -> dict[float, str]:
-    """What a figure is said in, ascending: how large each is on an axis in steps, and its name."""
+    """The units of an axis, ascending: the size of each in steps, and its name."""
     if unit == "ratio":
         return {1: "x"}
     if unit == "B":
@@ -124,7 +127,7 @@ def _words(unit: Unit, step: int) -> str:
 
 
 def _in_one_unit(unit: Unit, step: int, largest: float) -> str:
-    """Likewise in the unit that suits the largest value."""
+    """The same expression in one unit, that of the largest value."""
     units = _units(unit, step)
     size = max((size for size in units if size <= largest / step), default=min(units))
     return f"datum.value == 0 ? '0' : {_in(size, units[size])}"

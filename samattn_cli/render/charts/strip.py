@@ -1,4 +1,4 @@
-"""Placements as strips: a row a placement, its layers as cells, what each costs next to it.
+"""Placements as strips: a row for each placement, its layers as cells, its costs next to them.
 
 A global layer's cell is of a strong colour; a windowed layer's is shaded by the share of the image that one of its
 output tokens has seen by then. compare-placements makes a `Picture` and returns `spec(picture)` as its chart::
@@ -35,15 +35,15 @@ STRIP, BARS = 620, 150
 WIDEST_CELL, ROOM = 36, 26
 """Width in pixels of a cell at most, and from which it has room for a figure."""
 INSET = 0.04
-"""Of a cell's width, left free on either side."""
+"""Share of a cell's width that is left free on either side."""
 MOST_NUMBERS = 24
 BARS_AND_TEXT = 1.9
 """Width of a bar's panel over that of the longest bar, for the figure next to it."""
 LEGEND = {"orient": "bottom", "titleLimit": 400, "gradientLength": 180}
 DARK = 0.45
-"""Share from which a cell's shade wants white letters."""
+"""Share from which a cell's shade needs white letters."""
 UNSEEN = "#d3e2ec"
-"""Of a windowed layer that sees next to nothing; of one that sees all it is WINDOWED."""
+"""The colour of a windowed layer that sees almost nothing; of one that sees everything it is WINDOWED."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Picture:
-    """All there is to draw, rows from top to bottom."""
+    """What to draw, rows from top to bottom."""
 
     title: str
     subtitle: str
@@ -106,7 +106,7 @@ def _height(picture_: Picture) -> int:
 
 
 def _y(picture_: Picture, *, named: bool) -> Spec:
-    """A band a row; by number, for two placements may have one name. The config's own is in bold."""
+    """A band for each row, by number, as two placements may have one name. The config's own is in bold."""
     numbers = list(range(len(picture_.placements)))
     names = json.dumps([placement.name for placement in picture_.placements])
     own = json.dumps([placement.own for placement in picture_.placements])
@@ -163,7 +163,7 @@ def _cells(number: int, placement: Placement) -> Iterator[dict[str, Any]]:
 
 
 def _layer_axis(depth: int) -> Spec:
-    """A number below every layer, or every so many."""
+    """A number below every layer, or every second, fourth, ..."""
     step = next(step for step in (1, 2, 4, 8, 16, depth) if depth / step <= MOST_NUMBERS)
     middles = [layer + 0.5 for layer in range(0, depth, step)]
     return {"values": middles, "labelExpr": "floor(datum.value)", "grid": False, "title": "layer"}

@@ -1,4 +1,4 @@
-"""How pictures look: fonts, colours, grid. Colours are Okabe and Ito's and Tol's, told apart by the colour-blind too."""
+"""The style of charts: fonts, colours, grid. Colours are Okabe and Ito's and Tol's, which colour-blind people can tell apart."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 INK, FAINT, GRID, PAPER = "#222222", "#666666", "#e6e6e6", "#ffffff"
 DARK_INK, DARK_FAINT, DARK_GRID, DARK_PAPER = "#e6e6e6", "#a0a0a0", "#3a3a3a", "#16181c"
 GLOBAL, WINDOWED = "#D55E00", "#0072B2"
-"""Of layers."""
+"""The colours of layers."""
 CONTRAST = "#808080"
-"""Of rules and marks that belong to no line; seen on white and on black."""
+"""The colour of rules, and of marks of no line; visible on white and on black."""
 
 # Okabe and Ito without black and yellow, which vanish on black and on white; then Tol's "muted".
 COLORS = (
@@ -27,7 +27,7 @@ TITLE_CHARACTER, CHARACTER = 9.2, 5.6
 
 
 def colors(count: int) -> list[str]:
-    """A colour each, from the start again when they run out."""
+    """`count` colours; they repeat when they run out."""
     return [COLORS[number % len(COLORS)] for number in range(count)]
 
 
@@ -37,7 +37,7 @@ def legend_columns(names: Sequence[str], width: int) -> int:
 
 
 def picture(title: str, subtitle: str, width: int, body: Spec) -> Spec:
-    """A whole picture: title, subtitle wrapped to `width` pixels, and what is drawn."""
+    """A whole chart: title, subtitle wrapped to `width` pixels, and what is drawn."""
     lines = (
         textwrap.wrap(title, int(width / TITLE_CHARACTER)),
         textwrap.wrap(subtitle, int(width / CHARACTER)),

@@ -1,1 +1,1 @@
-"""Formats: a report to text or to bytes, a file each."""
+"""The formats of reports: text or bytes."""

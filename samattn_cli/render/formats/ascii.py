@@ -1,4 +1,4 @@
-"""Reports in ASCII, for an output that has no other characters."""
+"""Reports in ASCII, for an output whose encoding has no other characters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN = str.maketrans(
 
 
 def in_ascii(page: Page) -> Page:
-    """The same page, its words and formulas in ASCII: before it is laid out, as some get longer."""
+    """The same page with words and formulas in ASCII. This comes before the layout, as some get longer."""
     return _in_ascii(page)  # type: ignore[no-any-return]
 
 

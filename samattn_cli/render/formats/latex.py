@@ -1,4 +1,4 @@
-"""A report as LaTeX, to be put into a paper: tables, lists and equations, which need the packages amsmath and booktabs."""
+"""A report as LaTeX for a paper: tables, lists and equations, which need the packages amsmath and booktabs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ..options import WIDE, Options
 
 
 def render(report: Any, options: Options) -> str:
-    """Headings, tables and lists of GitHub's Markdown, unless the kind of report has Markdown of its own."""
+    """GitHub's Markdown: headings, tables and lists, or what the kind of report has of its own."""
     layout = layout_of(report)
     if layout.markdown:
         return layout.markdown(report)

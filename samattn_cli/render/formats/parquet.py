@@ -1,4 +1,4 @@
-"""The rows of a report as Parquet: a column a key, integers as integers."""
+"""The rows of a report as Parquet: a column for each key, integers as integers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..options import Options
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 2**16  # turned into columns at a time: a million rows as Python's objects take a gigabyte
+ROWS = 2**16  # that become columns at a time: a million rows as Python objects take a gigabyte
 LARGEST = 2**63 - 1
 
 
 def render(report: Any, options: Options) -> bytes:  # noqa: ARG001 - Parquet is always whole
-    """Integers are int64; a column with one beyond that is of decimal text, which loses no digit."""
+    """Integers are int64; a column with a larger one is decimal text, which loses no digit."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -33,7 +33,7 @@ def render(report: Any, options: Options) -> bytes:  # noqa: ARG001 - Parquet is
 
 
 def _chunk(values: Sequence[Any]) -> pa.Array:
-    """Values of one column as an array: of text where one is text or an integer too large, or they are of several kinds."""
+    """Values of one column as an array: text if one is text or too large an integer, or if they are of several kinds."""
     import pyarrow as pa
 
     kinds = {_kind(value) for value in values if value is not None}
@@ -48,12 +48,12 @@ def _chunk(values: Sequence[Any]) -> pa.Array:
 
 
 def _kind(value: Any) -> type:
-    """What a column may hold one of; its integers may stand among floats, and its booleans may not."""
+    """The kind of a value: a column has one kind, or integers and floats."""
     return next((kind for kind in (bool, int, float) if isinstance(value, kind)), type(value))
 
 
 def _column(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:
-    """Chunks as one column: text if one is, else floats if one is."""
+    """Chunks as one column: text if one of them is text, else floats if one is floats."""
     import pyarrow as pa
 
     types = [chunk.type for chunk in chunks if chunk.type != pa.null()] or [pa.null()]

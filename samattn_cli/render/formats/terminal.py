@@ -25,7 +25,7 @@ from ..options import Options
 from ..shield import visible
 from .ascii import in_ascii
 
-NARROWEST = 78  # of a table; a narrower terminal wraps its lines rather than lose a digit
+NARROWEST = 78  # of a table; a narrower terminal wraps its lines, so that no digit is lost
 BAR = 24
 LABELS = 11
 OUTCOME_STYLES = {
@@ -55,7 +55,7 @@ def render_page(page: Page, options: Options) -> str:
 
 
 def render_crosscheck(crosscheck: CrossCheck, config: EncoderConfig, options: Options) -> str:
-    """The verdicts, a line each, with the places that differ."""
+    """The verdicts, one a line, with the places that differ."""
     title = Text("Cross-check against the real stack", style="bold")
     if note := layers_note(crosscheck, config):
         title.append(f"  ({note})", style="not bold dim")
@@ -100,7 +100,7 @@ def to_text(parts: Iterable[RenderableType], options: Options) -> str:
 
 @dataclass(frozen=True)
 class _Visible:
-    """Something to print, in which escapes are shown: those of the result are Rich's own, of styles."""
+    """Something to print, in which escape characters are shown; the escapes of the result are Rich's styles."""
 
     part: RenderableType
 
