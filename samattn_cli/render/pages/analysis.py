@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ...encoder.model import EncoderConfig, RunConfig
-from ...figures import FIGURES, Figure, always, of
+from ...figures import Figure, always, of
 from ...reports.analysis import (
     Analysis,
     Change,
     Comparison,
-    DeviceReport,
     Figures,
-    LayerReport,
-    Measured,
-    PublishedFigure,
     TrainingReport,
-    VsGlobal,
 )
 from ...shell import options as options_of
 from ...units import (
@@ -36,13 +30,12 @@ from ..elements import Bars, Lines, Page, Section, Table
 from ..layers import layer_tables, memory_table, op_tables
 from ..layout import Layout
 from ..options import Options
+from .analysis_evidence import measured_line, on_device, published_line
+from .analysis_rows import rows
 
 if TYPE_CHECKING:
     from ..charts.strip import Cost
 
-PREFIXES = ("", "M", "G")  # units that do not name what is counted
-LEFT_OUT = {"index", "ops", "vs_global"}  # of rows
-PAIRS = {"window_size", "shift_size", "grid", "padded_grid"}
 LONGEST = 10**18  # a longer number would not fit its column
 
 
@@ -95,12 +88,12 @@ def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Sect
     if report.device is not None:
         yield Lines(
             f"On {report.device.name} ({report.device.description})",
-            tuple(_device(report.device, report.training)),
+            tuple(on_device(report.device, report.training)),
         )
     if report.measured:
-        yield Lines("Measured", tuple(map(_measured, report.measured)))
+        yield Lines("Measured", tuple(map(measured_line, report.measured)))
     if report.published:
-        yield Lines("Published", tuple(map(_published, report.published)))
+        yield Lines("Published", tuple(map(published_line, report.published)))
     if report.findings:
         yield Lines("Findings", tuple(finding.message for finding in report.findings))
 
@@ -198,71 +191,6 @@ def _is_another(change: Change) -> bool:
     return not all(text.startswith("run.") for text in change.set)
 
 
-def _device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
-    spare = format_bytes(abs(device.spare_bytes))
-    verdict = f"yes, with {spare} to spare" if device.fits else f"no, {spare} are missing"
-    yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
-    if device.too_large:
-        yield f"too large for it: {', '.join(_ranges(device.too_large))}"
-    yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
-
-
-def _time_of(training: TrainingReport) -> str:
-    """What the time is of."""
-    phases = training.forward_ms, training.backward_ms, training.optimizer_ms
-    if None in phases:
-        return "time of a pass"
-    forward, backward, optimizer = (format_ms(time or 0.0) for time in phases)
-    return f"time of a whole step (forward {forward}, backward {backward}, optimizer {optimizer})"
-
-
-def _basis(device: DeviceReport) -> str:
-    """What the time is by."""
-    if not device.calibrated_share:
-        return "from its datasheet, which no kernel reaches; not measured"
-    part = "" if device.calibrated_share == 1.0 else f"{format_percent(device.calibrated_share)} of it "
-    rest = ", the rest from its datasheet" if part else ""
-    return f"{part}calibrated by measurement on {device.recorded_on}{rest}"
-
-
-def _ranges(names: Sequence[str]) -> Iterator[str]:
-    """Neighbouring blocks as one: "blocks.7 to blocks.31"."""
-    run: list[str] = []
-    for name in (*names, ""):
-        if run and not _follows(run[-1], name):
-            yield run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}"
-            run = []
-        run.append(name)
-
-
-def _follows(one: str, other: str) -> bool:
-    (container, _, index), (also, _, following) = one.rpartition("."), other.rpartition(".")
-    return container == also and index.isdecimal() and following == str(int(index) + 1)
-
-
-def _measured(measured: Measured) -> str:
-    on = f"on {measured.device} with torch {measured.torch}"
-    if measured.peak_bytes is None:
-        return f"{on}: {measured.status}"
-    note = "" if measured.kind == "cuda" else "; its kernels are not CUDA's"
-    times = [format_ms(time or 0.0) for time in (measured.latency_ms, measured.low_ms, measured.high_ms)]
-    return (
-        f"{on}: peak {format_bytes(measured.peak_bytes)} (predicted {format_change(-(measured.error or 0.0))}), "
-        f"{times[0]} a pass ({times[1]} to {times[2]}){note}"
-    )
-
-
-def _published(published: PublishedFigure) -> str:
-    unit = (
-        f"{published.unit} {FIGURES[published.quantity].word}"
-        if published.unit in PREFIXES
-        else published.unit
-    )
-    printed = f"{published.figure} {unit.strip()} ({published.source})"
-    ours = " ".join(filter(None, ("ours", published.words)))
-    return f"{printed}: {ours if published.equals else f'differs: {published.words}'}"
-
-
 def _exact(value: int) -> str:
     return f"{value:,}" if value < LONGEST else format_count(value)
 
@@ -298,47 +226,6 @@ def _cost(figure: Figure, report: Analysis) -> Cost:
 
     on = f" on {report.device.name}" if figure.needs and report.device else ""
     return Cost(f"{figure.word_in([report.config.run.mode])}{on}", unit_of(figure))
-
-
-def rows(report: Analysis) -> Iterator[dict[str, Any]]:
-    """A row for each part and layer and one for the total, figures exact, sizes as height and width."""
-    columns = list(_columns())
-    for row in _rows(report):
-        yield {column: row.get(column) for column in columns}
-
-
-def _columns() -> Iterator[str]:
-    yield from ("row", "index")
-    for field in fields(LayerReport):
-        if field.name in PAIRS:
-            yield from (f"{field.name}_h", f"{field.name}_w")
-        elif field.name not in LEFT_OUT:
-            yield field.name
-    yield "weights_bytes"
-    yield from (f"vs_global_{field.name}" for field in fields(VsGlobal))
-
-
-def _rows(report: Analysis) -> Iterator[dict[str, Any]]:
-    for part in report.parts:
-        yield {"row": "part", **vars(part)}
-    for layer in report.layers:
-        yield {"row": "layer", **vars(layer), **_flat(layer)}
-    totals = dict(vars(report.totals))
-    yield {
-        "row": "total",
-        "name": report.config.name,
-        "peak_op": totals.pop("peak_at"),
-        **totals,
-        "training_op": report.totals.training_at,
-    }
-
-
-def _flat(layer: LayerReport) -> dict[str, Any]:
-    pairs = {name: getattr(layer, name) for name in PAIRS}
-    heights = {f"{name}_h": pair[0] for name, pair in pairs.items()}
-    widths = {f"{name}_w": pair[1] for name, pair in pairs.items()}
-    ratios = {f"vs_global_{name}": value for name, value in vars(layer.vs_global).items()}
-    return heights | widths | ratios
 
 
 LAYOUT = Layout(page, rows, chart)

@@ -1,0 +1,80 @@
+"""What an analysis says of devices and of other people's figures: whether it fits, times, measured and published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ...figures import FIGURES
+from ...reports.analysis import DeviceReport, Measured, PublishedFigure, TrainingReport
+from ...units import format_bytes, format_change, format_ms, format_percent
+
+PREFIXES = ("", "M", "G")
+"""Units that do not name what is counted."""
+
+
+def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
+    """Whether the run fits the device, what is too large for it, and the time."""
+    spare = format_bytes(abs(device.spare_bytes))
+    verdict = f"yes, with {spare} to spare" if device.fits else f"no, it lacks {spare}"
+    yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
+    if device.too_large:
+        yield f"too large for it: {', '.join(_ranges(device.too_large))}"
+    yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
+
+
+def _time_of(training: TrainingReport) -> str:
+    """What the time is of."""
+    phases = training.forward_ms, training.backward_ms, training.optimizer_ms
+    if None in phases:
+        return "time of a pass"
+    forward, backward, optimizer = (format_ms(time or 0.0) for time in phases)
+    return f"time of a whole step (forward {forward}, backward {backward}, optimizer {optimizer})"
+
+
+def _basis(device: DeviceReport) -> str:
+    """What the time is based on."""
+    if not device.calibrated_share:
+        return "from its datasheet, which no kernel reaches; not measured"
+    part = "" if device.calibrated_share == 1.0 else f"{format_percent(device.calibrated_share)} of it "
+    rest = ", the rest from its datasheet" if part else ""
+    return f"{part}calibrated by measurement on {device.recorded_on}{rest}"
+
+
+def _ranges(names: Sequence[str]) -> Iterator[str]:
+    """Consecutive blocks as one name: "blocks.7 to blocks.31"."""
+    run: list[str] = []
+    for name in (*names, ""):
+        if run and not _follows(run[-1], name):
+            yield run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}"
+            run = []
+        run.append(name)
+
+
+def _follows(one: str, other: str) -> bool:
+    (container, _, index), (also, _, following) = one.rpartition("."), other.rpartition(".")
+    return container == also and index.isdecimal() and following == str(int(index) + 1)
+
+
+def measured_line(measured: Measured) -> str:
+    """A measurement next to what was predicted."""
+    on = f"on {measured.device} with torch {measured.torch}"
+    if measured.peak_bytes is None:
+        return f"{on}: {measured.status}"
+    note = "" if measured.kind == "cuda" else "; its kernels are not CUDA's"
+    times = [format_ms(time or 0.0) for time in (measured.latency_ms, measured.low_ms, measured.high_ms)]
+    return (
+        f"{on}: peak {format_bytes(measured.peak_bytes)} (predicted {format_change(-(measured.error or 0.0))}), "
+        f"{times[0]} a pass ({times[1]} to {times[2]}){note}"
+    )
+
+
+def published_line(published: PublishedFigure) -> str:
+    """A published figure, and whether a count of samattn equals it."""
+    unit = (
+        f"{published.unit} {FIGURES[published.quantity].word}"
+        if published.unit in PREFIXES
+        else published.unit
+    )
+    printed = f"{published.figure} {unit.strip()} ({published.source})"
+    ours = " ".join(filter(None, ("ours", published.words)))
+    return f"{printed}: {ours if published.equals else f'differs: {published.words}'}"
