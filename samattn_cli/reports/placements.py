@@ -87,8 +87,8 @@ class SearchReport:
         numbers: how many of them were made global.
         ruled_out: the numbers of which even the cheapest placement is beyond the budget.
         budget: the limits.
-        cost: the metric that is compared; the less the better.
-        facts: the facts of flow that are compared; the less the better.
+        cost: the metric that is compared; the lower, the better.
+        facts: the facts of flow that are compared; the lower, the better.
         searched: placements that were looked at.
         within: those within the budget.
         front: the Pareto front: no other placement within the budget is at least as good in everything, and better in something.

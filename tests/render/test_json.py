@@ -53,7 +53,7 @@ def reports() -> dict[str, Any]:
         "recording": read_recording(RECORDING),
         "sweep": sweep(["vit_b"], Grid(resolutions=((256, 256), (512, 512))), ["flops", "params"]),
         "verification": Verification(
-            (Verified("a.yaml", analysis.crosscheck), Verified("b.yaml", error="is no config"))
+            (Verified("a.yaml", analysis.crosscheck), Verified("b.yaml", error="is not a config"))
         ),
     }
 

@@ -22,8 +22,8 @@ from .placement_tables import (
 )
 
 FACTS = {
-    "first_full_context": "the first layer after which every token has seen the whole image (the earlier the better)",
-    "longest_without_global": "the most consecutive layers without a global one (the fewer the better)",
+    "first_full_context": "the first layer after which every token has seen the whole image (the earlier, the better)",
+    "longest_without_global": "the most consecutive layers without a global one (the fewer, the better)",
 }
 
 
@@ -63,7 +63,7 @@ def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
     if search.budget:
         yield f"within {', '.join(search.budget)}: {format_things(search.within, 'placement')}"
     compared = "; ".join(FACTS[fact] for fact in search.facts)
-    yield f"compared: {compared_cost(search).word} (the less the better); {compared}; alike: placements that are equal in these"
+    yield f"compared: {compared_cost(search).word} (the lower, the better); {compared}; alike: placements that are equal in these"
     if search.front:
         own = f"beaten by {_winner(report, search)}" if search.own_is_beaten else "not beaten"
         within = "" if search.own_within else ", and beyond the budget"
