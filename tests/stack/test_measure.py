@@ -204,8 +204,8 @@ def test_on_a_gpu_the_allocators_counters_events_and_snapshot_are_recorded(folde
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--device", "cdua"), "--device cdua: must be cuda, cuda:1 or cpu; did you mean 'cuda'?"),
-        (("--device", "gpu"), "--device gpu: must be cuda, cuda:1 or cpu"),
+        (("--device", "cdua"), "--device cdua: must be cuda, cuda:1, cpu or dry:NAME; did you mean 'cuda'?"),
+        (("--device", "gpu"), "--device gpu: must be cuda, cuda:1, cpu or dry:NAME"),
         (
             ("--device", "cpu", "--snapshot", "x.pickle"),
             "[cuda-only]",

@@ -157,7 +157,7 @@ def first_lines_of_fit(*options):
 def test_a_fit_says_whose_shape_its_resolutions_have_and_what_it_leaves_out():
     few = ("--image-size", "896x1536", "--mode", "inference", "--attention", "eager")
     own = first_lines_of_fit(*few)
-    assert "The encoder alone: a decoder, a head or a loss after it" in " ".join(
+    assert "The encoder alone: a decoder, head or loss needs memory of its own." in " ".join(
         own.split("As it is")[0].split()
     )
     assert (
