@@ -40,13 +40,29 @@ def page() -> str:
 
 
 def _of(path: Path) -> Iterator[Coded]:
-    """Calls whose first argument is a code and whose second is a sentence."""
-    for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+    """Calls whose first argument is a code and whose second is a sentence, or the name of a variable with one."""
+    tree = ast.parse(path.read_text("utf-8"))
+    assigned = list(_assigned(tree))
+    for call in ast.walk(tree):
         if not isinstance(call, ast.Call) or len(call.args) < 2:
             continue
         code, text = call.args[:2]
         if isinstance(code, ast.Constant) and isinstance(code.value, str) and CODE.fullmatch(code.value):
-            yield Coded(code.value, _sentence(text), str(path.relative_to(PACKAGE)))
+            before = [value for line, name, value in assigned if _is_name(text, name) and line <= call.lineno]
+            sentence = _sentence(before[-1] if before else text)
+            yield Coded(code.value, sentence, str(path.relative_to(PACKAGE)))
+
+
+def _assigned(tree: ast.Module) -> Iterator[tuple[int, str, ast.expr]]:
+    """The values of variables, in the order of lines."""
+    every = [each for each in ast.walk(tree) if isinstance(each, ast.Assign)]
+    for each in sorted(every, key=lambda each: each.lineno):
+        if isinstance(each.targets[0], ast.Name):
+            yield each.lineno, each.targets[0].id, each.value
+
+
+def _is_name(text: ast.expr, name: str) -> bool:
+    return isinstance(text, ast.Name) and text.id == name
 
 
 def _sentence(text: ast.expr) -> str:
