@@ -2,13 +2,16 @@
 
 torch runs on one core each, as pytest-xdist already gives each core a worker. No example of Hypothesis fails because the
 machine is slow. A shell starts what it runs in the background with interrupts ignored, which the processes of tests would
-inherit: here they are not ignored.
+inherit: here they are not ignored. Assertions of helpers say what differs, as those of tests do.
 """
 
 import os
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+pytest.register_assert_rewrite("tests.families.contract", "tests.support")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("slow machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

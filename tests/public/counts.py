@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from samattn_cli import load_config
 from samattn_cli.tape.encoder import forward
 
 HERE = Path(__file__).parent
-OTHERS = {"__init__", "counts", "counting", "memory", "segment_anything_encoder"}
+OTHERS = {"__init__", "counts", "counting", "memory", "record", "segment_anything_encoder"}
 HEADER = """\
 | preset | image | parameters, samattn | public | FLOPs, samattn | public | difference |
 | :-- | --: | --: | --: | --: | --: | --: |
 """
 
 
-def families() -> dict[str, tuple[str, ...]]:
-    """The modules that count a public implementation, with the presets that each has."""
+def families() -> dict[str, ModuleType]:
+    """The modules that count a public implementation, by their names: each has PRESETS, `count` and RECORDS."""
     files = (path.stem for path in HERE.glob("*.py") if not path.stem.startswith("test_"))
-    names = [f"tests.public.{name}" for name in sorted(files) if name not in OTHERS]
-    return {name: import_module(name).PRESETS for name in names}
+    return {name: import_module(f"tests.public.{name}") for name in sorted(files) if name not in OTHERS}
 
 
 def row(preset: str, public: tuple[int, int]) -> str:
@@ -40,8 +40,8 @@ def row(preset: str, public: tuple[int, int]) -> str:
 
 def rows() -> Iterator[str]:
     """All lines, counted now."""
-    for module, presets in families().items():
-        yield from (row(preset, import_module(module).count(preset)) for preset in presets)
+    for module in families().values():
+        yield from (row(preset, module.count(preset)) for preset in module.PRESETS)
 
 
 if __name__ == "__main__":

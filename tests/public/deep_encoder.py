@@ -15,6 +15,7 @@ from transformers.models.deepseek_ocr2.modeling_deepseek_ocr2 import DeepseekOcr
 
 from samattn_cli import EncoderConfig, load_config
 from tests.public.counting import counted
+from tests.public.record import Record
 from tests.support.weights import packed
 
 PRESETS = ("deep_encoder",)
@@ -100,3 +101,89 @@ def count(preset: str) -> tuple[int, int]:
     config = load_config(preset)
     with torch.device("meta"):  # indexes of relative positions are made on the default device
         return counted(DeepEncoder(config).eval(), torch.empty(config.input_shape))
+
+
+SMALL = {
+    "image_size": 72,
+    "patch_size": 8,
+    "stages": [
+        {"embed_dim": 24, "depth": 2, "num_heads": 2, "rel_pos": "decomposed", "window_size": 4}
+        | {"global_attn_indexes": [1]},
+        {"transition": "deepseek_compressor", "block": "clip", "embed_dim": 32, "depth": 2, "num_heads": 4},
+    ],
+    "neck": "deepseek",
+    "out_chans": 20,
+}
+
+
+def _weights(config: EncoderConfig, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With the buffer that their checkpoints have, and transformers does not save."""
+    positions = torch.arange(theirs["clip.embeddings.position_embedding.weight"].shape[0])[None]
+    return renamed(theirs, config.stages[0].depth) | {"transitions.1.position_ids": positions}
+
+
+RECORDS = (
+    Record(
+        name="DeepEncoder",
+        blocks=("clip",),
+        presets=PRESETS,
+        count=count,
+        small=SMALL,
+        public=lambda config: DeepEncoder(config).eval(),
+        weights=_weights,
+        spread=0.15,
+        values={
+            "eager": {"run.batch_size": 2},
+            "sdpa": {"run.batch_size": 2, "run.attention": "sdpa"},
+        },
+        folded={
+            "eager": {},
+            "a grid that halves unevenly": {"image_size": [56, 104], "run.batch_size": 2},
+            "sdpa in bfloat16": {
+                "run.attention": "sdpa",
+                "run.dtype": "bfloat16",
+                "stages.0.embed_dim": 32,
+            },
+            "eager in autocast": {"run.autocast": "float16"},
+            "fused": {"run.attention": "fused", "stages.0.embed_dim": 32},
+            "checkpointed in autocast": {
+                "run.autocast": "bfloat16",
+                "run.checkpointing": True,
+                "run.batch_size": 2,
+            },
+        },
+        in_full={},
+        verified={"deep_encoder": {}},
+        bad={
+            "no such stage": (
+                {"stages.1.transition": "none", "stages.1.embed_dim": 24},
+                (
+                    "[layout-mismatch] block clip vit",
+                    "[neck-needs-transition] neck deepseek deepseek_compressor",
+                ),
+            ),
+            "blocks of windows after it": (
+                {"stages.1.block": "vit"},
+                "[layout-mismatch] block vit deepseek_compressor",
+            ),
+            "a sequence before it": (
+                {
+                    "stages.0": {"block": "plain", "embed_dim": 24, "depth": 2, "num_heads": 2},
+                    "pos_embed": "class_token",
+                },
+                "[layout-mismatch] transition deepseek_compressor plain",
+            ),
+            "first": (
+                {"stages.0.transition": "deepseek_compressor"},
+                (
+                    "[layout-mismatch] block vit deepseek_compressor",
+                    "[transition-of-first-stage] deepseek_compressor",
+                ),
+            ),
+            "width": (
+                {"stages.1.embed_dim": 30, "stages.1.num_heads": 2},
+                "[width-not-divisible] embed_dim 30 4",
+            ),
+        },
+    ),
+)

@@ -7,6 +7,8 @@ parameters are the weights that these calls take. Nothing is corrected: transfor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from transformers import VitDetConfig, VitDetModel
 
 from samattn_cli import EncoderConfig, load_config
 from tests.public.counting import counted
+from tests.public.record import Record
 
 PRESETS = ("vitdet_b", "vitdet_l", "vitdet_h", "vitdet_b_fpn", "vitdet_l_fpn", "vitdet_h_fpn")
 
@@ -115,3 +118,144 @@ def counted_for(config: EncoderConfig) -> tuple[int, int]:
     """Parameters and FLOPs of one forward of an encoder's batch."""
     with torch.device("meta"):  # transformers makes the indexes of relative positions on the default device
         return counted(Public(config), torch.empty(config.input_shape))
+
+
+SMALL = {
+    "image_size": 96,
+    "patch_size": 16,
+    "block": "vitdet",
+    "embed_dim": 32,
+    "depth": 3,
+    "num_heads": 2,
+    "pos_embed": "pretrained",
+    "pretrain_image_size": 80,
+    "rel_pos": "decomposed",
+    "rel_pos_grid": 6,
+    "window_size": 4,
+    "global_attn_indexes": [1],
+}
+VARIANTS = {
+    "the grid of the tables": {},
+    "the grid of the pretraining": {"pretrain_image_size": 96},
+    "windows that divide the grid": {"window_size": 3},
+    "a larger grid, not square": {"image_size": [112, 144]},
+    "a smaller grid than the tables": {"image_size": [48, 80], "rel_pos_grid": 8, "pretrain_image_size": 144},
+    "one side as long as the tables": {"image_size": [96, 64]},
+    "convolutional propagation": {"residual_block_indexes": [0, 2], "global_attn_indexes": []},
+    "convolution behind a global block": {"residual_block_indexes": [1], "image_size": [64, 112]},
+    "two images": {"run.batch_size": 2},
+    "no relative positions": {"rel_pos": "none", "rel_pos_grid": None},
+    "pyramid": {"neck": "simple_fpn", "out_chans": 8},
+    "pyramid of an odd grid": {"neck": "simple_fpn", "out_chans": 6, "image_size": [112, 80]},
+    "pyramid of an odd width": {"neck": "simple_fpn", "embed_dim": 22, "out_chans": 5},
+}
+EVERYTHING = {
+    "image_size": [112, 144],
+    "residual_block_indexes": [0, 1],
+    "neck": "simple_fpn",
+    "out_chans": 8,
+    "run.batch_size": 2,
+}
+"""A grid of 7x9, padded, tables of 6x6 and positions of 5x5 resized, convolutions, pyramid of an odd grid."""
+
+NAMES = {
+    "backbone.embeddings.position_embeddings": "pos_embed.pos_embed",
+    "backbone.embeddings.projection.": "patch_embed.proj.",
+    "backbone.encoder.layer.": "blocks.",
+    ".attention.": ".attn.",
+    ".mlp.fc": ".mlp.lin",
+}
+
+
+def renamed(config: EncoderConfig, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Their weights by samattn's names; those of the pyramid are in the order of its names."""
+    pyramids = iter(pyramid_shapes(config.stages[-1].embed_dim, config.out_chans))
+    result = {}
+    for name, weight in theirs.items():
+        ours = f"neck.{next(pyramids)}" if name.startswith("weights.") else name
+        for old, new in NAMES.items():
+            ours = ours.replace(old, new)
+        result[ours] = weight
+    return result
+
+
+def _outputs(theirs: nn.Module, config: EncoderConfig, image: Tensor) -> Sequence[Tensor]:
+    made = theirs(image)
+    return made if config.neck == "simple_fpn" else (made.permute(0, 2, 3, 1),)
+
+
+RECORDS = (
+    Record(
+        name="ViTDet",
+        blocks=("vitdet",),
+        presets=PRESETS,
+        count=count,
+        small=SMALL,
+        public=Public,
+        weights=renamed,
+        outputs=_outputs,
+        values=VARIANTS,
+        folded={
+            name: VARIANTS[name]
+            for name in (
+                "the grid of the pretraining",
+                "one side as long as the tables",
+                "pyramid of an odd width",
+            )
+        }
+        | {
+            f"joint tables that are resized, {kernel}": {
+                "rel_pos": "joint",
+                "image_size": [64, 112],
+                "depth": 1,
+                "global_attn_indexes": [0],
+                "run.attention": kernel,
+                "run.autocast": "bfloat16",
+            }
+            for kernel in ("eager", "sdpa")
+        },
+        in_full={
+            "eager in bfloat16": EVERYTHING | {"run.dtype": "bfloat16"},
+            "eager, autocast, checkpointed": EVERYTHING
+            | {"run.autocast": "bfloat16", "run.checkpointing": True},
+            "sdpa, autocast": EVERYTHING | {"run.attention": "sdpa", "run.autocast": "float16"},
+            "fused in float16, checkpointed": EVERYTHING
+            | {"run.attention": "fused", "run.dtype": "float16", "run.checkpointing": True},
+        },
+        verified={"vitdet_b_fpn": {"image_size": [800, 1216], "run.attention": "fused"}},
+        bad={
+            "a convolution behind no block": (
+                {"residual_block_indexes": [3]},
+                "[no-such-block] residual_block_indexes 3 0 2",
+            ),
+            "the same twice": (
+                {"residual_block_indexes": [1, 1]},
+                "[block-named-twice] residual_block_indexes 1",
+            ),
+            "a convolution behind SAM's block": (
+                {"block": "vit", "residual_block_indexes": [1]},
+                "[unused-key] residual_block_indexes",
+            ),
+            "a bottleneck of nothing": (
+                {"embed_dim": 1, "num_heads": 1, "residual_block_indexes": [1]},
+                "[no-channels-left] embed_dim 1",
+            ),
+            "tables of nothing": (
+                {"rel_pos": "none"},
+                "[unused-key] rel_pos_grid rel_pos",
+            ),
+            "a pyramid of nothing": (
+                {"embed_dim": 3, "num_heads": 1, "neck": "simple_fpn"},
+                "[no-channels-left] embed_dim 3 simple_fpn",
+            ),
+            "a pyramid of one row": (
+                {"image_size": [16, 96], "neck": "simple_fpn"},
+                "[neck-does-not-fit] neck simple_fpn 2x2 1x6",
+            ),
+            "no positions": (
+                {"pretrain_image_size": 0},
+                "[out-of-range] pretrain_image_size 1 0",
+            ),
+        },
+    ),
+)

@@ -1,0 +1,26 @@
+"""Every family of the package is put through the contract."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from samattn_cli.encoder.registry import BLOCKS
+from tests.families.contract import Contract
+from tests.public.counts import families
+from tests.public.record import Record
+
+RECORDS = tuple(record for module in families().values() for record in module.RECORDS)
+
+
+class TestFamilies(Contract):
+    records: ClassVar[tuple[Record, ...]] = RECORDS
+
+
+def test_every_word_for_a_block_has_a_record():
+    assert {block for record in RECORDS for block in record.blocks} == set(BLOCKS)
+
+
+def test_every_preset_that_is_counted_is_in_one_record():
+    for name, module in families().items():
+        presets = [preset for record in module.RECORDS for preset in record.presets]
+        assert sorted(presets) == sorted(module.PRESETS), name
