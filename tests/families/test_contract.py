@@ -20,7 +20,6 @@ def test_every_word_for_a_block_has_a_record():
     assert {block for record in RECORDS for block in record.blocks} == set(BLOCKS)
 
 
-def test_every_preset_that_is_counted_is_in_one_record():
+def test_presets_of_records_are_among_those_of_the_table():
     for name, module in families().items():
-        presets = [preset for record in module.RECORDS for preset in record.presets]
-        assert sorted(presets) == sorted(module.PRESETS), name
+        assert {preset for record in module.RECORDS for preset in record.presets} <= set(module.PRESETS), name

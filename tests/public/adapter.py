@@ -203,7 +203,7 @@ RECORDS = (
     Record(
         name="Medical SAM Adapter",
         blocks=("sam_adapter",),
-        presets=PRESETS[:-1],
+        presets=("med_sam_adapter_b", "med_sam_adapter_b_3d"),
         count=count,
         small=SMALL,
         public=public_encoder,
@@ -261,7 +261,7 @@ RECORDS = (
     Record(
         name="SAM with LoRA",
         blocks=("sam_lora",),
-        presets=PRESETS[-1:],
+        presets=("sam_vit_b_lora",),
         count=count,
         small=SMALL | LORA,
         public=public_encoder,

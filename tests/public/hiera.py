@@ -145,7 +145,7 @@ RECORDS = (
     Record(
         name="SAM 2",
         blocks=("hiera",),
-        presets=PRESETS,
+        presets=("sam2_hiera_t", "sam2_hiera_b_plus"),
         count=count,
         small=SMALL,
         public=public_encoder,

@@ -126,7 +126,7 @@ RECORDS = (
     Record(
         name="ViT",
         blocks=("plain",),
-        presets=ENCODERS[:3],
+        presets=("vit_b", "vit_h"),
         count=count,
         small=VIT,
         public=official,
@@ -173,7 +173,7 @@ RECORDS = (
     Record(
         name="MAE",
         blocks=("plain",),
-        presets=ENCODERS[3:],
+        presets=("mae_b",),
         count=count,
         small=MAE,
         public=official,
@@ -200,7 +200,7 @@ RECORDS = (
     Record(
         name="MAE with its decoder",
         blocks=("plain",),
-        presets=PRETRAINING,
+        presets=("mae_b_pretrain", "mae_h_pretrain"),
         count=count,
         small=PRETRAIN,
         public=official,

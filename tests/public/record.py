@@ -31,7 +31,8 @@ class Record:
     Attributes:
         name: of the record, in the names of tests.
         blocks: the words for blocks that the record is about.
-        presets: the family's; `count` gives parameters and FLOPs of the public encoder of each.
+        presets: one of each shape that the family has; `count` gives parameters and FLOPs of the public encoder of each.
+            Other sizes stand in the table of tests/README.md, which `python -m tests.refresh` counts anew.
         small: a small encoder that runs on a CPU in no time. All `Changes` are changes to it.
         public: makes the public encoder of a config, on the CPU, in evaluation mode.
         weights: the state_dict of the public encoder by the names of samattn's.

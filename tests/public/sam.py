@@ -38,7 +38,7 @@ RECORDS = (
     Record(
         name="SAM",
         blocks=("vit",),
-        presets=PRESETS,
+        presets=("sam_vit_b",),
         count=count,
         small=SMALL,
         public=official_encoder,

@@ -147,9 +147,8 @@ def _outputs(theirs: nn.Module, config: EncoderConfig, image: Tensor) -> Sequenc
 
 
 def _record(block: str, public: Callable[[EncoderConfig], nn.Module], **more: Any) -> Record:
-    presets = tuple(preset for preset in PRESETS if preset.partition("_")[0] == block)
-    smalls = {"small": encoder(block), "weights": renamed, "outputs": _outputs, "spread": 0.2}
-    return Record(name=block, blocks=(block,), presets=presets, count=count, public=public, **smalls, **more)
+    keys = {"small": encoder(block), "weights": renamed, "outputs": _outputs, "spread": 0.2}
+    return Record(name=block, blocks=(block,), count=count, public=public, **keys, **more)
 
 
 SDPA = {"run.attention": "sdpa"}
@@ -157,6 +156,7 @@ RECORDS = (
     _record(
         "swin",
         as_constructed,
+        presets=("swin_t", "swin_t_384"),
         values={
             "padded, odd, shifted, clamped": {"run.batch_size": 2},
             "the same by sdpa": {"run.batch_size": 2} | SDPA,
@@ -195,6 +195,7 @@ RECORDS = (
     _record(
         "swinv2",
         public_encoder,
+        presets=("swinv2_t", "swinv2_l"),
         values={
             "padded, shifted, clamped": {"image_size": [24, 32], "run.batch_size": 2},
             "odd": {"image_size": [44, 60]},

@@ -188,7 +188,7 @@ RECORDS = (
     Record(
         name="ViTDet",
         blocks=("vitdet",),
-        presets=PRESETS,
+        presets=("vitdet_b", "vitdet_b_fpn"),
         count=count,
         small=SMALL,
         public=Public,
