@@ -22,7 +22,8 @@ def placement_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
         if not layer.placement.divides(layer.grid):
             yield _not_divided(config, layer)
             return
-        if any(shift >= side for shift, side in zip(layer.shift_size, layer.windows.size, strict=True)):
+        sides = zip(layer.shift_size, layer.windows.size, strict=True)
+        if layer.is_shifted and any(shift >= side for shift, side in sides):
             shift, window = format_size(layer.shift_size), format_size(layer.windows.size)
             message = f"shift_size {shift} must be smaller than the window of block {layer.index}, {window}"
             yield ("stages", number, "shift_size"), Message("shift-too-large", message)
