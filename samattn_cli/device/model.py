@@ -143,7 +143,7 @@ class Device:
 
     # load_device checks the values; the constructor does not.
 
-    name: str = key(TEXT, "What to call it; the file's name if left out.", example="h100", default="device")
+    name: str = key(TEXT, "Its name; by default the name of the file.", example="h100", default="device")
     description: str = key(TEXT, "Its full name.", example="NVIDIA H100 SXM5 80 GB", default="")
     memory_size: str = key(TEXT, "Its memory as the maker names it.", example="80 GB")
     memory_bytes: int = key(

@@ -92,8 +92,8 @@ class StageConfig:
     )
     rel_pos_grid: Pair | None = key(
         optional(pair(whole(1, MAX_SIDE))),
-        "Tokens that the relative-position tables of global blocks are made for: a number, or [height, width]. Another "
-        "grid resizes them in each forward, as ViTDet and SAM do. Left out, it is the grid.",
+        "Grid in tokens that the relative-position tables of global blocks are made for: a number, or [height, width]. For "
+        "another grid they are resized in each forward, as in ViTDet and SAM. By default it is the grid.",
         example=64,
         default=None,
     )
@@ -127,14 +127,14 @@ class StageConfig:
     )
     shift_size: Pair | None = key(
         optional(pair(whole(0, MAX_SIDE))),
-        "Cyclic shift of every other block's windows, from the second on: a number, or [height, width]. Left out, it is "
-        "what the block has by itself: half a window for Swin's, else none.",
+        "Cyclic shift of the windows of every other block, from the second on: a number, or [height, width]. By default "
+        "half a window for Swin's blocks, and no shift for others.",
         example=3,
         default=None,
     )
     q_stride: int = key(
         whole(1, MAX_SIDE),
-        "Stride by which the first block of the stage pools its queries, and so the grid; 1: not at all.",
+        "Stride with which the first block of the stage pools its queries, and thus the grid. 1: no pooling.",
         example=2,
         default=1,
     )
@@ -149,7 +149,7 @@ class StageConfig:
     )
     lora_rank: int = key(
         WIDTH,
-        "Rank of what is added to queries and values: A is rank by embed_dim, B embed_dim by rank.",
+        "Rank of the terms added to queries and values: A is rank x embed_dim, B is embed_dim x rank.",
         example=4,
         default=4,
     )
@@ -210,7 +210,7 @@ class RunConfig:
     batch_size: int = key(whole(1, MAX_BATCH), "Images in a forward pass.", example=1, default=1)
     dtype: str = key(
         choice(*ITEM_BYTES, also=DTYPE_NAMES),
-        "Type of the weights, and of every activation where autocast is none.",
+        "Dtype of the weights, and of all activations if autocast is none.",
         example="bfloat16",
         default="float32",
         instead={"tf32": "TF32 is a way to compute float32 products: set run.tf32=true"},
@@ -225,7 +225,7 @@ class RunConfig:
         choice("eager", "sdpa", "fused"),
         "Attention kernel: eager makes the score matrix, as SAM's code does; sdpa is torch's "
         "scaled_dot_product_attention with the relative positions as its mask; fused folds decomposed relative "
-        "positions into longer queries and keys and makes no matrix of tokens by tokens.",
+        "positions into longer queries and keys and never forms the score matrix.",
         example="fused",
         default="eager",
         instead=dict.fromkeys(
@@ -241,7 +241,7 @@ class RunConfig:
     )
     optimizer: str = key(
         choice("adamw", "sgd_momentum", "sgd"),
-        "Optimizer of a training step, as torch.optim has it by default; it keeps two, one or no buffers a weight.",
+        "Optimizer of a training step, with torch.optim's defaults; it keeps two, one or no buffers for each weight.",
         example="sgd",
         default="adamw",
     )
@@ -273,9 +273,7 @@ class EncoderConfig:
 
     # load_config checks the values; the constructor does not.
 
-    name: str = key(
-        TEXT, "What to call it; the file's name if left out.", example="my_vit", default="encoder"
-    )
+    name: str = key(TEXT, "Its name; by default the name of the file.", example="my_vit", default="encoder")
     description: str = key(TEXT, "One line for `samattn configs`.", example="SAM ViT-H", default="")
     image_size: Pair = key(
         pair(whole(1, MAX_SIDE)), "Input in pixels: a number, or [height, width].", example=1024
@@ -290,7 +288,7 @@ class EncoderConfig:
     )
     pos_embed: str = key(
         lambda: choice(NONE, *POS_EMBEDS),
-        lambda: f"Absolute positions. none: none. {summaries(POS_EMBEDS)}",
+        lambda: f"Absolute positions. none: no positions. {summaries(POS_EMBEDS)}",
         example="learned",
         default="learned",
     )
@@ -299,7 +297,7 @@ class EncoderConfig:
     )
     pretrain_image_size: Pair | None = key(
         optional(pair(whole(1, MAX_SIDE))),
-        "Image size that absolute positions of a grid of their own were made for; left out, it is image_size.",
+        "Image size of pretraining, for absolute positions with a grid of their own; by default image_size.",
         example=336,
         default=None,
     )
@@ -326,7 +324,7 @@ class EncoderConfig:
     out_chans: int = key(WIDTH, "Output channels of the neck.", example=256, default=256)
     stages: tuple[StageConfig, ...] = key(
         lambda: many(StageConfig, 1, MAX_STAGES),
-        "Stages of blocks. The keys of a single stage may stand at the top level instead.",
+        "Stages of blocks. The keys of a single stage may be at the top level instead.",
         example=[{"embed_dim": 768, "depth": 12, "num_heads": 12}],
     )
     run: RunConfig = key(

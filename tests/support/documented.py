@@ -91,6 +91,6 @@ def _description(entry: Field[Any]) -> str:
     """What a key is, with its words where the description does not give them."""
     text = description_of(entry)
     if entry.name in SLOTS:
-        return f"{text.removesuffix(summaries(SLOTS[entry.name])).strip().removesuffix(' none: none.')} See the words below."
+        return f"{text.removesuffix(summaries(SLOTS[entry.name])).strip().removesuffix(' none: no positions.')} See the words below."
     missing = [word for word in choices_of(entry) if word not in text]
     return f"{text} One of {', '.join(f'`{word}`' for word in choices_of(entry))}." if missing else text

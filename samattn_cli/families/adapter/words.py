@@ -80,7 +80,7 @@ FAMILY = Family(
             problems=problems_of_adapters,
         ),
         "sam_lora": Block(
-            summary="SAM's block with low-rank terms (LoRA) added to queries and values, as SAMed has them.",
+            summary="SAM's block with low-rank terms (LoRA) added to queries and values, as in SAMed.",
             keys=frozenset({"rel_pos", "lora_rank", "num_windows_side"}),
             rel_pos=("none", "decomposed", "joint"),
             kernels=("eager", "sdpa", "fused"),

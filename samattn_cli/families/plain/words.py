@@ -146,7 +146,7 @@ FAMILY = Family(
     blocks=BLOCKS,
     pos_embeds={
         "class_token": Part(
-            summary="A class token in front, then a learned vector per token, as ViT has it.",
+            summary="A class token in front, then a learned vector per token, as in ViT.",
             makes=SEQUENCE,
             stream=with_class_token,
         ),
@@ -160,7 +160,7 @@ FAMILY = Family(
     },
     transitions={
         "mae_decoder": Transition(
-            summary="MAE's way into its decoder: LayerNorm, a linear layer, mask tokens, the order of patches restored.",
+            summary="The start of MAE's decoder: LayerNorm, a linear layer, mask tokens, the order of patches restored.",
             takes=SEQUENCE,
             stream=decoded,
             taps=of_masking,

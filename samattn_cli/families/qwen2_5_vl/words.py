@@ -166,14 +166,14 @@ FAMILY = Family(
     },
     pos_embeds={
         ORDER: Part(
-            summary="Tokens put in the order of windows, and rotary positions for the blocks.",
+            summary="Reorders the tokens by windows, and makes rotary positions for the blocks.",
             takes=PACKED,
             problems=order_problems,
         )
     },
     necks={
         MERGER: Part(
-            summary="RMSNorm, 2x2 tokens to one of out_chans by an MLP, the order of the image again.",
+            summary="RMSNorm, an MLP from 2x2 tokens to one of out_chans, then the order of the image again.",
             keys=frozenset({"out_chans"}),
             takes=PACKED,
             stream=merged,
