@@ -109,7 +109,7 @@ def hook(path: PurePosixPath, origin: Origin, families: Sequence[str] = ()) -> s
     pre-commit cannot install from a path in the repository. In that case the hook runs the samattn on PATH.
     """
     needed = f"language: python\n        additional_dependencies: [{scalar(origin.requirement)}]"
-    language = "language: system # samattn as it is installed" if origin.is_path else needed
+    language = "language: system # the samattn on PATH" if origin.is_path else needed
     return HOOK.format(language=language, command=scalar(_command(path, families)))
 
 
