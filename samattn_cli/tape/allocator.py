@@ -49,7 +49,9 @@ class Block:
 
     __slots__ = ("after", "before", "is_free", "is_small", "key")
 
-    def __init__(self, key: tuple[int, int, int], *, is_small: bool, before: Block | None, after: Block | None) -> None:
+    def __init__(
+        self, key: tuple[int, int, int], *, is_small: bool, before: Block | None, after: Block | None
+    ) -> None:
         self.key = key  # size, segment, offset
         self.is_small = is_small
         self.is_free = False
@@ -71,7 +73,9 @@ class Allocator:
         max_split: max_split_size_mb, in bytes.
     """
 
-    def __init__(self, capacity: int | None = None, *, divisions: int = 0, max_split: int | None = None) -> None:
+    def __init__(
+        self, capacity: int | None = None, *, divisions: int = 0, max_split: int | None = None
+    ) -> None:
         self.capacity = capacity
         self.divisions = divisions
         self.max_split = max_split
@@ -176,7 +180,13 @@ class Allocator:
         return self.max_split is not None and size >= self.max_split
 
     def _from_device(self, size: int, *, is_small: bool) -> Block:
-        wanted = SMALL_SEGMENT if is_small else SHARED_SEGMENT if size < LEAST_OWN else -(-size // OWN_STEP) * OWN_STEP
+        wanted = (
+            SMALL_SEGMENT
+            if is_small
+            else SHARED_SEGMENT
+            if size < LEAST_OWN
+            else -(-size // OWN_STEP) * OWN_STEP
+        )
         if not self._has_room(wanted):
             freed = self._give_back_oversize(size, is_small=is_small)
             if not (freed and self._has_room(wanted)):

@@ -229,15 +229,31 @@ def _entering(x: Tensor) -> Tensor:
     return x.made_by(x.grad_fn and (Node(None), 0))
 
 
-def backward(forward_pass: ForwardPass) -> tuple[Recording, ...]:
-    """Run the backward of a forward pass on the Tape: a recording for each segment, in the order of the forward.
+@dataclass(frozen=True)
+class BackwardRun:
+    """The backward of a segment; twins share one.
+
+    Attributes:
+        recording: its operations.
+        received: the storages of the gradients that it was given: one for each output of the segment, then one for each
+            entry that has one from elsewhere already; None where there is none.
+        handed_on: the storages of the gradients of its entries.
+    """
+
+    recording: Recording
+    received: tuple[Storage | None, ...]
+    handed_on: tuple[Storage | None, ...]
+
+
+def backward(forward_pass: ForwardPass) -> tuple[BackwardRun, ...]:
+    """Run the backward of a forward pass on the Tape: a run for each segment, in the order of the forward.
 
     It begins with contiguous gradients of the outputs, which a decoder would pass back. The caller keeps those, the
     outputs and the image. Segments that share the recording of their forward share that of their backward.
     """
     driver = _BackwardDriver(forward_pass)
-    recordings = [driver.run(segment) for segment in reversed(forward_pass.segments)]
-    return tuple(reversed(recordings))
+    runs = [driver.run(segment) for segment in reversed(forward_pass.segments)]
+    return tuple(reversed(runs))
 
 
 class _BackwardDriver:
@@ -253,23 +269,23 @@ class _BackwardDriver:
         }
         self.callers = {gradient.storage for gradient in self.gradients.values()}
         self.kept_by_weights: set[Storage] = set()  # gradients of weights are views of these
-        self.done: dict[Hashable, tuple[Recording, tuple[Tensor | None, ...]]] = {}
+        self.done: dict[Hashable, tuple[BackwardRun, tuple[Tensor | None, ...]]] = {}
 
-    def run(self, segment: Segment) -> Recording:
+    def run(self, segment: Segment) -> BackwardRun:
         """The backward of one segment."""
         outputs = [(segment.name, index) for index in range(len(segment.outputs))]
         gradients = tuple(self.gradients.pop(output, None) for output in outputs)
         pending = tuple(self.gradients.pop(source, None) for source in segment.sources)
-        recording, results = self._run_or_reuse(segment, gradients, pending)
+        run, results = self._run_or_reuse(segment, gradients, pending)
         self.gradients |= {s: g for s, g in zip(segment.sources, results, strict=True) if g is not None}
-        return recording
+        return run
 
     def _run_or_reuse(
         self,
         segment: Segment,
         gradients: tuple[Tensor | None, ...],
         pending: tuple[Tensor | None, ...],
-    ) -> tuple[Recording, tuple[Tensor | None, ...]]:
+    ) -> tuple[BackwardRun, tuple[Tensor | None, ...]]:
         """The backward of a segment, or that of a twin, if nothing but the segment's one gradient matters."""
         (gradient, *others), elsewhere = gradients, [each.storage for each in self.gradients.values()]
         kept = [self.image.storage, *self.callers, *self.kept_by_weights, *elsewhere, *segment.shared]
@@ -291,5 +307,10 @@ class _BackwardDriver:
                 checkpoint=tuple(e.storage for e in segment.entries) if segment.is_checkpointed else (),
                 kept_by_weights=self.kept_by_weights,
             )
-            self.done[key] = self.tape.recording(), results
+            run = BackwardRun(self.tape.recording(), _storages(*gradients, *pending), _storages(*results))
+            self.done[key] = run, results
         return self.done[key]
+
+
+def _storages(*tensors: Tensor | None) -> tuple[Storage | None, ...]:
+    return tuple(None if tensor is None else tensor.storage for tensor in tensors)

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from ..encoder.model import EncoderConfig, Phase, Section
 from ..units import rounded
-from .encoder import ForwardPass, Segment, backward, forward
+from .encoder import BackwardRun, ForwardPass, Segment, backward, forward
 from .memory import Liveness, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
 from .ops import Op, Recording
 from .storage import Dim, Storage
@@ -72,7 +72,7 @@ class TrainingStep:
     """A training step of an encoder: the forward pass and the backward of each of its segments."""
 
     forward: ForwardPass
-    backward: tuple[Recording, ...]
+    backward: tuple[BackwardRun, ...]
 
     @property
     def config(self) -> EncoderConfig:
@@ -84,7 +84,8 @@ class TrainingStep:
         """The backward of each segment; a checkpointed segment runs its forward again first."""
         pairs = zip(self.forward.segments, self.backward, strict=True)
         return tuple(
-            recomputed(segment.recording, ran) if segment.is_checkpointed else ran for segment, ran in pairs
+            recomputed(segment.recording, run.recording) if segment.is_checkpointed else run.recording
+            for segment, run in pairs
         )
 
     @cached_property
