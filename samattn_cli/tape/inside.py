@@ -1,22 +1,42 @@
 """What CUDA's code allocates inside an operator, and no trace on meta shows. It is live while the operator runs.
 
-- cuBLAS workspaces: one for each thread that runs a product, kept for ever: 4096 KiB x 2 + 16 KiB x 8 up to compute
-  capability 8.9, 32 MiB from 9.0 on (aten/src/ATen/cuda/CUDABlas.cpp, parseChosenWorkspaceSize).
-- Softmax's backward: the gradient times the output, as large as the scores (aten/src/ATen/native/cuda/SoftMax.cu,
-  softmax_backward_cuda_out).
+Sources, of PyTorch 2.14.1, below aten/src/ATen:
+
+- cuBLAS workspaces: one for each thread that runs a product, kept for ever (cuda/CUDABlas.cpp, parseChosenWorkspaceSize);
+- LayerNorm copies an operand that is not contiguous (native/cuda/layer_norm_kernel.cu);
+- softmax's backward makes the gradient times the output (native/cuda/SoftMax.cu);
+- a sum keeps partial sums of blocks that share an output (native/cuda/Reduce.cuh): see `reduction.py`;
+- adding rows up at an index sorts the indices, and copies rows that are not contiguous (native/cuda/Indexing.cu,
+  index_put_with_sort_kernel);
+- pooling copies an operand that is not dense in its order (native/cuda/DilatedMaxPool2d.cu);
+- a convolution's backward copies a gradient that lies in another order than its input (native/cudnn/ConvShared.cpp), and
+  sums it for the bias.
+
+What cuDNN takes for its own work is not known here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..units import INT64_BYTES
 from .ops import Op
+from .reduction import partial_sums
+from .storage import Shape
+from .tensor import contiguous_stride
 
-KIB = 1 << 10
-WORKSPACE_BYTES = 8_519_680
+WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
+HOPPER = 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
+
+SORTED_AT_ONCE = 1024
+SORT_TILE = 1920
+DIGITS_BYTES = 1024
+ALIGNMENT = 256
+INDEX_ARRAYS = 4  # linear, sorted, in the order of before, a range
 
 
 @dataclass(frozen=True)
@@ -30,22 +50,127 @@ class Cuda:
     @property
     def workspace_bytes(self) -> int:
         """Of one cuBLAS handle."""
-        return WORKSPACE_BYTES_HOPPER if self.compute_capability >= 9 else WORKSPACE_BYTES
+        return WORKSPACE_BYTES_HOPPER if self.compute_capability >= HOPPER else WORKSPACE_BYTES
 
 
+@dataclass(frozen=True)
 class Inside:
-    """The operators of a device."""
+    """Bytes that an operator takes beside its results.
 
-    def __init__(self, cuda: Cuda) -> None:
-        self.cuda = cuda
+    Attributes:
+        before: taken before its results are made, and let go of once the first `results` are.
+        results: of its results, those that are made with `before` alive; None: all.
+        after: taken after its results.
+    """
 
-    def is_product(self, op: Op) -> bool:
-        """Whether cuBLAS runs it."""
-        return op.kind in PRODUCTS
+    before: tuple[int, ...] = ()
+    results: int | None = None
+    after: tuple[int, ...] = ()
 
-    def temporaries(self, op: Op) -> Iterator[int]:
-        """The bytes of what it takes after its results, in order."""
-        if op.kind == "softmax_backward":
-            yield op.allocates[0].nbytes
-        if op.workspace_bytes:
-            yield op.workspace_bytes
+
+NOTHING = Inside()
+
+
+def inside(op: Op, cuda: Cuda) -> Inside:
+    """What an operator takes inside."""
+    rule = RULES.get(op.kind)
+    if rule is not None:
+        return rule(op, cuda)
+    return Inside(after=(op.workspace_bytes,)) if op.workspace_bytes else NOTHING
+
+
+def is_product(op: Op) -> bool:
+    """Whether cuBLAS runs it."""
+    return op.kind in PRODUCTS
+
+
+def _softmax_backward(op: Op, _: Cuda) -> Inside:
+    return Inside(after=(op.allocates[0].nbytes,))
+
+
+def _layer_norm(op: Op, _: Cuda) -> Inside:
+    """Forward: the input; backward: the gradient and the input, of one shape."""
+    operands = op.strides[: 2 if op.kind == "layer_norm_backward" else 1]
+    nbytes = op.allocates[0].nbytes
+    return Inside(before=tuple(nbytes for stride in operands if not _lies(op.entering, stride)))
+
+
+def _sum(op: Op, cuda: Cuda) -> Inside:
+    return Inside(after=_partial(op.entering, op.strides[0], op.leaving, cuda))
+
+
+def _index(op: Op, _: Cuda) -> Inside:
+    """Rows added up at indices; where an operation of this kind does something else, it has no rows to add up."""
+    if not op.name.endswith("grad_table"):
+        return NOTHING
+    indices = math.prod(op.entering) // op.leaving[-1]
+    nbytes = math.prod(op.entering) * _item_bytes(op)
+    rows = () if _lies(op.entering, op.strides[0]) else (nbytes,)
+    return Inside(after=(*rows, *[indices * INT64_BYTES] * INDEX_ARRAYS, _sort_bytes(indices)))
+
+
+def _sort_bytes(indices: int) -> int:
+    """Of cub's radix sort of pairs of 8 bytes each, with one pass."""
+    if indices <= SORTED_AT_ONCE:
+        return 1
+    tiles = -(-indices // SORT_TILE)
+    return DIGITS_BYTES * (1 + tiles) + ALIGNMENT + ALIGNMENT - 1
+
+
+def _max_pool(op: Op, _: Cuda) -> Inside:
+    """A copy of an input whose numbers do not lie together."""
+    if _is_dense(op.entering, op.strides[0]):
+        return NOTHING
+    return Inside(before=(math.prod(op.entering) * _item_bytes(op),))
+
+
+def _item_bytes(op: Op) -> int:
+    """Of the first result."""
+    return int(op.allocates[0].nbytes // math.prod(op.leaving))
+
+
+def _convolution(op: Op, cuda: Cuda) -> Inside:
+    """The backward of a convolution; forward nothing is known but of cuDNN."""
+    if not op.name.endswith("backward") or not op.strides:
+        return NOTHING
+    gradient = op.strides[0]
+    item_bytes = op.reads[0].nbytes // math.prod(op.entering)
+    copied = () if _lies(op.entering, gradient) else (math.prod(op.entering) * item_bytes,)
+    channels = op.entering[1]
+    has_bias = len(op.allocates) > 1 and op.allocates[-1].nbytes == channels * item_bytes
+    if not has_bias:
+        return Inside(before=copied)
+    kept = (1, channels, *[1] * (len(op.entering) - 2))
+    sums = _partial(op.entering, gradient, kept, cuda)
+    return Inside(copied, len(op.allocates) - 1, sums)
+
+
+def _partial(shape: Shape, stride: Shape, kept: Shape, cuda: Cuda) -> tuple[int, ...]:
+    return partial_sums(shape, stride, kept, cuda.multiprocessors, cuda.threads_per_multiprocessor)
+
+
+def _lies(shape: Shape, stride: Shape) -> bool:
+    """Whether a tensor lies in row-major order; dimensions of size 1 do not matter."""
+    whole = contiguous_stride(shape)
+    return all(size == 1 or one == other for size, one, other in zip(shape, stride, whole, strict=True))
+
+
+def _is_dense(shape: Shape, stride: Shape) -> bool:
+    """Whether a tensor's numbers lie together in some order."""
+    expected = 1
+    for step, size in sorted((step, size) for step, size in zip(stride, shape, strict=True) if size != 1):
+        if step != expected:
+            return False
+        expected *= size
+    return True
+
+
+RULES: Mapping[str, Callable[[Op, Cuda], Inside]] = {
+    "softmax_backward": _softmax_backward,
+    "layer_norm": _layer_norm,
+    "layer_norm_backward": _layer_norm,
+    "sum": _sum,
+    "index": _index,
+    "max_pool": _max_pool,
+    "conv2d": _convolution,
+}

@@ -71,6 +71,12 @@ BATCHED_LINEAR = "batched_linear"
 """A linear layer that is run as a batched product: fvcore sees a linear layer, FlopCounterMode a product."""
 
 
+LAID_OUT = frozenset(
+    {"layer_norm", "layer_norm_backward", "sum", "index", "max_pool", "max_pool_backward", "conv2d"}
+)
+"""Kinds whose operators copy operands that lie in another order, or sum by how they lie: see `inside.py`."""
+
+
 @immutable(frozen=True, eq=True)
 class Parameter:
     """A weight of the module, by its name in the real stack; a frozen or unused weight does not train."""
@@ -99,6 +105,7 @@ class Op:
         scores: pairs of a query and a key, over all heads, for which it computes a score.
         entering, leaving: shapes of its first operand and its first result, as in the real stack's call.
         call: how the real stack calls a product of tensors: by the operator "@" or a function of torch.
+        strides: the strides of its operands, for the kinds of `LAID_OUT`.
     """
 
     name: str
@@ -119,6 +126,7 @@ class Op:
     entering: Shape = ()
     leaving: Shape = ()
     call: str = ""
+    strides: tuple[Shape, ...] = ()
 
     @property
     def flops(self) -> Dim:

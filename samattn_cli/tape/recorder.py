@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from .graph import Backward, Edge, Node, leaf
-from .ops import ELEMENTWISE_FLOPS, Op, Parameter, Recording
+from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Op, Parameter, Recording
 from .storage import Dim, Shape, Storage
 from .tensor import Tensor, contiguous_stride, dense_stride_like
 
@@ -152,6 +152,7 @@ class Recorder:
                 entering=entering,
                 leaving=leaving,
                 call=call,
+                strides=tuple([tensor.stride for tensor in reads]) if kind in LAID_OUT else (),
             )
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from .allocator import Allocator, Block
 from .encoder import ForwardPass, Segment
-from .inside import Cuda, Inside
+from .inside import Cuda, inside, is_product
 from ..encoder.model import Section
 from .ops import Op, Recording, parameter_elements
 from .storage import Storage
@@ -64,13 +64,12 @@ class _Player:
     def __init__(self, passed: ForwardPass, cuda: Cuda, capacity: int | None) -> None:
         self.passed = passed
         self.allocator = Allocator(capacity)
-        self.inside = Inside(cuda)
+        self.cuda = cuda
         self.section: Section = ("", "forward")
         self.sections: dict[Section, int] = {}
         self.reserved_before = 0
         self.image: dict[Storage, Block | None] = {}
         self.forwards: dict[str, dict[Storage, Block | None]] = {}
-        self.workspaces: list[Block | None] = []
         self.threads: set[str] = set()
 
     # -- the run -----------------------------------------------------------------------------------------------------
@@ -133,14 +132,21 @@ class _Player:
 
     def play(self, op: Op, own: dict[Storage, Block | None], thread: str) -> None:
         """What an operation allocates, and takes inside while it runs."""
-        for storage in op.allocates:
+        taken = inside(op, self.cuda)
+        before = [self.allocator.allocate(nbytes) for nbytes in taken.before]
+        for number, storage in enumerate(op.allocates):
+            if number == taken.results:
+                self._let_go(before)
             own[storage] = self.allocator.allocate(storage.nbytes)
-        if self.inside.is_product(op) and thread not in self.threads:
+        if is_product(op) and thread not in self.threads:
             self.threads.add(thread)
-            self.workspaces.append(self.allocator.allocate(self.inside.cuda.workspace_bytes))
-        taken = [self.allocator.allocate(nbytes) for nbytes in self.inside.temporaries(op)]
-        for block in reversed(taken):
-            self.allocator.free(block)
+            self.allocator.allocate(self.cuda.workspace_bytes)
+        self._let_go([self.allocator.allocate(nbytes) for nbytes in taken.after])
+        self._let_go(before)
+
+    def _let_go(self, blocks: list[Block | None]) -> None:
+        while blocks:
+            self.allocator.free(blocks.pop())
 
     def free(self, place: Place) -> None:
         """Let go of a storage."""

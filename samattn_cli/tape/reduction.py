@@ -1,0 +1,129 @@
+"""The partial sums of a reduction on CUDA: what blocks that share an output keep in memory, and their semaphores.
+
+Source: aten/src/ATen/native/cuda/Reduce.cuh of PyTorch 2.14.1 (setReduceConfig, global_memory_size, semaphore_size) and
+TensorIterator, which puts reduced dimensions first, the smallest strides before, and joins dimensions that lie one
+after the other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .storage import Shape
+
+WARP = 32
+MOST_THREADS = 512
+VECTOR = 4
+LEAST_TO_VECTORIZE = 128
+LEAST_VALUES, MOST_VALUES = 16, 256
+"""Of a thread."""
+
+SUM_BYTES = 4
+"""Of a partial sum: float32, whatever is summed."""
+
+INT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class _Dim:
+    size: int
+    stride: int
+    is_reduced: bool
+
+
+def partial_sums(
+    shape: Shape, stride: Shape, kept: Shape, multiprocessors: int, threads_per_multiprocessor: int
+) -> tuple[int, ...]:
+    """The bytes that a sum takes beside its result.
+
+    Args:
+        shape: of what is summed.
+        stride: of it, in numbers.
+        kept: the shape of the result; dimensions in front that it does not have are summed, and those that are 1.
+        multiprocessors: of the device.
+        threads_per_multiprocessor: resident threads of each.
+    """
+    dims = _joined(shape, stride, kept)
+    outputs = math.prod(dim.size for dim in dims if not dim.is_reduced)
+    inputs = math.prod(dim.size for dim in dims if dim.is_reduced)
+    if outputs * inputs == 0:
+        return ()
+    reduced = sum(dim.is_reduced for dim in dims)
+    along = (
+        reduced == len(dims) or dims[0].stride < dims[reduced].stride
+    )  # the reduced dimension is the fastest
+    fastest = dims[0 if along else reduced].stride if dims else 1
+    width, height, vector = (inputs, outputs, 1) if along else (outputs, inputs, 1)
+    if fastest == 1 and along and width >= LEAST_TO_VECTORIZE and reduced == 1:
+        width //= VECTOR
+    elif fastest == 1 and not along:
+        vector = _output_vector(dims, reduced)
+        width //= vector
+    block_width, block_height = _block(width, height, MOST_THREADS // vector)
+    grid, values, splits = _split(inputs, outputs // vector, block_width, block_height, along=along)
+    most = multiprocessors * (threads_per_multiprocessor // (block_width * block_height))
+    if not splits or values < MOST_VALUES or grid > most:
+        return ()
+    least, top = _div_up(values, MOST_VALUES), _div_up(values, LEAST_VALUES)
+    blocks = min(max(_div_up(most, grid), least), top)
+    if blocks <= 1:
+        return ()
+    size = SUM_BYTES * outputs * blocks * (1 if along else block_width * vector)
+    return size, INT_BYTES * grid
+
+
+def _joined(shape: Shape, stride: Shape, kept: Shape) -> list[_Dim]:
+    """The dimensions as TensorIterator has them: reduced first, the fastest before, one for those that lie together."""
+    leading = len(shape) - len(kept)
+    dims = [
+        _Dim(size, step, at < leading or kept[at - leading] == 1)
+        for at, (size, step) in enumerate(zip(shape, stride, strict=True))
+        if size != 1
+    ]
+    joined: list[_Dim] = []
+    for dim in sorted(dims, key=lambda dim: (not dim.is_reduced, dim.stride)):
+        last = joined[-1] if joined else None
+        if last and last.is_reduced == dim.is_reduced and last.size * last.stride == dim.stride:
+            joined[-1] = _Dim(last.size * dim.size, last.stride, dim.is_reduced)
+        else:
+            joined.append(dim)
+    return joined
+
+
+def _output_vector(dims: list[_Dim], reduced: int) -> int:
+    """How many outputs a thread loads at once."""
+    vector = VECTOR
+    for at, dim in enumerate(dims):
+        number = dim.size if at == reduced else dim.stride
+        while number % vector:
+            vector //= 2
+    return vector
+
+
+def _block(width: int, height: int, most: int) -> tuple[int, int]:
+    wide, high = (min(_last_power(side), most) for side in (width, height))
+    block_height = min(high, most // min(wide, WARP))
+    return min(wide, most // block_height), block_height
+
+
+def _split(
+    inputs: int, outputs: int, block_width: int, block_height: int, *, along: bool
+) -> tuple[int, int, bool]:
+    """Blocks over the outputs, values of a thread, and whether the warps of a block share an output."""
+    step_in, step_out = (block_width, 1) if along else (1, block_width)
+    splits = _div_up(inputs, step_in) >= min(block_height * LEAST_VALUES, MOST_VALUES)
+    if splits:
+        step_in *= block_height
+    else:
+        step_out *= block_height
+    return _div_up(outputs, step_out), _div_up(inputs, step_in), splits
+
+
+def _last_power(number: int) -> int:
+    """The largest power of two that is not above a number."""
+    return 1 << (max(number, 1).bit_length() - 1)
+
+
+def _div_up(number: int, by: int) -> int:
+    return -(-number // by)
