@@ -32,14 +32,13 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.pos_embed = None
-        containers = {container for part in config.plan if (container := part.name.rpartition(".")[0])}
-        for container in sorted(containers):
-            self.add_module(container, nn.ModuleDict())
         self.plan = tuple((part.name, part.taps) for part in config.plan)
         for part in config.plan:
             module = _make(part, config.run.attention)
             container, _, key = part.name.rpartition(".")
             if container:
+                if container not in self._modules:
+                    self.add_module(container, nn.ModuleDict())
                 self.get_submodule(container).add_module(key, module)
             else:
                 setattr(self, part.name, module)
@@ -104,8 +103,13 @@ def _make(part: PartConfig | LayerConfig, kernel: str) -> Any:
 
 def build(config: EncoderConfig, device: str = "cpu") -> ImageEncoder:
     """The encoder of `config` in its dtype on `device` ("meta" takes no memory), in evaluation mode."""
-    with torch.device(device):
-        return ImageEncoder(config).to(getattr(torch, config.run.dtype)).eval()
+    dtype, outer = getattr(torch, config.run.dtype), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # so that no weight is made twice
+    try:
+        with torch.device(device):
+            return ImageEncoder(config).to(dtype).eval()
+    finally:
+        torch.set_default_dtype(outer)
 
 
 def freeze(model: ImageEncoder, config: EncoderConfig) -> ImageEncoder:

@@ -10,7 +10,8 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
   index_put_with_sort_kernel);
 - pooling copies an operand that is not dense in its order (native/cuda/DilatedMaxPool2d.cu);
 - a convolution's backward copies a gradient that lies in another order than its input (native/cudnn/ConvShared.cpp), and
-  sums it for the bias.
+  sums it for the bias;
+- attention's backward accumulates in float32, and flash attention splits keys (native/transformers/cuda).
 
 What cuDNN takes for its own work is not known here.
 """
@@ -22,9 +23,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..units import INT64_BYTES
+from .kernels import efficient_workspace
 from .ops import Op
 from .reduction import partial_sums
 from .storage import Shape
+from .tape import STATISTIC_BYTES
 from .tensor import contiguous_stride
 
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
@@ -36,6 +39,14 @@ SORTED_AT_ONCE = 1024
 SORT_TILE = 1920
 DIGITS_BYTES = 1024
 ALIGNMENT = 256
+FLASH_RESULTS = 5  # the output, row sums, random state of two, what is for debugging
+FLASH_QUERY_BLOCK = 64
+FLASH_KEY_BLOCKS = ((64, 256), (128, 128))
+FLASH_KEY_BLOCK = 64
+MOST_SPLITS = 128
+FULL_ENOUGH = 0.8
+AS_FULL_AS_BEST = 0.85
+ROOMY = frozenset({8.0, 8.7, 9.0, 10.0})
 INDEX_ARRAYS = 4  # linear, sorted, in the order of before, a range
 
 
@@ -51,6 +62,11 @@ class Cuda:
     def workspace_bytes(self) -> int:
         """Of one cuBLAS handle."""
         return WORKSPACE_BYTES_HOPPER if self.compute_capability >= HOPPER else WORKSPACE_BYTES
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether a block may have more than 100 KiB of shared memory."""
+        return self.compute_capability in ROOMY
 
 
 @dataclass(frozen=True)
@@ -165,6 +181,65 @@ def _is_dense(shape: Shape, stride: Shape) -> bool:
     return True
 
 
+def _sdpa(op: Op, cuda: Cuda) -> Inside:
+    """Backward: row sums and the queries' gradient in float32; forward: flash's splits of the keys."""
+    is_backward, is_flash = op.workspace_bytes != 0, len(op.allocates) == FLASH_RESULTS
+    if is_backward:
+        return Inside(after=_sdpa_backward(op, cuda))
+    if not is_flash:
+        return NOTHING
+    B, h, N, d = op.entering
+    keys = op.scores // (B * h * N)
+    splits = flash_splits(B * h, N, keys, d, cuda.multiprocessors)
+    rows = splits * B * h * N * STATISTIC_BYTES
+    return Inside(after=(rows, rows * _flash_dim(d))) if splits > 1 else NOTHING
+
+
+def _sdpa_backward(op: Op, cuda: Cuda) -> tuple[int, ...]:
+    """A mask, or float32, is for the memory-efficient kernel alone."""
+    B, h, N, e = op.entering
+    item_bytes = op.allocates[0].nbytes // (B * h * N * e)
+    d = op.leaving[-1]
+    sums, tiles = efficient_workspace((B, h, N, d), e, item_bytes, is_roomy=True)
+    if sums + tiles != op.workspace_bytes:
+        return (op.workspace_bytes,)  # flash attention's
+    return efficient_workspace((B, h, N, d), e, item_bytes, is_roomy=cuda.is_roomy)
+
+
+def flash_splits(heads: int, rows: int, keys: int, d: int, multiprocessors: int) -> int:
+    """How many parts flash attention splits the keys in, where its blocks do not fill the device.
+
+    Source: flash_attn/flash_api.cpp, num_splits_heuristic: the fewest parts that fill the last wave of blocks at least
+    85 % as well as the best number of parts does.
+
+    Args:
+        heads: of all images.
+        rows: queries.
+        keys: keys.
+        d: the head dimension.
+        multiprocessors: of the device, of which each runs two blocks.
+    """
+    blocks = heads * -(-rows // FLASH_QUERY_BLOCK)
+    places = 2 * multiprocessors
+    if blocks >= FULL_ENOUGH * places:
+        return 1
+    block = next((size for most, size in FLASH_KEY_BLOCKS if d <= most), FLASH_KEY_BLOCK)
+    key_blocks = -(-keys // block)
+    tried = [
+        splits
+        for splits in range(1, min(MOST_SPLITS, places, key_blocks) + 1)
+        if splits == 1 or -(-key_blocks // splits) != -(-key_blocks // (splits - 1))
+    ]
+    filled = {splits: blocks * splits / places / -(-blocks * splits // places) for splits in tried}
+    return next(splits for splits in tried if filled[splits] >= AS_FULL_AS_BEST * max(filled.values()))
+
+
+def _flash_dim(d: int) -> int:
+    """The head dimension as flash attention rounds it."""
+    step = 32 if d <= 128 else 64  # noqa: PLR2004
+    return -(-d // step) * step
+
+
 RULES: Mapping[str, Callable[[Op, Cuda], Inside]] = {
     "softmax_backward": _softmax_backward,
     "layer_norm": _layer_norm,
@@ -173,4 +248,5 @@ RULES: Mapping[str, Callable[[Op, Cuda], Inside]] = {
     "index": _index,
     "max_pool": _max_pool,
     "conv2d": _convolution,
+    "sdpa": _sdpa,
 }

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from ..encoder.model import Section
 from .allocator import Allocator, Block
 from .encoder import ForwardPass, Segment
 from .inside import Cuda, inside, is_product
-from ..encoder.model import Section
 from .ops import Op, Recording, parameter_elements
 from .storage import Storage
 from .training import OPTIMIZERS, TrainingStep
@@ -56,6 +56,21 @@ def replay_step(step: TrainingStep, cuda: Cuda, capacity: int | None = None) -> 
     player.measure()
     player.step(first=False)
     return player.usage()
+
+
+def in_module_order(names: Iterable[str]) -> Iterator[str]:
+    """Names of weights in the order of ``model.parameters()``: a module's own, then those of its submodules, one by one."""
+    own: list[str] = []
+    below: dict[str, list[str]] = {}
+    for name in names:
+        head, _, rest = name.partition(".")
+        if rest:
+            below.setdefault(head, []).append(rest)
+        else:
+            own.append(name)
+    yield from own
+    for head, rests in below.items():
+        yield from (f"{head}.{rest}" for rest in in_module_order(rests))
 
 
 class _Player:
@@ -169,11 +184,10 @@ class _Player:
     def _segment(self, name: str) -> Segment:
         return next(segment for segment in self.passed.segments if segment.name == name)
 
-    def _weights(self, recording: Recording, *, trained: bool = False) -> Iterator[int]:
+    def _weights(self, recording: Recording) -> Iterator[int]:
         item_bytes = self.passed.image.item_bytes
         for weight in recording.parameters:
-            if weight.trains or not trained:
-                yield parameter_elements(weight) * item_bytes
+            yield parameter_elements(weight) * item_bytes
 
     def _free_cached(self, *, kept: bool) -> None:
         """Autocast's copies of weights go when the forward is done, but for those that autograd keeps."""
@@ -208,7 +222,6 @@ class _StepPlayer(_Player):
         for segment in self.passed.segments:
             self.enter((segment.name, "forward"))
             self.play_forward(segment, segment.kept | segment.shared)
-        self.leave()
         self._free_cached(kept=True)
         self._backward()
         self._optimizer(first=first)
@@ -262,17 +275,24 @@ class _StepPlayer(_Player):
         """Its state in the first step, and what it makes for a step, for all weights at once."""
         optimizer = OPTIMIZERS[self.passed.config.run.optimizer]
         self.enter(("optimizer", "step"))
-        sizes = [
-            nbytes
-            for segment in self.passed.segments
-            for nbytes in self._weights(segment.recording, trained=True)
-        ]
+        sizes = self._trained()
         if first:
             for nbytes in sizes:
                 for _ in range(optimizer.state):
                     self.allocator.allocate(nbytes)
         self._transient(nbytes for _ in range(optimizer.transient) for nbytes in sizes)
         self.leave()
+
+    def _trained(self) -> list[int]:
+        """The bytes of the weights that train, in the order of ``model.parameters()``."""
+        item_bytes = self.passed.image.item_bytes
+        weights = {
+            segment.qualified(weight.name): parameter_elements(weight) * item_bytes
+            for segment in self.passed.segments
+            for weight in segment.recording.parameters
+            if weight.trains
+        }
+        return [weights[name] for name in in_module_order(weights)]
 
     def _transient(self, sizes: Iterable[int]) -> None:
         for block in [self.allocator.allocate(nbytes) for nbytes in sizes]:
