@@ -47,7 +47,7 @@ MOST_SPLITS = 128
 FULL_ENOUGH = 0.8
 AS_FULL_AS_BEST = 0.85
 ROOMY = frozenset({8.0, 8.7, 9.0, 10.0})
-INDEX_ARRAYS = 4  # linear, sorted, in the order of before, a range
+EMBEDDING = "position_embedding"  # nn.Embedding, which adds up to 3072 rows without sorting
 
 
 @dataclass(frozen=True)
@@ -69,30 +69,22 @@ class Cuda:
         return self.compute_capability in ROOMY
 
 
-@dataclass(frozen=True)
-class Inside:
-    """Bytes that an operator takes beside its results.
-
-    Attributes:
-        before: taken before its results are made, and let go of once the first `results` are.
-        results: of its results, those that are made with `before` alive; None: all.
-        after: taken after its results.
-    """
-
-    before: tuple[int, ...] = ()
-    results: int | None = None
-    after: tuple[int, ...] = ()
+Steps = tuple[int | None, ...]
+"""What an operator allocates, in order: None is its next result, a number the bytes of something that it takes inside. -1
+lets go of the first that it took, -2 of the second; at its end it lets go of all. Results that are left are made last."""
 
 
-NOTHING = Inside()
-
-
-def inside(op: Op, cuda: Cuda) -> Inside:
-    """What an operator takes inside."""
+def steps(op: Op, cuda: Cuda) -> Steps:
+    """What an operation allocates."""
     rule = RULES.get(op.kind)
     if rule is not None:
         return rule(op, cuda)
-    return Inside(after=(op.workspace_bytes,)) if op.workspace_bytes else NOTHING
+    return _after(op, op.workspace_bytes) if op.workspace_bytes else ()
+
+
+def _after(op: Op, *taken: int) -> Steps:
+    """What is taken after the results."""
+    return (*[None] * len(op.allocates), *taken)
 
 
 def is_product(op: Op) -> bool:
@@ -100,29 +92,31 @@ def is_product(op: Op) -> bool:
     return op.kind in PRODUCTS
 
 
-def _softmax_backward(op: Op, _: Cuda) -> Inside:
-    return Inside(after=(op.allocates[0].nbytes,))
+def _softmax_backward(op: Op, _: Cuda) -> Steps:
+    return None, op.allocates[0].nbytes
 
 
-def _layer_norm(op: Op, _: Cuda) -> Inside:
+def _layer_norm(op: Op, _: Cuda) -> Steps:
     """Forward: the input; backward: the gradient and the input, of one shape."""
     operands = op.strides[: 2 if op.kind == "layer_norm_backward" else 1]
     nbytes = op.allocates[0].nbytes
-    return Inside(before=tuple(nbytes for stride in operands if not _lies(op.entering, stride)))
+    return tuple(nbytes for stride in operands if not _lies(op.entering, stride))
 
 
-def _sum(op: Op, cuda: Cuda) -> Inside:
-    return Inside(after=_partial(op.entering, op.strides[0], op.leaving, cuda))
+def _sum(op: Op, cuda: Cuda) -> Steps:
+    return _after(op, *_partial(op.entering, op.strides[0], op.leaving, cuda))
 
 
-def _index(op: Op, _: Cuda) -> Inside:
+def _index(op: Op, _: Cuda) -> Steps:
     """Rows added up at indices; where an operation of this kind does something else, it has no rows to add up."""
     if not op.name.endswith("grad_table"):
-        return NOTHING
-    indices = math.prod(op.entering) // op.leaving[-1]
-    nbytes = math.prod(op.entering) * _item_bytes(op)
-    rows = () if _lies(op.entering, op.strides[0]) else (nbytes,)
-    return Inside(after=(*rows, *[indices * INT64_BYTES] * INDEX_ARRAYS, _sort_bytes(indices)))
+        return ()
+    index = INT64_BYTES * (math.prod(op.entering) // op.leaving[-1])
+    if op.module.endswith(EMBEDDING):
+        return ()
+    lies = _lies(op.entering, op.strides[0])
+    rows = () if lies else (math.prod(op.entering) * _item_bytes(op),)
+    return _after(op, index, index, -1, *rows, index, index, index, _sort_bytes(index // INT64_BYTES))
 
 
 def _sort_bytes(indices: int) -> int:
@@ -133,11 +127,11 @@ def _sort_bytes(indices: int) -> int:
     return DIGITS_BYTES * (1 + tiles) + ALIGNMENT + ALIGNMENT - 1
 
 
-def _max_pool(op: Op, _: Cuda) -> Inside:
+def _max_pool(op: Op, _: Cuda) -> Steps:
     """A copy of an input whose numbers do not lie together."""
     if _is_dense(op.entering, op.strides[0]):
-        return NOTHING
-    return Inside(before=(math.prod(op.entering) * _item_bytes(op),))
+        return ()
+    return (math.prod(op.entering) * _item_bytes(op),)
 
 
 def _item_bytes(op: Op) -> int:
@@ -145,20 +139,22 @@ def _item_bytes(op: Op) -> int:
     return int(op.allocates[0].nbytes // math.prod(op.leaving))
 
 
-def _convolution(op: Op, cuda: Cuda) -> Inside:
+def _convolution(op: Op, cuda: Cuda) -> Steps:
     """The backward of a convolution; forward nothing is known but of cuDNN."""
-    if not op.name.endswith("backward") or not op.strides:
-        return NOTHING
-    gradient = op.strides[0]
+    if not op.name.endswith("backward"):
+        return ()
+    gradient, channels = op.strides[0], op.entering[1]
     item_bytes = op.reads[0].nbytes // math.prod(op.entering)
-    copied = () if _lies(op.entering, gradient) else (math.prod(op.entering) * item_bytes,)
-    channels = op.entering[1]
-    has_bias = len(op.allocates) > 1 and op.allocates[-1].nbytes == channels * item_bytes
+    copy = () if _lies(op.entering, gradient) else (math.prod(op.entering) * item_bytes,)
+    results = len(op.allocates)
+    has_bias = results > 1 and op.allocates[-1].nbytes == channels * item_bytes
+    products = results - has_bias  # of the input and of the weight; each copies the gradient for itself
+    first: Steps = (None, *copy, *[-1] * len(copy)) if products > 1 else ()
+    last: Steps = (*copy, None, *[-products] * len(copy))
     if not has_bias:
-        return Inside(before=copied)
+        return *first, *last
     kept = (1, channels, *[1] * (len(op.entering) - 2))
-    sums = _partial(op.entering, gradient, kept, cuda)
-    return Inside(copied, len(op.allocates) - 1, sums)
+    return *first, *last, None, *_partial(op.entering, gradient, kept, cuda)
 
 
 def _partial(shape: Shape, stride: Shape, kept: Shape, cuda: Cuda) -> tuple[int, ...]:
@@ -181,29 +177,29 @@ def _is_dense(shape: Shape, stride: Shape) -> bool:
     return True
 
 
-def _sdpa(op: Op, cuda: Cuda) -> Inside:
+def _sdpa(op: Op, cuda: Cuda) -> Steps:
     """Backward: row sums and the queries' gradient in float32; forward: flash's splits of the keys."""
-    is_backward, is_flash = op.workspace_bytes != 0, len(op.allocates) == FLASH_RESULTS
-    if is_backward:
-        return Inside(after=_sdpa_backward(op, cuda))
-    if not is_flash:
-        return NOTHING
+    if op.workspace_bytes:
+        return _after(op, *_sdpa_backward(op, cuda))
+    if len(op.allocates) != FLASH_RESULTS:
+        return ()
     B, h, N, d = op.entering
-    keys = op.scores // (B * h * N)
-    splits = flash_splits(B * h, N, keys, d, cuda.multiprocessors)
+    splits = flash_splits(B * h, N, op.scores // (B * h * N), d, cuda.multiprocessors)
     rows = splits * B * h * N * STATISTIC_BYTES
-    return Inside(after=(rows, rows * _flash_dim(d))) if splits > 1 else NOTHING
+    return _after(op, rows, rows * _flash_dim(d)) if splits > 1 else ()
 
 
 def _sdpa_backward(op: Op, cuda: Cuda) -> tuple[int, ...]:
     """A mask, or float32, is for the memory-efficient kernel alone."""
     B, h, N, e = op.entering
     item_bytes = op.allocates[0].nbytes // (B * h * N * e)
-    d = op.leaving[-1]
-    sums, tiles = efficient_workspace((B, h, N, d), e, item_bytes, is_roomy=True)
-    if sums + tiles != op.workspace_bytes:
+    shape = (B, h, N, op.leaving[-1])
+    if efficient_workspace(shape, e, item_bytes).nbytes != op.workspace_bytes:
         return (op.workspace_bytes,)  # flash attention's
-    return efficient_workspace((B, h, N, d), e, item_bytes, is_roomy=cuda.is_roomy)
+    taken = efficient_workspace(shape, e, item_bytes, is_roomy=cuda.is_roomy)
+    if not taken.product:
+        return taken.sums, taken.tiles
+    return taken.product, taken.sums, taken.sums, -2, -1, taken.tiles
 
 
 def flash_splits(heads: int, rows: int, keys: int, d: int, multiprocessors: int) -> int:
@@ -240,7 +236,7 @@ def _flash_dim(d: int) -> int:
     return -(-d // step) * step
 
 
-RULES: Mapping[str, Callable[[Op, Cuda], Inside]] = {
+RULES: Mapping[str, Callable[[Op, Cuda], Steps]] = {
     "softmax_backward": _softmax_backward,
     "layer_norm": _layer_norm,
     "layer_norm_backward": _layer_norm,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..encoder.model import Section
 from .allocator import Allocator, Block
 from .encoder import ForwardPass, Segment
-from .inside import Cuda, inside, is_product
+from .inside import Cuda, is_product, steps
 from .ops import Op, Recording, parameter_elements
 from .storage import Storage
 from .training import OPTIMIZERS, TrainingStep
@@ -147,21 +147,25 @@ class _Player:
 
     def play(self, op: Op, own: dict[Storage, Block | None], thread: str) -> None:
         """What an operation allocates, and takes inside while it runs."""
-        taken = inside(op, self.cuda)
-        before = [self.allocator.allocate(nbytes) for nbytes in taken.before]
-        for number, storage in enumerate(op.allocates):
-            if number == taken.results:
-                self._let_go(before)
-            own[storage] = self.allocator.allocate(storage.nbytes)
+        results, taken = iter(op.allocates), list[Block | None]()
+        for step in steps(op, self.cuda):
+            if step is None:
+                self._make(next(results), own)
+            elif step < 0:
+                self.allocator.free(taken[-step - 1])
+                taken[-step - 1] = None
+            else:
+                taken.append(self.allocator.allocate(step))
+        for storage in results:
+            self._make(storage, own)
         if is_product(op) and thread not in self.threads:
             self.threads.add(thread)
             self.allocator.allocate(self.cuda.workspace_bytes)
-        self._let_go([self.allocator.allocate(nbytes) for nbytes in taken.after])
-        self._let_go(before)
+        for block in reversed(taken):
+            self.allocator.free(block)
 
-    def _let_go(self, blocks: list[Block | None]) -> None:
-        while blocks:
-            self.allocator.free(blocks.pop())
+    def _make(self, storage: Storage, own: dict[Storage, Block | None]) -> None:
+        own[storage] = self.allocator.allocate(storage.nbytes)
 
     def free(self, place: Place) -> None:
         """Let go of a storage."""

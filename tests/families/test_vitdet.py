@@ -92,7 +92,9 @@ def test_without_residual_blocks_it_is_sams_block_operation_for_operation(kernel
 def costs(config: EncoderConfig) -> list[list[object]]:
     """Part by part, what each operation of a training step costs, makes, frees and keeps."""
     passed = forward(config, training=True)
-    recordings = [segment.recording for segment in passed.segments] + [run.recording for run in backward(passed)]
+    recordings = [segment.recording for segment in passed.segments] + [
+        run.recording for run in backward(passed)
+    ]
     return [
         [
             (

@@ -140,7 +140,7 @@ def test_backward_multiplies_twice_as_much_as_forward_but_for_the_image_which_ne
     step = step_of(config, checkpointing=False)
     ahead = flops_by_kind(segment.recording for segment in step.forward.segments)
     patch_embed = step.forward.segments[0].recording.flops
-    back = flops_by_kind(step.backward)
+    back = flops_by_kind(run.recording for run in step.backward)
     for kind in ("linear", "matmul"):
         assert back[kind] == 2 * ahead[kind]
     assert back["conv2d"] == 2 * ahead["conv2d"] - patch_embed
@@ -157,7 +157,7 @@ def test_backward_multiplies_twice_as_much_as_forward_but_for_the_image_which_ne
 )
 def test_backward_of_fused_kernels_computes_the_scores_again(attention, products):
     step = training_step(load_config("sam_vit_b", [f"run.attention={attention}"]))
-    last_block = step.backward[-2]
+    last_block = step.backward[-2].recording
     assert [op.flops for op in last_block.ops if op.kind == "sdpa"] == [products]
 
 

@@ -1,0 +1,81 @@
+"""Runs the encoders of `CASES` dry, and keeps what torch's own allocator counted in `runs.json`.
+
+    python -m tests.tape.dry.record     # about five minutes on two cores, with torch's CUDA build
+
+It needs torch's CUDA build (5.5 GB; `pip install torch` on Linux x86_64), a C compiler, and no GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tests.support.running import samattn
+
+PATH = Path(__file__).with_name("runs.json")
+BOTH = "inference,training"
+
+CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("sam_vit_b", "a100_80", {"--mode": BOTH}),
+    ("vit_b", "a100_80", {"--mode": BOTH, "--batch-size": "1,4"}),
+    ("mae_b_pretrain", "a100_80", {"--mode": BOTH}),
+    ("vitdet_b", "a100_80", {"--mode": BOTH, "--resolutions": "224"}),
+    ("vitdet_b_fpn", "a100_80", {"--mode": BOTH, "--resolutions": "224"}),
+    ("swin_t", "a100_80", {"--mode": BOTH}),
+    ("swinv2_t", "a100_80", {"--mode": BOTH, "--resolutions": "256"}),
+    ("sam2_hiera_t", "a100_80", {"--mode": BOTH, "--resolutions": "224"}),
+    ("sam2_hiera_t", "l4", {"--mode": "inference", "--resolutions": "512", "--attention": "eager,sdpa"}),
+    ("deep_encoder", "a100_80", {"--mode": BOTH, "--resolutions": "224"}),
+    ("qwen2_5_vl_vision", "a100_80", {"--mode": BOTH, "--resolutions": "224"}),
+    ("sam3_vision", "a100_80", {"--mode": "inference", "--resolutions": "504"}),
+    ("med_sam_adapter_b", "a100_80", {"--mode": BOTH, "--resolutions": "224"}),
+    ("sam_vit_b_lora", "a100_80", {"--mode": BOTH, "--resolutions": "224"}),
+    ("sam_vit_b", "l4", {"--mode": BOTH, "--resolutions": "512", "--attention": "sdpa", "--batch-size": "4"}),
+    ("sam_vit_b", "h100", {"--mode": "training", "--resolutions": "448", "--set": "run.checkpointing=true"}),
+    ("vitdet_b", "t4", {"--mode": "training", "--resolutions": "448", "--set": "run.checkpointing=true"}),
+    ("sam_vit_h", "h100", {"--mode": BOTH, "--resolutions": "512"}),
+)
+"""Preset, device, options of `samattn measure`."""
+
+
+def recorded(preset: str, device: str, options: dict[str, str]) -> list[dict[str, Any]]:
+    """A case for each combination of the options."""
+    words = [word for option in options.items() for word in option]
+    with TemporaryDirectory() as folder:
+        done = samattn(
+            "measure", preset, "--device", f"dry:{device}", *words, "-o", "run.json", cwd=Path(folder)
+        )
+        if done.returncode:
+            sys.exit(f"{preset} on {device}: {done.stderr}")
+        recording = json.loads((Path(folder) / "run.json").read_text("utf-8"))
+    return [_case(preset, device, recording["fingerprint"]["torch"], case) for case in recording["cases"]]
+
+
+def _case(preset: str, device: str, torch: str, case: dict[str, Any]) -> dict[str, Any]:
+    figures = case["measured"]
+    return {
+        "preset": preset,
+        "device": device,
+        "torch": torch,
+        "image_size": case["config"]["image_size"],
+        "run": case["config"]["run"],
+        "allocated_bytes": figures["peak_allocated_bytes"],
+        "reserved_bytes": figures["peak_reserved_bytes"],
+        "layers": {f"{each['name']} {each['phase']}": each["peak_bytes"] for each in figures["layers"]},
+    }
+
+
+def main() -> None:
+    """Record all."""
+    cases: list[dict[str, Any]] = []
+    for number, (preset, device, options) in enumerate(CASES, 1):
+        print(f"[{number}/{len(CASES)}] {preset} on {device}", file=sys.stderr, flush=True)
+        cases += recorded(preset, device, options)
+    PATH.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
