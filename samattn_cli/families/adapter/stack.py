@@ -1,10 +1,10 @@
-"""SAM's encoder fine-tuned: Medical SAM Adapter and LoRA.
+"""SAM's encoder with adapters for fine-tuning: Medical SAM Adapter and LoRA.
 
 Sources: Medical SAM Adapter (arXiv:2304.12620) and its code (MedicineToken/Medical-SAM-Adapter,
-models/ImageEncoder/vit/adapter_block.py and models/common/adapter.py); LoRA (arXiv:2106.09685) as SAMed has it
-(arXiv:2304.13785; hitachinsk/SAMed, sam_lora_image_encoder.py). Names, values and the lifetimes of tensors are those of
-that code, so that their checkpoints load and memory is that of the code people run. Its position embedding is resized
-even where it fits, which changes nothing and is left out here. Shapes: B batch, H x W grid, C width, r rank.
+models/ImageEncoder/vit/adapter_block.py and models/common/adapter.py); LoRA (arXiv:2106.09685) as in SAMed
+(arXiv:2304.13785; hitachinsk/SAMed, sam_lora_image_encoder.py). Names, values and the lifetimes of tensors are those of that
+code, so that checkpoints load and memory is the same. That code resizes the position embedding even if it fits. This changes
+nothing and is left out here. Shapes: B batch, H x W grid, C width, r rank.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ..vit.stack import Block
 from .words import depth_grid
 
 MLP_SCALE = 0.5
-"""Of what the adapter beside the MLP makes."""
+"""Factor for the output of the adapter that is parallel to the MLP."""
 
 
 class Adapter(nn.Module):
-    """A bottleneck: linear, GELU, linear, with the input added or not."""
+    """A bottleneck: linear, GELU, linear; with `skip` the input is added."""
 
     adapts = True
 
@@ -41,10 +41,10 @@ class Adapter(nn.Module):
 
 
 class AdapterBlock(Block):
-    """SAM's block with three adapters: behind attention, beside the MLP, and one that is used over depth alone.
+    """SAM's block with three adapters: one after attention, one parallel to the MLP, one for attention over depth.
 
-    Windows are cut before norm1, so that padding is normed and adapted too. Over depth, in a windowed block, it is runs
-    of `depth_slices` windows in the order in which they lie that are taken together, as in their code.
+    Windows are cut before norm1, so that padding is normed and adapted too. Attention over depth in a windowed block joins
+    `depth_slices` consecutive windows, as in the original code.
     """
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
@@ -61,7 +61,9 @@ class AdapterBlock(Block):
         grid = (x.shape[1], x.shape[2])
         if self.window_size is not None:
             x = window_partition(x, self.window_size)
-        volume = self._over_depth(x) if self.depth_slices else None  # alive to the end, as in their code
+        volume = (
+            self._over_depth(x) if self.depth_slices else None
+        )  # kept until the end, as in the original code
         x = self.norm1(x)
         x = self.attn(x)
         x = self.Space_Adapter(x)
@@ -89,7 +91,7 @@ def low_rank(in_features: int, out_features: int) -> nn.Linear:
     """One of the two layers of a low-rank term."""
     layer: Any = nn.Linear(
         in_features, out_features, bias=False
-    )  # of torch's own class, which ptflops asks for
+    )  # not a subclass: ptflops looks for the class
     layer.adapts = True
     return cast("nn.Linear", layer)
 
@@ -97,7 +99,7 @@ def low_rank(in_features: int, out_features: int) -> nn.Linear:
 class LoRAQkv(nn.Module):
     """A packed projection of queries, keys and values, with a low-rank term added to queries and one to values.
 
-    They are added as they are (alpha = rank), and nothing is dropped out.
+    The terms are added without a factor (alpha = rank), and there is no dropout.
     """
 
     def __init__(self, qkv: nn.Linear, rank: int) -> None:
@@ -121,7 +123,7 @@ class LoRAQkv(nn.Module):
 
 
 class LoRABlock(Block):
-    """SAM's block, its projection of queries, keys and values with low-rank terms."""
+    """SAM's block, with low-rank terms in its projection of queries, keys and values."""
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
         super().__init__(layer, kernel)

@@ -1,6 +1,6 @@
 """SAM's encoder with Medical SAM Adapter or LoRA on the Tape; the same pass in torch is `samattn_cli/families/adapter/stack.py`.
 
-Adapters are trained whatever is frozen around them. Shapes: B batch, H x W grid, h x w window, C width, r rank.
+Adapters train even if the other weights are frozen. Shapes: B batch, H x W grid, h x w window, C width, r rank.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .words import depth_grid
 
 
 def adapter_block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
-    """Pre-norm block with an adapter behind attention, over depth and beside the MLP: (B, H, W, C) -> (B, H, W, C)."""
+    """Pre-norm block with adapters after attention, over depth and parallel to the MLP: (B, H, W, C) -> the same."""
     stage, shortcut, grid = layer.stage, x, x.shape[1:3]
     windows = x if layer.is_global else window_partition(tape, x, layer.windows)
     volume = over_depth(tape, windows, layer, kernel)
@@ -39,7 +39,7 @@ def adapter_block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eage
 
 
 def both_mlps(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
-    """The MLP and, beside it, half of what its adapter makes, with the shortcut: (B, H, W, C) -> (B, H, W, C)."""
+    """The shortcut plus the MLP plus half of the adapter's output: (B, H, W, C) -> (B, H, W, C)."""
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
         y = vit.mlp(tape, normed, stage)
@@ -79,7 +79,7 @@ def over_depth(tape: Tape, windows: Tensor, layer: LayerConfig, kernel: str) -> 
 
 
 def adapter(tape: Tape, name: str, x: Tensor, stage: StageConfig, *, skip: bool = False) -> Tensor:
-    """Linear, GELU, linear, with the input added or not: (..., C) -> (..., C)."""
+    """Linear, GELU, linear; with `skip` the input is added: (..., C) -> (..., C)."""
     with tape.module(name), tape.weights(train=True):
         hidden = tape.linear("D_fc1", x, stage.adapter_dim)
         active = tape.gelu("act", hidden)
@@ -94,7 +94,7 @@ def adapter(tape: Tape, name: str, x: Tensor, stage: StageConfig, *, skip: bool 
 
 
 def unused_adapter(tape: Tape, name: str, dim: int, stage: StageConfig) -> None:
-    """An adapter that is there and never called."""
+    """An adapter that has weights but is never called."""
     with tape.module(name):
         for layer, wide, narrow in (("D_fc1", stage.adapter_dim, dim), ("D_fc2", dim, stage.adapter_dim)):
             tape.unused_weight(f"{layer}.weight", wide, narrow)

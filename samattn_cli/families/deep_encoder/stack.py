@@ -1,9 +1,9 @@
-"""DeepSeek-OCR's DeepEncoder: what leads from SAM's blocks into CLIP's, and the projector behind them.
+"""DeepSeek-OCR's DeepEncoder: the compressor between SAM's blocks and CLIP's, and the projector after them.
 
-Source: deepseek-ai/DeepSeek-OCR, deepencoder/sam_vary_sdpa.py, clip_sdpa.py, build_linear.py and deepseek_ocr.py; names
-are theirs. Position tables are those of the image's size; the public code resizes those of 1024 pixels for others.
-Its VitModel holds the embeddings until CLIP's blocks are done; here they go once they are normed. Shapes: B batch,
-H x W grid, h x w the compressed grid, N = 1 + hw tokens, C width of SAM's blocks, D of CLIP's.
+Source: deepseek-ai/DeepSeek-OCR, deepencoder/sam_vary_sdpa.py, clip_sdpa.py, build_linear.py and deepseek_ocr.py, with their
+names. Position tables have the image's size; the public code resizes those of 1024 pixels. Its VitModel keeps the embeddings
+until CLIP's blocks have run; here they are freed after their norm. Shapes: B batch, H x W grid, h x w the compressed grid,
+N = 1 + hw tokens, C width of SAM's blocks, D of CLIP's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Compressor(nn.Module):
         self.pre_layrnorm = nn.LayerNorm(dim, eps=CLIP_NORM_EPS)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, H, W, C) -> normed embeddings (B, N, D), and the features that they are of (B, D, h, w)."""
+        """(B, H, W, C) -> normed embeddings (B, N, D), and the features that they are made from (B, D, h, w)."""
         features = self._compressed(x)
         return self.pre_layrnorm(self._embedded(features)), features
 
@@ -43,14 +43,14 @@ class Compressor(nn.Module):
         return self.net_3(conv2_output)
 
     def _embedded(self, features: Tensor) -> Tensor:
-        """A class token in front, then a learned vector for each token."""
+        """Puts a class token first, then adds a learned vector to each token."""
         class_embeds = self.class_embedding.expand(features.shape[0], 1, -1)
         embeddings = torch.cat([class_embeds, _flat(features)], dim=1)
         return embeddings + self.position_embedding(self.position_ids)
 
 
 class Projector(nn.Module):
-    """CLIP's tokens without the class token beside the compressor's features, and a linear layer."""
+    """CLIP's tokens without the class token, joined with the compressor's features by channel; then a linear layer."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from ..vit.tape import neck_of
 
 
 def compressor(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, Tensor]:
-    """(B, H, W, C) -> CLIP's normed embeddings (B, N, D), and the features that they are of (B, D, h, w)."""
+    """(B, H, W, C) -> CLIP's normed embeddings (B, N, D), and the features that they are made from (B, D, h, w)."""
     D = part.leaving.dim
     with tape.module("neck"):
         necked = neck_of(tape, x, D // 4)
@@ -29,7 +29,7 @@ def compressor(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, Tensor]
 
 
 def embeddings(tape: Tape, features: Tensor, N: int) -> Tensor:
-    """A class token in front, then CLIP's positions, looked up: (B, D, h, w) -> (B, N, D)."""
+    """Puts a class token first, then adds CLIP's positions by lookup: (B, D, h, w) -> (B, N, D)."""
     B, D = features.shape[:2]
     token = tape.used_weight("class_embedding", D).expand_to(B, 1, D)
     tokens = tape.cat("cat", (token, flat(features)), dim=1)
@@ -48,7 +48,7 @@ def flat(features: Tensor) -> Tensor:
 
 
 def projector(tape: Tape, x: Tensor, part: PartConfig, features: Tensor) -> Tensor:
-    """CLIP's tokens without the class token beside the features, projected: (B, N, D) -> (B, hw, out_chans)."""
+    """Joins CLIP's tokens, without the class token, with the features and projects: (B, N, D) -> (B, hw, out_chans)."""
     joined = tape.cat("cat", (x.slice(1, 1), flat(features)))
     out = tape.linear("layers", joined, part.leaving.dim)
     tape.free(joined)

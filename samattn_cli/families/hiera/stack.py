@@ -1,11 +1,10 @@
 """SAM 2's image encoder: Hiera with windowed positions, and its FPN neck.
 
-Source: SAM 2 (arXiv:2408.00714) and its code, sam2/modeling/backbones/hieradet.py, utils.py and image_encoder.py, whose
-parameter names within a block, values and lifetimes of tensors these are; "eager" is attention as transformers'
-modeling_sam2.py has it, without the softmax over heads that it computes and drops. A global block may pool too, which
-that code cannot run: it divides by the window. Where one image is a single row of windows, that code's reshape is a view
-of what here is copied. Shapes: B batch, H x W grid, C and D width before and after a block,
-h heads, d = D / h.
+Source: SAM 2 (arXiv:2408.00714) and its code, sam2/modeling/backbones/hieradet.py, utils.py and image_encoder.py. Parameter
+names within a block, values and lifetimes of tensors are those of that code. "eager" is the attention of transformers'
+modeling_sam2.py, without the softmax over heads that it computes and drops. Here a global block may pool too; that code
+cannot run it, because it divides by the window. If one image is a single row of windows, that code's reshape is a view where
+this code copies. Shapes: B batch, H x W grid, C and D width before and after a block, h heads, d = D / h.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ...stack.windows import join, window_partition
 
 
 class Block(nn.Module):
-    """Pre-norm block; one that changes the width projects its shortcut, and may pool it as it does its queries."""
+    """Pre-norm block. If it changes the width, it projects its shortcut and pools it like its queries."""
 
     def __init__(self, layer: LayerConfig, kernel: str = "sdpa") -> None:
         super().__init__()
@@ -53,7 +52,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries, pooled by the stride of the block, to all keys."""
+    """Multi-head attention of queries, which are pooled by the stride of the block, to all keys."""
 
     def __init__(self, layer: LayerConfig, kernel: str) -> None:
         super().__init__()
@@ -84,7 +83,7 @@ class Attention(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, scale=self.scale).transpose(1, 2)
 
     def _eager(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, and the probabilities (B, h, N, M), which are alive to the end of the attention there."""
+        """The same, and the probabilities (B, h, N, M), which transformers' code keeps until the end of attention."""
         attn = (q @ k.transpose(2, 3)) * self.scale
         attn = attn.softmax(dim=-1, dtype=torch.float32).to(q.dtype)
         return (attn @ v).transpose(1, 2).contiguous(), attn
@@ -105,7 +104,7 @@ class MLP(nn.Module):
 
 
 def pool(x: Tensor, stride: int) -> Tensor:
-    """Maxima over squares of (B, H, W, C); itself for a stride of 1."""
+    """Maxima over squares of (B, H, W, C); for a stride of 1, `x` itself."""
     if stride == 1:
         return x
     return F.max_pool2d(x.permute(0, 3, 1, 2), stride, stride).permute(0, 2, 3, 1)
@@ -127,7 +126,7 @@ class PatchEmbed(nn.Module):
 
 
 class PosEmbed(nn.Module):
-    """A background, resized to the grid, and a window, repeated over it (arXiv:2311.05613)."""
+    """A background that is resized to the grid, plus a window that is repeated over it (arXiv:2311.05613)."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
@@ -157,14 +156,14 @@ class Fpn(nn.Module):
         self.convs = nn.ModuleList(Lateral(width, channels) for width in widths)
 
     def forward(self, x: Tensor, *finer: Tensor) -> tuple[Tensor, ...]:
-        """The ends of the stages, (B, H, W, C) each -> three (B, out_chans, H, W), the finest first."""
+        """The outputs of the stages, (B, H, W, C) each -> three (B, out_chans, H, W), the finest first."""
         fine, middle, coarse = finer
         of_coarsest, of_coarse, of_middle, of_fine = self.convs
         coarsest = of_coarsest(x)
         lateral = of_coarse(coarse)
         top_down = F.interpolate(coarsest.to(dtype=torch.float32), scale_factor=2.0, mode="nearest")
         summed = lateral + top_down
-        lateral = second = of_middle(middle)  # SAM 2's loop lets the one before go here
+        lateral = second = of_middle(middle)  # frees the last lateral here, like SAM 2's loop
         return of_fine(fine), second, summed
 
 

@@ -36,7 +36,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
 
 
 def attend(tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
-    """Attention over windows (or the grid), which `normed` is cut into: the grid pooled, (B, H', W', D)."""
+    """Attention over windows of `normed`, or the whole grid: (B, H, W, C) -> the pooled grid (B, H', W', D)."""
     windows = normed
     if not layer.is_global:
         windows = window_partition(tape, normed, layer.windows)
@@ -52,7 +52,7 @@ def attend(tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str) -> Tenso
 
 
 def pool(tape: Tape, name: str, x: Tensor, stride: int) -> Tensor:
-    """Maxima over squares of (B, H, W, C); itself for a stride of 1."""
+    """Maxima over squares of (B, H, W, C); for a stride of 1, `x` itself."""
     if stride == 1:
         return x
     return tape.max_pool2d(name, x.permute(0, 3, 1, 2), stride).permute(0, 2, 3, 1)
@@ -76,12 +76,12 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
 
 
 def sdpa(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-    """Torch's scaled_dot_product_attention, as SAM 2's code has it: (B, h, N, d), (B, h, M, d) twice -> (B, N, h, d)."""
+    """Torch's scaled_dot_product_attention, as in SAM 2: (B, h, N, d), (B, h, M, d) twice -> (B, N, h, d)."""
     return (attention_kernel(tape, "sdpa", q, k, v).transpose(1, 2),)
 
 
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-    """Attention that makes the score matrix, as transformers' code does; with it what is kept to the end."""
+    """Attention that makes the score matrix, as in transformers, and the probabilities, which are kept until the end."""
     raw = tape.scores(q, k)  # (B, h, N, M)
     scores = tape.scale("scale", raw)
     tape.free(raw)
@@ -102,7 +102,7 @@ def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
 
 
 def pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
-    """Add a background, resized to the grid, and a window, repeated over it: (B, H, W, C) -> the same."""
+    """Add a background that is resized to the grid, and a window that is repeated: (B, H, W, C) -> the same."""
     grid, window, C = part.entering.grid, part.config.pos_embed_window, part.entering.dim
     background = tape.used_weight("background", 1, C, *part.config.pos_embed_background)
     resized = tape.interpolate("resize", background, grid, "bicubic")
@@ -116,10 +116,10 @@ def pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 
 
 def sam2_fpn(tape: Tape, x: Tensor, part: PartConfig, *finer: Tensor) -> tuple[Tensor, ...]:
-    """The ends of four stages, finest first in `finer`, x the last: (B, H, W, C) each -> three (B, out_chans, H, W).
+    """The outputs of four stages, `finer` and then x: (B, H, W, C) each -> three (B, out_chans, H, W), finest first.
 
-    The last level is only added to the one before it, enlarged in float32, which makes that output float32 whatever
-    the dtype. SAM 2's encoder also makes a sine encoding of the position for each output: that is left out here.
+    The last level is enlarged in float32 and added to the one before it. So that output is float32 for every dtype. SAM 2's
+    encoder also makes a sine encoding of the positions for each output, which is left out here.
     """
     fine, middle, coarse = finer
     coarsest = _lateral(tape, 0, x, part)

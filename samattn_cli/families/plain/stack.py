@@ -1,10 +1,10 @@
 """Plain vision transformers over token sequences: ViT's blocks and class token, MAE's masking and decoder.
 
-Sources: timm, models/vision_transformer.py and layers/attention.py, for projections, order and lifetimes; attention that
-is written out scales the queries there (in 0.3.2, which MAE was released with, the scores). facebookresearch/mae,
-models_mae.py, for masking and decoder. Names are theirs. What forward_decoder and forward of MAE hold until their end
-is handed on to the prediction, so that it lives as long; the few bytes of the class token with its position, which
-forward_encoder holds, are not. Shapes: B batch, N tokens, L patches, C width, h heads, d = C / h.
+Sources: timm, models/vision_transformer.py and layers/attention.py, for projections, order and lifetimes (its unfused
+attention scales the queries; in 0.3.2, with which MAE was released, it scales the scores); facebookresearch/mae,
+models_mae.py, for masking and decoder. Names are theirs. MAE's forward_decoder and forward keep some tensors until their end.
+Here these are passed on to the prediction, so that they live as long. The class token with its position, a few bytes that
+forward_encoder keeps, is not. Shapes: B batch, N tokens, L patches, C width, h heads, d = C / h.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Block(nn.Module):
 
     Args:
         layer: its config.
-        kernel: "eager", "sdpa" or "fused", which is sdpa where there are no relative positions.
+        kernel: "eager", "sdpa" or "fused", which is sdpa since there are no relative positions.
         act: the activation of the MLP.
         eps: of the norms.
     """
@@ -99,7 +99,7 @@ class Mlp(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """A class token in front, then a learned vector for each token."""
+    """Puts a class token first, then adds a learned vector to each token."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class ClassToken(nn.Module):
 
 
 class Masking(nn.Module):
-    """MAE: fixed positions, random masking, a class token in front."""
+    """MAE: adds fixed positions, masks patches at random, puts a class token first."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class Masking(nn.Module):
 
 
 def random_masking(x: Tensor, staying: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Those of the patches (B, L, C) that stay, drawn for each image; the mask (0: stays); the order that restores all."""
+    """Draws the patches (B, L, C) that stay in each image; returns them, the mask (0: stays) and the restoring order."""
     B, L, C = x.shape
     noise = torch.rand(B, L, device=x.device)
     shuffle = torch.argsort(noise, dim=1)
@@ -147,7 +147,7 @@ def random_masking(x: Tensor, staying: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class MaeDecoder(nn.Module):
-    """MAE's way into its decoder: the encoder's norm, a linear layer, mask tokens, patches restored, fixed positions."""
+    """MAE's transition to its decoder: norm, linear layer, mask tokens, patches in order again, fixed positions."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class MaeDecoder(nn.Module):
         self.decoder_pos_embed = nn.Parameter(torch.zeros(1, 1 + H * W, dim), requires_grad=False)
 
     def forward(self, x: Tensor, restore: Tensor, _mask: Tensor) -> tuple[Tensor, ...]:
-        """(B, 1 + visible, C) -> (B, 1 + L, D), and what the public code holds until its end."""
+        """(B, 1 + visible, C) -> (B, 1 + L, D), and the tensors that the public code keeps until its end."""
         latent = self.norm(x)
         x = self.decoder_embed(latent)
         B, N, D = x.shape

@@ -17,7 +17,7 @@ from ...units import ITEM_BYTES
 from .words import visible
 
 RANDOM_BYTES = ITEM_BYTES["float32"]
-"""Of what torch.rand and torch.ones make unless told otherwise."""
+"""Bytes of a number from torch.rand and torch.ones, whose default dtype is float32."""
 
 Activation = Callable[[Tape, str, Tensor], Tensor]
 
@@ -46,8 +46,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
     qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
     # (B, N, 3C) -> (B, N, 3, h, d) -> (3, B, h, N, d)
     q, k, v = qkv.view(B, N, 3, h, C // h).permute(2, 0, 3, 1, 4).unbind()
-    made = eager(tape, q, k, v) if kernel == "eager" else (attention_kernel(tape, "sdpa", q, k, v),)
-    values, *kept = made
+    values, *kept = eager(tape, q, k, v) if kernel == "eager" else (attention_kernel(tape, "sdpa", q, k, v),)
     y = tape.reshape("merge_heads", values.permute(0, 2, 1, 3), B, N, C)
     tape.free(values, keep=y)
     out = tape.linear("proj", y, C)
@@ -56,7 +55,7 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
 
 
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-    """Attention that makes the score matrix: (B, h, N, d), and what lives as long as the queries."""
+    """Attention that makes the score matrix: (B, h, N, d), and the tensors that live as long as the queries."""
     scaled = tape.scale("scale", q)
     scores = tape.scores(scaled, k)  # (B, h, N, N)
     probabilities = tape.softmax("softmax", scores)
@@ -85,7 +84,7 @@ def quick_gelu(tape: Tape, name: str, x: Tensor) -> Tensor:
 
 
 def class_token(tape: Tape, x: Tensor, _part: PartConfig) -> Tensor:
-    """A class token in front, then a learned vector for each: (B, H, W, C) -> (B, 1 + HW, C)."""
+    """Puts a class token first, then adds a learned vector to each token: (B, H, W, C) -> (B, 1 + HW, C)."""
     B, H, W, C = x.shape
     token = tape.used_weight("cls_token", 1, 1, C).expand_to(B, 1, C)
     tokens = tape.cat("cat", (token, x.view(B, H * W, C)), dim=1)
@@ -95,9 +94,9 @@ def class_token(tape: Tape, x: Tensor, _part: PartConfig) -> Tensor:
 
 
 def mae(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
-    """Fixed positions, random masking, a class token in front: (B, H, W, C) -> (B, 1 + visible, C).
+    """Adds fixed positions, masks patches, puts a class token first: (B, H, W, C) -> (B, 1 + visible, C).
 
-    Beside it the order that restores the patches and the mask: (B, L), each.
+    It also returns the order that restores the patches, and the mask: (B, L) each.
     """
     B, H, W, C = x.shape
     positions = _fixed(tape, "pos_embed", 1 + H * W, C)
@@ -111,13 +110,13 @@ def mae(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
 
 
 def _fixed(tape: Tape, name: str, tokens: int, width: int) -> Tensor:
-    """A vector for each token, which does not train."""
+    """A vector for each token that does not train."""
     with tape.weights(train=False):
         return tape.used_weight(name, 1, tokens, width)
 
 
 def random_masking(tape: Tape, x: Tensor, staying: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The patches that stay (B, staying, C), the order that restores all, and the mask: (B, L)."""
+    """The patches that stay (B, staying, C), the order that restores all patches, and the mask: (B, L) each."""
     B, L, C = x.shape
     noise = tape.computed("noise", B, L, item_bytes=RANDOM_BYTES)
     shuffle = tape.argsort("shuffle", noise)
@@ -135,9 +134,9 @@ def random_masking(tape: Tape, x: Tensor, staying: int) -> tuple[Tensor, Tensor,
 def mae_decoder(
     tape: Tape, x: Tensor, part: PartConfig, restore: Tensor, _mask: Tensor
 ) -> tuple[Tensor, ...]:
-    """Encoder norm, a linear layer, mask tokens, patches restored, positions: (B, 1 + visible, C) -> (B, 1 + L, D).
+    """Norm, linear layer, mask tokens, patches in order again, positions: (B, 1 + visible, C) -> (B, 1 + L, D).
 
-    Beside it what the public code has in its hands until its end: the normed tokens, the mask tokens, the patches.
+    It also returns the tensors that the public code keeps until its end: normed tokens, mask tokens, patches.
     """
     (B, N, _), (_, L), D = x.shape, restore.shape, part.leaving.dim
     latent = tape.layer_norm("norm", x)

@@ -1,11 +1,12 @@
 """Qwen2.5-VL's vision encoder: packed sequences of any aspect ratio, windows without padding, a gated MLP.
 
-Source: Qwen2.5-VL (arXiv:2502.13923) and transformers' models/qwen2_5_vl (Qwen2_5_VisionTransformerPretrainedModel),
-whose names, operations and lifetimes of tensors these are: attention runs over one window after the other, as its
-"eager" and "sdpa" do. What depends on the image's size alone, the order of windows and the position of each token, is
-made on the host and brought to the device once, as may be done there (vision_utils, "precomputed"). Its cumulative
-lengths, a few numbers, are Python's here, its frequencies are made with the positions, and the tokens before the
-merger, which it hands out too, go. Shapes: T tokens of all images, C width, h heads, d = C / h, n tokens of a window.
+Source: Qwen2.5-VL (arXiv:2502.13923) and transformers' models/qwen2_5_vl (Qwen2_5_VisionTransformerPretrainedModel). Names,
+operations and lifetimes of tensors are those of that code: attention runs over one window after the other, like its "eager"
+and "sdpa". The order of windows and the position of each token depend on the image's size only. They are computed on the host
+and copied to the device once, which that code allows too (vision_utils, "precomputed"). There are three differences: the
+cumulative lengths, a few numbers, are Python integers; the frequencies are computed with the positions; the tokens before the
+merger, which that code returns too, are freed. Shapes: T tokens of all images, C width, h heads, d = C / h, n tokens of a
+window.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ UNIT = MERGE**2
 
 
 def windows(grid: Pair, size: Pair) -> list[Tensor]:
-    """The squares of 2x2 tokens of each window of an image, by their places in it, where they lie row by row."""
+    """For each window of an image, the indices of its squares of 2x2 tokens, in row-major order of the image."""
     H, W = (side // MERGE for side in grid)
     h, w = (side // MERGE for side in size)
     places = torch.arange(H * W, device="cpu").view(H, W)
@@ -34,7 +35,7 @@ def windows(grid: Pair, size: Pair) -> list[Tensor]:
 
 
 def positions(grid: Pair) -> Tensor:
-    """Row and column of each token of an image, square by square: (HW, 2)."""
+    """Row and column of each token of an image, in the order of squares: (HW, 2)."""
     H, W = grid
     places = torch.arange(H * W, device="cpu").view(H // MERGE, MERGE, W // MERGE, MERGE)
     places = places.transpose(1, 2).flatten()
@@ -57,7 +58,7 @@ class PatchEmbed(nn.Module):
 
 
 class WindowOrder(nn.Module):
-    """Tokens put in the order of windows, and rotary positions of a head in that order."""
+    """Reorders tokens by windows, and computes the rotary positions of a head in that order."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
@@ -67,7 +68,7 @@ class WindowOrder(nn.Module):
         self.head_dim = stage.embed_dim // stage.num_heads
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(T, C) to itself in order, cosines and sines (T, d), and the order (T / 4)."""
+        """(T, C) -> the tokens in the order of windows, cosines and sines (T, d), and the order (T / 4)."""
         order = self._order().to(x.device)
         tokens = in_order(x, order)
         cos, sin = rotations(positions(self.grid).repeat(self.images, 1).to(x.device), self.head_dim)
@@ -75,13 +76,13 @@ class WindowOrder(nn.Module):
         return tokens, cos, sin, order
 
     def _order(self) -> Tensor:
-        """Of the squares of all images: (T / 4)."""
+        """The order of the squares of all images: (T / 4)."""
         one = torch.cat(windows(self.grid, self.window_size))
         return torch.cat([one + image * len(one) for image in range(self.images)])
 
 
 def in_order(x: Tensor, order: Tensor) -> Tensor:
-    """Squares of tokens (T, ...) put in an order (T / 4)."""
+    """Tokens (T, ...), by squares, in an order (T / 4)."""
     return x.reshape(len(order), UNIT, -1)[order, :, :].reshape(len(x), -1)
 
 
@@ -94,7 +95,7 @@ def rotations(position_ids: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
 
 
 def _spread(of_axes: Tensor) -> Tensor:
-    """A function of the angles of rows and columns (T, 2, d / 4), for both halves of a head: (T, d)."""
+    """Cosines or sines for rows and columns (T, 2, d / 4), repeated for both halves of a head: (T, d)."""
     both = torch.cat([of_axes[:, 0], of_axes[:, 1]], dim=-1)
     return torch.cat([both, both], dim=-1)
 
@@ -106,7 +107,7 @@ def rotate_half(x: Tensor) -> Tensor:
 
 
 def turned(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and keys (T, h, d) turned by their positions (T, d), in float32, and in their type again."""
+    """Queries and keys (T, h, d) rotated by their positions (T, d) in float32; the results have their type."""
     dtype = q.dtype
     q, k = q.float(), k.float()
     cos, sin = cos.unsqueeze(-2), sin.unsqueeze(-2)
@@ -188,7 +189,7 @@ class MLP(nn.Module):
 
 
 class PatchMerger(nn.Module):
-    """RMSNorm, then squares of 2x2 tokens to one each by an MLP, in the order of the image again."""
+    """RMSNorm, then an MLP that merges squares of 2x2 tokens, then the order of the image again."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()

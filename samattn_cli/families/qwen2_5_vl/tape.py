@@ -94,7 +94,7 @@ def sdpa(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def turned(tape: Tape, both: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
-    """Queries and keys (T, h, d) turned by their positions (T, d), in float32, and in their type again."""
+    """Queries and keys (T, h, d) rotated by their positions (T, d) in float32; the results have their type."""
     cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
     named = tuple(zip(("rotate_q", "rotate_k"), both, strict=True))
     wide = [tape.cast(f"{name}.float", x, WIDE) for name, x in named]
@@ -139,7 +139,7 @@ def patch_embed(tape: Tape, patches: Tensor, part: PartConfig) -> Tensor:
 
 
 def window_order(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
-    """(T, C) with windows one after the other; cosines and sines (T, d) in that order, and the order (T / 4)."""
+    """(T, C) -> the tokens in the order of windows, cosines and sines (T, d) in that order, and the order (T / 4)."""
     stage = part.config.stages[0]
     order = tape.integers("window_index", x.shape[0] // UNIT)
     tokens = _in_order(tape, "tokens", x, order)
@@ -152,14 +152,14 @@ def window_order(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
 
 
 def _in_order(tape: Tape, name: str, x: Tensor, order: Tensor) -> Tensor:
-    """Squares of tokens (T, ...) put in an order (T / 4)."""
+    """Tokens (T, ...), by squares, in an order (T / 4)."""
     T, width = x.shape
     units = T // UNIT, UNIT, width
     return tape.rows(f"{name}_in_order", x.view(*units), (order,), *units).view(T, width)
 
 
 def rotations(tape: Tape, tokens: Dim, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the angles of T tokens: (T, d) each. They are no activations: no FLOPs are counted."""
+    """Cosines and sines of the angles of T tokens: (T, d) each. They do not depend on the image: no FLOPs count."""
     quarter = head_dim // 4
     positions = tape.integers("position_ids", tokens, 2)
     wide = tape.computed("positions", tokens, 2, 1, item_bytes=WIDE, reads=(positions,))
@@ -172,7 +172,7 @@ def rotations(tape: Tape, tokens: Dim, head_dim: int) -> tuple[Tensor, Tensor]:
 
 
 def _spread(tape: Tape, name: str, angles: Tensor) -> Tensor:
-    """A function of the angles of rows and columns (T, 2, d / 4), for both halves of a head: (T, d)."""
+    """Cosines or sines for rows and columns (T, 2, d / 4), repeated for both halves of a head: (T, d)."""
     tokens, axes, quarter = angles.shape
     of_axes = tape.computed(name, *angles.shape, item_bytes=WIDE, reads=(angles,))
     side_by_side = tape.computed(f"{name}_axes", tokens, axes * quarter, item_bytes=WIDE, reads=(of_axes,))
@@ -184,7 +184,7 @@ def _spread(tape: Tape, name: str, angles: Tensor) -> Tensor:
 def patch_merger(
     tape: Tape, x: Tensor, part: PartConfig, _cos: Tensor, _sin: Tensor, order: Tensor
 ) -> Tensor:
-    """Squares of 2x2 tokens to one each, in the order of the image again: (T, C) -> (T / 4, out_chans)."""
+    """Merges squares of 2x2 tokens, then restores the order of the image: (T, C) -> (T / 4, out_chans)."""
     (T, C), channels = x.shape, part.config.out_chans
     back = tape.argsort("argsort", order)
     normed = rms_norm(tape, "ln_q", x)

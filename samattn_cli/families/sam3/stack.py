@@ -1,8 +1,8 @@
 """SAM 3's vision encoder: ViTDet's blocks with rotary positions, tiled absolute ones, a pyramid.
 
-Sources: SAM 3 (arXiv:2511.16719) and its code, sam3/model/vitdet.py and necks.py, whose names, packed projection and
-lifetimes of tensors these are; rotary positions are computed as in transformers' models/sam3 (see `rotary`), and so is
-eager attention, which Meta's code does not have. Shapes: B batch, H x W grid, C width, h heads, d = C / h.
+Sources: SAM 3 (arXiv:2511.16719) and its code, sam3/model/vitdet.py and necks.py. Names, the packed projection and lifetimes
+of tensors are those of that code. Rotary positions (see `rotary`) and eager attention, which Meta's code does not have, are
+those of transformers' models/sam3. Shapes: B batch, H x W grid, C width, h heads, d = C / h.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..vit import stack as vit
 
 
 class Block(vit.WindowedBlock):
-    """ViTDet's block with rotary positions: in windows those within the window."""
+    """ViTDet's block with rotary positions; in a window they are those within the window."""
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
         stage = layer.stage
@@ -33,8 +33,8 @@ class Block(vit.WindowedBlock):
 class Attention(vit.Attention):
     """Multi-head self-attention over H x W tokens with rotary positions.
 
-    Over the whole grid positions are scaled to the window's, as SAM 3 does (`rope_interp`): the sides of the grid count
-    as those of the stage's window, which it was pretrained on.
+    In a global block, positions are scaled from the grid to the stage's window, on which SAM 3 was pretrained (its
+    `rope_interp`).
     """
 
     def __init__(self, layer: LayerConfig, kernel: str) -> None:
@@ -75,7 +75,7 @@ def patch_no_bias(part: PartConfig) -> vit.PatchEmbed:
 
 
 class TiledPosEmbed(nn.Module):
-    """One learned vector for each patch of the grid of pretraining, repeated over a larger grid and cut to it."""
+    """A learned vector for each patch of the pretraining grid, which is repeated over a larger grid and cut to it."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
@@ -94,13 +94,13 @@ class TiledPosEmbed(nn.Module):
         table = self.position_embeddings.reshape(1, h, w, -1)
         if (h, w) == (H, W):
             return table
-        # channels first, as the code has them: a whole tile more than fits, cut to the grid
+        # channels first, as in Meta's code: one tile more than fits whole, then cut to the grid
         tiles = table.permute(0, 3, 1, 2).tile([1, 1, H // h + 1, W // w + 1])
         return tiles[:, :, :H, :W].permute(0, 2, 3, 1)
 
 
 class Sam3Fpn(nn.Module):
-    """A simple pyramid: maps of out_chans at 4, 2, 1 and 1/2 times the grid. Their position encodings are left out."""
+    """A simple pyramid: maps of out_chans at 4, 2, 1 and 1/2 times the grid, without their position encodings."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()

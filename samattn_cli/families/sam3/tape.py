@@ -58,7 +58,7 @@ def patch_no_bias(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
 
 
 def tiled_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
-    """Add the vectors of the grid of pretraining, repeated over a larger grid and cut to it: (B, H, W, C) -> the same."""
+    """Add the vectors of the pretraining grid, repeated over a larger grid and cut: (B, H, W, C) -> the same."""
     (H, W), (h, w), C = part.entering.grid, part.config.pretrain_grid, x.shape[-1]
     table = tape.used_weight("position_embeddings", 1, h * w, C).view(1, h, w, C)
     if not (h != H or w != W):

@@ -1,10 +1,10 @@
 """Swin Transformer: windowed attention with a bias per relative position, windows shifted in every other block.
 
-Source: arXiv:2103.14030 and microsoft/Swin-Transformer, models/swin_transformer.py, whose names, operations and
-lifetimes of tensors these are; where the grid is padded, those of its detector (SwinTransformer/
-Swin-Transformer-Object-Detection, mmdet/models/backbones/swin_transformer.py). There the grid is padded even by
-nothing, a copy; here only where it has to be, as Microsoft's classifier never pads. Shapes: B batch, H x W grid, C
-width, h heads, d = C / h, M = B * windows, N tokens of a window.
+Source: arXiv:2103.14030 and microsoft/Swin-Transformer, models/swin_transformer.py. Names, operations and lifetimes of
+tensors are those of that code; for a grid that needs padding, those of its detector
+(SwinTransformer/Swin-Transformer-Object-Detection, mmdet/models/backbones/swin_transformer.py). The detector always calls
+pad, which copies even if there is nothing to pad. Here the grid is padded only if necessary, since Microsoft's classifier
+never pads. Shapes: B batch, H x W grid, C width, h heads, d = C / h, M = B * windows, N tokens of a window.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NORM_EPS = 1e-5
 
 
 class ShiftedWindows(nn.Module):
-    """What the blocks of Swin and Swin V2 have in common: attention over windows, which may be shifted."""
+    """The common base of Swin's and Swin V2's blocks: attention over windows, which may be shifted."""
 
     attn_mask: Tensor | None
 
@@ -38,7 +38,7 @@ class ShiftedWindows(nn.Module):
         self.register_buffer("attn_mask", mask, persistent=False)
 
     def attend(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """(B, H, W, C), of whole windows, to the same, and what Microsoft's forward holds until its end."""
+        """(B, H, W, C), of whole windows, -> the same, and the tensors that Microsoft's forward keeps until its end."""
         h, w = self.window_size
         shifted_x = shifted(x, self.shift_size) if self.shift_size else x
         x_windows = cut(shifted_x, self.window_size).view(-1, h * w, x.shape[-1])
@@ -89,7 +89,7 @@ class WindowAttention(nn.Module):
         return self._sdpa(x, mask) if self.kernel == "sdpa" else self._eager(x, mask)
 
     def _eager(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Microsoft's code: the score matrix is made, then its bias and the mask are added."""
+        """Microsoft's code: makes the score matrix, then adds its bias and the mask."""
         M, N, C = x.shape
         # (M, N, 3C) -> (M, N, 3, h, d) -> (3, M, h, N, d)
         qkv = self.qkv(x).reshape(M, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
@@ -105,7 +105,7 @@ class WindowAttention(nn.Module):
         return self.proj(x)
 
     def _sdpa(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Torch's scaled_dot_product_attention; bias and mask make its mask as in transformers' SwinAttention."""
+        """Torch's scaled_dot_product_attention; its mask is bias plus mask, as in transformers' SwinAttention."""
         M, N, C = x.shape
         q, k, v = self.qkv(x).reshape(M, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         bias = self._bias().unsqueeze(0)
@@ -115,7 +115,7 @@ class WindowAttention(nn.Module):
         return self.proj(x.transpose(1, 2).reshape(M, N, C))
 
     def _bias(self) -> Tensor:
-        """What is added to the scores of a window: (h, N, N)."""
+        """The bias of the scores of a window: (h, N, N)."""
         index = self.relative_position_index
         bias = self.relative_position_bias_table[index.view(-1)].view(*index.shape, -1)
         return bias.permute(2, 0, 1).contiguous()
@@ -143,7 +143,7 @@ class Mlp(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping patches to vectors, and their norm; a rest of the image smaller than a patch is dropped."""
+    """Non-overlapping patches to vectors, and their norm; pixels that do not fill a patch are dropped."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class PatchEmbed(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Each 2x2 tokens in one, norm, then a linear layer; a row or column too few is padded, as in the detector."""
+    """Merges each 2x2 tokens into one: norm, then a linear layer. An odd row or column is padded, as in the detector."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class PatchMerging(nn.Module):
 
 
 def quarters_of(x: Tensor) -> list[Tensor]:
-    """Of each 2x2 tokens one: four of (B, H / 2, W / 2, C)."""
+    """The four tokens of each 2x2 square, as four tensors (B, H / 2, W / 2, C)."""
     return [x[:, i::2, j::2, :] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
 
 

@@ -57,7 +57,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> T
 def attend(
     tape: Tape, x: Tensor, layer: LayerConfig, attention: Attention
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """(B, H, W, C), of whole windows, to the same, and what Microsoft's forward holds until its end."""
+    """(B, H, W, C), of whole windows, -> the same, and the tensors that Microsoft's forward keeps until its end."""
     mask = shift_mask(tape, layer)
     rolled = shifted(tape, x) if layer.is_shifted else x
     windows = cut(tape, rolled, layer.windows)
@@ -100,14 +100,14 @@ def split(qkv: Tensor, layer: LayerConfig) -> Tensor:
 
 
 def each_of(packed: Tensor) -> tuple[Tensor, ...]:
-    """Queries, keys and values, each selected by itself, as Microsoft's code does: three gradients of the whole."""
+    """Queries, keys and values, each by a select of its own, as in Microsoft's code: backward has three whole gradients."""
     return tuple(packed.select(0) for _ in range(3))
 
 
 def weighed(
     tape: Tape, scores: Tensor, bias: Tensor, mask: Tensor | None, v: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Values (M, N, C) by scores (M, h, N, N) plus bias (h, N, N) and mask; the probabilities, which are kept."""
+    """Values (M, N, C) weighted by softmax of scores (M, h, N, N), bias (h, N, N) and mask; and the probabilities."""
     biased = tape.add("add_bias", scores, bias.unsqueeze(0))
     tape.free(scores)
     if mask is not None:
@@ -124,7 +124,7 @@ def weighed(
 
 
 def relative_bias(tape: Tape, layer: LayerConfig) -> Tensor:
-    """What is added to the scores of a window: (h, N, N)."""
+    """The bias of the scores of a window: (h, N, N)."""
     heads, (h, w) = layer.stage.num_heads, layer.windows.size
     table = tape.parameter("relative_position_bias_table", (2 * h - 1) * (2 * w - 1), heads)
     N = h * w
@@ -137,7 +137,7 @@ def relative_bias(tape: Tape, layer: LayerConfig) -> Tensor:
 
 
 def sdpa(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
-    """Torch's scaled_dot_product_attention, bias and mask as its mask: (M, N, C) -> (M, N, C)."""
+    """Torch's scaled_dot_product_attention; its mask is bias plus mask: (M, N, C) -> (M, N, C)."""
     M, N, C = x.shape
     qkv = tape.linear("qkv", x, 3 * C, bias=layer.stage.qkv_bias)
     q, k, v = split(qkv, layer).unbind()

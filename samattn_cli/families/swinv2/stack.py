@@ -1,9 +1,9 @@
-"""Swin Transformer V2: cosine attention, biases from an MLP on relative positions, norms behind attention and MLP.
+"""Swin Transformer V2: cosine attention, biases from an MLP on relative positions, norms after attention and MLP.
 
-Source: arXiv:2111.09883 and microsoft/Swin-Transformer, models/swin_transformer_v2.py, whose names, operations and
-lifetimes of tensors these are, but for the bound of the logit scale: there a tensor on the host, here a number, as in
-transformers. Padding is as in `swin`. The table of offsets is over the window itself: a window of pretraining would
-change its values only. Shapes: as in `swin`.
+Source: arXiv:2111.09883 and microsoft/Swin-Transformer, models/swin_transformer_v2.py. Names, operations and lifetimes of
+tensors are those of that code. One difference: the bound of the logit scale is a tensor on the host there, and a number here,
+as in transformers. Padding is as in `swin`. The table of offsets is scaled by the window itself; the window of a pretraining
+would change its values only. Shapes: as in `swin`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..swin.stack import NORM_EPS, ShiftedWindows, quarters_of, relative_positio
 BIAS_HIDDEN = 512
 MOST_LOGIT_SCALE = math.log(100)
 MOST_BIAS = 16
-LOG_SPACE = 8  # offsets are from -8 to 8 before their logarithm, whose base it is
+LOG_SPACE = 8  # offsets are scaled to -8 ... 8 before their logarithm to base 8
 
 
 class Block(ShiftedWindows):
@@ -89,13 +89,13 @@ class WindowAttention(nn.Module):
         return self.proj(x)
 
     def _qkv_bias(self) -> Tensor | None:
-        """Keys have none: (3C,)."""
+        """The bias of queries, keys (zeros) and values: (3C,)."""
         if self.q_bias is None or self.v_bias is None:
             return None
         return torch.cat((self.q_bias, torch.zeros_like(self.v_bias, requires_grad=False), self.v_bias))
 
     def _bias(self, table: Tensor) -> Tensor:
-        """What is added to the scores of a window: (h, N, N)."""
+        """The bias of the scores of a window: (h, N, N)."""
         index = self.relative_position_index
         bias = table[index.view(-1)].view(*index.shape, -1)
         bias = bias.permute(2, 0, 1).contiguous()
@@ -103,14 +103,14 @@ class WindowAttention(nn.Module):
 
 
 def relative_coords_table(size: Pair) -> Tensor:
-    """Offsets of a query from a key, (down, right) in log space: (1, 2h - 1, 2w - 1, 2)."""
+    """Offsets of a query from a key, (down, right), on a logarithmic scale: (1, 2h - 1, 2w - 1, 2)."""
     sides = [torch.arange(1 - side, side, dtype=torch.float32) / max(side - 1, 1) for side in size]
     table = LOG_SPACE * torch.stack(torch.meshgrid(*sides, indexing="ij"), dim=-1)[None]
     return torch.sign(table) * torch.log2(table.abs() + 1) / math.log2(LOG_SPACE)
 
 
 class PatchMerging(nn.Module):
-    """Each 2x2 tokens in one, a linear layer, then norm; a row or column too few is padded."""
+    """Merges each 2x2 tokens into one: a linear layer, then norm. An odd row or column is padded."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()

@@ -59,7 +59,7 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) ->
 
 
 def qkv_bias(tape: Tape, C: int) -> Tensor:
-    """Keys have none: (3C,)."""
+    """The bias of queries, keys (zeros) and values: (3C,)."""
     q, v = tape.used_weight("q_bias", C), tape.used_weight("v_bias", C)
     zeros = tape.constant("k_bias", q, C)
     out = tape.cat("qkv_bias", (q, zeros, v))
@@ -68,15 +68,15 @@ def qkv_bias(tape: Tape, C: int) -> Tensor:
 
 
 def relative_bias(tape: Tape, layer: LayerConfig) -> tuple[Tensor, Tensor]:
-    """A bias per offset and head, from an MLP whatever the batch; of it what is added to scores, (h, N, N)."""
+    """The table with a bias per offset and head, from an MLP, and the bias of the scores of a window: (h, N, N)."""
     heads, (h, w) = layer.stage.num_heads, layer.windows.size
     N, offsets = h * w, (2 * h - 1, 2 * w - 1)
     with tape.module("cpb_mlp"):
         hidden = tape.linear("0", tape.buffer(1, *offsets, 2), BIAS_HIDDEN)
         active = tape.relu_("1", hidden)
-        made = tape.linear("2", active, heads, bias=False)
+        biases = tape.linear("2", active, heads, bias=False)
         tape.free(active)
-    table = made.view(offsets[0] * offsets[1], heads)
+    table = biases.view(offsets[0] * offsets[1], heads)
     rows = tape.rows("rel_pos", table, (tape.buffer(N, N, item_bytes=INT64_BYTES).view(N * N),), N * N, heads)
     bias = tape.contiguous("rel_pos_bias", rows.view(N, N, heads).permute(2, 0, 1))
     tape.free(rows, keep=bias)
@@ -87,7 +87,7 @@ def relative_bias(tape: Tape, layer: LayerConfig) -> tuple[Tensor, Tensor]:
 
 
 def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
-    """Each 2x2 tokens in one, a linear layer, then norm: (B, H, W, C) -> (B, H / 2, W / 2, C')."""
+    """Merges each 2x2 tokens into one: a linear layer, then norm: (B, H, W, C) -> (B, H / 2, W / 2, C')."""
     whole = padded(tape, x, SQUARES.over(x.shape[1:3]))
     together = merged(tape, whole)
     reduced = tape.linear("reduction", together, part.leaving.dim, bias=False)

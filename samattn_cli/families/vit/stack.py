@@ -1,8 +1,8 @@
 """SAM's encoder: blocks of windowed or global attention with relative positions and an MLP, its embeddings and neck.
 
-Source: Segment Anything (arXiv:2304.02643) and its code, modeling/image_encoder.py; the relative positions are those
-of MViTv2 (arXiv:2112.01526). Parameter names, values and the lifetimes of tensors equal the released code's, so that
-checkpoints load and memory is that of the code people run. Shapes: B batch, H x W grid, C width, h heads, d = C / h.
+Source: Segment Anything (arXiv:2304.02643) and its code, modeling/image_encoder.py; the relative positions are those of
+MViTv2 (arXiv:2112.01526). Parameter names, values and the lifetimes of tensors are those of the released code, so that
+checkpoints load and memory is the same. Shapes: B batch, H x W grid, C width, h heads, d = C / h.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class WindowedBlock(nn.Module):
 
 
 class Block(WindowedBlock):
-    """SAM's block. SAM's windows are not shifted; where a config shifts them, it is as Swin does."""
+    """SAM's block. SAM does not shift windows; a config that does shifts them like Swin."""
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
         stage = layer.stage
@@ -70,9 +70,9 @@ class Attention(nn.Module):
         num_heads: heads h.
         qkv_bias: whether the qkv projection has a bias.
         rel_pos: "none", "decomposed" or "joint".
-        size: (height, width) that the relative-position tables are made for; other sizes interpolate them.
-        kernel: "eager", "sdpa" or "fused": the same output by other operations.
-        mask: that of shifted windows (windows, HW, HW); "fused" takes it only where there are no relative positions.
+        size: (height, width) of the relative-position tables, which are interpolated for other sizes.
+        kernel: "eager", "sdpa" or "fused": the same output by different operations.
+        mask: of shifted windows (windows, HW, HW); "fused" supports it only without relative positions.
     """
 
     attn_mask: Tensor | None
@@ -110,7 +110,7 @@ class Attention(nn.Module):
         return kernels[self.kernel](x)
 
     def _eager(self, x: Tensor) -> Tensor:
-        """SAM's code: the score matrix is made, its relative positions are added, then softmax."""
+        """SAM's code: makes the score matrix, adds relative positions, then softmax."""
         B, H, W, _ = x.shape
         # (B, H, W, 3C) -> (B, HW, 3, h, d) -> (3, B, h, HW, d)
         qkv = self.qkv(x).reshape(B, H * W, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
@@ -130,7 +130,7 @@ class Attention(nn.Module):
 
     def _add_decomposed(self, attn: Tensor, q: Tensor, size: Pair) -> Tensor:
         N, (H, W) = q.shape[0], size
-        Rh, Rw = self._relative_positions(size)  # alive until the sums are made, as in SAM's code
+        Rh, Rw = self._relative_positions(size)  # kept until the sums are computed, as in SAM's code
         rel_h, rel_w = decomposed_terms(q.reshape(N, H, W, -1), Rh, Rw)
         scores = attn.view(N, H, W, H, W) + rel_h[:, :, :, :, None] + rel_w[:, :, :, None, :]
         return scores.view(N, H * W, H * W)
@@ -141,7 +141,7 @@ class Attention(nn.Module):
         return resized_relative_positions(self.rel_pos_h, H), resized_relative_positions(self.rel_pos_w, W)
 
     def _sdpa(self, x: Tensor) -> Tensor:
-        """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
+        """Torch's scaled_dot_product_attention; its mask of tokens by tokens has the relative positions."""
         B, H, W, _ = x.shape
         q, k, v = self._split(x)
         out = F.scaled_dot_product_attention(q, k, v, self._mask(q, (H, W)), scale=self.scale)
@@ -154,7 +154,7 @@ class Attention(nn.Module):
         return self.qkv(x).view(B, H * W, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
     def _mask(self, q: Tensor, size: Pair) -> Tensor | None:
-        """What relative positions and the mask of shifted windows add to the scores: (B, h or 1, HW, HW)."""
+        """The term of relative positions plus the mask of shifted windows: (B, h or 1, HW, HW)."""
         term = self._term(q, size)
         if self.attn_mask is None:
             return term
@@ -162,23 +162,23 @@ class Attention(nn.Module):
         return mask if term is None else term + mask
 
     def _term(self, q: Tensor, size: Pair) -> Tensor | None:
-        """What relative positions add to the scores: (B, h, HW, HW)."""
+        """The term of relative positions in the scores: (B, h, HW, HW)."""
         (B, h, N, d), (H, W) = q.shape, size
         if self.rel_pos == "none":
             return None
         if self.rel_pos == "joint":
             return joint_term(q.reshape(B * h, N, d), self.rel_pos_hw, size).view(B, h, N, N)
         rel_h, rel_w = decomposed_terms(q.view(B, h, H, W, d), *self._relative_positions(size))
-        # contiguous, so that the sum is and can be viewed
+        # contiguous, so that the sum is contiguous too and can be viewed
         rel_h, rel_w = rel_h.contiguous()[..., None], rel_w.contiguous()[..., None, :]
         return (rel_h + rel_w).view(B, h, N, N)
 
     def _fused(self, x: Tensor) -> Tensor:
-        """Decomposed positions folded into the product: no tensor of tokens by tokens is made.
+        """Folds decomposed positions into the product, without a tensor of tokens by tokens.
 
-        q.k * scale + rel_h[row of k] + rel_w[column of k] is one product of longer vectors: q is extended by its
-        terms for each row and column, k by which row and column it is in, one-hot, both by zeros up to a length that
-        the kernels take.
+        q.k * scale + rel_h[row of k] + rel_w[column of k] is one product of longer vectors. q is extended by its terms for
+        each row and column, k by its row and column as one-hot vectors, both by zeros up to a length that the kernels
+        support.
         """
         if self.rel_pos == "none":
             return self._sdpa(x)
@@ -198,7 +198,7 @@ class Attention(nn.Module):
 
     @staticmethod
     def _rest(q: Tensor, terms: int) -> int:
-        """Numbers missing to a length that the kernels take."""
+        """Numbers missing to a length that the kernels support."""
         return -(q.shape[-1] + terms) % (KERNEL_ALIGNMENT_BYTES // q.element_size())
 
 
@@ -217,7 +217,7 @@ class MLP(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping patches to vectors; a rest of the image smaller than a patch is dropped."""
+    """Non-overlapping patches to vectors; pixels that do not fill a patch are dropped."""
 
     def __init__(self, part: PartConfig, *, bias: bool = True) -> None:
         super().__init__()
@@ -232,12 +232,12 @@ class PatchEmbed(nn.Module):
 
 
 def learned_pos_embed(part: PartConfig) -> nn.Parameter:
-    """One vector per patch: (1, H, W, C), which the encoder adds."""
+    """A learned vector for each patch, which the encoder adds: (1, H, W, C)."""
     return nn.Parameter(torch.zeros(1, *part.entering.grid, part.entering.dim))
 
 
 class SamNeck(nn.Sequential):
-    """1x1 convolution, norm, 3x3 convolution, norm; `channels` are made, or those of the config."""
+    """1x1 convolution, norm, 3x3 convolution, norm; to `channels`, by default those of the config."""
 
     def __init__(self, part: PartConfig, channels: int | None = None) -> None:
         channels = channels or part.config.out_chans

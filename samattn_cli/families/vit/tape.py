@@ -92,7 +92,7 @@ def attention(
 
 
 def eager(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
-    """Attention that makes the score matrix, as SAM's code does."""
+    """Attention that makes the score matrix, as in SAM's code."""
     (B, H, W, width), heads = qkv.shape, layer.stage.num_heads
     C = width // 3
     d = C // heads
@@ -140,7 +140,7 @@ def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, layer: Layer
 
 
 def sdpa(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
-    """Torch's scaled_dot_product_attention, relative positions as its mask of tokens by tokens."""
+    """Torch's scaled_dot_product_attention; its mask of tokens by tokens has the relative positions."""
     q, k, v = split(qkv, layer.stage)
     mask = shift_mask(tape, layer)
     bias = None if layer.stage.rel_pos == "none" else rel_pos_term(tape, q, qkv.shape[1:3], layer)
@@ -153,7 +153,7 @@ def sdpa(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
 
 
 def with_mask(tape: Tape, bias: Tensor | None, mask: Tensor, B: Dim) -> Tensor:
-    """The mask of shifted windows added to what relative positions add to the scores: (B, h or 1, HW, HW)."""
+    """The term of relative positions plus the mask of shifted windows: (B, h or 1, HW, HW)."""
     repeated = of_images(tape, mask, B)
     if bias is None:
         return repeated
@@ -164,7 +164,7 @@ def with_mask(tape: Tape, bias: Tensor | None, mask: Tensor, B: Dim) -> Tensor:
 
 
 def fused(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
-    """Decomposed relative positions as a part of longer queries and keys: no tensor of tokens by tokens is made."""
+    """Folds decomposed relative positions into longer queries and keys, without a tensor of tokens by tokens."""
     q, k, v = split(qkv, layer.stage)
     (B, h, N, d), (H, W) = q.shape, qkv.shape[1:3]
     q, k = q.view(B, h, H, W, d), k.view(B, h, H, W, d)
@@ -195,7 +195,7 @@ def split(qkv: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
 
 
 def rel_pos_term(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
-    """What relative positions add to the scores: (B, h, HW, HW)."""
+    """The term of relative positions in the scores: (B, h, HW, HW)."""
     (B, h, N, d), (H, W) = q.shape, size
     if layer.stage.rel_pos == "joint":
         rows = tape.reshape("rel_q", q, B * h, N, d)
@@ -216,7 +216,7 @@ def rel_pos_term(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tens
 
 
 def merge(tape: Tape, out: Tensor, size: Shape, *kept: Tensor) -> Tensor:
-    """Join the heads of (B, h, HW, d) and project; what is `kept` goes at the end."""
+    """Join the heads of (B, h, HW, d) and project; frees the `kept` tensors at the end."""
     B, h, _, d = out.shape
     y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), B, *size, h * d)
     result = tape.linear("proj", y, h * d)
@@ -225,7 +225,7 @@ def merge(tape: Tape, out: Tensor, size: Shape, *kept: Tensor) -> Tensor:
 
 
 def both_relative_positions(tape: Tape, size: Shape, made_for: Shape, d: Dim) -> tuple[Tensor, Tensor]:
-    """(H, H, d) and (W, W, d)."""
+    """The vectors of each pair of rows (H, H, d), and of columns (W, W, d)."""
     Rh = relative_positions(tape, "rel_pos_h", size[0], made_for[0], d)
     return Rh, relative_positions(tape, "rel_pos_w", size[1], made_for[1], d)
 

@@ -1,4 +1,4 @@
-"""ViTDet's own parts: convolutional residual blocks, positions of a pretraining, the simple feature pyramid.
+"""ViTDet's own parts: convolutional residual blocks, pretrained position embeddings, the simple feature pyramid.
 
 Source: ViTDet (arXiv:2203.16527) and its code, detectron2's modeling/backbone/vit.py and utils.py; parameter names,
 values and the lifetimes of tensors are theirs. (Their ``pos_embed`` is ``pos_embed.pos_embed`` here, ``simfp_2`` to
@@ -18,7 +18,7 @@ from ..vit import stack as vit
 
 
 class Block(vit.Block):
-    """SAM's block, and behind it a convolutional residual block where it has one."""
+    """SAM's block, followed by a convolutional residual block if it has one."""
 
     def __init__(self, layer: LayerConfig, kernel: str = "eager") -> None:
         super().__init__(layer, kernel)
@@ -31,7 +31,7 @@ class Block(vit.Block):
 
 
 class ResBottleneckBlock(nn.Sequential):
-    """Convolutions 1x1, 3x3 and 1x1 by half of the width, a norm after each, GELU between; added to what enters."""
+    """Convolutions 1x1, 3x3 and 1x1 with half of the width, a norm after each, GELU between; added to the input."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class ResBottleneckBlock(nn.Sequential):
 
 
 class PretrainedPosEmbed(nn.Module):
-    """A vector per token of the pretraining's grid, resized where the grid is another; that of its class token is unused."""
+    """A vector per token of the pretraining grid, resized to another grid; that of the class token is unused."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class PretrainedPosEmbed(nn.Module):
 
 
 class ConvNorm(nn.Conv2d):
-    """A convolution that keeps the size, without a bias, and its norm, as detectron2's Conv2d has it."""
+    """A convolution that keeps the size, without a bias, and its norm, like detectron2's Conv2d."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
@@ -86,7 +86,7 @@ class ConvNorm(nn.Conv2d):
 
 
 class SimpleFeaturePyramid(nn.Module):
-    """Five maps of the last one alone: at scales 4, 2, 1, 1/2, and the last subsampled (LastLevelMaxPool)."""
+    """Five maps from the last feature map: at scales 4, 2, 1, 1/2, and the last subsampled (LastLevelMaxPool)."""
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ Layer = Callable[[Tensor], Tensor]
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
-    """SAM's block, and behind it a convolutional residual block where it has one: (B, H, W, C) -> the same."""
+    """SAM's block, followed by a convolutional residual block if it has one: (B, H, W, C) -> the same."""
     out = vit.block(tape, x, layer, kernel)
     if not layer.has_residual_block:
         return out
@@ -32,7 +32,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
 
 
 def bottleneck(tape: Tape, x: Tensor) -> Tensor:
-    """Convolutions 1x1, 3x3 and 1x1 by half of the width, a norm after each, GELU between: (B, C, H, W) -> the same."""
+    """Convolutions 1x1, 3x3, 1x1 with half of the width, a norm after each, GELU between: (B, C, H, W) -> the same."""
     C = x.shape[1]
     return in_turn(
         tape,
@@ -49,7 +49,7 @@ def bottleneck(tape: Tape, x: Tensor) -> Tensor:
 
 
 def in_turn(tape: Tape, x: Tensor, *layers: Layer) -> Tensor:
-    """One layer after the other, as torch's Sequential runs them: what enters each goes when it is done, but for `x`."""
+    """One layer after the other, like torch's Sequential: each frees its input when it is done, except `x`."""
     y = x
     for layer in layers:
         out = layer(y)
@@ -73,7 +73,7 @@ def _norm(tape: Tape, name: str) -> Layer:
 
 
 def pretrained_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
-    """Add positions of the pretraining, resized where its grid is another: (B, H, W, C) -> the same."""
+    """Add the positions of the pretraining grid, resized to another grid: (B, H, W, C) -> the same."""
     (H, W), grid, C = part.config.pretrain_grid, x.shape[1:3], x.shape[-1]
     positions = tape.used_weight("pos_embed", 1, 1 + H * W, C).slice(1, 1).view(1, H, W, C)
     if grid[0] == H and grid[1] == W:
@@ -85,7 +85,7 @@ def pretrained_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 
 
 def simple_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
-    """Five maps of one: (B, H, W, C) -> (B, out_chans, ...) of sides 4H, 2H, H, H/2, H/4."""
+    """Five maps from one: (B, H, W, C) -> (B, out_chans, ...) of sides 4H, 2H, H, H/2, H/4."""
     image, C = x.permute(0, 3, 1, 2), x.shape[-1]
     by_four = (
         up(tape, "0", C // 2),
