@@ -85,6 +85,11 @@ class Figure(NamedTuple):
         return f"{self.stem}_ratio"
 
     @property
+    def is_time(self) -> bool:
+        """Whether it is a time, which is not a whole number."""
+        return self.unit == "ms"
+
+    @property
     def stem(self) -> str:
         """The start of the keys of its ratios and savings."""
         return self.name.removesuffix("_ms")

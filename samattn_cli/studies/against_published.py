@@ -15,7 +15,10 @@ from ..tape.encoder import ForwardPass, forward
 
 
 def published(config: EncoderConfig) -> tuple[PublishedFigure, ...]:
-    """What was published for `config`: a preset by name and structure, at the image size of the figure, however run."""
+    """The published figures of `config`, which must be a preset by name and structure, at their image size.
+
+    How the config is run makes no difference.
+    """
     entries = [
         entry
         for entry in all_published().get(config.name, ())
@@ -55,5 +58,5 @@ def _is_preset(config: EncoderConfig) -> bool:
 
 
 def _plain(config: EncoderConfig) -> EncoderConfig:
-    """The same encoder on one image, run as it would be by default."""
+    """The same encoder with the default run: one image, inference."""
     return replace(config, run=RunConfig())

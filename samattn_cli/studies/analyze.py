@@ -27,18 +27,18 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
 
     Args:
         config: the encoder.
-        device: where it is to run, for times and whether it fits (see `load_device`).
+        device: the device that it runs on, for times and whether it fits (see `load_device`).
         verify: also cross-check the figures against the real stack (needs the extra "torch").
 
     Returns:
-        Parameters, MACs, FLOPs, memory and time by layer and in all, against the all-global and all-windowed encoder,
-        with findings and the verdicts of the cross-check.
+        Parameters, MACs, FLOPs, memory and time by layer and in total, compared with the all-global and the all-windowed
+        encoder, with findings and the verdicts of the cross-check.
 
     Raises:
-        UsageError: if the device has no units for the type of the run.
+        UsageError: if the device cannot compute in the type of the run.
     """
     if not isinstance(config, EncoderConfig):
-        raise TypeError(f"analyze takes an EncoderConfig, not {config!r}: load_config makes one")
+        raise TypeError(f"analyze takes an EncoderConfig, not {config!r}; use load_config to make one")
     passes = Passes(config, device)
     layers = layers_of(passes)
     totals = _totals(passes)
@@ -103,7 +103,7 @@ def _device(passes: Passes, device: Device) -> DeviceReport:
 
     time, spare_bytes = passes.latency, device.usable_bytes - passes.peak_bytes
     measured_on = calibration(device, passes.config.run)
-    assert time is not None  # noqa: S101 - there is a device; told to the type checker
+    assert time is not None  # noqa: S101 - for the type checker: there is a device
     return DeviceReport(
         name=device.name,
         description=device.description,

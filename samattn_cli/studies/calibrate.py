@@ -1,4 +1,4 @@
-"""The factors of a device from recordings made on it: fitted to half of the cases, judged on the other half."""
+"""Calibration of a device by recordings: half of the cases fit its factors, the other half test them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from ..units import format_ms, format_things
 from .passes import Passes
 
 LEAST_CASES = 4
-"""Of one unit: two to fit the factors to, two to judge them on."""
+"""Cases per unit: two to fit the factors to, two to test them."""
 
 MOST_OF_PEAK = 1.1
-"""That a whole pass makes of the datasheet's peak; clocks vary, but what goes further is another device."""
+"""The largest share of the datasheet's peak that a pass may reach: clocks vary, but beyond that it is another device."""
 
 UNITS = tuple(field.name for field in fields(Calibrations))
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A case that was measured, and when."""
+    """A measured case, and when it was measured."""
 
     passes: Passes
     measured: Measurement
@@ -39,12 +39,12 @@ class _Run:
 
     @property
     def rank(self) -> tuple[str, str, float]:
-        """By this order every second case is like the one before it: its mode, its kernel and about its length."""
+        """The order of cases. Every second case is similar to the one before it: the same mode and kernel, a similar time."""
         run = self.passes.config.run
         return run.mode, run.attention, self.latency.median_ms
 
     def cases(self) -> Iterator[Case]:
-        """The whole pass, and each of its sections."""
+        """The whole pass and each of its sections, as cases to fit to."""
         sections = self.passes.sections
         yield Case(tuple(chain.from_iterable(sections.values())), self.latency.median_ms)
         for layer in self.measured.layers:
@@ -53,30 +53,31 @@ class _Run:
 
 
 def calibrate_device(device: Device, recordings: Mapping[Path, Recording]) -> CalibrationReport:
-    """Fit the factors of a device to every second measured case of some recordings, and judge them on the others.
+    """Fit the factors of a device to every second measured case of some recordings, and test them on the others.
 
     Args:
-        device: what was measured on it before is kept for the units that no case is of.
-        recordings: by the files that they were read from; of a case that is in several, the last counts.
+        device: the device; its earlier calibration is kept for units without cases.
+        recordings: by the files that they were read from. If several have the same case, the last one counts.
 
     Raises:
-        RecordingError: if they are of different devices or versions of torch, or of a faster device than this.
-        UsageError: if there are too few cases for any unit of the device.
+        RecordingError: if they are of different devices or versions of torch, or of a device faster than this one.
+        UsageError: if every unit of the device has too few cases.
     """
     measured_on = _one_device(recordings)
     datasheet = replace(device, calibrated=Calibrations())
     groups = _by_unit(datasheet, recordings.values())
-    tried = [_tried(unit, datasheet, groups[unit], measured_on) for unit in sorted(groups, key=UNITS.index)]
-    units = [found for found in tried if isinstance(found, UnitCalibration)]
-    left_out = [found for found in tried if isinstance(found, str)]
+    results = [_tried(unit, datasheet, groups[unit], measured_on) for unit in sorted(groups, key=UNITS.index)]
+    units = [result for result in results if isinstance(result, UnitCalibration)]
+    left_out = [result for result in results if isinstance(result, str)]
     if not units:
-        reasons = left_out or ["they have no case that was measured"]
+        reasons = left_out or ["no case was measured"]
         raise UsageError(
-            f"{_files(recordings)}: too little to calibrate {device.name} by: {'; '.join(reasons)}"
+            "too-few-cases",
+            f"{_files(recordings)}: not enough cases to calibrate {device.name}: {'; '.join(reasons)}",
         )
-    for found in units:
-        device = with_calibration(device, found.unit, found.factors)
-    judged = [case for found in units for case in found.judged]
+    for unit in units:
+        device = with_calibration(device, unit.unit, unit.factors)
+    judged = [case for unit in units for case in unit.judged]
     return CalibrationReport(device, measured_on, tuple(units), *_both_errors(judged), tuple(left_out))
 
 
@@ -89,13 +90,16 @@ def _one_device(recordings: Mapping[Path, Recording]) -> Fingerprint:
         for name in ("device", "kind", "torch"):
             here, there = getattr(prints[first], name), getattr(other, name)
             if here != there:
-                what = f"{name} {here!r} in {first}, {there!r} in {path}"
-                raise RecordingError(f"recordings of one device and one torch make a calibration: {what}")
+                raise RecordingError(
+                    "recordings-differ",
+                    f"all recordings must be of one device and one version of torch, but {name} is {here!r} in {first} "
+                    f"and {there!r} in {path}",
+                )
     return prints[first]
 
 
 def _by_unit(device: Device, recordings: Iterable[Recording]) -> dict[str, list[_Run]]:
-    """What was measured, by the unit that its linear layers run on."""
+    """The measured cases, by the unit that their linear layers run on."""
     cases = {case.config_hash: case for recording in recordings for case in recording.cases if case.measured}
     groups: dict[str, list[_Run]] = defaultdict(list)
     for case in cases.values():
@@ -111,7 +115,7 @@ def _run(case: MeasuredCase, device: Device) -> Iterator[_Run]:
 def _tried(
     unit: str, device: Device, runs: Sequence[_Run], measured_on: Fingerprint
 ) -> UnitCalibration | str:
-    """The factors of a unit, or why there are none."""
+    """The factors of a unit, or the reason why there are none."""
     try:
         return _calibrated(unit, device, runs, measured_on)
     except UsageError as error:
@@ -120,7 +124,9 @@ def _tried(
 
 def _calibrated(unit: str, device: Device, runs: Sequence[_Run], measured_on: Fingerprint) -> UnitCalibration:
     if len(runs) < LEAST_CASES:
-        raise UsageError(f"{format_things(len(runs), 'case')}, of at least {LEAST_CASES} that it takes")
+        raise UsageError(
+            "too-few-cases", f"{format_things(len(runs), 'case')}, but at least {LEAST_CASES} are needed"
+        )
     for run in runs:
         _check_peak(run, device)
     ordered = sorted(runs, key=lambda run: run.rank)
@@ -133,12 +139,19 @@ def _calibrated(unit: str, device: Device, runs: Sequence[_Run], measured_on: Fi
 
 
 def _check_peak(run: _Run, device: Device) -> None:
-    """Nothing runs faster than its products would at the peaks of its device."""
+    """Check that a pass was not faster than its matrix products at the peaks of the device.
+
+    Raises:
+        RecordingError: if it was.
+    """
     time, config, measured_ms = run.passes.latency, run.passes.config, run.latency.median_ms
     at_peak_ms = time.share_of_peak * time.ms if time else 0.0
     if at_peak_ms > MOST_OF_PEAK * measured_ms:
-        what = f"a pass of {config.name} took {format_ms(measured_ms)}, its products alone at the peak of {device.name}"
-        raise RecordingError(f"{what} take {format_ms(at_peak_ms)}: it was measured on a faster device")
+        raise RecordingError(
+            "faster-device",
+            f"a pass of {config.name} took {format_ms(measured_ms)}, but its matrix products alone take "
+            f"{format_ms(at_peak_ms)} at the peak of {device.name}: the recording is of a faster device",
+        )
 
 
 def _judged(run: _Run, datasheet: Device, calibrated: Device) -> JudgedLatency:
@@ -148,14 +161,14 @@ def _judged(run: _Run, datasheet: Device, calibrated: Device) -> JudgedLatency:
 
 
 def _both_errors(judged: Iterable[JudgedLatency]) -> tuple[Errors, Errors]:
-    """Those of the datasheet, and those of the factors."""
+    """The errors of the datasheet, and those of the factors."""
     pairs = [(abs(case.datasheet_error), abs(case.calibrated_error)) for case in judged]
     datasheet, calibrated = (Errors(max(sizes), median(sizes)) for sizes in zip(*pairs, strict=True))
     return datasheet, calibrated
 
 
 def _recorded_on(measured_on: Fingerprint, runs: Iterable[_Run]) -> str:
-    """Device, driver, torch and the day of the last measurement, as text that a device file takes."""
+    """Device, driver, torch and the day of the last measurement, as text for a device file."""
     driver = [f"driver {measured_on.driver}"] if measured_on.driver else []
     day = max(run.measured_at for run in runs).partition("T")[0]
     text = ", ".join([measured_on.device, *driver, f"torch {measured_on.torch}", day])

@@ -1,4 +1,4 @@
-"""The encoders among which a fit looks: those of one config that differ in one thing and that can be, the smallest first."""
+"""The candidates of a fit: valid encoders that differ from one config in one thing, from the smallest to the largest."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from .points import Array, at, at_all, figures_at, in_lots
 from .readers import FIGURES
 
 FIRST = 64
-"""Candidates that are looked at first; twice as many as long as the largest may fit."""
+"""Candidates that are examined first; then twice as many, as long as the largest may fit."""
 
 
 class Candidates(Protocol):
-    """Encoders, the smallest first."""
+    """Encoders, from the smallest to the largest."""
 
     @property
     def end(self) -> str:
-        """Why there are no more; "" if the last of them surely does not fit."""
+        """Why there are no more; "" if the last one certainly does not fit."""
 
     @property
     def alike(self) -> bool:
-        """Whether their passes are worked out all at once; else each has its own."""
+        """Whether one symbolic pass gives the figures of all; otherwise each needs its own pass."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -46,22 +46,22 @@ class Candidates(Protocol):
         """One of them."""
 
     def label(self, place: int) -> str:
-        """One of them in a word."""
+        """A short name of one of them."""
 
     def peaks(self, metrics: Sequence[str]) -> dict[str, Array]:
-        """Of all of them, by the names of `Figures`."""
+        """Figures of all of them, by name."""
 
 
 @dataclass(frozen=True)
 class Growing:
-    """What grows along points: by how much of each of the points' axes at a step, how often at most, in what words."""
+    """What grows: the step along each axis of the points, the most steps, and a function that labels a candidate."""
 
     steps: dict[str, int]
     most: int
     label: Callable[[EncoderConfig], str]
 
     def points(self, first: int, last: int) -> dict[str, Array]:
-        """Those from the `first` step to the `last`."""
+        """The points from the `first` step to the `last`."""
         return {axis: step * np.arange(first, last + 1) for axis, step in self.steps.items()}
 
 
@@ -81,8 +81,8 @@ def resolution(config: EncoderConfig, aspect: Pair) -> Growing:
 def own_aspect(config: EncoderConfig) -> Pair:
     """The aspect of an encoder's own image, (width, height) in whole patches and lowest terms.
 
-    One of larger numbers, of which there would be few resolutions, is taken as the nearest of which the shorter side is at
-    most `MOST_OF_ASPECT`.
+    An aspect with large numbers has few resolutions; it is replaced by the nearest one whose shorter side is at most
+    `MOST_OF_ASPECT`.
     """
     height, width = config.grid
     near = Fraction(max(config.grid), min(config.grid)).limit_denominator(MOST_OF_ASPECT)
@@ -91,7 +91,7 @@ def own_aspect(config: EncoderConfig) -> Pair:
 
 
 def batch_size() -> Growing:
-    """Images a pass."""
+    """Batch sizes."""
     return Growing({"batch_size": 1}, MAX_BATCH, lambda grown: f"{grown.run.batch_size:,}")
 
 
@@ -106,7 +106,7 @@ class Grown:
 
     @property
     def alike(self) -> bool:
-        """Windows without padding are run one by one: each number of them is a pass of its own."""
+        """Blocks that do not pad run their windows one by one, so each number of windows needs its own pass."""
         return all(BLOCKS[stage.block].pads for stage in self.config.stages)
 
     def __len__(self) -> int:
@@ -116,39 +116,39 @@ class Grown:
         return at(self.config, {axis: int(values[place]) for axis, values in self.points.items()})
 
     def label(self, place: int) -> str:
-        """Pixels, or images."""
+        """The resolution or batch size."""
         return self.growing.label(self[place])
 
     def peaks(self, metrics: Sequence[str]) -> dict[str, Array]:
-        """Evaluated as formulas."""
+        """Figures of all of them, evaluated from formulas."""
         return figures_at(self.config, self.points, metrics)
 
 
 def grown(config: EncoderConfig, growing: Growing, memory_bytes: int, *, no_padding: bool = False) -> Grown:
-    """All that the encoder takes, up to the first whose input alone is more than the memory.
+    """All valid candidates, up to the first one whose input alone exceeds the memory.
 
     Args:
         config: the encoder.
         growing: what grows.
         memory_bytes: the memory.
-        no_padding: leave out those whose grids patches, windows and strides do not divide.
+        no_padding: leave out candidates that need padding.
     """
     lots, first = [], 1
     while True:
         points = growing.points(first, min(max(2 * first - 1, FIRST), growing.most))
-        taken, beyond = _look(config, points, memory_bytes, no_padding=no_padding)
-        found = np.flatnonzero(taken & beyond)
-        taken[found[1:]] = False
-        lots.append({axis: values[taken] for axis, values in points.items()})
-        first += len(taken)
-        if found.size or first > growing.most:
+        valid, beyond = _examined(config, points, memory_bytes, no_padding=no_padding)
+        too_large = np.flatnonzero(valid & beyond)
+        valid[too_large[1:]] = False
+        lots.append({axis: values[valid] for axis, values in points.items()})
+        first += len(valid)
+        if too_large.size or first > growing.most:
             break
     kept = {axis: np.concatenate([lot[axis] for lot in lots]) for axis in growing.steps}
-    return Grown(config, growing, kept, "" if found.size else _end(config, growing, kept))
+    return Grown(config, growing, kept, "" if too_large.size else _end(config, growing, kept))
 
 
 def _end(config: EncoderConfig, growing: Growing, kept: dict[str, Array]) -> str:
-    """Why there is no larger one: the encoder does not take twice as much, or samattn takes no more."""
+    """Why there is no larger candidate: the encoder is not valid at twice the size, or samattn's limit is reached."""
     twice = {axis: 2 * int(values[-1]) for axis, values in kept.items() if values.size}
     largest = {axis: step * growing.most for axis, step in growing.steps.items()}
     within = bool(twice) and all(twice[axis] <= largest[axis] for axis in twice)
@@ -156,12 +156,12 @@ def _end(config: EncoderConfig, growing: Growing, kept: dict[str, Array]) -> str
     return problem or f"samattn takes at most {growing.label(at(config, largest))}"
 
 
-def _look(
+def _examined(
     config: EncoderConfig, points: dict[str, Array], memory_bytes: int, *, no_padding: bool
 ) -> tuple[Array, Array]:
-    """Of each point, whether the encoder takes it, and whether its input alone is more than the memory."""
+    """For each point: whether the encoder is valid there, and whether its input alone exceeds the memory."""
     size = len(next(iter(points.values())))
-    taken, beyond = np.zeros(size, bool), np.zeros(size, bool)
+    valid, beyond = np.zeros(size, bool), np.zeros(size, bool)
 
     def look(space: Space, where: Array) -> None:
         encoder = at_all(config, space)
@@ -172,16 +172,16 @@ def _look(
         start = 0
         for evaluate in space.chunks():
             places = where[start : start + evaluate.size]
-            taken[places] = evaluate(padding) == 0
+            valid[places] = evaluate(padding) == 0
             beyond[places] = evaluate(input_bytes) > memory_bytes
             start += evaluate.size
 
     in_lots(points, look)
-    return taken, beyond
+    return valid, beyond
 
 
 def _rests(config: EncoderConfig) -> Iterator[Integer]:
-    """Tokens, rows and columns, beyond the last whole window of each layer and the last whole stride of each transition."""
+    """The remainders of each grid by the window of its layer, and by the stride of its transition."""
     for part in config.plan:
         if isinstance(part, LayerConfig):
             if not part.is_global:
@@ -193,7 +193,7 @@ def _rests(config: EncoderConfig) -> Iterator[Integer]:
 
 @dataclass(frozen=True)
 class Placed:
-    """Candidates of none, one, two, ... global layers, placed evenly."""
+    """Candidates with 0, 1, 2, ... global layers, placed evenly."""
 
     encoders: tuple[EncoderConfig, ...]
     numbers: tuple[int, ...]
@@ -202,8 +202,8 @@ class Placed:
 
     @property
     def end(self) -> str:
-        """With them all global there is no more to place."""
-        return f"all {self.movable} layers that have a window are global then"
+        """The last candidate has all layers global."""
+        return f"all {self.movable} layers with a window are then global"
 
     def __len__(self) -> int:
         return len(self.encoders)
@@ -212,11 +212,11 @@ class Placed:
         return self.encoders[place]
 
     def label(self, place: int) -> str:
-        """So many, of those that can be."""
+        """The number of global layers, out of those that can be global."""
         return f"{self.numbers[place]} of {self.movable}"
 
     def peaks(self, metrics: Sequence[str]) -> dict[str, Array]:
-        """A pass each."""
+        """Figures of all of them, from a pass of each."""
         passes = [Passes(encoder) for encoder in self.encoders]
         return {metric: np.array([FIGURES[metric](each) for each in passes], object) for metric in metrics}
 
@@ -225,11 +225,11 @@ def global_layers(config: EncoderConfig) -> Placed:
     """Every number of global layers, placed evenly (see `strategies`).
 
     Raises:
-        UsageError: for an encoder of which no layer has a window.
+        UsageError: if no layer of the encoder has a window.
     """
     layers = movable(config)
-    found: dict[int, Any] = {
+    by_number: dict[int, Any] = {
         number: placed(config, OF_A_NUMBER["even"](layers, number)) for number in range(len(layers) + 1)
     }
-    can_be = {number: encoder for number, encoder in found.items() if not problem_of(encoder)}
-    return Placed(tuple(can_be.values()), tuple(can_be), len(layers))
+    valid = {number: encoder for number, encoder in by_number.items() if not problem_of(encoder)}
+    return Placed(tuple(valid.values()), tuple(valid), len(layers))

@@ -1,4 +1,4 @@
-"""Why a figure changed from one encoder to another: the keys that changed and the layers that did it, a line each."""
+"""Why a figure differs between two encoders: a line for each key that changed, and for each layer that contributes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MOST_KEYS = 4
 
 
 def causes(diff: Diff, metric: str) -> tuple[str, ...]:
-    """Why a metric changed: config keys, what sets the peak, and layers, of which those come first that did most.
+    """Why a metric changed: config keys, what sets the peak, then layers, from the largest contribution to the smallest.
 
     Args:
         diff: both encoders.
-        metric: as thresholds call it: "flops", "peak_memory", "layers.7.flops", or a path into an analysis. Of a ratio or
-            saving the causes are those of the figure behind it.
+        metric: as thresholds name it: "flops", "peak_memory", "layers.7.flops", or a path into an analysis. The causes
+            of a ratio or saving are those of its figure.
     """
     path = path_of(metric, training=diff.after_config.run.mode == "training")
     figure = figure_behind(path)
@@ -28,8 +28,8 @@ def causes(diff: Diff, metric: str) -> tuple[str, ...]:
     peak = next((peak for peak in diff.peaks if peak.metric == figure), None)
     if peak is not None:
         lines += _peak(diff, peak)
-        told = FIGURES[figure].causes
-        figure = next((each for each in told if any(layer.figure(each) for layer in diff.layers)), figure)
+        by_layer = FIGURES[figure].causes
+        figure = next((each for each in by_layer if any(layer.figure(each) for layer in diff.layers)), figure)
     layers = list(_layers(diff, path, figure))
     return tuple(lines + _some(layers, MOST_LINES - len(lines), "more"))
 
@@ -41,9 +41,10 @@ def figures_of_causes(metric: str, *, training: bool) -> tuple[str, ...]:
 
 
 def figure_behind(path: str) -> str:
-    """The figure by which a change of what a path into an analysis leads to is explained: of layers, or a peak.
+    """The figure that explains a change of the number at a path into an analysis.
 
-    FLOPs tell of counts and ratios; "" where layers have nothing in the unit of what it leads to.
+    It is a figure of layers, or a peak. Counts and ratios are explained by FLOPs; "" if layers have no figure in the
+    unit of the number.
     """
     figure = figure_in(path, "layer") or figure_in(path) or figure_in(path, "op")
     if figure is None:
@@ -72,7 +73,7 @@ def _layers(diff: Diff, path: str, figure: str) -> Iterator[str]:
     concerned = [
         (layer, change)
         for layer in diff.layers
-        if _is_meant(layer, path) and (change := layer.figure(figure)) is not None
+        if _concerns(path, layer) and (change := layer.figure(figure)) is not None
     ]
     growth = sum(change.change * len(layer.names) for layer, change in concerned)
     worst = sorted(
@@ -81,8 +82,8 @@ def _layers(diff: Diff, path: str, figure: str) -> Iterator[str]:
     yield from (_line(layer, change) for layer, change in worst)
 
 
-def _is_meant(layer: LayerChange, path: str) -> bool:
-    """Whether a path is of this layer, or of the whole encoder."""
+def _concerns(path: str, layer: LayerChange) -> bool:
+    """Whether a path leads to a number of this layer, or of the whole encoder."""
     root, _, rest = path.partition(".")
     place = rest.partition(".")[0]
     if root == "layers" and place.isdecimal():
@@ -94,7 +95,7 @@ def _is_meant(layer: LayerChange, path: str) -> bool:
 
 def _line(layer: LayerChange, change: FigureChange) -> str:
     each = " each" if len(layer.names) > 1 else ""
-    done = "" if layer.change == "changed" else f"{layer.change}, "
+    verb = "" if layer.change == "changed" else f"{layer.change}, "
     attention = layer.attention if CHANGED in layer.attention or layer.change != "changed" else ""
     what = " ".join(filter(None, (FIGURES[change.metric].tag, change.text)))
-    return f"{layer.name}: {done}{what}{each}{f' ({attention})' if attention else ''}"
+    return f"{layer.name}: {verb}{what}{each}{f' ({attention})' if attention else ''}"

@@ -1,4 +1,4 @@
-"""Runs a case in a process of its own, and tells how it ended."""
+"""Run a case in a child process, and report how it ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..errors import DeviceError
 from ..reports.recording import Fingerprint, Outcome
 
 CODE = "import sys; sys.path[:] = {path!r}; from samattn_cli.stack.child import main; main()"
-"""With the import path of this process, so that the same samattn and torch answer."""
+"""The child has the import path of this process, so that it imports the same samattn and torch."""
 
 DRY = "dry"
 DRY_DEFAULT = "a100_80"
@@ -36,13 +36,13 @@ def ask_fingerprint(device: str) -> Fingerprint:
     on, variables = _target(device)
     ended = _run({"device": on, "dry": on != device}, variables)
     if ended.returncode != 0:
-        raise DeviceError(f"--device {device}: {_how_it_ended(ended)}")
-    found: dict[str, Any] = json.loads(ended.stdout)
-    if "problem" in found:
-        raise DeviceError(found["code"], found["problem"])
+        raise DeviceError("child-failed", f"--device {device}: {_how_it_ended(ended)}")
+    answer: dict[str, Any] = json.loads(ended.stdout)
+    if "problem" in answer:
+        raise DeviceError(answer["code"], answer["problem"])
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Fingerprint).validate_python(found)
+    return TypeAdapter(Fingerprint).validate_python(answer)
 
 
 def ask_outcome(
@@ -63,7 +63,7 @@ def ask_outcome(
 
 
 def outcome_from(ended: subprocess.CompletedProcess[str]) -> Outcome:
-    """The outcome that a process wrote, or that its end tells."""
+    """The outcome that a process wrote, or that its exit status implies."""
     from pydantic import TypeAdapter
 
     if ended.returncode == 0:
@@ -108,19 +108,19 @@ def _run(request: dict[str, Any], variables: Mapping[str, str]) -> subprocess.Co
 
 @contextmanager
 def _ended_with_this(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Whatever happens here, the process ends."""
+    """End the process at the end of the block, also after an exception."""
     try:
         yield
     finally:
-        process.kill()  # nothing, if it has ended
+        process.kill()  # does nothing if the process has ended
         process.wait()
         if process.stdin is not None:
-            with suppress(OSError):  # what could not be sent
+            with suppress(OSError):  # the request could not be sent
                 process.stdin.close()
 
 
 def _send(process: subprocess.Popen[bytes], request: str) -> None:
-    """The request as a line; a process that ended before it read that tells why by its end."""
+    """Send the request as a line. If the process ended before reading it, its exit status says why."""
     if process.stdin is None:
         raise TypeError
     with suppress(BrokenPipeError):

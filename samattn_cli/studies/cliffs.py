@@ -1,4 +1,4 @@
-"""Padding cliffs: resolutions at which the padded grid jumps, what that costs, and the nearest that need no padding."""
+"""Padding cliffs: resolutions at which the padded grid jumps, their cost, and the nearest resolutions without padding."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from .sweep_lines import COUNTED, in_words
 
 MOST_CLIFFS = 12
 NO_MATTER = (*COUNTED, "dtype", "attention", "mode")
-"""Axes that padding is said by anyhow, or that are no matter to it."""
+"""Axes that a cliff names in other fields, or that do not change padding."""
 MOST_STEPS = 128
-"""Patches by which a side is made smaller or larger in search of one without padding."""
+"""How many patches smaller or larger a side may become in the search for one without padding."""
 
 Columns = Mapping[str, Any]
 
 
 def with_jumps(lines: Sequence[Line], columns: Columns, along: str) -> tuple[Line, ...]:
-    """The lines, with the places at which their padding jumps."""
+    """The lines, with the positions at which their padding jumps."""
     return tuple(replace(line, jumps=_jumps(along, columns, line)) for line in lines)
 
 
 def cliffs_of(
     columns: Columns, axes: Sequence[Axis], lines: Sequence[Line], encoders: Sequence[EncoderConfig]
 ) -> tuple[tuple[Cliff, ...], int]:
-    """The cliffs of some lines, the first ones and the last, and how many there are; those that are the same are one."""
-    found: dict[tuple[Any, ...], int] = {}
+    """The first cliffs of some lines and the last one, and how many there are; equal cliffs count once."""
+    rows: dict[tuple[Any, ...], int] = {}
     for line in lines:
         for row in (line.first + place * line.stride for place in line.jumps):
             place = [columns[name][row] for name in ("height", "width", "window") if name in columns]
-            found.setdefault((_name(axes, row), float(columns["padding"][row]), *map(int, place)), row)
-    chosen = list(found.items())
+            rows.setdefault((_name(axes, row), float(columns["padding"][row]), *map(int, place)), row)
+    chosen = list(rows.items())
     chosen = chosen if len(chosen) <= MOST_CLIFFS else [*chosen[: MOST_CLIFFS - 1], chosen[-1]]
     each = len(columns["height"]) // len(encoders)
     made = (_cliff(encoders[row // each], columns, row, str(key[0])) for key, row in chosen)
-    return tuple(made), len(found)
+    return tuple(made), len(rows)
 
 
 def _name(axes: Sequence[Axis], row: int) -> str:
-    """What tells the encoder of a row from the others, how it is run aside."""
+    """A name for the encoder of a row, by the axes in which it differs from others; how it is run is left out."""
     words = []
     for axis in reversed(axes):
         row, place = divmod(row, len(axis.values))
@@ -58,7 +58,7 @@ def _name(axes: Sequence[Axis], row: int) -> str:
 
 
 def _jumps(along: str, columns: Columns, line: Line) -> tuple[int, ...]:
-    """The places on a line at which padding jumps: what is padded more than the point before, if there is one."""
+    """The positions on a line at which padding jumps: points with more padding than the one before, if there is one."""
     rows = np.arange(line.count) * line.stride + line.first
     padded, share = columns["padded_tokens"][rows], columns["padding"][rows]
     jumps = share > 0
@@ -88,10 +88,10 @@ def _cliff(config: EncoderConfig, columns: Columns, row: int, label: str) -> Cli
 
 
 def flops_on_padding(config: EncoderConfig) -> float:
-    """The share of an encoder's FLOPs that attention in windows spends on padding.
+    """The share of an encoder's FLOPs that windowed attention spends on padding.
 
-    Projections and products of scores cost the same for each window, so of a windowed layer's attention as much goes to
-    padding as there is of it among the tokens.
+    Projections and score products cost the same for each token in a window, so the share of a layer's attention that is
+    spent on padding is the share of padding among its tokens.
     """
     passed = Passes(config).forward
     spent = sum(
@@ -103,13 +103,13 @@ def flops_on_padding(config: EncoderConfig) -> float:
 
 
 def _share(layer: LayerConfig) -> float:
-    """Of the tokens that windows cover, those that are padding."""
+    """The share of padding among the tokens that windows cover."""
     (height, width), (high, wide) = layer.grid, layer.padded_grid
     return 1 - height * width / (high * wide)
 
 
 def nearest_without_padding(config: EncoderConfig) -> tuple[Pair | None, Pair | None]:
-    """The nearest smaller and larger image, by whole patches, that needs no padding; of one that is square, a square."""
+    """The nearest smaller and larger image without padding, in whole patches; a square for a square image."""
     height, width = config.image_size
     if height == width:
         sides = [_side(config, (0, 1), step) for step in (-1, 1)]
@@ -120,9 +120,8 @@ def nearest_without_padding(config: EncoderConfig) -> tuple[Pair | None, Pair | 
 
 
 def _side(config: EncoderConfig, axes: tuple[int, ...], step: int) -> int | None:
-    """The nearest side that needs no padding along some axes; that which is given, if it is such a one."""
-    given = config.image_size[axes[0]]
-    for side in _candidates(given, config.patch_size, step):
+    """The nearest side without padding along some axes, which may be the present one; None if there is none."""
+    for side in _candidates(config.image_size[axes[0]], config.patch_size, step):
         height, width = (side if axis in axes else own for axis, own in enumerate(config.image_size))
         other = replace(config, image_size=(height, width))
         if _fits(other, axes) and not any(True for _ in problems_of_plan(other)):

@@ -1,4 +1,4 @@
-"""What changed from one encoder to another: keys, figures, and the layers whose cost changed."""
+"""The differences between two encoders: keys, figures, and the layers whose cost changed."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ..figures import of
 from ..files.load import Loaded
 from ..reports.diff import CHANGED, Diff, FigureChange, KeyChange, LayerChange, PeakChange, Place
 from .causes import causes
+from .layer_pairs import Piece, pairs
 from .layers import LAYER, PART, At, segments_of
-from .likeness import Piece, pairs
 from .passes import Passes
 from .places import place_of
 from .readers import FIGURES, PEAK_AT
 
 OF_LAYERS = names_of(figure for figure in of("layer") if figure.combined == "sum")
-"""The figures of a layer that are its own."""
+"""The figures of a layer that add up over layers."""
 NOT_OF_COST = ("name", "description")
 FLAT = "stages.0."
 
 PlaceOf = Callable[[str], Place | None]
-"""Where a key stands."""
+"""A function from a key to its place in a file."""
 
 
 def nowhere(key: str) -> None:
-    """The places of a config that is no file."""
+    """The place of a key of a config that is not from a file: none."""
 
 
 def diff(
@@ -48,13 +48,13 @@ def diff(
     Args:
         before: the earlier one, and the device for times, if any.
         after: the later one.
-        names: what to call them; by default their own.
-        place: where a key of the later one stands (see `places_in`).
-        metric: the figure whose change the causes explain, as thresholds call it.
-        figures: those to compare; of others nothing is worked out.
+        names: their names in the report; by default their own.
+        place: the place of a key of the later one (see `places_in`).
+        metric: the figure whose change the causes explain, as thresholds name it.
+        figures: the figures to compare; others are not computed.
     """
     first, second = names or (before.config.name, after.config.name)
-    found = Diff(
+    report = Diff(
         before=first,
         after=second,
         before_config=before.config,
@@ -67,13 +67,14 @@ def diff(
         layers=tuple(_grouped(_layers(before, after, figures))),
         metric=metric,
     )
-    return replace(found, causes=causes(found, metric))
+    return replace(report, causes=causes(report, metric))
 
 
 def places_in(loaded: Loaded) -> PlaceOf:
-    """Where the keys of a loaded config stand: in it, or in one that it extends.
+    """A function to find the place of a key of a loaded config: in its file, or in one that it extends.
 
-    The file alone for a key that it does not have (any more), or has from a preset; nowhere for what an option gives.
+    A key that is not in these files (it was removed, or comes from a preset) has only the file as its place. A key that
+    is set by an option has none.
     """
     shipped = set(map(str, presets().values()))
 
@@ -89,16 +90,16 @@ def places_in(loaded: Loaded) -> PlaceOf:
 
 
 def key_changes(before: EncoderConfig, after: EncoderConfig, place: PlaceOf = nowhere) -> Iterator[KeyChange]:
-    """The keys that changed, as people write them: those of a single stage stand at the top level."""
+    """The keys that changed, as users write them: the keys of a single stage are at the top level."""
     single = len(before.stages) == len(after.stages) == 1
     for key, was, now in _changes("", before, after):
         if key not in NOT_OF_COST:
-            said = key.removeprefix(FLAT) if single else key
-            yield KeyChange(said, was, now, place(said))
+            written = key.removeprefix(FLAT) if single else key
+            yield KeyChange(written, was, now, place(written))
 
 
 def _changes(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Each key under `key` whose value changed, with both as plain data."""
+    """Each key under `key` whose value changed, with both values as plain data."""
     if before == after:
         return
     if is_dataclass(before) and is_dataclass(after):
@@ -114,16 +115,16 @@ def _changes(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]
 
 
 def _written(entry: Field[Any], value: Any) -> Any:
-    """What a key holds as people write it: a size as 14, or [14, 28]."""
+    """The value of a key as users write it: a size as 14, or [14, 28]."""
     is_square = "Pair" in str(entry.type) and value is not None and value[0] == value[1]
     return value[0] if is_square else value
 
 
 def _plain(value: Any) -> Any:
-    """Without classes; of a config class what it does not leave at its default."""
+    """A value as plain data; of a config class only the keys that differ from their defaults."""
     if is_dataclass(value):
-        given = ((entry, getattr(value, entry.name)) for entry in fields(value))
-        return {entry.name: _plain(_written(entry, held)) for entry, held in given if held != entry.default}
+        entries = ((entry, getattr(value, entry.name)) for entry in fields(value))
+        return {entry.name: _plain(_written(entry, own)) for entry, own in entries if own != entry.default}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -137,7 +138,7 @@ def _totals(before: Passes, after: Passes, figures: Collection[str]) -> Iterator
 
 
 def _layers(before: Passes, after: Passes, names: Collection[str]) -> Iterator[LayerChange]:
-    """Each part and layer that changed, in the order in which they run."""
+    """Each part and layer that changed, in the order in which it runs."""
     earlier, later = segments_of(before), segments_of(after)
     for was, now in pairs(before.config.plan, after.config.plan):
         old, new = (earlier[was.name] if was else None), (later[now.name] if now else None)
@@ -173,11 +174,11 @@ def _figure(name: str, at: At | None) -> float | None:
 
 
 def _grouped(changes: Iterator[LayerChange]) -> Iterator[LayerChange]:
-    """Those that changed alike as one, where the first of them stands."""
+    """Layers with the same change as one entry, at the position of the first."""
     groups: dict[Any, list[LayerChange]] = {}
     for change in changes:
-        alike = (change.change, change.attention, change.figures, not change.indexes and change.names)
-        groups.setdefault(alike, []).append(change)
+        same = (change.change, change.attention, change.figures, not change.indexes and change.names)
+        groups.setdefault(same, []).append(change)
     for group in groups.values():
         names = tuple(change.names[0] for change in group)
         former = tuple((change.former or change.names)[0] for change in group)

@@ -1,4 +1,4 @@
-"""Where a figure comes from: the formula of the same pass on symbols, and the number that it has at this config."""
+"""Explain a figure: the formula that the same pass gives on symbols, and its number for this config."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..tape.storage import Dim
 from ..tape.symbols.formula import Integer, atoms_of
 from ..tape.symbols.written import Writer
 from ..tape.tools import what_others_say
-from .holds import Elsewhere, FiguresOf, elsewhere, holding
 from .layers import no_such_place
 from .readers import OF_RECORDING, is_of_parts, of_op, of_recordings
 from .symbolic import MEANINGS, Symbolic, symbolic
 from .tapped import TAPPED
+from .validity import Elsewhere, FiguresOf, elsewhere, validity_of
 
 ORDER = ("B", "H", "W", "N", "", *TAPPED, *(name for name in MEANINGS if name not in {"B", "H", "W", "N"}))
 WORK = ("macs", "flops")
-"""What other tools have figures of."""
+"""The figures that other tools report too."""
 WRITER = Writer(ORDER, {("h", "d"): "C"})
 
 
@@ -34,91 +34,97 @@ def explain(config: EncoderConfig, where: str = "", metric: str = "macs") -> Exp
 
     Args:
         config: the encoder.
-        where: "7", "blocks.7", "neck", or an operation or module in it, such as "7.attn.scores"; "" for all of it.
+        where: "7", "blocks.7", "neck", or an operation or module in it, such as "7.attn.scores"; "" for the encoder.
         metric: a figure that has a formula.
 
     Raises:
-        UsageError: for a place that the encoder does not have, or that has no such figure.
+        UsageError: if the encoder has no such layer, part or operation, or it has no such figure.
     """
-    found = FIGURES[metric]
-    if found.by_mode and config.run.mode == "training":
+    figure = FIGURES[metric]
+    if figure.by_mode and config.run.mode == "training":
         raise UsageError(
-            f"{metric}: the formulas are those of a forward, and the run is a training step: use --set run.mode=inference"
+            "inference-only",
+            f"{metric}: there are formulas for an inference forward only, and this run is a training step; use --set "
+            "run.mode=inference",
         )
     if not where:
-        return _of_encoder(config, metric, found)
+        return _of_encoder(config, metric, figure)
     segment, inner = _place(config, where)
-    return _of_segment(config, segment, inner, metric, found)
+    return _of_segment(config, segment, inner, metric, figure)
 
 
-def _of_encoder(config: EncoderConfig, metric: str, found: Figure) -> Explanation:
-    """All parts and layers, those together that have one formula and its numbers."""
+def _of_encoder(config: EncoderConfig, metric: str, figure: Figure) -> Explanation:
+    """All parts and layers; those with the same formula and numbers share a row."""
     rows: dict[tuple[str, tuple[SymbolValue, ...], int], FormulaRow] = {}
-    for row in _segment_rows(config, found):
+    for row in _segment_rows(config, figure):
         key = row.formula, row.symbols, row.value
         rows[key] = replace(rows[key], names=(*rows[key].names, row.name)) if key in rows else row
     made = tuple(row for row in rows.values() if row.value)
-    values = [row.value if found.combined == "max" else len(row.names) * row.value for row in made]
-    value = max(values) if found.combined == "max" else sum(values)
+    values = [row.value if figure.combined == "max" else len(row.names) * row.value for row in made]
+    value = max(values) if figure.combined == "max" else sum(values)
     return _explanation(config, FormulaRow("", (), "", value, ()), metric, made, ("", ""))
 
 
-def _segment_rows(config: EncoderConfig, found: Figure) -> Iterator[FormulaRow]:
-    """The figure of each part and layer; a block like one before is not passed again."""
+def _segment_rows(config: EncoderConfig, figure: Figure) -> Iterator[FormulaRow]:
+    """The figure of each part and layer; equal blocks share one symbolic pass."""
     rows: dict[Recording, FormulaRow] = {}
     places = elsewhere(config)
     for segment, live in _with_live_bytes(config):
-        if segment.layer is None and not is_of_parts(found):
+        if segment.layer is None and not is_of_parts(figure):
             continue
         if segment.recording not in rows:
-            on_symbols = symbolic(config, segment, live_bytes=live if found.combined == "max" else None)
-            whole = _whole(on_symbols, config, found)
+            on_symbols = symbolic(config, segment, live_bytes=live if figure.combined == "max" else None)
+            whole = _whole(on_symbols, config, figure)
             row = _row(on_symbols, segment.name, whole)
-            held = holding(whole, segment, _figures_of(found), places)
-            rows[segment.recording] = _here_alone(row) if held.is_here_alone else row
+            validity = validity_of(whole, segment, _figures_of(figure), places)
+            rows[segment.recording] = _without_formula(row) if validity.is_here_only else row
         yield replace(rows[segment.recording], name=segment.name, names=(segment.name,))
 
 
 def _of_segment(
-    config: EncoderConfig, segment: Segment, inner: str, metric: str, found: Figure
+    config: EncoderConfig, segment: Segment, inner: str, metric: str, figure: Figure
 ) -> Explanation:
-    """A part or layer, or the operations in it that are called `inner`."""
+    """A part or layer, or the operations in it that are named `inner`."""
     where = segment.qualified(inner)
     live = {each.name: live for each, live in _with_live_bytes(config)}[segment.name]
-    on_symbols = symbolic(config, segment, live_bytes=live if found.combined == "max" else None)
+    on_symbols = symbolic(config, segment, live_bytes=live if figure.combined == "max" else None)
     rows: tuple[FormulaRow, ...] = ()
     places = elsewhere(config)
-    if not found.op_keys:
+    if not figure.op_keys:
         if inner:
-            raise UsageError(f"{where}: {metric} is of a layer, not of an operation: ask for {segment.name}")
-        if segment.layer is None and not is_of_parts(found):
-            raise UsageError(f"{where}: has no attention: ask for a layer, such as blocks.0")
-        total = _whole(on_symbols, config, found)
+            raise UsageError(
+                "layers-only", f"{where}: operations do not have {metric}; ask for the layer {segment.name}"
+            )
+        if segment.layer is None and not is_of_parts(figure):
+            raise UsageError(
+                "layers-only", f"{where}: only layers have {metric}; ask for a layer, such as blocks.0"
+            )
+        total = _whole(on_symbols, config, figure)
     else:
         ops = _inside(on_symbols, inner, where)
-        total = sum(of_op(found, op) for op in ops)
-        rows = tuple(_op_rows(on_symbols, ops, found, segment, places))
-    held = holding(total, segment, _figures_of(found, inner), places)
+        total = sum(of_op(figure, op) for op in ops)
+        rows = tuple(_op_rows(on_symbols, ops, figure, segment, places))
+    validity = validity_of(total, segment, _figures_of(figure, inner), places)
     whole = _row(on_symbols, where, total)
-    whole = _here_alone(whole) if held.is_here_alone else whole
-    return replace(_explanation(config, whole, metric, rows, (segment.name, inner)), not_at=held.others)
+    whole = _without_formula(whole) if validity.is_here_only else whole
+    return replace(_explanation(config, whole, metric, rows, (segment.name, inner)), not_at=validity.others)
 
 
-def _here_alone(row: FormulaRow) -> FormulaRow:
-    """A row without its formula, which gives the number of this size only."""
+def _without_formula(row: FormulaRow) -> FormulaRow:
+    """A row without its formula, because that is right for this size only."""
     return replace(row, formula="", symbols=())
 
 
-def _figures_of(found: Figure, inner: str = "") -> FiguresOf:
-    """The figure of a segment, or of what is called `inner` in it, from its own pass."""
+def _figures_of(figure: Figure, inner: str = "") -> FiguresOf:
+    """The figure of a segment, or of the operations named `inner` in it, from its own pass."""
 
     def figures(segment: Segment, config: EncoderConfig, live: int) -> tuple[int, ...]:
         recording = segment.recording
-        if found.op_keys:
-            return (sum(of_op(found, op) for op in recording.ops if not inner or _is_in(op, inner)),)
-        if found.combined == "max":
+        if figure.op_keys:
+            return (sum(of_op(figure, op) for op in recording.ops if not inner or _is_in(op, inner)),)
+        if figure.combined == "max":
             return (live + live_over(recording).peak_bytes,)
-        return (OF_RECORDING[found.name](config, recording),)
+        return (OF_RECORDING[figure.name](config, recording),)
 
     return figures
 
@@ -178,7 +184,7 @@ def _inside(on_symbols: Symbolic, inner: str, where: str) -> list[Op]:
     ops, places = [op for op in on_symbols.recording.ops if op.is_kernel], _places_in(on_symbols.recording)
     if inner and inner not in places:
         hint = did_you_mean(inner, places) or f": it has {', '.join(dict.fromkeys(op.name for op in ops))}"
-        raise UsageError(f"{where}: there is no such operation{hint}")
+        raise UsageError("unknown-operation", f"{where}: no such operation{hint}")
     return [op for op in ops if not inner or _is_in(op, inner)]
 
 
@@ -187,35 +193,35 @@ def _is_in(op: Op, inner: str) -> bool:
 
 
 def _op_rows(
-    on_symbols: Symbolic, ops: Iterable[Op], found: Figure, segment: Segment, places: Sequence[Elsewhere]
+    on_symbols: Symbolic, ops: Iterable[Op], figure: Figure, segment: Segment, places: Sequence[Elsewhere]
 ) -> Iterator[FormulaRow]:
-    """The operations that count, those of one name and formula together."""
+    """The operations with a figure above 0; those with the same name and formula share a row."""
     rows: dict[tuple[str, str], FormulaRow] = {}
     for op in ops:
-        value = of_op(found, op)
+        value = of_op(figure, op)
         row = _row(on_symbols, op.name, value)
         if (row.name, row.formula) not in rows:
-            held = holding(value, segment, partial(_of_name, found, op.name), places)
-            row = _here_alone(row) if held.is_here_alone else row
+            validity = validity_of(value, segment, partial(_of_name, figure, op.name), places)
+            row = _without_formula(row) if validity.is_here_only else row
         key = row.name, row.formula
         rows[key] = replace(row, names=(*rows[key].names, *row.names)) if key in rows else row
     yield from (row for row in rows.values() if row.value)
 
 
 def _of_name(
-    found: Figure, name: str, segment: Segment, _config: EncoderConfig, _live: int
+    figure: Figure, name: str, segment: Segment, _config: EncoderConfig, _live: int
 ) -> tuple[int, ...]:
-    """The figures of the operations of a name."""
-    return tuple(of_op(found, op) for op in segment.recording.ops if op.is_kernel and op.name == name)
+    """The figures of the operations with a name."""
+    return tuple(of_op(figure, op) for op in segment.recording.ops if op.is_kernel and op.name == name)
 
 
-def _whole(on_symbols: Symbolic, config: EncoderConfig, found: Figure) -> Dim:
+def _whole(on_symbols: Symbolic, config: EncoderConfig, figure: Figure) -> Dim:
     """The figure of a part or layer."""
-    if found.op_keys:
-        return of_recordings(found, (on_symbols.recording,))
-    if found.combined == "max":
+    if figure.op_keys:
+        return of_recordings(figure, (on_symbols.recording,))
+    if figure.combined == "max":
         return on_symbols.names["L"] + live_over(on_symbols.recording).peak_bytes
-    return OF_RECORDING[found.name](config, on_symbols.recording)
+    return OF_RECORDING[figure.name](config, on_symbols.recording)
 
 
 def _row(on_symbols: Symbolic, name: str, formula: Integer) -> FormulaRow:
@@ -226,7 +232,7 @@ def _row(on_symbols: Symbolic, name: str, formula: Integer) -> FormulaRow:
 
 
 def _symbols(on_symbols: Symbolic, formula: Integer) -> Iterator[SymbolValue]:
-    """The symbols of a formula as it is written."""
+    """The symbols in a formula, in the order of `ORDER`."""
     points = on_symbols.space.points
     used = {atom.name for atom in atoms_of(formula) if atom.kind == "symbol"}
     values = {name: points[name] for name in used} | (
@@ -239,6 +245,6 @@ def _symbols(on_symbols: Symbolic, formula: Integer) -> Iterator[SymbolValue]:
 
 
 def _names_in(text: str) -> set[str]:
-    """The names that a written formula has."""
+    """The names in a written formula."""
     words = "".join(character if character.isalnum() or character == "_" else " " for character in text)
     return {word for word in words.split() if not word[0].isdigit()}

@@ -1,4 +1,4 @@
-"""What a reader would want pointed out in an analysis, in plain words with the figures."""
+"""The findings of an analysis: facts that a reader should know, in plain words with their numbers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from math import gcd, prod
 
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
+from ..figures import PEAKS
 from ..reports.analysis import Change, Comparisons, DeviceReport, Finding, LayerReport, Totals
 from ..shell import options
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 
-WORTH_SAVING = 0.01  # of peak memory: a smaller difference is none
-MANY = 8  # times fewer tokens: more than patches merged by twos make
-MOST_GAINS = 2  # that are said one by one
-FAR = 2  # a window this many times larger or smaller is no advice
+WORTH_SAVING = 0.01  # of peak memory: a smaller difference is not worth a finding
+MANY = 8  # times fewer tokens, which is more than one patch merging makes
+MOST_GAINS = 2  # that are named one by one
+FAR = 2  # a window this many times larger or smaller is not recommended
 
 
 def findings(
@@ -38,18 +39,18 @@ def findings(
     found += _best_change(config, totals, changes)
     mixes = any(layer.has_residual_block or layer.is_shifted for layer in config.layers)
     if all(layer.windows > 1 for layer in layers) and not mixes:
-        message = "No layer is global: no block passes anything from one window to another."
+        message = "No layer is global: no block exchanges information between windows."
         found.append(Finding("no-global-layer", message))
     return tuple(found)
 
 
 def _kind(layer: LayerReport) -> tuple[int, Pair, Pair]:
-    """What windowed layers have in common of which the same is said."""
+    """Windowed layers of one kind share their findings."""
     return layer.stage, layer.window_size, layer.grid
 
 
 def _which(count: int, layer: LayerReport, *, alone: bool) -> str:
-    """What to call the windowed layers of a kind."""
+    """A name for the windowed layers of a kind."""
     where = "" if alone else f" of stage {layer.stage}"
     return f"the one windowed layer{where}" if count == 1 else f"each of the {count} windowed layers{where}"
 
@@ -68,7 +69,7 @@ def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
             "dropped-pixels",
             f"The image, {format_size(config.image_size)}, is not a multiple of the patch, {config.patch_size}: the "
             f"patch convolution drops the last {' and '.join(lost)} of pixels and sees {format_size(seen)}, a grid of "
-            f"{format_size(config.grid)}. So do the figures here.",
+            f"{format_size(config.grid)}. The numbers here do the same.",
         )
 
 
@@ -79,25 +80,25 @@ def _joint_tables(config: EncoderConfig) -> Iterator[Finding]:
     if decomposed < entries:
         yield Finding(
             "joint-rel-pos",
-            f"The largest joint relative-position table has {entries:,} entries a channel; a decomposed pair has "
+            f"The largest joint relative-position table has {entries:,} entries per channel; a decomposed pair has "
             f"{decomposed:,}, {format_percent(1 - decomposed / entries)} fewer.",
         )
 
 
 def _compressed_tokens(config: EncoderConfig) -> Iterator[Finding]:
-    """Where a transition spares global layers most of the tokens."""
+    """A transition that leaves global layers only a small share of the tokens."""
     for before, after in pairwise(config.layers):
         tokens, left = prod(before.out_grid), prod(after.grid)
         if before.stage_index == after.stage_index or tokens < MANY * left or not after.is_global:
             continue
-        behind = sum(layer.is_global and layer.stage_index == after.stage_index for layer in config.layers)
+        following = sum(layer.is_global and layer.stage_index == after.stage_index for layer in config.layers)
         extra = after.extra_tokens
         scores = (tokens + extra) ** 2 / (left + extra) ** 2
         yield Finding(
             "compressed-tokens",
-            f"transitions.{after.stage_index} makes {left:,} tokens of {tokens:,}: {format_ratio(tokens / left)} fewer for "
-            f"the {format_things(behind, 'global layer')} after it, whose score matrices are {format_ratio(scores)} smaller "
-            "than over all of them.",
+            f"transitions.{after.stage_index} reduces {tokens:,} tokens to {left:,}, {format_ratio(tokens / left)} fewer. "
+            f"The score matrices of the {format_things(following, 'global layer')} after it are {format_ratio(scores)} "
+            "smaller than those over all tokens.",
         )
 
 
@@ -106,18 +107,18 @@ def _padding(layer: LayerReport, which: str) -> Iterator[Finding]:
         return
     window, grid, padded = map(format_size, (layer.window_size, layer.grid, layer.padded_grid))
     if layer.windows == 1:
-        what = f"The window, {window}, is larger than the grid, {grid}: {which} is one window that sees everything, "
-        yield Finding("padding", f"{what}padding included. Global attention (window_size 0) needs none.")
+        what = f"The window, {window}, is larger than the grid, {grid}: {which} is one window over everything, padding "
+        yield Finding("padding", f"{what}included. Global attention (window_size 0) needs no padding.")
         return
     before, after = prod(layer.grid), prod(layer.padded_grid)
     what = f"Padding {grid} to {padded} makes {which} run qkv and proj on {format_percent(after / before - 1)} more "
-    what += f"tokens ({after:,} for {before:,})."
+    what += f"tokens ({after:,} instead of {before:,})."
     nearest = " or ".join(_without_padding(layer.window_size, layer.grid))
-    yield Finding("padding", f"{what} A window of {nearest} needs none." if nearest else what)
+    yield Finding("padding", f"{what} A window of {nearest} needs no padding." if nearest else what)
 
 
 def _without_padding(window: Pair, grid: Pair) -> list[str]:
-    """The nearest windows that divide the grid: the square ones below and above, else one that suits each axis."""
+    """The nearest windows that divide the grid: the next smaller and larger square, or else one fitted to each axis."""
     side = window[0]
     common = _near(side, gcd(*grid)) if window[0] == window[1] else []
     square = [size for size in common if (size, size) != grid]
@@ -132,12 +133,12 @@ def _without_padding(window: Pair, grid: Pair) -> list[str]:
 
 
 def _nearest(side: int, number: int) -> int:
-    """The divisor of `number` that is nearest to `side`; 0 where none is near."""
+    """The divisor of `number` nearest to `side`; 0 if none is near."""
     return min(_near(side, number), key=lambda size: abs(size - side), default=0)
 
 
 def _near(side: int, number: int) -> list[int]:
-    """The divisors of `number` that are not far from `side`."""
+    """The divisors of `number` within a factor of `FAR` of `side`."""
     divisors = (size for size in range(2, number + 1) if number % size == 0)
     return [size for size in divisors if side <= FAR * size <= FAR**2 * side]
 
@@ -155,11 +156,10 @@ def _windows_that_cost(layer: LayerReport, which: str) -> Iterator[Finding]:
 def _whole_against_part(kinds: Sequence[LayerReport], comparison: Comparisons) -> Iterator[Finding]:
     cheaper = [layer for layer in kinds if layer.vs_global.layer_flops_ratio > 1]
     if cheaper:
-        sizes = {
-            layer.window_size for layer in cheaper
-        }  # one for each, or a reader cannot tell the layers apart
-        told = len(cheaper) <= MOST_GAINS and len(sizes) == len(cheaper)
-        gains = "; ".join(map(_gain, cheaper)) if told else _range_of_gains(cheaper)
+        # named one by one only if their windows differ, or a reader could not tell them apart
+        sizes = {layer.window_size for layer in cheaper}
+        one_by_one = len(cheaper) <= MOST_GAINS and len(sizes) == len(cheaper)
+        gains = "; ".join(map(_gain, cheaper)) if one_by_one else _range_of_gains(cheaper)
         ratio = comparison.vs_all_global.flops_ratio
         whole = (
             f"is {format_ratio(ratio)} cheaper than"
@@ -179,7 +179,7 @@ def _gain(layer: LayerReport) -> str:
 
 
 def _range_of_gains(layers: Sequence[LayerReport]) -> str:
-    """Of windows of many kinds: the least and the most that they gain."""
+    """The smallest and the largest gain of windows of many kinds."""
     scores = sorted(layer.vs_global.scores_flops_ratio for layer in layers)
     whole = sorted(layer.vs_global.layer_flops_ratio for layer in layers)
     return (
@@ -197,42 +197,40 @@ def _peak(layers: Sequence[LayerReport], totals: Totals, comparison: Comparisons
     if as_all_global and windowed.peak_bytes_saving < -WORTH_SAVING:
         yield Finding(
             "one-global-layer-sets-the-peak",
-            f"One global layer sets the inference peak ({format_bytes(totals.peak_bytes)} at {totals.peak_at}): with "
-            f"every layer global it is {format_bytes(comparison.vs_all_global.peak_bytes)}, with none "
+            f"One global layer sets the inference peak ({format_bytes(totals.peak_bytes)} at {totals.peak_at}): with all "
+            f"layers global it is {format_bytes(comparison.vs_all_global.peak_bytes)}, and with none it is "
             f"{format_bytes(windowed.peak_bytes)}. {_training(totals, comparison)}",
         )
 
 
 def _training(totals: Totals, comparison: Comparisons) -> str:
-    """What windows do for training, where each layer's scores are kept."""
+    """What windows save in training, which keeps the scores of every layer."""
     saving = comparison.vs_all_global.training_bytes_saving
     step = f"a training step takes {format_bytes(totals.training_bytes)}"
     if saving < WORTH_SAVING:
-        return f"{step[0].upper()}{step[1:]}, all global or not."
+        return f"{step[0].upper()}{step[1:]}, with or without windows."
     other = format_bytes(comparison.vs_all_global.training_bytes)
-    return (
-        f"Windows do save training memory: {step}, {format_percent(saving)} less than the {other} all global."
-    )
+    return f"Windows do save training memory: {step}, {format_percent(saving)} less than {other} with all layers global."
 
 
 def _best_change(config: EncoderConfig, totals: Totals, changes: Sequence[Change]) -> Iterator[Finding]:
     if not changes or changes[0].peak_bytes_saving < WORTH_SAVING:
         return
-    best, training = changes[0], config.run.mode == "training"
-    now = totals.training_bytes if training else totals.peak_bytes
-    where = totals.training_at if training else totals.peak_at
+    best, mode = changes[0], config.run.mode
+    now = getattr(totals, PEAKS[mode])
+    where = totals.training_at if mode == "training" else totals.peak_at
     yield Finding(
         "best-single-change",
-        f"The single change that lowers the {'training' if training else 'inference'} peak most is {best.change} "
-        f"({options('--set', best.set)}): {format_bytes(best.peak_bytes)} for "
-        f"{format_bytes(now)} at {where}, {format_percent(best.peak_bytes_saving)} less.",
+        f"The single change that lowers the {mode} peak most is {best.change} ({options('--set', best.set)}): "
+        f"{format_bytes(best.peak_bytes)} instead of {format_bytes(now)} at {where}, "
+        f"{format_percent(best.peak_bytes_saving)} less.",
     )
 
 
 def fitting(
     device: DeviceReport | None, changes: Sequence[Change], pairs: Sequence[Change]
 ) -> Iterator[Finding]:
-    """What would make an encoder fit a device that it does not fit: one change, or else two."""
+    """One change, or else two, that make an encoder fit a device."""
     if device is None or device.fits:
         return
     single = next((change for change in changes if change.fits), None)
@@ -242,7 +240,7 @@ def fitting(
     elif pair is not None:
         message = f"No single change makes it fit on {device.name}; {_fits(pair)} do"
     else:
-        message = f"No change of kernel, type or checkpointing, nor two of them, make it fit on {device.name}"
+        message = f"No one or two changes of kernel, type or checkpointing make it fit on {device.name}"
     yield Finding("what-makes-it-fit", f"{message}.")
 
 

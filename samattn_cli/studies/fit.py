@@ -1,12 +1,12 @@
-"""How large an encoder can be in a memory: the largest resolution, batch and number of global layers, to the exact edge.
+"""The largest resolution, batch size and number of global layers with which an encoder fits a memory, exactly.
 
-Peaks do not grow steadily with size: a mask of padded rows is a copy more, so that 2176 pixels may fit where 2160 do not.
-So every candidate is worked out, as arrays, up to one that surely does not fit, and none is passed over.
+Peak memory is not monotonic in size: padding adds a copy, so 2176 pixels may fit although 2160 do not. We compute every
+candidate, as arrays, up to one that certainly does not fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..device.model import Device
 from ..encoder.kernels import unfit
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
-from ..errors import UsageError
+from ..errors import Message, UsageError, code_of
 from ..figures import PEAKS
 from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary
 from .candidates import Candidates, batch_size, global_layers, grown, own_aspect, resolution
@@ -31,45 +31,45 @@ KERNELS = ("eager", "sdpa", "fused")
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is to grow, in which modes, under which kernels, and which resolutions are looked at; see `Fit`."""
+    """What grows, in which modes and with which kernels, and which resolutions are candidates; see `Fit`."""
 
     vary: Sequence[Vary] = VARY
     modes: Sequence[str] = MODES
     kernels: Sequence[str] = KERNELS
-    aspect: Pair | None = None  # the encoder's own
+    aspect: Pair | None = None  # None: the encoder's own
     no_padding: bool = False
 
 
 def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, tell: Tell = silent) -> Fit:
-    """How far an encoder can grow.
+    """How far an encoder can grow in a memory.
 
     Args:
-        config: the encoder; its mode and attention kernel are those of `asked`.
-        memory: bytes that a process has, or a device.
-        asked: what is asked.
-        tell: is told how many of the answers are found.
+        config: the encoder; mode and attention kernel are replaced by those of `asked`.
+        memory: the bytes of a process, or a device.
+        asked: the question.
+        tell: is called with the number of finished answers.
 
     Raises:
-        UsageError: if none of the kernels is modelled for the encoder, or nothing that is asked for can grow.
+        UsageError: if the encoder supports none of the kernels, or nothing in the question can grow.
     """
     unmodelled = {kernel: reason for kernel in asked.kernels if (reason := unfit(kernel, config))}
     if len(unmodelled) == len(asked.kernels):
-        raise UsageError("\n".join(dict.fromkeys(unmodelled.values())))
+        raise _all_of(unmodelled.values())
     modelled = {
         kernel: replace(config, run=replace(config.run, attention=kernel))
         for kernel in asked.kernels
         if kernel not in unmodelled
     }
     memory_bytes = memory if isinstance(memory, int) else memory.usable_bytes
-    found = (
+    computed = (
         answer
         for vary in asked.vary
         for encoder in modelled.values()
         for answer in _answers(encoder, vary, memory_bytes, asked)
     )
-    answers = list(telling(found, tell, len(asked.vary) * len(modelled) * len(asked.modes)))
+    answers = list(telling(computed, tell, len(asked.vary) * len(modelled) * len(asked.modes)))
     if all(answer.status == "no candidates" for answer in answers):
-        raise UsageError("\n".join(dict.fromkeys(answer.message for answer in answers)))
+        raise _all_of(answer.message for answer in answers)
     return Fit(
         config=config,
         memory_bytes=memory_bytes,
@@ -83,6 +83,12 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, 
             Unmodelled(attention=kernel, reason=reason) for kernel, reason in unmodelled.items()
         ),
     )
+
+
+def _all_of(reasons: Iterable[str]) -> UsageError:
+    """An error with several reasons, each on its own line and once; its code is that of the first."""
+    first, *others = dict.fromkeys(reasons)
+    return UsageError(Message(code_of(first), "\n".join([first, *others])))
 
 
 def _order(answer: Answer, asked: Asked) -> tuple[int, int]:
@@ -101,7 +107,7 @@ def _as_it_is(encoders: Sequence[EncoderConfig], memory_bytes: int, modes: Seque
 
 
 def candidate(config: EncoderConfig, memory_bytes: int) -> Candidate:
-    """What an encoder takes in its run's mode, and where it is too large."""
+    """The memory of an encoder in its run's mode, and where it is too large."""
     passes = Passes(config)
     peak = passes.peak_bytes
     return Candidate(
@@ -123,9 +129,9 @@ def _answers(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: Asked
     try:
         candidates, message = _candidates(encoder, vary, memory_bytes, asked), ""
     except UsageError as error:
-        candidates, message = None, str(error)
+        candidates, message = None, error.message
     if candidates is not None and not len(candidates):
-        message = f"no {vary.replace('_', ' ')} can be looked at: {candidates.end}"
+        message = Message("no-candidates", f"there is no valid {vary.replace('_', ' ')}: {candidates.end}")
     if candidates is None or message:
         for mode in asked.modes:
             yield Answer(
@@ -154,7 +160,7 @@ def _candidates(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: As
 
 @dataclass(frozen=True)
 class Edge:
-    """The place of the largest candidate that fits (-1: none does), and smaller ones that do not with what they take."""
+    """The index of the largest candidate that fits (-1: none), and the peaks of smaller ones that do not, by index."""
 
     place: int
     gaps: dict[int, int]
@@ -162,20 +168,20 @@ class Edge:
 
 
 def _every_one(candidates: Candidates, memory_bytes: int, modes: Sequence[str]) -> Iterator[tuple[str, Edge]]:
-    """The edge in each mode, from the peaks of all."""
+    """The edge in each mode, from the peaks of all candidates."""
     peaks = candidates.peaks([PEAKS[mode] for mode in modes])
     for mode in modes:
-        found = peaks[PEAKS[mode]]
-        fit_at = np.flatnonzero(found <= memory_bytes)
+        of_mode = peaks[PEAKS[mode]]
+        fit_at = np.flatnonzero(of_mode <= memory_bytes)
         place = int(fit_at[-1]) if fit_at.size else -1
-        gaps = np.flatnonzero(found[: max(place, 0)] > memory_bytes)
-        yield mode, Edge(place, {int(at): int(found[at]) for at in gaps})
+        gaps = np.flatnonzero(of_mode[: max(place, 0)] > memory_bytes)
+        yield mode, Edge(place, {int(at): int(of_mode[at]) for at in gaps})
 
 
 def _by_halving(
     candidates: Candidates, memory_bytes: int, modes: Sequence[str]
 ) -> Iterator[tuple[str, Edge]]:
-    """An edge in each mode: from the smallest on in doubled steps until one does not fit, then halfway between."""
+    """The edge in each mode by bisection: double the step until a candidate does not fit, then halve the interval."""
     for mode in modes:
 
         def fits(place: int, mode: str = mode) -> bool:

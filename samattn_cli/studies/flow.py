@@ -1,9 +1,9 @@
-"""What the tokens of an encoder see, layer by layer, on its windows as they lie: exact, and without running it.
+"""The receptive fields of an encoder's tokens after each layer: exact, and computed without running it.
 
-Windows, shifted or not, what pools and what slides over the grid treat rows and columns apart, and take rows that lie
-side by side. So what a token sees is a rectangle of the first grid: a range of rows for each row of the present grid, and
-one of columns for each column. Tokens beside the grid (class tokens) are attended to by global layers alone, which let
-every token see everything already.
+Windows (shifted or not), pooling and convolutions treat rows and columns independently, and combine adjacent rows. So
+the receptive field of a token is a rectangle of the first grid: a range of rows for each row of the present grid, and a
+range of columns for each column. Tokens next to the grid (class tokens) take part in global layers only, after which
+every token sees everything anyway.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..errors import UsageError
 from ..reports.flow import Flow, FlowFacts, LayerFlow
 
 Axis = tuple[range, ...]
-"""Along one axis: what each row of a grid sees, in rows of the first grid."""
+"""Along one axis: the range of rows of the first grid that each row of a grid sees."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def flow_of(config: EncoderConfig) -> Flow:
     """How information flows through an encoder.
 
     Raises:
-        UsageError: for an encoder whose tokens see what is no rectangle.
+        UsageError: for an encoder whose receptive fields are not rectangles.
     """
     first_grid = config.layers[0].grid
     layers = tuple(_layer_flow(layer, fields, prod(first_grid)) for layer, fields in fields_of(config))
@@ -48,11 +48,11 @@ def flow_of(config: EncoderConfig) -> Flow:
 
 @dataclass(frozen=True)
 class WindowedFlow:
-    """What any placement of global layers starts from: the flow of the encoder with every layer windowed that can be.
+    """The starting point of every placement: the flow of the encoder with all layers windowed that can be.
 
     Attributes:
-        depth: its layers.
-        mixing: those that are global all the same: without a window, or with one that covers the grid.
+        depth: the number of layers.
+        mixing: layers that are global anyway: without a window, or with one that covers the grid.
         first_full_context: the first layer after which every token sees everything; None: there is none.
     """
 
@@ -61,17 +61,17 @@ class WindowedFlow:
     first_full_context: int | None
 
     def facts(self, placed: Collection[int]) -> FlowFacts:
-        """What it comes to where the layers `placed` are global too, in time that does not depend on the grid.
+        """The flow with the layers `placed` made global, in time independent of the grid.
 
-        Where a layer attends does not depend on others. Behind a global one every token sees everything, and from then on
-        always; before the first of them all is as if there were none.
+        Where a layer attends does not depend on other layers. After a global layer every token sees everything, and keeps
+        doing so; before the first global layer nothing changes.
         """
         full = min((*placed, *_numbers(self.first_full_context)), default=None)
         return _facts(self.depth, self.mixing.union(placed), full)
 
 
 def windowed_flow(config: EncoderConfig) -> WindowedFlow:
-    """What the facts of any placement of global layers in an encoder are made of."""
+    """The flow of an encoder with all layers windowed that can be."""
     flow = flow_of(config.all_windowed())
     mixing = frozenset(layer.index for layer in flow.layers if layer.mixes_all)
     return WindowedFlow(len(flow.layers), mixing, flow.first_full_context)
@@ -82,7 +82,7 @@ def _numbers(index: int | None) -> tuple[int, ...]:
 
 
 def _facts(depth: int, mixing: Collection[int], full: int | None) -> FlowFacts:
-    """The facts of `depth` layers of which some mix everything, and behind one of which everything is seen."""
+    """The facts of `depth` layers, of which `mixing` are global, where everything is seen after layer `full`."""
     ends = (-1, *sorted(mixing), depth)
     return FlowFacts(
         first_full_context=full,
@@ -96,15 +96,15 @@ def fields_of(config: EncoderConfig) -> Iterator[tuple[LayerConfig, Fields]]:
     """Each layer, with the receptive fields of the tokens that leave it.
 
     Raises:
-        UsageError: for an encoder whose tokens see what is no rectangle.
+        UsageError: for an encoder whose receptive fields are not rectangles.
     """
     height, width = config.layers[0].grid
     seen = Fields(_themselves(height), _themselves(width))
     for before, part in pairwise(config.plan):
         if isinstance(part, LayerConfig):
             if isinstance(before, PartConfig) and before.slot == "transitions":
-                seen = _behind_transition(before, part, seen)
-            seen = _behind_layer(part, seen)
+                seen = _after_transition(before, part, seen)
+            seen = _after_layer(part, seen)
             yield part, seen
 
 
@@ -113,28 +113,32 @@ def _themselves(length: int) -> Axis:
 
 
 def _union(seen: Axis) -> range:
-    """Of what rows see that lie side by side: so does what they see, or it overlaps."""
+    """The union of the ranges of adjacent rows, which are adjacent or overlap."""
     return range(min(each.start for each in seen), max(each.stop for each in seen))
 
 
-def _behind_transition(part: PartConfig, first: LayerConfig, seen: Fields) -> Fields:
-    """What tokens see behind a transition; `first` is the block that it leads into."""
+def _after_transition(part: PartConfig, first: LayerConfig, seen: Fields) -> Fields:
+    """The receptive fields after a transition; `first` is the block after it."""
     slides = TRANSITIONS[part.word].slides
     if slides is not None:
         return Fields(_slid(seen.rows, slides), _slid(seen.columns, slides))
     if not _mixes_all(first):
         raise UsageError(
-            f"no receptive fields after transition {part.word}, which does not say what it mixes"
+            "no-receptive-fields",
+            f"transition {part.word} does not declare what it mixes, so there are no receptive fields after it",
         )
-    # Wherever they are put, the block behind it lets each see what all of them see.
+    # The next block mixes all tokens, so the order in which the transition puts them makes no difference.
     height, width = part.leaving.grid
     return Fields((_union(seen.rows),) * height, (_union(seen.columns),) * width)
 
 
-def _behind_layer(layer: LayerConfig, seen: Fields) -> Fields:
+def _after_layer(layer: LayerConfig, seen: Fields) -> Fields:
     block = BLOCKS[layer.stage.block]
-    if said := block.mixes_else(layer):
-        raise UsageError(f"{layer.name} has no receptive fields that are the same for every image: {said}")
+    if reason := block.mixes_else(layer):
+        raise UsageError(
+            "no-receptive-fields",
+            f"the receptive fields of {layer.name} are not the same for every image: {reason}",
+        )
     slides = (Sliding(layer.q_stride, layer.q_stride), *(block.residual if layer.has_residual_block else ()))
     rows, columns = (
         _slid(_mixed(axis, windows), slides)
@@ -144,11 +148,11 @@ def _behind_layer(layer: LayerConfig, seen: Fields) -> Fields:
 
 
 Windows = list[tuple[int, bool]]
-"""Along one axis: the window of each row, and whether the shift rolled it round. Both alike: they are mixed."""
+"""Along one axis: the window of each row, and whether the shift wrapped it around. Rows equal in both are mixed."""
 
 
 def _windows(layer: LayerConfig) -> tuple[Windows, Windows]:
-    """Those down the grid and across it; a global layer is one window."""
+    """The windows down the grid and across it; a global layer is one window."""
     down, across = (
         _along(whole, side, side * often + rest, shift)
         for whole, shift, (side, often, rest) in zip(layer.grid, layer.shift_size, layer.windows, strict=True)
@@ -157,7 +161,7 @@ def _windows(layer: LayerConfig) -> tuple[Windows, Windows]:
 
 
 def _along(length: int, side: int, padded: int, shift: int) -> Windows:
-    """Padding lies behind the grid, and is rolled with it; the mask keeps apart what was rolled round and what was not.
+    """Padding comes after the grid and is rolled with it; the mask separates rows that wrapped around from the others.
 
     Source: microsoft/Swin-Transformer, models/swin_transformer.py (attn_mask).
     """
@@ -166,11 +170,11 @@ def _along(length: int, side: int, padded: int, shift: int) -> Windows:
 
 
 def _mixed(seen: Axis, windows: Windows) -> Axis:
-    """Each row sees what those of its window saw."""
+    """Each row sees what all rows of its window saw."""
     members: dict[tuple[int, bool], list[range]] = {}
     for window, each in zip(windows, seen, strict=True):
         members.setdefault(window, []).append(each)
-    together = {window: _union(tuple(held)) for window, held in members.items()}
+    together = {window: _union(tuple(ranges)) for window, ranges in members.items()}
     return tuple(together[window] for window in windows)
 
 

@@ -1,4 +1,4 @@
-"""The grid of a sweep: axes that are whole numbers on every encoder, and axes each of whose values is another encoder."""
+"""The grid of a sweep: numeric axes that apply to one encoder, and axes whose values are different encoders."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 10_000_000
 MOST_ENCODERS = 1000
-"""Each is loaded, and its passes are run, by itself."""
+"""Each is loaded, and its passes are run, separately."""
 
 
 @dataclass(frozen=True)
 class Variation:
-    """An axis of other encoders: its name, and what each of its values lays over a config."""
+    """An axis whose values are different encoders: its name, and the override of a config for each value."""
 
     name: str
     overrides: tuple[Override, ...]
@@ -42,7 +42,7 @@ class Variation:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """What is varied; an axis without values is left as configs have it. `where` is the option of an axis, for messages."""
+    """What is varied; an axis without values stays as the configs have it."""
 
     variations: tuple[Variation, ...] = ()
     batch_sizes: tuple[int, ...] = ()
@@ -50,7 +50,7 @@ class Grid:
     resolutions: tuple[Pair, ...] = ()
 
     def axes(self, names: Sequence[str]) -> tuple[Axis, ...]:
-        """The axes, the one that varies fastest last, of configs of some names."""
+        """The axes for configs with some names; the last one varies fastest."""
         configs = [Axis("config", tuple(names))] if len(names) > 1 else []
         others = [Axis(variation.name, variation.labels) for variation in self.variations]
         counted = [
@@ -62,50 +62,52 @@ class Grid:
 
     @property
     def encoders(self) -> int:
-        """How many encoders a config becomes."""
+        """The number of encoders per config."""
         return prod(len(variation.overrides) for variation in self.variations)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Points of each encoder: (batches, windows, resolutions)."""
+        """Points per encoder: (batches, windows, resolutions)."""
         counts = (len(self.batch_sizes), len(self.windows), len(self.resolutions))
         return max(counts[0], 1), max(counts[1], 1), max(counts[2], 1)
 
     @property
     def points(self) -> int:
-        """How many points a config becomes."""
+        """The number of points per config."""
         return self.encoders * prod(self.shape)
 
     def check_size(self, configs: int) -> None:
-        """See that it can be worked out.
+        """Check that the grid is not too large.
 
         Raises:
-            UsageError: if nothing varies, or too much.
+            UsageError: if it is.
         """
         encoders = configs * self.encoders
         if configs * self.points > MOST_POINTS:
             sides = [*(len(v.overrides) for v in self.variations), *self.shape]
-            said = " x ".join(f"{side:,}" for side in (configs, *sides) if side > 1)
+            product = " x ".join(f"{side:,}" for side in (configs, *sides) if side > 1)
             raise UsageError(
-                f"the grid has {configs * self.points:,} points ({said}): at most {MOST_POINTS:,}; use larger "
-                "steps, as in 512:4096:64, shorter ranges, or fewer axes at once"
+                "too-many-points",
+                f"the grid has {configs * self.points:,} points ({product}), and at most {MOST_POINTS:,} are allowed; use "
+                "larger steps, as in 512:4096:64, shorter ranges, or fewer axes at once",
             )
         if encoders > MOST_ENCODERS:
             raise UsageError(
-                f"the grid is of {encoders:,} encoders, each of which is worked out by itself: at most {MOST_ENCODERS:,}; "
-                "give fewer configs, or fewer values of what is no resolution, window or batch"
+                "too-many-encoders",
+                f"the grid has {encoders:,} different encoders, and at most {MOST_ENCODERS:,} are allowed; give fewer "
+                "configs, or fewer values of keys other than resolution, window and batch size",
             )
 
 
 def plain(value: Any) -> Any:
-    """The value of an override without its places."""
+    """The value of an override, without its place in a file."""
     return value.plain() if hasattr(value, "plain") else value
 
 
 def encoders_of(
     references: Sequence[str], laid_over: Sequence[Override], grid: Grid
 ) -> Iterator[list[EncoderConfig]]:
-    """Of each config its encoders, a combination of `grid.variations` each, at the first point of the grid."""
+    """The encoders of each config, one for each combination of `grid.variations`, at the first point of the grid."""
     first = []
     if grid.resolutions:
         where = f"--resolutions {format_side(grid.resolutions[0])}"
@@ -114,7 +116,9 @@ def encoders_of(
     if grid.batch_sizes:
         first.append(Override("run.batch_size", grid.batch_sizes[0], f"--batch-sizes {grid.batch_sizes[0]}"))
     for reference in references:
-        source = mapping_of(load_config(STDIN)) if reference == STDIN else reference  # which is read once
+        source = (
+            mapping_of(load_config(STDIN)) if reference == STDIN else reference
+        )  # stdin can be read only once
         yield [
             load_config(source, [*laid_over, *combination, *first])
             for combination in product(*(variation.overrides for variation in grid.variations))
@@ -122,23 +126,26 @@ def encoders_of(
 
 
 def check_axes(config: EncoderConfig, grid: Grid) -> None:
-    """See that the axes mean something to a config.
+    """Check that the axes apply to a config.
 
     Raises:
-        UsageError: for an image smaller than its patch, or windows where none is.
+        UsageError: for an image smaller than its patch, or windows for an encoder without any.
     """
     for size in grid.resolutions:
         if min(size) < config.patch_size:
             raise UsageError(
-                f"--resolutions {format_side(size)}: {config.name} has patches of {config.patch_size}: use at least "
-                f"{config.patch_size}"
+                "out-of-range",
+                f"--resolutions {format_side(size)}: {config.name} has patches of {config.patch_size}; use at least "
+                f"{config.patch_size}",
             )
     if grid.windows and not config.has_windows:
-        raise UsageError(f"--windows: {config.name} has no windowed block: a window would change nothing")
+        raise UsageError(
+            "no-windows", f"--windows: {config.name} has no windowed block, so no window size applies to it"
+        )
 
 
 def arrays(grid: Grid) -> dict[str, np.ndarray]:
-    """The points of one encoder, a flat array for each coordinate that varies; the resolution varies fastest."""
+    """The points of one encoder: a flat array for each coordinate that varies; the resolution varies fastest."""
     import numpy as np
 
     shape, found = grid.shape, {}

@@ -1,4 +1,4 @@
-"""Predicted memory against measured, by case and by layer."""
+"""Predicted memory compared with measured memory, by case and by layer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ WHOLE = ("encoder", "pass")
 
 
 def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig] = ()) -> Judgement:
-    """Predict every case of some recordings anew and compare.
+    """Predict the memory of every case of some recordings, and compare it with the measured memory.
 
     Args:
         recordings: by the files that they were read from.
-        configs: if any, only their cases are judged, and each must have one.
+        configs: if any, only their cases are compared, and each config must have one.
 
     Raises:
-        UsageError: if a config has no case, or no case can be judged.
+        UsageError: if a config has no case, or no case can be compared.
     """
     files = ", ".join(map(str, recordings))
     chosen = [
@@ -33,13 +33,13 @@ def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig]
         for case in recording.cases
         if not configs or case.config_hash in set(map(config_hash, configs))
     ]
-    found = {case.config_hash for _, case in chosen}
-    if missing := [config.name for config in configs if config_hash(config) not in found]:
-        raise UsageError(f"{files}: no case is of {', '.join(missing)} as it is run here")
+    recorded = {case.config_hash for _, case in chosen}
+    if missing := [config.name for config in configs if config_hash(config) not in recorded]:
+        raise UsageError("not-recorded", f"{files}: no case is of {', '.join(missing)} with the same run")
     cases = tuple(_judged(fingerprint, case) for fingerprint, case in chosen)
     if not any(case.whole for case in cases):
         reasons = dict.fromkeys(case.message for case in cases) or ["it has no cases"]
-        raise UsageError(f"{files}: nothing can be judged: {'; '.join(reasons)}")
+        raise UsageError("nothing-measured", f"{files}: no case can be compared: {'; '.join(reasons)}")
     return Judgement(
         cases=cases,
         whole_errors=_errors(case.whole for case in cases if case.whole),

@@ -41,30 +41,30 @@ class At:
     @property
     def layer(self) -> LayerConfig:
         """The block's config."""
-        assert self.segment.layer is not None  # noqa: S101 - asked for of blocks only; told to the type checker
+        assert self.segment.layer is not None  # noqa: S101 - for the type checker: only blocks are asked
         return self.segment.layer
 
     @property
     def time(self) -> LayerTime | None:
-        """In the run's mode; None without a device."""
+        """The time in the run's mode; None without a device."""
         return self.passes.times[self.number] if self.passes.times else None
 
     @property
     def training(self) -> Moment:
-        """The most that is live in it in a training step."""
+        """The moment of a training step with the most live bytes in this segment."""
         name, moments = self.segment.name, self.passes.step.moments
         return max((moments[name, phase] for phase in PHASES), key=lambda moment: moment.nbytes)
 
 
 def parts_of(passes: Passes) -> tuple[PartReport, ...]:
-    """What stands beside the blocks."""
+    """The parts next to the blocks."""
     return tuple(
         PartReport(**_figures(PART, at)) for at in segments_of(passes).values() if at.segment.layer is None
     )
 
 
 def layers_of(passes: Passes) -> tuple[LayerReport, ...]:
-    """The blocks, each against the same one made global."""
+    """The blocks, each compared with the same block made global."""
     return tuple(
         LayerReport(**_figures(LAYER, at))
         for at in segments_of(passes).values()
@@ -114,7 +114,7 @@ PART: dict[str, Callable[[At], Any]] = {
     "bound": lambda at: at.time and at.time.bound,
     "share_of_peak": lambda at: at.time and at.time.share_of_peak,
 }
-"""Each key of a `PartReport`, alone."""
+"""A reader for each key of a `PartReport`."""
 
 LAYER: dict[str, Callable[[At], Any]] = PART | {
     "index": lambda at: at.layer.index,
@@ -131,12 +131,12 @@ LAYER: dict[str, Callable[[At], Any]] = PART | {
     "attention_bytes_per_head": lambda at: _attention_bytes(at) // at.layer.stage.num_heads,
     "vs_global": _vs_global,
 }
-"""Likewise of a `LayerReport`."""
+"""A reader for each key of a `LayerReport`."""
 
 
 @lru_cache(maxsize=64)
 def _flops_ratios(layer: Recording, as_global: Recording) -> tuple[float, float, float]:
-    """Of score products, attention and the whole layer: those of the layer as global over those as it is."""
+    """FLOPs with the layer made global over FLOPs as it is, for score products, attention and the whole layer."""
 
     def ratio(part: Callable[[Op], bool]) -> float:
         return _flops(filter(part, as_global.ops)) / _flops(filter(part, layer.ops))
@@ -150,14 +150,16 @@ def _flops_ratios(layer: Recording, as_global: Recording) -> tuple[float, float,
 
 OF_OPS = tuple(figure.name for figure in of("op") if figure.op_keys)
 read_op = attrgetter(*OF_OPS)
-"""The figures of an operation, all of them its own numbers."""
+"""Read the figures of an operation, which are its own numbers."""
 
 
 @lru_cache(maxsize=64)
 def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpReport, ...]:
-    """The operations of a forward, with what a training step keeps of each: of a checkpointed block nothing."""
+    """The operations of a forward, with the bytes that a training step keeps of each (None: checkpointed, keeps none)."""
     kept = Counter[str]()
-    if training is not None:  # which may run more: a frozen weight's copy, say, is made for each use
+    if (
+        training is not None
+    ):  # training may run more operations, such as a copy of a frozen weight for each use
         for op, nbytes in zip(training.ops, saved_by_op(training), strict=True):
             kept[op.name] += nbytes
     return tuple(
@@ -173,15 +175,15 @@ def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpRep
 
 
 def no_such_place(
-    given: str, name: str, places: Sequence[str], inside: Mapping[str, Iterable[str]] | None = None
+    where: str, name: str, places: Sequence[str], inside: Mapping[str, Iterable[str]] | None = None
 ) -> UsageError:
     """The error for a layer or part that an encoder does not have.
 
     Args:
-        given: how messages call what was given.
-        name: what was given means this name.
-        places: the layers and parts that there are.
-        inside: the operations and modules in each of them, where such a name may be given too.
+        where: how messages name the input.
+        name: the full name that the input means.
+        places: the layers and parts of the encoder.
+        inside: the operations and modules in each of them, if the input may name one.
     """
     blocks = [place for place in places if place.startswith("blocks.")]
     parts = ", ".join(place for place in places if place not in blocks)
@@ -189,12 +191,13 @@ def no_such_place(
     if not hint and not name.startswith("blocks."):
         hint = did_you_mean(name, places)
     return UsageError(
-        f"{given}: is not a layer or part of it; it has {blocks[0]} to {blocks[-1]}, and {parts}{hint}"
+        "unknown-layer",
+        f"{where}: no such layer or part; the encoder has {blocks[0]} to {blocks[-1]}, and {parts}{hint}",
     )
 
 
 def _inside(name: str, inside: Mapping[str, Iterable[str]]) -> str:
-    """The first place with an operation of that name, or of one that ends in it: "qkv" is in 0.attn.qkv."""
+    """A hint at the first layer or part with an operation of that name, or that ends in it ("qkv": 0.attn.qkv)."""
     for place, names in inside.items():
         for inner in sorted(names, key=len):
             if inner == name or inner.endswith(f".{name}"):
@@ -203,7 +206,7 @@ def _inside(name: str, inside: Mapping[str, Iterable[str]]) -> str:
 
 
 def shares_of(passes: Passes) -> tuple[Share, ...]:
-    """FLOPs by part, the largest first; they sum to the total."""
+    """FLOPs by part, from the largest to the smallest; they sum to the total."""
     flops: dict[str, int] = {}
     for segment in passes.forward.segments:
         for op in filter(lambda op: op.macs, segment.recording.ops):

@@ -1,4 +1,4 @@
-"""How much memory this machine has left, for cases that are run on its CPU."""
+"""The memory that this machine has left, for cases that run on its CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes() -> int | None:
-    """Memory that could be taken now without swapping, a container's limit included; None where nothing tells."""
+    """Memory available without swapping, within a container's limit; None if the system does not report it."""
     known = [size for size in (_of_the_machine(), _of_the_container()) if size is not None]
     return min(known, default=None)
 
@@ -33,5 +33,5 @@ def _of_the_container() -> int | None:
     try:
         most, used = ((CGROUP / name).read_text("utf-8") for name in ("memory.max", "memory.current"))
         return int(most) - int(used)
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
+    except (OSError, ValueError):  # there is no container, or it has no limit ("max")
         return None

@@ -1,4 +1,4 @@
-"""Cases measured one after another, each in a process of its own; what is finished already is not run again."""
+"""Measure cases, each in its own process; continue a recording without repeating finished cases."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .passes import Passes
 def cases_of(
     references: Iterable[str], laid_over: Sequence[Override], axes: Sequence[Sequence[Override]]
 ) -> list[EncoderConfig]:
-    """Each config with each combination of what the axes lay over it; two that come out equal are one case."""
-    found: dict[str, EncoderConfig] = {}
+    """Each config with each combination of the overrides of the axes; equal configs are one case."""
+    cases: dict[str, EncoderConfig] = {}
     for reference in references:
         for combination in product(*(axis for axis in axes if axis)):
             config = load_config(reference, [*laid_over, *combination])
-            found.setdefault(config_hash(config), config)
-    return list(found.values())
+            cases.setdefault(config_hash(config), config)
+    return list(cases.values())
 
 
 def device_fingerprint(device: str) -> Fingerprint:
@@ -38,31 +38,32 @@ def device_fingerprint(device: str) -> Fingerprint:
         DeviceError: if torch is not installed, has no such device or cannot run on it.
     """
     if find_spec("torch") is None:
-        raise DeviceError(
-            "samattn measure runs the real stack: torch is not installed; pip install 'samattn[torch]'"
-        )
+        raise DeviceError("not-installed", "to measure, samattn needs torch: pip install 'samattn[torch]'")
     return ask_fingerprint(device)
 
 
 def start(fingerprint: Fingerprint, earlier: Path | None) -> Recording:
-    """The recording to go on with: the one in the file `earlier`, if there is one, else an empty one.
+    """The recording to continue: that of the file `earlier` if it exists, else an empty one.
 
     Raises:
-        RecordingError: if the file is no recording, or was made on another device or with another torch.
+        RecordingError: if the file is not a recording, or was made on another device or with another torch.
     """
     if earlier is None or not earlier.exists():
         return Recording(fingerprint=fingerprint)
     recording = read_recording(earlier)
     if differences := recording.fingerprint.differences(fingerprint):
-        what = f"{earlier}: was not measured as it would be here: {'; '.join(differences)}"
-        raise RecordingError(f"{what}: give another file, or --fresh")
+        raise RecordingError(
+            "recordings-differ",
+            f"{earlier}: cannot continue a recording that was made differently ({'; '.join(differences)}); give another "
+            "file, or --fresh",
+        )
     return recording
 
 
 def measure_case(
     config: EncoderConfig, device: str, snapshot: Path | None = None, repeats: int | None = None
 ) -> MeasuredCase:
-    """Measure one case, and note what was predicted of it."""
+    """Measure one case, and note its predicted peak."""
     predicted = Passes(config).peak_bytes
     outcome = _too_large(predicted) if device == "cpu" else None
     outcome = outcome or ask_outcome(config, device, snapshot, repeats)
@@ -78,8 +79,8 @@ def measure_case(
 
 
 def _too_large(predicted: int) -> Outcome | None:
-    """A case that would freeze this machine is not run."""
+    """The outcome of a case that would need more memory than this machine has: it is not run."""
     available = available_bytes()
     if available is None or predicted <= available:
         return None
-    return Outcome(status="not run", message=f"{format_bytes(available)} of memory are available")
+    return Outcome(status="not run", message=f"only {format_bytes(available)} of memory is available")

@@ -1,4 +1,4 @@
-"""The figures that there are, as `samattn metrics` lists them."""
+"""All metrics, as `samattn metrics` lists them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from ..metric_names import PEAK_OF_MODE, names_against_global
 from ..reports.metrics import MetricReport, Metrics
 
 WHOLE = ("sweep --metrics", "compare-placements --by and --budget", "diff --metric", "check")
-"""What takes a figure of the whole encoder."""
+"""The options that take a figure of the whole encoder."""
 PLACES = "diff --metric and check as layers.7.{name}, layers.window.{name}"
-OF_MODE = f"In check and diff, {PEAK_OF_MODE} is the peak of the run's mode: in training that of a step, as training_bytes."
+OF_MODE = (
+    f"In check and diff, {PEAK_OF_MODE} is the peak of the run's mode: for training it is training_bytes."
+)
 
 
 def metrics(name: str | None = None) -> Metrics:
-    """All figures, or one by any of its names.
+    """All metrics, or one by any of its names.
 
     Raises:
-        UsageError: for a name that there is not.
+        UsageError: for an unknown name.
     """
-    found = tuple(_all())
+    every = tuple(_all())
     if name is None:
-        return Metrics(metrics=found)
+        return Metrics(metrics=every)
     wanted = named(name) or name
-    one = tuple(each for each in found if wanted == each.name or wanted in each.aliases)
+    one = tuple(each for each in every if wanted == each.name or wanted in each.aliases)
     if not one:
-        known = [*FIGURES, *ALIASES, *(each.name for each in found if each.name not in FIGURES)]
+        known = [*FIGURES, *ALIASES, *(each.name for each in every if each.name not in FIGURES)]
         hint = did_you_mean(name, known) or "; `samattn metrics` lists all"
-        raise UsageError(f"there is no metric {name!r}{hint}")
+        raise UsageError("unknown-metric", f"unknown metric {name!r}{hint}")
     return Metrics(metrics=one)
 
 

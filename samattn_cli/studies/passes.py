@@ -1,4 +1,4 @@
-"""The passes of one encoder over the Tape, and what is read off them: an inference forward and a training step."""
+"""The passes of one encoder over the Tape (an inference forward and a training step), and the figures read from them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..tape.symbols.formula import greatest
 from ..tape.training import TrainingStep, training_step
 from .readers import FIGURES
 
-if TYPE_CHECKING:  # not at start-up: needed only where times are asked for
+if TYPE_CHECKING:  # not at start-up: needed only for times
     from ..device.model import Device
     from ..device.roofline import LayerTime
 
 
 @dataclass(frozen=True)
 class Passes:
-    """An encoder and, where times are asked for, the device it is to run on."""
+    """An encoder and, for times, the device that it runs on."""
 
     config: EncoderConfig
     device: Device | None = None
@@ -42,12 +42,12 @@ class Passes:
 
     @cached_property
     def memory(self) -> tuple[SegmentMemory, ...]:
-        """Of each segment of the inference forward."""
+        """The memory of each segment of the inference forward."""
         return tuple(walk(self.forward))
 
     @cached_property
     def all_global(self) -> Passes:
-        """Of the same encoder with every block global."""
+        """The passes of the same encoder with every block global."""
         return Passes(self.config.all_global(), self.device)
 
     @cached_property
@@ -62,21 +62,21 @@ class Passes:
 
     @cached_property
     def times(self) -> tuple[LayerTime, ...]:
-        """Of each segment, in the run's mode: its forward, in training its backward too; () without a device."""
+        """The time of each segment in the run's mode: forward and, in training, backward; () without a device."""
         if self.device is None:
             return ()
         return tuple(self._time(*recordings) for recordings in self.recordings)
 
     @cached_property
     def recordings(self) -> tuple[tuple[Recording, ...], ...]:
-        """Of each segment, in the run's mode: that of its forward, in training that of its backward too."""
+        """The recordings of each segment in the run's mode: forward and, in training, backward."""
         if not self.trains:
             return tuple((segment.recording,) for segment in self.forward.segments)
         pairs = zip(self.step.forward.segments, self.step.recordings, strict=True)
         return tuple((segment.recording, backward) for segment, backward in pairs)
 
     def _time(self, *recordings: Recording) -> LayerTime:
-        """Blocks of one kind share their recordings, which are timed once."""
+        """The time of recordings; equal blocks share their recordings, which are timed once."""
         from ..device.roofline import layer_time
 
         if recordings not in self._timed:
@@ -90,17 +90,17 @@ class Passes:
 
     @cached_property
     def sums(self) -> dict[str, Dim]:
-        """Figures that add up over parts and layers, as far as they were read."""
+        """A cache of figures that add up over parts and layers."""
         return {}
 
     @property
     def _on(self) -> Device:
-        assert self.device is not None  # noqa: S101 - asked for only where there is one; told to the type checker
+        assert self.device is not None  # noqa: S101 - for the type checker: used only with a device
         return self.device
 
     @cached_property
     def latency(self) -> LayerTime | None:
-        """The time of the whole pass, in training with the optimizer's step; None without a device."""
+        """The time of the whole pass, in training including the optimizer's step; None without a device."""
         if self.device is None:
             return None
         from ..device.roofline import layer_time
@@ -118,7 +118,7 @@ class Passes:
 
     @cached_property
     def sections(self) -> dict[Section, tuple[Op, ...]]:
-        """The operations of each section in the run's mode: forwards, in training backwards and the optimizer's step."""
+        """The operations of each section in the run's mode: forwards and, in training, backwards and optimizer step."""
         passed = self.step.forward if self.trains else self.forward
         ops: dict[Section, tuple[Op, ...]] = {
             (segment.name, "forward"): segment.recording.ops for segment in passed.segments
@@ -131,7 +131,7 @@ class Passes:
 
     @cached_property
     def figures(self) -> Figures:
-        """What the whole encoder costs."""
+        """The figures of the whole encoder."""
         return Figures(**{name: figure(self) for name, figure in FIGURES.items()})
 
     @cached_property
@@ -148,12 +148,12 @@ class Passes:
         return greatest(self.section_peaks.values())
 
     def larger_than(self, limit: int) -> Iterator[str]:
-        """The parts and layers, and the optimizer, in which more than `limit` bytes are live in the run's mode."""
+        """The parts and layers (or the optimizer) with more than `limit` live bytes in the run's mode."""
         over = {name for (name, _), peak in self.section_peaks.items() if peak > limit}
         yield from (name for name in (*(s.name for s in self.forward.segments), "optimizer") if name in over)
 
     def stopped_at(self, limit: int) -> str:
-        """In the run's mode: the operation at which the first section peaks that has more than `limit` bytes live, ""."""
+        """The operation at the peak of the first section with more than `limit` live bytes in the run's mode; or ""."""
         over = (section for section, peak in self.section_peaks.items() if peak > limit)
         return next(map(self._peaks_at, over), "")
 
@@ -165,7 +165,7 @@ class Passes:
 
     @property
     def state_bytes(self) -> Dim:
-        """Weights and buffers; in training their gradients and what the optimizer keeps too."""
+        """Bytes of weights and buffers; in training also of gradients and the optimizer's state."""
         if not self.trains:
             return weights_bytes(self.forward)
         return self.step.weights_bytes + self.step.gradients_bytes + self.step.optimizer_bytes

@@ -16,6 +16,6 @@ def place_of(where: Where) -> Place:
 
 
 def place_in(where: str) -> Place | None:
-    """The place that a problem names as file:line:column, if it does."""
+    """The place of a problem that is written as file:line:column; None for any other text."""
     found = PLACE.fullmatch(where)
     return Place(found[1], int(found[2]), int(found[3])) if found else None

@@ -1,7 +1,7 @@
 """The figures of one encoder at many points: resolutions, batch sizes, windows.
 
-The encoder is passed over the Tape once for each structure - padded or not, positions resized or not - on symbols; the
-formulas that come out are evaluated over the points, as NumPy arrays.
+The encoder is passed over the Tape on symbols, once for each structure (padded or not, positions resized or not). The
+resulting formulas are evaluated over the points, as NumPy arrays.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import figures
 from ..device.roofline import op_time
 from ..encoder.model import EncoderConfig, OverrideConfig, StageConfig
 from ..encoder.placement import Placement
 from ..encoder.plan import LayerConfig
 from ..encoder.plan_rules import problems_of_plan
-from ..errors import UsageError
+from ..errors import UsageError, at_place
 from ..tape.ops import Op
 from ..tape.storage import Dim
 from ..tape.symbols.formula import Integer
@@ -31,16 +32,16 @@ if TYPE_CHECKING:
     from ..device.model import Device
 
 AXES = ("height", "width", "batch_size", "window")
-"""What points may differ in: pixels of the image, images a pass, tokens of the square window of windowed blocks."""
+"""The coordinates of a point: image height and width in pixels, batch size, side of the square windows in tokens."""
 
 NAMES = {"batch_size": "batch_size", "window": "window_size"}
-"""The config's words for those that are one number."""
+"""The config's keys for the coordinates that are one number."""
 
 GEOMETRY: dict[str, Callable[[Passes], Dim]] = {
     "windowed_tokens": lambda passes: sum(prod(layer.grid) for layer in _in_windows(passes)),
     "padded_tokens": lambda passes: sum(prod(layer.padded_grid) for layer in _in_windows(passes)),
 }
-"""Of one image, over all windowed layers: their tokens, and those that their windows cover."""
+"""For one image, over all windowed layers: their tokens, and the tokens that their windows cover."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Points = Mapping[str, Array]
@@ -55,34 +56,36 @@ def figures_at(
 
     Args:
         config: the encoder.
-        points: integer arrays of one length, by the names of `AXES`; what is not said is the config's own.
-        metrics: names of `Figures` and of `GEOMETRY`.
-        device: for "latency_ms".
+        points: integer arrays of one length, by the names of `AXES`; a missing axis has the config's own value.
+        metrics: names of figures of the encoder and of `GEOMETRY`.
+        device: for times.
 
     Returns:
-        By metric, an array of the points' length: int64, or Python's integers (object) where those are too large;
-        float64 of latencies.
+        By metric, an array of the points' length: int64, or Python integers (object) if those are too large; float64
+        for times.
 
     Raises:
-        UsageError: for a point that the encoder cannot have.
+        UsageError: for a point at which the encoder is not valid.
     """
-    made = {
-        metric: np.empty(_size(points), float if metric == "latency_ms" else np.int64) for metric in metrics
-    }
+    values = {metric: np.empty(_size(points), float if _is_time(metric) else np.int64) for metric in metrics}
 
     def put(space: Space, where: Array) -> None:
-        _put(made, where, space, _figures(_at_points(config, space), metrics, device))
+        _put(values, where, space, _figures(_at_points(config, space), metrics, device))
 
     in_lots(points, put)
-    return made
+    return values
+
+
+def _is_time(metric: str) -> bool:
+    return metric in figures.FIGURES and figures.FIGURES[metric].is_time
 
 
 def in_lots(points: Points, run: Callable[[Space, Array], None]) -> None:
-    """Run something over all points at once, or over lots of them where they part ways.
+    """Call a function for all points at once, or for groups of points whose passes take different branches.
 
     Args:
         points: integer arrays of one length.
-        run: given the space of a lot, and which points it has.
+        run: is called with the space of a group, and the indexes of its points.
     """
     left = [np.arange(_size(points), dtype=np.int32)]
     while left:
@@ -94,7 +97,7 @@ def in_lots(points: Points, run: Callable[[Space, Array], None]) -> None:
             holds = _holds(space, mixed)
             left += [where[~holds], where[holds]]
         finally:
-            space.forget()  # passes are kept for a while; what they were evaluated at is not
+            space.forget()  # passes stay cached for a while; their points must not
 
 
 def _size(points: Points) -> int:
@@ -108,7 +111,7 @@ def _dimension(space: Space, name: str) -> Integer:
 
 
 def _windowed(stage: StageConfig, window: Integer) -> StageConfig:
-    """The stage with square windows of that side in place of its own."""
+    """The stage with its windows replaced by square ones of that side."""
     keys = Placement((window, window)).keys
 
     def own(part: StageConfig | OverrideConfig) -> Any:
@@ -118,7 +121,7 @@ def _windowed(stage: StageConfig, window: Integer) -> StageConfig:
 
 
 def at(config: EncoderConfig, point: Mapping[str, Integer]) -> EncoderConfig:
-    """The encoder at a point: of numbers, or of symbols."""
+    """The encoder at a point, which has numbers or symbols."""
     height, width = config.image_size
     stages = config.stages
     if "window" in point:
@@ -129,7 +132,7 @@ def at(config: EncoderConfig, point: Mapping[str, Integer]) -> EncoderConfig:
 
 
 def at_all(config: EncoderConfig, space: Space) -> EncoderConfig:
-    """The encoder at all points of a space, which it may not be able to have."""
+    """The encoder at all points of a space, which may not be valid."""
     return at(config, {name: _dimension(space, name) for name in space.points})
 
 
@@ -137,28 +140,28 @@ def _at_points(config: EncoderConfig, space: Space) -> EncoderConfig:
     """The encoder at all points of a space.
 
     Raises:
-        UsageError: for one that it cannot have; it says the first.
+        UsageError: if it is not valid at some point; the message names the first.
     """
     placed = at_all(config, space)
     for loc, _ in problems_of_plan(placed):
         first = {name: int(values[0]) for name, values in space.points.items()}
         problem = next(text for where, text in problems_of_plan(at(config, first)) if where == loc)
-        raise UsageError(f"at {say_point(first)}: {problem}")
+        raise UsageError(at_place(f"at {format_point(first)}", problem))
     return placed
 
 
-def say_point(point: Mapping[str, int]) -> str:
+def format_point(point: Mapping[str, int]) -> str:
     """A point in words: "image_size 1024x1024, batch_size 4, window_size 14"."""
-    said = {name: str(point[axis]) for axis, name in NAMES.items() if axis in point}
+    words = {name: str(point[axis]) for axis, name in NAMES.items() if axis in point}
     if "height" in point and "width" in point:
-        said = {"image_size": format_size((point["height"], point["width"]))} | said
-    return ", ".join(f"{name} {value}" for name, value in said.items())
+        words = {"image_size": format_size((point["height"], point["width"]))} | words
+    return ", ".join(f"{name} {value}" for name, value in words.items())
 
 
 def _figures(config: EncoderConfig, metrics: Sequence[str], device: Device | None) -> dict[str, Figure]:
     passes = Passes(config, device)
     return {
-        metric: _latency(passes) if metric == "latency_ms" else _formula((FIGURES | GEOMETRY)[metric](passes))
+        metric: _time(metric, passes) if _is_time(metric) else _formula((FIGURES | GEOMETRY)[metric](passes))
         for metric in metrics
     }
 
@@ -171,11 +174,11 @@ def _formula(formula: Integer) -> Figure:
     return lambda evaluate: evaluate(formula)
 
 
-def _latency(passes: Passes) -> Figure:
-    """The time of a pass, each operation's evaluated once."""
+def _time(metric: str, passes: Passes) -> Figure:
+    """The time of a pass; the time of equal operations is evaluated once."""
     device, run = passes.device, passes.config.run
     if device is None:
-        raise TypeError("latency_ms is on a device")
+        raise TypeError(f"{metric} needs a device")
     ops = [op for section in passes.sections.values() for op in section if op.is_kernel]
 
     def evaluated(evaluate: Evaluate) -> Any:
@@ -186,7 +189,7 @@ def _latency(passes: Passes) -> Figure:
 
 
 def _at(op: Op, evaluate: Evaluate) -> Op:
-    """An operation at points; only what times are made of."""
+    """An operation at points; only the numbers that its time depends on."""
     return replace(
         op,
         macs=evaluate(op.macs),
@@ -196,19 +199,19 @@ def _at(op: Op, evaluate: Evaluate) -> Op:
     )
 
 
-def _put(made: dict[str, Array], where: Array, space: Space, figures: Mapping[str, Figure]) -> None:
-    """Evaluate figures over the points of a space, and put them in their places."""
+def _put(values: dict[str, Array], where: Array, space: Space, formulas: Mapping[str, Figure]) -> None:
+    """Evaluate formulas over the points of a space, and store the values at the indexes of the points."""
     start = 0
     for evaluate in space.chunks():
         places = where[start : start + evaluate.size]
-        for metric, figure in figures.items():
-            values = figure(evaluate)
-            if np.asarray(values).dtype.hasobject:
-                made[metric] = made[metric].astype(object)
-            made[metric][places] = values
+        for metric, formula in formulas.items():
+            evaluated = formula(evaluate)
+            if np.asarray(evaluated).dtype.hasobject:
+                values[metric] = values[metric].astype(object)
+            values[metric][places] = evaluated
         start += evaluate.size
 
 
 def _holds(space: Space, mixed: MixedPointsError) -> Array:
-    """Where what points part ways at holds."""
+    """At which points the relation holds on which the branch depends."""
     return np.concatenate([RELATIONS[mixed.relation](evaluate(mixed.formula)) for evaluate in space.chunks()])

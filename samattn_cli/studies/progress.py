@@ -1,4 +1,4 @@
-"""How far a study is, told while it runs."""
+"""Progress of a study while it runs."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Tell = Callable[[int, int], object]
-"""Is called with how much is done and how much there is in all."""
+"""A function that is called with the amount done and the total."""
 
 
 def silent(done: int, of: int) -> None:
-    """For nobody."""
+    """Ignore progress."""
 
 
 def telling(items: Iterable[T], tell: Tell, of: int, step: int = 1) -> Iterator[T]:
-    """The items, each told when it is there.
+    """The items; report progress after each.
 
     Args:
-        items: made one after the other.
-        tell: is told so.
-        of: how much there is in all.
-        step: how much an item is of that.
+        items: created one after another.
+        tell: receives the progress.
+        of: the total.
+        step: how much of the total an item is.
     """
     tell(0, of)
     for number, item in enumerate(items, 1):

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def of_op(figure: Figure, op: Op) -> Dim:
-    """A figure that sums numbers of operations, of one of them."""
+    """A figure that is a sum over operations, for one operation."""
     return sum(getattr(op, key) for key in figure.op_keys)
 
 
 def of_recordings(figure: Figure, recordings: Iterable[Recording]) -> Dim:
-    """The same figure of all operations of some recordings."""
+    """The same figure for all operations of some recordings."""
     return sum(getattr(recording, key) for recording in recordings for key in figure.op_keys)
 
 
@@ -42,18 +42,18 @@ OF_RECORDING: dict[str, Callable[[EncoderConfig, Recording], Dim]] = {
     "attention_bytes": attention_bytes,
     "weights_bytes": weights_bytes,
 }
-"""Figures of a part or block that its forward gives as a whole."""
+"""Figures of a part or block that are read from its whole forward."""
 
 
 def is_of_parts(figure: Figure) -> bool:
-    """Whether the parts next to the layers have a figure that adds up too."""
+    """Whether parts have the figure too, so that it adds up over parts and layers."""
     return "part" in figure.of or "layer" not in figure.of
 
 
 def of_segment(figure: Figure, passes: Passes, number: int) -> Dim:
-    """A figure that adds up over the parts and layers, of one of them by its number."""
+    """A figure that adds up over parts and layers, for one of them by its number."""
     segment = passes.forward.segments[number]
-    if len(figure.op_keys) == 1 and not figure.by_mode:  # most figures: analyze asks for many
+    if len(figure.op_keys) == 1 and not figure.by_mode:  # the fast path for most figures: analyze reads many
         return getattr(segment.recording, figure.op_keys[0])
     if figure.op_keys:
         return of_recordings(figure, passes.recordings[number] if figure.by_mode else (segment.recording,))
@@ -63,7 +63,7 @@ def of_segment(figure: Figure, passes: Passes, number: int) -> Dim:
 
 
 def _summed(figure: Figure) -> Callable[[Passes], Dim]:
-    """How an encoder's figure is read that adds up over its parts and layers."""
+    """A reader of an encoder's figure that adds up over its parts and layers."""
 
     def read(passes: Passes) -> Dim:
         if figure.name not in passes.sums:
@@ -91,22 +91,22 @@ OF_ENCODER: dict[str, Callable[[Passes], Dim]] = {
 FIGURES: dict[str, Callable[[Passes], Dim]] = {
     figure.name: OF_ENCODER.get(figure.name) or _summed(figure) for figure in figures.of("encoder")
 }
-"""Each of `Figures`, alone."""
+"""A reader for each figure of the encoder."""
 
 PEAK_AT: dict[str, Callable[[Passes], str]] = {
     "peak_bytes": attrgetter("peak_at"),
     "training_bytes": attrgetter("step.peak_at"),
 }
-"""The operation at which each peak is set."""
+"""A reader for the operation at which each peak occurs."""
 
 
 def _saving(name: str) -> Callable[[Passes, Passes], Any]:
-    """How much less of a figure there is than in another encoder, as a share."""
+    """How much smaller a figure is than in another encoder, as a share."""
     return lambda this, other: 1 - FIGURES[name](this) / FIGURES[name](other)
 
 
 def _ratio(name: str) -> Callable[[Passes, Passes], Any]:
-    """How many times as much of a figure there is in another encoder."""
+    """How many times larger a figure is in another encoder."""
 
     def ratio(this: Passes, other: Passes) -> Any:
         ours, theirs = FIGURES[name](this), FIGURES[name](other)
@@ -120,4 +120,4 @@ COMPARED: dict[str, Callable[[Passes, Passes], Any]] = {
     for figure in figures.FIGURES.values()
     if figure.against
 }
-"""An encoder against another: what a `Comparison` has next to the other's figures, each alone."""
+"""A reader for each comparison of two encoders in a `Comparison`."""

@@ -1,6 +1,6 @@
-"""The recordings that ship with samattn, and which of their cases are of a config.
+"""The recordings that ship with samattn, and their cases of a config.
 
-They are read as plain JSON: validating them would cost every `analyze` the import of pydantic. A test validates them.
+They are read as plain JSON, because validation would cost every `analyze` the import of pydantic. A test validates them.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ FOLDER = Path(__file__).resolve().parent.parent / "recordings"
 
 
 def measured(config: EncoderConfig, predicted_bytes: int) -> tuple[Measured, ...]:
-    """What the shipped recordings have of `config`, whatever it is called, against its predicted peak."""
-    found = _cases().get(config_hash(config), ())
+    """The shipped cases of `config` (its name makes no difference), compared with its predicted peak."""
+    cases = _cases().get(config_hash(config), ())
     return tuple(
         case if case.peak_bytes is None else replace(case, error=predicted_bytes / case.peak_bytes - 1)
-        for case in found
+        for case in cases
     )
 
 
 @cache
 def _cases() -> dict[str, list[Measured]]:
-    found: dict[str, list[Measured]] = {}
+    cases: dict[str, list[Measured]] = {}
     for path in sorted(FOLDER.glob("*.json")):
         recording = json.loads(path.read_text("utf-8"))
         for key, recorded in _of(recording):
-            found.setdefault(key, []).append(recorded)
-    return found
+            cases.setdefault(key, []).append(recorded)
+    return cases
 
 
 def _of(recording: Any) -> Iterator[tuple[str, Measured]]:

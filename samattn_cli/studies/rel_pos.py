@@ -1,4 +1,4 @@
-"""The tables of relative positions of a layer, and what the joint table of their encoder would have instead."""
+"""A layer's tables of relative positions, compared with the joint table that it could have instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .passes import Passes
 
 
 def _tables(at: At) -> tuple[Parameter, ...]:
-    """A layer's relative positions: (2h-1, d) and (2w-1, d), or jointly (2h-1, 2w-1, d); () without."""
+    """A layer's relative positions: (2h-1, d) and (2w-1, d), or a joint (2h-1, 2w-1, d); () without."""
     if at.layer.stage.rel_pos == "none":
         return ()
     return tuple(
@@ -22,18 +22,18 @@ def _tables(at: At) -> tuple[Parameter, ...]:
 
 
 def _per_channel(at: At) -> int | None:
-    """Entries of a layer's tables for each channel of a head."""
+    """Entries of a layer's tables per channel of a head; None without tables."""
     return sum(parameter_elements(table) // table.shape[-1] for table in _tables(at)) or None
 
 
 def _saved_by_decomposing(at: At) -> float | None:
-    """What the tables save against the joint one of the same layer, as a share of it."""
+    """How much smaller the tables are than the joint table of the same layer, as a share."""
     own, joint = _per_channel(at), _per_channel(At(_joint(at.passes), at.number))
     return None if own is None or joint is None else 1 - own / joint
 
 
 def _joint(passes: Passes) -> Passes:
-    """Of the same encoder with joint relative positions."""
+    """The passes of the same encoder with joint relative positions."""
     stages = tuple(
         stage if stage.rel_pos == "none" else replace(stage, rel_pos="joint")
         for stage in passes.config.stages
@@ -46,4 +46,4 @@ POSITIONS: dict[str, Callable[[At], Any]] = {
     "rel_pos_params_per_channel": _per_channel,
     "rel_pos_params_saving": _saved_by_decomposing,
 }
-"""Of a layer's relative positions, as SAM has them; None without."""
+"""Readers of a layer's relative positions; None without them."""

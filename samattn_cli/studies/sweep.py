@@ -1,4 +1,4 @@
-"""One question asked of many encoders: figures over a grid of resolutions, windows, batches and any key of a config."""
+"""Figures of encoders over a grid of resolutions, windows, batch sizes and any key of a config."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..encoder.model import EncoderConfig
-from ..errors import UsageError
+from ..errors import UsageError, at_place
 from ..figures import PEAKS
 from ..files.load import Override
 from ..reports.sweep import Fitting, Sweep, default_metrics
 from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_axes, encoders_of, plain
-from .points import figures_at
+from .points import GEOMETRY, figures_at
 from .progress import Tell, silent, telling
 from .sweep_lines import along_of, growth, lines_of
 
@@ -34,18 +34,18 @@ def sweep(
     device: Device | None = None,
     tell: Tell = silent,
 ) -> Sweep:
-    """Work out metrics over a grid.
+    """Compute metrics over a grid.
 
     Args:
         references: what `load_config` takes.
         grid: what is varied.
         metrics: names of `figures.OF_ENCODER`; None: those of `default_metrics`.
-        laid_over: over each config, before what varies.
-        device: for times, and whether it fits.
-        tell: is told how many of the points are worked out.
+        laid_over: overrides of each config, applied before those of the grid.
+        device: for times, and whether points fit.
+        tell: is called with the number of finished points.
 
     Raises:
-        ConfigError, UsageError: for what some encoder of the grid refuses, or a grid that is too large.
+        ConfigError, UsageError: if an encoder of the grid is not valid, or the grid is too large.
     """
     grid.check_size(len(references))
     by_config = list(encoders_of(references, laid_over, grid))
@@ -85,16 +85,20 @@ def _fitting(device: Device, columns: Columns) -> Fitting:
 
 
 def _names(references: Sequence[str], configs: Sequence[EncoderConfig]) -> list[str]:
-    """What to call the configs: by their names, or as they were named where those are the same."""
+    """The configs' own names if they differ, else the references.
+
+    Raises:
+        UsageError: if a reference is given twice.
+    """
     if len(set(references)) < len(references):
         twice = next(name for name in references if references.count(name) > 1)
-        raise UsageError(f"{twice}: the config stands there twice: keep one")
+        raise UsageError("given-twice", f"{twice}: the config is given twice")
     names = [config.name for config in configs]
     return names if len(set(names)) == len(names) else list(references)
 
 
 def _coordinates(grid: Grid, names: Sequence[str], encoders: Sequence[EncoderConfig]) -> Columns:
-    """A column for each of what points are told by."""
+    """A column for each coordinate of the points."""
     each, of_grid = prod(grid.shape), arrays(grid)
     own = [_own(encoder) for encoder in encoders]
     columns: Columns = {"config": np.repeat(np.array(names, object), grid.encoders * each)}
@@ -129,17 +133,17 @@ def _figures(config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: 
     """The columns of one encoder."""
     check_axes(config, grid)
     try:
-        return dict(_worked_out(config, grid, metrics, device))
-    except UsageError as refused:
-        raise UsageError(f"{config.name}: {refused}") from None
+        return dict(_computed(config, grid, metrics, device))
+    except UsageError as error:
+        raise UsageError(at_place(config.name, error.message)) from None
 
 
-def _worked_out(
+def _computed(
     config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None
 ) -> Iterator[tuple[str, Any]]:
     peak = PEAKS[config.run.mode]
-    asked = list(dict.fromkeys([*metrics, *([peak] if device else [])]))
-    own = _at_grid(config, grid, [*asked, "windowed_tokens", "padded_tokens"], device)
+    needed = list(dict.fromkeys([*metrics, *([peak] if device else [])]))
+    own = _at_grid(config, grid, [*needed, *GEOMETRY], device)
     tokens, padded = own.pop("windowed_tokens"), own.pop("padded_tokens")
     yield "padded_tokens", padded
     yield "padding", padded / np.maximum(tokens, 1) - (tokens > 0)
@@ -165,7 +169,7 @@ def _ratio(others: Any, own: Any) -> Any:
 def _at_grid(
     config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None
 ) -> dict[str, Any]:
-    """Figures at the points of a grid, each point that is the same worked out once."""
+    """Figures at the points of a grid; an encoder without windows is computed once for all window sizes."""
     windowed = any(not layer.is_global for layer in config.layers)
     used = grid if windowed else Grid(batch_sizes=grid.batch_sizes, resolutions=grid.resolutions)
     points = arrays(used) or {"batch_size": np.array([config.run.batch_size])}

@@ -1,4 +1,4 @@
-"""The points of a sweep as lines along one axis: how figures grow along them, and where something changes."""
+"""The points of a sweep as lines along one axis: how figures grow along a line, and where it crosses a limit."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from ..reports.sweep import Axis, Line
 
 COUNTED = ("resolution", "batch_size", "window")
-"""Axes that every encoder has, in the order in which they are chosen to go along."""
+"""Axes that every encoder has, in the order of preference for the direction of lines."""
 MOST_LINES = 12
-"""Of which something is said one by one."""
+"""Lines that the report describes one by one."""
 WORTH = 0.01
-"""By how much more all global must cost somewhere for windows to pay."""
+"""Windows pay if the all-global encoder costs at least this share more at some point."""
 SAID_PLAINLY = ("config", "dtype", "attention", "mode")
-"""Axes whose values need no name beside them."""
+"""Axes whose values are clear without the name of the axis."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Columns = Mapping[str, Any]
 
 
 def along_of(axes: Sequence[Axis]) -> str:
-    """The axis that lines go along: one of sizes, else one of ascending numbers, else the last of several values."""
+    """The axis of lines: one of `COUNTED`, else one of ascending numbers, else the last one with several values."""
     several = {axis.name: axis for axis in axes if len(axis.values) > 1}
     counted = [name for name in COUNTED if name in several]
     numbers = [name for name, axis in several.items() if _ascends(axis.values)]
@@ -42,7 +42,7 @@ def _ascends(values: Sequence[str]) -> bool:
 
 
 def _sizes(along: str, columns: Columns) -> Array | None:
-    """What the axis counts at each point: pixels, images, tokens of a window; None where it counts nothing."""
+    """The quantity of the axis at each point: pixels, images, tokens of a window; None for an axis of words."""
     if along == "resolution":
         return np.asarray(np.multiply(columns["height"], columns["width"], dtype=float))
     if along == "window":
@@ -54,7 +54,7 @@ def _sizes(along: str, columns: Columns) -> Array | None:
 
 
 def growth(axes: Sequence[Axis], along: str, columns: Columns, metrics: Sequence[str]) -> dict[str, Array]:
-    """The exponent e of each metric m from the point before on the line to this: m ~ size**e. NaN at the first.
+    """The exponent e of each metric m between adjacent points of a line: m ~ size**e. NaN at the first point.
 
     e = log(m / m before) / log(size / size before).
     """
@@ -78,18 +78,18 @@ def _cube(axes: Sequence[Axis], along: str, values: Array) -> Array:
 
 
 def _exponents(values: Array, sizes: Array) -> Array:
-    found = np.full(values.shape, np.nan)
+    exponents = np.full(values.shape, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         rise = np.diff(np.log(values.astype(float)), axis=1)
         steps = np.diff(np.log(sizes), axis=1)
-        found[:, 1:] = np.where(steps == 0, np.nan, rise / steps)
-    return found.ravel()
+        exponents[:, 1:] = np.where(steps == 0, np.nan, rise / steps)
+    return exponents.ravel()
 
 
 def lines_of(
     axes: Sequence[Axis], along: str, columns: Columns, metrics: Sequence[str], windowed: Sequence[bool]
 ) -> tuple[tuple[Line, ...], int]:
-    """The first lines and the last, and how many there are; `windowed` says of each encoder whether it has windows."""
+    """The first lines and the last one, and how many there are; `windowed`: whether each encoder has windows."""
     others = [axis for axis in axes if axis.name != along]
     count = prod(len(axis.values) for axis in others)
     chosen = range(count) if count <= MOST_LINES else [*range(MOST_LINES - 1), count - 1]
@@ -137,7 +137,7 @@ def in_words(name: str, value: str) -> str:
 
 
 def _pays(axis: Axis, columns: Columns, metrics: Sequence[str], where: slice) -> Iterator[tuple[str, str]]:
-    """By metric, the resolution from which on all global costs more; "" if it is never more by `WORTH`."""
+    """For each metric, the resolution from which the all-global encoder costs more; "" if never by `WORTH`."""
     if axis.name != "resolution" or len(axis.values) == 1:
         return
     for metric in metrics:

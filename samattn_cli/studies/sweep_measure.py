@@ -1,4 +1,4 @@
-"""The points of a sweep on the real stack, each in a process of its own, beside what was predicted."""
+"""Measurements of the points of a sweep, next to their predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def encoders_at(report: Sweep) -> list[EncoderConfig]:
 
 
 def with_measured(report: Sweep, fingerprint: Fingerprint, cases: Iterable[MeasuredCase]) -> Sweep:
-    """The report with its points measured; each is a case, in their order."""
+    """The report with measurements; `cases` are those of its points, in their order."""
     points = tuple(_point(report, row, case) for row, case in enumerate(cases))
     return replace(report, measured=MeasuredPoints(fingerprint, points))
 
@@ -30,7 +30,7 @@ def with_measured(report: Sweep, fingerprint: Fingerprint, cases: Iterable[Measu
 def _point(report: Sweep, row: int, case: MeasuredCase) -> MeasuredPoint:
     times = report.columns.get("latency_ms")
     predicted_ms = None if times is None else float(times[row])
-    assert case.predicted_bytes is not None  # noqa: S101 - each is predicted; told to the type checker
+    assert case.predicted_bytes is not None  # noqa: S101 - for the type checker: each case has a prediction
     if case.measured is None:
         return MeasuredPoint(
             point=row, status=case.status, message=case.message, predicted_bytes=case.predicted_bytes

@@ -1,7 +1,7 @@
-"""A part or block of an encoder passed over the Tape on symbols: its formulas, at the one point that the config is.
+"""A part or block of an encoder passed over the Tape on symbols, which gives its formulas.
 
-What enters has symbols for its sizes, and so has what the block is made of; what they are at the config decides which
-way the pass goes, so that the operations are those of the report.
+The sizes of the input and of the block are symbols. Their values in the config decide the branches of the pass, so that
+the operations are those of the report.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .tapped import taps_of
 
 @dataclass(frozen=True, kw_only=True)
 class SymbolicStage(StageConfig):
-    """A stage whose hidden widths, products of a width and a ratio, are symbols of their own."""
+    """A stage whose hidden widths (products of a width and a ratio) are separate symbols."""
 
     hidden: Integer
     adapter_hidden: Integer
@@ -44,7 +44,7 @@ class SymbolicStage(StageConfig):
 
 @dataclass(frozen=True)
 class Symbolic:
-    """A segment on symbols: its recording, and the space whose symbols are in its formulas."""
+    """A segment on symbols: its recording, the space of its symbols, the symbols by name, and their meanings."""
 
     space: Space
     names: Mapping[str, Integer]
@@ -59,7 +59,7 @@ DECLARED: dict[str, Mapping[str, Part]] = {
 }
 
 MEANINGS = {
-    "B": "images a pass (run.batch_size)",
+    "B": "images per pass (run.batch_size)",
     "H": "tokens down the grid that enters",
     "W": "tokens across the grid that enters",
     "p": "side of a patch, in pixels (patch_size)",
@@ -94,7 +94,7 @@ OF_A_NUMBER = {
 def symbolic(
     config: EncoderConfig, segment: Segment, *, live_bytes: int | None = None, training: bool = False
 ) -> Symbolic:
-    """Pass one segment of an encoder over the Tape on symbols; L is one where the bytes live before it are said."""
+    """Pass one segment of an encoder over the Tape on symbols; with `live_bytes` (live before it), L is a symbol too."""
     part = _part_of(config, segment)
     taps = taps_of(part, segment, config.run.batch_size)
     space = Space(values_of(config, segment, live_bytes=live_bytes))
@@ -156,7 +156,7 @@ def _of_part(part: PartConfig) -> dict[str, int]:
 
 
 def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
-    """A block made of symbols."""
+    """A block with symbols for its sizes."""
     width, heads = names["h"] * names["d"], names["h"]
     where = layer.placement
     if counts := _counts(names):
@@ -197,7 +197,7 @@ def _with_grid(names: Mapping[str, Integer]) -> dict[str, Integer]:
 
 
 def _part(part: PartConfig, names: Mapping[str, Integer]) -> PartConfig:
-    """A part made of symbols."""
+    """A part with symbols for its sizes."""
     config = _encoder(part, names)
     entering = replace(part.entering, grid=(names["H"], names["W"]), dim=names["C"])
     leaving = (
@@ -208,7 +208,7 @@ def _part(part: PartConfig, names: Mapping[str, Integer]) -> PartConfig:
 
 
 def _encoder(part: PartConfig, names: Mapping[str, Integer]) -> EncoderConfig:
-    """The encoder around a part, with symbols for what the part may read of it."""
+    """The encoder around a part, with symbols for the keys that the part may read."""
     config = replace(part.config, run=replace(part.config.run, batch_size=names["B"]))
     if part.entering.grid == config.grid:
         config = replace(
@@ -223,7 +223,7 @@ def _encoder(part: PartConfig, names: Mapping[str, Integer]) -> EncoderConfig:
 
 
 def _pixels(part: PartConfig, names: Mapping[str, Integer]) -> tuple[Integer, Integer]:
-    """The image under a grid of symbols: its patches, and the rest of the image."""
+    """The image size for a grid of symbols: the patches, and the remainder of the image."""
     height, width = (
         tokens * names.get("p", part.config.patch_size) + side - number * part.config.patch_size
         for tokens, side, number in zip(
@@ -247,7 +247,7 @@ def _shape(part: PartConfig | LayerConfig, names: Mapping[str, Integer]) -> Shap
 
 
 def _with_tokens(values: dict[str, int], part: PartConfig | LayerConfig, entry: Tensor) -> dict[str, int]:
-    """The values with that of N, where the tokens that enter are not those of the grid."""
+    """The values, with N if the tokens that enter are not those of the grid."""
     shape = _shape(part, _with_grid(values) | {"C": values.get("C", 0)})
     if part.name == "patch_embed" or shape == entry.shape:
         return values
@@ -255,6 +255,6 @@ def _with_tokens(values: dict[str, int], part: PartConfig | LayerConfig, entry: 
 
 
 def _entered(entry: Tensor, shape: Shape, item_bytes: Integer) -> Tensor:
-    """What enters, in a shape of symbols; its strides only steer, by their numbers."""
+    """The input, with a shape of symbols; its strides stay numbers, because they only decide branches."""
     item_bytes = item_bytes if entry.item_bytes == item_bytes else entry.item_bytes
     return replace(entry, shape=shape, item_bytes=item_bytes, storage=Storage(prod(shape) * item_bytes))

@@ -1,4 +1,4 @@
-"""What a part takes besides the stream (the ends of stages, positions), in shapes of symbols."""
+"""Tensors that a part takes besides the stream (ends of stages, positions), in shapes of symbols."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ OWN = {
     "C": "width of {}",
 }
 TAPPED = tuple(f"{letter}{number}" for number in range(1, MOST_TAPS + 1) for letter in OWN)
-"""Symbols for sizes that the stream does not have: of the first tap H1, W1 and C1, or N1 and C1."""
+"""Symbols for sizes that the stream does not have: for the first tap H1, W1 and C1, or N1 and C1."""
 
 TOKENS = "T"
-"""Where images are packed, the tokens of all of them; "T/4" a quarter as many."""
+"""The tokens of all images, if these are packed; "T/4" is a quarter as many."""
 
 
 @dataclass(frozen=True)
 class Tap:
-    """A tensor that a part taps, what each of its sides is called, and where it is from."""
+    """A tensor that a part taps, the symbol of each of its sides, and where it comes from."""
 
     tensor: Tensor
     sides: tuple[str, ...]
@@ -36,7 +36,7 @@ class Tap:
 
     @property
     def values(self) -> dict[str, int]:
-        """The values of the symbols that are its own."""
+        """The values of the symbols that only this tap has."""
         return {
             side: size
             for side, size in zip(self.sides, self.tensor.shape, strict=True)
@@ -45,11 +45,11 @@ class Tap:
 
     @property
     def meanings(self) -> dict[str, str]:
-        """What those symbols stand for."""
+        """The meanings of these symbols."""
         return {side: OWN[side[0]].format(self.source) for side in self.values}
 
     def entered(self, names: Mapping[str, Integer]) -> Tensor:
-        """The tensor in a shape of symbols. Positions have numbers of a type that the run does not change."""
+        """The tensor with a shape of symbols. The run does not change the type of positions."""
         shape = tuple(_size(side, names) for side in self.sides)
         item_bytes = self.tensor.item_bytes if self.source == "pos_embed" else names["s"]
         storage = Storage(prod(shape) * item_bytes)
@@ -57,7 +57,7 @@ class Tap:
 
 
 def taps_of(part: PartConfig | LayerConfig, segment: Segment, batch: int) -> tuple[Tap, ...]:
-    """What a part or block takes besides the stream."""
+    """The tensors that a part or block takes besides the stream."""
     tensors = zip(segment.entries[1:], segment.sources[1:], strict=True)
     return tuple(
         Tap(tensor, tuple(_sides(part, tensor, str(number), batch)), source)
@@ -66,7 +66,7 @@ def taps_of(part: PartConfig | LayerConfig, segment: Segment, batch: int) -> tup
 
 
 def _sides(part: PartConfig | LayerConfig, tensor: Tensor, number: str, batch: int) -> Iterator[str]:
-    """What the sides of a tensor are called: as those of the stream, or with the number of the tap."""
+    """The symbols of a tensor's sides: those of the stream, or its own with the number of the tap."""
     grid = part.grid if isinstance(part, LayerConfig) else part.entering.grid
     first, *others = tensor.shape
     yield _first(part, first, batch * prod(grid))

@@ -1,4 +1,4 @@
-"""The oldest torch that the cross-check is tested with. Nothing is imported: the version is read from its metadata."""
+"""The oldest torch that the cross-check is tested with. The installed version is read from metadata, without import."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ OLDEST_TESTED = (2, 6)
 
 
 def too_old() -> str:
-    """Why the cross-check cannot be run with the installed torch, and what to install; "" if it can."""
+    """Why the cross-check cannot run with the installed torch, and what to install; "" if it can."""
     from importlib.metadata import PackageNotFoundError, version  # slow, and not for `analyze --no-verify`
 
     try:
         installed = version("torch")
-    except PackageNotFoundError:  # built from source, without metadata
+    except PackageNotFoundError:  # torch was built from source and has no metadata
         return ""
     numbers = re.match(r"(\d+)\.(\d+)", installed)
     if not numbers or tuple(map(int, numbers.groups())) >= OLDEST_TESTED:

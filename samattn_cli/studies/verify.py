@@ -1,4 +1,4 @@
-"""The cross-check of one encoder: what the Tape claims, against the real stack."""
+"""The cross-check of one encoder: the claims of the Tape, compared with the real stack."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MOST_BYTES = (1 << 63) - 1
 
 
 def missing_packages() -> list[str]:
-    """The packages of the cross-check that are not installed; nothing is imported."""
+    """The packages of the cross-check that are not installed; none is imported."""
     return [name for name in NEEDED if find_spec(name) is None]
 
 
 def how_to_install() -> str:
-    """What is missing for the cross-check or too old, and the command that installs it; "" if nothing is."""
+    """What is missing or too old for the cross-check, and the command that installs it; "" if nothing is."""
     missing = missing_packages()
     return f"{_not_installed(missing)}: pip install 'samattn[torch]'" if missing else too_old()
 
@@ -39,11 +39,11 @@ def verify(config: EncoderConfig, *, every_layer: bool = True) -> CrossCheck:
 
     Args:
         config: the encoder.
-        every_layer: run each block of the real stack; else one of each kind, whose numbers stand for its twins.
+        every_layer: run every block of the real stack; else one of each kind, for all equal ones.
 
     Returns:
-        The verdicts; "skipped" with the reason where torch or fvcore is not installed, where torch is older than
-        the oldest that is tested, or where a tensor is larger than torch can address.
+        The verdicts; "skipped" with the reason if torch or fvcore is not installed, if torch is older than the oldest
+        that is tested, or if a tensor is larger than torch can address.
     """
     if missing := missing_packages():
         return CrossCheck.not_run("skipped", _not_installed(missing))
@@ -58,7 +58,7 @@ def verify(config: EncoderConfig, *, every_layer: bool = True) -> CrossCheck:
 
 
 def _largest_tensor(step: TrainingStep) -> int:
-    """Bytes of the largest tensor of a training step: the input, a weight or what an operation makes."""
+    """Bytes of the largest tensor of a training step: the input, a weight or the result of an operation."""
     recordings = {*(segment.recording for segment in step.forward.segments), *step.recordings}
     image = step.forward.image
     weights = [
@@ -71,7 +71,7 @@ def _largest_tensor(step: TrainingStep) -> int:
 
 
 def claims_of(config: EncoderConfig) -> Claims:
-    """What the Tape says, in the words of the tools that check it."""
+    """The claims of the Tape, in the terms of the tools that check them."""
     inference, step = forward(config), training_step(config)
     names = [segment.name for segment in inference.segments]
     recordings = [segment.recording for segment in inference.segments]
@@ -93,7 +93,7 @@ def claims_of(config: EncoderConfig) -> Claims:
 
 
 def _claimed(names: Sequence[str], recordings: Sequence[Recording], live: Iterable[Liveness]) -> ClaimedPass:
-    """What each part does, in the order of the pass."""
+    """The claims of a pass for each part, in the order of the pass."""
     lives = dict(zip(names, live, strict=True))
     return ClaimedPass(
         allocations=dict(zip(names, map(_allocations, recordings), strict=True)),

@@ -42,6 +42,6 @@ def test_the_compression_is_pointed_out():
     report = analyze(load_config("deep_encoder"), verify=False)
     (message,) = (finding.message for finding in report.findings if finding.code == "compressed-tokens")
     assert message.startswith(
-        "transitions.1 makes 256 tokens of 4,096: 16.00x fewer for the 24 global layers"
+        "transitions.1 reduces 4,096 tokens to 256, 16.00x fewer. The score matrices of the 24 global layers"
     )
     assert f"{4097**2 / 257**2:.2f}x smaller" in message

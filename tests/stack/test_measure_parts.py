@@ -74,7 +74,7 @@ def test_running_out_of_memory_is_told_from_other_errors(monkeypatch, error, sta
 def test_a_case_that_is_too_large_for_the_cpu_is_not_run(monkeypatch):
     monkeypatch.setattr("samattn_cli.studies.measure.available_bytes", lambda: 1 << 10)
     case = measure_case(tiny(), "cpu")
-    assert (case.status, case.message) == ("not run", "1.00 KiB of memory are available")
+    assert (case.status, case.message) == ("not run", "only 1.00 KiB of memory is available")
     assert not case.is_finished
 
 

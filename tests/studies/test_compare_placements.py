@@ -71,11 +71,12 @@ def test_color_makes_global_layers_stand_out():
             ("sam_vit_h", "--placements", "some"),
             "--placements some: must be one of none, all, shifted, alternate, ",
         ),
+        (("sam_vit_h", "--placements", "some"), "[unknown-strategy]"),
         (("sam_vit_h", "--search", "16"), "601,080,390 placements"),
         (("sam_vit_h", "--budget", "flops <= 6"), "[missing-unit]"),
         (("sam_vit_h", "-o", "a.docx"), "[unknown-extension]"),
-        (("vit_b",), "there is nothing to place: use blocks that take a window_size"),
-        (("sam_vit_h_all_global",), "there is nothing to place: set a window_size"),
+        (("vit_b",), "use blocks that take a window_size, such as vit or vitdet [no-windows]"),
+        (("sam_vit_h_all_global",), "set a window_size [no-windows]"),
     ],
 )
 def test_bad_input_is_one_message(arguments, message):

@@ -143,30 +143,39 @@ def test_formulas_are_shown_as_people_write_them(formula, line, math):
     assert latex(formula) == math
 
 
+NO_SUCH_LAYER = (
+    "no such layer or part; the encoder has blocks.0 to blocks.11, and patch_embed, pos_embed, neck"
+)
+
+
 @pytest.mark.parametrize(
     ("where", "metric", "message"),
     [
         (
             "12",
             "macs",
-            "12: is not a layer or part of it; it has blocks.0 to blocks.11, and patch_embed, pos_embed, neck",
+            f"12: {NO_SUCH_LAYER} [unknown-layer]",
         ),
         (
             "nek",
             "macs",
-            "nek: is not a layer or part of it; it has blocks.0 to blocks.11, and patch_embed, pos_embed, neck; did you mean 'neck'?",
+            f"nek: {NO_SUCH_LAYER}; did you mean 'neck'? [unknown-layer]",
         ),
         (
             "3.attn.score",
             "macs",
-            "blocks.3.attn.score: there is no such operation; did you mean 'attn.scores'?",
+            "blocks.3.attn.score: no such operation; did you mean 'attn.scores'? [unknown-operation]",
         ),
         (
             "3.attn.scores",
             "peak_bytes",
-            "blocks.3.attn.scores: peak_bytes is of a layer, not of an operation: ask for blocks.3",
+            "blocks.3.attn.scores: operations do not have peak_bytes; ask for the layer blocks.3 [layers-only]",
         ),
-        ("neck", "attention_bytes", "neck: has no attention: ask for a layer, such as blocks.0"),
+        (
+            "neck",
+            "attention_bytes",
+            "neck: only layers have attention_bytes; ask for a layer, such as blocks.0 [layers-only]",
+        ),
     ],
 )
 def test_a_place_that_there_is_not_says_which_there_are(where, metric, message):

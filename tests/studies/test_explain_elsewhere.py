@@ -10,9 +10,9 @@ from samattn_cli.figures import EXPLAINED, FIGURES
 from samattn_cli.render import render
 from samattn_cli.render.options import Options
 from samattn_cli.studies.explain import explain
-from samattn_cli.studies.holds import elsewhere
 from samattn_cli.studies.readers import of_op
 from samattn_cli.studies.symbolic import symbolic
+from samattn_cli.studies.validity import elsewhere
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.symbols.formula import value_at
 

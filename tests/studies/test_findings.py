@@ -11,7 +11,7 @@ def findings(*overrides):
 def test_padding_is_said_with_the_windows_that_need_none():
     assert findings()["padding"] == (
         "Padding 64x64 to 70x70 makes each of the 8 windowed layers run qkv and proj on 19.63 % more tokens "
-        "(4,900 for 4,096). A window of 8 or 16 needs none."
+        "(4,900 instead of 4,096). A window of 8 or 16 needs no padding."
     )
     assert "padding" not in findings("window_size=8")
 
@@ -52,7 +52,7 @@ def test_an_encoder_without_a_global_layer_is_said_to_be_one():
 def test_the_joint_table_is_set_against_the_decomposed_ones():
     # 127 x 127 entries against 127 + 127
     assert (
-        "16,129 entries a channel; a decomposed pair has 254, 98.43 % fewer"
+        "16,129 entries per channel; a decomposed pair has 254, 98.43 % fewer"
         in findings("rel_pos=joint")["joint-rel-pos"]
     )
 
@@ -72,15 +72,18 @@ def test_the_peak_is_not_laid_to_a_global_layer_that_does_not_set_it():
 @pytest.mark.parametrize(
     ("overrides", "advice"),
     [
-        (["window_size=7"], "A window of 4 or 8 needs none."),
-        (["image_size=1072"], "(4,900 for 4,489)."),  # 67 is prime: no window but the whole grid
-        (["image_size=992"], "(4,900 for 3,844)."),  # 62 = 2 x 31: both far from 14
-        (["window_size=[8, 14]"], "A window of [8, 16] needs none."),
-        (["window_size=[1, 7]"], "A window of [1, 8] needs none."),  # a side that divides the grid stays
-        (["window_size=[13, 1]"], "A window of [16, 1] needs none."),
+        (["window_size=7"], "A window of 4 or 8 needs no padding."),
+        (["image_size=1072"], "(4,900 instead of 4,489)."),  # 67 is prime: no window but the whole grid
+        (["image_size=992"], "(4,900 instead of 3,844)."),  # 62 = 2 x 31: both far from 14
+        (["window_size=[8, 14]"], "A window of [8, 16] needs no padding."),
+        (
+            ["window_size=[1, 7]"],
+            "A window of [1, 8] needs no padding.",
+        ),  # a side that divides the grid stays
+        (["window_size=[13, 1]"], "A window of [16, 1] needs no padding."),
         # 64 and 65 have no divisor in common
-        (["image_size=[1024, 1040]"], "A window of [16, 13] needs none."),
-        (["image_size=[1024, 976]"], "(4,900 for 3,904)."),  # 61 is prime: no advice
+        (["image_size=[1024, 1040]"], "A window of [16, 13] needs no padding."),
+        (["image_size=[1024, 976]"], "(4,900 instead of 3,904)."),  # 61 is prime: no advice
     ],
 )
 def test_windows_without_padding_are_named_where_there_are_any(overrides, advice):

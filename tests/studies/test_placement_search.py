@@ -61,7 +61,7 @@ def test_the_table_says_what_real_passes_say(case):
         facts = flow.facts(each)
         assert runs.longest[at] == facts.longest_without_global
         depth = len(config.layers)
-        assert runs.behind[at] == (
+        assert runs.after[at] == (
             depth if facts.refined_after_last_global is None else facts.refined_after_last_global
         )
 
@@ -257,8 +257,8 @@ def test_limits_have_units(text, most):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no limit"),
-        ("flops", "is no limit: use METRIC <= NUMBER UNIT"),
+        ("", "[not-a-limit]"),
+        ("flops", "METRIC <= NUMBER UNIT, such as 'flops <= 6 TFLOP' [not-a-limit]"),
         ("flops <= 6", "use FLOP, KFLOP"),
         ("flops <= 6 GiB", "GiB is not a unit of flops"),
         ("flops <= 6 TMAC", "TMAC is not a unit of flops"),
@@ -271,12 +271,12 @@ def test_limits_have_units(text, most):
             "bytes_read is not a figure of the whole encoder: choose from params, macs, flops",
         ),
         ("flop <= 6 TFLOP", "did you mean 'flops'?"),
-        ("flops >= 6 TFLOP", "use <=, not >="),
-        ("flops < 6 TFLOP", "use <=, not <"),
+        ("flops >= 6 TFLOP", "use <=, not >= [not-a-limit]"),
+        ("flops < 6 TFLOP", "use <=, not < [not-a-limit]"),
         ("flops <= 6..5 TFLOP", "6..5 is not a number"),
-        ("flops <= -6 TFLOP", "is no limit"),
-        ("flops <= 6 TFLOP, ", "'' is no limit"),
-        ("flops <= 6 TFLOP, flops <= 5 TFLOP", "flops is limited twice"),
+        ("flops <= -6 TFLOP", "[not-a-limit]"),
+        ("flops <= 6 TFLOP, ", "'' is not a limit"),
+        ("flops <= 6 TFLOP, flops <= 5 TFLOP", "flops is limited twice [given-twice]"),
     ],
 )
 def test_what_is_no_budget_is_said(text, message):
@@ -291,21 +291,23 @@ def test_what_is_no_budget_is_said(text, message):
     [
         (
             ("16", None, None),
-            "601,080,390 placements of 16 global layers among 32 are more than the 200,000,000",
+            "16 global layers among 32 have 601,080,390 placements, and a search takes at most 200,000,000",
         ),
-        (("16", None, None), "narrow it, such as --search 11 (129,024,480 placements)"),
-        (("0:32", None, None), "4,294,967,296 placements of 0 to 32"),
+        (("16", None, None), "such as --search 11 (129,024,480 placements)"),
+        (("16", None, None), "[too-many-placements]"),
+        (("0:32", None, None), "0 to 32 global layers among 32 have 4,294,967,296 placements"),
         (("0:32", None, None), "--search 0:10 (107,594,213 placements)"),
         ((None, "peak_memory <= 8 GiB", None), "4,294,967,296 placements"),
-        (("33", None, None), "sam_vit_h has 32 layers that can be windowed or global: use at most 32"),
-        (("6:2", None, None), "the range is reversed: use 2:6"),
-        (("four", None, None), "is not a number of global layers"),
-        (("-1", None, None), "is not a number of global layers"),
-        (("1", None, "latency"), "use --device"),
-        (("1", "latency <= 3 ms", None), "use --device"),
+        (("33", None, None), "sam_vit_h has 32 layers that can be windowed or global; use at most 32"),
+        (("33", None, None), "[out-of-range]"),
+        (("6:2", None, None), "use 2:6 [reversed-range]"),
+        (("four", None, None), "--search four: "),
+        (("-1", None, None), "[not-a-number]"),
+        (("1", None, "latency"), "[needs-device]"),
+        (("1", "latency <= 3 ms", None), "[needs-device]"),
         (("1", None, "memory"), "--by memory: unknown figure"),
         (("1", None, "peak_byts"), "did you mean 'peak_bytes'"),
-        ((None, None, "flops"), "use it with --search or --budget"),
+        ((None, None, "flops"), "--by flops: needs --search or --budget [needs-option]"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(question, message):
@@ -329,7 +331,5 @@ def test_a_budget_that_nothing_keeps_finds_nothing():
 
 def test_layers_beyond_the_bits_of_a_mask_are_refused():
     config = load_config("sam_vit_b", ["depth=61", "global_attn_indexes=[]"])
-    with pytest.raises(
-        UsageError, match="at most 60 layers that can be windowed or global: sam_vit_b has 61"
-    ):
+    with pytest.raises(UsageError, match=r"at most 60 layers .* sam_vit_b has 61 \[too-many-layers\]"):
         compare_placements(config, search=asked("1", None, None))

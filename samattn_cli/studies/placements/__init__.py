@@ -1,1 +1,1 @@
-"""Where the global layers of an encoder go: named strategies side by side, and every placement there is."""
+"""Placements of an encoder's global layers: a comparison of named strategies, and a search of all placements."""

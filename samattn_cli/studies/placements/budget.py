@@ -1,4 +1,4 @@
-"""Budgets as text: "flops <= 6 TFLOP, peak_memory <= 8 GiB". Units must be said, and are kept apart."""
+"""Budgets as text: "flops <= 6 TFLOP, peak_memory <= 8 GiB". Units are required and must suit the metric."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ...quantities import EXAMPLES, KINDS, TIMES, Units, parse_quantity
 
 PS_PER_MS = 10**9
 PICOSECONDS = {unit: scale * PS_PER_MS for unit, scale in TIMES.items()}
-"""In picoseconds, of which times are whole numbers in a search, so that sums are exact."""
+"""Units of time in picoseconds: a search sums times as whole numbers, so that sums are exact."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A cost by which placements are limited and compared: the figure of a table, its units, and a use of one."""
+    """A cost by which placements are limited and compared: its name, the figure of a table, its units, an example."""
 
     name: str
     figure: str
@@ -25,9 +25,8 @@ class Metric:
 
 
 def _metric(figure: Figure) -> Metric:
-    is_time = figure.unit == "ms"
-    units = PICOSECONDS if is_time else KINDS[figure.unit]
-    column = f"{figure.stem}_ps" if is_time else figure.name
+    units = PICOSECONDS if figure.is_time else KINDS[figure.unit]
+    column = f"{figure.stem}_ps" if figure.is_time else figure.name
     return Metric(figure.name, column, units, EXAMPLES[figure.unit].partition(" (")[0])
 
 
@@ -38,7 +37,7 @@ LIMIT = re.compile(r"(\w+)\s*([<>=≤≥]+)\s*([\d._]+)\s*([A-Za-z]*)")
 
 @dataclass(frozen=True)
 class Limit:
-    """The most of a metric, in the unit of its figure, and as it was said."""
+    """The largest value of a metric, in the unit of its figure, and as text."""
 
     metric: Metric
     most: int
@@ -49,13 +48,13 @@ def budget(text: str | None) -> tuple[Limit, ...]:
     """The limits of a budget.
 
     Raises:
-        UsageError: for what is no limit, a metric or a unit that there is not, or the same metric twice.
+        UsageError: for a text that is not a limit, an unknown metric or unit, or the same metric twice.
     """
     limits = [_limit(part.strip()) for part in text.split(",")] if text is not None else []
     names = [limit.metric.name for limit in limits]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"--budget: {name} is limited twice: keep one")
+            raise UsageError("given-twice", f"--budget: {name} is limited twice")
     return tuple(limits)
 
 
@@ -63,7 +62,7 @@ def metric(name: str, option: str) -> Metric:
     """The metric of a name.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: for an unknown name.
     """
     return METRICS[figure_for_option(option, name, METRICS)]
 
@@ -72,13 +71,14 @@ def _limit(part: str) -> Limit:
     found = LIMIT.fullmatch(part)
     if found is None:
         raise UsageError(
-            f"--budget: '{part}' is no limit: use METRIC <= NUMBER UNIT, such as 'flops <= 6 TFLOP'"
+            "not-a-limit",
+            f"--budget: '{part}' is not a limit; use METRIC <= NUMBER UNIT, such as 'flops <= 6 TFLOP'",
         )
     name, operator, number, unit = found.groups()
     of = metric(name, "--budget:")
     if operator not in {"<=", "≤"}:
         raise UsageError(
-            f"--budget: '{part}': a limit is the most that there may be, so use <=, not {operator}"
+            "not-a-limit", f"--budget: '{part}': a limit is an upper bound; use <=, not {operator}"
         )
     where, example = f"--budget: '{part}'", f"'{of.name} <= {of.example}'"
     most = parse_quantity(f"{number} {unit}", of.units, of=of.name, where=where, example=example)

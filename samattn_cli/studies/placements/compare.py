@@ -1,4 +1,4 @@
-"""Placements of an encoder's global layers side by side: what each costs, and how information flows."""
+"""A comparison of placements of an encoder's global layers: the cost of each, and how information flows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...device.model import Device
 from ...encoder.model import EncoderConfig
-from ...errors import UsageError
+from ...errors import Message, UsageError, code_of
 from ...reports.placements import PlacementReport, Placements
 from ..flow import flow_of
 from ..passes import Passes
@@ -28,13 +28,13 @@ def compare_placements(
 
     Args:
         config: the encoder.
-        asked: strategies ("even:4") and lists of layers ("7,15,23,31"); the usual strategies if there are none.
-        device: where it is to run, for times.
-        search: what to search every placement for, if anything; then no strategies but those that were asked for.
-        tell: is told how many placements a search has looked at.
+        asked: strategies ("even:4") and lists of layers ("7,15,23,31"); if empty, the default strategies.
+        device: the device that it runs on, for times.
+        search: the question of a search, if any; then the default strategies are left out.
+        tell: is called with the number of placements that a search has examined.
 
     Raises:
-        UsageError: for what does not fit the encoder, and for a search that is too large.
+        UsageError: for a placement that is not valid for the encoder, and for a search that is too large.
     """
     own = Placement.of(config, "own")
     compared, unfit = placements(config, asked) if asked or search is None else ((own,), ())
@@ -42,15 +42,15 @@ def compare_placements(
         flow_of(config)
         missing = ""
     except UsageError as error:
-        missing = str(error)
+        missing = error.message
     own_figures = Passes(config, device).figures
     reported = tuple(
         PlacementReport(**report_of(each, own_figures, device, with_flow=not missing)) for each in compared
     )
     if search is not None and missing:
-        raise UsageError(f"a search compares how information flows, and {missing}")
-    found = None if search is None else search_report(config, reported[0], search, device, tell)
+        raise UsageError(Message(code_of(missing), f"a search needs receptive fields: {missing}"))
+    report = None if search is None else search_report(config, reported[0], search, device, tell)
     name = None if device is None else device.name
     return Placements(
-        config=config, device=name, placements=reported, unfit=unfit, flow_missing=missing, search=found
+        config=config, device=name, placements=reported, unfit=unfit, flow_missing=missing, search=report
     )

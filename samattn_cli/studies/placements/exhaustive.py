@@ -1,4 +1,4 @@
-"""Every placement of some numbers of global layers: what is asked, whether it can be done, and what is reported of it."""
+"""A search of all placements of some numbers of global layers: the question, its size, and the report."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .placing import movable
 from .reported import report_of
 from .strategies import Placement
 
-if TYPE_CHECKING:  # not before there is something to search: they bring NumPy
+if TYPE_CHECKING:  # imported only for a search, because they import NumPy
     from .search import Point, Question
     from .table import Table
 
 MOST = 200_000_000
-"""Placements that a search takes: about two minutes, or four with the peaks of a training step."""
+"""The most placements of a search: about two minutes, or four with the peaks of a training step."""
 
 NUMBERS = re.compile(r"(\d+)(?::(\d+))?")
 IN_TRAINING = METRICS["training_bytes"].figure
@@ -37,7 +37,7 @@ IN_TRAINING = METRICS["training_bytes"].figure
 
 @dataclass(frozen=True)
 class Asked:
-    """What a search is for: "4" or "2:6" global layers (None: any number), limits, the metric to compare."""
+    """The question of a search: "4" or "2:6" global layers (None: any number), limits, the metric to compare."""
 
     numbers: str | None
     limits: tuple[Limit, ...]
@@ -45,16 +45,14 @@ class Asked:
 
 
 def asked(numbers: str | None, limits: str | None, cost: str | None) -> Asked | None:
-    """A search as options have it; None if there is none to be done.
+    """The question that options ask; None without a search.
 
     Raises:
-        UsageError: for what is no budget, and for a cost that there is not, or to which there is no search.
+        UsageError: for a text that is not a budget, for an unknown cost, and for a cost without a search.
     """
     if numbers is None and limits is None:
         if cost is not None:
-            raise UsageError(
-                f"--by {cost} chooses the cost that a search compares: use it with --search or --budget"
-            )
+            raise UsageError("needs-option", f"--by {cost}: needs --search or --budget")
         return None
     return Asked(numbers, budget(limits), metric(cost or "flops", "--by"))
 
@@ -66,7 +64,7 @@ def search_report(
     device: Device | None,
     tell: Tell = silent,
 ) -> SearchReport:
-    """Search every placement.
+    """Search all placements.
 
     Raises:
         UsageError: for times without a device, and for more placements than `MOST`.
@@ -77,7 +75,7 @@ def search_report(
     limited = [limit.metric for limit in question.limits]
     for each in (question.cost, *limited):
         if device is None and FIGURES[each.name].needs:
-            raise UsageError(f"{each.name} needs a device to be on: use --device, such as --device h100")
+            raise UsageError("needs-device", f"{each.name} needs --device, such as --device h100")
     layers, flow = movable(config), windowed_flow(config)
     terms = _terms(config, question, flow)
     numbers = _numbers(question.numbers, config, len(layers))
@@ -86,10 +84,10 @@ def search_report(
     table = table_of(config, layers, flow.mixing, device=device, training=IN_TRAINING in terms.figures)
     feasible = possible(table, numbers, question.limits)
     _check_size(feasible, len(layers))
-    found = search(table, feasible, terms, tell)
+    result = search(table, feasible, terms, tell)
     of_own = terms.point(table, table.mask(own.global_layers))
     _prove(own, table.figures_of(of_own.mask, terms.figures))
-    front = [_with_own(point, of_own) for point in found.front]
+    front = [_with_own(point, of_own) for point in result.front]
     better = [point for point in front if point.beats(of_own)]
     reported = {point: _on_front(config, table, terms, point, own, device) for point in front}
     return SearchReport(
@@ -98,8 +96,8 @@ def search_report(
         ruled_out=tuple(number for number in numbers if number not in feasible),
         budget=tuple(limit.text for limit in question.limits),
         cost=question.cost.name,
-        searched=found.searched,
-        within=found.within,
+        searched=result.searched,
+        within=result.within,
         front=tuple(reported.values()),
         own_within=terms.is_within(table, of_own.mask),
         own_is_beaten=bool(better),
@@ -115,25 +113,31 @@ def _terms(config: EncoderConfig, question: Asked, flow: WindowedFlow) -> Questi
 
 
 def _numbers(text: str | None, config: EncoderConfig, choices: int) -> range:
-    """The numbers of global layers that are asked for: "4", "2:6" with both ends, None for any."""
+    """The numbers of global layers of "4", "2:6" (both ends included) or None (any number)."""
     if text is None:
         return range(choices + 1)
     found = NUMBERS.fullmatch(text.replace(" ", ""))
     if found is None:
         raise UsageError(
-            f"--search {text}: is not a number of global layers: use one such as 4, or a range such as 2:6"
+            "not-a-number", f"--search {text}: must be a number such as 4, or a range such as 2:6"
         )
     low, high = int(found[1]), int(found[2] or found[1])
     if low > high:
-        raise UsageError(f"--search {text}: the range is reversed: use {high}:{low}")
+        raise UsageError("reversed-range", f"--search {text}: the range is reversed; use {high}:{low}")
     if high > choices:
-        has = f"{config.name} has {format_things(choices, 'layer')} that can be windowed or global"
-        raise UsageError(f"--search {text}: {has}: use at most {choices}")
+        layers = f"{format_things(choices, 'layer')} that can be windowed or global"
+        raise UsageError(
+            "out-of-range", f"--search {text}: {config.name} has {layers}; use at most {choices}"
+        )
     return range(low, high + 1)
 
 
 def _check_size(numbers: Sequence[int], choices: int) -> None:
-    """Refuse more placements than a search takes."""
+    """Check that there are not too many placements.
+
+    Raises:
+        UsageError: if there are.
+    """
     sizes = [comb(choices, number) for number in numbers]
     if sum(sizes) <= MOST:
         return
@@ -145,8 +149,9 @@ def _check_size(numbers: Sequence[int], choices: int) -> None:
         most = max(number for number in range(choices // 2 + 1) if comb(choices, number) <= MOST)
         how = f"--search {most} ({comb(choices, most):,} placements)"
     raise UsageError(
-        f"{sum(sizes):,} placements of {_range(numbers)} global layers among {choices} are more than the {MOST:,} that a "
-        f"search takes: narrow it, such as {how}, or limit FLOPs in --budget"
+        "too-many-placements",
+        f"{_range(numbers)} global layers among {choices} have {sum(sizes):,} placements, and a search takes at most "
+        f"{MOST:,}; narrow it, such as {how}, or limit FLOPs with --budget",
     )
 
 
@@ -155,7 +160,7 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 def _with_own(point: Point, own: Point) -> Point:
-    """Of placements that tie the config's own is shown."""
+    """If the config's own placement is among those that tie, show it."""
     return replace(point, mask=own.mask) if point.compared == own.compared else point
 
 
@@ -167,7 +172,7 @@ def _on_front(
     own: PlacementReport,
     device: Device | None,
 ) -> FrontPlacement:
-    """A placement of the front, by a real pass, which the table must have told exactly."""
+    """A placement of the front with the figures of a real pass, which must equal those of the table."""
     chosen = table.chosen(point.mask)
     placement = Placement.of(placed(config, chosen))
     if placement.layers == own.global_layers:
@@ -177,15 +182,13 @@ def _on_front(
     facts = report.flow
     full = None if point.full == terms.depth else point.full
     if facts is None or (facts.first_full_context, facts.longest_without_global) != (full, point.longest):
-        raise AssertionError(
-            f"the search has other facts of flow for {report.global_layers}: {point}, {facts}"
-        )
+        raise AssertionError(f"the flow of the search differs for {report.global_layers}: {point}, {facts}")
     return report
 
 
-def _prove(report: PlacementReport, told: Mapping[str, int]) -> None:
-    """Every figure that the search went by is that of the real pass; of times, to a millionth of a millisecond."""
-    for name, figure in told.items():
+def _prove(report: PlacementReport, figures: Mapping[str, int]) -> None:
+    """Check that each figure of the search equals that of the real pass; times to a millionth of a millisecond."""
+    for name, figure in figures.items():
         if name == "latency_ps":
             same = math.isclose(figure / PS_PER_MS, report.figures.latency_ms or 0.0, abs_tol=1e-6)
         else:

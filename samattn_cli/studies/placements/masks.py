@@ -1,4 +1,4 @@
-"""Every way to choose some of a number of layers, as bitmasks, in arrays of limited size."""
+"""All ways to choose some of a number of layers, as bitmasks, in arrays of limited size."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 CHUNK = 1 << 17
-"""Masks at once: arrays of a megabyte, which stay in a core's cache."""
+"""Masks per array: a megabyte, which stays in a core's cache."""
 
 
 def masks(layers: int, chosen: int) -> Iterator[Ints]:
     """The masks of `layers` bits of which `chosen` are set, each once, at most `CHUNK` at a time.
 
-    The bits are halved: each choice from the upper half goes with each from the lower half that makes up the number.
+    The bits are split into halves: each choice from the upper half is combined with each from the lower half that
+    completes the number.
     """
     low = layers // 2
     high = layers - low

@@ -1,7 +1,7 @@
-"""What layers in a row add to a pass, and how rows chain: sums, and peaks as the largest of (live so far + rise within).
+"""What a run of consecutive layers adds to a pass, and how runs chain: sums, and peaks as max(live so far + rise within).
 
-A field is a whole number, or an array of them for many placements at once. Times are in picoseconds, so that sums are exact
-and two orders of the same layers tie.
+A field is a whole number, or an array of them for many placements at once. Times are in picoseconds, so that sums are
+exact, and two orders of the same layers tie.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..readers import of_op, of_segment
 from .budget import PS_PER_MS
 
 DEEPEST = -(2**62)
-"""The rise of no layer: below that of any."""
+"""The rise of no layers: below any other."""
 
 Number = Any
 """An int or an array of int64."""
@@ -32,21 +32,22 @@ ADDED = tuple(figure for figure in of("encoder") if figure.combined == "sum" and
 @dataclass(frozen=True, kw_only=True)
 @with_keys(names(ADDED), "Number", 0)
 class Piece:
-    """What layers in a row add to a pass; the fields of training are 0 where it is not asked for.
+    """What consecutive layers add to a pass; the fields for training are 0 if they are not needed.
 
-    It has each figure of `ADDED` too, under its name; those of the run's mode with their share of the optimizer's step.
+    A piece also has each figure of `ADDED`, under its name; those that depend on the run's mode include a share of the
+    optimizer's step.
 
     Attributes:
-        latency_ps: the time of their operations, in training with their share of the optimizer's.
+        latency_ps: the time of the operations, in training with a share of the optimizer's step.
         weights: bytes of weights and buffers.
-        gradients: bytes of the gradients of the weights that train.
-        change: bytes live behind them and not before, in an inference forward.
-        rise: the most bytes live within and not before.
+        gradients: bytes of the gradients of trained weights.
+        change: bytes live after the layers minus bytes live before them, in an inference forward.
+        rise: the most bytes live within the layers minus bytes live before them.
         kept: as `change`, in the forward of a training step.
-        kept_rise: as `rise`, there.
-        lost: bytes of `kept` that go when that forward is done.
-        undone: as `change`, in the backward, which runs through the layers from the last to the first.
-        undone_rise: as `rise`, there.
+        kept_rise: as `rise`, in the forward of a training step.
+        lost: bytes of `kept` that are freed at the end of that forward.
+        undone: as `change`, in the backward, which runs from the last layer to the first.
+        undone_rise: as `rise`, in the backward.
     """
 
     latency_ps: Number = 0
@@ -61,7 +62,7 @@ class Piece:
     undone_rise: Number = DEEPEST
 
     def then(self, after: Piece) -> Piece:
-        """These layers and those behind them."""
+        """These layers followed by others."""
         sums = {name: getattr(self, name) + getattr(after, name) for name in SUMS}
         return Piece(
             **sums,
@@ -71,7 +72,7 @@ class Piece:
         )
 
     def only(self, names: frozenset[str]) -> Piece:
-        """Without what is not among `names`."""
+        """The piece with only the fields `names`."""
         return Piece(**{name: getattr(self, name) for name in names})
 
 
@@ -86,24 +87,24 @@ NEEDED = {
     ),
     "latency_ps": frozenset({"latency_ps"}),
 }
-"""The fields that a figure of a whole pass is made of."""
+"""The fields from which each figure of a whole pass is computed."""
 
 
 @dataclass(frozen=True)
 class Constants:
-    """What is the same for every placement.
+    """The numbers that are the same for every placement.
 
     Attributes:
         image: bytes of the input.
-        given_out: bytes that an optimizer's step finds live beside weights, gradients and its buffers, the input too.
-        gradient: bytes of the gradient that a backward begins with.
-        launch_ps: the time of an optimizer's step without its bytes.
-        state: buffers of the size of the gradients that the optimizer keeps.
-        copies: buffers of that size, gradients included, in its step.
+        output: bytes live in the optimizer's step in addition to weights, gradients, its buffers and the input.
+        gradient: bytes of the gradient with which the backward begins.
+        launch_ps: the time of the optimizer's step without its memory traffic.
+        state: how many buffers of the size of the gradients the optimizer keeps.
+        copies: how many buffers of that size, gradients included, are live in its step.
     """
 
     image: int
-    given_out: int = 0
+    output: int = 0
     gradient: int = 0
     launch_ps: int = 0
     state: int = 0
@@ -120,12 +121,12 @@ class Constants:
     def _training_bytes(self, whole: Piece) -> Number:
         before = whole.weights + self.state * whole.gradients + self.image
         backward = whole.kept - whole.lost + self.gradient + whole.undone_rise
-        step = self.given_out + self.copies * whole.gradients
+        step = self.output + self.copies * whole.gradients
         return before + np.maximum(np.maximum(whole.kept_rise, backward), step)
 
 
 def constants_of(passes: Passes, *, training: bool) -> Constants:
-    """What every pass of the encoder has, read off one."""
+    """The constants of an encoder, read from one of its passes."""
     image = passes.memory[0].before - weights_bytes(passes.forward)
     if not training:
         return Constants(image)
@@ -136,7 +137,7 @@ def constants_of(passes: Passes, *, training: bool) -> Constants:
     began = step.peaks[last.name, "backward"] - live_over(step.recordings[-1]).peak_bytes
     return Constants(
         image=image,
-        given_out=step.peaks["optimizer", "step"] - before - copies * step.gradients_bytes,
+        output=step.peaks["optimizer", "step"] - before - copies * step.gradients_bytes,
         gradient=began - before - step.kept_bytes,
         launch_ps=_optimizer_ps(passes)[0],
         state=optimizer.state,
@@ -145,7 +146,7 @@ def constants_of(passes: Passes, *, training: bool) -> Constants:
 
 
 def pieces_of(passes: Passes, *, training: bool) -> list[Piece]:
-    """Of each segment of a pass."""
+    """The piece of each segment of a pass."""
     passed = passes.forward
     pieces = [
         Piece(
@@ -170,7 +171,7 @@ def pieces_of(passes: Passes, *, training: bool) -> list[Piece]:
 
 
 def _trained(piece: Piece, step: TrainingStep, number: int) -> Piece:
-    """A segment's piece with what it is in a training step."""
+    """A segment's piece with the fields of a training step."""
     segment, kept, back = step.forward.segments[number], step.kept[number], live_over(step.recordings[number])
     alone = replace(step.forward, segments=(segment,))
     return replace(

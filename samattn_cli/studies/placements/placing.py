@@ -1,4 +1,4 @@
-"""An encoder with its global layers elsewhere: which layers can be either, and the config that says so."""
+"""Which layers of an encoder can be windowed or global, and configs with other placements."""
 
 from __future__ import annotations
 
@@ -9,38 +9,43 @@ from ...encoder.model import EncoderConfig, StageConfig
 from ...encoder.placed import placed
 from ...encoder.plan_rules import problems_of_plan
 from ...encoder.registry import BLOCKS
-from ...errors import UsageError
+from ...errors import Message, UsageError, code_of
 
 
 def movable(config: EncoderConfig) -> tuple[int, ...]:
-    """The layers that can be windowed or global: those that have a window to attend by.
+    """The layers that can be windowed or global: those that have a window.
 
-    A block without a window is global whatever a placement says; a first block that pools is left out where the grid
-    cannot be pooled as one window.
+    A block without a window is always global. A first block that pools is left out if the whole grid cannot be pooled as
+    one window.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if there are none.
     """
     having = windowed(config)
     if problem := problem_of(placed(config, having)):
         having = [index for index in having if not problem_of(placed(config, (index,)))]
         if not having:
-            raise UsageError(f"no layer of {config.name} can be windowed or global as you like: {problem}")
+            raise UsageError(
+                Message(
+                    code_of(problem), f"no layer of {config.name} can be both windowed and global: {problem}"
+                )
+            )
     return tuple(having)
 
 
 def windowed(config: EncoderConfig) -> list[int]:
-    """The layers that have a window to attend by.
+    """The layers that have a window.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if there are none.
     """
     having = [layer.index for layer in placed(config, ()).layers if not layer.is_global]
     if not having:
         takes = any(BLOCKS[stage.block].windows for stage in config.stages)
         what = "set a window_size" if takes else "use blocks that take a window_size, such as vit or vitdet"
         raise UsageError(
-            f"no layer of {config.name} has a window smaller than its grid, so there is nothing to place: {what}"
+            "no-windows",
+            f"no layer of {config.name} has a window smaller than its grid, so every layer is global; {what}",
         )
     return having
 
@@ -57,12 +62,12 @@ def shifted(config: EncoderConfig) -> EncoderConfig:
     other block" (ViTDet, arXiv:2203.16527, section 4.1).
 
     Raises:
-        UsageError: for blocks that shift no windows.
+        UsageError: for blocks that cannot shift windows.
     """
     unnamed = placed(config, ())
     for layer in unnamed.layers:
         if not layer.is_global and "shift_size" not in BLOCKS[layer.stage.block].keys:
-            raise UsageError(f"blocks of {layer.stage.block} have no shift_size")
+            raise UsageError("no-shift", f"{layer.stage.block} blocks do not take shift_size")
     grids = {layer.stage_index: layer.grid for layer in unnamed.layers}
     stages = (_shifted(stage, grids[number]) for number, stage in enumerate(unnamed.stages))
     return replace(unnamed, stages=tuple(stages))
@@ -76,5 +81,5 @@ def _shifted(stage: StageConfig, grid: Pair) -> StageConfig:
 
 
 def problem_of(config: EncoderConfig) -> str:
-    """Why such an encoder cannot be; "" if it can."""
+    """Why an encoder is not valid; "" if it is."""
     return next((message for _, message in problems_of_plan(config)), "")

@@ -19,7 +19,7 @@ from .strategies import Placement
 def report_of(
     placement: Placement, own: Figures, device: Device | None, *, with_flow: bool = True
 ) -> dict[str, Any]:
-    """What a `PlacementReport` has: figures of a real pass, beside those of the config's own placement."""
+    """The fields of a `PlacementReport`: figures of a real pass, compared with the config's own placement."""
     passes = Passes(placement.config, device)
     figures = passes.figures
     return {

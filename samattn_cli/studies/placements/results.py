@@ -1,4 +1,4 @@
-"""What others published for strategies of placing global layers: `published_placements.json`, which is data."""
+"""Published results of strategies of placing global layers; the data is in `published_placements.json`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ FILE = Path(__file__).parents[2] / "published_placements.json"
 
 
 def published_result(config: EncoderConfig, placement: Placement) -> PublishedResult | None:
-    """What was published for one of a placement's strategies, on the model of the config's depth, else on the deepest.
+    """The published result of one of a placement's strategies, for the model with the config's depth, else the deepest.
 
-    They are plain encoders: of several stages, or with shifted windows besides, a strategy is another thing.
+    The results are of plain encoders. With several stages, or with shifted windows in addition, a strategy is something
+    else.
     """
     if len(config.stages) > 1:
         return None

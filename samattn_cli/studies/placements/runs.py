@@ -1,4 +1,4 @@
-"""Layers in a row and which of them are global: how long runs without one are, at the ends and within; chained as pieces are."""
+"""Lengths of runs of layers without a global one, at both ends and within consecutive layers; they chain as pieces do."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .pieces import Number
 
 @dataclass(frozen=True)
 class Runs:
-    """Layers in a row.
+    """The runs of consecutive layers.
 
     Attributes:
-        length: how many they are.
-        before: how many of them come before the first global one: all, if there is none.
-        behind: how many come behind the last global one: all, if there is none.
-        longest: the most in a row none of which is global.
+        length: the number of layers.
+        before: layers before the first global one; all of them if none is global.
+        after: layers after the last global one; all of them if none is global.
+        longest: the longest run without a global layer.
     """
 
     length: int
     before: Number
-    behind: Number
+    after: Number
     longest: Number
 
     @classmethod
@@ -31,16 +31,16 @@ class Runs:
         run = 1 - is_global
         return cls(1, run, run, run)
 
-    def then(self, after: Runs) -> Runs:
-        """These layers and those behind them."""
-        before = np.where(self.before == self.length, self.length + after.before, self.before)
-        behind = np.where(after.behind == after.length, after.length + self.behind, after.behind)
-        within = np.maximum(self.longest, after.longest)
+    def then(self, other: Runs) -> Runs:
+        """These layers followed by others."""
+        before = np.where(self.before == self.length, self.length + other.before, self.before)
+        after = np.where(other.after == other.length, other.length + self.after, other.after)
+        within = np.maximum(self.longest, other.longest)
         return Runs(
-            self.length + after.length,
+            self.length + other.length,
             before,
-            behind,
-            np.maximum(within, self.behind + after.before),
+            after,
+            np.maximum(within, self.after + other.before),
         )
 
 

@@ -1,10 +1,9 @@
-"""Every placement of some number of global layers, and those that no other beats: the Pareto front of cost against flow.
+"""A search of all placements of some numbers of global layers for the Pareto front of cost against information flow.
 
-Compared are one cost (the less the better) and two facts of structure: the first layer after which every token sees the
-whole image (the earlier the better), and the most layers in a row without global mixing (the fewer the better). The share of
-layers that see the whole image follows from the first of them. Layers behind the last global one are shown and not compared:
-more of them are more layers that refine what was gathered, and also more that cannot gather anew, which the longest run
-counts already. A placement is on the front if no other is as good in all three and better in one.
+Three values are compared: a cost, the first layer after which every token sees the whole image, and the longest run of
+layers without global mixing; less is better. The share of layers that see the whole image follows from the second. Layers
+after the last global one are shown but not compared: more of them refine more, but also mix less, which the longest run
+already counts. A placement is on the front if no other is at least as good in all three values and better in one.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ NONE = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class Point:
-    """Placements that are alike in what is compared, and one of them.
+    """Placements with equal compared values, and one of them.
 
     Attributes:
         cost: in the unit of the metric's figure.
         full: the first layer after which every token sees everything; the encoder's depth if there is none.
-        longest: the most layers in a row without global mixing.
-        ties: how many placements there are of this.
-        mask: of these the one with the lowest peak of memory, then the smallest mask.
+        longest: the longest run of layers without global mixing.
+        ties: how many placements have these values.
+        mask: the one of them with the lowest peak memory, then the smallest mask.
     """
 
     cost: int
@@ -45,18 +44,18 @@ class Point:
 
     @property
     def compared(self) -> tuple[int, int, int]:
-        """What is compared, the less the better."""
+        """The compared values; less is better."""
         return self.cost, self.full, self.longest
 
     def beats(self, other: Point) -> bool:
-        """Whether it is as good in all and better in one."""
+        """Whether it is at least as good in all values and better in one."""
         pairs = zip(self.compared, other.compared, strict=True)
         return self.compared != other.compared and all(mine <= theirs for mine, theirs in pairs)
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search finds: how many placements it looked at and how many are within the budget, and the front."""
+class Result:
+    """The result of a search: how many placements were examined, how many are within the budget, and the front."""
 
     searched: int
     within: int
@@ -65,13 +64,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a table: the cost to compare, the limits, and how flow goes without any global layer.
+    """The question for a table: the cost to compare, the limits, and the flow without any global layer.
 
     Attributes:
         cost: the metric that is compared.
-        limits: what a placement must keep within.
-        tie_breaker: the peak by which placements that tie are told apart.
-        depth: layers of the encoder.
+        limits: the upper bounds of a placement's metrics.
+        tie_breaker: the peak that decides between placements that tie.
+        depth: the number of layers of the encoder.
         windowed_full: the first layer after which every token sees everything by windows alone; None: there is none.
     """
 
@@ -83,7 +82,7 @@ class Question:
 
     @property
     def figures(self) -> set[str]:
-        """The figures of the table that it takes."""
+        """The figures of the table that the question needs."""
         return {self.cost.figure, self.tie_breaker, *(limit.metric.figure for limit in self.limits)}
 
     def full(self, runs: Runs) -> Ints:
@@ -97,14 +96,14 @@ class Question:
         return all(figures[limit.metric.figure] <= limit.most for limit in self.limits)
 
     def point(self, table: Table, mask: int) -> Point:
-        """A placement by itself."""
+        """The point of one placement."""
         one = np.array([mask], np.int64)
         runs, cost = table.runs(one), table.figures_of(mask, {self.cost.figure})[self.cost.figure]
         return Point(cost, int(self.full(runs)[0]), int(runs.longest[0]), 1, mask)
 
 
 def possible(table: Table, numbers: Iterable[int], limits: Sequence[Limit]) -> list[int]:
-    """The numbers of global layers of which some placement may be within the limits, by a bound on their sums."""
+    """The numbers of global layers for which some placement may be within the limits, by a lower bound of sums."""
     return [
         number
         for number in numbers
@@ -113,23 +112,24 @@ def possible(table: Table, numbers: Iterable[int], limits: Sequence[Limit]) -> l
 
 
 def size(table: Table, numbers: Iterable[int]) -> int:
-    """How many placements of so many global layers there are."""
+    """How many placements of these numbers of global layers there are."""
     return sum(comb(len(table.layers), number) for number in numbers)
 
 
-def search(table: Table, numbers: Sequence[int], question: Question, tell: Tell = silent) -> Found:
-    """Look at every placement of each of these numbers of global layers; `tell` is told how many were looked at."""
+def search(table: Table, numbers: Sequence[int], question: Question, tell: Tell = silent) -> Result:
+    """Examine all placements of these numbers of global layers; `tell` is called with how many were examined."""
     best, within, done, all_ = _Best(question.depth), 0, 0, size(table, numbers)
     tell(0, all_)
     for number in numbers:
         for chunk in masks(len(table.layers), number):
-            within += _look(table, chunk, question, best)
+            within += _examine(table, chunk, question, best)
             done += len(chunk)
             tell(done, all_)
-    return Found(all_, within, tuple(_front(list(best.points()))))
+    return Result(all_, within, tuple(_front(list(best.points()))))
 
 
-def _look(table: Table, chunk: Ints, question: Question, best: _Best) -> int:
+def _examine(table: Table, chunk: Ints, question: Question, best: _Best) -> int:
+    """Add the placements within the limits to `best`; return how many they are."""
     figures = table.figures(chunk, question.figures)
     if question.limits:
         good = np.logical_and.reduce(
@@ -146,7 +146,7 @@ def _look(table: Table, chunk: Ints, question: Question, best: _Best) -> int:
 
 
 class _Best:
-    """The lowest cost for each pair of flow facts, how many placements have it, and one of them."""
+    """The lowest cost for each pair of flow values, how many placements have it, and one of them."""
 
     def __init__(self, depth: int) -> None:
         self.side = depth + 1
@@ -154,7 +154,7 @@ class _Best:
         self.ties = np.zeros(self.side**2, np.int64)
 
     def add(self, full: Ints, longest: Ints, cost: Ints, peak: Ints, mask: Ints) -> None:
-        """Take in some placements."""
+        """Add some placements."""
         place = full * self.side + longest
         lowest = self._lowest(place, cost)
         at_lowest = cost == lowest[place]
@@ -180,14 +180,14 @@ class _Best:
         )
 
     def points(self) -> Iterator[Point]:
-        """The best of each pair of facts that there is."""
+        """The best point of each pair of flow values that occurs."""
         for place in np.flatnonzero(self.ties).tolist():
             full, longest = divmod(place, self.side)
             yield Point(int(self.cost[place]), full, longest, int(self.ties[place]), int(self.mask[place]))
 
 
 def _front(points: list[Point]) -> Iterator[Point]:
-    """Those that no other is as good as in all and better than in one, the cheapest first."""
+    """The Pareto front, from the lowest cost to the highest."""
     for point in sorted(points, key=lambda point: point.compared):
         if not any(other.beats(point) for other in points):
             yield point

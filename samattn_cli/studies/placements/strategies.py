@@ -1,17 +1,16 @@
-"""The named ways to place global layers, each defined over the layers that can be windowed or global, in their order.
+"""Named strategies of placing global layers, defined over the layers that can be windowed or global, in order.
 
 `none`        none of them.
 `all`         every one.
-`even:K`      the last of each of K parts, as equal as they can be: ViTDet's. Of 24 layers even:4 takes 5, 11, 17, 23.
+`even:K`      the last layer of each of K parts of equal size (ViTDet's). With 24 layers, even:4 takes 5, 11, 17, 23.
 `first:K`     the first K.
 `last:K`      the last K.
-`every:K`     every Kth: K-1, 2K-1, ... of 24 layers every:4 takes 3, 7, 11, 15, 19, 23.
-`alternate`   every second, as every:2.
-`shifted`     none of them, every other block's windows shifted by half a window.
-`7,15,23`     these, counted over the whole encoder as in 'blocks.7'.
+`every:K`     every Kth layer: K-1, 2K-1, ... With 24 layers, every:4 takes 3, 7, 11, 15, 19, 23.
+`alternate`   every second layer, as every:2.
+`shifted`     none of them, and every other block's windows are shifted by half a window.
+`7,15,23`     these layers, counted over the whole encoder as in 'blocks.7'.
 
-An encoder of several stages is placed as a whole: the layers that can be either are counted through its stages, and
-those that have no window of their own stay as they are.
+In an encoder of several stages, layers are counted through all stages, and layers without a window stay as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from ...encoder.model import EncoderConfig
 from ...encoder.placed import placed
-from ...errors import UsageError, did_you_mean
+from ...errors import UsageError, at_place, did_you_mean
 from ...units import format_things
 from .placing import global_layers, movable, problem_of, shifted, windowed
 
@@ -52,7 +51,7 @@ LISTED = re.compile(r"\d+(\s*,\s*\d+)*")
 
 @dataclass(frozen=True)
 class Placement:
-    """One encoder among those compared: by what names it was asked for, its config, its global layers."""
+    """One of the compared encoders: the names of its placement, its config, its global layers."""
 
     names: tuple[str, ...]
     config: EncoderConfig
@@ -60,20 +59,20 @@ class Placement:
 
     @classmethod
     def of(cls, config: EncoderConfig, *names: str) -> Placement:
-        """An encoder as it is."""
+        """The placement of a config."""
         return cls(names, config, global_layers(config))
 
     @property
     def where(self) -> tuple[object, ...]:
-        """How its layers attend: what tells it from others."""
+        """How its layers attend, which distinguishes it from other placements."""
         return tuple(layer.placement for layer in self.config.layers)
 
 
 def placement(config: EncoderConfig, text: str) -> Placement:
-    """The placement that a strategy or a list of layers asks for.
+    """The placement of a strategy or a list of layers.
 
     Raises:
-        UsageError: if there is no such strategy, or it does not fit the encoder.
+        UsageError: if there is no such strategy, or it is not valid for the encoder.
     """
     text = text.strip()
     where = f"--placements {text}"
@@ -81,9 +80,9 @@ def placement(config: EncoderConfig, text: str) -> Placement:
         windowed(config)
         made = WHOLE[text](config) if text in WHOLE else placed(config, _chosen(config, text))
     except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
+        raise UsageError(at_place(where, error.message)) from None
     if problem := problem_of(made):
-        raise UsageError(f"{where}: {problem}")
+        raise UsageError(at_place(where, problem))
     return Placement.of(made, text)
 
 
@@ -92,37 +91,44 @@ def _chosen(config: EncoderConfig, text: str) -> Sequence[int]:
     if text in OF_ALL:
         return OF_ALL[text](layers)
     if LISTED.fullmatch(text):
-        return _given(config, [int(index) for index in text.split(",")])
+        return _checked(config, [int(index) for index in text.split(",")])
     found = NAMED.fullmatch(text)
     if found is None or found[1] not in OF_A_NUMBER:
         hint = did_you_mean(text, KNOWN)
         known = ", ".join((*WHOLE, *OF_ALL, *(f"{name}:K" for name in OF_A_NUMBER)))
-        raise UsageError(f"must be one of {known}, or layers such as 7,15,23,31{hint}")
+        raise UsageError("unknown-strategy", f"must be one of {known}, or layers such as 7,15,23,31{hint}")
     number = int(found[2])
     if not 1 <= number <= len(layers):
         has = format_things(len(layers), "layer")
         most = f"1 to {len(layers)}" if len(layers) > 1 else "1"
-        raise UsageError(f"{config.name} has {has} that can be windowed or global: use {most}")
+        raise UsageError(
+            "out-of-range", f"{config.name} has {has} that can be windowed or global; use {most}"
+        )
     return OF_A_NUMBER[found[1]](layers, number)
 
 
-def _given(config: EncoderConfig, indexes: list[int]) -> list[int]:
+def _checked(config: EncoderConfig, indexes: list[int]) -> list[int]:
+    """The indexes, each of which must be a block and must occur once.
+
+    Raises:
+        UsageError: if one is not or does not.
+    """
     depth = len(config.layers)
     for index in indexes:
         if index >= depth:
-            raise UsageError(f"there is no block {index}: {config.name} has blocks 0 to {depth - 1}")
+            raise UsageError("unknown-layer", f"no block {index}; {config.name} has blocks 0 to {depth - 1}")
         if indexes.count(index) > 1:
-            raise UsageError(f"names block {index} twice: keep one")
+            raise UsageError("given-twice", f"block {index} is given twice")
     return indexes
 
 
 def placements(config: EncoderConfig, asked: Sequence[str]) -> tuple[tuple[Placement, ...], tuple[str, ...]]:
-    """The config's own placement, then what was asked for (`DEFAULT` if nothing was), and what of those does not fit.
+    """The config's own placement and those of `asked` (or of `DEFAULT`), and why some of `DEFAULT` are not valid.
 
-    Placements that are the same encoder are one, with all their names.
+    Placements that are the same encoder are merged, with all their names.
 
     Raises:
-        UsageError: if what was asked for does not fit, or nothing can be placed.
+        UsageError: if one of `asked` is not valid, or no layer can be placed.
     """
     movable(config)
     own = Placement.of(config, "own")
@@ -134,17 +140,17 @@ def placements(config: EncoderConfig, asked: Sequence[str]) -> tuple[tuple[Place
 
 
 def _tried(config: EncoderConfig, text: str) -> Placement | str:
-    """The placement, or why the encoder cannot have it."""
+    """The placement, or why it is not valid for the encoder."""
     try:
         return placement(config, text)
     except UsageError as error:
-        return str(error).removeprefix("--placements ")
+        return error.message.removeprefix("--placements ")
 
 
-def merged(found: Sequence[Placement]) -> list[Placement]:
-    """Placements that are the same encoder as one, the first of them with the names of all."""
+def merged(several: Sequence[Placement]) -> list[Placement]:
+    """The placements, where those that are the same encoder are merged into the first, with the names of all."""
     by_where: dict[tuple[object, ...], Placement] = {}
-    for each in found:
+    for each in several:
         first = by_where.setdefault(each.where, replace(each, names=()))
         by_where[each.where] = replace(first, names=tuple(dict.fromkeys((*first.names, *each.names))))
     return list(by_where.values())

@@ -1,13 +1,13 @@
-"""What each layer adds to the cost of a placement, learnt from eight real passes, and chained for many placements at once.
+"""A table of what each layer adds to the cost of a placement, filled by eight real passes, for many placements at once.
 
-What a layer costs, allocates and keeps depends on whether it is global and, for memory, on its neighbours: on whether the
-one before keeps what enters it, and on how the gradient lies that the one behind hands back. So the table has a piece for
-each layer and each of the eight ways that it and the two beside it can be. The cyclic sequence 00010111 has each of them
-once (de Bruijn), so its eight rotations, laid along the layers, show each layer in each of its ways. What stands between two
-layers that can be either (transitions, layers without a window) goes with the first of them.
+The cost and memory of a layer depend on whether it is global and, for memory, on its neighbours: whether the layer before
+keeps the layer's input, and how the gradient from the layer after is laid out. So the table has a piece for each layer
+and each of the eight combinations of the layer and its two neighbours. The cyclic sequence 00010111 contains each
+combination once (it is a de Bruijn sequence), so its eight rotations, laid along the layers, show each layer in each
+combination. Parts between two movable layers (transitions, layers without a window) are added to the first of them.
 
-A placement is a bitmask: bit i is the i-th layer that can be either. Layers are taken in groups, whose tables are indexed by
-the bits of the group and of the two layers beside it, so that a million placements take a few look-ups each.
+A placement is a bitmask: bit i is the i-th layer that can be windowed or global. Layers form groups, whose tables are
+indexed by the bits of the group and of its two neighbours, so each placement takes a few look-ups.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ CYCLE = (0, 0, 0, 1, 0, 1, 1, 1)
 WAYS = len(CYCLE)
 GROUP = 8
 LARGEST = 2**58
-"""Of the sum of a field: several are added, and 64 bits hold them."""
+"""The largest sum of a field: a few of them added still fit into 64 bits."""
 MOST_LAYERS = 60
-"""Bits of a mask, with one to spare on either side."""
+"""The bits of a mask, with a spare bit at either end."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Some layers in a row: from which bit they are, how many, and their pieces and runs by `codes`."""
+    """Consecutive layers: their first bit, their number, and their pieces and runs by `codes`."""
 
     first: int
     size: int
@@ -48,7 +48,7 @@ class Group:
     runs: Runs
 
     def codes(self, masks: Ints) -> Ints:
-        """The bits of the group with that before it (lowest) and that behind it."""
+        """The bits of the group, with the bit before it (the lowest) and the bit after it."""
         return ((masks << 1) >> self.first) & ((1 << (self.size + 2)) - 1)
 
 
@@ -57,10 +57,10 @@ class Table:
     """The cost of every placement of an encoder's global layers.
 
     Attributes:
-        layers: those that can be windowed or global, whose bits masks have.
-        constants: what every placement has.
-        pieces: of each of those layers, by way: (is the one before global) + 2 * (is it) + 4 * (is the one behind).
-        groups: the same by groups of layers.
+        layers: the layers that can be windowed or global, in the order of the bits of a mask.
+        constants: the numbers that are the same for every placement.
+        pieces: for each of those layers, by combination: (the one before is global) + 2 * (it is) + 4 * (the one after).
+        groups: the same for groups of layers.
         head: the layers before the first of them.
     """
 
@@ -73,7 +73,7 @@ class Table:
     def figures(self, masks: Ints, names: Collection[str]) -> dict[str, Ints]:
         """Figures of whole passes (see `NEEDED`) for each placement."""
         needed = frozenset[str]().union(*(NEEDED[name] for name in names))
-        whole = reduce(Piece.then, (_taken(group, masks, needed) for group in self.groups))
+        whole = reduce(Piece.then, (_piece_of(group, masks, needed) for group in self.groups))
         shape = masks.shape
         return {name: np.broadcast_to(self.constants.figure(name, whole), shape) for name in names}
 
@@ -82,19 +82,19 @@ class Table:
         return {name: int(each[0]) for name, each in self.figures(np.array([mask], np.int64), names).items()}
 
     def mask(self, chosen: Collection[int]) -> int:
-        """The placement that makes layers global."""
+        """The placement with these layers global."""
         return sum(1 << bit for bit, layer in enumerate(self.layers) if layer in chosen)
 
     def chosen(self, mask: int) -> tuple[int, ...]:
-        """The layers that a placement makes global."""
+        """The layers that are global in a placement."""
         return tuple(layer for bit, layer in enumerate(self.layers) if mask >> bit & 1)
 
     def runs(self, masks: Ints) -> Runs:
         """The runs of layers without a global one in each placement."""
-        return reduce(Runs.then, (_runs_taken(group, masks) for group in self.groups), self.head)
+        return reduce(Runs.then, (_runs_in(group, masks) for group in self.groups), self.head)
 
     def least(self, name: str, number: int) -> int:
-        """A bound: no placement of so many global layers has less of a figure that is a sum (0 for other figures)."""
+        """A lower bound of a figure over all placements with this number of global layers; 0 if it is not a sum."""
         if name not in SUMMED:
             return 0
         least = [
@@ -117,28 +117,30 @@ def table_of(
     device: Device | None = None,
     training: bool = False,
 ) -> Table:
-    """Learn the table of an encoder.
+    """Fill the table of an encoder.
 
     Args:
         config: the encoder.
-        layers: those that can be windowed or global.
-        mixing: those that are global in every placement.
-        device: where times are asked for.
-        training: whether the peak of a training step is asked for too.
+        layers: the layers that can be windowed or global.
+        mixing: the layers that are global in every placement.
+        device: the device, if times are needed.
+        training: whether the peak of a training step is needed too.
 
     Raises:
-        UsageError: for more layers than a mask has bits, and for figures beyond what 64 bits hold exactly.
+        UsageError: for more layers than a mask has bits, and for figures that do not fit into 64 bits.
     """
     if len(layers) > MOST_LAYERS:
         raise UsageError(
-            f"a search takes at most {MOST_LAYERS} layers that can be windowed or global: {config.name} has {len(layers)}"
+            "too-many-layers",
+            f"a search takes at most {MOST_LAYERS} layers that can be windowed or global, and {config.name} has "
+            f"{len(layers)}",
         )
     learnt: list[dict[int, Piece]] = [{} for _ in layers]
     for rotation in range(WAYS):
         passes = Passes(placed(config, _laid(layers, rotation)), device)
         for at, piece in enumerate(_joined(passes, layers, training=training)):
             learnt[at][_way(at, len(layers), rotation)] = piece
-    # a way that needs a neighbour beyond the ends is never looked up: it has the piece of the one without
+    # a combination with a neighbour beyond the ends is never looked up: it has the piece of the one without
     pieces = tuple(
         tuple(
             ways[next(known for known in (way, way & 6, way & 3, way & 2) if known in ways)]
@@ -147,9 +149,9 @@ def table_of(
         for ways in learnt
     )
     _check_size(config, pieces)
-    runs = [_runs_of(own, behind, mixing) for own, behind in pairwise((*layers, len(config.layers)))]
+    runs = [_runs_of(own, after, mixing) for own, after in pairwise((*layers, len(config.layers)))]
     head = [Runs.of(int(layer in mixing)) for layer in range(layers[0])]
-    # the constants are those of any pass: this is the last one
+    # all passes have the same constants; these are of the last one
     constants = constants_of(passes, training=training)
     return Table(
         tuple(layers), constants, pieces, tuple(_groups(pieces, runs)), reduce(Runs.then, head, NO_LAYER)
@@ -161,13 +163,13 @@ def _laid(layers: Sequence[int], rotation: int) -> list[int]:
 
 
 def _way(at: int, number: int, rotation: int) -> int:
-    """The way that a rotation shows a layer in; beyond the ends is none, which counts as a windowed one."""
-    before, own, behind = (CYCLE[(at + rotation + step) % WAYS] for step in (-1, 0, 1))
-    return (before if at else 0) + 2 * own + 4 * (behind if at < number - 1 else 0)
+    """The combination in which a rotation shows a layer; a missing neighbour counts as a windowed one."""
+    before, own, after = (CYCLE[(at + rotation + step) % WAYS] for step in (-1, 0, 1))
+    return (before if at else 0) + 2 * own + 4 * (after if at < number - 1 else 0)
 
 
 def _joined(passes: Passes, layers: Sequence[int], *, training: bool) -> Iterator[Piece]:
-    """The piece of each layer with what stands behind it, of the first with what stands before it."""
+    """The piece of each layer with the parts after it; that of the first also with the parts before it."""
     firsts = {f"blocks.{layer}" for layer in layers[1:]}
     names = [segment.name for segment in passes.forward.segments]
     joined: Piece | None = None
@@ -184,12 +186,15 @@ def _joined(passes: Passes, layers: Sequence[int], *, training: bool) -> Iterato
 def _check_size(config: EncoderConfig, pieces: Sequence[Sequence[Piece]]) -> None:
     for name in SUMS:
         if sum(max(abs(getattr(piece, name)) for piece in ways) for ways in pieces) > LARGEST:
-            raise UsageError(f"{config.name}: figures beyond 64 bits cannot be searched: use a smaller image")
+            raise UsageError(
+                "too-large-numbers",
+                f"{config.name}: a search cannot handle numbers above 64 bits; use a smaller image",
+            )
 
 
-def _runs_of(own: int, behind: int, mixing: Collection[int]) -> tuple[Runs, Runs]:
-    """A layer windowed, and global, each with those behind it that cannot be either."""
-    rest = [Runs.of(int(layer in mixing)) for layer in range(own + 1, behind)]
+def _runs_of(own: int, following: int, mixing: Collection[int]) -> tuple[Runs, Runs]:
+    """The runs of a layer when it is windowed, and when it is global, with the layers before the `following` movable one."""
+    rest = [Runs.of(int(layer in mixing)) for layer in range(own + 1, following)]
     windowed, as_global = (
         reduce(Runs.then, rest, Runs.of(is_global)) for is_global in (int(own in mixing), 1)
     )
@@ -211,12 +216,12 @@ def _groups(pieces: Sequence[Sequence[Piece]], runs: Sequence[tuple[Runs, Runs]]
 
 
 def _by_way(pieces: Sequence[Piece], ways: Ints) -> Piece:
-    """The pieces of a layer as arrays over codes; a field that is the same in all ways stays a number."""
-    found = {}
+    """The pieces of a layer as arrays over codes; a field that is the same in all combinations stays a number."""
+    arrays = {}
     for field in fields(Piece):
         values = [getattr(piece, field.name) for piece in pieces]
-        found[field.name] = values[0] if len(set(values)) == 1 else np.array(values, np.int64)[ways]
-    return Piece(**found)
+        arrays[field.name] = values[0] if len(set(values)) == 1 else np.array(values, np.int64)[ways]
+    return Piece(**arrays)
 
 
 def _by_own(runs: tuple[Runs, Runs], own: Ints) -> Runs:
@@ -225,19 +230,19 @@ def _by_own(runs: tuple[Runs, Runs], own: Ints) -> Runs:
         windowed.length,
         *(
             np.array([getattr(windowed, name), getattr(as_global, name)], np.int64)[own]
-            for name in ("before", "behind", "longest")
+            for name in ("before", "after", "longest")
         ),
     )
 
 
-def _taken(group: Group, masks: Ints, needed: frozenset[str]) -> Piece:
+def _piece_of(group: Group, masks: Ints, needed: frozenset[str]) -> Piece:
     codes = group.codes(masks)
-    held = {name: getattr(group.piece, name) for name in needed}
+    fields_ = {name: getattr(group.piece, name) for name in needed}
     return Piece(
-        **{name: each[codes] if isinstance(each, np.ndarray) else each for name, each in held.items()}
+        **{name: each[codes] if isinstance(each, np.ndarray) else each for name, each in fields_.items()}
     )
 
 
-def _runs_taken(group: Group, masks: Ints) -> Runs:
+def _runs_in(group: Group, masks: Ints) -> Runs:
     codes, runs = group.codes(masks), group.runs
-    return Runs(runs.length, runs.before[codes], runs.behind[codes], runs.longest[codes])
+    return Runs(runs.length, runs.before[codes], runs.after[codes], runs.longest[codes])

@@ -1,4 +1,4 @@
-"""Which layer of an encoder is which of another: by name, or by likeness where layers were added or removed."""
+"""Match the layers of two encoders: by position, or by similarity if layers were added or removed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..encoder.plan import LayerConfig, PartConfig
 
 Piece = PartConfig | LayerConfig
 Matched = tuple[Piece | None, Piece | None]
-"""The earlier and the later one; None where there is none."""
+"""The earlier and the later one; None for an added or removed one."""
 
 
 def _cost(layer: LayerConfig) -> LayerConfig:
-    """All that a layer's cost follows from: not how many others its stage has, nor what window these have."""
+    """Everything that determines a layer's cost; the stage's depth and the windows of its other layers do not."""
     kind = layer.kind
     return replace(kind, stage=replace(kind.stage, depth=1, shift_size=None, **EVERYWHERE.keys))
 
@@ -25,11 +25,11 @@ LIKENESSES: tuple[Callable[[LayerConfig], Any], ...] = (
     _cost,
     lambda layer: (layer.stage_index, layer.is_global),
 )
-"""What makes layers alike: that they cost the same; failing that, their stage and whether they are global."""
+"""Layers are similar if they cost the same; failing that, if they have the same stage and both are global or not."""
 
 
 def pairs(before: Sequence[Piece], after: Sequence[Piece]) -> list[Matched]:
-    """Parts by their names; layers in order, by likeness where their number changed; in the order in which they run."""
+    """Match parts by name, and layers in order (by similarity if their number changed); in the order in which they run."""
     earlier, later = _layers(before), _layers(after)
     layers = list(_aligned(earlier, later, LIKENESSES))
     parts = {piece.name: piece for piece in before if isinstance(piece, PartConfig)}

@@ -1,4 +1,4 @@
-"""Whether a formula holds elsewhere: its number at other batches and images, against passes over the Tape there."""
+"""Whether a formula is valid at other sizes: its number at other batches and images, compared with passes there."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..units import format_size
 from .symbolic import values_of
 
 TIMES = ((2, 1, 1), (3, 1, 1), (1, 2, 2), (1, 3, 2))
-"""How often batch, rows and columns of patches are taken."""
+"""The multiples of batch, rows and columns of patches that are tried."""
 
 FiguresOf = Callable[[Segment, EncoderConfig, int], Collection[int]]
-"""The figures of operations of a segment, or its own, with the bytes that are live before it."""
+"""A function from a segment, the config and the bytes live before it to figures of the segment or its operations."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Elsewhere:
 
 
 def elsewhere(config: EncoderConfig) -> tuple[Elsewhere, ...]:
-    """The encoder at other batches and images, as far as it can have them."""
+    """The encoder at other batches and images, as far as they are valid."""
     return tuple(_elsewhere(config))
 
 
@@ -60,25 +60,32 @@ def _elsewhere(config: EncoderConfig) -> Iterator[Elsewhere]:
 
 
 @dataclass(frozen=True)
-class Holding:
-    """Where a formula holds: everywhere that was looked, or not in `others`, where other operations run, or here alone."""
+class Validity:
+    """Where a formula is valid.
 
-    is_here_alone: bool = False
+    Attributes:
+        is_here_only: it is wrong at another size although the same operations run there.
+        others: sizes at which it is not valid because other operations run there.
+    """
+
+    is_here_only: bool = False
     others: tuple[str, ...] = ()
 
 
-def holding(formula: Integer, segment: Segment, figures: FiguresOf, places: Sequence[Elsewhere]) -> Holding:
-    """Where the formula of a figure of a segment gives one of its figures; where it has none that is no matter."""
+def validity_of(
+    formula: Integer, segment: Segment, figures: FiguresOf, places: Sequence[Elsewhere]
+) -> Validity:
+    """Where the formula of a segment gives one of its figures; sizes without such a figure do not count."""
     others = []
     for place in places:
         there, live = place.segments[segment.name]
-        found = figures(there, place.config, live)
-        if not found or value_at(formula, place.values(segment.name)) in found:
+        values = figures(there, place.config, live)
+        if not values or value_at(formula, place.values(segment.name)) in values:
             continue
         if _operations(there) == _operations(segment):
-            return Holding(is_here_alone=True)
+            return Validity(is_here_only=True)
         others.append(place.name)
-    return Holding(others=tuple(others))
+    return Validity(others=tuple(others))
 
 
 def _operations(segment: Segment) -> frozenset[str]:
