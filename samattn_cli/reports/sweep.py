@@ -1,9 +1,9 @@
-"""The answer of `samattn sweep`: a column a figure, a row a point of the grid.
+"""The answer of `samattn sweep`: a column for each figure, a row for each point of the grid.
 
-The points are in the order of the axes, the last of which varies fastest. Columns are arrays; as JSON they are lists.
-Next to "config", "height", "width" and "batch_size" there is one for each axis and, for each metric such as "flops",
-"flops" itself, "flops_growth", "flops_all_global", the same with every layer global, "flops_vs_all_global", that over
-this, so that above 1 is a gain, and likewise "flops_all_windowed", where there are windows.
+The points are in the order of the axes, the last of which varies fastest. Columns are arrays; in JSON they are lists.
+The columns are "config", "height", "width" and "batch_size", one for each axis, and for each metric such as "flops": "flops",
+"flops_growth", "flops_all_global" (with every layer global) and "flops_vs_all_global" (that divided by this, so that above 1
+this encoder is cheaper). If there are windows, there are "flops_all_windowed" and "flops_vs_all_windowed", too.
 """
 
 from __future__ import annotations
@@ -14,16 +14,27 @@ from typing import Any, Literal
 
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
-from ..figures import PEAKS
+from ..figures import PEAKS, names, of
 from ..version import __version__
 from . import SCHEMA_VERSION
 from .recording import Fingerprint
 
 
 def default_metrics(modes: Collection[str], *, timed: bool) -> tuple[str, ...]:
-    """What is shown where nothing is asked for: the peak of each mode of the runs, and times if there is a device."""
-    peaks = [peak for mode, peak in PEAKS.items() if mode in modes]
-    return ("flops", "attention_bytes", *peaks, *(["latency_ms"] if timed else []))
+    """The metrics of a sweep that asks for none: score matrices, and the figures that are always shown.
+
+    Args:
+        modes: those of the runs; a peak of another mode is left out.
+        timed: whether there is a device, without which there are no times.
+    """
+    of_other_modes = {peak for mode, peak in PEAKS.items() if mode not in modes}
+    return names(
+        figure
+        for figure in of("encoder")
+        if (figure.shown == "always" or figure.name == "attention_bytes")
+        and figure.name not in of_other_modes
+        and (timed or not figure.needs)
+    )
 
 
 @dataclass(frozen=True)
