@@ -1,7 +1,7 @@
 """The keys of every report, read off its dataclass: as a page, and as what JSON is checked against.
 
-`tests/golden/report-keys.txt` is that page: who reads samattn's JSON relies on it, so that a key that goes or changes its
-type shows in a diff of one line.
+`tests/golden/report-keys.txt` is that page: who reads samattn's JSON relies on it, so that a key that goes, or
+changes its type, shows in a diff of the page.
 """
 
 from __future__ import annotations
@@ -37,21 +37,32 @@ def classes() -> dict[str, type]:
 def _collect(annotation: Any, found: dict[str, type]) -> None:
     if is_dataclass(annotation) and annotation.__name__ not in found:
         found[annotation.__name__] = annotation
-        for kind in get_type_hints(annotation).values():
+        for kind in (*_bases(annotation), *get_type_hints(annotation).values()):
             _collect(kind, found)
     for part in get_args(annotation):
         _collect(part, found)
 
 
+def _bases(record: type) -> list[type]:
+    return [base for base in record.__bases__ if is_dataclass(base)]
+
+
 def page() -> str:
-    """Each class with its keys and their types, in their order."""
-    return "".join(map(_paragraph, classes().items()))
+    """A paragraph for each class: the keys that it adds to those of its base, and their types."""
+    return "".join(_paragraph(record) for record in classes().values() if not _is_of_config(record))
 
 
-def _paragraph(named: tuple[str, type]) -> str:
-    name, record = named
-    keys = ", ".join(f"{field.name}: {field.type}" for field in fields(record))
-    return "\n".join(wrap(f"{name}({keys})", WIDTH, subsequent_indent="    ")) + "\n"
+def _is_of_config(record: type) -> bool:
+    """Whether it is part of a config, whose keys are in configs/schema.json."""
+    return record.__module__.startswith("samattn_cli.encoder")
+
+
+def _paragraph(record: type) -> str:
+    bases = _bases(record)
+    inherited = {field.name for base in bases for field in fields(base)}
+    keys = [f"{field.name}: {field.type}" for field in fields(record) if field.name not in inherited]
+    text = f"{record.__name__}({', '.join([*(f'*{base.__name__}' for base in bases), *keys])})"
+    return "\n".join(wrap(text, WIDTH, subsequent_indent="    ")) + "\n"
 
 
 def problems(value: Any, annotation: Any, where: str) -> Iterator[str]:
@@ -85,7 +96,7 @@ def _of_record(value: Any, record: type, where: str) -> Iterator[str]:
     names = [field.name for field in fields(record)]
     if "schema_version" in names:
         names = [name for name in dict.fromkeys((*HEAD, *names)) if name in names]
-    if record.__module__.startswith("samattn_cli.encoder"):  # a config has the keys that apply to it
+    if _is_of_config(record):  # a config has the keys that apply to it
         names = [name for name in names if name in value]
     if list(value) != names:
         yield f"{where}: has the keys {list(value)}, not {names}"
