@@ -57,7 +57,8 @@ class SamattnError(Exception):
     exit_code = EXIT_ERROR
 
     def __init__(self, code: str, text: str | None = None) -> None:
-        self.message = code if text is None else Message(code, text)
+        """Take a code and a sentence, or a message that has both."""
+        self.message = Message(code_of(code), code) if text is None else Message(code, text)
         super().__init__(with_code(self.message))
 
     @property
@@ -71,7 +72,7 @@ class Problem:
     """One thing that is wrong with the input: its place ("file.yaml:3:7"), and what is wrong and what would be right."""
 
     where: str
-    message: str
+    message: Message
 
     def __str__(self) -> str:
         return f"{self.where}: {with_code(self.message)}"

@@ -1,7 +1,7 @@
-"""What a config's words name: blocks, patch embeddings, position embeddings, transitions between stages, necks.
+"""What the words of a config name: blocks, patch embeddings, position embeddings, transitions between stages, necks.
 
-Each is declared by a family, in `families/NAME/words.py`; `tape.py` and `stack.py` next to it hold the code. What is here
-are the facts that a config is checked by and a plan is made of: which keys it reads, what it makes of the grid.
+A family declares them in `families/NAME/words.py`; `tape.py` and `stack.py` next to it have the code. A declaration has
+the facts that checks and plans need: which keys it uses, and how it changes the grid.
 """
 
 from __future__ import annotations
@@ -25,15 +25,21 @@ Problem = tuple[tuple[int | str, ...], Message]
 
 
 def no_problems(_config: Any, _at: int) -> Iterator[Problem]:
-    """Whatever is wrong with it is wrong with its keys."""
+    """Default: no checks beyond those of the keys."""
     return iter(())
 
 
 @dataclass(frozen=True)
 class Entering:
-    """What a block is placed by: its stage (overrides applied), the one before, and what enters it.
+    """What decides where a block attends.
 
-    `placement` is what its stage says, which may name it global (`is_named_global`).
+    Attributes:
+        stage: its stage, with the block's overrides.
+        before: the stage before; None in the first.
+        position: its number within the stage, from 0.
+        grid: the grid (high, wide) that enters it.
+        placement: where its stage says that it attends.
+        is_named_global: whether `global_attn_indexes` of its stage names it.
     """
 
     stage: StageConfig
@@ -46,31 +52,32 @@ class Entering:
 
 @dataclass(frozen=True)
 class Placing:
-    """How a block attends: where, and by what stride its queries are pooled."""
+    """Where a block attends, and the stride with which it pools its queries."""
 
     where: Placement = EVERYWHERE
     q_stride: int = 1
 
 
 def as_configured(entering: Entering) -> Placing:
-    """As the stage says; odd blocks are shifted where the stage says by how much."""
+    """Where the stage says; windows of odd blocks are shifted if the stage has a shift."""
     return Placing(entering.placement.shifted(shift_of(entering)))
 
 
-def shift_of(entering: Entering, unsaid: Pair = UNSHIFTED) -> Pair:
-    """The shift of a block's windows: of every other block, by what its stage says, else by `unsaid`."""
-    said = entering.stage.shift_size
+def shift_of(entering: Entering, default: Pair = UNSHIFTED) -> Pair:
+    """The shift of a block's windows: for every other block that of its stage, or `default` if the stage has none."""
+    shift = entering.stage.shift_size
     if entering.position % 2 == 0:
         return UNSHIFTED
-    return unsaid if said is None else said
+    return default if shift is None else shift
 
 
 @dataclass(frozen=True)
 class Sliding:
-    """What slides over a grid, the same along both axes: a convolution, or tokens that are merged.
+    """A window that slides over a grid in the same way along both axes: a convolution, or tokens that are merged.
 
-    Token n of what leaves is made of `kernel` tokens from n * `stride` - `before` on, as far as the grid has them, and
-    there is one for each stride that begins on the grid. A kernel is no shorter than its stride: no token is skipped.
+    Output token n depends on `kernel` input tokens from n * `stride` - `before` on, as far as they are on the grid. There
+    is an output token for each stride that begins on the grid. The kernel is at least as long as the stride, so that no
+    token is skipped.
     """
 
     kernel: int
@@ -79,7 +86,7 @@ class Sliding:
 
 
 def slid(grid: Pair, slides: tuple[Sliding, ...]) -> Pair:
-    """The grid that leaves what slides over one, one after the other."""
+    """The grid (high, wide) after each of `slides` in turn."""
     height, width = grid
     for sliding in slides:
         height, width = -(-height // sliding.stride), -(-width // sliding.stride)
@@ -87,7 +94,7 @@ def slid(grid: Pair, slides: tuple[Sliding, ...]) -> Pair:
 
 
 def nothing_else(_layer: LayerConfig) -> str:
-    """A layer mixes the tokens of its windows, and no others."""
+    """Default: a layer mixes only the tokens of its windows."""
     return ""
 
 
@@ -97,20 +104,20 @@ class Block:
 
     Attributes:
         summary: what it is, in a line.
-        keys: the keys of a stage that it reads beside those that every block reads.
+        keys: the keys of a stage that it uses, in addition to those that every block uses.
         rel_pos: the relative positions that it can have.
         kernels: the attention kernels that are modelled.
-        layout: how the tokens lie that it takes and makes.
-        changes_width: whether the first of a stage may make another width of what enters.
+        layout: the layout of its input and output tokens.
+        changes_width: whether the first block of a stage may change the width of the stream.
         windows: whether it may have windows.
         place: where it attends.
-        adapters: whether some of its weights adapt the others, and may be trained alone.
-        pads: whether windows reach over padding beyond the grid; else the last ones are smaller.
-        taps: the names of earlier parts whose outputs it takes beside the stream, as a part's.
-        residual: what slides over the grid in the residual block that may stand behind it.
-        mixes_else: of a layer, what it mixes beside the tokens of its windows and those that its residual block slides
-            over, where that is no matter of rows and columns of one image; "": nothing.
-        problems: what is wrong with a stage (by its number) of a config whose keys are sound.
+        adapters: whether some of its weights adapt the others and may be trained alone.
+        pads: whether windows extend over padding beyond the grid; otherwise the last ones are smaller.
+        taps: the names of earlier parts whose outputs it takes in addition to the stream.
+        residual: the convolutions of the residual block that may come after it.
+        mixes_else: for a layer, a sentence on what it mixes other than the tokens of its windows and of its residual
+            block, if that does not follow from rows and columns of one image; "" if nothing.
+        problems: what is wrong with a stage (by its number) of a config whose keys are valid.
     """
 
     summary: str
@@ -130,12 +137,12 @@ class Block:
 
 
 def patches(image: Pair, patch: int) -> Pair:
-    """Non-overlapping patches; a rest smaller than one is dropped."""
+    """The grid (high, wide) of non-overlapping patches; a remainder smaller than a patch is dropped."""
     return image[0] // patch, image[1] // patch
 
 
 def an_image(config: EncoderConfig) -> tuple[int, ...]:
-    """(B, in_chans, height, width)."""
+    """The shape of a batch of images, (B, in_chans, height, width)."""
     return (config.run.batch_size, config.in_chans, *config.image_size)
 
 
@@ -146,9 +153,9 @@ class PatchEmbed:
     Attributes:
         summary: what it is, in a line.
         grid: (image_size, patch_size) -> tokens (high, wide).
-        input_shape: the shape of what the encoder is given.
-        makes: how the tokens lie.
-        problems: what is wrong with a config whose keys are sound.
+        input_shape: the shape of the encoder's input.
+        makes: the layout of the tokens.
+        problems: what is wrong with a config whose keys are valid.
     """
 
     summary: str
@@ -160,7 +167,14 @@ class PatchEmbed:
 
 @dataclass(frozen=True)
 class Stream:
-    """What flows from part to part: tokens of a grid, tokens beside it (class tokens), their width, how they lie."""
+    """The tokens that flow from part to part.
+
+    Attributes:
+        grid: tokens (high, wide).
+        dim: the width in channels.
+        extra_tokens: tokens that are not on the grid, such as a class token.
+        layout: how the tokens lie in memory.
+    """
 
     grid: Pair
     dim: int
@@ -169,28 +183,28 @@ class Stream:
 
 
 def unchanged(_config: EncoderConfig, stream: Stream) -> Stream:
-    """The stream as it was."""
+    """Default: the stream without a change."""
     return stream
 
 
 def no_taps(_config: EncoderConfig) -> tuple[str, ...]:
-    """Nothing but the stream."""
+    """Default: no outputs of earlier parts."""
     return ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part that is no block: a position embedding, a neck.
+    """A part that is not a block: a position embedding or a neck.
 
     Attributes:
         summary: what it is, in a line.
-        keys: the keys of the encoder that it reads beside those that every encoder has.
-        takes: how the tokens lie that it takes.
-        makes: how those lie that it makes, if otherwise.
+        keys: the keys of the encoder that it uses, in addition to those that every encoder has.
+        takes: the layout of its input tokens.
+        makes: the layout of its output tokens, if it differs.
         stream: (config, the stream that enters) -> the stream that leaves.
-        taps: the names of earlier parts whose outputs it takes beside the stream: of a part with several outputs those
-            after the first.
-        problems: what is wrong with a config whose keys are sound.
+        taps: the names of earlier parts whose outputs it takes in addition to the stream; of a part with several outputs,
+            those after the first.
+        problems: what is wrong with a config whose keys are valid.
     """
 
     summary: str
@@ -203,7 +217,7 @@ class Part:
 
     @property
     def made(self) -> TokenLayout:
-        """How the tokens lie that leave it."""
+        """The layout of its output tokens."""
         return self.makes or self.takes
 
     def leaving(self, config: EncoderConfig, entering: Stream) -> Stream:
@@ -213,10 +227,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Transition(Part):
-    """What leads into a stage from the one before; its `stream` is then given that stage's width.
+    """A part between two stages. Its stream gets the width of the stage after it.
 
     Attributes:
-        slides: what slides over the grid in it, one after the other; None: tokens are put elsewhere, or none is said.
+        slides: the convolutions or merges in it, in order; None if it moves tokens in another way, or does not declare it.
     """
 
     slides: tuple[Sliding, ...] | None = None
@@ -224,7 +238,7 @@ class Transition(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """What a family declares, by the words of the config."""
+    """The declarations of a family, by the words of the config."""
 
     blocks: dict[str, Block] = field(default_factory=dict)
     patch_embeds: dict[str, PatchEmbed] = field(default_factory=dict)
@@ -234,22 +248,22 @@ class Family:
 
 
 def ends_of_stages(config: EncoderConfig) -> tuple[int, ...]:
-    """The index of the last block of each stage; it needs no plan, which taps are a part of."""
+    """The index of the last block of each stage. It does not need the plan, because the plan needs it for taps."""
     return tuple(after - 1 for after in accumulate(stage.depth for stage in config.stages))
 
 
 def transitions_called(word: str, config: EncoderConfig) -> tuple[str, ...]:
-    """The names of the transitions of a kind, for those who tap them."""
+    """The names of the transitions of a kind, for parts that take their outputs."""
     return tuple(f"transitions.{n}" for n, stage in enumerate(config.stages) if stage.transition == word)
 
 
 def side_or_sides(size: tuple[int, ...]) -> str:
-    """A size as a config says it: one number where both sides are the same."""
+    """A size as a config has it: one number if both sides are the same, otherwise a list."""
     return str(size[0] if size[0] == size[1] else list(size))
 
 
 def a_patch_of_pretraining(config: EncoderConfig, _: int) -> Iterator[Problem]:
-    """The images of pretraining have a patch."""
+    """The pretraining images must have at least one patch."""
     size, patch = config.pretrain_image_size, config.patch_size
     if size is not None and min(config.pretrain_grid) < 1:
         message = f"pretrain_image_size {side_or_sides(size)} is smaller than patch_size {patch}: use at least {patch}"

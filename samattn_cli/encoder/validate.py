@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pydantic_core import SchemaValidator, ValidationError
 
-from ..errors import ConfigError, Problem
+from ..errors import ConfigError, Message, Problem
 from .keys import class_schema
 from .model import EncoderConfig
 from .plan_rules import problems_of_plan
@@ -21,7 +21,7 @@ from .tree import Loc, Node, Where
 from .wording import UNKNOWN_KEY, explain
 
 Config = TypeVar("Config")
-LocatedMessage = tuple[Where, str]
+LocatedMessage = tuple[Where, Message]
 BetweenKeys = Callable[[Node, set[Loc]], Iterable[LocatedMessage]]
 """The rules between the keys of a tree. The second argument holds the paths that are wrong by themselves."""
 
