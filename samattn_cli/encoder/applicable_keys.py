@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import Message
 from .model import EncoderConfig, StageConfig
-from .placement import SAYS_GLOBAL
+from .placement import GLOBAL_VALUES
 from .registry import BLOCKS, NECKS, NONE, POS_EMBEDS
 from .tree import Node
 
@@ -69,11 +69,11 @@ def without_replaced_keys(tree: Node, changes: Iterable[tuple[str, Any]]) -> Nod
     """
     for key, word in changes:
         *place, chooser = key.split(".")
-        if (chooser in stage_readers() or chooser in SAYS_GLOBAL) and not place:
+        if (chooser in stage_readers() or chooser in GLOBAL_VALUES) and not place:
             place = ["stages", "0"]  # holds the keys of a single stage
         if chooser in readers() and isinstance(word, str):
             dropped = partial(_replaced_keys, chooser, word)
-        elif chooser in SAYS_GLOBAL and word is not None:
+        elif chooser in GLOBAL_VALUES and word is not None:
             dropped = partial(_other_windows, chooser)
         else:
             continue
@@ -96,7 +96,7 @@ def _without(
 
 def _other_windows(key: str, _inherited: Mapping[str, Node]) -> AbstractSet[str]:
     """The other keys that say where blocks attend."""
-    return SAYS_GLOBAL.keys() - {key}
+    return GLOBAL_VALUES.keys() - {key}
 
 
 def _put(node: Node, key: int | str, inner: Node) -> Node:
@@ -122,8 +122,8 @@ def mapping_of(config: EncoderConfig) -> dict[str, Any]:
     for stage in keys["stages"]:
         _leave_out(stage, stage_readers())
         for place in (stage, *stage["overrides"]):
-            unsaid = "num_windows_side" if place.get("num_windows_side") is None else "window_size"
-            place.pop(unsaid, None)
+            unset = "num_windows_side" if place.get("num_windows_side") is None else "window_size"
+            place.pop(unset, None)
     _leave_out(keys, encoder_readers())
     return keys
 

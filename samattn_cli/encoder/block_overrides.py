@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from ..errors import Message
 from .model import OverrideConfig
-from .placement import SAYS_GLOBAL
+from .placement import GLOBAL_VALUES
 from .slots import Problem
 from .tree import Loc
 
@@ -83,7 +83,7 @@ def _without_effect(override: BlockOverride) -> Iterator[Problem]:
 
 def what_it_says(key: str) -> str:
     """What a key of an override sets: several keys say where its blocks attend."""
-    return "windows" if key in SAYS_GLOBAL else key
+    return "windows" if key in GLOBAL_VALUES else key
 
 
 def _conflicts(

@@ -180,8 +180,8 @@ def example_of(entry: Field[Any]) -> Any:
 
 def description_of(entry: Field[Any]) -> str:
     """What it means."""
-    said = entry.metadata[_SPEC]["description"]
-    return str(said() if callable(said) else said)
+    description = entry.metadata[_SPEC]["description"]
+    return str(description() if callable(description) else description)
 
 
 def choices_of(entry: Field[Any]) -> list[str]:
@@ -213,8 +213,10 @@ def class_of(entry: Field[Any]) -> type | None:
     """The config class of a key's value, or of the items of its list; None for a plain value."""
     schema = _schema(entry)
     schema = schema.get("schema", schema) if schema["type"] in {"nullable", "function-before"} else schema
-    held: type | None = schema.get("values_schema", schema.get("items_schema", [schema])[0]).get("cls")
-    return held
+    config_class: type | None = schema.get("values_schema", schema.get("items_schema", [schema])[0]).get(
+        "cls"
+    )
+    return config_class
 
 
 def _with_default(entry: Field[Any]) -> CoreSchema:

@@ -1,4 +1,4 @@
-"""Whether each part takes tokens as the one before it makes them: on a grid, as a sequence, packed."""
+"""Checks that each part takes the layout that the part before it outputs: a grid, a sequence, or packed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .slots import Part, Problem
 
 Step = tuple[tuple[int | str, ...], str, TokenLayout | None, TokenLayout]
-"""Where a part is named, what it is called, how the tokens lie that it takes (None: it makes them) and makes."""
+"""The path of a part's key, its name, and its input and output layouts; the patch embedding has no input layout."""
 
 
 def layout_problems(config: EncoderConfig) -> Iterator[Problem]:
     """The first part that does not take the layout which the part before it outputs; the parts after it may be right."""
-    for (_, before, _, made), (loc, name, taken, _) in pairwise(_steps(config)):
-        if taken != made:
-            hint = _hint(config, loc, taken)
-            message = f"{name} takes {(taken or made).words}, but {before} outputs {made.words}{hint}"
+    for (_, before, _, output), (loc, name, wanted, _) in pairwise(_steps(config)):
+        if wanted != output:
+            hint = _hint(config, loc, wanted)
+            message = f"{name} takes {(wanted or output).words}, but {before} outputs {output.words}{hint}"
             yield loc, Message("layout-mismatch", message)
             return
 

@@ -1,4 +1,4 @@
-"""How tokens lie in memory as they flow from part to part. A family may bring a layout of its own."""
+"""The layouts of tokens in memory between parts. A family may have a layout of its own."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from .keys import Pair
 
 Sizes = tuple[Any, ...]
-"""Of a tensor: numbers or formulas."""
+"""The sizes of a tensor: numbers or formulas."""
 
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """A way for tokens to lie; layouts of one name are the same.
+    """A layout of tokens; layouts with the same name are equal.
 
     Attributes:
-        name: in tables: "grid".
-        words: in messages, after "takes" and "not": "tokens on a grid".
+        name: its name in tables, such as "grid".
+        words: its name in messages, after "takes" and "outputs": "tokens on a grid".
         shape: (B, (H, W), tokens of an image, C) -> the shape of the stream.
         joins_images: whether the tokens of all images are one sequence.
     """

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ..units import DTYPE_NAMES, ITEM_BYTES
 from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
 from .placed import placed
-from .placement import NO_WINDOW, Placement, said_by
+from .placement import NO_WINDOW, Placement, placement_of
 from .plan import LayerConfig, PartConfig, plan_of
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, summaries
 
@@ -55,13 +55,13 @@ class OverrideConfig:
     def placement(self) -> Placement | None:
         """Where its blocks attend; None: where the stage says."""
         window, count = self.window_size, self.num_windows_side
-        return None if window is count is None else said_by(window or NO_WINDOW, count)
+        return None if window is count is None else placement_of(window or NO_WINDOW, count)
 
     @property
     def changes(self) -> dict[str, Any]:
         """What its blocks have in place of what the stage says."""
-        given = {key: value for key, value in vars(self).items() if key != "blocks" and value is not None}
-        return given if self.placement is None else given | self.placement.keys
+        settings = {key: value for key, value in vars(self).items() if key != "blocks" and value is not None}
+        return settings if self.placement is None else settings | self.placement.keys
 
     @property
     def unplaced(self) -> OverrideConfig:
@@ -184,13 +184,13 @@ class StageConfig:
     @property
     def placement(self) -> Placement:
         """Where its blocks attend, if it does not name them global; the shift aside, which not all of them have."""
-        return said_by(self.window_size, self.num_windows_side, pads=BLOCKS[self.block].pads)
+        return placement_of(self.window_size, self.num_windows_side, pads=BLOCKS[self.block].pads)
 
     @property
     def placements(self) -> tuple[Placement, ...]:
         """Its own, and those that its overrides give some of its blocks."""
-        given = (override.placement for override in self.overrides)
-        return self.placement, *(placement for placement in given if placement is not None)
+        others = (override.placement for override in self.overrides)
+        return self.placement, *(placement for placement in others if placement is not None)
 
     @property
     def mlp_dim(self) -> int:
@@ -369,7 +369,7 @@ class EncoderConfig:
     @property
     def has_windows(self) -> bool:
         """Whether a block of it has a window, if it is not named global."""
-        return any(not said.is_global for stage in self.stages for said in stage.placements)
+        return any(not placement.is_global for stage in self.stages for placement in stage.placements)
 
     def all_global(self) -> EncoderConfig:
         """The same encoder with every block global."""

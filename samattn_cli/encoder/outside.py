@@ -1,9 +1,9 @@
-"""Families that are kept outside the package: a Python file, a folder, or a module of an installed package.
+"""Families outside the package: a Python file, a folder, or a module of an installed package.
 
-They come in two forms. A folder or a package has the modules of a family in `families/`: `words.py`, `tape.py`, `stack.py`
-and, if there is something to import, `importing.py`. A single file has its words in `FAMILY` and its code in the functions
-`tape()`, `stack()` and `importing()`, each of which returns what such a module holds: ``{"BLOCKS": {"my_block": block}}``.
-Functions, so that torch is imported by `stack()` and by nothing before it.
+There are two forms. A folder or a package has the same modules as a family in `families/`: `words.py`, `tape.py`,
+`stack.py` and, if it can import models, `importing.py`. A single file has its words in `FAMILY` and its code in the
+functions `tape()`, `stack()` and `importing()`. Each returns the content of such a module:
+``{"BLOCKS": {"my_block": block}}``. They are functions so that only `stack()` imports torch.
 
 Adding a family runs its code.
 """
@@ -37,9 +37,9 @@ CHOICES: dict[str, tuple[type, str]] = {
     "kernels": (RunConfig, "attention"),
     "rel_pos": (StageConfig, "rel_pos"),
 }
-"""What a block declares of which only some words are known, and the key that has them."""
+"""The attributes of a block that take only known words, and the key that lists these words."""
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 def add_family(source: str | Path | ModuleType) -> None:
@@ -66,9 +66,9 @@ def add_family(source: str | Path | ModuleType) -> None:
     words = code(WORDS)
     family = getattr(words, "FAMILY", None)
     if not isinstance(family, Family):
-        said = "is missing" if family is None else f"must be a Family, not {type(family).__name__}"
+        problem = "is missing" if family is None else f"must be a Family, not {type(family).__name__}"
         where = words.__file__ if isinstance(words, ModuleType) else place
-        raise FamilyError("family-without-words", f"{where}: FAMILY {said}; see `samattn guide families`")
+        raise FamilyError("family-without-words", f"{where}: FAMILY {problem}; see `samattn guide families`")
     home = Home(place, family, code, files, origin)
     check(home)
     _check_values(home)
@@ -76,7 +76,7 @@ def add_family(source: str | Path | ModuleType) -> None:
 
 
 def origins() -> list[tuple[str, ...]]:
-    """What another process adds the families from outside by."""
+    """How another process can add the families from outside."""
     return [home.origin for home in homes() if home.origin]
 
 
@@ -88,10 +88,10 @@ def add_again(origin: tuple[str, ...]) -> None:
 
 @cache
 def add_installed() -> tuple[Problem, ...]:
-    """Add the families of installed packages, once in a process: reading all entry points takes time.
+    """Add the families of installed packages, once in a process, because reading all entry points takes time.
 
     Returns:
-        What is wrong with those that cannot be added.
+        The problems of families that cannot be added.
     """
     from importlib.metadata import entry_points
 
@@ -106,13 +106,13 @@ def add_installed() -> tuple[Problem, ...]:
 
 
 def place_in_family(error: BaseException) -> str:
-    """Where in a family from outside an error was raised or passed through: "FILE:LINE"; "" if it was elsewhere."""
+    """The line "FILE:LINE" of a family from outside that an error passed through; "" if it passed through none."""
     known = [home.files for home in homes() if home.files]
     return next((place for files in known if (place := _place(error, files))), "")
 
 
 def _real(path: str | Path) -> Path:
-    """A path without links: a family is one, whatever leads to it. Where links make a loop, one of them."""
+    """A path without links, so that the same family is found through any link. If links form a loop, one of them."""
     return Path(os.path.realpath(path))
 
 
@@ -144,7 +144,7 @@ def _package(place: str, folder: Path) -> ModuleType:
 
 
 def _free_name(path: Path) -> str:
-    """A name for a module that no other has."""
+    """A module name that is not in use."""
     stem = "".join(letter if letter.isalnum() else "_" for letter in path.stem)
     names = (f"samattn_family_{stem}{'_' * more}" for more in range(len(sys.modules) + 1))
     return next(name for name in names if name not in sys.modules)
@@ -178,20 +178,21 @@ def _code_of_file(module: ModuleType, name: str) -> Any:
     if make is None:
         return None
     place = str(module.__file__)
-    made = _run(place, Path(place), make)
-    if isinstance(made, Mapping):
-        return SimpleNamespace(**made)
-    if not isinstance(made, ModuleType):
-        said = f"{name}() must return a dictionary, such as {{'BLOCKS': {{...}}}}, not {type(made).__name__}"
-        raise FamilyError("family-bad-code", f"{place}: {said}")
-    return made
+    content = _run(place, Path(place), make)
+    if isinstance(content, Mapping):
+        return SimpleNamespace(**content)
+    if not isinstance(content, ModuleType):
+        kind = type(content).__name__
+        message = f"{place}: {name}() must return a dictionary, such as {{'BLOCKS': {{...}}}}, not {kind}"
+        raise FamilyError("family-bad-code", message)
+    return content
 
 
-def _run(place: str, files: Path | None, code: Callable[[], Made]) -> Made:
-    """What a family's code makes.
+def _run(place: str, files: Path | None, code: Callable[[], Result]) -> Result:
+    """The result of a family's code.
 
     Raises:
-        FamilyError: with the place in its files, if it fails.
+        FamilyError: if it fails, with the place in its files.
     """
     try:
         return code()
@@ -200,7 +201,7 @@ def _run(place: str, files: Path | None, code: Callable[[], Made]) -> Made:
     except SyntaxError as error:
         where = f"{error.filename or place}:{error.lineno or 1}:{error.offset or 1}"
         raise FamilyError("family-not-python", f"{where}: {error.msg}") from None
-    except (Exception, SystemExit) as error:  # whatever the code of others raises
+    except (Exception, SystemExit) as error:  # the code of others may raise anything
         where = (files and _place(error, files)) or place
         raise FamilyError("family-fails", f"{where}: {type(error).__name__}: {error}") from error
 
@@ -216,18 +217,18 @@ def _place(error: BaseException, files: Path) -> str:
 
 def _check_values(home: Home) -> None:
     declared = ((slot, *item) for slot in SLOTS for item in getattr(home.family, slot).items())
-    for slot, word, held in declared:
-        for name, given, known in _limited(slot, held):
-            if unknown := sorted(set(given) - set(known)):
+    for slot, word, declaration in declared:
+        for name, values, known in _limited(slot, declaration):
+            if unknown := sorted(set(values) - set(known)):
                 hint = did_you_mean(unknown[0], known) or f"; choose from {', '.join(sorted(known))}"
-                said = f"FAMILY.{slot}[{word!r}].{name}: unknown {unknown[0]!r}{hint}"
-                raise FamilyError("family-unknown-value", f"{home.place}: {said}")
+                message = f"{home.place}: FAMILY.{slot}[{word!r}].{name}: unknown value {unknown[0]!r}{hint}"
+                raise FamilyError("family-unknown-value", message)
 
 
 def _limited(slot: str, declared: Any) -> Iterator[tuple[str, Any, Any]]:
-    """What a word declares of which only some values are known: its name, the values, those that are known.
+    """The attributes of a declaration that take only known values: the name, the values, and the known values.
 
-    A key that every encoder has belongs to no word: declared by one, it would be refused for all others.
+    A key that every encoder has must not be declared by a word, because it would then be refused for all other words.
     """
     readers = (
         stage_readers()["block"] if slot == "blocks" else encoder_readers().get(slot.removesuffix("s"), {})

@@ -1,7 +1,7 @@
-"""The same encoder with its global layers elsewhere. There is one way to say so: by `global_attn_indexes`.
+"""The same encoder with other global layers, which are set in one way only: by `global_attn_indexes`.
 
-Windows stay in the config of a layer that is global, because some families read them there: SAM 3 scales the positions of
-its global layers to its windows.
+A global layer keeps its window in the config, because some families use it: SAM 3 scales the positions of its global
+layers to its windows.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def placed(config: EncoderConfig, chosen: Collection[int]) -> EncoderConfig:
-    """The encoder with the layers `chosen` global and all others windowed, where they have a window.
+    """The encoder with the layers `chosen` global, and all others windowed if they have a window.
 
-    Shifts, heads and widths stay as they are. Layers of a stage
-    are not named if neither it nor the stage before it has a window.
+    Shifts, heads and widths do not change. If neither a stage nor the stage before it has a window, its layers are not
+    named.
     """
     ends = (0, *accumulate(stage.depth for stage in config.stages))
     before: StageConfig | None = None
@@ -36,22 +36,25 @@ def placed(config: EncoderConfig, chosen: Collection[int]) -> EncoderConfig:
 def _may_window(stage: StageConfig, before: StageConfig | None) -> bool:
     """Whether blocks of a stage may have windows: their own or, in SAM 2's first block, those of the stage before."""
     return BLOCKS[stage.block].windows and any(
-        not said.is_global for each in (stage, before) if each is not None for said in each.placements
+        not placement.is_global
+        for each in (stage, before)
+        if each is not None
+        for placement in each.placements
     )
 
 
 def _stage(stage: StageConfig, named: list[int]) -> StageConfig:
-    given = (part for override in stage.overrides for part in _parts(override, named))
-    return replace(stage, global_attn_indexes=tuple(named), overrides=tuple(given))
+    overrides = (part for override in stage.overrides for part in _parts(override, named))
+    return replace(stage, global_attn_indexes=tuple(named), overrides=tuple(overrides))
 
 
 def _parts(override: OverrideConfig, named: list[int]) -> Iterator[OverrideConfig]:
-    """An override without its window for blocks that are global, and without one that makes blocks global."""
+    """The override split in two: global blocks lose its window, and no block keeps a window that makes it global."""
     placement = override.placement
-    as_it_is = override.unplaced if placement is not None and placement.is_global else override
+    for_windowed = override.unplaced if placement is not None and placement.is_global else override
     windowless = [index for index in override.blocks if index in named]
     windowed = [index for index in override.blocks if index not in named]
-    for blocks, given in ((windowed, as_it_is), (windowless, override.unplaced)):
-        part = replace(given, blocks=tuple(blocks))
+    for blocks, settings in ((windowed, for_windowed), (windowless, override.unplaced)):
+        part = replace(settings, blocks=tuple(blocks))
         if blocks and part != type(override)(blocks=part.blocks):
             yield part

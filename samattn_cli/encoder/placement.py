@@ -14,17 +14,17 @@ from ..units import format_size
 from .keys import Pair
 
 NO_WINDOW: Pair = (0, 0)
-"""What a config and a report write as the window of a global layer."""
+"""The window of a global layer in configs and reports."""
 
-SAYS_GLOBAL = {"window_size": 0, "num_windows_side": 1}
-"""The keys of a stage that say where its blocks attend, one of them at a time, and what each says for everywhere."""
+GLOBAL_VALUES = {"window_size": 0, "num_windows_side": 1}
+"""The keys of a stage that set where its blocks attend, of which only one may be set; each with its value for global."""
 
 UNSHIFTED: Pair = (0, 0)
-"""The shift of windows that begin where the grid begins."""
+"""The shift of windows that start at the corner of the grid."""
 
 
 class Along(NamedTuple):
-    """Windows along one axis of a grid: their side, how many have it, and the side of a smaller last one (0: none)."""
+    """Windows along one axis: their side, the number of windows with this side, and the side of a smaller last one or 0."""
 
     side: int
     often: int
@@ -32,50 +32,50 @@ class Along(NamedTuple):
 
     @property
     def number(self) -> int:
-        """How many there are."""
+        """The number of windows."""
         return self.often + bool(self.rest)
 
     @property
     def covered(self) -> int:
-        """Tokens that they cover, padding included."""
+        """The tokens that they cover, with padding."""
         return self.side * self.often + self.rest
 
 
 class Windows(NamedTuple):
-    """The windows of a layer over its grid; a global layer has one, which is the grid."""
+    """The windows of a layer on its grid. A global layer has one window, the grid."""
 
     down: Along
     across: Along
 
     @property
     def size(self) -> Pair:
-        """Tokens of a whole window."""
+        """The size in tokens (high, wide) of a whole window."""
         return self.down.side, self.across.side
 
     @property
     def counts(self) -> Pair:
-        """(Rows, columns) of windows; the last of each may reach beyond the grid, or be smaller."""
+        """The number of windows (rows, columns). The last ones may extend beyond the grid, or be smaller."""
         return self.down.number, self.across.number
 
     @property
     def covered(self) -> Pair:
-        """Tokens that the windows cover: the grid with its padding."""
+        """The tokens (high, wide) that the windows cover: the grid with its padding."""
         return self.down.covered, self.across.covered
 
     def pooled(self, stride: int) -> Windows:
-        """As many windows, pooled by a stride that divides them."""
+        """The same number of windows, pooled with a stride that divides them."""
         return Windows(*(Along(side // stride, often, rest // stride) for side, often, rest in self))
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a layer attends, whatever its grid is; everywhere is a grid cut into one window.
+    """Where a layer attends, independent of its grid. Global attention is a grid cut into one window.
 
     Attributes:
-        size: tokens of a window; None: the grid is cut into `count` windows.
-        count: windows (down, across) that a grid is cut into, which must divide it.
-        shift: tokens (down, right) by which windows are cyclically shifted.
-        pads: whether the last windows of a size reach over padding beyond the grid; else they are smaller.
+        size: tokens (high, wide) of a window; None if the grid is cut into `count` windows.
+        count: the number of windows (down, across) that the grid is cut into; it must divide the grid.
+        shift: cyclic shift of the windows in tokens (down, right).
+        pads: whether the last windows extend over padding beyond the grid; otherwise they are smaller.
     """
 
     size: Pair | None = None
@@ -85,12 +85,12 @@ class Placement:
 
     @property
     def is_global(self) -> bool:
-        """Whether each token attends to the whole grid, however large that is."""
+        """Whether each token attends to the whole grid, on any grid."""
         return self.size is None and self.count == (1, 1)
 
     @property
     def is_shifted(self) -> bool:
-        """Whether windows are shifted."""
+        """Whether the windows are shifted."""
         return self.shift != UNSHIFTED
 
     @property
@@ -110,33 +110,33 @@ class Placement:
         return self.is_shifted * f" shift {down if down == right else format_size(self.shift)}"
 
     def divides(self, grid: Pair) -> bool:
-        """Whether a grid can be cut so; windows of a size cover any."""
+        """Whether a grid can be cut into these windows. Windows of a fixed size fit any grid."""
         return self.size is not None or not any(
             whole % count for whole, count in zip(grid, self.count, strict=True)
         )
 
     def reported_over(self, grid: Pair) -> Pair:
-        """The window as reports write it: of a global layer `NO_WINDOW`."""
+        """The window in reports: `NO_WINDOW` for a global layer."""
         return NO_WINDOW if self.is_global else self.over(grid).size
 
     @property
     def keys(self) -> dict[str, Any]:
-        """The keys of a stage that say it, except for the shift."""
+        """The keys of a stage that set it, without the shift."""
         count = None if self.is_global or self.size is not None else self.count
         return {"window_size": self.size or NO_WINDOW, "num_windows_side": count}
 
     @property
     def setting(self) -> str:
-        """The one key of a stage that says it, as `--set` takes it: "window_size=14x14"."""
+        """The key of a stage that sets it, in the form of `--set`: "window_size=14x14"."""
         key, value = next((key, value) for key, value in reversed(self.keys.items()) if value is not None)
         return f"{key}={format_size(value)}"
 
     def shifted(self, shift: Pair) -> Placement:
-        """With its windows shifted; without windows there is nothing to shift."""
+        """The placement with shifted windows; a global one does not change."""
         return self if self.is_global else replace(self, shift=shift)
 
     def over(self, grid: Pair) -> Windows:
-        """The windows over a grid."""
+        """The windows on a grid."""
         return Windows(*(self._along(axis, whole) for axis, whole in enumerate(grid)))
 
     def _along(self, axis: int, whole: int) -> Along:
@@ -150,8 +150,8 @@ EVERYWHERE = Placement()
 """A global layer."""
 
 
-def said_by(window_size: Pair, num_windows_side: Pair | None = None, *, pads: bool = True) -> Placement:
-    """The placement that the keys of a stage say."""
+def placement_of(window_size: Pair, num_windows_side: Pair | None = None, *, pads: bool = True) -> Placement:
+    """The placement that the keys of a stage set."""
     if num_windows_side is not None:
         return Placement(count=num_windows_side)
     return EVERYWHERE if window_size == NO_WINDOW else Placement(window_size, pads=pads)

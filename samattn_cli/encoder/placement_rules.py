@@ -1,4 +1,4 @@
-"""Whether the blocks of an encoder can attend where its keys say: on the grids that they have."""
+"""Checks that the blocks of an encoder can attend where its keys say, on the grids that they have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def placement_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
-    """What is wrong with where the blocks of a stage attend: the first of each kind."""
+    """What is wrong with where the blocks of a stage attend, at the first block that has a problem."""
     for layer in (layer for layer in config.layers if layer.stage_index == number):
         if not layer.placement.divides(layer.grid):
             yield _not_divided(config, layer)
@@ -33,17 +33,17 @@ def placement_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
 def _not_divided(config: EncoderConfig, layer: LayerConfig) -> Problem:
     """A grid that is not a whole number of windows."""
     count, grid = layer.placement.count, layer.grid
-    said = (
+    message = (
         f"num_windows_side {side_or_sides(count)} does not divide the grid of block {layer.index}, "
         f"{format_size(grid)}, into {layer.placement.words} of one size"
     )
     if grid == config.grid:
-        said = f"{said}: use image_size {' or '.join(_near(config, count))}"
-    return place_of(config, layer, "num_windows_side"), Message("grid-not-divisible", said)
+        message = f"{message}: use image_size {' or '.join(_near(config, count))}"
+    return place_of(config, layer, "num_windows_side"), Message("grid-not-divisible", message)
 
 
 def _near(config: EncoderConfig, count: Pair) -> list[str]:
-    """The nearest sizes of the image below and above whose patches are a whole number of windows, those of no pixel aside."""
+    """The nearest image sizes, below and above, whose patches are a whole number of windows; sizes of 0 are left out."""
     units = [windows * config.patch_size for windows in count]
     sizes = (
         tuple(
@@ -55,7 +55,7 @@ def _near(config: EncoderConfig, count: Pair) -> list[str]:
 
 
 def place_of(config: EncoderConfig, layer: LayerConfig, key: str) -> Loc:
-    """Where a block has a key from: the last override that gives it, or the stage."""
+    """The path of a block's key: in the last override that sets it, or in the stage."""
     at = layer.stage_index
     named = [
         number

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PartConfig:
-    """A part that is no block.
+    """A part that is not a block.
 
     Attributes:
         name: its module in the real stack: "patch_embed", "transitions.1", "neck".
-        slot: what it is, and so where its code is found; "" for a plain LayerNorm.
-        word: which of the slot.
-        config: the encoder's.
-        entering: the stream that enters (the patch embedding makes it).
+        slot: its slot, which tells where its code is; "" for a plain LayerNorm.
+        word: its word in this slot.
+        config: the config of the encoder.
+        entering: the stream that enters; for the patch embedding, the stream that it outputs.
         leaving: the stream that leaves.
-        taps: earlier parts whose outputs it takes beside the stream.
+        taps: the names of earlier parts whose outputs it takes in addition to the stream.
     """
 
     name: str
@@ -41,16 +41,24 @@ class PartConfig:
 
     @property
     def layout(self) -> TokenLayout:
-        """How the tokens lie that enter."""
+        """The layout of its input tokens."""
         return self.entering.layout
 
 
 @dataclass(frozen=True)
 class LayerConfig:
-    """One block: its index over the encoder, its stage (overrides applied), what enters it and how it attends.
+    """One block.
 
-    `grid`, `in_dim` and `extra_tokens` are of the tokens that enter; queries are pooled by `q_stride`; a convolutional
-    residual block may come after it.
+    Attributes:
+        index: its number in the encoder, from 0.
+        stage_index: the number of its stage.
+        stage: its stage, with the block's overrides.
+        placement: where it attends.
+        grid: the grid (high, wide) that enters.
+        in_dim: the width in channels that enters.
+        q_stride: the stride with which it pools its queries.
+        extra_tokens: tokens that enter and are not on the grid.
+        has_residual_block: whether a convolutional residual block comes after it.
     """
 
     index: int
@@ -70,17 +78,17 @@ class LayerConfig:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Earlier parts whose outputs it takes beside the stream."""
+        """The names of earlier parts whose outputs it takes in addition to the stream."""
         return BLOCKS[self.stage.block].taps
 
     @property
     def layout(self) -> TokenLayout:
-        """How the tokens lie that enter, and that leave."""
+        """The layout of its input and output tokens."""
         return BLOCKS[self.stage.block].layout
 
     @property
     def kind(self) -> LayerConfig:
-        """What it has in common with layers that cost the same on the same stream."""
+        """The layer without its number. Layers with equal kinds cost the same on the same stream."""
         return replace(self, index=0, stage_index=0)
 
     @property
@@ -90,7 +98,7 @@ class LayerConfig:
 
     @property
     def spans_grid(self) -> bool:
-        """Whether each token attends to all: it is global, or one window covers the grid."""
+        """Whether each token attends to all tokens: the layer is global, or one window covers the grid."""
         return self.windows.counts == (1, 1)
 
     @property
@@ -105,7 +113,7 @@ class LayerConfig:
 
     @property
     def shift_size(self) -> Pair:
-        """By how many tokens (down, right) its windows are shifted."""
+        """The shift of its windows in tokens (down, right)."""
         return self.placement.shift
 
     @property
@@ -190,8 +198,8 @@ def _layer(
 ) -> LayerConfig:
     own = stage.at(index)
     named_global = index in stage.global_attn_indexes
-    said = EVERYWHERE if named_global else own.placement
-    entering = Entering(own, before, position, stream.grid, said, named_global)
+    configured = EVERYWHERE if named_global else own.placement
+    entering = Entering(own, before, position, stream.grid, configured, named_global)
     placed = BLOCKS[own.block].place(entering)
     return LayerConfig(
         index=index,

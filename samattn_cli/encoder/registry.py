@@ -31,21 +31,21 @@ SLOTS: dict[str, type] = {
     "transitions": Transition,
     "necks": Part,
 }
-"""The slots of a family, and what each of their words stands for."""
+"""The slots of a family, and the class of the declarations in each."""
 
 WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where a family is kept.
+    """A family and the place of its files.
 
     Attributes:
-        place: what messages call it: a file, or the name of a module.
+        place: its name in messages: a file, or the name of a module.
         family: its words.
-        module: its code by name: "tape", "stack" or "importing"; None if it has no such code.
-        files: its file or folder; None if it is a part of the package.
-        origin: what another process adds it by, see `outside.add_again`; () if it is a part of the package.
+        module: returns its code for "tape", "stack" or "importing"; None if it has no such code.
+        files: its file or folder; None if it is part of the package.
+        origin: how another process can add it, see `outside.add_again`; () if it is part of the package.
     """
 
     place: str
@@ -73,7 +73,7 @@ PATCH_EMBEDS: dict[str, PatchEmbed] = {}
 POS_EMBEDS: dict[str, Part] = {}
 TRANSITIONS: dict[str, Transition] = {}
 NECKS: dict[str, Part] = {}
-"""The words of each slot. They grow when a family from outside is added, and never while a config is read."""
+"""The words of each slot. A family from outside adds to them, but never while a config is read."""
 
 _WORDS: dict[str, dict[str, Any]] = {
     "blocks": BLOCKS,
@@ -87,7 +87,7 @@ _version = next(_VERSIONS)
 
 
 def version() -> int:
-    """A number that changes with the words: what is made of them may be kept for as long as it is the same."""
+    """A number that changes when the words change: whatever depends on the words may be cached while it is the same."""
     return _version
 
 
@@ -100,15 +100,15 @@ def add(home: Home) -> None:
     """Add a family from outside the package.
 
     Raises:
-        FamilyError: if it declares something else than words, or a word that another family has.
+        FamilyError: if a declaration is wrong, or another family has one of its words.
     """
     check(home)
     set_homes((*_HOMES, home))
 
 
 def set_homes(known: tuple[Home, ...]) -> None:
-    """Have these families and no others; for `add`, and for tests, which take out what they added."""
-    global _version  # noqa: PLW0603 - it counts what happens to the dictionaries above
+    """Replace all families by these; for `add`, and for tests, which remove the families that they added."""
+    global _version  # noqa: PLW0603 - it counts the changes of the dictionaries above
     _HOMES[:] = known
     for slot, words in _WORDS.items():
         words.clear()
@@ -118,27 +118,27 @@ def set_homes(known: tuple[Home, ...]) -> None:
 
 
 def check(home: Home) -> None:
-    """See that a family declares words that no other family has.
+    """Check the declarations of a family, and that no other family has its words.
 
     Raises:
-        FamilyError: if it does not.
+        FamilyError: if something is wrong.
     """
     for slot, kind in SLOTS.items():
         words = getattr(home.family, slot)
         if not isinstance(words, dict):
-            said = f"FAMILY.{slot} must be a dictionary, not {type(words).__name__}"
-            raise FamilyError("family-bad-word", f"{home.place}: {said}")
+            message = f"{home.place}: FAMILY.{slot} must be a dictionary, not {type(words).__name__}"
+            raise FamilyError("family-bad-word", message)
         for word, declared in words.items():
-            name = f"FAMILY.{slot}[{word!r}]"
+            entry = f"{home.place}: FAMILY.{slot}[{word!r}]"
             if not isinstance(word, str) or not WORD.fullmatch(word) or word == NONE:
-                said = "a word has small letters, digits and underscores, begins with a letter, and is not 'none'"
-                raise FamilyError("family-bad-word", f"{home.place}: {name}: {said}")
+                rule = "a word must begin with a lower-case letter, contain only lower-case letters, digits and underscores"
+                raise FamilyError("family-bad-word", f"{entry}: {rule}, and must not be 'none'")
             if not isinstance(declared, kind):
-                said = f"must be a {kind.__name__}, not {type(declared).__name__}"
-                raise FamilyError("family-bad-word", f"{home.place}: {name} {said}")
+                message = f"{entry} must be a {kind.__name__}, not {type(declared).__name__}"
+                raise FamilyError("family-bad-word", message)
             if word in _WORDS[slot]:
-                said = f"is a word of {_home_of(slot, word).place} already: choose another"
-                raise FamilyError("family-word-taken", f"{home.place}: {name}: {word} {said}")
+                message = f"{entry}: {_home_of(slot, word).place} already has the word {word}: choose another"
+                raise FamilyError("family-word-taken", message)
 
 
 def _home_of(slot: str, word: str) -> Home:
@@ -155,9 +155,11 @@ def code_for(module: str, slot: str, word: str) -> Any:
     """
     words = getattr(module_for(module, slot, word), slot.upper(), {})
     if word not in words:
-        place = _home_of(slot, word).place
-        said = f"the family has the word {word} but no {module} for it: give its {module} {slot.upper()}[{word!r}]"
-        raise FamilyError("family-without-code", f"{place}: {said}")
+        entry = f"{slot.upper()}[{word!r}]"
+        message = (
+            f"{_home_of(slot, word).place}: the word {word} has no code: add {entry} to the family's {module}"
+        )
+        raise FamilyError("family-without-code", message)
     return words[word]
 
 

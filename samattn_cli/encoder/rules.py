@@ -12,7 +12,7 @@ from .applicable_keys import encoder_readers, unused_key, unused_keys
 from .block_overrides import KEYS, BlockOverride
 from .block_overrides import problems as problems_of_overrides
 from .kernels import unfit_heads, unfit_kernel, unfit_positions
-from .placement import SAYS_GLOBAL
+from .placement import GLOBAL_VALUES
 from .registry import BLOCKS, NONE, TRANSITIONS
 from .tree import Loc, Node, Where
 from .wording import field_at, short
@@ -156,9 +156,9 @@ class Rules:
                         f"window_size {short(window)} has a side of 0: use two sides above 0, or 0 for global attention",
                     ),
                 )
-            if all(self._is_written(place, key) for key in SAYS_GLOBAL):
-                said = f"{' and '.join(SAYS_GLOBAL)} both say the windows: keep one of the two"
-                yield self._at(place, "num_windows_side"), Message("windows-said-twice", said)
+            if all(self._is_written(place, key) for key in GLOBAL_VALUES):
+                message = f"{' and '.join(GLOBAL_VALUES)} both set the windows: keep one of the two"
+                yield self._at(place, "num_windows_side"), Message("windows-set-twice", message)
 
     def _keys(self, number: int) -> Iterator[tuple[Where, Message]]:
         """The keys that a kind of block uses, and the values that it takes."""
@@ -220,7 +220,9 @@ class Rules:
 
     def _override(self, place: Loc) -> BlockOverride:
         values = {key: value for key in KEYS if (value := self._get(*place, key)) is not None}
-        windowed = any(values.get(key, says) not in {says, (says, says)} for key, says in SAYS_GLOBAL.items())
+        windowed = any(
+            values.get(key, says) not in {says, (says, says)} for key, says in GLOBAL_VALUES.items()
+        )
         return BlockOverride(place, self._get(*place, "blocks"), tuple(values), windowed)
 
     def _indexes(self, number: int, key: str, blocks: range) -> Iterator[tuple[Where, Message]]:

@@ -156,11 +156,11 @@ BAD = {
     ),
     "both keys in a stage": (
         {"window_size": 0},
-        "config: [windows-said-twice] window_size num_windows_side",
+        "config: [windows-set-twice] window_size num_windows_side",
     ),
     "both keys in an override": (
         {"overrides": [{"blocks": [0], "window_size": 2, "num_windows_side": 2}]},
-        "config: [windows-said-twice] window_size num_windows_side",
+        "config: [windows-set-twice] window_size num_windows_side",
     ),
     "a window from one override and a number from another": (
         {"overrides": [{"blocks": [0], "window_size": 2}, {"blocks": [0], "num_windows_side": 2}]},

@@ -166,7 +166,7 @@ IMPORT = "from samattn_cli.encoder.slots import Block, Family, Part\n"
         ),
         (f"{IMPORT}FAMILY = Family(blocks=[])", "family-bad-word", "a dictionary, not list"),
         (IMPORT + BLOCK % "keys={'rel_poss'}", "family-unknown-value", "did you mean 'rel_pos'"),
-        (IMPORT + BLOCK % "keys={'window_size'}", "family-unknown-value", "unknown 'window_size'"),
+        (IMPORT + BLOCK % "keys={'window_size'}", "family-unknown-value", "'window_size'"),
         (IMPORT + BLOCK % "kernels=('flash',)", "family-unknown-value", "choose from eager, fused, sdpa"),
         (IMPORT + BLOCK % "rel_pos=('none', 'joined')", "family-unknown-value", "'joined'"),
     ],

@@ -106,7 +106,7 @@ def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 def test_the_tape_says_what_their_encoder_takes(preset):
     config = load_config(preset)
     claims = claims_of(config)
-    assert taken_by_theirs(config) == said_by(claims)
+    assert taken_by_theirs(config) == placement_of(claims)
 
 
 @st.composite
@@ -135,10 +135,10 @@ def square_encoders(draw):
 @given(config=square_encoders())
 def test_the_tape_says_what_any_small_encoder_of_theirs_takes(config):
     claims = claims_of(config)
-    assert taken_by_theirs(config) == said_by(claims)
+    assert taken_by_theirs(config) == placement_of(claims)
 
 
-def said_by(claims: Claims) -> dict[str, object]:
+def placement_of(claims: Claims) -> dict[str, object]:
     return {
         "flops": without_container(claims.flop_counter),
         "peak_bytes": claims.peak_bytes,

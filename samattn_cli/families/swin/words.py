@@ -29,14 +29,14 @@ def clamped(entering: Entering) -> Placing:
     A block whose window covers the grid is global. Source: SwinTransformerBlock, which clamps the window to
     ``min(input_resolution)`` before it makes the table of relative positions.
     """
-    said, grid = entering.placement, entering.grid
-    if said.is_global:
+    placement, grid = entering.placement, entering.grid
+    if placement.is_global:
         return Placing()
-    window = said.over(grid).size
+    window = placement.over(grid).size
     if all(side < length for side, length in zip(window, grid, strict=True)):
-        return Placing(said.shifted(shift_of(entering, (window[0] // 2, window[1] // 2))))
+        return Placing(placement.shifted(shift_of(entering, (window[0] // 2, window[1] // 2))))
     window = (min(window[0], *grid), min(window[1], *grid))
-    return Placing() if window == grid else Placing(replace(said, size=window))
+    return Placing() if window == grid else Placing(replace(placement, size=window))
 
 
 MERGING = (Sliding(kernel=2, stride=2),)
