@@ -104,11 +104,12 @@ def init(
     root = _root(directory)
     path = PurePosixPath(Path(os.path.relpath(directory.resolve(), root), FILE).as_posix())
     main, flow = directory / FILE, Path(os.path.relpath(root / WORKFLOW))
-    goes_on = (add or force) and _is_there(main)
-    workflow = workflow and not (goes_on and not force)
-    _check_free([*([] if goes_on else [main]), *([flow] if workflow else [])], force=force)
+    extends_file = (add or force) and _is_there(main)
+    if extends_file and not force:
+        workflow = False
+    _check_free([*([] if extends_file else [main]), *([flow] if workflow else [])], force=force)
     with working("counting"):
-        if goes_on:
+        if extends_file:
             _refuse_run(run, device)
             thresholds, number = _more(directory, configs or [], renew=force)
         else:
@@ -116,10 +117,10 @@ def init(
     origin, families = installed_from(root), _families(root)
     written = {main: thresholds} | ({flow: texts.workflow(path, origin, families)} if workflow else {})
     hooks = Path(os.path.relpath(root / PRE_COMMIT))
-    if pre_commit and not _is_there(hooks) and not (goes_on and not force):
+    if pre_commit and not _is_there(hooks) and not (extends_file and not force):
         written[hooks] = texts.pre_commit() + texts.hook(path, origin, families)
     write_files(written)
-    if pre_commit and hooks not in written and not goes_on:
+    if pre_commit and hooks not in written and not extends_file:
         _advise(hooks, texts.hook(path, origin, families))
     if {flow, hooks} & written.keys():
         _say_origin(origin)
@@ -140,29 +141,11 @@ def _refuse_run(run: list[Override], device: str | None) -> None:
 
 def _more(folder: Path, names: list[str], *, renew: bool) -> tuple[str, str]:
     """The text of an existing thresholds file with more limits, and a few words about what is new."""
-    from ..gate.init.add import check_kept, with_limits
-    from ..gate.init.limits import limits_of
+    from ..gate.init.add import more_limits
     from ..gate.load_thresholds import load_thresholds
 
     file = load_thresholds(folder / FILE)
-    text = (folder / FILE).read_bytes().decode()  # keeps a byte order mark and the ends of lines
-    rules = file.thresholds.rules
-    profiles = list(dict.fromkeys(rule.profile for rule in rules if rule.limit)) or [""]
-    ids = {rule.id: rule.match for rule in rules}
-    configs = names or _discovered(folder, [])
-    limits = {
-        profile: limits_of(
-            configs,
-            folder,
-            file.overrides(profile),
-            file.device(profile),
-            ids,
-            f"-{profile}" if profile and len(profiles) > 1 else "",
-        )
-        for profile in profiles
-    }
-    new = with_limits(file, text, limits, renew=renew)
-    check_kept(file, new.text, renew=renew)
+    new = more_limits(file, names or _discovered(folder, []), renew=renew)
     changed = f", {format_things(new.changed, 'limit')} set to today's figure" if renew else ""
     return new.text, f"{format_things(new.added, 'limit')} added{changed}"
 
@@ -170,11 +153,11 @@ def _more(folder: Path, names: list[str], *, renew: bool) -> tuple[str, str]:
 def _say_origin(origin: Origin) -> None:
     """Say what the workflow and the hook install."""
     if origin.is_reachable:
-        say(f"CI installs samattn from the same place as this one: {origin.place}")
+        say(f"the workflow and the hook install samattn from the same place as this one: {origin.place}")
     else:
         text = (
-            f"this samattn was installed from {origin.place}, which other machines cannot reach. CI installs "
-            f"{origin.requirement}: replace that with the place where yours is published"
+            f"this samattn was installed from {origin.place}, which other machines cannot reach. The workflow "
+            f"and the hook install {origin.requirement}: replace that with the place where yours is published"
         )
         say(with_code(Message("unreachable-origin", text)), style="yellow")
 

@@ -48,7 +48,7 @@ def test_standard_input_gets_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run(app, ["baseline", "create"]).exit_code == 0
     result = run(app, ["baseline", "update", "-"], input=SMALL)
     assert result.exit_code == 2
-    assert "-: a config that is checked is a file, or a preset" in result.output
+    assert "[stdin-not-allowed]" in result.output
     assert '"-"' not in Path(NAME).read_text("utf-8")
 
 

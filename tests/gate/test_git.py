@@ -110,10 +110,8 @@ class TestReading:
     @pytest.mark.usefixtures("root")
     def test_a_missing_file_says_where_and_what_there_is(self) -> None:
         said = error_of(windows, "encoders/g.yaml", "main")
-        assert (
-            said
-            == "samattn: there is no file at main and no preset called 'encoders/g.yaml'; did you mean 'encoders/h.yaml'?"
-        )
+        assert "'encoders/g.yaml'; did you mean 'encoders/h.yaml'? [file-not-found]" in said
+        assert " at main" in said
         assert "'encoders' is a directory at main" in error_of(windows, "encoders", "main")
 
     def test_what_leaves_the_repository_is_not_read(self, root: Path, tmp_path: Path) -> None:
@@ -135,7 +133,7 @@ class TestReading:
         assert windows("link.yaml") == 2
         assert windows("folder/h.yaml") == 2
         assert "is a symbolic link to a place outside the repository" in error_of(windows, "out.yaml")
-        assert "is a symbolic link to nothing" in error_of(windows, "gone.yaml")
+        assert "a broken symbolic link [cannot-read]" in error_of(windows, "gone.yaml")
 
     def test_a_path_through_the_parent_of_a_link_goes_where_it_goes_on_disk(self, root: Path) -> None:
         write(root, {"deep/er/x.yaml": VIT, "deep/y.yaml": WIDE})
@@ -173,11 +171,8 @@ class TestReading:
         pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
         commit(root, {"lfs.yaml": pointer, "binary.yaml": b"\0\1", "large.yaml": b"#" * (3 << 20)})
         files = tree()
-        assert error_of(load_config, "lfs.yaml", files=files).startswith(
-            "HEAD:lfs.yaml: is a pointer of Git LFS"
-        )
-        assert "binary file" in error_of(load_config, "binary.yaml", files=files)
-        assert "larger than" in error_of(load_config, "large.yaml", files=files)
+        for name, code in {"lfs": "lfs-pointer", "binary": "binary-file", "large": "file-too-large"}.items():
+            assert f"[{code}]" in error_of(load_config, f"{name}.yaml", files=files)
         assert load_config("encoders/h.yaml", files=files).stages[0].depth == 4
 
     def test_two_hundred_configs_are_one_process(self, root: Path, monkeypatch) -> None:

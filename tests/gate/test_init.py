@@ -270,9 +270,9 @@ def test_presets_and_a_profile_and_a_folder_in_a_repository(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--directory", "nowhere"), "--directory nowhere: no such directory [no-such-directory]"),
+        (("--directory", "nowhere"), "[no-such-directory]"),
         (("nope.yaml",), "nope.yaml"),
-        (("-",), "-: a config that is checked is a file, or a preset"),
+        (("-",), "[stdin-not-allowed]"),
         (("--device", "a1000"), "--device a1000"),
         (("--dtype", "float8"), "float8"),
     ],

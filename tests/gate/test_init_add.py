@@ -295,6 +295,6 @@ def test_init_says_where_it_installs_from(mine: Path, monkeypatch: pytest.Monkey
     Path(".github/workflows/samattn.yml").unlink()
     installed(monkeypatch, None)
     assert (
-        "installs samattn from the same place as this one: an index"
+        "install samattn from the same place as this one: an index"
         in CliRunner().invoke(app, ["init", "--force"]).stderr
     )

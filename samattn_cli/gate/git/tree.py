@@ -20,11 +20,11 @@ from .repository import SHORT, Commit, Repository, repository
 LINK, SUBMODULE = "120000", "160000"
 UNREAD = "unread"
 LEADS = {
-    UNREAD: "is a symbolic link with a line break in its name: rename it",
-    "symlink": "is a symbolic link to a place outside the repository",
+    UNREAD: "it is a symbolic link with a line break in its name: rename it",
+    "symlink": "it is a symbolic link to a place outside the repository",
     "dangling": BROKEN_LINK,
-    "loop": "is a symbolic link to itself",
-    "notdir": "is a symbolic link through a file",
+    "loop": "it is a symbolic link to itself",
+    "notdir": "it is a symbolic link through a file",
 }
 
 THERE = {"blob", "tree", *LEADS}

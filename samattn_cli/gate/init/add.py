@@ -14,7 +14,7 @@ from ...files.sources import Source
 from ..load_thresholds import FILE, ThresholdsFile, thresholds_of
 from ..thresholds import Rule
 from .files import amount, rule_of, scalar, title
-from .limits import Limit, Limits
+from .limits import Limit, Limits, limits_of
 
 NOT_PLAIN = "&|>"
 """The first characters, in YAML, of an anchor and of blocks of lines."""
@@ -32,6 +32,38 @@ class Addition:
     text: str
     added: int
     changed: int
+
+
+def more_limits(file: ThresholdsFile, configs: Sequence[str], *, renew: bool) -> Addition:
+    """A thresholds file on the disk with limits of more encoders, in each profile in which it has limits.
+
+    Args:
+        file: the thresholds.
+        configs: the encoders, as paths from the working directory or names of presets.
+        renew: whether to change limits that the file has of them; else they stay.
+
+    Raises:
+        ConfigError: if an encoder cannot be loaded.
+        UsageError: if limits cannot be added to the text as it is written.
+    """
+    text = (file.folder / FILE).read_bytes().decode()  # keeps a byte order mark and the ends of lines
+    rules = file.thresholds.rules
+    profiles = list(dict.fromkeys(rule.profile for rule in rules if rule.limit)) or [""]
+    ids = {rule.id: rule.match for rule in rules}
+    limits = {
+        profile: limits_of(
+            configs,
+            file.folder,
+            file.overrides(profile),
+            file.device(profile),
+            ids,
+            f"-{profile}" if profile and len(profiles) > 1 else "",
+        )
+        for profile in profiles
+    }
+    new = with_limits(file, text, limits, renew=renew)
+    check_kept(file, new.text, renew=renew)
+    return new
 
 
 def with_limits(
