@@ -90,8 +90,8 @@ def diff(
     """Compare two encoders: the keys that changed, the change in cost, and the layers that cause it.
 
     REF:PATH is a file as git has it, with all files that it extends; nothing is checked out. Without B, REF:PATH is
-    compared with the present file, a file with its version at HEAD, and, with --set-after, A with A so changed. Exits
-    with 0 even if costs differ, unless --exit-code is given.
+    compared with the present file, and a file with its version at HEAD; with --set-after, A is compared with the changed
+    A. Exits with 0 even if costs differ, unless --exit-code is given.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""The option --family of every command that works with encoders: families from outside the package."""
+"""The option --family of every command that works with encoders: it adds families from outside the package."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from . import complete
 NAME = "family"
 VARIABLE = "SAMATTN_FAMILY"
 WITHOUT = frozenset({"configs", "devices", "guide", "metrics"})
-"""The commands that work with what ships alone."""
+"""The commands that do not load configs of users, and so do not have the option."""
 
 
 @cache
 def family_option() -> Any:
-    """The option as Typer makes it of a function's parameter."""
+    """The option, which Typer builds from the parameter of a function."""
     app = typer.Typer(add_completion=False)
     app.command()(_with_option)
     (option,) = (param for param in get_command(app).params if param.name == NAME)
@@ -42,8 +42,8 @@ def _with_option(
             metavar="FILE.py",
             envvar=VARIABLE,
             autocompletion=complete.families,
-            help="A family of encoders of your own, a Python file or a folder, whose words configs may then use; may "
-            "repeat. It is code: samattn runs it as you. See `samattn guide families`.",
+            help="Add a family of encoders from a Python file or folder, so that configs can use it; may repeat. Its code "
+            "runs with your permissions. See `samattn guide families`.",
         ),
     ] = None,
 ) -> None:

@@ -65,7 +65,7 @@ def fit(
         str | None,
         typer.Option(
             metavar="WHAT",
-            help="Any of resolution,batch-size,global-layers; default: all three.",
+            help="resolution, batch-size, global-layers, or several separated by commas; default: all three.",
             autocompletion=complete.words(lambda: VARY, several=True),
         ),
     ] = None,
@@ -74,7 +74,12 @@ def fit(
     ] = None,
     attention: Annotated[
         str | None,
-        run_option("attention", "KERNELS", "Any of eager,sdpa,fused; default: all three.", several=True),
+        run_option(
+            "attention",
+            "KERNELS",
+            "eager, sdpa, fused, or several separated by commas; default: all three.",
+            several=True,
+        ),
     ] = None,
     no_padding: Annotated[
         bool,
@@ -194,8 +199,8 @@ def _aspect(text: str, patch: int) -> Pair:
     Raises:
         UsageError: if the text is not an aspect ratio, or every image of it is too large.
     """
-    found = ASPECT.fullmatch(text.strip())
-    width, height = (int(found[across] or found[x]) for across, x in NAMED) if found else (0, 0)
+    match = ASPECT.fullmatch(text.strip())
+    width, height = (int(match[across] or match[x]) for across, x in NAMED) if match else (0, 0)
     if not width or not height:
         raise UsageError(
             "not-an-aspect",

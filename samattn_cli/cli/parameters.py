@@ -198,16 +198,16 @@ TextFormat = Annotated[TextFormats | None, format_option(TEXTS)]
 
 def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Override]:
     """The overrides of a config: those of --set in order, then those of flags, which have the names of their keys."""
-    found = [parse_override(text) for text in set_ or ()]
+    laid_over = [parse_override(text) for text in set_ or ()]
     for name, value in flags.items():
         if value is not None:
             option = f"--{name.replace('_', '-')}"
             if isinstance(value, bool):
-                found.append(_flag(option, "", f"run.{name}", str(value).lower()))
+                laid_over.append(_flag(option, "", f"run.{name}", str(value).lower()))
             else:
                 key = name if name == "image_size" else f"run.{name}"
-                found.append(_flag(option, _one(option, name, value), key, value))
-    return found
+                laid_over.append(_flag(option, _one(option, name, value), key, value))
+    return laid_over
 
 
 def device_of(reference: str | None) -> Device | None:

@@ -33,8 +33,8 @@ def sizes(option: str, text: str | None) -> tuple[Pair, ...]:
     Raises:
         UsageError: as `numbers`.
     """
-    found = _once(option, _sizes(option, text)) if text is not None else ()
-    return tuple(sorted(found, key=lambda size: (size[0] * size[1], size)))
+    images = _once(option, _sizes(option, text)) if text is not None else ()
+    return tuple(sorted(images, key=lambda size: (size[0] * size[1], size)))
 
 
 def span(option: str, text: str) -> range | None:
@@ -43,15 +43,15 @@ def span(option: str, text: str) -> range | None:
     Raises:
         UsageError: for a range that is reversed, or whose step is below 1.
     """
-    found = RANGE.fullmatch(text.strip())
-    if not found:
+    match = RANGE.fullmatch(text.strip())
+    if not match:
         return None
-    start, stop, step = int(found[1]), int(found[2]), int(found[3] or 1)
+    start, stop, step = int(match[1]), int(match[2]), int(match[3] or 1)
     where = option_where(option, text)
     if step < 1:
         raise UsageError("out-of-range", f"{where}: the step must be at least 1, not {step}")
     if stop < start:
-        other = f"{stop}:{start}{f':{step}' if found[3] else ''}"
+        other = f"{stop}:{start}{f':{step}' if match[3] else ''}"
         raise UsageError("reversed-range", f"{where}: the range is reversed; use {other}")
     return range(start, stop + 1, step)
 

@@ -67,7 +67,7 @@ def verify(
 ) -> None:
     """Cross-check the derived numbers of encoders against the real PyTorch stack.
 
-    Compared are parameters by name and shape, the counts of fvcore and FlopCounterMode by module and kind, and the FLOPs
+    It compares parameters by name and shape, the counts of fvcore and FlopCounterMode by module and kind, and the FLOPs
     and memory of each operation, byte for byte, in an inference forward and a training step. Exits with 0 if all are
     equal, 1 if any differ, 2 if a check could not run.
 

@@ -24,7 +24,7 @@ CODE = "import sys; sys.path[:] = {path!r}; from samattn_cli.stack.child import 
 
 DRY = "dry"
 DRY_DEFAULT = "a100_80"
-"""The device of ``dry`` alone; ``dry:NAME`` is a device of samattn's, or a file."""
+"""The device of ``dry`` without a name; in ``dry:NAME`` it is a device of samattn or a file."""
 
 
 def ask_fingerprint(device: str) -> Fingerprint:
@@ -76,7 +76,7 @@ def _target(device: str) -> tuple[str, Mapping[str, str]]:
     """What torch calls a device, and the variables of a process that runs on it.
 
     Raises:
-        DeviceError: if there is no dry run of it here.
+        DeviceError: if a dry run of the device is not possible here.
         ConfigError: if the device's file is wrong.
     """
     if device.partition(":")[0] != DRY:

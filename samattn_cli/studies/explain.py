@@ -136,19 +136,19 @@ def _explanation(
     rows: tuple[FormulaRow, ...],
     place: tuple[str, str],
 ) -> Explanation:
-    found = FIGURES[metric]
+    figure = FIGURES[metric]
     return Explanation(
         config=config,
         where=whole.name,
         metric=metric,
-        what=found.word,
-        combined=found.combined,
+        what=figure.word,
+        combined=figure.combined,
         formula=whole.formula,
         value=whole.value,
         symbols=whole.symbols,
         rows=rows,
-        definition=found.meaning,
-        left_out=found.left_out,
+        definition=figure.meaning,
+        left_out=figure.left_out,
         others=what_others_say(forward(config), *place) if metric in WORK else (),
     )
 

@@ -31,17 +31,17 @@ def findings(
     windowed = [layer for layer in layers if layer.attention == "window"]
     kinds = list({_kind(layer): layer for layer in windowed}.values())
     counts = Counter(map(_kind, windowed))
-    found = [*_dropped_pixels(config), *_joint_tables(config), *_compressed_tokens(config)]
+    items = [*_dropped_pixels(config), *_joint_tables(config), *_compressed_tokens(config)]
     for layer in kinds:
         which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)
-        found += [*_padding(layer, which), *_windows_that_cost(layer, which)]
-    found += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
-    found += _best_change(config, totals, changes)
+        items += [*_padding(layer, which), *_windows_that_cost(layer, which)]
+    items += [*_whole_against_part(kinds, comparison), *_peak(layers, totals, comparison)]
+    items += _best_change(config, totals, changes)
     mixes = any(layer.has_residual_block or layer.is_shifted for layer in config.layers)
     if all(layer.windows > 1 for layer in layers) and not mixes:
         message = "No layer is global: no block exchanges information between windows."
-        found.append(Finding("no-global-layer", message))
-    return tuple(found)
+        items.append(Finding("no-global-layer", message))
+    return tuple(items)
 
 
 def _kind(layer: LayerReport) -> tuple[int, Pair, Pair]:

@@ -148,13 +148,13 @@ def arrays(grid: Grid) -> dict[str, np.ndarray]:
     """The points of one encoder: a flat array for each coordinate that varies; the resolution varies fastest."""
     import numpy as np
 
-    shape, found = grid.shape, {}
+    shape, columns = grid.shape, {}
     batches, windows = np.array(grid.batch_sizes, np.int64), np.array(grid.windows, np.int64)
     sizes = np.array(grid.resolutions, np.int64).reshape(-1, 2)
     if grid.batch_sizes:
-        found["batch_size"] = batches[:, None, None]
+        columns["batch_size"] = batches[:, None, None]
     if grid.windows:
-        found["window"] = windows[None, :, None]
+        columns["window"] = windows[None, :, None]
     if grid.resolutions:
-        found["height"], found["width"] = sizes[:, 0], sizes[:, 1]
-    return {name: np.broadcast_to(values, shape).ravel() for name, values in found.items()}
+        columns["height"], columns["width"] = sizes[:, 0], sizes[:, 1]
+    return {name: np.broadcast_to(values, shape).ravel() for name, values in columns.items()}

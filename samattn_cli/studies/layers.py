@@ -22,7 +22,7 @@ from ..tape.training import PHASES, Moment
 from .passes import Passes
 from .readers import attention_bytes, of_segment
 
-if TYPE_CHECKING:  # not at start-up: needed only where times are asked for
+if TYPE_CHECKING:  # not at start-up: needed only for times
     from ..device.roofline import LayerTime
 
 

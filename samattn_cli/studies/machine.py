@@ -18,11 +18,11 @@ def available_bytes() -> int | None:
 
 def _of_the_machine() -> int | None:
     try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", MEMINFO.read_text("utf-8"))
+        match = re.search(r"MemAvailable:\s+(\d+) kB", MEMINFO.read_text("utf-8"))
     except OSError:
-        found = None
-    if found:
-        return int(found[1]) * 1024
+        match = None
+    if match:
+        return int(match[1]) * 1024
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows

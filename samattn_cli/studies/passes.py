@@ -52,7 +52,7 @@ class Passes:
 
     @cached_property
     def all_windowed(self) -> Passes | None:
-        """Of the same encoder with every block windowed; None where there is no window."""
+        """The passes of the same encoder with every block windowed; None without windows."""
         return Passes(self.config.all_windowed(), self.device) if self.config.has_windows else None
 
     @property

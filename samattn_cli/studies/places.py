@@ -17,5 +17,5 @@ def place_of(where: Where) -> Place:
 
 def place_in(where: str) -> Place | None:
     """The place of a problem that is written as file:line:column; None for any other text."""
-    found = PLACE.fullmatch(where)
-    return Place(found[1], int(found[2]), int(found[3])) if found else None
+    match = PLACE.fullmatch(where)
+    return Place(match[1], int(match[2]), int(match[3])) if match else None

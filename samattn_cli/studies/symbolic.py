@@ -82,13 +82,13 @@ MEANINGS = {
     "O": "channels that leave (out_chans)",
     "L": "bytes live before it: weights, image, what enters",
 }
-"""What the symbols of formulas stand for."""
+"""The meanings of the symbols of formulas."""
 
 OF_A_NUMBER = {
     "v": "height of a window, in tokens (the grid's over num_windows_side)",
     "u": "width of a window, in tokens (the grid's over num_windows_side)",
 }
-"""What these stand for where the grid is cut into a number of windows."""
+"""The meanings of symbols that differ if the grid is cut into a number of windows."""
 
 
 def symbolic(
@@ -189,7 +189,7 @@ def _counts(names: Mapping[str, Integer]) -> tuple[Integer, Integer] | None:
 
 
 def _with_grid(names: Mapping[str, Integer]) -> dict[str, Integer]:
-    """With the sides of the grid, which is so many windows where a number of them is said."""
+    """The symbols with the sides of the grid: if it is cut into a number of windows, that number times their side."""
     if not (counts := _counts(names)):
         return dict(names)
     sides = zip(("H", "W"), counts, _window(names), strict=True)

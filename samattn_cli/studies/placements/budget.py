@@ -68,13 +68,13 @@ def metric(name: str, option: str) -> Metric:
 
 
 def _limit(part: str) -> Limit:
-    found = LIMIT.fullmatch(part)
-    if found is None:
+    match = LIMIT.fullmatch(part)
+    if match is None:
         raise UsageError(
             "not-a-limit",
             f"--budget: '{part}' is not a limit; use METRIC <= NUMBER UNIT, such as 'flops <= 6 TFLOP'",
         )
-    name, operator, number, unit = found.groups()
+    name, operator, number, unit = match.groups()
     of = metric(name, "--budget:")
     if operator not in {"<=", "≤"}:
         raise UsageError(

@@ -116,12 +116,12 @@ def _numbers(text: str | None, config: EncoderConfig, choices: int) -> range:
     """The numbers of global layers of "4", "2:6" (both ends included) or None (any number)."""
     if text is None:
         return range(choices + 1)
-    found = NUMBERS.fullmatch(text.replace(" ", ""))
-    if found is None:
+    match = NUMBERS.fullmatch(text.replace(" ", ""))
+    if match is None:
         raise UsageError(
             "not-a-number", f"--search {text}: must be a number such as 4, or a range such as 2:6"
         )
-    low, high = int(found[1]), int(found[2] or found[1])
+    low, high = int(match[1]), int(match[2] or match[1])
     if low > high:
         raise UsageError("reversed-range", f"--search {text}: the range is reversed; use {high}:{low}")
     if high > choices:

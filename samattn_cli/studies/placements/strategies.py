@@ -92,19 +92,19 @@ def _chosen(config: EncoderConfig, text: str) -> Sequence[int]:
         return OF_ALL[text](layers)
     if LISTED.fullmatch(text):
         return _checked(config, [int(index) for index in text.split(",")])
-    found = NAMED.fullmatch(text)
-    if found is None or found[1] not in OF_A_NUMBER:
+    match = NAMED.fullmatch(text)
+    if match is None or match[1] not in OF_A_NUMBER:
         hint = did_you_mean(text, KNOWN)
         known = ", ".join((*WHOLE, *OF_ALL, *(f"{name}:K" for name in OF_A_NUMBER)))
         raise UsageError("unknown-strategy", f"must be one of {known}, or layers such as 7,15,23,31{hint}")
-    number = int(found[2])
+    number = int(match[2])
     if not 1 <= number <= len(layers):
         has = format_things(len(layers), "layer")
         most = f"1 to {len(layers)}" if len(layers) > 1 else "1"
         raise UsageError(
             "out-of-range", f"{config.name} has {has} that can be windowed or global; use {most}"
         )
-    return OF_A_NUMBER[found[1]](layers, number)
+    return OF_A_NUMBER[match[1]](layers, number)
 
 
 def _checked(config: EncoderConfig, indexes: list[int]) -> list[int]:
