@@ -120,7 +120,7 @@ def _incomparable(metric: str, value: Any) -> Message | None:
     if value is None and needs_device(metric):
         return Message("needs-device", f"{metric} needs a device: name one in the profile, or with --device")
     if value is None:
-        return Message("unknown-here", f"{metric} is unknown here")
+        return Message("no-value", f"{metric} has no value for this encoder")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return Message("not-a-number", f"{metric} is not a number")
     if not math.isfinite(value):

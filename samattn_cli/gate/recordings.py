@@ -68,7 +68,7 @@ def _figure(case: MeasuredCase, key: str) -> float:
         raise MetricError("out-of-memory", "it ran out of memory when it was recorded")
     if key == "latency_ms":
         if case.measured.latency is None:
-            raise MetricError("no-times", "it is of a dry run, which has no times")
+            raise MetricError("no-times", "it was recorded in a dry run, which has no times")
         return case.measured.latency.median_ms
     return case.measured.peak_allocated_bytes - case.measured.workspace_bytes
 

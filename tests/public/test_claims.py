@@ -132,5 +132,5 @@ def test_relative_positions_of_a_layer(overrides: tuple[str, ...], layer: int, e
 
 @pytest.mark.parametrize("preset", ["vit_b", "swin_t", "swinv2_t"])
 def test_an_encoder_without_such_positions_has_no_such_figure(preset: str) -> None:
-    with pytest.raises(MetricError, match=r"rel_pos_params_per_channel .*unknown-here"):
+    with pytest.raises(MetricError, match=r"rel_pos_params_per_channel .*no-value"):
         Encoder(load_config(preset)).readings("layers.0.rel_pos_params_per_channel")
