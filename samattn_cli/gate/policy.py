@@ -53,11 +53,13 @@ def unmatched(file: ThresholdsFile, known: Sequence[Case], asked: Sequence[Case]
     """Rules and waivers that match none of the `known` configs, and configs of those `asked` that no rule matches."""
     for index, rule in enumerate(file.thresholds.rules):
         if not any(matches(rule.match, case.path) for case in known):
-            message = Message("unmatched-rule", f"{rule.match!r} of the rule {rule.id!r} matches no config")
+            message = Message(
+                "unmatched-rule", f"the rule {rule.id!r} matches no config: its `match` is {rule.match!r}"
+            )
             yield from _by_policy(file, "unchecked", message, ("rules", index))
     for index, waiver in enumerate(file.thresholds.waivers):
         if not any(_waives(file, waiver.rule, waiver.config, case) for case in known):
-            text = f"{waiver.config!r} of the waiver matches no config of the rule {waiver.rule!r}"
+            text = f"the waiver of {waiver.rule!r} matches no config of that rule: its `config` is {waiver.config!r}"
             yield from _by_policy(file, "error", Message("unmatched-waiver", text), ("waivers", index))
     for case in asked:
         if not has_rule(file, case):
