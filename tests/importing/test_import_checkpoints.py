@@ -23,7 +23,7 @@ def test_a_published_checkpoint_is_its_preset(preset, tmp_path):
     assert is_preset(imported(str(path), warned.append), preset, tmp_path)
     assert bool(warned) == (
         preset in {"sam_vit_h_all_global", "vitdet_b"}
-    )  # nobody has published it; no pyramid
+    )  # the first is not published, the second has no pyramid
 
 
 def test_names_of_segment_anything_by_its_own_code(tmp_path):
@@ -36,14 +36,14 @@ def test_names_of_segment_anything_by_its_own_code(tmp_path):
     assert is_preset(imported(str(tmp_path / "medsam.pth")), "sam_vit_b", tmp_path)
 
 
-def test_a_decoder_as_wide_as_the_encoder_is_told_by_its_name(tmp_path):
+def test_a_decoder_as_wide_as_the_encoder_is_known_by_its_name(tmp_path):
     config = load_config("mae_b_pretrain", ["stages.0.embed_dim=512", "stages.0.num_heads=16"])
     path = write_safetensors(tmp_path / "mae.safetensors", of_mae(config))
     with pytest.raises(ImportFailedError, match=r"width 512, only 768.*\[not-in-shapes\]"):
         imported(str(path))  # the encoder's heads; the decoder is that of the published models
 
 
-def test_what_weights_do_not_tell_is_said(tmp_path, monkeypatch):
+def test_what_weights_do_not_show_has_a_note(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_safetensors(Path("two\nlines.safetensors"), shapes_of("sam2_hiera_t"))
     assert imported("two\nlines.safetensors").splitlines()[1:5] == [
@@ -141,7 +141,7 @@ def test_bad_files_are_refused_and_nothing_in_them_is_run(name, content, tmp_pat
     assert not (tmp_path / "marker").exists()
 
 
-def test_a_folder_without_anything_and_a_file_that_is_not_there(tmp_path):
+def test_a_folder_with_nothing_to_import_and_a_missing_file(tmp_path):
     with pytest.raises(ImportFailedError, match=r"config\.json, model\.safetensors.*\[nothing-to-import\]"):
         imported(str(tmp_path))
     with pytest.raises(ImportFailedError, match=r"\[file-not-found\]"):

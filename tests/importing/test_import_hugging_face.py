@@ -86,7 +86,7 @@ def sam3(_preset: str, **keys: Any) -> PreTrainedConfig:
 
 
 def qwen(_preset: str, **keys: Any) -> PreTrainedConfig:
-    """The class's own width, 3584, is that of no published model: each of them says 1280."""
+    """The class's own width, 3584, is not that of a published model: they all have 1280."""
     return transformers.Qwen2_5_VLConfig(vision_config={"hidden_size": 1280, **keys})
 
 
@@ -120,7 +120,7 @@ def test_what_transformers_saves_of_a_published_model_is_its_preset(made, preset
 @pytest.mark.parametrize("preset", ["vit_b", "mae_b_pretrain", "sam_vit_b", "vitdet_b", "swin_t", "swinv2_t",
                                     "sam2_hiera_t", "sam3_vision", "qwen2_5_vl_vision"])  # fmt: skip
 def test_attention_is_that_which_transformers_selects(preset, tmp_path):
-    """By a model on meta, made of the config; of a whole model the vision part."""
+    """Asks a model that is made from the config on meta; for a whole model, its vision part."""
     made = next(made for made, presets in CLASSES.items() if preset in presets)
     entries = made(preset).to_dict()
     config = made(preset)
@@ -132,7 +132,7 @@ def test_attention_is_that_which_transformers_selects(preset, tmp_path):
 
 
 def test_sam_3_is_imported_with_the_activations_that_it_has(tmp_path):
-    """At 1008 px and in float32 they are 251 MiB and not the 3,425 that scores of all tokens make."""
+    """At 1008 px and in float32 they are 251 MiB, not the 3,425 MiB of a score matrix of all tokens."""
     (tmp_path / "a.yaml").write_text(imported(str(as_json(sam3("").to_dict(), tmp_path / "c.json"))), "utf-8")
     image = 3 * 1008 * 1008 * 4
 
@@ -167,7 +167,7 @@ def test_attention_that_a_config_names(key, tmp_path):
     ],
 )
 def test_dtype_is_that_in_which_transformers_loads_the_weights(whole, vision, loaded, tmp_path):
-    """That of the whole model's config counts, whatever the vision part says: transformers is asked."""
+    """The dtype of the whole model's config counts, not that of its vision part: the test asks transformers."""
     tiny = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "image_size": 64}
     config = transformers.SamConfig(
         vision_config=tiny | {"global_attn_indexes": [0], "output_channels": 16},
@@ -189,7 +189,7 @@ def test_dtype_is_that_in_which_transformers_loads_the_weights(whole, vision, lo
     assert {parameter.dtype for parameter in model.vision_encoder.parameters()} == {getattr(torch, loaded)}
 
 
-def test_a_dtype_that_samattn_does_not_have_is_said(tmp_path):
+def test_a_dtype_that_samattn_does_not_have_gives_a_warning(tmp_path):
     warned = list[str]()
     entries = {"model_type": "vit", "dtype": "float64"}
     text = imported(str(as_json(entries, tmp_path / "c.json")), warned.append)
@@ -199,15 +199,15 @@ def test_a_dtype_that_samattn_does_not_have_is_said(tmp_path):
 
 
 def test_heads_that_sdpa_does_not_take_are_imported_as_eager(tmp_path):
-    """36 / 12 = 3 channels a head; CUDA's kernels take 16 bytes, 4 channels of float32."""
+    """36 / 12 = 3 channels a head; CUDA's kernels need multiples of 16 bytes, 4 channels of float32."""
     warned = list[str]()
     entries = {"model_type": "vit", "hidden_size": 36, "num_attention_heads": 12}
     text = imported(str(as_json(entries, tmp_path / "c.json")), warned.append)
     assert "attention" not in text.partition("embed_dim")[2]
-    (said,) = warned
-    assert code_of(said) == "unsupported-attention"
-    assert "needs a head width that is a multiple of 4" in said
-    assert said in " ".join(line.removeprefix("# ") for line in text.splitlines())
+    (warning,) = warned
+    assert code_of(warning) == "unsupported-attention"
+    assert "needs a head width that is a multiple of 4" in warning
+    assert warning in " ".join(line.removeprefix("# ") for line in text.splitlines())
 
 
 def test_mae_without_its_decoder(tmp_path):
@@ -215,7 +215,7 @@ def test_mae_without_its_decoder(tmp_path):
     assert is_preset(imported(str(as_json(config.to_dict(), tmp_path / "c.json"))), "mae_b", tmp_path, "sdpa")
 
 
-def test_a_sam_that_transformers_cannot_make_is_said(tmp_path):
+def test_a_sam_that_transformers_cannot_make_gives_a_warning(tmp_path):
     small = {
         "image_size": [64, 32],
         "hidden_size": 32,
@@ -320,7 +320,7 @@ def test_the_yaml_is_what_a_person_would_write(tmp_path, monkeypatch):
     assert lines[2:] == [*own[3:], "run:", "  attention: sdpa"]  # but for its comments and its description
 
 
-def test_stages_stand_on_a_line_each_and_what_is_left_out_is_said(tmp_path, monkeypatch):
+def test_each_stage_has_a_line_and_entries_left_out_have_a_note(tmp_path, monkeypatch):
     as_json(swin("swin_t").to_dict(), tmp_path / "config.json")
     monkeypatch.chdir(tmp_path)
     assert imported("config.json").splitlines()[2:] == [
@@ -421,9 +421,9 @@ def test_whatever_an_entry_says_it_is_read_or_refused(saved, depth, random, junk
         load_config(parse_yaml(imported(str(as_json(entries, Path(folder) / "c.json"))), "yaml").plain())
 
 
-def test_an_entry_that_is_all_but_called_as_one_that_is_missing_is_said(tmp_path):
+def test_an_entry_similar_to_a_missing_one_has_a_note(tmp_path):
     part = {"model_type": "sam_vision_model", "hidden_siz": 768, "patch_size": 16, "patch_sizes": 16}
     text = imported(str(as_json({"model_type": "sam", "vision_config": part}, tmp_path / "c.json")))
-    (said,) = (line for line in text.splitlines() if "not read" in line)
-    assert "'hidden_siz'" in said
-    assert "'hidden_size'" in said
+    (warning,) = (line for line in text.splitlines() if "not read" in line)
+    assert "'hidden_siz'" in warning
+    assert "'hidden_size'" in warning

@@ -1,4 +1,4 @@
-"""A part of a checkpoint reads as a smaller model: `samattn import` reads all of its parts, or says what is missing."""
+"""A part of a checkpoint reads as a smaller model: `samattn import` reads all parts of a checkpoint, or names the missing one."""
 
 import json
 import re
@@ -18,7 +18,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def halves() -> tuple[Shapes, Shapes]:
-    """Of SAM ViT-B, cut between block 5 and block 6; the neck is in the second."""
+    """The weights of SAM ViT-B, cut between block 5 and block 6; the neck is in the second."""
     first, second = Shapes(), Shapes()
     for name, shape in shapes_of("sam_vit_b").items():
         late = re.match(r"image_encoder\.(neck|blocks\.([6-9]|1\d)\.)", name)
@@ -57,7 +57,7 @@ def test_an_index_or_its_folder_is_read(tmp_path):
         assert is_preset(imported(str(source)), "sam_vit_b", tmp_path)
 
 
-def test_parts_whose_names_tell_nothing_are_known_by_the_index(tmp_path):
+def test_parts_without_numbers_in_their_names_are_found_by_the_index(tmp_path):
     files = ("a.safetensors", "b.safetensors")
     for name, half in zip(files, halves(), strict=True):
         write_safetensors(tmp_path / name, half)
@@ -98,7 +98,7 @@ BAD_INDEXES = {
 
 
 @pytest.mark.parametrize(("code", "named"), BAD_INDEXES)
-def test_an_index_that_does_not_hold_is_refused(code, named, tmp_path):
+def test_an_index_that_does_not_fit_its_parts_is_refused(code, named, tmp_path):
     write_parts(tmp_path)
     write_index(tmp_path, **BAD_INDEXES[code, named])
     with pytest.raises(ImportFailedError) as caught:
@@ -159,7 +159,7 @@ CUT = {
 
 
 @pytest.mark.parametrize(("preset", "lost"), CUT)
-def test_what_no_published_model_has_is_said_in_the_file_and_at_once(preset, lost, tmp_path):
+def test_a_difference_from_published_models_gives_a_warning(preset, lost, tmp_path):
     shapes = {name: shape for name, shape in shapes_of(preset).items() if not re.search(lost, name)}
     warned = list[str]()
     text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)), warned.append)
@@ -168,22 +168,22 @@ def test_what_no_published_model_has_is_said_in_the_file_and_at_once(preset, los
     assert warned[0] in " ".join(line.removeprefix("# ") for line in text.splitlines())
 
 
-def test_other_global_layers_than_published_are_said(tmp_path):
+def test_other_global_layers_than_published_give_a_warning(tmp_path):
     config = load_config("sam_vit_b", ["global_attn_indexes=[5, 11]"])
     warned = list[str]()
     imported(str(write_safetensors(tmp_path / "model.safetensors", of_sam(config))), warned.append)
     assert "has global_attn_indexes [2, 5, 8, 11] instead of [5, 11]" in warned[0]
 
 
-def test_a_pyramid_whose_weights_are_missing_is_said(tmp_path):
+def test_a_pyramid_without_weights_gives_a_warning(tmp_path):
     shapes = {name: shape for name, shape in shapes_of("vitdet_l_fpn").items() if "simfp" not in name}
     warned = list[str]()
     imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)), warned.append)
     assert list(map(code_of, warned)) == ["missing-pyramid"]
 
 
-def test_the_norm_of_a_mean_is_no_missing_norm(tmp_path):
-    """MAE's fine-tuned models norm the mean of the tokens and have no norm of the encoder's."""
+def test_the_norm_of_a_mean_is_not_a_missing_norm(tmp_path):
+    """MAE's fine-tuned models norm the mean of the tokens instead of the encoder's output."""
     shapes = {name: shape for name, shape in shapes_of("vit_b").items() if not name.startswith("norm.")}
     shapes |= {"fc_norm.weight": (768,), "fc_norm.bias": (768,)}
     warned = list[str]()

@@ -1,4 +1,4 @@
-"""Swin as transformers runs it, where that is not as Microsoft's code does: `samattn import` says so."""
+"""`samattn import` warns where transformers' Swin differs from Microsoft's code."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.support.importing import as_json
 
 
 def read(config: transformers.PreTrainedConfig, folder: Path) -> tuple[Any, list[str]]:
-    """samattn's totals of the encoder, and what import warns of."""
+    """samattn's totals of the encoder, and the warnings of the import."""
     warned = list[str]()
     text = imported(str(as_json(config.to_dict(), folder / "config.json")), warned.append)
     (folder / "a.yaml").write_text(text, "utf-8")
@@ -38,15 +38,15 @@ SMALL = {"depths": [2, 2], "num_heads": [2, 4], "embed_dim": 32}
 
 
 @pytest.mark.parametrize(("side", "params"), [(192, 27_517_050), (160, 27_515_130), (128, 27_513_594)])
-def test_a_swin_that_transformers_cannot_run_is_said(side, params, tmp_path):
+def test_a_swin_that_transformers_cannot_run_gives_a_warning(side, params, tmp_path):
     """Grids of 6, 5 and 4 tokens in the last stage are smaller than windows of 7, whose tables have 169 rows a head:
     of 6 they have 121, so 24 heads of 2 blocks are 2 * 24 * 48 = 2,304 parameters fewer."""
     config = transformers.SwinConfig(image_size=side)
-    totals, (said,) = read(config, tmp_path)
+    totals, (warning,) = read(config, tmp_path)
     assert totals.params == params
-    assert code_of(said) == "transformers-cannot-run"
-    assert f"at {side}x{side}: the grid of stages.3 is {side // 32}x{side // 32}" in said
-    assert f"{params:,} parameters; transformers has 27,519,354" in said
+    assert code_of(warning) == "transformers-cannot-run"
+    assert f"at {side}x{side}: the grid of stages.3 is {side // 32}x{side // 32}" in warning
+    assert f"{params:,} parameters; transformers has 27,519,354" in warning
     model = theirs(config)
     assert sum(weight.numel() for weight in model.parameters()) == 27_519_354
     with pytest.raises(RuntimeError, match="broadcast"):
@@ -54,7 +54,7 @@ def test_a_swin_that_transformers_cannot_run_is_said(side, params, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(224, 224), (56, 56), (56, 112), (112, 56), (100, 108), (60, 64)])
-def test_a_swin_that_transformers_runs_is_imported_without_a_word(size, tmp_path):
+def test_a_swin_that_transformers_runs_gives_no_warning(size, tmp_path):
     config = transformers.SwinConfig(image_size=list(size), window_size=7, **SMALL)
     totals, warned = read(config, tmp_path)
     assert not warned
@@ -66,7 +66,7 @@ def test_a_swin_that_transformers_runs_is_imported_without_a_word(size, tmp_path
 @pytest.mark.parametrize(
     "size", [(56, 56), (56, 48), (48, 56), (52, 52), (32, 128), (128, 32), (64, 64), (44, 44), (96, 104)]
 )
-def test_what_swin_v2_costs_in_transformers_is_imported_or_said_to_be_another(size, tmp_path):
+def test_swin_v2_has_the_cost_of_transformers_or_a_warning(size, tmp_path):
     config = transformers.Swinv2Config(image_size=list(size), window_size=7, **SMALL)
     totals, warned = read(config, tmp_path)
     model = theirs(config)
@@ -77,16 +77,16 @@ def test_what_swin_v2_costs_in_transformers_is_imported_or_said_to_be_another(si
 
 
 def test_other_windows_of_swin_v2_are_named(tmp_path):
-    """A grid of 14x12 is 7x6 in the second stage: 7 rows are no fewer than the window, so transformers pads 6 to 7."""
+    """A grid of 14x12 is 7x6 in the second stage: 7 rows are not fewer than the window, so transformers pads 6 to 7."""
     config = transformers.Swinv2Config(image_size=[56, 48], window_size=7, **SMALL)
-    (said,) = read(config, tmp_path)[1]
-    assert code_of(said) == "transformers-differs"
-    assert said.startswith("At 56x48 transformers has other windows in blocks 2-3: ")
-    assert "window 7x7 instead of window 6x6" in said
+    (warning,) = read(config, tmp_path)[1]
+    assert code_of(warning) == "transformers-differs"
+    assert warning.startswith("At 56x48 transformers has other windows in blocks 2-3: ")
+    assert "window 7x7 instead of window 6x6" in warning
 
 
 @pytest.mark.parametrize("kind", [transformers.SwinConfig, transformers.Swinv2Config])
-def test_an_image_that_transformers_pads_is_said(kind, tmp_path):
+def test_an_image_that_transformers_pads_gives_a_warning(kind, tmp_path):
     """50 and 55 pixels are 12 and 13 whole patches of 4; transformers has 13 and 14, which are those of 52 and 56."""
     config = kind(image_size=[50, 55], window_size=4, **SMALL)
     totals, warned = read(config, tmp_path)
@@ -100,31 +100,31 @@ def test_an_image_that_transformers_pads_is_said(kind, tmp_path):
         flops(theirs(absolute), (50, 55))
 
 
-def test_swin_v2_with_absolute_embeddings_is_said(tmp_path):
+def test_swin_v2_with_absolute_embeddings_gives_a_warning(tmp_path):
     """transformers 5.23.0 makes one for a class token, which Swin V2 does not have: 32 parameters more."""
     config = transformers.Swinv2Config(image_size=64, window_size=4, use_absolute_embeddings=True, **SMALL)
-    totals, (said,) = read(config, tmp_path)
-    assert code_of(said) == "transformers-cannot-run"
+    totals, (warning,) = read(config, tmp_path)
+    assert code_of(warning) == "transformers-cannot-run"
     assert sum(weight.numel() for weight in theirs(config).parameters()) == totals.params + 32
     with pytest.raises(RuntimeError, match=r"size of tensor|broadcast"):
         flops(theirs(config), (64, 64))
 
 
-def test_a_swin_v2_whose_last_grid_has_no_rows_is_said(tmp_path):
+def test_a_swin_v2_without_rows_in_its_last_grid_gives_a_warning(tmp_path):
     """A row of patches is halved to none; samattn pads it to two, which are one again, as Microsoft's code does."""
     config = transformers.Swinv2Config(image_size=[4, 64], window_size=7, **SMALL)
-    (said,) = read(config, tmp_path)[1]
-    assert code_of(said) == "transformers-cannot-run"
-    assert "for 4x64: " in said
+    (warning,) = read(config, tmp_path)[1]
+    assert code_of(warning) == "transformers-cannot-run"
+    assert "for 4x64: " in warning
     with pytest.raises(RuntimeError):
         theirs(config)
 
 
 @pytest.mark.parametrize("window", [0, [7, 5]])
-def test_windows_that_are_no_squares_are_not_those_of_transformers(window, tmp_path):
+def test_windows_that_are_not_squares_give_a_warning(window, tmp_path):
     warned = list[str]()
     path = as_json({"model_type": "swin", "window_size": window}, tmp_path / "config.json")
     imported(str(path), warned.append)
-    (said,) = warned
-    assert code_of(said) == "transformers-cannot-run"
-    assert f"windows of {'7x5' if window else '0x0'}" in said
+    (warning,) = warned
+    assert code_of(warning) == "transformers-cannot-run"
+    assert f"windows of {'7x5' if window else '0x0'}" in warning

@@ -112,7 +112,7 @@ def test_a_hiera_of_timm_is_that_of_sam_2_without_its_neck(tmp_path):
 
 
 @pytest.mark.usefixtures("timm")
-def test_a_timm_model_that_is_not_there_or_cannot_be_expressed():
+def test_a_timm_model_that_does_not_exist_or_cannot_be_expressed():
     with pytest.raises(ImportFailedError, match=r"did you mean 'vit_tiny_patch16_224'\? \[file-not-found\]"):
         imported("vit_tiny_patch16_24")
     with pytest.raises(ImportFailedError, match=r"blocks\.0\.mlp\.act QuickGELU.*\[unsupported-model\]"):
@@ -155,8 +155,8 @@ def test_a_timm_that_cannot_be_imported_is_named(source, tmp_path, monkeypatch):
     assert all(part in str(caught.value) for part in BROKEN[source])
 
 
-def test_a_torchvision_of_another_torch_is_no_bug_of_samattn(tmp_path):
-    """As a user meets it: what imports torchvision finds its operators missing."""
+def test_a_torchvision_of_another_torch_is_not_a_bug_of_samattn(tmp_path):
+    """As users see it: importing torchvision fails because its operators are missing."""
     folder = broken_timm(next(iter(BROKEN)), tmp_path)
     made = samattn("import", "vit_base_patch16_224", cwd=tmp_path, PYTHONPATH=f"{folder}:{ROOT}")
     assert (made.returncode, made.stdout) == (2, "")
@@ -167,7 +167,7 @@ def test_a_torchvision_of_another_torch_is_no_bug_of_samattn(tmp_path):
 
 
 @pytest.mark.usefixtures("timm")
-def test_a_model_that_timm_cannot_make_is_no_bug_of_samattn(monkeypatch):
+def test_a_model_that_timm_cannot_make_is_not_a_bug_of_samattn(monkeypatch):
     def unmade() -> torch.nn.Module:
         raise ImportError("takes flash_attn")
 

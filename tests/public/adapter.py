@@ -1,9 +1,9 @@
-"""Parameters and FLOPs of fine-tuned SAM encoders, counted on segment-anything's encoder and what is added to it.
+"""Parameters and FLOPs of fine-tuned SAM encoders: those counted on segment-anything's encoder, plus those of adapters.
 
-The encoder is segment-anything's own on the meta device, by FlopCounterMode, an image at a time. Medical SAM Adapter's
-repository is no package (it takes its arguments from a command line, and einops): what it and LoRA add is by formula,
-derived from models/ImageEncoder/vit/adapter_block.py and models/common/adapter.py there, and from SAMed's
-sam_lora_image_encoder.py. Norms count no FLOPs, so it changes nothing that windows are cut before norm1.
+The encoder is segment-anything's own on the meta device, counted by FlopCounterMode, one image at a time. Medical SAM
+Adapter's repository is not a package (it reads its arguments from a command line, and needs einops). So the parameters and
+FLOPs of adapters and LoRA are formulas, derived from its models/ImageEncoder/vit/adapter_block.py and models/common/adapter.py,
+and from SAMed's sam_lora_image_encoder.py. Norms have no FLOPs here, so it does not matter that windows are cut before norm1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The table of tests/README.md that sets samattn's counts beside those of public implementations; each is run on meta.
+"""The table of tests/README.md with the counts of samattn and of public implementations; each is run on meta.
 
 python -m tests.public.counts
 """

@@ -1,8 +1,8 @@
-"""DeepSeek-OCR's DeepEncoder of parts that transformers has: DeepseekOcr2SamVisionEncoder and CLIPVisionModel.
+"""DeepSeek-OCR's DeepEncoder, built from parts of transformers: DeepseekOcr2SamVisionEncoder and CLIPVisionModel.
 
-SAM's blocks, neck and compressor of DeepSeek-OCR 2 are those of DeepSeek-OCR but for the last width (896 there, 1024 here). Two
-corrections: CLIPVisionModel's patch convolution, which DeepEncoder never runs, and its norm behind the blocks, which
-DeepEncoder has not, are left out. The projector is one linear layer (build_linear.py).
+SAM's blocks, neck and compressor of DeepSeek-OCR 2 are those of DeepSeek-OCR, except for the last width (896 there, 1024
+here). There are two corrections: CLIPVisionModel's patch convolution, which DeepEncoder never runs, and its norm after the
+blocks, which DeepEncoder does not have, are left out. The projector is one linear layer (build_linear.py).
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def clip_config(config: EncoderConfig) -> CLIPVisionConfig:
 
 
 def renamed(weights: dict[str, Tensor], blocks: int) -> dict[str, Tensor]:
-    """Their weights by samattn's names; CLIP's layers are blocks behind the `blocks` of SAM."""
-    behind = {r"^clip\.encoder\.layers\.(\d+)": lambda found: f"blocks.{int(found[1]) + blocks}"}
-    return packed(weights, {**behind, **RENAMED})
+    """Their weights by samattn's names; CLIP's layers are blocks after the `blocks` of SAM."""
+    later = {r"^clip\.encoder\.layers\.(\d+)": lambda found: f"blocks.{int(found[1]) + blocks}"}
+    return packed(weights, {**later, **RENAMED})
 
 
 def count(preset: str) -> tuple[int, int]:

@@ -68,9 +68,9 @@ def official(config: EncoderConfig) -> nn.Module:
 
 
 def renamed(weights: dict[str, Tensor], blocks: int) -> dict[str, Tensor]:
-    """transformers' weights by samattn's names; the decoder's layers are blocks behind the `blocks` of the encoder."""
-    behind = {r"^decoder\.decoder_layers\.(\d+)": lambda found: f"blocks.{int(found[1]) + blocks}"}
-    return packed(weights, {r"attention\.q_proj": "attn.qkv", **behind, **RENAMED})
+    """transformers' weights by samattn's names; the decoder's layers are blocks after the `blocks` of the encoder."""
+    later = {r"^decoder\.decoder_layers\.(\d+)": lambda found: f"blocks.{int(found[1]) + blocks}"}
+    return packed(weights, {r"attention\.q_proj": "attn.qkv", **later, **RENAMED})
 
 
 def count(preset: str) -> tuple[int, int]:

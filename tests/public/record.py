@@ -1,4 +1,4 @@
-"""What the contract of families is told of one: see tests/families/contract.py."""
+"""What the contract of families needs to know about a family: see tests/families/contract.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""segment-anything's own encoders, counted: what `counts.py` sets beside samattn's figures."""
+"""segment-anything's own encoders, counted for `counts.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""transformers' Swin and Swin V2, counted: what `counts.py` sets beside samattn's figures."""
+"""transformers' Swin and Swin V2, counted for `counts.py`."""
 
 from __future__ import annotations
 

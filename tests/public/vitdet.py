@@ -1,8 +1,8 @@
-"""ViTDet as transformers has it (VitDetModel), and detectron2's SimpleFeaturePyramid, which no package has, restated.
+"""ViTDet of transformers (VitDetModel), and detectron2's SimpleFeaturePyramid, which is written again here.
 
-detectron2 cannot be installed beside torch 2.13; the pyramid is written out here of torch's functions on weights by
-detectron2's names (modeling/backbone/vit.py, fpn.py, layers/batch_norm.py), and shares no code with samattn. Its
-parameters are the weights that these calls take. Nothing is corrected: transformers' figures are taken as they are.
+detectron2 cannot be installed next to torch 2.13. So the pyramid is written with torch's functions, on weights with
+detectron2's names (modeling/backbone/vit.py, fpn.py, layers/batch_norm.py). It shares no code with samattn. Its parameters are
+the weights that these calls use. The figures of transformers are used without a correction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PRESETS = ("vitdet_b", "vitdet_l", "vitdet_h", "vitdet_b_fpn", "vitdet_l_fpn", "
 
 
 class Public(nn.Module):
-    """transformers' backbone, and behind it the pyramid if a config has it."""
+    """transformers' backbone, followed by the pyramid if a config has it."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ VARIANTS = {
     "a smaller grid than the tables": {"image_size": [48, 80], "rel_pos_grid": 8, "pretrain_image_size": 144},
     "one side as long as the tables": {"image_size": [96, 64]},
     "convolutional propagation": {"residual_block_indexes": [0, 2], "global_attn_indexes": []},
-    "convolution behind a global block": {"residual_block_indexes": [1], "image_size": [64, 112]},
+    "convolution after a global block": {"residual_block_indexes": [1], "image_size": [64, 112]},
     "two images": {"run.batch_size": 2},
     "no relative positions": {"rel_pos": "none", "rel_pos_grid": None},
     "pyramid": {"neck": "simple_fpn", "out_chans": 8},
@@ -224,7 +224,7 @@ RECORDS = (
         },
         verified={"vitdet_b_fpn": {"image_size": [800, 1216], "run.attention": "fused"}},
         bad={
-            "a convolution behind no block": (
+            "a convolution after a block that does not exist": (
                 {"residual_block_indexes": [3]},
                 "[no-such-block] residual_block_indexes 3 0 2",
             ),
@@ -232,7 +232,7 @@ RECORDS = (
                 {"residual_block_indexes": [1, 1]},
                 "[block-named-twice] residual_block_indexes 1",
             ),
-            "a convolution behind SAM's block": (
+            "a convolution after SAM's block": (
                 {"block": "vit", "residual_block_indexes": [1]},
                 "[unused-key] residual_block_indexes",
             ),

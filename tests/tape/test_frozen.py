@@ -1,4 +1,4 @@
-"""Frozen weights: what the Tape records of small programs is what PyTorch does on meta tensors, to the last byte.
+"""Frozen weights: for small programs, the Tape records what PyTorch does on meta tensors, byte for byte.
 
 A program is a chain of steps, each written twice: on the Tape and in torch. Any of its weights may be frozen, and its
 input may or may not need a gradient.
@@ -73,24 +73,24 @@ def on_tape(program: Program, *, training: bool = True) -> Figures:
         x = out
     ahead = tape.recording()
     saved = frozenset(storage for op in ahead.ops for storage in op.saves) if training else frozenset()
-    gone = sum(rounded(storage.nbytes) for storage in ahead.cached if storage not in saved)
-    found = recorded("forward", ahead, saved, gone)
+    freed = sum(rounded(storage.nbytes) for storage in ahead.cached if storage not in saved)
+    found = recorded("forward", ahead, saved, freed)
     if not training:
         return found
     gradient = tape.tensor_like(x)
     back = Tape(4)
     if x.grad_fn:
-        held = (image.storage, x.storage, gradient.storage)
-        autograd.backward(back, [(x, gradient)], [(image, None)], held)
+        kept = (image.storage, x.storage, gradient.storage)
+        autograd.backward(back, [(x, gradient)], [(image, None)], kept)
     return found | recorded("backward", back.recording()) | {"saved": saved_bytes(ahead)}
 
 
-def recorded(prefix: str, recording, held=frozenset(), gone: int = 0) -> Figures:
-    liveness = live_over(recording, held)
+def recorded(prefix: str, recording, kept=frozenset(), freed: int = 0) -> Figures:
+    liveness = live_over(recording, kept)
     sizes = (storage.nbytes for op in recording.ops for storage in op.allocates)
     live = (nbytes for _, nbytes in liveness.steps)
     products = (op.flops for op in recording.ops if op.macs)
-    return figures(prefix, sizes, live, products, liveness.change - gone)
+    return figures(prefix, sizes, live, products, liveness.change - freed)
 
 
 def torch_program(program: Program) -> tuple[nn.Module, torch.Tensor]:
@@ -139,7 +139,7 @@ def traced(prefix: str, part) -> Figures:
 
 
 def kept_by_torch(program: Program) -> int:
-    """Bytes that autograd is given to keep, weights left out."""
+    """Bytes that autograd saves, without weights."""
     model, x = torch_program(program)
     weights = {storage_key(weight) for weight in model.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}

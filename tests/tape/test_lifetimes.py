@@ -1,4 +1,4 @@
-"""The Tape refuses to use a tensor that it has let go of, and to let go of one twice."""
+"""The Tape refuses to use a freed tensor, and to free one twice."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kept_after(tape, x):
     out = tape.scale("first", tape.weight(tape.parameter("weight", 2, 4)))
     tape.free(x)
     tape.derived("first", out, (out,), derivatives.scale, saves=(x,))
-    tape.ops.append(tape.ops.pop(-2))  # the operation that keeps it, after it has gone
+    tape.ops.append(tape.ops.pop(-2))  # the operation that keeps it, after it was freed
 
 
 def a_buffer_freed(tape, x):
@@ -64,7 +64,7 @@ def test_a_fault_is_named_with_its_operation(fault, message):
     assert str(caught.value) == message
 
 
-def test_what_is_read_before_it_goes_is_no_fault():
+def test_a_tensor_may_be_read_before_it_is_freed():
     tape = Tape(4)
     x = tape.tensor(2, 4)
     out = tape.scale("scale", x)
@@ -74,7 +74,7 @@ def test_what_is_read_before_it_goes_is_no_fault():
 
 
 def test_the_fault_of_swins_windows_one_token_high_is_noticed_without_torch(monkeypatch):
-    """What was rolled was freed though its windows, a view of it, were held until the end of the block."""
+    """The rolled tensor was freed, although its windows, a view of it, were kept until the end of the block."""
     monkeypatch.setattr(swin, "free_unless_shared", lambda tape, x, _: tape.free(x))
     given = {"image_size": 60, "embed_dim": 12, "depth": 2, "num_heads": 3, "window_size": [1, 7]}
     config = load_config({**given, "patch_size": 4, "block": "swin"})
@@ -82,7 +82,7 @@ def test_the_fault_of_swins_windows_one_token_high_is_noticed_without_torch(monk
         list(walk(forward(config)))
 
 
-def test_backward_of_lora_reads_the_gradient_and_not_the_projection_that_is_gone():
+def test_backward_of_lora_reads_the_gradient_and_not_the_projection_that_is_freed():
     """CopySlices copies a part of the gradient: the queries' or the values' third of (1, 2, 2, 24) float32."""
     given = {"image_size": 8, "patch_size": 4, "embed_dim": 8, "depth": 1, "num_heads": 2}
     config = load_config({**given, "block": "sam_lora", "lora_rank": 2, "run": {"trains": "adapters"}})
