@@ -186,6 +186,7 @@ def test_a_mutated_preset_gives_a_config_or_a_config_error(path, text):
     assert problems
     assert all(problem.where.startswith(sources) for problem in problems)
     assert all(problem.message and problem.message.isprintable() for problem in problems)
+    assert all(problem.message.code for problem in problems)
 
 
 @settings(max_examples=50, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
