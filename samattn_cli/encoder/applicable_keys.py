@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, fields, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from ..errors import Message
 from .model import EncoderConfig, StageConfig
 from .placement import GLOBAL_VALUES
-from .registry import BLOCKS, NECKS, NONE, POS_EMBEDS
+from .registry import BLOCKS, NECKS, NONE, POS_EMBEDS, version
 from .tree import Node
 
 OF_TABLES = frozenset({"rel_pos_grid"})
@@ -29,6 +29,11 @@ DEFAULTS = {field.name: field.default for model in (EncoderConfig, StageConfig) 
 
 def stage_readers() -> Readers:
     """The choosing keys of a stage."""
+    return _stage_readers(version())
+
+
+@lru_cache(maxsize=1)
+def _stage_readers(_version: int) -> Readers:
     return {
         "block": {word: block.keys for word, block in BLOCKS.items()},
         "rel_pos": {NONE: frozenset(), "decomposed": OF_TABLES, "joint": OF_TABLES},
@@ -37,6 +42,11 @@ def stage_readers() -> Readers:
 
 def encoder_readers() -> Readers:
     """The choosing keys of an encoder."""
+    return _encoder_readers(version())
+
+
+@lru_cache(maxsize=1)
+def _encoder_readers(_version: int) -> Readers:
     return {
         "pos_embed": {NONE: frozenset(), **{word: part.keys for word, part in POS_EMBEDS.items()}},
         "neck": {NONE: frozenset(), **{word: part.keys for word, part in NECKS.items()}},

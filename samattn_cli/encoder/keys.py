@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
+from functools import cache
 from typing import Any
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -233,7 +234,17 @@ def _js_updates(entry: Field[Any]) -> dict[str, Any]:
 
 def _schema(entry: Field[Any]) -> Any:
     schema = entry.metadata[_SPEC]["schema"]
-    return schema() if callable(schema) else schema
+    return _made(schema) if callable(schema) else schema
+
+
+@cache
+def _made(schema: Callable[[], CoreSchema]) -> CoreSchema:
+    return schema()
+
+
+def words_changed() -> None:
+    """Make schemas anew that functions make: the words that they are made of are others."""
+    _made.cache_clear()
 
 
 def _inner(schema: Any) -> Any:

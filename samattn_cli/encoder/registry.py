@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from ..errors import FamilyError
+from .keys import words_changed
 from .slots import Block, Family, Part, PatchEmbed, Transition
 
 _FOLDER = Path(__file__).parent.parent / "families"
@@ -55,6 +56,7 @@ class Home:
     origin: tuple[str, ...] = ()
 
 
+@cache
 def _built_in_module(name: str, module: str) -> Any:
     if not (_FOLDER / name / f"{module}.py").exists():
         return None
@@ -115,6 +117,7 @@ def set_homes(known: tuple[Home, ...]) -> None:
         for home in known:
             words.update(getattr(home.family, slot))
     _version = next(_VERSIONS)
+    words_changed()
 
 
 def check(home: Home) -> None:

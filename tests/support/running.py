@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 SAMATTN = [sys.executable, "-m", "samattn_cli"]
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
 
-QUIET = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "SAMATTN_DEBUG", "GITHUB_ACTIONS"}
+QUIET = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "SAMATTN_DEBUG", "SAMATTN_FAMILY", "GITHUB_ACTIONS"}
 
 
 def environment(**variables: str) -> dict[str, str]:
