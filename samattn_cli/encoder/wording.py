@@ -35,7 +35,7 @@ OTHER_KEYS = {
 COUNTED_OTHERWISE = {
     "num_windows": " It counts the windows of one side; num_windows counts all of them in LW-DETR, those of a side in RF-DETR"
 }
-"""What to know of a key of another tool before its number is taken over."""
+"""How the number of another tool's key may differ from that of the key here, to end a message with."""
 
 TWO = re.compile(r"(\d+)\s*,\s*(\d+)")
 MOST_ITEMS = 5
@@ -62,7 +62,7 @@ def explain(loc: Loc, error: Any, *, root: type = EncoderConfig, flat: bool = Fa
         return Message("missing-key", f"{key} is missing{_example(loc, root)}")
     if kind == UNKNOWN_KEY and root is EncoderConfig and len(loc) == 1 and key in _fields(StageConfig):
         return Message(
-            "misplaced-key", f"{key} is the key of a stage: move it into 'stages:', which this file also has"
+            "misplaced-key", f"{key} is a key of a stage: move it into 'stages:', which this file also has"
         )
     if kind == UNKNOWN_KEY:
         hint = _home(loc, root) or _similar_key(str(loc[-1]), _known_keys(loc, root))
@@ -111,8 +111,8 @@ _EXPECTED = {
     "greater_than": Message("out-of-range", "must be above {gt}"),
     "less_than_equal": Message("out-of-range", "must be at most {le}"),
     "less_than": Message("out-of-range", "must be below {lt}"),
-    "too_short": Message("wrong-length", "must have at least {min_length}"),
-    "too_long": Message("wrong-length", "must have at most {max_length}"),
+    "too_short": Message("wrong-length", "must have {min_length} or more entries"),
+    "too_long": Message("wrong-length", "must have {max_length} or fewer entries"),
     "tuple_type": Message("wrong-type", "must be a list"),
     "dataclass_type": Message("wrong-type", "must be a mapping of keys"),
 }
