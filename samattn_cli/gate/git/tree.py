@@ -15,6 +15,7 @@ from ...files.sources import MOST_BYTES, split_pattern
 from ...shell import line
 from .commands import GitObject, Objects
 from .moves import Moves
+from .paths import OutsideError, inside_root, names_inside, on_disk
 from .repository import SHORT, Commit, Repository, repository
 
 LINK, SUBMODULE = "120000", "160000"
@@ -29,10 +30,6 @@ LEADS = {
 
 THERE = {"blob", "tree", *LEADS}
 """Broken links are files too: reading one reports what is wrong with it."""
-
-
-class OutsideError(GitError, OSError):
-    """A path is outside the repository. It is also an OSError, so that it is handled like a file that cannot be read."""
 
 
 class Tree:
@@ -85,7 +82,7 @@ class Tree:
 
     def old_path(self, path: Path) -> Path:
         """The path in the commit of the file that is now at `path`: a different one if git finds that it was renamed."""
-        names = self._names(path)
+        names = names_inside(self.repository.root, path)
         if self.exists(path):
             return path
         then = next(filter(None, map(self.moves.renamed.get, names)), None)
@@ -108,24 +105,8 @@ class Tree:
     def copied_from(self, path: Path, copies: Mapping[str, Path]) -> Path | None:
         """The original of a file, if `copies` has one."""
         with suppress(OutsideError):
-            return next(filter(None, map(copies.get, self._names(path))), None)
+            return next(filter(None, map(copies.get, names_inside(self.repository.root, path))), None)
         return None
-
-    def _names(self, path: Path) -> list[str]:
-        """The path of a file from the root of the repository; if it is a link, also that of its target.
-
-        Raises:
-            OutsideError: if the file is outside the repository.
-        """
-        names = [os.path.normpath(self.inside(path))]
-        with suppress(OutsideError):
-            names.append(os.path.normpath(self.inside(Path(os.path.realpath(path)))))
-        return names
-
-    def _on_disk(self, inside: str, like: Path = Path()) -> Path:
-        """A path from the root of the repository as a path on the disk: absolute if `like` is, else from the working directory."""
-        path = self.repository.root / inside
-        return path if like.is_absolute() else Path(os.path.relpath(path))
 
     def inside(self, path: Path) -> str:
         """A path on the disk as a path from the root of the repository.
@@ -133,16 +114,10 @@ class Tree:
         Raises:
             OutsideError: if it is outside the repository.
         """
-        root, absolute = f"{self.repository.root}{os.sep}", os.path.join(Path.cwd(), path)  # noqa: PTH118 - keeps ".."
-        folder, name = os.path.split(absolute)
-        for spelt in (absolute, f"{os.path.realpath(folder)}{os.sep}{name}"):
-            if f"{os.path.normpath(spelt)}{os.sep}".startswith(root):
-                at = spelt if spelt.startswith(root) else os.path.normpath(spelt)
-                inside = at[len(root) :] or "."
-                if not os.path.normpath(inside).startswith(f"..{os.sep}"):  # out of the repository and back
-                    return inside
-        text = f"{os.path.normpath(absolute)} is outside the repository {self.repository.root}"
-        raise OutsideError("outside-repository", text)
+        return inside_root(self.repository.root, path)
+
+    def _on_disk(self, inside: str, like: Path = Path()) -> Path:
+        return on_disk(self.repository.root, inside, like)
 
     def find(self, inside: str) -> GitObject:
         """The object at the end of a path from the root."""
