@@ -16,23 +16,14 @@ from ..verdicts import CrossCheck
 from .asked import asked_files
 from .output import deliver, emit, guarded, say, terminal_options, working, write
 from .parameters import (
-    Attention,
-    Autocast,
-    BatchSize,
-    Checkpointing,
     Config,
-    DTypeOption,
-    ImageSize,
-    Mode,
-    OptimizerOption,
     Outputs,
-    Set,
     TextFormat,
     chosen,
     device_of,
     device_option,
-    overrides,
 )
+from .run_options import LaidOver, with_run_options
 
 if TYPE_CHECKING:
     from ..reports.analysis import Analysis
@@ -41,17 +32,10 @@ FORMATS = (*TEXTS, *PICTURES, *TABLES)
 
 
 @guarded
+@with_run_options()
 def analyze(
     config: Config,
-    set_: Set = None,
-    image_size: ImageSize = None,
-    batch_size: BatchSize = None,
-    dtype: DTypeOption = None,
-    autocast: Autocast = None,
-    attention: Attention = None,
-    mode: Mode = None,
-    optimizer: OptimizerOption = None,
-    checkpointing: Checkpointing = None,
+    laid_over: LaidOver = (),
     device: Annotated[
         str | None,
         device_option(
@@ -98,9 +82,7 @@ def analyze(
     from ..studies.verify import verify as crosscheck
 
     formats = asked_files(output, FORMATS)
-    flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
-    runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
-    encoder = load_config(config, overrides(set_, **flags, **runs))
+    encoder = load_config(config, laid_over)
     report = analyze_config(encoder, device=device_of(device), verify=False)
     options = terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ()))
     shown = chosen(format_) or (None if formats else "terminal")

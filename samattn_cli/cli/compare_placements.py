@@ -13,27 +13,19 @@ from .analyze import FORMATS
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options, working
 from .parameters import (
-    Attention,
-    Autocast,
-    BatchSize,
-    Checkpointing,
-    DTypeOption,
-    ImageSize,
-    Mode,
-    OptimizerOption,
     OrDefaultConfig,
     Outputs,
-    Set,
     TextFormat,
     chosen,
     device_of,
     device_option,
     or_default,
-    overrides,
 )
+from .run_options import LaidOver, with_run_options
 
 
 @guarded
+@with_run_options()
 def compare_placements(
     config: OrDefaultConfig = None,
     placements: Annotated[
@@ -67,15 +59,7 @@ def compare_placements(
             autocompletion=complete.words(complete.costs),
         ),
     ] = None,
-    set_: Set = None,
-    image_size: ImageSize = None,
-    batch_size: BatchSize = None,
-    dtype: DTypeOption = None,
-    autocast: Autocast = None,
-    attention: Attention = None,
-    mode: Mode = None,
-    optimizer: OptimizerOption = None,
-    checkpointing: Checkpointing = None,
+    laid_over: LaidOver = (),
     device: Annotated[
         str | None,
         device_option("Add predicted times: h100, rtx_4090, ... (see `samattn devices`) or a YAML file."),
@@ -108,9 +92,7 @@ def compare_placements(
 
     formats = asked_files(output, FORMATS)
     question = asked(search, budget, by)
-    flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
-    runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
-    encoder = load_config(or_default(config), overrides(set_, **flags, **runs))
+    encoder = load_config(or_default(config), laid_over)
     where = device_of(device)
     with working("searching every placement" if question else "comparing placements", "placements") as tell:
         report = compare_placements(encoder, placements or (), device=where, search=question, tell=tell)

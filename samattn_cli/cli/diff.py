@@ -15,23 +15,14 @@ from . import complete
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options
 from .parameters import (
-    Attention,
-    Autocast,
-    BatchSize,
-    Checkpointing,
-    DTypeOption,
-    ImageSize,
-    Mode,
-    OptimizerOption,
     Outputs,
-    Set,
     TextFormat,
     chosen,
     config_argument,
     device_of,
     device_option,
-    overrides,
 )
+from .run_options import LaidOver, with_run_options
 from .sides import Side, before, is_file, is_ref, now, side
 
 FORMATS = (*TEXTS, *TABLES)
@@ -43,12 +34,13 @@ if TYPE_CHECKING:
 
 
 @guarded
+@with_run_options()
 def diff(
     first: Annotated[
         str, config_argument("A", "A YAML file, a preset, or REF:PATH, such as main:encoders/h.yaml.")
     ],
     second: Annotated[str, config_argument("[B]", "The same; for the default see above.")] = "",
-    set_: Set = None,
+    laid_over: LaidOver = (),
     set_after: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,14 +56,6 @@ def diff(
             help="Compare a file with its version where the branch left REF; auto: the base that CI names.",
         ),
     ] = None,
-    image_size: ImageSize = None,
-    batch_size: BatchSize = None,
-    dtype: DTypeOption = None,
-    autocast: Autocast = None,
-    attention: Attention = None,
-    mode: Mode = None,
-    optimizer: OptimizerOption = None,
-    checkpointing: Checkpointing = None,
     device: Annotated[
         str | None, device_option("Also compare predicted times: h100, ... or a YAML file.")
     ] = None,
@@ -106,9 +90,6 @@ def diff(
     if problem := unknown_metric(metric):
         raise _bad_metric(metric, problem)
     formats = asked_files(output, list(FORMATS))
-    flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
-    runs = {"attention": attention, "mode": mode, "optimizer": optimizer, "checkpointing": checkpointing}
-    laid_over = overrides(set_, **flags, **runs)
     earlier, later = _sides(first, second, base, laid_over, set_after or ())
     report = _compared(earlier, later, device_of(device), metric)
     deliver(report, chosen(format_), formats, terminal_options())

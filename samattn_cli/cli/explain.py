@@ -14,25 +14,20 @@ from . import complete
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options
 from .parameters import (
-    Attention,
-    Autocast,
-    BatchSize,
     Config,
-    DTypeOption,
-    ImageSize,
     Outputs,
-    Set,
     choices,
     chosen,
     format_option,
-    overrides,
 )
+from .run_options import LaidOver, with_run_options
 
 FORMATS = TEXTS | LATEX
 Format = Enum("Format", choices(FORMATS), type=str)  # type: ignore[misc]
 
 
 @guarded
+@with_run_options("mode", "optimizer", "checkpointing")
 def explain(
     config: Config,
     where: Annotated[
@@ -50,12 +45,7 @@ def explain(
             autocompletion=complete.words(complete.explained_metrics),
         ),
     ] = "macs",
-    set_: Set = None,
-    image_size: ImageSize = None,
-    batch_size: BatchSize = None,
-    dtype: DTypeOption = None,
-    autocast: Autocast = None,
-    attention: Attention = None,
+    laid_over: LaidOver = (),
     format_: Annotated[Format | None, format_option(FORMATS)] = None,
     output: Outputs = None,
 ) -> None:
@@ -78,7 +68,6 @@ def explain(
 
     metric = figure_for_option("--metric", metric, EXPLAINED, "has no formula")
     formats = asked_files(output, list(FORMATS))
-    runs = {"batch_size": batch_size, "dtype": dtype, "autocast": autocast, "attention": attention}
-    encoder = load_config(config, overrides(set_, image_size=image_size, **runs))
+    encoder = load_config(config, laid_over)
     report = explain_figure(encoder, where, metric)
     deliver(report, chosen(format_), formats, terminal_options())

@@ -19,22 +19,15 @@ from . import complete
 from .asked import asked_files
 from .output import deliver, guarded, terminal_options, working
 from .parameters import (
-    Autocast,
-    BatchSize,
-    Checkpointing,
     Config,
-    DTypeOption,
-    ImageSize,
-    OptimizerOption,
     Outputs,
-    Set,
     TextFormat,
     chosen,
     device_option,
     named_device,
-    overrides,
     run_option,
 )
+from .run_options import LaidOver, with_run_options
 
 if TYPE_CHECKING:
     from ..device.model import Device
@@ -49,6 +42,7 @@ NAMED = (("width", "across"), ("height", "down"))
 
 
 @guarded
+@with_run_options("attention", "mode")
 def fit(
     config: Config,
     memory: Annotated[
@@ -96,13 +90,7 @@ def fit(
             "default: that of the config's image.",
         ),
     ] = None,
-    set_: Set = None,
-    image_size: ImageSize = None,
-    batch_size: BatchSize = None,
-    dtype: DTypeOption = None,
-    autocast: Autocast = None,
-    optimizer: OptimizerOption = None,
-    checkpointing: Checkpointing = None,
+    laid_over: LaidOver = (),
     format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
@@ -127,8 +115,7 @@ def fit(
     from ..studies.fit import fit as fit_config
 
     formats = asked_files(output, FORMATS)
-    flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
-    encoder = load_config(config, overrides(set_, **flags, optimizer=optimizer, checkpointing=checkpointing))
+    encoder = load_config(config, laid_over)
     where = _memory(memory, device)
     asked = Asked(
         vary=[word.replace("-", "_") for word in _some("--vary", vary, VARY)],  # type: ignore[misc]

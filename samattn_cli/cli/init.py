@@ -18,17 +18,13 @@ from ..units import format_things
 from . import complete
 from .output import emit, guarded, say, working, write_files
 from .parameters import (
-    Attention,
-    BatchSize,
-    DTypeOption,
-    ImageSize,
-    Mode,
     config_names,
     device_of,
     device_option,
     overrides,
     refuse_stdin,
 )
+from .run_options import Attention, BatchSize, DTypeOption, ImageSize, Mode
 
 if TYPE_CHECKING:
     from ..gate.init.origin import Origin

@@ -20,7 +20,8 @@ from . import complete
 from .asked import file_format
 from .files import folder_lock
 from .output import emit, guarded, say, terminal_options, working, write_file
-from .parameters import Configs, Set, axis, overrides, run_option
+from .parameters import Configs, axis, overrides, run_option
+from .run_options import Set
 
 DEVICES = ("cuda", "cpu")
 OTHER_DEVICES = {"gpu": "cuda"}

@@ -96,48 +96,6 @@ def format_option(formats: Iterable[str]) -> Any:
     )
 
 
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override a key of the config, such as window_size=8 or run.dtype=float16; may repeat.",
-        autocompletion=complete.settings,
-    ),
-]
-ImageSize = Annotated[
-    str | None,
-    typer.Option(metavar="SIZE", help="Image size in pixels: N or HEIGHTxWIDTH; overrides image_size."),
-]
-BatchSize = Annotated[
-    str | None, typer.Option(metavar="N", help="Images per pass; overrides run.batch_size.")
-]
-DTypeOption = Annotated[
-    str | None, run_option("dtype", "TYPE", "float32, bfloat16 or float16; overrides run.dtype.")
-]
-Attention = Annotated[
-    str | None,
-    run_option("attention", "KERNEL", "Attention kernel: eager, sdpa or fused; overrides run.attention."),
-]
-Autocast = Annotated[
-    str | None,
-    run_option(
-        "autocast",
-        "TYPE",
-        "Run matrix products in bfloat16 or float16, as torch.autocast does; overrides run.autocast.",
-    ),
-]
-Mode = Annotated[str | None, run_option("mode", "MODE", "inference or training; overrides run.mode.")]
-OptimizerOption = Annotated[
-    str | None, run_option("optimizer", "NAME", "adamw, sgd_momentum or sgd; overrides run.optimizer.")
-]
-Checkpointing = Annotated[
-    bool | None,
-    typer.Option(
-        "--checkpointing/--no-checkpointing",
-        help="Activation checkpointing: training keeps only the input of each block; overrides run.checkpointing.",
-    ),
-]
 Outputs = Annotated[
     list[Path] | None,
     typer.Option(

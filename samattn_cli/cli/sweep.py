@@ -23,7 +23,6 @@ from .output import deliver, guarded, say, terminal_options, working
 from .parameters import (
     OrDefaultConfigs,
     Outputs,
-    Set,
     TextFormat,
     axis,
     chosen,
@@ -34,6 +33,7 @@ from .parameters import (
     run_option,
 )
 from .ranges import numbers, sizes, span
+from .run_options import Set
 
 if TYPE_CHECKING:
     from ..device.model import Device

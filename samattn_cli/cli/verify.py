@@ -18,35 +18,23 @@ from ..reports.verification import Verification, Verified
 from .asked import asked_files
 from .output import emit, guarded, say, terminal_options, working, write_each
 from .parameters import (
-    Attention,
-    Autocast,
-    BatchSize,
-    Checkpointing,
-    DTypeOption,
-    ImageSize,
     Outputs,
-    Set,
     SomeConfigs,
     choices,
     chosen,
     format_option,
-    overrides,
 )
+from .run_options import LaidOver, with_run_options
 
 FORMATS = ("terminal", "json")
 Format = Enum("Format", choices(FORMATS), type=str)  # type: ignore[misc]
 
 
 @guarded
+@with_run_options("mode", "optimizer")
 def verify(
     configs: SomeConfigs = None,
-    set_: Set = None,
-    image_size: ImageSize = None,
-    batch_size: BatchSize = None,
-    dtype: DTypeOption = None,
-    autocast: Autocast = None,
-    attention: Attention = None,
-    checkpointing: Checkpointing = None,
+    laid_over: LaidOver = (),
     every_layer: Annotated[
         bool,
         typer.Option(
@@ -82,8 +70,6 @@ def verify(
     from ..studies.verify import how_to_install
 
     formats = asked_files(output, FORMATS)
-    flags = {"image_size": image_size, "batch_size": batch_size, "dtype": dtype, "autocast": autocast}
-    laid_over = overrides(set_, **flags, attention=attention, checkpointing=checkpointing)
     if measured:
         _judge(measured, configs or (), laid_over, chosen(format_), formats)
         return
@@ -116,7 +102,7 @@ def _say_verdicts(report: Verification) -> None:
         )
 
 
-def _verify(reference: str, laid_over: list[Override], every_layer: bool) -> Verified:
+def _verify(reference: str, laid_over: Sequence[Override], every_layer: bool) -> Verified:
     from ..studies.verify import verify as crosscheck
 
     try:
