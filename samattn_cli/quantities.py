@@ -90,9 +90,10 @@ def _scale(unit: str, units: Units, *, of: str, where: str, example: str) -> Dec
     for name, scale in units.items():
         if unit in spellings(name):
             return scale
-    wrong = f"{unit} is not a unit of {of}" if unit else "the unit is missing"
-    code = "unknown-unit" if unit else "missing-unit"
-    raise UsageError(code, f"{where}: {wrong}: use {', '.join(units)}, such as {example}")
+    known = f"use {', '.join(units)}, such as {example}"
+    if unit:
+        raise UsageError("unknown-unit", f"{where}: {unit} is not a unit of {of}: {known}")
+    raise UsageError("missing-unit", f"{where}: the unit is missing: {known}")
 
 
 @cache
