@@ -64,7 +64,7 @@ def render_crosscheck(crosscheck: CrossCheck, config: EncoderConfig, options: Op
 
 def render_tables(tables: Iterable[Table], options: Options) -> str:
     """Tables alone."""
-    return to_text(map(_table, tables), options)
+    return to_text((part for table in tables for part in _table(table)), options)
 
 
 def verdict_grid(lines: Iterable[Verdict]) -> RichTable:
@@ -120,7 +120,7 @@ def _section(section: Section) -> list[RenderableType]:
         for row in section.rows:
             grid.add_row(Text("  -", "yellow"), Text(row))
         return [title, grid, Text()]
-    return [title, _bars(section) if isinstance(section, Bars) else _table(section), Text()]
+    return [title, *([_bars(section)] if isinstance(section, Bars) else _table(section)), Text()]
 
 
 def _finding(finding: Finding) -> Iterator[RenderableType]:
@@ -159,22 +159,26 @@ def _equation(equation: Equation) -> RichTable:
     return grid
 
 
-def plain_table(caption: str = "") -> RichTable:
+def plain_table() -> RichTable:
     """A table with a rule under its headers and two spaces between its columns."""
     return RichTable(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 0, 0, 1),
         header_style="cyan",
-        caption=caption or None,
-        caption_justify="left",
-        caption_style="dim",
         show_edge=False,
     )
 
 
-def _table(table: Table) -> RichTable:
-    grid = plain_table(table.note)
+def _table(table: Table) -> Iterator[RenderableType]:
+    """The table, then its note, which may be wider."""
+    yield _grid(table)
+    if table.note:
+        yield Text(table.note, "dim")
+
+
+def _grid(table: Table) -> RichTable:
+    grid = plain_table()
     for number, header in enumerate(table.headers):
         text = number in table.text_columns
         grid.add_column(header, justify="left" if text else "right", overflow="fold", no_wrap=number == 0)
