@@ -1,4 +1,4 @@
-"""Messages have codes, and one page of sentences: `UPDATE_GOLDEN=1 pytest tests/cli/test_messages.py` writes it anew."""
+"""Messages have codes, and one page of sentences: `python -m tests.refresh outputs` writes it anew."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The table of tests/README.md with the counts of samattn and of public implementations; each is run on meta.
 
-python -m tests.public.counts
+python -m tests.refresh counts
 """
 
 from __future__ import annotations
@@ -42,7 +42,3 @@ def rows() -> Iterator[str]:
     """All lines, counted now."""
     for module in families().values():
         yield from (row(preset, module.count(preset)) for preset in module.PRESETS)
-
-
-if __name__ == "__main__":
-    print(HEADER + "\n".join(rows()))  # noqa: T201

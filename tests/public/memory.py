@@ -1,6 +1,6 @@
 """Memory at the peak of encoders that others wrote, next to what samattn derives: a table of tests/README.md.
 
-python -m tests.public.memory
+python -m tests.refresh memory
 
 An inference forward of one image on the meta device, traced as the cross-check traces samattn's own stack: every
 allocation rounded up to 512 bytes, attention kernels as CUDA chooses them. Weights and the input are left out; buffers
@@ -9,7 +9,7 @@ are not, as what one implementation keeps in a buffer another makes in each forw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,5 +196,6 @@ def line(row: Row, theirs: float) -> str:
     return f"| {row.preset} | {row.whose} | {row.attention} | {row.dtype} | {figures} |"
 
 
-if __name__ == "__main__":
-    print(HEADER + "\n".join(line(row, round(public(row) / MIB, 2)) for row in ROWS))  # noqa: T201
+def lines() -> Iterator[str]:
+    """All lines, traced now."""
+    yield from (line(row, round(public(row) / MIB, 2)) for row in ROWS)

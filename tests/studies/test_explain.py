@@ -8,7 +8,6 @@ from functools import partial
 import pytest
 
 from samattn_cli import analyze, load_config
-from samattn_cli.encoder.presets import presets
 from samattn_cli.errors import UsageError
 from samattn_cli.figures import EXPLAINED, FIGURES
 from samattn_cli.render import render
@@ -22,6 +21,7 @@ from samattn_cli.studies.readers import of_op
 from samattn_cli.studies.symbolic import symbolic
 from samattn_cli.tape.encoder import forward
 from tests.support.running import samattn
+from tests.support.shapes import ONE_OF_EACH_SHAPE
 
 OF_OPS = {name: partial(of_op, FIGURES[name]) for name in EXPLAINED if FIGURES[name].op_keys}
 FUNCTIONS = {
@@ -37,7 +37,7 @@ def number_of(formula: str, values: dict[str, int]) -> int:
     return eval(formula, FUNCTIONS | names)
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", ONE_OF_EACH_SHAPE)
 def test_the_formula_of_every_operation_gives_the_figure_of_the_report(name):
     config = load_config(name)
     reported = {name: PART["ops"](at) for name, at in segments_of(Passes(config)).items()}

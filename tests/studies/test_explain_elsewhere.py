@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 
 from samattn_cli import load_config
-from samattn_cli.encoder.presets import presets
 from samattn_cli.figures import EXPLAINED, FIGURES
 from samattn_cli.render import render
 from samattn_cli.render.options import Options
@@ -15,6 +14,7 @@ from samattn_cli.studies.symbolic import symbolic
 from samattn_cli.studies.validity import elsewhere
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.symbols.formula import value_at
+from tests.support.shapes import ONE_OF_EACH_SHAPE
 
 OF_OPS = {name: partial(of_op, FIGURES[name]) for name in EXPLAINED if FIGURES[name].op_keys}
 WORK = ("macs", "flops", "params")
@@ -24,7 +24,7 @@ def kernels(recording):
     return [op for op in recording.ops if op.is_kernel]
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", ONE_OF_EACH_SHAPE)
 def test_the_formula_of_every_operation_gives_its_figure_at_two_other_batches_and_images(name):
     config = load_config(name)
     places = elsewhere(config)

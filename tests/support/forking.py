@@ -41,7 +41,8 @@ def _import_all() -> None:
     for module in walk_packages(samattn_cli.__path__, "samattn_cli."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    import_module("fvcore.nn")
+    for name in ("fvcore.nn", "torch.fx.experimental.symbolic_shapes"):  # what a cross-check imports last
+        import_module(name)
 
 
 def _become(request: dict[str, Any]) -> None:

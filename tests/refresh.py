@@ -1,0 +1,65 @@
+"""Write anew all that is derived and kept in the repository; look at the diff then.
+
+python -m tests.refresh [outputs] [counts] [memory]
+
+- outputs: goldens, what the pages show, their tables and pictures, the JSON Schema, the page of messages
+- counts: parameters and FLOPs of public implementations, in tests/README.md
+- memory: memory of public implementations, in tests/README.md
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+EVIDENCE = ROOT / "tests" / "README.md"
+
+
+def updating() -> list[str]:
+    """The files of tests that write what they compare with if UPDATE_GOLDEN is set."""
+    files = (ROOT / "tests").rglob("test_*.py")
+    return sorted(str(path.relative_to(ROOT)) for path in files if "    if UPDATE" in path.read_text("utf-8"))
+
+
+def outputs() -> None:
+    """Run the tests that write."""
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", *updating()]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"UPDATE_GOLDEN": "1"}, check=False)
+
+
+def counts() -> None:
+    """Count all public implementations."""
+    from tests.public.counts import HEADER, rows  # noqa: PLC0415 - imports transformers
+
+    put_table(EVIDENCE, HEADER, rows())
+
+
+def memory() -> None:
+    """Trace all public implementations."""
+    from tests.public.memory import HEADER, lines  # noqa: PLC0415 - imports transformers
+
+    put_table(EVIDENCE, HEADER, lines())
+
+
+def put_table(page: Path, header: str, rows: Iterable[str]) -> None:
+    """Put other rows under the header of a table of a page."""
+    before, header, rest = page.read_text("utf-8").partition(header)
+    assert header, f"{page} has no such table"
+    _, gap, after = rest.partition("\n\n")
+    page.write_text(before + header + "\n".join(rows) + gap + after, "utf-8")
+
+
+ALL: dict[str, Callable[[], None]] = {"outputs": outputs, "counts": counts, "memory": memory}
+
+
+if __name__ == "__main__":
+    asked = sys.argv[1:] or list(ALL)
+    if unknown := set(asked) - set(ALL):
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(ALL)}")
+    for name in asked:
+        print(f"refreshing {name}", flush=True)  # noqa: T201
+        ALL[name]()
