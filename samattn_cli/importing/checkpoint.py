@@ -93,7 +93,7 @@ def _from_pytorch(path: Path) -> Shapes:
 
     if find_spec("torch") is None:
         raise ImportFailedError(
-            "missing-package",
+            "not-installed",
             f"{path}: torch is not installed, and needed to read this: pip install 'samattn[torch]'",
         )
     from ..stack.checkpoint import entries_of

@@ -35,7 +35,7 @@ def parts_of(path: Path) -> list[Path]:
     parts = [path.with_name(name) for name in names]
     for number, part in enumerate(parts, 1):
         if not part.is_file():
-            raise ImportFailedError("missing-part", _missing_part(path, parts, number))
+            raise _missing_part(path, parts, number)
     return parts
 
 
@@ -62,11 +62,13 @@ def shapes_in(parts: list[Path]) -> Shapes:
     return found
 
 
-def _missing_part(path: Path, parts: list[Path], missing: int) -> str:
-    rest = f"part {missing} ({parts[missing - 1].name}) is not next to it: put all parts into one folder"
-    if path not in parts:
-        return f"{path}: is the index of a checkpoint in {len(parts)} parts, but {rest}"
-    return f"{path}: is part {parts.index(path) + 1} of a checkpoint in {len(parts)} parts, but {rest}"
+def _missing_part(path: Path, parts: list[Path], missing: int) -> ImportFailedError:
+    what = "the index" if path not in parts else f"part {parts.index(path) + 1}"
+    return ImportFailedError(
+        "missing-part",
+        f"{path}: is {what} of a checkpoint in {len(parts)} parts, but part {missing} ({parts[missing - 1].name}) is not "
+        "next to it: put all parts into one folder",
+    )
 
 
 def _index_next_to(path: Path) -> Path | None:

@@ -20,7 +20,7 @@ def read_timm_model(name: str) -> tuple[dict[str, Any], Shapes]:
     missing = [package for package in NEEDED if find_spec(package) is None]
     if missing:
         raise ImportFailedError(
-            "missing-package",
+            "not-installed",
             f"{name}: no such file; to import a timm model of that name, install {' and '.join(missing)}: "
             f"pip install {' '.join(missing)}",
         )

@@ -35,7 +35,7 @@ def test_bad_input_exits_with_2_and_writes_nothing(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth"]
     without = samattn("import", "vit_base_patch16_224", cwd=tmp_path)
     assert without.returncode == 2
-    assert "pip install timm [missing-package]" in without.stderr
+    assert "pip install timm [not-installed]" in without.stderr
 
 
 def test_json_and_safetensors_take_no_torch(tmp_path):
