@@ -166,12 +166,22 @@ def made(row: Row) -> nn.Module:
     return MAKE[row.preset.partition("_")[0]](row.config, row.attention)
 
 
+def _forget(model: nn.Module) -> None:
+    """Clear what its classes keep of forwards before: SAM 3's hold positions by shape, which each first forward makes."""
+    for kind in {type(module) for module in model.modules()}:
+        for held in vars(kind).values():
+            for cell in getattr(getattr(held, "__func__", held), "__closure__", None) or ():
+                if hasattr(cell.cell_contents, "cache_clear"):
+                    cell.cell_contents.cache_clear()
+
+
 def public(row: Row) -> int:
     """Bytes at the peak of their encoder, buffers and activations."""
     config = row.config
     dtype: torch.dtype = getattr(torch, row.dtype)
     with torch.device("meta"):
         model = made(row).to(dtype)
+        _forget(model)
         image = image_for(config, "meta").to(dtype)
         buffers = sum(rounded(buffer.nbytes) for buffer in model.buffers())
         mode = Tracer("meta", buffers)
