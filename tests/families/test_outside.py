@@ -20,9 +20,11 @@ from samattn_cli.encoder.registry import BLOCKS, code_for, homes, set_homes
 from samattn_cli.errors import ConfigError, FamilyError
 from samattn_cli.files.schema import config_schema
 from samattn_cli.studies.child import ask_outcome
+from samattn_cli.studies.explain import explain
 from samattn_cli.tape.encoder import forward
 from samattn_cli.verdicts import CrossCheck
 from tests.support import repositories
+from tests.support.problems import messages_of
 from tests.support.running import ROOT, samattn
 
 FOLDER = ROOT / "examples" / "families"
@@ -366,3 +368,48 @@ def test_another_process_adds_the_same_families() -> None:
 
 def test_reading_entry_points_of_this_environment_finds_nothing_wrong() -> None:
     assert add_installed() == ()
+
+
+CHANNELS_FIRST = """\
+from samattn_cli.encoder.layouts import TokenLayout
+from samattn_cli.encoder.slots import Block, Family, PatchEmbed
+
+FIRST = TokenLayout("channels_first", "channels before the grid", lambda B, grid, tokens, C: (B, C, *grid))
+FAMILY = Family(
+    blocks={"first": Block(summary="vit, channels first.", layout=FIRST, keys=frozenset({"num_windows_side"}))},
+    patch_embeds={"patch_first": PatchEmbed(summary="Patches, channels first.", makes=FIRST)},
+)
+
+def tape():
+    from samattn_cli.families.vit import tape
+    def block(pass_, x, layer, kernel="eager"):
+        return tape.block(pass_, x.permute(0, 2, 3, 1), layer, kernel).permute(0, 3, 1, 2)
+    def patch_embed(pass_, image, part):
+        return tape.patch_embed(pass_, image, part).permute(0, 3, 1, 2)
+    return {"BLOCKS": {"first": block}, "PATCH_EMBEDS": {"patch_first": patch_embed}}
+
+def stack():
+    from samattn_cli.families.vit import stack
+    class FirstBlock(stack.Block):
+        def forward(self, x):
+            return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    class Patches(stack.PatchEmbed):
+        def forward(self, image):
+            return super().forward(image).permute(0, 3, 1, 2)
+    return {"BLOCKS": {"first": FirstBlock}, "PATCH_EMBEDS": {"patch_first": Patches}}
+"""
+FIRST_KEYS = {**MINE, "block": "first", "patch_embed": "patch_first", "pos_embed": "none"}
+
+
+def test_a_family_brings_a_layout_and_blocks_with_a_number_of_windows(tmp_path: Path) -> None:
+    add_family(written(tmp_path, {"first.py": CHANNELS_FIRST}) / "first.py")
+    config = load_config(FIRST_KEYS, ["num_windows_side=2", "global_attn_indexes=1"])
+    assert exact(config)
+    layer = explain(
+        config, "0"
+    )  # 16 tokens in 2x2 windows of 2x2: linear layers of 64 channels, and two products
+    assert layer.value == 16 * 12 * 64**2 + 2 * 4 * 4**2 * 64
+    assert layer.formula
+    with pytest.raises(ConfigError) as caught:
+        load_config(FIRST_KEYS, ["block=vit"])
+    assert messages_of(caught) == ["[layout-mismatch] vit patch_first grid channels before"]

@@ -21,6 +21,8 @@ NARROW = st.one_of(st.tuples(st.just(1), SIDE), st.tuples(SIDE, st.just(1)))
 WINDOWS = st.one_of(NARROW, st.tuples(SIDE, SIDE), SIDE, st.just(0)).map(
     lambda window: list(window) if isinstance(window, tuple) else window
 )
+NUMBERS = ([1, 2], [2, 1], 2, [3, 1])
+"""Windows that a grid may be cut into."""
 POOLABLE = st.sampled_from([2, 4, [2, 4], [6, 2], 0])
 """Windows that a block which pools by 2 can have."""
 
@@ -64,6 +66,9 @@ def stages(draw: st.DrawFn, block: str, width: int = 16, first: int = 0) -> Keys
     }
     if block in REL_POS:
         stage["rel_pos"] = draw(st.sampled_from(REL_POS[block]))
+        if number := draw(st.sampled_from([None, None, None, *NUMBERS])):
+            del stage["window_size"]
+            stage["num_windows_side"] = number
     return stage | draw(st.fixed_dictionaries({}, optional=OWN.get(block, {}))) | _indexed(draw, stage, first)
 
 
@@ -210,6 +215,8 @@ def any_encoder(draw: st.DrawFn) -> EncoderConfig:
     event(family)
     event(f"windows one token high: {any(height == 1 for height, _ in windows)}")
     event(f"windows one token wide: {any(width == 1 for _, width in windows)}")
+    counted = any(layer.placement.size is None and not layer.is_global for layer in config.layers)
+    event(f"a number of windows: {counted}")
     for block in sorted({layer.stage.block for layer in config.layers}):
         event(f"block {block}")
     return config

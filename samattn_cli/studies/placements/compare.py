@@ -13,7 +13,7 @@ from ..passes import Passes
 from ..progress import Tell, silent
 from .exhaustive import Asked, search_report
 from .reported import report_of
-from .strategies import Placement, placements
+from .strategies import ComparedEncoder, placements
 
 
 def compare_placements(
@@ -36,7 +36,7 @@ def compare_placements(
     Raises:
         UsageError: for a placement that is not valid for the encoder, and for a search that is too large.
     """
-    own = Placement.of(config, "own")
+    own = ComparedEncoder.of(config, "own")
     compared, unfit = placements(config, asked) if asked or search is None else ((own,), ())
     try:
         flow_of(config)

@@ -22,7 +22,7 @@ from ..progress import Tell, silent
 from .budget import METRICS, PS_PER_MS, Limit, Metric, budget, metric
 from .placing import movable
 from .reported import report_of
-from .strategies import Placement
+from .strategies import ComparedEncoder
 
 if TYPE_CHECKING:  # imported only for a search, because they import NumPy
     from .search import Point, Question
@@ -174,7 +174,7 @@ def _on_front(
 ) -> FrontPlacement:
     """A placement of the front with the figures of a real pass, which must equal those of the table."""
     chosen = table.chosen(point.mask)
-    placement = Placement.of(placed(config, chosen))
+    placement = ComparedEncoder.of(placed(config, chosen))
     if placement.layers == own.global_layers:
         placement = replace(placement, names=own.names)
     report = FrontPlacement(**report_of(placement, own.figures, device), ties=point.ties)

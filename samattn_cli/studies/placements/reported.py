@@ -13,11 +13,11 @@ from ..flow import flow_of
 from ..layers import LAYER, segments_of
 from ..passes import Passes
 from .results import published_result
-from .strategies import Placement
+from .strategies import ComparedEncoder
 
 
 def report_of(
-    placement: Placement, own: Figures, device: Device | None, *, with_flow: bool = True
+    placement: ComparedEncoder, own: Figures, device: Device | None, *, with_flow: bool = True
 ) -> dict[str, Any]:
     """The fields of a `PlacementReport`: figures of a real pass, compared with the config's own placement."""
     passes = Passes(placement.config, device)

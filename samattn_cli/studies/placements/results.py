@@ -9,12 +9,12 @@ from typing import Any
 
 from ...encoder.model import EncoderConfig
 from ...reports.placements import PublishedResult
-from .strategies import SHIFTED, Placement
+from .strategies import SHIFTED, ComparedEncoder
 
 FILE = Path(__file__).parents[2] / "published_placements.json"
 
 
-def published_result(config: EncoderConfig, placement: Placement) -> PublishedResult | None:
+def published_result(config: EncoderConfig, placement: ComparedEncoder) -> PublishedResult | None:
     """The published result of one of a placement's strategies, for the model with the config's depth, else the deepest.
 
     The results are of plain encoders. With several stages, or with shifted windows in addition, a strategy is something

@@ -50,7 +50,7 @@ LISTED = re.compile(r"\d+(\s*,\s*\d+)*")
 
 
 @dataclass(frozen=True)
-class Placement:
+class ComparedEncoder:
     """One of the compared encoders: the names of its placement, its config, its global layers."""
 
     names: tuple[str, ...]
@@ -58,7 +58,7 @@ class Placement:
     layers: tuple[int, ...]
 
     @classmethod
-    def of(cls, config: EncoderConfig, *names: str) -> Placement:
+    def of(cls, config: EncoderConfig, *names: str) -> ComparedEncoder:
         """The placement of a config."""
         return cls(names, config, global_layers(config))
 
@@ -68,7 +68,7 @@ class Placement:
         return tuple(layer.placement for layer in self.config.layers)
 
 
-def placement(config: EncoderConfig, text: str) -> Placement:
+def placement(config: EncoderConfig, text: str) -> ComparedEncoder:
     """The placement of a strategy or a list of layers.
 
     Raises:
@@ -83,7 +83,7 @@ def placement(config: EncoderConfig, text: str) -> Placement:
         raise UsageError(at_place(where, error.message)) from None
     if problem := problem_of(made):
         raise UsageError(at_place(where, problem))
-    return Placement.of(made, text)
+    return ComparedEncoder.of(made, text)
 
 
 def _chosen(config: EncoderConfig, text: str) -> Sequence[int]:
@@ -122,7 +122,9 @@ def _checked(config: EncoderConfig, indexes: list[int]) -> list[int]:
     return indexes
 
 
-def placements(config: EncoderConfig, asked: Sequence[str]) -> tuple[tuple[Placement, ...], tuple[str, ...]]:
+def placements(
+    config: EncoderConfig, asked: Sequence[str]
+) -> tuple[tuple[ComparedEncoder, ...], tuple[str, ...]]:
     """The config's own placement and those of `asked` (or of `DEFAULT`), and why some of `DEFAULT` are not valid.
 
     Placements that are the same encoder are merged, with all their names.
@@ -131,15 +133,15 @@ def placements(config: EncoderConfig, asked: Sequence[str]) -> tuple[tuple[Place
         UsageError: if one of `asked` is not valid, or no layer can be placed.
     """
     movable(config)
-    own = Placement.of(config, "own")
+    own = ComparedEncoder.of(config, "own")
     if asked:
         return tuple(merged([own, *(placement(config, text) for text in asked)])), ()
     tried = [_tried(config, text) for text in DEFAULT]
-    fitting = [each for each in tried if isinstance(each, Placement)]
+    fitting = [each for each in tried if isinstance(each, ComparedEncoder)]
     return tuple(merged([own, *fitting])), tuple(each for each in tried if isinstance(each, str))
 
 
-def _tried(config: EncoderConfig, text: str) -> Placement | str:
+def _tried(config: EncoderConfig, text: str) -> ComparedEncoder | str:
     """The placement, or why it is not valid for the encoder."""
     try:
         return placement(config, text)
@@ -147,9 +149,9 @@ def _tried(config: EncoderConfig, text: str) -> Placement | str:
         return error.message.removeprefix("--placements ")
 
 
-def merged(several: Sequence[Placement]) -> list[Placement]:
+def merged(several: Sequence[ComparedEncoder]) -> list[ComparedEncoder]:
     """The placements, where those that are the same encoder are merged into the first, with the names of all."""
-    by_where: dict[tuple[object, ...], Placement] = {}
+    by_where: dict[tuple[object, ...], ComparedEncoder] = {}
     for each in several:
         first = by_where.setdefault(each.where, replace(each, names=()))
         by_where[each.where] = replace(first, names=tuple(dict.fromkeys((*first.names, *each.names))))
