@@ -13,8 +13,8 @@ from ..files.load import load_config
 from ..render import PICTURES, TABLES, TEXTS
 from ..render.options import Options
 from ..verdicts import CrossCheck
-from .asked import asked_files
 from .output import deliver, emit, guarded, say, terminal_options, working, write
+from .output_files import output_files
 from .parameters import (
     Config,
     Outputs,
@@ -81,7 +81,7 @@ def analyze(
     from ..studies.verify import how_to_install
     from ..studies.verify import verify as crosscheck
 
-    formats = asked_files(output, FORMATS)
+    formats = output_files(output, FORMATS)
     encoder = load_config(config, laid_over)
     report = analyze_config(encoder, device=device_of(device), verify=False)
     options = terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ()))

@@ -10,8 +10,8 @@ import typer
 from ..errors import Message, OutputError
 from ..units import format_bytes, format_percent
 from . import complete
-from .asked import check_place
 from .output import emit, guarded, say, terminal_options, working, write_file
+from .output_files import check_writable
 from .parameters import device_name
 
 if TYPE_CHECKING:  # not when another command starts
@@ -86,7 +86,7 @@ def _check(output: Path) -> None:
         raise OutputError(
             "unknown-extension", f"-o {output}: the extension must be {' or '.join(EXTENSIONS)}"
         )
-    check_place(output)
+    check_writable(output)
 
 
 def _show(report: CalibrationReport) -> None:

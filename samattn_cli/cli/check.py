@@ -18,10 +18,10 @@ from ..gate.formats import CHECKS
 from ..gate.reports.check import FAILING, CheckReport
 from ..render import TABLES, TEXTS
 from . import complete
-from .asked import asked_files
 from .checkout import checkout
 from .github import under_github
 from .output import guarded, say, show, terminal_options, working, write
+from .output_files import output_files
 from .parameters import Outputs, ThresholdsFile, choices, chosen, config_names, refuse_stdin
 
 PRINTED = (*TEXTS, *CHECKS)
@@ -96,7 +96,7 @@ def check(
 
       samattn check --fail-on warn -o check.json -o check.md -o check.sarif -o gitlab=gl-code-quality-report.json
     """
-    files = asked_files(output, FORMATS)
+    files = output_files(output, FORMATS)
     refuse_stdin(configs)
     shown = chosen(format_) or (None if files else "terminal")
     report, error = _checked(thresholds, configs or (), recording or (), base)

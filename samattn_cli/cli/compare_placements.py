@@ -10,8 +10,8 @@ from ..figures import OF_ENCODER, listed
 from ..files.load import load_config
 from . import complete
 from .analyze import FORMATS
-from .asked import asked_files
 from .output import deliver, guarded, terminal_options, working
+from .output_files import output_files
 from .parameters import (
     OrDefaultConfig,
     Outputs,
@@ -90,7 +90,7 @@ def compare_placements(
     from ..studies.placements.compare import compare_placements
     from ..studies.placements.exhaustive import asked
 
-    formats = asked_files(output, FORMATS)
+    formats = output_files(output, FORMATS)
     question = asked(search, budget, by)
     encoder = load_config(or_default(config), laid_over)
     where = device_of(device)

@@ -12,8 +12,8 @@ from ..files.load import Override, parse_override
 from ..metric_names import unknown_metric
 from ..render import TABLES, TEXTS
 from . import complete
-from .asked import asked_files
 from .output import deliver, guarded, terminal_options
+from .output_files import output_files
 from .parameters import (
     Outputs,
     TextFormat,
@@ -89,7 +89,7 @@ def diff(
     """
     if problem := unknown_metric(metric):
         raise _bad_metric(metric, problem)
-    formats = asked_files(output, list(FORMATS))
+    formats = output_files(output, list(FORMATS))
     earlier, later = _sides(first, second, base, laid_over, set_after or ())
     report = _compared(earlier, later, device_of(device), metric)
     deliver(report, chosen(format_), formats, terminal_options())

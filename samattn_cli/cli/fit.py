@@ -16,8 +16,8 @@ from ..files.load import load_config
 from ..quantities import parse_bytes
 from ..render import TABLES, TEXTS
 from . import complete
-from .asked import asked_files
 from .output import deliver, guarded, terminal_options, working
+from .output_files import output_files
 from .parameters import (
     Config,
     Outputs,
@@ -114,7 +114,7 @@ def fit(
     from ..studies.fit import KERNELS, MODES, Asked
     from ..studies.fit import fit as fit_config
 
-    formats = asked_files(output, FORMATS)
+    formats = output_files(output, FORMATS)
     encoder = load_config(config, laid_over)
     where = _memory(memory, device)
     asked = Asked(

@@ -11,8 +11,8 @@ from ..encoder.presets import presets
 from ..errors import ImportFailedError, Message, code_of, with_code
 from ..shell import command
 from ..spelling import known_as
-from .asked import check_place
 from .output import emit, guarded, say, write_file
+from .output_files import check_writable
 
 
 @guarded
@@ -42,7 +42,7 @@ def import_(
     from ..importing.importer import imported
 
     if output is not None:
-        check_place(output)
+        check_writable(output)
     try:
         text = imported(source, lambda sentence: say(f"samattn: {with_code(sentence)}", style="yellow"))
     except ImportFailedError as error:

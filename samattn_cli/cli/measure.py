@@ -17,9 +17,9 @@ from ..shell import command
 from ..spelling import known_as
 from ..units import format_things
 from . import complete
-from .asked import file_format
 from .files import folder_lock
 from .output import emit, guarded, say, terminal_options, working, write_file
+from .output_files import file_format
 from .parameters import Configs, axis, overrides, run_option
 from .run_options import Set
 

@@ -8,8 +8,8 @@ import typer
 
 from ..render import TEXTS
 from . import complete
-from .asked import asked_files
 from .output import deliver, guarded, terminal_options
+from .output_files import output_files
 from .parameters import Outputs, TextFormat, chosen
 
 
@@ -38,5 +38,5 @@ def metrics(
     """
     from ..studies.metrics import metrics as all_metrics
 
-    formats = asked_files(output, list(TEXTS))
+    formats = output_files(output, list(TEXTS))
     deliver(all_metrics(name), chosen(format_), formats, terminal_options())

@@ -17,9 +17,9 @@ from ..files.yaml12 import parse_yaml
 from ..render import PICTURES, TABLES, TEXTS
 from ..units import format_things
 from . import complete
-from .asked import asked_files
 from .measure import DEVICE, DEVICES, measured_in_turn
 from .output import deliver, guarded, say, terminal_options, working
+from .output_files import output_files
 from .parameters import (
     OrDefaultConfigs,
     Outputs,
@@ -135,7 +135,7 @@ def sweep(
 
       samattn sweep sam_vit_b --vary mlp_ratio=2,4 --dtypes float32,bfloat16 --batch-sizes 1:4
     """
-    formats = asked_files(output, FORMATS)
+    formats = output_files(output, FORMATS)
     keys = dict(_varied(text) for text in _each_once(vary or ()))
     grid = _grid(
         sizes(*_own_or_vary("--resolutions", resolutions, keys)),

@@ -15,8 +15,8 @@ from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
 from ..reports.text import to_json
 from ..reports.verification import Verification, Verified
-from .asked import asked_files
 from .output import emit, guarded, say, terminal_options, working, write_each
+from .output_files import output_files
 from .parameters import (
     Outputs,
     SomeConfigs,
@@ -69,7 +69,7 @@ def verify(
     """
     from ..studies.verify import how_to_install
 
-    formats = asked_files(output, FORMATS)
+    formats = output_files(output, FORMATS)
     if measured:
         _judge(measured, configs or (), laid_over, chosen(format_), formats)
         return

@@ -20,10 +20,10 @@ from junitparser import Error, Failure, JUnitXml, Skipped
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from samattn_cli.cli.asked import asked_files
 from samattn_cli.cli.checkout import checkout
 from samattn_cli.cli.github import SUMMARY_BYTES, under_github
 from samattn_cli.cli.output import deliver, say
+from samattn_cli.cli.output_files import output_files
 from samattn_cli.errors import OutputError
 from samattn_cli.gate.formats import CHECKS
 from samattn_cli.gate.formats.comment import COMMENT_BYTES, comment, prose
@@ -802,7 +802,7 @@ def test_formats_of_files(tmp_path) -> None:
         "r.txt",
         "r.md",
     ]
-    files = asked_files(
+    files = output_files(
         [Path(text.replace("=", f"={tmp_path}/")) if "=" in text else tmp_path / text for text in asked],
         FORMATS,
     )
@@ -823,13 +823,13 @@ def test_formats_of_files(tmp_path) -> None:
 def test_a_file_twice_or_of_no_format_is_refused(tmp_path) -> None:
     twice = tmp_path / "a.json"
     with pytest.raises(OutputError, match=r"a\.json is given twice"):
-        asked_files([twice, Path(f"gitlab={twice}")], FORMATS)
+        output_files([twice, Path(f"gitlab={twice}")], FORMATS)
     with pytest.raises(OutputError, match=r"must be one of \.txt, \.json, \.csv, \.md, \.xml, \.sarif"):
-        asked_files([tmp_path / "a.html"], FORMATS)
+        output_files([tmp_path / "a.html"], FORMATS)
     with pytest.raises(OutputError, match=r"'sarif'.* json.*\[unknown-format\]"):
-        asked_files([Path("sarif=a.html")], ("json",))
+        output_files([Path("sarif=a.html")], ("json",))
 
 
 def test_what_is_no_format_is_no_part_of_a_file_name():
     with pytest.raises(OutputError, match=r"'jnuit'.*did you mean 'junit'.*\[unknown-format\]"):
-        asked_files([Path("jnuit=report.xml")], FORMATS)
+        output_files([Path("jnuit=report.xml")], FORMATS)

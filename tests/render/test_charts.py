@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
 from samattn_cli import render
-from samattn_cli.cli.asked import file_format
 from samattn_cli.cli.output import write_file
+from samattn_cli.cli.output_files import file_format
 from samattn_cli.errors import OutputError
 from samattn_cli.render.charts import bars, lines, scales, strip
 from samattn_cli.render.charts.bars import Bar

@@ -12,7 +12,7 @@ from ..render import ALIASES, EXTRAS, FORMATS
 from .files import is_written_into
 
 
-def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[Path, str]:
+def output_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[Path, str]:
     """Each file of `-o [FORMAT=]FILE` and its format, which is FORMAT or follows from the file's extension.
 
     Raises:
@@ -37,7 +37,7 @@ def asked_files(outputs: Sequence[Path] | None, formats: Sequence[str]) -> dict[
 
 def _named_format(path: Path, name: str) -> str:
     _check_extra(path, name)
-    check_place(path)
+    check_writable(path)
     return name
 
 
@@ -70,7 +70,7 @@ def _check_extra(path: Path, name: str) -> None:
         )
 
 
-def check_place(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Check that a file can be written.
 
     Raises:
