@@ -8,6 +8,7 @@ from samattn_cli import EncoderConfig, load_config
 from samattn_cli.encoder.applicable_keys import mapping_of
 from samattn_cli.encoder.placement import EVERYWHERE, Along, Placement
 from samattn_cli.errors import ConfigError
+from samattn_cli.studies.passes import Passes
 from tests.support.problems import messages_of, problems_of
 
 SMALL = {
@@ -199,3 +200,15 @@ def test_num_windows_is_explained_as_it_counts_otherwise() -> None:
     with pytest.raises(ConfigError) as caught:
         small("num_windows=16")
     assert messages_of(caught) == ["[unknown-key] 'num_windows' 'num_windows_side' LW-DETR RF-DETR"]
+
+
+def test_windows_of_an_override_alone_are_compared_with_too() -> None:
+    """Whether there is a window is asked of the overrides as well as of the stages."""
+    alone = small(
+        num_windows_side=None, global_attn_indexes=[], overrides=[{"blocks": [0], "window_size": 3}]
+    )
+    assert alone.has_windows
+    windowed = Passes(alone).all_windowed
+    assert windowed is not None
+    assert windowed.figures.flops == Passes(alone).figures.flops < Passes(alone).all_global.figures.flops
+    assert Passes(small(num_windows_side=None)).all_windowed is None
