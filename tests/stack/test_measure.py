@@ -239,7 +239,7 @@ def test_without_torch_or_cuda_it_says_so(folder):
     hidden = samattn("measure", "tiny.yaml", cwd=folder, CUDA_VISIBLE_DEVICES="")
     assert hidden.returncode == 2
     assert hidden.stderr.startswith("--device cuda: torch ")
-    assert hidden.stderr.endswith("--device cpu measures on the CPU\n")
+    assert hidden.stderr.endswith("--device cpu measures on the CPU [no-cuda]\n")
     assert len(hidden.stderr.splitlines()) == 1
 
 
