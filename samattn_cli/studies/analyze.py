@@ -100,8 +100,9 @@ def _training(passes: Passes) -> TrainingReport:
 
 def _device(passes: Passes, device: Device) -> DeviceReport:
     from ..device.roofline import calibration
+    from .on_device import in_memory
 
-    time, spare_bytes = passes.latency, device.usable_bytes - passes.peak_bytes
+    time, used = passes.latency, in_memory(passes, device)
     measured_on = calibration(device, passes.config.run)
     assert time is not None  # noqa: S101 - for the type checker: there is a device
     return DeviceReport(
@@ -109,9 +110,11 @@ def _device(passes: Passes, device: Device) -> DeviceReport:
         description=device.description,
         memory_size=device.memory_size,
         usable_bytes=device.usable_bytes,
-        spare_bytes=spare_bytes,
-        fits=spare_bytes >= 0,
-        too_large=tuple(passes.larger_than(device.usable_bytes)),
+        spare_bytes=device.usable_bytes - (used.allocated_bytes or passes.peak_bytes),
+        allocated_bytes=used.allocated_bytes,
+        reserved_bytes=used.reserved_bytes,
+        fits=used.fits,
+        too_large=tuple(passes.larger_than(device.usable_bytes)) or tuple(filter(None, (used.stopped_at,))),
         latency_ms=time.ms,
         calibrated_share=time.calibrated_share,
         recorded_on="" if measured_on is None else measured_on.recorded_on,

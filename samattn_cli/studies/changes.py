@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..encoder.kernels import takes
 from ..encoder.model import EncoderConfig
 from ..reports.analysis import Change
 from .passes import Passes
+
+if TYPE_CHECKING:
+    from ..device.model import Device
 
 Candidate = tuple[str, EncoderConfig, tuple[str, ...]]
 """A change in words, the encoder with it, and the settings that make it."""
@@ -38,11 +41,18 @@ def _worth(passes: Passes, candidates: Iterable[Candidate]) -> tuple[Change, ...
     now, device = passes.peak_bytes, passes.device
     changes = []
     for change, config, settings in candidates:
-        peak = Passes(config).peak_bytes
-        fits = None if device is None else peak <= device.usable_bytes
+        changed = Passes(config)
+        peak = changed.peak_bytes
+        fits = None if device is None else _fits(changed, device)
         changes.append(Change(change, settings, peak, 1 - peak / now, fits))
     worth = (change for change in changes if change.peak_bytes_saving >= LEAST_SAVING)
     return tuple(sorted(worth, key=lambda change: change.peak_bytes))
+
+
+def _fits(passes: Passes, device: Device) -> bool:
+    from .on_device import fits  # not at start-up: needed only where there is a device
+
+    return fits(passes, device)
 
 
 def _candidates(config: EncoderConfig) -> Iterator[Candidate]:

@@ -37,7 +37,9 @@ OWN_STEP = 2 * MIB
 
 
 class OutOfMemoryError(Exception):
-    """The device has no segment of the size that is asked for."""
+    """The device has no segment of the size that is asked for. `at` says in which part and phase of a run."""
+
+    at = ""
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes

@@ -7,10 +7,11 @@ makes the optimizer's state and the cuBLAS workspaces), and the peaks are those 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..encoder.model import Section
-from .allocator import Allocator, Block
+from .allocator import Allocator, Block, OutOfMemoryError
 from .encoder import ForwardPass, Segment
 from .inside import Cuda, is_product, steps
 from .ops import Op, Recording, parameter_elements
@@ -37,10 +38,11 @@ def replay_forward(passed: ForwardPass, cuda: Cuda, capacity: int | None = None)
         OutOfMemoryError: where it does not fit.
     """
     player = _Player(passed, cuda, capacity)
-    player.build()
-    player.forward()
-    player.measure()
-    player.forward()
+    with player.saying_where():
+        player.build()
+        player.forward()
+        player.measure()
+        player.forward()
     return player.usage()
 
 
@@ -51,10 +53,11 @@ def replay_step(step: TrainingStep, cuda: Cuda, capacity: int | None = None) -> 
         OutOfMemoryError: where it does not fit.
     """
     player = _StepPlayer(step, cuda, capacity)
-    player.build()
-    player.step(first=True)
-    player.measure()
-    player.step(first=False)
+    with player.saying_where():
+        player.build()
+        player.step(first=True)
+        player.measure()
+        player.step(first=False)
     return player.usage()
 
 
@@ -86,6 +89,15 @@ class _Player:
         self.image: dict[Storage, Block | None] = {}
         self.forwards: dict[str, dict[Storage, Block | None]] = {}
         self.threads: set[str] = set()
+
+    @contextmanager
+    def saying_where(self) -> Iterator[None]:
+        """An error of memory says in which part and phase it ran out."""
+        try:
+            yield
+        except OutOfMemoryError as error:
+            error.at = " ".join(self.section).strip()
+            raise
 
     # -- the run -----------------------------------------------------------------------------------------------------
 

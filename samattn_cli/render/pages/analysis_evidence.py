@@ -14,12 +14,22 @@ PREFIXES = ("", "M", "G")
 
 def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
     """Whether the run fits the device, what is too large for it, and the time."""
-    spare = format_bytes(abs(device.spare_bytes))
-    verdict = f"yes, with {spare} to spare" if device.fits else f"no, it lacks {spare}"
+    verdict = f"yes, with {format_bytes(device.spare_bytes)} to spare" if device.fits else f"no, {_lacks(device)}"
     yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
+    if device.allocated_bytes is not None and device.reserved_bytes is not None:
+        allocated, reserved = format_bytes(device.allocated_bytes), format_bytes(device.reserved_bytes)
+        yield f"torch allocates {allocated} and reserves {reserved}, with cuBLAS workspaces and what kernels take inside"
     if device.too_large:
         yield f"too large for it: {', '.join(_ranges(device.too_large))}"
     yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
+
+
+def _lacks(device: DeviceReport) -> str:
+    """How much memory is missing: of what is live or, where that would fit, of what the allocator reserves."""
+    if device.spare_bytes < 0:
+        return f"it lacks {format_bytes(-device.spare_bytes)}"
+    missing = (device.reserved_bytes or 0) - device.usable_bytes
+    return f"the allocator finds no room: it would reserve {format_bytes(missing)} more than there is"
 
 
 def _time_of(training: TrainingReport) -> str:

@@ -1,0 +1,77 @@
+"""A run in the memory of a CUDA device: what the caching allocator hands out and reserves, and whether it fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..tape.allocator import OutOfMemoryError
+from ..tape.inside import Cuda
+from ..tape.replay import Usage, replay_forward, replay_step
+
+if TYPE_CHECKING:
+    from ..device.model import Device
+    from .passes import Passes
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A run in a memory.
+
+    Attributes:
+        fits: whether it runs.
+        allocated_bytes: the most that the allocator hands out, with what operators take inside; without an end of memory
+            if it does not fit. None for a device that is not a CUDA device.
+        reserved_bytes: the most that the allocator takes from the device.
+        stopped_at: the part and phase in which memory runs out; "" if it fits.
+    """
+
+    fits: bool
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
+    stopped_at: str = ""
+
+
+def cuda_of(device: Device) -> Cuda | None:
+    """What of a device decides how much memory operators take inside; None if it is not a CUDA device."""
+    capability, multiprocessors, threads = (
+        device.compute_capability,
+        device.multiprocessors,
+        device.threads_per_multiprocessor,
+    )
+    if capability is None or multiprocessors is None or threads is None:
+        return None
+    return Cuda(capability, multiprocessors, threads)
+
+
+def in_memory(passes: Passes, device: Device) -> InMemory:
+    """A run of the mode of `passes` in what a process has of a device's memory."""
+    cuda = cuda_of(device)
+    if cuda is None:
+        return InMemory(passes.peak_bytes <= device.usable_bytes)
+    try:
+        used = _replay(passes, cuda, device.usable_bytes)
+    except OutOfMemoryError as error:
+        used = _replay(passes, cuda)
+        return InMemory(False, used.allocated, used.reserved, error.at)
+    return InMemory(True, used.allocated, used.reserved)
+
+
+def fits(passes: Passes, device: Device) -> bool:
+    """Whether a run of the mode of `passes` fits a device."""
+    if passes.peak_bytes > device.usable_bytes:
+        return False
+    cuda = cuda_of(device)
+    if cuda is None:
+        return True
+    try:
+        _replay(passes, cuda, device.usable_bytes)
+    except OutOfMemoryError:
+        return False
+    return True
+
+
+def _replay(passes: Passes, cuda: Cuda, capacity: int | None = None) -> Usage:
+    if passes.trains:
+        return replay_step(passes.step, cuda, capacity)
+    return replay_forward(passes.forward, cuda, capacity)
