@@ -14,7 +14,9 @@ PREFIXES = ("", "M", "G")
 
 def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
     """Whether the run fits the device, what is too large for it, and the time."""
-    verdict = f"yes, with {format_bytes(device.spare_bytes)} to spare" if device.fits else f"no, {_lacks(device)}"
+    verdict = (
+        f"yes, with {format_bytes(device.spare_bytes)} to spare" if device.fits else f"no, {_lacks(device)}"
+    )
     yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
     if device.allocated_bytes is not None and device.reserved_bytes is not None:
         allocated, reserved = format_bytes(device.allocated_bytes), format_bytes(device.reserved_bytes)

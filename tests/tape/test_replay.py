@@ -1,0 +1,139 @@
+"""A whole run through the allocator: what torch's own allocator counted over the dry device (`dry/record.py`), byte for byte."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from samattn_cli import load_config, load_device
+from samattn_cli.encoder.model import EncoderConfig
+from samattn_cli.encoder.presets import presets
+from samattn_cli.studies.on_device import cuda_of
+from samattn_cli.tape.allocator import MIB, OutOfMemoryError
+from samattn_cli.tape.encoder import forward
+from samattn_cli.tape.inside import Cuda, flash_splits
+from samattn_cli.tape.memory import walk
+from samattn_cli.tape.replay import Usage, in_module_order, replay_forward, replay_step
+from samattn_cli.tape.training import training_step
+from tests.support.any_encoder import any_encoder
+from tests.tape.dry.record import PATH
+
+RUNS: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
+
+NOT_EQUAL = {
+    ("sam2_hiera_t", "training", "blocks.1"): "196,608 bytes of the pooling between stages",
+    ("qwen2_5_vl_vision", "training", "pos_embed"): "6,144 bytes of the rotary tables",
+    ("deep_encoder", "training", "blocks"): "the padded mask of windows and its gradient",
+}
+"""Layers whose peaks are not equal, which are below that of the whole run, and where the difference is."""
+
+
+def usage(config: EncoderConfig, cuda: Cuda, capacity: int | None = None) -> Usage:
+    if config.run.mode == "training":
+        return replay_step(training_step(config), cuda, capacity)
+    return replay_forward(forward(config), cuda, capacity)
+
+
+def config_of(run: dict[str, Any]) -> EncoderConfig:
+    sets = [f"run.{key}={value}" for key, value in run["run"].items()]
+    return load_config(run["preset"], [f"image_size={run['image_size']}", *sets])
+
+
+def name_of(run: dict[str, Any]) -> str:
+    keys = ("mode", "attention", "batch_size", "checkpointing")
+    return " ".join(map(str, (run["preset"], run["device"], *(run["run"][key] for key in keys))))
+
+
+@pytest.mark.parametrize("run", RUNS, ids=name_of)
+def test_allocated_and_reserved_are_what_torch_counted(run) -> None:
+    cuda = cuda_of(load_device(run["device"]))
+    assert cuda is not None
+    used = usage(config_of(run), cuda)
+    assert used.allocated == run["allocated_bytes"]
+    assert used.reserved == pytest.approx(run["reserved_bytes"], rel=0.005)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=name_of)
+def test_the_peak_of_each_layer_is_what_torch_counted(run) -> None:
+    cuda = cuda_of(load_device(run["device"]))
+    assert cuda is not None
+    ours = {" ".join(section): peak for section, peak in usage(config_of(run), cuda).sections.items()}
+    assert ours.keys() == run["layers"].keys()
+    for layer, peak in run["layers"].items():
+        keys = ((run["preset"], run["run"]["mode"], name) for name in (layer.split()[0], layer.split(".")[0]))
+        if not any(key in NOT_EQUAL for key in keys):
+            assert ours[layer] == peak, layer
+
+
+def test_the_runs_are_of_the_torch_that_is_named_and_of_every_family() -> None:
+    assert {run["torch"] for run in RUNS} == {"2.14.1+cu130"}
+    blocks = {stage.block for preset in presets() for stage in load_config(preset).stages}
+    assert {stage.block for run in RUNS for stage in load_config(run["preset"]).stages} >= blocks
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(config=any_encoder())
+def test_any_encoder_takes_at_least_what_is_live_and_leaves_nothing(mode, config) -> None:
+    """Live bytes are in 512s as blocks are, which are those of tensors or larger."""
+    config = replace(config, run=replace(config.run, mode=mode))
+    used = usage(config, Cuda())
+    live = (
+        training_step(config).peak_bytes
+        if mode == "training"
+        else max(part.peak_bytes for part in walk(forward(config)))
+    )
+    assert used.reserved >= used.allocated >= live
+
+
+def test_memory_runs_out_where_the_part_needs_it() -> None:
+    config = load_config("sam_vit_b")
+    used = usage(config, Cuda())
+    assert usage(config, Cuda(), used.reserved).allocated == used.allocated
+    with pytest.raises(OutOfMemoryError) as error:
+        usage(config, Cuda(), used.allocated - (512 << 20))
+    assert error.value.at == "blocks.2 forward"  # the first that is global
+
+
+def test_the_workspace_of_cublas_by_compute_capability() -> None:
+    """2 of 4096 KiB and 8 of 16 KiB, or 32 MiB; the rest of a block that is not split off is at most 1 MiB."""
+    assert (Cuda(8.9).workspace_bytes, Cuda(9.0).workspace_bytes) == (8_519_680, 33_554_432)
+    config = load_config("vit_b")
+    ampere, hopper = (usage(config, Cuda(capability)).allocated for capability in (8.9, 9.0))
+    assert 0 <= 33_554_432 - 8_519_680 - (hopper - ampere) <= MIB
+
+
+def test_weights_in_the_order_of_modules() -> None:
+    names = [
+        "patch_embed.proj.weight",
+        "pos_embed",
+        "blocks.0.attn.qkv.weight",
+        "blocks.0.attn.rel_pos_h",
+        "neck.0.weight",
+    ]
+    ordered = [
+        "pos_embed",
+        "patch_embed.proj.weight",
+        "blocks.0.attn.rel_pos_h",
+        "blocks.0.attn.qkv.weight",
+        "neck.0.weight",
+    ]
+    assert list(in_module_order(names)) == ordered
+
+
+@pytest.mark.parametrize(
+    ("heads", "rows", "keys", "d", "splits"),
+    [  # seen over the dry device on an A100: (2, 4, 300, 300, 64), (2, 4, 300, 200, 96), (2, 3, 300, 200, 160), ...
+        (8, 300, 300, 64, 2),
+        (8, 300, 200, 96, 2),
+        (6, 300, 200, 160, 4),
+        (8, 100, 100, 64, 1),
+        (300, 196, 196, 64, 1),
+    ],
+)
+def test_flash_attention_splits_keys_where_blocks_are_few(heads, rows, keys, d, splits) -> None:
+    assert flash_splits(heads, rows, keys, d, 108) == splits
