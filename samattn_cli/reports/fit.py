@@ -42,11 +42,20 @@ class Candidate:
     spare_bytes: int
     too_large: tuple[str, ...]
     stopped_at: str
+    fits: bool
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
 
     @property
-    def fits(self) -> bool:
-        """Whether it fits, also if nothing is left."""
-        return self.spare_bytes >= 0
+    def taken_bytes(self) -> int:
+        """The most that the allocator hands out, where that is known; else the most that is live."""
+        return self.peak_bytes if self.allocated_bytes is None else self.allocated_bytes
+
+    @property
+    def missing_bytes(self) -> int:
+        """Memory that is missing: for what it takes or, where that would fit, for what the allocator reserves."""
+        memory_bytes = self.taken_bytes + self.spare_bytes
+        return max(self.taken_bytes, self.reserved_bytes or 0) - memory_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

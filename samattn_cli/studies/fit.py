@@ -19,6 +19,7 @@ from ..errors import Message, UsageError, code_of
 from ..figures import PEAKS
 from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary
 from .candidates import Candidates, batch_size, global_layers, grown, own_aspect, resolution
+from .on_device import InMemory, fits, in_memory
 from .passes import Passes
 from .placements.placing import global_layers as global_layers_of
 from .progress import Tell, silent, telling
@@ -60,12 +61,12 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, 
         for kernel in asked.kernels
         if kernel not in unmodelled
     }
-    memory_bytes = memory if isinstance(memory, int) else memory.usable_bytes
+    memory_bytes = bytes_of(memory)
     computed = (
         answer
         for vary in asked.vary
         for encoder in modelled.values()
-        for answer in _answers(encoder, vary, memory_bytes, asked)
+        for answer in _answers(encoder, vary, memory, asked)
     )
     answers = list(telling(computed, tell, len(asked.vary) * len(modelled) * len(asked.modes)))
     if all(answer.status == "no candidates" for answer in answers):
@@ -77,7 +78,7 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, 
         aspect=asked.aspect or own_aspect(config),
         is_own_aspect=asked.aspect is None,
         no_padding=asked.no_padding,
-        as_it_is=tuple(_as_it_is(list(modelled.values()), memory_bytes, asked.modes)),
+        as_it_is=tuple(_as_it_is(list(modelled.values()), memory, asked.modes)),
         answers=tuple(sorted(answers, key=lambda answer: _order(answer, asked))),
         unmodelled=tuple(
             Unmodelled(attention=kernel, reason=reason) for kernel, reason in unmodelled.items()
@@ -99,17 +100,25 @@ def _in(mode: str, config: EncoderConfig) -> EncoderConfig:
     return replace(config, run=replace(config.run, mode=mode))
 
 
-def _as_it_is(encoders: Sequence[EncoderConfig], memory_bytes: int, modes: Sequence[str]) -> Iterator[AsItIs]:
+def _as_it_is(
+    encoders: Sequence[EncoderConfig], memory: int | Device, modes: Sequence[str]
+) -> Iterator[AsItIs]:
     for mode in modes:
         for encoder in encoders:
-            what = candidate(_in(mode, encoder), memory_bytes)
+            what = candidate(_in(mode, encoder), memory)
             yield AsItIs(mode=mode, attention=encoder.run.attention, encoder=what)
 
 
-def candidate(config: EncoderConfig, memory_bytes: int) -> Candidate:
+def bytes_of(memory: int | Device) -> int:
+    """What a process has for tensors."""
+    return memory if isinstance(memory, int) else memory.usable_bytes
+
+
+def candidate(config: EncoderConfig, memory: int | Device) -> Candidate:
     """The memory of an encoder in its run's mode, and where it is too large."""
-    passes = Passes(config)
+    passes, memory_bytes = Passes(config), bytes_of(memory)
     peak = passes.peak_bytes
+    used = InMemory(peak <= memory_bytes) if isinstance(memory, int) else in_memory(passes, memory)
     return Candidate(
         image_size=config.image_size,
         batch_size=config.run.batch_size,
@@ -117,14 +126,18 @@ def candidate(config: EncoderConfig, memory_bytes: int) -> Candidate:
         state_bytes=passes.state_bytes,
         peak_bytes=peak,
         peak_at=passes.step.peak_at if passes.trains else passes.peak_at,
-        spare_bytes=memory_bytes - peak,
-        too_large=tuple(passes.larger_than(memory_bytes)),
-        stopped_at=passes.stopped_at(memory_bytes),
+        allocated_bytes=used.allocated_bytes,
+        reserved_bytes=used.reserved_bytes,
+        fits=used.fits,
+        spare_bytes=memory_bytes - (used.allocated_bytes or peak),
+        too_large=tuple(passes.larger_than(memory_bytes)) or tuple(filter(None, (used.stopped_at,))),
+        stopped_at=passes.stopped_at(memory_bytes) or used.stopped_at,
     )
 
 
-def _answers(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: Asked) -> Iterator[Answer]:
+def _answers(encoder: EncoderConfig, vary: Vary, memory: int | Device, asked: Asked) -> Iterator[Answer]:
     """An answer for each mode."""
+    memory_bytes = bytes_of(memory)
     candidates: Candidates | None
     try:
         candidates, message = _candidates(encoder, vary, memory_bytes, asked), ""
@@ -140,7 +153,7 @@ def _answers(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: Asked
         return
     edges = _every_one if candidates.alike else _by_halving
     yield from (
-        _answer(vary, mode, candidates, edge, memory_bytes)
+        _answer(vary, mode, candidates, _with_room(candidates, mode, edge, memory), memory)
         for mode, edge in edges(candidates, memory_bytes, asked.modes)
     )
 
@@ -184,32 +197,51 @@ def _by_halving(
     """The edge in each mode by bisection: double the step until a candidate does not fit, then halve the interval."""
     for mode in modes:
 
-        def fits(place: int, mode: str = mode) -> bool:
+        def has_room(place: int, mode: str = mode) -> bool:
             peak: int = FIGURES[PEAKS[mode]](Passes(candidates[place]))
             return peak <= memory_bytes
 
         low, high = -1, 0
-        while high < len(candidates) and fits(high):
+        while high < len(candidates) and has_room(high):
             low, high = high, 2 * high + 1
         high = min(high, len(candidates))
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if fits(middle) else (low, middle)
+            low, high = (middle, high) if has_room(middle) else (low, middle)
         yield mode, Edge(low, {}, every_one=False)
 
 
-def _answer(vary: Vary, mode: str, candidates: Candidates, edge: Edge, memory_bytes: int) -> Answer:
+def _with_room(candidates: Candidates, mode: str, edge: Edge, memory: int | Device) -> Edge:
+    """The edge where the allocator of a device finds room: from that of live bytes down, in doubled steps, then halved."""
+    if isinstance(memory, int):
+        return edge
+
+    def has_room(place: int) -> bool:
+        return fits(Passes(_in(mode, candidates[place])), memory)
+
+    high, step = edge.place + 1, 1
+    low = edge.place
+    while low >= 0 and not has_room(low):
+        high, low, step = low, low - step, 2 * step
+    low = max(low, -1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if has_room(middle) else (low, middle)
+    return replace(edge, place=low, gaps={place: peak for place, peak in edge.gaps.items() if place < low})
+
+
+def _answer(vary: Vary, mode: str, candidates: Candidates, edge: Edge, memory: int | Device) -> Answer:
     after = edge.place + 1
-    fits = candidate(_in(mode, candidates[edge.place]), memory_bytes) if after else None
-    following = candidate(_in(mode, candidates[after]), memory_bytes) if after < len(candidates) else None
+    largest = candidate(_in(mode, candidates[edge.place]), memory) if after else None
+    following = candidate(_in(mode, candidates[after]), memory) if after < len(candidates) else None
     return Answer(
         vary=vary,
         mode=mode,
         attention=candidates[0].run.attention,
-        status="none fits" if fits is None else "all fit" if following is None else "edge",
+        status="none fits" if largest is None else "all fit" if following is None else "edge",
         message="" if following else candidates.end,
-        fits=fits,
-        label=candidates.label(edge.place) if fits else "",
+        fits=largest,
+        label=candidates.label(edge.place) if largest else "",
         next=following,
         next_label=candidates.label(after) if following else "",
         gaps=tuple(Gap(label=candidates.label(place), peak_bytes=peak) for place, peak in edge.gaps.items()),

@@ -75,9 +75,9 @@ def _row_as_it_is(each: AsItIs, *, wide: bool) -> tuple[str, ...]:
     return (
         f"  {each.attention}",
         "yes" if encoder.fits else "no",
-        format_bytes(encoder.peak_bytes),
+        format_bytes(encoder.taken_bytes),
         format_bytes(encoder.spare_bytes) if encoder.fits else NOTHING,
-        NOTHING if encoder.fits else format_bytes(-encoder.spare_bytes),
+        NOTHING if encoder.fits else format_bytes(encoder.missing_bytes),
         _stop(encoder, wide=wide),
     )
 
@@ -104,10 +104,10 @@ def _row(answer: Answer, *, wide: bool) -> tuple[str, ...]:
     return (
         f"  {answer.attention}",
         _short(answer.label) or "none",
-        cell(answer.fits, lambda encoder: format_bytes(encoder.peak_bytes)),
+        cell(answer.fits, lambda encoder: format_bytes(encoder.taken_bytes)),
         cell(answer.fits, lambda encoder: format_bytes(encoder.spare_bytes)),
         _short(answer.next_label) or NOTHING,
-        cell(answer.next, lambda encoder: format_bytes(-encoder.spare_bytes)),
+        cell(answer.next, lambda encoder: format_bytes(encoder.missing_bytes)),
         cell(answer.next, lambda encoder: _stop(encoder, wide=wide)),
     )
 
@@ -163,7 +163,20 @@ def _notes(report: Fit) -> Iterator[str]:
         yield f"{title}, {mode} {', '.join(having)}: {text}"
     for vary in dict.fromkeys(answer.vary for answer in report.answers if not answer.every_one):
         yield f"{TITLES[vary]}: found by bisection. Each size is a pass of its own, so smaller sizes that do not fit were not looked for."
-    yield "Exact by the rules of the caching allocator, without the cuBLAS workspace and fragmentation."
+    yield _counted(report)
+
+
+def _counted(report: Fit) -> str:
+    """What the bytes are."""
+    if any(each.encoder.allocated_bytes is not None for each in report.as_it_is):
+        return (
+            "Each size is run through the rules of torch's caching allocator in the memory of the device, with cuBLAS workspaces "
+            "and what kernels take inside. What cuDNN takes is not known."
+        )
+    return (
+        "Bytes of tensors, each in blocks of 512. cuBLAS workspaces, what kernels take inside and gaps come on top: "
+        "--device NAME counts them."
+    )
 
 
 def _of_answer(answer: Answer, memory_bytes: int) -> Iterator[str]:
@@ -234,6 +247,8 @@ def _flat(prefix: str, label: str, encoder: Candidate | None) -> dict[str, Any]:
         "batch_size": encoder and encoder.batch_size,
         "global_layers": encoder and len(encoder.global_layers),
         "peak_bytes": encoder and encoder.peak_bytes,
+        "allocated_bytes": encoder and encoder.allocated_bytes,
+        "reserved_bytes": encoder and encoder.reserved_bytes,
         "spare_bytes": encoder and encoder.spare_bytes,
         "peak_at": encoder and encoder.peak_at,
     }
