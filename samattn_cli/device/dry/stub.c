@@ -77,7 +77,7 @@ static size_t shared_kib(void) {
 static void *handle(void) {
     return (void *)__atomic_fetch_add(&next_handle, 16, __ATOMIC_RELAXED);
 }
-static cudaError_t bad(cudaError_t e) { last = e; return e; }
+static cudaError_t bad(cudaError_t e) { TRACE("error %d\n", (int)e); last = e; return e; }
 static size_t pages(size_t n) { return (n + PAGE - 1) / PAGE * PAGE; }
 
 /* --- what is allocated: address -> bytes, kept sorted by address --- */
@@ -299,7 +299,12 @@ API cudaError_t cudaMemPoolSetAccess(cudaMemPool_t m, const struct cudaMemAccess
 API cudaError_t cudaGetLastError(void) { cudaError_t e = last; last = cudaSuccess; return e; }
 API cudaError_t cudaPeekAtLastError(void) { return last; }
 API const char *cudaGetErrorName(cudaError_t e) { return e == cudaSuccess ? "cudaSuccess" : e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError"; }
-API const char *cudaGetErrorString(cudaError_t e) { return e == cudaSuccess ? "no error" : e == cudaErrorMemoryAllocation ? "out of memory" : "error of the dry device"; }
+API const char *cudaGetErrorString(cudaError_t e) {
+    static __thread char text[48];
+    if (e == cudaSuccess || e == cudaErrorMemoryAllocation) return e == cudaSuccess ? "no error" : "out of memory";
+    snprintf(text, sizeof text, "error %d of the dry device", (int)e);
+    return text;
+}
 
 /* --- streams and events: everything is done at once --- */
 API cudaError_t cudaStreamCreate(cudaStream_t *s) { *s = handle(); return cudaSuccess; }
@@ -386,10 +391,18 @@ API cudaError_t cudaLaunchKernel(const void *f, dim3 g, dim3 b, void **a, size_t
 API cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *f, void **a) { (void)f; (void)a; return launched(c->gridDim, c->blockDim); }
 API cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void *u) { (void)s; f(u); return cudaSuccess; }
 API cudaError_t cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute a, int v) { (void)f; (void)a; (void)v; return cudaSuccess; }
+/* the architecture that torch has kernels of for this device: cub looks its settings up by it */
+static int kernels(void) {
+    static const int built[] = { 120, 100, 90, 86, 80, 75, 70, 60, 50 };
+    int own = 10 * cc(0) + cc(1);
+    for (size_t i = 0; i < sizeof built / sizeof *built; i++)
+        if (built[i] <= own) return built[i];
+    return own;
+}
 API cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *f) {
     (void)f;
     memset(a, 0, sizeof *a);
-    a->binaryVersion = a->ptxVersion = 10 * cc(0) + cc(1);
+    a->binaryVersion = a->ptxVersion = kernels();
     a->maxThreadsPerBlock = 1024;
     a->numRegs = 32;
     return cudaSuccess;
