@@ -114,7 +114,7 @@ def _device(passes: Passes, device: Device) -> DeviceReport:
         allocated_bytes=used.allocated_bytes,
         reserved_bytes=used.reserved_bytes,
         fits=used.fits,
-        too_large=tuple(passes.larger_than(device.usable_bytes)) or tuple(filter(None, (used.stopped_at,))),
+        too_large=tuple(passes.larger_than(device.usable_bytes)) or used.too_large,
         latency_ms=time.ms,
         calibrated_share=time.calibrated_share,
         recorded_on="" if measured_on is None else measured_on.recorded_on,

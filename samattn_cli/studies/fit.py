@@ -130,7 +130,7 @@ def candidate(config: EncoderConfig, memory: int | Device) -> Candidate:
         reserved_bytes=used.reserved_bytes,
         fits=used.fits,
         spare_bytes=memory_bytes - (used.allocated_bytes or peak),
-        too_large=tuple(passes.larger_than(memory_bytes)) or tuple(filter(None, (used.stopped_at,))),
+        too_large=tuple(passes.larger_than(memory_bytes)) or used.too_large,
         stopped_at=passes.stopped_at(memory_bytes) or used.stopped_at,
     )
 

@@ -31,6 +31,11 @@ class InMemory:
     reserved_bytes: int | None = None
     stopped_at: str = ""
 
+    @property
+    def too_large(self) -> tuple[str, ...]:
+        """The part in which memory runs out, if it does."""
+        return () if self.fits else (self.stopped_at.partition(" ")[0],)
+
 
 def cuda_of(device: Device) -> Cuda | None:
     """What of a device decides how much memory operators take inside; None if it is not a CUDA device."""
