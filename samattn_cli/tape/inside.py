@@ -140,9 +140,9 @@ def _item_bytes(op: Op) -> int:
 
 
 def _convolution(op: Op, cuda: Cuda) -> Steps:
-    """The backward of a convolution; forward nothing is known but of cuDNN."""
+    """Backward: copies of the gradient, and the sums of the bias; what cuDNN takes is not known."""
     if not op.name.endswith("backward"):
-        return ()
+        return _weight_in_order(op)
     gradient, channels = op.strides[0], op.entering[1]
     item_bytes = op.reads[0].nbytes // math.prod(op.entering)
     copy = () if _lies(op.entering, gradient) else (math.prod(op.entering) * item_bytes,)
@@ -155,6 +155,14 @@ def _convolution(op: Op, cuda: Cuda) -> Steps:
         return *first, *last
     kept = (1, channels, *[1] * (len(op.entering) - 2))
     return *first, *last, None, *_partial(op.entering, gradient, kept, cuda)
+
+
+def _weight_in_order(op: Op) -> Steps:
+    """A weight of more than a pixel is copied to the order of its input, channels last."""
+    weights = [parameter.shape for parameter in op.parameters if len(parameter.shape) == len(op.entering)]
+    if not weights or math.prod(weights[0][2:]) == 1 or _lies(op.entering, op.strides[0]):
+        return ()
+    return (math.prod(weights[0]) * _item_bytes(op),)
 
 
 def _partial(shape: Shape, stride: Shape, kept: Shape, cuda: Cuda) -> tuple[int, ...]:

@@ -25,11 +25,17 @@ from tests.tape.dry.record import PATH
 RUNS: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
 
 NOT_EQUAL = {
-    ("sam2_hiera_t", "training", "blocks.1"): "196,608 bytes of the pooling between stages",
-    ("qwen2_5_vl_vision", "training", "pos_embed"): "6,144 bytes of the rotary tables",
-    ("deep_encoder", "training", "blocks"): "the padded mask of windows and its gradient",
+    ("sam2_hiera_t", "training"): (196_608, "pooling between stages"),
+    ("sam2_hiera_t", "inference"): (903_680, "pooling between stages, on an L4"),
+    ("qwen2_5_vl_vision", "training"): (6_144, "rotary tables"),
+    ("deep_encoder", "training"): (3_145_728, "masks of windows under sdpa"),
+    ("sam_vit_b", "training"): (1_654_784, "masks of windows under sdpa"),
+    ("sam3_vision", "inference"): (
+        2_359_296,
+        "convolutions give channels-last results on CUDA, and contiguous ones on meta",
+    ),
 }
-"""Layers whose peaks are not equal, which are below that of the whole run, and where the difference is."""
+"""Presets and modes with layers whose peaks are not equal: by how much at most, and where. The peak of the run is equal."""
 
 
 def usage(config: EncoderConfig, cuda: Cuda, capacity: int | None = None) -> Usage:
@@ -54,7 +60,7 @@ def test_allocated_and_reserved_are_what_torch_counted(run) -> None:
     assert cuda is not None
     used = usage(config_of(run), cuda)
     assert used.allocated == run["allocated_bytes"]
-    assert used.reserved == pytest.approx(run["reserved_bytes"], rel=0.005)
+    assert used.reserved == pytest.approx(run["reserved_bytes"], rel=0.005, abs=2 * MIB)
 
 
 @pytest.mark.parametrize("run", RUNS, ids=name_of)
@@ -62,11 +68,11 @@ def test_the_peak_of_each_layer_is_what_torch_counted(run) -> None:
     cuda = cuda_of(load_device(run["device"]))
     assert cuda is not None
     ours = {" ".join(section): peak for section, peak in usage(config_of(run), cuda).sections.items()}
-    assert ours.keys() == run["layers"].keys()
-    for layer, peak in run["layers"].items():
-        keys = ((run["preset"], run["run"]["mode"], name) for name in (layer.split()[0], layer.split(".")[0]))
-        if not any(key in NOT_EQUAL for key in keys):
-            assert ours[layer] == peak, layer
+    assert ours.keys() >= run["layers"].keys()  # torch enters no backward of a frozen part
+    most, _ = NOT_EQUAL.get((run["preset"], run["run"]["mode"]), (0, ""))
+    if run["run"]["checkpointing"] or (run["preset"] == "sam_vit_b" and run["run"]["attention"] == "eager"):
+        most = 0
+    assert max(abs(ours[layer] - peak) for layer, peak in run["layers"].items()) <= most
 
 
 def test_the_runs_are_of_the_torch_that_is_named_and_of_every_family() -> None:
