@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,7 @@ from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
 from ..reports.text import to_json
 from ..reports.verification import Verification, Verified
+from . import complete
 from .output import emit, guarded, say, terminal_options, working, write_each
 from .output_files import output_files
 from .parameters import (
@@ -25,6 +27,10 @@ from .parameters import (
     format_option,
 )
 from .run_options import LaidOver, with_run_options
+
+if TYPE_CHECKING:
+    from ..encoder.model import EncoderConfig
+    from ..reports.recording import Recording
 
 FORMATS = ("terminal", "json")
 Format = Enum("Format", choices(FORMATS), type=str)  # type: ignore[misc]
@@ -50,6 +56,15 @@ def verify(
             "Exits with 1 if an error on CUDA exceeds 1 %. On a CPU, whose kernels differ, errors are only shown.",
         ),
     ] = None,
+    dry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Instead, run the encoders dry on a device of `samattn devices` or a device file, and compare predicted "
+            "memory with what torch's own CUDA code allocates; no GPU is needed. Exits with 1 if an error exceeds 1 %.",
+            autocompletion=complete.devices,
+        ),
+    ] = None,
     format_: Annotated[Format | None, format_option(FORMATS)] = None,
     output: Outputs = None,
 ) -> None:
@@ -66,12 +81,17 @@ def verify(
       samattn verify encoders/*.yaml --dtype bfloat16 -o verdicts.json
 
       samattn verify --measured h100.json
+
+      samattn verify sam_vit_b --dry rtx_4090 --set run.mode=training
     """
     from ..studies.verify import how_to_install
 
     formats = output_files(output, FORMATS)
     if measured:
         _judge(measured, configs or (), laid_over, chosen(format_), formats)
+        return
+    if dry and configs:
+        _judge_dry(dry, configs, laid_over, chosen(format_), formats)
         return
     if not configs:
         raise UsageError("missing-argument", "give a config to verify, or --measured RECORDING")
@@ -121,13 +141,44 @@ def _judge(
     formats: Mapping[Path, str],
 ) -> None:
     """Compare predictions with the recordings of --measured and those among the arguments."""
-    from ..render.measured import render_judgement
     from ..reports.recording import read_recording
-    from ..studies.judge import judge
 
     more = [Path(name) for name in arguments if name.endswith(".json")]
     configs = [load_config(name, laid_over) for name in arguments if not name.endswith(".json")]
-    judgement = judge({path: read_recording(path) for path in (*measured, *more)}, configs)
+    _say_judgement({path: read_recording(path) for path in (*measured, *more)}, configs, shown, formats)
+
+
+def _judge_dry(
+    device: str,
+    references: Sequence[str],
+    laid_over: Sequence[Override],
+    shown: str | None,
+    formats: Mapping[Path, str],
+) -> None:
+    """Run encoders dry, and compare predictions with the recording."""
+    from ..reports.recording import Recording
+    from ..studies.measure import device_fingerprint, measure_case
+    from .measure import measured_in_turn
+
+    configs = [load_config(reference, laid_over) for reference in references]
+    target = f"dry:{device}"
+    recording = Recording(fingerprint=device_fingerprint(target))
+    for line, case in measured_in_turn(configs, partial(measure_case, device=target)):
+        recording = recording.with_case(case)
+        say(line)
+    _say_judgement({Path(target): recording}, configs, shown, formats)
+
+
+def _say_judgement(
+    recordings: Mapping[Path, Recording],
+    configs: Sequence[EncoderConfig],
+    shown: str | None,
+    formats: Mapping[Path, str],
+) -> None:
+    from ..render.measured import render_judgement
+    from ..studies.judge import judge
+
+    judgement = judge(recordings, configs)
 
     def text(name: str, options: Options) -> str:
         return to_json(judgement) if name == "json" else render_judgement(judgement, options)

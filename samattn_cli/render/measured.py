@@ -124,9 +124,11 @@ def _summary(judgement: Judgement) -> Iterator[Text]:
     yield _errors("Whole", judgement.whole_errors)
     yield _errors("Layers", judgement.layer_errors)
     kinds = {case.kind for case in judgement.cases if case.whole}
-    note = "Measured excludes the cuBLAS workspace."
+    note = "Predicted: what the caching allocator hands out, with cuBLAS workspaces."
+    if "dry" in kinds:
+        note += f" {DRY_RUN}"
     if "cpu" in kinds:
-        note += " The prediction is for CUDA's kernels and allocator: on the CPU it is shown, but not judged."
+        note = "The prediction is for CUDA's kernels and allocator: on the CPU it is shown, but not judged."
     yield Text(note, "dim")
     if not judgement.is_close:
         yield Text(f"An error is larger than {format_percent(MOST_ERROR)}.", "red")

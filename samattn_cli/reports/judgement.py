@@ -1,6 +1,7 @@
 """Predicted memory against measured, frozen: the answer of `samattn verify --measured`.
 
-An error is (predicted - measured) / measured; measured leaves the cuBLAS workspace out, which no prediction has in it.
+An error is (predicted - measured) / measured. On CUDA the prediction is of the caching allocator, with cuBLAS workspaces; on a
+CPU it is of the bytes of tensors.
 """
 
 from __future__ import annotations

@@ -45,6 +45,8 @@ class Fingerprint:
     python: str
     platform: str
     settings: tuple[str, ...]
+    multiprocessors: int | None = None
+    threads_per_multiprocessor: int | None = None
 
     def __str__(self) -> str:
         return f"{'dry run of ' * (self.kind == 'dry')}{self.device}, torch {self.torch}"

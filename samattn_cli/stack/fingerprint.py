@@ -75,7 +75,9 @@ def _cuda(software: Any, device: str, *, dry: bool) -> Fingerprint:
         cudnn=str(torch.backends.cudnn.version() or ""),
         allocator=torch.cuda.get_allocator_backend(),
         allocation_bytes=_allocation_bytes(device),
-        settings=(*_dry_settings(properties, dry=dry), CUDNN_ATTENTION_OFF, *_allocator_settings()),
+        settings=(CUDNN_ATTENTION_OFF, *_allocator_settings()),
+        multiprocessors=properties.multi_processor_count,
+        threads_per_multiprocessor=properties.max_threads_per_multi_processor,
     )
 
 
@@ -105,11 +107,6 @@ def choose(device: str) -> None:
     index = torch.device(device).index
     if index is not None:
         torch.cuda.set_device(index)
-
-
-def _dry_settings(properties: Any, *, dry: bool) -> list[str]:
-    """The properties of the device that decide how much memory kernels allocate."""
-    return [f"{properties.multi_processor_count} multiprocessors"] if dry else []
 
 
 def _driver() -> str:

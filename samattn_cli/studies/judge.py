@@ -11,6 +11,7 @@ from ..encoder.model import EncoderConfig
 from ..errors import UsageError
 from ..reports.judgement import Errors, JudgedCase, JudgedPeak, Judgement
 from ..reports.recording import Fingerprint, MeasuredCase, Recording
+from .on_device import cuda_of_recording, replayed
 from .passes import Passes
 
 WHOLE = ("encoder", "pass")
@@ -48,9 +49,11 @@ def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig]
 
 
 def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
-    predicted = Passes(case.config).section_peaks
+    passes, cuda = Passes(case.config), cuda_of_recording(fingerprint)
+    predicted = replayed(passes, cuda).sections if cuda else passes.section_peaks
     whole, layers, message = None, [], case.message or case.status
-    workspace = case.measured.workspace_bytes if case.measured else 0
+    # an allocator that is replayed has the workspace of cuBLAS, too
+    workspace = case.measured.workspace_bytes if case.measured and not cuda else 0
     if case.measured:
         measured = case.measured
         whole = _peak(WHOLE, max(predicted.values()), measured.peak_allocated_bytes - workspace)

@@ -11,6 +11,7 @@ from ..tape.replay import Usage, replay_forward, replay_step
 
 if TYPE_CHECKING:
     from ..device.model import Device
+    from ..reports.recording import Fingerprint
     from .passes import Passes
 
 
@@ -55,9 +56,9 @@ def in_memory(passes: Passes, device: Device) -> InMemory:
     if cuda is None:
         return InMemory(passes.peak_bytes <= device.usable_bytes)
     try:
-        used = _replay(passes, cuda, device.usable_bytes)
+        used = replayed(passes, cuda, device.usable_bytes)
     except OutOfMemoryError as error:
-        used = _replay(passes, cuda)
+        used = replayed(passes, cuda)
         return InMemory(False, used.allocated, used.reserved, error.at)
     return InMemory(True, used.allocated, used.reserved)
 
@@ -70,13 +71,26 @@ def fits(passes: Passes, device: Device) -> bool:
     if cuda is None:
         return True
     try:
-        _replay(passes, cuda, device.usable_bytes)
+        replayed(passes, cuda, device.usable_bytes)
     except OutOfMemoryError:
         return False
     return True
 
 
-def _replay(passes: Passes, cuda: Cuda, capacity: int | None = None) -> Usage:
+def cuda_of_recording(made_by: Fingerprint) -> Cuda | None:
+    """The same of the device of a recording; None for a CPU, and where the recording does not have it."""
+    if made_by.kind == "cpu" or made_by.multiprocessors is None or made_by.threads_per_multiprocessor is None:
+        return None
+    capability = float(made_by.compute_capability)
+    return Cuda(capability, made_by.multiprocessors, made_by.threads_per_multiprocessor)
+
+
+def replayed(passes: Passes, cuda: Cuda, capacity: int | None = None) -> Usage:
+    """A run of the mode of `passes` through the allocator.
+
+    Raises:
+        OutOfMemoryError: if it does not fit the capacity.
+    """
     if passes.trains:
         return replay_step(passes.step, cuda, capacity)
     return replay_forward(passes.forward, cuda, capacity)

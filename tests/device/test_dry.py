@@ -7,18 +7,40 @@ import platform
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from samattn_cli import load_device
+from samattn_cli import load_config, load_device
 from samattn_cli.device.dry import build
 from samattn_cli.device.dry.environment import environment
+from samattn_cli.encoder.hash import config_hash
 from samattn_cli.encoder.presets import devices
 from samattn_cli.errors import DeviceError, RecordingError
-from samattn_cli.reports.recording import from_json
+from samattn_cli.reports.recording import Fingerprint, MeasuredCase, Measurement, Recording, from_json
 from samattn_cli.studies.calibrate import calibrate_device
+from samattn_cli.studies.judge import judge
 from tests.support.running import samattn
+
+A100 = Fingerprint(
+    device="NVIDIA A100",
+    kind="dry",
+    total_bytes=85_094_039_552,
+    compute_capability="8.0",
+    driver="",
+    cuda="13.0",
+    cudnn="",
+    torch="2.14.1+cu130",
+    allocator="native",
+    allocation_bytes=512,
+    samattn="0.1.0",
+    python="3.11",
+    platform="Linux",
+    settings=(),
+    multiprocessors=108,
+    threads_per_multiprocessor=2048,
+)
 
 
 def on_this_machine() -> bool:
@@ -177,3 +199,33 @@ def test_a_snapshot_of_a_run_that_no_gpu_did(tmp_path) -> None:
     done = samattn("measure", "vit_b", "--device", "dry", "--snapshot", "s.pickle", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "s.pickle").stat().st_size > 10_000
+
+
+@CUDA_BUILD
+def test_predictions_are_compared_with_a_dry_run(tmp_path) -> None:
+    done = samattn(
+        "verify", "vit_b", "--dry", "h100", "--set", "run.mode=training", "-o", "v.json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    (case,) = json.loads((tmp_path / "v.json").read_text("utf-8"))["cases"]
+    assert (case["kind"], case["whole"]["error"]) == ("dry", 0.0)
+
+
+def test_a_dry_recording_is_judged_by_the_allocator() -> None:
+    """Of SAM ViT-B's training step: 9,960,954,880 bytes, where the bytes of tensors are 8.4 % below."""
+    config = load_config("sam_vit_b", ["run.mode=training"])
+    measured = Measurement(0, 9_960_954_880, 10_970_202_112, 0, 17_039_360, (), None, ())
+    case = MeasuredCase(
+        config=config,
+        config_hash=config_hash(config),
+        predicted_bytes=None,
+        measured_at="",
+        status="measured",
+        measured=measured,
+    )
+    recording = Recording(fingerprint=A100, cases=(case,))
+    (judged,) = judge({Path("dry"): recording}).cases
+    assert (judged.whole.error, judged.workspace_bytes) == (0.0, 0)
+    unknown = replace(recording, fingerprint=replace(A100, multiprocessors=None))
+    (judged,) = judge({Path("dry"): unknown}).cases
+    assert -0.09 < judged.whole.error < -0.07
