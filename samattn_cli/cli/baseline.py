@@ -151,7 +151,7 @@ def _line(step: Step) -> str:
 def _remedy(above: Sequence[Step]) -> Message:
     """How to take figures that are above the baseline."""
     accept = options("--accept", dict.fromkeys(rule for step in above for rule in step.rules))
-    text = f"{_things(len(above))} above the baseline: to take larger figures on purpose, add {accept} --reason TEXT"
+    text = f"{_things(len(above))} above the baseline: to accept larger figures, add {accept} --reason TEXT"
     return Message("above-baseline", text)
 
 

@@ -97,7 +97,7 @@ def _show(report: CalibrationReport) -> None:
     if abs(there - here) > MOST_APART * here:
         what = f"has {format_bytes(there)} of memory, and {report.device.name} has {format_bytes(here)}"
         warning = f"samattn: {report.measured_on.device} {what}; is it the same device?"
-        say(Message("another-device", warning), style="yellow")
+        say(Message("device-mismatch", warning), style="yellow")
     for unit in report.loose:
         what = f"median error of {format_percent(unit.calibrated.median)}, more than {format_percent(MOST_ERROR)}"
         warning = f"samattn: {unit.unit} has a {what}; measure more cases, with no other load on the device"

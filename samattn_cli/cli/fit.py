@@ -136,7 +136,7 @@ def _check_sizes(asked: Asked) -> None:
     for option, is_set in (("--no-padding", asked.no_padding), ("--aspect", asked.aspect is not None)):
         if is_set:
             raise UsageError(
-                "needs-option", f"{option}: applies to resolutions only; add resolution to --vary"
+                "missing-option", f"{option}: applies to resolutions only; add resolution to --vary"
             )
 
 

@@ -55,13 +55,13 @@ def stray_values(self: Any, ctx: Any, words: Sequence[str]) -> Message | None:
     if not any(param.name == "configs" and param.nargs == -1 for param in self.params):
         return None
     if hint := _device_in_two_words(words):
-        return Message("device-in-two-words", hint)
+        return Message("split-value", hint)
     run = next(_runs_of_values(self, ctx, words), None)
     if run is None:
         hint = _bare_setting(self, words)
         return Message("setting-without-option", hint) if hint else None
     what = "is not a file or a preset" if len(run.words) == 1 else "are not files or presets"
-    return Message("values-apart", f"{' '.join(run.words)} {what}; {_together(run)}")
+    return Message("split-value", f"{' '.join(run.words)} {what}; {_together(run)}")
 
 
 @dataclass(frozen=True)

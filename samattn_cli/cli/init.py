@@ -131,7 +131,7 @@ def _refuse_run(run: list[Override], device: str | None) -> None:
     """
     if run or device:
         option = run[0].where if run else f"--device {device}"
-        text = f"{option}: the profiles of {FILE} say how encoders are run: change them"
+        text = f"{option}: the profiles of {FILE} set how encoders are run: change the profile instead"
         raise UsageError("option-in-profile", text)
 
 
@@ -153,7 +153,7 @@ def _say_origin(origin: Origin) -> None:
     else:
         text = (
             f"this samattn was installed from {origin.place}, which other machines cannot reach. The workflow "
-            f"and the hook install {origin.requirement}: replace that with the place where yours is published"
+            f"and the hook install {origin.requirement}: replace that with the address where samattn is published"
         )
         say(with_code(Message("unreachable-origin", text)), style="yellow")
 

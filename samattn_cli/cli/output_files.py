@@ -66,7 +66,7 @@ def _check_extra(path: Path, name: str) -> None:
     if extra and find_spec(extra.module) is None:
         raise OutputError(
             "not-installed",
-            f"-o {path}: {extra.whose} the extra '{extra.name}': pip install 'samattn[{extra.name}]'",
+            f"-o {path}: {extra.whose} the optional dependency '{extra.name}': pip install 'samattn[{extra.name}]'",
         )
 
 

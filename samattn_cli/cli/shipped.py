@@ -27,7 +27,7 @@ def text_of(word: str, shown_as: str, files: Mapping[str, Path], what: str) -> s
     within = containing(word, files)
     if len(within) > 1:
         raise UsageError(
-            "several-names", f"{shown_as}: {len(within)} {what}s contain this name: {', '.join(within)}"
+            "ambiguous-name", f"{shown_as}: {len(within)} {what}s contain this name: {', '.join(within)}"
         )
     hint = did_you_mean(word, files) or f"; choose from {', '.join(files)}"
     raise UsageError("unknown-name", f"{shown_as}: unknown {what}{hint}")

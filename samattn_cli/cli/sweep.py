@@ -171,7 +171,9 @@ def _check_measured(device: str | None, points: int, most: int | None, repeats: 
     if device is None:
         for option, value in (("--repeats", repeats), ("--max-cases", most)):
             if value is not None:
-                raise UsageError("needs-option", f"{option} {value}: needs --measure, such as --measure cpu")
+                raise UsageError(
+                    "missing-option", f"{option} {value}: needs --measure, such as --measure cpu"
+                )
         return
     most = most or MOST_CASES
     if not DEVICE.fullmatch(device):

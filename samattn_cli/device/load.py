@@ -76,9 +76,7 @@ def _without_figure(tree: Node) -> Iterator[LocatedMessage]:
     """Each source of a peak must have that peak."""
     for unit in _entries(tree, "sources", PEAKS).keys() - _entries(tree, PEAKS).keys():
         source = _entries(tree, "sources", PEAKS)[unit]
-        message = (
-            f"sources.{PEAKS}.{unit} is a source without a figure: set {PEAKS}.{unit}, or remove the source"
-        )
+        message = f"sources.{PEAKS}.{unit} is the source of a peak that is not given: set {PEAKS}.{unit}, or remove the source"
         yield _key(source), Message("missing-figure", message)
 
 
@@ -86,9 +84,7 @@ def _calibrated(tree: Node) -> Iterator[LocatedMessage]:
     """Measured shares must be of a unit that the device has."""
     for unit, measured in _entries(tree, "calibrated").items():
         if unit not in _entries(tree, PEAKS):
-            message = (
-                f"calibrated.{unit} has shares without a figure: set {PEAKS}.{unit}, or remove the section"
-            )
+            message = f"calibrated.{unit} has shares of a peak that is not given: set {PEAKS}.{unit}, or remove the section"
             yield _key(measured), Message("missing-figure", message)
 
 

@@ -55,7 +55,7 @@ def problems(
             if index not in blocks:
                 yield at, Message("no-such-block", f"overrides names block {index}, but {stage_has}")
             elif index in override.blocks[:position]:
-                yield at, Message("block-named-twice", f"overrides names block {index} twice: keep one")
+                yield at, Message("duplicate-block", f"overrides names block {index} twice: keep one")
             else:
                 conflicts = _conflicts(override, index, already_set, global_indexes)
                 yield from ((at, message) for message in conflicts)
@@ -92,7 +92,7 @@ def _conflicts(
     """What contradicts an earlier override of the block, or `global_attn_indexes`."""
     for key in override.keys:
         if (index, what_it_says(key)) in already_set:
-            yield Message("override-set-twice", f"overrides sets {key} of block {index} twice: keep one")
+            yield Message("duplicate-override", f"overrides sets {key} of block {index} twice: keep one")
     if override.is_windowed and index in global_indexes:
         yield Message(
             "override-of-global-block",

@@ -39,7 +39,7 @@ def _not_divided(config: EncoderConfig, layer: LayerConfig) -> Problem:
     )
     if grid == config.grid:
         message = f"{message}: use image_size {' or '.join(_near(config, count))}"
-    return place_of(config, layer, "num_windows_side"), Message("grid-not-divisible", message)
+    return place_of(config, layer, "num_windows_side"), Message("not-divisible", message)
 
 
 def _near(config: EncoderConfig, count: Pair) -> list[str]:

@@ -97,7 +97,7 @@ class Rules:
                 yield (
                     self._at(place, "num_heads"),
                     Message(
-                        "heads-do-not-divide",
+                        "not-divisible",
                         f"num_heads {heads} does not divide embed_dim {width}: use {use}",
                     ),
                 )
@@ -158,7 +158,7 @@ class Rules:
                 )
             if all(self._is_written(place, key) for key in GLOBAL_VALUES):
                 message = f"{' and '.join(GLOBAL_VALUES)} both set the windows: keep one of the two"
-                yield self._at(place, "num_windows_side"), Message("windows-set-twice", message)
+                yield self._at(place, "num_windows_side"), Message("conflicting-keys", message)
 
     def _keys(self, number: int) -> Iterator[tuple[Where, Message]]:
         """The keys that a kind of block uses, and the values that it takes."""
@@ -172,7 +172,7 @@ class Rules:
             yield (
                 self._at(place, "rel_pos"),
                 Message(
-                    "rel-pos-of-block",
+                    "rel-pos-not-supported",
                     f"rel_pos of {block} blocks must be {' or '.join(allowed)}, not {rel_pos}",
                 ),
             )
@@ -235,7 +235,7 @@ class Rules:
                 stage_has = self._stage_has(number, blocks)
                 yield where, Message("no-such-block", f"{key} names block {index}, but {stage_has}")
             elif index in seen:
-                yield where, Message("block-named-twice", f"{key} names block {index} twice: keep one")
+                yield where, Message("duplicate-block", f"{key} names block {index} twice: keep one")
             seen.add(index)
 
     def _stage_has(self, number: int, blocks: range) -> str:

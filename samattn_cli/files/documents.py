@@ -180,7 +180,7 @@ def _which_stage(key: str, node: Node, stages: int) -> Problem:
         f"{key}: this encoder has {stages} stages: choose one, such as 'stages.0.{key}' in an option, or write 'stages:' in "
         "a file"
     )
-    return Problem(str(node.key_where or node.where), Message("which-stage", message))
+    return Problem(str(node.key_where or node.where), Message("ambiguous-stage", message))
 
 
 def problem_at(where: Where, message: Message) -> ConfigError:

@@ -220,7 +220,7 @@ def _apply(tree: Node, override: Override) -> None:
     if len(rest) == MAX_DEPTH:
         raise problem_at(where, Message("unknown-key", "the key is deeper than any key of a config"))
     if first == "extends":
-        message = "extends works in a file only: name the config to extend as the config itself"
+        message = "extends can be set only in a file: to use another config, give it as CONFIG"
         raise problem_at(where, Message("bad-extends", message))
     if first in STAGE_KEYS:
         stages = entries_of(tree)["stages"].value
@@ -250,5 +250,5 @@ def _set(parent: Node, keys: list[str], node: Node, where: Where) -> Node:
         items[index] = _set(items[index], rest, node, where)
         return replace(parent, value=items)
     hint = did_you_mean(key, (field.name for field in fields(EncoderConfig)))
-    message = f"{key!r} cannot be set, because what comes before it is a plain value, not a mapping{hint}"
+    message = f"{key!r} cannot be set, because its parent is a plain value, not a mapping{hint}"
     raise problem_at(where, Message("not-a-mapping", message))

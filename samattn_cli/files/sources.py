@@ -195,7 +195,7 @@ def read_source(
 
 def _from_stdin() -> bytes:
     if sys.stdin is None:
-        message = "standard input is closed: send a config to it, or name a file"
+        message = "standard input is closed: pipe a config into it, or name a file"
         raise _problem(STDIN, Message("stdin-closed", message))
     try:
         return sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -226,7 +226,7 @@ def _not_found(path: Path, reference: str, kind: FileKind, files: Files) -> Mess
     )  # "sam_vit_h.yaml" is not a file, but sam_vit_h is a preset
     hint = did_you_mean(shipped or reference, names) or f"; {kind.known}"
     return Message(
-        "file-not-found", f"there is no file{files.which} and no {kind.shipped} called {reference!r}{hint}"
+        "file-not-found", f"no file{files.which} and no {kind.shipped} is named {reference!r}{hint}"
     )
 
 

@@ -199,7 +199,7 @@ class _Builder:
             return Message("not-utf-8", f"the key {key!r} {NOT_TEXT}")
         if key in entries:
             first = f" (first at {entries[key].key_where})" if self.located else ""
-            return Message("duplicate-key", f"the key {key!r} is there twice{first}: keep one")
+            return Message("duplicate-key", f"duplicate key {key!r}{first}: keep one")
         return None
 
     def alias(self, event: Any) -> Node:

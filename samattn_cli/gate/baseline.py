@@ -114,7 +114,7 @@ def read_baseline(file: ThresholdsFile) -> Baseline | None:
     try:
         text = files.read(path, MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError([Problem(label, Message("not-utf8", "is not UTF-8 text"))]) from None
+        raise ConfigError([Problem(label, Message("not-utf-8", "is not UTF-8 text"))]) from None
     except OSError as error:
         message = Message("cannot-read", f"cannot be read: {error.strerror or error}")
         raise ConfigError([Problem(label, message)]) from None

@@ -71,7 +71,7 @@ class Encoder:
 
     def _measured(self, key: str) -> tuple[Reading, ...]:
         if self.recordings is None:
-            raise MetricError("not-recorded", "no recordings are in use here")
+            raise MetricError("not-recorded", "this command does not read recordings")
         return tuple(self.recordings.readings(self.config, self.device, key))
 
     def _of_kind(self, metric: str, kind: str, keys: Sequence[str]) -> Iterator[Reading]:

@@ -48,7 +48,7 @@ class Recordings:
             (recording.fingerprint, case) for recording in self.all if (case := recording.finished(config))
         ]
         if not measured:
-            text = f"no recording has this config as it is run here (config_hash {config_hash(config)[:12]})"
+            text = f"no recording matches this config and its run settings (config_hash {config_hash(config)[:12]})"
             raise MetricError("not-recorded", text)
         fitting = [(made_by, case) for made_by, case in measured if _is_on(made_by, device)]
         if not fitting:

@@ -45,7 +45,7 @@ def _of_rules(tree: Node, broken: set[Loc]) -> Problems:
     for at, rule in rules:
         if names[rule.id] > 1:
             text = f"{names[rule.id]} rules have the id {rule.id!r}: each needs its own"
-            yield (*at, "id"), Message("rule-id-twice", text)
+            yield (*at, "id"), Message("duplicate-rule-id", text)
         if fault := glob_problem(rule.match):
             yield (*at, "match"), Message(fault.code, f"{cut(rule.match)!r} {fault}")
         if rule.id.partition(".")[0] in RESERVED:
@@ -86,7 +86,7 @@ def _of_configs(tree: Node, broken: set[Loc]) -> Problems:
             text = "configs must be globs of files, or presets, such as 'encoders/**/*.yaml'"
             yield ("configs", index), Message("not-a-glob", text)
         elif pattern.startswith(("/", "~")):
-            text = f"configs must be paths from the folder of this file, and {pattern!r} is not"
+            text = f"configs must be paths relative to the folder of this file, not {pattern!r}"
             yield ("configs", index), Message("absolute-path", text)
         elif fault := glob_problem(pattern):
             yield ("configs", index), Message(fault.code, f"{cut(pattern)!r} {fault}")
@@ -121,7 +121,7 @@ def _of_keys_together(rule: Rule) -> Problems:
         for form in ("limit", "increase"):
             if getattr(rule, form) is not None:
                 text = f"{form} is for costs, but a larger {rule.metric} is better: use at_least or expect"
-                yield (form,), Message("limit-of-gain", text)
+                yield (form,), Message("limit-on-gain", text)
 
 
 def _of_bounds(rule: Rule) -> Problems:
@@ -146,8 +146,8 @@ def _of_expected(rule: Rule) -> Problems:
     if rule.expect is None or rule.tolerance is None:
         return
     if rule.tolerance.signed:
-        text = f"tolerance {rule.tolerance} must not have a sign: it applies in both directions"
-        yield ("tolerance",), Message("signed-quantity", text)
+        text = f"tolerance {rule.tolerance} must not have a sign, because it applies in both directions"
+        yield ("tolerance",), Message("unexpected-sign", text)
     elif rule.tolerance.unit != PERCENT:
         yield from ((("tolerance",), message) for message in _unfit("tolerance", rule.tolerance, rule.metric))
 
@@ -163,7 +163,7 @@ def _of_increase(rule: Rule) -> Problems:
             continue
         if not bound.signed:
             text = f"increase.{name} {bound} needs a sign, in quotation marks: '+{bound}'"
-            yield ("increase", name), Message("unsigned-quantity", text)
+            yield ("increase", name), Message("missing-sign", text)
         elif bound.unit != PERCENT and bound.amount:
             unfit = _unfit(f"increase.{name}", bound, rule.metric)
             yield from ((("increase", name), message) for message in unfit)

@@ -31,7 +31,7 @@ def of_transformers(keys: Keys, config: EncoderConfig, description: Description,
         description.warnings.append(
             Message(
                 "unsupported-attention",
-                f"samattn does not have attention {quoted(named)}: the config has {DEFAULT}.",
+                f"samattn does not support attention {quoted(named)}: the config uses {DEFAULT}.",
             )
         )
     return _with_default(keys, config, description.warnings, "transformers")

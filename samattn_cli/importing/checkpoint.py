@@ -56,7 +56,7 @@ def _from_safetensors(path: Path) -> Shapes:
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ImportFailedError(
             "damaged-checkpoint",
-            f"{path}: is damaged, or not a safetensors file: it does not begin with such a header",
+            f"{path}: is damaged, or not a safetensors file: it does not begin with a safetensors header",
         ) from None
     if not weights:
         raise ImportFailedError("no-weights", f"{path}: has no weights")
@@ -94,7 +94,7 @@ def _from_pytorch(path: Path) -> Shapes:
     if find_spec("torch") is None:
         raise ImportFailedError(
             "not-installed",
-            f"{path}: torch is not installed, and needed to read this: pip install 'samattn[torch]'",
+            f"{path}: reading this file needs torch: pip install 'samattn[torch]'",
         )
     from ..stack.checkpoint import entries_of
 

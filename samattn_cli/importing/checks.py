@@ -65,7 +65,7 @@ def check_weights(config: EncoderConfig, weights: Weights) -> None:
             raise weights.missing(name)
         if weights.shapes[name] != shape:
             raise weights.error(
-                "weight-shape",
+                "wrong-weight-shape",
                 f"weight {quoted(weights.original_names[name])} has shape {list(weights.shapes[name])}, but by the other "
                 f"weights it should have {list(shape)}",
             )

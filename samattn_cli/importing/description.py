@@ -87,7 +87,7 @@ class Description:
             for close in difflib.get_close_matches(key, missing, n=1, cutoff=SIMILARITY):
                 yield Message(
                     "misspelt-entry",
-                    f"Entry {quoted(key)} is not read. If you meant {close!r}: that entry is missing, and its default is "
+                    f"Entry {quoted(key)} was ignored. Did you mean {close!r}? That entry is missing, so its default is "
                     "used.",
                 )
 

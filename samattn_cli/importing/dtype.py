@@ -22,7 +22,8 @@ def of_transformers(keys: Keys, description: Description) -> Keys:
     if dtype is None:
         description.warnings.append(
             Message(
-                "unsupported-dtype", f"samattn does not have dtype {quoted(named)}: the config has {DEFAULT}."
+                "unsupported-dtype",
+                f"samattn does not support dtype {quoted(named)}: the config uses {DEFAULT}.",
             )
         )
     if dtype in {None, DEFAULT}:

@@ -67,7 +67,7 @@ def _file_of(path: Path) -> Path | None:
     if path.is_dir():
         file = next((path / name for name in IN_FOLDER if (path / name).is_file()), None)
         if file is None:
-            raise ImportFailedError("nothing-to-import", f"{path}: has none of {', '.join(IN_FOLDER)}")
+            raise ImportFailedError("nothing-to-import", f"{path}: contains none of {', '.join(IN_FOLDER)}")
         return file
     if path.exists():
         if path.suffix not in EXTENSIONS:
@@ -93,8 +93,8 @@ def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> 
         names = ", ".join(quoted(name) for name in list(shapes)[:3])
         raise ImportFailedError(
             "unknown-model",
-            f"{label}: samattn knows no model with these weights ({names}, ...); of a model saved by transformers, import "
-            f"the config.json{unusable_families()}",
+            f"{label}: samattn recognizes no model with these weights ({names}, ...); for a model saved by transformers, import "
+            f"its config.json{unusable_families()}",
         )
     weights = _renamed(kind, shapes, label, attributes)
     keys = kind.read(weights)
@@ -117,7 +117,7 @@ def _renamed(kind: CheckpointKind, shapes: Shapes, label: str, attributes: Mappi
                 both = f"{quoted(original_names[ours])} and {quoted(name)}"
                 raise ImportFailedError(
                     "unknown-model",
-                    f"{label}: {both} would be one weight of samattn's: this is another model",
+                    f"{label}: {both} map to the same weight of samattn: this is another model",
                 )
             original_names[ours] = name
             del others[name]

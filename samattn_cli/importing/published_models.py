@@ -61,7 +61,7 @@ def difference_from_published(config: EncoderConfig, others: Collection[str] = (
         return ""
     return Message(
         "not-published",
-        "samattn knows no published model like this one. "
+        "No published model is like this one. "
         f"The nearest, {nearest.name}, has {'; '.join(differences)}. Is the checkpoint complete?",
     )
 

@@ -116,7 +116,7 @@ def _map_of(index: Path) -> dict[str, str]:
         if not isinstance(name, str) or not _is_name(name):
             raise ImportFailedError(
                 "not-a-part",
-                f"{index}: weight_map names {quoted(name)}, which is not a checkpoint next to it",
+                f"{index}: weight_map names {quoted(name)}, which is not a checkpoint in the same folder",
             )
     return dict(weight_map)
 

@@ -21,7 +21,7 @@ def read_timm_model(name: str) -> tuple[dict[str, Any], Shapes]:
     if missing:
         raise ImportFailedError(
             "not-installed",
-            f"{name}: no such file; to import a timm model of that name, install {' and '.join(missing)}: "
+            f"{name}: no such file; importing a timm model of that name needs {' and '.join(missing)}: "
             f"pip install {' '.join(missing)}",
         )
     from ..stack.timm_model import attributes_and_shapes

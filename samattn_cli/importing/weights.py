@@ -50,7 +50,7 @@ class Weights:
         shape = self.shapes[name]
         if len(shape) != dims or not all(shape):
             raise self.error(
-                "weight-shape",
+                "wrong-weight-shape",
                 f"weight {name!r} has shape {list(shape)} instead of {dims} dimensions: this is another model",
             )
         return shape

@@ -63,7 +63,7 @@ def _refusal(path: Path, message: str) -> ImportFailedError:
     name = unsafe[1].strip("`'")
     return ImportFailedError(
         "unsafe-checkpoint",
-        f"{path}: has more than weights ({name}), and samattn does not run it: save only its state_dict",
+        f"{path}: contains objects other than weights ({name}), which samattn does not load: save only its state_dict",
     )
 
 

@@ -86,7 +86,9 @@ def _one_device(recordings: Mapping[Path, Recording]) -> Fingerprint:
     (first, *_), prints = recordings, {path: recording.fingerprint for path, recording in recordings.items()}
     for path, other in prints.items():
         if other.kind == "dry":
-            raise RecordingError("no-times", f"{path}: is of a dry run, which has no times to calibrate by")
+            raise RecordingError(
+                "no-times", f"{path}: is from a dry run, which has no times to calibrate with"
+            )
         for name in ("device", "kind", "torch"):
             here, there = getattr(prints[first], name), getattr(other, name)
             if here != there:
@@ -148,9 +150,9 @@ def _check_peak(run: _Run, device: Device) -> None:
     at_peak_ms = time.share_of_peak * time.ms if time else 0.0
     if at_peak_ms > MOST_OF_PEAK * measured_ms:
         raise RecordingError(
-            "faster-device",
-            f"a pass of {config.name} took {format_ms(measured_ms)}, but its matrix products alone take "
-            f"{format_ms(at_peak_ms)} at the peak of {device.name}: the recording is of a faster device",
+            "device-mismatch",
+            f"a pass of {config.name} took {format_ms(measured_ms)}, but its matrix products alone need "
+            f"{format_ms(at_peak_ms)} at the peak of {device.name}: the recording is from a faster device",
         )
 
 

@@ -44,7 +44,7 @@ def explain(config: EncoderConfig, where: str = "", metric: str = "macs") -> Exp
     if figure.by_mode and config.run.mode == "training":
         raise UsageError(
             "inference-only",
-            f"{metric}: there are formulas for an inference forward only, and this run is a training step; use --set "
+            f"{metric}: formulas exist only for inference, but run.mode is training; use --set "
             "run.mode=inference",
         )
     if not where:

@@ -67,9 +67,9 @@ def _dropped_pixels(config: EncoderConfig) -> Iterator[Finding]:
         seen = height - rest[0], width - rest[1]
         yield Finding(
             "dropped-pixels",
-            f"The image, {format_size(config.image_size)}, is not a multiple of the patch, {config.patch_size}: the "
+            f"The image, {format_size(config.image_size)}, is not a multiple of patch_size {config.patch_size}: the "
             f"patch convolution drops the last {' and '.join(lost)} of pixels and sees {format_size(seen)}, a grid of "
-            f"{format_size(config.grid)}. The numbers here do the same.",
+            f"{format_size(config.grid)}. All figures here are for that grid.",
         )
 
 
@@ -166,8 +166,8 @@ def _whole_against_part(kinds: Sequence[LayerReport], comparison: Comparisons) -
             if ratio >= 1
             else f"takes {format_ratio(1 / ratio)} the FLOPs of"
         )
-        message = f"{gains}; the encoder {whole} all global: qkv, proj and MLP do not shrink."
-        yield Finding("whole-against-part", message)
+        message = f"{gains}. The encoder {whole} an all-global one; qkv, proj and MLP do not shrink."
+        yield Finding("saving-of-encoder", message)
 
 
 def _gain(layer: LayerReport) -> str:
@@ -196,7 +196,7 @@ def _peak(layers: Sequence[LayerReport], totals: Totals, comparison: Comparisons
     as_all_global = abs(comparison.vs_all_global.peak_bytes_saving) < WORTH_SAVING
     if as_all_global and windowed.peak_bytes_saving < -WORTH_SAVING:
         yield Finding(
-            "one-global-layer-sets-the-peak",
+            "global-layer-sets-peak",
             f"One global layer sets the inference peak ({format_bytes(totals.peak_bytes)} at {totals.peak_at}): with all "
             f"layers global it is {format_bytes(comparison.vs_all_global.peak_bytes)}, and with none it is "
             f"{format_bytes(windowed.peak_bytes)}. {_training(totals, comparison)}",

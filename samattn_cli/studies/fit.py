@@ -144,7 +144,7 @@ def _answers(encoder: EncoderConfig, vary: Vary, memory: int | Device, asked: As
     except UsageError as error:
         candidates, message = None, error.message
     if candidates is not None and not len(candidates):
-        message = Message("no-candidates", f"there is no valid {vary.replace('_', ' ')}: {candidates.end}")
+        message = Message("no-candidates", f"no valid {vary.replace('_', ' ')}: {candidates.end}")
     if candidates is None or message:
         for mode in asked.modes:
             yield Answer(

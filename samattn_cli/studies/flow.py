@@ -125,7 +125,7 @@ def _after_transition(part: PartConfig, first: LayerConfig, seen: Fields) -> Fie
     if not _mixes_all(first):
         raise UsageError(
             "no-receptive-fields",
-            f"transition {part.word} does not declare what it mixes, so there are no receptive fields after it",
+            f"transition {part.word} does not declare which tokens it mixes, so receptive fields after it are unknown",
         )
     # The next block mixes all tokens, so the order in which the transition puts them makes no difference.
     height, width = part.leaving.grid

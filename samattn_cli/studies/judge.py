@@ -36,7 +36,9 @@ def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig]
     ]
     recorded = {case.config_hash for _, case in chosen}
     if missing := [config.name for config in configs if config_hash(config) not in recorded]:
-        raise UsageError("not-recorded", f"{files}: no case is of {', '.join(missing)} with the same run")
+        raise UsageError(
+            "not-recorded", f"{files}: no case of {', '.join(missing)} has the same run settings"
+        )
     cases = tuple(_judged(fingerprint, case) for fingerprint, case in chosen)
     if not any(case.whole for case in cases):
         reasons = dict.fromkeys(case.message for case in cases) or ["it has no cases"]

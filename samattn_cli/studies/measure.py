@@ -38,7 +38,7 @@ def device_fingerprint(device: str) -> Fingerprint:
         DeviceError: if torch is not installed, has no such device or cannot run on it.
     """
     if find_spec("torch") is None:
-        raise DeviceError("not-installed", "to measure, samattn needs torch: pip install 'samattn[torch]'")
+        raise DeviceError("not-installed", "measuring needs torch: pip install 'samattn[torch]'")
     return ask_fingerprint(device)
 
 
@@ -54,7 +54,7 @@ def start(fingerprint: Fingerprint, earlier: Path | None) -> Recording:
     if differences := recording.fingerprint.differences(fingerprint):
         raise RecordingError(
             "recordings-differ",
-            f"{earlier}: cannot continue a recording that was made differently ({'; '.join(differences)}); give another "
+            f"{earlier}: cannot continue a recording with other settings ({'; '.join(differences)}); give another "
             "file, or --fresh",
         )
     return recording

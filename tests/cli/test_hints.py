@@ -108,14 +108,14 @@ HINTS = {
     ("sweep", "sam_vit_b", "--attention", "eager,flash"): ("'flash'", "; use sdpa: torch's scaled_dot_product_attention"),
     ("analyze", "sam_vit_b", "--set", "embed_dim=1000"): ("--set embed_dim=1000: num_heads 12 does not divide embed_dim 1000",),
     ("sweep", "sam_vit_b", "--vary", "embed_dim=768,1000"): ("--vary embed_dim=1000: num_heads 12 does not divide",),
-    ("sweep", "sam_vit_b", "--resolutions", "512", "1024"): ("[values-apart]", "1024 is not", "--resolutions 512,1024"),
+    ("sweep", "sam_vit_b", "--resolutions", "512", "1024"): ("[split-value]", "1024 is not", "--resolutions 512,1024"),
     ("sweep", "sam_vit_b", "--image-size=512", "768x1024", "1024"):
-        ("[values-apart]", "768x1024 1024 are not", "--resolutions 512,768x1024,1024"),
-    ("sweep", "sam_vit_b", "--dtypes", "fp16", "fp32"): ("[values-apart]", "--dtypes fp16,fp32"),
-    ("measure", "sam_vit_b", "--resolutions", "512", "1024"): ("[values-apart]", "--resolutions 512,1024"),
-    ("verify", "sam_vit_b", "--set", "depth=12", "num_heads=12"): ("[values-apart]", "--set depth=12 --set num_heads=12"),
+        ("[split-value]", "768x1024 1024 are not", "--resolutions 512,768x1024,1024"),
+    ("sweep", "sam_vit_b", "--dtypes", "fp16", "fp32"): ("[split-value]", "--dtypes fp16,fp32"),
+    ("measure", "sam_vit_b", "--resolutions", "512", "1024"): ("[split-value]", "--resolutions 512,1024"),
+    ("verify", "sam_vit_b", "--set", "depth=12", "num_heads=12"): ("[split-value]", "--set depth=12 --set num_heads=12"),
     ("analyze", "sam_vit_b", "--device", "RTX", "4090"): ("[extra-argument]", "--device rtx_4090"),
-    ("sweep", "sam_vit_b", "--gpu", "jetson", "orin"): ("[device-in-two-words]", "--device jetson_orin"),
+    ("sweep", "sam_vit_b", "--gpu", "jetson", "orin"): ("[split-value]", "--device jetson_orin"),
     ("analyze", "sam_vit_b", "image_size=512"): ("[extra-argument]", "write --set image_size=512"),
     ("analyze", "sam_vit_b", "attn_implementation=sdpa"): ("[extra-argument]", "write --set run.attention=sdpa"),
     ("sweep", "sam_vit_b", "stages.0.depth=3"): ("[setting-without-option]", "write --set stages.0.depth=3"),
@@ -134,9 +134,9 @@ HINTS = {
     ("analyze", "sam_vit_b", "--embed-dim", "1000"): ("[unknown-option]", ": --embed-dim; write --set embed_dim=1000"),
     ("fit", "sam_vit_b", "--tf32"): ("[unknown-option]", ": --tf32; write --set run.tf32=VALUE"),
     ("analyze", "sam_vit_b", "--dvice", "h100"): ("[unknown-option]", ": --dvice; did you mean '--device'?"),
-    ("configs", "--show", "sam"): ("[several-names]", "--show sam: 17 presets ", ", ".join(SAMS[:5])),
-    ("configs", "swin_"): ("[several-names]", "swin_: 12 presets ", ": swin_b,"),
-    ("devices", "a100"): ("[several-names]", "a100: 2 devices ", ": a100_40, a100_80"),
+    ("configs", "--show", "sam"): ("[ambiguous-name]", "--show sam: 17 presets ", ", ".join(SAMS[:5])),
+    ("configs", "swin_"): ("[ambiguous-name]", "swin_: 12 presets ", ": swin_b,"),
+    ("devices", "a100"): ("[ambiguous-name]", "a100: 2 devices ", ": a100_40, a100_80"),
     ("devices", "--show", "quantum"): ("[unknown-name]", "--show quantum: ", ", ".join(devices())),
     ("configs", "vit_b", "--show", "vit_h"): ("[given-twice]", "vit_b --show vit_h: "),
     ("explain", "sam_vit_h", "attn.qkv"): ("'0.attn.qkv'",),
@@ -159,8 +159,8 @@ HINTS = {
     ("sweep", "vit_b", "--resolutions", "224", "--measure", "cpu", "--repeats", "x"): ("[bad-value]", "'--repeats'", "'x'"),
     ("analyze", "sam_vit_h.yaml"): ("'sam_vit_h'",),
     ("analyze", "sam_vit_h", "--set", "window_size", "8"): ("[extra-argument]", "--set window_size=8"),
-    ("sweep", "sam_vit_h", "--set", "window_size", "8"): ("[values-apart]", "--set window_size=8"),
-    ("sweep", "sam_vit_h", "--metrics", "flops", "params"): ("[values-apart]", "--metrics flops,params"),
+    ("sweep", "sam_vit_h", "--set", "window_size", "8"): ("[split-value]", "--set window_size=8"),
+    ("sweep", "sam_vit_h", "--metrics", "flops", "params"): ("[split-value]", "--metrics flops,params"),
     ("compare-placements", "sam_vit_h", "--placements", "7", "15"): ("[extra-argument]", "--placements 7,15"),
     ("compare-placements", "sam_vit_h", "--placements", "none", "all"): ("[extra-argument]", "--placements none --placements all"),
     ("analyze", "sam_vit_b", "--set", "dtype=fp16"): ("unknown key 'dtype'", "'run:'"),
@@ -191,7 +191,7 @@ def test_an_error_is_printed_with_its_code_once(arguments: tuple[str, ...]) -> N
 
 
 def test_the_presets_that_contain_a_word_are_all_of_them() -> None:
-    message = refused("configs", "--show", "sam").removesuffix(" [several-names]")
+    message = refused("configs", "--show", "sam").removesuffix(" [ambiguous-name]")
     assert sorted(message.rpartition(": ")[2].split(", ")) == sorted(
         name for name in presets() if "sam" in name
     )

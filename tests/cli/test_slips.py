@@ -180,14 +180,14 @@ def problems(source, *overrides: str) -> list[Known]:
 
 
 def test_a_rule_that_an_option_breaks_is_not_blamed_on_a_preset() -> None:
-    said = "--set embed_dim=1000: [heads-do-not-divide] num_heads 12 embed_dim 1000 8 10"
+    said = "--set embed_dim=1000: [not-divisible] num_heads 12 embed_dim 1000 8 10"
     assert problems("sam_vit_b", "embed_dim=1000") == [said]
     assert problems("sam_vit_b", "mlp_ratio=2", "embed_dim=1000", "run.dtype=fp16") == [said]
 
 
 def test_of_several_options_each_has_its_own_fault() -> None:
     assert problems("sam_vit_b", "depth=8", "embed_dim=1000") == [
-        "--set embed_dim=1000: [heads-do-not-divide] 12 1000 8 10",
+        "--set embed_dim=1000: [not-divisible] 12 1000 8 10",
         "--set depth=8: [no-such-block] global_attn_indexes 8 0 7",
         "--set depth=8: [no-such-block] global_attn_indexes 11 0 7",
     ]
@@ -208,7 +208,7 @@ def test_a_key_of_a_file_is_blamed_for_what_it_breaks_in_the_file_that_it_extend
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base.yaml").write_text("extends: sam_vit_b\nnum_heads: 12\n", "utf-8")
     (tmp_path / "e.yaml").write_text("extends: base.yaml\nembed_dim: 1000\n", "utf-8")
-    said = "[heads-do-not-divide] 12 1000 8 10"
+    said = "[not-divisible] 12 1000 8 10"
     assert problems("e.yaml") == [f"e.yaml:2:12: {said} base.yaml:2:12"]
     (tmp_path / "base.yaml").write_text("extends: sam_vit_b\n", "utf-8")
     assert problems("e.yaml") == [f"e.yaml:2:12: {said}"]
@@ -217,7 +217,7 @@ def test_a_key_of_a_file_is_blamed_for_what_it_breaks_in_the_file_that_it_extend
 def test_what_is_wrong_without_the_option_too_stays_where_it_is(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "e.yaml").write_text("extends: sam_vit_b\nnum_heads: 11\n", "utf-8")
-    said = "e.yaml:2:12: [heads-do-not-divide] 11 768 8 12"
+    said = "e.yaml:2:12: [not-divisible] 11 768 8 12"
     assert problems("e.yaml", "mlp_ratio=2") == [said]
 
 

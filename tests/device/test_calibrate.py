@@ -207,7 +207,7 @@ def test_another_memory_is_said(folder):
     large = kept(folder, "large.json", lambda data: data["fingerprint"].update(total_bytes=80_000_000_000))
     result = calibrate(folder, "slow.yaml", large)
     assert result.stderr.startswith("samattn: Slow GPU has 74.51 GiB of memory, and slow has 7.45 GiB")
-    assert result.stderr.endswith(" [another-device]\n")
+    assert result.stderr.endswith(" [device-mismatch]\n")
     assert result.returncode == 0
 
 
@@ -307,7 +307,7 @@ def test_a_faster_device_is_another(folder):
     result = calibrate(folder, "slower.yaml", "slow.json")
     assert result.returncode == 2
     assert result.stderr.startswith("a pass of tiny took ")
-    assert result.stderr.endswith(" [faster-device]\n")
+    assert result.stderr.endswith(" [device-mismatch]\n")
 
 
 def test_a_damaged_recording_is_said(folder):
@@ -315,7 +315,10 @@ def test_a_damaged_recording_is_said(folder):
     result = calibrate(folder, "slow.yaml", "cut.json")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("cut.json: is damaged: not JSON (")
-    assert calibrate(folder, "slow.yaml", "gone.json").stderr == "gone.json: No such file or directory\n"
+    assert (
+        calibrate(folder, "slow.yaml", "gone.json").stderr
+        == "gone.json: No such file or directory [cannot-read]\n"
+    )
 
 
 def test_an_unknown_device_comes_with_the_nearest(folder):

@@ -322,8 +322,8 @@ def test_stages_replace_those_of_the_base():
 def test_flat_keys_over_a_base_of_several_stages_say_what_to_do():
     write("base.yaml", STAGES)
     assert problems_in("extends: base.yaml\ndepth: 3\nwindow_size: 7\n") == [
-        "e.yaml:2:1: [which-stage] depth 2 stages.0.depth",
-        "e.yaml:3:1: [which-stage] window_size 2 stages.0.window_size",
+        "e.yaml:2:1: [ambiguous-stage] depth 2 stages.0.depth",
+        "e.yaml:3:1: [ambiguous-stage] window_size 2 stages.0.window_size",
     ]
 
 
@@ -375,7 +375,7 @@ def test_a_problem_in_a_base_is_reported_in_the_base():
     write("sub/base.yaml", flat_with("num_heads: 5"))
     assert problems_in("extends: sub/base.yaml\nin_chans: 0\n") == [
         "e.yaml:2:11: [out-of-range] in_chans 1 0",
-        "sub/base.yaml:5:12: [heads-do-not-divide] num_heads 5 embed_dim 96 4 6",
+        "sub/base.yaml:5:12: [not-divisible] num_heads 5 embed_dim 96 4 6",
     ]
 
 
@@ -489,7 +489,7 @@ BAD_OVERRIDES = [
         "stages.0=3",
         "[wrong-type] stages.0 3",
     ),
-    ("num_heads=5", "[heads-do-not-divide] num_heads 5 embed_dim 768 4 6"),
+    ("num_heads=5", "[not-divisible] num_heads 5 embed_dim 768 4 6"),
     (
         "window_size=[0, 7]",
         "[window-side-zero] window_size 0 7",
@@ -527,8 +527,8 @@ def test_an_absurd_override_is_rejected():
 def test_a_flat_override_of_several_stages_says_what_to_do_for_each():
     write("e.yaml", STAGES)
     assert problems_of("e.yaml", "depth=3", "image_size=512", "window_size=8") == [
-        "override depth=3: [which-stage] depth 2 stages.0.depth",
-        "override window_size=8: [which-stage] window_size 2 stages.0.window_size",
+        "override depth=3: [ambiguous-stage] depth 2 stages.0.depth",
+        "override window_size=8: [ambiguous-stage] window_size 2 stages.0.window_size",
     ]
 
 
@@ -764,7 +764,7 @@ WRONG = [
         "6:14: [window-side-zero] window_size 7 0",
     ),
     ("global_attn_indexes: [4]", "6:23: [no-such-block] global_attn_indexes 4 0 3"),
-    ("global_attn_indexes: [1, 3, 1]", "6:29: [block-named-twice] global_attn_indexes 1"),
+    ("global_attn_indexes: [1, 3, 1]", "6:29: [duplicate-block] global_attn_indexes 1"),
     # stages
     ("stages: []", "3:9: [wrong-length] stages 1 []"),
     ("stages: 3", "3:9: [wrong-type] stages 3"),
@@ -800,9 +800,7 @@ def test_each_wrong_key_gives_one_message_with_its_place(line, message):
 )
 def test_heads_that_do_not_divide_the_width_come_with_the_nearest_that_do(width, heads, choices):
     text = f"image_size: 224\npatch_size: 16\nembed_dim: {width}\ndepth: 4\nnum_heads: {heads}\n"
-    assert problems_in(text) == [
-        f"e.yaml:5:12: [heads-do-not-divide] {heads} {width} {choices.replace(' or', '')}"
-    ]
+    assert problems_in(text) == [f"e.yaml:5:12: [not-divisible] {heads} {width} {choices.replace(' or', '')}"]
 
 
 NO_HEADS = FLAT.removesuffix("num_heads: 3\n")
@@ -900,9 +898,9 @@ stages:
 """
     assert problems_in(text) == [
         "e.yaml:4:65: [no-such-block] global_attn_indexes 4 0 3",
-        "e.yaml:4:71: [block-named-twice] global_attn_indexes 1",
+        "e.yaml:4:71: [duplicate-block] global_attn_indexes 1",
         f"e.yaml:5:14: [width-changes] stages.1.embed_dim 64 0 96 vit {TO_A_GRID}",
-        "e.yaml:7:14: [heads-do-not-divide] num_heads 5 embed_dim 64 2 4",
+        "e.yaml:7:14: [not-divisible] num_heads 5 embed_dim 64 2 4",
         "e.yaml:8:28: [no-such-block] global_attn_indexes 3 1 4",
         "e.yaml:9:16: [window-side-zero] window_size 0 1",
         "e.yaml:10:3: [missing-key] stages.2.depth",
@@ -925,9 +923,9 @@ def test_each_stage_is_held_to_the_width_of_the_one_before_it():
 NOTHING = "window_size num_heads mlp_ratio"
 BAD_OF_BLOCKS = {
     "[{blocks: [1, 4], num_heads: 2}]": "6:26: [no-such-block] overrides 4 0 3",
-    "[{blocks: [1, 1], num_heads: 2}]": "6:26: [block-named-twice] overrides 1",
-    "[{blocks: [1], num_heads: 5}]": "6:38: [heads-do-not-divide] num_heads 5 embed_dim 96 4 6",
-    "[{blocks: [1], num_heads: 2}, {blocks: [0, 1], num_heads: 4}]": "6:55: [override-set-twice] overrides 1 num_heads",
+    "[{blocks: [1, 1], num_heads: 2}]": "6:26: [duplicate-block] overrides 1",
+    "[{blocks: [1], num_heads: 5}]": "6:38: [not-divisible] num_heads 5 embed_dim 96 4 6",
+    "[{blocks: [1], num_heads: 2}, {blocks: [0, 1], num_heads: 4}]": "6:55: [duplicate-override] overrides 1 num_heads",
     "[{blocks: [3], window_size: 2}]": "6:23: [override-of-global-block] overrides 3 global_attn_indexes",
     "[{blocks: [1], window_size: [0, 7]}]": "6:40: [window-side-zero] window_size 0 7",
     "[{blocks: [1], mlp_ratio: 0.01}]": "6:38: [no-channels-left] mlp_ratio 0.01 96",
@@ -1003,7 +1001,7 @@ depth: 1001
         "e.yaml:1:14: [wrong-type] description 12",
         "e.yaml:2:17: [wrong-type] image_size",
         "e.yaml:3:14: [window-side-zero] window_size 0 7",
-        "e.yaml:6:12: [heads-do-not-divide] num_heads 7 embed_dim 100 4 5",
+        "e.yaml:6:12: [not-divisible] num_heads 7 embed_dim 100 4 5",
         "e.yaml:7:12: [out-of-range] mlp_ratio 0 -4",
         "e.yaml:8:11: [wrong-type] qkv_bias 'yes'",
         "e.yaml:10:15: [out-of-range] run.batch_size 1 0",

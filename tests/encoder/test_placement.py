@@ -149,23 +149,23 @@ OF_A_SIZE = "config: [unused-key] hiera num_windows_side sam_adapter sam_lora vi
 BAD = {
     "a grid that is not a whole number of windows": (
         {"image_size": [40, 48]},
-        "config: [grid-not-divisible] num_windows_side 4 0 10x12 4x4 image_size [32, 48] 48",
+        "config: [not-divisible] num_windows_side 4 0 10x12 4x4 image_size [32, 48] 48",
     ),
     "fewer rows than windows": (
         {"image_size": [8, 48]},
-        "config: [grid-not-divisible] num_windows_side 4 0 2x12 4x4 image_size [16, 48]",
+        "config: [not-divisible] num_windows_side 4 0 2x12 4x4 image_size [16, 48]",
     ),
     "both keys in a stage": (
         {"window_size": 0},
-        "config: [windows-set-twice] window_size num_windows_side",
+        "config: [conflicting-keys] window_size num_windows_side",
     ),
     "both keys in an override": (
         {"overrides": [{"blocks": [0], "window_size": 2, "num_windows_side": 2}]},
-        "config: [windows-set-twice] window_size num_windows_side",
+        "config: [conflicting-keys] window_size num_windows_side",
     ),
     "a window from one override and a number from another": (
         {"overrides": [{"blocks": [0], "window_size": 2}, {"blocks": [0], "num_windows_side": 2}]},
-        "config: [override-set-twice] num_windows_side 0",
+        "config: [duplicate-override] num_windows_side 0",
     ),
     "a number for a block that is named global": (
         {"overrides": [{"blocks": [1], "num_windows_side": 2}]},

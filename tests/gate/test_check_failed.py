@@ -93,7 +93,7 @@ def test_a_damaged_baseline(inside):
     assert (result.place.file, result.code) == ("samattn-baseline.json", "not-json")
     Path("samattn-baseline.json").write_bytes(b"\xff")
     (result,) = reported()[0].results
-    assert (result.rule, result.place, result.code) == ("check.baseline", None, "not-utf8")
+    assert (result.rule, result.place, result.code) == ("check.baseline", None, "not-utf-8")
 
 
 def test_in_the_terminal_it_is_said_once_and_ci_is_told(inside, monkeypatch):

@@ -151,7 +151,7 @@ class TestReading:
 
     @pytest.mark.usefixtures("root")
     def test_a_line_break_in_a_path_is_no_second_question(self) -> None:
-        assert "there is no file" in error_of(windows, "a\nencoders/h.yaml")
+        assert "[file-not-found]" in error_of(windows, "a\nencoders/h.yaml")
         assert windows("encoders/h.yaml") == 2
 
     def test_a_name_with_a_line_break_is_read(self, root: Path) -> None:
@@ -461,7 +461,7 @@ class TestMergeBase:
     def test_unrelated_histories(self, root: Path) -> None:
         git(root, "checkout", "-q", "--orphan", "other")
         commit(root)
-        assert codes_of(base, "main") == ("no-common-commit",)
+        assert codes_of(base, "main") == ("no-common-ancestor",)
 
     def test_a_shallow_clone_and_that_the_remedy_works(self, root: Path, tmp_path: Path, monkeypatch) -> None:
         git(root, "checkout", "-q", "-b", "feature")
@@ -483,7 +483,8 @@ class TestMergeBase:
         )
         git(tmp_path / "clone", "fetch", "-q", "--depth", "1", "origin", "main:refs/remotes/origin/main")
         said = error_of(base)
-        assert "where HEAD left origin/main: git fetch --unshallow" in said
+        assert "[shallow-clone]" in said
+        assert "origin/main: git fetch --unshallow" in said
         assert said.endswith("[shallow-clone]")
         git(tmp_path / "clone", *remedy.split()[1:])
         assert base().commit.sha == git(root, "rev-parse", "main~1")
@@ -640,7 +641,7 @@ class TestSubmodules:
         git(outer, "update-index", "--cacheinfo", f"160000,{'1' * 40},sub")
         git(outer, "commit", "-q", "-m", "a commit that is nowhere")
         said = error_of(windows, "sub/encoders/h.yaml")
-        assert "the submodule sub does not have 1111111, to which HEAD refers" in said
+        assert "the submodule sub does not have commit 1111111, which HEAD refers to" in said
         assert said.endswith(f": git -C sub fetch origin {'1' * 40} [base-not-fetched]")
 
 

@@ -359,7 +359,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         (
             f"{HEAD}rules: [{{{RULE}}}, {{{RULE}}}]",
             "3:14",
-            "rule-id-twice",
+            "duplicate-rule-id",
             ("'a'", "2"),
         ),
         (
@@ -475,7 +475,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         (
             with_rule("id: a, metric: attention_memory_saving_per_head, limit: 94 %"),
             "4:60",
-            "limit-of-gain",
+            "limit-on-gain",
             (),
         ),
         (
@@ -493,7 +493,7 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         (
             with_rule("id: a, metric: flops, expect: 1 GFLOP, tolerance: '+1 %'"),
             "4:54",
-            "signed-quantity",
+            "unexpected-sign",
             ("1",),
         ),
         (
@@ -518,13 +518,13 @@ RULE = "id: a, metric: flops, limit: 1 GFLOP"
         (
             with_rule("id: a, metric: flops, vs: base, increase: 2 %"),
             "4:46",
-            "unsigned-quantity",
+            "missing-sign",
             ("increase.error", "2", "'+2 %'"),
         ),
         (
             with_rule("id: a, metric: flops, vs: base, increase: +0"),
             "4:46",
-            "unsigned-quantity",
+            "missing-sign",
             ("increase.error", "0", "'+0'"),
         ),
         (

@@ -63,7 +63,7 @@ def test_weights_of_a_model_that_was_trained_in_parallel(tmp_path):
 CHANGED: dict[tuple[str, str], tuple[str, dict[str, tuple[int, ...] | None]]] = {
     ("missing-weight", "'blocks.1.attn.qkv.weight'"): ("swin_t", {"layers.0.blocks.1.attn.qkv.weight": None}),
     ("missing-weight", "'blocks.7.norm2.bias'"): ("vit_b", {"blocks.7.norm2.bias": None}),
-    ("weight-shape", "'blocks.7.mlp.fc1.weight' has shape [3000, 768], .* [3072, 768]"): (
+    ("wrong-weight-shape", "'blocks.7.mlp.fc1.weight' has shape [3000, 768], .* [3072, 768]"): (
         "vit_b", {"blocks.7.mlp.fc1.weight": (3000, 768)},
     ),
     ("unknown-weight", "'blocks.0.ls1.gamma'"): ("vit_b", {"blocks.0.ls1.gamma": (768,)}),
@@ -71,7 +71,7 @@ CHANGED: dict[tuple[str, str], tuple[str, dict[str, tuple[int, ...] | None]]] = 
     ("unsupported-model", "'patch_embed.proj.weight' is a kernel of 16x8"): (
         "vit_b", {"patch_embed.proj.weight": (768, 3, 16, 8)},
     ),
-    ("weight-shape", "'patch_embed.proj.weight' has shape [768] instead of 4"): (
+    ("wrong-weight-shape", "'patch_embed.proj.weight' has shape [768] instead of 4"): (
         "vit_b", {"patch_embed.proj.weight": (768,)},
     ),
     ("not-in-shapes", "width 384, only 768, 1024, 1280"): ("vit_b", {"blocks.0.norm1.weight": (384,)}),

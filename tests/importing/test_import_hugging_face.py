@@ -424,6 +424,6 @@ def test_whatever_an_entry_says_it_is_read_or_refused(saved, depth, random, junk
 def test_an_entry_similar_to_a_missing_one_has_a_note(tmp_path):
     part = {"model_type": "sam_vision_model", "hidden_siz": 768, "patch_size": 16, "patch_sizes": 16}
     text = imported(str(as_json({"model_type": "sam", "vision_config": part}, tmp_path / "c.json")))
-    (warning,) = (line for line in text.splitlines() if "not read" in line)
+    (warning,) = (line for line in text.splitlines() if "was ignored" in line)
     assert "'hidden_siz'" in warning
     assert "'hidden_size'" in warning

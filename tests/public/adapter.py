@@ -237,7 +237,7 @@ RECORDS = (
         bad={
             "a volume in parts": (
                 {"depth_slices": 6, "run": {"batch_size": 8}},
-                "[slices-do-not-divide] depth_slices 6 run.batch_size 8",
+                "[not-divisible] depth_slices 6 run.batch_size 8",
             ),
             "a volume of one slice": (
                 {"depth_slices": 1},
@@ -249,7 +249,7 @@ RECORDS = (
             ),
             "joint positions": (
                 {"rel_pos": "joint"},
-                "[rel-pos-of-block] rel_pos sam_adapter joint",
+                "[rel-pos-not-supported] rel_pos sam_adapter joint",
             ),
             "LoRA's rank": ({"lora_rank": 8}, "[unused-key] sam_adapter lora_rank sam_lora"),
             "no adapters to train": (

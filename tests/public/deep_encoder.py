@@ -182,7 +182,7 @@ RECORDS = (
             ),
             "width": (
                 {"stages.1.embed_dim": 30, "stages.1.num_heads": 2},
-                "[width-not-divisible] embed_dim 30 4",
+                "[not-divisible] embed_dim 30 4",
             ),
         },
     ),

@@ -171,13 +171,13 @@ RECORDS = (
         bad={
             "pooling that does not divide the window": (
                 {"stages": [FIRST | {"window_size": 7}, SECOND, THIRD, LAST]},
-                "[pooling-does-not-divide] q_stride 2 window 7x7 1",
+                "[not-divisible] q_stride 2 window 7x7 1",
             ),
             "pooling that does not divide the grid": (
                 {"stages": [FIRST | {"window_size": 6}, SECOND | {"q_stride": 3}, THIRD, LAST]},
                 (
-                    "9:174: [pooling-does-not-divide] q_stride 3 grid 16x24 2 1",
-                    "9:258: [pooling-does-not-divide] q_stride 2 grid 5x8",
+                    "9:174: [not-divisible] q_stride 3 grid 16x24 2 1",
+                    "9:258: [not-divisible] q_stride 2 grid 5x8",
                 ),
             ),
             "pooling in the first stage": (
@@ -217,7 +217,7 @@ RECORDS = (
             ),
             "positions that do not cover the grid": (
                 {"pos_embed_window": [4, 5]},
-                "[window-does-not-divide] pos_embed_window 4x5 16x24",
+                "[not-divisible] pos_embed_window 4x5 16x24",
             ),
             "fused": (
                 {"run": {"attention": "fused"}},

@@ -114,11 +114,11 @@ RECORDS = (
         bad={
             "half a merged token": (
                 {"image_size": [72, 60]},
-                "1:13: [image-not-divisible] image_size 72 60 8 2 4 56 64",
+                "1:13: [not-divisible] image_size 72 60 8 2 4 56 64",
             ),
             "one patch": (
                 {"image_size": 4},
-                "1:13: [image-not-divisible] image_size 4 8 2",
+                "1:13: [not-divisible] image_size 4 8 2",
             ),
             "an image of too many windows": (
                 {"image_size": 16384},

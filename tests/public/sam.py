@@ -74,7 +74,7 @@ RECORDS = (
             ),
             "heads that do not divide the width": (
                 {"num_heads": 3},
-                "5:12: [heads-do-not-divide] num_heads 3 embed_dim 32 2 4",
+                "5:12: [not-divisible] num_heads 3 embed_dim 32 2 4",
             ),
         },
     ),

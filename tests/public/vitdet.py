@@ -230,7 +230,7 @@ RECORDS = (
             ),
             "the same twice": (
                 {"residual_block_indexes": [1, 1]},
-                "[block-named-twice] residual_block_indexes 1",
+                "[duplicate-block] residual_block_indexes 1",
             ),
             "a convolution after SAM's block": (
                 {"block": "vit", "residual_block_indexes": [1]},

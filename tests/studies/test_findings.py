@@ -39,8 +39,8 @@ def test_dropped_pixels_are_said():
 
 
 def test_one_global_layer_is_said_to_set_the_peak_where_it_does():
-    assert "2.68 GiB at blocks.2.attn.add_rel_w" in findings()["one-global-layer-sets-the-peak"]
-    assert "one-global-layer-sets-the-peak" not in findings("global_attn_indexes=[]")
+    assert "2.68 GiB at blocks.2.attn.add_rel_w" in findings()["global-layer-sets-peak"]
+    assert "global-layer-sets-peak" not in findings("global_attn_indexes=[]")
 
 
 def test_an_encoder_without_a_global_layer_is_said_to_be_one():
@@ -63,10 +63,10 @@ def test_an_all_global_encoder_has_nothing_to_point_out_but_what_would_lower_its
 
 def test_the_peak_is_not_laid_to_a_global_layer_that_does_not_set_it():
     # the MLP of a windowed layer sets it
-    assert "one-global-layer-sets-the-peak" not in findings("image_size=256", "window_size=8", "mlp_ratio=16")
+    assert "global-layer-sets-peak" not in findings("image_size=256", "window_size=8", "mlp_ratio=16")
     # no layer sets it alone: all global, as it is and all windowed take about the same
-    assert "one-global-layer-sets-the-peak" not in findings("image_size=64", "window_size=8")
-    assert "one-global-layer-sets-the-peak" not in findings("image_size=256", "window_size=4", "rel_pos=none")
+    assert "global-layer-sets-peak" not in findings("image_size=64", "window_size=8")
+    assert "global-layer-sets-peak" not in findings("image_size=256", "window_size=4", "rel_pos=none")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_kinds_of_windows_are_told_apart_by_their_stages():
     assert found["padding"].startswith(
         "Padding 32x32 to 36x36 makes each of the 2 windowed layers of stage 1 run"
     )
-    whole = found["whole-against-part"]
+    whole = found["saving-of-encoder"]
     assert whole.startswith("8x8 windows make a layer's score products 16.00x cheaper")
     assert "; 12x12 windows make" in whole
 
@@ -108,7 +108,7 @@ def test_windows_of_one_size_in_two_stages_are_said_as_a_range():
     stages = [stage, {**stage, "transition": "patch_merging", "embed_dim": 128}]
     report = analyze(load_config({"image_size": 512, "patch_size": 16, "stages": stages}), verify=False)
     found = {finding.code: finding.message for finding in report.findings}
-    assert found["whole-against-part"].startswith(
+    assert found["saving-of-encoder"].startswith(
         "Windows make a layer's score products 4.00x to 16.00x cheaper"
     )
 

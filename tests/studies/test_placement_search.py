@@ -307,7 +307,7 @@ def test_what_is_no_budget_is_said(text, message):
         (("1", "latency <= 3 ms", None), "[needs-device]"),
         (("1", None, "memory"), "--by memory: unknown figure"),
         (("1", None, "peak_byts"), "did you mean 'peak_bytes'"),
-        ((None, None, "flops"), "--by flops: needs --search or --budget [needs-option]"),
+        ((None, None, "flops"), "--by flops: needs --search or --budget [missing-option]"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(question, message):

@@ -126,7 +126,7 @@ def test_placements_that_are_one_encoder_are_one_row():
         ("sam_vit_b", "3,,4", "must be one of none, all"),
         ("sam_vit_b", "-1", "must be one of none, all"),
         ("sam_vit_b", "", "must be one of none, all"),
-        ("sam2_hiera_t", "shifted", "[no-shift]"),
+        ("sam2_hiera_t", "shifted", "[shift-not-supported]"),
         ("vit_b", "none", "no layer of vit_b has a window smaller than its grid"),
     ],
 )

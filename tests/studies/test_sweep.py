@@ -578,8 +578,8 @@ BAD = {
         "cpu",
     ): "or --max-cases 128 [too-many-cases]",
     ("sam_vit_b", "--resolutions", "512", "--device", "h1000"): "did you mean 'h100'?",
-    ("sam_vit_b", "--resolutions", "512", "--repeats", "3"): "[needs-option]",
-    ("sam_vit_b", "--resolutions", "512", "--max-cases", "3"): "[needs-option]",
+    ("sam_vit_b", "--resolutions", "512", "--repeats", "3"): "[missing-option]",
+    ("sam_vit_b", "--resolutions", "512", "--max-cases", "3"): "[missing-option]",
 }
 
 

@@ -75,7 +75,7 @@ BROKEN = Result(
     config="encoders/broken.yaml",
     outcome="unchecked",
     summary="embed_dim must be a multiple of num_heads",
-    code="heads-do-not-divide",
+    code="not-divisible",
     place=Place("encoders/broken.yaml", 2, 12),
 )
 PASSED = Result(

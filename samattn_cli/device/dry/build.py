@@ -46,11 +46,11 @@ def cuda_headers() -> Path:
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         found = f"{platform.system()} {platform.machine()}"
-        raise DeviceError("dry-platform", f"the dry device runs on Linux x86_64, and this is {found}")
+        raise DeviceError("dry-platform", f"a dry run needs Linux x86_64, but this is {found}")
     if find_spec("torch") is None:
         raise DeviceError(
             "dry-without-torch",
-            f"the dry device runs torch's CUDA build, and torch is not installed: {INSTALL_CUDA}",
+            f"a dry run needs a CUDA build of torch, but torch is not installed: {INSTALL_CUDA}",
         )
     spec = find_spec("nvidia")
     roots = [Path(root) for root in (spec.submodule_search_locations if spec else None) or ()]
@@ -60,7 +60,7 @@ def cuda_headers() -> Path:
     if not found_headers:
         raise DeviceError(
             "dry-without-cuda",
-            f"the dry device runs torch's CUDA build, and this torch has none: {INSTALL_CUDA}",
+            f"a dry run needs a CUDA build of torch, but this torch is built without CUDA: {INSTALL_CUDA}",
         )
     return found_headers[-1]
 
@@ -82,7 +82,7 @@ def _build(headers: Path, place: Path) -> None:
     if compiler is None:
         raise DeviceError(
             "dry-without-compiler",
-            "the dry device is built once with a C compiler, and there is no cc: install gcc",
+            "a dry run builds a library with a C compiler, but there is no cc: install gcc",
         )
     try:
         place.parent.parent.mkdir(parents=True, exist_ok=True)

@@ -44,8 +44,8 @@ def _settings(device: Device) -> dict[str, str]:
     ]
     if missing:
         raise DeviceError(
-            "device-not-cuda",
-            f"{device.name} cannot be run dry: its device file has no {' or '.join(missing)}; give them, each with its source",
+            "incomplete-device-file",
+            f"{device.name}: a dry run needs {', '.join(missing)}: add them to the device file, each with its source",
         )
     return {
         "SAMATTN_DRY_NAME": device.description or device.name,

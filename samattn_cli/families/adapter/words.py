@@ -45,7 +45,7 @@ def problems_of_adapters(config: EncoderConfig, number: int) -> Iterator[Problem
         yield (
             ("stages", number, "depth_slices"),
             Message(
-                "slices-do-not-divide",
+                "not-divisible",
                 f"depth_slices {stage.depth_slices} does not divide run.batch_size {batch}: a batch holds the slices of "
                 "whole volumes",
             ),

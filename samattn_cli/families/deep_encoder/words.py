@@ -45,7 +45,7 @@ def compressor_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
             f"embed_dim {stage.embed_dim} is not a multiple of {2**HALVINGS}: transition {COMPRESSOR} doubles its channels "
             "twice to reach it"
         )
-        yield ("stages", at, "embed_dim"), Message("width-not-divisible", message)
+        yield ("stages", at, "embed_dim"), Message("not-divisible", message)
 
 
 def projector_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:

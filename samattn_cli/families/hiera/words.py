@@ -93,7 +93,7 @@ def _pooling_problems(config: EncoderConfig, number: int, first: LayerConfig) ->
             yield (
                 place,
                 Message(
-                    "pooling-does-not-divide",
+                    "not-divisible",
                     f"q_stride {stage.q_stride} does not divide the {what}, {format_size(sides)}, in block {first.index}, "
                     f"the first of stage {number}",
                 ),
@@ -108,7 +108,7 @@ def position_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
             f"pos_embed_window {format_size(window)} does not divide the grid, {format_size(config.grid)}, over which it is "
             "repeated"
         )
-        yield ("pos_embed_window",), Message("window-does-not-divide", message)
+        yield ("pos_embed_window",), Message("not-divisible", message)
 
 
 def fpn_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
@@ -123,7 +123,7 @@ def fpn_problems(config: EncoderConfig, _: int) -> Iterator[Problem]:
             ("neck",),
             Message(
                 "neck-does-not-fit",
-                f"neck sam2_fpn doubles the grid of the last stage, {coarser}, which must give that of the stage before, "
+                f"neck sam2_fpn upsamples the grid of the last stage, {coarser}, by 2, which does not give that of the stage before, "
                 f"{finer}",
             ),
         )

@@ -142,7 +142,7 @@ def _image_size(weights: Weights, patch: int) -> Size:
     if side is None:
         raise weights.error(
             "unsupported-model",
-            f"has {vectors} position embeddings, which are not those of a class token and a square",
+            f"has {vectors} position embeddings, which is not a class token and a square grid",
         )
     return side * patch
 

@@ -77,7 +77,7 @@ def order_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
             f"image_size {side_or_sides(config.image_size)} is not a multiple of {unit}, {MERGE} patches of "
             f"{config.patch_size}: use {near}"
         )
-        yield ("image_size",), Message("image-not-divisible", message)
+        yield ("image_size",), Message("not-divisible", message)
         return
     yield from _many_windows(config)
 
@@ -90,7 +90,7 @@ def _many_windows(config: EncoderConfig) -> Iterator[Problem]:
         where = ("image_size",) if each > MOST_WINDOWS else ("run", "batch_size")
         size = side_or_sides(config.image_size)
         message = (
-            f"image_size {size} gives {each * images:,} windows a layer over all images, and each runs by itself: use at "
+            f"image_size {size} gives {each * images:,} windows per layer over the batch, and each is run separately: use at "
             f"most {MOST_WINDOWS:,}"
         )
         yield where, Message("too-many-windows", message)
@@ -124,7 +124,7 @@ def _window_problem(size: Pair, first: Pair) -> Message | None:
     if size != first:
         return Message(
             "window-differs",
-            f"window_size {side_or_sides(size)} must be that of the blocks before, {side_or_sides(first)}: all blocks share "
+            f"window_size {side_or_sides(size)} must be that of earlier blocks, {side_or_sides(first)}: all blocks share "
             "one order of tokens",
         )
     return None
@@ -141,7 +141,7 @@ def _heads_problem(stage: StageConfig, first: StageConfig) -> Message | None:
     if channels != first.embed_dim // first.num_heads:
         return Message(
             "heads-differ",
-            f"num_heads {heads} gives heads of {channels} channels, but the blocks before have "
+            f"num_heads {heads} gives a head width of {channels}, but earlier blocks have "
             f"{first.embed_dim // first.num_heads}: all blocks share their rotary positions",
         )
     return None

@@ -51,13 +51,13 @@ def swinv2_differences(config: EncoderConfig) -> Iterator[str]:
     if config.pos_embed != NONE:
         yield Message(
             "transformers-cannot-run",
-            "transformers cannot run Swin V2 with absolute embeddings: it has one more of them than patches.",
+            "transformers cannot run Swin V2 with absolute position embeddings: it creates one more than there are patches.",
         )
     if not config.grid[0] >> (len(config.stages) - 1):
         yield Message(
             "transformers-cannot-run",
-            f"transformers cannot make this for {format_size(config.image_size)}: it halves the rows of patches from stage "
-            f"to stage and rounds down, so that {config.grid[0]} rows become 0 in the last stage.",
+            f"transformers cannot build this encoder for {format_size(config.image_size)}: it halves the rows of patches at each stage "
+            f"and rounds down, so that {config.grid[0]} rows become 0 in the last stage.",
         )
         return
     rows, config = config.grid[0], _padded(config)
@@ -66,9 +66,9 @@ def swinv2_differences(config: EncoderConfig) -> Iterator[str]:
         ours, theirs = _ours(others[0]).words, _theirs(config, others[0], rows).words
         yield Message(
             "transformers-differs",
-            f"At {format_size(config.image_size)} transformers has other windows in blocks "
-            f"{ranges([layer.index for layer in others])}: in the first of them {theirs} instead of {ours}, which "
-            "Microsoft's code and samattn have. FLOPs and memory are those of Microsoft's code.",
+            f"At {format_size(config.image_size)} transformers uses other windows in blocks "
+            f"{ranges([layer.index for layer in others])}: in the first of them, {theirs} instead of {ours}. "
+            "samattn follows Microsoft's code; so do its FLOPs and memory.",
         )
 
 

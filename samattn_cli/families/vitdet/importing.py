@@ -132,7 +132,7 @@ def _pretrained(weights: Weights, patch: int) -> Keys:
     if side is None:
         raise weights.error(
             "unsupported-model",
-            f"has {vectors} position embeddings, which are not those of a class token and a square",
+            f"has {vectors} position embeddings, which is not a class token and a square grid",
         )
     return {"pos_embed": "pretrained", "pretrain_image_size": side * patch}
 

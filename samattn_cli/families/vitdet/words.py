@@ -41,7 +41,7 @@ def pyramid_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
         message = f"embed_dim {width} is too small: the largest map of neck {config.neck} has a quarter as many channels"
         yield ("stages", last, "embed_dim"), Message("no-channels-left", message)
     if min(grid) < LEAST_SIDE:
-        message = f"neck {config.neck} halves the grid, which must be at least {LEAST_SIDE}x{LEAST_SIDE}, not {grid[0]}x{grid[1]}"
+        message = f"neck {config.neck} halves the grid, so the grid must be at least {LEAST_SIDE}x{LEAST_SIDE}, not {grid[0]}x{grid[1]}"
         yield ("neck",), Message("neck-does-not-fit", message)
 
 

@@ -100,7 +100,7 @@ class Repository:
         """The merge base of HEAD and a commit.
 
         Raises:
-            GitError: if they have no commit in common, or the clone is too shallow to tell.
+            GitError: if they have no common ancestor, or the clone is too shallow to tell.
         """
         head = self.commit("HEAD")
         answer = self.git.ask("merge-base", head.sha, commit.sha, expected=(0, 1))
@@ -108,10 +108,12 @@ class Repository:
             return commit if answer.text == commit.sha else Commit(answer.text, answer.text[:SHORT])
         if self.is_shallow:
             advice = self.unshallow(commit.name)
-            text = f"this clone is too shallow to tell where HEAD left {commit.name}: {advice}"
+            text = (
+                f"this clone is too shallow to find the common ancestor of HEAD and {commit.name}: {advice}"
+            )
             raise GitError("shallow-clone", text)
-        text = f"HEAD and {commit} have no commit in common: name a base from the history of HEAD"
-        raise GitError("no-common-commit", text)
+        text = f"HEAD and {commit} have no common ancestor: choose a base from the history of HEAD"
+        raise GitError("no-common-ancestor", text)
 
     @property
     def is_clean(self) -> bool:

@@ -251,7 +251,7 @@ class Tree:
             inner = repository(folder)
             if inner.find(sha) is None:
                 advice = line("git", "-C", path, "fetch", "origin", sha)
-                text = f"the submodule {path} does not have {sha[:SHORT]}, to which {self.commit.name} refers: {advice}"
+                text = f"the submodule {path} does not have commit {sha[:SHORT]}, which {self.commit.name} refers to: {advice}"
                 raise GitError("base-not-fetched", text)
             self._submodules[path] = Tree(inner, Commit(sha, self.commit.name))
         return self._submodules[path]

@@ -52,7 +52,7 @@ def asked(numbers: str | None, limits: str | None, cost: str | None) -> Asked | 
     """
     if numbers is None and limits is None:
         if cost is not None:
-            raise UsageError("needs-option", f"--by {cost}: needs --search or --budget")
+            raise UsageError("missing-option", f"--by {cost}: needs --search or --budget")
         return None
     return Asked(numbers, budget(limits), metric(cost or "flops", "--by"))
 

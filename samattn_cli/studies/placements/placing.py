@@ -67,7 +67,7 @@ def shifted(config: EncoderConfig) -> EncoderConfig:
     unnamed = placed(config, ())
     for layer in unnamed.layers:
         if not layer.is_global and "shift_size" not in BLOCKS[layer.stage.block].keys:
-            raise UsageError("no-shift", f"{layer.stage.block} blocks do not take shift_size")
+            raise UsageError("shift-not-supported", f"{layer.stage.block} blocks do not support shift_size")
     grids = {layer.stage_index: layer.grid for layer in unnamed.layers}
     stages = (_shifted(stage, grids[number]) for number, stage in enumerate(unnamed.stages))
     return replace(unnamed, stages=tuple(stages))

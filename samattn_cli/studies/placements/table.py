@@ -187,7 +187,7 @@ def _check_size(config: EncoderConfig, pieces: Sequence[Sequence[Piece]]) -> Non
     for name in SUMS:
         if sum(max(abs(getattr(piece, name)) for piece in ways) for ways in pieces) > LARGEST:
             raise UsageError(
-                "too-large-numbers",
+                "number-too-large",
                 f"{config.name}: a search cannot handle numbers above 64 bits; use a smaller image",
             )
 
