@@ -200,8 +200,7 @@ def _sdpa(op: Op, cuda: Cuda) -> Steps:
 def _sdpa_backward(op: Op, cuda: Cuda) -> tuple[int, ...]:
     """A mask, or float32, is for the memory-efficient kernel alone."""
     B, h, N, e = op.entering
-    item_bytes = op.allocates[0].nbytes // (B * h * N * e)
-    shape = (B, h, N, op.leaving[-1])
+    item_bytes, shape = _item_bytes(op), (B, h, N, op.leaving[-1])
     if efficient_workspace(shape, e, item_bytes).nbytes != op.workspace_bytes:
         return (op.workspace_bytes,)  # flash attention's
     taken = efficient_workspace(shape, e, item_bytes, is_roomy=cuda.is_roomy)
