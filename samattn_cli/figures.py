@@ -395,7 +395,7 @@ def figure_for_option(
         raise UsageError("figure-not-usable", f"{option} {word}: {other} {lacks}: {advice}")
     aliases = [alias for alias, name in ALIASES.items() if name in known]
     hint = did_you_mean(word, [*known, *aliases]) or f"; {advice}"
-    raise UsageError("unknown-figure", f"{option} {word}: unknown figure{hint}")
+    raise UsageError("unknown-metric", f"{option} {word}: unknown metric{hint}")
 
 
 def listed(known: Iterable[str]) -> str:

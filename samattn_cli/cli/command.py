@@ -90,14 +90,17 @@ class Command(TyperCommand):
         Raises:
             UsageError: Typer's, with a hint.
         """
-        from .hints import explained, stray_values
-
         words = list(args)
-        if problem := stray_values(self, ctx, words):
-            ctx.fail(problem)
+        if any(param.name == "configs" and param.nargs == -1 for param in self.params):
+            from .hints import stray_values
+
+            if problem := stray_values(self, ctx, words):
+                ctx.fail(problem)
         try:
             return super().parse_args(ctx, args)
         except UsageError as error:
+            from .hints import explained
+
             if problem := explained(self, ctx, words, error):
                 raise UsageError(problem, ctx) from None
             raise

@@ -14,14 +14,12 @@ from ..encoder.presets import devices, presets
 from ..encoder.wording import OTHER_KEYS
 from ..errors import Message, did_you_mean
 from ..files.sources import STDIN
-from ..gate.formats import CHECKS
 from ..render import ALIASES, FORMATS
 from ..shell import command, options
 from ..spelling import is_like, known_as
 
 NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.*)", re.DOTALL)
 FILE = re.compile(r".*(/|\.(yaml|yml|json)$)")
-EXTENSIONS = {name: format_.extension for name, format_ in {**FORMATS, **CHECKS}.items()}
 
 
 def explained(self: Any, ctx: Any, words: Sequence[str], error: Any) -> Message | None:
@@ -45,15 +43,26 @@ def explained(self: Any, ctx: Any, words: Sequence[str], error: Any) -> Message 
 
 def _hint_for(word: str, known: str) -> str:
     """What to write instead of a word that is not one of the values of an option."""
-    if EXTENSIONS.get(word):
-        return f"; to write a file in this format, use -o report{EXTENSIONS[word]}"
+    if extension := _extensions().get(word):
+        return f"; to write a file in this format, use -o report{extension}"
     return did_you_mean(word, re.findall(r"'([^']*)'", known))
 
 
+def _extensions() -> dict[str, str]:
+    """The extension of the files of each format, those of checks included; "" if `-o` must name the format."""
+    from ..gate.formats import CHECKS
+
+    return {name: format_.extension for name, format_ in {**FORMATS, **CHECKS}.items()}
+
+
 def stray_values(self: Any, ctx: Any, words: Sequence[str]) -> Message | None:
-    """What is wrong where the values of an option are separate words (``--resolutions 512 1024``) and look like configs."""
-    if not any(param.name == "configs" and param.nargs == -1 for param in self.params):
-        return None
+    """What is wrong where the values of an option are separate words (``--resolutions 512 1024``) and look like configs.
+
+    Args:
+        self: a command that takes any number of configs.
+        ctx: its context.
+        words: its arguments.
+    """
     if hint := _device_in_two_words(words):
         return Message("split-value", hint)
     run = next(_runs_of_values(self, ctx, words), None)
@@ -189,10 +198,11 @@ def _hint_for_option(self: Any, option: str, words: Sequence[str]) -> str:
     """What to write instead of an option that the command does not have."""
     name = option.lstrip("-")
     known = {word for param in self.params for word in param.opts if word.startswith("--")}
-    form = known_as(name, EXTENSIONS, ALIASES)
+    extensions = _extensions()
+    form = known_as(name, extensions, ALIASES)
     if form and "--output" in known:
         is_shown = f"'{form}'" in _format_choices(self)
-        file = f"-o {form}=FILE" if not EXTENSIONS[form] else f"-o report{EXTENSIONS[form]}"
+        file = f"-o {form}=FILE" if not extensions[form] else f"-o report{extensions[form]}"
         return f"; write {f'--format {form}, or ' if is_shown else ''}{file}"
     key = known_as(name, _keys(), OTHER_KEYS)
     if key and "--set" in known:

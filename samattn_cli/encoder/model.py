@@ -181,7 +181,7 @@ class StageConfig:
         """The settings that all blocks of the stage share."""
         return replace(self, overrides=(), global_attn_indexes=(), residual_block_indexes=())
 
-    @property
+    @cached_property
     def placement(self) -> Placement:
         """Where its blocks attend, if it does not name them global; the shift aside, which not all of them have."""
         return placement_of(self.window_size, self.num_windows_side, pads=BLOCKS[self.block].pads)

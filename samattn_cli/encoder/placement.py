@@ -133,7 +133,7 @@ class Placement:
 
     def shifted(self, shift: Pair) -> Placement:
         """The placement with shifted windows; a global one does not change."""
-        return self if self.is_global else replace(self, shift=shift)
+        return self if self.is_global or self.shift == shift else replace(self, shift=shift)
 
     def over(self, grid: Pair) -> Windows:
         """The windows on a grid."""

@@ -7,7 +7,7 @@ the operations are those of the report.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import prod
 
 from ..encoder.model import EncoderConfig, StageConfig
@@ -163,7 +163,8 @@ def _layer(layer: LayerConfig, names: Mapping[str, Integer]) -> LayerConfig:
         where = replace(where, count=counts)
     elif not layer.is_global:
         where = replace(where, size=_window(names))
-    made = vars(layer.stage) | {"embed_dim": width, "num_heads": heads}
+    keys = {field.name: getattr(layer.stage, field.name) for field in fields(layer.stage)}
+    made = keys | {"embed_dim": width, "num_heads": heads}
     stage = SymbolicStage(**made, hidden=names["M"], adapter_hidden=names["A"])
     if layer.rel_pos_size == layer.grid:
         stage = replace(stage, rel_pos_grid=None)

@@ -205,7 +205,7 @@ def test_an_unknown_metric_is_refused():
     assert elsewhere.stderr.endswith(" [figure-not-usable]\n")
     result = samattn("explain", "sam_vit_b", "--metric", "mac")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "--metric mac: unknown figure; did you mean 'macs'? [unknown-figure]\n"
+    assert result.stderr == "--metric mac: unknown metric; did you mean 'macs'? [unknown-metric]\n"
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_limits_have_units(text, most):
         ("macs <= 6 TFLOP", "TFLOP is not a unit of macs"),
         ("peak_memory <= 8 G", "G is not a unit of peak_bytes: use B, KB"),
         ("latency <= 8 msec", "msec is not a unit of latency_ms: use us, ms, s"),
-        ("flop <= 6 TFLOP", "flop: unknown figure"),
+        ("flop <= 6 TFLOP", "flop: unknown metric"),
         (
             "bytes_read <= 6 GiB",
             "bytes_read is not a figure of the whole encoder: choose from params, macs, flops",
@@ -305,7 +305,7 @@ def test_what_is_no_budget_is_said(text, message):
         (("-1", None, None), "[not-a-number]"),
         (("1", None, "latency"), "[needs-device]"),
         (("1", "latency <= 3 ms", None), "[needs-device]"),
-        (("1", None, "memory"), "--by memory: unknown figure"),
+        (("1", None, "memory"), "--by memory: unknown metric"),
         (("1", None, "peak_byts"), "did you mean 'peak_bytes'"),
         ((None, None, "flops"), "--by flops: needs --search or --budget [missing-option]"),
     ],

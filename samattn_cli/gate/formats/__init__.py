@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from ...render import Format, register
 from ...render.options import Options
-from ..reports.check import CheckReport
 
 if TYPE_CHECKING:
     from ...render.layout import Layout
+    from ..reports.check import CheckReport
 
 
 def _junit(report: CheckReport, options: Options) -> str:
