@@ -34,7 +34,7 @@ PAGES = {
     "check": Page("examples/ci/README.md", "Limits on what encoders may cost, in CI"),
     "claims": Page("examples/claims/README.md", "What notes on SAM claim, checked"),
     "design": Page("samattn_cli/README.md", "How samattn works: Tape, real stack, cross-check"),
-    "evidence": Page("tests/README.md", "Why to believe a figure, and where other code differs"),
+    "evidence": Page("tests/README.md", "Why you can trust a figure, and where other code differs"),
     "speed": Page("tests/benchmarks/README.md", "How fast samattn is, and how that is measured"),
     "contributing": Page(".github/CONTRIBUTING.md", "Set up, add to samattn, what is stable"),
 }

@@ -79,7 +79,7 @@ def update(
     thresholds: ThresholdsFile = None,
     accept: Annotated[
         list[str] | None,
-        typer.Option(metavar="RULE", help="Also take larger figures for this rule. Repeatable; not in CI."),
+        typer.Option(metavar="RULE", help="Also accept larger figures for this rule; may repeat; not in CI."),
     ] = None,
     reason: Annotated[
         str, typer.Option(metavar="TEXT", help="Why they may be larger; stored next to each figure.")

@@ -56,7 +56,7 @@ def check(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="A recording of `samattn measure`, for measured metrics; by default those that ship with samattn. Repeatable.",
+            help="A recording of `samattn measure`, for measured metrics; by default those that ship with samattn; may repeat.",
         ),
     ] = None,
     fail_on: Annotated[

@@ -39,7 +39,9 @@ def diff(
     first: Annotated[
         str, config_argument("A", "A YAML file, a preset, or REF:PATH, such as main:encoders/h.yaml.")
     ],
-    second: Annotated[str, config_argument("[B]", "The same; for the default see above.")] = "",
+    second: Annotated[
+        str, config_argument("[B]", "The encoder to compare A with; for the default see above.")
+    ] = "",
     laid_over: LaidOver = (),
     set_after: Annotated[
         list[str] | None,

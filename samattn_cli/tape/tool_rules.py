@@ -90,20 +90,24 @@ def _elements_out(call: Call) -> Dim:
     return call.elements_out
 
 
-NO_SDPA = Rule("nothing for scaled_dot_product_attention, attention's products", _of(SDPA))
+NO_SDPA = Rule("nothing for the matrix products inside scaled_dot_product_attention", _of(SDPA))
 NO_OPERATOR = Rule(
-    "nothing for attention's products, written with the operator @", lambda call: call.op.call == OPERATOR
+    "nothing for attention's matrix products, which use the operator @", lambda call: call.op.call == OPERATOR
 )
 
 FVCORE = (
     NO_SDPA,
     Rule("one per MAC", lambda call: _has_macs(call) and not _of(SDPA)(call), _fvcore),
     Rule("5 per element of LayerNorm", _of(LAYER_NORM), _fvcore),
-    Rule("1 or 4 per element of an image resized", _of(conventions.FVCORE_ELEMENTWISE - LAYER_NORM), _fvcore),
+    Rule("1 or 4 per element of a resized image", _of(conventions.FVCORE_ELEMENTWISE - LAYER_NORM), _fvcore),
 )
 
 FLOP_COUNTER = (
-    Rule("two per MAC of products and convolutions, and nothing else, as samattn does", _has_macs, _flops),
+    Rule(
+        "two per MAC of matrix products and convolutions, and nothing else, as samattn does",
+        _has_macs,
+        _flops,
+    ),
 )
 
 
@@ -134,32 +138,32 @@ def _weights(call: Call) -> Dim:
 
 
 TORCHINFO = (
-    Rule("nothing for products of tensors, attention's among them", _of(PRODUCTS)),
+    Rule("nothing for products of two activations, such as attention's", _of(PRODUCTS)),
     Rule(
-        "the weights and biases of linear layers and norms once an image or window, not once a token",
+        "the weights and biases of linear layers and norms once per image or window, not once per token",
         lambda call: _is_plain(call) and _is_of_images(call),
         _by_first_dimension,
     ),
     Rule(
-        "the weights and biases of linear layers and norms once a token",
+        "the weights and biases of linear layers and norms once per token",
         lambda call: _is_plain(call) and not _is_of_images(call),
         _by_first_dimension,
     ),
     Rule(
-        "those of convolutions once a place that they make",
+        "those of convolutions once per output position",
         lambda call: _is_convolution(call, transposed=False),
         _by_place,
     ),
     Rule(
-        "those of transposed convolutions once a place that they make, not once one that they read",
+        "those of transposed convolutions once per output position, not once per input position",
         lambda call: _is_convolution(call, transposed=True),
         _by_place,
     ),
     Rule(
-        "nothing for convolutions with their norm inside",
+        "nothing for convolutions that contain their norm",
         lambda call: _of(CONVOLUTION)(call) and not call.is_leaf,
     ),
-    Rule("nothing for F.linear on its own", lambda call: _of(LINEAR)(call) and not call.is_module),
+    Rule("nothing for direct calls of F.linear", lambda call: _of(LINEAR)(call) and not call.is_module),
 )
 
 PTFLOPS = (
@@ -172,22 +176,22 @@ PTFLOPS = (
         by_module=True,
     ),
     Rule(
-        "nothing for convolutions with their norm inside",
+        "nothing for convolutions that contain their norm",
         lambda call: _of(CONVOLUTION)(call) and not call.is_module,
     ),
-    Rule("nothing for F.linear on its own", lambda call: _of(LINEAR)(call) and not call.is_module),
+    Rule("nothing for direct calls of F.linear", lambda call: _of(LINEAR)(call) and not call.is_module),
     Rule("one per element of LayerNorm", _of(LAYER_NORM), _elements_in, by_module=True),
     Rule("one per element of GELU and ReLU as modules", _of(ACTIVATIONS), _elements_in, by_module=True),
-    Rule("one more as the functions that these call", _of(ACTIVATIONS), _elements_in),
+    Rule("one more for the functions that these modules call", _of(ACTIVATIONS), _elements_in),
     Rule("one per element of SiLU", _of(SILU), _elements_in),
     Rule(
-        "one per element that enters max pooling as a module",
+        "one per input element of max pooling as a module",
         lambda call: _of(MAX_POOL)(call) and call.is_module,
         _elements_in,
         by_module=True,
     ),
-    Rule("one per element that enters max pooling as a function", _of(MAX_POOL), _elements_in),
-    Rule("one per element of an image resized", _of(TO_SIZE, BY_FACTOR), _elements_out),
+    Rule("one per input element of max pooling as a function", _of(MAX_POOL), _elements_in),
+    Rule("one per element of a resized image", _of(TO_SIZE, BY_FACTOR), _elements_out),
     Rule("one per MAC of torch.bmm and torch.matmul", _is_tensor_function, _macs),
 )
 
@@ -210,13 +214,14 @@ MOST_DOUBLINGS = 1023
 """Exponent of the largest power of two in float64: calflops raises the resize factor to the number of images."""
 
 CALFLOPS_CRASH = Rule(
-    "it raises the factor by which an image is resized to the number of images, and overflows",
+    "it raises the resize factor to the power of the number of images, and overflows",
     lambda call: _of(BY_FACTOR)(call) and call.op.entering[0] > MOST_DOUBLINGS,
     crashes=True,
 )
 CALFLOPS_NOTHING = (
     Rule(
-        "nothing for torch.bmm, the products of relative positions", lambda call: call.op.call == "torch.bmm"
+        "nothing for torch.bmm, which computes the products of relative positions",
+        lambda call: call.op.call == "torch.bmm",
     ),
     NO_OPERATOR,
     NO_SDPA,
@@ -235,9 +240,9 @@ CALFLOPS = (
         "5 per element of LayerNorm", _of(LAYER_NORM), lambda call: CALFLOPS_OF_LAYER_NORM * call.elements_in
     ),
     Rule("one per element of activations", _of(ACTIVATIONS, SILU), _elements_in),
-    Rule("one per element that enters max pooling", _of(MAX_POOL), _elements_in),
+    Rule("one per input element of max pooling", _of(MAX_POOL), _elements_in),
     Rule(
-        "one per place of an image resized, whatever its channels",
+        "one per output position of a resized image, regardless of its channels",
         _of(TO_SIZE),
         lambda call: math.prod(call.op.leaving[2:]),
     ),
