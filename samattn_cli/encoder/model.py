@@ -53,13 +53,13 @@ class OverrideConfig:
 
     @property
     def placement(self) -> Placement | None:
-        """Where its blocks attend; None: where the stage says."""
+        """Where its blocks attend; None: as in the stage."""
         window, count = self.window_size, self.num_windows_side
         return None if window is count is None else placement_of(window or NO_WINDOW, count)
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What its blocks have in place of what the stage says."""
+        """The settings that replace those of the stage."""
         settings = {key: value for key, value in vars(self).items() if key != "blocks" and value is not None}
         return settings if self.placement is None else settings | self.placement.keys
 
@@ -167,7 +167,7 @@ class StageConfig:
     )
 
     def at(self, index: int) -> StageConfig:
-        """The settings of one block: the stage's, with those of its overrides in their place."""
+        """The settings of one block: the stage's, replaced by those of its overrides."""
         own = {
             key: value
             for override in self.overrides

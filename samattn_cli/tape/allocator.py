@@ -1,25 +1,25 @@
-"""PyTorch's CUDA caching allocator: which bytes it hands out and reserves, for one device and one stream.
+"""PyTorch's CUDA caching allocator: the bytes that it allocates and reserves, for one device and one stream.
 
-The default, native allocator without expandable segments. Its rules, in bytes:
+This is the default native allocator, without expandable segments. Its rules, in bytes:
 
- 1. A request of 0 takes nothing.
- 2. A request is rounded up to a multiple of 512. With `divisions` (roundup_power2_divisions) above 1, one of more than 512
-    times the divisions is rounded up to the next of that many equal steps between two powers of two.
+ 1. A request of 0 bytes allocates nothing.
+ 2. A request is rounded up to a multiple of 512. With `divisions` (roundup_power2_divisions) above 1, a request of more
+    than 512 times `divisions` is rounded up to the next of `divisions` equal steps between two powers of two.
  3. There are two pools: small (rounded size up to 1 MiB) and large.
- 4. A request takes the smallest free block of its pool that holds it; of equal ones that at the lowest address.
- 5. Where there is none, a segment is asked of the device: 2 MiB (small), 20 MiB (below 10 MiB), else the rounded size up to
+ 4. A request takes the smallest free block of its pool that holds it; of equal blocks, the one at the lowest address.
+ 5. If there is none, a segment is requested from the device: 2 MiB (small), 20 MiB (below 10 MiB), else the rounded size up to
     a multiple of 2 MiB.
- 6. A block is split, the request in front, if the rest is at least 512 (small) or more than 1 MiB (large). A block that is
-    not split counts whole.
- 7. A freed block merges with its free neighbours. Segments are kept.
- 8. Where the device has too little left, all segments that are wholly free are given back, and it is asked once more.
- 9. `empty_cache` gives them back, too.
-10. `max_split` (max_split_size_mb): a request below it never takes a free block of that size or more. One of that size or
-    more is never split, and takes a block only if it is less than 20 MiB larger. Where the device has too little left, the
-    smallest free block that holds the request is given back first; if there is none, blocks of `max_split` or more, the
-    largest first, until they sum to it.
+ 6. A block is split, with the request at its start, if the rest is at least 512 (small) or more than 1 MiB (large). If a
+    block is not split, all its bytes count as allocated.
+ 7. A freed block merges with its free neighbours. Segments stay reserved.
+ 8. If the device has too little memory left, all free segments are released, and the request is repeated once.
+ 9. `empty_cache` also releases all free segments.
+10. `max_split` (max_split_size_mb): a request below it never takes a free block of that size or more. A request
+    of that size or more never splits a block, and takes one only if it is less than 20 MiB larger. If the device has too
+    little memory left, the smallest free block that holds the request is released first; if there is none, blocks of
+    `max_split` or more, the largest first, until they sum to the request.
 
-Source: c10/cuda/CUDACachingAllocator.cpp of PyTorch 2.14.1; held against it step by step over `device/dry`.
+Source: c10/cuda/CUDACachingAllocator.cpp of PyTorch 2.14.1; compared with it step by step in a dry run (`device/dry`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OWN_STEP = 2 * MIB
 
 
 class OutOfMemoryError(Exception):
-    """The device has no segment of the size that is asked for. `at` says in which part and phase of a run."""
+    """The device has no memory for a segment of this size. `at` names the part and phase of the run."""
 
     at = ""
 
@@ -70,7 +70,7 @@ class Allocator:
     """The allocator of one device.
 
     Args:
-        capacity: bytes that the device can give in all; None: no end of them.
+        capacity: bytes of the device; None: unlimited.
         divisions: roundup_power2_divisions.
         max_split: max_split_size_mb, in bytes.
     """
@@ -87,14 +87,14 @@ class Allocator:
         self._segments = count()
 
     def reset_peaks(self) -> None:
-        """The peaks are from here on."""
+        """Set the peaks to the present values."""
         self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
 
     def allocate(self, nbytes: int) -> Block | None:
-        """A block for a request; None for one of 0 bytes.
+        """Allocate a block; None for a request of 0 bytes.
 
         Raises:
-            OutOfMemoryError: if the device has too little left.
+            OutOfMemoryError: if the device has too little memory left.
         """
         if not nbytes:
             return None
@@ -109,7 +109,7 @@ class Allocator:
         return block
 
     def free(self, block: Block | None) -> None:
-        """Let go of a block."""
+        """Free a block; None does nothing."""
         if block is None:
             return
         size, segment, offset = block.key
@@ -131,14 +131,14 @@ class Allocator:
         self._put(block)
 
     def empty_cache(self) -> None:
-        """Give back every segment that is wholly free."""
+        """Release every segment that is free as a whole."""
         for pool in self._free:
             for _, block in list(pool):
                 if block.before is None and block.after is None:
                     self._give_back(block)
 
     def rounded(self, nbytes: int) -> int:
-        """What a request is rounded up to."""
+        """The size that a request is rounded up to, in bytes."""
         if self.divisions > 1 and nbytes > UNIT * self.divisions:
             power = 1 << (nbytes.bit_length() - 1)
             step = power // self.divisions
@@ -207,7 +207,7 @@ class Allocator:
         self.reserved -= block.nbytes
 
     def _give_back_oversize(self, size: int, *, is_small: bool) -> bool:
-        """Rule 10; whether as much was given back as was looked for."""
+        """Release blocks by rule 10; whether enough was released."""
         if self.max_split is None:
             return False
         pool, wanted, given_back = self._free[is_small], max(size, self.max_split), 0

@@ -1,19 +1,19 @@
-"""What CUDA's code allocates inside an operator, and no trace on meta shows. It is live while the operator runs.
+"""Memory that CUDA operators allocate internally, which no trace on meta shows. It is live while the operator runs.
 
 Sources, of PyTorch 2.14.1, below aten/src/ATen:
 
-- cuBLAS workspaces: one for each thread that runs a product, kept for ever (cuda/CUDABlas.cpp, parseChosenWorkspaceSize);
+- cuBLAS workspaces: one for each thread that runs a product, never freed (cuda/CUDABlas.cpp, parseChosenWorkspaceSize);
 - LayerNorm copies an operand that is not contiguous (native/cuda/layer_norm_kernel.cu);
-- softmax's backward makes the gradient times the output (native/cuda/SoftMax.cu);
+- softmax's backward allocates the gradient times the output (native/cuda/SoftMax.cu);
 - a sum keeps partial sums of blocks that share an output (native/cuda/Reduce.cuh): see `reduction.py`;
-- adding rows up at an index sorts the indices, and copies rows that are not contiguous (native/cuda/Indexing.cu,
+- adding rows at an index sorts the indices, and copies rows that are not contiguous (native/cuda/Indexing.cu,
   index_put_with_sort_kernel);
-- pooling copies an operand that is not dense in its order (native/cuda/DilatedMaxPool2d.cu);
-- a convolution's backward copies a gradient that lies in another order than its input (native/cudnn/ConvShared.cpp), and
+- pooling copies an operand that is not dense in its memory order (native/cuda/DilatedMaxPool2d.cu);
+- a convolution's backward copies a gradient whose memory order differs from its input's (native/cudnn/ConvShared.cpp), and
   sums it for the bias;
 - attention's backward accumulates in float32, and flash attention splits keys (native/transformers/cuda).
 
-What cuDNN takes for its own work is not known here.
+The workspaces of cuDNN are not modelled.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SORTED_AT_ONCE = 1024
 SORT_TILE = 1920
 DIGITS_BYTES = 1024
 ALIGNMENT = 256
-FLASH_RESULTS = 5  # the output, row sums, random state of two, what is for debugging
+FLASH_RESULTS = 5  # the output, row sums, two of random state, the debug mask
 FLASH_QUERY_BLOCK = 64
 FLASH_KEY_BLOCKS = ((64, 256), (128, 128))
 FLASH_KEY_BLOCK = 64
@@ -52,7 +52,7 @@ EMBEDDING = "position_embedding"  # nn.Embedding, which adds up to 3072 rows wit
 
 @dataclass(frozen=True)
 class Cuda:
-    """What of a device decides how much memory its operators take inside."""
+    """The properties of a device that decide how much memory its operators allocate internally."""
 
     compute_capability: float = 8.0
     multiprocessors: int = 108
@@ -60,7 +60,7 @@ class Cuda:
 
     @property
     def workspace_bytes(self) -> int:
-        """Of one cuBLAS handle."""
+        """Bytes of the workspace of one cuBLAS handle."""
         return WORKSPACE_BYTES_HOPPER if self.compute_capability >= HOPPER else WORKSPACE_BYTES
 
     @property
@@ -70,8 +70,8 @@ class Cuda:
 
 
 Steps = tuple[int | None, ...]
-"""What an operator allocates, in order: None is its next result, a number the bytes of something that it takes inside. -1
-lets go of the first that it took, -2 of the second; at its end it lets go of all. Results that are left are made last."""
+"""What an operator allocates, in order: None is its next result, a positive number the bytes of an internal allocation. -1
+frees the first internal allocation, -2 the second; the rest are freed when it ends. Remaining results are allocated last."""
 
 
 def steps(op: Op, cuda: Cuda) -> Steps:
@@ -83,7 +83,7 @@ def steps(op: Op, cuda: Cuda) -> Steps:
 
 
 def _after(op: Op, *taken: int) -> Steps:
-    """What is taken after the results."""
+    """Internal allocations after the results."""
     return (*[None] * len(op.allocates), *taken)
 
 
@@ -108,7 +108,7 @@ def _sum(op: Op, cuda: Cuda) -> Steps:
 
 
 def _index(op: Op, _: Cuda) -> Steps:
-    """Rows added up at indices; where an operation of this kind does something else, it has no rows to add up."""
+    """Rows added at indices. Other operations of this kind add no rows."""
     if not op.name.endswith("grad_table"):
         return ()
     index = INT64_BYTES * (math.prod(op.entering) // op.leaving[-1])
@@ -120,7 +120,7 @@ def _index(op: Op, _: Cuda) -> Steps:
 
 
 def _sort_bytes(indices: int) -> int:
-    """Of cub's radix sort of pairs of 8 bytes each, with one pass."""
+    """Bytes of cub's radix sort of pairs of 8 bytes each, with one pass."""
     if indices <= SORTED_AT_ONCE:
         return 1
     tiles = -(-indices // SORT_TILE)
@@ -128,19 +128,19 @@ def _sort_bytes(indices: int) -> int:
 
 
 def _max_pool(op: Op, _: Cuda) -> Steps:
-    """A copy of an input whose numbers do not lie together."""
+    """A copy of an input that is not dense."""
     if _is_dense(op.entering, op.strides[0]):
         return ()
     return (math.prod(op.entering) * _item_bytes(op),)
 
 
 def _item_bytes(op: Op) -> int:
-    """Of the first result."""
+    """Bytes of an element of the first result."""
     return int(op.allocates[0].nbytes // math.prod(op.leaving))
 
 
 def _convolution(op: Op, cuda: Cuda) -> Steps:
-    """Backward: copies of the gradient, and the sums of the bias; what cuDNN takes is not known."""
+    """Backward: copies of the gradient, and the sums of the bias. The workspace of cuDNN is not modelled."""
     if not op.name.endswith("backward"):
         return _weight_in_order(op)
     gradient, channels = op.strides[0], op.entering[1]
@@ -158,7 +158,7 @@ def _convolution(op: Op, cuda: Cuda) -> Steps:
 
 
 def _weight_in_order(op: Op) -> Steps:
-    """A weight of more than a pixel is copied to the order of its input, channels last."""
+    """A weight of a kernel larger than 1x1 is copied to the memory order of its input, channels last."""
     weights = [parameter.shape for parameter in op.parameters if len(parameter.shape) == len(op.entering)]
     if not weights or math.prod(weights[0][2:]) == 1 or _lies(op.entering, op.strides[0]):
         return ()
@@ -170,13 +170,13 @@ def _partial(shape: Shape, stride: Shape, kept: Shape, cuda: Cuda) -> tuple[int,
 
 
 def _lies(shape: Shape, stride: Shape) -> bool:
-    """Whether a tensor lies in row-major order; dimensions of size 1 do not matter."""
+    """Whether a tensor is in row-major order; dimensions of size 1 do not matter."""
     whole = contiguous_stride(shape)
     return all(size == 1 or one == other for size, one, other in zip(shape, stride, whole, strict=True))
 
 
 def _is_dense(shape: Shape, stride: Shape) -> bool:
-    """Whether a tensor's numbers lie together in some order."""
+    """Whether a tensor is dense in some order of its dimensions."""
     expected = 1
     for step, size in sorted((step, size) for step, size in zip(stride, shape, strict=True) if size != 1):
         if step != expected:
@@ -198,7 +198,7 @@ def _sdpa(op: Op, cuda: Cuda) -> Steps:
 
 
 def _sdpa_backward(op: Op, cuda: Cuda) -> tuple[int, ...]:
-    """A mask, or float32, is for the memory-efficient kernel alone."""
+    """With a mask or in float32, only the memory-efficient kernel runs."""
     B, h, N, e = op.entering
     item_bytes, shape = _item_bytes(op), (B, h, N, op.leaving[-1])
     if efficient_workspace(shape, e, item_bytes).nbytes != op.workspace_bytes:
@@ -210,17 +210,17 @@ def _sdpa_backward(op: Op, cuda: Cuda) -> tuple[int, ...]:
 
 
 def flash_splits(heads: int, rows: int, keys: int, d: int, multiprocessors: int) -> int:
-    """How many parts flash attention splits the keys in, where its blocks do not fill the device.
+    """The number of parts that flash attention splits the keys into, if its blocks do not fill the device.
 
     Source: flash_attn/flash_api.cpp, num_splits_heuristic: the fewest parts that fill the last wave of blocks at least
-    85 % as well as the best number of parts does.
+    85 % as well as the best number of parts.
 
     Args:
-        heads: of all images.
-        rows: queries.
-        keys: keys.
+        heads: number of heads of all images.
+        rows: number of queries.
+        keys: number of keys.
         d: the head dimension.
-        multiprocessors: of the device, of which each runs two blocks.
+        multiprocessors: those of the device; each runs two blocks.
     """
     blocks = heads * -(-rows // FLASH_QUERY_BLOCK)
     places = 2 * multiprocessors
@@ -238,7 +238,7 @@ def flash_splits(heads: int, rows: int, keys: int, d: int, multiprocessors: int)
 
 
 def _flash_dim(d: int) -> int:
-    """The head dimension as flash attention rounds it."""
+    """The head dimension, rounded up as in flash attention."""
     step = 32 if d <= 128 else 64  # noqa: PLR2004
     return -(-d // step) * step
 

@@ -1,8 +1,8 @@
-"""The partial sums of a reduction on CUDA: what blocks that share an output keep in memory, and their semaphores.
+"""The partial sums of a reduction on CUDA: the buffers of blocks that share an output, and their semaphores.
 
 Source: aten/src/ATen/native/cuda/Reduce.cuh of PyTorch 2.14.1 (setReduceConfig, global_memory_size, semaphore_size) and
-TensorIterator, which puts reduced dimensions first, the smallest strides before, and joins dimensions that lie one
-after the other.
+TensorIterator, which puts reduced dimensions first, in the order of their strides, and joins dimensions that are
+adjacent in memory.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ MOST_THREADS = 512
 VECTOR = 4
 LEAST_TO_VECTORIZE = 128
 LEAST_VALUES, MOST_VALUES = 16, 256
-"""Of a thread."""
+"""Values that a thread sums."""
 
 SUM_BYTES = 4
-"""Of a partial sum: float32, whatever is summed."""
+"""Bytes of a partial sum, which is float32 for every type of input."""
 
 INT_BYTES = 4
 
@@ -35,13 +35,13 @@ class _Dim:
 def partial_sums(
     shape: Shape, stride: Shape, kept: Shape, multiprocessors: int, threads_per_multiprocessor: int
 ) -> tuple[int, ...]:
-    """The bytes that a sum takes beside its result.
+    """The bytes that a sum allocates in addition to its result: partial sums and semaphores; () if it needs none.
 
     Args:
-        shape: of what is summed.
-        stride: of it, in numbers.
-        kept: the shape of the result; dimensions in front that it does not have are summed, and those that are 1.
-        multiprocessors: of the device.
+        shape: the shape of the input.
+        stride: its strides, in elements.
+        kept: the shape of the result. Leading dimensions that it lacks are summed, and those that are 1.
+        multiprocessors: those of the device.
         threads_per_multiprocessor: resident threads of each.
     """
     dims = _joined(shape, stride, kept)
@@ -74,7 +74,7 @@ def partial_sums(
 
 
 def _joined(shape: Shape, stride: Shape, kept: Shape) -> list[_Dim]:
-    """The dimensions as TensorIterator has them: reduced first, the fastest before, one for those that lie together."""
+    """The dimensions as in TensorIterator: reduced first, smallest stride first, adjacent ones joined."""
     leading = len(shape) - len(kept)
     dims = [
         _Dim(size, step, at < leading or kept[at - leading] == 1)
@@ -92,7 +92,7 @@ def _joined(shape: Shape, stride: Shape, kept: Shape) -> list[_Dim]:
 
 
 def _output_vector(dims: list[_Dim], reduced: int) -> int:
-    """How many outputs a thread loads at once."""
+    """Number of outputs that a thread loads at once."""
     vector = VECTOR
     for at, dim in enumerate(dims):
         number = dim.size if at == reduced else dim.stride
@@ -110,7 +110,7 @@ def _block(width: int, height: int, most: int) -> tuple[int, int]:
 def _split(
     inputs: int, outputs: int, block_width: int, block_height: int, *, along: bool
 ) -> tuple[int, int, bool]:
-    """Blocks over the outputs, values of a thread, and whether the warps of a block share an output."""
+    """The number of blocks over the outputs, the values of a thread, and whether the warps of a block share an output."""
     step_in, step_out = (block_width, 1) if along else (1, block_width)
     splits = _div_up(inputs, step_in) >= min(block_height * LEAST_VALUES, MOST_VALUES)
     if splits:
@@ -121,7 +121,7 @@ def _split(
 
 
 def _last_power(number: int) -> int:
-    """The largest power of two that is not above a number."""
+    """The largest power of two up to a number."""
     return 1 << (max(number, 1).bit_length() - 1)
 
 

@@ -1,6 +1,6 @@
-"""A whole run through the caching allocator: weights, image, passes one after another, what CUDA's operators take inside.
+"""A whole run through the caching allocator: weights, image, consecutive passes, internal allocations of CUDA operators.
 
-The run is that of `stack/step.py` as it is measured: the encoder is built, the cache is emptied, a first pass is run (which
+The run is the one that `stack/step.py` measures: the encoder is built, the cache is emptied, a first pass is run (which
 makes the optimizer's state and the cuBLAS workspaces), and the peaks are those of the pass after it.
 """
 
@@ -19,12 +19,12 @@ from .storage import Storage
 from .training import OPTIMIZERS, TrainingStep
 
 Place = tuple["dict[Storage, Block | None]", Storage]
-"""Where the block of a storage is kept: twins share storages, and each has blocks of its own."""
+"""Where the block of a storage is kept: identical blocks share storages, but each has its own allocator blocks."""
 
 
 @dataclass
 class Usage:
-    """Bytes of the allocator in a pass: the most handed out and reserved, and the most handed out in each section."""
+    """Peaks of the allocator in a pass, in bytes: allocated, reserved, and allocated in each section."""
 
     allocated: int = 0
     reserved: int = 0
@@ -32,10 +32,10 @@ class Usage:
 
 
 def replay_forward(passed: ForwardPass, cuda: Cuda, capacity: int | None = None) -> Usage:
-    """An inference forward.
+    """The peaks of an inference forward after the first.
 
     Raises:
-        OutOfMemoryError: where it does not fit.
+        OutOfMemoryError: if it does not fit.
     """
     player = _Player(passed, cuda, capacity)
     with player.saying_where():
@@ -47,10 +47,10 @@ def replay_forward(passed: ForwardPass, cuda: Cuda, capacity: int | None = None)
 
 
 def replay_step(step: TrainingStep, cuda: Cuda, capacity: int | None = None) -> Usage:
-    """A training step after the first.
+    """The peaks of a training step after the first.
 
     Raises:
-        OutOfMemoryError: where it does not fit.
+        OutOfMemoryError: if it does not fit.
     """
     player = _StepPlayer(step, cuda, capacity)
     with player.saying_where():

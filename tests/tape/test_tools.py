@@ -209,14 +209,16 @@ def test_reasons_are_of_what_is_asked_about():
     reasons = [figure.reason for figure in of(CONFIGS["sam"])]
     assert reasons[FVCORE] == "its FLOPs count one per MAC; 5 per element of LayerNorm"
     assert reasons[FLOP_COUNTER].endswith(
-        "two per MAC of products and convolutions, and nothing else, as samattn does"
+        "two per MAC of matrix products and convolutions, and nothing else, as samattn does"
     )
-    assert "once an image or window, not once a token" in reasons[TORCHINFO]
+    assert "once per image or window, not once per token" in reasons[TORCHINFO]
     assert "torch.bmm" in reasons[PTFLOPS]
     assert "operator @" in reasons[PTFLOPS]
     assert "scaled_dot_product_attention" not in "".join(reasons)
     fused = [figure.reason for figure in of(CONFIGS["sam, sdpa"], "blocks.0", "attn.sdpa")]
-    assert fused[FVCORE] == "its FLOPs count nothing for scaled_dot_product_attention, attention's products"
+    assert (
+        fused[FVCORE] == "its FLOPs count nothing for the matrix products inside scaled_dot_product_attention"
+    )
     nothing = [figure.reason for figure in of(CONFIGS["sam"], "blocks.0", "attn.softmax")]
     assert nothing[TORCHINFO] == "its mult-adds count nothing"
 
@@ -234,7 +236,7 @@ def test_calflops_has_no_figure_of_a_pyramid_for_many_images():
     *others, flops, macs = what_others_say(forward(more))
     assert all(figure.value for figure in others)
     assert flops.value is macs.value is None
-    assert flops.reason.startswith("no figure: it raises the factor")
+    assert flops.reason.startswith("no figure: it raises the resize factor")
     _upsample_flops_compute(torch.empty(MOST_DOUBLINGS, 1, 1, 1), scale_factor=2.0)
     with pytest.raises(OverflowError):
         _upsample_flops_compute(torch.empty(MOST_DOUBLINGS + 1, 1, 1, 1), scale_factor=2.0)

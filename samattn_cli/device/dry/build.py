@@ -1,4 +1,4 @@
-"""Builds the library of the dry device once, into the user's cache: one for each source, torch and CUDA headers."""
+"""Builds the library of the dry device once, in the user's cache, for each version of source, torch and CUDA headers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def library() -> Path:
     """The library, built if it is not in the cache.
 
     Raises:
-        DeviceError: if this machine cannot build or run it: says what is missing.
+        DeviceError: if this machine cannot build or run it; the message says what is missing.
     """
     headers = cuda_headers()
     place = _cache() / _key(headers) / LIBRARY
@@ -70,7 +70,7 @@ def _cache() -> Path:
 
 
 def _key(headers: Path) -> str:
-    """What the library is made of, as a name."""
+    """A name that depends on everything that the library is built from."""
     made_of = hashlib.sha256(str(headers).encode())
     for path in (SOURCE, *sorted(SHIM.rglob("*.h")), headers / "cuda_runtime_api.h", headers / "cuda.h"):
         made_of.update(path.read_bytes())
@@ -109,7 +109,7 @@ def _compile(compiler: str, headers: Path, to: Path) -> None:
 
 
 def _move(folder: Path, place: Path) -> None:
-    """The folder into its place, whole; another process may have put one there meanwhile."""
+    """Move the folder to its place in one step; another process may have put one there first."""
     fresh = place.with_name(f".{place.name}.{os.getpid()}")
     shutil.copytree(folder, fresh, symlinks=True)
     try:

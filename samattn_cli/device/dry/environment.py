@@ -1,4 +1,4 @@
-"""The environment of a process that runs over the dry device."""
+"""The environment of a process that runs on the dry device."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TORCH = {
     "TORCHINDUCTOR_MAX_AUTOTUNE": "0",
     "CUDA_VISIBLE_DEVICES": "0",
 }
-"""What torch is told, so that it asks the stub for nothing that the stub does not have."""
+"""Settings that keep torch from calling functions that the stub does not have."""
 
 
 def environment(device: Device) -> dict[str, str]:
-    """The variables of a process that runs over a device.
+    """The environment variables of a dry run of a device.
 
     Raises:
         DeviceError: if the dry device cannot be built here, or the device's file lacks what it needs.
@@ -58,5 +58,5 @@ def _settings(device: Device) -> dict[str, str]:
 
 
 def _caches(folder: Path) -> dict[str, Path]:
-    """What the compilers of torch.compile keep, apart from what they keep of a real GPU."""
+    """Caches of torch.compile's compilers, separate from those for a real GPU."""
     return {"TORCHINDUCTOR_CACHE_DIR": folder / "inductor", "TRITON_CACHE_DIR": folder / "triton"}
