@@ -69,6 +69,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """The API, whether its parts are imported or not."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import the API's parts when they are first used."""
     from importlib import import_module

@@ -28,7 +28,7 @@ OTHER_DEVICES = {"gpu": "cuda"}
 DEVICE = re.compile(r"cpu|cuda(:\d+)?|dry(:.+)?")
 
 
-def dry_devices() -> list[str]:
+def measurable_devices() -> list[str]:
     """What --device takes."""
     return [*DEVICES, "dry", *(f"dry:{name}" for name in devices())]
 
@@ -49,7 +49,7 @@ def measure(
             metavar="DEVICE",
             help="cuda, cuda:1, cpu, or dry:NAME: a dry run of a device of `samattn devices` or of a device file, "
             "without a GPU; dry alone is an A100.",
-            autocompletion=complete.words(dry_devices),
+            autocompletion=complete.words(measurable_devices),
         ),
     ] = "cuda",
     set_: Set = None,

@@ -17,7 +17,7 @@ from ..files.yaml12 import parse_yaml
 from ..render import PICTURES, TABLES, TEXTS
 from ..units import format_things
 from . import complete
-from .measure import DEVICE, DEVICES, measured_in_turn
+from .measure import DEVICE, DEVICES, measurable_devices, measured_in_turn
 from .output import deliver, guarded, say, terminal_options, working
 from .output_files import output_files
 from .parameters import (
@@ -104,8 +104,8 @@ def sweep(
         str | None,
         typer.Option(
             metavar="DEVICE",
-            help="Also run the real stack at each point: cuda, cuda:1 or cpu.",
-            autocompletion=complete.words(lambda: DEVICES),
+            help="Also run the real stack at each point: cuda, cuda:1, cpu or dry:NAME (see `samattn measure`).",
+            autocompletion=complete.words(measurable_devices),
         ),
     ] = None,
     repeats: Annotated[
@@ -178,7 +178,7 @@ def _check_measured(device: str | None, points: int, most: int | None, repeats: 
     most = most or MOST_CASES
     if not DEVICE.fullmatch(device):
         hint = did_you_mean(device, DEVICES)
-        raise UsageError("unknown-device", f"--measure {device}: must be cuda, cuda:1 or cpu{hint}")
+        raise UsageError("unknown-device", f"--measure {device}: must be cuda, cuda:1, cpu or dry:NAME{hint}")
     if points > most:
         raise UsageError(
             "too-many-cases",

@@ -87,6 +87,8 @@ def verify(
     from ..studies.verify import how_to_install
 
     formats = output_files(output, FORMATS)
+    if measured and dry:
+        raise UsageError("conflicting-options", "give --measured or --dry, not both")
     if measured:
         _judge(measured, configs or (), laid_over, chosen(format_), formats)
         return

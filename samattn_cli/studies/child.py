@@ -84,7 +84,7 @@ def _target(device: str) -> tuple[str, Mapping[str, str]]:
     from ..device.dry.environment import environment
     from ..device.load import load_device
 
-    return "cuda", environment(load_device(device.partition(":")[2] or DRY_DEFAULT, "--device dry"))
+    return "cuda", environment(load_device(device.partition(":")[2] or DRY_DEFAULT, device))
 
 
 def _run(request: dict[str, Any], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from functools import partial
 
 from ..encoder.model import EncoderConfig
 from ..errors import UsageError, did_you_mean
-from ..figures import FIGURES, Figure
+from ..figures import EXPLAINED, FIGURES, Figure, figure_for_option
 from ..reports.explanation import Explanation, FormulaRow, SymbolValue
 from ..tape.encoder import Segment, forward
 from ..tape.memory import live_over, walk
@@ -35,11 +35,12 @@ def explain(config: EncoderConfig, where: str = "", metric: str = "macs") -> Exp
     Args:
         config: the encoder.
         where: "7", "blocks.7", "neck", or an operation or module in it, such as "7.attn.scores"; "" for the encoder.
-        metric: a figure that has a formula.
+        metric: a name or an alias of a figure that has a formula.
 
     Raises:
         UsageError: if the encoder has no such layer, part or operation, or it has no such figure.
     """
+    metric = figure_for_option("metric", metric, EXPLAINED, "has no formula")
     figure = FIGURES[metric]
     if figure.by_mode and config.run.mode == "training":
         raise UsageError(

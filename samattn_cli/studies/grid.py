@@ -49,6 +49,13 @@ class Grid:
     windows: tuple[int, ...] = ()
     resolutions: tuple[Pair, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Check what a type checker would: a resolution given as one number would fail far from here."""
+        for resolution in self.resolutions:
+            if not isinstance(resolution, tuple):
+                message = f"a resolution is (height, width), such as (512, 512), not {resolution!r}"
+                raise TypeError(message)
+
     def axes(self, names: Sequence[str]) -> tuple[Axis, ...]:
         """The axes for configs with some names; the last one varies fastest."""
         configs = [Axis("config", tuple(names))] if len(names) > 1 else []

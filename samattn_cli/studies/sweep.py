@@ -10,7 +10,7 @@ import numpy as np
 
 from ..encoder.model import EncoderConfig
 from ..errors import UsageError, at_place
-from ..figures import PEAKS
+from ..figures import OF_ENCODER, PEAKS, figure_for_option
 from ..files.load import Override
 from ..reports.sweep import Fitting, Sweep, default_metrics
 from .cliffs import cliffs_of, with_jumps
@@ -39,7 +39,7 @@ def sweep(
     Args:
         references: what `load_config` takes.
         grid: what is varied.
-        metrics: names of `figures.OF_ENCODER`; None: those of `default_metrics`.
+        metrics: names or aliases of `figures.OF_ENCODER`; None: those of `default_metrics`.
         laid_over: overrides of each config, applied before those of the grid.
         device: for times, and whether points fit.
         tell: is called with the number of finished points.
@@ -53,6 +53,7 @@ def sweep(
     encoders = [encoder for group in by_config for encoder in group]
     if metrics is None:
         metrics = default_metrics({encoder.run.mode for encoder in encoders}, timed=device is not None)
+    metrics = [figure_for_option("metrics", metric, OF_ENCODER) for metric in metrics]
     axes = grid.axes(names)
     columns = _coordinates(grid, names, encoders)
     each = prod(grid.shape)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import samattn_cli
-from samattn_cli import SamattnError, analyze, from_json, load_config, to_json
+from samattn_cli import Grid, SamattnError, analyze, explain, from_json, load_config, sweep, to_json
 from samattn_cli.gate.reports.baseline import Entry
 from samattn_cli.gate.reports.baseline import to_text as baseline_text
 from samattn_cli.reports.text import FILES, KINDS
@@ -17,6 +17,19 @@ def test_every_name_of_the_api_is_there():
         assert getattr(samattn_cli, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'analyse'"):
         _ = samattn_cli.analyse
+    assert {*samattn_cli.__all__} <= {*dir(samattn_cli)}
+
+
+def test_metrics_are_taken_by_each_of_their_names_and_no_other():
+    config, grid = load_config("sam_vit_b"), Grid(resolutions=((512, 512),))
+    assert explain(config, "0", "traffic") == explain(config, "0", "traffic_bytes")
+    assert sweep(["sam_vit_b"], grid, ["traffic"]).metrics == ("traffic_bytes",)
+    for refused in (lambda: explain(config, "0", "flosp"), lambda: sweep(["sam_vit_b"], grid, ["flosp"])):
+        with pytest.raises(SamattnError, match="did you mean 'flops'") as error:
+            refused()
+        assert error.value.codes == ("unknown-metric",)
+    with pytest.raises(TypeError, match=r"\(height, width\).*not 512"):
+        Grid(resolutions=(512,))
 
 
 def test_a_report_goes_to_json_and_back():

@@ -13,6 +13,7 @@ from ...units import format_bytes, format_ms, format_side, format_size, format_t
 from ..charts.theme import Spec
 from ..elements import Lines, Page, Section, Table
 from ..layout import Layout
+from ..measured import DRY_RUN
 from ..options import Options
 from .sweep_tables import figure_tables, not_shown
 from .sweep_words import (
@@ -197,16 +198,19 @@ def _measured(report: Sweep, measured: MeasuredPoints) -> Table:
     )
     if measured.fingerprint.kind == "cpu":
         note += " The prediction is for CUDA's kernels."
+    if measured.fingerprint.kind == "dry":
+        note += f" {DRY_RUN}"
     return Table("Measured", headers, rows, note)
 
 
 def _measured_row(report: Sweep, point: MeasuredPoint, *, timed: bool) -> tuple[str, ...]:
     name, predicted = point_label(report, point.point), format_bytes(point.predicted_bytes)
-    if point.peak_bytes is None or point.latency_ms is None:
+    if point.peak_bytes is None:
         return (name, point.status, predicted, *[""] * (4 if timed else 2))
     ratio = or_blank(point.peak_ratio, "{:.4f}".format)
-    memory_and_time = (format_bytes(point.peak_bytes), predicted, ratio, format_ms(point.latency_ms))
+    median = or_blank(point.latency_ms, format_ms)
+    memory_and_time = (format_bytes(point.peak_bytes), predicted, ratio, median)
     if not timed:
         return (name, *memory_and_time)
-    predicted_time = "" if point.predicted_ms is None else format_ms(point.predicted_ms)
+    predicted_time = or_blank(point.predicted_ms, format_ms)
     return (name, *memory_and_time, predicted_time, or_blank(point.latency_ratio, "{:.2f}".format))
