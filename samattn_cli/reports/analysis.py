@@ -196,9 +196,9 @@ class Change:
 class DeviceReport:
     """A device: whether the peak of the run's mode fits into the memory that a process can use, and the time of a pass.
 
-    `allocated_bytes` is the most that torch's caching allocator hands out, with cuBLAS workspaces and what operators take
-    inside; `reserved_bytes` is the most that it takes from the device. Both are None for a device that is not a CUDA
-    device. `fits` is whether the allocator finds room. `spare_bytes` is what is left beside `allocated_bytes`.
+    `peak_allocated_bytes` is the most that torch's caching allocator hands out, with cuBLAS workspaces and what operators take
+    inside; `peak_reserved_bytes` is the most that it takes from the device. Both are None for a device that is not a CUDA
+    device. `fits` is whether the allocator finds room. `spare_bytes` is what is left beside `peak_allocated_bytes`.
     `too_large` are the parts, layers and the optimizer's step in which more is live than that. `calibrated_share` of the
     time is by figures that were `recorded_on` the device, the rest by its datasheet.
     """
@@ -208,8 +208,8 @@ class DeviceReport:
     memory_size: str
     usable_bytes: int
     spare_bytes: int
-    allocated_bytes: int | None
-    reserved_bytes: int | None
+    peak_allocated_bytes: int | None
+    peak_reserved_bytes: int | None
     fits: bool
     too_large: tuple[str, ...]
     latency_ms: float

@@ -21,15 +21,15 @@ class InMemory:
 
     Attributes:
         fits: whether it runs.
-        allocated_bytes: the most that the allocator hands out, with what operators take inside; without an end of memory
+        peak_allocated_bytes: the most that the allocator hands out, with what operators take inside; without an end of memory
             if it does not fit. None for a device that is not a CUDA device.
-        reserved_bytes: the most that the allocator takes from the device.
+        peak_reserved_bytes: the most that the allocator takes from the device.
         stopped_at: the part and phase in which memory runs out; "" if it fits.
     """
 
     fits: bool
-    allocated_bytes: int | None = None
-    reserved_bytes: int | None = None
+    peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
     stopped_at: str = ""
 
     @property

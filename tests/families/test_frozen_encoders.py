@@ -124,7 +124,7 @@ def test_sides_of_one_token_batch_no_products_of_frozen_weights(freeze, changes)
 def test_what_is_before_all_that_trains_has_no_backward(freeze):
     freeze(TRAINED["neck"])
     step = training_step(load_config(ENCODER))
-    assert [bool(recording.ops) for recording in step.backward] == [False] * 5 + [True]
+    assert [bool(run.recording.ops) for run in step.backward] == [False] * 5 + [True]
     assert step.saved_bytes[:-1] == (0,) * 5
 
 

@@ -366,11 +366,12 @@ def test_with_configs_only_their_cases_are_judged_and_each_must_have_one(folder)
     assert [case["config"]["image_size"] for case in json.loads(one.stdout)["cases"]] == [[32, 32]]
     none = samattn("verify", "tiny.yaml", "sam_vit_b", "--measured", "all.json", cwd=folder)
     assert none.returncode == 2
-    assert none.stderr.startswith("all.json: no case is of sam_vit_b ")
+    assert none.stderr.startswith("all.json: ")
+    assert "sam_vit_b" in none.stderr
     assert none.stderr.endswith(" [not-recorded]\n")
     nothing = samattn("verify", cwd=folder)
     assert nothing.returncode == 2
-    assert nothing.stderr == "name a config to verify, or --measured RECORDING\n"
+    assert nothing.stderr.endswith(" [missing-argument]\n")
 
 
 def test_a_new_name_loses_no_recording_and_anything_else_does():

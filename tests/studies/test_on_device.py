@@ -23,12 +23,12 @@ def test_a_training_step_takes_more_than_what_is_live() -> None:
     config = load_config("sam_vit_b", ["run.mode=training"])
     passes = Passes(config, A100)
     used = in_memory(passes, A100)
-    assert used.allocated_bytes == VIT_B_STEP
+    assert used.peak_allocated_bytes == VIT_B_STEP
     assert passes.peak_bytes < 0.92 * VIT_B_STEP
     between = with_memory((passes.peak_bytes + VIT_B_STEP) // 2)
     assert not fits(Passes(config, between), between)
     report = analyze(config, device=between, verify=False)
-    assert (report.device.fits, report.device.allocated_bytes) == (False, VIT_B_STEP)
+    assert (report.device.fits, report.device.peak_allocated_bytes) == (False, VIT_B_STEP)
     assert report.device.too_large  # the part in which memory runs out
     assert report.device.spare_bytes < 0
 
@@ -36,8 +36,8 @@ def test_a_training_step_takes_more_than_what_is_live() -> None:
 def test_what_is_just_reserved_fits() -> None:
     passes = Passes(load_config("sam_vit_b"), A100)
     used = in_memory(passes, A100)
-    assert used.reserved_bytes is not None
-    exactly = with_memory(used.reserved_bytes)
+    assert used.peak_reserved_bytes is not None
+    exactly = with_memory(used.peak_reserved_bytes)
     assert in_memory(Passes(passes.config, exactly), exactly).fits
 
 
@@ -55,4 +55,4 @@ def test_a_device_without_compute_capability_is_judged_by_what_is_live(name) -> 
     device = load_device(name)
     used = in_memory(Passes(load_config("vit_b"), device), device)
     assert used.fits
-    assert (used.allocated_bytes is None) == (cuda_of(device) is None) == (name == "cpu")
+    assert (used.peak_allocated_bytes is None) == (cuda_of(device) is None) == (name == "cpu")

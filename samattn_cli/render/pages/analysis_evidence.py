@@ -18,8 +18,11 @@ def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
         f"yes, with {format_bytes(device.spare_bytes)} to spare" if device.fits else f"no, {_lacks(device)}"
     )
     yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
-    if device.allocated_bytes is not None and device.reserved_bytes is not None:
-        allocated, reserved = format_bytes(device.allocated_bytes), format_bytes(device.reserved_bytes)
+    if device.peak_allocated_bytes is not None and device.peak_reserved_bytes is not None:
+        allocated, reserved = (
+            format_bytes(device.peak_allocated_bytes),
+            format_bytes(device.peak_reserved_bytes),
+        )
         yield f"torch allocates {allocated} and reserves {reserved}, with cuBLAS workspaces and what kernels take inside"
     if device.too_large:
         yield f"too large for it: {', '.join(_ranges(device.too_large))}"
@@ -30,7 +33,7 @@ def _lacks(device: DeviceReport) -> str:
     """How much memory is missing: of what is live or, where that would fit, of what the allocator reserves."""
     if device.spare_bytes < 0:
         return f"it lacks {format_bytes(-device.spare_bytes)}"
-    missing = (device.reserved_bytes or 0) - device.usable_bytes
+    missing = (device.peak_reserved_bytes or 0) - device.usable_bytes
     return f"the allocator finds no room: it would reserve {format_bytes(missing)} more than there is"
 
 
