@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ImportFailedError
 from ..files.foreign import PYTORCH, SAFETENSORS
 from ..files.reading import not_a_file
+from ..files.sources import STDIN
 from .attention import of_timm
 from .checkpoint import Shapes
 from .checks import check_blocks, check_weights, config_of
@@ -42,6 +43,9 @@ def imported(source: str, warn: Callable[[str], object] = str) -> str:
         ImportFailedError: if the source is damaged, unknown, or says what samattn cannot express.
     """
     read: Description | Weights
+    if source == STDIN:
+        message = "-: standard input is not read here: name a file, such as config.json"
+        raise ImportFailedError("stdin-not-read", message)
     try:
         path = _file_of(Path(source))
     except (OSError, ValueError) as error:  # not a possible name of a file, or a folder without permission

@@ -36,6 +36,9 @@ def test_bad_input_exits_with_2_and_writes_nothing(tmp_path):
     without = samattn("import", "vit_base_patch16_224", cwd=tmp_path)
     assert without.returncode == 2
     assert "pip install timm [not-installed]" in without.stderr
+    piped = samattn("import", "-", cwd=tmp_path, stdin="{}")
+    assert (piped.returncode, piped.stdout) == (2, "")
+    assert piped.stderr.endswith("[stdin-not-read]\n")
 
 
 def test_json_and_safetensors_take_no_torch(tmp_path):
