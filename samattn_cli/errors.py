@@ -16,7 +16,7 @@ EXIT_INTERRUPTED = 130
 
 
 class Message(str):
-    """A sentence for the user, with a code that tells scripts and tests what is wrong whatever the words are.
+    """A sentence for the user, with a code for the kind of fault. Scripts and tests read the code; the words may change.
 
     A code is a few lower-case words with hyphens: ``Message("unknown-key", "unknown key 'foo'")``.
     """
@@ -104,7 +104,7 @@ class FamilyError(SamattnError):
 
 
 class DeviceError(SamattnError):
-    """There is no such device on this machine, or torch cannot run on it."""
+    """The machine does not have the device, or torch cannot run on it."""
 
 
 class RecordingError(SamattnError):

@@ -196,9 +196,10 @@ class Change:
 class DeviceReport:
     """A device: whether the peak of the run's mode fits into the memory that a process can use, and the time of a pass.
 
-    `peak_allocated_bytes` is the most that torch's caching allocator hands out, with cuBLAS workspaces and what operators take
-    inside; `peak_reserved_bytes` is the most that it takes from the device. Both are None for a device that is not a CUDA
-    device. `fits` is whether the allocator finds room. `spare_bytes` is what is left beside `peak_allocated_bytes`.
+    `peak_allocated_bytes` is the most that torch's caching allocator allocates, with cuBLAS workspaces and internal
+    allocations of operators; `peak_reserved_bytes` is the most that it reserves on the device. Both are None for a device that is not a CUDA
+    device. `fits` is whether the allocator finds room. `spare_bytes` is what
+    `peak_allocated_bytes` leaves free.
     `too_large` are the parts, layers and the optimizer's step in which more is live than that. `calibrated_share` of the
     time is by figures that were `recorded_on` the device, the rest by its datasheet.
     """
@@ -219,7 +220,7 @@ class DeviceReport:
 
 @dataclass(frozen=True)
 class Measured:
-    """A measurement of this very config in a recording that ships with samattn: figures, or that memory ran out.
+    """A measurement of exactly this config in a recording that ships with samattn: figures, or that memory ran out.
 
     `error` is (predicted - measured) / measured.
     """
@@ -237,7 +238,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """A figure that others published for this very encoder, as printed, compared with what samattn counts.
+    """A figure that others published for exactly this encoder, as printed, compared with what samattn counts.
 
     `count` follows the `convention` that gives the figure (`words` describe it), and `equals` says whether it does, to the
     last printed digit. If no convention gives the figure, `count` is samattn's own count.

@@ -21,9 +21,9 @@ class InMemory:
 
     Attributes:
         fits: whether it runs.
-        peak_allocated_bytes: the most that the allocator hands out, with what operators take inside; without an end of memory
-            if it does not fit. None for a device that is not a CUDA device.
-        peak_reserved_bytes: the most that the allocator takes from the device.
+        peak_allocated_bytes: the most that the allocator allocates, with internal allocations of operators; if the run does
+            not fit, as if memory were unlimited. None for a device that is not a CUDA device.
+        peak_reserved_bytes: the most that the allocator reserves on the device.
         stopped_at: the part and phase in which memory runs out; "" if it fits.
     """
 
@@ -39,7 +39,7 @@ class InMemory:
 
 
 def cuda_of(device: Device) -> Cuda | None:
-    """What of a device decides how much memory operators take inside; None if it is not a CUDA device."""
+    """The properties of a device that decide the internal allocations of operators; None if it is not a CUDA device."""
     capability, multiprocessors, threads = (
         device.compute_capability,
         device.multiprocessors,

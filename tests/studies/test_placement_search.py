@@ -173,9 +173,9 @@ def test_the_own_placement_is_set_apart_where_it_is_beaten():
     parts = sections_of("sam_vit_h", "4", None, None)
     assert parts["Pareto front"] == ("0,8,16,24", "4,11,18,25")
     assert parts["Layers of the Pareto front, and how information flows"] == ("0,8,16,24", "4,11,18,25")
-    assert parts["The config's own placement (beaten)"] == parts["Its layers"] == ("own",)
+    assert parts["The config's own placement (dominated)"] == parts["Its layers"] == ("own",)
     assert parts["Search"][-1] == (
-        "the config's own placement (7, 15, 23, 31) is beaten by 4,11,18,25 (sees all: 4, not 7; run: 6, not 7; "
+        "the config's own placement (7, 15, 23, 31) is dominated by 4,11,18,25 (sees all: 4, not 7; run: 6, not 7; "
         "otherwise equal) and by 1 other"
     )
 
@@ -189,7 +189,7 @@ def test_by_what_cost_the_own_placement_is_beaten():
     assert best.global_layers in report.search.beaten_by
     (said,) = (part.rows[-1] for part in page(report, Options(width=80)).sections if part.title == "Search")
     assert said == (
-        "the config's own placement (2, 5, 8, 11) is beaten by 0,3,6,9 (training peak: "
+        "the config's own placement (2, 5, 8, 11) is dominated by 0,3,6,9 (training peak: "
         f"{format_bytes(there)}, not {format_bytes(own)}; sees all: 0, not 2; otherwise equal)"
     )
 

@@ -23,7 +23,7 @@ def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
             format_bytes(device.peak_allocated_bytes),
             format_bytes(device.peak_reserved_bytes),
         )
-        yield f"torch allocates {allocated} and reserves {reserved}, with cuBLAS workspaces and what kernels take inside"
+        yield f"torch allocates {allocated} and reserves {reserved}, workspaces of cuBLAS and of other kernels included"
     if device.too_large:
         yield f"too large for it: {', '.join(_ranges(device.too_large))}"
     yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
@@ -34,7 +34,7 @@ def _lacks(device: DeviceReport) -> str:
     if device.spare_bytes < 0:
         return f"it lacks {format_bytes(-device.spare_bytes)}"
     missing = (device.peak_reserved_bytes or 0) - device.usable_bytes
-    return f"the allocator finds no room: it would reserve {format_bytes(missing)} more than there is"
+    return f"the allocator would reserve {format_bytes(missing)} more than the device has"
 
 
 def _time_of(training: TrainingReport) -> str:

@@ -153,7 +153,7 @@ def _own_image(report: Fit) -> str:
 
 
 def _notes(report: Fit) -> Iterator[str]:
-    """What the tables do not say, once for kernels of which it is the same."""
+    """What the tables do not show; a note that is the same for several kernels is given once."""
     yield from (f"{kernel.attention}: {kernel.reason}." for kernel in report.unmodelled)
     kernels: dict[tuple[str, str, str], list[str]] = {}
     for answer in report.answers:
@@ -162,7 +162,7 @@ def _notes(report: Fit) -> Iterator[str]:
     for (title, mode, text), having in kernels.items():
         yield f"{title}, {mode} {', '.join(having)}: {text}"
     for vary in dict.fromkeys(answer.vary for answer in report.answers if not answer.every_one):
-        yield f"{TITLES[vary]}: found by bisection. Each size is a pass of its own, so smaller sizes that do not fit were not looked for."
+        yield f"{TITLES[vary]}: found by bisection. Each size needs a pass of its own, so not every smaller size was tried."
     yield _counted(report)
 
 
@@ -170,12 +170,12 @@ def _counted(report: Fit) -> str:
     """What the bytes are."""
     if any(each.encoder.peak_allocated_bytes is not None for each in report.as_it_is):
         return (
-            "Each size is run through the rules of torch's caching allocator in the memory of the device, with cuBLAS workspaces "
-            "and what kernels take inside. What cuDNN takes is not known."
+            "Each size is run through the rules of torch's caching allocator in the memory of the device, including the "
+            "workspaces of cuBLAS and of other kernels, but not those of cuDNN."
         )
     return (
-        "Bytes of tensors, each in blocks of 512. cuBLAS workspaces, what kernels take inside and gaps come on top: "
-        "--device NAME counts them."
+        "Bytes of tensors, each rounded up to 512. Workspaces of kernels and fragmentation are not included; "
+        "--device NAME includes them."
     )
 
 

@@ -49,7 +49,7 @@ def search_sections(report: Placements, search: SearchReport, options: Options) 
 def _why_not_on_front(search: SearchReport) -> str:
     """Why the config's own placement is not on the Pareto front."""
     if search.own_is_beaten:
-        return "beaten"
+        return "dominated"
     return "not searched" if search.own_within else "beyond the budget"
 
 
@@ -63,15 +63,15 @@ def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
     if search.budget:
         yield f"within {', '.join(search.budget)}: {format_things(search.within, 'placement')}"
     compared = "; ".join(FACTS[fact] for fact in search.facts)
-    yield f"compared: {compared_cost(search).word} (the lower, the better); {compared}; alike: placements that are equal in these"
+    yield f"compared: {compared_cost(search).word} (lower is better); {compared}; alike: placements that are equal in all of these"
     if search.front:
-        own = f"beaten by {_winner(report, search)}" if search.own_is_beaten else "not beaten"
+        own = f"dominated by {_winner(report, search)}" if search.own_is_beaten else "not dominated"
         within = "" if search.own_within else ", and beyond the budget"
         yield f"the config's own placement ({ranges(report.own.global_layers) or 'none'}) is {own}{within}"
 
 
 def _winner(report: Placements, search: SearchReport) -> str:
-    """The placement that beats the config's own in most, and in what."""
+    """The placement that dominates the config's own by most values, and by which."""
     winners = [row for row in search.front if row.global_layers in search.beaten_by]
     if not winners:  # of an older report, which does not say
         return "one of them"
