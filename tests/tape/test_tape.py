@@ -115,8 +115,9 @@ def layer_of(window, rel_pos: str = "decomposed") -> LayerConfig:
 
 
 def record(layer: LayerConfig, *shape) -> Recording:
+    """The block on tokens (B, H, W, C), whose grid is that of the layer."""
     tape = Tape(4)
-    vit.block(tape, tape.tensor(*shape), layer)
+    vit.block(tape, tape.tensor(*shape), replace(layer, grid=shape[1:3]))
     return tape.recording()
 
 
