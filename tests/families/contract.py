@@ -78,11 +78,13 @@ class Contract:
     ) -> None:
         assert_exact(record.config(folded), every_layer=False)
 
+    @pytest.mark.exhaustive
     def test_the_tape_is_the_real_stack_to_the_byte_with_every_layer_run(
         self, record: Record, in_full: Mapping[str, object]
     ) -> None:
         assert_exact(record.config(in_full), every_layer=True)
 
+    @pytest.mark.exhaustive
     def test_a_preset_is_the_real_stack_to_the_byte(
         self, record: Record, verified: tuple[str, Mapping[str, object]]
     ) -> None:

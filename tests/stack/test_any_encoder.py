@@ -15,7 +15,7 @@ from samattn_cli import EncoderConfig
 from samattn_cli.studies.verify import verify
 from tests.support.any_encoder import any_encoder
 
-COUNT = int(os.environ.get("SAMATTN_ENCODERS", "12"))
+COUNT = int(os.environ.get("SAMATTN_ENCODERS", "8"))
 
 
 @settings(

@@ -116,7 +116,7 @@ def encoders(draw, most_blocks: int = 2) -> EncoderConfig:
     )
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(config=encoders())
 def test_tape_and_real_stack_agree_on_any_encoder(config):
     verdict = verify(config, every_layer=True)
@@ -134,7 +134,7 @@ def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks(name):
     assert full.parameters.total == sum(segment.recording.params for segment in forward(config).segments)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(config=encoders(most_blocks=4))
 def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks_of_any_encoder(config):
     kinds = {(layer.stage_index, layer.window_size) for layer in config.layers}
