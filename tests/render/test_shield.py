@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from samattn_cli.cli.app import app
 from samattn_cli.cli.output import show
+from samattn_cli.gate import formats as _formats  # noqa: F401 - registers how a check is rendered
 from samattn_cli.gate.reports.check import CheckReport, Result
 from samattn_cli.render.options import Options
 from samattn_cli.render.shield import OF_FORMAT, STYLE, printed, visible
