@@ -51,7 +51,7 @@ def render_recording(recording: Recording, options: Options) -> str:
     """A row for each case, and the device they were measured on."""
     print_ = recording.fingerprint
     head = Text(
-        f"{'dry run of ' * (print_.kind == 'dry')}{print_.device}: torch {print_.torch}{print_.cuda and f', CUDA {print_.cuda}'}",
+        f"{print_.device}{' (dry run)' * (print_.kind == 'dry')}: torch {print_.torch}{print_.cuda and f', CUDA {print_.cuda}'}",
         "bold",
     )
     is_dry = print_.kind == "dry"

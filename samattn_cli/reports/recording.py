@@ -49,7 +49,7 @@ class Fingerprint:
     threads_per_multiprocessor: int | None = None
 
     def __str__(self) -> str:
-        return f"{'dry run of ' * (self.kind == 'dry')}{self.device}, torch {self.torch}"
+        return f"{self.device}{' (dry run)' * (self.kind == 'dry')}, torch {self.torch}"
 
     def differences(self, other: Fingerprint) -> list[str]:
         """What differs, in words."""

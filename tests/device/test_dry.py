@@ -209,7 +209,9 @@ def test_a_dry_run(tmp_path) -> None:
     with pytest.raises(RecordingError) as error:
         calibrate_device(load_device("t4"), {tmp_path / "dry.json": recording})
     assert error.value.codes == ("no-times",)
-    assert "2 finished before" in samattn(*words, cwd=tmp_path).stderr
+    again = samattn(*words, cwd=tmp_path).stderr
+    assert "2 already finished" in again
+    assert "[1/2]" not in again
     other = samattn(*words[:2], "--device", "dry:l4", "-o", "dry.json", cwd=tmp_path)
     assert other.returncode == 2
 
