@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from .graph import Edge, Node, Sum
 from .storage import Storage
 from .tape import Tape
-from .tensor import Tensor, contiguous_stride
+from .tensor import Tensor, is_contiguous
 
 
 def backward(
@@ -189,12 +189,7 @@ class _Engine:
     def _take_over(self, node: Node, gradient: Tensor | None) -> None:
         """A weight keeps its gradient, or a copy if the gradient is held elsewhere or has another memory order."""
         assert gradient is not None  # noqa: S101 - a leaf has one output; for the type checker
-        takes_it = self._is_alone(gradient) and all(
-            size == 1 or one == other
-            for size, one, other in zip(
-                node.shape, gradient.stride, contiguous_stride(node.shape), strict=True
-            )
-        )
+        takes_it = self._is_alone(gradient) and is_contiguous(node.shape, gradient.stride)
         if takes_it:
             self.kept_by_weights |= {gradient.storage} if gradient.is_view else set()
         else:

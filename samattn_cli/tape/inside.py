@@ -28,7 +28,7 @@ from .ops import Op
 from .reduction import partial_sums
 from .storage import Shape
 from .tape import STATISTIC_BYTES
-from .tensor import contiguous_stride
+from .tensor import is_contiguous, lies_in_order
 
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
@@ -100,7 +100,7 @@ def _layer_norm(op: Op, _: Cuda) -> Steps:
     """Forward: the input; backward: the gradient and the input, of one shape."""
     operands = op.strides[: 2 if op.kind == "layer_norm_backward" else 1]
     nbytes = op.allocates[0].nbytes
-    return tuple(nbytes for stride in operands if not _lies(op.entering, stride))
+    return tuple(nbytes for stride in operands if not is_contiguous(op.entering, stride))
 
 
 def _sum(op: Op, cuda: Cuda) -> Steps:
@@ -114,8 +114,7 @@ def _index(op: Op, _: Cuda) -> Steps:
     index = INT64_BYTES * (math.prod(op.entering) // op.leaving[-1])
     if op.module.endswith(EMBEDDING):
         return ()
-    lies = _lies(op.entering, op.strides[0])
-    rows = () if lies else (math.prod(op.entering) * _item_bytes(op),)
+    rows = () if is_contiguous(op.entering, op.strides[0]) else (math.prod(op.entering) * _item_bytes(op),)
     return _after(op, index, index, -1, *rows, index, index, index, _sort_bytes(index // INT64_BYTES))
 
 
@@ -145,7 +144,7 @@ def _convolution(op: Op, cuda: Cuda) -> Steps:
         return _weight_in_order(op)
     gradient, channels = op.strides[0], op.entering[1]
     item_bytes = op.reads[0].nbytes // math.prod(op.entering)
-    copy = () if _lies(op.entering, gradient) else (math.prod(op.entering) * item_bytes,)
+    copy = () if is_contiguous(op.entering, gradient) else (math.prod(op.entering) * item_bytes,)
     results = len(op.allocates)
     has_bias = results > 1 and op.allocates[-1].nbytes == channels * item_bytes
     products = results - has_bias  # of the input and of the weight; each copies the gradient for itself
@@ -160,7 +159,7 @@ def _convolution(op: Op, cuda: Cuda) -> Steps:
 def _weight_in_order(op: Op) -> Steps:
     """A weight of a kernel larger than 1x1 is copied to the memory order of its input, channels last."""
     weights = [parameter.shape for parameter in op.parameters if len(parameter.shape) == len(op.entering)]
-    if not weights or math.prod(weights[0][2:]) == 1 or _lies(op.entering, op.strides[0]):
+    if not weights or math.prod(weights[0][2:]) == 1 or is_contiguous(op.entering, op.strides[0]):
         return ()
     return (math.prod(weights[0]) * _item_bytes(op),)
 
@@ -169,20 +168,9 @@ def _partial(shape: Shape, stride: Shape, kept: Shape, cuda: Cuda) -> tuple[int,
     return partial_sums(shape, stride, kept, cuda.multiprocessors, cuda.threads_per_multiprocessor)
 
 
-def _lies(shape: Shape, stride: Shape) -> bool:
-    """Whether a tensor is in row-major order; dimensions of size 1 do not matter."""
-    whole = contiguous_stride(shape)
-    return all(size == 1 or one == other for size, one, other in zip(shape, stride, whole, strict=True))
-
-
 def _is_dense(shape: Shape, stride: Shape) -> bool:
-    """Whether a tensor is dense in some order of its dimensions."""
-    expected = 1
-    for step, size in sorted((step, size) for step, size in zip(stride, shape, strict=True) if size != 1):
-        if step != expected:
-            return False
-        expected *= size
-    return True
+    """Whether a tensor's elements fill their memory, in some order."""
+    return lies_in_order(shape, stride, sorted(range(len(shape)), key=stride.__getitem__))
 
 
 def _sdpa(op: Op, cuda: Cuda) -> Steps:

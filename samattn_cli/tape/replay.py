@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ..encoder.model import Section
 from .allocator import Allocator, Block, OutOfMemoryError
 from .encoder import ForwardPass, Segment
-from .inside import Cuda, is_product, steps
+from .inside import Cuda, Steps, is_product, steps
 from .ops import Op, Recording, parameter_elements
 from .storage import Storage
 from .training import OPTIMIZERS, TrainingStep
@@ -89,6 +89,8 @@ class _Player:
         self.image: dict[Storage, Block | None] = {}
         self.forwards: dict[str, dict[Storage, Block | None]] = {}
         self.threads: set[str] = set()
+        self.segments = {segment.name: segment for segment in passed.segments}
+        self.steps: dict[Op, Steps] = {}  # of the operations that twins and passes share
 
     @contextmanager
     def saying_where(self) -> Iterator[None]:
@@ -160,7 +162,9 @@ class _Player:
     def play(self, op: Op, own: dict[Storage, Block | None], thread: str) -> None:
         """What an operation allocates, and takes inside while it runs."""
         results, taken = iter(op.allocates), list[Block | None]()
-        for step in steps(op, self.cuda):
+        if op not in self.steps:
+            self.steps[op] = steps(op, self.cuda)
+        for step in self.steps[op]:
             if step is None:
                 self._make(next(results), own)
             elif step < 0:
@@ -193,12 +197,9 @@ class _Player:
             if entry.storage is storage:
                 if not name:
                     return self.image, self.passed.image.storage
-                source = self._segment(name)
+                source = self.segments[name]
                 return self._forward_place(source, source.outputs[index].storage)
         raise KeyError(f"{segment.name}: {storage}")
-
-    def _segment(self, name: str) -> Segment:
-        return next(segment for segment in self.passed.segments if segment.name == name)
 
     def _weights(self, recording: Recording) -> Iterator[int]:
         item_bytes = self.passed.image.item_bytes

@@ -69,12 +69,12 @@ class Tensor:
     @property
     def is_contiguous(self) -> bool:
         """Whether its elements lie in row-major order; dimensions of size 1 do not matter."""
-        return _is_dense(self.shape, self.stride, reversed(range(len(self.shape))))
+        return is_contiguous(self.shape, self.stride)
 
     @property
     def is_dense(self) -> bool:
         """Whether its elements fill their memory, in some order (ATen's is_non_overlapping_and_dense)."""
-        return self.is_contiguous or _is_dense(self.shape, self.stride, reversed(_memory_order([self])))
+        return self.is_contiguous or lies_in_order(self.shape, self.stride, reversed(_memory_order([self])))
 
     @property
     def is_channels_last(self) -> bool:
@@ -253,7 +253,12 @@ def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:
     return lambda tape, gradient: (tape.pad("uncut", gradient, *whole),)
 
 
-def _is_dense(shape: Shape, stride: Shape, inwards_out: Iterable[int]) -> bool:
+def is_contiguous(shape: Shape, stride: Shape) -> bool:
+    """Whether elements lie in row-major order; dimensions of size 1 do not matter."""
+    return lies_in_order(shape, stride, reversed(range(len(shape))))
+
+
+def lies_in_order(shape: Shape, stride: Shape, inwards_out: Iterable[int]) -> bool:
     """Whether strides have no gaps, for an order of dimensions; those of size 1 do not matter."""
     expected: Dim = 1
     for dim in inwards_out:
