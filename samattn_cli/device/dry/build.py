@@ -10,7 +10,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 from ...errors import DeviceError
 
@@ -86,13 +86,19 @@ def _build(headers: Path, place: Path) -> None:
         )
     try:
         place.parent.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=place.parent.parent) as folder:
-            _compile(compiler, headers, Path(folder) / LIBRARY)
-            for link in LINKS:
-                (Path(folder) / link).symlink_to(LIBRARY)
-            _move(Path(folder), place.parent)
+        fresh = Path(mkdtemp(dir=place.parent.parent))
     except OSError as error:
         raise DeviceError("dry-not-built", f"{place.parent}: {error.strerror or error}") from None
+    try:
+        _compile(compiler, headers, fresh / LIBRARY)
+        for link in LINKS:
+            (fresh / link).symlink_to(LIBRARY)
+        fresh.rename(place.parent)
+    except OSError as error:
+        if not place.exists():  # another process may have put one there first
+            raise DeviceError("dry-not-built", f"{place.parent}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _compile(compiler: str, headers: Path, to: Path) -> None:
@@ -106,15 +112,3 @@ def _compile(compiler: str, headers: Path, to: Path) -> None:
             "dry-not-built",
             f"{compiler} could not build the dry device: {(lines or ['no message'])[0].strip()}",
         )
-
-
-def _move(folder: Path, place: Path) -> None:
-    """Move the folder to its place in one step; another process may have put one there first."""
-    fresh = place.with_name(f".{place.name}.{os.getpid()}")
-    shutil.copytree(folder, fresh, symlinks=True)
-    try:
-        fresh.rename(place)
-    except OSError:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if not (place / LIBRARY).exists():
-            raise
