@@ -11,7 +11,6 @@ from .build import library
 
 TORCH = {
     "TORCH_CPP_LOG_LEVEL": "FATAL",
-    "TORCH_CUDNN_V8_API_DISABLED": "1",  # the stub answers cuDNN's older interface
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
     "TORCHINDUCTOR_MAX_AUTOTUNE": "0",
     "CUDA_VISIBLE_DEVICES": "0",

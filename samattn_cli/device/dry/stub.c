@@ -565,7 +565,7 @@ BLAS(cublasLtMatmul) BLAS(cublasLtMatmulDescDestroy) BLAS(cublasLtMatmulDescSetA
 BLAS(cublasLtMatmulPreferenceDestroy) BLAS(cublasLtMatmulPreferenceSetAttribute)
 BLAS(cublasLtMatrixLayoutDestroy) BLAS(cublasLtMatrixLayoutSetAttribute)
 
-/* --- cuDNN's convolutions, by its older interface (TORCH_CUDNN_V8_API_DISABLED=1):
+/* --- cuDNN's convolutions, by its older interface, which torch calls if TORCH_CUDNN_V8_API_DISABLED=1:
  *     the first algorithm, with a workspace of SAMATTN_DRY_CUDNN_WORKSPACE bytes (0) --- */
 API int cudnnCreate(void **h) { *h = handle(); return 0; }
 API int cudnnGetStream(void *h, void **s) { (void)h; *s = NULL; return 0; }
@@ -589,6 +589,27 @@ API int cudnnGetConvolutionBackwardFilterWorkspaceSize(void *h, void *a, void *b
 BLAS(cudnnSetStream) BLAS(cudnnSetTensorNdDescriptor) BLAS(cudnnSetFilterNdDescriptor) BLAS(cudnnSetConvolutionNdDescriptor)
 BLAS(cudnnSetConvolutionGroupCount) BLAS(cudnnSetConvolutionMathType) BLAS(cudnnDestroyTensorDescriptor) BLAS(cudnnDestroyFilterDescriptor)
 BLAS(cudnnDestroyConvolutionDescriptor) BLAS(cudnnConvolutionForward) BLAS(cudnnConvolutionBackwardData) BLAS(cudnnConvolutionBackwardFilter)
+
+/* --- cuDNN's newer interface, of graphs: convolutions in every type. One engine without knobs and notes; its plan asks for
+ *     SAMATTN_DRY_CUDNN_WORKSPACE bytes. Numbers of attributes are those of cudnn_graph_v9.h --- */
+enum { HEURISTIC_RESULTS = 202, CONFIG_ENGINE = 300, PLAN_WORKSPACE = 402, PLAN_JSON = 405, GRAPH_ENGINES = 802, ENGINE_INDEX = 1301 };
+API int cudnnBackendCreateDescriptor(int type, void **d) { (void)type; *d = handle(); return 0; }
+API int cudnnBackendGetAttribute(void *d, int attribute, int type, long long want, long long *n, void *out) {
+    (void)d; (void)type;
+    long long value, count = 1;
+    switch (attribute) {
+    case HEURISTIC_RESULTS: case CONFIG_ENGINE: value = -1; break; /* the caller made the descriptors already */
+    case PLAN_WORKSPACE: value = (long long)number("SAMATTN_DRY_CUDNN_WORKSPACE", 0); break;
+    case GRAPH_ENGINES: value = 1; break;
+    case ENGINE_INDEX: value = 0; break;
+    case PLAN_JSON: value = -1; if (want > 0 && out) memcpy(out, "{}", want < 3 ? (size_t)want : 3); count = 3; break;
+    default: value = -1; count = 0; TRACE("cuDNN attribute %d: none\n", attribute);
+    }
+    if (value >= 0 && want > 0 && out) *(long long *)out = value;
+    if (n) *n = count;
+    return 0;
+}
+BLAS(cudnnBackendDestroyDescriptor) BLAS(cudnnBackendSetAttribute) BLAS(cudnnBackendFinalize) BLAS(cudnnBackendExecute)
 
 /* --- NVML, by a link libnvidia-ml.so.1 to this library in LD_LIBRARY_PATH (expandable segments ask it) --- */
 API int nvmlInit_v2(void) { return 0; }
