@@ -34,6 +34,10 @@ SMALL_SEGMENT = 2 * MIB
 SHARED_SEGMENT = 20 * MIB
 LEAST_OWN = 10 * MIB
 OWN_STEP = 2 * MIB
+SEGMENT_BITS = 48
+"""An address is the number of a segment, and in these low bits an offset: no segment has 256 TiB."""
+ADDRESS_BITS = 72
+"""The key of a free block is its size, and in these low bits its address: at most 16 million segments."""
 
 
 class OutOfMemoryError(Exception):
@@ -47,23 +51,21 @@ class OutOfMemoryError(Exception):
 
 
 class Block:
-    """A part of a segment. `key` orders free blocks: by size, then by address."""
+    """A part of a segment. Addresses order blocks by segment, and in it by place."""
 
-    __slots__ = ("after", "before", "is_free", "is_small", "key")
+    __slots__ = ("address", "after", "before", "is_free", "is_small", "nbytes", "rest", "since")
 
     def __init__(
-        self, key: tuple[int, int, int], *, is_small: bool, before: Block | None, after: Block | None
+        self, nbytes: int, address: int, *, is_small: bool, before: Block | None, after: Block | None
     ) -> None:
-        self.key = key  # size, segment, offset
+        self.nbytes = nbytes
+        self.address = address
         self.is_small = is_small
         self.is_free = False
         self.before = before
         self.after = after
-
-    @property
-    def nbytes(self) -> int:
-        """Its size."""
-        return self.key[0]
+        self.since = 0  # the event in which it was allocated
+        self.rest = 0  # bytes beyond the request that were not split off
 
 
 class Allocator:
@@ -73,6 +75,13 @@ class Allocator:
         capacity: bytes of the device; None: unlimited.
         divisions: roundup_power2_divisions.
         max_split: max_split_size_mb, in bytes.
+
+    Attributes:
+        events: the history. An allocation is its rounded size plus its kind, which is below 512; a free is -1 minus the
+            number of the event of its allocation.
+        unsplit: bytes of blocks beyond what was requested, and rounded.
+        peak_event: the event of the first peak of allocated bytes since the last reset.
+        peak_unsplit: `unsplit` at that event.
     """
 
     def __init__(
@@ -81,59 +90,85 @@ class Allocator:
         self.capacity = capacity
         self.divisions = divisions
         self.max_split = max_split
-        self.allocated = self.reserved = 0
-        self.peak_allocated = self.peak_reserved = 0
-        self._free: tuple[list[tuple[tuple[int, int, int], Block]], ...] = ([], [])
+        self.allocated = self.reserved = self.unsplit = 0
+        self.peak_allocated = self.peak_reserved = self.peak_unsplit = 0
+        self.peak_event = 0
+        self.events: list[int] = []
+        # of each pool, small last: the keys of the free blocks in order, and the blocks by their keys
+        self._keys: tuple[list[int], list[int]] = ([], [])
+        self._blocks: tuple[dict[int, Block], dict[int, Block]] = ({}, {})
         self._segments = count()
 
     def reset_peaks(self) -> None:
         """Set the peaks to the present values."""
-        self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
+        self.reset_peak_allocated()
+        self.peak_reserved = self.reserved
 
-    def allocate(self, nbytes: int) -> Block | None:
+    def reset_peak_allocated(self) -> None:
+        """Set the peak of allocated bytes to the present value."""
+        self.peak_allocated, self.peak_unsplit = self.allocated, self.unsplit
+        self.peak_event = len(self.events) - 1
+
+    def allocate(self, nbytes: int, kind: int = 0) -> Block | None:
         """Allocate a block; None for a request of 0 bytes.
+
+        Args:
+            nbytes: the size of the request.
+            kind: what it is for, a number below 512 that `events` keeps.
 
         Raises:
             OutOfMemoryError: if the device has too little memory left.
         """
         if not nbytes:
             return None
-        size = self.rounded(nbytes)
+        size = self.rounded(nbytes) if self.divisions > 1 else -(-nbytes // UNIT) * UNIT
         is_small = size <= LARGEST_SMALL
         block = self._best_fit(size, is_small=is_small) or self._from_device(size, is_small=is_small)
-        rest = block.key[0] - size
-        if rest >= UNIT if is_small else rest > LARGEST_SMALL and not self._is_oversize(size):
-            self._split(block, size, rest)
-        self.allocated += block.key[0]
-        self.peak_allocated = max(self.peak_allocated, self.allocated)
+        taken = block.nbytes
+        rest = taken - size
+        if rest:
+            if rest >= UNIT if is_small else rest > LARGEST_SMALL and not self._is_oversize(size):
+                self._split(block, size, rest)
+                taken, rest = size, 0
+            else:
+                self.unsplit += rest
+        block.rest = rest
+        events = self.events
+        block.since = len(events)
+        events.append(size + kind)
+        self.allocated += taken
+        if self.allocated > self.peak_allocated:
+            self.peak_allocated = self.allocated
+            self.peak_event, self.peak_unsplit = block.since, self.unsplit
         return block
 
     def free(self, block: Block | None) -> None:
         """Free a block; None does nothing."""
         if block is None:
             return
-        size, segment, offset = block.key
-        self.allocated -= size
+        self.events.append(-1 - block.since)
+        self.allocated -= block.nbytes
+        self.unsplit -= block.rest
         before, after = block.before, block.after
         if before is not None and before.is_free:
             self._take(before)
-            size, offset = size + before.key[0], before.key[2]
+            block.nbytes += before.nbytes
+            block.address = before.address
             block.before = before.before
             if block.before is not None:
                 block.before.after = block
         if after is not None and after.is_free:
             self._take(after)
-            size += after.key[0]
+            block.nbytes += after.nbytes
             block.after = after.after
             if block.after is not None:
                 block.after.before = block
-        block.key = (size, segment, offset)
         self._put(block)
 
     def empty_cache(self) -> None:
         """Release every segment that is free as a whole."""
-        for pool in self._free:
-            for _, block in list(pool):
+        for blocks in self._blocks:
+            for block in list(blocks.values()):
                 if block.before is None and block.after is None:
                     self._give_back(block)
 
@@ -146,35 +181,39 @@ class Allocator:
         return -(-nbytes // UNIT) * UNIT
 
     def _split(self, block: Block, size: int, rest: int) -> None:
-        _, segment, offset = block.key
-        tail = Block((rest, segment, offset + size), is_small=block.is_small, before=block, after=block.after)
-        if block.after is not None:
-            block.after.before = tail
-        block.after, block.key = tail, (size, segment, offset)
+        after = block.after
+        tail = Block(rest, block.address + size, is_small=block.is_small, before=block, after=after)
+        if after is not None:
+            after.before = tail
+        block.after, block.nbytes = tail, size
         self._put(tail)
 
     def _put(self, block: Block) -> None:
         block.is_free = True
-        insort(self._free[block.is_small], (block.key, block))
+        key = block.nbytes << ADDRESS_BITS | block.address
+        insort(self._keys[block.is_small], key)
+        self._blocks[block.is_small][key] = block
 
     def _take(self, block: Block) -> None:
-        pool = self._free[block.is_small]
-        del pool[bisect_left(pool, (block.key,))]
+        keys = self._keys[block.is_small]
+        key = block.nbytes << ADDRESS_BITS | block.address
+        del keys[bisect_left(keys, key)]
+        del self._blocks[block.is_small][key]
         block.is_free = False
 
     def _best_fit(self, size: int, *, is_small: bool) -> Block | None:
-        pool = self._free[is_small]
-        at = bisect_left(pool, ((size,),))
-        if at == len(pool):
+        keys = self._keys[is_small]
+        at = bisect_left(keys, size << ADDRESS_BITS)
+        if at == len(keys):
             return None
-        block = pool[at][1]
+        block = self._blocks[is_small][keys[at]]
         if self.max_split is not None:
             oversize = self._is_oversize(size)
             if not oversize and self._is_oversize(block.nbytes):
                 return None
             if oversize and block.nbytes >= size + SHARED_SEGMENT:
                 return None
-        del pool[at]
+        del self._blocks[is_small][keys.pop(at)]
         block.is_free = False
         return block
 
@@ -197,7 +236,8 @@ class Allocator:
             raise OutOfMemoryError(wanted)
         self.reserved += wanted
         self.peak_reserved = max(self.peak_reserved, self.reserved)
-        return Block((wanted, next(self._segments), 0), is_small=is_small, before=None, after=None)
+        address = next(self._segments) << SEGMENT_BITS
+        return Block(wanted, address, is_small=is_small, before=None, after=None)
 
     def _has_room(self, wanted: int) -> bool:
         return self.capacity is None or self.reserved + wanted <= self.capacity
@@ -210,12 +250,13 @@ class Allocator:
         """Release blocks by rule 10; whether enough was released."""
         if self.max_split is None:
             return False
-        pool, wanted, given_back = self._free[is_small], max(size, self.max_split), 0
-        at = bisect_left(pool, ((wanted,),))
-        if at < len(pool):
-            self._give_back(pool[at][1])
+        keys, blocks = self._keys[is_small], self._blocks[is_small]
+        wanted, given_back = max(size, self.max_split), 0
+        at = bisect_left(keys, wanted << ADDRESS_BITS)
+        if at < len(keys):
+            self._give_back(blocks[keys[at]])
             return True
-        while pool and given_back < wanted and self._is_oversize(pool[-1][1].nbytes):
-            given_back += pool[-1][1].nbytes
-            self._give_back(pool[-1][1])
+        while keys and given_back < wanted and self._is_oversize(blocks[keys[-1]].nbytes):
+            given_back += blocks[keys[-1]].nbytes
+            self._give_back(blocks[keys[-1]])
         return given_back >= wanted

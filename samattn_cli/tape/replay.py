@@ -6,29 +6,118 @@ makes the optimizer's state and the cuBLAS workspaces), and the peaks are those 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, partial
+from operator import attrgetter
 
 from ..encoder.model import Section
-from .allocator import Allocator, Block, OutOfMemoryError
+from .allocator import UNIT, Allocator, Block, OutOfMemoryError
 from .encoder import ForwardPass, Segment
-from .inside import Cuda, Steps, is_product, steps
-from .ops import Op, Recording, parameter_elements
+from .inside import Cuda
+from .ops import Recording, parameter_elements
+from .requests import (
+    BUFFERS,
+    FREE,
+    FREE_ELSEWHERE,
+    GRADIENTS,
+    INPUT,
+    KINDS,
+    OPTIMIZER,
+    TEMPORARIES,
+    UNSPLIT,
+    WEIGHTS,
+    WORKSPACES,
+    Key,
+    Kinds,
+    Program,
+    program_of,
+)
 from .storage import Storage
-from .training import OPTIMIZERS, TrainingStep
+from .training import OPTIMIZERS, TrainingStep, operation_at
 
-Place = tuple["dict[Storage, Block | None]", Storage]
+Blocks = dict[Key, Block | None]
+Place = tuple[Blocks, Storage]
 """Where the block of a storage is kept: identical blocks share storages, but each has its own allocator blocks."""
 
 
-@dataclass
-class Usage:
-    """Peaks of the allocator in a pass, in bytes: allocated, reserved, and allocated in each section."""
+@dataclass(frozen=True)
+class Peak:
+    """The most that is allocated in a section.
 
-    allocated: int = 0
-    reserved: int = 0
-    sections: dict[Section, int] = field(default_factory=dict)
+    Attributes:
+        section: the section.
+        nbytes: how much that is.
+        event: the event of the allocator at which it is first so much.
+        unsplit: bytes of blocks beyond what was requested.
+    """
+
+    section: Section
+    nbytes: int
+    event: int
+    unsplit: int
+
+
+@dataclass(frozen=True)
+class History:
+    """The allocator's events, and the programs that made them: the event with which each begins, its section and itself."""
+
+    events: list[int] = field(default_factory=list)
+    programs: list[tuple[int, Section, Program]] = field(default_factory=list)
+    workspaces: list[int] = field(default_factory=list)  # events that are in no program
+
+    def kinds(self, peak: Peak) -> Kinds:
+        """What is allocated at a peak."""
+        sums = [0] * len(KINDS)
+        for event in self.events[: peak.event + 1]:
+            made = event if event >= 0 else self.events[-1 - event]
+            kind = made % UNIT
+            sums[kind] += made - kind if event >= 0 else kind - made
+        sums[UNSPLIT] = peak.unsplit
+        return Kinds(*sums)
+
+    def operation(self, peak: Peak) -> str:
+        """The operation that runs at a peak, or the section where none does."""
+        first, section, program = [each for each in self.programs if each[0] <= peak.event][-1]
+        ops = program.op_of_event
+        place = peak.event - first - sum(first <= event <= peak.event for event in self.workspaces)
+        runs = section == peak.section and place < len(ops)
+        return operation_at(peak.section, ops[place].name if runs else "")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Peaks of the allocator in a pass: the bytes reserved, and what is allocated in each section."""
+
+    reserved: int
+    peaks: dict[Section, Peak]
+    history: History
+
+    @cached_property
+    def peak(self) -> Peak:
+        """The most that is allocated in the whole pass."""
+        return max(self.peaks.values(), key=attrgetter("nbytes"))
+
+    @property
+    def allocated(self) -> int:
+        """The most bytes that are allocated at once."""
+        return self.peak.nbytes
+
+    @property
+    def sections(self) -> dict[Section, int]:
+        """The most bytes in each section."""
+        return {section: peak.nbytes for section, peak in self.peaks.items()}
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        """What is allocated at the peak."""
+        return self.history.kinds(self.peak)
+
+    @property
+    def at(self) -> str:
+        """The operation at the peak."""
+        return self.history.operation(self.peak)
 
 
 def replay_forward(passed: ForwardPass, cuda: Cuda, capacity: int | None = None) -> Usage:
@@ -84,13 +173,14 @@ class _Player:
         self.allocator = Allocator(capacity)
         self.cuda = cuda
         self.section: Section = ("", "forward")
-        self.sections: dict[Section, int] = {}
+        self.peaks: dict[Section, Peak] = {}
         self.reserved_before = 0
-        self.image: dict[Storage, Block | None] = {}
-        self.forwards: dict[str, dict[Storage, Block | None]] = {}
+        self.image: Blocks = {}
+        self.forwards: dict[str, Blocks] = {}
         self.threads: set[str] = set()
         self.segments = {segment.name: segment for segment in passed.segments}
-        self.steps: dict[Op, Steps] = {}  # of the operations that twins and passes share
+        self.programs: dict[Hashable, Program] = {}  # those of twins are shared
+        self.history = History(self.allocator.events)
 
     @contextmanager
     def saying_where(self) -> Iterator[None]:
@@ -107,11 +197,11 @@ class _Player:
         """Weights, buffers and the image."""
         for segment in self.passed.segments:
             for nbytes in self._weights(segment.recording):
-                self.allocator.allocate(nbytes)
+                self.allocator.allocate(nbytes, WEIGHTS)
             for buffer in segment.recording.buffers:
-                self.allocator.allocate(buffer.nbytes)
+                self.allocator.allocate(buffer.nbytes, BUFFERS)
         storage = self.passed.image.storage
-        self.image[storage] = self.allocator.allocate(storage.nbytes)
+        self.image[storage] = self.allocator.allocate(storage.nbytes, INPUT)
         self.allocator.empty_cache()
         self.allocator.reset_peaks()
 
@@ -128,24 +218,25 @@ class _Player:
         """The peaks are from here on, but for what is reserved."""
         self.reserved_before = self.allocator.peak_reserved
         self.allocator.reset_peaks()
-        self.sections = {}
+        self.peaks = {}
 
     def usage(self) -> Usage:
         """Of what was played since `measure`."""
         reserved = max(self.reserved_before, self.allocator.peak_reserved)
-        return Usage(max(self.sections.values()), reserved, self.sections)
+        return Usage(reserved, self.peaks, self.history)
 
     def enter(self, section: Section) -> None:
         """A section begins."""
         self.leave()
         self.section = section
-        self.allocator.peak_allocated = self.allocator.allocated
+        self.allocator.reset_peak_allocated()
 
     def leave(self) -> None:
         """The section is over."""
-        before = self.sections.get(self.section, 0)
-        if self.section[0]:
-            self.sections[self.section] = max(before, self.allocator.peak_allocated)
+        before, allocator = self.peaks.get(self.section), self.allocator
+        if self.section[0] and (before is None or before.nbytes < allocator.peak_allocated):
+            peak = Peak(self.section, allocator.peak_allocated, allocator.peak_event, allocator.peak_unsplit)
+            self.peaks[self.section] = peak
         self.section = ("", "forward")
 
     # -- segments ----------------------------------------------------------------------------------------------------
@@ -153,35 +244,26 @@ class _Player:
     def play_forward(self, segment: Segment, held: frozenset[Storage] = frozenset()) -> None:
         """The operations of a segment's forward; what is held is not freed."""
         own = self.forwards[segment.name] = {}
-        for op in segment.recording.ops:
-            self.play(op, own, "forward")
-            for storage in op.frees:
-                if storage not in held:
-                    self.free(self._forward_place(segment, storage))
+        key = segment.recording, held
+        if key not in self.programs:
+            self.programs[key] = program_of(segment.recording, self.cuda, held, holds=True)
+        self.play(self.programs[key], own, partial(self._forward_place, segment), "forward")
 
-    def play(self, op: Op, own: dict[Storage, Block | None], thread: str) -> None:
-        """What an operation allocates, and takes inside while it runs."""
-        results, taken = iter(op.allocates), list[Block | None]()
-        if op not in self.steps:
-            self.steps[op] = steps(op, self.cuda)
-        for step in self.steps[op]:
-            if step is None:
-                self._make(next(results), own)
-            elif step < 0:
-                self.allocator.free(taken[-step - 1])
-                taken[-step - 1] = None
-            else:
-                taken.append(self.allocator.allocate(step))
-        for storage in results:
-            self._make(storage, own)
-        if is_product(op) and thread not in self.threads:
-            self.threads.add(thread)
-            self.allocator.allocate(self.cuda.workspace_bytes)
-        for block in reversed(taken):
-            self.allocator.free(block)
-
-    def _make(self, storage: Storage, own: dict[Storage, Block | None]) -> None:
-        own[storage] = self.allocator.allocate(storage.nbytes)
+    def play(self, program: Program, own: Blocks, elsewhere: Callable[[Storage], Place], thread: str) -> None:
+        """The requests of operations: results, and what is taken inside while they run."""
+        allocate, free = self.allocator.allocate, self.allocator.free
+        self.history.programs.append((len(self.allocator.events), self.section, program))
+        for nbytes, key, kind in program.requests:
+            if nbytes > 0:
+                own[key] = allocate(nbytes, kind)
+            elif nbytes == FREE:
+                free(own.pop(key))
+            elif nbytes == FREE_ELSEWHERE:
+                self.free(elsewhere(key))  # type: ignore[arg-type]  # only storages are elsewhere
+            elif thread not in self.threads:
+                self.threads.add(thread)
+                self.history.workspaces.append(len(self.allocator.events))
+                allocate(self.cuda.workspace_bytes, WORKSPACES)
 
     def free(self, place: Place) -> None:
         """Let go of a storage."""
@@ -218,7 +300,7 @@ class _Player:
         for own in self.forwards.values():
             self._free_each(own)
 
-    def _free_each(self, blocks: dict[Storage, Block | None]) -> None:
+    def _free_each(self, blocks: Blocks) -> None:
         for block in blocks.values():
             self.allocator.free(block)
         blocks.clear()
@@ -230,7 +312,7 @@ class _StepPlayer(_Player):
     def __init__(self, step: TrainingStep, cuda: Cuda, capacity: int | None) -> None:
         super().__init__(step.forward, cuda, capacity)
         self.training = step
-        self.gradients: list[dict[Storage, Block | None]] = []
+        self.gradients: list[Blocks] = []
 
     def step(self, *, first: bool) -> None:
         """Gradients go, forward, backward, the optimizer's step."""
@@ -238,28 +320,35 @@ class _StepPlayer(_Player):
             self._free_each(blocks)
         for segment in self.passed.segments:
             self.enter((segment.name, "forward"))
-            self.play_forward(segment, segment.kept | segment.shared)
+            self.play_forward(segment, segment.kept | segment.shared | self._outputs(segment))
         self._free_cached(kept=True)
         self._backward()
+        self._label_gradients()
         self._optimizer(first=first)
         self._free_all()
 
+    def _outputs(self, segment: Segment) -> frozenset[Storage]:
+        """The outputs of the encoder, which the caller keeps."""
+        if segment is not self.passed.segments[-1]:
+            return frozenset()
+        return frozenset(output.storage for output in segment.outputs)
+
     def _backward(self) -> None:
         last = self.passed.segments[-1]
-        given: dict[Storage, Block | None] = {}
+        given: Blocks = {}
         run = self.training.backward[-1]
         due: dict[tuple[str, int], Place] = {}
         for index, output in enumerate(last.outputs):
             storage = run.received[index]
             if storage is not None:
-                given[storage] = self.allocator.allocate(output.nbytes)
+                given[storage] = self.allocator.allocate(output.nbytes, TEMPORARIES)
                 due[last.name, index] = given, storage
         self.gradients = [given]
         segments, runs = self.passed.segments, self.training.backward
         for segment, run, recording in zip(
             reversed(segments), reversed(runs), reversed(self.training.recordings), strict=True
         ):
-            own: dict[Storage, Block | None] = {}
+            own: Blocks = {}
             self.gradients.append(own)
             keys = [*((segment.name, index) for index in range(len(segment.outputs))), *segment.sources]
             received = {
@@ -268,21 +357,28 @@ class _StepPlayer(_Player):
                 if storage is not None and key in due
             }
             self.enter((segment.name, "backward"))
-            for op in recording.ops:
-                self.play(op, own, "backward")
-                for storage in op.frees:
-                    self.free(self._backward_place(segment, storage, own, received))
+            place = partial(self._backward_place, segment, own=own, received=received)
+            self.play(self._backward_program(segment, recording), own, place, "backward")
             self.leave()
             for source, storage in zip(segment.sources, run.handed_on, strict=True):
                 if storage is not None:
                     due[source] = self._backward_place(segment, storage, own, received)
 
+    def _backward_program(self, segment: Segment, recording: Recording) -> Program:
+        """In a checkpointed segment, it makes again what the forward would have kept."""
+        if recording not in self.programs:
+            self.programs[recording] = program_of(recording, self.cuda, segment.recording.saved)
+        return self.programs[recording]
+
+    def _label_gradients(self) -> None:
+        """What the backward leaves are the gradients of the weights; the first are those that the caller gave."""
+        events = self.allocator.events
+        for block in (block for own in self.gradients[1:] for block in own.values()):
+            if block is not None:
+                events[block.since] += GRADIENTS - events[block.since] % UNIT
+
     def _backward_place(
-        self,
-        segment: Segment,
-        storage: Storage,
-        own: dict[Storage, Block | None],
-        received: dict[Storage, Place],
+        self, segment: Segment, storage: Storage, own: Blocks, received: dict[Storage, Place]
     ) -> Place:
         if storage in own:
             return own, storage
@@ -296,7 +392,7 @@ class _StepPlayer(_Player):
         if first:
             for nbytes in sizes:
                 for _ in range(optimizer.state):
-                    self.allocator.allocate(nbytes)
+                    self.allocator.allocate(nbytes, OPTIMIZER)
         self._transient(nbytes for _ in range(optimizer.transient) for nbytes in sizes)
         self.leave()
 
@@ -312,5 +408,5 @@ class _StepPlayer(_Player):
         return [weights[name] for name in in_module_order(weights)]
 
     def _transient(self, sizes: Iterable[int]) -> None:
-        for block in [self.allocator.allocate(nbytes) for nbytes in sizes]:
+        for block in [self.allocator.allocate(nbytes, TEMPORARIES) for nbytes in sizes]:
             self.allocator.free(block)

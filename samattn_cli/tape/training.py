@@ -49,6 +49,15 @@ PHASES: tuple[Phase, ...] = ("forward", "backward")
 """The phases of a part or block. The third phase, the step, belongs to the optimizer."""
 
 
+def operation_at(section: Section, op: str) -> str:
+    """An operation of a section in words; of the optimizer, which has no operations, its step."""
+    name, phase = section
+    if phase == "step":
+        return f"{name} {phase}"
+    operation = ".".join(filter(None, (name, op)))
+    return operation if phase == "forward" else f"{operation} ({phase})"
+
+
 @dataclass(frozen=True)
 class Moment:
     """The peak of memory in a section of a step, with the liveness of that section."""
@@ -60,11 +69,7 @@ class Moment:
     @property
     def at(self) -> str:
         """The operation at the peak."""
-        name, phase = self.section
-        if self.liveness is None:
-            return f"{name} {phase}"
-        operation = ".".join(filter(None, (name, self.liveness.peak_op)))
-        return operation if phase == "forward" else f"{operation} ({phase})"
+        return operation_at(self.section, "" if self.liveness is None else self.liveness.peak_op)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ NOT_EQUAL = {
 """Presets and modes with layers whose peaks are not equal: by how much at most, and where. The peak of the run is equal."""
 
 
+@lru_cache(maxsize=64)
 def usage(config: EncoderConfig, cuda: Cuda, capacity: int | None = None) -> Usage:
     if config.run.mode == "training":
         return replay_step(training_step(config), cuda, capacity)
@@ -81,6 +83,41 @@ def test_the_runs_are_of_the_torch_that_is_named_and_of_every_family() -> None:
     assert {stage.block for run in RUNS for stage in load_config(run["preset"]).stages} >= blocks
 
 
+@pytest.mark.parametrize("run", RUNS, ids=name_of)
+def test_kinds_sum_to_what_is_allocated_at_the_peak(run) -> None:
+    """The weights and the optimizer's state, which are there throughout, are those of the config."""
+    cuda, config = cuda_of(load_device(run["device"])), config_of(run)
+    assert cuda is not None
+    used, step = usage(config, cuda), training_step(config)
+    assert sum(vars(used.kinds).values()) == used.allocated == run["allocated_bytes"]
+    assert used.kinds.weights + used.kinds.buffers == step.weights_bytes
+    trains = config.run.mode == "training"
+    assert used.kinds.optimizer == (step.optimizer_bytes if trains else 0)
+    assert used.kinds.input == -(-forward(config).image.nbytes // 512) * 512
+    assert (used.kinds.kept > 0) == trains
+    assert used.kinds.workspaces >= cuda.workspace_bytes
+
+
+def test_what_a_training_step_of_vit_h_holds_when_softmax_goes_backward() -> None:
+    """A matrix of scores of 16 heads is 16 x 4096 x 4096 x 4 bytes; softmax's backward takes one more inside."""
+    scores = 16 * 4096**2 * 4
+    config = load_config("sam_vit_h", ["run.mode=training"])
+    used = usage(config, Cuda())
+    assert used.at == "blocks.31.attn.softmax.grad_input (backward)"
+    assert used.kinds.workspaces == scores + 2 * Cuda().workspace_bytes  # forward's and backward's threads
+    assert used.kinds.temporaries > 2 * scores
+    assert used.kinds.optimizer == 2 * used.kinds.weights
+
+
+def test_at_the_step_of_the_optimizer_there_is_a_gradient_of_each_weight() -> None:
+    config = load_config("sam_vit_b", ["run.mode=training", "run.checkpointing=true", "image_size=224"])
+    used, step = usage(config, Cuda()), training_step(config)
+    kinds = used.history.kinds(used.peaks["optimizer", "step"])
+    assert kinds.gradients == step.gradients_bytes
+    assert used.at == "optimizer step"
+    assert kinds.temporaries >= step.gradients_bytes  # the roots that AdamW makes
+
+
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(config=any_encoder())
@@ -94,6 +131,7 @@ def test_any_encoder_takes_at_least_what_is_live_and_leaves_nothing(mode, config
         else max(part.peak_bytes for part in walk(forward(config)))
     )
     assert used.reserved >= used.allocated >= live
+    assert sum(vars(used.kinds).values()) == used.allocated
 
 
 def test_memory_runs_out_where_the_part_needs_it() -> None:

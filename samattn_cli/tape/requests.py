@@ -1,0 +1,119 @@
+"""What the operations of a recording request of the allocator and free, in order, and what each block is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from .inside import Cuda, is_product, steps
+from .ops import Op, Recording
+from .storage import Storage
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Bytes of blocks by what they are for; they sum to what is allocated.
+
+    Attributes:
+        weights: the parameters.
+        buffers: masks of shifted windows, rotary tables.
+        gradients: those of the parameters.
+        optimizer: the optimizer's state.
+        kept: activations that autograd keeps for backward, and the output of a training step.
+        temporaries: other results of operations, the gradients of activations among them.
+        input: the image.
+        workspaces: cuBLAS's, and what operators allocate internally.
+        unsplit: what blocks have beyond the rounded requests, because it is too small to be split off.
+    """
+
+    weights: int
+    buffers: int
+    gradients: int
+    optimizer: int
+    kept: int
+    temporaries: int
+    input: int
+    workspaces: int
+    unsplit: int
+
+
+KINDS = tuple(field.name for field in fields(Kinds))
+WEIGHTS, BUFFERS, GRADIENTS, OPTIMIZER, KEPT, TEMPORARIES, INPUT, WORKSPACES, UNSPLIT = range(len(KINDS))
+
+Key = Storage | int
+"""What a block is for: a storage, or the number of an internal allocation."""
+
+Request = tuple[int, Key, int]
+"""A request of so many bytes for a key, and its kind. Other than bytes: `FREE`, `FREE_ELSEWHERE` and `PRODUCT`."""
+
+FREE = -1
+"""The block is freed."""
+FREE_ELSEWHERE = -2
+"""The block of a storage that the recording did not make is freed."""
+PRODUCT = -3
+"""cuBLAS runs, which makes its workspace if the thread has none."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """The requests of a recording, and the operation of each."""
+
+    requests: tuple[Request, ...]
+    ops: tuple[Op, ...]
+
+    @property
+    def op_of_event(self) -> tuple[Op, ...]:
+        """The operation of each event of the allocator that the requests make, workspaces of cuBLAS left out."""
+        return tuple(op for op, request in zip(self.ops, self.requests, strict=True) if request[0] != PRODUCT)
+
+
+def program_of(recording: Recording, cuda: Cuda, kept: frozenset[Storage], *, holds: bool = False) -> Program:
+    """The requests of a recording.
+
+    Args:
+        recording: the operations.
+        cuda: the device, which decides what operators allocate internally.
+        kept: the storages that autograd keeps.
+        holds: whether those are not freed here.
+    """
+    requests: list[Request] = []
+    ops: list[Op] = []
+    made: set[Storage] = set()
+    for op in recording.ops:
+        requests += _while_it_runs(op, cuda, kept)
+        made.update(op.allocates)
+        for storage in op.frees:
+            if not storage.nbytes or (holds and storage in kept):
+                continue
+            requests.append((FREE if storage in made else FREE_ELSEWHERE, storage, 0))
+        ops += [op] * (len(requests) - len(ops))
+    return Program(tuple(requests), tuple(ops))
+
+
+def _while_it_runs(op: Op, cuda: Cuda, kept: frozenset[Storage]) -> Iterator[Request]:
+    """Its results, its internal allocations, and the frees of these."""
+    results, taken = iter(op.allocates), dict[int, None]()
+    count = 0
+    for step in steps(op, cuda):
+        if step is None:
+            yield from _result(next(results), kept)
+        elif step < 0:
+            if -step - 1 in taken:
+                del taken[-step - 1]
+                yield FREE, -step - 1, 0
+        else:
+            if step:
+                taken[count] = None
+                yield step, count, WORKSPACES
+            count += 1
+    for storage in results:
+        yield from _result(storage, kept)
+    if is_product(op):
+        yield PRODUCT, 0, 0
+    for number in reversed(taken):
+        yield FREE, number, 0
+
+
+def _result(storage: Storage, kept: frozenset[Storage]) -> Iterator[Request]:
+    if storage.nbytes:
+        yield storage.nbytes, storage, KEPT if storage in kept else TEMPORARIES
