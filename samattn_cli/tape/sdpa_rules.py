@@ -1,0 +1,339 @@
+"""The rules by which torch's attention kernels take a call, as data, each with its source.
+
+A kernel takes a call unless one of its rules refuses it; the first that does gives the reason. Sources are functions of
+ATen's sdp_utils.cpp and sdp_utils_cpp.h (torch 2.14.1). tests/tape/test_sdpa.py compares the choices with recorded ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..units import KERNEL_ALIGNMENT_BYTES
+from .sdpa_call import BATCHED_DIMS, SEEN_ON, Call, Kernel, Operand, Target, Version
+from .storage import Dim
+
+FIRST: Version = (2, 2)
+UNBATCHED_SINCE: Version = SEEN_ON
+"""Since then operands of three dimensions get a batch of 1, so that a fused kernel can take them."""
+
+CUDNN_FIRST = frozenset({9, 10})
+"""Compute capabilities, without their minor number, for which torch tries cuDNN first."""
+
+BLACKWELL = 10
+MOST_FLASH_DIM = 256
+MOST_FLASH_DIM_TRAINED, MOST_FLASH_DIM_DROPPED = 192, 224
+MOST_CUDNN_DIM = 128
+MOST_CUDNN_DIM_ROOMY = 256
+CUDNN_BACKWARD_DIMS = ((192, 128), (256, 256))
+CUDNN_DIM_STEP = 8
+CUDNN_DROPOUT_STEPS = 16
+MOST_CUDNN_BATCH = 65_535
+ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+Refusal = Callable[[Call, Target], str]
+"""Why a kernel does not take a call, in words; "" if it does."""
+
+FUSED: tuple[Kernel, ...] = ("cudnn", "flash", "efficient")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of some kernels.
+
+    Attributes:
+        kernels: that have it.
+        refusal: why they do not take a call.
+        source: the function of ATen that has it.
+        since: the first version of torch that has it.
+        until: the first version of torch that does not have it any more.
+    """
+
+    kernels: tuple[Kernel, ...]
+    refusal: Refusal
+    source: str
+    since: Version = FIRST
+    until: Version | None = None
+
+    def is_of(self, torch: Version) -> bool:
+        """Whether a version of torch has the rule."""
+        return self.since <= torch and (self.until is None or torch < self.until)
+
+
+def order(target: Target) -> tuple[Kernel, ...]:
+    """The kernels in the order in which torch tries them, up to the one that takes every call (math).
+
+    Source: check_prefer_cudnn_attention; sDPPriorityOrder in Context.h.
+    """
+    return FUSED if target.capability[0] in CUDNN_FIRST else ("flash", "efficient")
+
+
+# -- of all fused kernels --------------------------------------------------------------------------------------------------
+
+
+def _dims(call: Call, _: Target) -> str:
+    if call.has_dims(BATCHED_DIMS):
+        return ""
+    found = _each(str(len(operand.shape)) for operand in call.operands)
+    return f"fused kernels take queries, keys and values of {BATCHED_DIMS} dimensions, not {found}"
+
+
+def _empty(call: Call, _: Target) -> str:
+    empty = call.q.shape[-2] == 0 or call.k.shape[-2] == 0
+    return "fused kernels take at least one query and one key" if empty else ""
+
+
+def _strides(call: Call, _: Target) -> str:
+    if call.mask is not None and call.mask.stride[-1] != 1:
+        return f"fused kernels need a mask with a last stride of 1, not {call.mask.stride[-1]}"
+    if all(operand.stride[-1] == 1 for operand in call.operands):
+        return ""
+    found = _each(str(operand.stride[-1]) for operand in call.operands)
+    return f"fused kernels need queries, keys and values with a last stride of 1, not {found}"
+
+
+def _strides_but_of_one(call: Call, target: Target) -> str:
+    """The stride of heads of size 1 does not matter."""
+    if call.q.shape[-1] != 1:
+        return _strides(call, target)
+    q, k, v = map(_dense, call.operands)
+    return _strides(Call(q, k, v, call.mask), target)
+
+
+def _dense(operand: Operand) -> Operand:
+    return Operand(operand.shape, (*operand.stride[:-1], 1), operand.dtype)
+
+
+def _batches(call: Call, _: Target) -> str:
+    q, k, v = (operand.shape[0] for operand in call.operands)
+    return "" if q == k == v else f"fused kernels do not broadcast a batch: {q} / {k} / {v}"
+
+
+def _heads(call: Call, _: Target) -> str:
+    q, k, v = (operand.shape[1] for operand in call.operands)
+    if call.enable_gqa:
+        return _grouped(q, k) if k == v else f"fused kernels need as many keys as values, not {k} / {v} heads"
+    broadcasts = q > 0 and k == 1 and v == 1
+    if q == k == v or broadcasts:
+        return ""
+    return f"without enable_gqa, fused kernels need as many heads of keys and values as of queries: {q} / {k} / {v}"
+
+
+def _heads_of_cudnn(call: Call, target: Target) -> str:
+    """Values may have another number of heads than keys."""
+    if not call.enable_gqa:
+        return _heads(call, target)
+    q, k, v = (operand.shape[1] for operand in call.operands)
+    return _grouped(q, k) or _grouped(q, v)
+
+
+def _grouped(queries: Dim, keys: Dim) -> str:
+    whole = keys != 0 and queries % keys == 0
+    return "" if whole else f"{queries} heads of queries are not a multiple of {keys} of keys and values"
+
+
+def _types(name: str, *, single: bool) -> Refusal:
+    """Half precision, and float32 for some; bfloat16 from compute capability 8.0 on."""
+
+    def refusal(call: Call, target: Target) -> str:
+        halves = ("float16", "bfloat16") if target.capability >= (8, 0) else ("float16",)
+        allowed = (*halves, "float32") if single else halves
+        found = _each(operand.dtype for operand in call.operands)
+        if found in allowed:
+            return ""
+        where = "" if target.capability >= (8, 0) else f" on compute capability {target.number}"
+        return f"{name} takes {' and '.join(allowed)}{where}, not {found}"
+
+    return refusal
+
+
+def _capability(name: str, lowest: Version, highest: Version) -> Refusal:
+    def refusal(_: Call, target: Target) -> str:
+        if lowest <= target.capability <= highest:
+            return ""
+        ends = " to ".join(f"{major}.{minor}" for major, minor in (lowest, highest))
+        return f"{name} runs on compute capability {ends}, not {target.number}"
+
+    return refusal
+
+
+def _each(found: Iterable[str]) -> str:
+    """What queries, keys and values have, each once if they have the same."""
+    q, k, v = found
+    return q if q == k == v else f"{q} / {k} / {v}"
+
+
+# -- flash -----------------------------------------------------------------------------------------------------------------
+
+
+def _mask(call: Call, _: Target) -> str:
+    if call.mask is None:
+        return ""
+    return f"flash takes no mask, and there is a {'bool' if call.mask.dtype == 'bool' else 'float'} mask"
+
+
+def _flash_dim(call: Call, _: Target) -> str:
+    q, k, v = (operand.shape[-1] for operand in call.operands)
+    if not q == k == v:
+        return f"flash needs one head size of queries, keys and values, not {q} / {k} / {v}"
+    return f"head size {q} is above {MOST_FLASH_DIM}, flash's largest" if q > MOST_FLASH_DIM else ""
+
+
+def _flash_trained_dim(call: Call, target: Target) -> str:
+    """Backward of large heads needs more shared memory than a block has on some devices."""
+    small = (8, 6) <= target.capability <= (8, 9) or (12, 0) <= target.capability <= (12, 1)
+    d = call.q.shape[-1]
+    if not (small and call.needs_grad) or d <= MOST_FLASH_DIM_TRAINED:
+        return ""
+    if call.dropout == 0 and d > MOST_FLASH_DIM_DROPPED:
+        return ""
+    return f"flash has no backward for head size {d} on compute capability {target.number}"
+
+
+def _causal(call: Call, _: Target) -> str:
+    N, M = call.q.shape[-2], call.k.shape[-2]
+    return (
+        f"flash takes is_causal for as many keys as queries, not {N} / {M}"
+        if call.is_causal and N != M
+        else ""
+    )
+
+
+# -- memory-efficient ------------------------------------------------------------------------------------------------------
+
+
+def alignment(operand: Operand, target: Target) -> int:
+    """The numbers of which head sizes of memory-efficient attention must be a multiple; source: minimum_gemm_alignment."""
+    if target.capability < (7, 0) or (target.capability < (8, 0) and not operand.is_half):
+        return 1
+    return KERNEL_ALIGNMENT_BYTES // (2 if operand.is_half else 4)
+
+
+def _efficient_dim(call: Call, target: Target) -> str:
+    q, k, v = (operand.shape[-1] for operand in call.operands)
+    step = alignment(call.q, target)
+    if q != k:
+        return f"memory-efficient needs one head size of queries and keys, not {q} / {k}"
+    odd = next((d for d in (q, v) if d == 0 or d % step != 0), None)
+    if odd is None:
+        return ""
+    return f"head size {odd} is not a multiple of {step}, as memory-efficient needs in {call.q.dtype}"
+
+
+def _offsets(call: Call, target: Target) -> str:
+    """Whether the first element of an operand lies at an aligned address."""
+    if target.capability < (8, 0):
+        return ""
+    step = alignment(call.q, target) * ITEM_BYTES[call.q.dtype]
+    for operand in call.operands:
+        offset = operand.offset * ITEM_BYTES[operand.dtype]
+        if offset % step and math.prod(operand.shape) != 0:
+            return (
+                f"memory-efficient needs operands that start at a multiple of {step} bytes, not at {offset}"
+            )
+    return ""
+
+
+# -- cuDNN -----------------------------------------------------------------------------------------------------------------
+
+
+def _cudnn_mask(call: Call, _: Target) -> str:
+    mask = call.mask
+    if mask is None:
+        return ""
+    if mask.needs_grad:
+        return "cuDNN has no gradient of a mask"
+    (B, h, N, _d), M = call.q.shape, call.k.shape[2]
+    against = {2: (N, M), 4: (B, h, N, M)}.get(len(mask.shape))
+    fits = against is not None and all(
+        size in (whole, 1) for size, whole in zip(mask.shape, against, strict=True)
+    )
+    return "" if fits else f"cuDNN takes masks that broadcast to ({B}, {h}, {N}, {M}), not {mask.shape}"
+
+
+def _deterministic(call: Call, _: Target) -> str:
+    return "cuDNN is not deterministic" if call.is_deterministic else ""
+
+
+def _cudnn_dropout(call: Call, _: Target) -> str:
+    if call.dropout * CUDNN_DROPOUT_STEPS % 1 == 0:
+        return ""
+    return f"cuDNN takes dropout in steps of 1/{CUDNN_DROPOUT_STEPS}, not {call.dropout}"
+
+
+def _cudnn_batch(call: Call, _: Target) -> str:
+    B, h = call.q.shape[:2]
+    if B > MOST_CUDNN_BATCH:
+        return f"a batch of {B:,} is above {MOST_CUDNN_BATCH:,}, cuDNN's largest"
+    return f"{h:,} heads are more than {MOST_CUDNN_BATCH:,}, cuDNN's most" if h > MOST_CUDNN_BATCH else ""
+
+
+def _is_roomy(target: Target) -> bool:
+    return target.capability == (9, 0) or target.capability[0] == BLACKWELL
+
+
+def _cudnn_dim(call: Call, target: Target) -> str:
+    most = MOST_CUDNN_DIM_ROOMY if _is_roomy(target) else MOST_CUDNN_DIM
+    for d in (call.q.shape[-1], call.v.shape[-1]):
+        if d > most:
+            return f"head size {d} is above {most}, cuDNN's largest"
+        if d % CUDNN_DIM_STEP != 0:
+            return f"head size {d} is not a multiple of {CUDNN_DIM_STEP}, as cuDNN needs"
+    return ""
+
+
+def _cudnn_trained_dim(call: Call, target: Target) -> str:
+    d, e = call.q.shape[-1], call.v.shape[-1]
+    if not (call.needs_grad and _is_roomy(target)) or (d <= MOST_CUDNN_DIM and e <= MOST_CUDNN_DIM):
+        return ""
+    if any(d == queries and e == values for queries, values in CUDNN_BACKWARD_DIMS):
+        return ""
+    return f"cuDNN has no backward for head size {d if d == e else f'{d} / {e}'}"
+
+
+def _one_key(call: Call, _: Target) -> str:
+    return "cuDNN needs more than one key" if call.k.shape[2] == 1 else ""
+
+
+def _one_query(call: Call, target: Target) -> str:
+    if call.dropout == 0 and target.capability[0] != BLACKWELL:
+        return ""
+    where = f"on compute capability {target.number}" if target.capability[0] == BLACKWELL else "with dropout"
+    return f"cuDNN needs more than one query {where}" if call.q.shape[2] == 1 else ""
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(("flash",), _capability("flash", (8, 0), (12, 1)), "check_flash_attention_hardware_support"),
+    Rule(
+        ("efficient",),
+        _capability("memory-efficient", (5, 0), (12, 1)),
+        "check_mem_efficient_hardware_support",
+    ),
+    Rule(FUSED, _dims, "check_tensor_shapes"),
+    Rule(FUSED, _empty, "check_nonzero_sequence_lengths_dense"),
+    Rule(("flash",), _types("flash", single=False), "check_dtypes_flash_attention"),
+    Rule(("cudnn",), _types("cuDNN", single=False), "check_dtypes_low_precision"),
+    Rule(("efficient",), _types("memory-efficient", single=True), "can_use_mem_efficient_attention"),
+    Rule(("flash",), _mask, "check_for_attn_mask"),
+    Rule(("cudnn",), _cudnn_mask, "check_attn_mask_shape"),
+    Rule(("flash", "cudnn"), _strides_but_of_one, "check_last_dim_stride_equals_1_dense"),
+    Rule(("efficient",), _strides, "check_last_dim_stride_equals_1_dense"),
+    Rule(FUSED, _batches, "check_batch_size_and_num_heads_dense"),
+    Rule(("flash", "efficient"), _heads, "check_batch_size_and_num_heads_dense"),
+    Rule(("cudnn",), _heads_of_cudnn, "check_batch_size_and_num_heads_dense"),
+    Rule(("flash",), _flash_dim, "check_head_dim_size_flash"),
+    Rule(
+        ("flash",), _flash_trained_dim, "check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120"
+    ),
+    Rule(("flash",), _causal, "check_flash_causal_non_square_seqlens"),
+    Rule(("efficient",), _efficient_dim, "check_head_dim_size_mem_efficient"),
+    Rule(("efficient",), _offsets, "check_data_ptr_alignment_mem_efficient"),
+    Rule(("cudnn",), _deterministic, "check_cudnn_deterministic"),
+    Rule(("cudnn",), _cudnn_dropout, "check_cudnn_dropout"),
+    Rule(("cudnn",), _cudnn_batch, "check_cudnn_tensor_shapes"),
+    Rule(("cudnn",), _cudnn_dim, "check_cudnn_tensor_shapes"),
+    Rule(("cudnn",), _cudnn_trained_dim, "check_cudnn_d256_bprop_head_dim"),
+    Rule(("cudnn",), _one_key, "check_cudnn_tensor_shapes"),
+    Rule(("cudnn",), _one_query, "check_cudnn_tensor_shapes"),
+)

@@ -1,0 +1,92 @@
+"""torch's own choice of attention kernel on the dry device, kept in `sdpa.json`.
+
+    python -m tests.tape.dry.sdpa     # a minute, with torch's CUDA build
+
+The calls are those of `sdpa_cases.py`. For each compute capability the file has a letter for each call that has a name, one
+for each of the first random calls, and a hash of the letters of all random calls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from samattn_cli import load_device
+from samattn_cli.device.dry.environment import environment
+from tests.tape.dry.sdpa_cases import CAPABILITIES, KEPT
+
+PATH = Path(__file__).with_name("sdpa.json")
+LETTERS = {"math": "m", "flash": "f", "efficient": "e", "cudnn": "c"}
+
+WORKER = """
+import json, os, sys
+import torch
+from tests.tape.dry.sdpa_cases import named, randomly
+
+memory = torch.empty(1 << 44, dtype=torch.uint8, device="cuda").untyped_storage()
+
+def tensor(operand):
+    dtype = getattr(torch, operand.dtype)
+    made = torch.empty(0, dtype=dtype, device="cuda").set_(memory, operand.offset, operand.shape, operand.stride)
+    return made.requires_grad_(operand.needs_grad)
+
+def choice(call):
+    torch.use_deterministic_algorithms(call.is_deterministic)
+    operands, mask = [tensor(operand) for operand in call.operands], call.mask and tensor(call.mask)
+    if all(operand.dim() == 3 for operand in operands):  # as the whole function does, which keeps their gradients
+        operands = [operand.unsqueeze(0) for operand in operands]
+        mask = mask.unsqueeze(0) if call.mask and mask.dim() == 3 else mask
+    rest = {"enable_gqa": call.enable_gqa} if call.enable_gqa else {}
+    return "mfec"[torch._fused_sdp_choice(*operands, mask, call.dropout, call.is_causal, **rest)]
+
+of_names = "".join(choice(call) for _, call in named())
+at_random = "".join(map(choice, randomly()))
+print(json.dumps([torch.__version__, torch.version.cuda, torch.backends.cudnn.version(), of_names, at_random]), flush=True)
+os._exit(0)
+"""
+
+
+def chosen(capability: tuple[int, int]) -> list[str]:
+    """torch, its CUDA, its cuDNN, and the letters of the named and of the random calls, on the dry device."""
+    major, minor = capability
+    device = {
+        **environment(load_device("a100_80")),
+        "SAMATTN_DRY_CC": f"{major}.{minor}",
+        "SAMATTN_DRY_BYTES": str(1 << 48),
+        "SAMATTN_DRY_CONTEXT": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WORKER],
+        env=os.environ | device,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"compute capability {major}.{minor}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def digest(letters: str) -> str:
+    """A hash of the letters of random calls."""
+    return sha256(letters.encode()).hexdigest()
+
+
+def main() -> None:
+    """Record all."""
+    lines = []
+    for capability in CAPABILITIES:
+        torch, cuda, cudnn, of_names, at_random = chosen(capability)
+        key = ".".join(map(str, capability))
+        found = {"named": of_names, "random": at_random[:KEPT], "all": digest(at_random)}
+        lines.append(f"{json.dumps(key)}: {json.dumps(found)}")
+    made_by = json.dumps({"torch": torch, "cuda": cuda, "cudnn": cudnn})
+    PATH.write_text("{\n" + ",\n".join([f'"made_by": {made_by}', *lines]) + "\n}\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

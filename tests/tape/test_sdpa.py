@@ -1,0 +1,145 @@
+"""torch's choice of attention kernel: the rules against choices that were recorded on the dry device, and the reasons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from samattn_cli.tape.sdpa import choose
+from samattn_cli.tape.sdpa_call import SEEN_ON, Call, Operand, Target, Version
+from samattn_cli.tape.sdpa_rules import RULES
+from tests.device.test_dry import CUDA_BUILD
+from tests.tape.dry import sdpa
+from tests.tape.dry.sdpa_cases import CAPABILITIES, KEPT, RANDOM, named, qkv, randomly, t
+
+RECORDED = json.loads(sdpa.PATH.read_text("utf-8"))
+
+
+def letters(calls: Iterable[Call], capability: Version) -> str:
+    return "".join(sdpa.LETTERS[choose(call, Target(capability)).kernel] for call in calls)
+
+
+def of(capability: Version) -> dict[str, str]:
+    return RECORDED[".".join(map(str, capability))]
+
+
+def test_the_recording_is_of_the_version_that_the_rules_are_for() -> None:
+    made_by = RECORDED["made_by"]
+    assert tuple(map(int, made_by["torch"].split(".")[:2])) == SEEN_ON
+    assert (made_by["torch"], made_by["cuda"], made_by["cudnn"]) == ("2.14.1+cu130", "13.0", 92400)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=str)
+def test_every_named_call(capability) -> None:
+    cases, recorded = list(named()), of(capability)["named"]
+    assert len(cases) == len(recorded) == 479
+    chosen = letters((call for _, call in cases), capability)
+    names = zip(cases, chosen, recorded, strict=True)
+    assert [(name, ours, theirs) for (name, _), ours, theirs in names if ours != theirs] == []
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=str)
+def test_random_calls(capability) -> None:
+    recorded = of(capability)["random"]
+    assert len(recorded) == KEPT
+    assert letters(randomly(KEPT), capability) == recorded
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=str)
+def test_all_random_calls(capability) -> None:
+    assert sdpa.digest(letters(randomly(RANDOM), capability)) == of(capability)["all"]
+
+
+@CUDA_BUILD
+@pytest.mark.parametrize("capability", [(7, 5), (8, 9), (9, 0)], ids=str)
+def test_all_calls_as_torch_chooses_here(capability) -> None:
+    _torch, _cuda, _cudnn, of_names, at_random = sdpa.chosen(capability)
+    assert letters((call for _, call in named()), capability) == of_names
+    assert len(at_random) == RANDOM
+    assert letters(randomly(), capability) == at_random
+
+
+def test_random_calls_reach_every_kernel_and_every_rule_of_the_recorded_version() -> None:
+    """A rule that no call meets would not be compared with anything."""
+    reached = {rule: False for rule in RULES if rule.is_of(SEEN_ON)}
+    for call in (each.batched() for each in randomly(KEPT)):
+        for capability in CAPABILITIES:
+            for rule in (rule for rule, met in reached.items() if not met):
+                dims = rule.source == "check_tensor_shapes" or "hardware" in rule.source
+                if dims or call.has_dims(4):
+                    reached[rule] = bool(rule.refusal(call, Target(capability)))
+    unmet = {rule.source for rule, met in reached.items() if not met}
+    assert unmet == {
+        "check_mem_efficient_hardware_support"
+    }  # of compute capability 5.0: every device there is
+
+
+HALF = qkv(1, 8, 1024, 64, dt="bfloat16")
+MASK = t(1, 8, 1024, 1024, dt="bfloat16")
+FLOAT = qkv(1, 8, 1024, 64, dt="float32")
+
+
+@pytest.mark.parametrize(
+    ("call", "capability", "kernel", "words"),
+    [
+        (Call(*HALF), (8, 0), "flash", []),
+        (Call(*HALF, MASK), (8, 0), "efficient", ["float mask"]),
+        (Call(*HALF, t(1024, 1024, dt="bool")), (8, 0), "efficient", ["bool mask"]),
+        (Call(*FLOAT), (8, 0), "efficient", ["float32"]),
+        (Call(*HALF), (7, 5), "math", ["8.0", "bfloat16"]),
+        (Call(*HALF, MASK), (9, 0), "cudnn", []),
+        (
+            Call(*HALF, replace(MASK, needs_grad=True)),
+            (9, 0),
+            "efficient",
+            ["gradient of a mask", "float mask"],
+        ),
+        (Call(*qkv(65_536, 1, 64, 96, dt="bfloat16")), (9, 0), "flash", ["65,536", "65,535"]),
+        (Call(*qkv(1, 8, 64, 264, dt="bfloat16")), (8, 0), "efficient", ["264", "256"]),
+        (
+            Call(*qkv(1, 8, 64, 60, dt="bfloat16"), MASK),
+            (8, 0),
+            "math",
+            ["float mask", "60", "multiple of 8"],
+        ),
+        (Call(*qkv(1, 8, 64, 224, dt="bfloat16", g=True)), (8, 6), "efficient", ["224", "8.6"]),
+        (Call(*HALF), (9, 0), "cudnn", []),
+        (Call(*HALF, dropout=0.1), (9, 0), "flash", ["1/16", "0.1"]),
+    ],
+)
+def test_the_reason_has_the_fact_that_decides(call, capability, kernel, words) -> None:
+    choice = choose(call, Target(capability))
+    assert choice.kernel == kernel
+    said = " ".join(reason for _, reason in choice.reasons)
+    assert [word for word in words if word not in said] == []
+    assert bool(choice.reasons) == bool(words)
+
+
+def test_every_kernel_before_the_one_that_runs_has_a_reason() -> None:
+    for call in randomly(300):
+        choice = choose(call, Target((9, 0)))
+        tried = ("cudnn", "flash", "efficient", "math")
+        assert tuple(kernel for kernel, _ in choice.reasons) == tried[: tried.index(choice.kernel)]
+        assert all(reason for _, reason in choice.reasons)
+
+
+def test_a_compute_capability_as_a_device_file_writes_it() -> None:
+    assert [Target.of(number).capability for number in (7.5, 8.0, 8.9, 9.0, 12.0)] == [
+        (7, 5),
+        (8, 0),
+        (8, 9),
+        (9, 0),
+        (12, 0),
+    ]
+
+
+def test_an_operand_of_three_dimensions_is_a_batch_of_one_since_torch_2_14() -> None:
+    call = Call(*[Operand((8, 64, 64), (4096, 64, 1), "float16")] * 3)
+    assert choose(call, Target((8, 0), (2, 14))).kernel == "flash"
+    before = choose(call, Target((8, 0), (2, 13)))
+    assert before.kernel == "math"
+    assert "4 dimensions" in dict(before.reasons)["flash"]
