@@ -30,6 +30,7 @@ __all__ = [
     "load_thresholds",
     "sweep",
     "to_json",
+    "trace",
 ]
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .studies.grid import Grid
     from .studies.placements.compare import compare_placements
     from .studies.sweep import sweep
+    from .studies.traced import trace
 
 _HOMES = {
     "Analysis": "reports.analysis",
@@ -66,6 +68,7 @@ _HOMES = {
     "load_thresholds": "gate.load_thresholds",
     "sweep": "studies.sweep",
     "to_json": "reports.text",
+    "trace": "studies.traced",
 }
 
 

@@ -22,6 +22,7 @@ from .command import Command, UsageError, coded
 
 COMMANDS = {
     "analyze": "analyze.analyze",
+    "trace": "trace.trace",
     "sweep": "sweep.sweep",
     "compare-placements": "compare_placements.compare_placements",
     "fit": "fit.fit",

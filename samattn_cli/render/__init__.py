@@ -159,6 +159,12 @@ def _sweep() -> Layout:
     return LAYOUT
 
 
+def _traced() -> Layout:
+    from .pages.traced import LAYOUT
+
+    return LAYOUT
+
+
 LAYOUTS: dict[str, Callable[[], Layout]] = {
     "analysis": _analysis,
     "diff": _diff,
@@ -167,6 +173,7 @@ LAYOUTS: dict[str, Callable[[], Layout]] = {
     "metrics": _metrics,
     "placements": _placements,
     "sweep": _sweep,
+    "traced": _traced,
 }
 """How each kind of report is laid out."""
 
@@ -195,5 +202,5 @@ def render_file(report: Any, format_name: str, options: Options) -> str | bytes:
 
 
 def layout_of(report: Any) -> Layout:
-    """How a report of its kind is laid out."""
-    return LAYOUTS[report.kind]()
+    """How a report of its kind is laid out; an analysis of a traced module has a layout of its own."""
+    return LAYOUTS[getattr(report, "source", report.kind)]()

@@ -152,7 +152,7 @@ OPS_NARROW = ("macs", "flops", "elementwise_flops", "params", "bytes_written")
 """The figures of operations for which there is room in 80 columns; wide tables have all."""
 
 
-def op_tables(report: Analysis, names: Sequence[str], *, wide: bool) -> Iterator[Table]:
+def op_tables(report: Any, names: Sequence[str], *, wide: bool) -> Iterator[Table]:
     """The operations of the layers and parts called `names`."""
     columns = list(_op_columns(wide=wide))
     for place in (*report.parts, *report.layers):

@@ -30,6 +30,9 @@ KINDS = {
 }
 """The class of each kind of report, by its path from here; it is imported when it is first needed."""
 
+TRACED, TRACED_REPORT = "traced", ".traced.TracedAnalysis"
+"""An analysis of a traced module: its kind is "analysis", and its `source` is "traced"."""
+
 FILES = {"baseline": "..gate.reports.baseline", "recording": ".recording"}
 """The modules of the kinds that commands keep in files, and check more strictly: each has a `from_json` of its own."""
 THE_TEXT = "the text"
@@ -86,7 +89,9 @@ def from_json(text: str) -> Any:
         return import_module(FILES[kind], __package__).from_json(text, THE_TEXT)
     from pydantic import TypeAdapter
 
-    module, _, name = KINDS[kind].rpartition(".")
+    if json.loads(text).get("source") == "traced":
+        kind = TRACED
+    module, _, name = KINDS.get(kind, TRACED_REPORT).rpartition(".")
     return TypeAdapter(getattr(import_module(module, __package__), name)).validate_json(text)
 
 

@@ -19,8 +19,11 @@ from ..encoder.outside import origins
 from ..errors import DeviceError
 from ..reports.recording import Fingerprint, Outcome
 
-CODE = "import sys; sys.path[:] = {path!r}; from samattn_cli.stack.child import main; main()"
+CODE = "import sys; sys.path[:] = {path!r}; from {module} import main; main()"
 """The child has the import path of this process, so that it imports the same samattn and torch."""
+
+MEASURING = "samattn_cli.stack.child"
+"""The module whose `main` measures a case in the child."""
 
 DRY = "dry"
 DRY_DEFAULT = "a100_80"
@@ -34,9 +37,9 @@ def ask_fingerprint(device: str) -> Fingerprint:
         DeviceError: if torch has no such device, or cannot run on it.
     """
     on, variables = _target(device)
-    ended = _run({"device": on, "dry": on != device}, variables)
+    ended = run_child({"device": on, "dry": on != device}, variables)
     if ended.returncode != 0:
-        raise DeviceError("child-failed", f"--device {device}: {_how_it_ended(ended)}")
+        raise DeviceError("child-failed", f"--device {device}: {how_it_ended(ended)}")
     answer: dict[str, Any] = json.loads(ended.stdout)
     if "problem" in answer:
         raise DeviceError(answer["code"], answer["problem"])
@@ -59,7 +62,7 @@ def ask_outcome(
         "repeats": repeats,
         "families": origins(),
     }
-    return outcome_from(_run(request, variables))
+    return outcome_from(run_child(request, variables))
 
 
 def outcome_from(ended: subprocess.CompletedProcess[str]) -> Outcome:
@@ -69,7 +72,7 @@ def outcome_from(ended: subprocess.CompletedProcess[str]) -> Outcome:
     if ended.returncode == 0:
         return TypeAdapter(Outcome).validate_json(ended.stdout, strict=True)
     killed = ended.returncode == -getattr(signal, "SIGKILL", 9)
-    return Outcome(status="out of memory" if killed else "failed", message=_how_it_ended(ended))
+    return Outcome(status="out of memory" if killed else "failed", message=how_it_ended(ended))
 
 
 def _target(device: str) -> tuple[str, Mapping[str, str]]:
@@ -87,18 +90,20 @@ def _target(device: str) -> tuple[str, Mapping[str, str]]:
     return "cuda", environment(load_device(device.partition(":")[2] or DRY_DEFAULT, device))
 
 
-def _run(request: dict[str, Any], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """What a process answers to a request. Its standard input stays open: where that ends, so does the process.
+def run_child(
+    request: dict[str, Any], variables: Mapping[str, str] | None = None, module: str = MEASURING
+) -> subprocess.CompletedProcess[str]:
+    """What a process answers to a request; `main` of `module` runs in it. Its standard input stays open: where that ends, so does the process.
 
     So it does not outlive this one, which may be killed without being asked.
     """
     with TemporaryFile() as answers, TemporaryFile() as messages:
         process = subprocess.Popen(  # noqa: S603 - this Python and code of this package
-            [sys.executable, "-c", CODE.format(path=sys.path)],
+            [sys.executable, "-c", CODE.format(path=sys.path, module=module)],
             stdin=subprocess.PIPE,
             stdout=answers,
             stderr=messages,
-            env=os.environ | variables,
+            env=os.environ | dict(variables or {}),
         )
         with _ended_with_this(process):
             _send(process, json.dumps(request))
@@ -133,7 +138,8 @@ def _text_in(file: IO[bytes]) -> str:
     return file.read().decode("utf-8", "replace")
 
 
-def _how_it_ended(ended: subprocess.CompletedProcess[str]) -> str:
+def how_it_ended(ended: subprocess.CompletedProcess[str]) -> str:
+    """How a process ended that did not answer: by a signal, or with a message."""
     if ended.returncode < 0:
         return f"the process was killed by signal {-ended.returncode} ({signal.strsignal(-ended.returncode)})"
     lines = [line for line in ended.stderr.splitlines() if line.strip()]

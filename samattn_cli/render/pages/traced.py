@@ -1,0 +1,245 @@
+"""The analysis of a traced module as tables, bars and lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+from itertools import groupby
+from typing import Any
+
+from ...figures import FIGURES, of
+from ...reports.traced import RunReport, TracedAnalysis, TracedLayer, TracedPart
+from ...units import (
+    format_amount,
+    format_bytes,
+    format_count,
+    format_ms,
+    format_percent,
+    format_size,
+    format_things,
+)
+from ..elements import Bars, Lines, Page, Section, Table
+from ..layers import op_tables
+from ..layout import Layout
+from ..options import Options
+
+Column = tuple[str, Callable[[Any], str]]
+ANY_LIST = ("layers", "attentions", "ops")
+
+
+def page(report: TracedAnalysis, options: Options) -> Page:
+    """The whole of it."""
+    title = f"{report.target} - {report.type.rpartition('.')[2]}"
+    return Page(
+        title,
+        ", ".join(_how(report.run)),
+        (*_sections(report, options), *op_tables(report, options.ops, wide=options.wide)),
+    )
+
+
+def _how(run: RunReport) -> Iterator[str]:
+    for name, shape in run.inputs.items():
+        size = "x".join(map(str, shape))
+        yield f"input {size}" if name.isdecimal() else f"{name} {size}"
+    yield run.dtype
+    if run.mode == "training":
+        yield f"training with {run.optimizer}"
+    yield "traced on the meta device" if run.route == "meta" else "traced on the CPU"
+
+
+def _sections(report: TracedAnalysis, options: Options) -> Iterator[Section]:
+    yield from _layers(report, options)
+    yield _memory(report, options)
+    yield _totals(report)
+    yield Bars(
+        "Share of FLOPs",
+        tuple(
+            (share.part, share.share, (format_percent(share.share), format_count(share.flops, "FLOP")))
+            for share in report.shares
+        ),
+    )
+    if report.training is not None:
+        yield _training(report)
+    if report.device is not None:
+        yield _device(report)
+    if report.notes:
+        yield Lines("Notes", report.notes)
+
+
+COST: tuple[Column, ...] = (
+    ("class", lambda layer: layer.type),
+    ("attention", lambda layer: layer.placement),
+    ("grid", lambda layer: format_size(layer.grid) if layer.grid else ""),
+    ("windows", lambda layer: "" if layer.windows is None else f"{layer.windows:,}"),
+    ("tokens each", lambda layer: "" if layer.window_tokens is None else f"{layer.window_tokens:,}"),
+    ("heads", lambda layer: "" if layer.num_heads is None else f"{layer.num_heads:,}"),
+)
+COUNTS: tuple[Column, ...] = tuple(
+    (FIGURES[name].title, lambda place, name=name: format_count(getattr(place, name)))  # type: ignore[misc]
+    for name in ("params", "macs", "flops", "elementwise_flops")
+)
+
+
+def _layers(report: TracedAnalysis, options: Options) -> Iterator[Table]:
+    runs = _folded(report.layers, all_layers=options.all_layers)
+    if runs:
+        yield _table("Layers", COST if options.wide else (COST[1], *COST[3:]), runs, text_columns=(0, 1, 2))
+    rows: list[tuple[str, ...] | None] = [
+        (_names(run), *(cell(run[0]) for _, cell in COUNTS)) for run in runs
+    ]
+    rows += [None] if runs else []
+    rows += [(part.name, *(cell(part) for _, cell in COUNTS)) for part in report.parts]
+    rows += [None, ("total", *(cell(report.totals) for _, cell in COUNTS))]
+    yield Table("Cost of each", ("", *(header for header, _ in COUNTS)), tuple(rows))
+
+
+def _table(
+    title: str,
+    columns: Sequence[Column],
+    runs: Sequence[Sequence[TracedLayer]],
+    text_columns: tuple[int, ...],
+) -> Table:
+    rows = tuple((_names(run), *(cell(run[0]) for _, cell in columns)) for run in runs)
+    return Table(title, ("layer", *(header for header, _ in columns)), rows, text_columns=text_columns)
+
+
+def _folded(layers: Sequence[TracedLayer], *, all_layers: bool) -> list[list[TracedLayer]]:
+    """Runs of layers that differ only in their place, and in what else is live there."""
+    if all_layers:
+        return [[layer] for layer in layers]
+
+    def anywhere(layer: TracedLayer) -> TracedLayer:
+        return replace(layer, index=0, name="", peak_bytes=0, training_bytes=0, training_op="")
+
+    return [list(run) for _, run in groupby(layers, key=anywhere)]
+
+
+def _names(run: Sequence[TracedPart]) -> str:
+    return run[0].name if len(run) == 1 else f"{run[0].name} to {run[-1].name} ×{len(run)}"
+
+
+def _memory(report: TracedAnalysis, options: Options) -> Table:
+    names = ["peak_bytes"]
+    names += ["saved_bytes", "training_bytes"] if report.training else []
+    columns: list[Column] = [
+        (FIGURES[name].word, lambda place, name=name: format_bytes(getattr(place, name)))  # type: ignore[misc]
+        for name in names
+    ]
+    columns.append(("at", lambda place: place.training_op if report.training else place.peak_op))
+    if report.device is not None:
+        columns.append(("time each", lambda place: format_ms(place.latency_ms or 0.0)))
+        columns.append(("bound", lambda place: place.bound or ""))
+
+    def highest(run: Sequence[TracedPart]) -> TracedPart:
+        return max(run, key=lambda place: place.training_bytes or place.peak_bytes)
+
+    rows: list[tuple[str, ...] | None] = [
+        (_names(run), *(cell(highest(run)) for _, cell in columns))
+        for run in _folded(report.layers, all_layers=options.all_layers)
+    ]
+    rows += [None] if rows else []
+    rows += [(part.name, *(cell(part) for _, cell in columns)) for part in report.parts]
+    title = "Memory" if report.device is None else f"Memory, and time on {report.device.name}"
+    note = "Peak: the most bytes live in the whole module while it runs; of several layers, the highest of theirs."
+    return Table(
+        title, ("", *(header for header, _ in columns)), tuple(rows), note, text_columns=(0, len(names) + 1)
+    )
+
+
+def _totals(report: TracedAnalysis) -> Table:
+    totals = report.totals
+    rows = []
+    for figure in of("encoder"):
+        value = getattr(totals, figure.name)
+        if value is not None:
+            shown = f"{value:,}" if figure.is_count else format_amount(value, figure.unit)
+            rows.append((figure.word_in([report.run.mode]), shown))
+    note = f"Peaks include weights and inputs. In inference the peak is at {totals.peak_at}"
+    note += f", in training ({report.run.optimizer}) at {totals.training_at}." if totals.training_at else "."
+    return Table("Module", ("", "this module"), tuple(rows), note)
+
+
+def _training(report: TracedAnalysis) -> Table:
+    training = report.training
+    assert training is not None  # noqa: S101 - for the type checker: the caller asks
+    rows = (
+        ("weights and buffers", format_bytes(training.weights_bytes)),
+        (
+            "weights that train",
+            f"{format_count(training.trained_params)} of {format_count(report.totals.params)}",
+        ),
+        ("gradients", format_bytes(training.gradients_bytes)),
+        (f"state of {training.optimizer}", format_bytes(training.optimizer_bytes)),
+        ("activations kept by the forward", format_bytes(training.kept_bytes)),
+        ("peak", format_bytes(training.peak_bytes)),
+        ("FLOPs, forward and backward", format_count(training.flops)),
+    )
+    note = f"The peak is at {training.peak_at}. The module is in training mode: dropout and stochastic depth run."
+    return Table("Training step", ("", "this module"), rows, note)
+
+
+def _device(report: TracedAnalysis) -> Lines:
+    device = report.device
+    assert device is not None  # noqa: S101 - for the type checker: the caller asks
+    spare = device.spare_bytes
+    verdict = (
+        f"yes, with {format_bytes(spare)} to spare" if device.fits else f"no, it lacks {format_bytes(-spare)}"
+    )
+    lines = [
+        (
+            f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use), "
+            "without workspaces of cuBLAS and of other kernels"
+        ),
+    ]
+    if device.too_large:
+        lines.append(f"too large for it: {', '.join(device.too_large)}")
+    what = "a whole step" if report.training else "a pass"
+    lines.append(f"time of {what}: {format_ms(device.latency_ms)}, by a roofline")
+    return Lines(f"On {device.name} ({device.description})", tuple(lines))
+
+
+def rows(report: TracedAnalysis) -> Iterator[dict[str, Any]]:
+    """A row for each part and layer and one for the total, figures exact."""
+    columns = ["row", *(field.name for field in fields(TracedLayer) if field.name not in ANY_LIST)]
+    columns[columns.index("grid") : columns.index("grid") + 1] = ["grid_h", "grid_w"]
+    columns.append("weights_bytes")
+    for row in _rows(report):
+        yield {column: row.get(column) for column in columns}
+
+
+def _rows(report: TracedAnalysis) -> Iterator[dict[str, Any]]:
+    for part in report.parts:
+        yield {"row": "part", **vars(part)}
+    for layer in report.layers:
+        height, width = layer.grid or (None, None)
+        yield {"row": "layer", **vars(layer), "grid_h": height, "grid_w": width}
+    totals = vars(report.totals)
+    yield {
+        "row": "total",
+        "name": report.target,
+        "type": report.type,
+        **totals,
+        "peak_op": totals["peak_at"],
+        "training_op": totals["training_at"],
+    }
+
+
+def chart(report: TracedAnalysis) -> dict[str, Any]:
+    """Bars of each layer's cost; the parts next to the layers are not drawn."""
+    from ..charts import bars
+    from ..charts.bars import Bar
+    from ..charts.scales import unit_of
+    from ..charts.strip import Cost
+
+    shown = [FIGURES["flops"], FIGURES["training_bytes" if report.training else "peak_bytes"]]
+    shown += [FIGURES["latency_ms"]] if report.device else []
+    costs = tuple(Cost(figure.word_in([report.run.mode]), unit_of(figure)) for figure in shown)
+    layers = tuple(
+        Bar(layer.name, layer.attention or "window", tuple(getattr(layer, figure.name) for figure in shown))
+        for layer in report.layers
+    )
+    subtitle = f"{', '.join(_how(report.run))}; {format_things(len(report.layers), 'layer')}."
+    return bars.spec(bars.Picture(report.target, subtitle, costs, layers))
+
+
+LAYOUT = Layout(page, rows, chart)

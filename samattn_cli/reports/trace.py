@@ -1,0 +1,115 @@
+"""What was seen when a PyTorch module ran without its weights: its modules, its weights, and each operation in order.
+
+A child process writes it (`stack/tracing`), and a study reads it (`studies/traced`). Neither torch nor the Tape is known here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["forward", "backward"]
+
+
+@dataclass(frozen=True)
+class TracedModule:
+    """A module: its class, whether it holds a list of others, and its number of heads, if it says so."""
+
+    name: str
+    type: str
+    is_list: bool
+    heads: int = 0
+
+
+@dataclass(frozen=True)
+class TracedWeight:
+    """A weight. `nbytes` is in its own type."""
+
+    name: str
+    shape: tuple[int, ...]
+    nbytes: int
+    trains: bool
+
+
+@dataclass(frozen=True)
+class TracedStorage:
+    """The memory that an operation allocates: a number that is never used again, and bytes as asked for."""
+
+    id: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class TracedAttention:
+    """The shapes of a fused attention: queries (B, heads, N, d), keys, and whether it has a mask."""
+
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
+    masked: bool
+
+
+@dataclass(frozen=True)
+class TracedOp:
+    """One operation.
+
+    Attributes:
+        name: ATen's name of it, such as "addmm".
+        module: the module whose forward ran it ("" for the module that was traced).
+        flops: FLOPs of a matrix product, a convolution or attention, by torch's FlopCounterMode.
+        entering, leaving: shapes of its first operand and of its first result.
+        weight_of: the module that owns the weight that it uses, and the weight's name; "" without one.
+        bias: whether it adds a bias to a product.
+        bytes_read, bytes_written: bytes of its operands and of its results.
+        weights: indexes of the weights that it is the first to use.
+        allocates: what it allocates, in order.
+        frees: what is freed before the next operation.
+        saves: what autograd keeps for its backward and has not kept before.
+        attention: its shapes, if it is a fused attention.
+    """
+
+    name: str
+    module: str
+    phase: Phase
+    flops: int
+    entering: tuple[int, ...]
+    leaving: tuple[int, ...]
+    bias: bool
+    bytes_read: int
+    bytes_written: int
+    weights: tuple[int, ...]
+    allocates: tuple[TracedStorage, ...]
+    frees: tuple[int, ...] = ()
+    saves: tuple[int, ...] = ()
+    attention: TracedAttention | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A run of a module.
+
+    Attributes:
+        type: the class of the module.
+        inputs: the shape of each input, by its name ("0" for the first without one).
+        dtype: type of the inputs that are real numbers.
+        route: "meta" if nothing was computed; "cpu" if the module needed numbers.
+        notes: sentences for the user.
+        buffer_bytes: bytes of each buffer.
+        input_bytes: bytes of each input.
+        output: shapes of the tensors that it returned.
+        forward: an inference forward.
+        step: the forward and the backward of a training step; () in inference.
+    """
+
+    type: str
+    inputs: dict[str, tuple[int, ...]]
+    dtype: str
+    route: Literal["meta", "cpu"]
+    notes: tuple[str, ...]
+    modules: tuple[TracedModule, ...]
+    weights: tuple[TracedWeight, ...]
+    buffer_bytes: tuple[int, ...]
+    input_bytes: tuple[int, ...]
+    output: tuple[tuple[int, ...], ...]
+    output_bytes: int
+    forward: tuple[TracedOp, ...]
+    step: tuple[TracedOp, ...] = ()

@@ -1,0 +1,1 @@
+"""Runs somebody else's PyTorch module without its weights, in a process of its own, and records each operation."""

@@ -1,0 +1,150 @@
+"""What CUDA runs for calls that the meta device would run differently, wherever in a module they are made.
+
+`stack/cuda.py` does this for samattn's own encoders by a mode that sees calls of torch's functions. Other people's modules also
+make such calls inside torch's functions (`nn.MultiheadAttention`), which that mode does not see. So the calls are replaced in
+torch's dispatcher, in a process that traces one module and ends. The rules are those of ATen for CUDA, with its sources:
+
+- scaled_dot_product_attention: attention.cpp and sdp_utils.cpp. Flash attention if it takes the inputs, otherwise the
+  memory-efficient kernel, otherwise the unfused products. cuDNN's kernel is left out, as its allocations are not documented.
+- linear: Linear.cpp. A bias is added in place if the input is not contiguous.
+- softmax of float16 with a float32 result: SoftMax.cpp. One kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ..cuda import _aligned
+
+KEY = "AutogradMeta"
+MOST_FLASH_DIM = 256
+FLASH_ALIGNMENT = 8
+FUSED_DIMS = 4
+BYTES_ALIGNMENT = 16
+FUSES_THREE_DIMENSIONS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
+"""Whether queries (B, N, d) run in a fused kernel: attention.cpp of torch 2.14."""
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def install() -> torch.library.Library:
+    """Replace the calls in torch's dispatcher, until the result is deleted."""
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("scaled_dot_product_attention", attention, KEY)
+    library.impl("linear", linear, KEY)
+    library.impl("softmax.int", softmax, KEY)
+    return library
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """scaled_dot_product_attention as ATen runs it on CUDA."""
+    if q.dim() == FUSED_DIMS - 1 and FUSES_THREE_DIMENSIONS:
+        mask = None if attn_mask is None or attn_mask.dim() < FUSED_DIMS - 1 else attn_mask.unsqueeze(1)
+        mask = attn_mask if mask is None else mask
+        q, k, v = (x.unsqueeze(1) for x in (q, k, v))
+        return attention(q, k, v, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa).squeeze(1)
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        low = torch.full((), -torch.inf, dtype=q.dtype, device=q.device)
+        attn_mask = torch.where(attn_mask, 0.0, low)
+    if _flash_takes(q, k, v, attn_mask, gqa=enable_gqa):
+        return _flash(q, k, v, dropout_p, is_causal, scale)
+    if _efficient_takes(q, k, v, gqa=enable_gqa):
+        return _efficient(q, k, v, attn_mask, dropout_p, is_causal, scale)
+    return torch.ops.aten._scaled_dot_product_attention_math(
+        q, k, v, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+    )[0]
+
+
+def _fused_takes(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """What every fused kernel asks for: four dimensions, rows without gaps, equal batches, something to attend to."""
+    shapes = q.dim() == k.dim() == v.dim() == FUSED_DIMS and q.shape[0] == k.shape[0] == v.shape[0]
+    return shapes and all(x.stride(-1) == 1 for x in (q, k, v)) and q.shape[2] > 0 and k.shape[2] > 0
+
+
+def _flash_takes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, gqa: bool) -> bool:
+    heads = gqa or q.shape[1] == k.shape[1] == v.shape[1] if q.dim() == FUSED_DIMS else False
+    width = q.shape[-1] == k.shape[-1] == v.shape[-1] <= MOST_FLASH_DIM
+    return mask is None and q.dtype in HALVES and width and heads and _fused_takes(q, k, v)
+
+
+def _efficient_takes(q: Tensor, k: Tensor, v: Tensor, *, gqa: bool) -> bool:
+    aligned = BYTES_ALIGNMENT // q.element_size()
+    if gqa or not _fused_takes(q, k, v) or q.dtype not in {*HALVES, torch.float32}:
+        return False
+    equal = q.shape[1] == k.shape[1] == v.shape[1] and q.shape[-1] == k.shape[-1]
+    return equal and q.shape[-1] % aligned == 0 and v.shape[-1] % aligned == 0
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: float | None) -> Tensor:
+    width = q.shape[-1]
+    scale = width**-0.5 if scale is None else scale
+    missing = -width % FLASH_ALIGNMENT
+    if missing:
+        q, k, v = (F.pad(x, (0, missing)) for x in (q, k, v))
+    out: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(
+        q, k, v, dropout, causal, False, scale=scale
+    )[0]
+    return out[..., :width] if missing else out
+
+
+def _efficient(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    dropout: float,
+    causal: bool,
+    scale: float | None,
+) -> Tensor:
+    with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
+    if mask is not None:
+        mask = _aligned(mask).expand(*q.shape[:3], k.shape[2])
+    kernel = torch.ops.aten._scaled_dot_product_efficient_attention
+    out: Tensor = kernel(q, k, v, mask, with_gradient, dropout, causal, scale=scale)[0]
+    return out
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A linear layer as ATen runs it."""
+    if bias is None:
+        return torch.matmul(x, weight.t())
+    if x.dim() == 2:  # noqa: PLR2004 - a matrix
+        return torch.addmm(bias, x, weight.t())
+    if x.is_contiguous() and bias.dim() == 1 and x.dim() > 1:
+        rows = x.view(-1, x.shape[-1])
+        return torch.addmm(bias, rows, weight.t()).view(*x.shape[:-1], weight.shape[0])
+    return torch.matmul(x, weight.t()).add_(bias)
+
+
+def softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """A softmax as ATen runs it on CUDA."""
+    if x.dtype == torch.float16 and dtype == torch.float32:
+        return torch._softmax(x, dim, True)
+    return torch._softmax(x if dtype is None else x.to(dtype), dim, False)
+
+
+class NumbersOnHost(TorchFunctionMode):
+    """An assignment of a number to a part of a tensor makes no tensor of the number: it stays on the host."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run `func`."""
+        if func is Tensor.__setitem__ and args[0].is_meta and isinstance(args[2], int | float):
+            return args[0][args[1]].fill_(args[2])
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,139 @@
+"""The process that traces one target: a request as a line of JSON on standard input, an answer as JSON on standard output.
+
+What the target prints goes to standard error. A target that ends this process ends nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from threading import Thread
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from ...errors import SamattnError
+from ...reports.trace import Trace
+from ..child import _end_with_input
+from ..dynamo import without_dynamo
+from .faults import fault_of
+from .load import Target, about_meta, build, make_importable, on_device, target_of
+from .run import Inputs, trace
+
+Value = TypeVar("Value")
+
+
+class _FaultError(Exception):
+    """Something that the target does is wrong."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code, self.text = code, text
+
+
+def main() -> None:
+    """Answer the request; end at once if the parent process ends."""
+    request = json.loads(sys.stdin.readline())
+    Thread(target=_end_with_input, daemon=True).start()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    make_importable(request["folder"])
+    with answers:
+        answers.write(answer(request))
+        answers.flush()
+    os._exit(0)  # threads of the target do not keep this process
+
+
+def answer(request: dict[str, Any]) -> str:
+    """The trace, or what is wrong, as JSON."""
+    from pydantic import TypeAdapter
+
+    try:
+        with without_dynamo():
+            traced = _traced(request)
+    except _FaultError as fault:
+        return json.dumps({"code": fault.code, "problem": fault.text})
+    return json.dumps({"trace": "@"}).replace('"@"', TypeAdapter(Trace).dump_json(traced).decode())
+
+
+def _traced(request: dict[str, Any]) -> Trace:
+    notes: list[str] = []
+    target = _attempt(
+        lambda: target_of(request["target"], request["arguments"]), "importing it", "target-not-imported"
+    )
+    module = _attempt(lambda: build(target, notes), "building it", "target-not-built")
+    part = _attempt(lambda: _submodule(module, request["submodule"]), "", "no-such-submodule")
+    shapes = _attempt(lambda: _shapes(request, target), "", "input-needed")
+    dtype = getattr(torch, request["dtype"]) if request["dtype"] else None
+    moved = _attempt(lambda: on_device(part, "meta", dtype), "moving it", "target-not-built")
+    typed = _typed(moved, shapes, request["dtype"])
+    try:
+        return trace(moved, Inputs(typed, "meta"), request["mode"], notes)
+    except (Exception, SystemExit) as error:
+        if not about_meta(error):
+            raise _FaultError(*fault_of(error, "its forward fails", "forward-fails")) from error
+        _code, text = fault_of(error, "it needs numbers", "needs-numbers")
+    return _with_numbers(request, target, typed, text, notes)
+
+
+def _with_numbers(
+    request: dict[str, Any], target: Target, typed: dict[str, Any], reason: str, notes: list[str]
+) -> Trace:
+    """The trace of the same module with real tensors on the CPU."""
+    dtype = getattr(torch, request["dtype"]) if request["dtype"] else None
+    notes.append(f"traced with real tensors on the CPU, with the CPU's kernels, because {reason}")
+    module = _attempt(target.build, "building it", "target-not-built")
+    part = on_device(_submodule(module, request["submodule"]), "cpu", dtype)
+    return _attempt(
+        lambda: trace(part, Inputs(typed, "cpu"), request["mode"], notes),
+        "its forward fails",
+        "forward-fails",
+    )
+
+
+def _attempt(do: Callable[[], Value], doing: str, code: str) -> Value:
+    """What `do` returns.
+
+    Raises:
+        _FaultError: with a message for the user, for any exception.
+    """
+    try:
+        return do()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _FaultError(*fault_of(error, doing, code)) from error
+
+
+def _submodule(module: nn.Module, name: str) -> nn.Module:
+    if not name:
+        return module
+    try:
+        return module.get_submodule(name)
+    except AttributeError:
+        from ...errors import did_you_mean
+
+        names = [inner for inner, _ in module.named_modules() if inner]
+        first = [inner for inner in names if "." not in inner]
+        hint = did_you_mean(name, names) or f"; it has {', '.join(first)}"
+        raise SamattnError(
+            "no-such-submodule", f"--submodule {name}: there is no such module{hint}"
+        ) from None
+
+
+def _shapes(request: dict[str, Any], target: Target) -> dict[str, tuple[list[int], str]]:
+    if request["inputs"]:
+        return {name: (shape, dtype) for name, shape, dtype in request["inputs"]}
+    if target.inputs is None or request["submodule"]:
+        raise SamattnError("input-needed", "which input does it take? Give its shape: --input 1x3x1024x1024")
+    return {name: (list(shape), "") for name, shape in target.inputs.items()}
+
+
+def _typed(module: nn.Module, shapes: dict[str, Any], dtype: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    """The inputs, those without a type of their own in that of the weights."""
+    weights = (str(w.dtype).removeprefix("torch.") for w in module.parameters() if w.is_floating_point())
+    usual = dtype or next(weights, "float32")
+    return {name: (tuple(shape), own or usual) for name, (shape, own) in shapes.items()}

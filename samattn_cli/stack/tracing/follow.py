@@ -1,0 +1,230 @@
+"""Records each operation of a run: its module, shapes and FLOPs, what it allocates, what is freed, what autograd keeps.
+
+A module is found by hooks on all modules. An operation of backward belongs to the module that was running when its node of the
+graph was made: nodes are numbered in that order.
+"""
+
+from __future__ import annotations
+
+import weakref
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+from torch.utils import _pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ...reports.trace import Phase, TracedAttention, TracedOp, TracedStorage
+from ..convolution import is_grouped_backward, of_grouped_backward
+from ..cuda import steps_on_cuda
+from ..gradients import Uses, in_place
+from ..trace import storage_key
+from ..versions import as_in_torch_2_13
+
+NO_NUMBER = 2**63
+"""Nodes that add up the gradient of a weight have a number above this."""
+BIASED = {"addmm": 1, "convolution": 0, "baddbmm": 1}
+"""Products that may add a bias, and where their first operand is."""
+FUSED = "_scaled_dot_product"
+NO_GRAPH = -1
+
+
+class Modules:
+    """The module that is running, and, in backward, the module that ran when a node of the graph was made."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self._names = {id(module): name for name, module in root.named_modules()}
+        self._running = [""]
+        self._numbers: list[int] = [-1]
+        self._made_by: list[str] = [""]
+        self._last = ""
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Follow which module runs."""
+        handles = (
+            hooks.register_module_forward_pre_hook(self._enter),
+            hooks.register_module_forward_hook(self._leave, always_call=True),
+        )
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @property
+    def current(self) -> str:
+        """The name of the module that an operation belongs to."""
+        node = torch._C._current_autograd_node()
+        if node is not None and len(self._running) == 1:
+            number = node._sequence_nr()
+            if number < NO_NUMBER:
+                self._last = self._made_by[bisect_right(self._numbers, number) - 1]
+            return self._last
+        self._last = self._running[-1]
+        return self._last
+
+    def _enter(self, module: nn.Module, _: Any) -> None:
+        self._running.append(self._names.get(id(module), self._running[-1]))
+        self._mark()
+
+    def _leave(self, _module: nn.Module, _inputs: Any, _output: Any) -> None:
+        self._running.pop()
+        self._mark()
+
+    def _mark(self) -> None:
+        self._numbers.append(torch._C._autograd._get_sequence_nr())
+        self._made_by.append(self._running[-1])
+
+
+class _Op:
+    """An operation while it is recorded."""
+
+    def __init__(self, first: dict[str, Any]) -> None:
+        self.first = first
+        self.allocates: list[TracedStorage] = []
+        self.frees: list[int] = []
+        self.saves: list[int] = []
+
+    def finished(self) -> TracedOp:
+        """What was recorded."""
+        return TracedOp(
+            **self.first,
+            allocates=tuple(self.allocates),
+            frees=tuple(self.frees),
+            saves=tuple(self.saves),
+        )
+
+
+class Follower(TorchDispatchMode):
+    """Follows each operation.
+
+    Args:
+        device: type of the device whose tensors count ("meta").
+        modules: says which module an operation belongs to.
+        weights: the weights, in order.
+        resident: tensors that are in memory before the run: weights, buffers, inputs.
+    """
+
+    def __init__(
+        self, device: str, modules: Modules, weights: Sequence[Tensor], resident: Sequence[Tensor]
+    ) -> None:
+        super().__init__()
+        self.device = device
+        self.modules = modules
+        self.phase: Phase = "forward"
+        self.alone: Uses | None = None  # set in backward
+        self._weights = {storage_key(weight): number for number, weight in enumerate(weights)}
+        self._used: set[int] = set()
+        self._known: dict[int, int] = {storage_key(tensor): 0 for tensor in resident}  # 0: not allocated here
+        self._kept: set[int] = set()
+        self._ops: list[_Op] = []
+        self._made = 0
+
+    def finished(self) -> tuple[TracedOp, ...]:
+        """The operations; what is freed from now on does not count."""
+        ops, self._ops = self._ops, []
+        return tuple(op.finished() for op in ops)
+
+    def keeps(self, tensor: Tensor) -> None:
+        """Autograd keeps a tensor for backward."""
+        number = self._known.get(storage_key(tensor), 0)
+        if number and number not in self._kept and self._ops:
+            self._kept.add(number)
+            self._ops[-1].saves.append(number)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and record it."""
+        kwargs = kwargs or {}
+        if self.device == "meta" and (in_steps := steps_on_cuda(func)):
+            with self:
+                return in_steps(*args, **kwargs)
+        operands = [leaf for leaf in _pytree.arg_tree_leaves(*args, **kwargs) if isinstance(leaf, Tensor)]
+        for operand in operands:
+            if operand.device.type == self.device:
+                self._known.setdefault(storage_key(operand), 0)
+        result = in_place(func, args, self.alone) if self.alone else None
+        if result is None:
+            result = func(*args, **kwargs)
+            if self.device == "meta":
+                result = as_in_torch_2_13(func, args, result)
+        self._record(func, args, kwargs, operands, result)
+        return result
+
+    def _record(
+        self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], operands: list[Tensor], result: Any
+    ) -> None:
+        results = [leaf for leaf in _pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+        ours = [tensor for tensor in results if tensor.device.type == self.device]
+        new = list({key: t for t in ours if (key := storage_key(t)) not in self._known}.values())
+        if not new and (not func._schema.is_mutable or not ours):
+            return  # a view, or something on the host
+        name = func.overloadpacket.__name__
+        first = operands[BIASED.get(name, 0) :] or operands
+        op = _Op(
+            {
+                "name": name,
+                "module": self.modules.current,
+                "phase": self.phase,
+                "flops": _flops(func, args, kwargs, result),
+                "entering": tuple(first[0].shape) if first else (),
+                "leaving": tuple(results[0].shape) if results else (),
+                "bias": _has_bias(name, args),
+                "bytes_read": sum(map(_nbytes, operands)),
+                "bytes_written": sum(map(_nbytes, new or ours[:1])),
+                "weights": self._first_uses(operands),
+                "attention": _attention(name, args) if name.startswith(FUSED) else None,
+            }
+        )
+        self._ops.append(op)
+        for tensor in new:
+            self._note(tensor, op)
+
+    def _note(self, tensor: Tensor, op: _Op) -> None:
+        self._made += 1
+        storage, key = tensor.untyped_storage(), storage_key(tensor)
+        self._known[key] = self._made
+        op.allocates.append(TracedStorage(self._made, storage.nbytes()))
+        weakref.finalize(storage, self._freed, key, self._made)
+
+    def _freed(self, key: int, number: int) -> None:
+        self._known.pop(key, None)
+        if self._ops:
+            self._ops[-1].frees.append(number)
+
+    def _first_uses(self, operands: list[Tensor]) -> tuple[int, ...]:
+        used = {self._weights.get(storage_key(operand), -1) for operand in operands} - self._used - {-1}
+        self._used |= used
+        return tuple(sorted(used))
+
+
+def _flops(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> int:
+    """FLOPs by torch's own formulas."""
+    formula = flop_registry.get(func.overloadpacket)
+    if formula is None:
+        return 0
+    count = of_grouped_backward if is_grouped_backward(func, args) else formula
+    return int(count(*args, **kwargs, out_val=result))
+
+
+def _has_bias(name: str, args: tuple[Any, ...]) -> bool:
+    return name in {"addmm", "baddbmm"} or (name == "convolution" and args[2] is not None)
+
+
+def _nbytes(tensor: Tensor) -> int:
+    """Bytes of its numbers; one that is repeated by a stride of 0 counts once."""
+    return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
+
+
+def _attention(name: str, args: tuple[Any, ...]) -> TracedAttention | None:
+    if name.endswith("backward"):
+        return None
+    masked = name.startswith(f"{FUSED}_efficient") and args[3] is not None
+    return TracedAttention(tuple(args[0].shape), tuple(args[1].shape), masked)

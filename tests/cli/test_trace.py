@@ -1,0 +1,140 @@
+"""`samattn trace` of a module that a user wrote, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from samattn_cli import from_json
+from tests.support.running import samattn
+
+ENCODER = """
+import torch
+from torch import nn
+
+class Attention(nn.Module):
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.num_heads = heads
+        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+
+    def forward(self, x):
+        B, N, C = x.shape
+        q, k, v = self.qkv(x).reshape(B, N, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        x = (q @ k.transpose(-2, -1)).softmax(-1) @ v
+        return self.proj(x.transpose(1, 2).reshape(B, N, C))
+
+class Block(nn.Module):
+    def __init__(self, dim, heads, window):
+        super().__init__()
+        self.window, self.norm, self.attn = window, nn.LayerNorm(dim), Attention(dim, heads)
+
+    def forward(self, x):
+        B, N, C = x.shape
+        y = self.norm(x)
+        if self.window:
+            y = y.view(-1, self.window, C)
+        return x + self.attn(y).view(B, N, C)
+
+class Encoder(nn.Module):
+    def __init__(self, dim=32, depth=4, heads=2):
+        super().__init__()
+        print("a target may print")
+        rates = [rate.item() for rate in torch.linspace(0, 0.1, depth)]
+        self.patch_embed = nn.Conv2d(3, dim, 16, 16)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 64, dim))
+        self.blocks = nn.ModuleList(Block(dim, heads, 0 if i % 2 else 16) for i, _ in enumerate(rates))
+
+    def forward(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+def build(**arguments):
+    return Encoder(**arguments)
+
+class ReadsNumbers(Encoder):
+    def forward(self, x):
+        return super().forward(x) * x.sum().item()
+"""
+IMAGE = ("--input", "1x3x128x128")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("theirs")
+    (folder / "mine.py").write_text(ENCODER)
+    return folder
+
+
+def traced(folder, *arguments):
+    ran = samattn("trace", *arguments, "-f", "json", cwd=folder)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return json.loads(ran.stdout)
+
+
+def test_a_module_of_ones_own(folder):
+    report = traced(folder, "mine:build", *IMAGE, "--arg", "depth=3")
+    assert (report["kind"], report["source"], report["run"]["route"]) == ("analysis", "traced", "meta")
+    dim, tokens, layer = 32, 64, 64 + 33 * 96 + 33 * 32
+    assert report["totals"]["params"] == (3 * 256 + 1 + tokens) * dim + 3 * layer
+    of_attention = {
+        16: 2 * 4 * 2 * 16 * 16 * 16,
+        64: 2 * 2 * 64 * 64 * 16,
+    }  # windows, heads, queries, keys, head dim
+    linear = tokens * dim * 4 * dim
+    macs = [linear + of_attention[16], linear + of_attention[64], linear + of_attention[16]]
+    assert [each["macs"] for each in report["layers"]] == macs
+    assert report["totals"]["flops"] == 2 * (tokens * dim * 3 * 256 + sum(macs))
+    assert [
+        (each["name"], each["attention"], each["windows"], each["window_tokens"]) for each in report["layers"]
+    ] == [
+        ("blocks.0", "window", 4, 16),
+        ("blocks.1", "global", 1, 64),
+        ("blocks.2", "window", 4, 16),
+    ]
+    assert [each["name"] for each in report["parts"]] == ["patch_embed", "pos_embed"]
+    assert report["training"] is None
+
+
+def test_its_peak_is_worked_out_by_hand(folder):
+    """At the softmax of the global block: its input, what norm and qkv gave, the scores and the softmax are live."""
+    report = traced(folder, "mine:build", *IMAGE, "--arg", "depth=2")
+    weights = 3 * 256 * 32 * 4 + 512 + 64 * 32 * 4 + 2 * (512 * 2 + 32 * 96 * 4 + 512 + 32 * 32 * 4 + 512)
+    image, x, norm, qkv, scores = 3 * 128 * 128 * 4, 64 * 32 * 4, 64 * 32 * 4, 64 * 96 * 4, 2 * 64 * 64 * 4
+    assert report["totals"]["peak_bytes"] == weights + image + x + norm + qkv + 2 * scores
+    assert report["totals"]["peak_at"] == "blocks.1.attn.softmax"
+
+
+def test_a_training_step_and_a_device(folder):
+    report = traced(
+        folder, "mine:Encoder", *IMAGE, "--mode", "training", "--device", "h100", "--dtype", "bfloat16"
+    )
+    training = report["training"]
+    assert training["trained_params"] == report["totals"]["params"]
+    assert training["optimizer_bytes"] == 2 * training["gradients_bytes"]
+    assert (
+        training["flops"] == 3 * report["totals"]["flops"] - 2 * 64 * 32 * 3 * 256
+    )  # the image has no gradient
+    assert report["totals"]["weights_bytes"] == 2 * report["totals"]["params"]
+    assert report["device"]["fits"]
+    assert report["totals"]["latency_ms"] == pytest.approx(training["step_ms"])
+
+
+def test_a_module_that_reads_numbers_runs_on_the_cpu(folder):
+    report = traced(folder, "mine:ReadsNumbers", *IMAGE)
+    assert report["run"]["route"] == "cpu"
+    assert "mine.py:49" in report["notes"][0]
+
+
+def test_its_json_is_read_back(folder):
+    ran = samattn(
+        "trace", "mine:build", *IMAGE, "-o", "report.json", "-o", "report.csv", "-o", "report.md", cwd=folder
+    )
+    assert ran.returncode == 0, ran.stderr
+    report = from_json((folder / "report.json").read_text())
+    assert report.layers[1].attention == "global"
+    assert (folder / "report.csv").read_text().count("\n") == 1 + 2 + 4 + 1
+    assert "blocks.0" in (folder / "report.md").read_text()
