@@ -154,6 +154,10 @@ TextFormat = Annotated[TextFormats | None, format_option(TEXTS)]
 """--format of most commands."""
 
 
+OF_ENCODER = frozenset({"image_size", "implementation"})
+"""The options whose keys are the encoder's; those of the others are of `run`."""
+
+
 def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Override]:
     """The overrides of a config: those of --set in order, then those of flags, which have the names of their keys."""
     laid_over = [parse_override(text) for text in set_ or ()]
@@ -163,7 +167,7 @@ def overrides(set_: Sequence[str] | None, **flags: str | bool | None) -> list[Ov
             if isinstance(value, bool):
                 laid_over.append(_flag(option, "", f"run.{name}", str(value).lower()))
             else:
-                key = name if name == "image_size" else f"run.{name}"
+                key = name if name in OF_ENCODER else f"run.{name}"
                 laid_over.append(_flag(option, _one(option, name, value), key, value))
     return laid_over
 

@@ -51,6 +51,15 @@ Attention = Annotated[
     str | None,
     run_option("attention", "KERNEL", "Attention kernel: eager, sdpa or fused; overrides run.attention."),
 ]
+ImplementationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--implementation",
+        metavar="LIBRARY",
+        help="Whose code runs: reference, transformers or timm; overrides implementation.",
+        autocompletion=complete.words_of("implementation"),
+    ),
+]
 Mode = Annotated[str | None, run_option("mode", "MODE", "inference or training; overrides run.mode.")]
 OptimizerOption = Annotated[
     str | None, run_option("optimizer", "NAME", "adamw, sgd_momentum or sgd; overrides run.optimizer.")
@@ -70,6 +79,7 @@ OPTIONS = {
     "dtype": DTypeOption,
     "autocast": Autocast,
     "attention": Attention,
+    "implementation": ImplementationOption,
     "mode": Mode,
     "optimizer": OptimizerOption,
     "checkpointing": Checkpointing,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import Message
 from ..units import ITEM_BYTES, KERNEL_ALIGNMENT_BYTES
+from .implementations import unfit_kernel as unfit_implementation
 from .model import EncoderConfig, StageConfig
 from .plan import LayerConfig
 from .registry import BLOCKS
@@ -61,7 +62,7 @@ def unfit(kernel: str, config: EncoderConfig) -> Message | None:
 
     shifts = (unfit_shift(kernel, layer) for layer in config.layers)
     stages = map(of_stage, dict.fromkeys(layer.stage for layer in config.layers))
-    return next(filter(None, (*stages, *shifts)), None)
+    return unfit_implementation(config, kernel) or next(filter(None, (*stages, *shifts)), None)
 
 
 def takes(kernel: str, config: EncoderConfig) -> bool:

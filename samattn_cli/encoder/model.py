@@ -22,6 +22,10 @@ MAX_DEPTH = 1000
 MAX_STAGES = 64
 MAX_BATCH = 1 << 20
 
+REFERENCE = "reference"
+LIBRARIES = (REFERENCE, "transformers", "timm")
+"""Whose code may run an encoder."""
+
 WIDTH = whole(1, MAX_WIDTH)
 HALVES = ("bfloat16", "float16")
 
@@ -326,6 +330,14 @@ class EncoderConfig:
         lambda: many(StageConfig, 1, MAX_STAGES),
         "Stages of blocks. The keys of a single stage may be at the top level instead.",
         example=[{"embed_dim": 768, "depth": 12, "num_heads": 12}],
+    )
+    implementation: str = key(
+        choice(*LIBRARIES),
+        "Whose code runs. reference: that of the model's authors, such as segment-anything's. transformers, timm: the "
+        "library's, with the same weights and FLOPs, and other memory.",
+        example="transformers",
+        default=REFERENCE,
+        instead={"hugging": "use transformers", "hf": "use transformers", "official": "use reference"},
     )
     run: RunConfig = key(
         RunConfig, "How the encoder is run.", example={"dtype": "bfloat16"}, default=RunConfig()

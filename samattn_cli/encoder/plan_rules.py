@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import Message
+from .implementations import implementation_problems
 from .kernels import unfit_shift
 from .layout_rules import layout_problems
 from .model import EncoderConfig
@@ -24,6 +25,7 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
                 f"run.trains adapters needs {adapted} blocks, and this encoder has none: use all",
             ),
         )
+    yield from implementation_problems(config)
     yield from layout_problems(config)
     for number, stage in enumerate(config.stages):
         yield from BLOCKS[stage.block].problems(config, number)

@@ -24,6 +24,11 @@ Problem = tuple[tuple[int | str, ...], Message]
 """The path of a key, and what is wrong there."""
 
 
+def no_problems_of_encoder(_config: Any) -> Iterator[Problem]:
+    """Default: it runs all of them."""
+    return iter(())
+
+
 def no_problems(_config: Any, _at: int) -> Iterator[Problem]:
     """Default: no checks beyond those of the keys."""
     return iter(())
@@ -237,14 +242,42 @@ class Transition(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Implementation:
+    """A model of a library that runs encoders of a family with the same weights and FLOPs, and allocates other tensors.
+
+    What differs is in the family's `LIBRARY_tape.py`; the model itself, in parts, is in `LIBRARY_stack.py`.
+
+    Attributes:
+        library: the word of the key `implementation`.
+        model: the name of its class.
+        versions: the versions of the library in which it was seen.
+        blocks: the kinds of block that it has.
+        necks: the necks that it has.
+        kernels: the attention kernels that it has, its default first.
+        difference: what differs from the reference, as a sentence without a subject: "copies the relative positions".
+        problems: what the model cannot run in a config whose blocks and neck it has.
+    """
+
+    library: str
+    model: str
+    versions: tuple[str, ...]
+    blocks: tuple[str, ...]
+    necks: tuple[str, ...]
+    kernels: tuple[str, ...]
+    difference: str
+    problems: Callable[[EncoderConfig], Iterator[Problem]] = no_problems_of_encoder
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
-    """The declarations of a family, by the words of the config."""
+    """The declarations of a family, by the words of the config, and the libraries that run it in other ways."""
 
     blocks: dict[str, Block] = field(default_factory=dict)
     patch_embeds: dict[str, PatchEmbed] = field(default_factory=dict)
     pos_embeds: dict[str, Part] = field(default_factory=dict)
     transitions: dict[str, Transition] = field(default_factory=dict)
     necks: dict[str, Part] = field(default_factory=dict)
+    implementations: tuple[Implementation, ...] = ()
 
 
 def ends_of_stages(config: EncoderConfig) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from rich.text import Text
 
-from ..encoder.model import EncoderConfig
+from ..encoder.model import REFERENCE, EncoderConfig
 from ..reports.judgement import MOST_ERROR, Errors, JudgedCase, JudgedPeak, Judgement
 from ..reports.recording import MeasuredCase, Recording
 from ..units import format_bytes, format_change, format_ms, format_percent, format_size
@@ -23,6 +23,7 @@ def case_name(config: EncoderConfig) -> str:
     run = config.run
     words = [
         config.name,
+        *[config.implementation] * (config.implementation != REFERENCE),
         format_size(config.image_size),
         run.dtype if run.autocast == "none" else f"autocast {run.autocast}",
         run.attention,

@@ -11,20 +11,23 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from importlib.metadata import version
 from threading import Lock
 
 import torch
 from torch import Tensor, nn
 
-from ..encoder.model import EncoderConfig
+from ..encoder.implementations import implementation_of
+from ..encoder.model import REFERENCE, EncoderConfig
 from ..encoder.outside import place_in_family
 from ..units import rounded
 from ..verdicts import Check, ClaimedPass, Claims, Counts, CrossCheck, Difference
 from .compare import compare_in_order, compare_parameters, compare_tables, verdict
 from .count import count_with_flop_counter, count_with_fvcore
 from .dynamo import without_dynamo
-from .encoder import build, freeze, image_for
+from .encoder import freeze, image_for
 from .fold import fold, twins_of, unfold, unfold_counts
+from .implementation import build_implementation, of_another_version, unavailable
 from .slices import NOTE
 from .trace import PartTrace, trace_forward, trace_saved, trace_training
 
@@ -48,16 +51,20 @@ def crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool = Fal
         claims: what the Tape derives for it.
         every_layer: run every block instead of one of each kind.
     """
+    untraced = unavailable(config)
     with _ONE_AT_A_TIME, torch.inference_mode(mode=False), without_dynamo():
         try:
-            return _crosscheck(config, claims, every_layer=every_layer)
+            return _crosscheck(config, claims, every_layer=every_layer, untraced=untraced)
         except Exception as error:  # noqa: BLE001 - if the stack cannot be built, the verdict says so
             return CrossCheck.not_run("failed", f"the real stack cannot be built: {_first_line(error)}")
 
 
-def _crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool) -> CrossCheck:
-    stack = _Stack(config, "meta", every_layer)
-    real = partial(_Stack, config, "cpu", every_layer)  # built only if needed
+def _crosscheck(
+    config: EncoderConfig, claims: Claims, *, every_layer: bool, untraced: Check | None
+) -> CrossCheck:
+    reference = replace(config, implementation=REFERENCE)
+    stack = _Stack(reference, "meta", every_layer)
+    real = partial(_Stack, reference, "cpu", every_layer)  # built only if needed
     need = max(claims.peak_bytes.values())
     return CrossCheck(
         parameters=compare_parameters(claims.parameters, stack.parameters),
@@ -65,16 +72,28 @@ def _crosscheck(config: EncoderConfig, claims: Claims, *, every_layer: bool) -> 
         flop_counter=_attempt(
             partial(_compare_counts, claims.flop_counter, count_with_flop_counter), stack, real, need
         ),
-        memory_trace=_attempt(partial(_compare_trace, config, claims), stack, None, need),
+        memory_trace=untraced or _memory_trace(config, claims, stack, every_layer=every_layer),
         layers_run=len(config.layers) - len(stack.twins),
     )
+
+
+def _memory_trace(config: EncoderConfig, claims: Claims, stack: _Stack, *, every_layer: bool) -> Check:
+    """The verdict on memory: of samattn's own stack, or of the library's model if the encoder has an implementation."""
+    run, need = implementation_of(config), max(claims.peak_bytes.values())
+    compare = partial(_compare_trace, config, claims)
+    if run is None:
+        return _attempt(compare, stack, None, need)
+    check = _attempt(compare, _Stack(config, "meta", every_layer), None, need)
+    traced = f"of {run.model.model}, {run.model.library} {version(run.model.library)}"
+    reasons = (traced, of_another_version(run), check.reason)
+    return replace(check, reason="; ".join(filter(None, reasons)))
 
 
 class _Stack:
     """The real encoder on a device, without twins unless `every_layer` is set, and an image for it."""
 
     def __init__(self, config: EncoderConfig, device: str, every_layer: bool) -> None:
-        self.model = build(config, device)
+        self.model = build_implementation(config, device)
         self.image = image_for(config, device)
         self.parameters = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
         self.holders = {name for name, module in self.model.named_modules() if isinstance(module, HOLDERS)}
@@ -84,9 +103,9 @@ class _Stack:
         fold(self.model, self.twins)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _twins(config: EncoderConfig) -> dict[str, str]:
-    return twins_of(freeze(build(config, "meta"), config), image_for(config, "meta"))
+    return twins_of(freeze(build_implementation(config, "meta"), config), image_for(config, "meta"))
 
 
 def _attempt(

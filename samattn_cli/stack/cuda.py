@@ -33,6 +33,9 @@ FUSED_DIMS = 4  # of queries, keys and values for which every torch runs a fused
 WITHOUT_BIAS = 2  # arguments of a linear layer
 
 
+SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
+
+
 class AsOnCuda(TorchFunctionMode):
     """Runs linear layers and attention as a CUDA device would."""
 
@@ -52,7 +55,7 @@ class AsOnCuda(TorchFunctionMode):
             return F.linear(args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
-        if func is Tensor.softmax and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
+        if func in SOFTMAX and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
             return torch._softmax(args[0], kwargs["dim"], True)  # one kernel on CUDA
         if slices.RECORDED and func is Tensor.__getitem__:
             args = (args[0], slices.written_out(*args))
@@ -167,7 +170,21 @@ def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:
     return mask is None and halves and q.shape[-1] == v.shape[-1] <= MOST_FLASH_DIM
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *, scale: float) -> Tensor:
+def _attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    if dropout_p or is_causal or enable_gqa:
+        raise NotImplementedError(
+            "scaled_dot_product_attention with dropout, a causal mask or grouped queries"
+        )
     if q.dim() != FUSED_DIMS:
         raise NotImplementedError(
             f"scaled_dot_product_attention of {q.dim()} dimensions allocates different tensors in different versions of "

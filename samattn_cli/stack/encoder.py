@@ -7,6 +7,7 @@ released checkpoint's ``image_encoder.*`` entries load with ``strict=True``.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -24,17 +25,21 @@ from .norms import NORM_EPS
 Outputs = Tensor | tuple[Tensor, ...]
 
 
+Parts = Mapping[str, Any]
+"""Modules, or the weight of a position embedding, by the names of the plan."""
+
+
 class ImageEncoder(nn.Module):
-    """The encoder that a config describes."""
+    """The encoder that a config describes, of samattn's own modules or of others that are given as `parts`."""
 
     pos_embed: nn.Parameter | nn.Module | None
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, parts: Parts | None = None) -> None:
         super().__init__()
         self.pos_embed = None
         self.plan = tuple((part.name, part.taps) for part in config.plan)
         for part in config.plan:
-            module = _make(part, config.run.attention)
+            module = _make(part, config.run.attention) if parts is None else parts[part.name]
             container, _, key = part.name.rpartition(".")
             if container:
                 if container not in self._modules:
@@ -101,13 +106,21 @@ def _make(part: PartConfig | LayerConfig, kernel: str) -> Any:
     return code_for("stack", part.slot, part.word)(part)
 
 
-def build(config: EncoderConfig, device: str = "cpu") -> ImageEncoder:
-    """The encoder of `config` in its dtype on `device` ("meta" takes no memory), in evaluation mode."""
+def build(
+    config: EncoderConfig, device: str = "cpu", make: Callable[[EncoderConfig], Parts] | None = None
+) -> ImageEncoder:
+    """The encoder of `config` in its dtype on `device` ("meta" takes no memory), in evaluation mode.
+
+    Args:
+        config: the encoder.
+        device: where its weights are.
+        make: makes its parts, if they are not samattn's own.
+    """
     dtype, outer = getattr(torch, config.run.dtype), torch.get_default_dtype()
     torch.set_default_dtype(dtype)  # so that no weight is made twice
     try:
         with torch.device(device):
-            return ImageEncoder(config).to(dtype).eval()
+            return ImageEncoder(config, make and make(config)).to(dtype).eval()
     finally:
         torch.set_default_dtype(outer)
 

@@ -93,7 +93,7 @@ def _layout(tensor: Tensor) -> Layout:
 def _signature(block: nn.Module) -> Any:
     """What decides a block's cost: its modules, their attributes, the shapes of weights and buffers, what trains.
 
-    A block with an attribute that cannot be compared differs from every other block.
+    Attributes that cannot be compared are equal only if they are the same object.
     """
     return tuple(
         (
@@ -115,7 +115,7 @@ def _decides_cost(attribute: str) -> bool:
 
 
 def _comparable(value: Any) -> Any:
-    return value if value is None or isinstance(value, PLAIN) else object()
+    return value if value is None or isinstance(value, PLAIN) else ("object", id(value))
 
 
 def unfold_counts(counts: Counts, twins: Mapping[str, str]) -> Counts:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from math import prod
 
+from ..encoder.implementations import code_of
 from ..encoder.model import EncoderConfig, StageConfig
 from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS
@@ -103,7 +104,8 @@ def symbolic(
     tape = tape_for(config.run, names["s"], training=training)
     entered = _entered(segment.entries[0], _shape(part, names), names["s"])
     with tape.weights(train=not (training and config.run.trains != "all")):
-        call(tape, placed, (entered, *(tap.entered(names) for tap in taps)), config.run.attention)
+        entries = (entered, *(tap.entered(names) for tap in taps))
+        call(tape, placed, entries, config.run.attention, code_of(config))
     meanings = {name: meaning for tap in taps for name, meaning in tap.meanings.items()}
     return Symbolic(
         space, names, tape.recording(), MEANINGS | (OF_A_NUMBER if _counts(names) else {}) | meanings

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
 
-from ..encoder.model import EncoderConfig
+from ..encoder.model import REFERENCE, EncoderConfig
 from ..tape.conventions import counts, flop_counter, fvcore
 from ..tape.encoder import forward
 from ..tape.memory import Liveness, live_over, walk
@@ -71,7 +72,12 @@ def _largest_tensor(step: TrainingStep) -> int:
 
 
 def claims_of(config: EncoderConfig) -> Claims:
-    """The claims of the Tape, in the terms of the tools that check them."""
+    """The claims of the Tape, in the terms of the tools that check them.
+
+    Parameters and counts of modules are those of the reference, which is what is counted. An implementation has the same, by
+    other names; each of its products is compared in the trace.
+    """
+    reference = forward(replace(config, implementation=REFERENCE))
     inference, step = forward(config), training_step(config)
     names = [segment.name for segment in inference.segments]
     recordings = [segment.recording for segment in inference.segments]
@@ -79,11 +85,11 @@ def claims_of(config: EncoderConfig) -> Claims:
     return Claims(
         parameters={
             segment.qualified(parameter.name): tuple(parameter.shape)
-            for segment in inference.segments
+            for segment in reference.segments
             for parameter in segment.recording.parameters
         },
-        fvcore=counts(inference, fvcore),
-        flop_counter=counts(inference, flop_counter),
+        fvcore=counts(reference, fvcore),
+        flop_counter=counts(reference, flop_counter),
         peak_bytes={name: part.peak_bytes for name, part in zip(names, walk(inference), strict=True)},
         saved_bytes=dict(zip(names, step.saved_bytes, strict=True)),
         inference=_claimed(names, recordings, map(live_over, recordings)),

@@ -7,9 +7,9 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
+from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig, RunConfig
 from ..encoder.plan import LayerConfig, PartConfig
-from ..encoder.registry import code_for
 from ..units import ITEM_BYTES
 from . import autograd
 from .graph import Node
@@ -130,6 +130,7 @@ class _Driver:
     def __init__(self, tape: Tape, config: EncoderConfig) -> None:
         self.tape = tape
         self.config = config
+        self.code = code_of(config)
         self.uses = Counter(
             tap for part in config.plan for tap in part.taps
         )  # how often each will still be tapped
@@ -186,7 +187,7 @@ class _Driver:
         self, part: PartConfig | LayerConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
     ) -> Segment:
         entries = tuple(_entering(tensor) for _, tensor in inputs)
-        result = call(self.tape, part, entries, self.config.run.attention)
+        result = call(self.tape, part, entries, self.config.run.attention, self.code)
         outputs = result if isinstance(result, tuple) else (result,)
         if not self.uses[part.name] and part is not self.config.plan[-1]:
             outputs, freed = outputs[:1], [*freed, *outputs[1:]]  # no later part taps the others
@@ -211,16 +212,16 @@ class _Driver:
 
 
 def call(
-    tape: Tape, part: PartConfig | LayerConfig, entries: tuple[Tensor, ...], kernel: str
+    tape: Tape, part: PartConfig | LayerConfig, entries: tuple[Tensor, ...], kernel: str, code_of_word: Code
 ) -> Tensor | tuple[Tensor, ...]:
     """Run a part or a block on its inputs; returns its outputs, the main one first."""
     code: Callable[..., Tensor | tuple[Tensor, ...]]
     if isinstance(part, LayerConfig):
-        code = code_for("tape", "blocks", part.stage.block)
+        code = code_of_word("blocks", part.stage.block)
         return code(tape, *entries, part, kernel)
     if not part.slot:
         return tape.layer_norm("", *entries)
-    code = code_for("tape", part.slot, part.word)
+    code = code_of_word(part.slot, part.word)
     return code(tape, entries[0], part, *entries[1:])
 
 

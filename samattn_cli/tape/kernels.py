@@ -34,14 +34,15 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
     """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, M, d), (B, h, M, e) -> (B, h, N, e).
 
     Flash attention runs without a mask, in half precision, for d = e <= 256; otherwise the memory-efficient kernel, after
-    padding the mask, which may broadcast to (B, h, N, M). In memory the result is (B, N, h, e).
+    padding the mask, which may broadcast to (B, h, N, M). In memory the result of the latter is (B, N, h, e); flash
+    attention's has the memory order of the queries.
     """
     d, e = q.shape[-1], v.shape[-1]
     scores = _scores(q, k)
     flash = mask is None and q.item_bytes == HALF_BYTES and d == e and d <= MOST_FLASH_DIM
     low = mask and tape.cast(f"{name}.mask.cast", mask, q.item_bytes)  # autocast's
     aligned = low and _aligned(tape, f"{name}.mask", low).expand_to(*q.shape[:-1], k.shape[2])
-    out = _heads_inside(tape, q, e)
+    out = _like_queries(tape, q) if flash else _heads_inside(tape, q, e)
     extra = _flash_extra(tape, q) if flash else _efficient_extra(tape, q, k, v)
     operands = (q, k, v) if aligned is None else (q, k, v, aligned)
     tape.record(
@@ -63,6 +64,11 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
 def _scores(q: Tensor, k: Tensor) -> Dim:
     """Pairs of a query and a key, over all heads: B * h * N * M."""
     return math.prod(q.shape[:-1]) * k.shape[2]
+
+
+def _like_queries(tape: Tape, q: Tensor) -> Tensor:
+    """A tensor like the queries (B, h, N, d): ``empty_like`` of their view (B, N, h, d) (flash_api.cpp)."""
+    return tape.tensor_like(q.transpose(1, 2)).transpose(1, 2).seen(is_view=False)
 
 
 def _heads_inside(tape: Tape, x: Tensor, d: Dim) -> Tensor:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 
+from ..units import INT64_BYTES
 from .graph import Backward, Edge, Node, leaf
 from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Op, Parameter, Recording
 from .storage import Dim, Shape, Storage
@@ -240,6 +241,10 @@ class Recorder:
         x = self._resident(shape, item_bytes or self.item_bytes)
         self.buffers.append(x.storage)
         return x
+
+    def on_host(self, *shape: Dim) -> Tensor:
+        """An int64 tensor in the memory of the host, which does not count."""
+        return self._resident(shape, INT64_BYTES)
 
     @staticmethod
     def _resident(shape: Shape, item_bytes: int) -> Tensor:

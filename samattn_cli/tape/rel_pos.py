@@ -57,6 +57,14 @@ def relative_positions(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) 
     return R
 
 
+def resized_positions(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) -> Tensor:
+    """The same rows as transformers and timm find them: the table is always resized, and the index is on the host."""
+    table = _resized_table(tape, name, offsets(made_for), offsets(size), d)
+    R = tape.rows(name, table, (tape.on_host(size, size),), size, size, d)
+    tape.free(table)
+    return R
+
+
 def offsets(*sides: Dim) -> Shape:
     """Number of offsets of a query from a key along each side."""
     return tuple(2 * side - 1 for side in sides)

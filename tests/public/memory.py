@@ -61,6 +61,10 @@ class Plain(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+MODELLED = {"transformers": ("sam_",)}
+"""How the presets begin of which samattn has the implementation of a library. The others are run as the reference."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A preset, and the code of somebody else that runs it, under an attention kernel and in a type."""
@@ -72,8 +76,12 @@ class Row:
 
     @property
     def config(self) -> EncoderConfig:
-        """The encoder for samattn."""
-        return load_config(self.preset, [f"run.attention={self.attention}", f"run.dtype={self.dtype}"])
+        """The encoder for samattn, with the implementation where samattn has it."""
+        run = [f"run.attention={self.attention}", f"run.dtype={self.dtype}"]
+        words = (
+            [f"implementation={self.whose}"] if self.preset.startswith(MODELLED.get(self.whose, ())) else []
+        )
+        return load_config(self.preset, [*run, *words])
 
 
 ORIGINAL, OTHER = "segment-anything", "transformers"
@@ -202,7 +210,7 @@ def derived(row: Row) -> int:
 def line(row: Row, theirs: float) -> str:
     """A line of the table, for `theirs` MiB."""
     ours = derived(row) / MIB
-    figures = f"{theirs:,.2f} | {ours:,.2f} | {theirs / ours:.2f}"
+    figures = f"{theirs:,.2f} | {ours:,.2f} | {theirs / ours:.3f}"
     return f"| {row.preset} | {row.whose} | {row.attention} | {row.dtype} | {figures} |"
 
 

@@ -5,7 +5,7 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, N = windows (or B) * h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ...encoder.model import StageConfig
 from ...encoder.plan import LayerConfig, PartConfig
@@ -36,25 +36,105 @@ def qkv_of(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
 Projection = Callable[[Tape, Tensor, StageConfig], Tensor]
 
 
+class Code:
+    """The steps of the block that implementations write differently, as segment-anything writes them.
+
+    An implementation is a subclass. Each block has an object of its own, which knows what the block's functions still hold.
+
+    Attributes:
+        holds: what the names of a function hold until it returns: a name of this module, and "attention" or "block".
+    """
+
+    holds: Mapping[str, str] = {"attended": "attention"}
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self._held: dict[str, list[Tensor]] = {}
+
+    def drop(self, name: str, x: Tensor) -> None:
+        """A function is done with `x`, which is freed unless a name holds it."""
+        if name in self.holds:
+            self._held.setdefault(self.holds[name], []).append(x)
+        else:
+            self.tape.free(x)
+
+    def held(self, function: str) -> tuple[Tensor, ...]:
+        """What the names of a function hold as it returns."""
+        return tuple(self._held.pop(function, ()))
+
+    def partition(self, x: Tensor, layer: LayerConfig) -> Tensor:
+        """Windows of (B, H, W, C): (B * windows, h, w, C)."""
+        return window_partition(self.tape, x, layer.windows, layer.shift_size)
+
+    def positions(self, name: str, size: Dim, made_for: Dim, d: Dim) -> Tensor:
+        """The vectors of each pair of rows or of columns: (size, size, d)."""
+        return relative_positions(self.tape, name, size, made_for, d)
+
+    def add_decomposed(self, scores: Tensor, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
+        """Scores (N, HW, HW) plus the terms of rows and of columns."""
+        tape, (N, _, d), (H, W) = self.tape, q.shape, size
+        Rh, Rw = both_relative_positions(self, size, layer.rel_pos_size, d)
+        rel_h, rel_w = decomposed_terms(tape, tape.reshape("rel_q", q, N, H, W, d), Rh, Rw)
+        with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
+        out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
+        tape.free(with_rows, Rh, Rw, rel_h, rel_w)
+        return out.view(N, H * W, H * W)
+
+    def softmax(self, scores: Tensor) -> Tensor:
+        """Scores (N, HW, HW) to probabilities."""
+        return self.tape.softmax("softmax", scores)
+
+    def split(self, qkv: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
+        """Queries, keys and values for torch's attention: here (B, h, HW, d) each."""
+        return split(qkv, stage)
+
+    def per_head(self, x: Tensor, _stage: StageConfig) -> Tensor:
+        """Queries, keys or values as torch's attention takes them, once the bias is computed: (B, h, HW, d)."""
+        return x
+
+    def decomposed_bias(self, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
+        """The terms of rows and of columns in the scores of queries (B, h, HW, d): (B, h, HW, HW)."""
+        tape, (B, h, N, d), (H, W) = self.tape, q.shape, size
+        Rh, Rw = both_relative_positions(self, size, layer.rel_pos_size, d)
+        terms = decomposed_terms(tape, q.view(B, h, H, W, d), Rh, Rw)
+        tape.free(Rh, Rw)
+        rel_h = tape.contiguous("rel_h_rows", terms[0])
+        rel_w = tape.contiguous("rel_w_rows", terms[1])
+        tape.free(terms[0], keep=rel_h)
+        tape.free(terms[1], keep=rel_w)
+        summed = tape.add("add_rel", rel_h.view(B, h, H, W, H, 1), rel_w.view(B, h, H, W, 1, W))
+        tape.free(rel_h, rel_w)
+        return summed.view(B, h, N, N)
+
+
 def block(
-    tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager", *, project: Projection = qkv_of
+    tape: Tape,
+    x: Tensor,
+    layer: LayerConfig,
+    kernel: str = "eager",
+    *,
+    project: Projection = qkv_of,
+    code: type[Code] = Code,
 ) -> Tensor:
-    """Pre-norm block: (B, H, W, C) -> (B, H, W, C); `project` as in `attention`."""
-    stage = layer.stage
+    """Pre-norm block: (B, H, W, C) -> (B, H, W, C); `project` as in `attention`, `code` that of an implementation."""
+    stage, steps = layer.stage, code(tape)
 
     def attend(windows: Tensor) -> Tensor:
-        return attention(tape, windows, layer, kernel, project=project)
+        return attention(tape, windows, layer, kernel, project=project, code=steps)
 
-    return windowed_block(tape, x, layer, attend, lambda y: mlp(tape, y, stage))
+    return windowed_block(tape, x, layer, attend, lambda y: mlp(tape, y, stage), steps)
 
 
-def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix: Step) -> Tensor:
+def windowed_block(
+    tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix: Step, code: Code | None = None
+) -> Tensor:
     """Pre-norm block of any attention over windows and any MLP: (B, H, W, C) -> (B, H, W, C)."""
+    code = code or Code(tape)
     cuts, shift = layer.windows, layer.shift_size
     shortcut, grid = x, x.shape[1:3]
     x = normed = tape.layer_norm("norm1", shortcut)
     if not layer.is_global:
-        x = window_partition(tape, normed, cuts, shift)
+        x = code.partition(normed, layer)
         tape.free(normed, keep=x)
     windows = x
     with tape.module("attn"):
@@ -69,14 +149,20 @@ def windowed_block(tape: Tape, x: Tensor, layer: LayerConfig, attend: Step, mix:
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
         y = mix(normed)
-    tape.free(normed)
+    code.drop("norm2", normed)
     out = tape.add("add_mlp", x, y)
-    tape.free(x, y)
+    tape.free(x, y, *code.held("block"))
     return out
 
 
 def attention(
-    tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, project: Projection = qkv_of
+    tape: Tape,
+    x: Tensor,
+    layer: LayerConfig,
+    kernel: str,
+    *,
+    project: Projection = qkv_of,
+    code: Code | None = None,
 ) -> Tensor:
     """Multi-head self-attention: (B, H, W, C) -> (B, H, W, C).
 
@@ -86,12 +172,13 @@ def attention(
         layer: heads, relative positions, shift.
         kernel: "eager", "sdpa" or "fused".
         project: makes the packed queries, keys and values (B, H, W, 3C).
+        code: the steps of an implementation; by default segment-anything's.
     """
     kernels = {"eager": eager, "sdpa": sdpa, "fused": sdpa if layer.stage.rel_pos == "none" else fused}
-    return kernels[kernel](tape, project(tape, x, layer.stage), layer)
+    return kernels[kernel](tape, project(tape, x, layer.stage), layer, code or Code(tape))
 
 
-def eager(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
+def eager(tape: Tape, qkv: Tensor, layer: LayerConfig, code: Code) -> Tensor:
     """Attention that makes the score matrix, as in SAM's code."""
     (B, H, W, width), heads = qkv.shape, layer.stage.num_heads
     C = width // 3
@@ -104,14 +191,14 @@ def eager(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
     scores = tape.scores(scaled, k)  # (B*h, HW, HW)
     tape.free(scaled)
     if layer.stage.rel_pos != "none":
-        biased = add_rel_pos(tape, scores, q, (H, W), layer)
+        biased = add_rel_pos(tape, scores, q, (H, W), layer, code)
         tape.free(scores)
         scores = biased
     if mask := shift_mask(tape, layer):
         masked = add_mask(tape, scores.view(B, heads, H * W, H * W), mask).view(*scores.shape)
         tape.free(scores)
         scores = masked
-    probabilities = tape.softmax("softmax", scores)
+    probabilities = code.softmax(scores)
     tape.free(scores)
     values = tape.matmul("values", probabilities, v)  # (B*h, HW, d)
     # (B*h, HW, d) -> (B, h, H, W, d) -> (B, H, W, C)
@@ -119,37 +206,35 @@ def eager(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
     y = tape.reshape("merge_heads", merged, B, H, W, C)
     tape.free(values, keep=y)
     out = tape.linear("proj", y, C)
-    tape.free(y, probabilities, packed, qkv)
+    code.drop("probabilities", probabilities)
+    tape.free(y, *code.held("attention"), packed, qkv)
     return out
 
 
-def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
+def add_rel_pos(tape: Tape, scores: Tensor, q: Tensor, size: Shape, layer: LayerConfig, code: Code) -> Tensor:
     """Scores (N, HW, HW) plus the terms of their relative positions."""
-    (N, _, d), (H, W) = q.shape, size
-    if layer.stage.rel_pos == "joint":
-        rel = joint_term(tape, q, size, layer.rel_pos_size)
-        out = tape.add("add_rel_hw", scores, rel)
-        tape.free(rel)
-        return out
-    Rh, Rw = both_relative_positions(tape, size, layer.rel_pos_size, d)
-    rel_h, rel_w = decomposed_terms(tape, tape.reshape("rel_q", q, N, H, W, d), Rh, Rw)
-    with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
-    out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
-    tape.free(with_rows, Rh, Rw, rel_h, rel_w)
-    return out.view(N, H * W, H * W)
+    if layer.stage.rel_pos != "joint":
+        return code.add_decomposed(scores, q, size, layer)
+    rel = joint_term(tape, q, size, layer.rel_pos_size)
+    out = tape.add("add_rel_hw", scores, rel)
+    tape.free(rel)
+    return out
 
 
-def sdpa(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
+def sdpa(tape: Tape, qkv: Tensor, layer: LayerConfig, code: Code) -> Tensor:
     """Torch's scaled_dot_product_attention; its mask of tokens by tokens has the relative positions."""
-    q, k, v = split(qkv, layer.stage)
+    q, k, v = code.split(qkv, layer.stage)
     mask = shift_mask(tape, layer)
-    bias = None if layer.stage.rel_pos == "none" else rel_pos_term(tape, q, qkv.shape[1:3], layer)
+    bias = None if layer.stage.rel_pos == "none" else rel_pos_term(tape, q, qkv.shape[1:3], layer, code)
     if mask is not None:
         bias = with_mask(tape, bias, mask, qkv.shape[0])
+    q, k, v = (code.per_head(x, layer.stage) for x in (q, k, v))
     out = attention_kernel(tape, "sdpa", q, k, v, bias)
-    if bias is not None:
-        free_unless_shared(tape, bias, () if mask is None else (mask,))
-    return merge(tape, out, qkv.shape[1:3], qkv)
+    if bias is not None and not (mask is not None and bias.storage is mask.storage):
+        code.drop("bias", bias)
+    packed = () if q.storage is qkv.storage else (q,)
+    kept = (*code.held("attention"), *packed, qkv)
+    return merge(tape, out, qkv.shape[1:3], *kept, holds="attended" in code.holds)
 
 
 def with_mask(tape: Tape, bias: Tensor | None, mask: Tensor, B: Dim) -> Tensor:
@@ -163,12 +248,12 @@ def with_mask(tape: Tape, bias: Tensor | None, mask: Tensor, B: Dim) -> Tensor:
     return out
 
 
-def fused(tape: Tape, qkv: Tensor, layer: LayerConfig) -> Tensor:
+def fused(tape: Tape, qkv: Tensor, layer: LayerConfig, code: Code) -> Tensor:
     """Folds decomposed relative positions into longer queries and keys, without a tensor of tokens by tokens."""
     q, k, v = split(qkv, layer.stage)
     (B, h, N, d), (H, W) = q.shape, qkv.shape[1:3]
     q, k = q.view(B, h, H, W, d), k.view(B, h, H, W, d)
-    Rh, Rw = both_relative_positions(tape, (H, W), layer.rel_pos_size, d)
+    Rh, Rw = both_relative_positions(code, (H, W), layer.rel_pos_size, d)
     rel_h, rel_w = decomposed_terms(tape, q, Rh, Rw)
     tape.free(Rh, Rw)
     rest = -(d + H + W) % (KERNEL_ALIGNMENT_BYTES // q.item_bytes)
@@ -194,40 +279,32 @@ def split(qkv: Tensor, stage: StageConfig) -> tuple[Tensor, ...]:
     return qkv.view(B, H * W, 3, heads, packed // 3 // heads).permute(2, 0, 3, 1, 4).unbind()
 
 
-def rel_pos_term(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
+def rel_pos_term(tape: Tape, q: Tensor, size: Shape, layer: LayerConfig, code: Code) -> Tensor:
     """The term of relative positions in the scores: (B, h, HW, HW)."""
-    (B, h, N, d), (H, W) = q.shape, size
-    if layer.stage.rel_pos == "joint":
-        rows = tape.reshape("rel_q", q, B * h, N, d)
-        term = joint_term(tape, rows, size, layer.rel_pos_size).view(B, h, N, N)
-        tape.free(rows, keep=q)
-        return term
-    grid_q = q.view(B, h, H, W, d)
-    Rh, Rw = both_relative_positions(tape, size, layer.rel_pos_size, d)
-    terms = decomposed_terms(tape, grid_q, Rh, Rw)
-    tape.free(Rh, Rw)
-    rel_h = tape.contiguous("rel_h_rows", terms[0])
-    rel_w = tape.contiguous("rel_w_rows", terms[1])
-    tape.free(terms[0], keep=rel_h)
-    tape.free(terms[1], keep=rel_w)
-    summed = tape.add("add_rel", rel_h.view(B, h, H, W, H, 1), rel_w.view(B, h, H, W, 1, W))
-    tape.free(rel_h, rel_w)
-    return summed.view(B, h, N, N)
+    if layer.stage.rel_pos != "joint":
+        return code.decomposed_bias(q, size, layer)
+    B, h, N, d = q.shape
+    rows = tape.reshape("rel_q", q, B * h, N, d)
+    term = joint_term(tape, rows, size, layer.rel_pos_size).view(B, h, N, N)
+    tape.free(rows, keep=q)
+    return term
 
 
-def merge(tape: Tape, out: Tensor, size: Shape, *kept: Tensor) -> Tensor:
-    """Join the heads of (B, h, HW, d) and project; frees the `kept` tensors at the end."""
+def merge(tape: Tape, out: Tensor, size: Shape, *kept: Tensor, holds: bool = True) -> Tensor:
+    """Join the heads of (B, h, HW, d) and project; frees the `kept` tensors at the end, and `out` unless a name `holds` it."""
     B, h, _, d = out.shape
     y = tape.reshape("merge_heads", out.permute(0, 2, 1, 3), B, *size, h * d)
+    if not holds:
+        tape.free(out, keep=y)
     result = tape.linear("proj", y, h * d)
-    tape.free(y, out, *kept)
+    tape.free(y, *([out] if holds else []), *kept)
     return result
 
 
-def both_relative_positions(tape: Tape, size: Shape, made_for: Shape, d: Dim) -> tuple[Tensor, Tensor]:
+def both_relative_positions(code: Code, size: Shape, made_for: Shape, d: Dim) -> tuple[Tensor, Tensor]:
     """The vectors of each pair of rows (H, H, d), and of columns (W, W, d)."""
-    Rh = relative_positions(tape, "rel_pos_h", size[0], made_for[0], d)
-    return Rh, relative_positions(tape, "rel_pos_w", size[1], made_for[1], d)
+    Rh = code.positions("rel_pos_h", size[0], made_for[0], d)
+    return Rh, code.positions("rel_pos_w", size[1], made_for[1], d)
 
 
 def mlp(tape: Tape, x: Tensor, stage: StageConfig, names: tuple[str, str] = ("lin1", "lin2")) -> Tensor:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ...encoder.slots import Block, Family, Part, PatchEmbed, Problem
+from ...encoder.placement import UNSHIFTED
+from ...encoder.slots import Block, Family, Implementation, Part, PatchEmbed, Problem
 from ...errors import Message
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
+
+
+Path = tuple[int | str, ...]
 
 
 def rel_pos_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
@@ -18,6 +22,34 @@ def rel_pos_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
     if stage.rel_pos == "none" and stage.rel_pos_grid is not None:
         message = "rel_pos_grid is the size of relative-position tables, but rel_pos is none: remove rel_pos_grid, or set rel_pos"
         yield ("stages", at, "rel_pos_grid"), Message("unused-key", message)
+
+
+def sam_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """SamVisionModel has one number for an image's side and one for a window's, and few of the keys of a block."""
+    stage = config.stages[0]
+    wanted: tuple[tuple[Path, bool, str], ...] = (
+        (("image_size",), len({*config.image_size}) == 1, "images that are square"),
+        (("patch_embed",), config.patch_embed == "patch", "patch_embed patch"),
+        (("pos_embed",), config.pos_embed in {"learned", "none"}, "pos_embed learned or none"),
+        (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
+        (("norm",), not config.norm, "no norm after the blocks"),
+        (("stages",), len(config.stages) == 1, "one stage"),
+        (("stages", 0, "overrides"), not stage.overrides, "blocks of one kind"),
+        (("stages", 0, "rel_pos"), stage.rel_pos in {"decomposed", "none"}, "rel_pos decomposed or none"),
+        (
+            ("stages", 0, "rel_pos_grid"),
+            stage.rel_pos_grid in {None, config.grid},
+            "tables made for the grid",
+        ),
+        (("stages", 0, "shift_size"), stage.shift_size in {None, UNSHIFTED}, "windows without a shift"),
+        (("stages", 0, "window_size"), len({*stage.window_size}) == 1, "windows that are square"),
+        (("stages", 0, "num_windows_side"), stage.num_windows_side is None, "window_size"),
+        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
+    )
+    for place, is_so, what in wanted:
+        if not is_so:
+            message = f"SamVisionModel of transformers has {what}: use that, or implementation: reference"
+            yield place, Message("implementation-cannot-run", message)
 
 
 FAMILY = Family(
@@ -38,4 +70,16 @@ FAMILY = Family(
             keys=frozenset({"out_chans"}),
         )
     },
+    implementations=(
+        Implementation(
+            library="transformers",
+            model="SamVisionModel",
+            versions=("5.23",),
+            blocks=("vit",),
+            necks=("sam",),
+            kernels=("sdpa", "eager"),
+            difference="sums the relative positions of rows and columns, copies the sum, and holds it; its softmax is float32",
+            problems=sam_of_transformers,
+        ),
+    ),
 )

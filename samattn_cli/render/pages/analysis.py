@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...encoder.model import EncoderConfig, RunConfig
+from ...encoder.implementations import implementation_of
+from ...encoder.model import EncoderConfig
 from ...figures import Figure, always, of
 from ...reports.analysis import (
     Analysis,
@@ -48,12 +49,15 @@ def heading_of(config: EncoderConfig) -> tuple[str, str]:
     )
     return title, (
         f"image {format_size(config.image_size)}, {format_things(config.in_chans, 'channel')}, patch {config.patch_size}, grid {format_size(config.grid)}; "
-        f"{blocks}; {', '.join(how_it_runs(config.run))}"
+        f"{blocks}; {', '.join(how_it_runs(config))}"
     )
 
 
-def how_it_runs(run: RunConfig) -> Iterator[str]:
-    """Batch, types, kernel and mode, if they are not the usual ones."""
+def how_it_runs(config: EncoderConfig) -> Iterator[str]:
+    """Batch, types, kernel, whose code and mode, if they are not the usual ones."""
+    run, implementation = config.run, implementation_of(config)
+    if implementation is not None:
+        yield f"{implementation.model.model} of {implementation.model.library}"
     yield f"batch {run.batch_size}"
     yield run.dtype if run.autocast == "none" else f"{run.dtype} with autocast to {run.autocast}"
     if run.attention != "eager":

@@ -42,10 +42,11 @@ def _fixed(report: Sweep) -> list[str]:
     run = report.configs[0].run
     fixed = [
         word
-        for word in how_it_runs(run)
+        for word in how_it_runs(report.configs[0])
         if not (word.startswith("batch ") and "batch_size" in varied)
         and not ("dtype" in varied and word == run.dtype)
         and not ("attention" in varied and word.endswith(" attention"))
+        and not ("implementation" in varied and " of " in word)
         and not ("mode" in varied and word.startswith("training"))
     ]
     sizes = {config.image_size for config in report.configs}

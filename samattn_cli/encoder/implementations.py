@@ -1,0 +1,95 @@
+"""Finds the model of a library that runs an encoder, by the key `implementation`, and the code that differs for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import Message
+from .model import REFERENCE, EncoderConfig
+from .registry import Home, code_for, homes
+from .slots import Implementation, Problem
+
+Code = Callable[[str, str], Any]
+"""(slot, word) -> the code that runs it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model of a library, and the family that declares it."""
+
+    home: Home
+    model: Implementation
+
+    def module(self, kind: str) -> Any:
+        """The family's module for the library: "tape" or "stack"."""
+        return self.home.module(f"{self.model.library}_{kind}")
+
+
+def implementation_of(config: EncoderConfig) -> Run | None:
+    """What runs an encoder; None if that is the reference."""
+    if config.implementation == REFERENCE:
+        return None
+    return next(run for run in _of(config.implementation) if _fits(run.model, config))
+
+
+def code_of(config: EncoderConfig) -> Code:
+    """Finds the pass over the Tape of each part: that of the implementation where it differs, otherwise the reference's."""
+    run = implementation_of(config)
+    differing = run and run.module("tape")
+
+    def code(slot: str, word: str) -> Any:
+        words = getattr(differing, slot.upper(), {})
+        return words[word] if word in words else code_for("tape", slot, word)
+
+    return code
+
+
+def implementation_problems(config: EncoderConfig) -> Iterator[Problem]:
+    """Why an encoder cannot have its implementation; nothing if it can."""
+    library = config.implementation
+    if library == REFERENCE:
+        return
+    run = next((run for run in _of(library) if _fits(run.model, config)), None)
+    if run is None:
+        yield ("implementation",), _not_modelled(library, config)
+        return
+    if problem := unfit_kernel(config, config.run.attention):
+        yield ("run", "attention"), problem
+    yield from run.model.problems(config)
+
+
+def unfit_kernel(config: EncoderConfig, kernel: str) -> Message | None:
+    """Why the implementation of an encoder cannot run with a kernel; None if it can."""
+    run = implementation_of(config)
+    if run is None or kernel in run.model.kernels:
+        return None
+    return Message(
+        "kernel-not-modelled",
+        f"run.attention {kernel}: {run.model.model} of {run.model.library} does not have it: use "
+        f"{' or '.join(run.model.kernels)}",
+    )
+
+
+def _not_modelled(library: str, config: EncoderConfig) -> Message:
+    blocks = " and ".join(dict.fromkeys(stage.block for stage in config.stages))
+    known = "; ".join(
+        f"{run.model.model} has {' or '.join(run.model.blocks)} blocks and neck {' or '.join(run.model.necks)}"
+        for run in _of(library)
+    )
+    return Message(
+        "implementation-not-modelled",
+        f"implementation {library} is not modelled for {blocks} blocks and neck {config.neck}: use {REFERENCE}"
+        f"{known and f' ({known})'}",
+    )
+
+
+def _of(library: str) -> Iterator[Run]:
+    for home in homes():
+        yield from (Run(home, each) for each in home.family.implementations if each.library == library)
+
+
+def _fits(model: Implementation, config: EncoderConfig) -> bool:
+    """Whether a model has the blocks and the neck of an encoder."""
+    return config.neck in model.necks and all(stage.block in model.blocks for stage in config.stages)

@@ -1,0 +1,53 @@
+"""Traces the model of a library that runs an encoder, such as transformers', against the Tape's claims about it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.util import find_spec
+
+import torch
+
+from ..encoder.implementations import Run, implementation_of
+from ..encoder.model import EncoderConfig
+from ..verdicts import Check
+from .encoder import ImageEncoder, build
+
+
+def unavailable(config: EncoderConfig) -> Check | None:
+    """The verdict if the library's model of an encoder cannot be traced here; None if it can, or if there is none.
+
+    The library is imported here, because that fails while `without_dynamo` keeps torch's compiler out.
+    """
+    run = implementation_of(config)
+    if run is None:
+        return None
+    library = run.model.library
+    if find_spec(library) is None:
+        return Check("skipped", reason=f"{library} is not installed")
+    try:
+        is_known = run.module("stack") is not None
+    except Exception as error:  # noqa: BLE001 - another version of the library may raise anything
+        first_line = str(error).partition("\n")[0]
+        remark = of_another_version(run)
+        return Check("failed", reason="; ".join(filter(None, (f"{library}: {first_line}", remark))))
+    return (
+        None if is_known else Check("skipped", reason=f"samattn cannot build {library}'s {run.model.model}")
+    )
+
+
+def of_another_version(run: Run) -> str:
+    """A remark if the installed version is not among those in which the model was seen; "" if it is."""
+    library, seen = run.model.library, run.model.versions
+    installed = version(library)
+    if any(installed == each or installed.startswith(f"{each}.") for each in seen):
+        return ""
+    return f"{library} {installed} is installed; samattn knows {library} {', '.join(seen)}"
+
+
+def build_implementation(config: EncoderConfig, device: str = "meta") -> ImageEncoder:
+    """The library's model of an encoder, cut into the parts of the plan, in evaluation mode."""
+    run = implementation_of(config)
+    if run is None:
+        return build(config, device)
+    with torch.no_grad():
+        return build(config, device, run.module("stack").parts)

@@ -1,0 +1,104 @@
+"""Models of libraries that run our encoders: each allocation, forward and backward, equals what the Tape derives for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from samattn_cli import load_config
+from samattn_cli.encoder.implementations import implementation_of
+from samattn_cli.errors import ConfigError
+from samattn_cli.stack import implementation
+from samattn_cli.studies.verify import verify
+from samattn_cli.tape.encoder import forward
+from samattn_cli.tape.memory import walk, weights_bytes
+from samattn_cli.units import rounded
+
+MIB = 2**20
+TRANSFORMERS = "implementation=transformers"
+SMALL = ["depth=3", "global_attn_indexes=1", "run.batch_size=2"]
+TINY = ["image_size=130", "patch_size=13", "num_heads=3", "embed_dim=24", "window_size=4", "out_chans=7"]
+
+
+def activations(config) -> float:
+    """MiB at the peak of an inference forward, without weights and input."""
+    passed = forward(config)
+    before = weights_bytes(passed) + rounded(passed.image.nbytes)
+    return (max(part.peak_bytes for part in walk(passed)) - before) / MIB
+
+
+@pytest.mark.parametrize(
+    ("attention", "dtype", "mib"),
+    [
+        ("sdpa", "float32", 1596.0),
+        ("eager", "float32", 2364.0),
+        ("eager", "bfloat16", 2334.0),
+        ("eager", "float16", 1950.0),
+    ],
+)
+def test_peak_of_sam_of_transformers_at_1024(attention, dtype, mib):
+    """Figures of issue 16, of the model itself."""
+    run = [f"run.attention={attention}", f"run.dtype={dtype}"]
+    assert activations(load_config("sam_vit_b", [TRANSFORMERS, *run])) == mib
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["image_size=800", *SMALL],  # a grid of 50, padded to 56
+        ["image_size=512", "window_size=16", *SMALL],  # a grid of 32: nothing to pad, and a copy all the same
+        ["run.dtype=bfloat16", *TINY, *SMALL],
+        ["run.dtype=float16", "run.checkpointing=true", "image_size=240", *SMALL],
+        ["run.dtype=float16", "rel_pos=none", "pos_embed=none", "qkv_bias=false", "image_size=240", *SMALL],
+        ["window_size=0", "global_attn_indexes=none", "depth=2", *TINY],
+    ],
+    ids=" ".join,
+)
+def test_sam_of_transformers_is_derived_to_the_last_byte(attention, changes):
+    config = load_config("sam_vit_b", [TRANSFORMERS, f"run.attention={attention}", *changes])
+    verdict = verify(config, every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+
+
+def test_flops_and_parameters_are_those_of_the_reference():
+    reference, theirs = (forward(load_config("sam_vit_b", words)) for words in ([], [TRANSFORMERS]))
+    assert (
+        (theirs.params, theirs.flops) == (reference.params, reference.flops) == (89_670_912, 972_077_334_528)
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "code"),
+    [
+        (["image_size=[800,1024]"], "image_size", "implementation-cannot-run"),
+        (["window_size=[14,7]"], "window_size", "implementation-cannot-run"),
+        (["run.attention=fused"], "run.attention", "kernel-not-modelled"),
+        (["run.autocast=bfloat16"], "run.autocast", "implementation-cannot-run"),
+        (["rel_pos=joint"], "rel_pos", "implementation-cannot-run"),
+        (["norm=true"], "norm", "implementation-cannot-run"),
+        (["neck=none"], "implementation", "implementation-not-modelled"),
+        (["implementation=timm"], "implementation", "implementation-not-modelled"),
+    ],
+    ids=str,
+)
+def test_what_sam_of_transformers_cannot_run_is_said_at_its_place(words, place, code):
+    with pytest.raises(ConfigError) as refused:
+        load_config("sam_vit_b", [TRANSFORMERS, *words])
+    (problem,) = refused.value.problems
+    assert (problem.message.code, place in problem.where) == (code, True), problem
+
+
+def test_without_the_library_memory_is_not_reported_as_checked(monkeypatch):
+    monkeypatch.setattr(implementation, "find_spec", lambda _: None)
+    verdict = verify(load_config("sam_vit_b", [TRANSFORMERS, *TINY, *SMALL]), every_layer=False)
+    assert verdict.memory_trace.status == verdict.status == "skipped"
+    assert verdict.memory_trace.reason == "transformers is not installed"
+    assert verdict.flop_counter.status == verdict.fvcore.status == verdict.parameters.status == "exact"
+
+
+def test_another_version_is_named_in_the_verdict(monkeypatch):
+    monkeypatch.setattr(implementation, "version", lambda _: "5.24.1")
+    run = implementation_of(load_config("sam_vit_b", [TRANSFORMERS]))
+    assert "5.24.1" in implementation.of_another_version(run)
+    assert "5.23" in implementation.of_another_version(run)
