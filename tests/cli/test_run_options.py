@@ -4,7 +4,16 @@ from inspect import signature
 
 from samattn_cli.cli.run_options import LaidOver, with_run_options
 
-SHARED = ["set_", "image_size", "batch_size", "dtype", "autocast", "attention", "checkpointing"]
+SHARED = [
+    "set_",
+    "image_size",
+    "batch_size",
+    "dtype",
+    "autocast",
+    "attention",
+    "implementation",
+    "checkpointing",
+]
 
 
 def test_options_of_a_run_replace_one_parameter_and_become_its_overrides() -> None:

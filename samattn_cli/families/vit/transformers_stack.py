@@ -41,5 +41,5 @@ def settings(config: EncoderConfig) -> SamVisionConfig:
         global_attn_indexes=list(stage.global_attn_indexes),
         output_channels=config.out_chans,
     )
-    made._attn_implementation = config.run.attention
+    made._attn_implementation = config.run.attention  # noqa: SLF001 - a keyword that no type checker knows
     return made
