@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -25,6 +25,7 @@ from .run_options import Set
 
 DEVICES = ("cuda", "cpu")
 OTHER_DEVICES = {"gpu": "cuda"}
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 DEVICE = re.compile(r"cpu|cuda(:\d+)?|dry(:.+)?")
 
 
@@ -35,7 +36,7 @@ def measurable_devices() -> list[str]:
 
 if TYPE_CHECKING:  # not when another command starts
     from ..encoder.model import EncoderConfig
-    from ..reports.recording import MeasuredCase, Recording
+    from ..reports.recording import CompileMode, MeasuredCase, Recording
 
     Run = Callable[[EncoderConfig], MeasuredCase]
 
@@ -87,6 +88,22 @@ def measure(
             help="Keep the recording in FILE.json, and continue one that is there.",
         ),
     ] = None,
+    compile_: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Run the encoder through torch.compile, in its default mode; CUDA and dry runs only.",
+        ),
+    ] = False,
+    compile_mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="Run it through torch.compile in this mode: default, reduce-overhead (CUDA graphs), max-autotune, "
+            "max-autotune-no-cudagraphs.",
+            autocompletion=complete.words(lambda: list(COMPILE_MODES)),
+        ),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start a new recording, even if the file of -o exists.")
     ] = False,
@@ -108,8 +125,11 @@ def measure(
       samattn measure sam_vit_b --device cpu --resolutions 256,512
 
       samattn measure sam_vit_h --attention eager,sdpa,fused --mode inference,training -o h100.json
+
+      samattn measure sam_vit_b --device dry:a100_80 --compile --dtype bfloat16
     """
     _check(device, output, snapshot)
+    compiled = _compile_mode(device, compile_mode, wanted=compile_)
     axes = [
         axis("--resolutions", "image_size", resolutions),
         axis("--attention", "run.attention", attention),
@@ -117,6 +137,7 @@ def measure(
         axis("--batch-size", "run.batch_size", batch_size),
         axis("--mode", "run.mode", mode),
     ]
+    from ..render.measured import compile_notes
     from ..studies.measure import cases_of, device_fingerprint, measure_case, start
 
     cases = cases_of(configs, overrides(set_), axes)
@@ -124,12 +145,14 @@ def measure(
         raise UsageError(
             "one-case-only", f"--snapshot {snapshot}: needs exactly one case, but there are {len(cases)}"
         )
-    recording = start(device_fingerprint(device), None if fresh else output)
+    recording = start(device_fingerprint(device, compiled), None if fresh else output)
     left = [config for config in cases if snapshot or not recording.finished(config)]
     kept = len(cases) - len(left)
     done = f"; {kept} already finished, in {output}" if kept else ""
     say(f"{format_things(len(cases), 'case')} on {recording.fingerprint}{done}")
-    run = partial(measure_case, device=device, snapshot=snapshot, repeats=repeats)
+    for note in compile_notes(compiled):
+        say(note)
+    run = partial(measure_case, device=device, snapshot=snapshot, repeats=repeats, compiled=compiled)
     finished = _run(recording, left, run, output, kept, fresh=fresh)
     for path in (output, snapshot):
         if path and finished:
@@ -210,6 +233,20 @@ def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
         raise UsageError("cuda-only", "--snapshot: torch takes snapshots of CUDA memory only")
     if snapshot and not snapshot.resolve().parent.is_dir():
         raise UsageError("no-such-directory", f"--snapshot {snapshot}: no such directory: {snapshot.parent}")
+
+
+def _compile_mode(device: str, mode: str | None, *, wanted: bool) -> CompileMode:
+    """The mode of torch.compile; "" without --compile."""
+    if not wanted and mode is None:
+        return ""
+    if device == "cpu":
+        raise UsageError("cuda-only", "--compile: memory of compiled encoders is measured on CUDA only")
+    known = known_as(mode or COMPILE_MODES[0], COMPILE_MODES)
+    if known is None:
+        names = ", ".join(COMPILE_MODES)
+        hint = did_you_mean(str(mode), COMPILE_MODES)
+        raise UsageError("unknown-mode", f"--compile-mode {mode}: must be one of {names}{hint}")
+    return cast("CompileMode", known)
 
 
 def measured_in_turn(configs: Sequence[EncoderConfig], run: Run) -> Iterator[tuple[str, MeasuredCase]]:

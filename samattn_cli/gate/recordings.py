@@ -39,13 +39,15 @@ class Recordings:
         return tuple(map(read_recording, self.files or sorted(FOLDER.glob("*.json"))))
 
     def readings(self, config: EncoderConfig, device: Device | None, key: str) -> Iterator[Reading]:
-        """The measured `peak_bytes` or `latency_ms` of a config in each recording.
+        """The measured `peak_bytes` or `latency_ms` of a config in each recording of eager passes.
 
         Raises:
             MetricError: if no recording has it, if it was measured on another device, or if memory ran out.
         """
         measured = [
-            (recording.fingerprint, case) for recording in self.all if (case := recording.finished(config))
+            (recording.fingerprint, case)
+            for recording in self.all
+            if not recording.fingerprint.compiled and (case := recording.finished(config))
         ]
         if not measured:
             text = f"no recording matches this config and its run settings (config_hash {config_hash(config)[:12]})"

@@ -9,13 +9,20 @@ from rich.text import Text
 
 from ..encoder.model import REFERENCE, EncoderConfig
 from ..reports.judgement import MOST_ERROR, Errors, JudgedCase, JudgedPeak, Judgement
-from ..reports.recording import MeasuredCase, Recording
+from ..reports.recording import CUDA_GRAPHS, MeasuredCase, Recording
 from ..units import format_bytes, format_change, format_ms, format_percent, format_size
 from .elements import Table
 from .formats.terminal import render_tables, to_text
 from .options import Options
 
 DRY_RUN = "A dry run: torch's own CUDA code, allocations real, kernels not run; no times."
+COMPILED = "Compiled: a compiled graph has no layers. Peaks are those of a pass after compilation, which takes minutes and more memory."
+GRAPHS = "CUDA graphs keep their memory in a pool of their own: reserved bytes show it, and the peak of allocated bytes does not."
+
+
+def compile_notes(mode: str) -> tuple[str, ...]:
+    """What to know about figures of a mode of torch.compile; nothing for eager runs."""
+    return (*[COMPILED] * bool(mode), *[GRAPHS] * (mode in CUDA_GRAPHS))
 
 
 def case_name(config: EncoderConfig) -> str:
@@ -52,13 +59,15 @@ def render_recording(recording: Recording, options: Options) -> str:
     """A row for each case, and the device they were measured on."""
     print_ = recording.fingerprint
     head = Text(
-        f"{print_.device}{' (dry run)' * (print_.kind == 'dry')}: torch {print_.torch}{print_.cuda and f', CUDA {print_.cuda}'}",
+        f"{print_.device}{' (dry run)' * (print_.kind == 'dry')}: torch {print_.torch}{print_.cuda and f', CUDA {print_.cuda}'}"
+        f"{print_.compiled and f', compiled ({print_.compiled})'}",
         "bold",
     )
     is_dry = print_.kind == "dry"
     headers = ("", "case", "peak", "predicted", "reserved", *(() if is_dry else ("median", "10th", "90th")))
     note = "Peak: bytes that torch's allocator gave out at once, weights and input included"
     note += f". {DRY_RUN}" if is_dry else "; the median, the 10th and the 90th percentile of the latency."
+    note = " ".join((note, *compile_notes(print_.compiled)))
     rows = tuple(_case_row(number, case)[: len(headers)] for number, case in enumerate(recording.cases, 1))
     table = Table("", headers, rows, note, text_columns=(0, 1))
     return to_text([head, Text()], options) + render_tables([table], options)

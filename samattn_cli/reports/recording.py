@@ -22,13 +22,19 @@ SCHEMA_VERSION = 1
 CaseStatus = Literal["measured", "out of memory", "failed", "not run"]
 """Running out of memory is a result. failed: it broke in another way. not run: it would have filled the memory."""
 
+CompileMode = Literal["", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+"""A mode of torch.compile, as torch names it; "" is eager."""
+
+CUDA_GRAPHS = frozenset({"reduce-overhead", "max-autotune"})
+"""The modes whose graphs run as CUDA graphs."""
+
 
 @dataclass(frozen=True)
 class Fingerprint:
     """The device and the software that measured.
 
     `kind` is "dry" for a dry run: torch's own CUDA code, allocations real, kernels not run. `allocation_bytes` is what the allocator takes for one byte; `settings` are those that the environment or samattn
-    chose, in words.
+    chose, in words. `compiled` is the mode of torch.compile, or "" for eager runs.
     """
 
     device: str
@@ -47,9 +53,11 @@ class Fingerprint:
     settings: tuple[str, ...]
     multiprocessors: int | None = None
     threads_per_multiprocessor: int | None = None
+    compiled: CompileMode = ""
 
     def __str__(self) -> str:
-        return f"{self.device}{' (dry run)' * (self.kind == 'dry')}, torch {self.torch}"
+        compiled = f", compiled ({self.compiled})" if self.compiled else ""
+        return f"{self.device}{' (dry run)' * (self.kind == 'dry')}, torch {self.torch}{compiled}"
 
     def differences(self, other: Fingerprint) -> list[str]:
         """What differs, in words."""
@@ -90,7 +98,8 @@ class Measurement:
     state too. `workspace_bytes` is the cuBLAS workspace, which the allocator hands out once and which every peak here
     includes; it is not part of the baseline. `peak_reserved_bytes` is None where the allocator keeps no cache (CPU);
     `peak_requested_bytes` is the peak of what tensors asked for, before CUDA's allocator rounds it up or hands out a
-    cached block up to 1 MiB larger than was asked for. `latency` is None for a dry run.
+    cached block up to 1 MiB larger than was asked for. `latency` is None for a dry run. A compiled pass has no layers, and
+    its peaks are those of a pass after compilation.
     """
 
     baseline_bytes: int

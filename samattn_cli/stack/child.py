@@ -43,13 +43,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         from .fingerprint import fingerprint
 
         try:
-            return asdict(fingerprint(request["device"], dry=request["dry"]))
+            made_by = fingerprint(request["device"], dry=request["dry"], compiled=request["compiled"])
+            return asdict(made_by)
         except DeviceError as error:
             return {"problem": str(error.message), "code": code_of(error.message)}
-    from .measure import outcome_of
+    from .measure import How, outcome_of
 
     for origin in request["families"]:
         add_again(tuple(origin))
     snapshot = Path(request["snapshot"]) if request.get("snapshot") else None
-    config, timed = load_config(request["config"]), not request["dry"]
-    return asdict(outcome_of(config, request["device"], snapshot, request["repeats"], timed=timed))
+    how = How(snapshot, request["repeats"], not request["dry"], request["compiled"])
+    return asdict(outcome_of(load_config(request["config"]), request["device"], how))

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
 from ..errors import DeviceError
-from ..reports.recording import Fingerprint
+from ..reports.recording import CompileMode, Fingerprint
 from ..version import __version__
+from .compiled import check_compiles
 
 ADVICE = "--device cpu measures on the CPU"
 CUDNN_ATTENTION_OFF = "cuDNN attention off"
 ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 
 
-def fingerprint(device: str, *, dry: bool = False) -> Fingerprint:
+def fingerprint(device: str, *, dry: bool = False, compiled: CompileMode = "") -> Fingerprint:
     """The fingerprint of a device of this machine ("cpu", "cuda" or "cuda:1"), or of the dry device as "cuda".
 
     Raises:
-        DeviceError: if torch has no such device, or cannot run on it.
+        DeviceError: if torch has no such device, or cannot run or compile on it.
     """
     software = partial(
         Fingerprint,
@@ -32,7 +35,12 @@ def fingerprint(device: str, *, dry: bool = False) -> Fingerprint:
         python=platform.python_version(),
         platform=platform.platform(),
     )
-    return _cpu(software) if device == "cpu" else _cuda(software, device, dry=dry)
+    if device == "cpu":
+        return _cpu(software)
+    made_by = _cuda(software, device, dry=dry)
+    if compiled:
+        check_compiles(device)
+    return replace(made_by, compiled=compiled)
 
 
 def _cpu(software: Any) -> Fingerprint:
@@ -65,6 +73,8 @@ def _cpu_name() -> str:
 def _cuda(software: Any, device: str, *, dry: bool) -> Fingerprint:
     _start_cuda(device)
     properties = torch.cuda.get_device_properties(device)
+    if dry:
+        _check_kernels(properties.major, properties.minor)
     return software(
         device=properties.name,
         kind="dry" if dry else "cuda",
@@ -100,6 +110,26 @@ def _start_cuda(device: str) -> None:
                 "device-does-not-run",
                 f"--device {device}: torch {torch.__version__} cannot run on it: {reason}; {ADVICE}",
             ) from None
+
+
+def _check_kernels(major: int, minor: int) -> None:
+    """Check that torch was built for a compute capability. A GPU refuses other kernels, but the dry device takes all.
+
+    Kernels run on later devices of the same major version; PTX is compiled for all later devices.
+    """
+    architectures = torch.cuda.get_arch_list()
+    built = [re.fullmatch(r"(sm|compute)_(\d+)(\d)", name) for name in architectures]
+    runs = any(
+        (int(one[2]), int(one[3])) <= (major, minor) and (one[1] == "compute" or int(one[2]) == major)
+        for one in built
+        if one
+    )
+    if not runs:
+        raise DeviceError(
+            "no-kernels",
+            f"torch {torch.__version__} has no kernels for compute capability {major}.{minor}; it is built for "
+            f"{', '.join(architectures)}",
+        )
 
 
 def choose(device: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,38 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..encoder.model import EncoderConfig, RunConfig, Section
-from ..reports.recording import Latency, MeasuredLayer, Measurement, Outcome
+from ..reports.recording import CompileMode, Latency, MeasuredLayer, Measurement, Outcome
+from .compiled import usage_of_compiled
 from .fingerprint import choose
 from .latency import CpuClock, CudaClock, section_latencies, whole_latency
-from .memory import snapshot_to, usage_on_cpu, usage_on_cuda
+from .memory import Usage, snapshot_to, usage_on_cpu, usage_on_cuda
 from .step import Step
 
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 """Words in the errors of CUDA, its libraries and the CPU allocator when memory runs out."""
 
 
-def outcome_of(
-    config: EncoderConfig,
-    device: str,
-    snapshot: Path | None = None,
-    repeats: int | None = None,
-    *,
-    timed: bool = True,
-) -> Outcome:
+@dataclass(frozen=True)
+class How:
+    """How a case is measured.
+
+    Attributes:
+        snapshot: path for torch's memory snapshot (CUDA only).
+        repeats: how often a pass is timed; None: until that is enough.
+        timed: False for a dry run, whose kernels do not run.
+        compiled: the mode of torch.compile (CUDA only); "" runs the model as it is.
+    """
+
+    snapshot: Path | None = None
+    repeats: int | None = None
+    timed: bool = True
+    compiled: CompileMode = ""
+
+
+def outcome_of(config: EncoderConfig, device: str, how: How) -> Outcome:
     """Measure `config`. Running out of memory is an outcome, and so is any other error."""
     try:
-        return Outcome(status="measured", measured=measure(config, device, snapshot, repeats, timed=timed))
+        return Outcome(status="measured", measured=measure(config, device, how))
     except Exception as error:  # noqa: BLE001 - any error is the outcome of this case, which has a process of its own
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         return Outcome(status="out of memory" if is_out_of_memory(error) else "failed", message=reason)
@@ -43,37 +55,23 @@ def is_out_of_memory(error: Exception) -> bool:
     return known or any(words in str(error) for words in NO_MEMORY)
 
 
-def measure(
-    config: EncoderConfig,
-    device: str,
-    snapshot: Path | None = None,
-    repeats: int | None = None,
-    *,
-    timed: bool = True,
-) -> Measurement:
-    """Memory and time of a pass of `config` on `device`, in total and by part and block.
-
-    Args:
-        config: the encoder, and how it is run.
-        device: "cpu", "cuda" or "cuda:1".
-        snapshot: path for torch's memory snapshot (CUDA only).
-        repeats: how often a pass is timed; None: until that is enough.
-        timed: False for a dry run, whose kernels do not run.
-    """
+def measure(config: EncoderConfig, device: str, how: How) -> Measurement:
+    """Memory and time of a pass of `config` on `device` ("cpu", "cuda" or "cuda:1"), in total and by part and block."""
     on_cuda = device != "cpu"
     if on_cuda:
         set_up_cuda(device, config.run)
     make = partial(Step, config, device)
-    with snapshot_to(snapshot):
-        step, usage = usage_on_cuda(make) if on_cuda else usage_on_cpu(make)
-    whole, times = _latencies(step, repeats, on_cuda=on_cuda) if timed else (None, {})
+    with snapshot_to(how.snapshot):
+        step, usage = _used(make, how, on_cuda=on_cuda)
+    whole, times = _latencies(step, how, on_cuda=on_cuda) if how.timed else (None, {})
+    has_kernels = config.run.attention != "eager" and not how.compiled
     return Measurement(
         baseline_bytes=usage.baseline_bytes,
         peak_allocated_bytes=usage.peak_allocated_bytes,
         peak_reserved_bytes=usage.peak_reserved_bytes,
         peak_requested_bytes=usage.peak_requested_bytes,
         workspace_bytes=usage.workspace_bytes,
-        attention_kernels=() if config.run.attention == "eager" else attention_kernels(step),
+        attention_kernels=attention_kernels(step) if has_kernels else (),
         latency=whole,
         layers=tuple(
             MeasuredLayer(name, phase, peak, times.get((name, phase)))
@@ -82,14 +80,19 @@ def measure(
     )
 
 
-def _latencies(
-    step: Step, repeats: int | None, *, on_cuda: bool
-) -> tuple[Latency, Mapping[Section, Latency]]:
+def _used(make: Callable[[], Step], how: How, *, on_cuda: bool) -> tuple[Step, Usage]:
+    if how.compiled:
+        return usage_of_compiled(make, how.compiled)
+    return usage_on_cuda(make) if on_cuda else usage_on_cpu(make)
+
+
+def _latencies(step: Step, how: How, *, on_cuda: bool) -> tuple[Latency, Mapping[Section, Latency]]:
     """Latency of the whole pass, and of each section."""
     clock = CudaClock() if on_cuda else CpuClock()
     step()  # warm up again: measuring memory freed the workspaces
     clock.wait()
-    return whole_latency(step, clock, repeats), section_latencies(step, clock, repeats)
+    whole = whole_latency(step, clock, how.repeats)
+    return whole, {} if how.compiled else section_latencies(step, clock, how.repeats)
 
 
 def set_up_cuda(device: str, run: RunConfig) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
 from ..encoder.model import EncoderConfig
@@ -30,6 +31,8 @@ class Step:
 
     def __init__(self, config: EncoderConfig, device: str) -> None:
         self.model = build(config, device)
+        self.run: Callable[..., Any] = self.model
+        """What a pass calls: the model itself, or the model through torch.compile."""
         torch.manual_seed(SEED)
         self.image = image_for(
             config, device
@@ -42,19 +45,21 @@ class Step:
 
     def __call__(self) -> None:
         """Run one pass and drop its output."""
+        if self.run is not self.model:
+            torch.compiler.cudagraph_mark_step_begin()  # the outputs of the pass before are not used any more
         if self.optimizer is None:
-            forward_only(self.model, self.image)
+            forward_only(self.run, self.image)
         else:
-            training_step(self.model, self.image, self.optimizer)
+            training_step(self.run, self.image, self.optimizer)
 
 
-def forward_only(model: nn.Module, image: Tensor) -> Tensor:
+def forward_only(model: Callable[..., Any], image: Tensor) -> Tensor:
     """An inference forward."""
     with torch.no_grad():
         return model(image)
 
 
-def training_step(model: nn.Module, image: Tensor, optimizer: Optimizer) -> None:
+def training_step(model: Callable[..., Any], image: Tensor, optimizer: Optimizer) -> None:
     """Run forward, backward from a dense gradient of each output, and the optimizer's step."""
     optimizer.zero_grad(set_to_none=True)
     output = model(image)

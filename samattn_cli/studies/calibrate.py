@@ -89,6 +89,11 @@ def _one_device(recordings: Mapping[Path, Recording]) -> Fingerprint:
             raise RecordingError(
                 "no-times", f"{path}: is from a dry run, which has no times to calibrate with"
             )
+        if other.compiled:
+            raise RecordingError(
+                "compiled-recording",
+                f"{path}: its passes ran through torch.compile, but a device is calibrated with eager passes",
+            )
         for name in ("device", "kind", "torch"):
             here, there = getattr(prints[first], name), getattr(other, name)
             if here != there:

@@ -17,7 +17,7 @@ from ..encoder.applicable_keys import mapping_of
 from ..encoder.model import EncoderConfig
 from ..encoder.outside import origins
 from ..errors import DeviceError
-from ..reports.recording import Fingerprint, Outcome
+from ..reports.recording import CompileMode, Fingerprint, Outcome
 
 CODE = "import sys; sys.path[:] = {path!r}; from {module} import main; main()"
 """The child has the import path of this process, so that it imports the same samattn and torch."""
@@ -30,14 +30,14 @@ DRY_DEFAULT = "a100_80"
 """The device of ``dry`` without a name; in ``dry:NAME`` it is a device of samattn or a file."""
 
 
-def ask_fingerprint(device: str) -> Fingerprint:
-    """The fingerprint of a device of this machine.
+def ask_fingerprint(device: str, compiled: CompileMode = "") -> Fingerprint:
+    """The fingerprint of a device of this machine, for runs through torch.compile if they are `compiled`.
 
     Raises:
-        DeviceError: if torch has no such device, or cannot run on it.
+        DeviceError: if torch has no such device, or cannot run or compile on it.
     """
     on, variables = _target(device)
-    ended = run_child({"device": on, "dry": on != device}, variables)
+    ended = run_child({"device": on, "dry": on != device, "compiled": compiled}, variables)
     if ended.returncode != 0:
         raise DeviceError("child-failed", f"--device {device}: {how_it_ended(ended)}")
     answer: dict[str, Any] = json.loads(ended.stdout)
@@ -49,7 +49,11 @@ def ask_fingerprint(device: str) -> Fingerprint:
 
 
 def ask_outcome(
-    config: EncoderConfig, device: str, snapshot: Path | None = None, repeats: int | None = None
+    config: EncoderConfig,
+    device: str,
+    snapshot: Path | None = None,
+    repeats: int | None = None,
+    compiled: CompileMode = "",
 ) -> Outcome:
     """Measure a case; a process that was killed or crashed is an outcome too."""
     place = str(snapshot.resolve()) if snapshot else None
@@ -60,6 +64,7 @@ def ask_outcome(
         "config": mapping_of(config),
         "snapshot": place,
         "repeats": repeats,
+        "compiled": compiled,
         "families": origins(),
     }
     return outcome_from(run_child(request, variables))

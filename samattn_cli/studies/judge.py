@@ -15,6 +15,7 @@ from .on_device import cuda_of_recording, replayed
 from .passes import Passes
 
 WHOLE = ("encoder", "pass")
+COMPILED = "torch.compile ran it, but samattn derives the memory of eager PyTorch"
 
 
 def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig] = ()) -> Judgement:
@@ -51,6 +52,8 @@ def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig]
 
 
 def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
+    if fingerprint.compiled:
+        return JudgedCase(case.config, fingerprint.device, fingerprint.kind, COMPILED, 0, None, ())
     passes, cuda = Passes(case.config), cuda_of_recording(fingerprint)
     predicted = replayed(passes, cuda).sections if cuda else passes.section_peaks
     whole, layers, message = None, [], case.message or case.status

@@ -12,7 +12,7 @@ from ..encoder.hash import config_hash
 from ..encoder.model import EncoderConfig
 from ..errors import DeviceError, RecordingError
 from ..files.load import Override, load_config
-from ..reports.recording import Fingerprint, MeasuredCase, Outcome, Recording, read_recording
+from ..reports.recording import CompileMode, Fingerprint, MeasuredCase, Outcome, Recording, read_recording
 from ..units import format_bytes
 from .child import ask_fingerprint, ask_outcome
 from .machine import available_bytes
@@ -31,15 +31,15 @@ def cases_of(
     return list(cases.values())
 
 
-def device_fingerprint(device: str) -> Fingerprint:
-    """The fingerprint of a device.
+def device_fingerprint(device: str, compiled: CompileMode = "") -> Fingerprint:
+    """The fingerprint of a device, for runs through torch.compile if they are `compiled`.
 
     Raises:
-        DeviceError: if torch is not installed, has no such device or cannot run on it.
+        DeviceError: if torch is not installed, has no such device, or cannot run or compile on it.
     """
     if find_spec("torch") is None:
         raise DeviceError("not-installed", "measuring needs torch: pip install 'samattn[torch]'")
-    return ask_fingerprint(device)
+    return ask_fingerprint(device, compiled)
 
 
 def start(fingerprint: Fingerprint, earlier: Path | None) -> Recording:
@@ -61,16 +61,20 @@ def start(fingerprint: Fingerprint, earlier: Path | None) -> Recording:
 
 
 def measure_case(
-    config: EncoderConfig, device: str, snapshot: Path | None = None, repeats: int | None = None
+    config: EncoderConfig,
+    device: str,
+    snapshot: Path | None = None,
+    repeats: int | None = None,
+    compiled: CompileMode = "",
 ) -> MeasuredCase:
-    """Measure one case, and note its predicted peak."""
+    """Measure one case, and note its predicted peak. There is no prediction for a compiled one."""
     predicted = Passes(config).peak_bytes
     outcome = _too_large(predicted) if device == "cpu" else None
-    outcome = outcome or ask_outcome(config, device, snapshot, repeats)
+    outcome = outcome or ask_outcome(config, device, snapshot, repeats, compiled)
     return MeasuredCase(
         config=config,
         config_hash=config_hash(config),
-        predicted_bytes=predicted,
+        predicted_bytes=None if compiled else predicted,
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         status=outcome.status,
         message=outcome.message,

@@ -41,6 +41,8 @@ def _cases() -> dict[str, list[Measured]]:
 def _of(recording: Any) -> Iterator[tuple[str, Measured]]:
     """Each finished case by the hash of its config; its peak without the cuBLAS workspace."""
     made_by = recording["fingerprint"]
+    if made_by.get("compiled"):
+        return
     on = {key: made_by[key] for key in ("device", "kind", "torch")}
     for case in recording["cases"]:
         if case["status"] == "out of memory":

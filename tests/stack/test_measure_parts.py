@@ -66,7 +66,7 @@ def test_running_out_of_memory_is_told_from_other_errors(monkeypatch, error, sta
         raise error
 
     monkeypatch.setattr(measure, "measure", broken)
-    outcome = measure.outcome_of(tiny(), "cuda")
+    outcome = measure.outcome_of(tiny(), "cuda", measure.How())
     assert (outcome.status, outcome.measured) == (status, None)
     assert "\n" not in outcome.message
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import gettempdir
 
 from ...errors import DeviceError
 from ..model import Device
@@ -31,7 +32,7 @@ def environment(device: Device) -> dict[str, str]:
         **_settings(device),
         "LD_LIBRARY_PATH": os.pathsep.join(filter(None, (str(built.parent), path))),
         "LD_PRELOAD": os.pathsep.join(filter(None, (str(built), os.environ.get("LD_PRELOAD")))),
-        **{key: str(place) for key, place in _caches(built.parent).items() if key not in os.environ},
+        **{key: str(place) for key, place in _caches(device).items() if key not in os.environ},
     }
 
 
@@ -56,6 +57,8 @@ def _settings(device: Device) -> dict[str, str]:
     }
 
 
-def _caches(folder: Path) -> dict[str, Path]:
-    """Caches of torch.compile's compilers, separate from those for a real GPU."""
+def _caches(device: Device) -> dict[str, Path]:
+    """Caches of torch.compile's compilers: where torch has its own, but separate for dry runs, and for each kind of device."""
+    kind = f"{device.compute_capability:.1f}-{device.multiprocessors}-{device.threads_per_multiprocessor}"
+    folder = Path(gettempdir()) / f"samattn_dry_{os.getuid()}" / kind
     return {"TORCHINDUCTOR_CACHE_DIR": folder / "inductor", "TRITON_CACHE_DIR": folder / "triton"}
