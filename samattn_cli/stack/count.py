@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..verdicts import Counts
 from .cuda import AsOnCuda
+from .meta import OnMeta, run_on_meta
 
 FVCORE_KINDS = {
     "linear": "linear",
@@ -76,7 +77,7 @@ def import_flop_count_analysis() -> Any:
 
 def count_with_flop_counter(model: nn.Module, image: Tensor) -> Counts:
     """Counts of torch's FlopCounterMode: two FLOPs for each MAC of matrix products and convolutions."""
-    with torch.no_grad(), AsOnCuda(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), AsOnCuda(), OnMeta(), FlopCounterMode(display=False) as counter:
         model(image)
     root = type(model).__name__
     return {
@@ -207,8 +208,8 @@ def _run_detached(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     with torch.no_grad():
         args, kwargs = _pytree.tree_map_only(Tensor, torch.Tensor.detach, (args, kwargs))
         if func is torch.ops.aten._convolution.default:  # it does not run on meta in torch 2.6
-            return torch.ops.aten.convolution.default(*args[:OF_CONVOLUTION])
-        return func(*args, **kwargs)
+            return run_on_meta(torch.ops.aten.convolution.default, args[:OF_CONVOLUTION], {})
+        return run_on_meta(func, args, kwargs)
 
 
 def _fresh(tensor: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..verdicts import Counts
+from .meta import OnMeta
 
 Value = TypeVar("Value")
 Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype, bool]
@@ -79,7 +80,7 @@ def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]
 
     blocks = model.get_submodule(CONTAINER).named_children()
     handles = [block.register_forward_hook(watch(index)) for index, block in blocks]
-    with torch.set_grad_enabled(not all(weight.requires_grad for weight in model.parameters())):
+    with torch.set_grad_enabled(not all(weight.requires_grad for weight in model.parameters())), OnMeta():
         model(image)
     for handle in handles:
         handle.remove()

@@ -26,6 +26,7 @@ from .convolution import is_grouped_backward, of_grouped_backward
 from .cuda import AsOnCuda, steps_on_cuda
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
+from .meta import run_on_meta
 from .sections import on_entering_parts, parts_of
 from .versions import as_in_torch_2_13
 
@@ -114,7 +115,7 @@ class Tracer(TorchDispatchMode):
                 return in_steps(*args, **kwargs)
         result = in_place(func, args, self.alone) if self.alone else None
         if result is None:
-            result = as_in_torch_2_13(func, args, func(*args, **kwargs))
+            result = as_in_torch_2_13(func, args, run_on_meta(func, args, kwargs))
         if formula := flop_registry.get(func.overloadpacket):
             count = of_grouped_backward if is_grouped_backward(func, args) else formula
             flops = int(count(*args, **kwargs, out_val=result))

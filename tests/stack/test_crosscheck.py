@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.stack import count
+from samattn_cli.stack.crosscheck import _Stack as stack_of
 from samattn_cli.stack.crosscheck import crosscheck
 from samattn_cli.stack.encoder import build, image_for
 from samattn_cli.stack.fold import twins_of
@@ -179,11 +180,18 @@ def test_totals_of_the_verdict_are_what_the_tools_count(name, flops, params):
 # -- wrong claims ----------------------------------------------------------------------------------------------------
 
 
+@cache
 def right_claims() -> Claims:
     return claims_of(load_config(TWO_STAGES))
 
 
-MEASURES = (trace_forward, trace_saved, trace_training, count.count_with_flop_counter)
+MEASURES = (
+    trace_forward,
+    trace_saved,
+    trace_training,
+    count.count_with_flop_counter,
+    count.count_with_fvcore,
+)
 
 
 @cache
@@ -199,11 +207,17 @@ def found_once(measure, every_layer: bool):  # noqa: ARG001 - the stack is anoth
     return measured
 
 
+stack_once = cache(stack_of)
+"""The real stack is made once, too."""
+
+
 def check_claims(claims: Claims, *, every_layer: bool, changed_stack: bool = False) -> CrossCheck:
     module = "samattn_cli.stack.crosscheck"
     with pytest.MonkeyPatch.context() as patch:
         for measure in () if changed_stack else MEASURES:
             patch.setattr(f"{module}.{measure.__name__}", found_once(measure, every_layer))
+        if not changed_stack:
+            patch.setattr(f"{module}._Stack", stack_once)
         return crosscheck(load_config(TWO_STAGES), claims, every_layer=every_layer)
 
 
@@ -328,7 +342,7 @@ def test_real_tensors_do_not_hide_a_wrong_claim(monkeypatch):
     monkeypatch.setattr("samattn_cli.stack.crosscheck.count_with_fvcore", broken_on_meta)
     claims = right_claims()
     wrong = changed(claims.fvcore, "blocks.3.attn", "matmul", by=1)
-    verdict = check_claims(replace(claims, fvcore=wrong), every_layer=False)
+    verdict = check_claims(replace(claims, fvcore=wrong), every_layer=False, changed_stack=True)
     assert (verdict.fvcore.status, verdict.fvcore.route) == ("differs", "real")
 
 
