@@ -33,7 +33,7 @@ class Figure(NamedTuple):
         op_keys: it is the sum of these numbers of each operation; () if it is not such a sum.
         by_mode: whether it depends on the run's mode, so that in training it covers forward, backward and the optimizer.
         combined: how the figures of layers and parts combine to that of the encoder.
-        needs: what it requires: a device, or nothing.
+        needs: what it requires: a device, a CUDA device, or nothing.
         aliases: other names, which every command takes.
         has_formula: whether `samattn explain` has a formula for it.
         against: how two encoders are compared by it: by their ratio, by the share that is saved, or not at all.
@@ -57,7 +57,7 @@ class Figure(NamedTuple):
     op_keys: tuple[str, ...] = ()
     by_mode: bool = False
     combined: Literal["sum", "max"] = "sum"
-    needs: Literal["", "device"] = ""
+    needs: Literal["", "device", "cuda"] = ""
     aliases: tuple[str, ...] = ()
     has_formula: bool = False
     against: Literal["", "ratio", "saving"] = ""
@@ -115,6 +115,23 @@ WORK_LEFT_OUT = (
 )
 OF_A_PEAK = ("attention_bytes", "saved_bytes", "elementwise_flops", "params")
 """The figures of a layer that explain a change of a memory peak, the most important first."""
+
+KINDS: Mapping[str, tuple[str, str]] = {
+    "weights": ("weights", "parameters"),
+    "buffers": ("buffers", "buffers, such as the masks of shifted windows"),
+    "gradients": ("gradients", "gradients of parameters"),
+    "optimizer": ("optimizer state", "the optimizer's state"),
+    "kept": ("kept for backward", "activations that autograd keeps for backward, and the output in training"),
+    "temporaries": ("temporaries", "other results of operations, gradients of activations among them"),
+    "input": ("input", "the image"),
+    "workspaces": ("workspaces", "workspaces of cuBLAS and what operators allocate internally"),
+    "unsplit": ("unsplit rest", "the rest of blocks that is too small to be split off"),
+}
+"""What blocks of memory are for: the word, and the meaning."""
+OF_WEIGHTS = frozenset({"weights", "gradients", "optimizer"})
+"""The kinds that grow with the parameters."""
+KINDS_AT_PEAK = {kind: f"peak_{kind}_bytes" for kind in KINDS}
+"""The figure of each kind."""
 
 FIGURES: Mapping[str, Figure] = {
     figure.name: figure
@@ -214,15 +231,15 @@ FIGURES: Mapping[str, Figure] = {
             tag="traffic",
         ),
         Figure(
-            "allocated_bytes",
+            "requested_bytes",
             "B",
-            "bytes allocated",
+            "bytes requested",
             "Bytes requested from the allocator for the operation's outputs.",
             ("op",),
             ("the allocator's rounding to 512 bytes: peak_bytes has it",),
-            heading="allocated",
-            op_keys=("allocated_bytes",),
-            aliases=("allocated_memory",),
+            heading="requested",
+            op_keys=("requested_bytes",),
+            aliases=("requested_memory",),
             has_formula=True,
         ),
         Figure(
@@ -318,6 +335,54 @@ FIGURES: Mapping[str, Figure] = {
             is_cost=True,
             telling=5,
         ),
+        Figure(
+            "allocated_bytes",
+            "B",
+            "allocated peak",
+            "The most that torch's caching allocator allocates in a run of the mode on a CUDA device: the run is replayed "
+            "through the allocator, as torch.cuda.max_memory_allocated counts. It is the sum of the peak_ figures.",
+            ("encoder",),
+            ("the CUDA context, and what the allocator reserves beyond it", "workspaces of cuDNN"),
+            heading="allocated",
+            by_mode=True,
+            combined="max",
+            needs="cuda",
+            aliases=("allocated_memory",),
+            causes=OF_A_PEAK,
+            seen_in="saved_bytes",
+        ),
+        Figure(
+            "reserved_bytes",
+            "B",
+            "reserved peak",
+            "The most that torch's caching allocator reserves on a CUDA device in a run of the mode, as "
+            "torch.cuda.max_memory_reserved counts. A run fits if this is at most what a process can use.",
+            ("encoder",),
+            ("the CUDA context: nvidia-smi shows it too",),
+            heading="reserved",
+            by_mode=True,
+            combined="max",
+            needs="cuda",
+            aliases=("reserved_memory",),
+            causes=OF_A_PEAK,
+            seen_in="saved_bytes",
+        ),
+        *(
+            Figure(
+                f"peak_{kind}_bytes",
+                "B",
+                f"allocated: {word}",
+                f"What is {meaning}, of the bytes that are allocated at the peak of a run on a CUDA device.",
+                ("encoder",),
+                by_mode=True,
+                combined="max",
+                needs="cuda",
+                aliases=(f"peak_{kind}",),
+                causes=("params",) if kind in OF_WEIGHTS else OF_A_PEAK,
+                seen_in="params" if kind in OF_WEIGHTS else "saved_bytes",
+            )
+            for kind, (word, meaning) in KINDS.items()
+        ),
     )
 }
 """Every figure by its name, in the order of reports."""
@@ -342,6 +407,8 @@ def names(figures: Iterable[Figure]) -> tuple[str, ...]:
 
 
 OF_ENCODER = names(of("encoder"))
+IN_MEMORY = names(figure for figure in of("encoder") if figure.needs == "cuda")
+"""The figures of a run in the memory of a CUDA device: each needs a replay of the allocator."""
 PEAKS = {"inference": "peak_bytes", "training": "training_bytes"}
 """The figure that says whether a run fits, by its mode."""
 EXPLAINED = names(figure for figure in FIGURES.values() if figure.has_formula)

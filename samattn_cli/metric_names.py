@@ -122,7 +122,7 @@ def figure_in(path: str, scope: Scope = "encoder") -> Figure | None:
 def needs_device(metric: str) -> bool:
     """Whether the metric is known only for a device."""
     figure = figure_in(path_of(metric))
-    return figure is not None and figure.needs == "device"
+    return figure is not None and bool(figure.needs)
 
 
 def is_gain(metric: str) -> bool:

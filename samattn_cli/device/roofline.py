@@ -89,13 +89,27 @@ class LayerTime:
         return self.calibrated_share == 1.0
 
 
-def layer_time(ops: Iterable[Op], device: Device, run: RunConfig) -> LayerTime:
+def layer_time(
+    ops: Iterable[Op], device: Device, run: RunConfig, known: dict[Op, OpTime] | None = None
+) -> LayerTime:
     """The time of `ops`, one after another, in a run on a device.
+
+    Args:
+        ops: the operations.
+        device: the device.
+        run: the run.
+        known: the times of operations on that device in that run, to which new ones are added.
 
     Raises:
         UsageError: if the device has no units for the dtype of the run.
     """
-    kernels = [(op, op_time(op, device, run)) for op in ops if op.is_kernel]
+    known = {} if known is None else known
+    kernels = []
+    for op in ops:
+        if op.is_kernel:
+            if op not in known:
+                known[op] = op_time(op, device, run)
+            kernels.append((op, known[op]))
     due = dict.fromkeys(BOUNDS, 0.0)
     for _, time in kernels:
         due[time.bound] += time.time_ms

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
-from ..figures import names, of, with_keys
+from ..figures import IN_MEMORY, names, of, with_keys
 from ..verdicts import CrossCheck
 from ..version import __version__
 from . import SCHEMA_VERSION
@@ -29,7 +29,7 @@ class OpReport:
     params: int
     bytes_read: int
     bytes_written: int
-    allocated_bytes: int
+    requested_bytes: int
     saved_bytes: int
 
 
@@ -94,11 +94,12 @@ class LayerReport(PartReport):
 
 
 @dataclass(frozen=True, kw_only=True)
-@with_keys(names(of("encoder")), "int | None")
+@with_keys((name for name in names(of("encoder")) if name not in IN_MEMORY), "int | None")
 class Figures:
     """What a whole encoder costs: `training_bytes` is the peak of a training step, `latency_ms` the time of a pass.
 
-    It has a key for each figure of an encoder that `figures.py` defines; those that code names are written out.
+    It has a key for each figure of an encoder that `figures.py` defines, but for those of `IN_MEMORY`; those that code
+    names are written out.
     """
 
     params: int
@@ -113,11 +114,25 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Totals(Figures):
-    """The encoder itself; `peak_at` and `training_at` are the operations at which memory peaks."""
+@with_keys(IN_MEMORY, "int | None")
+class Costs(Figures):
+    """The same, and what a run of its mode takes in the memory of a CUDA device; None without one.
+
+    `allocated_bytes` is the most that torch's caching allocator allocates, `reserved_bytes` the most that it reserves. The
+    kinds, such as `peak_weights_bytes`, sum to `allocated_bytes`.
+    """
+
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals(Costs):
+    """The encoder itself; `peak_at`, `training_at` and `allocated_at` are the operations at which memory peaks."""
 
     peak_at: str
     training_at: str
+    allocated_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,10 +211,11 @@ class Change:
 class DeviceReport:
     """A device: whether the peak of the run's mode fits into the memory that a process can use, and the time of a pass.
 
-    `peak_allocated_bytes` is the most that torch's caching allocator allocates, with cuBLAS workspaces and internal
-    allocations of operators; `peak_reserved_bytes` is the most that it reserves on the device. Both are None for a device that is not a CUDA
-    device. `fits` is whether the allocator finds room. `spare_bytes` is what
-    `peak_allocated_bytes` leaves free.
+    `allocated_bytes` is the most that torch's caching allocator allocates, with cuBLAS workspaces and internal
+    allocations of operators; `reserved_bytes` is the most that it reserves on the device. `context_bytes` is what a process
+    cannot use: the CUDA context and libraries. `nvidia_smi_bytes` estimates what nvidia-smi shows: reserved and context.
+    These are None for a device that is not a CUDA device, but for the context. `fits` is whether the allocator finds room.
+    `spare_bytes` is what `allocated_bytes` leaves free.
     `too_large` are the parts, layers and the optimizer's step in which more is live than that. `calibrated_share` of the
     time is by figures that were `recorded_on` the device, the rest by its datasheet.
     """
@@ -208,9 +224,11 @@ class DeviceReport:
     description: str
     memory_size: str
     usable_bytes: int
+    context_bytes: int
     spare_bytes: int
-    peak_allocated_bytes: int | None
-    peak_reserved_bytes: int | None
+    allocated_bytes: int | None
+    reserved_bytes: int | None
+    nvidia_smi_bytes: int | None
     fits: bool
     too_large: tuple[str, ...]
     latency_ms: float

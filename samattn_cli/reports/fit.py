@@ -28,12 +28,12 @@ class Candidate:
         state_bytes: weights and buffers; in training their gradients and what the optimizer keeps too.
         peak_bytes: the most bytes live at once, those of `state_bytes` and the input with them.
         peak_at: the operation at which they are.
-        spare_bytes: memory that is left next to the larger of `peak_bytes` and `peak_allocated_bytes`; below 0, what is missing.
+        spare_bytes: memory that is left next to the larger of `peak_bytes` and `allocated_bytes`; below 0, what is missing.
         too_large: the parts and layers, and the optimizer, in which more is live than there is.
         stopped_at: the first of those in order of time, and the operation at which most is live in it; "" if it fits.
         fits: whether it fits, also if nothing is left; for a CUDA device, whether the allocator finds room.
-        peak_allocated_bytes: the most that torch's caching allocator hands out; None if no CUDA device is asked about.
-        peak_reserved_bytes: the most that it takes from the device.
+        allocated_bytes: the most that torch's caching allocator hands out; None if no CUDA device is asked about.
+        reserved_bytes: the most that it takes from the device.
     """
 
     image_size: Pair
@@ -46,19 +46,19 @@ class Candidate:
     too_large: tuple[str, ...]
     stopped_at: str
     fits: bool
-    peak_allocated_bytes: int | None = None
-    peak_reserved_bytes: int | None = None
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
 
     @property
     def taken_bytes(self) -> int:
         """The most that the allocator hands out, where that is known; else the most that is live."""
-        return self.peak_bytes if self.peak_allocated_bytes is None else self.peak_allocated_bytes
+        return self.peak_bytes if self.allocated_bytes is None else self.allocated_bytes
 
     @property
     def missing_bytes(self) -> int:
         """Memory that is missing: for what it takes or, where that would fit, for what the allocator reserves."""
         memory_bytes = self.taken_bytes + self.spare_bytes
-        return max(self.taken_bytes, self.peak_reserved_bytes or 0) - memory_bytes
+        return max(self.taken_bytes, self.reserved_bytes or 0) - memory_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

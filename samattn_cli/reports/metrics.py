@@ -24,7 +24,7 @@ class MetricReport:
         of: what has it: op, layer, part, encoder; () of comparisons.
         combined: how the figures of layers and parts make that of the encoder; "" of comparisons.
         by_mode: whether it is of the run's mode, so that in training it is of a whole step.
-        needs: "device" where it cannot be worked out without one.
+        needs: "device" or "cuda" if it cannot be worked out without a device, or without a CUDA device.
         used_in: the commands and options that take its name.
     """
 
@@ -38,7 +38,7 @@ class MetricReport:
     of: tuple[str, ...]
     combined: Literal["sum", "max", ""]
     by_mode: bool
-    needs: Literal["", "device"]
+    needs: Literal["", "device", "cuda"]
     used_in: tuple[str, ...]
 
 

@@ -9,7 +9,7 @@ from ..encoder.model import EncoderConfig
 from ..figures import always, names, with_keys
 from ..version import __version__
 from . import SCHEMA_VERSION
-from .analysis import Figures
+from .analysis import Costs
 from .flow import Flow
 
 
@@ -64,7 +64,7 @@ class PlacementReport:
 
     names: tuple[str, ...]
     global_layers: tuple[int, ...]
-    figures: Figures
+    figures: Costs
     vs_own: VsOwn
     layers: tuple[LayerCost, ...]
     flow: Flow | None

@@ -69,7 +69,12 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
 
 
 def _totals(passes: Passes) -> Totals:
-    return Totals(**vars(passes.figures), peak_at=passes.peak_at, training_at=passes.step.peak_at)
+    return Totals(
+        **vars(passes.costs),
+        peak_at=passes.peak_at,
+        training_at=passes.step.peak_at,
+        allocated_at=passes.allocated_at,
+    )
 
 
 def _compare(this: Passes, other: Passes) -> Comparison:
@@ -100,19 +105,21 @@ def _training(passes: Passes) -> TrainingReport:
 
 def _device(passes: Passes, device: Device) -> DeviceReport:
     from ..device.roofline import calibration
-    from .on_device import in_memory
 
-    time, used = passes.latency, in_memory(passes, device)
+    time, used = passes.latency, passes.in_memory
     measured_on = calibration(device, passes.config.run)
     assert time is not None  # noqa: S101 - for the type checker: there is a device
+    assert used is not None  # noqa: S101 - the same
     return DeviceReport(
         name=device.name,
         description=device.description,
         memory_size=device.memory_size,
         usable_bytes=device.usable_bytes,
-        spare_bytes=device.usable_bytes - (used.peak_allocated_bytes or passes.peak_bytes),
-        peak_allocated_bytes=used.peak_allocated_bytes,
-        peak_reserved_bytes=used.peak_reserved_bytes,
+        context_bytes=device.reserved_bytes,
+        spare_bytes=device.usable_bytes - (used.allocated_bytes or passes.peak_bytes),
+        allocated_bytes=used.allocated_bytes,
+        reserved_bytes=used.reserved_bytes,
+        nvidia_smi_bytes=None if used.reserved_bytes is None else used.reserved_bytes + device.reserved_bytes,
         fits=used.fits,
         too_large=tuple(passes.larger_than(device.usable_bytes)) or used.too_large,
         latency_ms=time.ms,

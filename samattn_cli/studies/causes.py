@@ -28,6 +28,7 @@ def causes(diff: Diff, metric: str) -> tuple[str, ...]:
     peak = next((peak for peak in diff.peaks if peak.metric == figure), None)
     if peak is not None:
         lines += _peak(diff, peak)
+    if figure and FIGURES[figure].combined == "max":
         by_layer = FIGURES[figure].causes
         figure = next((each for each in by_layer if any(layer.figure(each) for layer in diff.layers)), figure)
     layers = list(_layers(diff, path, figure))

@@ -10,8 +10,8 @@ from typing import Any
 from ..encoder.model import EncoderConfig
 from ..encoder.plan import LayerConfig
 from ..encoder.presets import presets
+from ..figures import KINDS_AT_PEAK, of
 from ..figures import names as names_of
-from ..figures import of
 from ..files.load import Loaded
 from ..reports.diff import CHANGED, Diff, FigureChange, KeyChange, LayerChange, PeakChange, Place
 from .causes import causes
@@ -61,13 +61,19 @@ def diff(
         after_config=after.config,
         keys=tuple(key_changes(before.config, after.config, place)),
         totals=tuple(_totals(before, after, figures)),
-        peaks=tuple(
-            PeakChange(name, at(before), at(after)) for name, at in PEAK_AT.items() if name in figures
-        ),
+        peaks=tuple(_peaks(before, after, figures)),
         layers=tuple(_grouped(_layers(before, after, figures))),
         metric=metric,
     )
     return replace(report, causes=causes(report, metric))
+
+
+def _peaks(before: Passes, after: Passes, figures: Collection[str]) -> Iterator[PeakChange]:
+    for name, peak_at in PEAK_AT.items():
+        if name in figures:
+            was, now = peak_at(before), peak_at(after)
+            if was is not None and now is not None:
+                yield PeakChange(name, was, now)
 
 
 def places_in(loaded: Loaded) -> PlaceOf:
@@ -133,7 +139,8 @@ def _totals(before: Passes, after: Passes, figures: Collection[str]) -> Iterator
         if name not in figures:
             continue
         was, now = figure(before), figure(after)
-        if was is not None or now is not None:
+        is_absent = name in KINDS_AT_PEAK.values() and not was and not now
+        if (was is not None or now is not None) and not is_absent:
             yield FigureChange(name, was, now)
 
 

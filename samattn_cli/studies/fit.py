@@ -126,10 +126,10 @@ def candidate(config: EncoderConfig, memory: int | Device) -> Candidate:
         state_bytes=passes.state_bytes,
         peak_bytes=peak,
         peak_at=passes.step.peak_at if passes.trains else passes.peak_at,
-        peak_allocated_bytes=used.peak_allocated_bytes,
-        peak_reserved_bytes=used.peak_reserved_bytes,
+        allocated_bytes=used.allocated_bytes,
+        reserved_bytes=used.reserved_bytes,
         fits=used.fits,
-        spare_bytes=memory_bytes - (used.peak_allocated_bytes or peak),
+        spare_bytes=memory_bytes - (used.allocated_bytes or peak),
         too_large=tuple(passes.larger_than(memory_bytes)) or used.too_large,
         stopped_at=passes.stopped_at(memory_bytes) or used.stopped_at,
     )

@@ -9,7 +9,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..encoder.model import EncoderConfig, Phase, Section
-from ..reports.analysis import Figures
+from ..figures import IN_MEMORY
+from ..reports.analysis import Costs, Figures
 from ..tape.encoder import ForwardPass, forward
 from ..tape.memory import SegmentMemory, walk, weights_bytes
 from ..tape.ops import Op, Recording
@@ -20,7 +21,8 @@ from .readers import FIGURES
 
 if TYPE_CHECKING:  # not at start-up: needed only for times
     from ..device.model import Device
-    from ..device.roofline import LayerTime
+    from ..device.roofline import LayerTime, OpTime
+    from .on_device import InMemory
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,12 @@ class Passes:
 
         if recordings not in self._timed:
             ops = (op for recording in recordings for op in recording.ops)
-            self._timed[recordings] = layer_time(ops, self._on, self.config.run)
+            self._timed[recordings] = layer_time(ops, self._on, self.config.run, self._op_times)
         return self._timed[recordings]
+
+    @cached_property
+    def _op_times(self) -> dict[Op, OpTime]:
+        return {}
 
     @cached_property
     def _timed(self) -> dict[tuple[Recording, ...], LayerTime]:
@@ -105,7 +111,8 @@ class Passes:
             return None
         from ..device.roofline import layer_time
 
-        return layer_time(chain.from_iterable(self.sections.values()), self.device, self.config.run)
+        ops = chain.from_iterable(self.sections.values())
+        return layer_time(ops, self.device, self.config.run, self._op_times)
 
     def phase_ms(self, phase: Phase) -> float | None:
         """The time of a training step's forward, backward or optimizer ("step"); None without a device, and in inference."""
@@ -114,7 +121,7 @@ class Passes:
         from ..device.roofline import layer_time
 
         ops = (op for (_, of), ops in self.sections.items() if of == phase for op in ops)
-        return layer_time(ops, self.device, self.config.run).ms
+        return layer_time(ops, self.device, self.config.run, self._op_times).ms
 
     @cached_property
     def sections(self) -> dict[Section, tuple[Op, ...]]:
@@ -131,8 +138,27 @@ class Passes:
 
     @cached_property
     def figures(self) -> Figures:
-        """The figures of the whole encoder."""
-        return Figures(**{name: figure(self) for name, figure in FIGURES.items()})
+        """The figures of the whole encoder, without those that need a replay of the allocator."""
+        return Figures(**{name: figure(self) for name, figure in FIGURES.items() if name not in IN_MEMORY})
+
+    @cached_property
+    def costs(self) -> Costs:
+        """The same, and what the run takes in the memory of the device."""
+        return Costs(**vars(self.figures), **{name: FIGURES[name](self) for name in IN_MEMORY})
+
+    @cached_property
+    def in_memory(self) -> InMemory | None:
+        """A run of the mode in the memory of the device; None without a device."""
+        if self.device is None:
+            return None
+        from .on_device import in_memory
+
+        return in_memory(self, self.device)
+
+    @property
+    def allocated_at(self) -> str | None:
+        """The operation at which most is allocated; None without a CUDA device."""
+        return None if self.in_memory is None else self.in_memory.allocated_at
 
     @cached_property
     def section_peaks(self) -> dict[Section, int]:

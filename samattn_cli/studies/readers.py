@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -82,20 +83,29 @@ def _sum(figure: Figure, passes: Passes) -> Dim:
     return in_segments + of_op(figure, passes.step.optimizer_op)
 
 
+def _of_kind(kind: str, passes: Passes) -> int | None:
+    """The bytes of a kind at the peak of what a run allocates; None without a CUDA device."""
+    kinds = passes.in_memory and passes.in_memory.kinds
+    return None if kinds is None else getattr(kinds, kind)
+
+
 OF_ENCODER: dict[str, Callable[[Passes], Dim]] = {
     "peak_bytes": lambda passes: greatest(part.peak_bytes for part in passes.memory),
     "training_bytes": lambda passes: passes.step.peak_bytes,
     "latency_ms": lambda passes: passes.latency and passes.latency.ms,
-}
+    "allocated_bytes": lambda passes: passes.in_memory and passes.in_memory.allocated_bytes,
+    "reserved_bytes": lambda passes: passes.in_memory and passes.in_memory.reserved_bytes,
+} | {figure: partial(_of_kind, kind) for kind, figure in figures.KINDS_AT_PEAK.items()}
 
 FIGURES: dict[str, Callable[[Passes], Dim]] = {
     figure.name: OF_ENCODER.get(figure.name) or _summed(figure) for figure in figures.of("encoder")
 }
 """A reader for each figure of the encoder."""
 
-PEAK_AT: dict[str, Callable[[Passes], str]] = {
+PEAK_AT: dict[str, Callable[[Passes], str | None]] = {
     "peak_bytes": attrgetter("peak_at"),
     "training_bytes": attrgetter("step.peak_at"),
+    "allocated_bytes": attrgetter("allocated_at"),
 }
 """A reader for the operation at which each peak occurs."""
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from ..encoder.model import EncoderConfig
 from ..errors import UsageError, at_place
-from ..figures import OF_ENCODER, PEAKS, figure_for_option
+from ..figures import IN_MEMORY, OF_ENCODER, PEAKS, figure_for_option
 from ..files.load import Override
 from ..reports.sweep import Fitting, Sweep, default_metrics
 from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_axes, encoders_of, plain
-from .points import GEOMETRY, figures_at
+from .points import GEOMETRY, Points, figures_at
 from .progress import Tell, silent, telling
+from .replayed import fits_at, in_memory_at
 from .sweep_lines import along_of, growth, lines_of
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _computed(
     yield "padded_tokens", padded
     yield "padding", padded / np.maximum(tokens, 1) - (tokens > 0)
     if device:
-        yield "fits", own[peak] <= device.usable_bytes
+        yield "fits", fits_at(config, _points_of(config, grid), own[peak], device)
     twins = {"all_global": config.all_global(), "all_windowed": config.all_windowed()}
     figures = {
         name: own if twin == config else _at_grid(twin, grid, metrics, device) for name, twin in twins.items()
@@ -164,7 +165,13 @@ def _computed(
 
 
 def _ratio(others: Any, own: Any) -> Any:
-    return (others / own).astype(float)
+    """NaN where this encoder has nothing of it, such as gradients in inference."""
+    is_none = own == 0
+    return np.where(is_none, np.nan, (others / np.where(is_none, 1, own)).astype(float))
+
+
+def _points_of(config: EncoderConfig, grid: Grid) -> Points:
+    return arrays(grid) or {"batch_size": np.array([config.run.batch_size])}
 
 
 def _at_grid(
@@ -173,8 +180,12 @@ def _at_grid(
     """Figures at the points of a grid; an encoder without windows is computed once for all window sizes."""
     windowed = any(not layer.is_global for layer in config.layers)
     used = grid if windowed else Grid(batch_sizes=grid.batch_sizes, resolutions=grid.resolutions)
-    points = arrays(used) or {"batch_size": np.array([config.run.batch_size])}
-    figures = figures_at(config, points, metrics, device)
+    points = _points_of(config, used)
+    of_passes = [metric for metric in metrics if metric not in IN_MEMORY]
+    of_memory = [metric for metric in metrics if metric in IN_MEMORY]
+    figures = figures_at(config, points, of_passes, device)
+    if of_memory and device:
+        figures |= in_memory_at(config, points, of_memory, device)
     if used.shape == grid.shape:
         return figures
     return {

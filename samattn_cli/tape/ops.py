@@ -139,7 +139,7 @@ class Op:
         return sum(map(parameter_elements, self.parameters))
 
     @property
-    def allocated_bytes(self) -> Dim:
+    def requested_bytes(self) -> Dim:
         """Bytes that it asks of the allocator for its results."""
         return sum(storage.nbytes for storage in self.allocates)
 

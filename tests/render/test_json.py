@@ -142,8 +142,8 @@ def test_figures_of_an_analysis(data) -> None:
         totals["flops"],
     ]
     device = analysis["device"]
-    assert device["spare_bytes"] == device["usable_bytes"] - device["peak_allocated_bytes"]
-    assert totals["peak_bytes"] < device["peak_allocated_bytes"] <= device["peak_reserved_bytes"]
+    assert device["spare_bytes"] == device["usable_bytes"] - device["allocated_bytes"]
+    assert totals["peak_bytes"] < device["allocated_bytes"] <= device["reserved_bytes"]
 
 
 def test_figures_of_a_diff(data) -> None:

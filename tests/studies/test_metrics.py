@@ -8,12 +8,21 @@ import pytest
 from samattn_cli import from_json, load_config, load_device, to_json
 from samattn_cli.cli import complete
 from samattn_cli.errors import UsageError
-from samattn_cli.figures import ALIASES, EXPLAINED, FIGURES, OF_ENCODER, figure_for_option, named, of
+from samattn_cli.figures import (
+    ALIASES,
+    EXPLAINED,
+    FIGURES,
+    IN_MEMORY,
+    OF_ENCODER,
+    figure_for_option,
+    named,
+    of,
+)
 from samattn_cli.files.load import parse_override
 from samattn_cli.gate.contributions import contributions
 from samattn_cli.gate.readings import Encoder
 from samattn_cli.metric_names import figure_in, needs_device, path_of, unit_of
-from samattn_cli.reports.analysis import Comparison, Figures, LayerReport, OpReport, PartReport
+from samattn_cli.reports.analysis import Comparison, Costs, Figures, LayerReport, OpReport, PartReport
 from samattn_cli.studies.causes import causes, figure_behind
 from samattn_cli.studies.diff import diff
 from samattn_cli.studies.explain import explain
@@ -28,7 +37,7 @@ from samattn_cli.studies.readers import FIGURES as READERS
 from samattn_cli.studies.sweep import sweep
 from tests.support.running import samattn
 
-RECORDS = {"op": OpReport, "layer": LayerReport, "part": PartReport, "encoder": Figures}
+RECORDS = {"op": OpReport, "layer": LayerReport, "part": PartReport, "encoder": Costs}
 NAMES = [(name, name) for name in FIGURES] + list(ALIASES.items())
 OF_ENCODERS = [(word, name) for word, name in NAMES if name in OF_ENCODER]
 SMALL = ("sam_vit_b", ["depth=4", "global_attn_indexes=[1,3]", "image_size=256"])
@@ -89,11 +98,16 @@ def test_every_figure_is_the_same_in_every_command(mode, h100):
         ["sam_vit_b"], Grid(resolutions=((256, 256),)), OF_ENCODER, device=h100, laid_over=_overrides(mode)
     )
     for word, name in OF_ENCODERS:
-        value = getattr(passes.figures, name)
+        value = getattr(passes.costs, name)
         close = pytest.approx(value, rel=1e-12)
         assert swept.columns[name][0] == close
-        report = compare_placements(config, ["none"], device=h100, search=search_of("2", None, word))
-        assert report.search.cost == name
+        search = search_of("2", None, word)
+        if name in IN_MEMORY:
+            with pytest.raises(UsageError, match=f"{name} is replayed for one placement.*figure-not-usable"):
+                compare_placements(config, ["none"], device=h100, search=search)
+            search = None
+        report = compare_placements(config, ["none"], device=h100, search=search)
+        assert search is None or report.search.cost == name
         assert getattr(report.own.figures, name) == close
         if word != "peak_memory" or mode == "inference":
             assert Encoder(config, h100).readings(word)[0].value == close
@@ -124,7 +138,8 @@ def test_the_cause_of_a_change_is_told_in_the_figure_itself(word, name, h100):
 def test_what_a_figure_comes_from_is_told_in_its_unit(word, name, h100):
     lines = contributions(Encoder(small(), h100), word)
     units = {"B": "iB", "FLOP": "FLOP", "MAC": "MAC", "params": "params", "ms": "s"}
-    unit = "params" if name == "weights_bytes" else units[FIGURES[name].unit]
+    of_weights = name == "weights_bytes" or FIGURES[name].seen_in == "params"
+    unit = "params" if of_weights else units[FIGURES[name].unit]
     assert lines
     assert all(unit in line for line in lines if ": " in line)
 

@@ -128,7 +128,7 @@ def costs(op: Op) -> dict[str, object]:
         "params": sum(math.prod(parameter.shape) for parameter in op.parameters),
         "bytes_read": op.bytes_read,
         "bytes_written": op.bytes_written,
-        "allocated_bytes": sum(storage.nbytes for storage in op.allocates),
+        "requested_bytes": sum(storage.nbytes for storage in op.allocates),
         "freed_bytes": sum(storage.nbytes for storage in op.frees),
         "saved_bytes": sum(storage.nbytes for storage in op.saves),
     }

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...encoder.implementations import implementation_of
 from ...encoder.model import EncoderConfig
-from ...figures import Figure, always, of
+from ...figures import IN_MEMORY, KINDS, KINDS_AT_PEAK, Figure, always, of
 from ...reports.analysis import (
     Analysis,
     Change,
     Comparison,
     Figures,
+    Totals,
     TrainingReport,
 )
 from ...shell import options as options_of
@@ -94,6 +95,8 @@ def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Sect
             f"On {report.device.name} ({report.device.description})",
             tuple(on_device(report.device, report.training)),
         )
+        if report.totals.allocated_bytes:
+            yield _allocated(report.totals, report.totals.allocated_bytes)
     if report.measured:
         yield Lines("Measured", tuple(map(measured_line, report.measured)))
     if report.published:
@@ -110,7 +113,10 @@ def _totals(report: Analysis) -> Table:
     columns: list[Figures] = [totals, *others]
 
     rows = tuple(
-        row for figure in of("encoder") for row in _rows_of(figure, report.config.run.mode, columns, others)
+        row
+        for figure in of("encoder")
+        if figure.name not in IN_MEMORY
+        for row in _rows_of(figure, report.config.run.mode, columns, others)
     )
     how = f"{report.training.optimizer}{', checkpointing' if report.training.checkpointing else ''}"
     note = f"Peaks include weights and input. In inference the peak is at {totals.peak_at}, in training ({how}) at "
@@ -136,6 +142,19 @@ def _rows_of(
 def _amount(value: float | None, figure: Figure) -> str:
     """A figure in four digits; a count in all."""
     return _exact(int(value or 0)) if figure.is_count else format_amount(value or 0, figure.unit)
+
+
+def _allocated(totals: Totals, whole: int) -> Bars:
+    """What is allocated at the peak, by kind."""
+    values = {KINDS[kind][0]: getattr(totals, figure) for kind, figure in KINDS_AT_PEAK.items()}
+    return Bars(
+        f"Allocated at the peak: {format_bytes(whole)} at {totals.allocated_at}",
+        tuple(
+            (word, nbytes / whole, (format_percent(nbytes / whole), format_bytes(nbytes)))
+            for word, nbytes in values.items()
+            if nbytes
+        ),
+    )
 
 
 def _training(report: Analysis) -> Table:

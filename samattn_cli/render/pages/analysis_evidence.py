@@ -18,12 +18,16 @@ def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
         f"yes, with {format_bytes(device.spare_bytes)} to spare" if device.fits else f"no, {_lacks(device)}"
     )
     yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
-    if device.peak_allocated_bytes is not None and device.peak_reserved_bytes is not None:
+    if device.allocated_bytes is not None and device.reserved_bytes is not None:
         allocated, reserved = (
-            format_bytes(device.peak_allocated_bytes),
-            format_bytes(device.peak_reserved_bytes),
+            format_bytes(device.allocated_bytes),
+            format_bytes(device.reserved_bytes),
         )
         yield f"torch allocates {allocated} and reserves {reserved}, workspaces of cuBLAS and of other kernels included"
+        yield (
+            f"nvidia-smi would show about {format_bytes(device.nvidia_smi_bytes or 0)} (an estimate): what is reserved, and "
+            f"{format_bytes(device.context_bytes)} of the CUDA context and libraries"
+        )
     if device.too_large:
         yield f"too large for it: {', '.join(_ranges(device.too_large))}"
     yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
@@ -33,7 +37,7 @@ def _lacks(device: DeviceReport) -> str:
     """How much memory is missing: of what is live or, where that would fit, of what the allocator reserves."""
     if device.spare_bytes < 0:
         return f"it lacks {format_bytes(-device.spare_bytes)}"
-    missing = (device.peak_reserved_bytes or 0) - device.usable_bytes
+    missing = (device.reserved_bytes or 0) - device.usable_bytes
     return f"the allocator would reserve {format_bytes(missing)} more than the device has"
 
 

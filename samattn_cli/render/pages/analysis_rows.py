@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+from ...figures import IN_MEMORY
 from ...reports.analysis import Analysis, LayerReport, VsGlobal
 
 LEFT_OUT = {"index", "ops", "vs_global"}
@@ -29,6 +30,7 @@ def _columns() -> Iterator[str]:
         elif field.name not in LEFT_OUT:
             yield field.name
     yield "weights_bytes"
+    yield from (*IN_MEMORY, "allocated_at")
     yield from (f"vs_global_{field.name}" for field in fields(VsGlobal))
 
 

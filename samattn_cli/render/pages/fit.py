@@ -168,7 +168,7 @@ def _notes(report: Fit) -> Iterator[str]:
 
 def _counted(report: Fit) -> str:
     """What the bytes are."""
-    if any(each.encoder.peak_allocated_bytes is not None for each in report.as_it_is):
+    if any(each.encoder.allocated_bytes is not None for each in report.as_it_is):
         return (
             "Each size is run through the rules of torch's caching allocator in the memory of the device, including the "
             "workspaces of cuBLAS and of other kernels, but not those of cuDNN."
@@ -247,8 +247,8 @@ def _flat(prefix: str, label: str, encoder: Candidate | None) -> dict[str, Any]:
         "batch_size": encoder and encoder.batch_size,
         "global_layers": encoder and len(encoder.global_layers),
         "peak_bytes": encoder and encoder.peak_bytes,
-        "peak_allocated_bytes": encoder and encoder.peak_allocated_bytes,
-        "peak_reserved_bytes": encoder and encoder.peak_reserved_bytes,
+        "allocated_bytes": encoder and encoder.allocated_bytes,
+        "reserved_bytes": encoder and encoder.reserved_bytes,
         "spare_bytes": encoder and encoder.spare_bytes,
         "peak_at": encoder and encoder.peak_at,
     }

@@ -33,6 +33,9 @@ def page(report: Metrics, options: Options) -> Page:  # noqa: ARG001 - the same 
     )
 
 
+NEEDS = {"": "", "device": ", on a device", "cuda": ", on a CUDA device"}
+
+
 def _tables(report: Metrics) -> Iterator[Section]:
     figures = [metric for metric in report.metrics if metric.of]
     headers = ("name", "other names", "unit", "of", "what it is")
@@ -42,7 +45,7 @@ def _tables(report: Metrics) -> Iterator[Section]:
             ", ".join(metric.aliases),
             metric.unit,
             "".join(mark for scope, mark in MARKS.items() if scope in metric.of),
-            f"{metric.word}{', on a device' if metric.needs else ''}{FORMULA * (EXPLAINED_BY in metric.used_in)}",
+            f"{metric.word}{NEEDS[metric.needs]}{FORMULA * (EXPLAINED_BY in metric.used_in)}",
         )
         for metric in figures
     )
@@ -72,7 +75,8 @@ def _reach(metric: MetricReport) -> Iterator[str]:
     if metric.by_mode:
         yield "In training it is that of a whole step: forward, backward and the optimizer."
     if metric.needs:
-        yield "It needs a device: --device, or the device of a profile."
+        a_device = "a CUDA device" if metric.needs == "cuda" else "a device"
+        yield f"It needs {a_device}: --device, or the device of a profile."
 
 
 def rows(report: Metrics) -> Iterator[dict[str, Any]]:

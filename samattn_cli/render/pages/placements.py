@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ...figures import Figure, always
-from ...reports.analysis import Figures
+from ...reports.analysis import Costs
 from ...reports.flow import FlowFacts
 from ...reports.placements import FrontPlacement, Placements, VsOwn
 from ...units import format_percent, ranges
@@ -111,7 +111,7 @@ def _flat(group: str, row: Row) -> dict[str, Any]:
         "names": " ".join(name.replace(" ", "") for name in row.names),
         "global_layers": " ".join(map(str, row.global_layers)),
         "number_of_global_layers": len(row.global_layers),
-        **{field.name: getattr(row.figures, field.name) for field in fields(Figures)},
+        **{field.name: getattr(row.figures, field.name) for field in fields(Costs)},
         **{f"vs_own_{field.name}": getattr(row.vs_own, field.name) for field in fields(VsOwn)},
         **{field.name: row.flow and getattr(row.flow, field.name) for field in fields(FlowFacts)},
         "alike": row.ties if isinstance(row, FrontPlacement) else None,

@@ -14,7 +14,7 @@ from ...device.model import Device
 from ...encoder.model import EncoderConfig
 from ...encoder.placed import placed
 from ...errors import UsageError
-from ...figures import FIGURES, PEAKS
+from ...figures import FIGURES, IN_MEMORY, PEAKS
 from ...reports.placements import FrontPlacement, PlacementReport, SearchReport
 from ...units import format_things
 from ..flow import WindowedFlow, windowed_flow
@@ -76,6 +76,12 @@ def search_report(
     for each in (question.cost, *limited):
         if device is None and FIGURES[each.name].needs:
             raise UsageError("needs-device", f"{each.name} needs --device, such as --device h100")
+        if each.name in IN_MEMORY:
+            peak = PEAKS[config.run.mode]
+            raise UsageError(
+                "figure-not-usable",
+                f"{each.name} is replayed for one placement at a time, and a search compares too many: use {peak}",
+            )
     layers, flow = movable(config), windowed_flow(config)
     terms = _terms(config, question, flow)
     numbers = _numbers(question.numbers, config, len(layers))

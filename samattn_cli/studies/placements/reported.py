@@ -21,7 +21,7 @@ def report_of(
 ) -> dict[str, Any]:
     """The fields of a `PlacementReport`: figures of a real pass, compared with the config's own placement."""
     passes = Passes(placement.config, device)
-    figures = passes.figures
+    figures = passes.costs
     return {
         "names": placement.names,
         "global_layers": placement.layers,
