@@ -219,7 +219,7 @@ def _ops(recording: Recording, saved: Mapping[str, int]) -> tuple[OpReport, ...]
             params=op.params,
             bytes_read=op.bytes_read,
             bytes_written=op.bytes_written,
-            allocated_bytes=op.allocated_bytes,
+            requested_bytes=op.requested_bytes,
             saved_bytes=saved.get(op.name, 0),
         )
         for op in recording.ops
@@ -328,9 +328,11 @@ def _device(
         description=device.description,
         memory_size=device.memory_size,
         usable_bytes=device.usable_bytes,
+        context_bytes=device.reserved_bytes,
         spare_bytes=device.usable_bytes - peak,
-        peak_allocated_bytes=None,
-        peak_reserved_bytes=None,
+        allocated_bytes=None,
+        reserved_bytes=None,
+        nvidia_smi_bytes=None,
         fits=peak <= device.usable_bytes,
         too_large=tuple(place for place, moment in moments.items() if moment.nbytes > device.usable_bytes),
         latency_ms=total,
