@@ -11,7 +11,9 @@ from . import attention, dtype
 from .checks import config_of
 from .description import Description, Keys, quoted
 from .families import hugging_face, transformers_differences, unusable_families
+from .implementation import of_library
 
+LIBRARY = "transformers"
 MOST_BYTES = 10 << 20
 """Of a config.json; those of real models have a few kilobytes."""
 
@@ -29,7 +31,8 @@ def read_config_json(path: Path) -> tuple[Keys, Description]:
     description.notes.extend(description.misspelt())
     if (differences := transformers_differences().get(model_type)) is not None:
         description.warnings.extend(differences(config))
-    return attention.of_transformers(keys, config, description, model_type), description
+    keys = attention.of_transformers(keys, config, description, model_type)
+    return of_library(keys, LIBRARY, str(path)), description
 
 
 def _model_type(description: Description) -> str:

@@ -9,6 +9,7 @@ import torch
 
 from ..encoder.implementations import Run, implementation_of
 from ..encoder.model import EncoderConfig
+from ..errors import DeviceError
 from ..verdicts import Check
 from .encoder import ImageEncoder, build
 
@@ -45,9 +46,17 @@ def of_another_version(run: Run) -> str:
 
 
 def build_implementation(config: EncoderConfig, device: str = "meta") -> ImageEncoder:
-    """The library's model of an encoder, cut into the parts of the plan, in evaluation mode."""
+    """The encoder of `config`: the library's model, cut into the parts of the plan, or samattn's own; in evaluation mode.
+
+    Raises:
+        DeviceError: if the library is not installed.
+    """
     run = implementation_of(config)
     if run is None:
         return build(config, device)
+    library = run.model.library
+    if find_spec(library) is None:
+        message = f"implementation {library} needs {library}: pip install {library}, or use implementation=reference"
+        raise DeviceError("not-installed", message)
     with torch.no_grad():
         return build(config, device, run.module("stack").parts)

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
 from ..encoder.model import EncoderConfig
-from .encoder import build, freeze, image_for
+from .encoder import freeze, image_for
+from .implementation import build_implementation
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": AdamW,
@@ -30,7 +31,7 @@ class Step:
     """A pass of an encoder on a device, with its model, image and optimizer; call it to run the pass."""
 
     def __init__(self, config: EncoderConfig, device: str) -> None:
-        self.model = build(config, device)
+        self.model = build_implementation(config, device)
         self.run: Callable[..., Any] = self.model
         """What a pass calls: the model itself, or the model through torch.compile."""
         torch.manual_seed(SEED)

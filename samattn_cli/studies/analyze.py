@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..encoder.model import EncoderConfig
-from ..reports.analysis import Analysis, Comparison, Comparisons, DeviceReport, Totals, TrainingReport
+from ..encoder.model import REFERENCE, EncoderConfig
+from ..reports.analysis import (
+    Analysis,
+    Comparison,
+    Comparisons,
+    DeviceReport,
+    Figures,
+    Totals,
+    TrainingReport,
+)
 from ..verdicts import CrossCheck
 from .against_published import published
 from .changes import changes_of, pairs_of
@@ -60,12 +69,22 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         comparison=comparison,
         training=_training(passes),
         changes=changes,
-        findings=(*findings(config, layers, totals, comparison, changes), *fitting(where, changes, pairs)),
+        findings=(
+            *findings(config, layers, totals, comparison, changes, _of_reference(config)),
+            *fitting(where, changes, pairs),
+        ),
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
         device=where,
         measured=measured(config, passes.peak_bytes),
         published=published(config),
     )
+
+
+def _of_reference(config: EncoderConfig) -> Figures | None:
+    """The figures of the reference, if the encoder has another implementation."""
+    if config.implementation == REFERENCE:
+        return None
+    return Passes(replace(config, implementation=REFERENCE)).figures
 
 
 def _totals(passes: Passes) -> Totals:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..encoder.kernels import takes
-from ..encoder.model import EncoderConfig
+from ..encoder.model import REFERENCE, EncoderConfig
 from ..reports.analysis import Change
 from .passes import Passes
 
@@ -58,6 +58,9 @@ def _fits(passes: Passes, device: Device) -> bool:
 def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
     """A change in words, the encoder with it, and the settings that make it."""
     run = config.run
+    if config.implementation != REFERENCE:
+        changed = replace(config, implementation=REFERENCE)
+        yield "the reference's code", changed, (f"implementation={REFERENCE}",)
     for kernel in KERNELS:
         if kernel != run.attention and takes(kernel, config) and not _same_as_sdpa(kernel, config):
             yield _run(config, f"{kernel} attention", attention=kernel)

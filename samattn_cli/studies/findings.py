@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import gcd, prod
 
+from ..encoder.implementations import implementation_of
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..figures import PEAKS
-from ..reports.analysis import Change, Comparisons, DeviceReport, Finding, LayerReport, Totals
+from ..reports.analysis import Change, Comparisons, DeviceReport, Figures, Finding, LayerReport, Totals
 from ..shell import options
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 
@@ -26,12 +27,14 @@ def findings(
     totals: Totals,
     comparison: Comparisons,
     changes: Sequence[Change],
+    reference: Figures | None = None,
 ) -> tuple[Finding, ...]:
-    """The findings of an analysis."""
+    """The findings of an analysis; `reference` has the figures of the reference if the encoder has an implementation."""
     windowed = [layer for layer in layers if layer.attention == "window"]
     kinds = list({_kind(layer): layer for layer in windowed}.values())
     counts = Counter(map(_kind, windowed))
-    items = [*_dropped_pixels(config), *_joint_tables(config), *_compressed_tokens(config)]
+    items = [*_implementation(config, totals, reference)] if reference else []
+    items += [*_dropped_pixels(config), *_joint_tables(config), *_compressed_tokens(config)]
     for layer in kinds:
         which = _which(counts[_kind(layer)], layer, alone=len(kinds) == 1)
         items += [*_padding(layer, which), *_windows_that_cost(layer, which)]
@@ -42,6 +45,21 @@ def findings(
         message = "No layer is global: no block exchanges information between windows."
         items.append(Finding("no-global-layer", message))
     return tuple(items)
+
+
+def _implementation(config: EncoderConfig, totals: Totals, reference: Figures) -> Iterator[Finding]:
+    """What the implementation does otherwise, and what that makes of the peak."""
+    run = implementation_of(config)
+    if run is None:
+        return
+    figure = PEAKS[config.run.mode]
+    theirs, other = (format_bytes(getattr(figures, figure)) for figures in (totals, reference))
+    differs = f"is {theirs}, and {other}" if theirs != other else f"is {theirs}, as"
+    yield Finding(
+        "implementation",
+        f"{run.model.model} of {run.model.library} ({', '.join(run.model.versions)}) {run.model.difference}. The "
+        f"{config.run.mode} peak {differs} with the reference's code ({options('--set', ('implementation=reference',))}).",
+    )
 
 
 def _kind(layer: LayerReport) -> tuple[int, Pair, Pair]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from samattn_cli import load_config
+from samattn_cli import analyze, load_config
 from samattn_cli.encoder.implementations import implementation_of
-from samattn_cli.errors import ConfigError
+from samattn_cli.errors import ConfigError, DeviceError
+from samattn_cli.render.pages.analysis import heading_of
 from samattn_cli.stack import implementation
+from samattn_cli.stack.step import Step
 from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.memory import walk, weights_bytes
 from samattn_cli.units import rounded
+from tests.support.running import samattn
 
 MIB = 2**20
 TRANSFORMERS = "implementation=transformers"
@@ -102,3 +107,43 @@ def test_another_version_is_named_in_the_verdict(monkeypatch):
     run = implementation_of(load_config("sam_vit_b", [TRANSFORMERS]))
     assert "5.24.1" in implementation.of_another_version(run)
     assert "5.23" in implementation.of_another_version(run)
+
+
+def test_an_analysis_names_the_model_and_says_what_it_does_otherwise():
+    config = load_config("sam_vit_b", [TRANSFORMERS, "run.attention=sdpa"])
+    report = analyze(config, verify=False)
+    (said,) = (finding.message for finding in report.findings if finding.code == "implementation")
+    assert "SamVisionModel of transformers (5.23)" in said
+    assert "1.90 GiB, and 1.18 GiB with the reference's code (--set implementation=reference)" in said
+    (change,) = (each for each in report.changes if each.set == ("implementation=reference",))
+    assert (
+        change.peak_bytes
+        == analyze(replace(config, implementation="reference"), verify=False).totals.peak_bytes
+    )
+    assert "SamVisionModel of transformers, batch 1, float32, sdpa attention" in " ".join(heading_of(config))
+    assert not any(each.set == ("run.attention=fused",) for each in report.changes)
+
+
+def test_the_reference_has_no_such_finding():
+    report = analyze(load_config("sam_vit_b", TINY), verify=False)
+    assert "implementation" not in {finding.code for finding in report.findings}
+
+
+def test_diff_compares_implementations():
+    compared = samattn("diff", "sam_vit_b", "--attention", "sdpa", "--set-after", TRANSFORMERS, columns=120)
+    assert compared.returncode == 0
+    assert "implementation: reference → transformers" in compared.stdout
+    assert "+744.0 MiB" in compared.stdout  # 1,596 - 852
+
+
+def test_measuring_runs_the_model_of_the_library():
+    step = Step(load_config("sam_vit_b", [TRANSFORMERS, *TINY, *SMALL]), "cpu")
+    assert type(step.model.get_submodule("blocks.0")).__name__ == "SamVisionLayer"
+    step()
+
+
+def test_measuring_without_the_library_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(implementation, "find_spec", lambda _: None)
+    with pytest.raises(DeviceError, match="pip install transformers") as refused:
+        implementation.build_implementation(load_config("sam_vit_b", [TRANSFORMERS]))
+    assert refused.value.message.code == "not-installed"

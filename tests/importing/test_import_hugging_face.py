@@ -317,7 +317,8 @@ def test_the_yaml_is_what_a_person_would_write(tmp_path, monkeypatch):
     ]
     preset = Path("configs/sam_vit_b.yaml")
     own = (Path(__file__).parent.parent.parent / preset).read_text("utf-8").splitlines()
-    assert lines[2:] == [*own[3:], "run:", "  attention: sdpa"]  # but for its comments and its description
+    run = ["implementation: transformers", "run:", "  attention: sdpa"]
+    assert lines[2:] == [*own[3:], *run]  # but for its comments and its description
 
 
 def test_each_stage_has_a_line_and_entries_left_out_have_a_note(tmp_path, monkeypatch):

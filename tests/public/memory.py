@@ -36,6 +36,7 @@ from tests.public import sam3 as public_sam3
 from tests.public import swin as public_swin
 from tests.public import vitdet as public_vitdet
 from tests.public.segment_anything_encoder import official_encoder
+from tests.support.implementations import implementation_of
 
 MIB = 2**20
 HEADER = """\
@@ -61,10 +62,6 @@ class Plain(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-MODELLED = {"transformers": ("sam_",)}
-"""How the presets begin of which samattn has the implementation of a library. The others are run as the reference."""
-
-
 @dataclass(frozen=True)
 class Row:
     """A preset, and the code of somebody else that runs it, under an attention kernel and in a type."""
@@ -78,10 +75,8 @@ class Row:
     def config(self) -> EncoderConfig:
         """The encoder for samattn, with the implementation where samattn has it."""
         run = [f"run.attention={self.attention}", f"run.dtype={self.dtype}"]
-        words = (
-            [f"implementation={self.whose}"] if self.preset.startswith(MODELLED.get(self.whose, ())) else []
-        )
-        return load_config(self.preset, [*run, *words])
+        whose = implementation_of(self.preset, self.whose)
+        return load_config(self.preset, [*run, f"implementation={whose}"])
 
 
 ORIGINAL, OTHER = "segment-anything", "transformers"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from samattn_cli import load_config
+from tests.support.implementations import implementation_of
 
 
 def as_json(entries: dict[str, Any], path: Path) -> Path:
@@ -16,8 +17,13 @@ def as_json(entries: dict[str, Any], path: Path) -> Path:
 
 
 def is_preset(text: str, preset: str, folder: Path, attention: str = "") -> bool:
-    """Whether the YAML is the preset, but for name, description and, if it is said, run.attention."""
+    """Whether the YAML is the preset, but for name and description.
+
+    `attention` is run.attention of a model of transformers, whose implementation it has then, if samattn has it.
+    """
     (folder / "imported.yaml").write_text(text, "utf-8")
     wanted, found = load_config(preset), load_config(folder / "imported.yaml")
     run = replace(wanted.run, attention=attention or wanted.run.attention)
-    return replace(found, name=wanted.name, description=wanted.description) == replace(wanted, run=run)
+    own = implementation_of(preset, "transformers") if attention else wanted.implementation
+    named = replace(found, name=wanted.name, description=wanted.description)
+    return named == replace(wanted, run=run, implementation=own)

@@ -78,7 +78,7 @@ FAMILY = Family(
             blocks=("vit",),
             necks=("sam",),
             kernels=("sdpa", "eager"),
-            difference="sums the relative positions of rows and columns, copies the sum, and holds it; its softmax is float32",
+            difference="adds the terms of relative positions, copies their sum and holds the copy; its eager softmax is in float32",
             problems=sam_of_transformers,
         ),
     ),

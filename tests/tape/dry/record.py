@@ -37,6 +37,11 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("sam_vit_b", "h100", {"--mode": "training", "--resolutions": "448", "--set": "run.checkpointing=true"}),
     ("vitdet_b", "t4", {"--mode": "training", "--resolutions": "448", "--set": "run.checkpointing=true"}),
     ("sam_vit_h", "h100", {"--mode": BOTH, "--resolutions": "512"}),
+    (
+        "sam_vit_b",
+        "a100_80",
+        {"--mode": BOTH, "--attention": "sdpa,eager", "--set": "implementation=transformers"},
+    ),
 )
 """Preset, device, options of `samattn measure`."""
 
@@ -61,6 +66,7 @@ def _case(preset: str, device: str, torch: str, case: dict[str, Any]) -> dict[st
         "device": device,
         "torch": torch,
         "image_size": case["config"]["image_size"],
+        "implementation": case["config"].get("implementation", "reference"),
         "run": case["config"]["run"],
         "allocated_bytes": figures["peak_allocated_bytes"],
         "reserved_bytes": figures["peak_reserved_bytes"],

@@ -1,0 +1,11 @@
+"""Of which presets samattn has the implementation of a library; the others run as the reference."""
+
+from __future__ import annotations
+
+MODELLED = {"transformers": ("sam_",)}
+"""How these presets begin, by library."""
+
+
+def implementation_of(preset: str, library: str) -> str:
+    """The value of the key `implementation` for a preset that a library runs."""
+    return library if preset.startswith(MODELLED.get(library, ())) else "reference"
