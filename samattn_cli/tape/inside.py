@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..units import INT64_BYTES
-from .kernels import efficient_workspace
+from .efficient import efficient_workspace
 from .ops import Op
 from .reduction import partial_sums
 from .storage import Shape
@@ -32,7 +32,7 @@ from .tensor import is_contiguous, lies_in_order
 
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
-HOPPER = 9.0
+AMPERE, HOPPER = 8.0, 9.0
 PRODUCTS = frozenset({"linear", "matmul", "batched_linear"})
 
 SORTED_AT_ONCE = 1024
@@ -188,10 +188,12 @@ def _sdpa(op: Op, cuda: Cuda) -> Steps:
 def _sdpa_backward(op: Op, cuda: Cuda) -> tuple[int, ...]:
     """With a mask or in float32, only the memory-efficient kernel runs."""
     B, h, N, e = op.entering
-    item_bytes, shape = _item_bytes(op), (B, h, N, op.leaving[-1])
-    if efficient_workspace(shape, e, item_bytes).nbytes != op.workspace_bytes:
+    item_bytes, d = _item_bytes(op), op.leaving[-1]
+    keys = op.macs // (B * h * N * (3 * d + 2 * e))  # five products of rows and keys
+    run = (B, h, N, d), keys, e, item_bytes
+    if efficient_workspace(*run).nbytes != op.workspace_bytes:
         return (op.workspace_bytes,)  # flash attention's
-    taken = efficient_workspace(shape, e, item_bytes, is_roomy=cuda.is_roomy)
+    taken = efficient_workspace(*run, is_roomy=cuda.is_roomy, is_turing=cuda.compute_capability < AMPERE)
     if not taken.product:
         return taken.sums, taken.tiles
     return taken.product, taken.sums, taken.sums, -2, -1, taken.tiles

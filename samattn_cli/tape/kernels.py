@@ -12,20 +12,16 @@ from __future__ import annotations
 import math
 
 from ..units import INT64_BYTES
+from .efficient import HALF_BYTES, efficient_workspace
 from .graph import Backward
-from .immutable import immutable
 from .ops import ELEMENTWISE_FLOPS
 from .storage import Dim
-from .symbols.formula import greatest
 from .tape import STATISTIC_BYTES, Tape
 from .tensor import Tensor, ceil_div
 
-HALF_BYTES = 2
 MOST_FLASH_DIM = 256  # of queries, keys and values
 MASK_ALIGNMENT = 8  # of the memory-efficient kernel, in numbers; preprocess_mask in attention.cpp
 LSE_ALIGNMENT = 32  # of its log-sum-exp, in rows; attention.cu
-TILE = 64  # of the memory-efficient kernel's backward, in rows and columns; twice that for larger heads
-TILE_HEAD = 4  # a lock, a counter and padding, in numbers
 FLASH_ROWS, FLASH_COLUMNS = 128, 32  # to which flash attention's backward rounds rows and head dimension
 BIAS_GRAD_ALIGNMENT = 16  # of its gradient of the mask, in numbers; attention_backward.cu
 
@@ -133,61 +129,7 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, fl
 
 def _efficient_workspace(q: Tensor, v: Tensor) -> Dim:
     """Workspace of the memory-efficient kernel's backward on an A100."""
-    return efficient_workspace(q.shape, v.shape[-1], q.item_bytes).nbytes
-
-
-@immutable(frozen=True, eq=True)
-class EfficientWorkspace:
-    """Workspace of the memory-efficient kernel's backward, in bytes.
-
-    Attributes:
-        sums: row sums of the gradient times the output, in float32.
-        product: the gradient times the output, from which the sums are computed first; 0 where the kernel computes them.
-        tiles: the gradient of the queries in float32, in whole tiles, each with a lock and a counter.
-    """
-
-    sums: Dim
-    product: Dim
-    tiles: Dim
-
-    @property
-    def nbytes(self) -> Dim:
-        """The most at once: the sums are copied while the product is there, and stay until the tiles are freed."""
-        return greatest((self.sums + self.tiles, *([self.product + 2 * self.sums] if self.product else [])))
-
-
-def efficient_workspace(
-    shape: tuple[Dim, ...], value_dim: Dim, item_bytes: Dim, *, is_roomy: bool = True
-) -> EfficientWorkspace:
-    """Workspace of the memory-efficient kernel's backward.
-
-    Source: attention_backward.cu (delta), kernel_backward.h (workspace_elements_gq, GradQTempStorage), and the kernels
-    that are compiled from it, observed at head dimensions up to 128.
-
-    Args:
-        shape: of the queries, (B, h, N, d).
-        value_dim: the head dimension of the values.
-        item_bytes: bytes of a number.
-        is_roomy: whether blocks may have more than 100 KiB of shared memory: compute capability 8.0, 8.7, 9.0, 10.0.
-    """
-    B, h, N, d = shape
-    is_half = item_bytes == HALF_BYTES
-    rows, columns = _tile(d, is_half=is_half, is_roomy=is_roomy)
-    heads_bytes = B * h * STATISTIC_BYTES
-    return EfficientWorkspace(
-        sums=heads_bytes * N,
-        product=0 if is_half else heads_bytes * N * value_dim,
-        tiles=heads_bytes * ceil_div(N, rows) * ceil_div(d, columns) * (rows * columns + TILE_HEAD),
-    )
-
-
-def _tile(d: Dim, *, is_half: bool, is_roomy: bool) -> tuple[int, int]:
-    """Rows and columns of a tile of the gradient of the queries."""
-    if d <= TILE:
-        return TILE, TILE
-    if is_half:
-        return 2 * TILE, 2 * TILE if is_roomy else TILE
-    return 2 * TILE if is_roomy else TILE, TILE
+    return efficient_workspace(q.shape, v.shape[2], v.shape[-1], q.item_bytes).nbytes
 
 
 def _flash_workspace(q: Tensor) -> Dim:
