@@ -13,9 +13,10 @@ from ..render import PICTURES, TABLES, TEXTS
 from . import complete
 from .output import deliver, guarded, terminal_options, working
 from .output_files import output_files
-from .parameters import Outputs, TextFormat, chosen, device_of, device_option
+from .parameters import Outputs, TextFormat, chosen, device_name, device_of, device_option
 
 if TYPE_CHECKING:
+    from ..device.model import Device
     from ..reports.traced import TracedAnalysis
 
 FORMATS = (*TEXTS, *PICTURES, *TABLES)
@@ -80,7 +81,8 @@ def trace(
     device: Annotated[
         str | None,
         device_option(
-            "Add predicted times, and whether the module fits: h100, rtx_4090, ... (see `samattn devices`) or a YAML file."
+            "Add predicted times, and whether the module fits: h100, rtx_4090, ... (see `samattn devices`) or a YAML file. "
+            "dry:h100 also runs torch's own CUDA code, without a GPU, for what its allocator allocates and reserves."
         ),
     ] = None,
     all_layers: Annotated[bool, typer.Option("--all", help="Show every layer, also identical ones.")] = False,
@@ -116,7 +118,7 @@ def trace(
     _check("--optimizer", optimizer, OPTIMIZERS)
     if dtype is not None:
         _check("--dtype", dtype, DTYPES)
-    on = device_of(device)
+    dry, on = _device(device)
     with working(f"tracing {target}"):
         report = trace_target(
             target,
@@ -127,9 +129,20 @@ def trace(
             mode=mode,
             optimizer=optimizer,
             device=on,
+            dry=dry,
         )
     options = terminal_options(all_layers=all_layers, ops=_places(report, ops or ()))
     deliver(report, chosen(format_), formats, options)
+
+
+def _device(word: str | None) -> tuple[bool, Device | None]:
+    """Whether --device asks for a dry run, and the device that it names."""
+    from ..studies.child import DRY, DRY_DEFAULT
+
+    prefix, _, name = (word or "").partition(":")
+    if prefix != DRY:
+        return False, device_of(word)
+    return True, device_of(device_name(name or DRY_DEFAULT))
 
 
 def _argument(text: str) -> tuple[str, Any]:

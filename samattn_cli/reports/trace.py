@@ -113,3 +113,20 @@ class Trace:
     output_bytes: int
     forward: tuple[TracedOp, ...]
     step: tuple[TracedOp, ...] = ()
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """A run of a module by torch's CUDA code, without a GPU.
+
+    Attributes:
+        ran: False if memory ran out; `message` is then torch's own.
+        allocated_bytes, reserved_bytes: the most that the caching allocator allocates, and reserves on the device.
+        workspace_bytes: what of it are workspaces of cuBLAS.
+    """
+
+    ran: bool
+    allocated_bytes: int
+    reserved_bytes: int
+    workspace_bytes: int
+    message: str = ""

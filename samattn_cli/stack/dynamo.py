@@ -32,7 +32,7 @@ class _Stub(ModuleType):
         return function
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__path__":  # which is read before a submodule is imported
             raise AttributeError(name)
         self.remove()
         return getattr(importlib.import_module(NAME), name)

@@ -182,20 +182,28 @@ def _device(report: TracedAnalysis) -> Lines:
     device = report.device
     assert device is not None  # noqa: S101 - for the type checker: the caller asks
     spare = device.spare_bytes
-    verdict = (
-        f"yes, with {format_bytes(spare)} to spare" if device.fits else f"no, it lacks {format_bytes(-spare)}"
-    )
+    verdict = f"yes, with {format_bytes(spare)} to spare" if device.fits else _lacks(spare)
     lines = [
-        (
-            f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use), "
-            "without workspaces of cuBLAS and of other kernels"
-        ),
+        f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
     ]
+    if device.peak_allocated_bytes is None:
+        lines.append(
+            f"workspaces of cuBLAS and of other kernels are left out; --device dry:{device.name} has them"
+        )
+    if device.peak_allocated_bytes is not None and device.peak_reserved_bytes is not None:
+        allocated, reserved = map(format_bytes, (device.peak_allocated_bytes, device.peak_reserved_bytes))
+        lines.append(
+            f"torch's own CUDA code, in a dry run, allocates {allocated} and reserves {reserved}, workspaces included"
+        )
     if device.too_large:
         lines.append(f"too large for it: {', '.join(device.too_large)}")
     what = "a whole step" if report.training else "a pass"
     lines.append(f"time of {what}: {format_ms(device.latency_ms)}, by a roofline")
     return Lines(f"On {device.name} ({device.description})", tuple(lines))
+
+
+def _lacks(spare: int) -> str:
+    return f"no, it lacks {format_bytes(-spare)}" if spare < 0 else "no, memory runs out"
 
 
 def rows(report: TracedAnalysis) -> Iterator[dict[str, Any]]:

@@ -32,12 +32,12 @@ FUSES_THREE_DIMENSIONS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2
 HALVES = (torch.float16, torch.bfloat16)
 
 
-def install() -> torch.library.Library:
-    """Replace the calls in torch's dispatcher, until the result is deleted."""
+def install(key: str = KEY) -> torch.library.Library:
+    """Replace the calls in torch's dispatcher, until the result is deleted; `key` is that of the tensors."""
     library = torch.library.Library("aten", "IMPL")
-    library.impl("scaled_dot_product_attention", attention, KEY)
-    library.impl("linear", linear, KEY)
-    library.impl("softmax.int", softmax, KEY)
+    library.impl("scaled_dot_product_attention", attention, key)
+    library.impl("linear", linear, key)
+    library.impl("softmax.int", softmax, key)
     return library
 
 

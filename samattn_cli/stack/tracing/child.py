@@ -9,14 +9,15 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 
 from ...errors import SamattnError
-from ...reports.trace import Trace
+from ...reports.trace import DryRun, Trace
 from ..child import _end_with_input
 from ..dynamo import without_dynamo
 from .faults import fault_of
@@ -52,6 +53,8 @@ def answer(request: dict[str, Any]) -> str:
     from pydantic import TypeAdapter
 
     try:
+        if request["dry"]:
+            return json.dumps({"dry": asdict(_run_dry(request))})
         with without_dynamo():
             traced = _traced(request)
     except _FaultError as fault:
@@ -59,8 +62,15 @@ def answer(request: dict[str, Any]) -> str:
     return json.dumps({"trace": "@"}).replace('"@"', TypeAdapter(Trace).dump_json(traced).decode())
 
 
-def _traced(request: dict[str, Any]) -> Trace:
-    notes: list[str] = []
+class _Ready(NamedTuple):
+    """A target and its module on a device, with the shapes and types of its inputs."""
+
+    target: Target
+    module: nn.Module
+    inputs: dict[str, tuple[tuple[int, ...], str]]
+
+
+def _ready(request: dict[str, Any], device: str, notes: list[str]) -> _Ready:
     target = _attempt(
         lambda: target_of(request["target"], request["arguments"]), "importing it", "target-not-imported"
     )
@@ -68,8 +78,28 @@ def _traced(request: dict[str, Any]) -> Trace:
     part = _attempt(lambda: _submodule(module, request["submodule"]), "", "no-such-submodule")
     shapes = _attempt(lambda: _shapes(request, target), "", "input-needed")
     dtype = getattr(torch, request["dtype"]) if request["dtype"] else None
-    moved = _attempt(lambda: on_device(part, "meta", dtype), "moving it", "target-not-built")
-    typed = _typed(moved, shapes, request["dtype"])
+    moved = _attempt(lambda: on_device(part, device, dtype), "moving it", "target-not-built")
+    return _Ready(target, moved, _typed(moved, shapes, request["dtype"]))
+
+
+def _run_dry(request: dict[str, Any]) -> DryRun:
+    """A run of torch's CUDA code."""
+    from . import dry
+
+    _attempt(dry.start, "", "device-does-not-run")
+    ready = _ready(request, dry.CUDA, [])
+    return _attempt(
+        lambda: dry.dry_run(
+            ready.module, Inputs(ready.inputs, dry.CUDA), request["mode"], request["optimizer"]
+        ),
+        "its forward fails",
+        "forward-fails",
+    )
+
+
+def _traced(request: dict[str, Any]) -> Trace:
+    notes: list[str] = []
+    target, moved, typed = _ready(request, "meta", notes)
     try:
         return trace(moved, Inputs(typed, "meta"), request["mode"], notes)
     except (Exception, SystemExit) as error:

@@ -252,8 +252,9 @@ def _moved(tensor: Tensor, device: str, dtype: torch.dtype | None) -> Tensor:
     to = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
     if tensor.device.type == device and tensor.dtype == to:
         return tensor
-    if tensor.is_meta and device == "cpu":
-        moved = torch.zeros(tensor.shape, dtype=to).as_strided(tensor.shape, tensor.stride())
+    if tensor.is_meta:
+        moved = torch.empty_strided(tensor.shape, tensor.stride(), dtype=to, device=device)
+        moved = moved if device == "meta" else moved.zero_()
     else:
         moved = tensor.detach().to(device=device, dtype=to)
     return nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved

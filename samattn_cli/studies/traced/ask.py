@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError, did_you_mean
-from ...reports.trace import Trace
+from ...reports.trace import DryRun, Trace
 from ..child import how_it_ended, run_child
+
+if TYPE_CHECKING:
+    from ...device.model import Device
 
 MODULE = "samattn_cli.stack.tracing.child"
 TYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")
@@ -37,44 +42,65 @@ def input_of(number: int, text: str) -> tuple[str, list[int], str]:
     return found["name"] or str(number), shape, dtype
 
 
-def ask_trace(
-    target: str,
-    *,
-    inputs: Sequence[str] = (),
-    arguments: Mapping[str, Any] | None = None,
-    dtype: str = "",
-    submodule: str = "",
-    mode: str = "inference",
-) -> Trace:
+@dataclass(frozen=True)
+class Asked:
+    """What is to be traced, and how: see `trace`."""
+
+    target: str
+    inputs: Sequence[str] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = ""
+    submodule: str = ""
+    mode: str = "inference"
+    optimizer: str = "adamw"
+
+    @property
+    def name(self) -> str:
+        """The target and its part, as reports call it."""
+        return ".".join(filter(None, (self.target, self.submodule)))
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What the child process is asked."""
+        return vars(self) | {
+            "arguments": dict(self.arguments),
+            "inputs": [input_of(number, text) for number, text in enumerate(self.inputs)],
+            "folder": os.getcwd(),  # noqa: PTH109 - as `python -m` does
+        }
+
+
+def ask_trace(asked: Asked) -> Trace:
     """The trace of a target, from a process of its own.
 
     Raises:
         UsageError: if the target cannot be traced; the message says why, and which line of its own code is at fault.
     """
-    request = {
-        "target": target,
-        "arguments": dict(arguments or {}),
-        "inputs": [input_of(number, text) for number, text in enumerate(inputs)],
-        "dtype": dtype,
-        "submodule": submodule,
-        "mode": mode,
-        "folder": os.getcwd(),  # noqa: PTH109 - as `python -m` does
-    }
-    ended = run_child(request, module=MODULE)
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Trace).validate_python(_answer(asked, {"dry": False}, {})["trace"])
+
+
+def ask_dry_run(asked: Asked, device: Device) -> DryRun:
+    """The memory of a target by torch's CUDA code, as if on a device.
+
+    Raises:
+        UsageError: as `ask_trace`, or if torch has no CUDA.
+        DeviceError: if a dry run of the device is not possible here.
+    """
+    from ...device.dry.environment import environment
+
+    return DryRun(**_answer(asked, {"dry": True}, environment(device))["dry"])
+
+
+def _answer(asked: Asked, more: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
+    target = asked.target
+    ended = run_child({**asked.request, **more}, variables, MODULE)
     if ended.returncode != 0 or not ended.stdout:
         raise UsageError(
             "target-ends-process",
             f"{target}: it ends the interpreter, so that there is no trace: {how_it_ended(ended)}",
         )
-    return _read(target, ended.stdout)
-
-
-def _read(target: str, text: str) -> Trace:
-    import json
-
-    answer = json.loads(text)
+    answer: dict[str, Any] = json.loads(ended.stdout)
     if "problem" in answer:
         raise UsageError(answer["code"], f"{target}: {answer['problem']}")
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Trace).validate_python(answer["trace"])
+    return answer

@@ -18,6 +18,7 @@ KINDS = {
     "convolution": "conv2d",
     "convolution_backward": "conv2d",
     "_softmax": "softmax",
+    "_safe_softmax": "softmax",
     "_softmax_backward_data": "softmax_backward",
     "native_layer_norm": "layer_norm",
     "native_layer_norm_backward": "layer_norm_backward",

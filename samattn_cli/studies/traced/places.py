@@ -13,13 +13,15 @@ from collections.abc import Iterable, Iterator
 
 from ...reports.trace import Trace, TracedModule, TracedOp
 
+SOFTMAX = ("_softmax", "_safe_softmax")
+"""ATen's softmax, and that of unfused attention, which is safe for rows that are masked as a whole."""
 WHOLE = "forward"
 """The name of what runs directly in the whole module."""
 
 
 def is_attention(op: TracedOp) -> bool:
     """Whether it computes attention, or the softmax of one."""
-    return op.phase == "forward" and (op.attention is not None or op.name == "_softmax")
+    return op.phase == "forward" and (op.attention is not None or op.name in SOFTMAX)
 
 
 class Places:
@@ -30,7 +32,9 @@ class Places:
         self._modules = {module.name: module for module in trace.modules}
         attending = _with_parents(op.module for op in trace.forward if is_attention(op))
         repeated = self._repeated(trace.modules)
-        layers = [name for name in repeated if name in attending] or self._alone(trace.modules, attending)
+        kinds = {self._modules[name].type for name in repeated if name in attending}
+        layers = [name for name in repeated if self._modules[name].type in kinds]
+        layers = layers or self._alone(trace.modules, attending)
         self.layers = tuple(_innermost(layers or [name for name in repeated if self._has_modules(name)]))
         self._layers = frozenset(self.layers)
         self._above = _with_parents(self.layers) - self._layers | {""}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...encoder.model import RunConfig
 from ...reports.analysis import DeviceReport, OpReport, Share, TrainingReport
+from ...reports.trace import DryRun
 from ...reports.traced import (
     AttentionReport,
     RunReport,
@@ -21,7 +22,7 @@ from ...reports.traced import (
 from ...tape.ops import SCORES, Op, Recording
 from ...tape.training import OPTIMIZERS
 from ...units import ITEM_BYTES
-from .ask import ask_trace
+from .ask import Asked, ask_dry_run, ask_trace
 from .passes import TracedPasses
 from .windows import VALUES
 
@@ -42,6 +43,7 @@ def trace(
     mode: str = "inference",
     optimizer: str = "adamw",
     device: Device | None = None,
+    dry: bool = False,
 ) -> TracedAnalysis:
     """Analyze any PyTorch module. It runs on the meta device in a process of its own: its weights are never made.
 
@@ -54,6 +56,7 @@ def trace(
         mode: "inference", or "training" for a training step in addition.
         optimizer: of the training step: adamw, sgd_momentum or sgd.
         device: for times and whether it fits (see `load_device`).
+        dry: also run the module by torch's CUDA code as if on the device, for what its allocator allocates and reserves.
 
     Returns:
         Parameters, MACs, FLOPs, memory and time by layer and in total.
@@ -61,11 +64,23 @@ def trace(
     Raises:
         UsageError: if the target cannot be traced.
     """
-    traced = ask_trace(
-        target, inputs=inputs, arguments=arguments, dtype=dtype, submodule=submodule, mode=mode
+    asked = Asked(target, inputs, arguments or {}, dtype, submodule, mode, optimizer)
+    passes = TracedPasses(ask_trace(asked), optimizer)
+    report = report_of(passes, asked.name, mode, optimizer, device)
+    if device is None or not dry or report.device is None:
+        return report
+    return replace(report, device=_as_run(report.device, ask_dry_run(asked, device)))
+
+
+def _as_run(device: DeviceReport, ran: DryRun) -> DeviceReport:
+    """What is said of a device, after a dry run of it."""
+    return replace(
+        device,
+        spare_bytes=device.usable_bytes - ran.allocated_bytes,
+        peak_allocated_bytes=ran.allocated_bytes,
+        peak_reserved_bytes=ran.reserved_bytes,
+        fits=ran.ran,
     )
-    passes = TracedPasses(traced, optimizer)
-    return report_of(passes, ".".join(filter(None, (target, submodule))), mode, optimizer, device)
 
 
 def report_of(

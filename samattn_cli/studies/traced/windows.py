@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ...reports.trace import TracedOp
 from ...reports.traced import AttentionReport
-from .places import Places
+from .places import SOFTMAX, Places
 
 FEWEST_DIMS = 3  # of scores: heads, queries, keys
 VALUES = "values"
@@ -44,7 +44,7 @@ def _product(
         *leading, queries, _ = op.attention.queries
         shape = (*leading, queries, op.attention.keys[-2])
         return Product(number, None, math.prod(shape), _report(op, shape, places, batch, fused=True))
-    if op.name != "_softmax" or len(op.entering) < FEWEST_DIMS:
+    if op.name not in SOFTMAX or len(op.entering) < FEWEST_DIMS:
         return None
     made_by = next((n for n in range(number - 1, -1, -1) if _makes(ops[n], op)), None)
     if made_by is None:
