@@ -33,7 +33,8 @@ def config_name(word: str) -> str:
     return known_as(word, presets()) or word
 
 
-def _config_name(word: str | None) -> str | None:
+def optional_config_name(word: str | None) -> str | None:
+    """The file or preset that a word names, if there is a word."""
     return word and config_name(word)
 
 
@@ -54,7 +55,7 @@ def config_argument(metavar: str, text: str) -> Any:
     return typer.Argument(
         metavar=metavar,
         help=text,
-        callback=_config_name,
+        callback=optional_config_name,
         autocompletion=complete.configs,
         show_default=False,
     )

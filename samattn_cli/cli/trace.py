@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import UsageError, did_you_mean
+from ..errors import EXIT_DIFFERS, UsageError, did_you_mean
+from ..files.load import load_config
 from ..files.yaml12 import parse_yaml
 from ..render import PICTURES, TABLES, TEXTS
 from . import complete
 from .output import deliver, guarded, terminal_options, working
 from .output_files import output_files
-from .parameters import Outputs, TextFormat, chosen, device_name, device_of, device_option
+from .parameters import (
+    Outputs,
+    TextFormat,
+    chosen,
+    device_name,
+    device_of,
+    device_option,
+    optional_config_name,
+    overrides,
+)
+from .run_options import Set
 
 if TYPE_CHECKING:
     from ..device.model import Device
@@ -85,6 +96,17 @@ def trace(
             "dry:h100 also runs torch's own CUDA code, without a GPU, for what its allocator allocates and reserves."
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONFIG",
+            help="Compare the module with a config or preset of samattn, and say the first layer and operation that differ; exit "
+            "with 1 if one does.",
+            callback=optional_config_name,
+            autocompletion=complete.configs,
+        ),
+    ] = None,
+    set_: Set = None,
     all_layers: Annotated[bool, typer.Option("--all", help="Show every layer, also identical ones.")] = False,
     ops: Annotated[
         list[str] | None,
@@ -108,6 +130,8 @@ def trace(
 
       samattn trace ./sam-vit-base/config.json --submodule vision_encoder --input 1x3x1024x1024
 
+      samattn trace my_package.encoder:build --against sam_vit_b
+
       samattn trace timm:vit_base_patch16_224 --dtype bfloat16 -o report.json
     """
     from ..studies.traced import trace as trace_target
@@ -119,6 +143,11 @@ def trace(
     if dtype is not None:
         _check("--dtype", dtype, DTYPES)
     dry, on = _device(device)
+    if set_ and against is None:
+        raise UsageError(
+            "needs-option", "--set: overrides a key of the config of --against, which is not given"
+        )
+    config = None if against is None else load_config(against, overrides(set_))
     with working(f"tracing {target}"):
         report = trace_target(
             target,
@@ -130,9 +159,12 @@ def trace(
             optimizer=optimizer,
             device=on,
             dry=dry,
+            against=config,
         )
     options = terminal_options(all_layers=all_layers, ops=_places(report, ops or ()))
     deliver(report, chosen(format_), formats, options)
+    if report.against is not None and not report.against.equal:
+        raise typer.Exit(EXIT_DIFFERS)
 
 
 def _device(word: str | None) -> tuple[bool, Device | None]:

@@ -33,10 +33,11 @@ class TracedWeight:
 
 @dataclass(frozen=True)
 class TracedStorage:
-    """The memory that an operation allocates: a number that is never used again, and bytes as asked for."""
+    """The memory that an operation allocates: a number that is never used again, bytes as asked for, whether of indices."""
 
     id: int
     nbytes: int
+    is_index: bool = False
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,27 @@ class RunReport:
     route: Literal["meta", "cpu"]
 
 
+@dataclass(frozen=True)
+class AgainstDifference:
+    """The first difference in one respect: parameters, layers, windows, FLOPs or memory. `place` is the layer or part."""
+
+    what: str
+    place: str
+    text: str
+    config: int | None
+    here: int | None
+
+
+@dataclass(frozen=True)
+class Against:
+    """A comparison of the module with a config of samattn: whether they are equal, or the first differences."""
+
+    config: str
+    layers: int
+    equal: bool
+    differences: tuple[AgainstDifference, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TracedAnalysis:
     """An analysis of a module that was traced. `target` is what was asked for, `type` the module's class."""
@@ -114,6 +135,7 @@ class TracedAnalysis:
     shares: tuple[Share, ...]
     training: TrainingReport | None
     device: DeviceReport | None = None
+    against: Against | None = None
     schema_version: int = SCHEMA_VERSION
     kind: Literal["analysis"] = "analysis"
     source: Literal["traced"] = "traced"

@@ -66,10 +66,10 @@ TRANSFORMERS: Mapping[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "Donut Swin": ("DonutSwin", {}, (1, 3, 224, 224)),
     "MaskFormer-Swin": ("MaskFormerSwin", {}, (1, 3, 224, 224)),
     "ConvNeXt-T": ("ConvNext", {}, (1, 3, 224, 224)),
-    "DiNAT": ("FocalNet", {}, (1, 3, 224, 224)),
+    "FocalNet": ("FocalNet", {}, (1, 3, 224, 224)),
     "LW-DETR backbone": ("LwDetrViT", {}, (1, 3, 640, 640)),
     "RF-DETR backbone": ("RfDetrDinov2", {}, (1, 3, 560, 560)),
-    "DAB": ("Yolos", {}, (1, 3, 512, 864)),
+    "YOLOS": ("Yolos", {}, (1, 3, 512, 864)),
     "ViTPose backbone": ("VitPoseBackbone", {}, (1, 3, 256, 192)),
     "Pixio": ("Pixio", {}, (1, 3, 256, 256)),
     "I-JEPA": ("IJepa", {}, (1, 3, 224, 224)),
@@ -168,7 +168,8 @@ def tracked(module: nn.Module, inputs: Inputs) -> int:
 
 def faked(tensor: torch.Tensor) -> torch.Tensor:
     made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cuda")
-    return nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+    # without gradients: MemTracker hooks those of each weight, and fails where a weight is made by an operation
+    return nn.Parameter(made, requires_grad=False) if isinstance(tensor, nn.Parameter) else made
 
 
 def main(words: list[str]) -> None:

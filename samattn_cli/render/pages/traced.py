@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from ...figures import FIGURES, of
-from ...reports.traced import RunReport, TracedAnalysis, TracedLayer, TracedPart
+from ...reports.traced import Against, RunReport, TracedAnalysis, TracedLayer, TracedPart
 from ...units import (
     format_amount,
     format_bytes,
@@ -48,6 +48,8 @@ def _how(run: RunReport) -> Iterator[str]:
 
 
 def _sections(report: TracedAnalysis, options: Options) -> Iterator[Section]:
+    if report.against is not None:
+        yield Lines(f"Against {report.against.config}", tuple(_against(report.against)))
     yield from _layers(report, options)
     yield _memory(report, options)
     yield _totals(report)
@@ -64,6 +66,15 @@ def _sections(report: TracedAnalysis, options: Options) -> Iterator[Section]:
         yield _device(report)
     if report.notes:
         yield Lines("Notes", report.notes)
+
+
+def _against(against: Against) -> Iterator[str]:
+    if against.equal:
+        yield (
+            f"equal: parameters, and the windows, FLOPs and allocations of all {format_things(against.layers, 'layer')} and of "
+            "the parts next to them, operation by operation"
+        )
+    yield from (f"{difference.what}: {difference.text}" for difference in against.differences)
 
 
 COST: tuple[Column, ...] = (

@@ -7,6 +7,7 @@ torch's dispatcher, in a process that traces one module and ends. The rules are 
 - scaled_dot_product_attention: attention.cpp and sdp_utils.cpp. Flash attention if it takes the inputs, otherwise the
   memory-efficient kernel, otherwise the unfused products. cuDNN's kernel is left out, as its allocations are not documented.
 - linear: Linear.cpp. A bias is added in place if the input is not contiguous.
+- batch_norm: Normalization.cpp. cuDNN's kernel if it takes the inputs.
 - softmax of float16 with a float32 result: SoftMax.cpp. One kernel.
 """
 
@@ -29,6 +30,7 @@ FUSED_DIMS = 4
 BYTES_ALIGNMENT = 16
 FUSES_THREE_DIMENSIONS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
 """Whether queries (B, N, d) run in a fused kernel: attention.cpp of torch 2.14."""
+MOST_IN_TRAINING, MOST_IN_EVALUATION = 880801, 65535
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -38,6 +40,7 @@ def install(key: str = KEY) -> torch.library.Library:
     library.impl("scaled_dot_product_attention", attention, key)
     library.impl("linear", linear, key)
     library.impl("softmax.int", softmax, key)
+    library.impl("batch_norm", batch_norm, key)
     return library
 
 
@@ -136,6 +139,35 @@ def softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
     if x.dtype == torch.float16 and dtype == torch.float32:
         return torch._softmax(x, dim, True)
     return torch._softmax(x if dtype is None else x.to(dtype), dim, False)
+
+
+def batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    _cudnn: bool,
+) -> Tensor:
+    """A batch norm as ATen runs it on CUDA: cuDNN keeps no statistics in evaluation."""
+    kernel = torch.ops.aten.native_batch_norm
+    if _cudnn_takes(x, weight, bias, mean, training=training):
+        kernel = torch.ops.aten.cudnn_batch_norm
+    out: Tensor = kernel(x, weight, bias, mean, variance, training, momentum, eps)[0]
+    return out
+
+
+def _cudnn_takes(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, *, training: bool
+) -> bool:
+    """_select_batch_norm_backend of Normalization.cpp."""
+    if weight is None or bias is None or torch.bfloat16 in {x.dtype, weight.dtype}:
+        return False
+    most = MOST_IN_TRAINING if training else MOST_IN_EVALUATION
+    return (mean is not None or training) and x.dim() > 2 and x.shape[0] <= most  # noqa: PLR2004 - (B, C, ...)
 
 
 class NumbersOnHost(TorchFunctionMode):

@@ -24,6 +24,8 @@ KINDS = {
     "native_layer_norm_backward": "layer_norm_backward",
     "native_group_norm": "layer_norm",
     "native_group_norm_backward": "layer_norm_backward",
+    "cudnn_batch_norm": "layer_norm",
+    "cudnn_batch_norm_backward": "layer_norm_backward",
     "native_batch_norm": "layer_norm",
     "native_batch_norm_backward": "layer_norm_backward",
     "linalg_vector_norm": "norm",

@@ -45,6 +45,7 @@ class TracedPasses:
         self.optimizer = OPTIMIZERS[optimizer]
         self.places = Places(trace)
         self.batch = next((shape[0] for shape in trace.inputs.values() if shape), 1)
+        self.indices: set[Storage] = set()  # memory of tables of indices
         self.products = products_of(trace.forward, self.places, self.batch)
 
     @cached_property
@@ -142,6 +143,7 @@ class TracedPasses:
 
     def _runs(self, ops: Sequence[TracedOp], products: Sequence[Product]) -> Iterator[Run]:
         storages = storages_of(ops)
+        self.indices |= {storages[each.id] for op in ops for each in op.allocates if each.is_index}
         scores = {product.op: product.scores for product in products}
         words = {product.values: VALUES for product in products} | dict.fromkeys(scores, SCORES)
         names = self._names(ops, words)

@@ -35,7 +35,7 @@ class Places:
         kinds = {self._modules[name].type for name in repeated if name in attending}
         layers = [name for name in repeated if self._modules[name].type in kinds]
         layers = layers or self._alone(trace.modules, attending)
-        self.layers = tuple(_innermost(layers or [name for name in repeated if self._has_modules(name)]))
+        self.layers = tuple(_innermost(layers or list(filter(self._is_own, repeated))))
         self._layers = frozenset(self.layers)
         self._above = _with_parents(self.layers) - self._layers | {""}
         self._known: dict[str, str] = {}
@@ -96,6 +96,10 @@ class Places:
     def _is_plain(self, module: TracedModule) -> bool:
         """Whether it is a layer of torch, such as a Linear."""
         return module.type.startswith("torch.nn.modules.") and not self._has_modules(module.name)
+
+    def _is_own(self, name: str) -> bool:
+        """Whether a module with modules in it is not one of torch's own, such as a Sequential."""
+        return self._has_modules(name) and not self._modules[name].type.startswith("torch.nn.modules.")
 
     def _has_modules(self, name: str) -> bool:
         return any(other.startswith(f"{name}.") for other in self._modules)

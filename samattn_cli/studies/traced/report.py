@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ...encoder.model import RunConfig
+from ...encoder.model import EncoderConfig, RunConfig
 from ...reports.analysis import DeviceReport, OpReport, Share, TrainingReport
 from ...reports.trace import DryRun
 from ...reports.traced import (
@@ -44,6 +44,7 @@ def trace(
     optimizer: str = "adamw",
     device: Device | None = None,
     dry: bool = False,
+    against: EncoderConfig | None = None,
 ) -> TracedAnalysis:
     """Analyze any PyTorch module. It runs on the meta device in a process of its own: its weights are never made.
 
@@ -56,6 +57,7 @@ def trace(
         mode: "inference", or "training" for a training step in addition.
         optimizer: of the training step: adamw, sgd_momentum or sgd.
         device: for times and whether it fits (see `load_device`).
+        against: a config to compare the module with; without `inputs` and `dtype`, those of the config are taken.
         dry: also run the module by torch's CUDA code as if on the device, for what its allocator allocates and reserves.
 
     Returns:
@@ -64,9 +66,16 @@ def trace(
     Raises:
         UsageError: if the target cannot be traced.
     """
+    if against is not None:
+        inputs = inputs or ["x".join(map(str, against.input_shape))]
+        dtype = dtype or against.run.dtype
     asked = Asked(target, inputs, arguments or {}, dtype, submodule, mode, optimizer)
     passes = TracedPasses(ask_trace(asked), optimizer)
     report = report_of(passes, asked.name, mode, optimizer, device)
+    if against is not None:
+        from .against import against as compare
+
+        report = replace(report, against=compare(passes, against))
     if device is None or not dry or report.device is None:
         return report
     return replace(report, device=_as_run(report.device, ask_dry_run(asked, device)))
