@@ -197,12 +197,12 @@ def _device(report: TracedAnalysis) -> Lines:
     lines = [
         f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
     ]
-    if device.peak_allocated_bytes is None:
+    if device.allocated_bytes is None:
         lines.append(
             f"workspaces of cuBLAS and of other kernels are left out; --device dry:{device.name} has them"
         )
-    if device.peak_allocated_bytes is not None and device.peak_reserved_bytes is not None:
-        allocated, reserved = map(format_bytes, (device.peak_allocated_bytes, device.peak_reserved_bytes))
+    if device.allocated_bytes is not None and device.reserved_bytes is not None:
+        allocated, reserved = map(format_bytes, (device.allocated_bytes, device.reserved_bytes))
         lines.append(
             f"torch's own CUDA code, in a dry run, allocates {allocated} and reserves {reserved}, workspaces included"
         )

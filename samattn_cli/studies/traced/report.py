@@ -86,8 +86,9 @@ def _as_run(device: DeviceReport, ran: DryRun) -> DeviceReport:
     return replace(
         device,
         spare_bytes=device.usable_bytes - ran.allocated_bytes,
-        peak_allocated_bytes=ran.allocated_bytes,
-        peak_reserved_bytes=ran.reserved_bytes,
+        allocated_bytes=ran.allocated_bytes,
+        reserved_bytes=ran.reserved_bytes,
+        nvidia_smi_bytes=ran.reserved_bytes + device.context_bytes,
         fits=ran.ran,
     )
 
@@ -356,6 +357,7 @@ def _device(
         spare_bytes=device.usable_bytes - peak,
         allocated_bytes=None,
         reserved_bytes=None,
+        nvidia_smi_bytes=None,
         nvidia_smi_bytes=None,
         fits=peak <= device.usable_bytes,
         too_large=tuple(place for place, moment in moments.items() if moment.nbytes > device.usable_bytes),
