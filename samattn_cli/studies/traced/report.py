@@ -358,7 +358,6 @@ def _device(
         allocated_bytes=None,
         reserved_bytes=None,
         nvidia_smi_bytes=None,
-        nvidia_smi_bytes=None,
         fits=peak <= device.usable_bytes,
         too_large=tuple(place for place, moment in moments.items() if moment.nbytes > device.usable_bytes),
         latency_ms=total,
