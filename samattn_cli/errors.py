@@ -6,8 +6,8 @@ Exit codes: 0 clean, 1 something that was checked differs, 2 could not check or 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from .records import dataclass
 from .spelling import alike, either
 
 EXIT_DIFFERS = 1

@@ -6,11 +6,12 @@ They are data: what was printed, where, and the convention that it follows. `tap
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+
+from .records import dataclass
 
 FILE = Path(__file__).with_name("published.json")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from .records import dataclass
 
 Status = Literal["exact", "differs", "skipped", "failed"]
 """exact: all integers are equal. skipped: not requested, or not possible here. failed: it should have run and could not."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from ..errors import Message
+from ..records import dataclass
 from .model import OverrideConfig
 from .placement import GLOBAL_VALUES
 from .slots import Problem

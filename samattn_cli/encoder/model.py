@@ -5,10 +5,11 @@ Source of the names: segment-anything, modeling/image_encoder.py, ``ImageEncoder
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
+from ..records import dataclass
 from ..units import DTYPE_NAMES, ITEM_BYTES
 from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
 from .placed import placed

@@ -7,9 +7,10 @@ same at every resolution, as in LW-DETR (arXiv:2406.03459) and RF-DETR; their co
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ..records import dataclass
 from ..units import format_size
 from .keys import Pair
 

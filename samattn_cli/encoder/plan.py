@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..records import dataclass
 from .keys import Pair
 from .layouts import TokenLayout
 from .placement import EVERYWHERE, Placement, Windows

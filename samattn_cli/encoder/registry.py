@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
 from itertools import count
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FamilyError
+from ..records import dataclass
 from .keys import words_changed
 from .slots import Block, Family, Part, PatchEmbed, Transition
 

@@ -7,11 +7,12 @@ the facts that checks and plans need: which keys it uses, and how it changes the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Message
+from ..records import dataclass
 from .keys import Pair
 from .layouts import GRID, TokenLayout
 from .placement import EVERYWHERE, UNSHIFTED, Placement

@@ -7,11 +7,11 @@ A problem that disappears without a value is reported at that value.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..encoder.presets import presets
 from ..errors import ConfigError, Message, Problem, code_of
+from ..records import dataclass
 
 MOST_CHANGES, MOST_PROBLEMS = 50, 50
 """The most values to try, and the most problems to try them for. With more, places do not change: each try is a load."""

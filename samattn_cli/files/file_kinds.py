@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..encoder.presets import devices, presets
 from ..errors import Message
+from ..records import dataclass
 
 
 @dataclass(frozen=True)

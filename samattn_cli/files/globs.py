@@ -7,11 +7,11 @@ starts again for each star. Here all possible matches advance together, one step
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
 
 from ..errors import Message
+from ..records import dataclass
 from .glob_parts import Part, PartKind, parts_of
 
 WILD = frozenset("*?[")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ..errors import ConfigError, Message, Problem, did_you_mean
+from ..records import dataclass
 from ..spelling import known_as
 from .file_kinds import ENCODER, FileKind
 from .globs import is_glob, matches

@@ -7,9 +7,9 @@ listed below as functions, which import what they need when they are first calle
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..records import dataclass
 from .options import Options
 
 if TYPE_CHECKING:

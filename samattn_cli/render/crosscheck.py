@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ..encoder.model import EncoderConfig
+from ..records import dataclass
 from ..verdicts import Check, CrossCheck
 
 MOST_DIFFERENCES = 12

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
+
+from ..records import dataclass
 
 WIDE = 140
 """Width from which tables show all of their columns."""

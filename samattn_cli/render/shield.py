@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from unicodedata import category
+
+from ..records import dataclass
 
 WORKFLOW_COMMAND = re.compile(r"^(?P<before>[^\S\n]*)::|##\[", re.MULTILINE)
 STYLE = re.compile(r"(\x1b\[[0-9;]*m)")

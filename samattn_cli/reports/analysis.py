@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..figures import IN_MEMORY, names, of, with_keys
+from ..records import dataclass
 from ..verdicts import CrossCheck
 from ..version import __version__
 from . import SCHEMA_VERSION

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
 from operator import attrgetter
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..encoder.plan import LayerConfig
 from ..errors import UsageError, did_you_mean
 from ..figures import Figure, of
+from ..records import dataclass
 from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
 from ..tape.encoder import Segment
 from ..tape.memory import saved_by_op

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..encoder.model import EncoderConfig, Phase, Section
 from ..figures import IN_MEMORY
+from ..records import dataclass
 from ..reports.analysis import Costs, Figures
 from ..tape.encoder import ForwardPass, forward
 from ..tape.memory import SegmentMemory, walk, weights_bytes

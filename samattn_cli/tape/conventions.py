@@ -16,8 +16,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from ..records import dataclass
 from .encoder import ForwardPass, Segment
 from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, Op
 

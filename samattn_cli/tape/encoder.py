@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 
 from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig, RunConfig
 from ..encoder.plan import LayerConfig, PartConfig
+from ..records import dataclass
 from ..units import ITEM_BYTES
 from . import autograd
 from .graph import Node

@@ -6,9 +6,9 @@ Every allocation is rounded up to 512 bytes, as PyTorch's CUDA caching allocator
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from ..records import dataclass
 from ..units import rounded
 from .encoder import ForwardPass
 from .ops import Op, Recording, parameter_elements

@@ -7,10 +7,11 @@ exist. The backward begins with a gradient of the output. Image, output and that
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from ..encoder.model import EncoderConfig, Phase, Section
+from ..records import dataclass
 from ..units import rounded
 from .encoder import BackwardRun, ForwardPass, Segment, backward, forward
 from .memory import Liveness, gradients_bytes, live_over, saved_bytes, trained, weights_bytes

@@ -1,0 +1,78 @@
+"""Frozen dataclasses that are quick to create behave as those of the standard library."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from samattn_cli.records import dataclass
+
+
+def declared(decorator: Any) -> tuple[type, type]:
+    """A class and a class derived from it, by a decorator."""
+
+    @decorator(frozen=True)
+    class Size:
+        height: int
+        width: int = 1
+        note: str = dataclasses.field(default="", compare=False)
+        seen: int = dataclasses.field(default=0, repr=False)
+
+    @decorator(frozen=True, kw_only=True)
+    class Window(Size):
+        shift: int = 0
+
+    return Size, Window
+
+
+PAIRS = list(zip(declared(dataclass), declared(dataclasses.dataclass), strict=True))
+VALUES = [
+    {"height": 2},
+    {"height": 2, "note": "other"},
+    {"height": 2, "seen": 3},
+    {"height": 3, "width": 4},
+]
+
+
+@pytest.mark.parametrize(("ours", "standard"), PAIRS)
+def test_it_is_equal_hashed_and_shown_as_the_standard_one(ours: Any, standard: Any) -> None:
+    mine, theirs = [ours(**value) for value in VALUES], [standard(**value) for value in VALUES]
+    assert [[one == other for other in mine] for one in mine] == [
+        [one == other for other in theirs] for one in theirs
+    ]
+    assert [hash(one) for one in mine] == [hash(one) for one in theirs]
+    assert [repr(one) for one in mine] == [repr(one) for one in theirs]
+
+
+def test_other_classes_are_never_equal() -> None:
+    (size, window), (other_size, _) = declared(dataclass), declared(dataclasses.dataclass)
+    assert size(height=2) != window(height=2)
+    assert size(height=2) != other_size(height=2)
+
+
+def test_it_cannot_be_changed() -> None:
+    size, _ = declared(dataclass)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        size(height=2).height = 3
+
+
+def test_without_fields_all_are_equal() -> None:
+    @dataclass(frozen=True)
+    class Nothing:
+        pass
+
+    assert Nothing() == Nothing()
+    assert len({Nothing(), Nothing()}) == 1
+
+
+def test_a_method_of_the_class_is_kept() -> None:
+    @dataclass(frozen=True)
+    class Named:
+        name: str
+
+        def __repr__(self) -> str:
+            return self.name
+
+    assert repr(Named("global")) == "global"
