@@ -109,7 +109,7 @@ class AutocastOnCuda(TorchFunctionMode):
         """Run `func` in the type that autocast chooses."""
         kwargs = kwargs or {}
         if func in IN_PRODUCT_TYPE:
-            args = tuple(map(self._copy, args))
+            args = tuple(map(self._copy, reversed(args)))[::-1]  # C++ evaluates the last argument first
         elif func is Tensor.softmax and args[0].dtype == torch.float16:
             return torch._softmax(args[0], kwargs.get("dim", -1), True)  # one kernel on CUDA
         elif func is F.normalize:

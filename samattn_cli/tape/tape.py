@@ -526,9 +526,10 @@ class Tape(Recorder):
         """Operands in the type of products. Under autocast they are copies.
 
         Autocast keeps the copies of weights that train until the forward ends: at::autocast::cached_cast caches the
-        copy of a tensor only if it requires a gradient.
+        copy of a tensor only if it requires a gradient. The last operand is copied first, as the arguments of a call are
+        evaluated in the builds of torch for Linux.
         """
-        return tuple(self._operand(name, operand) for operand in operands)
+        return tuple(self._operand(name, operand) for operand in reversed(operands))[::-1]
 
     def _operand(self, name: str, operand: Tensor | Parameter) -> Tensor:
         x = self.weight(operand) if isinstance(operand, Parameter) else operand
