@@ -158,7 +158,9 @@ def op_tables(report: Any, names: Sequence[str], *, wide: bool) -> Iterator[Tabl
     for place in (*report.parts, *report.layers):
         if place.name in names:
             rows = tuple(tuple(cell(op) for _, cell in columns) for op in place.ops)
-            yield Table(f"Operations of {place.name}", tuple(header for header, _ in columns), rows)
+            kernels = (f"{op.name}: {op.attention_kernel}." for op in place.ops if op.attention_kernel)
+            headers = tuple(header for header, _ in columns)
+            yield Table(f"Operations of {place.name}", headers, rows, " ".join(kernels))
 
 
 def _op_columns(*, wide: bool) -> Iterator[OpColumn]:

@@ -19,7 +19,10 @@ Bound = Literal["compute", "memory", "launch"]
 @dataclass(frozen=True)
 @with_keys(names(of("op")), "int | None")
 class OpReport:
-    """One operation of a layer or part. A tensor that several keep for backward counts in the first one's `saved_bytes`."""
+    """One operation of a layer or part. A tensor that several keep for backward counts in the first one's `saved_bytes`.
+
+    `attention_kernel` is the kernel that torch runs for fused attention, and why a faster one does not run.
+    """
 
     name: str
     kind: str
@@ -31,6 +34,7 @@ class OpReport:
     bytes_written: int
     requested_bytes: int
     saved_bytes: int
+    attention_kernel: str = ""
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,8 @@ class DeviceReport:
     These are None for a device that is not a CUDA device, but for the context. `fits` is whether the allocator finds room.
     `spare_bytes` is what `allocated_bytes` leaves free.
     `too_large` are the parts, layers and the optimizer's step in which more is live than that. `calibrated_share` of the
-    time is by figures that were `recorded_on` the device, the rest by its datasheet.
+    time is by figures that were `recorded_on` the device, the rest by its datasheet. `refused` is why CUDA cannot launch one
+    of the kernels; then the run does not fit.
     """
 
     name: str
@@ -234,6 +239,7 @@ class DeviceReport:
     latency_ms: float
     calibrated_share: float
     recorded_on: str
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -274,6 +280,25 @@ class PublishedFigure:
 
 
 @dataclass(frozen=True)
+class AttentionKernel:
+    """A kernel of scaled_dot_product_attention that layers run.
+
+    Attributes:
+        operation: its name in the layer.
+        kernel: "cudnn", "flash", "efficient", "math".
+        words: it in words, and why the kernels that torch prefers do not run.
+        layers: the names of the layers.
+        torch: the version of torch whose choice it is.
+    """
+
+    operation: str
+    kernel: str
+    words: str
+    layers: tuple[str, ...]
+    torch: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something that a reader would want pointed out, in plain words."""
 
@@ -298,6 +323,7 @@ class Analysis:
     device: DeviceReport | None = None
     measured: tuple[Measured, ...] = ()
     published: tuple[PublishedFigure, ...] = ()
+    attention_kernels: tuple[AttentionKernel, ...] = ()
     kind: Literal["analysis"] = "analysis"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

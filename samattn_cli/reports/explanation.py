@@ -69,6 +69,7 @@ class Explanation:
         definition: what is counted.
         left_out: what is not.
         others: what other tools say.
+        kernels: the kernels that torch runs for fused attention in it, by compute capability, and why.
     """
 
     config: EncoderConfig
@@ -84,6 +85,7 @@ class Explanation:
     left_out: tuple[str, ...]
     others: tuple[ToolFigure, ...] = ()
     not_at: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
     kind: Literal["explanation"] = "explanation"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

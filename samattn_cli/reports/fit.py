@@ -32,6 +32,7 @@ class Candidate:
         too_large: the parts and layers, and the optimizer, in which more is live than there is.
         stopped_at: the first of those in order of time, and the operation at which most is live in it; "" if it fits.
         fits: whether it fits, also if nothing is left; for a CUDA device, whether the allocator finds room.
+        refused: why CUDA cannot launch one of its kernels, whatever the memory; "" if it can.
         allocated_bytes: the most that torch's caching allocator hands out; None if no CUDA device is asked about.
         reserved_bytes: the most that it takes from the device.
     """
@@ -48,6 +49,7 @@ class Candidate:
     fits: bool
     allocated_bytes: int | None = None
     reserved_bytes: int | None = None
+    refused: str = ""
 
     @property
     def taken_bytes(self) -> int:

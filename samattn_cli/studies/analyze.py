@@ -17,6 +17,7 @@ from ..reports.analysis import (
 )
 from ..verdicts import CrossCheck
 from .against_published import published
+from .attention_kernels import attention_kernels, findings_of
 from .changes import changes_of, pairs_of
 from .findings import findings, fitting
 from .layers import layers_of, parts_of, shares_of
@@ -57,9 +58,9 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
     )
     changes = changes_of(passes)
     where = None if device is None else _device(passes, device)
-    pairs = (
-        pairs_of(passes) if where and not where.fits and not any(change.fits for change in changes) else ()
-    )
+    pairs = pairs_of(passes) if _lacks_memory(where) and not any(change.fits for change in changes) else ()
+    kernels = attention_kernels(passes, device)
+    of_kernels = findings_of(passes, device, kernels)
     return Analysis(
         config=config,
         totals=totals,
@@ -72,11 +73,13 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         findings=(
             *findings(config, layers, totals, comparison, changes, _of_reference(config)),
             *fitting(where, changes, pairs),
+            *of_kernels,
         ),
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
         device=where,
         measured=measured(config, passes.peak_bytes),
         published=published(config),
+        attention_kernels=kernels,
     )
 
 
@@ -85,6 +88,10 @@ def _of_reference(config: EncoderConfig) -> Figures | None:
     if config.implementation == REFERENCE:
         return None
     return Passes(replace(config, implementation=REFERENCE)).figures
+
+
+def _lacks_memory(device: DeviceReport | None) -> bool:
+    return device is not None and not device.fits and not device.refused
 
 
 def _totals(passes: Passes) -> Totals:
@@ -144,4 +151,5 @@ def _device(passes: Passes, device: Device) -> DeviceReport:
         latency_ms=time.ms,
         calibrated_share=time.calibrated_share,
         recorded_on="" if measured_on is None else measured_on.recorded_on,
+        refused=used.refused,
     )

@@ -17,7 +17,9 @@ from ..tape.storage import Dim
 from ..tape.symbols.formula import Integer, atoms_of
 from ..tape.symbols.written import Writer
 from ..tape.tools import what_others_say
+from .attention_kernels import by_capability
 from .layers import no_such_place
+from .passes import Passes
 from .readers import OF_RECORDING, is_of_parts, of_op, of_recordings
 from .symbolic import MEANINGS, Symbolic, symbolic
 from .tapped import TAPPED
@@ -108,7 +110,9 @@ def _of_segment(
     validity = validity_of(total, segment, _figures_of(figure, inner), places)
     whole = _row(on_symbols, where, total)
     whole = _without_formula(whole) if validity.is_here_only else whole
-    return replace(_explanation(config, whole, metric, rows, (segment.name, inner)), not_at=validity.others)
+    kernels = by_capability(Passes(config), segment.name, lambda op: not inner or _is_in(op, inner))
+    made = _explanation(config, whole, metric, rows, (segment.name, inner))
+    return replace(made, not_at=validity.others, kernels=kernels)
 
 
 def _without_formula(row: FormulaRow) -> FormulaRow:

@@ -249,7 +249,7 @@ def fitting(
     device: DeviceReport | None, changes: Sequence[Change], pairs: Sequence[Change]
 ) -> Iterator[Finding]:
     """One change, or else two, that make an encoder fit a device."""
-    if device is None or device.fits:
+    if device is None or device.fits or device.refused:
         return
     single = next((change for change in changes if change.fits), None)
     pair = next((change for change in pairs if change.fits), None)

@@ -19,7 +19,7 @@ from ..errors import Message, UsageError, code_of
 from ..figures import PEAKS
 from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary
 from .candidates import Candidates, batch_size, global_layers, grown, own_aspect, resolution
-from .on_device import InMemory, fits, in_memory
+from .on_device import fits, in_bytes, in_memory, on, refused
 from .passes import Passes
 from .placements.placing import global_layers as global_layers_of
 from .progress import Tell, silent, telling
@@ -116,9 +116,10 @@ def bytes_of(memory: int | Device) -> int:
 
 def candidate(config: EncoderConfig, memory: int | Device) -> Candidate:
     """The memory of an encoder in its run's mode, and where it is too large."""
-    passes, memory_bytes = Passes(config), bytes_of(memory)
+    memory_bytes = bytes_of(memory)
+    passes = Passes(config) if isinstance(memory, int) else on(Passes(config), memory)
     peak = passes.peak_bytes
-    used = InMemory(peak <= memory_bytes) if isinstance(memory, int) else in_memory(passes, memory)
+    used = in_bytes(passes, memory_bytes) if isinstance(memory, int) else in_memory(passes, memory)
     return Candidate(
         image_size=config.image_size,
         batch_size=config.run.batch_size,
@@ -132,6 +133,7 @@ def candidate(config: EncoderConfig, memory: int | Device) -> Candidate:
         spare_bytes=memory_bytes - (used.allocated_bytes or peak),
         too_large=tuple(passes.larger_than(memory_bytes)) or used.too_large,
         stopped_at=passes.stopped_at(memory_bytes) or used.stopped_at,
+        refused=used.refused,
     )
 
 
@@ -212,15 +214,20 @@ def _by_halving(
 
 
 def _with_room(candidates: Candidates, mode: str, edge: Edge, memory: int | Device) -> Edge:
-    """The edge where the allocator of a device finds room: from that of live bytes down, in doubled steps, then halved."""
-    if isinstance(memory, int):
-        return edge
+    """The edge where all kernels can be launched and the allocator of a device finds room.
+
+    It is searched from that of live bytes down, in doubled steps, which are then halved; before that it goes up, as long as
+    the attention kernels of the device leave room for more.
+    """
 
     def has_room(place: int) -> bool:
-        return fits(Passes(_in(mode, candidates[place])), memory)
+        passes = Passes(_in(mode, candidates[place]))
+        return not refused(passes) if isinstance(memory, int) else fits(passes, memory)
 
-    high, step = edge.place + 1, 1
-    low = edge.place
+    low, step = edge.place, 1
+    while not isinstance(memory, int) and low + 1 < len(candidates) and has_room(low + 1):
+        low += 1
+    high = low + 1
     while low >= 0 and not has_room(low):
         high, low, step = low, low - step, 2 * step
     low = max(low, -1)

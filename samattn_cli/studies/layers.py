@@ -19,6 +19,7 @@ from ..tape.memory import saved_by_op
 from ..tape.ops import SCORES, Op, Recording
 from ..tape.shares import share_of
 from ..tape.training import PHASES, Moment
+from .attention_kernels import kernels_in
 from .passes import Passes
 from .readers import attention_bytes, of_segment
 
@@ -83,7 +84,10 @@ def _figures(table: Mapping[str, Callable[[At], Any]], at: At) -> dict[str, Any]
 
 def _ops(at: At) -> tuple[OpReport, ...]:
     training = at.passes.step.forward.segments[at.number]
-    return _op_reports(at.segment.recording, None if training.is_checkpointed else training.recording)
+    kernels = tuple(kernels_in(at.passes, at.number, at.passes.device).items())
+    return _op_reports(
+        at.segment.recording, None if training.is_checkpointed else training.recording, kernels
+    )
 
 
 def _vs_global(at: At) -> VsGlobal:
@@ -154,9 +158,11 @@ read_op = attrgetter(*OF_OPS)
 
 
 @lru_cache(maxsize=64)
-def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpReport, ...]:
+def _op_reports(
+    recording: Recording, training: Recording | None, kernels: tuple[tuple[str, str], ...]
+) -> tuple[OpReport, ...]:
     """The operations of a forward, with the bytes that a training step keeps of each (None: checkpointed, keeps none)."""
-    kept = Counter[str]()
+    kept, of_attention = Counter[str](), dict(kernels)
     if (
         training is not None
     ):  # training may run more operations, such as a copy of a frozen weight for each use
@@ -167,6 +173,7 @@ def _op_reports(recording: Recording, training: Recording | None) -> tuple[OpRep
             name=op.name,
             kind=op.kind,
             saved_bytes=kept.pop(op.name, 0),
+            attention_kernel=of_attention.get(op.name, ""),
             **dict(zip(OF_OPS, read_op(op), strict=True)),
         )
         for op in recording.ops

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..tape.allocator import MIB, OutOfMemoryError
 from ..tape.inside import Cuda
+from ..tape.launch import MOST_BLOCKS
 from ..tape.replay import Usage, replay_forward, replay_step
 from ..tape.requests import Kinds
 
@@ -33,12 +34,14 @@ class InMemory:
         fits: whether it runs.
         usage: what the allocator allocates and reserves; if the run does not fit, as if memory were unlimited. None
             for a device that is not a CUDA device.
-        stopped_at: the part and phase in which memory runs out; "" if it fits.
+        stopped_at: the part and phase in which memory runs out, or the operation that cannot be launched; "" if it fits.
+        refused: why an operation cannot be launched; "" if all can.
     """
 
     fits: bool
     usage: Usage | None = None
     stopped_at: str = ""
+    refused: str = ""
 
     @property
     def allocated_bytes(self) -> int | None:
@@ -63,7 +66,7 @@ class InMemory:
     @property
     def too_large(self) -> tuple[str, ...]:
         """The part in which memory runs out, if it does."""
-        return () if self.fits else (self.stopped_at.partition(" ")[0],)
+        return () if self.fits or self.refused else (self.stopped_at.partition(" ")[0],)
 
 
 def cuda_of(device: Device) -> Cuda | None:
@@ -78,6 +81,18 @@ def cuda_of(device: Device) -> Cuda | None:
     return Cuda(capability, multiprocessors, threads)
 
 
+def on(passes: Passes, device: Device | None) -> Passes:
+    """The passes with the attention kernels that torch runs on a device."""
+    cuda = None if device is None else cuda_of(device)
+    return passes if cuda is None else passes.aimed(cuda.target)
+
+
+def in_bytes(passes: Passes, memory_bytes: int) -> InMemory:
+    """A run of the mode of `passes` in a memory of which only the size is known."""
+    why = refused(passes)
+    return InMemory(not why and passes.peak_bytes <= memory_bytes, stopped_at=_where(passes), refused=why)
+
+
 def in_memory(passes: Passes, device: Device) -> InMemory:
     """A run of the mode of `passes` in what a process has of a device's memory.
 
@@ -87,7 +102,10 @@ def in_memory(passes: Passes, device: Device) -> InMemory:
     cuda = cuda_of(device)
     if cuda is None:
         return InMemory(passes.peak_bytes <= device.usable_bytes)
-    used = replayed(passes, cuda)
+    passes = passes.aimed(cuda.target)
+    why, used = refused(passes), replayed(passes, cuda)
+    if why:
+        return InMemory(False, used, _where(passes), why)
     if used.reserved <= device.usable_bytes:
         return InMemory(True, used)
     try:
@@ -96,8 +114,28 @@ def in_memory(passes: Passes, device: Device) -> InMemory:
         return InMemory(False, used, error.at)
 
 
+def refused(passes: Passes) -> str:
+    """Why a run cannot be launched, and the batch size up to which it can; "" if it can."""
+    if passes.refused is None:
+        return ""
+    name, found = passes.refused
+    most = MOST_BLOCKS * passes.config.run.batch_size // found.size
+    right = f"; batch_size {most} can" if found.dim == 0 and most else ""
+    return f"{name}: {found.in_words}{right}"
+
+
+def _where(passes: Passes) -> str:
+    return "" if passes.refused is None else passes.refused[0]
+
+
 def fits(passes: Passes, device: Device) -> bool:
-    """Whether a run of the mode of `passes` fits a device: replayed only where live bytes do not show it."""
+    """Whether a run of the mode of `passes` fits a device, and can be launched there.
+
+    It is replayed only where live bytes do not show it.
+    """
+    passes = on(passes, device)
+    if cuda_of(device) is not None and passes.refused is not None:
+        return False
     if fits_by_live(passes.peak_bytes, device.usable_bytes):
         return True
     return passes.peak_bytes <= device.usable_bytes and in_memory(passes, device).fits
@@ -113,15 +151,19 @@ def cuda_of_recording(made_by: Fingerprint) -> Cuda | None:
     if made_by.kind == "cpu" or made_by.multiprocessors is None or made_by.threads_per_multiprocessor is None:
         return None
     capability = float(made_by.compute_capability)
-    return Cuda(capability, made_by.multiprocessors, made_by.threads_per_multiprocessor)
+    # `samattn measure` switches cuDNN's attention off
+    return Cuda(
+        capability, made_by.multiprocessors, made_by.threads_per_multiprocessor, has_cudnn_attention=False
+    )
 
 
 def replayed(passes: Passes, cuda: Cuda, capacity: int | None = None) -> Usage:
-    """A run of the mode of `passes` through the allocator.
+    """A run of the mode of `passes` through the allocator, with the attention kernels of a device.
 
     Raises:
         OutOfMemoryError: if it does not fit the capacity.
     """
+    passes = passes.aimed(cuda.target)
     if passes.trains:
         return replay_step(passes.step, cuda, capacity)
     return replay_forward(passes.forward, cuda, capacity)

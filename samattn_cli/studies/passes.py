@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -12,8 +13,10 @@ from ..figures import IN_MEMORY
 from ..records import dataclass
 from ..reports.analysis import Costs, Figures
 from ..tape.encoder import ForwardPass, forward
+from ..tape.launch import Refused, refused
 from ..tape.memory import SegmentMemory, walk, weights_bytes
 from ..tape.ops import Op, Recording
+from ..tape.sdpa_call import AMPERE, Target
 from ..tape.storage import Dim
 from ..tape.symbols.formula import greatest
 from ..tape.training import TrainingStep, training_step
@@ -27,25 +30,43 @@ if TYPE_CHECKING:  # not at start-up: needed only for times
 
 @dataclass(frozen=True)
 class Passes:
-    """An encoder and, for times, the device that it runs on."""
+    """An encoder and, for times, the device that it runs on; the target decides the attention kernels of its passes."""
 
     config: EncoderConfig
     device: Device | None = None
+    target: Target = AMPERE
 
     @cached_property
     def forward(self) -> ForwardPass:
         """An inference forward."""
-        return forward(self.config)
+        return forward(self.config, target=self.target)
 
     @cached_property
     def step(self) -> TrainingStep:
         """A training step."""
-        return training_step(self.config)
+        return training_step(self.config, self.target)
 
     @cached_property
     def memory(self) -> tuple[SegmentMemory, ...]:
         """The memory of each segment of the inference forward."""
         return tuple(walk(self.forward))
+
+    def aimed(self, target: Target) -> Passes:
+        """The passes with the attention kernels of a target."""
+        if target == self.target or self.config.run.attention == "eager":
+            return self
+        return replace(self, target=target)
+
+    @cached_property
+    def refused(self) -> tuple[str, Refused] | None:
+        """The first operation of the run's mode that CUDA cannot launch, if there is one, and why it cannot."""
+        found = (
+            (".".join(filter(None, (section, op.name.removesuffix(".backward")))), refused(op))
+            for (section, _), ops in self.sections.items()
+            for op in ops
+            if op.choice is not None
+        )
+        return next(((name, why) for name, why in found if why is not None), None)
 
     @cached_property
     def all_global(self) -> Passes:

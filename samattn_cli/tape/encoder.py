@@ -15,6 +15,7 @@ from ..units import ITEM_BYTES
 from . import autograd
 from .graph import Node
 from .ops import Recording
+from .sdpa_call import AMPERE, Target
 from .storage import Dim, Storage
 from .tape import Tape
 from .tensor import Tensor
@@ -99,30 +100,31 @@ class ForwardPass:
         return sum([getattr(segment.recording, key) for segment in self.segments])
 
 
-def forward(config: EncoderConfig, *, training: bool = False) -> ForwardPass:
-    """Run the encoder of `config` on the Tape, with autograd on for `training`.
+def forward(config: EncoderConfig, *, training: bool = False, target: Target = AMPERE) -> ForwardPass:
+    """Run the encoder of `config` on the Tape, with autograd on for `training`, as on a target.
 
     Blocks of one kind are run once: their segments share one recording.
     """
     run = config.run
     # autograd changes the forward only for fused attention (more outputs) and autocast (copies of weights that train)
     differs = run.attention != "eager" or run.autocast != "none"
-    return _forward(config, training and differs, training and run.trains != "all")
+    target = AMPERE if run.attention == "eager" else target
+    return _forward(config, training and differs, training and run.trains != "all", target)
 
 
 @lru_cache(maxsize=32)
-def _forward(config: EncoderConfig, training: bool, frozen: bool) -> ForwardPass:
-    tape = tape_for(config.run, ITEM_BYTES[config.run.dtype], training=training)
+def _forward(config: EncoderConfig, training: bool, frozen: bool, target: Target) -> ForwardPass:
+    tape = tape_for(config.run, ITEM_BYTES[config.run.dtype], training=training, target=target)
     image = tape.tensor(*config.input_shape)
     with tape.weights(train=not frozen):
         return ForwardPass(config, image, tuple(_Driver(tape, config).segments(image)))
 
 
-def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool) -> Tape:
+def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool, target: Target = AMPERE) -> Tape:
     """A Tape for a run; `item_bytes` is the size of a number in its dtype, an integer or a symbol."""
     low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
     half = run.product_dtype == "float16"
-    return Tape(item_bytes, autocast_bytes=low, half_to_float=half, training=training)
+    return Tape(item_bytes, autocast_bytes=low, half_to_float=half, training=training, target=target)
 
 
 class _Driver:

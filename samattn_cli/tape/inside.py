@@ -19,13 +19,15 @@ The workspaces of cuDNN are not modelled.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ..units import INT64_BYTES
 from .efficient import efficient_workspace
+from .launch import parts_of
 from .ops import Op
 from .reduction import partial_sums
+from .sdpa_call import Target
 from .storage import Shape
 from .tape import STATISTIC_BYTES
 from .tensor import is_contiguous, lies_in_order
@@ -39,7 +41,6 @@ SORTED_AT_ONCE = 1024
 SORT_TILE = 1920
 DIGITS_BYTES = 1024
 ALIGNMENT = 256
-FLASH_RESULTS = 5  # the output, row sums, two of random state, the debug mask
 FLASH_QUERY_BLOCK = 64
 FLASH_KEY_BLOCKS = ((64, 256), (128, 128))
 FLASH_KEY_BLOCK = 64
@@ -52,11 +53,21 @@ EMBEDDING = "position_embedding"  # nn.Embedding, which adds up to 3072 rows wit
 
 @dataclass(frozen=True)
 class Cuda:
-    """The properties of a device that decide how much memory its operators allocate internally."""
+    """The properties of a device that decide how much memory its operators allocate internally.
+
+    Attributes:
+        has_cudnn_attention: whether torch may run cuDNN's attention kernel on it.
+    """
 
     compute_capability: float = 8.0
     multiprocessors: int = 108
     threads_per_multiprocessor: int = 2048
+    has_cudnn_attention: bool = True
+
+    @property
+    def target(self) -> Target:
+        """What decides which attention kernel runs."""
+        return replace(Target.of(self.compute_capability), has_cudnn=self.has_cudnn_attention)
 
     @property
     def workspace_bytes(self) -> int:
@@ -174,10 +185,14 @@ def _is_dense(shape: Shape, stride: Shape) -> bool:
 
 
 def _sdpa(op: Op, cuda: Cuda) -> Steps:
-    """Backward: row sums and the queries' gradient in float32; forward: flash's splits of the keys."""
-    if op.workspace_bytes:
-        return _after(op, *_sdpa_backward(op, cuda))
-    if len(op.allocates) != FLASH_RESULTS:
+    """Backward: row sums and the queries' gradient in float32; forward: flash's splits of the keys, or a batch in parts."""
+    kernel = "" if op.choice is None else op.choice.kernel
+    parts = tuple(parts_of(op.entering[0])) if kernel == "efficient" else ()
+    if op.name.endswith("backward"):
+        return _sdpa_backward(op, cuda, parts)
+    if len(parts) > 1:
+        return _in_parts(op, parts)
+    if kernel != "flash":
         return ()
     B, h, N, d = op.entering
     splits = flash_splits(B * h, N, op.scores // (B * h * N), d, cuda.multiprocessors)
@@ -185,15 +200,53 @@ def _sdpa(op: Op, cuda: Cuda) -> Steps:
     return _after(op, rows, rows * _flash_dim(d)) if splits > 1 else ()
 
 
-def _sdpa_backward(op: Op, cuda: Cuda) -> tuple[int, ...]:
-    """With a mask or in float32, only the memory-efficient kernel runs."""
+def _in_parts(op: Op, parts: Sequence[int]) -> Steps:
+    """A batch in parts: the results of the first part stay until the end, those of the others are copied and freed.
+
+    Source: attention.cu, _scaled_dot_product_efficient_attention_cuda; observed on the dry device.
+    """
+    sizes = [storage.nbytes // op.entering[0] for storage in op.allocates[:2] if storage.nbytes]
+    taken: list[int | None] = [parts[0] * size for size in sizes]
+    taken += [None] * len(op.allocates)
+    for number, part in enumerate(parts[1:], 1):
+        taken += [part * size for size in sizes]
+        taken += [-(number * len(sizes) + place) for place in range(1, len(sizes) + 1)]
+    return tuple(taken)
+
+
+def _sdpa_backward(op: Op, cuda: Cuda, parts: Sequence[int]) -> Steps:
+    """Of the memory-efficient kernel, whose batch may be in parts, or of another."""
+    if not parts:
+        return _after(op, op.workspace_bytes) if op.workspace_bytes else ()
+    if len(parts) == 1:
+        return _after(op, *_efficient_backward(op, cuda, parts[0]))
+    taken: list[int | None] = [None] * len(op.allocates)
+    before = 0
+    for part in parts:
+        own = [*(storage.nbytes * part // op.entering[0] for storage in op.allocates)]
+        inner = [step if step > 0 else step - len(own) for step in _efficient_backward(op, cuda, part)]
+        steps_of_part = [*own, *inner]
+        made = sum(step > 0 for step in steps_of_part)
+        freed = {-step for step in inner if step < 0}
+        steps_of_part += [-place for place in range(1, made + 1) if place not in freed]
+        taken += [step if step > 0 else step - before for step in steps_of_part]
+        before += made
+    return tuple(taken)
+
+
+def _efficient_backward(op: Op, cuda: Cuda, batch: int) -> tuple[int, ...]:
+    """What the memory-efficient kernel's backward of a batch takes besides its results."""
     B, h, N, e = op.entering
-    item_bytes, d = _item_bytes(op), op.leaving[-1]
+    d = op.leaving[-1]
     keys = op.macs // (B * h * N * (3 * d + 2 * e))  # five products of rows and keys
-    run = (B, h, N, d), keys, e, item_bytes
-    if efficient_workspace(*run).nbytes != op.workspace_bytes:
-        return (op.workspace_bytes,)  # flash attention's
-    taken = efficient_workspace(*run, is_roomy=cuda.is_roomy, is_turing=cuda.compute_capability < AMPERE)
+    taken = efficient_workspace(
+        (batch, h, N, d),
+        keys,
+        e,
+        _item_bytes(op),
+        is_roomy=cuda.is_roomy,
+        is_turing=cuda.compute_capability < AMPERE,
+    )
     if not taken.product:
         return taken.sums, taken.tiles
     return taken.product, taken.sums, taken.sums, -2, -1, taken.tiles

@@ -1,25 +1,26 @@
-"""scaled_dot_product_attention on CUDA: which kernel runs, and the tensors that its forward and backward allocate.
+"""scaled_dot_product_attention on CUDA: the tensors that its forward and backward allocate.
 
-Flash attention runs if its inputs allow it. Otherwise the memory-efficient kernel runs, after the mask is padded to its
-alignment. cuDNN's kernel, which torch prefers on H100 and B200, is left out, because its allocations are not documented. The
-rules are those of torch 2.13.0 and 2.14.1 for inputs of four dimensions, and every encoder here has those. (With three, torch
-2.13.0 makes the matrix of scores, and torch 2.14.1 runs a fused kernel.) `samattn_cli/stack/cuda.py` has the same choice in
-torch. Sources: sdp_utils.cpp, attention.cpp, attention.cu and attention_backward.cu of ATen.
+`sdpa.py` says which kernel runs. The mask of the memory-efficient kernel is padded to its alignment. The tensors of cuDNN's
+kernel are those that ATen allocates; the workspace that cuDNN asks for besides is not documented, and left out. Sources:
+attention.cpp, attention.cu, attention_backward.cu and cudnn/MHA.cpp of ATen.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from ..units import INT64_BYTES
 from .efficient import HALF_BYTES, efficient_workspace
 from .graph import Backward
+from .launch import MOST_BLOCKS
 from .ops import ELEMENTWISE_FLOPS
+from .sdpa import Choice, choose
+from .sdpa_call import Call, Kernel, Operand
 from .storage import Dim
 from .tape import STATISTIC_BYTES, Tape
 from .tensor import Tensor, ceil_div
 
-MOST_FLASH_DIM = 256  # of queries, keys and values
 MASK_ALIGNMENT = 8  # of the memory-efficient kernel, in numbers; preprocess_mask in attention.cpp
 LSE_ALIGNMENT = 32  # of its log-sum-exp, in rows; attention.cu
 FLASH_ROWS, FLASH_COLUMNS = 128, 32  # to which flash attention's backward rounds rows and head dimension
@@ -29,18 +30,18 @@ BIAS_GRAD_ALIGNMENT = 16  # of its gradient of the mask, in numbers; attention_b
 def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, M, d), (B, h, M, e) -> (B, h, N, e).
 
-    Flash attention runs without a mask, in half precision, for d = e <= 256; otherwise the memory-efficient kernel, after
-    padding the mask, which may broadcast to (B, h, N, M). In memory the result of the latter is (B, N, h, e); flash
-    attention's has the memory order of the queries.
+    The mask may broadcast to (B, h, N, M). In memory the result of memory-efficient attention is (B, N, h, e); that of the
+    others has the memory order of the queries.
     """
     d, e = q.shape[-1], v.shape[-1]
     scores = _scores(q, k)
-    flash = mask is None and q.item_bytes == HALF_BYTES and d == e and d <= MOST_FLASH_DIM
     low = mask and tape.cast(f"{name}.mask.cast", mask, q.item_bytes)  # autocast's
-    aligned = low and _aligned(tape, f"{name}.mask", low).expand_to(*q.shape[:-1], k.shape[2])
-    out = _like_queries(tape, q) if flash else _heads_inside(tape, q, e)
-    extra = _flash_extra(tape, q) if flash else _efficient_extra(tape, q, k, v)
-    operands = (q, k, v) if aligned is None else (q, k, v, aligned)
+    choice = _choice(tape, q, k, v, low)
+    aligned = low and _MASK[choice.kernel](tape, f"{name}.mask", low)
+    whole = aligned and aligned.expand_to(*q.shape[:-1], k.shape[2])
+    out = _OUT[choice.kernel](tape, q, e)
+    extra = _EXTRA[choice.kernel](tape, q, k, v)
+    operands = (q, k, v) if whole is None else (q, k, v, whole)
     tape.record(
         name,
         "sdpa",
@@ -50,11 +51,25 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
         elementwise_flops=ELEMENTWISE_FLOPS["softmax"] * scores,
         scores=scores,
         frees=tuple(tensor.storage for tensor in extra),
+        workspace_bytes=_parts_bytes(out, extra[0]) if choice.kernel == "efficient" else 0,
+        choice=choice,
     )
-    if aligned is not None and low is not None:
-        tape.free(aligned, low, keep=mask)
-    derivative = _backward(*operands, flash=flash)
+    if whole is not None and low is not None:
+        tape.free(whole, low, keep=mask)
+    derivative = _backward(*operands, choice=choice)
     return tape.derived(name, out, operands, derivative, saves=(*operands, out, *extra))
+
+
+def _choice(tape: Tape, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Choice:
+    """The kernel that runs. Heads are whole multiples of the kernels' alignment, so that no operand starts in between."""
+    bias = None if mask is None else _operand(tape, mask)
+    return choose(Call(_operand(tape, q), _operand(tape, k), _operand(tape, v), bias), tape.target)
+
+
+def _operand(tape: Tape, x: Tensor) -> Operand:
+    half = "float16" if tape.half_to_float else "bfloat16"
+    dtype = half if x.item_bytes == HALF_BYTES else "float32"
+    return Operand(x.shape, x.stride, dtype, tape.training and x.grad_fn is not None)
 
 
 def _scores(q: Tensor, k: Tensor) -> Dim:
@@ -62,7 +77,7 @@ def _scores(q: Tensor, k: Tensor) -> Dim:
     return math.prod(q.shape[:-1]) * k.shape[2]
 
 
-def _like_queries(tape: Tape, q: Tensor) -> Tensor:
+def _like_queries(tape: Tape, q: Tensor, _: Dim) -> Tensor:
     """A tensor like the queries (B, h, N, d): ``empty_like`` of their view (B, N, h, d) (flash_api.cpp)."""
     return tape.tensor_like(q.transpose(1, 2)).transpose(1, 2).seen(is_view=False)
 
@@ -97,23 +112,53 @@ def _efficient_extra(tape: Tape, *inputs: Tensor) -> tuple[Tensor, ...]:
     return tape.new((B, h, rows), (), STATISTIC_BYTES), *(tape.new((), (), INT64_BYTES) for _ in "so")
 
 
-def _flash_extra(tape: Tape, q: Tensor) -> tuple[Tensor, ...]:
+def _flash_extra(tape: Tape, q: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
     """Flash attention's other outputs: log-sum-exp, two words of random state, an empty debug mask."""
     sizes = (q.shape[:3], STATISTIC_BYTES), ((2,), INT64_BYTES), ((), INT64_BYTES), ((0,), q.item_bytes)
     return tuple(tape.new(shape, (), item_bytes) for shape, item_bytes in sizes)
 
 
-def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, flash: bool) -> Backward:
+def _cudnn_extra(tape: Tape, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """The other outputs of cuDNN's kernel: log-sum-exp for backward, seed and offset."""
+    needed = tape.training and any(x.grad_fn for x in inputs)
+    sums = (*inputs[0].shape[:3], 1) if needed else (0,)
+    return tape.new(sums, (), STATISTIC_BYTES), *(tape.new((), (), INT64_BYTES) for _ in "so")
+
+
+_EXTRA: dict[Kernel, Callable[..., tuple[Tensor, ...]]] = {
+    "flash": _flash_extra,
+    "efficient": _efficient_extra,
+    "cudnn": _cudnn_extra,
+    "math": _efficient_extra,
+}
+"""No encoder here runs the unfused products where a device has fused kernels; they are not modelled."""
+
+_OUT: dict[Kernel, Callable[[Tape, Tensor, Dim], Tensor]] = {
+    "flash": _like_queries,
+    "efficient": _heads_inside,
+    "cudnn": lambda tape, q, d: tape.tensor_like(q) if d == q.shape[-1] else _heads_inside(tape, q, d),
+    "math": _heads_inside,
+}
+
+_MASK: dict[Kernel, Callable[[Tape, str, Tensor], Tensor]] = {
+    "efficient": _aligned,
+    "cudnn": lambda _tape, _name, mask: mask,
+    "math": _aligned,
+}
+
+
+def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, choice: Choice) -> Backward:
     """Backward of fused attention, which computes the scores again: edges q, k, v and, if there is one, mask."""
 
     def backward(tape: Tape, g: Tensor) -> tuple[Tensor | None, ...]:
         inputs = (q, k, v) if mask is None else (q, k, v, mask)
-        grads = [tape.tensor_like(x) if flash else _heads_inside(tape, x, x.shape[-1]) for x in (q, k, v)]
+        efficient = choice.kernel in {"efficient", "math"}
+        grads = [_heads_inside(tape, x, x.shape[-1]) if efficient else tape.tensor_like(x) for x in (q, k, v)]
         if mask is not None and mask.grad_fn:
             grads.append(_mask_gradient(tape, mask))
         # scores again, gradients of scores, v, q and k
         macs = _scores(q, k) * (3 * q.shape[-1] + 2 * v.shape[-1])
-        workspace = _flash_workspace(q) if flash else _efficient_workspace(q, v)
+        workspace = _efficient_workspace(q, k, v) if efficient else _WORKSPACE[choice.kernel](q)
         tape.record(
             "backward",
             "sdpa",
@@ -121,15 +166,30 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, fl
             writes=tuple(grads),
             macs=macs,
             workspace_bytes=workspace,
+            choice=choice,
         )
         return *grads, *(None for _ in inputs[len(grads) :])
 
     return backward
 
 
-def _efficient_workspace(q: Tensor, v: Tensor) -> Dim:
-    """Workspace of the memory-efficient kernel's backward on an A100."""
-    return efficient_workspace(q.shape, v.shape[2], v.shape[-1], q.item_bytes).nbytes
+def _efficient_workspace(q: Tensor, k: Tensor, v: Tensor) -> Dim:
+    """Workspace of the memory-efficient kernel's backward on an A100; of a batch in parts, with the gradients of one."""
+    B, *rest = q.shape
+    if B <= MOST_BLOCKS:
+        return efficient_workspace(q.shape, k.shape[2], v.shape[-1], q.item_bytes).nbytes
+    gradients = sum(math.prod(x.shape[1:]) for x in (q, k, v)) * q.item_bytes
+    part = efficient_workspace((MOST_BLOCKS, *rest), k.shape[2], v.shape[-1], q.item_bytes)
+    return part.nbytes + MOST_BLOCKS * gradients
+
+
+def _parts_bytes(*results: Tensor) -> Dim:
+    """What memory-efficient attention holds of a batch in parts besides its results: those of the first and one other."""
+    B = results[0].shape[0]
+    if B <= MOST_BLOCKS:
+        return 0
+    held = min(B, 2 * MOST_BLOCKS)
+    return held * sum(math.prod(x.shape[1:]) * x.item_bytes for x in results)
 
 
 def _flash_workspace(q: Tensor) -> Dim:
@@ -137,6 +197,9 @@ def _flash_workspace(q: Tensor) -> Dim:
     B, h, N, d = q.shape
     rows = _whole(N, FLASH_ROWS)
     return B * h * rows * (1 + _whole(d, FLASH_COLUMNS)) * STATISTIC_BYTES
+
+
+_WORKSPACE: dict[Kernel, Callable[[Tensor], Dim]] = {"flash": _flash_workspace, "cudnn": lambda _: 0}
 
 
 def _whole(size: Dim, step: int) -> Dim:

@@ -18,6 +18,7 @@ from functools import cached_property
 
 from ..units import FLOPS_PER_MAC
 from .immutable import immutable
+from .sdpa import Choice
 from .storage import Dim, Shape, Storage
 
 ELEMENTWISE_FLOPS = {
@@ -106,6 +107,7 @@ class Op:
         entering, leaving: shapes of its first operand and its first result, as in the real stack's call.
         call: how the real stack calls a product of tensors: by the operator "@" or a function of torch.
         strides: the strides of its operands, for the kinds of `LAID_OUT`.
+        choice: the kernel of fused attention, and why a faster one does not run.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Op:
     leaving: Shape = ()
     call: str = ""
     strides: tuple[Shape, ...] = ()
+    choice: Choice | None = None
 
     @property
     def flops(self) -> Dim:

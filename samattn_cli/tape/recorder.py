@@ -11,6 +11,8 @@ from functools import lru_cache
 from ..units import INT64_BYTES
 from .graph import Backward, Edge, Node, leaf
 from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Op, Parameter, Recording
+from .sdpa import Choice
+from .sdpa_call import AMPERE, Target
 from .storage import Dim, Shape, Storage
 from .tensor import Tensor, contiguous_stride, dense_stride_like
 
@@ -29,6 +31,7 @@ class Recorder:
         autocast_bytes: bytes of a number in products, where autocast gives them another type.
         half_to_float: whether softmax widens the type of products in its own kernel (float16), without a copy.
         training: whether autograd is on; some kernels then have more outputs.
+        target: where it runs, which decides the kernels of fused attention.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class Recorder:
         autocast_bytes: int | None = None,
         half_to_float: bool = False,
         training: bool = False,
+        target: Target = AMPERE,
     ) -> None:
         self.item_bytes = item_bytes
         self.autocast_bytes = autocast_bytes
         self.half_to_float = half_to_float
         self.training = training
+        self.target = target
         self.ops: list[Op] = []
         self.buffers: list[Storage] = []
         self.scope: tuple[str, ...] = ()
@@ -125,6 +130,7 @@ class Recorder:
         entering: Shape | None = None,
         leaving: Shape | None = None,
         call: str = "",
+        choice: Choice | None = None,
     ) -> None:
         """Append an operation of the current module. A weight is recorded at the operation that first uses it.
 
@@ -154,6 +160,7 @@ class Recorder:
                 leaving=leaving,
                 call=call,
                 strides=tuple([tensor.stride for tensor in reads]) if kind in LAID_OUT else (),
+                choice=choice,
             )
         )
 

@@ -29,9 +29,9 @@ class Choice:
 
     @property
     def in_words(self) -> str:
-        """Such as "memory-efficient (flash takes no mask)"."""
+        """Such as "memory-efficient, because flash takes no mask, and there is a float mask"."""
         why = "; ".join(reason for _, reason in self.reasons)
-        return f"{IN_WORDS[self.kernel]} ({why})" if why else IN_WORDS[self.kernel]
+        return f"{IN_WORDS[self.kernel]}, because {why}" if why else IN_WORDS[self.kernel]
 
 
 def choose(call: Call, target: Target = AMPERE) -> Choice:

@@ -93,10 +93,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a call runs: the compute capability of the device, and the version of torch."""
+    """Where a call runs: the compute capability of the device, the version of torch, and whether cuDNN's kernel is on.
+
+    ``torch.backends.cuda.enable_cudnn_sdp(False)`` switches it off, as `samattn measure` does.
+    """
 
     capability: Version = (8, 0)
     torch: Version = SEEN_ON
+    has_cudnn: bool = True
 
     @classmethod
     def of(cls, compute_capability: float) -> Target:

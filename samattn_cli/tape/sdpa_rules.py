@@ -66,7 +66,8 @@ def order(target: Target) -> tuple[Kernel, ...]:
 
     Source: check_prefer_cudnn_attention; sDPPriorityOrder in Context.h.
     """
-    return FUSED if target.capability[0] in CUDNN_FIRST else ("flash", "efficient")
+    first = target.has_cudnn and target.capability[0] in CUDNN_FIRST
+    return FUSED if first else ("flash", "efficient")
 
 
 # -- of all fused kernels --------------------------------------------------------------------------------------------------

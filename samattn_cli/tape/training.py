@@ -16,6 +16,7 @@ from ..units import rounded
 from .encoder import BackwardRun, ForwardPass, Segment, backward, forward
 from .memory import Liveness, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
 from .ops import Op, Recording
+from .sdpa_call import AMPERE, Target
 from .storage import Dim, Storage
 from .symbols.formula import greatest
 
@@ -202,9 +203,9 @@ class TrainingStep:
         return Moment(self._before + self._output_gradient_bytes + left + transient, ("optimizer", "step"))
 
 
-def training_step(config: EncoderConfig) -> TrainingStep:
-    """Run a training step of `config` on the Tape."""
-    passed = forward(config, training=True)
+def training_step(config: EncoderConfig, target: Target = AMPERE) -> TrainingStep:
+    """Run a training step of `config` on the Tape, as on a target."""
+    passed = forward(config, training=True, target=target)
     return TrainingStep(passed, backward(passed))
 
 

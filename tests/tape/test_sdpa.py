@@ -8,9 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from samattn_cli.tape.sdpa import choose
+from samattn_cli.tape.launch import parts_of, refused
+from samattn_cli.tape.ops import Op
+from samattn_cli.tape.sdpa import Choice, choose
 from samattn_cli.tape.sdpa_call import SEEN_ON, Call, Operand, Target, Version
 from samattn_cli.tape.sdpa_rules import RULES
+from samattn_cli.tape.storage import Storage
 from tests.device.test_dry import CUDA_BUILD
 from tests.tape.dry import sdpa
 from tests.tape.dry.sdpa_cases import CAPABILITIES, KEPT, RANDOM, named, qkv, randomly, t
@@ -143,3 +146,32 @@ def test_an_operand_of_three_dimensions_is_a_batch_of_one_since_torch_2_14() -> 
     before = choose(call, Target((8, 0), (2, 13)))
     assert before.kernel == "math"
     assert "4 dimensions" in dict(before.reasons)["flash"]
+
+
+@pytest.mark.parametrize(("kernel", "batch", "heads", "has_mask", "outcome"), RECORDED["launches"])
+def test_what_cannot_be_launched(kernel, batch, heads, has_mask, outcome) -> None:
+    """As the dry device saw it: batch and heads of flash, heads of memory-efficient, and its gradient of a mask."""
+    grads = (Storage(1),) * (4 if has_mask else 3)
+    entering, choice = (batch, heads, 16, 32), Choice(kernel)
+    forward = refused(Op("sdpa", "sdpa", "", entering=entering, choice=choice))
+    backward = refused(Op("sdpa.backward", "sdpa", "", entering=entering, choice=choice, allocates=grads))
+    ours = "no forward" if forward else "no backward" if backward else "runs"
+    assert ours == outcome
+
+
+def test_why_it_cannot_be_launched() -> None:
+    shape = {"entering": (65_536, 1, 64, 96), "choice": Choice("flash")}
+    why = refused(Op("sdpa", "sdpa", "", **shape))
+    assert why is not None
+    assert (why.dim, why.size) == (0, 65_536)
+    assert "flash attention of a batch of 65,536" in why.in_words
+
+
+def test_a_batch_in_parts() -> None:
+    assert list(parts_of(65_535)) == [65_535]
+    assert list(parts_of(140_000)) == [65_535, 65_535, 8_930]
+
+
+@CUDA_BUILD
+def test_launches_here() -> None:
+    assert sdpa.launched() == RECORDED["launches"]

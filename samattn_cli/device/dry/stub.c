@@ -298,10 +298,18 @@ API cudaError_t cudaMemPoolSetAccess(cudaMemPool_t m, const struct cudaMemAccess
 /* --- errors --- */
 API cudaError_t cudaGetLastError(void) { cudaError_t e = last; last = cudaSuccess; return e; }
 API cudaError_t cudaPeekAtLastError(void) { return last; }
-API const char *cudaGetErrorName(cudaError_t e) { return e == cudaSuccess ? "cudaSuccess" : e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError"; }
+API const char *cudaGetErrorName(cudaError_t e) {
+    switch (e) {
+    case cudaSuccess: return "cudaSuccess";
+    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
+    default: return "cudaError";
+    }
+}
 API const char *cudaGetErrorString(cudaError_t e) {
     static __thread char text[48];
     if (e == cudaSuccess || e == cudaErrorMemoryAllocation) return e == cudaSuccess ? "no error" : "out of memory";
+    if (e == cudaErrorInvalidConfiguration) return "invalid configuration argument (a grid or block is larger than CUDA launches)";
     snprintf(text, sizeof text, "error %d of the dry device", (int)e);
     return text;
 }

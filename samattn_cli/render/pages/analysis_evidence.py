@@ -14,10 +14,11 @@ PREFIXES = ("", "M", "G")
 
 def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
     """Whether the run fits the device, what is too large for it, and the time."""
-    verdict = (
-        f"yes, with {format_bytes(device.spare_bytes)} to spare" if device.fits else f"no, {_lacks(device)}"
-    )
-    yield f"fits in its {device.memory_size}: {verdict} (of the {format_bytes(device.usable_bytes)} that a process can use)"
+    if device.refused:
+        yield f"does not run, whatever the memory: {device.refused}"
+    else:
+        usable = f"of the {format_bytes(device.usable_bytes)} that a process can use"
+        yield f"fits in its {device.memory_size}: {_verdict(device)} ({usable})"
     if device.allocated_bytes is not None and device.reserved_bytes is not None:
         allocated, reserved = (
             format_bytes(device.allocated_bytes),
@@ -31,6 +32,12 @@ def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
     if device.too_large:
         yield f"too large for it: {', '.join(_ranges(device.too_large))}"
     yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
+
+
+def _verdict(device: DeviceReport) -> str:
+    if device.fits:
+        return f"yes, with {format_bytes(device.spare_bytes)} to spare"
+    return f"no, {_lacks(device)}"
 
 
 def _lacks(device: DeviceReport) -> str:

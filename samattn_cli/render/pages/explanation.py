@@ -60,6 +60,8 @@ def _sections(report: Explanation) -> Iterator[Section]:
         yield _made_of(report)
     if symbols := _symbols(report):
         yield Table("Symbols", ("", "stands for", "here"), symbols, OTHER_NUMBERS, text_columns=(0, 1))
+    if report.kernels:
+        yield Lines("The kernel of attention that torch runs", report.kernels)
     yield Lines("What is counted", (report.definition,))
     yield Lines("What is left out", report.left_out)
     if report.others:

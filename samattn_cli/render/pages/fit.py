@@ -77,9 +77,14 @@ def _row_as_it_is(each: AsItIs, *, wide: bool) -> tuple[str, ...]:
         "yes" if encoder.fits else "no",
         format_bytes(encoder.taken_bytes),
         format_bytes(encoder.spare_bytes) if encoder.fits else NOTHING,
-        NOTHING if encoder.fits else format_bytes(encoder.missing_bytes),
+        NOTHING if encoder.fits else _lacks(encoder),
         _stop(encoder, wide=wide),
     )
+
+
+def _lacks(encoder: Candidate) -> str:
+    """What is missing; nothing, where memory is not what stops it."""
+    return NOTHING if encoder.refused else format_bytes(encoder.missing_bytes)
 
 
 def _stop(encoder: Candidate, *, wide: bool) -> str:
@@ -107,7 +112,7 @@ def _row(answer: Answer, *, wide: bool) -> tuple[str, ...]:
         cell(answer.fits, lambda encoder: format_bytes(encoder.taken_bytes)),
         cell(answer.fits, lambda encoder: format_bytes(encoder.spare_bytes)),
         _short(answer.next_label) or NOTHING,
-        cell(answer.next, lambda encoder: format_bytes(encoder.missing_bytes)),
+        cell(answer.next, _lacks),
         cell(answer.next, lambda encoder: _stop(encoder, wide=wide)),
     )
 
@@ -155,6 +160,11 @@ def _own_image(report: Fit) -> str:
 def _notes(report: Fit) -> Iterator[str]:
     """What the tables do not show; a note that is the same for several kernels is given once."""
     yield from (f"{kernel.attention}: {kernel.reason}." for kernel in report.unmodelled)
+    yield from dict.fromkeys(
+        f"As it is, {each.mode} {each.attention} does not run, whatever the memory. {each.encoder.refused}."
+        for each in report.as_it_is
+        if each.encoder.refused
+    )
     kernels: dict[tuple[str, str, str], list[str]] = {}
     for answer in report.answers:
         for text in _of_answer(answer, report.memory_bytes):
@@ -186,6 +196,8 @@ def _of_answer(answer: Answer, memory_bytes: int) -> Iterator[str]:
         yield f"there is no larger one; {answer.message}."
     elif answer.fits is None and answer.next is not None:
         yield f"{_too_much(answer)}. {_why(answer, memory_bytes)}"
+    if answer.next is not None and answer.next.refused:
+        yield f"{_short(answer.next_label)} does not run, whatever the memory. {answer.next.refused}."
     if answer.gaps:
         yield _gaps(answer)
 

@@ -1,0 +1,98 @@
+"""Which kernel of scaled_dot_product_attention runs in each layer of an encoder, why, and what is not known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ..reports.analysis import AttentionKernel, Finding
+from ..tape.ops import Op, Recording
+from ..tape.sdpa import Choice
+from ..tape.sdpa_call import SEEN_ON, Target
+from ..units import ranges
+from .on_device import on, refused
+from .passes import Passes
+
+if TYPE_CHECKING:
+    from ..device.model import Device
+
+TORCH = ".".join(map(str, SEEN_ON))
+ASSUMED = "an A100"
+TARGETS = tuple(map(Target.of, (7.5, 8.0, 8.6, 8.9, 9.0, 10.0, 12.0)))
+"""Those whose choices are recorded."""
+
+
+def attention_kernels(passes: Passes, device: Device | None) -> tuple[AttentionKernel, ...]:
+    """The kernels of a run's forward on a device, or where none is named on an A100; () for eager attention."""
+    found: dict[tuple[str, Choice], list[str]] = {}
+    for segment, recording in _forwards(on(passes, device)):
+        for op in recording.ops:
+            if op.choice is not None:
+                found.setdefault((op.name, op.choice), []).append(segment)
+    return tuple(
+        AttentionKernel(name, choice.kernel, choice.in_words, tuple(layers), TORCH)
+        for (name, choice), layers in found.items()
+    )
+
+
+def kernels_in(passes: Passes, number: int, device: Device | None) -> dict[str, str]:
+    """The kernel of each operation of a segment that has one, in words, with the reason."""
+    passed = on(passes, device)
+    segments = (passed.step.forward if passed.trains else passed.forward).segments
+    ops = segments[number].recording.ops
+    return {op.name: op.choice.in_words for op in ops if op.choice is not None}
+
+
+def by_capability(passes: Passes, segment: str, is_asked: Callable[[Op], bool]) -> tuple[str, ...]:
+    """The kernels of operations of a segment on devices of each compute capability, in words."""
+    found: dict[str, list[str]] = {}
+    for target in TARGETS:
+        for name, recording in _forwards(passes.aimed(target)):
+            for op in recording.ops:
+                if name == segment and op.choice is not None and is_asked(op):
+                    found.setdefault(f"{op.name}: {op.choice.in_words}", []).append(target.number)
+    return tuple(f"{words} (compute capability {', '.join(numbers)})" for words, numbers in found.items())
+
+
+def _forwards(passes: Passes) -> Iterator[tuple[str, Recording]]:
+    passed = passes.step.forward if passes.trains else passes.forward
+    return ((segment.name, segment.recording) for segment in passed.segments)
+
+
+def findings_of(
+    passes: Passes, device: Device | None, kernels: tuple[AttentionKernel, ...]
+) -> Iterator[Finding]:
+    """What a reader should know of the kernels: which run, which cannot be launched, and what is not known of their memory."""
+    where = ASSUMED if device is None else device.name
+    why = refused(on(passes, device))
+    if why:
+        yield Finding("cannot-be-launched", f"On {where} this run stops with an error. {why}.")
+    if kernels:
+        runs = ". ".join(f"{_which(kernel, kernels)}: {kernel.words}" for kernel in kernels)
+        yield Finding(
+            "attention-kernel", f"On {where} torch {TORCH} runs these kernels of attention. {runs}."
+        )
+    yield from _unknown(where, {kernel.kernel for kernel in kernels})
+
+
+def _unknown(where: str, kernels: set[str]) -> Iterator[Finding]:
+    if "cudnn" in kernels:
+        yield Finding(
+            "cudnn-workspace",
+            f"cuDNN does not document how much workspace its attention takes, so that what torch allocates on {where} is not "
+            "known exactly: figures leave this workspace out. torch.backends.cuda.enable_cudnn_sdp(False) makes torch run "
+            "flash or memory-efficient attention, whose memory is known.",
+        )
+    if "math" in kernels:
+        yield Finding(
+            "unfused-attention",
+            f"No fused kernel of attention runs on {where}. The matrix of scores that torch then makes is not in the figures "
+            "of sdpa; run.attention eager has it.",
+        )
+
+
+def _which(kernel: AttentionKernel, kernels: tuple[AttentionKernel, ...]) -> str:
+    """The layers that run a kernel."""
+    if len(kernels) == 1:
+        return "All layers"
+    return f"blocks {ranges([int(name.rpartition('.')[2]) for name in kernel.layers])}"

@@ -1,0 +1,66 @@
+"""Attention that CUDA cannot launch or torch cannot run, because there are too many images, windows or heads.
+
+CUDA C++ Programming Guide, Technical Specifications per Compute Capability: a grid has at most 65,535 blocks in y and in z, on
+every device. Flash attention has its batch in one and its heads in the other (flash_fwd_launch_template.h). Memory-efficient
+attention has its heads in y, and runs a larger batch in parts (attention.cu); then torch 2.14.1 fails at the gradient of a
+mask. cuDNN does not take larger ones: see `sdpa_rules.py`. tests/tape/dry/sdpa.json has what the dry device refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .ops import Op
+from .sdpa import IN_WORDS
+from .sdpa_call import Kernel
+
+MOST_BLOCKS = 65_535
+
+GRID: dict[Kernel, tuple[int, ...]] = {"flash": (0, 1), "efficient": (1,), "cudnn": (), "math": ()}
+"""Of each kernel, the dimensions of queries (B, h, N, d) that are dimensions of its grid: 0 is the batch, 1 the heads."""
+
+COUNTED = ("a batch of {:,}", "{:,} heads")
+WITH_MASK = 4
+"""The gradients of queries, keys, values and mask."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An operation that does not run.
+
+    Attributes:
+        what: the kernel, and in what case.
+        dim: the dimension of the queries that is too large.
+        size: its size.
+    """
+
+    what: str
+    dim: int
+    size: int
+
+    @property
+    def in_words(self) -> str:
+        """Such as "CUDA cannot launch flash attention of a batch of 65,536, at most 65,535"."""
+        return f"{self.what} of {COUNTED[self.dim].format(self.size)}, at most {MOST_BLOCKS:,}"
+
+
+def refused(op: Op) -> Refused | None:
+    """Why an operation does not run; None if it does."""
+    return None if op.choice is None else next(_refusals(op, op.choice.kernel), None)
+
+
+def _refusals(op: Op, kernel: Kernel) -> Iterator[Refused]:
+    for dim in GRID[kernel]:
+        if op.entering[dim] > MOST_BLOCKS:
+            yield Refused(f"CUDA cannot launch {IN_WORDS[kernel]} attention", dim, op.entering[dim])
+    trains_mask = op.name.endswith("backward") and len(op.allocates) == WITH_MASK
+    if kernel == "efficient" and trains_mask and op.entering[0] > MOST_BLOCKS:
+        what = f"torch cannot run the backward of {IN_WORDS[kernel]} attention with a mask that trains"
+        yield Refused(what, 0, op.entering[0])
+
+
+def parts_of(batch: int) -> Iterator[int]:
+    """The sizes of the parts in which memory-efficient attention runs a batch."""
+    for start in range(0, batch, MOST_BLOCKS):
+        yield min(MOST_BLOCKS, batch - start)
