@@ -6,6 +6,7 @@ Exit codes: 0 clean, 1 something that was checked differs, 2 could not check or 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import overload
 
 from .records import dataclass
 from .spelling import alike, either
@@ -56,6 +57,12 @@ class SamattnError(Exception):
 
     exit_code = EXIT_ERROR
 
+    @overload
+    def __init__(self, code: Message) -> None: ...
+
+    @overload
+    def __init__(self, code: str, text: str) -> None: ...
+
     def __init__(self, code: str, text: str | None = None) -> None:
         """Take a code and a sentence, or a message that has both."""
         self.message = Message(code_of(code), code) if text is None else Message(code, text)
@@ -83,7 +90,7 @@ class ConfigError(SamattnError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
+        super().__init__(Message("", "\n".join(map(str, self.problems))))  # each problem has its own code
 
     @property
     def codes(self) -> tuple[str, ...]:

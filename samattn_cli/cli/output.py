@@ -248,7 +248,7 @@ def write_each(files: Mapping[Path, str], content: Callable[[str], str | bytes])
     """
     problems = [_problem_of(path, content(name), name) for path, name in files.items()]
     if any(problems):
-        raise OutputError("\n".join(filter(None, problems)))
+        raise OutputError(Message("", "\n".join(filter(None, problems))))  # each problem has its own code
 
 
 def _problem_of(path: Path, content: str | bytes, format_name: str) -> str:
