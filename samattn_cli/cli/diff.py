@@ -21,6 +21,7 @@ from .parameters import (
     config_argument,
     device_of,
     device_option,
+    read_stdin_once,
 )
 from .run_options import LaidOver, with_run_options
 from .sides import Side, before, is_file, is_ref, now, side
@@ -150,6 +151,7 @@ def _sides(
         raise UsageError(
             "conflicting-options", f"--base {base}: needs exactly one config, which must be a file"
         )
+    read_stdin_once((first, second or (first if of_second else "")))
     if second:
         return side(first, laid_over), _named(side(second, over), of_second)
     if is_ref(first):

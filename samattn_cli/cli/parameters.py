@@ -139,6 +139,19 @@ def refuse_stdin(configs: Iterable[str] | None) -> None:
         )
 
 
+def read_stdin_once(configs: Iterable[str]) -> None:
+    """Check that at most one config is read from standard input.
+
+    Raises:
+        UsageError: if several are.
+    """
+    if list(configs).count(STDIN) > 1:
+        raise UsageError(
+            "stdin-twice",
+            f"{STDIN}: standard input can be read once; save the config to a file, and name the file",
+        )
+
+
 def choices(formats: Iterable[str]) -> dict[str, str]:
     """The values of --format, as the members of an enumeration: formats and their aliases."""
     names = list(formats)

@@ -30,6 +30,7 @@ from .parameters import (
     device_option,
     or_default,
     overrides,
+    read_stdin_once,
     run_option,
 )
 from .ranges import numbers, sizes, span
@@ -149,6 +150,7 @@ def sweep(
         keys,
     )
     names = configs or [or_default(None)]
+    read_stdin_once(names)
     if len(names) == 1 and not grid.axes(names):
         raise UsageError("nothing-varies", f"nothing varies: give {AXES}, or several configs")
     where = device_of(device)
