@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from ..errors import Message
-from .model import EncoderConfig, StageConfig
+from .model import EncoderConfig, RunConfig, StageConfig
 from .placement import GLOBAL_VALUES
 from .registry import BLOCKS, NECKS, NONE, POS_EMBEDS, version
 from .tree import Node
@@ -24,7 +24,9 @@ OF_TABLES = frozenset({"rel_pos_grid"})
 Readers = Mapping[str, Mapping[str, frozenset[str]]]
 """Key -> its words -> the keys that each word uses, in addition to those that are always used."""
 
-DEFAULTS = {field.name: field.default for model in (EncoderConfig, StageConfig) for field in fields(model)}
+DEFAULTS = {
+    field.name: field.default for model in (EncoderConfig, StageConfig, RunConfig) for field in fields(model)
+}
 
 
 def stage_readers() -> Readers:
@@ -53,9 +55,18 @@ def _encoder_readers(_version: int) -> Readers:
     }
 
 
+RUN_READERS: Readers = {
+    "mode": {
+        "inference": frozenset({"grad"}),
+        "training": frozenset({"step", "zero_grad", "accumulate"}),
+    }
+}
+"""The choosing key of a run. The keys that configs set next to `mode: inference` for their training steps are not here."""
+
+
 def readers() -> Readers:
-    """The choosing keys of both."""
-    return {**stage_readers(), **encoder_readers()}
+    """The choosing keys of all."""
+    return {**stage_readers(), **encoder_readers(), **RUN_READERS}
 
 
 def unused_keys(chooser: str, word: str) -> list[str]:
@@ -135,6 +146,7 @@ def mapping_of(config: EncoderConfig) -> dict[str, Any]:
             unset = "num_windows_side" if place.get("num_windows_side") is None else "window_size"
             place.pop(unset, None)
     _leave_out(keys, encoder_readers())
+    _leave_out(keys["run"], RUN_READERS)
     return keys
 
 

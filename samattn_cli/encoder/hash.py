@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from .applicable_keys import unused_keys
 from .model import EncoderConfig, RunConfig
 
 
@@ -15,10 +16,11 @@ def config_hash(config: EncoderConfig) -> str:
 
     So a recording stays valid when the config is renamed, or when samattn gets a new key.
     """
-    run = config.run
-    if run.mode == "inference":  # these keys matter for training steps only
-        plain = RunConfig()
-        run = replace(run, optimizer=plain.optimizer, checkpointing=plain.checkpointing, trains=plain.trains)
+    run, plain = config.run, RunConfig()
+    unread = unused_keys("mode", run.mode)
+    if run.mode == "inference":  # what trains, and whether blocks are checkpointed, decides the graph
+        unread += ["optimizer"] if run.grad else ["optimizer", "checkpointing", "trains"]
+    run = replace(run, **{key: getattr(plain, key) for key in unread})
     keys = _without_defaults(replace(config, run=run, name="encoder", description=""))
     return sha256(json.dumps(keys, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

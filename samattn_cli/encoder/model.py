@@ -262,9 +262,40 @@ class RunConfig:
         example=True,
         default=False,
     )
+    step: str = key(
+        choice("first", "later"),
+        "Which training step is meant: later ones, in which the optimizer has its state already, or the first, which makes "
+        "it while the gradients live.",
+        example="first",
+        default="later",
+    )
+    zero_grad: str = key(
+        choice("before_forward", "after_forward", "after_step"),
+        "When a training step frees the gradients of the step before (zero_grad with set_to_none): before its forward, after "
+        "it, or as soon as the optimizer has stepped.",
+        example="after_forward",
+        default="before_forward",
+    )
+    accumulate: int = key(
+        whole(1, MAX_BATCH),
+        "Forwards and backwards of batch_size images in a training step, whose gradients are summed (gradient accumulation).",
+        example=4,
+        default=1,
+    )
+    grad: bool = key(
+        FLAG,
+        "Whether an inference forward runs without torch.no_grad, so that what autograd saves stays until its end.",
+        example=True,
+        default=False,
+    )
     tf32: bool = key(
         FLAG, "Whether float32 products may use TF32 units; changes time only.", example=True, default=False
     )
+
+    @property
+    def keeps_graph(self) -> bool:
+        """Whether it is an inference forward in which autograd is on."""
+        return self.mode == "inference" and self.grad
 
     @property
     def product_dtype(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import MISSING
 from typing import Any
 
 from ..errors import Message
-from .applicable_keys import encoder_readers, unused_key, unused_keys
+from .applicable_keys import RUN_READERS, encoder_readers, unused_key, unused_keys
 from .block_overrides import KEYS, BlockOverride
 from .block_overrides import problems as problems_of_overrides
 from .kernels import unfit_heads, unfit_kernel, unfit_positions
@@ -46,6 +46,8 @@ class Rules:
         yield from self._image()
         for chooser in encoder_readers():
             yield from self._unused_keys((), chooser)
+        for chooser in RUN_READERS:
+            yield from self._unused_keys(("run",), chooser)
         yield from self._autocast()
         stages = self.tree.step("stages")
         first_block: int | None = 0

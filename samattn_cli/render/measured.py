@@ -14,6 +14,7 @@ from ..units import format_bytes, format_change, format_ms, format_percent, form
 from .elements import Table
 from .formats.terminal import render_tables, to_text
 from .options import Options
+from .pages.analysis import how_it_steps
 
 DRY_RUN = "A dry run: torch's own CUDA code, allocations real, kernels not run; no times."
 COMPILED = "Compiled: a compiled graph has no layers. Peaks are those of a pass after compilation, which takes minutes and more memory."
@@ -37,6 +38,8 @@ def case_name(config: EncoderConfig) -> str:
         f"batch {run.batch_size}",
         run.mode if run.mode == "inference" else f"training ({run.optimizer})",
     ]
+    words += ["without no_grad"] * run.keeps_graph
+    words += how_it_steps(run) if run.mode == "training" else ()
     return " ".join([*words, *["checkpointing"] * run.checkpointing, *["TF32"] * run.tf32])
 
 

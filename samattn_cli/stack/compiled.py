@@ -51,6 +51,11 @@ def check_compiles(device: str) -> None:
 def usage_of_compiled(make: Callable[[], Step], mode: str) -> tuple[Step, Usage]:
     """Make a step, compile it and warm it up, then read the allocator's counters over one pass."""
     step, usage = make(), Usage()
+    if step.settings.step == "first":
+        raise DeviceError(
+            "first-step-is-warm-up",
+            "--compile measures a later step, and run.step is first: leave one of them out",
+        )
     step.run = torch.compile(step.model, mode=mode)
     for _ in range(WARM_UP):
         step()

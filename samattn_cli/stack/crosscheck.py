@@ -138,10 +138,14 @@ def _compare_counts(claimed: Counts, count: Callable[[nn.Module, Tensor], Counts
 
 
 def _compare_trace(config: EncoderConfig, claims: Claims, stack: _Stack) -> Check:
-    inference = unfold(trace_forward(stack.model, stack.image, stack.weights_bytes), stack.twins)
+    grad = config.run.keeps_graph
+    if grad:
+        freeze(stack.model, config)
+    forward = trace_forward(stack.model, stack.image, stack.weights_bytes, grad=grad)
+    inference = unfold(forward, stack.twins)
     freeze(stack.model, config)
     saved = unfold(trace_saved(stack.model, stack.image), stack.twins)
-    training, backward = trace_training(stack.model, stack.image, 0)
+    training, backward = trace_training(stack.model, stack.image, 0, accumulates=config.run.accumulate > 1)
     peaks = _peaks(inference, claims.peak_bytes)
     found = {name: {"peak_bytes": peak, "saved_bytes": saved[name]} for name, peak in peaks.items()}
     wanted = {

@@ -25,17 +25,20 @@ Uses = tuple[int, int]
 """The reference counts of a tensor and of its storage, including the references that counting adds."""
 
 
-def in_place(func: Any, args: tuple[Any, ...], alone: Uses) -> Tensor | None:
+def in_place(
+    func: Any, args: tuple[Any, ...], alone: Uses, is_gradient: Callable[[Tensor], bool] = lambda _: False
+) -> Tensor | None:
     """Do an operation of backward in place, if the engine would: adding gradients, putting rows of a table.
 
     Args:
         func: what a dispatch mode was asked to run.
         args: its arguments.
         alone: `uses_of_the_last_holder`.
+        is_gradient: whether a tensor is the gradient of a weight, to which the engine adds another (accumulate_grad.h).
     """
     if torch.is_grad_enabled():  # the second forward of a checkpointed block
         return None
-    if func is ADD and _uses(args[0]) == alone and _is_dense(args[0]):
+    if func is ADD and (is_gradient(args[0]) or (_uses(args[0]) == alone and _is_dense(args[0]))):
         return args[0].add_(args[1])
     return PUT[func](*args) if func in PUT else None
 

@@ -36,32 +36,31 @@ class Usage:
 
 
 def usage_on_cuda(make: Callable[[], Step]) -> tuple[Step, Usage]:
-    """Make a step, warm it up, and read the allocator's counters over one pass, then over another by section."""
-    step, usage = make(), Usage()
+    """Make a step, warm it up unless its first pass is meant, and read the allocator's counters over a pass, by section."""
+    step, usage, peaks = make(), Usage(), CudaPeaks()
     cuda.empty_cache()
     cuda.reset_peak_memory_stats()
-    step()  # makes the optimizer's state and the cuBLAS workspace
-    live, reserved = cuda.memory_allocated(), cuda.max_memory_reserved()
+    if step.settings.step == "later":
+        step()  # makes the optimizer's state and the cuBLAS workspace
+    live, peaks.reserved_bytes = cuda.memory_allocated(), cuda.max_memory_reserved()
     cuda.reset_peak_memory_stats()
-    step()
-    usage.peak_allocated_bytes = cuda.max_memory_allocated()
-    usage.peak_reserved_bytes = max(reserved, cuda.max_memory_reserved())
-    usage.peak_requested_bytes = cuda.memory_stats()["requested_bytes.all.peak"]
-    peaks = CudaPeaks()
     with on_entering(step, peaks.enter):
         step()
     peaks.leave()
     usage.section_bytes = peaks.section_bytes
+    usage.peak_allocated_bytes = max(peaks.section_bytes.values())
+    usage.peak_requested_bytes, usage.peak_reserved_bytes = peaks.requested_bytes, peaks.reserved_bytes
     usage.workspace_bytes = free_workspaces()
-    usage.baseline_bytes = live - usage.workspace_bytes
+    usage.baseline_bytes = live - (usage.workspace_bytes if step.settings.step == "later" else 0)
     return step, usage
 
 
 class CudaPeaks:
-    """The peak of the allocator's counter in each section."""
+    """The peak of the allocator's counter in each section, and those of other counters in all of them."""
 
     def __init__(self) -> None:
         self.section_bytes: dict[Section, int] = {}
+        self.requested_bytes = self.reserved_bytes = 0
         self._section: Section | None = None
 
     def enter(self, section: Section) -> None:
@@ -75,6 +74,9 @@ class CudaPeaks:
         if self._section is not None:
             before = self.section_bytes.get(self._section, 0)
             self.section_bytes[self._section] = max(before, cuda.max_memory_allocated())
+            self.reserved_bytes = max(self.reserved_bytes, cuda.max_memory_reserved())
+            requested = cuda.memory_stats()["requested_bytes.all.peak"]
+            self.requested_bytes = max(self.requested_bytes, requested)
 
 
 def free_workspaces() -> int:
@@ -105,7 +107,8 @@ def usage_on_cpu(make: Callable[[], Step]) -> tuple[Step, Usage]:
     """Make a step and run it, all under the profiler, so that it sees the allocation of everything that is freed."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         step = make()
-        step()  # makes the optimizer's state
+        if step.settings.step == "later":
+            step()  # makes the optimizer's state
         _mark(BEGIN)
         with on_entering(step, lambda section: _mark("/".join(section))):
             step()

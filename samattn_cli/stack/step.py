@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
-from ..encoder.model import EncoderConfig
+from ..encoder.model import EncoderConfig, RunConfig
 from .encoder import freeze, image_for
 from .implementation import build_implementation
 
@@ -38,9 +38,11 @@ class Step:
         self.image = image_for(
             config, device
         ).normal_()  # denormal numbers in uninitialized memory would be slow
+        self.settings = config.run
         self.optimizer: Optimizer | None = None
-        if config.run.mode == "training":
+        if config.run.mode == "training" or config.run.grad:
             freeze(self.model, config)
+        if config.run.mode == "training":
             trained = [weight for weight in self.model.parameters() if weight.requires_grad]
             self.optimizer = OPTIMIZERS[config.run.optimizer](trained)
 
@@ -49,22 +51,41 @@ class Step:
         if self.run is not self.model:
             torch.compiler.cudagraph_mark_step_begin()  # the outputs of the pass before are not used any more
         if self.optimizer is None:
-            forward_only(self.run, self.image)
+            forward_only(self.run, self.image, grad=self.settings.grad)
         else:
-            training_step(self.run, self.image, self.optimizer)
+            training_step(self.run, self.image, self.optimizer, self.settings)
 
 
-def forward_only(model: Callable[..., Any], image: Tensor) -> Tensor:
-    """An inference forward."""
-    with torch.no_grad():
+def forward_only(model: Callable[..., Any], image: Tensor, *, grad: bool = False) -> Tensor:
+    """An inference forward; with `grad`, autograd keeps its graph as long as its output lives."""
+    with torch.set_grad_enabled(grad):
         return model(image)
 
 
-def training_step(model: Callable[..., Any], image: Tensor, optimizer: Optimizer) -> None:
-    """Run forward, backward from a dense gradient of each output, and the optimizer's step."""
-    optimizer.zero_grad(set_to_none=True)
+def training_step(model: Callable[..., Any], image: Tensor, optimizer: Optimizer, run: RunConfig) -> None:
+    """Run micro-batches, and the optimizer's step. The gradients of the last step are freed where `run` says."""
+    if run.zero_grad == "before_forward":
+        optimizer.zero_grad(set_to_none=True)
+    live: list[Tensor] = []  # outputs and their gradients
+    for number in range(run.accumulate):
+        live.clear()
+        live += forward(model, image)
+        if number == 0 and run.zero_grad == "after_forward":
+            optimizer.zero_grad(set_to_none=True)
+        live += backward(tuple(live))
+    optimizer.step()
+    if run.zero_grad == "after_step":
+        optimizer.zero_grad(set_to_none=True)
+
+
+def forward(model: Callable[..., Any], image: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of a forward that autograd follows."""
     output = model(image)
-    outputs = output if isinstance(output, tuple) else (output,)
+    return output if isinstance(output, tuple) else (output,)
+
+
+def backward(outputs: tuple[Tensor, ...]) -> list[Tensor]:
+    """Run the backward from a dense gradient of each output; returns these gradients."""
     gradients = [torch.full_like(each, GRADIENT, memory_format=torch.preserve_format) for each in outputs]
     torch.autograd.backward(outputs, gradients)
-    optimizer.step()
+    return gradients

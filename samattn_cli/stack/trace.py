@@ -71,6 +71,7 @@ class Tracer(TorchDispatchMode):
         self.alone: Uses | None = None  # set while a backward is traced
         self._part = PartTrace(live)
         self._known: set[int] = set()
+        self._gradients: set[int] = set()  # of weights, to which others are added
         self._last_inputs: dict[int, int] = {}  # of the part that ran last, bytes by storage
         self._live_at_end = live  # of that part
 
@@ -105,6 +106,10 @@ class Tracer(TorchDispatchMode):
         """Do not count `tensors`, which `live` includes already."""
         self._known |= {storage_key(tensor) for tensor in tensors}
 
+    def accumulates_into(self, gradients: Iterable[Tensor]) -> None:
+        """Add to these gradients in place, as the engine does outside of a dispatch mode."""
+        self._gradients = {storage_key(gradient) for gradient in gradients}
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -113,7 +118,7 @@ class Tracer(TorchDispatchMode):
         if in_steps := steps_on_cuda(func):
             with self:
                 return in_steps(*args, **kwargs)
-        result = in_place(func, args, self.alone) if self.alone else None
+        result = in_place(func, args, self.alone, self._is_gradient) if self.alone else None
         if result is None:
             result = as_in_torch_2_13(func, args, run_on_meta(func, args, kwargs))
         if formula := flop_registry.get(func.overloadpacket):
@@ -125,6 +130,9 @@ class Tracer(TorchDispatchMode):
             if isinstance(tensor, Tensor) and tensor.device.type == self.device:
                 self._note(tensor)
         return result
+
+    def _is_gradient(self, tensor: Tensor) -> bool:
+        return bool(self._gradients) and storage_key(tensor) in self._gradients
 
     def _note(self, tensor: Tensor) -> None:
         key = storage_key(tensor)
@@ -143,17 +151,20 @@ class Tracer(TorchDispatchMode):
         self.live -= nbytes
 
 
-def trace_forward(model: nn.Module, image: Tensor, weights_bytes: int) -> dict[str, PartTrace]:
+def trace_forward(
+    model: nn.Module, image: Tensor, weights_bytes: int, *, grad: bool = False
+) -> dict[str, PartTrace]:
     """Trace an inference forward of `model`, part by part. The last part ends when only the output is left.
 
     Args:
         model: the encoder on the meta device; repeated blocks may be identities.
         image: its input.
         weights_bytes: memory of the weights and buffers of the whole encoder.
+        grad: whether autograd is on, and keeps what it saves.
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(*model.parameters(), *model.buffers(), image)
-    with torch.no_grad(), AsOnCuda(), mode, _forward_of(model, mode):
+    with torch.set_grad_enabled(grad), AsOnCuda(), mode, _forward_of(model, mode):
         output = model(image)
         mode.leave_forward()
     del output
@@ -223,7 +234,7 @@ def _on_checkpointed_inputs(model: nn.Module, see: Callable[..., None]) -> Itera
 
 
 def trace_training(
-    model: nn.Module, image: Tensor, live: int
+    model: nn.Module, image: Tensor, live: int, *, accumulates: bool = False
 ) -> tuple[dict[str, PartTrace], dict[str, PartTrace]]:
     """Trace a forward in which autograd saves tensors, and its backward, part by part.
 
@@ -233,25 +244,40 @@ def trace_training(
         model: the encoder on the meta device; repeated blocks may be identities.
         image: its input.
         live: bytes live before the pass: weights, optimizer state, the image.
+        accumulates: whether a pass before it has left gradients, to which its own are added.
     """
     alone = uses_of_the_last_holder()
     mode = Tracer(image.device.type, live)
-    mode.ignore(*model.parameters(), *model.buffers(), image)
+    if accumulates:
+        with torch.enable_grad(), AsOnCuda():
+            backward_of(model(image))
+    held = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    mode.ignore(*model.parameters(), *model.buffers(), image, *held)
+    mode.accumulates_into(held)
     with torch.enable_grad(), AsOnCuda(), mode:
         with _forward_of(model, mode):
             output = model(image)
         mode.leave_forward()
-        outputs = output if isinstance(output, tuple) else (output,)
-        gradients = tuple(map(torch.empty_like, outputs))
         mode.alone = alone
-        # as torch.autograd.backward(outputs, gradients), which would switch the function mode off
-        torch.autograd.Variable._execution_engine.run_backward(
-            outputs, gradients, False, False, (), allow_unreachable=True, accumulate_grad=True
-        )
+        kept = backward_of(output)
         mode.leave()
+    del kept
     model.zero_grad(set_to_none=True)
     forward, backward = mode.parts_in("forward"), mode.parts_in("backward")
     return forward, {name: backward.get(name, PartTrace(live)) for name in forward}
+
+
+def backward_of(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Run the backward from a gradient of each output, as torch.autograd.backward would; returns these gradients.
+
+    That one would switch the function mode off.
+    """
+    outputs = output if isinstance(output, tuple) else (output,)
+    gradients = tuple(map(torch.empty_like, outputs))
+    torch.autograd.Variable._execution_engine.run_backward(
+        outputs, gradients, False, False, (), allow_unreachable=True, accumulate_grad=True
+    )
+    return gradients
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from ..reports.analysis import (
     Comparisons,
     DeviceReport,
     Figures,
+    Finding,
     Totals,
     TrainingReport,
 )
@@ -19,7 +20,7 @@ from ..verdicts import CrossCheck
 from .against_published import published
 from .attention_kernels import attention_kernels, findings_of
 from .changes import changes_of, pairs_of
-from .findings import findings, fitting
+from .findings import findings, fitting, steps_differ
 from .layers import layers_of, parts_of, shares_of
 from .passes import Passes
 from .readers import COMPARED
@@ -74,6 +75,7 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
             *findings(config, layers, totals, comparison, changes, _of_reference(config)),
             *fitting(where, changes, pairs),
             *of_kernels,
+            *_steps(passes, device, where),
         ),
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
         device=where,
@@ -88,6 +90,17 @@ def _of_reference(config: EncoderConfig) -> Figures | None:
     if config.implementation == REFERENCE:
         return None
     return Passes(replace(config, implementation=REFERENCE)).figures
+
+def _steps(passes: Passes, device: Device | None, where: DeviceReport | None) -> tuple[Finding, ...]:
+    """A finding where the first training step fits the device and later ones do not, or the other way round."""
+    from .on_device import in_memory
+
+    run = passes.config.run
+    if device is None or where is None or not passes.trains:
+        return ()
+    other = replace(run, step="later" if run.step == "first" else "first")
+    used = in_memory(Passes(replace(passes.config, run=other)), device)
+    return () if used.fits == where.fits else (steps_differ(where, run, used),)
 
 
 def _lacks_memory(device: DeviceReport | None) -> bool:

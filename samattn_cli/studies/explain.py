@@ -11,7 +11,7 @@ from ..errors import UsageError, did_you_mean
 from ..figures import EXPLAINED, FIGURES, Figure, figure_for_option
 from ..reports.explanation import Explanation, FormulaRow, SymbolValue
 from ..tape.encoder import Segment, forward
-from ..tape.memory import live_over, walk
+from ..tape.memory import Liveness, live_over, walk
 from ..tape.ops import Op, Recording
 from ..tape.storage import Dim
 from ..tape.symbols.formula import Integer, atoms_of
@@ -128,7 +128,7 @@ def _figures_of(figure: Figure, inner: str = "") -> FiguresOf:
         if figure.op_keys:
             return (sum(of_op(figure, op) for op in recording.ops if not inner or _is_in(op, inner)),)
         if figure.combined == "max":
-            return (live + live_over(recording).peak_bytes,)
+            return (live + _live_over(recording, config).peak_bytes,)
         return (OF_RECORDING[figure.name](config, recording),)
 
     return figures
@@ -220,12 +220,18 @@ def _of_name(
     return tuple(of_op(figure, op) for op in segment.recording.ops if op.is_kernel and op.name == name)
 
 
+def _live_over(recording: Recording, config: EncoderConfig) -> Liveness:
+    """The liveness of an inference forward, in which autograd keeps tensors if it is on."""
+    run = config.run
+    return live_over(recording, recording.saved if run.keeps_graph and not run.checkpointing else frozenset())
+
+
 def _whole(on_symbols: Symbolic, config: EncoderConfig, figure: Figure) -> Dim:
     """The figure of a part or layer."""
     if figure.op_keys:
         return of_recordings(figure, (on_symbols.recording,))
     if figure.combined == "max":
-        return on_symbols.names["L"] + live_over(on_symbols.recording).peak_bytes
+        return on_symbols.names["L"] + _live_over(on_symbols.recording, config).peak_bytes
     return OF_RECORDING[figure.name](config, on_symbols.recording)
 
 

@@ -9,11 +9,12 @@ from math import gcd, prod
 
 from ..encoder.implementations import implementation_of
 from ..encoder.keys import Pair
-from ..encoder.model import EncoderConfig
+from ..encoder.model import EncoderConfig, RunConfig
 from ..figures import PEAKS
 from ..reports.analysis import Change, Comparisons, DeviceReport, Figures, Finding, LayerReport, Totals
 from ..shell import options
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
+from .on_device import InMemory
 
 WORTH_SAVING = 0.01  # of peak memory: a smaller difference is not worth a finding
 MANY = 8  # times fewer tokens, which is more than one patch merging makes
@@ -260,6 +261,19 @@ def fitting(
     else:
         message = f"No one or two changes of kernel, type or checkpointing make it fit on {device.name}"
     yield Finding("what-makes-it-fit", f"{message}.")
+
+
+def steps_differ(device: DeviceReport, run: RunConfig, other: InMemory) -> Finding:
+    """The first training step and later ones: one fits a device, and the other does not."""
+    first, later = (device, other) if run.step == "first" else (other, device)
+    peaks = [format_bytes(step.peak_allocated_bytes or 0) for step in (first, later)]
+    if first.fits:
+        why = "the state of the optimizer, which the first step makes at its end, is live from its beginning"
+        message = f"The first step fits {device.name} ({peaks[0]}), and later ones do not ({peaks[1]}): in those, {why}."
+    else:
+        why = "its optimizer's state is made next to all gradients"
+        message = f"The first step does not fit {device.name} ({peaks[0]}), and later ones would ({peaks[1]}): {why}."
+    return Finding("first-step-differs", message)
 
 
 def _fits(change: Change) -> str:

@@ -83,9 +83,14 @@ class Passes:
         """Whether the run is a training step."""
         return self.config.run.mode == "training"
 
+    @property
+    def rounds(self) -> int:
+        """How many forwards (and backwards) a pass in the run's mode has: the micro-batches of a training step."""
+        return self.config.run.accumulate if self.trains else 1
+
     @cached_property
     def times(self) -> tuple[LayerTime, ...]:
-        """The time of each segment in the run's mode: forward and, in training, backward; () without a device."""
+        """The time of each segment in one round of the run's mode: forward and, in training, backward; () without a device."""
         if self.device is None:
             return ()
         return tuple(self._time(*recordings) for recordings in self.recordings)
@@ -132,8 +137,14 @@ class Passes:
             return None
         from ..device.roofline import layer_time
 
-        ops = chain.from_iterable(self.sections.values())
+        ops = chain.from_iterable(map(self.repeated, self.sections))
         return layer_time(ops, self.device, self.config.run, self._op_times)
+
+    def repeated(self, section: Section) -> Iterator[Op]:
+        """The operations of a section, as often as a pass runs them."""
+        _, phase = section
+        for _ in range(1 if phase == "step" else self.rounds):
+            yield from self.sections[section]
 
     def phase_ms(self, phase: Phase) -> float | None:
         """The time of a training step's forward, backward or optimizer ("step"); None without a device, and in inference."""
@@ -141,12 +152,12 @@ class Passes:
             return None
         from ..device.roofline import layer_time
 
-        ops = (op for (_, of), ops in self.sections.items() if of == phase for op in ops)
+        ops = (op for section in self.sections if section[1] == phase for op in self.repeated(section))
         return layer_time(ops, self.device, self.config.run, self._op_times).ms
 
     @cached_property
     def sections(self) -> dict[Section, tuple[Op, ...]]:
-        """The operations of each section in the run's mode: forwards and, in training, backwards and optimizer step."""
+        """The operations of each section in one round of the run's mode; in training, of the optimizer's step too."""
         passed = self.step.forward if self.trains else self.forward
         ops: dict[Section, tuple[Op, ...]] = {
             (segment.name, "forward"): segment.recording.ops for segment in passed.segments

@@ -179,7 +179,7 @@ def _time(metric: str, passes: Passes) -> Figure:
     device, run = passes.device, passes.config.run
     if device is None:
         raise TypeError(f"{metric} needs a device")
-    ops = [op for section in passes.sections.values() for op in section if op.is_kernel]
+    ops = [op for section in passes.sections for op in passes.repeated(section) if op.is_kernel]
 
     def evaluated(evaluate: Evaluate) -> Any:
         times = {op: op_time(_at(op, evaluate), device, run).time_ms for op in dict.fromkeys(ops)}

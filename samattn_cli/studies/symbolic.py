@@ -96,7 +96,7 @@ def symbolic(
     config: EncoderConfig, segment: Segment, *, live_bytes: int | None = None, training: bool = False
 ) -> Symbolic:
     """Pass one segment of an encoder over the Tape on symbols; with `live_bytes` (live before it), L is a symbol too."""
-    part = _part_of(config, segment)
+    part, training = _part_of(config, segment), training or config.run.keeps_graph
     taps = taps_of(part, segment, config.run.batch_size)
     space = Space(values_of(config, segment, live_bytes=live_bytes))
     names = _with_grid({name: space.symbol(name) for name in space.points})

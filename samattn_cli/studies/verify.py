@@ -81,6 +81,7 @@ def claims_of(config: EncoderConfig) -> Claims:
     inference, step = forward(config), training_step(config)
     names = [segment.name for segment in inference.segments]
     recordings = [segment.recording for segment in inference.segments]
+    memory = list(walk(inference))
     kept = [segment.recording for segment in step.forward.segments]
     return Claims(
         parameters={
@@ -90,9 +91,9 @@ def claims_of(config: EncoderConfig) -> Claims:
         },
         fvcore=counts(reference, fvcore),
         flop_counter=counts(reference, flop_counter),
-        peak_bytes={name: part.peak_bytes for name, part in zip(names, walk(inference), strict=True)},
+        peak_bytes={name: part.peak_bytes for name, part in zip(names, memory, strict=True)},
         saved_bytes=dict(zip(names, step.saved_bytes, strict=True)),
-        inference=_claimed(names, recordings, map(live_over, recordings)),
+        inference=_claimed(names, recordings, [part.liveness for part in memory]),
         training=_claimed(names, kept, step.kept),
         backward=_claimed(names[::-1], step.recordings[::-1], map(live_over, step.recordings[::-1])),
     )

@@ -109,6 +109,10 @@ class Allocator:
         self.peak_allocated, self.peak_unsplit = self.allocated, self.unsplit
         self.peak_event = len(self.events) - 1
 
+    def state(self) -> tuple[object, ...]:
+        """What decides its next steps, for the same blocks: equal states go on alike."""
+        return self.allocated, self.reserved, *map(tuple, self._keys)
+
     def allocate(self, nbytes: int, kind: int = 0) -> Block | None:
         """Allocate a block; None for a request of 0 bytes.
 

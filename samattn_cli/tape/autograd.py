@@ -29,6 +29,7 @@ def backward(
     *,
     checkpoint: tuple[Storage, ...] = (),
     kept_by_weights: set[Storage] | None = None,
+    accumulating: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """Run the backward of a segment, from its outputs to its entries.
 
@@ -40,11 +41,13 @@ def backward(
         checkpoint: the inputs from which a checkpointed segment computes its saved tensors again. They are kept until the
             last node has run; a saved tensor is freed as soon as it has been used.
         kept_by_weights: gets the storages that gradients of weights are views of, and so keep.
+        accumulating: whether the weights have a gradient already. Theirs is added to it in place, and freed.
 
     Returns:
         The gradient of each entry; None if it has none.
     """
     engine = _Engine(tape, kept, checkpoint, set() if kept_by_weights is None else kept_by_weights)
+    engine.accumulating = accumulating
     engine.expect(*(output.grad_fn for output, gradient in outputs if gradient is not None))
     for entry, gradient in entries:
         engine.give(entry.grad_fn, gradient)
@@ -65,6 +68,7 @@ class _Engine:
         self.checkpoint = checkpoint
         self.kept_by_weights = kept_by_weights
         self.holders: defaultdict[Storage, int] = defaultdict(int)
+        self.accumulating = False
         self.unpacked = False  # whether a saved tensor has been used
         self.buffers: dict[Node, list[Tensor | None]] = {}
         self.ready: list[tuple[float, int, Node]] = []
@@ -189,6 +193,10 @@ class _Engine:
     def _take_over(self, node: Node, gradient: Tensor | None) -> None:
         """A weight keeps its gradient, or a copy if the gradient is held elsewhere or has another memory order."""
         assert gradient is not None  # noqa: S101 - a leaf has one output; for the type checker
+        if self.accumulating:
+            self.tape.add_("accumulate", self.tape.resident(node.shape), gradient)
+            self._release(gradient.storage)
+            return
         takes_it = self._is_alone(gradient) and is_contiguous(node.shape, gradient.stride)
         if takes_it:
             self.kept_by_weights |= {gradient.storage} if gradient.is_view else set()

@@ -101,11 +101,12 @@ class ForwardPass:
 
 
 def forward(config: EncoderConfig, *, training: bool = False, target: Target = AMPERE) -> ForwardPass:
-    """Run the encoder of `config` on the Tape, with autograd on for `training`, as on a target.
+    """Run the encoder of `config` on the Tape, as on a target, with autograd on for `training` and where the run keeps its graph.
 
     Blocks of one kind are run once: their segments share one recording.
     """
     run = config.run
+    training = training or run.keeps_graph
     # autograd changes the forward only for fused attention (more outputs) and autocast (copies of weights that train)
     differs = run.attention != "eager" or run.autocast != "none"
     target = AMPERE if run.attention == "eager" else target
@@ -249,13 +250,17 @@ class BackwardRun:
     handed_on: tuple[Storage | None, ...]
 
 
-def backward(forward_pass: ForwardPass) -> tuple[BackwardRun, ...]:
+def backward(forward_pass: ForwardPass, *, accumulating: bool = False) -> tuple[BackwardRun, ...]:
     """Run the backward of a forward pass on the Tape: a run for each segment, in the order of the forward.
 
     It begins with contiguous gradients of the outputs, which a decoder would pass back. The caller keeps those, the
     outputs and the image. Segments that share the recording of their forward share that of their backward.
+
+    Args:
+        forward_pass: what it is of.
+        accumulating: whether all weights have a gradient already, to which theirs is added.
     """
-    driver = _BackwardDriver(forward_pass)
+    driver = _BackwardDriver(forward_pass, accumulating=accumulating)
     runs = [driver.run(segment) for segment in reversed(forward_pass.segments)]
     return tuple(reversed(runs))
 
@@ -263,7 +268,8 @@ def backward(forward_pass: ForwardPass) -> tuple[BackwardRun, ...]:
 class _BackwardDriver:
     """Runs segments from the last to the first, and passes each gradient to the segment that made its tensor."""
 
-    def __init__(self, forward_pass: ForwardPass) -> None:
+    def __init__(self, forward_pass: ForwardPass, *, accumulating: bool) -> None:
+        self.accumulating = accumulating
         self.tape = Tape(forward_pass.image.item_bytes)
         self.image = forward_pass.image
         self.last = forward_pass.segments[-1]
@@ -310,6 +316,7 @@ class _BackwardDriver:
                 kept,
                 checkpoint=tuple(e.storage for e in segment.entries) if segment.is_checkpointed else (),
                 kept_by_weights=self.kept_by_weights,
+                accumulating=self.accumulating,
             )
             run = BackwardRun(self.tape.recording(), _storages(*gradients, *pending), _storages(*results))
             self.done[key] = run, results

@@ -87,10 +87,12 @@ def trained(forward: ForwardPass) -> Dim:
 
 
 def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
-    """The memory of each segment in order."""
+    """The memory of each segment of an inference forward in order."""
     live = weights_bytes(forward) + rounded(forward.image.nbytes)
+    keeps_graph = forward.config.run.keeps_graph
     for segment in forward.segments:
-        liveness = live_over(segment.recording)
+        kept = segment.kept | segment.shared if keeps_graph else frozenset()
+        liveness = live_over(segment.recording, kept)
         yield SegmentMemory(live, liveness)
         live = live + liveness.change
 

@@ -253,9 +253,12 @@ class Recorder:
         """An int64 tensor in the memory of the host, which does not count."""
         return self._resident(shape, INT64_BYTES)
 
+    def resident(self, shape: Shape) -> Tensor:
+        """A tensor that is in memory before and after the pass."""
+        return self._resident(shape, self.item_bytes)
+
     @staticmethod
     def _resident(shape: Shape, item_bytes: int) -> Tensor:
-        """A tensor that is in memory before and after the pass."""
         storage = Storage(math.prod(shape) * item_bytes, is_weight=True)
         return Tensor(shape, contiguous_stride(shape), storage, item_bytes)
 

@@ -1,7 +1,8 @@
 """A whole run through the caching allocator: weights, image, consecutive passes, internal allocations of CUDA operators.
 
 The run is the one that `stack/step.py` measures: the encoder is built, the cache is emptied, a first pass is run (which
-makes the optimizer's state and the cuBLAS workspaces), and the peaks are those of the pass after it.
+makes the optimizer's state and the cuBLAS workspaces), and the peaks are those of the pass after it; or, with
+`run.step: first`, those of that first pass.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def replay_forward(passed: ForwardPass, cuda: Cuda, capacity: int | None = None)
 
 
 def replay_step(step: TrainingStep, cuda: Cuda, capacity: int | None = None) -> Usage:
-    """The peaks of a training step after the first.
+    """The peaks of a training step: of the first, or of one after it.
 
     Raises:
         OutOfMemoryError: if it does not fit.
@@ -145,8 +146,9 @@ def replay_step(step: TrainingStep, cuda: Cuda, capacity: int | None = None) -> 
     with player.saying_where():
         player.build()
         player.step(first=True)
-        player.measure()
-        player.step(first=False)
+        if step.config.run.step == "later":
+            player.measure()
+            player.step(first=False)
     return player.usage()
 
 
@@ -206,13 +208,24 @@ class _Player:
         self.allocator.reset_peaks()
 
     def forward(self) -> None:
-        """A pass in which nothing is kept for backward."""
+        """A pass in inference, in which nothing is kept for backward, unless autograd is on."""
+        self.play_forwards(kept=self.passed.config.run.keeps_graph)
+        self.leave()
+        self._free_all()
+
+    def play_forwards(self, *, kept: bool) -> None:
+        """The forward of all segments, in which autograd may keep tensors."""
         for segment in self.passed.segments:
             self.enter((segment.name, "forward"))
-            self.play_forward(segment)
-        self.leave()
-        self._free_cached(kept=False)
-        self._free_all()
+            held = segment.kept | segment.shared | self._outputs(segment) if kept else frozenset()
+            self.play_forward(segment, held)
+        self._free_cached(kept=kept)
+
+    def _outputs(self, segment: Segment) -> frozenset[Storage]:
+        """The outputs of the encoder, which the caller keeps."""
+        if segment is not self.passed.segments[-1]:
+            return frozenset()
+        return frozenset(output.storage for output in segment.outputs)
 
     def measure(self) -> None:
         """The peaks are from here on, but for what is reserved."""
@@ -312,41 +325,55 @@ class _StepPlayer(_Player):
     def __init__(self, step: TrainingStep, cuda: Cuda, capacity: int | None) -> None:
         super().__init__(step.forward, cuda, capacity)
         self.training = step
-        self.gradients: list[Blocks] = []
+        self.gradients: list[Blocks] = []  # of weights, by segment
+        self.given: Blocks = {}  # the gradients of the outputs
 
     def step(self, *, first: bool) -> None:
-        """Gradients go, forward, backward, the optimizer's step."""
-        for blocks in self.gradients:
-            self._free_each(blocks)
-        for segment in self.passed.segments:
-            self.enter((segment.name, "forward"))
-            self.play_forward(segment, segment.kept | segment.shared | self._outputs(segment))
-        self._free_cached(kept=True)
-        self._backward()
+        """Micro-batches, and the optimizer's step; the gradients of the step before go where `run.zero_grad` says."""
+        zero_grad = self.passed.config.run.zero_grad
+        if zero_grad == "before_forward":
+            self._zero_grad()
+        before = None
+        for number in range(self.training.micro_batches):
+            if number > 1 and before == (before := self.allocator.state()):
+                break  # the others are like this one
+            self._free_outputs()
+            self.play_forwards(kept=True)
+            if not number and zero_grad == "after_forward":
+                self._zero_grad()
+            self._backward(accumulating=number > 0)
         self._label_gradients()
         self._optimizer(first=first)
+        self._free_outputs()
+        if zero_grad == "after_step":
+            self._zero_grad()
+
+    def _zero_grad(self) -> None:
+        for blocks in self.gradients:
+            self._free_each(blocks)
+        self.gradients = []
+
+    def _free_outputs(self) -> None:
+        """The outputs go, and the gradients that they were given."""
         self._free_all()
+        self._free_each(self.given)
 
-    def _outputs(self, segment: Segment) -> frozenset[Storage]:
-        """The outputs of the encoder, which the caller keeps."""
-        if segment is not self.passed.segments[-1]:
-            return frozenset()
-        return frozenset(output.storage for output in segment.outputs)
-
-    def _backward(self) -> None:
+    def _backward(self, *, accumulating: bool) -> None:
         last = self.passed.segments[-1]
-        given: Blocks = {}
-        run = self.training.backward[-1]
+        step = self.training
+        runs, recordings = (
+            (step.accumulating, step.recordings) if accumulating else (step.backward, step.first_recordings)
+        )
+        given, run = self.given, runs[-1]
         due: dict[tuple[str, int], Place] = {}
         for index, output in enumerate(last.outputs):
             storage = run.received[index]
             if storage is not None:
                 given[storage] = self.allocator.allocate(output.nbytes, TEMPORARIES)
                 due[last.name, index] = given, storage
-        self.gradients = [given]
-        segments, runs = self.passed.segments, self.training.backward
+        segments = self.passed.segments
         for segment, run, recording in zip(
-            reversed(segments), reversed(runs), reversed(self.training.recordings), strict=True
+            reversed(segments), reversed(runs), reversed(recordings), strict=True
         ):
             own: Blocks = {}
             self.gradients.append(own)
@@ -371,9 +398,9 @@ class _StepPlayer(_Player):
         return self.programs[recording]
 
     def _label_gradients(self) -> None:
-        """What the backward leaves are the gradients of the weights; the first are those that the caller gave."""
+        """What the backward leaves are the gradients of the weights."""
         events = self.allocator.events
-        for block in (block for own in self.gradients[1:] for block in own.values()):
+        for block in (block for own in self.gradients for block in own.values()):
             if block is not None:
                 events[block.since] += GRADIENTS - events[block.since] % UNIT
 

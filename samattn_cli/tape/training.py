@@ -1,7 +1,9 @@
 """A training step on the Tape: forward, backward, optimizer. It finds the peak of memory, where it is, and its parts.
 
-The step is that of `stack/step.py`. When it begins, the gradients of the last step are freed and the optimizer's buffers
-exist. The backward begins with a gradient of the output. Image, output and that gradient live until the end.
+The step is that of `stack/step.py`. The optimizer's buffers exist when it begins, unless it is the first (`run.step`). The
+gradients of the step before are freed where `run.zero_grad` says. Each micro-batch (`run.accumulate`) is a forward and a
+backward, which begins with a gradient of the output. Image, output and that gradient live until the end of the micro-batch,
+those of the last until the end of the step.
 """
 
 from __future__ import annotations
@@ -86,10 +88,28 @@ class TrainingStep:
         """The encoder."""
         return self.forward.config
 
+    @property
+    def micro_batches(self) -> int:
+        """How many forwards and backwards it has."""
+        return self.config.run.accumulate
+
+    @cached_property
+    def accumulating(self) -> tuple[BackwardRun, ...]:
+        """The backward of each segment in the last micro-batch: after the first, gradients are added to those that exist."""
+        return backward(self.forward, accumulating=True) if self.micro_batches > 1 else self.backward
+
+    @cached_property
+    def first_recordings(self) -> tuple[Recording, ...]:
+        """The backward of each segment in the first micro-batch; a checkpointed segment runs its forward again first."""
+        return self._recorded(self.backward)
+
     @cached_property
     def recordings(self) -> tuple[Recording, ...]:
-        """The backward of each segment; a checkpointed segment runs its forward again first."""
-        pairs = zip(self.forward.segments, self.backward, strict=True)
+        """The backward of each segment in the last micro-batch."""
+        return self._recorded(self.accumulating) if self.micro_batches > 1 else self.first_recordings
+
+    def _recorded(self, runs: tuple[BackwardRun, ...]) -> tuple[Recording, ...]:
+        pairs = zip(self.forward.segments, runs, strict=True)
         return tuple(
             recomputed(segment.recording, run.recording) if segment.is_checkpointed else run.recording
             for segment, run in pairs
@@ -123,8 +143,10 @@ class TrainingStep:
 
     @cached_property
     def flops(self) -> Dim:
-        """FLOPs of products, forward and backward, including those of a second forward of checkpointed segments."""
-        return self.forward.flops + sum(recording.flops for recording in self.recordings)
+        """FLOPs of products of all micro-batches, forward and backward, with second forwards of checkpointed segments."""
+        return self.micro_batches * (
+            self.forward.flops + sum(recording.flops for recording in self.recordings)
+        )
 
     @cached_property
     def optimizer_op(self) -> Op:
@@ -171,21 +193,45 @@ class TrainingStep:
         return tuple(map(_saved_bytes, self.forward.segments))
 
     @cached_property
+    def held_bytes(self) -> Dim:
+        """What the gradients of weights hold from a backward on: themselves, and what they are views of."""
+        outputs = {output.storage for output in self.forward.segments[-1].outputs}
+        left = self.kept_bytes + sum(live_over(recording).change for recording in self.first_recordings)
+        return left - sum(rounded(storage.nbytes) for storage in outputs)
+
+    @property
+    def state_bytes(self) -> Dim:
+        """The optimizer's state at the beginning of the step."""
+        return 0 if self.config.run.step == "first" else self.optimizer_bytes
+
+    @property
+    def held_in_forward(self) -> Dim:
+        """The gradients in the forward at whose peak the most is live: those of the step or micro-batch before."""
+        run = self.config.run
+        lasts = run.step == "later" and run.zero_grad == "after_forward"
+        return self.held_bytes if lasts or self.micro_batches > 1 else 0
+
+    @property
+    def held_in_backward(self) -> Dim:
+        """The same when that backward begins."""
+        return self.held_bytes if self.micro_batches > 1 else 0
+
+    @cached_property
     def _before(self) -> Dim:
-        return self.weights_bytes + self.optimizer_bytes + rounded(self.forward.image.nbytes)
+        return self.weights_bytes + self.state_bytes + rounded(self.forward.image.nbytes)
 
     @cached_property
     def _output_gradient_bytes(self) -> Dim:
         return sum(rounded(output.nbytes) for output in self.forward.segments[-1].outputs)
 
     def _forward(self) -> Iterator[Moment]:
-        live = self._before
+        live = self._before + self.held_in_forward
         for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
             yield Moment(live + liveness.peak_bytes, (segment.name, "forward"), liveness)
             live = live + liveness.change
 
     def _backward(self) -> Iterator[Moment]:
-        live = self._before + self.kept_bytes + self._output_gradient_bytes
+        live = self._before + self.held_in_backward + self.kept_bytes + self._output_gradient_bytes
         for segment, recording in zip(
             reversed(self.forward.segments), reversed(self.recordings), strict=True
         ):
@@ -198,9 +244,10 @@ class TrainingStep:
 
         A gradient that is a view keeps all that it is a view of: that of a class token keeps those of all tokens.
         """
-        left = self.kept_bytes + sum(live_over(recording).change for recording in self.recordings)
-        transient = OPTIMIZERS[self.config.run.optimizer].transient * self.gradients_bytes
-        return Moment(self._before + self._output_gradient_bytes + left + transient, ("optimizer", "step"))
+        left = self.kept_bytes + sum(live_over(recording).change for recording in self.first_recordings)
+        made = OPTIMIZERS[self.config.run.optimizer].transient * self.gradients_bytes
+        made = made + (self.optimizer_bytes - self.state_bytes)
+        return Moment(self._before + self._output_gradient_bytes + left + made, ("optimizer", "step"))
 
 
 def training_step(config: EncoderConfig, target: Target = AMPERE) -> TrainingStep:

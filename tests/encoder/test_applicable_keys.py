@@ -1,11 +1,12 @@
 """A key that nothing reads is refused wherever it is written, at its default too; what a word replaces goes with it."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
-from samattn_cli.encoder.applicable_keys import encoder_readers, mapping_of, stage_readers
-from samattn_cli.encoder.model import EncoderConfig, StageConfig
+from samattn_cli.encoder.applicable_keys import RUN_READERS, encoder_readers, mapping_of, stage_readers
+from samattn_cli.encoder.hash import config_hash
+from samattn_cli.encoder.model import EncoderConfig, RunConfig, StageConfig
 from samattn_cli.encoder.presets import presets
 from samattn_cli.errors import ConfigError
 from samattn_cli.files.load import load_config
@@ -122,3 +123,37 @@ def test_a_config_as_a_mapping_holds_what_applies_and_loads_to_the_same(name):
     assert load_config(keys) == config
     assert ("out_chans" in keys) == (config.neck not in {"none", "mae_pred"})
     assert all(("lora_rank" in stage) == (stage["block"] == "sam_lora") for stage in keys["stages"])
+
+
+def unread_in_runs():
+    """Every key of a run that one mode does not read, with that mode."""
+    (modes,) = RUN_READERS.values()
+    return [(mode, key) for mode in modes for key in frozenset().union(*modes.values()) - modes[mode]]
+
+
+@pytest.mark.parametrize(("mode", "key"), unread_in_runs())
+def test_a_key_of_the_other_mode_is_refused_and_goes_with_its_mode(tmp_path, mode, key):
+    (other,) = {"inference", "training"} - {mode}
+    default = getattr(RunConfig(), key)
+    value = {"step": "first", "zero_grad": "after_step", "accumulate": 2, "grad": True}[key]
+    written_so = "true" if value is True else value
+    path = written(tmp_path, f"extends: sam_vit_b\nrun:\n  mode: {mode}\n  {key}: {written_so}\n")
+    at = len(f"  {key}: ") + 1
+    assert problem_of(path) == f"{path}:4:{at}: [unused-key] mode {mode} {key} {other}"
+    path.write_text(path.read_text().replace(f"mode: {mode}", f"mode: {other}"))
+    kept, gone = load_config(path), load_config(path, [f"run.mode={mode}"])
+    assert (getattr(kept.run, key), getattr(gone.run, key)) == (value, default)
+    assert key in mapping_of(kept)["run"]
+    assert key not in mapping_of(gone)["run"]
+
+
+def test_keys_that_a_mode_does_not_read_leave_its_hash_alone():
+    """Python can make such a config, as `fit` does for both modes."""
+    config = load_config("sam_vit_b", ["run.mode=training", "run.step=first", "run.accumulate=2"])
+    inference = replace(config, run=replace(config.run, mode="inference"))
+    assert config_hash(inference) == config_hash(load_config("sam_vit_b"))
+    assert config_hash(config) != config_hash(load_config("sam_vit_b", ["run.mode=training"]))
+    frozen = [load_config("sam_vit_b_lora", [f"run.trains={what}"]) for what in ("all", "adapters")]
+    kept = [replace(each, run=replace(each.run, grad=True)) for each in frozen]
+    assert config_hash(frozen[0]) == config_hash(frozen[1])
+    assert config_hash(kept[0]) != config_hash(kept[1])

@@ -38,6 +38,13 @@ CASES = {
     ),
     "swin": ("swin_t", ["image_size=112", TRAINING]),
     "hiera": ("sam2_hiera_t", ["image_size=256", TRAINING]),
+    "vit, the first step": ("sam_vit_b", [*PLAIN, "depth=3", TRAINING, "run.step=first"]),
+    "vit, micro-batches": ("sam_vit_b", [*PLAIN, "depth=3", TRAINING, "run.accumulate=3"]),
+    "vit, gradients in the forward": (
+        "sam_vit_b",
+        [*PLAIN, "depth=3", TRAINING, "run.zero_grad=after_forward"],
+    ),
+    "vit, without no_grad": ("sam_vit_b", [*PLAIN, "depth=3", "run.grad=true"]),
 }
 
 

@@ -44,6 +44,9 @@ EQUAL = {("sam_vit_b", "reference", "eager"), ("sam_vit_b", "transformers", "sdp
 """Presets, implementations and kernels of those whose layers are equal all the same."""
 
 
+USUAL = {"step": "later", "zero_grad": "before_forward", "accumulate": 1, "grad": False}
+
+
 @lru_cache(maxsize=64)
 def usage(config: EncoderConfig, cuda: Cuda, capacity: int | None = None) -> Usage:
     if config.run.mode == "training":
@@ -60,7 +63,10 @@ def config_of(run: dict[str, Any]) -> EncoderConfig:
 def name_of(run: dict[str, Any]) -> str:
     keys = ("mode", "attention", "batch_size", "checkpointing")
     about = (run["preset"], run["implementation"], run["device"])
-    return " ".join(map(str, (*about, *(run["run"][key] for key in keys))))
+    unusual = [
+        f"{key}={run['run'][key]}" for key, usual in USUAL.items() if run["run"].get(key, usual) != usual
+    ]
+    return " ".join(map(str, (*about, *(run["run"][key] for key in keys), *unusual)))
 
 
 @pytest.mark.parametrize("run", RUNS, ids=name_of)

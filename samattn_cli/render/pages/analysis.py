@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...encoder.implementations import implementation_of
-from ...encoder.model import EncoderConfig
+from ...encoder.model import EncoderConfig, RunConfig
 from ...figures import IN_MEMORY, KINDS, KINDS_AT_PEAK, Figure, always, of
 from ...reports.analysis import (
     Analysis,
@@ -63,12 +63,25 @@ def how_it_runs(config: EncoderConfig) -> Iterator[str]:
     yield run.dtype if run.autocast == "none" else f"{run.dtype} with autocast to {run.autocast}"
     if run.attention != "eager":
         yield f"{run.attention} attention"
+    if run.keeps_graph:
+        yield "inference without no_grad"
     if run.mode == "training":
         yield f"training with {run.optimizer}{' and checkpointing' if run.checkpointing else ''}"
         if run.trains != "all":
             yield f"{run.trains} alone"
+        yield from how_it_steps(run)
     if run.tf32:
         yield "TF32"
+
+
+def how_it_steps(run: RunConfig) -> Iterator[str]:
+    """What is unusual about a training step."""
+    if run.step == "first":
+        yield "the first step"
+    if run.zero_grad != "before_forward":
+        yield f"gradients freed {run.zero_grad.replace('_', ' ')}"
+    if run.accumulate > 1:
+        yield f"{run.accumulate} micro-batches"
 
 
 def page(report: Analysis, options: Options) -> Page:

@@ -99,8 +99,11 @@ class Constants:
         output: bytes live in the optimizer's step in addition to weights, gradients, its buffers and the input.
         gradient: bytes of the gradient with which the backward begins.
         launch_ps: the time of the optimizer's step without its memory traffic.
-        state: how many buffers of the size of the gradients the optimizer keeps.
-        copies: how many buffers of that size, gradients included, are live in its step.
+        state: how many buffers of the size of the gradients the optimizer has when the step begins.
+        copies: how many buffers of that size, gradients included, are live in its step, but for those.
+        in_forward: whether gradients are live when a forward begins (1 or 0).
+        in_backward: the same of a backward.
+        views: bytes that gradients hold in addition to their own.
     """
 
     image: int
@@ -109,6 +112,9 @@ class Constants:
     launch_ps: int = 0
     state: int = 0
     copies: int = 0
+    in_forward: int = 0
+    in_backward: int = 0
+    views: int = 0
 
     def figure(self, name: str, whole: Piece) -> Number:
         """A figure of the whole pass: one of `NEEDED`."""
@@ -120,9 +126,11 @@ class Constants:
 
     def _training_bytes(self, whole: Piece) -> Number:
         before = whole.weights + self.state * whole.gradients + self.image
-        backward = whole.kept - whole.lost + self.gradient + whole.undone_rise
+        held = whole.gradients + self.views
+        forward = whole.kept_rise + self.in_forward * held
+        backward = whole.kept - whole.lost + self.gradient + whole.undone_rise + self.in_backward * held
         step = self.output + self.copies * whole.gradients
-        return before + np.maximum(np.maximum(whole.kept_rise, backward), step)
+        return before + np.maximum(np.maximum(forward, backward), step)
 
 
 def constants_of(passes: Passes, *, training: bool) -> Constants:
@@ -132,16 +140,20 @@ def constants_of(passes: Passes, *, training: bool) -> Constants:
         return Constants(image)
     step, last = passes.step, passes.step.forward.segments[-1]
     optimizer = OPTIMIZERS[passes.config.run.optimizer]
-    copies = optimizer.transient + 1
-    before = step.weights_bytes + step.optimizer_bytes + image
+    is_first = passes.config.run.step == "first"
+    copies = optimizer.transient + 1 + is_first * optimizer.state
+    before = step.weights_bytes + step.state_bytes + image
     began = step.peaks[last.name, "backward"] - live_over(step.recordings[-1]).peak_bytes
     return Constants(
         image=image,
         output=step.peaks["optimizer", "step"] - before - copies * step.gradients_bytes,
-        gradient=began - before - step.kept_bytes,
+        gradient=began - before - step.held_in_backward - step.kept_bytes,
         launch_ps=_optimizer_ps(passes)[0],
-        state=optimizer.state,
+        state=0 if is_first else optimizer.state,
         copies=copies,
+        in_forward=int(step.held_in_forward > 0),
+        in_backward=int(step.held_in_backward > 0),
+        views=step.held_bytes - step.gradients_bytes,
     )
 
 
@@ -164,7 +176,7 @@ def pieces_of(passes: Passes, *, training: bool) -> list[Piece]:
     if passes.device is not None:
         _, rate = _optimizer_ps(passes)
         pieces = [
-            replace(piece, latency_ps=round(time.ms * PS_PER_MS + rate * piece.gradients))
+            replace(piece, latency_ps=round(passes.rounds * time.ms * PS_PER_MS + rate * piece.gradients))
             for piece, time in zip(pieces, passes.times, strict=True)
         ]
     return pieces

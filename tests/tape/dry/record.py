@@ -1,6 +1,7 @@
 """Runs the encoders of `CASES` dry, and keeps what torch's own allocator counted in `runs.json`.
 
-    python -m tests.tape.dry.record     # about five minutes on two cores, with torch's CUDA build
+    python -m tests.tape.dry.record        # about ten minutes on two cores, with torch's CUDA build
+    python -m tests.tape.dry.record 19     # only those from the 19th on, added to what is there
 
 It needs torch's CUDA build (5.5 GB; `pip install torch` on Linux x86_64), a C compiler, and no GPU.
 """
@@ -17,6 +18,15 @@ from tests.support.running import samattn
 
 PATH = Path(__file__).with_name("runs.json")
 BOTH = "inference,training"
+
+SMALL = {
+    "sam_vit_b": {"--resolutions": "224"},
+    "swin_t": {},
+    "sam2_hiera_t": {"--resolutions": "224"},
+    "vit_b": {},
+    "sam_vit_b_lora": {"--resolutions": "224"},
+}
+"""Presets in which the keys of a step are tried."""
 
 CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("sam_vit_b", "a100_80", {"--mode": BOTH}),
@@ -42,6 +52,24 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         "a100_80",
         {"--mode": BOTH, "--attention": "sdpa,eager", "--set": "implementation=transformers"},
     ),
+    *(
+        (preset, "a100_80", {"--mode": "training", **SMALL[preset], "--set": "run.step=first"})
+        for preset in SMALL
+    ),
+    *(
+        (preset, "a100_80", {"--mode": "training", **SMALL[preset], "--set": "run.zero_grad=after_forward"})
+        for preset in ("swin_t", "vit_b")
+    ),
+    (
+        "sam_vit_b",
+        "a100_80",
+        {"--mode": "training", **SMALL["sam_vit_b"], "--set": "run.zero_grad=after_step"},
+    ),
+    *(
+        (preset, "a100_80", {"--mode": "training", **SMALL[preset], "--set": "run.accumulate=3"})
+        for preset in SMALL
+    ),
+    *((preset, "a100_80", {**SMALL[preset], "--set": "run.grad=true"}) for preset in SMALL),
 )
 """Preset, device, options of `samattn measure`."""
 
@@ -74,14 +102,16 @@ def _case(preset: str, device: str, torch: str, case: dict[str, Any]) -> dict[st
     }
 
 
-def main() -> None:
-    """Record all."""
-    cases: list[dict[str, Any]] = []
+def main(first: int = 1) -> None:
+    """Record all from the case with this number on."""
+    cases: list[dict[str, Any]] = [] if first == 1 else json.loads(PATH.read_text("utf-8"))
     for number, (preset, device, options) in enumerate(CASES, 1):
+        if number < first:
+            continue
         print(f"[{number}/{len(CASES)}] {preset} on {device}", file=sys.stderr, flush=True)
         cases += recorded(preset, device, options)
     PATH.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n", "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))
