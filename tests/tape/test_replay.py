@@ -26,7 +26,7 @@ from tests.tape.dry.record import PATH
 RUNS: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
 
 NOT_EQUAL = {
-    ("sam2_hiera_t", "training"): (196_608, "pooling between stages"),
+    ("sam2_hiera_t", "training"): (499_712, "pooling between stages; in the first step"),
     ("sam2_hiera_t", "inference"): (903_680, "pooling between stages, on an L4"),
     ("qwen2_5_vl_vision", "training"): (6_144, "rotary tables"),
     ("deep_encoder", "training"): (3_145_728, "masks of windows under sdpa"),
@@ -106,9 +106,10 @@ def test_kinds_sum_to_what_is_allocated_at_the_peak(run) -> None:
     assert sum(vars(used.kinds).values()) == used.allocated == run["allocated_bytes"]
     assert used.kinds.weights + used.kinds.buffers == step.weights_bytes
     trains = config.run.mode == "training"
-    assert used.kinds.optimizer == (step.optimizer_bytes if trains else 0)
+    has_state = trains and (config.run.step == "later" or used.peak.section == ("optimizer", "step"))
+    assert used.kinds.optimizer == (step.optimizer_bytes if has_state else 0)
     assert used.kinds.input == -(-forward(config).image.nbytes // 512) * 512
-    assert (used.kinds.kept > 0) == trains
+    assert (used.kinds.kept > 0) == (trains or config.run.grad)
     assert used.kinds.workspaces >= cuda.workspace_bytes
 
 

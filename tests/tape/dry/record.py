@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from samattn_cli.encoder.applicable_keys import unused_keys
 from tests.support.running import samattn
 
 PATH = Path(__file__).with_name("runs.json")
@@ -88,14 +89,14 @@ def recorded(preset: str, device: str, options: dict[str, str]) -> list[dict[str
 
 
 def _case(preset: str, device: str, torch: str, case: dict[str, Any]) -> dict[str, Any]:
-    figures = case["measured"]
+    figures, run = case["measured"], case["config"]["run"]
     return {
         "preset": preset,
         "device": device,
         "torch": torch,
         "image_size": case["config"]["image_size"],
         "implementation": case["config"].get("implementation", "reference"),
-        "run": case["config"]["run"],
+        "run": {key: value for key, value in run.items() if key not in unused_keys("mode", run["mode"])},
         "allocated_bytes": figures["peak_allocated_bytes"],
         "reserved_bytes": figures["peak_reserved_bytes"],
         "layers": {f"{each['name']} {each['phase']}": each["peak_bytes"] for each in figures["layers"]},
