@@ -75,7 +75,7 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
             *findings(config, layers, totals, comparison, changes, _of_reference(config)),
             *fitting(where, changes, pairs),
             *of_kernels,
-            *_steps(passes, device, where),
+            *_steps(passes, where),
         ),
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
         device=where,
@@ -91,16 +91,15 @@ def _of_reference(config: EncoderConfig) -> Figures | None:
         return None
     return Passes(replace(config, implementation=REFERENCE)).figures
 
-def _steps(passes: Passes, device: Device | None, where: DeviceReport | None) -> tuple[Finding, ...]:
-    """A finding where the first training step fits the device and later ones do not, or the other way round."""
-    from .on_device import in_memory
 
+def _steps(passes: Passes, where: DeviceReport | None) -> tuple[Finding, ...]:
+    """A finding where the first training step fits the device and later ones do not, or the other way round."""
     run = passes.config.run
-    if device is None or where is None or not passes.trains:
+    if where is None or where.allocated_bytes is None or not passes.trains:
         return ()
     other = replace(run, step="later" if run.step == "first" else "first")
-    used = in_memory(Passes(replace(passes.config, run=other)), device)
-    return () if used.fits == where.fits else (steps_differ(where, run, used),)
+    used = Passes(replace(passes.config, run=other), passes.device).in_memory
+    return () if used is None or used.fits == where.fits else (steps_differ(where, run, used),)
 
 
 def _lacks_memory(device: DeviceReport | None) -> bool:

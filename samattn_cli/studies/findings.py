@@ -266,7 +266,7 @@ def fitting(
 def steps_differ(device: DeviceReport, run: RunConfig, other: InMemory) -> Finding:
     """The first training step and later ones: one fits a device, and the other does not."""
     first, later = (device, other) if run.step == "first" else (other, device)
-    peaks = [format_bytes(step.peak_allocated_bytes or 0) for step in (first, later)]
+    peaks = [format_bytes(step.allocated_bytes or 0) for step in (first, later)]
     if first.fits:
         why = "the state of the optimizer, which the first step makes at its end, is live from its beginning"
         message = f"The first step fits {device.name} ({peaks[0]}), and later ones do not ({peaks[1]}): in those, {why}."

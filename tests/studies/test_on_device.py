@@ -137,3 +137,15 @@ def test_a_device_without_compute_capability_is_judged_by_what_is_live(name) -> 
     used = in_memory(Passes(load_config("vit_b"), device), device)
     assert used.fits
     assert (used.allocated_bytes is None) == (cuda_of(device) is None) == (name == "cpu")
+
+
+def test_a_finding_says_that_the_first_step_fits_and_later_ones_do_not() -> None:
+    """9,234,709,504 bytes are allocated in the first step of SAM ViT-B over the dry device, and `VIT_B_STEP` in later ones."""
+    between = with_memory(9_800_000_000)
+    for step, device, says in (("first", between, 1), ("later", between, 1), ("first", A100, 0)):
+        config = load_config("sam_vit_b", ["run.mode=training", f"run.step={step}"])
+        report = analyze(config, device=device, verify=False)
+        assert report.device.fits == (step == "first")
+        found = [finding.message for finding in report.findings if finding.code == "first-step-differs"]
+        assert len(found) == says
+        assert all("(8.60 GiB)" in message and "(9.28 GiB)" in message for message in found)
