@@ -99,7 +99,9 @@ def _steps(passes: Passes, where: DeviceReport | None) -> tuple[Finding, ...]:
         return ()
     other = replace(run, step="later" if run.step == "first" else "first")
     used = Passes(replace(passes.config, run=other), passes.device).in_memory
-    return () if used is None or used.fits == where.fits else (steps_differ(where, run, used),)
+    return (
+        () if used is None or where.refused or used.fits == where.fits else (steps_differ(where, run, used),)
+    )
 
 
 def _lacks_memory(device: DeviceReport | None) -> bool:
