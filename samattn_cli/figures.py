@@ -461,6 +461,10 @@ def figure_for_option(
     advice = f"choose from {', '.join(known)} (see `samattn metrics`)"
     if other := named(word):
         raise UsageError("figure-not-usable", f"{option} {word}: {other} {lacks}: {advice}")
+    of, ratio, _ = word.partition("_ratio_vs_")
+    if ratio and named(of):
+        message = f"{word} is a ratio, which `samattn analyze` and `samattn check` give: {advice}"
+        raise UsageError("figure-not-usable", f"{option} {message}")
     aliases = [alias for alias, name in ALIASES.items() if name in known]
     hint = did_you_mean(word, [*known, *aliases]) or f"; {advice}"
     raise UsageError("unknown-metric", f"{option} {word}: unknown metric{hint}")

@@ -51,7 +51,9 @@ def file_format(path: Path, formats: Sequence[str]) -> str:
     extensions = {FORMATS[name].extension: name for name in formats if FORMATS[name].extension}
     if path.suffix.lower() not in extensions:
         known = ", ".join(extensions)
-        hint = did_you_mean(path.suffix.lower(), extensions)
+        of_other_reports = {each.extension for each in FORMATS.values()}
+        is_known = path.suffix.lower() in of_other_reports
+        hint = "" if is_known else did_you_mean(path.suffix.lower(), extensions)
         raise OutputError("unknown-extension", f"-o {path}: the extension must be one of {known}{hint}")
     return _named_format(path, extensions[path.suffix.lower()])
 
