@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -29,6 +28,8 @@ from samattn_cli.stack.tracing.run import Inputs, trace
 from samattn_cli.studies.traced.passes import TracedPasses
 from samattn_cli.studies.traced.report import report_of
 
+DEVICE = "cuda" if torch.version.cuda else "cpu"
+"""MemTracker rounds to 512 bytes on CUDA alone, of which only a CUDA build has fake tensors."""
 PIXELS = "pixel_values"
 TIMM = (
     "vit_base_patch16_224", "deit3_small_patch16_224", "samvit_base_patch16", "samvit_base_patch16_224",
@@ -85,6 +86,10 @@ class Model(NamedTuple):
     shapes: Mapping[str, tuple[int, ...]]
 
 
+def asked(name: str, words: list[str]) -> bool:
+    return not words or any(word in name for word in words)
+
+
 class Row(NamedTuple):
     """What was found."""
 
@@ -92,23 +97,27 @@ class Row(NamedTuple):
     params: bool
     flops: bool
     peak: int
-    tracked: int | None
+    tracked: int | str
+    unrounded: int
     layers: str
 
 
-def models() -> Iterator[Model]:
+def models(words: list[str]) -> Iterator[Model]:
     if find_spec("transformers"):
-        yield from _transformers()
+        yield from _transformers(words)
     for zoo, names in (("timm", TIMM), ("torchvision", TORCHVISION)):
         if find_spec(zoo):
             for name in names:
-                yield Model(f"{zoo} {name}", f"{zoo}:{name}", {})
+                if asked(f"{zoo} {name}", words):
+                    yield Model(f"{zoo} {name}", f"{zoo}:{name}", {})
 
 
-def _transformers() -> Iterator[Model]:
+def _transformers(words: list[str]) -> Iterator[Model]:
     import transformers  # noqa: PLC0415 - where it is installed
 
     for name, (kind, settings, shape) in TRANSFORMERS.items():
+        if not asked(f"transformers {name}", words):
+            continue
         config = getattr(transformers, f"{kind}Config", None)
         model = getattr(transformers, f"{kind}Model", None) or getattr(transformers, f"{kind}Backbone", None)
         if config is None or model is None:
@@ -132,22 +141,51 @@ def compared(model: Model, mode: str = "inference") -> Row:
         report.totals.params == sum(weight.numel() for weight in module.parameters()),
         report.totals.flops == counted(module, inputs),
         report.totals.peak_bytes,
-        tracked(module, inputs),
+        _attempt(module, inputs),
+        unrounded_peak(passes),
         f"{len(report.layers)}: {', '.join(sorted(kinds))}",
     )
 
 
+def unrounded_peak(passes: TracedPasses) -> int:
+    """The peak of the inference forward in bytes as asked for."""
+    traced = passes.trace
+    live = (
+        sum(weight.nbytes for weight in traced.weights) + sum(traced.buffer_bytes) + sum(traced.input_bytes)
+    )
+    sizes, peak = {}, live
+    for op in traced.forward:
+        for storage in op.allocates:
+            sizes[storage.id] = storage.nbytes
+            live += storage.nbytes
+        peak = max(peak, live)
+        live -= sum(sizes[number] for number in op.frees)
+    return peak
+
+
+def _attempt(module: nn.Module, inputs: Inputs) -> int | str:
+    """The peak by MemTracker, or why it cannot say."""
+    try:
+        return tracked(module, inputs)
+    except Exception as error:  # noqa: BLE001 - the table says so
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:80]}"
+
+
 def counted(module: nn.Module, inputs: Inputs) -> int:
     library = as_cuda.install()
+    trains = [weight for weight in module.parameters() if weight.requires_grad]
+    module.requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(*inputs.args, **inputs.kwargs)
+    for weight in trains:
+        weight.requires_grad_()
     del library
     return int(counter.get_total_flops())
 
 
 def tracked(module: nn.Module, inputs: Inputs) -> int:
     """The peak of an inference forward on fake CUDA tensors by MemTracker."""
-    library = as_cuda.install("AutogradCUDA")
+    library = as_cuda.install(f"Autograd{DEVICE.upper()}")
     with FakeTensorMode(allow_non_fake_inputs=True):
         fake = {}
         for owner in module.modules():
@@ -162,27 +200,41 @@ def tracked(module: nn.Module, inputs: Inputs) -> int:
             module(*args, **kwargs)
     del library
     snapshot = tracker.get_tracker_snapshot("peak")
-    (total,) = (sizes["Total"] for device, sizes in snapshot.items() if device.type == "cuda")
+    (total,) = (sizes["Total"] for device, sizes in snapshot.items() if device.type == DEVICE)
     return int(total)
 
 
 def faked(tensor: torch.Tensor) -> torch.Tensor:
-    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cuda")
-    # without gradients: MemTracker hooks those of each weight, and fails where a weight is made by an operation
-    return nn.Parameter(made, requires_grad=False) if isinstance(tensor, nn.Parameter) else made
+    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=DEVICE)
+    # frozen weights too get a gradient: MemTracker hooks those of each weight
+    return nn.Parameter(made) if isinstance(tensor, nn.Parameter) else made
+
+
+def _other(row: Row) -> str:
+    if isinstance(row.tracked, str):
+        return f"fails: {row.tracked}"
+    return f"{row.tracked / 2**20:,.2f} ({row.tracked - row.peak:+,} B)"
 
 
 def main(words: list[str]) -> None:
-    with without_dynamo() if "--dynamo" not in words else nullcontext():
-        for model in models():
-            if words and not any(word in model.name for word in words):
-                continue
+    print("| model | parameters | FLOPs | peak, MiB | MemTracker, MiB | layers |", flush=True)
+    print("| :-- | :-- | :-- | --: | --: | :-- |", flush=True)
+    with without_dynamo():
+        for model in models(words):
             try:
                 row = compared(model)
-            except Exception:  # noqa: BLE001 - each model is a row, also one that cannot run
+            except Exception as error:  # noqa: BLE001 - each model is a row, also one that cannot run
+                print(
+                    f"| {model.name} | {type(error).__name__}: {str(error).partition(chr(10))[0][:200]} |",
+                    flush=True,
+                )
                 continue
-            "equal" if row.tracked == row.peak else f"{row.tracked / 2**20:,.2f} ({row.tracked - row.peak:+,} B)"
-            ["equal" if each else "**differ**" for each in (row.params, row.flops)]
+            equal = "equal" if row.tracked == row.peak else _other(row)
+            flags = ["equal" if each else "**differ**" for each in (row.params, row.flops)]
+            print(
+                f"| {row.name} | {flags[0]} | {flags[1]} | {row.peak / 2**20:,.2f} | {equal} | {row.layers} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

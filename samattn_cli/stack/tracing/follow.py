@@ -191,7 +191,8 @@ class Follower(TorchDispatchMode):
         self._made += 1
         storage, key = tensor.untyped_storage(), storage_key(tensor)
         self._known[key] = self._made
-        op.allocates.append(TracedStorage(self._made, storage.nbytes(), tensor.dtype == torch.int64))
+        is_index = tensor.dtype == torch.int64 and op.first["attention"] is None  # not a random state
+        op.allocates.append(TracedStorage(self._made, storage.nbytes(), is_index))
         weakref.finalize(storage, self._freed, key, self._made)
 
     def _freed(self, key: int, number: int) -> None:

@@ -16,11 +16,11 @@ from ...encoder.model import EncoderConfig
 from ...encoder.plan import LayerConfig
 from ...reports.traced import Against, AgainstDifference
 from ...tape.encoder import Segment
-from ...tape.ops import Op
+from ...tape.ops import SCORES, Op
 from ...units import format_bytes, format_count, format_things
 from ..passes import Passes
 from .passes import TracedPasses
-from .windows import Product
+from .windows import VALUES, Product
 
 INDEX = "index"
 """In the Tape's names, what makes a table of indices."""
@@ -39,8 +39,12 @@ class _Stretch:
 
     @property
     def products(self) -> list[Number]:
-        """FLOPs of each product."""
-        return [(self._named(op), op.flops) for op in self.ops if op.macs]
+        """FLOPs of each product, and those of QK^T and AV as one, last: kernels run them in one operation or in two."""
+        attention = [op for op in self.ops if _is_attention(op)]
+        others = [(self._named(op), op.flops) for op in self.ops if op.macs and not _is_attention(op)]
+        if not attention:
+            return others
+        return [*others, (self._named(attention[0]), sum(op.flops for op in attention))]
 
     @property
     def allocations(self) -> list[Number]:
@@ -49,6 +53,11 @@ class _Stretch:
 
     def _named(self, op: Op) -> str:
         return f"{self.name}.{op.name}" if self.is_layer else op.name
+
+
+def _is_attention(op: Op) -> bool:
+    """Whether it is QK^T, AV or both."""
+    return op.kind == "sdpa" or op.name.partition(" ")[0].rpartition(".")[2] in {SCORES, VALUES}
 
 
 def against(passes: TracedPasses, config: EncoderConfig) -> Against:

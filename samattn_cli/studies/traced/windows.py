@@ -46,17 +46,26 @@ def _product(
         return Product(number, None, math.prod(shape), _report(op, shape, places, batch, fused=True))
     if op.name not in SOFTMAX or len(op.entering) < FEWEST_DIMS:
         return None
-    made_by = next((n for n in range(number - 1, -1, -1) if _makes(ops[n], op)), None)
+    made_by = next((n for n in range(number - 1, -1, -1) if _makes(ops[n], op, places)), None)
     if made_by is None:
         return None
-    uses = next((n for n in range(number + 1, len(ops)) if _takes(ops[n], op)), None)
+    uses = next((n for n in range(number + 1, len(ops)) if _takes(ops[n], op, places)), None)
     report = _report(op, op.entering, places, batch, fused=False)
     return Product(made_by, uses, math.prod(op.entering), report)
 
 
-def _makes(product: TracedOp, softmax: TracedOp) -> bool:
+def owner_of(softmax: TracedOp, places: Places) -> str:
+    """The module whose attention it is: not the softmax itself, if that is a module."""
+    return softmax.module.rpartition(".")[0] if places.is_leaf(softmax.module) else softmax.module
+
+
+def _is_in(module: str, owner: str) -> bool:
+    return module == owner or module.startswith(f"{owner}.")
+
+
+def _makes(product: TracedOp, softmax: TracedOp, places: Places) -> bool:
     """Whether a product makes the scores of a softmax: of the same module, and as many of the same width."""
-    same = product.name in {"bmm", "baddbmm"} and product.module == softmax.module
+    same = product.name in {"bmm", "baddbmm"} and _is_in(product.module, owner_of(softmax, places))
     return (
         same
         and math.prod(product.leaving) == math.prod(softmax.entering)
@@ -64,9 +73,9 @@ def _makes(product: TracedOp, softmax: TracedOp) -> bool:
     )
 
 
-def _takes(product: TracedOp, softmax: TracedOp) -> bool:
+def _takes(product: TracedOp, softmax: TracedOp, places: Places) -> bool:
     """Whether a product multiplies the probabilities of a softmax with values."""
-    same = product.name in {"bmm", "baddbmm"} and product.module == softmax.module
+    same = product.name in {"bmm", "baddbmm"} and _is_in(product.module, owner_of(softmax, places))
     return same and math.prod(product.entering) == math.prod(softmax.entering)
 
 
@@ -81,7 +90,7 @@ def _report(
         f"window {side}x{side}" if side * side == queries == keys else f"{windows:,} windows of {queries:,}"
     )
     return AttentionReport(
-        name=op.module,
+        name=owner_of(op, places),
         attention="global" if windows == 1 else "window",
         placement="global" if windows == 1 else tokens,
         windows=windows,

@@ -1,0 +1,158 @@
+"""Targets that cannot be traced: one message each, with the line of the user's own code where the fault is theirs."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from samattn_cli.stack.tracing.child import answer
+
+SOURCE = """
+import sys, torch
+from torch import nn
+class Plain(nn.Module):
+    def __init__(self, out=2):
+        super().__init__()
+        self.fc = nn.Linear(4, out)
+    def forward(self, x):
+        return self.fc(x)
+def raises():
+    raise RuntimeError("no weights here")
+class NoTensor(Plain):
+    def forward(self, x):
+        return "done"
+class Branches(Plain):
+    def forward(self, x):
+        if x.sum() > 0:
+            x = x + 1
+        return self.fc(x)
+class Exits(Plain):
+    def forward(self, x):
+        sys.exit(3)
+class BranchesAndFails(Plain):
+    def forward(self, x):
+        if x.sum() > 0:
+            x = x + 1
+        return self.fc(x.view(3, 3))
+class Nested(Plain):
+    def forward(self, x):
+        return {"a": [self.fc(x)], "b": None}
+class Frozen(Plain):
+    def __init__(self):
+        super().__init__()
+        self.requires_grad_(False)
+def on_gpu():
+    return Plain().to("cuda:0")
+def number():
+    return 3
+instance = Plain()
+constant = 5
+"""
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    (tmp_path / "theirs_to_trace.py").write_text(SOURCE)
+    (tmp_path / "exits_at_import.py").write_text("import sys\nsys.exit('bye')\n")
+    (tmp_path / "wrong_syntax.py").write_text("x = (\n")
+    (tmp_path / "imports_missing.py").write_text("\nimport no_such_package_at_all\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def asked(target, *, inputs=(("0", [2, 4], ""),), **more):
+        usual = {"arguments": {}, "dtype": "", "submodule": "", "mode": "inference", "dry": False}
+        request = usual | {"target": target, "inputs": list(inputs)} | more
+        return json.loads(answer(request))
+
+    yield asked
+    for name in set(sys.modules) - before:
+        if "trace" in name or name in {"exits_at_import", "imports_missing", "wrong_syntax"}:
+            sys.modules.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "code", "texts"),
+    [
+        (
+            "theirs_to_trace:raises",
+            {},
+            "target-not-built",
+            ("theirs_to_trace.py:11: ", "RuntimeError: no weights here"),
+        ),
+        ("theirs_to_trace:NoTensor", {}, "no-tensor-returned", ("returns str",)),
+        ("theirs_to_trace:Exits", {}, "forward-fails", ("theirs_to_trace.py:22: ", "exit (3)")),
+        (
+            "theirs_to_trace:Plain",
+            {"inputs": [("0", [2, 5], "")]},
+            "forward-fails",
+            ("theirs_to_trace.py:9: ",),
+        ),
+        ("theirs_to_trace:Plain", {"inputs": [("y", [2, 4], "")]}, "forward-fails", ("'y'",)),
+        ("theirs_to_trace:Plain", {"inputs": []}, "input-needed", ("--input",)),
+        ("theirs_to_trace:Plain", {"arguments": {"width": 3}}, "target-not-built", ("TypeError", "'width'")),
+        ("theirs_to_trace:Plain", {"submodule": "fv"}, "no-such-submodule", ("it has fc",)),
+        ("theirs_to_trace:Frozen", {"mode": "training"}, "nothing-to-train", ("frozen",)),
+        (
+            "theirs_to_trace:BranchesAndFails",
+            {},
+            "forward-fails",
+            ("theirs_to_trace.py:27: ", "RuntimeError"),
+        ),
+        ("theirs_to_trace:number", {}, "not-a-module", ("returns a int",)),
+        ("theirs_to_trace:constant", {}, "not-callable", ("is a int",)),
+        ("theirs_to_trace:Plian", {}, "no-such-attribute", ("did you mean 'Plain'",)),
+        ("theirs_to_trace", {}, "not-a-target", ("package.module:callable",)),
+        ("no_such_module_here:x", {}, "no-such-module", ("no_such_module_here",)),
+        ("exits_at_import:x", {}, "target-not-imported", ("exits_at_import.py:2: ", "exit (bye)")),
+        (
+            "imports_missing:x",
+            {},
+            "target-not-imported",
+            ("imports_missing.py:2: ", "no_such_package_at_all"),
+        ),
+        ("wrong_syntax:x", {}, "target-not-imported", ("wrong_syntax.py:1: ", "SyntaxError")),
+        ("nowhere.json", {}, "file-not-found", ("nowhere.json",)),
+    ],
+)
+def test_one_message(ask, target, more, code, texts):
+    found = ask(target, **more)
+    assert found["code"] == code, found
+    for text in texts:
+        assert text in found["problem"]
+    assert "\n" not in found["problem"]
+
+
+def test_a_module_on_another_device(ask):
+    found = ask("theirs_to_trace:on_gpu")
+    assert found["code"] == "target-not-built"
+    assert "theirs_to_trace.py:36: " in found["problem"]
+
+
+def test_code_of_a_model_that_is_not_in_a_package_is_not_run(ask, tmp_path):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "vit", "auto_map": {"AutoModel": "evil.Model"}})
+    )
+    (tmp_path / "evil.py").write_text("raise SystemExit('it was run')")
+    found = ask(str(tmp_path))
+    assert (found["code"], "auto_map" in found["problem"]) == ("remote-code", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("{", "not-json"), ("[]", "not-a-model-config"), ('{"model_type": "no-such-type"}', "unknown-model")],
+)
+def test_a_config_of_no_model(ask, tmp_path, text, code):
+    (tmp_path / "config.json").write_text(text)
+    assert ask(str(tmp_path / "config.json"))["code"] == code
+
+
+def test_what_can_be_traced(ask):
+    assert ask("theirs_to_trace:instance")["trace"]["route"] == "meta"
+    assert ask("theirs_to_trace:Nested")["trace"]["output"] == [[2, 2]]
+    assert ask("theirs_to_trace:Plain", arguments={"out": 7})["trace"]["output"] == [[2, 7]]
+    numbers = ask("theirs_to_trace:Branches")["trace"]
+    assert numbers["route"] == "cpu"
+    assert "theirs_to_trace.py:17: it needs numbers" in numbers["notes"][0]
