@@ -25,6 +25,7 @@ from samattn_cli.tape.encoder import forward
 from samattn_cli.verdicts import Claims, CrossCheck, Difference, NamedNumber
 
 PRESETS = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
+GENERATED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 RUN_ON_META = ("fvcore", "flop_counter", "memory_trace")
 
 TWO_STAGES = {
@@ -117,15 +118,19 @@ def encoders(draw, most_blocks: int = 2) -> EncoderConfig:
     )
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(config=encoders())
-def test_tape_and_real_stack_agree_on_any_encoder(config):
-    verdict = verify(config, every_layer=True)
-    assert_exact_on_meta(verdict)
-    assert verdict.layers_run == len(config.layers)
+@pytest.mark.parametrize("examples", [8, pytest.param(200, marks=pytest.mark.exhaustive)])
+def test_tape_and_real_stack_agree_on_any_encoder(examples):
+    @settings(parent=GENERATED, max_examples=examples)
+    @given(config=encoders())
+    def agree(config):
+        verdict = verify(config, every_layer=True)
+        assert_exact_on_meta(verdict)
+        assert verdict.layers_run == len(config.layers)
+
+    agree()
 
 
-@pytest.mark.parametrize("name", ["sam_vit_b", "sam_vit_h"])
+@pytest.mark.parametrize("name", ["sam_vit_b", pytest.param("sam_vit_h", marks=pytest.mark.exhaustive)])
 def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks(name):
     config = load_config(name)
     folded, full = verify(config, every_layer=False), verify(config, every_layer=True)
@@ -135,13 +140,17 @@ def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks(name):
     assert full.parameters.total == sum(segment.recording.params for segment in forward(config).segments)
 
 
-@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(config=encoders(most_blocks=4))
-def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks_of_any_encoder(config):
-    kinds = {(layer.stage_index, layer.window_size) for layer in config.layers}
-    folded = verify(config, every_layer=False)
-    assert_same_verdicts(folded, verify(config, every_layer=True))
-    assert folded.layers_run <= len(kinds)
+@pytest.mark.parametrize("examples", [5, pytest.param(100, marks=pytest.mark.exhaustive)])
+def test_one_block_of_each_kind_gives_the_verdict_of_all_blocks_of_any_encoder(examples):
+    @settings(parent=GENERATED, max_examples=examples)
+    @given(config=encoders(most_blocks=4))
+    def agree(config):
+        kinds = {(layer.stage_index, layer.window_size) for layer in config.layers}
+        folded = verify(config, every_layer=False)
+        assert_same_verdicts(folded, verify(config, every_layer=True))
+        assert folded.layers_run <= len(kinds)
+
+    agree()
 
 
 @pytest.mark.parametrize("autocast", ["bfloat16", "float16"])

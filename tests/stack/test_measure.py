@@ -152,7 +152,7 @@ def mapped_by_torch() -> int:
 @pytest.mark.skipif((available_bytes() or 0) < 8 << 30, reason="needs memory to be refused")
 def test_running_out_of_memory_is_a_result_and_does_not_touch_the_next_case(folder):
     command = [*SAMATTN, "measure", "tiny.yaml", "--device", "cpu", "--repeats", "1", "-o", "full.json"]
-    limit = mapped_by_torch() + (2 << 30)
+    limit = mapped_by_torch() + (3 << 29)  # too little for the scores, of 1.9 GiB
     result = subprocess.run(
         [*command, "--resolutions", "420,32"],
         cwd=folder,
