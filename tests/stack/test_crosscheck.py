@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from samattn_cli import EncoderConfig, load_config
@@ -25,7 +25,12 @@ from samattn_cli.tape.encoder import forward
 from samattn_cli.verdicts import Claims, CrossCheck, Difference, NamedNumber
 
 PRESETS = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
-GENERATED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+GENERATED = settings(
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],  # looking for a smaller one takes minutes
+    suppress_health_check=[HealthCheck.too_slow],
+)
 RUN_ON_META = ("fvcore", "flop_counter", "memory_trace")
 
 TWO_STAGES = {
@@ -163,6 +168,14 @@ def test_what_autocast_copies_for_the_blocks_that_are_not_run_is_in_the_peaks(au
 def test_a_single_token_is_multiplied_under_autocast_by_a_plain_product():
     one = {"image_size": 1, "patch_size": 1, "embed_dim": 2, "depth": 1, "num_heads": 1, "qkv_bias": False}
     assert_exact_on_meta(verify(load_config(one | {"run": {"autocast": "bfloat16"}})))
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa", "fused"])
+def test_a_backward_comes_in_autograds_order_where_queries_are_viewed_before_tables_are_read(attention):
+    """With heads of 8 channels and no neck; the table of rows is copied after the queries that it is multiplied by."""
+    stage = {"embed_dim": 32, "depth": 1, "num_heads": 4, "rel_pos": "decomposed"}
+    encoder = {"image_size": [4, 3], "patch_size": 1, "pos_embed": "none", "neck": "none", "stages": [stage]}
+    assert_exact_on_meta(verify(load_config(encoder | {"run": {"attention": attention}})))
 
 
 @pytest.mark.parametrize("every_layer", [False, True])

@@ -95,8 +95,9 @@ class Code:
     def decomposed_bias(self, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
         """The terms of rows and of columns in the scores of queries (B, h, HW, d): (B, h, HW, HW)."""
         tape, (B, h, N, d), (H, W) = self.tape, q.shape, size
+        grid_q = q.view(B, h, H, W, d)  # before the tables are read: autograd's order follows
         Rh, Rw = both_relative_positions(self, size, layer.rel_pos_size, d)
-        terms = decomposed_terms(tape, q.view(B, h, H, W, d), Rh, Rw)
+        terms = decomposed_terms(tape, grid_q, Rh, Rw)
         tape.free(Rh, Rw)
         rel_h = tape.contiguous("rel_h_rows", terms[0])
         rel_w = tape.contiguous("rel_w_rows", terms[1])
