@@ -1,6 +1,8 @@
 """The rules by which torch's attention kernels take a call, as data, each with its source.
 
-A kernel takes a call unless one of its rules refuses it; the first that does gives the reason. Sources are functions of
+A kernel takes a call unless one of its rules refuses it; the first that does gives the reason. Rules that differ by version
+were seen in 2.2.2, 2.6.0 and 2.14.1; from which version between two of them on a rule holds is not known, and the later of
+the two stands for it. Sources are functions of
 ATen's sdp_utils.cpp and sdp_utils_cpp.h (torch 2.14.1). tests/tape/test_sdpa.py compares the choices with recorded ones.
 """
 
@@ -15,11 +17,13 @@ from .sdpa_call import BATCHED_DIMS, SEEN_ON, Call, Kernel, Operand, Target, Ver
 from .storage import Dim
 
 FIRST: Version = (2, 2)
+SECOND: Version = (2, 6)
 UNBATCHED_SINCE: Version = SEEN_ON
 """Since then operands of three dimensions get a batch of 1, so that a fused kernel can take them."""
 
 CUDNN_FIRST = frozenset({9, 10})
-"""Compute capabilities, without their minor number, for which torch tries cuDNN first."""
+"""Compute capabilities, without their minor number, for which torch tries cuDNN first; 2.6.0 does so for none."""
+
 
 BLACKWELL = 10
 MOST_FLASH_DIM = 256
@@ -66,7 +70,7 @@ def order(target: Target) -> tuple[Kernel, ...]:
 
     Source: check_prefer_cudnn_attention; sDPPriorityOrder in Context.h.
     """
-    first = target.has_cudnn and target.capability[0] in CUDNN_FIRST
+    first = target.has_cudnn and target.torch >= SEEN_ON and target.capability[0] in CUDNN_FIRST
     return FUSED if first else ("flash", "efficient")
 
 
@@ -119,6 +123,19 @@ def _heads(call: Call, _: Target) -> str:
     if q == k == v or broadcasts:
         return ""
     return f"without enable_gqa, fused kernels need as many heads of keys and values as of queries: {q} / {k} / {v}"
+
+
+def _heads_without_broadcast(call: Call, target: Target) -> str:
+    """One head of keys and values does not stand for all."""
+    q, k, v = (operand.shape[1] for operand in call.operands)
+    if call.enable_gqa or q == k == v:
+        return _heads(call, target)
+    return f"fused kernels need as many heads of keys and values as of queries: {q} / {k} / {v}"
+
+
+def _no_groups(call: Call, _: Target) -> str:
+    q, k, v = (operand.shape[1] for operand in call.operands)
+    return "" if q == k == v else f"memory-efficient does not take groups of heads: {q} / {k} / {v}"
 
 
 def _heads_of_cudnn(call: Call, target: Target) -> str:
@@ -187,7 +204,7 @@ def _flash_trained_dim(call: Call, target: Target) -> str:
     d = call.q.shape[-1]
     if not (small and call.needs_grad) or d <= MOST_FLASH_DIM_TRAINED:
         return ""
-    if call.dropout == 0 and d > MOST_FLASH_DIM_DROPPED:
+    if target.torch >= SECOND and call.dropout == 0 and d > MOST_FLASH_DIM_DROPPED:
         return ""
     return f"flash has no backward for head size {d} on compute capability {target.number}"
 
@@ -304,13 +321,14 @@ def _one_query(call: Call, target: Target) -> str:
     return f"cuDNN needs more than one query {where}" if call.q.shape[2] == 1 else ""
 
 
+FLASH_HARDWARE = "check_flash_attention_hardware_support"
+EFFICIENT_HARDWARE = "check_mem_efficient_hardware_support"
+
 RULES: tuple[Rule, ...] = (
-    Rule(("flash",), _capability("flash", (8, 0), (12, 1)), "check_flash_attention_hardware_support"),
-    Rule(
-        ("efficient",),
-        _capability("memory-efficient", (5, 0), (12, 1)),
-        "check_mem_efficient_hardware_support",
-    ),
+    Rule(("flash",), _capability("flash", (8, 0), (12, 1)), FLASH_HARDWARE, since=SEEN_ON),
+    Rule(("flash",), _capability("flash", (8, 0), (9, 0)), FLASH_HARDWARE, until=SEEN_ON),
+    Rule(("efficient",), _capability("memory-efficient", (5, 0), (12, 1)), EFFICIENT_HARDWARE, since=SEEN_ON),
+    Rule(("efficient",), _capability("memory-efficient", (5, 0), (9, 0)), EFFICIENT_HARDWARE, until=SEEN_ON),
     Rule(FUSED, _dims, "check_tensor_shapes"),
     Rule(FUSED, _empty, "check_nonzero_sequence_lengths_dense"),
     Rule(("flash",), _types("flash", single=False), "check_dtypes_flash_attention"),
@@ -318,10 +336,14 @@ RULES: tuple[Rule, ...] = (
     Rule(("efficient",), _types("memory-efficient", single=True), "can_use_mem_efficient_attention"),
     Rule(("flash",), _mask, "check_for_attn_mask"),
     Rule(("cudnn",), _cudnn_mask, "check_attn_mask_shape"),
-    Rule(("flash", "cudnn"), _strides_but_of_one, "check_last_dim_stride_equals_1_dense"),
+    Rule(("cudnn",), _strides_but_of_one, "check_last_dim_stride_equals_1_dense"),
+    Rule(("flash",), _strides_but_of_one, "check_last_dim_stride_equals_1_dense", since=SECOND),
+    Rule(("flash",), _strides, "check_last_dim_stride_equals_1_dense", until=SECOND),
     Rule(("efficient",), _strides, "check_last_dim_stride_equals_1_dense"),
     Rule(FUSED, _batches, "check_batch_size_and_num_heads_dense"),
-    Rule(("flash", "efficient"), _heads, "check_batch_size_and_num_heads_dense"),
+    Rule(("flash", "efficient"), _heads, "check_batch_size_and_num_heads_dense", since=SEEN_ON),
+    Rule(("flash",), _heads_without_broadcast, "check_batch_size_and_num_heads_dense", until=SEEN_ON),
+    Rule(("efficient",), _no_groups, "check_batch_size_and_num_heads_dense", until=SEEN_ON),
     Rule(("cudnn",), _heads_of_cudnn, "check_batch_size_and_num_heads_dense"),
     Rule(("flash",), _flash_dim, "check_head_dim_size_flash"),
     Rule(
@@ -329,7 +351,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(("flash",), _causal, "check_flash_causal_non_square_seqlens"),
     Rule(("efficient",), _efficient_dim, "check_head_dim_size_mem_efficient"),
-    Rule(("efficient",), _offsets, "check_data_ptr_alignment_mem_efficient"),
+    Rule(("efficient",), _offsets, "check_data_ptr_alignment_mem_efficient", since=SEEN_ON),
     Rule(("cudnn",), _deterministic, "check_cudnn_deterministic"),
     Rule(("cudnn",), _cudnn_dropout, "check_cudnn_dropout"),
     Rule(("cudnn",), _cudnn_batch, "check_cudnn_tensor_shapes"),

@@ -15,10 +15,11 @@ from samattn_cli.tape.sdpa_call import SEEN_ON, Call, Operand, Target, Version
 from samattn_cli.tape.sdpa_rules import RULES
 from samattn_cli.tape.storage import Storage
 from tests.device.test_dry import CUDA_BUILD
-from tests.tape.dry import sdpa
+from tests.tape.dry import sdpa, sdpa_versions
 from tests.tape.dry.sdpa_cases import CAPABILITIES, KEPT, RANDOM, named, qkv, randomly, t
 
 RECORDED = json.loads(sdpa.PATH.read_text("utf-8"))
+OLDER = json.loads(sdpa_versions.PATH.read_text("utf-8"))
 
 
 def letters(calls: Iterable[Call], capability: Version) -> str:
@@ -64,6 +65,37 @@ def test_all_calls_as_torch_chooses_here(capability) -> None:
     assert letters((call for _, call in named()), capability) == of_names
     assert len(at_random) == RANDOM
     assert letters(randomly(), capability) == at_random
+
+
+@pytest.mark.parametrize("capability", sdpa_versions.CAPABILITIES, ids=str)
+@pytest.mark.parametrize("version", OLDER)
+def test_older_versions(version, capability) -> None:
+    recorded = OLDER[version][".".join(map(str, capability))]
+    target = Target(capability, tuple(map(int, version.split(".")[:2])))
+    calls, letters_of = (
+        [*(call for _, call in named()), *randomly(KEPT)],
+        recorded["named"] + recorded["random"],
+    )
+    known = [(call, theirs) for call, theirs in zip(calls, letters_of, strict=True) if theirs != "x"]
+    assert len(known) > 1_500
+    different = [call for call, theirs in known if sdpa.LETTERS[choose(call, target).kernel] != theirs]
+    assert different == []
+
+
+def test_what_older_versions_do_otherwise() -> None:
+    assert sorted(OLDER) == ["2.2.2", "2.6.0"]
+    hopper = [choose(Call(*HALF), Target((9, 0), torch)).kernel for torch in ((2, 2), (2, 6), (2, 14))]
+    assert hopper == ["flash", "flash", "cudnn"]
+    large = Call(*qkv(1, 8, 64, 256, dt="bfloat16", g=True))
+    assert [choose(large, Target((8, 9), torch)).kernel for torch in ((2, 2), (2, 6))] == [
+        "efficient",
+        "flash",
+    ]
+    groups = Call(FLOAT[0], *qkv(1, 2, 1024, 64, dt="float32")[1:], enable_gqa=True)
+    assert [choose(groups, Target((8, 0), torch)).kernel for torch in ((2, 6), (2, 14))] == [
+        "math",
+        "efficient",
+    ]
 
 
 def test_random_calls_reach_every_kernel_and_every_rule_of_the_recorded_version() -> None:
