@@ -65,10 +65,22 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """A smaller candidate that does not fit although a larger one does: its place among them, and its peak."""
+    """A smaller candidate that does not fit although a larger one does.
+
+    Attributes:
+        label: its place among the candidates.
+        peak_bytes: its live bytes.
+        reserved_bytes: what the allocator would reserve, if its live bytes fit and only the allocator finds no room.
+    """
 
     label: str
     peak_bytes: int
+    reserved_bytes: int | None = None
+
+    @property
+    def taken_bytes(self) -> int:
+        """What does not fit."""
+        return self.peak_bytes if self.reserved_bytes is None else self.reserved_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +99,7 @@ class Answer:
         next_label: it in a word.
         gaps: smaller ones that do not fit.
         candidates: how many were looked at: all there are, up to one that surely does not fit.
+        tried_from: the smallest that was replayed through the allocator, if gaps among smaller ones were not looked for; else "".
         every_one: whether they all were worked out; else the edge was found by halving, and gaps were not looked for.
     """
 
@@ -102,6 +115,7 @@ class Answer:
     gaps: tuple[Gap, ...] = ()
     candidates: int = 0
     every_one: bool = True
+    tried_from: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ candidate, as arrays, up to one that certainly does not fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice, takewhile
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from ..errors import Message, UsageError, code_of
 from ..figures import PEAKS
 from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary
 from .candidates import Candidates, batch_size, global_layers, grown, own_aspect, resolution
-from .on_device import fits, in_bytes, in_memory, on, refused
+from .on_device import cuda_of, fits_by_live, in_bytes, on, refused
 from .passes import Passes
 from .placements.placing import global_layers as global_layers_of
 from .progress import Tell, silent, telling
@@ -28,6 +29,8 @@ from .readers import FIGURES
 VARY: tuple[Vary, ...] = ("resolution", "batch_size", "global_layers")
 MODES = ("inference", "training")
 KERNELS = ("eager", "sdpa", "fused")
+MOST_TRIED = 16
+"""Candidates on each side of an edge that are replayed one by one, to find gaps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +119,17 @@ def bytes_of(memory: int | Device) -> int:
 
 def candidate(config: EncoderConfig, memory: int | Device) -> Candidate:
     """The memory of an encoder in its run's mode, and where it is too large."""
-    memory_bytes = bytes_of(memory)
-    passes = Passes(config) if isinstance(memory, int) else on(Passes(config), memory)
-    peak = passes.peak_bytes
-    used = in_bytes(passes, memory_bytes) if isinstance(memory, int) else in_memory(passes, memory)
+    return _candidate(_passes_in(memory, config), bytes_of(memory))
+
+
+def _passes_in(memory: int | Device, config: EncoderConfig) -> Passes:
+    """The passes with the attention kernels of a device."""
+    return Passes(config) if isinstance(memory, int) else on(Passes(config, memory), memory)
+
+
+def _candidate(passes: Passes, memory_bytes: int) -> Candidate:
+    config, peak = passes.config, passes.peak_bytes
+    used = passes.in_memory or in_bytes(passes, memory_bytes)
     return Candidate(
         image_size=config.image_size,
         batch_size=config.run.batch_size,
@@ -154,10 +164,9 @@ def _answers(encoder: EncoderConfig, vary: Vary, memory: int | Device, asked: As
             )
         return
     edges = _every_one if candidates.alike else _by_halving
-    yield from (
-        _answer(vary, mode, candidates, _with_room(candidates, mode, edge, memory), memory)
-        for mode, edge in edges(candidates, memory_bytes, asked.modes)
-    )
+    for mode, edge in edges(candidates, memory_bytes, asked.modes):
+        tried = Tried(candidates, mode, memory)
+        yield _answer(vary, tried, with_room(tried, edge))
 
 
 def _candidates(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: Asked) -> Candidates:
@@ -175,11 +184,51 @@ def _candidates(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: As
 
 @dataclass(frozen=True)
 class Edge:
-    """The index of the largest candidate that fits (-1: none), and the peaks of smaller ones that do not, by index."""
+    """The largest candidate that fits, by its index (-1: none).
+
+    Attributes:
+        place: its index.
+        gaps: the peaks of smaller ones that do not fit, by index.
+        every_one: whether the live bytes of all candidates are known.
+        reserved: what the allocator would reserve, for the gaps at which only it finds no room.
+        tried_from: the smallest that was replayed, if smaller ones are near the edge too; else None.
+    """
 
     place: int
     gaps: dict[int, int]
     every_one: bool = True
+    reserved: dict[int, int] = field(default_factory=dict)
+    tried_from: int | None = None
+
+
+@dataclass
+class Tried:
+    """Candidates in a mode, in a memory; the passes of each are kept, and so is the replay of each."""
+
+    candidates: Candidates
+    mode: str
+    memory: int | Device
+    known: dict[int, Passes] = field(default_factory=dict)
+
+    def passes(self, place: int) -> Passes:
+        """Those of one candidate."""
+        if place not in self.known:
+            self.known[place] = _passes_in(self.memory, _in(self.mode, self.candidates[place]))
+        return self.known[place]
+
+    def is_near(self, place: int) -> bool:
+        """Whether a candidate has to be replayed to know whether it fits, if its live bytes do."""
+        return not fits_by_live(self.passes(place).peak_bytes, bytes_of(self.memory))
+
+    def has_room(self, place: int) -> bool:
+        """Whether all kernels of a candidate can be launched, and the allocator of a device finds room for it."""
+        passes = self.passes(place)
+        if isinstance(self.memory, int):
+            return not refused(passes)
+        if refused(passes) or passes.peak_bytes > bytes_of(self.memory):
+            return False
+        used = passes.in_memory if self.is_near(place) else None
+        return used is None or used.fits
 
 
 def _every_one(candidates: Candidates, memory_bytes: int, modes: Sequence[str]) -> Iterator[tuple[str, Edge]]:
@@ -206,44 +255,69 @@ def _by_halving(
         low, high = -1, 0
         while high < len(candidates) and has_room(high):
             low, high = high, 2 * high + 1
-        high = min(high, len(candidates))
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if has_room(middle) else (low, middle)
-        yield mode, Edge(low, {}, every_one=False)
+        yield mode, Edge(_halved(low, min(high, len(candidates)), has_room), {}, every_one=False)
 
 
-def _with_room(candidates: Candidates, mode: str, edge: Edge, memory: int | Device) -> Edge:
-    """The edge where all kernels can be launched and the allocator of a device finds room.
+def _halved(low: int, high: int, has_room: Callable[[int], bool]) -> int:
+    """The last place with room, between one that has it and one that has not, if no smaller place lacks it."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if has_room(middle) else (low, middle)
+    return low
+
+
+def with_room(tried: Tried, edge: Edge) -> Edge:
+    """The edge at which all kernels can be launched and the allocator of a device finds room, and the gaps below it.
 
     It is searched from that of live bytes down, in doubled steps, which are then halved; before that it goes up, as long as
     the attention kernels of the device leave room for more.
     """
-
-    def has_room(place: int) -> bool:
-        passes = Passes(_in(mode, candidates[place]))
-        return not refused(passes) if isinstance(memory, int) else fits(passes, memory)
-
     low, step = edge.place, 1
-    while not isinstance(memory, int) and low + 1 < len(candidates) and has_room(low + 1):
+    on_a_device = not isinstance(tried.memory, int)
+    while on_a_device and low + 1 < len(tried.candidates) and tried.has_room(low + 1):
         low += 1
-    high = low + 1
-    while low >= 0 and not has_room(low):
+    highest, high = low, low + 1
+    while low >= 0 and not tried.has_room(low):
         high, low, step = low, low - step, 2 * step
-    low = max(low, -1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if has_room(middle) else (low, middle)
-    return replace(edge, place=low, gaps={place: peak for place, peak in edge.gaps.items() if place < low})
+    low = _halved(max(low, -1), high, tried.has_room)
+    if isinstance(tried.memory, int) or cuda_of(tried.memory) is None:
+        return replace(
+            edge, place=low, gaps={place: peak for place, peak in edge.gaps.items() if place < low}
+        )
+    return _with_gaps(tried, edge, low, highest)
 
 
-def _answer(vary: Vary, mode: str, candidates: Candidates, edge: Edge, memory: int | Device) -> Answer:
-    after = edge.place + 1
-    largest = candidate(_in(mode, candidates[edge.place]), memory) if after else None
-    following = candidate(_in(mode, candidates[after]), memory) if after < len(candidates) else None
+def _with_gaps(tried: Tried, edge: Edge, low: int, highest: int) -> Edge:
+    """The edge and the gaps near it: the allocator may find no room for a size although it does for a larger one.
+
+    Args:
+        tried: the candidates.
+        edge: the edge by live bytes.
+        low: a candidate for which there is room.
+        highest: the largest that may have room.
+    """
+    above = [place for place in range(low + 1, highest + 1) if place not in edge.gaps]
+    low = max([low, *(place for place in above[:MOST_TRIED] if tried.has_room(place))])
+    below = (place for place in range(low - 1, -1, -1) if place not in edge.gaps)
+    near = list(takewhile(tried.is_near, islice(below, MOST_TRIED + 1)))
+    without = [place for place in near[:MOST_TRIED] if not tried.has_room(place)]
+    gaps = edge.gaps | {place: tried.passes(place).peak_bytes for place in without}
+    return replace(
+        edge,
+        place=low,
+        gaps={place: gaps[place] for place in sorted(gaps) if place < low},
+        reserved={place: tried.passes(place).costs.reserved_bytes or 0 for place in without},
+        tried_from=near[MOST_TRIED - 1] if len(near) > MOST_TRIED else None,
+    )
+
+
+def _answer(vary: Vary, tried: Tried, edge: Edge) -> Answer:
+    candidates, after, memory_bytes = tried.candidates, edge.place + 1, bytes_of(tried.memory)
+    largest = _candidate(tried.passes(edge.place), memory_bytes) if after else None
+    following = _candidate(tried.passes(after), memory_bytes) if after < len(candidates) else None
     return Answer(
         vary=vary,
-        mode=mode,
+        mode=tried.mode,
         attention=candidates[0].run.attention,
         status="none fits" if largest is None else "all fit" if following is None else "edge",
         message="" if following else candidates.end,
@@ -251,7 +325,11 @@ def _answer(vary: Vary, mode: str, candidates: Candidates, edge: Edge, memory: i
         label=candidates.label(edge.place) if largest else "",
         next=following,
         next_label=candidates.label(after) if following else "",
-        gaps=tuple(Gap(label=candidates.label(place), peak_bytes=peak) for place, peak in edge.gaps.items()),
+        gaps=tuple(
+            Gap(label=candidates.label(place), peak_bytes=peak, reserved_bytes=edge.reserved.get(place))
+            for place, peak in edge.gaps.items()
+        ),
         candidates=len(candidates),
         every_one=edge.every_one,
+        tried_from="" if edge.tried_from is None else candidates.label(edge.tried_from),
     )

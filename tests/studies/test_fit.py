@@ -1,19 +1,23 @@
 """`samattn fit`: edges that are edges, by a pass over each candidate alone."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
-from samattn_cli import from_json, load_config, to_json
+from samattn_cli import from_json, load_config, load_device, to_json
 from samattn_cli.cli.app import app
 from samattn_cli.encoder.plan_rules import problems_of_plan
 from samattn_cli.errors import UsageError
 from samattn_cli.quantities import parse_bytes
+from samattn_cli.studies import on_device
 from samattn_cli.studies.candidates import resolution
 from samattn_cli.studies.fit import Asked, candidate, fit
+from samattn_cli.studies.on_device import in_memory
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.placements.strategies import placement
+from samattn_cli.tape.replay import replay_step
 
 MIB, GIB = 1 << 20, 1 << 30
 SMALL = ["depth=4", "global_attn_indexes=[1,3]", "image_size=256", "embed_dim=96", "num_heads=3"]
@@ -101,6 +105,32 @@ def test_a_smaller_resolution_that_does_not_fit_though_a_larger_does_is_found():
     assert {int(gap.label.split("x")[0]): gap.peak_bytes for gap in answer.gaps} == {
         side: taken for side, taken in every.items() if side < largest and taken > 256 * MIB
     }
+
+
+def test_a_smaller_resolution_at_which_only_the_allocator_finds_no_room_is_found(monkeypatch):
+    """SAM ViT-B trains at 1040 pixels in 10 GiB, and not at 1024; each size of an answer is replayed once."""
+    usable, config = 10 * GIB, load_config("sam_vit_b")
+    a100 = load_device("a100_80")
+    device = replace(a100, memory_bytes=usable + a100.reserved_bytes)
+    replays = Counter()
+
+    def counted(step, cuda, capacity=None):
+        replays[step.config, capacity] += 1
+        return replay_step(step, cuda, capacity)
+
+    monkeypatch.setattr(on_device, "replay_step", counted)
+    asked = Asked(vary=["resolution"], modes=["training"], kernels=["eager"])
+    (answer,) = fit(config, device, asked).answers
+    assert (answer.label, answer.next_label) == ("1040x1040", "1056x1056")
+    assert [(gap.label, gap.peak_bytes) for gap in answer.gaps] == [("1024x1024", 9_125_630_976)]
+    assert answer.gaps[0].peak_bytes < usable < answer.gaps[0].reserved_bytes
+    assert answer.tried_from == "784x784"  # 16 sizes below 1040
+    run = replace(config.run, mode="training")
+    again = {(of.image_size, capacity) for (of, capacity), count in replays.items() if count > 1}
+    assert again == {((1024, 1024), None), ((1024, 1024), usable)}  # the config as it is, too
+    for side in range(784, 1056, 16):
+        size = replace(config, image_size=(side, side), run=run)
+        assert in_memory(Passes(size), device).fits == (side != 1024)
 
 
 def test_without_padding_resolutions_are_multiples_of_patch_and_window():

@@ -173,6 +173,8 @@ def _notes(report: Fit) -> Iterator[str]:
         yield f"{title}, {mode} {', '.join(having)}: {text}"
     for vary in dict.fromkeys(answer.vary for answer in report.answers if not answer.every_one):
         yield f"{TITLES[vary]}: found by bisection. Each size needs a pass of its own, so not every smaller size was tried."
+    if any(answer.tried_from for answer in report.answers):
+        yield "Only sizes near an edge are replayed through the allocator: gaps further below are not looked for."
     yield _counted(report)
 
 
@@ -222,14 +224,14 @@ def _why(answer: Answer, memory_bytes: int) -> str:
 def _gaps(answer: Answer) -> str:
     """Smaller candidates that do not fit."""
     gaps: tuple[Gap, ...] = answer.gaps
-    first, worst = gaps[0], max(gaps, key=lambda gap: gap.peak_bytes)
+    first, worst = gaps[0], max(gaps, key=lambda gap: gap.taken_bytes)
     if len(gaps) <= MOST_GAPS:
-        named = ", ".join(f"{_short(gap.label)} ({format_bytes(gap.peak_bytes)})" for gap in gaps)
+        named = ", ".join(f"{_short(gap.label)} ({format_bytes(gap.taken_bytes)})" for gap in gaps)
         return f"smaller ones that do not fit: {named}."
     many = format_things(len(gaps), "smaller one")
     return (
         f"{many} do not fit, from {_short(first.label)} on, though {_short(answer.label)} does; "
-        f"{_short(worst.label)} takes {format_bytes(worst.peak_bytes)}."
+        f"{_short(worst.label)} takes {format_bytes(worst.taken_bytes)}."
     )
 
 
