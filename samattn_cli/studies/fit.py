@@ -306,9 +306,17 @@ def _with_gaps(tried: Tried, edge: Edge, low: int, highest: int) -> Edge:
         edge,
         place=low,
         gaps={place: gaps[place] for place in sorted(gaps) if place < low},
-        reserved={place: tried.passes(place).costs.reserved_bytes or 0 for place in without},
+        reserved=dict(_reserved(tried, without)),
         tried_from=near[MOST_TRIED - 1] if len(near) > MOST_TRIED else None,
     )
+
+
+def _reserved(tried: Tried, places: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """What the allocator would reserve, for those candidates whose kernels can all be launched."""
+    for place in places:
+        passes = tried.passes(place)
+        if not refused(passes):
+            yield place, passes.costs.reserved_bytes or 0
 
 
 def _answer(vary: Vary, tried: Tried, edge: Edge) -> Answer:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..encoder.model import EncoderConfig
 from ..errors import UsageError
-from .on_device import FITS_IF_TIMES, cuda_of, fits_by_live, in_memory
+from .on_device import FITS_IF_TIMES, cuda_of, fits_by_live
+from .on_device import fits as fits_one
 from .passes import Passes
 from .points import Array, Points, at
 from .readers import FIGURES
@@ -21,10 +22,15 @@ MOST_REPLAYS = 10_000
 """Points that a sweep replays for one encoder; a replay takes about 20 ms."""
 
 
+WHY_EAGER = f"those whose live bytes are between 1/{FITS_IF_TIMES} and all of the device's memory"
+WHY_SDPA = "all of sdpa and fused attention, whose kernels the device decides"
+
+
 def fits_at(config: EncoderConfig, points: Points, live: Any, device: Device) -> Any:
     """Whether the run of an encoder fits a device, at each point.
 
-    A point is replayed only if its live bytes fit, but are not so few that it fits for certain.
+    A point is replayed only if its live bytes fit, but are not so few that it fits for certain. Under sdpa and fused
+    attention every point has a pass of its own, because the device decides the kernels, and some cannot be launched.
 
     Args:
         config: the encoder.
@@ -39,15 +45,14 @@ def fits_at(config: EncoderConfig, points: Points, live: Any, device: Device) ->
     fits: Any = live <= usable
     if cuda_of(device) is None:
         return fits
-    near = np.flatnonzero(fits & ~fits_by_live(live, usable)).tolist()
-    _check_number(
-        config, len(near), f"live bytes that are between 1/{FITS_IF_TIMES} and all of the device's memory"
-    )
+    by_live = config.run.attention == "eager"
+    near = np.flatnonzero(fits & ~fits_by_live(live, usable)).tolist() if by_live else range(len(fits))
+    _check_number(config, len(near), WHY_EAGER if by_live else WHY_SDPA)
     known: dict[EncoderConfig, bool] = {}  # windows do not matter to an encoder that has none
     for place in near:
         encoder = _at(config, points, place)
         if encoder not in known:
-            known[encoder] = in_memory(Passes(encoder), device).fits
+            known[encoder] = fits_one(Passes(encoder), device)
         fits[place] = known[encoder]
     return fits
 
@@ -86,6 +91,6 @@ def _check_number(config: EncoderConfig, number: int, what: str) -> None:
     if number > MOST_REPLAYS:
         raise UsageError(
             "too-many-replays",
-            f"{config.name}: {number:,} points would be replayed through the allocator, and at most {MOST_REPLAYS:,} are "
-            f"({what}); use larger steps or shorter ranges, or leave out --device",
+            f"{config.name}: {number:,} points need a pass of their own, and at most {MOST_REPLAYS:,} may ({what}); use "
+            "larger steps or shorter ranges, or leave out --device",
         )

@@ -62,13 +62,15 @@ NEAR = [
     ("sam_vit_b", "training", 256),
     ("swin_t", "training", 224),
     ("sam2_hiera_t", "inference", 512),
+    ("sam_vit_b", "inference --attention sdpa", 448),
 ]
 
 
 @pytest.mark.parametrize(("name", "mode", "size"), NEAR)
 def test_a_sweep_says_what_an_analysis_says_around_the_edge(name, mode, size) -> None:
     """Of batches of 1 to 5, memory is made to end near what the third takes: live, allocated, and reserved."""
-    sets = [f"run.mode={mode}", f"image_size={size}"]
+    mode, _, kernel = mode.partition(" --attention ")
+    sets = [f"run.mode={mode}", f"image_size={size}", f"run.attention={kernel or 'eager'}"]
     third = Passes(load_config(name, [*sets, "run.batch_size=3"]), A100)
     used = third.in_memory
     assert used is not None
@@ -81,9 +83,19 @@ def test_a_sweep_says_what_an_analysis_says_around_the_edge(name, mode, size) ->
         encoders = [load_config(name, [*sets, f"run.batch_size={batch}"]) for batch in grid.batch_sizes]
         assert swept == [in_memory(Passes(encoder), device).fits for encoder in encoders]
         assert swept == [fits(Passes(encoder), device) for encoder in encoders]
-        assert swept == sorted(swept, reverse=True)
         assert swept[2] == in_memory(third, device).fits
     assert analyze(third.config, device=device, verify=False).device.fits  # all that is reserved
+
+
+def test_a_sweep_says_that_a_batch_cannot_be_launched_as_an_analysis_does() -> None:
+    """64 images of SAM 2 are 65,536 windows, one more than a grid of CUDA has in its second dimension."""
+    sets = ["run.attention=sdpa", "run.dtype=bfloat16"]
+    grid, h100 = Grid(batch_sizes=(63, 64)), load_device("h100")
+    laid_over = [parse_override(text) for text in sets]
+    swept = sweep(["sam2_hiera_t"], grid, ["flops"], laid_over=laid_over, device=h100).columns["fits"].tolist()
+    configs = [load_config("sam2_hiera_t", [*sets, f"run.batch_size={batch}"]) for batch in (63, 64)]
+    assert swept == [analyze(config, device=h100, verify=False).device.fits for config in configs]
+    assert not all(swept)
 
 
 def test_no_replay_where_live_bytes_show_whether_a_run_fits(monkeypatch) -> None:
@@ -127,7 +139,7 @@ def test_figures_of_a_run_in_memory_swept_and_why_not() -> None:
         UsageError, match=r"vit_b: reserved_bytes needs a CUDA device: cpu .*\[needs-cuda-device\]"
     ):
         sweep(["vit_b"], grid, ["reserved_bytes"], device=load_device("cpu"))
-    with pytest.raises(UsageError, match=r"20,000 points would be replayed .*\[too-many-replays\]"):
+    with pytest.raises(UsageError, match=r"20,000 points need a pass of their own.*\[too-many-replays\]"):
         sweep(["vit_b"], Grid(batch_sizes=tuple(range(1, 20_001))), ["allocated_bytes"], device=A100)
 
 
