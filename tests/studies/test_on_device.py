@@ -92,7 +92,9 @@ def test_a_sweep_says_that_a_batch_cannot_be_launched_as_an_analysis_does() -> N
     sets = ["run.attention=sdpa", "run.dtype=bfloat16"]
     grid, h100 = Grid(batch_sizes=(63, 64)), load_device("h100")
     laid_over = [parse_override(text) for text in sets]
-    swept = sweep(["sam2_hiera_t"], grid, ["flops"], laid_over=laid_over, device=h100).columns["fits"].tolist()
+    swept = (
+        sweep(["sam2_hiera_t"], grid, ["flops"], laid_over=laid_over, device=h100).columns["fits"].tolist()
+    )
     configs = [load_config("sam2_hiera_t", [*sets, f"run.batch_size={batch}"]) for batch in (63, 64)]
     assert swept == [analyze(config, device=h100, verify=False).device.fits for config in configs]
     assert not all(swept)
