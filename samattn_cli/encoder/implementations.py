@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Message
-from .model import REFERENCE, EncoderConfig
-from .registry import Home, code_for, homes
+from .registry import REFERENCE, Home, code_for, homes
 from .slots import Implementation, Problem
+
+if TYPE_CHECKING:
+    from .model import EncoderConfig
 
 Code = Callable[[str, str], Any]
 """(slot, word) -> the code that runs it."""
@@ -28,10 +30,8 @@ class Run:
 
 
 def implementation_of(config: EncoderConfig) -> Run | None:
-    """What runs an encoder; None if that is the reference."""
-    if config.implementation == REFERENCE:
-        return None
-    return next(run for run in _of(config.implementation) if _fits(run.model, config))
+    """What runs an encoder; None if that is the reference, or if samattn does not know what runs it."""
+    return next((run for run in _of(config.implementation) if _fits(run.model, config)), None)
 
 
 def code_of(config: EncoderConfig) -> Code:
@@ -51,7 +51,7 @@ def implementation_problems(config: EncoderConfig) -> Iterator[Problem]:
     library = config.implementation
     if library == REFERENCE:
         return
-    run = next((run for run in _of(library) if _fits(run.model, config)), None)
+    run = implementation_of(config)
     if run is None:
         yield ("implementation",), _not_modelled(library, config)
         return
@@ -91,5 +91,7 @@ def _of(library: str) -> Iterator[Run]:
 
 
 def _fits(model: Implementation, config: EncoderConfig) -> bool:
-    """Whether a model has the blocks and the neck of an encoder."""
-    return config.neck in model.necks and all(stage.block in model.blocks for stage in config.stages)
+    """Whether a model has the blocks, the neck and the positions of an encoder."""
+    has_positions = not model.pos_embeds or config.pos_embed in model.pos_embeds
+    blocks = all(stage.block in model.blocks for stage in config.stages)
+    return blocks and has_positions and config.neck in model.necks

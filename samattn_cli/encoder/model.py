@@ -15,7 +15,16 @@ from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional
 from .placed import placed
 from .placement import NO_WINDOW, Placement, placement_of
 from .plan import LayerConfig, PartConfig, plan_of
-from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS, summaries
+from .registry import (
+    BLOCKS,
+    NECKS,
+    NONE,
+    PATCH_EMBEDS,
+    POS_EMBEDS,
+    REFERENCE,
+    TRANSITIONS,
+    summaries,
+)
 
 MAX_SIDE = 1 << 20
 MAX_WIDTH = 1 << 20
@@ -23,7 +32,6 @@ MAX_DEPTH = 1000
 MAX_STAGES = 64
 MAX_BATCH = 1 << 20
 
-REFERENCE = "reference"
 LIBRARIES = (REFERENCE, "transformers", "timm")
 """Whose code may run an encoder."""
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..records import dataclass
+from .implementations import implementation_of
 from .keys import Pair
 from .layouts import TokenLayout
 from .placement import EVERYWHERE, Placement, Windows
@@ -30,6 +31,7 @@ class PartConfig:
         entering: the stream that enters; for the patch embedding, the stream that it outputs.
         leaving: the stream that leaves.
         taps: the names of earlier parts whose outputs it takes in addition to the stream.
+        holds: the names of earlier parts whose outputs the encoder's forward has names for until this part has run.
     """
 
     name: str
@@ -39,6 +41,7 @@ class PartConfig:
     entering: Stream
     leaving: Stream
     taps: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
 
     @property
     def layout(self) -> TokenLayout:
@@ -60,6 +63,7 @@ class LayerConfig:
         q_stride: the stride with which it pools its queries.
         extra_tokens: tokens that enter and are not on the grid.
         has_residual_block: whether a convolutional residual block comes after it.
+        holds: as for a part.
     """
 
     index: int
@@ -71,6 +75,7 @@ class LayerConfig:
     q_stride: int = 1
     extra_tokens: int = 0
     has_residual_block: bool = False
+    holds: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -145,6 +150,13 @@ class LayerConfig:
 
 def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
     """The parts and blocks of `config` in the order in which they run."""
+    run = implementation_of(config)
+    holds = {} if run is None else run.model.holds(config)
+    for part in _parts_of(config):
+        yield replace(part, holds=holds[part.name]) if part.name in holds else part
+
+
+def _parts_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
     layout = PATCH_EMBEDS[config.patch_embed].makes
     stream = Stream(config.grid, config.stages[0].embed_dim, layout=layout)
     yield PartConfig("patch_embed", "patch_embeds", config.patch_embed, config, stream, stream)

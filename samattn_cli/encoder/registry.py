@@ -25,6 +25,9 @@ _PACKAGE = f"{__package__.rpartition('.')[0]}.families"
 NONE = "none"
 """The word for an empty slot."""
 
+REFERENCE = "reference"
+"""The word of `implementation` for the code of the model's authors."""
+
 SLOTS: dict[str, type] = {
     "blocks": Block,
     "patch_embeds": PatchEmbed,

@@ -6,7 +6,7 @@ the facts that checks and plans need: which keys it uses, and how it changes the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 Problem = tuple[tuple[int | str, ...], Message]
 """The path of a key, and what is wrong there."""
+
+
+def nothing_held(_config: Any) -> Mapping[str, tuple[str, ...]]:
+    """Default: each part frees its input."""
+    return {}
 
 
 def no_problems_of_encoder(_config: Any) -> Iterator[Problem]:
@@ -242,6 +247,18 @@ class Transition(Part):
     slides: tuple[Sliding, ...] | None = None
 
 
+Wanted = tuple[tuple[int | str, ...], bool, str]
+"""The place of a key, whether it is as a model has it, and what the model has."""
+
+
+def cannot_run(model: str, wanted: Iterable[Wanted]) -> Iterator[Problem]:
+    """The keys that are not as a model of a library has them."""
+    for place, is_so, what in wanted:
+        if not is_so:
+            message = f"{model} has {what}: use that, or implementation: reference"
+            yield place, Message("implementation-cannot-run", message)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Implementation:
     """A model of a library that runs encoders of a family with the same weights and FLOPs, and allocates other tensors.
@@ -254,8 +271,11 @@ class Implementation:
         versions: the versions of the library in which it was seen.
         blocks: the kinds of block that it has.
         necks: the necks that it has.
+        pos_embeds: the position embeddings by which it differs from other models of the library; () if any will do.
         kernels: the attention kernels that it has, its default first.
         difference: what differs from the reference, as a sentence without a subject: "copies the relative positions".
+        holds: the parts after which it frees the outputs of earlier parts that its forward still has names for:
+            ``{"norm": ("pos_embed",)}``.
         problems: what the model cannot run in a config whose blocks and neck it has.
     """
 
@@ -266,6 +286,8 @@ class Implementation:
     necks: tuple[str, ...]
     kernels: tuple[str, ...]
     difference: str
+    pos_embeds: tuple[str, ...] = ()
+    holds: Callable[[EncoderConfig], Mapping[str, tuple[str, ...]]] = nothing_held
     problems: Callable[[EncoderConfig], Iterator[Problem]] = no_problems_of_encoder
 
 

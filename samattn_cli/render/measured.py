@@ -7,7 +7,8 @@ from itertools import groupby
 
 from rich.text import Text
 
-from ..encoder.model import REFERENCE, EncoderConfig
+from ..encoder.model import EncoderConfig
+from ..encoder.registry import REFERENCE
 from ..reports.judgement import MOST_ERROR, Errors, JudgedCase, JudgedPeak, Judgement
 from ..reports.recording import CUDA_GRAPHS, MeasuredCase, Recording
 from ..units import format_bytes, format_change, format_ms, format_percent, format_size

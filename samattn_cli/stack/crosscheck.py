@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ..encoder.implementations import implementation_of
-from ..encoder.model import REFERENCE, EncoderConfig
+from ..encoder.model import EncoderConfig
 from ..encoder.outside import place_in_family
+from ..encoder.registry import REFERENCE
 from ..units import rounded
 from ..verdicts import Check, ClaimedPass, Claims, Counts, CrossCheck, Difference
 from .compare import compare_in_order, compare_parameters, compare_tables, verdict

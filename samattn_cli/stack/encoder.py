@@ -37,7 +37,8 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: EncoderConfig, parts: Parts | None = None) -> None:
         super().__init__()
         self.pos_embed = None
-        self.plan = tuple((part.name, part.taps) for part in config.plan)
+        self.plan = tuple((part.name, (*part.taps, *part.holds)) for part in config.plan)
+        self.taps = {part.name: part.taps for part in config.plan}
         for part in config.plan:
             module = _make(part, config.run.attention) if parts is None else parts[part.name]
             container, _, key = part.name.rpartition(".")
@@ -64,10 +65,10 @@ class ImageEncoder(nn.Module):
         uses = Counter(tap for _, taps in self.plan for tap in taps)  # how often each will still be used
         tapped: dict[str, tuple[Tensor, ...]] = {}
         outputs: tuple[Tensor, ...] = (x,)
-        for name, taps in self.plan:
-            uses.subtract(taps)
-            tap_inputs = [t for tap in taps for t in (tapped[tap] if uses[tap] else tapped.pop(tap))]
-            outputs = self._run(name, outputs[0], *tap_inputs)
+        for name, needed in self.plan:
+            uses.subtract(needed)
+            held = {tap: tapped[tap] if uses[tap] else tapped.pop(tap) for tap in needed}
+            outputs = self._run(name, outputs[0], *(each for tap in self.taps[name] for each in held[tap]))
             if uses[name]:
                 tapped[name] = outputs[1:] or outputs
             elif name != self.plan[-1][0]:

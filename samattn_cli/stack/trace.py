@@ -92,8 +92,11 @@ class Tracer(TorchDispatchMode):
         self._last_inputs = {storage_key(x): rounded(x.untyped_storage().nbytes()) for x in inputs}
         self._live_at_end = self.live
 
-    def leave_forward(self) -> None:
-        """The forward ends: inputs of the last part have been freed, unless kept. Autocast's copies do not count."""
+    def leave_forward(self, *, copies: bool) -> None:
+        """The forward ends: inputs of the last part have been freed, unless kept. Autocast's `copies` do not count."""
+        if not copies:
+            self.leave()
+            return
         freed = sum(nbytes for key, nbytes in self._last_inputs.items() if key not in self._known)
         self._part.change = self._live_at_end - freed - self._part.start_bytes
         self._part = PartTrace(self.live)
@@ -166,7 +169,7 @@ def trace_forward(
     mode.ignore(*model.parameters(), *model.buffers(), image)
     with torch.set_grad_enabled(grad), AsOnCuda(), mode, _forward_of(model, mode):
         output = model(image)
-        mode.leave_forward()
+        mode.leave_forward(copies=getattr(model, "autocast", None) is not None)
     del output
     return mode.parts_in("forward")
 
@@ -257,7 +260,7 @@ def trace_training(
     with torch.enable_grad(), AsOnCuda(), mode:
         with _forward_of(model, mode):
             output = model(image)
-        mode.leave_forward()
+        mode.leave_forward(copies=getattr(model, "autocast", None) is not None)
         mode.alone = alone
         kept = backward_of(output)
         mode.leave()

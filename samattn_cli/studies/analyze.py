@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..encoder.model import REFERENCE, EncoderConfig
+from ..encoder.model import EncoderConfig
+from ..encoder.registry import REFERENCE
 from ..reports.analysis import (
     Analysis,
     Comparison,

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..encoder.kernels import takes
-from ..encoder.model import REFERENCE, EncoderConfig
+from ..encoder.model import EncoderConfig
+from ..encoder.registry import REFERENCE
 from ..reports.analysis import Change
 from .passes import Passes
 

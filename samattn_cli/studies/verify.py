@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
 
-from ..encoder.model import REFERENCE, EncoderConfig
+from ..encoder.model import EncoderConfig
+from ..encoder.registry import REFERENCE
 from ..tape.conventions import counts, flop_counter, fvcore
 from ..tape.encoder import forward
 from ..tape.memory import Liveness, live_over, walk

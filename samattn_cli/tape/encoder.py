@@ -38,7 +38,8 @@ class Segment:
         sources: where the entries come from.
         layer: the block's config; None for a part.
         is_checkpointed: whether a training step keeps only the entries.
-        shared: those of its inputs that an earlier segment keeps for backward too.
+        held: the outputs of earlier parts, besides its inputs, that live until it has run, and where they come from.
+        shared: those of its inputs, and of what it holds, that an earlier segment keeps for backward too.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Segment:
     sources: tuple[Source, ...]
     layer: LayerConfig | None = None
     is_checkpointed: bool = False
+    held: tuple[tuple[Source, Storage], ...] = ()
     shared: frozenset[Storage] = frozenset()
 
     @property
@@ -136,9 +138,12 @@ class _Driver:
         self.config = config
         self.code = code_of(config)
         self.uses = Counter(
-            tap for part in config.plan for tap in part.taps
+            tap for part in config.plan for tap in (*part.taps, *part.holds)
         )  # how often each will still be tapped
         self.tapped: dict[str, list[tuple[Source, Tensor]]] = {}
+        self._held: tuple[
+            tuple[Source, Tensor], ...
+        ] = ()  # outputs of earlier parts that live until this one has run
         self.twins: dict[Hashable, Segment] = {}
         self.kept: set[Storage] = set()  # by all segments so far
         self.kept_by_last: frozenset[Storage] = frozenset()  # by the last segment
@@ -149,8 +154,10 @@ class _Driver:
         for part in self.config.plan:
             main = sources[0]
             inputs = [main, *(tap for name in part.taps for tap in self.tapped[name])]
-            self.uses.subtract(part.taps)
-            last = [tap for name in part.taps if not self.uses[name] for tap in self.tapped.pop(name)]
+            needed = (*part.taps, *part.holds)
+            self._held = tuple(tap for name in part.holds for tap in self.tapped[name])
+            self.uses.subtract(needed)
+            last = [tap for name in needed if not self.uses[name] for tap in self.tapped.pop(name)]
             freed = [
                 tensor for _, tensor in (main, *last) if tensor is not image and not self._is_tapped(tensor)
             ]
@@ -207,7 +214,10 @@ class _Driver:
             sources=tuple(source for source, _ in inputs),
             layer=layer,
             is_checkpointed=layer is not None and self.config.run.checkpointing,
-            shared=self._kept_taps(entries) | ({entries[0].storage} & self.kept_by_last),
+            shared=self._kept_taps(entries)
+            | ({entries[0].storage} & self.kept_by_last)
+            | ({tensor.storage for _, tensor in self._held} & self.kept),
+            held=tuple((source, tensor.storage) for source, tensor in self._held),
         )
 
     def _kept_taps(self, entries: tuple[Tensor, ...]) -> frozenset[Storage]:

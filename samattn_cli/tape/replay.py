@@ -284,12 +284,13 @@ class _Player:
         self.allocator.free(blocks.pop(storage))
 
     def _forward_place(self, segment: Segment, storage: Storage) -> Place:
-        """Where a storage is that a segment made, or that entered it."""
+        """Where a storage is that a segment made, that entered it, or that it holds."""
         own = self.forwards[segment.name]
         if storage in own:
             return own, storage
-        for entry, (name, index) in zip(segment.entries, segment.sources, strict=True):
-            if entry.storage is storage:
+        entered = zip(segment.sources, (entry.storage for entry in segment.entries), strict=True)
+        for (name, index), entry in (*entered, *segment.held):
+            if entry is storage:
                 if not name:
                     return self.image, self.passed.image.storage
                 source = self.segments[name]

@@ -66,6 +66,33 @@ def test_sam_of_transformers_is_derived_to_the_last_byte(attention, changes):
     assert verdict.status == "exact", verdict
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [],
+        ["run.dtype=float16", "run.batch_size=2", "depth=3", "qkv_bias=false"],
+        ["image_size=[96,160]", "run.checkpointing=true", "depth=2"],
+    ],
+    ids=" ".join,
+)
+def test_vit_of_transformers_is_derived_to_the_last_byte(attention, changes):
+    config = load_config("vit_b", [TRANSFORMERS, f"run.attention={attention}", *changes])
+    verdict = verify(config, every_layer=False)
+    assert verdict.status == "exact", verdict
+
+
+def test_vit_of_transformers_holds_what_enters_its_blocks_to_the_end():
+    """197 tokens of 768 float32: `embedding_output` of ViTModel's forward is live next to the output, and freed with it."""
+    tokens = rounded(197 * 768 * 4)
+    *_, before, last = walk(forward(load_config("vit_b", [TRANSFORMERS, "run.attention=sdpa"])))
+    assert (
+        last.liveness.change == -2 * tokens + tokens
+    )  # what entered the blocks, and the input; then the output
+    *_, before_of_reference, _ = walk(forward(load_config("vit_b", ["run.attention=sdpa"])))
+    assert before.before - before_of_reference.before == tokens
+
+
 def test_flops_and_parameters_are_those_of_the_reference():
     reference, theirs = (forward(load_config("sam_vit_b", words)) for words in ([], [TRANSFORMERS]))
     assert (
@@ -83,6 +110,7 @@ def test_flops_and_parameters_are_those_of_the_reference():
         (["rel_pos=joint"], "rel_pos", "implementation-cannot-run"),
         (["norm=true"], "norm", "implementation-cannot-run"),
         (["neck=none"], "implementation", "implementation-not-modelled"),
+        (["pos_embed=none", "pre_norm=true"], "pre_norm", "implementation-cannot-run"),
         (["implementation=timm"], "implementation", "implementation-not-modelled"),
     ],
     ids=str,

@@ -204,7 +204,7 @@ def derived(row: Row) -> int:
 
 def line(row: Row, theirs: float) -> str:
     """A line of the table, for `theirs` MiB."""
-    ours = derived(row) / MIB
+    ours = round(derived(row) / MIB, 2)
     figures = f"{theirs:,.2f} | {ours:,.2f} | {theirs / ours:.3f}"
     return f"| {row.preset} | {row.whose} | {row.attention} | {row.dtype} | {figures} |"
 

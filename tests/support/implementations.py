@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MODELLED = {"transformers": ("sam_",)}
+MODELLED = {"transformers": ("sam_", "vit_")}
 """How these presets begin, by library."""
 
 

@@ -22,25 +22,7 @@ RANDOM_BYTES = ITEM_BYTES["float32"]
 Activation = Callable[[Tape, str, Tensor], Tensor]
 
 
-def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, act: Activation = Tape.gelu) -> Tensor:
-    """Pre-norm block: (B, N, C) -> (B, N, C)."""
-    stage = layer.stage
-    normed = tape.layer_norm("norm1", x)
-    with tape.module("attn"):
-        attended = attention(tape, normed, stage, kernel)
-    tape.free(normed)
-    x = tape.add("add_attn", x, attended)
-    tape.free(attended)
-    normed = tape.layer_norm("norm2", x)
-    with tape.module("mlp"):
-        y = mlp(tape, normed, stage, act)
-    tape.free(normed)
-    out = tape.add("add_mlp", x, y)
-    tape.free(x, y)
-    return out
-
-
-def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
+def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> tuple[Tensor, ...]:
     """Multi-head self-attention: (B, N, C) -> (B, N, C)."""
     (B, N, C), h = x.shape, stage.num_heads
     qkv = tape.linear("qkv", x, 3 * C, bias=stage.qkv_bias)
@@ -51,6 +33,36 @@ def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> Tensor:
     tape.free(values, keep=y)
     out = tape.linear("proj", y, C)
     tape.free(y, *kept, qkv)
+    return (out,)
+
+
+Attention = Callable[[Tape, Tensor, StageConfig, str], tuple[Tensor, ...]]
+"""The attended tokens, then what the block holds until its end."""
+
+
+def block(
+    tape: Tape,
+    x: Tensor,
+    layer: LayerConfig,
+    kernel: str,
+    *,
+    act: Activation = Tape.gelu,
+    attend: Attention = attention,
+) -> Tensor:
+    """Pre-norm block: (B, N, C) -> (B, N, C)."""
+    stage = layer.stage
+    normed = tape.layer_norm("norm1", x)
+    with tape.module("attn"):
+        attended, *held = attend(tape, normed, stage, kernel)
+    tape.free(normed)
+    x = tape.add("add_attn", x, attended)
+    tape.free(attended)
+    normed = tape.layer_norm("norm2", x)
+    with tape.module("mlp"):
+        y = mlp(tape, normed, stage, act)
+    tape.free(normed)
+    out = tape.add("add_mlp", x, y)
+    tape.free(x, y, *held)
     return out
 
 

@@ -15,11 +15,13 @@ from ...encoder.slots import (
     Block,
     Entering,
     Family,
+    Implementation,
     Part,
     Placing,
     Problem,
     Stream,
     Transition,
+    cannot_run,
     transitions_called,
 )
 from ...errors import Message
@@ -142,6 +144,20 @@ NECKS = {
     )
 }
 
+
+def vit_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """ViTModel always has a norm after its blocks, which are all of one kind."""
+    wanted: tuple[tuple[tuple[int | str, ...], bool, str], ...] = (
+        (("patch_embed",), config.patch_embed == "patch", "patch_embed patch"),
+        (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
+        (("norm",), config.norm, "norm: true"),
+        (("stages",), len(config.stages) == 1, "one stage"),
+        (("stages", 0, "overrides"), not config.stages[0].overrides, "blocks of one kind"),
+        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
+    )
+    yield from cannot_run("ViTModel of transformers", wanted)
+
+
 FAMILY = Family(
     blocks=BLOCKS,
     pos_embeds={
@@ -168,4 +184,19 @@ FAMILY = Family(
         )
     },
     necks=NECKS,
+    implementations=(
+        Implementation(
+            library="transformers",
+            model="ViTModel",
+            versions=("5.23",),
+            blocks=("plain",),
+            pos_embeds=("class_token",),
+            necks=("none",),
+            kernels=("sdpa", "eager"),
+            difference="has a projection each for queries, keys and values, and holds the tokens that enter the blocks to the "
+            "end; its eager attention copies them and holds the probabilities, and its softmax is in float32",
+            holds=lambda config: {"norm" if config.norm else config.layers[-1].name: ("pos_embed",)},
+            problems=vit_of_transformers,
+        ),
+    ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...encoder.placement import UNSHIFTED
-from ...encoder.slots import Block, Family, Implementation, Part, PatchEmbed, Problem
+from ...encoder.slots import Block, Family, Implementation, Part, PatchEmbed, Problem, cannot_run
 from ...errors import Message
 
 if TYPE_CHECKING:
@@ -46,10 +46,7 @@ def sam_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
         (("stages", 0, "num_windows_side"), stage.num_windows_side is None, "window_size"),
         (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
     )
-    for place, is_so, what in wanted:
-        if not is_so:
-            message = f"SamVisionModel of transformers has {what}: use that, or implementation: reference"
-            yield place, Message("implementation-cannot-run", message)
+    yield from cannot_run("SamVisionModel of transformers", wanted)
 
 
 FAMILY = Family(

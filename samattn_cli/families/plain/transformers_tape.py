@@ -1,0 +1,48 @@
+"""What transformers writes differently in ViT's encoder; the rest is `tape.py`.
+
+Source: transformers 5.23.0, models/vit/modeling_vit.py: ViTAttention, ViTLayer, eager_attention_forward;
+integrations/sdpa_attention.py. Shapes: B batch, N tokens, C width, h heads, d = C / h.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ...encoder.model import StageConfig
+from ...tape.kernels import attention as attention_kernel
+from ...tape.tape import Tape
+from ...tape.tensor import Tensor
+from ...units import ITEM_BYTES
+from . import tape as reference
+
+
+def attention(tape: Tape, x: Tensor, stage: StageConfig, kernel: str) -> tuple[Tensor, ...]:
+    """A projection for each of queries, keys and values: (B, N, C) -> (B, N, C); eager probabilities are returned too."""
+    (B, N, C), h = x.shape, stage.num_heads
+
+    def heads(name: str) -> Tensor:
+        """(B, h, N, d)."""
+        return tape.linear(name, x, C, bias=stage.qkv_bias).view(B, N, h, C // h).transpose(1, 2)
+
+    q, k, v = heads("q_proj"), heads("k_proj"), heads("v_proj")
+    out, *returned = eager(tape, q, k, v) if kernel == "eager" else (attention_kernel(tape, "sdpa", q, k, v),)
+    y = tape.contiguous("merge_heads", out.transpose(1, 2))
+    tape.free(out, keep=y)
+    result = tape.linear("o_proj", y.view(B, N, C), C)
+    tape.free(y, q, k, v)
+    return result, *returned
+
+
+def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """Attention that makes the score matrix, and its probabilities: (B, h, N, d)."""
+    products = tape.scores(q, k, call="torch.matmul")  # (B, h, N, N)
+    scores = tape.scale("scale", products)
+    tape.free(products)
+    wide = tape.softmax("softmax", scores, in_float32=scores.item_bytes != ITEM_BYTES["float32"])
+    probabilities = tape.cast("cast", wide, q.item_bytes)
+    tape.free(scores)
+    tape.free(wide, keep=probabilities)
+    return tape.matmul("values", probabilities, v, call="torch.matmul"), probabilities
+
+
+BLOCKS = {"plain": partial(reference.block, attend=attention)}
