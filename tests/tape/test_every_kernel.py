@@ -11,7 +11,7 @@ TYPES = {"float32": [], "bfloat16": ["run.dtype=bfloat16"], "autocast": ["run.au
 
 KERNELS = ["eager", "sdpa", "fused"]
 SIZES_OF_SAM = {("eager", "autocast"), ("sdpa", "bfloat16"), ("fused", "float32")}
-"""Each kernel and each type once at the sizes of SAM. The small encoder has all of them."""
+"""Each kernel and each type once at the sizes of SAM. The other encoder is run with all of them."""
 
 CASES = [
     pytest.param(preset, kernel, types, marks=[pytest.mark.exhaustive] if left_out else [])
