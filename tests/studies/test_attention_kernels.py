@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from samattn_cli import load_config, load_device
+from samattn_cli import Grid, load_config, load_device, sweep
 from samattn_cli.encoder.model import EncoderConfig
+from samattn_cli.files.load import Override
 from samattn_cli.studies.analyze import analyze
 from samattn_cli.studies.explain import explain
 from samattn_cli.studies.fit import Asked, fit
@@ -132,3 +133,13 @@ def test_a_device_without_a_compute_capability_keeps_the_kernels_of_an_a100() ->
     assert on(passes, cpu) is passes
     assert fits(passes, replace(cpu, memory_bytes=1 << 50))
     assert in_memory(passes, replace(cpu, memory_bytes=1 << 50)).refused == ""
+
+
+def test_a_sweep_says_that_a_batch_cannot_be_launched() -> None:
+    """63 images are launched, 64 are not; in float32 memory-efficient attention takes both."""
+    grid = Grid(batch_sizes=(1, 63, 64))
+    for dtype, fitting in (("bfloat16", [True, True, False]), ("float32", [True, True, True])):
+        report = sweep(
+            ["sam2_hiera_t"], grid, ["macs"], laid_over=[Override("run.dtype", dtype, "test")], device=LARGE
+        )
+        assert report.columns["fits"].tolist() == fitting

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
+import torch
 
+from samattn_cli.stack import cuda
 from samattn_cli.tape.launch import parts_of, refused
 from samattn_cli.tape.ops import Op
 from samattn_cli.tape.sdpa import Choice, choose
@@ -207,3 +209,15 @@ def test_a_batch_in_parts() -> None:
 @CUDA_BUILD
 def test_launches_here() -> None:
     assert sdpa.launched() == RECORDED["launches"]
+
+
+@pytest.mark.parametrize("d", [16, 64, 80, 256, 264])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("has_mask", [False, True])
+def test_the_real_stack_on_meta_runs_the_same_kernel(d, dtype, has_mask) -> None:
+    """Two derivations: that of the stack on meta is written by itself, for a device of compute capability 8.0."""
+    x = torch.empty(2, 3, 16, d, dtype=getattr(torch, dtype), device="meta")
+    mask = torch.empty(16, 16, dtype=x.dtype, device="meta") if has_mask else None
+    operand = t(2, 3, 16, d, dt=dtype)
+    ours = choose(Call(operand, operand, operand, t(16, 16, dt=dtype) if has_mask else None)).kernel
+    assert ours == ("flash" if cuda.flash_takes(x, x, mask) else "efficient")
