@@ -94,9 +94,14 @@ def _of_reference(config: EncoderConfig) -> Figures | None:
 
 
 def _steps(passes: Passes, where: DeviceReport | None) -> tuple[Finding, ...]:
-    """A finding where the first training step fits the device and later ones do not, or the other way round."""
+    """A finding where the first training step fits the device, and later ones do not.
+
+    Later steps run after the first: if they fit, it fits, and if it does not, they do not.
+    """
     run = passes.config.run
     if where is None or where.allocated_bytes is None or not passes.trains:
+        return ()
+    if where.fits == (run.step == "later"):
         return ()
     other = replace(run, step="later" if run.step == "first" else "first")
     used = Passes(replace(passes.config, run=other), passes.device).in_memory

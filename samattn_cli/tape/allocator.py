@@ -53,7 +53,7 @@ class OutOfMemoryError(Exception):
 class Block:
     """A part of a segment. Addresses order blocks by segment, and in it by place."""
 
-    __slots__ = ("address", "after", "before", "is_free", "is_small", "nbytes", "rest", "since")
+    __slots__ = ("address", "after", "before", "is_free", "is_small", "key", "nbytes", "rest", "since")
 
     def __init__(
         self, nbytes: int, address: int, *, is_small: bool, before: Block | None, after: Block | None
@@ -64,6 +64,7 @@ class Block:
         self.is_free = False
         self.before = before
         self.after = after
+        self.key = 0  # in the order of free blocks: its size, then its address
         self.since = 0  # the event in which it was allocated
         self.rest = 0  # bytes beyond the request that were not split off
 
@@ -127,7 +128,7 @@ class Allocator:
             return None
         size = self.rounded(nbytes) if self.divisions > 1 else -(-nbytes // UNIT) * UNIT
         is_small = size <= LARGEST_SMALL
-        block = self._best_fit(size, is_small=is_small) or self._from_device(size, is_small=is_small)
+        block = self._best_fit(size, is_small) or self._from_device(size, is_small=is_small)
         taken = block.nbytes
         rest = taken - size
         if rest:
@@ -194,18 +195,17 @@ class Allocator:
 
     def _put(self, block: Block) -> None:
         block.is_free = True
-        key = block.nbytes << ADDRESS_BITS | block.address
+        block.key = key = block.nbytes << ADDRESS_BITS | block.address
         insort(self._keys[block.is_small], key)
         self._blocks[block.is_small][key] = block
 
     def _take(self, block: Block) -> None:
-        keys = self._keys[block.is_small]
-        key = block.nbytes << ADDRESS_BITS | block.address
+        keys, key = self._keys[block.is_small], block.key
         del keys[bisect_left(keys, key)]
         del self._blocks[block.is_small][key]
         block.is_free = False
 
-    def _best_fit(self, size: int, *, is_small: bool) -> Block | None:
+    def _best_fit(self, size: int, is_small: bool) -> Block | None:
         keys = self._keys[is_small]
         at = bisect_left(keys, size << ADDRESS_BITS)
         if at == len(keys):

@@ -416,7 +416,7 @@ class _StepPlayer(_Player):
         """Its state in the first step, and what it makes for a step, for all weights at once."""
         optimizer = OPTIMIZERS[self.passed.config.run.optimizer]
         self.enter(("optimizer", "step"))
-        sizes = self._trained()
+        sizes = self._trained
         if first:
             for nbytes in sizes:
                 for _ in range(optimizer.state):
@@ -424,6 +424,7 @@ class _StepPlayer(_Player):
         self._transient(nbytes for _ in range(optimizer.transient) for nbytes in sizes)
         self.leave()
 
+    @cached_property
     def _trained(self) -> list[int]:
         """The bytes of the weights that train, in the order of ``model.parameters()``."""
         item_bytes = self.passed.image.item_bytes
