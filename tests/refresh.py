@@ -1,10 +1,11 @@
 """Write anew all that is derived and kept in the repository; look at the diff then.
 
-python -m tests.refresh [outputs] [counts] [memory]
+python -m tests.refresh [outputs] [counts] [memory] [whole_sam]
 
 - outputs: goldens, what the pages show, their tables and pictures, the JSON Schema, the page of messages
 - counts: parameters and FLOPs of public implementations, in tests/README.md
 - memory: memory of public implementations, in tests/README.md
+- whole_sam: dry runs of the whole of segment-anything next to published figures, in tests/README.md
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ def memory() -> None:
     put_table(EVIDENCE, HEADER, lines())
 
 
+def whole_sam() -> None:
+    """Put what `tests.tape.dry.whole_sam` recorded."""
+    from tests.tape.dry.whole_sam import HEADER, rows  # noqa: PLC0415
+
+    put_table(EVIDENCE, HEADER, rows())
+
+
 def put_table(page: Path, header: str, rows: Iterable[str]) -> None:
     """Put other rows under the header of a table of a page."""
     before, header, rest = page.read_text("utf-8").partition(header)
@@ -53,7 +61,12 @@ def put_table(page: Path, header: str, rows: Iterable[str]) -> None:
     page.write_text(before + header + "\n".join(rows) + gap + after, "utf-8")
 
 
-ALL: dict[str, Callable[[], None]] = {"outputs": outputs, "counts": counts, "memory": memory}
+ALL: dict[str, Callable[[], None]] = {
+    "outputs": outputs,
+    "counts": counts,
+    "memory": memory,
+    "whole_sam": whole_sam,
+}
 
 
 if __name__ == "__main__":
