@@ -121,8 +121,13 @@ def figure_in(path: str, scope: Scope = "encoder") -> Figure | None:
 
 def needs_device(metric: str) -> bool:
     """Whether the metric is known only for a device."""
+    return bool(needed_device(metric))
+
+
+def needed_device(metric: str) -> str:
+    """What the metric is known only for, in words: "a device", "a CUDA device"; "" if it is known without."""
     figure = figure_in(path_of(metric))
-    return figure is not None and bool(figure.needs)
+    return "" if figure is None else {"": "", "device": "a device", "cuda": "a CUDA device"}[figure.needs]
 
 
 def is_gain(metric: str) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Message, SamattnError, did_you_mean
-from ..metric_names import needs_device
+from ..metric_names import needed_device
 
 if TYPE_CHECKING:
     from ..reports.recording import Fingerprint
@@ -117,8 +117,8 @@ def known_number(metric: str, value: Any) -> float:
 
 def _incomparable(metric: str, value: Any) -> Message | None:
     """Why a value cannot be compared; None if it can."""
-    if value is None and needs_device(metric):
-        return Message("needs-device", f"{metric} needs a device: name one in the profile, or with --device")
+    if value is None and (device := needed_device(metric)):
+        return Message("needs-device", f"{metric} needs {device}: name one in the profile, or with --device")
     if value is None:
         return Message("no-value", f"{metric} has no value for this encoder")
     if isinstance(value, bool) or not isinstance(value, int | float):

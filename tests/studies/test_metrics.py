@@ -20,6 +20,7 @@ from samattn_cli.figures import (
 )
 from samattn_cli.files.load import parse_override
 from samattn_cli.gate.contributions import contributions
+from samattn_cli.gate.lookup import MetricError
 from samattn_cli.gate.readings import Encoder
 from samattn_cli.metric_names import figure_in, needs_device, path_of, unit_of
 from samattn_cli.reports.analysis import Comparison, Costs, Figures, LayerReport, OpReport, PartReport
@@ -142,6 +143,18 @@ def test_what_a_figure_comes_from_is_told_in_its_unit(word, name, h100):
     unit = "params" if of_weights else units[FIGURES[name].unit]
     assert lines
     assert all(unit in line for line in lines if ": " in line)
+
+
+def test_a_threshold_by_what_is_allocated_needs_a_cuda_device(h100):
+    """What it reads is what analyze has; on a CPU, and without a device, it says what it needs."""
+    assert (
+        Encoder(small(), h100).readings("allocated_memory")[0].value
+        == Passes(small(), h100).costs.allocated_bytes
+    )
+    assert Encoder(small(), h100).readings("peak_workspaces")[0].value >= 32 << 20  # cuBLAS's on an H100
+    for device in (None, load_device("cpu")):
+        with pytest.raises(MetricError, match=r"allocated_memory needs a CUDA device: .*"):
+            Encoder(small(), device).readings("allocated_memory")
 
 
 def test_the_traffic_of_a_product_is_its_operands_and_its_result():
