@@ -11,7 +11,22 @@ from typing import Any, Literal
 
 from ..records import dataclass
 from ..units import DTYPE_NAMES, ITEM_BYTES
-from .keys import FLAG, TEXT, Pair, choice, indexes, key, many, number, optional, pair, share, whole
+from .allocator_settings import parse_settings
+from .keys import (
+    FLAG,
+    TEXT,
+    Pair,
+    choice,
+    indexes,
+    key,
+    many,
+    number,
+    optional,
+    pair,
+    parsed,
+    share,
+    whole,
+)
 from .placed import placed
 from .placement import NO_WINDOW, Placement, placement_of
 from .plan import LayerConfig, PartConfig, plan_of
@@ -295,6 +310,13 @@ class RunConfig:
         "Whether an inference forward runs without torch.no_grad, so that what autograd saves stays until its end.",
         example=True,
         default=False,
+    )
+    allocator: str = key(
+        parsed(parse_settings, "settings as in PYTORCH_CUDA_ALLOC_CONF, such as max_split_size_mb:128", TEXT),
+        "Settings of torch's CUDA caching allocator, as PYTORCH_CUDA_ALLOC_CONF has them: max_split_size_mb and "
+        "roundup_power2_divisions; garbage_collection_threshold has no effect here. A dry or real run has them too.",
+        example="max_split_size_mb:128",
+        default="",
     )
     tf32: bool = key(
         FLAG, "Whether float32 products may use TF32 units; changes time only.", example=True, default=False

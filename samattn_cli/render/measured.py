@@ -41,6 +41,7 @@ def case_name(config: EncoderConfig) -> str:
     ]
     words += ["without no_grad"] * run.keeps_graph
     words += how_it_steps(run) if run.mode == "training" else ()
+    words += [run.allocator] * bool(run.allocator)
     return " ".join([*words, *["checkpointing"] * run.checkpointing, *["TF32"] * run.tf32])
 
 

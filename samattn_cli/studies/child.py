@@ -25,6 +25,9 @@ CODE = "import sys; sys.path[:] = {path!r}; from {module} import main; main()"
 MEASURING = "samattn_cli.stack.child"
 """The module whose `main` measures a case in the child."""
 
+ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""The newer and the older name of what sets the caching allocator of a process."""
+
 DRY = "dry"
 DRY_DEFAULT = "a100_80"
 """The device of ``dry`` without a name; in ``dry:NAME`` it is a device of samattn or a file."""
@@ -67,7 +70,8 @@ def ask_outcome(
         "compiled": compiled,
         "families": origins(),
     }
-    return outcome_from(run_child(request, variables))
+    chosen = dict.fromkeys(ALLOCATOR_VARIABLES, config.run.allocator) if config.run.allocator else {}
+    return outcome_from(run_child(request, {**variables, **chosen}))
 
 
 def outcome_from(ended: subprocess.CompletedProcess[str]) -> Outcome:

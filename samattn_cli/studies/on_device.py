@@ -136,7 +136,7 @@ def fits(passes: Passes, device: Device) -> bool:
     passes = on(passes, device)
     if cuda_of(device) is not None and passes.refused is not None:
         return False
-    if fits_by_live(passes.peak_bytes, device.usable_bytes):
+    if not passes.config.run.allocator and fits_by_live(passes.peak_bytes, device.usable_bytes):
         return True
     return passes.peak_bytes <= device.usable_bytes and in_memory(passes, device).fits
 

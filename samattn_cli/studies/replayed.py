@@ -46,7 +46,8 @@ def fits_at(config: EncoderConfig, points: Points, live: Any, device: Device) ->
     if cuda_of(device) is None:
         return fits
     by_live = config.run.attention == "eager"
-    near = np.flatnonzero(fits & ~fits_by_live(live, usable)).tolist() if by_live else range(len(fits))
+    certain = fits_by_live(live, usable) & (not config.run.allocator)
+    near = np.flatnonzero(fits & ~certain).tolist() if by_live else range(len(fits))
     _check_number(config, len(near), WHY_EAGER if by_live else WHY_SDPA)
     known: dict[EncoderConfig, bool] = {}  # windows do not matter to an encoder that has none
     for place in near:

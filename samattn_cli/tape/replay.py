@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from operator import attrgetter
 
+from ..encoder.allocator_settings import settings_of
 from ..encoder.model import Section
-from .allocator import UNIT, Allocator, Block, OutOfMemoryError
+from .allocator import MIB, UNIT, Allocator, Block, OutOfMemoryError
 from .encoder import ForwardPass, Segment
 from .inside import Cuda
 from .ops import Recording, parameter_elements
@@ -167,12 +168,19 @@ def in_module_order(names: Iterable[str]) -> Iterator[str]:
         yield from (f"{head}.{rest}" for rest in in_module_order(rests))
 
 
+def allocator_of(settings: str, capacity: int | None = None) -> Allocator:
+    """An allocator with the settings of a run."""
+    chosen = settings_of(settings)
+    max_split = None if chosen.max_split_mb is None else chosen.max_split_mb * MIB
+    return Allocator(capacity, divisions=chosen.divisions, max_split=max_split)
+
+
 class _Player:
     """Plays the operations of segments, each with blocks of its own."""
 
     def __init__(self, passed: ForwardPass, cuda: Cuda, capacity: int | None) -> None:
         self.passed = passed
-        self.allocator = Allocator(capacity)
+        self.allocator = allocator_of(passed.config.run.allocator, capacity)
         self.cuda = cuda
         self.section: Section = ("", "forward")
         self.peaks: dict[Section, Peak] = {}

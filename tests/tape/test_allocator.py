@@ -7,25 +7,17 @@ import json
 import pytest
 
 from samattn_cli.tape.allocator import MIB, Allocator, OutOfMemoryError
+from samattn_cli.tape.replay import allocator_of
 from tests.tape.dry.allocator import CAPACITY, PATH, SETTINGS
 
 RECORDED = json.loads(PATH.read_text("utf-8"))
-
-
-def allocator_of(setting: str) -> Allocator:
-    key, _, value = setting.partition(":")
-    if key == "roundup_power2_divisions":
-        return Allocator(CAPACITY, divisions=int(value))
-    if key == "max_split_size_mb":
-        return Allocator(CAPACITY, max_split=int(value) * MIB)
-    return Allocator(CAPACITY)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_every_step_is_counted_as_torch_counts_it(setting: str) -> None:
     outs_of_memory = 0
     for steps in RECORDED[setting]:
-        allocator, live = allocator_of(setting), {}
+        allocator, live = allocator_of(setting, CAPACITY), {}
         for number, (step, *counted) in enumerate(steps):
             if step < 0:
                 allocator.free(live.pop(-step - 1))

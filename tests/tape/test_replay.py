@@ -44,7 +44,7 @@ EQUAL = {("sam_vit_b", "reference", "eager"), ("sam_vit_b", "transformers", "sdp
 """Presets, implementations and kernels of those whose layers are equal all the same."""
 
 
-USUAL = {"step": "later", "zero_grad": "before_forward", "accumulate": 1, "grad": False}
+USUAL = {"step": "later", "zero_grad": "before_forward", "accumulate": 1, "grad": False, "allocator": ""}
 
 
 @lru_cache(maxsize=64)
@@ -55,7 +55,7 @@ def usage(config: EncoderConfig, cuda: Cuda, capacity: int | None = None) -> Usa
 
 
 def config_of(run: dict[str, Any]) -> EncoderConfig:
-    sets = [f"run.{key}={value}" for key, value in run["run"].items()]
+    sets = [f"run.{key}={value}" for key, value in run["run"].items() if value != ""]
     about = [f"image_size={run['image_size']}", f"implementation={run['implementation']}"]
     return load_config(run["preset"], [*about, *sets])
 

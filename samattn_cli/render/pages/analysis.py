@@ -72,6 +72,8 @@ def how_it_runs(config: EncoderConfig) -> Iterator[str]:
         yield from how_it_steps(run)
     if run.tf32:
         yield "TF32"
+    if run.allocator:
+        yield f"allocator {run.allocator}"
 
 
 def how_it_steps(run: RunConfig) -> Iterator[str]:

@@ -15,7 +15,14 @@ from samattn_cli import load_device
 from samattn_cli.device.dry.environment import environment
 
 PATH = Path(__file__).with_name("allocator.json")
-SETTINGS = ("", "roundup_power2_divisions:4", "max_split_size_mb:64")
+SETTINGS = (
+    "",
+    "roundup_power2_divisions:4",
+    "max_split_size_mb:64",
+    "roundup_power2_divisions:1",
+    "max_split_size_mb:20,roundup_power2_divisions:8",
+    "garbage_collection_threshold:0.5",
+)
 CAPACITY = 1_000 << 20
 
 WORKER = """

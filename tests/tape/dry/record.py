@@ -71,6 +71,15 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         for preset in SMALL
     ),
     *((preset, "a100_80", {**SMALL[preset], "--set": "run.grad=true"}) for preset in SMALL),
+    *(
+        (preset, "a100_80", {"--mode": "training", **SMALL[preset], "--set": f"run.allocator={settings}"})
+        for preset, settings in (
+            ("swin_t", "max_split_size_mb:20"),
+            ("vit_b", "garbage_collection_threshold:0.6"),
+            ("sam_vit_b", "roundup_power2_divisions:4"),
+            ("sam2_hiera_t", "max_split_size_mb:32,roundup_power2_divisions:2"),
+        )
+    ),
 )
 """Preset, device, options of `samattn measure`."""
 
