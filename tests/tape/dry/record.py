@@ -77,7 +77,6 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
             ("swin_t", "max_split_size_mb:20"),
             ("vit_b", "garbage_collection_threshold:0.6"),
             ("sam_vit_b", "roundup_power2_divisions:4"),
-            ("sam2_hiera_t", "max_split_size_mb:32,roundup_power2_divisions:2"),
         )
     ),
 )
