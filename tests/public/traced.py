@@ -30,7 +30,7 @@ from samattn_cli.studies.traced.report import report_of
 
 DEVICE = "cuda" if torch.version.cuda else "cpu"
 """MemTracker rounds to 512 bytes on CUDA alone, of which only a CUDA build has fake tensors."""
-PIXELS = "pixel_values"
+PIXELS = "0"
 TIMM = (
     "vit_base_patch16_224", "deit3_small_patch16_224", "samvit_base_patch16", "samvit_base_patch16_224",
     "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "swinv2_cr_tiny_224", "hiera_tiny_224",
@@ -74,6 +74,7 @@ TRANSFORMERS: Mapping[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "ViTPose backbone": ("VitPoseBackbone", {}, (1, 3, 256, 192)),
     "Pixio": ("Pixio", {}, (1, 3, 256, 256)),
     "I-JEPA": ("IJepa", {}, (1, 3, 224, 224)),
+    "Florence-2 tower": ("Florence2Vision", {}, (1, 3, 768, 768)),
     "Data2Vec vision": ("Data2VecVision", {}, (1, 3, 224, 224)),
 }
 

@@ -152,7 +152,10 @@ class Follower(TorchDispatchMode):
                 self._known.setdefault(storage_key(operand), 0)
         result = in_place(func, args, self.alone) if self.alone else None
         if result is None:
-            result = func(*args, **kwargs)
+            with (
+                torch._C.DisableTorchFunction()
+            ):  # meta kernels in Python would call the function mode at each step
+                result = func(*args, **kwargs)
             if self.device == "meta":
                 result = as_in_torch_2_13(func, args, result)
         self._record(func, args, kwargs, operands, result)
