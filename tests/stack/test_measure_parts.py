@@ -150,7 +150,20 @@ class Allocator:
         pass
 
 
-def test_the_counters_of_cuda_are_read_whole_by_section_and_without_the_workspace(monkeypatch):
+class Pass:
+    """As a step: called to run a pass."""
+
+    def __init__(self, run, which):
+        self.run = run
+        self.settings = SimpleNamespace(step=which)
+
+    def __call__(self):
+        self.run()
+
+
+@pytest.mark.parametrize("which", ["first", "later"])
+def test_the_counters_of_cuda_are_read_whole_by_section_and_without_the_workspace(monkeypatch, which):
+    """The first pass makes the workspace."""
     allocator, enter = Allocator(), [lambda _: None]
 
     @contextmanager
@@ -161,7 +174,7 @@ def test_the_counters_of_cuda_are_read_whole_by_section_and_without_the_workspac
 
     def make():
         allocator.add(5_000)
-        return lambda: allocator.pass_of(enter[0])
+        return Pass(lambda: allocator.pass_of(enter[0]), which)
 
     monkeypatch.setattr(memory, "cuda", allocator)
     monkeypatch.setattr(memory, "on_entering", entering)
