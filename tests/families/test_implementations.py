@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
 
 import pytest
@@ -175,3 +177,25 @@ def test_measuring_without_the_library_says_what_to_install(monkeypatch):
     with pytest.raises(DeviceError, match="pip install transformers") as refused:
         implementation.build_implementation(load_config("sam_vit_b", [TRANSFORMERS]))
     assert refused.value.message.code == "not-installed"
+
+
+@pytest.mark.parametrize("preset", ["sam_vit_b", "vit_b"])
+def test_a_sweep_has_the_figures_of_each_point(preset):
+    """A sweep runs the implementation on formulas: its checks must hold for all points at once."""
+    words = ["--set", TRANSFORMERS, "--resolutions", "224,800", "--batch-sizes", "3", "--format", "csv"]
+    swept = samattn("sweep", preset, *words, "--metrics", "peak_bytes,training_bytes")
+    assert swept.returncode == 0, swept.stderr
+    for row in csv.DictReader(io.StringIO(swept.stdout)):
+        point = [TRANSFORMERS, f"image_size={row['height']}", "run.batch_size=3"]
+        totals = analyze(load_config(preset, point), verify=False).totals
+        assert (int(row["peak_bytes"]), int(row["training_bytes"])) == (
+            totals.peak_bytes,
+            totals.training_bytes,
+        )
+
+
+def test_a_sweep_over_images_that_the_model_cannot_run_is_refused():
+    swept = samattn("sweep", "sam_vit_b", "--set", TRANSFORMERS, "--resolutions", "512,512x768")
+    assert swept.returncode == 2
+    assert "[implementation-cannot-run]" in swept.stderr
+    assert "512x768" in swept.stderr

@@ -28,7 +28,7 @@ def sam_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
     """SamVisionModel has one number for an image's side and one for a window's, and few of the keys of a block."""
     stage = config.stages[0]
     wanted: tuple[tuple[Path, bool, str], ...] = (
-        (("image_size",), len({*config.image_size}) == 1, "images that are square"),
+        (("image_size",), config.image_size[0] == config.image_size[1], "images that are square"),
         (("patch_embed",), config.patch_embed == "patch", "patch_embed patch"),
         (("pos_embed",), config.pos_embed in {"learned", "none"}, "pos_embed learned or none"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
@@ -38,11 +38,15 @@ def sam_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
         (("stages", 0, "rel_pos"), stage.rel_pos in {"decomposed", "none"}, "rel_pos decomposed or none"),
         (
             ("stages", 0, "rel_pos_grid"),
-            stage.rel_pos_grid in {None, config.grid},
+            stage.rel_pos_grid is None or stage.rel_pos_grid == config.grid,
             "tables made for the grid",
         ),
         (("stages", 0, "shift_size"), stage.shift_size in {None, UNSHIFTED}, "windows without a shift"),
-        (("stages", 0, "window_size"), len({*stage.window_size}) == 1, "windows that are square"),
+        (
+            ("stages", 0, "window_size"),
+            stage.window_size[0] == stage.window_size[1],
+            "windows that are square",
+        ),
         (("stages", 0, "num_windows_side"), stage.num_windows_side is None, "window_size"),
         (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
     )
