@@ -138,3 +138,39 @@ def test_its_json_is_read_back(folder):
     assert report.layers[1].attention == "global"
     assert (folder / "report.csv").read_text().count("\n") == 1 + 2 + 4 + 1
     assert "blocks.0" in (folder / "report.md").read_text()
+
+
+def test_a_target_that_ends_its_process_ends_nothing_else(folder):
+    (folder / "ends.py").write_text("import os\nos._exit(7)\n")
+    ran = samattn("trace", "ends:build", *IMAGE, cwd=folder)
+    assert ran.returncode == 2
+    assert "exited with 7" in ran.stderr
+    assert "[target-ends-process]" in ran.stderr
+
+
+def test_against_a_config_exits_with_1(folder):
+    config = "image_size: 128\npatch_size: 16\nembed_dim: 32\ndepth: 4\nnum_heads: 2\nwindow_size: 4\nglobal_attn_indexes: [1]\n"
+    (folder / "config.yaml").write_text(config)
+    ran = samattn("trace", "mine:build", "--against", "config.yaml", "-f", "json", cwd=folder)
+    assert ran.returncode == 1, ran.stderr
+    found = {each["what"]: each for each in json.loads(ran.stdout)["against"]["differences"]}
+    assert found["windows"]["text"] == (
+        "blocks.3 attends in 4 windows of 16 tokens in the config and globally, over 64 tokens here"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--input", "1x3x"), "not-a-shape"),
+        (("--input", "1x0x3"), "not-a-shape"),
+        (("--input", "1x3:int63"), "unknown-dtype"),
+        (("--arg", "depth"), "not-an-argument"),
+        (("--mode", "train"), "unknown-choice"),
+        (("--dtype", "int8"), "unknown-choice"),
+        (("--set", "depth=3"), "needs-option"),
+    ],
+)
+def test_options_that_are_wrong(folder, options, code):
+    ran = samattn("trace", "mine:build", *options, cwd=folder)
+    assert (ran.returncode, f"[{code}]" in ran.stderr) == (2, True), ran.stderr
