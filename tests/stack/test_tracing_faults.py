@@ -43,6 +43,12 @@ class Frozen(Plain):
     def __init__(self):
         super().__init__()
         self.requires_grad_(False)
+class OfTorch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(4, 2, batch_first=True)
+    def forward(self, x):
+        return self.attn(x, x, x, need_weights=False)[0]
 def on_gpu():
     return Plain().to("cuda:0")
 def number():
@@ -128,7 +134,7 @@ def test_one_message(ask, target, more, code, texts):
 def test_a_module_on_another_device(ask):
     found = ask("theirs_to_trace:on_gpu")
     assert found["code"] == "target-not-built"
-    assert "theirs_to_trace.py:36: " in found["problem"]
+    assert "theirs_to_trace.py:42: " in found["problem"]
 
 
 def test_code_of_a_model_that_is_not_in_a_package_is_not_run(ask, tmp_path):
@@ -153,6 +159,11 @@ def test_what_can_be_traced(ask):
     assert ask("theirs_to_trace:instance")["trace"]["route"] == "meta"
     assert ask("theirs_to_trace:Nested")["trace"]["output"] == [[2, 2]]
     assert ask("theirs_to_trace:Plain", arguments={"out": 7})["trace"]["output"] == [[2, 7]]
+    of_torch = ask("theirs_to_trace:OfTorch", inputs=[("0", [2, 3, 4], "")])["trace"]
+    assert "fast path" in of_torch["notes"][0]
+    assert "_safe_softmax" in [
+        op["name"] for op in of_torch["forward"]
+    ]  # heads of 2 are not aligned for a fused kernel
     numbers = ask("theirs_to_trace:Branches")["trace"]
     assert numbers["route"] == "cpu"
     assert "theirs_to_trace.py:17: it needs numbers" in numbers["notes"][0]

@@ -19,6 +19,10 @@ from .follow import Follower, Modules
 HEADS = ("num_heads", "num_attention_heads", "n_heads", "nheads", "heads", "n_head")
 """Attributes in which modules keep their number of heads."""
 LISTS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
+FAST_PATH = (
+    "nn.MultiheadAttention runs as separate operations here; in inference on CUDA torch may take its fast path, which allocates "
+    "other tensors (--device dry:NAME runs it)"
+)
 MOST_HEADS = 1 << 12
 
 
@@ -60,6 +64,8 @@ def trace(module: nn.Module, inputs: Inputs, mode: str, notes: list[str]) -> Tra
     finally:
         del library
     buffers = _distinct(module.buffers())
+    if any(isinstance(each, nn.MultiheadAttention) for each in module.modules()):
+        notes.append(FAST_PATH)
     return Trace(
         type=f"{type(module).__module__}.{type(module).__qualname__}",
         inputs=inputs.shapes,
