@@ -32,8 +32,8 @@ class Places:
         self._modules = {module.name: module for module in trace.modules}
         attending = _with_parents(op.module for op in trace.forward if is_attention(op))
         repeated = self._repeated(trace.modules)
-        kinds = {self._modules[name].type for name in repeated if name in attending}
-        layers = [name for name in repeated if self._modules[name].type in kinds]
+        kinds = {self._modules[name].type for name in repeated if name in attending and self._is_own(name)}
+        layers = [name for name in repeated if name in attending or self._modules[name].type in kinds]
         layers = layers or self._alone(trace.modules, attending)
         self.layers = tuple(_innermost(layers or list(filter(self._is_own, repeated))))
         self._layers = frozenset(self.layers)
