@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 
 from .errors import UsageError, did_you_mean
+from .records import dataclass
 from .units import BINARY_UNITS, DECIMAL_PREFIXES
 
 Units = Mapping[str, Decimal]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..encoder.presets import devices, presets
 from ..encoder.wording import OTHER_KEYS
 from ..errors import Message, did_you_mean
 from ..files.sources import STDIN
+from ..records import dataclass
 from ..render import ALIASES, FORMATS
 from ..shell import command, options
 from ..spelling import is_like, known_as

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..encoder.presets import presets
@@ -12,6 +11,7 @@ from ..errors import GitError, did_you_mean
 from ..files.load import Loaded, Override, load_located
 from ..files.sources import STDIN
 from ..gate.git import Commit, Repository, Tree, base_of, repository
+from ..records import dataclass
 
 HERE = ("./", "../")
 

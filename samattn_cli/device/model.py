@@ -6,9 +6,8 @@ Datasheet figures are at the top of a device file, and each has a source. Measur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..encoder.keys import TEXT, key, number, whole
+from ..records import dataclass
 
 MEMORY = whole(1 << 20, 1 << 50)
 RATE = number(1e6, 1e18)  # above a million: 989 is not FLOP/s

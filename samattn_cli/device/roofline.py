@@ -17,10 +17,11 @@ Source of the model: Williams, Waterman, Patterson, "Roofline", Communications o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from ..encoder.model import RunConfig
 from ..errors import UsageError
+from ..records import dataclass
 from ..tape.ops import Op
 from ..tape.symbols.formula import Values, larger
 from ..units import MS_PER_SECOND

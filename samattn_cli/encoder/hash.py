@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, is_dataclass, replace
-from hashlib import sha256
 from typing import Any
 
 from .applicable_keys import unused_keys
@@ -16,6 +15,8 @@ def config_hash(config: EncoderConfig) -> str:
 
     So a recording stays valid when the config is renamed, or when samattn gets a new key.
     """
+    from hashlib import sha256  # not at start-up: it loads OpenSSL
+
     run, plain = config.run, RunConfig()
     unread = unused_keys("mode", run.mode)
     if run.mode == "inference":  # what trains, and whether blocks are checkpointed, decides the graph

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Message
+from ..records import dataclass
 from .registry import REFERENCE, Home, code_for, homes
 from .slots import Implementation, Problem
 

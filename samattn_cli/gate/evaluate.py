@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 from ..metric_names import is_share, unit_of
 from ..quantities import PERCENT, Quantity
+from ..records import dataclass
 from ..units import format_apart, format_excess, format_share
 from .lookup import Reading
 from .reports.check import EXPECTED, Outcome

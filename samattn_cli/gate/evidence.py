@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from ..errors import SamattnError
 from ..files.file_kinds import DEVICE
 from ..files.load import Loaded
+from ..records import dataclass
 from ..reports.diff import Place
 from ..shell import command
 from ..studies.causes import figures_of_causes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..device.load import device_of
@@ -16,6 +15,7 @@ from ..files.file_kinds import DEVICE, THRESHOLDS
 from ..files.load import Override
 from ..files.sources import DISK, STDIN, Files, Source, read_source
 from ..files.yaml12 import parse_yaml
+from ..records import dataclass
 from ..shell import command
 from .threshold_rules import problems
 from .thresholds import Profile, Thresholds

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Message, SamattnError, did_you_mean
 from ..metric_names import needed_device
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..reports.recording import Fingerprint

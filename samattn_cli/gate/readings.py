@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..encoder.model import EncoderConfig
 from ..encoder.plan import LayerConfig
 from ..metric_names import COUNT, GLOBAL, KINDS, MEASURED, path_of
+from ..records import dataclass
 from ..reports.analysis import Analysis
 from ..studies.layers import LAYER, PART, At, segments_of
 from ..studies.passes import Passes

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..encoder.hash import config_hash
 from ..encoder.model import EncoderConfig
+from ..records import dataclass
 from ..studies.recorded import FOLDER
 from .lookup import MetricError, Reading
 

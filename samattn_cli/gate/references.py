@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import Message, SamattnError
+from ..records import dataclass
 from .lookup import Reading
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, get_args
 
@@ -27,6 +26,7 @@ from ..encoder.keys import (
 from ..encoder.model import EncoderConfig, RunConfig
 from ..errors import UsageError
 from ..quantities import WRITTEN_AS, Quantity, quantity
+from ..records import dataclass
 
 MOST = 1000
 EVERYTHING = "**"

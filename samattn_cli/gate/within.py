@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, Message, Problem
 from ..files.sources import REGULAR_FILES, Files, RegularFiles, split_pattern
+from ..records import dataclass
 
 WORKSPACES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 """The variables in which GitHub and GitLab name the checkout, for one without a .git folder."""

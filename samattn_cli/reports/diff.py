@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..encoder.model import EncoderConfig
 from ..metric_names import unit_of
+from ..records import dataclass
 from ..units import format_apart, ranges
 from ..version import __version__
 from . import SCHEMA_VERSION

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
+from ..records import dataclass
 from ..version import __version__
 from . import SCHEMA_VERSION
 

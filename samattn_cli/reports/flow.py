@@ -5,10 +5,10 @@ Facts of structure alone, of which tokens can reach which; they say nothing of a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from ..encoder.keys import Pair
+from ..records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

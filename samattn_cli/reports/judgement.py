@@ -6,10 +6,10 @@ CPU it is of the bytes of tensors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from ..encoder.model import EncoderConfig
+from ..records import dataclass
 from ..version import __version__
 
 SCHEMA_VERSION = 1

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from ..encoder.model import EncoderConfig
 from ..figures import always, names, with_keys
+from ..records import dataclass
 from ..version import __version__
 from . import SCHEMA_VERSION
 from .analysis import Costs

@@ -9,12 +9,13 @@ this encoder is cheaper). If there are windows, there are "flops_all_windowed" a
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..figures import PEAKS, names, of
+from ..records import dataclass
 from ..version import __version__
 from . import SCHEMA_VERSION
 from .recording import Fingerprint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from ..encoder.model import MAX_BATCH, MAX_SIDE, EncoderConfig
 from ..encoder.placed import placed
 from ..encoder.plan import LayerConfig
 from ..encoder.registry import BLOCKS, TRANSITIONS
+from ..records import dataclass
 from ..tape.symbols.formula import Integer
 from ..tape.symbols.space import Space
 from ..units import ITEM_BYTES, format_size

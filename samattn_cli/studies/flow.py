@@ -9,7 +9,6 @@ every token sees everything anyway.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
@@ -18,6 +17,7 @@ from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import BLOCKS, TRANSITIONS
 from ..encoder.slots import Sliding
 from ..errors import UsageError
+from ..records import dataclass
 from ..reports.flow import Flow, FlowFacts, LayerFlow
 
 Axis = tuple[range, ...]

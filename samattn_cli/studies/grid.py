@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from ..encoder.wording import short
 from ..errors import UsageError
 from ..files.load import Override, load_config
 from ..files.sources import STDIN
+from ..records import dataclass
 from ..reports.sweep import Axis
 from ..units import format_side
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..tape.allocator import MIB, OutOfMemoryError
-from ..tape.inside import Cuda
+from ..records import dataclass
 from ..tape.launch import MOST_BLOCKS
-from ..tape.replay import Usage, replay_forward, replay_step
-from ..tape.requests import Kinds
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time only where there is a device, because they take long to import
     from ..device.model import Device
     from ..reports.recording import Fingerprint
+    from ..tape.inside import Cuda
+    from ..tape.replay import Usage
+    from ..tape.requests import Kinds
     from .passes import Passes
 
 FITS_IF_TIMES = 3
-FITS_IF_ALSO = 256 * MIB
+FITS_IF_ALSO = 256 * 2**20
 """A run whose live bytes, taken so many times and with these added, fit a device is not replayed to find that it does.
 
 No useful limit is proven for what a best-fit allocator reserves; the most that was seen, over all presets, modes,
@@ -78,6 +77,8 @@ def cuda_of(device: Device) -> Cuda | None:
     )
     if capability is None or multiprocessors is None or threads is None:
         return None
+    from ..tape.inside import Cuda
+
     return Cuda(capability, multiprocessors, threads)
 
 
@@ -108,6 +109,8 @@ def in_memory(passes: Passes, device: Device) -> InMemory:
         return InMemory(False, used, _where(passes), why)
     if used.reserved <= device.usable_bytes:
         return InMemory(True, used)
+    from ..tape.allocator import OutOfMemoryError
+
     try:
         return InMemory(True, replayed(passes, cuda, device.usable_bytes))
     except OutOfMemoryError as error:
@@ -150,6 +153,8 @@ def cuda_of_recording(made_by: Fingerprint) -> Cuda | None:
     """The same of the device of a recording; None for a CPU, and where the recording does not have it."""
     if made_by.kind == "cpu" or made_by.multiprocessors is None or made_by.threads_per_multiprocessor is None:
         return None
+    from ..tape.inside import Cuda
+
     capability = float(made_by.compute_capability)
     # `samattn measure` switches cuDNN's attention off
     return Cuda(
@@ -163,6 +168,8 @@ def replayed(passes: Passes, cuda: Cuda, capacity: int | None = None) -> Usage:
     Raises:
         OutOfMemoryError: if it does not fit the capacity.
     """
+    from ..tape.replay import replay_forward, replay_step
+
     passes = passes.aimed(cuda.target)
     if passes.trains:
         return replay_step(passes.step, cuda, capacity)

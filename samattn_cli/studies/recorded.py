@@ -21,7 +21,9 @@ FOLDER = Path(__file__).resolve().parent.parent / "recordings"
 
 def measured(config: EncoderConfig, predicted_bytes: int) -> tuple[Measured, ...]:
     """The shipped cases of `config` (its name makes no difference), compared with its predicted peak."""
-    cases = _cases().get(config_hash(config), ())
+    shape = config.image_size, *(stage.embed_dim for stage in config.stages)
+    alike = _cases().get(shape)
+    cases = alike.get(config_hash(config), ()) if alike else ()
     return tuple(
         case if case.peak_bytes is None else replace(case, error=predicted_bytes / case.peak_bytes - 1)
         for case in cases
@@ -29,28 +31,31 @@ def measured(config: EncoderConfig, predicted_bytes: int) -> tuple[Measured, ...
 
 
 @cache
-def _cases() -> dict[str, list[Measured]]:
-    cases: dict[str, list[Measured]] = {}
+def _cases() -> dict[tuple[Any, ...], dict[str, list[Measured]]]:
+    """The cases by the image size and the widths of their config, then by its hash, which takes longer."""
+    cases: dict[tuple[Any, ...], dict[str, list[Measured]]] = {}
     for path in sorted(FOLDER.glob("*.json")):
         recording = json.loads(path.read_text("utf-8"))
-        for key, recorded in _of(recording):
-            cases.setdefault(key, []).append(recorded)
+        for case, recorded in _of(recording):
+            config = case["config"]
+            shape = tuple(config["image_size"]), *(stage["embed_dim"] for stage in config["stages"])
+            cases.setdefault(shape, {}).setdefault(case["config_hash"], []).append(recorded)
     return cases
 
 
-def _of(recording: Any) -> Iterator[tuple[str, Measured]]:
-    """Each finished case by the hash of its config; its peak without the cuBLAS workspace."""
+def _of(recording: Any) -> Iterator[tuple[Any, Measured]]:
+    """Each finished case and its figures; its peak without the cuBLAS workspace."""
     made_by = recording["fingerprint"]
     if made_by.get("compiled"):
         return
     on = {key: made_by[key] for key in ("device", "kind", "torch")}
     for case in recording["cases"]:
         if case["status"] == "out of memory":
-            yield case["config_hash"], Measured(**on, status="out of memory")
+            yield case, Measured(**on, status="out of memory")
         elif case["status"] == "measured":
             figures, latency = case["measured"], case["measured"]["latency"]
             yield (
-                case["config_hash"],
+                case,
                 Measured(
                     **on,
                     status="measured",

@@ -7,7 +7,7 @@ the operations are those of the report.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from math import prod
 
 from ..encoder.implementations import code_of
@@ -15,6 +15,7 @@ from ..encoder.model import EncoderConfig, StageConfig
 from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS
 from ..encoder.slots import Part
+from ..records import dataclass
 from ..tape.encoder import Segment, call, tape_for
 from ..tape.ops import Recording
 from ..tape.storage import Shape, Storage

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from ..encoder.plan import LayerConfig, PartConfig
+from ..records import dataclass
 from ..tape.encoder import Segment
 from ..tape.storage import Storage
 from ..tape.symbols.formula import Integer

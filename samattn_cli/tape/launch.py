@@ -9,8 +9,8 @@ mask. cuDNN does not take larger ones: see `sdpa_rules.py`. tests/tape/dry/sdpa.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ..records import dataclass
 from .ops import Op
 from .sdpa import IN_WORDS
 from .sdpa_call import Kernel

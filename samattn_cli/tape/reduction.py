@@ -8,8 +8,8 @@ adjacent in memory.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from ..records import dataclass
 from .storage import Shape
 
 WARP = 32

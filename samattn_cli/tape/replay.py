@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, partial
 from operator import attrgetter
 
 from ..encoder.allocator_settings import settings_of
 from ..encoder.model import Section
+from ..records import dataclass
 from .allocator import MIB, UNIT, Allocator, Block, OutOfMemoryError
 from .encoder import ForwardPass, Segment
 from .inside import Cuda

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
+from ..records import dataclass
 from .inside import Cuda, is_product, steps
 from .ops import Op, Recording
 from .storage import Storage

@@ -6,9 +6,9 @@ the order and the rules. Source: sdp_utils.cpp of ATen (select_sdp_backend).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+from ..records import dataclass
 from .sdpa_call import AMPERE, Call, Kernel, Target, Version
 from .sdpa_rules import RULES, UNBATCHED_SINCE, Rule, order
 

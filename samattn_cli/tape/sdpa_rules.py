@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from ..records import dataclass
 from ..units import KERNEL_ALIGNMENT_BYTES
 from .sdpa_call import BATCHED_DIMS, SEEN_ON, Call, Kernel, Operand, Target, Version
 from .storage import Dim

@@ -255,18 +255,19 @@ def _uncut(whole: Shape) -> Callable[[Tape, Tensor], tuple[Tensor]]:
 
 def is_contiguous(shape: Shape, stride: Shape) -> bool:
     """Whether elements lie in row-major order; dimensions of size 1 do not matter."""
-    return lies_in_order(shape, stride, reversed(range(len(shape))))
+    expected: Dim = 1
+    for size, step in zip(reversed(shape), reversed(stride), strict=True):
+        if size != 1:
+            if step != expected:
+                return False
+            expected = expected * size
+    return True
 
 
 def lies_in_order(shape: Shape, stride: Shape, inwards_out: Iterable[int]) -> bool:
     """Whether strides have no gaps, for an order of dimensions; those of size 1 do not matter."""
-    expected: Dim = 1
-    for dim in inwards_out:
-        if shape[dim] != 1:
-            if stride[dim] != expected:
-                return False
-            expected = expected * shape[dim]
-    return True
+    order = tuple(inwards_out)[::-1]
+    return is_contiguous(tuple([shape[dim] for dim in order]), tuple([stride[dim] for dim in order]))
 
 
 def contiguous_stride(shape: Shape) -> Shape:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ..records import dataclass
 from .conventions import ancestors
 from .ops import Op, Parameter, Recording, parameter_elements
 from .storage import Dim

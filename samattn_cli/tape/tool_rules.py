@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ..records import dataclass
 from . import conventions
 from .ops import BATCHED_LINEAR, OPERATOR, parameter_elements
 from .storage import Dim

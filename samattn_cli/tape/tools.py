@@ -10,8 +10,8 @@ and ptflops and calflops count their calls too. The rules are in `tool_rules`; `
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
+from ..records import dataclass
 from ..reports.explanation import ToolFigure
 from .encoder import ForwardPass
 from .tool_calls import Call, calls

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import PurePath
 
 from ...encoder.presets import presets
@@ -203,6 +202,8 @@ def location(result: Result, report: CheckReport) -> Place:
 
 def fingerprints(results: Sequence[Result]) -> list[str]:
     """A unique name of each result, which stays the same when figures, lines and sentences change."""
+    from hashlib import sha256  # not at start-up: it loads OpenSSL
+
     subjects = [repr((result.rule, result.config, result.profile, result.metric)) for result in results]
     seen: Counter[str] = Counter()
     names = []

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...errors import GitError
+from ...records import dataclass
 from .provider import candidates
 from .repository import Commit, Repository
 

@@ -7,12 +7,12 @@ import re
 import subprocess
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from weakref import finalize
 
 from ...errors import GitError
+from ...records import dataclass
 from ...shell import line
 
 ELSEWHERE = (

@@ -6,9 +6,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from ...records import dataclass
 from .commands import Git
 
 CONFIGS = ("*.yaml", "*.yml")

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ...records import dataclass
 
 Candidate = tuple[str, str]
 """A ref, and the variable that names it."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ...errors import GitError, Message, did_you_mean
+from ...records import dataclass
 from ...shell import line
 from .commands import Git
 from .moves import Moves, copies, moves

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...errors import code_of
+from ...records import dataclass
 from ...reports import SCHEMA_VERSION
 from ...reports.diff import Place
 from ...version import __version__

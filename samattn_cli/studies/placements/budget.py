@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from ...errors import UsageError
 from ...figures import Figure, figure_for_option, of
 from ...quantities import EXAMPLES, KINDS, TIMES, Units, parse_quantity
+from ...records import dataclass
 
 PS_PER_MS = 10**9
 PICOSECONDS = {unit: scale * PS_PER_MS for unit, scale in TIMES.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from math import comb
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from ...encoder.model import EncoderConfig
 from ...encoder.placed import placed
 from ...errors import UsageError
 from ...figures import FIGURES, IN_MEMORY, PEAKS
+from ...records import dataclass
 from ...reports.placements import FrontPlacement, PlacementReport, SearchReport
 from ...units import format_things
 from ..flow import WindowedFlow, windowed_flow

@@ -7,9 +7,9 @@ and ``floor`` of exact quotients, the text gives the value of the formula.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import gcd
 
+from ...records import dataclass
 from .formula import Atom, Integer, terms_of
 
 Factors = dict[str, int]
