@@ -22,12 +22,17 @@ def placement_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
         if not layer.placement.divides(layer.grid):
             yield _not_divided(config, layer)
             return
-        sides = zip(layer.shift_size, layer.windows.size, strict=True)
-        if layer.is_shifted and any(shift >= side for shift, side in sides):
+        if layer.is_shifted and _is_too_far(layer):
             shift, window = format_size(layer.shift_size), format_size(layer.windows.size)
             message = f"shift_size {shift} must be smaller than the window of block {layer.index}, {window}"
             yield ("stages", number, "shift_size"), Message("shift-too-large", message)
             return
+
+
+def _is_too_far(layer: LayerConfig) -> bool:
+    """Whether windows are shifted by their own side or more."""
+    sides = zip(layer.shift_size, layer.windows.size, strict=True)
+    return any(shift >= side for shift, side in sides)
 
 
 def _not_divided(config: EncoderConfig, layer: LayerConfig) -> Problem:

@@ -151,7 +151,10 @@ class LayerConfig:
 def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
     """The parts and blocks of `config` in the order in which they run."""
     run = implementation_of(config)
-    holds = {} if run is None else run.model.holds(config)
+    if run is None:
+        yield from _parts_of(config)
+        return
+    holds = run.model.holds(config)
     for part in _parts_of(config):
         yield replace(part, holds=holds[part.name]) if part.name in holds else part
 

@@ -185,12 +185,12 @@ class _Driver:
         layout = (x.shape, x.stride, x.item_bytes)
         key = (part.kind, layout, x.grad_fn is None, x.storage in self.kept_by_last, len(freed))
         has_no_twins = not freed or bool(self.uses[part.name])
-        if has_no_twins or key not in self.twins:
+        twin = None if has_no_twins else self.twins.get(key)
+        if twin is None:
             segment = self._run(part, inputs, freed)
             if not has_no_twins:
                 self.twins[key] = segment
             return segment
-        twin = self.twins[key]
         shared = self._kept_taps(twin.entries) | (twin.shared & {twin.entry})
         return replace(twin, name=part.name, sources=sources, layer=part, shared=shared)
 
