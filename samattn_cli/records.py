@@ -1,20 +1,35 @@
 """Frozen dataclasses whose classes are quick to create, for modules that most commands import.
 
 Before Python 3.13, the standard decorator compiles source text for each of six methods of a class. With 80 classes that
-was a quarter of the start-up of `samattn analyze`. Here equality, hash and representation are closures instead.
+was a quarter of the start-up of `samattn analyze`. Here equality, hash and representation are closures instead. `replace`
+is for places that copy thousands of dataclasses; it takes about half the time of the standard one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["dataclass"]
+__all__ = ["dataclass", "replace"]
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass
+    from dataclasses import dataclass, replace
 else:
     import dataclasses
+    from functools import cache
     from operator import attrgetter
+
+    def replace(record: Any, **changes: Any) -> Any:
+        """The standard `replace`, for two or more fields that are all positional parameters of `__init__`."""
+        positions, values_of = _fields_of(record.__class__)
+        values = list(values_of(record))
+        for name, value in changes.items():
+            values[positions[name]] = value
+        return record.__class__(*values)
+
+    @cache
+    def _fields_of(cls: type) -> tuple[dict[str, int], Any]:
+        names = [field.name for field in dataclasses.fields(cls)]
+        return {name: position for position, name in enumerate(names)}, attrgetter(*names)
 
     def dataclass(*, frozen: bool, kw_only: bool = False) -> Any:
         """The standard decorator for a frozen dataclass, with the same behaviour."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..records import dataclass
+from ..records import dataclass, replace
 from .implementations import implementation_of
 from .keys import Pair
 from .layouts import TokenLayout

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import replace
 from functools import cached_property, lru_cache
 
 from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig, RunConfig
 from ..encoder.plan import LayerConfig, PartConfig
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..units import ITEM_BYTES
 from . import autograd
 from .graph import Node

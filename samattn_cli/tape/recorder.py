@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
 
+from ..records import replace
 from ..units import INT64_BYTES
 from .graph import Backward, Edge, Node, leaf
 from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Op, Parameter, Recording

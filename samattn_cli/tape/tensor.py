@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..records import replace
 from .graph import Edge, Node
 from .immutable import immutable
 from .storage import Dim, Shape, Storage

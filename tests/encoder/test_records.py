@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from samattn_cli.records import dataclass
+from samattn_cli.records import dataclass, replace
 
 
 def declared(decorator: Any) -> tuple[type, type]:
@@ -76,3 +76,16 @@ def test_a_method_of_the_class_is_kept() -> None:
             return self.name
 
     assert repr(Named("global")) == "global"
+
+
+@pytest.mark.parametrize("changes", [{}, {"height": 5}, {"width": 6, "note": "changed", "seen": 7}])
+@pytest.mark.parametrize("cls", declared(dataclass)[:1] + declared(dataclasses.dataclass)[:1])
+def test_a_changed_copy_is_that_of_the_standard_library(cls: Any, changes: dict[str, Any]) -> None:
+    record = cls(height=2, note="first", seen=1)
+    assert vars(replace(record, **changes)) == vars(dataclasses.replace(record, **changes))
+    assert vars(record) == vars(cls(height=2, note="first", seen=1))
+
+
+def test_a_changed_copy_refuses_an_unknown_field() -> None:
+    with pytest.raises(KeyError, match="depth"):
+        replace(PAIRS[0][0](height=2), depth=1)

@@ -148,7 +148,7 @@ def test_the_report_has_what_analyze_says_and_the_flow():
     report = compare_placements(load_config("sam_vit_h"), ["last:4"])
     own, last = report.placements
     assert (own.figures.flops, last.figures.flops) == (5_961_082_830_848,) * 2
-    assert own.figures == Passes(load_config("sam_vit_h")).figures
+    assert own.figures == Passes(load_config("sam_vit_h")).costs
     assert own.vs_own.flops_ratio == own.vs_own.training_bytes_ratio == 1.0
     assert sum(layer.flops for layer in own.layers) < own.figures.flops
     assert own.flow is not None
