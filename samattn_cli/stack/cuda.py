@@ -129,8 +129,9 @@ class AutocastOnCuda(TorchFunctionMode):
 
 
 def _normalize(x: Tensor, p: float, dim: int, eps: float, **_: object) -> Tensor:
-    """F.normalize; autocast computes its norm in float32."""
-    return x / torch.linalg.vector_norm(x.float(), p, dim, keepdim=True).clamp_min(eps).expand_as(x)
+    """F.normalize; autocast gives its norm the dtype float32, and does not copy its operand."""
+    norm = torch.linalg.vector_norm
+    return x / norm(x, p, dim, keepdim=True, dtype=torch.float32).clamp_min(eps).expand_as(x)
 
 
 def steps_on_cuda(func: Any) -> Callable[..., Any] | None:

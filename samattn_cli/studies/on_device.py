@@ -19,7 +19,7 @@ FITS_IF_TIMES = 3
 FITS_IF_ALSO = 256 * 2**20
 """A run whose live bytes, taken so many times and with these added, fit a device is not replayed to find that it does.
 
-No useful limit is proven for what a best-fit allocator reserves; the most that was seen, over all presets, modes,
+No useful limit is proven for what a best-fit allocator reserves. The most that was seen, over every third preset in all modes,
 kernels and devices, is 1.8 times the live bytes and 128 MiB (SAM 2 in inference, three images). That a run does not fit
 whose live bytes alone exceed the memory is proven: each of them is allocated.
 """

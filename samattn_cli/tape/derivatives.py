@@ -300,7 +300,7 @@ def norm(x: Tensor, out: Tensor) -> Backward:
         is_zero = tape.computed("is_zero", *out.shape, item_bytes=BOOL_BYTES, reads=(out,))
         grad = tape.elementwise("grad_input", "mul", unit, g)
         tape.free(unit, is_zero)
-        return (grad,)
+        return (to(x, grad),)
 
     return backward
 

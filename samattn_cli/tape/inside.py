@@ -6,6 +6,7 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
 - LayerNorm copies an operand that is not contiguous (native/cuda/layer_norm_kernel.cu);
 - softmax's backward allocates the gradient times the output (native/cuda/SoftMax.cu);
 - a sum keeps partial sums of blocks that share an output (native/cuda/Reduce.cuh): see `reduction.py`;
+- rows at several indices, whose strides differ, are taken at copies of these (TensorAdvancedIndexingUtils.h);
 - adding rows at an index sorts the indices, and copies rows that are not contiguous (native/cuda/Indexing.cu,
   index_put_with_sort_kernel);
 - pooling copies an operand that is not dense in its memory order (native/cuda/DilatedMaxPool2d.cu);
@@ -128,6 +129,12 @@ def _index(op: Op, _: Cuda) -> Steps:
         return ()
     rows = () if is_contiguous(op.entering, op.strides[0]) else (math.prod(op.entering) * _item_bytes(op),)
     return _after(op, index, index, -1, *rows, index, index, index, _sort_bytes(index // INT64_BYTES))
+
+
+def _gather(op: Op, _: Cuda) -> Steps:
+    """Rows at several indices, whose strides differ where they broadcast: a row-major copy of each."""
+    indices, rows = len(op.reads) - 1, math.prod(op.leaving[:-1])
+    return (INT64_BYTES * rows,) * indices if indices > 1 and rows > 1 else ()
 
 
 def _sort_bytes(indices: int) -> int:
@@ -293,6 +300,7 @@ RULES: Mapping[str, Callable[[Op, Cuda], Steps]] = {
     "layer_norm_backward": _layer_norm,
     "sum": _sum,
     "index": _index,
+    "gather": _gather,
     "max_pool": _max_pool,
     "conv2d": _convolution,
     "sdpa": _sdpa,

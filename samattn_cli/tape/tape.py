@@ -369,12 +369,17 @@ class Tape(Recorder):
         return self.derived(name, out, (x,), derivatives.mean(x, dim))
 
     def norm(self, name: str, x: Tensor) -> Tensor:
-        """The Euclidean norm over the last dimension, kept as a dimension of size 1."""
-        wide = self._for_statistics(name, x)
-        (out,) = self.make(name, "norm", (wide,), (*x.shape[:-1], 1))
-        if wide is not x:
-            self.free(wide)
-        return self.derived(name, out, (wide,), derivatives.norm(wide, out), saves=(wide, out))
+        """The Euclidean norm over the last dimension, kept as a dimension of size 1.
+
+        Autocast gives it the wide type as its dtype: the kernel converts what it reads, and no copy is made.
+        """
+        shape = (*x.shape[:-1], 1)
+        wide = x.item_bytes if self.autocast_bytes is None else self.item_bytes
+        out = self.new(shape, contiguous_stride(shape), wide)
+        self.record(
+            name, "norm", reads=(x,), writes=(out,), elementwise_flops=ELEMENTWISE_FLOPS["norm"] * x.elements
+        )
+        return self.derived(name, out, (x,), derivatives.norm(x, out), saves=(x, out))
 
     def normalize(self, name: str, x: Tensor) -> Tensor:
         """``F.normalize(x, dim=-1)``: `x` divided by its norm, which is clamped from below."""

@@ -186,6 +186,25 @@ def test_weights_in_the_order_of_modules() -> None:
     assert list(in_module_order(names)) == ordered
 
 
+def test_a_table_of_joint_positions_is_read_at_copies_of_its_two_indices() -> None:
+    """A block over 6x9 tokens has two indices of 54 x 54 int64. Dry, on an L4, 8,698,880 bytes were allocated."""
+    copies = 2 * 46 * 512  # 54 x 54 x 8 = 23,328 bytes are 46 units of 512
+    block = {"embed_dim": 16, "depth": 1, "num_heads": 1, "mlp_ratio": 1, "qkv_bias": False}
+    config = load_config(
+        {
+            "image_size": [12, 19],
+            "patch_size": 2,
+            "pos_embed": "learned",
+            "stages": [{"block": "vit", "rel_pos": "joint", **block}],
+            "run": {"batch_size": 2, "dtype": "bfloat16", "attention": "sdpa"},
+        }
+    )
+    used = usage(config, Cuda(8.9, 58, 1536))
+    assert used.at == "blocks.0.attn.rel_pos_hw"
+    assert used.allocated == 8_698_880
+    assert used.kinds.workspaces == Cuda(8.9).workspace_bytes + copies
+
+
 @pytest.mark.parametrize(
     ("heads", "rows", "keys", "d", "splits"),
     [  # seen over the dry device on an A100: (2, 4, 300, 300, 64), (2, 4, 300, 200, 96), (2, 3, 300, 200, 160), ...

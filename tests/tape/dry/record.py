@@ -79,6 +79,7 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
             ("sam_vit_b", "roundup_power2_divisions:4"),
         )
     ),
+    ("swinv2_t", "l4", {"--mode": BOTH, "--resolutions": "128", "--set": "run.autocast=bfloat16"}),
 )
 """Preset, device, options of `samattn measure`."""
 
