@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import Message
-from .family_option import NAME, WITHOUT, add_families, family_option
+from .family_option import NAME, WITHOUT, add_families, complete_with, family_option
 
 SAME_OPTIONS = (
     ("image-size", "resolutions", "resolution", "image-sizes", "img-size", "input-size", "size", "sizes"),
@@ -82,7 +82,10 @@ class Command(TyperCommand):
         """Parse the command line, with other names of options accepted."""
         own = (option.lstrip("-") for param in self.params for option in (*param.opts, *param.secondary_opts))
         extra.setdefault("token_normalize_func", normalizer(own))
-        return super().make_context(info_name, args, parent, **extra)
+        context = super().make_context(info_name, args, parent, **extra)
+        if context.resilient_parsing:
+            complete_with(context.params.get(NAME) or ())
+        return context
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse options and arguments.

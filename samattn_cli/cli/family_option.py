@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
+from ..errors import SamattnError
 from . import complete
 
 NAME = "family"
@@ -33,6 +36,12 @@ def add_families(paths: Iterable[Path]) -> None:
         from ..encoder.outside import add_family
 
         add_family(path)
+
+
+def complete_with(paths: Iterable[Path]) -> None:
+    """Add the families of a command line that a shell completes, as far as they can be added: nothing may be printed."""
+    with suppress(SamattnError), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        add_families(paths)
 
 
 def _with_option(

@@ -120,7 +120,7 @@ def init(
         _advise(hooks, texts.hook(path, origin, families))
     if {flow, hooks} & written.keys():
         _say_origin(origin)
-    say(f"{number}. Next: samattn check, then commit what was written")
+    say(f"{number}. Next: {texts.check_with(_families_from(Path()))}, then commit what was written")
 
 
 def _refuse_run(run: list[Override], device: str | None) -> None:
@@ -169,7 +169,7 @@ def _thresholds(folder: Path, names: list[str], run: list[Override], device: str
     if limits > MOST:
         text = f"{len(encoders)} encoders need {limits} rules, but a file has at most {MOST}: name fewer"
         raise UsageError("too-many-rules", text)
-    text = thresholds(encoders, folder, _profile(run, device, folder))
+    text = thresholds(encoders, folder, _profile(run, device, folder), _families_from(folder))
     return text, f"{format_things(len(encoders), 'encoder')}, {format_things(limits, 'limit')}"
 
 
@@ -191,6 +191,14 @@ def _discovered(folder: Path, run: list[Override]) -> tuple[str, ...]:
             "one (samattn configs --show sam_vit_b > encoder.yaml; samattn import SOURCE -o encoder.yaml)",
         )
     return below.configs
+
+
+def _families_from(folder: Path) -> list[str]:
+    """The paths of the families from outside that a command in a folder has to name."""
+    from ..encoder.registry import homes
+
+    named = (home.files for home in homes() if home.files is not None and home.origin[:1] == ("path",))
+    return [Path(os.path.relpath(files, folder.resolve())).as_posix() for files in named]
 
 
 def _families(root: Path) -> list[str]:

@@ -20,7 +20,7 @@ from . import complete
 from .files import folder_lock
 from .output import emit, guarded, say, terminal_options, working, write_file
 from .output_files import file_format
-from .parameters import Configs, axis, overrides, run_option
+from .parameters import Configs, axis, overrides, read_stdin_once, run_option
 from .run_options import Set
 
 DEVICES = ("cuda", "cpu")
@@ -140,6 +140,7 @@ def measure(
     from ..render.measured import compile_notes
     from ..studies.measure import cases_of, device_fingerprint, measure_case, start
 
+    read_stdin_once(configs)
     cases = cases_of(configs, overrides(set_), axes)
     if snapshot and len(cases) != 1:
         raise UsageError(

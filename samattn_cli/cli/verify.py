@@ -25,6 +25,7 @@ from .parameters import (
     choices,
     chosen,
     format_option,
+    read_stdin_once,
 )
 from .run_options import LaidOver, with_run_options
 
@@ -87,6 +88,7 @@ def verify(
     from ..studies.verify import how_to_install
 
     formats = output_files(output, FORMATS)
+    read_stdin_once(configs or ())
     if measured and dry:
         raise UsageError("conflicting-options", "give --measured or --dry, not both")
     if measured:

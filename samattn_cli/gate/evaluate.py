@@ -162,25 +162,37 @@ def slack(rule: Rule) -> Fraction:
 
 def _value_is(rule: Rule, reading: Reading, other: Fraction) -> str:
     """The start of a sentence, with as many digits as tell the value from another one."""
-    shown = format_apart(shown_unit(rule), number(reading.value), number(other))[0]
+    shown = _amounts(rule, number(reading.value), number(other))[0]
     return f"{rule.metric} is {shown}{f' at {reading.at}' if reading.at else ''}"
 
 
 def _by(rule: Rule, reading: Reading, bound: Fraction) -> str:
     """By how much, and in percent."""
     excess = abs(_value(reading) - bound)
-    return format_excess(shown_unit(rule), number(excess), float(excess / abs(bound)) if bound else None)
+    share = float(excess / abs(bound)) if bound else None
+    return _without_name(rule, format_excess(shown_unit(rule), number(excess), share))
+
+
+def _amounts(rule: Rule, *values: float) -> tuple[str, ...]:
+    """Figures to compare, for a sentence that names the metric."""
+    return tuple(_without_name(rule, amount) for amount in format_apart(shown_unit(rule), *values))
+
+
+def _without_name(rule: Rule, amount: str) -> str:
+    """An amount without a unit that the metric has in its name: "params is 29.23 M", not "29.23 M params"."""
+    unit = shown_unit(rule)
+    return amount.replace(f" {unit}", "", 1) if unit and rule.metric.endswith(unit) else amount
 
 
 def _grown(
     rule: Rule, reading: Reading, before: Fraction, name: str, bound: Quantity, outcome: Outcome
 ) -> str:
-    change, unit = _value(reading) - before, shown_unit(rule)
-    was, now = format_apart(unit, number(before), number(reading.value)) if change else ("", "")
+    change = _value(reading) - before
+    was, now = _amounts(rule, number(before), number(reading.value)) if change else ("", "")
     least = f" and above {rule.increase.and_above}" if rule.increase and rule.increase.and_above else ""
     at = f" at {reading.at}" if reading.at else ""
     if not change:
-        text = f"{rule.metric} is {format_apart(unit, number(before))[0]}{at} as in {name}"
+        text = f"{rule.metric} is {_amounts(rule, number(before))[0]}{at} as in {name}"
     else:
         percent = f" ({format_share(float(change / abs(before)), '+')})" if before else ""
         verb = "grew" if change > 0 else "fell"

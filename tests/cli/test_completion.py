@@ -104,3 +104,16 @@ def test_a_folder_that_cannot_be_listed_completes_nothing(monkeypatch) -> None:
     monkeypatch.setattr(Path, "iterdir", refused)
     assert complete.configs("locked/") == []
     assert complete.configs("a\0/") == []
+
+
+def test_the_words_of_a_family_from_outside_are_completed() -> None:
+    talking = "examples/families/talking_heads.py"
+    named = ("analyze", "vit_b", "--family", talking, "--set", "block=talking")
+    assert asked_by_bash(*named) == ["block=talking_vit"]
+    assert "".join(asked_by_bash(*named[:2], *named[4:])) == ""
+
+
+def test_a_family_that_fails_prints_nothing_into_a_completion(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("print('hello')\nraise ValueError('broken')\n", "utf-8")
+    for file in ("broken.py", "missing.py"):
+        assert asked_by_bash("analyze", "--family", file, "--device", "a100_8", cwd=tmp_path) == ["a100_80"]

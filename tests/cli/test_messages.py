@@ -21,6 +21,10 @@ def test_the_page_of_messages() -> None:
     assert page() == PAGE.read_text("utf-8")
 
 
+def test_the_page_has_messages_whose_place_comes_first() -> None:
+    assert "\n[figure-twice]\n" in page()  # of `_damaged(where, code, fault)` in gate/reports/baseline.py
+
+
 def test_a_message_is_printed_with_its_code_in_its_first_line() -> None:
     assert (
         with_code(Message("two-lines", "this is wrong:\nthat is right"))

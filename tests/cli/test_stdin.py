@@ -9,7 +9,13 @@ from tests.support.running import samattn
 
 @pytest.mark.parametrize(
     "words",
-    [("diff", "-", "-"), ("diff", "-", "--set-after", "depth=6"), ("sweep", "-", "-")],
+    [
+        ("diff", "-", "-"),
+        ("diff", "-", "--set-after", "depth=6"),
+        ("sweep", "-", "-"),
+        ("verify", "-", "-"),
+        ("measure", "-", "-"),
+    ],
 )
 def test_a_second_config_from_standard_input_is_refused(words: tuple[str, ...]) -> None:
     done = samattn(*words)

@@ -303,6 +303,13 @@ def test_what_init_writes_names_the_family(tmp_path) -> None:
     said = "samattn check --base auto --thresholds encoders/samattn.yaml --family models/mine.py"
     assert said in (root / ".github" / "workflows" / "samattn.yml").read_text()
     assert said.replace(" --base auto", "") in (root / ".pre-commit-config.yaml").read_text()
+    check = "samattn check --family ../models/mine.py"
+    comments = (root / "encoders" / "samattn.yaml").read_text()
+    assert f"`{check}` fails if one costs more" in comments
+    assert f"`{check} --all`" not in comments
+    assert "`samattn check --all --family ../models/mine.py` lists every figure" in comments
+    assert f"Next: {check}, then commit" in result.stderr
+    assert samattn(*check.split()[1:], cwd=root / "encoders").returncode == 0
 
 
 def installed(folder: Path, value: str, name: str = "talking") -> dict[str, str]:

@@ -186,6 +186,14 @@ def test_what_a_failure_says(tmp_path):
     assert result.command == f"samattn analyze {tmp_path / 'encoders' / 'small.yaml'}"
 
 
+def test_a_sentence_does_not_repeat_the_unit_that_is_the_name_of_the_metric(tmp_path):
+    rule = '  - {id: small, match: "sam_vit_b", metric: params, limit: "10 M params"}'
+    report = check(folder(tmp_path, rule, configs="[sam_vit_b]"), (), today=TODAY)
+    (result,) = report.results
+    assert (result.value, result.unit) == (89_670_912, "params")
+    assert result.summary == "params is 89.67 M, over the limit of 10 M params by 79.67 M (796.71 %)"
+
+
 def test_a_preset_in_other_capitals_evades_no_rule(tmp_path):
     rule = '  - {id: small, match: "sam_vit_b", metric: params, limit: "10 M params"}'
     file = folder(tmp_path, rule, configs="[SAM_VIT_B]")
@@ -219,7 +227,7 @@ def test_unequal_figures_look_unequal(tmp_path):
             " is 103.05 %, under the minimum of 150 % by 46.95 points",
         ),
         ("metric: flops, expect: 1 MFLOP, tolerance: 1 %", "FLOP", " is 2.42 MFLOP, not 1 MFLOP within 1 %"),
-        ("metric: params, expect: 75424", "params", " is 75.42 K params, as expected: 75424 exactly"),
+        ("metric: params, expect: 75424", "params", " is 75.42 K, as expected: 75424 exactly"),
     ],
 )
 def test_a_figure_is_said_in_its_unit(tmp_path, rule, unit, summary):
@@ -719,7 +727,7 @@ def _at(data, path):
 
 
 def test_a_rule_on_flops_runs_no_training_step(tmp_path, monkeypatch):
-    def broken(_config):
+    def broken(*_):
         raise AssertionError("a training step was run")
 
     monkeypatch.setattr(passes, "training_step", broken)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 CODE = re.compile(r"[a-z]+(-[a-z0-9]+)+")
 PACKAGE = Path(__file__).parent.parent.parent / "samattn_cli"
@@ -40,17 +41,23 @@ def page() -> str:
 
 
 def _of(path: Path) -> Iterator[Coded]:
-    """Calls whose first argument is a code and whose second is a sentence, or the name of a variable with one."""
+    """Calls with a code and then a sentence, or the name of a variable with one; a place may come before them."""
     tree = ast.parse(path.read_text("utf-8"))
     assigned = list(_assigned(tree))
     for call in ast.walk(tree):
         if not isinstance(call, ast.Call) or len(call.args) < 2:
             continue
-        code, text = call.args[:2]
-        if isinstance(code, ast.Constant) and isinstance(code.value, str) and CODE.fullmatch(code.value):
+        pair = next((pair for pair in pairwise(call.args[:3]) if _is_code(pair[0])), None)
+        if pair is not None:
+            code, text = cast("ast.Constant", pair[0]), pair[1]
             before = [value for line, name, value in assigned if _is_name(text, name) and line <= call.lineno]
             sentence = _sentence(before[-1] if before else text)
-            yield Coded(code.value, sentence, str(path.relative_to(PACKAGE)))
+            yield Coded(str(code.value), sentence, str(path.relative_to(PACKAGE)))
+
+
+def _is_code(argument: ast.expr) -> bool:
+    value = argument.value if isinstance(argument, ast.Constant) else None
+    return isinstance(value, str) and CODE.fullmatch(value) is not None
 
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[int, str, ast.expr]]:

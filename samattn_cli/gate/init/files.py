@@ -21,10 +21,10 @@ PLAIN = re.compile(r"[A-Za-z][\w./-]*(?<!-)", re.ASCII)
 WORDS = frozenset({"true", "false", "null"})
 
 THRESHOLDS = """\
-# What these encoders may cost: `samattn check` fails if one costs more.
+# What these encoders may cost: `{check}` fails if one costs more.
 # `samattn init` of samattn {version} wrote this file. Each limit is the figure of that day: figures are derived and exact (times
 # are rounded up to three digits). Raise a limit on purpose, in the change that needs it.
-# `samattn schema --thresholds` documents every key; `samattn check --all` lists every figure.
+# `samattn schema --thresholds` documents every key; `{check_all}` lists every figure.
 version: 1
 configs:
 {configs}
@@ -80,10 +80,18 @@ HOOK = """\
 """
 
 
-def thresholds(encoders: Sequence[Limits], folder: Path, profile: Mapping[str, Any]) -> str:
-    """The thresholds file of a folder. Encoders are run with the keys of `profile`; {} for none."""
+def thresholds(
+    encoders: Sequence[Limits], folder: Path, profile: Mapping[str, Any], families: Sequence[str] = ()
+) -> str:
+    """The thresholds file of a folder. Encoders are run with the keys of `profile`; {} for none.
+
+    `families` are the paths of families from outside, from the folder.
+    """
     name = PROFILES_OF[profile.get("mode", "inference")]
+    named = families if all(map(str.isprintable, families)) else ()  # a comment ends with its line
     return THRESHOLDS.format(
+        check=check_with(named),
+        check_all=check_with(named, "--all"),
         version=__version__,
         configs="\n".join(f"  - {scalar(pattern)}" for pattern in _patterns(encoders, folder)),
         profiles=f"profiles:\n  {name}: {_mapping(profile)}" if profile else PROFILES,
@@ -116,8 +124,13 @@ def hook(path: PurePosixPath, origin: Origin, families: Sequence[str] = ()) -> s
 def _command(path: PurePosixPath, families: Sequence[str], *options: str) -> str:
     """The command of the check, from the root of the repository."""
     where = ("--thresholds", str(path)) if len(path.parts) > 1 else ()
+    return check_with(families, *options, *where)
+
+
+def check_with(families: Sequence[str], *options: str) -> str:
+    """The command of the check, with families from outside."""
     named = (word for family in families for word in ("--family", family))
-    return command("check", *options, *where, *named)
+    return command("check", *options, *named)
 
 
 def _patterns(encoders: Sequence[Limits], folder: Path) -> Iterator[str]:
