@@ -24,7 +24,8 @@ class PartConfig:
 
     Attributes:
         name: its module in the real stack: "patch_embed", "transitions.1", "neck".
-        slot: its slot, which tells where its code is; "" for a plain LayerNorm.
+        slot: its slot, which tells where its code is; "" for a plain LayerNorm; "endings" for the step of an
+            implementation after the last block.
         word: its word in this slot.
         config: the config of the encoder.
         entering: the stream that enters; for the patch embedding, the stream that it outputs.
@@ -154,11 +155,11 @@ def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
         yield from _parts_of(config)
         return
     holds = run.model.holds(config)
-    for part in _parts_of(config):
+    for part in _parts_of(config, run.model.ending):
         yield replace(part, holds=holds[part.name]) if part.name in holds else part
 
 
-def _parts_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
+def _parts_of(config: EncoderConfig, ending: str = "") -> Iterator[PartConfig | LayerConfig]:
     layout = PATCH_EMBEDS[config.patch_embed].makes
     stream = Stream(config.grid, config.stages[0].embed_dim, layout=layout)
     yield PartConfig("patch_embed", "patch_embeds", config.patch_embed, config, stream, stream)
@@ -180,6 +181,8 @@ def _parts_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:
             stream = replace(stream, grid=layer.out_grid, dim=stage.embed_dim, layout=layer.layout)
             index += 1
         before = stage
+    if ending:
+        yield PartConfig(ending, "endings", ending, config, stream, stream)
     yield from _after_blocks(config, stream)
 
 

@@ -73,8 +73,9 @@ def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]
     seen: dict[str, tuple[Layout, Layout]] = {}
 
     def watch(index: str) -> Callable[..., None]:
-        def see(_: nn.Module, entering: tuple[Tensor, ...], leaving: Tensor) -> None:
-            seen[index] = _layout(entering[0]), _layout(leaving)
+        def see(_: nn.Module, entering: tuple[Tensor, ...], leaving: Tensor | tuple[Tensor, ...]) -> None:
+            out = leaving if isinstance(leaving, Tensor) else leaving[0]
+            seen[index] = _layout(entering[0]), _layout(out)
 
         return see
 

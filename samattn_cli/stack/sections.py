@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -64,6 +65,7 @@ class _Hooks:
     def __init__(self, enter: Enter) -> None:
         self._enter = enter
         self._last = ""
+        self._entered: Callable[[], Any] = lambda: None
 
     def before(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         """The hook before the module of a part."""
@@ -77,12 +79,16 @@ class _Hooks:
         """After the whole model: its backward begins with that of the last part."""
         for each in output if isinstance(output, tuple) else (output,):
             self._on_gradient_of(each)
-        self._last = ""
+        self._last, self._entered = "", lambda: None
 
     def _begin(self, name: str, tensor: Tensor) -> None:
         if torch._C._current_graph_task_id() != NOT_IN_BACKWARD:
             return  # the second forward of a checkpointed block belongs to its backward
-        self._on_gradient_of(tensor)
+        if (
+            self._entered() is not tensor
+        ):  # the same tensor if the last part returned its input: it has no backward
+            self._on_gradient_of(tensor)
+        self._entered = weakref.ref(tensor)
         self._last = name
         self._enter((name, "forward"))
 

@@ -50,7 +50,12 @@ Figure = Callable[[Evaluate], Any]
 
 
 def figures_at(
-    config: EncoderConfig, points: Points, metrics: Sequence[str], device: Device | None = None
+    config: EncoderConfig,
+    points: Points,
+    metrics: Sequence[str],
+    device: Device | None = None,
+    *,
+    hypothetical: bool = False,
 ) -> dict[str, Array]:
     """The figures of an encoder at each point.
 
@@ -59,6 +64,8 @@ def figures_at(
         points: integer arrays of one length, by the names of `AXES`; a missing axis has the config's own value.
         metrics: names of figures of the encoder and of `GEOMETRY`.
         device: for times.
+        hypothetical: whether the encoder is another one placed otherwise, such as with all layers global, for a
+            comparison: an implementation that could not run it is then no reason to refuse it.
 
     Returns:
         By metric, an array of the points' length: int64, or Python integers (object) if those are too large; float64
@@ -70,7 +77,8 @@ def figures_at(
     values = {metric: np.empty(_size(points), float if _is_time(metric) else np.int64) for metric in metrics}
 
     def put(space: Space, where: Array) -> None:
-        _put(values, where, space, _figures(_at_points(config, space), metrics, device))
+        placed = at_all(config, space) if hypothetical else _at_points(config, space)
+        _put(values, where, space, _figures(placed, metrics, device))
 
     in_lots(points, put)
     return values

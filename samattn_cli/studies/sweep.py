@@ -153,7 +153,8 @@ def _computed(
         yield "fits", fits_at(config, _points_of(config, grid), own[peak], device)
     twins = {"all_global": config.all_global(), "all_windowed": config.all_windowed()}
     figures = {
-        name: own if twin == config else _at_grid(twin, grid, metrics, device) for name, twin in twins.items()
+        name: own if twin == config else _at_grid(twin, grid, metrics, device, hypothetical=True)
+        for name, twin in twins.items()
     }
     if not config.has_windows:
         del figures["all_windowed"]
@@ -175,7 +176,12 @@ def _points_of(config: EncoderConfig, grid: Grid) -> Points:
 
 
 def _at_grid(
-    config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None
+    config: EncoderConfig,
+    grid: Grid,
+    metrics: Sequence[str],
+    device: Device | None,
+    *,
+    hypothetical: bool = False,
 ) -> dict[str, Any]:
     """Figures at the points of a grid; an encoder without windows is computed once for all window sizes."""
     windowed = any(not layer.is_global for layer in config.layers)
@@ -183,7 +189,7 @@ def _at_grid(
     points = _points_of(config, used)
     of_passes = [metric for metric in metrics if metric not in IN_MEMORY]
     of_memory = [metric for metric in metrics if metric in IN_MEMORY]
-    figures = figures_at(config, points, of_passes, device)
+    figures = figures_at(config, points, of_passes, device, hypothetical=hypothetical)
     if of_memory and device:
         figures |= in_memory_at(config, points, of_memory, device)
     if used.shape == grid.shape:

@@ -103,7 +103,8 @@ def symbolic(
     names = _with_grid({name: space.symbol(name) for name in space.points})
     placed = _layer(part, names) if isinstance(part, LayerConfig) else _part(part, names)
     tape = tape_for(config.run, names["s"], training=training)
-    entered = _entered(segment.entries[0], _shape(part, names), names["s"])
+    entry = segment.entries[0]
+    entered = _entered(entry, _as_sequence(_shape(part, names), entry), names["s"])
     with tape.weights(train=not (training and config.run.trains != "all")):
         entries = (entered, *(tap.entered(names) for tap in taps))
         call(tape, placed, entries, config.run.attention, code_of(config))
@@ -253,9 +254,17 @@ def _shape(part: PartConfig | LayerConfig, names: Mapping[str, Integer]) -> Shap
 def _with_tokens(values: dict[str, int], part: PartConfig | LayerConfig, entry: Tensor) -> dict[str, int]:
     """The values, with N if the tokens that enter are not those of the grid."""
     shape = _shape(part, _with_grid(values) | {"C": values.get("C", 0)})
-    if part.name == "patch_embed" or shape == entry.shape:
+    if part.name == "patch_embed" or _as_sequence(shape, entry) == entry.shape:
         return values
     return values | {"N": prod(entry.shape[:-1]) // values["B"]}
+
+
+def _as_sequence(shape: Shape, entry: Tensor) -> Shape:
+    """A shape of the stream, (B, H, W, C); (B, HW, C) if an implementation has tokens of a grid as a sequence."""
+    if len(shape) == len(entry.shape):
+        return shape
+    B, *grid, C = shape
+    return B, prod(grid), C
 
 
 def _entered(entry: Tensor, shape: Shape, item_bytes: Integer) -> Tensor:

@@ -18,6 +18,7 @@ from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.memory import walk, weights_bytes
 from samattn_cli.units import rounded
+from tests.public.memory import Row, live_bytes
 from tests.support.running import samattn
 
 MIB = 2**20
@@ -95,6 +96,41 @@ def test_vit_of_transformers_holds_what_enters_its_blocks_to_the_end():
     assert before.before - before_of_reference.before == tokens
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [],  # the last grid, of 7x7, is the window
+        [
+            "run.dtype=float16",
+            "run.batch_size=2",
+            "image_size=[200,296]",
+            "pos_embed=learned",
+        ],  # each grid is padded
+        ["run.dtype=bfloat16", "image_size=[232,224]"],  # odd grids, which a merging pads
+    ],
+    ids=" ".join,
+)
+def test_swin_of_transformers_is_derived_to_the_last_byte(attention, changes):
+    config = load_config("swin_t", [TRANSFORMERS, f"run.attention={attention}", *changes])
+    verdict = verify(config, every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    "changes", [[], ["run.batch_size=2", "image_size=[200,296]", "run.dtype=bfloat16"]], ids=" ".join
+)
+def test_whole_swin_of_transformers_has_the_live_bytes_of_each_allocation(attention, changes):
+    """The model itself, not cut into parts: its forward holds stages' inputs, copies and probabilities across them."""
+    config = load_config("swin_t", [TRANSFORMERS, f"run.attention={attention}", *changes])
+    passed = forward(config)
+    before = weights_bytes(passed) + rounded(passed.image.nbytes)
+    derived = [part.before - before + live for part in walk(passed) for _, live in part.liveness.steps]
+    assert derived == live_bytes(Row("swin_t", "transformers", attention, config.run.dtype), config)
+
+
 def test_flops_and_parameters_are_those_of_the_reference():
     reference, theirs = (forward(load_config("sam_vit_b", words)) for words in ([], [TRANSFORMERS]))
     assert (
@@ -122,6 +158,28 @@ def test_what_sam_of_transformers_cannot_run_is_said_at_its_place(words, place, 
         load_config("sam_vit_b", [TRANSFORMERS, *words])
     (problem,) = refused.value.problems
     assert (problem.message.code, place in problem.where) == (code, True), problem
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["image_size=192"], "image_size"),  # a grid of 6x6
+        (["image_size=[224,192]"], "image_size"),
+        (["image_size=226"], "image_size"),
+        (["stages.1.window_size=14"], "stages.1.window_size"),
+        (["stages.2.shift_size=2"], "stages.2.shift_size"),
+        (["stages.2.embed_dim=288"], "stages.2.embed_dim"),
+        (["norm=false"], "norm"),
+        (["run.checkpointing=true"], "run.checkpointing"),
+    ],
+    ids=str,
+)
+def test_what_swin_of_transformers_cannot_run_is_said_at_its_place(words, place):
+    with pytest.raises(ConfigError) as refused:
+        load_config("swin_t", [TRANSFORMERS, *words])
+    problems = refused.value.problems
+    assert {problem.message.code for problem in problems} == {"implementation-cannot-run"}
+    assert any(place in problem.where for problem in problems), problems
 
 
 def test_without_the_library_memory_is_not_reported_as_checked(monkeypatch):
@@ -179,7 +237,7 @@ def test_measuring_without_the_library_says_what_to_install(monkeypatch):
     assert refused.value.message.code == "not-installed"
 
 
-@pytest.mark.parametrize("preset", ["sam_vit_b", "vit_b"])
+@pytest.mark.parametrize("preset", ["sam_vit_b", "vit_b", "swin_t"])
 def test_a_sweep_has_the_figures_of_each_point(preset):
     """A sweep runs the implementation on formulas: its checks must hold for all points at once."""
     words = ["--set", TRANSFORMERS, "--resolutions", "224,800", "--batch-sizes", "3", "--format", "csv"]

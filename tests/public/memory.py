@@ -24,7 +24,7 @@ from samattn_cli import EncoderConfig, analyze, load_config
 from samattn_cli.families.qwen2_5_vl.words import MERGE
 from samattn_cli.stack.cuda import AsOnCuda
 from samattn_cli.stack.encoder import image_for
-from samattn_cli.stack.trace import Tracer
+from samattn_cli.stack.trace import PartTrace, Tracer
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.memory import weights_bytes
 from samattn_cli.units import rounded
@@ -162,11 +162,11 @@ MAKE: dict[str, Callable[[EncoderConfig, str], nn.Module]] = {
 """What makes transformers' encoder, by how presets begin; those that take no kernel have eager attention alone."""
 
 
-def made(row: Row) -> nn.Module:
+def made(row: Row, config: EncoderConfig) -> nn.Module:
     """Their encoder."""
     if row.whose == ORIGINAL:
-        return official_encoder(row.config, "meta")
-    return MAKE[row.preset.partition("_")[0]](row.config, row.attention)
+        return official_encoder(config, "meta")
+    return MAKE[row.preset.partition("_")[0]](config, row.attention)
 
 
 def _forget(model: nn.Module) -> None:
@@ -180,18 +180,27 @@ def _forget(model: nn.Module) -> None:
 
 def public(row: Row) -> int:
     """Bytes at the peak of their encoder, buffers and activations."""
-    config = row.config
+    mode, buffers_bytes = _traced(row, row.config)
+    return buffers_bytes + max(mode.live)
+
+
+def live_bytes(row: Row, config: EncoderConfig) -> list[int]:
+    """Bytes of activations that live after each allocation of their encoder, for another size or batch than the row's."""
+    return _traced(row, config)[0].live
+
+
+def _traced(row: Row, config: EncoderConfig) -> tuple[PartTrace, int]:
+    """A trace of their encoder, and the bytes of its buffers."""
     dtype: torch.dtype = getattr(torch, row.dtype)
     with torch.device("meta"):
-        model = made(row).to(dtype)
+        model = made(row, config).to(dtype)
         _forget(model)
         image = image_for(config, "meta").to(dtype)
-        buffers = sum(rounded(buffer.nbytes) for buffer in model.buffers())
-        mode = Tracer("meta", buffers)
+        mode = Tracer("meta", 0)
         mode.ignore(*model.parameters(), *model.buffers(), image, *getattr(model, "inputs", ()))
         with torch.no_grad(), AsOnCuda(), Plain(), mode:
             model(image)
-    return mode._part.peak_bytes
+    return mode._part, sum(rounded(buffer.nbytes) for buffer in model.buffers())
 
 
 def derived(row: Row) -> int:

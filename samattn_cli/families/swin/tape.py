@@ -28,24 +28,45 @@ from ...tape.windows import (
 from ...units import INT64_BYTES
 
 Attention = Callable[[Tape, Tensor, LayerConfig, Tensor | None], Tensor]
-
+Attended = tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]
+"""Attended tokens, then what the block holds until it has added them, then what it holds until its end."""
 
 SQUARES = Placement((2, 2))
 """Tokens that are merged."""
 
 
-def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
+class Code:
+    """The steps of the block that implementations write differently, as Microsoft's code writes them."""
+
+    def __init__(self, tape: Tape, layer: LayerConfig) -> None:
+        self.tape = tape
+        self.layer = layer
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Whole windows of (B, H, W, C); here `x` itself if it has them."""
+        return padded(self.tape, x, self.layer.windows)
+
+    def attend(self, whole: Tensor, kernel: str) -> Attended:
+        """Attention over windows that may be shifted: (B, H', W', C), with padding, -> (B, H, W, C)."""
+        tape, layer = self.tape, self.layer
+        y, kept = attend(tape, whole, layer, {"eager": eager, "sdpa": sdpa}[kernel])
+        free_unless_shared(tape, whole, kept)
+        y = cropped(tape, y, layer, kept)
+        return y, (y,), kept
+
+
+def block(
+    tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager", *, steps: Code | None = None
+) -> Tensor:
     """Norm, attention, shortcut; norm, MLP, shortcut: (B, H, W, C) -> (B, H, W, C)."""
-    shortcut = x
+    steps, shortcut = steps or Code(tape, layer), x
     normed = tape.layer_norm("norm1", x)
-    whole = padded(tape, normed, layer.windows)
-    if whole is not normed:
-        tape.free(normed)
-    y, kept = attend(tape, whole, layer, {"eager": eager, "sdpa": sdpa}[kernel])
-    free_unless_shared(tape, whole, kept)
-    y = cropped(tape, y, layer, kept)
+    whole = steps.padded(normed)
+    tape.free(normed, keep=whole)
+    y, until_added, kept = steps.attend(whole, kernel)
     x = tape.add("add_attn", shortcut, y)
-    free_unless_shared(tape, y, kept)
+    for each in until_added:
+        free_unless_shared(tape, each, kept)
     normed = tape.layer_norm("norm2", x)
     y = mlp(tape, normed, layer)
     tape.free(normed)
@@ -174,16 +195,25 @@ def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:
     return out
 
 
-def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
-    """Each 2x2 tokens in one, norm, then a linear layer: (B, H, W, C) -> (B, H / 2, W / 2, C')."""
+def patch_merging(tape: Tape, x: Tensor, part: PartConfig, *, holds_padded: bool = True) -> Tensor:
+    """Each 2x2 tokens in one, norm, then a linear layer: (B, H, W, C) -> (B, H / 2, W / 2, C').
+
+    Args:
+        tape: records it.
+        x: the tokens that enter.
+        part: its config.
+        holds_padded: whether a padded copy of `x` lives until the end, as in Microsoft's code.
+    """
     whole = padded(tape, x, SQUARES.over(x.shape[1:3]))
     together = merged(tape, whole)
+    if not holds_padded:
+        free_unless_shared(tape, whole, (x,))
     normed = tape.layer_norm("norm", together)
     tape.free(together)
     out = tape.linear("reduction", normed, part.leaving.dim, bias=False)
     tape.free(normed)
-    if whole is not x:
-        tape.free(whole)
+    if holds_padded:
+        free_unless_shared(tape, whole, (x,))
     return out
 
 

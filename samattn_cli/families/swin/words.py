@@ -3,18 +3,25 @@
 Source: arXiv:2103.14030 and microsoft/Swin-Transformer, models/swin_transformer.py.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...encoder.keys import Pair
 from ...encoder.slots import (
     Block,
     Entering,
     Family,
+    Implementation,
     PatchEmbed,
     Placing,
+    Problem,
     Sliding,
     Stream,
     Transition,
+    Wanted,
+    cannot_run,
+    ends_of_stages,
     shift_of,
     slid,
 )
@@ -42,10 +49,88 @@ def clamped(entering: Entering) -> Placing:
 MERGING = (Sliding(kernel=2, stride=2),)
 """2x2 tokens become one."""
 
+ENDING = "last_stage"
+"""The end of transformers' last stage, which has no transition after it."""
+
+MERGINGS = {"swin": "patch_merging", "swinv2": "patch_merging_v2"}
+"""The transition between stages of each kind of block."""
+
 
 def merged(_config: "EncoderConfig", stream: Stream) -> Stream:
     """The stream with half as many tokens high and wide; an odd side is padded."""
     return replace(stream, grid=slid(stream.grid, MERGING))
+
+
+def held_by_stages(config: "EncoderConfig") -> dict[str, tuple[str, ...]]:
+    """What the forward of transformers' encoder has names for: by the part after which it is freed.
+
+    The model names the embeddings; the encoder names what enters a stage, the copy that the stage before returned, and its
+    last probabilities; a stage names the probabilities of its last block.
+    """
+    is_eager = config.run.attention == "eager"
+    ends = [f"transitions.{number}" for number in range(1, len(config.stages))] + [ENDING]
+    held: dict[str, tuple[str, ...]] = {
+        "norm": ("patch_embed" if config.pos_embed == "none" else "pos_embed",)
+    }
+    for number, (end, last) in enumerate(zip(ends, ends_of_stages(config), strict=True)):
+        held[end] = (*held.get(end, ()), *((ends[number - 1],) if number else ()))
+        if is_eager:
+            first = last + 1 - config.stages[number].depth
+            held |= {f"blocks.{index}": (f"blocks.{index - 1}",) for index in range(first + 1, last + 1)}
+            after = ends[min(number + 1, len(ends) - 1)]
+            held[after] = (*held.get(after, ()), f"blocks.{last}")
+    return held
+
+
+def grids_of(config: "EncoderConfig") -> Iterator[Pair]:
+    """The grid of each stage, if a merging is between any two."""
+    grid = config.grid
+    for _ in config.stages:
+        yield grid
+        grid = slid(grid, MERGING)
+
+
+def of_one_stage(config: "EncoderConfig", number: int) -> Iterator[Wanted]:
+    """What transformers has in each stage: one window, and widths that double from stage to stage."""
+    first, stage = config.stages[0], config.stages[number]
+    window = first.window_size[0]
+    transition = "none" if number == 0 else MERGINGS[first.block]
+    yield ("transition",), stage.transition == transition, f"transition {transition} in this stage"
+    yield ("embed_dim",), stage.embed_dim == first.embed_dim << number, "widths that double at each stage"
+    yield ("window_size",), stage.window_size == (window, window), "one window for all stages, a square"
+    yield ("window_size",), window > 0, "windows"
+    yield ("num_windows_side",), stage.num_windows_side is None, "window_size"
+    yield ("shift_size",), stage.shift_size in {None, (window // 2, window // 2)}, "a shift of half a window"
+    yield ("global_attn_indexes",), not stage.global_attn_indexes, "no global blocks"
+    yield ("mlp_ratio",), stage.mlp_ratio == first.mlp_ratio, "one mlp_ratio"
+    yield ("qkv_bias",), stage.qkv_bias == first.qkv_bias, "one qkv_bias"
+    yield ("overrides",), not stage.overrides, "blocks of one kind"
+
+
+def swin_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
+    """SwinModel has one window and one kind of block; its tables of biases are for that window on every grid."""
+    window = config.stages[0].window_size[0]
+    wanted: list[Wanted] = [
+        (
+            ("image_size",),
+            not any(side < window for grid in grids_of(config) for side in grid),
+            "no grid smaller than the window",
+        ),
+        (("image_size",), not any(config.dropped), "images of whole patches: it pads others"),
+        (("patch_embed",), config.patch_embed == "patch_norm", "patch_embed patch_norm"),
+        (("pos_embed",), config.pos_embed in {"none", "learned"}, "pos_embed none or learned"),
+        (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
+        (("norm",), config.norm, "norm: true"),
+        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
+        (
+            ("run", "checkpointing"),
+            not config.run.checkpointing,
+            "run.checkpointing false: samattn does not model it",
+        ),
+    ]
+    for number in range(len(config.stages)):
+        wanted += [(("stages", number, *at), is_so, what) for at, is_so, what in of_one_stage(config, number)]
+    yield from cannot_run("SwinModel of transformers", wanted)
 
 
 FAMILY = Family(
@@ -67,4 +152,19 @@ FAMILY = Family(
             slides=MERGING,
         )
     },
+    implementations=(
+        Implementation(
+            library="transformers",
+            model="SwinModel",
+            versions=("5.23",),
+            blocks=("swin",),
+            necks=("none",),
+            kernels=("sdpa", "eager"),
+            difference="has a projection each for queries, keys and values, makes the mask of shifted windows in each block, "
+            "adds it to the bias, and copies and holds what its stages return; its eager softmax is in float32",
+            holds=held_by_stages,
+            ending=ENDING,
+            problems=swin_of_transformers,
+        ),
+    ),
 )
