@@ -112,8 +112,10 @@ class Placement:
 
     def divides(self, grid: Pair) -> bool:
         """Whether a grid can be cut into these windows. Windows of a fixed size fit any grid."""
-        return self.size is not None or not any(
-            whole % count for whole, count in zip(grid, self.count, strict=True)
+        return (
+            self.size is not None
+            or self.is_global
+            or not any(whole % count for whole, count in zip(grid, self.count, strict=True))
         )
 
     def reported_over(self, grid: Pair) -> Pair:

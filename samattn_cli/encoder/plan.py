@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from dataclasses import fields
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..records import dataclass, replace
@@ -93,9 +95,9 @@ class LayerConfig:
         return BLOCKS[self.stage.block].layout
 
     @property
-    def kind(self) -> LayerConfig:
-        """The layer without its number. Layers with equal kinds cost the same on the same stream."""
-        return replace(self, index=0, stage_index=0)
+    def kind(self) -> Hashable:
+        """Everything but its numbers. Layers with equal kinds cost the same on the same stream."""
+        return _KIND(self)
 
     @property
     def is_global(self) -> bool:
@@ -146,6 +148,11 @@ class LayerConfig:
     def padded_grid(self) -> Pair:
         """The tokens that its windows cover."""
         return self.windows.covered
+
+
+_KIND = attrgetter(
+    *(entry.name for entry in fields(LayerConfig) if entry.name not in {"index", "stage_index"})
+)
 
 
 def plan_of(config: EncoderConfig) -> Iterator[PartConfig | LayerConfig]:

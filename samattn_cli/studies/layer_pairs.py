@@ -17,8 +17,8 @@ Matched = tuple[Piece | None, Piece | None]
 
 def _cost(layer: LayerConfig) -> LayerConfig:
     """Everything that determines a layer's cost; the stage's depth and the windows of its other layers do not."""
-    kind = layer.kind
-    return replace(kind, stage=replace(kind.stage, depth=1, shift_size=None, **EVERYWHERE.keys))
+    stage = replace(layer.stage, depth=1, shift_size=None, **EVERYWHERE.keys)
+    return replace(layer, index=0, stage_index=0, stage=stage)
 
 
 LIKENESSES: tuple[Callable[[LayerConfig], Any], ...] = (
