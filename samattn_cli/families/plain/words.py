@@ -65,7 +65,9 @@ PLAIN = Block(
 )
 BLOCKS = {
     "plain": PLAIN,
-    "clip": replace(PLAIN, summary="CLIP's: the same with quick GELU and 1e-5 in its norms."),
+    "clip": replace(
+        PLAIN, summary="CLIP's: like plain, with quick GELU and an epsilon of 1e-5 in its norms."
+    ),
 }
 
 

@@ -38,11 +38,13 @@ def _rotary_heads(config: EncoderConfig, number: int) -> Iterator[Problem]:
 FAMILY = Family(
     blocks={
         "rope_vit": Block(
-            summary="SAM 3's block: as vit, with rotary positions along both axes in place of relative ones.",
+            summary="SAM 3's block: like vit, but with rotary positions along both axes, not relative ones.",
             problems=_rotary_heads,
         )
     },
-    patch_embeds={"patch_no_bias": PatchEmbed(summary="As patch, without a bias.")},
+    patch_embeds={
+        "patch_no_bias": PatchEmbed(summary="Non-overlapping patches by a convolution without a bias.")
+    },
     pos_embeds={
         "tiled": Part(
             summary="One learned vector per patch of pretrain_image_size, repeated over a larger grid.",

@@ -147,7 +147,7 @@ FAMILY = Family(
     },
     transitions={
         "patch_merging": Transition(
-            summary="Swin's: each 2x2 tokens in one, LayerNorm, then a linear layer.",
+            summary="Swin's: merges 2x2 tokens into one, then LayerNorm and a linear layer.",
             stream=merged,
             slides=MERGING,
         )

@@ -9,7 +9,7 @@ from ..swin.words import MERGING, clamped, merged
 FAMILY = Family(
     blocks={
         "swinv2": Block(
-            summary="Swin V2's block: as Swin's, but cosine attention, an MLP for its biases, norms after attention and MLP.",
+            summary="Swin V2's block: like Swin's, with cosine attention, biases from an MLP, norms after attention and MLP.",
             keys=frozenset({"shift_size"}),
             kernels=("eager",),
             place=clamped,
@@ -17,7 +17,7 @@ FAMILY = Family(
     },
     transitions={
         "patch_merging_v2": Transition(
-            summary="Swin V2's: each 2x2 tokens in one, a linear layer, then LayerNorm.",
+            summary="Swin V2's: merges 2x2 tokens into one, then a linear layer and LayerNorm.",
             stream=merged,
             slides=MERGING,
         )

@@ -49,7 +49,7 @@ FAMILY = Family(
     blocks={
         "vitdet": replace(
             VIT,
-            summary="vit, with convolutional residual blocks of half the width after residual_block_indexes.",
+            summary="Like vit, with convolutional residual blocks of half the width after residual_block_indexes.",
             keys=VIT.keys | {"residual_block_indexes"},
             residual=(Sliding(kernel=3, before=1),),
             problems=block_problems,
