@@ -89,6 +89,9 @@ IN_FLOAT32 = {
     Tensor.exp,
 }
 
+SUMS = {torch.linalg.vector_norm, torch.norm, Tensor.norm, torch.sum, Tensor.sum}
+"""Functions whose kernel computes in float32 under autocast: autocast sets their ``dtype``, and makes no copy."""
+
 
 class AutocastOnCuda(TorchFunctionMode):
     """``torch.autocast("cuda", dtype)`` for tensors without a device; copies of weights are kept until its end."""
@@ -114,6 +117,8 @@ class AutocastOnCuda(TorchFunctionMode):
             return torch._softmax(args[0], kwargs.get("dim", -1), True)  # one kernel on CUDA
         elif func is F.normalize:
             return _normalize(*args, **kwargs)
+        elif func in SUMS and args[0].is_floating_point():
+            kwargs = {"dtype": torch.float32, **kwargs}
         elif func in IN_FLOAT32:
             args = tuple(x.float() if isinstance(x, Tensor) else x for x in args)
         return func(*args, **kwargs)

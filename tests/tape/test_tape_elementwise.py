@@ -176,6 +176,8 @@ PROGRAMS = {
     "rsqrt": of_one("rsqrt", torch.rsqrt),
     "clamp": of_one("clamp", lambda x: x.clamp(max=1.0)),
     "normalize": of_one("normalize", lambda x: F.normalize(x, dim=-1)),
+    "norm": of_one("norm", lambda x: torch.linalg.vector_norm(x, dim=-1, keepdim=True)),
+    "norm by the tensor's method": of_one("norm", lambda x: x.norm(dim=-1, keepdim=True)),
     "silu of a transposed part": of_transposed("silu", F.silu),
     "normalize of a transposed part": of_transposed("normalize", lambda x: F.normalize(x, dim=-1)),
     "quick GELU": Program((B, N, D), quick_gelu, lambda x: x * torch.sigmoid(1.702 * x)),
