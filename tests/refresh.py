@@ -1,11 +1,12 @@
 """Write anew all that is derived and kept in the repository; look at the diff then.
 
-python -m tests.refresh [outputs] [counts] [memory] [whole_sam]
+python -m tests.refresh [outputs] [counts] [memory] [whole_sam] [compiled]
 
 - outputs: goldens, what the pages show, their tables and pictures, the JSON Schema, the page of messages
 - counts: parameters and FLOPs of public implementations, in tests/README.md
 - memory: memory of public implementations, in tests/README.md
 - whole_sam: dry runs of the whole of segment-anything next to published figures, in tests/README.md
+- compiled: dry runs of SAM's encoder through torch.compile, in tests/README.md
 """
 
 from __future__ import annotations
@@ -53,6 +54,13 @@ def whole_sam() -> None:
     put_table(EVIDENCE, HEADER, rows())
 
 
+def compiled() -> None:
+    """Put what `tests.tape.dry.compiled` recorded."""
+    from tests.tape.dry.compiled import HEADER, rows  # noqa: PLC0415
+
+    put_table(EVIDENCE, HEADER, rows())
+
+
 def put_table(page: Path, header: str, rows: Iterable[str]) -> None:
     """Put other rows under the header of a table of a page."""
     before, header, rest = page.read_text("utf-8").partition(header)
@@ -66,6 +74,7 @@ ALL: dict[str, Callable[[], None]] = {
     "counts": counts,
     "memory": memory,
     "whole_sam": whole_sam,
+    "compiled": compiled,
 }
 
 

@@ -33,4 +33,4 @@ def test_what_is_unknown_is_refused():
     command = [sys.executable, "-m", "tests.refresh", "everything"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "everything; choose from outputs, counts, memory, whole_sam" in result.stderr
+    assert "everything; choose from outputs, counts, memory, whole_sam, compiled" in result.stderr
