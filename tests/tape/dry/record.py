@@ -1,6 +1,6 @@
 """Runs the encoders of `CASES` dry, and keeps what torch's own allocator counted in `runs.json`.
 
-    python -m tests.tape.dry.record        # about ten minutes on two cores, with torch's CUDA build
+    python -m tests.tape.dry.record        # about forty minutes on two busy cores, with torch's CUDA build
     python -m tests.tape.dry.record 19     # only those from the 19th on, added to what is there
 
 It needs torch's CUDA build (5.5 GB; `pip install torch` on Linux x86_64), a C compiler, and no GPU.
@@ -28,6 +28,22 @@ SMALL = {
     "sam_vit_b_lora": {"--resolutions": "224"},
 }
 """Presets in which the keys of a step are tried."""
+
+HALF = {
+    "sam_vit_b": {"--mode": BOTH, "--resolutions": "512"},
+    "vit_b": {"--mode": BOTH},
+    "mae_b_pretrain": {"--mode": "training"},
+    "vitdet_b_fpn": {"--mode": "training", "--resolutions": "224"},
+    "swin_t": {"--mode": BOTH},
+    "swinv2_t": {"--mode": BOTH, "--resolutions": "256"},
+    "sam2_hiera_t": {"--mode": BOTH, "--resolutions": "224"},
+    "deep_encoder": {"--mode": "training", "--resolutions": "224"},
+    "qwen2_5_vl_vision": {"--mode": "training", "--resolutions": "224"},
+    "med_sam_adapter_b": {"--mode": "training", "--resolutions": "224"},
+    "sam_vit_b_lora": {"--mode": "training", "--resolutions": "224"},
+    "sam3_vision": {"--mode": BOTH, "--resolutions": "504"},
+}
+"""Presets that run in bfloat16, and under autocast."""
 
 CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("sam_vit_b", "a100_80", {"--mode": BOTH}),
@@ -80,6 +96,16 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         )
     ),
     ("swinv2_t", "l4", {"--mode": BOTH, "--resolutions": "128", "--set": "run.autocast=bfloat16"}),
+    *(
+        (preset, "a100_80", {**options, key: value})
+        for key, value in (("--dtype", "bfloat16"), ("--set", "run.autocast=bfloat16"))
+        for preset, options in HALF.items()
+    ),
+    (
+        "sam_vit_b",
+        "l4",
+        {"--mode": "training", "--resolutions": "512", "--attention": "sdpa,fused", "--dtype": "bfloat16"},
+    ),
 )
 """Preset, device, options of `samattn measure`."""
 
@@ -120,7 +146,7 @@ def main(first: int = 1) -> None:
             continue
         print(f"[{number}/{len(CASES)}] {preset} on {device}", file=sys.stderr, flush=True)
         cases += recorded(preset, device, options)
-    PATH.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n", "utf-8")
+        PATH.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n", "utf-8")
 
 
 if __name__ == "__main__":
