@@ -106,6 +106,7 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         "l4",
         {"--mode": "training", "--resolutions": "512", "--attention": "sdpa,fused", "--dtype": "bfloat16"},
     ),
+    ("swin_t", "a100_80", {"--mode": "training", "--resolutions": "448", "--set": "run.checkpointing=true"}),
 )
 """Preset, device, options of `samattn measure`."""
 
