@@ -68,7 +68,7 @@ def test_presets_and_devices_are_completed_whatever_their_capitals(tmp_path, mon
     assert complete.shipped_devices("RTX_4") == ["rtx_4090"]
 
 
-def test_files_and_folders_are_completed_beside_them(tmp_path, monkeypatch) -> None:
+def test_files_and_folders_are_completed_next_to_them(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("encoders/h.yaml", "encoders/b.yml", "encoders/notes.txt", "encoders/.git/x.yaml", "e.yaml"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)

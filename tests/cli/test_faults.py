@@ -102,7 +102,7 @@ def test_a_recording_with_a_number_that_is_not_finite_is_refused(number: str) ->
 
 
 @pytest.mark.parametrize("key", ["\udcff", "run.\udcff", "stages.0.\udcff", "\udcff.a"])
-def test_a_key_that_is_not_text_beside_another_wrong_value(key: str) -> None:
+def test_a_key_that_is_not_text_next_to_another_wrong_value(key: str) -> None:
     for wrong in ("embed_dim=x", "num_heads=x", "depth=-3", "window_size=x"):
         with pytest.raises(ConfigError) as error:
             load_config("sam_vit_b", [f"{key}=3", wrong])

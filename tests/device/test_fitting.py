@@ -180,7 +180,7 @@ def test_a_recording_is_found_by_what_a_config_says_not_by_its_name_or_what_it_l
     assert len({config_hash(each) for each in (config, with_adamw, with_sgd)}) == 3
 
 
-def test_what_was_measured_is_shown_beside_what_was_predicted():
+def test_what_was_measured_is_shown_next_to_what_was_predicted():
     analysis = report("image_size=512", preset="sam_vit_b")
     (measured,) = analysis.measured
     assert (measured.kind, measured.status) == ("cpu", "measured")

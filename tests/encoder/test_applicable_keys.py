@@ -36,7 +36,7 @@ def test_a_rank_for_plain_sam_is_refused_from_the_command_line(rank):
     assert problem_of("sam_vit_h", f"lora_rank={rank}") == said
 
 
-def test_a_key_beside_extends_is_refused_where_it_stands(tmp_path):
+def test_a_key_next_to_extends_is_refused_where_it_stands(tmp_path):
     path = written(tmp_path, "extends: sam_vit_h\nadapter_ratio: 0.25\n")
     said = "[unused-key] block vit adapter_ratio sam_adapter"
     assert problem_of(path) == f"{path}:2:16: {said}"
@@ -103,7 +103,7 @@ def test_a_word_for_one_of_several_stages_takes_the_keys_of_that_stage_with_it()
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_key_beside_the_word_that_does_not_read_it_is_refused_in_either_order(tmp_path, order):
+def test_a_key_next_to_the_word_that_does_not_read_it_is_refused_in_either_order(tmp_path, order):
     lines = ["block: vit", "lora_rank: 4"][::order]
     path = written(tmp_path, "\n".join(["extends: sam_vit_b_lora", "run: {trains: all}", *lines, ""]))
     line = 3 + lines.index("lora_rank: 4")

@@ -328,7 +328,7 @@ def test_flat_keys_over_a_base_of_several_stages_say_what_to_do():
 
 
 @pytest.mark.parametrize("head", ["", "extends: sam_vit_b\n"])
-def test_flat_keys_beside_stages_are_rejected_each_with_all_else_that_is_wrong(head):
+def test_flat_keys_next_to_stages_are_rejected_each_with_all_else_that_is_wrong(head):
     line = 1 + head.count("\n")
     stages = "stages: [{embed_dim: 64, depth: 1, num_head: 1, num_heads: 1}]\n"
     assert problems_in(head + "depth: 3\nimage_size: big\npatch_size: 16\n" + stages + "num_heads: 3\n") == [
@@ -425,7 +425,7 @@ def test_an_override_changes_only_its_key():
     )
 
 
-def test_overrides_keep_what_stood_beside_them():
+def test_overrides_keep_what_stood_next_to_them():
     text = FLAT + "run: {batch_size: 2, dtype: float16}\n"
     assert load(text, "run.batch_size=3").run == RunConfig(batch_size=3, dtype="float16")
 
@@ -511,7 +511,7 @@ def test_the_index_of_an_empty_list_is_rejected():
     ]
 
 
-def test_an_override_that_is_no_yaml_is_reported_at_the_option():
+def test_an_override_that_is_not_yaml_is_reported_at_the_option():
     (problem,) = problems_of("sam_vit_b", "depth=[")
     assert problem == "override depth=[: [invalid-yaml]"
 
@@ -1067,7 +1067,7 @@ def test_a_missing_file_comes_with_the_nearest_name():
     assert problems_of("\x1b[2J") == [rf"{no} '\x1b[2J'"]
 
 
-def test_a_directory_is_no_config():
+def test_a_directory_is_not_a_config():
     write("dir/encoder.yaml", FLAT)
     assert problems_of("dir") == ["samattn: [is-a-directory] 'dir'"]
     assert problems_in("extends: dir\n") == ["e.yaml:1:10: [is-a-directory] 'dir'"]
@@ -1116,7 +1116,7 @@ def test_a_path_with_a_nul_cannot_be_read():
     assert problems_of("a\0b") == ["samattn: [cannot-read] 'a\\x00b'"]
 
 
-def test_a_path_that_is_no_text_cannot_be_read():
+def test_a_path_that_is_not_text_cannot_be_read():
     (problem,) = problems_of("a\ud800")
     assert problem == "samattn: [cannot-read] 'a\\ud800'"
 
@@ -1124,11 +1124,11 @@ def test_a_path_that_is_no_text_cannot_be_read():
 @pytest.mark.parametrize(
     "data", [b"\x7fELF\0\0", FLAT.encode("utf-16"), FLAT.encode() + b"\0", b"\0" * (MAX_BYTES + 9)]
 )
-def test_a_binary_file_is_no_config(data):
+def test_a_binary_file_is_not_a_config(data):
     assert problems_in(data) == ["e.yaml: [binary-file]"]
 
 
-def test_control_characters_are_no_config():
+def test_control_characters_are_not_a_config():
     assert problems_in(FLAT + "name: '\x07'\n") == ["e.yaml: [binary-file]"]
 
 
@@ -1150,18 +1150,18 @@ def test_a_file_that_is_too_large_is_reported_as_such(filler, offset):
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", b"\xef\xbb\xbf"])
-def test_an_empty_file_is_no_config(text):
+def test_an_empty_file_is_not_a_config(text):
     assert problems_in(text) == ["e.yaml: [empty-file] embed_dim 768"]
 
 
 @pytest.mark.parametrize(
     ("text", "place"), [("- a\n", "1:1"), ("\n  [a]", "2:3"), ("just words", "1:1"), ("---\n~", "2:1")]
 )
-def test_something_else_than_a_mapping_at_the_top_is_no_config(text, place):
+def test_something_else_than_a_mapping_at_the_top_is_not_a_config(text, place):
     assert problems_in(text) == [f"e.yaml:{place}: [not-a-mapping] config embed_dim"]
 
 
-def test_a_file_whose_name_is_no_text_still_gives_a_config_that_can_be_written():
+def test_a_file_whose_name_is_not_text_still_gives_a_config_that_can_be_written():
     name = os.fsdecode(b"caf\xe9.yaml")
     try:
         write(name, FLAT)

@@ -82,7 +82,7 @@ def test_what_is_global_has_no_windows_to_shift() -> None:
     assert not EVERYWHERE.shifted((3, 3)).is_shifted
 
 
-def test_one_window_is_no_window_at_all() -> None:
+def test_one_window_is_not_a_window_at_all() -> None:
     """As RF-DETR's num_windows says: "If 1, no windowed attention is used"."""
     made = small(num_windows_side=1)
     assert all(layer.is_global for layer in made.layers)

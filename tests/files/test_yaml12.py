@@ -204,7 +204,7 @@ def test_every_duplicate_key_is_reported_with_the_place_of_the_first():
     ]
 
 
-def test_the_same_key_in_two_mappings_is_no_duplicate():
+def test_the_same_key_in_two_mappings_is_not_a_duplicate():
     assert plain("a: {x: 1}\nb: {x: 2}") == {"a": {"x": 1}, "b": {"x": 2}}
 
 
@@ -367,7 +367,7 @@ def test_a_document_without_a_value_is_null(text):
 
 
 @pytest.mark.parametrize("character", ["\0", "\x01", "\x07", "\x1b", "\x7f", "\x80", "\ufffe", "\ud800"])
-def test_control_characters_are_no_yaml(character):
+def test_control_characters_are_not_yaml(character):
     assert problems_of(f"a: x{character}y") == ["f.yaml: [binary-file]"]
 
 

@@ -107,7 +107,7 @@ def test_update_lowers_and_does_not_raise():
 
 
 @pytest.mark.usefixtures("root")
-def test_one_that_is_smaller_is_taken_beside_one_that_is_larger():
+def test_one_that_is_smaller_is_taken_next_to_one_that_is_larger():
     deepen(5)
     deepen(3, "other")
     assert samattn("update").exit_code == 1
@@ -420,7 +420,7 @@ def test_what_is_raised_twice_in_a_change_was_what_it_was_before_the_change(root
     assert loosened() == []
 
 
-def test_with_a_base_figures_that_are_new_are_no_finding(root):
+def test_with_a_base_figures_that_are_new_are_not_a_finding(root):
     Path(NAME).unlink()
     new(root, {})
     for _ in ("a baseline", "a line of it"):
@@ -549,7 +549,7 @@ def test_a_config_that_was_renamed_is_held_to_its_figures(root, tracked):
 
 
 @pytest.mark.parametrize("updated", [True, False])
-def test_with_a_base_a_grown_config_beside_a_cheap_one_under_its_name_is_held_to_its_figures(root, updated):
+def test_with_a_base_a_grown_config_next_to_a_cheap_one_under_its_name_is_held_to_its_figures(root, updated):
     new(root, {})
     deepen(2)
     deepen(8, "large")

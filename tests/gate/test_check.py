@@ -939,7 +939,7 @@ def test_a_config_that_is_a_link_to_nothing_could_not_be_checked(tmp_path):
     assert found == ["dangling.yaml", "loop.yaml"]
 
 
-def test_configs_behind_a_link_to_a_folder_are_found_and_a_loop_of_links_ends(tmp_path) -> None:
+def test_configs_through_a_link_to_a_folder_are_found_and_a_loop_of_links_ends(tmp_path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/h.yaml").write_text("extends: sam_vit_b\n", "utf-8")
     (tmp_path / "encoders").mkdir()

@@ -177,7 +177,7 @@ def test_a_grown_config_under_a_new_name_is_compared_with_what_it_was(root):
     assert result.command == "samattn diff main:encoders/small.yaml encoders/short.yaml --metric flops"
 
 
-def test_a_grown_config_beside_a_cheap_one_and_none_under_the_old_name_is_compared_too(root):
+def test_a_grown_config_next_to_a_cheap_one_and_none_under_the_old_name_is_compared_too(root):
     """Git takes the one that is more alike for the new name of the old one."""
     git(root, "mv", "encoders/small.yaml", "encoders/slim.yaml")
     grown = GROWN.replace("embed_dim: 32", "embed_dim: 64")
@@ -191,7 +191,7 @@ def test_a_grown_config_beside_a_cheap_one_and_none_under_the_old_name_is_compar
 
 
 @pytest.mark.parametrize("rename", [True, False])
-def test_a_config_behind_a_link_continues_what_its_file_was(root, rename):
+def test_a_config_through_a_link_continues_what_its_file_was(root, rename):
     """The link is new; what it leads to is a copy of what another link led to, or has its place."""
     Path("files").mkdir()
     Path("encoders/small.yaml").rename("files/small.yaml")
@@ -479,7 +479,7 @@ def test_what_was_loosened_is_a_finding_at_its_line(root, old, new_, said, place
     ],
 )
 @pytest.mark.usefixtures("root")
-def test_what_is_as_strict_or_stricter_is_no_finding(old, new_):
+def test_what_is_as_strict_or_stricter_is_not_a_finding(old, new_):
     edit("samattn.yaml", (old, new_))
     assert [result for result in run().results if result.rule.startswith("policy.")] == []
 

@@ -150,7 +150,7 @@ class TestReading:
         assert tree().glob(Path(), "my encoders/*.yaml") == [Path(name)]
 
     @pytest.mark.usefixtures("root")
-    def test_a_line_break_in_a_path_is_no_second_question(self) -> None:
+    def test_a_line_break_in_a_path_is_not_a_second_question(self) -> None:
         assert "[file-not-found]" in error_of(windows, "a\nencoders/h.yaml")
         assert windows("encoders/h.yaml") == 2
 
@@ -265,7 +265,7 @@ class TestRefs:
     @pytest.mark.parametrize(
         "ref", ["", " ", "-x", "--output=x", "a\nb", "main..HEAD", "no such", "HEAD~9", "@{u}"]
     )
-    def test_what_is_no_commit_is_said(self, root: Path, ref: str) -> None:
+    def test_what_is_not_a_commit_is_said(self, root: Path, ref: str) -> None:
         assert error_of(repository().commit, ref).startswith(f"there is no commit {ref!r} here")
         assert not (root / "x").exists()
 

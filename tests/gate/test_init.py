@@ -130,7 +130,7 @@ def test_an_encoder_that_costs_more_fails(folder: Path, change: str, broken: str
     assert broken in {result.rule for result in report.results if result.outcome == "error"}
 
 
-def test_a_new_encoder_beside_them_needs_its_limits(folder: Path) -> None:
+def test_a_new_encoder_next_to_them_needs_its_limits(folder: Path) -> None:
     written(folder, "encoders/small.yaml", "encoders/vit.yaml")
     write(folder, {"encoders/new.yaml": SMALL})
     report = check(load_thresholds(), today=date(2026, 1, 1))

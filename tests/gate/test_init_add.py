@@ -151,7 +151,7 @@ def test_a_limit_that_is_not_simply_a_value_is_not_set_anew(mine: Path, limit: s
     assert init("--add", "encoders/small.yaml", "encoders/new.yaml").exit_code == 0
 
 
-def test_a_file_behind_a_link_is_written_with_its_permissions(mine: Path) -> None:
+def test_a_file_through_a_link_is_written_with_its_permissions(mine: Path) -> None:
     place = mine.rename(mine.parent / "shared.yaml")
     place.chmod(0o640)
     mine.symlink_to(place.name)
@@ -191,7 +191,9 @@ def test_how_encoders_are_run_stands_in_the_file(mine: Path) -> None:
     assert mine.read_text("utf-8") == MINE
 
 
-def test_a_config_without_rules_is_told_how_to_get_them(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_without_rules_is_reported_with_how_to_get_them(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine.write_text(
         "version: 1\nconfigs: [encoders/*.yaml]\nrules:\n"
         "- {id: a, match: encoders/small.yaml, metric: flops, limit: 1 GFLOP}\n",

@@ -133,7 +133,7 @@ def test_quantities_are_exact_and_keep_their_unit(written, amount, unit):
         ("6 GiBs", "GiBs is not a unit; did you mean 'GiB'?"),
     ],
 )
-def test_what_is_no_quantity_is_said(written, message):
+def test_what_is_not_a_quantity_is_said(written, message):
     with pytest.raises(UsageError) as caught:
         quantity(written)
     assert str(caught.value).startswith(message)

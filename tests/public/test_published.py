@@ -146,12 +146,12 @@ def test_the_products_of_a_fused_kernel_are_products_of_attention(kernel):
     )
 
 
-def test_the_mlp_of_position_biases_is_told_by_its_module():
+def test_the_mlp_of_position_biases_is_recognized_by_its_module():
     assert without_bias_mlp(Op("linear", "linear", "attn.cpb_mlp.0", macs=7)) == 0
     assert without_bias_mlp(Op("linear", "linear", "attn.proj", macs=7)) == 7
 
 
-def test_a_head_adds_its_weights_and_a_bias_that_is_no_mac():
+def test_a_head_adds_its_weights_and_a_bias_that_is_not_a_mac():
     forward_pass = counted("sam_vit_b", 1024)
     added = {
         name: tally(forward_pass) - replace(tally, classes=0)(forward_pass)

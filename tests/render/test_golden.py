@@ -62,7 +62,7 @@ def test_output_is_as_it_was(name: str) -> None:
     assert result.stdout == (GOLDEN / name).read_text("utf-8")
 
 
-def test_the_schema_beside_the_presets_is_fresh() -> None:
+def test_the_schema_next_to_the_presets_is_fresh() -> None:
     result = samattn("schema")
     if UPDATE:
         (ROOT / "configs" / "schema.json").write_text(result.stdout, "utf-8")

@@ -628,7 +628,7 @@ def test_a_check_that_compared_nothing_has_failed(monkeypatch):
     assert crosscheck(load_config(TWO_STAGES), claims).fvcore.status == "failed"
 
 
-def test_threads_and_what_runs_beside_them_do_not_disturb_one_another():
+def test_threads_and_what_runs_next_to_them_do_not_disturb_one_another():
     config, image, weight = load_config(TWO_STAGES), torch.ones(1, 2, 8, 8), torch.ones(3, 2, 3, 3)
     done = threading.Event()
 

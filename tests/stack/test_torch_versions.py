@@ -100,7 +100,7 @@ def test_a_slice_is_written_out_in_numbers(index, numbers):
     assert torch.equal(cut, wanted)
 
 
-def test_slices_beside_indexes_are_written_out_and_masks_left_alone():
+def test_slices_next_to_indexes_are_written_out_and_masks_left_alone():
     x, order, mask = torch.arange(60).view(3, 4, 5), torch.tensor([2, 0]), torch.ones(3, 4, dtype=torch.bool)
     first, *rest = slices.written_out(x, (order, slice(None), slice(None)))
     assert (first is order, rest) == (True, [slice(0, 4, 1), slice(0, 5, 1)])

@@ -169,7 +169,7 @@ def test_every_block_follows_the_formulas(name, size):
 
 
 @pytest.mark.parametrize(("name", "width"), [("sam_vit_b", 768), ("sam_vit_l", 1024), ("sam_vit_h", 1280)])
-def test_parts_beside_the_blocks_follow_the_formulas(name, width):
+def test_parts_next_to_the_blocks_follow_the_formulas(name, width):
     C = width
     analysis = report(preset(name))
     parts = {part.name: part for part in analysis.parts}

@@ -647,7 +647,7 @@ def test_a_config_from_standard_input_is_read_once() -> None:
     assert [row["mlp_ratio"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["2", "4"]
 
 
-def test_measured_stands_beside_predicted(tmp_path: Path) -> None:
+def test_measured_stands_next_to_predicted(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(
         "image_size: 32\npatch_size: 16\nembed_dim: 16\ndepth: 1\nnum_heads: 1\nwindow_size: 2\n", "utf-8"
     )

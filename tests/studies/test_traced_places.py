@@ -13,7 +13,7 @@ def block(window: int) -> nn.Module:
     return official.Block(8, 2, window_size=window, input_size=(window, window) if window else (4, 4))
 
 
-def test_a_stem_that_is_a_sequential_like_the_stages_is_no_layer():
+def test_a_stem_that_is_a_sequential_like_the_stages_is_not_a_layer():
     """As torchvision's swin_t is built: features.0 is the stem, features.1 and features.2 are stages."""
     stem = nn.Sequential(nn.Linear(3, 8), nn.LayerNorm(8))
     model = nn.Sequential(stem, nn.Sequential(block(2), block(0)), nn.Sequential(block(2), block(0))).to(
