@@ -54,9 +54,9 @@ def _sizes(along: str, columns: Columns) -> Array | None:
 
 
 def growth(axes: Sequence[Axis], along: str, columns: Columns, metrics: Sequence[str]) -> dict[str, Array]:
-    """The exponent e of each metric m between adjacent points of a line: m ~ size**e. NaN at the first point.
+    """The exponent e of each metric m between adjacent points of a line: m ~ size**e.
 
-    e = log(m / m before) / log(size / size before).
+    e = log(m / m before) / log(size / size before). NaN at the first point, and where m is 0 at one of the two.
     """
     axis = next(axis for axis in axes if axis.name == along)
     if along not in COUNTED and not _ascends(axis.values):
@@ -82,7 +82,7 @@ def _exponents(values: Array, sizes: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         rise = np.diff(np.log(values.astype(float)), axis=1)
         steps = np.diff(np.log(sizes), axis=1)
-        exponents[:, 1:] = np.where(steps == 0, np.nan, rise / steps)
+        exponents[:, 1:] = np.where((steps == 0) | np.isinf(rise), np.nan, rise / steps)
     return exponents.ravel()
 
 

@@ -162,6 +162,17 @@ def test_growth_is_the_exponent_in_pixels(by_side) -> None:
     assert growth[SIDES.index(1024)] == pytest.approx(wanted, rel=1e-12)
 
 
+@pytest.mark.parametrize("batch_sizes", [(1, 16), (16, 1)])
+def test_nothing_has_no_exponent(batch_sizes) -> None:
+    """A first step of one image peaks where SGD has made its state, and one of 16 images before it has."""
+    sets = ["run.mode=training", "run.step=first", "run.optimizer=sgd_momentum", "run.accumulate=2"]
+    grid = Grid(batch_sizes=batch_sizes)
+    report = sweep(["vit_b"], grid, ["peak_optimizer_bytes"], laid_over=sets, device=load_device("a100_40"))
+    assert sorted(value > 0 for value in report.columns["peak_optimizer_bytes"]) == [False, True]
+    assert json.loads(to_json(report))["columns"]["peak_optimizer_bytes_growth"] == [None, None]
+    assert "inf" not in render(report, "terminal", Options(width=80))
+
+
 def test_padding_is_marked_where_the_padded_grid_jumps(by_side) -> None:
     grids = [side // 16 for side in SIDES]
     padded = [-(-grid // 14) * 14 for grid in grids]
