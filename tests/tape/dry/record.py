@@ -107,6 +107,10 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         {"--mode": "training", "--resolutions": "512", "--attention": "sdpa,fused", "--dtype": "bfloat16"},
     ),
     ("swin_t", "a100_80", {"--mode": "training", "--resolutions": "448", "--set": "run.checkpointing=true"}),
+    *(
+        (preset, "l4", {"--mode": "training", **size, "--set": "run.autocast=float16"})
+        for preset, size in (("sam_vit_b", {"--resolutions": "512"}), ("vit_b", {"--batch-size": "16"}))
+    ),
 )
 """Preset, device, options of `samattn measure`."""
 
