@@ -118,17 +118,44 @@ def test_swin_of_transformers_is_derived_to_the_last_byte(attention, changes):
     assert verdict.status == "exact", verdict
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize(
-    "changes", [[], ["run.batch_size=2", "image_size=[200,296]", "run.dtype=bfloat16"]], ids=" ".join
+    "changes",
+    [
+        [],  # the last grid, of 8x8, is the window
+        ["run.dtype=bfloat16", "run.batch_size=2", "image_size=[288,320]"],  # each grid is padded
+        ["run.dtype=float16", "image_size=[328,320]", "stages.0.depth=1"],  # odd grids, which a merging pads
+    ],
+    ids=" ".join,
 )
-def test_whole_swin_of_transformers_has_the_live_bytes_of_each_allocation(attention, changes):
+def test_swin_v2_of_transformers_is_derived_to_the_last_byte(changes):
+    config = load_config("swinv2_t", [TRANSFORMERS, *changes])
+    verdict = verify(config, every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+
+
+PADDED = ["run.batch_size=2", "run.dtype=bfloat16"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "attention", "changes"),
+    [
+        ("swin_t", "sdpa", []),
+        ("swin_t", "eager", []),
+        ("swin_t", "sdpa", [*PADDED, "image_size=[200,296]"]),
+        ("swin_t", "eager", [*PADDED, "image_size=[200,296]"]),
+        ("swinv2_t", "eager", []),
+        ("swinv2_t", "eager", [*PADDED, "image_size=[288,320]"]),
+    ],
+    ids=str,
+)
+def test_whole_swin_of_transformers_has_the_live_bytes_of_each_allocation(preset, attention, changes):
     """The model itself, not cut into parts: its forward holds stages' inputs, copies and probabilities across them."""
-    config = load_config("swin_t", [TRANSFORMERS, f"run.attention={attention}", *changes])
+    config = load_config(preset, [TRANSFORMERS, f"run.attention={attention}", *changes])
     passed = forward(config)
     before = weights_bytes(passed) + rounded(passed.image.nbytes)
     derived = [part.before - before + live for part in walk(passed) for _, live in part.liveness.steps]
-    assert derived == live_bytes(Row("swin_t", "transformers", attention, config.run.dtype), config)
+    assert derived == live_bytes(Row(preset, "transformers", attention, config.run.dtype), config)
 
 
 def test_flops_and_parameters_are_those_of_the_reference():
@@ -180,6 +207,20 @@ def test_what_swin_of_transformers_cannot_run_is_said_at_its_place(words, place)
     problems = refused.value.problems
     assert {problem.message.code for problem in problems} == {"implementation-cannot-run"}
     assert any(place in problem.where for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [
+        ("[264,320]", "rows of 66, 33, 16 and 8 in transformers, which does not shift the last stage; 9 in the code of Microsoft"),
+        ("[512,256]", "a last grid of 16x8, which transformers shifts in both directions"),
+    ],
+)  # fmt: skip
+def test_where_swin_v2_of_transformers_shifts_other_windows_it_is_refused(size, why):
+    with pytest.raises(ConfigError) as refused:
+        load_config("swinv2_t", [TRANSFORMERS, f"image_size={size}"])
+    (problem,) = refused.value.problems
+    assert (problem.message.code, "image_size" in problem.where) == ("implementation-cannot-run", True), why
 
 
 def test_without_the_library_memory_is_not_reported_as_checked(monkeypatch):

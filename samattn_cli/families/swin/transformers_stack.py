@@ -6,11 +6,12 @@ that is not larger than its window: make its modules anew for each image size.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import SwinConfig, SwinModel
 from transformers.models.swin.modeling_swin import SwinEmbeddings, SwinLayer, SwinPatchMerging, SwinStage
+from transformers.models.swinv2.modeling_swinv2 import Swinv2Embeddings
 
 from ...encoder.keys import Pair
 from ...encoder.model import EncoderConfig
@@ -20,9 +21,9 @@ from .words import ENDING
 
 
 class Patches(nn.Module):
-    """SwinEmbeddings without positions."""
+    """SwinEmbeddings, or those of Swin V2, without positions."""
 
-    def __init__(self, embeddings: SwinEmbeddings) -> None:
+    def __init__(self, embeddings: SwinEmbeddings | Swinv2Embeddings) -> None:
         super().__init__()
         self.patch_embeddings, self.norm = embeddings.patch_embeddings, embeddings.norm
 
@@ -104,19 +105,24 @@ def parts(config: EncoderConfig) -> dict[str, nn.Module]:
 
 def settings(config: EncoderConfig) -> SwinConfig:
     """The SwinConfig of an encoder that it can run; in evaluation, dropping paths changes nothing."""
-    first, stages = config.stages[0], config.stages
     made = SwinConfig(
-        image_size=config.image_size,
-        patch_size=config.patch_size,
-        num_channels=config.in_chans,
-        embed_dim=first.embed_dim,
-        depths=[stage.depth for stage in stages],
-        num_heads=[stage.num_heads for stage in stages],
-        window_size=first.window_size[0],
-        mlp_ratio=first.mlp_ratio,
-        qkv_bias=first.qkv_bias,
-        use_absolute_embeddings=config.pos_embed == "learned",
-        drop_path_rate=0.0,
+        **sizes(config), use_absolute_embeddings=config.pos_embed == "learned", drop_path_rate=0.0
     )
     made._attn_implementation = config.run.attention  # noqa: SLF001 - a keyword that no type checker knows
     return made
+
+
+def sizes(config: EncoderConfig) -> dict[str, Any]:
+    """The entries of a SwinConfig that a Swinv2Config has too."""
+    first, stages = config.stages[0], config.stages
+    return {
+        "image_size": config.image_size,
+        "patch_size": config.patch_size,
+        "num_channels": config.in_chans,
+        "embed_dim": first.embed_dim,
+        "depths": [stage.depth for stage in stages],
+        "num_heads": [stage.num_heads for stage in stages],
+        "window_size": first.window_size[0],
+        "mlp_ratio": first.mlp_ratio,
+        "qkv_bias": first.qkv_bias,
+    }

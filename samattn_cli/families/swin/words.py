@@ -107,30 +107,35 @@ def of_one_stage(config: "EncoderConfig", number: int) -> Iterator[Wanted]:
     yield ("overrides",), not stage.overrides, "blocks of one kind"
 
 
-def swin_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
-    """SwinModel has one window and one kind of block; its tables of biases are for that window on every grid."""
+def of_transformers(config: "EncoderConfig") -> list[Wanted]:
+    """What SwinModel and Swinv2Model have."""
     window = config.stages[0].window_size[0]
-    wanted: list[Wanted] = [
-        (
-            ("image_size",),
-            not any(side < window for grid in grids_of(config) for side in grid),
-            "no grid smaller than the window",
-        ),
+    fits = not any(side < window for grid in grids_of(config) for side in grid)
+    run = config.run
+    return [
+        (("image_size",), fits, "no grid smaller than the window"),
         (("image_size",), not any(config.dropped), "images of whole patches: it pads others"),
         (("patch_embed",), config.patch_embed == "patch_norm", "patch_embed patch_norm"),
-        (("pos_embed",), config.pos_embed in {"none", "learned"}, "pos_embed none or learned"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
         (("norm",), config.norm, "norm: true"),
-        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
+        (("run", "autocast"), run.autocast == "none", "run.autocast none: samattn does not model it"),
         (
             ("run", "checkpointing"),
-            not config.run.checkpointing,
+            not run.checkpointing,
             "run.checkpointing false: samattn does not model it",
         ),
+        *(
+            (("stages", number, *at), is_so, what)
+            for number in range(len(config.stages))
+            for at, is_so, what in of_one_stage(config, number)
+        ),
     ]
-    for number in range(len(config.stages)):
-        wanted += [(("stages", number, *at), is_so, what) for at, is_so, what in of_one_stage(config, number)]
-    yield from cannot_run("SwinModel of transformers", wanted)
+
+
+def swin_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
+    """SwinModel has one window and one kind of block; its tables of biases are for that window on every grid."""
+    positions = ("pos_embed",), config.pos_embed in {"none", "learned"}, "pos_embed none or learned"
+    yield from cannot_run("SwinModel of transformers", [*of_transformers(config), positions])
 
 
 FAMILY = Family(

@@ -14,41 +14,67 @@ from ..swin.tape import SQUARES, attend, cropped, each_of, merged, mlp, split, w
 
 BIAS_HIDDEN = 512
 
+Attended = tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]
+"""Attended tokens, then what the block holds until their norm, until it has added that, and until its end."""
 
-def block(tape: Tape, x: Tensor, layer: LayerConfig, _kernel: str = "eager") -> Tensor:
+
+class Code:
+    """The steps of the block that implementations write differently, as Microsoft's code writes them.
+
+    Attributes:
+        holds_hidden: whether the block holds the MLP's result until it has added its norm.
+    """
+
+    holds_hidden = False
+
+    def __init__(self, tape: Tape, layer: LayerConfig) -> None:
+        self.tape = tape
+        self.layer = layer
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Whole windows of (B, H, W, C); here `x` itself if it has them."""
+        return padded(self.tape, x, self.layer.windows)
+
+    def attend(self, x: Tensor, whole: Tensor) -> Attended:
+        """Attention over windows that may be shifted: (B, H', W', C), with padding, -> (B, H, W, C)."""
+        tape, layer = self.tape, self.layer
+        y, kept = attend(tape, whole, layer, attention)
+        free_unless_shared(tape, whole, (x, *kept))
+        y = cropped(tape, y, layer, kept)
+        return y, (), (y,), kept
+
+
+def block(
+    tape: Tape, x: Tensor, layer: LayerConfig, _kernel: str = "eager", *, steps: Code | None = None
+) -> Tensor:
     """Attention, norm, shortcut; MLP, norm, shortcut: (B, H, W, C) -> (B, H, W, C)."""
-    shortcut = x
-    whole = padded(tape, x, layer.windows)
-    y, kept = attend(tape, whole, layer, attention)
-    free_unless_shared(tape, whole, (x, *kept))
-    y = cropped(tape, y, layer, kept)
+    steps, shortcut = steps or Code(tape, layer), x
+    whole = steps.padded(x)
+    y, until_normed, until_added, kept = steps.attend(x, whole)
     normed = tape.layer_norm("norm1", y)
+    for each in until_normed:
+        free_unless_shared(tape, each, kept)
     x = tape.add("add_attn", shortcut, normed)
     tape.free(normed)
-    free_unless_shared(tape, y, kept)
+    for each in until_added:
+        free_unless_shared(tape, each, kept)
     y = mlp(tape, x, layer)
     normed = tape.layer_norm("norm2", y)
-    tape.free(y)
+    if not steps.holds_hidden:
+        tape.free(y)
     out = tape.add("add_mlp", x, normed)
-    tape.free(normed, x)
+    tape.free(normed, x, *((y,) if steps.holds_hidden else ()))
     tape.free(*kept, keep=shortcut)
     return out
 
 
 def attention(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
     """Attention by the cosine of queries and keys: (M, N, C) -> (M, N, C)."""
-    heads, C = layer.stage.num_heads, x.shape[-1]
+    C = x.shape[-1]
     bias_of_qkv = qkv_bias(tape, C) if layer.stage.qkv_bias else None
     qkv = tape.linear_with("qkv", x, tape.parameter("qkv.weight", 3 * C, C), bias_of_qkv)
     q, k, v = each_of(split(qkv, layer))
-    one, other = tape.normalize("normalize_q", q), tape.normalize("normalize_k", k)
-    cosines = tape.scores(one, other)  # (M, h, N, N)
-    tape.free(one, other)
-    bounded = tape.clamp("logit_scale.clamp", tape.used_weight("logit_scale", heads, 1, 1))
-    scale = tape.exp("logit_scale.exp", bounded)
-    tape.free(bounded)
-    scores = tape.mul("scale", cosines, scale)
-    tape.free(cosines)
+    scores, scale = scaled_cosines(tape, q, k)
     table, bias = relative_bias(tape, layer)
     y, probabilities = weighed(tape, scores, bias, mask, v)
     out = tape.linear("proj", y, C)
@@ -56,6 +82,19 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) ->
     if bias_of_qkv is not None:
         tape.free(bias_of_qkv)
     return out
+
+
+def scaled_cosines(tape: Tape, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines of queries and keys (M, h, N, d), times the scale of each head: (M, h, N, N); and the scales (h, 1, 1)."""
+    one, other = tape.normalize("normalize_q", q), tape.normalize("normalize_k", k)
+    cosines = tape.scores(one, other)  # (M, h, N, N)
+    tape.free(one, other)
+    bounded = tape.clamp("logit_scale.clamp", tape.used_weight("logit_scale", q.shape[1], 1, 1))
+    scale = tape.exp("logit_scale.exp", bounded)
+    tape.free(bounded)
+    scores = tape.mul("scale", cosines, scale)
+    tape.free(cosines)
+    return scores, scale
 
 
 def qkv_bias(tape: Tape, C: int) -> Tensor:

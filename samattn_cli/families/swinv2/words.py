@@ -3,8 +3,54 @@
 Source: arXiv:2111.09883 and microsoft/Swin-Transformer, models/swin_transformer_v2.py.
 """
 
-from ...encoder.slots import Block, Family, Transition
-from ..swin.words import MERGING, clamped, merged
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ...encoder.slots import (
+    Block,
+    Family,
+    Implementation,
+    Problem,
+    Transition,
+    cannot_run,
+    ends_of_stages,
+)
+from ..swin.words import MERGING, clamped, grids_of, merged, of_transformers
+
+if TYPE_CHECKING:
+    from ...encoder.model import EncoderConfig
+
+
+def held_by_stages(config: "EncoderConfig") -> dict[str, tuple[str, ...]]:
+    """What the forward of transformers' encoder has names for: by the part after which it is freed.
+
+    The model names the embeddings; the encoder names what enters a stage, and what left the last block of the stage before.
+    """
+    lasts = [f"blocks.{index}" for index in ends_of_stages(config)]
+    ends = [*(f"transitions.{number}" for number in range(1, len(lasts))), lasts[-1]]
+    held = {ends[number]: (ends[number - 1], lasts[number - 1]) for number in range(1, len(ends))}
+    return held | {"norm": ("patch_embed",)}
+
+
+def shifts_alike(config: "EncoderConfig") -> bool:
+    """Whether transformers shifts the windows of a stage where Microsoft's code does.
+
+    transformers looks at the height of the grid only, which it halves at each stage and rounds down.
+    """
+    window, height = config.stages[0].window_size[0], config.grid[0]
+    for grid in grids_of(config):
+        if height < window or (height > window) != all(side > window for side in grid):
+            return False
+        height = height // 2
+    return True
+
+
+def swinv2_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
+    """Swinv2Model is as SwinModel, without positions that it could add."""
+    positions = ("pos_embed",), config.pos_embed == "none", "pos_embed none"
+    shifts = ("image_size",), shifts_alike(config), "other windows at this size"
+    yield from cannot_run("Swinv2Model of transformers", [*of_transformers(config), positions, shifts])
+
 
 FAMILY = Family(
     blocks={
@@ -22,4 +68,18 @@ FAMILY = Family(
             slides=MERGING,
         )
     },
+    implementations=(
+        Implementation(
+            library="transformers",
+            model="Swinv2Model",
+            versions=("5.23",),
+            blocks=("swinv2",),
+            necks=("none",),
+            kernels=("eager",),
+            difference="has a projection each for queries, keys and values, makes the mask of shifted windows in each block, "
+            "adds it twice, holds scores next to probabilities, and each tensor on the way into windows and back",
+            holds=held_by_stages,
+            problems=swinv2_of_transformers,
+        ),
+    ),
 )
