@@ -122,6 +122,7 @@ def test_swin_of_transformers_is_derived_to_the_last_byte(attention, changes):
     "changes",
     [
         [],  # the last grid, of 8x8, is the window
+        ["image_size=128"],  # it is 4x4: a smaller window
         ["run.dtype=bfloat16", "run.batch_size=2", "image_size=[288,320]"],  # each grid is padded
         ["run.dtype=float16", "image_size=[328,320]", "stages.0.depth=1"],  # odd grids, which a merging pads
     ],

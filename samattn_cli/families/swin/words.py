@@ -109,11 +109,8 @@ def of_one_stage(config: "EncoderConfig", number: int) -> Iterator[Wanted]:
 
 def of_transformers(config: "EncoderConfig") -> list[Wanted]:
     """What SwinModel and Swinv2Model have."""
-    window = config.stages[0].window_size[0]
-    fits = not any(side < window for grid in grids_of(config) for side in grid)
     run = config.run
     return [
-        (("image_size",), fits, "no grid smaller than the window"),
         (("image_size",), not any(config.dropped), "images of whole patches: it pads others"),
         (("patch_embed",), config.patch_embed == "patch_norm", "patch_embed patch_norm"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
@@ -134,8 +131,13 @@ def of_transformers(config: "EncoderConfig") -> list[Wanted]:
 
 def swin_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
     """SwinModel has one window and one kind of block; its tables of biases are for that window on every grid."""
-    positions = ("pos_embed",), config.pos_embed in {"none", "learned"}, "pos_embed none or learned"
-    yield from cannot_run("SwinModel of transformers", [*of_transformers(config), positions])
+    window = config.stages[0].window_size[0]
+    fits = not any(side < window for grid in grids_of(config) for side in grid)
+    wanted: list[Wanted] = [
+        (("image_size",), fits, "no grid smaller than the window"),
+        (("pos_embed",), config.pos_embed in {"none", "learned"}, "pos_embed none or learned"),
+    ]
+    yield from cannot_run("SwinModel of transformers", [*wanted, *of_transformers(config)])
 
 
 FAMILY = Family(

@@ -32,14 +32,16 @@ def held_by_stages(config: "EncoderConfig") -> dict[str, tuple[str, ...]]:
     return held | {"norm": ("patch_embed",)}
 
 
-def shifts_alike(config: "EncoderConfig") -> bool:
-    """Whether transformers shifts the windows of a stage where Microsoft's code does.
+def has_same_windows(config: "EncoderConfig") -> bool:
+    """Whether transformers has the windows of Microsoft's code, shifted in the same stages.
 
     transformers looks at the height of the grid only, which it halves at each stage and rounds down.
     """
     window, height = config.stages[0].window_size[0], config.grid[0]
     for grid in grids_of(config):
-        if height < window or (height > window) != all(side > window for side in grid):
+        if min(height, window) != min(window, *grid):
+            return False
+        if (height > window) != all(side > window for side in grid):
             return False
         height = height // 2
     return True
@@ -48,8 +50,8 @@ def shifts_alike(config: "EncoderConfig") -> bool:
 def swinv2_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
     """Swinv2Model is as SwinModel, without positions that it could add."""
     positions = ("pos_embed",), config.pos_embed == "none", "pos_embed none"
-    shifts = ("image_size",), shifts_alike(config), "other windows at this size"
-    yield from cannot_run("Swinv2Model of transformers", [*of_transformers(config), positions, shifts])
+    windows = ("image_size",), has_same_windows(config), "other windows at this size"
+    yield from cannot_run("Swinv2Model of transformers", [*of_transformers(config), positions, windows])
 
 
 FAMILY = Family(
