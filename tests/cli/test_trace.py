@@ -58,6 +58,11 @@ def build(**arguments):
 class ReadsNumbers(Encoder):
     def forward(self, x):
         return super().forward(x) * x.sum().item()
+
+class Asks(Encoder):
+    def forward(self, x):
+        input("go on?")
+        return super().forward(x)
 """
 IMAGE = ("--input", "1x3x128x128")
 
@@ -146,6 +151,20 @@ def test_a_target_that_ends_its_process_ends_nothing_else(folder):
     assert ran.returncode == 2
     assert "exited with 7" in ran.stderr
     assert "[target-ends-process]" in ran.stderr
+
+
+def test_a_target_that_asks_for_input_does_not_wait(folder):
+    ran = samattn("trace", "mine:Asks", *IMAGE, cwd=folder)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "EOFError" in ran.stderr
+    assert ran.stderr.endswith("[forward-fails]\n")
+
+
+def test_that_it_fits_is_of_live_tensors_alone(folder):
+    ran = samattn("trace", "mine:build", *IMAGE, "--device", "h100", cwd=folder)
+    assert "fits in its 80 GB: yes" in ran.stdout
+    assert "bytes of live tensors" in ran.stdout
+    assert "--device dry:h100" in " ".join(ran.stdout.split())
 
 
 def test_against_a_config_exits_with_1(folder):

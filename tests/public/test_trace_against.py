@@ -6,6 +6,7 @@ import pytest
 
 from samattn_cli import load_config
 from samattn_cli.files.load import parse_override
+from samattn_cli.stack.encoder import build
 from samattn_cli.stack.tracing.run import Inputs
 from samattn_cli.stack.tracing.run import trace as run_and_record
 from samattn_cli.studies.traced.against import against
@@ -54,3 +55,13 @@ def test_the_first_difference_in_each_respect(change, what, place):
     found = compared(config_of(GLOBAL, change), config_of(GLOBAL))
     assert not found.equal
     assert (what, place) in [(each.what, each.place) for each in found.differences]
+
+
+def test_tokens_off_the_grid_and_pooled_queries_are_no_difference():
+    """A class token is attended to next to the grid; Hiera pools queries, not keys."""
+    for name in ("vit_b", "sam2_hiera_t"):
+        config = load_config(name, [parse_override("run.attention=sdpa")])
+        inputs = Inputs({"0": (config.input_shape, "float32")}, "meta")
+        module = build(config, "meta")
+        found = against(TracedPasses(run_and_record(module, inputs, "inference", [])), config)
+        assert [each.text for each in found.differences if each.what in {"windows", "layers"}] == []

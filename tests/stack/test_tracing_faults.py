@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from samattn_cli.stack.tracing.autocast import NOTE
 from samattn_cli.stack.tracing.child import answer
 
 SOURCE = """
@@ -54,6 +55,36 @@ def on_gpu():
 def number():
     return 3
 instance = Plain()
+class KeywordOnly(Plain):
+    def forward(self, *, image, mask=None):
+        return self.fc(image)
+class Same(nn.Module):
+    def forward(self, x):
+        return x
+class NoGradient(Plain):
+    @torch.no_grad()
+    def forward(self, x):
+        return self.fc(x)
+class Autocast(Plain):
+    def forward(self, x):
+        with torch.autocast("cuda", dtype=torch.float16):
+            return self.fc(x)
+class AutocastByDecorator(Plain):
+    @torch.autocast("cuda", dtype=torch.bfloat16)
+    def forward(self, x):
+        return self.fc(x)
+class AutocastOff(Plain):
+    def forward(self, x):
+        with torch.autocast("cuda", enabled=False):
+            return self.fc(x)
+class InThread(Plain):
+    def forward(self, x):
+        import threading
+        made = []
+        thread = threading.Thread(target=lambda: made.append(self.fc(x)))
+        thread.start()
+        thread.join()
+        return made[0]
 constant = 5
 """
 
@@ -107,8 +138,8 @@ def ask(tmp_path, monkeypatch):
             "forward-fails",
             ("theirs_to_trace.py:27: ", "RuntimeError"),
         ),
-        ("theirs_to_trace:number", {}, "not-a-module", ("returns a int",)),
-        ("theirs_to_trace:constant", {}, "not-callable", ("is a int",)),
+        ("theirs_to_trace:number", {}, "not-a-module", ("returns int;",)),
+        ("theirs_to_trace:constant", {}, "not-callable", ("is int;",)),
         ("theirs_to_trace:Plian", {}, "no-such-attribute", ("did you mean 'Plain'",)),
         ("theirs_to_trace", {}, "not-a-target", ("package.module:callable",)),
         ("no_such_module_here:x", {}, "no-such-module", ("no_such_module_here",)),
@@ -121,6 +152,16 @@ def ask(tmp_path, monkeypatch):
         ),
         ("wrong_syntax:x", {}, "target-not-imported", ("wrong_syntax.py:1: ", "SyntaxError")),
         ("nowhere.json", {}, "file-not-found", ("nowhere.json",)),
+        (
+            "theirs_to_trace:KeywordOnly",
+            {},
+            "forward-fails",
+            ("it takes image, mask (optional): --input NAME=",),
+        ),
+        ("theirs_to_trace:Same", {}, "no-operation", ()),
+        ("theirs_to_trace:InThread", {}, "no-operation", ("another thread",)),
+        ("theirs_to_trace:NoGradient", {"mode": "training"}, "nothing-to-train", ("torch.no_grad",)),
+        ("theirs_to_trace.py:Plain", {}, "no-such-module", ("write theirs_to_trace:Plain",)),
     ],
 )
 def test_one_message(ask, target, more, code, texts):
@@ -167,3 +208,13 @@ def test_what_can_be_traced(ask):
     numbers = ask("theirs_to_trace:Branches")["trace"]
     assert numbers["route"] == "cpu"
     assert "theirs_to_trace.py:17: it needs numbers" in numbers["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("target", "is_noted"),
+    [("Autocast", True), ("AutocastByDecorator", True), ("AutocastOff", False), ("Plain", False)],
+)
+def test_autocast_of_cuda_inside_a_module_is_not_passed_over(ask, target, is_noted):
+    trace = ask(f"theirs_to_trace:{target}")["trace"]
+    assert trace["notes"] == ([NOTE] if is_noted else [])
+    assert trace["forward"][0]["allocates"][0]["nbytes"] == 2 * 2 * 4  # float32, as the note says

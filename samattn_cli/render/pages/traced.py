@@ -199,7 +199,8 @@ def _device(report: TracedAnalysis) -> Lines:
     ]
     if device.allocated_bytes is None:
         lines.append(
-            f"workspaces of cuBLAS and of other kernels are left out; --device dry:{device.name} has them"
+            f"this compares the bytes of live tensors with the device's memory: workspaces of kernels, and what torch's allocator "
+            f"reserves beyond them, are left out; --device dry:{device.name} has them"
         )
     if device.allocated_bytes is not None and device.reserved_bytes is not None:
         allocated, reserved = map(format_bytes, (device.allocated_bytes, device.reserved_bytes))

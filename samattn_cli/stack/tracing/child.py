@@ -5,11 +5,13 @@ What the target prints goes to standard error. A target that ends this process e
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from io import StringIO
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,6 +22,7 @@ from ...errors import SamattnError
 from ...reports.trace import DryRun, Trace
 from ..child import _end_with_input
 from ..dynamo import without_dynamo
+from .autocast import watch
 from .faults import fault_of
 from .load import Target, about_meta, build, make_importable, on_device, target_of
 from .run import Inputs, trace
@@ -41,6 +44,7 @@ def main() -> None:
     Thread(target=_end_with_input, daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    sys.stdin = StringIO()  # a target that asks for input would wait for ever
     make_importable(request["folder"])
     with answers:
         answers.write(answer(request))
@@ -52,6 +56,7 @@ def answer(request: dict[str, Any]) -> str:
     """The trace, or what is wrong, as JSON."""
     from pydantic import TypeAdapter
 
+    watch()
     try:
         if request["dry"]:
             return json.dumps({"dry": asdict(_run_dry(request))})
@@ -104,9 +109,31 @@ def _traced(request: dict[str, Any]) -> Trace:
         return trace(moved, Inputs(typed, "meta"), request["mode"], notes)
     except (Exception, SystemExit) as error:
         if not about_meta(error):
-            raise _FaultError(*fault_of(error, "its forward fails", "forward-fails")) from error
+            code, text = fault_of(error, "its forward fails", "forward-fails")
+            raise _FaultError(code, text + _inputs_of(moved, typed, error)) from error
         _code, text = fault_of(error, "it needs numbers", "needs-numbers")
     return _with_numbers(request, target, typed, text, notes)
+
+
+def _inputs_of(module: nn.Module, given: dict[str, Any], error: BaseException) -> str:
+    """What a forward takes, if the error is that it does not take what was given; otherwise ""."""
+    if not isinstance(error, TypeError):
+        return ""
+    try:
+        signature = inspect.signature(module.forward)
+    except (TypeError, ValueError):  # of compiled code
+        return ""
+    named = {name: None for name in given if not name.isdecimal()}
+    try:
+        signature.bind(*[None] * (len(given) - len(named)), **named)
+    except TypeError:
+        takes = ", ".join(map(_named, signature.parameters.values()))
+        return f"; it takes {takes or 'no input'}: --input NAME=SHAPE gives one by its name"
+    return ""
+
+
+def _named(parameter: inspect.Parameter) -> str:
+    return parameter.name if parameter.default is parameter.empty else f"{parameter.name} (optional)"
 
 
 def _with_numbers(

@@ -18,6 +18,7 @@ NOT_THEIRS = tuple(
         sysconfig.get_path("stdlib"),
     )
 )
+NO_CUDA = "not compiled with CUDA"
 INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -49,4 +50,6 @@ def _said(error: BaseException) -> str:
     text = str(error).strip().partition("\n")[0]
     if isinstance(error, SystemExit):
         return f"the interpreter was told to exit ({error.code})"
+    if NO_CUDA in text:
+        text += "; it asks for CUDA: leave the device out, or take that of an input or a weight (x.device)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

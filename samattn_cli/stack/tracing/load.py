@@ -76,15 +76,17 @@ def _of_code(name: str, arguments: Mapping[str, Any]) -> Target:
     if not attribute:
         raise SamattnError(
             "not-a-target",
-            f"{name}: is not a target; write package.module:callable, timm:NAME, torchvision:NAME, or the folder of a "
+            "is not a target; write package.module:callable, timm:NAME, torchvision:NAME, or the folder of a "
             "Hugging Face model",
         )
+    if as_module := _as_module(module_name):
+        raise SamattnError("no-such-module", f"{module_name} is a file; write {as_module}:{attribute}")
     found: Any = _imported(module_name)
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise SamattnError(
                 "no-such-attribute",
-                f"{name}: {module_name} has no {attribute!r}{did_you_mean(part, dir(found))}",
+                f"{module_name} has no {attribute!r}{did_you_mean(part, dir(found))}",
             )
         found = getattr(found, part)
     if isinstance(found, nn.Module):
@@ -92,7 +94,7 @@ def _of_code(name: str, arguments: Mapping[str, Any]) -> Target:
     if not callable(found):
         raise SamattnError(
             "not-callable",
-            f"{name}: is a {type(found).__name__}; a class or a function that returns a module would be right",
+            f"is {type(found).__name__}; a class or a function that returns a module would be right",
         )
     return Target(lambda: found(**arguments))
 
@@ -104,9 +106,17 @@ def _imported(name: str) -> Any:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise SamattnError(
                 "no-such-module",
-                f"{name}: no module named {error.name!r} in this folder ({Path.cwd()}) or among the installed packages",
+                f"no module named {error.name!r} in this folder ({Path.cwd()}) or among the installed packages",
             ) from None
         raise
+
+
+def _as_module(name: str) -> str:
+    """How a Python file of the working folder is written as a module; "" if it is not one."""
+    path = Path(name)
+    parts = [part for part in path.with_suffix("").parts if part != "."]
+    is_here = path.suffix == ".py" and path.is_file() and not path.is_absolute() and ".." not in parts
+    return ".".join(parts) if is_here else ""
 
 
 def _of_zoo(zoo: str, name: str, arguments: Mapping[str, Any]) -> Target:
@@ -205,7 +215,7 @@ def build(target: Target, notes: list[str]) -> nn.Module:
         )
     if not isinstance(module, nn.Module):
         raise SamattnError(
-            "not-a-module", f"returns a {type(module).__name__}; a torch.nn.Module would be right"
+            "not-a-module", f"returns {type(module).__name__}; a torch.nn.Module would be right"
         )
     return module
 

@@ -14,6 +14,7 @@ from ...errors import SamattnError
 from ...reports.trace import Trace, TracedModule, TracedOp, TracedWeight
 from ..gradients import uses_of_the_last_holder
 from . import as_cuda
+from .autocast import noticed
 from .follow import Follower, Modules
 
 HEADS = ("num_heads", "num_attention_heads", "n_heads", "nheads", "heads", "n_head")
@@ -59,8 +60,9 @@ def trace(module: nn.Module, inputs: Inputs, mode: str, notes: list[str]) -> Tra
     library = as_cuda.install() if device == "meta" else None
     weights = dict(module.named_parameters())
     try:
-        forward, outputs = _inference(module, inputs, device)
-        step = _step(module, inputs, device) if mode == "training" else ()
+        with noticed(notes):
+            forward, outputs = _inference(module, inputs, device)
+            step = _step(module, inputs, device) if mode == "training" else ()
     finally:
         del library
     buffers = _distinct(module.buffers())
@@ -99,6 +101,11 @@ def _inference(module: nn.Module, inputs: Inputs, device: str) -> tuple[tuple[Tr
             f"the module returns {type(output).__name__} without a tensor in it; a tensor, or a list, a dictionary or a "
             "dataclass of tensors, would be right",
         )
+    if not ops:
+        raise SamattnError(
+            "no-operation",
+            "its forward runs no operation that makes a tensor, or runs all of them in another thread, where they are not seen",
+        )
     return ops, outputs
 
 
@@ -120,7 +127,8 @@ def _step(module: nn.Module, inputs: Inputs, device: str) -> tuple[TracedOp, ...
         if not outputs:
             raise SamattnError(
                 "nothing-to-train",
-                "no output has a gradient, so there is no training step: every weight is frozen",
+                "no output has a gradient, so there is no training step: every weight is frozen, or the forward runs under "
+                "torch.no_grad",
             )
         follower.phase = "backward"
         gradients = tuple(map(torch.empty_like, outputs))

@@ -103,7 +103,7 @@ def _windows(passes: TracedPasses, config: EncoderConfig) -> AgainstDifference |
         (name for name in passes.recordings if name in passes.places.layers), config.layers, strict=False
     ):
         its = by_layer.get(name)
-        windows, tokens = (0, 0) if its is None else (its.report.windows, its.report.queries)
+        windows, tokens = (0, 0) if its is None else (its.report.windows, its.report.keys)
         if (windows, tokens) != (prod(layer.windows.counts), _tokens(layer)):
             text = f"{name} attends {_in_config(layer)} in the config and {_here(its)} here"
             return AgainstDifference("windows", name, text, prod(layer.windows.counts), windows)
@@ -111,23 +111,29 @@ def _windows(passes: TracedPasses, config: EncoderConfig) -> AgainstDifference |
 
 
 def _tokens(layer: LayerConfig) -> int:
-    """Tokens of one window."""
-    height, width = layer.padded_grid
-    return height * width // prod(layer.windows.counts)
+    """Tokens of one window whose keys are attended to; of the only one, also those that are not on the grid."""
+    windows = prod(layer.windows.counts)
+    return prod(layer.padded_grid) // windows + (layer.extra_tokens if windows == 1 else 0)
 
 
 def _in_config(layer: LayerConfig) -> str:
     windows = prod(layer.windows.counts)
-    return "globally" if windows == 1 else f"in {windows:,} windows of {_tokens(layer):,} tokens"
+    return _attends(windows, _tokens(layer))
 
 
 def _here(product: Product | None) -> str:
     if product is None:
         return "nowhere"
-    report = product.report
-    if report.windows == 1:
-        return f"globally, over {report.queries:,} tokens"
-    return f"in {report.windows:,} windows of {report.queries:,} tokens"
+    return _attends(product.report.windows, product.report.keys)
+
+
+def _attends(windows: int, tokens: int) -> str:
+    """Where a layer attends, in words."""
+    return (
+        f"globally, over {tokens:,} tokens"
+        if windows == 1
+        else f"in {windows:,} windows of {tokens:,} tokens"
+    )
 
 
 def _first(what: str, ours: Sequence[_Stretch], theirs: Sequence[_Stretch]) -> AgainstDifference | None:
