@@ -25,6 +25,11 @@ from .norms import NORM_EPS
 Outputs = Tensor | tuple[Tensor, ...]
 
 
+def in_tuple(outputs: Outputs) -> tuple[Tensor, ...]:
+    """One output or several, as a tuple."""
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
 Parts = Mapping[str, Any]
 """Modules, or the weight of a position embedding, by the names of the plan."""
 
@@ -82,8 +87,7 @@ class ImageEncoder(nn.Module):
         part = self.get_submodule(name)
         if self.checkpointing and name.startswith(CONTAINER) and torch.is_grad_enabled():
             return (self._checkpointed(part, x, *taps),)
-        out = part(x, *taps)
-        return out if isinstance(out, tuple) else (out,)
+        return in_tuple(part(x, *taps))
 
     def _checkpointed(self, block: nn.Module, x: Tensor, *taps: Tensor) -> Tensor:
         # checkpoint restores torch's own autocast by itself when it runs the forward again

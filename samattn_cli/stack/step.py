@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
 from ..encoder.model import EncoderConfig, RunConfig
-from .encoder import freeze, image_for
+from .encoder import freeze, image_for, in_tuple
 from .implementation import build_implementation
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -80,12 +80,12 @@ def training_step(model: Callable[..., Any], image: Tensor, optimizer: Optimizer
 
 def forward(model: Callable[..., Any], image: Tensor) -> tuple[Tensor, ...]:
     """The outputs of a forward that autograd follows."""
-    output = model(image)
-    return output if isinstance(output, tuple) else (output,)
+    return in_tuple(model(image))
 
 
 def backward(outputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """Run the backward from a dense gradient of each output; returns these gradients."""
+    """Run the backward from a dense gradient of each output that takes one; returns these gradients."""
+    outputs = tuple(each for each in outputs if each.requires_grad)
     gradients = [torch.full_like(each, GRADIENT, memory_format=torch.preserve_format) for each in outputs]
     torch.autograd.backward(outputs, gradients)
     return gradients

@@ -24,6 +24,7 @@ from ..encoder.model import Phase, Section
 from ..units import rounded
 from .convolution import is_grouped_backward, of_grouped_backward
 from .cuda import AsOnCuda, steps_on_cuda
+from .encoder import in_tuple
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
 from .meta import run_on_meta
@@ -187,7 +188,7 @@ def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
         parts.append(section[0])
 
     def pack(tensor: Tensor) -> _Kept:
-        saved = _Kept(tensor)
+        saved = _Kept(tensor.detach())  # an output that its own node keeps would keep that node
         if tensor.device == image.device and storage_key(tensor) not in weights:
             kept.append((parts[-1], weakref.ref(saved)))
         return saved
@@ -271,11 +272,11 @@ def trace_training(
 
 
 def backward_of(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Run the backward from a gradient of each output, as torch.autograd.backward would; returns these gradients.
+    """Run the backward from a gradient of each output that takes one, as torch.autograd.backward would; returns these.
 
     That one would switch the function mode off.
     """
-    outputs = output if isinstance(output, tuple) else (output,)
+    outputs = tuple(each for each in in_tuple(output) if each.requires_grad)
     gradients = tuple(map(torch.empty_like, outputs))
     torch.autograd.Variable._execution_engine.run_backward(
         outputs, gradients, False, False, (), allow_unreachable=True, accumulate_grad=True

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig, RunConfig
 from ..encoder.plan import LayerConfig, PartConfig
+from ..encoder.registry import REFERENCE
 from ..records import dataclass, replace
 from ..units import ITEM_BYTES
 from . import autograd
@@ -108,8 +109,9 @@ def forward(config: EncoderConfig, *, training: bool = False, target: Target = A
     """
     run = config.run
     training = training or run.keeps_graph
-    # autograd changes the forward only for fused attention (more outputs) and autocast (copies of weights that train)
-    differs = run.attention != "eager" or run.autocast != "none"
+    # autograd changes the forward only for fused attention (more outputs) and autocast (copies of weights that train), and
+    # for code of a library that makes results which nothing reads
+    differs = run.attention != "eager" or run.autocast != "none" or config.implementation != REFERENCE
     target = AMPERE if run.attention == "eager" else target
     return _forward(config, training and differs, training and run.trains != "all", target)
 
@@ -126,7 +128,14 @@ def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool, target: Target 
     """A Tape for a run; `item_bytes` is the size of a number in its dtype, an integer or a symbol."""
     low = None if run.autocast == "none" else ITEM_BYTES[run.product_dtype]
     half = run.product_dtype == "float16"
-    return Tape(item_bytes, autocast_bytes=low, half_to_float=half, training=training, target=target)
+    return Tape(
+        item_bytes,
+        autocast_bytes=low,
+        half_to_float=half,
+        training=training,
+        holds_graph=training and not run.checkpointing,
+        target=target,
+    )
 
 
 class _Driver:
@@ -262,8 +271,8 @@ class BackwardRun:
 def backward(forward_pass: ForwardPass, *, accumulating: bool = False) -> tuple[BackwardRun, ...]:
     """Run the backward of a forward pass on the Tape: a run for each segment, in the order of the forward.
 
-    It begins with contiguous gradients of the outputs, which a decoder would pass back. The caller keeps those, the
-    outputs and the image. Segments that share the recording of their forward share that of their backward.
+    It begins with contiguous gradients of the outputs that take one, which a decoder would pass back. The caller keeps
+    those, the outputs and the image. Segments that share the recording of their forward share that of their backward.
 
     Args:
         forward_pass: what it is of.
@@ -285,6 +294,7 @@ class _BackwardDriver:
         self.gradients = {
             (self.last.name, index): self.tape.tensor_like(output)
             for index, output in enumerate(self.last.outputs)
+            if output.grad_fn is not None
         }
         self.callers = {gradient.storage for gradient in self.gradients.values()}
         self.kept_by_weights: set[Storage] = set()  # gradients of weights are views of these

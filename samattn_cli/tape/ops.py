@@ -13,7 +13,8 @@ Conventions:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..units import FLOPS_PER_MAC
@@ -164,11 +165,23 @@ class Recording:
         ops: the operations in order.
         cached: autocast's copies of weights, which live until the whole forward ends.
         buffers: the buffers of the part.
+        unread: results that nothing reads, and what autograd saves for each: it is freed with the result that holds its graph.
     """
 
     ops: tuple[Op, ...]
     cached: tuple[Storage, ...] = ()
     buffers: tuple[Storage, ...] = ()
+    unread: Mapping[Storage, tuple[Storage, ...]] = field(default_factory=dict)
+
+    def with_graphs(self) -> Recording:
+        """The same, where autograd saves tensors and results hold their graphs."""
+        return replace(self, ops=tuple(map(self._freeing_graphs, self.ops))) if self.unread else self
+
+    def _freeing_graphs(self, op: Op) -> Op:
+        saved = {storage for graph in self.unread.values() for storage in graph}
+        frees = tuple(storage for storage in op.frees if storage not in saved)
+        graphs = tuple(each for storage in op.frees for each in self.unread.get(storage, ()))
+        return replace(op, frees=(*frees, *graphs)) if op.frees else op
 
     @cached_property
     def macs(self) -> Dim:

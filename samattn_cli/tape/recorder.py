@@ -31,6 +31,7 @@ class Recorder:
         autocast_bytes: bytes of a number in products, where autocast gives them another type.
         half_to_float: whether softmax widens the type of products in its own kernel (float16), without a copy.
         training: whether autograd is on; some kernels then have more outputs.
+        holds_graph: whether a result that nothing reads holds what autograd has saved for it: in training without checkpoints.
         target: where it runs, which decides the kernels of fused attention.
     """
 
@@ -41,12 +42,14 @@ class Recorder:
         autocast_bytes: int | None = None,
         half_to_float: bool = False,
         training: bool = False,
+        holds_graph: bool = False,
         target: Target = AMPERE,
     ) -> None:
         self.item_bytes = item_bytes
         self.autocast_bytes = autocast_bytes
         self.half_to_float = half_to_float
         self.training = training
+        self.holds_graph = holds_graph
         self.target = target
         self.ops: list[Op] = []
         self.buffers: list[Storage] = []
@@ -60,13 +63,16 @@ class Recorder:
         ops, self.ops = tuple(self.ops), []
         cached = tuple(copy.storage for copy in self.copies.values())
         buffers, self.buffers = tuple(self.buffers), []
+        unread = self.unread
         self._forget()
-        return Recording(ops, cached, buffers)
+        recording = Recording(ops, cached, buffers, unread)
+        return recording.with_graphs() if self.holds_graph else recording
 
     def _forget(self) -> None:
         """Start anew: weights of the next part have the same names, but are other weights."""
         self.recorded: set[str] = set()
         self.leaves: dict[str, Edge] = {}
+        self.unread: dict[Storage, tuple[Storage, ...]] = {}  # results that nothing reads, and what autograd saves for them
         self.copies: dict[str, Tensor] = {}  # autocast's copies of weights, kept until the forward ends
 
     @contextmanager
@@ -109,6 +115,10 @@ class Recorder:
         if storages:
             module, name = _names(self.scope, "free")
             self.ops.append(Op(name, "free", module, parameters=self._first_used(()), frees=storages))
+
+    def graph_of(self, unread: Tensor, *saved: Tensor) -> None:
+        """Autograd saves tensors for a result that nothing reads: they are freed with it, if it holds its graph."""
+        self.unread[unread.storage] = tuple(tensor.storage for tensor in saved)
 
     def parameter(self, name: str, *shape: Dim) -> Parameter:
         """A weight of the current module, for the operation that uses it."""

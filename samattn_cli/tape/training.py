@@ -222,7 +222,8 @@ class TrainingStep:
 
     @cached_property
     def _output_gradient_bytes(self) -> Dim:
-        return sum(rounded(output.nbytes) for output in self.forward.segments[-1].outputs)
+        outputs = self.forward.segments[-1].outputs
+        return sum(rounded(output.nbytes) for output in outputs if output.grad_fn is not None)
 
     def _forward(self) -> Iterator[Moment]:
         live = self._before + self.held_in_forward
@@ -260,12 +261,12 @@ def recomputed(ahead: Recording, back: Recording) -> Recording:
     """The backward of a checkpointed block, with its second forward where the backward first needs a saved tensor.
 
     Source: torch/utils/checkpoint.py, use_reentrant=False: the second forward stops at the last tensor to be saved, and
-    frees the others. If the backward needs no saved tensor, there is no second forward.
+    frees the others. Its results hold their graphs, unlike those of the first. If the backward needs no saved tensor, there is no second forward.
     """
     first = next((i for i, op in enumerate(back.ops) if op.kind == "unpack"), None)
     if first is None:
         return back
-    again = tuple(_until_last_save(ahead.ops))
+    again = tuple(_until_last_save(ahead.with_graphs().ops))
     return Recording((*back.ops[:first], *_keeping(again, ahead.saved), *back.ops[first:]))
 
 

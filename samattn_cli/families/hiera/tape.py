@@ -7,6 +7,7 @@ grid), N = M / q_stride ** 2 queries.
 from __future__ import annotations
 
 from ...encoder.plan import LayerConfig, PartConfig
+from ...tape.holds import Holds
 from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
@@ -15,40 +16,59 @@ from ...units import ITEM_BYTES
 from ..vit.tape import mlp
 
 
-def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
-    """Pre-norm block: (B, H, W, C) -> (B, H / q_stride, W / q_stride, D)."""
-    shortcut = x
+class Code(Holds):
+    """The steps of the block that implementations write differently, as SAM 2 writes them."""
+
+    def partition(self, x: Tensor, layer: LayerConfig) -> Tensor:
+        """Windows of (B, H, W, C): (B * windows, h, w, C)."""
+        return window_partition(self.tape, x, layer.windows)
+
+    def unpartition(self, windows: Tensor, layer: LayerConfig) -> Tensor:
+        """The pooled grid of pooled windows: (B, H', W', D); here its padding stays in memory."""
+        joined = join(self.tape, windows, layer.windows.pooled(layer.q_stride))
+        return joined.narrow((joined.shape[0], *layer.out_grid, joined.shape[-1]))
+
+    def before_pooling(self, q: Tensor, k: Tensor) -> None:
+        """What attention does with queries and keys (B, M, h, d) before it pools the queries: nothing."""
+
+
+def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[Code] = Code) -> Tensor:
+    """Pre-norm block: (B, H, W, C) -> (B, H / q_stride, W / q_stride, D); `code` is that of an implementation."""
+    steps, shortcut = code(tape), x
     normed = tape.layer_norm("norm1", x)
     if layer.in_dim != layer.stage.embed_dim:
         projected = tape.linear("proj", normed, layer.stage.embed_dim)
         shortcut = pool(tape, "pool", projected, layer.q_stride)
         tape.free(projected, keep=shortcut)
-    joined = attend(tape, normed, layer, kernel)
+    attended, joined = attend(tape, normed, layer, kernel, steps)
     x = tape.add("add_attn", shortcut, joined)
-    tape.free(joined)
+    steps.drop("attended" if joined.storage is attended.storage else "joined", joined)
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
         y = mlp(tape, normed, layer.stage, names=("layers.0", "layers.1"))
-    tape.free(normed)
+    steps.drop("norm2", normed)
     out = tape.add("add_mlp", x, y)
-    tape.free(x, y, *(() if layer.in_dim == layer.stage.embed_dim else (shortcut,)))
+    own_shortcut = () if layer.in_dim == layer.stage.embed_dim else (shortcut,)
+    tape.free(x, y, *own_shortcut, *steps.held("block"))
     return out
 
 
-def attend(tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
-    """Attention over windows of `normed`, or the whole grid: (B, H, W, C) -> the pooled grid (B, H', W', D)."""
+def attend(
+    tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str, code: Code
+) -> tuple[Tensor, Tensor]:
+    """Attention over windows of `normed`, or the whole grid: (B, H, W, C) -> its output, the pooled grid (B, H', W', D)."""
     windows = normed
     if not layer.is_global:
-        windows = window_partition(tape, normed, layer.windows)
+        windows = code.partition(normed, layer)
         tape.free(normed, keep=windows)
     with tape.module("attn"):
-        attended = attention(tape, windows, layer, kernel)
+        attended = attention(tape, windows, layer, kernel, code)
     tape.free(windows)
     if layer.is_global:
-        return attended
-    joined = join(tape, attended, layer.windows.pooled(layer.q_stride))
-    tape.free(attended, keep=joined)
-    return joined.narrow((joined.shape[0], *layer.out_grid, joined.shape[-1]))  # its padding stays in memory
+        return attended, attended
+    joined = code.unpartition(attended, layer)
+    code.drop("attended", attended, keep=joined)
+    return attended, joined
 
 
 def pool(tape: Tape, name: str, x: Tensor, stride: int) -> Tensor:
@@ -58,11 +78,12 @@ def pool(tape: Tape, name: str, x: Tensor, stride: int) -> Tensor:
     return tape.max_pool2d(name, x.permute(0, 3, 1, 2), stride).permute(0, 2, 3, 1)
 
 
-def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
+def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, code: Code) -> Tensor:
     """Attention of pooled queries to all keys: (B, H, W, C) -> (B, H / q_stride, W / q_stride, D)."""
     (B, H, W, _), D, h = x.shape, layer.stage.embed_dim, layer.stage.num_heads
     qkv = tape.linear("qkv", x, 3 * D, bias=layer.stage.qkv_bias)
     q, k, v = qkv.view(B, H * W, 3, h, D // h).unbind(2)
+    code.before_pooling(q, k)
     height, width = H // layer.q_stride, W // layer.q_stride
     if layer.q_stride != 1:
         pooled = pool(tape, "q_pool", q.view(B, H, W, D), layer.q_stride)
@@ -71,7 +92,7 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
     out, *kept = (eager if kernel == "eager" else sdpa)(tape, q, k, v)
     y = tape.reshape("merge_heads", out, B, height, width, D)
     result = tape.linear("proj", y, D)
-    tape.free(y, out, *kept, q, qkv)
+    tape.free(y, out, *kept, q, qkv, *code.held("attention"))
     return result
 
 
@@ -122,20 +143,20 @@ def sam2_fpn(tape: Tape, x: Tensor, part: PartConfig, *finer: Tensor) -> tuple[T
     encoder also makes a sine encoding of the positions for each output, which is left out here.
     """
     fine, middle, coarse = finer
-    coarsest = _lateral(tape, 0, x, part)
-    lateral = _lateral(tape, 1, coarse, part)
+    coarsest = lateral(tape, 0, x, part)
+    finer_lateral = lateral(tape, 1, coarse, part)
     wide = tape.cast("to_float32", coarsest, ITEM_BYTES["float32"])
-    top_down = tape.interpolate("top_down", wide, lateral.shape[2:], "nearest")
+    top_down = tape.interpolate("top_down", wide, finer_lateral.shape[2:], "nearest")
     tape.free(wide, keep=coarsest)
-    summed = tape.add("add_top_down", lateral, top_down)
-    second = _lateral(tape, 2, middle, part)
-    tape.free(lateral)
-    first = _lateral(tape, 3, fine, part)
+    summed = tape.add("add_top_down", finer_lateral, top_down)
+    second = lateral(tape, 2, middle, part)
+    tape.free(finer_lateral)
+    first = lateral(tape, 3, fine, part)
     tape.free(coarsest, top_down)
     return first, second, summed
 
 
-def _lateral(tape: Tape, number: int, x: Tensor, part: PartConfig) -> Tensor:
+def lateral(tape: Tape, number: int, x: Tensor, part: PartConfig) -> Tensor:
     """(B, H, W, C) -> (B, out_chans, H, W)."""
     return tape.conv2d(f"convs.{number}.conv", x.permute(0, 3, 1, 2), part.config.out_chans, 1)
 

@@ -15,10 +15,13 @@ from ...encoder.slots import (
     Block,
     Entering,
     Family,
+    Implementation,
     Part,
     PatchEmbed,
     Placing,
     Problem,
+    Wanted,
+    cannot_run,
     ends_of_stages,
 )
 from ...errors import Message
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from ...encoder.plan import LayerConfig
 
 FPN_LEVELS = 4
+OF_POSITIONS = 4
+"""Channels of transformers' encoding of positions come in fours: sine and cosine, of rows and of columns."""
 
 
 def lagging(entering: Entering) -> Placing:
@@ -134,6 +139,42 @@ def stage_ends(config: EncoderConfig) -> tuple[str, ...]:
     return tuple(f"blocks.{index}" for index in ends_of_stages(config)[:-1])
 
 
+def sam2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """Sam2VisionModel has one number for a window's side, one ratio for all MLPs, and pools by two in windows."""
+    stages = config.stages
+    ratios = {stage.mlp_dim / stage.embed_dim for stage in stages}
+    wanted: list[Wanted] = [
+        (("patch_embed",), config.patch_embed == "overlapping", "patch_embed overlapping"),
+        (("pos_embed",), config.pos_embed == "hiera", "pos_embed hiera"),
+        (
+            ("pos_embed_window",),
+            config.pos_embed_window == stages[0].window_size,
+            "positions repeated with the window of the first stage",
+        ),
+        (("out_chans",), not config.out_chans % OF_POSITIONS, f"a multiple of {OF_POSITIONS} output channels"),
+        (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
+        (("norm",), not config.norm, "no norm after the blocks"),
+        (("stages", 0, "mlp_ratio"), len(ratios) == 1, "one mlp_ratio"),
+        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
+    ]
+    for number, stage in enumerate(stages):
+        place = ("stages", number)
+        pooled = next(layer for layer in config.layers if layer.stage_index == number)
+        wanted += [
+            ((*place, "window_size"), len({*stage.window_size}) == 1, "windows that are square"),
+            ((*place, "qkv_bias"), stage.qkv_bias, "qkv_bias true"),
+            ((*place, "overrides"), not stage.overrides, "blocks of one kind"),
+            ((*place, "transition"), stage.transition == "none", "no transitions"),
+            ((*place, "q_stride"), stage.q_stride == (2 if number else 1), "q_stride 2 in all stages but the first"),
+            (
+                (*place, "global_attn_indexes"),
+                not number or not pooled.is_global,
+                "windows in the first block of a stage, which pools",
+            ),
+        ]
+    yield from cannot_run("Sam2VisionModel of transformers", wanted)
+
+
 FAMILY = Family(
     blocks={
         "hiera": Block(
@@ -167,4 +208,17 @@ FAMILY = Family(
             problems=fpn_problems,
         )
     },
+    implementations=(
+        Implementation(
+            library="transformers",
+            model="Sam2VisionModel",
+            versions=("5.23",),
+            blocks=("hiera",),
+            necks=("sam2_fpn",),
+            kernels=("sdpa", "eager"),
+            difference="copies tokens to pad them and to drop the padding, holds what attention returns, computes a softmax over "
+            "the heads of each token that nothing reads, and returns positions and its last hidden state",
+            problems=sam2_of_transformers,
+        ),
+    ),
 )

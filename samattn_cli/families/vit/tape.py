@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from ...encoder.model import StageConfig
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.kernels import attention as attention_kernel
+from ...tape.holds import Holds
 from ...tape.norms import layer_norm_2d
 from ...tape.rel_pos import decomposed_terms, joint_term, relative_positions
 from ...tape.storage import Dim, Shape
@@ -36,31 +37,10 @@ def qkv_of(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
 Projection = Callable[[Tape, Tensor, StageConfig], Tensor]
 
 
-class Code:
-    """The steps of the block that implementations write differently, as segment-anything writes them.
-
-    An implementation is a subclass. Each block has an object of its own, which knows what the block's functions still hold.
-
-    Attributes:
-        holds: what the names of a function hold until it returns: a name of this module, and "attention" or "block".
-    """
+class Code(Holds):
+    """The steps of the block that implementations write differently, as segment-anything writes them."""
 
     holds: Mapping[str, str] = {"attended": "attention"}
-
-    def __init__(self, tape: Tape) -> None:
-        self.tape = tape
-        self._held: dict[str, list[Tensor]] = {}
-
-    def drop(self, name: str, x: Tensor) -> None:
-        """A function is done with `x`, which is freed unless a name holds it."""
-        if name in self.holds:
-            self._held.setdefault(self.holds[name], []).append(x)
-        else:
-            self.tape.free(x)
-
-    def held(self, function: str) -> tuple[Tensor, ...]:
-        """What the names of a function hold as it returns."""
-        return tuple(self._held.pop(function, ()))
 
     def partition(self, x: Tensor, layer: LayerConfig) -> Tensor:
         """Windows of (B, H, W, C): (B * windows, h, w, C)."""

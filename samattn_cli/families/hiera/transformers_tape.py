@@ -1,0 +1,142 @@
+"""What transformers writes differently in SAM 2's encoder; the rest is `tape.py`.
+
+Source: transformers 5.23.0, models/sam2/modeling_sam2.py: window_partition, window_unpartition, Sam2MultiScaleAttention,
+Sam2MultiScaleBlock, Sam2VisionNeck, Sam2SinePositionEmbedding, Sam2VisionModel. Shapes: B batch, H x W grid, C width, h heads,
+d = C / h, M tokens of a window (or the grid).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from ...encoder.plan import LayerConfig, PartConfig
+from ...tape.storage import Dim
+from ...tape.tape import Tape
+from ...tape.tensor import Tensor
+from ...tape.windows import crop, cut, join
+from ...units import ITEM_BYTES
+from . import tape as reference
+
+WIDE = ITEM_BYTES["float32"]
+
+
+class Code(reference.Code):
+    """The steps of a block as in transformers, whose names hold what attention returned and what its MLP reads."""
+
+    holds = {"attended": "block", "norm2": "block", "of_heads": "attention"}  # noqa: RUF012 - never changed
+
+    def partition(self, x: Tensor, layer: LayerConfig) -> Tensor:
+        """Cut from a copy even where there is nothing to pad: ``F.pad`` by zero copies."""
+        (B, _, _, C), (height, width) = x.shape, layer.windows.covered
+        whole = self.tape.pad("pad", x, B, height, width, C)
+        windows = cut(self.tape, whole, layer.windows)
+        self.tape.free(whole, keep=windows)
+        return windows
+
+    def unpartition(self, windows: Tensor, layer: LayerConfig) -> Tensor:
+        """The padding is dropped by a copy."""
+        joined = join(self.tape, windows, layer.windows.pooled(layer.q_stride))
+        out = crop(self.tape, joined, layer.out_grid)
+        if joined.storage not in {out.storage, windows.storage}:
+            self.tape.free(joined)
+        return out
+
+    def before_pooling(self, q: Tensor, k: Tensor) -> None:
+        """A softmax over heads by heads of each token, which nothing reads; attention holds it, and with it its graph."""
+        tape = self.tape
+        scaled = tape.scale("of_heads.scale", q.made_by(None))
+        products = tape.matmul("of_heads", scaled, k.made_by(None).transpose(-2, -1))  # (B, M, h, h)
+        tape.free(scaled)
+        wide = tape.softmax("of_heads.softmax", products, in_float32=True)
+        out = tape.cast("of_heads.cast", wide, q.item_bytes)
+        tape.free(products)
+        tape.free(wide, keep=out)
+        tape.graph_of(out, scaled, *(() if out is wide else (wide,)))
+        self.drop("of_heads", out)
+
+
+def sam2_fpn(tape: Tape, x: Tensor, part: PartConfig, *finer: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of four stages, (B, H, W, C) each -> three maps (B, out_chans, H, W) from the finest to the coarsest.
+
+    Then the positions of each map, and x itself: the model returns its last hidden state too. A decoder reads the maps
+    and their positions; no gradient comes for the others. Positions of the coarsest level are made and dropped.
+    """
+    fine, middle, coarse = finer
+    coarsest = reference.lateral(tape, 0, x, part)
+    unused = sine_positions(tape, 0, coarsest)
+    lateral = reference.lateral(tape, 1, coarse, part)
+    wide = tape.cast("to_float32", coarsest, WIDE)
+    enlarged = tape.interpolate("top_down", wide, lateral.shape[2:], "nearest")
+    tape.free(wide, keep=coarsest)
+    top_down = tape.cast("from_float32", enlarged, lateral.item_bytes)
+    tape.free(enlarged, keep=top_down)
+    summed = tape.add("add_top_down", lateral, top_down)
+    of_summed = sine_positions(tape, 1, summed)
+    tape.free(lateral)
+    second = reference.lateral(tape, 2, middle, part)
+    of_second = sine_positions(tape, 2, second)
+    first = reference.lateral(tape, 3, fine, part)
+    of_first = sine_positions(tape, 3, first)
+    tape.free(coarsest, top_down, unused)
+    return first, second, summed, of_first, of_second, of_summed, x.made_by(None)
+
+
+def sine_positions(tape: Tape, level: int, x: Tensor) -> Tensor:
+    """The sine encoding of the places of a map, in its type: (B, C, H, W). It does not depend on the image: no FLOPs count."""
+    B, C, H, W = x.shape
+    with tape.module(f"position_encoding.{level}"):
+        make = partial(_made, tape, x.item_bytes)
+        numbers = make("rows.number", H), make("columns.number", W)
+        rows = _scaled(make, tape, "rows", numbers[0].view(1, H, 1).expand_to(B, H, W), dim=1)
+        columns = _scaled(make, tape, "columns", numbers[1].view(1, 1, W).expand_to(B, H, W), dim=2)
+        periods = _periods(tape, x.item_bytes, C // 2)
+        angles = [make(name, B, H, W, C // 2) for name in ("columns.angle", "rows.angle")]
+        of_columns, of_rows = (_waves(make, tape, name, each) for name, each in zip(("columns", "rows"), angles))
+        out = make("cat", B, H, W, C, reads=(of_rows, of_columns))
+        tape.free(rows, columns, periods, of_columns, of_rows)
+    return out.permute(0, 3, 1, 2)
+
+
+def _made(tape: Tape, item_bytes: int, name: str, *shape: Dim, reads: tuple[Tensor, ...] = ()) -> Tensor:
+    return tape.computed(name, *shape, item_bytes=item_bytes, reads=reads)
+
+
+Make = Callable[..., Tensor]
+
+
+def _scaled(make: Make, tape: Tape, name: str, numbers: Tensor, dim: int) -> Tensor:
+    """Numbers along a dimension divided by the last of them, times a full turn: (B, H, W)."""
+    last = numbers.slice(dim, numbers.shape[dim] - 1)
+    bound = make(f"{name}.bound", *last.shape, reads=(last,))
+    share = make(f"{name}.share", *numbers.shape, reads=(numbers, bound))
+    tape.free(bound)
+    out = make(f"{name}.scale", *numbers.shape, reads=(share,))
+    tape.free(share, numbers)
+    return out
+
+
+def _periods(tape: Tape, item_bytes: int, number: Dim) -> Tensor:
+    """The period of each pair of channels, a power of the temperature: (number)."""
+    integers = tape.integers("periods.number", number)
+    x = first = _made(tape, item_bytes, "periods.cast", number, reads=(integers,))
+    tape.free(integers)
+    for name in ("halve", "double", "share", "power"):
+        out = _made(tape, item_bytes, f"periods.{name}", number, reads=(x,))
+        tape.free(*(() if x is first else (x,)))
+        x = out
+    tape.free(first)
+    return x
+
+
+def _waves(make: Make, tape: Tape, name: str, angles: Tensor) -> Tensor:
+    """Sines of the even channels next to cosines of the odd ones: (B, H, W, C / 2)."""
+    *size, channels = angles.shape
+    sines, cosines = (make(f"{name}.{wave}", *size, channels // 2, reads=(angles,)) for wave in ("sin", "cos"))
+    out = make(f"{name}.stack", *size, channels, reads=(sines, cosines))
+    tape.free(sines, cosines, angles)
+    return out
+
+
+BLOCKS = {"hiera": partial(reference.block, code=Code)}
+NECKS = {"sam2_fpn": sam2_fpn}
