@@ -101,6 +101,7 @@ class Op:
         parameters: the weights that it is the first to use.
         bytes_read, bytes_written: bytes of its operands and its results.
         reads, allocates, frees: storages that it reads, allocates and frees.
+        frees_last: storages that it frees of the pass before, whose code caches them.
         saves: storages that autograd keeps for its backward.
         is_kept: whether autograd keeps anything for its backward, including weights, which are not in `saves`.
         workspace_bytes: memory that its kernel allocates for itself; it is not a tensor, so a trace does not see it.
@@ -131,6 +132,7 @@ class Op:
     call: str = ""
     strides: tuple[Shape, ...] = ()
     choice: Choice | None = None
+    frees_last: tuple[Storage, ...] = ()
 
     @property
     def flops(self) -> Dim:
@@ -217,6 +219,11 @@ class Recording:
     def saved(self) -> frozenset[Storage]:
         """The storages that autograd keeps for backward."""
         return frozenset(storage for op in self.ops for storage in op.saves)
+
+    @cached_property
+    def left(self) -> frozenset[Storage]:
+        """The storages that its code caches until the next pass."""
+        return frozenset(storage for op in self.ops for storage in op.frees_last)
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -116,6 +116,15 @@ class Recorder:
             module, name = _names(self.scope, "free")
             self.ops.append(Op(name, "free", module, parameters=self._first_used(()), frees=storages))
 
+    @property
+    def last(self) -> int:
+        """The number of the last operation of this part."""
+        return len(self.ops) - 1
+
+    def replaced_in_cache(self, x: Tensor, number: int) -> None:
+        """Code caches `x` until the operation with this `number` of the next pass, in which another result replaces it."""
+        self.ops[number] = replace(self.ops[number], frees_last=(x.storage,))
+
     def graph_of(self, unread: Tensor, *saved: Tensor) -> None:
         """Autograd saves tensors for a result that nothing reads: they are freed with it, if it holds its graph."""
         self.unread[unread.storage] = tuple(tensor.storage for tensor in saved)

@@ -24,6 +24,7 @@ from .requests import (
     BUFFERS,
     FREE,
     FREE_ELSEWHERE,
+    FREE_LAST,
     GRADIENTS,
     INPUT,
     KINDS,
@@ -188,6 +189,7 @@ class _Player:
         self.reserved_before = 0
         self.image: Blocks = {}
         self.forwards: dict[str, Blocks] = {}
+        self.left: Blocks = {}  # in caches, of the pass before
         self.threads: set[str] = set()
         self.segments = {segment.name: segment for segment in passed.segments}
         self.programs: dict[Hashable, Program] = {}  # those of twins are shared
@@ -266,9 +268,12 @@ class _Player:
     def play_forward(self, segment: Segment, held: frozenset[Storage] = frozenset()) -> None:
         """The operations of a segment's forward; what is held is not freed."""
         own = self.forwards[segment.name] = {}
-        key = segment.recording, held
+        is_first = not self.left
+        key = segment.recording, held, is_first
         if key not in self.programs:
-            self.programs[key] = program_of(segment.recording, self.cuda, held, holds=True)
+            self.programs[key] = program_of(
+                segment.recording, self.cuda, held, holds=True, is_first=is_first
+            )
         self.play(self.programs[key], own, partial(self._forward_place, segment), "forward")
 
     def play(self, program: Program, own: Blocks, elsewhere: Callable[[Storage], Place], thread: str) -> None:
@@ -282,6 +287,8 @@ class _Player:
                 free(own.pop(key))
             elif nbytes == FREE_ELSEWHERE:
                 self.free(elsewhere(key))  # type: ignore[arg-type]  # only storages are elsewhere
+            elif nbytes == FREE_LAST:
+                free(self.left.pop(key))
             elif thread not in self.threads:
                 self.threads.add(thread)
                 self.history.workspaces.append(len(self.allocator.events))
@@ -320,7 +327,10 @@ class _Player:
                     self.allocator.free(own.pop(storage))
 
     def _free_all(self) -> None:
-        for own in self.forwards.values():
+        """Let go of all that segments have made, but for what their code caches."""
+        for name, own in self.forwards.items():
+            cached = self.segments[name].recording.left & own.keys()
+            self.left |= {storage: own.pop(storage) for storage in cached}
             self._free_each(own)
 
     def _free_each(self, blocks: Blocks) -> None:

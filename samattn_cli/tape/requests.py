@@ -45,12 +45,14 @@ Key = Storage | int
 """What a block is for: a storage, or the number of an internal allocation."""
 
 Request = tuple[int, Key, int]
-"""A request of so many bytes for a key, and its kind. Other than bytes: `FREE`, `FREE_ELSEWHERE` and `PRODUCT`."""
+"""A request of so many bytes for a key, and its kind. Other than bytes: `FREE`, `FREE_ELSEWHERE`, `FREE_LAST` and `PRODUCT`."""
 
 FREE = -1
 """The block is freed."""
 FREE_ELSEWHERE = -2
 """The block of a storage that the recording did not make is freed."""
+FREE_LAST = -4
+"""The block of a storage that the pass before has left in a cache is freed."""
 PRODUCT = -3
 """cuBLAS runs, which makes its workspace if the thread has none."""
 
@@ -68,7 +70,14 @@ class Program:
         return tuple(op for op, request in zip(self.ops, self.requests, strict=True) if request[0] != PRODUCT)
 
 
-def program_of(recording: Recording, cuda: Cuda, kept: frozenset[Storage], *, holds: bool = False) -> Program:
+def program_of(
+    recording: Recording,
+    cuda: Cuda,
+    kept: frozenset[Storage],
+    *,
+    holds: bool = False,
+    is_first: bool = False,
+) -> Program:
     """The requests of a recording.
 
     Args:
@@ -76,6 +85,7 @@ def program_of(recording: Recording, cuda: Cuda, kept: frozenset[Storage], *, ho
         cuda: the device, which decides what operators allocate internally.
         kept: the storages that autograd keeps.
         holds: whether those are not freed here.
+        is_first: whether no pass has left anything in a cache.
     """
     requests: list[Request] = []
     ops: list[Op] = []
@@ -87,6 +97,7 @@ def program_of(recording: Recording, cuda: Cuda, kept: frozenset[Storage], *, ho
             if not storage.nbytes or (holds and storage in kept):
                 continue
             requests.append((FREE if storage in made else FREE_ELSEWHERE, storage, 0))
+        requests += [(FREE_LAST, storage, 0) for storage in op.frees_last if not is_first]
         ops += [op] * (len(requests) - len(ops))
     return Program(tuple(requests), tuple(ops))
 

@@ -65,6 +65,7 @@ def sam2_fpn(tape: Tape, x: Tensor, part: PartConfig, *finer: Tensor) -> tuple[T
     fine, middle, coarse = finer
     coarsest = reference.lateral(tape, 0, x, part)
     unused = sine_positions(tape, 0, coarsest)
+    replaces = tape.last  # a cache of one encoding has had that of the finest map of the pass before
     lateral = reference.lateral(tape, 1, coarse, part)
     wide = tape.cast("to_float32", coarsest, WIDE)
     enlarged = tape.interpolate("top_down", wide, lateral.shape[2:], "nearest")
@@ -78,6 +79,7 @@ def sam2_fpn(tape: Tape, x: Tensor, part: PartConfig, *finer: Tensor) -> tuple[T
     of_second = sine_positions(tape, 2, second)
     first = reference.lateral(tape, 3, fine, part)
     of_first = sine_positions(tape, 3, first)
+    tape.replaced_in_cache(of_first, replaces)
     tape.free(coarsest, top_down, unused)
     return first, second, summed, of_first, of_second, of_summed, x.made_by(None)
 
