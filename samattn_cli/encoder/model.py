@@ -396,7 +396,7 @@ class EncoderConfig:
     implementation: str = key(
         choice(*LIBRARIES),
         "Whose code runs. reference: that of the model's authors, such as segment-anything's. transformers, timm: the "
-        "library's, with the same weights and FLOPs, and other memory.",
+        "library's, with the same weights, and other memory.",
         example="transformers",
         default=REFERENCE,
         instead={"hugging": "use transformers", "hf": "use transformers", "official": "use reference"},

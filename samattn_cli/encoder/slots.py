@@ -261,7 +261,7 @@ def cannot_run(model: str, wanted: Iterable[Wanted]) -> Iterator[Problem]:
 
 @dataclass(frozen=True, kw_only=True)
 class Implementation:
-    """A model of a library that runs encoders of a family with the same weights and FLOPs, and allocates other tensors.
+    """A model of a library that runs encoders of a family with the same weights, and allocates other tensors.
 
     What differs is in the family's `LIBRARY_tape.py`; the model itself, in parts, is in `LIBRARY_stack.py`.
 

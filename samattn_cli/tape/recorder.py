@@ -72,7 +72,7 @@ class Recorder:
         """Start anew: weights of the next part have the same names, but are other weights."""
         self.recorded: set[str] = set()
         self.leaves: dict[str, Edge] = {}
-        self.unread: dict[Storage, tuple[Storage, ...]] = {}  # results that nothing reads, and what autograd saves for them
+        self.unread: dict[Storage, tuple[Storage, ...]] = {}  # see `graph_of`
         self.copies: dict[str, Tensor] = {}  # autocast's copies of weights, kept until the forward ends
 
     @contextmanager

@@ -271,9 +271,7 @@ class _Player:
         is_first = not self.left
         key = segment.recording, held, is_first
         if key not in self.programs:
-            self.programs[key] = program_of(
-                segment.recording, self.cuda, held, holds=True, is_first=is_first
-            )
+            self.programs[key] = program_of(segment.recording, self.cuda, held, holds=True, is_first=is_first)
         self.play(self.programs[key], own, partial(self._forward_place, segment), "forward")
 
     def play(self, program: Program, own: Blocks, elsewhere: Callable[[Storage], Place], thread: str) -> None:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from math import prod
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from samattn_cli import analyze, load_config
+from samattn_cli import analyze, load_config, load_device
 from samattn_cli.encoder.implementations import implementation_of
 from samattn_cli.errors import ConfigError, DeviceError
 from samattn_cli.render.pages.analysis import heading_of
 from samattn_cli.stack import implementation
 from samattn_cli.stack.step import Step
+from samattn_cli.studies.on_device import cuda_of
 from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.memory import walk, weights_bytes
+from samattn_cli.tape.replay import replay_forward
 from samattn_cli.units import rounded
+from tests.public import hiera as public_hiera
 from tests.public.memory import Row, live_bytes
 from tests.support.running import samattn
 
@@ -35,18 +41,19 @@ def activations(config) -> float:
 
 
 @pytest.mark.parametrize(
-    ("attention", "dtype", "mib"),
+    ("preset", "attention", "dtype", "mib"),
     [
-        ("sdpa", "float32", 1596.0),
-        ("eager", "float32", 2364.0),
-        ("eager", "bfloat16", 2334.0),
-        ("eager", "float16", 1950.0),
+        ("sam_vit_b", "sdpa", "float32", 1596.0),
+        ("sam_vit_b", "eager", "float32", 2364.0),
+        ("sam_vit_b", "eager", "bfloat16", 2334.0),
+        ("sam_vit_b", "eager", "float16", 1950.0),
+        ("sam2_hiera_t", "sdpa", "float32", 288.0),
     ],
 )
-def test_peak_of_sam_of_transformers_at_1024(attention, dtype, mib):
+def test_peak_of_a_model_of_transformers_at_1024(preset, attention, dtype, mib):
     """Figures of issue 16, of the model itself."""
     run = [f"run.attention={attention}", f"run.dtype={dtype}"]
-    assert activations(load_config("sam_vit_b", [TRANSFORMERS, *run])) == mib
+    assert activations(load_config(preset, [TRANSFORMERS, *run])) == mib
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -83,6 +90,61 @@ def test_vit_of_transformers_is_derived_to_the_last_byte(attention, changes):
     config = load_config("vit_b", [TRANSFORMERS, f"run.attention={attention}", *changes])
     verdict = verify(config, every_layer=False)
     assert verdict.status == "exact", verdict
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["image_size=[96,160]"],  # grids of 24x40 to 3x5: windows of 14 and 7 pad
+        ["image_size=[32,96]"],  # the last grid, 1x3, is in one window: joining it copies nothing
+        ["image_size=256", "run.dtype=bfloat16", "run.batch_size=2"],  # windows of 8 and 4 do not pad
+        ["image_size=256", "run.dtype=float16", "run.batch_size=2", "run.checkpointing=true"],
+    ],
+    ids=" ".join,
+)
+def test_sam2_of_transformers_is_derived_to_the_last_byte(attention, changes):
+    config = load_config("sam2_hiera_t", [TRANSFORMERS, f"run.attention={attention}", *changes])
+    verdict = verify(config, every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+
+
+def test_flops_of_sam2_of_transformers_have_a_product_that_nothing_reads():
+    """Queries of all heads by keys of all heads, for each token: heads x heads x (width / heads) MACs."""
+    words = ["image_size=224", "run.attention=eager"]
+    reference, theirs = (
+        forward(load_config("sam2_hiera_t", [*words, *more])) for more in ([], [TRANSFORMERS])
+    )
+    unread = sum(
+        2 * prod(layer.padded_grid) * layer.stage.num_heads * layer.stage.embed_dim
+        for layer in theirs.config.layers
+    )
+    assert unread > 0
+    assert theirs.flops == reference.flops + unread
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        public_hiera.model()(torch.empty(1, 3, 224, 224))
+    assert theirs.flops == counter.get_total_flops()
+
+
+def test_sam2_of_transformers_holds_the_positions_of_the_forward_before():
+    """A cache of one encoding: of 128x128x256 float32 at 512 px, until the first of the next forward replaces it."""
+    config = load_config("sam2_hiera_t", [TRANSFORMERS, "image_size=512"])
+    passed, cuda = forward(config), cuda_of(load_device("a100_80"))
+    (neck,) = (part for part in passed.segments if part.name == "neck")
+    assert [storage.nbytes for storage in neck.recording.left] == [128 * 128 * 256 * 4]
+    later = replay_forward(passed, cuda).sections
+    first = replay_forward(_without_cache(passed), cuda).sections
+    held = {name: later[name, "forward"] - first[name, "forward"] for name in ("patch_embed", "blocks.1")}
+    assert held == dict.fromkeys(held, 128 * 128 * 256 * 4)
+
+
+def _without_cache(passed):
+    def emptied(part):
+        ops = tuple(replace(op, frees_last=()) for op in part.recording.ops)
+        return replace(part, recording=replace(part.recording, ops=ops))
+
+    return replace(passed, segments=tuple(map(emptied, passed.segments)))
 
 
 def test_vit_of_transformers_holds_what_enters_its_blocks_to_the_end():
@@ -164,6 +226,26 @@ def test_flops_and_parameters_are_those_of_the_reference():
     assert (
         (theirs.params, theirs.flops) == (reference.params, reference.flops) == (89_670_912, 972_077_334_528)
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["pos_embed_window=16"], "pos_embed_window"),
+        (["out_chans=30"], "out_chans"),
+        (["stages.0.window_size=[8,4]", "pos_embed_window=[8,4]"], "stages.0.window_size"),
+        (["stages.1.mlp_ratio=2"], "mlp_ratio"),
+        (["stages.2.global_attn_indexes=[3,5]"], "stages.2.global_attn_indexes"),
+        (["stages.3.qkv_bias=false"], "stages.3.qkv_bias"),
+        (["run.autocast=bfloat16"], "run.autocast"),
+    ],
+    ids=str,
+)
+def test_what_sam2_of_transformers_cannot_run_is_said_at_its_place(words, place):
+    with pytest.raises(ConfigError) as refused:
+        load_config("sam2_hiera_t", [TRANSFORMERS, *words])
+    (problem,) = refused.value.problems
+    assert (problem.message.code, place in problem.where) == ("implementation-cannot-run", True), problem
 
 
 @pytest.mark.parametrize(

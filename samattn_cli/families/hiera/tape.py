@@ -53,9 +53,7 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[
     return out
 
 
-def attend(
-    tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str, code: Code
-) -> tuple[Tensor, Tensor]:
+def attend(tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str, code: Code) -> tuple[Tensor, Tensor]:
     """Attention over windows of `normed`, or the whole grid: (B, H, W, C) -> its output, the pooled grid (B, H', W', D)."""
     windows = normed
     if not layer.is_global:

@@ -5,11 +5,16 @@ Source: transformers 5.23.0, models/sam2/modeling_sam2.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from transformers import Sam2HieraDetConfig, Sam2VisionConfig, Sam2VisionModel
 from transformers.models.sam2.modeling_sam2 import Sam2HieraDetModel, Sam2VisionNeck
 
 from ...encoder.model import EncoderConfig
+
+POSITIONS: Callable[..., Tensor] = Sam2HieraDetModel._get_pos_embed  # noqa: SLF001 - it has no public name
+"""The positions of a grid, from the weights of a module: (1, H, W, C)."""
 
 
 class Positions(nn.Module):
@@ -21,7 +26,7 @@ class Positions(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """(B, H, W, C) -> the same."""
-        return patches + Sam2HieraDetModel._get_pos_embed(self, patches.shape[1:3])  # noqa: SLF001 - of these weights
+        return patches + POSITIONS(self, patches.shape[1:3])
 
 
 class Neck(nn.Module):

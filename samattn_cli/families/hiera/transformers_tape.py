@@ -94,7 +94,9 @@ def sine_positions(tape: Tape, level: int, x: Tensor) -> Tensor:
         columns = _scaled(make, tape, "columns", numbers[1].view(1, 1, W).expand_to(B, H, W), dim=2)
         periods = _periods(tape, x.item_bytes, C // 2)
         angles = [make(name, B, H, W, C // 2) for name in ("columns.angle", "rows.angle")]
-        of_columns, of_rows = (_waves(make, tape, name, each) for name, each in zip(("columns", "rows"), angles))
+        of_columns, of_rows = (
+            _waves(make, tape, name, each) for name, each in zip(("columns", "rows"), angles, strict=True)
+        )
         out = make("cat", B, H, W, C, reads=(of_rows, of_columns))
         tape.free(rows, columns, periods, of_columns, of_rows)
     return out.permute(0, 3, 1, 2)
@@ -134,7 +136,9 @@ def _periods(tape: Tape, item_bytes: int, number: Dim) -> Tensor:
 def _waves(make: Make, tape: Tape, name: str, angles: Tensor) -> Tensor:
     """Sines of the even channels next to cosines of the odd ones: (B, H, W, C / 2)."""
     *size, channels = angles.shape
-    sines, cosines = (make(f"{name}.{wave}", *size, channels // 2, reads=(angles,)) for wave in ("sin", "cos"))
+    sines, cosines = (
+        make(f"{name}.{wave}", *size, channels // 2, reads=(angles,)) for wave in ("sin", "cos")
+    )
     out = make(f"{name}.stack", *size, channels, reads=(sines, cosines))
     tape.free(sines, cosines, angles)
     return out

@@ -142,7 +142,7 @@ def stage_ends(config: EncoderConfig) -> tuple[str, ...]:
 def sam2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
     """Sam2VisionModel has one number for a window's side, one ratio for all MLPs, and pools by two in windows."""
     stages = config.stages
-    ratios = {stage.mlp_dim / stage.embed_dim for stage in stages}
+    ratio = stages[0].mlp_dim / stages[0].embed_dim
     wanted: list[Wanted] = [
         (("patch_embed",), config.patch_embed == "overlapping", "patch_embed overlapping"),
         (("pos_embed",), config.pos_embed == "hiera", "pos_embed hiera"),
@@ -151,10 +151,13 @@ def sam2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
             config.pos_embed_window == stages[0].window_size,
             "positions repeated with the window of the first stage",
         ),
-        (("out_chans",), not config.out_chans % OF_POSITIONS, f"a multiple of {OF_POSITIONS} output channels"),
+        (
+            ("out_chans",),
+            not config.out_chans % OF_POSITIONS,
+            f"a multiple of {OF_POSITIONS} output channels",
+        ),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
         (("norm",), not config.norm, "no norm after the blocks"),
-        (("stages", 0, "mlp_ratio"), len(ratios) == 1, "one mlp_ratio"),
         (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
     ]
     for number, stage in enumerate(stages):
@@ -162,10 +165,15 @@ def sam2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
         pooled = next(layer for layer in config.layers if layer.stage_index == number)
         wanted += [
             ((*place, "window_size"), len({*stage.window_size}) == 1, "windows that are square"),
+            ((*place, "mlp_ratio"), stage.mlp_dim == int(stage.embed_dim * ratio), "one mlp_ratio"),
             ((*place, "qkv_bias"), stage.qkv_bias, "qkv_bias true"),
             ((*place, "overrides"), not stage.overrides, "blocks of one kind"),
             ((*place, "transition"), stage.transition == "none", "no transitions"),
-            ((*place, "q_stride"), stage.q_stride == (2 if number else 1), "q_stride 2 in all stages but the first"),
+            (
+                (*place, "q_stride"),
+                stage.q_stride == (2 if number else 1),
+                "q_stride 2 in all stages but the first",
+            ),
             (
                 (*place, "global_attn_indexes"),
                 not number or not pooled.is_global,
@@ -217,7 +225,8 @@ FAMILY = Family(
             necks=("sam2_fpn",),
             kernels=("sdpa", "eager"),
             difference="copies tokens to pad them and to drop the padding, holds what attention returns, computes a softmax over "
-            "the heads of each token that nothing reads, and returns positions and its last hidden state",
+            "the heads of each token that nothing reads, returns positions and its last hidden state, and keeps the positions of "
+            "its finest map until the next forward, which holds them too",
             problems=sam2_of_transformers,
         ),
     ),

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 
 from ...encoder.model import StageConfig
 from ...encoder.plan import LayerConfig, PartConfig
-from ...tape.kernels import attention as attention_kernel
 from ...tape.holds import Holds
+from ...tape.kernels import attention as attention_kernel
 from ...tape.norms import layer_norm_2d
 from ...tape.rel_pos import decomposed_terms, joint_term, relative_positions
 from ...tape.storage import Dim, Shape

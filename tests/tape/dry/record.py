@@ -111,6 +111,19 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         (preset, "l4", {"--mode": "training", **size, "--set": "run.autocast=float16"})
         for preset, size in (("sam_vit_b", {"--resolutions": "512"}), ("vit_b", {"--batch-size": "16"}))
     ),
+    *(
+        (
+            "sam2_hiera_t",
+            "a100_80",
+            {
+                "--mode": mode,
+                "--resolutions": side,
+                "--attention": "sdpa,eager",
+                "--set": "implementation=transformers",
+            },
+        )
+        for mode, side in (("inference", "512"), ("training", "224"))
+    ),
 )
 """Preset, device, options of `samattn measure`."""
 
