@@ -209,10 +209,14 @@ PADDED = ["run.batch_size=2", "run.dtype=bfloat16"]
         ("swin_t", "eager", [*PADDED, "image_size=[200,296]"]),
         ("swinv2_t", "eager", []),
         ("swinv2_t", "eager", [*PADDED, "image_size=[288,320]"]),
+        ("sam2_hiera_t", "sdpa", []),
+        ("sam2_hiera_t", "eager", []),
+        ("sam2_hiera_t", "sdpa", [*PADDED, "image_size=[96,160]"]),
+        ("sam2_hiera_t", "eager", [*PADDED, "image_size=[96,160]"]),
     ],
     ids=str,
 )
-def test_whole_swin_of_transformers_has_the_live_bytes_of_each_allocation(preset, attention, changes):
+def test_a_whole_model_of_transformers_has_the_live_bytes_of_each_allocation(preset, attention, changes):
     """The model itself, not cut into parts: its forward holds stages' inputs, copies and probabilities across them."""
     config = load_config(preset, [TRANSFORMERS, f"run.attention={attention}", *changes])
     passed = forward(config)
