@@ -21,6 +21,7 @@ Pair = tuple[int, int]
 
 _SPEC = "key"
 _READS = "reads"
+_WORDS = "words"
 
 UNPARSED = "unparsed"
 """The type of the error for a value that `parsed` refuses. Its message is for users."""
@@ -121,13 +122,16 @@ def texts(least: int, most: int) -> CoreSchema:
     return core_schema.tuple_variable_schema(TEXT, min_length=least, max_length=most, strict=True)
 
 
-def parsed(parse: Callable[[Any], Any], what: str, *accepts: CoreSchema) -> CoreSchema:
+def parsed(
+    parse: Callable[[Any], Any], what: str, *accepts: CoreSchema, words: tuple[str, ...] = ()
+) -> CoreSchema:
     """A value that `parse` converts.
 
     Args:
         parse: converts the value, or raises a `UsageError` that says what is wrong with it.
         what: what the value must be, in words.
         accepts: the schemas of the values that `parse` takes.
+        words: values to offer where one completes a command.
     """
 
     def run(value: Any) -> Any:
@@ -139,7 +143,7 @@ def parsed(parse: Callable[[Any], Any], what: str, *accepts: CoreSchema) -> Core
     scalar = core_schema.union_schema(
         list(accepts), custom_error_type=UNPARSED, custom_error_message=f"must be {what}"
     )
-    return core_schema.no_info_after_validator_function(run, scalar)
+    return core_schema.no_info_after_validator_function(run, scalar, metadata={_WORDS: list(words)})
 
 
 def keys_or_one(config: type, name: str) -> CoreSchema:
@@ -186,8 +190,9 @@ def description_of(entry: Field[Any]) -> str:
 
 
 def choices_of(entry: Field[Any]) -> list[str]:
-    """The words of a `choice`; [] for any other key."""
-    expected = _inner(_inner(_schema(entry))).get("expected", ())
+    """The words of a `choice`, or those that a `parsed` key offers; [] for any other key."""
+    offered = _schema(entry).get("metadata", {}).get(_WORDS, ())
+    expected = _inner(_inner(_schema(entry))).get("expected", offered)
     return [word for word in expected if isinstance(word, str)]
 
 

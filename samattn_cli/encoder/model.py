@@ -25,6 +25,7 @@ from .keys import (
     pair,
     parsed,
     share,
+    texts,
     whole,
 )
 from .placed import placed
@@ -40,6 +41,7 @@ from .registry import (
     TRANSITIONS,
     summaries,
 )
+from .trained import parse_trains, trained_parts
 
 MAX_SIDE = 1 << 20
 MAX_WIDTH = 1 << 20
@@ -274,9 +276,16 @@ class RunConfig:
         default="adamw",
     )
     trains: str = key(
-        choice("all", "adapters"),
-        "Weights that a training step changes. adapters: only those that adapt a frozen encoder.",
-        example="adapters",
+        parsed(
+            parse_trains,
+            "all, adapters, or names of parts such as neck,blocks.24-31",
+            TEXT,
+            texts(1, MAX_DEPTH),
+            words=("all", "adapters", "neck"),
+        ),
+        "Weights that a training step changes: all; adapters, those that adapt a frozen encoder; or names of parts as in "
+        "reports, blocks with their numbers: [neck, blocks.24-31, pos_embed]. All other weights are frozen.",
+        example="neck,blocks.24-31",
         default="all",
     )
     checkpointing: bool = key(
@@ -439,6 +448,11 @@ class EncoderConfig:
     def layers(self) -> tuple[LayerConfig, ...]:
         """The blocks in order."""
         return tuple(part for part in self.plan if isinstance(part, LayerConfig))
+
+    @cached_property
+    def trained(self) -> frozenset[str]:
+        """The names of the parts and blocks whose weights a training step changes; without adapters in frozen blocks."""
+        return trained_parts(self.run.trains, [part.name for part in self.plan])
 
     @property
     def has_windows(self) -> bool:

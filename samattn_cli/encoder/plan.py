@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import fields
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..records import dataclass, replace
 from .implementations import implementation_of
@@ -50,6 +50,16 @@ class PartConfig:
         """The layout of its input tokens."""
         return self.entering.layout
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether it has weights that a training step can change."""
+        words: dict[str, dict[str, Any]] = {
+            "pos_embeds": POS_EMBEDS,
+            "transitions": TRANSITIONS,
+            "necks": NECKS,
+        }
+        return self.slot not in words or bool(words[self.slot][self.word].has_weights)
+
 
 @dataclass(frozen=True)
 class LayerConfig:
@@ -83,6 +93,11 @@ class LayerConfig:
     def name(self) -> str:
         """Its module name in the real stack."""
         return f"blocks.{self.index}"
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it has weights that a training step can change: every block has."""
+        return True
 
     @property
     def taps(self) -> tuple[str, ...]:

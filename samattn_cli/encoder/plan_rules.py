@@ -12,19 +12,12 @@ from .model import EncoderConfig
 from .placement_rules import placement_problems
 from .registry import BLOCKS, NECKS, NONE, PATCH_EMBEDS, POS_EMBEDS, TRANSITIONS
 from .slots import Problem
+from .trained import problems_of_trains
 
 
 def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
     """What is wrong with a config whose keys are valid by themselves and together, by the rules of its families."""
-    if config.run.trains == "adapters" and not any(BLOCKS[stage.block].adapters for stage in config.stages):
-        adapted = " or ".join(word for word, block in BLOCKS.items() if block.adapters)
-        yield (
-            ("run", "trains"),
-            Message(
-                "nothing-to-train",
-                f"run.trains adapters needs {adapted} blocks, and this encoder has none: use all",
-            ),
-        )
+    yield from problems_of_trains(config)
     yield from implementation_problems(config)
     yield from layout_problems(config)
     for number, stage in enumerate(config.stages):

@@ -215,6 +215,7 @@ class Part:
         stream: (config, the stream that enters) -> the stream that leaves.
         taps: the names of earlier parts whose outputs it takes in addition to the stream; of a part with several outputs,
             those after the first.
+        has_weights: whether it has weights that a training step can change.
         problems: what is wrong with a config whose keys are valid.
     """
 
@@ -224,6 +225,7 @@ class Part:
     makes: TokenLayout | None = None
     stream: Callable[[EncoderConfig, Stream], Stream] = unchanged
     taps: Callable[[EncoderConfig], tuple[str, ...]] = no_taps
+    has_weights: bool = True
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
     @property

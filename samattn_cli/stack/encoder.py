@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from ..encoder.model import EncoderConfig
 from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import code_for, module_for
+from ..encoder.trained import trains_adapters, trains_all
 from .cuda import AutocastOnCuda
 from .fold import CONTAINER
 from .norms import NORM_EPS
@@ -131,9 +132,14 @@ def build(
 
 
 def freeze(model: ImageEncoder, config: EncoderConfig) -> ImageEncoder:
-    """`model`, in which only the weights that `config` trains require a gradient: all, or those of adapters."""
-    if config.run.trains == "adapters":
-        model.requires_grad_(False)
+    """`model`, in which only the weights that `config` trains require a gradient: all, those of parts, those of adapters."""
+    if trains_all(config.run.trains):
+        return model
+    trained = tuple(f"{name}." for name in config.trained)
+    for name, weight in model.named_parameters():
+        if not f"{name}.".startswith(trained):
+            weight.requires_grad_(False)
+    if trains_adapters(config.run.trains):
         for module in model.modules():
             if getattr(module, "adapts", False):
                 module.requires_grad_(True)

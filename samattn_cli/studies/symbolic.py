@@ -15,8 +15,9 @@ from ..encoder.model import EncoderConfig, StageConfig
 from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import NECKS, POS_EMBEDS, TRANSITIONS
 from ..encoder.slots import Part
+from ..encoder.trained import trains_all
 from ..records import dataclass
-from ..tape.encoder import Segment, call, tape_for
+from ..tape.encoder import Segment, call, tape_for, weights_of
 from ..tape.ops import Recording
 from ..tape.storage import Shape, Storage
 from ..tape.symbols.formula import Integer
@@ -105,7 +106,7 @@ def symbolic(
     tape = tape_for(config.run, names["s"], training=training)
     entry = segment.entries[0]
     entered = _entered(entry, _as_sequence(_shape(part, names), entry), names["s"])
-    with tape.weights(train=not (training and config.run.trains != "all")):
+    with weights_of(tape, config, part.name, freezes=training and not trains_all(config.run.trains)):
         entries = (entered, *(tap.entered(names) for tap in taps))
         call(tape, placed, entries, config.run.attention, code_of(config))
     meanings = {name: meaning for tap in taps for name, meaning in tap.meanings.items()}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager
 from functools import cached_property, lru_cache
 
 from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig, RunConfig
 from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import REFERENCE
+from ..encoder.trained import trains_adapters, trains_all
 from ..records import dataclass, replace
 from ..units import ITEM_BYTES
 from . import autograd
@@ -113,15 +115,24 @@ def forward(config: EncoderConfig, *, training: bool = False, target: Target = A
     # for code of a library that makes results which nothing reads
     differs = run.attention != "eager" or run.autocast != "none" or config.implementation != REFERENCE
     target = AMPERE if run.attention == "eager" else target
-    return _forward(config, training and differs, training and run.trains != "all", target)
+    return _forward(config, training and differs, training and not trains_all(run.trains), target)
 
 
 @lru_cache(maxsize=32)
-def _forward(config: EncoderConfig, training: bool, frozen: bool, target: Target) -> ForwardPass:
+def _forward(config: EncoderConfig, training: bool, freezes: bool, target: Target) -> ForwardPass:
     tape = tape_for(config.run, ITEM_BYTES[config.run.dtype], training=training, target=target)
     image = tape.tensor(*config.input_shape)
-    with tape.weights(train=not frozen):
-        return ForwardPass(config, image, tuple(_Driver(tape, config).segments(image)))
+    driver = _Driver(tape, config, freezes=freezes)
+    return ForwardPass(config, image, tuple(driver.segments(image)))
+
+
+def weights_of(
+    tape: Tape, config: EncoderConfig, part: str, *, freezes: bool
+) -> AbstractContextManager[None]:
+    """Weights of a part are trained or frozen, as the run says where it `freezes` some."""
+    if not freezes:
+        return tape.weights(train=True)
+    return tape.weights(train=part in config.trained, adapters_train=trains_adapters(config.run.trains))
 
 
 def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool, target: Target = AMPERE) -> Tape:
@@ -141,9 +152,11 @@ def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool, target: Target 
 class _Driver:
     """Runs the plan and frees the tensors that no later part uses, like the real encoder's forward."""
 
-    def __init__(self, tape: Tape, config: EncoderConfig) -> None:
+    def __init__(self, tape: Tape, config: EncoderConfig, *, freezes: bool) -> None:
         self.tape = tape
         self.config = config
+        self.freezes = freezes
+        self.trained = config.trained if freezes else frozenset()
         self.code = code_of(config)
         self.uses = Counter(
             tap for part in config.plan for tap in (*part.taps, *part.holds)
@@ -191,7 +204,8 @@ class _Driver:
         if isinstance(part, PartConfig):
             return self._run(part, inputs, freed)
         layout = (x.shape, x.stride, x.item_bytes)
-        key = (part.kind, layout, x.grad_fn is None, x.storage in self.kept_by_last, len(freed))
+        trains = part.name in self.trained
+        key = (part.kind, trains, layout, x.grad_fn is None, x.storage in self.kept_by_last, len(freed))
         has_no_twins = not freed or bool(self.uses[part.name])
         twin = None if has_no_twins else self.twins.get(key)
         if twin is None:
@@ -206,7 +220,8 @@ class _Driver:
         self, part: PartConfig | LayerConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
     ) -> Segment:
         entries = tuple(_entering(tensor) for _, tensor in inputs)
-        result = call(self.tape, part, entries, self.config.run.attention, self.code)
+        with weights_of(self.tape, self.config, part.name, freezes=self.freezes):
+            result = call(self.tape, part, entries, self.config.run.attention, self.code)
         outputs = result if isinstance(result, tuple) else (result,)
         if not self.uses[part.name] and part is not self.config.plan[-1]:
             outputs, freed = outputs[:1], [*freed, *outputs[1:]]  # no later part taps the others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 
 from ..records import replace
@@ -56,6 +56,7 @@ class Recorder:
         self.scope: tuple[str, ...] = ()
         self.unrecorded: list[Parameter] = []
         self.trains = True
+        self.adapters_train = True
         self._forget()
 
     def recording(self) -> Recording:
@@ -86,14 +87,19 @@ class Recorder:
             self.scope = outer
 
     @contextmanager
-    def weights(self, *, train: bool) -> Iterator[None]:
-        """Weights in this context are trained, or frozen."""
-        outer = self.trains
+    def weights(self, *, train: bool, adapters_train: bool | None = None) -> Iterator[None]:
+        """Weights in this context are trained, or frozen; where it is given, `adapters_train` says so for `adapters`."""
+        outer = self.trains, self.adapters_train
         self.trains = train
+        self.adapters_train = self.adapters_train if adapters_train is None else adapters_train
         try:
             yield
         finally:
-            self.trains = outer
+            self.trains, self.adapters_train = outer
+
+    def adapters(self) -> AbstractContextManager[None]:
+        """Weights in this context adapt others: they are trained if the others are, or if the run trains adapters."""
+        return self.weights(train=self.trains or self.adapters_train)
 
     def tensor(self, *shape: Dim) -> Tensor:
         """A contiguous tensor with its own memory, whose allocation is not recorded."""

@@ -10,6 +10,7 @@ import pytest
 
 from samattn_cli import EncoderConfig, load_config
 from samattn_cli.encoder.plan import LayerConfig
+from samattn_cli.stack.crosscheck import crosscheck
 from samattn_cli.stack.encoder import build, image_for
 from samattn_cli.stack.step import Step
 from samattn_cli.stack.trace import trace_forward, trace_saved, trace_training
@@ -66,9 +67,9 @@ def freeze(monkeypatch):
         now = [""]
         called = encoder.call
 
-        def within(tape, part, entries, kernel):
+        def within(tape, part, entries, *rest):
             now[0] = "blocks.N." if isinstance(part, LayerConfig) else f"{part.name}."
-            return called(tape, part, entries, kernel)
+            return called(tape, part, entries, *rest)
 
         monkeypatch.setattr(encoder, "call", within)
         made = Recorder.parameter
@@ -147,6 +148,65 @@ def assert_encoder_is_the_same(freeze, trained: Callable[[str], bool], config: E
     assert step.kept_bytes + over_backward == sum(trains) + output
 
 
+BY_NAME = [
+    ("sam_vit_b", "neck", []),
+    ("sam_vit_b", "blocks.8-11,neck", ["run.checkpointing=true"]),
+    ("sam_vit_b", "patch_embed,blocks.3", ["run.autocast=bfloat16"]),
+    ("sam_vit_b", "pos_embed", ["run.attention=sdpa", "run.accumulate=2"]),
+    ("swin_t", "transitions,norm", ["run.autocast=float16", "run.checkpointing=true"]),
+    ("swin_t", "blocks.4-7", []),
+    ("sam2_hiera_t", "blocks.11", []),  # two of the neck's outputs have no gradient
+    ("sam2_hiera_t", "neck", ["run.autocast=bfloat16"]),
+    ("vitdet_b_fpn", "neck,blocks.10-11", ["run.checkpointing=true"]),
+    ("vit_b", "blocks.6-11", ["run.autocast=bfloat16"]),
+    ("mae_b_pretrain", "pos_embed,neck", []),
+    ("sam_vit_b_lora", "adapters,neck", []),
+    ("sam_vit_b_lora", "blocks.3", []),  # with its terms of low rank; those of other blocks are frozen
+]
+"""Presets, the parts of them that train, and how they run."""
+
+
+@pytest.mark.parametrize(("preset", "trained", "settings"), BY_NAME)
+def test_parts_that_train_by_name_do_what_torch_does(preset, trained, settings):
+    size = ["image_size=224"] if preset.startswith("sam") else []
+    config = load_config(preset, [*size, "run.mode=training", f"run.trains={trained}", *settings])
+    verdict = crosscheck(config, claims_of(config)).memory_trace
+    assert (verdict.status, verdict.differences) == ("exact", ())
+
+
+def test_only_the_neck_trains():
+    """SAM's neck of 768 to 256 channels: 1x1 and 3x3 convolutions without biases, and two norms; AdamW keeps two of each."""
+    config = load_config("sam_vit_b", ["run.mode=training", "run.trains=neck"])
+    params = 768 * 256 + 256 * 256 * 9 + 2 * (256 + 256)
+    step = training_step(config)
+    assert step.trained_params == params
+    assert step.gradients_bytes == 4 * params
+    assert step.optimizer_bytes == 2 * 4 * params
+    assert step.saved_bytes[:-1] == (0,) * 14
+    made = Step(config, "meta")
+    (group,) = made.optimizer.param_groups
+    neck = made.model.get_submodule("neck").parameters()
+    assert list(map(id, group["params"])) == list(map(id, neck))
+
+
+def test_the_last_blocks_are_kept_for_backward_and_those_before_are_not():
+    config = load_config("sam_vit_b", ["run.mode=training", "run.trains=blocks.8-11"])
+    step = training_step(config)
+    saved = {
+        segment.name: nbytes for segment, nbytes in zip(step.forward.segments, step.saved_bytes, strict=True)
+    }
+    assert [name for name, nbytes in saved.items() if nbytes] == [
+        *(f"blocks.{index}" for index in range(8, 12)),
+        "neck",
+    ]
+    ran = [
+        segment.name
+        for segment, run in zip(step.forward.segments, step.backward, strict=True)
+        if run.recording.ops
+    ]
+    assert ran == [*(f"blocks.{index}" for index in range(8, 12)), "neck"]
+
+
 def test_weights_are_frozen_by_the_innermost_that_says_so():
     tape = Tape(4)
     made = [tape.parameter("before", 1)]
@@ -166,7 +226,7 @@ def test_the_optimizer_is_given_only_the_weights_that_train(monkeypatch):
             weight.requires_grad_("neck" in name)
         return model
 
-    monkeypatch.setattr("samattn_cli.stack.step.build", built)
+    monkeypatch.setattr("samattn_cli.stack.step.build_implementation", built)
     made = Step(load_config(ENCODER | {"run": {"mode": "training"}}), "meta")
     (group,) = made.optimizer.param_groups
     neck = made.model.get_submodule("neck").parameters()

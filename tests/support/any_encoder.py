@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import event, reject
@@ -202,6 +203,15 @@ FAMILIES = {
 
 
 @st.composite
+def frozen_but_for_parts(draw: st.DrawFn, config: EncoderConfig) -> EncoderConfig:
+    """The encoder of which one to three parts or blocks train, and its adapters or not."""
+    names = [part.name for part in config.plan if part.has_weights]
+    trained = draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))
+    adapters = ["adapters"] * (config.run.trains == "adapters")
+    return replace(config, run=replace(config.run, trains=",".join(trained + adapters)))
+
+
+@st.composite
 def any_encoder(draw: st.DrawFn) -> EncoderConfig:
     """An encoder of any family, at most 12 tokens a side; what samattn refuses is drawn again."""
     family = draw(st.sampled_from(list(FAMILIES)))
@@ -211,6 +221,7 @@ def any_encoder(draw: st.DrawFn) -> EncoderConfig:
         config = load_config(keys)
     except ConfigError:
         reject()
+    config = draw(frozen_but_for_parts(config)) if draw(st.booleans()) else config
     windows = [layer.window_size for layer in config.layers if not layer.is_global]
     event(family)
     event(f"windows one token high: {any(height == 1 for height, _ in windows)}")

@@ -68,6 +68,7 @@ USUAL = {
     "accumulate": 1,
     "grad": False,
     "allocator": "",
+    "trains": "all",
 }
 
 

@@ -80,7 +80,7 @@ def over_depth(tape: Tape, windows: Tensor, layer: LayerConfig, kernel: str) -> 
 
 def adapter(tape: Tape, name: str, x: Tensor, stage: StageConfig, *, skip: bool = False) -> Tensor:
     """Linear, GELU, linear; with `skip` the input is added: (..., C) -> (..., C)."""
-    with tape.module(name), tape.weights(train=True):
+    with tape.module(name), tape.adapters():
         hidden = tape.linear("D_fc1", x, stage.adapter_dim)
         active = tape.gelu("act", hidden)
         tape.free(hidden)
@@ -119,7 +119,7 @@ def lora_qkv(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
 
 def low_rank(tape: Tape, which: str, x: Tensor, rank: int) -> Tensor:
     """A linear layer to `rank` channels and one back: (..., C) -> (..., C)."""
-    with tape.weights(train=True):
+    with tape.adapters():
         narrow = tape.linear(f"linear_a_{which}", x, rank, bias=False)
         out = tape.linear(f"linear_b_{which}", narrow, x.shape[-1], bias=False)
     tape.free(narrow)

@@ -168,6 +168,7 @@ FAMILY = Family(
         ORDER: Part(
             summary="Reorders the tokens by windows, and makes rotary positions for the blocks.",
             takes=PACKED,
+            has_weights=False,
             problems=order_problems,
         )
     },

@@ -124,6 +124,19 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         )
         for mode, side in (("inference", "512"), ("training", "224"))
     ),
+    *(
+        (
+            preset,
+            "a100_80",
+            {"--mode": "training", **SMALL[preset], **options, "--set": f"run.trains={trained}"},
+        )
+        for preset, trained, options in (
+            ("sam_vit_b", "neck,blocks.8-11", {}),
+            ("vit_b", "blocks.6-11", {"--attention": "sdpa"}),
+            ("swin_t", "patch_embed,transitions", {"--dtype": "bfloat16"}),
+            ("sam2_hiera_t", "blocks.11", {}),
+        )
+    ),
 )
 """Preset, device, options of `samattn measure`."""
 
