@@ -157,6 +157,7 @@ BY_NAME = [
     ("swin_t", "blocks.4-7", []),
     ("sam2_hiera_t", "blocks.11", []),  # two of the neck's outputs have no gradient
     ("sam2_hiera_t", "neck", ["run.autocast=bfloat16"]),
+    ("sam2_hiera_t", "neck,blocks.8-11", ["implementation=transformers", "run.attention=sdpa"]),
     ("vitdet_b_fpn", "neck,blocks.10-11", ["run.checkpointing=true"]),
     ("vit_b", "blocks.6-11", ["run.autocast=bfloat16"]),
     ("mae_b_pretrain", "pos_embed,neck", []),

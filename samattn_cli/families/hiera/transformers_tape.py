@@ -52,7 +52,8 @@ class Code(reference.Code):
         out = tape.cast("of_heads.cast", wide, q.item_bytes)
         tape.free(products)
         tape.free(wide, keep=out)
-        tape.graph_of(out, scaled, *(() if out is wide else (wide,)))
+        if q.grad_fn is not None:  # in a frozen block before all that trains there is no graph
+            tape.graph_of(out, scaled, *(() if out is wide else (wide,)))
         self.drop("of_heads", out)
 
 
