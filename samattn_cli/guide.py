@@ -52,6 +52,8 @@ OTHER_TOPICS = {
     "configs": "config",
     "keys": "config",
     "import": "config",
+    "trace": "config",
+    "implementation": "config",
     "schema": "config",
     "fit": "memory",
     "kernels": "memory",

@@ -355,7 +355,7 @@ def meanwhile(tmp_path, monkeypatch) -> list[Callable[[], object]]:
         return MeasuredCase(status="out of memory", **of)
 
     monkeypatch.setattr("samattn_cli.studies.measure.measure_case", case)
-    monkeypatch.setattr("samattn_cli.studies.measure.device_fingerprint", lambda _: made_by)
+    monkeypatch.setattr("samattn_cli.studies.measure.device_fingerprint", lambda *_: made_by)
     return events
 
 

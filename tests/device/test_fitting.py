@@ -152,12 +152,13 @@ def test_runs_of_layers_that_do_not_fit_are_one_range():
 def test_attention_backward_takes_a_workspace_that_no_trace_sees():
     """ViT-B, a global layer of 4,096 tokens, 12 heads of 64: row sums, and the queries' gradient in float32.
 
-    Heads of 64 are 192 with folded positions: two tiles of 128 columns, each of 128 rows with a head of 4 numbers.
+    Heads of 64 are 192 with folded positions: three tiles of 64 columns, each of 128 rows with a head of 4 numbers. Gradients of
+    keys and values (192 and 64 numbers, in whole tiles of 128) are in float32 too, 64 rows for each of 200 // 12 splits of a head.
     """
     settings = ["run.dtype=bfloat16", "run.checkpointing=true", "run.optimizer=sgd"]
-    rows, tiles = 12 * 4096, 12 * (4096 // 128) * 2
+    rows, tiles, splits = 12 * 4096, 12 * (4096 // 128) * 3, 12 * (200 // 12)
     for kernel, rel_pos, expected in (
-        ("fused", "decomposed", rows * 4 + tiles * (128 * 128 + 4) * 4),
+        ("fused", "decomposed", (rows + tiles * (128 * 64 + 4) + splits * 64 * (256 + 128)) * 4),
         ("sdpa", "none", rows * 4 + rows * 64 * 4),  # flash attention: 4,096 is whole in rows of 128
     ):
         step = training_step(

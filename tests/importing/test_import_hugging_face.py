@@ -336,6 +336,7 @@ def test_each_stage_has_a_line_and_entries_left_out_have_a_note(tmp_path, monkey
         "  - {block: swin, embed_dim: 192, depth: 2, num_heads: 6, window_size: 7, transition: patch_merging}",
         "  - {block: swin, embed_dim: 384, depth: 6, num_heads: 12, window_size: 7, transition: patch_merging}",
         "  - {block: swin, embed_dim: 768, depth: 2, num_heads: 24, window_size: 7, transition: patch_merging}",
+        "implementation: transformers",
         "run:",
         "  attention: sdpa",
     ]

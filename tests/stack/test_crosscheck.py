@@ -221,9 +221,9 @@ def found_once(measure, every_layer: bool):  # noqa: ARG001 - the stack is anoth
     """A count or trace of the real stack, run at the first call alone: all wrong claims are held to the same."""
     found = []
 
-    def measured(*inputs):
+    def measured(*inputs, **options):
         if not found:
-            found.append(measure(*inputs))
+            found.append(measure(*inputs, **options))
         return deepcopy(found[0])
 
     return measured
@@ -393,7 +393,7 @@ def test_real_tensors_are_not_made_where_they_would_fill_the_memory(monkeypatch)
 
 def test_memory_has_no_route_but_meta(monkeypatch):
     monkeypatch.setattr(
-        "samattn_cli.stack.crosscheck.trace_forward", lambda model, image, _: broken(model, image)
+        "samattn_cli.stack.crosscheck.trace_forward", lambda model, image, *_, **__: broken(model, image)
     )
     verdict = verify(load_config(TWO_STAGES))
     assert statuses(verdict) == all_of("exact") | {"memory_trace": "failed"}
@@ -542,7 +542,7 @@ def test_a_leak_at_the_end_of_a_part_is_named_first(monkeypatch):
         return model
 
     claims = right_claims()
-    monkeypatch.setattr("samattn_cli.stack.crosscheck.build", leaky)
+    monkeypatch.setattr("samattn_cli.stack.crosscheck.build_implementation", leaky)
     first, *others = memory_differences(claims, every_layer=True, changed_stack=True)
     left = claims.inference.change["blocks.4"]
     assert first == Difference("blocks.4", "live bytes after it", left, left + nbytes)
@@ -663,7 +663,9 @@ def test_nothing_is_left_behind():
 
 
 def test_a_stack_that_cannot_be_built_has_failed_and_says_why(monkeypatch):
-    monkeypatch.setattr("samattn_cli.stack.crosscheck.build", lambda *_: broken(None, torch.empty(0)))
+    monkeypatch.setattr(
+        "samattn_cli.stack.crosscheck.build_implementation", lambda *_: broken(None, torch.empty(0))
+    )
     verdict = verify(load_config(TWO_STAGES))
     assert verdict.status == "failed"
     assert verdict.fvcore.reason.startswith("the real stack cannot be built: RuntimeError: broken")

@@ -11,7 +11,6 @@ from samattn_cli.cli.app import app
 from samattn_cli.encoder.plan_rules import problems_of_plan
 from samattn_cli.errors import UsageError
 from samattn_cli.quantities import parse_bytes
-from samattn_cli.studies import on_device
 from samattn_cli.studies.candidates import resolution
 from samattn_cli.studies.fit import Asked, candidate, fit
 from samattn_cli.studies.on_device import in_memory
@@ -118,7 +117,7 @@ def test_a_smaller_resolution_at_which_only_the_allocator_finds_no_room_is_found
         replays[step.config, capacity] += 1
         return replay_step(step, cuda, capacity)
 
-    monkeypatch.setattr(on_device, "replay_step", counted)
+    monkeypatch.setattr("samattn_cli.tape.replay.replay_step", counted)
     asked = Asked(vary=["resolution"], modes=["training"], kernels=["eager"])
     (answer,) = fit(config, device, asked).answers
     assert (answer.label, answer.next_label) == ("1040x1040", "1056x1056")
