@@ -199,13 +199,13 @@ def _attention(
     if flash_takes(q, v, attn_mask):
         return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
-    mask = None if attn_mask is None else _aligned(attn_mask).expand(*q.shape[:3], k.shape[2])
+    mask = None if attn_mask is None else aligned(attn_mask).expand(*q.shape[:3], k.shape[2])
     return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, with_gradient, scale=scale)[
         0
     ]
 
 
-def _aligned(mask: Tensor) -> Tensor:
+def aligned(mask: Tensor) -> Tensor:
     """The mask; if its strides are not aligned, a view of a padded copy."""
     if all(stride % MASK_ALIGNMENT == 0 for stride in mask.stride()[:-1]) and mask.stride(-1) == 1:
         return mask

@@ -50,6 +50,15 @@ def cut(tape: Tape, x: Tensor, cuts: Windows) -> Tensor:
     return tape.contiguous("window_partition", windows).view(B * rows * columns, h, w, C)
 
 
+def cut_from_copy(tape: Tape, x: Tensor, cuts: Windows) -> Tensor:
+    """Windows cut from a padded copy, which is made even where there is nothing to pad: ``F.pad`` by zero copies."""
+    (B, _, _, C), (height, width) = x.shape, cuts.covered
+    whole = tape.pad("pad", x, B, height, width, C)
+    windows = cut(tape, whole, cuts)
+    tape.free(whole, keep=windows)
+    return windows
+
+
 def join(tape: Tape, windows: Tensor, cuts: Windows) -> Tensor:
     """Join (B * windows, h, w, C) to (B, H, W, C), padding included."""
     (h, w), (rows, columns), C = cuts.size, cuts.counts, windows.shape[-1]

@@ -14,7 +14,7 @@ from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.storage import Dim
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
-from ...tape.windows import crop, cut, join
+from ...tape.windows import crop, cut_from_copy, join
 from ...units import ITEM_BYTES
 from . import tape as reference
 
@@ -27,12 +27,8 @@ class Code(reference.Code):
     holds = {"attended": "block", "norm2": "block", "of_heads": "attention"}  # noqa: RUF012 - never changed
 
     def partition(self, x: Tensor, layer: LayerConfig) -> Tensor:
-        """Cut from a copy even where there is nothing to pad: ``F.pad`` by zero copies."""
-        (B, _, _, C), (height, width) = x.shape, layer.windows.covered
-        whole = self.tape.pad("pad", x, B, height, width, C)
-        windows = cut(self.tape, whole, layer.windows)
-        self.tape.free(whole, keep=windows)
-        return windows
+        """Cut from a copy even where there is nothing to pad."""
+        return cut_from_copy(self.tape, x, layer.windows)
 
     def unpartition(self, windows: Tensor, layer: LayerConfig) -> Tensor:
         """The padding is dropped by a copy."""

@@ -14,7 +14,7 @@ from ...tape.rel_pos import decomposed_terms, resized_positions
 from ...tape.storage import Dim, Shape
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
-from ...tape.windows import cut
+from ...tape.windows import cut_from_copy
 from ...units import ITEM_BYTES
 from . import tape as reference
 
@@ -28,12 +28,8 @@ class Code(reference.Code):
     holds = {"norm2": "block", "probabilities": "block", "bias": "attention"}  # noqa: RUF012 - never changed
 
     def partition(self, x: Tensor, layer: LayerConfig) -> Tensor:
-        """Cut from a copy even where there is nothing to pad: ``F.pad`` by zero copies."""
-        (B, _, _, C), (height, width) = x.shape, layer.windows.covered
-        whole = self.tape.pad("pad", x, B, height, width, C)
-        windows = cut(self.tape, whole, layer.windows)
-        self.tape.free(whole, keep=windows)
-        return windows
+        """Cut from a copy even where there is nothing to pad."""
+        return cut_from_copy(self.tape, x, layer.windows)
 
     def positions(self, name: str, size: Dim, made_for: Dim, d: Dim) -> Tensor:
         """From a table that is always resized, by an index on the host."""

@@ -34,6 +34,7 @@ from ..layout import Layout
 from ..options import Options
 from .analysis_evidence import measured_line, on_device, published_line
 from .analysis_rows import rows
+from .training_rows import training_rows
 
 if TYPE_CHECKING:
     from ..charts.strip import Cost
@@ -174,19 +175,7 @@ def _allocated(totals: Totals, whole: int) -> Bars:
 
 def _training(report: Analysis) -> Table:
     training = report.training
-    rows = (
-        ("weights", format_bytes(training.weights_bytes)),
-        (
-            "weights that train",
-            f"{format_count(training.trained_params)} of {format_count(report.totals.params)}",
-        ),
-        ("gradients", format_bytes(training.gradients_bytes)),
-        (f"state of {training.optimizer}", format_bytes(training.optimizer_bytes)),
-        ("activations kept by the forward", format_bytes(training.kept_bytes)),
-        ("peak", format_bytes(training.peak_bytes)),
-        ("FLOPs, forward and backward", format_count(training.flops)),
-        *_step_times(training),
-    )
+    rows = (*training_rows(training, report.totals.params, weights="weights"), *_step_times(training))
     note = f"The peak is at {training.peak_at}. The rows do not add up to it: gradients grow while activations are freed."
     return Table("Training step", ("", "this encoder"), rows, note)
 

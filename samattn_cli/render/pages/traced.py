@@ -22,6 +22,7 @@ from ..elements import Bars, Lines, Page, Section, Table
 from ..layers import op_tables
 from ..layout import Layout
 from ..options import Options
+from .training_rows import training_rows
 
 Column = tuple[str, Callable[[Any], str]]
 ANY_LIST = ("layers", "attentions", "ops")
@@ -173,18 +174,7 @@ def _totals(report: TracedAnalysis) -> Table:
 def _training(report: TracedAnalysis) -> Table:
     training = report.training
     assert training is not None  # noqa: S101 - for the type checker: the caller asks
-    rows = (
-        ("weights and buffers", format_bytes(training.weights_bytes)),
-        (
-            "weights that train",
-            f"{format_count(training.trained_params)} of {format_count(report.totals.params)}",
-        ),
-        ("gradients", format_bytes(training.gradients_bytes)),
-        (f"state of {training.optimizer}", format_bytes(training.optimizer_bytes)),
-        ("activations kept by the forward", format_bytes(training.kept_bytes)),
-        ("peak", format_bytes(training.peak_bytes)),
-        ("FLOPs, forward and backward", format_count(training.flops)),
-    )
+    rows = training_rows(training, report.totals.params, weights="weights and buffers")
     note = f"The peak is at {training.peak_at}. The module is in training mode: dropout and stochastic depth run."
     return Table("Training step", ("", "this module"), rows, note)
 

@@ -21,12 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ..cuda import _aligned
+from ..cuda import FUSED_DIMS, aligned, flash_takes
 
 KEY = "AutogradMeta"
-MOST_FLASH_DIM = 256
 FLASH_ALIGNMENT = 8
-FUSED_DIMS = 4
 BYTES_ALIGNMENT = 16
 FUSES_THREE_DIMENSIONS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
 """Whether queries (B, N, d) run in a fused kernel: attention.cpp of torch 2.14."""
@@ -81,16 +79,15 @@ def _fused_takes(q: Tensor, k: Tensor, v: Tensor) -> bool:
 
 def _flash_takes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, gqa: bool) -> bool:
     heads = gqa or q.shape[1] == k.shape[1] == v.shape[1] if q.dim() == FUSED_DIMS else False
-    width = q.shape[-1] == k.shape[-1] == v.shape[-1] <= MOST_FLASH_DIM
-    return mask is None and q.dtype in HALVES and width and heads and _fused_takes(q, k, v)
+    return flash_takes(q, v, mask) and q.shape[-1] == k.shape[-1] and heads and _fused_takes(q, k, v)
 
 
 def _efficient_takes(q: Tensor, k: Tensor, v: Tensor, *, gqa: bool) -> bool:
-    aligned = BYTES_ALIGNMENT // q.element_size()
+    step = BYTES_ALIGNMENT // q.element_size()
     if gqa or not _fused_takes(q, k, v) or q.dtype not in {*HALVES, torch.float32}:
         return False
     equal = q.shape[1] == k.shape[1] == v.shape[1] and q.shape[-1] == k.shape[-1]
-    return equal and q.shape[-1] % aligned == 0 and v.shape[-1] % aligned == 0
+    return equal and q.shape[-1] % step == 0 and v.shape[-1] % step == 0
 
 
 def _flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: float | None) -> Tensor:
@@ -116,7 +113,7 @@ def _efficient(
 ) -> Tensor:
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     if mask is not None:
-        mask = _aligned(mask).expand(*q.shape[:3], k.shape[2])
+        mask = aligned(mask).expand(*q.shape[:3], k.shape[2])
     kernel = torch.ops.aten._scaled_dot_product_efficient_attention
     out: Tensor = kernel(q, k, v, mask, with_gradient, dropout, causal, scale=scale)[0]
     return out

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from math import prod
 
 from ...reports.trace import Phase, Trace, TracedOp
 from ...tape.memory import Liveness, live_over
@@ -89,7 +90,7 @@ class TracedPasses:
         """Numbers in those weights."""
         used = (number for op in self.trace.step for number in op.weights)
         weights = (self.trace.weights[number] for number in used)
-        return sum(_elements(weight.shape) for weight in weights if weight.trains)
+        return sum(prod(weight.shape) for weight in weights if weight.trains)
 
     @cached_property
     def optimizer_bytes(self) -> int:
@@ -193,10 +194,3 @@ def _highest(moments: Sequence[tuple[str, Moment]] | Iterator[tuple[str, Moment]
         if place not in highest or moment.nbytes > highest[place].nbytes:
             highest[place] = moment
     return highest
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    elements = 1
-    for size in shape:
-        elements *= size
-    return elements

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ...encoder.model import EncoderConfig, RunConfig
@@ -261,7 +262,7 @@ def _totals(passes: TracedPasses, times: Mapping[str, LayerTime], device: Device
     training = passes.training_moments if passes.trace.step else {}
     at, highest = max(training.items(), key=lambda item: item[1].nbytes, default=(None, None))
     return TracedTotals(
-        params=sum(_elements(weight.shape) for weight in passes.trace.weights),
+        params=sum(prod(weight.shape) for weight in passes.trace.weights),
         macs=sum(each.macs for each in recordings),
         flops=sum(each.flops for each in recordings),
         elementwise_flops=sum(each.elementwise_flops for each in recordings),
@@ -366,10 +367,3 @@ def _device(
         else 1.0,
         recorded_on="" if measured is None else measured.recorded_on,
     )
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    elements = 1
-    for size in shape:
-        elements *= size
-    return elements
