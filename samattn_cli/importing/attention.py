@@ -18,8 +18,6 @@ ENTRIES = ("attn_implementation", "_attn_implementation")
 """The entries of a config.json that name it; transformers reads both."""
 
 TIMM_SWITCHES = ("blocks.0.attn.fused_attn", "layers.0.blocks.0.attn.fused_attn")
-REL_POS = "blocks.0.attn.rel_pos_h"
-"""timm's SAM calls sdpa without a dimension of heads: up to torch 2.13 that allocates all scores, as eager does."""
 
 
 def of_transformers(keys: Keys, config: EncoderConfig, description: Description, model_type: str) -> Keys:
@@ -39,7 +37,7 @@ def of_transformers(keys: Keys, config: EncoderConfig, description: Description,
 
 def of_timm(keys: Keys, config: EncoderConfig, weights: Weights) -> Keys:
     """The keys with the kernel of a timm model's first block."""
-    if REL_POS in weights or not any(map(weights.attributes.get, TIMM_SWITCHES)):
+    if not any(map(weights.attributes.get, TIMM_SWITCHES)):
         return keys
     return _with_default(keys, config, weights.warnings, "timm")
 

@@ -19,6 +19,7 @@ from .checks import check_blocks, check_weights, config_of
 from .description import Description, Keys, quoted
 from .families import checkpoints, unusable_families
 from .hugging_face import read_config_json
+from .implementation import of_library
 from .published_models import difference_from_published
 from .shards import INDEX, parts_of, shapes_in
 from .timm_model import read_timm_model
@@ -105,7 +106,7 @@ def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> 
     config = config_of(keys, label)
     check_weights(config, weights)
     if attributes:
-        return of_timm(keys, config, weights), weights
+        return of_library(of_timm(keys, config, weights), "timm", label), weights
     if difference := difference_from_published(config, weights.others):  # timm's models are always complete
         weights.warnings.append(difference)
     return keys, weights

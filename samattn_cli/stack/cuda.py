@@ -7,9 +7,8 @@
 - scaled_dot_product_attention runs flash attention if its inputs allow it. Otherwise it runs the memory-efficient kernel,
   after padding the mask to its alignment. On meta ATen would run the unfused product. Sources: attention.cpp
   (preprocess_mask) and sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left
-  out, because its allocations are not documented. The rules are those of torch 2.13.0 and 2.14.1 for inputs (B, h, N, d).
-  Other inputs are refused: for (B, N, d) torch 2.13.0 makes the whole matrix of scores, and torch 2.14.1 runs a fused
-  kernel.
+  out, because its allocations are not documented. The rules are those of torch 2.14.1; for inputs (B, h, N, d) they are those
+  of 2.13.0 too. Inputs (N, M, d) get a batch of 1, where torch before 2.14 runs the unfused products.
 - Slices that take a whole dimension do nothing, even if the installed torch records them: see `slices`.
 - Autocast depends on the device type, and meta does not have autocast. Source: the lists for CUDA in autocast_mode.h. An
   operation on neither list with operands of two types takes the wider type (TensorIterator's type promotion).
@@ -191,11 +190,10 @@ def _attention(
         raise NotImplementedError(
             "scaled_dot_product_attention with dropout, a causal mask or grouped queries"
         )
-    if q.dim() != FUSED_DIMS:
-        raise NotImplementedError(
-            f"scaled_dot_product_attention of {q.dim()} dimensions allocates different tensors in different versions of "
-            "torch (2.13.0: a matrix of scores; 2.14.1: none). Pass (B, h, N, d)"
-        )
+    if q.dim() == FUSED_DIMS - 1:
+        q, k, v = (x.unsqueeze(0) for x in (q, k, v))
+        mask = None if attn_mask is None else attn_mask.unsqueeze(0)
+        return _attention(q, k, v, mask, scale=scale).squeeze(0)
     if flash_takes(q, v, attn_mask):
         return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))

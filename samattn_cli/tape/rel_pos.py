@@ -58,11 +58,23 @@ def relative_positions(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) 
 
 
 def resized_positions(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) -> Tensor:
-    """The same rows as transformers and timm find them: the table is always resized, and the index is on the host."""
+    """The same rows as transformers finds them: the table is always resized, and the index is on the host."""
     table = _resized_table(tape, name, offsets(made_for), offsets(size), d)
-    R = tape.rows(name, table, (tape.on_host(size, size),), size, size, d)
+    R = _rows_by_host(tape, name, table, size, d)
     tape.free(table)
     return R
+
+
+def positions_by_host(tape: Tape, name: str, size: Dim, made_for: Dim, d: Dim) -> Tensor:
+    """The same rows as timm finds them: the table is resized for another size, and the index is on the host."""
+    wanted, own = offsets(size), offsets(made_for)
+    if differ(own, wanted):
+        return resized_positions(tape, name, size, made_for, d)
+    return _rows_by_host(tape, name, tape.used_weight(name, *own, d), size, d)
+
+
+def _rows_by_host(tape: Tape, name: str, table: Tensor, size: Dim, d: Dim) -> Tensor:
+    return tape.rows(name, table, (tape.on_host(size, size),), size, size, d)
 
 
 def offsets(*sides: Dim) -> Shape:

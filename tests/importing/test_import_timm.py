@@ -102,7 +102,7 @@ def test_timm_says_what_shapes_do_not(tmp_path):
     assert "num_heads: 3" in text
     assert "attention: sdpa" in text
     assert "attention" not in imported("vit_of_eager").partition("embed_dim")[2]
-    assert is_preset(imported("samvit_base_patch16"), "sam_vit_b", tmp_path)
+    assert is_preset(imported("samvit_base_patch16"), "sam_vit_b", tmp_path, "sdpa", library="timm")
 
 
 @pytest.mark.usefixtures("timm")

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pkgutil import walk_packages
 from typing import Any
 
@@ -38,8 +39,9 @@ def serve() -> None:
 def _import_all() -> None:
     import samattn_cli  # noqa: PLC0415 - in this process alone
 
+    has_timm = find_spec("timm") is not None
     for module in walk_packages(samattn_cli.__path__, "samattn_cli."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and (has_timm or not module.name.endswith(".timm_stack")):
             import_module(module.name)
     for name in ("fvcore.nn", "torch.fx.experimental.symbolic_shapes"):  # what a cross-check imports last
         import_module(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MODELLED = {"transformers": ("sam_", "sam2_", "vit_", "swin_", "swinv2_")}
+MODELLED = {"transformers": ("sam_", "sam2_", "vit_", "swin_", "swinv2_"), "timm": ("sam_",)}
 """How these presets begin, by library."""
 
 

@@ -60,6 +60,9 @@ class Code(Holds):
         tape.free(with_rows, Rh, Rw, rel_h, rel_w)
         return out.view(N, H * W, H * W)
 
+    def before_scores(self, q: Tensor, size: Shape, layer: LayerConfig) -> None:
+        """What eager attention makes of its queries (N, HW, d) before the scores: nothing here."""
+
     def softmax(self, scores: Tensor) -> Tensor:
         """Scores (N, HW, HW) to probabilities."""
         return self.tape.softmax("softmax", scores)
@@ -70,6 +73,14 @@ class Code(Holds):
 
     def per_head(self, x: Tensor, _stage: StageConfig) -> Tensor:
         """Queries, keys or values as torch's attention takes them, once the bias is computed: (B, h, HW, d)."""
+        return x
+
+    def of_heads(self, out: Tensor, _stage: StageConfig) -> Tensor:
+        """What torch's attention returns, with the heads of each image: (B, h, HW, d)."""
+        return out
+
+    def for_mlp(self, x: Tensor) -> Tensor:
+        """The tokens (B, H, W, C) as the second half of the block takes them: here as they are."""
         return x
 
     def decomposed_bias(self, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
@@ -125,7 +136,7 @@ def windowed_block(
         x = window_unpartition(tape, attended, cuts, grid, shift)
         tape.free(attended, keep=x)
     joined = x
-    x = tape.add("add_attn", shortcut, joined)
+    x = code.for_mlp(tape.add("add_attn", shortcut, joined))
     tape.free(joined)
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
@@ -133,7 +144,7 @@ def windowed_block(
     code.drop("norm2", normed)
     out = tape.add("add_mlp", x, y)
     tape.free(x, y, *code.held("block"))
-    return out
+    return out if out.shape == shortcut.shape else out.view(*shortcut.shape)
 
 
 def attention(
@@ -168,9 +179,10 @@ def eager(tape: Tape, qkv: Tensor, layer: LayerConfig, code: Code) -> Tensor:
     split = qkv.view(B, H * W, 3, heads, d).permute(2, 0, 3, 1, 4)
     packed = tape.reshape("split_heads", split, 3, B * heads, H * W, d)
     q, k, v = packed.unbind()  # (B*h, HW, d), each
+    code.before_scores(q, (H, W), layer)
     scaled = tape.scale("scale", q)
     scores = tape.scores(scaled, k)  # (B*h, HW, HW)
-    tape.free(scaled)
+    code.drop("scaled", scaled)
     if layer.stage.rel_pos != "none":
         biased = add_rel_pos(tape, scores, q, (H, W), layer, code)
         tape.free(scores)
@@ -215,6 +227,7 @@ def sdpa(tape: Tape, qkv: Tensor, layer: LayerConfig, code: Code) -> Tensor:
         code.drop("bias", bias)
     packed = () if q.storage is qkv.storage else (q,)
     kept = (*code.held("attention"), *packed, qkv)
+    out = code.of_heads(out, layer.stage)
     return merge(tape, out, qkv.shape[1:3], *kept, holds="attended" in code.holds)
 
 

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...encoder.placement import UNSHIFTED
-from ...encoder.slots import Block, Family, Implementation, Part, PatchEmbed, Problem, cannot_run
+from ...encoder.slots import Block, Family, Implementation, Part, PatchEmbed, Problem, Wanted, cannot_run
 from ...errors import Message
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
-
-
-Path = tuple[int | str, ...]
 
 
 def rel_pos_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
@@ -24,11 +21,10 @@ def rel_pos_problems(config: EncoderConfig, at: int) -> Iterator[Problem]:
         yield ("stages", at, "rel_pos_grid"), Message("unused-key", message)
 
 
-def sam_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
-    """SamVisionModel has one number for an image's side and one for a window's, and few of the keys of a block."""
+def sam_of_libraries(config: EncoderConfig) -> Iterator[Wanted]:
+    """What SAM has in transformers and in timm."""
     stage = config.stages[0]
-    wanted: tuple[tuple[Path, bool, str], ...] = (
-        (("image_size",), config.image_size[0] == config.image_size[1], "images that are square"),
+    yield from (
         (("patch_embed",), config.patch_embed == "patch", "patch_embed patch"),
         (("pos_embed",), config.pos_embed in {"learned", "none"}, "pos_embed learned or none"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
@@ -50,7 +46,24 @@ def sam_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
         (("stages", 0, "num_windows_side"), stage.num_windows_side is None, "window_size"),
         (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
     )
-    yield from cannot_run("SamVisionModel of transformers", wanted)
+
+
+def sam_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """SamVisionModel has one number for an image's side and one for a window's, and few of the keys of a block."""
+    height, width = config.image_size
+    squares = (("image_size",), height == width, "images that are square")
+    yield from cannot_run("SamVisionModel of transformers", (squares, *sam_of_libraries(config)))
+
+
+def sam_of_timm(config: EncoderConfig) -> Iterator[Problem]:
+    """VisionTransformerSAM has one number for a window's side, and few of the keys of a block."""
+    yield from cannot_run("VisionTransformerSAM of timm", sam_of_libraries(config))
+
+
+def held_by_timm(config: EncoderConfig) -> dict[str, tuple[str, ...]]:
+    """Its forward has a name for what enters the blocks until the last of them has run."""
+    embedded = "patch_embed" if config.pos_embed == "none" else "pos_embed"
+    return {f"blocks.{config.stages[0].depth - 1}": (embedded,)}
 
 
 FAMILY = Family(
@@ -81,6 +94,18 @@ FAMILY = Family(
             kernels=("sdpa", "eager"),
             difference="adds the terms of relative positions, copies their sum and holds the copy; its eager softmax is in float32",
             problems=sam_of_transformers,
+        ),
+        Implementation(
+            library="timm",
+            model="VisionTransformerSAM",
+            versions=("1.0.31",),
+            blocks=("vit",),
+            necks=("sam",),
+            kernels=("sdpa", "eager"),
+            difference="adds the terms of relative positions, copies their sum and holds the copy and what enters the blocks; "
+            "calls torch's attention without a batch",
+            holds=held_by_timm,
+            problems=sam_of_timm,
         ),
     ),
 )

@@ -55,10 +55,10 @@ def attention(
 ) -> Tensor:
     """scaled_dot_product_attention as ATen runs it on CUDA."""
     if q.dim() == FUSED_DIMS - 1 and FUSES_THREE_DIMENSIONS:
-        mask = None if attn_mask is None or attn_mask.dim() < FUSED_DIMS - 1 else attn_mask.unsqueeze(1)
-        mask = attn_mask if mask is None else mask
-        q, k, v = (x.unsqueeze(1) for x in (q, k, v))
-        return attention(q, k, v, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa).squeeze(1)
+        has_batch = attn_mask is not None and attn_mask.dim() == FUSED_DIMS - 1
+        mask = attn_mask.unsqueeze(0) if attn_mask is not None and has_batch else attn_mask
+        q, k, v = (x.unsqueeze(0) for x in (q, k, v))
+        return attention(q, k, v, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa).squeeze(0)
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         low = torch.full((), -torch.inf, dtype=q.dtype, device=q.device)
         attn_mask = torch.where(attn_mask, 0.0, low)

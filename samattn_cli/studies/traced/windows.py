@@ -102,9 +102,13 @@ def _report(
 
 
 def _heads(leading: tuple[int, ...], said: int, batch: int) -> int:
-    """The number of heads: what the module says, if the shape has it; else the second size; else all but the batch."""
+    """The number of heads: what the module says, if the shape has it; else the second size; else all but the batch.
+
+    Heads may be in one size with the windows. Attention of queries (N, tokens, d) then has a batch of 1 in front.
+    """
     all_of_them = math.prod(leading)
-    if said and all_of_them % (said * batch) == 0 and (len(leading) == 1 or said in leading):
+    in_one_size = math.prod(leading[:-1]) == 1
+    if said and all_of_them % (said * batch) == 0 and (in_one_size or said in leading):
         return said
     if len(leading) > 1:
         return leading[1]

@@ -1,0 +1,73 @@
+"""timm's own models of our encoders: the Tape has each of their allocations, forward and backward.
+
+timm is not installed where most tests run: there the Tape is compared with `tests/public/timm.json`, which was recorded from timm.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.util import find_spec
+
+import pytest
+
+from samattn_cli import load_config
+from samattn_cli.encoder.implementations import implementation_of
+from samattn_cli.errors import ConfigError
+from samattn_cli.studies.verify import verify
+from tests.families.test_implementations import activations
+from tests.public.timm_encoders import SMALL, WIDE, cases, config_of, derived, recorded, traced
+
+TIMM = "implementation=timm"
+needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
+RECORDED = recorded()
+
+
+@pytest.mark.parametrize("case", cases(SMALL))
+def test_the_tape_has_each_allocation_of_timm(case):
+    assert derived(config_of(case)) == RECORDED["cases"][case]
+
+
+def test_the_recording_is_of_a_version_that_each_implementation_names():
+    (made_by,) = {run.model.versions for run in map(implementation_of, map(config_of, SMALL)) if run}
+    assert made_by == (RECORDED["made_by"]["timm"],)
+
+
+@needs_timm
+@pytest.mark.parametrize("case", cases(SMALL))
+def test_the_installed_timm_allocates_what_was_recorded(case):
+    assert traced(config_of(case)) == RECORDED["cases"][case], f"timm {version('timm')}"
+
+
+@needs_timm
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("case", cases((*SMALL, *WIDE)))
+def test_the_installed_timm_is_derived_to_the_last_byte(case):
+    config = config_of(case)
+    assert verify(config, every_layer=False).status == "exact"
+    assert derived(config) == traced(config)
+
+
+@pytest.mark.parametrize(
+    ("preset", "mib"),
+    [("sam_vit_b", 1634.0)],
+)
+def test_peak_of_a_model_of_timm_at_its_default(preset, mib):
+    """Figures of issue 16, of the model itself under torch 2.14."""
+    assert activations(load_config(preset, [TIMM, "run.attention=sdpa"])) == mib
+
+
+@pytest.mark.parametrize(
+    ("preset", "words", "place", "code"),
+    [
+        ("sam_vit_b", ["window_size=[14,7]"], "window_size", "implementation-cannot-run"),
+        ("sam_vit_b", ["run.attention=fused"], "run.attention", "kernel-not-modelled"),
+        ("sam_vit_b", ["rel_pos=joint"], "rel_pos", "implementation-cannot-run"),
+        ("sam_vit_b", ["neck=none"], "implementation", "implementation-not-modelled"),
+    ],
+    ids=str,
+)
+def test_what_timm_cannot_run_is_said_at_its_place(preset, words, place, code):
+    with pytest.raises(ConfigError) as refused:
+        load_config(preset, [TIMM, *words])
+    (problem,) = refused.value.problems
+    assert (problem.message.code, place in problem.where) == (code, True), problem

@@ -1,0 +1,159 @@
+"""What timm's own encoders allocate, kept in `timm.json`, so that tests compare the Tape with them without timm.
+
+    python -m tests.public.timm_encoders        # two minutes, where timm is installed
+
+timm needs a torchvision that fits torch, which the tests' environment does not have. A case is a preset and changes of it. Of
+each phase and part there are the number of allocations, the most bytes live, the bytes that it leaves, and a checksum of the
+sequence of all allocations. "whole" is an inference forward of the model itself, which is not cut into the parts of the plan.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from samattn_cli import EncoderConfig, load_config
+from samattn_cli.encoder.implementations import implementation_of
+from samattn_cli.stack.cuda import AsOnCuda
+from samattn_cli.stack.encoder import image_for
+from samattn_cli.stack.implementation import build_implementation
+from samattn_cli.stack.trace import PartTrace, Tracer, trace_forward, trace_training
+from samattn_cli.studies.verify import claims_of
+from samattn_cli.tape.encoder import forward
+from samattn_cli.tape.memory import walk, weights_bytes
+from samattn_cli.units import rounded
+from samattn_cli.verdicts import ClaimedPass
+
+PATH = Path(__file__).with_name("timm.json")
+
+SAM = "sam_vit_b depth=3 global_attn_indexes=1"
+SMALL = (
+    f"{SAM} image_size=256",
+    f"{SAM} image_size=[224,304] run.batch_size=2 run.dtype=float16",
+)
+"""Cases that take each path once. Each runs under both kernels."""
+
+WIDE = (
+    f"{SAM} image_size=800 run.batch_size=4",
+    f"{SAM} image_size=512 window_size=16 run.batch_size=4 run.dtype=bfloat16",
+    f"{SAM} image_size=256 run.dtype=bfloat16 rel_pos=none pos_embed=none qkv_bias=false",
+    f"{SAM} image_size=256 run.dtype=float16 run.checkpointing=true",
+    f"{SAM} image_size=256 window_size=0 global_attn_indexes=none",
+    "sam_vit_b",
+    "sam_vit_b run.dtype=bfloat16 run.batch_size=4",
+    "sam_vit_l run.dtype=float16",
+    "sam_vit_h",
+)
+
+
+def cases(lines: Iterable[str]) -> list[str]:
+    """Each case under each kernel that its model has."""
+    return [f"{line} run.attention={kernel}" for line in lines for kernel in _kernels(line)]
+
+
+def _kernels(line: str) -> tuple[str, ...]:
+    run = implementation_of(config_of(line))
+    assert run is not None, line
+    return run.model.kernels
+
+
+def config_of(case: str) -> EncoderConfig:
+    """The encoder of a case."""
+    preset, *changes = case.split()
+    return load_config(preset, ["implementation=timm", *changes])
+
+
+Figures = dict[str, list[int]]
+
+
+def _figures(sizes: Iterable[int], live: Iterable[int], change: int) -> list[int]:
+    steps = list(zip(sizes, live, strict=True))
+    return [len(steps), max((live for _, live in steps), default=0), change, zlib.crc32(repr(steps).encode())]
+
+
+def _of_traces(parts: Mapping[str, PartTrace]) -> Figures:
+    return {name: _figures(part.allocations, part.live, part.change) for name, part in parts.items()}
+
+
+def _of_claims(claimed: ClaimedPass) -> Figures:
+    return {
+        name: _figures(
+            (size for _, size in claimed.allocations[name]), (live for _, live in claimed.live[name]), change
+        )
+        for name, change in claimed.change.items()
+    }
+
+
+def traced(config: EncoderConfig) -> dict[str, Figures]:
+    """The figures of timm's encoder."""
+    run = implementation_of(config)
+    assert run is not None
+    run.module("stack")  # timm is imported before torch's compiler is kept out
+    model = build_implementation(config)
+    weights = sum(rounded(each.nbytes) for each in (*model.parameters(), *model.buffers()))
+    image = image_for(config, "meta")
+    inference = trace_forward(model, image, weights)
+    training, backward = trace_training(model, image, 0)
+    phases = {"inference": inference, "training": training, "backward": backward}
+    return {phase: _of_traces(parts) for phase, parts in phases.items()} | {"whole": {"": _whole(config)}}
+
+
+def _whole(config: EncoderConfig) -> list[int]:
+    run = implementation_of(config)
+    assert run is not None
+    dtype = getattr(torch, config.run.dtype)
+    with torch.device("meta"):
+        model = run.module("stack").model(config).to(dtype).eval()
+    image = image_for(config, "meta")
+    mode = Tracer("meta", 0)
+    mode.ignore(*model.parameters(), *model.buffers(), image)
+    with torch.no_grad(), AsOnCuda(), mode:
+        model.forward_features(image)
+    return _figures(mode._part.allocations, mode._part.live, 0)
+
+
+def derived(config: EncoderConfig) -> dict[str, Figures]:
+    """The figures of the Tape."""
+    claims = claims_of(config)
+    phases = {"inference": claims.inference, "training": claims.training, "backward": claims.backward}
+    return {phase: _of_claims(claimed) for phase, claimed in phases.items()} | {
+        "whole": {"": _derived_whole(config)}
+    }
+
+
+def _derived_whole(config: EncoderConfig) -> list[int]:
+    passed = forward(config)
+    before = weights_bytes(passed) + rounded(passed.image.nbytes)
+    sizes = [s.nbytes for part in passed.segments for op in part.recording.ops for s in op.allocates]
+    live = [part.before - before + live for part in walk(passed) for _, live in part.liveness.steps]
+    return _figures(sizes, live, 0)
+
+
+def recorded() -> dict[str, Any]:
+    """What `main` wrote."""
+    kept: dict[str, Any] = json.loads(PATH.read_text("utf-8"))
+    return kept
+
+
+def main(say: Callable[[str], object] = print) -> None:
+    """Trace all cases, say which the Tape has to the byte, and keep the small ones."""
+    kept, small = {}, set(cases(SMALL))
+    for case in cases((*SMALL, *WIDE)):
+        config = config_of(case)
+        found = traced(config)
+        say(f"{'equal' if found == derived(config) else 'NOT EQUAL'}  {case}")
+        if case in small:
+            kept[case] = found
+    made_by = {package: version(package) for package in ("timm", "torch")}
+    lines = ",\n".join(f"{json.dumps(case)}: {json.dumps(kept[case])}" for case in kept)
+    PATH.write_text(f'{{"made_by": {json.dumps(made_by)},\n"cases": {{\n{lines}\n}}}}\n', "utf-8")
+
+
+if __name__ == "__main__":
+    main()
