@@ -102,9 +102,19 @@ def indexes() -> CoreSchema:
 
 def many(config: type, least: int, most: int) -> CoreSchema:
     """A list of `least` to `most` objects of a config class."""
-    return core_schema.tuple_variable_schema(
-        class_schema(config), min_length=least, max_length=most, strict=True
-    )
+    return listed(class_schema(config), least, most)
+
+
+def listed(item: CoreSchema, least: int, most: int) -> CoreSchema:
+    """A list of `least` to `most` items."""
+    return core_schema.tuple_variable_schema(item, min_length=least, max_length=most, strict=True)
+
+
+def one_or_more(item: CoreSchema) -> CoreSchema:
+    """A list of one item or more, or one text, which is short for a list of it."""
+    several = core_schema.tuple_variable_schema(item, min_length=1, strict=True)
+    alone = core_schema.union_schema([several, core_schema.str_schema()])
+    return _before(lambda value: (value,) if isinstance(value, str) else value, several, alone)
 
 
 def named(config: type) -> CoreSchema:
@@ -119,7 +129,7 @@ def anything() -> CoreSchema:
 
 def texts(least: int, most: int) -> CoreSchema:
     """From `least` to `most` lines of text."""
-    return core_schema.tuple_variable_schema(TEXT, min_length=least, max_length=most, strict=True)
+    return listed(TEXT, least, most)
 
 
 def parsed(
@@ -217,12 +227,15 @@ def instead_of(entry: Field[Any], word: str) -> str:
 
 def class_of(entry: Field[Any]) -> type | None:
     """The config class of a key's value, or of the items of its list; None for a plain value."""
-    schema = _schema(entry)
-    schema = schema.get("schema", schema) if schema["type"] in {"nullable", "function-before"} else schema
-    config_class: type | None = schema.get("values_schema", schema.get("items_schema", [schema])[0]).get(
-        "cls"
-    )
+    schema = _around(_schema(entry))
+    item = _around(schema.get("values_schema", schema.get("items_schema", [schema])[0]))
+    config_class: type | None = item.get("cls")
     return config_class
+
+
+def _around(schema: Any) -> Any:
+    """What a schema is around, if it is optional or has a shorthand."""
+    return schema.get("schema", schema) if schema["type"] in {"nullable", "function-before"} else schema
 
 
 def _with_default(entry: Field[Any]) -> CoreSchema:

@@ -67,6 +67,9 @@ class AtBase:
 
     def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:
         """See `Reference`."""
+        if case.is_traced:
+            text = f"{case.reference} is traced as it is now, and its code at the base is not run: use `vs: baseline`"
+            raise SamattnError("traced-at-base", text)
         encoder = self.encoder(case)
         return None if encoder is None else encoder.readings(metric)
 
@@ -82,11 +85,13 @@ class AtBase:
         return self.loaded[at]
 
     def old_path(self, case: Case) -> Path | None:
-        """The path of a config at the base, or of the config that it is a copy of; None if there is neither, and for presets.
+        """The path of a config at the base, or of the config that it is a copy of; None if there is neither, and for presets and modules that are traced.
 
         Raises:
             GitError: if the config is outside the repository.
         """
+        if case.is_traced:
+            return None
         path = Path(case.reference)
         if case.reference in presets() and not path.is_file():
             path = self.file.folder / path  # at the base a file may have had the preset's name
@@ -101,6 +106,8 @@ class AtBase:
         Otherwise a change could evade a rule: copy a config, make the original cheaper, and use the copy. A file that the
         new config extends may be the copy, too.
         """
+        if case.is_traced:
+            return None
         path = Path(case.reference)
         if path not in self.originals:
             copied = (self.tree.copied_from(file, self.copies) for file in files_of(path, self.file.files))

@@ -7,22 +7,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..encoder.presets import presets
-from ..errors import SamattnError
+from ..errors import SamattnError, UsageError, did_you_mean
 from ..files.globs import is_glob
 from ..spelling import known_as
 from .load_thresholds import ThresholdsFile
 from .references import Case
+from .thresholds import TRACED, ConfigEntry
 
 
 def configs_of(file: ThresholdsFile) -> dict[int, list[Case]]:
     """The configs that each entry of the file's `configs` matches, by the index of the entry."""
-    patterns = file.thresholds.configs
-    return {index: list(_matching(file, pattern)) for index, pattern in enumerate(patterns)}
+    entries = file.thresholds.configs
+    return {index: list(_matching(file, entry)) for index, entry in enumerate(entries)}
 
 
 def named_configs(file: ThresholdsFile, names: Sequence[str]) -> list[Case]:
-    """The configs that the user names, as paths from the working directory or names of presets."""
-    return [_case(file, reference, reference) for reference in names]
+    """The configs that the user names, as paths from the working directory, names of presets or of modules that are traced.
+
+    Raises:
+        UsageError: if the file has no such module.
+    """
+    return [_target(file, name) if name.startswith(TRACED) else _case(file, name, name) for name in names]
+
+
+def _target(file: ThresholdsFile, path: str) -> Case:
+    known = file.thresholds.targets
+    if path not in known:
+        text = f"{path}: {file.label} names no such module to trace{did_you_mean(path, known)}"
+        raise UsageError("unknown-target", text)
+    return Case(path, path)
 
 
 def paths_of(file: ThresholdsFile, names: Sequence[str]) -> frozenset[str]:
@@ -35,7 +48,11 @@ def each_once(cases: Iterable[Case]) -> list[Case]:
     return list({case.path: case for case in cases}.values())
 
 
-def _matching(file: ThresholdsFile, pattern: str) -> Iterator[Case]:
+def _matching(file: ThresholdsFile, entry: ConfigEntry) -> Iterator[Case]:
+    pattern = entry.path
+    if entry.trace is not None:
+        yield Case(entry.trace.path, entry.trace.path)
+        return
     if not is_glob(pattern):
         yield _case(file, pattern, str(file.folder / pattern))
         return

@@ -16,6 +16,8 @@ from .load_thresholds import ThresholdsFile
 from .readings import Encoder
 from .recordings import Recordings
 from .references import Case
+from .targets import traced_encoder
+from .traced import TracedEncoder
 from .within import Within, files_around
 
 
@@ -32,9 +34,12 @@ class Encoders:
     loaded: dict[Case, Loaded | ConfigError] = field(default_factory=dict)
     twins: dict[tuple[EncoderConfig, Device | None], Encoder] = field(default_factory=dict)
     devices: dict[str, Device | None] = field(default_factory=dict)
+    traced: dict[Case, TracedEncoder | ConfigError] = field(default_factory=dict)
 
-    def of(self, case: Case) -> Encoder | ConfigError:
+    def of(self, case: Case) -> Encoder | TracedEncoder | ConfigError:
         """The encoder of a case, or the error of loading it."""
+        if case.is_traced:
+            return self._traced(case)
         loaded = self.located(case)
         if isinstance(loaded, ConfigError):
             return loaded
@@ -60,13 +65,22 @@ class Encoders:
 
     def failed(self, path: str) -> list[tuple[Case, ConfigError]]:
         """Why a config could not be loaded: one error if it failed in all its profiles, else each different error once."""
-        of_path = [(case, loaded) for case, loaded in self.loaded.items() if case.path == path]
+        every = chain(self.loaded.items(), self.traced.items())
+        of_path = [(case, loaded) for case, loaded in every if case.path == path]
         failed = [(case, loaded) for case, loaded in of_path if isinstance(loaded, ConfigError)]
         problems = [error.problems for _, error in failed]
         if 1 < len(failed) == len(of_path) and set.intersection(*map(set, problems)):
             return [(replace(failed[0][0], profile=""), ConfigError(dict.fromkeys(chain(*problems))))]
         different = {error.problems: (case, error) for case, error in reversed(failed)}
         return [*reversed(different.values())]
+
+    def _traced(self, case: Case) -> TracedEncoder | ConfigError:
+        if case not in self.traced:
+            try:
+                self.traced[case] = traced_encoder(self.file, case, self._device(case.profile))
+            except ConfigError as error:
+                self.traced[case] = error
+        return self.traced[case]
 
     def _files(self, case: Case) -> Files:
         """The files of the thresholds' repository; for a named config in another repository, the files of that one."""

@@ -17,12 +17,14 @@ from ..shell import command
 from ..studies.causes import figures_of_causes
 from ..studies.diff import diff, key_changes, places_in
 from ..studies.passes import Passes
+from ..studies.places import place_of
 from .base import AtBase
 from .contributions import contributions
 from .encoders import Encoders
 from .load_thresholds import ThresholdsFile
 from .readings import Encoder
 from .references import Case
+from .traced import TracedEncoder
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,12 @@ NOTHING = Evidence((), None, "")
 
 def evidence(encoders: Encoders, case: Case, metric: str, base: AtBase | None) -> Evidence:
     """Evidence for a figure of a config that can be loaded: what changed it since the base, else what contributes most."""
-    encoder, loaded = encoders.of(case), encoders.located(case)
+    encoder = encoders.of(case)
+    if isinstance(encoder, TracedEncoder):
+        index, _ = encoders.file.thresholds.targets[case.path]
+        at = place_of(encoders.file.where("configs", index, "trace"))
+        return Evidence(encoder.contributions(metric), at, encoder.command)
+    loaded = encoders.located(case)
     assert isinstance(encoder, Encoder)  # noqa: S101 - it has been judged; for the type checker
     assert isinstance(loaded, Loaded)  # noqa: S101 - likewise
     before = base and _since(base, case, metric, encoder)

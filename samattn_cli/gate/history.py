@@ -169,7 +169,7 @@ def _paths(base: AtBase, before: ThresholdsFile) -> dict[str, Case]:
 
 
 def _was_there(base: AtBase, path: str, case: Case) -> bool:
-    return case.reference in presets() or base.tree.exists(Path(path))
+    return case.is_traced or case.reference in presets() or base.tree.exists(Path(path))
 
 
 def _old_path(base: AtBase, case: Case) -> str:

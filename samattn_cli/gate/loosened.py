@@ -13,7 +13,7 @@ from ..metric_names import path_of
 from ..quantities import PERCENT, Quantity
 from .evaluate import side, slack
 from .load_thresholds import ThresholdsFile
-from .thresholds import FORMS, LEVELS, Action, Policy, Profile, Rule, Waiver
+from .thresholds import FORMS, LEVELS, Action, Policy, Profile, Rule, Thresholds, TracedTarget, Waiver
 
 STRICTNESS: tuple[Action, ...] = ("ignore", "warn", "error")
 NONE = "none"
@@ -58,6 +58,7 @@ def loosened(before: ThresholdsFile, now: ThresholdsFile) -> Iterator[Change]:
             message = Message("rule-loosened", f"the rule {pair.now.id!r} was loosened: {what}")
             yield Change("loosened", message, ("rules", pair.index, *key))
     yield from _of_profiles(before, now, pairs)
+    yield from _of_targets(before.thresholds, now.thresholds)
     yield from _of_waivers(before.thresholds.waivers, now.thresholds.waivers, pairs)
     yield from _of_policy(before.thresholds.policy, now.thresholds.policy)
 
@@ -197,9 +198,26 @@ def _differences(
             yield field.name, f"the file of the device {value} was changed"
 
 
+def _of_targets(before: Thresholds, now: Thresholds) -> Iterator[Change]:
+    """Modules that are traced in another way, so that the same limits are of something else."""
+    then = before.targets
+    for path, (index, target) in now.targets.items():
+        old = then[path][1] if path in then else target
+        for field in fields(TracedTarget):
+            was, value = _or_none(getattr(old, field.name)), _or_none(getattr(target, field.name))
+            if was != value:
+                what = f"{field.name} {_listed(was)} -> {_listed(value)}"
+                message = Message("target-changed", f"{path} is traced differently: {what}")
+                yield Change("loosened", message, ("configs", index, "trace", field.name))
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else _shown(value)
+
+
 def _or_none(value: Any) -> Any:
     """The value of a profile's key; None if it is empty, which is the same as leaving the key out. False is not empty."""
-    return None if value in ("", {}) else value
+    return None if value in ("", {}, ()) else value
 
 
 def _shown(value: Any) -> str:

@@ -28,9 +28,10 @@ OUTCOME_OF: dict[Action, Outcome] = {"error": "error", "warn": "warn", "ignore":
 def not_loaded(case: Case, error: ConfigError) -> Result:
     """A config that cannot be loaded, with every problem in it."""
     first, *others = error.problems
+    done = "traced" if case.is_traced else "loaded"
     more = f" (and {format_things(len(others), 'more problem')})" if others else ""
     return coded(
-        Message(code_of(first.message), f"cannot be loaded: {first.message}{more}"),
+        Message(code_of(first.message), f"cannot be {done}: {first.message}{more}"),
         rule=CONFIG,
         config=case.reference,
         profile=case.profile,
@@ -45,7 +46,7 @@ def empty_globs(file: ThresholdsFile, configs: Mapping[int, Sequence[Case]]) -> 
     for index, cases in configs.items():
         if not cases:
             where = place_of(file.where("configs", index))
-            message = Message("no-file-matches", f"no file matches {file.thresholds.configs[index]!r}")
+            message = Message("no-file-matches", f"no file matches {file.thresholds.configs[index].path!r}")
             yield coded(message, rule=CONFIG, config="", outcome="unchecked", place=where, rule_place=where)
 
 
@@ -106,7 +107,7 @@ def _waives(file: ThresholdsFile, rule_id: str, pattern: str, case: Case) -> boo
 
 def _how_to_add(file: ThresholdsFile, case: Case) -> str:
     """Advice: the command that adds limits of a config."""
-    if PurePath(file.label).name != FILE:
+    if case.is_traced or PurePath(file.label).name != FILE:
         return ""
     where = () if file.folder == Path() else ("--directory", str(file.folder))
     return f"{command('init', '--add', case.reference, *where)} adds today's figures as limits"

@@ -7,6 +7,7 @@ from typing import Protocol
 from ..errors import Message, SamattnError
 from ..records import dataclass
 from .lookup import Reading
+from .thresholds import TRACED
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,18 @@ class Case:
         path: of the config from the folder of the thresholds file, with "/", or the name of a preset.
         reference: its path from the working directory, from which it is loaded, or the name of the preset.
         profile: the profile's name; "" for none.
+
+    The path and the reference of a module that is traced are both "trace:" and its name.
     """
 
     path: str
     reference: str
     profile: str = ""
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether it is a module that is traced."""
+        return self.path.startswith(TRACED)
 
 
 class Reference(Protocol):

@@ -13,6 +13,7 @@ from ..files.sources import Disk
 from .git import Tree, repository
 from .load_thresholds import ThresholdsFile
 from .references import Case
+from .thresholds import TRACED
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class OldPaths:
         Raises:
             GitError: if the clone is too shallow to tell.
         """
-        if case.path in presets() or not self._gone or self._tree is None:
+        if case.path in presets() or case.is_traced or not self._gone or self._tree is None:
             return case.path
         try:
             path = self._tree.old_path(Path(case.reference))
@@ -47,7 +48,8 @@ class OldPaths:
     def _gone(self) -> bool:
         folder = self.file.folder
         return isinstance(self.file.files, Disk) and any(
-            path not in presets() and not (folder / path).exists() for path in self.paths
+            not path.startswith(TRACED) and path not in presets() and not (folder / path).exists()
+            for path in self.paths
         )
 
     @cached_property

@@ -17,7 +17,7 @@ from ..files.globs import glob_problem
 from ..files.sources import STDIN
 from ..metric_names import is_gain, is_share, unit_of, unknown_metric
 from ..quantities import EXAMPLES, PERCENT, TIMES_AS_MUCH, Quantity
-from .thresholds import FORMS, LEVELS, Bounds, Increase, Rule, Waiver
+from .thresholds import FORMS, LEVELS, Bounds, Increase, Rule, TracedTarget, Waiver
 
 RESERVED = ("check", "config", "policy")
 """The names, in reports, of findings that no rule made."""
@@ -81,15 +81,33 @@ def _hints(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
 def _of_configs(tree: Node, broken: set[Loc]) -> Problems:
     if ("configs",) in broken:
         return
-    for index, pattern in enumerate(_items(tree, "configs")):
-        if not pattern.strip() or pattern == STDIN:
-            text = "configs must be globs of files, or presets, such as 'encoders/**/*.yaml'"
-            yield ("configs", index), Message("not-a-glob", text)
-        elif pattern.startswith(("/", "~")):
-            text = f"configs must be paths relative to the folder of this file, not {pattern!r}"
-            yield ("configs", index), Message("absolute-path", text)
-        elif fault := glob_problem(pattern):
-            yield ("configs", index), Message(fault.code, f"{cut(pattern)!r} {fault}")
+    entries = [entry if isinstance(entry, dict) else {"path": entry} for entry in _items(tree, "configs")]
+    names = Counter(_path_of(entry) for entry in entries)
+    for index, entry in enumerate(entries):
+        at = ("configs", index)
+        if len(entry) != 1:
+            yield at, Message("not-one-form", "an entry of configs has a path or a trace, one of them")
+        elif "path" in entry:
+            yield from ((at, message) for message in _of_pattern(entry["path"]))
+        elif names[path := _path_of(entry)] > 1:
+            text = f"{names[path]} modules are called {path!r}: give each its own name, such as 'name: small'"
+            yield at, Message("duplicate-name", text)
+
+
+def _path_of(entry: dict[str, Any]) -> str:
+    """The path of a module that is traced; "" of another entry."""
+    return TracedTarget(**entry["trace"]).path if entry.get("trace") else ""
+
+
+def _of_pattern(pattern: str) -> Iterator[Message]:
+    if not pattern.strip() or pattern == STDIN:
+        text = "configs must be globs of files, or presets, such as 'encoders/**/*.yaml'"
+        yield Message("not-a-glob", text)
+    elif pattern.startswith(("/", "~")):
+        text = f"configs must be paths relative to the folder of this file, not {pattern!r}"
+        yield Message("absolute-path", text)
+    elif fault := glob_problem(pattern):
+        yield Message(fault.code, f"{cut(pattern)!r} {fault}")
 
 
 def _of_rule(rule: Rule) -> Problems:

@@ -13,14 +13,17 @@ from ..encoder.keys import (
     Pair,
     anything,
     choice,
+    class_schema,
     key,
     keys_or_one,
     like,
+    listed,
     many,
     named,
+    one_or_more,
     only,
+    optional,
     parsed,
-    texts,
     whole,
 )
 from ..encoder.model import EncoderConfig, RunConfig
@@ -54,8 +57,16 @@ def _words(text: str) -> str:
     return text
 
 
+def _shape(text: str) -> str:
+    from ..studies.traced.ask import input_of  # only for files that name a module
+
+    input_of(0, text)
+    return text
+
+
 WORDS = parsed(_words, "text on one line", TEXT)
 DAY = parsed(_date, DATED_AS, core_schema.str_schema(strict=True))
+SHAPE = parsed(_shape, "a shape, such as 1x3x1024x1024", TEXT)
 ACTION = choice(*get_args(Action))
 
 
@@ -81,6 +92,62 @@ class Profile:
         anything(),
         "Any other keys of a config, with dots, as in --set.",
         example={"run.tf32": True},
+        default=None,
+    )
+
+
+TRACED = "trace:"
+"""What the paths of traced modules begin with, in rules, reports and commands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracedTarget:
+    """A PyTorch module that is traced, as by `samattn trace`. The check runs its code."""
+
+    target: str = key(
+        WORDS,
+        "What is traced: package.module:callable from the folder of this file, timm:NAME, torchvision:NAME, or the config.json of "
+        "a Hugging Face model.",
+        example="my_package.encoder:build",
+    )
+    input: tuple[str, ...] = key(
+        one_or_more(SHAPE),
+        "The shape of its input, or a list of such: 1x3x1024x1024, pixel_values=1x3x224x224, ids=1x77:int64.",
+        example="1x3x1024x1024",
+        default=(),
+    )
+    args: dict[str, Any] | None = key(
+        optional(anything()), "Arguments of the callable.", example={"depth": 12}, default=None
+    )
+    submodule: str = key(TEXT, "The part of the module that is traced.", example="vision_encoder", default="")
+    dtype: str | None = like(RunConfig, "dtype")
+    name: str = key(
+        TEXT,
+        "Its name in reports and in `match`, after trace:. By default the target and the submodule.",
+        example="detector",
+        default="",
+    )
+
+    @property
+    def path(self) -> str:
+        """What stands for it in place of the path of a config."""
+        return TRACED + (self.name or ".".join(filter(None, (self.target, self.submodule))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigEntry:
+    """An entry of `configs`: either a path, or a module that is traced. A plain text is a path."""
+
+    path: str = key(
+        TEXT,
+        "Encoder configs: a glob of paths from the folder of this file, or a preset.",
+        example="encoders/**/*.yaml",
+        default="",
+    )
+    trace: TracedTarget | None = key(
+        optional(class_schema(TracedTarget)),
+        "A PyTorch module that is traced. Needs torch.",
+        example={"target": "my_package.encoder:build", "input": "1x3x1024x1024"},
         default=None,
     )
 
@@ -206,9 +273,9 @@ class Thresholds:
     """A thresholds file."""
 
     version: int = key(only(1), "Of this format.", example=1)
-    configs: tuple[str, ...] = key(
-        texts(1, MOST),
-        "Encoder configs: globs of paths from the folder of this file, and presets.",
+    configs: tuple[ConfigEntry, ...] = key(
+        listed(keys_or_one(ConfigEntry, "path"), 1, MOST),
+        "Encoder configs: globs of paths from the folder of this file, presets, and PyTorch modules that are traced.",
         example=["encoders/**/*.yaml"],
     )
     profiles: dict[str, Profile] | None = key(
@@ -228,3 +295,9 @@ class Thresholds:
     waivers: tuple[Waiver, ...] = key(
         many(Waiver, 0, MOST), "Configs that may break a rule for a while.", example=[], default=()
     )
+
+    @property
+    def targets(self) -> dict[str, tuple[int, TracedTarget]]:
+        """The modules that are traced, by their paths, and the index of the entry of each."""
+        traced = ((index, entry.trace) for index, entry in enumerate(self.configs))
+        return {target.path: (index, target) for index, target in traced if target is not None}

@@ -30,6 +30,11 @@ def test_the_thresholds_load_and_show_each_kind_of_rule():
     assert [waiver.rule for waiver in thresholds.waivers] == ["growth"]
 
 
+def test_the_page_shows_the_thresholds_of_a_module():
+    text = (ROOT / "examples" / "traced.yaml").read_text("utf-8")
+    assert f"```yaml\n{text}```" in (FOLDER / "README.md").read_text("utf-8")
+
+
 def test_the_workflow_gives_the_action_what_it_takes():
     action = yaml.safe_load((ROOT / ".github" / "action" / "action.yml").read_text("utf-8"))
     (job,) = loaded("github-workflow.yml")["jobs"].values()

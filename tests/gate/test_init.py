@@ -258,7 +258,7 @@ def test_presets_and_a_profile_and_a_folder_in_a_repository(folder: Path) -> Non
         ".pre-commit-config.yaml",
     }
     file = load_thresholds("encoders/samattn.yaml")
-    assert file.thresholds.configs == ("sam_vit_b", "small.yaml")
+    assert tuple(entry.path for entry in file.thresholds.configs) == ("sam_vit_b", "small.yaml")
     profile = (file.thresholds.profiles or {})["serve"]
     assert (profile.dtype, profile.attention, profile.image_size) == ("bfloat16", "sdpa", (512, 768))
     assert {rule.metric for rule in file.thresholds.rules} >= {"latency", "peak_memory"}

@@ -14,6 +14,7 @@ from samattn_cli.gate.init import origin
 from samattn_cli.gate.init.files import hook, pre_commit, workflow
 from samattn_cli.gate.init.origin import Origin, installed_from
 from samattn_cli.gate.load_thresholds import load_thresholds
+from samattn_cli.gate.thresholds import ConfigEntry
 from tests.support.repositories import VIT, commit, git, new, write
 from tests.support.thresholds_files import SMALL
 
@@ -57,7 +58,7 @@ def test_add_appends_and_changes_nothing_else(mine: Path) -> None:
     done = init("--add", "encoders/new.yaml")
     assert (done.exit_code, done.stderr.splitlines()[-1].partition(".")[0]) == (0, "4 limits added")
     after = load_thresholds().thresholds
-    assert after.configs == (*before.configs, "encoders/new.yaml")
+    assert after.configs == (*before.configs, ConfigEntry(path="encoders/new.yaml"))
     assert after.rules[:3] == before.rules
     added = after.rules[3:]
     assert [rule.id for rule in added] == [
@@ -115,7 +116,10 @@ def test_a_list_in_brackets_may_end_in_a_comma(mine: Path) -> None:
         "version: 1\nconfigs: [encoders/small.yaml, ]\nrules: [{id: a, metric: flops, limit: 1 TFLOP},]"
     )
     assert init("--add", "encoders/new.yaml").exit_code == 0
-    assert load_thresholds().thresholds.configs == ("encoders/small.yaml", "encoders/new.yaml")
+    assert tuple(entry.path for entry in load_thresholds().thresholds.configs) == (
+        "encoders/small.yaml",
+        "encoders/new.yaml",
+    )
 
 
 def test_what_cannot_be_added_to_is_left_and_not_called_broken(mine: Path) -> None:

@@ -1,7 +1,8 @@
 """A process that has imported samattn and torch, and forks for each command: `python -m tests.support.forking`.
 
 Each command runs in a process of its own, with its own streams, environment and working directory, but nobody waits for
-imports again: they are four fifths of what a short command takes. Requests and answers are lines of JSON.
+imports again: they are four fifths of what a short command takes. Requests and answers are lines of JSON. A process that traces a
+module for a command is a fork too, if no variables are set for it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import gc
 import json
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import walk_packages
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, NoReturn
 
 PATIENCE_S = 1800
 """After this long a process hangs. It limits no speed: on a loaded machine a command takes minutes."""
@@ -27,6 +31,7 @@ def serve() -> None:
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     _import_all()
+    _fork_for_traces()
     gc.freeze()
     for line in requests:
         pid = os.fork()
@@ -47,6 +52,39 @@ def _import_all() -> None:
         import_module(name)
 
 
+def _fork_for_traces() -> None:
+    from samattn_cli.studies.traced import ask  # noqa: PLC0415 - in this process alone
+
+    start = ask.run_child
+
+    def run_child(request: Any, variables: Any, module: str) -> subprocess.CompletedProcess[str]:
+        return start(request, variables, module) if variables else _forked_child(request, module)
+
+    ask.run_child = run_child
+
+
+def _forked_child(request: dict[str, Any], module: str) -> subprocess.CompletedProcess[str]:
+    """As `run_child`, without a new interpreter."""
+    end, requests = os.pipe()
+    with TemporaryFile() as out, TemporaryFile() as err:
+        pid = os.fork()
+        if not pid:
+            for number, source in enumerate((end, out.fileno(), err.fileno())):
+                os.dup2(source, number)
+            os.close(requests)
+            sys.stdin = os.fdopen(0)
+            _call(import_module(module).main, 0)
+        os.write(requests, f"{json.dumps(request)}\n".encode())
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.close(requests)
+        os.close(end)
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read().decode())
+    return subprocess.CompletedProcess([], code, *texts)
+
+
 def _become(request: dict[str, Any]) -> None:
     """Run a command in this process, which never comes back."""
     signal.alarm(PATIENCE_S)
@@ -59,12 +97,18 @@ def _become(request: dict[str, Any]) -> None:
     sys.argv = ["samattn", *request["arguments"]]
     from samattn_cli.cli import run  # noqa: PLC0415
 
+    _call(run, 1)
+
+
+def _call(function: Callable[[], object], code: int) -> NoReturn:
+    """Call a function and end with a code; with 1 after an exception, as the interpreter does."""
     try:
-        run()
+        function()
     except BaseException:  # noqa: BLE001 - as the interpreter does
         sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
-    os._exit(1)
+        code = 1
+    os._exit(code)
 
 
 if __name__ == "__main__":

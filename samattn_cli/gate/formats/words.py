@@ -15,6 +15,7 @@ from ...render.shield import visible
 from ...reports.diff import Place
 from ...units import format_apart, format_excess, format_things
 from ..reports.check import EXPECTED, WORST_FIRST, CheckReport, Outcome, Result
+from ..thresholds import TRACED
 
 Fact = tuple[str, str]
 """A label and a text."""
@@ -51,7 +52,7 @@ def from_root(report: CheckReport, checkout: Checkout | None) -> CheckReport:
 
 
 def _config_from_root(config: str, checkout: Checkout) -> str:
-    return config if config in presets() else checkout.from_root(config)
+    return config if config in presets() or config.startswith(TRACED) else checkout.from_root(config)
 
 
 def _place_from_root(place: Place | None, checkout: Checkout) -> Place | None:

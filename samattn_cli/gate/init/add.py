@@ -157,7 +157,7 @@ def _lines(encoder: Limits, limits: Sequence[Limit], profile: str) -> Iterator[s
 
 
 def _is_named(file: ThresholdsFile, encoder: Limits) -> bool:
-    return any(matches(pattern, encoder.path) for pattern in file.thresholds.configs)
+    return any(matches(entry.path, encoder.path) for entry in file.thresholds.configs)
 
 
 def _appended(node: Any, lines: Sequence[str], text: str) -> Iterator[Edit]:

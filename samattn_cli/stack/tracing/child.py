@@ -45,6 +45,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.stdin = StringIO()  # a target that asks for input would wait for ever
+    os.chdir(request["folder"])
     make_importable(request["folder"])
     with answers:
         answers.write(answer(request))

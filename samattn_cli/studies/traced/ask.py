@@ -7,9 +7,10 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError, did_you_mean
+from ...errors import UsageError, code_of, did_you_mean
 from ...reports.trace import DryRun, Trace
 from ..child import how_it_ended, run_child
 
@@ -25,20 +26,18 @@ def input_of(number: int, text: str) -> tuple[str, list[int], str]:
     """Name, shape and type of an input, from "1x3x1024x1024", "pixel_values=1x3x224x224" or "ids=1x77:int64".
 
     Raises:
-        UsageError: if the text is not such a shape.
+        UsageError: if the text is not such a shape; the message is to follow the text.
     """
     found = INPUT.fullmatch(text)
     shape = [int(size) for size in found["shape"].split("x")] if found else []
     if found is None or not all(shape):
         raise UsageError(
             "not-a-shape",
-            f"--input {text}: is not a shape; write 1x3x1024x1024, pixel_values=1x3x1024x1024, or ids=1x77:int64",
+            "is not a shape; write 1x3x1024x1024, pixel_values=1x3x1024x1024, or ids=1x77:int64",
         )
     dtype = found["dtype"] or ""
     if dtype and dtype not in TYPES:
-        raise UsageError(
-            "unknown-dtype", f"--input {text}: unknown type {dtype!r}{did_you_mean(dtype, TYPES)}"
-        )
+        raise UsageError("unknown-dtype", f"unknown type {dtype!r}{did_you_mean(dtype, TYPES)}")
     return found["name"] or str(number), shape, dtype
 
 
@@ -53,6 +52,8 @@ class Asked:
     submodule: str = ""
     mode: str = "inference"
     optimizer: str = "adamw"
+    folder: str = ""
+    """The working folder of the process, from which modules and files are found; "" for that of this process."""
 
     @property
     def name(self) -> str:
@@ -64,9 +65,16 @@ class Asked:
         """What the child process is asked."""
         return vars(self) | {
             "arguments": dict(self.arguments),
-            "inputs": [input_of(number, text) for number, text in enumerate(self.inputs)],
-            "folder": os.getcwd(),  # noqa: PTH109 - as `python -m` does
+            "inputs": [_option(number, text) for number, text in enumerate(self.inputs)],
+            "folder": os.path.abspath(self.folder),  # noqa: PTH100 - links stay, as `python -m` has them
         }
+
+
+def _option(number: int, text: str) -> tuple[str, list[int], str]:
+    try:
+        return input_of(number, text)
+    except UsageError as error:
+        raise UsageError(code_of(error.message), f"--input {text}: {error.message}") from None
 
 
 def ask_trace(asked: Asked) -> Trace:
@@ -94,6 +102,8 @@ def ask_dry_run(asked: Asked, device: Device) -> DryRun:
 
 def _answer(asked: Asked, more: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
     target = asked.target
+    if find_spec("torch") is None:
+        raise UsageError("not-installed", f"{target}: tracing needs torch: pip install 'samattn[torch]'")
     ended = run_child({**asked.request, **more}, variables, MODULE)
     if ended.returncode != 0 or not ended.stdout:
         raise UsageError(

@@ -72,7 +72,7 @@ def trace(
         dtype = dtype or against.run.dtype
     asked = Asked(target, inputs, arguments or {}, dtype, submodule, mode, optimizer)
     passes = TracedPasses(ask_trace(asked), optimizer)
-    report = report_of(passes, asked.name, mode, optimizer, device)
+    report = _report(asked, passes, device)
     if against is not None:
         from .against import against as compare
 
@@ -80,6 +80,19 @@ def trace(
     if device is None or not dry or report.device is None:
         return report
     return replace(report, device=_as_run(report.device, ask_dry_run(asked, device)))
+
+
+def traced(asked: Asked, device: Device | None = None) -> TracedAnalysis:
+    """The report of a module, traced as it is asked for.
+
+    Raises:
+        UsageError: if the target cannot be traced.
+    """
+    return _report(asked, TracedPasses(ask_trace(asked), asked.optimizer), device)
+
+
+def _report(asked: Asked, passes: TracedPasses, device: Device | None) -> TracedAnalysis:
+    return report_of(passes, asked.name, asked.mode, asked.optimizer, device)
 
 
 def _as_run(device: DeviceReport, ran: DryRun) -> DeviceReport:
