@@ -25,6 +25,11 @@ Problem = tuple[tuple[int | str, ...], Message]
 """The path of a key, and what is wrong there."""
 
 
+def first_output(part: str) -> str:
+    """The name by which `holds` of an implementation names the first output of a part that has several."""
+    return f"{part}:0"
+
+
 def nothing_held(_config: Any) -> Mapping[str, tuple[str, ...]]:
     """Default: each part frees its input."""
     return {}
@@ -277,7 +282,7 @@ class Implementation:
         kernels: the attention kernels that it has, its default first.
         difference: what differs from the reference, as a sentence without a subject: "copies the relative positions".
         holds: the parts after which it frees the outputs of earlier parts that its forward still has names for:
-            ``{"norm": ("pos_embed",)}``.
+            ``{"norm": ("pos_embed",)}``. Of a part with several outputs, those after the first; see `first_output`.
         ending: the name of a step that its forward has after the last block, such as a copy; "" if it has none. Its code
             is in ``ENDINGS``.
         problems: what the model cannot run in a config whose blocks and neck it has.

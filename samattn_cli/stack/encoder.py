@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from ..encoder.model import EncoderConfig
 from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import code_for, module_for
+from ..encoder.slots import first_output
 from ..encoder.trained import trains_adapters, trains_all
 from .cuda import AutocastOnCuda
 from .fold import CONTAINER
@@ -74,21 +75,33 @@ class ImageEncoder(nn.Module):
         for name, needed in self.plan:
             uses.subtract(needed)
             held = {tap: tapped[tap] if uses[tap] else tapped.pop(tap) for tap in needed}
-            outputs = self._run(name, outputs[0], *(each for tap in self.taps[name] for each in held[tap]))
+            taps = [each for tap in self.taps[name] for each in held.pop(tap)]
+            entering = [outputs[0], *(each for rest in held.values() for each in rest)]
+            outputs = ()
+            held.clear()
+            outputs = self._run(name, entering, *taps)
+            if uses[first_output(name)]:
+                tapped[first_output(name)] = outputs[:1]
             if uses[name]:
                 tapped[name] = outputs[1:] or outputs
             elif name != self.plan[-1][0]:
                 outputs = outputs[:1]  # frees the outputs that no later part uses
         return outputs if len(outputs) > 1 else outputs[0]
 
-    def _run(self, name: str, x: Tensor, *taps: Tensor) -> tuple[Tensor, ...]:
-        """The outputs of a part for `x`, the output of the part before it, and the outputs of earlier parts it taps."""
+    def _run(self, name: str, entering: list[Tensor], *taps: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of a part for `entering`: the output of the part before it, then what else lives until it has run.
+
+        `taps` are the outputs of earlier parts that it takes. A part that `lets_go` gets the list, which it empties where
+        the code that it stands for drops its names.
+        """
         if isinstance(self.pos_embed, nn.Parameter) and name == "pos_embed":
-            return (x + self.pos_embed,)
+            return (entering[0] + self.pos_embed,)
         part = self.get_submodule(name)
+        if getattr(part, "lets_go", False):
+            return in_tuple(part(entering, *taps))
         if self.checkpointing and name.startswith(CONTAINER) and torch.is_grad_enabled():
-            return (self._checkpointed(part, x, *taps),)
-        return in_tuple(part(x, *taps))
+            return (self._checkpointed(part, entering[0], *taps),)
+        return in_tuple(part(entering[0], *taps))
 
     def _checkpointed(self, block: nn.Module, x: Tensor, *taps: Tensor) -> Tensor:
         # checkpoint restores torch's own autocast by itself when it runs the forward again

@@ -50,7 +50,7 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     originals: dict[Any, str] = {}
     twins: dict[str, str] = {}
     blocks = model.get_submodule(CONTAINER)
-    tapped = {name for _, taps in model.plan for name in taps}
+    tapped = {name.partition(":")[0] for _, taps in model.plan for name in taps}
     first = {tap: name for name, taps in reversed(model.plan) for tap in taps}
     last = {tap: name for name, taps in model.plan for tap in taps}
     before = {following: name for (name, _), (following, _) in pairwise(model.plan)}

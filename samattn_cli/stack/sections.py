@@ -69,7 +69,7 @@ class _Hooks:
 
     def before(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         """The hook before the module of a part."""
-        return lambda _, inputs: self._begin(name, inputs[0])
+        return lambda _, inputs: self._begin(name, inputs[0][0] if isinstance(inputs[0], list) else inputs[0])
 
     def after_patch_embed(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
         """The position embedding has no module of its own."""

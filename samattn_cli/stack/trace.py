@@ -88,9 +88,10 @@ class Tracer(TorchDispatchMode):
         self._part.change = self.live - self._part.start_bytes
         self._part = PartTrace(self.live)
 
-    def at_the_end(self, _: nn.Module, inputs: tuple[Tensor, ...], __: Any) -> None:
+    def at_the_end(self, _: nn.Module, inputs: tuple[Any, ...], __: Any) -> None:
         """A part has run; its inputs may still be freed."""
-        self._last_inputs = {storage_key(x): rounded(x.untyped_storage().nbytes()) for x in inputs}
+        left: list[Tensor] = _pytree.tree_leaves(inputs)
+        self._last_inputs = {storage_key(x): rounded(x.untyped_storage().nbytes()) for x in left}
         self._live_at_end = self.live
 
     def leave_forward(self, *, copies: bool) -> None:

@@ -11,6 +11,7 @@ from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig, RunConfig
 from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import REFERENCE
+from ..encoder.slots import first_output
 from ..encoder.trained import trains_adapters, trains_all
 from ..records import dataclass, replace
 from ..units import ITEM_BYTES
@@ -186,8 +187,8 @@ class _Driver:
             self.kept |= segment.kept
             self.kept_by_last = segment.kept
             sources = [((part.name, index), output) for index, output in enumerate(segment.outputs)]
-            if self.uses[part.name]:
-                self.tapped[part.name] = sources[1:] or sources
+            named = {part.name: sources[1:] or sources, first_output(part.name): sources[:1]}
+            self.tapped |= {name: taps for name, taps in named.items() if self.uses[name]}
             yield segment
 
     def _is_tapped(self, tensor: Tensor) -> bool:
@@ -206,7 +207,7 @@ class _Driver:
         layout = (x.shape, x.stride, x.item_bytes)
         trains = part.name in self.trained
         key = (part.kind, trains, layout, x.grad_fn is None, x.storage in self.kept_by_last, len(freed))
-        has_no_twins = not freed or bool(self.uses[part.name])
+        has_no_twins = not freed or bool(self.uses[part.name] or self.uses[first_output(part.name)])
         twin = None if has_no_twins else self.twins.get(key)
         if twin is None:
             segment = self._run(part, inputs, freed)
@@ -220,13 +221,16 @@ class _Driver:
         self, part: PartConfig | LayerConfig, inputs: list[tuple[Source, Tensor]], freed: list[Tensor]
     ) -> Segment:
         entries = tuple(_entering(tensor) for _, tensor in inputs)
+        self.tape.last_used = tuple(dict.fromkeys(tensor.storage for tensor in freed))
         with weights_of(self.tape, self.config, part.name, freezes=self.freezes):
             result = call(self.tape, part, entries, self.config.run.attention, self.code)
         outputs = result if isinstance(result, tuple) else (result,)
+        dropped: tuple[Tensor, ...] = ()
         if not self.uses[part.name] and part is not self.config.plan[-1]:
-            outputs, freed = outputs[:1], [*freed, *outputs[1:]]  # no later part taps the others
+            outputs, dropped = outputs[:1], outputs[1:]  # no later part taps the others
         output_storages = {output.storage for output in outputs}
-        storages = dict.fromkeys(tensor.storage for tensor in freed if tensor.storage not in output_storages)
+        left = (*self.tape.last_used, *(tensor.storage for tensor in dropped))
+        storages = dict.fromkeys(storage for storage in left if storage not in output_storages)
         self.tape.free_storages(*storages)
         layer = part if isinstance(part, LayerConfig) else None
         return Segment(

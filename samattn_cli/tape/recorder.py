@@ -55,6 +55,7 @@ class Recorder:
         self.buffers: list[Storage] = []
         self.scope: tuple[str, ...] = ()
         self.unrecorded: list[Parameter] = []
+        self.last_used: tuple[Storage, ...] = ()  # inputs of this part that no later part uses
         self.trains = True
         self.adapters_train = True
         self._forget()
@@ -121,6 +122,12 @@ class Recorder:
         if storages:
             module, name = _names(self.scope, "free")
             self.ops.append(Op(name, "free", module, parameters=self._first_used(()), frees=storages))
+
+    def let_go(self, *taps: Tensor) -> None:
+        """The encoder's forward drops the inputs of this part here, except `taps`: those that no later part uses are freed."""
+        kept = {tap.storage for tap in taps}
+        self.free_storages(*(storage for storage in self.last_used if storage not in kept))
+        self.last_used = tuple(storage for storage in self.last_used if storage in kept)
 
     @property
     def last(self) -> int:

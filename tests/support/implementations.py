@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-MODELLED = {"transformers": ("sam_", "sam2_", "vit_", "swin_", "swinv2_"), "timm": ("sam_",)}
+MODELLED = {
+    "transformers": ("sam_", "sam2_", "vit_", "mae_", "swin_", "swinv2_"),
+    "timm": ("sam_",),
+}
 """How these presets begin, by library."""
 
 

@@ -116,6 +116,8 @@ class ClassToken(nn.Module):
 class Masking(nn.Module):
     """MAE: adds fixed positions, masks patches at random, puts a class token first."""
 
+    lets_go = True
+
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
         (H, W), C = part.entering.grid, part.entering.dim
@@ -123,9 +125,9 @@ class Masking(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, C))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + H * W, C), requires_grad=False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, entering: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """(B, H, W, C) -> (B, 1 + visible, C), the order that restores the patches and the mask: (B, L), each."""
-        x = x.flatten(1, 2) + self.pos_embed[:, 1:]
+        x = entering.pop().flatten(1, 2) + self.pos_embed[:, 1:]
         x, mask, restore = random_masking(x, self.visible)
         token = self.cls_token + self.pos_embed[:, :1]
         x = torch.cat((token.expand(x.shape[0], -1, -1), x), dim=1)
@@ -149,6 +151,8 @@ def random_masking(x: Tensor, staying: int) -> tuple[Tensor, Tensor, Tensor]:
 class MaeDecoder(nn.Module):
     """MAE's transition to its decoder: norm, linear layer, mask tokens, patches in order again, fixed positions."""
 
+    lets_go = True
+
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
         (H, W), dim = part.leaving.grid, part.leaving.dim
@@ -157,9 +161,9 @@ class MaeDecoder(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.decoder_pos_embed = nn.Parameter(torch.zeros(1, 1 + H * W, dim), requires_grad=False)
 
-    def forward(self, x: Tensor, restore: Tensor, _mask: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, entering: list[Tensor], restore: Tensor, _mask: Tensor) -> tuple[Tensor, ...]:
         """(B, 1 + visible, C) -> (B, 1 + L, D), and the tensors that the public code keeps until its end."""
-        latent = self.norm(x)
+        latent = self.norm(entering.pop())
         x = self.decoder_embed(latent)
         B, N, D = x.shape
         mask_tokens = self.mask_token.repeat(B, restore.shape[1] + 1 - N, 1)
@@ -173,14 +177,18 @@ class MaeDecoder(nn.Module):
 class MaePrediction(nn.Module):
     """MAE's prediction of the pixels of each patch."""
 
+    lets_go = True
+
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
         self.decoder_norm = nn.LayerNorm(part.entering.dim, eps=NORM_EPS)
         self.decoder_pred = nn.Linear(part.entering.dim, part.leaving.dim)
 
-    def forward(self, x: Tensor, *_kept: Tensor) -> Tensor:
+    def forward(self, entering: list[Tensor], *_kept: Tensor) -> Tensor:
         """(B, 1 + L, D) -> (B, L, p * p * in_chans)."""
-        return self.decoder_pred(self.decoder_norm(x))[:, 1:]
+        x = self.decoder_norm(entering.pop())
+        x = self.decoder_pred(x)
+        return x[:, 1:]
 
 
 BLOCKS = {"plain": Block, "clip": partial(Block, act=QuickGELU, eps=CLIP_NORM_EPS)}

@@ -113,6 +113,7 @@ def mae(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
     B, H, W, C = x.shape
     positions = _fixed(tape, "pos_embed", 1 + H * W, C)
     patches = tape.add("add", x.view(B, H * W, C), positions.slice(1, 1))
+    tape.let_go()
     staying, restore, mask = random_masking(tape, patches, visible(part.config))
     tape.free(patches)
     token = tape.add("add_class", tape.used_weight("cls_token", 1, 1, C), positions.slice(1, 0, 1))
@@ -143,15 +144,14 @@ def random_masking(tape: Tape, x: Tensor, staying: int) -> tuple[Tensor, Tensor,
     return out, restore, mask
 
 
-def mae_decoder(
-    tape: Tape, x: Tensor, part: PartConfig, restore: Tensor, _mask: Tensor
-) -> tuple[Tensor, ...]:
+def mae_decoder(tape: Tape, x: Tensor, part: PartConfig, restore: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
     """Norm, linear layer, mask tokens, patches in order again, positions: (B, 1 + visible, C) -> (B, 1 + L, D).
 
     It also returns the tensors that the public code keeps until its end: normed tokens, mask tokens, patches.
     """
     (B, N, _), (_, L), D = x.shape, restore.shape, part.leaving.dim
     latent = tape.layer_norm("norm", x)
+    tape.let_go(restore, mask)
     x = tape.linear("decoder_embed", latent, D)
     masks = tape.repeat("mask_tokens", tape.used_weight("mask_token", 1, 1, D), B, L + 1 - N, 1)
     shuffled = tape.cat("cat", (x.slice(1, 1), masks), dim=1)
@@ -165,9 +165,10 @@ def mae_decoder(
     return out, latent, masks, patches
 
 
-def mae_pred(tape: Tape, x: Tensor, part: PartConfig, *_kept: Tensor) -> Tensor:
+def mae_pred(tape: Tape, x: Tensor, part: PartConfig, *kept: Tensor) -> Tensor:
     """Norm and a linear layer, without the class token: (B, 1 + L, D) -> (B, L, p * p * in_chans)."""
     normed = tape.layer_norm("decoder_norm", x)
+    tape.let_go(*kept)
     out = tape.linear("decoder_pred", normed, part.leaving.dim)
     tape.free(normed)
     return out.slice(1, 1)

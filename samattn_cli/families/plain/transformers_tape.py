@@ -1,6 +1,6 @@
-"""What transformers writes differently in ViT's encoder; the rest is `tape.py`.
+"""What transformers writes differently in the encoders of ViT and MAE; the rest is `tape.py`.
 
-Source: transformers 5.23.0, models/vit/modeling_vit.py: ViTAttention, ViTLayer, eager_attention_forward;
+Source: transformers 5.23.0, models/vit/modeling_vit.py: ViTAttention, ViTLayer, eager_attention_forward, as in models/vit_mae;
 integrations/sdpa_attention.py. Shapes: B batch, N tokens, C width, h heads, d = C / h.
 """
 

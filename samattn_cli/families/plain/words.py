@@ -21,7 +21,9 @@ from ...encoder.slots import (
     Problem,
     Stream,
     Transition,
+    Wanted,
     cannot_run,
+    first_output,
     transitions_called,
 )
 from ...errors import Message
@@ -29,6 +31,10 @@ from ...errors import Message
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
     from ...encoder.tree import Loc
+
+ENCODER_AND_DECODER = 2
+OF_POSITIONS = 4
+"""Channels of transformers' positions come in fours: sine and cosine, of rows and of columns."""
 
 KERNELS = ("eager", "sdpa", "fused")
 """These blocks have no relative positions to fold, so fused is the same as sdpa."""
@@ -147,17 +153,77 @@ NECKS = {
 }
 
 
-def vit_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
-    """ViTModel always has a norm after its blocks, which are all of one kind."""
-    wanted: tuple[tuple[tuple[int | str, ...], bool, str], ...] = (
+def _of_transformers(config: EncoderConfig) -> list[Wanted]:
+    """What ViTModel, ViTMAEModel and ViTMAEForPreTraining have: blocks of one kind in each stage."""
+    return [
         (("patch_embed",), config.patch_embed == "patch", "patch_embed patch"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
+        *(
+            (("stages", number, "overrides"), not stage.overrides, "blocks of one kind")
+            for number, stage in enumerate(config.stages)
+        ),
+        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
+    ]
+
+
+def _of_encoder(config: EncoderConfig) -> list[Wanted]:
+    """What ViTModel and ViTMAEModel have: one stage, and always a norm after it."""
+    return [
         (("norm",), config.norm, "norm: true"),
         (("stages",), len(config.stages) == 1, "one stage"),
-        (("stages", 0, "overrides"), not config.stages[0].overrides, "blocks of one kind"),
-        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
-    )
-    yield from cannot_run("ViTModel of transformers", wanted)
+    ]
+
+
+def _of_masking(config: EncoderConfig) -> list[Wanted]:
+    """What MAE has in transformers, which makes positions of sines for a square of patches."""
+    return [
+        (("image_size",), config.image_size[0] == config.image_size[1], "images that are square"),
+        *(
+            (
+                ("stages", number, "embed_dim"),
+                not stage.embed_dim % OF_POSITIONS,
+                "widths that are multiples of 4",
+            )
+            for number, stage in enumerate(config.stages)
+        ),
+    ]
+
+
+def vit_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """What ViTModel cannot run."""
+    yield from cannot_run("ViTModel of transformers", [*_of_encoder(config), *_of_transformers(config)])
+
+
+def mae_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """What ViTMAEModel cannot run."""
+    wanted = [*_of_encoder(config), *_of_masking(config), *_of_transformers(config)]
+    yield from cannot_run("ViTMAEModel of transformers", wanted)
+
+
+def pretraining_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """What ViTMAEForPreTraining cannot run: its loss is of whole patches, and its decoder has the qkv_bias of the encoder."""
+    stages = config.stages
+    wanted: list[Wanted] = [
+        (("image_size",), not any(config.dropped), "images of whole patches"),
+        (("norm",), not config.norm, "no norm after the blocks"),
+        (("stages",), len(stages) == ENCODER_AND_DECODER, "two stages"),
+        (("stages", len(stages) - 1, "qkv_bias"), stages[-1].qkv_bias == stages[0].qkv_bias, "one qkv_bias"),
+    ]
+    wanted += [*_of_masking(config), *_of_transformers(config)]
+    yield from cannot_run("ViTMAEForPreTraining of transformers", wanted)
+
+
+VIT = Implementation(
+    library="transformers",
+    model="",
+    versions=("5.23",),
+    blocks=("plain",),
+    necks=(),
+    kernels=("sdpa", "eager"),
+    difference="has a projection each for queries, keys and values, and holds the tokens that enter the blocks to the end; its "
+    "eager attention copies them and holds the probabilities, and its softmax is in float32",
+    holds=lambda _: {"norm": ("pos_embed",)},
+)
 
 
 FAMILY = Family(
@@ -187,18 +253,26 @@ FAMILY = Family(
     },
     necks=NECKS,
     implementations=(
-        Implementation(
-            library="transformers",
-            model="ViTModel",
-            versions=("5.23",),
-            blocks=("plain",),
-            pos_embeds=("class_token",),
+        replace(
+            VIT, model="ViTModel", pos_embeds=("class_token",), necks=("none",), problems=vit_of_transformers
+        ),
+        replace(
+            VIT,
+            model="ViTMAEModel",
+            pos_embeds=("mae",),
             necks=("none",),
-            kernels=("sdpa", "eager"),
-            difference="has a projection each for queries, keys and values, and holds the tokens that enter the blocks to the "
-            "end; its eager attention copies them and holds the probabilities, and its softmax is in float32",
-            holds=lambda config: {"norm" if config.norm else config.layers[-1].name: ("pos_embed",)},
-            problems=vit_of_transformers,
+            difference=f"{VIT.difference}; it returns the mask and the order of patches",
+            holds=lambda _: {"norm": ("pos_embed", first_output("pos_embed"))},
+            problems=mae_of_transformers,
+        ),
+        replace(
+            VIT,
+            model="ViTMAEForPreTraining",
+            pos_embeds=("mae",),
+            necks=("mae_pred",),
+            difference=VIT.difference.replace("to the end", "until the decoder begins"),
+            holds=lambda _: {"transitions.1": (first_output("pos_embed"),)},
+            problems=pretraining_of_transformers,
         ),
     ),
 )

@@ -1,0 +1,99 @@
+"""Models of transformers in small: each allocation, of parts and of the whole model, equals what the Tape derives for it."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from samattn_cli import load_config
+from samattn_cli.encoder.implementations import implementation_of
+from samattn_cli.errors import ConfigError
+from samattn_cli.stack.implementation import of_another_version
+from samattn_cli.studies.verify import verify
+from samattn_cli.tape.encoder import forward
+from samattn_cli.tape.memory import walk, weights_bytes
+from samattn_cli.units import rounded
+from tests.public.memory import Row, live_bytes
+
+TRANSFORMERS = "implementation=transformers"
+HALF = ["run.dtype=float16", "run.batch_size=2"]
+BRAIN = ["run.dtype=bfloat16", "run.batch_size=4"]
+
+MAE = ["image_size=64", "depth=2", "embed_dim=32", "num_heads=2"]
+PRETRAIN = [
+    "image_size=64",
+    *(f"stages.{n}.{key}" for n in (0, 1) for key in ("depth=1", "embed_dim=32", "num_heads=2")),
+]
+SMALL = {"mae_b": MAE, "mae_b_pretrain": PRETRAIN}
+"""Small encoders of each model, by preset."""
+
+PATHS = [
+    ("mae_b", "sdpa", [*HALF, "image_size=70"]),  # a remainder of the image is dropped
+    ("mae_b", "eager", [*BRAIN, "mask_ratio=0.9"]),  # so few patches that masking sets the peak
+    ("mae_b_pretrain", "eager", HALF),
+]
+"""One case for each path of the code."""
+
+VARIANTS = {
+    "mae_b": [[], ["image_size=66"], ["qkv_bias=false", "mlp_ratio=2.5"], ["mask_ratio=0.3"]],
+    "mae_b_pretrain": [[], ["stages.1.embed_dim=16"], ["mask_ratio=0.3"], ["run.checkpointing=true"]],
+}
+WIDE = [
+    (preset, attention, [*run, *change])
+    for preset, changes in VARIANTS.items()
+    for attention, run, change in product(("sdpa", "eager"), ([], HALF, BRAIN), changes)
+]
+
+
+def equals_the_model(preset, attention, changes):
+    """By parts, forward and backward; then the whole model, which holds what its own names hold."""
+    config = load_config(preset, [TRANSFORMERS, f"run.attention={attention}", *SMALL[preset], *changes])
+    verdict = verify(config, every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+    if config.run.checkpointing:
+        return
+    passed = forward(config)
+    before = weights_bytes(passed) + rounded(passed.image.nbytes)
+    derived = [part.before - before + live for part in walk(passed) for _, live in part.liveness.steps]
+    found = live_bytes(Row(preset, "transformers", attention, config.run.dtype), config)
+    if config.neck == "mae_pred":
+        found = found[: len(derived)]  # then comes its loss
+    assert derived == found
+
+
+@pytest.mark.parametrize(("preset", "attention", "changes"), PATHS, ids=str)
+def test_a_model_of_transformers_is_derived_to_the_last_byte(preset, attention, changes):
+    equals_the_model(preset, attention, changes)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("preset", "attention", "changes"), WIDE, ids=str)
+def test_each_model_of_transformers_in_each_type_is_derived_to_the_last_byte(preset, attention, changes):
+    equals_the_model(preset, attention, changes)
+
+
+@pytest.mark.parametrize(
+    ("preset", "words", "place"),
+    [
+        ("mae_b", ["image_size=[64,96]"], "image_size"),
+        ("mae_b", ["norm=false"], "norm"),
+        ("mae_b", ["embed_dim=18", "num_heads=3"], "embed_dim"),
+        ("mae_b_pretrain", ["image_size=70"], "image_size"),
+        ("mae_b_pretrain", ["stages.1.qkv_bias=false"], "qkv_bias"),
+    ],
+    ids=str,
+)
+def test_what_a_model_of_transformers_cannot_run_is_said_at_its_place(preset, words, place):
+    with pytest.raises(ConfigError) as refused:
+        load_config(preset, [TRANSFORMERS, *words])
+    (problem,) = refused.value.problems
+    assert (problem.message.code, place in problem.where) == ("implementation-cannot-run", True), problem
+
+
+@pytest.mark.parametrize("preset", SMALL)
+def test_the_installed_transformers_is_the_one_that_was_seen(preset):
+    """The cases above fail if it allocates otherwise; this says that its version is to be written down."""
+    run = implementation_of(load_config(preset, [TRANSFORMERS]))
+    assert of_another_version(run) == ""
