@@ -1,9 +1,10 @@
 """Makes operations on meta tensors return what they return in torch 2.13.0 and 2.14.1, on older versions too.
 
-- The output of a convolution is contiguous; its gradients are channels-last if the input or the weight is. In torch 2.6.0
-  and 2.9.1 the output has the memory order of the input, and the gradients are contiguous. This matters because autograd
-  copies a weight's gradient that has another memory order than the weight. Sources: meta_conv and
-  meta_convolution_backward.
+- The output and the gradients of a convolution are channels-last if the input or the weight is, as cuDNN makes them. On
+  meta, torch 2.13.0 and 2.14.1 give a contiguous output, and torch 2.6.0 and 2.9.1 contiguous gradients. This matters
+  because autograd copies a weight's gradient that has another memory order than the weight, and a view of the output may
+  need a copy. Sources: meta_conv and meta_convolution_backward; cudnn_conv_suggest_memory_format in
+  aten/src/ATen/native/ConvUtils.h.
 - The random state of flash attention is two numbers. In torch 2.6.0 it is one. Source:
   meta__scaled_dot_product_flash_attention.
 
@@ -29,8 +30,8 @@ def as_in_torch_2_13(func: Any, args: Sequence[Any], result: Any) -> Any:
     return change(args, result) if change else result
 
 
-def _contiguous(_: Sequence[Any], out: Tensor) -> Tensor:
-    return out.contiguous()
+def _in_order(args: Sequence[Any], out: Tensor) -> Tensor:
+    return out.contiguous(memory_format=_layout(*args[:2]))
 
 
 def _gradients(args: Sequence[Any], gradients: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
@@ -54,7 +55,7 @@ def _two_numbers(_: Sequence[Any], results: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 _CHANGED: dict[Any, Callable[[Sequence[Any], Any], Any]] = {
-    torch.ops.aten.convolution.default: _contiguous,
+    torch.ops.aten.convolution.default: _in_order,
     torch.ops.aten.convolution_backward.default: _gradients,
     torch.ops.aten._scaled_dot_product_flash_attention.default: _two_numbers,
 }

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .graph import Backward, Sum
+from .ops import ELEMENTWISE_FLOPS, InputLayout
 from .storage import Dim
 from .tensor import Tensor
 
@@ -91,8 +92,16 @@ def conv2d(x: Tensor, weight: Tensor, *bias: Tensor, macs: Dim) -> Backward:
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
         factors = (*where_needed(weight, x), *where_needed(x, weight))  # one for each product
+        layout = InputLayout(
+            x.shape, x.stride, weight.shape, gives_input=bool(x.grad_fn), gives_weight=bool(weight.grad_fn)
+        )
         grad_x, *rest = _gradients_of(
-            tape, "conv2d", (g, *factors), (x, weight, *bias), macs=len(factors) * macs
+            tape,
+            "conv2d",
+            (g, *factors),
+            (x, weight, *bias),
+            macs=len(factors) * macs,
+            layout=layout,
         )
         if not x.is_channels_last:
             return grad_x, *rest
@@ -110,7 +119,14 @@ def max_pool(x: Tensor, index: Tensor) -> Backward:
     """Maxima over squares: the gradient goes to the place of each maximum."""
 
     def backward(tape: Tape, g: Tensor) -> Gradients:
-        (out,) = tape.make("grad_input", "max_pool_backward", (g, index), x.shape, like=g)
+        (out,) = tape.make(
+            "grad_input",
+            "max_pool_backward",
+            (g, index),
+            x.shape,
+            like=g,
+            layout=InputLayout(x.shape, x.stride),
+        )
         return (out.channels_last() if x.is_channels_last else out,)
 
     return backward
@@ -128,11 +144,11 @@ def interpolate(x: Tensor, mode: str) -> Backward:
 
 
 def _gradients_of(
-    tape: Tape, kind: str, reads: tuple[Tensor, ...], operands: tuple[Tensor, ...], *, macs: Dim = 0
+    tape: Tape, kind: str, reads: tuple[Tensor, ...], operands: tuple[Tensor, ...], **costs: Any
 ) -> tuple[Tensor | None, ...]:
     """The gradients that one kernel computes, for those of `operands` that need one."""
     shapes = [operand.shape for operand in operands if operand.grad_fn]
-    gradients = iter(tape.make("backward", kind, reads, *shapes, macs=macs))
+    gradients = iter(tape.make("backward", kind, reads, *shapes, **costs))
     return tuple(next(gradients) if operand.grad_fn else None for operand in operands)
 
 
@@ -365,7 +381,10 @@ def repeat(x: Tensor, times: Sequence[Dim]) -> Backward:
             return (whole,)
         split = tape.reshape("reshape", whole, *apart)
         tape.free(whole, keep=g if whole is g else split)
-        (out,) = tape.make("sum", "sum", (split,), x.shape)
+        kept = [dim for often, size in pairs for dim in ((1, size) if often != 1 else (size,))]
+        out = tape.like(split, *x.shape)
+        flops = ELEMENTWISE_FLOPS["sum"] * split.elements
+        tape.record("sum", "sum", reads=(split,), writes=(out,), leaving=tuple(kept), elementwise_flops=flops)
         tape.free(split, keep=g)
         return (out,)
 

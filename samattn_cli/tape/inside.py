@@ -9,9 +9,10 @@ Sources, of PyTorch 2.14.1, below aten/src/ATen:
 - rows at several indices, whose strides differ, are taken at copies of these (TensorAdvancedIndexingUtils.h);
 - adding rows at an index sorts the indices, and copies rows that are not contiguous (native/cuda/Indexing.cu,
   index_put_with_sort_kernel);
-- pooling copies an operand that is not dense in its memory order (native/cuda/DilatedMaxPool2d.cu);
-- a convolution's backward copies a gradient whose memory order differs from its input's (native/cudnn/ConvShared.cpp), and
-  sums it for the bias;
+- pooling copies an operand that is not dense in its memory order, forward and backward (native/cuda/DilatedMaxPool2d.cu);
+- the backward of linear and bicubic resizing copies a gradient that is not contiguous (native/cuda/UpSampleLinear1d.cu);
+- a convolution copies its weight to the memory order of its input, and its backward also the gradient of its output
+  (native/cudnn/ConvShared.cpp), which it sums for the bias;
 - attention's backward accumulates in float32, and flash attention splits keys (native/transformers/cuda).
 
 The workspaces of cuDNN are not modelled.
@@ -26,13 +27,14 @@ from dataclasses import replace
 from ..records import dataclass
 from ..units import INT64_BYTES
 from .efficient import efficient_workspace
+from .kernels import FLASH_COLUMNS
 from .launch import parts_of
-from .ops import Op
+from .ops import InputLayout, Op
 from .reduction import partial_sums
 from .sdpa_call import Target
-from .storage import Shape
+from .storage import Shape, Storage
 from .tape import STATISTIC_BYTES
-from .tensor import is_contiguous, lies_in_order
+from .tensor import CHANNELS_LAST, contiguous_stride, is_channels_last, is_contiguous, lies_in_order
 
 WORKSPACE_BYTES = 8_519_680  # 2 of 4096 KiB and 8 of 16 KiB
 WORKSPACE_BYTES_HOPPER = 32 << 20
@@ -82,9 +84,10 @@ class Cuda:
         return self.compute_capability in ROOMY
 
 
-Steps = tuple[int | None, ...]
-"""What an operator allocates, in order: None is its next result, a positive number the bytes of an internal allocation. -1
-frees the first internal allocation, -2 the second; the rest are freed when it ends. Remaining results are allocated last."""
+Steps = tuple[int | Storage | None, ...]
+"""What an operator allocates, in order: None is its next result, a storage that result, a positive number the bytes of an
+internal allocation. -1 frees the first internal allocation, -2 the second; the rest are freed when it ends. Remaining results
+are allocated last."""
 
 
 def steps(op: Op, cuda: Cuda) -> Steps:
@@ -147,10 +150,39 @@ def _sort_bytes(indices: int) -> int:
 
 
 def _max_pool(op: Op, _: Cuda) -> Steps:
-    """A copy of an input that is not dense."""
+    """A copy of an input that is not dense, after the results."""
     if _is_dense(op.entering, op.strides[0]):
         return ()
-    return (math.prod(op.entering) * _item_bytes(op),)
+    return _after(op, math.prod(op.entering) * _item_bytes(op))
+
+
+def _max_pool_backward(op: Op, _: Cuda) -> Steps:
+    """After the result, copies of an input that is not dense, and of a gradient that does not lie like the input."""
+    how = op.layout
+    if how is None:
+        return ()
+    last = is_channels_last(how.shape, how.stride)
+    operands = (how.shape, how.stride), (op.entering, op.strides[0])
+    return _after(
+        op,
+        *(
+            math.prod(shape) * _item_bytes(op)
+            for shape, stride in operands
+            if not _lies(shape, stride, last=last)
+        ),
+    )
+
+
+def _resized_backward(op: Op, _: Cuda) -> Steps:
+    """A copy of a gradient that is not contiguous, in the backward of linear and bicubic resizing."""
+    if not op.name.endswith("grad_input") or is_contiguous(op.entering, op.strides[0]):
+        return ()
+    return _after(op, math.prod(op.entering) * _item_bytes(op))
+
+
+def _lies(shape: Shape, stride: Shape, *, last: bool) -> bool:
+    """Whether a tensor is contiguous, in the order of channels-last or of its dimensions."""
+    return lies_in_order(shape, stride, CHANNELS_LAST) if last else is_contiguous(shape, stride)
 
 
 def _item_bytes(op: Op) -> int:
@@ -159,29 +191,44 @@ def _item_bytes(op: Op) -> int:
 
 
 def _convolution(op: Op, cuda: Cuda) -> Steps:
-    """Backward: copies of the gradient, and the sums of the bias. The workspace of cuDNN is not modelled."""
-    if not op.name.endswith("backward"):
-        return _weight_in_order(op)
-    gradient, channels = op.strides[0], op.entering[1]
-    item_bytes = op.reads[0].nbytes // math.prod(op.entering)
-    copy = () if is_contiguous(op.entering, gradient) else (math.prod(op.entering) * item_bytes,)
-    results = len(op.allocates)
-    has_bias = results > 1 and op.allocates[-1].nbytes == channels * item_bytes
-    products = results - has_bias  # of the input and of the weight; each copies the gradient for itself
-    first: Steps = (None, *copy, *[-1] * len(copy)) if products > 1 else ()
-    last: Steps = (*copy, None, *[-products] * len(copy))
-    if not has_bias:
-        return *first, *last
-    kept = (1, channels, *[1] * (len(op.entering) - 2))
-    return *first, *last, None, *_partial(op.entering, gradient, kept, cuda)
+    """Copies to the memory order of the input, and the sums of the bias. The workspace of cuDNN is not modelled.
 
-
-def _weight_in_order(op: Op) -> Steps:
-    """A weight of a kernel larger than 1x1 is copied to the memory order of its input, channels last."""
-    weights = [parameter.shape for parameter in op.parameters if len(parameter.shape) == len(op.entering)]
-    if not weights or math.prod(weights[0][2:]) == 1 or is_contiguous(op.entering, op.strides[0]):
+    The weight is copied for the forward and for the gradient of the input, the gradient of the output for each product.
+    """
+    how = op.layout
+    if how is None:
         return ()
-    return (math.prod(weights[0]) * _item_bytes(op),)
+    weight = _weight_in_order(how, _item_bytes(op))
+    if not op.name.endswith("backward"):
+        return _after(op, *weight)
+    gradient = _gradient_in_order(op, how)
+    products: list[int | None] = []
+    if how.gives_input:
+        products += [None, *weight, *gradient]
+        products += range(-len(weight) - len(gradient), 0)
+    if how.gives_weight:
+        before = sum(step is not None and step > 0 for step in products)
+        products += [*gradient, None, *[-before - 1] * len(gradient)]
+    if len(op.allocates) == how.gives_input + how.gives_weight:  # no bias
+        return tuple(products)
+    kept = (1, op.entering[1], *[1] * (len(op.entering) - 2))
+    return *products, None, *_partial(op.entering, op.strides[0], kept, cuda)
+
+
+def _weight_in_order(how: InputLayout, item_bytes: int) -> tuple[int, ...]:
+    """The bytes of a copy of a weight, which is contiguous, if the input is channels-last."""
+    if not is_channels_last(how.shape, how.stride):
+        return ()
+    if lies_in_order(how.weight, contiguous_stride(how.weight), CHANNELS_LAST):  # of a kernel of 1x1
+        return ()
+    return (math.prod(how.weight) * item_bytes,)
+
+
+def _gradient_in_order(op: Op, how: InputLayout) -> tuple[int, ...]:
+    """The bytes of a copy of the gradient of the output, if it does not lie like the input."""
+    last = is_channels_last(how.shape, how.stride)
+    lies = _lies(op.entering, op.strides[0], last=last)
+    return () if lies else (math.prod(op.entering) * _item_bytes(op),)
 
 
 def _partial(shape: Shape, stride: Shape, kept: Shape, cuda: Cuda) -> tuple[int, ...]:
@@ -202,11 +249,11 @@ def _sdpa(op: Op, cuda: Cuda) -> Steps:
     if len(parts) > 1:
         return _in_parts(op, parts)
     if kernel != "flash":
-        return ()
+        return op.allocates[2:]  # seed and offset before the output
     B, h, N, d = op.entering
     splits = flash_splits(B * h, N, op.scores // (B * h * N), d, cuda.multiprocessors)
     rows = splits * B * h * N * STATISTIC_BYTES
-    return _after(op, rows, rows * _flash_dim(d)) if splits > 1 else ()
+    return (None, None, rows, rows * _flash_dim(d)) if splits > 1 else ()  # before the random state
 
 
 def _in_parts(op: Op, parts: Sequence[int]) -> Steps:
@@ -226,7 +273,7 @@ def _in_parts(op: Op, parts: Sequence[int]) -> Steps:
 def _sdpa_backward(op: Op, cuda: Cuda, parts: Sequence[int]) -> Steps:
     """Of the memory-efficient kernel, whose batch may be in parts, or of another."""
     if not parts:
-        return _after(op, op.workspace_bytes) if op.workspace_bytes else ()
+        return _after(op, *_flash_backward(op)) if op.workspace_bytes else ()
     if len(parts) == 1:
         return _after(op, *_efficient_backward(op, cuda, parts[0]))
     taken: list[int | None] = [None] * len(op.allocates)
@@ -241,6 +288,13 @@ def _sdpa_backward(op: Op, cuda: Cuda, parts: Sequence[int]) -> Steps:
         taken += [step if step > 0 else step - before for step in steps_of_part]
         before += made
     return tuple(taken)
+
+
+def _flash_backward(op: Op) -> tuple[int, int]:
+    """Flash attention's row sums, and the gradient of its queries in float32."""
+    columns = -(-op.entering[-1] // FLASH_COLUMNS) * FLASH_COLUMNS
+    sums = op.workspace_bytes // (1 + columns)
+    return sums, op.workspace_bytes - sums
 
 
 def _efficient_backward(op: Op, cuda: Cuda, batch: int) -> tuple[int, ...]:
@@ -258,6 +312,8 @@ def _efficient_backward(op: Op, cuda: Cuda, batch: int) -> tuple[int, ...]:
     )
     if not taken.product:
         return taken.sums, taken.tiles
+    if h == 1:  # the transposed row sums are contiguous, and are not copied
+        return taken.product, taken.sums, -1, taken.tiles
     return taken.product, taken.sums, taken.sums, -2, -1, taken.tiles
 
 
@@ -303,6 +359,9 @@ RULES: Mapping[str, Callable[[Op, Cuda], Steps]] = {
     "index": _index,
     "gather": _gather,
     "max_pool": _max_pool,
+    "max_pool_backward": _max_pool_backward,
+    "upsample_linear": _resized_backward,
+    "upsample_bicubic": _resized_backward,
     "conv2d": _convolution,
     "sdpa": _sdpa,
 }

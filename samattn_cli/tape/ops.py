@@ -74,7 +74,17 @@ BATCHED_LINEAR = "batched_linear"
 
 
 LAID_OUT = frozenset(
-    {"layer_norm", "layer_norm_backward", "sum", "index", "max_pool", "max_pool_backward", "conv2d"}
+    {
+        "layer_norm",
+        "layer_norm_backward",
+        "sum",
+        "index",
+        "max_pool",
+        "max_pool_backward",
+        "conv2d",
+        "upsample_linear",
+        "upsample_bicubic",
+    }
 )
 """Kinds whose operators copy operands that lie in another order, or sum by how they lie: see `inside.py`."""
 
@@ -86,6 +96,23 @@ class Parameter:
     name: str
     shape: tuple[Dim, ...]
     trains: bool = True
+
+
+@immutable(frozen=True, eq=True)
+class InputLayout:
+    """How the input of a convolution or a pooling lies, which decides what its kernels copy.
+
+    Attributes:
+        shape, stride: those of the input.
+        weight: the shape of the weight, which is contiguous.
+        gives_input, gives_weight: which gradients the backward of a convolution computes; both are False in the forward.
+    """
+
+    shape: Shape
+    stride: Shape
+    weight: Shape = ()
+    gives_input: bool = False
+    gives_weight: bool = False
 
 
 @immutable(frozen=True, eq=False)
@@ -110,6 +137,7 @@ class Op:
         call: how the real stack calls a product of tensors: by the operator "@" or a function of torch.
         strides: the strides of its operands, for the kinds of `LAID_OUT`.
         choice: the kernel of fused attention, and why a faster one does not run.
+        layout: of a convolution or of a pooling's backward, how its input lies.
     """
 
     name: str
@@ -133,6 +161,7 @@ class Op:
     strides: tuple[Shape, ...] = ()
     choice: Choice | None = None
     frees_last: tuple[Storage, ...] = ()
+    layout: InputLayout | None = None
 
     @property
     def flops(self) -> Dim:

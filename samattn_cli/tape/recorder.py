@@ -10,7 +10,7 @@ from functools import lru_cache
 from ..records import replace
 from ..units import INT64_BYTES
 from .graph import Backward, Edge, Node, leaf
-from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Op, Parameter, Recording
+from .ops import ELEMENTWISE_FLOPS, LAID_OUT, InputLayout, Op, Parameter, Recording
 from .sdpa import Choice
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Shape, Storage
@@ -163,6 +163,7 @@ class Recorder:
         leaving: Shape | None = None,
         call: str = "",
         choice: Choice | None = None,
+        layout: InputLayout | None = None,
     ) -> None:
         """Append an operation of the current module. A weight is recorded at the operation that first uses it.
 
@@ -193,6 +194,7 @@ class Recorder:
                 call=call,
                 strides=tuple([tensor.stride for tensor in reads]) if kind in LAID_OUT else (),
                 choice=choice,
+                layout=layout,
             )
         )
 
@@ -223,11 +225,20 @@ class Recorder:
         *shapes: Shape,
         macs: Dim = 0,
         like: Tensor | None = None,
+        layout: InputLayout | None = None,
     ) -> tuple[Tensor, ...]:
         """An operation with contiguous results of `shapes`, in the type of `like` or of the first operand."""
         results = tuple(self.like(like or reads[0], *shape) for shape in shapes)
         flops = ELEMENTWISE_FLOPS.get(kind, 0) * (reads[0].elements if reads else 0)
-        self.record(name, kind, reads=reads, writes=results, macs=macs, elementwise_flops=flops)
+        self.record(
+            name,
+            kind,
+            reads=reads,
+            writes=results,
+            macs=macs,
+            elementwise_flops=flops,
+            layout=layout,
+        )
         return results
 
     def elementwise(

@@ -104,10 +104,13 @@ def program_of(
 
 def _while_it_runs(op: Op, cuda: Cuda, kept: frozenset[Storage]) -> Iterator[Request]:
     """Its results, its internal allocations, and the frees of these."""
-    results, taken = iter(op.allocates), dict[int, None]()
-    count = 0
-    for step in steps(op, cuda):
-        if step is None:
+    what = steps(op, cuda)
+    results = iter([storage for storage in op.allocates if storage not in what])
+    taken, count = dict[int, None](), 0
+    for step in what:
+        if isinstance(step, Storage):
+            yield from _result(step, kept)
+        elif step is None:
             yield from _result(next(results), kept)
         elif step < 0:
             if -step - 1 in taken:

@@ -18,7 +18,7 @@ from ..units import INT64_BYTES, ITEM_BYTES
 from . import derivatives
 from .derivatives import where_needed
 from .graph import Backward
-from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, OPERATOR, SCORES, Parameter
+from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, OPERATOR, SCORES, InputLayout, Parameter
 from .recorder import Recorder
 from .storage import Dim, Shape
 from .symbols.formula import greatest
@@ -167,10 +167,11 @@ class Tape(Recorder):
             weights = [self.parameter("weight", *weight)]
             weights += [self.parameter("bias", made[1])] if bias else []
             low, *used = self._for_product(x, *weights)
-            out = self.like(low, *made)
+            out = _in_order_of(low, self.like(low, *made))
             places = (x if transposed else out).elements // (x if transposed else out).shape[1]
             macs = places * used[0].elements
-            self._product("", "conv2d", low, out, used, weights, macs=macs)
+            layout = InputLayout(low.shape, low.stride, weight)
+            self._product("", "conv2d", low, out, used, weights, macs=macs, layout=layout)
             self.free(low, *self._frozen_copies(used), keep=x)
             derivative = derivatives.conv2d(low, *used, macs=macs)
             return self.derived("", out, (low, *used), derivative, saves=(low, used[0]))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 IMAGE_DIMS = 4
 """(B, C, H, W): only tensors of this many dimensions can be channels-last."""
 
+CHANNELS_LAST = (1, 3, 2, 0)
+"""Its dimensions from the fastest in memory to the slowest, where it is."""
+
 
 def ceil_div(a: Dim, b: Dim) -> Dim:
     """Divide and round up."""
@@ -79,16 +82,7 @@ class Tensor:
     @property
     def is_channels_last(self) -> bool:
         """Whether (B, C, H, W) lies in memory as (B, H, W, C) (ATen's is_channels_last_strides_2d)."""
-        inwards_out = (1, 3, 2, 0)
-        if len(self.shape) != IMAGE_DIMS or self.stride[1] == 0:
-            return False
-        least: Dim = 0
-        for dim in inwards_out:
-            stride, size = self.stride[dim], self.shape[dim]
-            if stride < least or (dim == 0 and least == self.stride[1]):
-                return False
-            least = stride * size if size > 1 else stride
-        return True
+        return is_channels_last(self.shape, self.stride)
 
     def made_by(self, grad_fn: Edge | None) -> Tensor:
         """The same tensor with another `grad_fn`."""
@@ -261,6 +255,19 @@ def is_contiguous(shape: Shape, stride: Shape) -> bool:
             if step != expected:
                 return False
             expected = expected * size
+    return True
+
+
+def is_channels_last(shape: Shape, stride: Shape) -> bool:
+    """Whether (B, C, H, W) lies in memory as (B, H, W, C), possibly with gaps (ATen's is_channels_last_strides_2d)."""
+    if len(shape) != IMAGE_DIMS or stride[1] == 0:
+        return False
+    least: Dim = 0
+    for dim in CHANNELS_LAST:
+        step, size = stride[dim], shape[dim]
+        if step < least or (dim == 0 and least == stride[1]):
+            return False
+        least = step * size if size > 1 else step
     return True
 
 

@@ -129,12 +129,13 @@ def test_a_slice_that_takes_a_whole_dimension_records_nothing(recorded, monkeypa
         (torch.contiguous_format, torch.channels_last, torch.channels_last),
     ],
 )
-def test_convolutions_are_laid_out_as_in_torch_2_13_whatever_its_meta_kernels_made(of_x, of_weight, wanted):
+def test_convolutions_are_laid_out_as_cudnn_does_whatever_the_meta_kernels_made(of_x, of_weight, wanted):
     x = torch.empty(2, 8, 6, 6, device="meta").to(memory_format=of_x)
     weight = torch.empty(16, 8, 3, 3, device="meta").to(memory_format=of_weight)
     for made in (torch.contiguous_format, torch.channels_last):
         out = torch.empty(2, 16, 4, 4, device="meta").to(memory_format=made)
-        assert as_in_torch_2_13(torch.ops.aten.convolution.default, (x, weight), out).is_contiguous()
+        laid = as_in_torch_2_13(torch.ops.aten.convolution.default, (x, weight), out)
+        assert laid.is_contiguous(memory_format=wanted)
         gradients = tuple(torch.empty_like(each, memory_format=made) for each in (x, weight))
         bias = torch.empty(16, device="meta")
         laid = as_in_torch_2_13(
