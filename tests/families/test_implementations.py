@@ -263,7 +263,6 @@ def test_what_sam2_of_transformers_cannot_run_is_said_at_its_place(words, place)
         (["norm=true"], "norm", "implementation-cannot-run"),
         (["neck=none"], "implementation", "implementation-not-modelled"),
         (["pos_embed=none", "pre_norm=true"], "pre_norm", "implementation-cannot-run"),
-        (["implementation=timm"], "implementation", "implementation-not-modelled"),
     ],
     ids=str,
 )
