@@ -43,6 +43,9 @@ class AsOnCuda(TorchFunctionMode):
     ) -> Any:
         """Run `func`, or what CUDA would run for it."""
         kwargs = kwargs or {}
+        if func is F.linear and kwargs:  # F.linear(x, weight=..., bias=...)
+            args = (*args, *(kwargs[name] for name in ("input", "weight", "bias") if name in kwargs))
+            kwargs = {}
         if (
             func is F.linear
             and len(args) > WITHOUT_BIAS

@@ -63,6 +63,14 @@ def test_peak_of_a_model_of_timm_at_its_default(preset, mib):
         ("sam_vit_b", ["run.attention=fused"], "run.attention", "kernel-not-modelled"),
         ("sam_vit_b", ["rel_pos=joint"], "rel_pos", "implementation-cannot-run"),
         ("sam_vit_b", ["neck=none"], "implementation", "implementation-not-modelled"),
+        (
+            "swin_t",
+            ["image_size=[232,224]"],
+            "image_size",
+            "implementation-cannot-run",
+        ),  # the last grid is 8x7
+        ("swinv2_t", ["image_size=[264,256]"], "image_size", "implementation-cannot-run"),
+        ("swinv2_t", ["run.attention=sdpa"], "run.attention", "kernel-not-modelled"),
     ],
     ids=str,
 )

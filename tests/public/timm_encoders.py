@@ -33,9 +33,14 @@ from samattn_cli.verdicts import ClaimedPass
 PATH = Path(__file__).with_name("timm.json")
 
 SAM = "sam_vit_b depth=3 global_attn_indexes=1"
+SWIN, SWINV2 = "swin_t stages.2.depth=2", "swinv2_t stages.2.depth=2"
 SMALL = (
     f"{SAM} image_size=256",
     f"{SAM} image_size=[224,304] run.batch_size=2 run.dtype=float16",
+    f"{SWIN} image_size=112",
+    f"{SWIN} image_size=[264,296] run.batch_size=2 run.dtype=bfloat16",
+    f"{SWINV2} image_size=128",
+    f"{SWINV2} image_size=[264,328] run.batch_size=2 run.dtype=float16",
 )
 """Cases that take each path once. Each runs under both kernels."""
 
@@ -49,6 +54,15 @@ WIDE = (
     "sam_vit_b run.dtype=bfloat16 run.batch_size=4",
     "sam_vit_l run.dtype=float16",
     "sam_vit_h",
+    "swin_t",
+    "swin_t run.batch_size=4 run.dtype=float16",
+    "swin_t image_size=[296,264] run.batch_size=4 run.dtype=bfloat16 stages.0.depth=1",
+    "swin_b",
+    "swin_l run.dtype=bfloat16",
+    "swinv2_t",
+    "swinv2_t run.batch_size=4 run.dtype=bfloat16",
+    "swinv2_t image_size=[328,264] stages.0.depth=1 run.dtype=float16",
+    "swinv2_b",
 )
 
 

@@ -179,6 +179,13 @@ def test_attention_of_three_dimensions_runs_as_in_torch_2_14():
     assert (tuple(out.shape), out.stride()) == ((16, 196, 64), (64, 16 * 64, 1))
 
 
+def test_a_linear_layer_may_be_called_by_keywords():
+    """As timm's Swin V2 does; a bias is added in place to what is not contiguous."""
+    x, weight, bias = (torch.empty(*shape, device="meta") for shape in ((4, 2, 3), (5, 3), (5,)))
+    with AsOnCuda():
+        assert F.linear(x.transpose(0, 1), weight=weight, bias=bias).shape == (2, 4, 5)
+
+
 # -- the versions that are claimed -----------------------------------------------------------------------------------
 
 

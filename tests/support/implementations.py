@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MODELLED = {
     "transformers": ("sam_", "sam2_", "vit_", "mae_", "swin_", "swinv2_"),
-    "timm": ("sam_",),
+    "timm": ("sam_", "swin_", "swinv2_"),
 }
 """How these presets begin, by library."""
 

@@ -11,6 +11,7 @@ from math import prod
 from ...encoder.placement import Placement
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.kernels import attention as attention_kernel
+from ...tape.storage import Dim
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...tape.windows import (
@@ -28,6 +29,10 @@ from ...tape.windows import (
 from ...units import INT64_BYTES
 
 Attention = Callable[[Tape, Tensor, LayerConfig, Tensor | None], Tensor]
+Unbinding = Callable[[Tensor], tuple[Tensor, ...]]
+Repeating = Callable[[Tape, Tensor, Dim, Dim], Tensor]
+"""Makes the mask of all windows from that of the windows of an image: (tape, mask (windows, N, N), M, h)."""
+
 Attended = tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]
 """Attended tokens, then what the block holds until it has added them, then what it holds until its end."""
 
@@ -49,10 +54,14 @@ class Code:
     def attend(self, whole: Tensor, kernel: str) -> Attended:
         """Attention over windows that may be shifted: (B, H', W', C), with padding, -> (B, H, W, C)."""
         tape, layer = self.tape, self.layer
-        y, kept = attend(tape, whole, layer, {"eager": eager, "sdpa": sdpa}[kernel])
+        y, kept = attend(tape, whole, layer, ATTENTION[kernel])
         free_unless_shared(tape, whole, kept)
         y = cropped(tape, y, layer, kept)
         return y, (y,), kept
+
+    def for_mlp(self, x: Tensor) -> Tensor:
+        """The tokens (B, H, W, C) as the second half of the block takes them: here as they are."""
+        return x
 
 
 def block(
@@ -64,7 +73,7 @@ def block(
     whole = steps.padded(normed)
     tape.free(normed, keep=whole)
     y, until_added, kept = steps.attend(whole, kernel)
-    x = tape.add("add_attn", shortcut, y)
+    x = steps.for_mlp(tape.add("add_attn", shortcut, y))
     for each in until_added:
         free_unless_shared(tape, each, kept)
     normed = tape.layer_norm("norm2", x)
@@ -72,7 +81,7 @@ def block(
     tape.free(normed)
     out = tape.add("add_mlp", x, y)
     tape.free(x, y, *kept)
-    return out
+    return out if out.shape == shortcut.shape else out.view(*shortcut.shape)
 
 
 def attend(
@@ -100,16 +109,33 @@ def cropped(tape: Tape, y: Tensor, layer: LayerConfig, kept: tuple[Tensor, ...])
     return out
 
 
-def eager(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
-    """Attention that makes the score matrix: (M, N, C) -> (M, N, C)."""
+def eager(
+    tape: Tape,
+    x: Tensor,
+    layer: LayerConfig,
+    mask: Tensor | None,
+    *,
+    unbind: Unbinding | None = None,
+    holds_bias: bool = True,
+) -> Tensor:
+    """Attention that makes the score matrix: (M, N, C) -> (M, N, C).
+
+    Args:
+        tape: records it.
+        x: the tokens of windows.
+        layer: the layer.
+        mask: that of shifted windows.
+        unbind: takes queries, keys and values from their packed projection; by default as Microsoft's code.
+        holds_bias: whether a name holds the bias until the end, as in Microsoft's code.
+    """
     qkv = tape.linear("qkv", x, 3 * x.shape[-1], bias=layer.stage.qkv_bias)
-    q, k, v = each_of(split(qkv, layer))
+    q, k, v = (unbind or each_of)(split(qkv, layer))
     scaled = tape.scale("scale", q)
     scores = tape.scores(scaled, k)  # (M, h, N, N)
     bias = relative_bias(tape, layer)
-    y, probabilities = weighed(tape, scores, bias, mask, v)
+    y, probabilities = weighed(tape, scores, bias, mask, v, holds_bias=holds_bias)
     out = tape.linear("proj", y, x.shape[-1])
-    tape.free(y, probabilities, scaled, bias, qkv)
+    tape.free(y, probabilities, scaled, *((bias,) if holds_bias else ()), qkv)
     return out
 
 
@@ -126,11 +152,11 @@ def each_of(packed: Tensor) -> tuple[Tensor, ...]:
 
 
 def weighed(
-    tape: Tape, scores: Tensor, bias: Tensor, mask: Tensor | None, v: Tensor
+    tape: Tape, scores: Tensor, bias: Tensor, mask: Tensor | None, v: Tensor, *, holds_bias: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Values (M, N, C) weighted by softmax of scores (M, h, N, N), bias (h, N, N) and mask; and the probabilities."""
     biased = tape.add("add_bias", scores, bias.unsqueeze(0))
-    tape.free(scores)
+    tape.free(scores, *(() if holds_bias else (bias,)))
     if mask is not None:
         masked = add_mask(tape, biased, mask)
         tape.free(biased)
@@ -157,14 +183,21 @@ def relative_bias(tape: Tape, layer: LayerConfig) -> Tensor:
     return bias
 
 
-def sdpa(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
+def for_all_heads(tape: Tape, mask: Tensor, M: Dim, _: Dim) -> Tensor:
+    """One mask for all heads: (M, 1, N, N)."""
+    return of_images(tape, mask, M)
+
+
+def sdpa(
+    tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None, *, repeat: Repeating = for_all_heads
+) -> Tensor:
     """Torch's scaled_dot_product_attention; its mask is bias plus mask: (M, N, C) -> (M, N, C)."""
     M, N, C = x.shape
     qkv = tape.linear("qkv", x, 3 * C, bias=layer.stage.qkv_bias)
     q, k, v = split(qkv, layer).unbind()
     whole = bias = relative_bias(tape, layer).unsqueeze(0)
     if mask is not None:
-        repeated = of_images(tape, mask, M)
+        repeated = repeat(tape, mask, M, layer.stage.num_heads)
         whole = tape.add("add_mask", bias, repeated)
         tape.free(bias)
         free_unless_shared(tape, repeated, (mask,))
@@ -223,6 +256,7 @@ def merged(tape: Tape, x: Tensor) -> Tensor:
     return tape.cat("merge", [x.slice(1, i, step=2).slice(2, j, step=2) for i, j in corners])
 
 
+ATTENTION: dict[str, Attention] = {"eager": eager, "sdpa": sdpa}
 BLOCKS = {"swin": block}
 PATCH_EMBEDS = {"patch_norm": patch_embed}
 TRANSITIONS = {"patch_merging": patch_merging}

@@ -90,6 +90,18 @@ def grids_of(config: "EncoderConfig") -> Iterator[Pair]:
         grid = slid(grid, MERGING)
 
 
+def held_by_timm(config: "EncoderConfig") -> dict[str, tuple[str, ...]]:
+    """What timm's forward has names for, by the block after which it is freed.
+
+    The model names the patches until the stages have run, the stages what enters one, and a stage what enters its blocks.
+    """
+    held, ends = dict[str, tuple[str, ...]](), ends_of_stages(config)
+    for number in range(1, len(ends)):
+        held[f"blocks.{ends[number]}"] = (f"blocks.{ends[number - 1]}", f"transitions.{number}")
+    last = f"blocks.{ends[-1]}"
+    return held | {last: ("patch_embed", *held.get(last, ()))}
+
+
 def of_one_stage(config: "EncoderConfig", number: int) -> Iterator[Wanted]:
     """What transformers has in each stage: one window, and widths that double from stage to stage."""
     first, stage = config.stages[0], config.stages[number]
@@ -127,6 +139,22 @@ def of_transformers(config: "EncoderConfig") -> list[Wanted]:
             for at, is_so, what in of_one_stage(config, number)
         ),
     ]
+
+
+def of_timm(config: "EncoderConfig") -> list[Wanted]:
+    """What SwinTransformer and SwinTransformerV2 of timm have: those of transformers, and windows cut in each direction."""
+    window = config.stages[0].window_size[0]
+    fits = all(min(grid) > window or grid[0] == grid[1] for grid in grids_of(config))
+    return [
+        *of_transformers(config),
+        (("image_size",), fits, "grids that are larger than the window, or square"),
+        (("pos_embed",), config.pos_embed == "none", "pos_embed none"),
+    ]
+
+
+def swin_of_timm(config: "EncoderConfig") -> Iterator[Problem]:
+    """SwinTransformer."""
+    yield from cannot_run("SwinTransformer of timm", of_timm(config))
 
 
 def swin_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
@@ -172,6 +200,18 @@ FAMILY = Family(
             holds=held_by_stages,
             ending=ENDING,
             problems=swin_of_transformers,
+        ),
+        Implementation(
+            library="timm",
+            model="SwinTransformer",
+            versions=("1.0.31",),
+            blocks=("swin",),
+            necks=("none",),
+            kernels=("eager", "sdpa"),
+            difference="shifts before it pads, copies tokens to pad them where there is nothing to pad, frees its windows "
+            "before the MLP and holds what enters a stage until its end",
+            holds=held_by_timm,
+            problems=swin_of_timm,
         ),
     ),
 )

@@ -43,6 +43,25 @@ class Code:
         y = cropped(tape, y, layer, kept)
         return y, (), (y,), kept
 
+    def for_mlp(self, x: Tensor) -> Tensor:
+        """The tokens (B, H, W, C) as the second half of the block takes them: here as they are."""
+        return x
+
+
+class AttentionCode:
+    """The steps of the attention that implementations write differently, as Microsoft's code writes them."""
+
+    @staticmethod
+    def unbind(packed: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values from their packed projection."""
+        return each_of(packed)
+
+    @staticmethod
+    def k_bias(tape: Tape, like: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The bias of keys, which is zeros, and what is freed once it has been used."""
+        zeros = tape.constant("k_bias", like, like.elements)
+        return zeros, (zeros,)
+
 
 def block(
     tape: Tape, x: Tensor, layer: LayerConfig, _kernel: str = "eager", *, steps: Code | None = None
@@ -54,7 +73,7 @@ def block(
     normed = tape.layer_norm("norm1", y)
     for each in until_normed:
         free_unless_shared(tape, each, kept)
-    x = tape.add("add_attn", shortcut, normed)
+    x = steps.for_mlp(tape.add("add_attn", shortcut, normed))
     tape.free(normed)
     for each in until_added:
         free_unless_shared(tape, each, kept)
@@ -65,15 +84,21 @@ def block(
     out = tape.add("add_mlp", x, normed)
     tape.free(normed, x, *((y,) if steps.holds_hidden else ()))
     tape.free(*kept, keep=shortcut)
-    return out
+    return out if out.shape == shortcut.shape else out.view(*shortcut.shape)
 
 
-def attention(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) -> Tensor:
-    """Attention by the cosine of queries and keys: (M, N, C) -> (M, N, C)."""
+def attention(
+    tape: Tape,
+    x: Tensor,
+    layer: LayerConfig,
+    mask: Tensor | None,
+    code: type[AttentionCode] = AttentionCode,
+) -> Tensor:
+    """Attention by the cosine of queries and keys: (M, N, C) -> (M, N, C); `code` is that of an implementation."""
     C = x.shape[-1]
-    bias_of_qkv = qkv_bias(tape, C) if layer.stage.qkv_bias else None
+    bias_of_qkv = qkv_bias(tape, C, code) if layer.stage.qkv_bias else None
     qkv = tape.linear_with("qkv", x, tape.parameter("qkv.weight", 3 * C, C), bias_of_qkv)
-    q, k, v = each_of(split(qkv, layer))
+    q, k, v = code.unbind(split(qkv, layer))
     scores, scale = scaled_cosines(tape, q, k)
     table, bias = relative_bias(tape, layer)
     y, probabilities = weighed(tape, scores, bias, mask, v)
@@ -97,12 +122,12 @@ def scaled_cosines(tape: Tape, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     return scores, scale
 
 
-def qkv_bias(tape: Tape, C: int) -> Tensor:
+def qkv_bias(tape: Tape, C: int, code: type[AttentionCode] = AttentionCode) -> Tensor:
     """The bias of queries, keys (zeros) and values: (3C,)."""
     q, v = tape.used_weight("q_bias", C), tape.used_weight("v_bias", C)
-    zeros = tape.constant("k_bias", q, C)
+    zeros, freed = code.k_bias(tape, q)
     out = tape.cat("qkv_bias", (q, zeros, v))
-    tape.free(zeros)
+    tape.free(*freed)
     return out
 
 

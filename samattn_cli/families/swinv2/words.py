@@ -4,6 +4,7 @@ Source: arXiv:2111.09883 and microsoft/Swin-Transformer, models/swin_transformer
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ...encoder.slots import (
@@ -15,7 +16,7 @@ from ...encoder.slots import (
     cannot_run,
     ends_of_stages,
 )
-from ..swin.words import MERGING, clamped, grids_of, merged, of_transformers
+from ..swin.words import MERGING, clamped, grids_of, merged, of_timm, of_transformers
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
@@ -54,6 +55,21 @@ def swinv2_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
     yield from cannot_run("Swinv2Model of transformers", [*of_transformers(config), positions, windows])
 
 
+def held_by_timm(config: "EncoderConfig") -> dict[str, tuple[str, ...]]:
+    """What timm's forward has names for, by the block after which it is freed.
+
+    The model names the patches until the stages have run, and the stages what enters one.
+    """
+    lasts = [f"blocks.{index}" for index in ends_of_stages(config)]
+    held = {last: (before,) for before, last in pairwise(lasts)}
+    return held | {lasts[-1]: ("patch_embed", *held.get(lasts[-1], ()))}
+
+
+def swinv2_of_timm(config: "EncoderConfig") -> Iterator[Problem]:
+    """SwinTransformerV2."""
+    yield from cannot_run("SwinTransformerV2 of timm", of_timm(config))
+
+
 FAMILY = Family(
     blocks={
         "swinv2": Block(
@@ -82,6 +98,18 @@ FAMILY = Family(
             "adds it twice, holds scores next to probabilities, and each tensor on the way into windows and back",
             holds=held_by_stages,
             problems=swinv2_of_transformers,
+        ),
+        Implementation(
+            library="timm",
+            model="SwinTransformerV2",
+            versions=("1.0.31",),
+            blocks=("swinv2",),
+            necks=("none",),
+            kernels=("eager",),
+            difference="shifts before it pads, copies tokens to pad them where there is nothing to pad, frees its windows "
+            "before the MLP and holds what enters a stage until its end",
+            holds=held_by_timm,
+            problems=swinv2_of_timm,
         ),
     ),
 )
