@@ -13,13 +13,13 @@ torch's dispatcher, in a process that traces one module and ends. The rules are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from ..cuda import FUSED_DIMS, aligned, flash_takes
 
@@ -167,13 +167,22 @@ def _cudnn_takes(
     return (mean is not None or training) and x.dim() > 2 and x.shape[0] <= most  # noqa: PLR2004 - (B, C, ...)
 
 
-class NumbersOnHost(TorchFunctionMode):
-    """An assignment of a number to a part of a tensor makes no tensor of the number: it stays on the host."""
+@contextmanager
+def numbers_on_host() -> Iterator[None]:
+    """In the block, an assignment of a number to a part of a tensor makes no tensor of the number: it stays on the host.
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Run `func`."""
-        if func is Tensor.__setitem__ and args[0].is_meta and isinstance(args[2], int | float):
-            return args[0][args[1]].fill_(args[2])
-        return func(*args, **(kwargs or {}))
+    A mode of torch's functions would see each call of them, which takes longer than the calls.
+    """
+    assign = Tensor.__setitem__
+
+    def fill(x: Tensor, index: Any, value: Any) -> None:
+        if x.is_meta and isinstance(value, int | float):
+            x[index].fill_(value)
+        else:
+            assign(x, index, value)
+
+    Tensor.__setitem__ = fill  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        del Tensor.__setitem__

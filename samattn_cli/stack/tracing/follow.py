@@ -23,6 +23,7 @@ from ...reports.trace import Phase, TracedAttention, TracedOp, TracedStorage
 from ..convolution import is_grouped_backward, of_grouped_backward
 from ..cuda import steps_on_cuda
 from ..gradients import Uses, in_place
+from ..meta import run_on_meta
 from ..trace import storage_key
 from ..versions import as_in_torch_2_13
 
@@ -151,13 +152,10 @@ class Follower(TorchDispatchMode):
             if operand.device.type == self.device:
                 self._known.setdefault(storage_key(operand), 0)
         result = in_place(func, args, self.alone) if self.alone else None
-        if result is None:
-            with (
-                torch._C.DisableTorchFunction()
-            ):  # meta kernels in Python would call the function mode at each step
-                result = func(*args, **kwargs)
-            if self.device == "meta":
-                result = as_in_torch_2_13(func, args, result)
+        if result is None and self.device == "meta":
+            result = as_in_torch_2_13(func, args, run_on_meta(func, args, kwargs))
+        elif result is None:
+            result = func(*args, **kwargs)
         self._record(func, args, kwargs, operands, result)
         return result
 

@@ -90,7 +90,7 @@ def trace(module: nn.Module, inputs: Inputs, mode: str, notes: list[str]) -> Tra
 def _inference(module: nn.Module, inputs: Inputs, device: str) -> tuple[tuple[TracedOp, ...], list[Tensor]]:
     module.eval()
     modules = Modules(module)
-    with torch.no_grad(), as_cuda.NumbersOnHost(), _follower(module, inputs, device, modules) as follower:
+    with torch.no_grad(), as_cuda.numbers_on_host(), _follower(module, inputs, device, modules) as follower:
         with modules.followed():
             output = module(*inputs.args, **inputs.kwargs)
         ops = follower.finished()
@@ -120,7 +120,7 @@ def _step(module: nn.Module, inputs: Inputs, device: str) -> tuple[TracedOp, ...
         follower.keeps(tensor)
         return tensor
 
-    with torch.enable_grad(), as_cuda.NumbersOnHost(), follower, modules.followed():
+    with torch.enable_grad(), as_cuda.numbers_on_host(), follower, modules.followed():
         with saved_tensors_hooks(pack, lambda kept: kept):
             output = module(*inputs.args, **inputs.kwargs)
         outputs = [tensor for tensor in tensors_in(output) if tensor.requires_grad]
@@ -131,12 +131,9 @@ def _step(module: nn.Module, inputs: Inputs, device: str) -> tuple[TracedOp, ...
                 "torch.no_grad",
             )
         follower.phase = "backward"
-        gradients = tuple(map(torch.empty_like, outputs))
+        gradients = list(map(torch.empty_like, outputs))
         follower.alone = alone if device == "meta" else None
-        # as torch.autograd.backward(outputs, gradients), which would switch the function mode off
-        torch.autograd.Variable._execution_engine.run_backward(
-            tuple(outputs), gradients, False, False, (), allow_unreachable=True, accumulate_grad=True
-        )
+        torch.autograd.backward(outputs, gradients)
         ops = follower.finished()
     module.zero_grad(set_to_none=True)
     return ops
