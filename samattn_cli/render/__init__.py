@@ -147,6 +147,12 @@ def _metrics() -> Layout:
     return LAYOUT
 
 
+def _oom() -> Layout:
+    from .pages.oom import LAYOUT
+
+    return LAYOUT
+
+
 def _placements() -> Layout:
     from .pages.placements import LAYOUT
 
@@ -171,6 +177,7 @@ LAYOUTS: dict[str, Callable[[], Layout]] = {
     "explanation": _explanation,
     "fit": _fit,
     "metrics": _metrics,
+    "oom": _oom,
     "placements": _placements,
     "sweep": _sweep,
     "traced": _traced,

@@ -23,6 +23,7 @@ KINDS = {
     "explanation": ".explanation.Explanation",
     "fit": ".fit.Fit",
     "judgement": ".judgement.Judgement",
+    "oom": ".oom.Oom",
     "metrics": ".metrics.Metrics",
     "placements": ".placements.Placements",
     "sweep": ".sweep.Sweep",

@@ -24,15 +24,15 @@ LEAST_SAVING = 0.001
 
 def changes_of(passes: Passes) -> tuple[Change, ...]:
     """The single changes that lower the peak of the run's mode, from the best to the worst."""
-    return _worth(passes, _candidates(passes.config))
+    return _worth(passes, candidates(passes.config))
 
 
 def pairs_of(passes: Passes) -> tuple[Change, ...]:
     """Pairs of changes of how the encoder is run, from the best to the worst, for when no single change makes it fit."""
     pairs = [
         (f"{first} and {second}", config, (*settings, *more))
-        for first, changed, settings in _candidates(passes.config)
-        for second, config, more in _candidates(changed)
+        for first, changed, settings in candidates(passes.config)
+        for second, config, more in candidates(changed)
         if config.stages == passes.config.stages and settings < more
     ]
     return _worth(passes, pairs)
@@ -56,7 +56,7 @@ def _fits(passes: Passes, device: Device) -> bool:
     return fits(passes, device)
 
 
-def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
+def candidates(config: EncoderConfig) -> Iterator[Candidate]:
     """A change in words, the encoder with it, and the settings that make it."""
     run = config.run
     if config.implementation != REFERENCE:

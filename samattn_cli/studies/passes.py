@@ -12,12 +12,12 @@ from ..encoder.model import EncoderConfig, Phase, Section
 from ..figures import IN_MEMORY
 from ..records import dataclass
 from ..reports.analysis import Costs, Figures
-from ..tape.encoder import ForwardPass, forward
+from ..tape.encoder import ForwardPass, Segment, forward
 from ..tape.launch import Refused, refused
-from ..tape.memory import SegmentMemory, walk, weights_bytes
+from ..tape.memory import SegmentMemory, live_before, walk, weights_bytes
 from ..tape.ops import Op, Recording
 from ..tape.sdpa_call import AMPERE, Target
-from ..tape.storage import Dim
+from ..tape.storage import Dim, Storage
 from ..tape.symbols.formula import greatest
 from ..tape.training import TrainingStep, training_step
 from .readers import FIGURES
@@ -193,6 +193,29 @@ class Passes:
         return None if self.in_memory is None else self.in_memory.allocated_at
 
     @cached_property
+    def live(self) -> dict[Section, tuple[tuple[Op, Dim], ...]]:
+        """The operations of each section of a pass in the run's mode, in its order, with the bytes live before each.
+
+        Those of a training step are of its last micro-batch.
+        """
+        if not self.trains:
+            return {
+                (segment.name, "forward"): _live(used.before, segment.recording, _held(segment, self.config))
+                for segment, used in zip(self.forward.segments, self.memory, strict=True)
+            }
+        step = self.step
+        back = {
+            segment.name: each for segment, each in zip(step.forward.segments, step.recordings, strict=True)
+        }
+        ahead = {segment.name: segment for segment in step.forward.segments}
+        return {
+            (name, phase): _live(before, back[name])
+            if phase == "backward"
+            else _live(before, ahead[name].recording, ahead[name].kept | ahead[name].shared)
+            for (name, phase), before in step.before.items()
+        }
+
+    @cached_property
     def section_peaks(self) -> dict[Section, int]:
         """The peak of each section of a pass in the run's mode."""
         if self.trains:
@@ -234,3 +257,15 @@ class Passes:
         pairs = zip(self.forward.segments, self.memory, strict=True)
         segment, part = max(pairs, key=lambda pair: pair[1].peak_bytes)
         return segment.qualified(part.peak_op)
+
+
+def _held(segment: Segment, config: EncoderConfig) -> frozenset[Storage]:
+    """What a segment of an inference forward does not free."""
+    return segment.kept | segment.shared if config.run.keeps_graph else frozenset()
+
+
+def _live(
+    before: Dim, recording: Recording, kept: frozenset[Storage] = frozenset()
+) -> tuple[tuple[Op, Dim], ...]:
+    lives = live_before(recording, kept)
+    return tuple((op, before + live) for op, live in zip(recording.ops, lives, strict=True))

@@ -124,6 +124,18 @@ def live_over(recording: Recording, kept: frozenset[Storage] = frozenset()) -> L
     return Liveness(tuple(steps), live, tuple(working))
 
 
+@lru_cache(maxsize=64)
+def live_before(recording: Recording, kept: frozenset[Storage] = frozenset()) -> tuple[Dim, ...]:
+    """The live bytes before each operation of a recording, minus those that are live before the recording."""
+    live: Dim = 0
+    found = []
+    for op in recording.ops:
+        found.append(live)
+        live = live + sum(rounded(storage.nbytes) for storage in op.allocates)
+        live = live - sum(rounded(storage.nbytes) for storage in op.frees if storage not in kept)
+    return tuple(found)
+
+
 def _check_lifetimes(op: Op, does: str, storages: tuple[Storage, ...], freed: set[Storage]) -> None:
     for storage in storages:
         if storage in freed:

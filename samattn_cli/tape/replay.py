@@ -130,7 +130,7 @@ def replay_forward(passed: ForwardPass, cuda: Cuda, capacity: int | None = None)
     Raises:
         OutOfMemoryError: if it does not fit.
     """
-    player = _Player(passed, cuda, capacity)
+    player = Player(passed, cuda, capacity)
     with player.saying_where():
         player.build()
         player.forward()
@@ -145,7 +145,7 @@ def replay_step(step: TrainingStep, cuda: Cuda, capacity: int | None = None) -> 
     Raises:
         OutOfMemoryError: if it does not fit.
     """
-    player = _StepPlayer(step, cuda, capacity)
+    player = StepPlayer(step, cuda, capacity)
     with player.saying_where():
         player.build()
         player.step(first=True)
@@ -170,19 +170,21 @@ def in_module_order(names: Iterable[str]) -> Iterator[str]:
         yield from (f"{head}.{rest}" for rest in in_module_order(rests))
 
 
-def allocator_of(settings: str, capacity: int | None = None) -> Allocator:
-    """An allocator with the settings of a run."""
+def allocator_of(settings: str, capacity: int | None = None, kind: type[Allocator] = Allocator) -> Allocator:
+    """An allocator with the settings of a run, of a kind that may keep notes."""
     chosen = settings_of(settings)
     max_split = None if chosen.max_split_mb is None else chosen.max_split_mb * MIB
-    return Allocator(capacity, divisions=chosen.divisions, max_split=max_split)
+    return kind(capacity, divisions=chosen.divisions, max_split=max_split)
 
 
-class _Player:
+class Player:
     """Plays the operations of segments, each with blocks of its own."""
+
+    memory: type[Allocator] = Allocator
 
     def __init__(self, passed: ForwardPass, cuda: Cuda, capacity: int | None) -> None:
         self.passed = passed
-        self.allocator = allocator_of(passed.config.run.allocator, capacity)
+        self.allocator = allocator_of(passed.config.run.allocator, capacity, self.memory)
         self.cuda = cuda
         self.section: Section = ("", "forward")
         self.peaks: dict[Section, Peak] = {}
@@ -337,7 +339,7 @@ class _Player:
         blocks.clear()
 
 
-class _StepPlayer(_Player):
+class StepPlayer(Player):
     """Plays training steps."""
 
     def __init__(self, step: TrainingStep, cuda: Cuda, capacity: int | None) -> None:

@@ -225,20 +225,34 @@ class TrainingStep:
         outputs = self.forward.segments[-1].outputs
         return sum(rounded(output.nbytes) for output in outputs if output.grad_fn is not None)
 
-    def _forward(self) -> Iterator[Moment]:
-        live = self._before + self.held_in_forward
+    @cached_property
+    def before(self) -> dict[Section, Dim]:
+        """What is live when the forward of each segment begins, and then when its backward does, in the order of the run."""
+        live: Dim = self._before + self.held_in_forward
+        found: dict[Section, Dim] = {}
         for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
-            yield Moment(live + liveness.peak_bytes, (segment.name, "forward"), liveness)
+            found[segment.name, "forward"] = live
             live = live + liveness.change
-
-    def _backward(self) -> Iterator[Moment]:
         live = self._before + self.held_in_backward + self.kept_bytes + self._output_gradient_bytes
         for segment, recording in zip(
             reversed(self.forward.segments), reversed(self.recordings), strict=True
         ):
+            found[segment.name, "backward"] = live
+            live = live + live_over(recording).change
+        return found
+
+    def _forward(self) -> Iterator[Moment]:
+        for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
+            section: Section = (segment.name, "forward")
+            yield Moment(self.before[section] + liveness.peak_bytes, section, liveness)
+
+    def _backward(self) -> Iterator[Moment]:
+        for segment, recording in zip(
+            reversed(self.forward.segments), reversed(self.recordings), strict=True
+        ):
+            section: Section = (segment.name, "backward")
             liveness = live_over(recording)
-            yield Moment(live + liveness.peak_bytes, (segment.name, "backward"), liveness)
-            live = live + liveness.change
+            yield Moment(self.before[section] + liveness.peak_bytes, section, liveness)
 
     def _optimizer_step(self) -> Moment:
         """What the backward leaves, weights, gradients, output and its gradient among it, and transient buffers.

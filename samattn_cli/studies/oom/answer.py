@@ -1,0 +1,201 @@
+"""The answer of `samattn oom`: reads the message, finds the operations that fit it, and says what would make the run fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...encoder.model import EncoderConfig
+from ...reports.oom import Oom, OomCandidate, OomMessage, Verdict
+from ...units import format_bytes
+from .chance import Chance
+from .fixes import fixes_of, memory_of
+from .message import message_of
+from .patches import solve_patches
+from .places import has_step, matching, run_of
+from .presets import of_presets
+from .rank import NEAR, Match, beside, candidates_of, is_possible
+from .solve import NOT_FIRST, SECOND, Setting, solve
+
+if TYPE_CHECKING:
+    from ...tape.inside import Cuda
+
+MOST_SETTINGS = 10
+"""Settings that are replayed by their own numbers."""
+MOST_SHOWN = 8
+MOST_NAMED = 6
+RARE = 0.05
+"""A share of sizes so small that a match by chance is unlikely."""
+CLEAR = 0.1
+"""How much likelier an operation is than the next, to be the answer alone."""
+MOST_CHECKED = 3
+"""Candidates that are looked for with the memory of the message."""
+AFTER = "look at what runs after it, or beside it: a decoder, a head, the loss, another model"
+
+
+def answer(text: str, config: EncoderConfig | None, given: frozenset[str], cuda: Cuda) -> Oom:
+    """What an out-of-memory error is about.
+
+    Args:
+        text: the error, or a log with it.
+        config: the encoder; None: any preset.
+        given: the keys of `run`, and "image_size", that are known; others are solved for.
+        cuda: the device.
+
+    Raises:
+        UsageError: if the text has no error of torch's CUDA allocator, or its figures cannot be.
+    """
+    message = message_of(text)
+    chance = Chance(message.tried)
+    memory = memory_of(message)
+    if config is None:
+        matches = list(of_presets(message, chance))
+    else:
+        matches = _matches(config, given, message, cuda, chance)
+    matches = _run_out(sorted(matches, key=lambda match: match.order(message)), message, memory, cuda)
+    candidates = candidates_of(matches, message)
+    best = min(matches, key=lambda match: match.order(message), default=None)
+    verdict = _verdict(candidates, message, chance)
+    fixes = () if best is None or config is None else fixes_of(best, message, cuda, memory)
+    return Oom(
+        config=config,
+        message=message,
+        verdict=verdict,
+        answer=_sentence(verdict, candidates, message, config),
+        candidates=tuple(candidates[:MOST_SHOWN]),
+        left_out=max(len(candidates) - MOST_SHOWN, 0),
+        tried_settings=chance.settings,
+        by_chance=round(chance.share, 4),
+        memory_bytes=memory,
+        fixes=fixes,
+        notes=tuple(_notes(message, candidates, memory)),
+    )
+
+
+def _matches(
+    config: EncoderConfig, given: frozenset[str], message: OomMessage, cuda: Cuda, chance: Chance
+) -> list[Match]:
+    """The requests that fit, of the likeliest settings: with the mode and the kernel of the config, or else with any."""
+    first = given | (SECOND if message.allocated is None else {"attention"})
+    for known in dict.fromkeys((first, given)):
+        found = solve(config, known, message, cuda, chance)
+        near = [each for each in found if each.distance < NOT_FIRST]
+        if not near and "image_size" not in given:
+            solved = [Match(each.setting, each.asked) for each in solve_patches(config, known, message, cuda)]
+            if solved:
+                return [match for match in solved if is_possible(match.asked, message)]
+        settings = dict.fromkeys(each.setting for each in (near or found)[:MOST_SETTINGS])
+        matches = [match for setting in settings for match in _in(setting, given, message, cuda)]
+        if matches:
+            return matches
+    return []
+
+
+def _in(setting: Setting, given: frozenset[str], message: OomMessage, cuda: Cuda) -> list[Match]:
+    """The requests of a setting, of the first step alone or of later ones alone if `run.step` is given."""
+    run, step = run_of(setting.config, cuda), setting.config.run.step
+    return [
+        Match(setting, asked)
+        for asked in matching(run, message.tried)
+        if is_possible(asked, message) and ("step" not in given or (asked.round > 1) == (step == "later"))
+    ]
+
+
+def _run_out(matches: Sequence[Match], message: OomMessage, memory: int | None, cuda: Cuda) -> list[Match]:
+    """The matches; the first few are looked for in a run with the memory of the message."""
+    if memory is None:
+        return list(matches)
+    checked = [
+        replace(match, runs_out=_runs_out(match, message, memory, cuda)) for match in matches[:MOST_CHECKED]
+    ]
+    return [*checked, *matches[MOST_CHECKED:]]
+
+
+def _runs_out(match: Match, message: OomMessage, memory: int, cuda: Cuda) -> bool:
+    """Whether a run with the memory of a message runs out at a request, if little runs beside the encoder."""
+    asked, allocated = match.asked, message.allocated
+    if allocated is None or match.preset or any(key == "patches" for key, _ in match.setting.keys):
+        return False
+    if (beside(asked, message) or 0) > NEAR * allocated.high_bytes:
+        return False
+    failed = run_of(match.setting.config, cuda, memory - (beside(asked, message) or 0)).failed
+    return failed is not None and _same(failed, asked)
+
+
+def _same(failed: object, asked: object) -> bool:
+    names = ("section", "op", "kind", "round", "nbytes")
+    return all(getattr(failed, name) == getattr(asked, name) for name in names)
+
+
+def _verdict(candidates: Sequence[OomCandidate], message: OomMessage, chance: Chance) -> Verdict:
+    """One operation, if no other is as likely and something besides the size speaks for it; or what could be; or none."""
+    if not candidates:
+        return "none"
+    first, *others = candidates
+    alike = (each for each in others if (each.op, each.phase, each.set) != (first.op, first.phase, first.set))
+    is_clear = all(each.score - first.score > CLEAR for each in alike)
+    return "operation" if is_clear and _is_borne_out(first, message, chance) else "possible"
+
+
+def _is_borne_out(candidate: OomCandidate, message: OomMessage, chance: Chance) -> bool:
+    """Whether live bytes or the traceback agree with an operation, or its size is not one that many have."""
+    if candidate.in_traceback is False:
+        return False
+    near = (
+        message.allocated is not None and (candidate.beside_bytes or 0) <= NEAR * message.allocated.high_bytes
+    )
+    return near or candidate.in_traceback is True or chance.share < RARE
+
+
+def _sentence(
+    verdict: Verdict,
+    candidates: Sequence[OomCandidate],
+    message: OomMessage,
+    config: EncoderConfig | None,
+) -> str:
+    """The verdict in words."""
+    if verdict == "none":
+        which = "preset" if config is None else "encoder"
+        return f"no operation of this {which} asks for {message.tried.text}; {AFTER}"
+    first = candidates[0]
+    name = first.preset if config is None else config.name
+    setting = f", with {first.setting}" if first.setting else ""
+    what = f"{place_of(first)} ({first.phase}) asks for {format_bytes(first.segment_bytes)}{setting}"
+    if verdict == "operation":
+        return f"this is {name}: {what}"
+    if len(candidates) == 1:
+        return f"this may be {name}: {what}. The message alone does not prove it"
+    return f"this may be {name}: {what}. It is the likeliest of {len(candidates)}, and the message alone does not prove it"
+
+
+def place_of(candidate: OomCandidate) -> str:
+    """The full name of an operation: of several layers, their numbers."""
+    first, *others = candidate.layers
+    name = ".".join(filter(None, (first, candidate.op)))
+    if not others:
+        return name
+    numbers = [each.removeprefix("blocks.") for each in candidate.layers]
+    more = f" and {len(numbers) - MOST_NAMED} more" if len(numbers) > MOST_NAMED else ""
+    return f"{candidate.op} of {'blocks' if first.startswith('blocks.') else 'parts'} {', '.join(numbers[:MOST_NAMED])}{more}"
+
+
+def _notes(message: OomMessage, candidates: Sequence[OomCandidate], memory: int | None) -> list[str]:
+    """What else is to be known."""
+    notes = []
+    if not has_step(message.tried):
+        notes.append(
+            f"{message.tried.text} is not a multiple of 2 MiB, as torch's allocator asks since torch 1.0; it is compared with the "
+            "requests themselves"
+        )
+    if message.ranks > 1:
+        notes.append(f"{message.ranks} processes print this error with the same size; the first is taken")
+    if message.free is not None and message.free.low_bytes >= message.tried.high_bytes:
+        notes.append(
+            "the device has more free than was tried: a limit of the process, a MIG slice, or another process that has ended"
+        )
+    if candidates and memory is None:
+        notes.append("the message does not say what the process can use, so no change is known to fit")
+    if message.private_pools is not None:
+        notes.append("CUDA graphs hold a part of what is allocated, which is not modelled")
+    return notes

@@ -1,0 +1,220 @@
+"""Every request of a run to the allocator, in order: the operation that makes it, and what is live before it.
+
+A request is served from a free block, or a segment is requested from the device; where the device has no room for
+that segment, torch raises an error that names its size. The run is that of `replay.py`, from the weights on.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from itertools import count
+
+from ..encoder.model import Section
+from ..records import dataclass
+from .allocator import LARGEST_SMALL, LEAST_OWN, OWN_STEP, SHARED_SEGMENT, SMALL_SEGMENT, Allocator, Block
+from .allocator import OutOfMemoryError as NoRoomError
+from .encoder import ForwardPass
+from .inside import Cuda
+from .ops import Op
+from .replay import History, Player, StepPlayer
+from .requests import KINDS, WORKSPACES
+from .training import TrainingStep
+
+BUILD: Section = ("", "forward")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to the allocator.
+
+    Attributes:
+        nbytes: its size, rounded up as the allocator does.
+        live_bytes: what is allocated before it.
+        reserved_bytes: what is reserved before it.
+        from_device: whether a segment is requested from the device for it; otherwise a free block serves it.
+        most_before: the most that an earlier request of the run needs, with what is live before that one.
+        section: the part or block that runs, and the phase; ("", "forward") for what runs in none.
+        op: the operation that makes it; "" if none runs.
+        kind: what it is for, a name of `KINDS`.
+        round: the number of the pass or training step, from 1; 0 before the first.
+    """
+
+    nbytes: int
+    live_bytes: int
+    reserved_bytes: int
+    from_device: bool
+    most_before: int
+    section: Section
+    op: str
+    kind: str
+    round: int
+
+    @property
+    def segment_bytes(self) -> int:
+        """The segment that the allocator requests from the device where no free block serves it."""
+        return segment_for(self.nbytes)
+
+    @property
+    def need_bytes(self) -> int:
+        """What has to be live at once for it."""
+        return self.live_bytes + self.nbytes
+
+    @property
+    def is_record(self) -> bool:
+        """Whether no earlier request needs as much, so that it is the first for which some memory has no room."""
+        return self.need_bytes > self.most_before
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether an operator makes it for itself, and not for a result."""
+        return self.kind == KINDS[WORKSPACES]
+
+
+def segment_for(nbytes: int) -> int:
+    """The size of the segment that is requested from the device for a request: rule 5 of the allocator."""
+    if nbytes <= LARGEST_SMALL:
+        return SMALL_SEGMENT
+    return SHARED_SEGMENT if nbytes < LEAST_OWN else -(-nbytes // OWN_STEP) * OWN_STEP
+
+
+Note = tuple[int, int, int, int, int, bool, int]
+"""A request: its event, size, kind, what is allocated and reserved before, `from_device`, `most_before`."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The requests of a run, in order.
+
+    Attributes:
+        notes: the requests, of which the last one is not served if memory ran out.
+        ran_out: whether it did.
+        marks: the events at which sections begin, with the number of the round and the section.
+        history: the programs of the run.
+    """
+
+    notes: list[Note]
+    ran_out: bool
+    marks: list[tuple[int, int, Section]]
+    history: History
+
+    @property
+    def failed(self) -> Asked | None:
+        """The request for which there was no room."""
+        return self.asked(self.notes[-1:])[0] if self.ran_out else None
+
+    def asked(self, notes: Iterable[Note]) -> list[Asked]:
+        """Some of the requests, with the operations that make them."""
+        starts = [first for first, _, _ in self.history.programs]
+        marked = [event for event, _, _ in self.marks]
+        ops: dict[int, tuple[Op, ...]] = {}
+        found = []
+        for event, nbytes, kind, live, reserved, asks, most in notes:
+            _, number, section = self.marks[bisect_right(marked, event) - 1]
+            op = (
+                ""
+                if section[0] in ("", "optimizer")
+                else self._op(event, bisect_right(starts, event) - 1, ops)
+            )
+            found.append(Asked(nbytes, live, reserved, asks, most, section, op, KINDS[kind], number))
+        return found
+
+    def _op(self, event: int, place: int, ops: dict[int, tuple[Op, ...]]) -> str:
+        """The operation of an event of a program."""
+        first, _, program = self.history.programs[place]
+        if id(program) not in ops:
+            ops[id(program)] = program.op_of_event
+        own = ops[id(program)]
+        at = event - first - sum(first <= made < event for made in self.history.workspaces)
+        return own[min(at, len(own) - 1)].name if own else ""
+
+
+class _Watched(Allocator):
+    """An allocator that notes what is allocated and reserved before each request."""
+
+    def __init__(self, *arguments: int | None, **settings: int | None) -> None:
+        super().__init__(*arguments, **settings)  # type: ignore[arg-type]
+        self.notes: list[Note] = []
+        self._asks = False
+        self._most = 0
+
+    def allocate(self, nbytes: int, kind: int = 0) -> Block | None:
+        """Allocate a block, and note the event, its size and kind, and what was live."""
+        if not nbytes:
+            return None
+        size, live = self.rounded(nbytes), self.allocated
+        before = len(self.events), size, kind, live, self.reserved
+        most, self._most = self._most, max(self._most, live + size)
+        self._asks = False
+        try:
+            return super().allocate(nbytes, kind)
+        finally:
+            self.notes.append((*before, self._asks, most))
+
+    def _from_device(self, size: int, *, is_small: bool) -> Block:
+        self._asks = True
+        return super()._from_device(size, is_small=is_small)
+
+
+class _Noting:
+    """What a player adds: the sections by the events with which they begin."""
+
+    memory: type[Allocator] = _Watched
+    allocator: Allocator
+
+    def __init__(self, *arguments: object) -> None:
+        self.marks: list[tuple[int, int, Section]] = [(0, 0, BUILD)]
+        self.rounds = count(1)
+        super().__init__(*arguments)
+
+    def mark(self, section: Section, *, is_next: bool = False) -> None:
+        """A section begins."""
+        number = next(self.rounds) if is_next else self.marks[-1][1]
+        self.marks.append((len(self.allocator.events), number, section))
+
+    def enter(self, section: Section) -> None:
+        """A section begins."""
+        super().enter(section)  # type: ignore[misc]
+        self.mark(section)
+
+    def leave(self) -> None:
+        """The section is over."""
+        super().leave()  # type: ignore[misc]
+        self.mark(BUILD)
+
+
+class _Forwards(_Noting, Player):
+    """Plays inference forwards."""
+
+    def forward(self) -> None:
+        """A pass."""
+        self.mark(BUILD, is_next=True)
+        super().forward()
+
+
+class _Steps(_Noting, StepPlayer):
+    """Plays training steps."""
+
+    def step(self, *, first: bool) -> None:
+        """A step."""
+        self.mark(BUILD, is_next=True)
+        super().step(first=first)
+
+
+def timeline(run: ForwardPass | TrainingStep, cuda: Cuda, capacity: int | None = None) -> Timeline:
+    """The requests of an inference forward, or of two training steps; up to the one for which a capacity has no room."""
+    player: _Forwards | _Steps
+    failed = False
+    player = _Steps(run, cuda, capacity) if isinstance(run, TrainingStep) else _Forwards(run, cuda, capacity)
+    try:
+        player.build()
+        if isinstance(player, _Steps):
+            player.step(first=True)
+            player.step(first=False)
+        else:
+            player.forward()
+    except NoRoomError:
+        failed = True
+    allocator = player.allocator
+    assert isinstance(allocator, _Watched)  # noqa: S101 - for the type checker: `memory` names its kind
+    return Timeline(allocator.notes, failed, player.marks, player.history)
