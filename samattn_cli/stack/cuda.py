@@ -10,8 +10,7 @@
   out, because its allocations are not documented. The rules are those of torch 2.14.1; for inputs (B, h, N, d) they are those
   of 2.13.0 too. Inputs (N, M, d) get a batch of 1, where torch before 2.14 runs the unfused products.
 - Slices that take a whole dimension do nothing, even if the installed torch records them: see `slices`.
-- Autocast depends on the device type, and meta does not have autocast. Source: the lists for CUDA in autocast_mode.h. An
-  operation on neither list with operands of two types takes the wider type (TensorIterator's type promotion).
+- Autocast depends on the device type, and meta does not have autocast: see `autocast`.
 """
 
 from __future__ import annotations
@@ -64,81 +63,6 @@ class AsOnCuda(TorchFunctionMode):
         if func is Tensor.__setitem__ and isinstance(args[2], int | float):
             return args[0][args[1]].fill_(args[2])  # without a tensor for the number, which stays on the host
         return func(*args, **kwargs)
-
-
-IN_PRODUCT_TYPE = {
-    F.linear,
-    F.conv2d,
-    F.conv3d,
-    F.conv_transpose2d,
-    F.scaled_dot_product_attention,
-    torch.bmm,
-    torch.matmul,
-    Tensor.matmul,
-    Tensor.__matmul__,
-}
-IN_FLOAT32 = {
-    F.interpolate,
-    F.layer_norm,
-    F.softmax,
-    torch.softmax,
-    Tensor.softmax,
-    torch.pow,
-    Tensor.pow,
-    torch.rsqrt,
-    Tensor.rsqrt,
-    torch.exp,
-    Tensor.exp,
-}
-
-SUMS = {torch.linalg.vector_norm, torch.norm, Tensor.norm, torch.sum, Tensor.sum}
-"""Functions whose kernel computes in float32 under autocast: autocast sets their ``dtype``, and makes no copy."""
-
-
-class AutocastOnCuda(TorchFunctionMode):
-    """``torch.autocast("cuda", dtype)`` for tensors without a device; copies of weights are kept until its end."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-        self.copies: dict[int, Tensor] = {}
-
-    def __exit__(self, *error: object) -> None:
-        """Leave the mode and free the copies."""
-        self.copies.clear()
-        super().__exit__(*error)
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Run `func` in the type that autocast chooses."""
-        kwargs = kwargs or {}
-        if func in IN_PRODUCT_TYPE:
-            args = tuple(map(self._copy, reversed(args)))[::-1]  # C++ evaluates the last argument first
-        elif func is Tensor.softmax and args[0].dtype == torch.float16:
-            return torch._softmax(args[0], kwargs.get("dim", -1), True)  # one kernel on CUDA
-        elif func is F.normalize:
-            return _normalize(*args, **kwargs)
-        elif func in SUMS and args[0].is_floating_point():
-            kwargs = {"dtype": torch.float32, **kwargs}
-        elif func in IN_FLOAT32:
-            args = tuple(x.float() if isinstance(x, Tensor) else x for x in args)
-        return func(*args, **kwargs)
-
-    def _copy(self, x: Any) -> Any:
-        if not isinstance(x, Tensor) or x.dtype == self.dtype:
-            return x
-        if not (x.is_leaf and x.requires_grad):
-            return x.to(self.dtype)
-        if id(x) not in self.copies:
-            self.copies[id(x)] = x.to(self.dtype)
-        return self.copies[id(x)]
-
-
-def _normalize(x: Tensor, p: float, dim: int, eps: float, **_: object) -> Tensor:
-    """F.normalize; autocast gives its norm the dtype float32, and does not copy its operand."""
-    norm = torch.linalg.vector_norm
-    return x / norm(x, p, dim, keepdim=True, dtype=torch.float32).clamp_min(eps).expand_as(x)
 
 
 def steps_on_cuda(func: Any) -> Callable[..., Any] | None:

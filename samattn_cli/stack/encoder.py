@@ -20,7 +20,7 @@ from ..encoder.plan import LayerConfig, PartConfig
 from ..encoder.registry import code_for, module_for
 from ..encoder.slots import first_output
 from ..encoder.trained import trains_adapters, trains_all
-from .cuda import AutocastOnCuda
+from .autocast import AutocastOnCuda
 from .fold import CONTAINER
 from .norms import NORM_EPS
 
@@ -30,6 +30,10 @@ Outputs = Tensor | tuple[Tensor, ...]
 def in_tuple(outputs: Outputs) -> tuple[Tensor, ...]:
     """One output or several, as a tuple."""
     return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def nothing() -> None:
+    """Does nothing."""
 
 
 Parts = Mapping[str, Any]
@@ -56,12 +60,15 @@ class ImageEncoder(nn.Module):
             else:
                 setattr(self, part.name, module)
         self.checkpointing = config.run.checkpointing
+        self.at_the_end: Callable[[], None] = nothing  # before autocast frees its copies of weights
         self.autocast = None if config.run.autocast == "none" else getattr(torch, config.run.autocast)
 
     def forward(self, x: Tensor) -> Outputs:
         """From the shape of `image_for` to the neck's outputs, or (B, H, W, C) without a neck."""
         with self._autocast(x):
-            return self._forward(x)
+            outputs = self._forward(x)
+            self.at_the_end()
+            return outputs
 
     def _autocast(self, x: Tensor) -> AbstractContextManager[Any]:
         if self.autocast is None:

@@ -24,11 +24,11 @@ from ..encoder.model import Phase, Section
 from ..units import rounded
 from .convolution import is_grouped_backward, of_grouped_backward
 from .cuda import AsOnCuda, steps_on_cuda
-from .encoder import in_tuple
+from .encoder import ImageEncoder, in_tuple, nothing
 from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
 from .meta import run_on_meta
-from .sections import on_entering_parts, parts_of
+from .sections import on_entering_parts
 from .versions import as_in_torch_2_13
 
 
@@ -73,8 +73,7 @@ class Tracer(TorchDispatchMode):
         self._part = PartTrace(live)
         self._known: set[int] = set()
         self._gradients: set[int] = set()  # of weights, to which others are added
-        self._last_inputs: dict[int, int] = {}  # of the part that ran last, bytes by storage
-        self._live_at_end = live  # of that part
+        self._live_at_end = live  # of the forward
 
     def enter(self, section: Section) -> None:
         """`section` begins. With several outputs, the gradient of each calls this."""
@@ -88,19 +87,13 @@ class Tracer(TorchDispatchMode):
         self._part.change = self.live - self._part.start_bytes
         self._part = PartTrace(self.live)
 
-    def at_the_end(self, _: nn.Module, inputs: tuple[Any, ...], __: Any) -> None:
-        """A part has run; its inputs may still be freed."""
-        left: list[Tensor] = _pytree.tree_leaves(inputs)
-        self._last_inputs = {storage_key(x): rounded(x.untyped_storage().nbytes()) for x in left}
+    def end_forward(self) -> None:
+        """The forward is over but for autocast's copies of weights, which are freed next and do not count."""
         self._live_at_end = self.live
 
-    def leave_forward(self, *, copies: bool) -> None:
-        """The forward ends: inputs of the last part have been freed, unless kept. Autocast's `copies` do not count."""
-        if not copies:
-            self.leave()
-            return
-        freed = sum(nbytes for key, nbytes in self._last_inputs.items() if key not in self._known)
-        self._part.change = self._live_at_end - freed - self._part.start_bytes
+    def leave_forward(self) -> None:
+        """The forward has ended, and the part that ran last with it."""
+        self._part.change = self._live_at_end - self._part.start_bytes
         self._part = PartTrace(self.live)
 
     def parts_in(self, phase: Phase) -> dict[str, PartTrace]:
@@ -157,7 +150,7 @@ class Tracer(TorchDispatchMode):
 
 
 def trace_forward(
-    model: nn.Module, image: Tensor, weights_bytes: int, *, grad: bool = False
+    model: ImageEncoder, image: Tensor, weights_bytes: int, *, grad: bool = False
 ) -> dict[str, PartTrace]:
     """Trace an inference forward of `model`, part by part. The last part ends when only the output is left.
 
@@ -171,7 +164,7 @@ def trace_forward(
     mode.ignore(*model.parameters(), *model.buffers(), image)
     with torch.set_grad_enabled(grad), AsOnCuda(), mode, _forward_of(model, mode):
         output = model(image)
-        mode.leave_forward(copies=getattr(model, "autocast", None) is not None)
+        mode.leave_forward()
     del output
     return mode.parts_in("forward")
 
@@ -239,7 +232,7 @@ def _on_checkpointed_inputs(model: nn.Module, see: Callable[..., None]) -> Itera
 
 
 def trace_training(
-    model: nn.Module, image: Tensor, live: int, *, accumulates: bool = False
+    model: ImageEncoder, image: Tensor, live: int, *, accumulates: bool = False
 ) -> tuple[dict[str, PartTrace], dict[str, PartTrace]]:
     """Trace a forward in which autograd saves tensors, and its backward, part by part.
 
@@ -262,7 +255,7 @@ def trace_training(
     with torch.enable_grad(), AsOnCuda(), mode:
         with _forward_of(model, mode):
             output = model(image)
-        mode.leave_forward(copies=getattr(model, "autocast", None) is not None)
+        mode.leave_forward()
         mode.alone = alone
         kept = backward_of(output)
         mode.leave()
@@ -286,15 +279,14 @@ def backward_of(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 @contextmanager
-def _forward_of(model: nn.Module, mode: Tracer) -> Iterator[None]:
-    """Call `mode` as each part of a forward begins and ends."""
-    handles = [part.register_forward_hook(mode.at_the_end) for _, part in parts_of(model)]
+def _forward_of(model: ImageEncoder, mode: Tracer) -> Iterator[None]:
+    """Call `mode` as each part of a forward begins, and as the forward ends."""
+    model.at_the_end = mode.end_forward
     try:
         with on_entering_parts(model, mode.enter):
             yield
     finally:
-        for handle in handles:
-            handle.remove()
+        model.at_the_end = nothing
 
 
 def _show(see: Callable[..., None], _module: Any, inputs: tuple[Tensor, ...]) -> None:

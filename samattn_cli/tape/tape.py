@@ -305,6 +305,14 @@ class Tape(Recorder):
         """The exponential."""
         return self._widened(name, "exp", x, derivatives.exp)
 
+    def power(self, name: str, x: Tensor) -> Tensor:
+        """A number to the power of `x`, a constant: its computation does not count as FLOPs."""
+        wide = self._for_statistics(name, x)
+        out = self.computed(name, *x.shape, item_bytes=wide.item_bytes, reads=(wide,))
+        if wide is not x:
+            self.free(wide)
+        return out
+
     def clamp(self, name: str, x: Tensor) -> Tensor:
         """``clamp_min``, or ``clamp`` with one bound."""
         out = self.elementwise(name, "clamp", x)

@@ -110,6 +110,65 @@ def test_sam2_of_transformers_is_derived_to_the_last_byte(attention, changes):
     assert verdict.status == "exact", verdict
 
 
+SHALLOW = [f"stages.{number}.depth=1" for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        (
+            "sam_vit_b",
+            ["run.autocast=bfloat16", "run.attention=eager", "depth=2", "global_attn_indexes=1", *TINY],
+        ),
+        ("vit_b", ["run.autocast=float16", "run.attention=eager", "depth=2", "image_size=32"]),
+        (
+            "sam2_hiera_t",  # a stage whose first block is pooled is in the type of products from there on
+            ["run.autocast=bfloat16", "image_size=[32,96]", "stages.2.global_attn_indexes=none", *SHALLOW],
+        ),
+    ],
+    ids=str,
+)
+def test_autocast_of_a_model_of_transformers_is_derived_to_the_last_byte(preset, changes):
+    verdict = verify(load_config(preset, [TRANSFORMERS, *changes]), every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("sam_vit_b", ["image_size=800", *SMALL]),
+        ("sam_vit_b", ["image_size=512", "window_size=16", *SMALL]),
+        ("sam_vit_b", ["run.checkpointing=true", "image_size=240", *SMALL]),
+        ("sam_vit_b", ["rel_pos=none", "pos_embed=none", "qkv_bias=false", "image_size=240", *SMALL]),
+        ("sam_vit_b", ["run.trains=neck", "image_size=240", *SMALL]),
+        ("vit_b", []),
+        ("vit_b", ["run.batch_size=2", "depth=3", "qkv_bias=false"]),
+        ("vit_b", ["image_size=[96,160]", "run.checkpointing=true", "depth=2"]),
+        ("sam2_hiera_t", ["image_size=[96,160]"]),
+        ("sam2_hiera_t", ["image_size=256", "run.batch_size=2", "run.checkpointing=true"]),
+        ("sam2_hiera_t", ["image_size=96", "run.trains=neck"]),
+        ("swin_t", []),
+        ("swin_t", ["run.batch_size=2", "image_size=[200,296]", "pos_embed=learned"]),
+        ("swin_t", ["image_size=[232,224]"]),
+        ("swinv2_t", ["image_size=128"]),
+        ("swinv2_t", ["run.batch_size=2", "image_size=[288,320]"]),
+        ("swinv2_t", ["image_size=[328,320]", "stages.0.depth=1"]),
+    ],
+    ids=str,
+)
+def test_autocast_of_models_of_transformers_in_many_forms(preset, attention, dtype, changes):
+    if preset == "swinv2_t" and attention == "sdpa":
+        pytest.skip("Swinv2Model has eager attention alone")
+    about = [TRANSFORMERS, f"run.autocast={dtype}", f"run.attention={attention}"]
+    verdict = verify(load_config(preset, [*about, *changes]), every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+
+
 def test_flops_of_sam2_of_transformers_have_a_product_that_nothing_reads():
     """Queries of all heads by keys of all heads, for each token: heads x heads x (width / heads) MACs."""
     words = ["image_size=224", "run.attention=eager"]
@@ -241,7 +300,6 @@ def test_flops_and_parameters_are_those_of_the_reference():
         (["stages.1.mlp_ratio=2"], "mlp_ratio"),
         (["stages.2.global_attn_indexes=[3,5]"], "stages.2.global_attn_indexes"),
         (["stages.3.qkv_bias=false"], "stages.3.qkv_bias"),
-        (["run.autocast=bfloat16"], "run.autocast"),
     ],
     ids=str,
 )
@@ -258,7 +316,6 @@ def test_what_sam2_of_transformers_cannot_run_is_said_at_its_place(words, place)
         (["image_size=[800,1024]"], "image_size", "implementation-cannot-run"),
         (["window_size=[14,7]"], "window_size", "implementation-cannot-run"),
         (["run.attention=fused"], "run.attention", "kernel-not-modelled"),
-        (["run.autocast=bfloat16"], "run.autocast", "implementation-cannot-run"),
         (["rel_pos=joint"], "rel_pos", "implementation-cannot-run"),
         (["norm=true"], "norm", "implementation-cannot-run"),
         (["neck=none"], "implementation", "implementation-not-modelled"),

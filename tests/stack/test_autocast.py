@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from samattn_cli.stack.cuda import AutocastOnCuda
+from samattn_cli.stack.autocast import AutocastOnCuda, as_product
 from tests.support.running import PATIENCE_S, ROOT, environment
 
 
@@ -86,3 +86,12 @@ def test_copies_of_weights_go_when_the_pass_is_over():
         F.linear(torch.ones(3, 4), weight)
         assert [copy.dtype for copy in mode.copies.values()] == [torch.bfloat16]
     assert not mode.copies
+
+
+@pytest.mark.parametrize("equation", ["bhwc,hkc->bhwk", "bhwc,wkc->bhwk"])
+def test_einsum_is_the_product_that_torch_makes_of_it(equation):
+    a, b = torch.randn(2, 3, 3, 4), torch.randn(3, 5, 4)
+    rows, columns, restore = as_product(equation, a, b)
+    out, theirs = restore(torch.bmm(rows, columns)), torch.einsum(equation, a, b)
+    assert torch.equal(out, theirs)
+    assert out.stride() == theirs.stride()

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses import FakeTensor, FakeTensorMode
 
-from samattn_cli.stack.cuda import AutocastOnCuda
+from samattn_cli.stack.autocast import AutocastOnCuda
 
 FULL = torch.float32
 
@@ -46,7 +46,10 @@ def operations(low: torch.dtype) -> dict[str, Callable[[Make], Tensor]]:
             ),
             f"softmax of {name}": lambda make, x=x: x(make, 3, 4).softmax(dim=-1),
             f"F.softmax of {name}": lambda make, x=x: F.softmax(x(make, 3, 4), dim=-1),
+            f"F.softmax in float32 of {name}": lambda make, x=x: F.softmax(x(make, 3, 4), dim=-1, dtype=FULL),
             f"pow of {name}": lambda make, x=x: x(make, 3, 4).pow(2),
+            f"** of {name}": lambda make, x=x: x(make, 3, 4) ** 2,
+            f"power of a number to {name}": lambda make, x=x: 10000 ** x(make, 3, 4),
             f"gelu of {name}": lambda make, x=x: F.gelu(x(make, 3, 4)),
             f"mean of {name}": lambda make, x=x: x(make, 3, 4).mean(1, keepdim=True),
             f"sqrt of {name}": lambda make, x=x: torch.sqrt(x(make, 3, 4)),
@@ -93,6 +96,9 @@ def operations(low: torch.dtype) -> dict[str, Callable[[Make], Tensor]]:
                 f"@ {both}": lambda make, x=x, y=y: x(make, 2, 3, 4) @ y(make, 2, 4, 3),
                 f"matmul {both}": lambda make, x=x, y=y: torch.matmul(x(make, 2, 3, 4), y(make, 2, 4, 3)),
                 f"bmm {both}": lambda make, x=x, y=y: torch.bmm(x(make, 2, 3, 4), y(make, 2, 4, 3)),
+                f"einsum {both}": lambda make, x=x, y=y: torch.einsum(
+                    "bhwc,hkc->bhwk", x(make, 2, 3, 4, 5), y(make, 3, 6, 5)
+                ),
                 f"sum {both}": lambda make, x=x, y=y: x(make, 3, 4) + y(make, 3, 4),
                 f"difference {both}": lambda make, x=x, y=y: x(make, 3, 4) - y(make, 3, 4),
                 f"product {both}": lambda make, x=x, y=y: x(make, 3, 4) * y(make, 3, 4),
@@ -101,6 +107,11 @@ def operations(low: torch.dtype) -> dict[str, Callable[[Make], Tensor]]:
             }
         found[f"scaled_dot_product_attention of {name}"] = lambda make, x=x: F.scaled_dot_product_attention(
             *(x(make, 1, 2, 3, 8) for _ in "qkv"), scale=1.0
+        )
+        found[f"mask of scaled_dot_product_attention of {name}"] = lambda make, x=x: (
+            F.scaled_dot_product_attention(
+                *(x(make, 1, 2, 3, 8) for _ in "qkv"), attn_mask=weight(make, 3, 3)
+            )
         )
     return found
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from samattn_cli.stack.autocast import AutocastOnCuda
 from samattn_cli.stack.count import count_with_flop_counter, count_with_fvcore
-from samattn_cli.stack.cuda import AsOnCuda, AutocastOnCuda
+from samattn_cli.stack.cuda import AsOnCuda
 from samattn_cli.stack.gradients import uses_of_the_last_holder
 from samattn_cli.stack.trace import PartTrace, Tracer, storage_key
 from samattn_cli.tape import autograd

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from samattn_cli.stack.cuda import AsOnCuda, AutocastOnCuda
+from samattn_cli.stack.autocast import AutocastOnCuda
+from samattn_cli.stack.cuda import AsOnCuda
 from samattn_cli.stack.gradients import uses_of_the_last_holder
 from samattn_cli.stack.trace import Tracer, storage_key
 from samattn_cli.tape import autograd

@@ -60,29 +60,64 @@ def sam2_fpn(tape: Tape, x: Tensor, part: PartConfig, *finer: Tensor) -> tuple[T
     and their positions; no gradient comes for the others. Positions of the coarsest level are made and dropped.
     """
     fine, middle, coarse = finer
-    coarsest = reference.lateral(tape, 0, x, part)
-    unused = sine_positions(tape, 0, coarsest)
-    replaces = tape.last  # a cache of one encoding has had that of the finest map of the pass before
-    lateral = reference.lateral(tape, 1, coarse, part)
+    encodings = Encodings(tape)
+    coarsest = lateral(tape, 0, x, part)
+    unused = encodings.of(0, coarsest)
+    finer_lateral = lateral(tape, 1, coarse, part)
     wide = tape.cast("to_float32", coarsest, WIDE)
-    enlarged = tape.interpolate("top_down", wide, lateral.shape[2:], "nearest")
+    enlarged = tape.interpolate("top_down", wide, finer_lateral.shape[2:], "nearest")
     tape.free(wide, keep=coarsest)
-    top_down = tape.cast("from_float32", enlarged, lateral.item_bytes)
+    top_down = tape.cast("from_float32", enlarged, finer_lateral.item_bytes)
     tape.free(enlarged, keep=top_down)
-    summed = tape.add("add_top_down", lateral, top_down)
-    of_summed = sine_positions(tape, 1, summed)
-    tape.free(lateral)
-    second = reference.lateral(tape, 2, middle, part)
-    of_second = sine_positions(tape, 2, second)
-    first = reference.lateral(tape, 3, fine, part)
-    of_first = sine_positions(tape, 3, first)
-    tape.replaced_in_cache(of_first, replaces)
+    summed = tape.add("add_top_down", finer_lateral, top_down)
+    of_summed = encodings.of(1, summed)
+    tape.free(finer_lateral)
+    second = lateral(tape, 2, middle, part)
+    of_second = encodings.of(2, second)
+    first = lateral(tape, 3, fine, part)
+    of_first = encodings.of(3, first)
+    tape.replaced_in_cache(encodings.cached, encodings.first_at)
     tape.free(coarsest, top_down, unused)
     return first, second, summed, of_first, of_second, of_summed, x.made_by(None)
 
 
+class Encodings:
+    """The sine encodings of the places of maps, the last of which a cache holds as it was made.
+
+    Autocast computes powers in float32, so that encodings are made in float32 and copied into the type of their map.
+
+    Attributes:
+        cached: the last.
+        first_at: the number of the operation that made the first: until then the cache has had the last of the pass before.
+    """
+
+    cached: Tensor
+    first_at = 0
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self._copied: tuple[Tensor, ...] = ()  # the last, if only the cache holds it
+
+    def of(self, level: int, x: Tensor) -> Tensor:
+        """The encoding of a map, in its type: (B, C, H, W)."""
+        self.cached = sine_positions(self.tape, level, x)
+        self.first_at = self.first_at or self.tape.last
+        self.tape.free(*self._copied)
+        out = self.tape.cast(f"position_encoding.{level}.to_map", self.cached, x.item_bytes)
+        self._copied = () if out is self.cached else (self.cached,)
+        return out
+
+
+def lateral(tape: Tape, number: int, x: Tensor, part: PartConfig) -> Tensor:
+    """(B, H, W, C) -> (B, out_chans, H, W), by way of the type of the weights, which autocast does not change."""
+    wide = tape.cast(f"convs.{number}.to_weights", x.permute(0, 3, 1, 2), tape.item_bytes)
+    out = tape.conv2d(f"convs.{number}.conv", wide, part.config.out_chans, 1)
+    tape.free(wide, keep=x)
+    return out
+
+
 def sine_positions(tape: Tape, level: int, x: Tensor) -> Tensor:
-    """The sine encoding of the places of a map, in its type: (B, C, H, W). It does not depend on the image: no FLOPs count."""
+    """The sine encoding of the places of a map: (B, C, H, W). It does not depend on the image: no FLOPs count."""
     B, C, H, W = x.shape
     with tape.module(f"position_encoding.{level}"):
         make = partial(_made, tape, x.item_bytes)
@@ -90,6 +125,7 @@ def sine_positions(tape: Tape, level: int, x: Tensor) -> Tensor:
         rows = _scaled(make, tape, "rows", numbers[0].view(1, H, 1).expand_to(B, H, W), dim=1)
         columns = _scaled(make, tape, "columns", numbers[1].view(1, 1, W).expand_to(B, H, W), dim=2)
         periods = _periods(tape, x.item_bytes, C // 2)
+        make = partial(_made, tape, periods.item_bytes)
         angles = [make(name, B, H, W, C // 2) for name in ("columns.angle", "rows.angle")]
         of_columns, of_rows = (
             _waves(make, tape, name, each) for name, each in zip(("columns", "rows"), angles, strict=True)
@@ -122,12 +158,13 @@ def _periods(tape: Tape, item_bytes: int, number: Dim) -> Tensor:
     integers = tape.integers("periods.number", number)
     x = first = _made(tape, item_bytes, "periods.cast", number, reads=(integers,))
     tape.free(integers)
-    for name in ("halve", "double", "share", "power"):
+    for name in ("halve", "double", "share"):
         out = _made(tape, item_bytes, f"periods.{name}", number, reads=(x,))
         tape.free(*(() if x is first else (x,)))
         x = out
-    tape.free(first)
-    return x
+    out = tape.power("periods.power", x)
+    tape.free(x, first)
+    return out
 
 
 def _waves(make: Make, tape: Tape, name: str, angles: Tensor) -> Tensor:

@@ -158,7 +158,6 @@ def sam2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
         ),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
         (("norm",), not config.norm, "no norm after the blocks"),
-        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
     ]
     for number, stage in enumerate(stages):
         place = ("stages", number)

@@ -162,7 +162,6 @@ def _of_transformers(config: EncoderConfig) -> list[Wanted]:
             (("stages", number, "overrides"), not stage.overrides, "blocks of one kind")
             for number, stage in enumerate(config.stages)
         ),
-        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
     ]
 
 

@@ -127,7 +127,6 @@ def of_transformers(config: "EncoderConfig") -> list[Wanted]:
         (("patch_embed",), config.patch_embed == "patch_norm", "patch_embed patch_norm"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
         (("norm",), config.norm, "norm: true"),
-        (("run", "autocast"), run.autocast == "none", "run.autocast none: samattn does not model it"),
         (
             ("run", "checkpointing"),
             not run.checkpointing,

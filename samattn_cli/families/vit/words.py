@@ -44,7 +44,6 @@ def sam_of_libraries(config: EncoderConfig) -> Iterator[Wanted]:
             "windows that are square",
         ),
         (("stages", 0, "num_windows_side"), stage.num_windows_side is None, "window_size"),
-        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
     )
 
 
