@@ -120,7 +120,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "weights": ("weights", "parameters"),
     "buffers": ("buffers", "buffers, such as the masks of shifted windows"),
     "gradients": ("gradients", "gradients of parameters"),
-    "optimizer": ("optimizer state", "the optimizer's state"),
+    "buckets": ("DDP's buckets", "buckets of DistributedDataParallel, of which gradients may be views"),
+    "optimizer": ("optimizer state", "the optimizer's state, and the scale of a GradScaler"),
+    "average": ("moving average", "the moving average of the weights, with its copy of the buffers"),
     "kept": ("kept for backward", "activations that autograd keeps for backward, and the output in training"),
     "temporaries": ("temporaries", "other results of operations, gradients of activations among them"),
     "input": ("input", "the image"),
@@ -128,7 +130,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "unsplit": ("unsplit rest", "the rest of blocks that is too small to be split off"),
 }
 """What blocks of memory are for: the word, and the meaning."""
-OF_WEIGHTS = frozenset({"weights", "gradients", "optimizer"})
+OF_WEIGHTS = frozenset({"weights", "gradients", "buckets", "optimizer", "average"})
 """The kinds that grow with the parameters."""
 KINDS_AT_PEAK = {kind: f"peak_{kind}_bytes" for kind in KINDS}
 """The figure of each kind."""

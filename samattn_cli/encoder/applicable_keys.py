@@ -55,13 +55,15 @@ def _encoder_readers(_version: int) -> Readers:
     }
 
 
+OF_TRAINING = frozenset(
+    {"step", "zero_grad", "accumulate", "parallel", "gradient_as_bucket_view", "grad_scaler", "ema"}
+)
+
 RUN_READERS: Readers = {
-    "mode": {
-        "inference": frozenset({"grad"}),
-        "training": frozenset({"step", "zero_grad", "accumulate"}),
-    }
+    "mode": {"inference": frozenset({"grad"}), "training": OF_TRAINING},
+    "parallel": {NONE: frozenset(), "ddp": frozenset({"gradient_as_bucket_view"})},
 }
-"""The choosing key of a run. The keys that configs set next to `mode: inference` for their training steps are not here."""
+"""The choosing keys of a run. The keys that configs set next to `mode: inference` for their training steps are not here."""
 
 
 def readers() -> Readers:

@@ -314,6 +314,33 @@ class RunConfig:
         example=4,
         default=1,
     )
+    parallel: str = key(
+        choice("none", "ddp"),
+        "How a training step is spread over GPUs; memory is that of one of them. ddp: torch's DistributedDataParallel, with "
+        "its default buckets of 25 MiB; what NCCL takes does not count.",
+        example="ddp",
+        default="none",
+        instead={"fsdp": "FSDP is not modelled: use ddp, or none", "data": "use ddp"},
+    )
+    gradient_as_bucket_view: bool = key(
+        FLAG,
+        "Whether the gradients are views of DDP's buckets, which saves a copy of them.",
+        example=True,
+        default=False,
+    )
+    grad_scaler: bool = key(
+        FLAG,
+        "Whether a training step under autocast has torch.amp.GradScaler, which scales the loss and unscales the gradients.",
+        example=True,
+        default=False,
+    )
+    ema: bool = key(
+        FLAG,
+        "Whether a training step updates a moving average of the weights (torch.optim.swa_utils.AveragedModel), a copy "
+        "of the model.",
+        example=True,
+        default=False,
+    )
     grad: bool = key(
         FLAG,
         "Whether an inference forward runs without torch.no_grad, so that what autograd saves stays until its end.",
@@ -330,6 +357,18 @@ class RunConfig:
     tf32: bool = key(
         FLAG, "Whether float32 products may use TF32 units; changes time only.", example=True, default=False
     )
+
+    @property
+    def passes_before(self) -> int:
+        """Passes before the one that is meant: a later step has the optimizer's state, and DDP's rebuilt buckets."""
+        if self.mode == "training" and self.step == "first":
+            return 0
+        return 2 if self.is_ddp else 1
+
+    @property
+    def is_ddp(self) -> bool:
+        """Whether it is a training step of DistributedDataParallel."""
+        return self.mode == "training" and self.parallel == "ddp"
 
     @property
     def keeps_graph(self) -> bool:

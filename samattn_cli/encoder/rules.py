@@ -46,9 +46,7 @@ class Rules:
         yield from self._image()
         for chooser in encoder_readers():
             yield from self._unused_keys((), chooser)
-        for chooser in RUN_READERS:
-            yield from self._unused_keys(("run",), chooser)
-        yield from self._autocast()
+        yield from self._run()
         stages = self.tree.step("stages")
         first_block: int | None = 0
         for number in range(len(stages.value) if stages and isinstance(stages.value, list) else 0):
@@ -123,6 +121,16 @@ class Rules:
             if problem := unfit_heads(kernel, width, heads, dtype if autocast == "none" else autocast):
                 yield where, problem
 
+    def _run(self) -> Iterator[tuple[Where, Message]]:
+        seen: list[Where] = []
+        for chooser in RUN_READERS:
+            for where, message in self._unused_keys(("run",), chooser):
+                if where not in seen:  # a key that depends on another, which the mode does not use either
+                    seen.append(where)
+                    yield where, message
+        yield from self._autocast()
+        yield from self._grad_scaler()
+
     def _autocast(self) -> Iterator[tuple[Where, Message]]:
         autocast, dtype = self._get("run", "autocast"), self._get("run", "dtype")
         if autocast not in {None, "none"} and dtype not in {None, "float32"}:
@@ -131,6 +139,18 @@ class Rules:
                 Message(
                     "autocast-needs-float32",
                     f"run.autocast {autocast} needs weights in float32, not {dtype}: remove run.autocast or run.dtype",
+                ),
+            )
+
+    def _grad_scaler(self) -> Iterator[tuple[Where, Message]]:
+        trains = self._get("run", "mode") == "training"
+        if trains and self._get("run", "grad_scaler") is True and self._get("run", "autocast") == "none":
+            yield (
+                self.tree.find(("run", "grad_scaler")).where,
+                Message(
+                    "grad-scaler-without-autocast",
+                    "run.grad_scaler scales gradients for autocast, and run.autocast is none: set run.autocast=float16, or "
+                    "remove run.grad_scaler",
                 ),
             )
 

@@ -176,7 +176,8 @@ class TrainingReport:
     """The memory of a training step: whole buffers, and the activations that are kept at the end of the forward.
 
     Bytes are those that the allocator takes, each tensor rounded up. `trained_params` counts weights with a gradient: not
-    frozen ones, nor ones that nothing uses. `flops` are those of forward and backward, including what is computed again.
+    frozen ones, nor ones that nothing uses. `buckets_bytes` are DDP's; gradients that are views of them take no other memory.
+    `average_bytes` are those of the moving average of the weights. `flops` are those of forward and backward, including what is computed again.
     `step_ms` is the time of a whole step on the device that was asked for: the forward, the backward and the optimizer's
     step, which belongs to no layer.
     """
@@ -195,6 +196,8 @@ class TrainingReport:
     backward_ms: float | None = None
     optimizer_ms: float | None = None
     step_ms: float | None = None
+    buckets_bytes: int = 0
+    average_bytes: int = 0
 
 
 @dataclass(frozen=True)

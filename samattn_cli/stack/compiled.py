@@ -56,7 +56,12 @@ def usage_of_compiled(make: Callable[[], Step], mode: str) -> tuple[Step, Usage]
             "first-step-is-warm-up",
             "--compile measures a later step, and run.step is first: leave one of them out",
         )
-    step.run = torch.compile(step.model, mode=mode)
+    if step.settings.is_ddp:
+        raise DeviceError(
+            "compiled-ddp",
+            "--compile measures a model without DistributedDataParallel: leave out run.parallel",
+        )
+    step.compile(mode)
     for _ in range(WARM_UP):
         step()
     cuda.empty_cache()  # what compiling took

@@ -146,7 +146,14 @@ def _compare_trace(config: EncoderConfig, claims: Claims, stack: _Stack) -> Chec
     inference = unfold(forward, stack.twins)
     freeze(stack.model, config)
     saved = unfold(trace_saved(stack.model, stack.image), stack.twins)
-    training, backward = trace_training(stack.model, stack.image, 0, accumulates=config.run.accumulate > 1)
+    run = config.run
+    training, backward = trace_training(
+        stack.model,
+        stack.image,
+        0,
+        accumulates=run.accumulate > 1,
+        moves=run.is_ddp and run.gradient_as_bucket_view,
+    )
     peaks = _peaks(inference, claims.peak_bytes)
     found = {name: {"peak_bytes": peak, "saved_bytes": saved[name]} for name, peak in peaks.items()}
     wanted = {

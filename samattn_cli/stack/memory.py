@@ -40,7 +40,7 @@ def usage_on_cuda(make: Callable[[], Step]) -> tuple[Step, Usage]:
     step, usage, peaks = make(), Usage(), CudaPeaks()
     cuda.empty_cache()
     cuda.reset_peak_memory_stats()
-    if step.settings.step == "later":
+    for _ in range(step.settings.passes_before):
         step()  # makes the optimizer's state and the cuBLAS workspace
     live, peaks.reserved_bytes = cuda.memory_allocated(), cuda.max_memory_reserved()
     cuda.reset_peak_memory_stats()
@@ -51,7 +51,7 @@ def usage_on_cuda(make: Callable[[], Step]) -> tuple[Step, Usage]:
     usage.peak_allocated_bytes = max(peaks.section_bytes.values())
     usage.peak_requested_bytes, usage.peak_reserved_bytes = peaks.requested_bytes, peaks.reserved_bytes
     usage.workspace_bytes = free_workspaces()
-    usage.baseline_bytes = live - (usage.workspace_bytes if step.settings.step == "later" else 0)
+    usage.baseline_bytes = live - (usage.workspace_bytes if step.settings.passes_before else 0)
     return step, usage
 
 
@@ -107,7 +107,7 @@ def usage_on_cpu(make: Callable[[], Step]) -> tuple[Step, Usage]:
     """Make a step and run it, all under the profiler, so that it sees the allocation of everything that is freed."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         step = make()
-        if step.settings.step == "later":
+        for _ in range(step.settings.passes_before):
             step()  # makes the optimizer's state
         _mark(BEGIN)
         with on_entering(step, lambda section: _mark("/".join(section))):

@@ -8,11 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import GradScaler
 from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..encoder.model import EncoderConfig, RunConfig
+from ..encoder.model import EncoderConfig
 from .encoder import freeze, image_for, in_tuple
 from .implementation import build_implementation
+from .parallel import in_ddp
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": AdamW,
@@ -28,54 +31,84 @@ SEED = 0
 
 
 class Step:
-    """A pass of an encoder on a device, with its model, image and optimizer; call it to run the pass."""
+    """A pass of an encoder on a device, with all that it needs; call it to run the pass."""
 
     def __init__(self, config: EncoderConfig, device: str) -> None:
         self.model = build_implementation(config, device)
         self.run: Callable[..., Any] = self.model
-        """What a pass calls: the model itself, or the model through torch.compile."""
+        """What a pass calls: the model itself, or the model in DistributedDataParallel or through torch.compile."""
+        self.is_compiled = False
         torch.manual_seed(SEED)
         self.image = image_for(
             config, device
         ).normal_()  # denormal numbers in uninitialized memory would be slow
         self.settings = config.run
         self.optimizer: Optimizer | None = None
+        self.scaler: GradScaler | None = None
+        self.average: AveragedModel | None = None
         if config.run.mode == "training" or config.run.grad:
             freeze(self.model, config)
         if config.run.mode == "training":
             trained = [weight for weight in self.model.parameters() if weight.requires_grad]
             self.optimizer = OPTIMIZERS[config.run.optimizer](trained)
+            self._prepare(device)
+
+    def _prepare(self, device: str) -> None:
+        """What a training step has around its model: scaler, moving average, DistributedDataParallel."""
+        if self.settings.grad_scaler:
+            self.scaler = GradScaler(self.image.device.type)
+        if self.settings.ema:
+            self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn())
+        if self.settings.is_ddp:
+            self.run = in_ddp(self.model, device, self.settings)
+
+    def compile(self, mode: str) -> None:
+        """Run the model through torch.compile."""
+        self.run = torch.compile(self.model, mode=mode)
+        self.is_compiled = True
 
     def __call__(self) -> None:
         """Run one pass and drop its output."""
-        if self.run is not self.model:
+        if self.is_compiled:
             torch.compiler.cudagraph_mark_step_begin()  # the outputs of the pass before are not used any more
         if self.optimizer is None:
             forward_only(self.run, self.image, grad=self.settings.grad)
         else:
-            training_step(self.run, self.image, self.optimizer, self.settings)
+            self._train(self.optimizer)
+
+    def _train(self, optimizer: Optimizer) -> None:
+        """Run micro-batches, and the optimizer's step. The gradients of the last step are freed where the run says."""
+        run = self.settings
+        if run.zero_grad == "before_forward":
+            optimizer.zero_grad(set_to_none=True)
+        live: list[Tensor] = []  # outputs and their gradients
+        for number in range(run.accumulate):
+            live.clear()
+            live += forward(self.run, self.image)
+            if number == 0 and run.zero_grad == "after_forward":
+                optimizer.zero_grad(set_to_none=True)
+            if self.scaler is not None:
+                self.scaler.scale(torch.zeros((), device=self.image.device))  # a loss
+            live += backward(tuple(live))
+        self._update(optimizer)
+        if run.zero_grad == "after_step":
+            optimizer.zero_grad(set_to_none=True)
+
+    def _update(self, optimizer: Optimizer) -> None:
+        """The optimizer's step, in which the scaler unscales the gradients, and the update of the moving average."""
+        if self.scaler is None:
+            optimizer.step()
+        else:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
 
 def forward_only(model: Callable[..., Any], image: Tensor, *, grad: bool = False) -> Tensor:
     """An inference forward; with `grad`, autograd keeps its graph as long as its output lives."""
     with torch.set_grad_enabled(grad):
         return model(image)
-
-
-def training_step(model: Callable[..., Any], image: Tensor, optimizer: Optimizer, run: RunConfig) -> None:
-    """Run micro-batches, and the optimizer's step. The gradients of the last step are freed where `run` says."""
-    if run.zero_grad == "before_forward":
-        optimizer.zero_grad(set_to_none=True)
-    live: list[Tensor] = []  # outputs and their gradients
-    for number in range(run.accumulate):
-        live.clear()
-        live += forward(model, image)
-        if number == 0 and run.zero_grad == "after_forward":
-            optimizer.zero_grad(set_to_none=True)
-        live += backward(tuple(live))
-    optimizer.step()
-    if run.zero_grad == "after_step":
-        optimizer.zero_grad(set_to_none=True)
 
 
 def forward(model: Callable[..., Any], image: Tensor) -> tuple[Tensor, ...]:

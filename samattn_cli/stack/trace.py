@@ -232,7 +232,7 @@ def _on_checkpointed_inputs(model: nn.Module, see: Callable[..., None]) -> Itera
 
 
 def trace_training(
-    model: ImageEncoder, image: Tensor, live: int, *, accumulates: bool = False
+    model: ImageEncoder, image: Tensor, live: int, *, accumulates: bool = False, moves: bool = False
 ) -> tuple[dict[str, PartTrace], dict[str, PartTrace]]:
     """Trace a forward in which autograd saves tensors, and its backward, part by part.
 
@@ -243,6 +243,7 @@ def trace_training(
         image: its input.
         live: bytes live before the pass: weights, optimizer state, the image.
         accumulates: whether a pass before it has left gradients, to which its own are added.
+        moves: whether each gradient of a weight is freed as soon as it is complete, because it is moved to DDP's buckets.
     """
     alone = uses_of_the_last_holder()
     mode = Tracer(image.device.type, live)
@@ -252,6 +253,8 @@ def trace_training(
     held = [weight.grad for weight in model.parameters() if weight.grad is not None]
     mode.ignore(*model.parameters(), *model.buffers(), image, *held)
     mode.accumulates_into(held)
+    weights = [weight for weight in model.parameters() if weight.requires_grad and moves and not accumulates]
+    hooks = [weight.register_post_accumulate_grad_hook(_drop_gradient) for weight in weights]
     with torch.enable_grad(), AsOnCuda(), mode:
         with _forward_of(model, mode):
             output = model(image)
@@ -260,9 +263,15 @@ def trace_training(
         kept = backward_of(output)
         mode.leave()
     del kept
+    for hook in hooks:
+        hook.remove()
     model.zero_grad(set_to_none=True)
     forward, backward = mode.parts_in("forward"), mode.parts_in("backward")
     return forward, {name: backward.get(name, PartTrace(live)) for name in forward}
+
+
+def _drop_gradient(weight: Tensor) -> None:
+    weight.grad = None
 
 
 def backward_of(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

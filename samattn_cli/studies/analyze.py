@@ -146,6 +146,8 @@ def _training(passes: Passes) -> TrainingReport:
         backward_ms=passes.phase_ms("backward"),
         optimizer_ms=passes.phase_ms("step"),
         step_ms=passes.latency.ms if passes.latency and passes.trains else None,
+        buckets_bytes=step.buckets_bytes,
+        average_bytes=step.average_bytes,
     )
 
 

@@ -246,10 +246,13 @@ class Passes:
 
     @property
     def state_bytes(self) -> Dim:
-        """Bytes of weights and buffers; in training also of gradients and the optimizer's state."""
+        """Bytes of weights and buffers; in training also of gradients, the optimizer's state and what else lasts."""
         if not self.trains:
             return weights_bytes(self.forward)
-        return self.step.weights_bytes + self.step.gradients_bytes + self.step.optimizer_bytes
+        step = self.step
+        around = step.buckets_bytes + step.average_bytes
+        gradients = 0 if self.config.run.gradient_as_bucket_view else step.gradients_bytes
+        return step.weights_bytes + gradients + step.optimizer_bytes + around
 
     @property
     def peak_at(self) -> str:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 
 from .graph import Edge, Node, Sum
-from .storage import Storage
+from .storage import Shape, Storage
 from .tape import Tape
 from .tensor import Tensor, is_contiguous
 
@@ -30,6 +31,8 @@ def backward(
     checkpoint: tuple[Storage, ...] = (),
     kept_by_weights: set[Storage] | None = None,
     accumulating: bool = False,
+    moved: bool = False,
+    completed: list[Shape] | None = None,
 ) -> tuple[Tensor | None, ...]:
     """Run the backward of a segment, from its outputs to its entries.
 
@@ -42,18 +45,23 @@ def backward(
             last node has run; a saved tensor is freed as soon as it has been used.
         kept_by_weights: gets the storages that gradients of weights are views of, and so keep.
         accumulating: whether the weights have a gradient already. Theirs is added to it in place, and freed.
+        moved: whether each gradient of a weight is moved elsewhere as soon as it is complete, and freed.
+        completed: gets the shapes of the gradients of weights in the order in which they are complete.
 
     Returns:
         The gradient of each entry; None if it has none.
     """
     engine = _Engine(tape, kept, checkpoint, set() if kept_by_weights is None else kept_by_weights)
-    engine.accumulating = accumulating
+    engine.accumulating, engine.moved = accumulating, moved
     engine.expect(*(output.grad_fn for output, gradient in outputs if gradient is not None))
     for entry, gradient in entries:
         engine.give(entry.grad_fn, gradient)
     for output, gradient in outputs:
         engine.give(output.grad_fn, gradient)
-    return engine.run(*(entry.grad_fn for entry, _ in entries))
+    ends = engine.run(*(entry.grad_fn for entry, _ in entries))
+    if completed is not None:
+        completed += engine.completed
+    return ends
 
 
 class _Engine:
@@ -68,10 +76,12 @@ class _Engine:
         self.checkpoint = checkpoint
         self.kept_by_weights = kept_by_weights
         self.holders: defaultdict[Storage, int] = defaultdict(int)
-        self.accumulating = False
+        self.accumulating = self.moved = False
+        self.completed: list[Shape] = []
         self.unpacked = False  # whether a saved tensor has been used
         self.buffers: dict[Node, list[Tensor | None]] = {}
         self.ready: list[tuple[float, int, Node]] = []
+        self.pushed = count()
         self.to_unpack = 0
         self.uses: defaultdict[Node, int] = defaultdict(
             int
@@ -177,7 +187,7 @@ class _Engine:
             self.uses[node] -= 1
             is_ready = not self.uses[node]
         if is_ready:
-            heapq.heappush(self.ready, (-node.number, id(node), node))
+            heapq.heappush(self.ready, (-node.number, next(self.pushed), node))
 
     def _add(self, old: Tensor, new: Tensor) -> Tensor:
         if self.holders[old.storage] == 1 and not old.is_view and old.is_dense:
@@ -193,16 +203,21 @@ class _Engine:
     def _take_over(self, node: Node, gradient: Tensor | None) -> None:
         """A weight keeps its gradient, or a copy if the gradient is held elsewhere or has another memory order."""
         assert gradient is not None  # noqa: S101 - a leaf has one output; for the type checker
+        self.completed.append(node.shape)
         if self.accumulating:
             self.tape.add_("accumulate", self.tape.resident(node.shape), gradient)
             self._release(gradient.storage)
             return
         takes_it = self._is_alone(gradient) and is_contiguous(node.shape, gradient.stride)
-        if takes_it:
+        if takes_it and self.moved:
+            self._release(gradient.storage)
+        elif takes_it:
             self.kept_by_weights |= {gradient.storage} if gradient.is_view else set()
         else:
-            self.tape.make("gradient", "copy", (gradient,), node.shape)
+            (copy,) = self.tape.make("gradient", "copy", (gradient,), node.shape)
             self._release(gradient.storage)
+            if self.moved:
+                self.tape.free_storages(copy.storage)
 
     def _is_alone(self, gradient: Tensor) -> bool:
         """Whether nothing else holds this tensor. Others may hold the memory that a view shares."""

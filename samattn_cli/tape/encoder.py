@@ -19,7 +19,7 @@ from . import autograd
 from .graph import Node
 from .ops import Recording
 from .sdpa_call import AMPERE, Target
-from .storage import Dim, Storage
+from .storage import Dim, Shape, Storage
 from .tape import Tape
 from .tensor import Tensor
 
@@ -280,11 +280,13 @@ class BackwardRun:
         received: the storages of the gradients that it was given: one for each output of the segment, then one for each
             entry that has one from elsewhere already; None where there is none.
         handed_on: the storages of the gradients of its entries.
+        completed: the shapes of the gradients of its weights, in the order in which they are complete.
     """
 
     recording: Recording
     received: tuple[Storage | None, ...]
     handed_on: tuple[Storage | None, ...]
+    completed: tuple[Shape, ...] = ()
 
 
 def backward(forward_pass: ForwardPass, *, accumulating: bool = False) -> tuple[BackwardRun, ...]:
@@ -307,6 +309,8 @@ class _BackwardDriver:
 
     def __init__(self, forward_pass: ForwardPass, *, accumulating: bool) -> None:
         self.accumulating = accumulating
+        run = forward_pass.config.run
+        self.moved = run.is_ddp and run.gradient_as_bucket_view  # into DDP's buckets
         self.tape = Tape(forward_pass.image.item_bytes)
         self.image = forward_pass.image
         self.last = forward_pass.segments[-1]
@@ -347,6 +351,7 @@ class _BackwardDriver:
             is_kept = gradient.storage in self.callers, gradient.storage in self.kept_by_weights
             key = (segment.recording, gradient.stride, gradient.is_view, is_kept, segment.shared)
         if key not in self.done:
+            completed: list[Shape] = []
             results = autograd.backward(
                 self.tape,
                 list(zip(segment.outputs, gradients, strict=True)),
@@ -355,8 +360,11 @@ class _BackwardDriver:
                 checkpoint=tuple(e.storage for e in segment.entries) if segment.is_checkpointed else (),
                 kept_by_weights=self.kept_by_weights,
                 accumulating=self.accumulating,
+                moved=self.moved,
+                completed=completed,
             )
-            run = BackwardRun(self.tape.recording(), _storages(*gradients, *pending), _storages(*results))
+            received, handed_on = _storages(*gradients, *pending), _storages(*results)
+            run = BackwardRun(self.tape.recording(), received, handed_on, tuple(completed))
             self.done[key] = run, results
         return self.done[key]
 

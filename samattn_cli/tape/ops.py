@@ -116,6 +116,15 @@ class InputLayout:
 
 
 @immutable(frozen=True, eq=False)
+class Buffer:
+    """A buffer of a module: its bytes, and those of one of its numbers."""
+
+    module: str
+    nbytes: Dim
+    item_bytes: int
+
+
+@immutable(frozen=True, eq=False)
 class Op:
     """One operation.
 
@@ -201,7 +210,7 @@ class Recording:
 
     ops: tuple[Op, ...]
     cached: tuple[Storage, ...] = ()
-    buffers: tuple[Storage, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
     unread: Mapping[Storage, tuple[Storage, ...]] = field(default_factory=dict)
 
     def with_graphs(self) -> Recording:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from ..records import replace
 from ..units import INT64_BYTES
 from .graph import Backward, Edge, Node, leaf
-from .ops import ELEMENTWISE_FLOPS, LAID_OUT, InputLayout, Op, Parameter, Recording
+from .ops import ELEMENTWISE_FLOPS, LAID_OUT, Buffer, InputLayout, Op, Parameter, Recording
 from .sdpa import Choice
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Shape, Storage
@@ -52,7 +52,7 @@ class Recorder:
         self.holds_graph = holds_graph
         self.target = target
         self.ops: list[Op] = []
-        self.buffers: list[Storage] = []
+        self.buffers: list[Buffer] = []
         self.scope: tuple[str, ...] = ()
         self.unrecorded: list[Parameter] = []
         self.last_used: tuple[Storage, ...] = ()  # inputs of this part that no later part uses
@@ -289,7 +289,7 @@ class Recorder:
     def buffer(self, *shape: Dim, item_bytes: int | None = None) -> Tensor:
         """A buffer of the encoder; it needs no gradient."""
         x = self._resident(shape, item_bytes or self.item_bytes)
-        self.buffers.append(x.storage)
+        self.buffers.append(Buffer(".".join(self.scope), x.nbytes, x.item_bytes))
         return x
 
     def on_host(self, *shape: Dim) -> Tensor:

@@ -40,6 +40,7 @@ from .requests import (
 )
 from .storage import Storage
 from .training import OPTIMIZERS, TrainingStep, operation_at
+from .wrapping import Wrapping, in_module_order
 
 Blocks = dict[Key, Block | None]
 Place = tuple[Blocks, Storage]
@@ -149,25 +150,12 @@ def replay_step(step: TrainingStep, cuda: Cuda, capacity: int | None = None) -> 
     with player.saying_where():
         player.build()
         player.step(first=True)
-        if step.config.run.step == "later":
+        for _ in range(1, step.config.run.passes_before):
+            player.step(first=False)
+        if step.config.run.passes_before:
             player.measure()
             player.step(first=False)
     return player.usage()
-
-
-def in_module_order(names: Iterable[str]) -> Iterator[str]:
-    """Names of weights in the order of ``model.parameters()``: a module's own, then those of its submodules, one by one."""
-    own: list[str] = []
-    below: dict[str, list[str]] = {}
-    for name in names:
-        head, _, rest = name.partition(".")
-        if rest:
-            below.setdefault(head, []).append(rest)
-        else:
-            own.append(name)
-    yield from own
-    for head, rests in below.items():
-        yield from (f"{head}.{rest}" for rest in in_module_order(rests))
 
 
 def allocator_of(settings: str, capacity: int | None = None, kind: type[Allocator] = Allocator) -> Allocator:
@@ -217,8 +205,12 @@ class Player:
                 self.allocator.allocate(buffer.nbytes, BUFFERS)
         storage = self.passed.image.storage
         self.image[storage] = self.allocator.allocate(storage.nbytes, INPUT)
+        self.prepare()
         self.allocator.empty_cache()
         self.allocator.reset_peaks()
+
+    def prepare(self) -> None:
+        """What else a script makes before the first pass: nothing."""
 
     def forward(self) -> None:
         """A pass in inference, in which nothing is kept for backward, unless autograd is on."""
@@ -345,8 +337,13 @@ class StepPlayer(Player):
     def __init__(self, step: TrainingStep, cuda: Cuda, capacity: int | None) -> None:
         super().__init__(step.forward, cuda, capacity)
         self.training = step
+        self.wrapping = Wrapping(step, self.allocator)
         self.gradients: list[Blocks] = []  # of weights, by segment
         self.given: Blocks = {}  # the gradients of the outputs
+
+    def prepare(self) -> None:
+        """What is around the model."""
+        self.wrapping.make()
 
     def step(self, *, first: bool) -> None:
         """Micro-batches, and the optimizer's step; the gradients of the step before go where `run.zero_grad` says."""
@@ -358,11 +355,14 @@ class StepPlayer(Player):
             if number > 1 and before == (before := self.allocator.state()):
                 break  # the others are like this one
             self._free_outputs()
+            self.wrapping.before_forward(has_gradients=bool(self.gradients))
             self.play_forwards(kept=True)
             if not number and zero_grad == "after_forward":
                 self._zero_grad()
+            self.wrapping.scale()
             self._backward(accumulating=number > 0)
         self._label_gradients()
+        self.wrapping.unscale()
         self._optimizer(first=first)
         self._free_outputs()
         if zero_grad == "after_step":
@@ -441,6 +441,7 @@ class StepPlayer(Player):
                 for _ in range(optimizer.state):
                     self.allocator.allocate(nbytes, OPTIMIZER)
         self._transient(nbytes for _ in range(optimizer.transient) for nbytes in sizes)
+        self.wrapping.after_step()
         self.leave()
 
     @cached_property

@@ -19,7 +19,9 @@ class Kinds:
         weights: the parameters.
         buffers: masks of shifted windows, rotary tables.
         gradients: those of the parameters.
-        optimizer: the optimizer's state.
+        buckets: the buckets of DistributedDataParallel, of which gradients may be views.
+        optimizer: the optimizer's state, and the scale of a GradScaler.
+        average: the moving average of the weights, with its copy of the buffers.
         kept: activations that autograd keeps for backward, and the output of a training step.
         temporaries: other results of operations, the gradients of activations among them.
         input: the image.
@@ -30,7 +32,9 @@ class Kinds:
     weights: int
     buffers: int
     gradients: int
+    buckets: int
     optimizer: int
+    average: int
     kept: int
     temporaries: int
     input: int
@@ -39,7 +43,19 @@ class Kinds:
 
 
 KINDS = tuple(field.name for field in fields(Kinds))
-WEIGHTS, BUFFERS, GRADIENTS, OPTIMIZER, KEPT, TEMPORARIES, INPUT, WORKSPACES, UNSPLIT = range(len(KINDS))
+(
+    WEIGHTS,
+    BUFFERS,
+    GRADIENTS,
+    BUCKETS,
+    OPTIMIZER,
+    AVERAGE,
+    KEPT,
+    TEMPORARIES,
+    INPUT,
+    WORKSPACES,
+    UNSPLIT,
+) = range(len(KINDS))
 
 Key = Storage | int
 """What a block is for: a storage, or the number of an internal allocation."""

@@ -1,13 +1,15 @@
 """A training step on the Tape: forward, backward, optimizer. It finds the peak of memory, where it is, and its parts.
 
 The step is that of `stack/step.py`. The optimizer's buffers exist when it begins, unless it is the first (`run.step`). The
-gradients of the step before are freed where `run.zero_grad` says. Each micro-batch (`run.accumulate`) is a forward and a
+gradients of the step before are freed where `run.zero_grad` says. The buckets of DistributedDataParallel and the copy of a
+moving average are there throughout. Each micro-batch (`run.accumulate`) is a forward and a
 backward, which begins with a gradient of the output. Image, output and that gradient live until the end of the micro-batch,
 those of the last until the end of the step.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -15,6 +17,7 @@ from functools import cached_property
 from ..encoder.model import EncoderConfig, Phase, Section
 from ..records import dataclass
 from ..units import rounded
+from .ddp import buckets, one_bucket
 from .encoder import BackwardRun, ForwardPass, Segment, backward, forward
 from .memory import Liveness, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
 from .ops import Op, Recording
@@ -48,6 +51,11 @@ OPTIMIZERS = {
     "sgd": Optimizer(state=0, transient=0, read=2, written=1),  # add_
 }
 
+
+SCALAR_BYTES = 4
+"""Each of GradScaler's scale, the steps since it has grown, and whether a gradient is infinite."""
+COUNTER_BYTES = 8
+"""How often a moving average has been updated, which each update but the first copies to the device."""
 
 PHASES: tuple[Phase, ...] = ("forward", "backward")
 """The phases of a part or block. The third phase, the step, belongs to the optimizer."""
@@ -142,6 +150,33 @@ class TrainingStep:
         return OPTIMIZERS[self.config.run.optimizer].state * self.gradients_bytes
 
     @cached_property
+    def completed(self) -> tuple[Dim, ...]:
+        """Bytes of the gradients of weights, not rounded, in the order in which the backward completes them."""
+        item_bytes = self.forward.image.item_bytes
+        return tuple(
+            math.prod(shape) * item_bytes for run in reversed(self.backward) for shape in run.completed
+        )
+
+    @cached_property
+    def buckets(self) -> tuple[Dim, ...]:
+        """Bytes of each of DDP's buckets; () without DDP. They are rebuilt in the second forward."""
+        run = self.config.run
+        if not run.is_ddp:
+            return ()
+        has_one = run.step == "first" and self.micro_batches == 1
+        return one_bucket(self.completed) if has_one else buckets(self.completed)
+
+    @cached_property
+    def buckets_bytes(self) -> Dim:
+        """Memory of DDP's buckets."""
+        return sum(map(rounded, self.buckets))
+
+    @cached_property
+    def average_bytes(self) -> Dim:
+        """Memory of the moving average of the weights: a copy of weights and buffers."""
+        return self.weights_bytes if self.config.run.ema else 0
+
+    @cached_property
     def flops(self) -> Dim:
         """FLOPs of products of all micro-batches, forward and backward, with second forwards of checkpointed segments."""
         return self.micro_batches * (
@@ -217,8 +252,21 @@ class TrainingStep:
         return self.held_bytes if self.micro_batches > 1 else 0
 
     @cached_property
-    def _before(self) -> Dim:
-        return self.weights_bytes + self.state_bytes + rounded(self.forward.image.nbytes)
+    def before_bytes(self) -> Dim:
+        """What is there throughout: weights, the optimizer's state, DDP's buckets, the moving average, the image."""
+        around = self.buckets_bytes + self.average_bytes
+        return self.weights_bytes + self.state_bytes + around + rounded(self.forward.image.nbytes)
+
+    @property
+    def scaler_bytes(self) -> Dim:
+        """Memory of GradScaler's scale and counter."""
+        return 2 * rounded(SCALAR_BYTES) if self.config.run.grad_scaler else 0
+
+    @property
+    def scaler_bytes_in_forward(self) -> Dim:
+        """The same in the forward at whose peak the most is live: the first backward makes them."""
+        run = self.config.run
+        return 0 if run.step == "first" and run.accumulate == 1 else self.scaler_bytes
 
     @cached_property
     def _output_gradient_bytes(self) -> Dim:
@@ -228,12 +276,13 @@ class TrainingStep:
     @cached_property
     def before(self) -> dict[Section, Dim]:
         """What is live when the forward of each segment begins, and then when its backward does, in the order of the run."""
-        live: Dim = self._before + self.held_in_forward
+        live: Dim = self.before_bytes + self.held_in_forward + self.scaler_bytes_in_forward
         found: dict[Section, Dim] = {}
         for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
             found[segment.name, "forward"] = live
             live = live + liveness.change
-        live = self._before + self.held_in_backward + self.kept_bytes + self._output_gradient_bytes
+        live = self.before_bytes + self.held_in_backward + self.kept_bytes + self._output_gradient_bytes
+        live = live + self.scaler_bytes
         for segment, recording in zip(
             reversed(self.forward.segments), reversed(self.recordings), strict=True
         ):
@@ -260,9 +309,15 @@ class TrainingStep:
         A gradient that is a view keeps all that it is a view of: that of a class token keeps those of all tokens.
         """
         left = self.kept_bytes + sum(live_over(recording).change for recording in self.first_recordings)
-        made = OPTIMIZERS[self.config.run.optimizer].transient * self.gradients_bytes
-        made = made + (self.optimizer_bytes - self.state_bytes)
-        return Moment(self._before + self._output_gradient_bytes + left + made, ("optimizer", "step"))
+        run = self.config.run
+        transient = OPTIMIZERS[run.optimizer].transient
+        made = transient * self.gradients_bytes + (self.optimizer_bytes - self.state_bytes)
+        if run.grad_scaler:  # found_inf
+            made = made + rounded(SCALAR_BYTES)
+        elif run.ema and not transient and run.step == "later":
+            made = made + rounded(COUNTER_BYTES)
+        made = made + self.scaler_bytes
+        return Moment(self.before_bytes + self._output_gradient_bytes + left + made, ("optimizer", "step"))
 
 
 def training_step(config: EncoderConfig, target: Target = AMPERE) -> TrainingStep:

@@ -127,24 +127,54 @@ def test_a_config_as_a_mapping_holds_what_applies_and_loads_to_the_same(name):
 
 def unread_in_runs():
     """Every key of a run that one mode does not read, with that mode."""
-    (modes,) = RUN_READERS.values()
+    modes = RUN_READERS["mode"]
     return [(mode, key) for mode in modes for key in sorted(frozenset().union(*modes.values()) - modes[mode])]
+
+
+NEEDED_BY = {"gradient_as_bucket_view": ["run.parallel=ddp"], "grad_scaler": ["run.autocast=float16"]}
 
 
 @pytest.mark.parametrize(("mode", "key"), unread_in_runs())
 def test_a_key_of_the_other_mode_is_refused_and_goes_with_its_mode(tmp_path, mode, key):
     (other,) = {"inference", "training"} - {mode}
     default = getattr(RunConfig(), key)
-    value = {"step": "first", "zero_grad": "after_step", "accumulate": 2, "grad": True}[key]
+    value = {"step": "first", "zero_grad": "after_step", "accumulate": 2, "parallel": "ddp"}.get(key, True)
     written_so = "true" if value is True else value
     path = written(tmp_path, f"extends: sam_vit_b\nrun:\n  mode: {mode}\n  {key}: {written_so}\n")
     at = len(f"  {key}: ") + 1
     assert problem_of(path) == f"{path}:4:{at}: [unused-key] mode {mode} {key} {other}"
     path.write_text(path.read_text().replace(f"mode: {mode}", f"mode: {other}"))
-    kept, gone = load_config(path), load_config(path, [f"run.mode={mode}"])
+    kept = load_config(path, NEEDED_BY.get(key, []))
+    gone = load_config(path, [f"run.mode={mode}"])
     assert (getattr(kept.run, key), getattr(gone.run, key)) == (value, default)
     assert key in mapping_of(kept)["run"]
     assert key not in mapping_of(gone)["run"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (
+            ["run.mode=training", "run.gradient_as_bucket_view=true"],
+            "override run.gradient_as_bucket_view=true: [unused-key] parallel none gradient_as_bucket_view parallel: ddp",
+        ),
+        (
+            ["run.mode=training", "run.grad_scaler=true"],
+            "override run.grad_scaler=true: [grad-scaler-without-autocast] run.grad_scaler run.autocast",
+        ),
+        (
+            ["run.gradient_as_bucket_view=true"],
+            "override run.gradient_as_bucket_view=true: [unused-key] mode inference",
+        ),
+        (["run.parallel=ddp"], "override run.parallel=ddp: [unused-key] mode inference parallel training"),
+        (
+            ["run.mode=training", "run.parallel=fsdp"],
+            "override run.parallel=fsdp: [unknown-value] run.parallel none ddp",
+        ),
+    ],
+)
+def test_keys_of_ddp_and_of_the_scaler_need_what_they_are_of(overrides, problem):
+    assert problem_of("sam_vit_b", *overrides) == problem
 
 
 def test_keys_that_a_mode_does_not_read_leave_its_hash_alone():

@@ -44,6 +44,10 @@ CASES = {
         "sam_vit_b",
         [*PLAIN, "depth=3", TRAINING, "run.zero_grad=after_forward"],
     ),
+    "vit, a moving average and a scaler": (
+        "sam_vit_b",
+        [*PLAIN, "depth=3", TRAINING, "run.ema=true", "run.grad_scaler=true", "run.autocast=float16"],
+    ),
     "vit, without no_grad": ("sam_vit_b", [*PLAIN, "depth=3", "run.grad=true"]),
 }
 

@@ -48,6 +48,11 @@ USUAL = {
     "grad": False,
     "allocator": "",
     "trains": "all",
+    "optimizer": "adamw",
+    "parallel": "none",
+    "gradient_as_bucket_view": False,
+    "grad_scaler": False,
+    "ema": False,
 }
 
 
@@ -125,9 +130,12 @@ def test_kinds_sum_to_what_is_allocated_at_the_peak(run) -> None:
     if "roundup" in config.run.allocator:
         return  # what is requested is rounded up to more
     assert used.kinds.weights + used.kinds.buffers == step.weights_bytes
+    assert used.kinds.buckets == step.buckets_bytes
+    assert used.kinds.average == (step.weights_bytes if config.run.ema else 0)
     trains = config.run.mode == "training"
     has_state = trains and (config.run.step == "later" or used.peak.section == ("optimizer", "step"))
-    assert used.kinds.optimizer == (step.optimizer_bytes if has_state else 0)
+    scale = 1024 if config.run.grad_scaler else 0
+    assert used.kinds.optimizer - scale == (step.optimizer_bytes if has_state else 0)
     assert used.kinds.input == -(-forward(config).image.nbytes // 512) * 512
     assert (used.kinds.kept > 0) == (trains or config.run.grad)
     assert used.kinds.workspaces >= cuda.workspace_bytes

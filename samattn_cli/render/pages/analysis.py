@@ -85,6 +85,12 @@ def how_it_steps(run: RunConfig) -> Iterator[str]:
         yield f"gradients freed {run.zero_grad.replace('_', ' ')}"
     if run.accumulate > 1:
         yield f"{run.accumulate} micro-batches"
+    if run.is_ddp:
+        yield f"DDP{' with gradients as views of its buckets' if run.gradient_as_bucket_view else ''}"
+    if run.grad_scaler:
+        yield "GradScaler"
+    if run.ema:
+        yield "a moving average of the weights"
 
 
 def page(report: Analysis, options: Options) -> Page:

@@ -104,6 +104,9 @@ class Constants:
         in_forward: whether gradients are live when a forward begins (1 or 0).
         in_backward: the same of a backward.
         views: bytes that gradients hold in addition to their own.
+        averages: how many copies of weights and buffers a moving average has (1 or 0).
+        scaler: bytes of a GradScaler.
+        scaler_in_forward: those of them that are there in the forward.
     """
 
     image: int
@@ -115,6 +118,9 @@ class Constants:
     in_forward: int = 0
     in_backward: int = 0
     views: int = 0
+    averages: int = 0
+    scaler: int = 0
+    scaler_in_forward: int = 0
 
     def figure(self, name: str, whole: Piece) -> Number:
         """A figure of the whole pass: one of `NEEDED`."""
@@ -125,10 +131,11 @@ class Constants:
         return self._training_bytes(whole) if name == "training_bytes" else getattr(whole, name)
 
     def _training_bytes(self, whole: Piece) -> Number:
-        before = whole.weights + self.state * whole.gradients + self.image
+        before = (1 + self.averages) * whole.weights + self.state * whole.gradients + self.image
         held = whole.gradients + self.views
-        forward = whole.kept_rise + self.in_forward * held
+        forward = whole.kept_rise + self.in_forward * held + self.scaler_in_forward
         backward = whole.kept - whole.lost + self.gradient + whole.undone_rise + self.in_backward * held
+        backward = backward + self.scaler
         step = self.output + self.copies * whole.gradients
         return before + np.maximum(np.maximum(forward, backward), step)
 
@@ -142,18 +149,21 @@ def constants_of(passes: Passes, *, training: bool) -> Constants:
     optimizer = OPTIMIZERS[passes.config.run.optimizer]
     is_first = passes.config.run.step == "first"
     copies = optimizer.transient + 1 + is_first * optimizer.state
-    before = step.weights_bytes + step.state_bytes + image
+    before = step.before_bytes
     began = step.peaks[last.name, "backward"] - live_over(step.recordings[-1]).peak_bytes
     return Constants(
         image=image,
         output=step.peaks["optimizer", "step"] - before - copies * step.gradients_bytes,
-        gradient=began - before - step.held_in_backward - step.kept_bytes,
+        gradient=began - before - step.held_in_backward - step.kept_bytes - step.scaler_bytes,
         launch_ps=_optimizer_ps(passes)[0],
         state=0 if is_first else optimizer.state,
         copies=copies,
         in_forward=int(step.held_in_forward > 0),
         in_backward=int(step.held_in_backward > 0),
         views=step.held_bytes - step.gradients_bytes,
+        averages=int(passes.config.run.ema),
+        scaler=step.scaler_bytes,
+        scaler_in_forward=step.scaler_bytes_in_forward,
     )
 
 

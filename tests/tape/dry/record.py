@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from samattn_cli.encoder.applicable_keys import unused_keys
+from samattn_cli.encoder.applicable_keys import RUN_READERS, unused_keys
 from tests.support.running import samattn
 
 PATH = Path(__file__).with_name("runs.json")
@@ -44,6 +44,15 @@ HALF = {
     "sam3_vision": {"--mode": BOTH, "--resolutions": "504"},
 }
 """Presets that run in bfloat16, and under autocast."""
+
+AROUND = {
+    "ddp": "run.parallel=ddp",
+    "views": "run.parallel=ddp run.gradient_as_bucket_view=true",
+    "scaler": "run.grad_scaler=true run.autocast=float16",
+    "ema": "run.ema=true",
+    "all": "run.parallel=ddp run.grad_scaler=true run.autocast=bfloat16 run.ema=true run.accumulate=2",
+}
+"""What is around the model in a training step."""
 
 CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("sam_vit_b", "a100_80", {"--mode": BOTH}),
@@ -137,13 +146,39 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
             ("sam2_hiera_t", "blocks.11", {}),
         )
     ),
+    ("sam_vit_b", "a100_80", {"--mode": "training", "--set": "run.parallel=ddp"}),
+    *(
+        (
+            preset,
+            "a100_80",
+            {"--mode": "training", **SMALL[preset], "--set": f"{AROUND[word]} {others}".strip()},
+        )
+        for word, others, several in (
+            ("ddp", "", tuple(SMALL)),
+            ("ddp", "run.step=first", ("sam_vit_b", "swin_t")),
+            ("ddp", "run.accumulate=2", ("sam_vit_b",)),
+            ("views", "", ("sam_vit_b", "swin_t", "vit_b")),
+            ("views", "run.step=first", ("vit_b",)),
+            ("views", "run.accumulate=3", ("swin_t",)),
+            ("views", "run.zero_grad=after_forward run.dtype=bfloat16", ("sam2_hiera_t",)),
+            ("scaler", "", ("sam_vit_b", "swin_t", "vit_b")),
+            ("scaler", "run.step=first run.optimizer=sgd", ("vit_b",)),
+            ("ema", "", tuple(SMALL)),
+            ("ema", "run.step=first run.optimizer=sgd_momentum", ("swin_t",)),
+            ("ema", "run.optimizer=sgd", ("sam_vit_b",)),
+            ("all", "", ("sam_vit_b", "vit_b")),
+        )
+        for preset in several
+    ),
 )
-"""Preset, device, options of `samattn measure`."""
+"""Preset, device, options of `samattn measure`; an option with several values is given several times."""
 
 
 def recorded(preset: str, device: str, options: dict[str, str]) -> list[dict[str, Any]]:
     """A case for each combination of the options."""
-    words = [word for option in options.items() for word in option]
+    words = [
+        word for option, values in options.items() for value in values.split() for word in (option, value)
+    ]
     with TemporaryDirectory() as folder:
         done = samattn(
             "measure", preset, "--device", f"dry:{device}", *words, "-o", "run.json", cwd=Path(folder)
@@ -162,11 +197,16 @@ def _case(preset: str, device: str, torch: str, case: dict[str, Any]) -> dict[st
         "torch": torch,
         "image_size": case["config"]["image_size"],
         "implementation": case["config"].get("implementation", "reference"),
-        "run": {key: value for key, value in run.items() if key not in unused_keys("mode", run["mode"])},
+        "run": {key: value for key, value in run.items() if not is_unused(run, key)},
         "allocated_bytes": figures["peak_allocated_bytes"],
         "reserved_bytes": figures["peak_reserved_bytes"],
         "layers": {f"{each['name']} {each['phase']}": each["peak_bytes"] for each in figures["layers"]},
     }
+
+
+def is_unused(run: dict[str, Any], key: str) -> bool:
+    """Whether a run does not use a key."""
+    return any(key in unused_keys(chooser, run[chooser]) for chooser in RUN_READERS if chooser in run)
 
 
 def main(first: int = 1) -> None:

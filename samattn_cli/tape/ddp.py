@@ -1,0 +1,73 @@
+"""DistributedDataParallel's buckets: flat copies of all gradients, which are reduced one by one.
+
+Source: PyTorch 2.14.1, torch/nn/parallel/distributed.py and torch/csrc/distributed/c10d/reducer.cpp:
+
+- The constructor makes one bucket of all weights that train.
+- The second forward makes new ones, in the order in which the first backward completed the gradients. A bucket is full when
+  it has at least 1 MiB, the first, or 25 MiB, the others. In a bucket, gradients are not rounded.
+- Weights and buffers of the first rank are sent to the others by the constructor, and buffers before each forward too: in
+  flat copies of up to 250 MiB, one type of numbers in each, of which two exist at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from .storage import Dim
+
+MIB = 1 << 20
+FIRST_CAP = MIB
+CAP = 25 * MIB
+SENT_AT_ONCE = 250 * MIB
+IN_FLIGHT = 2
+
+INDEX_BYTES = 4
+"""Of an index of a weight, by which ranks agree on the buckets."""
+
+Typed = tuple[Dim, object]
+"""The bytes of a tensor, and the type of its numbers."""
+
+
+def one_bucket(gradients: Sequence[Dim]) -> tuple[Dim, ...]:
+    """The bucket of the first step; the bytes of the gradients in any order."""
+    return (sum(gradients),)
+
+
+def buckets(gradients: Iterable[Dim], first_cap: int = FIRST_CAP, cap: int = CAP) -> tuple[Dim, ...]:
+    """The bytes of the buckets.
+
+    Args:
+        gradients: the bytes of gradients, in the order in which the backward completes them.
+        first_cap: the bytes from which on the first bucket is full.
+        cap: the same of each other bucket.
+    """
+    full: list[Dim] = []
+    filling: list[Dim] = []
+    for nbytes in gradients:
+        filling.append(nbytes)
+        if sum(filling) >= (cap if full else first_cap):
+            full.append(sum(filling))
+            filling = []
+    return (*full, sum(filling)) if filling else tuple(full)
+
+
+def flat_copies(tensors: Iterable[Typed], cap: int = SENT_AT_ONCE) -> tuple[int, ...]:
+    """The bytes of the flat copies in which tensors are sent, in order; one that is sent alone is not copied (0)."""
+    filling: dict[object, list[tuple[int, int]]] = {}
+    full: list[list[tuple[int, int]]] = []
+    for index, (nbytes, kind) in enumerate(tensors):
+        copied = filling.setdefault(kind, [])
+        copied.append((index, nbytes))
+        if sum(size for _, size in copied) >= cap:
+            full.append(filling.pop(kind))
+    in_order = sorted([*full, *filling.values()])
+    return tuple(sum(size for _, size in copied) if len(copied) > 1 else 0 for copied in in_order)
+
+
+def in_flight(copies: Sequence[int]) -> Iterator[tuple[int, bool]]:
+    """The number of each copy as it is made (True) and freed (False)."""
+    for number in range(len(copies) + IN_FLIGHT):
+        if number >= IN_FLIGHT:
+            yield number - IN_FLIGHT, False
+        if number < len(copies):
+            yield number, True

@@ -1,0 +1,175 @@
+"""What is around the model in a training step, in the allocator: DistributedDataParallel, GradScaler, a moving average.
+
+Source: PyTorch 2.14.1, torch/nn/parallel/distributed.py and torch/csrc/distributed/c10d (see `ddp.py`),
+torch/amp/grad_scaler.py, torch/optim/swa_utils.py; compared with them in dry runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+from ..units import INT64_BYTES
+from . import ddp
+from .allocator import Allocator, Block
+from .ops import Parameter, parameter_elements
+from .requests import AVERAGE, BUCKETS, OPTIMIZER, TEMPORARIES
+from .training import COUNTER_BYTES, SCALAR_BYTES, TrainingStep
+
+DOUBLE_BYTES = 8
+
+
+class Wrapping:
+    """The blocks of what is around the model."""
+
+    def __init__(self, step: TrainingStep, allocator: Allocator) -> None:
+        self.step = step
+        self.run = step.config.run
+        self.allocator = allocator
+        self.buckets: list[Block | None] = []
+        self.found_inf: Block | None = None
+        self.has_run = self.is_rebuilt = False  # DDP's forward; its buckets
+        self.has_scale = self.is_averaged = False
+
+    def make(self) -> None:
+        """The copy for the moving average, and DDP's constructor."""
+        if self.run.ema:
+            for nbytes, empty in self._model:
+                self.allocator.allocate(nbytes, AVERAGE)
+                self._free(self._allocate(empty))
+        if self.run.is_ddp:
+            self._compare_shapes()
+            self._send([*((nbytes, "") for nbytes in self._weights), *self._buffers])
+            self._make_buckets(ddp.one_bucket(self.step.completed))
+
+    def before_forward(self, *, has_gradients: bool) -> None:
+        """DDP rebuilds its buckets before the second forward, and sends the buffers before each."""
+        if not self.run.is_ddp:
+            return
+        if self.buckets and not self.is_rebuilt and self.has_run:
+            self._rebuild(has_views=has_gradients and self.run.gradient_as_bucket_view)
+        self.has_run = True
+        self._send(self._buffers)
+
+    def scale(self) -> None:
+        """The loss is scaled; the first time, the scale is made."""
+        if not self.run.grad_scaler:
+            return
+        loss = self._allocate(SCALAR_BYTES)
+        if not self.has_scale:
+            self.has_scale = True
+            for _ in range(2):  # the scale, and the steps since it has grown
+                self.allocator.allocate(SCALAR_BYTES, OPTIMIZER)
+        self._free(self._allocate(SCALAR_BYTES), loss)
+
+    def unscale(self) -> None:
+        """The gradients are unscaled in place, by `scale.double().reciprocal().float()`."""
+        if not self.run.grad_scaler:
+            return
+        double = self._allocate(DOUBLE_BYTES)
+        reciprocal = self._allocate(DOUBLE_BYTES)
+        self._free(double)
+        inverse = self._allocate(SCALAR_BYTES)
+        self._free(reciprocal)
+        self.found_inf = self._allocate(SCALAR_BYTES)
+        self._free(inverse)
+
+    def after_step(self) -> None:
+        """The scaler lets go of what it found, and the moving average is updated in place."""
+        self._free(self.found_inf)
+        self.found_inf = None
+        if self.run.ema and self.is_averaged:
+            self._free(self._allocate(COUNTER_BYTES))
+        self.is_averaged = True  # the first update copies the weights
+
+    # -- DDP ---------------------------------------------------------------------------------------------------------
+
+    def _compare_shapes(self) -> None:
+        """Ranks compare how many weights they have, and their shapes and strides."""
+        numbers = sum(2 * len(weight.shape) for weight in self._parameters.values() if weight.trains)
+        self._free(*map(self._allocate, (INT64_BYTES, INT64_BYTES, numbers * INT64_BYTES)))
+
+    def _send(self, tensors: Iterable[ddp.Typed]) -> None:
+        copies = ddp.flat_copies(tensors)
+        blocks: dict[int, Block | None] = {}
+        for number, is_made in ddp.in_flight(copies):
+            if is_made:
+                blocks[number] = self._allocate(copies[number])
+            elif number in blocks:
+                self._free(blocks.pop(number))
+
+    def _rebuild(self, *, has_views: bool) -> None:
+        """New buckets; gradients that are views move into them, and hold the old ones until then."""
+        self.is_rebuilt = True
+        sizes = ddp.buckets(self.step.completed)
+        order = self._allocate(ddp.INDEX_BYTES * (len(self.step.completed) + 1))
+        self._free(self._allocate(ddp.INDEX_BYTES * len(sizes)), order)
+        old, self.buckets = self.buckets, []
+        if not has_views:
+            self._free(*old)
+        self._make_buckets(sizes)
+        if has_views:
+            self._free(*old)
+
+    def _make_buckets(self, sizes: Iterable[int]) -> None:
+        self.buckets += [self.allocator.allocate(nbytes, BUCKETS) for nbytes in sizes]
+
+    # -- the model ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _parameters(self) -> dict[str, Parameter]:
+        """The weights by name, in the order of ``model.parameters()``."""
+        weights = {
+            segment.qualified(weight.name): weight
+            for segment in self.step.forward.segments
+            for weight in segment.recording.parameters
+        }
+        return {name: weights[name] for name in in_module_order(weights)}
+
+    @cached_property
+    def _weights(self) -> list[int]:
+        item_bytes = self.step.forward.image.item_bytes
+        return [parameter_elements(weight) * item_bytes for weight in self._parameters.values()]
+
+    @property
+    def _model(self) -> Iterator[tuple[int, int]]:
+        """Weights and buffers in the order in which a model is copied: a module's own, then those of its submodules.
+
+        The bytes of each, and of the empty tensor that the copy of a buffer makes first.
+        """
+        sizes = {name: (nbytes, 0) for name, nbytes in zip(self._parameters, self._weights, strict=True)}
+        for segment in self.step.forward.segments:
+            for number, buffer in enumerate(segment.recording.buffers):
+                name = segment.qualified(".".join(filter(None, (buffer.module, f"{number}"))))
+                sizes[name] = buffer.nbytes, buffer.item_bytes
+        return (sizes[name] for name in in_module_order(sizes))
+
+    @cached_property
+    def _buffers(self) -> list[ddp.Typed]:
+        """The buffers; those of whole numbers are of another type than the weights."""
+        buffers = (buffer for segment in self.step.forward.segments for buffer in segment.recording.buffers)
+        return [(each.nbytes, "int64" if each.item_bytes == INT64_BYTES else "") for each in buffers]
+
+    # -- the allocator -----------------------------------------------------------------------------------------------
+
+    def _allocate(self, nbytes: int) -> Block | None:
+        return self.allocator.allocate(nbytes, TEMPORARIES)
+
+    def _free(self, *blocks: Block | None) -> None:
+        for block in blocks:
+            self.allocator.free(block)
+
+
+def in_module_order(names: Iterable[str]) -> Iterator[str]:
+    """Names of weights in the order of ``model.parameters()``: a module's own, then those of its submodules, one by one."""
+    own: list[str] = []
+    below: dict[str, list[str]] = {}
+    for name in names:
+        head, _, rest = name.partition(".")
+        if rest:
+            below.setdefault(head, []).append(rest)
+        else:
+            own.append(name)
+    yield from own
+    for head, rests in below.items():
+        yield from (f"{head}.{rest}" for rest in in_module_order(rests))
