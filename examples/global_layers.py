@@ -5,13 +5,12 @@ python examples/global_layers.py [PRESET]
 
 import sys
 
-from samattn_cli import compare_placements, fit, load_config, load_device
+from samattn_cli import Asked, compare_placements, fit, load_config, load_device
 
 config = load_config(sys.argv[1] if len(sys.argv) > 1 else "sam_vit_h")
 
-for answer in fit(config, load_device("rtx_4090")).answers:
-    if (answer.vary, answer.mode) == ("global_layers", "training"):
-        print(f"{answer.attention}: {answer.label or 'none fit'}")
+for answer in fit(config, load_device("rtx_4090"), Asked(vary=["global_layers"], modes=["training"])).answers:
+    print(f"{answer.attention}: {answer.label or 'none fit'}")
 
 for placement in compare_placements(config, ["even:4", "first:4", "last:4"]).placements:
     gib, first = placement.figures.training_bytes / 2**30, placement.flow.first_full_context

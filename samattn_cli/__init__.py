@@ -14,6 +14,7 @@ from .version import __version__
 
 __all__ = [
     "Analysis",
+    "Asked",
     "EncoderConfig",
     "Grid",
     "SamattnError",
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from .reports.text import from_json, to_json
     from .studies.analyze import analyze
     from .studies.explain import explain
-    from .studies.fit import fit
+    from .studies.fit import Asked, fit
     from .studies.grid import Grid
     from .studies.placements.compare import compare_placements
     from .studies.sweep import sweep
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Analysis": "reports.analysis",
+    "Asked": "studies.fit",
     "EncoderConfig": "encoder.model",
     "Grid": "studies.grid",
     "SamattnError": "errors",

@@ -38,12 +38,16 @@ LEAST_LAUNCH = math.log(0.01)
 """The smallest logarithm of the launch overhead in us: if the best overhead is 0, the search would never end."""
 
 FIRST_STEP, LAST_STEP = math.log(2), 1e-5  # of the logarithm of a factor
+GAIN = 1e-8
+"""The least share of the loss that a step must save: along a narrow valley there are millions that save less."""
+
 NUDGE = math.log(1.2)
 NO_EFFECT = 1e-4  # root mean square of the change of the logarithms of the times
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Places = np.ndarray[Any, np.dtype[np.intp]]
 Factors = dict[str, float]
-"""Logarithms of the factors: shares by their names in a device file, and `LAUNCH`."""
+"""Logarithms of the factors: shares by their names in a device file, and `LAUNCH`. In a fit all have one order."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +84,21 @@ class _Times:
 
     Attributes:
         timed: the cases.
+        names: the factors that the times depend on, in their order in each `Factors`.
         product_ms, vector_ms, memory_ms: times at the peaks.
-        compute, memory: the factors to divide them by.
+        compute, memory: the places in `names` of the factors to divide them by; the place after the last means 1.
         counts: (cases, kernels): the number of each kernel in each case.
         measured_ms: the measured time of each case.
         cases: the number of cases that each of `timed` merges.
     """
 
     timed: tuple[_Timed, ...]
+    names: tuple[str, ...]
     product_ms: Array
     vector_ms: Array
     memory_ms: Array
-    compute: tuple[str, ...]
-    memory: tuple[str, ...]
+    compute: Places
+    memory: Places
     counts: Array
     measured_ms: Array
     cases: Array
@@ -101,13 +107,16 @@ class _Times:
     def of(cls, timed: Iterable[_Timed]) -> _Times:
         timed = tuple(timed)
         kernels = list(dict.fromkeys(kernel for case in timed for kernel in case.kernels))
+        names = (*sorted({name for kernel in kernels for name in _names(kernel)}), LAUNCH)
+        places = {name: place for place, name in enumerate(names)}
         return cls(
             timed,
+            names,
             np.array([kernel.product_ms for kernel in kernels]),
             np.array([kernel.vector_ms for kernel in kernels]),
             np.array([kernel.memory_ms for kernel in kernels]),
-            tuple(kernel.compute for kernel in kernels),
-            tuple(kernel.memory for kernel in kernels),
+            np.array([places.get(kernel.compute, len(names)) for kernel in kernels]),
+            np.array([places[kernel.memory] for kernel in kernels]),
             np.array([[case.kernels[kernel] for kernel in kernels] for case in timed], dtype=float),
             np.array([case.measured_ms for case in timed]),
             np.array([case.cases for case in timed], dtype=float),
@@ -115,13 +124,10 @@ class _Times:
 
     def errors(self, factors: Factors) -> Array:
         """For each of `timed`, the logarithm of predicted over measured time."""
-        shares = {name: math.exp(value) for name, value in factors.items()}
-        compute = np.array(
-            [shares.get(name, 1.0) for name in self.compute]
-        )  # 1 for a kernel without a product
-        memory = np.array([shares[name] for name in self.memory])
-        busy_ms = np.maximum(np.maximum(self.product_ms / compute, self.vector_ms), self.memory_ms / memory)
-        each_ms = busy_ms + shares[LAUNCH] / US_PER_MS
+        shares = np.exp([*factors.values(), 0.0])  # the last is 1, for a kernel without a product
+        products_ms, traffic_ms = self.product_ms / shares[self.compute], self.memory_ms / shares[self.memory]
+        busy_ms = np.maximum(np.maximum(products_ms, self.vector_ms), traffic_ms)
+        each_ms = busy_ms + math.exp(factors[LAUNCH]) / US_PER_MS
         return np.asarray(np.log(self.counts @ each_ms / self.measured_ms))
 
     def loss(self, factors: Factors) -> float:
@@ -130,8 +136,7 @@ class _Times:
             return math.inf
         if any(factors[name] > most for name, most in MOST.items() if name in factors):
             return math.inf
-        errors = zip(self.errors(factors).tolist(), self.timed, strict=True)
-        return float(sum(case.cases * error * error for error, case in errors))
+        return float(self.cases @ self.errors(factors) ** 2)
 
 
 def calibrate(cases: Iterable[Case], device: Device, run: RunConfig, recorded_on: str) -> Calibration:
@@ -150,9 +155,8 @@ def calibrate(cases: Iterable[Case], device: Device, run: RunConfig, recorded_on
         UsageError: if there are too few cases, a time is not above 0, or the device has no units for the run.
     """
     times = _Times.of(_merged((_kernels(case.ops, device, run), case.measured_ms) for case in cases))
-    names = sorted({name for case in times.timed for kernel in case.kernels for name in _names(kernel)})
-    _check(times, [*names, LAUNCH])
-    datasheet = {**dict.fromkeys(names, 0.0), LAUNCH: math.log(device.launch_overhead_us)}
+    _check(times)
+    datasheet = {**dict.fromkeys(times.names, 0.0), LAUNCH: math.log(device.launch_overhead_us)}
     factors = _fit(times, datasheet)
     fitted = {
         name: float(f"{math.exp(value):.{DIGITS}g}")
@@ -207,10 +211,10 @@ def _merged(cases: Iterable[tuple[Counter[_Kernel], float]]) -> list[_Timed]:
     ]
 
 
-def _check(times: _Times, names: Sequence[str]) -> None:
-    different, needed = len(times.timed), CASES_PER_FACTOR * len(names)
+def _check(times: _Times) -> None:
+    different, needed = len(times.timed), CASES_PER_FACTOR * len(times.names)
     if different < needed:
-        what = f"{len(names)} factors ({', '.join(names)})"
+        what = f"{len(times.names)} factors ({', '.join(times.names)})"
         message = f"a calibration of {what} needs at least {needed} different cases, not {different}"
         raise UsageError("too-few-cases", message)
 
@@ -232,7 +236,7 @@ def _search(loss: Callable[[Factors], float], start: Factors) -> Factors:
         while best != base:
             leap = {name: 2 * best[name] - base[name] for name in best}
             landed = _explore(loss, leap, step)
-            base, best = best, landed if loss(landed) < loss(best) else best
+            base, best = best, landed if loss(landed) < loss(best) * (1 - GAIN) else best
     return base
 
 
@@ -242,7 +246,7 @@ def _explore(loss: Callable[[Factors], float], factors: Factors, step: float) ->
     for name in factors:
         for change in (step, -step):
             stepped = {**factors, name: factors[name] + change}
-            if (lower := loss(stepped)) < least:
+            if (lower := loss(stepped)) < least * (1 - GAIN):
                 factors, least = stepped, lower
                 break
     return factors

@@ -1,8 +1,8 @@
 """A process that has imported samattn and torch, and forks for each command: `python -m tests.support.forking`.
 
 Each command runs in a process of its own, with its own streams, environment and working directory, but nobody waits for
-imports again: they are four fifths of what a short command takes. Requests and answers are lines of JSON. A process that traces a
-module for a command is a fork too, if no variables are set for it.
+imports again: they are four fifths of what a short command takes. Requests and answers are lines of JSON. A process that measures
+or traces for a command is a fork too, if no variables are set for it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import walk_packages
 from tempfile import TemporaryFile
 from typing import Any, NoReturn
@@ -31,7 +33,7 @@ def serve() -> None:
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     _import_all()
-    _fork_for_traces()
+    _fork_children()
     gc.freeze()
     for line in requests:
         pid = os.fork()
@@ -52,15 +54,18 @@ def _import_all() -> None:
         import_module(name)
 
 
-def _fork_for_traces() -> None:
-    from samattn_cli.studies.traced import ask  # noqa: PLC0415 - in this process alone
+def _fork_children() -> None:
+    from samattn_cli.studies import child  # noqa: PLC0415 - in this process alone
+    from samattn_cli.studies.traced import ask  # noqa: PLC0415
 
-    start = ask.run_child
+    start = child.run_child
 
-    def run_child(request: Any, variables: Any, module: str) -> subprocess.CompletedProcess[str]:
+    def run_child(
+        request: Any, variables: Any = None, module: str = child.MEASURING
+    ) -> subprocess.CompletedProcess[str]:
         return start(request, variables, module) if variables else _forked_child(request, module)
 
-    ask.run_child = run_child
+    child.run_child = ask.run_child = run_child
 
 
 def _forked_child(request: dict[str, Any], module: str) -> subprocess.CompletedProcess[str]:
@@ -94,10 +99,18 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     if request["cwd"]:
         os.chdir(request["cwd"])
+    if request["headroom"]:
+        _limit_memory(request["headroom"])
     sys.argv = ["samattn", *request["arguments"]]
     from samattn_cli.cli import run  # noqa: PLC0415
 
     _call(run, 1)
+
+
+def _limit_memory(headroom: int) -> None:
+    """Let this process, and what it forks, map so many bytes more than it does now."""
+    mapped = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + headroom, mapped + headroom))
 
 
 def _call(function: Callable[[], object], code: int) -> NoReturn:

@@ -25,11 +25,21 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def samattn(
-    *arguments: str, cwd: Path | None = None, stdin: str | None = None, columns: int = 80, **variables: str
+    *arguments: str,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    columns: int = 80,
+    headroom: int = 0,
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; variables of the environment are read by an interpreter that starts with them."""
-    start = _started if variables else _forked
-    return start(arguments, cwd, stdin, environment(COLUMNS=str(columns), **variables))
+    """Run a command; variables of the environment are read by an interpreter that starts with them.
+
+    With headroom, the command may map only so many bytes of memory.
+    """
+    env = environment(COLUMNS=str(columns), **variables)
+    return (
+        _started(arguments, cwd, stdin, env) if variables else _forked(arguments, cwd, stdin, env, headroom)
+    )
 
 
 def _started(
@@ -49,13 +59,18 @@ def _started(
 
 
 def _forked(
-    arguments: tuple[str, ...], cwd: Path | None, stdin: str | None, env: dict[str, str]
+    arguments: tuple[str, ...], cwd: Path | None, stdin: str | None, env: dict[str, str], headroom: int
 ) -> subprocess.CompletedProcess[str]:
     server = _server()
     with TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("in", "out", "err")]
         streams[0].write_text(stdin or "", "utf-8")
-        request = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "environment": env}
+        request = {
+            "arguments": arguments,
+            "cwd": str(cwd or Path.cwd()),
+            "environment": env,
+            "headroom": headroom,
+        }
         server.stdin.write(json.dumps(request | {"streams": list(map(str, streams))}) + "\n")
         server.stdin.flush()
         code = int(server.stdout.readline())
