@@ -14,7 +14,16 @@ from samattn_cli import load_config
 from samattn_cli.tape.encoder import forward
 
 HERE = Path(__file__).parent
-OTHERS = {"__init__", "counts", "counting", "memory", "record", "segment_anything_encoder", "traced"}
+OTHERS = {
+    "__init__",
+    "counting",
+    "counts",
+    "memory",
+    "record",
+    "segment_anything_encoder",
+    "timm_encoders",
+    "traced",
+}
 HEADER = """\
 | preset | image | parameters, samattn | public | FLOPs, samattn | public | difference |
 | :-- | --: | --: | --: | --: | --: | --: |
