@@ -66,6 +66,7 @@ class _Hooks:
         self._enter = enter
         self._last = ""
         self._entered: Callable[[], Any] = lambda: None
+        self._hooked: list[Callable[[], Any]] = []
 
     def before(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         """The hook before the module of a part."""
@@ -79,7 +80,7 @@ class _Hooks:
         """After the whole model: its backward begins with that of the last part."""
         for each in output if isinstance(output, tuple) else (output,):
             self._on_gradient_of(each)
-        self._last, self._entered = "", lambda: None
+        self._last, self._entered, self._hooked = "", lambda: None, []
 
     def _begin(self, name: str, tensor: Tensor) -> None:
         if torch._C._current_graph_task_id() != NOT_IN_BACKWARD:
@@ -93,6 +94,10 @@ class _Hooks:
         self._enter((name, "forward"))
 
     def _on_gradient_of(self, tensor: Tensor) -> None:
-        if tensor.requires_grad and self._last:
+        is_hooked = any(
+            each() is tensor for each in self._hooked
+        )  # the last part may return an output of another
+        if tensor.requires_grad and self._last and not is_hooked:
             made_by = self._last
+            self._hooked.append(weakref.ref(tensor))
             tensor.register_hook(lambda _: self._enter((made_by, "backward")))

@@ -319,6 +319,9 @@ class _BackwardDriver:
             for index, output in enumerate(self.last.outputs)
             if output.grad_fn is not None
         }
+        returned = {output.storage for output in self.last.outputs}
+        entering = zip(self.last.sources, self.last.entries, strict=True)
+        self.returned = {source for source, entry in entering if entry.storage in returned}  # by other parts
         self.callers = {gradient.storage for gradient in self.gradients.values()}
         self.kept_by_weights: set[Storage] = set()  # gradients of weights are views of these
         self.done: dict[Hashable, tuple[BackwardRun, tuple[Tensor | None, ...]]] = {}
@@ -340,7 +343,15 @@ class _BackwardDriver:
     ) -> tuple[BackwardRun, tuple[Tensor | None, ...]]:
         """The backward of a segment, or that of a twin, if nothing but the segment's one gradient matters."""
         (gradient, *others), elsewhere = gradients, [each.storage for each in self.gradients.values()]
-        kept = [self.image.storage, *self.callers, *self.kept_by_weights, *elsewhere, *segment.shared]
+        callers = self._returned(segment)
+        kept = [
+            self.image.storage,
+            *self.callers,
+            *self.kept_by_weights,
+            *elsewhere,
+            *segment.shared,
+            *callers,
+        ]
         if segment is self.last:
             kept += {output.storage for output in segment.outputs}
         simple = (
@@ -349,7 +360,7 @@ class _BackwardDriver:
         key: Hashable = object()
         if simple and gradient is not None:
             is_kept = gradient.storage in self.callers, gradient.storage in self.kept_by_weights
-            key = (segment.recording, gradient.stride, gradient.is_view, is_kept, segment.shared)
+            key = (segment.recording, gradient.stride, gradient.is_view, is_kept, segment.shared, callers)
         if key not in self.done:
             completed: list[Shape] = []
             results = autograd.backward(
@@ -367,6 +378,11 @@ class _BackwardDriver:
             run = BackwardRun(self.tape.recording(), received, handed_on, tuple(completed))
             self.done[key] = run, results
         return self.done[key]
+
+    def _returned(self, segment: Segment) -> frozenset[Storage]:
+        """Those inputs of a segment that the encoder returns too, so that the caller keeps them."""
+        entering = zip(segment.sources, segment.entries, strict=True)
+        return frozenset(entry.storage for source, entry in entering if source in self.returned)
 
 
 def _storages(*tensors: Tensor | None) -> tuple[Storage | None, ...]:

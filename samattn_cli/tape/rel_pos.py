@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .storage import Dim, Shape
 from .tape import Tape
 from .tensor import Tensor
 
 
-def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Tensor, Tensor]:
-    """The term of each query (..., H, W, d) for each row and column of keys: (..., H, W, H), (..., H, W, W)."""
+def decomposed_terms(
+    tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor, drop: Callable[[Tensor], None] | None = None
+) -> tuple[Tensor, Tensor]:
+    """The term of each query (..., H, W, d) for each row and column of keys: (..., H, W, H), (..., H, W, W).
+
+    `drop` is called with Rh once the terms of rows are there.
+    """
     *batch, H, W, d = q.shape
     dims = range(len(batch))
     h, w, c = (len(batch) + i for i in range(3))
@@ -17,6 +24,8 @@ def decomposed_terms(tape: Tape, q: Tensor, Rh: Tensor, Rw: Tensor) -> tuple[Ten
     by_row = tape.reshape("rel_h_q", q.permute(h, *dims, w, c), H, N * W, d)
     rel_h = tape.bmm("rel_h", by_row, Rh.permute(0, 2, 1)).view(H, *batch, W, H)
     tape.free(by_row, keep=q)
+    if drop is not None:
+        drop(Rh)
     # (W, N*H, d) @ (W, d, W) -> (..., H, W, W)
     by_column = tape.reshape("rel_w_q", q.permute(w, *dims, h, c), W, N * H, d)
     rel_w = tape.bmm("rel_w", by_column, Rw.permute(0, 2, 1)).view(W, *batch, H, W)

@@ -25,24 +25,42 @@ PRETRAIN = [
     "image_size=64",
     *(f"stages.{n}.{key}" for n in (0, 1) for key in ("depth=1", "embed_dim=32", "num_heads=2")),
 ]
-SMALL = {"mae_b": MAE, "mae_b_pretrain": PRETRAIN}
+BLOCKS = ["image_size=96", "depth=3", "embed_dim=32", "num_heads=2", "window_size=4"]
+HQ = [*BLOCKS, "neck=sam_hq", "global_attn_indexes=[0,1,2]"]
+VITDET = [*BLOCKS, "pretrain_image_size=80", "rel_pos_grid=6", "global_attn_indexes=1"]
+SMALL = {"mae_b": MAE, "mae_b_pretrain": PRETRAIN, "sam_vit_b": HQ, "vitdet_b": VITDET}
 """Small encoders of each model, by preset."""
 
 PATHS = [
     ("mae_b", "sdpa", [*HALF, "image_size=70"]),  # a remainder of the image is dropped
     ("mae_b", "eager", [*BRAIN, "mask_ratio=0.9"]),  # so few patches that masking sets the peak
     ("mae_b_pretrain", "eager", HALF),
+    ("sam_vit_b", "sdpa", [*HALF, "image_size=112"]),  # SAM-HQ on a grid of 7, padded to 8
+    (
+        "vitdet_b",
+        "eager",
+        [*HALF, "image_size=[112,144]", "residual_block_indexes=[0]"],
+    ),  # tables are resized
 ]
 """One case for each path of the code."""
 
 VARIANTS = {
     "mae_b": [[], ["image_size=66"], ["qkv_bias=false", "mlp_ratio=2.5"], ["mask_ratio=0.3"]],
+    "sam_vit_b": [[], ["image_size=112"], ["global_attn_indexes=[1]"], ["run.checkpointing=true"]],
+    "vitdet_b": [
+        [],
+        ["image_size=[112,144]", "residual_block_indexes=[0,1,2]"],
+        ["image_size=[48,80]", "rel_pos_grid=8", "pretrain_image_size=96"],
+        ["window_size=3", "qkv_bias=false", "residual_block_indexes=[1]"],
+        ["global_attn_indexes=[]", "run.checkpointing=true"],
+    ],
     "mae_b_pretrain": [[], ["stages.1.embed_dim=16"], ["mask_ratio=0.3"], ["run.checkpointing=true"]],
 }
 WIDE = [
     (preset, attention, [*run, *change])
     for preset, changes in VARIANTS.items()
     for attention, run, change in product(("sdpa", "eager"), ([], HALF, BRAIN), changes)
+    if (preset, attention) != ("vitdet_b", "sdpa")  # which it does not have
 ]
 
 
@@ -80,6 +98,10 @@ def test_each_model_of_transformers_in_each_type_is_derived_to_the_last_byte(pre
         ("mae_b", ["image_size=[64,96]"], "image_size"),
         ("mae_b", ["norm=false"], "norm"),
         ("mae_b", ["embed_dim=18", "num_heads=3"], "embed_dim"),
+        ("sam_vit_b", ["image_size=[96,112]"], "image_size"),
+        ("vitdet_b", ["window_size=[4,3]"], "window_size"),
+        ("vitdet_b", ["mlp_ratio=2.5"], "mlp_ratio"),
+        ("vitdet_b", ["pretrain_image_size=[80,96]"], "pretrain_image_size"),
         ("mae_b_pretrain", ["image_size=70"], "image_size"),
         ("mae_b_pretrain", ["stages.1.qkv_bias=false"], "qkv_bias"),
     ],
@@ -87,7 +109,7 @@ def test_each_model_of_transformers_in_each_type_is_derived_to_the_last_byte(pre
 )
 def test_what_a_model_of_transformers_cannot_run_is_said_at_its_place(preset, words, place):
     with pytest.raises(ConfigError) as refused:
-        load_config(preset, [TRANSFORMERS, *words])
+        load_config(preset, [TRANSFORMERS, *SMALL[preset], *words])
     (problem,) = refused.value.problems
     assert (problem.message.code, place in problem.where) == ("implementation-cannot-run", True), problem
 

@@ -242,6 +242,15 @@ def test_vision_parts_by_themselves(tmp_path):
     assert "embed_dim: 96" in text
 
 
+def test_sam_hq_has_sams_blocks_and_a_neck_that_returns_what_its_decoder_reads(tmp_path):
+    theirs = transformers.SamHQConfig(vision_config=_blocks("sam_vit_b"))
+    for entries in (theirs, theirs.vision_config):
+        text = imported(str(as_json(entries.to_dict(), tmp_path / "sam_hq.json")))
+        assert "neck: sam_hq\n" in text
+        assert "implementation: transformers\n" in text
+        assert is_preset(text.replace("sam_hq", "sam"), "sam_vit_b", tmp_path, "sdpa")
+
+
 def test_files_of_other_versions(tmp_path):
     """SAM's published files leave the part's model_type empty; the video model of SAM 3 has the image model within."""
     older = sam("sam_vit_b").to_dict()

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from transformers import SamVisionConfig, SamVisionModel
+from transformers import SamHQVisionConfig, SamHQVisionModel, SamVisionConfig, SamVisionModel
 from transformers.vision_utils import get_vision_position_ids
 
 from samattn_cli import EncoderConfig, analyze, load_config
@@ -110,8 +110,10 @@ ROWS = (
 
 
 def _sam(config: EncoderConfig, attention: str) -> nn.Module:
-    stage = config.stages[0]
-    settings = SamVisionConfig(
+    """SAM's vision encoder, or SAM-HQ's."""
+    stage, is_hq = config.stages[0], config.neck == "sam_hq"
+    settings = (SamHQVisionConfig if is_hq else SamVisionConfig)(
+        image_size=config.image_size[0],
         hidden_size=stage.embed_dim,
         num_hidden_layers=stage.depth,
         num_attention_heads=stage.num_heads,
@@ -120,7 +122,7 @@ def _sam(config: EncoderConfig, attention: str) -> nn.Module:
         global_attn_indexes=list(stage.global_attn_indexes),
         attn_implementation=attention,
     )
-    return SamVisionModel(settings).eval()
+    return (SamHQVisionModel if is_hq else SamVisionModel)(settings).eval()
 
 
 class Qwen(nn.Module):
@@ -196,10 +198,15 @@ def _traced(row: Row, config: EncoderConfig) -> tuple[PartTrace, int]:
         model = made(row, config).to(dtype)
         _forget(model)
         image = image_for(config, "meta").to(dtype)
-        mode = Tracer("meta", 0)
-        mode.ignore(*model.parameters(), *model.buffers(), image, *getattr(model, "inputs", ()))
-        with torch.no_grad(), AsOnCuda(), Plain(), mode:
-            model(image)
+    mode = Tracer("meta", 0)
+    mode.ignore(*model.parameters(), *model.buffers(), image, *getattr(model, "inputs", ()))
+    with (
+        torch.no_grad(),
+        AsOnCuda(),
+        Plain(),
+        mode,
+    ):  # on no device by default: some make their indexes on the host
+        model(image)
     return mode._part, sum(rounded(buffer.nbytes) for buffer in model.buffers())
 
 

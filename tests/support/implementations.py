@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MODELLED = {
-    "transformers": ("sam_", "sam2_", "vit_", "mae_", "swin_", "swinv2_"),
+    "transformers": ("sam_", "sam2_", "vit_", "mae_", "vitdet_", "swin_", "swinv2_"),
     "timm": ("sam_", "swin_", "swinv2_"),
 }
 """How these presets begin, by library."""
@@ -11,4 +11,5 @@ MODELLED = {
 
 def implementation_of(preset: str, library: str) -> str:
     """The value of the key `implementation` for a preset that a library runs."""
-    return library if preset.startswith(MODELLED.get(library, ())) else "reference"
+    begins = preset.startswith(MODELLED.get(library, ()))
+    return library if begins and not preset.endswith("_fpn") else "reference"

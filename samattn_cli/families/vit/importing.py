@@ -27,6 +27,16 @@ def from_model(description: Description) -> Keys:
     return from_vision(description.inner("vision_config", "sam_vision_model"))
 
 
+def from_hq_model(description: Description) -> Keys:
+    """The vision encoder of a SamHQConfig."""
+    return from_hq_vision(description.inner("vision_config", "sam_hq_vision_model"))
+
+
+def from_hq_vision(description: Description) -> Keys:
+    """A SamHQVisionConfig, which has the entries of a SamVisionConfig."""
+    return {**from_vision(description), "neck": "sam_hq"}
+
+
 def from_vision(description: Description) -> Keys:
     """A SamVisionConfig."""
     description = description.with_defaults(
@@ -161,6 +171,11 @@ def _window(weights: Weights, index: int) -> tuple[int, int]:
     return (rows + 1) // 2, (columns + 1) // 2
 
 
-HUGGING_FACE = {"sam": from_model, "sam_vision_model": from_vision}
+HUGGING_FACE = {
+    "sam": from_model,
+    "sam_vision_model": from_vision,
+    "sam_hq": from_hq_model,
+    "sam_hq_vision_model": from_hq_vision,
+}
 TRANSFORMERS_DIFFERENCES = dict.fromkeys(HUGGING_FACE, transformers_differences)
 CHECKPOINTS = (CheckpointKind(is_sam, names, from_weights),)

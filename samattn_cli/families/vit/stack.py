@@ -17,6 +17,7 @@ from ...stack.norms import NORM_EPS, LayerNorm2d
 from ...stack.rel_pos import decomposed_terms, joint_term, resized_relative_positions
 from ...stack.windows import add_mask, of_images, shift_mask, window_partition, window_unpartition
 from ...units import KERNEL_ALIGNMENT_BYTES
+from .words import global_blocks, last_block
 
 
 class WindowedBlock(nn.Module):
@@ -253,7 +254,25 @@ class SamNeck(nn.Sequential):
         return super().forward(x.permute(0, 3, 1, 2))
 
 
+class SamHqNeck(SamNeck):
+    """SAM's neck, and what leaves the global blocks; no gradient comes for any but the first, which a decoder reads.
+
+    Source: SAM-HQ (arXiv:2306.01567) and its code, modeling/image_encoder.py (`interm_embeddings`) and mask_decoder_hq.py.
+    """
+
+    def __init__(self, part: PartConfig) -> None:
+        super().__init__(part)
+        self.last_is_global = last_block(part.config) in global_blocks(part.config)
+
+    def forward(self, x: Tensor, first: Tensor, *later: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """(B, H, W, C), each -> (B, channels, H, W), then the outputs of the global blocks."""
+        if torch._C._is_tracing():
+            return (super().forward(x),)
+        last = (x,) if self.last_is_global else ()
+        return super().forward(x), first, *(each.detach() for each in (*later, *last))
+
+
 BLOCKS = {"vit": Block}
 PATCH_EMBEDS = {"patch": PatchEmbed}
 POS_EMBEDS = {"learned": learned_pos_embed}
-NECKS = {"sam": SamNeck}
+NECKS = {"sam": SamNeck, "sam_hq": SamHqNeck}

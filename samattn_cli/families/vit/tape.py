@@ -6,6 +6,7 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, N = windows (or B) * h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from ...encoder.model import StageConfig
 from ...encoder.plan import LayerConfig, PartConfig
@@ -25,8 +26,10 @@ from ...tape.windows import (
     window_unpartition,
 )
 from ...units import KERNEL_ALIGNMENT_BYTES
+from .words import global_blocks, last_block
 
 Step = Callable[[Tensor], Tensor]
+Neck = Callable[[Tape, Tensor, PartConfig], Tensor]
 
 
 def qkv_of(tape: Tape, x: Tensor, stage: StageConfig) -> Tensor:
@@ -40,7 +43,7 @@ Projection = Callable[[Tape, Tensor, StageConfig], Tensor]
 class Code(Holds):
     """The steps of the block that implementations write differently, as segment-anything writes them."""
 
-    holds: Mapping[str, str] = {"attended": "attention"}
+    holds: Mapping[str, str] = {"attended": "attention", "Rh": "add_decomposed"}
 
     def partition(self, x: Tensor, layer: LayerConfig) -> Tensor:
         """Windows of (B, H, W, C): (B * windows, h, w, C)."""
@@ -54,10 +57,11 @@ class Code(Holds):
         """Scores (N, HW, HW) plus the terms of rows and of columns."""
         tape, (N, _, d), (H, W) = self.tape, q.shape, size
         Rh, Rw = both_relative_positions(self, size, layer.rel_pos_size, d)
-        rel_h, rel_w = decomposed_terms(tape, tape.reshape("rel_q", q, N, H, W, d), Rh, Rw)
+        grid_q = tape.reshape("rel_q", q, N, H, W, d)
+        rel_h, rel_w = decomposed_terms(tape, grid_q, Rh, Rw, partial(self.drop, "Rh"))
         with_rows = tape.add("add_rel_h", scores.view(N, H, W, H, W), rel_h.view(N, H, W, H, 1))
         out = tape.add("add_rel_w", with_rows, rel_w.view(N, H, W, 1, W))
-        tape.free(with_rows, Rh, Rw, rel_h, rel_w)
+        tape.free(with_rows, *self.held("add_decomposed"), Rw, rel_h, rel_w)
         return out.view(N, H * W, H * W)
 
     def before_scores(self, q: Tensor, size: Shape, layer: LayerConfig) -> None:
@@ -107,14 +111,22 @@ def block(
     *,
     project: Projection = qkv_of,
     code: type[Code] = Code,
+    after: Step | None = None,
 ) -> Tensor:
-    """Pre-norm block: (B, H, W, C) -> (B, H, W, C); `project` as in `attention`, `code` that of an implementation."""
+    """Pre-norm block: (B, H, W, C) -> (B, H, W, C), and what comes `after` it in the same function.
+
+    `project` is as in `attention`; `code` is that of an implementation.
+    """
     stage, steps = layer.stage, code(tape)
 
     def attend(windows: Tensor) -> Tensor:
         return attention(tape, windows, layer, kernel, project=project, code=steps)
 
-    return windowed_block(tape, x, layer, attend, lambda y: mlp(tape, y, stage), steps)
+    out = windowed_block(tape, x, layer, attend, lambda y: mlp(tape, y, stage), steps)
+    if after is not None:
+        out = after(out)
+    tape.free(*steps.held("layer"))
+    return out
 
 
 def windowed_block(
@@ -134,10 +146,10 @@ def windowed_block(
     tape.free(windows)
     if not layer.is_global:
         x = window_unpartition(tape, attended, cuts, grid, shift)
-        tape.free(attended, keep=x)
+        code.drop("returned", attended, keep=x)
     joined = x
     x = code.for_mlp(tape.add("add_attn", shortcut, joined))
-    tape.free(joined)
+    code.drop("returned" if joined.storage is attended.storage else "joined", joined)
     normed = tape.layer_norm("norm2", x)
     with tape.module("mlp"):
         y = mix(normed)
@@ -192,7 +204,7 @@ def eager(tape: Tape, qkv: Tensor, layer: LayerConfig, code: Code) -> Tensor:
         tape.free(scores)
         scores = masked
     probabilities = code.softmax(scores)
-    tape.free(scores)
+    code.drop("scores", scores)
     values = tape.matmul("values", probabilities, v)  # (B*h, HW, d)
     # (B*h, HW, d) -> (B, h, H, W, d) -> (B, H, W, C)
     merged = values.view(B, heads, H, W, d).permute(0, 2, 3, 1, 4)
@@ -328,6 +340,15 @@ def sam_neck(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     return neck_of(tape, x, part.config.out_chans)
 
 
+def sam_hq_neck(
+    tape: Tape, x: Tensor, part: PartConfig, first: Tensor, *later: Tensor, neck: Neck = sam_neck
+) -> tuple[Tensor, ...]:
+    """SAM's neck, and the outputs (B, H, W, C) of global blocks, of which a decoder reads the first."""
+    out = neck(tape, x, part)
+    last = (x,) if last_block(part.config) in global_blocks(part.config) else ()
+    return out, first, *(each.made_by(None) for each in (*later, *last))
+
+
 def neck_of(tape: Tape, x: Tensor, channels: int) -> Tensor:
     """1x1 convolution, norm, 3x3 convolution, norm: (B, H, W, C) -> (B, channels, H, W)."""
     y = tape.conv2d("0", x.permute(0, 3, 1, 2), channels, 1, bias=False)
@@ -343,4 +364,4 @@ def neck_of(tape: Tape, x: Tensor, channels: int) -> Tensor:
 BLOCKS = {"vit": block}
 PATCH_EMBEDS = {"patch": patch_embed}
 POS_EMBEDS = {"learned": learned_pos_embed}
-NECKS = {"sam": sam_neck}
+NECKS = {"sam": sam_neck, "sam_hq": sam_hq_neck}

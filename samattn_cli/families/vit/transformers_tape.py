@@ -97,4 +97,4 @@ def _norm_of_channels(tape: Tape, name: str, x: Tensor) -> Tensor:
 
 
 BLOCKS = {"vit": partial(reference.block, code=Code)}
-NECKS = {"sam": sam_neck}
+NECKS = {"sam": sam_neck, "sam_hq": partial(reference.sam_hq_neck, neck=sam_neck)}

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...encoder.placement import UNSHIFTED
-from ...encoder.slots import Block, Family, Implementation, Part, PatchEmbed, Problem, Wanted, cannot_run
+from ...encoder.slots import (
+    Block,
+    Family,
+    Implementation,
+    Part,
+    PatchEmbed,
+    Problem,
+    Wanted,
+    cannot_run,
+    ends_of_stages,
+)
 from ...errors import Message
 
 if TYPE_CHECKING:
@@ -47,11 +59,11 @@ def sam_of_libraries(config: EncoderConfig) -> Iterator[Wanted]:
     )
 
 
-def sam_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
-    """SamVisionModel has one number for an image's side and one for a window's, and few of the keys of a block."""
+def sam_of_transformers(config: EncoderConfig, model: str = "SamVisionModel") -> Iterator[Problem]:
+    """The model has one number for an image's side and one for a window's, and few of the keys of a block."""
     height, width = config.image_size
     squares = (("image_size",), height == width, "images that are square")
-    yield from cannot_run("SamVisionModel of transformers", (squares, *sam_of_libraries(config)))
+    yield from cannot_run(f"{model} of transformers", (squares, *sam_of_libraries(config)))
 
 
 def sam_of_timm(config: EncoderConfig) -> Iterator[Problem]:
@@ -64,6 +76,44 @@ def held_by_timm(config: EncoderConfig) -> dict[str, tuple[str, ...]]:
     embedded = "patch_embed" if config.pos_embed == "none" else "pos_embed"
     return {f"blocks.{config.stages[0].depth - 1}": (embedded,)}
 
+
+def global_blocks(config: EncoderConfig) -> Iterator[str]:
+    """The names of the blocks that attend globally. It does not need the plan, because the plan needs it for taps."""
+    before = 0
+    for stage, after in zip(config.stages, (1 + last for last in ends_of_stages(config)), strict=True):
+        for index in range(before, after):
+            if index in stage.global_attn_indexes or stage.at(index).placement.is_global:
+                yield f"blocks.{index}"
+        before = after
+
+
+def last_block(config: EncoderConfig) -> str:
+    """The name of the block whose output is the stream that leaves the blocks."""
+    return f"blocks.{ends_of_stages(config)[-1]}"
+
+
+def kept_for_hq(config: EncoderConfig) -> tuple[str, ...]:
+    """The blocks whose outputs SAM-HQ returns, except the last block, whose output is the stream itself."""
+    return tuple(name for name in global_blocks(config) if name != last_block(config))
+
+
+def hq_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
+    """SAM-HQ's decoder reads the output of the first global block."""
+    if not kept_for_hq(config):
+        message = "neck sam_hq returns the outputs of global blocks: make a block before the last one global, or use neck sam"
+        yield ("neck",), Message("neck-does-not-fit", message)
+
+
+SAM_OF_TRANSFORMERS = Implementation(
+    library="transformers",
+    model="SamVisionModel",
+    versions=("5.23",),
+    blocks=("vit",),
+    necks=("sam",),
+    kernels=("sdpa", "eager"),
+    difference="adds the terms of relative positions, copies their sum and holds the copy; its eager softmax is in float32",
+    problems=sam_of_transformers,
+)
 
 FAMILY = Family(
     blocks={
@@ -81,18 +131,21 @@ FAMILY = Family(
         "sam": Part(
             summary="1x1 and 3x3 convolutions to out_chans, a LayerNorm after each.",
             keys=frozenset({"out_chans"}),
-        )
+        ),
+        "sam_hq": Part(
+            summary="SAM-HQ's: SAM's neck, which also returns what leaves each global block; its decoder reads the first.",
+            keys=frozenset({"out_chans"}),
+            taps=kept_for_hq,
+            problems=hq_problems,
+        ),
     },
     implementations=(
-        Implementation(
-            library="transformers",
-            model="SamVisionModel",
-            versions=("5.23",),
-            blocks=("vit",),
-            necks=("sam",),
-            kernels=("sdpa", "eager"),
-            difference="adds the terms of relative positions, copies their sum and holds the copy; its eager softmax is in float32",
-            problems=sam_of_transformers,
+        SAM_OF_TRANSFORMERS,
+        replace(
+            SAM_OF_TRANSFORMERS,
+            model="SamHQVisionModel",
+            necks=("sam_hq",),
+            problems=partial(sam_of_transformers, model="SamHQVisionModel"),
         ),
         Implementation(
             library="timm",

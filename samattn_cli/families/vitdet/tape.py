@@ -18,16 +18,21 @@ from ..vit import tape as vit
 Layer = Callable[[Tensor], Tensor]
 
 
-def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
+def block(
+    tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[vit.Code] = vit.Code
+) -> Tensor:
     """SAM's block, followed by a convolutional residual block if it has one: (B, H, W, C) -> the same."""
-    out = vit.block(tape, x, layer, kernel)
-    if not layer.has_residual_block:
-        return out
+    after = partial(residual, tape) if layer.has_residual_block else None
+    return vit.block(tape, x, layer, kernel, code=code, after=after)
+
+
+def residual(tape: Tape, x: Tensor) -> Tensor:
+    """The convolutional residual block: (B, H, W, C) -> the same."""
     with tape.module("residual"):
-        image = out.permute(0, 3, 1, 2)
+        image = x.permute(0, 3, 1, 2)
         y = bottleneck(tape, image)
         summed = tape.add("add", image, y).permute(0, 2, 3, 1)
-    tape.free(y, out)
+    tape.free(y, x)
     return summed
 
 

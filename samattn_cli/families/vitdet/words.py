@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...encoder.slots import Family, Part, Problem, Sliding, a_patch_of_pretraining
+from ...encoder.placement import UNSHIFTED
+from ...encoder.slots import (
+    Family,
+    Implementation,
+    Part,
+    Problem,
+    Sliding,
+    Wanted,
+    a_patch_of_pretraining,
+    cannot_run,
+    ends_of_stages,
+)
 from ...errors import Message
 from ..vit import words as vit
 
@@ -45,6 +56,38 @@ def pyramid_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
         yield ("neck",), Message("neck-does-not-fit", message)
 
 
+def vitdet_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """VitDetModel has one number for a window's side, whole ratios, and positions of a square pretraining."""
+    stage = config.stages[0]
+    at = ("stages", 0)
+    wanted: tuple[Wanted, ...] = (
+        (("patch_embed",), config.patch_embed == "patch", "patch_embed patch"),
+        (("pos_embed",), config.pos_embed in {"pretrained", "none"}, "pos_embed pretrained or none"),
+        (
+            ("pretrain_image_size",),
+            config.pos_embed != "pretrained" or config.pretrain_grid[0] == config.pretrain_grid[1],
+            "a square grid of pretraining",
+        ),
+        (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
+        (("norm",), not config.norm, "no norm after the blocks"),
+        (("stages",), len(config.stages) == 1, "one stage"),
+        ((*at, "overrides"), not stage.overrides, "blocks of one kind"),
+        ((*at, "mlp_ratio"), not stage.mlp_dim % stage.embed_dim, "an mlp_ratio that is a whole number"),
+        ((*at, "rel_pos"), stage.rel_pos in {"decomposed", "none"}, "rel_pos decomposed or none"),
+        ((*at, "shift_size"), stage.shift_size in {None, UNSHIFTED}, "windows without a shift"),
+        ((*at, "window_size"), stage.window_size[0] == stage.window_size[1], "windows that are square"),
+        ((*at, "num_windows_side"), stage.num_windows_side is None, "window_size"),
+        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
+    )
+    yield from cannot_run("VitDetModel of transformers", wanted)
+
+
+def held_by_model(config: EncoderConfig) -> dict[str, tuple[str, ...]]:
+    """What enters the blocks, until the last of them has run."""
+    entering = "patch_embed" if config.pos_embed == "none" else "pos_embed"
+    return {f"blocks.{ends_of_stages(config)[-1]}": (entering,)}
+
+
 FAMILY = Family(
     blocks={
         "vitdet": replace(
@@ -70,4 +113,18 @@ FAMILY = Family(
             problems=pyramid_problems,
         )
     },
+    implementations=(
+        Implementation(
+            library="transformers",
+            model="VitDetModel",
+            versions=("5.23",),
+            blocks=("vitdet",),
+            necks=("none",),
+            kernels=("eager",),
+            difference="copies tokens before it cuts windows, holds scores next to probabilities, what attention returns to the "
+            "end of a block, and what enters the blocks to the end",
+            holds=held_by_model,
+            problems=vitdet_of_transformers,
+        ),
+    ),
 )
