@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from tests.support.running import ROOT
 PATHS = {page.path: topic for topic, page in PAGES.items()}
 
 
+@cache
 def guide(*words: str, columns: int = 80):
     return CliRunner().invoke(app, ["guide", *words], env={"COLUMNS": str(columns), "NO_COLOR": "1"})
 
@@ -131,6 +133,6 @@ def test_pages_of_a_wheel_come_before_those_of_a_checkout(tmp_path, monkeypatch)
 
 def test_a_page_that_is_missing_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("samattn_cli.guide._PACKAGE", tmp_path / "samattn_cli")
-    result = guide("memory")
+    result = guide.__wrapped__("memory")
     assert result.exit_code == 2
     assert "memory.md: No such file or directory" in result.stderr.replace("\n", "")

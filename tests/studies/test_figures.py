@@ -6,6 +6,7 @@ from samattn_cli import Analysis, EncoderConfig, analyze, load_config
 from samattn_cli.encoder.kernels import takes
 from samattn_cli.reports.analysis import LayerReport
 from samattn_cli.tape.encoder import forward
+from tests.support.sampling import sampled
 from tests.support.shapes import ONE_OF_EACH_SHAPE
 
 PRESETS = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
@@ -241,7 +242,7 @@ def test_timms_486_43_gmacs_for_vit_b_add_five_for_each_element_of_a_norm():
     assert round((totals.macs + 5 * norms) / 1e9, 2) == 486.43
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH_SHAPE)
+@pytest.mark.parametrize("name", sampled(ONE_OF_EACH_SHAPE, 3))
 def test_score_columns_are_what_the_operations_make_and_the_same_for_every_kernel(name: str) -> None:
     """Eager attention allocates the score matrices; the other kernels go through as many pairs."""
     eager = report(preset(name, "run.attention=eager", "run.autocast=none"))

@@ -17,6 +17,7 @@ from samattn_cli.studies.on_device import in_memory
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.placements.strategies import placement
 from samattn_cli.tape.replay import replay_step
+from tests.support.sampling import sampled
 
 MIB, GIB = 1 << 20, 1 << 30
 SMALL = ["depth=4", "global_attn_indexes=[1,3]", "image_size=256", "embed_dim=96", "num_heads=3"]
@@ -39,13 +40,16 @@ def of(report, vary, mode, attention):
 
 @pytest.mark.parametrize(
     ("preset", "memory", "step"),
-    [
-        ("sam_vit_b", 2 * GIB, 16),
-        ("vit_b", 1 * GIB, 16),
-        ("sam2_hiera_t", 1 * GIB, 32),
-        ("vitdet_b", 3 * GIB, 16),
-        ("mae_b_pretrain", 2 * GIB, 16),
-    ],
+    sampled(
+        [
+            ("sam_vit_b", 2 * GIB, 16),
+            ("vit_b", 1 * GIB, 16),
+            ("vitdet_b", 3 * GIB, 16),
+            ("sam2_hiera_t", 1 * GIB, 32),
+            ("mae_b_pretrain", 2 * GIB, 16),
+        ],
+        3,
+    ),
 )
 def test_the_largest_resolution_fits_and_the_next_does_not(preset, memory, step):
     config = load_config(preset)

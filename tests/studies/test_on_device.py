@@ -16,6 +16,7 @@ from samattn_cli.studies.on_device import cuda_of, fits, fits_by_live, in_memory
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.sweep import sweep
 from samattn_cli.tape.requests import KINDS
+from tests.support.sampling import sampled
 
 A100 = load_device("a100_80")
 VIT_B_STEP = 9_960_954_880
@@ -66,7 +67,7 @@ NEAR = [
 ]
 
 
-@pytest.mark.parametrize(("name", "mode", "size"), NEAR)
+@pytest.mark.parametrize(("name", "mode", "size"), sampled(NEAR, 3))
 def test_a_sweep_says_what_an_analysis_says_around_the_edge(name, mode, size) -> None:
     """Of batches of 1 to 5, memory is made to end near what the third takes: live, allocated, and reserved."""
     mode, _, kernel = mode.partition(" --attention ")

@@ -22,6 +22,7 @@ from samattn_cli.studies.placements.pieces import NEEDED
 from samattn_cli.studies.placements.placing import movable
 from samattn_cli.studies.placements.table import table_of
 from samattn_cli.units import format_bytes
+from tests.support.sampling import sampled
 
 TRAINING = "run.mode=training"
 PLAIN = ["image_size=160", "embed_dim=48", "num_heads=3", "window_size=4", "global_attn_indexes=[1]"]
@@ -52,7 +53,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", sampled(CASES, 3))
 def test_the_table_says_what_real_passes_say(case):
     """Every placement of up to five layers; of more those of one global layer, all but one, and some pairs."""
     preset, overrides = CASES[case]

@@ -17,6 +17,9 @@ ROOT = Path(__file__).parent.parent.parent
 SAMATTN = [sys.executable, "-m", "samattn_cli"]
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
 
+COLOURS = {"NO_COLOR", "FORCE_COLOR", "TERM"}
+"""Variables that are read when a page is printed."""
+
 QUIET = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "SAMATTN_DEBUG", "SAMATTN_FAMILY", "GITHUB_ACTIONS"}
 
 
@@ -32,14 +35,14 @@ def samattn(
     headroom: int = 0,
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; variables of the environment are read by an interpreter that starts with them.
+    """Run a command; variables of the environment other than colours are read by an interpreter that starts with them.
 
     With headroom, the command may map only so many bytes of memory.
     """
     env = environment(COLUMNS=str(columns), **variables)
-    return (
-        _started(arguments, cwd, stdin, env) if variables else _forked(arguments, cwd, stdin, env, headroom)
-    )
+    if variables.keys() <= COLOURS:
+        return _forked(arguments, cwd, stdin, env, headroom)
+    return _started(arguments, cwd, stdin, env)
 
 
 def _started(

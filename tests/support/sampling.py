@@ -1,0 +1,22 @@
+"""Fewer cases in the suite: the others run each week, marked exhaustive."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def sampled(cases: Iterable[Any], every: int) -> list[Any]:
+    """The cases, of which only each so manieth, from the first on, is in the suite."""
+    return [_case(case, number % every == 0) for number, case in enumerate(cases)]
+
+
+def only(cases: Iterable[Any], kept: Iterable[Any]) -> list[Any]:
+    """The cases, of which only those that are kept are in the suite."""
+    kept = list(kept)
+    return [_case(case, case in kept) for case in cases]
+
+
+def _case(case: Any, in_suite: bool) -> Any:
+    values = case if isinstance(case, tuple) else (case,)
+    return case if in_suite else pytest.param(*values, marks=pytest.mark.exhaustive)
