@@ -13,6 +13,7 @@ from ..files.load import load_config
 from ..render import PICTURES, TABLES, TEXTS
 from ..render.options import Options
 from ..verdicts import CrossCheck
+from .ignored import say_ignored
 from .output import deliver, emit, guarded, say, terminal_options, working, write
 from .output_files import output_files
 from .parameters import (
@@ -83,7 +84,9 @@ def analyze(
 
     formats = output_files(output, FORMATS)
     encoder = load_config(config, laid_over)
-    report = analyze_config(encoder, device=device_of(device), verify=False)
+    where = device_of(device)
+    report = analyze_config(encoder, device=where, verify=False)
+    say_ignored([encoder.run], where)
     options = terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ()))
     shown = chosen(format_) or (None if formats else "terminal")
     if shown == "terminal":

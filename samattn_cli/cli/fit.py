@@ -16,6 +16,7 @@ from ..files.load import load_config
 from ..quantities import parse_bytes
 from ..render import TABLES, TEXTS
 from . import complete
+from .ignored import say_ignored
 from .output import deliver, guarded, terminal_options, working
 from .output_files import output_files
 from .parameters import (
@@ -127,6 +128,7 @@ def fit(
     _check_sizes(asked)
     with working("working out every size", "answers") as tell:
         report = fit_config(encoder, where, asked, tell=tell)
+    say_ignored([encoder.run], where, has_times=False)
     deliver(report, chosen(format_), formats, terminal_options())
 
 

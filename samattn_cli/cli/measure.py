@@ -219,6 +219,11 @@ def _keep(
 
 
 def _check(device: str, output: Path | None, snapshot: Path | None) -> None:
+    if device == "dry:":
+        raise UsageError(
+            "unknown-device",
+            "--device dry: needs a name after the colon, such as dry:h100; dry alone is an A100",
+        )
     if not DEVICE.fullmatch(device):
         known = known_as(device, devices())
         predicted = (

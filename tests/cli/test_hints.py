@@ -166,6 +166,7 @@ HINTS = {
     ("analyze", "sam_vit_b", "--set", "dtype=fp16"): ("unknown key 'dtype'", "'run:'"),
     ("analyze", "sam_vit_b", "--set", "hidden_size=512"): ("unknown key 'hidden_size'", "'embed_dim'"),
     ("analyze", "sam_vit_b", "--num-layers", "8"): ("[unknown-option]", ": --num-layers; write --set depth=8"),
+    ("measure", "sam_vit_b", "--device", "dry:"): ("[unknown-device]", "--device dry: ", "dry:h100"),
     ("measure", "sam_vit_b", "--device", "gpu"): ("[unknown-device]", "--device gpu: ", "'cuda'"),
     ("check", "--fail-on", "warning"): ("[unknown-value]", "'warning' is not one of 'warn', 'error', 'never'; did you mean 'warn'?"),
     ("import", "sam_vit_b"): ("samattn configs sam_vit_b",),

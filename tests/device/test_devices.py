@@ -18,6 +18,7 @@ from samattn_cli.device.model import (
 from samattn_cli.device.write import calibrated_yaml, with_calibrated
 from samattn_cli.encoder.presets import devices
 from samattn_cli.errors import ConfigError, UsageError
+from samattn_cli.quantities import parse_bytes
 from tests.support.problems import message_of
 from tests.support.problems import problems_of as known_problems
 
@@ -147,6 +148,8 @@ def test_the_figures_are_sane(name):
     assert all(peak is None or peak >= peaks.float32 for peak in (peaks.tf32, peaks.bfloat16, peaks.float16))
     assert peaks.tf32 is None or peaks.tf32 <= peaks.bfloat16 / 2 * 1.02  # L40S: 183 and 362.05
     assert 0.9 < device.memory_bytes / (int(device.memory_size.split()[0]) * 1e9) < 1.08  # GB, or GiB
+    if "GiB" in device.memory_size:
+        assert parse_bytes(device.memory_size, "memory_size") == device.memory_bytes
     assert 0 < device.reserved_bytes < device.memory_bytes / 10
     assert device.usable_bytes == device.memory_bytes - device.reserved_bytes
     assert 1 <= device.launch_overhead_us <= 20

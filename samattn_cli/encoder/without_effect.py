@@ -1,0 +1,36 @@
+"""Keys of a run that are set and change nothing in what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import Message
+from .allocator_settings import AllocatorSettings, settings_of
+from .model import RunConfig
+
+CODE = "key-without-effect"
+
+
+def without_effect(run: RunConfig, *, on_cuda: bool, has_times: bool) -> Iterator[Message]:
+    """A note for each key that is set and changes nothing.
+
+    Args:
+        run: how the encoder is run.
+        on_cuda: whether the answer is about a CUDA device, whose allocator is replayed.
+        has_times: whether the answer has times.
+    """
+    if run.allocator and not on_cuda:
+        text = "it changes what a CUDA device allocates and reserves; add --device, such as --device a100_80"
+        yield Message(CODE, f"run.allocator has no effect here: {text}")
+    elif run.allocator and settings_of(run.allocator) == AllocatorSettings():
+        yield Message(
+            CODE, f"run.allocator {run.allocator} has no effect: runs have no limit at which it acts"
+        )
+    if not run.tf32:
+        return
+    if run.product_dtype != "float32":
+        yield Message(
+            CODE, f"run.tf32 has no effect: it is of float32 products, and these are {run.product_dtype}"
+        )
+    elif not has_times:
+        yield Message(CODE, "run.tf32 has no effect here: it changes times, and there are none")
