@@ -110,6 +110,51 @@ def test_sam2_of_transformers_is_derived_to_the_last_byte(attention, changes):
     assert verdict.status == "exact", verdict
 
 
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("vit_b", [TRANSFORMERS, "run.attention=eager", "run.batch_size=2", "image_size=[32,64]"]),
+        ("vit_b", ["run.autocast=bfloat16", "image_size=[32,64]"]),
+        ("sam_vit_b", ["global_attn_indexes=1", "rel_pos_grid=8", *TINY]),
+    ],
+    ids=str,
+)
+def test_positions_of_another_image_size_are_resized_in_each_forward(preset, changes):
+    """In transformers by `interpolate_pos_encoding`; the weights are those of the pretraining."""
+    words = ["depth=2", "pretrain_image_size=208", *changes]
+    verdict = verify(load_config(preset, words), every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+
+
+def test_a_checkpoint_keeps_its_parameters_at_another_image_size():
+    """SAM ViT-B at 640 px: 64x64 positions and 127 rows in each table of a global block, as ultralytics keeps them."""
+    at_640 = ["image_size=640", "pretrain_image_size=1024", "rel_pos_grid=64"]
+    kept, made_anew = (forward(load_config("sam_vit_b", words)).params for words in (at_640, at_640[:1]))
+    assert (kept, made_anew) == (89_670_912, 87_729_408)
+    positions, tables = (64**2 - 40**2) * 768, 4 * 2 * (127 - 79) * 64
+    assert kept - made_anew == positions + tables
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "run", ["run.autocast=bfloat16", "run.dtype=float16", "run.trains=norm", "run.grad=true"]
+)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("size", ["384", "[96,160]", "[112,448]"])
+def test_vit_of_transformers_interpolates_positions_in_many_forms(size, attention, run):
+    words = [
+        TRANSFORMERS,
+        "depth=2",
+        "pretrain_image_size=224",
+        f"image_size={size}",
+        f"run.attention={attention}",
+    ]
+    verdict = verify(load_config("vit_b", [*words, run]), every_layer=False)
+    assert verdict.memory_trace.differences == ()
+    assert verdict.status == "exact", verdict
+
+
 SHALLOW = [f"stages.{number}.depth=1" for number in (1, 2, 3)]
 
 
@@ -315,6 +360,7 @@ def test_what_sam2_of_transformers_cannot_run_is_said_at_its_place(words, place)
     [
         (["image_size=[800,1024]"], "image_size", "implementation-cannot-run"),
         (["window_size=[14,7]"], "window_size", "implementation-cannot-run"),
+        (["pretrain_image_size=512"], "pretrain_image_size", "implementation-cannot-run"),
         (["run.attention=fused"], "run.attention", "kernel-not-modelled"),
         (["rel_pos=joint"], "rel_pos", "implementation-cannot-run"),
         (["norm=true"], "norm", "implementation-cannot-run"),

@@ -10,6 +10,7 @@ forward_encoder keeps, is not. Shapes: B batch, N tokens, L patches, C width, h 
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -103,14 +104,22 @@ class ClassToken(nn.Module):
 
     def __init__(self, part: PartConfig) -> None:
         super().__init__()
-        (H, W), C = part.entering.grid, part.entering.dim
+        self.grid, C = part.config.pretrain_grid, part.entering.dim
         self.cls_token = nn.Parameter(torch.zeros(1, 1, C))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + H * W, C))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + prod(self.grid), C))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, 1 + HW, C)."""
+        size = x.shape[1], x.shape[2]
         x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x.flatten(1, 2)), dim=1)
-        return x + self.pos_embed
+        return x + (self.pos_embed if size == self.grid else self._positions(*size))
+
+    def _positions(self, height: int, width: int) -> Tensor:
+        """The vector of the class token, and those of patches resized as DINO does: (1, 1 + height * width, C)."""
+        of_class = self.pos_embed[:, :1]
+        patches = self.pos_embed[:, 1:].reshape(1, *self.grid, -1).permute(0, 3, 1, 2)
+        patches = F.interpolate(patches, size=(height, width), mode="bicubic").permute(0, 2, 3, 1)
+        return torch.cat((of_class, patches.view(1, height * width, -1)), dim=1)
 
 
 class Masking(nn.Module):

@@ -11,21 +11,29 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTMAEConfig, ViTMAEForPreTraining, ViTMAEModel, ViTModel
+from transformers.models.vit.modeling_vit import ViTEmbeddings
 from transformers.models.vit_mae.modeling_vit_mae import ViTMAEDecoder, ViTMAEEmbeddings
 
 from ...encoder.model import EncoderConfig, StageConfig
 
+INTERPOLATED: Callable[..., Tensor] = ViTEmbeddings.interpolate_pos_encoding
+"""The positions for tokens of an image of a height and a width, from the weights of a module."""
+
 
 class Positions(nn.Module):
-    """ViTEmbeddings without its patches: a class token in front, then its positions."""
+    """ViTEmbeddings without its patches: a class token in front, then its positions, resized to another image."""
 
-    def __init__(self, cls_token: nn.Parameter, position_embeddings: nn.Parameter) -> None:
+    def __init__(self, embeddings: ViTEmbeddings, config: EncoderConfig) -> None:
         super().__init__()
-        self.cls_token, self.position_embeddings = cls_token, position_embeddings
+        self.cls_token, self.position_embeddings = embeddings.cls_token, embeddings.position_embeddings
+        self.patch_size, self.image_size = config.patch_size, config.image_size
+        self.interpolates = config.pretrain_grid != config.grid
 
     def forward(self, patches: Tensor) -> Tensor:
         """(B, HW, C) -> (B, 1 + HW, C)."""
         tokens = torch.cat((self.cls_token.expand(patches.shape[0], -1, -1), patches), dim=1)
+        if self.interpolates:
+            return tokens + INTERPOLATED(self, tokens, *self.image_size)
         return tokens + self.position_embeddings
 
 
@@ -88,7 +96,7 @@ class Prediction(nn.Module):
 def parts(config: EncoderConfig) -> dict[str, nn.Module]:
     """Its modules by the names of the plan."""
     if config.pos_embed == "class_token":
-        return _of_vit(ViTModel(settings(config, ViTConfig), add_pooling_layer=False))
+        return _of_vit(ViTModel(settings(config, ViTConfig), add_pooling_layer=False), config)
     made = settings(config, ViTMAEConfig)
     if len(config.stages) == 1:
         model = ViTMAEModel(made)
@@ -103,10 +111,10 @@ def parts(config: EncoderConfig) -> dict[str, nn.Module]:
     }
 
 
-def _of_vit(model: ViTModel) -> dict[str, nn.Module]:
+def _of_vit(model: ViTModel, config: EncoderConfig) -> dict[str, nn.Module]:
     return {
         "patch_embed": model.embeddings.patch_embeddings,
-        "pos_embed": Positions(model.embeddings.cls_token, model.embeddings.position_embeddings),
+        "pos_embed": Positions(model.embeddings, config),
         **{f"blocks.{index}": layer for index, layer in enumerate(model.layers)},
         "norm": model.layernorm,
     }
@@ -125,7 +133,7 @@ def settings(config: EncoderConfig, kind: Callable[..., Any]) -> Any:
     stage, *decoders = config.stages
     masking = {"mask_ratio": config.mask_ratio} if config.pos_embed == "mae" else {}
     made = kind(
-        image_size=config.image_size,
+        image_size=config.pretrain_image_size or config.image_size,
         patch_size=config.patch_size,
         num_channels=config.in_chans,
         qkv_bias=stage.qkv_bias,

@@ -22,6 +22,7 @@ from ...encoder.slots import (
     Stream,
     Transition,
     Wanted,
+    a_patch_of_pretraining,
     cannot_run,
     first_output,
     transitions_called,
@@ -189,8 +190,12 @@ def _of_masking(config: EncoderConfig) -> list[Wanted]:
 
 
 def vit_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
-    """What ViTModel cannot run."""
-    yield from cannot_run("ViTModel of transformers", [*_of_encoder(config), *_of_transformers(config)])
+    """What ViTModel cannot run: it takes positions that it resizes for those of a square."""
+    height, width = config.pretrain_grid
+    is_square = config.pretrain_grid == config.grid or height == width
+    square = ("pretrain_image_size",), is_square, "a pretrain_image_size that is square"
+    wanted = [square, *_of_encoder(config), *_of_transformers(config)]
+    yield from cannot_run("ViTModel of transformers", wanted)
 
 
 def mae_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
@@ -229,7 +234,10 @@ FAMILY = Family(
     blocks=BLOCKS,
     pos_embeds={
         "class_token": Part(
-            summary="A class token in front, then a learned vector per token, as in ViT.",
+            summary="A class token in front, then a learned vector per token, as in ViT; those of patches are for "
+            "pretrain_image_size, and another grid resizes them, bicubically, in each forward.",
+            keys=frozenset({"pretrain_image_size"}),
+            problems=a_patch_of_pretraining,
             makes=SEQUENCE,
             stream=with_class_token,
         ),

@@ -163,6 +163,7 @@ def swin_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
     wanted: list[Wanted] = [
         (("image_size",), fits, "no grid smaller than the window"),
         (("pos_embed",), config.pos_embed in {"none", "learned"}, "pos_embed none or learned"),
+        (("pretrain_image_size",), config.pretrain_grid == config.grid, "positions made for image_size"),
     ]
     yield from cannot_run("SwinModel of transformers", [*wanted, *of_transformers(config)])
 

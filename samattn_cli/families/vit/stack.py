@@ -232,8 +232,26 @@ class PatchEmbed(nn.Module):
         return self.proj(x).permute(0, 2, 3, 1)
 
 
-def learned_pos_embed(part: PartConfig) -> nn.Parameter:
+class ResizedPosEmbed(nn.Module):
+    """A learned vector for each patch of a grid; another grid takes the nearest ones.
+
+    Source: ultralytics 8, models/sam/modules/encoders.py, ImageEncoderViT. Its weight is ``pos_embed`` there.
+    """
+
+    def __init__(self, grid: Pair, dim: int) -> None:
+        super().__init__()
+        self.pos_embed = nn.Parameter(torch.zeros(1, *grid, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> the same."""
+        positions = self.pos_embed.permute(0, 3, 1, 2)
+        return x + F.interpolate(positions, size=x.shape[1:3], mode="nearest").permute(0, 2, 3, 1)
+
+
+def learned_pos_embed(part: PartConfig) -> nn.Parameter | ResizedPosEmbed:
     """A learned vector for each patch, which the encoder adds: (1, H, W, C)."""
+    if part.config.pretrain_grid != part.entering.grid:
+        return ResizedPosEmbed(part.config.pretrain_grid, part.entering.dim)
     return nn.Parameter(torch.zeros(1, *part.entering.grid, part.entering.dim))
 
 

@@ -331,8 +331,23 @@ def patch_embed(tape: Tape, image: Tensor, part: PartConfig, *, bias: bool = Tru
 
 
 def learned_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
-    """Add one learned vector per patch: (B, H, W, C) -> the same. The weight is the encoder's own, "pos_embed"."""
+    """Add one learned vector per patch: (B, H, W, C) -> the same. The weight is the encoder's own, "pos_embed".
+
+    Positions of another grid are resized, and are a weight of a module.
+    """
+    grid, made_for = part.entering.grid, part.config.pretrain_grid
+    if not (made_for[0] == grid[0] and made_for[1] == grid[1]):
+        return resized_pos_embed(tape, x, made_for)
     return tape.add_weight("add", x, tape.parameter("", 1, *part.entering.grid, x.shape[-1]))
+
+
+def resized_pos_embed(tape: Tape, x: Tensor, made_for: Shape) -> Tensor:
+    """Add the nearest vectors of a grid (h, w): (B, H, W, C) -> the same."""
+    weight = tape.used_weight("pos_embed", 1, *made_for, x.shape[-1]).permute(0, 3, 1, 2)
+    resized = tape.interpolate("resize", weight, x.shape[1:3], "nearest").permute(0, 2, 3, 1)
+    out = tape.add("add", x, resized)
+    tape.free(resized)
+    return out
 
 
 def sam_neck(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:

@@ -16,6 +16,7 @@ from ...encoder.slots import (
     PatchEmbed,
     Problem,
     Wanted,
+    a_patch_of_pretraining,
     cannot_run,
     ends_of_stages,
 )
@@ -39,6 +40,7 @@ def sam_of_libraries(config: EncoderConfig) -> Iterator[Wanted]:
     yield from (
         (("patch_embed",), config.patch_embed == "patch", "patch_embed patch"),
         (("pos_embed",), config.pos_embed in {"learned", "none"}, "pos_embed learned or none"),
+        (("pretrain_image_size",), config.pretrain_grid == config.grid, "positions made for image_size"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
         (("norm",), not config.norm, "no norm after the blocks"),
         (("stages",), len(config.stages) == 1, "one stage"),
@@ -126,7 +128,13 @@ FAMILY = Family(
         )
     },
     patch_embeds={"patch": PatchEmbed(summary="Non-overlapping patches by a convolution.")},
-    pos_embeds={"learned": Part(summary="One learned vector per patch.")},
+    pos_embeds={
+        "learned": Part(
+            summary="One learned vector per patch of pretrain_image_size; another grid takes the nearest ones in each forward.",
+            keys=frozenset({"pretrain_image_size"}),
+            problems=a_patch_of_pretraining,
+        )
+    },
     necks={
         "sam": Part(
             summary="1x1 and 3x3 convolutions to out_chans, a LayerNorm after each.",
