@@ -93,7 +93,7 @@ def trace(
         str | None,
         device_option(
             "Add predicted times, and whether the module fits: h100, rtx_4090, ... (see `samattn devices`) or a YAML file. "
-            "dry:h100 also runs torch's own CUDA code, without a GPU, for what its allocator allocates and reserves."
+            "dry:h100 runs torch's own CUDA code, without a GPU, for what its allocator allocates and reserves."
         ),
     ] = None,
     against: Annotated[

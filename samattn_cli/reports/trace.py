@@ -50,6 +50,30 @@ class TracedAttention:
 
 
 @dataclass(frozen=True)
+class TracedOperand:
+    """A tensor that an operation takes: its shape, its strides in elements, and the bytes of an element."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    item_bytes: int
+
+
+@dataclass(frozen=True)
+class TracedDetail:
+    """What decides how much memory an operator takes inside while it runs on CUDA.
+
+    Attributes:
+        operands: its tensors, in order.
+        kept: of a reduction, the shape of its result with reduced sizes as 1.
+        gives: of the backward of a convolution, whether it computes the gradients of the input and of the weight.
+    """
+
+    operands: tuple[TracedOperand, ...]
+    kept: tuple[int, ...] = ()
+    gives: tuple[bool, bool] = (False, False)
+
+
+@dataclass(frozen=True)
 class TracedOp:
     """One operation.
 
@@ -66,6 +90,7 @@ class TracedOp:
         frees: what is freed before the next operation.
         saves: what autograd keeps for its backward and has not kept before.
         attention: its shapes, if it is a fused attention.
+        detail: of operations that take memory inside, what decides how much.
     """
 
     name: str
@@ -82,6 +107,7 @@ class TracedOp:
     frees: tuple[int, ...] = ()
     saves: tuple[int, ...] = ()
     attention: TracedAttention | None = None
+    detail: TracedDetail | None = None
 
 
 @dataclass(frozen=True)

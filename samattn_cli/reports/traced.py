@@ -123,7 +123,10 @@ class Against:
 
 @dataclass(frozen=True, kw_only=True)
 class TracedAnalysis:
-    """An analysis of a module that was traced. `target` is what was asked for, `type` the module's class."""
+    """An analysis of a module that was traced. `target` is what was asked for, `type` the module's class.
+
+    `dry` says that the allocated and reserved bytes are those of a dry run. Otherwise they are derived from the trace.
+    """
 
     target: str
     type: str
@@ -136,6 +139,7 @@ class TracedAnalysis:
     training: TrainingReport | None
     device: DeviceReport | None = None
     against: Against | None = None
+    dry: bool = False
     schema_version: int = SCHEMA_VERSION
     kind: Literal["analysis"] = "analysis"
     source: Literal["traced"] = "traced"

@@ -189,14 +189,13 @@ def _device(report: TracedAnalysis) -> Lines:
     ]
     if device.allocated_bytes is None:
         lines.append(
-            f"this compares the bytes of live tensors with the device's memory: workspaces of kernels, and what torch's allocator "
-            f"reserves beyond them, are left out; --device dry:{device.name} has them"
+            "this compares the bytes of live tensors with the device's memory: what kernels and an allocator take beyond them is "
+            "left out"
         )
     if device.allocated_bytes is not None and device.reserved_bytes is not None:
         allocated, reserved = map(format_bytes, (device.allocated_bytes, device.reserved_bytes))
-        lines.append(
-            f"torch's own CUDA code, in a dry run, allocates {allocated} and reserves {reserved}, workspaces included"
-        )
+        who = "torch's own CUDA code, in a dry run," if report.dry else "torch's allocator"
+        lines.append(f"{who} allocates {allocated} and reserves {reserved}, workspaces included")
     if device.too_large:
         lines.append(f"too large for it: {', '.join(device.too_large)}")
     what = "a whole step" if report.training else "a pass"

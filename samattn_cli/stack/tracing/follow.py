@@ -26,13 +26,15 @@ from ..gradients import Uses, in_place
 from ..meta import run_on_meta
 from ..trace import storage_key
 from ..versions import as_in_torch_2_13
+from .detail import detail_of
 
 NO_NUMBER = 2**63
 """Nodes that add up the gradient of a weight have a number above this."""
 BIASED = {"addmm": 1, "convolution": 0, "baddbmm": 1}
 """Products that may add a bias, and where their first operand is."""
 FUSED = "_scaled_dot_product"
-NO_GRAPH = -1
+LAYER_NORM_BACKWARD = torch.ops.aten.native_layer_norm_backward.default
+"""Its results on CUDA are made in one operation."""
 
 
 class Modules:
@@ -144,7 +146,8 @@ class Follower(TorchDispatchMode):
     ) -> Any:
         """Run the operation and record it."""
         kwargs = kwargs or {}
-        if self.device == "meta" and (in_steps := steps_on_cuda(func)):
+        in_steps = steps_on_cuda(func) if self.device == "meta" else None
+        if in_steps is not None and func is not LAYER_NORM_BACKWARD:
             with self:
                 return in_steps(*args, **kwargs)
         operands = [leaf for leaf in _pytree.arg_tree_leaves(*args, **kwargs) if isinstance(leaf, Tensor)]
@@ -152,7 +155,9 @@ class Follower(TorchDispatchMode):
             if operand.device.type == self.device:
                 self._known.setdefault(storage_key(operand), 0)
         result = in_place(func, args, self.alone) if self.alone else None
-        if result is None and self.device == "meta":
+        if in_steps is not None:
+            result = in_steps(*args, **kwargs)
+        elif result is None and self.device == "meta":
             result = as_in_torch_2_13(func, args, run_on_meta(func, args, kwargs))
         elif result is None:
             result = func(*args, **kwargs)
@@ -182,6 +187,7 @@ class Follower(TorchDispatchMode):
                 "bytes_written": sum(map(_nbytes, new or ours[:1])),
                 "weights": self._first_uses(operands),
                 "attention": _attention(name, args) if name.startswith(FUSED) else None,
+                "detail": detail_of(name, args, operands),
             }
         )
         self._ops.append(op)

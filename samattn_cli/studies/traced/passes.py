@@ -81,9 +81,14 @@ class TracedPasses:
     @cached_property
     def gradients_bytes(self) -> int:
         """Memory of the gradients of the weights that train and are used."""
+        return sum(map(rounded, self.trained_sizes))
+
+    @cached_property
+    def trained_sizes(self) -> tuple[int, ...]:
+        """Bytes of each weight that trains and is used, in the order of the module."""
         used = {number for op in self.trace.step for number in op.weights}
-        weights = (self.trace.weights[number] for number in used)
-        return sum(rounded(weight.nbytes) for weight in weights if weight.trains)
+        weights = (self.trace.weights[number] for number in sorted(used))
+        return tuple(weight.nbytes for weight in weights if weight.trains)
 
     @cached_property
     def trained_params(self) -> int:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ...device.roofline import LayerTime
 
 FLOAT32_BYTES = 4
+AMPERE = 8.0
+OLDER = "its attention kernels are those of newer devices than {0}, which has no flash attention (--device dry:{0} runs its own)"
 
 
 def trace(
@@ -79,7 +81,7 @@ def trace(
         report = replace(report, against=compare(passes, against))
     if device is None or not dry or report.device is None:
         return report
-    return replace(report, device=_as_run(report.device, ask_dry_run(asked, device)))
+    return with_memory(replace(report, dry=True), _as_run(report.device, ask_dry_run(asked, device)))
 
 
 def traced(asked: Asked, device: Device | None = None) -> TracedAnalysis:
@@ -93,6 +95,15 @@ def traced(asked: Asked, device: Device | None = None) -> TracedAnalysis:
 
 def _report(asked: Asked, passes: TracedPasses, device: Device | None) -> TracedAnalysis:
     return report_of(passes, asked.name, asked.mode, asked.optimizer, device)
+
+
+def with_memory(report: TracedAnalysis, device: DeviceReport) -> TracedAnalysis:
+    """The report with what a device's allocator allocates and reserves."""
+    used: dict[str, Any] = {
+        "allocated_bytes": device.allocated_bytes,
+        "reserved_bytes": device.reserved_bytes,
+    }
+    return replace(report, device=device, totals=replace(report.totals, **used))
 
 
 def _as_run(device: DeviceReport, ran: DryRun) -> DeviceReport:
@@ -115,7 +126,7 @@ def report_of(
     assert optimizer in OPTIMIZERS  # noqa: S101 - the command has checked it
     times = _times(passes, device)
     places = _places(passes)
-    return TracedAnalysis(
+    report = TracedAnalysis(
         target=target,
         type=traced.type,
         run=RunReport(
@@ -127,7 +138,7 @@ def report_of(
             outputs=traced.output,
             route=traced.route,
         ),
-        notes=traced.notes,
+        notes=(*traced.notes, *_notes(passes, device)),
         totals=_totals(passes, times, device),
         layers=tuple(
             _layer(passes, place, index, times.get(place))
@@ -140,8 +151,17 @@ def report_of(
         ),
         shares=_shares(passes),
         training=_training(passes, optimizer, device) if traced.step else None,
-        device=_device(passes, device, _whole_ms(passes, times, device) or 0.0, times) if device else None,
     )
+    if device is None:
+        return report
+    return with_memory(report, _device(passes, device, _whole_ms(passes, times, device) or 0.0, times))
+
+
+def _notes(passes: TracedPasses, device: Device | None) -> list[str]:
+    """What a trace does not know of a device."""
+    capability = device.compute_capability if device else None
+    fused = any(op.attention for op in passes.trace.forward)
+    return [OLDER.format(device.name)] if device and capability and capability < AMPERE and fused else []
 
 
 def _places(passes: TracedPasses) -> list[str]:
@@ -358,21 +378,23 @@ def _device(
     passes: TracedPasses, device: Device, total: float, times: Mapping[str, LayerTime]
 ) -> DeviceReport:
     from ...device.roofline import calibration
+    from .in_memory import in_memory
 
     moments = passes.training_moments if passes.trace.step else passes.moments
     peak = max(moment.nbytes for moment in moments.values())
     measured = calibration(device, run_of(passes))
+    used = in_memory(passes, device)
     return DeviceReport(
         name=device.name,
         description=device.description,
         memory_size=device.memory_size,
         usable_bytes=device.usable_bytes,
         context_bytes=device.reserved_bytes,
-        spare_bytes=device.usable_bytes - peak,
-        allocated_bytes=None,
-        reserved_bytes=None,
-        nvidia_smi_bytes=None,
-        fits=peak <= device.usable_bytes,
+        spare_bytes=device.usable_bytes - (used.allocated if used else peak),
+        allocated_bytes=used and used.allocated,
+        reserved_bytes=used and used.reserved,
+        nvidia_smi_bytes=used and used.reserved + device.reserved_bytes,
+        fits=used.fits if used else peak <= device.usable_bytes,
         too_large=tuple(place for place, moment in moments.items() if moment.nbytes > device.usable_bytes),
         latency_ms=total,
         calibrated_share=sum(time.ms * time.calibrated_share for time in times.values()) / total

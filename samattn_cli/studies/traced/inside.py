@@ -1,0 +1,123 @@
+"""Traced operations in the form in which the Tape's rules say what an operator takes inside on CUDA (`tape/inside.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...reports.trace import TracedDetail, TracedOp
+from ...tape.kernels import FLASH_COLUMNS, FLASH_ROWS
+from ...tape.ops import InputLayout, Op
+from ...tape.sdpa import Choice
+from ...tape.storage import Storage
+from ...units import FLOPS_PER_MAC, INT64_BYTES
+from .ops import kind_of
+
+BACKWARD = "backward"
+ROW_BYTES = 4
+FUSED = "_scaled_dot_product_"
+PRODUCTS = {"addmm": "linear", "mm": "linear", "bmm": "matmul", "baddbmm": "matmul"}
+
+
+def inside_op(op: TracedOp, storages: Mapping[int, Storage]) -> Op:
+    """An operation with what the rules read: its kind, how its operands lie, its kernel of attention."""
+    kind, known = _described(op)
+    known.setdefault("name", op.name)
+    known.setdefault("leaving", op.leaving)
+    return Op(
+        kind=kind,
+        module=op.module,
+        macs=op.flops // FLOPS_PER_MAC,
+        allocates=tuple(storages[storage.id] for storage in op.allocates),
+        frees=tuple(storages[number] for number in op.frees),
+        saves=tuple(storages[number] for number in op.saves),
+        entering=op.entering,
+        **known,
+    )
+
+
+def _described(op: TracedOp) -> tuple[str, dict[str, Any]]:
+    """The kind by which the rules know an operation, and more that they read; "" for an operation that takes nothing."""
+    if op.name.startswith(FUSED):
+        return "sdpa", _attention(op)
+    if op.name in PRODUCTS:
+        return PRODUCTS[op.name], {}
+    describe = DESCRIBED.get(op.name)
+    if describe is None or op.detail is None or not op.allocates:
+        return "", {}
+    return describe(op, op.detail)
+
+
+def _attention(op: TracedOp) -> dict[str, Any]:
+    kernel = op.name.removeprefix(FUSED).partition("_")[0]
+    known: dict[str, Any] = {"choice": Choice(kernel)}  # type: ignore[arg-type]
+    if op.attention is not None:
+        *rows, _ = op.attention.queries
+        known["scores"] = rows[0] * rows[1] * rows[2] * op.attention.keys[-2]
+    elif kernel == "flash":
+        B, h, N, d = op.entering
+        known["workspace_bytes"] = B * h * _whole(N, FLASH_ROWS) * (1 + _whole(d, FLASH_COLUMNS)) * ROW_BYTES
+    return known
+
+
+def _whole(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def _laid_out(op: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    return kind_of(op), {"strides": tuple(operand.stride for operand in detail.operands)}
+
+
+def _sum(_: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    return "sum", {"strides": (detail.operands[0].stride,), "leaving": detail.kept}
+
+
+def _softmax_backward(op: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    output = detail.operands[-1]
+    elements = 1
+    for size in output.shape:
+        elements *= size
+    return kind_of(op), {"reads": (Storage(elements * output.item_bytes),)}
+
+
+def _indexed(_: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    """Rows at several indices, of which the rule reads the number."""
+    indices = [operand for operand in detail.operands[1:] if operand.item_bytes == INT64_BYTES]
+    return "gather", {"reads": tuple(Storage(0) for _ in (detail.operands[0], *indices))}
+
+
+def _convolution(op: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    if len(op.entering) != 4:  # noqa: PLR2004 - (B, C, H, W): the rules are of images
+        return "", {}
+    image, weight = detail.operands[1:3] if op.name.endswith(BACKWARD) else detail.operands[:2]
+    layout = InputLayout(image.shape, image.stride, weight.shape, *detail.gives)
+    return "conv2d", {"strides": (detail.operands[0].stride,), "layout": layout}
+
+
+def _pooled_backward(op: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    image = detail.operands[1]
+    return kind_of(op), {
+        "strides": (detail.operands[0].stride,),
+        "layout": InputLayout(image.shape, image.stride),
+    }
+
+
+def _resized_backward(op: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    kind = "upsample_bicubic" if "bicubic" in op.name else "upsample_linear"
+    return kind, {"strides": (detail.operands[0].stride,), "name": "grad_input"}
+
+
+DESCRIBED: Mapping[str, Callable[[TracedOp, TracedDetail], tuple[str, dict[str, Any]]]] = {
+    "native_layer_norm": _laid_out,
+    "native_layer_norm_backward": _laid_out,
+    "max_pool2d_with_indices": _laid_out,
+    "max_pool2d_with_indices_backward": _pooled_backward,
+    "sum": _sum,
+    "mean": _sum,
+    "_softmax_backward_data": _softmax_backward,
+    "index": _indexed,
+    "convolution": _convolution,
+    "convolution_backward": _convolution,
+    "upsample_bicubic2d_backward": _resized_backward,
+    "upsample_linear1d_backward": _resized_backward,
+}
