@@ -73,16 +73,22 @@ def unfit_kernel(config: EncoderConfig, kernel: str) -> Message | None:
 
 
 def _not_modelled(library: str, config: EncoderConfig) -> Message:
-    blocks = " and ".join(dict.fromkeys(stage.block for stage in config.stages))
-    known = "; ".join(
-        f"{run.model.model} has {' or '.join(run.model.blocks)} blocks and neck {' or '.join(run.model.necks)}"
-        for run in _of(library)
-    )
+    blocks = tuple(dict.fromkeys(stage.block for stage in config.stages))
+    models = [run.model for run in _of(library)]
+    alike = [model for model in models if set(blocks) <= set(model.blocks)]
+    known = sorted({block for model in models for block in model.blocks})
+    has = "; ".join(map(_what_it_has, alike)) or f"it has {', '.join(known) or 'no'} blocks"
+    what = f"{' and '.join(blocks)} blocks, pos_embed {config.pos_embed}, neck {config.neck}"
     return Message(
         "implementation-not-modelled",
-        f"implementation {library} is not modelled for {blocks} blocks and neck {config.neck}: use {REFERENCE}"
-        f"{known and f' ({known})'}",
+        f"implementation {library} is not modelled for {what}: use implementation {REFERENCE} ({has})",
     )
+
+
+def _what_it_has(model: Implementation) -> str:
+    """Of a model with the blocks that are wanted: "SwinModel has neck none"."""
+    positions = f"pos_embed {' or '.join(model.pos_embeds)} and " if model.pos_embeds else ""
+    return f"{model.model} has {positions}neck {' or '.join(model.necks)}"
 
 
 def _of(library: str) -> Iterator[Run]:

@@ -70,6 +70,14 @@ def test_peak_of_a_model_of_timm_at_its_default(preset, mib):
             "implementation-cannot-run",
         ),  # the last grid is 8x7
         ("swinv2_t", ["image_size=[264,256]"], "image_size", "implementation-cannot-run"),
+        ("sam2_hiera_t", [], "implementation", "implementation-not-modelled"),  # it has no neck
+        (
+            "sam2_hiera_t",
+            ["neck=none", "stages.1.mlp_ratio=2"],
+            "stages.1.mlp_ratio",
+            "implementation-cannot-run",
+        ),
+        ("vit_b", ["norm=false"], "norm", "implementation-cannot-run"),
         ("swinv2_t", ["run.attention=sdpa"], "run.attention", "kernel-not-modelled"),
     ],
     ids=str,

@@ -107,7 +107,9 @@ def test_timm_says_what_shapes_do_not(tmp_path):
 
 @pytest.mark.usefixtures("timm")
 def test_a_hiera_of_timm_is_that_of_sam_2_without_its_neck(tmp_path):
-    text = imported("sam2_hiera_tiny").replace("stages:", "neck: sam2_fpn\nstages:")
+    text = imported("sam2_hiera_tiny")
+    assert "implementation: timm" in text
+    text = text.replace("implementation: timm\n", "").replace("stages:", "neck: sam2_fpn\nstages:")
     assert is_preset(text, "sam2_hiera_t", tmp_path)
 
 

@@ -34,6 +34,7 @@ PATH = Path(__file__).with_name("timm.json")
 
 SAM = "sam_vit_b depth=3 global_attn_indexes=1"
 SWIN, SWINV2 = "swin_t stages.2.depth=2", "swinv2_t stages.2.depth=2"
+SAM2 = "sam2_hiera_t neck=none stages.2.depth=3 stages.2.global_attn_indexes=5"
 SMALL = (
     f"{SAM} image_size=256",
     f"{SAM} image_size=[224,304] run.batch_size=2 run.dtype=float16",
@@ -41,6 +42,10 @@ SMALL = (
     f"{SWIN} image_size=[264,296] run.batch_size=2 run.dtype=bfloat16",
     f"{SWINV2} image_size=128",
     f"{SWINV2} image_size=[264,328] run.batch_size=2 run.dtype=float16",
+    "vit_b depth=2 image_size=64",
+    "vit_b depth=2 image_size=[96,160] run.batch_size=2 run.dtype=bfloat16",
+    f"{SAM2} image_size=128",
+    f"{SAM2} image_size=[96,160] run.batch_size=2 run.dtype=float16",
 )
 """Cases that take each path once. Each runs under both kernels."""
 
@@ -63,6 +68,15 @@ WIDE = (
     "swinv2_t run.batch_size=4 run.dtype=bfloat16",
     "swinv2_t image_size=[328,264] stages.0.depth=1 run.dtype=float16",
     "swinv2_b",
+    "vit_b",
+    "vit_l run.batch_size=4 run.dtype=bfloat16",
+    "vit_h run.dtype=float16 qkv_bias=false",
+    "vit_b depth=2 run.checkpointing=true",
+    "sam2_hiera_t neck=none",
+    "sam2_hiera_t neck=none image_size=[96,160] run.batch_size=4 run.dtype=bfloat16",
+    "sam2_hiera_t neck=none image_size=256 run.batch_size=4 run.dtype=float16 run.checkpointing=true",
+    "sam2_hiera_b_plus neck=none run.dtype=bfloat16",
+    "sam2_hiera_l neck=none",
 )
 
 

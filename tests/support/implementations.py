@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MODELLED = {
     "transformers": ("sam_", "sam2_", "vit_", "mae_", "vitdet_", "swin_", "swinv2_"),
-    "timm": ("sam_", "swin_", "swinv2_"),
+    "timm": ("sam_", "swin_", "swinv2_", "vit_"),
 }
 """How these presets begin, by library."""
 

@@ -20,16 +20,23 @@ class Code(Holds):
     """The steps of the block that implementations write differently, as SAM 2 writes them."""
 
     def partition(self, x: Tensor, layer: LayerConfig) -> Tensor:
-        """Windows of (B, H, W, C): (B * windows, h, w, C)."""
-        return window_partition(self.tape, x, layer.windows)
+        """Windows of (B, H, W, C), which is freed: (B * windows, h, w, C)."""
+        windows = window_partition(self.tape, x, layer.windows)
+        self.tape.free(x, keep=windows)
+        return windows
 
     def unpartition(self, windows: Tensor, layer: LayerConfig) -> Tensor:
-        """The pooled grid of pooled windows: (B, H', W', D); here its padding stays in memory."""
+        """The pooled grid of pooled windows, which are done with: (B, H', W', D); here its padding stays in memory."""
         joined = join(self.tape, windows, layer.windows.pooled(layer.q_stride))
+        self.drop("attended", windows, keep=joined)
         return joined.narrow((joined.shape[0], *layer.out_grid, joined.shape[-1]))
 
     def before_pooling(self, q: Tensor, k: Tensor) -> None:
         """What attention does with queries and keys (B, M, h, d) before it pools the queries: nothing."""
+
+    def eager(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+        """Attention that makes the score matrix: (B, N, h, d), and what is kept until the end; here that of transformers."""
+        return eager(self.tape, q, k, v)
 
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[Code] = Code) -> Tensor:
@@ -58,15 +65,12 @@ def attend(tape: Tape, normed: Tensor, layer: LayerConfig, kernel: str, code: Co
     windows = normed
     if not layer.is_global:
         windows = code.partition(normed, layer)
-        tape.free(normed, keep=windows)
     with tape.module("attn"):
         attended = attention(tape, windows, layer, kernel, code)
     tape.free(windows)
     if layer.is_global:
         return attended, attended
-    joined = code.unpartition(attended, layer)
-    code.drop("attended", attended, keep=joined)
-    return attended, joined
+    return attended, code.unpartition(attended, layer)
 
 
 def pool(tape: Tape, name: str, x: Tensor, stride: int) -> Tensor:
@@ -87,20 +91,20 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, code: Code
         pooled = pool(tape, "q_pool", q.view(B, H, W, D), layer.q_stride)
         q = pooled.view(B, height * width, h, D // h)
     q, k, v = (each.transpose(1, 2) for each in (q, k, v))
-    out, *kept = (eager if kernel == "eager" else sdpa)(tape, q, k, v)
+    out, *kept = code.eager(q, k, v) if kernel == "eager" else sdpa(tape, q, k, v)
     y = tape.reshape("merge_heads", out, B, height, width, D)
     result = tape.linear("proj", y, D)
-    tape.free(y, out, *kept, q, qkv, *code.held("attention"))
+    tape.free(y, out, *kept, qkv, *code.held("attention"))
     return result
 
 
 def sdpa(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-    """Torch's scaled_dot_product_attention, as in SAM 2: (B, h, N, d), (B, h, M, d) twice -> (B, N, h, d)."""
-    return (attention_kernel(tape, "sdpa", q, k, v).transpose(1, 2),)
+    """Torch's scaled_dot_product_attention, as in SAM 2: (B, h, N, d), (B, h, M, d) twice -> (B, N, h, d), and what is kept."""
+    return attention_kernel(tape, "sdpa", q, k, v).transpose(1, 2), q
 
 
 def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-    """Attention that makes the score matrix, as in transformers, and the probabilities, which are kept until the end."""
+    """Attention that makes the score matrix, as in transformers, and what is kept until the end."""
     raw = tape.scores(q, k)  # (B, h, N, M)
     scores = tape.scale("scale", raw)
     tape.free(raw)
@@ -110,7 +114,7 @@ def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     values = tape.matmul("values", probabilities, v)
     merged = tape.contiguous("merge", values.transpose(1, 2))
     tape.free(values, keep=merged)
-    return merged, probabilities
+    return merged, probabilities, q
 
 
 def patch_embed(tape: Tape, image: Tensor, part: PartConfig) -> Tensor:

@@ -28,7 +28,9 @@ class Code(reference.Code):
 
     def partition(self, x: Tensor, layer: LayerConfig) -> Tensor:
         """Cut from a copy even where there is nothing to pad."""
-        return cut_from_copy(self.tape, x, layer.windows)
+        windows = cut_from_copy(self.tape, x, layer.windows)
+        self.tape.free(x)
+        return windows
 
     def unpartition(self, windows: Tensor, layer: LayerConfig) -> Tensor:
         """The padding is dropped by a copy."""
@@ -36,6 +38,7 @@ class Code(reference.Code):
         out = crop(self.tape, joined, layer.out_grid)
         if joined.storage not in {out.storage, windows.storage}:
             self.tape.free(joined)
+        self.drop("attended", windows, keep=out)
         return out
 
     def before_pooling(self, q: Tensor, k: Tensor) -> None:

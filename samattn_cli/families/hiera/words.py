@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ...encoder.plan import LayerConfig
 
 FPN_LEVELS = 4
+TIMM_MLP_RATIO = 4
 OF_POSITIONS = 4
 """Channels of transformers' encoding of positions come in fours: sine and cosine, of rows and of columns."""
 
@@ -139,8 +140,8 @@ def stage_ends(config: EncoderConfig) -> tuple[str, ...]:
     return tuple(f"blocks.{index}" for index in ends_of_stages(config)[:-1])
 
 
-def sam2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
-    """Sam2VisionModel has one number for a window's side, one ratio for all MLPs, and pools by two in windows."""
+def sam2_of_libraries(config: EncoderConfig) -> list[Wanted]:
+    """What SAM 2 has in transformers and in timm: a number for a window's side, one MLP ratio, pooling by two in windows."""
     stages = config.stages
     ratio = stages[0].mlp_dim / stages[0].embed_dim
     wanted: list[Wanted] = [
@@ -150,11 +151,6 @@ def sam2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
             ("pos_embed_window",),
             config.pos_embed_window == stages[0].window_size,
             "positions repeated with the window of the first stage",
-        ),
-        (
-            ("out_chans",),
-            not config.out_chans % OF_POSITIONS,
-            f"a multiple of {OF_POSITIONS} output channels",
         ),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
         (("norm",), not config.norm, "no norm after the blocks"),
@@ -179,7 +175,27 @@ def sam2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
                 "windows in the first block of a stage, which pools",
             ),
         ]
-    yield from cannot_run("Sam2VisionModel of transformers", wanted)
+    return wanted
+
+
+def sam2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """What Sam2VisionModel cannot run."""
+    fours = not config.out_chans % OF_POSITIONS
+    wanted = (("out_chans",), fours, f"a multiple of {OF_POSITIONS} output channels")
+    yield from cannot_run("Sam2VisionModel of transformers", [*sam2_of_libraries(config), wanted])
+
+
+def sam2_of_timm(config: EncoderConfig) -> Iterator[Problem]:
+    """HieraDet doubles widths and heads from stage to stage, and has one ratio of MLPs in all models."""
+    wanted, (first, *_) = sam2_of_libraries(config), config.stages
+    for number, stage in enumerate(config.stages):
+        place, times = ("stages", number), 2**number
+        wanted += [
+            ((*place, "embed_dim"), stage.embed_dim == times * first.embed_dim, "widths that double"),
+            ((*place, "num_heads"), stage.num_heads == times * first.num_heads, "heads that double"),
+            ((*place, "mlp_ratio"), stage.mlp_dim == TIMM_MLP_RATIO * stage.embed_dim, "mlp_ratio 4"),
+        ]
+    yield from cannot_run("HieraDet of timm", wanted)
 
 
 FAMILY = Family(
@@ -227,6 +243,17 @@ FAMILY = Family(
             "the heads of each token that nothing reads, returns positions and its last hidden state, and keeps the positions of "
             "its finest map until the next forward, which holds them too",
             problems=sam2_of_transformers,
+        ),
+        Implementation(
+            library="timm",
+            model="HieraDet",
+            versions=("1.0.31",),
+            blocks=("hiera",),
+            necks=("none",),
+            kernels=("sdpa", "eager"),
+            difference="copies tokens to pad them and to drop the padding; its eager attention scales queries, and its softmax "
+            "is in the type of the scores",
+            problems=sam2_of_timm,
         ),
     ),
 )

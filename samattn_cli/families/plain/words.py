@@ -198,6 +198,13 @@ def vit_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
     yield from cannot_run("ViTModel of transformers", wanted)
 
 
+def vit_of_timm(config: EncoderConfig) -> Iterator[Problem]:
+    """What VisionTransformer cannot run."""
+    wanted = [*_of_encoder(config), *_of_transformers(config)]
+    whole = ("image_size",), not any(config.dropped), "images of whole patches"
+    yield from cannot_run("VisionTransformer of timm", [whole, *wanted])
+
+
 def mae_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
     """What ViTMAEModel cannot run."""
     wanted = [*_of_encoder(config), *_of_masking(config), *_of_transformers(config)]
@@ -280,6 +287,18 @@ FAMILY = Family(
             difference=VIT.difference.replace("to the end", "until the decoder begins"),
             holds=lambda _: {"transitions.1": (first_output("pos_embed"),)},
             problems=pretraining_of_transformers,
+        ),
+        Implementation(
+            library="timm",
+            model="VisionTransformer",
+            versions=("1.0.31",),
+            blocks=("plain",),
+            necks=("none",),
+            pos_embeds=("class_token",),
+            kernels=("sdpa", "eager"),
+            difference="holds the tokens that enter the blocks until the last of them has run",
+            holds=lambda config: {f"blocks.{config.stages[0].depth - 1}": ("pos_embed",)},
+            problems=vit_of_timm,
         ),
     ),
 )
