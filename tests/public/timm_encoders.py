@@ -1,6 +1,7 @@
 """What timm's own encoders allocate, kept in `timm.json`, so that tests compare the Tape with them without timm.
 
-    python -m tests.public.timm_encoders        # two minutes, where timm is installed
+    python -m tests.public.timm_encoders        # one minute, where timm is installed
+    python -m tests.public.timm_encoders wide   # also says whether the Tape has each allocation of the cases of `WIDE`
 
 timm needs a torchvision that fits torch, which the tests' environment does not have. A case is a preset and changes of it. Of
 each phase and part there are the number of allocations, the most bytes live, the bytes that it leaves, and a checksum of the
@@ -10,6 +11,7 @@ sequence of all allocations. "whole" is an inference forward of the model itself
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
@@ -30,6 +32,7 @@ from samattn_cli.tape.memory import walk, weights_bytes
 from samattn_cli.units import rounded
 from samattn_cli.verdicts import ClaimedPass
 
+MIB = 2**20
 PATH = Path(__file__).with_name("timm.json")
 
 SAM = "sam_vit_b depth=3 global_attn_indexes=1"
@@ -55,6 +58,11 @@ WIDE = (
     f"{SAM} image_size=256 run.dtype=bfloat16 rel_pos=none pos_embed=none qkv_bias=false",
     f"{SAM} image_size=256 run.dtype=float16 run.checkpointing=true",
     f"{SAM} image_size=256 window_size=0 global_attn_indexes=none",
+    f"{SAM} image_size=256 run.batch_size=2 run.autocast=bfloat16",
+    f"{SWIN} image_size=[264,296] run.autocast=float16",
+    f"{SWINV2} image_size=128 run.autocast=bfloat16",
+    "vit_b depth=2 image_size=64 run.autocast=float16",
+    f"{SAM2} image_size=[96,160] run.autocast=bfloat16",
     "sam_vit_b",
     "sam_vit_b run.dtype=bfloat16 run.batch_size=4",
     "sam_vit_l run.dtype=float16",
@@ -133,6 +141,8 @@ def traced(config: EncoderConfig) -> dict[str, Figures]:
 
 
 def _whole(config: EncoderConfig) -> list[int]:
+    if config.run.autocast != "none":  # of parts alone
+        return []
     run = implementation_of(config)
     assert run is not None
     dtype = getattr(torch, config.run.dtype)
@@ -156,6 +166,8 @@ def derived(config: EncoderConfig) -> dict[str, Figures]:
 
 
 def _derived_whole(config: EncoderConfig) -> list[int]:
+    if config.run.autocast != "none":
+        return []
     passed = forward(config)
     before = weights_bytes(passed) + rounded(passed.image.nbytes)
     sizes = [s.nbytes for part in passed.segments for op in part.recording.ops for s in op.allocates]
@@ -169,19 +181,23 @@ def recorded() -> dict[str, Any]:
     return kept
 
 
-def main(say: Callable[[str], object] = print) -> None:
-    """Trace all cases, say which the Tape has to the byte, and keep the small ones."""
-    kept, small = {}, set(cases(SMALL))
-    for case in cases((*SMALL, *WIDE)):
-        config = config_of(case)
-        found = traced(config)
-        say(f"{'equal' if found == derived(config) else 'NOT EQUAL'}  {case}")
-        if case in small:
-            kept[case] = found
+def main(say: Callable[[str], object] = print, *, wide: bool = False) -> None:
+    """Trace the small cases and keep them; say of each case, of the wide ones too if asked, whether the Tape is equal."""
+    kept = {}
+    for case in cases(SMALL):
+        kept[case] = traced(config_of(case))
+        say(_compared(case, kept[case]))
     made_by = {package: version(package) for package in ("timm", "torch")}
     lines = ",\n".join(f"{json.dumps(case)}: {json.dumps(kept[case])}" for case in kept)
     PATH.write_text(f'{{"made_by": {json.dumps(made_by)},\n"cases": {{\n{lines}\n}}}}\n', "utf-8")
+    for case in cases(WIDE) if wide else ():
+        say(_compared(case, traced(config_of(case))))
+
+
+def _compared(case: str, found: dict[str, Figures]) -> str:
+    peak = found["whole"][""][1] / MIB if found["whole"][""] else 0
+    return f"{'equal' if found == derived(config_of(case)) else 'NOT EQUAL'}  {peak:,.2f} MiB  {case}"
 
 
 if __name__ == "__main__":
-    main()
+    main(wide="wide" in sys.argv)

@@ -83,6 +83,10 @@ class Code(Holds):
         """What torch's attention returns, with the heads of each image: (B, h, HW, d)."""
         return out
 
+    def for_projection(self, size: Shape) -> Shape:
+        """The dimensions of the tokens of a window or grid (H, W) as the projection takes them: here the same."""
+        return size
+
     def for_mlp(self, x: Tensor) -> Tensor:
         """The tokens (B, H, W, C) as the second half of the block takes them: here as they are."""
         return x
@@ -239,8 +243,10 @@ def sdpa(tape: Tape, qkv: Tensor, layer: LayerConfig, code: Code) -> Tensor:
         code.drop("bias", bias)
     packed = () if q.storage is qkv.storage else (q,)
     kept = (*code.held("attention"), *packed, qkv)
+    B, H, W, _ = qkv.shape
     out = code.of_heads(out, layer.stage)
-    return merge(tape, out, qkv.shape[1:3], *kept, holds="attended" in code.holds)
+    result = merge(tape, out, code.for_projection((H, W)), *kept, holds="attended" in code.holds)
+    return result if len(result.shape) == len(qkv.shape) else result.view(B, H, W, result.shape[-1])
 
 
 def with_mask(tape: Tape, bias: Tensor | None, mask: Tensor, B: Dim) -> Tensor:

@@ -55,6 +55,10 @@ class Code(OfTransformers):
         (_, N, tokens, d), h = out.shape, stage.num_heads
         return out.view(N // h, h, tokens, d)
 
+    def for_projection(self, size: Shape) -> Shape:
+        """One: (HW,)."""
+        return (size[0] * size[1],)
+
     def for_mlp(self, x: Tensor) -> Tensor:
         """(B, HW, C)."""
         B, H, W, C = x.shape
