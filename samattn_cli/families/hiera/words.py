@@ -188,12 +188,14 @@ def sam2_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
 def sam2_of_timm(config: EncoderConfig) -> Iterator[Problem]:
     """HieraDet doubles widths and heads from stage to stage, and has one ratio of MLPs in all models."""
     wanted, (first, *_) = sam2_of_libraries(config), config.stages
+    wanted.append(
+        (("stages", 0, "mlp_ratio"), first.mlp_dim == TIMM_MLP_RATIO * first.embed_dim, "mlp_ratio 4")
+    )
     for number, stage in enumerate(config.stages):
         place, times = ("stages", number), 2**number
         wanted += [
             ((*place, "embed_dim"), stage.embed_dim == times * first.embed_dim, "widths that double"),
             ((*place, "num_heads"), stage.num_heads == times * first.num_heads, "heads that double"),
-            ((*place, "mlp_ratio"), stage.mlp_dim == TIMM_MLP_RATIO * stage.embed_dim, "mlp_ratio 4"),
         ]
     yield from cannot_run("HieraDet of timm", wanted)
 
