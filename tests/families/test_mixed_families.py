@@ -110,9 +110,9 @@ def test_a_block_that_pools_a_window_it_cannot_stays_global_where_all_are_asked_
         ("sam_vit_b", "stages.0.transition=patch_merging", "[transition-of-first-stage] patch_merging"),
         ("sam_vit_b", "pos_embed_window=4", "[unused-key] pos_embed learned pos_embed_window hiera"),
         (
-            "sam_vit_b",
+            "sam2_hiera_t",
             "pretrain_image_size=224",
-            "[unused-key] pos_embed learned pretrain_image_size pretrained",
+            "[unused-key] pos_embed hiera pretrain_image_size pretrained",
         ),
         ("vit_b", "global_attn_indexes=[3]", "[always-global] plain global_attn_indexes"),
         ("swin_t", "stages.1.transition=none", "[width-changes] 96 patch_merging patch_merging_v2"),
