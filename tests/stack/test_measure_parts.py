@@ -10,6 +10,7 @@ import torch
 
 from samattn_cli import SamattnError, load_config
 from samattn_cli.encoder.hash import config_hash
+from samattn_cli.encoder.model import RunConfig
 from samattn_cli.reports.recording import (
     Fingerprint,
     MeasuredCase,
@@ -155,7 +156,7 @@ class Pass:
 
     def __init__(self, run, which):
         self.run = run
-        self.settings = SimpleNamespace(step=which)
+        self.settings = RunConfig(mode="training", step=which)
 
     def __call__(self):
         self.run()
