@@ -111,7 +111,8 @@ def fold(layers: Sequence[LayerReport]) -> list[list[LayerReport]]:
     """Runs of layers that differ only in their place, and in what else is live there."""
 
     def anywhere(layer: LayerReport) -> LayerReport:
-        return replace(layer, index=0, name="", peak_bytes=0, training_bytes=0, training_op="")
+        ops = tuple(replace(op, live_bytes=None) for op in layer.ops)
+        return replace(layer, index=0, name="", peak_bytes=0, training_bytes=0, training_op="", ops=ops)
 
     return [list(run) for _, run in groupby(layers, key=anywhere)]
 
@@ -148,19 +149,25 @@ def _row(
 
 
 OpColumn = tuple[str, Callable[[OpReport], str]]
-OPS_NARROW = ("macs", "flops", "elementwise_flops", "params", "bytes_written")
-"""The figures of operations for which there is room in 80 columns; wide tables have all."""
+OPS_NARROW = ("flops", "elementwise_flops", "params", "bytes_written")
+"""The figures of operations for which there is room in 80 columns, next to what is live; wide tables have all."""
+LIVE = "Live: the bytes live in the whole encoder before the operation."
 
 
 def op_tables(report: Any, names: Sequence[str], *, wide: bool) -> Iterator[Table]:
     """The operations of the layers and parts called `names`."""
-    columns = list(_op_columns(wide=wide))
+    has_live = any(op.live_bytes is not None for place in report.layers for op in place.ops)
+    columns = [*_op_columns(wide=wide), *(LIVE_COLUMNS if has_live else ())]
     for place in (*report.parts, *report.layers):
         if place.name in names:
-            rows = tuple(tuple(cell(op) for _, cell in columns) for op in place.ops)
+            rows = [tuple(cell(op) for _, cell in columns) for op in place.ops]
+            forward = sum(op.phase == "forward" for op in place.ops)
+            phases = [*rows[:forward], None, *rows[forward:]] if forward < len(rows) else rows
             kernels = (f"{op.name}: {op.attention_kernel}." for op in place.ops if op.attention_kernel)
             headers = tuple(header for header, _ in columns)
-            yield Table(f"Operations of {place.name}", headers, rows, " ".join(kernels))
+            notes = (*([LIVE] if has_live else []), *(["Below the line: the backward."] if len(phases) > len(rows) else []))
+            note = " ".join((*notes, *kernels))
+            yield Table(f"Operations of {place.name}", headers, tuple(phases), note)
 
 
 def _op_columns(*, wide: bool) -> Iterator[OpColumn]:
@@ -170,6 +177,13 @@ def _op_columns(*, wide: bool) -> Iterator[OpColumn]:
     others = (figure.name for figure in of("op") if figure.name not in OPS_NARROW)
     for name in (*OPS_NARROW, *others) if wide else OPS_NARROW:
         yield FIGURES[name].title, partial(_amount_or_blank, FIGURES[name])
+
+
+def _bytes_or_blank(name: str, op: OpReport) -> str:
+    return format_bytes(value) if (value := getattr(op, name)) else ""
+
+
+LIVE_COLUMNS: tuple[OpColumn, ...] = (("live", partial(_bytes_or_blank, "live_bytes")),)
 
 
 def _amount_or_blank(figure: Figure, op: OpReport) -> str:

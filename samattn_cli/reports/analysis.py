@@ -21,7 +21,9 @@ Bound = Literal["compute", "memory", "launch"]
 class OpReport:
     """One operation of a layer or part. A tensor that several keep for backward counts in the first one's `saved_bytes`.
 
-    `attention_kernel` is the kernel that torch runs for fused attention, and why a faster one does not run.
+    `attention_kernel` is the kernel that torch runs for fused attention, and why a faster one does not run. `allocates_bytes`
+    are those of its results, each rounded up to 512; `live_bytes` are live in the whole encoder before it, in a run of the
+    mode (of several micro-batches, the last). Operations of the backward are those of a training run. Both are None in a trace.
     """
 
     name: str
@@ -35,6 +37,9 @@ class OpReport:
     requested_bytes: int
     saved_bytes: int
     attention_kernel: str = ""
+    phase: Literal["forward", "backward"] = "forward"
+    allocates_bytes: int | None = None
+    live_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import prod
 from operator import attrgetter
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from ..encoder.plan import LayerConfig
 from ..errors import UsageError, did_you_mean
 from ..figures import Figure, of
-from ..records import dataclass
+from ..records import dataclass, replace
 from ..reports.analysis import LayerReport, OpReport, PartReport, Share, VsGlobal
 from ..tape.encoder import Segment
 from ..tape.memory import saved_by_op
 from ..tape.ops import SCORES, Op, Recording
 from ..tape.shares import share_of
 from ..tape.training import PHASES, Moment
+from ..units import rounded
 from .attention_kernels import kernels_in
 from .passes import Passes
 from .readers import attention_bytes, of_segment
@@ -83,11 +84,39 @@ def _figures(table: Mapping[str, Callable[[At], Any]], at: At) -> dict[str, Any]
 
 
 def _ops(at: At) -> tuple[OpReport, ...]:
+    """The operations of the forward and, in training, of the backward, with the bytes live before each."""
     training = at.passes.step.forward.segments[at.number]
     kernels = tuple(kernels_in(at.passes, at.number, at.passes.device).items())
-    return _op_reports(
+    ahead = _op_reports(
         at.segment.recording, None if training.is_checkpointed else training.recording, kernels
     )
+    live, name = at.passes.live, at.segment.name
+    before: dict[str, list[int]] = {}
+    for op, nbytes in live[name, "forward"]:
+        before.setdefault(op.name, []).append(nbytes)
+    lives = {op: iter(each) for op, each in before.items()}
+    forward = (replace(op, phase="forward", live_bytes=next(lives.get(op.name, iter(())), None)) for op in ahead)
+    return *forward, *_backward(live.get((name, "backward"), ()))
+
+
+def _backward(live: Sequence[tuple[Op, int]]) -> Iterator[OpReport]:
+    """The operations of a backward; of a checkpointed segment, its second forward among them."""
+    for op, nbytes in live:
+        if op.is_kernel:
+            figures = dict(zip(OF_OPS, read_op(op), strict=True))
+            yield OpReport(
+                name=op.name,
+                kind=op.kind,
+                saved_bytes=0,
+                phase="backward",
+                allocates_bytes=_allocates(op),
+                live_bytes=nbytes,
+                **figures,
+            )
+
+
+def _allocates(op: Op) -> int:
+    return int(sum(rounded(storage.nbytes) for storage in op.allocates))
 
 
 def _vs_global(at: At) -> VsGlobal:
@@ -174,6 +203,7 @@ def _op_reports(
             kind=op.kind,
             saved_bytes=kept.pop(op.name, 0),
             attention_kernel=of_attention.get(op.name, ""),
+            allocates_bytes=_allocates(op),
             **dict(zip(OF_OPS, read_op(op), strict=True)),
         )
         for op in recording.ops

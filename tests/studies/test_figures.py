@@ -253,3 +253,13 @@ def test_score_columns_are_what_the_operations_make_and_the_same_for_every_kerne
     for kernel in filter(lambda kernel: takes(kernel, eager.config), ("sdpa", "fused")):
         other = report(preset(name, f"run.attention={kernel}", "run.autocast=none"))
         assert other.totals.attention_bytes == eager.totals.attention_bytes
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_what_is_live_before_operations_and_what_they_allocate_make_the_peak_of_a_layer(mode):
+    small = ["depth=2", "image_size=64", "window_size=2", "global_attn_indexes=[1]", f"run.mode={mode}"]
+    report = analyze(load_config("sam_vit_b", small), verify=False)
+    for place in (*report.layers, *report.parts):
+        peak = place.peak_bytes if mode == "inference" else place.training_bytes
+        assert max(op.live_bytes + op.allocates_bytes for op in place.ops) == peak, place.name
+        assert {op.phase for op in place.ops} == ({"forward"} if mode == "inference" else {"forward", "backward"})

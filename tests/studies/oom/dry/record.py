@@ -1,0 +1,100 @@
+"""Runs encoders out of memory on the dry device, and keeps the messages that torch prints in `messages.json`.
+
+    python -m tests.studies.oom.dry.record        # about five minutes, with torch's CUDA build
+
+The capacity of each card is chosen by a replay, so that memory runs out in the forward and in the backward of the first step, and in
+a later one. What is kept is torch's own: the message, the part and phase that its hooks were in, and its last operator.
+It needs what `tests/tape/dry/record.py` needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from samattn_cli import load_config
+from samattn_cli.device.dry.environment import environment
+from samattn_cli.device.load import load_device
+from samattn_cli.studies.oom.places import run_of
+from samattn_cli.studies.on_device import cuda_of
+
+PATH = Path(__file__).with_name("messages.json")
+DEVICE = "rtx_3090"
+STEP = 2 << 20
+CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("sam_vit_b", ("image_size=512", "run.batch_size=2")),
+    ("sam_vit_b", ("image_size=512", "run.attention=sdpa", "run.dtype=bfloat16")),
+    ("vit_b", ("run.batch_size=8",)),
+    ("mae_b_pretrain", ("run.batch_size=4",)),
+    ("vitdet_b", ("image_size=448",)),
+    ("swin_t", ("run.batch_size=8",)),
+    ("swinv2_t", ("run.batch_size=4",)),
+    ("sam2_hiera_t", ("image_size=448",)),
+    ("deep_encoder", ("image_size=512",)),
+    ("sam3_vision", ("image_size=504",)),
+    ("med_sam_adapter_b", ("image_size=448",)),
+    ("sam_vit_b_lora", ("image_size=448",)),
+)
+"""Preset and settings; each is run in inference, and in training in the three phases."""
+PHASES = (("forward", 1), ("backward", 1), ("", 2))
+
+
+def capacities(preset: str, settings: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """The modes, and the memory of the process in which a run is expected to end in each phase."""
+    device = load_device(DEVICE, "DEVICE")
+    cuda = cuda_of(device)
+    assert cuda is not None
+    for mode, phases in (("inference", PHASES[:1]), ("training", PHASES)):
+        config = load_config(preset, (*settings, f"run.mode={mode}"))
+        run = run_of(config, cuda)
+        for phase, number in phases:
+            edges = [
+                asked.reserved_bytes + asked.segment_bytes - STEP
+                for asked in run.asked(note for note in run.notes if note[5])
+                if asked.round == number and asked.section[0] and phase in ("", asked.section[1])
+            ]
+            fails = ((edge, run_of(config, cuda, edge).failed) for edge in _middle_first(edges))
+            wanted = (
+                edge
+                for edge, failed in fails
+                if failed and failed.round == number and failed.op and phase in ("", failed.section[1])
+            )
+            if (capacity := next(wanted, None)) is not None:
+                yield mode, capacity
+
+
+def _middle_first(edges: list[int]) -> list[int]:
+    """The larger half first, from its middle on: each is another place in the run."""
+    ordered = sorted(set(edges))
+    at = 2 * len(ordered) // 3
+    return [*ordered[at:], *ordered[:at][::-1]]
+
+
+def main() -> None:
+    """Run all cases in one process of the dry device that forks for each."""
+    asked = [
+        {"preset": preset, "settings": [*settings, f"run.mode={mode}"], "capacity": capacity}
+        for preset, settings in CASES
+        for mode, capacity in capacities(preset, settings)
+    ]
+    device = load_device(DEVICE, "DEVICE")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.studies.oom.dry.run"],
+        input=json.dumps({"cases": asked, "context": device.reserved_bytes}),
+        env=os.environ | environment(device),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    PATH.write_text("[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n", "utf-8")
+    print(f"{len(found)} of {len(asked)} cases, {sum('message' in each for each in found)} ran out", done.stderr[-2000:])
+
+
+if __name__ == "__main__":
+    main()
