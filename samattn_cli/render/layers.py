@@ -165,7 +165,10 @@ def op_tables(report: Any, names: Sequence[str], *, wide: bool) -> Iterator[Tabl
             phases = [*rows[:forward], None, *rows[forward:]] if forward < len(rows) else rows
             kernels = (f"{op.name}: {op.attention_kernel}." for op in place.ops if op.attention_kernel)
             headers = tuple(header for header, _ in columns)
-            notes = (*([LIVE] if has_live else []), *(["Below the line: the backward."] if len(phases) > len(rows) else []))
+            notes = (
+                *([LIVE] if has_live else []),
+                *(["Below the line: the backward."] if len(phases) > len(rows) else []),
+            )
             note = " ".join((*notes, *kernels))
             yield Table(f"Operations of {place.name}", headers, tuple(phases), note)
 

@@ -95,7 +95,9 @@ def _ops(at: At) -> tuple[OpReport, ...]:
     for op, nbytes in live[name, "forward"]:
         before.setdefault(op.name, []).append(nbytes)
     lives = {op: iter(each) for op, each in before.items()}
-    forward = (replace(op, phase="forward", live_bytes=next(lives.get(op.name, iter(())), None)) for op in ahead)
+    forward = (
+        replace(op, phase="forward", live_bytes=next(lives.get(op.name, iter(())), None)) for op in ahead
+    )
     return *forward, *_backward(live.get((name, "backward"), ()))
 
 

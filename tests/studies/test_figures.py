@@ -262,4 +262,6 @@ def test_what_is_live_before_operations_and_what_they_allocate_make_the_peak_of_
     for place in (*report.layers, *report.parts):
         peak = place.peak_bytes if mode == "inference" else place.training_bytes
         assert max(op.live_bytes + op.allocates_bytes for op in place.ops) == peak, place.name
-        assert {op.phase for op in place.ops} == ({"forward"} if mode == "inference" else {"forward", "backward"})
+        assert {op.phase for op in place.ops} == (
+            {"forward"} if mode == "inference" else {"forward", "backward"}
+        )

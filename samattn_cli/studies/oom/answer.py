@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...encoder.model import EncoderConfig
 from ...reports.oom import Oom, OomCandidate, OomMessage, Verdict
 from ...units import format_bytes
 from .chance import Chance
-from .fixes import fixes_of, memory_of
+from .fixes import fixes_of, memories_of, memory_of
 from .message import message_of
 from .patches import solve_patches
-from .places import has_step, matching, run_of
+from .places import asks_for, has_step, matching, run_of
 from .presets import of_presets
 from .rank import NEAR, Match, beside, candidates_of, is_possible
 from .solve import NOT_FIRST, SECOND, Setting, solve
 
 if TYPE_CHECKING:
     from ...tape.inside import Cuda
+    from ...tape.timeline import Asked
 
 MOST_SETTINGS = 10
 """Settings that are replayed by their own numbers."""
@@ -29,6 +29,7 @@ RARE = 0.05
 """A share of sizes so small that a match by chance is unlikely."""
 CLEAR = 0.1
 """How much likelier an operation is than the next, to be the answer alone."""
+LITTLE = 1 << 20
 MOST_CHECKED = 3
 """Candidates that are looked for with the memory of the message."""
 AFTER = "look at what runs after it, or beside it: a decoder, a head, the loss, another model"
@@ -103,29 +104,48 @@ def _in(setting: Setting, given: frozenset[str], message: OomMessage, cuda: Cuda
 
 
 def _run_out(matches: Sequence[Match], message: OomMessage, memory: int | None, cuda: Cuda) -> list[Match]:
-    """The matches; the first few are looked for in a run with the memory of the message."""
-    if memory is None:
+    """The matches, and where runs in the memory of the message run out, of the settings of the first few."""
+    if memory is None or message.allocated is None:
         return list(matches)
-    checked = [
-        replace(match, runs_out=_runs_out(match, message, memory, cuda)) for match in matches[:MOST_CHECKED]
+    rooms: dict[Setting, dict[int, None]] = {}
+    for match in matches[:MOST_CHECKED]:
+        if not match.preset and not any(key == "patches" for key, _ in match.setting.keys):
+            besides = rooms.setdefault(match.setting, {})
+            besides[max(beside(match.asked, message) or 0, 0)] = None
+    ends = [
+        Match(setting, failed, runs_out=True)
+        for setting, besides in rooms.items()
+        for failed in _ends(setting, message, [memory - each for each in besides if each], cuda)
     ]
-    return [*checked, *matches[MOST_CHECKED:]]
+    return _without_copies([*ends, *matches])
 
 
-def _runs_out(match: Match, message: OomMessage, memory: int, cuda: Cuda) -> bool:
-    """Whether a run with the memory of a message runs out at a request, if little runs beside the encoder."""
-    asked, allocated = match.asked, message.allocated
-    if allocated is None or match.preset or any(key == "patches" for key, _ in match.setting.keys):
+def _ends(setting: Setting, message: OomMessage, smaller: Sequence[int], cuda: Cuda) -> list[Asked]:
+    """Where runs end that print the message: in its memory, or else in what is left by what runs beside the encoder."""
+    for sizes in (memories_of(message), smaller):
+        failed = (run_of(setting.config, cuda, size).failed for size in sizes)
+        if found := [each for each in failed if each is not None and _ends_so(each, message)]:
+            return found
+    return []
+
+
+def _ends_so(failed: Asked, message: OomMessage) -> bool:
+    """Whether a run that ends at a request prints the message, but for a little that runs beside it."""
+    allocated = message.allocated
+    if allocated is None or not asks_for(failed, message.tried):
         return False
-    if (beside(asked, message) or 0) > NEAR * allocated.high_bytes:
-        return False
-    failed = run_of(match.setting.config, cuda, memory - (beside(asked, message) or 0)).failed
-    return failed is not None and _same(failed, asked)
+    least = allocated.low_bytes * (1 - NEAR)
+    return least <= failed.live_bytes <= allocated.high_bytes
 
 
-def _same(failed: object, asked: object) -> bool:
-    names = ("section", "op", "kind", "round", "nbytes")
-    return all(getattr(failed, name) == getattr(asked, name) for name in names)
+def _without_copies(matches: Sequence[Match]) -> list[Match]:
+    """One match for each request; the first of equal ones."""
+    found: dict[object, Match] = {}
+    for match in matches:
+        asked = match.asked
+        key = match.preset, match.setting, asked.section, asked.op, asked.kind, asked.round, asked.nbytes
+        found.setdefault((*key, asked.live_bytes // LITTLE), match)
+    return list(found.values())
 
 
 def _verdict(candidates: Sequence[OomCandidate], message: OomMessage, chance: Chance) -> Verdict:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...encoder.model import EncoderConfig
 from ...reports.oom import OomFix, OomMessage
+from ...tape.allocator import OWN_STEP
 from ..changes import candidates as single_changes
 from ..on_device import replayed
 from ..passes import Passes
@@ -15,6 +16,7 @@ from .rank import Match, beside
 if TYPE_CHECKING:
     from ...tape.inside import Cuda
 
+MOST_STEPS = 4
 MOST_OPS = 60_000
 """Runs of more operations are not replayed: their live bytes stand for what the allocator takes."""
 
@@ -27,6 +29,21 @@ def memory_of(message: OomMessage) -> int | None:
     free = (message.free.low_bytes + message.free.high_bytes) // 2
     can = reserved + free
     return can if message.allowed is None else min(can, message.allowed.high_bytes)
+
+
+def memories_of(message: OomMessage) -> list[int]:
+    """What the allocator can reserve in all, each size that prints the message so, in steps of a segment."""
+    middle = memory_of(message)
+    if middle is None:
+        return []
+    parts = (
+        message.reserved or message.allocated,
+        None if message.reserved else message.unallocated,
+        message.free,
+    )
+    spread = sum(each.high_bytes - each.low_bytes for each in parts if each is not None) // 2
+    steps = min(spread // OWN_STEP, MOST_STEPS)
+    return [middle + step * OWN_STEP for step in sorted(range(-steps, steps + 1), key=abs)]
 
 
 def reserved_of(message: OomMessage) -> int | None:

@@ -38,10 +38,8 @@ class Match:
             score += RUNS_OUT
         if in_traceback(self, message) is False:
             score += NOT_IN_TRACEBACK
-        if not asked.is_record:
-            score += NOT_FIRST
-        if not asked.from_device:
-            score += NOT_SERVED
+        if not self.runs_out:
+            score += (0 if asked.is_record else NOT_FIRST) + (0 if asked.from_device else NOT_SERVED)
         if allocated is not None:
             return score + beside(asked, message) / allocated.high_bytes  # type: ignore[operator]
         return score + (0 if _has_card(asked) else NO_CARD)

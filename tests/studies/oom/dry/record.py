@@ -20,8 +20,8 @@ from typing import Any
 from samattn_cli import load_config
 from samattn_cli.device.dry.environment import environment
 from samattn_cli.device.load import load_device
-from samattn_cli.studies.oom.places import run_of
 from samattn_cli.studies.on_device import cuda_of
+from samattn_cli.studies.oom.places import run_of
 
 PATH = Path(__file__).with_name("messages.json")
 DEVICE = "rtx_3090"
@@ -91,9 +91,14 @@ def main() -> None:
         text=True,
         check=False,
     )
-    found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    found: list[dict[str, Any]] = [
+        json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")
+    ]
     PATH.write_text("[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n", "utf-8")
-    print(f"{len(found)} of {len(asked)} cases, {sum('message' in each for each in found)} ran out", done.stderr[-2000:])
+    print(
+        f"{len(found)} of {len(asked)} cases, {sum('message' in each for each in found)} ran out",
+        done.stderr[-2000:],
+    )
 
 
 if __name__ == "__main__":

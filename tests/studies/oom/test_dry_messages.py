@@ -1,0 +1,64 @@
+"""Messages that torch printed on the dry device, and where it was: `samattn oom` finds the place from the message alone.
+
+`dry/messages.json` has 44 runs of 12 encoders, in inference and in training: forward, backward, first and later step.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from samattn_cli import load_config
+from samattn_cli.device.load import load_device
+from samattn_cli.reports.oom import Oom
+from samattn_cli.studies.on_device import cuda_of
+from samattn_cli.studies.oom.answer import answer
+from tests.studies.oom.dry.record import DEVICE, PATH
+
+GIVEN = frozenset({"batch_size", "dtype", "mode", "attention", "image_size"})
+CASES: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
+ALIKE = {
+    # 2.00 MiB is asked for every small request; several near here have as much live within the printed digits
+    ("swinv2_t", "training", "norm"),
+}
+SMALL = [case for case in CASES if case["preset"] in {"vit_b", "vitdet_b"}]
+
+
+def answered(case: dict[str, Any]) -> Oom:
+    cuda = cuda_of(load_device(DEVICE, "DEVICE"))
+    assert cuda is not None
+    return answer(case["message"], load_config(case["preset"], case["settings"]), GIVEN, cuda)
+
+
+def is_found(case: dict[str, Any]) -> bool:
+    first = answered(case).candidates[0]
+    is_later = case["round"] > 1
+    return [first.layers[0], first.phase] == case["section"] and (first.round == "later") == is_later
+
+
+def is_alike(case: dict[str, Any]) -> bool:
+    mode = case["settings"][-1].removeprefix("run.mode=")
+    return (case["preset"], mode, case["section"][0]) in ALIKE
+
+
+def name_of(case: dict[str, Any]) -> str:
+    return f"{case['preset']}-{case['settings'][-1]}-{'.'.join(case['section'])}-{case['round']}"
+
+
+@pytest.mark.parametrize("case", SMALL, ids=name_of)
+def test_the_place_of_a_message_of_two_encoders(case):
+    assert is_found(case)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_the_place_of_every_message(case):
+    assert is_found(case) != is_alike(case)
+
+
+def test_the_messages_are_of_ten_encoders_and_all_phases():
+    assert len({case["preset"] for case in CASES}) >= 10
+    phases = {(case["section"][1], case["round"]) for case in CASES}
+    assert phases == {("forward", 1), ("backward", 1), ("forward", 2), ("backward", 2)}
