@@ -19,12 +19,10 @@ WITHOUT_EFFECT = "garbage_collection_threshold"
 SEPARATOR = re.compile(r",(?![^\[]*\])")
 """A comma, but none in the list that torch takes for roundup_power2_divisions."""
 
-KEYS = ("max_split_size_mb", "roundup_power2_divisions", WITHOUT_EFFECT)
+EXPANDABLE = "expandable_segments"
+KEYS = ("max_split_size_mb", "roundup_power2_divisions", EXPANDABLE, WITHOUT_EFFECT)
 
-REFUSED = {
-    "expandable_segments": "segments that grow are not modelled: leave it out, and blocks are those of fixed segments",
-    "backend": "only torch's native allocator is modelled: leave it out",
-}
+REFUSED = {"backend": "only torch's native allocator is modelled: leave it out"}
 """Settings that change what is allocated or reserved in ways that are not modelled."""
 
 
@@ -35,17 +33,20 @@ class AllocatorSettings:
     Attributes:
         divisions: roundup_power2_divisions; 0: not set.
         max_split_mb: max_split_size_mb; None: no limit.
+        is_expandable: expandable_segments.
     """
 
     divisions: int = 0
     max_split_mb: int | None = None
+    is_expandable: bool = False
 
 
 def settings_of(text: str) -> AllocatorSettings:
     """The settings in a text that `parse_settings` has taken."""
     given = dict(_pairs(text))
     divisions, most = given.get("roundup_power2_divisions", "0"), given.get("max_split_size_mb")
-    return AllocatorSettings(int(divisions), None if most is None else int(most))
+    is_expandable = given.get(EXPANDABLE, "False") == "True"
+    return AllocatorSettings(int(divisions), None if most is None else int(most), is_expandable)
 
 
 def parse_settings(text: str) -> str:
@@ -84,6 +85,8 @@ def _check(key: str, value: str) -> None:
 
 def _problem(key: str, value: str) -> str:
     """What a value must be, if it is not that."""
+    if key == EXPANDABLE:
+        return "" if value in {"True", "False"} else "True or False"
     if key == WITHOUT_EFFECT:
         return "" if _is_share(value) else "a number between 0 and 1, such as 0.8"
     number = int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else -1  # noqa: PLR2004

@@ -1,6 +1,6 @@
 """PyTorch's CUDA caching allocator: the bytes that it allocates and reserves, for one device and one stream.
 
-This is the default native allocator, without expandable segments. Its rules, in bytes:
+This is the default native allocator; `expandable.py` has expandable segments. Its rules, in bytes:
 
  1. A request of 0 bytes allocates nothing.
  2. A request is rounded up to a multiple of 512. With `divisions` (roundup_power2_divisions) above 1, a request of more
@@ -85,6 +85,12 @@ class Allocator:
         peak_unsplit: `unsplit` at that event.
     """
 
+    grows = False
+    """Whether segments grow, so that a smaller free block may be the better fit."""
+
+    least_rest = LARGEST_SMALL + 1
+    """The least bytes that are split off a block of the large pool."""
+
     def __init__(
         self, capacity: int | None = None, *, divisions: int = 0, max_split: int | None = None
     ) -> None:
@@ -132,7 +138,7 @@ class Allocator:
         taken = block.nbytes
         rest = taken - size
         if rest:
-            if rest >= UNIT if is_small else rest > LARGEST_SMALL and not self._is_oversize(size):
+            if rest >= UNIT if is_small else rest >= self.least_rest and self._can_split(size):
                 self._split(block, size, rest)
                 taken, rest = size, 0
             else:
@@ -154,21 +160,31 @@ class Allocator:
         self.events.append(-1 - block.since)
         self.allocated -= block.nbytes
         self.unsplit -= block.rest
+        self._merge_free(block)
+        self._put(block)
+
+    def _merge_free(self, block: Block) -> None:
+        """Join a block with its free neighbours."""
         before, after = block.before, block.after
         if before is not None and before.is_free:
             self._take(before)
-            block.nbytes += before.nbytes
-            block.address = before.address
-            block.before = before.before
-            if block.before is not None:
-                block.before.after = block
+            self._join(block, before)
         if after is not None and after.is_free:
             self._take(after)
-            block.nbytes += after.nbytes
-            block.after = after.after
+            self._join(block, after)
+
+    @staticmethod
+    def _join(block: Block, other: Block) -> None:
+        """Add a neighbour to a block."""
+        block.nbytes += other.nbytes
+        if other is block.before:
+            block.address, block.before = other.address, other.before
+            if block.before is not None:
+                block.before.after = block
+        else:
+            block.after = other.after
             if block.after is not None:
                 block.after.before = block
-        self._put(block)
 
     def empty_cache(self) -> None:
         """Release every segment that is free as a whole."""
@@ -210,6 +226,8 @@ class Allocator:
         at = bisect_left(keys, size << ADDRESS_BITS)
         if at == len(keys):
             return None
+        if self.grows:
+            at = self._place(keys, at, is_small=is_small)
         block = self._blocks[is_small][keys[at]]
         if self.max_split is not None:
             oversize = self._is_oversize(size)
@@ -220,6 +238,13 @@ class Allocator:
         del self._blocks[is_small][keys.pop(at)]
         block.is_free = False
         return block
+
+    def _place(self, keys: list[int], at: int, *, is_small: bool) -> int:
+        """The place of the best of the free blocks from a place on, if segments grow."""
+        raise NotImplementedError
+
+    def _can_split(self, size: int) -> bool:
+        return not self._is_oversize(size)
 
     def _is_oversize(self, size: int) -> bool:
         return self.max_split is not None and size >= self.max_split

@@ -206,12 +206,14 @@ class Recording:
         cached: autocast's copies of weights, which live until the whole forward ends.
         buffers: the buffers of the part.
         unread: results that nothing reads, and what autograd saves for each: it is freed with the result that holds its graph.
+        registered: of modules whose submodules or weights are used in another order than that of their registration, these.
     """
 
     ops: tuple[Op, ...]
     cached: tuple[Storage, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     unread: Mapping[Storage, tuple[Storage, ...]] = field(default_factory=dict)
+    registered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def with_graphs(self) -> Recording:
         """The same, where autograd saves tensors and results hold their graphs."""

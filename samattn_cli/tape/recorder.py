@@ -65,14 +65,15 @@ class Recorder:
         ops, self.ops = tuple(self.ops), []
         cached = tuple(copy.storage for copy in self.copies.values())
         buffers, self.buffers = tuple(self.buffers), []
-        unread = self.unread
+        unread, registered = self.unread, self.registered
         self._forget()
-        recording = Recording(ops, cached, buffers, unread)
+        recording = Recording(ops, cached, buffers, unread, registered)
         return recording.with_graphs() if self.holds_graph else recording
 
     def _forget(self) -> None:
         """Start anew: weights of the next part have the same names, but are other weights."""
         self.recorded: set[str] = set()
+        self.registered: dict[str, tuple[str, ...]] = {}
         self.leaves: dict[str, Edge] = {}
         self.unread: dict[Storage, tuple[Storage, ...]] = {}  # see `graph_of`
         self.copies: dict[str, Tensor] = {}  # autocast's copies of weights, kept until the forward ends
@@ -86,6 +87,10 @@ class Recorder:
             yield
         finally:
             self.scope = outer
+
+    def registers(self, *names: str) -> None:
+        """The current module registers its submodules and weights in this order, and not in the order of use."""
+        self.registered[_names(self.scope, "")[1]] = names
 
     @contextmanager
     def weights(self, *, train: bool, adapters_train: bool | None = None) -> Iterator[None]:

@@ -18,7 +18,9 @@ from ..encoder.model import Section
 from ..records import dataclass
 from .allocator import MIB, UNIT, Allocator, Block, OutOfMemoryError
 from .encoder import ForwardPass, Segment
+from .expandable import ExpandableAllocator
 from .inside import Cuda
+from .module_order import Registered, in_module_order, registered_in
 from .ops import Recording, parameter_elements
 from .requests import (
     BUFFERS,
@@ -40,7 +42,7 @@ from .requests import (
 )
 from .storage import Storage
 from .training import OPTIMIZERS, TrainingStep, operation_at
-from .wrapping import Wrapping, in_module_order
+from .wrapping import Wrapping
 
 Blocks = dict[Key, Block | None]
 Place = tuple[Blocks, Storage]
@@ -162,6 +164,8 @@ def allocator_of(settings: str, capacity: int | None = None, kind: type[Allocato
     """An allocator with the settings of a run, of a kind that may keep notes."""
     chosen = settings_of(settings)
     max_split = None if chosen.max_split_mb is None else chosen.max_split_mb * MIB
+    if chosen.is_expandable:
+        kind = ExpandableAllocator if kind is Allocator else type("", (kind, ExpandableAllocator), {})
     return kind(capacity, divisions=chosen.divisions, max_split=max_split)
 
 
@@ -198,11 +202,8 @@ class Player:
 
     def build(self) -> None:
         """Weights, buffers and the image."""
-        for segment in self.passed.segments:
-            for nbytes in self._weights(segment.recording):
-                self.allocator.allocate(nbytes, WEIGHTS)
-            for buffer in segment.recording.buffers:
-                self.allocator.allocate(buffer.nbytes, BUFFERS)
+        for nbytes, kind in self._resident().values():
+            self.allocator.allocate(nbytes, kind)
         storage = self.passed.image.storage
         self.image[storage] = self.allocator.allocate(storage.nbytes, INPUT)
         self.prepare()
@@ -305,10 +306,20 @@ class Player:
                 return self._forward_place(source, source.outputs[index].storage)
         raise KeyError(f"{segment.name}: {storage}")
 
-    def _weights(self, recording: Recording) -> Iterator[int]:
-        item_bytes = self.passed.image.item_bytes
-        for weight in recording.parameters:
-            yield parameter_elements(weight) * item_bytes
+    def _resident(self) -> dict[str, tuple[int, int]]:
+        """The bytes and the kind of each weight and buffer."""
+        item_bytes, sizes = self.passed.image.item_bytes, {}
+        for segment in self.passed.segments:
+            for weight in segment.recording.parameters:
+                sizes[segment.qualified(weight.name)] = parameter_elements(weight) * item_bytes, WEIGHTS
+            for number, buffer in enumerate(segment.recording.buffers):
+                name = segment.qualified(".".join(filter(None, (buffer.module, f"{number}"))))
+                sizes[name] = buffer.nbytes, BUFFERS
+        return sizes
+
+    @cached_property
+    def _registered(self) -> Registered:
+        return registered_in(self.passed.segments)
 
     def _free_cached(self, *, kept: bool) -> None:
         """Autocast's copies of weights go when the forward is done, but for those that autograd keeps."""
@@ -454,7 +465,7 @@ class StepPlayer(Player):
             for weight in segment.recording.parameters
             if weight.trains
         }
-        return [weights[name] for name in in_module_order(weights)]
+        return [weights[name] for name in in_module_order(weights, self._registered)]
 
     def _transient(self, sizes: Iterable[int]) -> None:
         for block in [self.allocator.allocate(nbytes, TEMPORARIES) for nbytes in sizes]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from ..units import INT64_BYTES
 from . import ddp
 from .allocator import Allocator, Block
+from .module_order import Registered, in_module_order, registered_in
 from .ops import Parameter, parameter_elements
 from .requests import AVERAGE, BUCKETS, OPTIMIZER, TEMPORARIES
 from .training import COUNTER_BYTES, SCALAR_BYTES, TrainingStep
@@ -124,7 +125,11 @@ class Wrapping:
             for segment in self.step.forward.segments
             for weight in segment.recording.parameters
         }
-        return {name: weights[name] for name in in_module_order(weights)}
+        return {name: weights[name] for name in in_module_order(weights, self._registered)}
+
+    @cached_property
+    def _registered(self) -> Registered:
+        return registered_in(self.step.forward.segments)
 
     @cached_property
     def _weights(self) -> list[int]:
@@ -142,7 +147,7 @@ class Wrapping:
             for number, buffer in enumerate(segment.recording.buffers):
                 name = segment.qualified(".".join(filter(None, (buffer.module, f"{number}"))))
                 sizes[name] = buffer.nbytes, buffer.item_bytes
-        return (sizes[name] for name in in_module_order(sizes))
+        return (sizes[name] for name in in_module_order(sizes, self._registered))
 
     @cached_property
     def _buffers(self) -> list[ddp.Typed]:
@@ -158,18 +163,3 @@ class Wrapping:
     def _free(self, *blocks: Block | None) -> None:
         for block in blocks:
             self.allocator.free(block)
-
-
-def in_module_order(names: Iterable[str]) -> Iterator[str]:
-    """Names of weights in the order of ``model.parameters()``: a module's own, then those of its submodules, one by one."""
-    own: list[str] = []
-    below: dict[str, list[str]] = {}
-    for name in names:
-        head, _, rest = name.partition(".")
-        if rest:
-            below.setdefault(head, []).append(rest)
-        else:
-            own.append(name)
-    yield from own
-    for head, rests in below.items():
-        yield from (f"{head}.{rest}" for rest in in_module_order(rests))

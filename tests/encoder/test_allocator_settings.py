@@ -20,6 +20,7 @@ from tests.support.problems import problems_of
         ),
         ("garbage_collection_threshold:0.8", "garbage_collection_threshold:0.8", AllocatorSettings()),
         ("expandable_segments:False", "expandable_segments:False", AllocatorSettings()),
+        ("expandable_segments:True", "expandable_segments:True", AllocatorSettings(is_expandable=True)),
         ("backend:native", "backend:native", AllocatorSettings()),
     ],
 )
@@ -37,7 +38,10 @@ def test_settings_that_are_modelled(text, kept, settings):
         ("roundup_power2_divisions:3", "[allocator-setting-out-of-range] roundup_power2_divisions:3 power"),
         ("roundup_power2_divisions:[256:1,>:4]", "[allocator-setting-out-of-range] all sizes"),
         ("garbage_collection_threshold:1", "[allocator-setting-out-of-range] 0.8"),
-        ("expandable_segments:True", "[allocator-setting-not-modelled] expandable_segments"),
+        (
+            "expandable_segments:yes",
+            "[allocator-setting-out-of-range] expandable_segments:yes must be True or False",
+        ),
         ("backend:cudaMallocAsync", "[allocator-setting-not-modelled] backend native"),
         ("max_split_mb:64", "[unknown-allocator-setting] 'max_split_size_mb'"),
         ("max_split_size_mb:64,max_split_size_mb:32", "[given-twice] max_split_size_mb"),

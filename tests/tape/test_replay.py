@@ -18,7 +18,8 @@ from samattn_cli.tape.allocator import MIB, OutOfMemoryError
 from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.inside import Cuda, flash_splits
 from samattn_cli.tape.memory import walk
-from samattn_cli.tape.replay import Usage, in_module_order, replay_forward, replay_step
+from samattn_cli.tape.module_order import in_module_order
+from samattn_cli.tape.replay import Usage, replay_forward, replay_step
 from samattn_cli.tape.training import training_step
 from tests.support.any_encoder import any_encoder
 from tests.tape.dry.record import PATH

@@ -17,6 +17,7 @@ from .words import depth_grid
 def adapter_block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str = "eager") -> Tensor:
     """Pre-norm block with adapters after attention, over depth and parallel to the MLP: (B, H, W, C) -> the same."""
     stage, shortcut, grid = layer.stage, x, x.shape[1:3]
+    tape.registers("norm1", "attn", "norm2", "mlp", "MLP_Adapter", "Space_Adapter", "Depth_Adapter")
     windows = x if layer.is_global else window_partition(tape, x, layer.windows)
     volume = over_depth(tape, windows, layer, kernel)
     normed = tape.layer_norm("norm1", windows)

@@ -42,6 +42,7 @@ class Code(Holds):
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[Code] = Code) -> Tensor:
     """Pre-norm block: (B, H, W, C) -> (B, H / q_stride, W / q_stride, D); `code` is that of an implementation."""
     steps, shortcut = code(tape), x
+    tape.registers("norm1", "attn", "norm2", "mlp", "proj")
     normed = tape.layer_norm("norm1", x)
     if layer.in_dim != layer.stage.embed_dim:
         projected = tape.linear("proj", normed, layer.stage.embed_dim)

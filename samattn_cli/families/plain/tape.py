@@ -130,6 +130,7 @@ def mae(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
     It also returns the order that restores the patches, and the mask: (B, L) each.
     """
     B, H, W, C = x.shape
+    tape.registers("cls_token", "pos_embed")
     positions = _fixed(tape, "pos_embed", 1 + H * W, C)
     patches = tape.add("add", x.view(B, H * W, C), positions.slice(1, 1))
     tape.let_go()

@@ -7,9 +7,9 @@ integrations/sdpa_attention.py. Shapes: B batch, N tokens, C width, h heads, d =
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from ...encoder.model import StageConfig
+from ...encoder.plan import LayerConfig
 from ...tape.kernels import attention as attention_kernel
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
@@ -60,4 +60,10 @@ def eager(tape: Tape, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = Non
     return tape.matmul("values", probabilities, v, call="torch.matmul"), probabilities
 
 
-BLOCKS = {"plain": partial(reference.block, attend=attention)}
+def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
+    """Pre-norm block: (B, N, C) -> (B, N, C)."""
+    tape.registers("attn", "norm1", "norm2", "mlp")
+    return reference.block(tape, x, layer, kernel, attend=attention)
+
+
+BLOCKS = {"plain": block}

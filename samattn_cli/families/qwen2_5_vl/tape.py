@@ -31,6 +31,7 @@ def block(
     kernel: str = "eager",
 ) -> Tensor:
     """Pre-norm block with rotary positions (T, d) each: (T, C) -> (T, C)."""
+    tape.registers("norm1", "norm2", "attn", "mlp")
     normed = rms_norm(tape, "norm1", x)
     with tape.module("attn"):
         attended = attention(tape, normed, (cos, sin), layer, kernel)

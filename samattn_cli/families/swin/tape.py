@@ -238,6 +238,7 @@ def patch_merging(tape: Tape, x: Tensor, part: PartConfig, *, holds_padded: bool
         holds_padded: whether a padded copy of `x` lives until the end, as in Microsoft's code.
     """
     whole = padded(tape, x, SQUARES.over(x.shape[1:3]))
+    tape.registers("reduction", "norm")
     together = merged(tape, whole)
     if not holds_padded:
         free_unless_shared(tape, whole, (x,))

@@ -125,6 +125,7 @@ def _differing(tape: Tape, regions: Tensor) -> Tensor:
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> tuple[Tensor, ...]:
     """Swin's block, (B, HW, C) -> (B, HW, C); it returns eager probabilities too."""
+    tape.registers("attn", "norm1", "norm2", "mlp")
     steps = Code(tape, layer)
     out = reference.block(tape, x, layer, kernel, steps=steps)
     return out, *steps.probabilities

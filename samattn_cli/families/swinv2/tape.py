@@ -67,6 +67,8 @@ def block(
     tape: Tape, x: Tensor, layer: LayerConfig, _kernel: str = "eager", *, steps: Code | None = None
 ) -> Tensor:
     """Attention, norm, shortcut; MLP, norm, shortcut: (B, H, W, C) -> (B, H, W, C)."""
+    if steps is None:
+        tape.registers("norm1", "attn", "norm2", "mlp")
     steps, shortcut = steps or Code(tape, layer), x
     whole = steps.padded(x)
     y, until_normed, until_added, kept = steps.attend(x, whole)
@@ -96,6 +98,7 @@ def attention(
 ) -> Tensor:
     """Attention by the cosine of queries and keys: (M, N, C) -> (M, N, C); `code` is that of an implementation."""
     C = x.shape[-1]
+    tape.registers("logit_scale", "q_bias", "v_bias", "cpb_mlp", "qkv", "proj")
     bias_of_qkv = qkv_bias(tape, C, code) if layer.stage.qkv_bias else None
     qkv = tape.linear_with("qkv", x, tape.parameter("qkv.weight", 3 * C, C), bias_of_qkv)
     q, k, v = code.unbind(split(qkv, layer))
@@ -135,8 +138,9 @@ def relative_bias(tape: Tape, layer: LayerConfig) -> tuple[Tensor, Tensor]:
     """The table with a bias per offset and head, from an MLP, and the bias of the scores of a window: (h, N, N)."""
     heads, (h, w) = layer.stage.num_heads, layer.windows.size
     N, offsets = h * w, (2 * h - 1, 2 * w - 1)
+    coordinates = tape.buffer(1, *offsets, 2)
     with tape.module("cpb_mlp"):
-        hidden = tape.linear("0", tape.buffer(1, *offsets, 2), BIAS_HIDDEN)
+        hidden = tape.linear("0", coordinates, BIAS_HIDDEN)
         active = tape.relu_("1", hidden)
         biases = tape.linear("2", active, heads, bias=False)
         tape.free(active)
@@ -152,6 +156,7 @@ def relative_bias(tape: Tape, layer: LayerConfig) -> tuple[Tensor, Tensor]:
 
 def patch_merging(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     """Merges each 2x2 tokens into one: a linear layer, then norm: (B, H, W, C) -> (B, H / 2, W / 2, C')."""
+    tape.registers("reduction", "norm")
     whole = padded(tape, x, SQUARES.over(x.shape[1:3]))
     together = merged(tape, whole)
     reduced = tape.linear("reduction", together, part.leaving.dim, bias=False)

@@ -57,6 +57,7 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) ->
         """(M, h, N, d)."""
         return tape.linear(name, x, C, bias=bias).view(M, N, h, C // h).transpose(1, 2)
 
+    tape.registers("logit_scale", "cpb_mlp", "query", "key", "value", "proj")
     has_bias = layer.stage.qkv_bias
     q, k, v = heads("query", bias=has_bias), heads("key", bias=False), heads("value", bias=has_bias)
     products, scale = reference.scaled_cosines(tape, q, k)
@@ -78,6 +79,7 @@ def attention(tape: Tape, x: Tensor, layer: LayerConfig, mask: Tensor | None) ->
 
 def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str) -> Tensor:
     """Swin V2's block: (B, HW, C) -> (B, HW, C)."""
+    tape.registers("attn", "norm1", "mlp", "norm2")
     return reference.block(tape, x, layer, kernel, steps=Code(tape, layer))
 
 

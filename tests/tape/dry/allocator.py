@@ -22,6 +22,8 @@ SETTINGS = (
     "roundup_power2_divisions:1",
     "max_split_size_mb:20,roundup_power2_divisions:8",
     "garbage_collection_threshold:0.5",
+    "expandable_segments:True",
+    "expandable_segments:True,roundup_power2_divisions:4",
 )
 CAPACITY = 1_000 << 20
 

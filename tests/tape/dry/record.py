@@ -1,6 +1,6 @@
 """Runs the encoders of `CASES` dry, and keeps what torch's own allocator counted in `runs.json`.
 
-    python -m tests.tape.dry.record        # about forty minutes on two busy cores, with torch's CUDA build
+    python -m tests.tape.dry.record        # with torch's CUDA build
     python -m tests.tape.dry.record 19     # only those from the 19th on, added to what is there
 
 It needs torch's CUDA build (5.5 GB; `pip install torch` on Linux x86_64), a C compiler, and no GPU.
@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from samattn_cli.encoder.applicable_keys import RUN_READERS, unused_keys
-from tests.support.running import samattn
+from samattn_cli import load_config
+from samattn_cli.encoder.applicable_keys import RUN_READERS, mapping_of, unused_keys
+from samattn_cli.encoder.model import EncoderConfig
+from tests.tape.dry.many import measured
 
 PATH = Path(__file__).with_name("runs.json")
 BOTH = "inference,training"
@@ -170,34 +174,64 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         )
         for preset in several
     ),
+    *(
+        (
+            preset,
+            "a100_80",
+            {"--mode": mode, **size, **kernels, "--dtype": dtype, "--set": "implementation=transformers"},
+        )
+        for preset, size, kernels in (
+            ("vit_b", {}, {"--attention": "sdpa,eager"}),
+            ("swin_t", {}, {"--attention": "sdpa,eager"}),
+            ("swinv2_t", {"--resolutions": "256"}, {}),
+        )
+        for mode in ("inference", "training")
+        for dtype in ("float32", "bfloat16")
+    ),
+    *(
+        (
+            preset,
+            "a100_80",
+            {"--mode": BOTH, **SMALL[preset], "--set": "run.allocator=expandable_segments:True"},
+        )
+        for preset in ("vit_b", "swin_t")
+    ),
+    (
+        "sam2_hiera_t",
+        "a100_80",
+        {
+            "--mode": "training",
+            "--resolutions": "224",
+            "--set": "run.allocator=roundup_power2_divisions:2,max_split_size_mb:32",
+        },
+    ),
 )
 """Preset, device, options of `samattn measure`; an option with several values is given several times."""
 
 
-def recorded(preset: str, device: str, options: dict[str, str]) -> list[dict[str, Any]]:
-    """A case for each combination of the options."""
-    words = [
-        word for option, values in options.items() for value in values.split() for word in (option, value)
+def configs(preset: str, options: dict[str, str]) -> Iterator[EncoderConfig]:
+    """A config for each combination of the options."""
+    keys = {"--resolutions": "image_size"} | {
+        f"--{key.replace('_', '-')}": f"run.{key}" for key in ("mode", "attention", "batch_size", "dtype")
+    }
+    sets = options.get("--set", "").split()
+    given = [
+        [f"{keys[key]}={value}" for value in text.split(",")] for key, text in options.items() if key in keys
     ]
-    with TemporaryDirectory() as folder:
-        done = samattn(
-            "measure", preset, "--device", f"dry:{device}", *words, "-o", "run.json", cwd=Path(folder)
-        )
-        if done.returncode:
-            sys.exit(f"{preset} on {device}: {done.stderr}")
-        recording = json.loads((Path(folder) / "run.json").read_text("utf-8"))
-    return [_case(preset, device, recording["fingerprint"]["torch"], case) for case in recording["cases"]]
+    for chosen in product(*given):
+        yield load_config(preset, [*chosen, *sets])
 
 
-def _case(preset: str, device: str, torch: str, case: dict[str, Any]) -> dict[str, Any]:
-    figures, run = case["measured"], case["config"]["run"]
+def case_of(preset: str, device: str, config: EncoderConfig, figures: dict[str, Any]) -> dict[str, Any]:
+    """A case of `runs.json`."""
+    whole = mapping_of(config)
     return {
         "preset": preset,
         "device": device,
-        "torch": torch,
-        "image_size": case["config"]["image_size"],
-        "implementation": case["config"].get("implementation", "reference"),
-        "run": {key: value for key, value in run.items() if not is_unused(run, key)},
+        "torch": version("torch"),
+        "image_size": whole["image_size"],
+        "implementation": whole.get("implementation", "reference"),
+        "run": {key: value for key, value in whole["run"].items() if not is_unused(whole["run"], key)},
         "allocated_bytes": figures["peak_allocated_bytes"],
         "reserved_bytes": figures["peak_reserved_bytes"],
         "layers": {f"{each['name']} {each['phase']}": each["peak_bytes"] for each in figures["layers"]},
@@ -210,14 +244,26 @@ def is_unused(run: dict[str, Any], key: str) -> bool:
 
 
 def main(first: int = 1) -> None:
-    """Record all from the case with this number on."""
+    """Record all from the case with this number on, those of one device and one setting of the allocator together."""
     cases: list[dict[str, Any]] = [] if first == 1 else json.loads(PATH.read_text("utf-8"))
-    for number, (preset, device, options) in enumerate(CASES, 1):
-        if number < first:
-            continue
-        print(f"[{number}/{len(CASES)}] {preset} on {device}", file=sys.stderr, flush=True)
-        cases += recorded(preset, device, options)
-        PATH.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n", "utf-8")
+    wanted = [
+        (preset, device, config)
+        for preset, device, options in CASES[first - 1 :]
+        for config in configs(preset, options)
+    ]
+    found: dict[int, dict[str, Any]] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, (_, device, config) in enumerate(wanted):
+        groups.setdefault((device, config.run.allocator), []).append(number)
+    for (device, allocator), numbers in groups.items():
+        print(f"{device} {allocator}: {len(numbers)}", file=sys.stderr, flush=True)
+        outcomes = measured(device, allocator, [mapping_of(wanted[number][2]) for number in numbers])
+        found |= dict(zip(numbers, outcomes, strict=True))
+    for number, (preset, device, config) in enumerate(wanted):
+        if found[number]["status"] != "measured":
+            sys.exit(f"{preset} on {device}: {found[number]['message']}")
+        cases.append(case_of(preset, device, config, found[number]["measured"]))
+    PATH.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n", "utf-8")
 
 
 if __name__ == "__main__":
