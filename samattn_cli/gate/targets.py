@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ..device.model import Device
 from ..errors import ConfigError, Message, Problem, SamattnError
+from ..reports.trace import IN_THREADS
 from .load_thresholds import ThresholdsFile
 from .references import Case
 from .thresholds import Profile, TracedTarget
@@ -49,13 +50,23 @@ def traced_encoder(file: ThresholdsFile, case: Case, device: Device | None) -> T
     )
     encoder = TracedEncoder(asked, device, profile.device)
     try:
-        encoder.analysis(asked.mode)
+        _check_whole(encoder)
     except SamattnError as error:
         where = str(file.where("configs", index, "trace"))
         raise ConfigError(
             [Problem(where, Message(next(iter(error.codes), ""), str(error.message)))]
         ) from None
     return encoder
+
+
+def _check_whole(encoder: TracedEncoder) -> None:
+    """Trace a module.
+
+    Raises:
+        SamattnError: if it cannot be traced, or not as a whole.
+    """
+    if IN_THREADS in encoder.analysis(encoder.asked.mode).notes:
+        raise SamattnError("not-whole", f"{encoder.asked.target}: {IN_THREADS}")
 
 
 def _unfit(target: TracedTarget, profile: Profile) -> Iterator[tuple[str, Message]]:

@@ -8,17 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+IN_THREADS = "it runs code in threads of its own: operations there are not seen, so the figures here are too low (--device dry:NAME runs them)"
+"""The note of a trace that is not whole."""
+
 Phase = Literal["forward", "backward"]
 
 
 @dataclass(frozen=True)
 class TracedModule:
-    """A module: its class, whether it holds a list of others, and its number of heads, if it says so."""
+    """A module: its class, whether it holds a list of others, its number of heads, if it says so, and how often it ran."""
 
     name: str
     type: str
     is_list: bool
     heads: int = 0
+    runs: int = 1
 
 
 @dataclass(frozen=True)

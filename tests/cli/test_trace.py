@@ -7,9 +7,11 @@ import json
 import pytest
 
 from samattn_cli import from_json
+from samattn_cli.reports.trace import IN_THREADS
 from tests.support.running import samattn
 
 ENCODER = """
+from threading import Thread
 import torch
 from torch import nn
 
@@ -58,6 +60,20 @@ def build(**arguments):
 class ReadsNumbers(Encoder):
     def forward(self, x):
         return super().forward(x) * x.sum().item()
+
+class Shared(Encoder):
+    def forward(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+        for _ in range(3):
+            x = self.blocks[0](x)
+        return x
+
+class InThreads(Encoder):
+    def forward(self, x):
+        thread = Thread(target=super().forward, args=(x,))
+        thread.start()
+        thread.join()
+        return super().forward(x)
 
 class Asks(Encoder):
     def forward(self, x):
@@ -131,7 +147,21 @@ def test_a_training_step_and_a_device(folder):
 def test_a_module_that_reads_numbers_runs_on_the_cpu(folder):
     report = traced(folder, "mine:ReadsNumbers", *IMAGE)
     assert report["run"]["route"] == "cpu"
-    assert "mine.py:49" in report["notes"][0]
+    assert "mine.py:50" in report["notes"][0]
+
+
+def test_a_block_that_runs_several_times_says_how_often(folder):
+    report = traced(folder, "mine:Shared", *IMAGE)
+    assert report["notes"] == ["blocks.0 runs 3 times in a forward; its figures are those of all of them"]
+    once = traced(folder, "mine:Encoder", *IMAGE, "--arg", "depth=2")
+    assert once["notes"] == []
+    assert report["layers"][0]["flops"] == 3 * once["layers"][0]["flops"]
+
+
+def test_operations_in_threads_of_the_module_are_said_to_be_missing(folder):
+    report = traced(folder, "mine:InThreads", *IMAGE)
+    assert report["notes"] == [IN_THREADS]
+    assert report["totals"]["flops"] == traced(folder, "mine:Encoder", *IMAGE)["totals"]["flops"]
 
 
 def test_its_json_is_read_back(folder):

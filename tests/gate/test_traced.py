@@ -18,6 +18,7 @@ from tests.support.running import ROOT, samattn
 from tests.support.thresholds_files import SMALL, TODAY
 
 MODULE = """
+from threading import Thread
 import torch
 from torch import nn
 class Mlp(nn.Module):
@@ -26,6 +27,12 @@ class Mlp(nn.Module):
         self.fc = nn.Linear(4, width)
     def forward(self, x):
         return self.fc(x)
+class InThreads(Mlp):
+    def forward(self, x):
+        thread = Thread(target=super().forward, args=(x,))
+        thread.start()
+        thread.join()
+        return super().forward(x)
 class Fails(Mlp):
     def forward(self, x):
         raise RuntimeError("not today")
@@ -85,6 +92,7 @@ def test_what_cannot_be_traced_as_a_profile_says_is_one_result_at_its_place(fold
 configs:
   - trace: {target: 'net:Fails', input: 2x4}
   - trace: {target: 'nowhere:Mlp', input: 2x4}
+  - trace: {target: 'net:InThreads', input: 2x4}
   - trace: {target: 'net:Mlp', input: [2x4, 'image=2x3x8x8'], name: two}
 profiles:
   p: {attention: sdpa, batch_size: 3}
@@ -102,10 +110,11 @@ rules:
     assert [(each["config"], each["code"], each["place"]["line"]) for each in results] == [
         ("trace:net:Fails", "forward-fails", 3),
         ("trace:nowhere:Mlp", "no-such-module", 4),
-        ("trace:two", "not-of-traced", 7),
+        ("trace:net:InThreads", "not-whole", 5),
         ("trace:two", "not-of-traced", 8),
+        ("trace:two", "not-of-traced", 9),
     ]
-    assert len(results[2]["causes"]) == 1  # attention, and that the batch is not 2
+    assert len(results[3]["causes"]) == 1  # attention, and that the batch is not 2
 
 
 def test_a_metric_that_a_module_does_not_have_could_not_be_checked(folder):

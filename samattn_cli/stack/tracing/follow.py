@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Thread, get_ident
 from typing import Any
 
 import torch
@@ -46,6 +48,9 @@ class Modules:
         self._numbers: list[int] = [-1]
         self._made_by: list[str] = [""]
         self._last = ""
+        self._thread = get_ident()
+        self.runs: Counter[str] = Counter()
+        self.in_threads = False  # whether code ran in another thread
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -54,9 +59,17 @@ class Modules:
             hooks.register_module_forward_pre_hook(self._enter),
             hooks.register_module_forward_hook(self._leave, always_call=True),
         )
+        start = Thread.start
+
+        def started(thread: Thread) -> None:
+            self.in_threads = True
+            start(thread)
+
+        Thread.start = started  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
+            Thread.start = start  # type: ignore[method-assign]
             for handle in handles:
                 handle.remove()
 
@@ -73,10 +86,21 @@ class Modules:
         return self._last
 
     def _enter(self, module: nn.Module, _: Any) -> None:
+        if self._is_elsewhere():
+            return
         self._running.append(self._names.get(id(module), self._running[-1]))
+        self.runs[self._running[-1]] += id(module) in self._names
         self._mark()
 
+    def _is_elsewhere(self) -> bool:
+        """Whether this is another thread than the one that is followed."""
+        elsewhere = get_ident() != self._thread
+        self.in_threads |= elsewhere
+        return elsewhere
+
     def _leave(self, _module: nn.Module, _inputs: Any, _output: Any) -> None:
+        if self._is_elsewhere():
+            return
         self._running.pop()
         self._mark()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from ...errors import SamattnError
-from ...reports.trace import Trace, TracedModule, TracedOp, TracedWeight
+from ...reports.trace import IN_THREADS, Trace, TracedModule, TracedOp, TracedWeight
 from ..gradients import uses_of_the_last_holder
 from . import as_cuda
 from .autocast import noticed
@@ -61,10 +61,13 @@ def trace(module: nn.Module, inputs: Inputs, mode: str, notes: list[str]) -> Tra
     weights = dict(module.named_parameters())
     try:
         with noticed(notes):
-            forward, outputs = _inference(module, inputs, device)
-            step = _step(module, inputs, device) if mode == "training" else ()
+            inference, step_of = Modules(module), Modules(module)
+            forward, outputs = _inference(module, inputs, device, inference)
+            step = _step(module, inputs, device, step_of) if mode == "training" else ()
     finally:
         del library
+    if inference.in_threads or step_of.in_threads:
+        notes.append(IN_THREADS)
     buffers = _distinct(module.buffers())
     if any(isinstance(each, nn.MultiheadAttention) for each in module.modules()):
         notes.append(FAST_PATH)
@@ -74,7 +77,7 @@ def trace(module: nn.Module, inputs: Inputs, mode: str, notes: list[str]) -> Tra
         dtype=_name(next((w.dtype for w in weights.values()), torch.get_default_dtype())),
         route="meta" if device == "meta" else "cpu",
         notes=tuple(notes),
-        modules=tuple(map(_module, module.named_modules())),
+        modules=tuple(_module(named, inference.runs) for named in module.named_modules()),
         weights=tuple(
             TracedWeight(name, tuple(w.shape), w.nbytes, w.requires_grad) for name, w in weights.items()
         ),
@@ -87,9 +90,10 @@ def trace(module: nn.Module, inputs: Inputs, mode: str, notes: list[str]) -> Tra
     )
 
 
-def _inference(module: nn.Module, inputs: Inputs, device: str) -> tuple[tuple[TracedOp, ...], list[Tensor]]:
+def _inference(
+    module: nn.Module, inputs: Inputs, device: str, modules: Modules
+) -> tuple[tuple[TracedOp, ...], list[Tensor]]:
     module.eval()
-    modules = Modules(module)
     with torch.no_grad(), as_cuda.numbers_on_host(), _follower(module, inputs, device, modules) as follower:
         with modules.followed():
             output = module(*inputs.args, **inputs.kwargs)
@@ -109,11 +113,10 @@ def _inference(module: nn.Module, inputs: Inputs, device: str) -> tuple[tuple[Tr
     return ops, outputs
 
 
-def _step(module: nn.Module, inputs: Inputs, device: str) -> tuple[TracedOp, ...]:
+def _step(module: nn.Module, inputs: Inputs, device: str, modules: Modules) -> tuple[TracedOp, ...]:
     """A forward in which autograd keeps tensors, and the backward from a gradient of each output."""
     alone = uses_of_the_last_holder()
     module.train()
-    modules = Modules(module)
     follower = _follower(module, inputs, device, modules)
 
     def pack(tensor: Tensor) -> Tensor:
@@ -171,12 +174,16 @@ def _distinct(tensors: Any) -> list[Tensor]:
     return list({tensor.untyped_storage()._cdata: tensor for tensor in tensors}.values())
 
 
-def _module(named: tuple[str, nn.Module]) -> TracedModule:
+def _module(named: tuple[str, nn.Module], runs: Mapping[str, int]) -> TracedModule:
     name, module = named
     values = (getattr(module, attribute, 0) for attribute in HEADS)
     heads = next((value for value in values if type(value) is int and 0 < value < MOST_HEADS), 0)
     return TracedModule(
-        name, f"{type(module).__module__}.{type(module).__qualname__}", isinstance(module, LISTS), heads
+        name,
+        f"{type(module).__module__}.{type(module).__qualname__}",
+        isinstance(module, LISTS),
+        heads,
+        runs[name],
     )
 
 

@@ -53,6 +53,10 @@ class Places:
         module = self._modules.get(place)
         return module.type.rpartition(".")[2] if module else ""
 
+    def runs_of(self, place: str) -> int:
+        """How often the module of a place ran in a forward; 1 if it is no module."""
+        return self._modules[place].runs if place in self._modules else 1
+
     def heads_of(self, module: str) -> int:
         """The number of heads that a module says it has, or one of its parents; 0 if none does."""
         for name in (*_parents(module),):

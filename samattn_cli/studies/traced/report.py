@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ...device.roofline import LayerTime
 
 FLOAT32_BYTES = 4
+SHARED = "{0} runs {1} times in a forward; its figures are those of all of them"
 AMPERE = 8.0
 OLDER = "its attention kernels are those of newer devices than {0}, which has no flash attention (--device dry:{0} runs its own)"
 
@@ -158,10 +159,13 @@ def report_of(
 
 
 def _notes(passes: TracedPasses, device: Device | None) -> list[str]:
-    """What a trace does not know of a device."""
+    """Modules that run several times, and what a trace does not know of a device."""
+    runs = {place: passes.places.runs_of(place) for place in passes.recordings}
+    shared = [SHARED.format(place, times) for place, times in runs.items() if times > 1]
     capability = device.compute_capability if device else None
     fused = any(op.attention for op in passes.trace.forward)
-    return [OLDER.format(device.name)] if device and capability and capability < AMPERE and fused else []
+    older = device and capability and capability < AMPERE and fused
+    return [*shared, *([OLDER.format(device.name)] if device and older else [])]
 
 
 def _places(passes: TracedPasses) -> list[str]:
