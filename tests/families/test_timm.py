@@ -77,6 +77,7 @@ def test_peak_of_a_model_of_timm_at_its_default(preset, mib):
             "stages.1.mlp_ratio",
             "implementation-cannot-run",
         ),
+        ("vit_b", ["pretrain_image_size=384"], "pretrain_image_size", "implementation-cannot-run"),
         ("vit_b", ["norm=false"], "norm", "implementation-cannot-run"),
         ("swinv2_t", ["run.attention=sdpa"], "run.attention", "kernel-not-modelled"),
     ],

@@ -201,8 +201,11 @@ def vit_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
 def vit_of_timm(config: EncoderConfig) -> Iterator[Problem]:
     """What VisionTransformer cannot run."""
     wanted = [*_of_encoder(config), *_of_transformers(config)]
-    whole = ("image_size",), not any(config.dropped), "images of whole patches"
-    yield from cannot_run("VisionTransformer of timm", [whole, *wanted])
+    wanted += [
+        (("image_size",), not any(config.dropped), "images of whole patches"),
+        (("pretrain_image_size",), config.pretrain_grid == config.grid, "positions made for image_size"),
+    ]
+    yield from cannot_run("VisionTransformer of timm", wanted)
 
 
 def mae_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
