@@ -17,6 +17,7 @@ from ...files.load import load_config
 from ...records import dataclass
 from ...reports.oom import OomMessage
 from ..passes import Passes
+from ..placements.placing import problem_of
 from .by_pass import requests_of
 from .chance import Chance
 from .places import asks_for, with_run
@@ -51,9 +52,13 @@ def of_presets(message: OomMessage, chance: Chance) -> Iterator[Match]:
 
 
 def _of(name: str, config: EncoderConfig, message: OomMessage, chance: Chance) -> Iterator[OfPreset]:
+    config = with_run(config, batch_size=1)
+    if problem_of(config):  # it takes a fixed number of images at once
+        return
     if sum(len(segment.recording.ops) for segment in Passes(config).forward.segments) > MOST_OPS:
         return
-    for mode in ("inference", "training"):
+    modes = ("inference", "training") if message.allocated or message.frames else ("inference",)
+    for mode in modes:
         for kernel in KERNELS:
             if not takes(kernel, config):
                 continue

@@ -19,6 +19,7 @@ from ...reports.oom import OomMessage
 from ...tape.allocator import LARGEST_SMALL, LEAST_OWN, OWN_STEP, SHARED_SEGMENT, SMALL_SEGMENT
 from ...units import format_things
 from ..passes import Passes
+from ..placements.placing import problem_of
 from ..points import Array
 from .chance import Chance
 from .places import OLD_STEP, has_step, run_of, with_run
@@ -107,7 +108,12 @@ def batches_of(config: EncoderConfig, given: frozenset[str]) -> Sequence[int]:
 
 
 def grows(config: EncoderConfig) -> bool:
-    """Whether more images make requests larger; where windows run one by one, they make more requests."""
+    """Whether more images make requests larger; where windows run one by one, they make more requests.
+
+    An encoder that takes a fixed number of images at once, such as the slices of a volume, does not run with one.
+    """
+    if any(problem_of(with_run(config, batch_size=batch)) for batch in (1, 2)):
+        return False
     one, two = (
         sum(
             len(segment.recording.ops)

@@ -115,3 +115,8 @@ def test_the_lines_of_code_are_in_the_files_that_are_named():
         text = (Path(spec.origin).parent / rest).read_text("utf-8")
         assert "".join(line.code.split()) in "".join(text.split()), line
         assert f"def {line.function.rpartition('.')[2]}(" in text, line
+
+
+def test_an_encoder_of_volumes_is_replayed_with_its_own_number_of_slices():
+    report = asked("4.04 GiB", "med_sam_adapter_b_3d", "depth=1", "global_attn_indexes=[]", "image_size=64")
+    assert report.verdict == "none"
