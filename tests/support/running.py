@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent.parent
 SAMATTN = [sys.executable, "-m", "samattn_cli"]
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
 
-COLOURS = {"NO_COLOR", "FORCE_COLOR", "TERM"}
-"""Variables that are read when a page is printed."""
+READ_LATE = {"NO_COLOR", "FORCE_COLOR", "TERM", "CUDA_VISIBLE_DEVICES"}
+"""Variables that are read when a page is printed or CUDA starts."""
 
 QUIET = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "SAMATTN_DEBUG", "SAMATTN_FAMILY", "GITHUB_ACTIONS"}
 
@@ -35,12 +35,12 @@ def samattn(
     headroom: int = 0,
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; variables of the environment other than colours are read by an interpreter that starts with them.
+    """Run a command; variables of the environment that are not `READ_LATE` are read by an interpreter that starts with them.
 
     With headroom, the command may map only so many bytes of memory.
     """
     env = environment(COLUMNS=str(columns), **variables)
-    if variables.keys() <= COLOURS:
+    if variables.keys() <= READ_LATE:
         return _forked(arguments, cwd, stdin, env, headroom)
     return _started(arguments, cwd, stdin, env)
 
