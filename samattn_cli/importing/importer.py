@@ -30,6 +30,9 @@ IN_FOLDER = (
     "config.json",
     *(f"{name}{ending}" for ending in ("", INDEX) for name in ("model.safetensors", "pytorch_model.bin")),
 )
+TIMM = "timm:"
+"""Before the name of a timm model, as `samattn trace` has it; it may be left out."""
+
 EXTENSIONS = (".json", SAFETENSORS, *PYTORCH)
 
 
@@ -52,9 +55,10 @@ def imported(source: str, warn: Callable[[str], object] = str) -> str:
     except (OSError, ValueError) as error:  # not a possible name of a file, or a folder without permission
         raise ImportFailedError("cannot-read", f"{quoted(source)}: cannot be read: {error}") from None
     if path is None:
-        attributes, shapes = read_timm_model(source)
-        keys, read = _from_weights(shapes, f"timm's {source}", attributes)
-        what = f"timm's {source}"
+        name = source.removeprefix(TIMM)
+        attributes, shapes = read_timm_model(name)
+        what = f"timm's {name}"
+        keys, read = _from_weights(shapes, what, attributes)
     elif path.suffix == ".json" and not path.name.endswith(INDEX):
         keys, read = read_config_json(path)
         what = f"{path}, of Hugging Face"

@@ -102,6 +102,7 @@ def test_timm_says_what_shapes_do_not(tmp_path):
     assert "num_heads: 3" in text
     assert "attention: sdpa" in text
     assert "attention" not in imported("vit_of_eager").partition("embed_dim")[2]
+    assert imported("timm:vit_tiny_patch16_224") == text
     assert is_preset(imported("samvit_base_patch16"), "sam_vit_b", tmp_path, "sdpa", library="timm")
 
 
