@@ -27,6 +27,7 @@ from tests.support.weights import randomised
 
 CASES: dict[str, Callable[[Record], Mapping[str, Any]]] = {
     "preset": lambda record: {preset: preset for preset in record.presets},
+    "larger": lambda record: {preset: preset for preset in record.larger},
     "of_values": lambda record: record.values,
     "of_scores": lambda record: {"small": {}} | record.values | record.folded | record.in_full,
     "folded": lambda record: record.folded,
@@ -56,6 +57,13 @@ class Contract:
     def test_parameters_and_flops_equal_the_public_ones(self, record: Record, preset: str) -> None:
         passed = forward(load_config(preset))
         assert (passed.params, passed.flops) == record.count(preset)
+
+    @pytest.mark.exhaustive
+    def test_parameters_and_flops_of_larger_presets_equal_the_public_ones(
+        self, record: Record, larger: str
+    ) -> None:
+        passed = forward(load_config(larger))
+        assert (passed.params, passed.flops) == record.count(larger)
 
     def test_the_same_weights_give_the_same_output(
         self, record: Record, of_values: Mapping[str, object]
@@ -89,7 +97,7 @@ class Contract:
         self, record: Record, verified: tuple[str, Mapping[str, object]]
     ) -> None:
         preset, changes = verified
-        assert preset in record.presets
+        assert preset in (*record.presets, *record.larger)
         assert_exact(load_config(preset, as_overrides(changes)), every_layer=False)
 
     def test_score_matrices_are_as_large_as_their_layers_say(

@@ -145,7 +145,8 @@ RECORDS = (
     Record(
         name="SAM 2",
         blocks=("hiera",),
-        presets=("sam2_hiera_t", "sam2_hiera_b_plus"),
+        presets=("sam2_hiera_t",),
+        larger=("sam2_hiera_b_plus",),
         count=count,
         small=SMALL,
         public=public_encoder,

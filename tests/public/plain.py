@@ -126,7 +126,8 @@ RECORDS = (
     Record(
         name="ViT",
         blocks=("plain",),
-        presets=("vit_b", "vit_h"),
+        presets=("vit_b",),
+        larger=("vit_h",),
         count=count,
         small=VIT,
         public=official,
@@ -200,7 +201,8 @@ RECORDS = (
     Record(
         name="MAE with its decoder",
         blocks=("plain",),
-        presets=("mae_b_pretrain", "mae_h_pretrain"),
+        presets=("mae_b_pretrain",),
+        larger=("mae_h_pretrain",),
         count=count,
         small=PRETRAIN,
         public=official,

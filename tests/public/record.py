@@ -31,8 +31,9 @@ class Record:
     Attributes:
         name: of the record, in the names of tests.
         blocks: the words for blocks that the record is about.
-        presets: one of each shape that the family has; `count` gives parameters and FLOPs of the public encoder of each.
-            Other sizes stand in the table of tests/README.md, which `python -m tests.refresh` counts anew.
+        presets: the smallest of each shape that the family has; `count` gives parameters and FLOPs of the public encoder
+            of each.
+        larger: presets that are counted each week. Other sizes stand in the table of tests/README.md, which `python -m tests.refresh` counts anew.
         small: a small encoder that runs on a CPU in no time. All `Changes` are changes to it.
         public: makes the public encoder of a config, on the CPU, in evaluation mode.
         weights: the state_dict of the public encoder by the names of samattn's.
@@ -61,6 +62,7 @@ class Record:
     weights: Callable[[EncoderConfig, dict[str, Tensor]], dict[str, Tensor]] = _as_they_are
     outputs: Callable[[nn.Module, EncoderConfig, Tensor], Sequence[Tensor]] = _called
     spread: float = 0.3
+    larger: tuple[str, ...] = ()
 
     def config(self, changes: Changes | None = None) -> EncoderConfig:
         """The small encoder with changes."""

@@ -156,7 +156,8 @@ RECORDS = (
     _record(
         "swin",
         as_constructed,
-        presets=("swin_t", "swin_t_384"),
+        presets=("swin_t",),
+        larger=("swin_t_384",),
         values={
             "padded, odd, shifted, clamped": {"run.batch_size": 2},
             "the same by sdpa": {"run.batch_size": 2} | SDPA,
@@ -195,7 +196,8 @@ RECORDS = (
     _record(
         "swinv2",
         public_encoder,
-        presets=("swinv2_t", "swinv2_l"),
+        presets=("swinv2_t",),
+        larger=("swinv2_l",),
         values={
             "padded, shifted, clamped": {"image_size": [24, 32], "run.batch_size": 2},
             "odd": {"image_size": [44, 60]},

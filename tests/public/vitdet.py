@@ -188,7 +188,8 @@ RECORDS = (
     Record(
         name="ViTDet",
         blocks=("vitdet",),
-        presets=("vitdet_b", "vitdet_b_fpn"),
+        presets=("vitdet_b_fpn",),
+        larger=("vitdet_b",),
         count=count,
         small=SMALL,
         public=Public,

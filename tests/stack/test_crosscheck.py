@@ -633,16 +633,16 @@ def test_threads_and_what_runs_next_to_them_do_not_disturb_one_another():
     done = threading.Event()
 
     def convolve():
-        while not done.is_set():
+        while not done.wait(0.002):
             assert torch.nn.functional.conv2d(image, weight, padding=1)[0, 0, 4, 4] == 18
         return "went on"
 
-    with ThreadPoolExecutor(5) as pool:
+    with ThreadPoolExecutor(3) as pool:
         beside = pool.submit(convolve)
-        verdicts = [future.result() for future in [pool.submit(verify, config) for _ in range(4)]]
+        verdicts = [future.result() for future in [pool.submit(verify, config) for _ in range(2)]]
         done.set()
         assert beside.result() == "went on"
-    assert [verdict.status for verdict in verdicts] == ["exact"] * 4
+    assert [verdict.status for verdict in verdicts] == ["exact"] * 2
 
 
 @pytest.mark.parametrize("context", [torch.inference_mode, torch.no_grad, lambda: torch.device("meta")])

@@ -91,42 +91,31 @@ def difference(run: dict[str, Any]) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize("run", RUNS, ids=name_of)
-def test_allocated_and_reserved_are_what_torch_counted(run) -> None:
-    cuda = cuda_of(load_device(run["device"]))
+def test_a_run_takes_what_torch_counted_as_a_whole_and_in_each_layer_and_kinds_sum_to_it(run) -> None:
+    cuda, config = cuda_of(load_device(run["device"])), config_of(run)
     assert cuda is not None
-    used = usage(config_of(run), cuda)
+    used = usage(config, cuda)
+    assert_peaks_are_those_of_torch(run, used)
+    assert_layers_are_those_of_torch(run, used)
+    assert_kinds_sum_to_what_is_allocated_at_the_peak(config, cuda, used)
+
+
+def assert_peaks_are_those_of_torch(run: dict[str, Any], used: Usage) -> None:
     allocated, reserved, _ = difference(run)
     assert used.allocated - allocated == run["allocated_bytes"]
     assert used.reserved - reserved == pytest.approx(run["reserved_bytes"], rel=0.005, abs=2 * MIB)
 
 
-@pytest.mark.parametrize("run", RUNS, ids=name_of)
-def test_the_peak_of_each_layer_is_what_torch_counted(run) -> None:
-    cuda = cuda_of(load_device(run["device"]))
-    assert cuda is not None
-    ours = {" ".join(section): peak for section, peak in usage(config_of(run), cuda).sections.items()}
+def assert_layers_are_those_of_torch(run: dict[str, Any], used: Usage) -> None:
+    ours = {" ".join(section): peak for section, peak in used.sections.items()}
     assert ours.keys() >= run["layers"].keys()  # torch enters no backward of a frozen part
     *_, most = difference(run)
     assert max(abs(ours[layer] - peak) for layer, peak in run["layers"].items()) <= most
 
 
-@pytest.mark.parametrize(
-    ("dtype", "autocast", "mode"),
-    [("float32", "none", "inference"), ("bfloat16", "none", "training"), ("float32", "bfloat16", "training")],
-)
-def test_the_runs_are_of_the_torch_that_is_named_and_of_every_family(dtype, autocast, mode) -> None:
-    assert {run["torch"] for run in RUNS} == {"2.14.1+cu130"}
-    blocks = {stage.block for preset in presets() for stage in load_config(preset).stages}
-    of_this_type = (run for run in RUNS if {dtype, autocast, mode} <= set(map(str, run["run"].values())))
-    assert {stage.block for run in of_this_type for stage in load_config(run["preset"]).stages} >= blocks
-
-
-@pytest.mark.parametrize("run", RUNS, ids=name_of)
-def test_kinds_sum_to_what_is_allocated_at_the_peak(run) -> None:
+def assert_kinds_sum_to_what_is_allocated_at_the_peak(config: EncoderConfig, cuda: Cuda, used: Usage) -> None:
     """The weights and the optimizer's state, which are there throughout, are those of the config."""
-    cuda, config = cuda_of(load_device(run["device"])), config_of(run)
-    assert cuda is not None
-    used, step = usage(config, cuda), training_step(config)
+    step = training_step(config)
     assert sum(vars(used.kinds).values()) == used.allocated
     if "roundup" in config.run.allocator:
         return  # what is requested is rounded up to more
@@ -140,6 +129,17 @@ def test_kinds_sum_to_what_is_allocated_at_the_peak(run) -> None:
     assert used.kinds.input == -(-forward(config).image.nbytes // 512) * 512
     assert (used.kinds.kept > 0) == (trains or config.run.grad)
     assert used.kinds.workspaces >= cuda.workspace_bytes
+
+
+@pytest.mark.parametrize(
+    ("dtype", "autocast", "mode"),
+    [("float32", "none", "inference"), ("bfloat16", "none", "training"), ("float32", "bfloat16", "training")],
+)
+def test_the_runs_are_of_the_torch_that_is_named_and_of_every_family(dtype, autocast, mode) -> None:
+    assert {run["torch"] for run in RUNS} == {"2.14.1+cu130"}
+    blocks = {stage.block for preset in presets() for stage in load_config(preset).stages}
+    of_this_type = (run for run in RUNS if {dtype, autocast, mode} <= set(map(str, run["run"].values())))
+    assert {stage.block for run in of_this_type for stage in load_config(run["preset"]).stages} >= blocks
 
 
 def test_what_a_training_step_of_vit_h_holds_when_softmax_goes_backward() -> None:
