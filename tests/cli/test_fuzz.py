@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from samattn_cli.cli.app import app
 from samattn_cli.encoder.presets import devices
+from tests.support.sampling import examples
 from tests.support.thresholds_files import SMALL
 
 CODES = {0, 1, 2, 130}
@@ -146,7 +147,7 @@ def content(name: str, text: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", KINDS)
 @settings(
-    max_examples=15,
+    max_examples=examples(15),
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

@@ -74,7 +74,7 @@ def test_a_search_tells_its_placements():
 
 
 def test_an_amount_is_shown_on_a_terminal_and_nothing_in_a_pipe():
-    arguments = ["fit", "sam_vit_b", "--memory", "8GiB", "-f", "json"]
+    arguments = ["fit", "vit_b", "--memory", "2GiB", "-f", "json"]
     shown, ours = pty.openpty()
     environ = environment(TERM="xterm", COLUMNS="80")
     running = subprocess.Popen([*SAMATTN, *arguments], stdout=subprocess.DEVNULL, stderr=ours, env=environ)

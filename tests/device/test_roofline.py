@@ -30,8 +30,9 @@ from samattn_cli.tape.encoder import forward
 from samattn_cli.tape.ops import Op
 from samattn_cli.tape.tape import Tape
 from tests.support.problems import Known
+from tests.support.sampling import examples
 
-PROPERTY = settings(max_examples=300, deadline=None, derandomize=True)
+PROPERTY = settings(max_examples=examples(300), deadline=None, derandomize=True)
 H100 = load_device("h100")
 BFLOAT16, FLOAT32 = RunConfig(dtype="bfloat16"), RunConfig()
 MS_PER_US = 1e-3

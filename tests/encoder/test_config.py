@@ -21,6 +21,7 @@ from samattn_cli.files.documents import MAX_EXTENDS
 from samattn_cli.files.load import Override, load_config, parse_override
 from samattn_cli.files.yaml12 import MAX_BYTES
 from tests.support.problems import problems_of as known_problems
+from tests.support.sampling import examples
 
 FLAT = "image_size: 224\npatch_size: 16\nembed_dim: 96\ndepth: 4\nnum_heads: 3\n"
 STAGES = """\
@@ -579,7 +580,7 @@ words = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=30
 
 
 @settings(
-    max_examples=100,
+    max_examples=examples(100),
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -12,6 +12,7 @@ from samattn_cli.errors import ConfigError
 from samattn_cli.files.load import load_config
 from samattn_cli.reports.text import from_json, to_json
 from samattn_cli.studies.analyze import analyze
+from tests.support.sampling import examples
 
 STAGED = b"""image_size: 256
 patch_size: 16
@@ -170,7 +171,9 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz") / "encoder.yaml"
 
 
-@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=examples(80), derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(mutated())
 def test_a_mutated_preset_gives_a_config_or_a_config_error(path, text):
     path.write_bytes(text)
@@ -189,7 +192,9 @@ def test_a_mutated_preset_gives_a_config_or_a_config_error(path, text):
     assert all(problem.message.code for problem in problems)
 
 
-@settings(max_examples=50, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=examples(50), derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(mutated(), st.sampled_from(["terminal", "json", "csv", "markdown"]))
 def test_the_command_line_answers_a_mutated_preset_with_a_report_or_a_message(path, text, format_name):
     path.write_bytes(text)

@@ -11,6 +11,7 @@ from samattn_cli.errors import ConfigError
 from samattn_cli.files import yaml12
 from samattn_cli.files.yaml12 import MAX_BYTES, MAX_DEPTH, MAX_NODES, parse_yaml, resolve_scalar
 from tests.support.problems import problems_of as known_problems
+from tests.support.sampling import examples
 
 
 def value_of(text):
@@ -457,13 +458,17 @@ def assert_a_node_or_a_config_error(text):
     assert all(problem.where.startswith("f.yaml") and problem.message for problem in found)
 
 
-@settings(max_examples=1500, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=examples(1500), derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(yaml_like | any_text)
 def test_any_text_gives_a_node_or_a_config_error(text):
     assert_a_node_or_a_config_error(text)
 
 
-@settings(max_examples=400, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=examples(400), derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(yaml_like | any_text)
 def test_so_it_does_where_pyyaml_was_built_without_its_c_parser(text):
     with pytest.MonkeyPatch.context() as patch:
@@ -471,7 +476,7 @@ def test_so_it_does_where_pyyaml_was_built_without_its_c_parser(text):
         assert_a_node_or_a_config_error(text)
 
 
-@settings(max_examples=500, derandomize=True, deadline=None)
+@settings(max_examples=examples(500), derandomize=True, deadline=None)
 @given(
     st.integers(-(10**30), 10**30)
     | st.booleans()

@@ -32,6 +32,7 @@ from samattn_cli.reports.recording import Fingerprint, Latency, MeasuredCase, Me
 from samattn_cli.reports.text import from_json, to_json
 from samattn_cli.studies import passes
 from tests.support.running import samattn
+from tests.support.sampling import examples
 from tests.support.thresholds_files import SMALL, TODAY, checked, folder
 
 FLOPS, PARAMS, PEAK = 2_416_640, 75_424, 383_488
@@ -901,7 +902,9 @@ def fuzzed(tmp_path_factory):
     return path
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=examples(150), derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(mutated(), st.booleans())
 def test_any_thresholds_file_gets_an_answer_and_never_0_on_what_could_not_be_checked(fuzzed, text, broken):
     file, bad = fuzzed / "samattn.yaml", fuzzed / "encoders" / "bad.yaml"

@@ -38,6 +38,7 @@ from samattn_cli.reports.text import from_json, to_json
 from samattn_cli.units import format_amount, format_apart
 from tests.support.check_reports import BROKEN, DRIFT, FITS, GIB, GROWTH, PASSED, REPORT, SAVING
 from tests.support.running import UPDATE
+from tests.support.sampling import examples
 
 HERE = Path(__file__).parent.parent
 SARIF = json.loads((HERE / "sarif-2.1.0-reduced.json").read_text("utf-8"))
@@ -174,7 +175,7 @@ def test_unequal_figures_look_unequal() -> None:
     st.floats(0, 1e15) | st.integers(0, 10**15),
     st.floats(0, 1e15) | st.integers(0, 10**15),
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 def test_any_unequal_figures_look_unequal(unit: str, one: float, other: float) -> None:
     assert (len(set(format_apart(unit, one, other))) == 1) == (one == other)
 
@@ -662,7 +663,7 @@ def reports(draw) -> CheckReport:
 
 
 REPORTS = reports()
-fuzzed = partial(settings, deadline=None, max_examples=100)
+fuzzed = partial(settings, deadline=None, max_examples=examples(100))
 
 
 def failing(report: CheckReport) -> list[Result]:

@@ -27,6 +27,7 @@ from samattn_cli.render.formats import parquet
 from samattn_cli.render.layout import Layout
 from samattn_cli.render.options import Options
 from tests.support.running import samattn
+from tests.support.sampling import examples
 
 SVG = "{http://www.w3.org/2000/svg}"
 SIZES = (512, 768, 1024, 2048)
@@ -234,7 +235,7 @@ def test_an_axis_of_words_keeps_their_order() -> None:
 # -- thinning --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.integers(-(10**15), 10**15), min_size=1, max_size=400), st.integers(4, 60), st.integers(0, 3)
 )
@@ -283,7 +284,7 @@ VALUES = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=8), st.integers(1, 3))
 def test_parquet_gives_back_what_went_in(rows: list[dict], at_a_time: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

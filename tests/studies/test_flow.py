@@ -19,6 +19,7 @@ from samattn_cli.reports.flow import FlowFacts
 from samattn_cli.stack.encoder import build
 from samattn_cli.studies.flow import _slid, _themselves, fields_of, flow_of, windowed_flow
 from tests.support.gradients_of_tokens import dependence
+from tests.support.sampling import examples
 
 SMALL = {"embed_dim": 16, "num_heads": 2, "mlp_ratio": 1.0}
 
@@ -288,7 +289,7 @@ def by_sets(keys):
         yield seen
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(windowed())
 def test_rectangles_are_the_sets_of_tokens(keys):
     config = load_config(keys)
@@ -305,7 +306,7 @@ def test_rectangles_are_the_sets_of_tokens(keys):
         assert flow.mean == sum(sizes) / len(sizes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(windowed(), st.integers(0, 3))
 def test_a_global_layer_more_takes_nothing_away(keys, index):
     more = {**keys, "global_attn_indexes": sorted({*keys["global_attn_indexes"], index})}

@@ -12,6 +12,7 @@ from samattn_cli.figures import IN_MEMORY
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.points import at, figures_at
 from samattn_cli.studies.readers import FIGURES
+from tests.support.sampling import examples
 
 DEVICE = load_device("h100", "h100")
 OF_FORMULAS = tuple(name for name in FIGURES if name not in IN_MEMORY)
@@ -54,7 +55,7 @@ def encoder(name: str, run: dict) -> object:
     return load_config(given_ | {"image_size": 64, "run": run})
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=examples(25), deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(sorted(ENCODERS)),
     run=st.sampled_from(RUNS),

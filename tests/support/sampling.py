@@ -1,5 +1,6 @@
 """Fewer cases in the suite: the others run each week, marked exhaustive."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,3 +21,8 @@ def only(cases: Iterable[Any], kept: Iterable[Any]) -> list[Any]:
 def _case(case: Any, in_suite: bool) -> Any:
     values = case if isinstance(case, tuple) else (case,)
     return case if in_suite else pytest.param(*values, marks=pytest.mark.exhaustive)
+
+
+def examples(count: int) -> int:
+    """How many examples a property is tried with: a quarter in the suite, all each week."""
+    return count if os.environ.get("SAMATTN_EVERY_EXAMPLE") else -(-count // 4)
