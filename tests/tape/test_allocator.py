@@ -97,3 +97,16 @@ def test_what_is_free_is_given_back_before_memory_runs_out() -> None:
         allocator.allocate(30 * MIB)
     assert error.value.nbytes == 30 * MIB
     assert allocator.allocated == 80 * MIB
+
+
+def test_no_multiple_of_the_live_bytes_bounds_what_is_reserved() -> None:
+    """1 GiB is live at most. Every other block stays while requests double: each size has no place, and needs half of it anew."""
+    allocator, blocks = Allocator(), []
+    for power in range(8):
+        size = 2 * MIB << power
+        blocks += [allocator.allocate(size) for _ in range((1024 * MIB - allocator.allocated) // size)]
+        for block in blocks[1::2]:
+            allocator.free(block)
+        blocks = blocks[::2]
+    assert allocator.peak_allocated == 1024 * MIB
+    assert allocator.peak_reserved == 4724 * MIB

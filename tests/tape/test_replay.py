@@ -26,7 +26,7 @@ from tests.tape.dry.record import PATH
 
 RUNS: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
 
-PLACES = "blocks lie elsewhere, because weights are made in another order, and other rests are left unsplit"
+PLACES = "blocks lie elsewhere, because the model is made on the device, and other rests are left unsplit"
 NOT_EQUAL = {
     ("qwen2_5_vl_vision", "eager"): (6_144, "rotary tables"),
     ("deep_encoder", "sdpa"): (3_145_728, PLACES),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -178,33 +177,33 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         (
             preset,
             "a100_80",
-            {"--mode": mode, **size, **kernels, "--dtype": dtype, "--set": "implementation=transformers"},
+            {
+                "--mode": mode,
+                **SMALL.get(preset, {"--resolutions": "256"}),
+                "--attention": kernel,
+                "--dtype": dtype,
+                "--set": "implementation=transformers",
+            },
         )
-        for preset, size, kernels in (
-            ("vit_b", {}, {"--attention": "sdpa,eager"}),
-            ("swin_t", {}, {"--attention": "sdpa,eager"}),
-            ("swinv2_t", {"--resolutions": "256"}, {}),
-        )
-        for mode in ("inference", "training")
-        for dtype in ("float32", "bfloat16")
+        for preset, kernels in (("vit_b", "eager sdpa"), ("swin_t", "eager sdpa"), ("swinv2_t", "eager"))
+        for kernel in kernels.split()
+        for mode, dtype in (("inference", "bfloat16"), ("training", "float32"))
     ),
     *(
         (
             preset,
             "a100_80",
-            {"--mode": BOTH, **SMALL[preset], "--set": "run.allocator=expandable_segments:True"},
+            {
+                "--mode": "training",
+                **SMALL.get(preset, {"--resolutions": "256"}),
+                "--attention": kernel,
+                "--dtype": "bfloat16",
+                "--set": "implementation=transformers",
+            },
         )
-        for preset in ("vit_b", "swin_t")
+        for preset, kernel in (("vit_b", "sdpa"), ("swin_t", "eager"), ("swinv2_t", "eager"))
     ),
-    (
-        "sam2_hiera_t",
-        "a100_80",
-        {
-            "--mode": "training",
-            "--resolutions": "224",
-            "--set": "run.allocator=roundup_power2_divisions:2,max_split_size_mb:32",
-        },
-    ),
+    ("swin_t", "a100_80", {"--mode": BOTH, "--set": "run.allocator=expandable_segments:True"}),
 )
 """Preset, device, options of `samattn measure`; an option with several values is given several times."""
 
@@ -224,11 +223,13 @@ def configs(preset: str, options: dict[str, str]) -> Iterator[EncoderConfig]:
 
 def case_of(preset: str, device: str, config: EncoderConfig, figures: dict[str, Any]) -> dict[str, Any]:
     """A case of `runs.json`."""
+    import torch
+
     whole = mapping_of(config)
     return {
         "preset": preset,
         "device": device,
-        "torch": version("torch"),
+        "torch": torch.__version__,
         "image_size": whole["image_size"],
         "implementation": whole.get("implementation", "reference"),
         "run": {key: value for key, value in whole["run"].items() if not is_unused(whole["run"], key)},
