@@ -56,6 +56,7 @@ OTHER_TOPICS = {
     "implementation": "config",
     "schema": "config",
     "fit": "memory",
+    "oom": "memory",
     "kernels": "memory",
     "attention": "memory",
     "training": "memory",

@@ -16,7 +16,9 @@ from samattn_cli.studies.diff import diff
 from samattn_cli.studies.fit import Asked
 from samattn_cli.studies.grid import Grid
 from samattn_cli.studies.metrics import metrics
+from samattn_cli.studies.oom.answer import answer
 from samattn_cli.studies.passes import Passes
+from samattn_cli.tape.inside import Cuda
 from tests.support.check_reports import REPORT as CHECK
 from tests.support.report_schema import classes, page, problems, report_class
 from tests.support.running import ROOT, UPDATE
@@ -25,6 +27,10 @@ PAGE = ROOT / "tests" / "golden" / "report-keys.txt"
 RECORDING = ROOT / "samattn_cli" / "recordings" / "cpu-epyc-torch-2.13.json"
 IMAGE, WIDTH, HEADS, MLP = 1024, 768, 12, 3072  # of SAM ViT-B
 TOKENS = (IMAGE // 16) ** 2
+OUT_OF_MEMORY = (
+    'File "image_encoder.py", line 234, in forward\n    attn = attn.softmax(dim=-1)\n'
+    "CUDA out of memory. Tried to allocate 768.00 MiB (GPU 0; 4.00 GiB total capacity; 2.00 GiB already allocated)"
+)
 WINDOW, WINDOWS = 14 * 14, 5 * 5  # 64 tokens a side are padded to 70
 
 
@@ -49,6 +55,9 @@ def reports() -> dict[str, Any]:
             cases=(judged,), whole_errors=Errors(0.01, 0.01), layer_errors=Errors(0.01, 0.01)
         ),
         "metrics": metrics(),
+        "oom": answer(
+            OUT_OF_MEMORY, two_layers, frozenset({"batch_size", "dtype", "mode", "attention"}), Cuda()
+        ),
         "placements": compare_placements(two_layers),
         "recording": read_recording(RECORDING),
         "sweep": sweep(["vit_b"], Grid(resolutions=((256, 256), (512, 512))), ["flops", "params"]),
@@ -175,8 +184,8 @@ def test_figures_of_an_explanation(data) -> None:
 
 
 def test_figures_of_a_fit(data) -> None:
-    for answer in data["fit"]["answers"]:
-        for encoder in filter(None, (answer["fits"], answer["next"])):
+    for found in data["fit"]["answers"]:
+        for encoder in filter(None, (found["fits"], found["next"])):
             assert encoder["peak_bytes"] + encoder["spare_bytes"] == 8 * 10**9
         assert answer["fits"]["spare_bytes"] >= 0
         assert answer["next"] is None or answer["next"]["spare_bytes"] < 0
