@@ -108,9 +108,21 @@ CASES = [
     ),
     *((trained, "checkpointed") for trained in ("norms", "biases", "position embedding")),
 ]
+IN_TURN = {(trained, ("eager", "checkpointed, with autocast")[at % 2]) for at, trained in enumerate(TRAINED)}
+IN_THE_SUITE = IN_TURN | {
+    ("biases", "checkpointed, with autocast"),
+    ("biases", "sdpa"),
+    ("biases", "autocast"),
+    ("relative positions", "fused"),
+    ("norms", "checkpointed"),
+}
+"""All weights, and each run; the other cases are run each week."""
 
 
-@pytest.mark.parametrize(("trained", "run"), CASES)
+@pytest.mark.parametrize(
+    ("trained", "run"),
+    [pytest.param(*case, marks=[] if case in IN_THE_SUITE else [pytest.mark.exhaustive]) for case in CASES],
+)
 def test_an_encoder_with_frozen_weights_does_what_torch_does(freeze, trained, run):
     config = load_config(ENCODER | {"run": {"batch_size": 2, **RUNS[run]}})
     assert_encoder_is_the_same(freeze, TRAINED[trained], config)
@@ -149,25 +161,30 @@ def assert_encoder_is_the_same(freeze, trained: Callable[[str], bool], config: E
 
 
 BY_NAME = [
-    ("sam_vit_b", "neck", []),
     ("sam_vit_b", "blocks.8-11,neck", ["run.checkpointing=true"]),
-    ("sam_vit_b", "patch_embed,blocks.3", ["run.autocast=bfloat16"]),
     ("sam_vit_b", "pos_embed", ["run.attention=sdpa", "run.accumulate=2"]),
     ("swin_t", "transitions,norm", ["run.autocast=float16", "run.checkpointing=true"]),
-    ("swin_t", "blocks.4-7", []),
     ("sam2_hiera_t", "blocks.11", []),  # two of the neck's outputs have no gradient
-    ("sam2_hiera_t", "neck", ["run.autocast=bfloat16"]),
     ("sam2_hiera_t", "neck,blocks.8-11", ["implementation=transformers", "run.attention=sdpa"]),
     ("vitdet_b_fpn", "neck,blocks.10-11", ["run.checkpointing=true"]),
-    ("vit_b", "blocks.6-11", ["run.autocast=bfloat16"]),
     ("mae_b_pretrain", "pos_embed,neck", []),
-    ("sam_vit_b_lora", "adapters,neck", []),
     ("sam_vit_b_lora", "blocks.3", []),  # with its terms of low rank; those of other blocks are frozen
 ]
 """Presets, the parts of them that train, and how they run."""
+BY_NAME_EACH_WEEK = [
+    ("sam_vit_b", "neck", []),
+    ("sam_vit_b", "patch_embed,blocks.3", ["run.autocast=bfloat16"]),
+    ("swin_t", "blocks.4-7", []),
+    ("sam2_hiera_t", "neck", ["run.autocast=bfloat16"]),
+    ("vit_b", "blocks.6-11", ["run.autocast=bfloat16"]),
+    ("sam_vit_b_lora", "adapters,neck", []),
+]
 
 
-@pytest.mark.parametrize(("preset", "trained", "settings"), BY_NAME)
+@pytest.mark.parametrize(
+    ("preset", "trained", "settings"),
+    [*BY_NAME, *(pytest.param(*case, marks=pytest.mark.exhaustive) for case in BY_NAME_EACH_WEEK)],
+)
 def test_parts_that_train_by_name_do_what_torch_does(preset, trained, settings):
     size = ["image_size=224"] if preset.startswith("sam") else []
     config = load_config(preset, [*size, "run.mode=training", f"run.trains={trained}", *settings])

@@ -33,6 +33,20 @@ SMALL = ["depth=3", "global_attn_indexes=1", "run.batch_size=2"]
 TINY = ["image_size=130", "patch_size=13", "num_heads=3", "embed_dim=24", "window_size=4", "out_chans=7"]
 
 
+def each_once(*forms):
+    """Each form with one of the two kernels in turn; with the other, each week."""
+    return [
+        pytest.param(
+            form,
+            kernel,
+            id=" ".join([*form, kernel]),
+            marks=[pytest.mark.exhaustive] if (number + at) % 2 else [],
+        )
+        for number, form in enumerate(forms)
+        for at, kernel in enumerate(("sdpa", "eager"))
+    ]
+
+
 def activations(config) -> float:
     """MiB at the peak of an inference forward, without weights and input."""
     passed = forward(config)
@@ -56,18 +70,16 @@ def test_peak_of_a_model_of_transformers_at_1024(preset, attention, dtype, mib):
     assert activations(load_config(preset, [TRANSFORMERS, *run])) == mib
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize(
-    "changes",
-    [
+    ("changes", "attention"),
+    each_once(
         ["image_size=800", *SMALL],  # a grid of 50, padded to 56
         ["image_size=512", "window_size=16", *SMALL],  # a grid of 32: nothing to pad, and a copy all the same
         ["run.dtype=bfloat16", *TINY, *SMALL],
         ["run.dtype=float16", "run.checkpointing=true", "image_size=240", *SMALL],
         ["run.dtype=float16", "rel_pos=none", "pos_embed=none", "qkv_bias=false", "image_size=240", *SMALL],
         ["window_size=0", "global_attn_indexes=none", "depth=2", *TINY],
-    ],
-    ids=" ".join,
+    ),
 )
 def test_sam_of_transformers_is_derived_to_the_last_byte(attention, changes):
     config = load_config("sam_vit_b", [TRANSFORMERS, f"run.attention={attention}", *changes])
@@ -92,16 +104,14 @@ def test_vit_of_transformers_is_derived_to_the_last_byte(attention, changes):
     assert verdict.status == "exact", verdict
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize(
-    "changes",
-    [
+    ("changes", "attention"),
+    each_once(
         ["image_size=[96,160]"],  # grids of 24x40 to 3x5: windows of 14 and 7 pad
         ["image_size=[32,96]"],  # the last grid, 1x3, is in one window: joining it copies nothing
         ["image_size=256", "run.dtype=bfloat16", "run.batch_size=2"],  # windows of 8 and 4 do not pad
         ["image_size=256", "run.dtype=float16", "run.batch_size=2", "run.checkpointing=true"],
-    ],
-    ids=" ".join,
+    ),
 )
 def test_sam2_of_transformers_is_derived_to_the_last_byte(attention, changes):
     config = load_config("sam2_hiera_t", [TRANSFORMERS, f"run.attention={attention}", *changes])
@@ -262,10 +272,9 @@ def test_vit_of_transformers_holds_what_enters_its_blocks_to_the_end():
     assert before.before - before_of_reference.before == tokens
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize(
-    "changes",
-    [
+    ("changes", "attention"),
+    each_once(
         [],  # the last grid, of 7x7, is the window
         [
             "run.dtype=float16",
@@ -274,8 +283,7 @@ def test_vit_of_transformers_holds_what_enters_its_blocks_to_the_end():
             "pos_embed=learned",
         ],  # each grid is padded
         ["run.dtype=bfloat16", "image_size=[232,224]"],  # odd grids, which a merging pads
-    ],
-    ids=" ".join,
+    ),
 )
 def test_swin_of_transformers_is_derived_to_the_last_byte(attention, changes):
     config = load_config("swin_t", [TRANSFORMERS, f"run.attention={attention}", *changes])
@@ -287,9 +295,11 @@ def test_swin_of_transformers_is_derived_to_the_last_byte(attention, changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        [],  # the last grid, of 8x8, is the window
-        ["image_size=128"],  # it is 4x4: a smaller window
-        ["run.dtype=bfloat16", "run.batch_size=2", "image_size=[288,320]"],  # each grid is padded
+        pytest.param([], marks=pytest.mark.exhaustive),  # the last grid, of 8x8, is the window
+        ["image_size=128"],  # the grid before the last is the window; the last is 4x4: a smaller window
+        pytest.param(  # each grid is padded
+            ["run.dtype=bfloat16", "run.batch_size=2", "image_size=[288,320]"], marks=pytest.mark.exhaustive
+        ),
         ["run.dtype=float16", "image_size=[328,320]", "stages.0.depth=1"],  # odd grids, which a merging pads
     ],
     ids=" ".join,

@@ -221,18 +221,19 @@ RECORDS = (
         folded={
             "adapters train": TWO_BLOCKS,
             "all trains, in autocast, checkpointed": TWO_BLOCKS | ALL | AUTOCAST,
+            "volumes, fused": TWO_BLOCKS | VOLUMES | {"window_size": 2} | ALL | FUSED,
+            "a volume in autocast": TWO_BLOCKS
+            | {"depth_slices": 4, "run.batch_size": 4, "run.autocast": "bfloat16"}
+            | ALL,
+        },
+        in_full={
             "volumes in autocast": TWO_BLOCKS | VOLUMES | {"run.autocast": "float16"},
             "volumes in autocast, checkpointed": TWO_BLOCKS | VOLUMES | AUTOCAST,
             "volumes, not square, checkpointed": TWO_BLOCKS
             | VOLUMES
             | {"image_size": [48, 80], "run.checkpointing": True}
             | ALL,
-            "volumes, fused": TWO_BLOCKS | VOLUMES | {"window_size": 2} | ALL | FUSED,
-            "a volume in autocast": TWO_BLOCKS
-            | {"depth_slices": 4, "run.batch_size": 4, "run.autocast": "bfloat16"}
-            | ALL,
         },
-        in_full={},
         verified={"med_sam_adapter_b": {}},
         bad={
             "a volume in parts": (
@@ -267,14 +268,15 @@ RECORDS = (
         public=public_encoder,
         values={kernel: {"run.attention": kernel} for kernel in ("eager", "sdpa", "fused")},
         folded={
-            "adapters train": TWO_BLOCKS,
             "adapters train, in autocast, checkpointed": TWO_BLOCKS | AUTOCAST,
-            "all trains, fused": TWO_BLOCKS | ALL | FUSED,
             "no bias, which autograd sees another way": TWO_BLOCKS
             | ALL
             | {"qkv_bias": False, "run.checkpointing": True},
         },
-        in_full={},
+        in_full={
+            "adapters train": TWO_BLOCKS,
+            "all trains, fused": TWO_BLOCKS | ALL | FUSED,
+        },
         verified={"sam_vit_b_lora": {}},
         bad={"a rank of nothing": ({"lora_rank": 0}, "[out-of-range] lora_rank 1 0")},
     ),

@@ -138,6 +138,13 @@ RECORDS = (
         },
         folded={
             "eager": {},
+            "checkpointed in autocast": {
+                "run.autocast": "bfloat16",
+                "run.checkpointing": True,
+                "run.batch_size": 2,
+            },
+        },
+        in_full={
             "a grid that halves unevenly": {"image_size": [56, 104], "run.batch_size": 2},
             "sdpa in bfloat16": {
                 "run.attention": "sdpa",
@@ -146,13 +153,7 @@ RECORDS = (
             },
             "eager in autocast": {"run.autocast": "float16"},
             "fused": {"run.attention": "fused", "stages.0.embed_dim": 32},
-            "checkpointed in autocast": {
-                "run.autocast": "bfloat16",
-                "run.checkpointing": True,
-                "run.batch_size": 2,
-            },
         },
-        in_full={},
         verified={"deep_encoder": {}},
         bad={
             "no such stage": (

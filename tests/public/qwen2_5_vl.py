@@ -92,10 +92,7 @@ RECORDS = (
         values=VARIANTS | {"sdpa": {"run.attention": "sdpa"}},
         folded={
             "bfloat16": {"run.dtype": "bfloat16"},
-            "float16": {"run.dtype": "float16"},
             "autocast": {"run.autocast": "bfloat16"},
-            "autocast, checkpointed": {"run.autocast": "float16", "run.checkpointing": True},
-            "sdpa, two images": {"run.attention": "sdpa", "run.batch_size": 2},
             "sdpa in bfloat16, checkpointed": {
                 "run.attention": "sdpa",
                 "run.dtype": "bfloat16",
@@ -104,11 +101,14 @@ RECORDS = (
         },
         in_full=VARIANTS
         | {
+            "float16": {"run.dtype": "float16"},
+            "autocast, checkpointed": {"run.autocast": "float16", "run.checkpointing": True},
+            "sdpa, two images": {"run.attention": "sdpa", "run.batch_size": 2},
             "no neck, so that the last block lets go of the positions": {
                 "depth": 4,
                 "global_attn_indexes": [2],
                 "neck": "none",
-            }
+            },
         },
         verified={"qwen2_5_vl_vision": {"image_size": [364, 476]}},
         bad={

@@ -170,10 +170,11 @@ RECORDS = (
                 "stages": encoder(windows=([3, 4], 2), shift_size=[1, 0], qkv_bias=False)["stages"],
                 "run.checkpointing": True,
             },
+        },
+        in_full={
             "sdpa": {"run.batch_size": 2} | SDPA,
             "sdpa in autocast": {"run.autocast": "float16"} | SDPA,
         },
-        in_full={},
         verified={"swin_t": {}},
         bad={
             "a shift larger than the window": (
@@ -207,9 +208,8 @@ RECORDS = (
             "eager": {},
             "two images in bfloat16, no bias of qkv": in_each_stage(qkv_bias=False)
             | {"run.dtype": "bfloat16", "run.batch_size": 2},
-            "autocast, checkpointed": {"run.autocast": "bfloat16", "run.checkpointing": True},
         },
-        in_full={},
+        in_full={"autocast, checkpointed": {"run.autocast": "bfloat16", "run.checkpointing": True}},
         verified={"swinv2_t": {}},
         bad={
             "sdpa": (

@@ -184,6 +184,15 @@ def _outputs(theirs: nn.Module, config: EncoderConfig, image: Tensor) -> Sequenc
     return made if config.neck == "simple_fpn" else (made.permute(0, 2, 3, 1),)
 
 
+RESIZED = {
+    "rel_pos": "joint",
+    "image_size": [64, 112],
+    "depth": 1,
+    "global_attn_indexes": [0],
+    "run.attention": "eager",
+    "run.autocast": "bfloat16",
+}
+
 RECORDS = (
     Record(
         name="ViTDet",
@@ -200,22 +209,13 @@ RECORDS = (
             name: VARIANTS[name]
             for name in (
                 "the grid of the pretraining",
-                "one side as long as the tables",
                 "pyramid of an odd width",
             )
         }
-        | {
-            f"joint tables that are resized, {kernel}": {
-                "rel_pos": "joint",
-                "image_size": [64, 112],
-                "depth": 1,
-                "global_attn_indexes": [0],
-                "run.attention": kernel,
-                "run.autocast": "bfloat16",
-            }
-            for kernel in ("eager", "sdpa")
-        },
+        | {"joint tables that are resized, sdpa": RESIZED | {"run.attention": "sdpa"}},
         in_full={
+            "one side as long as the tables": VARIANTS["one side as long as the tables"],
+            "joint tables that are resized, eager": RESIZED,
             "eager in bfloat16": EVERYTHING | {"run.dtype": "bfloat16"},
             "eager, autocast, checkpointed": EVERYTHING
             | {"run.autocast": "bfloat16", "run.checkpointing": True},

@@ -11,14 +11,14 @@ TYPES = {"float32": [], "bfloat16": ["run.dtype=bfloat16"], "autocast": ["run.au
 
 KERNELS = ["eager", "sdpa", "fused"]
 SIZES_OF_SAM = {("eager", "autocast"), ("sdpa", "bfloat16"), ("fused", "float32")}
-"""Each kernel and each type once at the sizes of SAM. The other encoder is run with all of them."""
+"""Each kernel and each type once at the sizes of SAM. The other encoder is run with the rest, and each week with all."""
 
 CASES = [
     pytest.param(preset, kernel, types, marks=[pytest.mark.exhaustive] if left_out else [])
     for preset in PRESETS
     for kernel in KERNELS
     for types in TYPES
-    for left_out in [preset == "sam_vit_b" and (kernel, types) not in SIZES_OF_SAM]
+    for left_out in [(preset == "sam_vit_b") is ((kernel, types) not in SIZES_OF_SAM)]
 ]
 
 
@@ -33,7 +33,7 @@ def test_the_tape_equals_the_real_stack(preset, kernel, types):
 
 
 @pytest.mark.parametrize("preset", ["sam_vit_b"])
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", ["eager", pytest.param("sdpa", marks=pytest.mark.exhaustive), "fused"])
 def test_the_tape_equals_the_real_stack_with_checkpointing(preset, kernel):
     settings = [f"run.attention={kernel}", "run.checkpointing=true", "run.autocast=bfloat16"]
     assert verify(load_config(preset, settings), every_layer=False).status == "exact"
