@@ -47,7 +47,7 @@ def format_count(value: float, unit: str = "") -> str:
 
 
 def format_bytes(value: float) -> str:
-    """Four digits with a binary prefix: 67_108_864 -> "64.00 MiB"."""
+    """Four digits with a binary prefix: 67_108_864 -> "64.00 MiB", -1024 -> "-1.00 KiB"."""
     return _scaled(value, 1024, BINARY_UNITS)
 
 
@@ -166,6 +166,8 @@ def rounded(nbytes: Any) -> Any:
 
 
 def _scaled(value: float, step: int, suffixes: Sequence[str]) -> str:
+    if value < 0:
+        return f"-{_scaled(-value, step, suffixes)}"
     if value < step:
         return f"{value:,} {suffixes[0]}".strip()
     size = float(value)

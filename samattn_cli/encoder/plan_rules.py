@@ -41,3 +41,8 @@ def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
     for words, word in ((POS_EMBEDS, config.pos_embed), (NECKS, config.neck)):
         if word != NONE:
             yield from words[word].problems(config, 0)
+
+
+def is_valid(config: EncoderConfig) -> bool:
+    """Whether a config whose keys are valid keeps the rules of its families."""
+    return next(problems_of_plan(config), None) is None

@@ -262,7 +262,7 @@ def cannot_run(model: str, wanted: Iterable[Wanted]) -> Iterator[Problem]:
     """The keys that are not as a model of a library has them."""
     for place, is_so, what in wanted:
         if not is_so:
-            message = f"{model} has {what}: use that, or implementation: reference"
+            message = f"{model} runs only with {what}: use that, or implementation: reference"
             yield place, Message("implementation-cannot-run", message)
 
 

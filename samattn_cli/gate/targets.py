@@ -53,9 +53,8 @@ def traced_encoder(file: ThresholdsFile, case: Case, device: Device | None) -> T
         _check_whole(encoder)
     except SamattnError as error:
         where = str(file.where("configs", index, "trace"))
-        raise ConfigError(
-            [Problem(where, Message(next(iter(error.codes), ""), str(error.message)))]
-        ) from None
+        text = str(error.message).replace("--input ", "input: ")  # a key here, and no option
+        raise ConfigError([Problem(where, Message(next(iter(error.codes), ""), text))]) from None
     return encoder
 
 

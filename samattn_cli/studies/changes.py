@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..encoder.kernels import takes
 from ..encoder.model import EncoderConfig
+from ..encoder.plan_rules import is_valid
 from ..encoder.registry import REFERENCE
 from ..reports.analysis import Change
 from .passes import Passes
@@ -57,7 +58,11 @@ def _fits(passes: Passes, device: Device) -> bool:
 
 
 def candidates(config: EncoderConfig) -> Iterator[Candidate]:
-    """A change in words, the encoder with it, and the settings that make it."""
+    """A change in words, the encoder with it, and the settings that make it; of encoders that are valid."""
+    return (candidate for candidate in _candidates(config) if is_valid(candidate[1]))
+
+
+def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
     run = config.run
     if config.implementation != REFERENCE:
         changed = replace(config, implementation=REFERENCE)

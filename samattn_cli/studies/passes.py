@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..encoder.model import EncoderConfig, Phase, Section
+from ..encoder.plan_rules import is_valid
 from ..figures import IN_MEMORY
 from ..records import dataclass
 from ..reports.analysis import Costs, Figures
@@ -75,8 +76,9 @@ class Passes:
 
     @cached_property
     def all_windowed(self) -> Passes | None:
-        """The passes of the same encoder with every block windowed; None without windows."""
-        return Passes(self.config.all_windowed(), self.device) if self.config.has_windows else None
+        """The passes of the same encoder with every block windowed; None without windows, or if its neck needs global blocks."""
+        config = self.config.all_windowed()
+        return Passes(config, self.device) if config.has_windows and is_valid(config) else None
 
     @property
     def trains(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..encoder.model import EncoderConfig
+from ..encoder.plan_rules import is_valid
 from ..errors import UsageError, at_place
 from ..figures import IN_MEMORY, OF_ENCODER, PEAKS, figure_for_option
 from ..files.load import Override
@@ -151,13 +152,13 @@ def _computed(
     yield "padding", padded / np.maximum(tokens, 1) - (tokens > 0)
     if device:
         yield "fits", fits_at(config, _points_of(config, grid), own[peak], device)
-    twins = {"all_global": config.all_global(), "all_windowed": config.all_windowed()}
+    twins = {"all_global": config.all_global()}
+    if config.has_windows and is_valid(windowed := config.all_windowed()):
+        twins["all_windowed"] = windowed
     figures = {
         name: own if twin == config else _at_grid(twin, grid, metrics, device, hypothetical=True)
         for name, twin in twins.items()
     }
-    if not config.has_windows:
-        del figures["all_windowed"]
     for metric in metrics:
         yield metric, own[metric]
         for name, others in figures.items():

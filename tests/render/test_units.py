@@ -38,6 +38,7 @@ def test_a_unit_follows_its_prefix():
     ("value", "text"),
     [
         (0, "0 B"),
+        (-1536, "-1.50 KiB"),
         (1023, "1,023 B"),
         (1024, "1.00 KiB"),
         (67_108_864, "64.00 MiB"),

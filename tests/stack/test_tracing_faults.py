@@ -151,7 +151,7 @@ def ask(tmp_path, monkeypatch):
             ("imports_missing.py:2: ", "no_such_package_at_all"),
         ),
         ("wrong_syntax:x", {}, "target-not-imported", ("wrong_syntax.py:1: ", "SyntaxError")),
-        ("nowhere.json", {}, "file-not-found", ("nowhere.json",)),
+        ("nowhere.json", {}, "file-not-found", ("there is no such file",)),
         (
             "theirs_to_trace:KeywordOnly",
             {},

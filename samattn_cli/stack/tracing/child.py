@@ -177,9 +177,7 @@ def _submodule(module: nn.Module, name: str) -> nn.Module:
         names = [inner for inner, _ in module.named_modules() if inner]
         first = [inner for inner in names if "." not in inner]
         hint = did_you_mean(name, names) or f"; it has {', '.join(first)}"
-        raise SamattnError(
-            "no-such-submodule", f"--submodule {name}: there is no such module{hint}"
-        ) from None
+        raise SamattnError("no-such-submodule", f"it has no submodule {name}{hint}") from None
 
 
 def _shapes(request: dict[str, Any], target: Target) -> dict[str, tuple[list[int], str]]:

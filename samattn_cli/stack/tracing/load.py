@@ -153,20 +153,21 @@ def _installed(package: str) -> Any:
 def _of_hugging_face(path: Path, arguments: Mapping[str, Any]) -> Target:
     file = path / CONFIG if path.is_dir() else path
     if not file.is_file():
-        raise SamattnError("file-not-found", f"{file}: no such file; a Hugging Face model has a config.json")
+        missing = f"this folder has no {CONFIG}" if path.is_dir() else "there is no such file"
+        raise SamattnError("file-not-found", f"{missing}; a Hugging Face model has a {CONFIG}")
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise SamattnError("not-json", f"{file}: cannot be read: {error}") from None
+        raise SamattnError("not-json", f"cannot be read: {error}") from None
     if not isinstance(described, dict) or "model_type" not in described:
         raise SamattnError(
             "not-a-model-config",
-            f"{file}: has no model_type, so it is not the config of a Hugging Face model",
+            "has no model_type, so it is not the config of a Hugging Face model",
         )
     if "auto_map" in described:
         raise SamattnError(
             "remote-code",
-            f"{file}: its auto_map names code of its own, which samattn does not run. If the model's code is in a package that "
+            "its auto_map names code of its own, which samattn does not run. If the model's code is in a package that "
             "you trust, trace that: package.module:callable",
         )
     transformers = _installed("transformers")
@@ -179,7 +180,7 @@ def _of_hugging_face(path: Path, arguments: Mapping[str, Any]) -> Target:
             raise
         raise SamattnError(
             "unknown-model",
-            f"{file}: transformers {transformers.__version__} has no model_type {kind!r}{did_you_mean(kind, known)}",
+            f"transformers {transformers.__version__} has no model_type {kind!r}{did_you_mean(kind, known)}",
         ) from error
     return Target(
         lambda: transformers.AutoModel.from_config(config, trust_remote_code=False, **arguments),

@@ -59,7 +59,7 @@ def reserved_of(message: OomMessage) -> int | None:
 def fixes_of(match: Match, message: OomMessage, cuda: Cuda, memory: int | None) -> tuple[OomFix, ...]:
     """The changes that lower the peak of a run, those that fit first, the least change first."""
     config = match.setting.config
-    room = None if memory is None else memory - (beside(match.asked, message) or 0)
+    room = None if memory is None else memory - max(beside(match.asked, message) or 0, 0)
     found = [_fix(change, changed, keys, cuda, room) for change, changed, keys in single_changes(config)]
     smaller = None if room is None else _smaller_batch(config, cuda, room)
     now = Passes(config).peak_bytes

@@ -19,6 +19,8 @@ UNITS = {"bytes": 1, "byte": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, 
 SIZE = r"(?P<{0}>\d+(?:\.\d+)?)\s*(?P<{0}_unit>bytes?|[KMGT]iB)"
 MOST_BYTES = 1 << 60
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""As Python from 3.13 on, IPython and loggers write them around the words of a traceback."""
 STARTS = re.compile(r"\b(?P<device>CUDA|HIP) out of memory\.\s*(?=Tried|Allocation)")
 BARE = re.compile(r"(?=Tried to allocate \d)(?P<device>)")
 """A message without its beginning."""
@@ -56,6 +58,7 @@ def message_of(text: str) -> OomMessage:
     Raises:
         UsageError: if there is no such error, or errors that differ; or if its figures cannot be.
     """
+    text = COLOURS.sub("", text)
     starts = list(STARTS.finditer(text))
     if not starts:
         if not is_foreign(text):

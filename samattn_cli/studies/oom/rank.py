@@ -41,7 +41,7 @@ class Match:
         if not self.runs_out:
             score += (0 if asked.is_record else NOT_FIRST) + (0 if asked.from_device else NOT_SERVED)
         if allocated is not None:
-            return score + beside(asked, message) / allocated.high_bytes  # type: ignore[operator]
+            return score + abs(beside(asked, message) or 0) / allocated.high_bytes
         return score + (0 if _has_card(asked) else NO_CARD)
 
     def order(self, message: OomMessage) -> tuple[object, ...]:

@@ -119,6 +119,12 @@ def test_a_traceback_ends_in_the_innermost_call():
     )
     last = message_of(text).frames[-1]
     assert (last.line, last.function, last.code) == (236, "forward", "attn = attn.softmax(dim=-1)")
+    coloured = (
+        text.replace('"/x', '\x1b[35m"/x')
+        .replace("236", "\x1b[35m236\x1b[0m")
+        .replace("CUDA", "\x1b[1;35mCUDA")
+    )
+    assert message_of(coloured) == message_of(text)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +138,10 @@ def test_a_traceback_ends_in_the_innermost_call():
         (
             "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)",
             "no-figure",
+        ),
+        (
+            "OutOfMemoryError: Allocation on device 0 would exceed allowed memory. (out of memory)\nRequested : 50.00 MiB",
+            "other-program",
         ),
         ("cuda runtime error (2) : out of memory at THCStorage.cu:58", "no-figure"),
         (
