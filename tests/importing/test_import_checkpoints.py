@@ -15,6 +15,7 @@ from tests.public.segment_anything_encoder import official_encoder
 from tests.support import bad_files
 from tests.support.checkpoints import PUBLISHED, expanded, of_mae, of_sam, shapes_of, write_safetensors
 from tests.support.importing import is_preset
+from tests.support.sampling import examples
 
 
 @pytest.mark.parametrize("preset", [preset for presets in PUBLISHED.values() for preset in presets])
@@ -153,7 +154,7 @@ ALL_SHAPES = {preset: shapes_of(preset) for preset in FUZZED}
 SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 96, 169, 768]), max_size=4).map(tuple)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=examples(60), deadline=None, derandomize=True)
 @given(
     st.sampled_from(FUZZED),
     st.randoms(use_true_random=False),

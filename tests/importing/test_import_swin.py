@@ -37,7 +37,16 @@ SMALL = {"depths": [2, 2], "num_heads": [2, 4], "embed_dim": 32}
 """Two stages: their grids at 4 px a patch are a quarter and an eighth of the image."""
 
 
-@pytest.mark.parametrize(("side", "params"), [(192, 27_517_050), (160, 27_515_130), (128, 27_513_594)])
+@pytest.mark.parametrize(
+    ("side", "params"),
+    [
+        (192, 27_517_050),
+        *(
+            pytest.param(side, params, marks=pytest.mark.exhaustive)
+            for side, params in [(160, 27_515_130), (128, 27_513_594)]
+        ),
+    ],
+)
 def test_a_swin_that_transformers_cannot_run_gives_a_warning(side, params, tmp_path):
     """Grids of 6, 5 and 4 tokens in the last stage are smaller than windows of 7, whose tables have 169 rows a head:
     of 6 they have 121, so 24 heads of 2 blocks are 2 * 24 * 48 = 2,304 parameters fewer."""
@@ -53,7 +62,17 @@ def test_a_swin_that_transformers_cannot_run_gives_a_warning(side, params, tmp_p
         flops(model, (side, side))
 
 
-@pytest.mark.parametrize("size", [(224, 224), (56, 56), (56, 112), (112, 56), (100, 108), (60, 64)])
+@pytest.mark.parametrize(
+    "size",
+    [
+        (56, 112),
+        (100, 108),
+        *(
+            pytest.param(size, marks=pytest.mark.exhaustive)
+            for size in [(224, 224), (56, 56), (112, 56), (60, 64)]
+        ),
+    ],
+)
 def test_a_swin_that_transformers_runs_gives_no_warning(size, tmp_path):
     config = transformers.SwinConfig(image_size=list(size), window_size=7, **SMALL)
     totals, warned = read(config, tmp_path)
@@ -64,7 +83,18 @@ def test_a_swin_that_transformers_runs_gives_no_warning(size, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "size", [(56, 56), (56, 48), (48, 56), (52, 52), (32, 128), (128, 32), (64, 64), (44, 44), (96, 104)]
+    "size",
+    [
+        (56, 56),
+        (56, 48),
+        (52, 52),
+        (32, 128),
+        (96, 104),
+        *(
+            pytest.param(size, marks=pytest.mark.exhaustive)
+            for size in [(48, 56), (128, 32), (64, 64), (44, 44)]
+        ),
+    ],
 )
 def test_swin_v2_has_the_cost_of_transformers_or_a_warning(size, tmp_path):
     config = transformers.Swinv2Config(image_size=list(size), window_size=7, **SMALL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.public.counts import HEADER, families, row
 from tests.public.memory import HEADER as MEMORY_HEADER
 from tests.public.memory import ROWS, derived, line, public
@@ -42,6 +44,7 @@ def test_the_first_of_each_library_is_traced_again():
         assert public(each) == derived(each)
 
 
+@pytest.mark.exhaustive
 def test_what_transformers_keeps_of_a_forward_before_changes_no_figure():
     """SAM 3's neck caches its positions by shape: a second forward would find 13.29 MiB less to make."""
     row = next(each for each in ROWS if (each.preset, each.attention) == ("sam3_vision", "sdpa"))

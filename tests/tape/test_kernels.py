@@ -15,6 +15,7 @@ from samattn_cli.families.vit import stack as vit
 from samattn_cli.stack.encoder import build, image_for
 from samattn_cli.tape.encoder import Segment, forward
 from samattn_cli.tape.ops import Op
+from tests.support.sampling import examples
 from tests.support.weights import randomised
 
 SMALL = {
@@ -108,7 +109,9 @@ def encoders(draw) -> EncoderConfig:
     )
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=examples(50), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(config=encoders())
 def test_kernels_agree_to_the_last_digits_of_float64_on_any_encoder(config):
     assert_kernels_agree(config, torch.float64, 1e-11)
