@@ -20,7 +20,7 @@ CASES = {
         160,
     ),
     "placements-all-80.txt": (("compare-placements", "sam_vit_b", "--search", "3", "--all"), 80),
-    "verify.txt": (("verify", "sam_vit_b", "custom_encoder"), 80),
+    "verify.txt": (("verify", "sam_vit_b", "vit_b"), 80),
     "fit-80.txt": (("fit", "sam_vit_b", "--memory", "8GiB", "--attention", "eager,sdpa"), 80),
     "fit-160.txt": (
         (

@@ -42,11 +42,11 @@ def of(report, vary, mode, attention):
     ("preset", "memory", "step"),
     sampled(
         [
-            ("sam_vit_b", 2 * GIB, 16),
             ("vit_b", 1 * GIB, 16),
+            ("sam_vit_b", 2 * GIB, 16),
             ("vitdet_b", 3 * GIB, 16),
-            ("sam2_hiera_t", 1 * GIB, 32),
             ("mae_b_pretrain", 2 * GIB, 16),
+            ("sam2_hiera_t", 1 * GIB, 32),
         ],
         3,
     ),

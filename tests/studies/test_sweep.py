@@ -33,6 +33,7 @@ from samattn_cli.studies.points import at
 from samattn_cli.studies.sweep import sweep
 from tests.support.problems import problems_of
 from tests.support.running import ROOT, UPDATE, environment, samattn
+from tests.support.sampling import examples
 
 DEFAULT_METRICS = ("flops", "attention_bytes", "peak_bytes")
 
@@ -420,7 +421,7 @@ def grids(draw):
     return name, mode, Grid(resolutions=ordered, windows=chosen, batch_sizes=tuple(sorted(batches)))
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=examples(6), deadline=None, derandomize=True)
 @given(grids())
 def test_each_point_is_what_analyze_says(drawn) -> None:
     name, mode, grid = drawn
@@ -458,12 +459,12 @@ def test_axes_are_combined_in_their_order() -> None:
         Variation("dtype", tuple(parse_override(f"run.dtype={dtype}") for dtype in ("float32", "float16"))),
     )
     grid = Grid(
-        variations=variations, batch_sizes=(1, 2), windows=(7, 14), resolutions=((224, 224), (448, 448))
+        variations=variations, batch_sizes=(1, 2), windows=(7, 14), resolutions=((112, 112), (224, 224))
     )
     report = sweep(["sam_vit_b", "vitdet_b"], grid, ["flops", "weights_bytes"])
     told = ("config", "mlp_ratio", "dtype", "batch_size", "window", "height")
     wanted = itertools.product(
-        ("sam_vit_b", "vitdet_b"), (2.0, 4.0), ("float32", "float16"), (1, 2), (7, 14), (224, 448)
+        ("sam_vit_b", "vitdet_b"), (2.0, 4.0), ("float32", "float16"), (1, 2), (7, 14), (112, 224)
     )
     found = list(rows(report))
     assert [tuple(row[name] for name in told) for row in found] == list(wanted)
