@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -23,6 +24,7 @@ class Coded(NamedTuple):
     path: str
 
 
+@cache
 def messages() -> list[Coded]:
     every = (found for path in sorted(PACKAGE.rglob("*.py")) for found in _of(path))
     return sorted(found for found in every if " " in found.sentence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -52,7 +53,12 @@ def text_of(path: str) -> str:
 
 def tokens(path: str) -> list[Token]:
     """A page, parsed as a forge does."""
-    return MarkdownIt("commonmark").enable("table").parse(text_of(path))
+    return _parsed(text_of(path))
+
+
+@cache
+def _parsed(text: str) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(text)
 
 
 def fences(path: str, language: str) -> Iterator[str]:
