@@ -187,8 +187,8 @@ def test_figures_of_a_fit(data) -> None:
     for found in data["fit"]["answers"]:
         for encoder in filter(None, (found["fits"], found["next"])):
             assert encoder["peak_bytes"] + encoder["spare_bytes"] == 8 * 10**9
-        assert answer["fits"]["spare_bytes"] >= 0
-        assert answer["next"] is None or answer["next"]["spare_bytes"] < 0
+        assert found["fits"]["spare_bytes"] >= 0
+        assert found["next"] is None or found["next"]["spare_bytes"] < 0
 
 
 def test_figures_of_a_sweep(data) -> None:
