@@ -114,7 +114,7 @@ def test_what_a_model_of_transformers_cannot_run_is_said_at_its_place(preset, wo
     assert (problem.message.code, place in problem.where) == ("implementation-cannot-run", True), problem
 
 
-@pytest.mark.parametrize("preset", SMALL)
+@pytest.mark.parametrize("preset", [*SMALL, "sam2_hiera_t", "swin_t", "swinv2_t", "vit_b"])
 def test_the_installed_transformers_is_the_one_that_was_seen(preset):
     """The cases above fail if it allocates otherwise; this says that its version is to be written down."""
     run = implementation_of(load_config(preset, [TRANSFORMERS]))
