@@ -42,19 +42,38 @@ def _angles(tape: Tape, length: Dim, frequencies: Tensor) -> Tensor:
     return out
 
 
+def angles_of(tape: Tape, position_ids: Tensor, head_dim: Dim) -> tuple[Tensor, dict[str, Tensor]]:
+    """Angles of tokens (HW, 2), and their cosines and sines by name, as transformers makes them: (HW, 2, d / 4) each.
+
+    Its module has two buffers of frequencies, of which it reads the first.
+    """
+    tokens, quarter = position_ids.shape[0], head_dim // 4
+    buffers = tape.buffer(quarter), tape.buffer(quarter)
+    places = tape.cast("places", position_ids, WIDE)
+    frequencies = tape.cast("frequencies", buffers[0], WIDE)
+    angles = tape.computed("angles", tokens, 2, quarter, item_bytes=WIDE, reads=(places, frequencies))
+    tape.free(*(each for each in (places, frequencies) if not each.storage.is_weight))
+    axes = {}
+    for name in ("cos", "sin"):
+        unscaled = tape.computed(name, *angles.shape, item_bytes=WIDE, reads=(angles,))
+        axes[name] = tape.computed(f"scale_{name}", *angles.shape, item_bytes=WIDE, reads=(unscaled,))
+        tape.free(unscaled)
+    return angles, axes
+
+
 def rotate(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Queries or keys (B, h, HW, d) rotated in float32; the result has the type of `x`."""
     wide = tape.cast(f"{name}.float", x, WIDE)
-    summed = turn(tape, name, wide, cos, sin, _quarter_turn)
+    summed = turn(tape, name, wide, cos, sin, quarter_turn)
     out = tape.cast(f"{name}.cast", summed, x.item_bytes)
     tape.free(*(each for each in (wide, summed) if each.storage not in {x.storage, out.storage}))
     return out
 
 
-def turn(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor, quarter_turn: QuarterTurn) -> Tensor:
-    """``x * cos + quarter_turn(x) * sin``: pairs of channels rotated by their angles."""
+def turn(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor, by_quarter: QuarterTurn) -> Tensor:
+    """``x * cos + by_quarter(x) * sin``: pairs of channels rotated by their angles."""
     straight = tape.mul(f"{name}.cos", x, cos)
-    turned = quarter_turn(tape, name, x)
+    turned = by_quarter(tape, name, x)
     across = tape.mul(f"{name}.sin", turned, sin)
     tape.free(turned)
     out = tape.add(f"{name}.add", straight, across)
@@ -62,7 +81,7 @@ def turn(tape: Tape, name: str, x: Tensor, cos: Tensor, sin: Tensor, quarter_tur
     return out
 
 
-def _quarter_turn(tape: Tape, name: str, x: Tensor) -> Tensor:
+def quarter_turn(tape: Tape, name: str, x: Tensor) -> Tensor:
     """Each pair of channels (a, b) as (-b, a)."""
     *shape, width = x.shape
     a, b = x.view(*shape, width // 2, 2).unbind(-1)

@@ -28,7 +28,23 @@ PRETRAIN = [
 BLOCKS = ["image_size=96", "depth=3", "embed_dim=32", "num_heads=2", "window_size=4"]
 HQ = [*BLOCKS, "neck=sam_hq", "global_attn_indexes=[0,1,2]"]
 VITDET = [*BLOCKS, "pretrain_image_size=80", "rel_pos_grid=6", "global_attn_indexes=1"]
-SMALL = {"mae_b": MAE, "mae_b_pretrain": PRETRAIN, "sam_vit_b": HQ, "vitdet_b": VITDET}
+SAM3 = [
+    *BLOCKS,
+    "image_size=112",
+    "pretrain_image_size=28",
+    "window_size=3",
+    "global_attn_indexes=1",
+    "out_chans=8",
+]
+QWEN = [*BLOCKS, "image_size=[140,84]", "global_attn_indexes=1", "out_chans=8"]
+SMALL = {
+    "mae_b": MAE,
+    "mae_b_pretrain": PRETRAIN,
+    "sam_vit_b": HQ,
+    "sam3_vision": SAM3,
+    "vitdet_b": VITDET,
+    "qwen2_5_vl_vision": QWEN,
+}
 """Small encoders of each model, by preset."""
 
 PATHS = [
@@ -41,6 +57,8 @@ PATHS = [
         "eager",
         [*HALF, "image_size=[112,144]", "residual_block_indexes=[0]"],
     ),  # tables are resized
+    ("sam3_vision", "eager", BRAIN),  # a grid of 8 in windows of 3, its positions in tiles of 2
+    ("qwen2_5_vl_vision", "sdpa", HALF),
 ]
 """One case for each path of the code."""
 
@@ -53,6 +71,20 @@ VARIANTS = {
         ["image_size=[48,80]", "rel_pos_grid=8", "pretrain_image_size=96"],
         ["window_size=3", "qkv_bias=false", "residual_block_indexes=[1]"],
         ["global_attn_indexes=[]", "run.checkpointing=true"],
+    ],
+    "sam3_vision": [
+        [],
+        ["image_size=[112,140]", "num_heads=4"],
+        ["pretrain_image_size=112", "window_size=4"],
+        ["window_size=0", "mlp_ratio=2.5"],
+        ["run.trains=neck"],
+    ],
+    "qwen2_5_vl_vision": [
+        [],
+        ["image_size=56"],
+        ["window_size=6", "mlp_ratio=2.5", "in_chans=1"],
+        ["run.checkpointing=true"],
+        ["run.trains=neck"],
     ],
     "mae_b_pretrain": [[], ["stages.1.embed_dim=16"], ["mask_ratio=0.3"], ["run.checkpointing=true"]],
 }
@@ -103,6 +135,11 @@ def test_each_model_of_transformers_in_each_type_is_derived_to_the_last_byte(pre
         ("vitdet_b", ["mlp_ratio=2.5"], "mlp_ratio"),
         ("vitdet_b", ["pretrain_image_size=[80,96]"], "pretrain_image_size"),
         ("mae_b_pretrain", ["image_size=70"], "image_size"),
+        ("sam3_vision", ["window_size=[4,3]"], "window_size"),
+        ("sam3_vision", ["pretrain_image_size=[28,56]"], "pretrain_image_size"),
+        ("sam3_vision", ["run.checkpointing=true"], "run.checkpointing"),
+        ("qwen2_5_vl_vision", ["window_size=0"], "window_size"),
+        ("qwen2_5_vl_vision", ["qkv_bias=false"], "qkv_bias"),
         ("mae_b_pretrain", ["stages.1.qkv_bias=false"], "qkv_bias"),
     ],
     ids=str,

@@ -171,19 +171,19 @@ def made(row: Row, config: EncoderConfig) -> nn.Module:
     return MAKE[row.preset.partition("_")[0]](config, row.attention)
 
 
-def _forget(model: nn.Module) -> None:
-    """Clear what its classes keep of forwards before: SAM 3's hold positions by shape, which each first forward makes."""
-    for kind in {type(module) for module in model.modules()}:
-        for held in vars(kind).values():
-            for cell in getattr(getattr(held, "__func__", held), "__closure__", None) or ():
-                if hasattr(cell.cell_contents, "cache_clear"):
-                    cell.cell_contents.cache_clear()
+def _caches(model: nn.Module) -> list[Any]:
+    """What its classes cache of forwards: SAM 3's have positions by shape, which each first forward makes."""
+    held = (each for kind in {type(module) for module in model.modules()} for each in vars(kind).values())
+    cells = (
+        cell for each in held for cell in getattr(getattr(each, "__func__", each), "__closure__", None) or ()
+    )
+    return [cell.cell_contents for cell in cells if hasattr(cell.cell_contents, "cache_clear")]
 
 
 def public(row: Row) -> int:
     """Bytes at the peak of their encoder, buffers and activations."""
-    mode, buffers_bytes = _traced(row, row.config)
-    return buffers_bytes + max(mode.live)
+    mode, state_bytes = _traced(row, row.config)
+    return state_bytes + max(mode.live)
 
 
 def live_bytes(row: Row, config: EncoderConfig) -> list[int]:
@@ -192,22 +192,27 @@ def live_bytes(row: Row, config: EncoderConfig) -> list[int]:
 
 
 def _traced(row: Row, config: EncoderConfig) -> tuple[PartTrace, int]:
-    """A trace of their encoder, and the bytes of its buffers."""
+    """A trace of their encoder, and the bytes of its state: buffers, its other inputs, what a first forward has cached."""
     dtype: torch.dtype = getattr(torch, row.dtype)
     with torch.device("meta"):
         model = made(row, config).to(dtype)
-        _forget(model)
         image = image_for(config, "meta").to(dtype)
+    state = [*model.buffers(), *getattr(model, "inputs", ())]
+    state_bytes = sum(rounded(tensor.nbytes) for tensor in state)
+    if caches := _caches(model):
+        for cache in caches:
+            cache.cache_clear()
+        state_bytes += _forward(model, image, state).live
+    return _forward(model, image, state)._part, state_bytes
+
+
+def _forward(model: nn.Module, image: torch.Tensor, state: list[torch.Tensor]) -> Tracer:
+    """Their forward, traced; what is live after it is cached."""
     mode = Tracer("meta", 0)
-    mode.ignore(*model.parameters(), *model.buffers(), image, *getattr(model, "inputs", ()))
-    with (
-        torch.no_grad(),
-        AsOnCuda(),
-        Plain(),
-        mode,
-    ):  # on no device by default: some make their indexes on the host
+    mode.ignore(*model.parameters(), image, *state)
+    with torch.no_grad(), AsOnCuda(), Plain(), mode:  # on no device by default: some make indexes on the host
         model(image)
-    return mode._part, sum(rounded(buffer.nbytes) for buffer in model.buffers())
+    return mode
 
 
 def derived(row: Row) -> int:

@@ -143,16 +143,16 @@ def window_order(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
     """(T, C) -> the tokens in the order of windows, cosines and sines (T, d) in that order, and the order (T / 4)."""
     stage = part.config.stages[0]
     order = tape.integers("window_index", x.shape[0] // UNIT)
-    tokens = _in_order(tape, "tokens", x, order)
+    tokens = in_order(tape, "tokens", x, order)
     tables = rotations(tape, x.shape[0], stage.embed_dim // stage.num_heads)
     cos, sin = (
-        _in_order(tape, name, table, order) for name, table in zip(("cos", "sin"), tables, strict=True)
+        in_order(tape, name, table, order) for name, table in zip(("cos", "sin"), tables, strict=True)
     )
     tape.free(*tables)
     return tokens, cos, sin, order
 
 
-def _in_order(tape: Tape, name: str, x: Tensor, order: Tensor) -> Tensor:
+def in_order(tape: Tape, name: str, x: Tensor, order: Tensor) -> Tensor:
     """Tokens (T, ...), by squares, in an order (T / 4)."""
     T, width = x.shape
     units = T // UNIT, UNIT, width
@@ -186,18 +186,24 @@ def patch_merger(
     tape: Tape, x: Tensor, part: PartConfig, _cos: Tensor, _sin: Tensor, order: Tensor
 ) -> Tensor:
     """Merges squares of 2x2 tokens, then restores the order of the image: (T, C) -> (T / 4, out_chans)."""
-    (T, C), channels = x.shape, part.config.out_chans
     back = tape.argsort("argsort", order)
+    together = merged(tape, x, part)
+    out = tape.rows("reverse", together, (back,), *together.shape)
+    tape.free(together, back)
+    return out
+
+
+def merged(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+    """Squares of tokens, normed and merged: (T, C) -> (T / 4, out_chans)."""
+    T, C = x.shape
     normed = rms_norm(tape, "ln_q", x)
     with tape.module("mlp"):
         hidden = tape.linear("0", normed.view(T // UNIT, UNIT * C), UNIT * C)
         active = tape.gelu("1", hidden)
         tape.free(hidden)
-        merged = tape.linear("2", active, channels)
+        out = tape.linear("2", active, part.config.out_chans)
         tape.free(active)
     tape.free(normed)
-    out = tape.rows("reverse", merged, (back,), T // UNIT, channels)
-    tape.free(merged, back)
     return out
 
 

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 from ...encoder.keys import Pair
 from ...encoder.layouts import PACKED
 from ...encoder.placement_rules import place_of
-from ...encoder.slots import Block, Family, Part, PatchEmbed, Problem, Stream, side_or_sides
+from ...encoder.slots import (
+    Block,
+    Family,
+    Implementation,
+    Part,
+    PatchEmbed,
+    Problem,
+    Stream,
+    Wanted,
+    cannot_run,
+    side_or_sides,
+)
 from ...errors import Message
 
 if TYPE_CHECKING:
@@ -147,6 +158,21 @@ def _heads_problem(stage: StageConfig, first: StageConfig) -> Message | None:
     return None
 
 
+def vision_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """The model has one number for a window's side, all biases, and no norm of its own."""
+    stage, at = config.stages[0], ("stages", 0)
+    height, width = stage.window_size
+    wanted: tuple[Wanted, ...] = (
+        (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
+        (("norm",), not config.norm, "no norm after the blocks"),
+        (("stages",), len(config.stages) == 1, "one stage"),
+        ((*at, "overrides"), not stage.overrides, "blocks of one kind"),
+        ((*at, "qkv_bias"), stage.qkv_bias, "qkv_bias: true"),
+        ((*at, "window_size"), height == width and height > 0, "windows that are square"),
+    )
+    yield from cannot_run("Qwen2_5_VisionTransformerPretrainedModel of transformers", wanted)
+
+
 FAMILY = Family(
     blocks={
         WORD: Block(
@@ -182,4 +208,17 @@ FAMILY = Family(
             problems=merger_problems,
         )
     },
+    implementations=(
+        Implementation(
+            library="transformers",
+            model="Qwen2_5_VisionTransformerPretrainedModel",
+            versions=("5.23",),
+            blocks=(WORD,),
+            necks=(MERGER,),
+            kernels=("sdpa", "eager"),
+            difference="keeps frequencies in buffers, the order of windows on the host, and the tokens that enter the merger, which "
+            "it returns; positions are its input",
+            problems=vision_of_transformers,
+        ),
+    ),
 )

@@ -11,7 +11,7 @@ from ...encoder.model import StageConfig
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.kernels import attention as attention_kernel
 from ...tape.rotary import rotate, rotations
-from ...tape.storage import Dim
+from ...tape.storage import Dim, Shape
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ..vit import tape as vit
@@ -63,11 +63,17 @@ def tiled_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
     table = tape.used_weight("position_embeddings", 1, h * w, C).view(1, h, w, C)
     if not (h != H or w != W):
         return tape.add("add", x, table)
-    tiles = tape.repeat("tile", table.permute(0, 3, 1, 2), 1, 1, H // h + 1, W // w + 1)
+    tiles = tiles_of(tape, table, (H, W))
     fitting = tiles.narrow((1, C, H, W)).permute(0, 2, 3, 1)
     out = tape.add("add", x, fitting)
     tape.free(tiles)
     return out
+
+
+def tiles_of(tape: Tape, table: Tensor, grid: Shape) -> Tensor:
+    """A table (1, h, w, C) repeated over a grid, one tile more than fits whole: (1, C, H', W')."""
+    _, h, w, _ = table.shape
+    return tape.repeat("tile", table.permute(0, 3, 1, 2), 1, 1, grid[0] // h + 1, grid[1] // w + 1)
 
 
 def sam3_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...encoder.slots import Block, Family, Part, PatchEmbed, Problem, a_patch_of_pretraining
+from ...encoder.keys import Pair
+from ...encoder.slots import (
+    Block,
+    Family,
+    Implementation,
+    Part,
+    PatchEmbed,
+    Problem,
+    Wanted,
+    a_patch_of_pretraining,
+    cannot_run,
+)
 from ...errors import Message
 from ..vitdet.words import pyramid_problems
 
@@ -35,6 +47,47 @@ def _rotary_heads(config: EncoderConfig, number: int) -> Iterator[Problem]:
             )
 
 
+def scaled_grids(grid: Pair) -> tuple[Pair, ...]:
+    """The grids of the neck's maps, the largest first: 4, 2, 1 and 1/2 times the grid."""
+    height, width = grid
+    return *((height * times, width * times) for times in (4, 2, 1)), (height // 2, width // 2)
+
+
+def vision_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
+    """Sam3VisionModel has one number for a window's side, positions of a square pretraining, and all biases."""
+    stage, at = config.stages[0], ("stages", 0)
+    wanted: tuple[Wanted, ...] = (
+        (("patch_embed",), config.patch_embed == "patch_no_bias", "patch_embed patch_no_bias"),
+        (
+            ("pretrain_image_size",),
+            config.pretrain_grid[0] == config.pretrain_grid[1],
+            "a square grid of pretraining",
+        ),
+        (("pre_norm",), config.pre_norm, "pre_norm: true"),
+        (("norm",), not config.norm, "no norm after the blocks"),
+        (("stages",), len(config.stages) == 1, "one stage"),
+        ((*at, "overrides"), not stage.overrides, "blocks of one kind"),
+        ((*at, "qkv_bias"), stage.qkv_bias, "qkv_bias: true"),
+        ((*at, "window_size"), stage.window_size[0] == stage.window_size[1], "windows that are square"),
+        (("run", "checkpointing"), not config.run.checkpointing, "no gradient checkpointing"),
+    )
+    yield from cannot_run("Sam3VisionModel of transformers", wanted)
+
+
+VISION_OF_TRANSFORMERS = Implementation(
+    library="transformers",
+    model="Sam3VisionModel",
+    versions=("5.23",),
+    blocks=("rope_vit",),
+    necks=("sam3_fpn",),
+    pos_embeds=("tiled",),
+    kernels=("sdpa", "eager"),
+    difference="has a projection each for queries, keys and values, copies tokens before it cuts windows, returns the tokens that "
+    "enter the neck, and keeps the positions of the neck's maps: its first forward makes them, which is not modelled",
+    problems=vision_of_transformers,
+)
+
+
 FAMILY = Family(
     blocks={
         "rope_vit": Block(
@@ -59,4 +112,13 @@ FAMILY = Family(
             problems=pyramid_problems,
         )
     },
+    implementations=(
+        VISION_OF_TRANSFORMERS,
+        replace(
+            VISION_OF_TRANSFORMERS,
+            model="Sam3ViTModel",
+            necks=("none",),
+            difference="has a projection each for queries, keys and values, and copies tokens before it cuts windows",
+        ),
+    ),
 )
