@@ -1,12 +1,13 @@
 """Write anew all that is derived and kept in the repository; look at the diff then.
 
-python -m tests.refresh [outputs] [counts] [memory] [whole_sam] [compiled]
+python -m tests.refresh [outputs] [counts] [memory] [whole_sam] [compiled] [published]
 
 - outputs: goldens, what the pages show, their tables and pictures, the JSON Schema, the page of messages
 - counts: parameters and FLOPs of public implementations, in tests/README.md
 - memory: memory of public implementations, in tests/README.md
 - whole_sam: dry runs of the whole of segment-anything next to published figures, in tests/README.md
 - compiled: dry runs of SAM's encoder through torch.compile, in tests/README.md
+- published: published figures of memory next to predictions, in README.md and tests/README.md
 """
 
 from __future__ import annotations
@@ -61,6 +62,22 @@ def compiled() -> None:
     put_table(EVIDENCE, HEADER, rows())
 
 
+def published() -> None:
+    """Predict what others published."""
+    from tests.public.published_memory import (  # noqa: PLC0415
+        HEADER,
+        SUMMARY_HEADER,
+        UNKNOWN,
+        rows,
+        summary,
+        unknown,
+    )
+
+    put_table(ROOT / "README.md", SUMMARY_HEADER, summary())
+    put_table(EVIDENCE, HEADER, rows())
+    put_table(EVIDENCE, UNKNOWN, unknown())
+
+
 def put_table(page: Path, header: str, rows: Iterable[str]) -> None:
     """Put other rows under the header of a table of a page."""
     before, header, rest = page.read_text("utf-8").partition(header)
@@ -75,6 +92,7 @@ ALL: dict[str, Callable[[], None]] = {
     "memory": memory,
     "whole_sam": whole_sam,
     "compiled": compiled,
+    "published": published,
 }
 
 

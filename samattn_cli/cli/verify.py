@@ -12,19 +12,19 @@ import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, SamattnError, UsageError
 from ..files.load import Override, load_config
+from ..render import TEXTS
 from ..render.crosscheck import STATUS_STYLES
 from ..render.options import Options
 from ..reports.text import to_json
 from ..reports.verification import Verification, Verified
 from . import complete
-from .output import emit, guarded, say, terminal_options, working, write_each
+from .output import deliver, emit, guarded, say, terminal_options, working, write_each
 from .output_files import output_files
 from .parameters import (
     Outputs,
     SomeConfigs,
     choices,
     chosen,
-    format_option,
     read_stdin_once,
 )
 from .run_options import LaidOver, with_run_options
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from ..reports.recording import Recording
 
 FORMATS = ("terminal", "json")
-Format = Enum("Format", choices(FORMATS), type=str)  # type: ignore[misc]
+OF_PUBLISHED = tuple(TEXTS)
+Format = Enum("Format", choices(OF_PUBLISHED), type=str)  # type: ignore[misc]
+FORMAT_HELP = "terminal (or text) or json; with --published also csv or markdown; default: terminal."
 
 
 @guarded
@@ -66,7 +68,17 @@ def verify(
             autocompletion=complete.devices,
         ),
     ] = None,
-    format_: Annotated[Format | None, format_option(FORMATS)] = None,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published",
+            help="Instead, predict figures of GPU memory that others published; takes no config. Needs neither torch nor a GPU. Exits "
+            "with 1 if a judged group of figures is outside its bound.",
+        ),
+    ] = False,
+    format_: Annotated[
+        Format | None, typer.Option("--format", "-f", metavar="FORMAT", help=FORMAT_HELP)
+    ] = None,
     output: Outputs = None,
 ) -> None:
     """Cross-check the derived numbers of encoders against the real PyTorch stack.
@@ -84,29 +96,60 @@ def verify(
       samattn verify --measured h100.json
 
       samattn verify sam_vit_b --dry rtx_4090 --set run.mode=training
-    """
-    from ..studies.verify import how_to_install
 
-    formats = output_files(output, FORMATS)
+      samattn verify --published -o published.csv
+    """
+    formats = output_files(output, OF_PUBLISHED if published else FORMATS)
+    shown = chosen(format_)
+    if published:
+        _alone([*(configs or ()), *(override.where for override in laid_over)], measured, dry)
+        _judge_published(shown, formats)
+        return
+    _check_format(shown)
     read_stdin_once(configs or ())
     if measured and dry:
         raise UsageError("conflicting-options", "give --measured or --dry, not both")
     if measured:
-        _judge(measured, configs or (), laid_over, chosen(format_), formats)
-        return
-    if dry and configs:
-        _judge_dry(dry, configs, laid_over, chosen(format_), formats)
-        return
-    if not configs:
+        _judge(measured, configs or (), laid_over, shown, formats)
+    elif not configs:
         raise UsageError("missing-argument", "give a config to verify, or --measured RECORDING")
-    report = Verification(tuple(_verify(config, laid_over, every_layer) for config in configs))
+    elif dry:
+        _judge_dry(dry, configs, laid_over, shown, formats)
+    else:
+        _crosscheck(configs, laid_over, shown, formats, every_layer=every_layer)
+
+
+def _check_format(shown: str | None) -> None:
+    """Refuse formats that --published alone has.
+
+    Raises:
+        UsageError: if it is one of them.
+    """
+    if shown not in (None, *FORMATS):
+        raise UsageError(
+            "unknown-format", f"--format {shown}: only --published has it; choose from {', '.join(FORMATS)}"
+        )
+
+
+def _crosscheck(
+    configs: Sequence[str],
+    laid_over: Sequence[Override],
+    shown: str | None,
+    formats: Mapping[Path, str],
+    *,
+    every_layer: bool,
+) -> None:
+    """Check encoders against the real stack."""
     from ..render.verification import render
+    from ..studies.verify import how_to_install
+
+    report = Verification(tuple(_verify(config, laid_over, every_layer) for config in configs))
 
     def text(name: str, options: Options) -> str:
         return to_json(report) if name == "json" else render(report, options)
 
-    if format_ or not formats:
-        shown = chosen(format_) or "terminal"
+    if shown or not formats:
+        shown = shown or "terminal"
         emit(text(shown, terminal_options()), shown)
     else:
         _say_verdicts(report)
@@ -115,6 +158,31 @@ def verify(
         say(Message("cross-check-not-run", f"the cross-check cannot run: {missing}"), style="red")
     if report.status != "exact":
         raise typer.Exit(EXIT_DIFFERS if report.status == "differs" else EXIT_ERROR)
+
+
+def _alone(others: Sequence[str], measured: object, dry: str | None) -> None:
+    """Refuse what --published does not take: its encoders and their settings are those of the published figures.
+
+    Raises:
+        UsageError: if there is any.
+    """
+    options = [name for name, given in (("--measured", measured), ("--dry", dry)) if given]
+    if given := [*options, *others]:
+        raise UsageError(
+            "conflicting-options",
+            f"--published takes no {given[0]}: it predicts the runs that were published; leave one of them out",
+        )
+
+
+def _judge_published(shown: str | None, formats: Mapping[Path, str]) -> None:
+    """Predict what others published."""
+    from ..studies.published_memory import published_memory
+
+    with working("predicting published figures"):
+        report = published_memory()
+    deliver(report, shown, formats, terminal_options())
+    if not report.is_within:
+        raise typer.Exit(EXIT_DIFFERS)
 
 
 def _say_verdicts(report: Verification) -> None:

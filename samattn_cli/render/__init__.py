@@ -159,6 +159,12 @@ def _placements() -> Layout:
     return LAYOUT
 
 
+def _published_memory() -> Layout:
+    from .pages.published_memory import LAYOUT
+
+    return LAYOUT
+
+
 def _sweep() -> Layout:
     from .pages.sweep import LAYOUT
 
@@ -179,6 +185,7 @@ LAYOUTS: dict[str, Callable[[], Layout]] = {
     "metrics": _metrics,
     "oom": _oom,
     "placements": _placements,
+    "published_memory": _published_memory,
     "sweep": _sweep,
     "traced": _traced,
 }

@@ -26,6 +26,7 @@ KINDS = {
     "oom": ".oom.Oom",
     "metrics": ".metrics.Metrics",
     "placements": ".placements.Placements",
+    "published_memory": ".published_memory.PublishedMemory",
     "sweep": ".sweep.Sweep",
     "verification": ".verification.Verification",
 }

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from samattn_cli import analyze, compare_placements, explain, fit, load_config, load_device, sweep, to_json
 from samattn_cli.cli.app import app
 from samattn_cli.reports.judgement import Errors, JudgedCase, JudgedPeak, Judgement
+from samattn_cli.reports.published_memory import PublishedGroup, PublishedMemory, PublishedRow
 from samattn_cli.reports.recording import read_recording
 from samattn_cli.reports.text import FILES, KINDS
 from samattn_cli.reports.verification import Verification, Verified
@@ -59,12 +60,58 @@ def reports() -> dict[str, Any]:
             OUT_OF_MEMORY, two_layers, frozenset({"batch_size", "dtype", "mode", "attention"}), Cuda()
         ),
         "placements": compare_placements(two_layers),
+        "published_memory": published(),
         "recording": read_recording(RECORDING),
         "sweep": sweep(["vit_b"], Grid(resolutions=((256, 256), (512, 512))), ["flops", "params"]),
         "verification": Verification(
             (Verified("a.yaml", analysis.crosscheck), Verified("b.yaml", error="is not a config"))
         ),
     }
+
+
+def published() -> PublishedMemory:
+    """A group of one figure, which takes no time to predict."""
+    group = PublishedGroup(
+        name="one",
+        title="One",
+        predicts="encoder",
+        rows=1,
+        compared=1,
+        median=0.01,
+        worst=0.01,
+        is_judged=True,
+        most_median=None,
+        most_worst=0.02,
+        most_step_bytes=None,
+        unit="MiB",
+        unit_bytes=2**20,
+        is_within=True,
+        unknown="nothing",
+    )
+    row = PublishedRow(
+        group="one",
+        model="a model",
+        preset="vit_b",
+        keys=("run.batch_size=2",),
+        title="a page",
+        address="https://example.org",
+        seen="today",
+        torch="2.2",
+        device="A100",
+        includes="all",
+        figure="100",
+        unit="MiB",
+        unit_bytes=2**20,
+        published_bytes=100 * 2**20,
+        encoder_bytes=101 * 2**20,
+        beside_bytes=0,
+        predicted_bytes=101 * 2**20,
+        is_fitted=False,
+        error=0.01,
+        step_bytes=None,
+        published_step_bytes=None,
+    )
+    return PublishedMemory(groups=(group,), rows=(row,))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,227 @@
+"""Published figures of GPU memory, predicted: the bounds of judged groups, SAM's memory to the byte, and the command."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from samattn_cli.cli.app import app
+from samattn_cli.published_memory import groups, whole_sam
+from samattn_cli.reports.published_memory import PublishedMemory, PublishedRow
+from samattn_cli.studies import published_memory as study
+from tests.public.published_memory import HEADER, SUMMARY_HEADER, UNKNOWN, rows, summary, unknown
+from tests.support.running import ROOT
+from tests.tape.dry.whole_sam import PATH as DRY
+
+MIB = 1 << 20
+BLOCK = 512
+PROMPT_ENCODER = 17
+"""Its weights and its buffer are the first of what is next to SAM's encoder."""
+
+
+@pytest.fixture(scope="module")
+def report() -> PublishedMemory:
+    return study.published_memory()
+
+
+@pytest.fixture
+def command(report: PublishedMemory, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command, of a report that is worked out already."""
+
+    def run(*arguments: str, of: PublishedMemory = report) -> Any:
+        monkeypatch.setattr(study, "published_memory", lambda: of)
+        return CliRunner().invoke(app, ["verify", *arguments])
+
+    return run
+
+
+def of_group(report: PublishedMemory, name: str) -> list[PublishedRow]:
+    return [row for row in report.rows if row.group == name]
+
+
+# -- the record ------------------------------------------------------------------------------------------------------
+
+
+def test_the_record_has_103_figures_each_with_its_source(report: PublishedMemory) -> None:
+    assert len(report.rows) == 103
+    for row in report.rows:
+        assert row.address.startswith("https://github.com/")
+        assert "/blob/" in row.address or "/issues/" in row.address, row.address
+        assert all((row.seen, row.torch, row.device, row.includes, row.figure, row.unit))
+    assert len({(row.group, row.model, *row.keys) for row in report.rows}) == 103
+
+
+def test_a_gigabyte_is_1000_mib_and_eager_sam_is_in_mib(report: PublishedMemory) -> None:
+    by_group = {row.group: row for row in reversed(report.rows)}
+    assert by_group["zoo_mask_coco"].published_bytes == 10_900 * MIB
+    assert by_group["sam_eager"].published_bytes == 2_789 * MIB
+
+
+# -- what is judged --------------------------------------------------------------------------------------------------
+
+
+def test_eager_sam_is_within_half_a_percent_in_the_median_and_1_percent_at_worst(
+    report: PublishedMemory,
+) -> None:
+    errors = [
+        abs(row.predicted_bytes / row.published_bytes - 1)
+        for row in of_group(report, "sam_eager")
+        if row.predicted_bytes
+    ]
+    assert len(errors) == 8
+    assert median(errors) <= 0.005
+    assert max(errors) <= 0.01
+
+
+@pytest.mark.parametrize("name", ["zoo_mask_coco", "zoo_cascade_coco", "zoo_swin_coco"])
+def test_steps_of_the_zoo_are_within_the_printed_digit(name: str, report: PublishedMemory) -> None:
+    """Each figure is rounded by half of 0.1 GB, so a step is exact to 0.1 GB."""
+    fitted, *others = of_group(report, name)
+    assert fitted.is_fitted
+    assert fitted.error is None
+    for before, row in zip([fitted, *others], others, strict=False):
+        printed = round(float(row.figure) - float(before.figure), 1)
+        assert abs((row.predicted_bytes - before.predicted_bytes) / MIB - 1000 * printed) <= 100
+        assert row.beside_bytes == fitted.beside_bytes  # one constant for the head
+
+
+def test_what_the_zoo_steps_are(report: PublishedMemory) -> None:
+    steps = [row.step_bytes / MIB for row in of_group(report, "zoo_mask_coco")[1:]]
+    assert [round(step) for step in steps] == [9_985, 10_503]
+
+
+def test_every_judged_group_is_within_its_bound(report: PublishedMemory) -> None:
+    judged = [group for group in report.groups if group.is_judged]
+    assert len(judged) == 5
+    assert sum(group.compared for group in judged) == 16
+    assert report.is_within
+
+
+def test_a_group_that_is_not_reproduced_says_what_is_unknown(report: PublishedMemory) -> None:
+    assert all(group.unknown for group in report.groups)
+    assert [
+        group.name for group in report.groups if group.worst and group.worst > 0.01 and group.is_judged
+    ] == []
+
+
+# -- SAM to the byte -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "run", json.loads(DRY.read_text("utf-8")), ids="{model}-{dtype}-{batch_size}".format_map
+)
+def test_the_whole_of_sam_is_what_torch_allocates_dry_to_the_byte(
+    run: dict[str, Any], report: PublishedMemory
+) -> None:
+    """The prediction has what the published script keeps; the dry run keeps the prompt encoder in float32."""
+    item_bytes = {"float32": 4, "bfloat16": 2}[run["dtype"]]
+    keys = (f"run.batch_size={run['batch_size']}", f"run.dtype={run['dtype']}")
+    (row,) = (
+        row
+        for row in of_group(report, "sam_eager")
+        if row.keys == keys and row.preset == f"sam_{run['model']}"
+    )
+    features = run["batch_size"] * 256 * 64 * 64 * item_bytes
+    results = 4952 * BLOCK
+    in_float32 = sum(
+        blocks(number * 4) - blocks(number * item_bytes) for number in whole_sam().weights[:PROMPT_ENCODER]
+    )
+    assert row.predicted_bytes == run["allocated_bytes"] - in_float32 + features + results
+
+
+def blocks(nbytes: int) -> int:
+    return -(-nbytes // BLOCK) * BLOCK
+
+
+def test_the_decoder_has_the_parameters_of_segment_anything() -> None:
+    """SAM ViT-B has 93,735,472 parameters, its encoder 89,670,912; there are 3 + 3 + 256 numbers in buffers."""
+    assert sum(whole_sam().weights) == 93_735_472 - 89_670_912 + 3 + 3 + 256
+
+
+# -- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_answer_is_first(command: Any) -> None:
+    result = command("--published")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    answer = lines.index("Answer")
+    assert answer < 6
+    assert "103 published figures in 23 groups" in lines[answer + 1]
+
+
+def test_csv_and_json_have_each_figure(command: Any, tmp_path: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO(command("--published", "-f", "csv").stdout)))
+    data = json.loads(command("--published", "--format", "json").stdout)
+    assert len(lines) == len(data["rows"]) == 103
+    assert data["kind"] == "published_memory"
+    assert {line["predicted_bytes"] for line in lines if line["group"] == "sam_compiled"} == {""}
+    assert command("--published", "-o", str(tmp_path / "all.md")).exit_code == 0
+    assert "SAM ViT-B fp32, 1 image" in (tmp_path / "all.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("bound", [{"median": 1e-6}, {"worst": 1e-6}])
+def test_a_group_outside_its_bound_exits_1_and_is_named(
+    bound: dict[str, float], command: Any, report: PublishedMemory
+) -> None:
+    eager = groups()[0]
+    asked = replace(eager, bound=replace(eager.bound, **bound))
+    outside = study._judged(asked, report.rows_of(report.groups[0]))
+    result = command("--published", of=replace(report, groups=(outside, *report.groups[1:])))
+    assert result.exit_code == 1
+    assert f"{eager.title}: 8 figures" in result.stdout
+    assert "OUTSIDE its bound" in result.stdout
+
+
+def test_a_step_outside_its_bound_is_not_within(report: PublishedMemory) -> None:
+    group = next(group for group in report.groups if group.name == "zoo_mask_coco")
+    rows = report.rows_of(group)
+    off = [*rows[:2], replace(rows[2], step_bytes=rows[2].step_bytes - 4 * MIB)]  # 10,499 MiB for 10.6 GB
+    data = next(each for each in groups() if each.name == group.name)
+    assert study._judged(data, rows).is_within
+    assert not study._judged(data, off).is_within
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["sam_vit_b"], "sam_vit_b"),
+        (["--dtype", "bfloat16"], "--dtype bfloat16"),
+        (["--dry", "h100"], "--dry"),
+        (["--measured", "a.json"], "--measured"),
+    ],
+)
+def test_published_takes_no_encoder(arguments: list[str], named: str, command: Any) -> None:
+    result = command("--published", *arguments)
+    assert result.exit_code == 2
+    assert f"--published takes no {named}" in result.stderr
+    assert "[conflicting-options]" in result.stderr
+
+
+def test_formats_of_published_alone(command: Any) -> None:
+    result = command("sam_vit_b", "--format", "csv")
+    assert result.exit_code == 2
+    assert "[unknown-format]" in result.stderr
+    typo = command("--published", "--format", "marckdown")
+    assert typo.exit_code == 2
+    assert "did you mean 'markdown'?" in typo.stderr
+    assert "did you mean '--published'?" in command("--publishd").stderr
+
+
+# -- pages -----------------------------------------------------------------------------------------------------------
+
+
+def test_tables_of_the_pages_are_todays(report: PublishedMemory) -> None:
+    """`python -m tests.refresh published` writes them."""
+    evidence, readme = ((ROOT / name).read_text("utf-8") for name in ("tests/README.md", "README.md"))
+    assert SUMMARY_HEADER + "\n".join(summary(report)) + "\n\n" in readme
+    assert HEADER + "\n".join(rows(report)) + "\n\n" in evidence
+    assert UNKNOWN + "\n".join(unknown(report)) + "\n\n" in evidence
