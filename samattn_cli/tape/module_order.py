@@ -1,4 +1,4 @@
-"""The order of the weights of a model: that of ``model.parameters()``."""
+"""The order of the weights of a model: that of ``model.parameters()``, and that in which ``model.to(device)`` moves them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def registered_in(segments: Iterable[Segment]) -> Registered:
 def in_module_order(
     names: Iterable[str],
     registered: Registered = MappingProxyType({}),
+    *,
+    moved: bool = False,
     module: str = "",
 ) -> Iterator[str]:
     """Names of weights in the order of ``model.parameters()``: a module's own, then those of its submodules, one by one.
@@ -31,6 +33,7 @@ def in_module_order(
     Args:
         names: the names, in the order of use.
         registered: the order of registration, where it is another.
+        moved: whether they are to be in the order of ``model.to(device)``: a module's own are last.
         module: the module whose weights they are.
     """
     own: list[str] = []
@@ -42,11 +45,14 @@ def in_module_order(
         else:
             own.append(name)
     place = partial(_place_in, {name: place for place, name in enumerate(registered.get(module, ()))})
-    yield from sorted(own, key=place)
+    if not moved:
+        yield from sorted(own, key=place)
     for head in sorted(below, key=place):
         inner = f"{module}.{head}" if module else head
-        rests = in_module_order(below[head], registered, inner)
+        rests = in_module_order(below[head], registered, moved=moved, module=inner)
         yield from (f"{head}.{rest}" for rest in rests)
+    if moved:
+        yield from sorted(own, key=place)
 
 
 def _place_in(order: Mapping[str, int], name: str) -> int:
