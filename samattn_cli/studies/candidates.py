@@ -21,7 +21,7 @@ from ..units import ITEM_BYTES, format_size
 from .passes import Passes
 from .placements.placing import movable, problem_of
 from .placements.strategies import OF_A_NUMBER
-from .points import Array, at, at_all, figures_at, in_lots
+from .points import Array, at, at_all, figures_at, in_lots, least_peaks_at
 from .readers import FIGURES
 
 FIRST = 64
@@ -48,8 +48,11 @@ class Candidates(Protocol):
     def label(self, place: int) -> str:
         """A short name of one of them."""
 
-    def peaks(self, metrics: Sequence[str]) -> dict[str, Array]:
-        """Figures of all of them, by name."""
+    def peaks(self, metrics: Sequence[str], limit: int) -> dict[str, Array]:
+        """The peaks of all of them, by the names of the figures.
+
+        After the last one whose peak is at most `limit`, they may be lower bounds above it.
+        """
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,38 @@ class Grown:
         """The resolution or batch size."""
         return self.growing.label(self[place])
 
-    def peaks(self, metrics: Sequence[str]) -> dict[str, Array]:
-        """Figures of all of them, evaluated from formulas."""
-        return figures_at(self.config, self.points, metrics)
+    def peaks(self, metrics: Sequence[str], limit: int) -> dict[str, Array]:
+        """The peaks, evaluated from formulas; lower bounds where those show that a candidate is too large.
+
+        Most candidates are far too large, and their passes take branches of their own.
+        """
+        peaks = least_peaks_at(self.config, self.points, metrics, first=self._to_first_layer)
+        known = np.zeros(len(self), bool)
+
+        def work_out(wanted: Array) -> None:
+            where = np.flatnonzero(wanted & ~known)
+            if where.size:
+                points = {axis: values[where] for axis, values in self.points.items()}
+                for metric, values in figures_at(self.config, points, metrics).items():
+                    peaks[metric] = peaks[metric].astype(np.result_type(peaks[metric], values))
+                    peaks[metric][where] = values
+                known[where] = True
+
+        def fit_at() -> Array:
+            fits = np.zeros(len(self), bool)
+            for values in peaks.values():
+                fits |= (values <= limit).astype(bool)
+            return fits
+
+        work_out(fit_at())
+        last = max(np.flatnonzero(fit_at()), default=-1)
+        work_out(np.arange(len(self)) < last)  # smaller ones that do not fit
+        return peaks
+
+    @property
+    def _to_first_layer(self) -> int:
+        """The number of parts up to the first block, and that."""
+        return next(n for n, part in enumerate(self.config.plan, 1) if isinstance(part, LayerConfig))
 
 
 def grown(config: EncoderConfig, growing: Growing, memory_bytes: int, *, no_padding: bool = False) -> Grown:
@@ -215,8 +247,8 @@ class Placed:
         """The number of global layers, out of those that can be global."""
         return f"{self.numbers[place]} of {self.movable}"
 
-    def peaks(self, metrics: Sequence[str]) -> dict[str, Array]:
-        """Figures of all of them, from a pass of each."""
+    def peaks(self, metrics: Sequence[str], limit: int) -> dict[str, Array]:  # noqa: ARG002 - all are exact
+        """The peaks of all of them, from a pass of each."""
         passes = [Passes(encoder) for encoder in self.encoders]
         return {metric: np.array([FIGURES[metric](each) for each in passes], object) for metric in metrics}
 

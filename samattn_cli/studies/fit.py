@@ -233,7 +233,7 @@ class Tried:
 
 def _every_one(candidates: Candidates, memory_bytes: int, modes: Sequence[str]) -> Iterator[tuple[str, Edge]]:
     """The edge in each mode, from the peaks of all candidates."""
-    peaks = candidates.peaks([PEAKS[mode] for mode in modes])
+    peaks = candidates.peaks([PEAKS[mode] for mode in modes], memory_bytes)
     for mode in modes:
         of_mode = peaks[PEAKS[mode]]
         fit_at = np.flatnonzero(of_mode <= memory_bytes)

@@ -20,9 +20,11 @@ from ..encoder.placement import Placement
 from ..encoder.plan import LayerConfig
 from ..encoder.plan_rules import problems_of_plan
 from ..errors import UsageError, at_place
+from ..tape.encoder import forward
+from ..tape.memory import walk
 from ..tape.ops import Op
 from ..tape.storage import Dim
-from ..tape.symbols.formula import Integer
+from ..tape.symbols.formula import Integer, greatest
 from ..tape.symbols.space import RELATIONS, MixedPointsError, Space
 from ..units import format_size
 from .passes import Passes
@@ -79,6 +81,29 @@ def figures_at(
     def put(space: Space, where: Array) -> None:
         placed = at_all(config, space) if hypothetical else _at_points(config, space)
         _put(values, where, space, _figures(placed, metrics, device))
+
+    in_lots(points, put)
+    return values
+
+
+def least_peaks_at(
+    config: EncoderConfig, points: Points, metrics: Sequence[str], *, first: int
+) -> dict[str, Array]:
+    """Lower bounds of peaks of memory (see `PEAKS`) at each point, which take a part of the time of the peaks.
+
+    A peak is at least that of the `first` parts and blocks of a forward, with their own weights alone. In a training step,
+    they keep what autograd saves.
+    """
+    values = {metric: np.empty(_size(points), np.int64) for metric in metrics}
+
+    def put(space: Space, where: Array) -> None:
+        placed = _at_points(config, space)
+        formulas = {}
+        for metric in metrics:
+            trains = metric == figures.PEAKS["training"]
+            begun = walk(forward(placed, training=trains, first=first), trains=trains)
+            formulas[metric] = _formula(greatest(part.peak_bytes for part in begun))
+        _put(values, where, space, formulas)
 
     in_lots(points, put)
     return values

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property, lru_cache
+from itertools import islice
 
 from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig, RunConfig
@@ -105,10 +106,13 @@ class ForwardPass:
         return sum([getattr(segment.recording, key) for segment in self.segments])
 
 
-def forward(config: EncoderConfig, *, training: bool = False, target: Target = AMPERE) -> ForwardPass:
+def forward(
+    config: EncoderConfig, *, training: bool = False, target: Target = AMPERE, first: int | None = None
+) -> ForwardPass:
     """Run the encoder of `config` on the Tape, as on a target, with autograd on for `training` and where the run keeps its graph.
 
-    Blocks of one kind are run once: their segments share one recording.
+    Blocks of one kind are run once: their segments share one recording. With `first`, the pass has only so many segments,
+    the first ones.
     """
     run = config.run
     training = training or run.keeps_graph
@@ -116,15 +120,17 @@ def forward(config: EncoderConfig, *, training: bool = False, target: Target = A
     # for code of a library that makes results which nothing reads
     differs = run.attention != "eager" or run.autocast != "none" or config.implementation != REFERENCE
     target = AMPERE if run.attention == "eager" else target
-    return _forward(config, training and differs, training and not trains_all(run.trains), target)
+    return _forward(config, training and differs, training and not trains_all(run.trains), target, first)
 
 
 @lru_cache(maxsize=32)
-def _forward(config: EncoderConfig, training: bool, freezes: bool, target: Target) -> ForwardPass:
+def _forward(
+    config: EncoderConfig, training: bool, freezes: bool, target: Target, first: int | None
+) -> ForwardPass:
     tape = tape_for(config.run, ITEM_BYTES[config.run.dtype], training=training, target=target)
     image = tape.tensor(*config.input_shape)
     driver = _Driver(tape, config, freezes=freezes)
-    return ForwardPass(config, image, tuple(driver.segments(image)))
+    return ForwardPass(config, image, tuple(islice(driver.segments(image), first)))
 
 
 def weights_of(

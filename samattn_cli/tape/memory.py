@@ -86,10 +86,10 @@ def trained(forward: ForwardPass) -> Dim:
     return sum(parameter_elements(weight) for weight in weights if weight.trains)
 
 
-def walk(forward: ForwardPass) -> Iterator[SegmentMemory]:
-    """The memory of each segment of an inference forward in order."""
+def walk(forward: ForwardPass, *, trains: bool = False) -> Iterator[SegmentMemory]:
+    """The memory of each segment of an inference forward in order; or as if it were of a run that `trains`."""
     live = weights_bytes(forward) + rounded(forward.image.nbytes)
-    keeps_graph = forward.config.run.keeps_graph
+    keeps_graph = trains or forward.config.run.keeps_graph
     for segment in forward.segments:
         kept = segment.kept | segment.shared if keeps_graph else frozenset()
         liveness = live_over(segment.recording, kept)

@@ -50,6 +50,8 @@ Monomial = tuple[tuple[Atom, int], ...]
 
 Terms = dict[Monomial, int]
 
+Key = frozenset[tuple[Monomial, int]]
+
 
 class Formula:
     """A polynomial with integer coefficients and at least one symbol; see `Space.formula`.
@@ -61,18 +63,19 @@ class Formula:
             not the same number at all points.
     """
 
-    __slots__ = ("_hash", "space", "terms")
+    __slots__ = ("_key", "space", "terms")
 
     def __init__(self, space: Space, terms: Terms) -> None:
         self.space = space
         self.terms = terms
-        self._hash: int | None = None
+        self._key: Key | None = None
 
     def __add__(self, other: Integer) -> Integer:
         terms = dict(self.terms)
         if isinstance(other, Formula):
+            so_far = terms.get
             for monomial, coefficient in other.terms.items():
-                terms[monomial] = terms.get(monomial, 0) + coefficient
+                terms[monomial] = so_far(monomial, 0) + coefficient
         elif isinstance(other, int):
             terms[()] = terms.get((), 0) + other
         else:
@@ -85,7 +88,13 @@ class Formula:
         return Formula(self.space, {monomial: -value for monomial, value in self.terms.items()})
 
     def __sub__(self, other: Integer) -> Integer:
-        return self + -other
+        if not isinstance(other, Formula):
+            return self + -other
+        terms = dict(self.terms)
+        so_far = terms.get
+        for monomial, coefficient in other.terms.items():
+            terms[monomial] = so_far(monomial, 0) - coefficient
+        return self.space.formula(terms)
 
     def __rsub__(self, other: Integer) -> Integer:
         return -self + other
@@ -151,9 +160,14 @@ class Formula:
         return not self._compare(0, "==")
 
     def __hash__(self) -> int:
-        if self._hash is None:
-            self._hash = hash(frozenset(self.terms.items()))
-        return self._hash
+        return hash(self.key)
+
+    @property
+    def key(self) -> Key:
+        """Equal for equal polynomials only, so that a dictionary finds one without a comparison over the points."""
+        if self._key is None:
+            self._key = frozenset(self.terms.items())
+        return self._key
 
     def __int__(self) -> int:
         return self.space.one_number(self)
@@ -194,6 +208,11 @@ def larger(one: Values, two: Values) -> Values:
 def terms_of(value: Integer) -> Terms:
     """The terms of a formula or a number."""
     return value.terms if isinstance(value, Formula) else {(): value} if value else {}
+
+
+def key_of(value: Integer) -> Key | int:
+    """A key of dictionaries; see `Formula.key`."""
+    return value.key if isinstance(value, Formula) else value
 
 
 def common_factor(values: Iterable[Integer]) -> tuple[int, Monomial]:

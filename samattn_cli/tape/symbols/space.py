@@ -9,7 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from .formula import Atom, Formula, Integer, Monomial, Terms, Values, common_factor, divided, larger, terms_of
+from .formula import (
+    Atom,
+    Formula,
+    Integer,
+    Key,
+    Monomial,
+    Terms,
+    Values,
+    common_factor,
+    divided,
+    key_of,
+    larger,
+    terms_of,
+)
 
 MOST = 2**63 - 1
 """The largest 64-bit integer."""
@@ -45,7 +58,8 @@ class Space:
         self._atoms: dict[Any, Atom] = {}
         self._products: dict[tuple[Monomial, Monomial], Monomial] = {}
         self._known_ends: dict[Monomial, tuple[int, int]] = {}
-        self._decided: dict[tuple[Formula, str], bool] = {}
+        self._quotients: dict[tuple[Key | int, Key | int], Integer] = {}
+        self._decided: dict[tuple[Key, str], bool] = {}
         self._rounded_at: dict[int, dict[tuple[Atom, bool], Values]] = {}
 
     def symbol(self, name: str) -> Formula:
@@ -55,13 +69,14 @@ class Space:
         return self._of_atom("symbol", name, (), low, high)
 
     def formula(self, terms: Terms) -> Integer:
-        """The formula of some terms; a plain int if no symbol is left."""
-        left = {monomial: coefficient for monomial, coefficient in terms.items() if coefficient}
-        if not left:
+        """The formula of some terms, which it may keep; a plain int if no symbol is left."""
+        if 0 in terms.values():
+            terms = {monomial: coefficient for monomial, coefficient in terms.items() if coefficient}
+        if not terms:
             return 0
-        if len(left) == 1 and () in left:
-            return left[()]
-        return Formula(self, left)
+        if len(terms) == 1 and () in terms:
+            return terms[()]
+        return Formula(self, terms)
 
     def product(self, one: Monomial, two: Monomial) -> Monomial:
         """The product of two products of atoms."""
@@ -81,6 +96,12 @@ class Space:
 
         If the remaining terms are negative at all points, their negative is rounded up and subtracted.
         """
+        key = key_of(value), key_of(by)
+        if key not in self._quotients:
+            self._quotients[key] = self._quotient(value, by)
+        return self._quotients[key]
+
+    def _quotient(self, value: Integer, by: Integer) -> Integer:
         if (exact := self._exact(value, by)) is not None:
             return exact
         divisor = terms_of(by)
@@ -156,10 +177,12 @@ class Space:
     def bounds(self, value: Integer) -> tuple[int, int]:
         """Lower and upper bound of a formula; it need not reach them."""
         low = high = 0
+        known = self._known_ends
         for monomial, coefficient in terms_of(value).items():
-            ends = self._ends(monomial)
-            least, most = (coefficient * end for end in (ends if coefficient > 0 else ends[::-1]))
-            low, high = low + least, high + most
+            ends = known.get(monomial) or self._ends(monomial)
+            least, most = ends if coefficient > 0 else ends[::-1]
+            low += coefficient * least
+            high += coefficient * most
         return low, high
 
     def _ends(self, monomial: Monomial) -> tuple[int, int]:
@@ -192,7 +215,7 @@ class Space:
         low, high = self.bounds(difference)
         if low > 0 or high < 0 or low == high:
             return bool(holds(low))
-        key = difference, relation
+        key = difference.key, relation
         if key not in self._decided:
             self._decided[key] = self._agreed(difference, relation)
         return self._decided[key]
@@ -230,7 +253,7 @@ class Space:
         self._rounded_at.clear()
 
     def _of_atom(self, kind: str, name: str, parts: tuple[Integer, ...], low: int, high: int) -> Formula:
-        key = (kind, name, tuple(frozenset(terms_of(part).items()) for part in parts))
+        key = (kind, name, tuple(map(key_of, parts)))
         if key not in self._atoms:
             self._atoms[key] = Atom(len(self._atoms), kind, name, parts, low, high)
         return Formula(self, {((self._atoms[key], 1),): 1})
@@ -244,7 +267,7 @@ class Evaluation:
         self.where = where
         self.size = where.stop - where.start
         self.atoms = known
-        self.formulas: dict[tuple[Formula, bool], Values] = {}
+        self.formulas: dict[tuple[Key, bool], Values] = {}
 
     def __call__(self, value: Integer) -> Values:
         """An int, or an array with an int for each point: int64, or dtype object if that might overflow."""
@@ -253,7 +276,7 @@ class Evaluation:
     def _value(self, value: Integer, *, large: bool) -> Values:
         if not isinstance(value, Formula):
             return value
-        key = value, large
+        key = value.key, large
         if key not in self.formulas:
             self.formulas[key] = self._polynomial(value, large=large)
         return self.formulas[key]
