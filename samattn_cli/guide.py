@@ -71,6 +71,7 @@ OTHER_TOPICS = {
     "baseline": "check",
     "init": "check",
     "verify": "evidence",
+    "published": "evidence",
     "benchmarks": "speed",
 }
 """Other names of topics: the commands that a page describes, and words that people may look for."""
