@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...encoder.model import EncoderConfig
-from ...reports.oom import Oom, OomCandidate, OomMessage, Verdict
-from ...units import format_bytes
+from ...reports.oom import Oom, OomCandidate, OomMessage
 from .chance import Chance
 from .fixes import fixes_of, memories_of, memory_of
 from .message import message_of
@@ -16,6 +15,8 @@ from .places import asks_for, has_step, matching, run_of
 from .presets import of_presets
 from .rank import NEAR, Match, beside, candidates_of, is_possible
 from .solve import NOT_FIRST, SECOND, Setting, solve
+from .verdict import verdict_of
+from .words import sentence_of
 
 if TYPE_CHECKING:
     from ...tape.inside import Cuda
@@ -24,15 +25,9 @@ if TYPE_CHECKING:
 MOST_SETTINGS = 10
 """Settings that are replayed by their own numbers."""
 MOST_SHOWN = 8
-MOST_NAMED = 6
-RARE = 0.05
-"""A share of sizes so small that a match by chance is unlikely."""
-CLEAR = 0.1
-"""How much likelier an operation is than the next, to be the answer alone."""
 LITTLE = 1 << 20
 MOST_CHECKED = 3
 """Candidates that are looked for with the memory of the message."""
-AFTER = "look at what runs after it, or beside it: a decoder, a head, the loss, another model"
 
 
 def answer(text: str, config: EncoderConfig | None, given: frozenset[str], cuda: Cuda) -> Oom:
@@ -57,13 +52,13 @@ def answer(text: str, config: EncoderConfig | None, given: frozenset[str], cuda:
     matches = _run_out(sorted(matches, key=lambda match: match.order(message)), message, memory, cuda)
     candidates = candidates_of(matches, message)
     best = min(matches, key=lambda match: match.order(message), default=None)
-    verdict = _verdict(candidates, message, chance)
+    verdict = verdict_of(candidates, message, chance)
     fixes = () if best is None or config is None else fixes_of(best, message, cuda, memory)
     return Oom(
         config=config,
         message=message,
         verdict=verdict,
-        answer=_sentence(verdict, candidates, message, config),
+        answer=sentence_of(verdict, candidates, message, config),
         candidates=tuple(candidates[:MOST_SHOWN]),
         left_out=max(len(candidates) - MOST_SHOWN, 0),
         tried_settings=chance.settings,
@@ -83,7 +78,10 @@ def _matches(
         found = solve(config, known, message, cuda, chance)
         near = [each for each in found if each.distance < NOT_FIRST]
         if not near and "image_size" not in given:
-            solved = [Match(each.setting, each.asked) for each in solve_patches(config, known, message, cuda)]
+            solved = [
+                Match(each.setting, each.asked)
+                for each in solve_patches(config, known, message, cuda, chance)
+            ]
             if solved:
                 return [match for match in solved if is_possible(match.asked, message)]
         settings = dict.fromkeys(each.setting for each in (near or found)[:MOST_SETTINGS])
@@ -146,58 +144,6 @@ def _without_copies(matches: Sequence[Match]) -> list[Match]:
         key = match.preset, match.setting, asked.section, asked.op, asked.kind, asked.round, asked.nbytes
         found.setdefault((*key, asked.live_bytes // LITTLE), match)
     return list(found.values())
-
-
-def _verdict(candidates: Sequence[OomCandidate], message: OomMessage, chance: Chance) -> Verdict:
-    """One operation, if no other is as likely and something besides the size speaks for it; or what could be; or none."""
-    if not candidates:
-        return "none"
-    first, *others = candidates
-    alike = (each for each in others if (each.op, each.phase, each.set) != (first.op, first.phase, first.set))
-    is_clear = all(each.score - first.score > CLEAR for each in alike)
-    return "operation" if is_clear and _is_borne_out(first, message, chance) else "possible"
-
-
-def _is_borne_out(candidate: OomCandidate, message: OomMessage, chance: Chance) -> bool:
-    """Whether live bytes or the traceback agree with an operation, or its size is not one that many have."""
-    if candidate.in_traceback is False:
-        return False
-    near = (
-        message.allocated is not None and (candidate.beside_bytes or 0) <= NEAR * message.allocated.high_bytes
-    )
-    return near or candidate.in_traceback is True or chance.share < RARE
-
-
-def _sentence(
-    verdict: Verdict,
-    candidates: Sequence[OomCandidate],
-    message: OomMessage,
-    config: EncoderConfig | None,
-) -> str:
-    """The verdict in words."""
-    if verdict == "none":
-        which = "preset" if config is None else "encoder"
-        return f"no operation of this {which} asks for {message.tried.text}; {AFTER}"
-    first = candidates[0]
-    name = first.preset if config is None else config.name
-    setting = f", with {first.setting}" if first.setting else ""
-    what = f"{place_of(first)} ({first.phase}) asks for {format_bytes(first.segment_bytes)}{setting}"
-    if verdict == "operation":
-        return f"this is {name}: {what}"
-    if len(candidates) == 1:
-        return f"this may be {name}: {what}. The message alone does not prove it"
-    return f"this may be {name}: {what}. It is the likeliest of {len(candidates)}, and the message alone does not prove it"
-
-
-def place_of(candidate: OomCandidate) -> str:
-    """The full name of an operation: of several layers, their numbers."""
-    first, *others = candidate.layers
-    name = ".".join(filter(None, (first, candidate.op)))
-    if not others:
-        return name
-    numbers = [each.removeprefix("blocks.") for each in candidate.layers]
-    more = f" and {len(numbers) - MOST_NAMED} more" if len(numbers) > MOST_NAMED else ""
-    return f"{candidate.op} of {'blocks' if first.startswith('blocks.') else 'parts'} {', '.join(numbers[:MOST_NAMED])}{more}"
 
 
 def _notes(message: OomMessage, candidates: Sequence[OomCandidate], memory: int | None) -> list[str]:

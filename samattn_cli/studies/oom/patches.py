@@ -12,6 +12,8 @@ from fractions import Fraction
 from math import inf, isqrt, prod
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...encoder.keys import Pair
 from ...encoder.model import MAX_SIDE, EncoderConfig
 from ...records import dataclass
@@ -21,6 +23,7 @@ from ...tape.timeline import segment_for
 from ...units import format_size
 from ..passes import Passes
 from ..placements.placing import problem_of
+from ..points import Array
 from .by_pass import requests_of
 from .places import asks_for, run_of
 from .solve import ROOM, Setting, can_be, settings_of
@@ -28,6 +31,7 @@ from .solve import ROOM, Setting, can_be, settings_of
 if TYPE_CHECKING:
     from ...tape.inside import Cuda
     from ...tape.timeline import Asked
+    from .chance import Chance
 
 SIDES = (2, 3, 4, 5)
 """The grids that are replayed, in multiples of the smallest one."""
@@ -63,7 +67,7 @@ def takes_any_size(config: EncoderConfig) -> bool:
 
 
 def solve_patches(
-    config: EncoderConfig, given: frozenset[str], message: OomMessage, cuda: Cuda
+    config: EncoderConfig, given: frozenset[str], message: OomMessage, cuda: Cuda, chance: Chance
 ) -> Iterator[OfPatches]:
     """The requests that ask for the tried size at some number of patches."""
     base = _base(config)
@@ -75,11 +79,21 @@ def solve_patches(
         if not can_be(setting, message) or found not in (None, mode):
             continue
         sizes = set(_sizes(setting.config, base, cuda))
+        for size in sizes:
+            chance.add(_every(size, unit))
         numbers = sorted({number for size in sizes for number in _numbers(size, message, unit)})
         for number in numbers[:MOST_NUMBERS]:
             for place in _exact(setting, number, unit, message):
                 found = mode
                 yield place
+
+
+def _every(size: Polynomial, unit: int) -> Array:
+    """The sizes of a request at every number of patches."""
+    constant, linear, square = map(float, size)
+    numbers = np.arange(unit * unit, MOST_PATCHES, unit * unit, dtype=np.float64)
+    nbytes: Array = (constant + linear * numbers + square * numbers**2).astype(np.int64)
+    return nbytes
 
 
 def _exact(setting: Setting, number: int, unit: int, message: OomMessage) -> Iterator[OfPatches]:

@@ -19,6 +19,8 @@ NEAR = 0.02
 CARDS = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 141, 192)
 """The memory of usual GPUs, in GiB."""
 NOT_SERVED, NO_CARD, NOT_IN_TRACEBACK, RUNS_OUT = 0.1, 0.1, 3.0, -0.3
+TOO_MUCH = 10
+"""How much more it counts that an encoder alone has more live than a message says, than that it has less."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Match:
         if not self.runs_out:
             score += (0 if asked.is_record else NOT_FIRST) + (0 if asked.from_device else NOT_SERVED)
         if allocated is not None:
-            return score + abs(beside(asked, message) or 0) / allocated.high_bytes
+            return score + _unlikely(beside(asked, message) or 0) / allocated.high_bytes
         return score + (0 if _has_card(asked) else NO_CARD)
 
     def order(self, message: OomMessage) -> tuple[object, ...]:
@@ -50,6 +52,11 @@ class Match:
         batch = self.setting.config.run.batch_size
         odd = batch & (batch - 1) != 0
         return (round(self.score(message) / NEAR), len(keys) + odd, batch, self.asked.need_bytes)
+
+
+def _unlikely(more: int) -> int:
+    """Something often runs beside an encoder; but a message can hardly have less allocated than the encoder alone."""
+    return more if more >= 0 else -TOO_MUCH * more
 
 
 def beside(asked: Asked, message: OomMessage) -> int | None:

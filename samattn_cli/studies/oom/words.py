@@ -1,0 +1,63 @@
+"""The answer in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...encoder.model import EncoderConfig
+from ...reports.oom import OomCandidate, OomMessage, Verdict
+from ...units import format_bytes
+from .verdict import alike_to, is_shared, within_of
+
+MOST_NAMED = 6
+AFTER = "look at what runs after it, or beside it: a decoder, a head, the loss, another model"
+
+
+def sentence_of(
+    verdict: Verdict,
+    candidates: Sequence[OomCandidate],
+    message: OomMessage,
+    config: EncoderConfig | None,
+) -> str:
+    """The verdict in words."""
+    if verdict == "none":
+        which = "preset" if config is None else "encoder"
+        return f"no operation of this {which} asks for {message.tried.text}; {AFTER}"
+    first, *others = candidates
+    within = within_of(first, message)
+    alike = {(each.preset, each.op, each.phase) for each in others if alike_to(first, each, within)}
+    if verdict == "possible" and alike:
+        return _many(len(alike) + 1, message, config)
+    name = first.preset if config is None else config.name
+    setting = f", with {first.setting}" if first.setting else ""
+    what = f"{place_of(first)} ({first.phase}) asks for {format_bytes(first.segment_bytes)}{setting}"
+    if verdict == "operation":
+        return f"this is {name}: {what}"
+    if not others:
+        return f"this may be {name}: {what}. The message alone does not prove it"
+    return f"this may be {name}: {what}. It is the likeliest of {len(candidates)}, and the message alone does not prove it"
+
+
+def _many(operations: int, message: OomMessage, config: EncoderConfig | None) -> str:
+    """The answer where several operations are as likely: how many, and what would tell them apart."""
+    whose = "of the presets" if config is None else f"of {config.name}"
+    why = (
+        ": torch's allocator requests segments of that size for small tensors of any size"
+        if is_shared(message)
+        else ""
+    )
+    return (
+        f"{operations} operations {whose} that are about as likely ask for {message.tried.text}{why}. Give the whole traceback, "
+        "the batch size, the type, the mode or the size of the image to tell them apart"
+    )
+
+
+def place_of(candidate: OomCandidate) -> str:
+    """The full name of an operation: of several layers, their numbers."""
+    first, *others = candidate.layers
+    name = ".".join(filter(None, (first, candidate.op)))
+    if not others:
+        return name
+    numbers = [each.removeprefix("blocks.") for each in candidate.layers]
+    more = f" and {len(numbers) - MOST_NAMED} more" if len(numbers) > MOST_NAMED else ""
+    return f"{candidate.op} of {'blocks' if first.startswith('blocks.') else 'parts'} {', '.join(numbers[:MOST_NAMED])}{more}"
