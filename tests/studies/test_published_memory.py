@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -164,6 +166,18 @@ def test_the_answer_is_first(command: Any) -> None:
     answer = lines.index("Answer")
     assert answer < 6
     assert "106 published figures in 24 groups" in lines[answer + 1]
+
+
+@pytest.mark.exhaustive
+def test_neither_torch_nor_numpy_is_needed() -> None:
+    code = (
+        "import sys; sys.argv = ['samattn', 'verify', '--published', '-f', 'csv']\n"
+        "sys.modules |= dict.fromkeys(('torch', 'fvcore', 'numpy'))\n"
+        "from samattn_cli.cli.app import app\napp()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0
+    assert len(result.stdout.splitlines()) == 107
 
 
 def test_csv_and_json_have_each_figure(command: Any, tmp_path: Path) -> None:

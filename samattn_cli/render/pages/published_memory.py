@@ -22,7 +22,8 @@ ROW_HEADERS = ("model", "published", "predicted", "error", "step", "published st
 NOTE = (
     "Used: rows with a prediction that is not fitted. Bound: what the errors must stay within. A group that is not reproduced has none, and "
     "does not count. A step is what a row has more than the one before; the printed one is exact to one digit, since both figures are "
-    "rounded by half of one. GB: as detectron2 and OpenMMLab print it, 1,000 MiB; MB: 1 MiB, but 1,000,000 bytes for SAM 2."
+    "rounded by half of one. GB: as detectron2 and OpenMMLab print it, 1,000 MiB; MB: 1 MiB, but 1,000,000 bytes for SAM 2; "
+    "x: times the 14.6 GB of the first row."
 )
 FITTED = "fitted"
 NOTHING = "-"
@@ -47,14 +48,16 @@ def _answer(report: PublishedMemory) -> Iterator[str]:
     judged = [group for group in report.groups if group.is_judged]
     held = sum(group.is_within for group in judged)
     figures = sum(group.compared for group in judged)
+    predicted = sum(row.predicted_bytes is not None for row in report.rows)
     yield (
-        f"{len(report.rows)} published figures in {len(report.groups)} groups. {len(judged)} groups are judged, by {figures} figures: "
-        f"{held} are within their bounds."
+        f"{len(report.rows)} published figures in {len(report.groups)} groups, {predicted} of them predicted. {len(judged)} groups are "
+        f"judged, by {figures} figures: {held} are within their bounds."
     )
     for group in judged:
         name = f"{group.title}: {_things(group)}"
         missed = "" if group.is_within else ", OUTSIDE its bound"
         yield f"{name}, median {_percent(group.median)}, worst {_percent(group.worst)}{missed}."
+    yield f"{len(report.groups) - len(judged)} groups are not reproduced: the last section says what is unknown."
 
 
 def _things(group: PublishedGroup) -> str:
