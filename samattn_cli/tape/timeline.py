@@ -22,6 +22,8 @@ from .requests import KINDS, WORKSPACES
 from .training import TrainingStep
 
 BUILD: Section = ("", "forward")
+LATER_OF_DDP = 2
+"""DDP makes its buckets anew in the second step, and the third is like those after it."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,10 @@ class _Steps(_Noting, StepPlayer):
 
 
 def timeline(run: ForwardPass | TrainingStep, cuda: Cuda, capacity: int | None = None) -> Timeline:
-    """The requests of an inference forward, or of two training steps; up to the one for which a capacity has no room."""
+    """The requests of an inference forward, or of training steps; up to the one for which a capacity has no room.
+
+    Two steps, or under DDP three.
+    """
     player: _Forwards | _Steps
     failed = False
     player = _Steps(run, cuda, capacity) if isinstance(run, TrainingStep) else _Forwards(run, cuda, capacity)
@@ -210,7 +215,8 @@ def timeline(run: ForwardPass | TrainingStep, cuda: Cuda, capacity: int | None =
         player.build()
         if isinstance(player, _Steps):
             player.step(first=True)
-            player.step(first=False)
+            for _ in range(LATER_OF_DDP if run.config.run.is_ddp else 1):
+                player.step(first=False)
         else:
             player.forward()
     except NoRoomError:

@@ -15,6 +15,7 @@ from samattn_cli.device.load import load_device
 from samattn_cli.reports.oom import Oom
 from samattn_cli.studies.on_device import cuda_of
 from samattn_cli.studies.oom.answer import answer
+from samattn_cli.studies.oom.words import place_of
 from tests.studies.oom.dry.record import DEVICE, PATH
 
 GIVEN = frozenset({"batch_size", "dtype", "mode", "attention", "image_size"})
@@ -56,6 +57,16 @@ def test_the_place_of_a_message_of_one_encoder(case):
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_the_place_of_every_message(case):
     assert is_found(case) != is_alike(case)
+
+
+def test_operations_that_ask_for_a_shared_segment_are_not_told_apart():
+    """Each small request asks for 2.00 MiB, and about as much is live before several: none is named."""
+    case = next(case for case in CASES if is_alike(case) and case["round"] > 1)
+    report = answered(case)
+    assert report.message.tried.text == "2.00 MiB"
+    assert report.verdict == "possible"
+    assert "segments of that size for small tensors" in report.answer
+    assert place_of(report.candidates[0]) not in report.answer
 
 
 def test_the_messages_are_of_ten_encoders_and_all_phases():
