@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from samattn_cli import load_config
 from samattn_cli.stack.implementation import build_implementation
@@ -25,3 +26,24 @@ def test_weights_are_in_the_order_of_parameters(preset: str) -> None:
     }
     ours = [sizes[name] for name in in_module_order(sizes, registered_in(segments))]
     assert ours == [weight.numel() for weight in build_implementation(config).parameters()]
+
+
+def test_weights_are_moved_to_a_gpu_in_the_order_of_module_to() -> None:
+    """Torch moves what a module holds, its positions or tokens, after its submodules."""
+    config = load_config("sam_vit_b", ["depth=2", "global_attn_indexes=[1]"])
+    segments = forward(config).segments
+    names = [
+        segment.qualified(weight.name) for segment in segments for weight in segment.recording.parameters
+    ]
+    encoder, moved = build_implementation(config), []
+    of_weight = {id(weight): name for name, weight in encoder.named_parameters()}
+
+    def move(tensor: torch.Tensor) -> torch.Tensor:
+        moved.append(of_weight.get(id(tensor)))
+        return tensor
+
+    encoder._apply(move)
+    assert len(set(names)) == len(of_weight)
+    ours = list(in_module_order(names, registered_in(segments), moved=True))
+    assert [name for name in moved if name is not None] == ours
+    assert ours != list(in_module_order(names, registered_in(segments)))
