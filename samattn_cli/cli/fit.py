@@ -12,7 +12,7 @@ import typer
 from ..encoder.model import MAX_SIDE
 from ..encoder.wording import field_at, suggestion, word_at
 from ..errors import UsageError, did_you_mean
-from ..files.load import load_config
+from ..files.load import Override, load_config
 from ..quantities import parse_bytes
 from ..render import TABLES, TEXTS
 from . import complete
@@ -116,11 +116,13 @@ def fit(
     from ..studies.fit import fit as fit_config
 
     formats = output_files(output, FORMATS)
-    encoder = load_config(config, laid_over)
+    modes = _some("--mode", mode, MODES)
+    alone = [Override("run.mode", modes[0], f"--mode {mode}")] if len(modes) == 1 else []
+    encoder = load_config(config, [*laid_over, *alone])
     where = _memory(memory, device)
     asked = Asked(
         vary=[word.replace("-", "_") for word in _some("--vary", vary, VARY)],  # type: ignore[misc]
-        modes=_some("--mode", mode, MODES),
+        modes=modes,
         kernels=_some("--attention", attention, KERNELS),
         aspect=None if aspect is None else _aspect(aspect, encoder.patch_size),
         no_padding=no_padding,

@@ -12,8 +12,7 @@ from ..encoder.tree import Node
 from ..encoder.wording import short
 from ..errors import DeviceError, Message, UsageError, code_of, did_you_mean
 from ..figures import FIGURES, OF_ENCODER, figure_for_option, listed
-from ..files.load import Override, load_config, option_where, override_of
-from ..files.sources import STDIN
+from ..files.load import Override, option_where, override_of
 from ..files.yaml12 import parse_yaml
 from ..render import PICTURES, TABLES, TEXTS
 from ..units import format_things
@@ -163,8 +162,7 @@ def sweep(
     _check_measured(measure, len(names) * grid.points, max_cases, repeats)
     with working("working out the grid", "points") as tell:
         report = sweep_over(names, grid, wanted, laid_over=overrides(set_), device=where, tell=tell)
-    own = (load_config(name, overrides(set_)).run for name in names if name != STDIN)
-    say_ignored(own, where)
+    say_ignored((config.run for config in report.configs), where)
     if measure:
         report = _measured(report, measure, repeats)
     if formats and not format_:  # some formats have figures only
