@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..encoder.allocator_settings import settings_of
 from ..records import dataclass
 from ..tape.launch import MOST_BLOCKS
 
@@ -99,24 +100,36 @@ def in_bytes(passes: Passes, memory_bytes: int) -> InMemory:
 def in_memory(passes: Passes, device: Device) -> InMemory:
     """A run of the mode of `passes` in what a process has of a device's memory.
 
-    The run is replayed in unlimited memory first. If it reserves more than there is, it is replayed in that, where
-    torch releases what it has cached before it gives up.
+    The run is replayed in what there is, where torch releases what it has cached before it gives up; until it does, the
+    replay is that in unlimited memory. If it does not fit, it is replayed in that too.
     """
     cuda = cuda_of(device)
     if cuda is None:
         return InMemory(passes.peak_bytes <= device.usable_bytes)
     passes = passes.aimed(cuda.target)
-    why, used = refused(passes), replayed(passes, cuda)
+    why, used = refused(passes), None
     if why:
-        return InMemory(False, used, _where(passes), why)
-    if used.reserved <= device.usable_bytes:
-        return InMemory(True, used)
+        return InMemory(False, replayed(passes, cuda), _where(passes), why)
+    if _differs_by_capacity(passes):
+        used = replayed(passes, cuda)
+        if used.reserved <= device.usable_bytes:
+            return InMemory(True, used)
     from ..tape.allocator import OutOfMemoryError
 
     try:
         return InMemory(True, replayed(passes, cuda, device.usable_bytes))
     except OutOfMemoryError as error:
-        return InMemory(False, used, error.at)
+        return InMemory(False, used or replayed(passes, cuda), error.at)
+
+
+def _differs_by_capacity(passes: Passes) -> bool:
+    """Whether a run may not be the same in a memory that is larger than all it reserves in its passes.
+
+    The addresses of segments that grow depend on the device's memory. What a model takes while DistributedDataParallel or a
+    moving average is made around it is given back before the passes.
+    """
+    run = passes.config.run
+    return settings_of(run.allocator).is_expandable or (passes.trains and (run.is_ddp or run.ema))
 
 
 def refused(passes: Passes) -> str:

@@ -51,9 +51,18 @@ class OutOfMemoryError(Exception):
 
 
 class Block:
-    """A part of a segment. Addresses order blocks by segment, and in it by place."""
+    """A part of a segment. Addresses order blocks by segment, and in it by place.
+
+    Attributes:
+        key: of a free block, its place in the order of free blocks: its size, then its address.
+        since: of an allocated block, the event in which it was allocated.
+        rest: of an allocated block, the bytes beyond the request that were not split off.
+    """
 
     __slots__ = ("address", "after", "before", "is_free", "is_small", "key", "nbytes", "rest", "since")
+    key: int
+    since: int
+    rest: int
 
     def __init__(
         self, nbytes: int, address: int, *, is_small: bool, before: Block | None, after: Block | None
@@ -64,9 +73,6 @@ class Block:
         self.is_free = False
         self.before = before
         self.after = after
-        self.key = 0  # in the order of free blocks: its size, then its address
-        self.since = 0  # the event in which it was allocated
-        self.rest = 0  # bytes beyond the request that were not split off
 
 
 class Allocator:
@@ -147,9 +153,9 @@ class Allocator:
         events = self.events
         block.since = len(events)
         events.append(size + kind)
-        self.allocated += taken
-        if self.allocated > self.peak_allocated:
-            self.peak_allocated = self.allocated
+        self.allocated = allocated = self.allocated + taken
+        if allocated > self.peak_allocated:
+            self.peak_allocated = allocated
             self.peak_event, self.peak_unsplit = block.since, self.unsplit
         return block
 
@@ -160,7 +166,9 @@ class Allocator:
         self.events.append(-1 - block.since)
         self.allocated -= block.nbytes
         self.unsplit -= block.rest
-        self._merge_free(block)
+        before, after = block.before, block.after
+        if (before is not None and before.is_free) or (after is not None and after.is_free):
+            self._merge_free(block)
         self._put(block)
 
     def _merge_free(self, block: Block) -> None:
@@ -203,11 +211,16 @@ class Allocator:
 
     def _split(self, block: Block, size: int, rest: int) -> None:
         after = block.after
-        tail = Block(rest, block.address + size, is_small=block.is_small, before=block, after=after)
+        is_small = block.is_small
+        tail = Block(rest, block.address + size, is_small=is_small, before=block, after=after)
         if after is not None:
             after.before = tail
-        block.after, block.nbytes = tail, size
-        self._put(tail)
+        block.after = tail
+        block.nbytes = size
+        tail.is_free = True
+        tail.key = key = rest << ADDRESS_BITS | tail.address
+        insort(self._keys[is_small], key)
+        self._blocks[is_small][key] = tail
 
     def _put(self, block: Block) -> None:
         block.is_free = True
