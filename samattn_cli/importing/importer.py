@@ -22,7 +22,7 @@ from .hugging_face import read_config_json
 from .implementation import of_library
 from .published_models import difference_from_published
 from .shards import INDEX, parts_of, shapes_in
-from .timm_model import read_timm_model
+from .timm_model import TIMM, read_timm_model
 from .weights import CheckpointKind, Weights
 from .write import tidy, yaml_of
 
@@ -30,8 +30,6 @@ IN_FOLDER = (
     "config.json",
     *(f"{name}{ending}" for ending in ("", INDEX) for name in ("model.safetensors", "pytorch_model.bin")),
 )
-TIMM = "timm:"
-"""Before the name of a timm model, as `samattn trace` has it; it may be left out."""
 
 EXTENSIONS = (".json", SAFETENSORS, *PYTORCH)
 
@@ -55,9 +53,8 @@ def imported(source: str, warn: Callable[[str], object] = str) -> str:
     except (OSError, ValueError) as error:  # not a possible name of a file, or a folder without permission
         raise ImportFailedError("cannot-read", f"{quoted(source)}: cannot be read: {error}") from None
     if path is None:
-        name = source.removeprefix(TIMM)
-        attributes, shapes = read_timm_model(name)
-        what = f"timm's {name}"
+        attributes, shapes = read_timm_model(source)
+        what = f"timm's {source.removeprefix(TIMM)}"
         keys, read = _from_weights(shapes, what, attributes)
     elif path.suffix == ".json" and not path.name.endswith(INDEX):
         keys, read = read_config_json(path)

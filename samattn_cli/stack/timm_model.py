@@ -19,8 +19,12 @@ GELU = "GELU"
 TORCHVISION = "torchvision"
 
 
-def attributes_and_shapes(name: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+def attributes_and_shapes(name: str, no_file: str = "") -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
     """The attributes of a timm model's modules by "module.attribute", and name to shape of its weights.
+
+    Args:
+        name: the name of the model.
+        no_file: what else it could have been and is not, "no such file, and ".
 
     Raises:
         ImportFailedError: if timm cannot be used, has no such model, or the model's activations are not GELU.
@@ -29,7 +33,7 @@ def attributes_and_shapes(name: str) -> tuple[dict[str, Any], dict[str, tuple[in
     if not timm.is_model(name):
         raise ImportFailedError(
             "file-not-found",
-            f"{name}: no such file, and timm has no such model{did_you_mean(name, timm.list_models())}",
+            f"{name}: {no_file}timm has no such model{did_you_mean(name, timm.list_models())}",
         )
     model = _made(timm, name)
     _check_activations(name, model)

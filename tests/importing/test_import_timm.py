@@ -118,6 +118,8 @@ def test_a_hiera_of_timm_is_that_of_sam_2_without_its_neck(tmp_path):
 def test_a_timm_model_that_does_not_exist_or_cannot_be_expressed():
     with pytest.raises(ImportFailedError, match=r"did you mean 'vit_tiny_patch16_224'\? \[file-not-found\]"):
         imported("vit_tiny_patch16_24")
+    with pytest.raises(ImportFailedError, match=r"^vit_tiny: timm has no such model.*\[file-not-found\]"):
+        imported("timm:vit_tiny")
     with pytest.raises(ImportFailedError, match=r"blocks\.0\.mlp\.act QuickGELU.*\[unsupported-model\]"):
         imported("vit_quick")
 
