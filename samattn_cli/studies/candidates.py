@@ -180,11 +180,12 @@ def grown(config: EncoderConfig, growing: Growing, memory_bytes: int, *, no_padd
 
 
 def _end(config: EncoderConfig, growing: Growing, kept: dict[str, Array]) -> str:
-    """Why there is no larger candidate: the encoder is not valid at twice the size, or samattn's limit is reached."""
+    """Why there is no larger candidate: the encoder is not valid at twice the size, or at any, or samattn's limit is reached."""
     twice = {axis: 2 * int(values[-1]) for axis, values in kept.items() if values.size}
     largest = {axis: step * growing.most for axis, step in growing.steps.items()}
     within = bool(twice) and all(twice[axis] <= largest[axis] for axis in twice)
-    problem = problem_of(at(config, twice)) if within else ""
+    tried = twice if within else {} if twice else largest
+    problem = problem_of(at(config, tried)) if tried else ""
     return problem or f"samattn takes at most {growing.label(at(config, largest))}"
 
 

@@ -56,10 +56,16 @@ def _implementation(config: EncoderConfig, totals: Totals, reference: Figures) -
     figure = PEAKS[config.run.mode]
     theirs, other = (format_bytes(getattr(figures, figure)) for figures in (totals, reference))
     differs = f"is {theirs}, and {other}" if theirs != other else f"is {theirs}, as"
+    default = run.model.kernels[0]
+    kernel = (
+        ""
+        if config.run.attention == default
+        else f" Its default kernel is {default} (--attention {default})."
+    )
     yield Finding(
         "implementation",
         f"{run.model.model} of {run.model.library} ({', '.join(run.model.versions)}) {run.model.difference}. The "
-        f"{config.run.mode} peak {differs} with the reference's code ({options('--set', ('implementation=reference',))}).",
+        f"{config.run.mode} peak {differs} with the reference's code ({options('--set', ('implementation=reference',))}).{kernel}",
     )
 
 

@@ -443,6 +443,9 @@ def test_an_analysis_names_the_model_and_says_what_it_does_otherwise():
     (said,) = (finding.message for finding in report.findings if finding.code == "implementation")
     assert "SamVisionModel of transformers (5.23)" in said
     assert "1.90 GiB, and 1.18 GiB with the reference's code (--set implementation=reference)" in said
+    assert "(--attention sdpa)" not in said
+    eager = analyze(load_config("vit_b", [TRANSFORMERS, "depth=1"]), verify=False).findings
+    assert any("(--attention sdpa)" in each.message for each in eager if each.code == "implementation")
     (change,) = (each for each in report.changes if each.set == ("implementation=reference",))
     assert (
         change.peak_bytes

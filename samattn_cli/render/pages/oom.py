@@ -57,7 +57,8 @@ def _line_of_code(report: Oom) -> Iterator[str]:
     first = report.candidates[0] if report.candidates else None
     if first is not None and first.code:
         back = "the backward of " if first.phase == "backward" else ""
-        yield f"It is {back}this line of {first.module}: {first.code}"
+        it = "It" if report.verdict == "operation" else "The first in the table"
+        yield f"{it} is {back}this line of {first.module}: {first.code}"
 
 
 def _candidates(report: Oom) -> Table:

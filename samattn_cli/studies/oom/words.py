@@ -47,8 +47,8 @@ def _many(operations: int, message: OomMessage, config: EncoderConfig | None) ->
         else ""
     )
     return (
-        f"{operations} operations {whose} that are about as likely ask for {message.tried.text}{why}. Give the whole traceback, "
-        "the batch size, the type, the mode or the size of the image to tell them apart"
+        f"{operations} operations {whose} ask for {message.tried.text}, and are about equally likely{why}. To tell them apart, "
+        "give the whole traceback, or what is not given of batch size, type, mode and image size"
     )
 
 
