@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..encoder.implementations import Run, implementation_of
 from ..encoder.model import EncoderConfig
 from ..errors import DeviceError
 from ..verdicts import Check
 from .encoder import ImageEncoder, build
+
+
+class WithoutErfinv(TorchFunctionMode):
+    """Leaves out the inverse error function, with which timm fills weights: their values change nothing here.
+
+    CUDA compiles its kernel at the first use, which the dry device cannot.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run `func`, or return its tensor as it is."""
+        return args[0] if func is Tensor.erfinv_ else func(*args, **(kwargs or {}))
 
 
 def unavailable(config: EncoderConfig) -> Check | None:
@@ -58,5 +74,5 @@ def build_implementation(config: EncoderConfig, device: str = "meta") -> ImageEn
     if find_spec(library) is None:
         message = f"implementation {library} needs {library}: pip install {library}, or use implementation=reference"
         raise DeviceError("not-installed", message)
-    with torch.no_grad():
+    with torch.no_grad(), WithoutErfinv():
         return build(config, device, run.module("stack").parts)

@@ -136,8 +136,10 @@ def _index(op: Op, _: Cuda) -> Steps:
 
 
 def _gather(op: Op, _: Cuda) -> Steps:
-    """Rows at several indices, whose strides differ where they broadcast: a row-major copy of each."""
+    """A copy of an index on the host. Of several indices, whose strides differ where they broadcast: a row-major copy each."""
     indices, rows = len(op.reads) - 1, math.prod(op.leaving[:-1])
+    if op.reads[-1].is_on_host:
+        return (op.reads[-1].nbytes,)
     return (INT64_BYTES * rows,) * indices if indices > 1 and rows > 1 else ()
 
 

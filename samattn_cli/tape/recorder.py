@@ -299,7 +299,8 @@ class Recorder:
 
     def on_host(self, *shape: Dim) -> Tensor:
         """An int64 tensor in the memory of the host, which does not count."""
-        return self._resident(shape, INT64_BYTES)
+        storage = Storage(math.prod(shape) * INT64_BYTES, is_weight=True, is_on_host=True)
+        return Tensor(shape, contiguous_stride(shape), storage, INT64_BYTES)
 
     def resident(self, shape: Shape) -> Tensor:
         """A tensor that is in memory before and after the pass."""

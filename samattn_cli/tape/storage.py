@@ -20,7 +20,9 @@ class Storage:
     Attributes:
         nbytes: bytes as asked for, before an allocator rounds them.
         is_weight: whether it is a weight or buffer of the encoder, in memory before and after the pass.
+        is_on_host: whether it is in the memory of the host, from which operators copy it for themselves.
     """
 
     nbytes: Dim
     is_weight: bool = False
+    is_on_host: bool = False
