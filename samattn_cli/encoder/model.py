@@ -349,7 +349,7 @@ class RunConfig:
     )
     allocator: str = key(
         parsed(parse_settings, "settings as in PYTORCH_CUDA_ALLOC_CONF, such as max_split_size_mb:128", TEXT),
-        "Settings of torch's CUDA caching allocator, as PYTORCH_CUDA_ALLOC_CONF has them: max_split_size_mb and "
+        "Settings of torch's CUDA caching allocator, as PYTORCH_CUDA_ALLOC_CONF has them: expandable_segments, max_split_size_mb and "
         "roundup_power2_divisions; garbage_collection_threshold has no effect here. A dry or real run has them too.",
         example="max_split_size_mb:128",
         default="",

@@ -56,10 +56,10 @@ def _why_not_on_front(search: SearchReport) -> str:
 def _searched(report: Placements, search: SearchReport) -> Iterator[str]:
     of = _numbers(search.numbers)
     if search.numbers:
-        looked = f"{format_things(search.searched, 'placement')} of {of} global layers among the {format_things(search.choices, 'layer')} that can be windowed or global"
+        looked = f"{format_things(search.searched, 'placement')} of {of} among the {format_things(search.choices, 'layer')} that can be windowed or global"
         yield f"{looked}: all were counted, none sampled"
     if search.ruled_out:
-        yield f"{_numbers(search.ruled_out)} global layers: even the cheapest placement is beyond the budget"
+        yield f"{_numbers(search.ruled_out)}: even the cheapest placement is beyond the budget"
     if search.budget:
         yield f"within {', '.join(search.budget)}: {format_things(search.within, 'placement')}"
     compared = "; ".join(FACTS[fact] for fact in search.facts)
@@ -94,4 +94,5 @@ def _better(own: Row, other: Row, search: SearchReport) -> list[str]:
 
 
 def _numbers(numbers: Sequence[int]) -> str:
-    return ranges(numbers) or "no"
+    """Numbers of global layers: "1 global layer", "2-4 global layers"."""
+    return f"{ranges(numbers) or 'no'} global layer{'' if list(numbers) == [1] else 's'}"
