@@ -204,6 +204,17 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         for preset, kernel in (("vit_b", "sdpa"), ("swin_t", "eager"), ("swinv2_t", "eager"))
     ),
     ("swin_t", "a100_80", {"--mode": BOTH, "--set": "run.allocator=expandable_segments:True"}),
+    *(
+        (preset, "a100_80", {**options, "--set": f"implementation={library}"})
+        for library, preset, options in (
+            ("transformers", "mae_b_pretrain", {"--mode": "training", "--attention": "sdpa"}),
+            ("transformers", "vitdet_b", {"--mode": "training", "--resolutions": "224"}),
+            ("transformers", "qwen2_5_vl_vision", {"--mode": "inference", "--resolutions": "224"}),
+            ("timm", "sam_vit_b", {"--mode": BOTH, "--attention": "sdpa", "--resolutions": "224"}),
+            ("timm", "swin_t", {"--mode": "training", "--attention": "sdpa", "--dtype": "bfloat16"}),
+            ("timm", "vit_b", {"--mode": "training", "--attention": "sdpa"}),
+        )
+    ),
 )
 """Preset, device, options of `samattn measure`; an option with several values is given several times."""
 
