@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..encoder.presets import presets
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from ..files.load import load_config
 from ..files.sources import MOST_BYTES, STDIN
 from ..render import TEXTS
@@ -81,6 +81,8 @@ def _read(message: str | None, config: str | None, laid_over: LaidOver) -> tuple
     """The text of the error, and the encoder. With a pipe, a single argument that names an encoder is one."""
     if message is not None and config is None and message != STDIN and _is_config(message):
         message, config = STDIN, known_as(message, presets()) or message
+    if message is not None and config is not None and _is_config(message) and not _is_config(config):
+        raise UsageError("extra-argument", f"{message}: the encoder comes after the message; {HOW}")
     if message is None:
         message = STDIN
     if message == STDIN == config:
@@ -98,7 +100,9 @@ def _read(message: str | None, config: str | None, laid_over: LaidOver) -> tuple
 
 def _is_config(word: str) -> bool:
     """Whether an argument names an encoder, and is not a message."""
-    return known_as(word, presets()) is not None or (word.endswith(YAML) and " " not in word)
+    if " " in word:
+        return False
+    return known_as(word, presets()) is not None or word.endswith(YAML) or bool(did_you_mean(word, presets()))
 
 
 def _from_stdin() -> str:

@@ -115,6 +115,7 @@ _EXPECTED = {
     "too_long": Message("wrong-length", "must have {max_length} or fewer entries"),
     "tuple_type": Message("wrong-type", "must be a list"),
     "dataclass_type": Message("wrong-type", "must be a mapping of keys"),
+    "dict_type": Message("wrong-type", "must be a mapping of keys"),
 }
 """What a value must be, for each of pydantic-core's types of error."""
 

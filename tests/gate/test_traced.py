@@ -146,6 +146,7 @@ def test_without_torch_it_says_so_once_and_never_passes(folder, monkeypatch):
     [
         ("{trase: {target: 'a:b'}}", "2:12", "unknown-key", "trace"),
         ("{trace: {target: 'a:b', submodul: x}}", "2:35", "unknown-key", "submodule"),
+        ("{trace: {target: 'a:b', args: [3]}}", "2:41", "wrong-type", "a mapping"),
         ("{trace: {input: 2x4}}", "2:19", "missing-key", "my_package.encoder:build"),
         ("{trace: {target: 'a:b', input: 2x}}", "2:42", "not-a-shape", "1x3x1024x1024"),
         ("{trace: {target: 'a:b', input: [2x4, 2x4:int63]}}", "2:48", "unknown-dtype", "int64"),
