@@ -110,10 +110,16 @@ def _run_out(matches: Sequence[Match], message: OomMessage, memory: int | None, 
         if not match.preset and not any(key == "patches" for key, _ in match.setting.keys):
             besides = rooms.setdefault(match.setting, {})
             besides[max(beside(match.asked, message) or 0, 0)] = None
+    is_exact = any(
+        beside(match.asked, message) == 0 for match in matches
+    )  # then nothing runs beside the encoder
     ends = [
         Match(setting, failed, runs_out=True)
         for setting, besides in rooms.items()
-        for failed in _ends(setting, message, [memory - each for each in besides if each], cuda)
+        for failed in _ends(
+            setting, message, [memory - each for each in besides if each and not is_exact], cuda
+        )
+        if not is_exact or beside(failed, message) == 0
     ]
     return _without_copies([*ends, *matches])
 
@@ -133,7 +139,19 @@ def _ends_so(failed: Asked, message: OomMessage) -> bool:
     if allocated is None or not asks_for(failed, message.tried):
         return False
     least = allocated.low_bytes * (1 - NEAR)
-    return least <= failed.live_bytes <= allocated.high_bytes
+    return least <= failed.live_bytes <= allocated.high_bytes and _has_rests(failed, message)
+
+
+def _has_rests(failed: Asked, message: OomMessage) -> bool:
+    """Whether as much is reserved and not allocated as a message says, if nothing runs beside the encoder.
+
+    It can be more: the message is printed after free segments are given back.
+    """
+    allocated, rests = message.allocated, message.unallocated
+    if rests is None or allocated is None or failed.live_bytes < allocated.low_bytes:
+        return True
+    free = failed.reserved_bytes - failed.live_bytes
+    return rests.low_bytes - LITTLE <= free
 
 
 def _without_copies(matches: Sequence[Match]) -> list[Match]:

@@ -13,6 +13,7 @@ RARE = 0.05
 """A share of sizes so small that a match by chance is unlikely."""
 CLEAR = 0.1
 """How much likelier an operation is than the next, to be the answer alone."""
+LITTLE = 1 << 20
 VAGUE = 0.25
 """The same, of an operation with less live than is allocated: what runs beside the encoder can be anything."""
 
@@ -36,9 +37,15 @@ def within_of(first: OomCandidate, message: OomMessage) -> float:
 
 
 def alike_to(first: OomCandidate, other: OomCandidate, within: float, *, setting: bool = False) -> bool:
-    """Whether another operation is about as likely as the first; or the same operation, in another setting."""
+    """Whether another operation is about as likely as the first; or the same operation, in another setting.
+
+    Unless a replay runs out at the first, one whose live bytes are what is allocated is as likely: which request finds a free block
+    depends on the addresses of segments, which the driver chooses.
+    """
     is_other = (other.op, other.phase) != (first.op, first.phase) or (setting and other.set != first.set)
-    return is_other and other.score - first.score <= within
+    is_proven = first.runs_out_here and first.segment_bytes not in (SMALL_SEGMENT, SHARED_SEGMENT)
+    is_exact = other.beside_bytes is not None and abs(other.beside_bytes) <= LITTLE and not is_proven
+    return is_other and (is_exact or other.score - first.score <= within)
 
 
 def _is_borne_out(candidates: Sequence[OomCandidate], message: OomMessage, chance: Chance) -> bool:

@@ -1,6 +1,6 @@
 """Messages that torch printed on the dry device, and where it was: `samattn oom` finds the place from the message alone.
 
-`dry/messages.json` has 44 runs of 12 encoders, in inference and in training: forward, backward, first and later step.
+`dry/messages.json` has 53 runs of 12 encoders, in inference and in training: forward, backward, first and later step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ GIVEN = frozenset({"batch_size", "dtype", "mode", "attention", "image_size"})
 CASES: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
 ALIKE = {
     # 2.00 MiB is asked for every small request; several near here have as much live within the printed digits
-    ("swinv2_t", "training", "norm"),
+    ("swinv2_t", "norm", "backward", 2),
+    ("swinv2_t", "blocks.11", "forward", 2),
+}
+MOVED = {
+    # segments were given back before, and what is requested after that has other addresses than in a replay
+    ("sam_vit_b", "blocks.11", "backward", 3787456512),
+    ("vitdet_b", "blocks.11", "backward", 1962934272),
+    ("sam3_vision", "blocks.31", "backward", 12943622144),
 }
 SMALL = [case for case in CASES if case["preset"] == "vit_b"]
 
@@ -40,8 +47,11 @@ def is_found(case: dict[str, Any]) -> bool:
 
 
 def is_alike(case: dict[str, Any]) -> bool:
-    mode = case["settings"][-1].removeprefix("run.mode=")
-    return (case["preset"], mode, case["section"][0]) in ALIKE
+    return (case["preset"], *case["section"], case["round"]) in ALIKE
+
+
+def is_moved(case: dict[str, Any]) -> bool:
+    return (case["preset"], *case["section"], case["capacity"]) in MOVED
 
 
 def name_of(case: dict[str, Any]) -> str:
@@ -56,7 +66,10 @@ def test_the_place_of_a_message_of_one_encoder(case):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_the_place_of_every_message(case):
-    assert is_found(case) != is_alike(case)
+    if is_moved(case) or is_alike(case):
+        assert answered(case).verdict != "operation"
+    else:
+        assert is_found(case)
 
 
 def test_operations_that_ask_for_a_shared_segment_are_not_told_apart():

@@ -13,15 +13,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from samattn_cli import load_config
 from samattn_cli.device.dry.environment import environment
 from samattn_cli.device.load import load_device
+from samattn_cli.encoder.model import EncoderConfig
 from samattn_cli.studies.on_device import cuda_of
 from samattn_cli.studies.oom.places import run_of
+from samattn_cli.tape.inside import Cuda
+from samattn_cli.tape.timeline import Timeline, segment_for
 
 PATH = Path(__file__).with_name("messages.json")
 DEVICE = "rtx_3090"
@@ -40,8 +43,9 @@ CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("med_sam_adapter_b", ("image_size=448",)),
     ("sam_vit_b_lora", ("image_size=448",)),
 )
-"""Preset and settings; each is run in inference, and in training in the three phases."""
-PHASES = (("forward", 1), ("backward", 1), ("", 2))
+"""Preset and settings; each is run in inference, and in training in the four phases."""
+PHASES = (("forward", 1), ("backward", 1), ("forward", 2), ("backward", 2))
+MOST_SCANNED = 24
 
 
 def capacities(preset: str, settings: tuple[str, ...]) -> Iterator[tuple[str, int]]:
@@ -56,16 +60,44 @@ def capacities(preset: str, settings: tuple[str, ...]) -> Iterator[tuple[str, in
             edges = [
                 asked.reserved_bytes + asked.segment_bytes - STEP
                 for asked in run.asked(note for note in run.notes if note[5])
-                if asked.round == number and asked.section[0] and phase in ("", asked.section[1])
+                if asked.round == number and asked.section[0] and phase == asked.section[1]
             ]
-            fails = ((edge, run_of(config, cuda, edge).failed) for edge in _middle_first(edges))
+            sizes = (*_middle_first(edges), *(_between_steps(config, cuda, run) if number > 1 else ()))
+            fails = ((size, run_of(config, cuda, size).failed) for size in sizes)
             wanted = (
-                edge
-                for edge, failed in fails
-                if failed and failed.round == number and failed.op and phase in ("", failed.section[1])
+                size
+                for size, failed in fails
+                if failed and failed.round == number and failed.op and phase == failed.section[1]
             )
             if (capacity := next(wanted, None)) is not None:
                 yield mode, capacity
+
+
+def _between_steps(config: EncoderConfig, cuda: Cuda, run: Timeline) -> Iterator[int]:
+    """Sizes in which the first step has room and a later one has not, the largest first.
+
+    With less memory the allocator gives segments back and asks for others, so not each request for a segment is where a run ends.
+    """
+    last = max(note[4] + (segment_for(note[1]) if note[5] else 0) for note in run.notes)
+    low = _least(last, lambda size: _ends(config, cuda, size) not in {0, 1})
+    high = _least(last, lambda size: _ends(config, cuda, size) is None)
+    step = max((high - low) // MOST_SCANNED // STEP, 1) * STEP
+    yield from range(high - STEP, low - STEP, -step)
+
+
+def _ends(config: EncoderConfig, cuda: Cuda, size: int) -> int | None:
+    """The step in which a run ends in so much memory, 0 for its weights; None if it has room."""
+    failed = run_of(config, cuda, size).failed
+    return None if failed is None else failed.round
+
+
+def _least(last: int, holds: Callable[[int], bool]) -> int:
+    """The least size, in steps of a segment, from which something holds, or memory suffices."""
+    low, high = 0, last // STEP + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle * STEP) else (middle + 1, high)
+    return low * STEP
 
 
 def _middle_first(edges: list[int]) -> list[int]:
