@@ -110,16 +110,15 @@ def _run_out(matches: Sequence[Match], message: OomMessage, memory: int | None, 
         if not match.preset and not any(key == "patches" for key, _ in match.setting.keys):
             besides = rooms.setdefault(match.setting, {})
             besides[max(beside(match.asked, message) or 0, 0)] = None
-    is_exact = any(
-        beside(match.asked, message) == 0 for match in matches
-    )  # then nothing runs beside the encoder
+    # nothing runs beside the encoder in a setting that has as much live as is allocated
+    exact = {match.setting for match in matches if beside(match.asked, message) == 0}
     ends = [
         Match(setting, failed, runs_out=True)
         for setting, besides in rooms.items()
         for failed in _ends(
-            setting, message, [memory - each for each in besides if each and not is_exact], cuda
+            setting, message, [memory - each for each in besides if each and setting not in exact], cuda
         )
-        if not is_exact or beside(failed, message) == 0
+        if setting not in exact or beside(failed, message) == 0
     ]
     return _without_copies([*ends, *matches])
 
