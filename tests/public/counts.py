@@ -22,6 +22,7 @@ OTHERS = {
     "record",
     "segment_anything_encoder",
     "timm_encoders",
+    "published_memory",
     "traced",
 }
 HEADER = """\
