@@ -5,6 +5,8 @@ Source: timm 1.0.31, models/vision_transformer.py.
 
 from __future__ import annotations
 
+from typing import Any
+
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -40,18 +42,27 @@ def parts(config: EncoderConfig) -> dict[str, nn.Module]:
 
 def model(config: EncoderConfig) -> VisionTransformer:
     """The VisionTransformer of an encoder that it can run, without a classifier."""
+    return with_kernel(VisionTransformer(**keys(config)), config)
+
+
+def keys(config: EncoderConfig) -> dict[str, Any]:
+    """What any VisionTransformer of timm is made with."""
     stage = config.stages[0]
-    made = VisionTransformer(
-        img_size=config.image_size,
-        patch_size=config.patch_size,
-        in_chans=config.in_chans,
-        num_classes=0,
-        embed_dim=stage.embed_dim,
-        depth=stage.depth,
-        num_heads=stage.num_heads,
-        mlp_ratio=stage.mlp_dim / stage.embed_dim,
-        qkv_bias=stage.qkv_bias,
-    )
+    return {
+        "img_size": config.image_size,
+        "patch_size": config.patch_size,
+        "in_chans": config.in_chans,
+        "num_classes": 0,
+        "embed_dim": stage.embed_dim,
+        "depth": stage.depth,
+        "num_heads": stage.num_heads,
+        "mlp_ratio": stage.mlp_dim / stage.embed_dim,
+        "qkv_bias": stage.qkv_bias,
+    }
+
+
+def with_kernel(made: Any, config: EncoderConfig) -> Any:
+    """The same model, whose blocks attend as the run says."""
     for block in made.blocks:
         block.attn.fused_attn = config.run.attention == "sdpa"
     return made

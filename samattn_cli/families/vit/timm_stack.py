@@ -9,6 +9,7 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
 from ...encoder.model import EncoderConfig
+from ..plain.timm_stack import keys, with_kernel
 
 
 class Neck(nn.Module):
@@ -39,21 +40,11 @@ def model(config: EncoderConfig) -> VisionTransformerSAM:
     """The VisionTransformerSAM of an encoder that it can run, without a classifier."""
     stage = config.stages[0]
     made = VisionTransformerSAM(
-        img_size=config.image_size,
-        patch_size=config.patch_size,
-        in_chans=config.in_chans,
-        num_classes=0,
-        embed_dim=stage.embed_dim,
-        depth=stage.depth,
-        num_heads=stage.num_heads,
-        mlp_ratio=stage.mlp_dim / stage.embed_dim,
-        qkv_bias=stage.qkv_bias,
+        **keys(config),
         use_abs_pos=config.pos_embed == "learned",
         use_rel_pos=stage.rel_pos == "decomposed",
         window_size=stage.window_size[0],
         global_attn_indexes=tuple(stage.global_attn_indexes),
         neck_chans=config.out_chans,
     )
-    for block in made.blocks:
-        block.attn.fused_attn = config.run.attention == "sdpa"
-    return made
+    return with_kernel(made, config)
