@@ -243,12 +243,12 @@ def current_umask() -> int:
     return mask
 
 
-def test_the_verdict_of_a_report_that_goes_to_a_file_is_said(tmp_path: Path) -> None:
+def test_the_verdict_of_a_report_that_goes_to_a_file_is_reported(tmp_path: Path) -> None:
     result = samattn("analyze", "sam_vit_b", "--image-size", "64", "-o", "report.json", cwd=tmp_path)
     assert result.stderr == "wrote report.json\ncross-check exact\n"
 
 
-def test_verdicts_that_go_to_a_file_are_said_config_by_config(tmp_path: Path) -> None:
+def test_verdicts_that_go_to_a_file_are_reported_config_by_config(tmp_path: Path) -> None:
     result = samattn("verify", "sam_vit_b", "none", "--image-size", "64", "-o", "v.json", cwd=tmp_path)
     assert result.returncode == 2
     assert result.stdout == ""
@@ -407,7 +407,7 @@ def test_verify_goes_on_after_a_config_that_cannot_be_loaded(tmp_path: Path) -> 
     assert "sam_vit_b  exact       exact   exact            exact" in result.stdout
 
 
-def test_a_closed_pipe_is_said_and_is_no_traceback() -> None:
+def test_a_closed_pipe_is_reported_and_is_no_traceback() -> None:
     command = [*SAMATTN, "analyze", "sam_vit_b", "--no-verify", "--format", "json"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
@@ -451,7 +451,7 @@ def test_options_are_taken_by_the_names_that_they_have_in_other_commands() -> No
     assert samattn("measure", "vit_b", "--image-size", "huge").stderr.startswith("--resolutions huge: ")
 
 
-def test_a_full_disk_behind_standard_output_is_said() -> None:
+def test_a_full_disk_under_standard_output_is_reported() -> None:
     with Path("/dev/full").open("w") as full:
         command = [*SAMATTN, "analyze", "sam_vit_b", "--no-verify"]
         result = subprocess.run(

@@ -32,7 +32,7 @@ def test_a_difference_is_named_and_exits_1(run):
     assert "blocks.3.attn matmul: derived 10, found 11" in result.stdout
 
 
-def test_a_difference_is_said_on_stderr_where_the_report_goes_to_a_file(run, tmp_path):
+def test_a_difference_is_reported_on_stderr_where_the_report_goes_to_a_file(run, tmp_path):
     target = tmp_path / "report.json"
     result = run(replace(ALL_EXACT, fvcore=DIFFERENT), "analyze", "sam_vit_b", "-o", str(target))
     assert result.exit_code == 1
@@ -47,7 +47,7 @@ def test_a_check_that_could_not_run_exits_2(run):
     assert "failed  memory trace     on meta: RuntimeError: no" in result.stdout
 
 
-def test_real_tensors_are_said(run):
+def test_real_tensors_are_reported(run):
     result = run(replace(ALL_EXACT, fvcore=replace(EXACT, route="real")), "analyze", "sam_vit_b")
     assert result.exit_code == 0
     assert "counted on real tensors" in " ".join(result.stdout.split())

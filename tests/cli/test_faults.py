@@ -313,7 +313,7 @@ PROFILES = "profiles: {a: {batch_size: 1}, b: {batch_size: 2}, c: {image_size: 6
 IN_EACH = "\n".join(f"- {{id: {name}, metric: flops, limit: 1 TFLOP, profile: {name}}}" for name in "abc")
 
 
-def test_a_config_that_cannot_be_loaded_is_said_once(tmp_path) -> None:
+def test_a_config_that_cannot_be_loaded_is_reported_once(tmp_path) -> None:
     folder(tmp_path, LIMIT)
     (tmp_path / "encoders" / "bad.yaml").write_text("patch_size: 16\ncolour: 1\n", "utf-8")
     report = checked(tmp_path, IN_EACH, more=PROFILES)

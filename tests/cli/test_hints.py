@@ -228,7 +228,7 @@ def test_a_place_of_explain_is_not_taken_for_a_value() -> None:
         ),
     ],
 )
-def test_files_that_are_not_configs_are_told_what_takes_them(
+def test_files_that_are_not_configs_are_reported_with_what_takes_them(
     name: str, text: str, said: tuple[str, str], tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

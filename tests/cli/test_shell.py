@@ -50,7 +50,7 @@ def test_what_a_report_says_to_set_needs_no_quotes_and_is_taken(name: str, overr
         load_config(name, [*overrides, *shlex.split(setting)])
 
 
-def test_what_would_make_every_layer_windowed_is_said_in_full(tmp_path) -> None:
+def test_what_would_make_every_layer_windowed_is_reported_in_full(tmp_path) -> None:
     file = tmp_path / "e.yaml"
     text = "extends: sam_vit_b\nwindow_size: [7, 14]\noverrides: [{blocks: [0, 1], window_size: 0}]\n"
     file.write_text(text, "utf-8")

@@ -150,7 +150,7 @@ def test_a_value_that_means_nothing_comes_with_what_would_be_right(override: str
     assert messages_of(caught) == [message]
 
 
-def test_what_stands_for_a_kernel_is_said_only_of_what_is_not_one() -> None:
+def test_what_stands_for_a_kernel_is_reported_only_of_what_is_not_one() -> None:
     attention = RunConfig.__dataclass_fields__["attention"]
     assert choices_of(attention) == ["eager", "sdpa", "fused"]
     assert [instead_of(attention, word) for word in choices_of(attention)] == ["", "", ""]

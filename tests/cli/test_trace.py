@@ -158,7 +158,7 @@ def test_a_block_that_runs_several_times_says_how_often(folder):
     assert report["layers"][0]["flops"] == 3 * once["layers"][0]["flops"]
 
 
-def test_operations_in_threads_of_the_module_are_said_to_be_missing(folder):
+def test_operations_in_threads_of_the_module_are_reported_as_missing(folder):
     report = traced(folder, "mine:InThreads", *IMAGE)
     assert report["notes"] == [IN_THREADS]
     assert report["totals"]["flops"] == traced(folder, "mine:Encoder", *IMAGE)["totals"]["flops"]

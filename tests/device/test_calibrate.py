@@ -203,7 +203,7 @@ def test_a_second_calibration_takes_the_place_of_the_first_unit_by_unit(folder, 
     assert device.calibrated.float16 == first.calibrated.float16
 
 
-def test_another_memory_is_said(folder):
+def test_another_memory_is_reported(folder):
     large = kept(folder, "large.json", lambda data: data["fingerprint"].update(total_bytes=80_000_000_000))
     result = calibrate(folder, "slow.yaml", large)
     assert result.stderr.startswith("samattn: Slow GPU has 74.51 GiB of memory, and slow has 7.45 GiB")
@@ -211,7 +211,7 @@ def test_another_memory_is_said(folder):
     assert result.returncode == 0
 
 
-def test_factors_that_do_not_predict_the_other_half_are_said_to(folder):
+def test_factors_that_do_not_predict_the_other_half_are_reported(folder):
     def spoil(data):
         for number, case in enumerate(data["cases"]):
             case["measured"]["latency"]["median_ms"] *= 1 + number
@@ -269,7 +269,7 @@ def test_recordings_of_different_devices_or_torches_do_not_mix(folder):
         assert not (folder / "no.yaml").exists()
 
 
-def test_too_few_cases_are_said_by_unit(folder):
+def test_too_few_cases_are_reported_by_unit(folder):
     few = kept(folder, "few.json", lambda data: data.update(cases=data["cases"][:5]))
     result = calibrate(folder, "slow.yaml", few)
     assert result.stderr.startswith("few.json: ")
@@ -294,7 +294,7 @@ def test_a_unit_with_too_few_is_left_out_and_said(folder):
     assert "  float16:\n" not in result.stdout
 
 
-def test_a_type_that_the_device_has_no_units_for_is_said(folder):
+def test_a_type_that_the_device_has_no_units_for_is_reported(folder):
     text = DEVICE.replace(", float16: 2e12", "").replace(", float16: its datasheet", "")
     (folder / "float32.yaml").write_text(text, "utf-8")
     result = calibrate(folder, "float32.yaml", "slow.json")
@@ -310,7 +310,7 @@ def test_a_faster_device_is_another(folder):
     assert result.stderr.endswith(" [device-mismatch]\n")
 
 
-def test_a_damaged_recording_is_said(folder):
+def test_a_damaged_recording_is_reported(folder):
     (folder / "cut.json").write_text((folder / "slow.json").read_text("utf-8")[:5000], "utf-8")
     result = calibrate(folder, "slow.yaml", "cut.json")
     assert (result.returncode, result.stdout) == (2, "")
@@ -334,6 +334,6 @@ def test_an_unknown_device_comes_with_the_nearest(folder):
         ("no/mine.yaml", "-o no/mine.yaml: no such directory: no [no-such-directory]"),
     ],
 )
-def test_a_file_that_cannot_be_written_is_said_first(folder, output, message):
+def test_a_file_that_cannot_be_written_is_reported_first(folder, output, message):
     result = calibrate(folder, "h10", "gone.json", "-o", output)
     assert (result.returncode, result.stderr) == (2, f"{message}\n")

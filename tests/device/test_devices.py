@@ -379,7 +379,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "expected"), BAD, ids=[expected[-1][:70] for _, expected in BAD])
-def test_what_is_wrong_is_said_with_its_place(text, expected):
+def test_what_is_wrong_is_reported_with_its_place(text, expected):
     assert problems_in(text) == expected
 
 

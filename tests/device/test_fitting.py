@@ -45,7 +45,7 @@ def test_where_no_single_change_makes_it_fit_two_are_tried():
     assert f"{both.totals.training_bytes / GIB:.2f} GiB" in message
 
 
-def test_where_nothing_makes_it_fit_that_is_said():
+def test_where_nothing_makes_it_fit_that_is_reported():
     message = finding(report("image_size=8192", "run.mode=training", device="t4"), "what-makes-it-fit")
     assert message == "No one or two changes of kernel, type or checkpointing make it fit on t4."
 
@@ -132,7 +132,7 @@ def test_the_report_of_a_training_step_has_a_line_with_its_time():
     )
 
 
-def test_a_device_without_units_of_the_type_is_said():
+def test_a_device_without_units_of_the_type_is_reported():
     result = samattn("analyze", "sam_vit_b", "--no-verify", "--device", "t4", "--dtype", "bfloat16")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.endswith(" [no-such-unit]\n")

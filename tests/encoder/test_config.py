@@ -873,7 +873,7 @@ def test_kernels_and_types_that_can_be_run_load(lines):
     assert load(f"{NO_HEADS}{lines}\n").stages
 
 
-def test_an_index_in_an_encoder_of_one_block_is_told_the_one():
+def test_an_index_in_an_encoder_of_one_block_gets_the_one():
     assert problems_in(FLAT.replace("depth: 4", "depth: 1") + "global_attn_indexes: [1]\n") == [
         "e.yaml:6:23: [no-such-block] global_attn_indexes 1 0"
     ]
@@ -941,7 +941,7 @@ BAD_OF_BLOCKS = {
 
 
 @pytest.mark.parametrize("overrides", BAD_OF_BLOCKS)
-def test_what_is_wrong_with_what_some_blocks_have_is_said_with_its_place(overrides):
+def test_what_is_wrong_with_what_some_blocks_have_is_reported_with_its_place(overrides):
     text = f"{FLAT}overrides: {overrides}\nwindow_size: 7\nglobal_attn_indexes: [3]\n"
     assert problems_in(text) == [f"e.yaml:{BAD_OF_BLOCKS[overrides]}"]
 
@@ -1080,7 +1080,7 @@ def test_a_path_below_a_file_cannot_be_read():
     assert problems_of("e.yaml/f.yaml") == [f"samattn: [cannot-read] 'e.yaml/f.yaml' {reason}"]
 
 
-def test_a_dangling_link_is_said_to_be_one(folder):
+def test_a_dangling_link_is_reported_as_one(folder):
     (folder / "link.yaml").symlink_to("gone.yaml")
     said = "[cannot-read] 'link.yaml' broken symbolic link"
     assert problems_of("link.yaml") == [f"samattn: {said}"]

@@ -185,7 +185,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("changes", "said"), BAD.values(), ids=BAD)
-def test_what_is_wrong_is_said(changes: dict[str, object], said: str) -> None:
+def test_what_is_wrong_is_reported(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         small(**changes)
     assert problems_of(caught) == [said]

@@ -105,7 +105,7 @@ class Contract:
     ) -> None:
         assert_scores_are_those_of_the_layers(forward(record.config(of_scores)))
 
-    def test_what_is_wrong_is_said_where_it_is(
+    def test_what_is_wrong_is_reported_where_it_is(
         self, record: Record, bad: tuple[Mapping[str, object], str | tuple[str, ...]], tmp_path: Path
     ) -> None:
         changes, said = bad

@@ -32,7 +32,7 @@ def test_the_compressor_and_the_projector_by_hand():
 @pytest.mark.parametrize(
     ("image_size", "tokens"), [(1024, 256), (1280, 400), (640, 100), (512, 64), (144, 9)]
 )
-def test_tokens_are_sixteen_times_fewer_behind_the_compressor(image_size, tokens):
+def test_tokens_are_sixteen_times_fewer_after_the_compressor(image_size, tokens):
     """Four modes of DeepSeek-OCR's paper (table 1); sides of 9, 5, 3 where they do not halve."""
     last = load_config("deep_encoder", f"image_size={image_size}").layers[-1]
     assert (last.grid[0] * last.grid[1], last.extra_tokens) == (tokens, 1)

@@ -362,7 +362,7 @@ def test_flops_and_parameters_are_those_of_the_reference():
     ],
     ids=str,
 )
-def test_what_sam2_of_transformers_cannot_run_is_said_at_its_place(words, place):
+def test_what_sam2_of_transformers_cannot_run_is_reported_at_its_place(words, place):
     with pytest.raises(ConfigError) as refused:
         load_config("sam2_hiera_t", [TRANSFORMERS, *words])
     (problem,) = refused.value.problems
@@ -383,7 +383,7 @@ def test_what_sam2_of_transformers_cannot_run_is_said_at_its_place(words, place)
     ],
     ids=str,
 )
-def test_what_sam_of_transformers_cannot_run_is_said_at_its_place(words, place, code):
+def test_what_sam_of_transformers_cannot_run_is_reported_at_its_place(words, place, code):
     with pytest.raises(ConfigError) as refused:
         load_config("sam_vit_b", [TRANSFORMERS, *words])
     (problem,) = refused.value.problems
@@ -404,7 +404,7 @@ def test_what_sam_of_transformers_cannot_run_is_said_at_its_place(words, place, 
     ],
     ids=str,
 )
-def test_what_swin_of_transformers_cannot_run_is_said_at_its_place(words, place):
+def test_what_swin_of_transformers_cannot_run_is_reported_at_its_place(words, place):
     with pytest.raises(ConfigError) as refused:
         load_config("swin_t", [TRANSFORMERS, *words])
     problems = refused.value.problems

@@ -118,7 +118,7 @@ def test_a_block_that_pools_a_window_it_cannot_stays_global_where_all_are_asked_
         ("swin_t", "stages.1.transition=none", "[width-changes] 96 patch_merging patch_merging_v2"),
     ],
 )
-def test_what_would_change_nothing_or_chain_nothing_is_said(preset, change, said):
+def test_what_would_change_nothing_or_chain_nothing_is_reported(preset, change, said):
     with pytest.raises(ConfigError) as caught:
         load_config(preset, change)
     assert said in messages_of(caught)

@@ -173,7 +173,7 @@ IMPORT = "from samattn_cli.encoder.slots import Block, Family, Part\n"
         (IMPORT + BLOCK % "rel_pos=('none', 'joined')", "family-unknown-value", "'joined'"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_and_nothing_is_added(tmp_path, text, code, said) -> None:
+def test_what_is_wrong_with_a_file_is_reported_and_nothing_is_added(tmp_path, text, code, said) -> None:
     path, before = written(tmp_path, {"mine.py": text}) / "mine.py", homes()
     with pytest.raises(FamilyError) as caught:
         add_family(path)
@@ -202,7 +202,7 @@ def test_what_is_not_a_family_at_all(tmp_path, monkeypatch, name, code) -> None:
 
 
 @pytest.mark.parametrize("module", ["tape", "stack"])
-def test_a_word_without_code_is_said_with_the_family(tmp_path, module) -> None:
+def test_a_word_without_code_is_reported_with_the_family(tmp_path, module) -> None:
     rest = AS_VIT.replace(f"def {module}()", f"def no_{module}()")
     path = written(tmp_path, {"mine.py": FIRST + rest}) / "mine.py"
     add_family(path)
@@ -338,7 +338,7 @@ def test_an_installed_package_offers_its_family(tmp_path) -> None:
     assert twice.returncode == 0, twice.stderr
 
 
-def test_an_installed_family_that_is_broken_is_said_where_a_config_is_wrong(tmp_path) -> None:
+def test_an_installed_family_that_is_broken_is_reported_where_a_config_is_wrong(tmp_path) -> None:
     variables = installed(tmp_path / "site", "no_such_lab")
     written(tmp_path, {"e.yaml": json.dumps(MINE)})
     assert samattn("analyze", "sam_vit_b", "--no-verify", **variables).returncode == 0

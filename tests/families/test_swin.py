@@ -205,7 +205,7 @@ def test_indexes_and_masks_are_memory_of_the_encoder():
         ),
     ],
 )
-def test_what_cannot_be_is_said(given, message):
+def test_what_cannot_be_is_reported(given, message):
     with pytest.raises(ConfigError) as error:
         load_config(given)
     assert message in messages_of(error)

@@ -83,7 +83,7 @@ def test_peak_of_a_model_of_timm_at_its_default(preset, mib):
     ],
     ids=str,
 )
-def test_what_timm_cannot_run_is_said_at_its_place(preset, words, place, code):
+def test_what_timm_cannot_run_is_reported_at_its_place(preset, words, place, code):
     with pytest.raises(ConfigError) as refused:
         load_config(preset, [TIMM, *words])
     (problem,) = refused.value.problems

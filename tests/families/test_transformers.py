@@ -144,7 +144,7 @@ def test_each_model_of_transformers_in_each_type_is_derived_to_the_last_byte(pre
     ],
     ids=str,
 )
-def test_what_a_model_of_transformers_cannot_run_is_said_at_its_place(preset, words, place):
+def test_what_a_model_of_transformers_cannot_run_is_reported_at_its_place(preset, words, place):
     with pytest.raises(ConfigError) as refused:
         load_config(preset, [TRANSFORMERS, *SMALL[preset], *words])
     (problem,) = refused.value.problems

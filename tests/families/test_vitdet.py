@@ -55,7 +55,7 @@ def test_an_image_that_is_not_square_has_the_weights_of_the_square_one():
     assert passed.params == VITDET_B_PARAMS
 
 
-def test_tables_follow_the_image_where_no_size_is_said():
+def test_tables_follow_the_image_where_no_size_is_given():
     config = load_config("vitdet_b", ["image_size=[800, 1216]", "rel_pos_grid=null"])
     shorter = 2 * (64 - 50) * 64  # rows of 64 channels, in each of four global blocks
     longer = 2 * (76 - 64) * 64
@@ -148,7 +148,7 @@ def test_windows_with_convolutions_between_are_not_said_to_be_apart():
     assert "no-global-layer" not in found(residual_block_indexes=[2])
 
 
-def test_where_it_is_wrong_is_said(tmp_path):
+def test_where_it_is_wrong_is_reported(tmp_path):
     path = tmp_path / "e.yaml"
     path.write_text("extends: vitdet_b\nneck: simple_fpn\nresidual_block_indexes: [2, 12]\n")
     with pytest.raises(ConfigError) as caught:

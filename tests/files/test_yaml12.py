@@ -209,7 +209,7 @@ def test_the_same_key_in_two_mappings_is_not_a_duplicate():
     assert plain("a: {x: 1}\nb: {x: 2}") == {"a": {"x": 1}, "b": {"x": 2}}
 
 
-def test_a_duplicate_in_the_value_of_an_option_is_said_without_a_place():
+def test_a_duplicate_in_the_value_of_an_option_is_reported_without_a_place():
     assert problems_of("{a: 1, a: 2}", located=False) == ["f.yaml: [duplicate-key] 'a'"]
 
 

@@ -377,7 +377,7 @@ def test_a_reason_that_is_forged_lets_no_figure_grow(root, accepted, doubts):
     assert all(doubt in reason for doubt in doubts)
 
 
-def test_a_new_figure_is_no_more_than_the_config_gives(root):
+def test_a_new_figure_is_at_most_the_config_gives(root):
     """A line for a config that is new has no former value, and would leave it room to grow."""
     new(root, {})
     write(root, {"encoders/new.yaml": SMALL})
@@ -389,7 +389,7 @@ def test_a_new_figure_is_no_more_than_the_config_gives(root):
     assert all(value in text for value in ("params of 226.3 K params", "75.42 K params"))
 
 
-def test_a_figure_that_is_said_to_be_counted_otherwise_is_no_more_than_the_config_gives(root):
+def test_a_figure_that_is_reported_as_counted_otherwise_is_at_most_the_config_gives(root):
     new(root, {})
     rewrite("encoders/small.yaml", counting=0)
     commit(root)

@@ -231,7 +231,7 @@ def test_unequal_figures_look_unequal(tmp_path):
         ("metric: params, expect: 75424", "params", " is 75.42 K, as expected: 75424 exactly"),
     ],
 )
-def test_a_figure_is_said_in_its_unit(tmp_path, rule, unit, summary):
+def test_a_figure_is_reported_in_its_unit(tmp_path, rule, unit, summary):
     result = one(tmp_path, rule)
     assert (result.unit, result.summary) == (unit, rule[8:].partition(",")[0] + summary)
 
@@ -285,7 +285,7 @@ def test_a_profile_is_laid_over_the_config(tmp_path):
         assert [(result.metric, result.value) for result in report.results] == rules
 
 
-def test_a_profile_that_does_not_fit_a_config_is_said_at_its_place(tmp_path):
+def test_a_profile_that_does_not_fit_a_config_is_reported_at_its_place(tmp_path):
     result = one(
         tmp_path,
         "profile: p, metric: flops, limit: 1 GFLOP",
@@ -523,7 +523,7 @@ def test_a_waiver_is_of_its_rule_alone(tmp_path):
     assert [result.outcome for result in checked(tmp_path, rules, more=more).results] == ["waived", "error"]
 
 
-def test_any_waiver_that_holds_is_enough_and_of_those_that_do_not_all_are_said(tmp_path):
+def test_any_waiver_that_holds_is_enough_and_of_those_that_do_not_all_are_reported(tmp_path):
     waiver = "{{rule: {}, config: '**', upto: {} FLOP, reason: for now, expires: {}}}"
     other, late, low = (
         waiver.format(*each) for each in [("b", FLOPS, TODAY), ("a", FLOPS, "2026-01-01"), ("a", 9, TODAY)]

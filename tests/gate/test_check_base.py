@@ -518,7 +518,7 @@ def test_the_policy_at_the_base_is_what_a_loosened_policy_is_judged_by(root):
     assert {result.outcome for result in run().results if result.rule == "policy.loosened"} == {"warn"}
 
 
-def test_thresholds_that_are_new_are_said_to_be_and_growth_is_checked_all_the_same(root):
+def test_thresholds_that_are_new_are_reported_as_such_and_growth_is_checked_all_the_same(root):
     git(root, "rm", "-q", "--cached", "samattn.yaml")
     git(root, "commit", "-q", "-m", "without")
     git(root, "branch", "-f", "main")
@@ -597,7 +597,7 @@ def test_it_is_the_merge_base_and_not_the_tip(root):
 
 
 @pytest.mark.parametrize("request_", ["main", "auto", "HEAD"])
-def test_a_base_that_is_head_itself_is_said_to_be(root, request_):
+def test_a_base_that_is_head_itself_is_reported_as_such(root, request_):
     git(root, "checkout", "-q", "main")
     head = git(root, "rev-parse", "--short=7", "HEAD")
     base = f"base {'main' if request_ == 'auto' else request_} ({head}), which is HEAD itself: "

@@ -96,7 +96,7 @@ def test_a_damaged_baseline(inside):
     assert (result.rule, result.place, result.code) == ("check.baseline", None, "not-utf-8")
 
 
-def test_in_the_terminal_it_is_said_once_and_ci_is_told(inside, monkeypatch):
+def test_in_the_terminal_it_is_reported_once_and_ci_is_too(inside, monkeypatch):
     Path("samattn.yaml").write_text("rules: [", "utf-8")
     for shown in ((), ("--format", "text"), ("--format", "terminal"), ("-o", "r.xml")):
         ran = CliRunner().invoke(app, ["check", *shown])

@@ -105,7 +105,7 @@ def test_a_failure_says_all_there_is() -> None:
     assert "Ask the vision-perf group" in shown(of(FITS), "terminal")
 
 
-def test_figures_are_said_once() -> None:
+def test_figures_are_reported_once() -> None:
     summary = "flops is 5.96 TFLOP, over the limit of 5.5794 TFLOP by 380.6 GFLOP (6.82 %)"
     text = shown(of(replace(GROWTH, summary=summary)), "terminal")
     assert text.count("5.96 TFLOP") == text.count("380.6 GFLOP") == 1
@@ -403,7 +403,7 @@ def test_elsewhere_nothing_is_written(tmp_path, capsys) -> None:
     assert not summary.exists()
 
 
-def test_a_summary_that_cannot_be_written_is_said_and_fails_nothing(tmp_path, capsys) -> None:
+def test_a_summary_that_cannot_be_written_is_reported_and_fails_nothing(tmp_path, capsys) -> None:
     under_github(of(PASSED), UNDER | {"GITHUB_STEP_SUMMARY": str(tmp_path)}, FILE)
     assert capsys.readouterr().err.endswith(f": {tmp_path}: Is a directory [no-step-summary]\n")
 

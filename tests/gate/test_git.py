@@ -265,7 +265,7 @@ class TestRefs:
     @pytest.mark.parametrize(
         "ref", ["", " ", "-x", "--output=x", "a\nb", "main..HEAD", "no such", "HEAD~9", "@{u}"]
     )
-    def test_what_is_not_a_commit_is_said(self, root: Path, ref: str) -> None:
+    def test_what_is_not_a_commit_is_reported(self, root: Path, ref: str) -> None:
         assert error_of(repository().commit, ref).startswith(f"there is no commit {ref!r} here")
         assert not (root / "x").exists()
 
@@ -294,7 +294,7 @@ class TestRepository:
         monkeypatch.setenv("PATH", str(root))
         assert codes_of(repository) == ("no-git",)
 
-    def test_a_git_that_ended_is_said_to_have_each_time(self, root: Path) -> None:
+    def test_a_git_that_ended_is_reported_to_have_each_time(self, root: Path) -> None:
         objects = Objects(Git(root))
         for _ in range(2):
             assert "outside repository" in error_of(objects.get, "HEAD:../h.yaml", 1)
@@ -489,7 +489,7 @@ class TestMergeBase:
         git(tmp_path / "clone", *remedy.split()[1:])
         assert base().commit.sha == git(root, "rev-parse", "main~1")
 
-    def test_steps_behind_the_cut(self, root: Path, tmp_path: Path, monkeypatch) -> None:
+    def test_steps_after_the_cut(self, root: Path, tmp_path: Path, monkeypatch) -> None:
         commit(root)
         git(tmp_path, "clone", "-q", "--depth", "1", f"file://{root}", "clone")
         monkeypatch.chdir(tmp_path / "clone")

@@ -426,7 +426,7 @@ def test_the_action_updates_its_comment_or_makes_one(
     assert (tmp_path / "marker").read_text("utf-8") == "<!-- samattn check: samattn.yaml -->"
 
 
-def test_a_comment_that_cannot_be_made_is_said_and_fails_nothing(tmp_path: Path) -> None:
+def test_a_comment_that_cannot_be_made_is_reported_and_fails_nothing(tmp_path: Path) -> None:
     done = comments(tmp_path, "exit 1\n")
     assert (done.returncode, done.stdout) == (
         0,

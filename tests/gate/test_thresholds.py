@@ -133,7 +133,7 @@ def test_quantities_are_exact_and_keep_their_unit(written, amount, unit):
         ("6 GiBs", "GiBs is not a unit; did you mean 'GiB'?"),
     ],
 )
-def test_what_is_not_a_quantity_is_said(written, message):
+def test_what_is_not_a_quantity_is_reported(written, message):
     with pytest.raises(UsageError) as caught:
         quantity(written)
     assert str(caught.value).startswith(message)
@@ -634,7 +634,7 @@ def test_every_problem_of_a_waiver_has_a_place_a_code_and_names(tmp_path, waiver
     assert matches_problem(problem, where, code, words)
 
 
-def test_every_problem_is_said_at_once(tmp_path):
+def test_every_problem_is_reported_at_once(tmp_path):
     text = ISSUE.replace("flops", "flop").replace("94.3 %", "94.3 GB").replace("warn,", "wrn,")
     lines = [problem.where.partition(":")[0] for problem in problems(tmp_path, text)]
     assert lines == ["7", "8", "10"]

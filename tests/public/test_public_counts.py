@@ -25,7 +25,7 @@ def test_the_table_has_every_preset_that_is_counted_and_no_difference():
         assert found.endswith("| 0 |")
 
 
-def test_memory_of_other_implementations_is_said_with_its_ratio_to_what_samattn_derives():
+def test_memory_of_other_implementations_is_reported_with_its_ratio_to_what_samattn_derives():
     lines = table_under(MEMORY_HEADER)
     assert len(lines) == len(ROWS)
     for each, found in zip(ROWS, lines, strict=True):

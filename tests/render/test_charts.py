@@ -264,7 +264,7 @@ def test_a_legend_says_what_tells_its_lines_apart() -> None:
     assert (colour["field"], colour["legend"]["title"]) == ("config", "dtype")
 
 
-def test_a_million_points_are_drawn_by_two_thousand_and_it_is_said() -> None:
+def test_a_million_points_are_drawn_by_two_thousand_and_it_is_reported() -> None:
     many = range(1, 1_000_001)
     spec = lines.spec(replace(SWEEP, lines=(Line("a", "FLOPs", "FLOP", many, many),), marks=()))
     rows = spec["concat"][0]["data"]["values"]

@@ -133,7 +133,7 @@ def test_pages_of_a_wheel_come_before_those_of_a_checkout(tmp_path, monkeypatch)
     assert page_file(page) == tmp_path / "samattn_cli" / "pages" / "examples" / "memory.md"
 
 
-def test_a_page_that_is_missing_is_said(tmp_path, monkeypatch):
+def test_a_page_that_is_missing_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr("samattn_cli.guide._PACKAGE", tmp_path / "samattn_cli")
     result = guide.__wrapped__("memory")
     assert result.exit_code == 2

@@ -142,14 +142,14 @@ def test_names_of_files_and_options_are_not_obeyed(tmp_path: Path, monkeypatch, 
     assert not obeyed(done.output)
 
 
-def test_a_file_that_is_written_is_said_without_being_obeyed(tmp_path: Path) -> None:
+def test_a_file_that_is_written_is_reported_without_being_obeyed(tmp_path: Path) -> None:
     name = f"{ESCAPE}a.json"
     done = samattn("analyze", "sam_vit_b", "--no-verify", "-o", name, cwd=tmp_path)
     assert done.stderr == "wrote \\x1b]0;owned\\x07a.json\n"
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_name_with_the_marks_of_rich_is_said_as_it_is(tmp_path: Path) -> None:
+def test_a_name_with_the_marks_of_rich_is_reported_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "[").mkdir()
     (tmp_path / "[" / "red].yaml").write_text(SMALL, "utf-8")
     done = samattn("verify", "[/red].yaml", cwd=tmp_path, FORCE_COLOR="1", TERM="xterm")

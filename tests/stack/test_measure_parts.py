@@ -62,7 +62,7 @@ def test_a_process_that_ends_badly_is_an_outcome(code, stderr, status, message):
         (RuntimeError("no kernel image is available for execution on the device"), "failed"),
     ],
 )
-def test_running_out_of_memory_is_told_from_other_errors(monkeypatch, error, status):
+def test_running_out_of_memory_differs_from_other_errors(monkeypatch, error, status):
     def broken(*_, **__):
         raise error
 

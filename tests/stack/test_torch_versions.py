@@ -194,7 +194,7 @@ def test_a_linear_layer_may_be_called_by_keywords():
     ("installed", "old"),
     [("2.5.1+cu124", True), ("1.13.1", True), ("2.6.0", False), ("2.10.0a0+git1", False), ("3.0.0", False)],
 )
-def test_a_torch_older_than_the_oldest_tested_is_told(installed, old, monkeypatch):
+def test_a_torch_older_than_the_oldest_tested_gets_a_message(installed, old, monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", {"torch": installed}.get)
     said = torch_version.too_old()
     assert said == (

@@ -378,7 +378,7 @@ class TestCommand:
         assert (result.exit_code, result.stdout) == (2, "")
         assert said in result.stderr
 
-    def test_below_the_folder_it_is_said_how(self, root: Path) -> None:
+    def test_below_the_folder_it_is_reported_how(self, root: Path) -> None:
         result = samattn("diff", "main:h.yaml", cwd=root / "encoders")
         assert "in main" in result.stderr
         assert "write REF:./h.yaml" in result.stderr

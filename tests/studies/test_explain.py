@@ -242,7 +242,7 @@ def test_text_is_escaped_in_latex():
 
 
 @pytest.mark.parametrize("metric", ["bytes_read", "bytes_written", "requested_bytes"])
-def test_bytes_are_said_in_units_of_bytes(metric):
+def test_bytes_are_reported_in_units_of_bytes(metric):
     report = explain(load_config("sam_vit_b"), "0", metric)
     assert " MiB)" in render(report, "terminal", Options())
 

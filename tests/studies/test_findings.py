@@ -8,7 +8,7 @@ def findings(*overrides):
     return {finding.code: finding.message for finding in report.findings}
 
 
-def test_padding_is_said_with_the_windows_that_need_none():
+def test_padding_is_reported_with_the_windows_that_need_none():
     assert findings()["padding"] == (
         "Padding 64x64 to 70x70 makes each of the 8 windowed layers run qkv and proj on 19.63 % more tokens "
         "(4,900 instead of 4,096). A window of 8 or 16 needs no padding."
@@ -16,14 +16,14 @@ def test_padding_is_said_with_the_windows_that_need_none():
     assert "padding" not in findings("window_size=8")
 
 
-def test_a_window_larger_than_the_grid_is_said_to_be_one():
+def test_a_window_larger_than_the_grid_is_reported_as_one():
     message = findings("image_size=128")["padding"]
     assert message.startswith(
         "The window, 14x14, is larger than the grid, 8x8: each of the 8 windowed layers is one window"
     )
 
 
-def test_windows_that_cost_more_than_they_save_are_said_to():
+def test_windows_that_cost_more_than_they_save_are_reported():
     assert "windows-cost-more" not in findings()
     # 256 px: grid 16, padded to 28: four windows of 196 tokens, 784 for 256; qkv + proj, QK + AV, rel-pos, MLP
     windowed = 8 * 784 * 768**2 + 4 * 4 * 196**2 * 768 + 2 * 784 * 768 * (14 + 14) + 16 * 256 * 768**2
@@ -31,19 +31,19 @@ def test_windows_that_cost_more_than_they_save_are_said_to():
     assert f"takes {windowed / as_global:.2f}x the FLOPs" in findings("image_size=256")["windows-cost-more"]
 
 
-def test_dropped_pixels_are_said():
+def test_dropped_pixels_are_reported():
     assert (
         "drops the last 10 rows and 8 columns of pixels and sees 240x992"
         in findings("image_size=[250, 1000]")["dropped-pixels"]
     )
 
 
-def test_one_global_layer_is_said_to_set_the_peak_where_it_does():
+def test_one_global_layer_is_reported_to_set_the_peak_where_it_does():
     assert "2.68 GiB at blocks.2.attn.add_rel_w" in findings()["global-layer-sets-peak"]
     assert "global-layer-sets-peak" not in findings("global_attn_indexes=[]")
 
 
-def test_an_encoder_without_a_global_layer_is_said_to_be_one():
+def test_an_encoder_without_a_global_layer_is_reported_as_one():
     assert "no-global-layer" in findings("global_attn_indexes=[]")
     assert "no-global-layer" not in findings()
     assert "no-global-layer" not in findings("global_attn_indexes=[]", "window_size=64")
@@ -103,7 +103,7 @@ def test_kinds_of_windows_are_told_apart_by_their_stages():
     assert "; 12x12 windows make" in whole
 
 
-def test_windows_of_one_size_in_two_stages_are_said_as_a_range():
+def test_windows_of_one_size_in_two_stages_are_reported_as_a_range():
     stage = {"embed_dim": 64, "num_heads": 2, "depth": 1, "window_size": 8}
     stages = [stage, {**stage, "transition": "patch_merging", "embed_dim": 128}]
     report = analyze(load_config({"image_size": 512, "patch_size": 16, "stages": stages}), verify=False)

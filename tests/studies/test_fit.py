@@ -260,7 +260,7 @@ def test_memory_that_is_just_enough_is_enough():
     assert [fit(config, exact - less, asked).answers[0].label for less in (0, 1)] == ["3", "2"]
 
 
-def test_a_kernel_that_is_not_modelled_is_said():
+def test_a_kernel_that_is_not_modelled_is_reported():
     report = fit(load_config("swin_t"), GIB, Asked(vary=["batch_size"], modes=["inference"]))
     assert [unmodelled.attention for unmodelled in report.unmodelled] == ["fused"]
     assert {answer.attention for answer in report.answers} == {"eager", "sdpa"}
@@ -341,7 +341,7 @@ def test_bytes_that_are_none_are_refused(text, code):
         (["--memory", "8GiB", "--vary", "batch-size", "--no-padding"], "[missing-option]"),
     ],
 )
-def test_bad_input_is_said(options, said):
+def test_bad_input_is_reported(options, said):
     result = CliRunner().invoke(app, ["fit", "sam_vit_b", *options])
     assert result.exit_code == 2
     assert said in result.stderr

@@ -65,7 +65,7 @@ def test_swins_shift_joins_two_windows_and_keeps_apart_what_it_rolls_round():
     assert shifted.mean == ((49 * 14 + 7 * 7) / 56) ** 2
 
 
-def test_a_convolution_behind_windows_sees_the_next_window_from_its_border():
+def test_a_convolution_after_windows_sees_the_next_window_from_its_border():
     keys = encoder(image_size=256, block="vitdet", depth=1, window_size=14, residual_block_indexes=[0])
     (layer,) = flow_of(load_config(keys)).layers
     # rows 13, 14, 27, 28, 41, 42 see two windows of 14; 55 and 56 see one and the last of 8; 57 to 63 that alone
@@ -112,7 +112,7 @@ def test_masked_patches_are_not_seen():
 
 
 @pytest.mark.parametrize("preset", presets())
-def test_every_preset_has_a_flow_or_is_told_why_not(preset):
+def test_every_preset_has_a_flow_or_has_a_reason(preset):
     config = load_config(preset)
     if preset.endswith("_3d"):
         with pytest.raises(UsageError, match=r"blocks\.0 .* runs of 96 windows"):

@@ -120,7 +120,7 @@ def _overrides(mode):
 
 
 @pytest.mark.parametrize(("word", "name"), OF_ENCODERS)
-def test_the_cause_of_a_change_is_told_in_the_figure_itself(word, name, h100):
+def test_the_cause_of_a_change_is_given_in_the_figure_itself(word, name, h100):
     """A second global layer: what is said of blocks.2 is its own figure, or what a peak is made of."""
     before = Passes(small(), h100)
     after = Passes(
@@ -137,7 +137,7 @@ def test_the_cause_of_a_change_is_told_in_the_figure_itself(word, name, h100):
 
 
 @pytest.mark.parametrize(("word", "name"), OF_ENCODERS)
-def test_what_a_figure_comes_from_is_told_in_its_unit(word, name, h100):
+def test_what_a_figure_comes_from_is_given_in_its_unit(word, name, h100):
     lines = contributions(Encoder(small(), h100), word)
     units = {"B": "iB", "FLOP": "FLOP", "MAC": "MAC", "params": "params", "ms": "s"}
     of_weights = name == "weights_bytes" or FIGURES[name].seen_in == "params"

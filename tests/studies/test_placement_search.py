@@ -291,7 +291,7 @@ def test_limits_have_units(text, most):
         ("flops <= 6 TFLOP, flops <= 5 TFLOP", "flops is limited twice [given-twice]"),
     ],
 )
-def test_what_is_not_a_budget_is_said(text, message):
+def test_what_is_not_a_budget_is_reported(text, message):
     with pytest.raises(UsageError) as error:
         budget(text)
     assert message in str(error.value)

@@ -130,7 +130,7 @@ def test_placements_that_are_one_encoder_are_one_row():
         ("vit_b", "none", "no layer of vit_b has a window smaller than its grid"),
     ],
 )
-def test_what_does_not_fit_is_said(preset, text, message):
+def test_what_does_not_fit_is_reported(preset, text, message):
     with pytest.raises(UsageError) as error:
         placement(load_config(preset), text)
     assert message in str(error.value)

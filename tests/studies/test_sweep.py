@@ -225,7 +225,7 @@ def test_every_rise_is_starred_however_many_there_are() -> None:
 SET_ALIKE = "sam2_hiera_t has windows of 8, 4, 14, 7: a window size of the sweep replaces each of them"
 
 
-def test_windows_that_are_set_to_one_are_said(tmp_path, capsys) -> None:
+def test_windows_that_are_set_to_one_are_reported(tmp_path, capsys) -> None:
     grid = Grid(windows=(8, 16))
     report = sweep(["sam2_hiera_t", "swin_t"], grid, ["flops"])
     assert set_alike(report) == (SET_ALIKE,)
@@ -384,7 +384,7 @@ def test_the_peak_shown_by_default_follows_the_mode(changes: tuple[str, ...], pe
     assert list(report.metrics) == ["flops", "attention_bytes", *peaks]
 
 
-def test_what_does_not_fit_is_told_by_the_peak() -> None:
+def test_what_does_not_fit_is_judged_by_the_peak() -> None:
     device, sides = load_device("t4"), (512, 1024, 1536, 2048)
     grid = Grid(resolutions=tuple((side, side) for side in sides))
     report = sweep(["sam_vit_b"], grid, ["flops"], device=device)
@@ -602,7 +602,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("arguments", BAD, ids=" ".join)
-def test_bad_input_is_said_and_exits_2(arguments: tuple[str, ...], capsys, monkeypatch) -> None:
+def test_bad_input_is_reported_and_exits_2(arguments: tuple[str, ...], capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as left:
         app(["sweep", *arguments], prog_name="samattn")
@@ -613,14 +613,14 @@ def test_bad_input_is_said_and_exits_2(arguments: tuple[str, ...], capsys, monke
     assert "Traceback" not in printed.err
 
 
-def test_what_is_wrong_with_a_config_at_any_point_is_said_without_one(tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_config_at_any_point_is_reported_without_one(tmp_path: Path) -> None:
     (tmp_path / "h.yaml").write_text("extends: sam_vit_b\nembed_dmi: 3\n", "utf-8")
     with pytest.raises(ConfigError) as caught:
         sweep([str(tmp_path / "h.yaml")], Grid(resolutions=((512, 512),)), ["flops"])
     assert problems_of(caught) == [f"{tmp_path / 'h.yaml'}:2:1: [unknown-key] 'embed_dmi' 'embed_dim'"]
 
 
-def test_pixels_that_fill_no_patch_are_said_to_be_dropped() -> None:
+def test_pixels_that_fill_no_patch_are_reported_as_dropped() -> None:
     sizes = tuple((side, side) for side in (496, 498, 500, 512, 513))
     text = render(sweep(["sam_vit_b"], Grid(resolutions=sizes), ["flops"]), "terminal", Options())
     assert "498, 500, 513 are not multiples of the patch size, 16: pixels beyond" in text  # 31 * 16 = 496
