@@ -52,7 +52,7 @@ def test_the_formula_of_every_operation_gives_its_figure_at_two_other_batches_an
 
 @pytest.mark.parametrize(
     "name",
-    sampled(["sam2_hiera_t", "sam2_hiera_l", "deep_encoder", "mae_b_pretrain", "qwen2_5_vl_vision"], 2),
+    sampled(["sam2_hiera_t", "sam2_hiera_l", "deep_encoder", "mae_b_pretrain", "qwen2_5_vl_vision"], 3),
 )
 def test_a_part_with_taps_has_one_formula_at_every_batch(name):
     config = load_config(name)

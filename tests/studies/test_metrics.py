@@ -37,6 +37,7 @@ from samattn_cli.studies.readers import COMPARED
 from samattn_cli.studies.readers import FIGURES as READERS
 from samattn_cli.studies.sweep import sweep
 from tests.support.running import samattn
+from tests.support.sampling import sampled
 
 RECORDS = {"op": OpReport, "layer": LayerReport, "part": PartReport, "encoder": Costs}
 NAMES = [(name, name) for name in FIGURES] + list(ALIASES.items())
@@ -90,7 +91,7 @@ def test_each_name_is_explained_listed_and_completed(word, name):
             figure_for_option("--metric", word, EXPLAINED, "has no formula")
 
 
-@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("mode", sampled(["training", "inference"], 2))
 def test_every_figure_is_the_same_in_every_command(mode, h100):
     """analyze is the reference: sweep, a search of placements, diff and a threshold have its numbers."""
     config = small(mode)

@@ -20,7 +20,7 @@ from samattn_cli.published_memory import groups, whole_sam
 from samattn_cli.reports.published_memory import PublishedMemory, PublishedRow
 from samattn_cli.studies import published_memory as study
 from tests.public.published_memory import HEADER, SUMMARY_HEADER, UNKNOWN, rows, summary, unknown
-from tests.support.running import ROOT
+from tests.support.running import ROOT, samattn
 from tests.tape.dry.whole_sam import PATH as DRY
 
 MIB = 1 << 20
@@ -243,7 +243,7 @@ def test_formats_of_published_alone(command: Any) -> None:
     typo = command("--published", "--format", "marckdown")
     assert typo.exit_code == 2
     assert "did you mean 'markdown'?" in typo.stderr
-    assert "did you mean '--published'?" in command("--publishd").stderr
+    assert "did you mean '--published'?" in samattn("verify", "--publishd").stderr
 
 
 # -- pages -----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from samattn_cli.tape.module_order import in_module_order
 from samattn_cli.tape.replay import Usage, replay_forward, replay_step
 from samattn_cli.tape.training import training_step
 from tests.support.any_encoder import any_encoder
+from tests.support.sampling import sampled
 from tests.tape.dry.record import PATH
 
 RUNS: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
@@ -90,7 +91,7 @@ def difference(run: dict[str, Any]) -> tuple[int, int, int]:
     return 0, 0, NOT_EQUAL.get((preset, about["attention"]), (0, ""))[0]
 
 
-@pytest.mark.parametrize("run", RUNS, ids=name_of)
+@pytest.mark.parametrize("run", sampled(RUNS, 2), ids=name_of)
 def test_a_run_takes_what_torch_counted_as_a_whole_and_in_each_layer_and_kinds_sum_to_it(run) -> None:
     cuda, config = cuda_of(load_device(run["device"])), config_of(run)
     assert cuda is not None
