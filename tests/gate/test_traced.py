@@ -78,7 +78,8 @@ def test_a_baseline_guards_a_module_and_a_limit_says_what_contributes(folder, mo
     results = checked(folder, "--all", code=1)
     assert results["growth", "trace:net:Mlp"]["outcome"] == "pass"
     assert results["size", "trace:net:Mlp"]["outcome"] == "pass"
-    write(folder, {"net.py": MODULE.replace("width=8", "width=9")})
+    wider = MODULE.replace("width=8", "width=9 ")  # of another size: bytecode of this second is taken for new
+    write(folder, {"net.py": wider})
     results = checked(folder, "trace:net:Mlp", code=1)
     grown, size = results["growth", "trace:net:Mlp"], results["size", "trace:net:Mlp"]
     assert (grown["value"], grown["compared"]) == (2 * 2 * 4 * 9, 2 * 2 * 4 * 8)
