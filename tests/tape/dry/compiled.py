@@ -19,6 +19,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 PATH = Path(__file__).with_name("compiled.json")
+OLDER = Path(__file__).with_name("compiled_versions.json")
+"""See `compiled_versions.py`."""
+
 DEVICE = "a100_80"
 MIB = 1 << 20
 PUBLISHED = {
@@ -30,8 +33,8 @@ PUBLISHED = {
 """Preset, batch size: MiB eager and compiled, in bfloat16."""
 
 HEADER = """\
-| encoder | images | eager, MiB | compiled, MiB | compiled / eager | published, whole SAM: eager | compiled |
-| :-- | --: | --: | --: | --: | --: | --: |
+| encoder | images | eager, MiB | compiled, MiB | compiled / eager | compiled, torch 2.2.2 | published, whole SAM: eager | compiled |
+| :-- | --: | --: | --: | --: | --: | --: | --: |
 """
 
 
@@ -60,17 +63,25 @@ def kept(recording: dict[str, Any]) -> dict[str, Any]:
 
 def runs() -> list[dict[str, Any]]:
     """The cases of the file."""
-    return json.loads(PATH.read_text("utf-8")) if PATH.exists() else []
+    return read(PATH)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The cases of a file, which need not be there."""
+    return json.loads(path.read_text("utf-8")) if path.exists() else []
 
 
 def rows() -> Iterator[str]:
     """The rows of the table in tests/README.md."""
+    older = {(run["preset"], run["batch_size"]): run["allocated_bytes"] for run in read(OLDER)}
     found = {(run["preset"], run["batch_size"], run["compiled"]): run["allocated_bytes"] for run in runs()}
     for (preset, batch), (eager_mib, compiled_mib) in PUBLISHED.items():
         eager, compiled = (found.get((preset, batch, mode)) for mode in ("", "default"))
-        figures = [f"{nbytes / MIB:,.1f}" if nbytes else "not run" for nbytes in (eager, compiled)]
+        taken = (eager, compiled, older.get((preset, batch)))
+        figures = [f"{nbytes / MIB:,.1f}" if nbytes else "not run" for nbytes in taken]
         ratio = f"{compiled / eager:.3f}" if eager and compiled else ""
-        yield f"| {preset} | {batch} | {' | '.join(figures)} | {ratio} | {eager_mib:,} | {compiled_mib:,} |"
+        ours = " | ".join([*figures[:2], ratio, figures[2]])
+        yield f"| {preset} | {batch} | {ours} | {eager_mib:,} | {compiled_mib:,} |"
 
 
 def main(preset: str = "", batch: str = "") -> None:
