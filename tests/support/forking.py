@@ -77,7 +77,7 @@ def _forked_child(request: dict[str, Any], module: str) -> subprocess.CompletedP
             for number, source in enumerate((end, out.fileno(), err.fileno())):
                 os.dup2(source, number)
             os.close(requests)
-            sys.stdin = os.fdopen(0)
+            sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - main drops it, and watches the stream
             _call(import_module(module).main, 0)
         os.write(requests, f"{json.dumps(request)}\n".encode())
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
