@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -107,12 +107,16 @@ def memory_table(report: Analysis, *, all_layers: bool) -> Table:
     return Table(title, ("layer", *(header for header, _ in columns)), (*rows, None, *parts), MEMORY_NOTE)
 
 
+_anywhere = attrgetter(*(field.name for field in fields(OpReport) if field.name != "live_bytes"))
+"""Read what an operation has wherever its layer stands."""
+
+
 def fold(layers: Sequence[LayerReport]) -> list[list[LayerReport]]:
     """Runs of layers that differ only in their place, and in what else is live there."""
 
-    def anywhere(layer: LayerReport) -> LayerReport:
-        ops = tuple(replace(op, live_bytes=None) for op in layer.ops)
-        return replace(layer, index=0, name="", peak_bytes=0, training_bytes=0, training_op="", ops=ops)
+    def anywhere(layer: LayerReport) -> tuple[object, ...]:
+        own = replace(layer, index=0, name="", peak_bytes=0, training_bytes=0, training_op="", ops=())
+        return own, *map(_anywhere, layer.ops)
 
     return [list(run) for _, run in groupby(layers, key=anywhere)]
 

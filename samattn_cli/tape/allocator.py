@@ -40,6 +40,13 @@ ADDRESS_BITS = 72
 """The key of a free block is its size, and in these low bits its address: at most 16 million segments."""
 
 
+def segment_for(nbytes: int) -> int:
+    """The size of the segment that is requested from the device for a request of rounded size: rule 5."""
+    if nbytes <= LARGEST_SMALL:
+        return SMALL_SEGMENT
+    return SHARED_SEGMENT if nbytes < LEAST_OWN else -(-nbytes // OWN_STEP) * OWN_STEP
+
+
 class OutOfMemoryError(Exception):
     """The device has no memory for a segment of this size. `at` names the part and phase of the run."""
 
@@ -263,13 +270,7 @@ class Allocator:
         return self.max_split is not None and size >= self.max_split
 
     def _from_device(self, size: int, *, is_small: bool) -> Block:
-        wanted = (
-            SMALL_SEGMENT
-            if is_small
-            else SHARED_SEGMENT
-            if size < LEAST_OWN
-            else -(-size // OWN_STEP) * OWN_STEP
-        )
+        wanted = segment_for(size)
         if not self._has_room(wanted):
             freed = self._give_back_oversize(size, is_small=is_small)
             if not (freed and self._has_room(wanted)):

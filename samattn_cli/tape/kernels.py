@@ -17,7 +17,7 @@ from .launch import MOST_BLOCKS
 from .ops import ELEMENTWISE_FLOPS
 from .sdpa import Choice, choose
 from .sdpa_call import Call, Kernel, Operand
-from .storage import Dim
+from .storage import Dim, Shape
 from .tape import STATISTIC_BYTES, Tape
 from .tensor import Tensor, ceil_div
 
@@ -192,14 +192,21 @@ def _parts_bytes(*results: Tensor) -> Dim:
     return held * sum(math.prod(x.shape[1:]) * x.item_bytes for x in results)
 
 
-def _flash_workspace(q: Tensor) -> Dim:
-    """Workspace of flash attention's backward: row sums, and the gradient of queries, in float32 (flash_api.cpp)."""
-    B, h, N, d = q.shape
+def flash_workspace(queries: Shape) -> Dim:
+    """Workspace of flash attention's backward: row sums, and the gradient of queries, in float32 (flash_api.cpp).
+
+    Args:
+        queries: their shape (B, h, N, d).
+    """
+    B, h, N, d = queries
     rows = _whole(N, FLASH_ROWS)
     return B * h * rows * (1 + _whole(d, FLASH_COLUMNS)) * STATISTIC_BYTES
 
 
-_WORKSPACE: dict[Kernel, Callable[[Tensor], Dim]] = {"flash": _flash_workspace, "cudnn": lambda _: 0}
+_WORKSPACE: dict[Kernel, Callable[[Tensor], Dim]] = {
+    "flash": lambda q: flash_workspace(q.shape),
+    "cudnn": lambda _: 0,
+}
 
 
 def _whole(size: Dim, step: int) -> Dim:

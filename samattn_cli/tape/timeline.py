@@ -12,7 +12,7 @@ from itertools import count
 
 from ..encoder.model import Section
 from ..records import dataclass
-from .allocator import LARGEST_SMALL, LEAST_OWN, OWN_STEP, SHARED_SEGMENT, SMALL_SEGMENT, Allocator, Block
+from .allocator import Allocator, Block, segment_for
 from .allocator import OutOfMemoryError as NoRoomError
 from .encoder import ForwardPass
 from .inside import Cuda
@@ -71,13 +71,6 @@ class Asked:
     def is_inside(self) -> bool:
         """Whether an operator makes it for itself, and not for a result."""
         return self.kind == KINDS[WORKSPACES]
-
-
-def segment_for(nbytes: int) -> int:
-    """The size of the segment that is requested from the device for a request: rule 5 of the allocator."""
-    if nbytes <= LARGEST_SMALL:
-        return SMALL_SEGMENT
-    return SHARED_SEGMENT if nbytes < LEAST_OWN else -(-nbytes // OWN_STEP) * OWN_STEP
 
 
 Note = tuple[int, int, int, int, int, bool, int]

@@ -8,14 +8,8 @@ import pytest
 
 
 def sampled(cases: Iterable[Any], every: int) -> list[Any]:
-    """The cases, of which only each so manieth, from the first on, is in the suite."""
+    """The cases, of which every second or third, from the first on, is in the suite: one of `every`."""
     return [_case(case, number % every == 0) for number, case in enumerate(cases)]
-
-
-def only(cases: Iterable[Any], kept: Iterable[Any]) -> list[Any]:
-    """The cases, of which only those that are kept are in the suite."""
-    kept = list(kept)
-    return [_case(case, case in kept) for case in cases]
 
 
 def _case(case: Any, in_suite: bool) -> Any:

@@ -18,8 +18,7 @@ from ...encoder.keys import Pair
 from ...encoder.model import MAX_SIDE, EncoderConfig
 from ...records import dataclass
 from ...reports.oom import OomMessage
-from ...tape.allocator import OWN_STEP, UNIT
-from ...tape.timeline import segment_for
+from ...tape.allocator import OWN_STEP, UNIT, segment_for
 from ...units import format_size
 from ..passes import Passes
 from ..placements.placing import problem_of

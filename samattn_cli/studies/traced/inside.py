@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 from ...reports.trace import TracedDetail, TracedOp
-from ...tape.kernels import FLASH_COLUMNS, FLASH_ROWS
+from ...tape.kernels import flash_workspace
 from ...tape.ops import InputLayout, Op
 from ...tape.sdpa import Choice
 from ...tape.storage import Storage
@@ -14,7 +15,6 @@ from ...units import FLOPS_PER_MAC, INT64_BYTES
 from .ops import kind_of
 
 BACKWARD = "backward"
-ROW_BYTES = 4
 FUSED = "_scaled_dot_product_"
 PRODUCTS = {"addmm": "linear", "mm": "linear", "bmm": "matmul", "baddbmm": "matmul"}
 
@@ -55,13 +55,8 @@ def _attention(op: TracedOp) -> dict[str, Any]:
         *rows, _ = op.attention.queries
         known["scores"] = rows[0] * rows[1] * rows[2] * op.attention.keys[-2]
     elif kernel == "flash":
-        B, h, N, d = op.entering
-        known["workspace_bytes"] = B * h * _whole(N, FLASH_ROWS) * (1 + _whole(d, FLASH_COLUMNS)) * ROW_BYTES
+        known["workspace_bytes"] = flash_workspace(op.entering)
     return known
-
-
-def _whole(size: int, step: int) -> int:
-    return -(-size // step) * step
 
 
 def _laid_out(op: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
@@ -74,10 +69,7 @@ def _sum(_: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
 
 def _softmax_backward(op: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
     output = detail.operands[-1]
-    elements = 1
-    for size in output.shape:
-        elements *= size
-    return kind_of(op), {"reads": (Storage(elements * output.item_bytes),)}
+    return kind_of(op), {"reads": (Storage(prod(output.shape) * output.item_bytes),)}
 
 
 def _indexed(_: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:

@@ -23,8 +23,9 @@ from samattn_cli.device.load import load_device
 from samattn_cli.encoder.model import EncoderConfig
 from samattn_cli.studies.on_device import cuda_of
 from samattn_cli.studies.oom.places import run_of
+from samattn_cli.tape.allocator import segment_for
 from samattn_cli.tape.inside import Cuda
-from samattn_cli.tape.timeline import Timeline, segment_for
+from samattn_cli.tape.timeline import Timeline
 
 PATH = Path(__file__).with_name("messages.json")
 DEVICE = "rtx_3090"
