@@ -50,9 +50,12 @@ def devices(
         options = terminal_options()
         shown = len(HEADERS) if options.width >= WIDE else len(HEADERS) - 1
         rows = tuple(_row(name)[:shown] for name in device_files())
-        emit(
-            render_tables([Table("", HEADERS[:shown], rows, NOTE, text_columns=(0, 7))], options), "terminal"
-        )
+        links = tuple(filter(None, map(_links, device_files())))
+        tables = [
+            Table("", HEADERS[:shown], rows, NOTE, text_columns=(0, 7)),
+            Table("Between GPUs, per GPU and direction", LINK_HEADERS, links, LINK_NOTE, text_columns=(0,)),
+        ]
+        emit(render_tables(tables, options), "terminal")
     else:
         emit(text_of(*wanted, device_files(), "device"), "yaml")
 
@@ -60,6 +63,26 @@ def devices(
 HEADERS = ("device", "memory", "bandwidth", "float32", "TF32", "bfloat16", "float16", "what it is")
 WIDE = 120  # the width at which the descriptions fit
 NOTE = "Peak dense FLOP/s of matrix products, from the datasheet that each file names. Only devices marked calibrated were measured."
+
+LINK_HEADERS = ("device", "NVLink", "PCIe", "network", "GPUs of a node")
+LINK_NOTE = (
+    "Peaks, from the datasheet that each file names. Where a figure is left out, there is none or it is not known: the network "
+    "depends on the server."
+)
+
+
+def _links(name: str) -> tuple[str, ...]:
+    """The bandwidths between several of a device; () if none is known."""
+    from ..device.load import load_device
+
+    links = load_device(name).interconnect
+    rates = (links.nvlink_bytes_per_s, links.pcie_bytes_per_s, links.network_bytes_per_s)
+    if not any(rates):
+        return ()
+    shown = ["" if rate is None else format_count(int(rate), "B/s") for rate in rates]
+    if links.nvlink_gpus is not None:
+        shown[0] += f" ({links.nvlink_gpus} GPUs)"
+    return (name, *shown, str(links.gpus_per_node))
 
 
 def _row(name: str) -> tuple[str, ...]:

@@ -13,9 +13,14 @@ from ..errors import ConfigError, Message, Problem
 from ..files.file_kinds import DEVICE
 from ..files.sources import Source, read_source
 from ..files.yaml12 import parse_yaml
-from .model import Device, PeakSources, Sources
+from .model import Device, Interconnect, InterconnectSources, PeakSources, Sources
 
 PEAKS = "peak_flops"
+GROUPS: dict[str, tuple[type, str]] = {
+    PEAKS: (PeakSources, "peak"),
+    "interconnect": (InterconnectSources, "figure"),
+}
+"""The sections with figures of their own: the class of their sources, and what a figure is called."""
 
 
 def load_device(reference: str | Path, where: str = "samattn") -> Device:
@@ -52,11 +57,14 @@ def _between_keys(tree: Node, broken: set[Loc]) -> Iterator[LocatedMessage]:
     """The rules between the keys of a device file. Each is checked only if the keys that it needs are valid."""
     if ("sources",) not in broken:
         yield from _sources(tree, Sources, ())
-    if ("sources",) not in broken and (PEAKS,) not in broken:
-        yield from _sources(tree, PeakSources, (PEAKS,))
-        yield from _without_figure(tree)
+    for group, (known, _) in GROUPS.items():
+        if ("sources",) not in broken and (group,) not in broken:
+            yield from _sources(tree, known, (group,))
+            yield from _without_figure(tree, group)
     if (PEAKS,) not in broken and ("calibrated",) not in broken:
         yield from _calibrated(tree)
+    if ("interconnect",) not in broken:
+        yield from _linked(tree)
     if not {("memory_bytes",), ("reserved_bytes",)} & broken:
         yield from _reserved(tree)
 
@@ -66,17 +74,18 @@ def _sources(tree: Node, known: type, loc: Loc) -> Iterator[LocatedMessage]:
     figures, sources = _entries(tree, *loc), _entries(tree, "sources", *loc)
     for name in (field.name for field in fields(known)):
         unsourced = name not in sources or not str(sources[name].plain()).strip()
-        if name in figures and name != PEAKS and unsourced:
+        if name in figures and name not in GROUPS and unsourced:
             dotted = ".".join(map(str, (*loc, name)))
             message = f"{dotted} has no source: set sources.{dotted} to where the figure comes from"
             yield _key(figures[name]), Message("missing-source", message)
 
 
-def _without_figure(tree: Node) -> Iterator[LocatedMessage]:
-    """Each source of a peak must have that peak."""
-    for unit in _entries(tree, "sources", PEAKS).keys() - _entries(tree, PEAKS).keys():
-        source = _entries(tree, "sources", PEAKS)[unit]
-        message = f"sources.{PEAKS}.{unit} is the source of a peak that is not given: set {PEAKS}.{unit}, or remove the source"
+def _without_figure(tree: Node, group: str) -> Iterator[LocatedMessage]:
+    """Each source of a figure in a section must have that figure."""
+    for name in _entries(tree, "sources", group).keys() - _entries(tree, group).keys():
+        source = _entries(tree, "sources", group)[name]
+        what = GROUPS[group][1]
+        message = f"sources.{group}.{name} is the source of a {what} that is not given: set {group}.{name}, or remove the source"
         yield _key(source), Message("missing-figure", message)
 
 
@@ -86,6 +95,23 @@ def _calibrated(tree: Node) -> Iterator[LocatedMessage]:
         if unit not in _entries(tree, PEAKS):
             message = f"calibrated.{unit} has shares of a peak that is not given: set {PEAKS}.{unit}, or remove the section"
             yield _key(measured), Message("missing-figure", message)
+
+
+def _linked(tree: Node) -> Iterator[LocatedMessage]:
+    """NVLink connects GPUs of a node."""
+    links = _entries(tree, "interconnect")
+    linked = links.get("nvlink_gpus")
+    node = links["gpus_per_node"].plain() if "gpus_per_node" in links else Interconnect().gpus_per_node
+    if linked is None or linked.plain() is None:
+        return
+    if "nvlink_bytes_per_s" not in links:
+        message = (
+            "interconnect.nvlink_gpus has no bandwidth: set interconnect.nvlink_bytes_per_s, or remove it"
+        )
+        yield _key(linked), Message("missing-figure", message)
+    if linked.plain() > node:
+        message = f"interconnect.nvlink_gpus {linked.plain()} must be at most gpus_per_node {node}"
+        yield linked.where, Message("out-of-range", message)
 
 
 def _reserved(tree: Node) -> Iterator[LocatedMessage]:

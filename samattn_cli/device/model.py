@@ -16,6 +16,7 @@ SHARE = number(0, 1)
 MOST_CACHED = 10
 CACHED_SHARE = number(0, MOST_CACHED)
 CAPABILITY = number(1, 99)
+NUMBER_OF_GPUS = whole(1, 1 << 16)
 DIGITS = 4
 """The significant digits of a measured factor in a device file."""
 
@@ -52,6 +53,57 @@ class PeakSources:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interconnect:
+    """What connects GPUs, per GPU and direction; None: not known, or there is none."""
+
+    gpus_per_node: int = key(
+        NUMBER_OF_GPUS,
+        "GPUs of a node. NVLink or PCIe connects them, and the network connects nodes.",
+        example=8,
+        default=8,
+    )
+    nvlink_gpus: int | None = key(
+        NUMBER_OF_GPUS,
+        "GPUs that NVLink connects, such as 2 by a bridge; left out where it connects all of a node.",
+        example=2,
+        default=None,
+    )
+    nvlink_bytes_per_s: float | None = key(
+        RATE,
+        "Bandwidth of NVLink, per GPU and direction: half of the total that a datasheet gives; left out where there is none.",
+        example=450e9,
+        default=None,
+    )
+    pcie_bytes_per_s: float | None = key(
+        RATE,
+        "Bandwidth of PCIe, per GPU and direction: half of the total that a datasheet gives.",
+        example=64e9,
+        default=None,
+    )
+    network_bytes_per_s: float | None = key(
+        RATE,
+        "Bandwidth of the network, per GPU and direction: that of a node divided by its GPUs. 400 Gbit/s are 50e9.",
+        example=50e9,
+        default=None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterconnectSources:
+    """The source of each of `Interconnect`."""
+
+    gpus_per_node: str = key(TEXT, "Source of interconnect.gpus_per_node.", example=SOURCE, default="")
+    nvlink_gpus: str = key(TEXT, "Source of interconnect.nvlink_gpus.", example=SOURCE, default="")
+    nvlink_bytes_per_s: str = key(
+        TEXT, "Source of interconnect.nvlink_bytes_per_s.", example=SOURCE, default=""
+    )
+    pcie_bytes_per_s: str = key(TEXT, "Source of interconnect.pcie_bytes_per_s.", example=SOURCE, default="")
+    network_bytes_per_s: str = key(
+        TEXT, "Source of interconnect.network_bytes_per_s.", example=SOURCE, default=""
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sources:
     """The source of each figure: a document and the place in it, or that the figure is an estimate."""
 
@@ -67,6 +119,12 @@ class Sources:
     )
     peak_flops: PeakSources = key(
         PeakSources, "Sources of peak_flops.", example={"float32": SOURCE}, default=PeakSources()
+    )
+    interconnect: InterconnectSources = key(
+        InterconnectSources,
+        "Sources of interconnect.",
+        example={"pcie_bytes_per_s": SOURCE},
+        default=InterconnectSources(),
     )
 
 
@@ -180,6 +238,12 @@ class Device:
     )
     threads_per_multiprocessor: int | None = key(
         whole(32, 1 << 16), "Resident threads of a multiprocessor, for dry runs.", example=2048, default=None
+    )
+    interconnect: Interconnect = key(
+        Interconnect,
+        "What connects several of them; left out where it is not known.",
+        example={"pcie_bytes_per_s": 64e9},
+        default=Interconnect(),
     )
     sources: Sources = key(Sources, "Where each figure is from.", example={"memory_bytes": SOURCE})
     calibrated: Calibrations = key(

@@ -9,6 +9,7 @@ from samattn_cli.device.model import (
     Calibration,
     Calibrations,
     Device,
+    InterconnectSources,
     PeakFlops,
     PeakSources,
     ProductShares,
@@ -134,11 +135,19 @@ def test_the_figures_are_those_of_the_units_and_clocks(name):
 def test_every_figure_has_a_source(name):
     device = load_device(name)
     for field in fields(Sources):
-        if field.name != "peak_flops" and getattr(device, field.name) is not None:
+        if field.name not in {"peak_flops", "interconnect"} and getattr(device, field.name) is not None:
             assert len(getattr(device.sources, field.name)) > 20, field.name
     for field in fields(PeakSources):
         source = getattr(device.sources.peak_flops, field.name)
         assert bool(source) == (getattr(device.peak_flops, field.name) is not None), field.name
+    for field in fields(InterconnectSources):
+        source, figure = (
+            getattr(each, field.name) for each in (device.sources.interconnect, device.interconnect)
+        )
+        is_given = figure is not None and (
+            field.name != "gpus_per_node" or name[0] in "ah"
+        )  # 8 is its default
+        assert bool(source) == is_given, field.name
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -165,6 +174,31 @@ def test_none_of_them_was_measured(name):
 def test_memory_is_what_torch_reports():
     assert load_device("h100").memory_bytes == 81090 * MIB
     assert load_device("rtx_4090").memory_bytes == int(23.64 * GIB)
+
+
+LINKS = {  # GB/s per GPU and direction: NVLink, PCIe, network
+    "h100": (450, 64, 50),
+    "h200": (450, 64, 50),
+    "a100_40": (300, 32, 25),
+    "a100_80": (300, 32, 25),
+    "l40s": (None, 32, None),
+    "l4": (None, 32, None),
+    "t4": (None, 16, None),
+    "rtx_3090": (56.25, 32, None),
+    "rtx_4090": (None, 32, None),
+    "rtx_5090": (None, 64, None),
+    "jetson_orin": (None, None, None),
+    "cpu": (None, None, None),
+}
+
+
+def test_what_connects_gpus_of_each_device():
+    found = {name: load_device(name).interconnect for name in SHIPPED}
+    rates = ("nvlink_bytes_per_s", "pcie_bytes_per_s", "network_bytes_per_s")
+    assert {name: tuple(getattr(links, rate) for rate in rates) for name, links in found.items()} == {
+        name: tuple(rate and rate * 1e9 for rate in links) for name, links in LINKS.items()
+    }
+    assert {name for name, links in found.items() if links.nvlink_gpus} == {"rtx_3090"}
 
 
 # One's own
@@ -319,6 +353,27 @@ BAD = [
             "d.yaml:7:13: [missing-key] peak_flops.float32",
             "d.yaml:7:14: [unknown-key] 'peak_flops.float_32' 'float32'",
         ],
+    ),
+    (
+        TINY + "interconnect: {pcie_bytes_per_s: 32e9}\n",
+        [
+            "d.yaml:15:16: [missing-source] interconnect.pcie_bytes_per_s sources.interconnect.pcie_bytes_per_s",
+        ],
+    ),
+    (
+        TINY + "  interconnect: {nvlink_bytes_per_s: here}\n",
+        ["d.yaml:15:18: [missing-figure] interconnect.nvlink_bytes_per_s"],
+    ),
+    (
+        TINY + "  interconnect: {nvlink_gpus: x}\ninterconnect: {nvlink_gpus: 16}\n",
+        [
+            "d.yaml:16:16: [missing-figure] interconnect.nvlink_gpus interconnect.nvlink_bytes_per_s",
+            "d.yaml:16:29: [out-of-range] interconnect.nvlink_gpus 16 gpus_per_node 8",
+        ],
+    ),
+    (
+        TINY + "interconnect: {pcie_bytes_per_s: 32}\n",
+        ["d.yaml:15:34: [out-of-range] interconnect.pcie_bytes_per_s 1,000,000 32"],
     ),
     (
         TINY + "tf32: 1e12\n",
