@@ -55,13 +55,22 @@ def _encoder_readers(_version: int) -> Readers:
     }
 
 
+OF_FSDP = frozenset({"gpus", "param_dtype", "reduce_dtype", "cpu_offload"})
+OF_PARALLEL: Mapping[str, frozenset[str]] = {
+    NONE: frozenset(),
+    "ddp": frozenset({"gpus", "gradient_as_bucket_view"}),
+    "fsdp2": OF_FSDP | {"reshard_after_forward"},
+    "zero1": frozenset({"gpus", "gradient_as_bucket_view"}),
+    "zero2": OF_FSDP,
+    "zero3": OF_FSDP,
+}
 OF_TRAINING = frozenset(
-    {"step", "zero_grad", "accumulate", "parallel", "gradient_as_bucket_view", "grad_scaler", "ema"}
+    {"step", "zero_grad", "accumulate", "parallel", "grad_scaler", "ema"}.union(*OF_PARALLEL.values())
 )
 
 RUN_READERS: Readers = {
     "mode": {"inference": frozenset({"grad"}), "training": OF_TRAINING},
-    "parallel": {NONE: frozenset(), "ddp": frozenset({"gradient_as_bucket_view"})},
+    "parallel": OF_PARALLEL,
 }
 """The choosing keys of a run. The keys that configs set next to `mode: inference` for their training steps are not here."""
 

@@ -63,6 +63,15 @@ def number(above: float, high: float) -> CoreSchema:
     return core_schema.float_schema(strict=True, gt=above, le=high, allow_inf_nan=False)
 
 
+def flag_or_whole(low: int, high: int) -> CoreSchema:
+    """True, false, or a whole number from `low` to `high`."""
+    return core_schema.union_schema(
+        [FLAG, whole(low, high)],
+        custom_error_type=UNPARSED,
+        custom_error_message=f"must be true, false, or a whole number from {low} to {high}",
+    )
+
+
 def share() -> CoreSchema:
     """A share: at least 0 and below 1."""
     return core_schema.float_schema(strict=True, ge=0, lt=1, allow_inf_nan=False)

@@ -17,6 +17,7 @@ from .keys import (
     TEXT,
     Pair,
     choice,
+    flag_or_whole,
     indexes,
     key,
     many,
@@ -48,6 +49,12 @@ MAX_WIDTH = 1 << 20
 MAX_DEPTH = 1000
 MAX_STAGES = 64
 MAX_BATCH = 1 << 20
+MAX_GPUS = 1 << 16
+
+OF_FSDP = ("fsdp2", "zero2", "zero3")
+"""The words of `run.parallel` that are forms of FSDP2."""
+SHARDED = ("zero1", *OF_FSDP)
+"""Those that share something out among GPUs, so that memory depends on how many there are."""
 
 LIBRARIES = (REFERENCE, "transformers", "timm")
 """Whose code may run an encoder."""
@@ -315,12 +322,53 @@ class RunConfig:
         default=1,
     )
     parallel: str = key(
-        choice("none", "ddp"),
-        "How a training step is spread over GPUs; memory is that of one of them. ddp: torch's DistributedDataParallel, with "
-        "its default buckets of 25 MiB; what NCCL takes does not count.",
-        example="ddp",
+        choice("none", "ddp", "fsdp2", "zero1", "zero2", "zero3"),
+        "How a training step is spread over GPUs; memory is that of one of them, of rank 0. ddp: torch's "
+        "DistributedDataParallel, with its default buckets of 25 MiB. fsdp2: torch's fully_shard of each block and of the "
+        "encoder. zero1: ddp with a ZeroRedundancyOptimizer. zero2, zero3: fsdp2 with reshard_after_forward false and true. "
+        "What NCCL takes does not count.",
+        example="fsdp2",
         default="none",
-        instead={"fsdp": "FSDP is not modelled: use ddp, or none", "data": "use ddp"},
+        instead={
+            "fsdp": "use fsdp2, torch's fully_shard",
+            "data": "use ddp",
+            "hsdp": "use fsdp2",
+            "deepspeed": "use zero1, zero2 or zero3, in torch's forms",
+        },
+    )
+    gpus: int = key(
+        whole(1, MAX_GPUS),
+        "GPUs that a training step is spread over, one process (rank) on each. All parallel words but ddp need it.",
+        example=8,
+        default=1,
+    )
+    reshard_after_forward: bool | int = key(
+        flag_or_whole(1, MAX_GPUS),
+        "Whether FSDP2 frees the gathered weights of a block after its forward and gathers them again in the backward. A "
+        "number: it keeps a share of them, spread over so many GPUs, which must divide gpus. The weights outside of blocks "
+        "stay, as torch has it by default.",
+        example=False,
+        default=True,
+    )
+    param_dtype: str = key(
+        choice("none", *ITEM_BYTES, also=DTYPE_NAMES),
+        "Type in which FSDP2 gathers weights, and so of all activations (MixedPrecisionPolicy); the shards stay in dtype. "
+        "none: dtype.",
+        example="bfloat16",
+        default="none",
+    )
+    reduce_dtype: str = key(
+        choice("none", *ITEM_BYTES, also=DTYPE_NAMES),
+        "Type in which FSDP2 reduces gradients (MixedPrecisionPolicy). none: the type in which they are computed.",
+        example="float32",
+        default="none",
+    )
+    cpu_offload: bool = key(
+        FLAG,
+        "Whether FSDP2 keeps shards of weights and gradients, and so the optimizer's state, in the host's memory "
+        "(CPUOffloadPolicy).",
+        example=True,
+        default=False,
     )
     gradient_as_bucket_view: bool = key(
         FLAG,
@@ -369,6 +417,25 @@ class RunConfig:
     def is_ddp(self) -> bool:
         """Whether it is a training step of DistributedDataParallel."""
         return self.mode == "training" and self.parallel == "ddp"
+
+    @property
+    def is_fsdp(self) -> bool:
+        """Whether it is a training step of FSDP2, with shards of weights, gradients and optimizer state on each GPU."""
+        return self.mode == "training" and self.parallel in OF_FSDP
+
+    @property
+    def reshards(self) -> bool | int:
+        """Whether FSDP2 frees gathered weights of blocks after their forward; or over how many GPUs it keeps them."""
+        if self.parallel == "fsdp2":
+            number = self.reshard_after_forward
+            is_whole = number is True or number == self.gpus
+            return is_whole or (False if number in {False, 1} else number)
+        return self.parallel == "zero3"
+
+    @property
+    def computes_in(self) -> str:
+        """Type of the weights that operations read, and of activations: that of FSDP2's policy, or that of the weights."""
+        return self.dtype if not self.is_fsdp or self.param_dtype == "none" else self.param_dtype
 
     @property
     def keeps_graph(self) -> bool:

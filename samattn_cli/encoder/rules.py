@@ -12,6 +12,7 @@ from .applicable_keys import RUN_READERS, encoder_readers, unused_key, unused_ke
 from .block_overrides import KEYS, BlockOverride
 from .block_overrides import problems as problems_of_overrides
 from .kernels import unfit_heads, unfit_kernel, unfit_positions
+from .model import SHARDED
 from .placement import GLOBAL_VALUES
 from .registry import BLOCKS, NONE, TRANSITIONS
 from .tree import Loc, Node, Where
@@ -130,6 +131,7 @@ class Rules:
                     yield where, message
         yield from self._autocast()
         yield from self._grad_scaler()
+        yield from self._gpus()
 
     def _autocast(self) -> Iterator[tuple[Where, Message]]:
         autocast, dtype = self._get("run", "autocast"), self._get("run", "dtype")
@@ -153,6 +155,22 @@ class Rules:
                     "remove run.grad_scaler",
                 ),
             )
+
+    def _gpus(self) -> Iterator[tuple[Where, Message]]:
+        """What is sharded needs a number of GPUs, and what is resharded a divisor of it."""
+        parallel, gpus = self._get("run", "parallel"), self._get("run", "gpus")
+        if self._get("run", "mode") != "training" or parallel not in SHARDED or gpus is None:
+            return
+        if not self._is_written(("run",), "gpus"):
+            text = (
+                f"run.parallel {parallel} shares its state out among GPUs: set run.gpus, such as run.gpus=8"
+            )
+            yield self.tree.find(("run", "parallel")).where, Message("missing-key", text)
+        number = self._get("run", "reshard_after_forward")
+        if parallel == "fsdp2" and number is not None and not isinstance(number, bool) and gpus % number:
+            text = f"run.reshard_after_forward {number} does not divide run.gpus {gpus}: use {_divisors(gpus, number)}"
+            where = self.tree.find(("run", "reshard_after_forward")).where
+            yield where, Message("not-divisible", text)
 
     def _mlp(self, number: int) -> Iterator[tuple[Where, Message]]:
         width = self._get("stages", number, "embed_dim")

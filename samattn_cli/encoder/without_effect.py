@@ -26,6 +26,7 @@ def without_effect(run: RunConfig, *, on_cuda: bool, has_times: bool) -> Iterato
         yield Message(
             CODE, f"run.allocator {run.allocator} has no effect: runs have no limit at which it acts"
         )
+    yield from _of_fsdp(run)
     if not run.tf32:
         return
     if run.product_dtype != "float32":
@@ -34,3 +35,15 @@ def without_effect(run: RunConfig, *, on_cuda: bool, has_times: bool) -> Iterato
         )
     elif not has_times:
         yield Message(CODE, "run.tf32 has no effect here: it changes times, and there are none")
+
+
+def _of_fsdp(run: RunConfig) -> Iterator[Message]:
+    """The types of a policy that are those without it."""
+    if not run.is_fsdp:
+        return
+    if run.param_dtype == run.dtype:
+        yield Message(CODE, f"run.param_dtype {run.dtype} has no effect: it is the type of the weights")
+    if run.reduce_dtype == run.computes_in:
+        yield Message(
+            CODE, f"run.reduce_dtype {run.reduce_dtype} has no effect: gradients are computed in this type"
+        )

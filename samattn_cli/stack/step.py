@@ -12,7 +12,8 @@ from torch.amp import GradScaler
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..encoder.model import EncoderConfig
+from ..encoder.model import SHARDED, EncoderConfig
+from ..errors import DeviceError
 from .encoder import freeze, image_for, in_tuple
 from .implementation import build_implementation
 from .parallel import in_ddp
@@ -59,6 +60,9 @@ class Step:
             self.scaler = GradScaler(self.image.device.type)
         if self.settings.ema:
             self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn())
+        if self.settings.parallel in SHARDED:
+            text = f"run.parallel {self.settings.parallel} is not measured yet: use ddp, or leave it out"
+            raise DeviceError("not-derived-yet", text)
         if self.settings.is_ddp:
             self.run = in_ddp(self.model, device, self.settings)
 

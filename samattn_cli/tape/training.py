@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from ..encoder.model import EncoderConfig, Phase, Section
+from ..encoder.model import SHARDED, EncoderConfig, Phase, RunConfig, Section
+from ..errors import UsageError
 from ..records import dataclass
 from ..units import rounded
 from .ddp import buckets, one_bucket
@@ -321,9 +322,26 @@ class TrainingStep:
 
 
 def training_step(config: EncoderConfig, target: Target = AMPERE) -> TrainingStep:
-    """Run a training step of `config` on the Tape, as on a target."""
+    """Run a training step of `config` on the Tape, as on a target.
+
+    Raises:
+        UsageError: if its way to spread a step over GPUs is not derived.
+    """
+    check_derived(config.run)
     passed = forward(config, training=True, target=target)
     return TrainingStep(passed, backward(passed))
+
+
+def check_derived(run: RunConfig) -> None:
+    """Refuse what is not derived yet.
+
+    Raises:
+        UsageError: if a step is spread over GPUs in such a way.
+    """
+    if run.mode == "training" and run.parallel in SHARDED:
+        raise UsageError(
+            "not-derived-yet", f"run.parallel {run.parallel} is not derived yet: use ddp, or leave it out"
+        )
 
 
 def recomputed(ahead: Recording, back: Recording) -> Recording:

@@ -131,14 +131,31 @@ def unread_in_runs():
     return [(mode, key) for mode in modes for key in sorted(frozenset().union(*modes.values()) - modes[mode])]
 
 
-NEEDED_BY = {"gradient_as_bucket_view": ["run.parallel=ddp"], "grad_scaler": ["run.autocast=float16"]}
+FSDP = ["run.parallel=fsdp2", "run.gpus=8"]
+NEEDED_BY = {
+    "gradient_as_bucket_view": ["run.parallel=ddp"],
+    "gpus": ["run.parallel=ddp"],
+    "grad_scaler": ["run.autocast=float16"],
+    **dict.fromkeys(("reshard_after_forward", "param_dtype", "reduce_dtype", "cpu_offload"), FSDP),
+}
+VALUES = {
+    "step": "first",
+    "zero_grad": "after_step",
+    "accumulate": 2,
+    "parallel": "ddp",
+    "gpus": 2,
+    "reshard_after_forward": 4,
+    "param_dtype": "bfloat16",
+    "reduce_dtype": "float32",
+}
+"""A value of each key of a run that is not a flag."""
 
 
 @pytest.mark.parametrize(("mode", "key"), unread_in_runs())
 def test_a_key_of_the_other_mode_is_refused_and_goes_with_its_mode(tmp_path, mode, key):
     (other,) = {"inference", "training"} - {mode}
     default = getattr(RunConfig(), key)
-    value = {"step": "first", "zero_grad": "after_step", "accumulate": 2, "parallel": "ddp"}.get(key, True)
+    value = VALUES.get(key, True)
     written_so = "true" if value is True else value
     path = written(tmp_path, f"extends: sam_vit_b\nrun:\n  mode: {mode}\n  {key}: {written_so}\n")
     at = len(f"  {key}: ") + 1
@@ -156,7 +173,7 @@ def test_a_key_of_the_other_mode_is_refused_and_goes_with_its_mode(tmp_path, mod
     [
         (
             ["run.mode=training", "run.gradient_as_bucket_view=true"],
-            "override run.gradient_as_bucket_view=true: [unused-key] parallel none gradient_as_bucket_view parallel: ddp",
+            "override run.gradient_as_bucket_view=true: [unused-key] parallel none gradient_as_bucket_view parallel: ddp zero1",
         ),
         (
             ["run.mode=training", "run.grad_scaler=true"],
@@ -169,12 +186,66 @@ def test_a_key_of_the_other_mode_is_refused_and_goes_with_its_mode(tmp_path, mod
         (["run.parallel=ddp"], "override run.parallel=ddp: [unused-key] mode inference parallel training"),
         (
             ["run.mode=training", "run.parallel=fsdp"],
-            "override run.parallel=fsdp: [unknown-value] run.parallel none ddp",
+            "override run.parallel=fsdp: [unknown-value] run.parallel none ddp fsdp2 zero1 zero2 zero3 fsdp2",
+        ),
+        (
+            ["run.mode=training", "run.gpus=8"],
+            "override run.gpus=8: [unused-key] parallel none gpus parallel: ddp fsdp2 zero1 zero2 zero3",
+        ),
+        (
+            ["run.mode=training", "run.parallel=ddp", "run.param_dtype=bfloat16"],
+            "override run.param_dtype=bfloat16: [unused-key] parallel ddp param_dtype parallel: fsdp2 zero2 zero3",
+        ),
+        (
+            ["run.mode=training", "run.parallel=zero3", "run.gpus=8", "run.reshard_after_forward=4"],
+            "override run.reshard_after_forward=4: [unused-key] parallel zero3 reshard_after_forward parallel: fsdp2",
         ),
     ],
 )
 def test_keys_of_ddp_and_of_the_scaler_need_what_they_are_of(overrides, problem):
     assert problem_of("sam_vit_b", *overrides) == problem
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["run.parallel=fsdp2"], "override run.parallel=fsdp2: [missing-key] run.parallel fsdp2 run.gpus"),
+        (["run.parallel=zero1"], "override run.parallel=zero1: [missing-key] run.parallel zero1 run.gpus"),
+        ([*FSDP[:1], "run.gpus=0"], "override run.gpus=0: [out-of-range] run.gpus"),
+        (
+            [*FSDP, "run.reshard_after_forward=3"],
+            "override run.reshard_after_forward=3: [not-divisible] 3 8 2 4",
+        ),
+        ([*FSDP, "run.reshard_after_forward=0"], "override run.reshard_after_forward=0: [not-a-quantity]"),
+        (
+            [*FSDP, "run.reshard_after_forward=often"],
+            "override run.reshard_after_forward=often: [not-a-quantity]",
+        ),
+        ([*FSDP, "run.param_dtype=int8"], "override run.param_dtype=int8: [unknown-value] run.param_dtype"),
+    ],
+)
+def test_what_is_sharded_needs_a_number_of_gpus_and_what_is_resharded_a_divisor_of_it(overrides, problem):
+    assert problem_of("sam_vit_b", "run.mode=training", *overrides) == problem
+
+
+@pytest.mark.parametrize(
+    ("keys", "reshards", "computes_in"),
+    [
+        ({"parallel": "fsdp2"}, True, "float32"),
+        ({"parallel": "fsdp2", "reshard_after_forward": False}, False, "float32"),
+        ({"parallel": "fsdp2", "reshard_after_forward": 8}, True, "float32"),
+        ({"parallel": "fsdp2", "reshard_after_forward": 1}, False, "float32"),
+        ({"parallel": "fsdp2", "reshard_after_forward": 4}, 4, "float32"),
+        ({"parallel": "zero2", "param_dtype": "bfloat16"}, False, "bfloat16"),
+        ({"parallel": "zero3", "param_dtype": "bf16"}, True, "bfloat16"),
+    ],
+)
+def test_forms_of_fsdp(keys, reshards, computes_in):
+    run = load_config(
+        "sam_vit_b", [f"run.{key}={value}" for key, value in keys.items()] + FSDP[1:] + ["run.mode=training"]
+    ).run
+    assert (run.is_fsdp, run.reshards, run.computes_in) == (True, reshards, computes_in)
+    assert (type(run.reshards), run.is_ddp) == (type(reshards), False)
 
 
 def test_keys_that_a_mode_does_not_read_leave_its_hash_alone():

@@ -87,10 +87,31 @@ def how_it_steps(run: RunConfig) -> Iterator[str]:
         yield f"{run.accumulate} micro-batches"
     if run.is_ddp:
         yield f"DDP{' with gradients as views of its buckets' if run.gradient_as_bucket_view else ''}"
+    if run.is_fsdp:
+        yield how_it_shards(run)
     if run.grad_scaler:
         yield "GradScaler"
     if run.ema:
         yield "a moving average of the weights"
+
+
+def how_it_shards(run: RunConfig) -> str:
+    """FSDP2 in words: over how many GPUs, with which policies."""
+    said = [f"FSDP2 over {run.gpus} GPUs"]
+    if run.reshards is False:
+        said.append("weights stay gathered")
+    elif run.reshards is not True:
+        said.append(f"resharded to {run.reshards} GPUs after the forward")
+    said += [
+        f"{what} in {dtype}"
+        for what, dtype in zip(
+            ("weights gathered", "gradients reduced"), (run.param_dtype, run.reduce_dtype), strict=True
+        )
+        if dtype != "none"
+    ]
+    if run.cpu_offload:
+        said.append("shards in the host's memory")
+    return ", ".join(said)
 
 
 def page(report: Analysis, options: Options) -> Page:
