@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -70,6 +71,18 @@ def normalizer(own: Iterable[str]) -> Callable[[str], str]:
     return normalized
 
 
+CHOOSING_BLOCKS = re.compile(r"--(gradient[-_])?checkpointing=", re.IGNORECASE)
+
+
+def _choosing_blocks(word: str) -> str:
+    """The flag --checkpointing with a value, as --set takes it; other words unchanged."""
+    return (
+        CHOOSING_BLOCKS.sub("--set=run.checkpointing=", word, count=1)
+        if CHOOSING_BLOCKS.match(word)
+        else word
+    )
+
+
 class Command(TyperCommand):
     """A command that accepts families from outside, and whose usage errors say what would be right."""
 
@@ -94,6 +107,7 @@ class Command(TyperCommand):
             UsageError: Typer's, with a hint.
         """
         words = list(args)
+        args = list(map(_choosing_blocks, args))
         if any(param.name == "configs" and param.nargs == -1 for param in self.params):
             from .hints import stray_values
 

@@ -68,7 +68,8 @@ Checkpointing = Annotated[
     bool | None,
     typer.Option(
         "--checkpointing/--no-checkpointing",
-        help="Activation checkpointing: training keeps only the input of each block; overrides run.checkpointing.",
+        help="Activation checkpointing: training keeps only the input of each block, or with --checkpointing=BLOCKS (global, "
+        "window, every 2nd, blocks.5-7) of some; overrides run.checkpointing.",
     ),
 ]
 

@@ -136,6 +136,11 @@ def anything() -> CoreSchema:
     return core_schema.dict_schema(core_schema.str_schema(strict=True), core_schema.any_schema())
 
 
+def union(*schemas: CoreSchema) -> CoreSchema:
+    """What one of several schemas accepts."""
+    return core_schema.union_schema(list(schemas))
+
+
 def texts(least: int, most: int) -> CoreSchema:
     """From `least` to `most` lines of text."""
     return listed(TEXT, least, most)

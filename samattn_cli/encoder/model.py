@@ -12,6 +12,8 @@ from typing import Any, Literal
 from ..records import dataclass
 from ..units import DTYPE_NAMES, ITEM_BYTES
 from .allocator_settings import parse_settings
+from .checkpointed import EXAMPLES as SOME_BLOCKS
+from .checkpointed import Checkpointing, checkpointed, parse_checkpointing
 from .keys import (
     FLAG,
     TEXT,
@@ -20,6 +22,7 @@ from .keys import (
     flag_or_whole,
     indexes,
     key,
+    listed,
     many,
     number,
     optional,
@@ -27,6 +30,7 @@ from .keys import (
     parsed,
     share,
     texts,
+    union,
     whole,
 )
 from .placed import placed
@@ -295,10 +299,18 @@ class RunConfig:
         example="neck,blocks.24-31",
         default="all",
     )
-    checkpointing: bool = key(
-        FLAG,
-        "Whether a training step keeps only the input of each block and runs its forward again in backward.",
-        example=True,
+    checkpointing: Checkpointing = key(
+        parsed(
+            parse_checkpointing,
+            f"true, false, {SOME_BLOCKS}, or a list of blocks such as [2, 5]",
+            FLAG,
+            TEXT,
+            listed(union(whole(0, MAX_DEPTH), TEXT), 0, MAX_DEPTH),
+            words=("true", "false", "all", "none", "global", "window", "every 2nd"),
+        ),
+        "Blocks of which a training step keeps only the input, and runs the forward again in backward: true or all; false or "
+        "none; global or window, those that attend so; every 2nd; or names of blocks: [2, 5], or blocks.2,blocks.5-7.",
+        example="global",
         default=False,
     )
     step: str = key(
@@ -559,6 +571,11 @@ class EncoderConfig:
     def trained(self) -> frozenset[str]:
         """The names of the parts and blocks whose weights a training step changes; without adapters in frozen blocks."""
         return trained_parts(self.run.trains, [part.name for part in self.plan])
+
+    @cached_property
+    def checkpointed(self) -> frozenset[str]:
+        """The names of the blocks of which a training step keeps only the input."""
+        return checkpointed(self.run.checkpointing, self.layers)
 
     @property
     def has_windows(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import Message
+from .checkpointed import problems_of_checkpointing
 from .implementations import implementation_problems
 from .kernels import unfit_shift
 from .layout_rules import layout_problems
@@ -18,6 +19,7 @@ from .trained import problems_of_trains
 def problems_of_plan(config: EncoderConfig) -> Iterator[Problem]:
     """What is wrong with a config whose keys are valid by themselves and together, by the rules of its families."""
     yield from problems_of_trains(config)
+    yield from problems_of_checkpointing(config)
     yield from implementation_problems(config)
     yield from layout_problems(config)
     for number, stage in enumerate(config.stages):

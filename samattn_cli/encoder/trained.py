@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import Message, UsageError, did_you_mean
+from .numbered import BLOCK, RANGE, ends, numbered, problem_of_range
 from .registry import BLOCKS
 from .slots import Problem
 
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 
 ALL, ADAPTERS = "all", "adapters"
 NOTHING = "none"
-BLOCK = "blocks"
-
-RANGE = re.compile(r"(?P<container>[a-z_]+)\.(?P<first>\d{1,9})(-(?P<last>\d{1,9}))?")
-"""Numbered parts: "blocks.7", "blocks.24-31"."""
-
 PATH = ("run", "trains")
 
 
@@ -72,16 +67,11 @@ def _named(entry: str, names: Sequence[str]) -> Sequence[str]:
     if entry == ALL or entry in names:
         return names if entry == ALL else (entry,)
     if match := RANGE.fullmatch(entry):
-        first, last = int(match["first"]), int(match["last"] or match["first"])
+        first, last = ends(match)
         within = range(first, last + 1)
-        return [
-            name for name in _numbered(match["container"], names) if int(name.rpartition(".")[2]) in within
-        ]
-    return _numbered(entry, names)
-
-
-def _numbered(container: str, names: Sequence[str]) -> list[str]:
-    return [name for name in names if name.rpartition(".")[0] == container]
+        parts = numbered(match["container"], names)
+        return [name for name in parts if int(name.rpartition(".")[2]) in within]
+    return numbered(entry, names)
 
 
 def problems_of_trains(config: EncoderConfig) -> Iterator[Problem]:
@@ -112,9 +102,9 @@ def _problem_of_adapters(config: EncoderConfig) -> Message | None:
 def _problem(entry: str, names: Sequence[str]) -> Message | None:
     """What is wrong with an entry that is not a word."""
     match = RANGE.fullmatch(entry)
-    numbered = _numbered(match["container"], names) if match else []
-    if match and numbered:
-        return _problem_of_range(entry, match, numbered)
+    parts = numbered(match["container"], names) if match else []
+    if match and parts:
+        return problem_of_range("run.trains", entry, match, parts)
     if _named(entry, names):
         return None
     known = [*dict.fromkeys(name.rpartition(".")[0] or name for name in names), ALL, ADAPTERS]
@@ -124,23 +114,8 @@ def _problem(entry: str, names: Sequence[str]) -> Message | None:
     )
 
 
-def _problem_of_range(entry: str, match: re.Match[str], numbered: Sequence[str]) -> Message | None:
-    first, last = int(match["first"]), int(match["last"] or match["first"])
-    numbers = [int(name.rpartition(".")[2]) for name in numbered]
-    container, low, high = match["container"], numbers[0], numbers[-1]
-    if last < first:
-        return Message(
-            "out-of-range", f"run.trains: {entry!r} ends before it begins: use {container}.{last}-{first}"
-        )
-    if first >= low and last <= high:
-        return None
-    return Message(
-        "out-of-range", f"run.trains: {entry!r} goes beyond this encoder, which has {container}.{low}-{high}"
-    )
-
-
 def _parts(names: Sequence[str]) -> str:
     """The parts that there are, to end a message with."""
     parts = [name for name in names if "." not in name]
-    blocks = _numbered(BLOCK, names)
+    blocks = numbered(BLOCK, names)
     return f": it has {', '.join(parts)} and {blocks[0]}-{len(blocks) - 1}"

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic_core import SchemaValidator, ValidationError
 
 from ..errors import ConfigError, Message, Problem
+from .checkpointed import words_without_blocks
 from .keys import class_schema
 from .model import EncoderConfig
 from .plan_rules import problems_of_plan
@@ -34,7 +35,8 @@ def build(tree: Node, name: str) -> EncoderConfig:
     """
     flat = is_flat(tree)
     config = validated(EncoderConfig, tree, name, lambda *places: Rules(*places).problems(), flat=flat)
-    problems = [(tree.find(loc).where, message) for loc, message in problems_of_plan(config)]
+    found = (*problems_of_plan(config), *words_without_blocks(config))
+    problems = [(tree.find(loc).where, message) for loc, message in found]
     if problems:
         raise _in_order(problems)
     return config

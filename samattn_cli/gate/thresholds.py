@@ -81,7 +81,7 @@ class Profile:
     attention: str | None = like(RunConfig, "attention")
     mode: str | None = like(RunConfig, "mode")
     optimizer: str | None = like(RunConfig, "optimizer")
-    checkpointing: bool | None = like(RunConfig, "checkpointing")
+    checkpointing: bool | str | None = like(RunConfig, "checkpointing")
     device: str = key(
         TEXT,
         "The device, for times: a name of `samattn devices`, or the path of a YAML file from the folder of this file.",

@@ -15,7 +15,7 @@ from ..units import format_bytes, format_change, format_ms, format_percent, form
 from .elements import Table
 from .formats.terminal import render_tables, to_text
 from .options import Options
-from .pages.analysis import how_it_steps
+from .pages.analysis import how_it_checkpoints, how_it_steps
 
 DRY_RUN = "A dry run: torch's own CUDA code, allocations real, kernels not run; no times."
 COMPILED = "Compiled: a compiled graph has no layers. Peaks are those of a pass after compilation, which takes minutes and more memory."
@@ -42,7 +42,7 @@ def case_name(config: EncoderConfig) -> str:
     words += ["without no_grad"] * run.keeps_graph
     words += how_it_steps(run) if run.mode == "training" else ()
     words += [run.allocator] * bool(run.allocator)
-    return " ".join([*words, *["checkpointing"] * run.checkpointing, *["TF32"] * run.tf32])
+    return " ".join([*words, *how_it_checkpoints(run), *["TF32"] * run.tf32])
 
 
 def result(case: MeasuredCase) -> str:

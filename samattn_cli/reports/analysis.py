@@ -189,6 +189,7 @@ class TrainingReport:
 
     optimizer: str
     checkpointing: bool
+    checkpointed_blocks: tuple[str, ...]
     weights_bytes: int
     trained_params: int
     gradients_bytes: int

@@ -21,7 +21,6 @@ from ..encoder.registry import code_for, module_for
 from ..encoder.slots import first_output
 from ..encoder.trained import trains_adapters, trains_all
 from .autocast import AutocastOnCuda
-from .fold import CONTAINER
 from .norms import NORM_EPS
 
 Outputs = Tensor | tuple[Tensor, ...]
@@ -59,7 +58,7 @@ class ImageEncoder(nn.Module):
                 self.get_submodule(container).add_module(key, module)
             else:
                 setattr(self, part.name, module)
-        self.checkpointing = config.run.checkpointing
+        self.checkpointed = config.checkpointed
         self.at_the_end: Callable[[], None] = nothing  # before autocast frees its copies of weights
         self.autocast = None if config.run.autocast == "none" else getattr(torch, config.run.autocast)
 
@@ -106,7 +105,7 @@ class ImageEncoder(nn.Module):
         part = self.get_submodule(name)
         if getattr(part, "lets_go", False):
             return in_tuple(part(entering, *taps))
-        if self.checkpointing and name.startswith(CONTAINER) and torch.is_grad_enabled():
+        if name in self.checkpointed and torch.is_grad_enabled():
             return (self._checkpointed(part, entering[0], *taps),)
         return in_tuple(part(entering[0], *taps))
 

@@ -61,7 +61,7 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
             before[name] not in tapped,
             name in last.values(),
         )  # whether it frees its input, and what it taps
-        kind = _signature(blocks.get_submodule(index)), entering, frees
+        kind = _signature(blocks.get_submodule(index)), name in model.checkpointed, entering, frees
         original = originals.setdefault(kind, name)
         if original != name and entering == leaving and not stays:
             twins[name] = original

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -25,7 +25,6 @@ from ..units import rounded
 from .convolution import is_grouped_backward, of_grouped_backward
 from .cuda import AsOnCuda, steps_on_cuda
 from .encoder import ImageEncoder, in_tuple, nothing
-from .fold import CONTAINER
 from .gradients import Uses, in_place, uses_of_the_last_holder
 from .meta import run_on_meta
 from .sections import on_entering_parts
@@ -169,7 +168,7 @@ def trace_forward(
     return mode.parts_in("forward")
 
 
-def trace_saved(model: nn.Module, image: Tensor) -> dict[str, int]:
+def trace_saved(model: ImageEncoder, image: Tensor) -> dict[str, int]:
     """Bytes that autograd keeps for backward, for each part and block of `model`, without weights and buffers.
 
     A checkpointed block keeps its input, if it would keep anything at all.
@@ -220,9 +219,9 @@ def _alive(kept: Iterable[weakref.ref[_Kept]]) -> dict[int, int]:
 
 
 @contextmanager
-def _on_checkpointed_inputs(model: nn.Module, see: Callable[..., None]) -> Iterator[None]:
+def _on_checkpointed_inputs(model: ImageEncoder, see: Callable[..., None]) -> Iterator[None]:
     """Call `see` with the inputs of each checkpointed block."""
-    blocks = model.get_submodule(CONTAINER).children() if model.checkpointing else ()
+    blocks = map(model.get_submodule, model.checkpointed)
     handles = [block.register_forward_pre_hook(partial(_show, see)) for block in blocks]
     try:
         yield

@@ -133,7 +133,10 @@ def _training(passes: Passes) -> TrainingReport:
     step, run = passes.step, passes.config.run
     return TrainingReport(
         optimizer=run.optimizer,
-        checkpointing=run.checkpointing,
+        checkpointing=bool(passes.config.checkpointed),
+        checkpointed_blocks=tuple(
+            layer.name for layer in passes.config.layers if layer.name in passes.config.checkpointed
+        ),
         weights_bytes=step.weights_bytes,
         trained_params=step.trained_params,
         gradients_bytes=step.gradients_bytes,

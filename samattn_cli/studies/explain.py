@@ -77,7 +77,7 @@ def _segment_rows(config: EncoderConfig, figure: Figure) -> Iterator[FormulaRow]
             continue
         if segment.recording not in rows:
             on_symbols = symbolic(config, segment, live_bytes=live if figure.combined == "max" else None)
-            whole = _whole(on_symbols, config, figure)
+            whole = _whole(on_symbols, config, figure, segment)
             row = _row(on_symbols, segment.name, whole)
             validity = validity_of(whole, segment, _figures_of(figure), places)
             rows[segment.recording] = _without_formula(row) if validity.is_here_only else row
@@ -102,7 +102,7 @@ def _of_segment(
             raise UsageError(
                 "layers-only", f"{where}: only layers have {metric}; ask for a layer, such as blocks.0"
             )
-        total = _whole(on_symbols, config, figure)
+        total = _whole(on_symbols, config, figure, segment)
     else:
         ops = _inside(on_symbols, inner, where)
         total = sum(of_op(figure, op) for op in ops)
@@ -128,7 +128,7 @@ def _figures_of(figure: Figure, inner: str = "") -> FiguresOf:
         if figure.op_keys:
             return (sum(of_op(figure, op) for op in recording.ops if not inner or _is_in(op, inner)),)
         if figure.combined == "max":
-            return (live + _live_over(recording, config).peak_bytes,)
+            return (live + _live_over(segment, config).peak_bytes,)
         return (OF_RECORDING[figure.name](config, recording),)
 
     return figures
@@ -220,18 +220,18 @@ def _of_name(
     return tuple(of_op(figure, op) for op in segment.recording.ops if op.is_kernel and op.name == name)
 
 
-def _live_over(recording: Recording, config: EncoderConfig) -> Liveness:
+def _live_over(segment: Segment, config: EncoderConfig) -> Liveness:
     """The liveness of an inference forward, in which autograd keeps tensors if it is on."""
-    run = config.run
-    return live_over(recording, recording.saved if run.keeps_graph and not run.checkpointing else frozenset())
+    return live_over(segment.recording, segment.kept if config.run.keeps_graph else frozenset())
 
 
-def _whole(on_symbols: Symbolic, config: EncoderConfig, figure: Figure) -> Dim:
+def _whole(on_symbols: Symbolic, config: EncoderConfig, figure: Figure, segment: Segment) -> Dim:
     """The figure of a part or layer."""
     if figure.op_keys:
         return of_recordings(figure, (on_symbols.recording,))
     if figure.combined == "max":
-        return on_symbols.names["L"] + _live_over(on_symbols.recording, config).peak_bytes
+        here = replace(segment, recording=on_symbols.recording, entries=on_symbols.entries)
+        return on_symbols.names["L"] + _live_over(here, config).peak_bytes
     return OF_RECORDING[figure.name](config, on_symbols.recording)
 
 

@@ -47,12 +47,13 @@ class SymbolicStage(StageConfig):
 
 @dataclass(frozen=True)
 class Symbolic:
-    """A segment on symbols: its recording, the space of its symbols, the symbols by name, and their meanings."""
+    """A segment on symbols: its recording, the space of its symbols, the symbols by name, their meanings, and its inputs."""
 
     space: Space
     names: Mapping[str, Integer]
     recording: Recording
     meanings: Mapping[str, str]
+    entries: tuple[Tensor, ...]
 
 
 DECLARED: dict[str, Mapping[str, Part]] = {
@@ -110,9 +111,9 @@ def symbolic(
         entries = (entered, *(tap.entered(names) for tap in taps))
         call(tape, placed, entries, config.run.attention, code_of(config))
     meanings = {name: meaning for tap in taps for name, meaning in tap.meanings.items()}
-    return Symbolic(
-        space, names, tape.recording(), MEANINGS | (OF_A_NUMBER if _counts(names) else {}) | meanings
-    )
+    recording = tape.recording(is_checkpointed=segment.is_checkpointed)
+    all_meanings = MEANINGS | (OF_A_NUMBER if _counts(names) else {}) | meanings
+    return Symbolic(space, names, recording, all_meanings, entries)
 
 
 def values_of(config: EncoderConfig, segment: Segment, *, live_bytes: int | None = None) -> dict[str, int]:

@@ -151,7 +151,7 @@ def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool, target: Target 
         autocast_bytes=low,
         half_to_float=half,
         training=training,
-        holds_graph=training and not run.checkpointing,
+        holds_graph=training,
         target=target,
     )
 
@@ -212,7 +212,15 @@ class _Driver:
             return self._run(part, inputs, freed)
         layout = (x.shape, x.stride, x.item_bytes)
         trains = part.name in self.trained
-        key = (part.kind, trains, layout, x.grad_fn is None, x.storage in self.kept_by_last, len(freed))
+        key = (
+            part.kind,
+            trains,
+            part.name in self.config.checkpointed,
+            layout,
+            x.grad_fn is None,
+            x.storage in self.kept_by_last,
+            len(freed),
+        )
         has_no_twins = not freed or bool(self.uses[part.name] or self.uses[first_output(part.name)])
         twin = None if has_no_twins else self.twins.get(key)
         if twin is None:
@@ -239,14 +247,15 @@ class _Driver:
         storages = dict.fromkeys(storage for storage in left if storage not in output_storages)
         self.tape.free_storages(*storages)
         layer = part if isinstance(part, LayerConfig) else None
+        is_checkpointed = part.name in self.config.checkpointed
         return Segment(
             name=part.name,
-            recording=self.tape.recording(),
+            recording=self.tape.recording(is_checkpointed=is_checkpointed),
             entries=entries,
             outputs=outputs,
             sources=tuple(source for source, _ in inputs),
             layer=layer,
-            is_checkpointed=layer is not None and self.config.run.checkpointing,
+            is_checkpointed=is_checkpointed,
             shared=self._kept_taps(entries)
             | ({entries[0].storage} & self.kept_by_last)
             | ({tensor.storage for _, tensor in self._held} & self.kept),
@@ -366,7 +375,15 @@ class _BackwardDriver:
         key: Hashable = object()
         if simple and gradient is not None:
             is_kept = gradient.storage in self.callers, gradient.storage in self.kept_by_weights
-            key = (segment.recording, gradient.stride, gradient.is_view, is_kept, segment.shared, callers)
+            key = (
+                segment.recording,
+                segment.is_checkpointed,
+                gradient.stride,
+                gradient.is_view,
+                is_kept,
+                segment.shared,
+                callers,
+            )
         if key not in self.done:
             completed: list[Shape] = []
             results = autograd.backward(

@@ -31,7 +31,7 @@ class Recorder:
         autocast_bytes: bytes of a number in products, where autocast gives them another type.
         half_to_float: whether softmax widens the type of products in its own kernel (float16), without a copy.
         training: whether autograd is on; some kernels then have more outputs.
-        holds_graph: whether a result that nothing reads holds what autograd has saved for it: in training without checkpoints.
+        holds_graph: whether a result that nothing reads holds what autograd has saved for it: in training.
         target: where it runs, which decides the kernels of fused attention.
     """
 
@@ -60,15 +60,18 @@ class Recorder:
         self.adapters_train = True
         self._forget()
 
-    def recording(self) -> Recording:
-        """The operations that have been recorded since the last recording."""
+    def recording(self, *, is_checkpointed: bool = False) -> Recording:
+        """The operations that have been recorded since the last recording.
+
+        Those of a checkpointed block are of its first forward, whose results do not hold a graph.
+        """
         ops, self.ops = tuple(self.ops), []
         cached = tuple(copy.storage for copy in self.copies.values())
         buffers, self.buffers = tuple(self.buffers), []
         unread, registered = self.unread, self.registered
         self._forget()
         recording = Recording(ops, cached, buffers, unread, registered)
-        return recording.with_graphs() if self.holds_graph else recording
+        return recording.with_graphs() if self.holds_graph and not is_checkpointed else recording
 
     def _forget(self) -> None:
         """Start anew: weights of the next part have the same names, but are other weights."""

@@ -67,7 +67,7 @@ def how_it_runs(config: EncoderConfig) -> Iterator[str]:
     if run.keeps_graph:
         yield "inference without no_grad"
     if run.mode == "training":
-        yield f"training with {run.optimizer}{' and checkpointing' if run.checkpointing else ''}"
+        yield " and ".join([f"training with {run.optimizer}", *how_it_checkpoints(run)])
         if run.trains != "all":
             yield f"{run.trains} alone"
         yield from how_it_steps(run)
@@ -75,6 +75,13 @@ def how_it_runs(config: EncoderConfig) -> Iterator[str]:
         yield "TF32"
     if run.allocator:
         yield f"allocator {run.allocator}"
+
+
+def how_it_checkpoints(run: RunConfig) -> Iterator[str]:
+    """Which blocks a training step checkpoints, if any."""
+    if run.checkpointing:
+        which = "" if run.checkpointing is True else f" of {run.checkpointing.replace(',', ', ')}"
+        yield f"checkpointing{which}"
 
 
 def how_it_steps(run: RunConfig) -> Iterator[str]:
@@ -161,7 +168,7 @@ def _totals(report: Analysis) -> Table:
         if figure.name not in IN_MEMORY
         for row in _rows_of(figure, report.config.run.mode, columns, others)
     )
-    how = f"{report.training.optimizer}{', checkpointing' if report.training.checkpointing else ''}"
+    how = ", ".join([report.training.optimizer, *how_it_checkpoints(report.config.run)])
     note = f"Peaks include weights and input. In inference the peak is at {totals.peak_at}, in training ({how}) at "
     note += f"{totals.training_at}."
     if report.config.run.mode == "training":

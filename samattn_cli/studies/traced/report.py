@@ -354,6 +354,7 @@ def _training(passes: TracedPasses, optimizer: str, device: Device | None) -> Tr
     return TrainingReport(
         optimizer=optimizer,
         checkpointing=False,
+        checkpointed_blocks=(),
         weights_bytes=passes.weights_bytes,
         trained_params=passes.trained_params,
         gradients_bytes=passes.gradients_bytes,
