@@ -68,7 +68,7 @@ def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
         changed = replace(config, implementation=REFERENCE)
         yield "the reference's code", changed, (f"implementation={REFERENCE}",)
     for kernel in KERNELS:
-        if kernel != run.attention and takes(kernel, config) and not _same_as_sdpa(kernel, config):
+        if kernel != run.attention and takes(kernel, config) and not same_as_sdpa(kernel, config):
             yield _run(config, f"{kernel} attention", attention=kernel)
     if run.dtype == "float32" and run.autocast == "none":
         yield _run(config, "bfloat16", dtype="bfloat16")
@@ -80,7 +80,7 @@ def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
         yield "no global layer", config.all_windowed(), settings
 
 
-def _same_as_sdpa(kernel: str, config: EncoderConfig) -> bool:
+def same_as_sdpa(kernel: str, config: EncoderConfig) -> bool:
     """Whether `kernel` does the same as sdpa: without relative positions, "fused" has nothing to fold in."""
     return kernel == "fused" and all(stage.rel_pos == "none" for stage in config.stages)
 

@@ -58,6 +58,9 @@ SCALAR_BYTES = 4
 COUNTER_BYTES = 8
 """How often a moving average has been updated, which each update but the first copies to the device."""
 
+INSIDE = ("accumulating", "recordings", "first_recordings", "kept")
+"""What of a step is the same whatever is around the model."""
+
 PHASES: tuple[Phase, ...] = ("forward", "backward")
 """The phases of a part or block. The third phase, the step, belongs to the optimizer."""
 
@@ -97,6 +100,13 @@ class TrainingStep:
         """The encoder."""
         return self.forward.config
 
+    def around(self, config: EncoderConfig) -> TrainingStep:
+        """The step of another run that differs only in what is around the model; it shares what was worked out for this one."""
+        step = TrainingStep(replace(self.forward, config=config), self.backward)
+        _ = self.recordings, self.first_recordings, self.kept
+        vars(step).update({name: vars(self)[name] for name in INSIDE if name in vars(self)})
+        return step
+
     @property
     def micro_batches(self) -> int:
         """How many forwards and backwards it has."""
@@ -118,11 +128,14 @@ class TrainingStep:
         return self._recorded(self.accumulating) if self.micro_batches > 1 else self.first_recordings
 
     def _recorded(self, runs: tuple[BackwardRun, ...]) -> tuple[Recording, ...]:
+        """The backward of each segment; segments that share both recordings share the result."""
+        found: dict[tuple[Recording, Recording], Recording] = {}
+        for segment, run in zip(self.forward.segments, runs, strict=True):
+            pair = segment.recording, run.recording
+            if pair not in found:
+                found[pair] = recomputed(*pair) if segment.is_checkpointed else run.recording
         pairs = zip(self.forward.segments, runs, strict=True)
-        return tuple(
-            recomputed(segment.recording, run.recording) if segment.is_checkpointed else run.recording
-            for segment, run in pairs
-        )
+        return tuple(found[segment.recording, run.recording] for segment, run in pairs)
 
     @cached_property
     def kept(self) -> tuple[Liveness, ...]:

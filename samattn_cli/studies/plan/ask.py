@@ -1,0 +1,98 @@
+"""What a plan is asked for, and whether it can be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+
+from ...device.model import Device
+from ...encoder.model import MAX_BATCH, EncoderConfig
+from ...errors import UsageError, did_you_mean
+from ...records import dataclass
+
+MOST_GPUS = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a plan is for.
+
+    Attributes:
+        gpus: ranks.
+        global_batch: images of one step of all ranks together.
+        given: the keys of the run that stay as the config has them; the other keys of a choice are varied.
+        prices: of a GPU-hour, by the name of the card.
+        every: whether the allocator is replayed for choices too that others beat.
+        command: the config and options with which the command of a choice begins.
+    """
+
+    gpus: int
+    global_batch: int
+    given: frozenset[str] = frozenset()
+    prices: Mapping[str, float] = field(default_factory=dict)
+    every: bool = False
+    command: tuple[str, ...] = ()
+
+
+def check(config: EncoderConfig, devices: Sequence[Device], asked: Asked) -> None:
+    """Check that a question can be answered.
+
+    Raises:
+        UsageError: if it cannot.
+    """
+    _check_numbers(asked)
+    _check_given(config, asked)
+    names = [device.name for device in devices]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError("duplicate-device", f"--devices {','.join(names)}: {name} is there twice")
+    for name in asked.prices:
+        if name not in names:
+            hint = did_you_mean(name, names) or f"; compared are {', '.join(names)}"
+            raise UsageError(
+                "price-without-card", f"--price {name}: is the price of a card that is not compared{hint}"
+            )
+
+
+def _check_numbers(asked: Asked) -> None:
+    gpus, batch = asked.gpus, asked.global_batch
+    if not 1 <= gpus <= MOST_GPUS:
+        raise UsageError("out-of-range", f"--gpus {gpus}: must be 1 to {MOST_GPUS:,}")
+    if not 1 <= batch <= MAX_BATCH * gpus:
+        raise UsageError("out-of-range", f"--global-batch {batch}: must be 1 to {MAX_BATCH * gpus:,}")
+    if batch % gpus:
+        below = batch // gpus * gpus
+        nearest = f"{below} or {below + gpus}" if below else f"{gpus}"
+        raise UsageError(
+            "not-divisible",
+            f"--global-batch {batch}: {gpus} GPUs do not divide it; the nearest that they divide: {nearest}",
+        )
+
+
+def _check_given(config: EncoderConfig, asked: Asked) -> None:
+    """Check that keys which the user gave can be kept."""
+    run, images = config.run, asked.global_batch // asked.gpus
+    if "mode" in asked.given and run.mode != "training":
+        raise UsageError("not-training", f"run.mode {run.mode}: a plan is of training steps")
+    if "parallel" in asked.given and (run.parallel == "none") != (asked.gpus == 1):
+        right = "remove --gpus, or use 1" if run.parallel == "none" else "give --gpus 2 or more"
+        raise UsageError(
+            "conflicting-options", f"run.parallel {run.parallel} and --gpus {asked.gpus}: {right}"
+        )
+    if "gpus" in asked.given and getattr(run, "gpus", asked.gpus) != asked.gpus:
+        raise UsageError("conflicting-options", f"run.gpus and --gpus {asked.gpus} differ: keep --gpus")
+    sizes = {name: getattr(run, name) for name in ("batch_size", "accumulate") if name in asked.given}
+    for name, size in sizes.items():
+        if images % size:
+            divisors = ", ".join(str(each) for each in range(1, images + 1) if images % each == 0)
+            raise UsageError(
+                "not-divisible",
+                f"run.{name} {size}: does not divide the {images} images of a rank ({asked.global_batch} of {asked.gpus} "
+                f"GPUs); use one of {divisors}",
+            )
+    if len(sizes) == len(("batch_size", "accumulate")) and run.batch_size * run.accumulate != images:
+        raise UsageError(
+            "not-divisible",
+            f"run.batch_size {run.batch_size} x run.accumulate {run.accumulate} x {asked.gpus} GPUs is not the global batch "
+            f"{asked.global_batch}: remove one of the two",
+        )

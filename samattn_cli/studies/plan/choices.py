@@ -1,0 +1,190 @@
+"""The ways to train that a plan compares. Each is a set of keys of the run, that of one value of each dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+from ...encoder.applicable_keys import unused_keys
+from ...encoder.kernels import takes
+from ...encoder.keys import choices_of
+from ...encoder.model import EncoderConfig, RunConfig
+from ...encoder.plan_rules import is_valid
+from ...records import dataclass
+from ..changes import same_as_sdpa
+
+KERNELS = ("eager", "sdpa", "fused")
+FIELDS = {field.name: field for field in fields(RunConfig)}
+DEFAULTS = {name: field.default for name, field in FIELDS.items()}
+SINGLE = "one GPU"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One value of a dimension: its name in tables, and the keys of the run that make it."""
+
+    name: str
+    keys: tuple[tuple[str, Any], ...] = ()
+
+
+def option(name: str, **keys: Any) -> Option:
+    """An option of some keys."""
+    return Option(name, tuple(keys.items()))
+
+
+STRATEGIES = (
+    option("ddp", parallel="ddp"),
+    option("ddp, bucket views", parallel="ddp", gradient_as_bucket_view=True),
+    option("zero1", parallel="zero1"),
+    option("zero1, bucket views", parallel="zero1", gradient_as_bucket_view=True),
+    option("fsdp2, kept (zero2)", parallel="fsdp2", reshard_after_forward=False),
+    option("fsdp2 (zero3)", parallel="fsdp2"),
+)
+"""How a step is spread over several GPUs."""
+
+FLOAT32 = option("float32", dtype="float32", autocast="none")
+BFLOAT16 = option("bfloat16 autocast", dtype="float32", autocast="bfloat16")
+FLOAT16 = option("float16 autocast", dtype="float32", autocast="float16", grad_scaler=True)
+POLICY = option(
+    "bfloat16 policy", dtype="float32", autocast="none", param_dtype="bfloat16", reduce_dtype="float32"
+)
+PRECISIONS = (FLOAT32, BFLOAT16, FLOAT16, POLICY)
+CHECKPOINTING = (
+    option("none", checkpointing=False),
+    option("all", checkpointing=True),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One choice: an option of each dimension, and the encoder with their keys."""
+
+    strategy: str
+    precision: str
+    checkpointing: str
+    config: EncoderConfig
+    own: EncoderConfig  # as the user has it
+
+    @cached_property
+    def set(self) -> tuple[str, ...]:
+        """The settings that make it of the encoder as the user has it: "run.parallel=ddp"."""
+        run, own = self.config.run, self.own.run
+        values = {name: getattr(run, name) for name in FIELDS if name not in self._unused}
+        changed = {
+            name: value
+            for name, value in values.items()
+            if value != DEFAULTS[name] or value != getattr(own, name)
+        }
+        return tuple(f"run.{name}={written(value)}" for name, value in changed.items())
+
+    @property
+    def _unused(self) -> list[str]:
+        return unused_by(self.config.run.parallel)
+
+    @property
+    def unchecked(self) -> EncoderConfig:
+        """The same without checkpointing."""
+        return replace(self.config, run=replace(self.config.run, checkpointing=DEFAULTS["checkpointing"]))
+
+
+def written(value: Any) -> str:
+    """A value of a key as YAML has it on one line."""
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def unused_by(parallel: str) -> list[str]:
+    """The keys of a run that a training step which is spread so does not use."""
+    return [*unused_keys("mode", "training"), *unused_keys("parallel", parallel)]
+
+
+def known(options: Sequence[Option]) -> Iterator[Option]:
+    """The options whose keys and words configs have."""
+    for each in options:
+        if all(name in FIELDS and _takes(name, value) for name, value in each.keys):
+            yield each
+
+
+def _takes(name: str, value: Any) -> bool:
+    words = choices_of(FIELDS[name])
+    return not (isinstance(value, str) and words) or value in words
+
+
+def settings(
+    config: EncoderConfig, gpus: int, global_batch: int, given: Mapping[str, Any], halves: Sequence[str]
+) -> Iterator[Setting]:
+    """The choices for a number of GPUs.
+
+    Args:
+        config: the encoder as the user has it.
+        gpus: ranks.
+        global_batch: images of a step, which `gpus` divides.
+        given: the keys of the run that the user gave: a dimension that has one of them has no other value.
+        halves: the types of 16 bits that a card has units for.
+    """
+    dimensions = (
+        _given(_strategies(gpus), config, given),
+        _given(_batches(global_batch // gpus), config, given),
+        _given(_precisions(config, halves), config, given),
+        _given(tuple(known(CHECKPOINTING)), config, given),
+        _given(tuple(option(kernel, attention=kernel) for kernel in KERNELS), config, given),
+    )
+    for chosen in product(*dimensions):
+        strategy, _, precision, checkpointing, _ = chosen
+        keys = {name: value for each in chosen for name, value in each.keys}
+        if set(keys) & set(unused_by(keys["parallel"])) - {"gpus"}:
+            continue
+        encoder = _with(config, {"gpus": gpus, **keys})
+        kernel = encoder.run.attention
+        if takes(kernel, encoder) and not same_as_sdpa(kernel, encoder) and is_valid(encoder):
+            yield Setting(strategy.name, precision.name, checkpointing.name, encoder, config)
+
+
+def _with(config: EncoderConfig, keys: Mapping[str, Any]) -> EncoderConfig:
+    """The encoder in training with some keys of the run; those that it then does not use have their defaults."""
+    unused = {name: DEFAULTS[name] for name in unused_by(keys["parallel"])}
+    scaled = config.run.grad_scaler and keys["autocast"] != "none"
+    run = {"grad_scaler": scaled, **keys, **unused, "mode": "training"}
+    return replace(config, run=replace(config.run, **{name: run[name] for name in run if name in FIELDS}))
+
+
+def _strategies(gpus: int) -> tuple[Option, ...]:
+    return (option(SINGLE, parallel="none"),) if gpus == 1 else tuple(known(STRATEGIES))
+
+
+def _batches(images: int) -> tuple[Option, ...]:
+    """The micro-batches that reach so many images of a rank exactly."""
+    sizes = (size for size in range(1, images + 1) if images % size == 0)
+    return tuple(option(f"{size}", batch_size=size, accumulate=images // size) for size in sizes)
+
+
+def _precisions(config: EncoderConfig, halves: Sequence[str]) -> tuple[Option, ...]:
+    """Types that a card has units for, float16 where it has no bfloat16; and that of the config, if it is another."""
+    run = config.run
+    half = {"bfloat16": (BFLOAT16, POLICY), "float16": (FLOAT16,)}
+    usual = (FLOAT32, *next((half[name] for name in ("bfloat16", "float16") if name in halves), ()))
+    own = option(precision_of(run), dtype=run.dtype, autocast=run.autocast)
+    return tuple(known((*usual, *([] if own.name in {each.name for each in usual} else [own]))))
+
+
+def precision_of(run: RunConfig) -> str:
+    """The types of a run in words."""
+    return run.dtype if run.autocast == "none" else f"{run.autocast} autocast"
+
+
+def _given(options: Sequence[Option], config: EncoderConfig, given: Mapping[str, Any]) -> tuple[Option, ...]:
+    """The options of a dimension that agree with the keys that the user gave; those keys alone if none does."""
+    names = {name for each in options for name, _ in each.keys}
+    fixed = {name: getattr(config.run, name) for name in names if name in given}
+    agreeing = tuple(each for each in options if fixed.items() <= _whole(each, names).items())
+    if agreeing or not fixed:
+        return agreeing
+    first = dict(options[0].keys)
+    return (Option(", ".join(written(value) for value in fixed.values()), tuple((first | fixed).items())),)
+
+
+def _whole(each: Option, names: set[str]) -> dict[str, Any]:
+    """The keys of an option, and the defaults of those that others of its dimension have."""
+    return {name: DEFAULTS[name] for name in names} | dict(each.keys)

@@ -1,0 +1,48 @@
+"""The Pareto front of choices on a card: no other is as fast and takes as little memory.
+
+The allocator is not replayed for every choice. What it reserves is at least what is live, so two bounds are proven: a choice
+whose live bytes exceed the memory does not fit, and one whose live bytes exceed what a choice that is as fast reserves is not
+on the front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .evaluate import Trial
+
+
+def front_of(trials: Sequence[Trial], done: Callable[[Trial], object]) -> list[Trial]:
+    """The choices on the front, from the fastest on; `done` is called after each choice."""
+    least: int | None = None
+    fitting: list[Trial] = []
+    for trial in sorted(trials, key=_by_time):
+        if not trial.is_too_large and (least is None or trial.live_bytes < least) and trial.used.fits:
+            fitting.append(trial)
+            least = min(least or trial.taken_bytes, trial.taken_bytes)
+        done(trial)
+    return without_beaten(fitting)
+
+
+def without_beaten(fitting: Sequence[Trial]) -> list[Trial]:
+    """Those that no other beats; of several that are equal, the first."""
+    front: list[Trial] = []
+    for trial in sorted(fitting, key=lambda each: (each.step_ms, each.taken_bytes)):
+        if not front or trial.taken_bytes < front[-1].taken_bytes:
+            front.append(trial)
+    return front
+
+
+def nearest_of(trials: Sequence[Trial]) -> Trial | None:
+    """The choice that lacks the least memory, where none fits; None if no kernel of any can be launched."""
+    nearest: Trial | None = None
+    for trial in sorted(trials, key=lambda each: (each.live_bytes, each.step_ms)):
+        if nearest is not None and trial.live_bytes >= nearest.taken_bytes:
+            continue
+        if not trial.used.refused and (nearest is None or trial.taken_bytes < nearest.taken_bytes):
+            nearest = trial
+    return nearest
+
+
+def _by_time(trial: Trial) -> tuple[float, int]:
+    return trial.step_ms, trial.live_bytes

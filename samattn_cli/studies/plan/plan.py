@@ -1,0 +1,158 @@
+"""Every way to train an encoder on several GPUs that reaches a global batch; the fastest that fits, and the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ...device.model import Device
+from ...encoder.model import EncoderConfig
+from ...errors import Message, UsageError
+from ...reports.plan import Plan, PlanCard, PlanChoice
+from ..progress import Tell, silent
+from .ask import Asked, check
+from .choices import STRATEGIES, known, settings
+from .evaluate import Card, Trial
+from .front import front_of, nearest_of
+from .reported import choice_of
+
+HALVES = ("bfloat16", "float16")
+
+
+def plan(config: EncoderConfig, devices: Sequence[Device], asked: Asked, *, tell: Tell = silent) -> Plan:
+    """Compare the ways to train an encoder on several GPUs.
+
+    Args:
+        config: the encoder; of its run, the keys in `asked.given` and those that no choice varies stay.
+        devices: the cards to compare.
+        asked: the question.
+        tell: is called with the number of finished choices.
+
+    Raises:
+        UsageError: if the global batch cannot be reached, a price is of a card that is not compared, or no choice can be
+            derived.
+    """
+    check(config, devices, asked)
+    cards = [Card(device) for device in devices]
+    trials = [_trials(config, card, asked) for card in cards]
+    told, left_out = _Told(tell, sum(map(len, trials))), dict.fromkeys(_not_known(asked))
+    planned: list[PlanCard] = []
+    choices: list[PlanChoice] = []
+    for card, of_card in zip(cards, trials, strict=True):
+        derived = [trial for trial in of_card if _is_derived(trial, left_out)]
+        front, others, nearest = _ordered(derived, asked, told)
+        told.done(len(of_card) - len(derived))
+        planned.append(_card(card, front, others, nearest, asked, len(choices)))
+        choices += [
+            choice_of(trial, asked, is_front=number < len(front))
+            for number, trial in enumerate((*front, *others))
+        ]
+    if not choices:
+        raise _nothing(left_out)
+    return Plan(
+        config=config,
+        command=asked.command or (config.name,),
+        gpus=asked.gpus,
+        global_batch=asked.global_batch,
+        cards=tuple(_with_beaten(planned, choices)),
+        choices=tuple(choices),
+        left_out=tuple(left_out),
+    )
+
+
+class _Told:
+    """Progress over the choices of all cards."""
+
+    def __init__(self, tell: Tell, of: int) -> None:
+        self.tell, self.of, self.number = tell, of, 0
+        tell(0, of)
+
+    def done(self, count: int = 1) -> None:
+        """So many choices more are finished."""
+        self.number += count
+        self.tell(self.number, self.of)
+
+
+def _trials(config: EncoderConfig, card: Card, asked: Asked) -> list[Trial]:
+    halves = [half for half in HALVES if getattr(card.device.peak_flops, half) is not None]
+    given = {name: True for name in asked.given}
+    found = settings(config, asked.gpus, asked.global_batch, given, halves)
+    return [Trial(setting, card) for setting in found]
+
+
+def _not_known(asked: Asked) -> Iterator[str]:
+    """The strategies that cannot be derived."""
+    if asked.gpus > 1:
+        yield from (
+            f"{each.name}: cannot be derived yet" for each in STRATEGIES if each not in set(known(STRATEGIES))
+        )
+
+
+def _is_derived(trial: Trial, left_out: dict[str, None]) -> bool:
+    """Whether a choice can be derived; if not, `left_out` says why."""
+    why = trial.underivable
+    if why:
+        setting = trial.setting
+        left_out[f"{setting.strategy}, {setting.precision} on {trial.card.device.name}: {why}"] = None
+    return not why
+
+
+def _ordered(
+    trials: Sequence[Trial], asked: Asked, told: _Told
+) -> tuple[list[Trial], list[Trial], Trial | None]:
+    """The front, the other choices from the fastest on, and where nothing fits the one that lacks least."""
+    front = front_of(trials, lambda _: asked.every or told.done())
+    nearest = None if front else nearest_of(trials)
+    for trial in trials if asked.every else ():
+        _ = trial.used
+        told.done()
+    of_front = set(map(id, front))
+    others = [trial for trial in trials if id(trial) not in of_front]
+    others.sort(key=lambda trial: (trial is not nearest, trial.step_ms, trial.live_bytes))
+    return front, others, nearest
+
+
+def _card(
+    card: Card,
+    front: Sequence[Trial],
+    others: Sequence[Trial],
+    nearest: Trial | None,
+    asked: Asked,
+    first: int,
+) -> PlanCard:
+    """A card, whose choices begin with the number `first`."""
+    fits = [trial.fits for trial in (*front, *others)]
+    return PlanCard(
+        device=card.device.name,
+        memory_bytes=card.device.memory_bytes,
+        usable_bytes=card.device.usable_bytes,
+        price=asked.prices.get(card.device.name),
+        fitting=fits.count(True),
+        too_large=fits.count(False),
+        not_replayed=fits.count(None),
+        best=first if front else None,
+        nearest=None if nearest is None else first,
+        is_beaten=False,
+    )
+
+
+def _with_beaten(cards: Sequence[PlanCard], choices: Sequence[PlanChoice]) -> Iterator[PlanCard]:
+    """The cards, with whether another is at least as fast and as cheap, and better in one."""
+    best = {card.device: choices[card.best] for card in cards if card.best is not None}
+    for card in cards:
+        own = best.get(card.device)
+        others = [other for name, other in best.items() if name != card.device]
+        yield replace(card, is_beaten=own is None or any(_beats(other, own) for other in others))
+
+
+def _beats(this: PlanChoice, other: PlanChoice) -> bool:
+    """Whether a choice is as fast and as cheap as another, and better in one; a cost that is not known is not compared."""
+    pairs = [(this.step_ms, other.step_ms)]
+    if this.cost_per_step is not None and other.cost_per_step is not None:
+        pairs.append((this.cost_per_step, other.cost_per_step))
+    return all(one <= two for one, two in pairs) and any(one < two for one, two in pairs)
+
+
+def _nothing(left_out: dict[str, None]) -> UsageError:
+    reasons = "\n".join(left_out) or "no kernel, precision and strategy go together for this encoder"
+    return UsageError(Message("nothing-to-plan", f"no way to train can be derived: {reasons}"))

@@ -1,0 +1,167 @@
+"""`samattn plan`: every figure of a choice is that of an analysis with its keys, and the front is that of brute force."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from samattn_cli import load_config, load_device
+from samattn_cli.errors import UsageError
+from samattn_cli.studies.analyze import analyze
+from samattn_cli.studies.passes import Passes
+from samattn_cli.studies.plan import Asked, plan
+from tests.support.sampling import sampled
+
+MIB = 1 << 20
+SMALL = ["depth=1", "global_attn_indexes=[0]", "image_size=768", "embed_dim=96", "num_heads=3"]
+A100 = load_device("a100_80")
+
+
+def small(*overrides):
+    return load_config("sam_vit_b", [*SMALL, *overrides])
+
+
+def with_memory(usable):
+    """A card like an A100 with so many bytes for a process."""
+    return replace(A100, name="small_card", memory_bytes=usable + A100.reserved_bytes)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A plan of which every choice is replayed."""
+    return plan(small(), [A100], Asked(gpus=2, global_batch=4, every=True))
+
+
+def test_every_choice_reaches_the_global_batch_and_no_two_are_the_same(whole):
+    for choice in whole.choices:
+        assert 2 * choice.batch_size * choice.accumulate == 4
+    assert {choice.batch_size for choice in whole.choices} == {1, 2}
+    assert {choice.attention for choice in whole.choices} == {"eager", "sdpa", "fused"}
+    assert {choice.precision for choice in whole.choices} >= {"float32", "bfloat16 autocast"}
+    assert {choice.strategy for choice in whole.choices} >= {"ddp", "ddp, bucket views"}
+    assert len({choice.set for choice in whole.choices}) == len(whole.choices)
+
+
+def test_the_figures_of_a_choice_are_those_of_an_analysis_with_its_keys(whole):
+    choices = Random(18).sample(whole.choices, 3)  # noqa: S311 - a sample for a test
+    for choice in choices:
+        config = load_config("sam_vit_b", [*SMALL, *choice.set])
+        totals = analyze(config, device=A100, verify=False).totals
+        assert choice.allocated_bytes == totals.allocated_bytes
+        assert choice.reserved_bytes == totals.reserved_bytes
+        assert choice.live_bytes == totals.training_bytes
+        assert choice.compute_ms + choice.recompute_ms == pytest.approx(totals.latency_ms)
+        assert sum(choice.memory.values()) == choice.allocated_bytes
+        assert choice.peak_at == Passes(config, A100).allocated_at
+
+
+def test_recomputation_is_what_checkpointing_adds(whole):
+    def of(checkpointing):
+        return {
+            (each.strategy, each.precision, each.attention, each.batch_size): each
+            for each in whole.choices
+            if each.checkpointing == checkpointing
+        }
+
+    without, with_all = of("none"), of("all")
+    assert without.keys() == with_all.keys()
+    for key, choice in with_all.items():
+        assert without[key].recompute_ms == 0 < choice.recompute_ms
+        assert choice.compute_ms == without[key].compute_ms
+
+
+def beats(one, other):
+    no_worse = one.step_ms <= other.step_ms and one.reserved_bytes <= other.reserved_bytes
+    return no_worse and (one.step_ms, one.reserved_bytes) != (other.step_ms, other.reserved_bytes)
+
+
+@pytest.mark.parametrize("share", sampled([0.5, 0.2, 1.1], 3))
+def test_the_front_is_that_of_brute_force_whatever_the_memory(whole, share):
+    """The choices that are not replayed are those that another beats, or that are proven to be too large."""
+    largest = max(choice.reserved_bytes for choice in whole.choices)
+    card, bfloat16 = with_memory(int(largest * share)), frozenset({"autocast"})
+    config = small("run.autocast=bfloat16")
+    every, some = (
+        plan(config, [card], Asked(gpus=2, global_batch=4, given=bfloat16, every=each)) for each in (True, False)
+    )
+    fitting = [choice for choice in every.choices if choice.fits]
+    assert all(choice.fits is not None for choice in every.choices)
+    best = {
+        (one.step_ms, one.reserved_bytes) for one in fitting if not any(beats(two, one) for two in fitting)
+    }
+    for report in (every, some):
+        front = [choice for choice in report.choices if choice.is_front]
+        assert {(choice.step_ms, choice.reserved_bytes) for choice in front} == best
+        assert [choice.step_ms for choice in front] == sorted(choice.step_ms for choice in front)
+        assert report.choices[report.cards[0].best] == front[0]
+    assert some.cards[0].not_replayed > 0
+
+
+def test_where_nothing_fits_the_nearest_is_the_one_that_needs_least(whole):
+    least = min(choice.reserved_bytes for choice in whole.choices)
+    report = plan(small(), [with_memory(least - MIB)], Asked(gpus=2, global_batch=4))
+    (card,) = report.cards
+    nearest = report.choices[card.nearest]
+    assert card.best is None
+    assert not report.fits
+    assert nearest.reserved_bytes == least
+    assert nearest.missing_bytes == MIB
+
+
+def test_a_price_is_of_all_gpus_for_the_time_of_a_step():
+    devices = [A100, load_device("h100")]
+    report = plan(small(), devices, Asked(gpus=1, global_batch=1, prices={"h100": 3.6}))
+    a100, h100 = (report.choices[card.best] for card in report.cards)
+    assert a100.cost_per_step is None
+    # 1 GPU x 3.6 an hour x step_ms / 3.6e6 ms
+    assert h100.cost_per_step == pytest.approx(1e-6 * h100.step_ms)
+    assert h100.cost_per_1000_images == pytest.approx(h100.cost_per_step * 1000)
+    assert [card.is_beaten for card in report.cards] == [True, False]
+
+
+def test_keys_that_the_user_gave_are_kept():
+    given = ["run.attention=sdpa", "run.autocast=bfloat16", "run.batch_size=2"]
+    names = frozenset({"attention", "autocast", "batch_size"})
+    report = plan(small(*given), [A100], Asked(gpus=2, global_batch=8, given=names))
+    for choice in report.choices:
+        assert (choice.attention, choice.precision) == ("sdpa", "bfloat16 autocast")
+        assert (choice.batch_size, choice.accumulate) == (2, 2)
+
+
+def test_one_gpu_has_one_strategy_without_communication():
+    report = plan(small(), [A100], Asked(gpus=1, global_batch=1))
+    assert {choice.strategy for choice in report.choices} == {"one GPU"}
+    assert {choice.communication_ms for choice in report.choices} == {0}
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "code", "says"),
+    [
+        ([], Asked(gpus=0, global_batch=8), "out-of-range", "--gpus 0"),
+        ([], Asked(gpus=8, global_batch=60), "not-divisible", "56 or 64"),
+        ([], Asked(gpus=8, global_batch=4), "not-divisible", "8"),
+        ([], Asked(gpus=2, global_batch=8, prices={"h100": 2}), "price-without-card", "h100"),
+        (["run.batch_size=3"], Asked(gpus=2, global_batch=8, given=frozenset({"batch_size"})), "not-divisible", "1, 2, 4"),
+        ([], Asked(gpus=2, global_batch=8, given=frozenset({"parallel"})), "conflicting-options", "--gpus 2"),
+        ([], Asked(gpus=2, global_batch=8, given=frozenset({"mode"})), "not-training", "inference"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked(given, asked, code, says):
+    with pytest.raises(UsageError) as error:
+        plan(small(*given), [A100], asked)
+    assert error.value.codes == (code,)
+    assert says in str(error.value)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("preset", sampled(["sam_vit_b", "sam2_hiera_t", "swin_t", "vitdet_b"], 1))
+def test_every_choice_of_a_preset_is_an_analysis_with_its_keys(preset):
+    report = plan(load_config(preset), [A100], Asked(gpus=2, global_batch=4, every=True))
+    for choice in report.choices:
+        totals = analyze(load_config(preset, choice.set), device=A100, verify=False).totals
+        assert (choice.allocated_bytes, choice.reserved_bytes, choice.live_bytes) == (
+            totals.allocated_bytes,
+            totals.reserved_bytes,
+            totals.training_bytes,
+        )
+        assert choice.compute_ms + choice.recompute_ms == pytest.approx(totals.latency_ms)
