@@ -10,11 +10,13 @@ from samattn_cli.errors import UsageError
 from samattn_cli.studies.analyze import analyze
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.plan import Asked, plan
+from samattn_cli.studies.plan.choices import settings
 from tests.support.sampling import sampled
 
 MIB = 1 << 20
 SMALL = ["depth=1", "global_attn_indexes=[0]", "image_size=768", "embed_dim=96", "num_heads=3"]
 A100 = load_device("a100_80")
+TWO_GPUS = Asked(gpus=2, global_batch=4, given=frozenset({"autocast"}), every=True)
 
 
 def small(*overrides):
@@ -29,7 +31,7 @@ def with_memory(usable):
 @pytest.fixture(scope="module")
 def whole():
     """A plan of which every choice is replayed."""
-    return plan(small(), [A100], Asked(gpus=2, global_batch=4, every=True))
+    return plan(small("run.autocast=bfloat16"), [A100], TWO_GPUS)
 
 
 def test_every_choice_reaches_the_global_batch_and_no_two_are_the_same(whole):
@@ -37,7 +39,7 @@ def test_every_choice_reaches_the_global_batch_and_no_two_are_the_same(whole):
         assert 2 * choice.batch_size * choice.accumulate == 4
     assert {choice.batch_size for choice in whole.choices} == {1, 2}
     assert {choice.attention for choice in whole.choices} == {"eager", "sdpa", "fused"}
-    assert {choice.precision for choice in whole.choices} >= {"float32", "bfloat16 autocast"}
+    assert {choice.precision for choice in whole.choices} == {"bfloat16 autocast"}
     assert {choice.strategy for choice in whole.choices} >= {"ddp", "ddp, bucket views"}
     assert len({choice.set for choice in whole.choices}) == len(whole.choices)
 
@@ -45,7 +47,7 @@ def test_every_choice_reaches_the_global_batch_and_no_two_are_the_same(whole):
 def test_the_figures_of_a_choice_are_those_of_an_analysis_with_its_keys(whole):
     choices = Random(18).sample(whole.choices, 3)  # noqa: S311 - a sample for a test
     for choice in choices:
-        config = load_config("sam_vit_b", [*SMALL, *choice.set])
+        config = small(*choice.set)
         totals = analyze(config, device=A100, verify=False).totals
         assert choice.allocated_bytes == totals.allocated_bytes
         assert choice.reserved_bytes == totals.reserved_bytes
@@ -79,11 +81,8 @@ def beats(one, other):
 def test_the_front_is_that_of_brute_force_whatever_the_memory(whole, share):
     """The choices that are not replayed are those that another beats, or that are proven to be too large."""
     largest = max(choice.reserved_bytes for choice in whole.choices)
-    card, bfloat16 = with_memory(int(largest * share)), frozenset({"autocast"})
-    config = small("run.autocast=bfloat16")
-    every, some = (
-        plan(config, [card], Asked(gpus=2, global_batch=4, given=bfloat16, every=each)) for each in (True, False)
-    )
+    card, config = with_memory(int(largest * share)), small("run.autocast=bfloat16")
+    every, some = (plan(config, [card], replace(TWO_GPUS, every=each)) for each in (True, False))
     fitting = [choice for choice in every.choices if choice.fits]
     assert all(choice.fits is not None for choice in every.choices)
     best = {
@@ -99,13 +98,15 @@ def test_the_front_is_that_of_brute_force_whatever_the_memory(whole, share):
 
 def test_where_nothing_fits_the_nearest_is_the_one_that_needs_least(whole):
     least = min(choice.reserved_bytes for choice in whole.choices)
-    report = plan(small(), [with_memory(least - MIB)], Asked(gpus=2, global_batch=4))
+    memory = min(choice.allocated_bytes for choice in whole.choices) - MIB
+    asked = replace(TWO_GPUS, every=False)
+    report = plan(small("run.autocast=bfloat16"), [with_memory(memory)], asked)
     (card,) = report.cards
     nearest = report.choices[card.nearest]
     assert card.best is None
     assert not report.fits
     assert nearest.reserved_bytes == least
-    assert nearest.missing_bytes == MIB
+    assert nearest.missing_bytes == least - memory
 
 
 def test_a_price_is_of_all_gpus_for_the_time_of_a_step():
@@ -126,6 +127,16 @@ def test_keys_that_the_user_gave_are_kept():
     for choice in report.choices:
         assert (choice.attention, choice.precision) == ("sdpa", "bfloat16 autocast")
         assert (choice.batch_size, choice.accumulate) == (2, 2)
+
+
+def test_the_types_are_those_that_a_card_has_units_for_and_that_of_the_config():
+    def of(halves, *overrides):
+        return {each.precision for each in settings(small(*overrides), 2, 2, {}, halves)}
+
+    assert of(["bfloat16", "float16"]) >= {"float32", "bfloat16 autocast"}
+    assert "float16 autocast" not in of(["bfloat16", "float16"])
+    assert of(["float16"]) == {"float32", "float16 autocast"}
+    assert "bfloat16" in of(["bfloat16"], "run.dtype=bfloat16")
 
 
 def test_one_gpu_has_one_strategy_without_communication():
