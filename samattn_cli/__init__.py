@@ -16,6 +16,7 @@ __all__ = [
     "Analysis",
     "Asked",
     "EncoderConfig",
+    "Goal",
     "Grid",
     "SamattnError",
     "__version__",
@@ -29,6 +30,7 @@ __all__ = [
     "load_config",
     "load_device",
     "load_thresholds",
+    "plan",
     "sweep",
     "to_json",
     "trace",
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from .studies.fit import Asked, fit
     from .studies.grid import Grid
     from .studies.placements.compare import compare_placements
+    from .studies.plan import Goal, plan
     from .studies.sweep import sweep
     from .studies.traced import trace
 
@@ -56,6 +59,7 @@ _HOMES = {
     "Analysis": "reports.analysis",
     "Asked": "studies.fit",
     "EncoderConfig": "encoder.model",
+    "Goal": "studies.plan",
     "Grid": "studies.grid",
     "SamattnError": "errors",
     "add_family": "encoder.outside",
@@ -68,6 +72,7 @@ _HOMES = {
     "load_config": "files.load",
     "load_device": "device.load",
     "load_thresholds": "gate.load_thresholds",
+    "plan": "studies.plan",
     "sweep": "studies.sweep",
     "to_json": "reports.text",
     "trace": "studies.traced",

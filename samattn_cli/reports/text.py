@@ -25,6 +25,7 @@ KINDS = {
     "judgement": ".judgement.Judgement",
     "oom": ".oom.Oom",
     "metrics": ".metrics.Metrics",
+    "plan": ".plan.Plan",
     "placements": ".placements.Placements",
     "published_memory": ".published_memory.PublishedMemory",
     "sweep": ".sweep.Sweep",

@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from samattn_cli import analyze, compare_placements, explain, fit, load_config, load_device, sweep, to_json
+from samattn_cli import (
+    Goal,
+    analyze,
+    compare_placements,
+    explain,
+    fit,
+    load_config,
+    load_device,
+    plan,
+    sweep,
+    to_json,
+)
 from samattn_cli.cli.app import app
 from samattn_cli.reports.judgement import Errors, JudgedCase, JudgedPeak, Judgement
 from samattn_cli.reports.published_memory import PublishedGroup, PublishedMemory, PublishedRow
@@ -58,6 +69,11 @@ def reports() -> dict[str, Any]:
         "metrics": metrics(),
         "oom": answer(
             OUT_OF_MEMORY, two_layers, frozenset({"batch_size", "dtype", "mode", "attention"}), Cuda()
+        ),
+        "plan": plan(
+            two_layers,
+            [load_device("a100_80")],
+            Goal(gpus=2, global_batch=2, given=frozenset({"attention", "autocast"})),
         ),
         "placements": compare_placements(two_layers),
         "published_memory": published(),

@@ -9,14 +9,14 @@ from samattn_cli import load_config, load_device
 from samattn_cli.errors import UsageError
 from samattn_cli.studies.analyze import analyze
 from samattn_cli.studies.passes import Passes
-from samattn_cli.studies.plan import Asked, plan
+from samattn_cli.studies.plan import Goal, plan
 from samattn_cli.studies.plan.choices import settings
 from tests.support.sampling import sampled
 
 MIB = 1 << 20
 SMALL = ["depth=1", "global_attn_indexes=[0]", "image_size=768", "embed_dim=96", "num_heads=3"]
 A100 = load_device("a100_80")
-TWO_GPUS = Asked(gpus=2, global_batch=4, given=frozenset({"autocast"}), every=True)
+TWO_GPUS = Goal(gpus=2, global_batch=4, given=frozenset({"autocast"}), every=True)
 
 
 def small(*overrides):
@@ -45,7 +45,7 @@ def test_every_choice_reaches_the_global_batch_and_no_two_are_the_same(whole):
 
 
 def test_the_figures_of_a_choice_are_those_of_an_analysis_with_its_keys(whole):
-    choices = Random(18).sample(whole.choices, 3)  # noqa: S311 - a sample for a test
+    choices = Random(18).sample(whole.choices, 3)
     for choice in choices:
         config = small(*choice.set)
         totals = analyze(config, device=A100, verify=False).totals
@@ -99,8 +99,8 @@ def test_the_front_is_that_of_brute_force_whatever_the_memory(whole, share):
 def test_where_nothing_fits_the_nearest_is_the_one_that_needs_least(whole):
     least = min(choice.reserved_bytes for choice in whole.choices)
     memory = min(choice.allocated_bytes for choice in whole.choices) - MIB
-    asked = replace(TWO_GPUS, every=False)
-    report = plan(small("run.autocast=bfloat16"), [with_memory(memory)], asked)
+    goal = replace(TWO_GPUS, every=False)
+    report = plan(small("run.autocast=bfloat16"), [with_memory(memory)], goal)
     (card,) = report.cards
     nearest = report.choices[card.nearest]
     assert card.best is None
@@ -111,7 +111,7 @@ def test_where_nothing_fits_the_nearest_is_the_one_that_needs_least(whole):
 
 def test_a_price_is_of_all_gpus_for_the_time_of_a_step():
     devices = [A100, load_device("h100")]
-    report = plan(small(), devices, Asked(gpus=1, global_batch=1, prices={"h100": 3.6}))
+    report = plan(small(), devices, Goal(gpus=1, global_batch=1, prices={"h100": 3.6}))
     a100, h100 = (report.choices[card.best] for card in report.cards)
     assert a100.cost_per_step is None
     # 1 GPU x 3.6 an hour x step_ms / 3.6e6 ms
@@ -123,7 +123,7 @@ def test_a_price_is_of_all_gpus_for_the_time_of_a_step():
 def test_keys_that_the_user_gave_are_kept():
     given = ["run.attention=sdpa", "run.autocast=bfloat16", "run.batch_size=2"]
     names = frozenset({"attention", "autocast", "batch_size"})
-    report = plan(small(*given), [A100], Asked(gpus=2, global_batch=8, given=names))
+    report = plan(small(*given), [A100], Goal(gpus=2, global_batch=8, given=names))
     for choice in report.choices:
         assert (choice.attention, choice.precision) == ("sdpa", "bfloat16 autocast")
         assert (choice.batch_size, choice.accumulate) == (2, 2)
@@ -131,7 +131,7 @@ def test_keys_that_the_user_gave_are_kept():
 
 def test_the_types_are_those_that_a_card_has_units_for_and_that_of_the_config():
     def of(halves, *overrides):
-        return {each.precision for each in settings(small(*overrides), 2, 2, {}, halves)}
+        return {each.precision for each in settings(small(*overrides), 2, 2, frozenset(), halves)}
 
     assert of(["bfloat16", "float16"]) >= {"float32", "bfloat16 autocast"}
     assert "float16 autocast" not in of(["bfloat16", "float16"])
@@ -140,26 +140,26 @@ def test_the_types_are_those_that_a_card_has_units_for_and_that_of_the_config():
 
 
 def test_one_gpu_has_one_strategy_without_communication():
-    report = plan(small(), [A100], Asked(gpus=1, global_batch=1))
+    report = plan(small(), [A100], Goal(gpus=1, global_batch=1))
     assert {choice.strategy for choice in report.choices} == {"one GPU"}
     assert {choice.communication_ms for choice in report.choices} == {0}
 
 
 @pytest.mark.parametrize(
-    ("given", "asked", "code", "says"),
+    ("given", "goal", "code", "says"),
     [
-        ([], Asked(gpus=0, global_batch=8), "out-of-range", "--gpus 0"),
-        ([], Asked(gpus=8, global_batch=60), "not-divisible", "56 or 64"),
-        ([], Asked(gpus=8, global_batch=4), "not-divisible", "8"),
-        ([], Asked(gpus=2, global_batch=8, prices={"h100": 2}), "price-without-card", "h100"),
-        (["run.batch_size=3"], Asked(gpus=2, global_batch=8, given=frozenset({"batch_size"})), "not-divisible", "1, 2, 4"),
-        ([], Asked(gpus=2, global_batch=8, given=frozenset({"parallel"})), "conflicting-options", "--gpus 2"),
-        ([], Asked(gpus=2, global_batch=8, given=frozenset({"mode"})), "not-training", "inference"),
+        ([], Goal(gpus=0, global_batch=8), "out-of-range", "--gpus 0"),
+        ([], Goal(gpus=8, global_batch=60), "not-divisible", "56 or 64"),
+        ([], Goal(gpus=8, global_batch=4), "not-divisible", "8"),
+        ([], Goal(gpus=2, global_batch=8, prices={"h100": 2}), "price-without-card", "h100"),
+        (["run.batch_size=3"], Goal(gpus=2, global_batch=8, given=frozenset({"batch_size"})), "not-divisible", "1, 2, 4"),
+        ([], Goal(gpus=2, global_batch=8, given=frozenset({"parallel"})), "conflicting-options", "--gpus 2"),
+        ([], Goal(gpus=2, global_batch=8, given=frozenset({"mode"})), "not-training", "inference"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_asked(given, asked, code, says):
+def test_what_cannot_be_asked(given, goal, code, says):
     with pytest.raises(UsageError) as error:
-        plan(small(*given), [A100], asked)
+        plan(small(*given), [A100], goal)
     assert error.value.codes == (code,)
     assert says in str(error.value)
 
@@ -167,7 +167,7 @@ def test_what_cannot_be_asked(given, asked, code, says):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("preset", sampled(["sam_vit_b", "sam2_hiera_t", "swin_t", "vitdet_b"], 1))
 def test_every_choice_of_a_preset_is_an_analysis_with_its_keys(preset):
-    report = plan(load_config(preset), [A100], Asked(gpus=2, global_batch=4, every=True))
+    report = plan(load_config(preset), [A100], Goal(gpus=2, global_batch=4, every=True))
     for choice in report.choices:
         totals = analyze(load_config(preset, choice.set), device=A100, verify=False).totals
         assert (choice.allocated_bytes, choice.reserved_bytes, choice.live_bytes) == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import fields, replace
 from functools import cached_property
 from itertools import product
@@ -10,15 +11,15 @@ from typing import Any
 
 from ...encoder.applicable_keys import unused_keys
 from ...encoder.kernels import takes
-from ...encoder.keys import choices_of
 from ...encoder.model import EncoderConfig, RunConfig
 from ...encoder.plan_rules import is_valid
 from ...records import dataclass
 from ..changes import same_as_sdpa
 
 KERNELS = ("eager", "sdpa", "fused")
-FIELDS = {field.name: field for field in fields(RunConfig)}
-DEFAULTS = {name: field.default for name, field in FIELDS.items()}
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(RunConfig)}
+FIRST = ("mode", "parallel", "gpus", "batch_size", "accumulate")
+"""The keys with which the settings of a choice begin."""
 SINGLE = "one GPU"
 
 
@@ -72,7 +73,8 @@ class Setting:
     def set(self) -> tuple[str, ...]:
         """The settings that make it of the encoder as the user has it: "run.parallel=ddp"."""
         run, own = self.config.run, self.own.run
-        values = {name: getattr(run, name) for name in FIELDS if name not in self._unused}
+        names = [*FIRST, *(name for name in DEFAULTS if name not in FIRST)]
+        values = {name: getattr(run, name) for name in names if name not in self._unused}
         changed = {
             name: value
             for name, value in values.items()
@@ -100,20 +102,8 @@ def unused_by(parallel: str) -> list[str]:
     return [*unused_keys("mode", "training"), *unused_keys("parallel", parallel)]
 
 
-def known(options: Sequence[Option]) -> Iterator[Option]:
-    """The options whose keys and words configs have."""
-    for each in options:
-        if all(name in FIELDS and _takes(name, value) for name, value in each.keys):
-            yield each
-
-
-def _takes(name: str, value: Any) -> bool:
-    words = choices_of(FIELDS[name])
-    return not (isinstance(value, str) and words) or value in words
-
-
 def settings(
-    config: EncoderConfig, gpus: int, global_batch: int, given: Mapping[str, Any], halves: Sequence[str]
+    config: EncoderConfig, gpus: int, global_batch: int, given: AbstractSet[str], halves: Sequence[str]
 ) -> Iterator[Setting]:
     """The choices for a number of GPUs.
 
@@ -128,13 +118,13 @@ def settings(
         _given(_strategies(gpus), config, given),
         _given(_batches(global_batch // gpus), config, given),
         _given(_precisions(config, halves), config, given),
-        _given(tuple(known(CHECKPOINTING)), config, given),
+        _given(CHECKPOINTING, config, given),
         _given(tuple(option(kernel, attention=kernel) for kernel in KERNELS), config, given),
     )
     for chosen in product(*dimensions):
         strategy, _, precision, checkpointing, _ = chosen
         keys = {name: value for each in chosen for name, value in each.keys}
-        if set(keys) & set(unused_by(keys["parallel"])) - {"gpus"}:
+        if set(keys) & set(unused_by(keys["parallel"])):
             continue
         encoder = _with(config, {"gpus": gpus, **keys})
         kernel = encoder.run.attention
@@ -147,11 +137,11 @@ def _with(config: EncoderConfig, keys: Mapping[str, Any]) -> EncoderConfig:
     unused = {name: DEFAULTS[name] for name in unused_by(keys["parallel"])}
     scaled = config.run.grad_scaler and keys["autocast"] != "none"
     run = {"grad_scaler": scaled, **keys, **unused, "mode": "training"}
-    return replace(config, run=replace(config.run, **{name: run[name] for name in run if name in FIELDS}))
+    return replace(config, run=replace(config.run, **run))
 
 
 def _strategies(gpus: int) -> tuple[Option, ...]:
-    return (option(SINGLE, parallel="none"),) if gpus == 1 else tuple(known(STRATEGIES))
+    return (option(SINGLE, parallel="none"),) if gpus == 1 else STRATEGIES
 
 
 def _batches(images: int) -> tuple[Option, ...]:
@@ -166,7 +156,7 @@ def _precisions(config: EncoderConfig, halves: Sequence[str]) -> tuple[Option, .
     half = {"bfloat16": (BFLOAT16, POLICY), "float16": (FLOAT16,)}
     usual = (FLOAT32, *next((half[name] for name in ("bfloat16", "float16") if name in halves), ()))
     own = option(precision_of(run), dtype=run.dtype, autocast=run.autocast)
-    return tuple(known((*usual, *([] if own.name in {each.name for each in usual} else [own]))))
+    return (*usual, *([] if own.name in {each.name for each in usual} else [own]))
 
 
 def precision_of(run: RunConfig) -> str:
@@ -174,7 +164,7 @@ def precision_of(run: RunConfig) -> str:
     return run.dtype if run.autocast == "none" else f"{run.autocast} autocast"
 
 
-def _given(options: Sequence[Option], config: EncoderConfig, given: Mapping[str, Any]) -> tuple[Option, ...]:
+def _given(options: Sequence[Option], config: EncoderConfig, given: AbstractSet[str]) -> tuple[Option, ...]:
     """The options of a dimension that agree with the keys that the user gave; those keys alone if none does."""
     names = {name for each in options for name, _ in each.keys}
     fixed = {name: getattr(config.run, name) for name in names if name in given}

@@ -12,14 +12,14 @@ from functools import cached_property
 from ...device.model import Device
 from ...device.roofline import op_time
 from ...encoder.model import EncoderConfig
-from ...errors import UsageError
+from ...errors import Message, UsageError
 from ...tape.training import TrainingStep, training_step
-from ..on_device import InMemory, cuda_of, in_memory, in_bytes
+from ..on_device import InMemory, cuda_of, in_bytes, in_memory
 from ..passes import Passes
 from .choices import DEFAULTS, Setting
 
-AROUND = ("parallel", "gpus", "reshard_after_forward")
-"""Keys of the run that change nothing in the passes over the Tape, unless gradients are views of buckets."""
+AROUND = ("none", "ddp")
+"""Ways to spread a step with which the passes over the Tape are the same, unless gradients are views of buckets."""
 
 
 @dataclass
@@ -53,10 +53,9 @@ class Card:
 def _inside(config: EncoderConfig) -> EncoderConfig:
     """The encoder without what is around it in a step."""
     run = config.run
-    if run.gradient_as_bucket_view:
+    if run.gradient_as_bucket_view or run.parallel not in AROUND:
         return config
-    around = {name: DEFAULTS[name] for name in AROUND if name in DEFAULTS}
-    return replace(config, run=replace(run, **around))
+    return replace(config, run=replace(run, parallel="none", gpus=DEFAULTS["gpus"]))
 
 
 @dataclass
@@ -145,10 +144,10 @@ class Trial:
         return 0 if self.fits else taken - self.usable_bytes
 
     @cached_property
-    def underivable(self) -> str:
-        """Why it cannot be derived; "" if it can. Time and live bytes are worked out here, and kept."""
+    def underivable(self) -> Message | None:
+        """Why it cannot be derived; None if it can. Time and live bytes are worked out here, and kept."""
         try:
             _ = self.step_ms, self.live_bytes
         except UsageError as error:
             return error.message
-        return ""
+        return None

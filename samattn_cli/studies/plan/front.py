@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from .evaluate import Trial
 
 
-def front_of(trials: Sequence[Trial], done: Callable[[Trial], object]) -> list[Trial]:
+def front_of(trials: Sequence[Trial], done: Callable[[], object]) -> list[Trial]:
     """The choices on the front, from the fastest on; `done` is called after each choice."""
     least: int | None = None
     fitting: list[Trial] = []
@@ -20,7 +20,7 @@ def front_of(trials: Sequence[Trial], done: Callable[[Trial], object]) -> list[T
         if not trial.is_too_large and (least is None or trial.live_bytes < least) and trial.used.fits:
             fitting.append(trial)
             least = min(least or trial.taken_bytes, trial.taken_bytes)
-        done(trial)
+        done()
     return without_beaten(fitting)
 
 

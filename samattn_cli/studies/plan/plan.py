@@ -7,53 +7,54 @@ from dataclasses import replace
 
 from ...device.model import Device
 from ...encoder.model import EncoderConfig
-from ...errors import Message, UsageError
+from ...errors import Message, UsageError, code_of
 from ...reports.plan import Plan, PlanCard, PlanChoice
 from ..progress import Tell, silent
-from .ask import Asked, check
-from .choices import STRATEGIES, known, settings
+from .choices import settings
 from .evaluate import Card, Trial
 from .front import front_of, nearest_of
+from .goal import Goal, check
 from .reported import choice_of
 
+NOT_DERIVED = "not-derived-yet"
 HALVES = ("bfloat16", "float16")
 
 
-def plan(config: EncoderConfig, devices: Sequence[Device], asked: Asked, *, tell: Tell = silent) -> Plan:
+def plan(config: EncoderConfig, devices: Sequence[Device], goal: Goal, *, tell: Tell = silent) -> Plan:
     """Compare the ways to train an encoder on several GPUs.
 
     Args:
-        config: the encoder; of its run, the keys in `asked.given` and those that no choice varies stay.
+        config: the encoder; of its run, the keys in `goal.given` and those that no choice varies stay.
         devices: the cards to compare.
-        asked: the question.
+        goal: the number of GPUs, and the batch that is to be reached.
         tell: is called with the number of finished choices.
 
     Raises:
         UsageError: if the global batch cannot be reached, a price is of a card that is not compared, or no choice can be
             derived.
     """
-    check(config, devices, asked)
+    check(config, devices, goal)
     cards = [Card(device) for device in devices]
-    trials = [_trials(config, card, asked) for card in cards]
-    told, left_out = _Told(tell, sum(map(len, trials))), dict.fromkeys(_not_known(asked))
+    trials = [_trials(config, card, goal) for card in cards]
+    told, left_out = _Told(tell, sum(map(len, trials))), dict[str, None]()
     planned: list[PlanCard] = []
     choices: list[PlanChoice] = []
     for card, of_card in zip(cards, trials, strict=True):
         derived = [trial for trial in of_card if _is_derived(trial, left_out)]
-        front, others, nearest = _ordered(derived, asked, told)
+        front, others, nearest = _ordered(derived, goal, told)
         told.done(len(of_card) - len(derived))
-        planned.append(_card(card, front, others, nearest, asked, len(choices)))
+        planned.append(_card(card, front, others, nearest, goal, len(choices)))
         choices += [
-            choice_of(trial, asked, is_front=number < len(front))
+            choice_of(trial, goal, is_front=number < len(front))
             for number, trial in enumerate((*front, *others))
         ]
     if not choices:
         raise _nothing(left_out)
     return Plan(
         config=config,
-        command=asked.command or (config.name,),
-        gpus=asked.gpus,
-        global_batch=asked.global_batch,
+        command=goal.command or (config.name,),
+        gpus=goal.gpus,
+        global_batch=goal.global_batch,
         cards=tuple(_with_beaten(planned, choices)),
         choices=tuple(choices),
         left_out=tuple(left_out),
@@ -73,37 +74,28 @@ class _Told:
         self.tell(self.number, self.of)
 
 
-def _trials(config: EncoderConfig, card: Card, asked: Asked) -> list[Trial]:
+def _trials(config: EncoderConfig, card: Card, goal: Goal) -> list[Trial]:
     halves = [half for half in HALVES if getattr(card.device.peak_flops, half) is not None]
-    given = {name: True for name in asked.given}
-    found = settings(config, asked.gpus, asked.global_batch, given, halves)
+    found = settings(config, goal.gpus, goal.global_batch, goal.given, halves)
     return [Trial(setting, card) for setting in found]
-
-
-def _not_known(asked: Asked) -> Iterator[str]:
-    """The strategies that cannot be derived."""
-    if asked.gpus > 1:
-        yield from (
-            f"{each.name}: cannot be derived yet" for each in STRATEGIES if each not in set(known(STRATEGIES))
-        )
 
 
 def _is_derived(trial: Trial, left_out: dict[str, None]) -> bool:
     """Whether a choice can be derived; if not, `left_out` says why."""
-    why = trial.underivable
-    if why:
-        setting = trial.setting
-        left_out[f"{setting.strategy}, {setting.precision} on {trial.card.device.name}: {why}"] = None
-    return not why
+    why, setting = trial.underivable, trial.setting
+    if why is not None:
+        of = f"{setting.strategy}, {setting.precision} on {trial.card.device.name}"
+        left_out[f"{setting.strategy if code_of(why) == NOT_DERIVED else of}: {why}"] = None
+    return why is None
 
 
 def _ordered(
-    trials: Sequence[Trial], asked: Asked, told: _Told
+    trials: Sequence[Trial], goal: Goal, told: _Told
 ) -> tuple[list[Trial], list[Trial], Trial | None]:
     """The front, the other choices from the fastest on, and where nothing fits the one that lacks least."""
-    front = front_of(trials, lambda _: asked.every or told.done())
+    front = front_of(trials, lambda: told.done(0 if goal.every else 1))
     nearest = None if front else nearest_of(trials)
-    for trial in trials if asked.every else ():
+    for trial in trials if goal.every else ():
         _ = trial.used
         told.done()
     of_front = set(map(id, front))
@@ -117,7 +109,7 @@ def _card(
     front: Sequence[Trial],
     others: Sequence[Trial],
     nearest: Trial | None,
-    asked: Asked,
+    goal: Goal,
     first: int,
 ) -> PlanCard:
     """A card, whose choices begin with the number `first`."""
@@ -126,7 +118,7 @@ def _card(
         device=card.device.name,
         memory_bytes=card.device.memory_bytes,
         usable_bytes=card.device.usable_bytes,
-        price=asked.prices.get(card.device.name),
+        price=goal.prices.get(card.device.name),
         fitting=fits.count(True),
         too_large=fits.count(False),
         not_replayed=fits.count(None),

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ...reports.plan import PlanChoice
-from .ask import Asked
 from .evaluate import Trial
+from .goal import Goal
 
 MS_PER_HOUR = 3.6e6
 MS_PER_SECOND = 1e3
 THOUSAND = 1000
 
 
-def choice_of(trial: Trial, asked: Asked, *, is_front: bool) -> PlanChoice:
+def choice_of(trial: Trial, goal: Goal, *, is_front: bool) -> PlanChoice:
     """A choice with what was worked out for it."""
     setting, run = trial.setting, trial.config.run
     used = trial.used if trial.is_replayed else None
-    cost = _cost(asked.prices.get(trial.card.device.name), asked.gpus, trial.step_ms)
+    cost = _cost(goal.prices.get(trial.card.device.name), goal.gpus, trial.step_ms)
     return PlanChoice(
         device=trial.card.device.name,
         strategy=setting.strategy,
@@ -29,8 +29,8 @@ def choice_of(trial: Trial, asked: Asked, *, is_front: bool) -> PlanChoice:
         set=setting.set,
         fits=trial.fits,
         live_bytes=trial.live_bytes,
-        allocated_bytes=used and used.allocated_bytes,
-        reserved_bytes=used and used.reserved_bytes,
+        allocated_bytes=None if used is None else used.allocated_bytes,
+        reserved_bytes=None if used is None else used.reserved_bytes,
         missing_bytes=trial.missing_bytes,
         memory={} if used is None or used.kinds is None else asdict(used.kinds),
         peak_at=(used and used.allocated_at) or trial.passes.step.peak_at,
@@ -39,9 +39,9 @@ def choice_of(trial: Trial, asked: Asked, *, is_front: bool) -> PlanChoice:
         compute_ms=trial.compute_ms,
         recompute_ms=trial.recompute_ms,
         communication_ms=trial.communication_ms,
-        images_per_s=asked.global_batch / trial.step_ms * MS_PER_SECOND,
+        images_per_s=goal.global_batch / trial.step_ms * MS_PER_SECOND,
         cost_per_step=cost,
-        cost_per_1000_images=None if cost is None else cost / asked.global_batch * THOUSAND,
+        cost_per_1000_images=None if cost is None else cost / goal.global_batch * THOUSAND,
         is_front=is_front,
     )
 

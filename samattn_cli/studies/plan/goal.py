@@ -1,4 +1,4 @@
-"""What a plan is asked for, and whether it can be answered."""
+"""What a plan is for, and whether it can be answered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_GPUS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Goal:
     """What a plan is for.
 
     Attributes:
@@ -34,19 +34,19 @@ class Asked:
     command: tuple[str, ...] = ()
 
 
-def check(config: EncoderConfig, devices: Sequence[Device], asked: Asked) -> None:
+def check(config: EncoderConfig, devices: Sequence[Device], goal: Goal) -> None:
     """Check that a question can be answered.
 
     Raises:
         UsageError: if it cannot.
     """
-    _check_numbers(asked)
-    _check_given(config, asked)
+    _check_numbers(goal)
+    _check_given(config, goal)
     names = [device.name for device in devices]
     for name in names:
         if names.count(name) > 1:
             raise UsageError("duplicate-device", f"--devices {','.join(names)}: {name} is there twice")
-    for name in asked.prices:
+    for name in goal.prices:
         if name not in names:
             hint = did_you_mean(name, names) or f"; compared are {', '.join(names)}"
             raise UsageError(
@@ -54,8 +54,8 @@ def check(config: EncoderConfig, devices: Sequence[Device], asked: Asked) -> Non
             )
 
 
-def _check_numbers(asked: Asked) -> None:
-    gpus, batch = asked.gpus, asked.global_batch
+def _check_numbers(goal: Goal) -> None:
+    gpus, batch = goal.gpus, goal.global_batch
     if not 1 <= gpus <= MOST_GPUS:
         raise UsageError("out-of-range", f"--gpus {gpus}: must be 1 to {MOST_GPUS:,}")
     if not 1 <= batch <= MAX_BATCH * gpus:
@@ -69,30 +69,30 @@ def _check_numbers(asked: Asked) -> None:
         )
 
 
-def _check_given(config: EncoderConfig, asked: Asked) -> None:
+def _check_given(config: EncoderConfig, goal: Goal) -> None:
     """Check that keys which the user gave can be kept."""
-    run, images = config.run, asked.global_batch // asked.gpus
-    if "mode" in asked.given and run.mode != "training":
+    run, images = config.run, goal.global_batch // goal.gpus
+    if "mode" in goal.given and run.mode != "training":
         raise UsageError("not-training", f"run.mode {run.mode}: a plan is of training steps")
-    if "parallel" in asked.given and (run.parallel == "none") != (asked.gpus == 1):
+    if "parallel" in goal.given and (run.parallel == "none") != (goal.gpus == 1):
         right = "remove --gpus, or use 1" if run.parallel == "none" else "give --gpus 2 or more"
         raise UsageError(
-            "conflicting-options", f"run.parallel {run.parallel} and --gpus {asked.gpus}: {right}"
+            "conflicting-options", f"run.parallel {run.parallel} and --gpus {goal.gpus}: {right}"
         )
-    if "gpus" in asked.given and getattr(run, "gpus", asked.gpus) != asked.gpus:
-        raise UsageError("conflicting-options", f"run.gpus and --gpus {asked.gpus} differ: keep --gpus")
-    sizes = {name: getattr(run, name) for name in ("batch_size", "accumulate") if name in asked.given}
+    if "gpus" in goal.given and getattr(run, "gpus", goal.gpus) != goal.gpus:
+        raise UsageError("conflicting-options", f"run.gpus and --gpus {goal.gpus} differ: keep --gpus")
+    sizes = {name: getattr(run, name) for name in ("batch_size", "accumulate") if name in goal.given}
     for name, size in sizes.items():
         if images % size:
             divisors = ", ".join(str(each) for each in range(1, images + 1) if images % each == 0)
             raise UsageError(
                 "not-divisible",
-                f"run.{name} {size}: does not divide the {images} images of a rank ({asked.global_batch} of {asked.gpus} "
+                f"run.{name} {size}: does not divide the {images} images of a rank ({goal.global_batch} of {goal.gpus} "
                 f"GPUs); use one of {divisors}",
             )
     if len(sizes) == len(("batch_size", "accumulate")) and run.batch_size * run.accumulate != images:
         raise UsageError(
             "not-divisible",
-            f"run.batch_size {run.batch_size} x run.accumulate {run.accumulate} x {asked.gpus} GPUs is not the global batch "
-            f"{asked.global_batch}: remove one of the two",
+            f"run.batch_size {run.batch_size} x run.accumulate {run.accumulate} x {goal.gpus} GPUs is not the global batch "
+            f"{goal.global_batch}: remove one of the two",
         )
