@@ -56,9 +56,7 @@ HELD_OUT = (
     HeldOut("vitdet_b_fpn", ("image_size=512", "run.dtype=bfloat16", TRAINING), "l40s", ("forward", 1)),
     HeldOut("sam2_hiera_b_plus", ("image_size=768", "run.mode=inference"), "rtx_5090", ("forward", 1)),
     HeldOut("vit_b", ("run.batch_size=64", "run.checkpointing=true", TRAINING), "t4", ("backward", 1)),
-    HeldOut(
-        "swin_s_384", ("run.batch_size=4", "run.autocast=bfloat16", TRAINING), "l4", ("backward", 1)
-    ),
+    HeldOut("swin_s_384", ("run.batch_size=4", "run.autocast=bfloat16", TRAINING), "l4", ("backward", 1)),
     HeldOut("sam_vit_l", ("run.batch_size=4", TRAINING), "rtx_4090", None),
     HeldOut("vit_l", ("run.batch_size=256", TRAINING), "l4", None),
     HeldOut("swin_l", ("run.batch_size=256", "run.dtype=bfloat16", TRAINING), "a100_40", None),
