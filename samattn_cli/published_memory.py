@@ -58,7 +58,10 @@ class Bound:
 
 @dataclass(frozen=True, kw_only=True)
 class PrintedGroup:
-    """Figures of one setting, in one unit. `unknown` is what is in them and cannot be predicted."""
+    """Figures of one setting, in one unit.
+
+    `unknown` is what is in them and cannot be predicted; `card` names the device whose kernels are predicted, "" an A100.
+    """
 
     name: str
     title: str
@@ -72,6 +75,7 @@ class PrintedGroup:
     bound: Bound | None
     unknown: str
     rows: tuple[Printed, ...]
+    card: str = ""
 
     def nbytes(self, figure: str | Decimal) -> int:
         """A figure in the group's unit in bytes."""

@@ -2,7 +2,8 @@
 
 The whole of SAM is its encoder with the decoder's weights and what segment-anything-fast's script holds. A detector or
 segmenter is what the encoder holds when its forward is over, and a constant for the head, which is fitted on one size and
-judged on the others. Nothing else is fitted. The kernels are those of an A100, the rules those of torch 2.14.1.
+judged on the others. Nothing else is fitted. The kernels are those of an A100 where a group does not name its card, the rules those
+of torch 2.14.1.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..files.load import load_config
 from ..published_memory import Bound, Printed, PrintedGroup
 from ..reports.published_memory import PublishedGroup, PublishedMemory, PublishedRow
 from ..tape.inside import Cuda
-from .on_device import replayed
+from .on_device import cuda_of, replayed
 from .passes import Passes
 from .published_runs import before_head_bytes, whole_sam_bytes
 
@@ -66,7 +67,7 @@ def _predicted(group: PrintedGroup, row: Printed) -> Predicted | None:
     keys = (*group.keys, *row.keys)
     if group.predicts == "head":
         return Predicted(_before_head(row.preset, keys), 0)
-    alone = _alone(row.preset, keys)
+    alone = _alone(row.preset, keys, group.card)
     if group.predicts == "encoder":
         return Predicted(alone, 0)
     return Predicted(alone, _whole_sam(row.preset, keys) - alone)
@@ -78,8 +79,17 @@ def _before_head(preset: str, keys: tuple[str, ...]) -> int:
 
 
 @cache
-def _alone(preset: str, keys: tuple[str, ...]) -> int:
-    return replayed(Passes(load_config(preset, keys)), Cuda()).allocated
+def _alone(preset: str, keys: tuple[str, ...], card: str) -> int:
+    return replayed(Passes(load_config(preset, keys)), _cuda(card)).allocated
+
+
+def _cuda(card: str) -> Cuda:
+    """The card of a group; an A100 where it names none."""
+    if not card:
+        return Cuda()
+    from ..device.load import load_device
+
+    return cuda_of(load_device(card, "card")) or Cuda()
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from samattn_cli.render.pages.published_memory import NOTHING, bound_of, in_unit
+from samattn_cli.render.pages.published_memory import NOTHING, bound_of, in_unit, printed_of
 from samattn_cli.reports.published_memory import PublishedMemory, PublishedRow
 from samattn_cli.studies.published_memory import published_memory
 
@@ -37,7 +37,7 @@ def rows(report: PublishedMemory | None = None) -> Iterator[str]:
         cells = (
             titles[row.group],
             row.model,
-            f"{row.figure} {row.unit}",
+            printed_of(row),
             in_unit(row, row.predicted_bytes),
             _error(row),
             in_unit(row, row.step_bytes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
 from ...reports.published_memory import PublishedGroup, PublishedMemory, PublishedRow
@@ -22,11 +23,14 @@ ROW_HEADERS = ("model", "published", "predicted", "error", "step", "published st
 NOTE = (
     "Used: rows with a prediction that is not fitted. Bound: what the errors must stay within. A group that is not reproduced has none, and "
     "does not count. A step is what a row has more than the one before; the printed one is exact to one digit, since both figures are "
-    "rounded by half of one. GB: as detectron2 and OpenMMLab print it, 1,000 MiB; MB: 1 MiB, but 1,000,000 bytes for SAM 2; "
+    "rounded by half of one. GB: as detectron2 and OpenMMLab print it, 1,000 MiB; 1 GiB for Swin V2; MB: 1 MiB, but 1,000,000 bytes for SAM 2; "
     "x: times the 14.6 GB of the first row."
 )
+WITHOUT_STEPS = 4
+"""How many of the columns stand in a table without steps."""
 FITTED = "fitted"
 NOTHING = "-"
+MOST_DECIMALS = 3
 
 
 def page(report: PublishedMemory, options: Options) -> Page:  # noqa: ARG001 - the same at any width
@@ -40,7 +44,9 @@ def _sections(report: PublishedMemory) -> Iterator[Section]:
     yield Table("Groups", HEADERS, groups, NOTE, text_columns=(0, 5, 6))
     for group in report.groups:
         rows = report.rows_of(group)
-        yield Table(group.title, ROW_HEADERS, tuple(map(_figure_row, rows)), _source(rows))
+        columns = len(ROW_HEADERS) if any(row.step_bytes is not None for row in rows) else WITHOUT_STEPS
+        cells = tuple(_figure_row(row)[:columns] for row in rows)
+        yield Table(group.title, ROW_HEADERS[:columns], cells, _source(rows))
     yield Lines("What is not predicted", tuple(f"{group.title}: {group.unknown}." for group in report.groups))
 
 
@@ -90,7 +96,7 @@ def bound_of(group: PublishedGroup) -> str:
 def _figure_row(row: PublishedRow) -> tuple[str, ...]:
     return (
         row.model,
-        f"{row.figure} {row.unit}",
+        printed_of(row),
         in_unit(row, row.predicted_bytes),
         FITTED if row.is_fitted else NOTHING if row.error is None else format_change(-row.error),
         in_unit(row, row.step_bytes),
@@ -98,12 +104,21 @@ def _figure_row(row: PublishedRow) -> tuple[str, ...]:
     )
 
 
+def printed_of(row: PublishedRow) -> str:
+    """The published figure as printed; one with many decimals is rounded to three, and JSON has all of them."""
+    decimals = min(_decimals(row), MOST_DECIMALS)
+    return f"{Decimal(row.figure):.{decimals}f} {row.unit}"
+
+
+def _decimals(row: PublishedRow) -> int:
+    return len(row.figure.partition(".")[2])
+
+
 def in_unit(row: PublishedRow, nbytes: int | None) -> str:
-    """Bytes in the unit of a row, to one digit more than is printed: "20.88 GB"."""
+    """Bytes in the unit of a row, to one digit more than is printed, three at most: "20.88 GB"."""
     if nbytes is None:
         return NOTHING
-    printed = len(row.figure.partition(".")[2])
-    return f"{nbytes / row.unit_bytes:.{printed + 1}f} {row.unit}"
+    return f"{nbytes / row.unit_bytes:.{min(_decimals(row) + 1, MOST_DECIMALS)}f} {row.unit}"
 
 
 def _source(rows: tuple[PublishedRow, ...]) -> str:
