@@ -7,6 +7,7 @@ wider type (TensorIterator's type promotion).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ..encoder.model import RunConfig
 from .cuda import SOFTMAX
 
 IN_PRODUCT_TYPE = {
@@ -90,6 +92,11 @@ class AutocastOnCuda(TorchFunctionMode):
         if id(x) not in self.copies:
             self.copies[id(x)] = x.to(self.dtype)
         return self.copies[id(x)]
+
+
+def autocast_of(run: RunConfig) -> AbstractContextManager[Any]:
+    """The autocast of a run on the meta device; nothing if it has none."""
+    return nullcontext() if run.autocast == "none" else AutocastOnCuda(getattr(torch, run.autocast))
 
 
 def _normalize(x: Tensor, p: float, dim: int, eps: float, **_: object) -> Tensor:

@@ -74,6 +74,12 @@ def weights_bytes(forward: ForwardPass) -> Dim:
     return buffers + sum(_weights_bytes(recording, forward.image.item_bytes) for recording in recordings)
 
 
+def cached_bytes(forward: ForwardPass) -> Dim:
+    """Memory of what the code of modules caches for all forwards after the first; `weights_bytes` has it too."""
+    buffers = (buffer for segment in forward.segments for buffer in segment.recording.buffers)
+    return sum(rounded(buffer.nbytes) for buffer in buffers if buffer.cached is not None)
+
+
 def gradients_bytes(forward: ForwardPass) -> Dim:
     """Memory of the gradients of the weights that train."""
     item_bytes = forward.image.item_bytes

@@ -117,11 +117,19 @@ class InputLayout:
 
 @immutable(frozen=True, eq=False)
 class Buffer:
-    """A buffer of a module: its bytes, and those of one of its numbers."""
+    """A buffer of a module, or a tensor that its code caches for all forwards after the first.
+
+    Attributes:
+        module: the module.
+        nbytes: its bytes.
+        item_bytes: those of one of its numbers.
+        cached: the storage of a cached tensor, which the first forward makes; None for a buffer, which the module registers.
+    """
 
     module: str
     nbytes: Dim
     item_bytes: int
+    cached: Storage | None = None
 
 
 @immutable(frozen=True, eq=False)
@@ -207,6 +215,7 @@ class Recording:
         buffers: the buffers of the part.
         unread: results that nothing reads, and what autograd saves for each: it is freed with the result that holds its graph.
         registered: of modules whose submodules or weights are used in another order than that of their registration, these.
+        only_first: what the first forward alone runs, and before which of the operations.
     """
 
     ops: tuple[Op, ...]
@@ -214,6 +223,7 @@ class Recording:
     buffers: tuple[Buffer, ...] = ()
     unread: Mapping[Storage, tuple[Storage, ...]] = field(default_factory=dict)
     registered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    only_first: tuple[tuple[int, tuple[Op, ...]], ...] = ()
 
     def with_graphs(self) -> Recording:
         """The same, where autograd saves tensors and results hold their graphs."""

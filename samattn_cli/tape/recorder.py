@@ -53,6 +53,7 @@ class Recorder:
         self.target = target
         self.ops: list[Op] = []
         self.buffers: list[Buffer] = []
+        self.only_first: list[tuple[int, tuple[Op, ...]]] = []
         self.scope: tuple[str, ...] = ()
         self.unrecorded: list[Parameter] = []
         self.last_used: tuple[Storage, ...] = ()  # inputs of this part that no later part uses
@@ -68,9 +69,10 @@ class Recorder:
         ops, self.ops = tuple(self.ops), []
         cached = tuple(copy.storage for copy in self.copies.values())
         buffers, self.buffers = tuple(self.buffers), []
+        only_first, self.only_first = tuple(self.only_first), []
         unread, registered = self.unread, self.registered
         self._forget()
-        recording = Recording(ops, cached, buffers, unread, registered)
+        recording = Recording(ops, cached, buffers, unread, registered, only_first)
         return recording.with_graphs() if self.holds_graph and not is_checkpointed else recording
 
     def _forget(self) -> None:
@@ -145,6 +147,20 @@ class Recorder:
     def replaced_in_cache(self, x: Tensor, number: int) -> None:
         """Code caches `x` until the operation with this `number` of the next pass, in which another result replaces it."""
         self.ops[number] = replace(self.ops[number], frees_last=(x.storage,))
+
+    @contextmanager
+    def in_first_forward(self) -> Iterator[None]:
+        """The first forward alone runs the operations of this context; see `cached_for_good`."""
+        outer, self.ops = self.ops, []
+        try:
+            yield
+        finally:
+            self.only_first.append((len(outer), tuple(self.ops)))
+            self.ops = outer
+
+    def cached_for_good(self, x: Tensor) -> None:
+        """Code of the current module caches `x`, which the first forward has made, and never frees it."""
+        self.buffers.append(Buffer(".".join(self.scope), x.nbytes, x.item_bytes, x.storage))
 
     def graph_of(self, unread: Tensor, *saved: Tensor) -> None:
         """Autograd saves tensors for a result that nothing reads: they are freed with it, if it holds its graph."""

@@ -184,6 +184,7 @@ class Player:
         self.image: Blocks = {}
         self.forwards: dict[str, Blocks] = {}
         self.left: Blocks = {}  # in caches, of the pass before
+        self.is_first = True
         self.threads: set[str] = set()
         self.segments = {segment.name: segment for segment in passed.segments}
         self.programs: dict[Hashable, Program] = {}  # those of twins are shared
@@ -225,6 +226,7 @@ class Player:
             self.enter((segment.name, "forward"))
             held = segment.kept | segment.shared | self._outputs(segment) if kept else frozenset()
             self.play_forward(segment, held)
+        self.is_first = False
         self._free_cached(kept=kept)
 
     def _outputs(self, segment: Segment) -> frozenset[Storage]:
@@ -263,11 +265,15 @@ class Player:
     def play_forward(self, segment: Segment, held: frozenset[Storage] = frozenset()) -> None:
         """The operations of a segment's forward; what is held is not freed."""
         own = self.forwards[segment.name] = {}
-        is_first = not self.left
-        key = segment.recording, held, is_first
+        key = segment.recording, held, self.is_first
         if key not in self.programs:
-            self.programs[key] = program_of(segment.recording, self.cuda, held, holds=True, is_first=is_first)
+            self.programs[key] = program_of(
+                segment.recording, self.cuda, held, holds=True, is_first=self.is_first
+            )
         self.play(self.programs[key], own, partial(self._forward_place, segment), "forward")
+        for buffer in segment.recording.buffers:
+            if buffer.cached in own:
+                own.pop(buffer.cached)  # it stays
 
     def play(self, program: Program, own: Blocks, elsewhere: Callable[[Storage], Place], thread: str) -> None:
         """The requests of operations: results, and what is taken inside while they run."""
@@ -313,6 +319,8 @@ class Player:
             for weight in segment.recording.parameters:
                 sizes[segment.qualified(weight.name)] = parameter_elements(weight) * item_bytes, WEIGHTS
             for number, buffer in enumerate(segment.recording.buffers):
+                if buffer.cached is not None:
+                    continue
                 name = segment.qualified(".".join(filter(None, (buffer.module, f"{number}"))))
                 sizes[name] = buffer.nbytes, BUFFERS
         return sizes

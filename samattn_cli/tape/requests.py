@@ -101,13 +101,14 @@ def program_of(
         cuda: the device, which decides what operators allocate internally.
         kept: the storages that autograd keeps.
         holds: whether those are not freed here.
-        is_first: whether no pass has left anything in a cache.
+        is_first: whether it is the first forward, before which no cache has anything.
     """
     requests: list[Request] = []
     ops: list[Op] = []
     made: set[Storage] = set()
-    for op in recording.ops:
-        requests += _while_it_runs(op, cuda, kept)
+    resident = frozenset(buffer.cached for buffer in recording.buffers if buffer.cached is not None)
+    for op in _ops_of(recording, is_first=is_first):
+        requests += _while_it_runs(op, cuda, kept, resident)
         made.update(op.allocates)
         for storage in op.frees:
             if not storage.nbytes or (holds and storage in kept):
@@ -118,16 +119,27 @@ def program_of(
     return Program(tuple(requests), tuple(ops))
 
 
-def _while_it_runs(op: Op, cuda: Cuda, kept: frozenset[Storage]) -> Iterator[Request]:
+def _ops_of(recording: Recording, *, is_first: bool) -> Iterator[Op]:
+    """The operations; in the first forward, with those that no other runs."""
+    only_first = dict(recording.only_first) if is_first else {}
+    for number, op in enumerate(recording.ops):
+        yield from only_first.get(number, ())
+        yield op
+    yield from only_first.get(len(recording.ops), ())
+
+
+def _while_it_runs(
+    op: Op, cuda: Cuda, kept: frozenset[Storage], resident: frozenset[Storage]
+) -> Iterator[Request]:
     """Its results, its internal allocations, and the frees of these."""
     what = steps(op, cuda)
     results = iter([storage for storage in op.allocates if storage not in what])
     taken, count = dict[int, None](), 0
     for step in what:
         if isinstance(step, Storage):
-            yield from _result(step, kept)
+            yield from _result(step, kept, resident)
         elif step is None:
-            yield from _result(next(results), kept)
+            yield from _result(next(results), kept, resident)
         elif step < 0:
             if -step - 1 in taken:
                 del taken[-step - 1]
@@ -138,13 +150,14 @@ def _while_it_runs(op: Op, cuda: Cuda, kept: frozenset[Storage]) -> Iterator[Req
                 yield step, count, WORKSPACES
             count += 1
     for storage in results:
-        yield from _result(storage, kept)
+        yield from _result(storage, kept, resident)
     if is_product(op):
         yield PRODUCT, 0, 0
     for number in reversed(taken):
         yield FREE, number, 0
 
 
-def _result(storage: Storage, kept: frozenset[Storage]) -> Iterator[Request]:
+def _result(storage: Storage, kept: frozenset[Storage], resident: frozenset[Storage]) -> Iterator[Request]:
     if storage.nbytes:
-        yield storage.nbytes, storage, KEPT if storage in kept else TEMPORARIES
+        kind = BUFFERS if storage in resident else KEPT if storage in kept else TEMPORARIES
+        yield storage.nbytes, storage, kind

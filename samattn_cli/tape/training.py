@@ -20,7 +20,7 @@ from ..records import dataclass
 from ..units import rounded
 from .ddp import buckets, one_bucket
 from .encoder import BackwardRun, ForwardPass, Segment, backward, forward
-from .memory import Liveness, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
+from .memory import Liveness, cached_bytes, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
 from .ops import Op, Recording
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Storage
@@ -187,8 +187,8 @@ class TrainingStep:
 
     @cached_property
     def average_bytes(self) -> Dim:
-        """Memory of the moving average of the weights: a copy of weights and buffers."""
-        return self.weights_bytes if self.config.run.ema else 0
+        """Memory of the moving average of the weights: a copy of weights and registered buffers."""
+        return self.weights_bytes - cached_bytes(self.forward) if self.config.run.ema else 0
 
     @cached_property
     def flops(self) -> Dim:

@@ -145,6 +145,8 @@ class Wrapping:
         sizes = {name: (nbytes, 0) for name, nbytes in zip(self._parameters, self._weights, strict=True)}
         for segment in self.step.forward.segments:
             for number, buffer in enumerate(segment.recording.buffers):
+                if buffer.cached is not None:
+                    continue
                 name = segment.qualified(".".join(filter(None, (buffer.module, f"{number}"))))
                 sizes[name] = buffer.nbytes, buffer.item_bytes
         return (sizes[name] for name in in_module_order(sizes, self._registered))
@@ -153,7 +155,11 @@ class Wrapping:
     def _buffers(self) -> list[ddp.Typed]:
         """The buffers; those of whole numbers are of another type than the weights."""
         buffers = (buffer for segment in self.step.forward.segments for buffer in segment.recording.buffers)
-        return [(each.nbytes, "int64" if each.item_bytes == INT64_BYTES else "") for each in buffers]
+        return [
+            (each.nbytes, "int64" if each.item_bytes == INT64_BYTES else "")
+            for each in buffers
+            if each.cached is None
+        ]
 
     # -- the allocator -----------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from ...encoder.model import StageConfig
@@ -76,8 +77,17 @@ def tiles_of(tape: Tape, table: Tensor, grid: Shape) -> Tensor:
     return tape.repeat("tile", table.permute(0, 3, 1, 2), 1, 1, grid[0] // h + 1, grid[1] // w + 1)
 
 
-def sam3_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
-    """Maps at 4, 2, 1 and 1/2 times the grid: (B, H, W, C) -> four of (B, out_chans, H', W')."""
+def nothing_more(_level: int, _map: Tensor) -> None:
+    """Default: nothing is made of a map."""
+
+
+def sam3_fpn(
+    tape: Tape, x: Tensor, part: PartConfig, of_map: Callable[[int, Tensor], None] = nothing_more
+) -> tuple[Tensor, ...]:
+    """Maps at 4, 2, 1 and 1/2 times the grid: (B, H, W, C) -> four of (B, out_chans, H', W').
+
+    `of_map` is run with each level and its map, as soon as that is made.
+    """
     image, C = x.permute(0, 3, 1, 2), x.shape[-1]
     scales: tuple[tuple[Layer, ...], ...] = (
         (up(tape, "dconv_2x2_0", C // 2), partial(tape.gelu, "gelu"), up(tape, "dconv_2x2_1", C // 4)),
@@ -85,10 +95,11 @@ def sam3_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
         (),
         (lambda y: tape.pooling("maxpool_2x2", y, 2),),
     )
-    return tuple(
-        _level(tape, f"convs.{index}", image, scale, part.config.out_chans)
-        for index, scale in enumerate(scales)
-    )
+    maps = []
+    for level, scale in enumerate(scales):
+        maps.append(_level(tape, f"convs.{level}", image, scale, part.config.out_chans))
+        of_map(level, maps[-1])
+    return tuple(maps)
 
 
 def _level(tape: Tape, name: str, image: Tensor, scale: tuple[Layer, ...], channels: Dim) -> Tensor:

@@ -20,6 +20,7 @@ from transformers.models.sam3.modeling_sam3 import (
 )
 
 from ...encoder.model import EncoderConfig
+from ...stack.autocast import autocast_of
 from .words import scaled_grids
 
 
@@ -54,18 +55,20 @@ class Positions(nn.Module):
 class Cached(nn.Module):
     """The positions of the neck's maps as its cache has them from the second forward on; `to` leaves them as they are."""
 
-    def __init__(self, encoding: Sam3SinePositionEmbedding, maps: Iterator[Any], dtype: torch.dtype) -> None:
+    def __init__(self, encoding: Sam3SinePositionEmbedding, config: EncoderConfig) -> None:
         super().__init__()
-        for number, shape in enumerate(maps):
-            made = encoding(torch.Size(shape), torch.device("meta"), dtype)
-            self.register_buffer(f"map{number}", made, persistent=False)
+        self.dtype: torch.dtype = getattr(torch, config.run.product_dtype)
+        with autocast_of(config.run):  # which computes powers in float32
+            for number, shape in enumerate(_maps(config)):
+                made = encoding(torch.Size(shape), torch.device("meta"), self.dtype)
+                self.register_buffer(f"map{number}", made, persistent=False)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Cached:  # noqa: ARG002
         return self
 
     def forward(self, shape: torch.Size, _device: torch.device, dtype: torch.dtype) -> Tensor:
         """The positions of a map."""
-        (found,) = (each for each in self.buffers() if each.shape == shape and each.dtype == dtype)
+        (found,) = (each for each in self.buffers() if each.shape == shape and dtype == self.dtype)
         return found
 
 
@@ -76,9 +79,7 @@ class Neck(nn.Module):
         super().__init__()
         self.neck = neck
         if all(weight.is_meta for weight in neck.parameters()):
-            dtype = getattr(torch, config.run.product_dtype)
-            cached = Cached(neck.position_encoding, _maps(config), dtype)
-            neck.add_module("position_encoding", cached)
+            neck.add_module("position_encoding", Cached(neck.position_encoding, config))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, H, W, C) -> four of (B, out_chans, H', W'), then the tokens."""

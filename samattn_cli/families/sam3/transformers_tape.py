@@ -10,6 +10,7 @@ from __future__ import annotations
 from ...encoder.plan import LayerConfig, PartConfig
 from ...tape.kernels import attention as attention_kernel
 from ...tape.rotary import WIDE, angles_of, quarter_turn, turn
+from ...tape.sine import sine_positions
 from ...tape.storage import Dim
 from ...tape.tape import Tape
 from ...tape.tensor import Tensor
@@ -124,11 +125,15 @@ def tiled_pos_embed(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 
 
 def sam3_fpn(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, ...]:
-    """The maps, and the tokens; positions of the maps are in a cache from the second forward on."""
-    maps = reference.sam3_fpn(tape, x, part)
-    with tape.module("position_encoding"):
-        for level in maps:
-            tape.buffer(*level.shape, item_bytes=level.item_bytes)
+    """The maps, and the tokens; the first forward makes positions of each map, which a cache has from then on."""
+
+    def positions(level: int, map_: Tensor) -> None:
+        with tape.in_first_forward():
+            made = sine_positions(tape, level, map_)
+        with tape.module("position_encoding"):
+            tape.cached_for_good(made)
+
+    maps = reference.sam3_fpn(tape, x, part, positions)
     return *maps, x.made_by(None)
 
 

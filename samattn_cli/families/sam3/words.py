@@ -83,7 +83,7 @@ VISION_OF_TRANSFORMERS = Implementation(
     pos_embeds=("tiled",),
     kernels=("sdpa", "eager"),
     difference="has a projection each for queries, keys and values, copies tokens before it cuts windows, returns the tokens that "
-    "enter the neck, and keeps the positions of the neck's maps: its first forward makes them, which is not modelled",
+    "enter the neck, and keeps the positions of the neck's maps, which its first forward makes",
     problems=vision_of_transformers,
 )
 

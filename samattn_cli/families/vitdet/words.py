@@ -77,7 +77,6 @@ def vitdet_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
         ((*at, "shift_size"), stage.shift_size in {None, UNSHIFTED}, "windows without a shift"),
         ((*at, "window_size"), stage.window_size[0] == stage.window_size[1], "windows that are square"),
         ((*at, "num_windows_side"), stage.num_windows_side is None, "window_size"),
-        (("run", "autocast"), config.run.autocast == "none", "run.autocast none: samattn does not model it"),
     )
     yield from cannot_run("VitDetModel of transformers", wanted)
 
