@@ -34,21 +34,28 @@ def one_bucket(gradients: Sequence[Dim]) -> tuple[Dim, ...]:
 
 
 def buckets(gradients: Iterable[Dim], first_cap: int = FIRST_CAP, cap: int = CAP) -> tuple[Dim, ...]:
-    """The bytes of the buckets.
+    """The bytes of the buckets; with the arguments of `filled`."""
+    return tuple(sum(bucket) for bucket in filled(gradients, first_cap, cap))
+
+
+def filled(
+    gradients: Iterable[Dim], first_cap: int = FIRST_CAP, cap: int = CAP
+) -> tuple[tuple[Dim, ...], ...]:
+    """The bytes of the gradients in each bucket, in order. A bucket is sent when the last of them is complete.
 
     Args:
         gradients: the bytes of gradients, in the order in which the backward completes them.
         first_cap: the bytes from which on the first bucket is full.
         cap: the same of each other bucket.
     """
-    full: list[Dim] = []
+    full: list[tuple[Dim, ...]] = []
     filling: list[Dim] = []
     for nbytes in gradients:
         filling.append(nbytes)
         if sum(filling) >= (cap if full else first_cap):
-            full.append(sum(filling))
+            full.append(tuple(filling))
             filling = []
-    return (*full, sum(filling)) if filling else tuple(full)
+    return (*full, tuple(filling)) if filling else tuple(full)
 
 
 def flat_copies(tensors: Iterable[Typed], cap: int = SENT_AT_ONCE) -> tuple[int, ...]:
