@@ -1,4 +1,4 @@
-"""DistributedDataParallel in one process: the memory of one rank of a run with any number of them.
+"""DistributedDataParallel and FSDP2 in one process: the memory of rank 0 of a run with any number of them.
 
 The process group is torch's fake one, which exchanges nothing, so that no other process and no NCCL is needed.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import nn
 
 from ..encoder.model import RunConfig
 from ..errors import DeviceError
+from .fold import CONTAINER
 
 
 def in_ddp(model: nn.Module, device: str, run: RunConfig) -> nn.Module:
@@ -20,19 +22,61 @@ def in_ddp(model: nn.Module, device: str, run: RunConfig) -> nn.Module:
     Raises:
         DeviceError: if torch is built without torch.distributed.
     """
-    if not dist.is_available():
-        raise DeviceError(
-            "no-distributed", "run.parallel ddp needs a torch that is built with torch.distributed"
-        )
+    join_fake_group(run)
     from torch.distributed.algorithms.ddp_comm_hooks.debugging_hooks import noop_hook
     from torch.nn.parallel import DistributedDataParallel
-    from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    if not dist.is_initialized():
-        dist.init_process_group("fake", rank=0, world_size=1, store=FakeStore())
     devices: Any = None if device in {"cpu", "meta"} else [device]
     wrapped = DistributedDataParallel(
         model, device_ids=devices, gradient_as_bucket_view=run.gradient_as_bucket_view
     )
     wrapped.register_comm_hook(None, noop_hook)  # the result of the fake group's own all-reduce has no value
     return wrapped
+
+
+def shard(model: nn.Module, device: str, run: RunConfig) -> None:
+    """Apply FSDP2's fully_shard to each block of `model`, and then to the whole of it, in place.
+
+    Buffers get the type that FSDP2 computes in, which its policy leaves to the caller.
+
+    Raises:
+        DeviceError: if torch is built without torch.distributed.
+    """
+    join_fake_group(run)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+
+    kind = torch.device(device).type
+    about: dict[str, Any] = {
+        "mesh": init_device_mesh(kind, (run.gpus,)),
+        "mp_policy": MixedPrecisionPolicy(_dtype(run.param_dtype), _dtype(run.reduce_dtype)),
+        "offload_policy": CPUOffloadPolicy() if run.cpu_offload else OffloadPolicy(),
+    }
+    for block in model.get_submodule(CONTAINER).children():
+        fully_shard(block, reshard_after_forward=run.reshards, **about)
+    fully_shard(model, **about)
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_floating_point():
+                setattr(module, name, buffer.to(_dtype(run.computes_in)))
+
+
+def join_fake_group(run: RunConfig) -> None:
+    """Become rank 0 of as many ranks as the run has GPUs.
+
+    Raises:
+        DeviceError: if torch is built without torch.distributed.
+    """
+    if not dist.is_available():
+        text = f"run.parallel {run.parallel} needs a torch that is built with torch.distributed"
+        raise DeviceError("no-distributed", text)
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    if dist.is_initialized() and dist.get_world_size() != run.gpus:
+        dist.destroy_process_group()  # of another case in this process
+    if not dist.is_initialized():
+        dist.init_process_group("fake", rank=0, world_size=run.gpus, store=FakeStore())
+
+
+def _dtype(name: str) -> torch.dtype | None:
+    return None if name == "none" else getattr(torch, name)

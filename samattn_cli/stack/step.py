@@ -12,11 +12,11 @@ from torch.amp import GradScaler
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..encoder.model import SHARDED, EncoderConfig
+from ..encoder.model import EncoderConfig
 from ..errors import DeviceError
 from .encoder import freeze, image_for, in_tuple
 from .implementation import build_implementation
-from .parallel import in_ddp
+from .parallel import in_ddp, shard
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": AdamW,
@@ -49,6 +49,8 @@ class Step:
         self.average: AveragedModel | None = None
         if config.run.mode == "training" or config.run.grad:
             freeze(self.model, config)
+        if config.run.is_fsdp:
+            shard(self.model, device, config.run)
         if config.run.mode == "training":
             trained = [weight for weight in self.model.parameters() if weight.requires_grad]
             self.optimizer = OPTIMIZERS[config.run.optimizer](trained)
@@ -60,9 +62,8 @@ class Step:
             self.scaler = GradScaler(self.image.device.type)
         if self.settings.ema:
             self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn())
-        if self.settings.parallel in SHARDED:
-            text = f"run.parallel {self.settings.parallel} is not measured yet: use ddp, or leave it out"
-            raise DeviceError("not-derived-yet", text)
+        if self.settings.parallel == "zero1":
+            raise DeviceError("not-derived-yet", "run.parallel zero1 is not measured yet: use ddp")
         if self.settings.is_ddp:
             self.run = in_ddp(self.model, device, self.settings)
 
