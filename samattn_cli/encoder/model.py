@@ -427,8 +427,13 @@ class RunConfig:
 
     @property
     def is_ddp(self) -> bool:
-        """Whether it is a training step of DistributedDataParallel."""
-        return self.mode == "training" and self.parallel == "ddp"
+        """Whether it is a training step of DistributedDataParallel, with any optimizer."""
+        return self.mode == "training" and self.parallel in {"ddp", "zero1"}
+
+    @property
+    def is_zero1(self) -> bool:
+        """Whether the optimizer of a training step is a ZeroRedundancyOptimizer."""
+        return self.mode == "training" and self.parallel == "zero1"
 
     @property
     def is_fsdp(self) -> bool:

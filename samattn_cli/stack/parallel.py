@@ -1,15 +1,17 @@
-"""DistributedDataParallel and FSDP2 in one process: the memory of rank 0 of a run with any number of them.
+"""DistributedDataParallel, ZeroRedundancyOptimizer and FSDP2 in one process: the memory of rank 0 of a run with any number of them.
 
 The process group is torch's fake one, which exchanges nothing, so that no other process and no NCCL is needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.optim import Optimizer
 
 from ..encoder.model import RunConfig
 from ..errors import DeviceError
@@ -32,6 +34,18 @@ def in_ddp(model: nn.Module, device: str, run: RunConfig) -> nn.Module:
     )
     wrapped.register_comm_hook(None, noop_hook)  # the result of the fake group's own all-reduce has no value
     return wrapped
+
+
+def shared_out(weights: list[nn.Parameter], make: Callable[..., Optimizer], run: RunConfig) -> Optimizer:
+    """An optimizer whose state is shared out among ranks: torch's ZeroRedundancyOptimizer around `make`.
+
+    Raises:
+        DeviceError: if torch is built without torch.distributed.
+    """
+    join_fake_group(run)
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    return ZeroRedundancyOptimizer(weights, optimizer_class=make)  # type: ignore[arg-type]
 
 
 def shard(model: nn.Module, device: str, run: RunConfig) -> None:

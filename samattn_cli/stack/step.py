@@ -13,10 +13,9 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..encoder.model import EncoderConfig
-from ..errors import DeviceError
 from .encoder import freeze, image_for, in_tuple
 from .implementation import build_implementation
-from .parallel import in_ddp, shard
+from .parallel import in_ddp, shard, shared_out
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": AdamW,
@@ -53,7 +52,8 @@ class Step:
             shard(self.model, device, config.run)
         if config.run.mode == "training":
             trained = [weight for weight in self.model.parameters() if weight.requires_grad]
-            self.optimizer = OPTIMIZERS[config.run.optimizer](trained)
+            make = OPTIMIZERS[config.run.optimizer]
+            self.optimizer = shared_out(trained, make, config.run) if config.run.is_zero1 else make(trained)
             self._prepare(device)
 
     def _prepare(self, device: str) -> None:
@@ -62,8 +62,6 @@ class Step:
             self.scaler = GradScaler(self.image.device.type)
         if self.settings.ema:
             self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn())
-        if self.settings.parallel == "zero1":
-            raise DeviceError("not-derived-yet", "run.parallel zero1 is not measured yet: use ddp")
         if self.settings.is_ddp:
             self.run = in_ddp(self.model, device, self.settings)
 

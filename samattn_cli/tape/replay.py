@@ -20,7 +20,6 @@ from .allocator import MIB, UNIT, Allocator, Block, OutOfMemoryError
 from .encoder import ForwardPass, Segment
 from .expandable import ExpandableAllocator
 from .inside import Cuda
-from .module_order import Registered, in_module_order, registered_in
 from .ops import Recording, parameter_elements
 from .requests import (
     BUFFERS,
@@ -325,10 +324,6 @@ class Player:
                 sizes[name] = buffer.nbytes, BUFFERS
         return sizes
 
-    @cached_property
-    def _registered(self) -> Registered:
-        return registered_in(self.passed.segments)
-
     def _free_cached(self, *, kept: bool) -> None:
         """Autocast's copies of weights go when the forward is done, but for those that autograd keeps."""
         for segment in self.passed.segments:
@@ -454,7 +449,7 @@ class StepPlayer(Player):
         """Its state in the first step, and what it makes for a step, for all weights at once."""
         optimizer = OPTIMIZERS[self.passed.config.run.optimizer]
         self.enter(("optimizer", "step"))
-        sizes = self._trained
+        sizes = self.training.updated
         if first:
             for nbytes in sizes:
                 for _ in range(optimizer.state):
@@ -462,18 +457,6 @@ class StepPlayer(Player):
         self._transient(nbytes for _ in range(optimizer.transient) for nbytes in sizes)
         self.wrapping.after_step()
         self.leave()
-
-    @cached_property
-    def _trained(self) -> list[int]:
-        """The bytes of the weights that train, in the order of ``model.parameters()``."""
-        item_bytes = self.passed.image.item_bytes
-        weights = {
-            segment.qualified(weight.name): parameter_elements(weight) * item_bytes
-            for segment in self.passed.segments
-            for weight in segment.recording.parameters
-            if weight.trains
-        }
-        return [weights[name] for name in in_module_order(weights, self._registered)]
 
     def _transient(self, sizes: Iterable[int]) -> None:
         for block in [self.allocator.allocate(nbytes, TEMPORARIES) for nbytes in sizes]:

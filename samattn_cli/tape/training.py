@@ -14,17 +14,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from ..encoder.model import SHARDED, EncoderConfig, Phase, RunConfig, Section
+from ..encoder.model import OF_FSDP, EncoderConfig, Phase, RunConfig, Section
 from ..errors import UsageError
 from ..records import dataclass
 from ..units import rounded
 from .ddp import buckets, one_bucket
 from .encoder import BackwardRun, ForwardPass, Segment, backward, forward
 from .memory import Liveness, cached_bytes, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
-from .ops import Op, Recording
+from .module_order import in_module_order, registered_in
+from .ops import Op, Parameter, Recording, parameter_elements
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Storage
 from .symbols.formula import greatest
+from .zero import shares
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,33 @@ class TrainingStep:
         return gradients_bytes(self.forward)
 
     @cached_property
+    def weights(self) -> dict[str, Parameter]:
+        """The weights by name, in the order of ``model.parameters()``."""
+        segments = self.forward.segments
+        found = {
+            segment.qualified(weight.name): weight
+            for segment in segments
+            for weight in segment.recording.parameters
+        }
+        return {name: found[name] for name in in_module_order(found, registered_in(segments))}
+
+    @cached_property
+    def updated(self) -> tuple[int, ...]:
+        """The bytes of the weights that the optimizer of this rank updates, not rounded, in its order."""
+        sizes = [parameter_elements(weight) for weight in self.weights.values() if weight.trains]
+        if self.config.run.is_zero1:
+            sizes = [sizes[place] for place in shares(sizes, self.config.run.gpus)[0]]
+        return tuple(size * self.forward.image.item_bytes for size in sizes)
+
+    @cached_property
+    def updated_bytes(self) -> Dim:
+        """Memory of as much as the weights that the optimizer of this rank updates."""
+        return sum(map(rounded, self.updated)) if self.config.run.is_zero1 else self.gradients_bytes
+
+    @cached_property
     def optimizer_bytes(self) -> Dim:
         """Memory of the optimizer's state between steps."""
-        return OPTIMIZERS[self.config.run.optimizer].state * self.gradients_bytes
+        return OPTIMIZERS[self.config.run.optimizer].state * self.updated_bytes
 
     @cached_property
     def completed(self) -> tuple[Dim, ...]:
@@ -205,8 +231,8 @@ class TrainingStep:
             "optimizer",
             "optimizer",
             "",
-            bytes_read=optimizer.read * self.gradients_bytes,
-            bytes_written=optimizer.written * self.gradients_bytes,
+            bytes_read=optimizer.read * self.updated_bytes,
+            bytes_written=optimizer.written * self.updated_bytes,
         )
 
     @cached_property
@@ -325,7 +351,7 @@ class TrainingStep:
         left = self.kept_bytes + sum(live_over(recording).change for recording in self.first_recordings)
         run = self.config.run
         transient = OPTIMIZERS[run.optimizer].transient
-        made = transient * self.gradients_bytes + (self.optimizer_bytes - self.state_bytes)
+        made = transient * self.updated_bytes + (self.optimizer_bytes - self.state_bytes)
         if run.grad_scaler:  # found_inf
             made = made + rounded(SCALAR_BYTES)
         elif run.ema and not transient and run.step == "later":
@@ -351,7 +377,7 @@ def check_derived(run: RunConfig) -> None:
     Raises:
         UsageError: if a step is spread over GPUs in such a way.
     """
-    if run.mode == "training" and run.parallel in SHARDED:
+    if run.mode == "training" and run.parallel in OF_FSDP:
         raise UsageError(
             "not-derived-yet", f"run.parallel {run.parallel} is not derived yet: use ddp, or leave it out"
         )

@@ -13,7 +13,7 @@ from ..units import INT64_BYTES
 from . import ddp
 from .allocator import Allocator, Block
 from .module_order import Registered, in_module_order, registered_in
-from .ops import Parameter, parameter_elements
+from .ops import parameter_elements
 from .requests import AVERAGE, BUCKETS, OPTIMIZER, TEMPORARIES
 from .training import COUNTER_BYTES, SCALAR_BYTES, TrainingStep
 
@@ -87,7 +87,7 @@ class Wrapping:
 
     def _compare_shapes(self) -> None:
         """Ranks compare how many weights they have, and their shapes and strides."""
-        numbers = sum(2 * len(weight.shape) for weight in self._parameters.values() if weight.trains)
+        numbers = sum(2 * len(weight.shape) for weight in self.step.weights.values() if weight.trains)
         self._free(*map(self._allocate, (INT64_BYTES, INT64_BYTES, numbers * INT64_BYTES)))
 
     def _send(self, tensors: Iterable[ddp.Typed]) -> None:
@@ -118,23 +118,13 @@ class Wrapping:
     # -- the model ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _parameters(self) -> dict[str, Parameter]:
-        """The weights by name, in the order of ``model.parameters()``."""
-        weights = {
-            segment.qualified(weight.name): weight
-            for segment in self.step.forward.segments
-            for weight in segment.recording.parameters
-        }
-        return {name: weights[name] for name in in_module_order(weights, self._registered)}
-
-    @cached_property
     def _registered(self) -> Registered:
         return registered_in(self.step.forward.segments)
 
     @cached_property
     def _weights(self) -> list[int]:
         item_bytes = self.step.forward.image.item_bytes
-        return [parameter_elements(weight) * item_bytes for weight in self._parameters.values()]
+        return [parameter_elements(weight) * item_bytes for weight in self.step.weights.values()]
 
     @property
     def _model(self) -> Iterator[tuple[int, int]]:
@@ -142,7 +132,7 @@ class Wrapping:
 
         The bytes of each, and of the empty tensor that the copy of a buffer makes first.
         """
-        sizes = {name: (nbytes, 0) for name, nbytes in zip(self._parameters, self._weights, strict=True)}
+        sizes = {name: (nbytes, 0) for name, nbytes in zip(self.step.weights, self._weights, strict=True)}
         for segment in self.step.forward.segments:
             for number, buffer in enumerate(segment.recording.buffers):
                 if buffer.cached is not None:

@@ -52,6 +52,7 @@ USUAL = {
     "trains": "all",
     "optimizer": "adamw",
     "parallel": "none",
+    "gpus": 1,
     "gradient_as_bucket_view": False,
     "grad_scaler": False,
     "ema": False,

@@ -93,13 +93,21 @@ def how_it_steps(run: RunConfig) -> Iterator[str]:
     if run.accumulate > 1:
         yield f"{run.accumulate} micro-batches"
     if run.is_ddp:
-        yield f"DDP{' with gradients as views of its buckets' if run.gradient_as_bucket_view else ''}"
+        yield how_it_reduces(run)
     if run.is_fsdp:
         yield how_it_shards(run)
     if run.grad_scaler:
         yield "GradScaler"
     if run.ema:
         yield "a moving average of the weights"
+
+
+def how_it_reduces(run: RunConfig) -> str:
+    """DDP in words: over how many GPUs, with which options."""
+    over = f" over {run.gpus} GPUs" if run.gpus > 1 else ""
+    views = " with gradients as views of its buckets" if run.gradient_as_bucket_view else ""
+    zero = ", the optimizer's state shared out (ZeRO-1)" if run.is_zero1 else ""
+    return f"DDP{over}{views}{zero}"
 
 
 def how_it_shards(run: RunConfig) -> str:

@@ -215,6 +215,21 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
             ("timm", "vit_b", {"--mode": "training", "--attention": "sdpa"}),
         )
     ),
+    *(
+        (
+            preset,
+            "a100_80",
+            {"--mode": "training", **SMALL[preset], "--set": f"run.parallel=zero1 {others}"},
+        )
+        for preset, others in (
+            ("vit_b", "run.gpus=8"),
+            ("swin_t", "run.gpus=3 run.optimizer=sgd_momentum run.gradient_as_bucket_view=true"),
+            ("sam2_hiera_t", "run.gpus=64 run.step=first"),
+            ("sam_vit_b", "run.gpus=2 run.accumulate=2 run.dtype=bfloat16"),
+            ("sam_vit_b_lora", "run.gpus=8 run.ema=true run.grad_scaler=true run.autocast=float16"),
+        )
+    ),
+    ("sam_vit_b", "a100_80", {"--mode": "training", "--set": "run.parallel=zero1 run.gpus=8"}),
 )
 """Preset, device, options of `samattn measure`; an option with several values is given several times."""
 
