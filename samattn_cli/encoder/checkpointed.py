@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import Message, UsageError, did_you_mean
+from .implementations import implementation_of
 from .numbered import BLOCK, RANGE, ends, problem_of_range
 from .registry import REFERENCE
 from .slots import Problem
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Checkpointing = bool | str
 
+BLOCKS = "blocks"
 PATH = ("run", "checkpointing")
 ALONE = {"all": True, "blocks": True, "true": True, "none": False, "false": False}
 """Words that say it of all blocks, and what they mean."""
@@ -117,11 +119,33 @@ def checkpointing_of(blocks: Sequence[int], depth: int) -> Checkpointing:
     return parse_checkpointing(tuple(blocks)) if blocks else False
 
 
-def checkpointed(checkpointing: Checkpointing, layers: Sequence[LayerConfig]) -> frozenset[str]:
+def checkpointed(config: EncoderConfig) -> frozenset[str]:
     """The names of the blocks that are checkpointed."""
+    if "blocks" not in _kinds(config):
+        return frozenset()
+    checkpointing, layers = config.run.checkpointing, config.layers
     if isinstance(checkpointing, bool):
         return frozenset(layer.name for layer in layers) if checkpointing else frozenset()
     return frozenset(layer.name for entry in checkpointing.split(",") for layer in _selected(entry, layers))
+
+
+def checkpointed_stages(config: EncoderConfig) -> tuple[tuple[str, ...], ...]:
+    """The names of the parts of each stage that is checkpointed as a whole: its blocks, and the transition that ends it."""
+    if not config.run.checkpointing or "stages" not in _kinds(config):
+        return ()
+    stages: list[list[str]] = [[]]
+    for part in config.plan:
+        slot = getattr(part, "slot", BLOCKS)
+        if slot in {BLOCKS, "transitions", "endings"}:
+            stages[-1].append(part.name)
+        if slot == "transitions":
+            stages.append([])
+    return tuple(map(tuple, stages))
+
+
+def _kinds(config: EncoderConfig) -> tuple[str, ...]:
+    run = implementation_of(config)
+    return (BLOCKS,) if run is None else run.model.checkpoints
 
 
 def _selected(entry: str, layers: Sequence[LayerConfig]) -> Iterator[LayerConfig]:

@@ -13,7 +13,7 @@ from ..records import dataclass
 from ..units import DTYPE_NAMES, ITEM_BYTES
 from .allocator_settings import parse_settings
 from .checkpointed import EXAMPLES as SOME_BLOCKS
-from .checkpointed import Checkpointing, checkpointed, parse_checkpointing
+from .checkpointed import Checkpointing, checkpointed, checkpointed_stages, parse_checkpointing
 from .keys import (
     FLAG,
     TEXT,
@@ -580,7 +580,12 @@ class EncoderConfig:
     @cached_property
     def checkpointed(self) -> frozenset[str]:
         """The names of the blocks of which a training step keeps only the input."""
-        return checkpointed(self.run.checkpointing, self.layers)
+        return checkpointed(self)
+
+    @cached_property
+    def checkpointed_stages(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the parts of each stage of which a training step keeps only the input."""
+        return checkpointed_stages(self)
 
     @property
     def has_windows(self) -> bool:

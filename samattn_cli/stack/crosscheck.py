@@ -100,7 +100,8 @@ class _Stack:
         self.holders = {name for name, module in self.model.named_modules() if isinstance(module, HOLDERS)}
         resident = (*self.model.parameters(), *self.model.buffers())
         self.weights_bytes = sum(rounded(tensor.nbytes) for tensor in resident)
-        self.twins = {} if every_layer else _twins(config)
+        runs_all = every_layer or bool(config.checkpointed_stages)  # a backward runs several blocks again
+        self.twins = {} if runs_all else _twins(config)
         fold(self.model, self.twins)
 
 

@@ -7,7 +7,7 @@ released checkpoint's ``image_encoder.*`` entries load with ``strict=True``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -35,6 +35,9 @@ def nothing() -> None:
     """Does nothing."""
 
 
+Plan = tuple[tuple[str, tuple[str, ...]], ...]
+"""The names of parts in order, each with those that it taps or holds."""
+
 Parts = Mapping[str, Any]
 """Modules, or the weight of a position embedding, by the names of the plan."""
 
@@ -59,8 +62,23 @@ class ImageEncoder(nn.Module):
             else:
                 setattr(self, part.name, module)
         self.checkpointed = config.checkpointed
+        self.stages = {names[0]: len(names) for names in config.checkpointed_stages}
+        self.steps = tuple(self._steps())
         self.at_the_end: Callable[[], None] = nothing  # before autocast frees its copies of weights
         self.autocast = None if config.run.autocast == "none" else getattr(torch, config.run.autocast)
+
+    def _steps(self) -> Iterator[Plan]:
+        """The plan, in which the parts of a checkpointed stage are one step."""
+        left = self.plan
+        while left:
+            length = self.stages.get(left[0][0], 1)
+            yield left[:length]
+            left = left[length:]
+
+    @property
+    def begin_checkpoints(self) -> Iterator[str]:
+        """The blocks whose inputs a checkpoint keeps: of a checkpointed stage the first alone."""
+        yield from self.stages or self.checkpointed
 
     def forward(self, x: Tensor) -> Outputs:
         """From the shape of `image_for` to the neck's outputs, or (B, H, W, C) without a neck."""
@@ -75,26 +93,19 @@ class ImageEncoder(nn.Module):
         return AutocastOnCuda(self.autocast) if x.is_meta else torch.autocast(x.device.type, self.autocast)
 
     def _forward(self, x: Tensor) -> Outputs:
-        uses = Counter(tap for _, taps in self.plan for tap in taps)  # how often each will still be used
-        tapped: dict[str, tuple[Tensor, ...]] = {}
-        outputs: tuple[Tensor, ...] = (x,)
-        for name, needed in self.plan:
-            uses.subtract(needed)
-            held = {tap: tapped[tap] if uses[tap] else tapped.pop(tap) for tap in needed}
-            taps = [each for tap in self.taps[name] for each in held.pop(tap)]
-            entering = [outputs[0], *(each for rest in held.values() for each in rest)]
-            outputs = ()
-            held.clear()
-            outputs = self._run(name, entering, *taps)
-            if uses[first_output(name)]:
-                tapped[first_output(name)] = outputs[:1]
-            if uses[name]:
-                tapped[name] = outputs[1:] or outputs
-            elif name != self.plan[-1][0]:
-                outputs = outputs[:1]  # frees the outputs that no later part uses
-        return outputs if len(outputs) > 1 else outputs[0]
+        made = _Made(self, x)
+        for parts in self.steps:
+            if self.is_stage(parts) and torch.is_grad_enabled():
+                made.by_stage(parts)
+            else:
+                made.by_parts(parts)
+        return made.outputs if len(made.outputs) > 1 else made.outputs[0]
 
-    def _run(self, name: str, entering: list[Tensor], *taps: Tensor) -> tuple[Tensor, ...]:
+    def is_stage(self, parts: Plan) -> bool:
+        """Whether these parts are a checkpointed stage."""
+        return parts[0][0] in self.stages
+
+    def run_part(self, name: str, entering: list[Tensor], *taps: Tensor) -> tuple[Tensor, ...]:
         """The outputs of a part for `entering`: the output of the part before it, then what else lives until it has run.
 
         `taps` are the outputs of earlier parts that it takes. A part that `lets_go` gets the list, which it empties where
@@ -106,20 +117,76 @@ class ImageEncoder(nn.Module):
         if getattr(part, "lets_go", False):
             return in_tuple(part(entering, *taps))
         if name in self.checkpointed and torch.is_grad_enabled():
-            return (self._checkpointed(part, entering[0], *taps),)
+            return in_tuple(self.checkpoint(part, entering[0], *taps))
         return in_tuple(part(entering[0], *taps))
 
-    def _checkpointed(self, block: nn.Module, x: Tensor, *taps: Tensor) -> Tensor:
+    def checkpoint(self, code: Callable[..., Any], x: Tensor, *taps: Tensor) -> Any:
+        """What `code` returns for its inputs, which are all that a checkpoint keeps."""
         # checkpoint restores torch's own autocast by itself when it runs the forward again
         in_second_forward = self._autocast(x) if x.is_meta else nullcontext()
         return checkpoint(
-            block,
+            code,
             x,
             *taps,
             use_reentrant=False,
             preserve_rng_state=False,
             context_fn=lambda: (nullcontext(), in_second_forward),
         )
+
+
+class _Made:
+    """What the parts of a forward have made so far: their outputs, and those that later parts tap or hold.
+
+    The code of a checkpointed stage has an object of its own, without what was made before the stage.
+    """
+
+    def __init__(self, model: ImageEncoder, x: Tensor) -> None:
+        self.model = model
+        self.uses = Counter(
+            tap for _, taps in model.plan for tap in taps
+        )  # how often each will still be used
+        self.tapped: dict[str, tuple[Tensor, ...]] = {}
+        self.outputs: tuple[Tensor, ...] = (x,)
+
+    def by_parts(self, parts: Plan) -> None:
+        """Run parts."""
+        for name, needed in parts:
+            held = self._held(needed)
+            taps = [each for tap in self.model.taps[name] for each in held.pop(tap)]
+            entering = [self.outputs[0], *(each for rest in held.values() for each in rest)]
+            self.outputs = ()
+            held.clear()
+            self._take(name, self.model.run_part(name, entering, *taps))
+
+    def by_stage(self, parts: Plan) -> None:
+        """Run the parts of a checkpointed stage, of which a training step keeps only the input."""
+        held = self._held([tap for _, needed in parts for tap in needed])
+        (x, *_), self.outputs = self.outputs, ()
+
+        def stage(entering: Tensor) -> tuple[tuple[Tensor, ...], dict[str, tuple[Tensor, ...]]]:
+            inside = _Made(self.model, entering)
+            inside.by_parts(parts)
+            return inside.outputs, inside.tapped
+
+        self.outputs, tapped = self.model.checkpoint(stage, x)
+        self.tapped |= tapped
+        held.clear()
+
+    def _held(self, needed: Sequence[str]) -> dict[str, tuple[Tensor, ...]]:
+        """Of what parts need, what was made before; this is its last place if no other part needs it."""
+        self.uses.subtract(needed)
+        made = [tap for tap in dict.fromkeys(needed) if tap in self.tapped]
+        return {tap: self.tapped[tap] if self.uses[tap] else self.tapped.pop(tap) for tap in made}
+
+    def _take(self, name: str, outputs: tuple[Tensor, ...]) -> None:
+        """The outputs of a part; those that no later part uses are freed."""
+        self.outputs = outputs
+        if self.uses[first_output(name)]:
+            self.tapped[first_output(name)] = outputs[:1]
+        if self.uses[name]:
+            self.tapped[name] = outputs[1:] or outputs
+        elif name != self.model.plan[-1][0]:
+            self.outputs = outputs[:1]
 
 
 def _make(part: PartConfig | LayerConfig, kernel: str) -> Any:

@@ -221,7 +221,7 @@ def _alive(kept: Iterable[weakref.ref[_Kept]]) -> dict[int, int]:
 @contextmanager
 def _on_checkpointed_inputs(model: ImageEncoder, see: Callable[..., None]) -> Iterator[None]:
     """Call `see` with the inputs of each checkpointed block."""
-    blocks = map(model.get_submodule, model.checkpointed)
+    blocks = map(model.get_submodule, model.begin_checkpoints)
     handles = [block.register_forward_pre_hook(partial(_show, see)) for block in blocks]
     try:
         yield

@@ -87,9 +87,7 @@ def _ops(at: At) -> tuple[OpReport, ...]:
     """The operations of the forward and, in training, of the backward, with the bytes live before each."""
     training = at.passes.step.forward.segments[at.number]
     kernels = tuple(kernels_in(at.passes, at.number, at.passes.device).items())
-    ahead = _op_reports(
-        at.segment.recording, None if training.is_checkpointed else training.recording, kernels
-    )
+    ahead = _op_reports(at.segment.recording, None if training.is_run_again else training.recording, kernels)
     live, name = at.passes.live, at.segment.name
     before: dict[str, list[int]] = {}
     for op, nbytes in live[name, "forward"]:

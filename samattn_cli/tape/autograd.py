@@ -29,6 +29,7 @@ def backward(
     kept: Iterable[Storage] = (),
     *,
     checkpoint: tuple[Storage, ...] = (),
+    is_again: bool = False,
     kept_by_weights: set[Storage] | None = None,
     accumulating: bool = False,
     moved: bool = False,
@@ -41,8 +42,8 @@ def backward(
         outputs: each with its gradient, if it has one.
         entries: the inputs of the segment, each with the gradient that it already has from elsewhere.
         kept: storages that others keep.
-        checkpoint: the inputs from which a checkpointed segment computes its saved tensors again. They are kept until the
-            last node has run; a saved tensor is freed as soon as it has been used.
+        checkpoint: the inputs from which saved tensors are computed again; they are kept until the last node has run.
+        is_again: whether saved tensors are computed again; each is freed as soon as it has been used.
         kept_by_weights: gets the storages that gradients of weights are views of, and so keep.
         accumulating: whether the weights have a gradient already. Theirs is added to it in place, and freed.
         moved: whether each gradient of a weight is moved elsewhere as soon as it is complete, and freed.
@@ -52,7 +53,7 @@ def backward(
         The gradient of each entry; None if it has none.
     """
     engine = _Engine(tape, kept, checkpoint, set() if kept_by_weights is None else kept_by_weights)
-    engine.accumulating, engine.moved = accumulating, moved
+    engine.accumulating, engine.moved, engine.is_again = accumulating, moved, is_again
     engine.expect(*(output.grad_fn for output, gradient in outputs if gradient is not None))
     for entry, gradient in entries:
         engine.give(entry.grad_fn, gradient)
@@ -76,7 +77,7 @@ class _Engine:
         self.checkpoint = checkpoint
         self.kept_by_weights = kept_by_weights
         self.holders: defaultdict[Storage, int] = defaultdict(int)
-        self.accumulating = self.moved = False
+        self.accumulating = self.moved = self.is_again = False
         self.completed: list[Shape] = []
         self.unpacked = False  # whether a saved tensor has been used
         self.buffers: dict[Node, list[Tensor | None]] = {}
@@ -133,11 +134,11 @@ class _Engine:
             self._hold_if_needed(edge, result)
             for edge, result in zip(node.edges, node.backward(self.tape, *gradients), strict=True)
         ]
-        if self.checkpoint:
+        if self.is_again:
             self._release(*node.saved)
         reduced = [self._reduce(result) for result in results]
         self._release(*[gradient.storage for gradient in gradients if gradient is not None])
-        if not self.checkpoint:
+        if not self.is_again:
             self._release(*node.saved)
         elif node.unpacks:
             self.to_unpack -= 1

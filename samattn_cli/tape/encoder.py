@@ -41,7 +41,9 @@ class Segment:
         outputs: its outputs: the main one, then those that later parts tap.
         sources: where the entries come from.
         layer: the block's config; None for a part.
-        is_checkpointed: whether a training step keeps only the entries.
+        is_checkpointed: whether its backward runs its forward again, from its entries.
+        stage: the number of the checkpoint of several segments that it is in; None if it is in none.
+        begins_stage: whether a training step keeps its entries, from which that checkpoint begins.
         held: the outputs of earlier parts, besides its inputs, that live until it has run, and where they come from.
         shared: those of its inputs, and of what it holds, that an earlier segment keeps for backward too.
     """
@@ -53,6 +55,8 @@ class Segment:
     sources: tuple[Source, ...]
     layer: LayerConfig | None = None
     is_checkpointed: bool = False
+    stage: int | None = None
+    begins_stage: bool = False
     held: tuple[tuple[Source, Storage], ...] = ()
     shared: frozenset[Storage] = frozenset()
 
@@ -63,10 +67,22 @@ class Segment:
 
     @cached_property
     def kept(self) -> frozenset[Storage]:
-        """The storages that autograd keeps for its backward: those it saves, or its inputs if it is checkpointed."""
+        """The storages that autograd keeps for its backward: those it saves, or its inputs if a checkpoint begins with it."""
+        if self.stage is not None:
+            return frozenset(entry.storage for entry in self.entries if self.begins_stage)
         if self.is_checkpointed and any(op.is_kept for op in self.recording.ops):
             return frozenset(entry.storage for entry in self.entries)
         return self.recording.saved
+
+    @property
+    def is_run_again(self) -> bool:
+        """Whether a backward runs its forward again, alone or with the whole stage."""
+        return self.is_checkpointed or self.stage is not None
+
+    @property
+    def begins_checkpoint(self) -> bool:
+        """Whether a checkpoint keeps its entries: its own, or that of the stage that begins with it."""
+        return self.begins_stage or (self.is_checkpointed and self.stage is None)
 
     def qualified(self, name: str) -> str:
         """The name of a module or weight in the whole encoder."""
@@ -172,6 +188,9 @@ class _Driver:
         self._held: tuple[
             tuple[Source, Tensor], ...
         ] = ()  # outputs of earlier parts that live until this one has run
+        self.stages = {
+            name: (number, names) for number, names in enumerate(config.checkpointed_stages) for name in names
+        }
         self.twins: dict[Hashable, Segment] = {}
         self.kept: set[Storage] = set()  # by all segments so far
         self.kept_by_last: frozenset[Storage] = frozenset()  # by the last segment
@@ -221,7 +240,11 @@ class _Driver:
             x.storage in self.kept_by_last,
             len(freed),
         )
-        has_no_twins = not freed or bool(self.uses[part.name] or self.uses[first_output(part.name)])
+        has_no_twins = (
+            not freed
+            or part.name in self.stages  # a backward runs several blocks again, each with its own storages
+            or bool(self.uses[part.name] or self.uses[first_output(part.name)])
+        )
         twin = None if has_no_twins else self.twins.get(key)
         if twin is None:
             segment = self._run(part, inputs, freed)
@@ -248,14 +271,18 @@ class _Driver:
         self.tape.free_storages(*storages)
         layer = part if isinstance(part, LayerConfig) else None
         is_checkpointed = part.name in self.config.checkpointed
+        stage, names = self.stages.get(part.name, (None, ()))
+        keeps = not self.freezes or entries[0].grad_fn is not None or not self.trained.isdisjoint(names)
         return Segment(
             name=part.name,
-            recording=self.tape.recording(is_checkpointed=is_checkpointed),
+            recording=self.tape.recording(is_checkpointed=is_checkpointed or stage is not None),
             entries=entries,
             outputs=outputs,
             sources=tuple(source for source, _ in inputs),
             layer=layer,
             is_checkpointed=is_checkpointed,
+            stage=stage,
+            begins_stage=keeps and part.name in names[:1],
             shared=self._kept_taps(entries)
             | ({entries[0].storage} & self.kept_by_last)
             | ({tensor.storage for _, tensor in self._held} & self.kept),
@@ -391,7 +418,8 @@ class _BackwardDriver:
                 list(zip(segment.outputs, gradients, strict=True)),
                 list(zip(segment.entries, pending, strict=True)),
                 kept,
-                checkpoint=tuple(e.storage for e in segment.entries) if segment.is_checkpointed else (),
+                checkpoint=tuple(e.storage for e in segment.entries) if segment.begins_checkpoint else (),
+                is_again=segment.is_run_again,
                 kept_by_weights=self.kept_by_weights,
                 accumulating=self.accumulating,
                 moved=self.moved,

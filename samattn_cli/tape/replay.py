@@ -421,15 +421,27 @@ class StepPlayer(Player):
             place = partial(self._backward_place, segment, own=own, received=received)
             self.play(self._backward_program(segment, recording), own, place, "backward")
             self.leave()
+            self._hand_over(segment, own)
             for source, storage in zip(segment.sources, run.handed_on, strict=True):
                 if storage is not None:
                     due[source] = self._backward_place(segment, storage, own, received)
 
     def _backward_program(self, segment: Segment, recording: Recording) -> Program:
-        """In a checkpointed segment, it makes again what the forward would have kept."""
+        """In a checkpointed segment or stage, it makes again what the forward would have kept."""
         if recording not in self.programs:
-            self.programs[recording] = program_of(recording, self.cuda, segment.recording.saved)
+            saved = (each.recording.saved for each in (segment, *self._others_of_stage(segment)))
+            self.programs[recording] = program_of(recording, self.cuda, frozenset().union(*saved))
         return self.programs[recording]
+
+    def _hand_over(self, segment: Segment, own: Blocks) -> None:
+        """What a segment's backward has made again of a whole stage belongs to the other segments."""
+        for other in self._others_of_stage(segment):
+            made = {storage for op in other.recording.ops for storage in op.allocates} & own.keys()
+            self.forwards[other.name] |= {storage: own.pop(storage) for storage in made}
+
+    def _others_of_stage(self, segment: Segment) -> tuple[Segment, ...]:
+        stage = next((stage for stage in self.training.stages if segment in stage), ())
+        return tuple(each for each in stage if each is not segment)
 
     def _label_gradients(self) -> None:
         """What the backward leaves are the gradients of the weights."""

@@ -10,7 +10,7 @@ those of the last until the end of the step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -132,12 +132,28 @@ class TrainingStep:
     def _recorded(self, runs: tuple[BackwardRun, ...]) -> tuple[Recording, ...]:
         """The backward of each segment; segments that share both recordings share the result."""
         found: dict[tuple[Recording, Recording], Recording] = {}
-        for segment, run in zip(self.forward.segments, runs, strict=True):
-            pair = segment.recording, run.recording
+        back = {segment.name: run.recording for segment, run in zip(self.forward.segments, runs, strict=True)}
+        stages = {self._runs_again(stage, back): stage for stage in self.stages}
+        for segment in self.forward.segments:
+            pair = segment.recording, back[segment.name]
             if pair not in found:
-                found[pair] = recomputed(*pair) if segment.is_checkpointed else run.recording
-        pairs = zip(self.forward.segments, runs, strict=True)
-        return tuple(found[segment.recording, run.recording] for segment, run in pairs)
+                found[pair] = recomputed(segment, pair[1], stages.get(segment.name, ()))
+        return tuple(found[segment.recording, back[segment.name]] for segment in self.forward.segments)
+
+    @cached_property
+    def stages(self) -> tuple[tuple[Segment, ...], ...]:
+        """The segments of each checkpoint of a stage."""
+        found: dict[int, tuple[Segment, ...]] = {}
+        for segment in self.forward.segments:
+            if segment.stage is not None:
+                found[segment.stage] = (*found.get(segment.stage, ()), segment)
+        return tuple(found.values())
+
+    @staticmethod
+    def _runs_again(stage: tuple[Segment, ...], back: Mapping[str, Recording]) -> str:
+        """The segment whose backward first needs a saved tensor, and so runs the stage's forward again; "" if none does."""
+        needs = (segment.name for segment in reversed(stage) if _first_unpack(back[segment.name]) is not None)
+        return next(needs, "")
 
     @cached_property
     def kept(self) -> tuple[Liveness, ...]:
@@ -383,36 +399,67 @@ def check_derived(run: RunConfig) -> None:
         )
 
 
-def recomputed(ahead: Recording, back: Recording) -> Recording:
-    """The backward of a checkpointed block, with its second forward where the backward first needs a saved tensor.
+def recomputed(segment: Segment, back: Recording, stage: tuple[Segment, ...] = ()) -> Recording:
+    """The backward of a segment, with what is run again where it first needs a saved tensor.
+
+    That is the `stage` if its backward is the first of a checkpointed stage that needs one, then its own forward if it is
+    checkpointed itself: nested checkpoints run that twice.
 
     Source: torch/utils/checkpoint.py, use_reentrant=False: the second forward stops at the last tensor to be saved, and
     frees the others. Its results hold their graphs, unlike those of the first. If the backward needs no saved tensor, there is no second forward.
     """
-    first = next((i for i, op in enumerate(back.ops) if op.kind == "unpack"), None)
-    if first is None:
+    first = _first_unpack(back)
+    if first is None or not (stage or segment.is_checkpointed):
         return back
-    again = tuple(_until_last_save(ahead.with_graphs().ops))
-    return Recording((*back.ops[:first], *_keeping(again, ahead.saved), *back.ops[first:]))
+    own = segment.recording.with_graphs().ops if segment.is_checkpointed else ()
+    again = (*_run_again(tuple(_of_stage(stage))), *_run_again(own))
+    return Recording((*back.ops[:first], *again, *back.ops[first:]))
+
+
+def _first_unpack(back: Recording) -> int | None:
+    return next((i for i, op in enumerate(back.ops) if op.kind == "unpack"), None)
+
+
+def _of_stage(stage: tuple[Segment, ...]) -> Iterator[Op]:
+    """The operations of a stage whose results the stage's own checkpoint saves: of a checkpointed block, only its inputs."""
+    for segment in stage:
+        recording = segment.recording.with_graphs()
+        if segment.is_checkpointed:
+            inputs = tuple(entry.storage for entry in segment.entries)
+            if any(op.is_kept for op in recording.ops):
+                yield Op(segment.qualified("checkpoint"), "free", "", saves=inputs, is_kept=True)
+            recording = segment.recording
+        for op in recording.ops:
+            named = replace(op, name=segment.qualified(op.name), module=segment.qualified(op.module))
+            yield replace(named, saves=(), is_kept=False) if segment.is_checkpointed else named
+
+
+def _run_again(ops: tuple[Op, ...]) -> Iterator[Op]:
+    """The operations of a second forward."""
+    saved = frozenset(storage for op in ops for storage in op.saves)
+    return _keeping(tuple(_until_last_save(ops)), saved)
 
 
 def _until_last_save(ops: tuple[Op, ...]) -> Iterator[Op]:
     """The operations up to the last one that saves tensors. That one itself is left out if it only saves its inputs."""
-    last = max(i for i, op in enumerate(ops) if op.is_kept)
+    last = max((i for i, op in enumerate(ops) if op.is_kept), default=None)
+    if last is None:
+        return
     own = set(ops[last].allocates) & set(ops[last].saves)
     yield from ops[: last + 1 if own else last]
 
 
 def _keeping(ops: tuple[Op, ...], saved: frozenset[Storage]) -> Iterator[Op]:
-    """The operations, in which saved storages are not freed; at the end, all others are."""
+    """The operations, in which saved storages are not freed, nor those that others made; at the end, all others are."""
     made: dict[Storage, None] = {}
     for op in ops:
-        freed = tuple(storage for storage in op.frees if storage not in saved)
         made |= dict.fromkeys(storage for storage in op.allocates if storage not in saved)
+        freed = tuple(storage for storage in op.frees if storage in made)
         for storage in freed:
-            made.pop(storage, None)
+            del made[storage]
         yield replace(op, frees=freed)
-    yield Op("free", "free", "", frees=tuple(made))
+    if made:
+        yield Op("free", "free", "", frees=tuple(made))
 
 
 def _uncached_bytes(segment: Segment) -> Dim:
@@ -422,6 +469,6 @@ def _uncached_bytes(segment: Segment) -> Dim:
 
 
 def _saved_bytes(segment: Segment) -> Dim:
-    if segment.is_checkpointed:
+    if segment.is_run_again:
         return sum(rounded(storage.nbytes) for storage in segment.kept)
     return saved_bytes(segment.recording)

@@ -121,17 +121,11 @@ def of_one_stage(config: "EncoderConfig", number: int) -> Iterator[Wanted]:
 
 def of_transformers(config: "EncoderConfig") -> list[Wanted]:
     """What SwinModel and Swinv2Model have."""
-    run = config.run
     return [
         (("image_size",), not any(config.dropped), "images of whole patches: it pads others"),
         (("patch_embed",), config.patch_embed == "patch_norm", "patch_embed patch_norm"),
         (("pre_norm",), not config.pre_norm, "no norm before the blocks"),
         (("norm",), config.norm, "norm: true"),
-        (
-            ("run", "checkpointing"),
-            not run.checkpointing,
-            "run.checkpointing false: samattn does not model it",
-        ),
         *(
             (("stages", number, *at), is_so, what)
             for number in range(len(config.stages))
@@ -198,6 +192,7 @@ FAMILY = Family(
             difference="has a projection each for queries, keys and values, makes the mask of shifted windows in each block, "
             "adds it to the bias, and copies and holds what its stages return; its eager softmax is in float32",
             holds=held_by_stages,
+            checkpoints=("stages", "blocks"),
             ending=ENDING,
             problems=swin_of_transformers,
         ),

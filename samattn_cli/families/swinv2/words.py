@@ -97,6 +97,7 @@ FAMILY = Family(
             difference="has a projection each for queries, keys and values, makes the mask of shifted windows in each block, "
             "adds it twice, holds scores next to probabilities, and each tensor on the way into windows and back",
             holds=held_by_stages,
+            checkpoints=("stages",),
             problems=swinv2_of_transformers,
         ),
         Implementation(
