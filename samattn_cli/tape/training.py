@@ -411,9 +411,20 @@ def recomputed(segment: Segment, back: Recording, stage: tuple[Segment, ...] = (
     first = _first_unpack(back)
     if first is None or not (stage or segment.is_checkpointed):
         return back
-    own = segment.recording.with_graphs().ops if segment.is_checkpointed else ()
-    again = (*_run_again(tuple(_of_stage(stage))), *_run_again(own))
+    again = (*_run_again(tuple(_of_stage(stage))), *_own_again(segment))
     return Recording((*back.ops[:first], *again, *back.ops[first:]))
+
+
+def _own_again(segment: Segment) -> Iterator[Op]:
+    """The second forward of a checkpointed segment. In a stage, the inputs that it does not save are freed after it."""
+    if not segment.is_checkpointed:
+        return
+    yield from _run_again(segment.recording.with_graphs().ops)
+    if segment.stage is not None and not segment.begins_stage:
+        inputs = (entry.storage for entry in segment.entries)
+        yield Op(
+            "free", "free", "", frees=tuple(each for each in inputs if each not in segment.recording.saved)
+        )
 
 
 def _first_unpack(back: Recording) -> int | None:

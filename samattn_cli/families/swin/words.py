@@ -190,7 +190,8 @@ FAMILY = Family(
             necks=("none",),
             kernels=("sdpa", "eager"),
             difference="has a projection each for queries, keys and values, makes the mask of shifted windows in each block, "
-            "adds it to the bias, and copies and holds what its stages return; its eager softmax is in float32",
+            "adds it to the bias, and copies and holds what its stages return; its eager softmax is in float32; its checkpointing "
+            "is of stages, and of the blocks in them",
             holds=held_by_stages,
             checkpoints=("stages", "blocks"),
             ending=ENDING,

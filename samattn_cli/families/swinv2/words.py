@@ -95,7 +95,8 @@ FAMILY = Family(
             necks=("none",),
             kernels=("eager",),
             difference="has a projection each for queries, keys and values, makes the mask of shifted windows in each block, "
-            "adds it twice, holds scores next to probabilities, and each tensor on the way into windows and back",
+            "adds it twice, holds scores next to probabilities, and each tensor on the way into windows and back; its checkpointing "
+            "is of stages",
             holds=held_by_stages,
             checkpoints=("stages",),
             problems=swinv2_of_transformers,
