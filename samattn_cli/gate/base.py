@@ -8,6 +8,7 @@ from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from ..device.model import Device
 from ..encoder.presets import presets
 from ..errors import SamattnError
 from ..files.documents import files_of
@@ -24,6 +25,8 @@ from .load_thresholds import FILE, ThresholdsFile, thresholds_of
 from .lookup import Reading
 from .readings import Encoder
 from .references import Case
+from .traced import TracedEncoder
+from .traced_at_base import TracedAtBase
 
 WITHOUT_DEVICE = tuple(cost for cost in COSTS if not needs_device(cost))
 """Those by which two encoders can be compared wherever they run."""
@@ -67,10 +70,7 @@ class AtBase:
 
     def readings(self, case: Case, metric: str) -> tuple[Reading, ...] | None:
         """See `Reference`."""
-        if case.is_traced:
-            text = f"{case.reference} is traced as it is now, and its code at the base is not run: use `vs: baseline`"
-            raise SamattnError("traced-at-base", text)
-        encoder = self.encoder(case)
+        encoder = self.traced(case) if case.is_traced else self.encoder(case)
         return None if encoder is None else encoder.readings(metric)
 
     def encoder(self, case: Case) -> Encoder | None:
@@ -83,6 +83,14 @@ class AtBase:
         if at not in self.loaded:
             self.loaded[at] = self._load(case)
         return self.loaded[at]
+
+    def traced(self, case: Case) -> TracedEncoder | None:
+        """The module of a case, run from a checkout of the base; None if it did not exist.
+
+        Raises:
+            SamattnError: if it cannot be traced there.
+        """
+        return self._modules.encoder(case, self._device(case), self.thresholds)
 
     def old_path(self, case: Case) -> Path | None:
         """The path of a config at the base, or of the config that it is a copy of; None if there is neither, and for presets and modules that are traced.
@@ -165,9 +173,16 @@ class AtBase:
             return None
         overrides = self.file.overrides(case.profile)
         config = load_config(then or presets()[case.path], overrides, files=self.tree if then else DISK)
+        return self.encoders.twin(config, self._device(case))
+
+    def _device(self, case: Case) -> Device | None:
+        """The device of a profile, from the base's file if it is one of the base."""
         reference = self.file.profile(case.profile).device
-        device = self.file.device(case.profile, self._files_with(reference)) if reference else None
-        return self.encoders.twin(config, device)
+        return self.file.device(case.profile, self._files_with(reference)) if reference else None
+
+    @cached_property
+    def _modules(self) -> TracedAtBase:
+        return TracedAtBase(self.file, self.tree.repository, self.base.commit)
 
     def _files_with(self, device: str) -> Files:
         """The base's files, if the device is one of them; else those of today."""

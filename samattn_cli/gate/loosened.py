@@ -13,7 +13,7 @@ from ..metric_names import path_of
 from ..quantities import PERCENT, Quantity
 from .evaluate import side, slack
 from .load_thresholds import ThresholdsFile
-from .thresholds import FORMS, LEVELS, Action, Policy, Profile, Rule, Thresholds, TracedTarget, Waiver
+from .thresholds import FORMS, LEVELS, Action, Policy, Profile, Rule, Thresholds, Waiver
 
 STRICTNESS: tuple[Action, ...] = ("ignore", "warn", "error")
 NONE = "none"
@@ -203,16 +203,9 @@ def _of_targets(before: Thresholds, now: Thresholds) -> Iterator[Change]:
     then = before.targets
     for path, (index, target) in now.targets.items():
         old = then[path][1] if path in then else target
-        for field in fields(TracedTarget):
-            was, value = _or_none(getattr(old, field.name)), _or_none(getattr(target, field.name))
-            if was != value:
-                what = f"{field.name} {_listed(was)} -> {_listed(value)}"
-                message = Message("target-changed", f"{path} is traced differently: {what}")
-                yield Change("loosened", message, ("configs", index, "trace", field.name))
-
-
-def _listed(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else _shown(value)
+        for key, what in old.changes_to(target):
+            message = Message("target-changed", f"{path} is traced differently: {what}")
+            yield Change("loosened", message, ("configs", index, "trace", key))
 
 
 def _or_none(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ..device.model import Device
 from ..errors import ConfigError, Message, Problem, SamattnError
@@ -12,6 +13,9 @@ from .load_thresholds import ThresholdsFile
 from .references import Case
 from .thresholds import Profile, TracedTarget
 from .traced import TracedEncoder
+
+if TYPE_CHECKING:
+    from ..studies.traced.ask import Asked
 
 NOT_FOLLOWED = ("attention", "autocast", "checkpointing", "set")
 """Keys of a profile that only configs of samattn follow."""
@@ -26,8 +30,6 @@ def traced_encoder(file: ThresholdsFile, case: Case, device: Device | None) -> T
     Raises:
         ConfigError: if it cannot be traced, or not as its profile says.
     """
-    from ..studies.traced.ask import Asked
-
     if case.path not in file.thresholds.targets:
         text = f"{case.path}: no entry of `configs` is a module with this name"
         raise ConfigError([Problem(file.label, Message("unknown-target", text))])
@@ -38,7 +40,23 @@ def traced_encoder(file: ThresholdsFile, case: Case, device: Device | None) -> T
         raise ConfigError(
             Problem(str(where), message) for where, (_, message) in zip(places, unfit, strict=True)
         )
-    asked = Asked(
+    encoder = TracedEncoder(asked_of(file, case), device, profile.device)
+    try:
+        check_whole(encoder)
+    except SamattnError as error:
+        where = str(file.where("configs", index, "trace"))
+        text = str(error.message).replace("--input ", "input: ")  # a key here, and no option
+        raise ConfigError([Problem(where, Message(next(iter(error.codes), ""), text))]) from None
+    return encoder
+
+
+def asked_of(file: ThresholdsFile, case: Case) -> Asked:
+    """What is traced for a case, and how."""
+    from ..studies.traced.ask import Asked
+
+    _, target = file.thresholds.targets[case.path]
+    profile = file.profile(case.profile)
+    return Asked(
         target=target.target,
         inputs=target.input,
         arguments=target.args or {},
@@ -48,17 +66,9 @@ def traced_encoder(file: ThresholdsFile, case: Case, device: Device | None) -> T
         optimizer=profile.optimizer or "adamw",
         folder=str(file.folder),
     )
-    encoder = TracedEncoder(asked, device, profile.device)
-    try:
-        _check_whole(encoder)
-    except SamattnError as error:
-        where = str(file.where("configs", index, "trace"))
-        text = str(error.message).replace("--input ", "input: ")  # a key here, and no option
-        raise ConfigError([Problem(where, Message(next(iter(error.codes), ""), text))]) from None
-    return encoder
 
 
-def _check_whole(encoder: TracedEncoder) -> None:
+def check_whole(encoder: TracedEncoder) -> None:
     """Trace a module.
 
     Raises:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import fields
 from datetime import date
 from typing import Any, Literal, get_args
 
@@ -132,6 +134,17 @@ class TracedTarget:
     def path(self) -> str:
         """What stands for it in place of the path of a config."""
         return TRACED + (self.name or ".".join(filter(None, (self.target, self.submodule))))
+
+    def changes_to(self, other: TracedTarget) -> Iterator[tuple[str, str]]:
+        """The keys in which another is traced differently, each with both values."""
+        for each in fields(TracedTarget):
+            was, value = (getattr(target, each.name) or None for target in (self, other))
+            if was != value:
+                yield each.name, f"{each.name} {_shown(was)} -> {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,16 +35,16 @@ def by_trace() -> float:
     from samattn_cli import load_config
     from samattn_cli.stack.dynamo import without_dynamo
     from samattn_cli.stack.tracing.run import Inputs, trace
+    from samattn_cli.studies.traced.kernels import ON_AMPERE
     from tests.public.segment_anything_encoder import official, official_encoder
 
     small = official.ImageEncoderViT(img_size=32, depth=1, use_rel_pos=True)
     model = official_encoder(load_config("sam_vit_b"), "meta")
     with without_dynamo():
-        trace(
-            small.to("meta"), Inputs({"0": ((1, 3, 32, 32), "float32")}, "meta"), "training", []
-        )  # torch imports some late
+        tiny = Inputs({"0": ((1, 3, 32, 32), "float32")}, "meta")
+        trace(small.to("meta"), tiny, "training", [], ON_AMPERE)  # torch imports some late
         began = time.process_time()
-        trace(model, Inputs({"0": (SIZE, "float32")}, "meta"), "training", [])
+        trace(model, Inputs({"0": (SIZE, "float32")}, "meta"), "training", [], ON_AMPERE)
         return time.process_time() - began
 
 

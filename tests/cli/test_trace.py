@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
 from samattn_cli import from_json
 from samattn_cli.reports.trace import IN_THREADS
-from tests.support.running import samattn
+from tests.support.running import SAMATTN, environment, samattn
 
 ENCODER = """
 from threading import Thread
@@ -56,6 +57,11 @@ class Encoder(nn.Module):
 
 def build(**arguments):
     return Encoder(**arguments)
+
+class Fused(Encoder):
+    def forward(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2).contiguous()[:, None]
+        return nn.functional.scaled_dot_product_attention(x, x, x)
 
 class ReadsNumbers(Encoder):
     def forward(self, x):
@@ -129,6 +135,36 @@ def test_its_peak_is_worked_out_by_hand(folder):
     assert report["totals"]["peak_at"] == "blocks.1.attn.softmax"
 
 
+def test_in_processes_of_its_own_as_a_user_starts_it(folder):
+    """The other tests fork: here Python starts twice, and finds the module in the working folder."""
+    command = [*SAMATTN, "trace", "mine:Fused", *IMAGE, "--arg", "depth=1", "--dtype", "float16"]
+    ran = subprocess.run(
+        [*command, "--device", "h100", "-f", "json"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    report = json.loads(ran.stdout)
+    (attention,) = [each for part in report["parts"] for each in part["attentions"]]
+    assert (attention["queries"], attention["keys"], attention["fused"]) == (64, 64, True)
+    assert "cuDNN" in report["notes"][0]  # which torch prefers on an H100
+
+
+def test_the_attention_kernel_is_that_of_the_device(folder):
+    """Without one, an A100 runs flash attention in float16; a T4 has memory-efficient attention, with other results."""
+    found = {}
+    for device in ((), ("--device", "t4")):
+        report = traced(folder, "mine:Fused", *IMAGE, "--dtype", "float16", *device)
+        (op,) = [op for part in report["parts"] for op in part["ops"] if op["kind"] == "sdpa"]
+        found[device] = op["requested_bytes"]
+        assert report["notes"] == []
+    out, sums, seeds = 64 * 32 * 2, 64 * 4, 8 + 8
+    assert found == {(): out + sums + seeds + 8, ("--device", "t4"): out + seeds}
+
+
 def test_a_training_step_and_a_device(folder):
     report = traced(
         folder, "mine:Encoder", *IMAGE, "--mode", "training", "--device", "h100", "--dtype", "bfloat16"
@@ -147,7 +183,7 @@ def test_a_training_step_and_a_device(folder):
 def test_a_module_that_reads_numbers_runs_on_the_cpu(folder):
     report = traced(folder, "mine:ReadsNumbers", *IMAGE)
     assert report["run"]["route"] == "cpu"
-    assert "mine.py:50" in report["notes"][0]
+    assert "mine.py:55" in report["notes"][0]
 
 
 def test_a_block_that_runs_several_times_says_how_often(folder):

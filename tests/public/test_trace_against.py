@@ -10,6 +10,7 @@ from samattn_cli.stack.encoder import build
 from samattn_cli.stack.tracing.run import Inputs
 from samattn_cli.stack.tracing.run import trace as run_and_record
 from samattn_cli.studies.traced.against import against
+from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.passes import TracedPasses
 from tests.public.segment_anything_encoder import official_encoder
 
@@ -24,7 +25,7 @@ def config_of(*settings):
 def compared(built, config):
     module = official_encoder(built, "meta")
     inputs = Inputs({"0": (config.input_shape, "float32")}, "meta")
-    return against(TracedPasses(run_and_record(module, inputs, "inference", [])), config)
+    return against(TracedPasses(run_and_record(module, inputs, "inference", [], ON_AMPERE)), config)
 
 
 def test_their_own_encoder_is_equal():
@@ -63,5 +64,5 @@ def test_tokens_off_the_grid_and_pooled_queries_are_no_difference():
         config = load_config(name, [parse_override("run.attention=sdpa")])
         inputs = Inputs({"0": (config.input_shape, "float32")}, "meta")
         module = build(config, "meta")
-        found = against(TracedPasses(run_and_record(module, inputs, "inference", [])), config)
+        found = against(TracedPasses(run_and_record(module, inputs, "inference", [], ON_AMPERE)), config)
         assert [each.text for each in found.differences if each.what in {"windows", "layers"}] == []

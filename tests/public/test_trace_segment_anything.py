@@ -9,6 +9,7 @@ from samattn_cli import analyze, load_config
 from samattn_cli.files.load import parse_override
 from samattn_cli.stack.tracing.run import Inputs
 from samattn_cli.stack.tracing.run import trace as run_and_record
+from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.passes import TracedPasses
 from samattn_cli.studies.traced.report import report_of
 from tests.public.segment_anything_encoder import official_encoder
@@ -49,5 +50,5 @@ def traced(config):
     encoder = official_encoder(config, "meta")
     shapes = {"0": (config.input_shape, config.run.dtype)}
     with torch.device("meta"):  # their get_rel_pos makes its indices on the default device
-        trace = run_and_record(encoder, Inputs(shapes, "meta"), "training", [])
+        trace = run_and_record(encoder, Inputs(shapes, "meta"), "training", [], ON_AMPERE)
     return report_of(TracedPasses(trace), "official", "training", "adamw")

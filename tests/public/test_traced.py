@@ -9,6 +9,7 @@ from samattn_cli.files.load import parse_override
 from samattn_cli.stack.dynamo import without_dynamo
 from samattn_cli.stack.tracing.run import trace as run_and_record
 from samattn_cli.studies.traced.against import against
+from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.passes import TracedPasses
 from tests.public.traced import DEVICE, PIXELS, Inputs, Model, compared, module_of
 
@@ -60,7 +61,7 @@ def test_transformers_sam_is_the_config_of_that_implementation():
     with without_dynamo():
         module, shapes = module_of(model_of("SamVision", SAM, config.input_shape))
         inputs = Inputs({name: (shape, "float32") for name, shape in shapes.items()}, "meta")
-        passes = TracedPasses(run_and_record(module, inputs, "inference", []))
+        passes = TracedPasses(run_and_record(module, inputs, "inference", [], ON_AMPERE))
     assert against(passes, config).differences == ()
     windowed = load_config("sam_vit_b", [parse_override(text) for text in (*settings, how[0])])
     assert [each.what for each in against(passes, windowed).differences] == ["memory"]

@@ -9,6 +9,7 @@ import pytest
 
 from samattn_cli.stack.tracing.autocast import NOTE
 from samattn_cli.stack.tracing.child import answer
+from samattn_cli.studies.traced.kernels import ON_AMPERE
 
 SOURCE = """
 import sys, torch
@@ -102,7 +103,7 @@ def ask(tmp_path, monkeypatch):
     def asked(target, *, inputs=(("0", [2, 4], ""),), **more):
         usual = {"arguments": {}, "dtype": "", "submodule": "", "mode": "inference", "dry": False}
         request = usual | {"target": target, "inputs": list(inputs)} | more
-        return json.loads(answer(request))
+        return json.loads(answer(request, ON_AMPERE))
 
     yield asked
     for name in set(sys.modules) - before:

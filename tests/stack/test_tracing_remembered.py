@@ -9,6 +9,7 @@ from samattn_cli.stack import meta
 from samattn_cli.stack.dynamo import without_dynamo
 from samattn_cli.stack.tracing import as_cuda, follow
 from samattn_cli.stack.tracing.run import Inputs, trace
+from samattn_cli.studies.traced.kernels import ON_AMPERE
 from tests.public.segment_anything_encoder import official
 from tests.public.traced import models, module_of
 
@@ -17,9 +18,9 @@ def both(module, shapes, monkeypatch):
     """The traces of a module with what is remembered, and with each operation run."""
     inputs = Inputs({name: (shape, "float32") for name, shape in shapes.items()}, "meta")
     with without_dynamo():
-        remembered = trace(module, inputs, "training", [])
+        remembered = trace(module, inputs, "training", [], ON_AMPERE)
         monkeypatch.setattr(follow, "run_on_meta", lambda func, args, kwargs: func(*args, **kwargs))
-        return remembered, trace(module, inputs, "training", [])
+        return remembered, trace(module, inputs, "training", [], ON_AMPERE)
 
 
 def test_the_second_of_two_blocks_is_remembered(monkeypatch):

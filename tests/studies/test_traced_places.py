@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from samattn_cli.stack.tracing.run import Inputs, trace
+from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.passes import TracedPasses
 from tests.public.segment_anything_encoder import official
 
@@ -19,7 +20,9 @@ def test_a_stem_that_is_a_sequential_like_the_stages_is_not_a_layer():
     model = nn.Sequential(stem, nn.Sequential(block(2), block(0)), nn.Sequential(block(2), block(0))).to(
         "meta"
     )
-    passes = TracedPasses(trace(model, Inputs({"0": ((1, 4, 4, 3), "float32")}, "meta"), "inference", []))
+    passes = TracedPasses(
+        trace(model, Inputs({"0": ((1, 4, 4, 3), "float32")}, "meta"), "inference", [], ON_AMPERE)
+    )
     assert passes.places.layers == ("1.0", "1.1", "2.0", "2.1")
     assert list(passes.recordings) == ["0", "1.0", "1.1", "2.0", "2.1"]
     assert [product.report.windows for product in passes.products] == [4, 1, 4, 1]

@@ -4,8 +4,7 @@
 make such calls inside torch's functions (`nn.MultiheadAttention`), which that mode does not see. So the calls are replaced in
 torch's dispatcher, in a process that traces one module and ends. The rules are those of ATen for CUDA, with its sources:
 
-- scaled_dot_product_attention: attention.cpp and sdp_utils.cpp. Flash attention if it takes the inputs, otherwise the
-  memory-efficient kernel, otherwise the unfused products. cuDNN's kernel is left out, as its allocations are not documented.
+- scaled_dot_product_attention: attention.cpp. Which kernel takes a call depends on the device: the caller of `install` knows it.
 - linear: Linear.cpp. A bias is added in place if the input is not contiguous.
 - batch_norm: Normalization.cpp. cuDNN's kernel if it takes the inputs.
 - softmax of float16 with a float32 result: SoftMax.cpp. One kernel.
@@ -13,29 +12,46 @@ torch's dispatcher, in a process that traces one module and ends. The rules are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..cuda import FUSED_DIMS, aligned, flash_takes
+from ..cuda import FUSED_DIMS, aligned
 
 KEY = "AutogradMeta"
 FLASH_ALIGNMENT = 8
-BYTES_ALIGNMENT = 16
 FUSES_THREE_DIMENSIONS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
 """Whether queries (B, N, d) run in a fused kernel: attention.cpp of torch 2.14."""
 MOST_IN_TRAINING, MOST_IN_EVALUATION = 880801, 65535
-HALVES = (torch.float16, torch.bfloat16)
 
 
-def install(key: str = KEY) -> torch.library.Library:
+class AttentionCall(NamedTuple):
+    """A call of scaled_dot_product_attention: what its kernel is chosen by."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None
+    dropout: float
+    is_causal: bool
+    enable_gqa: bool
+    has_gradients: bool
+    is_deterministic: bool
+
+
+KernelOf = Callable[[AttentionCall], str]
+"""The kernel that a device runs for a call: "flash", "efficient", "cudnn" or "math"."""
+
+
+def install(kernel_of: KernelOf, key: str = KEY) -> torch.library.Library:
     """Replace the calls in torch's dispatcher, until the result is deleted; `key` is that of the tensors."""
     library = torch.library.Library("aten", "IMPL")
-    library.impl("scaled_dot_product_attention", attention, key)
+    library.impl("scaled_dot_product_attention", partial(attention, kernel_of=kernel_of), key)
     library.impl("linear", linear, key)
     library.impl("softmax.int", softmax, key)
     library.impl("batch_norm", batch_norm, key)
@@ -52,42 +68,30 @@ def attention(
     *,
     scale: float | None = None,
     enable_gqa: bool = False,
+    kernel_of: KernelOf,
 ) -> Tensor:
     """scaled_dot_product_attention as ATen runs it on CUDA."""
     if q.dim() == FUSED_DIMS - 1 and FUSES_THREE_DIMENSIONS:
         has_batch = attn_mask is not None and attn_mask.dim() == FUSED_DIMS - 1
         mask = attn_mask.unsqueeze(0) if attn_mask is not None and has_batch else attn_mask
         q, k, v = (x.unsqueeze(0) for x in (q, k, v))
-        return attention(q, k, v, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa).squeeze(0)
+        more: dict[str, Any] = {"scale": scale, "enable_gqa": enable_gqa, "kernel_of": kernel_of}
+        return attention(q, k, v, mask, dropout_p, is_causal, **more).squeeze(0)
+    kernel = "math"
+    if q.dim() == FUSED_DIMS:
+        modes = torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled()
+        kernel = kernel_of(AttentionCall(q, k, v, attn_mask, dropout_p, is_causal, enable_gqa, *modes))
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         low = torch.full((), -torch.inf, dtype=q.dtype, device=q.device)
         attn_mask = torch.where(attn_mask, 0.0, low)
-    if _flash_takes(q, k, v, attn_mask, gqa=enable_gqa):
+    if kernel == "flash":
         return _flash(q, k, v, dropout_p, is_causal, scale)
-    if _efficient_takes(q, k, v, gqa=enable_gqa):
-        return _efficient(q, k, v, attn_mask, dropout_p, is_causal, scale)
-    return torch.ops.aten._scaled_dot_product_attention_math(
-        q, k, v, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
-    )[0]
-
-
-def _fused_takes(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """What every fused kernel asks for: four dimensions, rows without gaps, equal batches, something to attend to."""
-    shapes = q.dim() == k.dim() == v.dim() == FUSED_DIMS and q.shape[0] == k.shape[0] == v.shape[0]
-    return shapes and all(x.stride(-1) == 1 for x in (q, k, v)) and q.shape[2] > 0 and k.shape[2] > 0
-
-
-def _flash_takes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, gqa: bool) -> bool:
-    heads = gqa or q.shape[1] == k.shape[1] == v.shape[1] if q.dim() == FUSED_DIMS else False
-    return flash_takes(q, v, mask) and q.shape[-1] == k.shape[-1] and heads and _fused_takes(q, k, v)
-
-
-def _efficient_takes(q: Tensor, k: Tensor, v: Tensor, *, gqa: bool) -> bool:
-    step = BYTES_ALIGNMENT // q.element_size()
-    if gqa or not _fused_takes(q, k, v) or q.dtype not in {*HALVES, torch.float32}:
-        return False
-    equal = q.shape[1] == k.shape[1] == v.shape[1] and q.shape[-1] == k.shape[-1]
-    return equal and q.shape[-1] % step == 0 and v.shape[-1] % step == 0
+    if kernel == "math":
+        return torch.ops.aten._scaled_dot_product_attention_math(
+            q, k, v, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )[0]
+    fused = _efficient if kernel == "efficient" else _cudnn
+    return fused(q, k, v, attn_mask, dropout_p, is_causal, scale)
 
 
 def _flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: float | None) -> Tensor:
@@ -111,12 +115,29 @@ def _efficient(
     causal: bool,
     scale: float | None,
 ) -> Tensor:
-    with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     if mask is not None:
         mask = aligned(mask).expand(*q.shape[:3], k.shape[2])
     kernel = torch.ops.aten._scaled_dot_product_efficient_attention
-    out: Tensor = kernel(q, k, v, mask, with_gradient, dropout, causal, scale=scale)[0]
+    out: Tensor = kernel(q, k, v, mask, _trains(q, k, v), dropout, causal, scale=scale)[0]
     return out
+
+
+def _cudnn(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    dropout: float,
+    causal: bool,
+    scale: float | None,
+) -> Tensor:
+    kernel = torch.ops.aten._scaled_dot_product_cudnn_attention
+    out: Tensor = kernel(q, k, v, mask, _trains(q, k, v), dropout, causal, False, scale=scale)[0]
+    return out
+
+
+def _trains(*operands: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in operands)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -22,7 +22,9 @@ from ...errors import SamattnError
 from ...reports.trace import DryRun, Trace
 from ..child import _end_with_input
 from ..dynamo import without_dynamo
+from .as_cuda import KernelOf
 from .autocast import watch
+from .checkout import Checkout
 from .faults import fault_of
 from .load import Target, about_meta, build, make_importable, on_device, target_of
 from .run import Inputs, trace
@@ -38,8 +40,8 @@ class _FaultError(Exception):
         self.code, self.text = code, text
 
 
-def main() -> None:
-    """Answer the request; end at once if the parent process ends."""
+def main(kernels: Callable[[dict[str, Any]], KernelOf]) -> None:
+    """Answer the request; end at once if the parent process ends. `kernels` chooses attention kernels, as the request has it."""
     request = json.loads(sys.stdin.readline())
     Thread(target=_end_with_input, daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -47,13 +49,15 @@ def main() -> None:
     sys.stdin = StringIO()  # a target that asks for input would wait for ever
     os.chdir(request["folder"])
     make_importable(request["folder"])
+    if request["checkout"]:
+        Checkout(request["checkout"], request["work_tree"]).use()
     with answers:
-        answers.write(answer(request))
+        answers.write(answer(request, kernels(request)))
         answers.flush()
     os._exit(0)  # threads of the target do not keep this process
 
 
-def answer(request: dict[str, Any]) -> str:
+def answer(request: dict[str, Any], kernel_of: KernelOf) -> str:
     """The trace, or what is wrong, as JSON."""
     from pydantic import TypeAdapter
 
@@ -62,7 +66,10 @@ def answer(request: dict[str, Any]) -> str:
         if request["dry"]:
             return json.dumps({"dry": asdict(_run_dry(request))})
         with without_dynamo():
-            traced = _traced(request)
+            traced = _traced(request, kernel_of)
+        if request["checkout"]:
+            checkout = Checkout(request["checkout"], request["work_tree"])
+            _attempt(lambda: checkout.check(request["target"]), "", "not-of-base")
     except _FaultError as fault:
         return json.dumps({"code": fault.code, "problem": fault.text})
     return json.dumps({"trace": "@"}).replace('"@"', TypeAdapter(Trace).dump_json(traced).decode())
@@ -103,17 +110,17 @@ def _run_dry(request: dict[str, Any]) -> DryRun:
     )
 
 
-def _traced(request: dict[str, Any]) -> Trace:
+def _traced(request: dict[str, Any], kernel_of: KernelOf) -> Trace:
     notes: list[str] = []
     target, moved, typed = _ready(request, "meta", notes)
     try:
-        return trace(moved, Inputs(typed, "meta"), request["mode"], notes)
+        return trace(moved, Inputs(typed, "meta"), request["mode"], notes, kernel_of)
     except (Exception, SystemExit) as error:
         if not about_meta(error):
             code, text = fault_of(error, "its forward fails", "forward-fails")
             raise _FaultError(code, text + _inputs_of(moved, typed, error)) from error
         _code, text = fault_of(error, "it needs numbers", "needs-numbers")
-    return _with_numbers(request, target, typed, text, notes)
+    return _with_numbers(request, target, typed, text, notes, kernel_of)
 
 
 def _inputs_of(module: nn.Module, given: dict[str, Any], error: BaseException) -> str:
@@ -138,7 +145,12 @@ def _named(parameter: inspect.Parameter) -> str:
 
 
 def _with_numbers(
-    request: dict[str, Any], target: Target, typed: dict[str, Any], reason: str, notes: list[str]
+    request: dict[str, Any],
+    target: Target,
+    typed: dict[str, Any],
+    reason: str,
+    notes: list[str],
+    kernel_of: KernelOf,
 ) -> Trace:
     """The trace of the same module with real tensors on the CPU."""
     dtype = getattr(torch, request["dtype"]) if request["dtype"] else None
@@ -146,7 +158,7 @@ def _with_numbers(
     module = _attempt(target.build, "building it", "target-not-built")
     part = on_device(_submodule(module, request["submodule"]), "cpu", dtype)
     return _attempt(
-        lambda: trace(part, Inputs(typed, "cpu"), request["mode"], notes),
+        lambda: trace(part, Inputs(typed, "cpu"), request["mode"], notes, kernel_of),
         "its forward fails",
         "forward-fails",
     )

@@ -258,5 +258,5 @@ def _nbytes(tensor: Tensor) -> int:
 def _attention(name: str, args: tuple[Any, ...]) -> TracedAttention | None:
     if name.endswith("backward"):
         return None
-    masked = name.startswith(f"{FUSED}_efficient") and args[3] is not None
+    masked = name.startswith((f"{FUSED}_efficient", f"{FUSED}_cudnn")) and args[3] is not None
     return TracedAttention(tuple(args[0].shape), tuple(args[1].shape), masked)

@@ -50,14 +50,16 @@ def _filled(tensor: Tensor) -> Tensor:
     return tensor if tensor.is_meta else tensor.zero_()
 
 
-def trace(module: nn.Module, inputs: Inputs, mode: str, notes: list[str]) -> Trace:
-    """Run `module` in inference and, if the mode is "training", in a training step.
+def trace(
+    module: nn.Module, inputs: Inputs, mode: str, notes: list[str], kernel_of: as_cuda.KernelOf
+) -> Trace:
+    """Run `module` in inference and, if the mode is "training", in a training step; `kernel_of` chooses attention kernels.
 
     Raises:
         SamattnError: if it returns no tensor, or none that has a gradient.
     """
     device = inputs.tensors[0].device.type
-    library = as_cuda.install() if device == "meta" else None
+    library = as_cuda.install(kernel_of) if device == "meta" else None
     weights = dict(module.named_parameters())
     try:
         with noticed(notes):

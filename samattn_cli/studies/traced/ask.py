@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError, code_of, did_you_mean
 from ...reports.trace import DryRun, Trace
+from ...tape.sdpa_call import AMPERE, Target
 from ..child import how_it_ended, run_child
 
 if TYPE_CHECKING:
     from ...device.model import Device
 
-MODULE = "samattn_cli.stack.tracing.child"
+MODULE = "samattn_cli.studies.traced.child"
 TYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")
 INPUT = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>\w+))?")
 
@@ -54,6 +55,9 @@ class Asked:
     optimizer: str = "adamw"
     folder: str = ""
     """The working folder of the process, from which modules and files are found; "" for that of this process."""
+    checkout: str = ""
+    """The root of a checkout from which modules are found in place of `work_tree`; `folder` is in it. "" for none."""
+    work_tree: str = ""
 
     @property
     def name(self) -> str:
@@ -77,15 +81,15 @@ def _option(number: int, text: str) -> tuple[str, list[int], str]:
         raise UsageError(code_of(error.message), f"--input {text}: {error.message}") from None
 
 
-def ask_trace(asked: Asked) -> Trace:
-    """The trace of a target, from a process of its own.
+def ask_trace(asked: Asked, target: Target) -> Trace:
+    """The trace of a target, with the attention kernels of a kind of device, from a process of its own.
 
     Raises:
         UsageError: if the target cannot be traced; the message says why, and which line of its own code is at fault.
     """
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Trace).validate_python(_answer(asked, {"dry": False}, {})["trace"])
+    return TypeAdapter(Trace).validate_python(_answer(asked, _aimed(target, dry=False), {})["trace"])
 
 
 def ask_dry_run(asked: Asked, device: Device) -> DryRun:
@@ -97,7 +101,11 @@ def ask_dry_run(asked: Asked, device: Device) -> DryRun:
     """
     from ...device.dry.environment import environment
 
-    return DryRun(**_answer(asked, {"dry": True}, environment(device))["dry"])
+    return DryRun(**_answer(asked, _aimed(AMPERE, dry=True), environment(device))["dry"])
+
+
+def _aimed(target: Target, *, dry: bool) -> dict[str, Any]:
+    return {"dry": dry, "capability": target.capability, "has_cudnn": target.has_cudnn}
 
 
 def _answer(asked: Asked, more: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:

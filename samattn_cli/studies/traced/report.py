@@ -24,6 +24,7 @@ from ...tape.ops import SCORES, Op, Recording
 from ...tape.training import OPTIMIZERS
 from ...units import ITEM_BYTES
 from .ask import Asked, ask_dry_run, ask_trace
+from .kernels import target_of
 from .passes import TracedPasses
 from .windows import VALUES
 
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
 
 FLOAT32_BYTES = 4
 SHARED = "{0} runs {1} times in a forward; its figures are those of all of them"
-AMPERE = 8.0
-OLDER = "its attention kernels are those of newer devices than {0}, which has no flash attention (--device dry:{0} runs its own)"
+CUDNN = "_scaled_dot_product_cudnn_attention"
+WORKSPACE = (
+    "on {0} torch runs cuDNN's attention, whose workspace is not documented and not in these figures "
+    "(--device dry:{0} runs without it, as torch.backends.cuda.enable_cudnn_sdp(False) does)"
+)
 
 
 def trace(
@@ -74,7 +78,8 @@ def trace(
         inputs = inputs or ["x".join(map(str, against.input_shape))]
         dtype = dtype or against.run.dtype
     asked = Asked(target, inputs, arguments or {}, dtype, submodule, mode, optimizer)
-    passes = TracedPasses(ask_trace(asked), optimizer)
+    target_device = target_of(device, has_cudnn=not dry)  # a dry run leaves out cuDNN's attention
+    passes = TracedPasses(ask_trace(asked, target_device), optimizer)
     report = _report(asked, passes, device)
     if against is not None:
         from .against import against as compare
@@ -91,7 +96,7 @@ def traced(asked: Asked, device: Device | None = None) -> TracedAnalysis:
     Raises:
         UsageError: if the target cannot be traced.
     """
-    return _report(asked, TracedPasses(ask_trace(asked), asked.optimizer), device)
+    return _report(asked, TracedPasses(ask_trace(asked, target_of(device)), asked.optimizer), device)
 
 
 def _report(asked: Asked, passes: TracedPasses, device: Device | None) -> TracedAnalysis:
@@ -162,10 +167,8 @@ def _notes(passes: TracedPasses, device: Device | None) -> list[str]:
     """Modules that run several times, and what a trace does not know of a device."""
     runs = {place: passes.places.runs_of(place) for place in passes.recordings}
     shared = [SHARED.format(place, times) for place, times in runs.items() if times > 1]
-    capability = device.compute_capability if device else None
-    fused = any(op.attention for op in passes.trace.forward)
-    older = device and capability and capability < AMPERE and fused
-    return [*shared, *([OLDER.format(device.name)] if device and older else [])]
+    runs_cudnn = any(op.name == CUDNN for op in passes.trace.forward)
+    return [*shared, *([WORKSPACE.format(device.name)] if device and runs_cudnn else [])]
 
 
 def _places(passes: TracedPasses) -> list[str]:
