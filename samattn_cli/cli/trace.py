@@ -119,8 +119,9 @@ def trace(
 ) -> None:
     """Report what each layer of any PyTorch module costs, without a config: of your own encoder, or one of a library.
 
-    The module runs on PyTorch's meta device, so its weights are never made and no GPU is needed. Its attention kernels are
-    those that torch chooses on the device, or on an A100 if none is named. It runs in a process of its own. Layers are its repeated modules. Needs torch.
+    The module runs on PyTorch's meta device, so its weights are never made and no GPU is needed. It runs in a process of its
+    own. Its attention kernels are those that torch chooses on the device, or on an A100 if none is named. Layers are its
+    repeated modules. Needs torch.
 
     Examples:
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...stack.tracing import child
 from ...tape.sdpa_call import Target
 from .kernels import kernel_of
+
+if TYPE_CHECKING:
+    from ...stack.tracing.as_cuda import KernelOf
 
 
 def main() -> None:
@@ -14,6 +17,6 @@ def main() -> None:
     child.main(_kernels)
 
 
-def _kernels(request: dict[str, Any]) -> child.KernelOf:
+def _kernels(request: dict[str, Any]) -> KernelOf:
     major, minor = request["capability"]
     return kernel_of(Target((major, minor), has_cudnn=request["has_cudnn"]))
