@@ -16,11 +16,9 @@ for the ring algorithm with the Simple protocol, and nccl-tests (doc/PERFORMANCE
 from __future__ import annotations
 
 from ..records import dataclass
+from ..tape.communication import sent_bytes, steps
 from ..units import MS_PER_SECOND
 from .model import Device, Interconnect
-
-ALL_REDUCE, ALL_GATHER, REDUCE_SCATTER, BROADCAST = "all_reduce", "all_gather", "reduce_scatter", "broadcast"
-COLLECTIVES = (ALL_REDUCE, ALL_GATHER, REDUCE_SCATTER, BROADCAST)
 
 BASE_US = 8.4
 STEP_US = {"NVLink": 3.4, "PCIe": 5.7, "network": 14.0}
@@ -67,18 +65,6 @@ def _within(gpus: int, interconnect: Interconnect) -> tuple[str, float] | None:
     if nvlink is not None and gpus <= (interconnect.nvlink_gpus or interconnect.gpus_per_node):
         return "NVLink", nvlink
     return None if pcie is None else ("PCIe", pcie)
-
-
-def steps(kind: str, ranks: int) -> int:
-    """The steps of a ring."""
-    return 2 * (ranks - 1) if kind == ALL_REDUCE else ranks - 1
-
-
-def sent_bytes(kind: str, nbytes: int, ranks: int) -> int:
-    """What each rank sends of a tensor of `nbytes`, the whole one, rounded up."""
-    if kind == BROADCAST:
-        return nbytes if ranks > 1 else 0
-    return -(-steps(kind, ranks) * nbytes // ranks)
 
 
 def collective_ms(kind: str, nbytes: int, link: Link) -> float:

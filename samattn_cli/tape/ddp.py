@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from ..units import INT64_BYTES
+from .ops import Buffer
 from .storage import Dim
 
 MIB = 1 << 20
@@ -58,8 +60,24 @@ def filled(
     return (*full, tuple(filling)) if filling else tuple(full)
 
 
+def typed(buffers: Iterable[Buffer]) -> list[Typed]:
+    """Buffers that are sent. Those of whole numbers are of another type than the others; what code caches is no buffer."""
+    sent = (buffer for buffer in buffers if buffer.cached is None)
+    return [(each.nbytes, "int64" if each.item_bytes == INT64_BYTES else "") for each in sent]
+
+
 def flat_copies(tensors: Iterable[Typed], cap: int = SENT_AT_ONCE) -> tuple[int, ...]:
     """The bytes of the flat copies in which tensors are sent, in order; one that is sent alone is not copied (0)."""
+    return tuple(sum(copied) if len(copied) > 1 else 0 for copied in _together(tensors, cap))
+
+
+def sent_together(tensors: Iterable[Typed], cap: int = SENT_AT_ONCE) -> tuple[int, ...]:
+    """The bytes of each broadcast of tensors, in order."""
+    return tuple(map(sum, _together(tensors, cap)))
+
+
+def _together(tensors: Iterable[Typed], cap: int) -> Iterator[list[int]]:
+    """The bytes of the tensors that are sent together, in order."""
     filling: dict[object, list[tuple[int, int]]] = {}
     full: list[list[tuple[int, int]]] = []
     for index, (nbytes, kind) in enumerate(tensors):
@@ -67,8 +85,8 @@ def flat_copies(tensors: Iterable[Typed], cap: int = SENT_AT_ONCE) -> tuple[int,
         copied.append((index, nbytes))
         if sum(size for _, size in copied) >= cap:
             full.append(filling.pop(kind))
-    in_order = sorted([*full, *filling.values()])
-    return tuple(sum(size for _, size in copied) if len(copied) > 1 else 0 for copied in in_order)
+    for copied in sorted([*full, *filling.values()]):
+        yield [size for _, size in copied]
 
 
 def in_flight(copies: Sequence[int]) -> Iterator[tuple[int, bool]]:

@@ -190,10 +190,19 @@ class TrainingStep:
     @cached_property
     def updated(self) -> tuple[int, ...]:
         """The bytes of the weights that the optimizer of this rank updates, not rounded, in its order."""
-        sizes = [parameter_elements(weight) for weight in self.weights.values() if weight.trains]
-        if self.config.run.is_zero1:
-            sizes = [sizes[place] for place in shares(sizes, self.config.run.gpus)[0]]
-        return tuple(size * self.forward.image.item_bytes for size in sizes)
+        if not self.config.run.is_zero1:
+            return self.trained_bytes
+        return tuple(
+            self.trained_bytes[place] for place in shares(self.trained_bytes, self.config.run.gpus)[0]
+        )
+
+    @cached_property
+    def trained_bytes(self) -> tuple[int, ...]:
+        """The bytes of each weight that trains, not rounded, in the order of ``model.parameters()``."""
+        item_bytes = self.forward.image.item_bytes
+        return tuple(
+            parameter_elements(weight) * item_bytes for weight in self.weights.values() if weight.trains
+        )
 
     @cached_property
     def updated_bytes(self) -> Dim:

@@ -144,12 +144,8 @@ class Wrapping:
     @cached_property
     def _buffers(self) -> list[ddp.Typed]:
         """The buffers; those of whole numbers are of another type than the weights."""
-        buffers = (buffer for segment in self.step.forward.segments for buffer in segment.recording.buffers)
-        return [
-            (each.nbytes, "int64" if each.item_bytes == INT64_BYTES else "")
-            for each in buffers
-            if each.cached is None
-        ]
+        segments = self.step.forward.segments
+        return ddp.typed(buffer for segment in segments for buffer in segment.recording.buffers)
 
     # -- the allocator -----------------------------------------------------------------------------------------------
 

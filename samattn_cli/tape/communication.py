@@ -1,0 +1,101 @@
+"""What GPUs send each other in a training step: its collectives in order, and the bytes that each GPU sends for them.
+
+Source: PyTorch 2.14.1, torch/nn/parallel/distributed.py, torch/csrc/distributed/c10d/reducer.cpp and
+torch/distributed/optim/zero_redundancy_optimizer.py (see `ddp.py` and `zero.py`); compared with what torch calls.
+
+- DistributedDataParallel broadcasts the buffers before each forward, in flat copies, and reduces each bucket when the backward
+  has completed its last gradient. Each micro-batch does both.
+- ZeroRedundancyOptimizer broadcasts each weight that trains after the optimizer's step, those of rank 0 first.
+- Collectives are rings. Of a tensor of S bytes, the whole one, each of n ranks sends 2(n-1)/n S in an all-reduce, (n-1)/n S in an
+  all-gather and in a reduce-scatter, and S in a broadcast (nccl-tests, doc/PERFORMANCE.md).
+
+What a script does once, such as sending the weights of the first rank to the others, is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+from ..encoder.model import Phase
+from ..records import dataclass
+from . import ddp
+from .training import TrainingStep
+from .zero import shares
+
+ALL_REDUCE, ALL_GATHER, REDUCE_SCATTER, BROADCAST = "all_reduce", "all_gather", "reduce_scatter", "broadcast"
+COLLECTIVES = (ALL_REDUCE, ALL_GATHER, REDUCE_SCATTER, BROADCAST)
+
+
+@dataclass(frozen=True)
+class Collective:
+    """A call that all ranks take part in.
+
+    Attributes:
+        kind: a word of `COLLECTIVES`.
+        nbytes: the bytes of the whole tensor: of what is reduced, gathered or broadcast.
+        ranks: how many ranks take part.
+        phase: the phase in which it begins.
+        segment: the part or block with whose end (of a reduction) or beginning (of a gathering) it begins; "" if it
+            begins with the phase, or after it.
+        round: the micro-batch, from 0; that of the optimizer's step is the last.
+    """
+
+    kind: str
+    nbytes: int
+    ranks: int
+    phase: Phase
+    segment: str = ""
+    round: int = 0
+
+    @property
+    def sent_bytes(self) -> int:
+        """What each rank sends for it, rounded up."""
+        return sent_bytes(self.kind, self.nbytes, self.ranks)
+
+
+def steps(kind: str, ranks: int) -> int:
+    """The steps of a ring."""
+    return 2 * (ranks - 1) if kind == ALL_REDUCE else ranks - 1
+
+
+def sent_bytes(kind: str, nbytes: int, ranks: int) -> int:
+    """What each rank sends of a tensor of `nbytes`, the whole one, rounded up."""
+    if kind == BROADCAST:
+        return nbytes if ranks > 1 else 0
+    return -(-steps(kind, ranks) * nbytes // ranks)
+
+
+def collectives(step: TrainingStep) -> tuple[Collective, ...]:
+    """The collectives of a training step, in the order in which they begin; () if it runs on one GPU."""
+    run = step.config.run
+    if run.gpus == 1:
+        return ()
+    return tuple(_of_ddp(step)) if run.is_ddp else ()
+
+
+def _of_ddp(step: TrainingStep) -> Iterator[Collective]:
+    run = step.config.run
+    buffers = ddp.typed(each for segment in step.forward.segments for each in segment.recording.buffers)
+    for number in range(step.micro_batches):
+        for nbytes in ddp.sent_together(buffers):
+            yield Collective(BROADCAST, nbytes, run.gpus, "forward", round=number)
+        for nbytes, segment in _buckets(step, is_first=run.step == "first" and not number):
+            yield Collective(ALL_REDUCE, nbytes, run.gpus, "backward", segment, number)
+    if run.is_zero1:
+        for share in shares(step.trained_bytes, run.gpus):
+            for place in share:
+                yield Collective(
+                    BROADCAST, step.trained_bytes[place], run.gpus, "step", round=step.micro_batches - 1
+                )
+
+
+def _buckets(step: TrainingStep, *, is_first: bool) -> Iterator[tuple[int, str]]:
+    """The bytes of each bucket, and the part or block that completes it."""
+    runs = zip(reversed(step.forward.segments), reversed(step.backward), strict=True)
+    completed_in = [segment.name for segment, run in runs for _ in run.completed]
+    filled = (step.completed,) if is_first else ddp.filled(step.completed)
+    ends = accumulate(map(len, filled))
+    yield from (
+        (sum(bucket), completed_in[end - 1]) for bucket, end in zip(filled, ends, strict=True) if bucket
+    )
