@@ -338,6 +338,20 @@ FIGURES: Mapping[str, Figure] = {
             telling=5,
         ),
         Figure(
+            "communication_bytes",
+            "B",
+            "bytes sent",
+            "Bytes that each GPU sends in a training step (run.parallel, run.gpus), by rings: 2(n-1)/n of what is reduced among n "
+            "GPUs, (n-1)/n of what is gathered or reduced and scattered, and all of what is broadcast.",
+            ("encoder",),
+            ("what a script sends once, such as the weights of the first rank",),
+            heading="sent",
+            aliases=("communication",),
+            causes=("params",),
+            seen_in="params",
+            tag="sent",
+        ),
+        Figure(
             "allocated_bytes",
             "B",
             "allocated peak",

@@ -207,6 +207,38 @@ class TrainingReport:
 
 
 @dataclass(frozen=True)
+class CollectiveReport:
+    """The collectives of a kind in a training step: all_reduce, all_gather, reduce_scatter or broadcast.
+
+    `bytes` are those of the whole tensors, `sent_bytes` what each GPU sends for them.
+    """
+
+    kind: str
+    calls: int
+    bytes: int
+    sent_bytes: int
+
+
+@dataclass(frozen=True)
+class CommunicationReport:
+    """What the GPUs of a training step send each other.
+
+    `sent_bytes` is what each of them sends. `link` ("NVLink", "PCIe" or "network") is what limits the rings of all GPUs of the device that
+    was asked for, at `link_bytes_per_s` a GPU. `ms` is the sum of the times of the collectives. `exposed_ms` is by how much
+    the step takes longer than its compute, which `latency_ms` and `step_ms` are. Times are None without a device, and if a
+    bandwidth is not known.
+    """
+
+    gpus: int
+    collectives: tuple[CollectiveReport, ...]
+    sent_bytes: int
+    link: str | None = None
+    link_bytes_per_s: float | None = None
+    ms: float | None = None
+    exposed_ms: float | None = None
+
+
+@dataclass(frozen=True)
 class Change:
     """A change of the config, what to set for it, the peak of the run's mode with it, and whether that fits the device.
 
@@ -330,6 +362,7 @@ class Analysis:
     findings: tuple[Finding, ...]
     crosscheck: CrossCheck
     device: DeviceReport | None = None
+    communication: CommunicationReport | None = None
     measured: tuple[Measured, ...] = ()
     published: tuple[PublishedFigure, ...] = ()
     attention_kernels: tuple[AttentionKernel, ...] = ()

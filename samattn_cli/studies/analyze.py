@@ -21,6 +21,7 @@ from ..verdicts import CrossCheck
 from .against_published import published
 from .attention_kernels import attention_kernels, findings_of
 from .changes import changes_of, pairs_of
+from .communication import communication
 from .findings import findings, fitting, steps_differ
 from .layers import layers_of, parts_of, shares_of
 from .passes import Passes
@@ -80,6 +81,7 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         ),
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
         device=where,
+        communication=communication(passes),
         measured=measured(config, passes.peak_bytes),
         published=published(config),
         attention_kernels=kernels,

@@ -26,6 +26,7 @@ from .readers import FIGURES
 if TYPE_CHECKING:  # not at start-up: needed only for times
     from ..device.model import Device
     from ..device.roofline import LayerTime, OpTime
+    from ..tape.communication import Collective
     from .on_device import InMemory
 
 
@@ -46,6 +47,15 @@ class Passes:
     def step(self) -> TrainingStep:
         """A training step."""
         return training_step(self.config, self.target)
+
+    @cached_property
+    def collectives(self) -> tuple[Collective, ...]:
+        """What a training step sends between GPUs, in order; () on one GPU and in inference."""
+        if not self.trains or self.config.run.parallel == "none":
+            return ()
+        from ..tape.communication import collectives
+
+        return collectives(self.step)
 
     @cached_property
     def memory(self) -> tuple[SegmentMemory, ...]:
@@ -114,6 +124,21 @@ class Passes:
             self._timed[recordings] = layer_time(ops, self._on, self.config.run, self._op_times)
         return self._timed[recordings]
 
+    @property
+    def forward_of_run(self) -> ForwardPass:
+        """The forward of the run's mode."""
+        return self.step.forward if self.trains else self.forward
+
+    @property
+    def section_ms(self) -> dict[Section, float]:
+        """The time of each part and block in the forward and backward of one round of the run's mode."""
+        phases: tuple[Phase, ...] = ("forward", "backward")
+        return {
+            (segment.name, phase): self._time(recording).ms
+            for segment, own in zip(self.forward_of_run.segments, self.recordings, strict=True)
+            for phase, recording in zip(phases, own, strict=False)  # in inference there is no backward
+        }
+
     @cached_property
     def _op_times(self) -> dict[Op, OpTime]:
         return {}
@@ -160,7 +185,7 @@ class Passes:
     @cached_property
     def sections(self) -> dict[Section, tuple[Op, ...]]:
         """The operations of each section in one round of the run's mode; in training, of the optimizer's step too."""
-        passed = self.step.forward if self.trains else self.forward
+        passed = self.forward_of_run
         ops: dict[Section, tuple[Op, ...]] = {
             (segment.name, "forward"): segment.recording.ops for segment in passed.segments
         }

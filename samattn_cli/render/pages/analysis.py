@@ -34,6 +34,7 @@ from ..layout import Layout
 from ..options import Options
 from .analysis_evidence import measured_line, on_device, published_line
 from .analysis_rows import rows
+from .communication import sent_table
 from .training_rows import training_rows
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Sect
     yield _shares(report)
     if report.config.run.mode == "training":
         yield _training(report)
+    if report.communication is not None:
+        yield sent_table(report.communication, report.device)
     if report.changes:
         yield _changes(report)
     if report.device is not None:
@@ -189,7 +192,7 @@ def _rows_of(
 ) -> Iterator[tuple[str, ...]]:
     """A figure of this encoder and of others, and the ratio of theirs to this."""
     values = [getattr(column, figure.name) for column in columns]
-    if values[0] is None:
+    if not any(values):  # None, or nothing is sent
         return
     yield (figure.word_in([mode]), *(_amount(value, figure) for value in values))
     if figure.against == "ratio":
