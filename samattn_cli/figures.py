@@ -346,6 +346,7 @@ FIGURES: Mapping[str, Figure] = {
             ("encoder",),
             ("what a script sends once, such as the weights of the first rank",),
             heading="sent",
+            combined="max",
             aliases=("communication",),
             causes=("params",),
             seen_in="params",

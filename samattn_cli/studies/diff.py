@@ -23,6 +23,8 @@ from .readers import FIGURES, PEAK_AT
 
 OF_LAYERS = names_of(figure for figure in of("layer") if figure.combined == "sum")
 """The figures of a layer that add up over layers."""
+OFTEN_ABSENT = frozenset({*KINDS_AT_PEAK.values(), "communication_bytes"})
+"""Figures that most encoders have none of, so that nothing of two is not worth a row."""
 NOT_OF_COST = ("name", "description")
 FLAT = "stages.0."
 
@@ -139,7 +141,7 @@ def _totals(before: Passes, after: Passes, figures: Collection[str]) -> Iterator
         if name not in figures:
             continue
         was, now = figure(before), figure(after)
-        is_absent = name in KINDS_AT_PEAK.values() and not was and not now
+        is_absent = name in OFTEN_ABSENT and not was and not now
         if (was is not None or now is not None) and not is_absent:
             yield FigureChange(name, was, now)
 

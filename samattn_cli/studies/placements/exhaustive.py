@@ -77,6 +77,11 @@ def search_report(
     for each in (question.cost, *limited):
         if device is None and FIGURES[each.name].needs:
             raise UsageError("needs-device", f"{each.name} needs --device, such as --device h100")
+        if each.name == "communication_bytes":
+            raise UsageError(
+                "figure-not-usable",
+                f"{each.name} is not searched: GPUs send the weights, and the place of a global layer hardly changes those",
+            )
         if each.name in IN_MEMORY:
             peak = PEAKS[config.run.mode]
             raise UsageError(
