@@ -117,9 +117,14 @@ OF_A_PEAK = ("attention_bytes", "saved_bytes", "elementwise_flops", "params")
 """The figures of a layer that explain a change of a memory peak, the most important first."""
 
 KINDS: Mapping[str, tuple[str, str]] = {
-    "weights": ("weights", "parameters"),
+    "weights": ("weights", "parameters; of FSDP2, a GPU's shards of them"),
     "buffers": ("buffers", "buffers, such as the masks of shifted windows"),
-    "gradients": ("gradients", "gradients of parameters"),
+    "gradients": (
+        "gradients",
+        "gradients of parameters; of FSDP2, a GPU's shards of them, and those not yet reduced",
+    ),
+    "gathered": ("gathered weights", "weights that FSDP2 has gathered from all GPUs, padding included"),
+    "communication": ("buffers of collectives", "FSDP2's buffers of all-gathers and reduce-scatters"),
     "buckets": ("DDP's buckets", "buckets of DistributedDataParallel, of which gradients may be views"),
     "optimizer": ("optimizer state", "the optimizer's state, and the scale of a GradScaler"),
     "average": ("moving average", "the moving average of the weights, with its copy of the buffers"),
@@ -130,7 +135,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "unsplit": ("unsplit rest", "the rest of blocks that is too small to be split off"),
 }
 """What blocks of memory are for: the word, and the meaning."""
-OF_WEIGHTS = frozenset({"weights", "gradients", "buckets", "optimizer", "average"})
+OF_WEIGHTS = frozenset(
+    {"weights", "gradients", "gathered", "communication", "buckets", "optimizer", "average"}
+)
 """The kinds that grow with the parameters."""
 KINDS_AT_PEAK = {kind: f"peak_{kind}_bytes" for kind in KINDS}
 """The figure of each kind."""

@@ -12,11 +12,14 @@ from .applicable_keys import RUN_READERS, encoder_readers, unused_key, unused_ke
 from .block_overrides import KEYS, BlockOverride
 from .block_overrides import problems as problems_of_overrides
 from .kernels import unfit_heads, unfit_kernel, unfit_positions
-from .model import SHARDED
+from .model import OF_FSDP, SHARDED
 from .placement import GLOBAL_VALUES
 from .registry import BLOCKS, NONE, TRANSITIONS
 from .tree import Loc, Node, Where
 from .wording import field_at, short
+
+WIDENED = ("bfloat16", "float32")
+"""The types of gradients and of their reduction, if they differ: torch has a kernel that widens these."""
 
 
 def is_flat(tree: Node) -> bool:
@@ -171,6 +174,22 @@ class Rules:
             text = f"run.reshard_after_forward {number} does not divide run.gpus {gpus}: use {_divisors(gpus, number)}"
             where = self.tree.find(("run", "reshard_after_forward")).where
             yield where, Message("not-divisible", text)
+        if parallel in OF_FSDP:
+            yield from self._not_with_fsdp(parallel)
+
+    def _not_with_fsdp(self, parallel: str) -> Iterator[tuple[Where, Message]]:
+        """What is not derived for FSDP2."""
+        for key, plain in (("autocast", "none"), ("grad_scaler", False), ("ema", False)):
+            if self._get("run", key) not in {None, plain}:
+                instead = "set run.param_dtype in its place" if key == "autocast" else "leave it out"
+                text = f"run.{key} with run.parallel {parallel} is not derived yet: {instead}"
+                yield self.tree.find(("run", key)).where, Message("not-derived-yet", text)
+        own, gathered, reduced = (self._get("run", key) for key in ("dtype", "param_dtype", "reduce_dtype"))
+        computed = own if gathered == "none" else gathered
+        if None in {computed, reduced} or reduced in {"none", computed} or (computed, reduced) == WIDENED:
+            return
+        text = f"run.reduce_dtype {reduced} of gradients in {computed} is not derived yet: leave it out"
+        yield self.tree.find(("run", "reduce_dtype")).where, Message("not-derived-yet", text)
 
     def _mlp(self, number: int) -> Iterator[tuple[Where, Message]]:
         width = self._get("stages", number, "embed_dim")

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from ..encoder.model import EncoderConfig
 from ..encoder.registry import REFERENCE
 from ..tape.conventions import counts, flop_counter, fvcore
-from ..tape.encoder import forward
+from ..tape.encoder import forward, without_parallel
 from ..tape.memory import Liveness, live_over, walk
 from ..tape.ops import Recording, parameter_elements
 from ..tape.training import TrainingStep, training_step
@@ -51,6 +51,8 @@ def verify(config: EncoderConfig, *, every_layer: bool = True) -> CrossCheck:
         return CrossCheck.not_run("skipped", _not_installed(missing))
     if old := too_old():
         return CrossCheck.not_run("skipped", old)
+    if config.run.is_fsdp:
+        config = without_parallel(config)  # what one GPU computes is compared
     largest = _largest_tensor(training_step(config))
     if largest > MOST_BYTES:
         return CrossCheck.not_run("skipped", f"a tensor of {largest:,} bytes is more than torch can address")

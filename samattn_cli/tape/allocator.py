@@ -1,11 +1,11 @@
-"""PyTorch's CUDA caching allocator: the bytes that it allocates and reserves, for one device and one stream.
+"""PyTorch's CUDA caching allocator: the bytes that it allocates and reserves, for one device.
 
 This is the default native allocator; `expandable.py` has expandable segments. Its rules, in bytes:
 
  1. A request of 0 bytes allocates nothing.
  2. A request is rounded up to a multiple of 512. With `divisions` (roundup_power2_divisions) above 1, a request of more
     than 512 times `divisions` is rounded up to the next of `divisions` equal steps between two powers of two.
- 3. There are two pools: small (rounded size up to 1 MiB) and large.
+ 3. Each stream has two pools: small (rounded size up to 1 MiB) and large.
  4. A request takes the smallest free block of its pool that holds it; of equal blocks, the one at the lowest address.
  5. If there is none, a segment is requested from the device: 2 MiB (small), 20 MiB (below 10 MiB), else the rounded size up to
     a multiple of 2 MiB.
@@ -36,6 +36,9 @@ LEAST_OWN = 10 * MIB
 OWN_STEP = 2 * MIB
 SEGMENT_BITS = 48
 """An address is the number of a segment, and in these low bits an offset: no segment has 256 TiB."""
+DEFAULT, GATHERING, REDUCING = 0, 2, 4
+"""Streams: torch's default one, and FSDP2's two in which memory is allocated. Each is its large pool; its small one is 1 more."""
+POOLS = range(6)
 ADDRESS_BITS = 72
 """The key of a free block is its size, and in these low bits its address: at most 16 million segments."""
 
@@ -61,22 +64,23 @@ class Block:
     """A part of a segment. Addresses order blocks by segment, and in it by place.
 
     Attributes:
+        pool: the pool that it is of: that of its stream, and 1 more if it is the small one.
         key: of a free block, its place in the order of free blocks: its size, then its address.
         since: of an allocated block, the event in which it was allocated.
         rest: of an allocated block, the bytes beyond the request that were not split off.
     """
 
-    __slots__ = ("address", "after", "before", "is_free", "is_small", "key", "nbytes", "rest", "since")
+    __slots__ = ("address", "after", "before", "is_free", "key", "nbytes", "pool", "rest", "since")
     key: int
     since: int
     rest: int
 
     def __init__(
-        self, nbytes: int, address: int, *, is_small: bool, before: Block | None, after: Block | None
+        self, nbytes: int, address: int, *, pool: int, before: Block | None, after: Block | None
     ) -> None:
         self.nbytes = nbytes
         self.address = address
-        self.is_small = is_small
+        self.pool = pool
         self.is_free = False
         self.before = before
         self.after = after
@@ -114,9 +118,9 @@ class Allocator:
         self.peak_allocated = self.peak_reserved = self.peak_unsplit = 0
         self.peak_event = 0
         self.events: list[int] = []
-        # of each pool, small last: the keys of the free blocks in order, and the blocks by their keys
-        self._keys: tuple[list[int], list[int]] = ([], [])
-        self._blocks: tuple[dict[int, Block], dict[int, Block]] = ({}, {})
+        # of each pool: the keys of the free blocks in order, and the blocks by their keys
+        self._keys: tuple[list[int], ...] = tuple([] for _ in POOLS)
+        self._blocks: tuple[dict[int, Block], ...] = tuple({} for _ in POOLS)
         self._segments = count()
 
     def reset_peaks(self) -> None:
@@ -133,12 +137,13 @@ class Allocator:
         """What decides its next steps, for the same blocks: equal states go on alike."""
         return self.allocated, self.reserved, *map(tuple, self._keys)
 
-    def allocate(self, nbytes: int, kind: int = 0) -> Block | None:
+    def allocate(self, nbytes: int, kind: int = 0, stream: int = DEFAULT) -> Block | None:
         """Allocate a block; None for a request of 0 bytes.
 
         Args:
             nbytes: the size of the request.
             kind: what it is for, a number below 512 that `events` keeps.
+            stream: the stream whose pools it is from.
 
         Raises:
             OutOfMemoryError: if the device has too little memory left.
@@ -147,7 +152,8 @@ class Allocator:
             return None
         size = self.rounded(nbytes) if self.divisions > 1 else -(-nbytes // UNIT) * UNIT
         is_small = size <= LARGEST_SMALL
-        block = self._best_fit(size, is_small) or self._from_device(size, is_small=is_small)
+        pool = stream + is_small
+        block = self._best_fit(size, pool) or self._from_device(size, pool=pool)
         taken = block.nbytes
         rest = taken - size
         if rest:
@@ -218,48 +224,48 @@ class Allocator:
 
     def _split(self, block: Block, size: int, rest: int) -> None:
         after = block.after
-        is_small = block.is_small
-        tail = Block(rest, block.address + size, is_small=is_small, before=block, after=after)
+        pool = block.pool
+        tail = Block(rest, block.address + size, pool=pool, before=block, after=after)
         if after is not None:
             after.before = tail
         block.after = tail
         block.nbytes = size
         tail.is_free = True
         tail.key = key = rest << ADDRESS_BITS | tail.address
-        insort(self._keys[is_small], key)
-        self._blocks[is_small][key] = tail
+        insort(self._keys[pool], key)
+        self._blocks[pool][key] = tail
 
     def _put(self, block: Block) -> None:
         block.is_free = True
         block.key = key = block.nbytes << ADDRESS_BITS | block.address
-        insort(self._keys[block.is_small], key)
-        self._blocks[block.is_small][key] = block
+        insort(self._keys[block.pool], key)
+        self._blocks[block.pool][key] = block
 
     def _take(self, block: Block) -> None:
-        keys, key = self._keys[block.is_small], block.key
+        keys, key = self._keys[block.pool], block.key
         del keys[bisect_left(keys, key)]
-        del self._blocks[block.is_small][key]
+        del self._blocks[block.pool][key]
         block.is_free = False
 
-    def _best_fit(self, size: int, is_small: bool) -> Block | None:
-        keys = self._keys[is_small]
+    def _best_fit(self, size: int, pool: int) -> Block | None:
+        keys = self._keys[pool]
         at = bisect_left(keys, size << ADDRESS_BITS)
         if at == len(keys):
             return None
         if self.grows:
-            at = self._place(keys, at, is_small=is_small)
-        block = self._blocks[is_small][keys[at]]
+            at = self._place(keys, at, pool=pool)
+        block = self._blocks[pool][keys[at]]
         if self.max_split is not None:
             oversize = self._is_oversize(size)
             if not oversize and self._is_oversize(block.nbytes):
                 return None
             if oversize and block.nbytes >= size + SHARED_SEGMENT:
                 return None
-        del self._blocks[is_small][keys.pop(at)]
+        del self._blocks[pool][keys.pop(at)]
         block.is_free = False
         return block
 
-    def _place(self, keys: list[int], at: int, *, is_small: bool) -> int:
+    def _place(self, keys: list[int], at: int, *, pool: int) -> int:
         """The place of the best of the free blocks from a place on, if segments grow."""
         raise NotImplementedError
 
@@ -269,10 +275,10 @@ class Allocator:
     def _is_oversize(self, size: int) -> bool:
         return self.max_split is not None and size >= self.max_split
 
-    def _from_device(self, size: int, *, is_small: bool) -> Block:
+    def _from_device(self, size: int, *, pool: int) -> Block:
         wanted = segment_for(size)
         if not self._has_room(wanted):
-            freed = self._give_back_oversize(size, is_small=is_small)
+            freed = self._give_back_oversize(size, pool=pool)
             if not (freed and self._has_room(wanted)):
                 self.empty_cache()
         if not self._has_room(wanted):
@@ -280,7 +286,7 @@ class Allocator:
         self.reserved += wanted
         self.peak_reserved = max(self.peak_reserved, self.reserved)
         address = next(self._segments) << SEGMENT_BITS
-        return Block(wanted, address, is_small=is_small, before=None, after=None)
+        return Block(wanted, address, pool=pool, before=None, after=None)
 
     def _has_room(self, wanted: int) -> bool:
         return self.capacity is None or self.reserved + wanted <= self.capacity
@@ -289,11 +295,11 @@ class Allocator:
         self._take(block)
         self.reserved -= block.nbytes
 
-    def _give_back_oversize(self, size: int, *, is_small: bool) -> bool:
+    def _give_back_oversize(self, size: int, *, pool: int) -> bool:
         """Release blocks by rule 10; whether enough was released."""
         if self.max_split is None:
             return False
-        keys, blocks = self._keys[is_small], self._blocks[is_small]
+        keys, blocks = self._keys[pool], self._blocks[pool]
         wanted, given_back = max(size, self.max_split), 0
         at = bisect_left(keys, wanted << ADDRESS_BITS)
         if at < len(keys):

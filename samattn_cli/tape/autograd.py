@@ -21,6 +21,9 @@ from .storage import Shape, Storage
 from .tape import Tape
 from .tensor import Tensor, is_contiguous
 
+SUM = "accumulate"
+"""The operation that adds a gradient to another of the same tensor."""
+
 
 def backward(
     tape: Tape,
@@ -192,10 +195,10 @@ class _Engine:
 
     def _add(self, old: Tensor, new: Tensor) -> Tensor:
         if self.holders[old.storage] == 1 and not old.is_view and old.is_dense:
-            self.tape.add_("accumulate", old, new)
+            self.tape.add_(SUM, old, new)
             out = old
         else:
-            out = self.tape.elementwise("accumulate", "add", old, new)
+            out = self.tape.elementwise(SUM, "add", old, new)
             self.holders[out.storage] += 1
             self._release(old.storage)
         self._release(new.storage)
@@ -206,7 +209,7 @@ class _Engine:
         assert gradient is not None  # noqa: S101 - a leaf has one output; for the type checker
         self.completed.append(node.shape)
         if self.accumulating:
-            self.tape.add_("accumulate", self.tape.resident(node.shape), gradient)
+            self.tape.add_(SUM, self.tape.resident(node.shape), gradient)
             self._release(gradient.storage)
             return
         takes_it = self._is_alone(gradient) and is_contiguous(node.shape, gradient.stride)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace as config_with
 from functools import cached_property, lru_cache
 from itertools import islice
 
+from ..encoder.applicable_keys import OF_PARALLEL
 from ..encoder.implementations import Code, code_of
 from ..encoder.model import EncoderConfig, RunConfig
 from ..encoder.plan import LayerConfig, PartConfig
@@ -18,11 +20,14 @@ from ..records import dataclass, replace
 from ..units import ITEM_BYTES
 from . import autograd
 from .graph import Node
-from .ops import Recording
+from .ops import Buffer, Recording
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Shape, Storage
 from .tape import Tape
 from .tensor import Tensor
+
+ALONE = {key: getattr(RunConfig(), key) for key in ("parallel", *frozenset().union(*OF_PARALLEL.values()))}
+"""The keys of a run that is not spread over GPUs."""
 
 Source = tuple[str, int]
 """The name of a segment, and the index of one of its outputs."""
@@ -84,6 +89,13 @@ class Segment:
         """Whether a checkpoint keeps its entries: its own, or that of the stage that begins with it."""
         return self.begins_stage or (self.is_checkpointed and self.stage is None)
 
+    @property
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """The buffers with which it is made; each has the name of its module, and its number."""
+        for number, buffer in enumerate(self.recording.buffers):
+            if buffer.cached is None:
+                yield self.qualified(".".join(filter(None, (buffer.module, f"{number}")))), buffer
+
     def qualified(self, name: str) -> str:
         """The name of a module or weight in the whole encoder."""
         return ".".join(part for part in (self.name, name) if part)
@@ -130,13 +142,23 @@ def forward(
     Blocks of one kind are run once: their segments share one recording. With `first`, the pass has only so many segments,
     the first ones.
     """
-    run = config.run
+    computed = without_parallel(config)
+    run = computed.run
     training = training or run.keeps_graph
     # autograd changes the forward only for fused attention (more outputs) and autocast (copies of weights that train), and
     # for code of a library that makes results which nothing reads
     differs = run.attention != "eager" or run.autocast != "none" or config.implementation != REFERENCE
     target = AMPERE if run.attention == "eager" else target
-    return _forward(config, training and differs, training and not trains_all(run.trains), target, first)
+    passed = _forward(computed, training and differs, training and not trains_all(run.trains), target, first)
+    return passed if computed is config else replace(passed, config=config)
+
+
+def without_parallel(config: EncoderConfig) -> EncoderConfig:
+    """What a GPU computes: the encoder on one GPU, with the types in which weights are gathered."""
+    run = config.run
+    if run.parallel == "none" or run.mode != "training":
+        return config
+    return config_with(config, run=config_with(run, dtype=run.computes_in, **ALONE))
 
 
 @lru_cache(maxsize=32)

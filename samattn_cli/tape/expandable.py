@@ -20,6 +20,7 @@ from bisect import insort
 from operator import attrgetter
 
 from .allocator import (
+    POOLS,
     SEGMENT_BITS,
     SHARED_SEGMENT,
     SMALL_SEGMENT,
@@ -43,7 +44,7 @@ class ExpandableAllocator(Allocator):
         self, capacity: int | None = None, *, divisions: int = 0, max_split: int | None = None
     ) -> None:
         super().__init__(capacity, divisions=divisions, max_split=max_split)
-        self._unmapped: tuple[list[Block], list[Block]] = ([], [])  # of each pool, in the order of addresses
+        self._unmapped: tuple[list[Block], ...] = tuple([] for _ in POOLS)  # in the order of addresses
 
     def empty_cache(self) -> None:
         """Unmap every page that lies whole in a free block."""
@@ -59,28 +60,28 @@ class ExpandableAllocator(Allocator):
         return block.nbytes + (after.nbytes if after is not None and self._is_unmapped(after) else 0)
 
     def _is_unmapped(self, block: Block) -> bool:
-        return block in self._unmapped[block.is_small]
+        return block in self._unmapped[block.pool]
 
-    def _place(self, keys: list[int], at: int, *, is_small: bool) -> int:
-        blocks = self._blocks[is_small]
+    def _place(self, keys: list[int], at: int, *, pool: int) -> int:
+        blocks = self._blocks[pool]
         while at + 1 < len(keys) and self._grown_size(blocks[keys[at + 1]]) < self._grown_size(
             blocks[keys[at]]
         ):
             at += 1
         return at
 
-    def _from_device(self, size: int, *, is_small: bool) -> Block:
-        block = self._grown(size, is_small=is_small)
+    def _from_device(self, size: int, *, pool: int) -> Block:
+        block = self._grown(size, pool=pool)
         if block is None:
             self.empty_cache()
-            block = self._grown(size, is_small=is_small)
+            block = self._grown(size, pool=pool)
         if block is None:
             raise OutOfMemoryError(size)
         return block
 
-    def _grown(self, size: int, *, is_small: bool) -> Block | None:
+    def _grown(self, size: int, *, pool: int) -> Block | None:
         """A block of at least this size at the first place where there is room; None if memory runs out."""
-        block = self._room_for(size, is_small=is_small)
+        block = self._room_for(size, pool=pool)
         if self._is_unmapped(block) and not self._map(block, min(block.nbytes, size)):
             return None
         while block.nbytes < size:
@@ -91,8 +92,8 @@ class ExpandableAllocator(Allocator):
         self._take(block)
         return block
 
-    def _room_for(self, size: int, *, is_small: bool) -> Block:
-        for unmapped in self._unmapped[is_small]:
+    def _room_for(self, size: int, *, pool: int) -> Block:
+        for unmapped in self._unmapped[pool]:
             before = unmapped.before
             first = before if before is not None and before.is_free else unmapped
             room, block = 0, first
@@ -102,26 +103,24 @@ class ExpandableAllocator(Allocator):
             if room >= size:
                 return first
         address = next(self._segments) << SEGMENT_BITS
-        segment = Block(
-            self._addresses(is_small=is_small), address, is_small=is_small, before=None, after=None
-        )
-        self._unmapped[is_small].append(segment)
+        segment = Block(self._addresses(pool=pool), address, pool=pool, before=None, after=None)
+        self._unmapped[pool].append(segment)
         return segment
 
-    def _addresses(self, *, is_small: bool) -> int:
+    def _addresses(self, *, pool: int) -> int:
         """The addresses of a segment: pages for nine eighths of the device's memory."""
         if self.capacity is None:
             return ADDRESSES
-        page = SMALL_SEGMENT if is_small else SHARED_SEGMENT
+        page = SMALL_SEGMENT if pool & 1 else SHARED_SEGMENT
         return -(-(self.capacity + self.capacity // 8) // page) * page
 
     def _map(self, block: Block, size: int) -> bool:
         """Map whole pages at the start of an unmapped block, which then is free; whether there was memory."""
-        page = SMALL_SEGMENT if block.is_small else SHARED_SEGMENT
+        page = SMALL_SEGMENT if block.pool & 1 else SHARED_SEGMENT
         mapped = -(-size // page) * page
         if not self._has_room(mapped):
             return False
-        self._unmapped[block.is_small].remove(block)
+        self._unmapped[block.pool].remove(block)
         if mapped < block.nbytes:
             self._add_unmapped(self._cut(block, mapped))
         self.reserved += mapped
@@ -131,7 +130,7 @@ class ExpandableAllocator(Allocator):
         return True
 
     def _unmap(self, block: Block) -> None:
-        page = SMALL_SEGMENT if block.is_small else SHARED_SEGMENT
+        page = SMALL_SEGMENT if block.pool & 1 else SHARED_SEGMENT
         offset = block.address & OFFSET
         first, end = -(-offset // page) * page, (offset + block.nbytes) // page * page
         if first >= end:
@@ -146,19 +145,19 @@ class ExpandableAllocator(Allocator):
         self.reserved -= end - first
         for other in (block.before, block.after):
             if other is not None and self._is_unmapped(other):
-                self._unmapped[block.is_small].remove(other)
+                self._unmapped[block.pool].remove(other)
                 self._join(block, other)
         self._add_unmapped(block)
 
     def _add_unmapped(self, block: Block) -> None:
-        insort(self._unmapped[block.is_small], block, key=attrgetter("address"))
+        insort(self._unmapped[block.pool], block, key=attrgetter("address"))
 
     @staticmethod
     def _cut(block: Block, nbytes: int) -> Block:
         """Leave so many bytes in a block; returns the rest, which is its neighbour."""
         after = block.after
         rest = Block(
-            block.nbytes - nbytes, block.address + nbytes, is_small=block.is_small, before=block, after=after
+            block.nbytes - nbytes, block.address + nbytes, pool=block.pool, before=block, after=after
         )
         if after is not None:
             after.before = rest

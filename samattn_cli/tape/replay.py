@@ -17,10 +17,10 @@ from ..encoder.allocator_settings import settings_of
 from ..encoder.model import Section
 from ..records import dataclass
 from .allocator import MIB, UNIT, Allocator, Block, OutOfMemoryError
-from .encoder import ForwardPass, Segment
+from .encoder import BackwardRun, ForwardPass, Segment
 from .expandable import ExpandableAllocator
 from .inside import Cuda
-from .ops import Recording, parameter_elements
+from .ops import Buffer, Recording, parameter_elements
 from .requests import (
     BUFFERS,
     FREE,
@@ -147,7 +147,7 @@ def replay_step(step: TrainingStep, cuda: Cuda, capacity: int | None = None) -> 
     Raises:
         OutOfMemoryError: if it does not fit.
     """
-    player = StepPlayer(step, cuda, capacity)
+    player = player_of(step, cuda, capacity)
     with player.saying_where():
         player.build()
         player.step(first=True)
@@ -157,6 +157,15 @@ def replay_step(step: TrainingStep, cuda: Cuda, capacity: int | None = None) -> 
             player.measure()
             player.step(first=False)
     return player.usage()
+
+
+def player_of(step: TrainingStep, cuda: Cuda, capacity: int | None) -> StepPlayer:
+    """What plays a step on one GPU, or a rank's part of it."""
+    if not step.config.run.is_fsdp:
+        return StepPlayer(step, cuda, capacity)
+    from .sharded_step import ShardedPlayer
+
+    return ShardedPlayer(step, cuda, capacity)
 
 
 def allocator_of(settings: str, capacity: int | None = None, kind: type[Allocator] = Allocator) -> Allocator:
@@ -181,6 +190,7 @@ class Player:
         self.peaks: dict[Section, Peak] = {}
         self.reserved_before = 0
         self.image: Blocks = {}
+        self.resident: dict[str, Block | None] = {}  # weights and buffers
         self.forwards: dict[str, Blocks] = {}
         self.left: Blocks = {}  # in caches, of the pass before
         self.is_first = True
@@ -202,13 +212,17 @@ class Player:
 
     def build(self) -> None:
         """Weights, buffers and the image."""
-        for nbytes, kind in self._resident().values():
-            self.allocator.allocate(nbytes, kind)
-        storage = self.passed.image.storage
-        self.image[storage] = self.allocator.allocate(storage.nbytes, INPUT)
+        resident = self._resident().items()
+        self.resident = {name: self.allocator.allocate(nbytes, kind) for name, (nbytes, kind) in resident}
+        self.image[self.passed.image.storage] = self.allocator.allocate(self.image_bytes, INPUT)
         self.prepare()
         self.allocator.empty_cache()
         self.allocator.reset_peaks()
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of the image."""
+        return int(self.passed.image.storage.nbytes)
 
     def prepare(self) -> None:
         """What else a script makes before the first pass: nothing."""
@@ -222,11 +236,19 @@ class Player:
     def play_forwards(self, *, kept: bool) -> None:
         """The forward of all segments, in which autograd may keep tensors."""
         for segment in self.passed.segments:
+            self.before_forward(segment)
             self.enter((segment.name, "forward"))
             held = segment.kept | segment.shared | self._outputs(segment) if kept else frozenset()
             self.play_forward(segment, held)
+            self.after_forward(segment)
         self.is_first = False
         self._free_cached(kept=kept)
+
+    def before_forward(self, segment: Segment) -> None:
+        """What is done before the forward of a segment: nothing."""
+
+    def after_forward(self, segment: Segment) -> None:
+        """What is done after it: nothing."""
 
     def _outputs(self, segment: Segment) -> frozenset[Storage]:
         """The outputs of the encoder, which the caller keeps."""
@@ -313,16 +335,22 @@ class Player:
 
     def _resident(self) -> dict[str, tuple[int, int]]:
         """The bytes and the kind of each weight and buffer."""
-        item_bytes, sizes = self.passed.image.item_bytes, {}
+        item_bytes, sizes = self.weight_item_bytes, {}
         for segment in self.passed.segments:
             for weight in segment.recording.parameters:
                 sizes[segment.qualified(weight.name)] = parameter_elements(weight) * item_bytes, WEIGHTS
-            for number, buffer in enumerate(segment.recording.buffers):
-                if buffer.cached is not None:
-                    continue
-                name = segment.qualified(".".join(filter(None, (buffer.module, f"{number}"))))
-                sizes[name] = buffer.nbytes, BUFFERS
+            for name, buffer in segment.named_buffers:
+                sizes[name] = self.buffer_bytes(buffer), BUFFERS
         return sizes
+
+    @property
+    def weight_item_bytes(self) -> int:
+        """Of a number of a weight."""
+        return int(self.passed.image.item_bytes)
+
+    def buffer_bytes(self, buffer: Buffer) -> int:
+        """Bytes of a buffer."""
+        return int(buffer.nbytes)
 
     def _free_cached(self, *, kept: bool) -> None:
         """Autocast's copies of weights go when the forward is done, but for those that autograd keeps."""
@@ -363,7 +391,7 @@ class StepPlayer(Player):
         """Micro-batches, and the optimizer's step; the gradients of the step before go where `run.zero_grad` says."""
         zero_grad = self.passed.config.run.zero_grad
         if zero_grad == "before_forward":
-            self._zero_grad()
+            self.free_gradients()
         before = None
         for number in range(self.training.micro_batches):
             if number > 1 and before == (before := self.allocator.state()):
@@ -372,17 +400,18 @@ class StepPlayer(Player):
             self.wrapping.before_forward(has_gradients=bool(self.gradients))
             self.play_forwards(kept=True)
             if not number and zero_grad == "after_forward":
-                self._zero_grad()
+                self.free_gradients()
             self.wrapping.scale()
             self._backward(accumulating=number > 0)
-        self._label_gradients()
+        self.label_gradients()
         self.wrapping.unscale()
         self._optimizer(first=first)
         self._free_outputs()
         if zero_grad == "after_step":
-            self._zero_grad()
+            self.free_gradients()
 
-    def _zero_grad(self) -> None:
+    def free_gradients(self) -> None:
+        """Let go of the gradients of weights (zero_grad)."""
         for blocks in self.gradients:
             self._free_each(blocks)
         self.gradients = []
@@ -417,14 +446,32 @@ class StepPlayer(Player):
                 for key, storage in zip(keys, run.received, strict=True)
                 if storage is not None and key in due
             }
-            self.enter((segment.name, "backward"))
+            self.enter_backward(segment, run)
             place = partial(self._backward_place, segment, own=own, received=received)
-            self.play(self._backward_program(segment, recording), own, place, "backward")
-            self.leave()
+            self.play_backward(segment, self._backward_program(segment, recording), own, place)
+            self.leave_backward(segment, run, own)
             self._hand_over(segment, own)
             for source, storage in zip(segment.sources, run.handed_on, strict=True):
                 if storage is not None:
                     due[source] = self._backward_place(segment, storage, own, received)
+
+    def enter_backward(self, segment: Segment, run: BackwardRun) -> None:  # noqa: ARG002 - others need the run
+        """The backward of a segment begins."""
+        self.enter((segment.name, "backward"))
+
+    def play_backward(
+        self,
+        segment: Segment,  # noqa: ARG002 - others need it
+        program: Program,
+        own: Blocks,
+        place: Callable[[Storage], Place],
+    ) -> None:
+        """Play the backward of a segment."""
+        self.play(program, own, place, "backward")
+
+    def leave_backward(self, segment: Segment, run: BackwardRun, own: Blocks) -> None:  # noqa: ARG002
+        """It is over, and has left its gradients."""
+        self.leave()
 
     def _backward_program(self, segment: Segment, recording: Recording) -> Program:
         """In a checkpointed segment or stage, it makes again what the forward would have kept."""
@@ -443,7 +490,7 @@ class StepPlayer(Player):
         stage = next((stage for stage in self.training.stages if segment in stage), ())
         return tuple(each for each in stage if each is not segment)
 
-    def _label_gradients(self) -> None:
+    def label_gradients(self) -> None:
         """What the backward leaves are the gradients of the weights."""
         events = self.allocator.events
         for block in (block for own in self.gradients for block in own.values()):

@@ -16,9 +16,11 @@ class Kinds:
     """Bytes of blocks by what they are for; they sum to what is allocated.
 
     Attributes:
-        weights: the parameters.
+        weights: the parameters; of FSDP2, a rank's shards of them.
         buffers: masks of shifted windows, rotary tables.
-        gradients: those of the parameters.
+        gradients: those of the parameters; of FSDP2, a rank's shards of them, and those that are not reduced yet.
+        gathered: FSDP2's weights that are gathered from all ranks, and what it keeps of them between forward and backward.
+        communication: FSDP2's buffers of all-gathers and reduce-scatters.
         buckets: the buckets of DistributedDataParallel, of which gradients may be views.
         optimizer: the optimizer's state, and the scale of a GradScaler.
         average: the moving average of the weights, with its copy of the buffers.
@@ -32,6 +34,8 @@ class Kinds:
     weights: int
     buffers: int
     gradients: int
+    gathered: int
+    communication: int
     buckets: int
     optimizer: int
     average: int
@@ -47,6 +51,8 @@ KINDS = tuple(field.name for field in fields(Kinds))
     WEIGHTS,
     BUFFERS,
     GRADIENTS,
+    GATHERED,
+    COMMUNICATION,
     BUCKETS,
     OPTIMIZER,
     AVERAGE,
@@ -84,6 +90,12 @@ class Program:
     def op_of_event(self) -> tuple[Op, ...]:
         """The operation of each event of the allocator that the requests make, workspaces of cuBLAS left out."""
         return tuple(op for op, request in zip(self.ops, self.requests, strict=True) if request[0] != PRODUCT)
+
+    def cut_before(self, op: Op) -> tuple[Program, Program]:
+        """The requests of all operations before one, and those from it on."""
+        place = self.ops.index(op)
+        head, tail = slice(place), slice(place, None)
+        return Program(self.requests[head], self.ops[head]), Program(self.requests[tail], self.ops[tail])
 
 
 def program_of(

@@ -12,7 +12,7 @@ from itertools import count
 
 from ..encoder.model import Section
 from ..records import dataclass
-from .allocator import Allocator, Block, segment_for
+from .allocator import DEFAULT, Allocator, Block, segment_for
 from .allocator import OutOfMemoryError as NoRoomError
 from .encoder import ForwardPass
 from .inside import Cuda
@@ -133,7 +133,7 @@ class _Watched(Allocator):
         self._asks = False
         self._most = 0
 
-    def allocate(self, nbytes: int, kind: int = 0) -> Block | None:
+    def allocate(self, nbytes: int, kind: int = 0, stream: int = DEFAULT) -> Block | None:
         """Allocate a block, and note the event, its size and kind, and what was live."""
         if not nbytes:
             return None
@@ -142,13 +142,13 @@ class _Watched(Allocator):
         most, self._most = self._most, max(self._most, live + size)
         self._asks = False
         try:
-            return super().allocate(nbytes, kind)
+            return super().allocate(nbytes, kind, stream)
         finally:
             self.notes.append((*before, self._asks, most))
 
-    def _from_device(self, size: int, *, is_small: bool) -> Block:
+    def _from_device(self, size: int, *, pool: int) -> Block:
         self._asks = True
-        return super()._from_device(size, is_small=is_small)
+        return super()._from_device(size, pool=pool)
 
 
 class _Noting:

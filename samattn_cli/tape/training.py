@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from ..encoder.model import OF_FSDP, EncoderConfig, Phase, RunConfig, Section
+from ..encoder.model import EncoderConfig, Phase, Section
 from ..errors import UsageError
 from ..records import dataclass
 from ..units import rounded
@@ -117,7 +117,8 @@ class TrainingStep:
     @cached_property
     def accumulating(self) -> tuple[BackwardRun, ...]:
         """The backward of each segment in the last micro-batch: after the first, gradients are added to those that exist."""
-        return backward(self.forward, accumulating=True) if self.micro_batches > 1 else self.backward
+        sums = self.micro_batches > 1 and not self.config.run.is_fsdp  # which sums shards, after a backward
+        return backward(self.forward, accumulating=True) if sums else self.backward
 
     @cached_property
     def first_recordings(self) -> tuple[Recording, ...]:
@@ -334,7 +335,8 @@ class TrainingStep:
         return 0 if run.step == "first" and run.accumulate == 1 else self.scaler_bytes
 
     @cached_property
-    def _output_gradient_bytes(self) -> Dim:
+    def output_gradient_bytes(self) -> Dim:
+        """Memory of the gradients that the outputs are given."""
         outputs = self.forward.segments[-1].outputs
         return sum(rounded(output.nbytes) for output in outputs if output.grad_fn is not None)
 
@@ -346,7 +348,7 @@ class TrainingStep:
         for segment, liveness in zip(self.forward.segments, self.kept, strict=True):
             found[segment.name, "forward"] = live
             live = live + liveness.change
-        live = self.before_bytes + self.held_in_backward + self.kept_bytes + self._output_gradient_bytes
+        live = self.before_bytes + self.held_in_backward + self.kept_bytes + self.output_gradient_bytes
         live = live + self.scaler_bytes
         for segment, recording in zip(
             reversed(self.forward.segments), reversed(self.recordings), strict=True
@@ -382,7 +384,7 @@ class TrainingStep:
         elif run.ema and not transient and run.step == "later":
             made = made + rounded(COUNTER_BYTES)
         made = made + self.scaler_bytes
-        return Moment(self.before_bytes + self._output_gradient_bytes + left + made, ("optimizer", "step"))
+        return Moment(self.before_bytes + self.output_gradient_bytes + left + made, ("optimizer", "step"))
 
 
 def training_step(config: EncoderConfig, target: Target = AMPERE) -> TrainingStep:
@@ -391,21 +393,15 @@ def training_step(config: EncoderConfig, target: Target = AMPERE) -> TrainingSte
     Raises:
         UsageError: if its way to spread a step over GPUs is not derived.
     """
-    check_derived(config.run)
     passed = forward(config, training=True, target=target)
+    if config.run.is_fsdp:
+        from .sharded_training import ShardedStep
+
+        if any(segment.stage is not None for segment in passed.segments):
+            text = f"run.parallel {config.run.parallel} of an encoder that checkpoints whole stages is not derived yet"
+            raise UsageError("not-derived-yet", text)
+        return ShardedStep(passed, backward(passed))
     return TrainingStep(passed, backward(passed))
-
-
-def check_derived(run: RunConfig) -> None:
-    """Refuse what is not derived yet.
-
-    Raises:
-        UsageError: if a step is spread over GPUs in such a way.
-    """
-    if run.mode == "training" and run.parallel in OF_FSDP:
-        raise UsageError(
-            "not-derived-yet", f"run.parallel {run.parallel} is not derived yet: use ddp, or leave it out"
-        )
 
 
 def recomputed(segment: Segment, back: Recording, stage: tuple[Segment, ...] = ()) -> Recording:

@@ -134,10 +134,7 @@ class Wrapping:
         """
         sizes = {name: (nbytes, 0) for name, nbytes in zip(self.step.weights, self._weights, strict=True)}
         for segment in self.step.forward.segments:
-            for number, buffer in enumerate(segment.recording.buffers):
-                if buffer.cached is not None:
-                    continue
-                name = segment.qualified(".".join(filter(None, (buffer.module, f"{number}"))))
+            for name, buffer in segment.named_buffers:
                 sizes[name] = buffer.nbytes, buffer.item_bytes
         return (sizes[name] for name in in_module_order(sizes, self._registered))
 

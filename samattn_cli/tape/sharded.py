@@ -1,0 +1,267 @@
+"""FSDP2 in the allocator: shards, gathered weights and the buffers of collectives, in the order in which torch makes them.
+
+Source: PyTorch 2.14.1, torch/distributed/fsdp/_fully_shard; compared with it in dry runs. `fsdp.py` has the sizes.
+
+- The buffer of an all-gather is allocated on a stream of its own, as is the output of a reduce-scatter; all else is on the
+  default stream. A stream reuses its own blocks alone.
+- In the forward, the buffer of a group is freed when the next group has been gathered.
+- In the backward, the group that runs before is gathered ahead as soon as a group is there. When the gradient of a block's
+  input is there, its weights go, its gradients are copied into the input of a reduce-scatter, and go too. That input stays
+  until the next block is there.
+- At the end of the backward, the root's gradients are reduced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from ..units import rounded
+from .allocator import DEFAULT, GATHERING, REDUCING, Block
+from .encoder import ForwardPass
+from .fsdp import Group, Sharding, Weight, bytes_of
+from .inside import Cuda
+from .module_order import in_module_order, registered_in
+from .requests import COMMUNICATION, GATHERED, GRADIENTS, WEIGHTS, WORKSPACES
+
+ROOT = ""
+Blocks = list[Block | None]
+
+
+class Memory(Protocol):
+    """An allocator, or what counts as one does."""
+
+    def allocate(self, nbytes: int, kind: int = 0, stream: int = DEFAULT) -> Block | None:
+        """Allocate a block; None for a request of 0 bytes."""
+
+    def free(self, block: Block | None) -> None:
+        """Free a block; None does nothing."""
+
+
+def groups_of(passed: ForwardPass) -> dict[str, Group]:
+    """The groups of an encoder: a block's by its name, and the root's."""
+    sharding = Sharding.of(passed.config.run)
+    found: dict[str, list[Weight]] = {ROOT: []}
+    for weight in weights_of(passed):
+        found.setdefault(weight.group, []).append(weight)
+    return {name: Group(tuple(own), sharding) for name, own in found.items()}
+
+
+def weights_of(passed: ForwardPass) -> list[Weight]:
+    """The weights of an encoder in the order of ``model.parameters()``."""
+    weights: dict[str, Weight] = {}
+    for segment in passed.segments:
+        group = ROOT if segment.layer is None else segment.name
+        for weight in segment.recording.parameters:
+            name = segment.qualified(weight.name)
+            weights[name] = Weight(name, group, weight.shape, weight.trains)
+    return [weights[name] for name in in_module_order(weights, registered_in(passed.segments))]
+
+
+class Sharded:
+    """The blocks of a rank of FSDP2."""
+
+    def __init__(self, passed: ForwardPass, allocator: Memory, cuda: Cuda) -> None:
+        self.allocator = allocator
+        self.cuda = cuda
+        self.sharding = Sharding.of(passed.config.run)
+        self.groups = groups_of(passed)
+        self.order = [segment.name for segment in passed.segments if segment.layer is not None]
+        self.gathered: dict[str, Blocks] = {}  # the weights of groups that are whole
+        self.kept: dict[str, Blocks] = {}  # the parts of them that stay after the forward
+        self.buffers: dict[str, Block | None] = {}  # of all-gathers that are to be copied out
+        self.last_buffer: Block | None = None  # of the one that was copied out last in the forward
+        self.reduced: Block | None = None  # the input of the last reduce-scatter
+        self.gradients: dict[str, Block | None] = {}  # the outputs of reduce-scatters
+        self.unfinished: set[str] = set()  # blocks whose gradients are not reduced yet
+
+    # -- the run -----------------------------------------------------------------------------------------------------
+
+    def make(self, whole: dict[str, Block | None]) -> None:
+        """Cut the weights of blocks into shards, block by block, and then those of the root.
+
+        Args:
+            whole: the weights by name, which go.
+        """
+        for name in (*self.order, ROOT):
+            group = self.groups[name]
+            shards = [
+                self._allocate(nbytes, WEIGHTS) for nbytes in bytes_of(group.shards, self.sharding.item_bytes)
+            ]
+            self._free(*(whole.pop(weight.name) for weight in group.weights))
+            if self.sharding.is_offloaded:
+                self._free(*shards)
+
+    def begin_forward(self) -> None:
+        """The root's weights are gathered."""
+        self.unfinished = set(self.order)
+        self.before_forward(ROOT)
+
+    def before_forward(self, name: str) -> None:
+        """The weights of a group are gathered, and the buffer of the group before goes."""
+        self._gather(name)
+        copied = self._copy_out(name)
+        self._free(self.last_buffer)
+        self.last_buffer = copied
+
+    def after_forward(self, name: str) -> None:
+        """The weights of a block go, or all but a rank's part of them."""
+        over = self.sharding.kept_over
+        if not over:
+            return
+        if over == self.sharding.gpus:
+            self._free(*self.gathered.pop(name))
+            return
+        self.kept[name] = kept = []
+        pairs = zip(self.groups[name].kept_bytes, self.gathered.pop(name), strict=True)
+        for nbytes, block in pairs:
+            kept.append(self._allocate(nbytes, GATHERED))
+            self._free(block)
+
+    def end_forward(self) -> None:
+        """The last buffer goes."""
+        self._free(self.last_buffer)
+        self.last_buffer = None
+
+    def begin_backward(self) -> None:
+        """The last block is gathered ahead."""
+        self._prefetch(self.order[-1])
+
+    def before_backward(self, name: str) -> None:
+        """The weights of a block are gathered, and those of the block before it ahead."""
+        self._gather(name)
+        self._free(self._copy_out(name))
+        place = self.order.index(name)
+        if place:
+            self._prefetch(self.order[place - 1])
+
+    def reduce(self, name: str, gradients: Blocks) -> None:
+        """The gradients of a group are reduced, and its gathered weights go."""
+        self.unfinished.discard(name)
+        self._free(*self.gathered.pop(name, []))
+        self._free(self.reduced)
+        self.reduced = None
+        group = self.groups[name]
+        if group.trained:
+            self._reduce(name, group, gradients)
+
+    def end_backward(self, gradients: dict[str, Blocks]) -> None:
+        """The gradients of the root are reduced, and those of blocks that have not been; what is still gathered goes."""
+        for name in (ROOT, *(name for name in self.order if name in self.unfinished)):
+            self.reduce(name, gradients.get(name, []))
+        self._free(self.reduced, *self.buffers.values())
+        self.reduced = None
+        self.buffers.clear()
+
+    def zero_grad(self) -> None:
+        """The shards of gradients go."""
+        self._free(*self.gradients.values())
+        self.gradients.clear()
+
+    # -- collectives -------------------------------------------------------------------------------------------------
+
+    def _prefetch(self, name: str) -> None:
+        self._gather(name)
+
+    def _gather(self, name: str) -> None:
+        """An all-gather begins, unless the weights are there or on their way."""
+        if name in self.gathered or name in self.buffers:
+            return
+        group, is_alone = self.groups[name], self.sharding.gpus == 1
+        inputs = [] if is_alone else self._inputs(group, is_kept=name in self.kept)
+        buffer = None if is_alone else self._allocate(group.buffer_bytes, COMMUNICATION, GATHERING)
+        self.buffers[name] = buffer
+        self._free(*inputs)
+
+    def _inputs(self, group: Group, *, is_kept: bool) -> Blocks:
+        """What an all-gather sends, where it is not the shards themselves."""
+        sharding = self.sharding
+        numbers = bytes_of(group.shards, 1)
+        if is_kept:
+            numbers = tuple(nbytes // sharding.gathered_item_bytes for nbytes in group.kept_bytes)
+        if sharding.is_offloaded and not is_kept:
+            return [block for number in numbers for block in self._uploaded(number, GATHERING)]
+        if not sharding.casts or sharding.is_offloaded:
+            return []
+        return [self._allocate(sum(numbers) * sharding.gathered_item_bytes, COMMUNICATION, GATHERING)]
+
+    def _uploaded(self, number: int, stream: int) -> Blocks:
+        """A shard that comes from the host, in the type in which it is gathered."""
+        sharding = self.sharding
+        block = self._allocate(number * sharding.item_bytes, COMMUNICATION, stream)
+        if not sharding.casts:
+            return [block]
+        cast = self._allocate(number * sharding.gathered_item_bytes, COMMUNICATION, stream)
+        self._free(block)
+        return [cast]
+
+    def _copy_out(self, name: str) -> Block | None:
+        """The weights of a group are copied out of its buffer, which is returned; None if they are there already."""
+        if name not in self.buffers:
+            return None
+        group, buffer = self.groups[name], self.buffers.pop(name)
+        if self.sharding.gpus == 1:
+            self.gathered[name] = self._copied(group)
+            return None
+        self.gathered[name] = [self._allocate(nbytes, GATHERED) for nbytes in group.gathered_bytes]
+        ranks = self.sharding.kept_over if name in self.kept else self.sharding.gpus
+        self._free(self._allocate(group.copy_out_table_bytes(ranks, self.cuda), WORKSPACES))
+        self._free(*self.kept.pop(name, []))
+        return buffer
+
+    def _copied(self, group: Group) -> Blocks:
+        """The weights of a group that has one rank: copies of its shards."""
+        made: Blocks = []
+        before: Blocks = []
+        for number, nbytes in zip(group.shards, group.gathered_bytes, strict=True):
+            sent = self._sent_to_itself(number)
+            self._free(*before)
+            made.append(self._allocate(nbytes, GATHERED))
+            before = sent
+        self._free(*before)
+        return made
+
+    def _sent_to_itself(self, number: int) -> Blocks:
+        if self.sharding.is_offloaded:
+            return self._uploaded(number, DEFAULT)
+        if not self.sharding.casts:
+            return []
+        return [self._allocate(number * self.sharding.gathered_item_bytes, COMMUNICATION)]
+
+    def _reduce(self, name: str, group: Group, gradients: Blocks) -> None:
+        sharding = self.sharding
+        self.reduced = self._allocate(group.reduced_bytes, COMMUNICATION)
+        self._free(self._allocate(group.copy_in_table_bytes, WORKSPACES))
+        last, others = _split(gradients, group.last_gradient_bytes)
+        self._free(*others)
+        is_cast = sharding.reduced_item_bytes != sharding.item_bytes
+        kind = COMMUNICATION if is_cast else GRADIENTS
+        output = self._allocate(sum(group.trained) * sharding.reduced_item_bytes, kind, REDUCING)
+        if is_cast:
+            narrow, output = (
+                output,
+                self._allocate(sum(group.trained) * sharding.item_bytes, GRADIENTS, REDUCING),
+            )
+            self._free(narrow)
+        if name in self.gradients or sharding.is_offloaded:
+            self._free(output)  # added to those of the micro-batch before, or copied to the host
+        else:
+            self.gradients[name] = output
+        self._free(last)
+
+    # -- the allocator -----------------------------------------------------------------------------------------------
+
+    def _allocate(self, nbytes: int, kind: int, stream: int = DEFAULT) -> Block | None:
+        return self.allocator.allocate(nbytes, kind, stream)
+
+    def _free(self, *blocks: Block | None) -> None:
+        for block in blocks:
+            self.allocator.free(block)
+
+
+def _split(blocks: Sequence[Block | None], nbytes: int) -> tuple[Block | None, Iterable[Block | None]]:
+    """The last of the blocks of a size, and the others."""
+    size = rounded(nbytes)
+    found = [block for block in blocks if block is not None and block.nbytes - block.rest == size]
+    last = found[-1] if found else None
+    return last, [block for block in blocks if block is not last]

@@ -1,0 +1,197 @@
+"""A training step of FSDP2 on the Tape: the bytes that are live on one GPU, rank 0, without what the allocator adds.
+
+`sharded.py` says what a rank holds; here it is counted, next to the liveness of each segment.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+from ..encoder.model import Section
+from ..records import dataclass
+from ..units import ITEM_BYTES, rounded
+from .allocator import DEFAULT, Block
+from .encoder import BackwardRun
+from .fsdp import Group, Sharding
+from .inside import Cuda
+from .memory import Liveness, live_over
+from .ops import Recording
+from .requests import WORKSPACES
+from .sharded import Sharded, weights_of
+from .sharded_order import BackwardOrder
+from .storage import Dim, Storage
+from .training import OPTIMIZERS, Moment, TrainingStep
+
+
+@dataclass(frozen=True)
+class ShardedStep(TrainingStep):
+    """A training step of one rank. Weights, gradients and the optimizer's state are its shards."""
+
+    @cached_property
+    def _shards(self) -> tuple[tuple[bool, int], ...]:
+        """Whether each weight trains, and the bytes of its shard on the device, in the order of ``model.parameters()``."""
+        weights, sharding = weights_of(self.forward), Sharding.of(self.config.run)
+        item_bytes = 0 if sharding.is_offloaded else sharding.item_bytes
+        shards = Group(tuple(weights), sharding).shards
+        return tuple((w.trains, shard * item_bytes) for w, shard in zip(weights, shards, strict=True))
+
+    @cached_property
+    def weights_bytes(self) -> Dim:
+        """Memory of the shards of weights, if they are not in the host's, and of the buffers."""
+        buffers = (buffer for segment in self.forward.segments for _, buffer in segment.named_buffers)
+        return sum(rounded(nbytes) for _, nbytes in self._shards) + sum(
+            rounded(each.nbytes) for each in buffers
+        )
+
+    @cached_property
+    def updated(self) -> tuple[int, ...]:
+        """The bytes of the shards that the optimizer updates on the device."""
+        return tuple(nbytes for trains, nbytes in self._shards if trains and nbytes)
+
+    @cached_property
+    def gradients_bytes(self) -> Dim:
+        """Memory of the shards of gradients, if they are not in the host's."""
+        return sum(map(rounded, self.updated))
+
+    @cached_property
+    def held_bytes(self) -> Dim:
+        """What gradients hold from a backward on: their shards."""
+        return self.gradients_bytes
+
+    @cached_property
+    def before_bytes(self) -> Dim:
+        """What is there throughout: shards of weights, buffers, the optimizer's state, the image."""
+        pixels = math.prod(self.forward.image.shape)
+        return self.weights_bytes + self.state_bytes + rounded(pixels * ITEM_BYTES[self.config.run.dtype])
+
+    @cached_property
+    def moments(self) -> dict[Section, Moment]:
+        """The peak of each section."""
+        return self._count.moments
+
+    @cached_property
+    def before(self) -> dict[Section, Dim]:
+        """What is live when the operations of each segment begin, forward and then backward."""
+        return self._count.before
+
+    @cached_property
+    def _count(self) -> Count:
+        count = Count(self)
+        count.run()
+        return count
+
+
+class Count:
+    """The live bytes of a step, section by section; `allocate` and `free` are those of an allocator that only counts."""
+
+    def __init__(self, step: ShardedStep) -> None:
+        self.step = step
+        self.allocated = step.before_bytes
+        self.activations = 0  # of those, what segments have made
+        self.moments: dict[Section, Moment] = {}
+        self.before: dict[Section, Dim] = {}
+        self.section: Section = ("", "forward")
+        self.sharded = Sharded(step.forward, self, Cuda())
+        self.order = BackwardOrder(step, self.sharded)
+
+    def allocate(self, nbytes: int, kind: int = 0, stream: int = DEFAULT) -> Block | None:  # noqa: ARG002
+        """Count bytes, but not the tables of copies."""
+        if not nbytes or kind == WORKSPACES:
+            return None
+        block = _block(nbytes)
+        self.allocated += block.nbytes
+        self._note(self.allocated)
+        return block
+
+    def free(self, block: Block | None) -> None:
+        """Count them off."""
+        if block is not None:
+            self.allocated -= block.nbytes
+
+    def run(self) -> None:
+        """The step, or that micro-batch of it, at whose peak the most is live."""
+        image, casts = self.step.forward.image, self.sharded.sharding.casts
+        cast = self.allocate(image.nbytes) if casts else None
+        if self.step.held_in_forward:
+            self._make_gradients()
+        self._forward()
+        if self.step.held_in_backward:
+            self._make_gradients()
+        self._backward(cast)
+        self._optimizer()
+
+    def _make_gradients(self) -> None:
+        """The shards of gradients of the micro-batch or step before; those of a step before go after the forward."""
+        for name, group in self.sharded.groups.items():
+            if name not in self.sharded.gradients:
+                nbytes = sum(group.trained) * self.sharded.sharding.item_bytes
+                self.sharded.gradients[name] = self.allocate(nbytes)
+
+    def _forward(self) -> None:
+        self.sharded.begin_forward()
+        for segment, liveness in zip(self.step.forward.segments, self.step.kept, strict=True):
+            if segment.layer is not None:
+                self.sharded.before_forward(segment.name)
+            self._enter((segment.name, "forward"))
+            self._play(liveness)
+            if segment.layer is not None:
+                self.sharded.after_forward(segment.name)
+        self.sharded.end_forward()
+        if not self.step.held_in_backward:
+            self.sharded.zero_grad()
+
+    def _backward(self, cast: Block | None) -> None:
+        step = self.step
+        self.allocated += step.output_gradient_bytes
+        outputs = {output.storage for output in step.forward.segments[-1].outputs}
+        parts = zip(step.forward.segments, step.backward, step.first_recordings, strict=True)
+        for segment, run, recording in reversed(list(parts)):
+            self.order.enter_backward(segment, run, self._enter)
+            self._play(live_over(recording))
+            if segment.layer is not None:
+                left = _left(recording, run)
+                self.activations -= sum(block.nbytes for block in left)
+                self.order.leave_block(segment, run, [*left])
+            if segment.name == self.order.last:
+                self.free(cast)
+                left = [_block(self.activations - sum(rounded(storage.nbytes) for storage in outputs))]
+                self.order.end_backward([*left])
+
+    def _optimizer(self) -> None:
+        step = self.step
+        transient = OPTIMIZERS[step.config.run.optimizer].transient * step.gradients_bytes
+        self._enter(("optimizer", "step"))
+        self._note(self.allocated + transient + step.optimizer_bytes - step.state_bytes)
+
+    def _enter(self, section: Section) -> None:
+        self.section = section
+        self._note(self.allocated)
+
+    def _play(self, liveness: Liveness) -> None:
+        """The operations of a segment."""
+        self.before[self.section] = self.allocated
+        self._note(self.allocated + liveness.peak_bytes, liveness)
+        self.allocated += liveness.change
+        self.activations += liveness.change
+
+    def _note(self, nbytes: int, liveness: Liveness | None = None) -> None:
+        known = self.moments.get(self.section)
+        if self.section[0] and (known is None or known.nbytes < nbytes):
+            self.moments[self.section] = Moment(nbytes, self.section, liveness)
+
+
+def _block(nbytes: int) -> Block:
+    block = Block(rounded(nbytes), 0, pool=DEFAULT, before=None, after=None)
+    block.rest = 0
+    return block
+
+
+def _left(recording: Recording, run: BackwardRun) -> list[Block]:
+    """The gradients of weights that the backward of a block leaves."""
+    made: dict[Storage, None] = {}
+    for op in recording.ops:
+        made |= dict.fromkeys(op.allocates)
+        for storage in op.frees:
+            made.pop(storage, None)
+    return [_block(storage.nbytes) for storage in made if storage.nbytes and storage not in run.handed_on]
