@@ -50,7 +50,7 @@ class Masking(nn.Module):
     def forward(self, entering: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """(B, L, C) -> (B, 1 + visible, C), the order that restores the patches and the mask: (B, L), each."""
         patches = entering.pop() + self.position_embeddings[:, 1:, :]
-        patches, mask, restore = self.masked(patches)  # type: ignore[no-untyped-call]
+        patches, mask, restore = self.masked(patches)
         token = self.cls_token + self.position_embeddings[:, :1, :]
         return torch.cat((token.expand(patches.shape[0], -1, -1), patches), dim=1), restore, mask
 

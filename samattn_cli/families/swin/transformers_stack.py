@@ -89,8 +89,8 @@ class LastStage(nn.Module):
 def parts(config: EncoderConfig) -> dict[str, nn.Module]:
     """Its modules by the names of the plan."""
     model = SwinModel(settings(config), add_pooling_layer=False)
-    stages, kernel = cast("list[SwinStage]", list(model.encoder.layers)), config.run.attention
-    layers = [layer for stage in stages for layer in cast("list[SwinLayer]", list(stage.blocks))]
+    stages, kernel = list(model.encoder.layers), config.run.attention
+    layers = [layer for stage in stages for layer in stage.blocks]
     grids = [config.layers[index].grid for index in ends_of_stages(config)]
     ends = list(zip(stages, grids, strict=True))
     return {

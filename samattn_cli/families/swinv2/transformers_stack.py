@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import Tensor, nn
 from transformers import Swinv2Config, Swinv2Model
-from transformers.models.swinv2.modeling_swinv2 import Swinv2Layer, Swinv2PatchMerging, Swinv2Stage
+from transformers.models.swinv2.modeling_swinv2 import Swinv2Layer, Swinv2PatchMerging
 
 from ...encoder.keys import Pair
 from ...encoder.model import EncoderConfig
@@ -33,8 +33,8 @@ class OnGrid(nn.Module):
 def parts(config: EncoderConfig) -> dict[str, nn.Module]:
     """Its modules by the names of the plan."""
     model = Swinv2Model(settings(config), add_pooling_layer=False)
-    stages = cast("list[Swinv2Stage]", list(model.encoder.layers))
-    layers = [layer for stage in stages for layer in cast("list[Swinv2Layer]", list(stage.blocks))]
+    stages = list(model.encoder.layers)
+    layers = [layer for stage in stages for layer in stage.blocks]
     ends = [config.layers[index].grid for index in ends_of_stages(config)]
     merging = [cast("Swinv2PatchMerging", stage.downsample) for stage in stages[:-1]]
     return {
