@@ -13,6 +13,7 @@ from ..shell import command
 from ..spelling import known_as
 from .output import emit, guarded, say, write_file
 from .output_files import check_writable
+from .ranges import one_size
 
 
 @guarded
@@ -24,6 +25,15 @@ def import_(
             help="A Hugging Face config.json or its folder, a checkpoint (.pth .pt .bin .safetensors), or a timm model.",
         ),
     ],
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            "--image-size",
+            metavar="SIZE",
+            help="Images in pixels, a number or HEIGHTxWIDTH, if it is used at another size than it was made for: its "
+            "positions are kept, and resized in each forward.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the YAML to a file.")
     ] = None,
@@ -38,13 +48,18 @@ def import_(
       samattn import facebook/sam-vit-base/config.json -o sam.yaml
 
       samattn import sam_vit_b_01ec64.pth
+
+      samattn import google/vit-base-patch16-224/config.json --image-size 384
     """
     from ..importing.importer import imported
 
+    size = None if image_size is None else one_size("--image-size", image_size)
     if output is not None:
         check_writable(output)
     try:
-        text = imported(source, lambda sentence: say(f"samattn: {with_code(sentence)}", style="yellow"))
+        text = imported(
+            source, lambda sentence: say(f"samattn: {with_code(sentence)}", style="yellow"), image_size=size
+        )
     except ImportFailedError as error:
         preset = known_as(source, presets())
         if preset is None:

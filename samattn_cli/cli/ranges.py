@@ -37,6 +37,23 @@ def sizes(option: str, text: str | None) -> tuple[Pair, ...]:
     return tuple(sorted(images, key=lambda size: (size[0] * size[1], size)))
 
 
+def one_size(option: str, text: str) -> Pair:
+    """The image size, (height, width) in pixels, that an option is.
+
+    Raises:
+        UsageError: if it is not one size.
+    """
+    item = text.strip()
+    both = SIZE.fullmatch(item.lower().replace("\u00d7", "x"))
+    if not both and not NUMBER.fullmatch(item):
+        raise UsageError(
+            "not-a-size", f"{option_where(option, text)}: must be one size in pixels, such as 640 or 768x1152"
+        )
+    height, width = (int(both[1]), int(both[2])) if both else (int(item), int(item))
+    _check_bounds(option_where(option, text), min(height, width), max(height, width))
+    return height, width
+
+
 def span(option: str, text: str) -> range | None:
     """The numbers of ``start:stop:step``, both ends included; None for a text that is not a range.
 

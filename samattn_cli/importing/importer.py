@@ -9,16 +9,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..encoder.keys import Pair
 from ..errors import ImportFailedError
 from ..files.foreign import PYTORCH, SAFETENSORS
 from ..files.reading import not_a_file
 from ..files.sources import STDIN
+from .another_size import at_another_size
 from .attention import of_timm
 from .checkpoint import Shapes
 from .checks import check_blocks, check_weights, config_of
 from .description import Description, Keys, quoted
 from .families import checkpoints, unusable_families
-from .hugging_face import read_config_json
+from .hugging_face import LIBRARY, read_config_json
 from .implementation import of_library
 from .published_models import difference_from_published
 from .shards import INDEX, parts_of, shapes_in
@@ -34,12 +36,13 @@ IN_FOLDER = (
 EXTENSIONS = (".json", SAFETENSORS, *PYTORCH)
 
 
-def imported(source: str, warn: Callable[[str], object] = str) -> str:
+def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair | None = None) -> str:
     """The YAML of the encoder that a source describes.
 
     Args:
         source: Hugging Face's config.json or its folder, a checkpoint, or the name of a timm model.
         warn: is called with each warning for whoever runs the import; the YAML's comments have it too.
+        image_size: (height, width) of the images that it is used for; None for those that its source was made for.
 
     Raises:
         ImportFailedError: if the source is damaged, unknown, or says what samattn cannot express.
@@ -54,15 +57,17 @@ def imported(source: str, warn: Callable[[str], object] = str) -> str:
         raise ImportFailedError("cannot-read", f"{quoted(source)}: cannot be read: {error}") from None
     if path is None:
         attributes, shapes = read_timm_model(source)
-        what = f"timm's {source.removeprefix(TIMM)}"
+        what, library = f"timm's {source.removeprefix(TIMM)}", "timm"
         keys, read = _from_weights(shapes, what, attributes)
     elif path.suffix == ".json" and not path.name.endswith(INDEX):
         keys, read = read_config_json(path)
-        what = f"{path}, of Hugging Face"
+        what, library = f"{path}, of Hugging Face", LIBRARY
     else:
         parts = parts_of(path)
         keys, read = _from_weights(shapes_in(parts), str(path), {})
-        what = f"the names and shapes of the weights in {', '.join(map(str, parts))}"
+        what, library = f"the names and shapes of the weights in {', '.join(map(str, parts))}", ""
+    if image_size is not None:
+        keys = at_another_size(keys, image_size, library, read.notes, read.warnings)
     for sentence in read.warnings:
         warn(sentence)
     return yaml_of(tidy(keys), [f"Imported from {what}.", *read.warnings, *read.notes])
