@@ -1,11 +1,13 @@
 """What GPUs send each other in a training step: its collectives in order, and the bytes that each GPU sends for them.
 
 Source: PyTorch 2.14.1, torch/nn/parallel/distributed.py, torch/csrc/distributed/c10d/reducer.cpp and
-torch/distributed/optim/zero_redundancy_optimizer.py (see `ddp.py` and `zero.py`); compared with what torch calls.
+torch/distributed/optim/zero_redundancy_optimizer.py (see `ddp.py`, `zero.py` and `sharded.py`); compared with what torch calls.
 
 - DistributedDataParallel broadcasts the buffers before each forward, in flat copies, and reduces each bucket when the backward
   has completed its last gradient. Each micro-batch does both.
 - ZeroRedundancyOptimizer broadcasts each weight that trains after the optimizer's step, those of rank 0 first.
+- FSDP2 gathers the weights outside of blocks and then those of each block in the forward, and those of each block again in the
+  backward unless they stay gathered. It reduces and scatters the gradients of each block, and then those outside of blocks.
 - Collectives are rings. Of a tensor of S bytes, the whole one, each of n ranks sends 2(n-1)/n S in an all-reduce, (n-1)/n S in an
   all-gather and in a reduce-scatter, and S in a broadcast (nccl-tests, doc/PERFORMANCE.md).
 
@@ -20,6 +22,8 @@ from itertools import accumulate
 from ..encoder.model import Phase
 from ..records import dataclass
 from . import ddp
+from .fsdp import Sharding
+from .sharded import ROOT, groups_of
 from .training import TrainingStep
 from .zero import shares
 
@@ -71,6 +75,8 @@ def collectives(step: TrainingStep) -> tuple[Collective, ...]:
     run = step.config.run
     if run.gpus == 1:
         return ()
+    if run.is_fsdp:
+        return tuple(_of_fsdp(step))
     return tuple(_of_ddp(step)) if run.is_ddp else ()
 
 
@@ -88,6 +94,54 @@ def _of_ddp(step: TrainingStep) -> Iterator[Collective]:
                 yield Collective(
                     BROADCAST, step.trained_bytes[place], run.gpus, "step", round=step.micro_batches - 1
                 )
+
+
+def _of_fsdp(step: TrainingStep) -> Iterator[Collective]:
+    groups, sharding = groups_of(step.forward), Sharding.of(step.config.run)
+    blocks = [segment.name for segment in step.forward.segments if segment.layer is not None]
+    for number in range(step.micro_batches):
+        for name in (ROOT, *blocks):
+            yield Collective(ALL_GATHER, groups[name].buffer_bytes, sharding.gpus, "forward", name, number)
+        for kind, name, begins_with in _backward_of_fsdp(step, blocks, is_gathered=not sharding.kept_over):
+            group, is_gathering = groups[name], kind == ALL_GATHER
+            nbytes = group.buffer_bytes if is_gathering else group.reduced_bytes
+            ranks = sharding.kept_over if is_gathering else sharding.gpus
+            if nbytes:
+                yield Collective(kind, nbytes, ranks, "backward", begins_with, number)
+
+
+def _backward_of_fsdp(
+    step: TrainingStep, blocks: list[str], *, is_gathered: bool
+) -> Iterator[tuple[str, str, str]]:
+    """The kind, the group and the segment of each collective of a backward; that of the segment is "" at its end.
+
+    A block is gathered before its backward, and the block before it ahead. Its gradients are reduced when that of its input is there.
+    """
+    there = set(blocks) if is_gathered else set()
+    due, unfinished, begins = "", list(blocks), True
+    for segment, run in zip(reversed(step.forward.segments), reversed(step.backward), strict=True):
+        if due:
+            unfinished.remove(due)
+            yield REDUCE_SCATTER, due, due
+        is_live = any(storage is not None for storage in run.received)
+        is_block = is_live and segment.layer is not None
+        wanted = [segment.name, *_before(segment.name, blocks)] if is_block else []
+        wanted += blocks[-1:] if begins else []
+        begins = False
+        for name in wanted:
+            if name not in there:
+                there.add(name)
+                yield ALL_GATHER, name, name
+        hands_on = any(storage is not None for storage in run.handed_on)
+        due = segment.name if is_block and hands_on else ""
+    yield REDUCE_SCATTER, ROOT, ""
+    yield from ((REDUCE_SCATTER, name, "") for name in unfinished)
+
+
+def _before(name: str, blocks: list[str]) -> list[str]:
+    """The block before a block, if there is one."""
+    place = blocks.index(name)
+    return blocks[place - 1 : place] if place else []
 
 
 def _buckets(step: TrainingStep, *, is_first: bool) -> Iterator[tuple[int, str]]:

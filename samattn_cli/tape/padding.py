@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable
 
 from ..records import dataclass
-from .storage import Shape
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Padded:
     """
 
     name: str
-    shape: Shape
+    shape: tuple[int, ...]
     ranks: int
     item_bytes: int
 
@@ -58,7 +57,7 @@ class Padded:
         return max(even, key=lambda place: (self.shape[place], place), default=None)
 
 
-def padded(weights: Iterable[tuple[str, Shape]], ranks: int, item_bytes: int) -> tuple[Padded, ...]:
+def padded(weights: Iterable[tuple[str, tuple[int, ...]]], ranks: int, item_bytes: int) -> tuple[Padded, ...]:
     """The weights that are padded on so many ranks, those with most padding first."""
     every = (Padded(name, shape, ranks, item_bytes) for name, shape in weights)
     found = [weight for weight in every if weight.padding_bytes]

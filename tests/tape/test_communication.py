@@ -77,6 +77,7 @@ SMALL = {
     ("preset", "overrides"),
     [
         ("vit_b", ["run.parallel=zero1", "run.gpus=3", "run.accumulate=2"]),
+        ("vit_b", ["run.parallel=fsdp2", "run.gpus=4", "run.reshard_after_forward=2"]),
         *(
             pytest.param(preset, overrides, marks=pytest.mark.exhaustive)
             for preset, overrides in (
@@ -84,6 +85,21 @@ SMALL = {
                 ("swin_t", ["run.parallel=ddp", "run.gpus=2", "run.accumulate=3"]),
                 ("vit_b", ["run.parallel=ddp", "run.gpus=8", "run.step=first"]),
                 ("vit_b", ["run.parallel=ddp", "run.gpus=8", "run.trains=blocks.1-2"]),
+                ("vit_b", ["run.parallel=zero2", "run.gpus=8", "run.accumulate=2"]),
+                ("vit_b", ["run.parallel=zero3", "run.gpus=64", "run.step=first"]),
+                ("vit_b", ["run.parallel=zero3", "run.gpus=8", "run.trains=blocks.2"]),
+                ("vit_b", ["run.parallel=zero3", "run.gpus=8", "run.trains=norm,blocks.1"]),
+                ("vit_b", ["run.parallel=zero3", "run.gpus=2", "run.checkpointing=true"]),
+                ("swin_t", ["run.parallel=fsdp2", "run.gpus=3", "run.param_dtype=bfloat16"]),
+                (
+                    "swin_t",
+                    [
+                        "run.parallel=zero3",
+                        "run.gpus=3",
+                        "run.param_dtype=float16",
+                        "run.reduce_dtype=float32",
+                    ],
+                ),
             )
         ),
     ],
@@ -92,7 +108,8 @@ def test_the_collectives_of_a_step_are_those_that_torch_calls(preset, overrides,
     config = load_config(preset, ["run.mode=training", *SMALL[preset], *overrides])
     derived = collectives(training_step(config))
     assert [(each.kind, each.nbytes) for each in derived] == called(config, monkeypatch)
-    assert {each.ranks for each in derived} == {config.run.gpus}
+    over = config.run.reshards
+    assert {each.ranks for each in derived} == {config.run.gpus} | ({over} if over > 1 else set())
 
 
 def test_what_each_rank_sends() -> None:
