@@ -27,6 +27,7 @@ from .layers import layers_of, parts_of, shares_of
 from .passes import Passes
 from .readers import COMPARED
 from .recorded import measured
+from .spreading_findings import of_spreading
 from .verify import verify as run_crosscheck
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
             *fitting(where, changes, pairs),
             *of_kernels,
             *_steps(passes, where),
+            *(of_spreading(passes) if passes.trains else ()),
         ),
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
         device=where,

@@ -91,15 +91,6 @@ SMALL = {
                 ("vit_b", ["run.parallel=zero3", "run.gpus=8", "run.trains=norm,blocks.1"]),
                 ("vit_b", ["run.parallel=zero3", "run.gpus=2", "run.checkpointing=true"]),
                 ("swin_t", ["run.parallel=fsdp2", "run.gpus=3", "run.param_dtype=bfloat16"]),
-                (
-                    "swin_t",
-                    [
-                        "run.parallel=zero3",
-                        "run.gpus=3",
-                        "run.param_dtype=float16",
-                        "run.reduce_dtype=float32",
-                    ],
-                ),
             )
         ),
     ],
