@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ from .layers import layers_of, parts_of, shares_of
 from .passes import Passes
 from .readers import COMPARED
 from .recorded import measured
-from .spreading_findings import of_spreading
 from .verify import verify as run_crosscheck
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
             *fitting(where, changes, pairs),
             *of_kernels,
             *_steps(passes, where),
-            *(of_spreading(passes) if passes.trains else ()),
+            *_spreading(passes),
         ),
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
         device=where,
@@ -95,6 +95,14 @@ def _of_reference(config: EncoderConfig) -> Figures | None:
     if config.implementation == REFERENCE:
         return None
     return Passes(replace(config, implementation=REFERENCE)).figures
+
+
+def _spreading(passes: Passes) -> Iterator[Finding]:
+    """The findings about a step on several GPUs."""
+    if passes.trains and passes.config.run.gpus > 1:
+        from .spreading_findings import of_spreading
+
+        yield from of_spreading(passes)
 
 
 def _steps(passes: Passes, where: DeviceReport | None) -> tuple[Finding, ...]:

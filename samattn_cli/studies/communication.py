@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..reports.analysis import CollectiveReport, CommunicationReport
-from ..tape.communication import COLLECTIVES, Collective
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time only where something is sent, because they take long to import
     from ..device.collectives import Link
     from ..device.exposed import Exposure
+    from ..tape.communication import Collective
     from .passes import Passes
 
 
@@ -22,7 +22,7 @@ def communication(passes: Passes) -> CommunicationReport | None:
     link, exposure = link_of(passes), exposure_of(passes)
     return CommunicationReport(
         gpus=passes.config.run.gpus,
-        collectives=tuple(_of_kind(kind, sent) for kind in COLLECTIVES if any(c.kind == kind for c in sent)),
+        collectives=tuple(_of_kind(kind, sent) for kind in dict.fromkeys(each.kind for each in sent)),
         sent_bytes=sum(each.sent_bytes for each in sent),
         link=None if link is None else link.name,
         link_bytes_per_s=None if link is None else link.bytes_per_s,

@@ -21,12 +21,10 @@ from ..units import rounded
 from .ddp import buckets, one_bucket
 from .encoder import BackwardRun, ForwardPass, Segment, backward, forward
 from .memory import Liveness, cached_bytes, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
-from .module_order import in_module_order, registered_in
 from .ops import Op, Parameter, Recording, parameter_elements
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Storage
 from .symbols.formula import greatest
-from .zero import shares
 
 
 @dataclass(frozen=True)
@@ -180,6 +178,8 @@ class TrainingStep:
     @cached_property
     def weights(self) -> dict[str, Parameter]:
         """The weights by name, in the order of ``model.parameters()``."""
+        from .module_order import in_module_order, registered_in
+
         segments = self.forward.segments
         found = {
             segment.qualified(weight.name): weight
@@ -193,6 +193,8 @@ class TrainingStep:
         """The bytes of the weights that the optimizer of this rank updates, not rounded, in its order."""
         if not self.config.run.is_zero1:
             return self.trained_bytes
+        from .zero import shares
+
         return tuple(
             self.trained_bytes[place] for place in shares(self.trained_bytes, self.config.run.gpus)[0]
         )
