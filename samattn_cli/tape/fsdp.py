@@ -33,7 +33,6 @@ class Weight:
     """A weight of a group; a frozen one is gathered, but has no gradient."""
 
     name: str
-    group: str
     shape: Shape
     trains: bool = True
 
@@ -73,7 +72,7 @@ class Sharding:
 
 @dataclass(frozen=True)
 class Group:
-    """Weights that are communicated together, in the order of ``model.parameters()``."""
+    """Weights that are communicated together, in order."""
 
     weights: tuple[Weight, ...]
     sharding: Sharding
@@ -81,8 +80,7 @@ class Group:
     @cached_property
     def shards(self) -> tuple[int, ...]:
         """Numbers in rank 0's shard of each weight; those of other ranks have as many, some of which are padding."""
-        gpus = self.sharding.gpus
-        return tuple(-(-w.shape[0] // gpus) * math.prod(w.shape[1:]) for w in self.weights)
+        return tuple(shard_of(weight.shape, self.sharding.gpus) for weight in self.weights)
 
     @cached_property
     def trained(self) -> tuple[int, ...]:
@@ -133,6 +131,11 @@ class Group:
         """Bytes of the table of ``chunk_cat``, by which gradients are copied into the input of a reduce-scatter."""
         chunks = [shard * self.sharding.reduced_item_bytes for shard in self.trained]
         return (6 * len(chunks) + 2 + tiles(chunks)) * INT64_BYTES
+
+
+def shard_of(shape: Shape, gpus: int) -> int:
+    """Numbers in rank 0's shard of a weight."""
+    return int(-(-shape[0] // gpus) * math.prod(shape[1:]))
 
 
 def tiles(chunks: Iterable[int], times: int = 1) -> int:

@@ -39,23 +39,19 @@ class Memory(Protocol):
 
 
 def groups_of(passed: ForwardPass) -> dict[str, Group]:
-    """The groups of an encoder: a block's by its name, and the root's."""
+    """The groups of an encoder: a block's by its name, and the root's. A module's own weights come after its submodules'."""
     sharding = Sharding.of(passed.config.run)
-    found: dict[str, list[Weight]] = {ROOT: []}
-    for weight in weights_of(passed):
-        found.setdefault(weight.group, []).append(weight)
-    return {name: Group(tuple(own), sharding) for name, own in found.items()}
-
-
-def weights_of(passed: ForwardPass) -> list[Weight]:
-    """The weights of an encoder in the order of ``model.parameters()``."""
-    weights: dict[str, Weight] = {}
+    weights: dict[str, tuple[str, Weight]] = {}
     for segment in passed.segments:
         group = ROOT if segment.layer is None else segment.name
         for weight in segment.recording.parameters:
             name = segment.qualified(weight.name)
-            weights[name] = Weight(name, group, weight.shape, weight.trains)
-    return [weights[name] for name in in_module_order(weights, registered_in(passed.segments))]
+            weights[name] = group, Weight(name, weight.shape, weight.trains)
+    found: dict[str, list[Weight]] = {ROOT: []}
+    for name in in_module_order(weights, registered_in(passed.segments), moved=True):
+        group, own = weights[name]
+        found.setdefault(group, []).append(own)
+    return {name: Group(tuple(own), sharding) for name, own in found.items()}
 
 
 class Sharded:
@@ -232,7 +228,8 @@ class Sharded:
         sharding = self.sharding
         self.reduced = self._allocate(group.reduced_bytes, COMMUNICATION)
         self._free(self._allocate(group.copy_in_table_bytes, WORKSPACES))
-        last, others = _split(gradients, group.last_gradient_bytes)
+        is_alone = sharding.gpus == 1  # then torch holds no gradient a little longer
+        last, others = _split(gradients, 0 if is_alone else group.last_gradient_bytes)
         self._free(*others)
         is_cast = sharding.reduced_item_bytes != sharding.item_bytes
         kind = COMMUNICATION if is_cast else GRADIENTS

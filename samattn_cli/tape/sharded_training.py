@@ -13,12 +13,12 @@ from ..records import dataclass
 from ..units import ITEM_BYTES, rounded
 from .allocator import DEFAULT, Block
 from .encoder import BackwardRun
-from .fsdp import Group, Sharding
+from .fsdp import Sharding, shard_of
 from .inside import Cuda
 from .memory import Liveness, live_over
 from .ops import Recording
 from .requests import WORKSPACES
-from .sharded import Sharded, weights_of
+from .sharded import Sharded
 from .sharded_order import BackwardOrder
 from .storage import Dim, Storage
 from .training import OPTIMIZERS, Moment, TrainingStep
@@ -31,10 +31,12 @@ class ShardedStep(TrainingStep):
     @cached_property
     def _shards(self) -> tuple[tuple[bool, int], ...]:
         """Whether each weight trains, and the bytes of its shard on the device, in the order of ``model.parameters()``."""
-        weights, sharding = weights_of(self.forward), Sharding.of(self.config.run)
+        sharding = Sharding.of(self.config.run)
         item_bytes = 0 if sharding.is_offloaded else sharding.item_bytes
-        shards = Group(tuple(weights), sharding).shards
-        return tuple((w.trains, shard * item_bytes) for w, shard in zip(weights, shards, strict=True))
+        return tuple(
+            (weight.trains, shard_of(weight.shape, sharding.gpus) * item_bytes)
+            for weight in self.weights.values()
+        )
 
     @cached_property
     def weights_bytes(self) -> Dim:

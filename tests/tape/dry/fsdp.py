@@ -1,0 +1,117 @@
+"""Runs training steps of FSDP2 dry, and keeps what torch's own allocator counted of rank 0 in `fsdp.json`.
+
+    python -m tests.tape.dry.fsdp          # with torch's CUDA build; those that are there stay
+    python -m tests.tape.dry.fsdp again    # all anew
+
+It needs what `record` needs. A case is a preset and its settings, as in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from samattn_cli import load_config
+from samattn_cli.encoder.applicable_keys import mapping_of
+from samattn_cli.encoder.model import EncoderConfig
+from tests.tape.dry.many import measured
+from tests.tape.dry.record import case_of
+
+PATH = Path(__file__).with_name("fsdp.json")
+DEVICE = "a100_80"
+
+OVER_8 = "run.parallel=fsdp2 run.gpus=8"
+BFLOAT16 = "run.param_dtype=bfloat16 run.reduce_dtype=float32"
+
+EACH_PATH = (
+    f"vit_b depth=2 {OVER_8}",
+    "vit_b depth=2 run.parallel=fsdp2 run.gpus=64",
+    "vit_b depth=2 run.parallel=fsdp2 run.gpus=1",
+    f"vit_b depth=3 {OVER_8} run.reshard_after_forward=4",
+    f"vit_b depth=3 {OVER_8} run.accumulate=3 run.param_dtype=bfloat16",
+    f"vit_b depth=3 {OVER_8} run.cpu_offload=true run.param_dtype=bfloat16",
+    f"swin_t run.parallel=fsdp2 run.gpus=2 {BFLOAT16}",
+    "sam2_hiera_t image_size=224 run.parallel=zero2 run.gpus=2 run.param_dtype=bfloat16",
+)
+"""One for each path of the code, at small sizes."""
+
+SMALL = (
+    "vit_b depth=3 run.parallel=fsdp2 run.gpus=2",
+    "vit_b depth=3 run.parallel=zero2 run.gpus=8",
+    f"vit_b depth=3 {OVER_8} run.param_dtype=bfloat16",
+    f"vit_b depth=3 {OVER_8} {BFLOAT16}",
+    f"vit_b depth=3 run.parallel=zero2 run.gpus=8 {BFLOAT16}",
+    f"vit_b depth=3 {OVER_8} run.param_dtype=bfloat16 run.reshard_after_forward=2",
+    f"vit_b depth=3 {OVER_8} run.cpu_offload=true",
+    f"vit_b depth=3 {OVER_8} run.checkpointing=true",
+    f"vit_b depth=3 {OVER_8} run.accumulate=2",
+    f"vit_b depth=3 {OVER_8} run.step=first",
+    f"vit_b depth=3 {OVER_8} run.zero_grad=after_step",
+    f"vit_b depth=3 {OVER_8} run.zero_grad=after_forward",
+    f"vit_b depth=3 {OVER_8} run.dtype=bfloat16",
+    f"vit_b depth=3 {OVER_8} run.optimizer=sgd_momentum run.attention=sdpa",
+    f"vit_b depth=4 {OVER_8} run.trains=blocks.2-3,norm",
+    f"vit_b depth=3 {OVER_8} run.trains=blocks.2",
+    f"vit_b depth=4 {OVER_8} run.checkpointing=blocks.1-2",
+    f"vit_b depth=3 {OVER_8} run.cpu_offload=true run.gpus=1 run.param_dtype=bfloat16",
+    f"vit_b depth=3 {OVER_8} run.gpus=1 run.param_dtype=bfloat16",
+    f"vit_b depth=3 {OVER_8} run.gpus=3",
+    f"sam_vit_b image_size=224 {OVER_8}",
+    f"sam_vit_b image_size=224 {OVER_8} {BFLOAT16}",
+    f"swin_t {OVER_8}",
+    f"swin_t {OVER_8} run.checkpointing=true",
+    f"swinv2_t image_size=256 {OVER_8}",
+    f"sam2_hiera_t image_size=224 {OVER_8}",
+    f"mae_b_pretrain {OVER_8}",
+    f"vitdet_b_fpn image_size=224 {OVER_8}",
+    f"sam_vit_b_lora image_size=224 {OVER_8}",
+    f"med_sam_adapter_b image_size=224 {OVER_8}",
+    f"deep_encoder image_size=224 {OVER_8}",
+    f"qwen2_5_vl_vision image_size=224 {OVER_8}",
+    f"sam3_vision image_size=504 {OVER_8}",
+)
+"""Others at small sizes: settings, families."""
+
+WHOLE = tuple(
+    f"{preset} run.parallel={parallel} run.gpus={gpus} {policy}".strip()
+    for preset, gpus, parallel, policy in product(
+        ("sam_vit_b", "sam_vit_l", "sam_vit_h", "swin_l", "sam2_hiera_l"),
+        (8, 2),
+        ("fsdp2", "zero2"),
+        ("", BFLOAT16),
+    )
+)
+"""Encoders at their own size: over 2 and 8 GPUs, resharded after the forward or not, in float32 and with a policy."""
+
+CASES = (*EACH_PATH, *SMALL, *WHOLE)
+
+
+def config_of(case: str) -> EncoderConfig:
+    """The training step of a case."""
+    preset, *sets = case.split()
+    return load_config(preset, ["run.mode=training", *sets])
+
+
+def main(*, again: bool) -> None:
+    """Run the cases that are not in the file yet."""
+    known: dict[str, Any] = {}
+    if not again and PATH.exists():
+        known = {case["case"]: case for case in json.loads(PATH.read_text("utf-8"))}
+    wanted = [case for case in CASES if case not in known]
+    outcomes = measured(DEVICE, "", [mapping_of(config_of(case)) for case in wanted])
+    for case, outcome in zip(wanted, outcomes, strict=True):
+        if outcome["status"] != "measured":
+            sys.exit(f"{case}: {outcome['message']}")
+        config = config_of(case)
+        figures = case_of(case.split()[0], DEVICE, config, outcome["measured"])
+        del figures["run"]
+        known[case] = {"case": case, **figures}
+    kept = [json.dumps(known[case]) for case in CASES]
+    PATH.write_text("[\n" + ",\n".join(kept) + "\n]\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main(again="again" in sys.argv)
