@@ -164,7 +164,9 @@ def player_of(step: TrainingStep, cuda: Cuda, capacity: int | None) -> StepPlaye
     if not step.config.run.is_fsdp:
         return StepPlayer(step, cuda, capacity)
     from .sharded_step import ShardedPlayer
+    from .sharded_training import ShardedStep
 
+    assert isinstance(step, ShardedStep)  # noqa: S101 - for the type checker
     return ShardedPlayer(step, cuda, capacity)
 
 

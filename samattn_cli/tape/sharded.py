@@ -39,30 +39,37 @@ class Memory(Protocol):
 
 
 def groups_of(passed: ForwardPass) -> dict[str, Group]:
-    """The groups of an encoder: a block's by its name, and the root's. A module's own weights come after its submodules'."""
+    """The groups of an encoder: the root's, and a block's by its name."""
     sharding = Sharding.of(passed.config.run)
-    weights: dict[str, tuple[str, Weight]] = {}
+    return {name: Group(weights, sharding) for name, weights in weights_by_group(passed).items()}
+
+
+def weights_by_group(passed: ForwardPass) -> dict[str, tuple[Weight, ...]]:
+    """The weights of the root, and of each block. A module's own weights come after its submodules'."""
+    weights: dict[str, Weight] = {}
+    found: dict[str, list[Weight]] = {ROOT: []}
+    groups: dict[str, str] = {}
     for segment in passed.segments:
         group = ROOT if segment.layer is None else segment.name
+        found.setdefault(group, [])
         for weight in segment.recording.parameters:
             name = segment.qualified(weight.name)
-            weights[name] = group, Weight(name, weight.shape, weight.trains)
-    found: dict[str, list[Weight]] = {ROOT: []}
+            weights[name] = Weight(name, weight.shape, weight.trains)
+            groups[name] = group
     for name in in_module_order(weights, registered_in(passed.segments), moved=True):
-        group, own = weights[name]
-        found.setdefault(group, []).append(own)
-    return {name: Group(tuple(own), sharding) for name, own in found.items()}
+        found[groups[name]].append(weights[name])
+    return {name: tuple(own) for name, own in found.items()}
 
 
 class Sharded:
     """The blocks of a rank of FSDP2."""
 
-    def __init__(self, passed: ForwardPass, allocator: Memory, cuda: Cuda) -> None:
+    def __init__(self, groups: dict[str, Group], allocator: Memory, cuda: Cuda) -> None:
         self.allocator = allocator
         self.cuda = cuda
-        self.sharding = Sharding.of(passed.config.run)
-        self.groups = groups_of(passed)
-        self.order = [segment.name for segment in passed.segments if segment.layer is not None]
+        self.groups = groups
+        self.sharding = groups[ROOT].sharding
+        self.order = [name for name in groups if name != ROOT]
         self.gathered: dict[str, Blocks] = {}  # the weights of groups that are whole
         self.kept: dict[str, Blocks] = {}  # the parts of them that stay after the forward
         self.buffers: dict[str, Block | None] = {}  # of all-gathers that are to be copied out

@@ -16,8 +16,8 @@ from .replay import Blocks, Place, StepPlayer
 from .requests import BUFFERS, GRADIENTS, KEPT, Program
 from .sharded import Sharded
 from .sharded_order import BackwardOrder
+from .sharded_training import ShardedStep
 from .storage import Storage
-from .training import TrainingStep
 
 
 class ShardedPlayer(StepPlayer):
@@ -27,9 +27,9 @@ class ShardedPlayer(StepPlayer):
     is there, the backward of the part before it begins, and its own gradients are reduced in that section.
     """
 
-    def __init__(self, step: TrainingStep, cuda: Cuda, capacity: int | None) -> None:
+    def __init__(self, step: ShardedStep, cuda: Cuda, capacity: int | None) -> None:
         super().__init__(step, cuda, capacity)
-        self.sharded = Sharded(step.forward, self.allocator, cuda)
+        self.sharded = Sharded(step.groups, self.allocator, cuda)
         self.order = BackwardOrder(step, self.sharded)
         self.cast: Block | None = None  # the image in the type in which the encoder computes
         self.promised: frozenset[Storage] = frozenset()  # what a sum that is to be played later makes

@@ -6,27 +6,92 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, lru_cache
 
-from ..encoder.model import Section
+from ..encoder.model import EncoderConfig, RunConfig, Section
+from ..errors import UsageError
 from ..records import dataclass
 from ..units import ITEM_BYTES, rounded
 from .allocator import DEFAULT, Block
-from .encoder import BackwardRun
-from .fsdp import Sharding, shard_of
+from .encoder import BackwardRun, ForwardPass, without_parallel
+from .fsdp import Group, Sharding, Weight, shard_of
 from .inside import Cuda
 from .memory import Liveness, live_over
-from .ops import Recording
+from .ops import Parameter, Recording
 from .requests import WORKSPACES
-from .sharded import Sharded
+from .sdpa_call import Target
+from .sharded import Sharded, weights_by_group
 from .sharded_order import BackwardOrder
 from .storage import Dim, Storage
-from .training import OPTIMIZERS, Moment, TrainingStep
+from .training import OPTIMIZERS, Moment, TrainingStep, training_step
+
+SAME_PASSES = {
+    key: getattr(RunConfig(), key) for key in ("step", "zero_grad", "accumulate", "optimizer", "allocator")
+}
+"""The keys of a run that change neither its forward nor its backward."""
+
+
+def sharded_step(config: EncoderConfig, target: Target) -> ShardedStep:
+    """A training step of FSDP2, which shares its passes with other steps that compute the same.
+
+    Raises:
+        UsageError: if it is not derived.
+    """
+    computed = without_parallel(config)
+    alone = _step_alone(replace(computed, run=replace(computed.run, **SAME_PASSES)), target)
+    if any(segment.stage is not None for segment in alone.forward.segments):
+        text = f"run.parallel {config.run.parallel} of an encoder that checkpoints whole stages is not derived yet"
+        raise UsageError("not-derived-yet", text)
+    passed = alone.forward
+    return ShardedStep(ForwardPass(config, passed.image, passed.segments), alone.backward, alone)
+
+
+@lru_cache(maxsize=16)
+def _step_alone(config: EncoderConfig, target: Target) -> StepAlone:
+    step = training_step(config, target)
+    return StepAlone(step.forward, step.backward)
+
+
+class StepAlone(TrainingStep):
+    """A training step of one GPU, of which others are made."""
+
+    @cached_property
+    def group_weights(self) -> dict[str, tuple[Weight, ...]]:
+        """The weights of each group of FSDP2."""
+        return weights_by_group(self.forward)
 
 
 @dataclass(frozen=True)
 class ShardedStep(TrainingStep):
-    """A training step of one rank. Weights, gradients and the optimizer's state are its shards."""
+    """A training step of one rank. Weights, gradients and the optimizer's state are its shards.
+
+    Attributes:
+        alone: the step of one GPU that computes the same.
+    """
+
+    alone: StepAlone
+
+    @property
+    def first_recordings(self) -> tuple[Recording, ...]:
+        """The backward of each segment."""
+        return self.alone.first_recordings
+
+    @property
+    def kept(self) -> tuple[Liveness, ...]:
+        """The liveness of each segment's forward, in which autograd keeps tensors."""
+        return self.alone.kept
+
+    @property
+    def weights(self) -> dict[str, Parameter]:
+        """The weights by name, in the order of ``model.parameters()``."""
+        return self.alone.weights
+
+    @cached_property
+    def groups(self) -> dict[str, Group]:
+        """What is communicated together: the weights of each block, and those of the root."""
+        sharding = Sharding.of(self.config.run)
+        return {name: Group(weights, sharding) for name, weights in self.alone.group_weights.items()}
 
     @cached_property
     def _shards(self) -> tuple[tuple[bool, int], ...]:
@@ -94,7 +159,7 @@ class Count:
         self.moments: dict[Section, Moment] = {}
         self.before: dict[Section, Dim] = {}
         self.section: Section = ("", "forward")
-        self.sharded = Sharded(step.forward, self, Cuda())
+        self.sharded = Sharded(step.groups, self, Cuda())
         self.order = BackwardOrder(step, self.sharded)
 
     def allocate(self, nbytes: int, kind: int = 0, stream: int = DEFAULT) -> Block | None:  # noqa: ARG002

@@ -15,7 +15,6 @@ from dataclasses import replace
 from functools import cached_property
 
 from ..encoder.model import EncoderConfig, Phase, Section
-from ..errors import UsageError
 from ..records import dataclass
 from ..units import rounded
 from .ddp import buckets, one_bucket
@@ -395,14 +394,11 @@ def training_step(config: EncoderConfig, target: Target = AMPERE) -> TrainingSte
     Raises:
         UsageError: if its way to spread a step over GPUs is not derived.
     """
-    passed = forward(config, training=True, target=target)
     if config.run.is_fsdp:
-        from .sharded_training import ShardedStep
+        from .sharded_training import sharded_step
 
-        if any(segment.stage is not None for segment in passed.segments):
-            text = f"run.parallel {config.run.parallel} of an encoder that checkpoints whole stages is not derived yet"
-            raise UsageError("not-derived-yet", text)
-        return ShardedStep(passed, backward(passed))
+        return sharded_step(config, target)
+    passed = forward(config, training=True, target=target)
     return TrainingStep(passed, backward(passed))
 
 

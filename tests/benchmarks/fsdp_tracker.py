@@ -73,9 +73,15 @@ def main(preset: str = "sam_vit_b", *sets: str) -> None:
     used, live, live_s, replay_s = ours(config)
     names, took = tracked(config)
     print(preset, *own)
-    print("FSDPMemTracker:", *(f"{name} {nbytes:,.1f}" for name, nbytes in names.items() if nbytes), f"in {took:.1f} s")
+    print(
+        "FSDPMemTracker:",
+        *(f"{name} {nbytes:,.1f}" for name, nbytes in names.items() if nbytes),
+        f"in {took:.1f} s",
+    )
     inside = live + used.kinds.workspaces
-    print(f"ours: live {live / MIB:,.1f}, with workspaces {inside / MIB:,.1f}, allocated {used.allocated / MIB:,.1f}")
+    print(
+        f"ours: live {live / MIB:,.1f}, with workspaces {inside / MIB:,.1f}, allocated {used.allocated / MIB:,.1f}"
+    )
     print(f"in {live_s:.3f} s (live bytes), {replay_s:.3f} s (allocator); at {used.at}")
 
 
@@ -84,7 +90,9 @@ if __name__ == "__main__":
         from samattn_cli.device.dry.environment import environment
 
         command = [sys.executable, "-W", "ignore", "-m", __spec__.name, *sys.argv[1:]]
-        done = subprocess.run(command, env={**os.environ, **environment(load_device(DEVICE)), INSIDE: "1"}, check=False)
+        done = subprocess.run(
+            command, env={**os.environ, **environment(load_device(DEVICE)), INSIDE: "1"}, check=False
+        )
         sys.exit(done.returncode)
     main(*sys.argv[1:])
     sys.stdout.flush()

@@ -86,7 +86,7 @@ WHOLE = tuple(
 )
 """Encoders at their own size: over 2 and 8 GPUs, resharded after the forward or not, in float32 and with a policy."""
 
-CASES = (*EACH_PATH, *SMALL, *WHOLE)
+CASES = (*EACH_PATH, *SMALL)
 
 
 def config_of(case: str) -> EncoderConfig:
