@@ -17,7 +17,7 @@ from typing import Any
 from ..units import INT64_BYTES, ITEM_BYTES
 from . import derivatives
 from .derivatives import where_needed
-from .graph import Backward
+from .graph import Backward, Node
 from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, OPERATOR, SCORES, InputLayout, Parameter
 from .recorder import Recorder
 from .storage import Dim, Shape
@@ -53,6 +53,8 @@ class Tape(Recorder):
         folds = self._folds(low, used[0])
         batch = (math.prod(leading),) if folds else (math.prod(leading[:-1]), leading[-1])
         is_matrix = len(x.shape) == MATRIX_DIMS  # a matrix needs no view
+        added = bias is not None and not low.is_contiguous  # ATen adds the bias in place afterwards
+        transposed = self._transposed(used[0]) if bias is None or added else used[0]
         rows = low if is_matrix else self.reshape(f"{name}.flatten".strip("."), low, *batch, in_features)
         out = self.like(rows, *batch, out_features)
         parameters = [weight for weight in weights if isinstance(weight, Parameter)]
@@ -63,7 +65,6 @@ class Tape(Recorder):
         self.free(rows, low, *self._frozen_copies(used[: len(used) - len(computed)]), keep=x)
         self.free(*computed, keep=bias if isinstance(bias, Tensor) else None)
         saves = (*where_needed(used[0], rows), *where_needed(rows, used[0]))
-        added = bias is not None and not low.is_contiguous  # ATen adds the bias in place afterwards
         if not folds:
             out = self.derived(name, out, (rows,), derivatives.batched_mm(rows, used[0]), saves)
         elif bias is not None and not added:
@@ -71,10 +72,16 @@ class Tape(Recorder):
             edges = (with_bias, rows, weight_used)
             out = self.derived(name, out, edges, derivatives.addmm(rows, weight_used, with_bias), saves)
         else:
-            out = self.derived(name, out, (rows, used[0]), derivatives.mm(rows, used[0]), saves)
+            out = self.derived(name, out, (rows, transposed), derivatives.mm(rows, used[0]), saves)
         if not is_matrix:
             out = out.view(*leading, out_features).seen(is_view=bias is not None)
         return self.derived(name, out, (out, used[1]), derivatives.passes(out, used[1])) if added else out
+
+    @staticmethod
+    def _transposed(weight: Tensor) -> Tensor:
+        """A weight as ``weight.t()``, made before the rows of a product: its gradient is complete after theirs has passed on."""
+        passes = derivatives.passes(weight)
+        return weight.made_by((Node(passes, (weight.grad_fn,)), 0)) if weight.grad_fn else weight
 
     def _folds(self, x: Tensor, weight: Tensor) -> bool:
         """Whether ATen folds (..., in) into rows for one product with a weight (should_fold of LinearAlgebra.cpp).

@@ -33,6 +33,8 @@ RUNS = [
     ("swin_t", "eager", ["run.dtype=float16", "run.batch_size=2"]),
     ("swin_t", "sdpa", ["run.autocast=bfloat16"]),  # a stage begins in bfloat16, and its norms save copies
     ("swin_t", "eager", ["run.trains=blocks.1-2,norm"]),
+    # keys have no bias: their weight's gradient is added after that of the tokens has been passed on
+    ("swinv2_t", "eager", ["run.mode=training", "run.accumulate=2"]),
     ("swin_t", "sdpa", ["run.mode=training", "run.accumulate=2"]),
     ("swin_t", "eager", ["run.grad=true"]),
     ("swinv2_t", "eager", ["run.trains=norm"]),

@@ -85,9 +85,10 @@ def difference(run: dict[str, Any]) -> tuple[int, int, int]:
     """By how much allocated and reserved peaks are known to differ from torch's, and those of layers at most."""
     preset, about = run["preset"], run["run"]
     key = preset, about["dtype"], about["autocast"], about["checkpointing"]
-    if about["mode"] == "training" and key in RUN_NOT_EQUAL:
+    is_reference = run["implementation"] == "reference"
+    if about["mode"] == "training" and is_reference and key in RUN_NOT_EQUAL:
         return RUN_NOT_EQUAL[key][:3]
-    if about["mode"] != "training" or about["checkpointing"] or run["implementation"] != "reference":
+    if about["mode"] != "training" or about["checkpointing"] or not is_reference:
         return 0, 0, 0
     return 0, 0, NOT_EQUAL.get((preset, about["attention"]), (0, ""))[0]
 

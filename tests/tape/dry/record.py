@@ -230,6 +230,21 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
         )
     ),
     ("sam_vit_b", "a100_80", {"--mode": "training", "--set": "run.parallel=zero1 run.gpus=8"}),
+    *(
+        (
+            preset,
+            "a100_80",
+            {"--mode": "training", **options, "--set": f"implementation=transformers {others}"},
+        )
+        for preset, options, others in (
+            ("swin_t", {"--attention": "sdpa"}, "run.checkpointing=true"),
+            ("swin_t", {}, "run.checkpointing=true run.autocast=bfloat16"),
+            ("swinv2_t", {"--resolutions": "256"}, "run.checkpointing=true"),
+            ("vitdet_b", {"--resolutions": "224"}, "run.autocast=bfloat16"),
+            ("sam3_vision", {"--resolutions": "224", "--attention": "sdpa"}, "run.autocast=bfloat16"),
+            ("sam3_vision", {"--resolutions": "224"}, "run.step=first"),
+        )
+    ),
 )
 """Preset, device, options of `samattn measure`; an option with several values is given several times."""
 
