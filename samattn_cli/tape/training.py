@@ -266,7 +266,7 @@ class TrainingStep:
     def kept_bytes(self) -> Dim:
         """Memory of the activations that are kept at the end of the forward, including the output."""
         changes = sum(liveness.change for liveness in self.kept)
-        return changes - sum(map(_uncached_bytes, self.forward.segments))
+        return changes - sum(map(uncached_bytes, self.forward.segments))
 
     @cached_property
     def moments(self) -> dict[Section, Moment]:
@@ -476,7 +476,7 @@ def _keeping(ops: tuple[Op, ...], saved: frozenset[Storage]) -> Iterator[Op]:
         yield Op("free", "free", "", frees=tuple(made))
 
 
-def _uncached_bytes(segment: Segment) -> Dim:
+def uncached_bytes(segment: Segment) -> Dim:
     """Bytes of autocast's copies of weights that autograd does not keep: they are freed when the forward ends."""
     freed = (storage for storage in segment.recording.cached if storage not in segment.kept)
     return sum(rounded(storage.nbytes) for storage in freed)
