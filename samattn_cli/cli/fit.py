@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from ..studies.fit import Asked
 
 FORMATS = (*TEXTS, *TABLES)
-VARY = ("resolution", "batch-size", "global-layers")
+CHECKPOINTING = "checkpointing"
+GROWING = ("resolution", "batch-size", "global-layers")
+VARY = (*GROWING, CHECKPOINTING)
 MOST_BYTES = 1 << 50
 ASPECT = re.compile(r"(?P<width>\d{1,7}):(?P<height>\d{1,7})|(?P<down>\d{1,7})[xX×](?P<across>\d{1,7})")
 NAMED = (("width", "across"), ("height", "down"))
@@ -60,7 +62,8 @@ def fit(
         str | None,
         typer.Option(
             metavar="WHAT",
-            help="resolution, batch-size, global-layers, or several separated by commas; default: all three.",
+            help="resolution, batch-size, global-layers, or checkpointing (which blocks), or several separated by commas; "
+            "default: the first three.",
             autocompletion=complete.words(lambda: VARY, several=True),
         ),
     ] = None,
@@ -98,7 +101,8 @@ def fit(
     """Find the largest encoder that fits a memory, exactly, and what stops the next larger one.
 
     The answers are the largest resolution, the largest batch size and the most global layers, each with the rest of the
-    config unchanged, for inference and training and for each attention kernel. Every size is computed, because a
+    config unchanged, for inference and training and for each attention kernel. With --vary checkpointing: the blocks to
+    checkpoint in training, with the fewest FLOPs that are computed again. Every size is computed, because a
     larger size may fit where a smaller one does not; such gaps are reported. With -o and without --format, nothing is
     printed.
 
@@ -111,17 +115,22 @@ def fit(
       samattn fit my_encoder.yaml --device h100 --mode training --checkpointing --dtype bfloat16
 
       samattn fit sam_vit_b --memory 8GiB --vary resolution --aspect 16:9 -o fit.json -o fit.md
+
+      samattn fit sam_vit_h --device rtx_4090 --attention eager --vary checkpointing
     """
     from ..studies.fit import KERNELS, MODES, Asked
     from ..studies.fit import fit as fit_config
 
     formats = output_files(output, FORMATS)
     modes = _some("--mode", mode, MODES)
+    varied = _some("--vary", vary, VARY) if vary else list(GROWING)
+    modes = _of_training(modes, varied, mode)
     alone = [Override("run.mode", modes[0], f"--mode {mode}")] if len(modes) == 1 else []
     encoder = load_config(config, [*laid_over, *alone])
     where = _memory(memory, device)
     asked = Asked(
-        vary=[word.replace("-", "_") for word in _some("--vary", vary, VARY)],  # type: ignore[misc]
+        vary=[word.replace("-", "_") for word in varied if word != CHECKPOINTING],  # type: ignore[misc]
+        checkpointing=CHECKPOINTING in varied,
         modes=modes,
         kernels=_some("--attention", attention, KERNELS),
         aspect=None if aspect is None else _aspect(aspect, encoder.patch_size),
@@ -132,6 +141,20 @@ def fit(
         report = fit_config(encoder, where, asked, tell=tell)
     say_ignored([encoder.run], where, has_times=False)
     deliver(report, chosen(format_), formats, terminal_options())
+
+
+def _of_training(modes: list[str], varied: Sequence[str], asked: str | None) -> list[str]:
+    """The modes; training alone, where only the choice of blocks to checkpoint is asked for.
+
+    Raises:
+        UsageError: if that is asked for, and training is not.
+    """
+    if CHECKPOINTING in varied and "training" not in modes:
+        raise UsageError(
+            "conflicting-options",
+            f"--mode {asked}: checkpointing lowers the memory of training alone; use --mode training, or leave it out",
+        )
+    return modes if any(word in GROWING for word in varied) else ["training"]
 
 
 def _check_sizes(asked: Asked) -> None:

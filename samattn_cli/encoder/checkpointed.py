@@ -195,3 +195,14 @@ def _selects_nothing(entry: str, depth: int) -> Message:
     else:
         why = f"this encoder has only {has}: use a smaller step, all or none"
     return Message("no-blocks", f"run.checkpointing {entry}: {why}")
+
+
+def spelled(blocks: Sequence[int], layers: Sequence[LayerConfig]) -> Checkpointing:
+    """The shortest value that chooses these blocks: a word where it can be one, or a word and the other blocks."""
+    left = set(blocks)
+    values = [checkpointing_of(blocks, len(layers))]
+    for word, holds in WORDS.items():
+        named = {layer.index for layer in layers if holds(layer)}
+        if named and named <= left and not isinstance(values[0], bool):
+            values.append(parse_checkpointing((word, *sorted(left - named))))
+    return min(values, key=lambda value: len(str(value)))

@@ -183,6 +183,7 @@ class TrainingReport:
     Bytes are those that the allocator takes, each tensor rounded up. `trained_params` counts weights with a gradient: not
     frozen ones, nor ones that nothing uses. `buckets_bytes` are DDP's; gradients that are views of them take no other memory.
     `average_bytes` are those of the moving average of the weights. `flops` are those of forward and backward, including what is computed again.
+    `recomputed_flops` are those of the latter, and `recomputed_ms` is its time.
     `step_ms` is the time of a whole step on the device that was asked for: the forward, the backward and the optimizer's
     step, which belongs to no layer.
     """
@@ -202,6 +203,8 @@ class TrainingReport:
     backward_ms: float | None = None
     optimizer_ms: float | None = None
     step_ms: float | None = None
+    recomputed_flops: int = 0
+    recomputed_ms: float | None = None
     buckets_bytes: int = 0
     average_bytes: int = 0
 

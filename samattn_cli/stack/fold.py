@@ -40,8 +40,8 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
 
     The last block of a kind is the original, since its gradient comes from the same part as in the whole encoder. Some
     blocks cannot be left out: one that changes the shape or the strides of its input; one whose output or input a later
-    part taps, because that input stays alive and the next block gets another tensor; the first block that taps a part, and
-    the first checkpointed one, because one of them keeps the tapped output longest.
+    part taps, because that input stays alive and the next block gets another tensor; the first block of each kind that taps
+    a part, because one of them keeps the tapped output longest.
 
     Args:
         model: an encoder on the meta device: it is run once.
@@ -51,25 +51,24 @@ def twins_of(model: Any, image: Tensor) -> dict[str, str]:
     twins: dict[str, str] = {}
     blocks = model.get_submodule(CONTAINER)
     tapped = {name.partition(":")[0] for _, taps in model.plan for name in taps}
-    first = {tap: name for name, taps in reversed(model.plan) for tap in taps}
-    first_checkpointed = {
-        tap: name for name, taps in reversed(model.plan) if name in model.checkpointed for tap in taps
-    }
-    longest = {*first.values(), *first_checkpointed.values()}
+    tapping = {name for name, taps in model.plan if taps}
+    first: dict[Any, str] = {}
     last = {tap: name for name, taps in model.plan for tap in taps}
     before = {following: name for (name, _), (following, _) in pairwise(model.plan)}
     for index, (entering, leaving) in reversed(list(_streams(model, image).items())):
         name = f"{CONTAINER}.{index}"
-        stays = name in longest or not tapped.isdisjoint({name, before[name]})
+        stays = not tapped.isdisjoint({name, before[name]})
         frees = (
             before[name] not in tapped,
             name in last.values(),
         )  # whether it frees its input, and what it taps
         kind = _signature(blocks.get_submodule(index)), name in model.checkpointed, entering, frees
         original = originals.setdefault(kind, name)
+        first[kind] = name
         if original != name and entering == leaving and not stays:
             twins[name] = original
-    return twins
+    longest = tapping & {*first.values()}
+    return {name: original for name, original in twins.items() if name not in longest}
 
 
 def _streams(model: nn.Module, image: Tensor) -> dict[str, tuple[Layout, Layout]]:

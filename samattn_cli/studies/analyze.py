@@ -161,6 +161,8 @@ def _training(passes: Passes) -> TrainingReport:
         backward_ms=passes.phase_ms("backward"),
         optimizer_ms=passes.phase_ms("step"),
         step_ms=passes.latency.ms if passes.latency and passes.trains else None,
+        recomputed_flops=step.recomputed_flops,
+        recomputed_ms=passes.recomputed_ms,
         buckets_bytes=step.buckets_bytes,
         average_bytes=step.average_bytes,
     )

@@ -77,6 +77,10 @@ def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
         elif run.mode == "training" and not run.is_fsdp:
             yield _run(config, "autocast to bfloat16", autocast="bfloat16")
     if run.mode == "training" and not run.checkpointing:
+        if config.implementation == REFERENCE and 0 < sum(layer.is_global for layer in config.layers) < len(
+            config.layers
+        ):
+            yield _run(config, "checkpointing of the global blocks", checkpointing="global")
         yield _run(config, "checkpointing", checkpointing=True)
     if settings := tuple(_windowing(config)):
         yield "no global layer", config.all_windowed(), settings

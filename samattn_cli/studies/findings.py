@@ -258,8 +258,7 @@ def fitting(
     """One change, or else two, that make an encoder fit a device."""
     if device is None or device.fits or device.refused:
         return
-    single = next((change for change in changes if change.fits), None)
-    pair = next((change for change in pairs if change.fits), None)
+    single, pair = _first_that_fits(changes), _first_that_fits(pairs)
     if single is not None:
         message = f"On {device.name} {_fits(single)} makes it fit"
     elif pair is not None:
@@ -267,6 +266,18 @@ def fitting(
     else:
         message = f"No one or two changes of kernel, type or checkpointing make it fit on {device.name}"
     yield Finding("what-makes-it-fit", f"{message}.")
+
+
+def _first_that_fits(changes: Sequence[Change]) -> Change | None:
+    """The best change that fits; with the global blocks checkpointed in place of all of them, if that is enough."""
+    fitting = [change for change in changes if change.fits]
+    best = next(iter(fitting), None)
+    if best is None:
+        return None
+    fewer = tuple(
+        "run.checkpointing=global" if setting == "run.checkpointing=true" else setting for setting in best.set
+    )
+    return next((change for change in fitting if set(change.set) == set(fewer)), best)
 
 
 def steps_differ(device: DeviceReport, run: RunConfig, other: InMemory) -> Finding:

@@ -18,7 +18,9 @@ from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..errors import Message, UsageError, code_of
 from ..figures import PEAKS
-from ..reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Unmodelled, Vary
+from ..reports.candidate import Candidate
+from ..reports.checkpoints import CheckpointAnswer
+from ..reports.fit import Answer, AsItIs, Fit, Gap, Unmodelled, Vary
 from .candidates import Candidates, batch_size, global_layers, grown, own_aspect, resolution
 from .on_device import cuda_of, fits_by_live, in_bytes, on, refused
 from .passes import Passes
@@ -40,6 +42,7 @@ class Asked:
     vary: Sequence[Vary] = VARY
     modes: Sequence[str] = MODES
     kernels: Sequence[str] = KERNELS
+    checkpointing: bool = False  # whether to ask which blocks to checkpoint
     aspect: Pair | None = None  # None: the encoder's own
     no_padding: bool = False
 
@@ -72,7 +75,8 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, 
         for answer in _answers(encoder, vary, memory, asked)
     )
     answers = list(telling(computed, tell, len(asked.vary) * len(modelled) * len(asked.modes)))
-    if all(answer.status == "no candidates" for answer in answers):
+    checkpointing = tuple(_checkpointing(list(modelled.values()), memory, asked))
+    if not checkpointing and all(answer.status == "no candidates" for answer in answers):
         raise _all_of(answer.message for answer in answers)
     return Fit(
         config=config,
@@ -82,11 +86,26 @@ def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, 
         is_own_aspect=asked.aspect is None,
         no_padding=asked.no_padding,
         as_it_is=tuple(_as_it_is(list(modelled.values()), memory, asked.modes)),
+        checkpointing=checkpointing,
         answers=tuple(sorted(answers, key=lambda answer: _order(answer, asked))),
         unmodelled=tuple(
             Unmodelled(attention=kernel, reason=reason) for kernel, reason in unmodelled.items()
         ),
     )
+
+
+def _checkpointing(
+    encoders: Sequence[EncoderConfig], memory: int | Device, asked: Asked
+) -> Iterator[CheckpointAnswer]:
+    """Which blocks to checkpoint, for each kernel, if that is asked."""
+    if not asked.checkpointing:
+        return
+    from .checkpoints.answer import answer  # not at start-up: for this question only
+
+    found = [answer(encoder, memory, candidate) for encoder in encoders]
+    if not asked.vary and all(each.status == "does not apply" for each in found):
+        raise _all_of(each.message for each in found)
+    yield from found
 
 
 def _all_of(reasons: Iterable[str]) -> UsageError:

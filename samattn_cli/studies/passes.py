@@ -182,6 +182,16 @@ class Passes:
         ops = (op for section in self.sections if section[1] == phase for op in self.repeated(section))
         return layer_time(ops, self.device, self.config.run, self._op_times).ms
 
+    @property
+    def recomputed_ms(self) -> float | None:
+        """The time of what a training step's backwards run again; None without a device, and in inference."""
+        if self.device is None or not self.trains:
+            return None
+        from ..device.roofline import layer_time
+
+        ops = [op for _ in range(self.rounds) for op in self.step.recomputed_ops]
+        return layer_time(ops, self.device, self.config.run, self._op_times).ms
+
     @cached_property
     def sections(self) -> dict[Section, tuple[Op, ...]]:
         """The operations of each section in one round of the run's mode; in training, of the optimizer's step too."""

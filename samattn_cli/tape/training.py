@@ -251,6 +251,19 @@ class TrainingStep:
         )
 
     @cached_property
+    def recomputed_ops(self) -> tuple[Op, ...]:
+        """The operations that the backward of a micro-batch runs again, in the order of the forward's parts."""
+        pairs = zip(self.recordings, self.accumulating, strict=True)
+        return tuple(
+            op for recording, run in pairs for op in _added(recording.ops, run.recording.ops) if op.is_kernel
+        )
+
+    @property
+    def recomputed_flops(self) -> Dim:
+        """FLOPs of products that backwards compute again, of all micro-batches."""
+        return self.micro_batches * sum(op.flops for op in self.recomputed_ops)
+
+    @cached_property
     def optimizer_op(self) -> Op:
         """The optimizer's step as one operation."""
         optimizer = OPTIMIZERS[self.config.run.optimizer]
@@ -400,6 +413,15 @@ def training_step(config: EncoderConfig, target: Target = AMPERE) -> TrainingSte
         return sharded_step(config, target)
     passed = forward(config, training=True, target=target)
     return TrainingStep(passed, backward(passed))
+
+
+def _added(ops: tuple[Op, ...], to: tuple[Op, ...]) -> tuple[Op, ...]:
+    """Operations that are not in a sequence to which they were added in one place."""
+    more = len(ops) - len(to)
+    start = next(
+        (at for at, (mine, theirs) in enumerate(zip(ops, to, strict=False)) if mine is not theirs), len(to)
+    )
+    return ops[start : start + more]
 
 
 def recomputed(segment: Segment, back: Recording, stage: tuple[Segment, ...] = ()) -> Recording:

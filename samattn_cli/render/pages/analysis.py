@@ -230,6 +230,7 @@ def _step_times(training: TrainingReport) -> Iterator[tuple[str, str]]:
     times = {
         "time of the forward": training.forward_ms,
         "time of the backward": training.backward_ms,
+        "  of which computed again": training.recomputed_ms or None,
         "time of the optimizer's step": training.optimizer_ms,
         "time of a whole step": training.step_ms,
     }

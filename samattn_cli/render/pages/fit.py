@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any, TypeVar
 
-from ...reports.fit import Answer, AsItIs, Candidate, Fit, Gap, Vary
+from ...reports.candidate import Candidate
+from ...reports.fit import Answer, AsItIs, Fit, Gap, Vary
 from ...units import format_bytes, format_things
 from ..elements import Lines, Page, Section, Table
 from ..layout import Layout
 from ..options import Options
+from . import fit_checkpoints
 from .analysis import heading_of
 
 TITLES: dict[Vary, str] = {
@@ -40,6 +42,7 @@ def _memory(report: Fit) -> str:
 
 
 def _sections(report: Fit, options: Options) -> Iterator[Section]:
+    yield from fit_checkpoints.sections(report)
     yield _as_it_is(report, wide=options.wide)
     for vary, group in groupby(report.answers, key=lambda answer: answer.vary):
         answers = list(group)
@@ -252,6 +255,7 @@ def rows(report: Fit) -> Iterator[dict[str, Any]]:
             "every_one": answer.every_one,
             "message": answer.message,
         }
+    yield from fit_checkpoints.rows(report)
 
 
 def _flat(prefix: str, label: str, encoder: Candidate | None) -> dict[str, Any]:

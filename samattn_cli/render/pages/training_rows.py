@@ -18,4 +18,9 @@ def training_rows(training: TrainingReport, params: int, *, weights: str) -> tup
         ("activations kept by the forward", format_bytes(training.kept_bytes)),
         ("peak", format_bytes(training.peak_bytes)),
         ("FLOPs, forward and backward", format_count(training.flops)),
+        *(
+            [("  of which computed again", format_count(training.recomputed_flops))]
+            if training.recomputed_flops
+            else ()
+        ),
     )

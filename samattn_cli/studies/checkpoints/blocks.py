@@ -79,12 +79,16 @@ class Blocks:
 
     def is_choice(self, at: int) -> bool:
         """Whether it makes a difference to checkpoint a part or block."""
-        return self.numbers[at] is not None and self.variants[at][True, False] != self.variants[at][False, False]
+        return (
+            self.numbers[at] is not None and self.variants[at][True, False] != self.variants[at][False, False]
+        )
 
 
 def with_blocks(config: EncoderConfig, blocks: Sequence[int]) -> EncoderConfig:
     """An encoder that checkpoints these blocks."""
-    return replace(config, run=replace(config.run, checkpointing=checkpointing_of(blocks, len(config.layers))))
+    return replace(
+        config, run=replace(config.run, checkpointing=checkpointing_of(blocks, len(config.layers)))
+    )
 
 
 def blocks_of(config: EncoderConfig, cuda: Cuda | None = None) -> Blocks:
@@ -93,7 +97,10 @@ def blocks_of(config: EncoderConfig, cuda: Cuda | None = None) -> Blocks:
     none, every = reader.read(()), reader.read(range(len(config.layers)))
     has_taps = any(layer.taps for layer in config.layers)
     variants = [
-        {(chosen, before): (every if chosen else none)[at] for chosen, before in product((False, True), repeat=2)}
+        {
+            (chosen, before): (every if chosen else none)[at]
+            for chosen, before in product((False, True), repeat=2)
+        }
         for at in range(len(none))
     ]
     step = reader.step(())

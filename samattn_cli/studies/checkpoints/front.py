@@ -45,8 +45,8 @@ class _Beginnings:
 
     def take(self, places: Ints) -> _Beginnings:
         """Those in some places."""
-        arrays = (getattr(self, name)[places] for name in ARRAYS)
-        return _Beginnings(*arrays, [self.chosen[place] for place in places.tolist()])
+        arrays: dict[str, Any] = {name: getattr(self, name)[places] for name in ARRAYS}
+        return _Beginnings(**arrays, chosen=[self.chosen[place] for place in places.tolist()])
 
     def compared(self) -> Ints:
         """What is compared, a row for each beginning: less is better. Beginnings with and without a checkpoint differ."""
@@ -82,7 +82,9 @@ def counted(blocks: Blocks, most: int, below: int) -> tuple[tuple[Choice, ...], 
     for at in range(len(blocks.variants)):
         grown, origins = _grown(blocks, at, beginnings, unit, most)
         cheaper = np.flatnonzero(grown.flops * unit < below)
-        beginnings, numbers = _merged(grown.take(cheaper), [numbers[origins[place]] for place in cheaper.tolist()])
+        beginnings, numbers = _merged(
+            grown.take(cheaper), [numbers[origins[place]] for place in cheaper.tolist()]
+        )
         if len(numbers) > MOST_STATES:
             return None
     return _by_peak(beginnings, unit), sum(numbers)
@@ -127,14 +129,20 @@ def _grown(
     parts, origins = [], []
     for is_chosen in (False, True) if blocks.is_choice(at) else (False,):
         for before in (False, True):
-            places = np.array([i for i, each in enumerate(beginnings.chosen) if bool(each) == before], np.int64)
+            places = np.array(
+                [i for i, each in enumerate(beginnings.chosen) if bool(each) == before], np.int64
+            )
             if len(places):
-                parts.append(_with(blocks, at, beginnings.take(places), is_chosen=is_chosen, before=before, unit=unit))
+                parts.append(
+                    _with(blocks, at, beginnings.take(places), is_chosen=is_chosen, before=before, unit=unit)
+                )
                 origins += places.tolist()
     if not parts:
         return beginnings, origins
-    arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS)
-    grown = _Beginnings(*arrays, [chosen for part in parts for chosen in part.chosen])
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS
+    }
+    grown = _Beginnings(**arrays, chosen=[chosen for part in parts for chosen in part.chosen])
     if most is None:
         return grown, origins
     good = np.flatnonzero(grown.peak <= most)
@@ -157,14 +165,16 @@ def _with(
         stays=stays,
         undone=undone,
         peak=np.maximum(begun.peak, peak),
-        chosen=[each | 1 << number for each in begun.chosen] if is_chosen and number is not None else begun.chosen,
+        chosen=[each | 1 << number for each in begun.chosen]
+        if is_chosen and number is not None
+        else begun.chosen,
     )
 
 
 def _undominated(rows: Ints) -> Ints:
     """The places of rows to which no other row is at least as good in all columns; of equal rows, the first.
 
-    The first column must be equal. Rows are compared with those before them in the order of their columns, which alone may be better.
+    The first column must be equal. A row that is at least as good comes before, in the order of the columns.
     """
     order = np.lexsort(rows.T[::-1])
     kept: Ints = np.empty((0, rows.shape[1]), np.int64)

@@ -1,0 +1,198 @@
+"""`samattn fit --vary checkpointing`: the choice of blocks is the best of all choices, each worked out by a pass of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+
+from samattn_cli import EncoderConfig, from_json, load_config, load_device, to_json
+from samattn_cli.errors import UsageError, code_of
+from samattn_cli.studies.checkpoints.answer import words_of
+from samattn_cli.studies.checkpoints.blocks import blocks_of, with_blocks
+from samattn_cli.studies.checkpoints.front import counted, every, front
+from samattn_cli.studies.checkpoints.search import on_device
+from samattn_cli.studies.fit import Asked, fit
+from samattn_cli.studies.on_device import cuda_of, in_memory, replayed
+from samattn_cli.studies.passes import Passes
+from samattn_cli.tape.training import training_step
+from tests.support.running import samattn
+
+MANY = ["run.mode=training", "run.batch_size=8", "run.optimizer=sgd"]
+SMALL = {
+    "sam_vit_b": ["image_size=224", "depth=4", "global_attn_indexes=[1,3]"],
+    "vitdet_b_fpn": ["image_size=256", "depth=4", "global_attn_indexes=[1]"],
+    "swin_t": ["image_size=224", "stages.2.depth=1", "stages.3.depth=1"],
+    "sam2_hiera_t": ["image_size=256"],
+    "vit_b": ["image_size=224", "depth=3"],
+    "qwen2_5_vl_vision": ["image_size=112", "depth=4", "global_attn_indexes=[2]"],
+    "sam_vit_b_lora": ["image_size=224"],
+    "sam3_vision": ["image_size=224"],
+}
+RUNS = (
+    [],
+    ["run.attention=sdpa", "run.autocast=bfloat16"],
+    ["run.accumulate=2", "run.zero_grad=after_forward", "run.autocast=float16", "run.grad_scaler=true"],
+    ["run.attention=sdpa", "run.dtype=bfloat16", "run.parallel=ddp", "run.gradient_as_bucket_view=true"],
+    ["run.trains=neck,blocks.2"],
+)
+IN_THE_SUITE = {("sam_vit_b", 0), ("swin_t", 1), ("vitdet_b_fpn", 2), ("sam_vit_b", 4)}
+CASES = [
+    pytest.param(preset, number, marks=[] if (preset, number) in IN_THE_SUITE else [pytest.mark.exhaustive])
+    for preset in SMALL
+    for number in range(len(RUNS))
+    if (preset, number) not in {("swin_t", 4), ("vit_b", 4)}  # no neck
+]
+DEEPEST = 6
+A100 = load_device("a100_80")
+
+
+def encoder(preset: str, *settings: str) -> EncoderConfig:
+    return load_config(preset, [*SMALL[preset], *MANY, *settings])
+
+
+def subsets(config: EncoderConfig) -> list[tuple[int, ...]]:
+    """All choices; of a deep encoder, of its first blocks and one later one."""
+    depth = len(config.layers)
+    numbers = range(depth) if depth <= DEEPEST else [0, 1, 2, 3, depth // 2, depth - 1]
+    return [blocks for size in range(len(numbers) + 1) for blocks in combinations(numbers, size)]
+
+
+@pytest.mark.parametrize(("preset", "number"), CASES)
+def test_the_front_by_live_bytes_is_that_of_all_choices(preset: str, number: int) -> None:
+    config = encoder(preset, *RUNS[number])
+    steps = {blocks: training_step(with_blocks(config, blocks)) for blocks in subsets(config)}
+    made = {blocks: (step.recomputed_flops, step.peak_bytes) for blocks, step in steps.items()}
+    found = front(blocks_of(config))
+    for choice in found:
+        step = training_step(with_blocks(config, choice.blocks))
+        assert (step.recomputed_flops, step.peak_bytes) == (choice.flops, choice.peak_bytes)
+    for flops, peak in made.values():  # none is better than the front
+        assert min(choice.peak_bytes for choice in found if choice.flops <= flops) <= peak
+    if len(config.layers) <= DEEPEST:
+        best: list[tuple[int, int]] = []
+        for flops, peak in sorted(made.values()):
+            best += [(flops, peak)] if not best or peak < best[-1][1] else []
+        assert [(choice.flops, choice.peak_bytes) for choice in found] == best
+
+
+def test_choices_are_counted_as_they_are_listed() -> None:
+    config = encoder("sam_vit_b")
+    blocks, choices = blocks_of(config), subsets(config)
+    steps = [training_step(with_blocks(config, each)) for each in choices]
+    most = sorted(step.peak_bytes for step in steps)[10]
+    below = sorted(step.recomputed_flops for step in steps)[12]
+    wanted = {
+        c for c, s in zip(choices, steps, strict=True) if s.peak_bytes <= most and s.recomputed_flops < below
+    }
+    listed, number = every(blocks, most, below), counted(blocks, most, below)
+    assert listed is not None
+    assert number is not None
+    assert {choice.blocks for choice in listed} == wanted
+    assert number[1] == len(wanted) > 0
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "sam_vit_b",
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("vitdet_b_fpn", "swin_t", "vit_b")),
+    ],
+)
+@pytest.mark.parametrize(
+    "share", [0.2, *(pytest.param(s, marks=pytest.mark.exhaustive) for s in (0.0, 0.5, 0.8, 1.0))]
+)
+def test_on_a_device_the_choice_is_the_best_of_all_by_the_allocators_verdict(
+    preset: str, share: float
+) -> None:
+    config, cuda = encoder(preset), cuda_of(A100)
+    assert cuda is not None
+    none, all_ = (
+        replayed(Passes(with_blocks(config, each)), cuda) for each in ((), range(len(config.layers)))
+    )
+    room = int(all_.allocated + (none.reserved - all_.allocated) * share)
+    device = replace(A100, memory_bytes=room + A100.reserved_bytes)
+
+    def fits(chosen: EncoderConfig) -> bool:
+        return in_memory(Passes(chosen, device), device).fits
+
+    fitting = [
+        training_step(with_blocks(config, each))
+        for each in subsets(config)
+        if fits(with_blocks(config, each))
+    ]
+    found = on_device(config, cuda, room, fits)
+    assert (found.choice and found.choice.flops) == min(
+        (step.recomputed_flops for step in fitting), default=None
+    )
+    assert found.untried == 0
+
+
+def test_the_answer_names_the_blocks_and_what_sets_them() -> None:
+    """Of SAM ViT-H on a card with 24 GB, to be worked out in less than 5 seconds; a block of equal ones is not tried alone."""
+    config = load_config("sam_vit_h")
+    report = fit(
+        config, 24 * 2**30, Asked(vary=[], modes=["training"], kernels=["eager"], checkpointing=True)
+    )
+    (answer,) = report.checkpointing
+    assert answer.status == "fits"
+    best = answer.best
+    assert best is not None
+    assert (best.checkpointing, best.words) == (
+        "blocks.0,blocks.7,blocks.15",
+        "0 (windowed) and 7 and 15 (global)",
+    )
+    passes = Passes(
+        load_config(config.name, ["run.mode=training", f"run.checkpointing={best.checkpointing}"])
+    )
+    assert best.encoder.peak_bytes == passes.peak_bytes <= 24 * 2**30
+    assert from_json(to_json(report)) == report
+
+
+def test_nothing_fits_and_what_is_lacking() -> None:
+    result = samattn(
+        "fit", "sam_vit_h", "--memory", "8GiB", "--attention", "eager", "--vary", "checkpointing", columns=200
+    )
+    assert result.returncode == 0, result.stderr
+    assert "eager: nothing fits: the nearest, with blocks 0-6" in result.stdout
+    assert "lacks 4.29 GiB" in result.stdout
+
+
+def test_checkpointing_is_of_training_alone_and_of_steps_that_are_not_sharded() -> None:
+    refused = samattn("fit", "vit_b", "--memory", "8GiB", "--vary", "checkpointing", "--mode", "inference")
+    assert (refused.returncode, "[conflicting-options]" in refused.stderr) == (2, True)
+    sharded = load_config("vit_b", ["run.mode=training", "run.parallel=fsdp2", "run.gpus=2"])
+    with pytest.raises(UsageError) as raised:
+        fit(sharded, 2**33, Asked(vary=[], modes=["training"], kernels=["eager"], checkpointing=True))
+    assert code_of(raised.value.message) == "not-derived-yet"
+
+
+def test_a_library_checkpoints_all_blocks_or_none() -> None:
+    settings = ["implementation=transformers", "run.batch_size=8", "run.mode=training"]
+    config = load_config("vit_b", settings)
+    room = Passes(with_blocks(config, range(12))).peak_bytes
+    report = fit(config, room, Asked(vary=[], modes=["training"], kernels=["eager"], checkpointing=True))
+    best = report.checkpointing[0].best
+    assert best is not None
+    assert (best.checkpointing, best.words) == (True, "all 12")
+
+
+def test_blocks_in_words() -> None:
+    layers = load_config("sam_vit_b").layers
+    assert words_of((2, 5, 8, 11), layers) == "2, 5, 8 and 11 (global)"
+    assert words_of((0, 1, 2, 3), layers) == "0-1 and 3 (windowed) and 2 (global)"
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_is_computed_again_is_the_forward_of_the_blocks_but_for_what_nothing_needs(
+    accumulate: int,
+) -> None:
+    config = encoder("sam_vit_b", f"run.accumulate={accumulate}", "run.checkpointing=global")
+    some, none = (training_step(each) for each in (config, with_blocks(config, ())))
+    assert none.recomputed_flops == 0
+    assert some.recomputed_flops == some.flops - none.flops > 0
+    timed = Passes(config, A100)
+    assert timed.recomputed_ms == pytest.approx(
+        timed.phase_ms("backward") - Passes(with_blocks(config, ()), A100).phase_ms("backward")
+    )
