@@ -40,7 +40,8 @@ def _section(section: Section) -> Iterator[str]:
         return
     yield from (f"## {section.title}", "")
     if isinstance(section, Table):
-        yield from _table(section.headers, [row for row in section.rows if row is not None])
+        rows = [row for row in section.rows if row is not None]
+        yield from _table(section.headers, rows, section.text_columns)
         yield from (("", section.note) if section.note else ())
     elif isinstance(section, Bars):
         yield from _table(("part", "share", "FLOPs"), [(name, *figures) for name, _, figures in section.rows])
@@ -60,9 +61,13 @@ def _crosscheck(report: Analysis) -> Iterator[str]:
         yield from (f"  - {_escape(difference)}" for difference in verdict.differences)
 
 
-def _table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _table(
+    headers: tuple[str, ...], rows: list[tuple[str, ...]], text_columns: tuple[int, ...] = ()
+) -> Iterator[str]:
+    """The first column and those of text are left-aligned, figures right-aligned."""
     yield f"| {' | '.join(headers)} |"
-    yield f"|{'|'.join([' :-- ', *(' --: ' for _ in headers[1:])])}|"
+    sides = (" :-- " if number in (0, *text_columns) else " --: " for number, _ in enumerate(headers))
+    yield f"|{'|'.join(sides)}|"
     yield from (f"| {' | '.join(map(_cell, row))} |" for row in rows)
 
 

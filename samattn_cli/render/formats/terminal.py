@@ -24,6 +24,7 @@ from ..formulas import unicode
 from ..options import Options
 from ..shield import visible
 from .ascii import in_ascii
+from .breaking import Breaking
 
 NARROWEST = 78  # of a table; a narrower terminal wraps its lines, so that no digit is lost
 BAR = 24
@@ -191,8 +192,8 @@ def _grid(table: Table) -> RichTable:
     return grid
 
 
-def _cell(cell: str, *, is_strip: bool) -> str | Text:
-    return _strip(cell) if is_strip else _written(cell)
+def _cell(cell: str, *, is_strip: bool) -> Text:
+    return _strip(cell) if is_strip else Breaking(_written(cell))
 
 
 def _written(cell: str) -> str:
