@@ -4,7 +4,7 @@
     python -m tests.studies.oom.dry.record held_out    # those of `held_out.py`, into held_out.json
 
 The capacity of each card is chosen by a replay, so that memory runs out in the forward and in the backward of the first step, and in
-a later one. What is kept is torch's own: the message, the part and phase that its hooks were in, and its last operator.
+a later one. What is kept is torch's own: the message, the part and phase that its hooks were in, and its node of autograd or line of code.
 It needs what `tests/tape/dry/record.py` needs.
 """
 
