@@ -84,7 +84,7 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         crosscheck=run_crosscheck(config, every_layer=False) if verify else NOT_ASKED,
         device=where,
         communication=communication(passes),
-        measured=measured(config, passes.peak_bytes),
+        measured=measured(config, lambda: replace(passes, on_cpu=True).peak_bytes),
         published=published(config),
         attention_kernels=kernels,
     )

@@ -54,7 +54,8 @@ def judge(recordings: Mapping[Path, Recording], configs: Sequence[EncoderConfig]
 def _judged(fingerprint: Fingerprint, case: MeasuredCase) -> JudgedCase:
     if fingerprint.compiled:
         return JudgedCase(case.config, fingerprint.device, fingerprint.kind, COMPILED, 0, None, ())
-    passes, cuda = Passes(case.config), cuda_of_recording(fingerprint)
+    passes = Passes(case.config, on_cpu=fingerprint.kind == "cpu")
+    cuda = cuda_of_recording(fingerprint)
     predicted = replayed(passes, cuda).sections if cuda else passes.section_peaks
     whole, layers, message = None, [], case.message or case.status
     # an allocator that is replayed has the workspace of cuBLAS, too

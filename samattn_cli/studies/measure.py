@@ -68,7 +68,7 @@ def measure_case(
     compiled: CompileMode = "",
 ) -> MeasuredCase:
     """Measure one case, and note its predicted peak. There is no prediction for a compiled one."""
-    predicted = Passes(config).peak_bytes
+    predicted = Passes(config, on_cpu=device == "cpu").peak_bytes
     outcome = _too_large(predicted) if device == "cpu" else None
     outcome = outcome or ask_outcome(config, device, snapshot, repeats, compiled)
     return MeasuredCase(

@@ -32,11 +32,15 @@ if TYPE_CHECKING:  # not at start-up: needed only for times
 
 @dataclass(frozen=True)
 class Passes:
-    """An encoder and, for times, the device that it runs on; the target decides the attention kernels of its passes."""
+    """An encoder and, for times, the device that it runs on; the target decides the attention kernels of its passes.
+
+    The optimizer of a run that is measured `on_cpu` takes weights one by one.
+    """
 
     config: EncoderConfig
     device: Device | None = None
     target: Target = AMPERE
+    on_cpu: bool = False
 
     @cached_property
     def forward(self) -> ForwardPass:
@@ -46,7 +50,7 @@ class Passes:
     @cached_property
     def step(self) -> TrainingStep:
         """A training step."""
-        return training_step(self.config, self.target)
+        return training_step(self.config, self.target, one_by_one=self.on_cpu)
 
     @cached_property
     def collectives(self) -> tuple[Collective, ...]:

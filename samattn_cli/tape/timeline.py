@@ -16,6 +16,7 @@ from .allocator import DEFAULT, Allocator, Block, segment_for
 from .allocator import OutOfMemoryError as NoRoomError
 from .encoder import ForwardPass
 from .inside import Cuda
+from .module_order import in_module_order, registered_in
 from .ops import Op
 from .replay import History, Player, StepPlayer
 from .requests import KINDS, WORKSPACES
@@ -152,15 +153,25 @@ class _Watched(Allocator):
 
 
 class _Noting:
-    """What a player adds: the sections by the events with which they begin."""
+    """What a player adds: the sections by the events with which they begin; and weights as ``model.to(device)`` places them.
+
+    Most scripts move the encoder. `samattn measure`, which `replay.py` is compared with, builds it on the device.
+    """
 
     memory: type[Allocator] = _Watched
     allocator: Allocator
+    passed: ForwardPass
 
     def __init__(self, *arguments: object) -> None:
         self.marks: list[tuple[int, int, Section]] = [(0, 0, BUILD)]
         self.rounds = count(1)
         super().__init__(*arguments)
+
+    def _resident(self) -> dict[str, tuple[int, int]]:
+        """The bytes and the kind of each weight and buffer, in the order in which they are moved."""
+        sizes: dict[str, tuple[int, int]] = super()._resident()  # type: ignore[misc]
+        order = in_module_order(sizes, registered_in(self.passed.segments), moved=True)
+        return {name: sizes[name] for name in order}
 
     def mark(self, section: Section, *, is_next: bool = False) -> None:
         """A section begins."""

@@ -19,7 +19,16 @@ from ..records import dataclass
 from ..units import rounded
 from .ddp import buckets, one_bucket
 from .encoder import BackwardRun, ForwardPass, Segment, backward, forward
-from .memory import Liveness, cached_bytes, gradients_bytes, live_over, saved_bytes, trained, weights_bytes
+from .memory import (
+    Liveness,
+    cached_bytes,
+    gradients_bytes,
+    largest_trained_bytes,
+    live_over,
+    saved_bytes,
+    trained,
+    weights_bytes,
+)
 from .ops import Op, Parameter, Recording, parameter_elements
 from .sdpa_call import AMPERE, Target
 from .storage import Dim, Storage
@@ -32,7 +41,8 @@ class Optimizer:
 
     Attributes:
         state: kept between steps.
-        transient: allocated during a step.
+        transient: allocated during a step, for all weights at once.
+        of_one: the same where weights are taken one by one, in multiples of the largest.
         read: read by a step.
         written: written by a step.
     """
@@ -41,12 +51,14 @@ class Optimizer:
     transient: int
     read: int
     written: int
+    of_one: int = 0
 
 
 OPTIMIZERS = {
     # exp_avg and exp_avg_sq; the square root of the latter, for all weights at once (_multi_tensor_adamw: mul_, lerp_,
     # mul_, addcmul_, sqrt, div_, add_, addcdiv_)
-    "adamw": Optimizer(state=2, transient=1, read=12, written=8),
+    # one by one (_single_tensor_adam): that square root, and its quotient
+    "adamw": Optimizer(state=2, transient=1, read=12, written=8, of_one=2),
     "sgd_momentum": Optimizer(state=1, transient=0, read=5, written=3),  # mul_, add_, add_
     "sgd": Optimizer(state=0, transient=0, read=2, written=1),  # add_
 }
@@ -89,10 +101,14 @@ class Moment:
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A training step of an encoder: the forward pass and the backward of each of its segments."""
+    """A training step of an encoder: the forward pass and the backward of each of its segments.
+
+    The optimizer takes weights `one_by_one` on a CPU, and all at once on CUDA (torch.optim's _default_to_fused_or_foreach).
+    """
 
     forward: ForwardPass
     backward: tuple[BackwardRun, ...]
+    one_by_one: bool = False
 
     @property
     def config(self) -> EncoderConfig:
@@ -101,7 +117,7 @@ class TrainingStep:
 
     def around(self, config: EncoderConfig) -> TrainingStep:
         """The step of another run that differs only in what is around the model; it shares what was worked out for this one."""
-        step = TrainingStep(replace(self.forward, config=config), self.backward)
+        step = TrainingStep(replace(self.forward, config=config), self.backward, self.one_by_one)
         _ = self.recordings, self.first_recordings, self.kept
         vars(step).update({name: vars(self)[name] for name in INSIDE if name in vars(self)})
         return step
@@ -392,7 +408,7 @@ class TrainingStep:
         left = self.kept_bytes + sum(live_over(recording).change for recording in self.first_recordings)
         run = self.config.run
         transient = OPTIMIZERS[run.optimizer].transient
-        made = transient * self.updated_bytes + (self.optimizer_bytes - self.state_bytes)
+        made = self._transient_bytes + (self.optimizer_bytes - self.state_bytes)
         if run.grad_scaler:  # found_inf
             made = made + rounded(SCALAR_BYTES)
         elif run.ema and not transient and run.step == "later":
@@ -400,9 +416,19 @@ class TrainingStep:
         made = made + self.scaler_bytes
         return Moment(self.before_bytes + self.output_gradient_bytes + left + made, ("optimizer", "step"))
 
+    @property
+    def _transient_bytes(self) -> Dim:
+        """What the optimizer allocates during its step, and frees."""
+        optimizer = OPTIMIZERS[self.config.run.optimizer]
+        if self.one_by_one:
+            return optimizer.of_one * largest_trained_bytes(self.forward)
+        return optimizer.transient * self.updated_bytes
 
-def training_step(config: EncoderConfig, target: Target = AMPERE) -> TrainingStep:
-    """Run a training step of `config` on the Tape, as on a target.
+
+def training_step(
+    config: EncoderConfig, target: Target = AMPERE, *, one_by_one: bool = False
+) -> TrainingStep:
+    """Run a training step of `config` on the Tape, as on a target; its optimizer takes weights all at once or one by one.
 
     Raises:
         UsageError: if its way to spread a step over GPUs is not derived.
@@ -412,7 +438,7 @@ def training_step(config: EncoderConfig, target: Target = AMPERE) -> TrainingSte
 
         return sharded_step(config, target)
     passed = forward(config, training=True, target=target)
-    return TrainingStep(passed, backward(passed))
+    return TrainingStep(passed, backward(passed), one_by_one)
 
 
 def _added(ops: tuple[Op, ...], to: tuple[Op, ...]) -> tuple[Op, ...]:

@@ -298,3 +298,21 @@ def test_the_cpus_allocator_counts_what_is_derived_of_a_training_step(image_size
     assert blocks_of(usage.section_bytes) == derived
     if not unusual:  # else the neck or the optimizer may have the peak
         assert usage.peak_allocated_bytes == max(derived.values())
+
+
+def test_on_a_cpu_adamw_takes_weights_one_by_one():
+    """On CUDA it takes the square roots of all weights at once; on a CPU one, and its quotient: twice the largest weight.
+
+    The MLP's of 4 x 48 by 48 numbers is the largest, in float32.
+    """
+    config = load_config(
+        {"embed_dim": 48, "depth": 1, "num_heads": 2, "image_size": 32, "patch_size": 8},
+        ("run.mode=training",),
+    )
+    at = "optimizer", "step"
+    together, alone = training_step(config), training_step(config, one_by_one=True)
+    saved = together.gradients_bytes - 2 * 4 * (4 * 48 * 48)
+    assert together.moments[at].nbytes - alone.moments[at].nbytes == saved
+    assert {key: each.nbytes for key, each in together.moments.items() if key != at} == {
+        key: each.nbytes for key, each in alone.moments.items() if key != at
+    }

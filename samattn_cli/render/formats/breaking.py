@@ -20,7 +20,9 @@ class Breaking(Text):
 
     def wrap(self, console: Console, width: int, **options: Any) -> Lines:
         """The lines of it."""
-        broken = Text("\n".join(" ".join(map(_fold(width), line.split(" "))) for line in self.plain.split("\n")))
+        broken = Text(
+            "\n".join(" ".join(map(_fold(width), line.split(" "))) for line in self.plain.split("\n"))
+        )
         return broken.wrap(console, width, **options)
 
 
