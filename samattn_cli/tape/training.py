@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from functools import cached_property
 
 from ..encoder.model import EncoderConfig, Phase, Section
@@ -108,7 +108,7 @@ class TrainingStep:
 
     forward: ForwardPass
     backward: tuple[BackwardRun, ...]
-    one_by_one: bool = False
+    one_by_one: bool = field(default=False, kw_only=True)
 
     @property
     def config(self) -> EncoderConfig:
@@ -117,7 +117,7 @@ class TrainingStep:
 
     def around(self, config: EncoderConfig) -> TrainingStep:
         """The step of another run that differs only in what is around the model; it shares what was worked out for this one."""
-        step = TrainingStep(replace(self.forward, config=config), self.backward, self.one_by_one)
+        step = TrainingStep(replace(self.forward, config=config), self.backward, one_by_one=self.one_by_one)
         _ = self.recordings, self.first_recordings, self.kept
         vars(step).update({name: vars(self)[name] for name in INSIDE if name in vars(self)})
         return step
@@ -438,7 +438,7 @@ def training_step(
 
         return sharded_step(config, target)
     passed = forward(config, training=True, target=target)
-    return TrainingStep(passed, backward(passed), one_by_one)
+    return TrainingStep(passed, backward(passed), one_by_one=one_by_one)
 
 
 def _added(ops: tuple[Op, ...], to: tuple[Op, ...]) -> tuple[Op, ...]:
