@@ -99,11 +99,12 @@ def test_every_figure_is_the_same_in_every_command(mode, h100):
     swept = sweep(
         ["sam_vit_b"], Grid(resolutions=((256, 256),)), OF_ENCODER, device=h100, laid_over=_overrides(mode)
     )
-    for word, name in OF_ENCODERS:
+    encoder = Encoder(config, h100)
+    for name in OF_ENCODER:
         value = getattr(passes.costs, name)
         close = pytest.approx(value, rel=1e-12)
         assert swept.columns[name][0] == close
-        search = search_of("1", None, word)
+        search = search_of("1", None, name)
         if name in IN_MEMORY or name == "communication_bytes":
             with pytest.raises(UsageError, match=f"{name} is .*figure-not-usable"):
                 compare_placements(config, ["none"], device=h100, search=search)
@@ -112,8 +113,16 @@ def test_every_figure_is_the_same_in_every_command(mode, h100):
             report = compare_placements(config, ["none"], device=h100, search=search)
             assert report.search.cost == name
             assert getattr(report.own.figures, name) == close
+        assert encoder.readings(name)[0].value == close
+
+
+@pytest.mark.parametrize("mode", ["training", "inference"])
+def test_an_alias_is_searched_and_judged_as_the_figure(mode, h100):
+    encoder = Encoder(small(mode), h100)
+    for word, name in OF_ENCODERS:
+        assert search_of("1", None, word) == search_of("1", None, name)
         if word != "peak_memory" or mode == "inference":
-            assert Encoder(config, h100).readings(word)[0].value == close
+            assert encoder.readings(word)[0].value == encoder.readings(name)[0].value
 
 
 def _overrides(mode):
