@@ -87,16 +87,34 @@ def _ops(at: At) -> tuple[OpReport, ...]:
     """The operations of the forward and, in training, of the backward, with the bytes live before each."""
     training = at.passes.step.forward.segments[at.number]
     kernels = tuple(kernels_in(at.passes, at.number, at.passes.device).items())
-    ahead = _op_reports(at.segment.recording, None if training.is_run_again else training.recording, kernels)
     live, name = at.passes.live, at.segment.name
-    before: dict[str, list[int]] = {}
-    for op, nbytes in live[name, "forward"]:
-        before.setdefault(op.name, []).append(nbytes)
-    lives = {op: iter(each) for op, each in before.items()}
-    forward = (
-        replace(op, phase="forward", live_bytes=next(lives.get(op.name, iter(())), None)) for op in ahead
+    return (
+        *_forward(
+            at.segment.recording,
+            None if training.is_run_again else training.recording,
+            kernels,
+            tuple((op.name, nbytes) for op, nbytes in live[name, "forward"]),
+        ),
+        *_backward(live.get((name, "backward"), ())),
     )
-    return *forward, *_backward(live.get((name, "backward"), ()))
+
+
+@lru_cache(maxsize=64)
+def _forward(
+    recording: Recording,
+    training: Recording | None,
+    kernels: tuple[tuple[str, str], ...],
+    live: tuple[tuple[str, int], ...],
+) -> tuple[OpReport, ...]:
+    """The operations of a forward, with the bytes live before each: of equal layers the same objects."""
+    before: dict[str, list[int]] = {}
+    for name, nbytes in live:
+        before.setdefault(name, []).append(nbytes)
+    lives = {name: iter(each) for name, each in before.items()}
+    return tuple(
+        replace(op, phase="forward", live_bytes=next(lives.get(op.name, iter(())), None))
+        for op in _op_reports(recording, training, kernels)
+    )
 
 
 def _backward(live: Sequence[tuple[Op, int]]) -> Iterator[OpReport]:
