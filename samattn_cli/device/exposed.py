@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..encoder.model import Phase, Section
 from ..records import dataclass
-from ..tape.communication import ALL_GATHER, ALL_REDUCE, REDUCE_SCATTER, Collective
+from ..tape.communication import ALL_GATHER, ALL_REDUCE, REDUCE_SCATTER, Collective, Collectives, Sent
 from .collectives import collective_ms, link_between
 from .model import Interconnect
 
@@ -39,7 +39,7 @@ class Exposure:
 
 
 def exposure(
-    collectives: Sequence[Collective],
+    sent: Sent,
     segments: Sequence[str],
     compute_ms: Mapping[Section, float],
     interconnect: Interconnect,
@@ -47,24 +47,29 @@ def exposure(
     """The time of the collectives of a step; None if a bandwidth that they need is not known.
 
     Args:
-        collectives: the collectives, in the order in which they begin.
+        sent: the collectives.
         segments: the parts and blocks, in the order of the forward.
         compute_ms: the time of each of them in the forward and backward of a micro-batch.
         interconnect: what connects the GPUs.
     """
     times: dict[Collective, float] = {}
-    for each in dict.fromkeys(collectives):
+    for each in dict.fromkeys((*sent.first, *sent.later, *sent.after)):
         link = link_between(each.ranks, interconnect)
         if link is None:
             return None
         times[each] = collective_ms(each.kind, each.nbytes, link)
-    clock = _Clock(times, segments, compute_ms)
-    for number in range(1 + max((each.round for each in collectives), default=-1)):
-        of_round = [each for each in collectives if each.round == number]
-        clock.forward([each for each in of_round if each.phase == "forward"])
-        clock.backward([each for each in of_round if each.phase == "backward"])
-        clock.wait_for(each for each in of_round if each.phase == "step")
-    return Exposure(sum(times[each] for each in collectives), clock.waited_ms)
+
+    def of(collectives: Collectives) -> Exposure:
+        clock = _Clock(times, segments, compute_ms)
+        clock.forward([each for each in collectives if each.phase == "forward"])
+        clock.backward([each for each in collectives if each.phase == "backward"])
+        clock.wait_for(each for each in collectives if each.phase == "step")
+        return Exposure(sum(times[each] for each in collectives), clock.waited_ms)
+
+    first = of(sent.first)
+    later = first if sent.later == sent.first else of(sent.later)
+    parts = (first, *[later] * (sent.micro_batches - 1), of(sent.after))
+    return Exposure(sum(part.ms for part in parts), sum(part.exposed_ms for part in parts))
 
 
 class _Clock:

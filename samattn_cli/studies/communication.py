@@ -16,14 +16,13 @@ if TYPE_CHECKING:  # at run time only where something is sent, because they take
 
 def communication(passes: Passes) -> CommunicationReport | None:
     """The communication of a step; None if there is none."""
-    sent = passes.collectives
-    if not sent:
+    if passes.sent is None or not (sent := passes.sent.all):
         return None
     link, exposure = link_of(passes), exposure_of(passes)
     return CommunicationReport(
         gpus=passes.config.run.gpus,
         collectives=tuple(_of_kind(kind, sent) for kind in dict.fromkeys(each.kind for each in sent)),
-        sent_bytes=sum(each.sent_bytes for each in sent),
+        sent_bytes=passes.sent.bytes,
         link=None if link is None else link.name,
         link_bytes_per_s=None if link is None else link.bytes_per_s,
         ms=None if exposure is None else exposure.ms,
@@ -42,12 +41,12 @@ def link_of(passes: Passes) -> Link | None:
 
 def exposure_of(passes: Passes) -> Exposure | None:
     """The time of the communication of a step, and what of it no compute hides; None as for `link_of`."""
-    if passes.device is None:
+    if passes.device is None or passes.sent is None:
         return None
     from ..device.exposed import exposure
 
     segments = [segment.name for segment in passes.forward_of_run.segments]
-    return exposure(passes.collectives, segments, passes.section_ms, passes.device.interconnect)
+    return exposure(passes.sent, segments, passes.section_ms, passes.device.interconnect)
 
 
 def _of_kind(kind: str, sent: Sequence[Collective]) -> CollectiveReport:

@@ -26,7 +26,7 @@ from .readers import FIGURES
 if TYPE_CHECKING:  # not at start-up: needed only for times
     from ..device.model import Device
     from ..device.roofline import LayerTime, OpTime
-    from ..tape.communication import Collective
+    from ..tape.communication import Sent
     from .on_device import InMemory
 
 
@@ -53,13 +53,13 @@ class Passes:
         return training_step(self.config, self.target, one_by_one=self.on_cpu)
 
     @cached_property
-    def collectives(self) -> tuple[Collective, ...]:
-        """What a training step sends between GPUs, in order; () on one GPU and in inference."""
+    def sent(self) -> Sent | None:
+        """What a training step sends between GPUs; None if it is not spread over any."""
         if not self.trains or self.config.run.parallel == "none":
-            return ()
-        from ..tape.communication import collectives
+            return None
+        from ..tape.communication import sent
 
-        return collectives(self.step)
+        return sent(self.step)
 
     @cached_property
     def memory(self) -> tuple[SegmentMemory, ...]:

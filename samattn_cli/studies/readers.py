@@ -92,7 +92,7 @@ def _of_kind(kind: str, passes: Passes) -> int | None:
 OF_ENCODER: dict[str, Callable[[Passes], Dim]] = {
     "peak_bytes": lambda passes: greatest(part.peak_bytes for part in passes.memory),
     "training_bytes": lambda passes: passes.step.peak_bytes,
-    "communication_bytes": lambda passes: sum(each.sent_bytes for each in passes.collectives),
+    "communication_bytes": lambda passes: 0 if passes.sent is None else passes.sent.bytes,
     "latency_ms": lambda passes: passes.latency and passes.latency.ms,
     "allocated_bytes": lambda passes: passes.in_memory and passes.in_memory.allocated_bytes,
     "reserved_bytes": lambda passes: passes.in_memory and passes.in_memory.reserved_bytes,

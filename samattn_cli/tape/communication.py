@@ -16,7 +16,7 @@ What a script does once, such as sending the weights of the first rank to the ot
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from ..encoder.model import Phase
@@ -42,7 +42,6 @@ class Collective:
         phase: the phase in which it begins.
         segment: the part or block with whose end (of a reduction) or beginning (of a gathering) it begins; "" if it
             begins with the phase, or after it.
-        round: the micro-batch, from 0; that of the optimizer's step is the last.
     """
 
     kind: str
@@ -50,7 +49,6 @@ class Collective:
     ranks: int
     phase: Phase
     segment: str = ""
-    round: int = 0
 
     @property
     def sent_bytes(self) -> int:
@@ -70,44 +68,79 @@ def sent_bytes(kind: str, nbytes: int, ranks: int) -> int:
     return -(-steps(kind, ranks) * nbytes // ranks)
 
 
-def collectives(step: TrainingStep) -> tuple[Collective, ...]:
-    """The collectives of a training step, in the order in which they begin; () if it runs on one GPU."""
+Collectives = tuple[Collective, ...]
+"""Collectives in the order in which they begin."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The collectives of a training step: of its first micro-batch, of each later one, and after the optimizer's step."""
+
+    first: Collectives = ()
+    later: Collectives = ()
+    after: Collectives = ()
+    micro_batches: int = 1
+
+    @property
+    def all(self) -> Collectives:
+        """All of them."""
+        return self.first + self.later * (self.micro_batches - 1) + self.after
+
+    @property
+    def bytes(self) -> int:
+        """What each rank sends for them."""
+        first, later, after = (
+            sum(each.sent_bytes for each in own) for own in (self.first, self.later, self.after)
+        )
+        return first + later * (self.micro_batches - 1) + after
+
+
+def sent(step: TrainingStep) -> Sent:
+    """The collectives of a training step; none if it runs on one GPU."""
     run = step.config.run
-    if run.gpus == 1:
-        return ()
+    if run.gpus == 1 or not (run.is_ddp or run.is_fsdp):
+        return Sent()
+    after = tuple(_of_zero1(step)) if run.is_zero1 else ()
     if run.is_fsdp:
-        return tuple(_of_fsdp(step))
-    return tuple(_of_ddp(step)) if run.is_ddp else ()
+        first = later = tuple(_of_fsdp(step))
+    else:
+        later = tuple(_of_ddp(step, ddp.filled(step.completed)))
+        first = later if run.step == "later" else tuple(_of_ddp(step, (step.completed,)))
+    return Sent(first, later, after, step.micro_batches)
 
 
-def _of_ddp(step: TrainingStep) -> Iterator[Collective]:
-    run = step.config.run
+def _of_ddp(step: TrainingStep, buckets: Sequence[Sequence[int]]) -> Iterator[Collective]:
+    """The collectives of a micro-batch, with the bytes of the gradients in each bucket."""
+    gpus = step.config.run.gpus
     buffers = ddp.typed(each for segment in step.forward.segments for each in segment.recording.buffers)
-    for number in range(step.micro_batches):
-        for nbytes in ddp.sent_together(buffers):
-            yield Collective(BROADCAST, nbytes, run.gpus, "forward", round=number)
-        for nbytes, segment in _buckets(step, is_first=run.step == "first" and not number):
-            yield Collective(ALL_REDUCE, nbytes, run.gpus, "backward", segment, number)
-    if run.is_zero1:
-        for share in shares(step.trained_bytes, run.gpus):
-            for place in share:
-                yield Collective(
-                    BROADCAST, step.trained_bytes[place], run.gpus, "step", round=step.micro_batches - 1
-                )
+    for nbytes in ddp.sent_together(buffers):
+        yield Collective(BROADCAST, nbytes, gpus, "forward")
+    runs = zip(reversed(step.forward.segments), reversed(step.backward), strict=True)
+    completed_in = [segment.name for segment, run in runs for _ in run.completed]
+    for bucket, end in zip(buckets, accumulate(map(len, buckets)), strict=True):
+        if bucket:
+            yield Collective(ALL_REDUCE, sum(bucket), gpus, "backward", completed_in[end - 1])
+
+
+def _of_zero1(step: TrainingStep) -> Iterator[Collective]:
+    gpus = step.config.run.gpus
+    for share in shares(step.trained_bytes, gpus):
+        for place in share:
+            yield Collective(BROADCAST, step.trained_bytes[place], gpus, "step")
 
 
 def _of_fsdp(step: TrainingStep) -> Iterator[Collective]:
+    """The collectives of a micro-batch."""
     groups, sharding = groups_of(step.forward), Sharding.of(step.config.run)
     blocks = [segment.name for segment in step.forward.segments if segment.layer is not None]
-    for number in range(step.micro_batches):
-        for name in (ROOT, *blocks):
-            yield Collective(ALL_GATHER, groups[name].buffer_bytes, sharding.gpus, "forward", name, number)
-        for kind, name, begins_with in _backward_of_fsdp(step, blocks, is_gathered=not sharding.kept_over):
-            group, is_gathering = groups[name], kind == ALL_GATHER
-            nbytes = group.buffer_bytes if is_gathering else group.reduced_bytes
-            ranks = sharding.kept_over if is_gathering else sharding.gpus
-            if nbytes:
-                yield Collective(kind, nbytes, ranks, "backward", begins_with, number)
+    for name in (ROOT, *blocks):
+        yield Collective(ALL_GATHER, groups[name].buffer_bytes, sharding.gpus, "forward", name)
+    for kind, name, begins_with in _backward_of_fsdp(step, blocks, is_gathered=not sharding.kept_over):
+        group, is_gathering = groups[name], kind == ALL_GATHER
+        nbytes = group.buffer_bytes if is_gathering else group.reduced_bytes
+        ranks = sharding.kept_over if is_gathering else sharding.gpus
+        if nbytes:
+            yield Collective(kind, nbytes, ranks, "backward", begins_with)
 
 
 def _backward_of_fsdp(
@@ -142,14 +175,3 @@ def _before(name: str, blocks: list[str]) -> list[str]:
     """The block before a block, if there is one."""
     place = blocks.index(name)
     return blocks[place - 1 : place] if place else []
-
-
-def _buckets(step: TrainingStep, *, is_first: bool) -> Iterator[tuple[int, str]]:
-    """The bytes of each bucket, and the part or block that completes it."""
-    runs = zip(reversed(step.forward.segments), reversed(step.backward), strict=True)
-    completed_in = [segment.name for segment, run in runs for _ in run.completed]
-    filled = (step.completed,) if is_first else ddp.filled(step.completed)
-    ends = accumulate(map(len, filled))
-    yield from (
-        (sum(bucket), completed_in[end - 1]) for bucket, end in zip(filled, ends, strict=True) if bucket
-    )

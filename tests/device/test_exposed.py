@@ -6,24 +6,22 @@ import pytest
 
 from samattn_cli.device.exposed import exposure
 from samattn_cli.device.model import Interconnect
-from samattn_cli.tape.communication import Collective
+from samattn_cli.tape.communication import Collective, Sent
 
 SEGMENTS = ("stem", "blocks.0", "blocks.1", "neck")
 COMPUTE = {(name, phase): ms for name in SEGMENTS for phase, ms in (("forward", 10.0), ("backward", 20.0))}
 LINK = Interconnect(pcie_bytes_per_s=1e9)  # a broadcast of 1 MB takes a millisecond
 
 
-def taking(ms, kind, phase, segment="", number=0, ranks=2):
+def taking(ms, kind, phase, segment="", ranks=2):
     """A collective that takes so many ms: without its latency (8.4 us, and 5.7 for a step), what is sent at 1 GB/s."""
     steps = {"all_reduce": 2, "all_gather": 1, "reduce_scatter": 1, "broadcast": 1}[kind]
     share = {"all_reduce": 1, "all_gather": 0.5, "reduce_scatter": 0.5, "broadcast": 1}[kind]
-    return Collective(
-        kind, round((ms - (8.4 + steps * 5.7) / 1e3) * 1e6 / share), ranks, phase, segment, number
-    )
+    return Collective(kind, round((ms - (8.4 + steps * 5.7) / 1e3) * 1e6 / share), ranks, phase, segment)
 
 
-def exposed(*collectives, compute=COMPUTE):
-    found = exposure(collectives, SEGMENTS, compute, LINK)
+def exposed(*collectives, micro_batches=1, after=()):
+    found = exposure(Sent(collectives, collectives, after, micro_batches), SEGMENTS, COMPUTE, LINK)
     return pytest.approx(found.ms, abs=1e-3), pytest.approx(found.exposed_ms, abs=1e-3)
 
 
@@ -44,13 +42,12 @@ def test_the_last_bucket_is_exposed_and_buckets_run_one_after_another():
 
 
 def test_broadcasts_are_waited_for():
-    sent = taking(3, "broadcast", "forward"), taking(4, "broadcast", "step")
-    assert exposed(*sent) == (7, 7)
+    after = (taking(4, "broadcast", "step"),)
+    assert exposed(taking(3, "broadcast", "forward"), micro_batches=2, after=after) == (10, 10)
 
 
 def test_each_micro_batch_waits_anew():
-    rounds = [taking(70, "all_reduce", "backward", "neck", number) for number in range(3)]
-    assert exposed(*rounds) == (210, 30)
+    assert exposed(taking(70, "all_reduce", "backward", "neck"), micro_batches=3) == (210, 30)
 
 
 def test_a_block_is_gathered_while_the_one_before_it_runs():
@@ -79,5 +76,5 @@ def test_in_the_backward_gathers_and_reductions_share_the_link():
 
 
 def test_an_unknown_bandwidth_gives_no_time():
-    sent = [taking(8, "all_reduce", "backward", "stem", ranks=16)]
-    assert exposure(sent, SEGMENTS, COMPUTE, LINK) is None
+    sent = (taking(8, "all_reduce", "backward", "stem", ranks=16),)
+    assert exposure(Sent(sent, sent), SEGMENTS, COMPUTE, LINK) is None

@@ -12,7 +12,6 @@ from samattn_cli.device.collectives import collective_ms, link_between
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.points import figures_at
 from samattn_cli.studies.readers import FIGURES
-from samattn_cli.tape.communication import collectives
 
 SMALL = ["image_size=64", "depth=2", "run.mode=training"]
 
@@ -43,7 +42,7 @@ def test_the_time_is_that_of_all_collectives_and_at_least_the_last_is_exposed():
     passes = Passes(load_config("vit_b", [*SMALL, "run.parallel=ddp", "run.gpus=16"]), device)
     sent = analyze(passes.config, device=device, verify=False).communication
     link = link_between(16, device.interconnect)
-    times = [collective_ms(each.kind, each.nbytes, link) for each in collectives(passes.step)]
+    times = [collective_ms(each.kind, each.nbytes, link) for each in passes.sent.all]
     assert (sent.link, sent.link_bytes_per_s) == ("network", 200e9)
     assert sent.ms == pytest.approx(sum(times))
     assert times[-1] <= sent.exposed_ms * (1 + 1e-9) <= sent.ms

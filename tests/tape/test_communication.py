@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from samattn_cli import load_config
 from samattn_cli.encoder.model import EncoderConfig
 from samattn_cli.stack.step import Step
-from samattn_cli.tape.communication import collectives, sent_bytes
+from samattn_cli.tape.communication import Sent, sent, sent_bytes
 from samattn_cli.tape.training import training_step
 
 Call = tuple[str, int]
@@ -97,7 +97,7 @@ SMALL = {
 )
 def test_the_collectives_of_a_step_are_those_that_torch_calls(preset, overrides, monkeypatch) -> None:
     config = load_config(preset, ["run.mode=training", *SMALL[preset], *overrides])
-    derived = collectives(training_step(config))
+    derived = sent(training_step(config)).all
     assert [(each.kind, each.nbytes) for each in derived] == called(config, monkeypatch)
     over = config.run.reshards
     assert {each.ranks for each in derived} == {config.run.gpus} | ({over} if over > 1 else set())
@@ -105,21 +105,21 @@ def test_the_collectives_of_a_step_are_those_that_torch_calls(preset, overrides,
 
 def test_what_each_rank_sends() -> None:
     """nccl-tests, doc/PERFORMANCE.md: 2(n-1)/n of an all-reduce, (n-1)/n of an all-gather and a reduce-scatter."""
-    sent = [sent_bytes(kind, 800, 8) for kind in ("all_reduce", "all_gather", "reduce_scatter", "broadcast")]
-    assert sent == [1400, 700, 700, 800]
+    each = [sent_bytes(kind, 800, 8) for kind in ("all_reduce", "all_gather", "reduce_scatter", "broadcast")]
+    assert each == [1400, 700, 700, 800]
     assert [sent_bytes("all_reduce", 100, 3), sent_bytes("all_gather", 100, 3)] == [134, 67]  # rounded up
     assert {sent_bytes(kind, 800, 1) for kind in ("all_reduce", "all_gather", "broadcast")} == {0}
 
 
 def test_one_gpu_sends_nothing() -> None:
     config = load_config("vit_b", ["run.mode=training", "run.parallel=ddp", *SMALL["vit_b"]])
-    assert collectives(training_step(config)) == ()
+    assert sent(training_step(config)) == Sent()
 
 
 def test_ddp_sends_every_gradient_of_sam_vit_b() -> None:
     """89,670,912 numbers of 4 bytes; each of 8 GPUs sends 14/8 of them, and no buffers."""
     step = training_step(load_config("sam_vit_b", ["run.mode=training", "run.parallel=ddp", "run.gpus=8"]))
-    derived = collectives(step)
-    assert {each.kind for each in derived} == {"all_reduce"}
-    assert sum(each.nbytes for each in derived) == 4 * 89_670_912
-    assert sum(each.sent_bytes for each in derived) == 7 * 89_670_912
+    derived = sent(step)
+    assert {each.kind for each in derived.all} == {"all_reduce"}
+    assert sum(each.nbytes for each in derived.all) == 4 * 89_670_912
+    assert derived.bytes == 7 * 89_670_912
