@@ -98,7 +98,7 @@ WIDE = ["run.mode=training", "image_size=64"]
 @pytest.mark.parametrize(
     ("preset", "overrides", "buckets"),
     [
-        ("vit_b", ["depth=4", "embed_dim=384", "num_heads=6"], 3),
+        ("vit_b", ["depth=3", "embed_dim=192", "num_heads=3"], 2),
         *(
             pytest.param(preset, overrides, None, marks=pytest.mark.exhaustive)
             for preset, overrides in (
