@@ -400,7 +400,6 @@ def test_what_sam_of_transformers_cannot_run_is_reported_at_its_place(words, pla
         (["stages.2.shift_size=2"], "stages.2.shift_size"),
         (["stages.2.embed_dim=288"], "stages.2.embed_dim"),
         (["norm=false"], "norm"),
-        (["run.checkpointing=true"], "run.checkpointing"),
     ],
     ids=str,
 )

@@ -18,12 +18,15 @@ OTHERS = {
     "__init__",
     "counting",
     "counts",
+    "mem_tracker",
     "memory",
     "record",
     "segment_anything_encoder",
     "timm_encoders",
     "published_memory",
     "traced",
+    "traced_dry",
+    "traced_models",
 }
 HEADER = """\
 | preset | image | parameters, samattn | public | FLOPs, samattn | public | difference |

@@ -55,5 +55,5 @@ def official_encoder(config: EncoderConfig, device: str = "cpu") -> nn.Module:
             window_size=window,
             global_attn_indexes=stage.global_attn_indexes,
         )
-    encoder.checkpointed = frozenset()  # what trace.py asks of an encoder; theirs has no such thing
+    encoder.begin_checkpoints = ()  # what trace.py asks of an encoder; theirs has no such thing
     return encoder.to(getattr(torch, config.run.dtype)).eval()
