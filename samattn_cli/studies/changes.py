@@ -80,7 +80,7 @@ def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
         if config.implementation == REFERENCE and 0 < sum(layer.is_global for layer in config.layers) < len(
             config.layers
         ):
-            yield _run(config, "checkpointing of the global blocks", checkpointing="global")
+            yield _run(config, "checkpointing (global)", checkpointing="global")
         yield _run(config, "checkpointing", checkpointing=True)
     if settings := tuple(_windowing(config)):
         yield "no global layer", config.all_windowed(), settings

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from samattn_cli import EncoderConfig, from_json, load_config, load_device, to_json
+from samattn_cli import EncoderConfig, analyze, from_json, load_config, load_device, to_json
 from samattn_cli.errors import UsageError, code_of
 from samattn_cli.studies.checkpoints.answer import words_of
 from samattn_cli.studies.checkpoints.blocks import blocks_of, with_blocks
@@ -196,3 +196,14 @@ def test_what_is_computed_again_is_the_forward_of_the_blocks_but_for_what_nothin
     assert timed.recomputed_ms == pytest.approx(
         timed.phase_ms("backward") - Passes(with_blocks(config, ()), A100).phase_ms("backward")
     )
+
+
+def test_the_global_blocks_are_offered_before_all_where_they_are_enough() -> None:
+    config, cuda = encoder("sam_vit_b"), cuda_of(A100)
+    assert cuda is not None
+    room = replayed(Passes(with_blocks(config, (1, 3))), cuda).reserved
+    report = analyze(config, device=replace(A100, memory_bytes=room + A100.reserved_bytes), verify=False)
+    by_name = {change.change: change.fits for change in report.changes}
+    assert (by_name["checkpointing"], by_name["checkpointing (global)"]) == (True, True)
+    (what,) = [finding.message for finding in report.findings if finding.code == "what-makes-it-fit"]
+    assert "run.checkpointing=true" not in what

@@ -76,7 +76,9 @@ def _rows(answer: CheckpointAnswer) -> Iterator[tuple[str, ...]]:
                 format_bytes(encoder.spare_bytes)
                 if encoder.fits
                 else f"lacks {format_bytes(encoder.missing_bytes)}",
-                NOTHING if name.startswith(" ") else f"run.checkpointing: {str(each.checkpointing).lower()}",
+                NOTHING
+                if name.startswith(" ")
+                else f"run.checkpointing: {str(each.checkpointing).lower().replace(',', ', ')}",
             )
 
 

@@ -245,6 +245,20 @@ CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
             ("sam3_vision", {"--resolutions": "224"}, "run.step=first"),
         )
     ),
+    *(
+        (
+            preset,
+            "a100_80",
+            {"--mode": "training", "--resolutions": side, "--set": f"run.checkpointing={blocks} {others}"},
+        )
+        for preset, side, blocks, others in (
+            ("sam_vit_b", "448", "global", ""),
+            ("sam_vit_b", "512", "window", "run.attention=sdpa run.autocast=bfloat16"),
+            ("vitdet_b", "448", "every_2nd", ""),
+            ("swin_t", "224", "blocks.2,blocks.5-7", ""),
+            ("sam2_hiera_t", "256", "blocks.1-3,blocks.10", "run.autocast=bfloat16"),
+        )
+    ),
 )
 """Preset, device, options of `samattn measure`; an option with several values is given several times."""
 
