@@ -12,8 +12,7 @@ from ...units import format_bytes, format_ms
 from ..elements import Lines, Section, Table
 
 TITLE = "Blocks to checkpoint in training"
-NOTHING = "-"
-HEADERS = ("", "blocks", "more FLOPs", "takes", "spare", "set")
+HEADERS = ("", "blocks", "more FLOPs", "takes", "spare")
 
 
 def sections(report: Fit) -> Iterator[Section]:
@@ -26,7 +25,7 @@ def sections(report: Fit) -> Iterator[Section]:
     )
     rows = tuple(row for each in report.checkpointing for row in _rows(each))
     if rows:
-        yield Table("What they cost", HEADERS, rows, "", (0, 1, 5))
+        yield Table("What they cost", HEADERS, rows, "", (0, 1))
 
 
 def _answer(answer: CheckpointAnswer, report: Fit) -> Iterator[str]:
@@ -65,7 +64,7 @@ def _setting(best: Checkpointed) -> str:
 
 
 def _rows(answer: CheckpointAnswer) -> Iterator[tuple[str, ...]]:
-    for each, name in ((answer.best, answer.attention), (answer.every, "  all, for comparison")):
+    for each, name in ((answer.best, answer.attention), (answer.every, "  all blocks")):
         if each is not None:
             encoder = each.encoder
             yield (
@@ -76,9 +75,6 @@ def _rows(answer: CheckpointAnswer) -> Iterator[tuple[str, ...]]:
                 format_bytes(encoder.spare_bytes)
                 if encoder.fits
                 else f"lacks {format_bytes(encoder.missing_bytes)}",
-                NOTHING
-                if name.startswith(" ")
-                else f"run.checkpointing: {str(each.checkpointing).lower().replace(',', ', ')}",
             )
 
 
