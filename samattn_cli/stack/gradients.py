@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 ADD = torch.ops.aten.add.Tensor
 PUT: dict[Any, Callable[..., Tensor]] = {
-    torch.ops.aten.index_put.default: torch.Tensor.index_put_,
-    torch.ops.aten.scatter_add.default: torch.Tensor.scatter_add_,
+    torch.ops.aten.index_put.default: torch.ops.aten.index_put_.default,  # of which an index may be None: x[:, i]
+    torch.ops.aten.scatter_add.default: torch.ops.aten.scatter_add_.default,
 }
 """Operations that put gradients into zeros, and how to do them in place."""
 

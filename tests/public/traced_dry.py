@@ -68,8 +68,10 @@ def forked(do: Callable[[], Used]) -> Used | str:
     os.close(answers)
     with os.fdopen(end) as stream:
         text = stream.read()
-    os.waitpid(pid, 0)
+    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     numbers = text.split()
+    if ended != 0:
+        return f"the process ended with {ended}"
     return Used(*map(int, numbers)) if all(map(str.isdecimal, numbers)) else text
 
 

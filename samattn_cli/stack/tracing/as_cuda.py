@@ -7,6 +7,7 @@ torch's dispatcher, in a process that traces one module and ends. The rules are 
 - scaled_dot_product_attention: attention.cpp. Which kernel takes a call depends on the device: the caller of `install` knows it.
 - linear: Linear.cpp. A bias is added in place if the input is not contiguous.
 - batch_norm: Normalization.cpp. cuDNN's kernel if it takes the inputs.
+- dropout: Dropout.cpp. One kernel, which keeps a mask of booleans in place of one of the input's type.
 - softmax of float16 with a float32 result: SoftMax.cpp. One kernel.
 """
 
@@ -55,6 +56,7 @@ def install(kernel_of: KernelOf, key: str = KEY) -> torch.library.Library:
     library.impl("linear", linear, key)
     library.impl("softmax.int", softmax, key)
     library.impl("batch_norm", batch_norm, key)
+    library.impl("dropout", dropout, key)
     return library
 
 
@@ -157,6 +159,16 @@ def softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
     if x.dtype == torch.float16 and dtype == torch.float32:
         return torch._softmax(x, dim, True)
     return torch._softmax(x if dtype is None else x.to(dtype), dim, False)
+
+
+def dropout(x: Tensor, p: float, train: bool) -> Tensor:
+    """Dropout as ATen runs it on CUDA: is_fused_kernel_acceptable of Dropout.cpp."""
+    if not train or p == 0 or x.numel() == 0:
+        return x
+    if p == 1:
+        return x.mul(torch.zeros((), dtype=x.dtype, device=x.device))
+    out: Tensor = torch.ops.aten.native_dropout(x, p, True)[0]
+    return out
 
 
 def batch_norm(
