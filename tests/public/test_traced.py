@@ -11,7 +11,7 @@ from samattn_cli.stack.tracing.run import trace as run_and_record
 from samattn_cli.studies.traced.against import against
 from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.passes import TracedPasses
-from tests.public.traced import DEVICE, PIXELS, Inputs, Model, compared, module_of
+from tests.public.traced import PIXELS, Inputs, Model, compared, module_of
 
 transformers = pytest.importorskip("transformers")
 
@@ -48,10 +48,10 @@ def model_of(kind, settings, shape):
     ],
 )
 def test_a_small_encoder(kind, settings, shape, layers):
+    """Backward of fake CUDA tensors needs a CUDA device: `python -m tests.public.traced training` has one."""
     with without_dynamo():
-        row = compared(model_of(kind, settings, shape))
-    expected = row.peak if DEVICE == "cuda" else row.unrounded
-    assert (row.params, row.flops, row.tracked, row.layers) == (True, True, expected, layers)
+        row = compared(model_of(kind, settings, shape), "inference")
+    assert (row.params, row.flops, row.peak.in_words, row.layers) == (True, True, "equal", layers)
 
 
 def test_transformers_sam_is_the_config_of_that_implementation():

@@ -1,7 +1,7 @@
 """Other people's models by `samattn trace`, FlopCounterMode and torch's MemTracker: which are equal, which are not.
 
-    PYTHONPATH=. python -m tests.public.traced            # all that this environment has
-    PYTHONPATH=. python -m tests.public.traced swin sam   # those with one of these words in their name
+    PYTHONPATH=. python -m tests.public.traced inference            # all that this environment has
+    PYTHONPATH=. python -m tests.public.traced training swin sam    # those with one of these words in their name
 
 MemTracker runs the same module on fake CUDA tensors, and also rounds each allocation to 512 bytes. Its attention kernels are
 those that `stack/tracing/as_cuda.py` chooses, so it checks allocations and lifetimes, not that choice: the dry device does.
@@ -55,36 +55,28 @@ class Row(NamedTuple):
     name: str
     params: bool
     flops: bool
-    forward: Peak
-    step: Peak
+    peak: Peak
     layers: str
 
     def __str__(self) -> str:
         flags = ("equal" if each else "**differ**" for each in (self.params, self.flops))
-        peaks = (f"{peak.ours / 2**20:,.2f} | {peak.in_words}" for peak in (self.forward, self.step))
-        return f"| {' | '.join((self.name, *flags, *peaks, self.layers))} |"
+        peak = f"{self.peak.ours / 2**20:,.2f} | {self.peak.in_words}"
+        return f"| {' | '.join((self.name, *flags, peak, self.layers))} |"
 
 
-def compared(model: Model) -> Row:
+def compared(model: Model, mode: str) -> Row:
     module, shapes = module_of(model)
     inputs = Inputs({name: (shape, "float32") for name, shape in shapes.items()}, "meta")
-    passes = TracedPasses(trace(module, inputs, "training", [], ON_AMPERE), "sgd")
-    report = report_of(passes, model.name, "training", "sgd")
-    kinds = {f"{layer.type} {layer.placement}" for layer in report.layers}
+    passes = TracedPasses(trace(module, inputs, mode, [], ON_AMPERE), "sgd")
+    report = report_of(passes, model.name, mode, "sgd")
+    kinds = {f"{layer.type} {layer.placement}".rstrip() for layer in report.layers}
+    ops = passes.trace.step or passes.trace.forward
+    ours = report.totals.training_bytes or report.totals.peak_bytes
     return Row(
         model.name,
         report.totals.params == sum(weight.numel() for weight in module.parameters()),
         report.totals.flops == counted(module, inputs),
-        Peak(
-            report.totals.peak_bytes,
-            unrounded(passes, passes.trace.forward),
-            _attempt(module, inputs, "inference"),
-        ),
-        Peak(
-            report.totals.training_bytes or 0,
-            unrounded(passes, passes.trace.step),
-            _attempt(module, inputs, "training"),
-        ),
+        Peak(ours, unrounded(passes, ops), _attempt(module, inputs, mode)),
         f"{len(report.layers)}: {', '.join(sorted(kinds))}",
     )
 
@@ -113,10 +105,10 @@ def _attempt(module: nn.Module, inputs: Inputs, mode: str) -> int | str:
         return _first_line(error, 80)
 
 
-def _row(model: Model) -> str:
+def _row(model: Model, mode: str) -> str:
     """The row of a model, also of one that cannot run."""
     try:
-        return str(compared(model))
+        return str(compared(model, mode))
     except Exception as error:  # noqa: BLE001 - the table says so
         return f"| {model.name} | {_first_line(error, 200)} |"
 
@@ -144,19 +136,16 @@ def on_the_dry_device(module: str, words: list[str], device: str = "a100_80") ->
         os.execve(sys.executable, (sys.executable, "-m", module, *words), {**os.environ, **variables})
 
 
-def main(words: list[str]) -> None:
-    on_the_dry_device("tests.public.traced", words)
-    print(
-        "| model | parameters | FLOPs | forward, MiB | MemTracker | step, MiB | MemTracker | layers |",
-        flush=True,
-    )
-    print("| :-- | :-- | :-- | --: | --: | --: | --: | :-- |", flush=True)
+def main(mode: str, *words: str) -> None:
+    on_the_dry_device("tests.public.traced", [mode, *words])
+    print("| model | parameters | FLOPs | peak, MiB | MemTracker, MiB | layers |", flush=True)
+    print("| :-- | :-- | :-- | --: | --: | :-- |", flush=True)
     with without_dynamo():
-        for model in models(words):
-            print(_row(model), flush=True)
+        for model in models(list(words)):
+            print(_row(model, mode), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])
 
 __all__ = ["DEVICE", "PIXELS", "Model", "compared", "models", "module_of"]

@@ -8,12 +8,13 @@ torch's dispatcher, in a process that traces one module and ends. The rules are 
 - linear: Linear.cpp. A bias is added in place if the input is not contiguous.
 - batch_norm: Normalization.cpp. cuDNN's kernel if it takes the inputs.
 - dropout: Dropout.cpp. One kernel, which keeps a mask of booleans in place of one of the input's type.
+- rms_norm: layer_norm.cpp. One kernel for the forward and one for the backward, where torch has them.
 - softmax of float16 with a float32 result: SoftMax.cpp. One kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ KEY = "AutogradMeta"
 FLASH_ALIGNMENT = 8
 FUSES_THREE_DIMENSIONS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
 """Whether queries (B, N, d) run in a fused kernel: attention.cpp of torch 2.14."""
+HAS_RMS_NORM = hasattr(torch.ops.aten, "_fused_rms_norm_backward")
 MOST_IN_TRAINING, MOST_IN_EVALUATION = 880801, 65535
 
 
@@ -57,6 +59,10 @@ def install(kernel_of: KernelOf, key: str = KEY) -> torch.library.Library:
     library.impl("softmax.int", softmax, key)
     library.impl("batch_norm", batch_norm, key)
     library.impl("dropout", dropout, key)
+    if HAS_RMS_NORM:
+        # `library.impl` refuses it of an operation that could be decomposed, which CUDA does not do
+        library.m.impl("_fused_rms_norm", "Meta", _rms_norm, False)
+        library.m.impl("_fused_rms_norm_backward", "Meta", _rms_norm_backward, False)
     return library
 
 
@@ -198,6 +204,34 @@ def _cudnn_takes(
         return False
     most = MOST_IN_TRAINING if training else MOST_IN_EVALUATION
     return (mean is not None or training) and x.dim() > 2 and x.shape[0] <= most  # noqa: PLR2004 - (B, C, ...)
+
+
+def _rms_norm(
+    x: Tensor, normalized: Sequence[int], _weight: Tensor | None, _eps: float | None
+) -> tuple[Tensor, Tensor]:
+    """Its output, and the factor of each row in float32 (..., 1), which backward needs."""
+    rows = x.shape[: x.dim() - len(normalized)]
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    return out, torch.empty((*rows, *(1 for _ in normalized)), dtype=dtype, device=x.device)
+
+
+def _rms_norm_backward(
+    _g: Tensor,
+    x: Tensor,
+    _normalized: Sequence[int],
+    _rstd: Tensor,
+    weight: Tensor | None,
+    needed: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the input and of the weight, which are contiguous."""
+    operands = (x, weight)
+    return tuple(
+        torch.empty(operand.shape, dtype=operand.dtype, device=operand.device)
+        if wanted and operand is not None
+        else None
+        for operand, wanted in zip(operands, needed, strict=True)
+    )
 
 
 @contextmanager

@@ -23,6 +23,8 @@ KINDS = {
     "native_layer_norm": "layer_norm",
     "native_layer_norm_backward": "layer_norm_backward",
     "native_group_norm": "layer_norm",
+    "_fused_rms_norm": "rms_norm",
+    "_fused_rms_norm_backward": "rms_norm_backward",
     "native_group_norm_backward": "layer_norm_backward",
     "cudnn_batch_norm": "layer_norm",
     "cudnn_batch_norm_backward": "layer_norm_backward",

@@ -1,0 +1,85 @@
+"""What CUDA runs for a call where meta tensors would run something else: in a training step, what is kept, to the byte."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from samattn_cli.stack.tracing.run import Inputs, trace
+from samattn_cli.studies.traced.kernels import ON_AMPERE
+
+ROWS, WIDTH = 64, 8
+FLOAT, BOOL = 4, 1
+TENSOR, MASK, FACTORS = ROWS * WIDTH * FLOAT, ROWS * WIDTH * BOOL, ROWS * FLOAT
+
+
+class Then(nn.Module):
+    """A linear layer, and something after it."""
+
+    def __init__(self, then):
+        super().__init__()
+        self.fc, self.then = nn.Linear(WIDTH, WIDTH), then
+
+    def forward(self, x):
+        return self.then(self.fc(x))
+
+
+class Table(nn.Module):
+    """A bias of each head and pair of tokens, taken from a table, as LeViT has it: an index of which a part is None."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(2, WIDTH))
+        self.register_buffer("index", torch.zeros(ROWS, dtype=torch.int64))
+
+    def forward(self, x):
+        return self.table[:, self.index] + x.detach()[:, 0]
+
+
+def step(module):
+    given = Inputs({"0": ((ROWS, WIDTH), "float32")}, "meta")
+    return trace(module.to("meta"), given, "training", [], ON_AMPERE).step
+
+
+def kept(then):
+    """The names of operations that run between the linear layer and its backward, and the bytes that they keep."""
+    ops = step(Then(then))
+    sizes = {storage.id: storage.nbytes for op in ops for storage in op.allocates}
+    own = [op for op in ops if op.module == "then"]
+    return [op.name for op in own], sorted(sizes[n] for op in own for n in op.saves if op.phase == "forward")
+
+
+@pytest.mark.parametrize(
+    ("module", "names", "nbytes"),
+    [
+        (nn.Dropout(0.1), ["native_dropout", "native_dropout_backward"], [MASK]),
+        (nn.Dropout(0.0), [], []),
+        (nn.Dropout(1.0), ["zeros", "mul", "mul"], [FLOAT]),
+    ],
+)
+def test_dropout(module, names, nbytes):
+    found, sizes = kept(module)
+    assert found == names
+    assert [size for size in sizes if size != TENSOR] == nbytes
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.ops.aten, "_fused_rms_norm_backward"), reason="this torch runs it in steps"
+)
+def test_rms_norm_keeps_a_factor_of_each_row():
+    """And its input, which is noted where that was made."""
+    assert kept(nn.RMSNorm(WIDTH)) == (["_fused_rms_norm", "_fused_rms_norm_backward"], [FACTORS])
+
+
+def test_an_index_with_a_part_that_is_none_trains():
+    made = [
+        (op.leaving, storage.nbytes)
+        for op in step(Table())
+        if op.phase == "backward"
+        for storage in op.allocates
+    ]
+    assert made == [
+        ((2, ROWS), 2 * ROWS * FLOAT),
+        ((2, WIDTH), 2 * WIDTH * FLOAT),
+    ]  # the rows are put into the second
