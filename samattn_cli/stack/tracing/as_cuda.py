@@ -61,8 +61,9 @@ def install(kernel_of: KernelOf, key: str = KEY) -> torch.library.Library:
     library.impl("dropout", dropout, key)
     if HAS_RMS_NORM:
         # `library.impl` refuses it of an operation that could be decomposed, which CUDA does not do
-        library.m.impl("_fused_rms_norm", "Meta", _rms_norm, False)
-        library.m.impl("_fused_rms_norm_backward", "Meta", _rms_norm_backward, False)
+        made: Any = library.m
+        made.impl("_fused_rms_norm", "Meta", _rms_norm, False)
+        made.impl("_fused_rms_norm_backward", "Meta", _rms_norm_backward, False)
     return library
 
 
