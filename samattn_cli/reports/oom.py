@@ -15,11 +15,15 @@ Verdict = Literal["operation", "possible", "none"]
 
 @dataclass(frozen=True)
 class Printed:
-    """A size as it was printed, and the bytes that are printed so: from `low_bytes` to `high_bytes`, both included."""
+    """A size as it was printed, and the bytes that are printed so: from `low_bytes` to `high_bytes`, both included.
+
+    What was tried is a segment, or the request itself (`is_request`) by the backend cudaMallocAsync.
+    """
 
     text: str
     low_bytes: int
     high_bytes: int
+    is_request: bool = False
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,9 @@ def _without_copies(matches: Sequence[Match]) -> list[Match]:
 def _notes(message: OomMessage, candidates: Sequence[OomCandidate], memory: int | None) -> list[str]:
     """What else is to be known."""
     notes = []
-    if not has_step(message.tried):
+    if message.tried.is_request:
+        notes.append("cudaMallocAsync prints the request itself; what it keeps in its pool is not modelled")
+    elif not has_step(message.tried):
         notes.append(
             f"{message.tried.text} is not a multiple of 2 MiB, as torch's allocator asks since torch 1.0; it is compared with the "
             "requests themselves"

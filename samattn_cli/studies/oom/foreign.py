@@ -13,11 +13,6 @@ FOREIGN: tuple[tuple[str, str, str], ...] = (
     # a pattern, the code, what it is
     (r"DefaultCPUAllocator", OTHER, "is of main memory (DefaultCPUAllocator), not of a GPU"),
     (r"MPS backend out of memory", OTHER, "is of Apple's MPS, whose allocator is not modelled"),
-    (
-        r"would exceed allowed memory",
-        OTHER,
-        "is of the backend cudaMallocAsync, whose allocator is not modelled",
-    ),
     (r"XPU out of memory", OTHER, "is of an Intel XPU, whose allocator is not modelled"),
     (r"RESOURCE_EXHAUSTED|XlaRuntimeError|jaxlib", OTHER, "is of JAX or XLA, not of torch"),
     (r"OOM when allocating tensor|ResourceExhaustedError", OTHER, "is of TensorFlow, not of torch"),

@@ -21,31 +21,46 @@ MOST_BYTES = 1 << 60
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """As Python from 3.13 on, IPython and loggers write them around the words of a traceback."""
-STARTS = re.compile(r"\b(?P<device>CUDA|HIP) out of memory\.\s*(?=Tried|Allocation)")
+STARTS = re.compile(
+    r"\b(?P<device>CUDA|HIP) out of memory\.\s*(?=Tried|Allocation)"
+    r"|(?<!memory\. )(?=Allocation on device \d* ?would exceed allowed memory)"
+)
 BARE = re.compile(r"(?=Tried to allocate \d)(?P<device>)")
 """A message without its beginning."""
 TRIED = re.compile(
-    r"(?:Tried to allocate|Requested size:)\s+" + SIZE.format("tried"),
+    r"(?:Tried to allocate|Requested size:|Requested\s*:)\s+" + SIZE.format("tried"),
 )
 FIGURES: dict[str, re.Pattern[str]] = {
     name: re.compile(text)
     for name, text in {
         # torch 0.4 to 2.0: "(GPU 0; 9.77 GiB total capacity; 7.76 GiB already allocated; 1.2 GiB free; ...)"
         # torch 2.1 on: "GPU 0 has a total capacity of 9.77 GiB of which 1.2 GiB is free."
-        "capacity": SIZE.format("x") + r"\s+total capacity|total capac(?:i)?ty of\s+" + SIZE.format("y"),
-        "free": SIZE.format("x") + r"\s+free\b|of which\s+" + SIZE.format("y") + r"\s+is free",
+        # the backend cudaMallocAsync: "Currently allocated : 7.76 GiB", a line for each
+        "capacity": SIZE.format("x")
+        + r"\s+total capacity|total capac(?:i)?ty of\s+"
+        + SIZE.format("y")
+        + r"|Device limit\s*:\s*"
+        + SIZE.format("z"),
+        "free": SIZE.format("x")
+        + r"\s+free\b|of which\s+"
+        + SIZE.format("y")
+        + r"\s+is free|Free \(according to CUDA\)\s*:\s*"
+        + SIZE.format("z"),
         "allocated": SIZE.format("x")
         + r"\s+already allocated|"
         + SIZE.format("y")
-        + r"\s+is allocated by PyTorch",
+        + r"\s+is allocated by PyTorch|Currently allocated\s*:\s*"
+        + SIZE.format("z"),
         "reserved": SIZE.format("x") + r"\s+reserved in total",
         # torch 1.0 to 1.3: "cached" is what the cache has free
         "unallocated": SIZE.format("x") + r"\s+(?:is reserved by PyTorch but unallocated|cached\b)",
         "in_use": r"this process has\s+" + SIZE.format("x") + r"\s+memory in use",
-        "allowed": SIZE.format("x") + r"\s+allowed",
+        "allowed": SIZE.format("x") + r"\s+allowed|memory fraction\)\s*:\s*" + SIZE.format("y"),
         "private_pools": r"with\s+" + SIZE.format("x") + r"\s+allocated in private pools",
     }.items()
 }
+ASYNC = "would exceed allowed memory"
+"""The backend cudaMallocAsync, which prints the request, and not a segment."""
 OTHERS = re.compile(r"Process \d+ has\s+" + SIZE.format("x") + r"\s+memory in use")
 GPU = re.compile(r"\bGPU (?P<gpu>\d+)")
 COUNTERS: tuple[tuple[str, str], ...] = (("free", "capacity"), ("allocated", "reserved"))
@@ -98,7 +113,9 @@ def _figures(part: str, device: str) -> OomMessage:
         )
     figures = {name: _first(pattern.search(part)) for name, pattern in FIGURES.items()}
     gpu = GPU.search(part)
-    tried = _printed(match["tried"], match["tried_unit"])
+    tried = replace(_printed(match["tried"], match["tried_unit"]), is_request=ASYNC in part)
+    if (allowed := figures["allowed"]) is not None and allowed.low_bytes > MOST_BYTES:
+        figures["allowed"] = None  # no limit is set: 2 to the power of 64 is printed
     error = OomMessage(
         device="HIP" if device == "HIP" else "CUDA",
         gpu=None if gpu is None else int(gpu["gpu"]),
@@ -114,7 +131,7 @@ def _first(match: re.Match[str] | None) -> Printed | None:
     if match is None:
         return None
     names = match.groupdict()
-    name = next(name for name in ("x", "y") if names.get(name))
+    name = next(name for name in ("x", "y", "z") if names.get(name))
     return _printed(names[name], names[f"{name}_unit"])
 
 

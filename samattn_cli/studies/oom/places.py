@@ -36,7 +36,7 @@ def asks_for(asked: Asked, tried: Printed) -> bool:
 
 def has_step(tried: Printed) -> bool:
     """Whether a printed size can be a multiple of 2 MiB, as those of torch's allocator have been since torch 1.0."""
-    return tried.high_bytes // OWN_STEP * OWN_STEP >= tried.low_bytes
+    return not tried.is_request and tried.high_bytes // OWN_STEP * OWN_STEP >= tried.low_bytes
 
 
 def matching(run: Timeline, tried: Printed) -> list[Asked]:

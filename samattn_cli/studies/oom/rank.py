@@ -19,6 +19,8 @@ NEAR = 0.02
 CARDS = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 141, 192)
 """The memory of usual GPUs, in GiB."""
 NOT_SERVED, NO_CARD, NOT_IN_TRACEBACK, RUNS_OUT = 0.1, 0.1, 3.0, -0.3
+ALIKE = 0.02
+"""Scores of layers that are as likely."""
 TOO_MUCH = 10
 """How much more it counts that an encoder alone has more live than a message says, than that it has less."""
 
@@ -102,8 +104,31 @@ def candidates_of(matches: Iterable[Match], message: OomMessage) -> list[OomCand
     groups: dict[tuple[object, ...], list[Match]] = {}
     for match in ordered:
         groups.setdefault(_group(match, message), []).append(match)
-    found = [_candidate(group, message) for group in groups.values()]
+    found = _with_layers([_candidate(group, message) for group in groups.values()])
     return [replace(each, others=len(found) - 1) for each in found]
+
+
+def _with_layers(candidates: Iterable[OomCandidate]) -> list[OomCandidate]:
+    """The candidates, in which an operation stands once for all layers where it is about as likely."""
+    found: list[OomCandidate] = []
+    for each in candidates:
+        place = next((n for n, other in enumerate(found) if _differs_by_layer(other, each)), None)
+        if place is None:
+            found.append(each)
+        else:
+            layers = dict.fromkeys((*found[place].layers, *each.layers))
+            found[place] = replace(found[place], layers=tuple(layers))
+    return found
+
+
+def _differs_by_layer(one: OomCandidate, other: OomCandidate) -> bool:
+    """Whether two candidates differ in nothing but their layer that the message could tell."""
+    return _but_layer(one) == _but_layer(other) and abs(one.score - other.score) <= ALIKE
+
+
+def _but_layer(each: OomCandidate) -> tuple[object, ...]:
+    is_exact = each.beside_bytes == 0
+    return each.preset, each.set, each.op, each.phase, each.is_internal, each.round, each.runs_out_here, is_exact
 
 
 def _group(match: Match, message: OomMessage) -> tuple[object, ...]:

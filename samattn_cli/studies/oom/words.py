@@ -21,8 +21,8 @@ def sentence_of(
 ) -> str:
     """The verdict in words."""
     if verdict == "none":
-        which = "preset" if config is None else "encoder"
-        return f"no operation of this {which} asks for {message.tried.text}; {AFTER}"
+        whose = "of any preset" if config is None else "of this encoder"
+        return f"no operation {whose} asks for {message.tried.text}; {AFTER}"
     first, *others = candidates
     within = within_of(first, message)
     alike = {(each.preset, each.op, each.phase) for each in others if alike_to(first, each, within)}
@@ -59,5 +59,6 @@ def place_of(candidate: OomCandidate) -> str:
     if not others:
         return name
     numbers = [each.removeprefix("blocks.") for each in candidate.layers]
-    more = f" and {len(numbers) - MOST_NAMED} more" if len(numbers) > MOST_NAMED else ""
-    return f"{candidate.op} of {'blocks' if first.startswith('blocks.') else 'parts'} {', '.join(numbers[:MOST_NAMED])}{more}"
+    left = len(numbers) - MOST_NAMED
+    named, last = (numbers[:MOST_NAMED], f"{left} more") if left > 0 else (numbers[:-1], numbers[-1])
+    return f"{candidate.op} of {'blocks' if first.startswith('blocks.') else 'parts'} {', '.join(named)} or {last}"

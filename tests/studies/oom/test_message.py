@@ -1,9 +1,12 @@
 """torch's out-of-memory error in each form that it has been printed, and texts that are none."""
 
+from dataclasses import replace
+
 import pytest
 
 from samattn_cli.errors import UsageError
 from samattn_cli.studies.oom.message import message_of
+from samattn_cli.studies.oom.places import has_step
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 TORCH_1_3 = "(GPU 0; 10.76 GiB total capacity; 643.57 MiB already allocated; 8.20 GiB free; 32.43 MiB cached)"
@@ -139,10 +142,6 @@ def test_a_traceback_ends_in_the_innermost_call():
             "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)",
             "no-figure",
         ),
-        (
-            "OutOfMemoryError: Allocation on device 0 would exceed allowed memory. (out of memory)\nRequested : 50.00 MiB",
-            "other-program",
-        ),
         ("cuda runtime error (2) : out of memory at THCStorage.cu:58", "no-figure"),
         (
             "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: you tried to allocate 64 bytes",
@@ -166,3 +165,42 @@ def test_what_is_refused(text: str, code: str):
     with pytest.raises(UsageError) as error:
         message_of(text)
     assert error.value.codes == (code,)
+
+
+ASYNC = """torch.OutOfMemoryError: Allocation on device 0 would exceed allowed memory. (out of memory)
+Currently allocated     : 7.76 GiB
+Requested               : 351.56 MiB
+Device limit            : 9.77 GiB
+Free (according to CUDA): 1.20 GiB
+PyTorch limit (set by user-supplied memory fraction)
+                        : 17179869184.00 GiB"""
+
+
+def test_cuda_malloc_async_prints_the_request_itself():
+    """Source: c10/cuda/CUDAMallocAsyncAllocator.cpp; without a limit it prints 2 to the power of 64 bytes."""
+    message = message_of(ASYNC)
+    figures = message.tried, message.allocated, message.capacity, message.free
+    assert [each.text for each in figures if each] == ["351.56 MiB", "7.76 GiB", "9.77 GiB", "1.20 GiB"]
+    assert message.tried.is_request
+    assert message.allowed is None
+    assert not has_step(replace(message.tried, low_bytes=352 << 20, high_bytes=352 << 20))
+    limited = message_of(ASYNC.replace("17179869184.00", "8.00"))
+    assert limited.allowed is not None
+    assert limited.allowed.text == "8.00 GiB"
+
+
+LOGGED = """2026-01-01 12:00:00,123 ERROR [worker 7] Traceback (most recent call last):
+2026-01-01 12:00:00,124 ERROR [worker 7]   File "a.py", line 234, in forward
+2026-01-01 12:00:01,001 ERROR [worker 7]     attn = attn.softmax(dim=-1)
+2026-01-01 12:00:01,001 ERROR [worker 7] torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 768.00 MiB (GPU 0;
+2026-01-01 12:00:01,001 ERROR [worker 7] 9.77 GiB total capacity; 2.00 GiB already allocated)"""
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_traceback_in_a_log_with_a_time_before_each_line(ends: str):
+    message = message_of(LOGGED.replace("\n", ends))
+    assert [(each.line, each.function, each.code) for each in message.frames] == [
+        (234, "forward", "attn = attn.softmax(dim=-1)")
+    ]
+    assert message.allocated is not None
+    assert message.allocated.text == "2.00 GiB"
