@@ -23,6 +23,8 @@ from .requests import KINDS, WORKSPACES
 from .training import TrainingStep
 
 BUILD: Section = ("", "forward")
+FORWARDS = 2
+"""In inference: the first makes the workspaces of cuBLAS, which lie where the second finds no room."""
 LATER_OF_DDP = 2
 """DDP makes its buckets anew in the second step, and the third is like those after it."""
 
@@ -208,7 +210,7 @@ class _Steps(_Noting, StepPlayer):
 
 
 def timeline(run: ForwardPass | TrainingStep, cuda: Cuda, capacity: int | None = None) -> Timeline:
-    """The requests of an inference forward, or of training steps; up to the one for which a capacity has no room.
+    """The requests of two inference forwards, or of training steps; up to the one for which a capacity has no room.
 
     Two steps, or under DDP three.
     """
@@ -222,7 +224,8 @@ def timeline(run: ForwardPass | TrainingStep, cuda: Cuda, capacity: int | None =
             for _ in range(LATER_OF_DDP if run.config.run.is_ddp else 1):
                 player.step(first=False)
         else:
-            player.forward()
+            for _ in range(FORWARDS):
+                player.forward()
     except NoRoomError:
         failed = True
     allocator = player.allocator

@@ -128,7 +128,16 @@ def _differs_by_layer(one: OomCandidate, other: OomCandidate) -> bool:
 
 def _but_layer(each: OomCandidate) -> tuple[object, ...]:
     is_exact = each.beside_bytes == 0
-    return each.preset, each.set, each.op, each.phase, each.is_internal, each.round, each.runs_out_here, is_exact
+    return (
+        each.preset,
+        each.set,
+        each.op,
+        each.phase,
+        each.is_internal,
+        each.round,
+        each.runs_out_here,
+        is_exact,
+    )
 
 
 def _group(match: Match, message: OomMessage) -> tuple[object, ...]:

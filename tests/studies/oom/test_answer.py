@@ -1,5 +1,6 @@
 """From an out-of-memory error to the operation: the cases of the issue, and what must not be said."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from samattn_cli import load_config
 from samattn_cli.reports.oom import Oom
 from samattn_cli.studies.oom.answer import answer
 from samattn_cli.studies.oom.code import LIBRARIES
+from samattn_cli.studies.oom.message import message_of
+from samattn_cli.studies.oom.rank import _with_layers
+from samattn_cli.studies.oom.words import place_of, sentence_of
 from samattn_cli.tape.inside import Cuda
 
 GIB = 1 << 30
@@ -50,6 +54,7 @@ def test_the_number_of_images_is_solved_for():
     first = report.candidates[0]
     assert (first.op, first.setting) == ("attn.add_rel", "6 images")
     assert sorted(first.layers) == ["blocks.11", "blocks.2", "blocks.5", "blocks.8"]
+    assert place_of(first) == "attn.add_rel of blocks 2, 5, 8 or 11"
     assert first.asks_bytes / (1 << 20) == 351.5625
     assert report.verdict == "possible"
     assert report.by_chance > 0.1
@@ -120,3 +125,31 @@ def test_the_lines_of_code_are_in_the_files_that_are_named():
 def test_an_encoder_of_volumes_is_replayed_with_its_own_number_of_slices():
     report = asked("4.04 GiB", "med_sam_adapter_b_3d", "depth=1", "global_attn_indexes=[]", "image_size=64")
     assert report.verdict == "none"
+
+
+def test_layers_that_are_as_likely_are_named_together():
+    report = asked("768.00 MiB", "sam_vit_b", *ONE, "run.mode=inference", "run.attention=eager")
+    first = replace(report.candidates[0], layers=("blocks.2",), beside_bytes=1 << 30)
+    near = replace(first, layers=("blocks.5",), score=first.score + 0.01)
+    far = replace(first, layers=("blocks.8",), score=first.score + 0.1)
+    exact = replace(first, layers=("blocks.11",), beside_bytes=0)
+    together = _with_layers([first, near, far, exact])
+    assert [each.layers for each in together] == [("blocks.2", "blocks.5"), ("blocks.8",), ("blocks.11",)]
+    assert place_of(together[0]) == "attn.scores of blocks 2 or 5"
+
+
+@pytest.mark.exhaustive
+def test_without_an_encoder_live_bytes_have_the_workspace_of_cublas():
+    """As with one: the scores are the first matrix of which as much is live, after a product."""
+    message = "768.00 MiB (GPU 0; 4.00 GiB total capacity; 434.20 MiB already allocated)"
+    alone = answer(f"{TRIED} {message}", None, frozenset(), Cuda())
+    mine = next(each for each in alone.candidates if each.preset == "sam_vit_b" and each.op == "attn.scores")
+    given = asked(message, "sam_vit_b", "run.mode=inference", "run.attention=eager").candidates[0]
+    assert (given.op, round(given.live_bytes / (1 << 20), 1)) == ("attn.scores", 434.2)
+    assert mine.live_bytes <= given.live_bytes < mine.live_bytes + (1 << 20)
+
+
+def test_no_preset_is_said_where_none_was_given():
+    message = message_of(f"{TRIED} 999.98 GiB")
+    assert "no operation of any preset asks" in sentence_of("none", (), message, None)
+    assert "no operation of this encoder asks" in sentence_of("none", (), message, load_config("vit_b"))

@@ -1,6 +1,7 @@
 """Messages that torch printed on the dry device, and where it was: `samattn oom` finds the place from the message alone.
 
-`dry/messages.json` has 53 runs of 12 encoders, in inference and in training: forward, backward, first and later step.
+`dry/messages.json` has 68 runs of 12 encoders, in inference and in training: forward, backward, first and later step. The 18 of
+`dry/held_out.json` were written down before any was recorded, and no rule was made for them.
 """
 
 from __future__ import annotations
@@ -15,43 +16,27 @@ from samattn_cli.device.load import load_device
 from samattn_cli.reports.oom import Oom
 from samattn_cli.studies.on_device import cuda_of
 from samattn_cli.studies.oom.answer import answer
-from samattn_cli.studies.oom.words import place_of
-from tests.studies.oom.dry.record import DEVICE, PATH
+from tests.studies.oom.dry.held_out import HELD_OUT
+from tests.studies.oom.dry.record import DEVICE, HELD_OUT_PATH, PATH
 
 GIVEN = frozenset({"batch_size", "dtype", "mode", "attention", "image_size"})
 CASES: list[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
-ALIKE = {
-    # 2.00 MiB is asked for every small request; several near here have as much live within the printed digits
-    ("swinv2_t", "norm", "backward", 2),
-    ("swinv2_t", "blocks.11", "forward", 2),
-}
-MOVED = {
-    # segments were given back before, and what is requested after that has other addresses than in a replay
-    ("sam_vit_b", "blocks.11", "backward", 3787456512),
-    ("vitdet_b", "blocks.11", "backward", 1962934272),
-    ("sam3_vision", "blocks.31", "backward", 12943622144),
-}
+HELD: list[dict[str, Any]] = json.loads(HELD_OUT_PATH.read_text("utf-8"))
 SMALL = [case for case in CASES if case["preset"] == "vit_b"]
 
 
 def answered(case: dict[str, Any]) -> Oom:
-    cuda = cuda_of(load_device(DEVICE, "DEVICE"))
+    cuda = cuda_of(load_device(case.get("device", DEVICE), "DEVICE"))
     assert cuda is not None
     return answer(case["message"], load_config(case["preset"], case["settings"]), GIVEN, cuda)
 
 
 def is_found(case: dict[str, Any]) -> bool:
+    """Whether the first candidate is in the layer, phase and step in which torch was; forwards of inference are all alike."""
     first = answered(case).candidates[0]
-    is_later = case["round"] > 1
-    return [first.layers[0], first.phase] == case["section"] and (first.round == "later") == is_later
-
-
-def is_alike(case: dict[str, Any]) -> bool:
-    return (case["preset"], *case["section"], case["round"]) in ALIKE
-
-
-def is_moved(case: dict[str, Any]) -> bool:
-    return (case["preset"], *case["section"], case["capacity"]) in MOVED
+    is_later = case["round"] > 1 and "run.mode=training" in case["settings"]
+    layer, phase = case["section"]
+    return layer in first.layers and first.phase == phase and (first.round == "later") == is_later
 
 
 def name_of(case: dict[str, Any]) -> str:
@@ -66,20 +51,29 @@ def test_the_place_of_a_message_of_one_encoder(case):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_the_place_of_every_message(case):
-    if is_moved(case) or is_alike(case):
-        assert answered(case).verdict != "operation"
-    else:
-        assert is_found(case)
+    assert is_found(case)
 
 
-def test_operations_that_ask_for_a_shared_segment_are_not_told_apart():
-    """Each small request asks for 2.00 MiB, and about as much is live before several: none is named."""
-    case = next(case for case in CASES if is_alike(case) and case["round"] > 1)
-    report = answered(case)
-    assert report.message.tried.text == "2.00 MiB"
-    assert report.verdict == "possible"
-    assert "segments of that size for small tensors" in report.answer
-    assert place_of(report.candidates[0]) not in report.answer
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("case", HELD, ids=name_of)
+def test_the_place_of_messages_that_did_not_shape_the_ranking(case):
+    assert is_found(case)
+
+
+def test_the_held_out_runs_are_those_that_were_written_down():
+    assert [(case["preset"], tuple(case["settings"]), case["device"]) for case in HELD] == [
+        (run.preset, run.settings, run.device) for run in HELD_OUT
+    ]
+
+
+def test_memory_that_runs_out_in_the_second_forward_of_inference():
+    """The first leaves free blocks elsewhere. Swin-T's first block asks for as much, with as much live, and has room."""
+    case = next(case for case in CASES if case["preset"] == "swin_t" and "inference" in case["settings"][-1])
+    assert (case["section"], case["round"]) == (["blocks.1", "forward"], 2)
+    first, second = answered(case).candidates[:2]
+    assert (first.op, first.layers, first.runs_out_here) == ("mlp.act", ("blocks.1",), True)
+    assert (second.op, second.layers, second.runs_out_here) == ("mlp.act", ("blocks.0",), False)
+    assert first.live_bytes == second.live_bytes
 
 
 def test_the_messages_are_of_ten_encoders_and_all_phases():
