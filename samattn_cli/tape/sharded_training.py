@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 
@@ -24,7 +25,8 @@ from .sdpa_call import Target
 from .sharded import Sharded, weights_by_group
 from .sharded_order import BackwardOrder
 from .storage import Dim, Storage
-from .training import OPTIMIZERS, Moment, TrainingStep, training_step
+from .symbols.formula import greatest
+from .training import OPTIMIZERS, Moment, TrainingStep, operation_at, training_step
 
 SAME_PASSES = {
     key: getattr(RunConfig(), key) for key in ("step", "zero_grad", "accumulate", "optimizer", "allocator")
@@ -149,6 +151,28 @@ class ShardedStep(TrainingStep):
         return count
 
 
+@dataclass(frozen=True)
+class SharedMoment(Moment):
+    """The peak of a section in which a group may be gathered or reduced too.
+
+    Attributes:
+        seen: the bytes of the moments that may be the peak, each with the liveness of the operations that run in it.
+    """
+
+    seen: tuple[tuple[Dim, Liveness | None], ...] = ()
+
+    @classmethod
+    def of(cls, section: Section, seen: Sequence[tuple[Dim, Liveness | None]]) -> SharedMoment:
+        """The peak among moments of a section."""
+        return cls(greatest(nbytes for nbytes, _ in seen), section, None, tuple(seen))
+
+    @property
+    def at(self) -> str:
+        """The operation at the peak, or the section if a group is gathered or reduced then."""
+        liveness = next(liveness for nbytes, liveness in self.seen if nbytes == self.nbytes)
+        return operation_at(self.section, "" if liveness is None else liveness.peak_op)
+
+
 class Count:
     """The live bytes of a step, section by section; `allocate` and `free` are those of an allocator that only counts."""
 
@@ -156,7 +180,8 @@ class Count:
         self.step = step
         self.allocated = step.before_bytes
         self.activations = 0  # of those, what segments have made
-        self.moments: dict[Section, Moment] = {}
+        self.has_grown = False
+        self.seen: dict[Section, list[tuple[Dim, Liveness | None]]] = {}
         self.before: dict[Section, Dim] = {}
         self.section: Section = ("", "forward")
         self.sharded = Sharded(step.groups, self, Cuda())
@@ -168,13 +193,15 @@ class Count:
             return None
         block = _block(nbytes)
         self.allocated += block.nbytes
-        self._note(self.allocated)
+        self.has_grown = True
         return block
 
     def free(self, block: Block | None) -> None:
         """Count them off."""
-        if block is not None:
-            self.allocated -= block.nbytes
+        if block is None:
+            return
+        self._note_growth()
+        self.allocated -= block.nbytes
 
     def run(self) -> None:
         """The step, or that micro-batch of it, at whose peak the most is live."""
@@ -230,8 +257,15 @@ class Count:
         transient = OPTIMIZERS[step.config.run.optimizer].transient * step.gradients_bytes
         self._enter(("optimizer", "step"))
         self._note(self.allocated + transient + step.optimizer_bytes - step.state_bytes)
+        self.has_grown = False
+
+    @property
+    def moments(self) -> dict[Section, Moment]:
+        """The peak of each section."""
+        return {section: SharedMoment.of(section, seen) for section, seen in self.seen.items()}
 
     def _enter(self, section: Section) -> None:
+        self._note_growth()
         self.section = section
         self._note(self.allocated)
 
@@ -242,10 +276,14 @@ class Count:
         self.allocated += liveness.change
         self.activations += liveness.change
 
-    def _note(self, nbytes: int, liveness: Liveness | None = None) -> None:
-        known = self.moments.get(self.section)
-        if self.section[0] and (known is None or known.nbytes < nbytes):
-            self.moments[self.section] = Moment(nbytes, self.section, liveness)
+    def _note_growth(self) -> None:
+        if self.has_grown:
+            self.has_grown = False
+            self._note(self.allocated)
+
+    def _note(self, nbytes: Dim, liveness: Liveness | None = None) -> None:
+        if self.section[0]:
+            self.seen.setdefault(self.section, []).append((nbytes, liveness))
 
 
 def _block(nbytes: int) -> Block:
