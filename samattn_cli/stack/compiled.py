@@ -56,10 +56,10 @@ def usage_of_compiled(make: Callable[[], Step], mode: str) -> tuple[Step, Usage]
             "first-step-is-warm-up",
             "--compile measures a later step, and run.step is first: leave one of them out",
         )
-    if step.settings.is_ddp:
+    if step.settings.parallel != "none":
         raise DeviceError(
             "compiled-ddp",
-            "--compile measures a model without DistributedDataParallel: leave out run.parallel",
+            "--compile measures a model that is not spread over GPUs: leave out run.parallel",
         )
     step.compile(mode)
     for _ in range(WARM_UP):

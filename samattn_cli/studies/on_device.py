@@ -126,10 +126,12 @@ def _differs_by_capacity(passes: Passes) -> bool:
     """Whether a run may not be the same in a memory that is larger than all it reserves in its passes.
 
     The addresses of segments that grow depend on the device's memory. What a model takes while DistributedDataParallel or a
-    moving average is made around it is given back before the passes.
+    moving average is made around it is given back before the passes, as is the whole model that FSDP2 cuts into shards.
     """
     run = passes.config.run
-    return settings_of(run.allocator).is_expandable or (passes.trains and (run.is_ddp or run.ema))
+    return settings_of(run.allocator).is_expandable or (
+        passes.trains and (run.is_ddp or run.is_fsdp or run.ema)
+    )
 
 
 def refused(passes: Passes) -> str:

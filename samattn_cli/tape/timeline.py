@@ -20,6 +20,8 @@ from .module_order import in_module_order, registered_in
 from .ops import Op
 from .replay import History, Player, StepPlayer
 from .requests import KINDS, WORKSPACES
+from .sharded_step import ShardedPlayer
+from .sharded_training import ShardedStep
 from .training import TrainingStep
 
 BUILD: Section = ("", "forward")
@@ -209,17 +211,31 @@ class _Steps(_Noting, StepPlayer):
         super().step(first=first)
 
 
+class _ShardedSteps(_Noting, ShardedPlayer):
+    """Plays the training steps of a rank of FSDP2."""
+
+    def step(self, *, first: bool) -> None:
+        """A step."""
+        self.mark(BUILD, is_next=True)
+        super().step(first=first)
+
+
 def timeline(run: ForwardPass | TrainingStep, cuda: Cuda, capacity: int | None = None) -> Timeline:
     """The requests of two inference forwards, or of training steps; up to the one for which a capacity has no room.
 
     Two steps, or under DDP three.
     """
-    player: _Forwards | _Steps
+    player: _Forwards | _Steps | _ShardedSteps
     failed = False
-    player = _Steps(run, cuda, capacity) if isinstance(run, TrainingStep) else _Forwards(run, cuda, capacity)
+    if isinstance(run, ShardedStep):
+        player = _ShardedSteps(run, cuda, capacity)
+    elif isinstance(run, TrainingStep):
+        player = _Steps(run, cuda, capacity)
+    else:
+        player = _Forwards(run, cuda, capacity)
     try:
         player.build()
-        if isinstance(player, _Steps):
+        if not isinstance(player, _Forwards):
             player.step(first=True)
             for _ in range(LATER_OF_DDP if run.config.run.is_ddp else 1):
                 player.step(first=False)

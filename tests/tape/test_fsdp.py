@@ -14,7 +14,9 @@ from samattn_cli.tape.allocator import MIB
 from samattn_cli.tape.fsdp import Group, Sharding, Weight, shard_of
 from samattn_cli.tape.inside import Cuda
 from samattn_cli.tape.replay import Usage, replay_step
+from samattn_cli.tape.requests import GATHERED
 from samattn_cli.tape.sharded import ROOT, groups_of
+from samattn_cli.tape.timeline import timeline
 from samattn_cli.tape.training import TrainingStep, training_step
 from tests.tape.dry.fsdp import CASES, DEVICE, EACH_PATH, PATH, config_of
 
@@ -133,3 +135,15 @@ def test_zero2_and_zero3_are_forms_of_fsdp2_and_offloaded_shards_take_nothing():
     assert kept.peak_bytes - sharded.peak_bytes == pytest.approx(blocks * 10 / 12, rel=0.11)
     offloaded = step("run.cpu_offload=true")
     assert (offloaded.weights_bytes, offloaded.gradients_bytes, offloaded.optimizer_bytes) == (0, 0, 0)
+
+
+def test_a_timeline_has_the_requests_of_a_rank():
+    """The most that is allocated at once is that of the replay, and what is gathered is among the requests."""
+    case = EACH_PATH[0]
+    step, used = played(case)
+    cuda = cuda_of(load_device(DEVICE))
+    assert cuda is not None
+    noted = timeline(step, cuda)
+    most = max(live + size for _, size, _, live, *_ in noted.notes)
+    assert most == pytest.approx(used.allocated, abs=MIB)
+    assert GATHERED in {kind for _, _, kind, *_ in noted.notes}

@@ -90,10 +90,10 @@ def search_report(
             )
     layers, flow = movable(config), windowed_flow(config)
     terms = _terms(config, question, flow)
-    if config.run.is_ddp and IN_TRAINING in terms.figures:
+    if config.run.parallel != "none" and IN_TRAINING in terms.figures:
         raise UsageError(
             "figure-not-usable",
-            f"a search does not know DDP's buckets, which {IN_TRAINING} includes: leave out run.parallel",
+            f"a search does not know what several GPUs share and hold, which {IN_TRAINING} includes: leave out run.parallel",
         )
     numbers = _numbers(question.numbers, config, len(layers))
     if not question.limits:
