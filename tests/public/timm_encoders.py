@@ -70,6 +70,8 @@ WIDE = (
     "swin_t",
     "swin_t run.batch_size=4 run.dtype=float16",
     "swin_t image_size=[296,264] run.batch_size=4 run.dtype=bfloat16 stages.0.depth=1",
+    f"{SWIN} image_size=112 run.checkpointing=true run.dtype=bfloat16",
+    f"{SWINV2} image_size=128 run.checkpointing=true run.autocast=float16",
     "swin_b",
     "swin_l run.dtype=bfloat16",
     "swinv2_t",
