@@ -45,8 +45,16 @@ def outcome_of(config: EncoderConfig, device: str, how: How) -> Outcome:
     try:
         return Outcome(status="measured", measured=measure(config, device, how))
     except Exception as error:  # noqa: BLE001 - any error is the outcome of this case, which has a process of its own
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        return Outcome(status="out of memory" if is_out_of_memory(error) else "failed", message=reason)
+        return Outcome(
+            status="out of memory" if is_out_of_memory(error) else "failed", message=reason_of(error)
+        )
+
+
+def reason_of(error: Exception) -> str:
+    """The class and the first line of an error; with the next line if the first ends in a colon, as that of torch.compile."""
+    first, *others = str(error).strip().splitlines() or [""]
+    words = [first, *others[:1]] if first.endswith(":") else [first]
+    return f"{type(error).__name__}: {' '.join(words)}"
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -73,6 +73,13 @@ def test_running_out_of_memory_differs_from_other_errors(monkeypatch, error, sta
     assert "\n" not in outcome.message
 
 
+def test_an_error_whose_first_line_ends_in_a_colon_is_given_with_the_next():
+    told = measure.reason_of(RuntimeError("backend='inductor' raised:\nCalledProcessError: gcc\n\nSet X"))
+    assert told == "RuntimeError: backend='inductor' raised: CalledProcessError: gcc"
+    assert measure.reason_of(ValueError("one\ntwo")) == "ValueError: one"
+    assert measure.reason_of(MemoryError()) == "MemoryError: "
+
+
 def test_a_case_that_is_too_large_for_the_cpu_is_not_run(monkeypatch):
     monkeypatch.setattr("samattn_cli.studies.measure.available_bytes", lambda: 1 << 10)
     case = measure_case(tiny(), "cpu")

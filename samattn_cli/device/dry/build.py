@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "stub.c"
 SHIM = HERE / "shim"
 LIBRARY = "libsamattn_dry.so"
-LINKS = ("libcuda.so.1", "libnvidia-ml.so.1")
+LINKS = ("libcuda.so", "libcuda.so.1", "libnvidia-ml.so.1")  # triton of torch 2.6 links with -lcuda
 """Names under which torch and triton look for the driver's libraries."""
 
 COMPILERS = ("cc", "gcc", "clang")
@@ -71,7 +71,7 @@ def _cache() -> Path:
 
 def _key(headers: Path) -> str:
     """A name that depends on everything that the library is built from."""
-    made_of = hashlib.sha256(str(headers).encode())
+    made_of = hashlib.sha256(f"{headers} {LINKS}".encode())
     for path in (SOURCE, *sorted(SHIM.rglob("*.h")), headers / "cuda_runtime_api.h", headers / "cuda.h"):
         made_of.update(path.read_bytes())
     return made_of.hexdigest()[:16]
