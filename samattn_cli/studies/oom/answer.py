@@ -15,7 +15,7 @@ from .places import asks_for, has_step, matching, run_of
 from .presets import of_presets
 from .rank import NEAR, Match, beside, candidates_of, is_possible
 from .solve import NOT_FIRST, SECOND, Setting, solve
-from .verdict import verdict_of
+from .verdict import alike_to, verdict_of, within_of
 from .words import sentence_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 MOST_SETTINGS = 10
 """Settings that are replayed by their own numbers."""
-MOST_SHOWN = 8
+FEW = 8
+MOST_SHOWN = 24
 LITTLE = 1 << 20
 MOST_CHECKED = 3
 """Candidates that are looked for with the memory of the message."""
@@ -53,20 +54,31 @@ def answer(text: str, config: EncoderConfig | None, given: frozenset[str], cuda:
     candidates = candidates_of(matches, message)
     best = min(matches, key=lambda match: match.order(message), default=None)
     verdict = verdict_of(candidates, message, chance)
+    shown = _shown(candidates, message)
     fixes = () if best is None or config is None else fixes_of(best, message, cuda, memory)
     return Oom(
         config=config,
         message=message,
         verdict=verdict,
         answer=sentence_of(verdict, candidates, message, config),
-        candidates=tuple(candidates[:MOST_SHOWN]),
-        left_out=max(len(candidates) - MOST_SHOWN, 0),
+        candidates=tuple(candidates[:shown]),
+        left_out=len(candidates) - shown,
         tried_settings=chance.settings,
         by_chance=round(chance.share, 4),
         memory_bytes=memory,
         fixes=fixes,
         notes=tuple(_notes(message, candidates, memory)),
     )
+
+
+def _shown(candidates: Sequence[OomCandidate], message: OomMessage) -> int:
+    """How many candidates are shown: a few, but all that are as likely as the first, unless they are too many."""
+    if not candidates:
+        return 0
+    first, *others = candidates
+    within = within_of(first, message)
+    alike = [number for number, each in enumerate(others, 2) if alike_to(first, each, within)]
+    return min(max([FEW, *alike]), MOST_SHOWN, len(candidates))
 
 
 def _matches(

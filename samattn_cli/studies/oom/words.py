@@ -10,6 +10,8 @@ from ...units import format_bytes
 from .verdict import alike_to, is_shared, within_of
 
 MOST_NAMED = 6
+PATCHES = " patches"
+"""In the setting of a candidate whose number of patches is solved for."""
 AFTER = "look at what runs after it, or beside it: a decoder, a head, the loss, another model"
 
 
@@ -33,9 +35,18 @@ def sentence_of(
     what = f"{place_of(first)} ({first.phase}) asks for {format_bytes(first.segment_bytes)}{setting}"
     if verdict == "operation":
         return f"this is {name}: {what}"
-    if not others:
-        return f"this may be {name}: {what}. The message alone does not prove it"
-    return f"this may be {name}: {what}. It is the likeliest of {len(candidates)}, and the message alone does not prove it"
+    return f"this may be {name}: {what}. {_doubt(first, others)}"
+
+
+def _doubt(first: OomCandidate, others: Sequence[OomCandidate]) -> str:
+    """Why an operation is not the answer for certain."""
+    rest = {(each.preset, each.set, each.op, each.phase) for each in others}
+    rest.discard((first.preset, first.set, first.op, first.phase))  # in other layers
+    unproven = "the message alone does not prove it"
+    if PATCHES in first.setting:
+        unproven = f"some number of patches fits nearly any size, so {unproven}"
+    text = f"it is the likeliest of {len(rest) + 1}, and {unproven}" if rest else unproven
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _many(operations: int, message: OomMessage, config: EncoderConfig | None) -> str:

@@ -67,6 +67,15 @@ def test_the_number_of_patches_is_solved_for():
     assert first.op == "attn.scores"
     assert first.setting.startswith("64,680 patches")
     assert first.asks_bytes == -(-64_680 * 64_680 * 16 * 2 // 512) * 512
+    whole = asked(
+        "124.68 GiB (GPU 0; 44.53 GiB total capacity; 24.89 GiB already allocated; 19.05 GiB free)",
+        "qwen2_5_vl_vision",
+        "run.dtype=bfloat16",
+        "run.attention=eager",
+        "run.mode=inference",
+    )
+    assert "attn.scores (forward) asks for 124.7 GiB, with 64,680 patches" in whole.answer
+    assert "Some number of patches fits nearly any size" in whole.answer
 
 
 def test_no_operation_is_named_where_none_asks_for_the_size():
