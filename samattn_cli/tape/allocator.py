@@ -157,7 +157,11 @@ class Allocator:
         taken = block.nbytes
         rest = taken - size
         if rest:
-            if rest >= UNIT if is_small else rest >= self.least_rest and self._can_split(size):
+            if (
+                rest >= UNIT
+                if is_small
+                else rest >= self.least_rest and (self.max_split is None or self._can_split(size))
+            ):
                 self._split(block, size, rest)
                 taken, rest = size, 0
             else:

@@ -29,6 +29,7 @@ class ShardedPlayer(StepPlayer):
 
     def __init__(self, step: ShardedStep, cuda: Cuda, capacity: int | None) -> None:
         super().__init__(step, cuda, capacity)
+        self.programs = step.alone.programs.setdefault(cuda, {})
         self.sharded = Sharded(step.groups, self.allocator, cuda)
         self.order = BackwardOrder(step, self.sharded)
         self.cast: Block | None = None  # the image in the type in which the encoder computes

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 
@@ -20,7 +20,7 @@ from .fsdp import Group, Sharding, Weight, shard_of
 from .inside import Cuda
 from .memory import Liveness, live_over
 from .ops import Parameter, Recording
-from .requests import WORKSPACES
+from .requests import WORKSPACES, Program
 from .sdpa_call import Target
 from .sharded import Sharded, weights_by_group
 from .sharded_order import BackwardOrder
@@ -62,6 +62,11 @@ class StepAlone(TrainingStep):
     def group_weights(self) -> dict[str, tuple[Weight, ...]]:
         """The weights of each group of FSDP2."""
         return weights_by_group(self.forward)
+
+    @cached_property
+    def programs(self) -> dict[Cuda, dict[Hashable, Program]]:
+        """The requests of its recordings on a device, which all replays share."""
+        return {}
 
 
 @dataclass(frozen=True)
