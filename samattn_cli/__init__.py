@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .studies.fit import Asked, fit
     from .studies.grid import Grid
     from .studies.placements.compare import compare_placements
+    from .studies.plan import Goal, plan
     from .studies.sweep import sweep
     from .studies.traced import trace
 

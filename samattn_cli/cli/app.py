@@ -26,6 +26,7 @@ COMMANDS = {
     "sweep": "sweep.sweep",
     "compare-placements": "compare_placements.compare_placements",
     "fit": "fit.fit",
+    "plan": "plan.plan",
     "oom": "oom.oom",
     "explain": "explain.explain",
     "diff": "diff.diff",

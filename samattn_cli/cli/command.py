@@ -22,6 +22,7 @@ SAME_OPTIONS = (
     ("mode", "modes"),
     ("metric", "metrics"),
     ("device", "gpu"),
+    ("price", "prices"),
     ("output", "out"),
     ("format", "output-format"),
     ("placements", "placement", "strategy"),

@@ -46,6 +46,13 @@ def families(incomplete: str) -> list[str]:
     return list(_files(incomplete, PYTHON))
 
 
+def known_devices() -> Iterable[str]:
+    """Devices that ship with samattn."""
+    from ..encoder.presets import devices as known
+
+    return known()
+
+
 def topics(incomplete: str) -> list[str]:
     """Topics of the guide."""
     from ..guide import PAGES

@@ -431,6 +431,11 @@ class RunConfig:
         return self.mode == "training" and self.parallel in {"ddp", "zero1"}
 
     @property
+    def has_views(self) -> bool:
+        """Whether gradients are views of DDP's buckets."""
+        return self.is_ddp and self.gradient_as_bucket_view
+
+    @property
     def is_zero1(self) -> bool:
         """Whether the optimizer of a training step is a ZeroRedundancyOptimizer."""
         return self.mode == "training" and self.parallel == "zero1"
@@ -462,7 +467,7 @@ class RunConfig:
     @property
     def product_dtype(self) -> str:
         """Type of matrix products and convolutions."""
-        return self.dtype if self.autocast == "none" else self.autocast
+        return self.computes_in if self.autocast == "none" else self.autocast
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -159,6 +159,12 @@ def _placements() -> Layout:
     return LAYOUT
 
 
+def _plan() -> Layout:
+    from .pages.plan import LAYOUT
+
+    return LAYOUT
+
+
 def _published_memory() -> Layout:
     from .pages.published_memory import LAYOUT
 
@@ -185,6 +191,7 @@ LAYOUTS: dict[str, Callable[[], Layout]] = {
     "metrics": _metrics,
     "oom": _oom,
     "placements": _placements,
+    "plan": _plan,
     "published_memory": _published_memory,
     "sweep": _sweep,
     "traced": _traced,

@@ -43,6 +43,14 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class Code:
+    """Lines to be copied, which no format wraps."""
+
+    title: str
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Equation:
     """What a figure equals: a formula, one with numbers, and the number, as it is shown."""
 
@@ -67,7 +75,7 @@ class Finding:
 
 UNBROKEN = ("at", "rule", "more")
 
-Section = Table | Bars | Lines | Equation | Finding
+Section = Table | Bars | Lines | Code | Equation | Finding
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,13 @@ class PlanChoice:
         set: the keys that make the run so, each "run.parallel=ddp".
         fits: whether a rank runs in the memory of the card; None if that was not worked out, because another choice is as fast
             and takes less memory.
-        live_bytes: the most that is live, which the allocator takes at least.
+        live_bytes: the most that is live, which the allocator takes at least; None if it was not worked out.
         allocated_bytes: the most that torch's caching allocator hands out; None if it was not worked out, and for a device that
             is not a CUDA device.
         reserved_bytes: the most that it takes from the device.
         missing_bytes: what the card lacks; 0 if the run fits; None if `fits` is, and if memory is not what stops it.
         memory: the bytes at the peak by kind (weights, gradients, kept ...); {} if the run was not replayed.
-        peak_at: the operation at the peak.
+        peak_at: the operation at the peak; "" if it was not worked out.
         refused: why CUDA cannot launch an operation, whatever the memory; "" if it can.
         step_ms: the time of a step: `compute_ms`, `recompute_ms`, and `communication_ms` if it is known.
         compute_ms: forwards, backwards and the optimizer's step, by the roofline.
@@ -53,7 +53,7 @@ class PlanChoice:
     accumulate: int
     set: tuple[str, ...]
     fits: bool | None
-    live_bytes: int
+    live_bytes: int | None
     allocated_bytes: int | None
     reserved_bytes: int | None
     missing_bytes: int | None
@@ -71,8 +71,8 @@ class PlanChoice:
 
     @property
     def taken_bytes(self) -> int:
-        """What the card has to have: what the allocator reserves, where that is known, else what is live."""
-        return self.live_bytes if self.reserved_bytes is None else self.reserved_bytes
+        """What the card has to have: what the allocator reserves, where that is known, else what is live; 0 if neither is."""
+        return (self.live_bytes or 0) if self.reserved_bytes is None else self.reserved_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,8 @@ class Plan:
 
     Attributes:
         config: the encoder; its run has the keys that no choice changes.
-        command: the config and options with which the command of a choice begins, such as ("sam_vit_h", "--image-size", "512").
+        reference: the file or preset of the config, for commands.
+        overrides: what replaced its keys, each "image_size=512".
         gpus: ranks.
         global_batch: images of one step.
         cards: the cards that are compared, in their order.
@@ -139,7 +140,8 @@ class Plan:
     """
 
     config: EncoderConfig
-    command: tuple[str, ...]
+    reference: str
+    overrides: tuple[str, ...]
     gpus: int
     global_batch: int
     cards: tuple[PlanCard, ...]

@@ -374,7 +374,7 @@ class _BackwardDriver:
     def __init__(self, forward_pass: ForwardPass, *, accumulating: bool) -> None:
         self.accumulating = accumulating
         run = forward_pass.config.run
-        self.moved = run.is_ddp and run.gradient_as_bucket_view  # into DDP's buckets
+        self.moved = run.has_views  # into DDP's buckets
         self.tape = Tape(forward_pass.image.item_bytes)
         self.image = forward_pass.image
         self.last = forward_pass.segments[-1]

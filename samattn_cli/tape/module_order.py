@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 
 from .encoder import Segment
@@ -22,20 +22,29 @@ def registered_in(segments: Iterable[Segment]) -> Registered:
 
 
 def in_module_order(
-    names: Iterable[str],
-    registered: Registered = MappingProxyType({}),
-    *,
-    moved: bool = False,
-    module: str = "",
-) -> Iterator[str]:
+    names: Iterable[str], registered: Registered = MappingProxyType({}), *, moved: bool = False
+) -> tuple[str, ...]:
     """Names of weights in the order of ``model.parameters()``: a module's own, then those of its submodules, one by one.
 
     Args:
         names: the names, in the order of use.
         registered: the order of registration, where it is another.
         moved: whether they are to be in the order of ``model.to(device)``: a module's own are last.
-        module: the module whose weights they are.
     """
+    others = tuple((module, tuple(order)) for module, order in registered.items())
+    return _in_module_order(tuple(names), others, moved)
+
+
+@lru_cache(maxsize=16)
+def _in_module_order(
+    names: tuple[str, ...], registered: tuple[tuple[str, tuple[str, ...]], ...], moved: bool
+) -> tuple[str, ...]:
+    """The same; settings of one encoder have the same names."""
+    return tuple(_ordered(names, dict(registered), moved=moved, module=""))
+
+
+def _ordered(names: Iterable[str], registered: Registered, *, moved: bool, module: str) -> Iterator[str]:
+    """Names of the weights of a module, below it."""
     own: list[str] = []
     below: dict[str, list[str]] = {}
     for name in names:
@@ -49,7 +58,7 @@ def in_module_order(
         yield from sorted(own, key=place)
     for head in sorted(below, key=place):
         inner = f"{module}.{head}" if module else head
-        rests = in_module_order(below[head], registered, moved=moved, module=inner)
+        rests = _ordered(below[head], registered, moved=moved, module=inner)
         yield from (f"{head}.{rest}" for rest in rests)
     if moved:
         yield from sorted(own, key=place)

@@ -69,7 +69,8 @@ SCALAR_BYTES = 4
 COUNTER_BYTES = 8
 """How often a moving average has been updated, which each update but the first copies to the device."""
 
-INSIDE = ("accumulating", "recordings", "first_recordings", "kept")
+OF_WEIGHTS = ("weights", "weights_bytes", "trained_params", "gradients_bytes")
+INSIDE = (*OF_WEIGHTS, "accumulating", "recordings", "first_recordings", "kept", "kept_bytes", "completed")
 """What of a step is the same whatever is around the model."""
 
 PHASES: tuple[Phase, ...] = ("forward", "backward")
@@ -117,9 +118,11 @@ class TrainingStep:
 
     def around(self, config: EncoderConfig) -> TrainingStep:
         """The step of another run that differs only in what is around the model; it shares what was worked out for this one."""
-        step = TrainingStep(replace(self.forward, config=config), self.backward, one_by_one=self.one_by_one)
-        _ = self.recordings, self.first_recordings, self.kept
-        vars(step).update({name: vars(self)[name] for name in INSIDE if name in vars(self)})
+        passed = replace(self.forward, config=config)
+        is_same = config.run.has_views == self.config.run.has_views
+        back = self.backward if is_same else backward(passed)
+        step = TrainingStep(passed, back, one_by_one=self.one_by_one)
+        vars(step).update({name: getattr(self, name) for name in (INSIDE if is_same else OF_WEIGHTS)})
         return step
 
     @property

@@ -50,6 +50,9 @@ SLOW = (
     "samattn fit sam_vit_b --memory 8GiB --no-padding --mode inference",
     "samattn sweep sam_vit_b sam_vit_l --resolutions 512:2048:128 -o sweep.csv -o sweep.html",
     "samattn verify sam_vit_b swin_t --image-size 448",
+    "samattn plan vitdet_h --gpus 64 --device a100_40 --global-batch 64 --autocast float16 --attention eager",
+    "samattn plan sam2_hiera_b_plus --gpus 8 --device a100_80 --global-batch 64 --autocast bfloat16 --batch-size 8",
+    "samattn plan sam_vit_b --gpus 8 --devices l40s,h100 --global-batch 16 --attention sdpa --price l40s=1.2 --price h100=2.9",
 )
 """The first commands of blocks that take two seconds or more: they run each week. README has none of them."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import layout_of
-from ..elements import Bars, Equation, Finding, Lines, Math, Section, Table
+from ..elements import Bars, Code, Equation, Finding, Lines, Math, Section, Table
 from ..formulas import aligned, escaped, latex
 from ..options import WIDE, Options
 
@@ -26,6 +26,8 @@ def _section(section: Section) -> Iterator[str]:
         yield from (r"\[", *aligned(section), r"\]")
     elif isinstance(section, Lines):
         yield from (r"\begin{itemize}", *(rf"\item {escaped(row)}" for row in section.rows), r"\end{itemize}")
+    elif isinstance(section, Code):
+        yield from (r"\begin{verbatim}", *section.rows, r"\end{verbatim}")
     elif isinstance(section, Finding):
         items = (rf"\item[{label}] {escaped(text)}" for label, text in section.facts)
         yield from (*map(escaped, section.sentences), r"\begin{description}", *items, r"\end{description}")

@@ -9,7 +9,7 @@ from typing import Any
 from ...reports.analysis import Analysis
 from .. import layout_of
 from ..crosscheck import layers_note, verdicts
-from ..elements import Bars, Equation, Finding, Math, Section, Table
+from ..elements import Bars, Code, Equation, Finding, Math, Section, Table
 from ..formulas import aligned, latex
 from ..options import WIDE, Options
 
@@ -45,6 +45,8 @@ def _section(section: Section) -> Iterator[str]:
         yield from (("", section.note) if section.note else ())
     elif isinstance(section, Bars):
         yield from _table(("part", "share", "FLOPs"), [(name, *figures) for name, _, figures in section.rows])
+    elif isinstance(section, Code):
+        yield from ("```text", *section.rows, "```")
     elif isinstance(section, Equation):
         yield from ("$$", *aligned(section), "$$")
     else:

@@ -19,7 +19,7 @@ from ...reports.analysis import Analysis
 from ...verdicts import CrossCheck
 from .. import layout_of
 from ..crosscheck import STATUS_STYLES, Verdict, layers_note, verdicts
-from ..elements import UNBROKEN, Bars, Equation, Finding, Lines, Math, Page, Section, Table
+from ..elements import UNBROKEN, Bars, Code, Equation, Finding, Lines, Math, Page, Section, Table
 from ..formulas import unicode
 from ..options import Options
 from ..shield import visible
@@ -116,6 +116,8 @@ def _section(section: Section) -> list[RenderableType]:
     title = Text(section.title, style="bold")
     if isinstance(section, Equation):
         return [title, _equation(section), Text()]
+    if isinstance(section, Code):
+        return [title, *(Text(f"  {row}", no_wrap=True) for row in section.rows), Text()]
     if isinstance(section, Lines):
         grid = RichTable.grid(padding=(0, 1, 0, 0))
         for row in section.rows:

@@ -3,7 +3,7 @@
 A choice is a set of keys of the run, and everything about it is derived as `samattn analyze` derives it with these keys.
 """
 
+from .compare import plan
 from .goal import Goal
-from .plan import plan
 
 __all__ = ["Goal", "plan"]

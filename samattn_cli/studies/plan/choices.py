@@ -38,11 +38,11 @@ def option(name: str, **keys: Any) -> Option:
 
 STRATEGIES = (
     option("ddp", parallel="ddp"),
-    option("ddp, bucket views", parallel="ddp", gradient_as_bucket_view=True),
+    option("ddp views", parallel="ddp", gradient_as_bucket_view=True),
     option("zero1", parallel="zero1"),
-    option("zero1, bucket views", parallel="zero1", gradient_as_bucket_view=True),
-    option("fsdp2, kept (zero2)", parallel="fsdp2", reshard_after_forward=False),
-    option("fsdp2 (zero3)", parallel="fsdp2"),
+    option("zero1 views", parallel="zero1", gradient_as_bucket_view=True),
+    option("fsdp2 kept", parallel="fsdp2", reshard_after_forward=False),
+    option("fsdp2", parallel="fsdp2"),
 )
 """How a step is spread over several GPUs."""
 
@@ -56,6 +56,9 @@ PRECISIONS = (FLOAT32, BFLOAT16, FLOAT16, POLICY)
 CHECKPOINTING = (
     option("none", checkpointing=False),
     option("all", checkpointing=True),
+    option("global", checkpointing="global"),
+    option("window", checkpointing="window"),
+    option("every 2nd", checkpointing="every 2nd"),
 )
 
 
@@ -115,21 +118,31 @@ def settings(
         halves: the types of 16 bits that a card has units for.
     """
     dimensions = (
-        _given(_strategies(gpus), config, given),
         _given(_batches(global_batch // gpus), config, given),
-        _given(_precisions(config, halves), config, given),
-        _given(CHECKPOINTING, config, given),
+        _given(_precisions(config, halves, given), config, given),
+        _given(_checkpointing(config), config, given),
         _given(tuple(option(kernel, attention=kernel) for kernel in KERNELS), config, given),
+        _given(_strategies(gpus), config, given),  # last, as these share passes
     )
+    valid: dict[tuple[Any, ...], bool] = {}  # by the keys that decide it
     for chosen in product(*dimensions):
-        strategy, _, precision, checkpointing, _ = chosen
+        _, precision, checkpointing, _, strategy = chosen
         keys = {name: value for each in chosen for name, value in each.keys}
         if set(keys) & set(unused_by(keys["parallel"])):
             continue
         encoder = _with(config, {"gpus": gpus, **keys})
-        kernel = encoder.run.attention
-        if takes(kernel, encoder) and not same_as_sdpa(kernel, encoder) and is_valid(encoder):
+        run = encoder.run
+        key = run.attention, run.product_dtype, run.checkpointing, run.batch_size
+        if key not in valid:
+            valid[key] = _is_valid(encoder)
+        if valid[key]:
             yield Setting(strategy.name, precision.name, checkpointing.name, encoder, config)
+
+
+def _is_valid(encoder: EncoderConfig) -> bool:
+    """Whether an encoder runs with its kernel, and is not the same as with another."""
+    kernel = encoder.run.attention
+    return takes(kernel, encoder) and not same_as_sdpa(kernel, encoder) and is_valid(encoder)
 
 
 def _with(config: EncoderConfig, keys: Mapping[str, Any]) -> EncoderConfig:
@@ -150,13 +163,28 @@ def _batches(images: int) -> tuple[Option, ...]:
     return tuple(option(f"{size}", batch_size=size, accumulate=images // size) for size in sizes)
 
 
-def _precisions(config: EncoderConfig, halves: Sequence[str]) -> tuple[Option, ...]:
-    """Types that a card has units for, float16 where it has no bfloat16; and that of the config, if it is another."""
+def _precisions(config: EncoderConfig, halves: Sequence[str], given: AbstractSet[str]) -> tuple[Option, ...]:
+    """Types that a card has units for, float16 where it has no bfloat16; and that of the config, if it is another.
+
+    Autocast to float16 has a GradScaler, unless the user says that it has none.
+    """
     run = config.run
     half = {"bfloat16": (BFLOAT16, POLICY), "float16": (FLOAT16,)}
     usual = (FLOAT32, *next((half[name] for name in ("bfloat16", "float16") if name in halves), ()))
-    own = option(precision_of(run), dtype=run.dtype, autocast=run.autocast)
+    scaler = {"grad_scaler": True} if run.autocast == "float16" and "grad_scaler" not in given else {}
+    own = option(precision_of(run), dtype=run.dtype, autocast=run.autocast, **scaler)
     return (*usual, *([] if own.name in {each.name for each in usual} else [own]))
+
+
+def _checkpointing(config: EncoderConfig) -> tuple[Option, ...]:
+    """Choices of blocks, each once, and that of the config."""
+    own = option(written(config.run.checkpointing), checkpointing=config.run.checkpointing)
+    found: dict[frozenset[str], Option] = {}
+    for each in (*CHECKPOINTING, own):
+        changed = replace(config, run=replace(config.run, **dict(each.keys)))
+        if each.name == "none" or (changed.checkpointed and is_valid(changed)):
+            found.setdefault(changed.checkpointed, each)
+    return tuple(found.values())
 
 
 def precision_of(run: RunConfig) -> str:

@@ -8,54 +8,72 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from ...device.model import Device
 from ...device.roofline import op_time
-from ...encoder.model import EncoderConfig
+from ...encoder.model import EncoderConfig, RunConfig
 from ...errors import Message, UsageError
+from ...tape.encoder import without_parallel
+from ...tape.sdpa_call import Target
 from ...tape.training import TrainingStep, training_step
+from ..communication import exposure_of
 from ..on_device import InMemory, cuda_of, in_bytes, in_memory
 from ..passes import Passes
-from .choices import DEFAULTS, Setting
-
-AROUND = ("none", "ddp")
-"""Ways to spread a step with which the passes over the Tape are the same, unless gradients are views of buckets."""
+from .choices import Setting
 
 
 @dataclass
 class Card:
-    """A card, and what is known on it: the steps and times that several choices share."""
+    """A card, and what is known of an encoder on it: the passes of choices, and the steps and times that several share."""
 
     device: Device
-    steps: dict[Hashable, TrainingStep] = field(default_factory=dict)
-    times: dict[Hashable, float] = field(default_factory=dict)
+    steps: dict[RunConfig, TrainingStep] = field(default_factory=dict)
+    known: dict[RunConfig, Passes] = field(default_factory=dict)
+    timed: dict[Hashable, tuple[dict[Any, Any], dict[Any, Any]]] = field(default_factory=dict)
 
     def passes(self, config: EncoderConfig) -> Passes:
         """The passes of a choice, which shares its step with others."""
+        if config.run not in self.known:
+            self.known[config.run] = self._passes(config)
+        return self.known[config.run]
+
+    def _passes(self, config: EncoderConfig) -> Passes:
         cuda = cuda_of(self.device)
         passes = Passes(config, self.device)
         passes = passes if cuda is None else passes.aimed(cuda.target)
-        key = _inside(config)
-        if key not in self.steps:
-            self.steps[key] = training_step(key, passes.target)
-        vars(passes)["step"] = self.steps[key].around(config)
+        types = config.run.product_dtype, config.run.tf32
+        timed, op_times = self.timed.setdefault(types, ({}, {}))
+        step = self._step(config, passes.target)
+        vars(passes).update(step=step, _timed=timed, _op_times=op_times)
         return passes
+
+    def _step(self, config: EncoderConfig, target: Target) -> TrainingStep:
+        """The step of a choice: of FSDP2, those with the same passes share them already."""
+        if config.run.is_fsdp:
+            return training_step(config, target)
+        alone = without_parallel(config)
+        if alone.run not in self.steps:
+            self.steps[alone.run] = training_step(alone, target)
+        step = self.steps[alone.run]
+        if not config.run.has_views:
+            return step.around(config)
+        views = replace(alone, run=replace(alone.run, parallel="ddp", gradient_as_bucket_view=True))
+        if views.run not in self.steps:
+            self.steps[views.run] = step.around(views)
+        return self.steps[views.run].around(config)
 
     def compute_ms(self, config: EncoderConfig) -> float:
         """The time of all forwards and backwards of a step."""
-        key = _inside(config)
-        if key not in self.times:
-            passes = self.passes(key)
-            self.times[key] = passes.rounds * sum(time.ms for time in passes.times)
-        return self.times[key]
+        passes = self.passes(config)
+        return passes.rounds * sum(time.ms for time in passes.times)
 
 
-def _inside(config: EncoderConfig) -> EncoderConfig:
-    """The encoder without what is around it in a step."""
-    run = config.run
-    if run.gradient_as_bucket_view or run.parallel not in AROUND:
+def without_views(config: EncoderConfig) -> EncoderConfig:
+    """The same step with gradients that are no views of buckets, which changes no time."""
+    if not config.run.has_views:
         return config
-    return replace(config, run=replace(run, parallel="none", gpus=DEFAULTS["gpus"]))
+    return replace(config, run=replace(config.run, gradient_as_bucket_view=False))
 
 
 @dataclass
@@ -78,18 +96,29 @@ class Trial:
     @cached_property
     def recompute_ms(self) -> float:
         """The time of second forwards."""
-        return self.card.compute_ms(self.config) - self.card.compute_ms(self.setting.unchecked)
+        config, unchecked = without_views(self.config), without_views(self.setting.unchecked)
+        return self.card.compute_ms(config) - self.card.compute_ms(unchecked)
+
+    @cached_property
+    def plain(self) -> Passes:
+        """Its passes as if gradients were not views of buckets, which changes no time."""
+        if not self.config.run.has_views:
+            return self.passes
+        return self.card.passes(without_views(self.config))
 
     @cached_property
     def compute_ms(self) -> float:
         """The time of everything else that computes."""
-        optimizer = op_time(self.passes.step.optimizer_op, self.card.device, self.config.run)
-        return self.card.compute_ms(self.setting.unchecked) + float(optimizer.time_ms)
+        optimizer = op_time(self.plain.step.optimizer_op, self.card.device, self.config.run)
+        return self.card.compute_ms(without_views(self.setting.unchecked)) + float(optimizer.time_ms)
 
     @cached_property
     def communication_ms(self) -> float | None:
         """The time of communication that no compute hides; None if it is not known."""
-        return 0.0 if self.config.run.parallel == "none" else None
+        if self.config.run.parallel == "none":
+            return 0.0
+        found = exposure_of(self.plain)
+        return None if found is None else found.exposed_ms
 
     @property
     def step_ms(self) -> float:
@@ -101,15 +130,31 @@ class Trial:
         """The most that is live, which the allocator takes at least."""
         return int(self.passes.peak_bytes)
 
+    @cached_property
+    def least_bytes(self) -> int:
+        """A number that is not above what is live: views save at most the gradients, of which there is a copy without them."""
+        if not self.config.run.has_views:
+            return self.live_bytes
+        return int(self.plain.peak_bytes - self.plain.step.gradients_bytes)
+
+    @property
+    def known_bytes(self) -> int | None:
+        """What is live, if it was worked out."""
+        return self.live_bytes if self.is_replayed or "live_bytes" in vars(self) else None
+
     @property
     def usable_bytes(self) -> int:
         """What a rank has."""
         return self.card.device.usable_bytes
 
+    def may_take(self, less_than: int) -> bool:
+        """Whether what is live leaves it open that it takes so little."""
+        return self.least_bytes < less_than and self.live_bytes < less_than
+
     @property
     def is_too_large(self) -> bool:
-        """Whether what is live alone does not fit."""
-        return self.live_bytes > self.usable_bytes
+        """Whether what is live alone does not fit, as far as it was worked out."""
+        return max(self.least_bytes, self.known_bytes or 0) > self.usable_bytes
 
     @cached_property
     def used(self) -> InMemory:
@@ -140,14 +185,14 @@ class Trial:
         """What the card lacks, as far as it was worked out; None if that is not known, or memory is not what stops it."""
         if self.fits is None or (self.is_replayed and self.used.refused):
             return None
-        taken = self.taken_bytes if self.is_replayed else self.live_bytes
+        taken = self.taken_bytes if self.is_replayed else max(self.least_bytes, self.known_bytes or 0)
         return 0 if self.fits else taken - self.usable_bytes
 
     @cached_property
     def underivable(self) -> Message | None:
         """Why it cannot be derived; None if it can. Time and live bytes are worked out here, and kept."""
         try:
-            _ = self.step_ms, self.live_bytes
+            _ = self.step_ms, self.least_bytes
         except UsageError as error:
             return error.message
         return None

@@ -17,7 +17,8 @@ def front_of(trials: Sequence[Trial], done: Callable[[], object]) -> list[Trial]
     least: int | None = None
     fitting: list[Trial] = []
     for trial in sorted(trials, key=_by_time):
-        if not trial.is_too_large and (least is None or trial.live_bytes < least) and trial.used.fits:
+        limit = trial.usable_bytes + 1 if least is None else least
+        if trial.may_take(limit) and trial.used.fits:
             fitting.append(trial)
             least = min(least or trial.taken_bytes, trial.taken_bytes)
         done()
@@ -36,8 +37,8 @@ def without_beaten(fitting: Sequence[Trial]) -> list[Trial]:
 def nearest_of(trials: Sequence[Trial]) -> Trial | None:
     """The choice that lacks the least memory, where none fits; None if no kernel of any can be launched."""
     nearest: Trial | None = None
-    for trial in sorted(trials, key=lambda each: (each.live_bytes, each.step_ms)):
-        if nearest is not None and trial.live_bytes >= nearest.taken_bytes:
+    for trial in sorted(trials, key=lambda each: (each.least_bytes, each.step_ms)):
+        if nearest is not None and not trial.may_take(nearest.taken_bytes):
             continue
         if not trial.used.refused and (nearest is None or trial.taken_bytes < nearest.taken_bytes):
             nearest = trial
@@ -45,4 +46,4 @@ def nearest_of(trials: Sequence[Trial]) -> Trial | None:
 
 
 def _by_time(trial: Trial) -> tuple[float, int]:
-    return trial.step_ms, trial.live_bytes
+    return trial.step_ms, trial.least_bytes

@@ -23,7 +23,9 @@ class Goal:
         given: the keys of the run that stay as the config has them; the other keys of a choice are varied.
         prices: of a GPU-hour, by the name of the card.
         every: whether the allocator is replayed for choices too that others beat.
-        command: the config and options with which the command of a choice begins.
+        reference: the file or preset of the config, for commands.
+        overrides: what replaces its keys, each "window_size=8".
+        sizes: whether the largest image and batch on cards of several sizes are found too.
     """
 
     gpus: int
@@ -31,7 +33,9 @@ class Goal:
     given: frozenset[str] = frozenset()
     prices: Mapping[str, float] = field(default_factory=dict)
     every: bool = False
-    command: tuple[str, ...] = ()
+    reference: str = ""
+    overrides: tuple[str, ...] = ()
+    sizes: bool = False
 
 
 def check(config: EncoderConfig, devices: Sequence[Device], goal: Goal) -> None:

@@ -28,12 +28,12 @@ def choice_of(trial: Trial, goal: Goal, *, is_front: bool) -> PlanChoice:
         accumulate=run.accumulate,
         set=setting.set,
         fits=trial.fits,
-        live_bytes=trial.live_bytes,
+        live_bytes=trial.known_bytes,
         allocated_bytes=None if used is None else used.allocated_bytes,
         reserved_bytes=None if used is None else used.reserved_bytes,
         missing_bytes=trial.missing_bytes,
         memory={} if used is None or used.kinds is None else asdict(used.kinds),
-        peak_at=(used and used.allocated_at) or trial.passes.step.peak_at,
+        peak_at=_peak_at(trial),
         refused=used.refused if used else "",
         step_ms=trial.step_ms,
         compute_ms=trial.compute_ms,
@@ -44,6 +44,13 @@ def choice_of(trial: Trial, goal: Goal, *, is_front: bool) -> PlanChoice:
         cost_per_1000_images=None if cost is None else cost / goal.global_batch * THOUSAND,
         is_front=is_front,
     )
+
+
+def _peak_at(trial: Trial) -> str:
+    """The operation at the peak; "" if no peak was worked out."""
+    if trial.is_replayed and trial.used.allocated_at:
+        return trial.used.allocated_at
+    return "" if trial.known_bytes is None else trial.passes.step.peak_at
 
 
 def _cost(price: float | None, gpus: int, step_ms: float) -> float | None:

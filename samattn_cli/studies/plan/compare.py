@@ -52,7 +52,8 @@ def plan(config: EncoderConfig, devices: Sequence[Device], goal: Goal, *, tell: 
         raise _nothing(left_out)
     return Plan(
         config=config,
-        command=goal.command or (config.name,),
+        reference=goal.reference or config.name,
+        overrides=goal.overrides,
         gpus=goal.gpus,
         global_batch=goal.global_batch,
         cards=tuple(_with_beaten(planned, choices)),
@@ -85,7 +86,7 @@ def _is_derived(trial: Trial, left_out: dict[str, None]) -> bool:
     why, setting = trial.underivable, trial.setting
     if why is not None:
         of = f"{setting.strategy}, {setting.precision} on {trial.card.device.name}"
-        left_out[f"{setting.strategy if code_of(why) == NOT_DERIVED else of}: {why}"] = None
+        left_out[why if code_of(why) == NOT_DERIVED else f"{of}: {why}"] = None
     return why is None
 
 
@@ -100,7 +101,7 @@ def _ordered(
         told.done()
     of_front = set(map(id, front))
     others = [trial for trial in trials if id(trial) not in of_front]
-    others.sort(key=lambda trial: (trial is not nearest, trial.step_ms, trial.live_bytes))
+    others.sort(key=lambda trial: (trial is not nearest, trial.step_ms, trial.least_bytes))
     return front, others, nearest
 
 

@@ -1,0 +1,167 @@
+"""`samattn plan`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import EXIT_DIFFERS, UsageError
+from ..files.load import Override, load_config
+from ..render import PICTURES, TABLES, TEXTS
+from . import complete
+from .output import deliver, guarded, terminal_options, working
+from .output_files import output_files
+from .parameters import Config, Outputs, TextFormat, chosen, device_name, named_device
+from .run_options import LaidOver, with_run_options
+
+if TYPE_CHECKING:
+    from ..device.model import Device
+    from ..studies.plan import Goal
+
+FORMATS = (*TEXTS, *TABLES, *PICTURES)
+EXAMPLE = "--gpus 8 --device a100_80 --global-batch 64"
+MOST_PRICE = 1e9
+RUN = "run."
+
+
+@guarded
+@with_run_options("mode")
+def plan(
+    config: Config,
+    gpus: Annotated[
+        int | None, typer.Option(metavar="N", help="GPUs that a step is spread over.", show_default=False)
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            "--devices",
+            metavar="DEVICES",
+            help="The card of each: a100_80, ... (see `samattn devices`) or a YAML file; several to compare, separated by "
+            "commas.",
+            autocompletion=complete.words(complete.known_devices, several=True),
+            show_default=False,
+        ),
+    ] = None,
+    global_batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Images of one step of all GPUs together.", show_default=False),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEVICE=PRICE",
+            help="What you pay for an hour of one GPU, such as h100=2.9; adds the cost of steps and images. May repeat.",
+        ),
+    ] = None,
+    table: Annotated[
+        bool,
+        typer.Option(
+            "--table",
+            help="Also the largest image and batch that train on cards of 16 to 80 GB, as the config is run.",
+        ),
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Replay and show every choice, not the Pareto front alone.")
+    ] = False,
+    laid_over: LaidOver = (),
+    format_: TextFormat = None,
+    output: Outputs = None,
+) -> None:
+    """Find the fastest way to train an encoder on several GPUs that fits their memory.
+
+    All strategies, micro-batches, precisions, choices of checkpointing and attention kernels that reach the global batch
+    exactly are compared, each by the time of a step (roofline) and by what a GPU reserves. The fastest that fits comes first,
+    then the Pareto front of time against memory. An option such as --attention sdpa, or --set run.parallel=ddp, keeps to that
+    value. The exit code is 1 if nothing fits. With -o and without --format, nothing is printed.
+
+    Examples:
+
+      samattn plan sam_vit_h --gpus 8 --device a100_80 --global-batch 64
+
+      samattn plan sam_vit_h --gpus 8 --devices l40s,a100_40,h100 --global-batch 64 --price h100=2.9
+
+      samattn plan sam_vit_b --gpus 2 --device rtx_4090 --global-batch 8 --attention sdpa -o plan.svg -o plan.json
+    """
+    from ..studies.plan import Goal
+    from ..studies.plan import plan as planned
+
+    formats = output_files(output, FORMATS)
+    cards = _cards(devices)
+    goal = Goal(
+        gpus=_needed("--gpus", gpus),
+        global_batch=_needed("--global-batch", global_batch),
+        given=frozenset(each.key.removeprefix(RUN) for each in laid_over if each.key.startswith(RUN)),
+        prices=dict(map(_price, price or ())),
+        every=every,
+        reference=config,
+        overrides=tuple(_texts(laid_over)),
+        sizes=table,
+    )
+    encoder = load_config(config, [*laid_over, *_training(goal)])
+    with working("comparing ways to train", "choices") as tell:
+        report = planned(encoder, cards, goal, tell=tell)
+    deliver(report, chosen(format_), formats, terminal_options(all_layers=every))
+    if not report.fits:
+        raise typer.Exit(EXIT_DIFFERS)
+
+
+def _training(goal: Goal) -> Iterator[Override]:
+    """That the run is a training step, if the user does not say what it is."""
+    if "mode" not in goal.given:
+        yield Override("run.mode", "training", "samattn plan")
+
+
+def _needed(option: str, value: int | None) -> int:
+    """The value of an option that has to be given.
+
+    Raises:
+        UsageError: if it is not.
+    """
+    if value is None:
+        raise UsageError("missing-option", f"{option} is missing: give all of {EXAMPLE}")
+    return value
+
+
+def _cards(names: str | None) -> list[Device]:
+    """The devices that an option lists.
+
+    Raises:
+        UsageError: if there is none, or an empty item.
+        ConfigError: if there is no such device.
+    """
+    if names is None:
+        raise UsageError("missing-option", f"--device is missing: give all of {EXAMPLE}")
+    words = [word.strip() for word in names.split(",")]
+    if "" in words:
+        raise UsageError("empty-item", f"--device {names}: the list has an empty item")
+    return [named_device(device_name(word) or word) for word in words]
+
+
+def _price(text: str) -> tuple[str, float]:
+    """A device and its price.
+
+    Raises:
+        UsageError: if the text is not DEVICE=PRICE.
+    """
+    name, _, digits = text.partition("=")
+    try:
+        price = float(digits)
+    except ValueError:
+        price = math.nan
+    if not name.strip() or not 0 <= price <= MOST_PRICE:
+        raise UsageError(
+            "not-a-price", f"--price {text}: must be DEVICE=PRICE of an hour of one GPU, such as h100=2.9"
+        )
+    return device_name(name.strip()) or name, price
+
+
+def _texts(laid_over: Sequence[Override]) -> Iterator[str]:
+    """The overrides as --set has them."""
+    for each in laid_over:
+        value = each.value.plain() if hasattr(each.value, "plain") else each.value
+        yield f"{each.key}={value if isinstance(value, str) else json.dumps(value)}"

@@ -1,0 +1,55 @@
+"""A choice of a plan in words, for its page and its chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...reports.plan import PlanCard, PlanChoice
+from ...units import format_bytes, format_percent
+
+NOTHING = "-"
+MEANINGS = {
+    "ddp views": "gradients are views of DDP's buckets (gradient_as_bucket_view)",
+    "zero1 views": "ZeRO-1 whose gradients are views of DDP's buckets",
+    "fsdp2": "gathered weights go after a block's forward (ZeRO-3)",
+    "fsdp2 kept": "gathered weights stay until the backward (ZeRO-2; reshard_after_forward false)",
+    "bfloat16 policy": "FSDP2 gathers weights in bfloat16 and reduces gradients in float32",
+}
+"""What strategies and precisions mean that are not words of a config."""
+
+
+def in_words(choice: PlanChoice) -> str:
+    """What a choice is: "ddp, bfloat16 autocast, sdpa attention, no checkpointing, 4 images x 2 forwards"."""
+    again = "no checkpointing" if choice.checkpointing == "none" else f"checkpointing {choice.checkpointing}"
+    images = f"{choice.batch_size} image{'' if choice.batch_size == 1 else 's'} a forward"
+    forwards = "" if choice.accumulate == 1 else f" x {choice.accumulate} forwards"
+    return f"{choice.strategy}, {choice.precision}, {choice.attention} attention, {again}, {images}{forwards}"
+
+
+def meanings(choices: Sequence[PlanChoice]) -> str:
+    """What the words of some choices mean, as sentences after others."""
+    words = dict.fromkeys(word for choice in choices for word in (choice.strategy, choice.precision))
+    return "".join(f" {word}: {MEANINGS[word]}." for word in words if word in MEANINGS)
+
+
+def layer_of(operation: str) -> str:
+    """The part or block of an operation: "blocks.11" of "blocks.11.mlp.act (backward)"."""
+    first, *rest = operation.partition(" ")[0].split(".")
+    return ".".join([first, *rest[:1]]) if rest and rest[0].isdecimal() else first
+
+
+def taken(choice: PlanChoice, card: PlanCard) -> tuple[str, str]:
+    """What a GPU reserves, and how much of what it can use that is."""
+    return format_bytes(choice.taken_bytes), share_of(choice, card)
+
+
+def share_of(choice: PlanChoice, card: PlanCard) -> str:
+    """How much of what a process can use of a card a choice takes."""
+    return format_percent(choice.taken_bytes / card.usable_bytes)
+
+
+def cost(amount: float | None) -> str:
+    """Money in whole hundredths, or in four digits where it is less."""
+    if amount is None:
+        return NOTHING
+    return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.3g}"
