@@ -25,6 +25,8 @@ from .sharded_training import ShardedStep
 from .training import TrainingStep
 
 BUILD: Section = ("", "forward")
+GIVEN = "output.grad"
+"""The gradient of an output, which is made after the last operation of the forward."""
 FORWARDS = 2
 """In inference: the first makes the workspaces of cuBLAS, which lie where the second finds no room."""
 LATER_OF_DDP = 2
@@ -126,6 +128,8 @@ class Timeline:
             ops[id(program)] = program.op_of_event
         own = ops[id(program)]
         at = event - first - sum(first <= made < event for made in self.history.workspaces)
+        if at >= len(own) and event not in self.history.workspaces:
+            return GIVEN
         return own[min(at, len(own) - 1)].name if own else ""
 
 

@@ -76,6 +76,13 @@ def test_memory_that_runs_out_in_the_second_forward_of_inference():
     assert first.live_bytes == second.live_bytes
 
 
+@pytest.mark.exhaustive
+def test_the_gradient_of_an_output_is_named():
+    """It is made when the forward is over, and no operation of the encoder makes it."""
+    case = next(case for case in HELD if "torch.full_like" in case["operator"])
+    assert answered(case).candidates[0].op == "output.grad"
+
+
 def test_the_messages_are_of_ten_encoders_and_all_phases():
     assert len({case["preset"] for case in CASES}) >= 10
     phases = {(case["section"][1], case["round"]) for case in CASES}
