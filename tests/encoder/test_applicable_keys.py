@@ -222,6 +222,15 @@ def test_keys_of_ddp_and_of_the_scaler_need_what_they_are_of(overrides, problem)
             "override run.reshard_after_forward=often: [not-a-quantity]",
         ),
         ([*FSDP, "run.param_dtype=int8"], "override run.param_dtype=int8: [unknown-value] run.param_dtype"),
+        (
+            [*FSDP, "run.autocast=bfloat16"],
+            "override run.autocast=bfloat16: [not-derived-yet] run.autocast fsdp2",
+        ),
+        ([*FSDP, "run.ema=true"], "override run.ema=true: [not-derived-yet] run.ema fsdp2"),
+        (
+            [*FSDP, "run.reduce_dtype=bfloat16"],
+            "override run.reduce_dtype=bfloat16: [not-derived-yet] run.reduce_dtype float32",
+        ),
     ],
 )
 def test_what_is_sharded_needs_a_number_of_gpus_and_what_is_resharded_a_divisor_of_it(overrides, problem):
@@ -245,6 +254,7 @@ def test_forms_of_fsdp(keys, reshards, computes_in):
         "sam_vit_b", [f"run.{key}={value}" for key, value in keys.items()] + FSDP[1:] + ["run.mode=training"]
     ).run
     assert (run.is_fsdp, run.reshards, run.computes_in) == (True, reshards, computes_in)
+    assert run.product_dtype == computes_in  # which decides how fast products are
     assert (type(run.reshards), run.is_ddp) == (type(reshards), False)
 
 

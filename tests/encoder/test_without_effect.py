@@ -11,6 +11,7 @@ from samattn_cli.device.load import load_device
 from samattn_cli.encoder.model import RunConfig
 from samattn_cli.encoder.without_effect import without_effect
 
+FSDP = {"mode": "training", "parallel": "fsdp2", "gpus": 8}
 SPLIT, THRESHOLD = "max_split_size_mb:64", "garbage_collection_threshold:0.6"
 
 
@@ -27,6 +28,10 @@ SPLIT, THRESHOLD = "max_split_size_mb:64", "garbage_collection_threshold:0.6"
         ({"tf32": True, "autocast": "bfloat16"}, True, True, ["run.tf32"]),
         ({"tf32": True, "dtype": "float16"}, True, True, ["run.tf32"]),
         ({"tf32": True, "allocator": SPLIT}, False, False, ["run.allocator", "run.tf32"]),
+        ({**FSDP, "param_dtype": "float32"}, True, True, ["run.param_dtype"]),
+        ({**FSDP, "reduce_dtype": "float32"}, True, True, ["run.reduce_dtype"]),
+        ({**FSDP, "param_dtype": "bfloat16", "reduce_dtype": "float32"}, True, True, []),
+        ({**FSDP, "param_dtype": "bfloat16", "tf32": True}, True, True, ["run.tf32"]),
     ],
 )
 def test_a_key_without_effect_is_noted(keys, on_cuda, has_times, noted):
