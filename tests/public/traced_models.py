@@ -56,6 +56,12 @@ TRANSFORMERS: Mapping[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "I-JEPA": ("IJepa", {}, (1, 3, 224, 224)),
     "Florence-2 tower": ("Florence2Vision", {}, (1, 3, 768, 768)),
     "Data2Vec vision": ("Data2VecVision", {}, (1, 3, 224, 224)),
+    "DINOv3-ConvNeXt": ("DINOv3ConvNext", {}, (1, 3, 224, 224)),
+    "ConvNeXt V2": ("ConvNextV2", {}, (1, 3, 224, 224)),
+    "CvT": ("Cvt", {}, (1, 3, 224, 224)),
+    "AIMv2": ("Aimv2Vision", {}, (1, 3, 224, 224)),
+    "LeViT": ("Levit", {}, (1, 3, 224, 224)),
+    "InternVL vision": ("InternVLVision", {}, (1, 3, 448, 448)),
 }
 
 
@@ -94,7 +100,8 @@ def transformers_model(name: str) -> nn.Module:
     import transformers  # noqa: PLC0415 - where it is installed
 
     kind, settings, _ = TRANSFORMERS[name]
-    model = getattr(transformers, f"{kind}Model", None) or getattr(transformers, f"{kind}Backbone")
+    names = (f"{kind}Model", f"{kind}Backbone", kind)
+    model = next(filter(None, (getattr(transformers, each, None) for each in names)))
     made: nn.Module = model(getattr(transformers, f"{kind}Config")(**settings))
     return made
 
