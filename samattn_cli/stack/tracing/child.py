@@ -49,7 +49,7 @@ def main(kernels: Callable[[dict[str, Any]], KernelOf]) -> None:
     sys.stdin = StringIO()  # a target that asks for input would wait for ever
     os.chdir(request["folder"])
     make_importable(request["folder"])
-    if request["checkout"]:
+    if request.get("checkout"):
         Checkout(request["checkout"], request["work_tree"]).use()
     with answers:
         answers.write(answer(request, kernels(request)))
@@ -67,7 +67,7 @@ def answer(request: dict[str, Any], kernel_of: KernelOf) -> str:
             return json.dumps({"dry": asdict(_run_dry(request))})
         with without_dynamo():
             traced = _traced(request, kernel_of)
-        if request["checkout"]:
+        if request.get("checkout"):
             checkout = Checkout(request["checkout"], request["work_tree"])
             _attempt(lambda: checkout.check(request["target"]), "", "not-of-base")
     except _FaultError as fault:
