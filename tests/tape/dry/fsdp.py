@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +74,27 @@ SMALL = (
 )
 """Others at small sizes: settings, families."""
 
-WHOLE = tuple(
-    f"{preset} run.parallel={parallel} run.gpus={gpus} {policy}".strip()
-    for preset, gpus, parallel, policy in product(
-        ("sam_vit_b", "sam_vit_l", "sam_vit_h", "swin_l", "sam2_hiera_l"),
-        (8, 2),
-        ("fsdp2", "zero2"),
-        ("", BFLOAT16),
-    )
+WHOLE = (
+    f"sam_vit_b {OVER_8}",
+    "sam_vit_b run.parallel=zero2 run.gpus=8",
+    f"sam_vit_b {OVER_8} {BFLOAT16}",
+    f"sam2_hiera_l {OVER_8}",
+    f"swin_l {OVER_8}",
+    f"sam_vit_l {OVER_8} {BFLOAT16}",
+    f"sam_vit_h {OVER_8}",
+    f"sam_vit_h run.parallel=zero2 run.gpus=2 {BFLOAT16}",
+    f"swin_l run.parallel=zero2 run.gpus=2 {BFLOAT16}",
+    f"sam2_hiera_l run.parallel=zero2 run.gpus=2 {BFLOAT16}",
+    "sam_vit_l run.parallel=fsdp2 run.gpus=2",
+    f"sam_vit_h {OVER_8} {BFLOAT16}",
+    "sam_vit_h run.parallel=zero2 run.gpus=8",
+    f"sam2_hiera_l {OVER_8} {BFLOAT16}",
+    "swin_l run.parallel=fsdp2 run.gpus=2",
+    "sam_vit_l run.parallel=zero2 run.gpus=8",
 )
-"""Encoders at their own size: over 2 and 8 GPUs, resharded after the forward or not, in float32 and with a policy."""
+"""Encoders at their own size: over 8 and 2 GPUs, resharded after the forward or not, in float32 and with a policy."""
 
-CASES = (*EACH_PATH, *SMALL)
+CASES = (*EACH_PATH, *SMALL, *WHOLE)
 
 
 def config_of(case: str) -> EncoderConfig:
