@@ -17,7 +17,7 @@ from .traced import TracedEncoder
 if TYPE_CHECKING:
     from ..studies.traced.ask import Asked
 
-NOT_FOLLOWED = ("attention", "autocast", "checkpointing", "set")
+NOT_FOLLOWED = ("attention", "autocast", "checkpointing", "parallel", "gpus", "set")
 """Keys of a profile that only configs of samattn follow."""
 SIZES = re.compile(r"\d+(?:x\d+)*(?=$|:)")
 IMAGE = 4

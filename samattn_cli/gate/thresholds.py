@@ -84,6 +84,8 @@ class Profile:
     mode: str | None = like(RunConfig, "mode")
     optimizer: str | None = like(RunConfig, "optimizer")
     checkpointing: bool | str | None = like(RunConfig, "checkpointing")
+    parallel: str | None = like(RunConfig, "parallel")
+    gpus: int | None = like(RunConfig, "gpus")
     device: str = key(
         TEXT,
         "The device, for times: a name of `samattn devices`, or the path of a YAML file from the folder of this file.",

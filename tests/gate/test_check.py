@@ -259,6 +259,23 @@ def test_growth_says_from_what_to_what(tmp_path):
 # -- profiles --------------------------------------------------------------------------------------------------------
 
 
+def test_a_profile_spreads_a_step_over_gpus(tmp_path):
+    config = folder(tmp_path, "- {id: a, metric: flops, limit: 1 TFLOP}").folder / "encoders" / "small.yaml"
+    for parallel in ("ddp", "fsdp2"):
+        more = f"profiles: {{train: {{mode: training, parallel: {parallel}, gpus: 2, device: a100_80}}}}"
+        result = one(tmp_path, "profile: train, metric: allocated_bytes, at_least: 0 B", more=more)
+        keys = ["run.mode=training", f"run.parallel={parallel}", "run.gpus=2"]
+        totals = analyze(load_config(config, keys), verify=False, device=load_device("a100_80")).totals
+        assert (result.outcome, result.value) == ("pass", totals.allocated_bytes)
+
+
+def test_a_profile_without_the_gpus_that_fsdp_needs_is_not_checked(tmp_path):
+    more = "profiles: {train: {mode: training, parallel: zero3}}"
+    result = one(tmp_path, "profile: train, metric: flops, at_least: 0 FLOP", more=more)
+    assert result.outcome == "unchecked"
+    assert "set run.gpus" in result.summary
+
+
 def test_a_profile_is_laid_over_the_config(tmp_path):
     more = (
         "profiles:\n  serve: {image_size: [128, 64], batch_size: 3, dtype: bfloat16, attention: sdpa}\n"

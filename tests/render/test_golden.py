@@ -37,6 +37,28 @@ CASES = {
     ),
     "fit.csv": (("fit", "vit_b", "--memory", "8GiB", "--format", "csv"), 80),
     "fit.md": (("fit", "vit_b", "--memory", "24GiB", "--mode", "training", "--format", "markdown"), 80),
+    "plan-80.txt": (
+        (
+            *("plan", "vit_b", "--gpus", "2", "--device", "rtx_4090", "--global-batch", "4"),
+            *("--autocast", "bfloat16", "--attention", "sdpa", "--batch-size", "2"),
+        ),
+        80,
+    ),
+    "plan-120.txt": (
+        (
+            *("plan", "vit_b", "--gpus", "2", "--devices", "rtx_4090,h100", "--price", "h100=2.9"),
+            *(
+                "--global-batch",
+                "2",
+                "--attention",
+                "sdpa",
+                "--set",
+                "run.parallel=ddp",
+                "--no-checkpointing",
+            ),
+        ),
+        120,
+    ),
     "explain-80.txt": (("explain", "sam_vit_h"), 80),
     "explain-160.txt": (("explain", "sam_vit_h", "7", "--metric", "peak_bytes"), 160),
     "explain.csv": (("explain", "sam2_hiera_t", "--metric", "params", "--format", "csv"), 80),

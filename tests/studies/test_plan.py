@@ -8,6 +8,7 @@ import pytest
 from samattn_cli import load_config, load_device
 from samattn_cli.errors import UsageError
 from samattn_cli.studies.analyze import analyze
+from samattn_cli.studies.on_device import in_memory
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.plan import Goal, plan
 from samattn_cli.studies.plan.choices import settings
@@ -131,7 +132,8 @@ def test_keys_that_the_user_gave_are_kept():
 
 def test_the_types_are_those_that_a_card_has_units_for_and_that_of_the_config():
     def of(halves, *overrides):
-        return {each.precision for each in settings(small(*overrides), 2, 2, frozenset(), halves)}
+        goal = Goal(gpus=2, global_batch=2)
+        return {each.precision for each in settings(small(*overrides), goal, halves, {})}
 
     assert of(["bfloat16", "float16"]) >= {"float32", "bfloat16 autocast"}
     assert "float16 autocast" not in of(["bfloat16", "float16"])
@@ -162,6 +164,22 @@ def test_what_cannot_be_asked(given, goal, code, says):
         plan(small(*given), [A100], goal)
     assert error.value.codes == (code,)
     assert says in str(error.value)
+
+
+@pytest.mark.exhaustive
+def test_the_table_of_sizes_is_what_fits_on_each():
+    goal = Goal(
+        gpus=1, global_batch=1, sizes=True, given=frozenset({"attention", "autocast", "checkpointing"})
+    )
+    config = small("run.checkpointing=true")
+    report = plan(config, [A100], goal)
+    assert [size.gigabytes for size in report.sizes] == [16, 24, 32, 40, 48, 80]
+    size = report.sizes[0]
+    t4 = load_device(size.device)
+    assert size.usable_bytes == t4.usable_bytes
+    for batch, fits in ((size.batch_size, True), (size.batch_size + 1, False)):
+        run = replace(config.run, mode="training", batch_size=batch)
+        assert in_memory(Passes(replace(config, run=run)), t4).fits == fits
 
 
 @pytest.mark.exhaustive

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ...reports.plan import PlanCard, PlanChoice
 from ...units import format_bytes, format_percent
 
 NOTHING = "-"
+DIGITS = 3
+"""Of money that is less than 1."""
 MEANINGS = {
     "ddp views": "gradients are views of DDP's buckets (gradient_as_bucket_view)",
     "zero1 views": "ZeRO-1 whose gradients are views of DDP's buckets",
@@ -49,7 +52,9 @@ def share_of(choice: PlanChoice, card: PlanCard) -> str:
 
 
 def cost(amount: float | None) -> str:
-    """Money in whole hundredths, or in four digits where it is less."""
+    """Money in whole hundredths, or in three digits where it is less than 1."""
     if amount is None:
         return NOTHING
-    return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.3g}"
+    if amount >= 1 or not amount:
+        return f"{amount:,.2f}"
+    return f"{amount:.{DIGITS - 1 - math.floor(math.log10(amount))}f}"

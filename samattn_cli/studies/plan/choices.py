@@ -9,12 +9,15 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from ...encoder.applicable_keys import unused_keys
+from ...encoder.applicable_keys import mapping_of, unused_keys
 from ...encoder.kernels import takes
 from ...encoder.model import EncoderConfig, RunConfig
 from ...encoder.plan_rules import is_valid
+from ...errors import ConfigError
+from ...files.load import load_config
 from ...records import dataclass
 from ..changes import same_as_sdpa
+from .goal import Goal
 
 KERNELS = ("eager", "sdpa", "fused")
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(RunConfig)}
@@ -106,37 +109,55 @@ def unused_by(parallel: str) -> list[str]:
 
 
 def settings(
-    config: EncoderConfig, gpus: int, global_batch: int, given: AbstractSet[str], halves: Sequence[str]
+    config: EncoderConfig,
+    goal: Goal,
+    halves: Sequence[str],
+    left_out: dict[str, None],
 ) -> Iterator[Setting]:
     """The choices for a number of GPUs.
 
     Args:
         config: the encoder as the user has it.
-        gpus: ranks.
-        global_batch: images of a step, which `gpus` divides.
-        given: the keys of the run that the user gave: a dimension that has one of them has no other value.
+        goal: the GPUs and the global batch; a dimension that has one of the keys that the user gave has no other value.
         halves: the types of 16 bits that a card has units for.
+        left_out: receives why strategies and precisions do not go together, by the rules of configs.
     """
+    gpus, given = goal.gpus, goal.given
     dimensions = (
-        _given(_batches(global_batch // gpus), config, given),
+        _given(_batches(goal.global_batch // gpus), config, given),
         _given(_precisions(config, halves, given), config, given),
         _given(_checkpointing(config), config, given),
         _given(tuple(option(kernel, attention=kernel) for kernel in KERNELS), config, given),
         _given(_strategies(gpus), config, given),  # last, as these share passes
     )
     valid: dict[tuple[Any, ...], bool] = {}  # by the keys that decide it
+    refused: dict[tuple[str, str], tuple[str, ...]] = {}
     for chosen in product(*dimensions):
         _, precision, checkpointing, _, strategy = chosen
         keys = {name: value for each in chosen for name, value in each.keys}
         if set(keys) & set(unused_by(keys["parallel"])):
             continue
         encoder = _with(config, {"gpus": gpus, **keys})
+        pair = strategy.name, precision.name
+        if pair not in refused:
+            refused[pair] = tuple(_refusals(encoder))
+            left_out.update(dict.fromkeys(refused[pair]))
+        if refused[pair]:
+            continue
         run = encoder.run
         key = run.attention, run.product_dtype, run.checkpointing, run.batch_size
         if key not in valid:
             valid[key] = _is_valid(encoder)
         if valid[key]:
             yield Setting(strategy.name, precision.name, checkpointing.name, encoder, config)
+
+
+def _refusals(encoder: EncoderConfig) -> Iterator[str]:
+    """Why the rules of configs refuse how an encoder is run: as if a file had its keys."""
+    try:
+        load_config(mapping_of(encoder))
+    except ConfigError as error:
+        yield from (problem.message for problem in error.problems)
 
 
 def _is_valid(encoder: EncoderConfig) -> bool:

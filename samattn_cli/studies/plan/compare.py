@@ -8,7 +8,7 @@ from dataclasses import replace
 from ...device.model import Device
 from ...encoder.model import EncoderConfig
 from ...errors import Message, UsageError, code_of
-from ...reports.plan import Plan, PlanCard, PlanChoice
+from ...reports.plan import Plan, PlanCard, PlanChoice, PlanSize
 from ..progress import Tell, silent
 from .choices import settings
 from .evaluate import Card, Trial
@@ -35,8 +35,9 @@ def plan(config: EncoderConfig, devices: Sequence[Device], goal: Goal, *, tell: 
     """
     check(config, devices, goal)
     cards = [Card(device) for device in devices]
-    trials = [_trials(config, card, goal) for card in cards]
-    told, left_out = _Told(tell, sum(map(len, trials))), dict[str, None]()
+    left_out: dict[str, None] = {}
+    trials = [_trials(config, card, goal, left_out) for card in cards]
+    told = _Told(tell, sum(map(len, trials)))
     planned: list[PlanCard] = []
     choices: list[PlanChoice] = []
     for card, of_card in zip(cards, trials, strict=True):
@@ -59,7 +60,14 @@ def plan(config: EncoderConfig, devices: Sequence[Device], goal: Goal, *, tell: 
         cards=tuple(_with_beaten(planned, choices)),
         choices=tuple(choices),
         left_out=tuple(left_out),
+        sizes=_sizes(config) if goal.sizes else (),
     )
+
+
+def _sizes(config: EncoderConfig) -> tuple[PlanSize, ...]:
+    from .sizes import sizes_of
+
+    return tuple(sizes_of(config))
 
 
 class _Told:
@@ -75,10 +83,9 @@ class _Told:
         self.tell(self.number, self.of)
 
 
-def _trials(config: EncoderConfig, card: Card, goal: Goal) -> list[Trial]:
+def _trials(config: EncoderConfig, card: Card, goal: Goal, left_out: dict[str, None]) -> list[Trial]:
     halves = [half for half in HALVES if getattr(card.device.peak_flops, half) is not None]
-    found = settings(config, goal.gpus, goal.global_batch, goal.given, halves)
-    return [Trial(setting, card) for setting in found]
+    return [Trial(setting, card) for setting in settings(config, goal, halves, left_out)]
 
 
 def _is_derived(trial: Trial, left_out: dict[str, None]) -> bool:

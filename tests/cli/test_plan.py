@@ -1,0 +1,78 @@
+"""`samattn plan` on the command line: exit codes, what is printed first, bad input."""
+
+import csv
+import io
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from samattn_cli import from_json, load_config
+from samattn_cli.cli.app import app
+from samattn_cli.device.load import device_source
+from samattn_cli.errors import EXIT_DIFFERS, EXIT_ERROR
+
+TWO = ("--gpus", "2", "--global-batch", "2")
+FEW = ("--attention", "sdpa", "--autocast", "bfloat16", "--no-checkpointing", "--image-size", "128")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["plan", "vit_b", *arguments])
+
+
+def test_the_keys_of_the_answer_are_a_config_with_its_figures(tmp_path):
+    result = run(*TWO, "--device", "a100_80", *FEW, "-o", f"{tmp_path}/a.json", "-o", f"{tmp_path}/a.csv")
+    assert result.exit_code == 0, result.output
+    report = from_json((tmp_path / "a.json").read_text())
+    best = report.choices[report.cards[0].best]
+    run_ = load_config("vit_b", ["image_size=128", *best.set]).run
+    assert (run_.mode, run_.gpus, run_.batch_size, run_.attention) == ("training", 2, 1, "sdpa")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text())))
+    assert len(rows) == len(report.choices)
+    assert float(rows[0]["step_ms"]) == best.step_ms == min(c.step_ms for c in report.choices if c.fits)
+
+
+def test_the_answer_is_first_and_the_command_keeps_what_the_user_set():
+    result = run(*TWO, "--device", "a100_80", *FEW, "--set", "run.parallel=ddp")
+    lines = result.output.splitlines()
+    assert lines[lines.index("Answer") - 1] == ""
+    assert lines.index("Answer") < lines.index("Set it in the config, or look at it alone")
+    (command,) = (line for line in lines if line.strip().startswith("samattn analyze"))
+    assert "--set image_size=128 " in command
+    assert command.count("run.attention=sdpa") == 1
+    assert "run.parallel=ddp" in command
+
+
+def test_nothing_fits_is_exit_code_1_with_what_is_missing(tmp_path):
+    small = tmp_path / "small.yaml"
+    text = device_source("a100_80").text
+    small.write_text(text.replace("memory_bytes: 85094039552", "memory_bytes: 600000000"))
+    result = run(*TWO, "--device", str(small), *FEW, "-f", "json")
+    report = json.loads(result.stdout)
+    assert result.exit_code == EXIT_DIFFERS
+    (card,) = report["cards"]
+    nearest = report["choices"][card["nearest"]]
+    assert nearest["missing_bytes"] == nearest["reserved_bytes"] - card["usable_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--gpus", "0", "--global-batch", "2", "--device", "a100_80"), "out-of-range", "--gpus 0"),
+        (("--gpus", "8", "--global-batch", "60", "--device", "a100_80"), "not-divisible", "56 or 64"),
+        ((*TWO, "--device", "a100"), "file-not-found", "a100_80"),
+        ((*TWO, "--device", "a100_80", "--price", "h100=2"), "price-without-card", "a100_80"),
+        ((*TWO, "--device", "a100_80", "--price", "h100"), "not-a-price", "h100=2.9"),
+        ((*TWO, "--device", "a100_80,a100_80"), "duplicate-device", "a100_80"),
+        ((*TWO, "--device", "a100_80,"), "empty-item", "--device"),
+        (TWO, "missing-option", "--device"),
+        (("--device", "a100_80"), "missing-option", "--gpus"),
+        ((*TWO, "--device", "a100_80", "--set", "run.parallel=none"), "conflicting-options", "--gpus 2"),
+        ((*TWO, "--device", "a100_80", "--set", "run.gpus=4", "--set", "run.parallel=ddp"), "conflicting-options", "run.gpus"),
+    ],
+)  # fmt: skip
+def test_bad_input(arguments, code, says):
+    result = run(*arguments)
+    assert result.exit_code == EXIT_ERROR
+    assert f"[{code}]" in result.output
+    assert says in result.output
