@@ -40,13 +40,18 @@ def sharded_step(config: EncoderConfig, target: Target) -> ShardedStep:
     Raises:
         UsageError: if it is not derived.
     """
-    computed = without_parallel(config)
-    alone = _step_alone(replace(computed, run=replace(computed.run, **SAME_PASSES)), target)
+    alone = step_alone(config, target)
     if any(segment.stage is not None for segment in alone.forward.segments):
         text = f"run.parallel {config.run.parallel} of an encoder that checkpoints whole stages is not derived yet"
         raise UsageError("not-derived-yet", text)
     passed = alone.forward
     return ShardedStep(ForwardPass(config, passed.image, passed.segments), alone.backward, alone)
+
+
+def step_alone(config: EncoderConfig, target: Target) -> StepAlone:
+    """The step of one GPU that computes what a step does, in one micro-batch."""
+    computed = without_parallel(config)
+    return _step_alone(replace(computed, run=replace(computed.run, **SAME_PASSES)), target)
 
 
 @lru_cache(maxsize=16)

@@ -122,7 +122,10 @@ class TrainingStep:
         is_same = config.run.has_views == self.config.run.has_views
         back = self.backward if is_same else backward(passed)
         step = TrainingStep(passed, back, one_by_one=self.one_by_one)
-        vars(step).update({name: getattr(self, name) for name in (INSIDE if is_same else OF_WEIGHTS)})
+        known: tuple[str, ...] = INSIDE if is_same else OF_WEIGHTS
+        if config.run.accumulate != self.config.run.accumulate:
+            known = tuple(name for name in known if name not in {"accumulating", "recordings"})
+        vars(step).update({name: getattr(self, name) for name in known})
         return step
 
     @property

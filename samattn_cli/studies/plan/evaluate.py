@@ -16,6 +16,7 @@ from ...encoder.model import EncoderConfig, RunConfig
 from ...errors import Message, UsageError
 from ...tape.encoder import without_parallel
 from ...tape.sdpa_call import Target
+from ...tape.sharded_training import step_alone
 from ...tape.training import TrainingStep, training_step
 from ..communication import exposure_of
 from ..on_device import InMemory, cuda_of, in_bytes, in_memory
@@ -54,7 +55,7 @@ class Card:
             return training_step(config, target)
         alone = without_parallel(config)
         if alone.run not in self.steps:
-            self.steps[alone.run] = training_step(alone, target)
+            self.steps[alone.run] = step_alone(alone, target).around(alone)
         step = self.steps[alone.run]
         if not config.run.has_views:
             return step.around(config)
