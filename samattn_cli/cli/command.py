@@ -84,6 +84,19 @@ def _choosing_blocks(word: str) -> str:
     )
 
 
+def _with_address(words: list[str]) -> list[str]:
+    """The option --ray with its address as one word: a word after it that may be a config is not an address."""
+    found = next((at for at, word in enumerate(words) if word.lower() == "--ray"), None)
+    if found is None:
+        return words
+    from .hints import may_be_config
+
+    after = words[found + 1 : found + 2]
+    if not after or after[0].startswith("-") or may_be_config(after[0]):
+        return [*words[:found], "--ray=auto", *words[found + 1 :]]
+    return [*words[:found], f"--ray={after[0]}", *words[found + 2 :]]
+
+
 class Command(TyperCommand):
     """A command that accepts families from outside, and whose usage errors say what would be right."""
 
@@ -107,6 +120,8 @@ class Command(TyperCommand):
         Raises:
             UsageError: Typer's, with a hint.
         """
+        if any("--ray" in param.opts for param in self.params):
+            args = _with_address(args)
         words = list(args)
         args = list(map(_choosing_blocks, args))
         if any(param.name == "configs" and param.nargs == -1 for param in self.params):

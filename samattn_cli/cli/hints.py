@@ -107,7 +107,7 @@ def _runs_of_values(self: Any, ctx: Any, words: Sequence[str]) -> Iterator[_Run]
         param = with_value[option]
         metavar = param.metavar or ""
         sets = metavar.startswith("KEY=") and "=" not in value
-        if after and all((sets or _is_like(value, word)) and not _may_be_config(word) for word in after):
+        if after and all((sets or _is_like(value, word)) and not may_be_config(word) for word in after):
             lists = metavar.endswith("S") or (metavar == "STRATEGY" and value.isdecimal())
             yield _Run(option, value, tuple(after), lists, sets, param.multiple)
 
@@ -152,7 +152,7 @@ def _is_like(value: str, word: str) -> bool:
     return value[:1].isdigit() == word[:1].isdigit()
 
 
-def _may_be_config(word: str) -> bool:
+def may_be_config(word: str) -> bool:
     """Whether a word is a file or a preset, or resembles one."""
     if word == STDIN or FILE.match(word) or os.path.exists(word):  # noqa: PTH110 - False of what is too long a name
         return True

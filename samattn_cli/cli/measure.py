@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -18,6 +20,7 @@ from ..spelling import known_as
 from ..units import format_things
 from . import complete
 from .files import folder_lock
+from .on_ray import GpuType, Ray, check_ray, cluster_at, measured_together, on
 from .output import emit, guarded, say, terminal_options, working, write_file
 from .output_files import file_format
 from .parameters import Configs, axis, overrides, read_stdin_once, run_option
@@ -36,7 +39,7 @@ def measurable_devices() -> list[str]:
 
 if TYPE_CHECKING:  # not when another command starts
     from ..encoder.model import EncoderConfig
-    from ..reports.recording import CompileMode, MeasuredCase, Recording
+    from ..reports.recording import CompileMode, Fingerprint, MeasuredCase, Recording
 
     Run = Callable[[EncoderConfig], MeasuredCase]
 
@@ -113,6 +116,8 @@ def measure(
             metavar="FILE", help="Keep torch's memory snapshot of one case, for its viewer; CUDA only."
         ),
     ] = None,
+    ray: Ray = None,
+    gpu_type: GpuType = None,
 ) -> None:
     """Run the real PyTorch stack, and record its memory and latency, in total and by layer.
 
@@ -127,8 +132,15 @@ def measure(
       samattn measure sam_vit_h --attention eager,sdpa,fused --mode inference,training -o h100.json
 
       samattn measure sam_vit_b --device dry:a100_80 --compile --dtype bfloat16
+
+      samattn measure sam_vit_b sam_vit_l --ray --gpu-type A100 -o a100.json
     """
     _check(device, output, snapshot)
+    check_ray("--device", device, ray, gpu_type)
+    if ray is not None and snapshot:
+        raise UsageError(
+            "not-with-ray", f"--snapshot {snapshot}: is kept on the machine that measures; leave out --ray"
+        )
     compiled = _compile_mode(device, compile_mode, wanted=compile_)
     axes = [
         axis("--resolutions", "image_size", resolutions),
@@ -146,15 +158,19 @@ def measure(
         raise UsageError(
             "one-case-only", f"--snapshot {snapshot}: needs exactly one case, but there are {len(cases)}"
         )
-    recording = start(device_fingerprint(device, compiled), None if fresh else output)
-    left = [config for config in cases if snapshot or not recording.finished(config)]
-    kept = len(cases) - len(left)
-    done = f"; {kept} already finished, in {output}" if kept else ""
-    say(f"{format_things(len(cases), 'case')} on {recording.fingerprint}{done}")
-    for note in compile_notes(compiled):
-        say(note)
-    run = partial(measure_case, device=device, snapshot=snapshot, repeats=repeats, compiled=compiled)
-    finished = _run(recording, left, run, output, kept, fresh=fresh)
+    with ExitStack() as stack:
+        cluster = stack.enter_context(cluster_at(ray, device, gpu_type, repeats, compiled)) if ray else None
+        fingerprint = cluster.fingerprint if cluster else device_fingerprint(device, compiled)
+        recording = start(fingerprint, None if fresh else output)
+        left = [config for config in cases if snapshot or not recording.finished(config)]
+        kept = len(cases) - len(left)
+        done = f"; {kept} already finished, in {output}" if kept else ""
+        say(f"{format_things(len(cases), 'case')} on {on(cluster) if cluster else fingerprint}{done}")
+        for note in compile_notes(compiled):
+            say(note)
+        run = partial(measure_case, device=device, snapshot=snapshot, repeats=repeats, compiled=compiled)
+        measured = measured_together(cluster, left) if cluster else measured_in_turn(left, run)
+        finished = _run(recording, fingerprint, measured, len(left), output, kept, fresh=fresh)
     for path in (output, snapshot):
         if path and finished:
             say(f"wrote {path}")
@@ -164,8 +180,9 @@ def measure(
 
 def _run(
     recording: Recording,
-    left: Sequence[EncoderConfig],
-    run: Run,
+    own: Fingerprint,
+    measured: Iterator[tuple[str, int, MeasuredCase]],
+    left: int,
     output: Path | None,
     kept: int,
     *,
@@ -175,7 +192,10 @@ def _run(
     finished: list[MeasuredCase] = []
     unwritten = False
     try:
-        for line, case in measured_in_turn(left, run):
+        for line, _, measured_case in measured:
+            case = measured_case
+            if own != recording.fingerprint and case.fingerprint is None and case.is_finished:
+                case = replace(case, fingerprint=own)
             finished.append(case)
             unwritten, recording = True, recording.with_case(case)
             if output:
@@ -183,7 +203,7 @@ def _run(
                 unwritten = False
             say(line)
     except KeyboardInterrupt:
-        _say_kept(kept + len(finished), kept + len(left), output)
+        _say_kept(kept + len(finished), kept + left, output)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     finally:
         if unwritten:  # without -o, or if the file could not be written
@@ -255,8 +275,8 @@ def _compile_mode(device: str, mode: str | None, *, wanted: bool) -> CompileMode
     return cast("CompileMode", known)
 
 
-def measured_in_turn(configs: Sequence[EncoderConfig], run: Run) -> Iterator[tuple[str, MeasuredCase]]:
-    """Measure cases one after another; yield a line with the result and the time that is left, and the case."""
+def measured_in_turn(configs: Sequence[EncoderConfig], run: Run) -> Iterator[tuple[str, int, MeasuredCase]]:
+    """Measure cases one after another; yield a line with the result and the time that is left, the position, and the case."""
     from ..render.measured import case_name, result
 
     began = monotonic()
@@ -265,7 +285,7 @@ def measured_in_turn(configs: Sequence[EncoderConfig], run: Run) -> Iterator[tup
         with working(name):
             case = run(config)
         left = (monotonic() - began) / number * (len(configs) - number)
-        yield f"{name}: {result(case)}{f'; about {left:,.0f} s left' if left else ''}", case
+        yield f"{name}: {result(case)}{f'; about {left:,.0f} s left' if left else ''}", number - 1, case
 
 
 def _say_kept(done: int, cases: int, output: Path | None) -> None:

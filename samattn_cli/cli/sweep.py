@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from ..units import format_things
 from . import complete
 from .ignored import say_ignored
 from .measure import DEVICE, DEVICES, measurable_devices, measured_in_turn
+from .on_ray import GpuType, Ray, check_ray, cluster_at, measured_together, on
 from .output import deliver, guarded, say, terminal_options, working
 from .output_files import output_files
 from .parameters import (
@@ -119,6 +121,8 @@ def sweep(
             metavar="N", min=1, help=f"The most points that --measure may run; default: {MOST_CASES}."
         ),
     ] = None,
+    ray: Ray = None,
+    gpu_type: GpuType = None,
     format_: TextFormat = None,
     output: Outputs = None,
 ) -> None:
@@ -136,6 +140,8 @@ def sweep(
       samattn sweep sam_vit_b --resolutions 1024,2048 --windows 7,8,14,16 --device rtx_4090
 
       samattn sweep sam_vit_b --vary mlp_ratio=2,4 --dtypes float32,bfloat16 --batch-sizes 1:4
+
+      samattn sweep sam_vit_b --resolutions 512:2048:256 --measure cuda --ray
     """
     formats = output_files(output, FORMATS)
     keys = dict(_varied(text) for text in _each_once(vary or ()))
@@ -160,11 +166,16 @@ def sweep(
     from ..studies.sweep import sweep as sweep_over
 
     _check_measured(measure, len(names) * grid.points, max_cases, repeats)
+    _check_ray(measure, ray, gpu_type)
     with working("working out the grid", "points") as tell:
         report = sweep_over(names, grid, wanted, laid_over=overrides(set_), device=where, tell=tell)
     say_ignored((config.run for config in report.configs), where)
     if measure:
-        report = _measured(report, measure, repeats)
+        report = (
+            _measured_on_ray(report, ray, measure, gpu_type, repeats)
+            if ray
+            else _measured(report, measure, repeats)
+        )
     if formats and not format_:  # some formats have figures only
         for sentence in set_alike(report):
             say(f"samattn: {sentence}")
@@ -191,19 +202,46 @@ def _check_measured(device: str | None, points: int, most: int | None, repeats: 
         )
 
 
+def _check_ray(device: str | None, ray: str | None, gpu_type: str | None) -> None:
+    if ray is not None and device is None:
+        raise UsageError("missing-option", "--ray: needs --measure, such as --measure cuda")
+    check_ray("--measure", device or "", ray, gpu_type)
+
+
+def _measured_on_ray(
+    report: Sweep, address: str, device: str, gpu_type: str | None, repeats: int | None
+) -> Sweep:
+    from ..studies.sweep_measure import encoders_at, with_measured
+
+    cases = {}
+    with _named_measure(), cluster_at(address, device, gpu_type, repeats) as cluster:
+        say(f"{format_things(report.points, 'case')} on {on(cluster)}")
+        for line, position, case in measured_together(cluster, encoders_at(report)):
+            say(line)
+            cases[position] = case
+        return with_measured(report, cluster.fingerprint, [cases[row] for row in sorted(cases)])
+
+
+@contextmanager
+def _named_measure() -> Iterator[None]:
+    """The option of this command in messages about a device."""
+    try:
+        yield
+    except DeviceError as error:
+        message = error.message.replace("--device", "--measure")
+        raise DeviceError(Message(code_of(error.message), message)) from None
+
+
 def _measured(report: Sweep, device: str, repeats: int | None) -> Sweep:
     from ..studies.measure import device_fingerprint, measure_case
     from ..studies.sweep_measure import encoders_at, with_measured
 
-    try:
+    with _named_measure():
         fingerprint = device_fingerprint(device)
-    except DeviceError as error:
-        message = error.message.replace("--device", "--measure")
-        raise DeviceError(Message(code_of(error.message), message)) from None
     say(f"{format_things(report.points, 'case')} on {fingerprint}")
     run = partial(measure_case, device=device, repeats=repeats)
     cases = []
-    for line, case in measured_in_turn(encoders_at(report), run):
+    for line, _, case in measured_in_turn(encoders_at(report), run):
         say(line)
         cases.append(case)
     return with_measured(report, fingerprint, cases)

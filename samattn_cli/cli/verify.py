@@ -235,7 +235,7 @@ def _judge_dry(
     configs = [load_config(reference, laid_over) for reference in references]
     target = f"dry:{device}"
     recording = Recording(fingerprint=device_fingerprint(target))
-    for line, case in measured_in_turn(configs, partial(measure_case, device=target)):
+    for line, _, case in measured_in_turn(configs, partial(measure_case, device=target)):
         recording = recording.with_case(case)
         say(line)
     _say_judgement({Path(target): recording}, configs, shown, formats)

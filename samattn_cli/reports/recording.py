@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..encoder.hash import config_hash
 from ..encoder.model import EncoderConfig, Phase
@@ -29,13 +29,17 @@ CompileMode = Literal["", "default", "reduce-overhead", "max-autotune", "max-aut
 CUDA_GRAPHS = frozenset({"reduce-overhead", "max-autotune"})
 """The modes whose graphs run as CUDA graphs."""
 
+OF_ONE_MACHINE = frozenset({"host", "driver", "platform"})
+"""The fields of a fingerprint that are particular to a machine: on machines with the same card they may differ."""
+
 
 @dataclass(frozen=True)
 class Fingerprint:
     """The device and the software that measured.
 
     `kind` is "dry" for a dry run: torch's own CUDA code, allocations real, kernels not run. `allocation_bytes` is what the allocator takes for one byte; `settings` are those that the environment or samattn
-    chose, in words. `compiled` is the mode of torch.compile, or "" for eager runs.
+    chose, in words. `compiled` is the mode of torch.compile, or "" for eager runs. `host` is the machine of a cluster, or
+    the names of all that measured; "" if this machine measured for itself.
     """
 
     device: str
@@ -55,17 +59,33 @@ class Fingerprint:
     multiprocessors: int | None = None
     threads_per_multiprocessor: int | None = None
     compiled: CompileMode = ""
+    host: str = ""
 
     def __str__(self) -> str:
         compiled = f", compiled ({self.compiled})" if self.compiled else ""
         return f"{self.device}{' (dry run)' * (self.kind == 'dry')}, torch {self.torch}{compiled}"
 
     def differences(self, other: Fingerprint) -> list[str]:
-        """What differs, in words."""
+        """What differs, in words. What is particular to a machine may differ if a cluster measured one of the two."""
+        may_differ = OF_ONE_MACHINE if self.host or other.host else {"host"}
+        if "driver" in may_differ and self.kind == "cpu":
+            may_differ = may_differ | {"total_bytes"}
         names = [
-            field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)
+            field.name
+            for field in fields(self)
+            if field.name not in may_differ and getattr(self, field.name) != getattr(other, field.name)
         ]
         return [f"{name} {getattr(self, name)!r} there, {getattr(other, name)!r} here" for name in names]
+
+
+def of_several(prints: Iterable[Fingerprint]) -> Fingerprint:
+    """One fingerprint of several machines that do not differ: it has the words of each, and the least memory."""
+    prints = tuple(prints)
+    words: dict[str, Any] = {
+        name: ", ".join(sorted({getattr(one, name) for one in prints if getattr(one, name)}))
+        for name in OF_ONE_MACHINE
+    }
+    return replace(prints[0], total_bytes=min(one.total_bytes for one in prints), **words)
 
 
 @dataclass(frozen=True)
@@ -124,12 +144,16 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredCase(Outcome):
-    """One config and its outcome; `predicted_bytes` is the peak that samattn predicted then, if it did."""
+    """One config and its outcome; `predicted_bytes` is the peak that samattn predicted then, if it did.
+
+    `fingerprint` is that of the machine that measured it; None if it is the recording's.
+    """
 
     config: EncoderConfig
     config_hash: str
     predicted_bytes: int | None
     measured_at: str
+    fingerprint: Fingerprint | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -188,6 +212,7 @@ def from_json(text: str, label: str) -> Recording:
         where = ".".join(map(str, first["loc"]))
         raise RecordingError("damaged-recording", f"{label}: is damaged at {where}: {first['msg']}") from None
     _check_cases(recording.cases, label)
+    _check_machines(recording, label)
     return recording
 
 
@@ -220,6 +245,17 @@ def _check_cases(cases: Iterable[MeasuredCase], label: str) -> None:
             )
         if case.measured is not None and not _are_positive(case.measured):
             raise RecordingError("damaged-recording", f"{what}: a peak or a time is not above 0")
+
+
+def _check_machines(recording: Recording, label: str) -> None:
+    """Check that all cases were measured on the same card, with the same torch: cases of two do not mix."""
+    for number, case in enumerate(recording.cases):
+        if case.fingerprint and (differences := recording.fingerprint.differences(case.fingerprint)):
+            raise RecordingError(
+                "recordings-differ",
+                f"{label}: mixes machines that differ: cases.{number} ({case.config.name}) was measured on another one "
+                f"than the recording says ({'; '.join(differences)})",
+            )
 
 
 def _are_positive(measured: Measurement) -> bool:

@@ -1,0 +1,281 @@
+"""Cases as tasks of a Ray cluster, each in a worker process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any
+
+from ...encoder.applicable_keys import mapping_of
+from ...encoder.hash import config_hash
+from ...encoder.model import EncoderConfig
+from ...encoder.outside import origins
+from ...errors import DeviceError
+from ...records import dataclass
+from ...reports.recording import CompileMode, Fingerprint, MeasuredCase, Outcome, of_several
+from ...units import format_bytes
+from ...version import __version__
+from ..passes import Passes
+from ..progress import Tell, silent
+from . import worker
+from .connect import connected
+from .machines import Machine, gpu_type_of, machines_of, suitable
+
+FRESH = {"max_calls": 1}
+"""A worker process ends with its case, so that no case inherits memory of another one."""
+
+RETRIES = 3
+"""How often a case is tried again after its machine or its worker process died."""
+
+POLL_SECONDS = 1.0
+LOST_SECONDS = 30.0
+"""How long a cluster may be without any machine that can run the cases before we give up."""
+
+CANCEL_SECONDS = 10.0
+PROCESS_BYTES = 512 << 20
+"""What a process with torch takes before it measures."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all cases of a command have in common.
+
+    Attributes:
+        device: "cuda" or "cpu".
+        compiled: the mode of torch.compile; "" for eager runs.
+        gpu_type: what Ray calls the GPUs to use; None for any.
+        repeats: the timed passes; None for the default.
+    """
+
+    device: str
+    compiled: CompileMode = ""
+    gpu_type: str | None = None
+    repeats: int | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What Ray gives to a case: one GPU or one core."""
+        asked: dict[str, Any] = {"num_cpus": 1}
+        if self.device != "cpu":
+            asked |= {"num_gpus": 1}
+        return asked | ({"accelerator_type": self.gpu_type} if self.gpu_type else {})
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that was looked at: each of its machines can run the cases, and they are alike.
+
+    Attributes:
+        ray: Ray's module, connected.
+        task: what the cases have in common.
+        fingerprints: that of each machine, by node.
+    """
+
+    ray: Any
+    task: Task
+    fingerprints: Mapping[str, Fingerprint]
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """That of all machines together."""
+        return of_several(self.fingerprints.values())
+
+    def measured(self, configs: Sequence[EncoderConfig]) -> Generator[tuple[int, MeasuredCase], None, None]:
+        """Measure cases; yield each as soon as it is finished, with its position. Closing the iterator cancels the others.
+
+        Raises:
+            DeviceError: if no machine is left that can run them.
+        """
+        ray, seen = self.ray, frozenset(self.fingerprints)
+        room = _most_memory(self._machines()) if self.task.device == "cpu" else 0
+        remote = ray.remote(**FRESH)(worker.run)
+        tasks: dict[Any, int] = {}
+        try:
+            for number, config in enumerate(configs):
+                asked = self._asked(config)
+                if room and asked.get("memory", 0) > room:
+                    yield number, _case(config, _too_large(room))
+                    continue
+                tasks[remote.options(**asked).remote(self._request(config), seen)] = number
+            yield from self._finished(tasks, configs)
+        finally:
+            _cancel(ray, tasks)
+
+    def _finished(
+        self, tasks: dict[Any, int], configs: Sequence[EncoderConfig]
+    ) -> Iterator[tuple[int, MeasuredCase]]:
+        waited = 0.0
+        while tasks:
+            ready, _ = self.ray.wait(list(tasks), timeout=POLL_SECONDS)
+            for task in ready:
+                number = tasks.pop(task)
+                yield number, self._case_of(task, configs[number])
+            waited = 0.0 if ready or self._machines() else waited + POLL_SECONDS
+            if waited >= LOST_SECONDS:
+                raise DeviceError(
+                    "no-machine-left", "--ray: no machine is left in the cluster that can run the other cases"
+                )
+
+    def _machines(self) -> list[Machine]:
+        with suppress(DeviceError):
+            return suitable(machines_of(self.ray), self.task.device, self.task.gpu_type)
+        return []
+
+    def _asked(self, config: EncoderConfig) -> dict[str, Any]:
+        """What a case asks for. On a CPU that is memory too: cases run next to each other."""
+        asked = {**self.task.options, "max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
+        if self.task.device == "cpu":
+            asked["memory"] = Passes(config, on_cpu=True).peak_bytes + PROCESS_BYTES
+        return asked
+
+    def _request(self, config: EncoderConfig) -> dict[str, Any]:
+        task = self.task
+        return {
+            "version": __version__,
+            "device": task.device,
+            "compiled": task.compiled,
+            "repeats": task.repeats,
+            "families": origins(),
+            "config": mapping_of(config),
+        }
+
+    def _case_of(self, task: Any, config: EncoderConfig) -> MeasuredCase:
+        """The case that a task measured, with the fingerprint of its machine; a failed one if it could not."""
+        try:
+            answer = self.ray.get(task)
+        except self.ray.exceptions.RayError as error:
+            return _case(config, Outcome(status="failed", message=_reason(error)))
+        if "problem" in answer:
+            return _case(config, Outcome(status="failed", message=f"a new machine: {answer['problem']}"))
+        own = self.fingerprints.get(answer["node"]) or _fingerprint(answer["fingerprint"], answer["node"][:8])
+        if differences := self.fingerprint.differences(own):
+            message = f"measured on a machine that is not like the others ({'; '.join(differences)})"
+            return _case(config, Outcome(status="failed", message=message))
+        measured: MeasuredCase = answer["case"]
+        return replace(measured, config=config, fingerprint=own)
+
+
+@contextmanager
+def cluster(address: str, task: Task, gpu_type: str | None, tell: Tell = silent) -> Iterator[Cluster]:
+    """The cluster at an address, after a look at each machine that can run cases.
+
+    Args:
+        address: "host:port", or "auto" for the cluster of this machine.
+        task: what the cases have in common.
+        gpu_type: the GPUs to use, as the user writes it.
+        tell: receives how many machines were looked at.
+
+    Raises:
+        DeviceError: if no cluster answers, or a machine cannot run the cases, or machines are not alike.
+        UsageError: if the address or the type of GPU is wrong.
+    """
+    with connected(address) as ray:
+        ray.cloudpickle.register_pickle_by_value(worker)
+        alive = machines_of(ray)
+        if task.device != "cpu":
+            task = replace(task, gpu_type=gpu_type_of(gpu_type, alive))
+        able = suitable(alive, task.device, task.gpu_type)
+        prints = dict(_looked_at(ray, task, able, tell))
+        _check_alike(prints.values())
+        yield Cluster(ray, task, prints)
+
+
+def _looked_at(
+    ray: Any, task: Task, machines: Sequence[Machine], tell: Tell
+) -> Iterator[tuple[str, Fingerprint]]:
+    strategy = partial(ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy, soft=False)
+    look = ray.remote(**FRESH)(worker.look)
+    tasks = {
+        look.options(**task.options, scheduling_strategy=strategy(machine.node)).remote(
+            __version__, task.device, task.compiled
+        ): machine
+        for machine in machines
+    }
+    left = dict(tasks)
+    try:
+        tell(0, len(tasks))
+        while left:
+            for one in ray.wait(list(left), timeout=POLL_SECONDS)[0]:
+                machine = left.pop(one)
+                yield machine.node, _look_of(ray, one, machine)
+                tell(len(tasks) - len(left), len(tasks))
+    finally:
+        _cancel(ray, left)
+
+
+def _look_of(ray: Any, task: Any, machine: Machine) -> Fingerprint:
+    try:
+        answer = ray.get(task)
+    except ray.exceptions.RayError as error:
+        raise DeviceError("worker-failed", f"--ray: machine {machine.name}: {_reason(error)}") from None
+    if "problem" in answer:
+        raise DeviceError(answer["code"], f"--ray: machine {machine.name}: {answer['problem']}")
+    return _fingerprint(answer, machine.name)
+
+
+def _fingerprint(answer: dict[str, Any], host: str) -> Fingerprint:
+    from pydantic import TypeAdapter
+
+    return replace(TypeAdapter(Fingerprint).validate_python(answer), host=host)
+
+
+def _check_alike(prints: Sequence[Fingerprint] | Any) -> None:
+    first, *others = prints
+    for other in others:
+        if differences := first.differences(other):
+            raise DeviceError(
+                "machines-differ",
+                f"--ray: machines {first.host} and {other.host} differ, and a recording is of one kind: "
+                + "; ".join(_of_hosts(text, first, other) for text in differences),
+            )
+
+
+def _of_hosts(text: str, there: Fingerprint, here: Fingerprint) -> str:
+    return text.replace(" there, ", f" on {there.host}, ").removesuffix(" here") + f" on {here.host}"
+
+
+def _case(config: EncoderConfig, outcome: Outcome) -> MeasuredCase:
+    """A case that was not measured."""
+    return MeasuredCase(
+        status=outcome.status,
+        message=outcome.message,
+        config=config,
+        config_hash=config_hash(config),
+        predicted_bytes=None,
+        measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _too_large(room: float) -> Outcome:
+    return Outcome(
+        status="not run",
+        message=f"no machine of the cluster has more than {format_bytes(int(room))} of memory",
+    )
+
+
+def _most_memory(machines: Sequence[Machine]) -> float:
+    return max((machine.memory for machine in machines), default=0.0)
+
+
+def _reason(error: Exception) -> str:
+    """Why a task failed, in a line."""
+    name = type(error).__name__
+    if name == "OutOfMemoryError":
+        return "its machine ran out of memory, and Ray ended the case"
+    if name in {"WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError"}:
+        return f"its process or its machine died, {RETRIES + 1} times"
+    cause = getattr(error, "cause", None)
+    lines = str(cause or error).strip().splitlines() or [name]
+    return f"{type(cause).__name__}: {lines[-1].strip()}" if cause else f"{name}: {lines[0].strip()}"
+
+
+def _cancel(ray: Any, tasks: Mapping[Any, Any]) -> None:
+    """End what runs, and take back what waits; wait until that is done."""
+    for task in tasks:
+        with suppress(Exception):
+            ray.cancel(task, force=True)
+    if tasks:
+        ray.wait(list(tasks), num_returns=len(tasks), timeout=CANCEL_SECONDS)
