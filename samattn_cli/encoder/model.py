@@ -46,6 +46,9 @@ from .registry import (
     TRANSITIONS,
     summaries,
 )
+from .torch_versions import NEWEST, known, parse_torch, version_of, words
+from .torch_versions import RANGE as TORCH_RANGE
+from .torch_versions import Version as TorchVersion
 from .trained import parse_trains, trained_parts
 
 MAX_SIDE = 1 << 20
@@ -414,9 +417,21 @@ class RunConfig:
         example="max_split_size_mb:128",
         default="",
     )
+    torch: str = key(
+        parsed(parse_torch, f"a version of torch, {TORCH_RANGE}", number(0, 100), TEXT, words=known()),
+        f"Version of torch, {TORCH_RANGE}: it decides which kernels of attention run. Those of 2.6 and 2.14 were recorded; a "
+        "version between them is taken to choose as 2.6 does. All other rules of memory are those of 2.14.",
+        example="2.13",
+        default=words(NEWEST),
+    )
     tf32: bool = key(
         FLAG, "Whether float32 products may use TF32 units; changes time only.", example=True, default=False
     )
+
+    @property
+    def torch_version(self) -> TorchVersion:
+        """The version of torch, as numbers that compare."""
+        return version_of(self.torch) or NEWEST
 
     @property
     def passes_before(self) -> int:

@@ -77,7 +77,7 @@ def import_flop_count_analysis() -> Any:
 
 def count_with_flop_counter(model: nn.Module, image: Tensor) -> Counts:
     """Counts of torch's FlopCounterMode: two FLOPs for each MAC of matrix products and convolutions."""
-    with torch.no_grad(), AsOnCuda(), OnMeta(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), AsOnCuda.of(model), OnMeta(), FlopCounterMode(display=False) as counter:
         model(image)
     root = type(model).__name__
     return {

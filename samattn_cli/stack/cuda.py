@@ -8,7 +8,8 @@
   after padding the mask to its alignment. On meta ATen would run the unfused product. Sources: attention.cpp
   (preprocess_mask) and sdp_utils.cpp (use_flash_attention). cuDNN's kernel, which torch prefers on H100 and B200, is left
   out, because its allocations are not documented. The rules are those of torch 2.14.1; for inputs (B, h, N, d) they are those
-  of 2.13.0 too. Inputs (N, M, d) get a batch of 1, where torch before 2.14 runs the unfused products.
+  of 2.13.0 too. Inputs (h, N, d) get a batch of 1; for torch before 2.14 they run as unfused products.
+- The softmax of unfused products is made of several operations, which CUDA allocates for. Source: _safe_softmax in SoftMax.cpp.
 - Slices that take a whole dimension do nothing, even if the installed torch records them: see `slices`.
 - Autocast depends on the device type, and meta does not have autocast: see `autocast`.
 """
@@ -20,22 +21,35 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..encoder.torch_versions import NEWEST, Version
 from . import slices
 
 MASK_ALIGNMENT = 8
 MOST_FLASH_DIM = 256
+UNBATCHED_SINCE = (2, 14)
+"""The first torch that gives queries, keys and values of three dimensions a batch; attention.cpp."""
 FUSED_DIMS = 4  # of queries, keys and values for which every torch runs a fused kernel
 WITHOUT_BIAS = 2  # arguments of a linear layer
 
 
+HALVES = {torch.float16, torch.bfloat16}
 SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
 
 
 class AsOnCuda(TorchFunctionMode):
-    """Runs linear layers and attention as a CUDA device would."""
+    """Runs linear layers and attention as a CUDA device would, with the attention kernels of a version of torch."""
+
+    def __init__(self, version: Version = NEWEST) -> None:
+        super().__init__()
+        self.version = version
+
+    @classmethod
+    def of(cls, model: nn.Module) -> AsOnCuda:
+        """As for the version of torch that an encoder is to run with; a module that does not say it is for the newest."""
+        return cls(getattr(model, "torch_version", NEWEST))
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -55,7 +69,8 @@ class AsOnCuda(TorchFunctionMode):
         if func is F.linear and not torch.is_grad_enabled() and args[0].is_contiguous():
             return F.linear(args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
-            return _attention(*args, **kwargs)
+            is_fused = args[0].dim() == FUSED_DIMS or self.version >= UNBATCHED_SINCE
+            return _attention(*args, **kwargs, is_fused=is_fused)
         if func in SOFTMAX and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
             return torch._softmax(args[0], kwargs["dim"], True)  # one kernel on CUDA
         if slices.RECORDED and func is Tensor.__getitem__:
@@ -90,16 +105,24 @@ def _layer_norm_backward(
     )
 
 
+def _safe_softmax(x: Tensor, dim: int, _dtype: Any = None) -> Tensor:
+    """_safe_softmax of ATen: zeros in rows that are minus infinity everywhere."""
+    out = torch.softmax(x, dim)
+    is_infinite = torch.ops.aten.eq.Scalar(x, -torch.inf)
+    is_masked = torch.ops.aten.all.dim(is_infinite, dim, True)
+    return out.masked_fill_(is_masked, torch.zeros((), dtype=out.dtype, device=out.device))
+
+
 _ON_CUDA: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.roll.default: _roll,
+    torch.ops.aten._safe_softmax.default: _safe_softmax,
     torch.ops.aten.native_layer_norm_backward.default: _layer_norm_backward,
 }
 
 
 def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:
     """Whether flash attention takes queries (and keys) and values: (B, h, N, d)."""
-    halves = q.dtype in {torch.float16, torch.bfloat16}
-    return mask is None and halves and q.shape[-1] == v.shape[-1] <= MOST_FLASH_DIM
+    return mask is None and q.dtype in HALVES and q.shape[-1] == v.shape[-1] <= MOST_FLASH_DIM
 
 
 def _attention(
@@ -112,11 +135,14 @@ def _attention(
     *,
     scale: float | None = None,
     enable_gqa: bool = False,
+    is_fused: bool = True,
 ) -> Tensor:
     if dropout_p or is_causal or enable_gqa:
         raise NotImplementedError(
             "scaled_dot_product_attention with dropout, a causal mask or grouped queries"
         )
+    if not is_fused:
+        return unfused(q, k, v, attn_mask, scale=scale)
     if q.dim() == FUSED_DIMS - 1:
         q, k, v = (x.unsqueeze(0) for x in (q, k, v))
         mask = None if attn_mask is None else attn_mask.unsqueeze(0)
@@ -128,6 +154,24 @@ def _attention(
     return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, with_gradient, scale=scale)[
         0
     ]
+
+
+def unfused(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, scale: float | None = None
+) -> Tensor:
+    """scaled_dot_product_attention by unfused products: (..., N, d), (..., M, d), (..., M, e) -> (..., N, e).
+
+    Source: _scaled_dot_product_attention_math in attention.cpp. Under a dispatch mode ATen would add the mask out of place.
+    """
+    factor = (q.shape[-1] ** -0.5 if scale is None else scale) ** 0.5
+    wide_q, wide_k, wide_v = (x.float() if x.dtype in HALVES else x for x in (q, k, v))
+    scaled = wide_q * factor
+    scores = torch.matmul(scaled, wide_k.transpose(-2, -1) * factor)
+    if mask is not None:
+        scores.add_(mask)
+    scores = torch.ops.aten._safe_softmax(scores, -1)
+    _unread = scores.to(q.dtype)  # ATen returns the probabilities too
+    return torch.matmul(scores, wide_v).to(q.dtype)
 
 
 def aligned(mask: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ class ImageEncoder(nn.Module):
         self.stages = {names[0]: len(names) for names in config.checkpointed_stages}
         self.steps = tuple(self._steps())
         self.at_the_end: Callable[[], None] = nothing  # before autocast frees its copies of weights
+        self.torch_version = config.run.torch_version
         self.autocast = None if config.run.autocast == "none" else getattr(torch, config.run.autocast)
 
     def _steps(self) -> Iterator[Plan]:

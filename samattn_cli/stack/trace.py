@@ -161,7 +161,7 @@ def trace_forward(
     """
     mode = Tracer(image.device.type, weights_bytes + rounded(image.nbytes))
     mode.ignore(*model.parameters(), *model.buffers(), image)
-    with torch.set_grad_enabled(grad), AsOnCuda(), mode, _forward_of(model, mode):
+    with torch.set_grad_enabled(grad), AsOnCuda.of(model), mode, _forward_of(model, mode):
         output = model(image)
         mode.leave_forward()
     del output
@@ -192,7 +192,7 @@ def trace_saved(model: ImageEncoder, image: Tensor) -> dict[str, int]:
 
     with (
         torch.enable_grad(),
-        AsOnCuda(),
+        AsOnCuda.of(model),
         saved_tensors_hooks(pack, lambda saved: saved.tensor),
         on_entering_parts(model, enter),
         _on_checkpointed_inputs(model, claim),
@@ -247,14 +247,14 @@ def trace_training(
     alone = uses_of_the_last_holder()
     mode = Tracer(image.device.type, live)
     if accumulates:
-        with torch.enable_grad(), AsOnCuda():
+        with torch.enable_grad(), AsOnCuda.of(model):
             backward_of(model(image))
     held = [weight.grad for weight in model.parameters() if weight.grad is not None]
     mode.ignore(*model.parameters(), *model.buffers(), image, *held)
     mode.accumulates_into(held)
     weights = [weight for weight in model.parameters() if weight.requires_grad and moves and not accumulates]
     hooks = [weight.register_post_accumulate_grad_hook(_drop_gradient) for weight in weights]
-    with torch.enable_grad(), AsOnCuda(), mode:
+    with torch.enable_grad(), AsOnCuda.of(model), mode:
         with _forward_of(model, mode):
             output = model(image)
         mode.leave_forward()

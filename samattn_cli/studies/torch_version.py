@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-OLDEST_TESTED = (2, 6)
-"""As in pyproject.toml and in the matrix of .github/workflows/ci.yml."""
+from ..encoder.torch_versions import OLDEST, version_of, words
 
 
 def too_old() -> str:
@@ -16,10 +13,10 @@ def too_old() -> str:
         installed = version("torch")
     except PackageNotFoundError:  # torch was built from source and has no metadata
         return ""
-    numbers = re.match(r"(\d+)\.(\d+)", installed)
-    if not numbers or tuple(map(int, numbers.groups())) >= OLDEST_TESTED:
+    found = version_of(installed)
+    if found is None or found >= OLDEST:
         return ""
-    oldest = ".".join(map(str, OLDEST_TESTED))
+    oldest = words(OLDEST)
     return (
         f"torch {installed} is older than {oldest}, the oldest that samattn is tested with: "
         f"pip install 'torch>={oldest}'"

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 from ..records import dataclass
 from .encoder import ForwardPass, Segment
-from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, Op
+from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, INSIDE_SDPA, Op
 
 FVCORE_ELEMENTWISE = frozenset({"layer_norm", "upsample_nearest", "upsample_bilinear"})
 """Operations without a product that fvcore counts, with the figures of `ELEMENTWISE_FLOPS`."""
@@ -37,7 +37,7 @@ IMAGENET_1K, IMAGENET_21K = 1000, 21843
 
 def fvcore(op: Op) -> int:
     """The count of fvcore."""
-    if op.kind == "sdpa":
+    if op.kind == "sdpa" or op.call == INSIDE_SDPA:
         return 0
     return int(op.elementwise_flops if op.kind in FVCORE_ELEMENTWISE else op.macs)
 

@@ -190,7 +190,7 @@ def tape_for(run: RunConfig, item_bytes: Dim, *, training: bool, target: Target 
         half_to_float=half,
         training=training,
         holds_graph=training,
-        target=target,
+        target=replace(target, torch=run.torch_version),
     )
 
 

@@ -1,6 +1,6 @@
 """scaled_dot_product_attention on CUDA: the tensors that its forward and backward allocate.
 
-`sdpa.py` says which kernel runs. The mask of the memory-efficient kernel is padded to its alignment. The tensors of cuDNN's
+`sdpa.py` says which kernel runs; `unfused.py` has the unfused products. The mask of the memory-efficient kernel is padded to its alignment. The tensors of cuDNN's
 kernel are those that ATen allocates; the workspace that cuDNN asks for besides is not documented, and left out. Sources:
 attention.cpp, attention.cu, attention_backward.cu and cudnn/MHA.cpp of ATen.
 """
@@ -16,10 +16,12 @@ from .graph import Backward
 from .launch import MOST_BLOCKS
 from .ops import ELEMENTWISE_FLOPS
 from .sdpa import Choice, choose
-from .sdpa_call import Call, Kernel, Operand
+from .sdpa_call import UNBATCHED_DIMS, Call, Kernel, Operand
+from .sdpa_rules import UNBATCHED_SINCE
 from .storage import Dim, Shape
 from .tape import STATISTIC_BYTES, Tape
 from .tensor import Tensor, ceil_div
+from .unfused import unfused
 
 MASK_ALIGNMENT = 8  # of the memory-efficient kernel, in numbers; preprocess_mask in attention.cpp
 LSE_ALIGNMENT = 32  # of its log-sum-exp, in rows; attention.cu
@@ -30,13 +32,29 @@ BIAS_GRAD_ALIGNMENT = 16  # of its gradient of the mask, in numbers; attention_b
 def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """``F.scaled_dot_product_attention`` on CUDA: (B, h, N, d), (B, h, M, d), (B, h, M, e) -> (B, h, N, e).
 
-    The mask may broadcast to (B, h, N, M). In memory the result of memory-efficient attention is (B, N, h, e); that of the
-    others has the memory order of the queries.
+    The mask may broadcast to (B, h, N, M). Operands may be without a batch: (h, N, d).
+    """
+    low = mask and tape.cast(f"{name}.mask.cast", mask, q.item_bytes)  # autocast's
+    is_batched = len(q.shape) == UNBATCHED_DIMS and tape.target.torch >= UNBATCHED_SINCE
+    q, k, v = (x.unsqueeze(0) if is_batched else x for x in (q, k, v))
+    bias = low.unsqueeze(0) if low is not None and is_batched else low
+    choice = _choice(tape, q, k, v, bias)
+    run = unfused if choice.kernel == "math" else _fused
+    out = run(tape, name, q, k, v, bias, choice=choice)
+    if low is not None:
+        tape.free(low, keep=mask)
+    return out.view(*out.shape[1:]) if is_batched else out
+
+
+def _fused(
+    tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, low: Tensor | None, *, choice: Choice
+) -> Tensor:
+    """The kernel that runs, unless it is the unfused products.
+
+    In memory the result of memory-efficient attention is (B, N, h, e); that of the others has the memory order of the queries.
     """
     d, e = q.shape[-1], v.shape[-1]
     scores = _scores(q, k)
-    low = mask and tape.cast(f"{name}.mask.cast", mask, q.item_bytes)  # autocast's
-    choice = _choice(tape, q, k, v, low)
     aligned = low and _MASK[choice.kernel](tape, f"{name}.mask", low)
     whole = aligned and aligned.expand_to(*q.shape[:-1], k.shape[2])
     out = _OUT[choice.kernel](tape, q, e)
@@ -55,7 +73,7 @@ def attention(tape: Tape, name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tens
         choice=choice,
     )
     if whole is not None and low is not None:
-        tape.free(whole, low, keep=mask)
+        tape.free(whole, keep=low)
     derivative = _backward(*operands, choice=choice)
     return tape.derived(name, out, operands, derivative, saves=(*operands, out, *extra))
 
@@ -129,21 +147,17 @@ _EXTRA: dict[Kernel, Callable[..., tuple[Tensor, ...]]] = {
     "flash": _flash_extra,
     "efficient": _efficient_extra,
     "cudnn": _cudnn_extra,
-    "math": _efficient_extra,
 }
-"""No encoder here runs the unfused products where a device has fused kernels; they are not modelled."""
 
 _OUT: dict[Kernel, Callable[[Tape, Tensor, Dim], Tensor]] = {
     "flash": _like_queries,
     "efficient": _heads_inside,
     "cudnn": lambda tape, q, d: tape.tensor_like(q) if d == q.shape[-1] else _heads_inside(tape, q, d),
-    "math": _heads_inside,
 }
 
 _MASK: dict[Kernel, Callable[[Tape, str, Tensor], Tensor]] = {
     "efficient": _aligned,
     "cudnn": lambda _tape, _name, mask: mask,
-    "math": _aligned,
 }
 
 
@@ -152,7 +166,7 @@ def _backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, ch
 
     def backward(tape: Tape, g: Tensor) -> tuple[Tensor | None, ...]:
         inputs = (q, k, v) if mask is None else (q, k, v, mask)
-        efficient = choice.kernel in {"efficient", "math"}
+        efficient = choice.kernel == "efficient"
         grads = [_heads_inside(tape, x, x.shape[-1]) if efficient else tape.tensor_like(x) for x in (q, k, v)]
         if mask is not None and mask.grad_fn:
             grads.append(_mask_gradient(tape, mask))

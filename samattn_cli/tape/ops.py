@@ -66,6 +66,9 @@ ELEMENTWISE_FLOPS = {
 OPERATOR = "@"
 """The call of a product that is written as an operator: tools that replace torch's functions do not see it."""
 
+INSIDE_SDPA = "F.scaled_dot_product_attention"
+"""The call of a product that torch's attention makes itself: fvcore, and tools that replace torch's functions, do not see it."""
+
 SCORES = "scores"
 """The name of the product of queries and keys, and of the share of the cost that it belongs to."""
 

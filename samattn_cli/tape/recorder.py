@@ -108,6 +108,15 @@ class Recorder:
         finally:
             self.trains, self.adapters_train = outer
 
+    @contextmanager
+    def without_autocast(self) -> Iterator[None]:
+        """Operations in this context run in the types of their operands."""
+        outer, self.autocast_bytes = self.autocast_bytes, None
+        try:
+            yield
+        finally:
+            self.autocast_bytes = outer
+
     def adapters(self) -> AbstractContextManager[None]:
         """Weights in this context adapt others: they are trained if the others are, or if the run trains adapters."""
         return self.weights(train=self.trains or self.adapters_train)
@@ -232,13 +241,23 @@ class Recorder:
         return tuple(used)
 
     def product(
-        self, name: str, kind: str, a: Tensor, b: Tensor, call: str = "", *, scores: bool = False
+        self,
+        name: str,
+        kind: str,
+        a: Tensor,
+        b: Tensor,
+        call: str = "",
+        *,
+        scores: bool = False,
+        choice: Choice | None = None,
     ) -> Tensor:
         """A matrix product, for `scores` of queries and keys: (..., m, k) @ (..., k, n) -> (..., m, n)."""
         out = self.like(a, *a.shape[:-1], b.shape[-1])
         macs = out.elements * a.shape[-1]
         pairs = out.elements if scores else 0
-        self.record(name, kind, reads=(a, b), writes=(out,), macs=macs, scores=pairs, call=call)
+        self.record(
+            name, kind, reads=(a, b), writes=(out,), macs=macs, scores=pairs, call=call, choice=choice
+        )
         return out
 
     def make(

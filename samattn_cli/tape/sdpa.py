@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ..encoder.torch_versions import Version
 from ..records import dataclass
-from .sdpa_call import AMPERE, Call, Kernel, Target, Version
+from .sdpa_call import AMPERE, Call, Kernel, Target
 from .sdpa_rules import RULES, UNBATCHED_SINCE, Rule, order
 
 IN_WORDS: dict[Kernel, str] = {

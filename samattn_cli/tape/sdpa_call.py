@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from ..encoder.torch_versions import NEWEST, Version
 from ..records import dataclass
 from .immutable import immutable
 from .storage import Shape
@@ -12,9 +13,7 @@ from .storage import Shape
 Kernel = Literal["cudnn", "flash", "efficient", "math"]
 """As in the names of ATen's operators; math is the unfused products, which make the matrix of scores."""
 
-Version = tuple[int, int]
-
-SEEN_ON: Version = (2, 14)
+SEEN_ON: Version = NEWEST
 """The version of torch whose choices are recorded: 2.14.1 with CUDA 13.0 and cuDNN 9.24, on the dry device."""
 
 BATCHED_DIMS = 4

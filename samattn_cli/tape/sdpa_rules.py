@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from ..encoder.torch_versions import OLDEST, Version
 from ..records import dataclass
 from ..units import KERNEL_ALIGNMENT_BYTES
-from .sdpa_call import BATCHED_DIMS, SEEN_ON, Call, Kernel, Operand, Target, Version
+from .sdpa_call import BATCHED_DIMS, SEEN_ON, Call, Kernel, Operand, Target
 from .storage import Dim
 
 FIRST: Version = (2, 2)
-SECOND: Version = (2, 6)
+SECOND: Version = OLDEST
 UNBATCHED_SINCE: Version = SEEN_ON
 """Since then operands of three dimensions get a batch of 1, so that a fused kernel can take them."""
 

@@ -20,6 +20,7 @@ from .derivatives import where_needed
 from .graph import Backward, Node
 from .ops import BATCHED_LINEAR, ELEMENTWISE_FLOPS, OPERATOR, SCORES, InputLayout, Parameter
 from .recorder import Recorder
+from .sdpa import Choice
 from .storage import Dim, Shape
 from .symbols.formula import greatest
 from .tensor import Tensor, contiguous_stride, dense_stride_like
@@ -99,7 +100,14 @@ class Tape(Recorder):
         return self.matmul(SCORES, q, k.transpose(-2, -1), call=call, scores=True)
 
     def matmul(
-        self, name: str, a: Tensor, b: Tensor, *, call: str = OPERATOR, scores: bool = False
+        self,
+        name: str,
+        a: Tensor,
+        b: Tensor,
+        *,
+        call: str = OPERATOR,
+        scores: bool = False,
+        choice: Choice | None = None,
     ) -> Tensor:
         """``a @ b``, or a `call`: (..., m, k) @ (..., k, n) -> (..., m, n), of three dimensions or more.
 
@@ -111,7 +119,7 @@ class Tape(Recorder):
         n = b.shape[-1]
         rows = self.reshape(f"{name}.a", low_a.expand_to(*batch, m, k), math.prod(batch), m, k)
         columns = self.reshape(f"{name}.b", low_b.expand_to(*batch, k, n), math.prod(batch), k, n)
-        out = self._bmm(name, rows, columns, call, scores=scores)
+        out = self._bmm(name, rows, columns, call, scores=scores, choice=choice)
         self.free(*_without_memory_of((a, b), (rows, columns, low_a, low_b)))
         return out.view(*batch, m, n).seen(is_view=False)
 
@@ -122,8 +130,17 @@ class Tape(Recorder):
         self.free(*_without_memory_of((a, b), (low_a, low_b)))
         return out
 
-    def _bmm(self, name: str, a: Tensor, b: Tensor, call: str, *, scores: bool = False) -> Tensor:
-        out = self.product(name, "matmul", a, b, call, scores=scores)
+    def _bmm(
+        self,
+        name: str,
+        a: Tensor,
+        b: Tensor,
+        call: str,
+        *,
+        scores: bool = False,
+        choice: Choice | None = None,
+    ) -> Tensor:
+        out = self.product(name, "matmul", a, b, call, scores=scores, choice=choice)
         saves = (*where_needed(b, a), *where_needed(a, b))
         return self.derived(name, out, (a, b), derivatives.bmm(a, b), saves)
 

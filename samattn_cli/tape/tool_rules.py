@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..records import dataclass
 from . import conventions
-from .ops import BATCHED_LINEAR, OPERATOR, parameter_elements
+from .ops import BATCHED_LINEAR, INSIDE_SDPA, OPERATOR, parameter_elements
 from .storage import Dim
 from .tool_calls import Call
 
@@ -67,7 +67,11 @@ def _has_macs(call: Call) -> bool:
 
 def _is_tensor_function(call: Call) -> bool:
     """Whether it is a product by a function of torch, not by the operator @."""
-    return call.op.call not in {"", OPERATOR}
+    return call.op.call not in {"", OPERATOR, INSIDE_SDPA}
+
+
+def _is_in_sdpa(call: Call) -> bool:
+    return call.op.kind in SDPA or call.op.call == INSIDE_SDPA
 
 
 def _macs(call: Call) -> Dim:
@@ -90,14 +94,14 @@ def _elements_out(call: Call) -> Dim:
     return call.elements_out
 
 
-NO_SDPA = Rule("nothing for the matrix products inside scaled_dot_product_attention", _of(SDPA))
+NO_SDPA = Rule("nothing for the matrix products inside scaled_dot_product_attention", _is_in_sdpa)
 NO_OPERATOR = Rule(
     "nothing for attention's matrix products, which use the operator @", lambda call: call.op.call == OPERATOR
 )
 
 FVCORE = (
     NO_SDPA,
-    Rule("one per MAC", lambda call: _has_macs(call) and not _of(SDPA)(call), _fvcore),
+    Rule("one per MAC", lambda call: _has_macs(call) and not _is_in_sdpa(call), _fvcore),
     Rule("5 per element of LayerNorm", _of(LAYER_NORM), _fvcore),
     Rule("1 or 4 per element of a resized image", _of(conventions.FVCORE_ELEMENTWISE - LAYER_NORM), _fvcore),
 )

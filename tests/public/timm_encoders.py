@@ -41,6 +41,8 @@ SAM2 = "sam2_hiera_t neck=none stages.2.depth=3 stages.2.global_attn_indexes=5"
 SMALL = (
     f"{SAM} image_size=256",
     f"{SAM} image_size=[224,304] run.batch_size=2 run.dtype=float16",
+    f"{SAM} image_size=256 run.torch=2.13",
+    f"{SAM} image_size=[224,304] run.batch_size=2 run.dtype=float16 run.torch=2.6",
     f"{SWIN} image_size=112",
     f"{SWIN} image_size=[264,296] run.batch_size=2 run.dtype=bfloat16",
     f"{SWINV2} image_size=128",
@@ -59,6 +61,11 @@ WIDE = (
     f"{SAM} image_size=256 run.dtype=float16 run.checkpointing=true",
     f"{SAM} image_size=256 window_size=0 global_attn_indexes=none",
     f"{SAM} image_size=256 run.batch_size=2 run.autocast=bfloat16",
+    f"{SAM} image_size=256 run.batch_size=2 run.autocast=bfloat16 run.torch=2.13",
+    f"{SAM} image_size=256 run.dtype=bfloat16 run.torch=2.13 rel_pos=none pos_embed=none qkv_bias=false",
+    f"{SAM} image_size=256 run.dtype=bfloat16 run.torch=2.13 run.checkpointing=true",
+    "sam_vit_b run.torch=2.13",
+    "sam_vit_b run.torch=2.13 run.dtype=bfloat16",
     f"{SWIN} image_size=[264,296] run.autocast=float16",
     f"{SWINV2} image_size=128 run.autocast=bfloat16",
     "vit_b depth=2 image_size=64 run.autocast=float16",
@@ -153,7 +160,7 @@ def _whole(config: EncoderConfig) -> list[int]:
     image = image_for(config, "meta")
     mode = Tracer("meta", 0)
     mode.ignore(*model.parameters(), *model.buffers(), image)
-    with torch.no_grad(), AsOnCuda(), mode:
+    with torch.no_grad(), AsOnCuda(config.run.torch_version), mode:
         model.forward_features(image)
     return _figures(mode._part.allocations, mode._part.live, 0)
 

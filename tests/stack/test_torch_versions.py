@@ -14,6 +14,7 @@ import torch.nn.functional as F
 import yaml
 
 from samattn_cli import load_config
+from samattn_cli.encoder.torch_versions import OLDEST, words
 from samattn_cli.render.crosscheck import verdicts
 from samattn_cli.stack import crosscheck, slices
 from samattn_cli.stack.count import import_flop_count_analysis
@@ -227,7 +228,7 @@ def test_verify_with_an_old_torch_exits_2_and_says_what_to_install(tmp_path):
 
 
 def test_the_oldest_torch_is_the_same_everywhere_and_is_tested():
-    oldest = ".".join(map(str, torch_version.OLDEST_TESTED))
+    oldest = words(OLDEST)
     assert f'"torch>={oldest}"' in (ROOT / "pyproject.toml").read_text("utf-8")
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
     lowest, pinned = workflow["jobs"]["test"]["strategy"]["matrix"]["torch"]

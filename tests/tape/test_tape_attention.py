@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from samattn_cli.stack.cuda import unfused as unfused_in_torch
+from samattn_cli.stack.trace import Tracer
 from samattn_cli.tape.kernels import attention as fused_attention
-from tests.support.tape_programs import RUNS, Program, derived, traced
+from samattn_cli.tape.sdpa import Choice
+from samattn_cli.tape.unfused import unfused
+from tests.support.tape_programs import RUNS, Program, Run, derived, traced
 
 N, HEADS, D = 5, 2, 4
 C = HEADS * D
@@ -131,6 +136,34 @@ def repeated(tape, x):
     return tape.matmul("product", x, tape.used_weight("weight", 1, HEADS, D, 3))
 
 
+UNFUSED = Choice("math")
+
+
+def without_fused_kernel(tape, x):
+    """Queries, keys and values between whose heads others lie, so that products copy them."""
+    B, N, _ = x.shape
+    q, k, v = x.view(B, N, 3, HEADS, D).permute(2, 0, 3, 1, 4).unbind()
+    return unfused(tape, "sdpa", q, k, v, None, choice=UNFUSED)
+
+
+def without_fused_kernel_in_torch(x):
+    q, k, v = x.view(*x.shape[:2], 3, HEADS, D).permute(2, 0, 3, 1, 4).unbind()
+    return unfused_in_torch(q, k, v)
+
+
+def without_batch(tape, x):
+    """Some of the queries, all keys, and a bias that trains and is one for all heads."""
+    q, k, v = x.unbind()
+    bias = tape.used_weight("bias", QUERIES, N)
+    out = unfused(tape, "sdpa", q.slice(1, 0, QUERIES), k, v, bias, choice=UNFUSED)
+    return tape.scale("after", out)
+
+
+def without_batch_in_torch(x, bias):
+    q, k, v = x.unbind()
+    return unfused_in_torch(q[:, :QUERIES], k, v, bias) * 0.5
+
+
 PROGRAMS = {
     "timm": Program((2, N, C), timm, timm_in_torch, LINEARS),
     "timm, one image": Program((1, N, C), timm, timm_in_torch, LINEARS),
@@ -142,6 +175,36 @@ PROGRAMS = {
     "softmax in float32": Program((2, HEADS, N, N), softmax_in_float32, softmax_in_float32_in_torch),
     "a broadcast operand": Program((2, HEADS, N, D), repeated, torch.matmul, ((1, HEADS, D, 3),)),
 }
+
+
+UNFUSED_PROGRAMS = {
+    "unfused": Program((2, N, 3 * C), without_fused_kernel, without_fused_kernel_in_torch),
+    "unfused, without a batch": Program(
+        (3, HEADS, N, D), without_batch, without_batch_in_torch, ((QUERIES, N),)
+    ),
+}
+
+
+@pytest.mark.parametrize("run", [Run(), Run("bfloat16"), Run("float16")], ids=str)
+@pytest.mark.parametrize("program", UNFUSED_PROGRAMS.values(), ids=UNFUSED_PROGRAMS.keys())
+def test_unfused_products_allocate_keep_and_multiply_what_torch_does(program, run):
+    assert derived(program, run) == traced(program, run)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_unfused_products_are_those_of_torchs_own_kernel(dtype):
+    """With a mask ATen would add it out of place under a mode that traces, and the meta device makes zeros on the host."""
+    q, k, v = (
+        torch.empty(2, HEADS, size, D, dtype=getattr(torch, dtype), device="meta") for size in (QUERIES, N, N)
+    )
+    seen = []
+    for run in (unfused_in_torch, torch.nn.functional.scaled_dot_product_attention):
+        tracer = Tracer("meta", 0)
+        tracer.ignore(q, k, v)
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
+            run(q, k, v)
+        seen.append((tracer._part.allocations, tracer._part.live, tracer._part.products))
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize("run", RUNS, ids=str)

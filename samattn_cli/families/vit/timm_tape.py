@@ -22,7 +22,7 @@ class Code(OfTransformers):
     """The steps of a block as in timm.
 
     It cuts windows, splits heads and copies the bias as transformers does. The attention has names for the scaled queries,
-    the bias and the probabilities. Torch's attention is called without a dimension of heads, and adds a batch of 1.
+    the bias and the probabilities. Torch's attention is called without a batch.
     """
 
     holds = {"scaled": "attention", "bias": "attention"}  # noqa: RUF012 - never changed
@@ -47,12 +47,12 @@ class Code(OfTransformers):
     softmax = reference.Code.softmax
 
     def per_head(self, x: Tensor, _stage: StageConfig) -> Tensor:
-        """(N, HW, d) -> (1, N, HW, d): all heads of all windows are those of one image."""
-        return x.unsqueeze(0)
+        """(N, HW, d): as they are."""
+        return x
 
     def of_heads(self, out: Tensor, stage: StageConfig) -> Tensor:
-        """(1, N, HW, d) -> (B, h, HW, d)."""
-        (_, N, tokens, d), h = out.shape, stage.num_heads
+        """(N, HW, d) -> (B, h, HW, d)."""
+        (N, tokens, d), h = out.shape, stage.num_heads
         return out.view(N // h, h, tokens, d)
 
     def for_projection(self, size: Shape) -> Shape:
@@ -65,8 +65,8 @@ class Code(OfTransformers):
         return x.view(B, H * W, C)
 
     def decomposed_bias(self, q: Tensor, size: Shape, layer: LayerConfig) -> Tensor:
-        """As for eager attention, with a batch of 1: (1, N, HW, HW)."""
-        return self._bias(q, size, layer, *q.shape[:2], q.shape[1]).unsqueeze(0)
+        """As for eager attention: (N, HW, HW)."""
+        return self._bias(q, size, layer, *q.shape[:2], q.shape[1])
 
     def _bias(self, q: Tensor, size: Shape, layer: LayerConfig, *shape: Dim) -> Tensor:
         """The sum of both terms of queries (N, HW, d), copied into `shape` while the function holds what it is made of."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...encoder.implementations import implementation_of
 from ...encoder.model import EncoderConfig, RunConfig
+from ...encoder.torch_versions import NEWEST
 from ...figures import IN_MEMORY, KINDS, KINDS_AT_PEAK, Figure, always, of
 from ...reports.analysis import (
     Analysis,
@@ -74,6 +75,8 @@ def how_it_runs(config: EncoderConfig) -> Iterator[str]:
         yield from how_it_steps(run)
     if run.tf32:
         yield "TF32"
+    if run.torch_version != NEWEST:
+        yield f"torch {run.torch}"
     if run.allocator:
         yield f"allocator {run.allocator}"
 

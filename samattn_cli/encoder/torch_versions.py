@@ -1,0 +1,54 @@
+"""The versions of torch whose choice of attention kernels is known (`run.torch`)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..errors import UsageError
+
+Version = tuple[int, int]
+
+OLDEST: Version = (2, 6)
+"""Also the oldest that the cross-check is tested with, as in pyproject.toml and in the matrix of .github/workflows/ci.yml."""
+NEWEST: Version = (2, 14)
+
+VERSION = re.compile(r"(\d+)\.(\d+)(\.\d+)?(\+\w*)?")
+
+
+def words(version: Version) -> str:
+    """Such as "2.14"."""
+    return ".".join(map(str, version))
+
+
+RANGE = f"{words(OLDEST)} to {words(NEWEST)}"
+
+
+def known() -> tuple[str, ...]:
+    """All that `run.torch` takes."""
+    return tuple(words((OLDEST[0], minor)) for minor in range(OLDEST[1], NEWEST[1] + 1))
+
+
+def version_of(text: str) -> Version | None:
+    """The version in a text such as "2.13.0+cpu", without its last number; None if there is none."""
+    found = VERSION.match(text)
+    return found and (int(found[1]), int(found[2]))
+
+
+def parse_torch(value: Any) -> str:
+    """The version without its last number, such as "2.13".
+
+    Raises:
+        UsageError: if it is not a version, or one whose kernels are not known.
+    """
+    text = str(value).strip()
+    found = version_of(text) if VERSION.fullmatch(text) else None
+    if found is None:
+        raise UsageError("not-a-torch-version", f"{text!r} is not a version of torch, such as 2.13")
+    if OLDEST <= found <= NEWEST:
+        return words(found)
+    is_cut = isinstance(value, float) and OLDEST <= (found[0], found[1] * 10) <= NEWEST
+    quotes = f". If you mean {text}0, put it in quotes: YAML reads it as the number {text}" if is_cut else ""
+    raise UsageError(
+        "unknown-torch-version", f"the attention kernels of torch {text} are not known: {RANGE} are{quotes}"
+    )
