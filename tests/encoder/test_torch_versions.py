@@ -30,7 +30,7 @@ def test_versions_that_are_known(written, kept, version):
         ("2.10", "[unknown-torch-version] run.torch torch 2.1 2.6 to 2.14 2.10 quotes"),
         ("newest", "[not-a-torch-version] run.torch 'newest' 2.13"),
         ("2.x", "[not-a-torch-version] run.torch '2.x' 2.13"),
-        ("[2.6]", "[not-of-kind] run.torch"),
+        ("[2.6]", "[not-a-quantity] run.torch 2.6 to 2.14"),
     ],
 )
 def test_versions_that_are_not(written, problem):
