@@ -13,6 +13,7 @@ from ..elements import Lines, Section, Table
 
 TITLE = "Blocks to checkpoint in training"
 HEADERS = ("", "blocks", "more FLOPs", "takes", "spare")
+ON_DEVICE = ("", "blocks", "more FLOPs", "allocated", "reserved")
 
 
 def sections(report: Fit) -> Iterator[Section]:
@@ -25,7 +26,19 @@ def sections(report: Fit) -> Iterator[Section]:
     )
     rows = tuple(row for each in report.checkpointing for row in _rows(each))
     if rows:
-        yield Table("What they cost", HEADERS, rows, "", (0, 1))
+        headers = ON_DEVICE if _is_replayed(report) else HEADERS
+        yield Table("What they cost", headers, rows, "", (0, 1))
+
+
+def _is_replayed(report: Fit) -> bool:
+    """Whether the allocator's verdict counts."""
+    return any(each.best is not None and each.best.encoder.reserved_bytes for each in report.checkpointing)
+
+
+def _taken(best: Checkpointed) -> str:
+    """What is allocated and reserved, or else live."""
+    taken, reserved = format_bytes(best.encoder.taken_bytes), best.encoder.reserved_bytes
+    return f"{taken} allocated and {format_bytes(reserved)} reserved" if reserved else taken
 
 
 def _answer(answer: CheckpointAnswer, report: Fit) -> Iterator[str]:
@@ -33,7 +46,7 @@ def _answer(answer: CheckpointAnswer, report: Fit) -> Iterator[str]:
     if best is None:
         yield f"{answer.message}."
         return
-    memory, taken = format_bytes(report.memory_bytes), format_bytes(best.encoder.taken_bytes)
+    memory, taken = format_bytes(report.memory_bytes), _taken(best)
     if answer.status == "fits as it is":
         yield f"no checkpointing is needed: {taken} of {memory}."
     elif answer.status == "fits":
@@ -51,11 +64,13 @@ def _proof(answer: CheckpointAnswer) -> Iterator[str]:
     """Whether a cheaper choice may have been missed."""
     if answer.untried:
         yield (
-            f"{answer.untried:,} other choices with fewer FLOPs ask for less than there is, differ in which of the equal blocks "
-            f"they checkpoint, and were not replayed; those that were do not fit ({answer.replayed} replays)."
+            f"{answer.untried:,} cheaper choices were not replayed; one of them may fit, since what they request is less than "
+            f"there is. Of cheaper choices, those that were do not fit ({answer.replayed} replays in all)."
         )
     elif answer.untried is None:
-        yield "choices with fewer FLOPs are too many to count: one of them may fit as well."
+        yield (
+            f"cheaper choices are too many to count. One of them may fit as well: {answer.replayed} choices were replayed."
+        )
 
 
 def _setting(best: Checkpointed) -> str:
@@ -72,10 +87,15 @@ def _rows(answer: CheckpointAnswer) -> Iterator[tuple[str, ...]]:
                 each.words or "none",
                 f"{each.more_flops:.1%}",
                 format_bytes(encoder.taken_bytes),
-                format_bytes(encoder.spare_bytes)
-                if encoder.fits
-                else f"lacks {format_bytes(encoder.missing_bytes)}",
+                _last(each),
             )
+
+
+def _last(each: Checkpointed) -> str:
+    encoder = each.encoder
+    if not encoder.fits:
+        return f"lacks {format_bytes(encoder.missing_bytes)}"
+    return format_bytes(encoder.reserved_bytes or encoder.spare_bytes)
 
 
 def rows(report: Fit) -> Iterator[dict[str, Any]]:

@@ -63,6 +63,7 @@ class Blocks:
         in_backward: bytes live before the first backward, without what the forward keeps.
         at_the_end: bytes live after the last backward.
         elsewhere: the peak of the optimizer's step.
+        operations: of a micro-batch's forward and backward.
     """
 
     variants: tuple[Variants, ...]
@@ -71,6 +72,7 @@ class Blocks:
     in_backward: int
     at_the_end: int
     elsewhere: int
+    operations: int
 
     @property
     def depth(self) -> int:
@@ -106,7 +108,7 @@ def blocks_of(config: EncoderConfig, cuda: Cuda | None = None) -> Blocks:
     step = reader.step(())
     numbers = tuple(segment.layer.index if segment.layer else None for segment in step.forward.segments)
     if has_taps:
-        _by_context(reader, variants, numbers)
+        _by_context(reader, variants, numbers, [id(segment.recording) for segment in step.forward.segments])
     return Blocks(
         variants=tuple(variants),
         numbers=numbers,
@@ -114,7 +116,13 @@ def blocks_of(config: EncoderConfig, cuda: Cuda | None = None) -> Blocks:
         in_backward=_begun(step) + reader.workspaces("backward"),
         at_the_end=_ended(step) + reader.workspaces("backward"),
         elsewhere=step.peaks["optimizer", "step"] + reader.workspaces("backward"),
+        operations=_operations(step),
     )
+
+
+def _operations(step: TrainingStep) -> int:
+    recordings = [*(segment.recording for segment in step.forward.segments), *step.recordings]
+    return sum(len(recording.ops) for recording in recordings)
 
 
 def _begun(step: TrainingStep) -> int:
@@ -128,16 +136,29 @@ def _ended(step: TrainingStep) -> int:
     return int(step.before[first, "backward"] + live_over(step.recordings[0]).change)
 
 
-def _by_context(reader: _Reader, variants: list[Variants], numbers: Sequence[int | None]) -> None:
-    """The terms of each block where it is the first that is checkpointed, and where another is."""
+def _by_context(
+    reader: _Reader, variants: list[Variants], numbers: Sequence[int | None], alike: Sequence[int]
+) -> None:
+    """The terms of each block where it is the first that is checkpointed, and where another is.
+
+    Args:
+        reader: reads the terms.
+        variants: receives them.
+        numbers: of the blocks.
+        alike: a number for each part and block, the same where their forwards have one recording.
+    """
     choices = [at for at, each in enumerate(variants) if each[True, False] != each[False, False]]
     choices = [at for at in choices if numbers[at] is not None]
     blocks = [number for at in choices if (number := numbers[at]) is not None]
     after_first = reader.read(blocks[:1])
     for at in choices[1:]:
         variants[at][False, True] = after_first[at]
+    firsts: dict[tuple[int, Block], Block] = {}
     for place, at in enumerate(choices):
-        variants[at][True, False] = reader.read(blocks[place:])[at]
+        kind = alike[at], variants[at][True, False]
+        if kind not in firsts:
+            firsts[kind] = reader.read_one(blocks[place:], at)
+        variants[at][True, False] = firsts[kind]
 
 
 class _Reader:
@@ -156,6 +177,10 @@ class _Reader:
         """The terms of each part and block."""
         step = self.step(blocks)
         return tuple(self._read(step, at) for at in range(len(step.forward.segments)))
+
+    def read_one(self, blocks: Sequence[int], at: int) -> Block:
+        """The terms of one part or block."""
+        return self._read(self.step(blocks), at)
 
     def _read(self, step: TrainingStep, at: int) -> Block:
         segment, kept, recording = step.forward.segments[at], step.kept[at], step.recordings[at]

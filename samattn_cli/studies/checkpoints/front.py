@@ -101,6 +101,14 @@ def every(blocks: Blocks, most: int, below: int) -> tuple[Choice, ...] | None:
     return _by_peak(beginnings, unit)
 
 
+def choice_of(blocks: Blocks, chosen: Sequence[int]) -> Choice:
+    """The choice of these blocks."""
+    begun = _start(blocks)
+    for at, number in enumerate(blocks.numbers):
+        begun = _with(blocks, at, begun, is_chosen=number in chosen, before=bool(begun.chosen[0]), unit=1)
+    return Choice(tuple(chosen), int(begun.flops[0]), int(begun.peak[0]))
+
+
 def _by_peak(found: _Beginnings, unit: int) -> tuple[Choice, ...]:
     """Choices, from the lowest peak on."""
     ordered = found.take(np.argsort(found.peak, kind="stable"))

@@ -2,7 +2,8 @@
 
 In bytes alone the front has it. On a device the allocator's verdict counts, which is that of a replay. What a step asks of the
 allocator is a lower bound of what it takes, so a choice whose requests alone exceed the memory need not be replayed. The others
-are replayed from the best on, as far as `WORK` goes; the answer says whether some were not.
+are replayed as far as `WORK` goes: a few of the front, by halving, then those with fewer FLOPs than the best so far, from the
+lowest peak on. The answer says whether some were not.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ from typing import TYPE_CHECKING
 
 from ...encoder.model import EncoderConfig
 from ...records import dataclass
+from .arranged import arranged
 from .blocks import Blocks, blocks_of, with_blocks
 from .front import Choice, counted, every, front
 
 if TYPE_CHECKING:
     from ...tape.inside import Cuda
 
-WORK = 768
-"""Blocks in all that are replayed: 24 choices of an encoder with 32 blocks, 64 of one with 12."""
+WORK = 300_000
+"""Operations in all that are replayed, which takes some 5 seconds: 62 choices of SAM ViT-H."""
+
+AT_LEAST = 12
+"""Choices that are replayed even so."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def on_device(
     """
     blocks = blocks_of(config, cuda)
     choices = front(blocks)
-    tried = _Tried(config, fits, max(1, WORK // len(config.layers)))
+    tried = _Tried(config, fits, _replays(blocks))
     possible = [each for each in choices if each.peak_bytes <= memory_bytes]
     best = _first_that_fits(possible, tried)
     above = sum(each[True, False].flops for each in blocks.variants) + 1
@@ -76,12 +81,16 @@ def on_device(
 def _cheaper(
     blocks: Blocks, memory_bytes: int, below: int, found: tuple[tuple[Choice, ...], int], tried: _Tried
 ) -> Choice | None:
-    """A choice with fewer FLOPs that fits; of equal blocks, each is tried only where they are few."""
+    """A choice with fewer FLOPs that fits: all are tried where they are few, else a few of each sum."""
     alike, number = found
-    best = next((each for each in alike if tried.fits(each)), None)
-    if best is None and number - tried.of(below) <= tried.left:
-        best = next((each for each in every(blocks, memory_bytes, below) or () if tried.fits(each)), None)
-    return best
+    few = every(blocks, memory_bytes, below) if number - tried.of(below) <= tried.left else None
+    order = arranged(blocks, alike) if few is None else few
+    for each in order:
+        if not tried.left:
+            return None
+        if each.peak_bytes <= memory_bytes and tried.fits(each):
+            return each
+    return None
 
 
 class _Tried:
@@ -104,6 +113,11 @@ class _Tried:
     def of(self, below: int) -> int:
         """How many with fewer FLOPs were replayed."""
         return sum(flops < below for flops, _ in self.verdicts.values())
+
+
+def _replays(blocks: Blocks) -> int:
+    """How many choices are replayed at most."""
+    return max(AT_LEAST, WORK // max(1, blocks.operations))
 
 
 def _first_that_fits(choices: list[Choice], tried: _Tried) -> Choice | None:
