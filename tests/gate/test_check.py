@@ -745,7 +745,7 @@ def _at(data, path):
 
 
 def test_a_rule_on_flops_runs_no_training_step(tmp_path, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise AssertionError("a training step was run")
 
     monkeypatch.setattr(passes, "training_step", broken)
@@ -805,7 +805,7 @@ def test_an_internal_error_is_neither_1_nor_0(tmp_path, monkeypatch):
     folder(tmp_path, "- {id: a, metric: flops, limit: 1 GFLOP}")
     monkeypatch.chdir(tmp_path)
 
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("oops")
 
     monkeypatch.setattr(Encoder, "readings", broken)
