@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
-
 from ..encoder.tree import Node
 from ..encoder.wording import cut
 from ..errors import Message
@@ -11,7 +9,7 @@ from ..shell import command
 from .sources import LABEL_OF_STDIN
 
 SAFETENSORS = ".safetensors"
-PYTORCH = (".pth", ".pt", ".bin", ".ckpt")
+PYTORCH = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pth.tar")
 """The file name extensions of PyTorch checkpoints."""
 
 OF_HUGGING_FACE = ("model_type", "architectures")
@@ -20,7 +18,7 @@ OF_HUGGING_FACE = ("model_type", "architectures")
 
 def is_checkpoint(name: str) -> bool:
     """Whether a file name has the extension of a checkpoint."""
-    return PurePath(name).suffix in {SAFETENSORS, *PYTORCH}
+    return name.endswith((SAFETENSORS, *PYTORCH))
 
 
 def checkpoint_problem(label: str) -> Message:

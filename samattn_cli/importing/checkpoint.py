@@ -1,6 +1,8 @@
-"""The shapes of a checkpoint's weights. No code in it is run, and no weight is read.
+"""The names and shapes of a checkpoint's weights. No code in it is run, and no weight is kept.
 
 A safetensors file has them in its header. PyTorch's own files are read by torch with ``weights_only``, onto the meta device.
+A plain pickle, such as those of detectron2's model zoo, is read by `files.pickled`. What kind of file it is shows in its first
+bytes, unless its name ends in .safetensors.
 """
 
 from __future__ import annotations
@@ -8,36 +10,50 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ImportFailedError
 from ..files.foreign import SAFETENSORS
+from ..files.pickled import read_pickle
 
 Shapes = dict[str, tuple[int, ...]]
 
 LENGTH_BYTES = 8
 MOST_HEADER_BYTES = 100 << 20  # safetensors' own limit
-WEIGHTS_ENTRIES = ("model", "state_dict", "module", "teacher")
-"""The entries under which training scripts save the weights."""
-PARALLEL = "module."
-"""Prefix of each name if DataParallel wrapped the model."""
+MOST_DEPTH = 4
+"""Of nested entries in which weights are looked for; a pickled object may contain itself."""
+
+ZIPPED = b"PK\x03\x04"
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""First bytes of PyTorch's files: a zip file; before torch 1.6, the pickle of a number."""
+PICKLED = b"\x80"
 
 
 def shapes_of(path: Path) -> Shapes:
-    """Name to shape of each weight.
+    """Name to shape of each weight. A weight in a nested entry has the names of the entries before its own.
 
     Raises:
-        ImportFailedError: if the file is damaged, or has anything but weights.
+        ImportFailedError: if the file is damaged, or has no weights.
     """
     try:
-        shapes = _from_safetensors(path) if path.suffix == SAFETENSORS else _from_pytorch(path)
+        return _READERS[kind_of(path) or "torch"](path)
     except OSError as error:
         raise ImportFailedError("cannot-read", f"{path}: cannot be read: {error.strerror}") from None
-    if all(name.startswith(PARALLEL) for name in shapes):
-        return {name.removeprefix(PARALLEL): shape for name, shape in shapes.items()}
-    return shapes
+
+
+def kind_of(path: Path) -> str:
+    """ "safetensors", "torch" or "pickle"; "" if the file does not begin as one of them does."""
+    if path.suffix == SAFETENSORS:
+        return "safetensors"
+    with path.open("rb") as file:
+        first = file.read(len(LEGACY))
+    if first.startswith((ZIPPED, LEGACY)):
+        return "torch"
+    if first.startswith(PICKLED):
+        return "pickle"
+    return "safetensors" if first[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{" else ""
 
 
 def _from_safetensors(path: Path) -> Shapes:
@@ -96,17 +112,38 @@ def _from_pytorch(path: Path) -> Shapes:
             "not-installed",
             f"{path}: reading this file needs torch: pip install 'samattn[torch]'",
         )
-    from ..stack.checkpoint import entries_of
+    from ..stack.checkpoint import read_checkpoint
 
-    return _weights_in(path, entries_of(path))
+    return _named(path, read_checkpoint(path))
 
 
-def _weights_in(path: Path, entries: Mapping[str, Any]) -> Shapes:
-    """The shapes, also if a training script has saved the weights under an entry of their own."""
-    for key in WEIGHTS_ENTRIES:
-        if isinstance(inner := entries.get(key), Mapping):
-            return _weights_in(path, inner)
-    shapes = {str(name): entry for name, entry in entries.items() if isinstance(entry, tuple)}
+def _from_pickle(path: Path) -> Shapes:
+    return _named(path, read_pickle(path))
+
+
+_READERS: dict[str, Callable[[Path], Shapes]] = {
+    "safetensors": _from_safetensors,
+    "torch": _from_pytorch,
+    "pickle": _from_pickle,
+}
+
+
+def _named(path: Path, loaded: Any) -> Shapes:
+    if not isinstance(loaded, Mapping):
+        raise ImportFailedError(
+            "no-weights", f"{path}: has a {type(loaded).__name__} instead of named weights"
+        )
+    shapes = dict(_flat(loaded, "", MOST_DEPTH))
     if not shapes:
         raise ImportFailedError("no-weights", f"{path}: has no named weights")
     return shapes
+
+
+def _flat(entries: Mapping[Any, Any], before: str, depth: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name to shape of what has a shape, in this entry and in those within it."""
+    for name, entry in entries.items():
+        if isinstance(entry, Mapping):
+            if depth:
+                yield from _flat(entry, f"{before}{name}.", depth - 1)
+        elif isinstance(shape := getattr(entry, "shape", None), tuple):
+            yield f"{before}{name}", tuple(shape)

@@ -16,23 +16,25 @@ from ..files.reading import not_a_file
 from ..files.sources import STDIN
 from .another_size import at_another_size
 from .attention import of_timm
-from .checkpoint import Shapes
+from .checkpoint import Shapes, kind_of
 from .checks import check_blocks, check_weights, config_of
 from .description import Description, Keys, quoted
 from .families import checkpoints, unusable_families
 from .hugging_face import LIBRARY, read_config_json
 from .implementation import of_library
+from .inside import Found, choice_of, encoders_in
 from .published_models import difference_from_published
 from .shards import INDEX, parts_of, shapes_in
 from .timm_model import TIMM, read_timm_model
-from .weights import CheckpointKind, Weights
+from .weights import Weights
 from .write import tidy, yaml_of
 
+CONFIG = "config.json"
 IN_FOLDER = (
-    "config.json",
+    CONFIG,
     *(f"{name}{ending}" for ending in ("", INDEX) for name in ("model.safetensors", "pytorch_model.bin")),
 )
-
+"""What transformers saves: in a folder, these come before other checkpoints."""
 EXTENSIONS = (".json", SAFETENSORS, *PYTORCH)
 
 
@@ -76,30 +78,48 @@ def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair 
 def _file_of(path: Path) -> Path | None:
     """The file that a path means; None if there is none, so that it may be the name of a timm model."""
     if path.is_dir():
-        file = next((path / name for name in IN_FOLDER if (path / name).is_file()), None)
-        if file is None:
-            raise ImportFailedError("nothing-to-import", f"{path}: contains none of {', '.join(IN_FOLDER)}")
-        return file
+        return _file_in(path)
     if path.exists():
-        if path.suffix not in EXTENSIONS:
-            raise ImportFailedError(
-                "unknown-extension",
-                f"{path}: unknown kind of file; the extension must be one of {', '.join(EXTENSIONS)}",
-            )
         if not path.is_file():
             raise ImportFailedError("not-a-file", f"{path}: {not_a_file(path.stat().st_mode).strerror}")
+        if not path.name.endswith(EXTENSIONS) and not kind_of(path):
+            raise ImportFailedError(
+                "unknown-extension",
+                f"{path}: unknown kind of file: its name does not end in {', '.join(EXTENSIONS)}, and it does not begin as a "
+                "checkpoint does",
+            )
         return path
-    if len(path.parts) != 1 or path.suffix in EXTENSIONS:
+    if len(path.parts) != 1 or path.name.endswith(EXTENSIONS):
         raise ImportFailedError(
             "file-not-found", f"{path}: no such file; samattn does not download from a hub"
         )
     return None
 
 
+def _file_in(folder: Path) -> Path:
+    """The config.json of a folder, or its only checkpoint, in one file or in parts.
+
+    Raises:
+        ImportFailedError: if it has neither, or several checkpoints.
+    """
+    if (saved := next((folder / name for name in IN_FOLDER if (folder / name).is_file()), None)) is not None:
+        return saved
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    found = [path for path in files if path.name.endswith((INDEX, SAFETENSORS, *PYTORCH))]
+    checkpoints_of_it = {tuple(parts_of(path)): path for path in reversed(found)}
+    if not found:
+        raise ImportFailedError("nothing-to-import", f"{folder}: contains no {CONFIG} and no checkpoint")
+    if len(checkpoints_of_it) > 1:
+        names = ", ".join(quoted(path.name) for path in reversed(checkpoints_of_it.values()))
+        raise ImportFailedError(
+            "several-checkpoints", f"{folder}: contains several checkpoints: name one of them: {names}"
+        )
+    return next(iter(checkpoints_of_it.values()))
+
+
 def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> tuple[Keys, Weights]:
     """The keys read by the first kind of checkpoint that matches; the encoder must have exactly those weights."""
-    kind = next((kind for kind in checkpoints() if kind.matches(shapes)), None)
-    if kind is None:
+    if not (found := encoders_in(shapes, checkpoints())):
         check_blocks(shapes, label)  # kinds are recognized by the first block
         names = ", ".join(quoted(name) for name in list(shapes)[:3])
         raise ImportFailedError(
@@ -107,8 +127,10 @@ def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> 
             f"{label}: samattn recognizes no model with these weights ({names}, ...); for a model saved by transformers, import "
             f"its config.json{unusable_families()}",
         )
-    weights = _renamed(kind, shapes, label, attributes)
-    keys = kind.read(weights)
+    weights = _renamed(found[0], label, attributes)
+    if choice := choice_of(found):
+        weights.warnings.append(choice)
+    keys = found[0].kind.read(weights)
     config = config_of(keys, label)
     check_weights(config, weights)
     if attributes:
@@ -118,19 +140,19 @@ def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> 
     return keys, weights
 
 
-def _renamed(kind: CheckpointKind, shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> Weights:
+def _renamed(found: Found, label: str, attributes: Mapping[str, Any]) -> Weights:
     """The encoder's weights by samattn's names; the other weights by their own."""
-    name_of, original_names, others = kind.names(shapes), dict[str, str](), dict(shapes)
-    check_blocks((name for name in shapes if name_of(name) is not None), label)
-    for name in shapes:
-        if (ours := name_of(name)) is not None:
-            if ours in original_names:
-                both = f"{quoted(original_names[ours])} and {quoted(name)}"
-                raise ImportFailedError(
-                    "unknown-model",
-                    f"{label}: {both} map to the same weight of samattn: this is another model",
-                )
-            original_names[ours] = name
-            del others[name]
-    own = {ours: shapes[name] for ours, name in original_names.items()}
-    return Weights(label, own, original_names, others, attributes)
+    name_of, original_names, others = found.kind.names(found.shapes), dict[str, str](), dict(found.shapes)
+    own = {name: ours for name in found.shapes if (ours := name_of(name)) is not None}
+    check_blocks((found.originals[name] for name in own), label)
+    for name, ours in own.items():
+        if ours in original_names:
+            both = f"{quoted(original_names[ours])} and {quoted(found.originals[name])}"
+            raise ImportFailedError(
+                "unknown-model",
+                f"{label}: {both} map to the same weight of samattn: this is another model",
+            )
+        original_names[ours] = found.originals[name]
+        del others[name]
+    shapes = {ours: found.shapes[name] for name, ours in own.items()}
+    return Weights(label, shapes, original_names, others, attributes)

@@ -61,6 +61,15 @@ def test_weights_of_a_model_that_was_trained_in_parallel(tmp_path):
     assert is_preset(imported(str(path)), "vit_b", tmp_path)
 
 
+@pytest.mark.parametrize("preset", ["swin_b_384", "swinv2_t"])
+def test_the_image_size_of_a_swin_without_masks_is_the_published_one(preset, tmp_path):
+    """timm's newer files and those of detectors have no masks of shifted windows, which show it."""
+    shapes = {name: shape for name, shape in shapes_of(preset).items() if "attn_mask" not in name}
+    text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
+    assert is_preset(text, preset, tmp_path)
+    assert "--image-size takes another" in text
+
+
 CHANGED: dict[tuple[str, str], tuple[str, dict[str, tuple[int, ...] | None]]] = {
     ("missing-weight", "'blocks.1.attn.qkv.weight'"): ("swin_t", {"layers.0.blocks.1.attn.qkv.weight": None}),
     ("missing-weight", "'blocks.7.norm2.bias'"): ("vit_b", {"blocks.7.norm2.bias": None}),
@@ -81,7 +90,6 @@ CHANGED: dict[tuple[str, str], tuple[str, dict[str, tuple[int, ...] | None]]] = 
         {"image_encoder.blocks.0.attn.rel_pos_h": (13, 64), "image_encoder.blocks.0.attn.rel_pos_w": (13, 64)},
     ),
     ("not-in-shapes", "sam_vit_b"): ("sam_vit_b", {"image_encoder.pos_embed": None}),
-    ("not-in-shapes", "layers.0.blocks.1.attn_mask"): ("swin_t", {"layers.0.blocks.1.attn_mask": None}),
     ("not-in-shapes", "1 of width 96, 2 of width 192, 7 of width 384, 1 of width 768"): (
         "sam2_hiera_t", {"image_encoder.trunk.blocks.11.attn.proj.weight": None},
     ),
@@ -102,7 +110,10 @@ def test_the_first_weight_that_differs_is_named(code, named, tmp_path):
 BAD_FILES: dict[tuple[str, Any], tuple[str, str]] = {
     ("a.pth", bad_files.hostile): ("unsafe-checkpoint", "posix.system"),
     ("b.pth", bad_files.hostile_old): ("unsafe-checkpoint", "posix.system"),
-    ("c.bin", bad_files.hostile_pickle): ("damaged-checkpoint", ""),
+    ("c.bin", bad_files.hostile_pickle): ("unsafe-checkpoint", "posix.system"),
+    ("hostile.pkl", bad_files.hostile_pickle): ("unsafe-checkpoint", "posix.system"),
+    ("hostile", bad_files.hostile_pickle): ("unsafe-checkpoint", "posix.system"),
+    ("cut.pkl", b"\x80\x04}q\x00"): ("damaged-checkpoint", ""),
     ("d.pt", bad_files.a_model): ("unsafe-checkpoint", "torch.nn.modules.linear.Linear"),
     ("e.pth", bad_files.of_itself): ("no-weights", ""),
     ("f.pth", bad_files.cut): ("damaged-checkpoint", "failed finding central directory"),
@@ -120,7 +131,8 @@ BAD_FILES: dict[tuple[str, Any], tuple[str, str]] = {
     ("r.json", b"[1]"): ("not-a-description", "list"),
     ("s.json", b'{"a": "\xe9"}'): ("not-json", "'utf-8' codec"),
     ("t.json", b"[" * 10**5): ("not-json", "maximum recursion depth"),
-    ("u.pkl", b"x"): ("unknown-extension", ".json"),
+    ("u.txt", b"x"): ("unknown-extension", ".json"),
+    ("v.pkl", b"x"): ("damaged-checkpoint", ""),
 }
 """The code, and what is named."""
 
@@ -143,7 +155,7 @@ def test_bad_files_are_refused_and_nothing_in_them_is_run(name, content, tmp_pat
 
 
 def test_a_folder_with_nothing_to_import_and_a_missing_file(tmp_path):
-    with pytest.raises(ImportFailedError, match=r"config\.json, model\.safetensors.*\[nothing-to-import\]"):
+    with pytest.raises(ImportFailedError, match=r"no config\.json and no checkpoint.*\[nothing-to-import\]"):
         imported(str(tmp_path))
     with pytest.raises(ImportFailedError, match=r"\[file-not-found\]"):
         imported(str(tmp_path / "config.json"))

@@ -115,7 +115,7 @@ def from_weights(weights: Weights) -> Keys:
         names_of_blocks = [
             weights.original_names[f"blocks.{index}.attn.qkv.weight"] for index in range(depth)
         ]
-        first = sum(not DECODERS_BLOCK.fullmatch(name) for name in names_of_blocks)
+        first = sum(not DECODERS_BLOCK.search(name) for name in names_of_blocks)
         weights.notes.append(
             f"Weights do not show mask_ratio: {PUBLISHED_MASK_RATIO} is that of the published models."
         )

@@ -12,6 +12,7 @@ from itertools import accumulate, count, takewhile
 
 from ...importing.checkpoint import Shapes
 from ...importing.description import Description, Keys, Size, as_size, grid_of, ratio_of
+from ...importing.published_models import published_models
 from ...importing.weights import CheckpointKind, Weights, renamer, square_side
 from .transformers_differences import swin_differences, swinv2_differences
 
@@ -23,6 +24,9 @@ DEFAULTS = {
 
 BLOCK = re.compile(r"layers\.([0-9]{1,4})\.blocks\.([0-9]{1,4})\.(.*)")
 MERGING = re.compile(r"layers\.([0-9]{1,4})\.downsample\.(.*)")
+GRIDS = 32
+"""Pixels along an image's side for each token of a window, in published models: 4 px a patch, 8 windows."""
+
 BUFFERS = r".*(relative_position_index|relative_coords_table|attn_mask|k_bias)"
 """Buffers of blocks, which released checkpoints have."""
 
@@ -181,13 +185,21 @@ def _image_size(weights: Weights, patch: int, window: Size) -> Size:
         return as_size(size)
     mask = weights.others.get("layers.0.blocks.1.attn_mask", ())
     side = square_side(mask[0]) if len(mask) == len("nNN") else None
-    if side is None or not isinstance(window, int):
-        raise weights.error(
-            "not-in-shapes",
-            "has no mask of shifted windows (layers.0.blocks.1.attn_mask), which shows the image size: write the config by "
-            "hand (`samattn configs --show swin_t`)",
-        )
-    return side * window * patch
+    if not isinstance(window, int):
+        raise weights.error("not-in-shapes", "its weights do not show the image size: write the config by hand")
+    return side * window * patch if side else _published_size(weights, window)
+
+
+def _published_size(weights: Weights, window: int) -> int:
+    """The image size of the published models with such windows; detectors take images of any size."""
+    block = "swinv2" if "blocks.0.attn.logit_scale" in weights else "swin"
+    sizes = {model.stages[0].window_size[0]: model.image_size[0] for model in published_models(block)}
+    size = sizes.get(window, window * GRIDS)
+    weights.notes.append(
+        f"Weights do not show the image size: {size} is that of published models with windows of {window}. "
+        "--image-size takes another."
+    )
+    return size
 
 
 HUGGING_FACE = {"swin": from_v1, "swinv2": from_v2}

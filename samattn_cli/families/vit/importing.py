@@ -18,6 +18,9 @@ from ...importing.weights import CheckpointKind, Weights, renamer
 ENCODER = "image_encoder."
 """Prefix of the encoder's weights in a checkpoint of the whole model."""
 
+HQ_DECODER = "mask_decoder.hf_token.weight"
+"""Of SAM-HQ's decoder, which reads outputs of global blocks too."""
+
 ADAPTER = "blocks.0.Space_Adapter.D_fc1.weight"
 LORA = "blocks.0.attn.qkv.linear_a_q.weight"
 
@@ -141,7 +144,8 @@ def _block(weights: Weights, width: int) -> tuple[str, Keys]:
 def _neck(weights: Weights) -> Keys:
     if "neck.0.weight" not in weights:
         return {}
-    return {"neck": "sam", "out_chans": weights.shape("neck.0.weight", 4)[0]}
+    neck = "sam_hq" if HQ_DECODER in weights.others else "sam"
+    return {"neck": neck, "out_chans": weights.shape("neck.0.weight", 4)[0]}
 
 
 def _placement(weights: Weights, patch: int, depth: int) -> tuple[Size, Keys]:
