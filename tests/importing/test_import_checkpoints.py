@@ -67,7 +67,7 @@ def test_the_image_size_of_a_swin_without_masks_is_the_published_one(preset, tmp
     shapes = {name: shape for name, shape in shapes_of(preset).items() if "attn_mask" not in name}
     text = imported(str(write_safetensors(tmp_path / "model.safetensors", shapes)))
     assert is_preset(text, preset, tmp_path)
-    assert "--image-size takes another" in text
+    assert "Weights do not show the image size" in text
 
 
 CHANGED: dict[tuple[str, str], tuple[str, dict[str, tuple[int, ...] | None]]] = {
