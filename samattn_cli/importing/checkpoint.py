@@ -44,7 +44,7 @@ def shapes_of(path: Path) -> Shapes:
 
 
 def kind_of(path: Path) -> str:
-    """ "safetensors", "torch" or "pickle"; "" if the file does not begin as one of them does."""
+    """The kind, safetensors, torch or pickle; empty if the file does not begin as one of them does."""
     if path.suffix == SAFETENSORS:
         return "safetensors"
     with path.open("rb") as file:
