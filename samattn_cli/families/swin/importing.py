@@ -186,7 +186,9 @@ def _image_size(weights: Weights, patch: int, window: Size) -> Size:
     mask = weights.others.get("layers.0.blocks.1.attn_mask", ())
     side = square_side(mask[0]) if len(mask) == len("nNN") else None
     if not isinstance(window, int):
-        raise weights.error("not-in-shapes", "its weights do not show the image size: write the config by hand")
+        raise weights.error(
+            "not-in-shapes", "its weights do not show the image size: write the config by hand"
+        )
     return side * window * patch if side else _published_size(weights, window)
 
 
