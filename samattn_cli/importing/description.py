@@ -70,6 +70,14 @@ class Description:
             inner.expect("model_type", *model_types, "")  # older files leave it empty
         return inner
 
+    def inner_or(self, key: str, default: Mapping[str, Any]) -> Description:
+        """The description under `key`, or `default` if it is missing; its model_type is that of `default` if it has none."""
+        inner = self.inner(key) if key in self.entries else Description(f"{self.label}: {key}", default)
+        inner._share(self)
+        if not inner.entries.get("model_type"):
+            inner.entries["model_type"] = default.get("model_type")
+        return inner
+
     def with_defaults(self, **defaults: Any) -> Description:
         """The same description, with the library's defaults for missing entries."""
         completed = Description(self.label, self.entries, defaults)

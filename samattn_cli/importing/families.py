@@ -1,7 +1,8 @@
 """What the `importing` of each family declares. Nothing lists the families.
 
-`HUGGING_FACE` maps a model_type to the function that reads its description. `CHECKPOINTS` has the kinds of checkpoint. Two
-more are optional: `TRANSFORMERS_DIFFERENCES` maps a model_type to a function that says where transformers runs an encoder
+`HUGGING_FACE` maps a model_type to the function that reads its description. `CHECKPOINTS` has the kinds of checkpoint. Three
+more are optional: `COPIES` is like `HUGGING_FACE`, for models with the same encoder but code of their own, whose memory samattn
+does not model; `TRANSFORMERS_DIFFERENCES` maps a model_type to a function that says where transformers runs an encoder
 differently from samattn; `EAGER_ONLY` has the model_types for which transformers has no attention but eager.
 """
 
@@ -19,7 +20,13 @@ from .weights import CheckpointKind
 
 def hugging_face() -> dict[str, Callable[[Description], Keys]]:
     """The function that reads a description, by model_type."""
-    return {word: read for family in _families() for word, read in _of(family, "HUGGING_FACE")}
+    tables = ("HUGGING_FACE", "COPIES")
+    return {word: read for family in _families() for table in tables for word, read in _of(family, table)}
+
+
+def copies() -> frozenset[str]:
+    """The model_types of encoders that samattn has, in code of their own."""
+    return frozenset(word for family in _families() for word, _ in _of(family, "COPIES"))
 
 
 def transformers_differences() -> dict[str, Callable[[EncoderConfig], Iterator[str]]]:

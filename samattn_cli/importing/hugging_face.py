@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import ImportFailedError, did_you_mean
+from ..errors import ImportFailedError
 from . import attention, dtype
 from .checks import config_of
-from .description import Description, Keys, quoted
-from .families import hugging_face, transformers_differences, unusable_families
+from .description import Description, Keys
+from .families import copies, hugging_face, transformers_differences, unusable_families
 from .implementation import of_library
+from .parts import encoder_of, unknown
 
 LIBRARY = "transformers"
 MOST_BYTES = 10 << 20
@@ -24,28 +25,22 @@ def read_config_json(path: Path) -> tuple[Keys, Description]:
     Raises:
         ImportFailedError: if the file is damaged, of an unknown model, or says what samattn cannot express.
     """
-    description = _description(path)
-    model_type = _model_type(description)
-    keys = dtype.of_transformers(hugging_face()[model_type](description), description)
+    description, known = _description(path), hugging_face()
+    found = encoder_of(description, known)
+    if found is None:
+        raise ImportFailedError(
+            "unknown-model", f"{description.label}: {unknown(description, known)}{unusable_families()}"
+        )
+    model_type, encoder = found
+    keys = dtype.of_transformers(known[model_type](encoder), description)
     config = config_of(keys, str(path))
     description.notes.extend(description.misspelt())
     if (differences := transformers_differences().get(model_type)) is not None:
         description.warnings.extend(differences(config))
     keys = attention.of_transformers(keys, config, description, model_type)
+    if model_type in copies():
+        return keys, description
     return of_library(keys, LIBRARY, str(path)), description
-
-
-def _model_type(description: Description) -> str:
-    word = description.entries.get("model_type")
-    known_types = hugging_face()
-    if isinstance(word, str) and word in known_types:
-        return word
-    hint = isinstance(word, str) and did_you_mean(word, known_types)
-    what = "has no model_type" if word is None else f"unknown model_type {quoted(word)}"
-    known = f"; choose from {', '.join(sorted(known_types))}"
-    raise ImportFailedError(
-        "unknown-model", f"{description.label}: {what}{hint or known}{unusable_families()}"
-    )
 
 
 def _description(path: Path) -> Description:

@@ -49,4 +49,4 @@ def _blocks(description: Description) -> Keys:
     }
 
 
-HUGGING_FACE = {WORD: from_model}
+HUGGING_FACE = dict.fromkeys((WORD, "deepseekocr"), from_model)

@@ -62,4 +62,12 @@ def _image_size(description: Description) -> Size:
     return as_size(size)
 
 
+def from_exaone(description: Description) -> Keys:
+    """An Exaone4_5_VisionConfig; samattn has no attention in which heads share keys and values."""
+    description = description.with_defaults(num_heads=16, num_key_value_heads=8)
+    description.expect("num_key_value_heads", description.integer("num_heads"))
+    return from_vision(description)
+
+
+COPIES = {"qwen2_5_omni_vision_encoder": from_vision, "exaone4_5_vision": from_exaone}
 HUGGING_FACE = {WORD: from_model, VISION: from_vision}

@@ -36,6 +36,11 @@ def from_v1(description: Description) -> Keys:
     return _from_config(description, "swin", "patch_merging")
 
 
+def from_donut(description: Description) -> Keys:
+    """A DonutSwinConfig, whose model has no norm at its end."""
+    return {**from_v1(description), "norm": False}
+
+
 def from_v2(description: Description) -> Keys:
     """A Swinv2Config; its pretrained_window_sizes scale positions, which costs nothing."""
     return _from_config(description, "swinv2", "patch_merging_v2")
@@ -205,6 +210,7 @@ def _published_size(weights: Weights, window: int) -> int:
 
 
 HUGGING_FACE = {"swin": from_v1, "swinv2": from_v2}
+COPIES = {"maskformer-swin": from_v1, "donut-swin": from_donut}
 TRANSFORMERS_DIFFERENCES = {"swin": swin_differences, "swinv2": swinv2_differences}
-EAGER_ONLY = ("swinv2",)
+EAGER_ONLY = ("swinv2", "maskformer-swin", "donut-swin")
 CHECKPOINTS = (CheckpointKind(is_swin, names, from_weights),)

@@ -40,6 +40,17 @@ def from_hq_vision(description: Description) -> Keys:
     return {**from_vision(description), "neck": "sam_hq"}
 
 
+def from_formulanet(description: Description) -> Keys:
+    """A PPFormulaNetVisionConfig, whose model has a projector after the neck."""
+    description.notes.append("Its multi_modal_projector is not a part of the encoder, and is left out.")
+    return from_vision(description.with_defaults(image_size=512))
+
+
+def from_slanext(description: Description) -> Keys:
+    """A SLANeXtVisionConfig."""
+    return from_vision(description.with_defaults(image_size=512))
+
+
 def from_vision(description: Description) -> Keys:
     """A SamVisionConfig."""
     description = description.with_defaults(
@@ -181,5 +192,11 @@ HUGGING_FACE = {
     "sam_hq": from_hq_model,
     "sam_hq_vision_model": from_hq_vision,
 }
+COPIES = {
+    "got_ocr2_vision": from_vision,
+    "slanext_vision": from_slanext,
+    "pp_formulanet_vision": from_formulanet,
+}
+EAGER_ONLY = ("got_ocr2_vision", "slanext_vision")
 TRANSFORMERS_DIFFERENCES = dict.fromkeys(HUGGING_FACE, transformers_differences)
 CHECKPOINTS = (CheckpointKind(is_sam, names, from_weights),)

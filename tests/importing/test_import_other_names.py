@@ -1,0 +1,164 @@
+"""Encoders that samattn has, in models of other names and inside larger models: equal to the real module of transformers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as tf
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers.models.got_ocr2.modeling_got_ocr2 import GotOcr2VisionEncoder
+from transformers.models.pp_formulanet.modeling_pp_formulanet import PPFormulaNetVisionModel
+from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniVisionEncoder
+from transformers.models.slanext.modeling_slanext import SLANeXtVisionEncoder
+
+from samattn_cli import analyze, load_config
+from samattn_cli.errors import ImportFailedError
+from samattn_cli.importing.importer import imported
+from tests.support.importing import as_json
+from tests.support.sampling import sampled
+
+SAM = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64, "window_size": 3,
+    "global_attn_indexes": [0], "output_channels": 8, "mlp_dim": 128,
+}  # fmt: skip
+SWIN = {"embed_dim": 32, "depths": [2, 2], "num_heads": [2, 4], "image_size": 112}
+SAM3 = {
+    "backbone_config": {
+        "model_type": "sam3_vit_model", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 112, "pretrain_image_size": 56, "window_size": 4, "global_attn_indexes": [1],
+    },
+    "fpn_hidden_size": 32, "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+}  # fmt: skip
+
+
+def vision_of(name: str) -> Callable[[Any], nn.Module]:
+    return lambda config: tf.AutoModel.from_config(getattr(config, name))
+
+
+def without_projector(config: Any) -> nn.Module:
+    model = PPFormulaNetVisionModel(config.vision_config)
+    model.multi_modal_projector = nn.Identity()
+    return model
+
+
+def without_pooler(config: Any) -> nn.Module:
+    return tf.AutoModel.from_config(config, add_pooling_layer=False)
+
+
+def backbone(config: Any) -> nn.Module:
+    return tf.AutoBackbone.from_config(config.backbone_config)
+
+
+MODELS: dict[str, tuple[Callable[[], Any], Callable[[Any], nn.Module]]] = {
+    "sam_hq": (lambda: tf.SamHQConfig(vision_config=SAM), vision_of("vision_config")),
+    "maskformer-swin": (lambda: tf.MaskFormerSwinConfig(**SWIN), tf.AutoModel.from_config),
+    "got_ocr2": (lambda: tf.GotOcr2Config(vision_config=SAM), lambda config: GotOcr2VisionEncoder(config.vision_config)),
+    "donut-swin": (lambda: tf.DonutSwinConfig(**SWIN), without_pooler),
+    "slanext": (lambda: tf.SLANeXtConfig(vision_config=SAM), lambda config: SLANeXtVisionEncoder(config.vision_config)),
+    "pp_formulanet": (lambda: tf.PPFormulaNetConfig(vision_config=SAM), without_projector),
+    "deepseek_vl_hybrid": (
+        lambda: tf.DeepseekVLHybridConfig(high_res_vision_config={"model_type": "sam_vision_model", **SAM}),
+        vision_of("high_res_vision_config"),
+    ),
+    "sam3_tracker": (lambda: tf.Sam3TrackerConfig(vision_config=SAM3), vision_of("vision_config")),
+    "sam3_tracker_video": (lambda: tf.Sam3TrackerVideoConfig(vision_config=SAM3), vision_of("vision_config")),
+    "sam3_lite_text": (lambda: tf.Sam3LiteTextConfig(vision_config=SAM3), vision_of("vision_config")),
+    "vision-encoder-decoder": (
+        lambda: tf.VisionEncoderDecoderConfig(
+            encoder=tf.DonutSwinConfig(**SWIN).to_dict(), decoder=tf.BertConfig().to_dict()
+        ),
+        lambda config: without_pooler(config.encoder),
+    ),
+    "vitmatte": (lambda: tf.VitMatteConfig(backbone_config=tf.VitDetConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=64, out_features=["stage2"])), backbone),
+}  # fmt: skip
+
+
+def figures(config: Any, folder: Path) -> tuple[int, int]:
+    """samattn's parameters and FLOPs."""
+    text = imported(str(as_json(config.to_dict(), folder / "config.json")))
+    (folder / "a.yaml").write_text(text, "utf-8")
+    totals = analyze(load_config(folder / "a.yaml"), verify=False).totals
+    return totals.params, totals.flops
+
+
+def theirs(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+    """The real module's."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:
+        model.eval()(torch.zeros(1, 3, *size, device="meta"))
+    return sum(weight.numel() for weight in model.parameters()), counted.get_total_flops()
+
+
+@pytest.mark.parametrize("name", sampled(list(MODELS), 3))
+def test_an_encoder_of_another_name_is_equal_to_the_real_module(name, tmp_path):
+    make, module_of = MODELS[name]
+    config = make()
+    ours = figures(config, tmp_path)
+    with torch.device("meta"):
+        model = module_of(config)
+    assert ours == theirs(model, load_config(tmp_path / "a.yaml").image_size)
+
+
+PUBLISHED = {
+    tf.SamHQConfig: 89_670_912, tf.GotOcr2Config: 89_670_912, tf.Sam3TrackerConfig: 454_038_784, tf.SLANeXtConfig: 87_278_848,
+}  # fmt: skip
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("made", PUBLISHED)
+def test_a_description_that_leaves_its_encoder_out_has_the_default_one(made, tmp_path):
+    """`to_diff_dict` leaves out what is the class's default."""
+    for entries in (made().to_dict(), made().to_diff_dict()):
+        text = imported(str(as_json(entries, tmp_path / "config.json")))
+        (tmp_path / "a.yaml").write_text(text, "utf-8")
+        assert analyze(load_config(tmp_path / "a.yaml"), verify=False).totals.params == PUBLISHED[made]
+
+
+def test_the_encoder_two_levels_down_is_named(tmp_path):
+    """Qwen2.5-Omni's is in its thinker; its own code has a projection each for queries, keys and values."""
+    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 64,
+              "fullatt_block_indexes": [1]}  # fmt: skip
+    entries = {
+        "model_type": "qwen2_5_omni",
+        "thinker_config": {"model_type": "qwen2_5_omni_thinker", "vision_config": vision},
+    }
+    text = imported(str(as_json(entries, tmp_path / "config.json")))
+    joined = " ".join(text.replace("\n# ", " ").split())
+    assert "its thinker_config.vision_config, of type qwen2_5_omni_vision_encoder" in joined
+    (tmp_path / "a.yaml").write_text(text, "utf-8")
+    ours = analyze(load_config(tmp_path / "a.yaml", ["image_size=112"]), verify=False).totals
+    config = tf.Qwen2_5OmniConfig(thinker_config={"vision_config": vision}).thinker_config.vision_config
+    config._attn_implementation = "eager"  # torch does not count the FLOPs of its attention for CPUs
+    model = Qwen2_5OmniVisionEncoder(config).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:
+        model(torch.zeros(64, 3 * 2 * 14 * 14), grid_thw=torch.tensor([[1, 8, 8]]))
+    assert ours.params == sum(weight.numel() for weight in model.parameters())
+    assert ours.flops == counted.get_total_flops()
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "clip": ({"model_type": "clip_vision_model"}, "no encoder of model_type 'clip_vision_model'; choose from"),
+    "edgetam": (
+        {"model_type": "edgetam", "vision_config": {"model_type": "edgetam_vision_model"}},
+        "nor has samattn what is inside it: 'edgetam_vision_model' (vision_config)",
+    ),
+    "sam4": ({"model_type": "sam4_vision_model"}, "choose from"),
+    "a misspelling": ({"model_type": "sam_vison_model"}, "did you mean 'sam_vision_model'?"),
+    "timm": ({"architecture": "vit_base_patch16_224"}, "is timm's, of 'vit_base_patch16_224'"),
+    "grouped": (
+        {"model_type": "exaone4_5", "vision_config": {"model_type": "exaone4_5_vision"}},
+        "vision_config: samattn cannot express num_key_value_heads 8; it supports 16",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_does_not_mislead(name, tmp_path):
+    entries, said = REFUSED[name]
+    with pytest.raises(ImportFailedError) as caught:
+        imported(str(as_json(entries, tmp_path / "config.json")))
+    assert said in str(caught.value)
+    assert ("did you mean" in str(caught.value)) == (name == "a misspelling")
