@@ -72,8 +72,8 @@ class Description:
 
     def inner_or(self, key: str, default: Mapping[str, Any]) -> Description:
         """The description under `key`, or `default` if it is missing; its model_type is that of `default` if it has none."""
-        inner = self.inner(key) if key in self.entries else Description(f"{self.label}: {key}", default)
-        inner._share(self)
+        self.entries.setdefault(key, dict(default))
+        inner = self.inner(key)
         if not inner.entries.get("model_type"):
             inner.entries["model_type"] = default.get("model_type")
         return inner
