@@ -24,6 +24,7 @@ from .attention_kernels import attention_kernels, findings_of
 from .changes import changes_of, pairs_of
 from .communication import communication
 from .findings import findings, fitting, steps_differ
+from .installed_torch import of_installed_torch
 from .layers import layers_of, parts_of, shares_of
 from .passes import Passes
 from .readers import COMPARED
@@ -78,6 +79,7 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
             *findings(config, layers, totals, comparison, changes, _of_reference(config)),
             *fitting(where, changes, pairs),
             *of_kernels,
+            *of_installed_torch(passes),
             *_steps(passes, where),
             *_spreading(passes),
         ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..reports.analysis import AttentionKernel, Finding
 from ..tape.ops import Op, Recording
 from ..tape.sdpa import Choice
-from ..tape.sdpa_call import SEEN_ON, Target
+from ..tape.sdpa_call import Target
 from ..units import ranges
 from .on_device import on, refused
 from .passes import Passes
@@ -16,7 +16,6 @@ from .passes import Passes
 if TYPE_CHECKING:
     from ..device.model import Device
 
-TORCH = ".".join(map(str, SEEN_ON))
 ASSUMED = "an A100"
 TARGETS = tuple(map(Target.of, (7.5, 8.0, 8.6, 8.9, 9.0, 10.0, 12.0)))
 """Those whose choices are recorded."""
@@ -30,7 +29,7 @@ def attention_kernels(passes: Passes, device: Device | None) -> tuple[AttentionK
             if op.choice is not None:
                 found.setdefault((op.name, op.choice), []).append(segment)
     return tuple(
-        AttentionKernel(name, choice.kernel, choice.in_words, tuple(layers), TORCH)
+        AttentionKernel(name, choice.kernel, choice.in_words, tuple(layers), passes.config.run.torch)
         for (name, choice), layers in found.items()
     )
 
@@ -70,7 +69,8 @@ def findings_of(
     if kernels:
         runs = ". ".join(f"{_which(kernel, kernels)}: {kernel.words}" for kernel in kernels)
         yield Finding(
-            "attention-kernel", f"On {where} torch {TORCH} runs these kernels of attention. {runs}."
+            "attention-kernel",
+            f"On {where} torch {kernels[0].torch} runs these kernels of attention. {runs}.",
         )
     yield from _unknown(where, {kernel.kernel for kernel in kernels})
 
@@ -86,8 +86,8 @@ def _unknown(where: str, kernels: set[str]) -> Iterator[Finding]:
     if "math" in kernels:
         yield Finding(
             "unfused-attention",
-            f"No fused kernel of attention runs on {where}. The matrix of scores that torch then makes is not in the figures "
-            "of sdpa; run.attention eager has it.",
+            f"No fused kernel of attention runs on {where}. So sdpa makes the matrix of scores, in float32 whatever the type of "
+            "the run, and another matrix for its softmax. The figures have both.",
         )
 
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 from ..encoder.torch_versions import OLDEST, version_of, words
 
 
-def too_old() -> str:
-    """Why the cross-check cannot run with the installed torch, and what to install; "" if it can."""
+def installed() -> str:
+    """The installed version, such as "2.13.0+cpu"; "" if torch is not installed, or was built from source without metadata."""
     from importlib.metadata import PackageNotFoundError, version  # slow, and not for `analyze --no-verify`
 
     try:
-        installed = version("torch")
-    except PackageNotFoundError:  # torch was built from source and has no metadata
+        return version("torch")
+    except PackageNotFoundError:
         return ""
-    found = version_of(installed)
+
+
+def too_old() -> str:
+    """Why the cross-check cannot run with the installed torch, and what to install; "" if it can."""
+    version = installed()
+    found = version_of(version)
     if found is None or found >= OLDEST:
         return ""
     oldest = words(OLDEST)
     return (
-        f"torch {installed} is older than {oldest}, the oldest that samattn is tested with: "
+        f"torch {version} is older than {oldest}, the oldest that samattn is tested with: "
         f"pip install 'torch>={oldest}'"
     )

@@ -31,7 +31,7 @@ class Choice:
     @property
     def in_words(self) -> str:
         """Such as "memory-efficient, because flash takes no mask, and there is a float mask"."""
-        why = "; ".join(reason for _, reason in self.reasons)
+        why = "; ".join(dict.fromkeys(reason for _, reason in self.reasons))
         return f"{IN_WORDS[self.kernel]}, because {why}" if why else IN_WORDS[self.kernel]
 
 

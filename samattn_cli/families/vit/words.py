@@ -163,8 +163,7 @@ FAMILY = Family(
             necks=("sam",),
             kernels=("sdpa", "eager"),
             difference="adds the terms of relative positions, copies their sum and holds the copy and what enters the blocks; "
-            "calls torch's attention without a batch, for which torch before 2.14 makes the matrix of scores, so that it takes "
-            "more memory than this",
+            "calls torch's attention without a batch, for which torch before 2.14 makes the matrix of scores (run.torch)",
             holds=held_by_timm,
             problems=sam_of_timm,
         ),

@@ -1,0 +1,51 @@
+"""What is said where the installed torch runs other kernels of attention than the torch of the run."""
+
+import pytest
+
+from samattn_cli import load_config
+from samattn_cli.studies import installed_torch
+from samattn_cli.studies.analyze import analyze
+from samattn_cli.studies.passes import Passes
+from samattn_cli.units import format_bytes
+
+TIMM = ["image_size=512", "depth=2", "global_attn_indexes=1", "implementation=timm", "run.attention=sdpa"]
+
+
+def config(*words):
+    return load_config("sam_vit_b", [*TIMM, *words])
+
+
+@pytest.mark.parametrize(
+    ("installed", "words", "is_said"),
+    [
+        ("2.13.0+cpu", [], True),
+        ("2.14.1+cu130", ["run.torch=2.13"], True),
+        ("2.13.0+cpu", ["run.torch=2.6"], False),  # both run unfused products
+        ("2.14.1", [], False),
+        ("2.15.0", [], False),
+        ("2.5.1", [], False),
+        ("", [], False),
+        ("2.13.0", ["run.attention=eager"], False),
+        ("2.13.0", ["implementation=reference"], False),
+    ],
+)
+def test_the_installed_torch_is_named_where_the_peak_differs_with_it(monkeypatch, installed, words, is_said):
+    monkeypatch.setattr(installed_torch, "installed", lambda: installed)
+    codes = [finding.code for finding in analyze(config(*words), verify=False).findings]
+    assert ("installed-torch" in codes) is is_said
+
+
+def test_both_figures_are_said(monkeypatch):
+    monkeypatch.setattr(installed_torch, "installed", lambda: "2.13.0+cpu")
+    (finding,) = installed_torch.of_installed_torch(Passes(config()))
+    for word in ("2.14", "2.13"):
+        assert format_bytes(Passes(config(f"run.torch={word}")).peak_bytes) in finding.message
+    assert "--set run.torch=2.13" in finding.message
+
+
+def test_the_report_names_unfused_products_once_with_the_version():
+    report = analyze(config("run.torch=2.13"), verify=False)
+    (kernel,) = report.attention_kernels
+    assert (kernel.operation, kernel.kernel, kernel.torch) == ("attn.scores", "math", "2.13")
+    assert kernel.words.count("4 dimensions, not 3") == 1
+    assert "unfused-attention" in {finding.code for finding in report.findings}
