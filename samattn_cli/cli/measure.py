@@ -169,7 +169,10 @@ def measure(
         for note in compile_notes(compiled):
             say(note)
         run = partial(measure_case, device=device, snapshot=snapshot, repeats=repeats, compiled=compiled)
-        measured = measured_together(cluster, left) if cluster else measured_in_turn(left, run)
+        if cluster:
+            measured = stack.enter_context(measured_together(cluster, left))
+        else:
+            measured = measured_in_turn(left, run)
         finished = _run(recording, fingerprint, measured, len(left), output, kept, fresh=fresh)
     for path in (output, snapshot):
         if path and finished:

@@ -81,24 +81,28 @@ def on(cluster: Cluster) -> str:
     return f"{cluster.fingerprint}, on {machines} of the Ray cluster: {cluster.fingerprint.host}"
 
 
+@contextmanager
 def measured_together(
     cluster: Cluster, configs: Sequence[EncoderConfig]
-) -> Iterator[tuple[str, int, MeasuredCase]]:
-    """Measure cases on a cluster; yield a line with the result and the time that is left, the position, and the case."""
+) -> Iterator[Iterator[tuple[str, int, MeasuredCase]]]:
+    """Measure cases on a cluster, in the order in which they finish; those that are left at the end are cancelled.
+
+    Each has a line with the result and the time that is left, its position among `configs`, and the case.
+    """
+    with closing(cluster.measured(configs)) as cases:
+        yield _lines(cases, len(configs))
+
+
+def _lines(cases: Iterator[tuple[int, MeasuredCase]], of: int) -> Iterator[tuple[str, int, MeasuredCase]]:
     from ..render.measured import case_name, result
 
     began, done = monotonic(), 0
-    with closing(cluster.measured(configs)) as cases:
-        while done < len(configs):
-            with working(f"measuring on the cluster: {done} of {format_things(len(configs), 'case')}"):
-                position, case = next(cases)
-            done += 1
-            left = (monotonic() - began) / done * (len(configs) - done)
-            where = f" on {case.fingerprint.host}" if case.fingerprint else ""
-            remaining = f"; about {left:,.0f} s left" if left else ""
-            name = f"[{done}/{len(configs)}] {case_name(case.config)}"
-            yield (
-                f"{name}: {result(case)}{where}{remaining}",
-                position,
-                case,
-            )
+    while done < of:
+        with working(f"measuring on the cluster: {done} of {format_things(of, 'case')}"):
+            position, case = next(cases)
+        done += 1
+        left = (monotonic() - began) / done * (of - done)
+        where = f" on {case.fingerprint.host}" if case.fingerprint else ""
+        remaining = f"; about {left:,.0f} s left" if left else ""
+        name = f"[{done}/{of}] {case_name(case.config)}"
+        yield f"{name}: {result(case)}{where}{remaining}", position, case

@@ -216,9 +216,10 @@ def _measured_on_ray(
     cases = {}
     with _named_measure(), cluster_at(address, device, gpu_type, repeats) as cluster:
         say(f"{format_things(report.points, 'case')} on {on(cluster)}")
-        for line, position, case in measured_together(cluster, encoders_at(report)):
-            say(line)
-            cases[position] = case
+        with measured_together(cluster, encoders_at(report)) as measured:
+            for line, position, case in measured:
+                say(line)
+                cases[position] = case
         return with_measured(report, cluster.fingerprint, [cases[row] for row in sorted(cases)])
 
 
