@@ -11,18 +11,21 @@ import typer
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, UsageError
 from ..files.load import load_config
 from ..render import PICTURES, TABLES, TEXTS
-from ..render.options import Options
+from ..shell import command
 from ..verdicts import CrossCheck
+from .command import WORDS
 from .ignored import say_ignored
-from .output import deliver, emit, guarded, say, terminal_options, working, write
+from .output import deliver, guarded, say, terminal_options, working
 from .output_files import output_files
 from .parameters import (
     Config,
+    Memory,
     Outputs,
     TextFormat,
     chosen,
     device_of,
     device_option,
+    memory_of,
 )
 from .run_options import LaidOver, with_run_options
 
@@ -35,6 +38,7 @@ FORMATS = (*TEXTS, *PICTURES, *TABLES)
 @guarded
 @with_run_options()
 def analyze(
+    context: typer.Context,
     config: Config,
     laid_over: LaidOver = (),
     device: Annotated[
@@ -44,6 +48,7 @@ def analyze(
             "file."
         ),
     ] = None,
+    memory: Memory = None,
     verify: Annotated[
         bool | None,
         typer.Option(
@@ -52,6 +57,15 @@ def analyze(
             "the check cannot run.",
         ),
     ] = None,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Print the answer in short alone: at most 8 lines.")
+    ] = False,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Print every column, exact counts, shares, published figures and the cross-check."
+        ),
+    ] = False,
     all_layers: Annotated[bool, typer.Option("--all", help="Show every layer, also identical ones.")] = False,
     ops: Annotated[
         list[str] | None,
@@ -83,22 +97,24 @@ def analyze(
     from ..studies.verify import verify as crosscheck
 
     formats = output_files(output, FORMATS)
+    words = (context.info_name or "analyze", *context.meta.get(WORDS, ()))
     encoder = load_config(config, laid_over)
     where = device_of(device)
-    report = analyze_config(encoder, device=where, verify=False)
+    room = memory_of(memory, device)
+    report = analyze_config(encoder, device=where, memory=room, verify=False)
     say_ignored([encoder.run], where)
-    options = terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ()))
+    options = replace(
+        terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ())),
+        brief=brief,
+        full=full,
+        command=words,
+        verify=_to_verify(config, is_changed=bool(laid_over)) if verify is False else "",
+    )
     shown = chosen(format_) or (None if formats else "terminal")
-    if shown == "terminal":
-        _figures(report, options)
     if verify is not False:
-        with working("cross-checking against the real stack"):
+        with working("cross-checking against the real stack (--no-verify leaves it out)"):
             report = replace(report, crosscheck=crosscheck(encoder, every_layer=False))
-    if shown == "terminal":
-        _verdict(report, options)
-        write(report, formats, options)
-    else:
-        deliver(report, shown, formats, options)
+    deliver(report, shown, formats, options)
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     if verify and (missing := how_to_install()):
@@ -106,17 +122,9 @@ def analyze(
     finish(report.crosscheck, insist=verify is True)
 
 
-def _figures(report: Analysis, options: Options) -> None:
-    from ..render import layout_of
-    from ..render.formats.terminal import render_page
-
-    emit(render_page(layout_of(report).page(report, options), options), "terminal")
-
-
-def _verdict(report: Analysis, options: Options) -> None:
-    from ..render.formats.terminal import render_crosscheck
-
-    emit(render_crosscheck(report.crosscheck, report.config, options), "terminal")
+def _to_verify(config: str, *, is_changed: bool) -> str:
+    """How to cross-check after --no-verify: `samattn verify`, unless options change the config."""
+    return "leave out --no-verify" if is_changed else command("verify", config)
 
 
 def _say_verdict(crosscheck: CrossCheck, *, quiet: bool) -> None:

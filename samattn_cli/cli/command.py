@@ -72,6 +72,8 @@ def normalizer(own: Iterable[str]) -> Callable[[str], str]:
     return normalized
 
 
+WORDS = "samattn.words"
+"""The key of a context's `meta` under which are the words of the command line after the command's name."""
 CHOOSING_BLOCKS = re.compile(r"--(gradient[-_])?checkpointing=", re.IGNORECASE)
 
 
@@ -123,6 +125,7 @@ class Command(TyperCommand):
         if any("--ray" in param.opts for param in self.params):
             args = _with_address(args)
         words = list(args)
+        ctx.meta[WORDS] = tuple(words)
         args = list(map(_choosing_blocks, args))
         if any(param.name == "configs" and param.nargs == -1 for param in self.params):
             from .hints import stray_values

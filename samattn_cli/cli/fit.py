@@ -13,7 +13,6 @@ from ..encoder.model import MAX_SIDE
 from ..encoder.wording import field_at, suggestion, word_at
 from ..errors import UsageError, did_you_mean
 from ..files.load import Override, load_config
-from ..quantities import parse_bytes
 from ..render import TABLES, TEXTS
 from . import complete
 from .ignored import say_ignored
@@ -25,6 +24,7 @@ from .parameters import (
     TextFormat,
     chosen,
     device_option,
+    memory_of,
     named_device,
     run_option,
 )
@@ -39,7 +39,6 @@ FORMATS = (*TEXTS, *TABLES)
 CHECKPOINTING = "checkpointing"
 GROWING = ("resolution", "batch-size", "global-layers")
 VARY = (*GROWING, CHECKPOINTING)
-MOST_BYTES = 1 << 50
 ASPECT = re.compile(r"(?P<width>\d{1,7}):(?P<height>\d{1,7})|(?P<down>\d{1,7})[xX×](?P<across>\d{1,7})")
 NAMED = (("width", "across"), ("height", "down"))
 
@@ -179,12 +178,7 @@ def _memory(memory: str | None, device: str | None) -> int | Device:
         )
     if memory is None:
         return named_device(str(device))
-    if device is not None:
-        raise UsageError("conflicting-options", "give --memory or --device, not both")
-    size = parse_bytes(memory, f"--memory {memory}")
-    if size > MOST_BYTES:
-        raise UsageError("out-of-range", f"--memory {memory}: must be at most 1 PiB")
-    return size
+    return memory_of(memory, device) or 0
 
 
 def _some(option: str, text: str | None, known: Sequence[str]) -> list[str]:

@@ -32,7 +32,7 @@ from ..studies.progress import Tell, silent
 from .files import is_written_into, replace_file, staged_file, write_into
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-SPECIAL = "→·⌈█"  # characters that reports use and not every encoding has
+SPECIAL = "→·⌈█✓✗"  # characters that reports use and not every encoding has
 STREAMS = (1, 2, 0)  # standard output, standard error, standard input
 WIDTH = 100  # of a report if none of them is a terminal
 DEBUG_VARIABLE = "SAMATTN_DEBUG"

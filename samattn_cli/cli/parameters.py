@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..files.load import Override, option_where, override_of, parse_override
 from ..files.sources import STDIN
 from ..files.yaml12 import parse_yaml
+from ..quantities import parse_bytes
 from ..render import ALIASES, TEXTS
 from ..shell import command
 from ..spelling import known_as
@@ -80,6 +81,13 @@ OrDefaultConfigs = Annotated[list[str] | None, configs_argument("[CONFIG]...", f
 def device_option(text: str) -> Any:
     """The option --device; `text` is its help."""
     return typer.Option(metavar="DEVICE", help=text, callback=device_name, autocompletion=complete.devices)
+
+
+MOST_BYTES = 1 << 50
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="BYTES", help="Say whether it fits in a memory for tensors, such as 24GiB."),
+]
 
 
 def run_option(key: str, metavar: str, text: str, *, several: bool = False) -> Any:
@@ -211,6 +219,22 @@ def named_device(reference: str) -> Device:
             "to measure on this machine, use samattn measure",
         )
     return load_device(reference, f"--device {reference}")
+
+
+def memory_of(memory: str | None, device: str | None) -> int | None:
+    """The bytes that --memory gives, if any.
+
+    Raises:
+        UsageError: if there is a device too, or the memory is not a size.
+    """
+    if memory is None:
+        return None
+    if device is not None:
+        raise UsageError("conflicting-options", "give --memory or --device, not both")
+    size = parse_bytes(memory, f"--memory {memory}")
+    if size > MOST_BYTES:
+        raise UsageError("out-of-range", f"--memory {memory}: must be at most 1 PiB")
+    return size
 
 
 def or_default(config: str | None) -> str:

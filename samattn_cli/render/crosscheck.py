@@ -72,3 +72,8 @@ def layers_note(crosscheck: CrossCheck, config: EncoderConfig) -> str:
     if not run:
         return ""
     return f"{run} of {depth} blocks run, one of each kind" if run < depth else "every block run"
+
+
+def is_said_in_short(crosscheck: CrossCheck) -> bool:
+    """Whether one line says all of it: every check is exact, or none was run."""
+    return {check.status for check in crosscheck.checks.values()} in ({"exact"}, {"skipped"})

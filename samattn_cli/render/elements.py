@@ -78,10 +78,28 @@ UNBROKEN = ("at", "rule", "more")
 Section = Table | Bars | Lines | Code | Equation | Finding
 
 
+GOOD, BAD, CAUTION = "✓", "✗", "!"
+"""The signs of verdicts, which are readable without colour."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A line of the answer in short: a sign (or ""), the words of the verdict, and the rest of the sentence.
+
+    A `command` is to be copied, so no format wraps it.
+    """
+
+    text: str
+    sign: str = ""
+    verdict: str = ""
+    command: str = ""
+
+
 @dataclass(frozen=True)
 class Page:
-    """A report laid out: a title, a subtitle, and sections."""
+    """A report laid out: a title, the answer in short, a subtitle, and sections."""
 
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+    short: tuple[Answer, ...] = ()

@@ -11,100 +11,71 @@ from typing import Any
 
 from ..figures import FIGURES, Figure, of
 from ..reports.analysis import Analysis, LayerReport, OpReport
-from ..units import (
-    format_amount,
-    format_bytes,
-    format_change,
-    format_count,
-    format_ms,
-    format_percent,
-    format_ratio,
-    format_size,
-)
+from ..units import format_bytes
 from .elements import Table
+from .layer_columns import COLUMNS, amount, columns_of
+from .options import Options
 
-Column = tuple[str, Callable[[LayerReport], str]]
-COUNTS = tuple(figure for figure in of("layer") if figure.is_count and figure.shown != "asked")
-"""The figures that the first table shows of layers, parts and the encoder."""
-
-
-def amount(figure: Figure, value: float) -> str:
-    """Four digits, with a unit unless the header of the column names it."""
-    return format_count(value) if figure.is_count else format_amount(value, figure.unit)
+GAP = 2
+"""Spaces between two columns."""
 
 
-def _column(figure: Figure) -> Column:
-    return figure.title, lambda layer: amount(figure, getattr(layer, figure.name))
+def layer_tables(report: Analysis, options: Options) -> Iterator[Table]:
+    """A row for each run of identical layers, or each layer, each part and the encoder.
+
+    One table has the most important columns for which there is room; with `full`, further tables have the others.
+    """
+    runs = [[layer] for layer in report.layers] if options.all_layers else fold(report.layers)
+    rest, title = columns_of(report, full=options.full), "Layers"
+    if report.device is not None:
+        title += f", and time on {report.device.name}"
+    while rest:
+        table, rest = _table_within(options.width, title, rest, runs, report)
+        yield table
+        if not options.full:
+            return
+        title = "Layers, continued"
 
 
-def _grid(layer: LayerReport) -> str:
-    grid, padded = format_size(layer.grid), format_size(layer.padded_grid)
-    return grid if grid == padded else f"{grid} → {padded}"
+def _table_within(
+    width: int, title: str, names: list[str], runs: list[list[LayerReport]], report: Analysis
+) -> tuple[Table, list[str]]:
+    """A table of the first columns that fit a width, and the names of those that do not."""
+    labels = ["layer", *map(_indexes, runs), *(part.name for part in report.parts), "total"]
+    left, taken = width - max(map(len, labels)), list[str]()
+    for name in names:
+        needs = GAP + max(map(len, _cells(name, runs, report)))
+        if needs <= left or not taken:
+            left -= needs
+            taken.append(name)
+    return _table(title, taken, runs, report), [name for name in names if name not in taken]
 
 
-COST: tuple[Column, ...] = (
-    ("attention", attrgetter("placement")),
-    ("grid", _grid),
-    ("windows", lambda layer: f"{layer.windows:,}"),
-    *map(_column, COUNTS),
-)
-SCORES: tuple[Column, ...] = (
-    ("scores/head", lambda layer: format_bytes(layer.attention_bytes_per_head)),
-    ("scores", lambda layer: format_bytes(layer.attention_bytes)),
-)
-VS_GLOBAL: tuple[Column, ...] = (
-    ("QK+AV", lambda layer: _versus(layer, format_ratio(layer.vs_global.scores_flops_ratio))),
-    ("attn", lambda layer: _versus(layer, format_ratio(layer.vs_global.attention_flops_ratio))),
-    ("layer", lambda layer: _versus(layer, format_ratio(layer.vs_global.layer_flops_ratio))),
-    (
-        "score memory",
-        lambda layer: _versus(layer, format_change(layer.vs_global.attention_bytes_saving)),
-    ),
-)
-VS_NOTE = "Compared with the same layer made global: FLOPs of QK and AV, of its attention, of the layer; score memory."
+def _cells(name: str, runs: list[list[LayerReport]], report: Analysis) -> list[str]:
+    """The texts of a column: its header, each run, each part, the encoder."""
+    column = COLUMNS[name]
+    parts = [column.cell([part]) if column.of_parts else "" for part in report.parts]
+    total = column.of_total(report.totals) if column.of_total else ""
+    return [column.header, *map(column.cell, runs), *parts, total]
 
 
-def layer_tables(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Table]:
-    """A row for each run of identical layers, or each layer; one table where there is room (`wide`), else two."""
-    runs = [[layer] for layer in report.layers] if all_layers else fold(report.layers)
-    versus = VS_GLOBAL if any(layer.attention == "window" for layer in report.layers) else ()
-    if wide:
-        yield _layer_table("Layers", runs, COST + SCORES + versus, report)
-        return
-    title = "Score matrices, and compared with the same layer made global" if versus else "Score matrices"
-    yield _layer_table("Layers", runs, COST, report)
-    yield _layer_table(title, runs, SCORES + versus, None)
+def _table(title: str, taken: list[str], runs: list[list[LayerReport]], report: Analysis) -> Table:
+    names = [name for name in COLUMNS if name in taken]
+    headers, *cells = zip(*(_cells(name, runs, report) for name in names), strict=True)
+    of_layers = zip(map(_indexes, runs), cells, strict=False)
+    of_parts = zip((part.name for part in report.parts), cells[len(runs) :], strict=False)
+    rows: list[tuple[str, ...] | None] = [(label, *row) for label, row in of_layers]
+    if any(COLUMNS[name].of_parts for name in names):
+        rows += [(label, *row) for label, row in of_parts]
+    if any(cells[-1]):
+        rows += [None, ("total", *cells[-1])]
+    notes = dict.fromkeys(COLUMNS[name].note for name in names if COLUMNS[name].note)
+    return Table(title, ("layer", *headers), tuple(rows), " ".join(notes))
 
 
-RunColumn = tuple[str, Callable[[Sequence[Any]], str]]
-
-
-def _run_column(figure: Figure) -> RunColumn:
-    """A figure of a run: the largest of its layers, or that of each."""
-    get = attrgetter(figure.name)
-    if figure.combined == "max":
-        return figure.word, lambda run: amount(figure, max(map(get, run)))
-    return figure.word, lambda run: amount(figure, get(run[0]))
-
-
-MEMORY = tuple(_run_column(figure) for figure in of("part") if figure.unit == "B" and not figure.op_keys)
-"""Columns of what is live: not of bytes that operations read and write."""
-TIME: tuple[RunColumn, ...] = (
-    ("time each", lambda run: format_ms(run[0].latency_ms or 0.0)),
-    ("bound", lambda run: run[0].bound or ""),
-    ("of peak FLOP/s", lambda run: format_percent(run[0].share_of_peak or 0.0)),
-)
-MEMORY_NOTE = "Peak: the most bytes live in the whole encoder while the layer runs; of several layers, the highest of theirs."
-
-
-def memory_table(report: Analysis, *, all_layers: bool) -> Table:
-    """A row for each run of identical layers, or each layer, and each part; with times if there is a device."""
-    columns = MEMORY if report.device is None else MEMORY + TIME
-    runs = [[layer] for layer in report.layers] if all_layers else fold(report.layers)
-    rows = [(_indexes(run), *(cell(run) for _, cell in columns)) for run in runs]
-    parts = [(part.name, *(cell([part]) for _, cell in columns)) for part in report.parts]
-    title = "Memory" if report.device is None else f"Memory, and time on {report.device.name}"
-    return Table(title, ("layer", *(header for header, _ in columns)), (*rows, None, *parts), MEMORY_NOTE)
+def _indexes(run: list[LayerReport]) -> str:
+    first, last = run[0].index, run[-1].index
+    return str(first) if first == last else f"{first}-{last} ×{len(run)}"
 
 
 _anywhere = attrgetter(*(field.name for field in fields(OpReport) if field.name != "live_bytes"))
@@ -119,37 +90,6 @@ def fold(layers: Sequence[LayerReport]) -> list[list[LayerReport]]:
         return own, *map(_anywhere, layer.ops)
 
     return [list(run) for _, run in groupby(layers, key=anywhere)]
-
-
-def _versus(layer: LayerReport, text: str) -> str:
-    return "" if layer.attention == "global" else text
-
-
-def _layer_table(
-    title: str, runs: list[list[LayerReport]], columns: tuple[Column, ...], report: Analysis | None
-) -> Table:
-    rows: list[tuple[str, ...] | None] = [
-        (_indexes(run), *(cell(run[0]) for _, cell in columns)) for run in runs
-    ]
-    if report is not None:
-        rows += [None, *(_row(part.name, part, columns) for part in report.parts), None]
-        scores = {"scores": format_bytes(report.totals.attention_bytes)}
-        rows.append(_row("total", report.totals, columns, scores))
-    note = VS_NOTE if columns[-len(VS_GLOBAL) :] == VS_GLOBAL else ""
-    return Table(title, ("layer", *(header for header, _ in columns)), tuple(rows), note)
-
-
-def _indexes(run: list[LayerReport]) -> str:
-    first, last = run[0].index, run[-1].index
-    return str(first) if first == last else f"{first}-{last} ×{len(run)}"
-
-
-def _row(
-    name: str, place: Any, columns: tuple[Column, ...], more: dict[str, str] | None = None
-) -> tuple[str, ...]:
-    """A part, or the encoder: its counts, under the headers of layers."""
-    cells = {figure.title: amount(figure, getattr(place, figure.name)) for figure in COUNTS} | (more or {})
-    return (name, *(cells.get(header, "") for header, _ in columns))
 
 
 OpColumn = tuple[str, Callable[[OpReport], str]]

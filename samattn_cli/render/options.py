@@ -37,6 +37,10 @@ class Options:
         width: columns of the terminal.
         color: whether to use colours.
         ascii: whether to use ASCII characters alone.
+        brief: whether to show the answer in short alone.
+        full: whether to show every column and section, and counts in all their digits.
+        command: the words of the command that made the report, without "samattn"; () if none did.
+        verify: how to cross-check it, if it was not asked for.
         checkout: the repository of the files that are named, for formats whose readers look for them from its root.
     """
 
@@ -45,6 +49,10 @@ class Options:
     width: int = 160
     color: bool = False
     ascii: bool = False
+    brief: bool = False
+    full: bool = False
+    command: tuple[str, ...] = ()
+    verify: str = ""
     checkout: Checkout | None = None
 
     @property

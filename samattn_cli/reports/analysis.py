@@ -254,6 +254,11 @@ class Change:
     peak_bytes_saving: float
     fits: bool | None = None
 
+    @property
+    def keeps_model(self) -> bool:
+        """Whether it changes only how the encoder is run, not the encoder."""
+        return all(setting.startswith(("run.", "implementation=")) for setting in self.set)
+
 
 @dataclass(frozen=True)
 class DeviceReport:
@@ -283,6 +288,21 @@ class DeviceReport:
     latency_ms: float
     calibrated_share: float
     recorded_on: str
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """An amount of memory for tensors: whether the peak of the run's mode fits in it.
+
+    `spare_bytes` is what the peak leaves free. `too_large` are the parts, layers and the optimizer's step in which more is
+    live. `refused` is why CUDA cannot launch one of the kernels; then the run does not fit.
+    """
+
+    usable_bytes: int
+    spare_bytes: int
+    fits: bool
+    too_large: tuple[str, ...]
     refused: str = ""
 
 
@@ -352,7 +372,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The answer of `samattn analyze`."""
+    """The answer of `samattn analyze`.
+
+    `memory` is for an amount of memory that was asked for. `fix` is the change, or else the pair of changes, that makes a
+    run fit that does not fit the device or the memory; None if it fits, and if no such change was found.
+    """
 
     config: EncoderConfig
     totals: Totals
@@ -369,6 +393,8 @@ class Analysis:
     measured: tuple[Measured, ...] = ()
     published: tuple[PublishedFigure, ...] = ()
     attention_kernels: tuple[AttentionKernel, ...] = ()
+    memory: MemoryReport | None = None
+    fix: Change | None = None
     kind: Literal["analysis"] = "analysis"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

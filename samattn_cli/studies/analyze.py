@@ -15,17 +15,19 @@ from ..reports.analysis import (
     DeviceReport,
     Figures,
     Finding,
+    MemoryReport,
     Totals,
     TrainingReport,
 )
 from ..verdicts import CrossCheck
 from .against_published import published
 from .attention_kernels import attention_kernels, findings_of
-from .changes import changes_of, pairs_of
+from .changes import changes_of, fix_of, pairs_of
 from .communication import communication
-from .findings import findings, fitting, steps_differ
+from .findings import findings, fitting, lacks, steps_differ
 from .installed_torch import of_installed_torch
 from .layers import layers_of, parts_of, shares_of
+from .on_device import in_bytes
 from .passes import Passes
 from .readers import COMPARED
 from .recorded import measured
@@ -37,12 +39,15 @@ if TYPE_CHECKING:
 NOT_ASKED = CrossCheck.not_run("skipped", "not asked for")
 
 
-def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool = True) -> Analysis:
+def analyze(
+    config: EncoderConfig, *, device: Device | None = None, memory: int | None = None, verify: bool = True
+) -> Analysis:
     """Analyze one encoder.
 
     Args:
         config: the encoder.
         device: the device that it runs on, for times and whether it fits (see `load_device`).
+        memory: the bytes that a run may take, for whether it fits; of a device, its own memory counts.
         verify: also cross-check the figures against the real stack (needs the extra "torch").
 
     Returns:
@@ -61,9 +66,12 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         vs_all_global=_compare(passes, passes.all_global),
         vs_all_window=_compare(passes, passes.all_windowed) if passes.all_windowed else None,
     )
-    changes = changes_of(passes)
+    changes = changes_of(passes, memory)
     where = None if device is None else _device(passes, device)
-    pairs = pairs_of(passes) if _lacks_memory(where) and not any(change.fits for change in changes) else ()
+    within = None if memory is None or device is not None else _memory(passes, memory)
+    room = where or within
+    pairs = pairs_of(passes, memory) if lacks(room) and not any(change.fits for change in changes) else ()
+    fix = fix_of(changes, pairs) if lacks(room) else None
     kernels = attention_kernels(passes, device)
     of_kernels = findings_of(passes, device, kernels)
     return Analysis(
@@ -77,7 +85,7 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         changes=changes,
         findings=(
             *findings(config, layers, totals, comparison, changes, _of_reference(config)),
-            *fitting(where, changes, pairs),
+            *fitting(room, fix, is_pair=fix in pairs),
             *of_kernels,
             *of_installed_torch(passes),
             *_steps(passes, where),
@@ -89,6 +97,8 @@ def analyze(config: EncoderConfig, *, device: Device | None = None, verify: bool
         measured=measured(config, lambda: replace(passes, on_cpu=True).peak_bytes),
         published=published(config),
         attention_kernels=kernels,
+        memory=within,
+        fix=fix,
     )
 
 
@@ -122,10 +132,6 @@ def _steps(passes: Passes, where: DeviceReport | None) -> tuple[Finding, ...]:
     return (
         () if used is None or where.refused or used.fits == where.fits else (steps_differ(where, run, used),)
     )
-
-
-def _lacks_memory(device: DeviceReport | None) -> bool:
-    return device is not None and not device.fits and not device.refused
 
 
 def _totals(passes: Passes) -> Totals:
@@ -167,6 +173,17 @@ def _training(passes: Passes) -> TrainingReport:
         recomputed_ms=passes.recomputed_ms,
         buckets_bytes=step.buckets_bytes,
         average_bytes=step.average_bytes,
+    )
+
+
+def _memory(passes: Passes, usable_bytes: int) -> MemoryReport:
+    used = in_bytes(passes, usable_bytes)
+    return MemoryReport(
+        usable_bytes=usable_bytes,
+        spare_bytes=usable_bytes - passes.peak_bytes,
+        fits=used.fits,
+        too_large=tuple(passes.larger_than(usable_bytes)),
+        refused=used.refused,
     )
 
 

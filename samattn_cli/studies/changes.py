@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from ..encoder.model import EncoderConfig
 from ..encoder.plan_rules import is_valid
 from ..encoder.registry import REFERENCE
 from ..reports.analysis import Change
+from .on_device import fits, in_bytes
 from .passes import Passes
 
 if TYPE_CHECKING:
@@ -23,12 +24,15 @@ KERNELS = ("sdpa", "fused")
 LEAST_SAVING = 0.001
 
 
-def changes_of(passes: Passes) -> tuple[Change, ...]:
-    """The single changes that lower the peak of the run's mode, from the best to the worst."""
-    return _worth(passes, candidates(passes.config))
+def changes_of(passes: Passes, memory: int | None = None) -> tuple[Change, ...]:
+    """The single changes that lower the peak of the run's mode, from the best to the worst.
+
+    Whether each fits is for the device of the passes or, without one, for `memory` bytes.
+    """
+    return _worth(passes, candidates(passes.config), memory)
 
 
-def pairs_of(passes: Passes) -> tuple[Change, ...]:
+def pairs_of(passes: Passes, memory: int | None = None) -> tuple[Change, ...]:
     """Pairs of changes of how the encoder is run, from the best to the worst, for when no single change makes it fit."""
     pairs = [
         (f"{first} and {second}", config, (*settings, *more))
@@ -36,25 +40,46 @@ def pairs_of(passes: Passes) -> tuple[Change, ...]:
         for second, config, more in candidates(changed)
         if config.stages == passes.config.stages and settings < more
     ]
-    return _worth(passes, pairs)
+    return _worth(passes, pairs, memory)
 
 
-def _worth(passes: Passes, candidates: Iterable[Candidate]) -> tuple[Change, ...]:
-    now, device = passes.peak_bytes, passes.device
+def fix_of(changes: Sequence[Change], pairs: Sequence[Change]) -> Change | None:
+    """The best single change that fits, or else the best pair; a change of the model only if nothing else fits.
+
+    If it is enough to checkpoint the global blocks, the others are not checkpointed.
+    """
+    of_run = [change for change in changes if change.keeps_model]
+    return _first_that_fits(of_run) or _first_that_fits(changes) or _first_that_fits(pairs)
+
+
+def _first_that_fits(changes: Sequence[Change]) -> Change | None:
+    fitting = [change for change in changes if change.fits]
+    best = next(iter(fitting), None)
+    if best is None:
+        return None
+    fewer = {
+        "run.checkpointing=global" if setting == "run.checkpointing=true" else setting for setting in best.set
+    }
+    return next((change for change in fitting if set(change.set) == fewer), best)
+
+
+def _worth(passes: Passes, candidates: Iterable[Candidate], memory: int | None) -> tuple[Change, ...]:
+    now = passes.peak_bytes
     changes = []
     for change, config, settings in candidates:
         changed = Passes(config)
         peak = changed.peak_bytes
-        fits = None if device is None else _fits(changed, device)
+        fits = _fits(changed, passes.device, memory)
         changes.append(Change(change, settings, peak, 1 - peak / now, fits))
     worth = (change for change in changes if change.peak_bytes_saving >= LEAST_SAVING)
     return tuple(sorted(worth, key=lambda change: change.peak_bytes))
 
 
-def _fits(passes: Passes, device: Device) -> bool:
-    from .on_device import fits  # not at start-up: needed only where there is a device
-
-    return fits(passes, device)
+def _fits(passes: Passes, device: Device | None, memory: int | None) -> bool | None:
+    """Whether a run fits a device or, without one, `memory` bytes; None without either."""
+    if device is not None:
+        return fits(passes, device)
+    return None if memory is None else in_bytes(passes, memory).fits
 
 
 def candidates(config: EncoderConfig) -> Iterator[Candidate]:

@@ -11,7 +11,16 @@ from ..encoder.implementations import implementation_of
 from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig, RunConfig
 from ..figures import PEAKS
-from ..reports.analysis import Change, Comparisons, DeviceReport, Figures, Finding, LayerReport, Totals
+from ..reports.analysis import (
+    Change,
+    Comparisons,
+    DeviceReport,
+    Figures,
+    Finding,
+    LayerReport,
+    MemoryReport,
+    Totals,
+)
 from ..shell import options
 from ..units import format_bytes, format_percent, format_ratio, format_size, format_things
 from .on_device import InMemory
@@ -252,32 +261,25 @@ def _best_change(config: EncoderConfig, totals: Totals, changes: Sequence[Change
     )
 
 
+def lacks(room: DeviceReport | MemoryReport | None) -> bool:
+    """Whether a run does not fit a device or an amount of memory, and less of it would."""
+    return room is not None and not room.fits and not room.refused
+
+
 def fitting(
-    device: DeviceReport | None, changes: Sequence[Change], pairs: Sequence[Change]
+    room: DeviceReport | MemoryReport | None, fix: Change | None, *, is_pair: bool
 ) -> Iterator[Finding]:
-    """One change, or else two, that make an encoder fit a device."""
-    if device is None or device.fits or device.refused:
+    """One change, or else two, that make an encoder fit."""
+    if room is None or not lacks(room):
         return
-    single, pair = _first_that_fits(changes), _first_that_fits(pairs)
-    if single is not None:
-        message = f"On {device.name} {_fits(single)} makes it fit"
-    elif pair is not None:
-        message = f"No single change makes it fit on {device.name}; {_fits(pair)} do"
+    where = f"on {room.name}" if isinstance(room, DeviceReport) else f"in {format_bytes(room.usable_bytes)}"
+    if fix is None:
+        message = f"No one or two changes of kernel, type or checkpointing make it fit {where}"
+    elif is_pair:
+        message = f"No single change makes it fit {where}; {_fits(fix)} do"
     else:
-        message = f"No one or two changes of kernel, type or checkpointing make it fit on {device.name}"
+        message = f"{where[0].upper()}{where[1:]} {_fits(fix)} makes it fit"
     yield Finding("what-makes-it-fit", f"{message}.")
-
-
-def _first_that_fits(changes: Sequence[Change]) -> Change | None:
-    """The best change that fits; with the global blocks checkpointed in place of all of them, if that is enough."""
-    fitting = [change for change in changes if change.fits]
-    best = next(iter(fitting), None)
-    if best is None:
-        return None
-    fewer = tuple(
-        "run.checkpointing=global" if setting == "run.checkpointing=true" else setting for setting in best.set
-    )
-    return next((change for change in fitting if set(change.set) == set(fewer)), best)
 
 
 def steps_differ(device: DeviceReport, run: RunConfig, other: InMemory) -> Finding:

@@ -9,7 +9,18 @@ from ..elements import Math, Page
 from ..formulas import unicode
 
 PLAIN = str.maketrans(
-    {"×": "x", "→": "->", "─": "-", "·": "*", "⌈": "ceil(", "⌉": ")", "⌊": "floor(", "⌋": ")"}
+    {
+        "✓": "+",
+        "✗": "x",
+        "×": "x",
+        "→": "->",
+        "─": "-",
+        "·": "*",
+        "⌈": "ceil(",
+        "⌉": ")",
+        "⌊": "floor(",
+        "⌋": ")",
+    }
     | {power: f"^{number}" for number, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
     | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))
 )

@@ -9,7 +9,7 @@ from typing import Any
 from ...reports.analysis import Analysis
 from .. import layout_of
 from ..crosscheck import layers_note, verdicts
-from ..elements import Bars, Code, Equation, Finding, Math, Section, Table
+from ..elements import Answer, Bars, Code, Equation, Finding, Math, Section, Table
 from ..formulas import aligned, latex
 from ..options import WIDE, Options
 
@@ -19,13 +19,27 @@ def render(report: Any, options: Options) -> str:
     layout = layout_of(report)
     if layout.markdown:
         return layout.markdown(report)
-    page = layout.page(report, replace(options, width=WIDE))
-    lines = [f"# {_escape(page.title)}", "", _escape(page.subtitle), ""]
+    page = layout.page(report, replace(options, width=WIDE, full=not options.brief))
+    lines = [f"# {_escape(page.title)}", "", *_short(page.short)]
+    if options.brief:
+        return "\n".join(lines[:-1]) + "\n"
+    lines += [_escape(page.subtitle), ""]
     for section in page.sections:
         lines += _section(section)
     if isinstance(report, Analysis):
         lines += _crosscheck(report)
     return "\n".join(lines) + "\n"
+
+
+def _short(answers: tuple[Answer, ...]) -> Iterator[str]:
+    """The answer in short as a list, and an empty line if there is one."""
+    for answer in answers:
+        if answer.command:
+            yield f"- `{answer.command}`"
+        else:
+            verdict = f"{answer.sign} **{answer.verdict}**" if answer.verdict else ""
+            yield f"- {_escape(verdict + answer.text)}"
+    yield from ("",) if answers else ()
 
 
 def _section(section: Section) -> Iterator[str]:

@@ -18,8 +18,23 @@ from ...records import dataclass
 from ...reports.analysis import Analysis
 from ...verdicts import CrossCheck
 from .. import layout_of
-from ..crosscheck import STATUS_STYLES, Verdict, layers_note, verdicts
-from ..elements import UNBROKEN, Bars, Code, Equation, Finding, Lines, Math, Page, Section, Table
+from ..crosscheck import STATUS_STYLES, Verdict, is_said_in_short, layers_note, verdicts
+from ..elements import (
+    BAD,
+    CAUTION,
+    GOOD,
+    UNBROKEN,
+    Answer,
+    Bars,
+    Code,
+    Equation,
+    Finding,
+    Lines,
+    Math,
+    Page,
+    Section,
+    Table,
+)
 from ..formulas import unicode
 from ..options import Options
 from ..shield import visible
@@ -29,6 +44,7 @@ from .breaking import Breaking
 NARROWEST = 78  # of a table; a narrower terminal wraps its lines, so that no digit is lost
 BAR = 24
 LABELS = 11
+SIGN_STYLES = {GOOD: "bold green", BAD: "bold red", CAUTION: "bold yellow"}
 OUTCOME_STYLES = {
     "unchecked": "bold magenta",
     "error": "bold red",
@@ -40,16 +56,22 @@ OUTCOME_STYLES = {
 
 def render(report: Any, options: Options) -> str:
     """The whole report, the cross-check of an analysis included."""
-    text = render_page(layout_of(report).page(report, options), options)
-    if not isinstance(report, Analysis):
+    page = layout_of(report).page(report, options)
+    text = render_page(page, options)
+    if not isinstance(report, Analysis) or options.brief:
+        return text.rstrip() + "\n"
+    if not options.full and is_said_in_short(report.crosscheck):
         return text.rstrip() + "\n"
     return text + render_crosscheck(report.crosscheck, report.config, options)
 
 
 def render_page(page: Page, options: Options) -> str:
-    """Title, subtitle and sections."""
+    """Title, the answer in short, subtitle and sections."""
+    styles = [SIGN_STYLES.get(answer.sign, "") for answer in page.short]
     page = in_ascii(page) if options.ascii else page
-    body: list[RenderableType] = [Text(page.title, style="bold"), Text(page.subtitle, style="dim"), Text()]
+    body: list[RenderableType] = [Text(page.title, style="bold"), *map(_answer, page.short, styles)]
+    body += [] if options.brief or not page.short else [Text()]
+    body += [] if options.brief else [Text(page.subtitle, style="dim"), Text()]
     for section in page.sections:
         body += _section(section)
     return to_text(body, options)
@@ -108,6 +130,17 @@ class _Visible:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         for segment in console.render(self.part, options):
             yield segment._replace(text=visible(segment.text, keep="\n"))
+
+
+def _answer(answer: Answer, style: str) -> RenderableType:
+    """A line of the answer in short; its second line, if any, is indented as the first."""
+    if answer.command:
+        return Text.assemble("  ", (answer.command, "cyan"), no_wrap=True)
+    row = RichTable.grid(padding=(0, 1, 0, 0))
+    row.add_column(width=1)
+    row.add_column(overflow="fold")
+    row.add_row(Text(answer.sign, style), Text.assemble((answer.verdict, style), answer.text))
+    return row
 
 
 def _section(section: Section) -> list[RenderableType]:

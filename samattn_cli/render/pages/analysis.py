@@ -19,7 +19,6 @@ from ...reports.analysis import (
 )
 from ...shell import options as options_of
 from ...units import (
-    format_amount,
     format_bytes,
     format_change,
     format_count,
@@ -30,17 +29,21 @@ from ...units import (
     format_things,
 )
 from ..elements import Bars, Lines, Page, Section, Table
-from ..layers import layer_tables, memory_table, op_tables
+from ..layer_columns import amount
+from ..layers import layer_tables, op_tables
 from ..layout import Layout
 from ..options import Options
 from .analysis_evidence import measured_line, on_device, published_line
 from .analysis_rows import rows
 from .communication import sent_table
+from .in_short import in_short
 from .training_rows import training_rows
 
 if TYPE_CHECKING:
     from ..charts.strip import Cost
 
+SAID_ELSEWHERE = ("best-single-change", "what-makes-it-fit")
+"""Findings that repeat the answer in short, or the table of changes."""
 LONGEST = 10**18  # a longer number would not fit its column
 
 
@@ -136,58 +139,80 @@ def how_it_shards(run: RunConfig) -> str:
 def page(report: Analysis, options: Options) -> Page:
     """The whole of it but for the cross-check."""
     title, shape = heading_of(report.config)
+    short = tuple(in_short(report, options))
+    if options.brief:
+        return Page(title, shape, (), short)
     operations = op_tables(report, options.ops, wide=options.wide)
-    return Page(
-        title, shape, (*sections(report, all_layers=options.all_layers, wide=options.wide), *operations)
-    )
+    return Page(title, shape, (*sections(report, options), *operations), short)
 
 
-def sections(report: Analysis, *, all_layers: bool, wide: bool) -> Iterator[Section]:
+def sections(report: Analysis, options: Options) -> Iterator[Section]:
     """The sections of an analysis in order."""
-    yield from layer_tables(report, all_layers=all_layers, wide=wide)
-    yield memory_table(report, all_layers=all_layers)
-    yield _totals(report)
-    yield _shares(report)
+    yield from layer_tables(report, options)
+    if findings := tuple(_findings(report, full=options.full)):
+        yield Lines("Findings", findings)
+    yield _totals(report, full=options.full)
+    if options.full:
+        yield _shares(report)
     if report.config.run.mode == "training":
         yield _training(report)
     if report.communication is not None:
         yield sent_table(report.communication, report.device)
     if report.changes:
-        yield _changes(report)
-    if report.device is not None:
-        yield Lines(
-            f"On {report.device.name} ({report.device.description})",
-            tuple(on_device(report.device, report.training)),
-        )
-        if report.totals.allocated_bytes:
-            yield _allocated(report.totals, report.totals.allocated_bytes)
+        yield _changes(report, full=options.full)
+    yield from _on_device(report, full=options.full)
     if report.measured:
         yield Lines("Measured", tuple(map(measured_line, report.measured)))
-    if report.published:
+    if report.published and options.full:
         yield Lines("Published", tuple(map(published_line, report.published)))
-    if report.findings:
-        yield Lines("Findings", tuple(finding.message for finding in report.findings))
 
 
-def _totals(report: Analysis) -> Table:
+def _findings(report: Analysis, *, full: bool) -> Iterator[str]:
+    """The findings; unless `full`, without those that the answer in short or a table has."""
+    said = () if full else SAID_ELSEWHERE
+    yield from (finding.message for finding in report.findings if finding.code not in said)
+
+
+def _on_device(report: Analysis, *, full: bool) -> Iterator[Section]:
+    if report.device is None:
+        return
+    title = f"On {report.device.name} ({report.device.description})"
+    yield Lines(title, tuple(on_device(report.device, report.training, full=full)))
+    if report.totals.allocated_bytes and full:
+        yield _allocated(report.totals, report.totals.allocated_bytes)
+
+
+def _totals(report: Analysis, *, full: bool) -> Table:
+    """The encoder next to others; unless `full`, its main figures in four digits."""
     totals, against = report.totals, [("all global", report.comparison.vs_all_global)]
     if report.comparison.vs_all_window is not None:
         against.append(("all windowed", report.comparison.vs_all_window))
     others = [other for _, other in against]
     columns: list[Figures] = [totals, *others]
-
+    shown = [each for each in of("encoder") if each.name not in IN_MEMORY]
     rows = tuple(
         row
-        for figure in of("encoder")
-        if figure.name not in IN_MEMORY
-        for row in _rows_of(figure, report.config.run.mode, columns, others)
+        for figure in (shown if full else [each for each in shown if each.name in _main(report)])
+        for row in _rows_of(figure, report.config.run.mode, columns, others if full else ())
     )
+    note = _note_of_totals(report) if full else ""
+    return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)
+
+
+def _main(report: Analysis) -> tuple[str, ...]:
+    """The figures of the encoder that are always compared with others."""
+    of_training = ("training_bytes",) if report.config.run.mode == "training" else ()
+    return ("flops", "peak_bytes", *of_training, "latency_ms")
+
+
+def _note_of_totals(report: Analysis) -> str:
+    totals = report.totals
     how = ", ".join([report.training.optimizer, *how_it_checkpoints(report.config.run)])
     note = f"Peaks include weights and input. In inference the peak is at {totals.peak_at}, in training ({how}) at "
     note += f"{totals.training_at}."
     if report.config.run.mode == "training":
         note += " MACs and FLOPs are those of a forward."
-    return Table("Encoder", ("", "this encoder", *(name for name, _ in against)), rows, note)
+    return note
 
 
 def _rows_of(
@@ -197,15 +222,16 @@ def _rows_of(
     values = [getattr(column, figure.name) for column in columns]
     if not any(values):  # None, or nothing is sent
         return
-    yield (figure.word_in([mode]), *(_amount(value, figure) for value in values))
-    if figure.against == "ratio":
+    exact = _amount if others else amount
+    yield (figure.word_in([mode]), *(exact(figure, value or 0) for value in values))
+    if others and figure.against == "ratio":
         ratios = (getattr(other, figure.compared) or 0.0 for other in others)
         yield ("  relative to this", "1.00x", *map(format_ratio, ratios))
 
 
-def _amount(value: float | None, figure: Figure) -> str:
+def _amount(figure: Figure, value: float) -> str:
     """A figure in four digits; a count in all."""
-    return _exact(int(value or 0)) if figure.is_count else format_amount(value or 0, figure.unit)
+    return _exact(int(value)) if figure.is_count else amount(figure, value)
 
 
 def _allocated(totals: Totals, whole: int) -> Bars:
@@ -240,7 +266,7 @@ def _step_times(training: TrainingReport) -> Iterator[tuple[str, str]]:
     yield from ((name, format_ms(time)) for name, time in times.items() if time is not None)
 
 
-def _changes(report: Analysis) -> Table:
+def _changes(report: Analysis, *, full: bool) -> Table:
     rows = tuple(
         (
             change.change,
@@ -254,7 +280,7 @@ def _changes(report: Analysis) -> Table:
     title = f"What would lower the {report.config.run.mode} peak"
     note = (
         "Without its global layers it is a different model."
-        if any(_is_another(c) for c in report.changes)
+        if full and any(_is_another(c) for c in report.changes)
         else ""
     )
     columns = len(rows[0])

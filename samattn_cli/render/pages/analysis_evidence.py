@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...figures import FIGURES
-from ...reports.analysis import DeviceReport, Measured, PublishedFigure, TrainingReport
+from ...reports.analysis import DeviceReport, Measured, MemoryReport, PublishedFigure, TrainingReport
 from ...units import format_bytes, format_change, format_ms, format_percent
 
 PREFIXES = ("", "M", "G")
 """Units that do not name what is counted."""
 
 
-def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
-    """Whether the run fits the device, what is too large for it, and the time."""
-    if device.refused:
+def on_device(device: DeviceReport, training: TrainingReport, *, full: bool) -> Iterator[str]:
+    """What the run takes of the device, what is too large for it, and the time; with `full`, whether it fits."""
+    if device.refused and full:
         yield f"does not run, whatever the memory: {device.refused}"
-    else:
+    elif full:
         usable = f"of the {format_bytes(device.usable_bytes)} that a process can use"
         yield f"fits in its {device.memory_size}: {_verdict(device)} ({usable})"
     if device.allocated_bytes is not None and device.reserved_bytes is not None:
@@ -24,12 +24,16 @@ def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
             format_bytes(device.allocated_bytes),
             format_bytes(device.reserved_bytes),
         )
+        smi = f"nvidia-smi would show about {format_bytes(device.nvidia_smi_bytes or 0)}"
+        if not full:
+            yield f"torch reserves {reserved} at most; {smi}"
+    if full and device.allocated_bytes is not None:
         yield f"torch allocates {allocated} and reserves {reserved}, workspaces of cuBLAS and of other kernels included"
         yield (
-            f"nvidia-smi would show about {format_bytes(device.nvidia_smi_bytes or 0)} (an estimate): what is reserved, and "
+            f"{smi} (an estimate): what is reserved, and "
             f"{format_bytes(device.context_bytes)} of the CUDA context and libraries"
         )
-    if device.too_large:
+    if device.too_large and full:
         yield f"too large for it: {', '.join(_ranges(device.too_large))}"
     yield f"{_time_of(training)}: {format_ms(device.latency_ms)}, {_basis(device)}"
 
@@ -37,14 +41,14 @@ def on_device(device: DeviceReport, training: TrainingReport) -> Iterator[str]:
 def _verdict(device: DeviceReport) -> str:
     if device.fits:
         return f"yes, with {format_bytes(device.spare_bytes)} to spare"
-    return f"no, {_lacks(device)}"
+    return f"no, {missing_of(device)}"
 
 
-def _lacks(device: DeviceReport) -> str:
+def missing_of(room: DeviceReport | MemoryReport) -> str:
     """How much memory is missing: of what is live or, where that would fit, of what the allocator reserves."""
-    if device.spare_bytes < 0:
-        return f"it lacks {format_bytes(-device.spare_bytes)}"
-    missing = (device.reserved_bytes or 0) - device.usable_bytes
+    if room.spare_bytes < 0 or isinstance(room, MemoryReport):
+        return f"it lacks {format_bytes(-room.spare_bytes)}"
+    missing = (room.reserved_bytes or 0) - room.usable_bytes
     return f"the allocator would reserve {format_bytes(missing)} more than the device has"
 
 
@@ -60,7 +64,7 @@ def _time_of(training: TrainingReport) -> str:
 def _basis(device: DeviceReport) -> str:
     """What the time is based on."""
     if not device.calibrated_share:
-        return "from its datasheet, which no kernel reaches; not measured"
+        return "from its datasheet, which no kernel reaches"
     part = "" if device.calibrated_share == 1.0 else f"{format_percent(device.calibrated_share)} of it "
     rest = ", the rest from its datasheet" if part else ""
     return f"{part}calibrated by measurement on {device.recorded_on}{rest}"

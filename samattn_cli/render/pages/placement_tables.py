@@ -10,7 +10,7 @@ from ...reports.flow import FlowFacts, LayerFlow
 from ...reports.placements import FrontPlacement, PlacementReport, Placements, SearchReport
 from ...units import format_ratio, ranges
 from ..elements import Table
-from ..layers import amount
+from ..layer_columns import amount
 from ..options import Options
 
 NAME_AND_STRIP = 47

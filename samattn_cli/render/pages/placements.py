@@ -13,7 +13,7 @@ from ...reports.placements import FrontPlacement, Placements, VsOwn
 from ...units import format_percent, ranges
 from ..charts.theme import Spec
 from ..elements import Lines, Page, Section, Table
-from ..layers import amount
+from ..layer_columns import amount
 from ..layout import Layout
 from ..options import Options
 from .analysis import heading_of
