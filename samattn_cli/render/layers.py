@@ -68,7 +68,7 @@ def _table(title: str, taken: list[str], runs: list[list[LayerReport]], report: 
     if any(COLUMNS[name].of_parts for name in names):
         rows += [(label, *row) for label, row in of_parts]
     if any(cells[-1]):
-        rows += [None, ("total", *cells[-1])]
+        rows.append(("total", *cells[-1]))
     notes = dict.fromkeys(COLUMNS[name].note for name in names if COLUMNS[name].note)
     return Table(title, ("layer", *headers), tuple(rows), " ".join(notes))
 
