@@ -112,8 +112,13 @@ def analyze(
     )
     shown = chosen(format_) or (None if formats else "terminal")
     if verify is not False:
-        with working("cross-checking against the real stack (--no-verify leaves it out)"):
-            report = replace(report, crosscheck=crosscheck(encoder, every_layer=False))
+        try:
+            with working("cross-checking against the real stack (--no-verify leaves it out)"):
+                report = replace(report, crosscheck=crosscheck(encoder, every_layer=False))
+        except KeyboardInterrupt:
+            report = replace(report, crosscheck=CrossCheck.not_run("skipped", "interrupted"))
+            deliver(report, shown, formats, options)
+            raise
     deliver(report, shown, formats, options)
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)

@@ -76,4 +76,6 @@ def layers_note(crosscheck: CrossCheck, config: EncoderConfig) -> str:
 
 def is_said_in_short(crosscheck: CrossCheck) -> bool:
     """Whether one line says all of it: every check is exact, or none was run."""
-    return {check.status for check in crosscheck.checks.values()} in ({"exact"}, {"skipped"})
+    checks = crosscheck.checks.values()
+    is_plain = not any(check.reason or check.route == "real" for check in checks)
+    return {check.status for check in checks} == {"skipped"} or (crosscheck.status == "exact" and is_plain)

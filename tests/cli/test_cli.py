@@ -4,7 +4,6 @@ import io
 import json
 import os
 import pty
-import re
 import signal
 import stat
 import struct
@@ -17,8 +16,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from samattn_cli import analyze, load_config
+from samattn_cli.cli.app import app
 from samattn_cli.cli.output import terminal_options
 from samattn_cli.encoder.presets import presets
 from samattn_cli.reports.text import from_json
@@ -27,14 +28,15 @@ from tests.support.running import PATIENCE_S, ROOT, SAMATTN, environment, samatt
 # -- what a user runs ------------------------------------------------------------------------------------------------
 
 
-def test_analyze_prints_the_figures_before_the_verdict() -> None:
-    command = [SAMATTN[0], "-X", "importtime", *SAMATTN[1:], "analyze", "sam_vit_h", "--image-size", "64"]
-    run = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(), text=True, check=True
-    )
-    figures = run.stdout.index("sam_vit_h - SAM ViT-H")
-    torch_was_imported = re.search(r"^import time: .*\| +torch$", run.stdout, re.MULTILINE).start()
-    assert figures < torch_was_imported < run.stdout.index("exact  memory trace")
+def test_the_report_is_printed_if_the_cross_check_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("samattn_cli.studies.verify.verify", interrupted)
+    result = CliRunner().invoke(app, ["analyze", "custom_encoder"])
+    assert result.exit_code == 130
+    assert "! not cross-checked: interrupted" in result.stdout
+    assert "Layers" in result.stdout
 
 
 def test_no_verify_imports_neither_torch_nor_numpy_nor_the_rest_of_pydantic() -> None:
@@ -60,8 +62,8 @@ def test_without_torch_the_figures_stand_and_the_crosscheck_says_skipped() -> No
         [sys.executable, "-c", code, "analyze", "sam_vit_b"], capture_output=True, text=True, check=False
     )
     assert analyzed.returncode == 0
-    assert "skipped  cross-check  torch is not installed" in analyzed.stdout
-    assert "972,077,334,528" in analyzed.stdout
+    assert "! not cross-checked: torch is not installed" in analyzed.stdout
+    assert "972.1 GFLOP" in analyzed.stdout
     insisted = subprocess.run(
         [sys.executable, "-c", code, "analyze", "sam_vit_b", "--verify", "-f", "json"],
         capture_output=True,
@@ -173,7 +175,7 @@ NARROW = 80
 @pytest.mark.parametrize("columns", [NARROW, 100, 160, 200])
 def test_no_line_is_wider_than_the_terminal_and_no_figure_is_cut(columns: int) -> None:
     checked = () if columns == NARROW else ("--no-verify",)  # whose lines are no wider at other widths
-    text = samattn("analyze", "sam_vit_h", "--ops", "0", *checked, columns=columns).stdout
+    text = samattn("analyze", "sam_vit_h", "--full", "--ops", "0", *checked, columns=columns).stdout
     assert max(map(len, text.splitlines())) <= columns
     assert "…" not in text
     for exact in ("637,026,048", "5,961,082,830,848", "7,961,258,754,048", "5,675,343,413,248"):

@@ -7,6 +7,7 @@ import pytest
 from samattn_cli import EncoderConfig, analyze, load_config
 from samattn_cli.encoder.presets import presets
 from samattn_cli.published import FILE, NOT_OF_THIS_ENCODER, Published, Source, published
+from samattn_cli.render.options import Options
 from samattn_cli.render.pages.analysis import sections
 from samattn_cli.reports.analysis import Analysis
 from samattn_cli.reports.text import from_json, to_json
@@ -179,7 +180,7 @@ def test_ours_are_the_totals_of_the_pass():
 
 
 def shown(report: Analysis) -> list[str]:
-    found = sections(report, all_layers=False, wide=False)
+    found = sections(report, Options(full=True, width=80))
     return [row for section in found if section.title == "Published" for row in section.rows]
 
 

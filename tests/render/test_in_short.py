@@ -1,0 +1,106 @@
+"""The answer in short that `samattn analyze` begins with."""
+
+import shlex
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from samattn_cli.cli.app import app
+from samattn_cli.files.load import load_config
+from samattn_cli.render import render
+from samattn_cli.render.options import Options
+from samattn_cli.studies.analyze import analyze
+from samattn_cli.verdicts import Check, CrossCheck
+
+GIB = 2**30
+BIG = ("sam_vit_h", "--image-size", "2048", "--device", "rtx_4090", "--no-verify")
+
+
+def printed(*words: str, columns: int = 80) -> list[str]:
+    result = CliRunner().invoke(app, ["analyze", *words], env={"COLUMNS": str(columns)})
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def test_the_verdict_and_what_fixes_it_are_in_the_first_eight_lines() -> None:
+    lines = printed(*BIG)
+    assert len(lines) <= 60
+    short = lines[: lines.index("")]
+    assert len(short) == 8
+    assert short == printed(*BIG, "--brief")
+    assert "652.8 M parameters, 27.99 TFLOP (all global: 2.32x)" in short[1]
+    assert "51.13 GiB at blocks.7.attn.add_rel_w; in training 157.5 GiB" in short[2]
+    assert short[3] == "✗ does not fit rtx_4090 (23.17 GiB): it lacks 28.03 GiB, first in blocks.7"
+    assert "F.scaled_dot_product_attention" in " ".join(short[5:7])
+    assert short[7] == "! not cross-checked: leave out --no-verify"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        BIG,
+        (
+            *BIG,
+            "--attention",
+            "sdpa",
+            "--mode",
+            "training",
+        ),  # its own options must not win over those of the fix
+        ("sam_vit_b", "--memory", "8GiB", "--mode", "training", "--no-checkpointing", "--no-verify"),
+        ("swin_t", "--memory", "300MiB", "--mode=training", "--set", "run.dtype=float32", "--no-verify"),
+    ],
+)
+def test_the_command_that_fixes_it_makes_it_fit(words: tuple[str, ...]) -> None:
+    [command] = [line for line in printed(*words, "--brief") if line.startswith("  samattn analyze")]
+    _, _, *fixed = shlex.split(command)
+    [verdict] = [line for line in printed(*fixed, "--brief", "--no-verify") if "fit" in line]
+    assert verdict.startswith("✓ fits")
+
+
+def test_an_amount_of_memory_is_compared_with_the_peak_to_the_byte() -> None:
+    config = load_config("custom_encoder", ())
+    peak = analyze(config, verify=False).totals.peak_bytes
+    fits, lacks = (analyze(config, memory=peak - less, verify=False) for less in (0, 1))
+    assert fits.memory is not None
+    assert lacks.memory is not None
+    assert (fits.memory.fits, fits.memory.spare_bytes, fits.fix) == (True, 0, None)
+    assert (lacks.memory.fits, lacks.memory.spare_bytes) == (False, -1)
+    assert lacks.fix is not None
+    assert lacks.fix.peak_bytes < peak
+
+
+def test_a_change_of_the_model_is_named_only_if_no_other_fits() -> None:
+    config = load_config("sam_vit_h", ["image_size=2048", "run.attention=fused"])
+    report = analyze(config, memory=3 * GIB, verify=False)  # half of its weights and activations: bfloat16
+    assert report.fix is not None
+    assert report.fix.keeps_model
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        ("exact", "✓ exact: "),
+        ("differs", "✗ differs from the real PyTorch stack: memory trace (below)"),
+        ("failed", "✗ the cross-check failed: memory trace (below)"),
+        ("skipped", "! exact in part: parameters, fvcore, FlopCounterMode; not memory trace (below)"),
+    ],
+)
+def test_each_outcome_of_the_cross_check_has_a_sign_and_a_colour(status: str, line: str) -> None:
+    exact = Check("exact")
+    checked = CrossCheck(exact, exact, exact, Check(status))  # type: ignore[arg-type]
+    report = replace(analyze(load_config("custom_encoder", ()), verify=False), crosscheck=checked)
+    text = render(report, "terminal", Options(width=100))
+    assert any(each.startswith(line) for each in text.splitlines())
+    assert ("Cross-check against the real stack" in text) == (status != "exact")
+    assert "\x1b[" not in text
+    assert "\x1b[1;3" in render(report, "terminal", Options(width=100, color=True, brief=True))
+    assert "✓" not in render(report, "terminal", Options(ascii=True))
+
+
+def test_markdown_begins_with_the_same_lines_and_has_everything() -> None:
+    report = analyze(load_config("custom_encoder", ()), memory=GIB // 64, verify=False)
+    lines = render(report, "markdown", Options()).splitlines()
+    assert lines[2].startswith("- 768x768") or "parameters" in lines[2]
+    assert lines[4].startswith("- ✗ **does not fit** in 16.00 MiB: it lacks")
+    assert "## Share of FLOPs" in lines
