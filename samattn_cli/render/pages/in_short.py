@@ -120,7 +120,8 @@ def _with(words: Sequence[str], settings: Sequence[str]) -> str:
     """The command with settings; the settings alone if no command made the report."""
     if not words:
         return options_of("--set", settings)
-    words = [word for word in words if word not in SHOWING]
+    without = (*SHOWING, *(("--no-checkpointing",) if "checkpointing" in " ".join(settings) else ()))
+    words = [word for word in words if word not in without]
     return command(*words, *(word for setting in settings for word in _option(setting)))
 
 
