@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 try:
     import fcntl
@@ -50,7 +51,11 @@ def write_into(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def replace_file(path: Path, content: bytes) -> None:
+Content = bytes | Callable[[BinaryIO], object]
+"""Bytes, or a function that writes them into a file."""
+
+
+def replace_file(path: Path, content: Content) -> None:
     """Replace the file at a path, or create it."""
     temporary = staged_file(path, content)
     try:
@@ -76,13 +81,16 @@ def folder_lock(path: Path) -> Iterator[None]:
         yield
 
 
-def staged_file(path: Path, content: bytes) -> Path:
+def staged_file(path: Path, content: Content) -> Path:
     """Write a temporary file in the folder of a path, ready to replace it."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
         temporary.chmod(_mode(path))
     except BaseException:
         temporary.unlink()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -24,12 +25,12 @@ from ..errors import (
     UsageError,
     with_code,
 )
-from ..render import render, render_file
+from ..render import TABLES, content_of_file, render
 from ..render.formats.ascii import PLAIN as ASCII
 from ..render.options import Options
 from ..render.shield import printed, visible
 from ..studies.progress import Tell, silent
-from .files import is_written_into, replace_file, staged_file, write_into
+from .files import Content, is_written_into, replace_file, staged_file, write_into
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SPECIAL = "→·⌈█✓✗"  # characters that reports use and not every encoding has
@@ -237,10 +238,10 @@ def show(report: Any, name: str, options: Options) -> None:
 
 def write(report: Any, files: Mapping[Path, str], options: Options) -> None:
     """Write a report's files, each in its format: see `write_each`."""
-    write_each(files, lambda name: render_file(report, name, options.of_a_file))
+    write_each(files, lambda name: content_of_file(report, name, options.of_a_file))
 
 
-def write_each(files: Mapping[Path, str], content: Callable[[str], str | bytes]) -> None:
+def write_each(files: Mapping[Path, str], content: Callable[[str], str | Content]) -> None:
     """Write all files that can be written; `content` returns the content for a format.
 
     Raises:
@@ -251,7 +252,7 @@ def write_each(files: Mapping[Path, str], content: Callable[[str], str | bytes])
         raise OutputError(Message("", "\n".join(filter(None, problems))))  # each problem has its own code
 
 
-def _problem_of(path: Path, content: str | bytes, format_name: str) -> str:
+def _problem_of(path: Path, content: str | Content, format_name: str) -> str:
     """Write a file; return why it cannot be written, or "" on success."""
     try:
         write_file(path, content, format_name)
@@ -260,7 +261,7 @@ def _problem_of(path: Path, content: str | bytes, format_name: str) -> str:
     return ""
 
 
-def write_file(path: Path, content: str | bytes, format_name: str = "text", *, quiet: bool = False) -> None:
+def write_file(path: Path, content: str | Content, format_name: str = "text", *, quiet: bool = False) -> None:
     """Write a file, whole or not at all, text as UTF-8, and print a message unless `quiet`.
 
     A stream, a pipe or a device receives what standard output would.
@@ -270,10 +271,7 @@ def write_file(path: Path, content: str | bytes, format_name: str = "text", *, q
     """
     try:
         if is_written_into(path):
-            shown = (
-                content if isinstance(content, bytes) else printed(content, format_name, os.environ).encode()
-            )
-            write_into(path, shown)
+            write_into(path, _shown(content, format_name))
             return
         replace_file(_target_of(path), content.encode() if isinstance(content, str) else content)
     except OSError as error:
@@ -281,6 +279,16 @@ def write_file(path: Path, content: str | bytes, format_name: str = "text", *, q
         raise OutputError("cannot-write", f"-o {path}: {reason}") from None
     if not quiet:
         say(f"wrote {path}")
+
+
+def _shown(content: str | Content, format_name: str) -> bytes:
+    """What standard output would receive."""
+    if callable(content):
+        file = BytesIO()
+        content(file)
+        content = file.getvalue()
+        content = content if format_name in TABLES else content.decode()
+    return content if isinstance(content, bytes) else printed(content, format_name, os.environ).encode()
 
 
 def _target_of(path: Path) -> Path:

@@ -7,7 +7,7 @@ listed below as functions, which import what they need when they are first calle
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from ..records import dataclass
 from .options import Options
@@ -16,13 +16,21 @@ if TYPE_CHECKING:
     from .layout import Layout
 
 Renderer = Callable[[Any, Options], str | bytes]
+Writer = Callable[[Any, Options, BinaryIO], None]
 
 
 class Format(NamedTuple):
-    """A format of reports: the extension of its files ("" if `-o` must name the format), and what renders a report."""
+    """A format of reports.
+
+    Attributes:
+        extension: of its files; "" if `-o` must name the format.
+        render: what renders a report.
+        write: what writes the same into a file, a part at a time.
+    """
 
     extension: str
     render: Renderer
+    write: Writer | None = None
 
 
 def _terminal(report: Any, options: Options) -> str:
@@ -41,6 +49,18 @@ def _csv(report: Any, options: Options) -> str:
     from .formats.data import to_csv
 
     return to_csv(report, options)
+
+
+def _write_csv(report: Any, options: Options, file: BinaryIO) -> None:
+    from .formats.data import write_csv
+
+    write_csv(report, options, file)
+
+
+def _write_parquet(report: Any, options: Options, file: BinaryIO) -> None:
+    from .formats.parquet import write
+
+    write(report, options, file)
 
 
 def _parquet(report: Any, options: Options) -> bytes:
@@ -82,7 +102,7 @@ def _html(report: Any, options: Options) -> str:
 TEXTS = {
     "terminal": Format(".txt", _terminal),
     "json": Format(".json", _json),
-    "csv": Format(".csv", _csv),
+    "csv": Format(".csv", _csv, _write_csv),
     "markdown": Format(".md", _markdown),
 }
 """The formats that every kind of report has."""
@@ -93,7 +113,7 @@ LATEX = {"latex": Format(".tex", _latex)}
 PICTURES = {"svg": Format(".svg", _svg), "png": Format(".png", _png), "html": Format(".html", _html)}
 """The formats of kinds of report that have a chart."""
 
-TABLES = {"parquet": Format(".parquet", _parquet)}
+TABLES = {"parquet": Format(".parquet", _parquet, _write_parquet)}
 """The format, next to CSV, of kinds of report that have rows."""
 
 FORMATS: dict[str, Format] = TEXTS | LATEX | PICTURES | TABLES
@@ -220,6 +240,16 @@ def render(report: Any, format_name: str, options: Options) -> str:
 def render_file(report: Any, format_name: str, options: Options) -> str | bytes:
     """The report in a format of `FORMATS`, as its file has it."""
     return FORMATS[format_name].render(report, options)
+
+
+def content_of_file(
+    report: Any, format_name: str, options: Options
+) -> str | bytes | Callable[[BinaryIO], None]:
+    """The same; of a format that writes a part at a time, a function that writes it into a file."""
+    write = FORMATS[format_name].write
+    if write is None:
+        return render_file(report, format_name, options)
+    return lambda file: write(report, options, file)
 
 
 def layout_of(report: Any) -> Layout:

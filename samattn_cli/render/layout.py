@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,9 +18,11 @@ class Layout(NamedTuple):
         rows: flat dictionaries, all with the same keys, for CSV and Parquet.
         chart: a Vega-Lite spec, for SVG, PNG and HTML; None if the kind has no chart.
         markdown: its Markdown, if that is not made from the page.
+        columns: the rows as NumPy arrays by name, from which CSV and Parquet are written some rows at a time.
     """
 
     page: Callable[[Any, Options], Page]
     rows: Callable[[Any], Iterator[dict[str, Any]]]
     chart: Callable[[Any], dict[str, Any]] | None = None
     markdown: Callable[[Any], str] | None = None
+    columns: Callable[[Any], Mapping[str, Any]] | None = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO
 
 from ...reports.text import to_json as json_of
 from .. import layout_of
@@ -19,7 +20,10 @@ def to_json(report: Any, options: Options) -> str:  # noqa: ARG001 - JSON always
 
 def to_csv(report: Any, options: Options) -> str:  # noqa: ARG001 - CSV always has everything
     """A header, then a line for each row; empty if there are no rows."""
-    text, rows = io.StringIO(), iter(layout_of(report).rows(report))
+    layout = layout_of(report)
+    if layout.columns:
+        return b"".join(lines_of(layout.columns(report))).decode()
+    text, rows = io.StringIO(), iter(layout.rows(report))
     first = next(rows, None)
     if first is None:
         return ""
@@ -27,3 +31,19 @@ def to_csv(report: Any, options: Options) -> str:  # noqa: ARG001 - CSV always h
     writer.writeheader()
     writer.writerows(chain([first], rows))
     return text.getvalue()
+
+
+def write_csv(report: Any, options: Options, file: BinaryIO) -> None:
+    """The same, written some rows at a time if the report has columns."""
+    layout = layout_of(report)
+    if not layout.columns:
+        file.write(to_csv(report, options).encode())
+        return
+    file.writelines(lines_of(layout.columns(report)))
+
+
+def lines_of(columns: Mapping[str, Any]) -> Iterator[bytes]:
+    """Columns as lines of CSV; imported only here, as it needs NumPy."""
+    from .csv_columns import lines
+
+    return lines(columns)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .. import layout_of
 from ..options import Options
@@ -17,22 +17,36 @@ ROWS = 2**16  # that become columns at a time: a million rows as Python objects 
 LARGEST = 2**63 - 1
 
 
-def render(report: Any, options: Options) -> bytes:  # noqa: ARG001 - Parquet is always whole
+def render(report: Any, options: Options) -> bytes:
     """Integers are int64; a column with a larger one is decimal text, which loses no digit."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    rows = iter(layout_of(report).rows(report))
-    chunks: dict[str, list[pa.Array]] = {}
-    while some := list(islice(rows, ROWS)):
-        for name in some[0]:
-            chunks.setdefault(name, []).append(_chunk([row[name] for row in some]))
     file = io.BytesIO()
-    parquet.write_table(pa.table({name: _column(arrays) for name, arrays in chunks.items()}), file)
+    write(report, options, file)
     return file.getvalue()
 
 
-def _chunk(values: Sequence[Any]) -> pa.Array:
+def write(report: Any, options: Options, file: BinaryIO) -> None:  # noqa: ARG001 - Parquet is always whole
+    """The same into a file, some rows at a time if the report has columns."""
+    layout = layout_of(report)
+    if layout.columns:
+        from .parquet_columns import write_columns
+
+        write_columns(layout.columns(report), file)
+    else:
+        _write_rows(layout.rows(report), file)
+
+
+def _write_rows(rows: Iterator[dict[str, Any]], file: BinaryIO) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    chunks: dict[str, list[pa.Array]] = {}
+    while some := list(islice(rows, ROWS)):
+        for name in some[0]:
+            chunks.setdefault(name, []).append(chunk_of([row[name] for row in some]))
+    parquet.write_table(pa.table({name: column_of(arrays) for name, arrays in chunks.items()}), file)
+
+
+def chunk_of(values: Sequence[Any]) -> pa.Array:
     """Values of one column as an array: text if one is text or too large an integer, or if they are of several kinds."""
     import pyarrow as pa
 
@@ -52,7 +66,7 @@ def _kind(value: Any) -> type:
     return next((kind for kind in (bool, int, float) if isinstance(value, kind)), type(value))
 
 
-def _column(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:
+def column_of(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:
     """Chunks as one column: text if one of them is text, else floats if one is floats."""
     import pyarrow as pa
 

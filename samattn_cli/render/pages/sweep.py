@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -84,7 +84,12 @@ def _plain(column: Any) -> list[Any]:
     return [None if value != value else value for value in values]  # noqa: PLR0124 - not a number
 
 
-LAYOUT = Layout(page, rows, chart)
+def columns(report: Sweep) -> Mapping[str, Any]:
+    """The same, as arrays."""
+    return report.columns
+
+
+LAYOUT = Layout(page, rows, chart, columns=columns)
 
 
 # -- where windows pay, and what fits --------------------------------------------------------------------------------

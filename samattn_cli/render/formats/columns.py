@@ -1,0 +1,30 @@
+"""Columns of a report, taken out of its arrays some rows at a time, without a Python object for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+ROWS = 1 << 16
+"""Rows that are in memory at a time as text or as Arrow's arrays."""
+
+Columns = Mapping[str, Any]
+"""Arrays of one length by their names, or what gives an array for a slice."""
+
+
+def slices(columns: Columns) -> Iterator[slice]:
+    """Slices of the rows, in their order."""
+    count = len(next(iter(columns.values())))
+    for start in range(0, count, ROWS):
+        yield slice(start, min(start + ROWS, count))
+
+
+def pieces(columns: Columns) -> Iterator[list[Array]]:
+    """The columns, `ROWS` rows at a time."""
+    for where in slices(columns):
+        yield [column[where] for column in columns.values()]
