@@ -36,13 +36,13 @@ def plan(
         int | None, typer.Option(metavar="N", help="GPUs that a step is spread over.", show_default=False)
     ] = None,
     devices: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--device",
             "--devices",
             metavar="DEVICES",
             help="The card of each: a100_80, ... (see `samattn devices`) or a YAML file; several to compare, separated by "
-            "commas.",
+            "commas. May repeat.",
             autocompletion=complete.words(complete.known_devices, several=True),
             show_default=False,
         ),
@@ -96,7 +96,7 @@ def plan(
         gpus=_needed("--gpus", gpus),
         global_batch=_needed("--global-batch", global_batch),
         given=frozenset(each.key.removeprefix(RUN) for each in laid_over if each.key.startswith(RUN)),
-        prices=dict(map(_price, price or ())),
+        prices=_prices(price or ()),
         every=every,
         reference=config,
         overrides=tuple(_texts(laid_over)),
@@ -127,19 +127,34 @@ def _needed(option: str, value: int | None) -> int:
     return value
 
 
-def _cards(names: str | None) -> list[Device]:
-    """The devices that an option lists.
+def _cards(lists: Sequence[str] | None) -> list[Device]:
+    """The devices that an option lists, which may be given more than once.
 
     Raises:
         UsageError: if there is none, or an empty item.
         ConfigError: if there is no such device.
     """
-    if names is None:
+    if not lists:
         raise UsageError("missing-option", f"--device is missing: give all of {EXAMPLE}")
-    words = [word.strip() for word in names.split(",")]
+    words = [word.strip() for names in lists for word in names.split(",")]
     if "" in words:
-        raise UsageError("empty-item", f"--device {names}: the list has an empty item")
+        raise UsageError("empty-item", f"--device {','.join(lists)}: the list has an empty item")
     return [named_device(device_name(word) or word) for word in words]
+
+
+def _prices(texts: Sequence[str]) -> dict[str, float]:
+    """The price of each device.
+
+    Raises:
+        UsageError: if a device has two.
+    """
+    prices: dict[str, float] = {}
+    for text in texts:
+        name, price = _price(text)
+        if name in prices:
+            raise UsageError("given-twice", f"--price {text}: {name} has a price already, {prices[name]:g}")
+        prices[name] = price
+    return prices
 
 
 def _price(text: str) -> tuple[str, float]:

@@ -64,6 +64,8 @@ def test_nothing_fits_is_exit_code_1_with_what_is_missing(tmp_path):
         ((*TWO, "--device", "a100_80", "--price", "h100=2"), "price-without-card", "a100_80"),
         ((*TWO, "--device", "a100_80", "--price", "h100"), "not-a-price", "h100=2.9"),
         ((*TWO, "--device", "a100_80,a100_80"), "duplicate-device", "a100_80"),
+        ((*TWO, "--device", "a100_80", "--devices", "a100_80"), "duplicate-device", "a100_80"),
+        ((*TWO, "--device", "h100", "--price", "h100=2", "--price", "h100=3"), "given-twice", "h100=3"),
         ((*TWO, "--device", "a100_80,"), "empty-item", "--device"),
         (TWO, "missing-option", "--device"),
         (("--device", "a100_80"), "missing-option", "--gpus"),
@@ -76,3 +78,19 @@ def test_bad_input(arguments, code, says):
     assert result.exit_code == EXIT_ERROR
     assert f"[{code}]" in result.output
     assert says in result.output
+
+
+def test_cards_that_are_given_apart_are_compared_in_80_columns_and_only_one_has_a_price():
+    result = run(
+        *TWO, "--device", "a100_80", "--device", "cpu", *FEW, "--set", "run.parallel=ddp", "--price", "cpu=1"
+    )
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    header = lines[lines.index("Cards") + 1].split()
+    assert header == ["card", "batch", "step", "reserved", "hour", "1,000", "images"]
+    assert "The cheapest of those with a price is on cpu" in result.output
+
+
+def test_what_is_live_is_not_called_reserved():
+    result = run(*TWO, "--device", "cpu", *FEW, "--set", "run.parallel=ddp")
+    assert "A GPU needs at least" in result.output

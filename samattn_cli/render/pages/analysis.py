@@ -119,11 +119,11 @@ def how_it_reduces(run: RunConfig) -> str:
 
 def how_it_shards(run: RunConfig) -> str:
     """FSDP2 in words: over how many GPUs, with which policies."""
-    said = [f"FSDP2 over {run.gpus} GPUs"]
+    said = [f"FSDP2 over {format_things(run.gpus, 'GPU')}"]
     if run.reshards is False:
         said.append("weights stay gathered")
     elif run.reshards is not True:
-        said.append(f"resharded to {run.reshards} GPUs after the forward")
+        said.append(f"resharded to {format_things(run.reshards, 'GPU')} after the forward")
     said += [
         f"{what} in {dtype}"
         for what, dtype in zip(

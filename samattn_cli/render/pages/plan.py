@@ -32,7 +32,7 @@ def page(report: Plan, options: Options) -> Page:
     """The whole of it."""
     title, shape = heading_of(replace(report.config, run=RunConfig()))
     shape = shape.rpartition("; ")[0]  # how it is run is what is planned
-    gpus = "1 GPU" if report.gpus == 1 else f"{report.gpus:,} GPUs"
+    gpus = format_things(report.gpus, "GPU")
     return Page(
         title,
         f"{shape}; a training step of {format_things(report.global_batch, 'image')} on {gpus}",
@@ -75,17 +75,23 @@ def _answer(report: Plan, best: PlanChoice | None) -> Iterator[str]:
     where = f" is on {best.device}" if len(report.cards) > 1 else f" {best.device} is this"
     yield f"{of}{where}: {in_words(best)}."
     yield (
-        f"A step takes {format_ms(best.step_ms)}: {_rate(best)}. A GPU reserves {format_bytes(best.taken_bytes)}, "
+        f"A step takes {format_ms(best.step_ms)}: {_rate(best)}. A GPU {_takes(best)} {format_bytes(best.taken_bytes)}, "
         f"{share_of(best, _card_of(report, best))} of what a process can use; {best.peak_at} sets the peak."
     )
     if best.cost_per_step is not None and best.cost_per_1000_images is not None:
         yield f"A step costs {cost(best.cost_per_step)}, and 1,000 images cost {cost(best.cost_per_1000_images)}."
     cheapest = _cheapest(report)
     if cheapest is not None and cheapest is not best:
+        of_priced = "" if all(card.price is not None for card in report.cards) else " of those with a price"
         yield (
-            f"The cheapest is on {cheapest.device}: {in_words(cheapest)}; {format_ms(cheapest.step_ms)} a step, "
+            f"The cheapest{of_priced} is on {cheapest.device}: {in_words(cheapest)}; {format_ms(cheapest.step_ms)} a step, "
             f"{cost(cheapest.cost_per_step)} each."
         )
+
+
+def _takes(choice: PlanChoice) -> str:
+    """What a GPU does with the memory; of a device without CUDA what is live is known, and not what is reserved."""
+    return "needs at least" if choice.reserved_bytes is None else "reserves"
 
 
 def _rate(choice: PlanChoice) -> str:
@@ -104,7 +110,7 @@ def _nothing_fits(report: Plan, card: PlanCard) -> str:
     nearest = report.choices[card.nearest]
     lacks = format_bytes(nearest.missing_bytes or 0)
     return (
-        f"Nothing fits {card.device}: the nearest lacks {lacks} a rank. It is {in_words(nearest)}: it reserves "
+        f"Nothing fits {card.device}: the nearest lacks {lacks} a rank. It is {in_words(nearest)}: it {_takes(nearest)} "
         f"{format_bytes(nearest.taken_bytes)}, and a process can use {format_bytes(card.usable_bytes)}; "
         f"{nearest.peak_at} sets the peak."
     )
@@ -134,18 +140,20 @@ def _cards(report: Plan, *, wide: bool) -> Table:
             f"{card.device}{'' if card.is_beaten else ' *'}",
             *([format_bytes(card.memory_bytes)] if wide else []),
             *way_of.get(card.device, [_lack(report, card), *[NOTHING] * len(headers)]),
-            *_figures(report, card, wide=wide),
-            *(_money(report, card) if priced else ()),
+            *_figures(report, card, wide=wide, priced=priced),
+            *(_money(report, card, wide=wide) if priced else ()),
         )
         for card in report.cards
     )
-    figures = ("step", "images/s", "reserved", *(("of card",) if wide else ()))
-    money = ("hour", "step", "1,000 images") if priced else ()
+    rate = () if priced and not wide else ("images/s",)
+    figures = ("step", *rate, "reserved", *(("of card",) if wide else ()))
+    money = ("hour", *(("step",) if wide else ()), "1,000 images") if priced else ()
     note = (
         f"The fastest that fits each. {shared}* No other card is as fast{' and as cheap' if priced else ''}."
     )
     if priced:
-        note += " The last columns are prices: of a GPU-hour, of a step of all GPUs, and of 1,000 images."
+        of_step = ", of a step of all GPUs" if wide else ""
+        note += f" The last columns are prices: of a GPU-hour{of_step}, and of 1,000 images."
     memory = ("memory",) if wide else ()
     text = (0, *range(1 + len(memory), 2 + len(memory) + len(headers)))
     return Table(
@@ -163,18 +171,21 @@ def _lack(report: Plan, card: PlanCard) -> str:
     return "none" if missing is None else f"none: lacks {format_bytes(missing)}"
 
 
-def _figures(report: Plan, card: PlanCard, *, wide: bool) -> tuple[str, ...]:
+def _figures(report: Plan, card: PlanCard, *, wide: bool, priced: bool) -> tuple[str, ...]:
+    """The time of a step, images a second where there is room, and memory."""
+    has_rate = wide or not priced
     if card.best is None:
-        return (NOTHING,) * (4 if wide else 3)
+        return (NOTHING,) * (2 + has_rate + wide)
     best = report.choices[card.best]
-    return format_ms(best.step_ms), f"{best.images_per_s:,.1f}", *taken(best, card)[: 2 if wide else 1]
+    rate = (f"{best.images_per_s:,.1f}",) if has_rate else ()
+    return format_ms(best.step_ms), *rate, *taken(best, card)[: 2 if wide else 1]
 
 
-def _money(report: Plan, card: PlanCard) -> tuple[str, ...]:
-    if card.best is None:
-        return cost(card.price), NOTHING, NOTHING
-    best = report.choices[card.best]
-    return cost(card.price), cost(best.cost_per_step), cost(best.cost_per_1000_images)
+def _money(report: Plan, card: PlanCard, *, wide: bool) -> tuple[str, ...]:
+    best = None if card.best is None else report.choices[card.best]
+    of_step, of_images = (best.cost_per_step, best.cost_per_1000_images) if best else (None, None)
+    prices = (card.price, of_step, of_images) if wide else (card.price, of_images)
+    return tuple(map(cost, prices))
 
 
 def _front(card: PlanCard, front: Sequence[PlanChoice], *, wide: bool) -> Table:
