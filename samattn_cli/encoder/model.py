@@ -540,6 +540,12 @@ class EncoderConfig:
         default=NONE,
     )
     out_chans: int = key(WIDTH, "Output channels of the neck.", example=256, default=256)
+    out_indices: tuple[int, ...] = key(
+        indexes(),
+        "Stages whose outputs neck stage_norms returns, counted from 0; by default all.",
+        example=[1, 2, 3],
+        default=(),
+    )
     stages: tuple[StageConfig, ...] = key(
         lambda: many(StageConfig, 1, MAX_STAGES),
         "Stages of blocks. The keys of a single stage may be at the top level instead.",

@@ -1,7 +1,8 @@
 """What the `importing` of each family declares. Nothing lists the families.
 
-`HUGGING_FACE` maps a model_type to the function that reads its description. `CHECKPOINTS` has the kinds of checkpoint. Three
-more are optional: `COPIES` is like `HUGGING_FACE`, for models with the same encoder but code of their own, whose memory samattn
+`HUGGING_FACE` maps a model_type to the function that reads its description. `CHECKPOINTS` has the kinds of checkpoint. Four
+more are optional: `BACKBONES` maps a model_type to a function of a description and the keys read from it, which adds what only
+backbones have; `COPIES` is like `HUGGING_FACE`, for models with the same encoder but code of their own, whose memory samattn
 does not model; `TRANSFORMERS_DIFFERENCES` maps a model_type to a function that says where transformers runs an encoder
 differently from samattn; `EAGER_ONLY` has the model_types for which transformers has no attention but eager.
 """
@@ -22,6 +23,11 @@ def hugging_face() -> dict[str, Callable[[Description], Keys]]:
     """The function that reads a description, by model_type."""
     tables = ("HUGGING_FACE", "COPIES")
     return {word: read for family in _families() for table in tables for word, read in _of(family, table)}
+
+
+def backbones() -> dict[str, Callable[[Description, Keys], Keys]]:
+    """The function that adds what a model has as the backbone of another, by model_type."""
+    return {word: add for family in _families() for word, add in _of(family, "BACKBONES")}
 
 
 def copies() -> frozenset[str]:

@@ -10,9 +10,9 @@ from ..errors import ImportFailedError
 from . import attention, dtype
 from .checks import config_of
 from .description import Description, Keys
-from .families import copies, hugging_face, transformers_differences, unusable_families
+from .families import backbones, copies, hugging_face, transformers_differences, unusable_families
 from .implementation import of_library
-from .parts import encoder_of, unknown
+from .parts import encoder_of, is_backbone, unknown
 
 LIBRARY = "transformers"
 MOST_BYTES = 10 << 20
@@ -32,7 +32,10 @@ def read_config_json(path: Path) -> tuple[Keys, Description]:
             "unknown-model", f"{description.label}: {unknown(description, known)}{unusable_families()}"
         )
     model_type, encoder = found
-    keys = dtype.of_transformers(known[model_type](encoder), description)
+    keys = known[model_type](encoder)
+    if is_backbone(encoder) and (add := backbones().get(model_type)) is not None:
+        keys = add(encoder, keys)
+    keys = dtype.of_transformers(keys, description)
     config = config_of(keys, str(path))
     description.notes.extend(description.misspelt())
     if (differences := transformers_differences().get(model_type)) is not None:

@@ -66,6 +66,11 @@ def encoder_of(description: Description, known: Collection[str]) -> tuple[str, D
     return word, inside
 
 
+def is_backbone(encoder: Description) -> bool:
+    """Whether it is described as the backbone of another model, and so returns feature maps."""
+    return encoder.label.endswith(f": {BACKBONE}")
+
+
 def _default(word: str, key: str) -> dict[str, Any]:
     own, entries = DEFAULTS.get(word, ("", {}))
     return entries if own == key else {}

@@ -1,6 +1,7 @@
 """The forms of files that people have, each written by the library that writes it, of a small SAM with random weights."""
 
 import pickle
+import re
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,8 +20,8 @@ from samattn_cli.errors import ImportFailedError, code_of
 from samattn_cli.files.pickled import read_pickle
 from samattn_cli.importing.importer import imported
 from tests.public.segment_anything_encoder import official_encoder
-from tests.support.checkpoints import expanded, of_sam
-from tests.support.importing import as_json
+from tests.support.checkpoints import expanded, of_sam, shapes_of
+from tests.support.importing import as_json, is_preset
 from tests.support.sampling import sampled
 
 SMALL = ("embed_dim=32", "depth=2", "num_heads=2", "image_size=64", "window_size=3", "global_attn_indexes=[1]",
@@ -185,6 +186,48 @@ def test_sam_hq_has_the_neck_that_its_decoder_reads(tmp_path):
     torch.save(expanded(shapes), tmp_path / "sam_hq_vit_b.pth")
     assert params_of(tmp_path / "sam_hq_vit_b.pth", tmp_path) == 89_670_912
     assert "neck: sam_hq\n" in (tmp_path / "imported.yaml").read_text("utf-8")
+
+
+def of_openmmlab(name: str) -> str:
+    """A name of Microsoft's Swin in mmdetection and mmpretrain, as their swin_transformer.py writes it."""
+    for ours, theirs in (
+        ("layers.", "stages."), ("attn.", "attn.w_msa."), ("mlp.fc1.", "ffn.layers.0.0."), ("mlp.fc2.", "ffn.layers.1."),
+        ("patch_embed.proj.", "patch_embed.projection."),
+    ):  # fmt: skip
+        name = name.replace(ours, theirs)
+    return f"backbone.{name}"
+
+
+NORMS = {f"norm{stage}.{name}": (96 << stage,) for stage in range(4) for name in ("weight", "bias")}
+
+
+@pytest.mark.parametrize("detector", [True, False])
+def test_a_swin_of_openmmlab(detector, tmp_path):
+    """A detector has a norm for each output; a classifier has that of the last stage, with its number."""
+    shapes = {
+        name: shape for name, shape in shapes_of("swin_t").items() if not re.match("norm|head|.*mask", name)
+    }
+    shapes |= {name: shape for name, shape in NORMS.items() if detector or name.startswith("norm3")}
+    state = {of_openmmlab(name): weight for name, weight in expanded(shapes).items()}
+    head = {
+        "roi_head.fc.weight": torch.ones(2, 2),
+        "neck.lateral_convs.0.conv.weight": torch.ones(2, 2, 1, 1),
+    }
+    torch.save({"meta": {"epoch": 36}, "state_dict": state | head}, tmp_path / "swin.pth")
+    assert params_of(tmp_path / "swin.pth", tmp_path) == (27_520_698 if detector else 27_519_354)
+
+
+def test_a_vit_of_mmpretrain(tmp_path):
+    names = {".norm1.": ".ln1.", ".norm2.": ".ln2.", "mlp.fc1.": "ffn.layers.0.0.", "mlp.fc2.": "ffn.layers.1.",
+             "blocks.": "layers.", "patch_embed.proj.": "patch_embed.projection."}  # fmt: skip
+    state = {}
+    for name, weight in expanded(shapes_of("vit_b")).items():
+        theirs = "ln1." + name.partition(".")[2] if name.startswith("norm.") else name
+        for ours, other in names.items():
+            theirs = theirs.replace(ours, other)
+        state[f"head.layers.{name}" if name.startswith("head") else f"backbone.{theirs}"] = weight
+    torch.save({"state_dict": state}, tmp_path / "vit.pth")
+    assert is_preset(imported(str(tmp_path / "vit.pth")), "vit_b", tmp_path)
 
 
 class Greeting:

@@ -15,7 +15,7 @@ from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniVi
 from transformers.models.slanext.modeling_slanext import SLANeXtVisionEncoder
 
 from samattn_cli import analyze, load_config
-from samattn_cli.errors import ImportFailedError
+from samattn_cli.errors import ConfigError, ImportFailedError
 from samattn_cli.importing.importer import imported
 from tests.support.importing import as_json
 from tests.support.sampling import sampled
@@ -100,6 +100,50 @@ def test_an_encoder_of_another_name_is_equal_to_the_real_module(name, tmp_path):
     with torch.device("meta"):
         model = module_of(config)
     assert ours == theirs(model, load_config(tmp_path / "a.yaml").image_size)
+
+
+def mask2former(**backbone_keys: Any) -> Any:
+    return tf.Mask2FormerConfig(backbone_config=tf.SwinConfig(**SWIN, **backbone_keys))
+
+
+BACKBONES: dict[str, tuple[Callable[[], Any], int]] = {
+    "mask2former": (lambda: mask2former(out_features=["stage1", "stage2"]), 2 * 64),
+    "grounding-dino": (lambda: tf.GroundingDinoConfig(backbone_config=tf.SwinConfig(**SWIN, out_indices=[2])), 2 * 64),
+    "upernet, V2": (
+        lambda: tf.UperNetConfig(backbone_config=tf.Swinv2Config(**SWIN, window_size=7, out_features=["stage1", "stage2"])), 0,
+    ),
+    "oneformer": (lambda: tf.OneFormerConfig(backbone_config=tf.SwinConfig(**SWIN, out_features=["stage2"])), 2 * 64),
+    "upernet": (lambda: tf.UperNetConfig(backbone_config=tf.SwinConfig(**SWIN, out_features=["stage1", "stage2"])), 2 * 64),
+    "mm-grounding-dino": (lambda: tf.MMGroundingDinoConfig(backbone_config=tf.SwinConfig(**SWIN, out_indices=[1, 2])), 2 * 64),
+}  # fmt: skip
+"""The description, and the parameters of a norm that runs although nothing reads its output: the import leaves it out."""
+
+
+@pytest.mark.parametrize("name", sampled(list(BACKBONES), 2))
+def test_a_backbone_has_a_norm_for_each_output(name, tmp_path):
+    make, unread = BACKBONES[name]
+    config = make()
+    params, flops = figures(config, tmp_path)
+    with torch.device("meta"):
+        model = backbone(config)
+    assert (params + unread, flops) == theirs(model, (112, 112))
+
+
+def test_swin_t_with_four_outputs_has_the_parameters_of_its_backbone(tmp_path):
+    """27,522,234, of which 2 * 768 are of the norm that nothing reads."""
+    params, flops = figures(tf.OneFormerConfig(), tmp_path)
+    assert (params, flops) == (27_522_234 - 2 * 768, 8_979_597_312)
+    assert (
+        analyze(load_config(tmp_path / "a.yaml", ["image_size=56"])).crosscheck.memory_trace.status == "exact"
+    )
+
+
+@pytest.mark.parametrize(("indices", "codes"), [([4], "no-such-stage"), ([0, 1], "no-such-stage")])
+def test_outputs_that_a_neck_cannot_give_are_refused(indices, codes):
+    keys = ["neck=stage_norms", "norm=false", f"out_indices={indices}"]
+    with pytest.raises(ConfigError) as caught:
+        load_config("swin_t", keys)
+    assert [problem.message.code for problem in caught.value.problems] == [codes]
 
 
 PUBLISHED = {

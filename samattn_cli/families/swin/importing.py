@@ -27,6 +27,9 @@ MERGING = re.compile(r"layers\.([0-9]{1,4})\.downsample\.(.*)")
 GRIDS = 32
 """Pixels along an image's side for each token of a window, in published models: 4 px a patch, 8 windows."""
 
+NORM_OF_A_STAGE = re.compile(r"norm(\d)\.(weight|bias)")
+"""In Swin's code for detectors and in OpenMMLab's. If there is only one, it is the norm of the last stage."""
+
 BUFFERS = r".*(relative_position_index|relative_coords_table|attn_mask|k_bias)"
 """Buffers of blocks, which released checkpoints have."""
 
@@ -34,6 +37,46 @@ BUFFERS = r".*(relative_position_index|relative_coords_table|attn_mask|k_bias)"
 def from_v1(description: Description) -> Keys:
     """A SwinConfig."""
     return _from_config(description, "swin", "patch_merging")
+
+
+def of_backbone(description: Description, keys: Keys) -> Keys:
+    """A norm for each feature map that a backbone returns; its `out_indices` count the patches as the first map."""
+    known = ["stem", *(f"stage{number + 1}" for number in range(len(keys["stages"])))]
+    named, counted = (description.entries.get(key) for key in ("out_features", "out_indices"))
+    description.read |= {"out_features", "out_indices"}
+    names = named if named is not None else [known[-1]]
+    if named is None and counted is not None:
+        counts = description.integers("out_indices")
+        names = [known[index] if index < len(known) else index for index in counts]
+    if not isinstance(names, list) or not names or not all(name in known[1:] for name in names):
+        key = "out_features" if named is not None else "out_indices"
+        raise description.wrong(key, f"a list of some of {', '.join(known[1:])}, or of their numbers from 1")
+    description.notes.append(
+        f"The norm at the end of SwinModel, {2 * keys['stages'][-1]['embed_dim']:,} parameters, is left out: its output is "
+        "not used by a backbone."
+    )
+    return _with_norms({**keys, "norm": False}, sorted(known.index(name) - 1 for name in names))
+
+
+def of_maskformer(description: Description, keys: Keys) -> Keys:
+    """It has a norm for each stage, whichever feature maps it returns."""
+    every = [f"stage{number + 1}" for number in range(len(keys["stages"]))]
+    description.entries |= {"out_features": every}
+    return of_backbone(description, keys)
+
+
+def of_v2_backbone(description: Description, keys: Keys) -> Keys:
+    """Swinv2Backbone has no norms after its blocks."""
+    description.read |= {"out_features", "out_indices"}
+    return {**keys, "norm": False}
+
+
+def _with_norms(keys: Keys, stages: list[int]) -> Keys:
+    """The keys with a norm for the output of each of these stages."""
+    whole = {key: value for key, value in keys.items() if key != "stages"} | {"neck": "stage_norms"}
+    if stages != list(range(len(keys["stages"]))):
+        whole["out_indices"] = stages
+    return whole | {"stages": keys["stages"]}
 
 
 def from_donut(description: Description) -> Keys:
@@ -94,7 +137,14 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
         depths[layer] = max(depths.get(layer, 0), index + 1)
     firsts = [*accumulate(takewhile(bool, (depths.get(layer, 0) for layer in count())), initial=0)]
     of_next = int("layers.0.downsample.reduction.weight" in shapes)
-    name_of = renamer((BUFFERS, None), (r"head\..*", None), (r"(absolute_pos_embed)", "pos_embed"))
+    own_norms = sum(bool(NORM_OF_A_STAGE.fullmatch(name)) for name in shapes)
+    norms = r"neck.norms.\1.\2" if own_norms > len(("weight", "bias")) else r"norm.\2"
+    name_of = renamer(
+        (BUFFERS, None),
+        (r"head\..*", None),
+        (r"(absolute_pos_embed)", "pos_embed"),
+        (NORM_OF_A_STAGE.pattern, norms),
+    )
 
     def name(theirs: str) -> str | None:
         if (match := BLOCK.fullmatch(theirs)) and int(match[1]) < len(firsts) and name_of(theirs):
@@ -119,7 +169,8 @@ def from_weights(weights: Weights) -> Keys:
     bias = "blocks.0.attn.q_bias" if is_v2 else "blocks.0.attn.qkv.bias"
     common = {"mlp_ratio": ratio_of(hidden, width), "qkv_bias": bias in weights}
     windows = list(_windows(weights, stages, grid_of(image, patch), window))
-    return {
+    normed = [number for number in range(len(stages)) if f"neck.norms.{number}.weight" in weights]
+    keys = {
         "image_size": image,
         "in_chans": weights.shape("patch_embed.proj.weight", 4)[1],
         "patch_size": patch,
@@ -131,6 +182,7 @@ def from_weights(weights: Weights) -> Keys:
             for number, shape in enumerate(stages)
         ],
     }
+    return _with_norms(keys, normed) if normed else keys
 
 
 def _shapes_of_stages(weights: Weights) -> list[tuple[int, int, int]]:
@@ -210,6 +262,7 @@ def _published_size(weights: Weights, window: int) -> int:
 
 
 HUGGING_FACE = {"swin": from_v1, "swinv2": from_v2}
+BACKBONES = {"swin": of_backbone, "swinv2": of_v2_backbone, "maskformer-swin": of_maskformer}
 COPIES = {"maskformer-swin": from_v1, "donut-swin": from_donut}
 TRANSFORMERS_DIFFERENCES = {"swin": swin_differences, "swinv2": swinv2_differences}
 EAGER_ONLY = ("swinv2", "maskformer-swin", "donut-swin")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...encoder.keys import Pair
 from ...encoder.plan import LayerConfig, PartConfig
 from ...stack.windows import add_mask, crop, cut, join, of_images, padded, shift_mask, shifted, shifted_back
+from .words import norm_stages
 
 NORM_EPS = 1e-5
 
@@ -170,6 +171,25 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(torch.cat(quarters, -1)))
 
 
+class StageNorms(nn.Module):
+    """The norms of a detector's features; its code norms the output of a stage when the stage has run, here at the end."""
+
+    def __init__(self, part: PartConfig) -> None:
+        super().__init__()
+        config = part.config
+        self.norms = nn.ModuleDict(
+            {
+                str(stage): nn.LayerNorm(config.stages[stage].embed_dim, eps=NORM_EPS)
+                for stage in norm_stages(config)
+            }
+        )
+
+    def forward(self, x: Tensor, *ends: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of stages, (B, H, W, C) each -> the same, normed, (B, C, H, W), the finest first."""
+        pairs = zip(self.norms.values(), (*ends, x), strict=True)
+        return tuple(norm(each).permute(0, 3, 1, 2).contiguous() for norm, each in pairs)
+
+
 def quarters_of(x: Tensor) -> list[Tensor]:
     """The four tokens of each 2x2 square, as four tensors (B, H / 2, W / 2, C)."""
     return [x[:, i::2, j::2, :] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
@@ -178,3 +198,4 @@ def quarters_of(x: Tensor) -> list[Tensor]:
 BLOCKS = {"swin": Block}
 PATCH_EMBEDS = {"patch_norm": PatchEmbed}
 TRANSITIONS = {"patch_merging": PatchMerging}
+NECKS = {"stage_norms": StageNorms}

@@ -27,6 +27,7 @@ from ...tape.windows import (
     shifted_back,
 )
 from ...units import INT64_BYTES
+from .words import norm_stages
 
 Attention = Callable[[Tape, Tensor, LayerConfig, Tensor | None], Tensor]
 Unbinding = Callable[[Tensor], tuple[Tensor, ...]]
@@ -257,7 +258,22 @@ def merged(tape: Tape, x: Tensor) -> Tensor:
     return tape.cat("merge", [x.slice(1, i, step=2).slice(2, j, step=2) for i, j in corners])
 
 
+def stage_norms(tape: Tape, x: Tensor, part: PartConfig, *ends: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of stages, (B, H, W, C) each -> the same, normed, (B, C, H, W), the finest first."""
+    stages = norm_stages(part.config)
+    return tuple(normed_map(tape, stage, each) for stage, each in zip(stages, (*ends, x), strict=True))
+
+
+def normed_map(tape: Tape, stage: int, x: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B, C, H, W)."""
+    normed = tape.layer_norm(f"norms.{stage}", x)
+    out = tape.contiguous(f"permute.{stage}", normed.permute(0, 3, 1, 2))
+    tape.free(normed, keep=out)
+    return out
+
+
 ATTENTION: dict[str, Attention] = {"eager": eager, "sdpa": sdpa}
 BLOCKS = {"swin": block}
 PATCH_EMBEDS = {"patch_norm": patch_embed}
 TRANSITIONS = {"patch_merging": patch_merging}
+NECKS = {"stage_norms": stage_norms}

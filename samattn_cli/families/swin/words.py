@@ -13,6 +13,7 @@ from ...encoder.slots import (
     Entering,
     Family,
     Implementation,
+    Part,
     PatchEmbed,
     Placing,
     Problem,
@@ -25,6 +26,7 @@ from ...encoder.slots import (
     shift_of,
     slid,
 )
+from ...errors import Message
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
@@ -59,6 +61,28 @@ MERGINGS = {"swin": "patch_merging", "swinv2": "patch_merging_v2"}
 def merged(_config: "EncoderConfig", stream: Stream) -> Stream:
     """The stream with half as many tokens high and wide; an odd side is padded."""
     return replace(stream, grid=slid(stream.grid, MERGING))
+
+
+def norm_stages(config: "EncoderConfig") -> tuple[int, ...]:
+    """The stages whose outputs neck stage_norms returns."""
+    return config.out_indices or tuple(range(len(config.stages)))
+
+
+def normed_stage_ends(config: "EncoderConfig") -> tuple[str, ...]:
+    """The names of the last blocks of those stages, except the last stage, whose output is the stream itself."""
+    ends = ends_of_stages(config)
+    return tuple(f"blocks.{ends[stage]}" for stage in norm_stages(config)[:-1] if stage < len(ends))
+
+
+def norms_problems(config: "EncoderConfig", _: int) -> Iterator[Problem]:
+    """The last stage is one of them, and no norm is before its own."""
+    last = len(config.stages) - 1
+    if norm_stages(config)[-1] != last:
+        message = f"out_indices must end with {last}, the last stage, and not with {norm_stages(config)[-1]}"
+        yield ("out_indices",), Message("no-such-stage", message)
+    if config.norm:
+        message = "neck stage_norms norms the output of the last stage: leave out norm"
+        yield ("norm",), Message("norm-before-norm", message)
 
 
 def held_by_stages(config: "EncoderConfig") -> dict[str, tuple[str, ...]]:
@@ -179,6 +203,14 @@ FAMILY = Family(
             summary="Swin's: merges 2x2 tokens into one, then LayerNorm and a linear layer.",
             stream=merged,
             slides=MERGING,
+        )
+    },
+    necks={
+        "stage_norms": Part(
+            summary="A LayerNorm for the output of each stage, or of those in out_indices, as in Swin's detectors.",
+            keys=frozenset({"out_indices"}),
+            taps=normed_stage_ends,
+            problems=norms_problems,
         )
     },
     implementations=(
