@@ -107,7 +107,7 @@ def _layer_norm_backward(
 
 def _safe_softmax(x: Tensor, dim: int, _dtype: Any = None) -> Tensor:
     """_safe_softmax of ATen: zeros in rows that are minus infinity everywhere."""
-    out = torch.softmax(x, dim)
+    out = torch.ops.aten._softmax(x, dim, False)
     is_infinite = torch.ops.aten.eq.Scalar(x, -torch.inf)
     is_masked = torch.ops.aten.all.dim(is_infinite, dim, True)
     return out.masked_fill_(is_masked, torch.zeros((), dtype=out.dtype, device=out.device))

@@ -37,6 +37,15 @@ class Table(nn.Module):
         return self.table[:, self.index] + x.detach()[:, 0]
 
 
+class Unfused(nn.Module):
+    """Attention of five dimensions, which no fused kernel takes, with a bias."""
+
+    def forward(self, x):
+        q = x.view(1, 1, 2, ROWS, WIDTH // 2)
+        bias = x.new_zeros(2, ROWS, ROWS)
+        return torch.nn.functional.scaled_dot_product_attention(q, q, q, bias)
+
+
 def step(module):
     given = Inputs({"0": ((ROWS, WIDTH), "float32")}, "meta")
     return trace(module.to("meta"), given, "training", [], ON_AMPERE).step
@@ -83,3 +92,16 @@ def test_an_index_with_a_part_that_is_none_trains():
         ((2, ROWS), 2 * ROWS * FLOAT),
         ((2, WIDTH), 2 * WIDTH * FLOAT),
     ]  # the rows are put into the second
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_unfused_products_take_what_torch_2_6_and_2_14_took_on_the_dry_device(dtype):
+    """The matrix of scores, to which the bias is added in place, another for the softmax, and flags of both sizes."""
+    given = Inputs({"0": ((ROWS, WIDTH), dtype)}, "meta")
+    _bias, *ops = trace(Unfused(), given, "inference", [], ON_AMPERE).forward
+    made = [storage.nbytes for op in ops for storage in op.allocates]
+    wide, scores = ROWS * WIDTH * FLOAT, 2 * ROWS**2
+    casts = [wide] * 3 if dtype == "float16" else []
+    softmax = [scores * FLOAT, scores * BOOL, 2 * ROWS * BOOL, FLOAT]
+    narrow = [scores * 2, wide, wide // 2] if dtype == "float16" else [wide]
+    assert made == [*casts, wide, wide, scores * FLOAT, *softmax, *narrow]

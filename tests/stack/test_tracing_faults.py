@@ -203,9 +203,8 @@ def test_what_can_be_traced(ask):
     assert ask("theirs_to_trace:Plain", arguments={"out": 7})["trace"]["output"] == [[2, 7]]
     of_torch = ask("theirs_to_trace:OfTorch", inputs=[("0", [2, 3, 4], "")])["trace"]
     assert "fast path" in of_torch["notes"][0]
-    assert "_safe_softmax" in [
-        op["name"] for op in of_torch["forward"]
-    ]  # heads of 2 are not aligned for a fused kernel
+    names = {op["name"] for op in of_torch["forward"]}
+    assert {"_softmax", "masked_fill_"} <= names  # heads of 2 are not aligned for a fused kernel
     numbers = ask("theirs_to_trace:Branches")["trace"]
     assert numbers["route"] == "cpu"
     assert "theirs_to_trace.py:17: it needs numbers" in numbers["notes"][0]

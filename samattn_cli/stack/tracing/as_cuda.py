@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..cuda import FUSED_DIMS, aligned
+from ..cuda import FUSED_DIMS, aligned, unfused
 
 KEY = "AutogradMeta"
 FLASH_ALIGNMENT = 8
@@ -95,6 +95,8 @@ def attention(
         attn_mask = torch.where(attn_mask, 0.0, low)
     if kernel == "flash":
         return _flash(q, k, v, dropout_p, is_causal, scale)
+    if kernel == "math" and not (dropout_p or is_causal or enable_gqa or (scale or 0) < 0):
+        return unfused(q, k, v, attn_mask, scale=scale)
     if kernel == "math":
         return torch.ops.aten._scaled_dot_product_attention_math(
             q, k, v, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa

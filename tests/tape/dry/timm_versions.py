@@ -1,13 +1,15 @@
-"""What an inference forward of timm's SAM allocates under another torch, on the dry device.
+"""What timm's SAM takes under an older torch, on the dry device, kept in `timm_versions.json`.
 
-    python -m tests.tape.dry.timm_versions OLD/bin/python      # half a minute, with timm here
+    python -m tests.tape.dry.timm_versions OLD/bin/python      # five minutes, with timm here
 
-The argument is the Python of an environment with a CUDA build of torch (2.6 or later). timm is that of the environment that
-runs this; it needs torchvision only for data, so a stand-in is enough. The figures are in tests/README.md.
+The argument is the Python of an environment with a CUDA build of torch (2.6 or later), of the same version of Python as the
+one that runs this, whose other packages it uses. timm needs torchvision only for data, so a stand-in is enough. Torch before
+2.14 runs SAM's attention as unfused products; `tests/tape/test_unfused_runs.py` compares.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,13 +17,28 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from samattn_cli.device.dry import build
 from samattn_cli.device.dry.environment import TORCH
+from tests.support.running import ROOT
 from tests.tape.dry.sdpa_versions import FIND
 
+PATH = Path(__file__).with_name("timm_versions.json")
+CASES = (
+    "run.dtype=float32",
+    "run.dtype=bfloat16",
+    "image_size=512 run.dtype=float16 run.batch_size=2",
+    "image_size=512 run.mode=training",
+    "image_size=512 run.mode=training run.checkpointing=true",
+    "image_size=512 run.mode=training run.dtype=bfloat16",
+    "image_size=448 run.mode=training run.autocast=bfloat16 run.batch_size=2",
+)
+"""Changes of `sam_vit_b`, which runs by timm's code under sdpa."""
+TIMM = ("implementation=timm", "run.attention=sdpa")
+
 WORKER = """
-import importlib.abc, importlib.machinery, sys, unittest.mock
+import importlib.abc, importlib.machinery, json, sys, unittest.mock
 import torch
 
 class StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -39,20 +56,29 @@ class StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 sys.meta_path.insert(0, StandIn())
 sys.path.append(sys.argv[1])
-import timm
+from samattn_cli import load_config
+from samattn_cli.stack.measure import How, measure
 
 torch.Tensor.erfinv_ = lambda x: x  # its kernel is compiled at the first use
-for dtype in (torch.float32, torch.bfloat16):
-    model = timm.create_model("samvit_base_patch16", num_classes=0).eval().to(dtype).cuda()
-    image = torch.empty(1, 3, 1024, 1024, device="cuda", dtype=dtype)
-    for _ in range(2):  # the first makes the workspace of cuBLAS
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        with torch.no_grad():
-            model(image)
-    mib = (torch.cuda.max_memory_allocated() - before) / 2**20
-    print(f"torch {torch.__version__}, timm {timm.__version__}, {dtype}: {mib:,.1f} MiB")
+seen = measure(load_config("sam_vit_b", sys.argv[2:]), "cuda:0", How(timed=False))
+print(json.dumps([torch.__version__, seen.peak_allocated_bytes, seen.peak_reserved_bytes]))
 """
+
+
+def measured(python: str, library: Path, packages: Path, case: str) -> dict[str, Any]:
+    """The peaks of a case, in a process of its own."""
+    variables = {
+        **TORCH,
+        "LD_LIBRARY_PATH": str(library.parent),
+        "LD_PRELOAD": str(library),
+        "SAMATTN_DRY_CC": "8.0",
+        "SAMATTN_DRY_BYTES": str(80 << 30),
+        "PYTHONPATH": str(ROOT),
+    }
+    words = [python, "-W", "ignore", "-c", WORKER, str(packages), *TIMM, *case.split()]
+    done = subprocess.run(words, env=os.environ | variables, check=True, stdout=subprocess.PIPE, text=True)
+    torch, allocated, reserved = json.loads(done.stdout.splitlines()[-1])
+    return {"torch": torch, "case": case, "allocated_bytes": allocated, "reserved_bytes": reserved}
 
 
 def main(python: str) -> None:
@@ -67,15 +93,8 @@ def main(python: str) -> None:
         build._compile(shutil.which("cc") or "cc", headers, library)
         for link in build.LINKS:
             (library.parent / link).symlink_to(library)
-        variables = {
-            **TORCH,
-            "LD_LIBRARY_PATH": str(library.parent),
-            "LD_PRELOAD": str(library),
-            "SAMATTN_DRY_CC": "8.0",
-            "SAMATTN_DRY_BYTES": str(80 << 30),
-        }
-        words = [python, "-W", "ignore", "-c", WORKER, str(Path(timm.origin).parent.parent)]
-        subprocess.run(words, env=os.environ | variables, check=True)
+        runs = [measured(python, library, Path(timm.origin).parent.parent, case) for case in CASES]
+    PATH.write_text("[\n" + ",\n".join(map(json.dumps, runs)) + "\n]\n", "utf-8")
 
 
 if __name__ == "__main__":
