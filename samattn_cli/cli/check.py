@@ -22,7 +22,7 @@ from .checkout import checkout
 from .github import under_github
 from .output import guarded, say, show, terminal_options, working, write
 from .output_files import output_files
-from .parameters import Outputs, ThresholdsFile, choices, chosen, config_names, refuse_stdin
+from .parameters import Outputs, ThresholdsFile, choices, chosen, config_names, memory_of, refuse_stdin
 
 PRINTED = (*TEXTS, *CHECKS)
 FORMATS = (*PRINTED, *TABLES)
@@ -44,6 +44,13 @@ def check(
         ),
     ] = None,
     thresholds: ThresholdsFile = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BYTES",
+            help="Instead of a thresholds file: check that the peak of each CONFIG's run is at most this, such as 24GiB.",
+        ),
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(
@@ -94,12 +101,15 @@ def check(
 
       samattn check encoders/vit_h.yaml --thresholds samattn.yaml --all
 
+      samattn check sam_vit_b swin_t --memory 4GiB
+
       samattn check --fail-on warn -o check.json -o check.md -o check.sarif -o gitlab=gl-code-quality-report.json
     """
     files = output_files(output, FORMATS)
     refuse_stdin(configs)
     shown = chosen(format_) or (None if files else "terminal")
-    report, error = _checked(thresholds, configs or (), recording or (), base)
+    _check_memory(memory, configs, thresholds, base)
+    report, error = _checked(thresholds, configs or (), recording or (), base, memory)
     report = replace(report, fail_on=fail_on.value)
     if error is not None:
         say(str(error), style="red")
@@ -113,18 +123,42 @@ def check(
     finish(report)
 
 
+def _check_memory(
+    memory: str | None, configs: Sequence[str] | None, thresholds: Path | None, base: str | None
+) -> None:
+    """Check what --memory gives, and what is given with it.
+
+    Raises:
+        UsageError: if it is not a size, no config is named, or there are thresholds or a base too.
+    """
+    if memory is None:
+        return
+    memory_of(memory, None)
+    if not configs:
+        raise UsageError(
+            "missing-argument", f"--memory {memory}: name the configs to check, such as sam_vit_b"
+        )
+    for option, value in (("--thresholds", thresholds), ("--base", base)):
+        if value is not None:
+            raise UsageError("conflicting-options", f"give --memory or {option}, not both")
+
+
 def _checked(
-    thresholds: Path | None, configs: Sequence[str], recordings: Sequence[Path], base: str | None
+    thresholds: Path | None,
+    configs: Sequence[str],
+    recordings: Sequence[Path],
+    base: str | None,
+    memory: str | None,
 ) -> tuple[CheckReport, SamattnError | None]:
     """The report, and the error if the check could not start."""
     from ..gate.failed import failed
-    from ..gate.load_thresholds import load_thresholds
+    from ..gate.load_thresholds import load_thresholds, of_memory
     from ..gate.recordings import Recordings
     from ..gate.run import check as run
 
     file = None
     try:
-        file = load_thresholds(thresholds)
+        file = load_thresholds(thresholds) if memory is None else of_memory(memory, configs)
         today = datetime.now(timezone.utc).date()  # the same on every machine
         measured = Recordings(tuple(recordings))
         with working("checking", "checks") as tell:

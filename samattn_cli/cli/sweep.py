@@ -24,6 +24,7 @@ from .on_ray import GpuType, Ray, check_ray, cluster_at, measured_together, on
 from .output import deliver, guarded, say, terminal_options, working
 from .output_files import output_files
 from .parameters import (
+    Memory,
     OrDefaultConfigs,
     Outputs,
     TextFormat,
@@ -31,6 +32,7 @@ from .parameters import (
     chosen,
     device_of,
     device_option,
+    memory_of,
     or_default,
     overrides,
     read_stdin_once,
@@ -104,6 +106,7 @@ def sweep(
         str | None,
         device_option("Add predicted times, and which points fit: h100, ... or a YAML file."),
     ] = None,
+    memory: Memory = None,
     measure: Annotated[
         str | None,
         typer.Option(
@@ -139,6 +142,8 @@ def sweep(
 
       samattn sweep sam_vit_b --resolutions 1024,2048 --windows 7,8,14,16 --device rtx_4090
 
+      samattn sweep sam_vit_b --resolutions 512:4096:256 --memory 24GiB
+
       samattn sweep sam_vit_b --vary mlp_ratio=2,4 --dtypes float32,bfloat16 --batch-sizes 1:4
 
       samattn sweep sam_vit_b --resolutions 512:2048:256 --measure cuda --ray
@@ -160,7 +165,7 @@ def sweep(
     read_stdin_once(names)
     if len(names) == 1 and not grid.axes(names):
         raise UsageError("nothing-varies", f"nothing varies: give {AXES}, or several configs")
-    where = device_of(device)
+    where, room = device_of(device), memory_of(memory, device)
     wanted = None if metrics is None else _metrics(metrics, where)
     from ..render.pages.sweep_words import set_alike
     from ..studies.sweep import sweep as sweep_over
@@ -168,7 +173,9 @@ def sweep(
     _check_measured(measure, len(names) * grid.points, max_cases, repeats)
     _check_ray(measure, ray, gpu_type)
     with working("working out the grid", "points") as tell:
-        report = sweep_over(names, grid, wanted, laid_over=overrides(set_), device=where, tell=tell)
+        report = sweep_over(
+            names, grid, wanted, laid_over=overrides(set_), device=where, memory=room, tell=tell
+        )
     say_ignored((config.run for config in report.configs), where)
     if measure:
         report = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..device.load import device_of
@@ -15,6 +16,7 @@ from ..files.file_kinds import DEVICE, THRESHOLDS
 from ..files.load import Override
 from ..files.sources import DISK, STDIN, Files, Source, read_source
 from ..files.yaml12 import parse_yaml
+from ..metric_names import PEAK_OF_MODE
 from ..records import dataclass
 from ..shell import command
 from .threshold_rules import problems
@@ -110,6 +112,13 @@ def thresholds_of(source: Source) -> ThresholdsFile:
     file = ThresholdsFile(thresholds, tree, source.label, source.folder, source.files)
     _check_devices(file)
     return file
+
+
+def of_memory(memory: str, configs: Sequence[str]) -> ThresholdsFile:
+    """Thresholds with one rule: the peak of each config's run is at most `memory`, such as "24GiB"."""
+    rule = {"id": "memory", "metric": PEAK_OF_MODE, "limit": memory}
+    text = json.dumps({"version": 1, "configs": list(configs), "rules": [rule]})
+    return thresholds_of(Source(text, f"--memory {memory}", "memory", Path(), files_around(Path())))
 
 
 def _check_devices(file: ThresholdsFile) -> None:

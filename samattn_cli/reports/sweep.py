@@ -111,6 +111,14 @@ class Fitting:
     fitting: int
 
 
+@dataclass(frozen=True)
+class MemoryFitting:
+    """The memory that was asked for, and in how many of the points the peak of the run's mode fits."""
+
+    usable_bytes: int
+    fitting: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class MeasuredPoint:
     """A point on the real stack, next to what was predicted; a ratio is measured over predicted.
@@ -168,6 +176,7 @@ class Sweep:
     cliffs: tuple[Cliff, ...] = ()
     cliff_count: int = 0
     device: Fitting | None = None
+    memory: MemoryFitting | None = None
     measured: MeasuredPoints | None = None
     kind: Literal["sweep"] = "sweep"
     schema_version: int = SCHEMA_VERSION

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..encoder.model import EncoderConfig
 from ..errors import UsageError
-from .on_device import FITS_IF_TIMES, cuda_of, fits_by_live
+from .on_device import FITS_IF_TIMES, cuda_of, fits_by_live, refused
 from .on_device import fits as fits_one
 from .passes import Passes
 from .points import Array, Points, at
@@ -58,6 +58,24 @@ def fits_at(config: EncoderConfig, points: Points, live: Any, device: Device) ->
     return fits
 
 
+def fits_in_bytes(config: EncoderConfig, points: Points, live: Any, memory: int) -> Any:
+    """Whether the run of an encoder fits an amount of memory, and can be launched, at each point; see `fits_at`.
+
+    Only kernels of sdpa and fused attention can be refused, so that under eager attention live bytes say it all.
+
+    Raises:
+        UsageError: if too many points would need a pass of their own.
+    """
+    fits: Any = live <= memory
+    if config.run.attention == "eager":
+        return fits
+    near = np.flatnonzero(fits).tolist()
+    _check_number(config, len(near), WHY_SDPA)
+    for place in near:
+        fits[place] = not refused(Passes(_at(config, points, place)))
+    return fits
+
+
 def in_memory_at(
     config: EncoderConfig, points: Points, metrics: Sequence[str], device: Device
 ) -> dict[str, Array]:
@@ -93,5 +111,5 @@ def _check_number(config: EncoderConfig, number: int, what: str) -> None:
         raise UsageError(
             "too-many-replays",
             f"{config.name}: {number:,} points need a pass of their own, and at most {MOST_REPLAYS:,} may ({what}); use "
-            "larger steps or shorter ranges, or leave out --device",
+            "larger steps or shorter ranges, or leave out --device or --memory",
         )

@@ -13,12 +13,12 @@ from ..encoder.plan_rules import is_valid
 from ..errors import UsageError, at_place
 from ..figures import IN_MEMORY, OF_ENCODER, PEAKS, figure_for_option
 from ..files.load import Override
-from ..reports.sweep import Fitting, Sweep, default_metrics
+from ..reports.sweep import Fitting, MemoryFitting, Sweep, default_metrics
 from .cliffs import cliffs_of, with_jumps
 from .grid import Grid, arrays, check_axes, encoders_of, plain
 from .points import GEOMETRY, Points, figures_at
 from .progress import Tell, silent, telling
-from .replayed import fits_at, in_memory_at
+from .replayed import fits_at, fits_in_bytes, in_memory_at
 from .sweep_lines import along_of, growth, lines_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def sweep(
     *,
     laid_over: Sequence[Override] = (),
     device: Device | None = None,
+    memory: int | None = None,
     tell: Tell = silent,
 ) -> Sweep:
     """Compute metrics over a grid.
@@ -44,6 +45,7 @@ def sweep(
         metrics: names or aliases of `figures.OF_ENCODER`; None: those of `default_metrics`.
         laid_over: overrides of each config, applied before those of the grid.
         device: for times, and whether points fit.
+        memory: the bytes that a run may take, for whether points fit; of a device, its own memory counts.
         tell: is called with the number of finished points.
 
     Raises:
@@ -59,7 +61,7 @@ def sweep(
     axes = grid.axes(names)
     columns = _coordinates(grid, names, encoders)
     each = prod(grid.shape)
-    figures = (_figures(encoder, grid, metrics, device) for encoder in encoders)
+    figures = (_figures(encoder, grid, metrics, device, memory) for encoder in encoders)
     columns |= _joined(list(telling(figures, tell, len(encoders) * each, each)))
     along = along_of(axes)
     columns |= growth(axes, along, columns, metrics)
@@ -79,6 +81,7 @@ def sweep(
         cliffs=cliffs,
         cliff_count=cliff_count,
         device=None if device is None else _fitting(device, columns),
+        memory=None if memory is None or device else MemoryFitting(memory, int(columns["fits"].sum())),
     )
 
 
@@ -132,26 +135,30 @@ def _own(config: EncoderConfig) -> Mapping[str, int]:
     return {"height": height, "width": width, "batch_size": config.run.batch_size}
 
 
-def _figures(config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None) -> Columns:
+def _figures(
+    config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None, memory: int | None
+) -> Columns:
     """The columns of one encoder."""
     check_axes(config, grid)
     try:
-        return dict(_computed(config, grid, metrics, device))
+        return dict(_computed(config, grid, metrics, device, memory))
     except UsageError as error:
         raise UsageError(at_place(config.name, error.message)) from None
 
 
 def _computed(
-    config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None
+    config: EncoderConfig, grid: Grid, metrics: Sequence[str], device: Device | None, memory: int | None
 ) -> Iterator[tuple[str, Any]]:
     peak = PEAKS[config.run.mode]
-    needed = list(dict.fromkeys([*metrics, *([peak] if device else [])]))
+    needed = list(dict.fromkeys([*metrics, *([peak] if device or memory is not None else [])]))
     own = _at_grid(config, grid, [*needed, *GEOMETRY], device)
     tokens, padded = own.pop("windowed_tokens"), own.pop("padded_tokens")
     yield "padded_tokens", padded
     yield "padding", padded / np.maximum(tokens, 1) - (tokens > 0)
     if device:
         yield "fits", fits_at(config, _points_of(config, grid), own[peak], device)
+    elif memory is not None:
+        yield "fits", fits_in_bytes(config, _points_of(config, grid), own[peak], memory)
     twins = {"all_global": config.all_global()}
     if config.has_windows and is_valid(windowed := config.all_windowed()):
         twins["all_windowed"] = windowed

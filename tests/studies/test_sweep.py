@@ -26,6 +26,7 @@ from samattn_cli.render.options import Options
 from samattn_cli.render.pages.sweep import rows
 from samattn_cli.render.pages.sweep_chart import _marks, chart
 from samattn_cli.render.pages.sweep_words import set_alike
+from samattn_cli.reports.sweep import MemoryFitting
 from samattn_cli.studies import points
 from samattn_cli.studies.grid import MOST_POINTS, Grid, Variation
 from samattn_cli.studies.passes import Passes
@@ -690,3 +691,20 @@ def test_measured_stands_next_to_predicted(tmp_path: Path) -> None:
         assert point["peak_ratio"] == point["peak_bytes"] / point["predicted_bytes"]
         assert point["latency_ratio"] == point["latency_ms"] / point["predicted_ms"]
     assert "measured over predicted, peak" in (tmp_path / "sweep.svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize("kernel", ["eager", "sdpa"])
+def test_points_fit_an_amount_of_memory_as_analyze_says(kernel: str) -> None:
+    laid_over = [parse_override("depth=2"), parse_override(f"run.attention={kernel}")]
+    sides = (64, 512, 1024)
+    alone = [
+        load_config("vit_b", [f"image_size={side}", "depth=2", f"run.attention={kernel}"]) for side in sides
+    ]
+    room = analyze(alone[1], verify=False).totals.peak_bytes
+    swept = sweep(
+        ["vit_b"], Grid(resolutions=tuple((side, side) for side in sides)), laid_over=laid_over, memory=room
+    )
+    found = [analyze(config, memory=room, verify=False).memory for config in alone]
+    assert swept.columns["fits"].tolist() == [each.fits for each in found if each] == [True, True, False]
+    assert swept.memory == MemoryFitting(room, 2)
+    assert "2 of 3 points fit" in render(swept, "terminal", Options(width=100))

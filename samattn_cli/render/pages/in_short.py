@@ -63,7 +63,7 @@ def _peak(report: Analysis) -> str:
     other = "inference" if mode == "training" else "training"
     return (
         f"peak in {mode} {format_bytes(getattr(totals, PEAKS[mode]))} at {_short(at)}; "
-        f"in {other} {format_bytes(getattr(totals, PEAKS[other]))}"
+        f"{other} {format_bytes(getattr(totals, PEAKS[other]))}"
     )
 
 
@@ -79,8 +79,7 @@ def _fits(room: DeviceReport | MemoryReport, report: Analysis) -> Answer:
         return Answer(f" on {where}, whatever the memory: {room.refused}", BAD, "does not run")
     time = ""
     if isinstance(room, DeviceReport):
-        by = "by measured factors" if room.calibrated_share else "by its datasheet"
-        time = f"; {_of_what(report)} takes {format_ms(report.training.step_ms or room.latency_ms)} {by}"
+        time = f"; {_of_what(report)} takes {format_ms(report.training.step_ms or room.latency_ms)}"
     if room.fits:
         return Answer(f" {_in(room)}, with {format_bytes(room.spare_bytes)} to spare{time}", GOOD, "fits")
     first = f", first in {room.too_large[0]}" if room.too_large else ""

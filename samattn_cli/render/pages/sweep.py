@@ -57,6 +57,8 @@ def _sections(report: Sweep, options: Options) -> Iterator[Section]:
         yield _crossovers(report)
     if report.device:
         yield Lines(f"On {report.device.name} ({report.device.description})", tuple(_fits(report)))
+    if report.memory:
+        yield Lines(f"In {format_bytes(report.memory.usable_bytes)}", tuple(_fits(report)))
     if report.cliffs:
         yield _cliffs(report)
     if sentences := tuple(dict.fromkeys(filter(None, (_dropped(report, each) for each in report.configs)))):
@@ -118,10 +120,12 @@ def _crossover_row(report: Sweep, line: Line) -> tuple[str, ...]:
 
 
 def _fits(report: Sweep) -> Iterator[str]:
-    """How many points fit the device, and the last that fits of each line."""
-    assert report.device is not None  # noqa: S101 - asked for only where there is one; told to the type checker
-    usable = format_bytes(report.device.usable_bytes)
-    yield f"{report.device.fitting:,} of {report.points:,} points fit in the {usable} that a process can use of its {report.device.memory_size}"
+    """How many points fit, and the last that fits of each line."""
+    if report.device:
+        usable = f"the {format_bytes(report.device.usable_bytes)} that a process can use of its {report.device.memory_size}"
+        yield f"{report.device.fitting:,} of {report.points:,} points fit in {usable}"
+    elif report.memory:
+        yield f"{report.memory.fitting:,} of {report.points:,} points fit"
     verdicts = {_fits_until(report, line) for line in report.lines}
     if len(verdicts) == 1 and report.line_count == len(report.lines):
         yield f"{'' if report.line_count == 1 else 'on each line: '}{verdicts.pop()}"
