@@ -125,7 +125,7 @@ def test_some_blocks_with_figures_by_hand() -> None:
 
 
 def test_the_example_is_analysed_and_exact() -> None:
-    result = samattn("analyze", str(SATELLITE))
+    result = samattn("analyze", str(SATELLITE), "--full")
     assert result.returncode == 0, result.stderr
     assert "52,398,656 in 227 tensors" in result.stdout
     assert result.stdout.count("exact  ") == 4
