@@ -26,6 +26,8 @@ DEFAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "got_ocr2": ("vision_config", {"model_type": "got_ocr2_vision"}),
     "slanext": ("vision_config", {"model_type": "slanext_vision"}),
     "pp_formulanet": ("vision_config", {"model_type": "pp_formulanet_vision"}),
+    "deepseek_ocr2": ("vision_config", {"model_type": "deepseek_ocr2_vision"}),
+    "deepseek_ocr2_vision": ("sam_config", {"model_type": "deepseek_ocr2_sam_vision_model"}),
     "deepseek_vl_hybrid": ("high_res_vision_config", {"model_type": "sam_vision_model"}),
     "sam3_tracker": ("vision_config", {"model_type": "sam3_vision_model"}),
     "sam3_tracker_video": ("vision_config", {"model_type": "sam3_vision_model"}),

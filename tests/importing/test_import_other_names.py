@@ -9,10 +9,12 @@ import torch
 import transformers as tf
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformers.models.deepseek_ocr2.modeling_deepseek_ocr2 import DeepseekOcr2SamVisionEncoder
 from transformers.models.got_ocr2.modeling_got_ocr2 import GotOcr2VisionEncoder
 from transformers.models.pp_formulanet.modeling_pp_formulanet import PPFormulaNetVisionModel
 from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniVisionEncoder
 from transformers.models.slanext.modeling_slanext import SLANeXtVisionEncoder
+from transformers.models.unlimited_ocr.modeling_unlimited_ocr import UnlimitedOcrVisionModel
 
 from samattn_cli import analyze, load_config
 from samattn_cli.errors import ConfigError, ImportFailedError
@@ -59,6 +61,10 @@ MODELS: dict[str, tuple[Callable[[], Any], Callable[[Any], nn.Module]]] = {
     "donut-swin": (lambda: tf.DonutSwinConfig(**SWIN), without_pooler),
     "slanext": (lambda: tf.SLANeXtConfig(vision_config=SAM), lambda config: SLANeXtVisionEncoder(config.vision_config)),
     "pp_formulanet": (lambda: tf.PPFormulaNetConfig(vision_config=SAM), without_projector),
+    "deepseek_ocr2": (
+        lambda: tf.DeepseekOcr2Config(vision_config={"sam_config": SAM | {"output_channels": 256}}),
+        lambda config: DeepseekOcr2SamVisionEncoder(config.vision_config.sam_config),
+    ),
     "deepseek_vl_hybrid": (
         lambda: tf.DeepseekVLHybridConfig(high_res_vision_config={"model_type": "sam_vision_model", **SAM}),
         vision_of("high_res_vision_config"),
@@ -148,7 +154,28 @@ def test_outputs_that_a_neck_cannot_give_are_refused(indices, codes):
 
 PUBLISHED = {
     tf.SamHQConfig: 89_670_912, tf.GotOcr2Config: 89_670_912, tf.Sam3TrackerConfig: 454_038_784, tf.SLANeXtConfig: 87_278_848,
+    tf.DeepseekOcr2Config: 94_979_328,
 }  # fmt: skip
+
+
+class Unlimited(nn.Module):
+    """The vision model and the projector of Unlimited-OCR."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.model = UnlimitedOcrVisionModel(config.vision_config)
+        self.projector = nn.Linear(2048, config.text_config.hidden_size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.projector(self.model(x).last_hidden_state)
+
+
+@pytest.mark.exhaustive
+def test_unlimited_ocr_is_a_deep_encoder(tmp_path):
+    config = tf.UnlimitedOcrConfig()
+    with torch.device("meta"):
+        model = Unlimited(config)
+    assert figures(config, tmp_path) == (400_767_488, 1_139_967_033_344) == theirs(model, (1024, 1024))
 
 
 @pytest.mark.exhaustive

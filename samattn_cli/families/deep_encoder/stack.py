@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...encoder.plan import PartConfig
 from ..plain.stack import CLIP_NORM_EPS
 from ..vit.stack import SamNeck
+from .words import sam_channels
 
 
 class Compressor(nn.Module):
@@ -61,10 +62,21 @@ class Projector(nn.Module):
         return self.layers(torch.cat((x[:, 1:], _flat(features)), dim=-1))
 
 
+class DeepSeekSamNeck(nn.Sequential):
+    """SAM's neck, and two convolutions of stride 2, as in DeepSeek-OCR 2, whose second encoder takes what it returns."""
+
+    def __init__(self, part: PartConfig) -> None:
+        channels, doubled, out_chans = sam_channels(part.config)
+        super().__init__()
+        self.neck = SamNeck(part, channels)
+        self.net_2 = nn.Conv2d(channels, doubled, kernel_size=3, stride=2, padding=1, bias=False)
+        self.net_3 = nn.Conv2d(doubled, out_chans, kernel_size=3, stride=2, padding=1, bias=False)
+
+
 def _flat(features: Tensor) -> Tensor:
     """(B, D, h, w) -> (B, hw, D), a view."""
     return features.flatten(2).transpose(1, 2)
 
 
 TRANSITIONS = {"deepseek_compressor": Compressor}
-NECKS = {"deepseek": Projector}
+NECKS = {"deepseek": Projector, "deepseek_sam": DeepSeekSamNeck}

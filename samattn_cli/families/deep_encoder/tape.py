@@ -12,6 +12,7 @@ from ...tape.tape import Tape
 from ...tape.tensor import Tensor
 from ...units import INT64_BYTES
 from ..vit.tape import neck_of
+from .words import sam_channels
 
 
 def compressor(tape: Tape, x: Tensor, part: PartConfig) -> tuple[Tensor, Tensor]:
@@ -55,5 +56,17 @@ def projector(tape: Tape, x: Tensor, part: PartConfig, features: Tensor) -> Tens
     return out
 
 
+def sam_neck(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
+    """(B, H, W, C) -> (B, out_chans, h, w)."""
+    channels, doubled, out_chans = sam_channels(part.config)
+    with tape.module("neck"):
+        necked = neck_of(tape, x, channels)
+    halved = tape.conv2d("net_2", necked, doubled, 3, stride=2, padding=1, bias=False)
+    tape.free(necked)
+    out = tape.conv2d("net_3", halved, out_chans, 3, stride=2, padding=1, bias=False)
+    tape.free(halved)
+    return out
+
+
 TRANSITIONS = {"deepseek_compressor": compressor}
-NECKS = {"deepseek": projector}
+NECKS = {"deepseek": projector, "deepseek_sam": sam_neck}

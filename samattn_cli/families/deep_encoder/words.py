@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig
 
 COMPRESSOR = "deepseek_compressor"
+SAM_CHANNELS = 256
 HALVINGS = 2
 """Convolutions of stride 2; each doubles the channels."""
 CONVOLUTIONS = (Sliding(kernel=3, before=1), *[Sliding(kernel=3, stride=2, before=1)] * HALVINGS)
@@ -25,6 +26,16 @@ CONVOLUTIONS = (Sliding(kernel=3, before=1), *[Sliding(kernel=3, stride=2, befor
 def compressed(_config: EncoderConfig, stream: Stream) -> Stream:
     """The stream after the compressor: the grid halved twice, rounded up, with a class token in front."""
     return Stream(slid(stream.grid, CONVOLUTIONS), stream.dim, extra_tokens=1)
+
+
+def sam_channels(config: EncoderConfig) -> tuple[int, int, int]:
+    """Channels of SAM's neck, and of the two convolutions after it, in DeepSeek-OCR 2."""
+    return SAM_CHANNELS, 2 * SAM_CHANNELS, config.out_chans
+
+
+def halved_twice(config: EncoderConfig, stream: Stream) -> Stream:
+    """The stream after SAM's neck and two convolutions of stride 2."""
+    return Stream(slid(stream.grid, CONVOLUTIONS), config.out_chans)
 
 
 def projected(config: EncoderConfig, stream: Stream) -> Stream:
@@ -66,6 +77,11 @@ FAMILY = Family(
         )
     },
     necks={
+        "deepseek_sam": Part(
+            summary="DeepSeek-OCR 2's, after SAM's blocks: SAM's neck, two convolutions of stride 2, to 512 and to out_chans.",
+            keys=frozenset({"out_chans"}),
+            stream=halved_twice,
+        ),
         "deepseek": Part(
             summary="DeepEncoder's: CLIP's tokens next to the compressor's, and a linear layer to out_chans.",
             keys=frozenset({"out_chans"}),
@@ -73,6 +89,6 @@ FAMILY = Family(
             stream=projected,
             taps=of_compressor,
             problems=projector_problems,
-        )
+        ),
     },
 )
