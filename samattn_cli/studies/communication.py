@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..reports.analysis import CollectiveReport, CommunicationReport
@@ -10,6 +10,7 @@ from ..reports.analysis import CollectiveReport, CommunicationReport
 if TYPE_CHECKING:  # at run time only where something is sent, because they take long to import
     from ..device.collectives import Link
     from ..device.exposed import Exposure
+    from ..encoder.model import Section
     from ..tape.communication import Collective
     from .passes import Passes
 
@@ -39,14 +40,18 @@ def link_of(passes: Passes) -> Link | None:
     return link_between(passes.config.run.gpus, passes.device.interconnect)
 
 
-def exposure_of(passes: Passes) -> Exposure | None:
-    """The time of the communication of a step, and what of it no compute hides; None as for `link_of`."""
+def exposure_of(passes: Passes, compute_ms: Mapping[Section, float] | None = None) -> Exposure | None:
+    """The time of the communication of a step, and what of it no compute hides; None as for `link_of`.
+
+    The time of compute is that of the passes, if it is not given.
+    """
     if passes.device is None or passes.sent is None:
         return None
     from ..device.exposed import exposure
 
     segments = [segment.name for segment in passes.forward_of_run.segments]
-    return exposure(passes.sent, segments, passes.section_ms, passes.device.interconnect)
+    times = passes.section_ms if compute_ms is None else compute_ms
+    return exposure(passes.sent, segments, times, passes.device.interconnect)
 
 
 def _of_kind(kind: str, sent: Sequence[Collective]) -> CollectiveReport:

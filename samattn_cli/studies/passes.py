@@ -133,7 +133,7 @@ class Passes:
         """The forward of the run's mode."""
         return self.step.forward if self.trains else self.forward
 
-    @property
+    @cached_property
     def section_ms(self) -> dict[Section, float]:
         """The time of each part and block in the forward and backward of one round of the run's mode."""
         phases: tuple[Phase, ...] = ("forward", "backward")

@@ -22,6 +22,7 @@ from ..communication import exposure_of
 from ..on_device import InMemory, cuda_of, in_bytes, in_memory
 from ..passes import Passes
 from .choices import Setting
+from .parts import Parts, checkpointing_of, is_composed, least_bytes
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Card:
     steps: dict[RunConfig, TrainingStep] = field(default_factory=dict)
     known: dict[RunConfig, Passes] = field(default_factory=dict)
     timed: dict[Hashable, tuple[dict[Any, Any], dict[Any, Any]]] = field(default_factory=dict)
+    made: dict[RunConfig, Parts] = field(default_factory=dict)
+    exposed: dict[RunConfig, float | None] = field(default_factory=dict)
 
     def passes(self, config: EncoderConfig) -> Passes:
         """The passes of a choice, which shares its step with others."""
@@ -64,10 +67,27 @@ class Card:
             self.steps[views.run] = step.around(views)
         return self.steps[views.run].around(config)
 
-    def compute_ms(self, config: EncoderConfig) -> float:
-        """The time of all forwards and backwards of a step."""
-        passes = self.passes(config)
-        return passes.rounds * sum(time.ms for time in passes.times)
+    def parts(self, config: EncoderConfig) -> Parts:
+        """The parts and blocks of a choice."""
+        if config.run not in self.made:
+            self.made[config.run] = self._parts(config)
+        return self.made[config.run]
+
+    def _parts(self, config: EncoderConfig) -> Parts:
+        """Of a choice that checkpoints some blocks, those of one that checkpoints none and of one that checkpoints all."""
+        none, every = checkpointing_of(config, False), checkpointing_of(config, True)
+        pure = none.checkpointed, every.checkpointed
+        if config.checkpointed in pure or not (is_composed(config) and is_composed(every)):
+            return Parts(self.passes(config))
+        return Parts(self.passes(none), self.passes(every), config.checkpointed)
+
+    def exposed_ms(self, config: EncoderConfig) -> float | None:
+        """The time of communication that no compute hides; None if it is not known."""
+        if config.run not in self.exposed:
+            parts = self.parts(config)
+            found = exposure_of(parts.passes, parts.section_ms)
+            self.exposed[config.run] = None if found is None else found.exposed_ms
+        return self.exposed[config.run]
 
 
 def without_views(config: EncoderConfig) -> EncoderConfig:
@@ -95,33 +115,36 @@ class Trial:
         return self.card.passes(self.config)
 
     @cached_property
-    def recompute_ms(self) -> float:
-        """The time of second forwards."""
-        config, unchecked = without_views(self.config), without_views(self.setting.unchecked)
-        return self.card.compute_ms(config) - self.card.compute_ms(unchecked)
+    def plain(self) -> EncoderConfig:
+        """The encoder as if gradients were not views of buckets, which changes no time."""
+        return without_views(self.config)
 
     @cached_property
-    def plain(self) -> Passes:
-        """Its passes as if gradients were not views of buckets, which changes no time."""
-        if not self.config.run.has_views:
-            return self.passes
-        return self.card.passes(without_views(self.config))
+    def parts(self) -> Parts:
+        """Its parts and blocks, as if gradients were not views of buckets."""
+        return self.card.parts(self.plain)
+
+    @cached_property
+    def recompute_ms(self) -> float:
+        """The time of second forwards."""
+        return self.parts.compute_ms - self._unchecked.compute_ms
 
     @cached_property
     def compute_ms(self) -> float:
         """The time of everything else that computes."""
-        optimizer = op_time(self.plain.step.optimizer_op, self.card.device, self.config.run)
-        return self.card.compute_ms(without_views(self.setting.unchecked)) + float(optimizer.time_ms)
+        optimizer = op_time(self.parts.passes.step.optimizer_op, self.card.device, self.config.run)
+        return self._unchecked.compute_ms + float(optimizer.time_ms)
+
+    @property
+    def _unchecked(self) -> Parts:
+        return self.card.parts(checkpointing_of(self.plain, False))
 
     @cached_property
     def communication_ms(self) -> float | None:
         """The time of communication that no compute hides; None if it is not known."""
-        if self.config.run.parallel == "none":
-            return 0.0
-        found = exposure_of(self.plain)
-        return None if found is None else found.exposed_ms
+        return 0.0 if self.config.run.parallel == "none" else self.card.exposed_ms(self.plain)
 
-    @property
+    @cached_property
     def step_ms(self) -> float:
         """All of it that is known."""
         return self.compute_ms + self.recompute_ms + (self.communication_ms or 0.0)
@@ -133,10 +156,8 @@ class Trial:
 
     @cached_property
     def least_bytes(self) -> int:
-        """A number that is not above what is live: views save at most the gradients, of which there is a copy without them."""
-        if not self.config.run.has_views:
-            return self.live_bytes
-        return int(self.plain.peak_bytes - self.plain.step.gradients_bytes)
+        """A number that is not above what is live, which is found without passes of its own."""
+        return least_bytes(self.parts, has_views=self.config.run.has_views)
 
     @property
     def known_bytes(self) -> int | None:
@@ -191,7 +212,7 @@ class Trial:
 
     @cached_property
     def underivable(self) -> Message | None:
-        """Why it cannot be derived; None if it can. Time and live bytes are worked out here, and kept."""
+        """Why it cannot be derived; None if it can. Its time is worked out here, and kept."""
         try:
             _ = self.step_ms, self.least_bytes
         except UsageError as error:
