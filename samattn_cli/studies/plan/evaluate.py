@@ -33,6 +33,7 @@ class Card:
     steps: dict[RunConfig, TrainingStep] = field(default_factory=dict)
     known: dict[RunConfig, Passes] = field(default_factory=dict)
     timed: dict[Hashable, tuple[dict[Any, Any], dict[Any, Any]]] = field(default_factory=dict)
+    ends: dict[RunConfig, tuple[EncoderConfig, EncoderConfig | None]] = field(default_factory=dict)
     made: dict[RunConfig, Parts] = field(default_factory=dict)
     exposed: dict[RunConfig, float | None] = field(default_factory=dict)
 
@@ -75,11 +76,22 @@ class Card:
 
     def _parts(self, config: EncoderConfig) -> Parts:
         """Of a choice that checkpoints some blocks, those of one that checkpoints none and of one that checkpoints all."""
-        none, every = checkpointing_of(config, False), checkpointing_of(config, True)
-        pure = none.checkpointed, every.checkpointed
-        if config.checkpointed in pure or not (is_composed(config) and is_composed(every)):
+        none, every = self._ends(config)
+        if every is None or config.checkpointed in {none.checkpointed, every.checkpointed}:
             return Parts(self.passes(config))
         return Parts(self.passes(none), self.passes(every), config.checkpointed)
+
+    def _ends(self, config: EncoderConfig) -> tuple[EncoderConfig, EncoderConfig | None]:
+        """The same choice that checkpoints no block, and one that checkpoints all if other choices can be made of the two."""
+        run = replace(config.run, checkpointing=False)
+        if run not in self.ends:
+            every = checkpointing_of(config, True)
+            self.ends[run] = checkpointing_of(config, False), every if is_composed(every) else None
+        return self.ends[run]
+
+    def unchecked(self, config: EncoderConfig) -> EncoderConfig:
+        """The same choice that checkpoints no block."""
+        return self._ends(config)[0]
 
     def exposed_ms(self, config: EncoderConfig) -> float | None:
         """The time of communication that no compute hides; None if it is not known."""
@@ -137,7 +149,7 @@ class Trial:
 
     @property
     def _unchecked(self) -> Parts:
-        return self.card.parts(checkpointing_of(self.plain, False))
+        return self.card.parts(self.card.unchecked(self.plain))
 
     @cached_property
     def communication_ms(self) -> float | None:

@@ -8,6 +8,7 @@ on the front.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from .evaluate import Trial
 
@@ -16,13 +17,22 @@ def front_of(trials: Sequence[Trial], done: Callable[[], object]) -> list[Trial]
     """The choices on the front, from the fastest on; `done` is called after each choice."""
     least: int | None = None
     fitting: list[Trial] = []
-    for trial in sorted(trials, key=_by_time):
-        limit = trial.usable_bytes + 1 if least is None else least
-        if trial.may_take(limit) and trial.used.fits:
-            fitting.append(trial)
-            least = min(least or trial.taken_bytes, trial.taken_bytes)
-        done()
+    for _, equals in groupby(sorted(trials, key=_by_time), key=lambda trial: trial.step_ms):
+        for trial in _by_live(list(equals), least):
+            limit = trial.usable_bytes + 1 if least is None else least
+            if trial.may_take(limit) and trial.used.fits:
+                fitting.append(trial)
+                least = min(least or trial.taken_bytes, trial.taken_bytes)
+            done()
     return without_beaten(fitting)
+
+
+def _by_live(equals: list[Trial], least: int | None) -> list[Trial]:
+    """Choices that are as fast as each other; where several may be on the front, those with the least live bytes come first."""
+    may = [trial for trial in equals if trial.least_bytes < (least or trial.usable_bytes)]
+    if len(may) == 1:
+        return equals
+    return sorted(may, key=lambda trial: trial.live_bytes) + [trial for trial in equals if trial not in may]
 
 
 def without_beaten(fitting: Sequence[Trial]) -> list[Trial]:

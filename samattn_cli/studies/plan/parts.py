@@ -87,8 +87,6 @@ def _of_optimizer(step: TrainingStep) -> int:
 
 def checkpointing_of(config: EncoderConfig, value: bool) -> EncoderConfig:  # noqa: FBT001
     """The same encoder that checkpoints all blocks, or none."""
-    if config.run.checkpointing is value:
-        return config
     return replace(config, run=replace(config.run, checkpointing=value))
 
 
