@@ -26,6 +26,7 @@ class PlanChoice:
         set: the keys that make the run so, each "run.parallel=ddp".
         fits: whether a rank runs in the memory of the card; None if that was not worked out, because another choice is as fast
             and takes less memory.
+        least_bytes: a number that the memory of a GPU is not below, which is worked out for every choice.
         live_bytes: the most that is live, which the allocator takes at least; None if it was not worked out.
         allocated_bytes: the most that torch's caching allocator hands out; None if it was not worked out, and for a device that
             is not a CUDA device.
@@ -53,6 +54,7 @@ class PlanChoice:
     accumulate: int
     set: tuple[str, ...]
     fits: bool | None
+    least_bytes: int
     live_bytes: int | None
     allocated_bytes: int | None
     reserved_bytes: int | None
@@ -89,6 +91,8 @@ class PlanCard:
         not_replayed: choices of which it was not worked out, because another is as fast and takes less memory.
         best: the fastest choice that fits, by its number in `choices`; None if nothing fits.
         nearest: the choice that lacks the least memory, where nothing fits.
+        nodes: the machines that the GPUs fill, by how many GPUs the device file says a machine has.
+        network_bytes_per_s: what each GPU can send to other machines, by the device file; None if it does not say.
         is_beaten: whether another card is as fast and as cheap; without prices, as fast.
     """
 
@@ -101,6 +105,8 @@ class PlanCard:
     not_replayed: int
     best: int | None
     nearest: int | None
+    nodes: int
+    network_bytes_per_s: float | None
     is_beaten: bool
 
 

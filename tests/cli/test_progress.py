@@ -7,10 +7,11 @@ import subprocess
 from contextlib import suppress
 from math import comb
 
-from samattn_cli import compare_placements, fit, load_config, sweep
+from samattn_cli import compare_placements, fit, load_config, load_device, sweep
 from samattn_cli.studies.fit import Asked
 from samattn_cli.studies.grid import Grid
 from samattn_cli.studies.placements.exhaustive import asked
+from samattn_cli.studies.plan import Goal, plan
 from tests.support.running import PATIENCE_S, SAMATTN, environment, samattn
 from tests.support.thresholds_files import SMALL as SMALL_ENCODER
 from tests.support.thresholds_files import checked
@@ -51,6 +52,15 @@ def test_sweep_tells_its_points():
     grid = Grid(resolutions=((64, 64), (96, 96), (128, 128)))
     sweep(["sam_vit_b", "sam_vit_l"], grid, ["flops"], tell=told)
     assert told == [(0, 6), (3, 6), (6, 6)]
+
+
+def test_plan_tells_its_choices():
+    told = Told()
+    goal = Goal(gpus=1, global_batch=1, given=frozenset({"attention", "autocast"}))
+    report = plan(load_config("sam_vit_b", SMALL), [load_device("a100_80")], goal, tell=told)
+    of = len(report.choices)
+    assert set(told) == {(done, of) for done in range(of + 1)}
+    assert told == sorted(told)
 
 
 def test_check_tells_each_rule_on_each_config(tmp_path):

@@ -20,6 +20,7 @@ from .plan_words import NOTHING, cost, in_words, layer_of, meanings, share_of, t
 DIMENSIONS = ("strategy", "precision", "checkpointing", "attention")
 HEADERS = {"checkpointing": "ckpt"}
 NOT_KNOWN = "The time of communication is not known on this device, so each step takes longer than it says here by what no compute hides of it"
+GB = 1e9
 ROOMY = 115
 """Width from which the operation at a peak has room, and not its layer alone."""
 COUNTED = (
@@ -195,8 +196,8 @@ def _front(card: PlanCard, front: Sequence[PlanChoice], *, wide: bool) -> Table:
     columns = (
         "batch",
         "step",
-        "again",
-        *(("waits",) if communicates else ()),
+        "recompute",
+        *(("exposed",) if communicates else ()),
         *(("images/s",) if wide else ()),
         "reserved",
         *(("of card",) if wide else ()),
@@ -209,7 +210,7 @@ def _front(card: PlanCard, front: Sequence[PlanChoice], *, wide: bool) -> Table:
             _batch(choice),
             format_ms(choice.step_ms),
             _or_nothing(choice.recompute_ms),
-            *(([_waits(choice)]) if communicates else []),
+            *(([_exposed(choice)]) if communicates else []),
             *([f"{choice.images_per_s:,.1f}"] if wide else []),
             *taken(choice, card)[: 2 if wide else 1],
             *([cost(choice.cost_per_1000_images)] if priced else []),
@@ -217,8 +218,8 @@ def _front(card: PlanCard, front: Sequence[PlanChoice], *, wide: bool) -> Table:
         for number, (way, choice) in enumerate(zip(words, front, strict=True), 1)
     )
     note = (
-        f"{shared}batch: images of a forward x forwards of a step. again: the time of checkpointed blocks' second forwards"
-        f"{', waits: of communication that no compute hides; both are' if communicates else ', which is'} in step."
+        f"{shared}batch: images of a forward x forwards of a step. recompute: the time of checkpointed blocks' second forwards"
+        f"{', exposed: of communication that no compute hides; both are' if communicates else ', which is'} in step."
         f"{' ckpt: the blocks that are checkpointed.' if 'ckpt' in headers else ''}{meanings(front)}"
     )
     text = tuple(range(len(headers) + 2))
@@ -247,7 +248,7 @@ def _batch(choice: PlanChoice) -> str:
     return f"{choice.batch_size} x {choice.accumulate}"
 
 
-def _waits(choice: PlanChoice) -> str:
+def _exposed(choice: PlanChoice) -> str:
     return "not known" if choice.communication_ms is None else _or_nothing(choice.communication_ms)
 
 
@@ -302,7 +303,7 @@ def _others(card: PlanCard, others: Sequence[PlanChoice]) -> Table:
             _batch(choice),
             format_ms(choice.step_ms),
             f"{choice.images_per_s:,.1f}",
-            format_bytes(choice.taken_bytes),
+            _taken(choice),
             _fits(choice),
         )
         for way, choice in zip(words, others, strict=True)
@@ -312,6 +313,13 @@ def _others(card: PlanCard, others: Sequence[PlanChoice]) -> Table:
     return Table(
         f"All other choices on {card.device}", (*headers, *columns), rows, shared.strip(), text_columns=text
     )
+
+
+def _taken(choice: PlanChoice) -> str:
+    """What it reserves; where it was not replayed, what it takes at least."""
+    if choice.reserved_bytes is None:
+        return f"at least {format_bytes(choice.least_bytes)}"
+    return format_bytes(choice.reserved_bytes)
 
 
 def _fits(choice: PlanChoice) -> str:
@@ -345,11 +353,26 @@ def _sizes(report: Plan) -> Table:
 def _notes(report: Plan, *, every: bool) -> Iterator[str]:
     if any(choice.communication_ms is None for choice in report.choices):
         yield f"{NOT_KNOWN}."
+    yield from dict.fromkeys(_network(report, card) for card in report.cards if card.nodes > 1)
     for card in report.cards:
         if not every:
             yield _not_shown(report, card)
     yield from (f"Left out: {each}." for each in report.left_out)
     yield COUNTED
+
+
+def _network(report: Plan, card: PlanCard) -> str:
+    """What the time of communication between machines rests on."""
+    rate = card.network_bytes_per_s
+    known = (
+        "has no bandwidth for the network"
+        if rate is None
+        else f"gives each GPU {rate / GB:g} GB/s of network"
+    )
+    return (
+        f"{report.gpus:,} GPUs fill {card.nodes:,} machines, and the file of {card.device} {known}. Your network is not known: a "
+        "slower or shared one makes the exposed communication longer. Set interconnect.network_bytes_per_s in a copy of the file."
+    )
 
 
 def _not_shown(report: Plan, card: PlanCard) -> str:

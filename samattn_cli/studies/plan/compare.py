@@ -17,6 +17,8 @@ from .goal import Goal, check
 from .reported import choice_of
 
 NOT_DERIVED = "not-derived-yet"
+SIZES = 6
+"""The cards of the table of sizes."""
 HALVES = ("bfloat16", "float16")
 
 
@@ -37,7 +39,7 @@ def plan(config: EncoderConfig, devices: Sequence[Device], goal: Goal, *, tell: 
     cards = [Card(device) for device in devices]
     left_out: dict[str, None] = {}
     trials = [_trials(config, card, goal, left_out) for card in cards]
-    told = _Told(tell, sum(map(len, trials)))
+    told = _Told(tell, sum(map(len, trials)) + (SIZES if goal.sizes else 0))
     planned: list[PlanCard] = []
     choices: list[PlanChoice] = []
     for card, of_card in zip(cards, trials, strict=True):
@@ -60,14 +62,14 @@ def plan(config: EncoderConfig, devices: Sequence[Device], goal: Goal, *, tell: 
         cards=tuple(_with_beaten(planned, choices)),
         choices=tuple(choices),
         left_out=tuple(left_out),
-        sizes=_sizes(config) if goal.sizes else (),
+        sizes=_sizes(config, told) if goal.sizes else (),
     )
 
 
-def _sizes(config: EncoderConfig) -> tuple[PlanSize, ...]:
+def _sizes(config: EncoderConfig, told: _Told) -> tuple[PlanSize, ...]:
     from .sizes import sizes_of
 
-    return tuple(sizes_of(config))
+    return tuple(sizes_of(config, told.done))
 
 
 class _Told:
@@ -132,6 +134,8 @@ def _card(
         not_replayed=fits.count(None),
         best=first if front else None,
         nearest=None if nearest is None else first,
+        nodes=-(-goal.gpus // card.device.interconnect.gpus_per_node),
+        network_bytes_per_s=card.device.interconnect.network_bytes_per_s,
         is_beaten=False,
     )
 

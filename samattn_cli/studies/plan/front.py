@@ -15,24 +15,24 @@ from .evaluate import Trial
 
 def front_of(trials: Sequence[Trial], done: Callable[[], object]) -> list[Trial]:
     """The choices on the front, from the fastest on; `done` is called after each choice."""
-    least: int | None = None
+    limit = trials[0].usable_bytes + 1 if trials else 0  # what a choice on the front takes less than
     fitting: list[Trial] = []
     for _, equals in groupby(sorted(trials, key=_by_time), key=lambda trial: trial.step_ms):
-        for trial in _by_live(list(equals), least):
-            limit = trial.usable_bytes + 1 if least is None else least
+        for trial in _by_live(list(equals), limit):
             if trial.may_take(limit) and trial.used.fits:
                 fitting.append(trial)
-                least = min(least or trial.taken_bytes, trial.taken_bytes)
+                limit = trial.taken_bytes if len(fitting) == 1 else min(limit, trial.taken_bytes)
             done()
     return without_beaten(fitting)
 
 
-def _by_live(equals: list[Trial], least: int | None) -> list[Trial]:
+def _by_live(equals: list[Trial], limit: int) -> list[Trial]:
     """Choices that are as fast as each other; where several may be on the front, those with the least live bytes come first."""
-    may = [trial for trial in equals if trial.least_bytes < (least or trial.usable_bytes)]
-    if len(may) == 1:
+    may = [trial.least_bytes < limit for trial in equals]
+    if sum(may) <= 1:
         return equals
-    return sorted(may, key=lambda trial: trial.live_bytes) + [trial for trial in equals if trial not in may]
+    keys = [trial.live_bytes if can else limit for trial, can in zip(equals, may, strict=True)]
+    return [equals[place] for place in sorted(range(len(equals)), key=keys.__getitem__)]
 
 
 def without_beaten(fitting: Sequence[Trial]) -> list[Trial]:

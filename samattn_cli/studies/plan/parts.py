@@ -19,8 +19,6 @@ from ...tape.training import OPTIMIZERS, TrainingStep, uncached_bytes
 from ..passes import Passes
 
 
-
-
 @dataclass
 class Parts:
     """The parts and blocks of a choice: those of `passes`, but of `others` where their names are in `named`."""
@@ -85,7 +83,7 @@ def _of_optimizer(step: TrainingStep) -> int:
     return int(transient + step.optimizer_bytes - step.state_bytes)
 
 
-def checkpointing_of(config: EncoderConfig, value: bool) -> EncoderConfig:  # noqa: FBT001
+def checkpointing_of(config: EncoderConfig, value: bool) -> EncoderConfig:
     """The same encoder that checkpoints all blocks, or none."""
     return replace(config, run=replace(config.run, checkpointing=value))
 

@@ -28,6 +28,7 @@ def choice_of(trial: Trial, goal: Goal, *, is_front: bool) -> PlanChoice:
         accumulate=run.accumulate,
         set=setting.set,
         fits=trial.fits,
+        least_bytes=max(trial.least_bytes, trial.known_bytes or 0),
         live_bytes=trial.known_bytes,
         allocated_bytes=None if used is None else used.allocated_bytes,
         reserved_bytes=None if used is None else used.reserved_bytes,

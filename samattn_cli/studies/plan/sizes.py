@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ...device.load import load_device
@@ -16,8 +16,8 @@ CARDS = {16: "t4", 24: "rtx_4090", 32: "rtx_5090", 40: "a100_40", 48: "l40s", 80
 GROWN: tuple[Vary, ...] = ("resolution", "batch_size")
 
 
-def sizes_of(config: EncoderConfig) -> Iterator[PlanSize]:
-    """The answer for each size."""
+def sizes_of(config: EncoderConfig, done: Callable[[], object]) -> Iterator[PlanSize]:
+    """The answer for each size; `done` is called after each."""
     training = replace(config, run=replace(config.run, mode="training"))
     for gigabytes, name in CARDS.items():
         device = load_device(name)
@@ -30,3 +30,4 @@ def sizes_of(config: EncoderConfig) -> Iterator[PlanSize]:
             image_size=None if image.fits is None else image.fits.image_size,
             batch_size=None if batch.fits is None else batch.fits.batch_size,
         )
+        done()
