@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..errors import Message
 from .allocator_settings import AllocatorSettings, settings_of
 from .model import RunConfig
+from .torch_versions import NEWEST
 
 CODE = "key-without-effect"
 
@@ -26,6 +27,9 @@ def without_effect(run: RunConfig, *, on_cuda: bool, has_times: bool) -> Iterato
         yield Message(
             CODE, f"run.allocator {run.allocator} has no effect: runs have no limit at which it acts"
         )
+    if run.torch_version != NEWEST and run.attention == "eager":
+        text = "it decides which kernels sdpa and fused attention run, and this attention is eager"
+        yield Message(CODE, f"run.torch {run.torch} has no effect: {text}")
     yield from _of_fsdp(run)
     if not run.tf32:
         return

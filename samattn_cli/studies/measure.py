@@ -10,13 +10,15 @@ from pathlib import Path
 
 from ..encoder.hash import config_hash
 from ..encoder.model import EncoderConfig
-from ..errors import DeviceError, RecordingError
+from ..encoder.torch_versions import NEWEST, version_of, words
+from ..errors import DeviceError, RecordingError, UsageError
 from ..files.load import Override, load_config
 from ..reports.recording import CompileMode, Fingerprint, MeasuredCase, Outcome, Recording, read_recording
 from ..units import format_bytes
 from .child import ask_fingerprint, ask_outcome
 from .machine import available_bytes
 from .passes import Passes
+from .torch_version import installed
 
 
 def cases_of(
@@ -67,7 +69,12 @@ def measure_case(
     repeats: int | None = None,
     compiled: CompileMode = "",
 ) -> MeasuredCase:
-    """Measure one case, and note its predicted peak. There is no prediction for a compiled one."""
+    """Measure one case, and note its predicted peak. There is no prediction for a compiled one.
+
+    Raises:
+        UsageError: if the config asks for another torch than the one that would be measured.
+    """
+    _refuse_other_torch(config)
     predicted = Passes(config, on_cpu=device == "cpu").peak_bytes
     outcome = _too_large(predicted) if device == "cpu" else None
     outcome = outcome or ask_outcome(config, device, snapshot, repeats, compiled)
@@ -79,6 +86,17 @@ def measure_case(
         status=outcome.status,
         message=outcome.message,
         measured=outcome.measured,
+    )
+
+
+def _refuse_other_torch(config: EncoderConfig) -> None:
+    version = version_of(installed())
+    if config.run.torch_version in {NEWEST, version} or version is None:
+        return
+    raise UsageError(
+        "torch-differs",
+        f"{config.name}: run.torch is {config.run.torch}, and torch {words(version)} is installed, which would be measured: "
+        f"install torch {config.run.torch}, or leave run.torch out",
     )
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from samattn_cli import load_config
-from samattn_cli.studies import installed_torch
+from samattn_cli.errors import UsageError
+from samattn_cli.studies import installed_torch, measure
 from samattn_cli.studies.analyze import analyze
 from samattn_cli.studies.passes import Passes
 from samattn_cli.units import format_bytes
@@ -49,3 +50,12 @@ def test_the_report_names_unfused_products_once_with_the_version():
     assert (kernel.operation, kernel.kernel, kernel.torch) == ("attn.scores", "math", "2.13")
     assert kernel.words.count("4 dimensions, not 3") == 1
     assert "unfused-attention" in {finding.code for finding in report.findings}
+
+
+def test_another_torch_than_the_installed_one_is_not_measured(monkeypatch):
+    monkeypatch.setattr(measure, "installed", lambda: "2.14.1+cu130")
+    with pytest.raises(UsageError) as caught:
+        measure.measure_case(config("run.torch=2.13"), "cpu")
+    assert caught.value.message.code == "torch-differs"
+    assert "2.13" in caught.value.message
+    assert "2.14" in caught.value.message
