@@ -22,7 +22,7 @@ def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A Hugging Face config.json or its folder, a checkpoint (.pth .pt .bin .safetensors), or a timm model.",
+            help="A Hugging Face config.json, a checkpoint (.pth .pt .bin .pkl .safetensors), a folder with one, or a timm model.",
         ),
     ],
     image_size: Annotated[

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,23 +21,30 @@ MODULES_OF_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 INERT = (
     "argparse.Namespace", "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath",
     "pathlib._local.Path", "pathlib._local.PosixPath", "pathlib._local.WindowsPath",
-    "builtins.getattr", "builtins.set", "_codecs.encode", "typing.Any", "collections.defaultdict",
-    "collections.Counter", "collections.deque", "datetime.datetime", "datetime.timedelta", "datetime.date",
+    "builtins.getattr", "builtins.set", "builtins.list", "builtins.dict", "builtins.int", "builtins.float", "builtins.str",
+    "builtins.bool", "_codecs.encode", "typing.Any", "collections.deque",
+    "datetime.datetime", "datetime.timedelta", "datetime.date",
     *(f"{module}.scalar" for module in MODULES_OF_NUMPY), "numpy.dtype", "numpy.ndarray",
     *(f"numpy.dtypes.{kind}DType" for kind in (
         "Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32", "Float64",
         "LongLong", "Str", "Bytes", "Object",
     )),
-    "yacs.config.CfgNode", "detectron2.config.config.CfgNode", "fvcore.common.config.CfgNode",
     "omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig", "omegaconf.base.ContainerMetadata",
     "omegaconf.base.Metadata", "omegaconf.nodes.AnyNode", "omegaconf.nodes.StringNode", "omegaconf.nodes.IntegerNode",
     "omegaconf.nodes.FloatNode", "omegaconf.nodes.BooleanNode",
-    "mmengine.logging.history_buffer.HistoryBuffer", "mmengine.config.config.ConfigDict", "addict.addict.Dict",
-    "pytorch_lightning.utilities.parsing.AttributeDict", "lightning.fabric.utilities.data.AttributeDict",
-    "lightning_fabric.utilities.data.AttributeDict", "lightning.pytorch.utilities.parsing.AttributeDict",
-    "easydict.EasyDict",
+    "mmengine.logging.history_buffer.HistoryBuffer",
 )  # fmt: skip
 """What training scripts save next to the weights: settings, the state of schedules, a history of the loss."""
+
+MAPPINGS = (
+    "yacs.config.CfgNode", "detectron2.config.config.CfgNode", "fvcore.common.config.CfgNode",
+    "mmengine.config.config.ConfigDict", "addict.addict.Dict", "easydict.EasyDict",
+    "pytorch_lightning.utilities.parsing.AttributeDict", "lightning.fabric.utilities.data.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict", "lightning.pytorch.utilities.parsing.AttributeDict",
+)  # fmt: skip
+"""Settings in classes that are dicts."""
+MADE_BY_CALL = ("collections.defaultdict", "collections.Counter")
+"""Dicts that a pickle makes by a call, with what their entries begin as."""
 
 
 class Inert:
@@ -47,9 +55,6 @@ class Inert:
 
     def __setstate__(self, state: Any) -> None:
         """The attributes of the object; they are dropped."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """An entry, if the object is a mapping."""
 
     def append(self, item: Any) -> None:
         """An item, if the object is a list."""
@@ -70,13 +75,6 @@ class Shaped(Inert):
     def __setstate__(self, state: Any) -> None:
         """NumPy's (version, shape, dtype, whether columns are contiguous, data)."""
         self.shape = _sizes(state[1])
-
-
-class Entries(dict[Any, Any]):
-    """Takes the place of an OrderedDict; `state_dict` gives it attributes."""
-
-    def __setstate__(self, state: Any) -> None:
-        """The attributes, which are dropped."""
 
 
 def _of_shape(shape: Any) -> Shaped:
@@ -101,15 +99,26 @@ def _from_buffer(_buffer: Any, _dtype: Any, shape: Any, *_rest: Any) -> Shaped:
     return _of_shape(shape)
 
 
+def _mapping(*_args: Any) -> OrderedDict[Any, Any]:
+    return OrderedDict()
+
+
+DICTS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(MAPPINGS, OrderedDict),
+    **dict.fromkeys(MADE_BY_CALL, _mapping),
+}
+"""Names of dicts; an OrderedDict, which may have attributes, takes their place."""
+
 ARRAYS = {f"{module}._reconstruct": Shaped for module in MODULES_OF_NUMPY}
 SHAPED: dict[str, Callable[..., Any]] = {
     **ARRAYS,
+    **DICTS,
     "numpy.core.numeric._frombuffer": _from_buffer,
     "numpy._core.numeric._frombuffer": _from_buffer,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "torch.storage._load_from_bytes": Inert,
-    "collections.OrderedDict": Entries,
+    "collections.OrderedDict": OrderedDict,
 }
 """Names of a plain pickle that have a shape, or hold what has."""
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from ..files.pickled import ARRAYS, INERT, Inert, damaged, refusal
+from ..files.pickled import ARRAYS, DICTS, INERT, Inert, damaged, refusal
 
 HARMLESS: list[Any] = [
     *((Inert, name) for name in INERT),
-    *((array, name) for name, array in ARRAYS.items()),
+    *((made, name) for name, made in (ARRAYS | DICTS).items()),
 ]
 """Names that torch may read next to the weights, each as an object that does nothing."""
 

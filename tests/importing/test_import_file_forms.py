@@ -3,7 +3,7 @@
 import pickle
 import re
 from argparse import Namespace
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from torch import nn
+from yacs.config import CfgNode
 
 from samattn_cli import analyze, load_config
 from samattn_cli.errors import ImportFailedError, code_of
@@ -80,6 +81,8 @@ ENTRIES: dict[str, Callable[[], dict[str, Any]]] = {
     "activation checkpointing": blocks_wrapped,
     "a numpy scalar": lambda: {"model": STATE, "best": np.float64(0.5), "curve": np.zeros(3), "step": np.int64(2)},
     "settings": lambda: {"model": STATE, "args": Namespace(lr=1e-3, out=Path("runs"))},
+    "settings of Swin": lambda: {"model": STATE, "config": CfgNode({"MODEL": CfgNode({"DEPTHS": [2, 2]})}), "epoch": 299},
+    "counts": lambda: {"model": STATE, "log": defaultdict(list, {"loss": [1.0]}), "seen": Counter("aab")},
     "an optimizer": lambda: {"model_state_dict": STATE, "optimizer_state_dict": torch.optim.AdamW(SAM.parameters()).state_dict()},
 }  # fmt: skip
 
