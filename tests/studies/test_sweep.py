@@ -25,7 +25,7 @@ from samattn_cli.render import render
 from samattn_cli.render.options import Options
 from samattn_cli.render.pages.sweep import rows
 from samattn_cli.render.pages.sweep_chart import _marks, chart
-from samattn_cli.render.pages.sweep_words import set_alike
+from samattn_cli.render.pages.sweep_words import set_alike, subtitle_of
 from samattn_cli.reports.sweep import MemoryFitting
 from samattn_cli.studies import points
 from samattn_cli.studies.grid import MOST_POINTS, Grid, Variation
@@ -708,3 +708,19 @@ def test_points_fit_an_amount_of_memory_as_analyze_says(kernel: str) -> None:
     assert swept.columns["fits"].tolist() == [each.fits for each in found if each] == [True, True, False]
     assert swept.memory == MemoryFitting(room, 2)
     assert "2 of 3 points fit" in render(swept, "terminal", Options(width=100))
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "says"),
+    [
+        ("run.gpus", ("2", "8"), "training with adamw, FSDP2"),
+        ("run.param_dtype", ("none", "bfloat16"), "training with adamw, FSDP2 over 8 GPUs"),
+        ("run.dtype", ("float32", "bfloat16"), "batch 1, training with adamw, FSDP2 over 8 GPUs"),
+        ("run.optimizer", ("sgd", "adamw"), "float32, training, FSDP2 over 8 GPUs"),
+    ],
+)
+def test_the_heading_says_of_a_run_what_all_points_share(key, values, says):
+    base = ["depth=1", "image_size=32", "run.mode=training", "run.parallel=fsdp2", "run.gpus=8"]
+    axis = Variation(key, tuple(parse_override(f"{key}={value}") for value in values))
+    report = sweep(["vit_b"], Grid(variations=(axis,)), ["flops"], laid_over=tuple(map(parse_override, base)))
+    assert subtitle_of(report).endswith(says)

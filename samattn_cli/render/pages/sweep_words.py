@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from ...encoder.model import EncoderConfig
@@ -42,7 +43,7 @@ def _fixed(report: Sweep) -> list[str]:
     run = report.configs[0].run
     fixed = [
         word
-        for word in how_it_runs(report.configs[0])
+        for word in _shared(report.configs)
         if not (word.startswith("batch ") and "batch_size" in varied)
         and not ("dtype" in varied and word == run.dtype)
         and not ("attention" in varied and word.endswith(" attention"))
@@ -53,6 +54,19 @@ def _fixed(report: Sweep) -> list[str]:
     if "resolution" not in varied and len(sizes) == 1:
         fixed.insert(0, f"image {format_size(*sizes)}")
     return [*fixed, f"on {report.device.name}"] if report.device else fixed
+
+
+def _shared(configs: Sequence[EncoderConfig]) -> Iterator[str]:
+    """How encoders run, as far as they all do: of training with different optimizers, "training"."""
+    first, *others = (", ".join(how_it_runs(config)).split(", ") for config in configs)
+    for word in first:
+        begins = (word, *(word.partition(f" {joint} ")[0] for joint in ("and", "with", "over")))
+        shared = (each for each in begins if all(_has(words, each) for words in others))
+        yield from islice(shared, 1)
+
+
+def _has(words: Sequence[str], begin: str) -> bool:
+    return any(word == begin or word.startswith(f"{begin} ") for word in words)
 
 
 def _axis(axis: Axis) -> str:
