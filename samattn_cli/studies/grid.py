@@ -21,6 +21,8 @@ from ..units import format_side
 if TYPE_CHECKING:
     import numpy as np
 
+    from .lots import Group
+
 MOST_POINTS = 10_000_000
 MOST_ENCODERS = 1000
 """Each is loaded, and its passes are run, separately."""
@@ -165,3 +167,16 @@ def arrays(grid: Grid) -> dict[str, np.ndarray]:
     if grid.resolutions:
         columns["height"], columns["width"] = sizes[:, 0], sizes[:, 1]
     return {name: np.broadcast_to(values, shape).ravel() for name, values in columns.items()}
+
+
+def groups_of(grid: Grid) -> list[Group]:
+    """The same points as a product of groups: batch sizes, windows and resolutions."""
+    from .lots import Group
+
+    _, windows, resolutions = grid.shape
+    parts = [
+        (arrays(Grid(batch_sizes=grid.batch_sizes)), windows * resolutions),
+        (arrays(Grid(windows=grid.windows)), resolutions),
+        (arrays(Grid(resolutions=grid.resolutions)), 1),
+    ]
+    return [Group.of(values, stride) for values, stride in parts if values]

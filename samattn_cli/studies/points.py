@@ -27,6 +27,7 @@ from ..tape.storage import Dim
 from ..tape.symbols.formula import Integer, greatest
 from ..tape.symbols.space import RELATIONS, MixedPointsError, Space
 from ..units import format_size
+from .lots import Group, Lot
 from .passes import Passes
 from .readers import FIGURES
 
@@ -76,13 +77,29 @@ def figures_at(
     Raises:
         UsageError: for a point at which the encoder is not valid.
     """
-    values = {metric: np.empty(_size(points), float if _is_time(metric) else np.int64) for metric in metrics}
+    return figures_over(config, [Group.of(points)], metrics, device, hypothetical=hypothetical)
 
-    def put(space: Space, where: Array) -> None:
-        placed = at_all(config, space) if hypothetical else _at_points(config, space)
-        _put(values, where, space, _figures(placed, metrics, device))
 
-    in_lots(points, put)
+def figures_over(
+    config: EncoderConfig,
+    groups: Sequence[Group],
+    metrics: Sequence[str],
+    device: Device | None = None,
+    *,
+    hypothetical: bool = False,
+) -> dict[str, Array]:
+    """The figures of an encoder at each point of a product of groups: see `figures_at`."""
+    size = prod(len(group.rows) for group in groups)
+    values = {metric: np.empty(size, float if _is_time(metric) else np.int64) for metric in metrics}
+    left = [tuple(groups)]
+    while left:
+        lot = Lot(left.pop(), left)
+        space = Space(lot.points, lot.split)
+        try:
+            placed = at_all(config, space) if hypothetical else _at_points(config, space)
+            _put(values, lot, space, _figures(placed, metrics, device))
+        finally:
+            space.forget()  # passes stay cached for a while; their points must not
     return values
 
 
@@ -103,7 +120,7 @@ def least_peaks_at(
             trains = metric == figures.PEAKS["training"]
             begun = walk(forward(placed, training=trains, first=first), trains=trains)
             formulas[metric] = _formula(greatest(part.peak_bytes for part in begun))
-        _put(values, where, space, formulas)
+        _put(values, Lot((Group(space.points, where),), []), space, formulas)
 
     in_lots(points, put)
     return values
@@ -177,7 +194,7 @@ def _at_points(config: EncoderConfig, space: Space) -> EncoderConfig:
     """
     placed = at_all(config, space)
     for loc, _ in problems_of_plan(placed):
-        first = {name: int(values[0]) for name, values in space.points.items()}
+        first = {name: int(values.flat[0]) for name, values in space.points.items()}
         problem = next(text for where, text in problems_of_plan(at(config, first)) if where == loc)
         raise UsageError(at_place(f"at {format_point(first)}", problem))
     return placed
@@ -232,17 +249,15 @@ def _at(op: Op, evaluate: Evaluate) -> Op:
     )
 
 
-def _put(values: dict[str, Array], where: Array, space: Space, formulas: Mapping[str, Figure]) -> None:
-    """Evaluate formulas over the points of a space, and store the values at the indexes of the points."""
-    start = 0
+def _put(values: dict[str, Array], lot: Lot, space: Space, formulas: Mapping[str, Figure]) -> None:
+    """Evaluate formulas over the points of a space, and store the values at the rows of the points."""
     for evaluate in space.chunks():
-        places = where[start : start + evaluate.size]
+        rows = lot.rows(space.axis, evaluate.where)
         for metric, formula in formulas.items():
             evaluated = formula(evaluate)
-            if np.asarray(evaluated).dtype.hasobject:
+            if np.asarray(evaluated).dtype.hasobject and not values[metric].dtype.hasobject:
                 values[metric] = values[metric].astype(object)
-            values[metric][places] = evaluated
-        start += evaluate.size
+            values[metric][rows] = evaluated
 
 
 def _holds(space: Space, mixed: MixedPointsError) -> Array:

@@ -15,8 +15,9 @@ from ..figures import IN_MEMORY, OF_ENCODER, PEAKS, figure_for_option
 from ..files.load import Override
 from ..reports.sweep import Fitting, MemoryFitting, Sweep, default_metrics
 from .cliffs import cliffs_of, with_jumps
-from .grid import Grid, arrays, check_axes, encoders_of, plain
-from .points import GEOMETRY, Points, figures_at
+from .grid import Grid, arrays, check_axes, encoders_of, groups_of, plain
+from .lots import Group
+from .points import GEOMETRY, Points, figures_over
 from .progress import Tell, silent, telling
 from .replayed import fits_at, fits_in_bytes, in_memory_at
 from .sweep_lines import along_of, growth, lines_of
@@ -197,7 +198,8 @@ def _at_grid(
     points = _points_of(config, used)
     of_passes = [metric for metric in metrics if metric not in IN_MEMORY]
     of_memory = [metric for metric in metrics if metric in IN_MEMORY]
-    figures = figures_at(config, points, of_passes, device, hypothetical=hypothetical)
+    groups = groups_of(used) or [Group.of(points)]
+    figures = figures_over(config, groups, of_passes, device, hypothetical=hypothetical)
     if of_memory and device:
         figures |= in_memory_at(config, points, of_memory, device)
     if used.shape == grid.shape:

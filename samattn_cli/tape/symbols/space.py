@@ -7,6 +7,7 @@ sum fit in 63 bits, arrays are int64; otherwise they have Python's integers (dty
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import prod
 from typing import Any, ClassVar
 
 from .formula import (
@@ -30,6 +31,9 @@ MOST = 2**63 - 1
 CHUNK = 1 << 15
 """Points that are evaluated at once: a few arrays of this length fit in a processor's cache."""
 
+MOST_ASIDE = 1 << 16
+"""Points of a chunk that is one step along a dimension."""
+
 KEPT = 1 << 21
 """Up to this number of points, the values of atoms are kept for the next formula: most formulas share a few."""
 
@@ -49,12 +53,24 @@ class MixedPointsError(Exception):
         self.relation = relation
 
 
-class Space:
-    """Symbols and their values: numbers for one point, or NumPy arrays of one length for many."""
+Split = Callable[[Any], Mapping[str, Values]]
+"""Is given whether a relation holds, at each point; it returns the values of the symbols where it does."""
 
-    def __init__(self, points: Mapping[str, Values]) -> None:
-        self.points = dict(points)
-        self.size = next((len(values) for values in points.values() if hasattr(values, "__len__")), 1)
+
+class Space:
+    """Symbols and their values: numbers for one point, or NumPy arrays for many.
+
+    Arrays have one length, or as many dimensions as there are groups of symbols: the points are then the product of the
+    groups, and the array of a symbol has the length 1 in the dimensions of other groups.
+
+    Args:
+        points: the values of the symbols.
+        split: is called for a relation that holds at some points only. The space then goes on with those points.
+    """
+
+    def __init__(self, points: Mapping[str, Values], split: Split | None = None) -> None:
+        self._split = split
+        self._set(points)
         self._atoms: dict[Any, Atom] = {}
         self._products: dict[tuple[Monomial, Monomial], Monomial] = {}
         self._known_ends: dict[Monomial, tuple[int, int]] = {}
@@ -62,11 +78,33 @@ class Space:
         self._decided: dict[tuple[Key, str], bool] = {}
         self._rounded_at: dict[int, dict[tuple[Atom, bool], Values]] = {}
 
+    def _set(self, points: Mapping[str, Values]) -> None:
+        self.points = dict(points)
+        shapes = [values.shape for values in points.values() if hasattr(values, "shape")]
+        self.shape: tuple[int, ...] = tuple(map(max, zip(*shapes, strict=True))) or (1,)
+        self.size = prod(self.shape)
+        self.axis = self._axis_of_chunks()
+        self._varying: dict[Atom, bool] = {}
+
+    def _axis_of_chunks(self) -> int:
+        """The dimension along which the points are taken in chunks: the first after which few enough are left."""
+        sides = [*enumerate(self.shape)]
+        enough = (axis for axis, side in sides if side > 1 and self.size // side <= MOST_ASIDE)
+        return next(enough, max(sides, key=lambda each: each[1])[0])
+
+    def varies(self, atom: Atom) -> bool:
+        """Whether an atom has other values in each chunk; the values of one that has not are fewer."""
+        if atom not in self._varying:
+            values = self.points.get(atom.name)
+            of_parts = (own for part in atom.parts for product in terms_of(part) for own, _ in product)
+            self._varying[atom] = (
+                any(map(self.varies, of_parts)) if atom.kind != "symbol" else _side(values, self.axis) > 1
+            )
+        return self._varying[atom]
+
     def symbol(self, name: str) -> Formula:
         """The symbol of that name, as a dimension."""
-        values = self.points[name]
-        low, high = (int(values.min()), int(values.max())) if hasattr(values, "min") else (values, values)
-        return self._of_atom("symbol", name, (), low, high)
+        return self._of_atom("symbol", name, ())
 
     def formula(self, terms: Terms) -> Integer:
         """The formula of some terms, which it may keep; a plain int if no symbol is left."""
@@ -151,13 +189,7 @@ class Space:
             )
         if not isinstance(value, Formula) and not isinstance(by, Formula):
             return value // by if kind == "floor" else -(-value // by)
-        (low, high), (least, most) = self.bounds(value), self.bounds(by)
-        ends = [
-            end // divisor if kind == "floor" else -(-end // divisor)
-            for end in (low, high)
-            for divisor in (max(least, 1), most)
-        ]
-        return self._of_atom(kind, "", (value, by), min(ends), max(ends))
+        return self._of_atom(kind, "", (value, by))
 
     def maximum(self, values: Iterable[Integer]) -> Integer:
         """The largest value at each point, without operands that can never be larger than another by their bounds.
@@ -171,8 +203,7 @@ class Space:
                 left.append(value)
         if len(left) == 1:
             return left[0]
-        low, high = (max(ends) for ends in zip(*map(self.bounds, left), strict=True))
-        return self._of_atom("max", "", tuple(left), low, high)
+        return self._of_atom("max", "", tuple(left))
 
     def bounds(self, value: Integer) -> tuple[int, int]:
         """Lower and upper bound of a formula; it need not reach them."""
@@ -221,13 +252,46 @@ class Space:
         return self._decided[key]
 
     def _agreed(self, difference: Formula, relation: str) -> bool:
-        found: set[bool] = set()
+        found: list[Any] = []
+        formula = self._without_factors(difference)
         for evaluate in self.chunks():
-            true = RELATIONS[relation](evaluate(difference))
-            found |= {bool(true)} if isinstance(true, bool) else {bool(true.any()), bool(true.all())}
-            if len(found) > 1:
-                raise MixedPointsError(difference, relation)
-        return found.pop()
+            true = RELATIONS[relation](evaluate(formula))
+            found.append(true)
+            if not any(self.varies(atom) for product in terms_of(formula) for atom, _ in product):
+                break
+        agreed = {bool(end) for true in found for end in _ends(true)}
+        if len(agreed) == 1:
+            return agreed.pop()
+        if self._split is None:
+            raise MixedPointsError(difference, relation)
+        self._go_on(found)
+        return True
+
+    def _without_factors(self, difference: Formula) -> Integer:
+        """The formula without its factors that are above 0 at all points: they do not change its sign."""
+        _, monomial = common_factor([difference])
+        above = tuple((atom, power) for atom, power in monomial if atom.low > 0)
+        if not above:
+            return difference
+        return self.formula({divided(own, above) or (): value for own, value in difference.terms.items()})
+
+    def _go_on(self, holds: list[Any]) -> None:
+        """Go on with the points at which a relation holds, given for each chunk."""
+        import numpy as np
+
+        assert self._split is not None  # noqa: S101 - for the type checker
+        parts = holds
+        if len(holds) > 1:
+            shape = np.broadcast_shapes(*(tuple(np.delete(each.shape, self.axis)) for each in holds))
+            parts = [
+                np.broadcast_to(each, (*shape[: self.axis], each.shape[self.axis], *shape[self.axis :]))
+                for each in holds
+            ]
+        self._rounded_at.clear()
+        self._set(self._split(np.concatenate(parts, self.axis)))
+        self._known_ends.clear()
+        for atom in self._atoms.values():  # those in its parts are before it
+            atom.low, atom.high = self._limits(atom.kind, atom.name, atom.parts)
 
     def one_number(self, formula: Formula) -> int:
         """The value of a formula that is the same at all points, such as the length of a list.
@@ -236,37 +300,78 @@ class Space:
             MixedPointsError: if it is not the same at all points.
         """
         first = next(iter(self.chunks()))(formula)
-        number = int(first if isinstance(first, int) else first[0])
+        number = int(first if isinstance(first, int) else first.flat[0])
         if self.decide(formula - number, "=="):
             return number
         raise AssertionError("the first point has its own number")
 
     def chunks(self) -> Iterator[Evaluation]:
-        """Evaluations of formulas at all points, `CHUNK` points at a time."""
-        for start in range(0, self.size, CHUNK):
+        """Evaluations of formulas at all points, about `CHUNK` points at a time."""
+        side = self.shape[self.axis]
+        step = max(CHUNK * side // self.size, 1)
+        same = self._rounded_at.setdefault(-1, {})
+        for start in range(0, side, step):
             known = self._rounded_at.setdefault(start, {}) if self.size <= KEPT else {}
-            yield Evaluation(self, slice(start, min(start + CHUNK, self.size)), known)
+            yield Evaluation(self, slice(start, min(start + step, side)), known, same)
 
     def forget(self) -> None:
         """Free the points, and the values at them."""
         self.points.clear()
         self._rounded_at.clear()
 
-    def _of_atom(self, kind: str, name: str, parts: tuple[Integer, ...], low: int, high: int) -> Formula:
+    def _of_atom(self, kind: str, name: str, parts: tuple[Integer, ...]) -> Formula:
         key = (kind, name, tuple(map(key_of, parts)))
         if key not in self._atoms:
-            self._atoms[key] = Atom(len(self._atoms), kind, name, parts, low, high)
+            self._atoms[key] = Atom(len(self._atoms), kind, name, parts, *self._limits(kind, name, parts))
         return Formula(self, {((self._atoms[key], 1),): 1})
+
+    def _limits(self, kind: str, name: str, parts: tuple[Integer, ...]) -> tuple[int, int]:
+        """Bounds of the value of an atom."""
+        if kind == "symbol":
+            values = self.points[name]
+            return (int(values.min()), int(values.max())) if hasattr(values, "min") else (values, values)
+        if kind == "max":
+            low, high = (max(ends) for ends in zip(*map(self.bounds, parts), strict=True))
+            return low, high
+        (low, high), (least, most) = map(self.bounds, parts)
+        ends = [
+            end // divisor if kind == "floor" else -(-end // divisor)
+            for end in (low, high)
+            for divisor in (max(least, 1), most)
+        ]
+        return min(ends), max(ends)
+
+
+def _side(values: Values, axis: int) -> int:
+    return values.shape[axis] if hasattr(values, "shape") else 1
+
+
+def _ends(true: Any) -> tuple[Any, ...]:
+    return (true,) if isinstance(true, bool) else (true.any(), true.all())
 
 
 class Evaluation:
-    """Evaluates formulas at some of the points. Each atom is evaluated once."""
+    """Evaluates formulas at some of the points. Each atom is evaluated once.
 
-    def __init__(self, space: Space, where: slice, known: dict[tuple[Atom, bool], Values]) -> None:
+    Args:
+        space: has the points.
+        where: the places along the dimension of chunks.
+        known: what is known of atoms at these points.
+        same: what is known of atoms that are the same in every chunk.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        where: slice,
+        known: dict[tuple[Atom, bool], Values],
+        same: dict[tuple[Atom, bool], Values],
+    ) -> None:
         self.space = space
         self.where = where
         self.size = where.stop - where.start
         self.atoms = known
+        self.same = same
         self.formulas: dict[tuple[Key, bool], Values] = {}
 
     def __call__(self, value: Integer) -> Values:
@@ -282,31 +387,47 @@ class Evaluation:
         return self.formulas[key]
 
     def _polynomial(self, value: Formula, *, large: bool) -> Values:
-        total: Values = 0
+        sums: dict[Monomial, Values] = {}
         for monomial, coefficient in value.terms.items():
             product: Values = coefficient
+            outer = []
             for atom, power in monomial:
+                if self.space.varies(atom):
+                    outer.append((atom, power))
+                    continue
                 values = self._atom(atom, large=large)
                 for _ in range(power):
                     product = product * values
+            key = tuple(outer)
+            sums[key] = sums[key] + product if key in sums else product
+        total: Values = 0
+        for key, product in sums.items():
+            for atom, power in key:
+                values = self._atom(atom, large=large)
+                for _ in range(power):
+                    product = product * values  # noqa: PLW2901 - a sum times its atoms
             total = total + product
         return total
 
     def _atom(self, atom: Atom, *, large: bool) -> Values:
         key = atom, large
-        if key not in self.atoms:
+        known = self.atoms if self.space.varies(atom) else self.same
+        if key not in known:
             most = (
                 MOST // 2 if atom.kind == "max" else MOST
             )  # operands of a maximum are subtracted from each other
             large = large or any(self.space.magnitude(part) > most for part in atom.parts)
-            self.atoms[key] = self._of_kind[atom.kind](self, atom, large)
-        return self.atoms[key]
+            known[key] = self._of_kind[atom.kind](self, atom, large)
+        return known[key]
 
     def _symbol(self, atom: Atom, large: bool) -> Values:
         values = self.space.points[atom.name]
         if isinstance(values, int):
             return values
-        return values[self.where].astype(object if large else "int64", copy=False)
+        axis = self.space.axis
+        if values.shape[axis] > 1:
+            values = values[(slice(None),) * axis + (self.where,)]
+        return values.astype(object if large else "int64", copy=False)
 
     def _floor(self, atom: Atom, large: bool) -> Values:
         value, by = (self._value(part, large=large) for part in atom.parts)
