@@ -55,17 +55,19 @@ class Lot:
         ]
         return reduce(np.add, each)
 
-    def split(self, holds: Array) -> dict[str, Array]:
+    def split(self, chunks: Sequence[Array], axis: int) -> dict[str, Array]:
         """Keep the points at which a relation holds, and leave the others.
 
         The groups that the relation depends on become one.
 
         Args:
-            holds: with the length 1 along the dimensions of groups that it does not depend on.
+            chunks: whether it holds, with the length 1 along the dimensions of groups that it does not depend on.
+            axis: the dimension along which they follow each other.
 
         Returns:
             The coordinates of what is kept.
         """
+        holds = np.concatenate(chunks, axis)
         on = [place for place, side in enumerate(holds.shape) if side > 1]
         flat = holds.reshape([holds.shape[place] for place in on])
         others, kept = (self._joined(on, np.nonzero(which)) for which in (~flat, flat))

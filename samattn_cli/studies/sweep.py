@@ -19,6 +19,7 @@ from .grid import Grid, arrays, check_axes, encoders_of, groups_of, plain
 from .lots import Group
 from .points import GEOMETRY, Points, figures_over
 from .progress import Tell, silent, telling
+from .repeated import Repeated
 from .replayed import fits_at, fits_in_bytes, in_memory_at
 from .sweep_lines import along_of, growth, lines_of
 
@@ -106,18 +107,21 @@ def _names(references: Sequence[str], configs: Sequence[EncoderConfig]) -> list[
 
 def _coordinates(grid: Grid, names: Sequence[str], encoders: Sequence[EncoderConfig]) -> Columns:
     """A column for each coordinate of the points."""
-    each, of_grid = prod(grid.shape), arrays(grid)
+    each = prod(grid.shape)
+    length = len(encoders) * each
+    of_grid = {
+        name: Repeated(values, int(group.rows[-1]) // max(len(values) - 1, 1) or 1, length)
+        for group in groups_of(grid)
+        for name, values in group.values.items()
+    }
     own = [_own(encoder) for encoder in encoders]
-    columns: Columns = {"config": np.repeat(np.array(names, object), grid.encoders * each)}
+    columns: Columns = {"config": Repeated(np.array(names, object), grid.encoders * each, length)}
     for name in ("height", "width", "batch_size"):
-        known = of_grid.get(name)
-        columns[name] = (
-            np.repeat([values[name] for values in own], each)
-            if known is None
-            else np.tile(known, len(encoders))
+        columns[name] = of_grid.get(name) or Repeated(
+            np.array([values[name] for values in own]), each, length
         )
     if "window" in of_grid:
-        columns["window"] = np.tile(of_grid["window"], len(encoders))
+        columns["window"] = of_grid["window"]
     repeats = grid.encoders * each
     for variation in grid.variations:
         repeats //= len(variation.overrides)
@@ -126,8 +130,7 @@ def _coordinates(grid: Grid, names: Sequence[str], encoders: Sequence[EncoderCon
             label if isinstance(value := plain(override.value), tuple | dict) else value
             for label, override in zip(variation.labels, variation.overrides, strict=True)
         ]
-        column = np.repeat(values, repeats)
-        columns[variation.name] = np.tile(column, len(encoders) * each // len(column))
+        columns[variation.name] = Repeated(values, repeats, length)
     return columns
 
 

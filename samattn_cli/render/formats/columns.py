@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,19 @@ def slices(columns: Columns) -> Iterator[slice]:
         yield slice(start, min(start + ROWS, count))
 
 
-def pieces(columns: Columns) -> Iterator[list[Array]]:
+class Coded(NamedTuple):
+    """Rows of a column that has few values: the values, and the place of each row's."""
+
+    values: Array
+    places: Array
+
+
+def piece(column: Any, where: slice) -> Array | Coded:
+    """Rows of a column."""
+    return Coded(column.values, column.codes(where)) if hasattr(column, "codes") else column[where]
+
+
+def pieces(columns: Columns) -> Iterator[list[Array | Coded]]:
     """The columns, `ROWS` rows at a time."""
     for where in slices(columns):
-        yield [column[where] for column in columns.values()]
+        yield [piece(column, where) for column in columns.values()]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import Columns, pieces
+from .columns import Coded, Columns, pieces
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +54,8 @@ def _by_python(columns: Columns) -> Iterator[bytes]:
     for some in pieces(columns):
         texts = [_texts(values, text) for values, text in zip(some, text_of, strict=True)]
         yield ("\n".join(map(",".join, zip(*texts, strict=True))) + "\n").encode()
-        text_of = [_still_known(text, len(some[0])) for text in text_of]
+        rows = len(texts[0])
+        text_of = [_still_known(text, rows) for text in text_of]
 
 
 def _still_known(text: Callable[[Any], str], rows: int) -> Callable[[Any], str]:
@@ -63,7 +64,11 @@ def _still_known(text: Callable[[Any], str], rows: int) -> Callable[[Any], str]:
     return repr if isinstance(known, _Texts) and len(known) > min(rows // 2, KEPT) else text
 
 
-def _texts(values: Array, text: Callable[[Any], str]) -> Sequence[str]:
+def _texts(values: Array | Coded, text: Callable[[Any], str]) -> Sequence[str]:
+    if isinstance(values, Coded):
+        return list(
+            map([_field(value) for value in values.values.tolist()].__getitem__, values.places.tolist())
+        )
     if values.dtype.kind == "O":
         return [_field(value) for value in values.tolist()]
     found = list(map(text, values.tolist()))
@@ -91,7 +96,7 @@ def _field(value: Any) -> str:
 # -- by Arrow --------------------------------------------------------------------------------------------------------
 
 
-def _by_arrow(some: Sequence[Array]) -> bytes:
+def _by_arrow(some: Sequence[Array | Coded]) -> bytes:
     """Lines, next to each other in the memory of an array of texts."""
     import pyarrow as pa
     from pyarrow import compute
@@ -104,9 +109,11 @@ def _by_arrow(some: Sequence[Array]) -> bytes:
     return bytes(memoryview(joined.buffers()[2])[first:last])
 
 
-def _arrow_texts(values: Array) -> pa.Array:
+def _arrow_texts(values: Array | Coded) -> pa.Array:
     import pyarrow as pa
 
+    if isinstance(values, Coded):
+        return _arrow_texts(values.values).take(pa.array(values.places))
     if values.dtype.kind == "O":
         return pa.array([_field(value) for value in values.tolist()], pa.string())
     if values.dtype.kind == "b":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -34,16 +34,30 @@ def write_columns(columns: Columns, file: BinaryIO) -> None:
             writer.write_table(pa.Table.from_batches(group, schema))
 
 
+class Labels(NamedTuple):
+    """A column of few values: these as Arrow has them."""
+
+    values: pa.Array
+    column: Any
+
+    @property
+    def type(self) -> pa.DataType:
+        """Of the values."""
+        return self.values.type
+
+
 def _arrays(
-    columns: Columns, objects: Mapping[str, pa.ChunkedArray], where: slice, schema: pa.Schema
+    columns: Columns, objects: Mapping[str, pa.ChunkedArray | Labels], where: slice, schema: pa.Schema
 ) -> list[pa.Array]:
     return [
-        _whole(objects[name][where]) if name in objects else _array(column[where], schema.field(name).type)
+        _rows(objects[name], where) if name in objects else _array(column[where], schema.field(name).type)
         for name, column in columns.items()
     ]
 
 
-def _of_objects(column: Any) -> pa.ChunkedArray:
+def _of_objects(column: Any) -> pa.ChunkedArray | Labels:
+    if hasattr(column, "codes"):
+        return Labels(chunk_of(_plain(column.values)), column)
     parts = [column[where] for where in slices({"": column})]
     return column_of([chunk_of(_plain(part)) for part in parts])
 
@@ -52,9 +66,11 @@ def _plain(part: Array) -> list[Any]:
     return [None if value != value else value for value in part.tolist()]  # noqa: PLR0124 - not a number
 
 
-def _whole(array: Any) -> pa.Array:
-    """An array, also of the slice of one that has chunks."""
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+def _rows(column: pa.ChunkedArray | Labels, where: slice) -> pa.Array:
+    """Some rows as one array."""
+    if isinstance(column, Labels):
+        return column.values.take(pa.array(column.column.codes(where)))
+    return column[where].combine_chunks()
 
 
 def _type(column: Any) -> pa.DataType:

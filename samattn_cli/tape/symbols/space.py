@@ -53,8 +53,8 @@ class MixedPointsError(Exception):
         self.relation = relation
 
 
-Split = Callable[[Any], Mapping[str, Values]]
-"""Is given whether a relation holds, at each point; it returns the values of the symbols where it does."""
+Split = Callable[[list[Any], int], Mapping[str, Values]]
+"""Is given whether a relation holds at each point, in chunks along a dimension; it returns the symbols' values there."""
 
 
 class Space:
@@ -277,18 +277,9 @@ class Space:
 
     def _go_on(self, holds: list[Any]) -> None:
         """Go on with the points at which a relation holds, given for each chunk."""
-        import numpy as np
-
         assert self._split is not None  # noqa: S101 - for the type checker
-        parts = holds
-        if len(holds) > 1:
-            shape = np.broadcast_shapes(*(tuple(np.delete(each.shape, self.axis)) for each in holds))
-            parts = [
-                np.broadcast_to(each, (*shape[: self.axis], each.shape[self.axis], *shape[self.axis :]))
-                for each in holds
-            ]
         self._rounded_at.clear()
-        self._set(self._split(np.concatenate(parts, self.axis)))
+        self._set(self._split(holds, self.axis))
         self._known_ends.clear()
         for atom in self._atoms.values():  # those in its parts are before it
             atom.low, atom.high = self._limits(atom.kind, atom.name, atom.parts)
