@@ -12,6 +12,7 @@ from samattn_cli.studies.on_device import in_memory
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.plan import Goal, plan
 from samattn_cli.studies.plan.choices import settings
+from samattn_cli.studies.plan.evaluate import Card, Trial
 from tests.support.sampling import sampled
 
 MIB = 1 << 20
@@ -46,7 +47,7 @@ def test_every_choice_reaches_the_global_batch_and_no_two_are_the_same(whole):
 
 
 def test_the_figures_of_a_choice_are_those_of_an_analysis_with_its_keys(whole):
-    choices = Random(18).sample(whole.choices, 3)
+    choices = Random(18).sample(whole.choices, 2)
     for choice in choices:
         config = small(*choice.set)
         totals = analyze(config, device=A100, verify=False).totals
@@ -78,17 +79,33 @@ def beats(one, other):
     return no_worse and (one.step_ms, one.reserved_bytes) != (other.step_ms, other.reserved_bytes)
 
 
-@pytest.mark.parametrize("share", sampled([0.5, 0.2, 1.1], 3))
+def front_of(choices):
+    """The time and memory of the front of some choices by brute force."""
+    fitting = [choice for choice in choices if choice.fits]
+    return {
+        (one.step_ms, one.reserved_bytes) for one in fitting if not any(beats(two, one) for two in fitting)
+    }
+
+
+def test_the_front_is_that_of_brute_force(whole):
+    """The choices that are not replayed are those that another beats."""
+    some = plan(small("run.autocast=bfloat16"), [A100], replace(TWO_GPUS, every=False))
+    front = [choice for choice in some.choices if choice.is_front]
+    assert {(choice.step_ms, choice.reserved_bytes) for choice in front} == front_of(whole.choices)
+    assert some.cards[0].not_replayed > 0
+    bounds = {choice.set: choice.least_bytes for choice in some.choices}
+    assert all(bounds[choice.set] <= choice.reserved_bytes for choice in whole.choices)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("share", [0.5, 0.2, 1.1])
 def test_the_front_is_that_of_brute_force_whatever_the_memory(whole, share):
     """The choices that are not replayed are those that another beats, or that are proven to be too large."""
     largest = max(choice.reserved_bytes for choice in whole.choices)
     card, config = with_memory(int(largest * share)), small("run.autocast=bfloat16")
     every, some = (plan(config, [card], replace(TWO_GPUS, every=each)) for each in (True, False))
-    fitting = [choice for choice in every.choices if choice.fits]
     assert all(choice.fits is not None for choice in every.choices)
-    best = {
-        (one.step_ms, one.reserved_bytes) for one in fitting if not any(beats(two, one) for two in fitting)
-    }
+    best = front_of(every.choices)
     for report in (every, some):
         front = [choice for choice in report.choices if choice.is_front]
         assert {(choice.step_ms, choice.reserved_bytes) for choice in front} == best
@@ -180,6 +197,21 @@ def test_the_table_of_sizes_is_what_fits_on_each():
     for batch, fits in ((size.batch_size, True), (size.batch_size + 1, False)):
         run = replace(config.run, mode="training", batch_size=batch)
         assert in_memory(Passes(replace(config, run=run)), t4).fits == fits
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("preset", sampled(["sam_vit_b", "swin_t", "sam2_hiera_t", "vit_b"], 1))
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_the_bound_of_memory_and_the_time_are_those_of_passes_of_their_own(preset, gpus):
+    """The blocks of a choice that checkpoints some are taken from two steps, that with none and that with all of them."""
+    config, card = load_config(preset, ["run.mode=training"]), Card(A100)
+    for setting in settings(config, Goal(gpus=gpus, global_batch=2 * gpus), ["bfloat16"], {}):
+        trial = Trial(setting, card)
+        if trial.underivable is None:
+            passes = card.passes(trial.plain)
+            assert trial.least_bytes <= trial.live_bytes, setting.set
+            assert trial.parts.compute_ms == passes.rounds * sum(time.ms for time in passes.times)
+            assert trial.parts.section_ms == passes.section_ms
 
 
 @pytest.mark.exhaustive
