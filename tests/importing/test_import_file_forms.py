@@ -87,7 +87,7 @@ ENTRIES: dict[str, Callable[[], dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("form", sampled(list(ENTRIES), 5))
+@pytest.mark.parametrize("form", sampled(list(ENTRIES), 8))
 def test_weights_under_any_entry_and_any_prefix(form, tmp_path):
     torch.save(ENTRIES[form](), tmp_path / "a.pth")
     assert params_of(tmp_path / "a.pth", tmp_path) == PARAMS
@@ -121,7 +121,7 @@ FILES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "write"), sampled(FILES, 3))
+@pytest.mark.parametrize(("name", "write"), sampled(FILES, 4))
 def test_what_a_file_is_shows_in_its_content(name, write, tmp_path):
     write(tmp_path / name)
     assert params_of(tmp_path / name, tmp_path) == PARAMS
@@ -134,6 +134,19 @@ def test_the_choice_between_several_encoders_is_said(other, tmp_path):
     assert params_of(tmp_path / "a.pth", tmp_path, warned) == PARAMS
     (choice,) = (each for each in warned if code_of(each) == "several-encoders")
     assert choice == f"The checkpoint has 2 encoders: under 'model', which this is, and under {other!r}."
+
+
+def test_a_vitdet_under_an_entry_with_the_name_of_its_place_in_a_detector(tmp_path):
+    """detectron2's detectors have the encoder under backbone.net, and a feature pyramid next to it."""
+    shapes = {
+        name.removeprefix("backbone.net."): shape
+        for name, shape in shapes_of("vitdet_b").items()
+        if "net." in name
+    }
+    torch.save({"net": expanded(shapes)}, tmp_path / "vitdet.pth")
+    warned = list[str]()
+    assert is_preset(imported(str(tmp_path / "vitdet.pth"), warned.append), "vitdet_b", tmp_path)
+    assert not warned
 
 
 def test_a_folder_with_one_checkpoint_and_with_two(tmp_path):
@@ -204,7 +217,7 @@ def of_openmmlab(name: str) -> str:
 NORMS = {f"norm{stage}.{name}": (96 << stage,) for stage in range(4) for name in ("weight", "bias")}
 
 
-@pytest.mark.parametrize("detector", [True, False])
+@pytest.mark.parametrize("detector", sampled([True, False], 2))
 def test_a_swin_of_openmmlab(detector, tmp_path):
     """A detector has a norm for each output; a classifier has that of the last stage, with its number."""
     shapes = {

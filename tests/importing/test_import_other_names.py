@@ -98,7 +98,7 @@ def theirs(model: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     return sum(weight.numel() for weight in model.parameters()), counted.get_total_flops()
 
 
-@pytest.mark.parametrize("name", sampled(list(MODELS), 3))
+@pytest.mark.parametrize("name", sampled(list(MODELS), 6))
 def test_an_encoder_of_another_name_is_equal_to_the_real_module(name, tmp_path):
     make, module_of = MODELS[name]
     config = make()
@@ -125,7 +125,7 @@ BACKBONES: dict[str, tuple[Callable[[], Any], int]] = {
 """The description, and the parameters of a norm that runs although nothing reads its output: the import leaves it out."""
 
 
-@pytest.mark.parametrize("name", sampled(list(BACKBONES), 2))
+@pytest.mark.parametrize("name", sampled(list(BACKBONES), 6))
 def test_a_backbone_has_a_norm_for_each_output(name, tmp_path):
     make, unread = BACKBONES[name]
     config = make()
@@ -135,6 +135,7 @@ def test_a_backbone_has_a_norm_for_each_output(name, tmp_path):
     assert (params + unread, flops) == theirs(model, (112, 112))
 
 
+@pytest.mark.exhaustive
 def test_swin_t_with_four_outputs_has_the_parameters_of_its_backbone(tmp_path):
     """27,522,234, of which 2 * 768 are of the norm that nothing reads."""
     params, flops = figures(tf.OneFormerConfig(), tmp_path)

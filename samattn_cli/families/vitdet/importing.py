@@ -139,7 +139,7 @@ def _pretrained(weights: Weights, patch: int) -> Keys:
 
 def _neck(weights: Weights) -> Keys:
     if "neck.simfp_4.0.weight" not in weights:
-        if any(ENCODER in name for name in weights.original_names.values()):
+        if any(f"{BACKBONE}{ENCODER}" in name for name in weights.original_names.values()):
             weights.warnings.append(
                 Message(
                     "missing-pyramid",
