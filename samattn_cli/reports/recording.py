@@ -39,7 +39,7 @@ class Fingerprint:
 
     `kind` is "dry" for a dry run: torch's own CUDA code, allocations real, kernels not run. `allocation_bytes` is what the allocator takes for one byte; `settings` are those that the environment or samattn
     chose, in words. `compiled` is the mode of torch.compile, or "" for eager runs. `host` is the machine of a cluster, or
-    the names of all that measured; "" if this machine measured for itself.
+    the names of those that a recording began with; "" if this machine measured for itself.
     """
 
     device: str

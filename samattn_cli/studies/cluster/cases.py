@@ -97,7 +97,7 @@ class Cluster:
             for number, config in enumerate(configs):
                 asked = self._asked(config)
                 if room and asked.get("memory", 0) > room:
-                    yield number, _case(config, _too_large(room))
+                    yield number, self._not_measured(config, _too_large(room))
                     continue
                 tasks[remote.options(**asked).remote(self._request(config), seen)] = number
             yield from self._finished(tasks, configs)
@@ -116,7 +116,8 @@ class Cluster:
             waited = 0.0 if ready or self._machines() else waited + POLL_SECONDS
             if waited >= LOST_SECONDS:
                 raise DeviceError(
-                    "no-machine-left", "--ray: no machine is left in the cluster that can run the other cases"
+                    "no-machine-left",
+                    "--ray: no machine is left in the cluster that can run the other cases; with -o, the same command continues",
                 )
 
     def _machines(self) -> list[Machine]:
@@ -128,8 +129,22 @@ class Cluster:
         """What a case asks for. On a CPU that is memory too: cases run next to each other."""
         asked = {**self.task.options, "max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
         if self.task.device == "cpu":
-            asked["memory"] = Passes(config, on_cpu=True).peak_bytes + PROCESS_BYTES
+            asked["memory"] = self._predicted(config) + PROCESS_BYTES
         return asked
+
+    def _predicted(self, config: EncoderConfig) -> int:
+        """The peak, in bytes."""
+        return int(Passes(config, on_cpu=self.task.device == "cpu").peak_bytes)
+
+    def _not_measured(self, config: EncoderConfig, outcome: Outcome) -> MeasuredCase:
+        return MeasuredCase(
+            status=outcome.status,
+            message=outcome.message,
+            config=config,
+            config_hash=config_hash(config),
+            predicted_bytes=None if self.task.compiled else self._predicted(config),
+            measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
 
     def _request(self, config: EncoderConfig) -> dict[str, Any]:
         task = self.task
@@ -147,15 +162,24 @@ class Cluster:
         try:
             answer = self.ray.get(task)
         except self.ray.exceptions.RayError as error:
-            return _case(config, Outcome(status="failed", message=_reason(error)))
+            return self._failed(config, _reason(error))
+        node = answer["node"]
         if "problem" in answer:
-            return _case(config, Outcome(status="failed", message=f"a new machine: {answer['problem']}"))
-        own = self.fingerprints.get(answer["node"]) or _fingerprint(answer["fingerprint"], answer["node"][:8])
+            return self._failed(config, f"on {self._name(node)}, which has joined: {answer['problem']}")
+        own = self.fingerprints.get(node) or _fingerprint(answer["fingerprint"], self._name(node))
         if differences := self.fingerprint.differences(own):
-            message = f"measured on a machine that is not like the others ({'; '.join(differences)})"
-            return _case(config, Outcome(status="failed", message=message))
+            return self._failed(
+                config, f"{own.host} is not like the other machines: {'; '.join(differences)}"
+            )
         measured: MeasuredCase = answer["case"]
         return replace(measured, config=config, fingerprint=own)
+
+    def _failed(self, config: EncoderConfig, message: str) -> MeasuredCase:
+        return self._not_measured(config, Outcome(status="failed", message=message))
+
+    def _name(self, node: str) -> str:
+        """The name of a machine, which may have joined since."""
+        return next((machine.name for machine in machines_of(self.ray) if machine.node == node), node)
 
 
 @contextmanager
@@ -235,18 +259,6 @@ def _check_alike(prints: Sequence[Fingerprint] | Any) -> None:
 
 def _of_hosts(text: str, there: Fingerprint, here: Fingerprint) -> str:
     return text.replace(" there, ", f" on {there.host}, ").removesuffix(" here") + f" on {here.host}"
-
-
-def _case(config: EncoderConfig, outcome: Outcome) -> MeasuredCase:
-    """A case that was not measured."""
-    return MeasuredCase(
-        status=outcome.status,
-        message=outcome.message,
-        config=config,
-        config_hash=config_hash(config),
-        predicted_bytes=None,
-        measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    )
 
 
 def _too_large(room: float) -> Outcome:

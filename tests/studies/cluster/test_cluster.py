@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,6 +36,8 @@ global_attn_indexes: [1]
 """
 MARK = "SAMATTN_TEST_CLUSTER"
 OBJECT_STORE = 80 << 20
+MEMORY = 1 << 30
+"""What each machine gives to Ray: less than a case of 1536 pixels takes."""
 HIDE = """\
 from importlib.machinery import PathFinder
 found = PathFinder.find_spec
@@ -54,7 +56,12 @@ class Machines:
 
     @staticmethod
     def settings(name, **more):
-        return {"num_cpus": 1, "node_name": name, "object_store_memory": OBJECT_STORE} | more
+        return {
+            "num_cpus": 1,
+            "node_name": name,
+            "object_store_memory": OBJECT_STORE,
+            "memory": MEMORY,
+        } | more
 
     @contextmanager
     def joined(self, name, **more):
@@ -188,10 +195,10 @@ def test_a_case_whose_process_is_killed_is_out_of_memory_and_the_others_go_on(ma
     assert sorted(case["status"] for case in cases_in(folder)) == ["measured", "out of memory"]
 
 
-def test_a_sweep_has_its_points_in_order(machines, folder):
+def test_a_sweep_has_its_points_in_order_also_those_that_fit_on_no_machine(machines, folder):
     with machines.joined("b"):
         ended = machines.samattn(
-            *("sweep", "tiny.yaml", "--resolutions", "64,128,192", "--measure", "cpu", "--repeats", "2"),
+            *("sweep", "tiny.yaml", "--resolutions", "64,128,1536", "--measure", "cpu", "--repeats", "2"),
             *("--format", "json"),
             folder=folder,
         )
@@ -199,9 +206,22 @@ def test_a_sweep_has_its_points_in_order(machines, folder):
     measured = json.loads(ended.stdout)["measured"]
     assert measured["fingerprint"]["host"] == "a, b"
     assert [point["point"] for point in measured["points"]] == [0, 1, 2]
-    peaks = [point["peak_bytes"] for point in measured["points"]]
-    assert peaks == sorted(peaks)
-    assert ended.stderr.count(" on a") + ended.stderr.count(" on b") == 3
+    assert [point["status"] for point in measured["points"]] == ["measured", "measured", "not run"]
+    assert measured["points"][0]["peak_bytes"] < measured["points"][1]["peak_bytes"]
+    assert measured["points"][2]["predicted_bytes"] > MEMORY
+    assert measured["points"][2]["message"] == "no machine of the cluster has more than 1.00 GiB of memory"
+    assert ended.stderr.count(" on a") + ended.stderr.count(" on b") == 2
+
+
+def test_a_machine_that_joins_takes_cases(machines, folder):
+    with ExitStack() as stack:
+        running = machines.started(*measure("64,128,192,256,320"), folder=folder)
+        for line in running.stderr:
+            if line.startswith("[1/5]"):
+                stack.enter_context(machines.joined("late"))
+        assert running.wait() == 0
+    assert {case["fingerprint"]["host"] for case in cases_in(folder)} == {"a", "late"}
+    assert [case["status"] for case in cases_in(folder)] == ["measured"] * 5
 
 
 def hiding(name, folder):
