@@ -21,7 +21,7 @@ from ...version import __version__
 from ..passes import Passes
 from ..progress import Tell, silent
 from . import worker
-from .connect import connected
+from .connect import answers, connected
 from .machines import Machine, gpu_type_of, machines_of, suitable
 
 FRESH = {"max_calls": 1}
@@ -31,10 +31,14 @@ RETRIES = 3
 """How often a case is tried again after its machine or its worker process died."""
 
 POLL_SECONDS = 1.0
-LOST_SECONDS = 30.0
-"""How long a cluster may be without any machine that can run the cases before we give up."""
+MOST_SILENT = 3
+"""How often in a row the head may not answer before we give up."""
+
+MOST_WITHOUT_MACHINES = 30
+"""How often in a row a cluster may be without any machine that can run the cases: one may be starting."""
 
 CANCEL_SECONDS = 10.0
+CONTINUE = "; with -o, the same command continues"
 PROCESS_BYTES = 512 << 20
 """What a process with torch takes before it measures."""
 
@@ -90,7 +94,7 @@ class Cluster:
             DeviceError: if no machine is left that can run them.
         """
         ray, seen = self.ray, frozenset(self.fingerprints)
-        room = _most_memory(self._machines()) if self.task.device == "cpu" else 0
+        room = _most_memory(self.machines()) if self.task.device == "cpu" else 0
         remote = ray.remote(**FRESH)(worker.run)
         tasks: dict[Any, int] = {}
         try:
@@ -107,20 +111,17 @@ class Cluster:
     def _finished(
         self, tasks: dict[Any, int], configs: Sequence[EncoderConfig]
     ) -> Iterator[tuple[int, MeasuredCase]]:
-        waited = 0.0
+        watch = _Watch(self)
         while tasks:
             ready, _ = self.ray.wait(list(tasks), timeout=POLL_SECONDS)
             for task in ready:
                 number = tasks.pop(task)
                 yield number, self._case_of(task, configs[number])
-            waited = 0.0 if ready or self._machines() else waited + POLL_SECONDS
-            if waited >= LOST_SECONDS:
-                raise DeviceError(
-                    "no-machine-left",
-                    "--ray: no machine is left in the cluster that can run the other cases; with -o, the same command continues",
-                )
+            if not ready:
+                watch.look()
 
-    def _machines(self) -> list[Machine]:
+    def machines(self) -> list[Machine]:
+        """Those that are alive and can run the cases."""
         with suppress(DeviceError):
             return suitable(machines_of(self.ray), self.task.device, self.task.gpu_type)
         return []
@@ -180,6 +181,34 @@ class Cluster:
     def _name(self, node: str) -> str:
         """The name of a machine, which may have joined since."""
         return next((machine.name for machine in machines_of(self.ray) if machine.node == node), node)
+
+
+class _Watch:
+    """Looks whether a cluster can still run cases, about once a second while none finishes."""
+
+    def __init__(self, watched: Cluster) -> None:
+        self.watched = watched
+        self.silent = 0
+        self.without_machines = 0
+
+    def look(self) -> None:
+        """Look once.
+
+        Raises:
+            DeviceError: if the head has not answered for some time, or no machine that can run the cases was there.
+        """
+        alive = answers(self.watched.ray.get_runtime_context().gcs_address)
+        self.silent = 0 if alive else self.silent + 1
+        if self.silent >= MOST_SILENT:
+            raise DeviceError(
+                "head-lost", f"--ray: the head of the cluster does not answer any more{CONTINUE}"
+            )
+        if not alive:
+            return
+        self.without_machines = 0 if self.watched.machines() else self.without_machines + 1
+        if self.without_machines >= MOST_WITHOUT_MACHINES:
+            what = "no machine is left in the cluster that can run the other cases"
+            raise DeviceError("no-machine-left", f"--ray: {what}{CONTINUE}")
 
 
 @contextmanager

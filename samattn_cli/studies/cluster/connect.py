@@ -26,9 +26,12 @@ START = "start one with: ray start --head"
 SETTINGS = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
+    "RAY_SCHEDULER_EVENTS": "0",
     "RAY_task_oom_retries": "0",
 }
-"""Ray warns of what it does to GPUs of tasks without one. Ray repeats a task that ran out of memory until it is told not to."""
+"""Ray prints what it notices about machines, dozens of lines on standard output where one dies: none of it. Ray repeats
+a task that ran out of memory until it is told not to."""
 
 
 @contextmanager
@@ -63,13 +66,29 @@ def _check_answers(address: str) -> None:
             "not-an-address", f"--ray {address}: must be HOST:PORT, such as 10.0.0.5:6379, or {AUTO}"
         )
     try:
-        with socket.create_connection((match["host"].strip("[]"), int(match["port"])), ANSWER_SECONDS):
-            pass
+        _connect(match)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DeviceError(
             "no-answer", f"--ray {address}: no Ray cluster answers at this address ({reason}); {START}"
         ) from None
+
+
+def answers(address: str) -> bool:
+    """Whether something listens at an address; True for an address that is not HOST:PORT, which we cannot ask."""
+    match = ADDRESS.fullmatch(address)
+    if match is None:
+        return True
+    try:
+        _connect(match)
+    except OSError:
+        return False
+    return True
+
+
+def _connect(match: re.Match[str]) -> None:
+    place = match["host"].strip("[]"), int(match["port"])
+    socket.create_connection(place, ANSWER_SECONDS).close()
 
 
 def _join(ray: Any, address: str) -> None:

@@ -79,7 +79,9 @@ class Machines:
         return subprocess.run(self.command(words), **self.how(folder), check=False, capture_output=True)
 
     def started(self, *words, folder):
-        return subprocess.Popen(self.command(words), **self.how(folder), stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            self.command(words), **self.how(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
 
     def command(self, words):
         return [*SAMATTN, *words, "--ray", self.cluster.address]
@@ -113,6 +115,13 @@ def cases_in(folder):
     return json.loads((folder / "cases.json").read_text("utf-8"))["cases"]
 
 
+def ended(running):
+    """The exit code and standard output."""
+    with running:
+        output = running.stdout.read()
+    return running.returncode, output
+
+
 def measuring():
     """The processes that measure a case of this test."""
     return [process.name for process in Path("/proc").glob("[0-9]*") if is_measuring(process)]
@@ -136,7 +145,8 @@ def test_a_machine_is_killed_and_nothing_is_lost_or_measured_twice(machines, fol
             if " on b; about " in line and b in machines.cluster.list_all_nodes():
                 before = cases_in(folder)
                 machines.kill(b)  # while it measures its next case
-        assert running.wait() == 0, lines
+        assert ended(running) == (0, ""), lines  # Ray tells about the machine there, in dozens of lines
+    assert all(line.startswith(("6 cases", "[", "wrote")) for line in lines)
     cases = cases_in(folder)
     assert cases[: len(before)] == before
     assert [case["status"] for case in cases] == ["measured"] * 6
@@ -164,7 +174,7 @@ def test_an_interrupt_cancels_what_runs_and_keeps_what_is_measured(machines, fol
         lines.append(line)
         if line.startswith("[1/4]"):
             running.send_signal(signal.SIGINT)
-    assert running.wait() == 130, lines
+    assert ended(running) == (130, ""), lines
     assert lines[-1] == (
         "samattn: interrupted; 1 of 4 cases finished and kept in cases.json; run the same command to continue\n"
     )
@@ -191,8 +201,23 @@ def test_a_case_whose_process_is_killed_is_out_of_memory_and_the_others_go_on(ma
             for process in measuring():
                 os.kill(int(process), signal.SIGKILL)
                 killed = True
-    assert running.wait() == 0
+    assert ended(running) == (0, "")
     assert sorted(case["status"] for case in cases_in(folder)) == ["measured", "out of memory"]
+
+
+def test_a_lost_head_is_told_and_what_is_measured_is_kept(folder):
+    machines = Machines()
+    running = machines.started(*measure("64,128,192"), folder=folder)
+    lines = []
+    for line in running.stderr:
+        lines.append(line)
+        if line.startswith("[1/3]"):
+            machines.kill(machines.cluster.head_node)
+    assert ended(running) == (2, "")
+    assert lines[-1].endswith("[head-lost]\n")
+    assert len(lines) == 3
+    assert len(cases_in(folder)) == 1
+    machines.cluster.shutdown()
 
 
 def test_a_sweep_has_its_points_in_order_also_those_that_fit_on_no_machine(machines, folder):
@@ -219,7 +244,7 @@ def test_a_machine_that_joins_takes_cases(machines, folder):
         for line in running.stderr:
             if line.startswith("[1/5]"):
                 stack.enter_context(machines.joined("late"))
-        assert running.wait() == 0
+        assert ended(running) == (0, "")
     assert {case["fingerprint"]["host"] for case in cases_in(folder)} == {"a", "late"}
     assert [case["status"] for case in cases_in(folder)] == ["measured"] * 5
 
