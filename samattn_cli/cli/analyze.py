@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import EXIT_DIFFERS, EXIT_ERROR, Message, UsageError
 from ..files.load import load_config
-from ..render import PICTURES, TABLES, TEXTS
+from ..render import PICTURES, TABLES, TEXTS, render
+from ..render.options import Options
 from ..shell import command
 from ..verdicts import CrossCheck
 from .command import WORDS
 from .ignored import say_ignored
-from .output import deliver, guarded, say, terminal_options, working
+from .output import emit, guarded, say, terminal_options, working, write
 from .output_files import output_files
 from .parameters import (
     Config,
@@ -111,20 +113,41 @@ def analyze(
         verify=_to_verify(config, is_changed=bool(laid_over)) if verify is False else "",
     )
     shown = chosen(format_) or (None if formats else "terminal")
-    if verify is not False:
-        try:
+    start = _start(report, options) if shown == "terminal" else ""
+    try:
+        if verify is not False:
             with working("cross-checking against the real stack (--no-verify leaves it out)"):
                 report = replace(report, crosscheck=crosscheck(encoder, every_layer=False))
-        except KeyboardInterrupt:
-            report = replace(report, crosscheck=CrossCheck.not_run("skipped", "interrupted"))
-            deliver(report, shown, formats, options)
-            raise
-    deliver(report, shown, formats, options)
+    except KeyboardInterrupt:
+        report = replace(report, crosscheck=CrossCheck.not_run("skipped", "interrupted"))
+        raise
+    finally:
+        _finish(report, start, shown, formats, options)
     if shown != "terminal" and verify is not False:
         _say_verdict(report.crosscheck, quiet=shown is not None)
     if verify and (missing := how_to_install()):
         say(Message("cross-check-not-run", f"the cross-check cannot run: {missing}"), style="red")
     finish(report.crosscheck, insist=verify is True)
+
+
+def _start(report: Analysis, options: Options) -> str:
+    """Print what the cross-check cannot change, so that nobody waits for it; return it."""
+    from ..render.formats.terminal import render_start
+
+    start = render_start(report, options)
+    emit(start, "terminal")
+    return start
+
+
+def _finish(
+    report: Analysis, start: str, shown: str | None, formats: Mapping[Path, str], options: Options
+) -> None:
+    """Print the report after its start, and write its files, even if standard output is closed."""
+    try:
+        if shown:
+            emit(render(report, shown, options).removeprefix(start), shown)
+    finally:
+        write(report, formats, options)
 
 
 def _to_verify(config: str, *, is_changed: bool) -> str:

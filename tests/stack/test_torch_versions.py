@@ -35,7 +35,7 @@ TINY = {
 
 def test_the_import_of_fvcore_warns_nobody():
     small = ["--image-size", "64", "--set", "depth=1", "--set", "global_attn_indexes=none"]
-    command = [SAMATTN[0], "-W", "error", *SAMATTN[1:], "analyze", "sam_vit_b", *small]
+    command = [SAMATTN[0], "-W", "error", *SAMATTN[1:], "analyze", "sam_vit_b", "--full", *small]
     run = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     assert "  exact  fvcore  " in run.stdout

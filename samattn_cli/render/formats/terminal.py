@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from rich import box
@@ -63,6 +64,12 @@ def render(report: Any, options: Options) -> str:
     if not options.full and is_said_in_short(report.crosscheck):
         return text.rstrip() + "\n"
     return text + render_crosscheck(report.crosscheck, report.config, options)
+
+
+def render_start(report: Analysis, options: Options) -> str:
+    """How the whole report begins, whatever the cross-check finds: the answer in short but for its last line."""
+    page = layout_of(report).page(report, replace(options, brief=True))
+    return render_page(replace(page, short=page.short[:-1]), replace(options, brief=True))
 
 
 def render_page(page: Page, options: Options) -> str:

@@ -64,7 +64,7 @@ def _time_of(training: TrainingReport) -> str:
 def _basis(device: DeviceReport) -> str:
     """What the time is based on."""
     if not device.calibrated_share:
-        return "from its datasheet, which no kernel reaches"
+        return "by its datasheet, not measured; kernels are slower"
     part = "" if device.calibrated_share == 1.0 else f"{format_percent(device.calibrated_share)} of it "
     rest = ", the rest from its datasheet" if part else ""
     return f"{part}calibrated by measurement on {device.recorded_on}{rest}"
