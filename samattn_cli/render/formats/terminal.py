@@ -76,7 +76,10 @@ def render_page(page: Page, options: Options) -> str:
     """Title, the answer in short, subtitle and sections."""
     styles = [SIGN_STYLES.get(answer.sign, "") for answer in page.short]
     page = in_ascii(page) if options.ascii else page
-    body: list[RenderableType] = [Text(page.title, style="bold"), *map(_answer, page.short, styles)]
+    body: list[RenderableType] = [
+        Text(page.title, style="bold"),
+        *(_answer(*each, options.width) for each in zip(page.short, styles, strict=True)),
+    ]
     body += [] if options.brief or not page.short else [Text()]
     body += [] if options.brief else [Text(page.subtitle, style="dim"), Text()]
     for section in page.sections:
@@ -139,10 +142,11 @@ class _Visible:
             yield segment._replace(text=visible(segment.text, keep="\n"))
 
 
-def _answer(answer: Answer, style: str) -> RenderableType:
-    """A line of the answer in short; its second line, if any, is indented as the first."""
+def _answer(answer: Answer, style: str, width: int) -> RenderableType:
+    """A line of the answer in short; its second line, if any, is indented as the first. A command that needs it has the whole width."""
     if answer.command:
-        return Text.assemble("  ", (answer.command, "cyan"), no_wrap=True)
+        indent = "" if len(answer.command) > width - 2 else "  "
+        return Text.assemble(indent, (answer.command, "cyan"), no_wrap=True)
     row = RichTable.grid(padding=(0, 1, 0, 0))
     row.add_column(width=1)
     row.add_column(overflow="fold")

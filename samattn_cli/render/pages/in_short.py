@@ -16,19 +16,23 @@ from ..elements import BAD, CAUTION, GOOD, Answer
 from ..options import Options
 from .analysis_evidence import missing_of
 
-CHECKPOINT = "torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False)"
+INDENT = 2
+NARROW = 80
+CHECKPOINT = "checkpoint(block, x, use_reentrant=False)"
 IN_PYTORCH = {
     "run.attention=fused": "q, k = cat(q, rel_h/s, rel_w/s), cat(k, one_hot); "
     "F.scaled_dot_product_attention(q, k, v, scale=s)",
     "run.dtype=bfloat16": "model.bfloat16() and images.bfloat16()",
     "run.autocast=bfloat16": 'forward and loss under torch.autocast("cuda", torch.bfloat16)',
     "run.param_dtype=bfloat16": "fully_shard(..., mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16))",
-    "run.checkpointing=true": f"call each block by {CHECKPOINT}",
-    "run.checkpointing=global": f"call each global block by {CHECKPOINT}",
+    "run.checkpointing=true": f"{CHECKPOINT} per block",
+    "run.checkpointing=global": f"{CHECKPOINT} per global block",
     "implementation=reference": "run the code of the original authors instead of the library's",
 }
 """What to do in PyTorch for a setting of a change."""
 
+FOLDED = "fold rel_pos into q and k of F.scaled_dot_product_attention"
+"""Fused attention, where it is one of two changes."""
 SDPA = "F.scaled_dot_product_attention(q, k, v{mask}) instead of softmax(q @ k.T) @ v"
 SHOWING = ("--no-verify", "--verify", "--brief", "--full", "--all")
 """Options of the command that do not change the answer."""
@@ -39,7 +43,7 @@ OPTIONS = ("run.attention", "run.dtype", "run.autocast", "implementation")
 def in_short(report: Analysis, options: Options) -> Iterator[Answer]:
     """At most seven lines at 80 columns, if names are not long."""
     yield Answer(_cost(report))
-    yield Answer(_peak(report))
+    yield Answer(_peak(report, options.width))
     room = report.device or report.memory
     if room is not None:
         yield _fits(room, report)
@@ -51,20 +55,20 @@ def in_short(report: Analysis, options: Options) -> Iterator[Answer]:
 def _cost(report: Analysis) -> str:
     """Parameters and FLOPs, and the FLOPs of the all-global encoder."""
     config, totals, other = report.config, report.totals, report.comparison.vs_all_global
-    flops = f"{format_count(totals.params)} parameters, {format_count(totals.flops, 'FLOP')}"
+    params, of = ("params", " forward") if config.run.mode == "training" else ("parameters", "")
+    flops = f"{format_count(totals.params)} {params}, {format_count(totals.flops, 'FLOP')}{of}"
     against = "" if other.flops == totals.flops else f" (all global: {format_ratio(other.flops_ratio)})"
     return f"{format_size(config.image_size)}, batch {config.run.batch_size}: {flops}{against}"
 
 
-def _peak(report: Analysis) -> str:
-    """The peak of the run's mode, and the operation that sets it; of a run in inference also that of training."""
+def _peak(report: Analysis, width: int) -> str:
+    """The peak of the run's mode, and the operation that sets it; that of the other mode where a line has room for it."""
     mode, totals = report.config.run.mode, report.totals
     at = totals.training_at if mode == "training" else totals.peak_at
     other = "inference" if mode == "training" else "training"
-    return (
-        f"peak in {mode} {format_bytes(getattr(totals, PEAKS[mode]))} at {_short(at)}; "
-        f"{other} {format_bytes(getattr(totals, PEAKS[other]))}"
-    )
+    own = f"peak in {mode} {format_bytes(getattr(totals, PEAKS[mode]))} at {_short(at)}"
+    both = f"{own}; {other} {format_bytes(getattr(totals, PEAKS[other]))}"
+    return both if len(both) + INDENT <= max(width, NARROW) else own
 
 
 def _short(operation: str) -> str:
@@ -101,14 +105,16 @@ def _fix(fix: Change, config: EncoderConfig, options: Options) -> Iterator[Answe
         f"{fix.change}: {format_bytes(fix.peak_bytes)}, fits", command=_with(options.command, fix.set)
     )
     how = "; ".join(_in_pytorch(fix, config))
-    yield Answer(f"fits ({format_bytes(fix.peak_bytes)}). In PyTorch: {how}")
+    yield Answer(f"fits ({format_bytes(fix.peak_bytes)}). PyTorch: {how}")
 
 
 def _in_pytorch(fix: Change, config: EncoderConfig) -> Iterator[str]:
     if not fix.keeps_model:
         yield "give every block a window, and train again: it is another model"
     for setting in fix.set:
-        if setting == "run.attention=sdpa":
+        if setting == "run.attention=fused" and len(fix.set) > 1:
+            yield FOLDED
+        elif setting == "run.attention=sdpa":
             has_bias = any(stage.rel_pos != "none" for stage in config.stages)
             yield SDPA.format(mask=", attn_mask=bias" if has_bias else "")
         elif setting in IN_PYTORCH:
