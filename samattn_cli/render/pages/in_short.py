@@ -25,13 +25,13 @@ IN_PYTORCH = {
     "run.dtype=bfloat16": "model.bfloat16() and images.bfloat16()",
     "run.autocast=bfloat16": 'forward and loss under torch.autocast("cuda", torch.bfloat16)',
     "run.param_dtype=bfloat16": "fully_shard(..., mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16))",
-    "run.checkpointing=true": f"{CHECKPOINT} per block",
+    "run.checkpointing=true": CHECKPOINT,
     "run.checkpointing=global": f"{CHECKPOINT} per global block",
     "implementation=reference": "run the code of the original authors instead of the library's",
 }
 """What to do in PyTorch for a setting of a change."""
 
-FOLDED = "fold rel_pos into q and k of F.scaled_dot_product_attention"
+FOLDED = "fold rel_pos into q, k of F.scaled_dot_product_attention"
 """Fused attention, where it is one of two changes."""
 SDPA = "F.scaled_dot_product_attention(q, k, v{mask}) instead of softmax(q @ k.T) @ v"
 SHOWING = ("--no-verify", "--verify", "--brief", "--full", "--all")
