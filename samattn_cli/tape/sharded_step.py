@@ -32,6 +32,7 @@ class ShardedPlayer(StepPlayer):
         self.programs = step.alone.programs.setdefault(cuda, {})
         self.sharded = Sharded(step.groups, self.allocator, cuda)
         self.order = BackwardOrder(step, self.sharded)
+        self.keeps_image = step.keeps_image
         self.cast: Block | None = None  # the image in the type in which the encoder computes
         self.promised: frozenset[Storage] = frozenset()  # what a sum that is to be played later makes
         self.last_read: frozenset[Storage] = frozenset()  # and what it frees
@@ -80,6 +81,12 @@ class ShardedPlayer(StepPlayer):
         self.sharded.begin_forward()
         super().play_forwards(kept=kept)
         self.sharded.end_forward()
+        if not self.keeps_image:
+            self._free_cast()
+
+    def _free_cast(self) -> None:
+        self.allocator.free(self.cast)
+        self.cast = None
 
     def before_forward(self, segment: Segment) -> None:
         """A block is gathered."""
@@ -129,8 +136,7 @@ class ShardedPlayer(StepPlayer):
             mine = [storage for storage in own if storage not in others]
             self.order.leave_block(segment, run, self._labelled([own.pop(storage) for storage in mine]))
         if segment.name == self.order.last:
-            self.allocator.free(self.cast)
-            self.cast = None
+            self._free_cast()
             left = [block for each in self.gradients for block in each.values()]
             self.order.end_backward(self._labelled(left))
             self.gradients.clear()

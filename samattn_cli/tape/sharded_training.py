@@ -115,6 +115,12 @@ class ShardedStep(TrainingStep):
             for weight in self.weights.values()
         )
 
+    @property
+    def keeps_image(self) -> bool:
+        """Whether autograd keeps the image for the backward, as it does for a patch embedding that trains."""
+        image = self.forward.image.storage
+        return any(image in segment.kept for segment in self.forward.segments)
+
     @cached_property
     def weights_bytes(self) -> Dim:
         """Memory of the shards of weights, if they are not in the host's, and of the buffers."""
@@ -220,6 +226,9 @@ class Count:
         if self.step.held_in_forward:
             self._make_gradients()
         self._forward()
+        if not self.step.keeps_image:
+            self.free(cast)
+            cast = None
         if self.step.held_in_backward:
             self._make_gradients()
         self._backward(cast)

@@ -32,6 +32,7 @@ EACH_PATH = (
     f"vit_b depth=3 {OVER_8} run.reshard_after_forward=4",
     f"vit_b depth=3 {OVER_8} run.accumulate=3 run.param_dtype=bfloat16",
     f"vit_b depth=3 {OVER_8} run.cpu_offload=true run.param_dtype=bfloat16",
+    f"vit_b depth=3 {OVER_8} run.param_dtype=bfloat16 run.trains=blocks.1 run.batch_size=16",
     f"swin_t run.parallel=fsdp2 run.gpus=2 {BFLOAT16}",
     "sam2_hiera_t image_size=224 run.parallel=zero2 run.gpus=2 run.param_dtype=bfloat16",
 )
@@ -58,6 +59,7 @@ SMALL = (
     f"vit_b depth=3 {OVER_8} run.cpu_offload=true run.gpus=1 run.param_dtype=bfloat16",
     f"vit_b depth=3 {OVER_8} run.gpus=1 run.param_dtype=bfloat16",
     f"vit_b depth=3 {OVER_8} run.gpus=3",
+    f"vit_b depth=3 {OVER_8} run.param_dtype=bfloat16 run.trains=blocks.1 run.batch_size=16 run.accumulate=2",
     f"sam_vit_b image_size=224 {OVER_8}",
     f"sam_vit_b image_size=224 {OVER_8} {BFLOAT16}",
     f"swin_t {OVER_8}",
