@@ -45,6 +45,9 @@ class Asked:
     checkpointing: bool = False  # whether to ask which blocks to checkpoint
     aspect: Pair | None = None  # None: the encoder's own
     no_padding: bool = False
+    gaps: bool = (
+        True  # whether smaller candidates near the edge are replayed too, to find those that do not fit
+    )
 
 
 def fit(config: EncoderConfig, memory: int | Device, asked: Asked = Asked(), *, tell: Tell = silent) -> Fit:
@@ -185,7 +188,7 @@ def _answers(encoder: EncoderConfig, vary: Vary, memory: int | Device, asked: As
     edges = _every_one if candidates.alike else _by_halving
     for mode, edge in edges(candidates, memory_bytes, asked.modes):
         tried = Tried(candidates, mode, memory)
-        yield _answer(vary, tried, with_room(tried, edge))
+        yield _answer(vary, tried, with_room(tried, edge, gaps=asked.gaps))
 
 
 def _candidates(encoder: EncoderConfig, vary: Vary, memory_bytes: int, asked: Asked) -> Candidates:
@@ -285,7 +288,7 @@ def _halved(low: int, high: int, has_room: Callable[[int], bool]) -> int:
     return low
 
 
-def with_room(tried: Tried, edge: Edge) -> Edge:
+def with_room(tried: Tried, edge: Edge, *, gaps: bool = True) -> Edge:
     """The edge at which all kernels can be launched and the allocator of a device finds room, and the gaps below it.
 
     It is searched from that of live bytes down, in doubled steps, which are then halved; before that it goes up, as long as
@@ -303,11 +306,12 @@ def with_room(tried: Tried, edge: Edge) -> Edge:
         return replace(
             edge, place=low, gaps={place: peak for place, peak in edge.gaps.items() if place < low}
         )
-    return _with_gaps(tried, edge, low, highest)
+    low = _last_with_room(tried, edge, low, highest)
+    return _with_gaps(tried, edge, low) if gaps else replace(edge, place=low, gaps={})
 
 
-def _with_gaps(tried: Tried, edge: Edge, low: int, highest: int) -> Edge:
-    """The edge and the gaps near it: the allocator may find no room for a size although it does for a larger one.
+def _last_with_room(tried: Tried, edge: Edge, low: int, highest: int) -> int:
+    """The largest for which there is room: the allocator may find none for a size although it does for a larger one.
 
     Args:
         tried: the candidates.
@@ -316,7 +320,11 @@ def _with_gaps(tried: Tried, edge: Edge, low: int, highest: int) -> Edge:
         highest: the largest that may have room.
     """
     above = [place for place in range(low + 1, highest + 1) if place not in edge.gaps]
-    low = max([low, *(place for place in above[:MOST_TRIED] if tried.has_room(place))])
+    return max([low, *(place for place in above[:MOST_TRIED] if tried.has_room(place))])
+
+
+def _with_gaps(tried: Tried, edge: Edge, low: int) -> Edge:
+    """The edge, which is at `low`, and the gaps near it."""
     below = (place for place in range(low - 1, -1, -1) if place not in edge.gaps)
     near = list(takewhile(tried.is_near, islice(below, MOST_TRIED + 1)))
     without = [place for place in near[:MOST_TRIED] if not tried.has_room(place)]

@@ -21,7 +21,7 @@ def sizes_of(config: EncoderConfig, done: Callable[[], object]) -> Iterator[Plan
     training = replace(config, run=replace(config.run, mode="training"))
     for gigabytes, name in CARDS.items():
         device = load_device(name)
-        asked = Asked(vary=GROWN, modes=("training",), kernels=(config.run.attention,))
+        asked = Asked(vary=GROWN, modes=("training",), kernels=(config.run.attention,), gaps=False)
         image, batch = fit(training, device, asked).answers
         yield PlanSize(
             gigabytes=gigabytes,
