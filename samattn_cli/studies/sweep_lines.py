@@ -15,6 +15,8 @@ COUNTED = ("resolution", "batch_size", "window")
 """Axes that every encoder has, in the order of preference for the direction of lines."""
 MOST_LINES = 12
 """Lines that the report describes one by one."""
+AT_ONCE = 1 << 17
+"""Points whose logarithms are in memory at a time."""
 WORTH = 0.01
 """Windows pay if the all-global encoder costs at least this share more at some point."""
 SAID_PLAINLY = ("config", "dtype", "attention", "mode")
@@ -79,10 +81,13 @@ def _cube(axes: Sequence[Axis], along: str, values: Array) -> Array:
 
 def _exponents(values: Array, sizes: Array) -> Array:
     exponents = np.full(values.shape, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rise = np.diff(np.log(values.astype(float)), axis=1)
-        steps = np.diff(np.log(sizes), axis=1)
-        exponents[:, 1:] = np.where((steps == 0) | np.isinf(rise), np.nan, rise / steps)
+    lines = max(AT_ONCE * len(values) // values.size, 1)
+    for start in range(0, len(values), lines):
+        some = slice(start, start + lines)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rise = np.diff(np.log(values[some].astype(float)), axis=1)
+            steps = np.diff(np.log(sizes[some]), axis=1)
+            exponents[some, 1:] = np.where((steps == 0) | np.isinf(rise), np.nan, rise / steps)
     return exponents.ravel()
 
 
