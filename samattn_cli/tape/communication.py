@@ -22,8 +22,9 @@ from itertools import accumulate
 from ..encoder.model import Phase
 from ..records import dataclass
 from . import ddp
-from .fsdp import Sharding
+from .fsdp import Group, Sharding
 from .sharded import ROOT, groups_of
+from .sharded_training import ShardedStep
 from .training import TrainingStep
 from .zero import shares
 
@@ -131,7 +132,7 @@ def _of_zero1(step: TrainingStep) -> Iterator[Collective]:
 
 def _of_fsdp(step: TrainingStep) -> Iterator[Collective]:
     """The collectives of a micro-batch."""
-    groups, sharding = groups_of(step.forward), Sharding.of(step.config.run)
+    groups, sharding = _groups(step), Sharding.of(step.config.run)
     blocks = [segment.name for segment in step.forward.segments if segment.layer is not None]
     for name in (ROOT, *blocks):
         yield Collective(ALL_GATHER, groups[name].buffer_bytes, sharding.gpus, "forward", name)
@@ -141,6 +142,11 @@ def _of_fsdp(step: TrainingStep) -> Iterator[Collective]:
         ranks = sharding.kept_over if is_gathering else sharding.gpus
         if nbytes:
             yield Collective(kind, nbytes, ranks, "backward", begins_with)
+
+
+def _groups(step: TrainingStep) -> dict[str, Group]:
+    """What is communicated together; steps that share their passes share the weights of each group."""
+    return step.groups if isinstance(step, ShardedStep) else groups_of(step.forward)
 
 
 def _backward_of_fsdp(
