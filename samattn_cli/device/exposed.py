@@ -107,6 +107,10 @@ class _Clock:
     def _run(self, phase: Phase, segments: Iterable[str], collectives: Sequence[Collective]) -> None:
         """Compute, in which each block is gathered while the one before it runs."""
         ahead = [each for each in collectives if each.kind == ALL_GATHER]
+        reduced: dict[str, list[Collective]] = {}
+        for each in collectives:
+            if each.kind in REDUCTIONS:
+                reduced.setdefault(each.segment, []).append(each)
         there: dict[str, float] = {}
         self._gather_next(ahead, there)
         for segment in segments:
@@ -114,9 +118,8 @@ class _Clock:
                 self._wait_until(there[segment])
                 self._gather_next(ahead, there)
             self.now_ms += self.compute_ms.get((segment, phase), 0.0)
-            for each in collectives:
-                if each.segment == segment and each.kind in REDUCTIONS:
-                    self._begin(each)
+            for each in reduced.get(segment, ()):
+                self._begin(each)
 
     def _gather_next(self, ahead: list[Collective], there: dict[str, float]) -> None:
         if ahead:

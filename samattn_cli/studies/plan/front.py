@@ -2,7 +2,7 @@
 
 The allocator is not replayed for every choice. What it reserves is at least what is live, so two bounds are proven: a choice
 whose live bytes exceed the memory does not fit, and one whose live bytes exceed what a choice that is as fast reserves is not
-on the front.
+on the front. Live bytes take passes of their own, so a bound of them is tried first (`parts.py`).
 """
 
 from __future__ import annotations
