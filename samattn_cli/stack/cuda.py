@@ -69,8 +69,8 @@ class AsOnCuda(TorchFunctionMode):
         if func is F.linear and not torch.is_grad_enabled() and args[0].is_contiguous():
             return F.linear(args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
-            is_fused = args[0].dim() == FUSED_DIMS or self.version >= UNBATCHED_SINCE
-            return _attention(*args, **kwargs, is_fused=is_fused)
+            has_batch = args[0].dim() == FUSED_DIMS or self.version >= UNBATCHED_SINCE
+            return _attention(*args, **kwargs, is_fused=has_batch)
         if func in SOFTMAX and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
             return torch._softmax(args[0], kwargs["dim"], True)  # one kernel on CUDA
         if slices.RECORDED and func is Tensor.__getitem__:
@@ -120,6 +120,11 @@ _ON_CUDA: dict[Any, Callable[..., Any]] = {
 }
 
 
+def _rows_are_dense(*operands: Tensor | None) -> bool:
+    """Whether fused kernels can read queries, keys, values and mask: check_last_dim_stride_equals_1_dense in sdp_utils.cpp."""
+    return all(x is None or x.stride(-1) == 1 or x.shape[-1] == 1 for x in operands)
+
+
 def flash_takes(q: Tensor, v: Tensor, mask: Tensor | None) -> bool:
     """Whether flash attention takes queries (and keys) and values: (B, h, N, d)."""
     return mask is None and q.dtype in HALVES and q.shape[-1] == v.shape[-1] <= MOST_FLASH_DIM
@@ -141,7 +146,7 @@ def _attention(
         raise NotImplementedError(
             "scaled_dot_product_attention with dropout, a causal mask or grouped queries"
         )
-    if not is_fused:
+    if not is_fused or not _rows_are_dense(q, k, v, attn_mask):
         return unfused(q, k, v, attn_mask, scale=scale)
     if q.dim() == FUSED_DIMS - 1:
         q, k, v = (x.unsqueeze(0) for x in (q, k, v))
