@@ -9,9 +9,6 @@ workspaces, and what the allocator takes in all.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from typing import Any
 
@@ -22,8 +19,7 @@ from samattn_cli.tape.allocator import MIB
 from samattn_cli.tape.replay import replay_step
 from samattn_cli.tape.training import training_step
 
-DEVICE = "a100_80"
-INSIDE = "SAMATTN_INSIDE"
+from .dry import DEVICE, over_the_dry_device
 
 
 def tracked(config: EncoderConfig) -> tuple[dict[str, float], float]:
@@ -86,14 +82,4 @@ def main(preset: str = "sam_vit_b", *sets: str) -> None:
 
 
 if __name__ == "__main__":
-    if INSIDE not in os.environ:
-        from samattn_cli.device.dry.environment import environment
-
-        command = [sys.executable, "-W", "ignore", "-m", __spec__.name, *sys.argv[1:]]
-        done = subprocess.run(
-            command, env={**os.environ, **environment(load_device(DEVICE)), INSIDE: "1"}, check=False
-        )
-        sys.exit(done.returncode)
-    main(*sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(0)
+    over_the_dry_device(__spec__.name, main)

@@ -7,14 +7,12 @@ The plan is of 8 GPUs and a global batch of 64. The tracker follows FSDP2's step
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 
 from samattn_cli import load_config, load_device
 
-from .fsdp_tracker import DEVICE, INSIDE, tracked
+from .dry import DEVICE, over_the_dry_device
+from .fsdp_tracker import tracked
 
 
 def main(preset: str = "sam_vit_b") -> None:
@@ -39,14 +37,4 @@ def main(preset: str = "sam_vit_b") -> None:
 
 
 if __name__ == "__main__":
-    if INSIDE not in os.environ:
-        from samattn_cli.device.dry.environment import environment
-
-        command = [sys.executable, "-W", "ignore", "-m", __spec__.name, *sys.argv[1:]]
-        done = subprocess.run(
-            command, env={**os.environ, **environment(load_device(DEVICE)), INSIDE: "1"}, check=False
-        )
-        sys.exit(done.returncode)
-    main(*sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(0)
+    over_the_dry_device(__spec__.name, main)
