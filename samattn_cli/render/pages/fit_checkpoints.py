@@ -65,7 +65,7 @@ def _proof(answer: CheckpointAnswer) -> Iterator[str]:
     if answer.untried:
         yield (
             f"{answer.untried:,} cheaper choices were not replayed; one of them may fit, since what they request is less than "
-            f"there is. Of cheaper choices, those that were do not fit ({answer.replayed} replays in all)."
+            f"there is. The cheaper choices that were replayed do not fit ({answer.replayed} replays in all)."
         )
     elif answer.untried is None:
         yield (
