@@ -26,6 +26,7 @@ FORMATS = (*TEXTS, *TABLES, *PICTURES)
 EXAMPLE = "--gpus 8 --device a100_80 --global-batch 64"
 MOST_PRICE = 1e9
 RUN = "run."
+GPUS = "run.gpus"
 
 
 @guarded
@@ -92,8 +93,10 @@ def plan(
 
     formats = output_files(output, FORMATS)
     cards = _cards(devices)
+    ranks = _needed("--gpus", gpus)
+    laid_over = [each for each in laid_over if not _repeats_gpus(each, ranks)]
     goal = Goal(
-        gpus=_needed("--gpus", gpus),
+        gpus=ranks,
         global_batch=_needed("--global-batch", global_batch),
         given=frozenset(each.key.removeprefix(RUN) for each in laid_over if each.key.startswith(RUN)),
         prices=_prices(price or ()),
@@ -125,6 +128,23 @@ def _needed(option: str, value: int | None) -> int:
     if value is None:
         raise UsageError("missing-option", f"{option} is missing: give all of {EXAMPLE}")
     return value
+
+
+def _repeats_gpus(override: Override, gpus: int) -> bool:
+    """Whether an override says again how many GPUs there are.
+
+    Raises:
+        UsageError: if it says another number.
+    """
+    if override.key != GPUS:
+        return False
+    value = getattr(override.value, "value", override.value)
+    if str(value) != str(gpus):
+        raise UsageError(
+            "conflicting-options",
+            f"--set {GPUS}={value}: --gpus says how many GPUs a plan is for, here {gpus}: leave out {GPUS}",
+        )
+    return True
 
 
 def _cards(lists: Sequence[str] | None) -> list[Device]:

@@ -91,6 +91,18 @@ def test_cards_that_are_given_apart_are_compared_in_80_columns_and_only_one_has_
     assert "The cheapest of those with a price is on cpu" in result.output
 
 
-def test_what_is_live_is_not_called_reserved():
+def test_of_processors_what_is_live_is_not_called_reserved_and_no_gpu_is_named():
     result = run(*TWO, "--device", "cpu", *FEW, "--set", "run.parallel=ddp")
-    assert "A GPU needs at least" in result.output
+    assert "in 2 processes" in result.output
+    assert "A process needs at least" in result.output
+    assert "GPU" not in result.output
+    assert "reserve" not in result.output
+
+
+def test_run_gpus_may_repeat_gpus_and_must_not_contradict_it():
+    options = (*TWO, "--device", "a100_80", *FEW, "--batch-size", "1")
+    assert run(*options, "--set", "run.gpus=2").exit_code == 0
+    result = run(*options, "--set", "run.gpus=4")
+    assert result.exit_code == EXIT_ERROR
+    assert "[conflicting-options]" in result.output
+    assert "--gpus" in result.output

@@ -9,6 +9,7 @@ import pytest
 
 from samattn_cli import analyze, load_config, load_device
 from samattn_cli.device.collectives import collective_ms, link_between
+from samattn_cli.render.pages.communication import sent_table
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.points import figures_at
 from samattn_cli.studies.readers import FIGURES
@@ -44,6 +45,11 @@ def test_the_time_is_that_of_all_collectives_and_at_least_the_last_is_exposed():
     link = link_between(16, device.interconnect)
     times = [collective_ms(each.kind, each.nbytes, link) for each in passes.sent.all]
     assert (sent.link, sent.link_bytes_per_s) == ("network", 200e9)
+    note = sent_table(sent, analyze(passes.config, device=device, verify=False).device).note
+    assert (
+        "over the network, 200.0 GB/s a node" in note
+    )  # `samattn devices` lists 25 GB/s for each of its 8 GPUs
+    assert "sum of a node's network cards" in note
     assert sent.ms == pytest.approx(sum(times))
     assert times[-1] <= sent.exposed_ms * (1 + 1e-9) <= sent.ms
     assert sum(passes.section_ms.values()) == pytest.approx(sum(time.ms for time in passes.times))

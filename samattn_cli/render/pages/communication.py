@@ -6,6 +6,11 @@ from ...reports.analysis import CommunicationReport, DeviceReport
 from ...units import format_bytes, format_count, format_ms
 from ..elements import Table
 
+NETWORK = "network"
+CARDS = (
+    " That rate is the sum of a node's network cards, each of which serves a ring of its own (`samattn devices` lists the rate "
+    "of one GPU)."
+)
 HEADERS = ("collective", "calls", "tensors", "each GPU sends")
 
 
@@ -32,8 +37,17 @@ def _time(sent: CommunicationReport, device: str) -> str:
             f"How long that takes is not known: the file of {device} has no bandwidth between {sent.gpus} GPUs "
             "(interconnect; see `samattn devices`)."
         )
-    over = f"over {sent.link}, {format_count(sent.link_bytes_per_s or 0, 'B/s')} a GPU: " if sent.link else ""
     return (
-        f"On {device}, {over}{format_ms(sent.ms)}, of which {format_ms(sent.exposed_ms)} are not hidden by compute and are "
-        "not in the time of a step."
+        f"On {device}, {_over(sent)}{format_ms(sent.ms)}, of which {format_ms(sent.exposed_ms)} are not hidden by compute and "
+        f"are not in the time of a step.{CARDS if sent.link == NETWORK else ''}"
+    )
+
+
+def _over(sent: CommunicationReport) -> str:
+    """What limits the rings, and at how many bytes a second."""
+    if sent.link is None:
+        return ""
+    rate = format_count(sent.link_bytes_per_s or 0, "B/s")
+    return (
+        f"over the network, {rate} a node: " if sent.link == NETWORK else f"over {sent.link}, {rate} a GPU: "
     )

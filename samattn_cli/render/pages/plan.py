@@ -24,19 +24,24 @@ GB = 1e9
 ROOMY = 115
 """Width from which the operation at a peak has room, and not its layer alone."""
 COUNTED = (
-    "Times are a roofline of datasheet figures, which real kernels do not reach. Memory is what torch's caching allocator reserves "
+    "Memory is what torch's caching allocator reserves "
     "on one GPU for the encoder alone: a decoder, head or loss, NCCL's buffers and CUDA's context come on top."
 )
+LIVE = (
+    "Memory is what is live in one process, for the encoder alone: what the allocator keeps back, a decoder, a head or a loss "
+    "come on top."
+)
+ROOFLINE = "Times are a roofline of datasheet figures, which real kernels do not reach."
 
 
 def page(report: Plan, options: Options) -> Page:
     """The whole of it."""
     title, shape = heading_of(replace(report.config, run=RunConfig()))
     shape = shape.rpartition("; ")[0]  # how it is run is what is planned
-    gpus = format_things(report.gpus, "GPU")
+    ranks = _on_ranks(report)
     return Page(
         title,
-        f"{shape}; a training step of {format_things(report.global_batch, 'image')} on {gpus}",
+        f"{shape}; a training step of {format_things(report.global_batch, 'image')} {ranks}",
         tuple(_sections(report, options)),
     )
 
@@ -76,7 +81,7 @@ def _answer(report: Plan, best: PlanChoice | None) -> Iterator[str]:
     where = f" is on {best.device}" if len(report.cards) > 1 else f" {best.device} is this"
     yield f"{of}{where}: {in_words(best)}."
     yield (
-        f"A step takes {format_ms(best.step_ms)}: {_rate(best)}. A GPU {_takes(best)} {format_bytes(best.taken_bytes)}, "
+        f"A step takes {format_ms(best.step_ms)}: {_rate(best)}. A {_rank(best)} {_takes(best)} {format_bytes(best.taken_bytes)}, "
         f"{share_of(best, _card_of(report, best))} of what a process can use; {best.peak_at} sets the peak."
     )
     if best.cost_per_step is not None and best.cost_per_1000_images is not None:
@@ -93,6 +98,30 @@ def _answer(report: Plan, best: PlanChoice | None) -> Iterator[str]:
 def _takes(choice: PlanChoice) -> str:
     """What a GPU does with the memory; of a device without CUDA what is live is known, and not what is reserved."""
     return "needs at least" if choice.reserved_bytes is None else "reserves"
+
+
+def _rank(choice: PlanChoice) -> str:
+    """What a rank is: a GPU, or on a device without CUDA a process."""
+    return "process" if choice.reserved_bytes is None else "GPU"
+
+
+def _on_ranks(report: Plan) -> str:
+    """How many GPUs there are, or how many processes where no device has CUDA."""
+    if _has_cuda(report.choices):
+        return f"on {format_things(report.gpus, 'GPU')}"
+    return f"in {report.gpus:,} process{'' if report.gpus == 1 else 'es'}"
+
+
+def _has_cuda(choices: Sequence[PlanChoice]) -> bool:
+    """Whether the allocator was replayed for one of them; where nothing can be launched, too."""
+    return any(choice.reserved_bytes is not None for choice in choices) or not any(
+        choice.live_bytes for choice in choices
+    )
+
+
+def _memory_of(choices: Sequence[PlanChoice]) -> str:
+    """The header of what each takes."""
+    return "reserved" if _has_cuda(choices) else "at least"
 
 
 def _rate(choice: PlanChoice) -> str:
@@ -147,7 +176,7 @@ def _cards(report: Plan, *, wide: bool) -> Table:
         for card in report.cards
     )
     rate = () if priced and not wide else ("images/s",)
-    figures = ("step", *rate, "reserved", *(("of card",) if wide else ()))
+    figures = ("step", *rate, _memory_of(best), *(("of card",) if wide else ()))
     money = ("hour", *(("step",) if wide else ()), "1,000 images") if priced else ()
     note = (
         f"The fastest that fits each. {shared}* No other card is as fast{' and as cheap' if priced else ''}."
@@ -199,7 +228,7 @@ def _front(card: PlanCard, front: Sequence[PlanChoice], *, wide: bool) -> Table:
         "recompute",
         *(("exposed",) if communicates else ()),
         *(("images/s",) if wide else ()),
-        "reserved",
+        _memory_of(front),
         *(("of card",) if wide else ()),
         *(("1,000 images",) if priced else ()),
     )
@@ -308,7 +337,7 @@ def _others(card: PlanCard, others: Sequence[PlanChoice]) -> Table:
         )
         for way, choice in zip(words, others, strict=True)
     )
-    columns = ("batch", "step", "images/s", "reserved", "fits")
+    columns = ("batch", "step", "images/s", _memory_of(others), "fits")
     text = (*range(len(headers) + 1), len(headers) + len(columns) - 1)
     return Table(
         f"All other choices on {card.device}", (*headers, *columns), rows, shared.strip(), text_columns=text
@@ -358,7 +387,7 @@ def _notes(report: Plan, *, every: bool) -> Iterator[str]:
         if not every:
             yield _not_shown(report, card)
     yield from (f"Left out: {each}." for each in report.left_out)
-    yield COUNTED
+    yield f"{ROOFLINE} {COUNTED if _has_cuda(report.choices) else LIVE}"
 
 
 def _network(report: Plan, card: PlanCard) -> str:

@@ -40,8 +40,9 @@ def _bar(choice: PlanChoice) -> stacked.Bar:
     parts = choice.memory or {"live": choice.taken_bytes}
     rest = {"reserved, not allocated": choice.taken_bytes - sum(parts.values())}
     step = f"{format_ms(choice.step_ms)} a step"
+    memory = "live" if choice.reserved_bytes is None else "reserved"
     note = (
-        f"{in_words(choice)}; {step}, {format_bytes(choice.taken_bytes)} reserved; peak at {choice.peak_at}"
+        f"{in_words(choice)}; {step}, {format_bytes(choice.taken_bytes)} {memory}; peak at {choice.peak_at}"
     )
     name = f"{choice.strategy}, {choice.precision}, {choice.attention}, ckpt {choice.checkpointing}, {choice.batch_size}x{choice.accumulate}"
     return stacked.Bar(name, step, {kind: size for kind, size in (parts | rest).items() if size > 0}, note)
