@@ -12,7 +12,7 @@ from ..files.load import load_config
 from ..tape.encoder import forward
 from .checkpoint import Shapes
 from .description import Keys, quoted
-from .weights import Weights
+from .weights import CheckpointKind, Weights
 
 NUMBERED = re.compile(r"\b(?:[a-z]+_)?(?:blocks|layers)\.([0-9]{1,4})\.")
 """A block or a layer in the name of a weight, and its number."""
@@ -51,6 +51,26 @@ def check_blocks(names: Iterable[str], label: str) -> None:
                 f"{label}: is incomplete: it has weights of {quoted(f'{prefix}{max(numbers)}')} but none of "
                 f"{quoted(f'{prefix}{missing}')}",
             )
+
+
+def check_activations(kind: CheckpointKind, weights: Weights) -> None:
+    """Check that the blocks of a timm model have one activation, and one that samattn has: its weights do not show it.
+
+    Raises:
+        ImportFailedError: with the first that is another.
+    """
+    found = {path: name for path, name in weights.attributes.items() if path.endswith(".act")}
+    for path, name in found.items():
+        if name not in kind.activations:
+            supported = " or ".join(kind.activations)
+            raise weights.error(
+                "unsupported-model", f"samattn cannot express {path} {name}; it supports {supported}"
+            )
+    if len(set(found.values())) > 1:
+        names = ", ".join(sorted(set(found.values())))
+        raise weights.error(
+            "unsupported-model", f"its blocks have several activations, {names}; samattn supports one"
+        )
 
 
 def check_weights(config: EncoderConfig, weights: Weights) -> None:

@@ -17,7 +17,7 @@ from ..files.sources import STDIN
 from .another_size import at_another_size
 from .attention import of_timm
 from .checkpoint import Shapes, kind_of
-from .checks import check_blocks, check_weights, config_of
+from .checks import check_activations, check_blocks, check_weights, config_of
 from .description import Description, Keys, quoted
 from .families import checkpoints, unusable_families
 from .hugging_face import LIBRARY, read_config_json
@@ -130,6 +130,7 @@ def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> 
     weights = _renamed(found[0], label, attributes)
     if choice := choice_of(found):
         weights.warnings.append(choice)
+    check_activations(found[0].kind, weights)
     keys = found[0].kind.read(weights)
     config = config_of(keys, label)
     check_weights(config, weights)

@@ -13,6 +13,9 @@ from ..errors import ImportFailedError
 from .checkpoint import Shapes
 from .description import Keys
 
+GELU = "GELU"
+"""The name of torch's class and of timm's own."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -23,7 +26,8 @@ class Weights:
         shapes: name to shape.
         original_names: name to the name in the checkpoint.
         others: name in the checkpoint to shape, of what is not the encoder's. Buffers show what weights do not.
-        attributes: the attributes of a timm model's modules by "name.attribute"; empty for a file.
+        attributes: the attributes of a timm model's modules by "name.attribute", and the classes of activations by their
+            names; empty for a file.
         notes: sentences for readers of the config.
         warnings: sentences for whoever runs the import. They go to standard error and into the config.
     """
@@ -98,11 +102,13 @@ class CheckpointKind:
         matches: whether a checkpoint with these weights is of this kind.
         names: of a checkpoint's weights makes a function from a name in it to samattn's name; None: not the encoder's.
         read: the config's keys by the encoder's weights.
+        activations: the classes of a timm model's activations that it can read.
     """
 
     matches: Callable[[Shapes], bool]
     names: Callable[[Shapes], Callable[[str], str | None]]
     read: Callable[[Weights], Keys]
+    activations: tuple[str, ...] = (GELU,)
 
 
 def renamer(*patterns: tuple[str, str | None]) -> Callable[[str], str | None]:

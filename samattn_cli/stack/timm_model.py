@@ -14,8 +14,8 @@ from torch import nn
 
 from ..errors import ImportFailedError, did_you_mean
 
-GELU = "GELU"
-"""The name of torch's class and of timm's own."""
+BLOCKS = ("blocks.", "layers.")
+"""How the names of modules in blocks begin."""
 TORCHVISION = "torchvision"
 
 
@@ -27,7 +27,7 @@ def attributes_and_shapes(name: str, no_file: str = "") -> tuple[dict[str, Any],
         no_file: what else it could have been and is not, "no such file, and ".
 
     Raises:
-        ImportFailedError: if timm cannot be used, has no such model, or the model's activations are not GELU.
+        ImportFailedError: if timm cannot be used, has no such model, or cannot make it.
     """
     timm = _timm(name)
     if not timm.is_model(name):
@@ -36,7 +36,6 @@ def attributes_and_shapes(name: str, no_file: str = "") -> tuple[dict[str, Any],
             f"{name}: {no_file}timm has no such model{did_you_mean(name, timm.list_models())}",
         )
     model = _made(timm, name)
-    _check_activations(name, model)
     shapes = {key: tuple(weight.shape) for key, weight in model.named_parameters()}
     return dict(_attributes(model)), shapes
 
@@ -91,23 +90,11 @@ def _in_a_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _check_activations(name: str, model: nn.Module) -> None:
-    """Check that blocks have GELU: the shapes of weights would not show another activation."""
-    for path, module in model.named_modules():
-        if (
-            path.startswith(("blocks.", "layers."))
-            and path.endswith(".act")
-            and type(module).__name__ != GELU
-        ):
-            raise ImportFailedError(
-                "unsupported-model",
-                f"{name}: samattn cannot express {path} {type(module).__name__}; it supports {GELU}",
-            )
-
-
 def _attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Those that are numbers and tuples, and the input size from the model's card."""
+    """Those that are numbers and tuples, the classes of activations in blocks, and the input size from the model's card."""
     for path, module in model.named_modules():
+        if path.startswith(BLOCKS) and path.endswith(".act"):
+            yield path, type(module).__name__
         for key, value in vars(module).items():
             if isinstance(value, (int, tuple)) and not key.startswith("_"):
                 yield f"{path}.{key}".lstrip("."), value

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from samattn_cli import load_config
+from samattn_cli import analyze, load_config
 from samattn_cli.errors import ImportFailedError
 from samattn_cli.importing.checks import weight_shapes
 from samattn_cli.importing.importer import imported
@@ -42,7 +42,25 @@ def a_vit(activation: str = "GELU", *, fused: bool = True) -> torch.nn.Module:
     return model
 
 
-def a_samvit() -> torch.nn.Module:
+def a_clip(activation: str = "GELU") -> torch.nn.Module:
+    """timm's vit_base_patch16_clip_224: no bias of patches, and a norm before the blocks."""
+    shapes = of_vit(load_config("vit_b"))
+    del shapes["patch_embed.proj.bias"]
+    model = assembled(shapes | {"norm_pre.weight": (768,), "norm_pre.bias": (768,)})
+    model.patch_embed.img_size = (224, 224)
+    for block in model.blocks.children():
+        block.attn.num_heads = 12
+        block.mlp.act = type(activation, (torch.nn.Module,), {})()
+    return model
+
+
+def a_mix() -> torch.nn.Module:
+    model = a_clip()
+    model.blocks.get_submodule("7").mlp.act = type("QuickGELU", (torch.nn.Module,), {})()
+    return model
+
+
+def a_samvit(activation: str = "GELU") -> torch.nn.Module:
     shapes = {
         name.removeprefix("image_encoder.").replace("mlp.lin", "mlp.fc"): shape
         for name, shape in of_sam(load_config("sam_vit_b")).items()
@@ -51,6 +69,7 @@ def a_samvit() -> torch.nn.Module:
     model = assembled(shapes)
     for block in model.blocks.children():
         block.attn.fused_attn = True
+        block.mlp.act = type(activation, (torch.nn.Module,), {})()
     return model
 
 
@@ -73,7 +92,11 @@ def a_hiera() -> torch.nn.Module:
 MODELS = {
     "vit_tiny_patch16_224": a_vit,
     "vit_of_eager": lambda: a_vit(fused=False),
-    "vit_quick": lambda: a_vit("QuickGELU"),
+    "vit_silu": lambda: a_vit("SiLU"),
+    "vit_mixed": a_mix,
+    "vit_base_patch16_clip_224": a_clip,
+    "vit_base_patch16_clip_quickgelu_224": lambda: a_clip("QuickGELU"),
+    "samvit_quick": lambda: a_samvit("QuickGELU"),
     "samvit_base_patch16": a_samvit,
     "sam2_hiera_tiny": a_hiera,
 }
@@ -120,8 +143,33 @@ def test_a_timm_model_that_does_not_exist_or_cannot_be_expressed():
         imported("vit_tiny_patch16_24")
     with pytest.raises(ImportFailedError, match=r"^vit_tiny: timm has no such model.*\[file-not-found\]"):
         imported("timm:vit_tiny")
-    with pytest.raises(ImportFailedError, match=r"blocks\.0\.mlp\.act QuickGELU.*\[unsupported-model\]"):
-        imported("vit_quick")
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize(
+    ("name", "difference"),
+    [
+        ("vit_silu", r"blocks\.0\.mlp\.act SiLU; .*GELU or QuickGELU"),
+        ("vit_mixed", "GELU, QuickGELU"),
+        ("samvit_quick", r"blocks\.0\.mlp\.act QuickGELU; .*GELU"),
+    ],
+)
+def test_activations_that_a_family_does_not_have(name, difference):
+    with pytest.raises(ImportFailedError, match=rf"{difference}.*\[unsupported-model\]"):
+        imported(name)
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [("vit_base_patch16_clip_224", "plain"), ("vit_base_patch16_clip_quickgelu_224", "clip")],
+)
+def test_clips_encoders_are_exact(name, block, tmp_path):
+    (tmp_path / "a.yaml").write_text(imported(name), "utf-8")
+    config = load_config(tmp_path / "a.yaml")
+    assert (config.stages[0].block, config.patch_embed, config.pre_norm) == (block, "patch_no_bias", True)
+    totals = analyze(config, verify=False).totals
+    assert (totals.params, totals.flops) == (85_799_424, 35_126_120_448)
 
 
 NO_OPERATOR = "operator torchvision::nms does not exist"

@@ -27,6 +27,9 @@ PUBLISHED_MASK_RATIO = DECODERS_DEFAULTS["mask_ratio"]
 DECODERS_BLOCK = re.compile(r"decoder_blocks\.([0-9]{1,4})\.(.*)")
 DECODER = "transitions.1.decoder_embed.weight"
 
+ACTIVATIONS = {"GELU": "plain", "QuickGELU": "clip"}
+"""The kind of block by the class of its activation; of timm's models only, since weights do not show it."""
+
 
 def from_vit(description: Description) -> Keys:
     """A ViTConfig; its head and pooler are not parts of the encoder."""
@@ -84,6 +87,7 @@ def names(shapes: Shapes) -> Callable[[str], str | None]:
     depth = Weights("", shapes).count("blocks.{}.attn.qkv.weight")
     common = [
         (r"(pos_embed|cls_token)", r"pos_embed.\1"),
+        (r"norm_pre\.(.*)", r"pre_norm.\1"),
         (r"(head|fc_norm|head_drop)\..*", None),
     ]
     if "decoder_embed.weight" not in shapes:
@@ -131,7 +135,14 @@ def from_weights(weights: Weights) -> Keys:
             "run": {"mode": "training"},
         }
     has_norm = "norm.weight" in weights
-    return {**image, **_stage_of(weights, 0, depth), "pos_embed": "class_token", "norm": has_norm}
+    ends = {"pos_embed": "class_token", **_clips(weights), "norm": has_norm}
+    return {**image, **_stage_of(weights, 0, depth), **ends}
+
+
+def _clips(weights: Weights) -> Keys:
+    """What CLIP's vision transformers have and others do not: patches without a bias, a norm before the blocks."""
+    patches = {} if "patch_embed.proj.bias" in weights else {"patch_embed": "patch_no_bias"}
+    return patches | ({"pre_norm": True} if "pre_norm.weight" in weights else {})
 
 
 def _image_size(weights: Weights, patch: int) -> Size:
@@ -153,7 +164,7 @@ def _stage_of(weights: Weights, first: int, end: int) -> Keys:
         weights.shape(f"blocks.{first}.mlp.fc1.weight", 2),
     )
     return {
-        "block": "plain",
+        "block": ACTIVATIONS[weights.attributes.get(f"blocks.{first}.mlp.act", "GELU")],
         "embed_dim": width,
         "depth": end - first,
         "num_heads": _heads(weights, first, width),
@@ -184,4 +195,4 @@ def _heads(weights: Weights, first: int, width: int) -> int:
 
 
 HUGGING_FACE = {"vit": from_vit, "vit_mae": from_mae}
-CHECKPOINTS = (CheckpointKind(is_plain, names, from_weights),)
+CHECKPOINTS = (CheckpointKind(is_plain, names, from_weights, tuple(ACTIVATIONS)),)
