@@ -1,0 +1,104 @@
+"""Columns that are computed where they are asked for, and points that are split into parts."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from samattn_cli.studies.lots import Group, Lot
+from samattn_cli.studies.repeated import Repeated
+
+VALUES = np.array([7, 8, 9])
+WHOLE = np.array([7, 7, 8, 8, 9, 9, 7, 7, 8, 8, 9, 9])
+
+
+def test_a_repeated_column_is_the_array_of_its_rows():
+    column = Repeated(VALUES, 2, 12)
+    assert (len(column), column.dtype) == (12, VALUES.dtype)
+    assert np.array_equal(column, WHOLE)
+    assert list(column) == column.tolist() == WHOLE.tolist()
+    assert [column[row] for row in (0, 5, 11, -1, -12)] == [7, 9, 9, 9, 7]
+    for where in (slice(3, 8), slice(None), slice(10, 99), slice(-3, None), slice(8, 2, -2), slice(5, 5)):
+        assert column[where].tolist() == WHOLE[where].tolist()
+        assert VALUES[column.codes(where)].tolist() == WHOLE[where].tolist()
+    assert column[WHOLE > 8].tolist() == [9, 9, 9, 9]
+    assert column[np.array([0, -1])].tolist() == [7, 9]
+
+
+def test_a_repeated_column_computes_as_an_array_does():
+    column = Repeated(VALUES, 2, 12)
+    assert (column + column).tolist() == (2 * column).tolist() == (WHOLE * 2).tolist()
+    assert (column == 8).tolist() == (WHOLE == 8).tolist()
+    assert np.multiply(column, 2, dtype=float).dtype == float
+    assert np.asarray(column, float).dtype == column.astype(float).dtype == float
+    assert (column.max(), column.sum()) == (9, 96)
+
+
+@pytest.mark.parametrize("row", [12, -13])
+def test_a_row_that_a_repeated_column_does_not_have(row):
+    with pytest.raises(IndexError):
+        Repeated(VALUES, 2, 12)[row]
+
+
+GROUPS = {"height": [10, 20, 30], "window": [1, 2], "batch_size": [1, 2, 3, 4]}
+
+
+def grid():
+    """The groups of a grid; rows have the last coordinate vary fastest."""
+    return [
+        Group.of({name: np.array(values)}, stride)
+        for (name, values), stride in zip(GROUPS.items(), (8, 4, 1), strict=True)
+    ]
+
+
+def points_of(groups):
+    """The coordinates of each row of a lot."""
+    lot = Lot(groups, [])
+    rows = lot.rows(0, slice(None))
+    points = {name: np.broadcast_to(values, rows.shape).ravel() for name, values in lot.points.items()}
+    assert len(set(rows.ravel().tolist())) == rows.size
+    return {
+        int(row): {name: int(values[at]) for name, values in points.items()}
+        for at, row in enumerate(rows.ravel())
+    }
+
+
+ALL = [dict(zip(GROUPS, values, strict=True)) for values in product(*GROUPS.values())]
+
+
+@pytest.mark.parametrize(
+    ("holds", "shape"),
+    [
+        (lambda point: point["height"] > 10, [3, 1, 1]),
+        (lambda point: point["batch_size"] * point["height"] < 50, [3, 1, 4]),
+        (lambda point: point["window"] + point["batch_size"] == 4, [1, 2, 4]),
+        (lambda point: point["height"] * point["window"] * point["batch_size"] % 40 == 0, [3, 2, 4]),
+    ],
+)
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_split_keeps_every_point_with_its_row(holds, shape, axis):
+    left = []
+    lot = Lot(grid(), left)
+    found = np.array([holds(point) for point in ALL]).reshape(3, 2, 4)
+    some = found[tuple(slice(None) if side > 1 else slice(1) for side in shape)]
+    chunks = np.split(some, some.shape[axis], axis)
+    assert lot.split(chunks, axis).keys() == lot.points.keys() == GROUPS.keys()
+    (others,) = left
+    kept, rest = points_of(lot.groups), points_of(others)
+    assert all(map(holds, kept.values()))
+    assert not any(map(holds, rest.values()))
+    assert kept | rest == dict(enumerate(ALL))
+    assert len(kept) + len(rest) == len(ALL)
+
+
+def test_a_lot_is_split_again():
+    left = []
+    lot = Lot(grid(), left)
+    lot.split([np.array([False, True, True]).reshape(3, 1, 1)], 0)
+    points = lot.points
+    lot.split([points["height"] * points["batch_size"] > 60], 0)
+    parts = [points_of(groups) for groups in (lot.groups, *left)]
+    assert [len(part) for part in parts] == [6, 8, 10]  # of 2 windows: (20, 4), (30, 3), (30, 4)
+    assert {row: point for part in parts for row, point in part.items()} == dict(enumerate(ALL))
+    rows = np.concatenate([lot.rows(1, slice(at, at + 1)).ravel() for at in range(len(lot.groups[1].rows))])
+    assert sorted(rows.tolist()) == sorted(parts[0])
