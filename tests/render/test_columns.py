@@ -59,8 +59,8 @@ def test_csv_is_what_python_writes(monkeypatch, arrow, rows):
 def test_many_rows_are_written_by_arrow_if_it_is_installed(monkeypatch, installed):
     ways = []
     monkeypatch.setattr(csv_columns, "find_spec", lambda name: name == "pyarrow" and installed)
-    monkeypatch.setattr(csv_columns, "_by_arrow", lambda some: ways.append("arrow") or b"")
-    monkeypatch.setattr(csv_columns, "_by_python", lambda some: ways.append("python") or iter(()))
+    monkeypatch.setattr(csv_columns, "_by_arrow", lambda _: ways.append("arrow") or b"")
+    monkeypatch.setattr(csv_columns, "_by_python", lambda _: ways.append("python") or iter(()))
     for count in (csv_columns.MANY - 1, csv_columns.MANY):
         list(csv_columns.lines({"x": Repeated(np.array([1, 2]), 1, count)}))
     assert (ways[0], set(ways[1:])) == ("python", {"arrow" if installed else "python"})
@@ -68,7 +68,7 @@ def test_many_rows_are_written_by_arrow_if_it_is_installed(monkeypatch, installe
 
 def test_a_file_of_parquet_has_groups_of_rows(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    from samattn_cli.render.formats import parquet_columns
+    parquet_columns = pytest.importorskip("samattn_cli.render.formats.parquet_columns")
 
     count = parquet_columns.GROUP + 3
     table = {
@@ -87,7 +87,7 @@ def test_a_file_of_parquet_has_groups_of_rows(tmp_path):
 
 def test_parquet_keeps_every_value(tmp_path, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
-    from samattn_cli.render.formats import parquet_columns
+    parquet_columns = pytest.importorskip("samattn_cli.render.formats.parquet_columns")
 
     monkeypatch.setattr(parts, "ROWS", 4)
     monkeypatch.setattr(parquet_columns, "ROWS", 4)
