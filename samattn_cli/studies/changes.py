@@ -98,7 +98,7 @@ def _candidates(config: EncoderConfig) -> Iterator[Candidate]:
     if run.dtype == "float32" and run.autocast == "none":
         yield _run(config, "bfloat16", dtype="bfloat16")
         if run.is_fsdp and run.param_dtype == "none":
-            yield _run(config, "weights gathered in bfloat16", param_dtype="bfloat16")
+            yield _run(config, "gathered in bfloat16", param_dtype="bfloat16")
         elif run.mode == "training" and not run.is_fsdp:
             yield _run(config, "autocast to bfloat16", autocast="bfloat16")
     if run.mode == "training" and not run.checkpointing:

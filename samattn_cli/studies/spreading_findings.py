@@ -44,6 +44,7 @@ def _padding(passes: Passes) -> Iterator[Finding]:
         return
     named, others = large[:MOST_NAMED], every[min(len(large), MOST_NAMED) :]
     said = [_said(weight, _state_bytes(weight, passes)) for weight in named]
+    remedies = [_remedy(weight, _state_bytes(weight, passes)) for weight in named]
     if others:
         rest = format_bytes(sum(weight.padding_bytes for weight in others))
         are = "is" if len(others) == 1 else "are"
@@ -51,10 +52,11 @@ def _padding(passes: Passes) -> Iterator[Finding]:
     yield Finding(
         "fsdp2-padding", f"FSDP2 cuts dimension 0 into equal shards, and pads them. {' '.join(said)}"
     )
+    yield Finding("fsdp2-padding-remedy", f"What helps against FSDP2's padding. {' '.join(remedies)}")
 
 
 def _said(weight: Padded, state_bytes: int) -> str:
-    """What padding makes of a weight, and what helps."""
+    """What padding makes of a weight."""
     gpus, whole = weight.ranks, format_bytes(weight.whole_bytes)
     what = (
         f"{weight.name}, {weight.shape}, has {whole}, and each of {gpus} GPUs gathers it into "
@@ -63,14 +65,20 @@ def _said(weight: Padded, state_bytes: int) -> str:
     if weight.shape[0] < gpus:
         share = format_bytes(state_bytes * weight.shard_bytes // weight.whole_bytes)
         what += f" The first GPU has {share} of its state: the weight, its gradient and the optimizer's."
-    dimension = weight.even_dimension
+    return what
+
+
+def _remedy(weight: Padded, state_bytes: int) -> str:
+    """What helps against the padding of a weight."""
+    dimension, what = weight.even_dimension, f"{weight.name}:"
     if dimension is not None:
         what += (
-            f" Cut along dimension {dimension} (shard_placement_fn=lambda weight: Shard({dimension}) for it), {whole} are "
-            f"gathered, and each GPU has {format_bytes(state_bytes // gpus)} of its state."
+            f" cut along dimension {dimension} (shard_placement_fn=lambda weight: Shard({dimension}) for it), "
+            f"{format_bytes(weight.whole_bytes)} are gathered, and each GPU has {format_bytes(state_bytes // weight.ranks)} of "
+            "its state;"
         )
     return what + (
-        " In a module and group of its own (fully_shard), it is gathered only while it is used. Among ignored_params it is not "
+        " in a module and group of its own (fully_shard), it is gathered only while it is used; among ignored_params it is not "
         f"gathered, but each GPU has {format_bytes(state_bytes)} of its state, and you reduce its gradient."
     )
 

@@ -106,3 +106,19 @@ def test_markdown_begins_with_the_same_lines_and_has_everything() -> None:
     assert lines[2].startswith("- 768x768") or "parameters" in lines[2]
     assert lines[4].startswith("- ✗ **does not fit** in 16.00 MiB: it lacks")
     assert "## Share of FLOPs" in lines
+
+
+def test_a_step_on_several_gpus_leaves_what_is_said_twice_and_long_remedies_to_full() -> None:
+    words = ("sam_vit_b", "--mode", "training", "--set", "run.parallel=fsdp2", "--set", "run.gpus=8")
+    words = (*words, "--device", "a100_40", "--no-verify")
+    lines, full = printed(*words), " ".join(printed(*words, "--full"))
+    assert len(lines) <= 85
+    assert max(map(len, lines)) <= 80
+    assert any(
+        line.endswith("--set global_attn_indexes=none") for line in lines
+    )  # not broken, so it can be copied
+    assert "3 other changes lower it less: --full shows them." in lines
+    assert "time of the forward" not in " ".join(lines)
+    assert "ignored_params" not in " ".join(lines)
+    for word in ("time of the forward", "ignored_params", "sdpa attention"):
+        assert word in full

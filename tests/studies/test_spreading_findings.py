@@ -17,7 +17,7 @@ def found(preset, *overrides):
 
 def test_the_position_embedding_of_sam_is_named_with_what_helps():
     """12 MiB, 64 times; with its gradient and two numbers of AdamW four times 12 MiB, of which a 64th is 768 KiB."""
-    message = found("sam_vit_b", "run.parallel=fsdp2", "run.gpus=64")["fsdp2-padding"]
+    message = " ".join(found("sam_vit_b", "run.parallel=fsdp2", "run.gpus=64").values())
     for words in (
         "pos_embed, (1, 64, 64, 768), has 12.00 MiB",
         "each of 64 GPUs gathers it into 768.0 MiB",
@@ -31,7 +31,7 @@ def test_the_position_embedding_of_sam_is_named_with_what_helps():
 
 
 def test_of_7_gpus_no_dimension_is_divisible():
-    message = found("sam_vit_b", "run.parallel=zero3", "run.gpus=7", "run.optimizer=sgd")["fsdp2-padding"]
+    message = " ".join(found("sam_vit_b", "run.parallel=zero3", "run.gpus=7", "run.optimizer=sgd").values())
     assert "gathers it into 84.00 MiB" in message
     assert "The first GPU has 24.00 MiB of its state" in message
     assert "along dimension" not in message

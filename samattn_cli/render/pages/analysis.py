@@ -36,7 +36,7 @@ from ..options import Options
 from .analysis_evidence import measured_line, on_device, published_line
 from .analysis_rows import rows
 from .communication import sent_table
-from .in_short import in_short
+from .in_short import NARROW, in_short
 from .training_rows import training_rows
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ if TYPE_CHECKING:
 
 SAID_ELSEWHERE = ("best-single-change", "what-makes-it-fit")
 """Findings that repeat the answer in short, or the table of changes."""
+FIGURES_OF_CHANGE = 29
+"""The width of a change's figures in the table of changes."""
+REMEDIES = {"fsdp2-padding": "fsdp2-padding-remedy"}
+"""Findings with a remedy that is a finding of its own, which only a full report has."""
+MOST_CHANGES = 4
+"""Changes that are shown, unless all are asked for; they are sorted by the peak."""
 LONGEST = 10**18  # a longer number would not fit its column
 
 
@@ -155,11 +161,11 @@ def sections(report: Analysis, options: Options) -> Iterator[Section]:
     if options.full:
         yield _shares(report)
     if report.config.run.mode == "training":
-        yield _training(report)
+        yield _training(report, full=options.full)
     if report.communication is not None:
         yield sent_table(report.communication, report.device)
     if report.changes:
-        yield _changes(report, full=options.full)
+        yield _changes(report, options)
     yield from _on_device(report, full=options.full)
     if report.measured:
         yield Lines("Measured", tuple(map(measured_line, report.measured)))
@@ -168,9 +174,11 @@ def sections(report: Analysis, options: Options) -> Iterator[Section]:
 
 
 def _findings(report: Analysis, *, full: bool) -> Iterator[str]:
-    """The findings; unless `full`, without those that the answer in short or a table has."""
-    said = () if full else SAID_ELSEWHERE
-    yield from (finding.message for finding in report.findings if finding.code not in said)
+    """The findings; unless `full`, without those that the answer in short or a table has, and without long remedies."""
+    for finding in report.findings:
+        if full or finding.code not in (*SAID_ELSEWHERE, *REMEDIES.values()):
+            more = " --full says what helps." if not full and finding.code in REMEDIES else ""
+            yield f"{finding.message}{more}"
 
 
 def _on_device(report: Analysis, *, full: bool) -> Iterator[Section]:
@@ -247,10 +255,14 @@ def _allocated(totals: Totals, whole: int) -> Bars:
     )
 
 
-def _training(report: Analysis) -> Table:
+def _training(report: Analysis, *, full: bool) -> Table:
+    """The bytes and FLOPs of a step; with `full`, also what the answer in short and the lines on the device have."""
     training = report.training
-    rows = (*training_rows(training, report.totals.params, weights="weights"), *_step_times(training))
-    note = f"The peak is at {training.peak_at}. The rows do not add up to it: gradients grow while activations are freed."
+    rows = training_rows(training, report.totals.params, weights="weights")
+    note = "The rows do not add up to the peak: gradients grow while activations are freed."
+    if full:
+        rows = (*rows, *_step_times(training))
+        note = f"The peak is at {training.peak_at}. {note}"
     return Table("Training step", ("", "this encoder"), rows, note)
 
 
@@ -266,16 +278,19 @@ def _step_times(training: TrainingReport) -> Iterator[tuple[str, str]]:
     yield from ((name, format_ms(time)) for name, time in times.items() if time is not None)
 
 
-def _changes(report: Analysis, *, full: bool) -> Table:
+def _changes(report: Analysis, options: Options) -> Table:
+    full = options.full
+    shown = report.changes if full else report.changes[:MOST_CHANGES]
+    set_ = _settings_of(shown, options)
     rows = tuple(
         (
             change.change,
             format_bytes(change.peak_bytes),
             format_change(change.peak_bytes_saving),
             *([] if change.fits is None else ["fits" if change.fits else ""]),
-            options_of("--set", change.set),
+            setting,
         )
-        for change in report.changes
+        for change, setting in zip(shown, set_, strict=True)
     )
     title = f"What would lower the {report.config.run.mode} peak"
     note = (
@@ -283,9 +298,19 @@ def _changes(report: Analysis, *, full: bool) -> Table:
         if full and any(_is_another(c) for c in report.changes)
         else ""
     )
+    if others := len(report.changes) - len(shown):
+        note = f"{format_things(others, 'other change')} {'lowers' if others == 1 else 'lower'} it less: --full shows them."
     columns = len(rows[0])
-    headers = ("one change", "peak", *[""] * (columns - 2))
+    last = "" if set_[0].startswith("--set") else "--set"
+    headers = ("one change", "peak", *[""] * (columns - 3), last)
     return Table(title, headers, rows, note, text_columns=(0, *range(3, columns)))
+
+
+def _settings_of(changes: Sequence[Change], options: Options) -> list[str]:
+    """What to set for each change as options; the keys alone where a line has no room, as a setting is not broken."""
+    whole = [options_of("--set", change.set) for change in changes]
+    room = max(options.width, NARROW) - max(len(change.change) for change in changes) - FIGURES_OF_CHANGE
+    return whole if max(map(len, whole)) <= room else [" ".join(change.set) for change in changes]
 
 
 def _is_another(change: Change) -> bool:
