@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import count
+from typing import Any
 
 from ..encoder.model import EncoderConfig
 from ..errors import ConfigError, ImportFailedError
@@ -71,6 +72,23 @@ def check_activations(kind: CheckpointKind, weights: Weights) -> None:
         raise weights.error(
             "unsupported-model", f"its blocks have several activations, {names}; samattn supports one"
         )
+
+
+def check_differences(
+    kinds: Iterable[CheckpointKind], shapes: Shapes, label: str, attributes: Mapping[str, Any]
+) -> None:
+    """Check that a model has nothing that samattn is known not to express.
+
+    Raises:
+        ImportFailedError: with all that it has of this, in words.
+    """
+    for kind in kinds:
+        if found := kind.differences(shapes, attributes):
+            raise ImportFailedError(
+                "unsupported-model",
+                f"{label}: samattn cannot express this vision transformer, because of: {', '.join(found)}; it supports those of "
+                "ViT and CLIP, with a class token and a learned position for each token",
+            )
 
 
 def check_weights(config: EncoderConfig, weights: Weights) -> None:

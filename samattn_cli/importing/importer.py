@@ -17,7 +17,7 @@ from ..files.sources import STDIN
 from .another_size import at_another_size
 from .attention import of_timm
 from .checkpoint import Shapes, kind_of
-from .checks import check_activations, check_blocks, check_weights, config_of
+from .checks import check_activations, check_blocks, check_differences, check_weights, config_of
 from .description import Description, Keys, quoted
 from .families import checkpoints, unusable_families
 from .hugging_face import LIBRARY, read_config_json
@@ -121,6 +121,7 @@ def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> 
     """The keys read by the first kind of checkpoint that matches; the encoder must have exactly those weights."""
     if not (found := encoders_in(shapes, checkpoints())):
         check_blocks(shapes, label)  # kinds are recognized by the first block
+        check_differences(checkpoints(), shapes, label, attributes)
         names = ", ".join(quoted(name) for name in list(shapes)[:3])
         raise ImportFailedError(
             "unknown-model",
@@ -130,6 +131,7 @@ def _from_weights(shapes: Shapes, label: str, attributes: Mapping[str, Any]) -> 
     weights = _renamed(found[0], label, attributes)
     if choice := choice_of(found):
         weights.warnings.append(choice)
+    check_differences([found[0].kind], found[0].shapes, label, attributes)
     check_activations(found[0].kind, weights)
     keys = found[0].kind.read(weights)
     config = config_of(keys, label)

@@ -94,6 +94,11 @@ class Weights:
         return ImportFailedError(code, f"{self.label}: {text}")
 
 
+def no_differences(_shapes: Shapes, _attributes: Mapping[str, Any]) -> list[str]:
+    """None that are known."""
+    return []
+
+
 @dataclass(frozen=True)
 class CheckpointKind:
     """A kind of checkpoint.
@@ -103,12 +108,15 @@ class CheckpointKind:
         names: of a checkpoint's weights makes a function from a name in it to samattn's name; None: not the encoder's.
         read: the config's keys by the encoder's weights.
         activations: the classes of a timm model's activations that it can read.
+        differences: what a model that is nearly of this kind has that samattn cannot express, in words, by the shapes of its
+            weights and the attributes of a timm model's modules.
     """
 
     matches: Callable[[Shapes], bool]
     names: Callable[[Shapes], Callable[[str], str | None]]
     read: Callable[[Weights], Keys]
     activations: tuple[str, ...] = (GELU,)
+    differences: Callable[[Shapes, Mapping[str, Any]], list[str]] = no_differences
 
 
 def renamer(*patterns: tuple[str, str | None]) -> Callable[[str], str | None]:

@@ -76,7 +76,7 @@ CHANGED: dict[tuple[str, str], tuple[str, dict[str, tuple[int, ...] | None]]] = 
     ("wrong-weight-shape", "'blocks.7.mlp.fc1.weight' has shape [3000, 768], .* [3072, 768]"): (
         "vit_b", {"blocks.7.mlp.fc1.weight": (3000, 768)},
     ),
-    ("unknown-weight", "'blocks.0.ls1.gamma'"): ("vit_b", {"blocks.0.ls1.gamma": (768,)}),
+    ("unknown-weight", "'blocks.0.attn.gate.weight'"): ("vit_b", {"blocks.0.attn.gate.weight": (768,)}),
     ("unsupported-model", "198 position embeddings"): ("vit_b", {"pos_embed": (1, 198, 768)}),
     ("unsupported-model", "'patch_embed.proj.weight' is a kernel of 16x8"): (
         "vit_b", {"patch_embed.proj.weight": (768, 3, 16, 8)},

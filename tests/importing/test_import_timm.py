@@ -10,9 +10,10 @@ import torch
 
 from samattn_cli import analyze, load_config
 from samattn_cli.errors import ImportFailedError
+from samattn_cli.families.plain.differences import differences
 from samattn_cli.importing.checks import weight_shapes
 from samattn_cli.importing.importer import imported
-from tests.support.checkpoints import of_sam, of_vit
+from tests.support.checkpoints import of_sam, of_vit, write_safetensors
 from tests.support.importing import is_preset
 from tests.support.running import ROOT, samattn
 
@@ -157,6 +158,43 @@ def test_a_timm_model_that_does_not_exist_or_cannot_be_expressed():
 def test_activations_that_a_family_does_not_have(name, difference):
     with pytest.raises(ImportFailedError, match=rf"{difference}.*\[unsupported-model\]"):
         imported(name)
+
+
+DIFFERENCES = {
+    "4 register tokens, LayerScale": {"reg_token": (1, 4, 768), "blocks.0.ls1.gamma": (768,)},
+    "2 register tokens": {"register_tokens": (1, 2, 768)},
+    "1 register token, no class token": {"reg_token": (1, 1, 768), "cls_token": None},
+    "a class token without a position": {"pos_embed": (1, 196, 768)},
+    "a distillation token": {"dist_token": (1, 1, 768), "pos_embed": (1, 198, 768)},
+    "no learned positions, norms of queries and keys": {
+        "pos_embed": None,
+        "blocks.0.attn.q_norm.weight": (64,),
+    },
+    "a convolutional network before the patches": {"patch_embed.backbone.stem.conv.weight": (64, 3, 7, 7)},
+}
+
+
+@pytest.mark.parametrize("wanted", DIFFERENCES)
+def test_a_refusal_names_what_is_different(wanted, tmp_path):
+    changed = of_vit(load_config("vit_b")) | DIFFERENCES[wanted]
+    shapes = {name: shape for name, shape in changed.items() if shape is not None}
+    path = write_safetensors(tmp_path / "a.safetensors", shapes)
+    with pytest.raises(ImportFailedError, match=rf"because of: {wanted}; .*\[unsupported-model\]"):
+        imported(str(path))
+
+
+def test_positions_of_a_grid_that_is_not_a_square():
+    """A grid of 15x17 and a class token have 256 positions, which is the square of 16."""
+    shapes = of_vit(load_config("vit_b", ["image_size=[240, 272]"]))
+    assert shapes["pos_embed"] == (1, 256, 768)
+    assert differences(shapes, {"patch_embed.num_patches": 255}) == []
+    assert differences(shapes, {"patch_embed.num_patches": 256}) == ["a class token without a position"]
+
+
+def test_a_hierarchical_model_is_not_a_vision_transformer_without_a_class_token():
+    shapes = {"patch_embed.proj.weight": (96, 3, 7, 7), "blocks.0.attn.qkv.weight": (288, 96)}
+    norms = {"blocks.0.norm1.weight": (96,), "blocks.1.norm1.weight": (192,)}
+    assert differences(shapes | norms, {}) == []
 
 
 @pytest.mark.usefixtures("timm")

@@ -13,6 +13,7 @@ from ...importing.checkpoint import Shapes
 from ...importing.description import Description, Keys, Size, as_size, ratio_of
 from ...importing.published_models import published_models
 from ...importing.weights import CheckpointKind, Weights, renamer, square_side
+from .differences import differences
 
 DEFAULTS = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
@@ -195,4 +196,4 @@ def _heads(weights: Weights, first: int, width: int) -> int:
 
 
 HUGGING_FACE = {"vit": from_vit, "vit_mae": from_mae}
-CHECKPOINTS = (CheckpointKind(is_plain, names, from_weights, tuple(ACTIVATIONS)),)
+CHECKPOINTS = (CheckpointKind(is_plain, names, from_weights, tuple(ACTIVATIONS), differences),)
