@@ -6,10 +6,11 @@ Source: timm 1.0.31, models/vision_transformer.py and models/deit.py.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isqrt
 from typing import Any
 
-from ...importing.checkpoint import Shapes
-from ...importing.weights import square_side
+Shapes = Mapping[str, tuple[int, ...]]
+"""Name to shape of each weight."""
 
 BLOCK = "blocks.0."
 OF_A_VIT = {"patch_embed.proj.weight", f"{BLOCK}attn.qkv.weight", f"{BLOCK}norm1.weight"}
@@ -76,6 +77,6 @@ def _of_positions(shapes: Shapes, patches: int | None) -> Iterator[str]:
     if not positions:
         yield "no learned positions"
     elif "cls_token" in shapes and len(positions) == len("1NC"):
-        only_of_patches = square_side(positions[1]) if patches is None else positions[1] == patches
+        only_of_patches = positions[1] == (isqrt(positions[1]) ** 2 if patches is None else patches)
         if only_of_patches:
             yield "a class token without a position"
