@@ -347,7 +347,7 @@ FIGURES: Mapping[str, Figure] = {
         Figure(
             "communication_bytes",
             "B",
-            "bytes sent",
+            "bytes that each GPU sends",
             "Bytes that each GPU sends in a training step (run.parallel, run.gpus), by rings: 2(n-1)/n of what is reduced among n "
             "GPUs, (n-1)/n of what is gathered or reduced and scattered, and all of what is broadcast.",
             ("encoder",),
@@ -396,7 +396,7 @@ FIGURES: Mapping[str, Figure] = {
                 f"peak_{kind}_bytes",
                 "B",
                 f"allocated: {word}",
-                f"What is {meaning}, of the bytes that are allocated at the peak of a run on a CUDA device.",
+                f"Bytes that are allocated at the peak of a run on a CUDA device for this: {meaning}.",
                 ("encoder",),
                 by_mode=True,
                 combined="max",

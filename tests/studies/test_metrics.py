@@ -23,6 +23,8 @@ from samattn_cli.gate.contributions import contributions
 from samattn_cli.gate.lookup import MetricError
 from samattn_cli.gate.readings import Encoder
 from samattn_cli.metric_names import figure_in, needs_device, path_of, unit_of
+from samattn_cli.render import render
+from samattn_cli.render.options import Options
 from samattn_cli.reports.analysis import Comparison, Costs, Figures, LayerReport, OpReport, PartReport
 from samattn_cli.studies.causes import causes, figure_behind
 from samattn_cli.studies.diff import diff
@@ -235,3 +237,10 @@ def test_the_command_lists_all_and_shows_one():
     wrong = samattn("metrics", "peek_memory")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.endswith("; did you mean 'peak_memory'? [unknown-metric]\n")
+
+
+def test_only_a_figure_that_layers_have_says_how_those_of_layers_combine():
+    """None of what GPUs send, of what is allocated and of what is reserved has a figure of a layer."""
+    for name in ("communication_bytes", "reserved_bytes", "peak_gathered_bytes"):
+        assert "of its parts and layers" not in render(metrics(name), "terminal", Options())
+    assert "the sum of those of its parts and layers" in render(metrics("flops"), "terminal", Options())

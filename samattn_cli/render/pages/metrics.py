@@ -70,7 +70,7 @@ def _one(metric: MetricReport) -> Iterator[Section]:
 
 
 def _reach(metric: MetricReport) -> Iterator[str]:
-    if metric.combined and "encoder" in metric.of:
+    if metric.combined and {"encoder", "layer"} <= set(metric.of):
         yield f"That of the encoder is {SPAN[metric.combined]} those of its parts and layers."
     if metric.by_mode:
         yield "In training it is that of a whole step: forward, backward and the optimizer."
