@@ -79,6 +79,14 @@ class Segment:
             return frozenset(entry.storage for entry in self.entries)
         return self.recording.saved
 
+    @cached_property
+    def freed_by_caller(self) -> frozenset[Storage]:
+        """Those of its inputs, and of what it holds, that live until its module has returned: its last operation frees them."""
+        ops = self.recording.ops
+        if not ops or ops[-1].allocates:
+            return frozenset()
+        return frozenset(ops[-1].frees).difference(*(op.allocates for op in ops))
+
     @property
     def is_run_again(self) -> bool:
         """Whether a backward runs its forward again, alone or with the whole stage."""

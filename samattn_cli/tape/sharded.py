@@ -8,7 +8,11 @@ Source: PyTorch 2.14.1, torch/distributed/fsdp/_fully_shard; compared with it in
 - In the backward, the group that runs before is gathered ahead as soon as a group is there. When the gradient of a block's
   input is there, its weights go, its gradients are copied into the input of a reduce-scatter, and go too. That input stays
   until the next block is there.
-- At the end of the backward, the root's gradients are reduced.
+- At the end of the backward, the root's gradients are reduced, and then those of blocks whose input has no gradient. A block
+  that was gathered ahead for nothing loses its buffer in its turn.
+- A group that keeps a part of its weights after the forward may be gathered by no backward, as where it and all before it
+  are frozen. Torch's `to_sharded` does not free that part: it goes when the next forward has made the next one. The inputs of a
+  block are still there when it keeps such a part, as the caller holds them.
 """
 
 from __future__ import annotations
@@ -72,6 +76,7 @@ class Sharded:
         self.order = [name for name in groups if name != ROOT]
         self.gathered: dict[str, Blocks] = {}  # the weights of groups that are whole
         self.kept: dict[str, Blocks] = {}  # the parts of them that stay after the forward
+        self.outdated: dict[str, Blocks] = {}  # such parts of the pass before, which no backward has used
         self.buffers: dict[str, Block | None] = {}  # of all-gathers that are to be copied out
         self.last_buffer: Block | None = None  # of the one that was copied out last in the forward
         self.reduced: Block | None = None  # the input of the last reduce-scatter
@@ -109,17 +114,28 @@ class Sharded:
 
     def after_forward(self, name: str) -> None:
         """The weights of a block go, or all but a rank's part of them."""
-        over = self.sharding.kept_over
-        if not over:
+        if not self.sharding.kept_over:
             return
-        if over == self.sharding.gpus:
+        if not self._keeps_parts:
             self._free(*self.gathered.pop(name))
             return
         self.kept[name] = kept = []
-        pairs = zip(self.groups[name].kept_bytes, self.gathered.pop(name), strict=True)
-        for nbytes, block in pairs:
+        whole = self.gathered.pop(name)
+        outdated = self.outdated.pop(name, [None] * len(whole))
+        for nbytes, old, block in zip(self.groups[name].kept_bytes, outdated, whole, strict=True):
             kept.append(self._allocate(nbytes, GATHERED))
-            self._free(block)
+            self._free(old, block)
+
+    def keep_outdated(self, name: str) -> None:
+        """A block has kept its parts of weights in the pass before, and no backward has used them."""
+        if self._keeps_parts:
+            parts = self.groups[name].kept_bytes
+            self.outdated[name] = [self._allocate(nbytes, GATHERED) for nbytes in parts]
+
+    @property
+    def _keeps_parts(self) -> bool:
+        """Whether a rank keeps a part of the weights of a block after its forward: neither none nor all of them."""
+        return self.sharding.kept_over not in {0, self.sharding.gpus}
 
     def end_forward(self) -> None:
         """The last buffer goes."""
@@ -150,11 +166,14 @@ class Sharded:
 
     def end_backward(self, gradients: dict[str, Blocks]) -> None:
         """The gradients of the root are reduced, and those of blocks that have not been; what is still gathered goes."""
-        for name in (ROOT, *(name for name in self.order if name in self.unfinished)):
-            self.reduce(name, gradients.get(name, []))
-        self._free(self.reduced, *self.buffers.values())
+        for name in (ROOT, *self.order):
+            if name == ROOT or name in self.unfinished:
+                self.reduce(name, gradients.get(name, []))
+            self._free(self.buffers.pop(name, None))
+        self._free(self.reduced)
         self.reduced = None
-        self.buffers.clear()
+        self.outdated |= self.kept
+        self.kept.clear()
 
     def zero_grad(self) -> None:
         """The shards of gradients go."""

@@ -30,14 +30,14 @@ class BackwardOrder:
         self.sharded = sharded
         self.begins = True
         pairs = zip(step.forward.segments, step.backward, strict=True)
-        self.last = next((segment.name for segment, run in pairs if _is_live(run)), "")
+        self.last = next((segment.name for segment, run in pairs if is_live(run)), "")
         self._due = ""  # the block whose gradients are to be reduced next
         self.then: Callable[[], None] = nothing  # adds the gradient of its input to one from elsewhere
         self._unreduced: dict[str, list[Block | None]] = {}
 
     def enter_backward(self, segment: Segment, run: BackwardRun, enter: Callable[[Section], None]) -> None:
         """The gradients of the block after a segment are reduced, and the segment is gathered if it is a block."""
-        is_block = segment.layer is not None and _is_live(run)
+        is_block = segment.layer is not None and is_live(run)
         section: Section = (segment.name, "backward")
         if self._due:
             enter(section)
@@ -70,6 +70,6 @@ class BackwardOrder:
         self.then = nothing
 
 
-def _is_live(run: BackwardRun) -> bool:
+def is_live(run: BackwardRun) -> bool:
     """Whether a segment has a backward: its outputs have gradients."""
     return any(storage is not None for storage in run.received)

@@ -33,6 +33,7 @@ class ShardedPlayer(StepPlayer):
         self.sharded = Sharded(step.groups, self.allocator, cuda)
         self.order = BackwardOrder(step, self.sharded)
         self.keeps_image = step.keeps_image
+        self.inputs: frozenset[Storage] = frozenset()  # those of a block that go when it has returned
         self.cast: Block | None = None  # the image in the type in which the encoder computes
         self.promised: frozenset[Storage] = frozenset()  # what a sum that is to be played later makes
         self.last_read: frozenset[Storage] = frozenset()  # and what it frees
@@ -93,10 +94,17 @@ class ShardedPlayer(StepPlayer):
         if segment.layer is not None:
             self.sharded.before_forward(segment.name)
 
+    def play_forward(self, segment: Segment, held: frozenset[Storage] = frozenset()) -> None:
+        """Play the forward of a segment. The inputs of a block live until it has returned."""
+        self.inputs = frozenset() if segment.layer is None else segment.freed_by_caller - held
+        super().play_forward(segment, held | self.inputs)
+
     def after_forward(self, segment: Segment) -> None:
-        """What is gathered of it goes, if it is to."""
+        """What is gathered of it goes, if it is to, and then its inputs."""
         if segment.layer is not None:
             self.sharded.after_forward(segment.name)
+        for storage in self.inputs:
+            self.free(self._forward_place(segment, storage))
 
     # -- the backward ------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from ..errors import UsageError
 from ..records import dataclass
 from ..units import ITEM_BYTES, rounded
 from .allocator import DEFAULT, Block
-from .encoder import BackwardRun, ForwardPass, without_parallel
+from .encoder import BackwardRun, ForwardPass, Segment, without_parallel
 from .fsdp import Group, Sharding, Weight, shard_of
 from .inside import Cuda
 from .memory import Liveness, live_over
@@ -23,7 +23,7 @@ from .ops import Parameter, Recording
 from .requests import WORKSPACES, Program
 from .sdpa_call import Target
 from .sharded import Sharded, weights_by_group
-from .sharded_order import BackwardOrder
+from .sharded_order import BackwardOrder, is_live
 from .storage import Dim, Storage
 from .symbols.formula import greatest
 from .training import OPTIMIZERS, Moment, TrainingStep, operation_at, training_step
@@ -223,6 +223,8 @@ class Count:
         """The step, or that micro-batch of it, at whose peak the most is live."""
         image, casts = self.step.forward.image, self.sharded.sharding.casts
         cast = self.allocate(image.nbytes) if casts else None
+        if self.step.config.run.step == "later" or self.step.micro_batches > 1:
+            self._keep_outdated()
         if self.step.held_in_forward:
             self._make_gradients()
         self._forward()
@@ -249,10 +251,25 @@ class Count:
             self._enter((segment.name, "forward"))
             self._play(liveness)
             if segment.layer is not None:
-                self.sharded.after_forward(segment.name)
+                self._return_from(segment)
         self.sharded.end_forward()
         if not self.step.held_in_backward:
             self.sharded.zero_grad()
+
+    def _return_from(self, segment: Segment) -> None:
+        """What is gathered of a block goes, if it is to, and then its inputs."""
+        inputs = segment.freed_by_caller - segment.kept - segment.shared
+        nbytes = sum(rounded(storage.nbytes) for storage in inputs)
+        self.allocated += nbytes
+        self.sharded.after_forward(segment.name)
+        self._note_growth()
+        self.allocated -= nbytes
+
+    def _keep_outdated(self) -> None:
+        """The parts of weights that stay after the forward of the step before: of the blocks that have no backward."""
+        for segment, run in zip(self.step.forward.segments, self.step.backward, strict=True):
+            if segment.layer is not None and not is_live(run):
+                self.sharded.keep_outdated(segment.name)
 
     def _backward(self, cast: Block | None) -> None:
         step = self.step
