@@ -35,6 +35,8 @@ EACH_PATH = (
     f"vit_b depth=3 {OVER_8} run.param_dtype=bfloat16 run.trains=blocks.1 run.batch_size=16",
     f"swin_t run.parallel=fsdp2 run.gpus=2 {BFLOAT16}",
     "sam2_hiera_t image_size=224 run.parallel=zero2 run.gpus=2 run.param_dtype=bfloat16",
+    f"vit_b depth=3 {OVER_8} run.reshard_after_forward=2 run.trains=blocks.2 run.batch_size=16",
+    f"swin_t {OVER_8} run.reshard_after_forward=2 run.trains=norm",
 )
 """One for each path of the code, at small sizes."""
 
@@ -73,6 +75,22 @@ SMALL = (
     f"deep_encoder image_size=224 {OVER_8}",
     f"qwen2_5_vl_vision image_size=224 {OVER_8}",
     f"sam3_vision image_size=504 {OVER_8}",
+    (
+        f"sam3_vision image_size=224 {OVER_8} run.reshard_after_forward=4 run.optimizer=sgd run.zero_grad=after_step"
+        " run.trains=blocks.1"
+    ),
+    f"vit_b depth=4 {OVER_8} run.reshard_after_forward=2 run.trains=blocks.3 run.accumulate=2",
+    f"vit_b depth=4 {OVER_8} run.reshard_after_forward=4 run.trains=norm run.zero_grad=after_forward",
+    f"vit_b depth=4 {OVER_8} run.reshard_after_forward=2 run.trains=blocks.0 run.checkpointing=true run.batch_size=8",
+    (
+        "vit_b depth=4 run.parallel=fsdp2 run.gpus=4 run.reshard_after_forward=false run.trains=blocks.1-2"
+        f" run.batch_size=4 {BFLOAT16}"
+    ),
+    "vit_b depth=4 run.parallel=fsdp2 run.gpus=3 run.trains=blocks.3,norm run.accumulate=3",
+    f"swin_t {OVER_8} run.reshard_after_forward=4 run.trains=blocks.9 run.accumulate=2",
+    f"sam2_hiera_t image_size=224 {OVER_8} run.reshard_after_forward=2 run.trains=blocks.6 run.param_dtype=bfloat16",
+    "sam_vit_b_lora image_size=224 run.parallel=fsdp2 run.gpus=4 run.reshard_after_forward=2",
+    f"med_sam_adapter_b image_size=224 {OVER_8} run.reshard_after_forward=4 run.cpu_offload=true",
 )
 """Others at small sizes: settings, families."""
 
