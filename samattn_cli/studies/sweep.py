@@ -19,7 +19,7 @@ from .grid import Grid, arrays, check_axes, encoders_of, groups_of, plain
 from .lots import Group
 from .points import GEOMETRY, Points, figures_over
 from .progress import Tell, silent, telling
-from .repeated import Repeated
+from .repeated import Array, Computed, Repeated, Where, rows_at
 from .replayed import fits_at, fits_in_bytes, in_memory_at
 from .sweep_lines import along_of, growth, lines_of
 
@@ -155,10 +155,8 @@ def _computed(
 ) -> Iterator[tuple[str, Any]]:
     peak = PEAKS[config.run.mode]
     needed = list(dict.fromkeys([*metrics, *([peak] if device or memory is not None else [])]))
-    own = _at_grid(config, grid, [*needed, *GEOMETRY], device)
-    tokens, padded = own.pop("windowed_tokens"), own.pop("padded_tokens")
-    yield "padded_tokens", padded
-    yield "padding", padded / np.maximum(tokens, 1) - (tokens > 0)
+    own = _at_grid(config, grid, needed, device)
+    yield from _geometry(config, grid)
     if device:
         yield "fits", fits_at(config, _points_of(config, grid), own[peak], device)
     elif memory is not None:
@@ -174,7 +172,20 @@ def _computed(
         yield metric, own[metric]
         for name, others in figures.items():
             yield f"{metric}_{name}", others[metric]
-            yield f"{metric}_vs_{name}", _ratio(others[metric], own[metric])
+            yield f"{metric}_vs_{name}", _ratios(others[metric], own[metric])
+
+
+def _geometry(config: EncoderConfig, grid: Grid) -> Iterator[tuple[str, Repeated]]:
+    """What does not depend on the batch size: the tokens that windows cover, and how many more they are."""
+    of_image = Grid(resolutions=grid.resolutions, windows=grid.windows)
+    found = figures_over(config, groups_of(of_image) or [Group.of(_points_of(config, of_image))], [*GEOMETRY])
+    tokens, padded = found["windowed_tokens"], found["padded_tokens"]
+    yield "padded_tokens", Repeated(padded, 1, prod(grid.shape))
+    yield "padding", Repeated(padded / np.maximum(tokens, 1) - (tokens > 0), 1, prod(grid.shape))
+
+
+def _ratios(others: Any, own: Array) -> Computed:
+    return Computed(lambda where: _ratio(others[where], own[where]), np.dtype(float), len(own))
 
 
 def _ratio(others: Any, own: Any) -> Any:
@@ -207,10 +218,19 @@ def _at_grid(
         figures |= in_memory_at(config, points, of_memory, device)
     if used.shape == grid.shape:
         return figures
-    return {
-        name: np.broadcast_to(values.reshape(used.shape), grid.shape).ravel()
-        for name, values in figures.items()
-    }
+    return {name: _at_all_windows(values, grid) for name, values in figures.items()}
+
+
+def _at_all_windows(values: Array, grid: Grid) -> Computed:
+    """Figures that do not depend on the window, for each window of a grid."""
+    _, windows, resolutions = grid.shape
+    length = prod(grid.shape)
+
+    def at(where: Where) -> Array:
+        batches, rest = np.divmod(rows_at(where, length), windows * resolutions)
+        return np.asarray(values[batches * resolutions + rest % resolutions])
+
+    return Computed(at, values.dtype, length)
 
 
 def _joined(columns: Sequence[Columns]) -> Columns:

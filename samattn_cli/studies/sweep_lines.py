@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..reports.sweep import Axis, Line
+from .repeated import Computed, Where, rows_at
 
 COUNTED = ("resolution", "batch_size", "window")
 """Axes that every encoder has, in the order of preference for the direction of lines."""
 MOST_LINES = 12
 """Lines that the report describes one by one."""
-AT_ONCE = 1 << 17
-"""Points whose logarithms are in memory at a time."""
 WORTH = 0.01
 """Windows pay if the all-global encoder costs at least this share more at some point."""
 SAID_PLAINLY = ("config", "dtype", "attention", "mode")
@@ -43,19 +42,15 @@ def _ascends(values: Sequence[str]) -> bool:
     return numbers[0] > 0 and all(one < two for one, two in pairwise(numbers))
 
 
-def _sizes(along: str, columns: Columns) -> Array | None:
-    """The quantity of the axis at each point: pixels, images, tokens of a window; None for an axis of words."""
+def _sizes(along: str, columns: Columns, where: Where) -> Array:
+    """The quantity of the axis at some points: pixels, images, tokens of a window."""
     if along == "resolution":
-        return np.asarray(np.multiply(columns["height"], columns["width"], dtype=float))
-    if along == "window":
-        return np.asarray(np.square(columns["window"].astype(float)))
-    try:
-        return np.asarray(columns[along].astype(float))
-    except (TypeError, ValueError):
-        return None
+        return np.asarray(np.multiply(columns["height"].at(where), columns["width"].at(where), dtype=float))
+    sizes = np.asarray(columns[along].at(where).astype(float))
+    return np.square(sizes) if along == "window" else sizes
 
 
-def growth(axes: Sequence[Axis], along: str, columns: Columns, metrics: Sequence[str]) -> dict[str, Array]:
+def growth(axes: Sequence[Axis], along: str, columns: Columns, metrics: Sequence[str]) -> dict[str, Computed]:
     """The exponent e of each metric m between adjacent points of a line: m ~ size**e.
 
     e = log(m / m before) / log(size / size before). NaN at the first point, and where m is 0 at one of the two.
@@ -63,32 +58,51 @@ def growth(axes: Sequence[Axis], along: str, columns: Columns, metrics: Sequence
     axis = next(axis for axis in axes if axis.name == along)
     if along not in COUNTED and not _ascends(axis.values):
         return {}
-    sizes = _sizes(along, columns)
-    if sizes is None or len(axis.values) == 1:
+    if len(axis.values) == 1 or not _has_sizes(along, columns):
         return {}
+    stride = prod(len(axis.values) for axis in axes[axes.index(axis) + 1 :])
     return {
-        f"{metric}_growth": _exponents(_cube(axes, along, columns[metric]), _cube(axes, along, sizes))
+        f"{metric}_growth": _exponents(along, columns, metric, (len(axis.values), stride))
         for metric in metrics
     }
 
 
-def _cube(axes: Sequence[Axis], along: str, values: Array) -> Array:
-    """(lines before, along, after) of a column; a view."""
-    at = [axis.name for axis in axes].index(along)
-    counts = [len(axis.values) for axis in axes]
-    return values.reshape(prod(counts[:at]), counts[at], prod(counts[at + 1 :]))
+def _has_sizes(along: str, columns: Columns) -> bool:
+    if along in COUNTED:
+        return True
+    try:
+        columns[along].values.astype(float)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
-def _exponents(values: Array, sizes: Array) -> Array:
-    exponents = np.full(values.shape, np.nan)
-    lines = max(AT_ONCE * len(values) // values.size, 1)
-    for start in range(0, len(values), lines):
-        some = slice(start, start + lines)
+def _exponents(along: str, columns: Columns, metric: str, steps: tuple[int, int]) -> Computed:
+    """A column; `steps`: the points of a line, and the rows from one to the next."""
+    count, stride = steps
+    values = columns[metric]
+    known = {name: columns[name] for name in ("height", "width", along) if name in columns}
+
+    def at(where: Where) -> Array:
+        rows = rows_at(where, len(values))
+        exponents = np.full(len(rows), np.nan)
+        later = rows // stride % count > 0
+        now = rows[later]
         with np.errstate(divide="ignore", invalid="ignore"):
-            rise = np.diff(np.log(values[some].astype(float)), axis=1)
-            steps = np.diff(np.log(sizes[some]), axis=1)
-            exponents[some, 1:] = np.where((steps == 0) | np.isinf(rise), np.nan, rise / steps)
-    return exponents.ravel()
+            rise = _rise(_rows_of(values, now), _rows_of(values, now - stride))
+            step = _rise(_sizes(along, known, now), _sizes(along, known, now - stride))
+            exponents[later] = np.where((step == 0) | np.isinf(rise), np.nan, rise / step)
+        return exponents
+
+    return Computed(at, np.dtype(float), len(values))
+
+
+def _rows_of(values: Any, rows: Array) -> Array:
+    return np.asarray(values.at(rows) if isinstance(values, Computed) else values[rows])
+
+
+def _rise(now: Array, before: Array) -> Array:
+    return np.asarray(np.log(now.astype(float)) - np.log(before.astype(float)))
 
 
 def lines_of(

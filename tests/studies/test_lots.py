@@ -5,8 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 
+from samattn_cli.studies.grid import Grid
 from samattn_cli.studies.lots import Group, Lot
-from samattn_cli.studies.repeated import Repeated
+from samattn_cli.studies.repeated import Computed, Repeated
+from samattn_cli.studies.sweep import sweep
 
 VALUES = np.array([7, 8, 9])
 WHOLE = np.array([7, 7, 8, 8, 9, 9, 7, 7, 8, 8, 9, 9])
@@ -102,3 +104,21 @@ def test_a_lot_is_split_again():
     assert {row: point for part in parts for row, point in part.items()} == dict(enumerate(ALL))
     rows = np.concatenate([lot.rows(1, slice(at, at + 1)).ravel() for at in range(len(lot.groups[1].rows))])
     assert sorted(rows.tolist()) == sorted(parts[0])
+
+
+def test_growth_and_other_placements_are_computed_where_they_are_asked_for():
+    grid = Grid(resolutions=((256, 256), (320, 320), (512, 512)), windows=(4, 7), batch_sizes=(1, 3))
+    columns = sweep(["sam_vit_b"], grid, ["flops"]).columns
+    for name in ("padding", "flops_all_global", "flops_vs_all_global", "flops_growth"):
+        whole = np.asarray(columns[name])
+        assert isinstance(columns[name], Computed), name
+        assert whole.shape == (12,)
+        assert np.array_equal(np.concatenate([columns[name][:5], columns[name][5:]]), whole, equal_nan=True)
+        assert np.array_equal(columns[name][np.array([11, 4])], whole[[11, 4]], equal_nan=True)
+    flops = np.asarray(columns["flops"])
+    growth = np.log(flops[1:] / flops[:-1]) / np.log([(320 / 256) ** 2, (512 / 320) ** 2, 1] * 4)[:11]
+    growth[2::3] = np.nan  # the first resolution of the next line
+    assert np.asarray(columns["flops_growth"])[1:] == pytest.approx(growth, nan_ok=True)
+    assert columns["flops_all_global"].tolist() == columns["flops_all_global"].tolist()[:3] * 2 + (
+        columns["flops_all_global"].tolist()[6:9] * 2
+    )

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 ROWS = 1 << 16
 """Rows that are in memory at a time as text or as Arrow's arrays."""
 
+FEW = 1 << 12
+"""Values of a column that are turned into text once for each `ROWS` rows, rather than the rows."""
+
 Columns = Mapping[str, Any]
 """Arrays of one length by their names, or what gives an array for a slice."""
 
@@ -33,7 +36,8 @@ class Coded(NamedTuple):
 
 def piece(column: Any, where: slice) -> Array | Coded:
     """Rows of a column."""
-    return Coded(column.values, column.codes(where)) if hasattr(column, "codes") else column[where]
+    is_coded = hasattr(column, "codes") and len(column.values) <= FEW
+    return Coded(column.values, column.codes(where)) if is_coded else column[where]
 
 
 def pieces(columns: Columns) -> Iterator[list[Array | Coded]]:
