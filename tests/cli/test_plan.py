@@ -53,6 +53,8 @@ def test_nothing_fits_is_exit_code_1_with_what_is_missing(tmp_path):
     (card,) = report["cards"]
     nearest = report["choices"][card["nearest"]]
     assert nearest["missing_bytes"] == nearest["reserved_bytes"] - card["usable_bytes"] > 0
+    said = " ".join(run(*TWO, "--device", str(small), *FEW).output.split())
+    assert f"{card['too_large']} choices are not shown: {card['too_large']} do not fit. --all" in said
 
 
 @pytest.mark.parametrize(

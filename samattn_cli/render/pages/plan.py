@@ -247,8 +247,8 @@ def _front(card: PlanCard, front: Sequence[PlanChoice], *, wide: bool) -> Table:
         for number, (way, choice) in enumerate(zip(words, front, strict=True), 1)
     )
     note = (
-        f"{shared}batch: images of a forward x forwards of a step. recompute: the time of checkpointed blocks' second forwards"
-        f"{', exposed: of communication that no compute hides; both are' if communicates else ', which is'} in step."
+        f"{shared}batch: images of a forward x forwards of a step. recompute: the time of checkpointed blocks' second forwards. "
+        f"{'exposed: the time of communication that no compute hides. Both are' if communicates else 'It is'} part of step."
         f"{' ckpt: the blocks that are checkpointed.' if 'ckpt' in headers else ''}{meanings(front)}"
     )
     text = tuple(range(len(headers) + 2))
@@ -385,7 +385,7 @@ def _notes(report: Plan, *, every: bool) -> Iterator[str]:
     yield from dict.fromkeys(_network(report, card) for card in report.cards if card.nodes > 1)
     for card in report.cards:
         if not every:
-            yield _not_shown(report, card)
+            yield from _not_shown(report, card)
     yield from (f"Left out: {each}." for each in report.left_out)
     yield f"{ROOFLINE} {COUNTED if _has_cuda(report.choices) else LIVE}"
 
@@ -404,13 +404,22 @@ def _network(report: Plan, card: PlanCard) -> str:
     )
 
 
-def _not_shown(report: Plan, card: PlanCard) -> str:
+def _not_shown(report: Plan, card: PlanCard) -> Iterator[str]:
+    """How many choices are not shown, and why."""
     fronts = sum(choice.is_front for choice in report.of(card))
-    fitting = card.fitting - fronts
-    return (
-        f"On {card.device}, {format_things(len(report.of(card)) - fronts, 'choice')} are not shown: {card.too_large:,} do not fit, "
-        f"{fitting + card.not_replayed:,} are slower than one on the front and take as much memory. --all shows them."
-    )
+    slower = card.fitting - fronts + card.not_replayed
+    why = []
+    if card.too_large:
+        why.append(f"{card.too_large:,} {'does' if card.too_large == 1 else 'do'} not fit")
+    if slower:
+        why.append(
+            f"{slower:,} {'is' if slower == 1 else 'are'} slower than one on the front and "
+            f"{'takes' if slower == 1 else 'take'} as much memory"
+        )
+    if why:
+        of = format_things(card.too_large + slower, "choice")
+        are = "is" if card.too_large + slower == 1 else "are"
+        yield f"On {card.device}, {of} {are} not shown: {', '.join(why)}. --all shows them."
 
 
 def rows(report: Plan) -> Iterator[dict[str, Any]]:
