@@ -542,7 +542,7 @@ class EncoderConfig:
     out_chans: int = key(WIDTH, "Output channels of the neck.", example=256, default=256)
     out_indices: tuple[int, ...] = key(
         indexes(),
-        "Stages whose outputs neck stage_norms returns, counted from 0; by default all.",
+        "Stages whose outputs neck stage_norms or swin_backbone returns, counted from 0; by default all.",
         example=[1, 2, 3],
         default=(),
     )

@@ -170,7 +170,9 @@ DIFFERENCES = {
         "pos_embed": None,
         "blocks.0.attn.q_norm.weight": (64,),
     },
-    "a convolutional network before the patches": {"patch_embed.backbone.stem.conv.weight": (64, 3, 7, 7)},
+    "a convolutional network before the patches": {
+        "patch_embed.backbone.stages.0.blocks.0.norm1.weight": (64,)
+    },
 }
 
 
@@ -189,6 +191,11 @@ def test_positions_of_a_grid_that_is_not_a_square():
     assert shapes["pos_embed"] == (1, 256, 768)
     assert differences(shapes, {"patch_embed.num_patches": 255}) == []
     assert differences(shapes, {"patch_embed.num_patches": 256}) == ["a class token without a position"]
+
+
+def test_rotary_positions_have_no_weights():
+    """Otherwise vit_pe_spatial_base_patch16_512 of timm has the weights of a CLIP."""
+    assert differences(of_vit(load_config("vit_b")), {"rope.training": True}) == ["rotary positions"]
 
 
 def test_a_hierarchical_model_is_not_a_vision_transformer_without_a_class_token():

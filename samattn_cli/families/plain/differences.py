@@ -5,6 +5,7 @@ Source: timm 1.0.31, models/vision_transformer.py and models/deit.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from math import isqrt
 from typing import Any
@@ -19,10 +20,11 @@ OF_OTHERS = {f"{BLOCK}attn.rel_pos_h", "neck.0.weight"}
 """Encoders of SAM and ViTDet have these."""
 BACKBONE = "patch_embed.backbone."
 """How the names in a hybrid's convolutional network begin."""
+ROTARY = "rope."
+"""How the names in timm's module of rotary positions begin, which may have no weights."""
 
 SHOWN = {
-    "attn_pool.q.weight": "attention that pools the tokens",
-    "rope.freqs": "learned rotary positions",
+    "attn_pool.latent": "attention that pools the tokens",
     "shared_rel_pos.mlp.fc1.weight": "relative positions by an MLP",
     f"{BLOCK}attn.rel_pos.mlp.fc1.weight": "relative positions by an MLP",
     f"{BLOCK}attn.rel_pos.relative_position_bias_table": "biases of relative positions",
@@ -48,13 +50,15 @@ def differences(shapes: Shapes, attributes: Mapping[str, Any]) -> list[str]:
     return [
         *_of_tokens(shapes),
         *_of_positions(shapes, attributes.get("patch_embed.num_patches")),
+        *(["rotary positions"] if any(name.startswith(ROTARY) for name in (*shapes, *attributes)) else []),
         *(what for name, what in SHOWN.items() if name in shapes),
     ]
 
 
 def _has_several_widths(shapes: Shapes) -> bool:
     """Whether it is a hierarchical model, such as Hiera."""
-    return len({shape for name, shape in shapes.items() if name.endswith(".norm1.weight")}) > 1
+    norms = {shape for name, shape in shapes.items() if re.fullmatch(r"blocks\.\d+\.norm1\.weight", name)}
+    return len(norms) > 1
 
 
 def _of_tokens(shapes: Shapes) -> Iterator[str]:

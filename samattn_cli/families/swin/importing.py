@@ -40,7 +40,7 @@ def from_v1(description: Description) -> Keys:
 
 
 def of_backbone(description: Description, keys: Keys) -> Keys:
-    """A norm for each feature map that a backbone returns; its `out_indices` count the patches as the first map."""
+    """A norm for each feature map that a backbone returns, and that of SwinModel, which nothing reads; its `out_indices` count the patches as the first map."""
     known = ["stem", *(f"stage{number + 1}" for number in range(len(keys["stages"])))]
     named, counted = (description.entries.get(key) for key in ("out_features", "out_indices"))
     description.read |= {"out_features", "out_indices"}
@@ -51,11 +51,8 @@ def of_backbone(description: Description, keys: Keys) -> Keys:
     if not isinstance(names, list) or not names or not all(name in known[1:] for name in names):
         key = "out_features" if named is not None else "out_indices"
         raise description.wrong(key, f"a list of some of {', '.join(known[1:])}, or of their numbers from 1")
-    description.notes.append(
-        f"The norm at the end of SwinModel, {2 * keys['stages'][-1]['embed_dim']:,} parameters, is left out: its output is "
-        "not used by a backbone."
-    )
-    return _with_norms({**keys, "norm": False}, sorted(known.index(name) - 1 for name in names))
+    stages = sorted(known.index(name) - 1 for name in names)
+    return _with_norms({**keys, "norm": False}, stages, "swin_backbone")
 
 
 def of_maskformer(description: Description, keys: Keys) -> Keys:
@@ -71,9 +68,9 @@ def of_v2_backbone(description: Description, keys: Keys) -> Keys:
     return {**keys, "norm": False}
 
 
-def _with_norms(keys: Keys, stages: list[int]) -> Keys:
+def _with_norms(keys: Keys, stages: list[int], neck: str = "stage_norms") -> Keys:
     """The keys with a norm for the output of each of these stages."""
-    whole = {key: value for key, value in keys.items() if key != "stages"} | {"neck": "stage_norms"}
+    whole = {key: value for key, value in keys.items() if key != "stages"} | {"neck": neck}
     if stages != list(range(len(keys["stages"]))):
         whole["out_indices"] = stages
     return whole | {"stages": keys["stages"]}

@@ -190,6 +190,19 @@ class StageNorms(nn.Module):
         return tuple(norm(each).permute(0, 3, 1, 2).contiguous() for norm, each in pairs)
 
 
+class SwinBackbone(StageNorms):
+    """The norms of transformers' SwinBackbone, after the norm that ends its SwinModel, whose output it drops."""
+
+    def __init__(self, part: PartConfig) -> None:
+        super().__init__(part)
+        self.layernorm = nn.LayerNorm(part.entering.dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor, *ends: Tensor) -> tuple[Tensor, ...]:
+        """As StageNorms; no gradient reaches the first norm."""
+        self.layernorm(x)
+        return super().forward(x, *ends)
+
+
 def quarters_of(x: Tensor) -> list[Tensor]:
     """The four tokens of each 2x2 square, as four tensors (B, H / 2, W / 2, C)."""
     return [x[:, i::2, j::2, :] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
@@ -198,4 +211,4 @@ def quarters_of(x: Tensor) -> list[Tensor]:
 BLOCKS = {"swin": Block}
 PATCH_EMBEDS = {"patch_norm": PatchEmbed}
 TRANSITIONS = {"patch_merging": PatchMerging}
-NECKS = {"stage_norms": StageNorms}
+NECKS = {"stage_norms": StageNorms, "swin_backbone": SwinBackbone}

@@ -6,6 +6,7 @@ Shapes: B batch, H x W grid, C width, h heads, d = C / h, M = B * windows, N tok
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 
 from ...encoder.placement import Placement
@@ -264,6 +265,13 @@ def stage_norms(tape: Tape, x: Tensor, part: PartConfig, *ends: Tensor) -> tuple
     return tuple(normed_map(tape, stage, each) for stage, each in zip(stages, (*ends, x), strict=True))
 
 
+def swin_backbone(tape: Tape, x: Tensor, part: PartConfig, *ends: Tensor) -> tuple[Tensor, ...]:
+    """The same, after a norm of `x` whose output is dropped: it has no backward, and its weights never have a gradient."""
+    with tape.weights(train=False):
+        tape.free(tape.layer_norm("layernorm", replace(x, grad_fn=None)))
+    return stage_norms(tape, x, part, *ends)
+
+
 def normed_map(tape: Tape, stage: int, x: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, C, H, W)."""
     normed = tape.layer_norm(f"norms.{stage}", x)
@@ -276,4 +284,4 @@ ATTENTION: dict[str, Attention] = {"eager": eager, "sdpa": sdpa}
 BLOCKS = {"swin": block}
 PATCH_EMBEDS = {"patch_norm": patch_embed}
 TRANSITIONS = {"patch_merging": patch_merging}
-NECKS = {"stage_norms": stage_norms}
+NECKS = {"stage_norms": stage_norms, "swin_backbone": swin_backbone}

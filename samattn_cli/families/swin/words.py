@@ -64,7 +64,7 @@ def merged(_config: "EncoderConfig", stream: Stream) -> Stream:
 
 
 def norm_stages(config: "EncoderConfig") -> tuple[int, ...]:
-    """The stages whose outputs neck stage_norms returns."""
+    """The stages whose outputs neck stage_norms or swin_backbone returns."""
     return config.out_indices or tuple(range(len(config.stages)))
 
 
@@ -81,7 +81,7 @@ def norms_problems(config: "EncoderConfig", _: int) -> Iterator[Problem]:
         message = f"out_indices must end with {last}, the last stage, and not with {norm_stages(config)[-1]}"
         yield ("out_indices",), Message("no-such-stage", message)
     if config.norm:
-        message = "neck stage_norms norms the output of the last stage: leave out norm"
+        message = f"neck {config.neck} norms the output of the last stage: leave out norm"
         yield ("norm",), Message("norm-before-norm", message)
 
 
@@ -211,7 +211,13 @@ FAMILY = Family(
             keys=frozenset({"out_indices"}),
             taps=normed_stage_ends,
             problems=norms_problems,
-        )
+        ),
+        "swin_backbone": Part(
+            summary="Like stage_norms, after a LayerNorm that runs and whose output nothing reads, as in transformers' backbone.",
+            keys=frozenset({"out_indices"}),
+            taps=normed_stage_ends,
+            problems=norms_problems,
+        ),
     },
     implementations=(
         Implementation(
