@@ -151,7 +151,7 @@ def _cards(lists: Sequence[str] | None) -> list[Device]:
     """The devices that an option lists, which may be given more than once.
 
     Raises:
-        UsageError: if there is none, or an empty item.
+        UsageError: if there is none, an empty item, or a number, which --gpu reads as a device too.
         ConfigError: if there is no such device.
     """
     if not lists:
@@ -159,6 +159,11 @@ def _cards(lists: Sequence[str] | None) -> list[Device]:
     words = [word.strip() for names in lists for word in names.split(",")]
     if "" in words:
         raise UsageError("empty-item", f"--device {','.join(lists)}: the list has an empty item")
+    for number in filter(str.isdecimal, words):
+        raise UsageError(
+            "unknown-value",
+            f"--device {number}: is not a card, such as a100_80; for {number} GPUs write --gpus {number}",
+        )
     return [named_device(device_name(word) or word) for word in words]
 
 

@@ -69,6 +69,7 @@ def test_nothing_fits_is_exit_code_1_with_what_is_missing(tmp_path):
         ((*TWO, "--device", "a100_80", "--devices", "a100_80"), "duplicate-device", "a100_80"),
         ((*TWO, "--device", "h100", "--price", "h100=2", "--price", "h100=3"), "given-twice", "h100=3"),
         ((*TWO, "--device", "a100_80,"), "empty-item", "--device"),
+        (("--gpu", "8", "--global-batch", "8"), "unknown-value", "--gpus 8"),
         (TWO, "missing-option", "--device"),
         (("--device", "a100_80"), "missing-option", "--gpus"),
         ((*TWO, "--device", "a100_80", "--set", "run.parallel=none"), "conflicting-options", "--gpus 2"),
