@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,9 @@ MOST_FLASH_DIM = 256
 UNBATCHED_SINCE = (2, 14)
 """The first torch that gives queries, keys and values of three dimensions a batch; attention.cpp."""
 FUSED_DIMS = 4  # of queries, keys and values for which every torch runs a fused kernel
+EFFICIENT = torch.ops.aten._scaled_dot_product_efficient_attention.default
+DROPOUT_AT = 5
+"""The place of the probability of dropout in its arguments."""
 WITHOUT_BIAS = 2  # arguments of a linear layer
 
 
@@ -105,6 +109,42 @@ def _layer_norm_backward(
     )
 
 
+def _fold(x: Tensor, size: Sequence[int], kernel: Sequence[int], *_: Any) -> Tensor:
+    """col2im_out_cuda of ATen (Col2Im.cu): its result begins as a tensor like the input, and is resized.
+
+    It keeps the memory of the input's size where that is larger, as of windows that overlap.
+    """
+    shape = (*x.shape[:-2], x.shape[-2] // math.prod(kernel), *size)
+    return _resized(x, shape)
+
+
+def _unfold(
+    x: Tensor,
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    stride: Sequence[int],
+) -> Tensor:
+    """im2col_out_cuda of ATen (Im2Col.cu): its result, too, begins as a tensor like the input."""
+    of_each = zip(x.shape[-2:], kernel, dilation, padding, stride, strict=True)
+    windows = (
+        (size + 2 * pad - wide * (side - 1) - 1) // step + 1 for size, side, wide, pad, step in of_each
+    )
+    return _resized(x, (*x.shape[:-3], x.shape[-3] * math.prod(kernel), math.prod(windows)))
+
+
+def _resized(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor of a shape, in memory that has at least the size of another's."""
+    numbers = math.prod(shape)
+    memory = torch.empty(max(numbers, like.numel()), dtype=like.dtype, device=like.device)
+    return memory[:numbers].view(shape)
+
+
+def _log_sigmoid(x: Tensor) -> tuple[Tensor, Tensor]:
+    """log_sigmoid_forward_cuda of ATen (Activation.cpp): its second result, which the CPU needs for backward, is empty."""
+    return torch.empty_like(x), torch.empty(0, dtype=x.dtype, device=x.device)
+
+
 def _safe_softmax(x: Tensor, dim: int, _dtype: Any = None) -> Tensor:
     """_safe_softmax of ATen: zeros in rows that are minus infinity everywhere."""
     out = torch.ops.aten._softmax(x, dim, False)
@@ -117,7 +157,25 @@ _ON_CUDA: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.roll.default: _roll,
     torch.ops.aten._safe_softmax.default: _safe_softmax,
     torch.ops.aten.native_layer_norm_backward.default: _layer_norm_backward,
+    torch.ops.aten.col2im.default: _fold,
+    torch.ops.aten.im2col.default: _unfold,
+    torch.ops.aten.log_sigmoid_forward.default: _log_sigmoid,
 }
+IN_ONE = frozenset({
+    torch.ops.aten.native_layer_norm_backward.default, torch.ops.aten.col2im.default, torch.ops.aten.im2col.default,
+    torch.ops.aten.log_sigmoid_forward.default,
+})  # fmt: skip
+"""Those of which the results on CUDA are made in one operation."""
+
+
+def random_state_on_host(func: Any, args: Sequence[Any], results: Any) -> Any:
+    """The results of an operation; with dropout, memory-efficient attention has its seed and offset on the host.
+
+    Source: attention.cu, _efficient_attention_forward, outside of a captured graph.
+    """
+    if func is not EFFICIENT or len(args) <= DROPOUT_AT or not args[DROPOUT_AT]:
+        return results
+    return (*results[:2], *(torch.empty((), dtype=torch.int64, device="cpu") for _ in range(2)))
 
 
 def _rows_are_dense(*operands: Tensor | None) -> bool:

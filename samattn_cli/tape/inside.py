@@ -26,6 +26,7 @@ from dataclasses import replace
 
 from ..records import dataclass
 from ..units import INT64_BYTES
+from . import inside_others
 from .efficient import efficient_workspace
 from .kernels import FLASH_COLUMNS
 from .launch import parts_of
@@ -275,13 +276,22 @@ def _in_parts(op: Op, parts: Sequence[int]) -> Steps:
 def _sdpa_backward(op: Op, cuda: Cuda, parts: Sequence[int]) -> Steps:
     """Of the memory-efficient kernel, whose batch may be in parts, or of another."""
     if not parts:
-        return _after(op, *_flash_backward(op)) if op.workspace_bytes else ()
+        taken = _after(op, *_flash_backward(op)) if op.workspace_bytes else ()
+        copies = sum(not _is_contiguous_by_token(op, stride) for stride in op.strides)
+        return (*[op.allocates[0].nbytes] * copies, *taken)
+    copied = (
+        math.prod(op.entering[1:])
+        * _item_bytes(op)
+        * any(not _is_contiguous_by_token(op, stride) for stride in op.strides)
+    )
     if len(parts) == 1:
-        return _after(op, *_efficient_backward(op, cuda, parts[0]))
+        taken = _after(op, *_efficient_backward(op, cuda, parts[0]))
+        return _after_copy(copied * parts[0], taken) if copied else taken
     taken: list[int | None] = [None] * len(op.allocates)
     before = 0
     for part in parts:
-        own = [*(storage.nbytes * part // op.entering[0] for storage in op.allocates)]
+        own = [copied * part] if copied else []
+        own += [storage.nbytes * part // op.entering[0] for storage in op.allocates]
         inner = [step if step > 0 else step - len(own) for step in _efficient_backward(op, cuda, part)]
         steps_of_part = [*own, *inner]
         made = sum(step > 0 for step in steps_of_part)
@@ -290,6 +300,20 @@ def _sdpa_backward(op: Op, cuda: Cuda, parts: Sequence[int]) -> Steps:
         taken += [step if step > 0 else step - before for step in steps_of_part]
         before += made
     return tuple(taken)
+
+
+def _is_contiguous_by_token(op: Op, stride: Shape) -> bool:
+    """Whether (B, h, N, d) is contiguous as (B, N, h, d), without which it is copied: the output or its gradient.
+
+    Source: attention_backward.cu. Samattn's own encoders have none such, and their operations have no strides here.
+    """
+    (B, h, N, d), (image, head, token, number) = op.entering, stride
+    return is_contiguous((B, N, h, d), (image, token, head, number))
+
+
+def _after_copy(nbytes: int, taken: Steps) -> Steps:
+    """Steps after one internal allocation, which is freed last."""
+    return (nbytes, *(step - 1 if isinstance(step, int) and step < 0 else step for step in taken))
 
 
 def _flash_backward(op: Op) -> tuple[int, int]:
@@ -366,4 +390,9 @@ RULES: Mapping[str, Callable[[Op, Cuda], Steps]] = {
     "upsample_bicubic": _resized_backward,
     "conv2d": _convolution,
     "sdpa": _sdpa,
+    "group_norm": inside_others.group_norm,
+    "group_norm_backward": inside_others.group_norm_backward,
+    "dropout": inside_others.dropout,
+    "reduced": inside_others.reduced,
+    "unfold": inside_others.unfold,
 }

@@ -33,7 +33,13 @@ class _Dim:
 
 
 def partial_sums(
-    shape: Shape, stride: Shape, kept: Shape, multiprocessors: int, threads_per_multiprocessor: int
+    shape: Shape,
+    stride: Shape,
+    kept: Shape,
+    multiprocessors: int,
+    threads_per_multiprocessor: int,
+    *,
+    sum_bytes: int = SUM_BYTES,
 ) -> tuple[int, ...]:
     """The bytes that a sum allocates in addition to its result: partial sums and semaphores; () if it needs none.
 
@@ -43,6 +49,7 @@ def partial_sums(
         kept: the shape of the result. Leading dimensions that it lacks are summed, and those that are 1.
         multiprocessors: those of the device.
         threads_per_multiprocessor: resident threads of each.
+        sum_bytes: bytes of a partial sum, or of what another reduction keeps.
     """
     dims = _joined(shape, stride, kept)
     outputs = math.prod(dim.size for dim in dims if not dim.is_reduced)
@@ -69,7 +76,7 @@ def partial_sums(
     blocks = min(max(_div_up(most, grid), least), top)
     if blocks <= 1:
         return ()
-    size = SUM_BYTES * outputs * blocks * (1 if along else block_width * vector)
+    size = sum_bytes * outputs * blocks * (1 if along else block_width * vector)
     return size, INT_BYTES * grid
 
 

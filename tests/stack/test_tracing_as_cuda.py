@@ -105,3 +105,43 @@ def test_unfused_products_take_what_torch_2_6_and_2_14_took_on_the_dry_device(dt
     softmax = [scores * FLOAT, scores * BOOL, 2 * ROWS * BOOL, FLOAT]
     narrow = [scores * 2, wide, wide // 2] if dtype == "float16" else [wide]
     assert made == [*casts, wide, wide, scores * FLOAT, *softmax, *narrow]
+
+
+def sizes(name, function, shape):
+    """The bytes of the results of an operation of a function's training step."""
+
+    class Of(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return function(x * self.scale)
+
+    ops = trace(Of().to("meta"), Inputs({"0": (shape, "float32")}, "meta"), "training", [], ON_AMPERE).step
+    return [[each.nbytes for each in op.allocates] for op in ops if op.name == name]
+
+
+def test_log_sigmoid_keeps_nothing_but_its_input():
+    assert sizes("log_sigmoid_forward", torch.nn.functional.logsigmoid, (4, 8)) == [[4 * 8 * FLOAT, 0]]
+
+
+def test_results_of_fold_keep_the_memory_of_windows_that_overlap():
+    windows = 9 * 3 * 8 * 8 * FLOAT  # 9 pixels at each of 8 x 8 places, of 3 channels
+    assert sizes("col2im", lambda x: torch.nn.functional.unfold(x, 3, padding=1), (1, 3, 8, 8)) == [[windows]]
+
+
+def test_results_of_unfold_keep_the_memory_of_an_image_of_which_they_take_a_part():
+    image = 3 * 8 * 8 * FLOAT
+    assert sizes("im2col", lambda x: torch.nn.functional.unfold(x, 1, stride=2), (1, 3, 8, 8)) == [[image]]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_with_dropout_memory_efficient_attention_has_its_random_state_on_the_host(rate):
+    attention = torch.nn.functional.scaled_dot_product_attention
+    (results,) = sizes(
+        "_scaled_dot_product_efficient_attention",
+        lambda x: attention(x, x, x, dropout_p=rate),
+        (1, 2, 32, 8),
+    )
+    assert results == [2 * 32 * 8 * FLOAT, 2 * 32 * FLOAT, *([] if rate else [8, 8])]

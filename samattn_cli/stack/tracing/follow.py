@@ -23,7 +23,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ...reports.trace import Phase, TracedAttention, TracedOp, TracedStorage
 from ..convolution import is_grouped_backward, of_grouped_backward
-from ..cuda import steps_on_cuda
+from ..cuda import IN_ONE, random_state_on_host, steps_on_cuda
 from ..gradients import Uses, in_place
 from ..meta import run_on_meta
 from ..trace import storage_key
@@ -35,8 +35,6 @@ NO_NUMBER = 2**63
 BIASED = {"addmm": 1, "convolution": 0, "baddbmm": 1}
 """Products that may add a bias, and where their first operand is."""
 FUSED = "_scaled_dot_product"
-LAYER_NORM_BACKWARD = torch.ops.aten.native_layer_norm_backward.default
-"""Its results on CUDA are made in one operation."""
 
 
 class Modules:
@@ -171,7 +169,7 @@ class Follower(TorchDispatchMode):
         """Run the operation and record it."""
         kwargs = kwargs or {}
         in_steps = steps_on_cuda(func) if self.device == "meta" else None
-        if in_steps is not None and func is not LAYER_NORM_BACKWARD:
+        if in_steps is not None and func not in IN_ONE:
             with self:
                 return in_steps(*args, **kwargs)
         operands = [leaf for leaf in _pytree.arg_tree_leaves(*args, **kwargs) if isinstance(leaf, Tensor)]
@@ -183,6 +181,7 @@ class Follower(TorchDispatchMode):
             result = in_steps(*args, **kwargs)
         elif result is None and self.device == "meta":
             result = as_in_torch_2_13(func, args, run_on_meta(func, args, kwargs))
+            result = random_state_on_host(func, args, result)
         elif result is None:
             result = func(*args, **kwargs)
         self._record(func, args, kwargs, operands, result)

@@ -16,6 +16,8 @@ from .ops import kind_of
 
 BACKWARD = "backward"
 FUSED = "_scaled_dot_product_"
+COPIED = {"efficient": (0,), "flash": (0, 4)}
+"""Which operands of attention's backward may be copied: the gradient of the output, and the output."""
 PRODUCTS = {"addmm": "linear", "mm": "linear", "bmm": "matmul", "baddbmm": "matmul"}
 
 
@@ -56,15 +58,13 @@ def _attention(op: TracedOp) -> dict[str, Any]:
         known["scores"] = rows[0] * rows[1] * rows[2] * op.attention.keys[-2]
     elif kernel == "flash":
         known["workspace_bytes"] = flash_workspace(op.entering)
+    if op.detail is not None:
+        known["strides"] = tuple(op.detail.operands[at].stride for at in COPIED[kernel])
     return known
 
 
 def _laid_out(op: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
     return kind_of(op), {"strides": tuple(operand.stride for operand in detail.operands)}
-
-
-def _sum(_: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
-    return "sum", {"strides": (detail.operands[0].stride,), "leaving": detail.kept}
 
 
 def _softmax_backward(op: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
@@ -99,17 +99,49 @@ def _resized_backward(op: TracedOp, detail: TracedDetail) -> tuple[str, dict[str
     return kind, {"strides": (detail.operands[0].stride,), "name": "grad_input"}
 
 
+def _reduced(_: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    layout = InputLayout(detail.kept, ())
+    return "reduced", {"reads": _sizes(detail)[:1], "strides": (detail.operands[0].stride,), "layout": layout}
+
+
+def _group_norm(_: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    return "group_norm", {"reads": _sizes(detail)}
+
+
+def _group_norm_backward(_: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    mean = detail.operands[2]
+    return "group_norm_backward", {"reads": _sizes(detail), "layout": InputLayout(mean.shape, mean.stride)}
+
+
+def _dropout(_: TracedOp, _detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    return "dropout", {}
+
+
+def _unfold(_: TracedOp, detail: TracedDetail) -> tuple[str, dict[str, Any]]:
+    return "unfold", {"reads": _sizes(detail), "strides": (detail.operands[0].stride,)}
+
+
+def _sizes(detail: TracedDetail) -> tuple[Storage, ...]:
+    return tuple(Storage(prod(operand.shape) * operand.item_bytes) for operand in detail.operands)
+
+
 DESCRIBED: Mapping[str, Callable[[TracedOp, TracedDetail], tuple[str, dict[str, Any]]]] = {
     "native_layer_norm": _laid_out,
     "native_layer_norm_backward": _laid_out,
     "max_pool2d_with_indices": _laid_out,
     "max_pool2d_with_indices_backward": _pooled_backward,
-    "sum": _sum,
-    "mean": _sum,
     "_softmax_backward_data": _softmax_backward,
     "index": _indexed,
     "convolution": _convolution,
     "convolution_backward": _convolution,
     "upsample_bicubic2d_backward": _resized_backward,
     "upsample_linear1d_backward": _resized_backward,
+    "native_group_norm": _group_norm,
+    "native_group_norm_backward": _group_norm_backward,
+    "native_dropout": _dropout,
+    "im2col": _unfold,
+    **dict.fromkeys(
+        ("amax", "amin", "argmax", "argmin", "linalg_vector_norm", "max", "mean", "min"), _reduced
+    ),
+    **dict.fromkeys(("prod", "std", "std_mean", "sum", "var", "var_mean"), _reduced),
 }
