@@ -276,17 +276,17 @@ def _in_parts(op: Op, parts: Sequence[int]) -> Steps:
 def _sdpa_backward(op: Op, cuda: Cuda, parts: Sequence[int]) -> Steps:
     """Of the memory-efficient kernel, whose batch may be in parts, or of another."""
     if not parts:
-        taken = _after(op, *_flash_backward(op)) if op.workspace_bytes else ()
         copies = sum(not _is_contiguous_by_token(op, stride) for stride in op.strides)
-        return (*[op.allocates[0].nbytes] * copies, *taken)
+        flash = _after(op, *_flash_backward(op)) if op.workspace_bytes else ()
+        return (*[op.allocates[0].nbytes] * copies, *flash)
     copied = (
         math.prod(op.entering[1:])
         * _item_bytes(op)
         * any(not _is_contiguous_by_token(op, stride) for stride in op.strides)
     )
     if len(parts) == 1:
-        taken = _after(op, *_efficient_backward(op, cuda, parts[0]))
-        return _after_copy(copied * parts[0], taken) if copied else taken
+        whole = _after(op, *_efficient_backward(op, cuda, parts[0]))
+        return _after_copy(copied * parts[0], whole) if copied else whole
     taken: list[int | None] = [None] * len(op.allocates)
     before = 0
     for part in parts:
