@@ -123,6 +123,18 @@ WHOLE = (
     f"sam_vit_l run.parallel=zero2 run.gpus=2 {BFLOAT16}",
     f"sam_vit_h run.parallel=zero2 run.gpus=8 {BFLOAT16}",
     "sam_vit_h run.parallel=fsdp2 run.gpus=2",
+    f"swin_l {OVER_8} {BFLOAT16}",
+    "swin_l run.parallel=zero2 run.gpus=8",
+    f"swin_l run.parallel=zero2 run.gpus=8 {BFLOAT16}",
+    f"swin_l run.parallel=fsdp2 run.gpus=2 {BFLOAT16}",
+    "swin_l run.parallel=zero2 run.gpus=2",
+    "sam2_hiera_l run.parallel=fsdp2 run.gpus=2",
+    f"sam2_hiera_l run.parallel=fsdp2 run.gpus=2 {BFLOAT16}",
+    "sam2_hiera_l run.parallel=zero2 run.gpus=8",
+    f"sam2_hiera_l run.parallel=zero2 run.gpus=8 {BFLOAT16}",
+    "sam2_hiera_l run.parallel=zero2 run.gpus=2",
+    f"sam_vit_h run.parallel=fsdp2 run.gpus=2 {BFLOAT16}",
+    "sam_vit_h run.parallel=zero2 run.gpus=2",
 )
 """Encoders at their own size: over 8 and 2 GPUs, resharded after the forward or not, in float32 and with a policy."""
 
