@@ -1,6 +1,7 @@
 """Operations on gradients that autograd's engine does in place, but not under a dispatch mode.
 
-Sources: can_accumulate_inplace in torch/csrc/autograd/input_buffer.cpp, index_backward and gather_backward in FunctionsManual.cpp.
+Sources: can_accumulate_inplace in torch/csrc/autograd/input_buffer.cpp, index_backward, gather_backward
+and value_selecting_reduction_backward in FunctionsManual.cpp.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ ADD = torch.ops.aten.add.Tensor
 PUT: dict[Any, Callable[..., Tensor]] = {
     torch.ops.aten.index_put.default: torch.ops.aten.index_put_.default,  # of which an index may be None: x[:, i]
     torch.ops.aten.scatter_add.default: torch.ops.aten.scatter_add_.default,
+    torch.ops.aten.scatter.src: torch.ops.aten.scatter_.src,  # of the numbers that max, sort and topk chose
 }
 """Operations that put gradients into zeros, and how to do them in place."""
 

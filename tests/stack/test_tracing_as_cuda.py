@@ -145,3 +145,8 @@ def test_with_dropout_memory_efficient_attention_has_its_random_state_on_the_hos
         (1, 2, 32, 8),
     )
     assert results == [2 * 32 * 8 * FLOAT, 2 * 32 * FLOAT, *([] if rate else [8, 8])]
+
+
+def test_the_gradient_of_chosen_numbers_is_put_into_zeros_in_place():
+    made = sizes("new_zeros", lambda x: x.max(1)[0], (4, 8)), sizes("scatter", lambda x: x.max(1)[0], (4, 8))
+    assert made == ([[4 * 8 * FLOAT]], [])
