@@ -9,6 +9,7 @@ from samattn_cli.studies.grid import Grid
 from samattn_cli.studies.lots import Group, Lot
 from samattn_cli.studies.repeated import Computed, Repeated
 from samattn_cli.studies.sweep import sweep
+from samattn_cli.tape.symbols.space import Space
 
 VALUES = np.array([7, 8, 9])
 WHOLE = np.array([7, 7, 8, 8, 9, 9, 7, 7, 8, 8, 9, 9])
@@ -116,9 +117,24 @@ def test_growth_and_other_placements_are_computed_where_they_are_asked_for():
         assert np.array_equal(np.concatenate([columns[name][:5], columns[name][5:]]), whole, equal_nan=True)
         assert np.array_equal(columns[name][np.array([11, 4])], whole[[11, 4]], equal_nan=True)
     flops = np.asarray(columns["flops"])
-    growth = np.log(flops[1:] / flops[:-1]) / np.log([(320 / 256) ** 2, (512 / 320) ** 2, 1] * 4)[:11]
+    growth = np.log(flops[1:] / flops[:-1]) / np.log([(320 / 256) ** 2, (512 / 320) ** 2, 9] * 4)[:11]
     growth[2::3] = np.nan  # the first resolution of the next line
     assert np.asarray(columns["flops_growth"])[1:] == pytest.approx(growth, nan_ok=True)
     assert columns["flops_all_global"].tolist() == columns["flops_all_global"].tolist()[:3] * 2 + (
         columns["flops_all_global"].tolist()[6:9] * 2
     )
+
+
+def test_numbers_that_fit_in_63_bits_are_int64_even_where_bounds_do_not():
+    windows, sides = np.array([[1], [64]]), np.array([[256, 4096]])
+    space = Space({"window": windows, "side": sides})
+    window, side = space.symbol("window"), space.symbol("side")
+    padded = -(-side // window) * window  # bounds: up to 4096 * 64
+    (evaluate,) = space.chunks()
+    factor = 2**49  # 4096 * factor = 2**61 fits, 4096 * 64 * factor does not
+    found = evaluate(padded * factor)
+    assert found.dtype == np.int64
+    assert found.tolist() == [[256 * factor, 4096 * factor]] * 2
+    beyond = evaluate(padded * factor * 8)
+    assert beyond.dtype == object
+    assert beyond.tolist() == [[256 * factor * 8, 4096 * factor * 8]] * 2

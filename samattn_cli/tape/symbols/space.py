@@ -367,7 +367,26 @@ class Evaluation:
 
     def __call__(self, value: Integer) -> Values:
         """An int, or an array with an int for each point: int64, or dtype object if that might overflow."""
-        return self._value(value, large=self.space.magnitude(value) > MOST)
+        large = self.space.magnitude(value) > MOST and not self._fits(value)
+        return self._value(value, large=large)
+
+    def _fits(self, value: Integer) -> bool:
+        """Whether all terms, products and sums of a formula fit in 63 bits at these points; by floats, with a bit for rounding.
+
+        Bounds say no too often: those of the windows of an image combine the smallest window with the largest.
+        """
+        import numpy as np
+
+        total: Any = 0.0
+        for monomial, coefficient in terms_of(value).items():
+            if abs(coefficient) > MOST:
+                return False
+            product: Any = float(abs(coefficient))
+            for atom, power in monomial:
+                sizes = np.abs(np.asarray(self._atom(atom, large=False), float))
+                product = product * np.maximum(sizes, 1) ** power  # of a product with a 0, parts may be large
+            total = total + product
+        return bool(np.max(total) < MOST // 2)
 
     def _value(self, value: Integer, *, large: bool) -> Values:
         if not isinstance(value, Formula):
