@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .columns import Array
 
-MANY = 1 << 16
+MANY = 1 << 17
 """Rows from which on Arrow saves more than its import takes."""
 SAME = 1e-4, 1e9
 """Between them, Arrow writes numbers that are not whole as `repr` does: it has its own rules for exponents and for 1.0."""

@@ -375,18 +375,18 @@ class Evaluation:
 
         Bounds say no too often: those of the windows of an image combine the smallest window with the largest.
         """
-        import numpy as np
-
         total: Any = 0.0
         for monomial, coefficient in terms_of(value).items():
             if abs(coefficient) > MOST:
                 return False
             product: Any = float(abs(coefficient))
             for atom, power in monomial:
-                sizes = np.abs(np.asarray(self._atom(atom, large=False), float))
-                product = product * np.maximum(sizes, 1) ** power  # of a product with a 0, parts may be large
+                sizes = abs(self._atom(atom, large=False))
+                sizes = sizes + (sizes == 0)  # of a product with a 0, parts may be large
+                for _ in range(power):
+                    product = product * sizes
             total = total + product
-        return bool(np.max(total) < MOST // 2)
+        return bool((total.max() if hasattr(total, "max") else total) < MOST // 2)
 
     def _value(self, value: Integer, *, large: bool) -> Values:
         if not isinstance(value, Formula):
