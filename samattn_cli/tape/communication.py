@@ -22,8 +22,9 @@ from itertools import accumulate
 from ..encoder.model import Phase
 from ..records import dataclass
 from . import ddp
-from .fsdp import Group, Sharding
-from .sharded import ROOT, groups_of
+from .fsdp import Sharding
+from .sharded import ROOT
+from .sharded_order import is_live
 from .sharded_training import ShardedStep
 from .training import TrainingStep
 from .zero import shares
@@ -102,7 +103,7 @@ def sent(step: TrainingStep) -> Sent:
     if run.gpus == 1 or not (run.is_ddp or run.is_fsdp):
         return Sent()
     after = tuple(_of_zero1(step)) if run.is_zero1 else ()
-    if run.is_fsdp:
+    if isinstance(step, ShardedStep):
         first = later = tuple(_of_fsdp(step))
     else:
         later = tuple(_of_ddp(step, ddp.filled(step.completed)))
@@ -130,9 +131,9 @@ def _of_zero1(step: TrainingStep) -> Iterator[Collective]:
             yield Collective(BROADCAST, step.trained_bytes[place], gpus, "step")
 
 
-def _of_fsdp(step: TrainingStep) -> Iterator[Collective]:
+def _of_fsdp(step: ShardedStep) -> Iterator[Collective]:
     """The collectives of a micro-batch."""
-    groups, sharding = _groups(step), Sharding.of(step.config.run)
+    groups, sharding = step.groups, Sharding.of(step.config.run)
     blocks = [segment.name for segment in step.forward.segments if segment.layer is not None]
     for name in (ROOT, *blocks):
         yield Collective(ALL_GATHER, groups[name].buffer_bytes, sharding.gpus, "forward", name)
@@ -142,11 +143,6 @@ def _of_fsdp(step: TrainingStep) -> Iterator[Collective]:
         ranks = sharding.kept_over if is_gathering else sharding.gpus
         if nbytes:
             yield Collective(kind, nbytes, ranks, "backward", begins_with)
-
-
-def _groups(step: TrainingStep) -> dict[str, Group]:
-    """What is communicated together; steps that share their passes share the weights of each group."""
-    return step.groups if isinstance(step, ShardedStep) else groups_of(step.forward)
 
 
 def _backward_of_fsdp(
@@ -162,8 +158,7 @@ def _backward_of_fsdp(
         if due:
             unfinished.remove(due)
             yield REDUCE_SCATTER, due, due
-        is_live = any(storage is not None for storage in run.received)
-        is_block = is_live and segment.layer is not None
+        is_block = segment.layer is not None and is_live(run)
         wanted = [segment.name, *_before(segment.name, blocks)] if is_block else []
         wanted += blocks[-1:] if begins else []
         begins = False

@@ -23,7 +23,7 @@ from typing import Protocol
 from ..units import rounded
 from .allocator import DEFAULT, GATHERING, REDUCING, Block
 from .encoder import ForwardPass
-from .fsdp import Group, Sharding, Weight, bytes_of
+from .fsdp import Group, Weight, bytes_of
 from .inside import Cuda
 from .module_order import in_module_order, registered_in
 from .requests import COMMUNICATION, GATHERED, GRADIENTS, WEIGHTS, WORKSPACES
@@ -40,12 +40,6 @@ class Memory(Protocol):
 
     def free(self, block: Block | None) -> None:
         """Free a block; None does nothing."""
-
-
-def groups_of(passed: ForwardPass) -> dict[str, Group]:
-    """The groups of an encoder: the root's, and a block's by its name."""
-    sharding = Sharding.of(passed.config.run)
-    return {name: Group(weights, sharding) for name, weights in weights_by_group(passed).items()}
 
 
 def weights_by_group(passed: ForwardPass) -> dict[str, tuple[Weight, ...]]:
@@ -144,7 +138,7 @@ class Sharded:
 
     def begin_backward(self) -> None:
         """The last block is gathered ahead."""
-        self._prefetch(self.order[-1])
+        self._gather(self.order[-1])
 
     def before_backward(self, name: str) -> None:
         """The weights of a block are gathered, and those of the block before it ahead."""
@@ -152,7 +146,7 @@ class Sharded:
         self._free(self._copy_out(name))
         place = self.order.index(name)
         if place:
-            self._prefetch(self.order[place - 1])
+            self._gather(self.order[place - 1])
 
     def reduce(self, name: str, gradients: Blocks) -> None:
         """The gradients of a group are reduced, and its gathered weights go."""
@@ -181,9 +175,6 @@ class Sharded:
         self.gradients.clear()
 
     # -- collectives -------------------------------------------------------------------------------------------------
-
-    def _prefetch(self, name: str) -> None:
-        self._gather(name)
 
     def _gather(self, name: str) -> None:
         """An all-gather begins, unless the weights are there or on their way."""

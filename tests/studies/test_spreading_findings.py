@@ -7,7 +7,6 @@ import pytest
 from samattn_cli import load_config
 from samattn_cli.studies.passes import Passes
 from samattn_cli.studies.spreading_findings import of_spreading, padded_weights
-from samattn_cli.tape.sharded import groups_of
 
 
 def found(preset, *overrides):
@@ -59,7 +58,7 @@ def test_there_is_none_without_much_padding(preset, overrides):
 
 def test_what_is_padded_is_what_the_groups_gather_beyond_the_weights():
     passes = Passes(load_config("sam2_hiera_t", ["run.mode=training", "run.parallel=zero3", "run.gpus=64"]))
-    gathered = sum(group.buffer_bytes for group in groups_of(passes.step.forward).values())
+    gathered = sum(group.buffer_bytes for group in passes.step.groups.values())
     padding = sum(weight.padding_bytes for weight in padded_weights(passes))
     assert gathered - padding == 4 * passes.step.forward.total("params")
 

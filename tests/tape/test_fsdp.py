@@ -15,7 +15,7 @@ from samattn_cli.tape.fsdp import Group, Sharding, Weight, shard_of
 from samattn_cli.tape.inside import Cuda
 from samattn_cli.tape.replay import Usage, replay_step
 from samattn_cli.tape.requests import GATHERED
-from samattn_cli.tape.sharded import ROOT, groups_of
+from samattn_cli.tape.sharded import ROOT
 from samattn_cli.tape.timeline import timeline
 from samattn_cli.tape.training import TrainingStep, training_step
 from tests.tape.dry.fsdp import CASES, DEVICE, EACH_PATH, PATH, config_of
@@ -100,19 +100,19 @@ def test_the_tables_of_the_copies_of_a_block_of_vit_b():
     seen = {2: (18_888, 55_984), 8: (7_368, 14_480), 64: (1_320, 2_384)}
     for gpus, (out, back) in seen.items():
         config = load_config("vit_b", [*OVER_8, f"run.gpus={gpus}"])
-        block = groups_of(training_step(config).forward)["blocks.0"]
+        block = training_step(config).groups["blocks.0"]
         assert (block.copy_out_table_bytes(gpus, Cuda()), block.copy_in_table_bytes) == (out, back)
 
 
 def test_groups_are_blocks_and_the_root_in_which_own_weights_come_last():
-    groups = groups_of(training_step(load_config("sam_vit_b", OVER_8)).forward)
+    groups = training_step(load_config("sam_vit_b", OVER_8)).groups
     assert [*groups] == [ROOT, *(f"blocks.{number}" for number in range(12))]
     assert [weight.name for weight in groups[ROOT].weights][:2] == [
         "patch_embed.proj.weight",
         "patch_embed.proj.bias",
     ]
     assert groups[ROOT].weights[-1].name == "pos_embed"
-    vit = groups_of(training_step(load_config("vit_b", OVER_8)).forward)
+    vit = training_step(load_config("vit_b", OVER_8)).groups
     assert sum(math.prod(weight.shape) for weight in vit["blocks.3"].weights) == BLOCK_OF_VIT_B
 
 

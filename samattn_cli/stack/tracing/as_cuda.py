@@ -101,8 +101,7 @@ def attention(
         return torch.ops.aten._scaled_dot_product_attention_math(
             q, k, v, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )[0]
-    fused = _efficient if kernel == "efficient" else _cudnn
-    return fused(q, k, v, attn_mask, dropout_p, is_causal, scale)
+    return _masked(kernel, q, k, v, attn_mask, dropout_p, is_causal, scale)
 
 
 def _flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: float | None) -> Tensor:
@@ -117,7 +116,8 @@ def _flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale:
     return out[..., :width] if missing else out
 
 
-def _efficient(
+def _masked(
+    kernel: str,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -126,29 +126,19 @@ def _efficient(
     causal: bool,
     scale: float | None,
 ) -> Tensor:
-    if mask is not None:
-        mask = aligned(mask).expand(*q.shape[:3], k.shape[2])
-    kernel = torch.ops.aten._scaled_dot_product_efficient_attention
-    out: Tensor = kernel(q, k, v, mask, _trains(q, k, v), dropout, causal, scale=scale)[0]
+    """The kernels that take a mask: memory-efficient attention, and cuDNN's."""
+    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
+    aten = torch.ops.aten
+    if kernel == "cudnn":
+        out: Tensor = aten._scaled_dot_product_cudnn_attention(
+            q, k, v, mask, trains, dropout, causal, False, scale=scale
+        )[0]
+    else:
+        whole = None if mask is None else aligned(mask).expand(*q.shape[:3], k.shape[2])
+        out = aten._scaled_dot_product_efficient_attention(
+            q, k, v, whole, trains, dropout, causal, scale=scale
+        )[0]
     return out
-
-
-def _cudnn(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None,
-    dropout: float,
-    causal: bool,
-    scale: float | None,
-) -> Tensor:
-    kernel = torch.ops.aten._scaled_dot_product_cudnn_attention
-    out: Tensor = kernel(q, k, v, mask, _trains(q, k, v), dropout, causal, False, scale=scale)[0]
-    return out
-
-
-def _trains(*operands: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(x.requires_grad for x in operands)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
