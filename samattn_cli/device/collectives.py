@@ -18,7 +18,7 @@ from __future__ import annotations
 from ..records import dataclass
 from ..tape.communication import sent_bytes, steps
 from ..units import MS_PER_SECOND
-from .model import Device, Interconnect
+from .model import Interconnect
 
 BASE_US = 8.4
 STEP_US = {"NVLink": 3.4, "PCIe": 5.7, "network": 14.0}
@@ -76,9 +76,3 @@ def collective_ms(kind: str, nbytes: int, link: Link) -> float:
         BASE_US + (steps(kind, link.gpus) - across) * STEP_US[link.within] + across * STEP_US["network"]
     )
     return latency_us / 1e3 + sent_bytes(kind, nbytes, link.gpus) / link.bytes_per_s * MS_PER_SECOND
-
-
-def time_between(kind: str, nbytes: int, gpus: int, device: Device) -> float | None:
-    """The same between GPUs of a device, in ms; None if a bandwidth is not known."""
-    link = link_between(gpus, device.interconnect)
-    return None if link is None else collective_ms(kind, nbytes, link)

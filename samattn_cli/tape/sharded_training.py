@@ -26,7 +26,7 @@ from .sharded import Sharded, weights_by_group
 from .sharded_order import BackwardOrder, is_live
 from .storage import Dim, Storage
 from .symbols.formula import greatest
-from .training import OPTIMIZERS, Moment, TrainingStep, operation_at, training_step
+from .training import Moment, TrainingStep, operation_at, training_step
 
 SAME_PASSES = {
     key: getattr(RunConfig(), key) for key in ("step", "zero_grad", "accumulate", "optimizer", "allocator")
@@ -289,10 +289,8 @@ class Count:
                 self.order.end_backward([*left])
 
     def _optimizer(self) -> None:
-        step = self.step
-        transient = OPTIMIZERS[step.config.run.optimizer].transient * step.gradients_bytes
         self._enter(("optimizer", "step"))
-        self._note(self.allocated + transient + step.optimizer_bytes - step.state_bytes)
+        self._note(self.allocated + self.step.made_by_optimizer_bytes)
         self.has_grown = False
 
     @property

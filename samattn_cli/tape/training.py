@@ -414,13 +414,18 @@ class TrainingStep:
         left = self.kept_bytes + sum(live_over(recording).change for recording in self.first_recordings)
         run = self.config.run
         transient = OPTIMIZERS[run.optimizer].transient
-        made = self._transient_bytes + (self.optimizer_bytes - self.state_bytes)
+        made = self.made_by_optimizer_bytes
         if run.grad_scaler:  # found_inf
             made = made + rounded(SCALAR_BYTES)
         elif run.ema and not transient and run.step == "later":
             made = made + rounded(COUNTER_BYTES)
         made = made + self.scaler_bytes
         return Moment(self.before_bytes + self.output_gradient_bytes + left + made, ("optimizer", "step"))
+
+    @property
+    def made_by_optimizer_bytes(self) -> Dim:
+        """What the optimizer makes in its step: what it frees again and, in a first step, its state."""
+        return self._transient_bytes + (self.optimizer_bytes - self.state_bytes)
 
     @property
     def _transient_bytes(self) -> Dim:

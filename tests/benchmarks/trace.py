@@ -35,8 +35,8 @@ def by_trace() -> float:
     from samattn_cli import load_config
     from samattn_cli.stack.dynamo import without_dynamo
     from samattn_cli.stack.tracing.run import Inputs, trace
-    from samattn_cli.studies.traced.kernels import ON_AMPERE
     from tests.public.segment_anything_encoder import official, official_encoder
+    from tests.support.ampere import ON_AMPERE
 
     small = official.ImageEncoderViT(img_size=32, depth=1, use_rel_pos=True)
     model = official_encoder(load_config("sam_vit_b"), "meta")

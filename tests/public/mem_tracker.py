@@ -9,7 +9,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from samattn_cli.stack.tracing import as_cuda
 from samattn_cli.stack.tracing.run import Inputs, tensors_in
-from samattn_cli.studies.traced.kernels import ON_AMPERE
+from tests.support.ampere import ON_AMPERE
 
 DEVICE = "cuda" if torch.version.cuda else "cpu"
 """MemTracker rounds to 512 bytes on CUDA alone, of which only a CUDA build has fake tensors."""

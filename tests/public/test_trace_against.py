@@ -10,9 +10,9 @@ from samattn_cli.stack.encoder import build
 from samattn_cli.stack.tracing.run import Inputs
 from samattn_cli.stack.tracing.run import trace as run_and_record
 from samattn_cli.studies.traced.against import against
-from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.passes import TracedPasses
 from tests.public.segment_anything_encoder import official_encoder
+from tests.support.ampere import ON_AMPERE
 
 SMALL = ("embed_dim=48", "depth=4", "num_heads=3", "out_chans=16", "window_size=5", "image_size=160")
 GLOBAL = "global_attn_indexes=[1]"

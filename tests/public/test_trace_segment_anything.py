@@ -9,10 +9,10 @@ from samattn_cli import analyze, load_config
 from samattn_cli.files.load import parse_override
 from samattn_cli.stack.tracing.run import Inputs
 from samattn_cli.stack.tracing.run import trace as run_and_record
-from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.passes import TracedPasses
 from samattn_cli.studies.traced.report import report_of
 from tests.public.segment_anything_encoder import official_encoder
+from tests.support.ampere import ON_AMPERE
 
 SMALL = ("embed_dim=48", "depth=3", "num_heads=3", "global_attn_indexes=[1]", "out_chans=16", "window_size=5")
 

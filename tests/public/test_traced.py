@@ -9,9 +9,9 @@ from samattn_cli.files.load import parse_override
 from samattn_cli.stack.dynamo import without_dynamo
 from samattn_cli.stack.tracing.run import trace as run_and_record
 from samattn_cli.studies.traced.against import against
-from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.passes import TracedPasses
 from tests.public.traced import PIXELS, Inputs, Model, compared, module_of
+from tests.support.ampere import ON_AMPERE
 
 transformers = pytest.importorskip("transformers")
 

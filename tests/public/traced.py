@@ -26,11 +26,11 @@ from samattn_cli.reports.trace import TracedOp
 from samattn_cli.stack.dynamo import without_dynamo
 from samattn_cli.stack.tracing import as_cuda
 from samattn_cli.stack.tracing.run import Inputs, trace
-from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.passes import TracedPasses
 from samattn_cli.studies.traced.report import report_of
 from tests.public.mem_tracker import DEVICE, tracked
 from tests.public.traced_models import PIXELS, Model, models, module_of
+from tests.support.ampere import ON_AMPERE
 
 
 class Peak(NamedTuple):

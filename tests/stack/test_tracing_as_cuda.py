@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from samattn_cli.stack.tracing.run import Inputs, trace
-from samattn_cli.studies.traced.kernels import ON_AMPERE
+from tests.support.ampere import ON_AMPERE
 
 ROWS, WIDTH = 64, 8
 FLOAT, BOOL = 4, 1

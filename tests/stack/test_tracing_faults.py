@@ -9,7 +9,7 @@ import pytest
 
 from samattn_cli.stack.tracing.autocast import NOTE
 from samattn_cli.stack.tracing.child import answer
-from samattn_cli.studies.traced.kernels import ON_AMPERE
+from tests.support.ampere import ON_AMPERE
 
 SOURCE = """
 import sys, torch

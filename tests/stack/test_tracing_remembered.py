@@ -9,9 +9,9 @@ from samattn_cli.stack import meta
 from samattn_cli.stack.dynamo import without_dynamo
 from samattn_cli.stack.tracing import as_cuda, follow
 from samattn_cli.stack.tracing.run import Inputs, trace
-from samattn_cli.studies.traced.kernels import ON_AMPERE
 from tests.public.segment_anything_encoder import official
 from tests.public.traced import models, module_of
+from tests.support.ampere import ON_AMPERE
 
 
 def both(module, shapes, monkeypatch):

@@ -11,9 +11,9 @@ from torch import nn
 
 from samattn_cli.stack.tracing.run import Inputs, trace
 from samattn_cli.studies.traced.inside import inside_op
-from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.ops import storages_of
 from samattn_cli.tape.inside import Cuda, steps
+from tests.support.ampere import ON_AMPERE
 
 FLOAT = 4
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from samattn_cli.stack.tracing.run import Inputs, trace
-from samattn_cli.studies.traced.kernels import ON_AMPERE
 from samattn_cli.studies.traced.passes import TracedPasses
 from tests.public.segment_anything_encoder import official
+from tests.support.ampere import ON_AMPERE
 
 
 def block(window: int) -> nn.Module:

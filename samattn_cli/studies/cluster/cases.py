@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -275,7 +275,7 @@ def _fingerprint(answer: dict[str, Any], host: str) -> Fingerprint:
     return replace(TypeAdapter(Fingerprint).validate_python(answer), host=host)
 
 
-def _check_alike(prints: Sequence[Fingerprint] | Any) -> None:
+def _check_alike(prints: Iterable[Fingerprint]) -> None:
     first, *others = prints
     for other in others:
         if differences := first.differences(other):

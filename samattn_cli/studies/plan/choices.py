@@ -55,7 +55,6 @@ FLOAT16 = option("float16 autocast", dtype="float32", autocast="float16", grad_s
 POLICY = option(
     "bfloat16 policy", dtype="float32", autocast="none", param_dtype="bfloat16", reduce_dtype="float32"
 )
-PRECISIONS = (FLOAT32, BFLOAT16, FLOAT16, POLICY)
 CHECKPOINTING = (
     option("none", checkpointing=False),
     option("all", checkpointing=True),
@@ -91,11 +90,6 @@ class Setting:
     @property
     def _unused(self) -> list[str]:
         return unused_by(self.config.run.parallel)
-
-    @property
-    def unchecked(self) -> EncoderConfig:
-        """The same without checkpointing."""
-        return replace(self.config, run=replace(self.config.run, checkpointing=DEFAULTS["checkpointing"]))
 
 
 def written(value: Any) -> str:

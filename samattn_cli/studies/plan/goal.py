@@ -83,7 +83,7 @@ def _check_given(config: EncoderConfig, goal: Goal) -> None:
         raise UsageError(
             "conflicting-options", f"run.parallel {run.parallel} and --gpus {goal.gpus}: {right}"
         )
-    if "gpus" in goal.given and getattr(run, "gpus", goal.gpus) != goal.gpus:
+    if "gpus" in goal.given and run.gpus != goal.gpus:
         raise UsageError("conflicting-options", f"run.gpus and --gpus {goal.gpus} differ: keep --gpus")
     sizes = {name: getattr(run, name) for name in ("batch_size", "accumulate") if name in goal.given}
     for name, size in sizes.items():

@@ -15,7 +15,7 @@ from ...encoder.registry import REFERENCE
 from ...encoder.trained import trains_all
 from ...tape.encoder import Segment
 from ...tape.memory import live_over
-from ...tape.training import OPTIMIZERS, TrainingStep, uncached_bytes
+from ...tape.training import uncached_bytes
 from ..passes import Passes
 
 
@@ -74,13 +74,7 @@ def least_bytes(parts: Parts, *, has_views: bool) -> int:
     step = parts.passes.step
     begins = parts.kept_bytes + step.output_gradient_bytes
     gradients = 0 if has_views else step.gradients_bytes
-    return int(step.before_bytes + max(begins, gradients + _of_optimizer(step)))
-
-
-def _of_optimizer(step: TrainingStep) -> int:
-    """What the optimizer's step makes."""
-    transient = OPTIMIZERS[step.config.run.optimizer].transient * step.updated_bytes
-    return int(transient + step.optimizer_bytes - step.state_bytes)
+    return int(step.before_bytes + max(begins, gradients + step.made_by_optimizer_bytes))
 
 
 def checkpointing_of(config: EncoderConfig, value: bool) -> EncoderConfig:

@@ -38,7 +38,3 @@ def _operand(x: Any, *, has_gradients: bool) -> Operand:
     dtype = str(x.dtype).removeprefix("torch.")
     needs_grad = has_gradients and x.requires_grad
     return Operand(tuple(x.shape), tuple(x.stride()), dtype, needs_grad, x.storage_offset())
-
-
-ON_AMPERE = kernel_of(AMPERE)
-"""The choice where no device is named."""
