@@ -22,7 +22,8 @@ def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A Hugging Face config.json, a checkpoint (.pth .pt .bin .pkl .safetensors), a folder with one, or a timm model.",
+            help="A Hugging Face config.json, a checkpoint (.pth .pt .bin .pkl .safetensors), a folder with one, a YAML config of "
+            "SAM 2 or Swin, or a model of timm.",
         ),
     ],
     image_size: Annotated[

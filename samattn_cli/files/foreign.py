@@ -15,6 +15,9 @@ PYTORCH = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pth.tar")
 OF_HUGGING_FACE = ("model_type", "architectures")
 """Keys of transformers' config.json that encoder configs do not have."""
 
+OF_OTHER_PROJECTS = (("MODEL",), ("model", "image_encoder"), ("trainer", "model"))
+"""What encoder configs do not have, and YAML configs of Swin, detectron2 and SAM 2 do."""
+
 
 def is_checkpoint(name: str) -> bool:
     """Whether a file name has the extension of a checkpoint."""
@@ -35,6 +38,11 @@ def document_problem(root: Node) -> Message | None:
         return Message(
             "not-a-config",
             f"is a Hugging Face config.json, not an encoder config: `{_import(label)}` writes one from it",
+        )
+    if any(root.at(path) is not None for path in OF_OTHER_PROJECTS):
+        return Message(
+            "not-a-config",
+            f"is the config of another project, not an encoder config: `{_import(root.where.source)}` reads those of SAM 2 and Swin",
         )
     kind, version = root.step("kind"), root.step("schema_version")
     if kind is None or version is None:

@@ -40,6 +40,7 @@ class Description:
         warnings: sentences for whoever runs the import. They go to standard error and into the config.
         read: the names of the entries that have been read.
         present: the names of the entries that it has, with those of each inner description that has been read.
+        shown: an entry's place ("file.yaml:3:7") and its name in the file, where they are known.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Description:
         self.warnings: list[str] = []
         self.read: set[str] = set()
         self.present = set(present)
+        self.shown: dict[str, tuple[str, str]] = {}
 
     def inner(self, key: str, *model_types: str) -> Description:
         """The description under `key`, such as that of a vision model in a whole model; empty if it is missing.
@@ -82,6 +84,7 @@ class Description:
         """The same description, with the library's defaults for missing entries."""
         completed = Description(self.label, self.entries, defaults)
         completed._share(self)
+        completed.shown = self.shown
         return completed
 
     def _share(self, outer: Description) -> None:
@@ -164,10 +167,15 @@ class Description:
             raise self._unsupported(key, value, " or ".join(map(repr, supported)))
 
     def _unsupported(self, key: str, value: Any, supported: str) -> ImportFailedError:
+        place, name = self._shown(key)
         return ImportFailedError(
             "unsupported-model",
-            f"{self.label}: samattn cannot express {key} {quoted(value)}; it supports {supported}",
+            f"{place}: samattn cannot express {name} {quoted(value)}; it supports {supported}",
         )
+
+    def _shown(self, key: str) -> tuple[str, str]:
+        """The place and the name of an entry, as messages have them."""
+        return self.shown.get(key, (self.label, key))
 
     def ignore(self, *keys: str) -> None:
         """Note that samattn leaves out these entries, which say what a training step drops at random."""
@@ -181,13 +189,15 @@ class Description:
     def _get(self, key: str) -> Any:
         self.read.add(key)
         if key not in self.entries:
-            raise ImportFailedError("missing-entry", f"{self.label}: {key} is missing")
+            place, name = self._shown(key)
+            raise ImportFailedError("missing-entry", f"{place}: {name} is missing")
         return self.entries[key]
 
     def wrong(self, key: str, wanted: str) -> ImportFailedError:
         """The error for an entry that is not what is `wanted`."""
+        place, name = self._shown(key)
         return ImportFailedError(
-            "wrong-entry", f"{self.label}: {key} must be {wanted}, not {quoted(self._get(key))}"
+            "wrong-entry", f"{place}: {name} must be {wanted}, not {quoted(self._get(key))}"
         )
 
 

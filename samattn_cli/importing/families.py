@@ -5,6 +5,7 @@ more are optional: `BACKBONES` maps a model_type to a function of a description 
 backbones have; `COPIES` is like `HUGGING_FACE`, for models with the same encoder but code of their own, whose memory samattn
 does not model; `TRANSFORMERS_DIFFERENCES` maps a model_type to a function that says where transformers runs an encoder
 differently from samattn; `EAGER_ONLY` has the model_types for which transformers has no attention but eager.
+`CONFIG_FILES`, in the `config_file` of a family, has the kinds of YAML configs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from ..encoder.model import EncoderConfig
 from ..encoder.outside import add_installed
 from ..encoder.registry import modules
+from .config_file import ConfigKind
 from .description import Description, Keys
 from .weights import CheckpointKind
 
@@ -48,6 +50,12 @@ def eager_only() -> frozenset[str]:
 def checkpoints() -> tuple[CheckpointKind, ...]:
     """The kinds of checkpoints, in the order in which they are tried."""
     return tuple(kind for family in _families() for kind in getattr(family, "CHECKPOINTS", ()))
+
+
+def config_files() -> tuple[ConfigKind, ...]:
+    """The kinds of YAML configs, in the order in which they are tried."""
+    add_installed()
+    return tuple(kind for family in modules("config_file") for kind in getattr(family, "CONFIG_FILES", ()))
 
 
 def unusable_families() -> str:

@@ -18,8 +18,9 @@ from .another_size import at_another_size
 from .attention import of_timm
 from .checkpoint import Shapes, kind_of
 from .checks import check_activations, check_blocks, check_differences, check_weights, config_of
+from .config_file import ELSEWHERE, ENDINGS, read_config_file
 from .description import Description, Keys, quoted
-from .families import checkpoints, unusable_families
+from .families import checkpoints, config_files, unusable_families
 from .hugging_face import LIBRARY, read_config_json
 from .implementation import of_library
 from .inside import Found, choice_of, encoders_in
@@ -35,14 +36,16 @@ IN_FOLDER = (
     *(f"{name}{ending}" for ending in ("", INDEX) for name in ("model.safetensors", "pytorch_model.bin")),
 )
 """What transformers saves: in a folder, these come before other checkpoints."""
-EXTENSIONS = (".json", SAFETENSORS, *PYTORCH)
+CODE = ".py"
+EXTENSIONS = (".json", SAFETENSORS, *PYTORCH, *ENDINGS)
 
 
 def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair | None = None) -> str:
     """The YAML of the encoder that a source describes.
 
     Args:
-        source: Hugging Face's config.json or its folder, a checkpoint, or the name of a timm model.
+        source: Hugging Face's config.json or its folder, a checkpoint, a YAML config of another project, or the name of a timm
+            model.
         warn: is called with each warning for whoever runs the import; the YAML's comments have it too.
         image_size: (height, width) of the images that it is used for; None for those that its source was made for.
 
@@ -64,6 +67,10 @@ def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair 
     elif path.suffix == ".json" and not path.name.endswith(INDEX):
         keys, read = read_config_json(path)
         what, library = f"{path}, of Hugging Face", LIBRARY
+    elif path.name.endswith(ENDINGS):
+        keys, read, project = read_config_file(path, config_files())
+        config_of(keys, str(path))
+        what, library = f"{path}, of {project}", ""
     else:
         parts = parts_of(path)
         keys, read = _from_weights(shapes_in(parts), str(path), {})
@@ -82,6 +89,10 @@ def _file_of(path: Path) -> Path | None:
     if path.exists():
         if not path.is_file():
             raise ImportFailedError("not-a-file", f"{path}: {not_a_file(path.stat().st_mode).strerror}")
+        if path.suffix == CODE:
+            raise ImportFailedError(
+                "python-code", f"{path}: is Python code, which samattn does not run. {ELSEWHERE}"
+            )
         if not path.name.endswith(EXTENSIONS) and not kind_of(path):
             raise ImportFailedError(
                 "unknown-extension",
@@ -89,7 +100,7 @@ def _file_of(path: Path) -> Path | None:
                 "checkpoint does",
             )
         return path
-    if len(path.parts) != 1 or path.name.endswith(EXTENSIONS):
+    if len(path.parts) != 1 or path.name.endswith((*EXTENSIONS, CODE)):
         raise ImportFailedError(
             "file-not-found", f"{path}: no such file; samattn does not download from a hub"
         )

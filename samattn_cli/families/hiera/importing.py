@@ -40,10 +40,11 @@ def from_vision(description: Description) -> Keys:
     description.expect("fpn_padding", 0)
     description.expect("fpn_top_down_levels", [2, 3])
     description.expect("num_feature_levels", 3)
-    return _with_neck(keys, description.integer("fpn_hidden_size"))
+    return with_neck(keys, description.integer("fpn_hidden_size"))
 
 
-def _with_neck(keys: Keys, channels: int) -> Keys:
+def with_neck(keys: Keys, channels: int) -> Keys:
+    """The keys with SAM 2's neck."""
     return {key: keys[key] for key in keys if key not in LAST} | {
         "neck": "sam2_fpn",
         "out_chans": channels,
@@ -144,7 +145,7 @@ def from_weights(weights: Weights) -> Keys:
         "run": RUN,
     }
     if "neck.convs.0.conv.weight" in weights:
-        return _with_neck(keys, weights.shape("neck.convs.0.conv.weight", 4)[0])
+        return with_neck(keys, weights.shape("neck.convs.0.conv.weight", 4)[0])
     return keys
 
 

@@ -52,7 +52,7 @@ def of_backbone(description: Description, keys: Keys) -> Keys:
         key = "out_features" if named is not None else "out_indices"
         raise description.wrong(key, f"a list of some of {', '.join(known[1:])}, or of their numbers from 1")
     stages = sorted(known.index(name) - 1 for name in names)
-    return _with_norms({**keys, "norm": False}, stages, "swin_backbone")
+    return with_norms({**keys, "norm": False}, stages, "swin_backbone")
 
 
 def of_maskformer(description: Description, keys: Keys) -> Keys:
@@ -68,7 +68,7 @@ def of_v2_backbone(description: Description, keys: Keys) -> Keys:
     return {**keys, "norm": False}
 
 
-def _with_norms(keys: Keys, stages: list[int], neck: str = "stage_norms") -> Keys:
+def with_norms(keys: Keys, stages: list[int], neck: str = "stage_norms") -> Keys:
     """The keys with a norm for the output of each of these stages."""
     whole = {key: value for key, value in keys.items() if key != "stages"} | {"neck": neck}
     if stages != list(range(len(keys["stages"]))):
@@ -179,7 +179,7 @@ def from_weights(weights: Weights) -> Keys:
             for number, shape in enumerate(stages)
         ],
     }
-    return _with_norms(keys, normed) if normed else keys
+    return with_norms(keys, normed) if normed else keys
 
 
 def _shapes_of_stages(weights: Weights) -> list[tuple[int, int, int]]:
