@@ -128,7 +128,7 @@ def test_a_swin_of_a_detector_has_a_norm_for_each_map(tmp_path):
         (MASK2FORMER, "APE: False", "OUT_FEATURES: [res1]", "wrong-entry", "[res1"),
     ],
 )
-def test_what_is_wrong_in_a_config_is_said_with_its_place(text, old, new, code, at, tmp_path):  # noqa: PLR0913
+def test_what_is_wrong_in_a_config_is_said_with_its_place(text, old, new, code, at, tmp_path):
     wrong = text.replace(old, new, 1)
     assert wrong != text
     before = wrong[: wrong.index(at)]
