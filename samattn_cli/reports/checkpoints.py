@@ -43,6 +43,9 @@ class CheckpointAnswer:
         status: whether a choice fits.
         message: why there is no answer.
         best: the choice that fits with the fewest FLOPs; where none fits, the one with the lowest peak.
+        least_flops: FLOPs that are computed again at the least: no choice with fewer fits. Those of `best`, if it is proven to
+            have the fewest; None if nothing fits.
+        least_more_flops: their share of the FLOPs of a step that checkpoints nothing.
         every: all blocks, for comparison; None if that is the answer.
         untried: choices with fewer FLOPs that may fit by what they request, and were not replayed; None: they were not counted.
         replayed: choices that were replayed through the allocator.
@@ -52,6 +55,8 @@ class CheckpointAnswer:
     status: CheckpointStatus
     message: str = ""
     best: Checkpointed | None = None
+    least_flops: int | None = None
+    least_more_flops: float | None = None
     every: Checkpointed | None = None
     untried: int | None = 0
     replayed: int = 0

@@ -158,7 +158,21 @@ def fits(passes: Passes, device: Device) -> bool:
         return False
     if not passes.config.run.allocator and fits_by_live(passes.peak_bytes, device.usable_bytes):
         return True
-    return passes.peak_bytes <= device.usable_bytes and in_memory(passes, device).fits
+    return passes.peak_bytes <= device.usable_bytes and _finds_room(passes, device)
+
+
+def _finds_room(passes: Passes, device: Device) -> bool:
+    """Whether the allocator finds room in a device; without the figures of a run that does not fit, which take a second replay."""
+    cuda = cuda_of(device)
+    if cuda is None or _differs_by_capacity(passes):
+        return in_memory(passes, device).fits
+    from ..tape.allocator import OutOfMemoryError
+
+    try:
+        replayed(passes, cuda, device.usable_bytes)
+    except OutOfMemoryError:
+        return False
+    return True
 
 
 def fits_by_live(live_bytes: Any, usable_bytes: int) -> Any:

@@ -20,7 +20,7 @@ from samattn_cli.studies.fit import Asked, fit
 from samattn_cli.studies.on_device import cuda_of, fits, in_memory, replayed
 from samattn_cli.studies.passes import Passes
 from samattn_cli.tape.training import training_step
-from samattn_cli.units import format_bytes
+from samattn_cli.units import format_bytes, format_percent
 
 MANY = ["run.mode=training", "run.batch_size=8", "run.optimizer=sgd"]
 SMALL = {
@@ -93,7 +93,12 @@ def test_choices_are_counted_as_they_are_listed() -> None:
     assert listed is not None
     assert number is not None
     assert {choice.blocks for choice in listed} == wanted
-    assert number[1] == len(wanted) > 0
+    assert number.number == len(wanted) > 0
+    flops = [step.recomputed_flops for step in steps]
+    assert sum(number.by_flops.values()) == number.number
+    for each in number.by_flops:
+        of_equal = {c for c, own in zip(choices, flops, strict=True) if own == each}
+        assert number.by_flops[each] == len(of_equal & wanted)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +135,46 @@ def test_on_a_device_the_choice_is_the_best_of_all_by_the_allocators_verdict(
         (step.recomputed_flops for step in fitting), default=None
     )
     assert found.untried == 0
+    assert found.least_flops == (found.choice and found.choice.flops)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("gib", [7, 8, 9, 10, 11])
+def test_a_choice_of_sam_vit_h_at_depth_8_is_the_best_of_all_256(gib: int) -> None:
+    """With two global blocks of eight. Each choice has a replay of its own."""
+    config = load_config("sam_vit_h", ["run.mode=training", "depth=8", "global_attn_indexes=[3,7]"])
+    device, cuda = replace(A100, memory_bytes=gib * 2**30 + A100.reserved_bytes), cuda_of(A100)
+    assert cuda is not None
+    choices = [blocks for size in range(9) for blocks in combinations(range(8), size)]
+    passes = [Passes(with_blocks(config, blocks), device) for blocks in choices]
+    fitting = [each.step.recomputed_flops for each in passes if in_memory(each, device).fits]
+    found = on_device(config, cuda, gib * 2**30, lambda chosen: fits(Passes(chosen, device), device))
+    assert (found.choice and found.choice.flops) == found.least_flops == min(fitting, default=None)
+    assert found.untried == 0
+
+
+@pytest.mark.parametrize("replays", [3, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (2, 5, 9))])
+def test_where_not_all_are_replayed_the_fewest_flops_are_between_two_bounds(
+    monkeypatch: pytest.MonkeyPatch, replays: int
+) -> None:
+    """Four blocks. The first choices that are replayed are those of the front, so few replays prove little."""
+    monkeypatch.setattr("samattn_cli.studies.checkpoints.search._replays", lambda _: replays)
+    config, cuda = encoder("sam_vit_b"), cuda_of(A100)
+    assert cuda is not None
+    choices = subsets(config)
+    room = replayed(Passes(with_blocks(config, (0, 2))), cuda).reserved
+    device = replace(A100, memory_bytes=room + A100.reserved_bytes)
+    found = on_device(config, cuda, room, lambda chosen: in_memory(Passes(chosen, device), device).fits)
+    fewest = min(
+        training_step(with_blocks(config, blocks)).recomputed_flops
+        for blocks in choices
+        if in_memory(Passes(with_blocks(config, blocks), device), device).fits
+    )
+    assert found.choice is not None
+    assert found.least_flops is not None
+    assert found.least_flops <= fewest <= found.choice.flops
+    assert found.replayed <= replays
+    assert (found.untried == 0) == (found.least_flops == found.choice.flops)
 
 
 def test_the_answer_names_the_blocks_and_what_sets_them() -> None:
@@ -178,7 +223,10 @@ def test_the_page_says_what_is_reserved_and_that_cheaper_choices_were_not_replay
     assert answer.best is not None
     assert answer.untried
     text = str(next(sections(report)))
-    assert f"{answer.untried} cheaper choices were not replayed" in text
+    assert answer.least_flops is not None
+    assert answer.least_flops < answer.best.recomputed_flops
+    assert f"no choice with less than {format_percent(answer.least_more_flops or 0)} more FLOPs fits" in text
+    assert f"{answer.untried} choices were not replayed" in text
     assert f"{format_bytes(answer.best.encoder.reserved_bytes or 0)} reserved of" in text
 
 

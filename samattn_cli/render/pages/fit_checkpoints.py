@@ -8,7 +8,7 @@ from typing import Any
 from ...reports.checkpoints import CheckpointAnswer, Checkpointed
 from ...reports.fit import Fit
 from ...shell import options
-from ...units import format_bytes, format_ms
+from ...units import format_bytes, format_ms, format_percent
 from ..elements import Lines, Section, Table
 
 TITLE = "Blocks to checkpoint in training"
@@ -52,7 +52,7 @@ def _answer(answer: CheckpointAnswer, report: Fit) -> Iterator[str]:
     elif answer.status == "fits":
         what = "all blocks" if best.checkpointing is True else f"blocks {best.words}"
         time = "" if best.recomputed_ms is None else f", {format_ms(best.recomputed_ms)} a step"
-        yield f"checkpoint {what}: {best.more_flops:.1%} more FLOPs{time}, {taken} of {memory} ({_setting(best)})."
+        yield f"checkpoint {what}: {format_percent(best.more_flops)} more FLOPs{time}, {taken} of {memory} ({_setting(best)})."
     elif best.encoder.refused:
         yield f"it does not run, whatever the memory. {best.encoder.refused}."
     else:
@@ -61,16 +61,22 @@ def _answer(answer: CheckpointAnswer, report: Fit) -> Iterator[str]:
 
 
 def _proof(answer: CheckpointAnswer) -> Iterator[str]:
-    """Whether a cheaper choice may have been missed."""
-    if answer.untried:
-        yield (
-            f"{answer.untried:,} cheaper choices were not replayed; one of them may fit, since what they request is less than "
-            f"there is. The cheaper choices that were replayed do not fit ({answer.replayed} replays in all)."
-        )
-    elif answer.untried is None:
-        yield (
-            f"cheaper choices are too many to count. One of them may fit as well: {answer.replayed} choices were replayed."
-        )
+    """Whether no choice has fewer FLOPs; otherwise between which bounds the fewest are."""
+    best, least = answer.best, answer.least_more_flops
+    if best is None or answer.untried == 0:
+        if answer.replayed and answer.status == "fits":
+            yield "this choice has the fewest: no choice with fewer FLOPs fits."
+        return
+    bound = "" if least is None else f"no choice with less than {format_percent(least)} more FLOPs fits. "
+    if answer.untried is None:
+        number = "the choices with fewer FLOPs than this one are too many to count"
+    else:
+        choices = "1 choice was" if answer.untried == 1 else f"{answer.untried:,} choices were"
+        number = f"{choices} not replayed"
+    yield (
+        f"{bound}{number}: each requests less than there is, so one of them may fit. None of those that were replayed and have "
+        f"fewer FLOPs does ({answer.replayed} replays in all)."
+    )
 
 
 def _setting(best: Checkpointed) -> str:
@@ -85,7 +91,7 @@ def _rows(answer: CheckpointAnswer) -> Iterator[tuple[str, ...]]:
             yield (
                 name,
                 each.words or "none",
-                f"{each.more_flops:.1%}",
+                format_percent(each.more_flops),
                 format_bytes(encoder.taken_bytes),
                 _last(each),
             )
@@ -114,5 +120,6 @@ def rows(report: Fit) -> Iterator[dict[str, Any]]:
             "fits_reserved_bytes": best and best.encoder.reserved_bytes,
             "fits_spare_bytes": best and best.encoder.spare_bytes,
             "recomputed_flops": best and best.recomputed_flops,
+            "least_recomputed_flops": answer.least_flops,
             "message": answer.message,
         }

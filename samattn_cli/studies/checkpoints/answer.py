@@ -42,6 +42,8 @@ def answer(config: EncoderConfig, memory: int | Device, candidate: CandidateOf) 
     )
     best = _checkpointed(config, (found.choice or found.nearest).blocks, memory, candidate)
     every = tuple(range(len(config.layers)))
+    is_proven = found.choice is not None and found.untried == 0
+    least = best.recomputed_flops if is_proven else found.least_flops
     status: CheckpointStatus = (
         "none fits" if found.choice is None else "fits" if best.blocks else "fits as it is"
     )
@@ -49,10 +51,19 @@ def answer(config: EncoderConfig, memory: int | Device, candidate: CandidateOf) 
         attention=kernel,
         status=status,
         best=best,
+        least_flops=least,
+        least_more_flops=_share(least, best),
         every=None if best.blocks == every else _checkpointed(config, every, memory, candidate),
         untried=found.untried,
         replayed=found.replayed,
     )
+
+
+def _share(flops: int | None, best: Checkpointed) -> float | None:
+    """FLOPs as a share of those of a step that checkpoints nothing."""
+    if flops is None:
+        return None
+    return flops / best.recomputed_flops * best.more_flops if best.recomputed_flops else 0.0
 
 
 def _problem(config: EncoderConfig) -> str:
@@ -83,7 +94,7 @@ def _of_library(config: EncoderConfig, memory: int | Device, candidate: Candidat
     made = [(blocks, candidate(with_blocks(config, blocks), memory)) for blocks in ((), every)]
     choices = [Choice(blocks, 0, encoder.peak_bytes) for blocks, encoder in made]
     fitting = (choice for choice, (_, encoder) in zip(choices, made, strict=True) if encoder.fits)
-    return Found(next(fitting, None), choices[-1], 0, len(made))
+    return Found(next(fitting, None), choices[-1], None, replayed=len(made))
 
 
 def _checkpointed(

@@ -17,7 +17,7 @@ Kinds = Sequence[Sequence[int]]
 """The numbers of the blocks of each kind."""
 
 
-SHUFFLES = 8
+SHUFFLES = 24
 """Choices of each sum that are drawn by lot after the others."""
 
 

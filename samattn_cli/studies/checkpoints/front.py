@@ -72,12 +72,26 @@ def front(blocks: Blocks, most: int | None = None) -> tuple[Choice, ...]:
     return tuple(choices)
 
 
-def counted(blocks: Blocks, most: int, below: int) -> tuple[tuple[Choice, ...], int] | None:
-    """Choices with peaks up to `most` that compute fewer FLOPs again than `below`: one for each of their sums, and their number.
+@dataclass(frozen=True)
+class Counted:
+    """Choices that are not listed one by one.
 
-    Returns:
-        The choices, from the lowest peak on; None if there are too many sums.
+    Attributes:
+        choices: one for each of their sums, from the lowest peak on.
+        by_flops: how many there are of each number of FLOPs, from the fewest FLOPs on.
     """
+
+    choices: tuple[Choice, ...]
+    by_flops: dict[int, int]
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return sum(self.by_flops.values())
+
+
+def counted(blocks: Blocks, most: int, below: int) -> Counted | None:
+    """Choices with peaks up to `most` that compute fewer FLOPs again than `below`; None if there are too many sums."""
     unit, beginnings, numbers = _unit(blocks), _start(blocks), [1]
     for at in range(len(blocks.variants)):
         grown, origins = _grown(blocks, at, beginnings, unit, most)
@@ -87,7 +101,10 @@ def counted(blocks: Blocks, most: int, below: int) -> tuple[tuple[Choice, ...], 
         )
         if len(numbers) > MOST_STATES:
             return None
-    return _by_peak(beginnings, unit), sum(numbers)
+    by_flops: dict[int, int] = {}
+    for flops, number in sorted(zip(beginnings.flops.tolist(), numbers, strict=True)):
+        by_flops[flops * unit] = by_flops.get(flops * unit, 0) + number
+    return Counted(_by_peak(beginnings, unit), by_flops)
 
 
 def every(blocks: Blocks, most: int, below: int) -> tuple[Choice, ...] | None:

@@ -1,9 +1,16 @@
 """The choice of blocks to checkpoint with the fewest FLOPs that are computed again, with which a training step fits a memory.
 
 In bytes alone the front has it. On a device the allocator's verdict counts, which is that of a replay. What a step asks of the
-allocator is a lower bound of what it takes, so a choice whose requests alone exceed the memory need not be replayed. The others
-are replayed as far as `WORK` goes: a few of the front, by halving, then those with fewer FLOPs than the best so far, from the
-lowest peak on. The answer says whether some were not.
+allocator is a lower bound of what it takes, so a choice whose requests alone exceed the memory need not be replayed. Of the
+others:
+
+- A few of the front are replayed, by halving, for a choice that fits.
+- Those with the fewest FLOPs are replayed, all that have equal FLOPs together. As long as none of them fits, no choice that
+  fits has fewer FLOPs than the next: the lower bound. The first that fits has the fewest, and the search is over.
+- Equal FLOPs may have millions of choices, in as many places. Then those that are cheaper than the best so far are replayed
+  from the lowest peak on.
+
+`WORK` limits the replays. The answer has the lower bound, and how many choices between it and the best were not replayed.
 """
 
 from __future__ import annotations
@@ -15,13 +22,13 @@ from ...encoder.model import EncoderConfig
 from ...records import dataclass
 from .arranged import arranged
 from .blocks import Blocks, blocks_of, with_blocks
-from .front import Choice, counted, every, front
+from .front import Choice, Counted, counted, every, front
 
 if TYPE_CHECKING:
     from ...tape.inside import Cuda
 
-WORK = 300_000
-"""Operations in all that are replayed, which takes some 5 seconds: 62 choices of SAM ViT-H."""
+WORK = 500_000
+"""Operations in all that are replayed, which takes some 5 seconds: 103 choices of SAM ViT-H."""
 
 AT_LEAST = 12
 """Choices that are replayed even so."""
@@ -34,12 +41,15 @@ class Found:
     Attributes:
         choice: the one with the fewest FLOPs that fits; None: none was found.
         nearest: of the choices, the one with the lowest peak.
+        least_flops: no choice with fewer FLOPs fits. Those of the choice, if it is proven to have the fewest; None if no choice
+            fits.
         untried: choices with fewer FLOPs whose requests fit, and that were not replayed; None: more than were counted.
         replayed: choices that were.
     """
 
     choice: Choice | None
     nearest: Choice
+    least_flops: int | None
     untried: int | None = 0
     replayed: int = 0
 
@@ -47,7 +57,8 @@ class Found:
 def in_bytes(config: EncoderConfig, memory_bytes: int) -> Found:
     """The best choice by live bytes."""
     choices = front(blocks_of(config))
-    return Found(next((each for each in choices if each.peak_bytes <= memory_bytes), None), choices[-1])
+    best = next((each for each in choices if each.peak_bytes <= memory_bytes), None)
+    return Found(best, choices[-1], best and best.flops)
 
 
 def on_device(
@@ -62,35 +73,68 @@ def on_device(
         fits: replays a step, and says whether the allocator finds room.
     """
     blocks = blocks_of(config, cuda)
-    choices = front(blocks)
     tried = _Tried(config, fits, _replays(blocks))
-    possible = [each for each in choices if each.peak_bytes <= memory_bytes]
-    best = _first_that_fits(possible, tried)
-    above = sum(each[True, False].flops for each in blocks.variants) + 1
-    while True:
-        below = best.flops if best else above
-        found = counted(blocks, memory_bytes, below)
+    return _Search(blocks, memory_bytes, tried).run()
+
+
+class _Search:
+    """A search among the choices of an encoder whose requests fit a memory."""
+
+    def __init__(self, blocks: Blocks, memory_bytes: int, tried: _Tried) -> None:
+        self.blocks, self.memory_bytes, self.tried = blocks, memory_bytes, tried
+        self.best: Choice | None = None
+
+    @property
+    def below(self) -> int:
+        """Of how many FLOPs a better choice has fewer."""
+        above = sum(each[True, False].flops for each in self.blocks.variants) + 1
+        return self.best.flops if self.best else above
+
+    def run(self) -> Found:
+        """The answer."""
+        choices = front(self.blocks)
+        possible = [each for each in choices if each.peak_bytes <= self.memory_bytes]
+        self.best = _first_that_fits(possible, self.tried)
+        while (found := self._cheaper_ones()) and (cheaper := self._cheaper(found)):
+            self.best = cheaper
+        best, replayed = self.best, len(self.tried.verdicts)
         if found is None:
-            return Found(best, choices[-1], None, len(tried.verdicts))
-        cheaper = _cheaper(blocks, memory_bytes, below, found, tried)
-        if cheaper is None:
-            return Found(best, choices[-1], found[1] - tried.of(below), len(tried.verdicts))
-        best = cheaper
+            least = possible[0].flops if possible else None
+            return Found(best, choices[-1], least, None, replayed)
+        untried = {flops: number - self.tried.of(flops) for flops, number in found.by_flops.items()}
+        least = next((flops for flops, number in untried.items() if number), best and best.flops)
+        return Found(best, choices[-1], least, sum(untried.values()), replayed)
 
+    def _cheaper_ones(self) -> Counted | None:
+        return counted(self.blocks, self.memory_bytes, self.below)
 
-def _cheaper(
-    blocks: Blocks, memory_bytes: int, below: int, found: tuple[tuple[Choice, ...], int], tried: _Tried
-) -> Choice | None:
-    """A choice with fewer FLOPs that fits: all are tried where they are few, else a few of each sum."""
-    alike, number = found
-    few = every(blocks, memory_bytes, below) if number - tried.of(below) <= tried.left else None
-    order = arranged(blocks, alike) if few is None else few
-    for each in order:
-        if not tried.left:
-            return None
-        if each.peak_bytes <= memory_bytes and tried.fits(each):
-            return each
-    return None
+    def _cheaper(self, found: Counted) -> Choice | None:
+        """A choice with fewer FLOPs that fits. Where not all can be replayed, half of the replays are for likely ones."""
+        untried = found.number - sum(map(self.tried.of, found.by_flops))
+        kept_back = 0 if untried <= self.tried.left else self.tried.left // 2
+        return self._from_below(found, kept_back) or self._arranged(found) or self._from_below(found, 0)
+
+    def _from_below(self, found: Counted, kept_back: int) -> Choice | None:
+        """The first that fits of the choices from the fewest FLOPs on, as far as all of equal FLOPs can be replayed."""
+        for flops, number in found.by_flops.items():
+            if number - self.tried.of(flops) > self.tried.left - kept_back:
+                return None
+            listed = every(self.blocks, self.memory_bytes, flops + 1)
+            if listed is None:
+                return None
+            for each in listed:
+                if each.flops == flops and self.tried.fits(each):
+                    return each
+        return None
+
+    def _arranged(self, found: Counted) -> Choice | None:
+        """A choice that fits of a few of each sum."""
+        for each in arranged(self.blocks, found.choices):
+            if not self.tried.left:
+                return None
+            if each.flops < self.below and each.peak_bytes <= self.memory_bytes and self.tried.fits(each):
+                return each
+        return None
 
 
 class _Tried:
@@ -110,9 +154,9 @@ class _Tried:
             self.verdicts[choice.blocks] = choice.flops, verdict
         return self.verdicts[choice.blocks][1]
 
-    def of(self, below: int) -> int:
-        """How many with fewer FLOPs were replayed."""
-        return sum(flops < below for flops, _ in self.verdicts.values())
+    def of(self, flops: int) -> int:
+        """How many with as many FLOPs were replayed."""
+        return sum(flops == own for own, _ in self.verdicts.values())
 
 
 def _replays(blocks: Blocks) -> int:
