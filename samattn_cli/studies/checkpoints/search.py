@@ -58,7 +58,7 @@ def in_bytes(config: EncoderConfig, memory_bytes: int) -> Found:
     """The best choice by live bytes."""
     choices = front(blocks_of(config))
     best = next((each for each in choices if each.peak_bytes <= memory_bytes), None)
-    return Found(best, choices[-1], best and best.flops)
+    return Found(best, choices[-1], None if best is None else best.flops)
 
 
 def on_device(
@@ -102,7 +102,8 @@ class _Search:
             least = possible[0].flops if possible else None
             return Found(best, choices[-1], least, None, replayed)
         untried = {flops: number - self.tried.of(flops) for flops, number in found.by_flops.items()}
-        least = next((flops for flops, number in untried.items() if number), best and best.flops)
+        proven = None if best is None else best.flops
+        least = next((flops for flops, number in untried.items() if number), proven)
         return Found(best, choices[-1], least, sum(untried.values()), replayed)
 
     def _cheaper_ones(self) -> Counted | None:
