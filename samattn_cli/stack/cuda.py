@@ -73,8 +73,8 @@ class AsOnCuda(TorchFunctionMode):
         if func is F.linear and not torch.is_grad_enabled() and args[0].is_contiguous():
             return F.linear(args[0].view(args[0].shape), *args[1:])
         if func is F.scaled_dot_product_attention:
-            has_batch = args[0].dim() == FUSED_DIMS or self.version >= UNBATCHED_SINCE
-            return _attention(*args, **kwargs, is_fused=has_batch)
+            gets_batch = args[0].dim() == FUSED_DIMS - 1 and self.version >= UNBATCHED_SINCE
+            return _attention(*args, **kwargs, is_fused=args[0].dim() == FUSED_DIMS or gets_batch)
         if func in SOFTMAX and args[0].dtype == torch.float16 and kwargs.get("dtype") == torch.float32:
             return torch._softmax(args[0], kwargs["dim"], True)  # one kernel on CUDA
         if slices.RECORDED and func is Tensor.__getitem__:

@@ -326,6 +326,11 @@ def mean(x: Tensor, dim: int) -> Backward:
     return lambda tape, g: (tape.elementwise("grad_input", "div", g.expand(dim, x.shape[dim])),)
 
 
+def max_along(x: Tensor, index: Tensor, dim: int) -> Backward:
+    """Maxima over a dimension: the gradient goes to the place of each maximum (value_selecting_reduction_backward)."""
+    return lambda tape, g: tape.make("grad_input", "index", (g.unsqueeze(dim), index.unsqueeze(dim)), x.shape)
+
+
 def softmax(x: Tensor, out: Tensor) -> Backward:
     """Softmax: (g - sum(g * out)) * out, in the type of x."""
     return lambda tape, g: tape.make("grad_input", "softmax_backward", (g, out), x.shape, like=x)

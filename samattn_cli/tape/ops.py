@@ -52,6 +52,7 @@ ELEMENTWISE_FLOPS = {
     "layer_norm": 5,  # fvcore's figure for one with weight and bias
     "layer_norm_backward": 12,  # three gradients and two sums over the width
     "sum": 1,  # per element of the input
+    "max": 1,  # a comparison per element of the input
     "max_pool": 1,  # a comparison per element under each square
     "max_pool_backward": 1,  # an addition per element of the gradient
     # per element of the larger image, forward and backward; the first two are fvcore's figures

@@ -401,6 +401,16 @@ class Tape(Recorder):
         (out,) = self.make(name, "mean", (x,), shape)
         return self.derived(name, out, (x,), derivatives.mean(x, dim))
 
+    def max_along(self, name: str, x: Tensor, dim: int) -> Tensor:
+        """``x.max(dim).values``, without that dimension. The places of the maxima, int64, are allocated too."""
+        shape = (*x.shape[:dim], *x.shape[dim + 1 :])
+        out, index = self.like(x, *shape), self.new(shape, contiguous_stride(shape), INT64_BYTES)
+        flops = ELEMENTWISE_FLOPS["max"] * x.elements
+        self.record(
+            name, "max", reads=(x,), writes=(out, index), elementwise_flops=flops, frees=(index.storage,)
+        )
+        return self.derived(name, out, (x,), derivatives.max_along(x, index, dim), saves=(index,))
+
     def norm(self, name: str, x: Tensor) -> Tensor:
         """The Euclidean norm over the last dimension, kept as a dimension of size 1.
 

@@ -64,6 +64,7 @@ BY_INPUT = frozenset(
         "sum",
         "norm",
         "amax",
+        "max",
         "var",
         "avg_pool2d",
         "adaptive_avg_pool2d",

@@ -1,0 +1,198 @@
+"""Hiera, the original one: attention in mask units, queries pooled between stages, then attention over all tokens.
+
+SAM 2's encoder is derived from it, and is a family of its own: block hiera, with windows over a grid. Here the tokens are
+put in an order in which each mask unit, and each square that is pooled, is a slice of the sequence ("unrolled").
+
+Sources: Hiera (arXiv:2306.00989) and its code, facebookresearch/hiera, hiera/hiera.py and hiera_mae.py; its windowed positions
+(arXiv:2311.05613), as timm has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING
+
+from ...encoder.keys import Pair
+from ...encoder.layouts import TokenLayout
+from ...encoder.registry import NONE
+from ...encoder.slots import (
+    Block,
+    Entering,
+    Family,
+    Part,
+    Placing,
+    Problem,
+    Stream,
+    side_or_sides,
+)
+from ...errors import Message
+from ...units import format_size
+from ..hiera.words import block_problems as pooling_problems
+from ..hiera.words import lagging
+
+if TYPE_CHECKING:
+    from ...encoder.model import EncoderConfig, StageConfig
+
+POOLED = 2
+"""The stride of pooled queries in all published models; mask units follow from it also where no stage pools."""
+
+MASK_UNITS = TokenLayout(
+    "mask units", "tokens in the order of mask units", lambda B, _grid, tokens, C: (B, tokens, C)
+)
+
+
+def encoder_stages(config: EncoderConfig) -> tuple[StageConfig, ...]:
+    """The stages before the decoder."""
+    return tuple(stage for stage in config.stages if stage.transition != DECODER)
+
+
+DECODER = "hiera_decoder"
+
+
+def stride(config: EncoderConfig) -> int:
+    """The side of the squares of tokens that are pooled."""
+    return next((stage.q_stride for stage in encoder_stages(config) if stage.q_stride != 1), POOLED)
+
+
+def levels(config: EncoderConfig) -> int:
+    """How often tokens are put in the order of such squares: once for each stage but the last."""
+    return len(encoder_stages(config)) - 1
+
+
+def unit_side(config: EncoderConfig) -> int:
+    """The side of a mask unit in tokens, before pooling: 8 in all published models."""
+    return stride(config) ** levels(config)
+
+
+def in_mask_units(entering: Entering) -> Placing:
+    """As SAM 2's blocks, which lag behind their stage; the decoder attends to all tokens."""
+    if entering.stage.transition != NONE:
+        return Placing()
+    return lagging(entering)
+
+
+def block_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
+    """What is wrong with a stage: its pooling, and windows that are not its mask units."""
+    yield from pooling_problems(config, number)
+    if config.stages[number].transition == DECODER:
+        yield from _decoder_windows(config, number)
+        return
+    yield from _stride_problems(config, number)
+    if not number:
+        yield from image_problems(config)
+    yield from _window_problems(config, number)
+
+
+def _decoder_windows(config: EncoderConfig, number: int) -> Iterator[Problem]:
+    if not config.stages[number].placement.is_global:
+        message = f"the blocks of transition {DECODER} attend to all tokens: remove window_size"
+        yield ("stages", number, "window_size"), Message("always-global", message)
+
+
+def _stride_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
+    own, wanted = config.stages[number].q_stride, stride(config)
+    if own not in (1, wanted):
+        message = (
+            f"q_stride {own} differs from q_stride {wanted} of an earlier stage: mask units need one stride"
+        )
+        yield ("stages", number, "q_stride"), Message("one-stride", message)
+
+
+def image_problems(config: EncoderConfig) -> Iterator[Problem]:
+    """The image must be a whole number of mask units; the nearest sizes that are."""
+    side = unit_side(config)
+    pixels = side * config.patch_size
+    if any(size % pixels for size in config.image_size):
+        near = sorted(
+            {tuple(max(size // pixels + more, 1) * pixels for size in config.image_size) for more in (0, 1)}
+        )
+        message = (
+            f"image_size {side_or_sides(config.image_size)} is not a whole number of mask units of {format_size((side, side))} "
+            f"tokens ({pixels} px): use {' or '.join(map(side_or_sides, near))}"
+        )
+        yield ("image_size",), Message("not-divisible", message)
+
+
+def _window_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
+    """A window of a stage is a mask unit as it has been pooled so far."""
+    stage = config.stages[number]
+    side = unit_side(config) // prod(each.q_stride for each in config.stages[: number + 1])
+    places = [(("stages", number, "window_size"), stage.placement)]
+    places += [
+        (("stages", number, "overrides", at, "window_size"), override.placement)
+        for at, override in enumerate(stage.overrides)
+        if override.placement is not None
+    ]
+    for place, placement in places:
+        if not placement.is_global and placement.size != (side, side):
+            message = (
+                f"{placement.words} is not a mask unit of stage {number}: use window_size {side}, or 0 for all tokens"
+            )
+            yield place, Message("not-a-mask-unit", message)
+
+
+def unrolled(_config: EncoderConfig, stream: Stream) -> Stream:
+    """The same tokens in another order."""
+    return stream
+
+
+def pooled_once(config: EncoderConfig, stream: Stream) -> Stream:
+    """One vector for an image."""
+    return Stream((1, 1), stream.dim)
+
+
+def classified(config: EncoderConfig, stream: Stream) -> Stream:
+    """A number for each class."""
+    return Stream((1, 1), config.out_chans)
+
+
+def position_problems(config: EncoderConfig, _at: int) -> Iterator[Problem]:
+    """The window is a mask unit, so that its copies cover the grid."""
+    side = unit_side(config)
+    if config.pos_embed_window != (side, side):
+        message = f"pos_embed_window {format_size(config.pos_embed_window)} is not a mask unit: use {side}"
+        yield ("pos_embed_window",), Message("not-a-mask-unit", message)
+
+
+FAMILY = Family(
+    blocks={
+        "mask_unit": Block(
+            summary="Hiera's block: in mask units or over all tokens; the first of a stage changes the width and may pool "
+            "its queries. (SAM 2's is hiera.)",
+            keys=frozenset({"q_stride"}),
+            layout=MASK_UNITS,
+            changes_width=True,
+            place=in_mask_units,
+            problems=block_problems,
+        )
+    },
+    pos_embeds={
+        "mask_units": Part(
+            summary="A learned vector per token, then the order of mask units, as in Hiera.",
+            makes=MASK_UNITS,
+            stream=unrolled,
+        ),
+        "mask_units_window": Part(
+            summary="A background resized to the grid and a window repeated over it, then the order of mask units, as in "
+            "Hiera abswin.",
+            keys=frozenset({"pos_embed_background", "pos_embed_window"}),
+            makes=MASK_UNITS,
+            problems=position_problems,
+        ),
+    },
+    necks={
+        "hiera_pool": Part(
+            summary="Hiera's: the mean of all tokens, and its LayerNorm.",
+            takes=MASK_UNITS,
+            stream=pooled_once,
+        ),
+        "hiera_classifier": Part(
+            summary="The same, and a linear layer to out_chans classes.",
+            keys=frozenset({"out_chans"}),
+            takes=MASK_UNITS,
+            stream=classified,
+        ),
+    },
+)
