@@ -65,7 +65,9 @@ class Attention(nn.Module):
         B, N, _ = x.shape
         tokens, width = N // self.num_windows, self.proj.in_features
         # (B, N, 3D) -> (B, T, W, 3, h, d) -> (3, B, h, W, T, d)
-        qkv = self.qkv(x).reshape(B, tokens, self.num_windows, 3, self.num_heads, -1).permute(3, 0, 4, 2, 1, 5)
+        qkv = (
+            self.qkv(x).reshape(B, tokens, self.num_windows, 3, self.num_heads, -1).permute(3, 0, 4, 2, 1, 5)
+        )
         q, k, v = qkv[0], qkv[1], qkv[2]
         if self.pooled > 1:
             q = q.view(*q.shape[:3], self.pooled, -1, q.shape[-1]).max(dim=3).values

@@ -74,13 +74,13 @@ def block(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, *, code: type[
 def attention(tape: Tape, x: Tensor, layer: LayerConfig, kernel: str, steps: Code) -> Tensor:
     """Attention in mask units, of queries that may be pooled: (B, N, C) -> (B, N / s, D)."""
     (B, N, _), h, D = x.shape, layer.stage.num_heads, layer.stage.embed_dim
-    W, s = prod(layer.windows.counts), layer.q_stride**2
+    W, T, s = prod(layer.windows.counts), prod(layer.windows.size), layer.q_stride**2
     qkv = tape.linear("qkv", x, 3 * D, bias=layer.stage.qkv_bias)
     # (B, N, 3D) -> (B, T, W, 3, h, d) -> (3, B, h, W, T, d)
-    q, k, v = steps.parts(qkv.view(B, N // W, W, 3, h, D // h).permute(3, 0, 4, 2, 1, 5))
-    pooled = ()
+    q, k, v = steps.parts(qkv.view(B, T, W, 3, h, D // h).permute(3, 0, 4, 2, 1, 5))
+    pooled: tuple[Tensor, ...] = ()
     if s != 1:
-        q = steps.maxima("pool", q.view(B, h, W, s, N // W // s, D // h), 3)
+        q = steps.maxima("pool", q.view(B, h, W, s, T // s, D // h), 3)
         pooled = (q,)
     values, *held = steps.attend(q, k, v, kernel)
     merged = tape.reshape("merge", values.transpose(1, 3), B, N // s, D)
@@ -158,5 +158,3 @@ def classifier(tape: Tape, x: Tensor, part: PartConfig) -> Tensor:
 BLOCKS = {"mask_unit": block}
 POS_EMBEDS = {"mask_units": positions, "mask_units_window": windowed_positions}
 NECKS = {"hiera_pool": pool, "hiera_classifier": classifier}
-
-

@@ -10,12 +10,11 @@ Sources: Hiera (arXiv:2306.00989) and its code, facebookresearch/hiera, hiera/hi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from ...encoder.keys import Pair
 from ...encoder.layouts import TokenLayout
+from ...encoder.placement import Placement
 from ...encoder.registry import NONE
 from ...encoder.slots import (
     Block,
@@ -34,6 +33,7 @@ from ..hiera.words import lagging
 
 if TYPE_CHECKING:
     from ...encoder.model import EncoderConfig, StageConfig
+    from ...encoder.tree import Loc
 
 POOLED = 2
 """The stride of pooled queries in all published models; mask units follow from it also where no stage pools."""
@@ -63,7 +63,7 @@ def levels(config: EncoderConfig) -> int:
 
 def unit_side(config: EncoderConfig) -> int:
     """The side of a mask unit in tokens, before pooling: 8 in all published models."""
-    return stride(config) ** levels(config)
+    return prod([stride(config)] * levels(config))
 
 
 def in_mask_units(entering: Entering) -> Placing:
@@ -74,15 +74,17 @@ def in_mask_units(entering: Entering) -> Placing:
 
 
 def block_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
-    """What is wrong with a stage: its pooling, and windows that are not its mask units."""
-    yield from pooling_problems(config, number)
+    """What is wrong with a stage: its pooling, and windows that are not its mask units; with the image first of all."""
+    if any(image_problems(config)):
+        yield from () if number else image_problems(config)
+        return
     if config.stages[number].transition == DECODER:
         yield from _decoder_windows(config, number)
-        return
-    yield from _stride_problems(config, number)
-    if not number:
-        yield from image_problems(config)
-    yield from _window_problems(config, number)
+    elif config.stages[number].q_stride not in (1, stride(config)):
+        yield _another_stride(config, number)
+    else:
+        yield from pooling_problems(config, number)
+        yield from _window_problems(config, number)
 
 
 def _decoder_windows(config: EncoderConfig, number: int) -> Iterator[Problem]:
@@ -91,13 +93,10 @@ def _decoder_windows(config: EncoderConfig, number: int) -> Iterator[Problem]:
         yield ("stages", number, "window_size"), Message("always-global", message)
 
 
-def _stride_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
+def _another_stride(config: EncoderConfig, number: int) -> Problem:
     own, wanted = config.stages[number].q_stride, stride(config)
-    if own not in (1, wanted):
-        message = (
-            f"q_stride {own} differs from q_stride {wanted} of an earlier stage: mask units need one stride"
-        )
-        yield ("stages", number, "q_stride"), Message("one-stride", message)
+    message = f"q_stride {own} differs from q_stride {wanted} of an earlier stage: mask units need one stride"
+    return ("stages", number, "q_stride"), Message("one-stride", message)
 
 
 def image_problems(config: EncoderConfig) -> Iterator[Problem]:
@@ -119,7 +118,7 @@ def _window_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
     """A window of a stage is a mask unit as it has been pooled so far."""
     stage = config.stages[number]
     side = unit_side(config) // prod(each.q_stride for each in config.stages[: number + 1])
-    places = [(("stages", number, "window_size"), stage.placement)]
+    places: list[tuple[Loc, Placement]] = [(("stages", number, "window_size"), stage.placement)]
     places += [
         (("stages", number, "overrides", at, "window_size"), override.placement)
         for at, override in enumerate(stage.overrides)
@@ -127,23 +126,16 @@ def _window_problems(config: EncoderConfig, number: int) -> Iterator[Problem]:
     ]
     for place, placement in places:
         if not placement.is_global and placement.size != (side, side):
-            message = (
-                f"{placement.words} is not a mask unit of stage {number}: use window_size {side}, or 0 for all tokens"
-            )
+            message = f"{placement.words} is not a mask unit of stage {number}: use window_size {side}, or 0 for all tokens"
             yield place, Message("not-a-mask-unit", message)
 
 
-def unrolled(_config: EncoderConfig, stream: Stream) -> Stream:
-    """The same tokens in another order."""
-    return stream
-
-
-def pooled_once(config: EncoderConfig, stream: Stream) -> Stream:
+def pooled_once(_config: EncoderConfig, stream: Stream) -> Stream:
     """One vector for an image."""
     return Stream((1, 1), stream.dim)
 
 
-def classified(config: EncoderConfig, stream: Stream) -> Stream:
+def classified(config: EncoderConfig, _stream: Stream) -> Stream:
     """A number for each class."""
     return Stream((1, 1), config.out_chans)
 
@@ -172,7 +164,6 @@ FAMILY = Family(
         "mask_units": Part(
             summary="A learned vector per token, then the order of mask units, as in Hiera.",
             makes=MASK_UNITS,
-            stream=unrolled,
         ),
         "mask_units_window": Part(
             summary="A background resized to the grid and a window repeated over it, then the order of mask units, as in "
