@@ -27,12 +27,21 @@ class TracedModule:
 
 @dataclass(frozen=True)
 class TracedWeight:
-    """A weight. `nbytes` is in its own type."""
+    """A weight.
+
+    Attributes:
+        sizes: bytes of each tensor that holds it: one in its own type, or, of a quantized weight, its numbers and its scales.
+    """
 
     name: str
     shape: tuple[int, ...]
-    nbytes: int
+    sizes: tuple[int, ...]
     trains: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+        return sum(self.sizes)
 
 
 @dataclass(frozen=True)

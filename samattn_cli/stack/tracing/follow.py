@@ -18,8 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.utils import _pytree
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    is_traceable_wrapper_subclass,
+    is_traceable_wrapper_subclass_type,
+)
+from torch.utils.flop_counter import flop_registry, mm_flop
 
 from ...reports.trace import Phase, TracedAttention, TracedOp, TracedStorage
 from ..convolution import is_grouped_backward, of_grouped_backward
@@ -144,9 +148,13 @@ class Follower(TorchDispatchMode):
         self.modules = modules
         self.phase: Phase = "forward"
         self.alone: Uses | None = None  # set in backward
-        self._weights = {storage_key(weight): number for number, weight in enumerate(weights)}
+        self._weights = {
+            storage_key(held): number for number, weight in enumerate(weights) for held in held_by(weight)
+        }
         self._used: set[int] = set()
-        self._known: dict[int, int] = {storage_key(tensor): 0 for tensor in resident}  # 0: not allocated here
+        self._known: dict[int, int] = {  # 0: not allocated here
+            storage_key(held): 0 for tensor in resident for held in held_by(tensor)
+        }
         self._kept: set[int] = set()
         self._ops: list[_Op] = []
         self._made = 0
@@ -166,7 +174,9 @@ class Follower(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run the operation and record it."""
+        """Run the operation and record it; one of a tensor that is held by others is told by the operations on those."""
+        if any(map(is_traceable_wrapper_subclass_type, types)):
+            return NotImplemented
         kwargs = kwargs or {}
         in_steps = steps_on_cuda(func) if self.device == "meta" else None
         if in_steps is not None and func not in IN_ONE:
@@ -237,8 +247,8 @@ class Follower(TorchDispatchMode):
 
 
 def _flops(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> int:
-    """FLOPs by torch's own formulas."""
-    formula = flop_registry.get(func.overloadpacket)
+    """FLOPs by torch's own formulas, and those of a product of integers, for which torch has none."""
+    formula = mm_flop if func is torch.ops.aten._int_mm.default else flop_registry.get(func.overloadpacket)
     if formula is None:
         return 0
     count = of_grouped_backward if is_grouped_backward(func, args) else formula
@@ -259,3 +269,11 @@ def _attention(name: str, args: tuple[Any, ...]) -> TracedAttention | None:
         return None
     masked = name.startswith((f"{FUSED}_efficient", f"{FUSED}_cudnn")) and args[3] is not None
     return TracedAttention(tuple(args[0].shape), tuple(args[1].shape), masked)
+
+
+def held_by(tensor: Tensor) -> tuple[Tensor, ...]:
+    """The tensors whose memory holds a tensor: itself, or those inside a subclass that wraps others, as quantized weights do."""
+    if not is_traceable_wrapper_subclass(tensor):
+        return (tensor,)
+    names, _ = tensor.__tensor_flatten__()
+    return tuple(held for name in names for held in held_by(getattr(tensor, name)))

@@ -15,7 +15,7 @@ from ...reports.trace import IN_THREADS, Trace, TracedModule, TracedOp, TracedWe
 from ..gradients import uses_of_the_last_holder
 from . import as_cuda
 from .autocast import noticed
-from .follow import Follower, Modules
+from .follow import Follower, Modules, held_by
 
 HEADS = ("num_heads", "num_attention_heads", "n_heads", "nheads", "heads", "n_head")
 """Attributes in which modules keep their number of heads."""
@@ -23,6 +23,10 @@ LISTS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
 FAST_PATH = (
     "nn.MultiheadAttention runs as separate operations here; in inference on CUDA torch may take its fast path, which allocates "
     "other tensors (--device dry:NAME runs it)"
+)
+WRAPPED = (
+    "{} keeps numbers in {}; on the meta device its library may run other operations than on CUDA, which allocate other "
+    "tensors (--device dry:NAME runs it)"
 )
 MOST_HEADS = 1 << 12
 
@@ -73,6 +77,7 @@ def trace(
     buffers = _distinct(module.buffers())
     if any(isinstance(each, nn.MultiheadAttention) for each in module.modules()):
         notes.append(FAST_PATH)
+    notes.extend(_of_wrapped(weights))
     return Trace(
         type=f"{type(module).__module__}.{type(module).__qualname__}",
         inputs=inputs.shapes,
@@ -81,15 +86,27 @@ def trace(
         notes=tuple(notes),
         modules=tuple(_module(named, inference.runs) for named in module.named_modules()),
         weights=tuple(
-            TracedWeight(name, tuple(w.shape), w.nbytes, w.requires_grad) for name, w in weights.items()
+            TracedWeight(name, tuple(w.shape), tuple(t.nbytes for t in held_by(w)), w.requires_grad)
+            for name, w in weights.items()
         ),
-        buffer_bytes=tuple(buffer.untyped_storage().nbytes() for buffer in buffers),
+        buffer_bytes=tuple(t.untyped_storage().nbytes() for buffer in buffers for t in held_by(buffer)),
         input_bytes=tuple(tensor.nbytes for tensor in inputs.tensors),
         output=tuple(tuple(tensor.shape) for tensor in outputs),
         output_bytes=sum(tensor.nbytes for tensor in outputs),
         forward=forward,
         step=step,
     )
+
+
+def _of_wrapped(weights: Mapping[str, Tensor]) -> Iterator[str]:
+    """A note for each type of weights that other tensors hold, with the first of them."""
+    first: dict[str, tuple[str, Tensor]] = {}
+    for name, weight in weights.items():
+        if len(held_by(weight)) > 1:
+            first.setdefault(type(weight).__name__, (name, weight))
+    for kind, (name, weight) in first.items():
+        held = (f"{_name(tensor.dtype)} {'x'.join(map(str, tensor.shape))}" for tensor in held_by(weight))
+        yield WRAPPED.format(f"weight {name} of type {kind}", " and ".join(held))
 
 
 def _inference(

@@ -86,7 +86,7 @@ class _Player:
 
     def _build(self) -> None:
         trace = self.passes.trace
-        self._make((weight.nbytes for weight in trace.weights), WEIGHTS)
+        self._make((nbytes for weight in trace.weights for nbytes in weight.sizes), WEIGHTS)
         self._make(trace.buffer_bytes, BUFFERS)
         self._make(trace.input_bytes, INPUT)
         self.allocator.empty_cache()

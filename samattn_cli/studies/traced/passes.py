@@ -70,7 +70,10 @@ class TracedPasses:
     @cached_property
     def weights_bytes(self) -> int:
         """Memory of the weights and buffers."""
-        sizes = (*(weight.nbytes for weight in self.trace.weights), *self.trace.buffer_bytes)
+        sizes = (
+            *(nbytes for weight in self.trace.weights for nbytes in weight.sizes),
+            *self.trace.buffer_bytes,
+        )
         return sum(map(rounded, sizes))
 
     @cached_property

@@ -1,0 +1,87 @@
+"""Weights that other tensors hold, as quantized ones do: their memory is that of what holds them, and their operations are seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from samattn_cli.stack.tracing.run import Inputs, trace
+from tests.support.ampere import ON_AMPERE
+
+FLOAT = 4
+
+
+class Scaled(torch.Tensor):
+    """A matrix (out, in) of int8 with a scale for each row; a product makes the whole matrix first."""
+
+    @staticmethod
+    def __new__(cls, numbers, scale):
+        kept = {"dtype": scale.dtype, "device": numbers.device, "requires_grad": False}
+        return torch.Tensor._make_wrapper_subclass(cls, numbers.shape, **kept)
+
+    def __init__(self, numbers, scale):
+        self.numbers, self.scale = numbers, scale
+
+    def __tensor_flatten__(self):
+        return ["numbers", "scale"], None
+
+    @classmethod
+    def __tensor_unflatten__(cls, inner, _meta, _size, _stride):
+        return cls(inner["numbers"], inner["scale"])
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.detach.default:
+            return cls(args[0].numbers, args[0].scale)
+        whole = [x.numbers * x.scale if isinstance(x, cls) else x for x in args]
+        return func(*whole, **(kwargs or {}))
+
+
+def linear(width, out):
+    module = nn.Linear(width, out, device="meta", bias=False)
+    numbers = torch.empty(out, width, dtype=torch.int8, device="meta")
+    module.weight = nn.Parameter(Scaled(numbers, torch.empty(out, 1, device="meta")), requires_grad=False)
+    return module
+
+
+def traced(module, shape, dtype="float32", notes=None):
+    return trace(
+        module, Inputs({"0": (shape, dtype)}, "meta"), "inference", [] if notes is None else notes, ON_AMPERE
+    )
+
+
+def test_a_quantized_weight_takes_its_numbers_and_its_scales():
+    notes = []
+    run = traced(
+        nn.Sequential(linear(8, 16), nn.Linear(16, 4, bias=False, device="meta")), (3, 8), notes=notes
+    )
+    assert [weight.sizes for weight in run.weights] == [(16 * 8, 16 * FLOAT), (4 * 16 * FLOAT,)]
+    assert [weight.shape for weight in run.weights] == [(16, 8), (4, 16)]
+    whole, *_ = run.forward
+    assert (whole.name, whole.weights) == ("mul", (0,))  # the first use of the weight makes it whole
+    assert [storage.nbytes for storage in whole.allocates] == [16 * 8 * FLOAT]
+    assert [op.flops for op in run.forward if op.flops] == [2 * 3 * 8 * 16, 2 * 3 * 16 * 4]
+    assert [
+        "0.weight of type Scaled keeps numbers in int8 16x8 and float32 16x1" in note for note in notes
+    ] == [True]
+
+
+def test_a_buffer_that_others_hold_takes_their_bytes():
+    class Table(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("table", linear(8, 16).weight.data)
+
+        def forward(self, x):
+            return x @ self.table.t()
+
+    assert traced(Table(), (3, 8)).buffer_bytes == (16 * 8, 16 * FLOAT)
+
+
+def test_a_product_of_integers_counts():
+    class Product(nn.Module):
+        def forward(self, x):
+            return torch._int_mm(x, torch.empty(32, 8, dtype=torch.int8, device=x.device))
+
+    run = traced(Product(), (24, 32), "int8")
+    assert sum(op.flops for op in run.forward) == 2 * 24 * 32 * 8
