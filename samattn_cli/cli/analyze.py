@@ -65,7 +65,8 @@ def analyze(
     full: Annotated[
         bool,
         typer.Option(
-            "--full", help="Print every column, exact counts, shares, published figures and the cross-check."
+            "--full",
+            help="Print every column, exact counts, shares, other image sizes, published figures and the cross-check.",
         ),
     ] = False,
     all_layers: Annotated[bool, typer.Option("--all", help="Show every layer, also identical ones.")] = False,
@@ -103,7 +104,8 @@ def analyze(
     encoder = load_config(config, laid_over)
     where = device_of(device)
     room = memory_of(memory, device)
-    report = analyze_config(encoder, device=where, memory=room, verify=False)
+    to_terminal = not formats and chosen(format_) in {None, "terminal"}
+    report = analyze_config(encoder, device=where, memory=room, verify=False, sizes=full or not to_terminal)
     say_ignored([encoder.run], where)
     options = replace(
         terminal_options(all_layers=all_layers, ops=layer_names(report, ops or ())),

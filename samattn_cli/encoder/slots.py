@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Message
 from ..records import dataclass
+from ..units import format_size
 from .keys import Pair
 from .layouts import GRID, TokenLayout
 from .placement import EVERYWHERE, UNSHIFTED, Placement
@@ -43,6 +44,11 @@ def no_problems_of_encoder(_config: Any) -> Iterator[Problem]:
 def no_problems(_config: Any, _at: int) -> Iterator[Problem]:
     """Default: no checks beyond those of the keys."""
     return iter(())
+
+
+def any_size(_config: Any) -> str:
+    """Default: nothing to add to what the shapes of its weights say."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,8 @@ class Block:
         residual: the convolutions of the residual block that may come after it.
         mixes_else: for a layer, a sentence on what it mixes other than the tokens of its windows and of its residual
             block, if that does not follow from rows and columns of one image; "" if nothing.
+        other_sizes: a sentence on what its weights need at another image size, besides the new shapes that the Tape shows;
+            "" if nothing.
         problems: what is wrong with a stage (by its number) of a config whose keys are valid.
     """
 
@@ -149,6 +157,7 @@ class Block:
     taps: tuple[str, ...] = ()
     residual: tuple[Sliding, ...] = ()
     mixes_else: Callable[[LayerConfig], str] = nothing_else
+    other_sizes: Callable[[EncoderConfig], str] = any_size
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
@@ -171,6 +180,7 @@ class PatchEmbed:
         grid: (image_size, patch_size) -> tokens (high, wide).
         input_shape: the shape of the encoder's input.
         makes: the layout of the tokens.
+        other_sizes: as of a `Block`.
         problems: what is wrong with a config whose keys are valid.
     """
 
@@ -178,6 +188,7 @@ class PatchEmbed:
     grid: Callable[[Pair, int], Pair] = patches
     input_shape: Callable[[EncoderConfig], tuple[int, ...]] = an_image
     makes: TokenLayout = GRID
+    other_sizes: Callable[[EncoderConfig], str] = any_size
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
 
@@ -221,6 +232,7 @@ class Part:
         taps: the names of earlier parts whose outputs it takes in addition to the stream; of a part with several outputs,
             those after the first.
         has_weights: whether it has weights that a training step can change.
+        other_sizes: as of a `Block`.
         problems: what is wrong with a config whose keys are valid.
     """
 
@@ -231,6 +243,7 @@ class Part:
     stream: Callable[[EncoderConfig, Stream], Stream] = unchanged
     taps: Callable[[EncoderConfig], tuple[str, ...]] = no_taps
     has_weights: bool = True
+    other_sizes: Callable[[EncoderConfig], str] = any_size
     problems: Callable[[EncoderConfig, int], Iterator[Problem]] = no_problems
 
     @property
@@ -328,6 +341,15 @@ def transitions_called(word: str, config: EncoderConfig) -> tuple[str, ...]:
 def side_or_sides(size: tuple[int, ...]) -> str:
     """A size as a config has it: one number if both sides are the same, otherwise a list."""
     return str(size[0] if size[0] == size[1] else list(size))
+
+
+def positions_are_kept(config: EncoderConfig) -> str:
+    """Absolute positions of pretrain_image_size: a checkpoint's, which each forward resizes to the grid, or others."""
+    size = config.pretrain_image_size
+    if size is not None:
+        return f"Its absolute positions, made for {format_size(size)}, are resized in each forward."
+    own = side_or_sides(config.image_size)
+    return f"With pretrain_image_size: {own} its absolute positions are kept, and resized in each forward."
 
 
 def a_patch_of_pretraining(config: EncoderConfig, _: int) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from typing import Any
 from ..encoder.model import EncoderConfig
 from ..errors import ConfigError, ImportFailedError
 from ..files.load import load_config
-from ..tape.encoder import forward
+from ..tape.other_sizes import weight_shapes
 from .checkpoint import Shapes
 from .description import Keys, quoted
 from .weights import CheckpointKind, Weights
@@ -113,12 +113,3 @@ def check_weights(config: EncoderConfig, weights: Weights) -> None:
                 "unknown-weight",
                 f"samattn cannot express weight {quoted(weights.original_names[name])}: none of its encoders has it",
             )
-
-
-def weight_shapes(config: EncoderConfig) -> Shapes:
-    """Name to shape of each weight of an encoder, by the Tape."""
-    return {
-        segment.qualified(weight.name): tuple(map(int, weight.shape))
-        for segment in forward(config).segments
-        for weight in segment.recording.parameters
-    }

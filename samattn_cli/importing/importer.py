@@ -14,6 +14,8 @@ from ..errors import ImportFailedError
 from ..files.foreign import PYTORCH, SAFETENSORS
 from ..files.reading import not_a_file
 from ..files.sources import STDIN
+from ..reports.other_sizes import in_words
+from ..tape.other_sizes import other_sizes
 from .another_size import at_another_size
 from .attention import of_timm
 from .checkpoint import Shapes, kind_of
@@ -79,7 +81,8 @@ def imported(source: str, warn: Callable[[str], object] = str, image_size: Pair 
         keys = at_another_size(keys, image_size, library, read.notes, read.warnings)
     for sentence in read.warnings:
         warn(sentence)
-    return yaml_of(tidy(keys), [f"Imported from {what}.", *read.warnings, *read.notes])
+    sizes = in_words(other_sizes(config_of(keys, source)))
+    return yaml_of(tidy(keys), [f"Imported from {what}.", *read.warnings, *read.notes, *sizes])
 
 
 def _file_of(path: Path) -> Path | None:

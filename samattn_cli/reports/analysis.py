@@ -11,6 +11,7 @@ from ..records import dataclass
 from ..verdicts import CrossCheck
 from ..version import __version__
 from . import SCHEMA_VERSION
+from .other_sizes import OtherSizes
 
 Bound = Literal["compute", "memory", "launch"]
 """What limits the speed."""
@@ -374,7 +375,7 @@ class Finding:
 class Analysis:
     """The answer of `samattn analyze`.
 
-    `memory` is for an amount of memory that was asked for. `fix` is the change, or else the pair of changes, that makes a
+    `memory` is for an amount of memory that was asked for. `other_sizes` is None where it was not asked for. `fix` is the change, or else the pair of changes, that makes a
     run fit that does not fit the device or the memory; None if it fits, and if no such change was found.
     """
 
@@ -395,6 +396,7 @@ class Analysis:
     attention_kernels: tuple[AttentionKernel, ...] = ()
     memory: MemoryReport | None = None
     fix: Change | None = None
+    other_sizes: OtherSizes | None = None
     kind: Literal["analysis"] = "analysis"
     schema_version: int = SCHEMA_VERSION
     samattn_version: str = __version__

@@ -19,6 +19,7 @@ from ..reports.analysis import (
     Totals,
     TrainingReport,
 )
+from ..tape.other_sizes import other_sizes
 from ..verdicts import CrossCheck
 from .against_published import published
 from .attention_kernels import attention_kernels, findings_of
@@ -40,7 +41,12 @@ NOT_ASKED = CrossCheck.not_run("skipped", "not asked for")
 
 
 def analyze(
-    config: EncoderConfig, *, device: Device | None = None, memory: int | None = None, verify: bool = True
+    config: EncoderConfig,
+    *,
+    device: Device | None = None,
+    memory: int | None = None,
+    verify: bool = True,
+    sizes: bool = False,
 ) -> Analysis:
     """Analyze one encoder.
 
@@ -49,6 +55,7 @@ def analyze(
         device: the device that it runs on, for times and whether it fits (see `load_device`).
         memory: the bytes that a run may take, for whether it fits; of a device, its own memory counts.
         verify: also cross-check the figures against the real stack (needs the extra "torch").
+        sizes: also say which other image sizes the weights take.
 
     Returns:
         Parameters, MACs, FLOPs, memory and time by layer and in total, compared with the all-global and the all-windowed
@@ -99,6 +106,7 @@ def analyze(
         attention_kernels=kernels,
         memory=within,
         fix=fix,
+        other_sizes=other_sizes(config) if sizes else None,
     )
 
 

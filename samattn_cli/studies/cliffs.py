@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..encoder.keys import Pair
 from ..encoder.model import EncoderConfig
 from ..encoder.plan import LayerConfig
-from ..encoder.plan_rules import problems_of_plan
+from ..encoder.without_padding import nearest_without_padding
 from ..reports.sweep import Axis, Cliff, Line
 from .passes import Passes
 from .points import AXES, at
@@ -20,8 +19,6 @@ from .sweep_lines import COUNTED, in_words
 MOST_CLIFFS = 12
 NO_MATTER = (*COUNTED, "dtype", "attention", "mode")
 """Axes that a cliff names in other fields, or that do not change padding."""
-MOST_STEPS = 128
-"""How many patches smaller or larger a side may become in the search for one without padding."""
 
 Columns = Mapping[str, Any]
 
@@ -106,37 +103,3 @@ def _share(layer: LayerConfig) -> float:
     """The share of padding among the tokens that windows cover."""
     (height, width), (high, wide) = layer.grid, layer.padded_grid
     return 1 - height * width / (high * wide)
-
-
-def nearest_without_padding(config: EncoderConfig) -> tuple[Pair | None, Pair | None]:
-    """The nearest smaller and larger image without padding, in whole patches; a square for a square image."""
-    height, width = config.image_size
-    if height == width:
-        sides = [_side(config, (0, 1), step) for step in (-1, 1)]
-        return sides[0] and (sides[0], sides[0]), sides[1] and (sides[1], sides[1])  # type: ignore[return-value]
-    pairs = [(_side(config, (0,), step), _side(config, (1,), step)) for step in (-1, 1)]
-    below, above = ((high, wide) if high and wide else None for high, wide in pairs)
-    return below, above
-
-
-def _side(config: EncoderConfig, axes: tuple[int, ...], step: int) -> int | None:
-    """The nearest side without padding along some axes, which may be the present one; None if there is none."""
-    for side in _candidates(config.image_size[axes[0]], config.patch_size, step):
-        height, width = (side if axis in axes else own for axis, own in enumerate(config.image_size))
-        other = replace(config, image_size=(height, width))
-        if _fits(other, axes) and not any(True for _ in problems_of_plan(other)):
-            return side
-    return None
-
-
-def _candidates(side: int, patch: int, step: int) -> Iterator[int]:
-    start = side // patch if step < 0 else -(-side // patch)
-    for count in range(MOST_STEPS):
-        patches = start + step * count
-        if patches < 1:
-            return
-        yield patches * patch
-
-
-def _fits(config: EncoderConfig, axes: tuple[int, ...]) -> bool:
-    return all(layer.padded_grid[axis] == layer.grid[axis] for layer in config.layers for axis in axes)

@@ -9,6 +9,8 @@ A test class that is derived from `Contract` names its records; `outside` is one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +22,7 @@ from samattn_cli.errors import ConfigError
 from samattn_cli.stack.encoder import build
 from samattn_cli.studies.verify import verify
 from samattn_cli.tape.encoder import forward
+from samattn_cli.tape.other_sizes import other_sizes
 from tests.public.record import Record, as_overrides
 from tests.support.problems import Known
 from tests.support.score_matrices import assert_scores_are_those_of_the_layers
@@ -100,6 +103,21 @@ class Contract:
         assert preset in (*record.presets, *record.larger)
         assert_exact(load_config(preset, as_overrides(changes)), every_layer=False)
 
+    def test_the_weights_that_another_image_size_resizes_are_those_of_the_real_stack(
+        self, record: Record
+    ) -> None:
+        config = record.config()
+        found, ours = other_sizes(config), _shapes(config)
+        sizes = [size.image_size for size in found.without_padding]
+        assert sizes
+        for size in found.without_padding:
+            theirs = _shapes(replace(config, image_size=size.image_size))
+            assert size.resized == tuple(name for name in ours if theirs[name] != ours[name])
+            assert size.params == sum(map(prod, theirs.values()))
+            assert size.params_change == size.params - sum(map(prod, ours.values()))
+        if max(sizes) > config.image_size:
+            assert found.resized == found.without_padding[-1].resized
+
     def test_score_matrices_are_as_large_as_their_layers_say(
         self, record: Record, of_scores: Mapping[str, object]
     ) -> None:
@@ -121,6 +139,12 @@ class Contract:
             assert Known("" if part.startswith("[") else place, problem.message) == part
             line, column = map(int, place.split(":"))
             assert lines[line - 1][column - 1].strip()
+
+
+def _shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Name to shape of each weight of the real stack."""
+    with torch.device("meta"):
+        return {name: tuple(weight.shape) for name, weight in build(config).named_parameters()}
 
 
 def assert_exact(config: EncoderConfig, *, every_layer: bool) -> None:

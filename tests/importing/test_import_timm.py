@@ -11,8 +11,8 @@ import torch
 from samattn_cli import analyze, load_config
 from samattn_cli.errors import ImportFailedError
 from samattn_cli.families.plain.differences import differences
-from samattn_cli.importing.checks import weight_shapes
 from samattn_cli.importing.importer import imported
+from samattn_cli.tape.other_sizes import weight_shapes
 from tests.support.checkpoints import of_sam, of_vit, write_safetensors
 from tests.support.importing import is_preset
 from tests.support.running import ROOT, samattn

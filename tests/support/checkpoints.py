@@ -12,7 +12,7 @@ import torch
 
 from samattn_cli import load_config
 from samattn_cli.encoder.model import EncoderConfig
-from samattn_cli.importing.checks import weight_shapes
+from samattn_cli.tape.other_sizes import weight_shapes
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -200,6 +200,15 @@ def sam2_of_timm(config: EncoderConfig) -> Iterator[Problem]:
     yield from cannot_run("HieraDet of timm", wanted)
 
 
+def stretched(config: EncoderConfig) -> str:
+    """Absolute positions of SAM 2 have no grid of their own."""
+    background, window = format_size(config.pos_embed_background), format_size(config.pos_embed_window)
+    return (
+        f"Its absolute positions, a background of {background} and a window of {window}, are resized to the grid and repeated over "
+        "it in each forward."
+    )
+
+
 FAMILY = Family(
     blocks={
         "hiera": Block(
@@ -221,6 +230,7 @@ FAMILY = Family(
         "hiera": Part(
             summary="A small background resized to the grid, and a window repeated over it, as in SAM 2.",
             keys=frozenset({"pos_embed_background", "pos_embed_window"}),
+            other_sizes=stretched,
             problems=position_problems,
         )
     },

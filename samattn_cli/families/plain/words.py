@@ -25,6 +25,7 @@ from ...encoder.slots import (
     a_patch_of_pretraining,
     cannot_run,
     first_output,
+    positions_are_kept,
     transitions_called,
 )
 from ...errors import Message
@@ -240,6 +241,11 @@ VIT = Implementation(
 )
 
 
+def fixed_positions(_config: EncoderConfig) -> str:
+    """MAE's positions are waves, which nothing trains."""
+    return "Its positions are fixed sines and cosines: compute them for the new grid."
+
+
 FAMILY = Family(
     blocks=BLOCKS,
     pos_embeds={
@@ -247,6 +253,7 @@ FAMILY = Family(
             summary="A class token in front, then a learned vector per token, as in ViT; those of patches are for "
             "pretrain_image_size, and another grid resizes them, bicubically, in each forward.",
             keys=frozenset({"pretrain_image_size"}),
+            other_sizes=positions_are_kept,
             problems=a_patch_of_pretraining,
             makes=SEQUENCE,
             stream=with_class_token,
@@ -254,6 +261,7 @@ FAMILY = Family(
         "mae": Part(
             summary="MAE's: fixed vectors, patches masked at mask_ratio, a class token in front.",
             keys=frozenset({"mask_ratio"}),
+            other_sizes=fixed_positions,
             makes=SEQUENCE,
             stream=masked,
             problems=masking_problems,

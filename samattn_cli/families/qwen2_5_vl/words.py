@@ -173,6 +173,11 @@ def vision_of_transformers(config: EncoderConfig) -> Iterator[Problem]:
     yield from cannot_run("Qwen2_5_VisionTransformerPretrainedModel of transformers", wanted)
 
 
+def rotary_positions(_config: EncoderConfig) -> str:
+    """They depend on the image alone."""
+    return "Its rotary positions are made for each image, in each forward."
+
+
 FAMILY = Family(
     blocks={
         WORD: Block(
@@ -194,6 +199,7 @@ FAMILY = Family(
         ORDER: Part(
             summary="Reorders the tokens by windows, and makes rotary positions for the blocks.",
             takes=PACKED,
+            other_sizes=rotary_positions,
             has_weights=False,
             problems=order_problems,
         )

@@ -19,6 +19,7 @@ from ...encoder.slots import (
     cannot_run,
 )
 from ...errors import Message
+from ...units import format_size
 from ..vitdet.words import pyramid_problems
 
 if TYPE_CHECKING:
@@ -45,6 +46,20 @@ def _rotary_heads(config: EncoderConfig, number: int) -> Iterator[Problem]:
                     f"rotary positions need a multiple of {ROTARY_STEP}",
                 ),
             )
+
+
+def rotary_tables(config: EncoderConfig) -> str:
+    """Tables of rotary positions belong to the model, but are not in its checkpoint."""
+    return (
+        f"Its rotary tables are made for {format_size(config.image_size)} when the model is built: build it for the size of the "
+        "images; its weights stay as they are."
+    )
+
+
+def tiles(config: EncoderConfig) -> str:
+    """Absolute positions are those of pretraining."""
+    size = format_size(config.pretrain_image_size or config.image_size)
+    return f"Its absolute positions, made for {size}, are repeated over a larger grid."
 
 
 def scaled_grids(grid: Pair) -> tuple[Pair, ...]:
@@ -92,6 +107,7 @@ FAMILY = Family(
     blocks={
         "rope_vit": Block(
             summary="SAM 3's block: like vit, but with rotary positions along both axes, not relative ones.",
+            other_sizes=rotary_tables,
             problems=_rotary_heads,
         )
     },
@@ -102,6 +118,7 @@ FAMILY = Family(
         "tiled": Part(
             summary="One learned vector per patch of pretrain_image_size, repeated over a larger grid.",
             keys=frozenset({"pretrain_image_size"}),
+            other_sizes=tiles,
             problems=a_patch_of_pretraining,
         )
     },

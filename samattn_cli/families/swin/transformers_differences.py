@@ -18,7 +18,7 @@ from ...encoder.plan import LayerConfig
 from ...encoder.registry import NONE
 from ...errors import Message
 from ...importing.checkpoint import Shapes
-from ...importing.checks import weight_shapes
+from ...tape.other_sizes import weight_shapes
 from ...units import format_size, ranges
 
 TABLE = "attn.relative_position_bias_table"

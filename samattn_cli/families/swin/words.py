@@ -186,6 +186,11 @@ def swin_of_transformers(config: "EncoderConfig") -> Iterator[Problem]:
     yield from cannot_run("SwinModel of transformers", [*wanted, *of_transformers(config)])
 
 
+def another_window(_config: "EncoderConfig") -> str:
+    """A table of biases is for one window."""
+    return "For another window_size, attn.relative_position_bias_table must be resized in each block with that window."
+
+
 FAMILY = Family(
     blocks={
         "swin": Block(
@@ -193,6 +198,7 @@ FAMILY = Family(
             keys=frozenset({"shift_size"}),
             kernels=("eager", "sdpa"),
             place=clamped,
+            other_sizes=another_window,
         )
     },
     patch_embeds={

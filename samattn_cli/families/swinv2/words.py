@@ -15,6 +15,7 @@ from ...encoder.slots import (
     Transition,
     cannot_run,
     ends_of_stages,
+    side_or_sides,
 )
 from ..swin.words import MERGING, clamped, grids_of, merged, of_timm, of_transformers
 
@@ -70,6 +71,16 @@ def swinv2_of_timm(config: "EncoderConfig") -> Iterator[Problem]:
     yield from cannot_run("SwinTransformerV2 of timm", of_timm(config))
 
 
+def another_window(config: "EncoderConfig") -> str:
+    """Biases are from an MLP, which takes offsets in shares of the window of pretraining."""
+    ends = ends_of_stages(config)
+    sides = ", ".join(side_or_sides(config.layers[index].windows.size) for index in ends)
+    return (
+        f"At another window_size the weights stay as they are, if pretrained_window_sizes is [{sides}], the windows that they were "
+        "trained with."
+    )
+
+
 FAMILY = Family(
     blocks={
         "swinv2": Block(
@@ -77,6 +88,7 @@ FAMILY = Family(
             keys=frozenset({"shift_size"}),
             kernels=("eager",),
             place=clamped,
+            other_sizes=another_window,
         )
     },
     transitions={

@@ -17,6 +17,7 @@ from ...reports.analysis import (
     Totals,
     TrainingReport,
 )
+from ...reports.other_sizes import in_words
 from ...shell import options as options_of
 from ...units import (
     format_bytes,
@@ -167,6 +168,8 @@ def sections(report: Analysis, options: Options) -> Iterator[Section]:
     if report.changes:
         yield _changes(report, options)
     yield from _on_device(report, full=options.full)
+    if report.other_sizes is not None and options.full:
+        yield Lines("Other image sizes", tuple(in_words(report.other_sizes)))
     if report.measured:
         yield Lines("Measured", tuple(map(measured_line, report.measured)))
     if report.published and options.full:
